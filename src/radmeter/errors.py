@@ -1,0 +1,29 @@
+"""Every error radmeter raises on purpose: one root, the peer's faults apart from ours."""
+
+
+class RadmeterError(Exception):
+    """radmeter cannot do what was asked. The message says what happened, to which thing, and what to do next."""
+
+
+class ConfigurationError(RadmeterError):
+    """A setting has a value that cannot be used."""
+
+
+class JournalError(RadmeterError):
+    """The journal cannot take or give records."""
+
+
+class JournalLocked(JournalError):
+    """Another process holds the journal's lock for this role."""
+
+
+class StoreError(RadmeterError):
+    """The database cannot do what was asked."""
+
+
+class StoreUnavailable(StoreError):
+    """The database cannot be reached, or gave up a transaction that may be tried again."""
+
+
+class RejectedPacket(RadmeterError):
+    """The peer's fault: an accounting packet that cannot be counted. The message is the reason kept with it."""

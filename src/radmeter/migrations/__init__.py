@@ -1,0 +1,1 @@
+"""Alembic revisions for the tables; what the database does lives in `sql/`."""
