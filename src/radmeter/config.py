@@ -1,0 +1,295 @@
+"""One frozen Settings, from the environment and the command line; each value knows where it came from."""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, Self
+from zoneinfo import ZoneInfo
+
+from radmeter.errors import ConfigurationError
+
+# Any of these means that the operator points libpq at a server: radmeter then does not start one of its own.
+LIBPQ_VARIABLES = ("PGHOST", "PGSERVICE", "PGDATABASE", "PGUSER")
+
+Parse = Callable[[str], Any]
+
+
+class Setting(NamedTuple):
+    """What can be set: the field of Settings, its environment variable, its default and its meaning."""
+
+    name: str
+    variable: str
+    default: str
+    meaning: str
+
+    @property
+    def option(self) -> str:
+        """The command line option that overrides it."""
+        return "--" + self.name.replace("_", "-")
+
+
+class SettingInForce(NamedTuple):
+    """A setting's value fit for display (no password, no secret) and where it came from."""
+
+    name: str
+    variable: str
+    value: str
+    source: str
+    default: str
+    meaning: str
+
+
+def _path(text: str) -> Path:
+    # Absolute at once: the processes that `radmeter up` starts, and radiusd, have other working directories.
+    return Path(text).expanduser().absolute()
+
+
+def _integer(lowest: int, highest: int) -> Parse:
+    def parse(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            number = lowest - 1
+        if not lowest <= number <= highest:
+            raise ValueError(f"an integer from {lowest} to {highest}")
+        return number
+
+    return parse
+
+
+def _choice(*allowed: str) -> Parse:
+    def parse(text: str) -> str:
+        if text not in allowed:
+            raise ValueError(" or ".join(allowed))
+        return text
+
+    return parse
+
+
+def _timezone(text: str) -> str:
+    try:
+        ZoneInfo(text)
+    except (LookupError, ValueError, OSError):
+        raise ValueError("the name of an IANA time zone, such as UTC or Europe/Berlin") from None
+    return text
+
+
+def _text(text: str) -> str:
+    if not text.isprintable() or '"' in text or "\\" in text:
+        # It ends up between quotes in FreeRADIUS's configuration and in a shell's environment file.
+        raise ValueError("printable characters without a double quote or backslash")
+    return text
+
+
+def _dsn(text: str) -> str:
+    _conninfo(text)
+    return text
+
+
+def _about(variable: str, default: str, parse: Parse, meaning: str) -> dict[str, Any]:
+    return {"variable": variable, "default": default, "parse": parse, "meaning": meaning}
+
+
+# In a default, `{state}` stands for the state directory in force.
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What is in force. Built by `Settings.load`; sizes in bytes, times in the unit of the name."""
+
+    state: Path = field(
+        metadata=_about("RADMETER_STATE", "var", _path, "directory for everything radmeter keeps itself")
+    )
+    dsn: str | None = field(
+        repr=False,
+        metadata=_about(
+            "RADMETER_DSN",
+            "",
+            _dsn,
+            "PostgreSQL connection string; empty: libpq's PG* variables if set, else an embedded PostgreSQL",
+        ),
+    )
+    journal: Path = field(
+        metadata=_about("RADMETER_JOURNAL", "{state}/journal", _path, "directory of the journal")
+    )
+    sync: Literal["packet", "interval"] = field(
+        metadata=_about(
+            "RADMETER_SYNC",
+            "packet",
+            _choice("packet", "interval"),
+            "packet: on disk before each reply; interval: a power cut can cost the last interval",
+        )
+    )
+    sync_interval_ms: int = field(
+        metadata=_about(
+            "RADMETER_SYNC_INTERVAL_MS",
+            "5",
+            _integer(1, 60_000),
+            "milliseconds between two flushes to disk with sync = interval",
+        )
+    )
+    segment_bytes: int = field(
+        metadata=_about(
+            "RADMETER_SEGMENT_BYTES",
+            str(64 << 20),
+            _integer(1 << 16, 1 << 40),
+            "size at which a segment rolls over",
+        )
+    )
+    journal_limit_bytes: int = field(
+        metadata=_about(
+            "RADMETER_JOURNAL_LIMIT_BYTES",
+            str(8 << 30),
+            _integer(1 << 20, 1 << 50),
+            "size at which the journal refuses packets until the shipper has caught up",
+        )
+    )
+    batch_records: int = field(
+        metadata=_about(
+            "RADMETER_BATCH_RECORDS", "1000", _integer(1, 100_000), "most records in one batch of the shipper"
+        )
+    )
+    batch_ms: int = field(
+        metadata=_about(
+            "RADMETER_BATCH_MS",
+            "50",
+            _integer(0, 60_000),
+            "milliseconds the shipper waits for a batch to fill",
+        )
+    )
+    timezone: str = field(
+        metadata=_about(
+            "RADMETER_TIMEZONE",
+            "UTC",
+            _timezone,
+            "time zone of days and periods where a router or plan has none",
+        )
+    )
+    stale_minutes: int = field(
+        metadata=_about(
+            "RADMETER_STALE_MINUTES",
+            "10",
+            _integer(1, 100_000),
+            "minutes without an update after which a session is closed",
+        )
+    )
+    acct_host: str = field(
+        metadata=_about("RADIUS_ACCT_HOST", "127.0.0.1", _text, "address of the RADIUS accounting server")
+    )
+    acct_port: int = field(
+        metadata=_about(
+            "RADIUS_ACCT_PORT", "1813", _integer(1, 65_535), "UDP port of the RADIUS accounting server"
+        )
+    )
+    secret: str = field(
+        repr=False,
+        metadata=_about("RADIUS_SECRET", "testing123", _text, "secret shared with the RADIUS clients"),
+    )
+    _sources: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str] | None = None, **overrides: object) -> Self:
+        """Read the settings: an override (a command line option) wins over the environment over the default.
+
+        An override of None and an empty environment variable count as not given.
+
+        Raises
+        ------
+        ConfigurationError
+            A value that cannot be used; names the variable or option, the value and what is allowed.
+        """
+        environ = os.environ if environ is None else environ
+        unknown = overrides.keys() - {setting.name for setting in ALL}
+        if unknown:
+            raise TypeError(f"not a setting: {', '.join(sorted(unknown))}")
+        values: dict[str, Any] = {}
+        sources: dict[str, str] = {}
+        for name, about in _METADATA.items():
+            override = overrides.get(name)
+            if override is not None:
+                text, source = str(override), _BY_NAME[name].option
+            elif environ.get(about["variable"]):
+                text, source = environ[about["variable"]], about["variable"]
+            elif name == "dsn":
+                libpq = next((variable for variable in LIBPQ_VARIABLES if environ.get(variable)), None)
+                values[name], sources[name] = (None, "default") if libpq is None else ("", libpq)
+                continue
+            else:
+                text, source = about["default"].format(state=values.get("state")), "default"
+            try:
+                values[name] = about["parse"](text)
+            except ValueError as error:
+                shown = "" if name in ("dsn", "secret") else f" {text!r}"
+                raise ConfigurationError(f"{source}{shown}: allowed is {error}") from None
+            sources[name] = source
+        return cls(**values, _sources=sources)
+
+    def override(self, source: str, **values: object) -> Self:
+        """Return these settings with some values replaced by what `source` found out, such as a free port."""
+        return replace(self, **values, _sources={**self._sources, **dict.fromkeys(values, source)})  # type: ignore[arg-type] # names are checked by replace, types by the callers' tests
+
+    def source(self, name: str) -> str:
+        """Tell where a value came from: an environment variable, an option, or ``default``."""
+        return self._sources.get(name, "default")
+
+    def in_force(self) -> list[SettingInForce]:
+        """List every setting with its value and source, passwords and secrets hidden."""
+        rows = []
+        for name, variable, default, meaning in ALL:
+            value = getattr(self, name)
+            if name == "dsn":
+                if value is None:
+                    shown = f"(embedded in {self.postgresql})"
+                else:
+                    shown = redacted(value) or "(libpq's PG* variables)"
+            else:
+                shown = "***" if name == "secret" else str(value)
+            rows.append(SettingInForce(name, variable, shown, self.source(name), default, meaning))
+        return rows
+
+    def environment(self) -> dict[str, str]:
+        """Return the variables that give another process these settings."""
+        values = {setting.variable: getattr(self, setting.name) for setting in ALL}
+        return {variable: str(value) for variable, value in values.items() if value not in (None, "")}
+
+    @property
+    def postgresql(self) -> Path:
+        """The embedded PostgreSQL's data directory."""
+        return self.state / "postgresql"
+
+    @property
+    def logs(self) -> Path:
+        """Where the processes that radmeter starts write what they have to say."""
+        return self.state / "log"
+
+
+_METADATA: dict[str, Mapping[str, Any]] = {f.name: f.metadata for f in fields(Settings) if f.metadata}
+
+ALL = tuple(
+    Setting(name, about["variable"], about["default"].replace("{state}", "$RADMETER_STATE"), about["meaning"])
+    for name, about in _METADATA.items()
+)
+_BY_NAME = {setting.name: setting for setting in ALL}
+
+
+def _conninfo(dsn: str) -> dict[str, Any]:
+    # Here and not at the top: most commands never look inside a connection string, and psycopg loads slowly.
+    from psycopg import ProgrammingError
+    from psycopg.conninfo import conninfo_to_dict
+
+    try:
+        return conninfo_to_dict(dsn)
+    except ProgrammingError:
+        # libpq's own message repeats parts of the string, among them perhaps the password.
+        raise ValueError("a libpq connection string, such as postgresql://user@host/database") from None
+
+
+def redacted(dsn: str) -> str:
+    """Return a connection string fit for logs: keywords and values, with passwords and keys as ``***``."""
+    try:
+        parts = _conninfo(dsn)
+    except ValueError:
+        return "***"
+    return " ".join(
+        f"{key}={'***' if any(word in key for word in ('password', 'secret', '_key')) else value}"
+        for key, value in parts.items()
+    )
