@@ -1,0 +1,184 @@
+"""What rlm_python3 calls inside radiusd: journal the packet, then let radiusd answer. Standard library only.
+
+A server that could not record a packet must not answer it (RFC 2866 §2): the router sends it again.
+"""
+
+import contextlib
+import ctypes
+import json
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import radiusd
+
+from radmeter.errors import ConfigurationError, JournalError
+from radmeter.journal import Journal
+
+Pairs = tuple[tuple[str, str], ...]
+
+DEFAULTS = {
+    "journal": "/var/lib/radmeter/journal",
+    "sync": "packet",
+    "sync_interval_ms": "5",
+    "segment_bytes": str(64 << 20),
+    "journal_limit_bytes": str(8 << 30),
+}
+
+_encode = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":")).encode
+_encode_ascii = json.JSONEncoder(separators=(",", ":")).encode
+
+
+@dataclass(frozen=True, kw_only=True)
+class PluginSettings:
+    """The settings of the one journal that all instances of the module share."""
+
+    journal: str
+    sync: str
+    sync_interval_ms: int
+    segment_bytes: int
+    journal_limit_bytes: int
+
+
+class _State:
+    """What lives as long as radiusd: the journal, its users, and whether the operator was told of a failure."""
+
+    settings: PluginSettings | None = None
+    journal: Journal | None = None
+    instances = 0
+    failure: str | None = None
+    refused = 0
+
+
+def read_settings(config: dict[str, object]) -> PluginSettings:
+    """Return the settings in force: the module's `config { }`, else RADMETER_*, else the defaults.
+
+    An empty value counts as absent, so that the site can write `sync = "$ENV{RADMETER_SYNC}"`.
+
+    Raises
+    ------
+    ConfigurationError
+    """
+    if unknown := sorted(set(config) - set(DEFAULTS)):
+        raise ConfigurationError(
+            f"config has unknown settings: {', '.join(unknown)}; known: {', '.join(DEFAULTS)}"
+        )
+    values = {name: str(config.get(name) or os.environ.get(f"RADMETER_{name.upper()}") or default)
+              for name, default in DEFAULTS.items()}  # fmt: skip
+    if not os.path.isabs(values["journal"]):
+        raise ConfigurationError(
+            f"journal = {values['journal']!r}: give an absolute path, radiusd changes directory"
+        )
+    if values["sync"] not in ("packet", "interval"):
+        raise ConfigurationError(f"sync = {values['sync']!r}: allowed are packet and interval")
+    return PluginSettings(
+        journal=values["journal"],
+        sync=values["sync"],
+        sync_interval_ms=_number("sync_interval_ms", values["sync_interval_ms"], 1, 60_000),
+        segment_bytes=_number("segment_bytes", values["segment_bytes"], 1 << 16, 1 << 40),
+        journal_limit_bytes=_number("journal_limit_bytes", values["journal_limit_bytes"], 1 << 20, 1 << 50),
+    )
+
+
+def _number(name: str, value: str, least: int, most: int) -> int:
+    if value.isdecimal() and least <= int(value) <= most:
+        return int(value)
+    raise ConfigurationError(f"{name} = {value!r}: allowed is a whole number from {least} to {most}")
+
+
+def check_place(journal: str) -> None:
+    """Raise ConfigurationError unless the journal can be written, or made. Writes nothing: `freeradius -C` asks."""
+    place = Path(journal)
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    if not place.is_dir():
+        raise ConfigurationError(f"journal = {journal!r}: {place} is not a directory")
+    if not os.access(place, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
+        made = "" if str(place) == journal else f", so {journal} cannot be made"
+        raise ConfigurationError(
+            f"journal = {journal!r}: user id {os.geteuid()} may not write in {place}{made}"
+        )
+
+
+def instantiate(p: object) -> int:
+    """Check the configuration. The journal opens with the first packet: `freeradius -C` comes here too."""
+    try:
+        settings = read_settings(getattr(radiusd, "config", None) or {})
+        check_place(settings.journal)
+        if _State.settings not in (None, settings):
+            raise ConfigurationError(
+                "this instance's config differs from another's; all instances share one journal, so give them the same"
+            )
+    except (ConfigurationError, OSError) as error:
+        _log(radiusd.L_ERR, f"{error}")
+        return -1
+    if _State.settings is None:
+        _State.settings = settings
+        _State.journal = Journal(
+            settings.journal,
+            sync=settings.sync,
+            interval_seconds=settings.sync_interval_ms / 1000,
+            segment_bytes=settings.segment_bytes,
+            limit_bytes=settings.journal_limit_bytes,
+        )
+        every = f" every {settings.sync_interval_ms} ms" if settings.sync == "interval" else ""
+        _log(radiusd.L_INFO, f"journal {settings.journal}, sync = {settings.sync}{every}")
+    _State.instances += 1
+    return 0
+
+
+def accounting(p: Pairs | None) -> int:
+    """Journal one Accounting-Request: OK, and so an answer, only once it is kept."""
+    try:
+        assert _State.journal is not None
+        pairs = p or ()
+        try:
+            _State.journal.append(time.time_ns() // 1000, _encode(pairs))
+        except UnicodeEncodeError:
+            _State.journal.append(time.time_ns() // 1000, _encode_ascii(pairs))
+    except Exception as error:
+        return _refuse(error)
+    if _State.failure is not None:
+        _recovered()
+    return int(radiusd.RLM_MODULE_OK)
+
+
+def detach(*_: object) -> int:
+    """Close the journal when the last instance goes, and leave."""
+    _State.instances -= 1
+    if _State.instances > 0:
+        return 0
+    if _State.journal is not None:
+        try:
+            _State.journal.close()
+        except JournalError as error:
+            _log(radiusd.L_ERR, f"the journal was not closed cleanly: {error}")
+    # FreeRADIUS 3.2.1 would abort in Py_Finalize. What it has printed (`freeradius -C`) is still in C's buffers.
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).fflush(None)
+    os._exit(0)
+
+
+def _refuse(error: Exception) -> int:
+    """Fail a packet; tell the log when failing begins, and when its reason changes, not for each packet."""
+    _State.refused += 1
+    reason = str(error) or type(error).__name__
+    if _State.failure is None:
+        _log(radiusd.L_ERR, f"accounting is not answered, packets cannot be kept: {reason}")
+    elif _State.failure != reason:
+        _log(radiusd.L_ERR, f"accounting is still not answered, {_State.refused} refused so far: {reason}")
+    _State.failure = reason
+    return int(radiusd.RLM_MODULE_FAIL)
+
+
+def _recovered() -> None:
+    refused, _State.refused, _State.failure = _State.refused, 0, None
+    _log(
+        radiusd.L_INFO,
+        f"the journal takes packets again; {refused} were refused and left for the routers to resend",
+    )
+
+
+def _log(level: int, message: str) -> None:
+    radiusd.radlog(level, "radmeter: " + message.replace("\0", "\\0"))  # radlog refuses an embedded NUL
