@@ -1,0 +1,23 @@
+-- radmeter.apply_round(segment, round): applies one record a session, in four steps, each to what the ones before left:
+-- the open session of that id; a closed one that the record still belongs to; an open one that began later than the
+-- record says; else a new session. Called by radmeter.ingest only. Writes radacct.
+CREATE OR REPLACE FUNCTION radmeter.apply_round(p_segment integer, p_round integer) RETURNS void
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    v_left bigint[];  -- seq of the records that no step has taken yet
+BEGIN
+    PERFORM radmeter.close_superseded(p_segment, p_round);
+    v_left := ARRAY(SELECT seq FROM pg_temp.incoming WHERE segment = p_segment AND round = p_round);
+    v_left := radmeter.update_open(v_left, false);
+    IF cardinality(v_left) > 0 THEN
+        v_left := radmeter.update_closed(v_left);
+    END IF;
+    IF cardinality(v_left) > 0 THEN
+        v_left := radmeter.update_open(v_left, true);
+    END IF;
+    IF cardinality(v_left) > 0 THEN
+        PERFORM radmeter.insert_sessions(v_left);
+    END IF;
+END;
+$$;

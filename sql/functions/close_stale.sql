@@ -1,0 +1,32 @@
+-- radmeter.close_stale(radacctids [, at]): closes those of the given sessions that are stale: stop = last update, cause
+-- Admin-Reset (RFC 2866 section 5.10). The caller hands in bounded batches.
+-- Asked again under the lock, since an interim may have come in since radmeter.stale_sessions; rows that another writer
+-- holds are left for the next run, so ingest never waits for more than one batch. Returns how many it closed.
+CREATE OR REPLACE FUNCTION radmeter.close_stale(p_radacctids bigint[], p_at timestamptz DEFAULT now()) RETURNS integer
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog
+AS $$
+DECLARE
+    v_closed integer;
+BEGIN
+    PERFORM radmeter.ensure_partition(month) FROM (
+        SELECT DISTINCT date_trunc('month', coalesce(acctupdatetime, acctstarttime), 'UTC') AS month
+        FROM public.radacct WHERE radacctid = ANY (p_radacctids) AND acctstoptime IS NULL) AS stops
+    WHERE month IS NOT NULL;
+    WITH stale AS MATERIALIZED (
+        SELECT session.radacctid, coalesce(session.acctupdatetime, session.acctstarttime, p_at) AS stopped_at
+        FROM public.radacct AS session
+        WHERE session.radacctid = ANY (p_radacctids) AND session.acctstoptime IS NULL
+          AND coalesce(session.arrived_at, session.acctupdatetime, session.acctstarttime)
+              < p_at - greatest(radmeter.setting_value('stale_minutes')::numeric * interval '1 minute',
+                                3 * coalesce(session.interim_interval, 0) * interval '1 second')
+        ORDER BY session.radacctid
+        FOR UPDATE SKIP LOCKED
+    )
+    UPDATE public.radacct AS session SET
+        acctstoptime = stale.stopped_at, acctterminatecause = 'Admin-Reset', closed_by = 'reaper'
+    FROM stale
+    WHERE session.radacctid = stale.radacctid AND session.acctstoptime IS NULL;
+    GET DIAGNOSTICS v_closed = ROW_COUNT;
+    RETURN v_closed;
+END;
+$$;

@@ -1,0 +1,40 @@
+-- radmeter.count_inserted(): statement trigger on radacct. Adds what inserted rows carry to user_quota_usage and
+-- router_daily_usage, each counter row once a statement, in the order of its key.
+-- radmeter.ingest leaves day and period in the row. Another writer (rlm_sql) does not: its octets are dated by the row's
+-- last update, and kept as a slice of their own (see radmeter.session_slice).
+-- A row that is deleted takes nothing back, hence no trigger for DELETE: counters outlive their sessions.
+CREATE OR REPLACE FUNCTION radmeter.count_inserted() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog
+AS $$
+BEGIN
+    WITH gained AS MATERIALIZED (
+        SELECT radacctid, username, router_id, counted_at IS NULL AS foreign_writer,
+               coalesce(usage_date, radmeter.usage_date(router_id,
+                   coalesce(acctupdatetime, acctstoptime, acctstarttime, now()))) AS usage_date,
+               coalesce(period_start, radmeter.user_period_start(username,
+                   coalesce(acctupdatetime, acctstoptime, acctstarttime, now()))) AS period_start,
+               coalesce(acctinputoctets, 0) AS bytes_in, coalesce(acctoutputoctets, 0) AS bytes_out
+        FROM new_rows
+        WHERE acctinputoctets <> 0 OR acctoutputoctets <> 0
+    ), users AS (
+        INSERT INTO public.user_quota_usage AS usage (username, period_start, bytes_in, bytes_out)
+        SELECT username, period_start, sum(bytes_in), sum(bytes_out)
+        FROM gained WHERE username IS NOT NULL GROUP BY username, period_start ORDER BY username, period_start
+        ON CONFLICT (username, period_start) DO UPDATE SET
+            bytes_in = usage.bytes_in + excluded.bytes_in,
+            bytes_out = usage.bytes_out + excluded.bytes_out,
+            last_updated = excluded.last_updated
+    ), slices AS (
+        INSERT INTO radmeter.session_slice (radacctid, usage_date, period_start, bytes_in, bytes_out)
+        SELECT radacctid, usage_date, period_start, bytes_in, bytes_out FROM gained WHERE foreign_writer
+    )
+    INSERT INTO public.router_daily_usage AS usage (router_id, usage_date, bytes_in, bytes_out)
+    SELECT router_id, usage_date, sum(bytes_in), sum(bytes_out)
+    FROM gained WHERE router_id IS NOT NULL GROUP BY router_id, usage_date ORDER BY router_id, usage_date
+    ON CONFLICT (router_id, usage_date) DO UPDATE SET
+        bytes_in = usage.bytes_in + excluded.bytes_in,
+        bytes_out = usage.bytes_out + excluded.bytes_out,
+        last_updated = excluded.last_updated;
+    RETURN NULL;
+END;
+$$;

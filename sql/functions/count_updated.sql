@@ -1,0 +1,135 @@
+-- radmeter.count_updated(): statement trigger on radacct. Adds what updated rows gained to user_quota_usage and
+-- router_daily_usage, each counter row once a statement, in the order of its key.
+-- An increase belongs to the day and period of the event that brought it, which radmeter.ingest leaves in the row. Another
+-- writer (rlm_sql, an operator's UPDATE) does not: its increase is dated by the row's last update, and kept as a slice of
+-- its own (see radmeter.session_slice). Writes accounting_anomaly where a router's counter wrapped or was restarted.
+-- Nested loops are off: transition tables have no statistics, and the planner takes them for tiny.
+CREATE OR REPLACE FUNCTION radmeter.count_updated() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog SET enable_nestloop = off
+AS $$
+DECLARE
+    v_sliced bigint[];    -- sessions whose increase falls into another day or period than the one before
+    v_reassigned bigint[];-- sessions that now belong to another user or router
+    v_shifted bigint[];   -- sessions with a counter that wrapped or was restarted
+BEGIN
+    WITH gained AS MATERIALIZED (
+        SELECT radacctid, username, router_id, foreign_writer, sliced, reassigned, shifted,
+               CASE WHEN foreign_writer THEN radmeter.usage_date(router_id, acctupdatetime)
+                    ELSE usage_date END AS usage_date,
+               CASE WHEN foreign_writer THEN radmeter.user_period_start(username, acctupdatetime)
+                    ELSE period_start END AS period_start,
+               bytes_in, bytes_out, bytes_in <> 0 OR bytes_out <> 0 AS counts
+        FROM (
+            SELECT after.radacctid, after.username, after.router_id, after.usage_date, after.period_start,
+                   coalesce(after.acctupdatetime, after.acctstoptime, after.acctstarttime, now()) AS acctupdatetime,
+                   coalesce(after.acctinputoctets, 0) - coalesce(before.acctinputoctets, 0) AS bytes_in,
+                   coalesce(after.acctoutputoctets, 0) - coalesce(before.acctoutputoctets, 0) AS bytes_out,
+                   -- radmeter moves counted_at with the octets, or finds it where it was with no later update.
+                   after.counted_at IS NULL
+                       OR after.counted_at = before.counted_at
+                          AND after.acctupdatetime IS DISTINCT FROM before.acctupdatetime AS foreign_writer,
+                   after.usage_date <> before.usage_date OR after.period_start <> before.period_start AS sliced,
+                   after.username IS DISTINCT FROM before.username
+                       OR after.router_id IS DISTINCT FROM before.router_id AS reassigned,
+                   after.input_offset <> before.input_offset OR after.output_offset <> before.output_offset AS shifted
+            FROM new_rows AS after JOIN old_rows AS before USING (radacctid)
+            WHERE after.acctinputoctets IS DISTINCT FROM before.acctinputoctets
+               OR after.acctoutputoctets IS DISTINCT FROM before.acctoutputoctets
+               OR after.username IS DISTINCT FROM before.username
+               OR after.router_id IS DISTINCT FROM before.router_id
+        ) AS changed
+    ), users AS (
+        INSERT INTO public.user_quota_usage AS usage (username, period_start, bytes_in, bytes_out)
+        SELECT username, period_start, sum(bytes_in), sum(bytes_out)
+        FROM gained WHERE username IS NOT NULL AND counts
+        GROUP BY username, period_start ORDER BY username, period_start
+        ON CONFLICT (username, period_start) DO UPDATE SET
+            bytes_in = usage.bytes_in + excluded.bytes_in,
+            bytes_out = usage.bytes_out + excluded.bytes_out,
+            last_updated = excluded.last_updated
+    ), routers AS (
+        INSERT INTO public.router_daily_usage AS usage (router_id, usage_date, bytes_in, bytes_out)
+        SELECT router_id, usage_date, sum(bytes_in), sum(bytes_out)
+        FROM gained WHERE router_id IS NOT NULL AND counts
+        GROUP BY router_id, usage_date ORDER BY router_id, usage_date
+        ON CONFLICT (router_id, usage_date) DO UPDATE SET
+            bytes_in = usage.bytes_in + excluded.bytes_in,
+            bytes_out = usage.bytes_out + excluded.bytes_out,
+            last_updated = excluded.last_updated
+    ), slices AS (
+        INSERT INTO radmeter.session_slice AS slice (radacctid, usage_date, period_start, bytes_in, bytes_out)
+        SELECT radacctid, usage_date, period_start, bytes_in, bytes_out FROM gained WHERE foreign_writer AND counts
+        ON CONFLICT (radacctid, usage_date, period_start) DO UPDATE SET
+            bytes_in = slice.bytes_in + excluded.bytes_in, bytes_out = slice.bytes_out + excluded.bytes_out
+    )
+    SELECT array_agg(radacctid) FILTER (WHERE sliced), array_agg(radacctid) FILTER (WHERE reassigned),
+           array_agg(radacctid) FILTER (WHERE shifted)
+    INTO v_sliced, v_reassigned, v_shifted FROM gained;
+
+    IF v_reassigned IS NOT NULL THEN
+        -- What was counted before the change follows the session, each day and period its own.
+        WITH counted AS MATERIALIZED (
+            SELECT before.username AS old_username, before.router_id AS old_router_id,
+                   after.username AS new_username, after.router_id AS new_router_id, part.*
+            FROM old_rows AS before JOIN new_rows AS after USING (radacctid)
+            CROSS JOIN LATERAL radmeter.session_parts(radacctid, before.usage_date, before.period_start,
+                coalesce(before.acctinputoctets, 0), coalesce(before.acctoutputoctets, 0)) AS part
+            WHERE radacctid = ANY (v_reassigned)
+        ), users AS (
+            INSERT INTO public.user_quota_usage AS usage (username, period_start, bytes_in, bytes_out)
+            SELECT username, period_start, sum(bytes_in), sum(bytes_out) FROM (
+                SELECT old_username AS username, period_start, -bytes_in AS bytes_in, -bytes_out AS bytes_out
+                FROM counted WHERE old_username IS DISTINCT FROM new_username
+                UNION ALL
+                SELECT new_username, period_start, bytes_in, bytes_out
+                FROM counted WHERE old_username IS DISTINCT FROM new_username) AS moved
+            WHERE username IS NOT NULL GROUP BY username, period_start ORDER BY username, period_start
+            ON CONFLICT (username, period_start) DO UPDATE SET
+                bytes_in = usage.bytes_in + excluded.bytes_in,
+                bytes_out = usage.bytes_out + excluded.bytes_out,
+                last_updated = excluded.last_updated
+        )
+        INSERT INTO public.router_daily_usage AS usage (router_id, usage_date, bytes_in, bytes_out)
+        SELECT router_id, usage_date, sum(bytes_in), sum(bytes_out) FROM (
+            SELECT old_router_id AS router_id, usage_date, -bytes_in AS bytes_in, -bytes_out AS bytes_out
+            FROM counted WHERE old_router_id IS DISTINCT FROM new_router_id
+            UNION ALL
+            SELECT new_router_id, usage_date, bytes_in, bytes_out
+            FROM counted WHERE old_router_id IS DISTINCT FROM new_router_id) AS moved
+        WHERE router_id IS NOT NULL GROUP BY router_id, usage_date ORDER BY router_id, usage_date
+        ON CONFLICT (router_id, usage_date) DO UPDATE SET
+            bytes_in = usage.bytes_in + excluded.bytes_in,
+            bytes_out = usage.bytes_out + excluded.bytes_out,
+            last_updated = excluded.last_updated;
+    END IF;
+
+    IF v_sliced IS NOT NULL THEN
+        -- The part of the day and period before is finished: kept, since the row itself has room for one only.
+        INSERT INTO radmeter.session_slice AS slice (radacctid, usage_date, period_start, bytes_in, bytes_out)
+        SELECT part.radacctid, part.usage_date, part.period_start, part.bytes_in, part.bytes_out
+        FROM old_rows AS before
+        CROSS JOIN LATERAL radmeter.session_parts(radacctid, before.usage_date, before.period_start,
+            coalesce(before.acctinputoctets, 0), coalesce(before.acctoutputoctets, 0)) AS part
+        WHERE before.radacctid = ANY (v_sliced) AND NOT part.finished
+        ON CONFLICT (radacctid, usage_date, period_start) DO UPDATE SET
+            bytes_in = slice.bytes_in + excluded.bytes_in, bytes_out = slice.bytes_out + excluded.bytes_out;
+    END IF;
+
+    IF v_shifted IS NOT NULL THEN
+        INSERT INTO public.accounting_anomaly (kind, radacctid, acctuniqueid, username, router_id, event_time,
+                                               direction, octets_before, octets_after)
+        SELECT CASE WHEN shift.offset_after = shift.offset_before + 4294967296 THEN 'counter wrapped'
+                    WHEN shift.offset_after = shift.octets_before THEN 'counter restarted'
+                    ELSE 'late octets after a restart' END,
+               after.radacctid, after.acctuniqueid, after.username, after.router_id, after.counted_at,
+               shift.direction, shift.octets_before, shift.octets_after
+        FROM old_rows AS before JOIN new_rows AS after USING (radacctid)
+        CROSS JOIN LATERAL (VALUES
+            ('input', before.acctinputoctets, after.acctinputoctets, before.input_offset, after.input_offset),
+            ('output', before.acctoutputoctets, after.acctoutputoctets, before.output_offset, after.output_offset)
+        ) AS shift (direction, octets_before, octets_after, offset_before, offset_after)
+        WHERE after.radacctid = ANY (v_shifted) AND shift.offset_after <> shift.offset_before;
+    END IF;
+    RETURN NULL;
+END;
+$$;

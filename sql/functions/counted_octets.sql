@@ -1,0 +1,33 @@
+-- radmeter.counted_offset(total, offset, reported, newer, gigawords) and radmeter.counted_octets(..): one direction of
+-- one session after a packet.
+--   total      octets counted so far (NULL: never reported)
+--   offset     total less what the router reported last: what wraps and restarts added
+--   reported   Gigawords << 32 | Octets of the packet (NULL: the packet has none, which is unknown, not zero)
+--   newer      the packet is later than all before it
+--   gigawords  the packet has an Acct-*-Gigawords attribute (RFC 2869 section 5.1, 5.2)
+-- A newer packet that reports less: without Gigawords and with the last value in the top quarter below 2^32 the 32-bit
+-- counter wrapped, else the router restarted its counter and all of the new value is new usage. A packet that is not
+-- newer counts only what exceeds the total, since a step back of the router's clock looks the same.
+CREATE OR REPLACE FUNCTION radmeter.counted_offset(
+    p_total bigint, p_offset bigint, p_reported bigint, p_newer boolean, p_gigawords boolean) RETURNS bigint
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE
+    WHEN p_reported IS NULL OR p_total IS NULL THEN p_offset
+    WHEN p_newer AND p_reported < p_total - p_offset THEN
+        CASE WHEN NOT p_gigawords AND p_total - p_offset BETWEEN 3221225472 AND 4294967295
+             THEN p_offset + 4294967296
+             ELSE p_total END
+    WHEN NOT p_newer AND p_offset > 0 AND p_reported > p_total THEN p_offset + (p_reported - p_total)
+    ELSE p_offset
+END;
+
+CREATE OR REPLACE FUNCTION radmeter.counted_octets(
+    p_total bigint, p_offset bigint, p_reported bigint, p_newer boolean, p_gigawords boolean) RETURNS bigint
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE
+    WHEN p_reported IS NULL THEN p_total
+    WHEN p_total IS NULL THEN p_reported
+    WHEN p_newer THEN
+        radmeter.counted_offset(p_total, p_offset, p_reported, p_newer, p_gigawords) + p_reported
+    ELSE greatest(p_total, p_reported)
+END;

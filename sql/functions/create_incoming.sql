@@ -1,0 +1,46 @@
+-- radmeter.create_incoming(): the temporary table that holds a batch while radmeter.ingest applies it.
+-- A temporary table writes no WAL, and is emptied at the end of each transaction.
+CREATE OR REPLACE FUNCTION radmeter.create_incoming() RETURNS void
+LANGUAGE sql
+AS $$
+    CREATE TEMPORARY TABLE incoming (
+        seq                  bigint,
+        segment              integer,
+        round                integer,   -- NULL: Accounting-On, Accounting-Off
+        status               text,
+        uid                  text,
+        session_id           text,
+        username             text,
+        realm                text,
+        nas_ip               inet,
+        nas_port_id          text,
+        nas_port_type        text,
+        event_time           timestamptz,
+        belongs_from         timestamptz, -- a session that stopped before this is another one
+        start_time           timestamptz,
+        stamped              boolean,   -- event_time is the router's Event-Timestamp
+        received_at          timestamptz,
+        session_time         bigint,
+        authentic            text,
+        connect_info         text,
+        input_octets         bigint,
+        output_octets        bigint,
+        gigawords            boolean,
+        called_station_id    text,
+        calling_station_id   text,
+        terminate_cause      text,
+        service_type         text,
+        framed_protocol      text,
+        framed_ip            inet,
+        framed_ipv6          inet,
+        framed_ipv6_prefix   inet,
+        framed_interface_id  text,
+        delegated_ipv6_prefix inet,
+        class                text,
+        router_id            bigint,
+        interim_interval     integer,
+        skew_seconds         bigint,
+        usage_date           date,
+        period_start         date
+    ) ON COMMIT DELETE ROWS;
+$$;

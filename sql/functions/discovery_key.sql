@@ -1,0 +1,10 @@
+-- radmeter.discovery_key(mac, nas_mac, nas_identifier, ip): what a router not in the table is recognised by.
+-- Returns text: mac:, nas: or ip: and the value; NULL if the packet names its router in no way.
+CREATE OR REPLACE FUNCTION radmeter.discovery_key(
+    p_mac macaddr, p_nas_mac macaddr, p_nas_identifier text, p_ip inet) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE
+    WHEN coalesce(p_mac, p_nas_mac) IS NOT NULL THEN 'mac:' || coalesce(p_mac, p_nas_mac)
+    WHEN p_nas_identifier IS NOT NULL THEN 'nas:' || p_nas_identifier
+    ELSE 'ip:' || host(p_ip)
+END;

@@ -1,0 +1,29 @@
+-- radmeter.insert_sessions(seqs): new sessions from records of the batch that belong to none in the table.
+-- A Start opens one with zero octets; an Interim-Update opens one that began its session time ago; a Stop inserts a closed
+-- one, counted whole. Writes radacct.
+CREATE OR REPLACE FUNCTION radmeter.insert_sessions(p_seqs bigint[]) RETURNS void
+LANGUAGE sql
+AS $$
+    INSERT INTO public.radacct (
+        acctsessionid, acctuniqueid, username, realm, nasipaddress, nasportid, nasporttype,
+        acctstarttime, acctupdatetime, acctstoptime, acctsessiontime,
+        acctauthentic, connectinfo_start, connectinfo_stop, acctinputoctets, acctoutputoctets,
+        calledstationid, callingstationid, acctterminatecause, servicetype, framedprotocol,
+        framedipaddress, framedipv6address, framedipv6prefix, framedinterfaceid, delegatedipv6prefix, class,
+        router_id, arrived_at, counted_at, usage_date, period_start, closed_by, interim_interval, clock_skew_seconds)
+    SELECT
+        session_id, uid, username, realm, nas_ip, nas_port_id, nas_port_type,
+        start_time, event_time, CASE WHEN status = 'Stop' THEN event_time END,
+        CASE WHEN status = 'Start' THEN 0 ELSE session_time END,
+        authentic, CASE WHEN status <> 'Stop' THEN connect_info END, CASE WHEN status = 'Stop' THEN connect_info END,
+        CASE WHEN status = 'Start' THEN 0 ELSE input_octets END,
+        CASE WHEN status = 'Start' THEN 0 ELSE output_octets END,
+        called_station_id, calling_station_id, CASE WHEN status = 'Stop' THEN terminate_cause END,
+        service_type, framed_protocol,
+        framed_ip, framed_ipv6, framed_ipv6_prefix, framed_interface_id, delegated_ipv6_prefix, class,
+        router_id, received_at, event_time, usage_date, period_start, CASE WHEN status = 'Stop' THEN 'stop' END,
+        interim_interval, skew_seconds
+    FROM pg_temp.incoming
+    WHERE seq = ANY (p_seqs)
+    ORDER BY uid;
+$$;

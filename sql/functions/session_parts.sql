@@ -1,0 +1,18 @@
+-- radmeter.session_parts(radacctid, usage_date, period_start, octets_in, octets_out): a session's octets by day and period.
+-- The arguments are the session's row; its finished slices are read from radmeter.session_slice, and what they leave is
+-- the part under way. Returns no row for a part of zero octets.
+CREATE OR REPLACE FUNCTION radmeter.session_parts(
+    p_radacctid bigint, p_usage_date date, p_period_start date, p_octets_in bigint, p_octets_out bigint)
+RETURNS TABLE (radacctid bigint, usage_date date, period_start date, bytes_in bigint, bytes_out bigint,
+               finished boolean)
+LANGUAGE sql STABLE
+AS $$
+    SELECT slice.radacctid, slice.usage_date, slice.period_start, slice.bytes_in, slice.bytes_out, true
+    FROM radmeter.session_slice AS slice WHERE slice.radacctid = p_radacctid
+    UNION ALL
+    SELECT p_radacctid, p_usage_date, p_period_start, left_in, left_out, false
+    FROM (SELECT p_octets_in - coalesce(sum(slice.bytes_in), 0)::bigint AS left_in,
+                 p_octets_out - coalesce(sum(slice.bytes_out), 0)::bigint AS left_out
+          FROM radmeter.session_slice AS slice WHERE slice.radacctid = p_radacctid) AS under_way
+    WHERE left_in <> 0 OR left_out <> 0;
+$$;

@@ -1,0 +1,85 @@
+-- radmeter.update_open(seqs, any_start): applies records of the batch to the open sessions of their ids.
+--   seqs       the records, one a session
+--   any_start  also to a session that began after the record's event
+-- Returns the seqs that found no session. Writes radacct.
+-- A Stop moves the row to the partition of its month. A plain UPDATE, since a row that MERGE moves between partitions
+-- reaches the triggers as a new one and would be counted again. All is computed in SET, from the row as it is when it is
+-- locked: a value read in a join before could be another writer's old one.
+CREATE OR REPLACE FUNCTION radmeter.update_open(p_seqs bigint[], p_any_start boolean) RETURNS bigint[]
+LANGUAGE plpgsql
+-- One index lookup a record, whatever the planner thinks of a temporary table it has no statistics of.
+SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off
+AS $$
+DECLARE
+    v_taken bigint[];
+BEGIN
+    WITH taken AS (
+        UPDATE public.radacct AS session SET (
+            acctstarttime, acctupdatetime, acctstoptime, acctinterval, acctsessiontime,
+            acctinputoctets, acctoutputoctets, input_offset, output_offset, counted_at, usage_date, period_start,
+            username, acctauthentic, connectinfo_start, connectinfo_stop, acctterminatecause, closed_by,
+            framedipaddress, framedipv6address, framedipv6prefix, framedinterfaceid, delegatedipv6prefix,
+            arrived_at, interim_interval, clock_skew_seconds
+        ) = (
+            SELECT
+                CASE WHEN is_start THEN least(session.acctstarttime, record.event_time)
+                     ELSE coalesce(session.acctstarttime, record.start_time) END,
+                greatest(session.acctupdatetime, record.event_time),
+                CASE WHEN is_stop THEN greatest(record.event_time, session.acctstarttime) END,
+                CASE WHEN newer AND NOT is_start
+                     THEN extract(epoch FROM record.event_time - session.acctupdatetime)::bigint
+                     ELSE session.acctinterval END,
+                CASE WHEN newer AND NOT is_start
+                     THEN coalesce(record.session_time,
+                                   extract(epoch FROM record.event_time - session.acctstarttime)::bigint)
+                     ELSE session.acctsessiontime END,
+                octets_in, octets_out, offset_in, offset_out,
+                CASE WHEN counts THEN record.event_time ELSE session.counted_at END,
+                CASE WHEN NOT counts THEN session.usage_date
+                     WHEN session.router_id = record.router_id THEN record.usage_date
+                     ELSE radmeter.usage_date(session.router_id, record.event_time) END,
+                CASE WHEN NOT counts THEN session.period_start
+                     WHEN session.username IS NULL OR session.username = record.username THEN record.period_start
+                     ELSE radmeter.user_period_start(session.username, record.event_time) END,
+                coalesce(session.username, record.username),
+                coalesce(session.acctauthentic, record.authentic),
+                coalesce(session.connectinfo_start, CASE WHEN NOT is_stop THEN record.connect_info END),
+                CASE WHEN is_stop THEN record.connect_info ELSE session.connectinfo_stop END,
+                CASE WHEN is_stop THEN record.terminate_cause END,
+                CASE WHEN is_stop THEN 'stop' END,
+                coalesce(record.framed_ip, session.framedipaddress),
+                coalesce(record.framed_ipv6, session.framedipv6address),
+                coalesce(record.framed_ipv6_prefix, session.framedipv6prefix),
+                coalesce(record.framed_interface_id, session.framedinterfaceid),
+                coalesce(record.delegated_ipv6_prefix, session.delegatedipv6prefix),
+                greatest(session.arrived_at, record.received_at),
+                coalesce(record.interim_interval, session.interim_interval),
+                coalesce(record.skew_seconds, session.clock_skew_seconds)
+            FROM (SELECT record.status = 'Start' AS is_start, record.status = 'Stop' AS is_stop) AS event,
+                LATERAL (SELECT radmeter.is_newer(session.acctupdatetime, session.acctsessiontime,
+                    record.event_time, record.session_time, record.stamped) AS newer) AS time_order,
+                -- A Start never moves counters, whatever octets it carries.
+                LATERAL (SELECT CASE WHEN NOT is_start THEN record.input_octets END AS reported_in,
+                                CASE WHEN NOT is_start THEN record.output_octets END AS reported_out) AS reported,
+                LATERAL (SELECT
+                    radmeter.counted_offset(session.acctinputoctets, session.input_offset,
+                        reported_in, newer, record.gigawords) AS offset_in,
+                    radmeter.counted_octets(session.acctinputoctets, session.input_offset,
+                        reported_in, newer, record.gigawords) AS octets_in,
+                    radmeter.counted_offset(session.acctoutputoctets, session.output_offset,
+                        reported_out, newer, record.gigawords) AS offset_out,
+                    radmeter.counted_octets(session.acctoutputoctets, session.output_offset,
+                        reported_out, newer, record.gigawords) AS octets_out) AS counted,
+                LATERAL (SELECT octets_in IS DISTINCT FROM session.acctinputoctets
+                             OR octets_out IS DISTINCT FROM session.acctoutputoctets AS counts) AS moved
+        )
+        FROM (SELECT * FROM pg_temp.incoming WHERE seq = ANY (p_seqs) ORDER BY uid) AS record
+        WHERE session.acctuniqueid = record.uid AND session.acctstoptime IS NULL
+          AND (p_any_start OR session.acctstarttime IS NULL OR record.event_time >= session.acctstarttime
+               OR record.status = 'Start')
+        RETURNING record.seq
+    )
+    SELECT array_agg(seq) INTO v_taken FROM taken;
+    RETURN ARRAY(SELECT seq FROM unnest(p_seqs) AS seq WHERE v_taken IS NULL OR seq <> ALL (v_taken));
+END;
+$$;

@@ -1,0 +1,9 @@
+-- radmeter.usage_date(router, at): the day of an instant in the router's time zone.
+-- The router's own zone, else the installation's. Reads routers, radmeter.setting.
+CREATE OR REPLACE FUNCTION radmeter.usage_date(p_router_id bigint, p_at timestamptz) RETURNS date
+LANGUAGE sql STABLE PARALLEL SAFE
+AS $$
+    SELECT (p_at AT TIME ZONE coalesce(
+        (SELECT timezone FROM public.routers WHERE id = p_router_id),
+        radmeter.setting_value('timezone')))::date;
+$$;

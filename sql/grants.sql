@@ -1,0 +1,39 @@
+-- Roles by what they may do. Group roles without login: an operator grants them to the roles that log in.
+--   radmeter_ingest  execute radmeter.ingest and read its checkpoint (the shipper)
+--   radmeter_reader  read the counters, sessions and views
+DO $$
+DECLARE
+    v_role text;
+BEGIN
+    FOREACH v_role IN ARRAY ARRAY['radmeter_ingest', 'radmeter_reader'] LOOP
+        IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = v_role) THEN
+            BEGIN
+                EXECUTE format('CREATE ROLE %I NOLOGIN', v_role);
+            EXCEPTION
+                -- Roles belong to the cluster: another database's upgrade may have made it just now.
+                WHEN duplicate_object OR unique_violation THEN NULL;
+                WHEN insufficient_privilege THEN
+                    RAISE WARNING 'role % was not made: % may not create roles', v_role, current_user;
+            END;
+        END IF;
+    END LOOP;
+
+    -- Functions are executable by everyone unless said otherwise (PostgreSQL manual, CREATE FUNCTION).
+    REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA radmeter FROM PUBLIC;
+    REVOKE EXECUTE ON FUNCTION public.get_user_total_usage(text, timestamptz) FROM PUBLIC;
+
+    IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'radmeter_ingest') THEN
+        GRANT USAGE ON SCHEMA radmeter TO radmeter_ingest;
+        GRANT EXECUTE ON FUNCTION radmeter.ingest(text, json), radmeter.node_checkpoint(text) TO radmeter_ingest;
+    END IF;
+    IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'radmeter_reader') THEN
+        GRANT USAGE ON SCHEMA public, radmeter TO radmeter_reader;
+        GRANT SELECT ON public.radacct, public.routers, public.plans, public.subscribers, public.user_quota_usage,
+            public.router_daily_usage, public.ingest_checkpoint, public.rejected_packet, public.accounting_anomaly,
+            radmeter.user_usage, radmeter.router_usage, radmeter.sessions, radmeter.router_list
+            TO radmeter_reader;
+        GRANT EXECUTE ON FUNCTION public.get_user_total_usage(text, timestamptz), radmeter.setting_value(text)
+            TO radmeter_reader;
+    END IF;
+END;
+$$;

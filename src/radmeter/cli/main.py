@@ -1,0 +1,86 @@
+"""The command `radmeter`: its groups, loaded when asked for, and how errors end."""
+
+import importlib
+import logging
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from radmeter import __version__
+from radmeter.errors import ConfigurationError, RadmeterError
+
+# Loaded when named, so that `radmeter ship` does not wait for what only `radmeter usage` needs.
+COMMANDS = {
+    "up": "radmeter.cli.up:up",
+    "simulate": "radmeter.cli.simulate:simulate",
+    "ship": "radmeter.cli.ship:ship",
+    "jobs": "radmeter.cli.jobs:jobs",
+    "migrate": "radmeter.cli.migrate:migrate",
+    "usage": "radmeter.cli.usage:usage",
+    "sessions": "radmeter.cli.sessions:sessions",
+    "routers": "radmeter.cli.routers:routers",
+    "status": "radmeter.cli.status:status",
+    "config": "radmeter.cli.config:config",
+}
+
+EXIT_FAILED = 1
+EXIT_CONFIGURATION = 2
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are named."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """List the commands in the order in which an operator meets them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the command `cmd_name`."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[cmd_name].partition(":")
+        command = getattr(importlib.import_module(module), attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="radmeter")
+def cli() -> None:
+    """Exact usage counters from RADIUS accounting: FreeRADIUS plugin, shipper and PostgreSQL triggers.
+
+    \b
+    Try it:          radmeter up
+    In production:   radmeter migrate up; radmeter ship; radmeter jobs run
+    Read:            radmeter usage user alice; radmeter status
+
+    Settings come from the environment; `radmeter config` shows what is in force.
+
+    Exit codes: 0 done, 1 failed (the reason is on standard error), 2 wrong options or settings.
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line. A user's mistake ends in a message, never in a traceback."""
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    try:
+        cli.main(args=arguments, prog_name="radmeter", standalone_mode=False)
+    except click.exceptions.Abort:
+        sys.exit(130)
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except RadmeterError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(EXIT_CONFIGURATION if isinstance(error, ConfigurationError) else EXIT_FAILED)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader of our output has gone (`radmeter sessions | head`); what is left in the buffer goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(EXIT_FAILED)

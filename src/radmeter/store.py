@@ -1,0 +1,118 @@
+"""PostgreSQL: connections, and the calls on the packet path. The only module there that speaks psycopg."""
+
+import json
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, cast
+
+import psycopg
+import sqlalchemy
+from psycopg import errors
+
+from radmeter.errors import StoreError, StoreUnavailable
+
+log = logging.getLogger(__name__)
+
+# A peer that vanished without a word (a switch-over, a firewall) is noticed within about a minute instead of hours.
+# `target_session_attrs=read-write` of a multi-host DSN is libpq's own and works as written in the DSN.
+CONNECTION_DEFAULTS = {
+    "connect_timeout": "5",
+    "keepalives_idle": "20",
+    "keepalives_interval": "10",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "60000",
+    "application_name": "radmeter",
+}
+
+# Tried again as they are: the server is away, is stopping, or chose this transaction to give way to another.
+TRANSIENT = (
+    psycopg.OperationalError,
+    errors.DeadlockDetected,
+    errors.SerializationFailure,
+    errors.LockNotAvailable,
+    errors.ReadOnlySqlTransaction,  # the old primary after a switch-over
+    errors.InternalError_,
+)
+
+
+def connection_string(dsn: str) -> str:
+    """Return `dsn` with radmeter's defaults for what it leaves open.
+
+    Raises
+    ------
+    StoreError
+        It is no libpq connection string.
+    """
+    try:
+        given = psycopg.conninfo.conninfo_to_dict(dsn)
+    except psycopg.ProgrammingError as error:
+        raise StoreError(f"the DSN is not a PostgreSQL connection string: {str(error).strip()}") from None
+    return psycopg.conninfo.make_conninfo(**{**CONNECTION_DEFAULTS, **given})
+
+
+def connect(dsn: str, **options: Any) -> psycopg.Connection[tuple[Any, ...]]:
+    """Open a connection in autocommit mode.
+
+    Raises
+    ------
+    StoreUnavailable
+        No server of the DSN can be reached, or none of them takes writes where the DSN asks for that.
+    """
+    try:
+        return psycopg.connect(connection_string(dsn), autocommit=True, **options)
+    except psycopg.OperationalError as error:
+        raise StoreUnavailable(f"the database cannot be reached: {str(error).strip()}") from error
+
+
+def sqlalchemy_engine(dsn: str) -> sqlalchemy.Engine:
+    """Return an engine that opens its connections as `connect` does; it pools none."""
+    return sqlalchemy.create_engine(
+        "postgresql+psycopg://",
+        creator=lambda: psycopg.connect(connection_string(dsn)),
+        poolclass=sqlalchemy.NullPool,
+    )
+
+
+@contextmanager
+def translated_errors() -> Iterator[None]:
+    """Turn the driver's errors into ours: `StoreUnavailable` for what may be tried again, else `StoreError`."""
+    try:
+        yield
+    except TRANSIENT as error:
+        raise StoreUnavailable(error.diag.message_primary or str(error).strip()) from error
+    except psycopg.Error as error:
+        raise StoreError(error.diag.message_primary or str(error).strip()) from error
+
+
+class Store:
+    """One connection of the shipper: the calls of the packet path."""
+
+    def __init__(self, dsn: str) -> None:
+        # A batch is answered within a second; a statement that hangs is a switch-over that went wrong.
+        self._connection = connect(dsn, options="-c statement_timeout=60s -c lock_timeout=30s", prepare_threshold=0)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+    def checkpoint(self, node: str) -> int:
+        """Return the last sequence number of `node` that is ingested, 0 for a node not seen before."""
+        with translated_errors():
+            row = self._connection.execute("SELECT radmeter.node_checkpoint(%s)", (node,)).fetchone()
+        return cast(int, row[0]) if row else 0
+
+    def ingest(self, node: str, records: Sequence[dict[str, Any]]) -> int:
+        """Ingest a batch in one transaction; return the node's new checkpoint.
+
+        Raises
+        ------
+        StoreUnavailable
+            Nothing of the batch is stored, or all of it is and the answer was lost: call again with the same batch.
+        StoreError
+            The database refuses something in the batch; nothing of it is stored.
+        """
+        text = json.dumps(records, ensure_ascii=False, check_circular=False, separators=(",", ":"))
+        with translated_errors():
+            row = self._connection.execute("SELECT radmeter.ingest(%s, %s::json)", (node, text)).fetchone()
+        return cast(int, row[0]) if row else 0
