@@ -25,5 +25,9 @@ class StoreUnavailable(StoreError):
     """The database cannot be reached, or gave up a transaction that may be tried again."""
 
 
+class RecordRefused(StoreError):
+    """The database refuses a value in the batch, and would refuse it again."""
+
+
 class RejectedPacket(RadmeterError):
     """The peer's fault: an accounting packet that cannot be counted. The message is the reason kept with it."""

@@ -10,7 +10,7 @@ import psycopg
 import sqlalchemy
 from psycopg import errors
 
-from radmeter.errors import StoreError, StoreUnavailable
+from radmeter.errors import RecordRefused, StoreError, StoreUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ def connection_string(dsn: str) -> str:
         given = psycopg.conninfo.conninfo_to_dict(dsn)
     except psycopg.ProgrammingError as error:
         raise StoreError(f"the DSN is not a PostgreSQL connection string: {str(error).strip()}") from None
-    return psycopg.conninfo.make_conninfo(**{**CONNECTION_DEFAULTS, **given})
+    return psycopg.conninfo.make_conninfo(**{**CONNECTION_DEFAULTS, **given})  # type: ignore[arg-type] # its own output
 
 
 def connect(dsn: str, **options: Any) -> psycopg.Connection[tuple[Any, ...]]:
@@ -74,15 +74,27 @@ def sqlalchemy_engine(dsn: str) -> sqlalchemy.Engine:
     )
 
 
+# SQLSTATE classes that are about a value: data exception, integrity constraint, program limit (PostgreSQL manual,
+# appendix A). Anything else (a missing function, a missing right) is about the installation.
+VALUE_CLASSES = ("22", "23", "54")
+
+
 @contextmanager
 def translated_errors() -> Iterator[None]:
-    """Turn the driver's errors into ours: `StoreUnavailable` for what may be tried again, else `StoreError`."""
+    """Turn the driver's errors into ours.
+
+    `StoreUnavailable` for what may be tried again as it is, `RecordRefused` for a value the database will never take,
+    else `StoreError`.
+    """
     try:
         yield
     except TRANSIENT as error:
         raise StoreUnavailable(error.diag.message_primary or str(error).strip()) from error
     except psycopg.Error as error:
-        raise StoreError(error.diag.message_primary or str(error).strip()) from error
+        message = error.diag.message_primary or str(error).strip()
+        if (error.sqlstate or "")[:2] in VALUE_CLASSES:
+            raise RecordRefused(message) from error
+        raise StoreError(message) from error
 
 
 class Store:
@@ -90,7 +102,9 @@ class Store:
 
     def __init__(self, dsn: str) -> None:
         # A batch is answered within a second; a statement that hangs is a switch-over that went wrong.
-        self._connection = connect(dsn, options="-c statement_timeout=60s -c lock_timeout=30s", prepare_threshold=0)
+        self._connection = connect(
+            dsn, options="-c statement_timeout=60s -c lock_timeout=30s", prepare_threshold=0
+        )
 
     def close(self) -> None:
         """Close the connection."""
@@ -109,8 +123,10 @@ class Store:
         ------
         StoreUnavailable
             Nothing of the batch is stored, or all of it is and the answer was lost: call again with the same batch.
+        RecordRefused
+            The database refuses a value in the batch; nothing of it is stored.
         StoreError
-            The database refuses something in the batch; nothing of it is stored.
+            The database is not as it should be, such as a missing function or right; nothing is stored.
         """
         text = json.dumps(records, ensure_ascii=False, check_circular=False, separators=(",", ":"))
         with translated_errors():

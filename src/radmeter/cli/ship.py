@@ -1,0 +1,71 @@
+"""`radmeter ship`: the journal into the database."""
+
+import contextlib
+import logging
+import signal
+import threading
+
+import click
+
+from radmeter.cli.common import with_settings
+from radmeter.config import Settings
+from radmeter.embedded import open_database
+from radmeter.errors import JournalError, JournalLocked
+from radmeter.journal_reader import JournalReader
+from radmeter.shipper import Shipper
+from radmeter.store import Store
+
+log = logging.getLogger(__name__)
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  RADMETER_DSN=postgresql://shipper@db1,db2/radius?target_session_attrs=read-write radmeter ship
+  radmeter ship --until-empty
+"""
+)
+@with_settings("state", "dsn", "journal", "batch_records", "batch_ms")
+@click.option("--until-empty", is_flag=True, help="Stop when nothing is left in the journal.")
+def ship(settings: Settings, until_empty: bool) -> None:
+    """Ship the journal into the database, in batches, exactly once.
+
+    Runs until SIGTERM or Ctrl-C, and finishes the batch in hand. One shipper a journal: a second one says so and exits
+    with 1. When the database is away it waits and goes on by itself; the journal keeps what comes in meanwhile.
+    """
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    reader = JournalReader(settings.journal)
+    with contextlib.ExitStack() as stack:
+        if not until_empty:
+            _wait_for_journal(reader, stop)
+            if stop.is_set():
+                return
+        stack.enter_context(reader.lock())
+        database = stack.enter_context(open_database(settings))
+        log.info("shipping %s", settings.journal)
+        shipper = Shipper(
+            reader,
+            lambda: Store(database.dsn),
+            batch_records=settings.batch_records,
+            batch_seconds=settings.batch_ms / 1000,
+        )
+        shipper.run(stop, until_empty=until_empty)
+    log.info("shipping ends")
+
+
+def _wait_for_journal(reader: JournalReader, stop: threading.Event) -> None:
+    """Wait for radiusd to make the journal, which it does when the first packet arrives."""
+    said = False
+    while not stop.is_set():
+        try:
+            reader.node()
+            return
+        except JournalLocked:
+            raise
+        except JournalError as error:
+            if not said:
+                log.info("waiting: %s", error)
+            said = True
+            stop.wait(0.2)
