@@ -1,5 +1,6 @@
-"""The journal's reading side: records in order, and deletion of segments that have been shipped."""
+"""The journal's reading side: records in order, and deletion of the segments that have been shipped."""
 
+import itertools
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -11,6 +12,11 @@ from urllib.parse import quote
 from radmeter import journal_files as files
 from radmeter.errors import JournalError
 
+_FROM = "SELECT seq, received_at_us, pairs FROM record WHERE seq >= ? ORDER BY seq LIMIT ?"
+_LAST = "SELECT max(seq) FROM record"
+_RANGE = f"SELECT min(seq), ({_LAST}) FROM record WHERE seq > ?"  # noqa: S608  constants only
+_PASSING = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+
 
 class Entry(NamedTuple):
     """One packet: its number, when it arrived (microseconds since 1970, UTC) and its attributes as JSON."""
@@ -21,7 +27,7 @@ class Entry(NamedTuple):
 
 
 class JournalDepth(NamedTuple):
-    """What waits in the journal. `unreadable` names segments that could not be counted."""
+    """What waits in the journal. `unreadable` names the segments that could not be counted."""
 
     records: int
     oldest_received_at_us: int | None
@@ -31,24 +37,21 @@ class JournalDepth(NamedTuple):
 
 
 class JournalReader:
-    """Reads a journal that another process may be writing; neither ever waits for the other."""
+    """Reads a journal that another process may be writing. Neither waits for the other."""
 
     def __init__(self, directory: str | os.PathLike[str]) -> None:
-        self._directory = os.path.abspath(directory)
+        self._directory = Path(directory).absolute()
         self._node: str | None = None
-        self._path: str | None = None
+        self._path: Path | None = None
         self._connection: sqlite3.Connection | None = None
 
     def node(self) -> str:
-        """Return the name under which this journal's records are counted. Raises JournalError if it has none yet."""
+        """Return the node that this journal's records are counted. Raises JournalError if there is none."""
         if self._node is None:
-            try:
-                self._node = files.read_node(self._directory)
-            except OSError as error:
-                raise files.unusable(self._directory, error) from error
+            self._node = self._read_node()
         if self._node is None:
             raise JournalError(
-                f"there is no journal in {self._directory} yet: radiusd makes it when the first packet arrives"
+                f"there is no journal in {self._directory} yet: radiusd makes it at the first packet"
             )
         return self._node
 
@@ -71,39 +74,41 @@ class JournalReader:
         Raises
         ------
         JournalError
-            A segment is damaged. Records before the damage have been returned by then; nothing is skipped.
+            A segment is damaged, and the records before the damage have been returned already; or the journal
+            was made anew since `node` was asked. Nothing is ever skipped.
         """
         self._check_node()
         found: list[Entry] = []
-        # Listed before reading: whatever segment is not the last of this list gets no more records.
+        # Listed before reading: a segment that is not the last of this list gets no more records.
         listed = self._segments()
-        for segment, following in zip(listed, [*listed[1:], None], strict=True):
+        for segment, following in itertools.zip_longest(listed, listed[1:]):
             if following is not None and following.first_seq <= after + 1:
                 continue
             expected = max(after + 1, segment.first_seq)
             try:
-                for row in self._open(segment.path).execute(
-                    "SELECT seq, received_at_us, pairs FROM record WHERE seq >= ? ORDER BY seq LIMIT ?",
-                    (expected, limit - len(found)),
-                ):
+                for row in self._open(segment.path).execute(_FROM, (expected, limit - len(found))):
                     if row[0] != expected:
                         raise sqlite3.DatabaseError(f"records {expected} to {row[0] - 1} are missing")
                     found.append(Entry(*row))
                     expected += 1
+                if len(found) >= limit:
+                    break
+                # A segment the writer left for being full ends where the next begins.
+                if following is not None and expected < following.first_seq < segment.first_seq + files.GAP:
+                    raise sqlite3.DatabaseError(
+                        f"records {expected} to {following.first_seq - 1} are missing"
+                    )
             except sqlite3.Error as error:
                 self.close()
                 if found:
-                    return found
-                raise _damaged(segment.path, error) from error
-            if len(found) >= limit:
-                break
+                    break
+                raise self._unreadable(segment.path, error) from error
         return found
 
     def drop_through(self, seq: int) -> int:
-        """Delete the segments whose records are all numbered `seq` or below, never the newest; return how many."""
+        """Delete the segments, but the newest, whose records are all `seq` or below; return how many."""
         dropped = 0
-        listed = self._segments()
-        for segment, following in zip(listed, listed[1:], strict=False):
+        for segment, following in itertools.pairwise(self._segments()):
             if following.first_seq > seq + 1 and not self._ends_by(segment, seq):
                 break
             if self._path == segment.path:
@@ -119,26 +124,24 @@ class JournalReader:
         """Return how much waits with numbers above `after`."""
         records, oldest, unreadable = 0, None, []
         listed = self._segments()
-        for segment, following in zip(listed, [*listed[1:], None], strict=True):
+        for segment, following in itertools.zip_longest(listed, listed[1:]):
             if following is not None and following.first_seq <= after + 1:
                 continue
             try:
                 connection = self._open(segment.path)
-                first, last = connection.execute(
-                    "SELECT min(seq), (SELECT max(seq) FROM record) FROM record WHERE seq > ?", (after,)
-                ).fetchone()
-                if first is None:
-                    continue
-                records += last - first + 1  # contiguous in a segment
-                if oldest is None:
-                    (oldest,) = connection.execute(
-                        "SELECT received_at_us FROM record WHERE seq = ?", (first,)
-                    ).fetchone()
+                first, last = connection.execute(_RANGE, (after,)).fetchone()
+                if first is not None:
+                    records += last - first + 1  # numbers are contiguous in a segment
+                if first is not None and oldest is None:
+                    oldest = connection.execute(_FROM, (first, 1)).fetchall()[0][1]
             except sqlite3.Error:
                 self.close()
-                if Path(segment.path).exists():  # else the shipper has deleted it meanwhile
-                    unreadable.append(segment.path)
-        size = files.size_bytes(self._directory) if listed else 0
+                if segment.path.exists():  # else the shipper has deleted it meanwhile
+                    unreadable.append(str(segment.path))
+        try:
+            size = files.size_bytes(self._directory) if listed else 0
+        except OSError as error:
+            raise files.unusable(self._directory, error) from error
         return JournalDepth(records, oldest, len(listed), size, tuple(unreadable))
 
     def close(self) -> None:
@@ -155,43 +158,47 @@ class JournalReader:
         except OSError as error:
             raise files.unusable(self._directory, error) from error
 
+    def _read_node(self) -> str | None:
+        try:
+            return files.read_node(self._directory)
+        except OSError as error:
+            raise files.unusable(self._directory, error) from error
+
     def _check_node(self) -> None:
-        """A journal made anew starts its numbers again: whoever knows the old node would skip its records."""
-        if self._node is not None and (current := files.read_node(self._directory)) != self._node:
+        """A journal made anew begins its numbers again: whoever knows the old one would skip its records."""
+        if self._node is not None and (now := self._read_node()) not in (None, self._node):
             raise JournalError(
-                f"the journal {self._directory} was made anew: it was {self._node} and is now {current}; start again"
+                f"the journal {self._directory} was made anew while it was read: it was {self._node} "
+                f"and is now {now}; start this program again"
             )
 
-    def _open(self, path: str) -> sqlite3.Connection:
+    def _open(self, path: Path) -> sqlite3.Connection:
         """Return a connection to a segment, the one used last if it is the same."""
         if self._connection is None or self._path != path:
             self.close()
             # Not mode=ro: after a crash the first to look at a WAL database has to recover its log.
             self._connection = sqlite3.connect(
-                f"file:{quote(path)}?mode=rw",
-                uri=True,
-                timeout=5.0,
-                isolation_level=None,
-                check_same_thread=False,
+                f"file:{quote(str(path))}?mode=rw", uri=True, isolation_level=None, check_same_thread=False
             )
-            self._connection.execute("PRAGMA query_only = 1")
             self._path = path
+            self._connection.execute("PRAGMA query_only = 1")
         return self._connection
 
     def _ends_by(self, segment: files.SegmentFile, seq: int) -> bool:
-        """Tell whether no record of a sealed segment is above `seq`. A segment that cannot be read is kept."""
+        """Tell whether no record of a sealed segment is above `seq`. One that cannot be read is kept."""
         if segment.first_seq > seq + 1:
             return False
         try:
-            (last,) = self._open(segment.path).execute("SELECT max(seq) FROM record").fetchone()
+            (last,) = self._open(segment.path).execute(_LAST).fetchone()
         except sqlite3.Error:
             self.close()
             return False
         return last is None or last <= seq
 
-
-def _damaged(path: str, error: Exception) -> JournalError:
-    return JournalError(
-        f"the journal's segment {path} cannot be read: {error}. Shipping has stopped before it, nothing was skipped. "
-        "Keep the file with its -wal for rescue and move both out of the directory to go on with the next segment"
-    )
+    def _unreadable(self, path: Path, error: sqlite3.Error) -> JournalError:
+        if getattr(error, "sqlite_errorcode", None) in _PASSING:
+            return files.unusable(self._directory, error)
+        return JournalError(
+            f"the journal's segment {path} cannot be read: {error}. Shipping stops before it and skips nothing. "
+            f"To go on with the next, move it and its {files.WAL} file out of the directory, and keep them"
+        )

@@ -7,6 +7,7 @@ import contextlib
 import ctypes
 import json
 import os
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,12 +43,13 @@ class PluginSettings:
 
 
 class _State:
-    """What lives as long as radiusd: the journal, its users, and whether the operator was told of a failure."""
+    """What lives as long as radiusd: the journal, its users, and what the log was told of a failure."""
 
     settings: PluginSettings | None = None
     journal: Journal | None = None
     instances = 0
-    failure: str | None = None
+    telling = threading.Lock()
+    failing = False
     refused = 0
 
 
@@ -66,7 +68,7 @@ def read_settings(config: dict[str, object]) -> PluginSettings:
         )
     values = {name: str(config.get(name) or os.environ.get(f"RADMETER_{name.upper()}") or default)
               for name, default in DEFAULTS.items()}  # fmt: skip
-    if not os.path.isabs(values["journal"]):
+    if not Path(values["journal"]).is_absolute():
         raise ConfigurationError(
             f"journal = {values['journal']!r}: give an absolute path, radiusd changes directory"
         )
@@ -88,7 +90,7 @@ def _number(name: str, value: str, least: int, most: int) -> int:
 
 
 def check_place(journal: str) -> None:
-    """Raise ConfigurationError unless the journal can be written, or made. Writes nothing: `freeradius -C` asks."""
+    """Raise ConfigurationError unless the journal can be written, or made; write nothing to find out."""
     place = Path(journal)
     while not place.exists() and place != place.parent:
         place = place.parent
@@ -108,7 +110,7 @@ def instantiate(p: object) -> int:
         check_place(settings.journal)
         if _State.settings not in (None, settings):
             raise ConfigurationError(
-                "this instance's config differs from another's; all instances share one journal, so give them the same"
+                "this instance's config differs from another's; they share one journal, so give all the same"
             )
     except (ConfigurationError, OSError) as error:
         _log(radiusd.L_ERR, f"{error}")
@@ -139,7 +141,7 @@ def accounting(p: Pairs | None) -> int:
             _State.journal.append(time.time_ns() // 1000, _encode_ascii(pairs))
     except Exception as error:
         return _refuse(error)
-    if _State.failure is not None:
+    if _State.failing:
         _recovered()
     return int(radiusd.RLM_MODULE_OK)
 
@@ -154,30 +156,31 @@ def detach(*_: object) -> int:
             _State.journal.close()
         except JournalError as error:
             _log(radiusd.L_ERR, f"the journal was not closed cleanly: {error}")
-    # FreeRADIUS 3.2.1 would abort in Py_Finalize. What it has printed (`freeradius -C`) is still in C's buffers.
+    # FreeRADIUS 3.2.1 would abort in Py_Finalize. What `freeradius -C` has printed is still in C's buffers.
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).fflush(None)
     os._exit(0)
 
 
 def _refuse(error: Exception) -> int:
-    """Fail a packet; tell the log when failing begins, and when its reason changes, not for each packet."""
-    _State.refused += 1
-    reason = str(error) or type(error).__name__
-    if _State.failure is None:
-        _log(radiusd.L_ERR, f"accounting is not answered, packets cannot be kept: {reason}")
-    elif _State.failure != reason:
-        _log(radiusd.L_ERR, f"accounting is still not answered, {_State.refused} refused so far: {reason}")
-    _State.failure = reason
+    """Fail a packet. The log is told when failing begins, not for each packet."""
+    with _State.telling:
+        _State.refused += 1
+        begins, _State.failing = not _State.failing, True
+    if begins:
+        _log(
+            radiusd.L_ERR,
+            f"packets cannot be kept and are not answered: {str(error) or type(error).__name__}",
+        )
     return int(radiusd.RLM_MODULE_FAIL)
 
 
 def _recovered() -> None:
-    refused, _State.refused, _State.failure = _State.refused, 0, None
-    _log(
-        radiusd.L_INFO,
-        f"the journal takes packets again; {refused} were refused and left for the routers to resend",
-    )
+    with _State.telling:
+        failing, _State.failing = _State.failing, False
+        refused, _State.refused = _State.refused, 0
+    if failing:
+        _log(radiusd.L_INFO, f"packets are kept and answered again; {refused} were refused since it failed")
 
 
 def _log(level: int, message: str) -> None:
