@@ -1,0 +1,85 @@
+"""Bytes per user and per router: what was sent, what was counted, and where the two differ."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple, Self
+
+import psycopg
+
+
+class Usage(NamedTuple):
+    """Octets from the user (Acct-Input-Octets) and to the user."""
+
+    bytes_in: int = 0
+    bytes_out: int = 0
+
+
+class Compared(NamedTuple):
+    """One user or router: what the routers reported and had acknowledged, and what the database counted."""
+
+    name: str
+    sent: Usage
+    counted: Usage
+
+    @property
+    def equal(self) -> bool:
+        """Whether the two are equal to the byte."""
+        return self.sent == self.counted
+
+
+@dataclass
+class Tally:
+    """Usage by user name, and by router MAC as 12 hex digits."""
+
+    users: dict[str, Usage] = field(default_factory=dict)
+    routers: dict[str, Usage] = field(default_factory=dict)
+
+    def add(self, user: str | None, router: str, new: Usage) -> None:
+        """Count usage for a router, and for a user if there is one."""
+        if user is not None:
+            self.users[user] = _plus(self.users.get(user, Usage()), new)
+        self.routers[router] = _plus(self.routers.get(router, Usage()), new)
+
+    def since(self, before: Self) -> "Tally":
+        """Return what came on top of an earlier tally."""
+        return Tally(_minus(self.users, before.users), _minus(self.routers, before.routers))
+
+
+def counted(connection: psycopg.Connection[tuple[str, int, int]], sent: Tally) -> Tally:
+    """Read what the database has counted, over all time, for the users and routers of another tally."""
+    users = connection.execute(
+        "SELECT username, sum(bytes_in)::bigint, sum(bytes_out)::bigint FROM radmeter.user_usage"
+        " WHERE username = ANY (%s) GROUP BY username",
+        [list(sent.users)],
+    )
+    routers = connection.execute(
+        "SELECT replace(mac::text, ':', ''), sum(bytes_in)::bigint, sum(bytes_out)::bigint"
+        " FROM radmeter.router_usage WHERE mac = ANY (%s::macaddr[]) GROUP BY mac",
+        [list(sent.routers)],
+    )
+    return Tally(_by_name(users), _by_name(routers))
+
+
+def compare(sent: Mapping[str, Usage], counted: Mapping[str, Usage]) -> list[Compared]:
+    """Set both sides beside each other, in the order of their names."""
+    names = sorted(sent.keys() | counted.keys())
+    return [Compared(name, sent.get(name, Usage()), counted.get(name, Usage())) for name in names]
+
+
+def _by_name(rows: psycopg.Cursor[tuple[str, int, int]]) -> dict[str, Usage]:
+    return {name: Usage(bytes_in, bytes_out) for name, bytes_in, bytes_out in rows}
+
+
+def _plus(one: Usage, other: Usage) -> Usage:
+    return Usage(one.bytes_in + other.bytes_in, one.bytes_out + other.bytes_out)
+
+
+def _minus(after: Mapping[str, Usage], before: Mapping[str, Usage]) -> dict[str, Usage]:
+    nothing = Usage()
+    return {
+        name: Usage(
+            usage.bytes_in - before.get(name, nothing).bytes_in,
+            usage.bytes_out - before.get(name, nothing).bytes_out,
+        )
+        for name, usage in after.items()
+    }
