@@ -3,9 +3,11 @@
 -- An increase belongs to the day and period of the event that brought it, which radmeter.ingest leaves in the row. Another
 -- writer (rlm_sql, an operator's UPDATE) does not: its increase is dated by the row's last update, and kept as a slice of
 -- its own (see radmeter.session_slice). Writes accounting_anomaly where a router's counter wrapped or was restarted.
--- Nested loops are off: transition tables have no statistics, and the planner takes them for tiny.
+-- Hash joins whatever the planner thinks: transition tables have no statistics. They are named here since a trigger runs
+-- under the settings of the function that fired it, and radmeter.update_open has them off.
 CREATE OR REPLACE FUNCTION radmeter.count_updated() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog SET enable_nestloop = off
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog
+SET enable_nestloop = off SET enable_hashjoin = on SET enable_mergejoin = on SET enable_seqscan = on
 AS $$
 DECLARE
     v_sliced bigint[];    -- sessions whose increase falls into another day or period than the one before

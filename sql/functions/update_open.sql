@@ -8,7 +8,7 @@
 CREATE OR REPLACE FUNCTION radmeter.update_open(p_seqs bigint[], p_any_start boolean) RETURNS bigint[]
 LANGUAGE plpgsql
 -- One index lookup a record, whatever the planner thinks of a temporary table it has no statistics of.
-SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off
+SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
     v_taken bigint[];

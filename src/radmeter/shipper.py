@@ -98,7 +98,7 @@ class Shipper:
                 self._ingest(store, node, entries[:middle])
                 self._ingest(store, node, entries[middle:])
                 return
-            log.warning("packet %d is set aside: %s", entries[0].seq, refused)
+            log.debug("packet %d is set aside: %s", entries[0].seq, refused)
             try:
                 self._after = store.ingest(
                     node, [_rejected(entries[0], f"the database refuses it: {refused}")]
