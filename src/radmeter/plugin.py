@@ -27,6 +27,9 @@ DEFAULTS = {
     "journal_limit_bytes": str(8 << 30),
 }
 
+OK = int(radiusd.RLM_MODULE_OK)
+FAIL = int(radiusd.RLM_MODULE_FAIL)
+
 _encode = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":")).encode
 _encode_ascii = json.JSONEncoder(separators=(",", ":")).encode
 
@@ -48,6 +51,7 @@ class _State:
     settings: PluginSettings | None = None
     journal: Journal | None = None
     instances = 0
+    rejected = False
     telling = threading.Lock()
     failing = False
     refused = 0
@@ -66,8 +70,10 @@ def read_settings(config: dict[str, object]) -> PluginSettings:
         raise ConfigurationError(
             f"config has unknown settings: {', '.join(unknown)}; known: {', '.join(DEFAULTS)}"
         )
-    values = {name: str(config.get(name) or os.environ.get(f"RADMETER_{name.upper()}") or default)
-              for name, default in DEFAULTS.items()}  # fmt: skip
+    values = {
+        name: str(config.get(name) or os.environ.get(f"RADMETER_{name.upper()}") or default)
+        for name, default in DEFAULTS.items()
+    }
     if not Path(values["journal"]).is_absolute():
         raise ConfigurationError(
             f"journal = {values['journal']!r}: give an absolute path, radiusd changes directory"
@@ -114,6 +120,7 @@ def instantiate(p: object) -> int:
             )
     except (ConfigurationError, OSError) as error:
         _log(radiusd.L_ERR, f"{error}")
+        _State.rejected = True
         return -1
     if _State.settings is None:
         _State.settings = settings
@@ -143,13 +150,13 @@ def accounting(p: Pairs | None) -> int:
         return _refuse(error)
     if _State.failing:
         _recovered()
-    return int(radiusd.RLM_MODULE_OK)
+    return OK
 
 
 def detach(*_: object) -> int:
     """Close the journal when the last instance goes, and leave."""
     _State.instances -= 1
-    if _State.instances > 0:
+    if _State.instances > 0 or _State.rejected:  # rejected: radiusd ends by itself, and not with success
         return 0
     if _State.journal is not None:
         try:
@@ -168,11 +175,9 @@ def _refuse(error: Exception) -> int:
         _State.refused += 1
         begins, _State.failing = not _State.failing, True
     if begins:
-        _log(
-            radiusd.L_ERR,
-            f"packets cannot be kept and are not answered: {str(error) or type(error).__name__}",
-        )
-    return int(radiusd.RLM_MODULE_FAIL)
+        reason = str(error) or type(error).__name__
+        _log(radiusd.L_ERR, f"packets cannot be kept and are not answered: {reason}")
+    return FAIL
 
 
 def _recovered() -> None:

@@ -1,0 +1,218 @@
+"""What the journal must survive: a killed writer, a torn log, a full disk, a disk that turns read-only."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from radmeter.errors import JournalError
+from radmeter.journal import RETRY_SECONDS, Journal, JournalReader
+
+WRITER = """
+import sys, threading
+from radmeter.journal import Journal
+directory, sync, threads = sys.argv[1:]
+journal = Journal(directory, sync=sync, segment_bytes=400_000)
+printing = threading.Lock()
+def append(thread):
+    n = 0
+    while True:
+        text = f'["{thread}-{n}", "{"x" * 600}"]'
+        seq = journal.append(1, text)
+        with printing:
+            print(seq, f"{thread}-{n}", flush=True)
+        n += 1
+for thread in range(int(threads)):
+    threading.Thread(target=append, args=(thread,)).start()
+"""
+
+
+def killed_writer(directory: Path, sync: str, threads: int, after: int) -> dict[int, str]:
+    """Run a writer, kill it in mid-traffic, and return what it acknowledged."""
+    writer = subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(directory), sync, str(threads)], stdout=subprocess.PIPE, text=True
+    )
+    assert writer.stdout is not None
+    acknowledged: dict[int, str] = {}
+    for line in writer.stdout:
+        if not line.endswith("\n"):
+            break
+        seq, name = line.split()
+        acknowledged[int(seq)] = name
+        if len(acknowledged) == after:
+            writer.send_signal(signal.SIGKILL)  # what it still prints before it dies is read as well
+    writer.stdout.close()
+    assert writer.wait(20) == -signal.SIGKILL
+    return acknowledged
+
+
+def read_all(directory: Path) -> dict[int, str]:
+    reader = JournalReader(directory)
+    try:
+        return {entry.seq: entry.pairs for entry in reader.read(0, 1_000_000)}
+    finally:
+        reader.close()
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+@pytest.mark.parametrize("sync", ["packet", "interval"])
+def test_everything_a_killed_writer_acknowledged_is_read_and_its_successor_goes_on(
+    tmp_path: Path, sync: str, threads: int
+) -> None:
+    directory = tmp_path / "journal"
+    acknowledged = killed_writer(directory, sync, threads, after=1500)
+    assert len(acknowledged) >= 1500
+    assert len(list(directory.glob("segment-*.sqlite"))) > 2, "it was killed over several segments"
+    successor = Journal(directory, sync=sync)
+    first = successor.append(2, '["successor"]')
+    read = read_all(directory)
+    successor.close()
+    missing = [seq for seq, name in acknowledged.items() if f'["{name}",' not in read.get(seq, "")]
+    assert missing == []
+    assert first >= max(acknowledged) + 2**32
+    assert list(read)[-1] == first
+
+
+@pytest.mark.parametrize("torn_bytes", [1, 23, 4000, 4120])
+def test_a_torn_tail_behind_what_was_acknowledged_costs_nothing(tmp_path: Path, torn_bytes: int) -> None:
+    directory = tmp_path / "journal"
+    acknowledged = killed_writer(directory, "packet", 1, after=40)
+    (log,) = directory.glob("*-wal")
+    with log.open("ab") as tail:  # part of a commit that never came to its end
+        tail.write(log.read_bytes()[32 : 32 + torn_bytes])
+    with ClosingJournal(directory) as journal:
+        journal.append(1, '["successor"]')
+    assert set(acknowledged) <= set(read_all(directory))
+
+
+@pytest.mark.parametrize("lost_bytes", [1, 2000, 4121, 30_000])
+def test_a_truncated_log_keeps_every_commit_before_the_cut(tmp_path: Path, lost_bytes: int) -> None:
+    directory = tmp_path / "journal"
+    acknowledged = killed_writer(directory, "interval", 1, after=45)
+    (log,) = directory.glob("*-wal")
+    os.truncate(log, log.stat().st_size - lost_bytes)
+    with ClosingJournal(directory) as journal:
+        first = journal.append(1, '["successor"]')
+    read = list(read_all(directory))
+    kept = read[:-1]
+    assert kept == list(range(1, len(kept) + 1))
+    assert len(kept) >= len(acknowledged) - 2 - lost_bytes // 4120
+    assert read[-1] == first >= max(acknowledged) + 2**32
+
+
+class ClosingJournal:
+    """A journal that is closed at the end of a block."""
+
+    def __init__(self, directory: Path, **settings: object) -> None:
+        self._journal = Journal(directory, **settings)  # type: ignore[arg-type]
+
+    def __enter__(self) -> Journal:
+        return self._journal
+
+    def __exit__(self, *_: object) -> None:
+        self._journal.close()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 2 MiB of its own."""
+    if os.geteuid() != 0 or shutil.which("mount") is None:
+        pytest.skip("a file system of its own needs root; the file size limit is tested instead")
+    place = tmp_path / "disk"
+    place.mkdir()
+    mount = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", place], capture_output=True, text=True, check=False
+    )
+    if mount.returncode:
+        pytest.skip(
+            f"cannot mount a tmpfs here: {mount.stderr.strip()}; the file size limit is tested instead"
+        )
+    yield place
+    subprocess.run(["umount", "--lazy", place], check=True)
+
+
+@pytest.mark.parametrize("sync", ["packet", "interval"])
+def test_on_a_full_disk_it_refuses_keeps_what_it_acknowledged_and_recovers_when_space_is_back(
+    small_disk: Path, sync: str
+) -> None:
+    directory = small_disk / "journal"
+    ballast = small_disk / "ballast"
+    ballast.write_bytes(b"\0" * 900_000)
+    with ClosingJournal(directory, sync=sync) as journal:
+        acknowledged = fill(journal)
+        assert acknowledged[-1] == len(acknowledged) > 20
+        refused_until = time.monotonic() + 3 * RETRY_SECONDS
+        while time.monotonic() < refused_until:
+            with pytest.raises(JournalError):
+                journal.append(1, "x" * 2000)
+        assert len(list(directory.glob("segment-*.sqlite"))) <= 2, "attempts that failed leave nothing behind"
+        ballast.unlink()
+        after = append_once_recovered(journal, '["after"]')
+        assert after >= acknowledged[-1] + 2**32
+        assert list(read_all(directory)) == [*acknowledged, after]
+    assert list(read_all(directory)) == [*acknowledged, after]
+
+
+def test_at_a_file_size_limit_it_refuses_and_recovers(tmp_path: Path) -> None:
+    code = f"""
+import resource, signal, sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from test_journal_crash import append_once_recovered, fill, read_all
+from radmeter.journal import Journal
+from pathlib import Path
+directory = Path({str(tmp_path / "journal")!r})
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+journal = Journal(directory)
+journal.append(1, "[]")
+resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, resource.RLIM_INFINITY))
+acknowledged = fill(journal)
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+after = append_once_recovered(journal, '["after"]')
+journal.close()
+assert list(read_all(directory)) == [1, *acknowledged, after]
+assert len(acknowledged) > 20
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+
+
+def test_a_disk_that_turns_read_only_is_refused_and_used_again_when_it_is_back(small_disk: Path) -> None:
+    directory = small_disk / "journal"
+    with ClosingJournal(directory) as journal:
+        journal.append(1, '["before"]')
+        journal.close()
+    with ClosingJournal(directory) as journal:
+        subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+        with pytest.raises(JournalError, match=r"[Rr]ead-only"):
+            journal.append(1, '["refused"]')
+        subprocess.run(["mount", "-o", "remount,rw", small_disk], check=True)
+        append_once_recovered(journal, '["after"]')
+    assert list(read_all(directory).values()) == ['["before"]', '["after"]']
+
+
+def fill(journal: Journal) -> list[int]:
+    """Append until the journal refuses; return what it acknowledged."""
+    acknowledged = []
+    for _ in range(5000):
+        try:
+            acknowledged.append(journal.append(1, f'["{"x" * 2000}"]'))
+        except JournalError:
+            return acknowledged
+    raise AssertionError("the disk never got full")
+
+
+def append_once_recovered(journal: Journal, pairs: str) -> int:
+    """Append as soon as the journal takes it, as retransmissions would."""
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            return journal.append(1, pairs)
+        except JournalError:
+            assert time.monotonic() < deadline, "the journal did not recover"
+            time.sleep(RETRY_SECONDS / 10)
