@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, Self
 
-import psycopg
-
 
 class Usage(NamedTuple):
     """Octets from the user (Acct-Input-Octets) and to the user."""
@@ -45,29 +43,10 @@ class Tally:
         return Tally(_minus(self.users, before.users), _minus(self.routers, before.routers))
 
 
-def counted(connection: psycopg.Connection[tuple[str, int, int]], sent: Tally) -> Tally:
-    """Read what the database has counted, over all time, for the users and routers of another tally."""
-    users = connection.execute(
-        "SELECT username, sum(bytes_in)::bigint, sum(bytes_out)::bigint FROM radmeter.user_usage"
-        " WHERE username = ANY (%s) GROUP BY username",
-        [list(sent.users)],
-    )
-    routers = connection.execute(
-        "SELECT replace(mac::text, ':', ''), sum(bytes_in)::bigint, sum(bytes_out)::bigint"
-        " FROM radmeter.router_usage WHERE mac = ANY (%s::macaddr[]) GROUP BY mac",
-        [list(sent.routers)],
-    )
-    return Tally(_by_name(users), _by_name(routers))
-
-
 def compare(sent: Mapping[str, Usage], counted: Mapping[str, Usage]) -> list[Compared]:
     """Set both sides beside each other, in the order of their names."""
     names = sorted(sent.keys() | counted.keys())
     return [Compared(name, sent.get(name, Usage()), counted.get(name, Usage())) for name in names]
-
-
-def _by_name(rows: psycopg.Cursor[tuple[str, int, int]]) -> dict[str, Usage]:
-    return {name: Usage(bytes_in, bytes_out) for name, bytes_in, bytes_out in rows}
 
 
 def _plus(one: Usage, other: Usage) -> Usage:

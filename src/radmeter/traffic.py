@@ -133,11 +133,15 @@ class Hotspots:
         return user.session is None and user.last_router is not None
 
     def _start(self, user: _User, now: float) -> Report:
-        elsewhere = [router for router in self.routers if router is not user.last_router] or self.routers
-        user.last_router = None
         user.sessions += 1
+        if user.last_router is None:  # everyone has a favourite place, so that every router has guests
+            router = self.routers[user.number % len(self.routers)]
+        else:
+            elsewhere = [each for each in self.routers if each is not user.last_router]
+            router = self._random.choice(elsewhere or self.routers)
+        user.last_router = None
         user.session = _Session(
-            router=self._random.choice(elsewhere),
+            router=router,
             id=f"{self._run}-{user.number:x}-{user.sessions:x}",
             ssid=self._random.choice(SSIDS),
             started=now,

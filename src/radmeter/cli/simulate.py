@@ -1,0 +1,95 @@
+"""`radmeter simulate`: hotspot traffic against an accounting server."""
+
+import click
+
+from radmeter.cli.common import Row, emit, format_option, with_settings
+from radmeter.config import Settings
+from radmeter.interruption import Interruption
+from radmeter.simulate import Simulator
+from radmeter.tally import Usage
+
+TURN_SECONDS = 0.2
+COLUMNS = ["kind", "name", "mac", "bytes_in", "bytes_out"]
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  radmeter simulate --seconds 10
+  radmeter simulate --host 192.0.2.1 --secret s3cret --users 500 --rate 1000 --format json
+
+\b
+Exit codes: 0 everything was acknowledged, 1 something was not, 2 wrong options or settings
+"""
+)
+@with_settings("secret")
+@click.option("--host", help="Address of the server.  [env: RADIUS_ACCT_HOST; default: 127.0.0.1]")
+@click.option(
+    "--port", type=click.IntRange(1, 65_535), help="Its UDP port.  [env: RADIUS_ACCT_PORT; default: 1813]"
+)
+@click.option("--routers", default=5, show_default=True, type=click.IntRange(1, 65_536))
+@click.option("--users", default=24, show_default=True, type=click.IntRange(1, 65_536))
+@click.option(
+    "--rate", default=100.0, show_default=True, type=click.FloatRange(min=0.1), help="Most packets a second."
+)
+@click.option(
+    "--seconds", default=10.0, show_default=True, type=click.FloatRange(min=0), help="Then everyone leaves."
+)
+@click.option(
+    "--interim-seconds",
+    default=2.0,
+    show_default=True,
+    type=click.FloatRange(min=0.01),
+    help="Between two reports of a user.",
+)
+@click.option("--seed", default=1, show_default=True, help="The same seed plays the same traffic.")
+@format_option
+def simulate(
+    settings: Settings,
+    host: str | None,
+    port: int | None,
+    routers: int,
+    users: int,
+    rate: float,
+    seconds: float,
+    interim_seconds: float,
+    seed: int,
+    output_format: str,
+) -> None:
+    """Play routers and their users to a RADIUS accounting server; print the bytes it acknowledged.
+
+    Users come, use, roam between routers and go; counters pass 4 GiB; some packets are sent twice, some
+    replies are ignored as if lost. A packet without a reply is sent again until there is one. Ctrl-C lets
+    everyone leave at once, a second one stops without waiting.
+    """
+    simulator = Simulator(
+        host=host or settings.acct_host,
+        port=port or settings.acct_port,
+        secret=settings.secret,
+        routers=routers,
+        users=users,
+        rate=rate,
+        interim_seconds=interim_seconds,
+        seed=seed,
+    )
+    with Interruption() as interruption:
+        left = seconds
+        while left > 0 and not interruption:
+            simulator.run(min(left, TURN_SECONDS))
+            left -= TURN_SECONDS
+        with interruption.may_break(after=1):
+            simulator.finish()
+    simulator.close()
+    emit(_rows(simulator), output_format, columns=COLUMNS, title="acknowledged")
+    counts = ", ".join(f"{count} {what}" for what, count in sorted(simulator.packets.items()))
+    click.echo(f"packets: {counts}", err=True)
+
+
+def _rows(simulator: Simulator) -> list[Row]:
+    sent, nothing = simulator.sent, Usage()
+    users = [{"kind": "user", "name": user.name, "mac": None} for user in simulator.hotspots.users]
+    routers = [{"kind": "router", "name": each.name, "mac": each.mac} for each in simulator.hotspots.routers]
+    return [
+        *(row | sent.users.get(str(row["name"]), nothing)._asdict() for row in users),
+        *(row | sent.routers.get(str(row["mac"]), nothing)._asdict() for row in routers),
+    ]

@@ -1,0 +1,77 @@
+"""`radmeter up`: everything on one machine."""
+
+import sys
+
+import click
+from rich.console import Console
+
+from radmeter import up as everything
+from radmeter.cli.common import with_settings
+from radmeter.config import Settings
+from radmeter.trial import Traffic
+
+COLUMNS_WITHOUT_TERMINAL = 160
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  radmeter up
+  radmeter up --seconds 20
+  radmeter up --bare --port 1813
+
+\b
+Exit codes:
+  0    ended by Ctrl-C or SIGTERM; with --seconds: bytes sent and counted are equal
+  1    something could not be started, or did not get on; the message says what
+  2    wrong options or settings
+  3    with --seconds: bytes sent and bytes counted differ
+  130  interrupted before it was up, or before the comparison that --seconds asks for
+"""
+)
+@with_settings("state", "dsn", "journal", "sync", "timezone", "secret")
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65_535),
+    help="UDP port for accounting.  [env: RADIUS_ACCT_PORT; default: 1813, or any free one if that is in use]",
+)
+@click.option("--bare", is_flag=True, help="No traffic: wait for what others send.")
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Stop after so many; then compare, per user and router, bytes sent with bytes counted.",
+)
+@click.option("--routers", default=5, show_default=True, type=click.IntRange(1, 65_536))
+@click.option("--users", default=24, show_default=True, type=click.IntRange(1, 65_536))
+@click.option(
+    "--rate", default=100.0, show_default=True, type=click.FloatRange(min=0.1), help="Packets a second."
+)
+@click.option(
+    "--interim-seconds",
+    default=2.0,
+    show_default=True,
+    type=click.FloatRange(min=0.01),
+    help="Between reports.",
+)
+@click.option("--seed", default=1, show_default=True, help="Of the traffic: the same one, the same traffic.")
+def up(
+    settings: Settings,
+    port: int | None,
+    bare: bool,
+    seconds: float | None,
+    routers: int,
+    users: int,
+    rate: float,
+    interim_seconds: float,
+    seed: int,
+) -> None:
+    """Run everything on this machine: PostgreSQL, FreeRADIUS, shipper, jobs, and hotspot traffic to look at.
+
+    PostgreSQL is embedded unless RADMETER_DSN or libpq's PG* variables name one. FreeRADIUS listens on loopback.
+    Nothing is installed, nothing keeps running: Ctrl-C stops it all.
+    """
+    if port is not None:
+        settings = settings.override("--port", acct_port=port)
+    traffic = Traffic(routers=routers, users=users, rate=rate, interim_seconds=interim_seconds, seed=seed)
+    console = Console(width=None if sys.stdout.isatty() else COLUMNS_WITHOUT_TERMINAL, markup=False)
+    sys.exit(everything.run(settings, None if bare else traffic, seconds, console))
