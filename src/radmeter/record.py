@@ -154,10 +154,12 @@ def parse(pairs_json: str, received_us: int, seq: int) -> AccountingRecord:
     if "\\u0000" in pairs_json:
         raise RejectedPacket("a value has a NUL character, which PostgreSQL cannot store")
     try:
-        pairs = json.loads(pairs_json)
-        return AccountingRecord.from_pairs(pairs, received_us, seq)
-    except (ValueError, TypeError) as error:
-        raise RejectedPacket(f"not a list of attributes: {error}") from None
+        return AccountingRecord.from_pairs(json.loads(pairs_json), received_us, seq)
+    except RejectedPacket:
+        raise
+    except Exception as error:
+        # Whatever it is, also a fault of ours: this packet is set aside and may be tried again, the others go on.
+        raise RejectedPacket(f"not a list of attributes: {type(error).__name__}: {error}") from error
 
 
 def event_time(stamp: int | None, received_us: int, delay_seconds: int | None) -> tuple[int, bool]:
