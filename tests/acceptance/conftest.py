@@ -1,0 +1,77 @@
+"""The whole line for real: FreeRADIUS with the plugin, the journal, the shipper and PostgreSQL, on loopback."""
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # for tests/servers.py, which integration tests use too
+
+from processes import Database, FreeRadius, Shipper
+from servers import Server, installed
+from wire import Router
+
+
+@dataclass
+class Line:
+    """Everything between a router's packet and a counter."""
+
+    server: FreeRadius
+    shipper: Shipper
+    database: Database
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[Server]:
+    """A PostgreSQL server with the newest schema as a template."""
+    with Server(installed()["postgresql-18"]) as running:
+        running.make_template()
+        yield running
+
+
+@pytest.fixture
+def database(postgresql: Server) -> Iterator[Database]:
+    """A database with the newest schema."""
+    with postgresql.clone() as dsn:
+        yield Database(dsn)
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[FreeRadius]:
+    """FreeRADIUS, started, with a journal of its own."""
+    with FreeRadius(tmp_path / "run", tmp_path / "journal") as server:
+        yield server.start()
+
+
+@pytest.fixture
+def shipper(tmp_path: Path, server: FreeRadius, database: Database) -> Iterator[Shipper]:
+    """The shipper of the server's journal, not started."""
+    with Shipper(tmp_path / "ship.log", server.journal, database.dsn) as shipper:
+        yield shipper
+
+
+@pytest.fixture
+def line(server: FreeRadius, shipper: Shipper, database: Database) -> Line:
+    """The whole line, running."""
+    return Line(server, shipper.start(), database)
+
+
+@pytest.fixture(scope="module")
+def shared_line(postgresql: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Line]:
+    """One running line for all tests of a module: they keep apart by the names of their users and routers."""
+    base = tmp_path_factory.mktemp("line")
+    with (
+        postgresql.clone() as dsn,
+        FreeRadius(base / "run", base / "journal") as server,
+        Shipper(base / "ship.log", server.journal, dsn) as shipper,
+    ):
+        yield Line(server.start(), shipper.start(), Database(dsn))
+
+
+@pytest.fixture
+def router(server: FreeRadius) -> Iterator[Router]:
+    """A router that sends to the server."""
+    with Router(server.address) as router:
+        yield router
