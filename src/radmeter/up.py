@@ -38,7 +38,9 @@ def run(settings: Settings, traffic: Traffic | None, seconds: float | None, cons
             settings = settings.override("the kernel", acct_port=port)
         with interruption.may_break():
             database = stack.enter_context(open_database(settings))
-            schema.upgrade(database.dsn, timezone=settings.timezone)
+            # The default is not a wish: it must not undo what an operator has set in the database.
+            explicit = settings.source("timezone") != "default"
+            schema.upgrade(database.dsn, timezone=settings.timezone if explicit else None)
         display = Display(console, bare=traffic is None)
         machine = stack.enter_context(Machine(settings, database, interruption, display.say))
         with interruption.may_break():

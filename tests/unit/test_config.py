@@ -1,0 +1,140 @@
+"""Settings: an option wins over the environment, the environment over the default, and each says so."""
+
+from pathlib import Path
+
+import pytest
+
+from radmeter.config import ALL, Settings, redacted
+from radmeter.errors import ConfigurationError
+
+
+def test_without_anything_the_defaults_are_in_force() -> None:
+    settings = Settings.load({})
+    here = Path.cwd()
+    assert settings.state == here / "var"
+    assert settings.journal == here / "var" / "journal"
+    assert settings.dsn is None
+    assert (settings.sync, settings.sync_interval_ms) == ("packet", 5)
+    assert (settings.segment_bytes, settings.journal_limit_bytes) == (64 << 20, 8 << 30)
+    assert (settings.batch_records, settings.batch_ms) == (1000, 50)
+    assert (settings.timezone, settings.stale_minutes) == ("UTC", 10)
+    assert (settings.acct_host, settings.acct_port, settings.secret) == ("127.0.0.1", 1813, "testing123")
+    assert {settings.source(setting.name) for setting in ALL} == {"default"}
+
+
+def test_the_environment_wins_over_the_default_and_an_option_over_both() -> None:
+    environ = {"RADMETER_SYNC": "interval", "RADMETER_BATCH_MS": "7"}
+    settings = Settings.load(environ, batch_ms=9, batch_records=None)
+    assert (settings.sync, settings.source("sync")) == ("interval", "RADMETER_SYNC")
+    assert (settings.batch_ms, settings.source("batch_ms")) == (9, "--batch-ms")
+    assert (settings.batch_records, settings.source("batch_records")) == (1000, "default")
+
+
+def test_an_empty_variable_counts_as_not_set() -> None:
+    settings = Settings.load({"RADMETER_SYNC": "", "RADMETER_DSN": ""})
+    assert settings.sync == "packet"
+    assert settings.dsn is None
+
+
+def test_the_journal_follows_the_state_directory_unless_it_is_set(tmp_path: Path) -> None:
+    assert Settings.load({"RADMETER_STATE": str(tmp_path)}).journal == tmp_path / "journal"
+    assert Settings.load({"RADMETER_JOURNAL": "/elsewhere"}, state=tmp_path).journal == Path("/elsewhere")
+    assert Settings.load({"RADMETER_STATE": "/with {braces}"}).journal == Path("/with {braces}/journal")
+
+
+@pytest.mark.parametrize("variable", ["PGHOST", "PGSERVICE", "PGDATABASE", "PGUSER"])
+def test_libpqs_own_variables_mean_a_server_of_the_operators(variable: str) -> None:
+    settings = Settings.load({variable: "something"})
+    assert (settings.dsn, settings.source("dsn")) == ("", variable)
+
+
+def test_a_dsn_wins_over_libpqs_variables() -> None:
+    settings = Settings.load({"PGHOST": "other", "RADMETER_DSN": "host=db"})
+    assert (settings.dsn, settings.source("dsn")) == ("host=db", "RADMETER_DSN")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "message"),
+    [
+        ("RADMETER_SYNC", "always", "RADMETER_SYNC 'always': allowed is packet or interval"),
+        ("RADMETER_BATCH_RECORDS", "0", "RADMETER_BATCH_RECORDS '0': allowed is an integer from 1 to 100000"),
+        ("RADMETER_BATCH_MS", "x", "RADMETER_BATCH_MS 'x': allowed is an integer from 0 to 60000"),
+        ("RADIUS_ACCT_PORT", "65536", "RADIUS_ACCT_PORT '65536': allowed is an integer from 1 to 65535"),
+        (
+            "RADMETER_TIMEZONE",
+            "Berlin",
+            "RADMETER_TIMEZONE 'Berlin': allowed is the name of an IANA time zone",
+        ),
+        ("RADMETER_TIMEZONE", "../../etc/passwd", "allowed is the name of an IANA time zone"),
+        ("RADIUS_ACCT_HOST", "a\nb", "printable"),
+    ],
+)
+def test_a_bad_value_is_an_error_with_variable_value_and_what_is_allowed(
+    variable: str, value: str, message: str
+) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        Settings.load({variable: value})
+    assert message in str(caught.value)
+
+
+def test_a_bad_option_is_named_as_the_option() -> None:
+    with pytest.raises(ConfigurationError, match="--sync 'always'"):
+        Settings.load({}, sync="always")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [("RADMETER_DSN", "postgresql+psycopg://user:hunter2@h/d"), ("RADIUS_SECRET", 'hunter2"')],
+)
+def test_an_error_about_a_secret_does_not_tell_it(variable: str, value: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        Settings.load({variable: value})
+    assert variable in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "dsn",
+    [
+        "postgresql://user:hunter2@one:5432,two/db?target_session_attrs=read-write",
+        "host=one,two dbname=db password=hunter2 target_session_attrs=read-write",
+        "host=one,two dbname=db sslpassword=hunter2 target_session_attrs=read-write",
+        "host=one,two dbname=db password='hunter2 hunter2' target_session_attrs=read-write",
+    ],
+)
+def test_a_dsn_is_shown_without_its_password(dsn: str) -> None:
+    assert "hunter2" not in redacted(dsn)
+    for part in ("host=one,two", "dbname=db", "target_session_attrs=read-write"):
+        assert part in redacted(dsn)
+
+
+def test_what_is_not_a_dsn_is_not_shown_at_all() -> None:
+    assert redacted("://hunter2") == "***"
+
+
+def test_no_display_of_the_settings_tells_a_password() -> None:
+    settings = Settings.load({"RADMETER_DSN": "host=h password=hunter2", "RADIUS_SECRET": "hunter2"})
+    assert "hunter2" not in repr(settings)
+    assert "hunter2" not in str([row.value for row in settings.in_force()])
+
+
+def test_another_process_with_the_environment_has_the_same_settings(tmp_path: Path) -> None:
+    settings = Settings.load(
+        {"RADMETER_DSN": "host=h"}, state=tmp_path, sync="interval", acct_port=2000, secret="s p a c e"
+    )
+    assert Settings.load(settings.environment()) == settings
+    assert "RADMETER_DSN" not in Settings.load({}).environment()
+    assert "RADMETER_DSN" not in Settings.load({"PGHOST": "h"}).environment()
+
+
+def test_every_setting_has_a_variable_a_meaning_and_an_option() -> None:
+    assert len({setting.variable for setting in ALL}) == len(ALL)
+    for setting in ALL:
+        assert setting.variable.startswith(("RADMETER_", "RADIUS_"))
+        assert setting.meaning
+        assert setting.option.startswith("--")
+
+
+def test_a_misspelt_override_is_our_mistake_and_not_ignored() -> None:
+    with pytest.raises(TypeError, match="sink"):
+        Settings.load({}, sink="packet")
