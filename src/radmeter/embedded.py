@@ -134,14 +134,13 @@ class EmbeddedPostgresql:
             return
         fcntl.flock(self._users, fcntl.LOCK_UN)
         deadline = time.monotonic() + STOPPED_SECONDS
-        while self.kept() and time.monotonic() < deadline:
+        # Ours may be on its way still, and not have taken its lock, if we were interrupted.
+        while (self._keeper_lives() or self.kept()) and time.monotonic() < deadline:
             if not self._try_lock(fcntl.LOCK_EX) and self._try_lock(fcntl.LOCK_SH):
                 break  # shared with others: it runs on for them
             time.sleep(0.02)
         os.close(self._users)
         self._users = None
-        if not self.kept():
-            self._keeper_lives()  # reaps it
 
     def _try_lock(self, how: int) -> bool:
         assert self._users is not None

@@ -103,10 +103,13 @@ class Keeper:
 
     def keep(self) -> int:
         """Run until unused or told to end; 1 if PostgreSQL cannot start at all."""
-        fcntl.flock(self.mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Waits: whoever looks whether there is a keeper holds it for an instant.
+        fcntl.flock(self.mark, fcntl.LOCK_EX)
         signals = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT}
         signal.pthread_sigmask(signal.SIG_BLOCK, signals)
         self._initialise()
+        if self._unused():
+            return 0
         self._start()
         ever_ready, start_again_at, backoff, started = False, None, 1.0, time.monotonic()
         while not self._unused():

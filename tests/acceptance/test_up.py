@@ -1,0 +1,287 @@
+"""`radmeter up` as its user meets it: what it shows, how it ends, and that nothing stays behind."""
+
+import json
+import os
+import pty
+import re
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+RADMETER = (sys.executable, "-m", "radmeter")
+# Many reports in little time.
+BUSY = ("--interim-seconds", "0.3", "--rate", "200")
+
+
+def environment(state: Path) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "RAD"))}
+    return kept | {"RADMETER_STATE": str(state), "PYTHONUNBUFFERED": "1"}
+
+
+def processes_of(state: Path) -> dict[int, str]:
+    """All processes, zombies aside, that have anything to do with a state directory."""
+    found = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            if (entry / "stat").read_text().rpartition(")")[2].split()[0] == "Z":
+                continue
+            command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            place = str((entry / "cwd").readlink())
+            variables = (entry / "environ").read_bytes().decode(errors="replace")
+        except OSError:
+            continue
+        if int(entry.name) != os.getpid() and str(state) in f"{command} {place} {variables}":
+            found[int(entry.name)] = command
+    return found
+
+
+def await_true(what: Callable[[], bool], seconds: float = 60.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.02)
+
+
+def free_port() -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as each:
+        each.bind(("127.0.0.1", 0))
+        port: int = each.getsockname()[1]
+        return port
+
+
+class Up:
+    """A `radmeter up` that runs."""
+
+    def __init__(self, state: Path, *options: str) -> None:
+        self.state = state
+        self.output = state.parent / "output"
+        with self.output.open("wb") as output:
+            self.process = subprocess.Popen(
+                [*RADMETER, "up", "--port", str(free_port()), *options],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=environment(state),
+                cwd=state.parent,
+            )
+
+    def await_output(self, words: str) -> None:
+        await_true(lambda: words in self.text or self.process.poll() is not None)
+        assert words in self.text, self.text
+
+    @property
+    def text(self) -> str:
+        return self.output.read_text()
+
+    def settings(self) -> dict[str, str]:
+        """What a shell that sources radmeter.env knows."""
+        self.await_output("radmeter is up")
+        script = 'set -a; . "$0"; exec "$1" -c "import json, os; print(json.dumps(dict(os.environ)))"'
+        answer = subprocess.run(
+            ["sh", "-c", script, str(self.state / "radmeter.env"), sys.executable],
+            env={},
+            stdout=subprocess.PIPE,
+            check=True,
+        )
+        return dict(json.loads(answer.stdout))
+
+    def pid(self, words: str) -> int:
+        """The process whose command has these words."""
+        pids = [pid for pid, command in processes_of(self.state).items() if words in command]
+        assert pids, processes_of(self.state)
+        return min(pids)
+
+    def end(self, *signals: signal.Signals) -> int:
+        for each in signals:
+            self.process.send_signal(each)
+        return self.process.wait(timeout=90)
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Up]]:
+    started: list[Up] = []
+
+    def start(*options: str) -> Up:
+        started.append(Up(tmp_path / "state", *options))
+        return started[-1]
+
+    yield start
+    for up in started:
+        if up.process.poll() is None:
+            up.end(signal.SIGTERM)
+    await_true(lambda: processes_of(tmp_path / "state") == {})
+
+
+def test_after_some_seconds_the_bytes_sent_and_counted_are_equal_also_the_second_time(
+    start: Callable[..., Up], tmp_path: Path
+) -> None:
+    for _ in range(2):
+        up = start("--seconds", "4", *BUSY)
+        assert up.process.wait(timeout=120) == 0, up.text
+        assert processes_of(tmp_path / "state") == {}
+        rows = re.findall(r"^(sim-\S+|all) +([\d,]+) +([\d,]+) +([\d,]+) +([\d,]+) +(\w+)$", up.text, re.M)
+        assert len(rows) == 24 + 5 + 2
+        assert all(row[1] == row[2] and row[3] == row[4] and row[5] == "equal" for row in rows)
+        figures = {row[0]: int(row[3].replace(",", "")) for row in rows}
+        assert figures["sim-guest-001"] > 1 << 32, "beyond what 32 bits of octets can say"
+        assert "equal to the byte: 24 users, 5 routers" in up.text
+
+
+def test_a_counter_that_somebody_changed_is_seen(start: Callable[..., Up]) -> None:
+    up = start("--seconds", "4", *BUSY)
+    with psycopg.connect(up.settings()["RADMETER_DSN"], autocommit=True) as connection:
+
+        def changed() -> bool:
+            return bool(
+                connection.execute(
+                    "UPDATE user_quota_usage SET bytes_in = bytes_in + 1 WHERE username = 'sim-guest-007'"
+                ).rowcount
+            )
+
+        await_true(changed)
+    assert up.process.wait(timeout=120) == 3
+    assert "DIFFERENT: bytes sent and bytes counted differ for sim-guest-007" in up.text
+
+
+def test_whatever_dies_is_started_again_and_no_byte_is_lost(start: Callable[..., Up]) -> None:
+    up = start("--seconds", "8", *BUSY)
+    up.await_output("packets acknowledged")
+    for words in ("radmeter ship", "freeradius", "radmeter jobs", "bin/postgres"):
+        os.kill(up.pid(words), signal.SIGKILL)
+    for name in ("shipper", "freeradius", "jobs"):
+        up.await_output(f"{name} was ended by SIGKILL")
+    up.await_output("the embedded PostgreSQL had died and was started again")
+    assert up.process.wait(timeout=120) == 0, up.text
+    assert "equal to the byte" in up.text
+
+
+@pytest.mark.parametrize(
+    "signals",
+    [
+        (signal.SIGINT,),
+        (signal.SIGTERM,),
+        (signal.SIGHUP,),
+        (signal.SIGINT, signal.SIGINT),
+        (signal.SIGTERM, signal.SIGINT, signal.SIGTERM),
+    ],
+    ids=lambda signals: "-".join(each.name for each in signals),
+)
+def test_a_signal_stops_everything(start: Callable[..., Up], signals: tuple[signal.Signals, ...]) -> None:
+    up = start(*BUSY)
+    up.await_output("packets acknowledged")
+    assert len(processes_of(up.state)) > 5
+    assert up.end(*signals) == 0, up.text
+    assert processes_of(up.state) == {}
+
+
+def test_a_signal_while_it_starts_stops_everything_too(start: Callable[..., Up]) -> None:
+    up = start()
+    await_true(lambda: (up.state / "postgresql").exists())
+    assert up.end(signal.SIGINT, signal.SIGINT) == 130
+    assert "Traceback" not in up.text
+    assert processes_of(up.state) == {}
+
+
+def test_an_interrupted_comparison_is_not_a_success(start: Callable[..., Up]) -> None:
+    up = start("--seconds", "600")
+    up.await_output("packets acknowledged")
+    assert up.end(signal.SIGINT) == 130
+
+
+def test_even_when_it_is_killed_nothing_stays_and_the_next_run_counts_right(
+    start: Callable[..., Up], tmp_path: Path
+) -> None:
+    up = start(*BUSY)
+    up.await_output("packets acknowledged")
+    up.process.kill()
+    up.process.wait()
+    await_true(lambda: processes_of(tmp_path / "state") == {})
+    again = start("--seconds", "2", *BUSY)
+    assert again.process.wait(timeout=120) == 0, again.text
+
+
+def test_other_clients_find_their_way_by_the_environment_file(start: Callable[..., Up]) -> None:
+    up = start("--bare")
+    settings = up.settings()
+    assert (up.state / "radmeter.env").stat().st_mode & 0o777 == 0o600
+    client = environment(up.state) | settings
+    simulate = subprocess.run(
+        [*RADMETER, "simulate", "--seconds", "1", "--interim-seconds", "0.2", "--format", "json"],
+        env=client,
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    sent = {row["name"]: (row["bytes_in"], row["bytes_out"]) for row in json.loads(simulate.stdout)}
+    with psycopg.connect(settings["RADMETER_DSN"], autocommit=True) as connection:
+
+        def counted(table: str) -> dict[str, tuple[int, int]]:
+            rows = connection.execute(f"SELECT username, bytes_in, bytes_out FROM {table}").fetchall()
+            return {name: (bytes_in, bytes_out) for name, bytes_in, bytes_out in rows}
+
+        users = {name: usage for name, usage in sent.items() if "guest" in name and any(usage)}
+        assert users
+        await_true(lambda: counted("user_quota_usage") == users)
+    up.await_output(f"for {len(users)} users")
+    assert up.end(signal.SIGTERM) == 0
+
+
+def test_a_port_in_use_is_an_error_if_it_was_asked_for_and_else_another_is_taken(
+    start: Callable[..., Up],
+) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        up = start("--port", str(port))
+        assert up.process.wait(timeout=60) == 2
+        assert f"--port: UDP port {port} of 127.0.0.1 is in use; name another one" in up.text
+
+
+def test_a_second_one_on_the_same_directory_says_who_is_there(start: Callable[..., Up]) -> None:
+    first = start("--bare")
+    first.await_output("radmeter is up")
+    answer = subprocess.run(
+        [*RADMETER, "up", "--bare"],
+        env=environment(first.state),
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    assert answer.returncode == 1
+    assert f"as process {first.process.pid}" in answer.stderr
+
+
+def test_on_a_terminal_there_is_a_live_table_and_ctrl_c_ends_it(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    child, terminal = pty.fork()
+    if child == 0:
+        variables = environment(state) | {"TERM": "xterm", "COLUMNS": "120", "LINES": "50"}
+        os.execve(sys.executable, [*RADMETER, "up", "--port", str(free_port()), *BUSY], variables)
+    seen = b""
+
+    def read_until(words: bytes) -> None:
+        nonlocal seen
+        deadline = time.monotonic() + 60
+        while words not in seen and time.monotonic() < deadline:
+            if select.select([terminal], [], [], 0.5)[0]:
+                try:
+                    seen += os.read(terminal, 65536)
+                except OSError:  # the other side is closed
+                    return
+
+    read_until(b"sim-router-05")
+    assert b"sim-guest-001" in seen
+    assert b"counted out" in seen
+    os.write(terminal, b"\x03\x03")
+    read_until(b"no such words: to the end")
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    os.close(terminal)
+    assert b"Traceback" not in seen
+    assert processes_of(state) == {}
