@@ -1,11 +1,12 @@
 -- Roles by what they may do. Group roles without login: an operator grants them to the roles that log in.
 --   radmeter_ingest  execute radmeter.ingest and read its checkpoint (the shipper)
 --   radmeter_reader  read the counters, sessions and views
+--   radmeter_noc     add, claim and import routers, and read as radmeter_reader does
 DO $$
 DECLARE
     v_role text;
 BEGIN
-    FOREACH v_role IN ARRAY ARRAY['radmeter_ingest', 'radmeter_reader'] LOOP
+    FOREACH v_role IN ARRAY ARRAY['radmeter_ingest', 'radmeter_reader', 'radmeter_noc'] LOOP
         IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = v_role) THEN
             BEGIN
                 EXECUTE format('CREATE ROLE %I NOLOGIN', v_role);
@@ -30,10 +31,31 @@ BEGIN
         GRANT USAGE ON SCHEMA public, radmeter TO radmeter_reader;
         GRANT SELECT ON public.radacct, public.routers, public.plans, public.subscribers, public.user_quota_usage,
             public.router_daily_usage, public.ingest_checkpoint, public.rejected_packet, public.accounting_anomaly,
-            radmeter.user_usage, radmeter.router_usage, radmeter.sessions, radmeter.router_list
+            radmeter.user_usage, radmeter.router_usage, radmeter.sessions, radmeter.router_list,
+            radmeter.router_activity, radmeter.user_plans, radmeter.nodes, radmeter.totals
             TO radmeter_reader;
-        GRANT EXECUTE ON FUNCTION public.get_user_total_usage(text, timestamptz), radmeter.setting_value(text)
+        -- The views and functions below ask for the default time zone and the user's period as the one who reads.
+        GRANT SELECT ON radmeter.setting TO radmeter_reader;
+        GRANT EXECUTE ON FUNCTION public.get_user_total_usage(text, timestamptz), radmeter.setting_value(text),
+            radmeter.user_period_start(text, timestamptz),
+            radmeter.period_start(text, smallint, date, date), radmeter.month_day(date, smallint)
             TO radmeter_reader;
+    END IF;
+    IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'radmeter_noc') THEN
+        GRANT USAGE ON SCHEMA radmeter TO radmeter_noc;
+        GRANT EXECUTE ON FUNCTION radmeter.add_router(text, macaddr, text, inet, text),
+            radmeter.claim_router(bigint, text, macaddr, text, inet, text), radmeter.import_routers(json)
+            TO radmeter_noc;
+        IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'radmeter_reader')
+                AND NOT pg_has_role('radmeter_noc', 'radmeter_reader', 'MEMBER') THEN
+            BEGIN
+                GRANT radmeter_reader TO radmeter_noc;
+            EXCEPTION
+                WHEN duplicate_object OR unique_violation THEN NULL;
+                WHEN insufficient_privilege THEN
+                    RAISE WARNING 'radmeter_noc may not read: % may not grant radmeter_reader to it', current_user;
+            END;
+        END IF;
     END IF;
 END;
 $$;

@@ -1,4 +1,5 @@
--- The read interface: what tools and people read, whatever the tables look like.
+-- The read interface: what tools and people read, whatever the tables look like. New columns go to the end of a view
+-- (PostgreSQL manual, CREATE VIEW).
 CREATE OR REPLACE VIEW radmeter.user_usage AS
 SELECT username, period_start, bytes_in, bytes_out,
        bytes_in::numeric + bytes_out AS bytes_total, last_updated
@@ -19,5 +20,26 @@ FROM public.radacct AS session LEFT JOIN public.routers AS router ON router.id =
 
 CREATE OR REPLACE VIEW radmeter.router_list AS
 SELECT router.id, router.name, router.mac, router.nas_identifier, router.ip_address, router.status,
-       coalesce(router.timezone, radmeter.setting_value('timezone')) AS timezone, router.created_at
+       coalesce(router.timezone, radmeter.setting_value('timezone')) AS timezone, router.created_at,
+       (now() AT TIME ZONE coalesce(router.timezone, radmeter.setting_value('timezone')))::date AS today,
+       router.discovery_key, router.updated_at
 FROM public.routers AS router;
+
+-- A router's open sessions, and how far its clock was off in the latest packet that it stamped.
+CREATE OR REPLACE VIEW radmeter.router_activity AS
+SELECT router_id, count(*) AS open_sessions, max(arrived_at) AS last_packet_at,
+       (array_agg(clock_skew_seconds ORDER BY arrived_at DESC)
+           FILTER (WHERE clock_skew_seconds IS NOT NULL))[1] AS clock_skew_seconds
+FROM public.radacct WHERE acctstoptime IS NULL GROUP BY router_id;
+
+CREATE OR REPLACE VIEW radmeter.user_plans AS
+SELECT subscriber.username, plan.name AS plan, plan.quota_type, plan.quota_bytes
+FROM public.subscribers AS subscriber JOIN public.plans AS plan ON plan.id = subscriber.plan_id;
+
+CREATE OR REPLACE VIEW radmeter.nodes AS
+SELECT node, last_seq, records, rejected, last_received_at, updated_at FROM public.ingest_checkpoint;
+
+CREATE OR REPLACE VIEW radmeter.totals AS
+SELECT (SELECT count(*) FROM public.radacct WHERE acctstoptime IS NULL) AS open_sessions,
+       (SELECT count(*) FROM public.rejected_packet) AS rejected_packets,
+       (SELECT count(*) FROM public.routers WHERE status = 'discovered') AS discovered_routers;

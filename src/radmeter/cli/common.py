@@ -4,7 +4,8 @@ import csv
 import datetime
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from decimal import Decimal
 from functools import wraps
 from typing import Any, TypeVar, cast
@@ -14,6 +15,8 @@ from rich.console import Console
 from rich.table import Table
 
 from radmeter.config import ALL, Settings
+from radmeter.embedded import open_database
+from radmeter.errors import StoreError
 
 Row = dict[str, Any]
 F = TypeVar("F", bound=Callable[..., Any])
@@ -28,6 +31,40 @@ format_option = click.option(
     show_default=True,
     help="table for people (human sizes); json and csv for programs (exact bytes).",
 )
+
+
+class Text(click.types.StringParamType):
+    """A name as the database holds it; not every argument of a process is text."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the argument, or end with a usage error if it is not UTF-8."""
+        try:
+            str(value).encode()
+        except UnicodeEncodeError:
+            self.fail(f"{value!a} is not UTF-8", param, ctx)
+        return str(value)
+
+
+TEXT = Text()
+
+
+@contextmanager
+def existing_database(settings: Settings) -> Iterator[str]:
+    """Give the connection string of the database of the settings; the embedded one only if it has been made.
+
+    Raises
+    ------
+    StoreError
+        There is none yet, or the embedded PostgreSQL cannot be started.
+    """
+    if settings.dsn is None and not (settings.postgresql / "data").exists():
+        raise StoreError(
+            f"there is no database in {settings.postgresql} yet: `radmeter up` makes one, or set RADMETER_DSN to yours"
+        )
+    with open_database(settings) as database:
+        yield database.dsn
 
 
 def with_settings(*names: str) -> Callable[[F], F]:
@@ -82,37 +119,56 @@ def emit(rows: Sequence[Row], output_format: str, *, columns: Sequence[str], tit
         The columns to show, in order.
     """
     if output_format == "json":
-        plain = [{name: _plain(row[name]) for name in columns} for row in rows]
-        click.echo(json.dumps(plain, indent=2, ensure_ascii=False))
+        objects = [{name: plain(row[name]) for name in columns} for row in rows]
+        click.echo(json.dumps(objects, indent=2, ensure_ascii=False))
     elif output_format == "csv":
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow(columns)
-        writer.writerows([_plain(row[name]) for name in columns] for row in rows)
+        writer.writerows([plain(row[name]) for name in columns] for row in rows)
     else:
         _print_table(rows, columns, title)
 
 
+def emit_one(row: Row, output_format: str, *, columns: Sequence[str]) -> None:
+    """Print one thing: a table from top to bottom, a JSON object, or CSV with one line."""
+    if output_format == "json":
+        click.echo(json.dumps({name: plain(row[name]) for name in columns}, indent=2, ensure_ascii=False))
+    elif output_format == "csv":
+        emit([row], output_format, columns=columns)
+    else:
+        width = max(map(len, columns)) + 2
+        for name in columns:
+            click.echo(f"{name.replace('_', ' '):<{width}}{cell(name, row[name])}")
+
+
 def _print_table(rows: Sequence[Row], columns: Sequence[str], title: str) -> None:
-    table = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    table = Table(box=None, pad_edge=False, header_style="bold")
     for name in columns:
         numeric = name.startswith("bytes_") or any(isinstance(row[name], int | Decimal) for row in rows)
         table.add_column(name.replace("_", " "), justify="right" if numeric else "left", overflow="fold")
     for row in rows:
-        table.add_row(
-            *(human_bytes(row[name]) if name.startswith("bytes_") else _cell(row[name]) for name in columns)
-        )
+        table.add_row(*(cell(name, row[name]) for name in columns))
+    if title:
+        click.echo(title)
     Console(width=None if sys.stdout.isatty() else 200).print(table, markup=False)
 
 
-def _cell(value: Any) -> str:
+def cell(name: str, value: Any) -> str:
+    if name.startswith("bytes_"):
+        return human_bytes(value)
     if value is None:
         return "-"
     if isinstance(value, datetime.datetime):
         return value.astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
-    return str(value)
+    return printable(str(value))
 
 
-def _plain(value: Any) -> Any:
+def printable(text: str) -> str:
+    """Return text fit for a terminal: names come from packets, and could hold its control sequences."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+
+
+def plain(value: Any) -> Any:
     """Return the value as JSON and CSV have it: whole numbers as numbers, times in ISO 8601, the rest as text."""
     if value is None or isinstance(value, bool | int | str):
         return value

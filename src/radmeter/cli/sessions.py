@@ -1,0 +1,83 @@
+"""`radmeter sessions`: who is or was online, where, and for how much."""
+
+import click
+
+from radmeter.cli.common import TEXT, emit, existing_database, format_option, with_settings
+from radmeter.config import Settings
+
+TABLE_COLUMNS = (
+    "id",
+    "username",
+    "router",
+    "started_at",
+    "updated_at",
+    "stopped_at",
+    "bytes_in",
+    "bytes_out",
+    "terminate_cause",
+)
+COLUMNS = (
+    "id",
+    "username",
+    "router_id",
+    "router",
+    "router_mac",
+    "started_at",
+    "updated_at",
+    "stopped_at",
+    "session_seconds",
+    "bytes_in",
+    "bytes_out",
+    "calling_station_id",
+    "framed_ip",
+    "terminate_cause",
+    "closed_by",
+    "session_id",
+    "unique_id",
+)
+
+
+@click.command(
+    epilog="""\b
+Examples: radmeter sessions --open --router lobby
+          radmeter sessions --user alice --limit 200 --format csv"""
+)
+@click.option("--open", "open_only", is_flag=True, help="Only sessions under way.")
+@click.option("--user", "username", metavar="NAME", type=TEXT, help="Only sessions of this user.")
+@click.option("--router", metavar="NAME|MAC|#ID", type=TEXT, help="Only sessions at this router.")
+@click.option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="How many.")
+@click.option("--before", metavar="ID", type=click.IntRange(0, 2**63 - 1), help="Go on after the session ID.")
+@format_option
+@with_settings("state", "dsn")
+def sessions(
+    settings: Settings,
+    open_only: bool,
+    username: str | None,
+    router: str | None,
+    limit: int,
+    before: int | None,
+    output_format: str,
+) -> None:
+    """List sessions, newest first, a page at a time.
+
+    A note on standard error says how to go on when there are more.
+    """
+    from radmeter import usage as read
+    from radmeter.routers import find_router
+    from radmeter.views import reading
+
+    with existing_database(settings) as dsn, reading(dsn) as connection:
+        router_id = None if router is None else find_router(connection, router).id
+        if username is not None:
+            read.current_period(connection, username)  # an unknown user is an error, not an empty page
+        rows, more = read.sessions(
+            connection,
+            open_only=open_only,
+            username=username,
+            router_id=router_id,
+            before=before,
+            limit=limit,
+        )
+    emit(rows, output_format, columns=TABLE_COLUMNS if output_format == "table" else COLUMNS)
+    if more:
+        click.echo(f"There are more: go on with --before {rows[-1]['id']}", err=True)

@@ -1,0 +1,155 @@
+"""`radmeter status`: whether packets get from the journal into the counters, and how fast."""
+
+import csv
+import json
+import sys
+import time
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+from radmeter.cli.common import cell, existing_database, format_option, human_bytes, plain, with_settings
+from radmeter.config import Settings
+from radmeter.errors import JournalError, StoreError
+from radmeter.journal_reader import JournalReader
+
+State = dict[str, Any]
+
+
+@click.command(epilog="Example: radmeter status --sample 5 --format json")
+@click.option(
+    "--sample",
+    metavar="SECONDS",
+    type=click.FloatRange(0, 3600),
+    default=1.0,
+    show_default=True,
+    help="How long to watch for packets per second; 0: do not.",
+)
+@format_option
+@with_settings("state", "dsn", "journal")
+def status(settings: Settings, sample: float, output_format: str) -> None:
+    """Show how deep the journal is, how far each node is ingested and how fast, and what awaits a person.
+
+    Exit code 1 if the journal or the database cannot be reached; the other is shown nevertheless.
+    """
+    problems: list[str] = []
+    database = _database(settings, sample, problems)
+    journal = _journal(settings, database, problems)
+    state: State = {"journal": journal, **database, "problems": problems}
+    if output_format == "json":
+        click.echo(json.dumps(state, indent=2, ensure_ascii=False, default=plain))
+    elif output_format == "csv":
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerow(("name", "value"))
+        writer.writerows(_flat("", state))
+    else:
+        _print(state)
+    if problems:
+        sys.exit(1)
+
+
+def _database(settings: Settings, sample: float, problems: list[str]) -> State:
+    from radmeter import usage
+    from radmeter.views import reading
+
+    state: State = {"packets_per_second": None, "nodes": None}
+    state |= {"rejected_packets": None, "discovered_routers": None, "open_sessions": None}
+    try:
+        with ExitStack() as stack:
+            connection = stack.enter_context(reading(stack.enter_context(existing_database(settings))))
+            before = {row["node"]: row for row in usage.nodes(connection)}
+            state |= usage.totals(connection)
+            if sample:
+                connection.rollback()  # or the second look would see what the first did
+                time.sleep(sample)
+            nodes = usage.nodes(connection)
+    except StoreError as error:
+        problems.append(f"database: {error}")
+        return state
+    for row in nodes:
+        row["packets_per_second"] = _rate(before.get(row["node"]), row) if sample else None
+    if sample:
+        state["packets_per_second"] = round(sum(row["packets_per_second"] for row in nodes), 1)
+    return state | {"nodes": [{k: v for k, v in row.items() if k != "read_at"} for row in nodes]}
+
+
+def _rate(before: State | None, after: State) -> float:
+    if before is None:  # its first packets, since we looked
+        return 0.0
+    seconds: float = (after["read_at"] - before["read_at"]).total_seconds()
+    records: int = after["records"] - before["records"]
+    return round(records / seconds, 1)
+
+
+def _journal(settings: Settings, database: State, problems: list[str]) -> State:
+    state: State = {"directory": str(settings.journal), "node": None, "unshipped_records": None}
+    state |= {"oldest_unshipped_seconds": None, "segments": None, "bytes_on_disk": None}
+    reader = JournalReader(settings.journal)
+    try:
+        node = reader.node()
+        known = database["nodes"] is not None
+        checkpoints = {row["node"]: row["last_seq"] for row in database["nodes"] or ()}
+        depth = reader.depth(checkpoints.get(node, 0))
+    except JournalError as error:
+        problems.append(f"journal: {error}")
+        return state
+    finally:
+        reader.close()
+    problems += [f"journal: the segment {path} cannot be read" for path in depth.unreadable]
+    state |= {"node": node, "segments": depth.segments, "bytes_on_disk": depth.size_bytes}
+    if not known:
+        problems.append(
+            f"journal: how many of its {depth.records} records are shipped, only the database knows"
+        )
+        return state
+    oldest = depth.oldest_received_at_us
+    if oldest is not None:
+        age = datetime.now(UTC).timestamp() - oldest / 1e6
+        state["oldest_unshipped_seconds"] = round(max(0.0, age), 3)
+    return state | {"unshipped_records": depth.records}
+
+
+def _print(state: State) -> None:
+    journal = state["journal"]
+    oldest = journal["oldest_unshipped_seconds"]
+    waiting = "-" if journal["unshipped_records"] is None else f"{journal['unshipped_records']} records"
+    lines = [
+        ("journal", journal["directory"]),
+        ("  node", journal["node"]),
+        ("  unshipped", waiting + (f", the oldest {oldest:.1f} s old" if oldest is not None else "")),
+        ("  on disk", f"{human_bytes(journal['bytes_on_disk'])} in {journal['segments'] or 0} segments"),
+        ("packets per second", state["packets_per_second"]),
+        ("open sessions", state["open_sessions"]),
+        ("rejected packets", state["rejected_packets"]),
+        ("discovered routers", state["discovered_routers"]),
+    ]
+    for row in state["nodes"] or ():
+        lines += [
+            ("checkpoint", row["node"]),
+            ("  last packet", row["last_received_at"]),
+            ("  ingested", row["updated_at"]),
+            (
+                "  records",
+                f"{row['records']}, {row['rejected']} of them rejected, last number {row['last_seq']}",
+            ),
+            ("  packets per second", row["packets_per_second"]),
+        ]
+    for name, value in lines:
+        click.echo(f"{name:<22}{cell(name, value)}")
+    for problem in state["problems"]:
+        click.echo(f"problem: {problem}", err=True)
+
+
+def _flat(prefix: str, value: Any) -> list[tuple[str, Any]]:
+    """Return nested values as dotted names; the rows of a list by their node or number."""
+    if isinstance(value, dict):
+        return [pair for name, each in value.items() for pair in _flat(f"{prefix}.{name}".strip("."), each)]
+    if isinstance(value, list):
+        return [
+            pair
+            for number, each in enumerate(value)
+            for pair in _flat(f"{prefix}.{each['node'] if isinstance(each, dict) else number}", each)
+        ]
+    return [(prefix, plain(value))]

@@ -1,0 +1,77 @@
+"""`radmeter usage`: what users and routers have used."""
+
+import click
+
+from radmeter.cli.common import TEXT, emit, existing_database, format_option, printable, with_settings
+from radmeter.config import Settings
+
+USER_COLUMNS = ("username", "period_start", "bytes_in", "bytes_out", "bytes_total", "last_updated")
+ROUTER_COLUMNS = (
+    "router_id",
+    "router",
+    "usage_date",
+    "bytes_in",
+    "bytes_out",
+    "bytes_total",
+    "last_updated",
+)
+
+
+@click.group()
+def usage() -> None:
+    """Show what a user or a router has used, sessions under way included.
+
+    bytes_in are octets from the user (Acct-Input-Octets), bytes_out octets to the user.
+    """
+
+
+@usage.command("user", epilog="Example: radmeter usage user alice --periods 3 --format json")
+@click.argument("name", type=TEXT)
+@click.option(
+    "--periods",
+    type=click.IntRange(1, 10_000),
+    default=1,
+    show_default=True,
+    help="How many quota periods: the current one, and the latest others with usage.",
+)
+@format_option
+@with_settings("state", "dsn")
+def user(settings: Settings, name: str, periods: int, output_format: str) -> None:
+    """Show what the user NAME has used in the quota period. An unknown user is an error, not zero usage."""
+    from radmeter import usage as read
+    from radmeter.views import reading
+
+    with existing_database(settings) as dsn, reading(dsn) as connection:
+        rows = read.user_usage(connection, name, periods)
+    emit(rows, output_format, columns=USER_COLUMNS)
+
+
+@usage.command("router", epilog="Example: radmeter usage router AA-BB-CC-DD-EE-FF --days 30 --format csv")
+@click.argument("router", metavar="NAME|MAC|#ID", type=TEXT)
+@click.option(
+    "--days",
+    type=click.IntRange(1, 10_000),
+    default=7,
+    show_default=True,
+    help="How many days, today included.",
+)
+@format_option
+@with_settings("state", "dsn")
+def router(settings: Settings, router: str, days: int, output_format: str) -> None:
+    """Show what went through a router each day, in its own time zone.
+
+    #ID must be quoted in a shell: '#12'.
+    """
+    from radmeter import usage as read
+    from radmeter.routers import find_router
+    from radmeter.views import reading
+
+    with existing_database(settings) as dsn, reading(dsn) as connection:
+        found = find_router(connection, router)
+        rows = read.router_usage(connection, found, days)
+    emit(
+        [{**row, "router": found.name} for row in rows],
+        output_format,
+        columns=ROUTER_COLUMNS[2:] if output_format == "table" else ROUTER_COLUMNS,
+        title=printable(f"{found}, days in {found.timezone}"),
+    )

@@ -1,0 +1,78 @@
+"""Runs `radmeter` as a person would, and makes packets for it to have something to show."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from radmeter.record import AccountingRecord
+from radmeter.store import Store
+
+NODE = "test-node"
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a command ended, and what it said."""
+
+    exit_code: int
+    output: str
+    errors: str
+
+    def json(self) -> Any:
+        """Return its output, parsed."""
+        return json.loads(self.output)
+
+
+def radmeter(dsn: str | None, *arguments: str, input: bytes = b"", **environment: str) -> Result:
+    """Run the command in a process of its own, with nothing but this in its settings."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("RADMETER", "PG"))}
+    given = {} if dsn is None else {"RADMETER_DSN": dsn}
+    done = subprocess.run(
+        [sys.executable, "-m", "radmeter", *arguments],
+        input=input,
+        capture_output=True,
+        env={**inherited, **given, "TZ": "UTC", **environment},
+        check=False,
+        timeout=120,
+    )
+    return Result(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+class Packets:
+    """Accounting packets on their way into a database, in the order in which they are made."""
+
+    def __init__(self, dsn: str) -> None:
+        self._store = Store(dsn)
+        self._batch: list[dict[str, Any]] = []
+        self.seq = self._store.checkpoint(NODE)
+
+    def __enter__(self) -> "Packets":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.ship()
+        self._store.close()
+
+    def add(self, status: str, session: str, *, ago: float = 0, **attributes: str | int) -> None:
+        """Make a packet that the router sent `ago` seconds ago; underscores in names are dashes."""
+        now_us = int((time.time() - ago) * 1e6)
+        pairs = {
+            "Acct-Status-Type": status,
+            "Acct-Session-Id": session,
+            "NAS-IP-Address": "10.0.0.1",
+            "Tmp-Integer-0": str(now_us // 1_000_000),
+            **{name.replace("_", "-"): str(value) for name, value in attributes.items()},
+        }
+        self.seq += 1
+        record = AccountingRecord.from_pairs(pairs.items(), now_us, self.seq)
+        self._batch.append(record.as_json())
+
+    def ship(self) -> None:
+        """Ingest what was made so far."""
+        for first in range(0, len(self._batch), 1000):
+            self._store.ingest(NODE, self._batch[first : first + 1000])
+        self._batch.clear()
