@@ -71,13 +71,12 @@ def end(process: subprocess.Popen[str], how: signal.Signals) -> None:
 
 
 def test_it_starts_makes_the_database_and_leaves_nothing_behind(base: Path) -> None:
-    with EmbeddedPostgresql(base) as server:
-        with psycopg.connect(server.dsn()) as connection:
-            row = connection.execute(
-                "SELECT current_database(), current_setting('server_version_num')::int >= 180000"
-            ).fetchone()
-            assert row == ("radmeter", True)
-            connection.execute("CREATE TABLE kept AS SELECT 1 AS one")
+    with EmbeddedPostgresql(base) as server, psycopg.connect(server.dsn()) as connection:
+        row = connection.execute(
+            "SELECT current_database(), current_setting('server_version_num')::int >= 180000"
+        ).fetchone()
+        assert row == ("radmeter", True)
+        connection.execute("CREATE TABLE kept AS SELECT 1 AS one")
     assert processes_of(base) == []
     with EmbeddedPostgresql(base) as server, psycopg.connect(server.dsn()) as connection:
         assert connection.execute("SELECT one FROM kept").fetchone() == (1,)
