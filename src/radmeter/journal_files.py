@@ -5,6 +5,7 @@ import fcntl
 import os
 import re
 import secrets
+import shutil
 import socket
 from pathlib import Path
 from typing import NamedTuple
@@ -179,4 +180,11 @@ class RoleLock:
 
 def unusable(directory: Path, error: Exception) -> JournalError:
     """Return `error`, whatever the operating system or SQLite said, as the journal's own."""
-    return JournalError(f"the journal {directory} cannot be used: {error}")
+    said = str(error)
+    if name := getattr(error, "sqlite_errorname", None):
+        said += f" ({name})"
+    with contextlib.suppress(OSError):
+        free_bytes = shutil.disk_usage(directory).free
+        if free_bytes < 1 << 20:  # SQLite calls a full disk an I/O error in places
+            said += f"; {free_bytes} bytes are free on its disk"
+    return JournalError(f"the journal {directory} cannot be used: {said}")

@@ -15,7 +15,18 @@ from radmeter.errors import JournalError
 _FROM = "SELECT seq, received_at_us, pairs FROM record WHERE seq >= ? ORDER BY seq LIMIT ?"
 _LAST = "SELECT max(seq) FROM record"
 _RANGE = f"SELECT min(seq), ({_LAST}) FROM record WHERE seq > ?"  # noqa: S608  constants only
-_PASSING = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+# What is wrong around a segment, not in it: rights, memory, space, another process in the middle of a recovery.
+_AROUND = frozenset(
+    {
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_CANTOPEN,
+    }
+)
 
 
 class Entry(NamedTuple):
@@ -86,7 +97,9 @@ class JournalReader:
                 continue
             expected = max(after + 1, segment.first_seq)
             try:
-                for row in self._open(segment.path).execute(_FROM, (expected, limit - len(found))):
+                for row in self._open(segment.path, newest=following is None).execute(
+                    _FROM, (expected, limit - len(found))
+                ):
                     if row[0] != expected:
                         raise sqlite3.DatabaseError(f"records {expected} to {row[0] - 1} are missing")
                     found.append(Entry(*row))
@@ -128,7 +141,7 @@ class JournalReader:
             if following is not None and following.first_seq <= after + 1:
                 continue
             try:
-                connection = self._open(segment.path)
+                connection = self._open(segment.path, newest=following is None)
                 first, last = connection.execute(_RANGE, (after,)).fetchone()
                 if first is not None:
                     records += last - first + 1  # numbers are contiguous in a segment
@@ -172,13 +185,19 @@ class JournalReader:
                 f"and is now {now}; start this program again"
             )
 
-    def _open(self, path: Path) -> sqlite3.Connection:
+    def _open(self, path: Path, *, newest: bool) -> sqlite3.Connection:
         """Return a connection to a segment, the one used last if it is the same."""
         if self._connection is None or self._path != path:
             self.close()
-            # Not mode=ro: after a crash the first to look at a WAL database has to recover its log.
+            # A segment that is closed for good is read as it lies: SQLite's usual way makes files beside it, which a
+            # full disk does not allow, and reading is what frees the disk. One with a log, on the other hand, may
+            # need the log recovered by the first who looks after a crash, hence not mode=ro.
+            closed = not newest and not Path(f"{path}{files.WAL}").exists()
             self._connection = sqlite3.connect(
-                f"file:{quote(str(path))}?mode=rw", uri=True, isolation_level=None, check_same_thread=False
+                f"file:{quote(str(path))}?{'mode=ro&immutable=1' if closed else 'mode=rw'}",
+                uri=True,
+                isolation_level=None,
+                check_same_thread=False,
             )
             self._path = path
             self._connection.execute("PRAGMA query_only = 1")
@@ -189,14 +208,14 @@ class JournalReader:
         if segment.first_seq > seq + 1:
             return False
         try:
-            (last,) = self._open(segment.path).execute(_LAST).fetchone()
+            (last,) = self._open(segment.path, newest=False).execute(_LAST).fetchone()
         except sqlite3.Error:
             self.close()
             return False
         return last is None or last <= seq
 
     def _unreadable(self, path: Path, error: sqlite3.Error) -> JournalError:
-        if getattr(error, "sqlite_errorcode", None) in _PASSING:
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF in _AROUND:
             return files.unusable(self._directory, error)
         return JournalError(
             f"the journal's segment {path} cannot be read: {error}. Shipping stops before it and skips nothing. "

@@ -1,5 +1,6 @@
 """What the journal must survive: a killed writer, a torn log, a full disk, a disk that turns read-only."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -149,7 +150,7 @@ def test_on_a_full_disk_it_refuses_keeps_what_it_acknowledged_and_recovers_when_
         assert acknowledged[-1] == len(acknowledged) > 20
         refused_until = time.monotonic() + 3 * RETRY_SECONDS
         while time.monotonic() < refused_until:
-            with pytest.raises(JournalError):
+            with pytest.raises(JournalError, match=r"\d+ bytes are free on its disk"):
                 journal.append(1, "x" * 2000)
         assert len(list(directory.glob("segment-*.sqlite"))) <= 2, "attempts that failed leave nothing behind"
         ballast.unlink()
@@ -157,6 +158,24 @@ def test_on_a_full_disk_it_refuses_keeps_what_it_acknowledged_and_recovers_when_
         assert after >= acknowledged[-1] + 2**32
         assert list(read_all(directory)) == [*acknowledged, after]
     assert list(read_all(directory)) == [*acknowledged, after]
+
+
+def test_a_full_disk_does_not_stop_the_shipper_from_freeing_it(small_disk: Path) -> None:
+    directory = small_disk / "journal"
+    with ClosingJournal(directory, segment_bytes=100_000) as journal:
+        for _ in range(150):
+            last = journal.append(1, f'["{"x" * 700}"]')
+    before = len(list(directory.glob("segment-*.sqlite")))
+    fill_disk(small_disk)
+    reader = JournalReader(directory)
+    read, after = 0, 0
+    while after < last and (batch := reader.read(after, 50)):
+        read, after = read + len(batch), batch[-1].seq
+        reader.drop_through(after)
+    reader.close()
+    assert (read, after) == (150, last)
+    assert before > 5
+    assert len(list(directory.glob("segment-*.sqlite"))) == 1
 
 
 def test_at_a_file_size_limit_it_refuses_and_recovers(tmp_path: Path) -> None:
@@ -194,6 +213,12 @@ def test_a_disk_that_turns_read_only_is_refused_and_used_again_when_it_is_back(s
         subprocess.run(["mount", "-o", "remount,rw", small_disk], check=True)
         append_once_recovered(journal, '["after"]')
     assert list(read_all(directory).values()) == ['["before"]', '["after"]']
+
+
+def fill_disk(place: Path) -> None:
+    with (place / "ballast").open("wb", buffering=0) as ballast, contextlib.suppress(OSError):
+        while True:
+            ballast.write(b"\0" * 512)
 
 
 def fill(journal: Journal) -> list[int]:
