@@ -2,7 +2,6 @@
 
 import os
 import shutil
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,8 +12,9 @@ from radmeter.errors import ConfigurationError
 PROGRAMS = ("freeradius", "radiusd")  # Debian's name, everyone else's
 # Not on the PATH of an ordinary user on Debian.
 PROGRAM_DIRECTORIES = ("/usr/sbin", "/usr/local/sbin", "/sbin")
-# Debian, Fedora, built from source; rlm_python3 is a package of its own, and easily forgotten.
-LIBRARY_DIRECTORIES = ("/usr/lib/freeradius", "/usr/lib64/freeradius", "/usr/local/lib", "/usr/local/lib64")
+# Below the program's prefix: Debian, Fedora, built from source.
+LIBRARY_DIRECTORIES = ("lib/freeradius", "lib64/freeradius", "lib", "lib64")
+PYTHON_MODULE = "rlm_python3.so"  # a package of its own, and easily forgotten
 INSTALL = "on Debian or Ubuntu: apt install freeradius freeradius-python3"
 
 
@@ -35,7 +35,7 @@ def prepare(run_directory: Path, settings: Settings) -> PrivateServer:
     Parameters
     ----------
     run_directory
-        Made if missing. Gets the quarantine file.
+        Made if missing. Gets the quarantine file, in radacct/.
 
     Raises
     ------
@@ -43,7 +43,7 @@ def prepare(run_directory: Path, settings: Settings) -> PrivateServer:
         FreeRADIUS or its Python module is not installed, or the directory cannot be made.
     """
     program = _program()
-    _require_python_module()
+    _require_python_module(program)
     try:
         run_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
@@ -78,8 +78,9 @@ def _program() -> str:
     raise ConfigurationError(f"FreeRADIUS is not installed ({INSTALL})")
 
 
-def _require_python_module(directories: Iterable[str] = LIBRARY_DIRECTORIES) -> None:
-    if not any((Path(directory) / "rlm_python3.so").exists() for directory in directories):
+def _require_python_module(program: str) -> None:
+    prefix = Path(program).resolve().parent.parent
+    if not any((prefix / directory / PYTHON_MODULE).exists() for directory in LIBRARY_DIRECTORIES):
         raise ConfigurationError(
-            f"FreeRADIUS is installed, its Python module (rlm_python3.so) is not ({INSTALL})"
+            f"FreeRADIUS is installed ({program}), its Python module {PYTHON_MODULE} is not ({INSTALL})"
         )

@@ -31,6 +31,7 @@ CODES = {
     "Acct-Input-Gigawords": 52,
     "Acct-Output-Gigawords": 53,
     "Event-Timestamp": 55,
+    "Connect-Info": 77,
     "NAS-Port-Id": 87,
 }
 STATUS = {"Start": 1, "Stop": 2, "Interim-Update": 3, "Accounting-On": 7, "Tunnel-Start": 9, "Failed": 15}
