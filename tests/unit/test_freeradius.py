@@ -62,7 +62,7 @@ def test_the_settings_are_handed_over(installed: Path) -> None:
 def test_what_to_install_is_said_without_freeradius(installed: Path) -> None:
     (installed / "sbin" / "radiusd").unlink()
     with pytest.raises(
-        ConfigurationError, match="FreeRADIUS is not installed.*freeradius freeradius-python3"
+        ConfigurationError, match=r"FreeRADIUS is not installed.*freeradius freeradius-python3"
     ):
         freeradius.prepare(installed / "run", Settings.load({}))
 
