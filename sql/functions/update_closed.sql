@@ -20,7 +20,7 @@ BEGIN
                FROM pg_temp.incoming WHERE seq = ANY (p_seqs));
 
     SELECT array_agg(record.seq), array_agg(session.radacctid), array_agg(session.acctstoptime),
-           array_agg(record.status <> 'Start' AND session.closed_by IN ('reaper', 'reboot')
+           array_agg(record.status <> 'Start' AND coalesce(session.closed_by, '') IN ('reaper', 'reboot')
                AND radmeter.is_newer(session.acctupdatetime, session.acctsessiontime,
                                      record.event_time, record.session_time, record.stamped)
                AND NOT EXISTS (SELECT FROM public.radacct AS open

@@ -56,6 +56,7 @@ class Shipper:
         while not stop.is_set():
             try:
                 entries = self._next_batch(stop)
+                self._note_recovery()
                 if not entries and until_empty:
                     break
                 retry_seconds = FIRST_RETRY_SECONDS
@@ -73,7 +74,6 @@ class Shipper:
         if self._store is None:
             self._store = self._open_store()
             self._after = self._store.checkpoint(node)
-            self._note_recovery()
         entries = self._journal.read(self._after, self._batch_records)
         if len(entries) < self._batch_records:
             # Give the batch time to fill: a transaction for each packet is what this is here to avoid.
@@ -83,7 +83,6 @@ class Shipper:
                 entries = [*entries, *more]
         if entries:
             self._ingest(self._store, node, entries)
-            self._note_recovery()
         if time.monotonic() - self._dropped_at >= DROP_SECONDS:
             self._drop_shipped()
         return entries

@@ -51,8 +51,8 @@ def connection_string(dsn: str) -> str:
     return psycopg.conninfo.make_conninfo(**{**CONNECTION_DEFAULTS, **given})  # type: ignore[arg-type] # its own output
 
 
-def connect(dsn: str, **options: Any) -> psycopg.Connection[tuple[Any, ...]]:
-    """Open a connection in autocommit mode.
+def connect(dsn: str, *, autocommit: bool = True, **options: Any) -> psycopg.Connection[tuple[Any, ...]]:
+    """Open a connection.
 
     Raises
     ------
@@ -60,7 +60,7 @@ def connect(dsn: str, **options: Any) -> psycopg.Connection[tuple[Any, ...]]:
         No server of the DSN can be reached, or none of them takes writes where the DSN asks for that.
     """
     try:
-        return psycopg.connect(connection_string(dsn), autocommit=True, **options)
+        return psycopg.connect(connection_string(dsn), autocommit=autocommit, **options)
     except psycopg.OperationalError as error:
         raise StoreUnavailable(f"the database cannot be reached: {str(error).strip()}") from error
 
@@ -69,7 +69,7 @@ def sqlalchemy_engine(dsn: str) -> sqlalchemy.Engine:
     """Return an engine that opens its connections as `connect` does; it pools none."""
     return sqlalchemy.create_engine(
         "postgresql+psycopg://",
-        creator=lambda: psycopg.connect(connection_string(dsn)),
+        creator=lambda: connect(dsn, autocommit=False),
         poolclass=sqlalchemy.NullPool,
     )
 
@@ -88,12 +88,13 @@ def translated_errors() -> Iterator[None]:
     """
     try:
         yield
-    except TRANSIENT as error:
-        raise StoreUnavailable(error.diag.message_primary or str(error).strip()) from error
     except psycopg.Error as error:
         message = error.diag.message_primary or str(error).strip()
+        # First, since psycopg counts a row too long for its index among the operational errors.
         if (error.sqlstate or "")[:2] in VALUE_CLASSES:
             raise RecordRefused(message) from error
+        if isinstance(error, TRANSIENT):
+            raise StoreUnavailable(message) from error
         raise StoreError(message) from error
 
 

@@ -186,6 +186,9 @@ CREATE TABLE public.accounting_anomaly (
     octets_before bigint,
     octets_after  bigint
 );
+COMMENT ON COLUMN public.accounting_anomaly.octets_before IS
+    'total of the session in this direction before the packet, over all wraps and restarts; not what was reported';
+COMMENT ON COLUMN public.accounting_anomaly.octets_after IS 'the same after the packet';
 CREATE INDEX accounting_anomaly_detected_at_idx ON public.accounting_anomaly (detected_at);
 
 -- A session's octets by day and period, written when an increase falls into another day or period than the one before:
