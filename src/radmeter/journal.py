@@ -208,9 +208,9 @@ class Journal:
             self._closed.wait(SEAL_SECONDS)
             segment.close()
 
-        self._sealers = [thread for thread in self._sealers if thread.is_alive()]
-        self._sealers.append(threading.Thread(target=seal, name="radmeter-seal", daemon=True))
-        self._sealers[-1].start()
+        sealer = threading.Thread(target=seal, name="radmeter-seal", daemon=True)
+        sealer.start()
+        self._sealers = [thread for thread in self._sealers if thread.is_alive()] + [sealer]
 
     def _sync_regularly(self) -> None:
         """Sync the active segment after every interval in which something was appended."""

@@ -51,10 +51,10 @@ class JournalReader:
     """Reads a journal that another process may be writing. Neither waits for the other."""
 
     def __init__(self, directory: str | os.PathLike[str]) -> None:
-        self._directory = Path(directory).absolute()
-        self._node: str | None = None
-        self._path: Path | None = None
         self._connection: sqlite3.Connection | None = None
+        self._path: Path | None = None
+        self._node: str | None = None
+        self._directory = Path(directory).absolute()
 
     def node(self) -> str:
         """Return the node that this journal's records are counted. Raises JournalError if there is none."""
@@ -162,6 +162,9 @@ class JournalReader:
         connection, self._connection, self._path = self._connection, None, None
         if connection is not None:
             connection.close()
+
+    def __del__(self) -> None:
+        self.close()
 
     def _segments(self) -> list[files.SegmentFile]:
         try:

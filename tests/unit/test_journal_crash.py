@@ -18,8 +18,8 @@ from radmeter.journal import RETRY_SECONDS, Journal, JournalReader
 WRITER = """
 import sys, threading
 from radmeter.journal import Journal
-directory, sync, threads = sys.argv[1:]
-journal = Journal(directory, sync=sync, segment_bytes=400_000)
+directory, sync, threads, segment_bytes = sys.argv[1:]
+journal = Journal(directory, sync=sync, segment_bytes=int(segment_bytes))
 printing = threading.Lock()
 def append(thread):
     n = 0
@@ -29,16 +29,20 @@ def append(thread):
         with printing:
             print(seq, f"{thread}-{n}", flush=True)
         n += 1
-for thread in range(int(threads)):
-    threading.Thread(target=append, args=(thread,)).start()
+running = [threading.Thread(target=append, args=(thread,)) for thread in range(int(threads))]
+for thread in running:
+    thread.start()
+for thread in running:
+    thread.join()
 """
 
 
-def killed_writer(directory: Path, sync: str, threads: int, after: int) -> dict[int, str]:
+def killed_writer(
+    directory: Path, sync: str, threads: int = 1, *, after: int, segment_bytes: int = 64 << 20
+) -> dict[int, str]:
     """Run a writer, kill it in mid-traffic, and return what it acknowledged."""
-    writer = subprocess.Popen(
-        [sys.executable, "-c", WRITER, str(directory), sync, str(threads)], stdout=subprocess.PIPE, text=True
-    )
+    command = [sys.executable, "-c", WRITER, str(directory), sync, str(threads), str(segment_bytes)]
+    writer = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert writer.stdout is not None
     acknowledged: dict[int, str] = {}
     for line in writer.stdout:
@@ -67,7 +71,7 @@ def test_everything_a_killed_writer_acknowledged_is_read_and_its_successor_goes_
     tmp_path: Path, sync: str, threads: int
 ) -> None:
     directory = tmp_path / "journal"
-    acknowledged = killed_writer(directory, sync, threads, after=1500)
+    acknowledged = killed_writer(directory, sync, threads, after=1500, segment_bytes=400_000)
     assert len(acknowledged) >= 1500
     assert len(list(directory.glob("segment-*.sqlite"))) > 2, "it was killed over several segments"
     successor = Journal(directory, sync=sync)
@@ -83,7 +87,7 @@ def test_everything_a_killed_writer_acknowledged_is_read_and_its_successor_goes_
 @pytest.mark.parametrize("torn_bytes", [1, 23, 4000, 4120])
 def test_a_torn_tail_behind_what_was_acknowledged_costs_nothing(tmp_path: Path, torn_bytes: int) -> None:
     directory = tmp_path / "journal"
-    acknowledged = killed_writer(directory, "packet", 1, after=40)
+    acknowledged = killed_writer(directory, "packet", after=40)
     (log,) = directory.glob("*-wal")
     with log.open("ab") as tail:  # part of a commit that never came to its end
         tail.write(log.read_bytes()[32 : 32 + torn_bytes])
@@ -95,7 +99,7 @@ def test_a_torn_tail_behind_what_was_acknowledged_costs_nothing(tmp_path: Path, 
 @pytest.mark.parametrize("lost_bytes", [1, 2000, 4121, 30_000])
 def test_a_truncated_log_keeps_every_commit_before_the_cut(tmp_path: Path, lost_bytes: int) -> None:
     directory = tmp_path / "journal"
-    acknowledged = killed_writer(directory, "interval", 1, after=45)
+    acknowledged = killed_writer(directory, "interval", after=45)
     (log,) = directory.glob("*-wal")
     os.truncate(log, log.stat().st_size - lost_bytes)
     with ClosingJournal(directory) as journal:
