@@ -1,4 +1,4 @@
-"""The audit log: what people changed by hand.
+"""What people changed by hand, which months of sessions there ever were, and how far detail files were replayed.
 
 Revision ID: 0002
 Revises: 0001
@@ -27,7 +27,38 @@ COMMENT ON COLUMN public.audit_log.operator IS 'who it was as the command line k
 COMMENT ON COLUMN public.audit_log.action IS 'the command, such as verify repair, rejected drop, routers merge';
 """
 
+SESSION_MONTH = """
+CREATE TABLE radmeter.session_month (
+    month  date PRIMARY KEY,
+    made   integer NOT NULL DEFAULT 1
+);
+COMMENT ON TABLE radmeter.session_month IS
+    'months that radacct ever had a partition for: one that is here and not there was dropped with its sessions';
+COMMENT ON COLUMN radmeter.session_month.made IS 'how often; made again after it was dropped, it is not complete';
+INSERT INTO radmeter.session_month (month)
+SELECT to_date(substring(child.relname FROM '^radacct_(\\d{4}_\\d{2})$'), 'YYYY_MM')
+FROM pg_inherits JOIN pg_class AS child ON child.oid = inhrelid
+WHERE inhparent = 'public.radacct'::regclass AND child.relname ~ '^radacct_\\d{4}_\\d{2}$';
+"""
+
+REPLAYED_FILE = """
+CREATE TABLE radmeter.replayed_file (
+    node        text PRIMARY KEY,
+    name        text NOT NULL,
+    stanzas     bigint NOT NULL,
+    size        bigint NOT NULL,
+    digest      bytea NOT NULL,
+    updated_at  timestamptz NOT NULL DEFAULT now()
+);
+COMMENT ON TABLE radmeter.replayed_file IS 'detail files: how far each was replayed, as it was then';
+COMMENT ON COLUMN radmeter.replayed_file.node IS 'the node in ingest_checkpoint, whose seq is the number of the stanza';
+COMMENT ON COLUMN radmeter.replayed_file.size IS 'bytes replayed, before any compression';
+COMMENT ON COLUMN radmeter.replayed_file.digest IS 'BLAKE2b-128 of those bytes: a file that begins so goes on there';
+"""
+
 
 def upgrade() -> None:
-    """Create the table."""
+    """Create the tables."""
     op.execute(AUDIT)
+    op.execute(SESSION_MONTH)
+    op.execute(REPLAYED_FILE)

@@ -1,0 +1,20 @@
+-- radmeter.drop_rejected(ids): gives packets up that were set aside. What they were stays in audit_log, not their
+-- attributes.
+-- Returns how many. Writes rejected_packet, audit_log.
+CREATE OR REPLACE FUNCTION radmeter.drop_rejected(p_ids bigint[]) RETURNS integer
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog
+AS $$
+DECLARE
+    v_dropped jsonb;
+BEGIN
+    WITH dropped AS (
+        DELETE FROM public.rejected_packet WHERE id = ANY (p_ids) RETURNING id, node, seq, received_at, reason
+    )
+    SELECT jsonb_agg(to_jsonb(dropped) ORDER BY id) INTO v_dropped FROM dropped;
+    IF v_dropped IS NULL THEN
+        RETURN 0;
+    END IF;
+    PERFORM radmeter.audit('rejected drop', jsonb_build_object('packets', v_dropped));
+    RETURN jsonb_array_length(v_dropped);
+END;
+$$;

@@ -1,0 +1,33 @@
+-- radmeter.recomputed_parts(): what every session in radacct counts, by user, router, day and period: the independent
+-- path on which radmeter verify recomputes the counters.
+-- Written as sums: each row's total on its last day, and each finished slice moved from there to its own day. So it reads
+-- both tables once, needs no sum per session, and takes an index where the caller asks for one user or router.
+-- One SELECT, so that it becomes part of the caller's query. Reads radacct, radmeter.session_slice.
+CREATE OR REPLACE FUNCTION radmeter.recomputed_parts()
+RETURNS TABLE (username text, router_id bigint, acctstoptime timestamptz, usage_date date, period_start date,
+               bytes_in bigint, bytes_out bigint)
+LANGUAGE sql STABLE PARALLEL SAFE
+AS $$
+    SELECT session.username, session.router_id, session.acctstoptime,
+           -- Without a day only where another writer inserted the row while the triggers were off.
+           coalesce(session.usage_date, radmeter.usage_date(session.router_id,
+               coalesce(session.acctupdatetime, session.acctstoptime, session.acctstarttime, now()))),
+           coalesce(session.period_start, radmeter.user_period_start(session.username,
+               coalesce(session.acctupdatetime, session.acctstoptime, session.acctstarttime, now()))),
+           coalesce(session.acctinputoctets, 0), coalesce(session.acctoutputoctets, 0)
+    FROM public.radacct AS session
+    WHERE session.acctinputoctets <> 0 OR session.acctoutputoctets <> 0
+    UNION ALL
+    SELECT session.username, session.router_id, session.acctstoptime, part.usage_date, part.period_start,
+           part.bytes_in, part.bytes_out
+    FROM radmeter.session_slice AS slice
+    JOIN public.radacct AS session ON session.radacctid = slice.radacctid
+    CROSS JOIN LATERAL (VALUES
+        (slice.usage_date, slice.period_start, slice.bytes_in, slice.bytes_out),
+        (coalesce(session.usage_date, radmeter.usage_date(session.router_id,
+             coalesce(session.acctupdatetime, session.acctstoptime, session.acctstarttime, now()))),
+         coalesce(session.period_start, radmeter.user_period_start(session.username,
+             coalesce(session.acctupdatetime, session.acctstoptime, session.acctstarttime, now()))),
+         -slice.bytes_in, -slice.bytes_out)
+    ) AS part (usage_date, period_start, bytes_in, bytes_out);
+$$;

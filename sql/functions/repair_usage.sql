@@ -1,0 +1,58 @@
+-- radmeter.repair_usage(usernames, period_starts, router_ids, usage_dates): sets counters to what the sessions add up to,
+-- in one transaction, with a row in audit_log that has each one before and after.
+--   usernames, period_starts   the user counters to look at, paired
+--   router_ids, usage_dates    the router days to look at, paired
+-- Each is recomputed here, while nothing moves: ingest waits at its own lock, other writers of radacct at the table's. So
+-- one that is right by now is left alone, and so is one whose sessions are not all there any more.
+-- Returns how many were changed. Writes user_quota_usage, router_daily_usage, audit_log.
+CREATE OR REPLACE FUNCTION radmeter.repair_usage(
+    p_usernames text[], p_period_starts date[], p_router_ids bigint[], p_usage_dates date[]) RETURNS integer
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog
+AS $$
+DECLARE
+    v_users jsonb;
+    v_routers jsonb;
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtextextended('radmeter.ingest', 0));
+    LOCK TABLE public.radacct IN SHARE ROW EXCLUSIVE MODE;
+
+    WITH different AS (
+        SELECT difference.*
+        FROM radmeter.user_differences(NULL, NULL, ARRAY(SELECT DISTINCT unnest(p_usernames))) AS difference
+        JOIN unnest(p_usernames, p_period_starts) AS asked (username, period_start) USING (username, period_start)
+        WHERE difference.complete
+    ), repaired AS (
+        INSERT INTO public.user_quota_usage AS usage (username, period_start, bytes_in, bytes_out)
+        SELECT username, period_start, recomputed_in, recomputed_out FROM different ORDER BY username, period_start
+        ON CONFLICT (username, period_start) DO UPDATE SET
+            bytes_in = excluded.bytes_in, bytes_out = excluded.bytes_out, last_updated = excluded.last_updated
+    )
+    SELECT jsonb_agg(jsonb_build_object('username', username, 'period_start', period_start,
+        'before', jsonb_build_array(counted_in, counted_out),
+        'after', jsonb_build_array(recomputed_in, recomputed_out)))
+    INTO v_users FROM different;
+
+    WITH different AS (
+        SELECT difference.*
+        FROM radmeter.router_differences(NULL, NULL, ARRAY(SELECT DISTINCT unnest(p_router_ids))) AS difference
+        JOIN unnest(p_router_ids, p_usage_dates) AS asked (router_id, usage_date) USING (router_id, usage_date)
+        WHERE difference.complete
+    ), repaired AS (
+        INSERT INTO public.router_daily_usage AS usage (router_id, usage_date, bytes_in, bytes_out)
+        SELECT router_id, usage_date, recomputed_in, recomputed_out FROM different ORDER BY router_id, usage_date
+        ON CONFLICT (router_id, usage_date) DO UPDATE SET
+            bytes_in = excluded.bytes_in, bytes_out = excluded.bytes_out, last_updated = excluded.last_updated
+    )
+    SELECT jsonb_agg(jsonb_build_object('router_id', router_id, 'usage_date', usage_date,
+        'before', jsonb_build_array(counted_in, counted_out),
+        'after', jsonb_build_array(recomputed_in, recomputed_out)))
+    INTO v_routers FROM different;
+
+    IF v_users IS NULL AND v_routers IS NULL THEN
+        RETURN 0;
+    END IF;
+    PERFORM radmeter.audit('verify repair', jsonb_build_object(
+        'bytes', 'in, out', 'users', coalesce(v_users, '[]'), 'routers', coalesce(v_routers, '[]')));
+    RETURN jsonb_array_length(coalesce(v_users, '[]')) + jsonb_array_length(coalesce(v_routers, '[]'));
+END;
+$$;

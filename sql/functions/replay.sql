@@ -1,0 +1,28 @@
+-- radmeter.replay(node, records, name, stanzas, size, digest): ingests packets of a detail file and keeps in mind how far
+-- the file was replayed, in one transaction: killed at any point, a replay goes on where the counters are.
+--   node, records  as radmeter.ingest takes them; seq is the number of the stanza in the file. No record: only stanzas
+--                  that are no packets
+--   name           of the file, for people
+--   stanzas, size  how many stanzas and bytes of the file are done with these
+--   digest         BLAKE2b-128 of those bytes, by which the file is known again
+-- Returns the number of packets that were counted or set aside; the others were there before.
+-- Writes radmeter.replayed_file, and what radmeter.ingest writes.
+CREATE OR REPLACE FUNCTION radmeter.replay(
+    p_node text, p_records json, p_name text, p_stanzas bigint, p_size bigint, p_digest bytea) RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog
+AS $$
+DECLARE
+    v_before bigint := coalesce((SELECT records FROM public.ingest_checkpoint WHERE node = p_node), 0);
+BEGIN
+    IF json_array_length(p_records) > 0 THEN
+        PERFORM radmeter.ingest(p_node, p_records);
+    END IF;
+    INSERT INTO radmeter.replayed_file AS file (node, name, stanzas, size, digest)
+    VALUES (p_node, p_name, p_stanzas, p_size, p_digest)
+    ON CONFLICT (node) DO UPDATE SET
+        name = excluded.name, stanzas = excluded.stanzas, size = excluded.size, digest = excluded.digest,
+        updated_at = excluded.updated_at
+    WHERE file.stanzas < excluded.stanzas;
+    RETURN coalesce((SELECT records FROM public.ingest_checkpoint WHERE node = p_node), 0) - v_before;
+END;
+$$;

@@ -1,0 +1,12 @@
+-- radmeter.replayed_files(node): what was replayed of the detail files that begin with a stanza, the longest last.
+--   node  detail: and the digest of that stanza
+-- Two files can begin alike and go on differently (one packet sent to two servers): the second has node || ':2'.
+-- Reads radmeter.replayed_file.
+CREATE OR REPLACE FUNCTION radmeter.replayed_files(p_node text)
+RETURNS TABLE (node text, stanzas bigint, size bigint, digest bytea)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog
+AS $$
+    SELECT node, stanzas, size, digest FROM radmeter.replayed_file
+    WHERE node = p_node OR starts_with(node, p_node || ':')
+    ORDER BY size, node;
+$$;

@@ -1,0 +1,51 @@
+-- radmeter.router_differences(from, to, router_ids): where router_daily_usage is not what the sessions add up to.
+--   from, to    only days of the span; NULL: open
+--   router_ids  only these; NULL: all
+-- Returns the counted and the recomputed octets, and whether all sessions of the day are there still: where retention
+-- dropped some, a difference says nothing. Reads router_daily_usage, and what radmeter.recomputed_parts reads.
+-- A day of grace after what was dropped: a late packet counts on its own day, which can be the one after the stop.
+CREATE OR REPLACE FUNCTION radmeter.router_differences(p_from date, p_to date, p_router_ids bigint[])
+RETURNS TABLE (router_id bigint, usage_date date, counted_in numeric, counted_out numeric,
+               recomputed_in numeric, recomputed_out numeric, complete boolean)
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog
+SET plan_cache_mode = force_custom_plan SET work_mem = '64MB'
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_timezone text := radmeter.setting_value('timezone');
+    v_complete_from timestamptz := radmeter.sessions_complete_from() + interval '1 day';
+BEGIN
+    RETURN QUERY
+    WITH recomputed AS (
+        SELECT part.router_id, part.usage_date, sum(part.bytes_in) AS bytes_in, sum(part.bytes_out) AS bytes_out
+        FROM radmeter.recomputed_parts() AS part
+        WHERE part.router_id IS NOT NULL
+          AND (p_router_ids IS NULL OR part.router_id = ANY (p_router_ids))
+          AND (p_from IS NULL OR part.usage_date >= p_from)
+          AND (p_to IS NULL OR part.usage_date <= p_to)
+          -- No packet counts for a session that stopped more than 400 days before it (radmeter.update_closed).
+          AND (p_from IS NULL OR part.acctstoptime IS NULL OR part.acctstoptime >= p_from - interval '402 days')
+        GROUP BY part.router_id, part.usage_date
+    ), counted AS (
+        SELECT usage.router_id, usage.usage_date, usage.bytes_in, usage.bytes_out
+        FROM public.router_daily_usage AS usage
+        WHERE (p_router_ids IS NULL OR usage.router_id = ANY (p_router_ids))
+          AND (p_from IS NULL OR usage.usage_date >= p_from)
+          AND (p_to IS NULL OR usage.usage_date <= p_to)
+    ), different AS (
+        SELECT router_id, usage_date,
+               coalesce(counted.bytes_in, 0)::numeric AS counted_in,
+               coalesce(counted.bytes_out, 0)::numeric AS counted_out,
+               coalesce(recomputed.bytes_in, 0) AS recomputed_in,
+               coalesce(recomputed.bytes_out, 0) AS recomputed_out
+        FROM counted FULL JOIN recomputed USING (router_id, usage_date)
+        WHERE (coalesce(counted.bytes_in, 0), coalesce(counted.bytes_out, 0))
+            <> (coalesce(recomputed.bytes_in, 0), coalesce(recomputed.bytes_out, 0))
+    )
+    SELECT different.router_id, different.usage_date, different.counted_in, different.counted_out,
+           different.recomputed_in, different.recomputed_out,
+           different.usage_date::timestamp AT TIME ZONE coalesce(router.timezone, v_timezone) >= v_complete_from
+    FROM different LEFT JOIN public.routers AS router ON router.id = different.router_id
+    ORDER BY different.router_id, different.usage_date;
+END;
+$$;

@@ -1,0 +1,51 @@
+-- radmeter.user_differences(from, to, usernames): where user_quota_usage is not what the sessions add up to.
+--   from, to   only periods that hold a day of the span; NULL: open
+--   usernames  only these; NULL: all
+-- Returns the counted and the recomputed octets, and whether all sessions of the period are there still: where retention
+-- dropped some, a difference says nothing. Reads user_quota_usage, and what radmeter.recomputed_parts reads.
+-- A day of grace after what was dropped: a late packet counts on its own day, which can be the one after the stop.
+CREATE OR REPLACE FUNCTION radmeter.user_differences(p_from date, p_to date, p_usernames text[])
+RETURNS TABLE (username text, period_start date, counted_in numeric, counted_out numeric,
+               recomputed_in numeric, recomputed_out numeric, complete boolean)
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog
+SET plan_cache_mode = force_custom_plan SET work_mem = '64MB'
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_timezone text := radmeter.setting_value('timezone');
+    v_complete_from timestamptz := radmeter.sessions_complete_from() + interval '1 day';
+BEGIN
+    RETURN QUERY
+    WITH recomputed AS (
+        SELECT part.username, part.period_start, sum(part.bytes_in) AS bytes_in, sum(part.bytes_out) AS bytes_out
+        FROM radmeter.recomputed_parts() AS part
+        WHERE part.username IS NOT NULL
+          AND (p_usernames IS NULL OR part.username = ANY (p_usernames))
+          AND (p_to IS NULL OR part.period_start <= p_to)
+        GROUP BY part.username, part.period_start
+    ), counted AS (
+        SELECT usage.username, usage.period_start, usage.bytes_in, usage.bytes_out
+        FROM public.user_quota_usage AS usage
+        WHERE (p_usernames IS NULL OR usage.username = ANY (p_usernames))
+          AND (p_to IS NULL OR usage.period_start <= p_to)
+    ), different AS (
+        SELECT username, period_start,
+               coalesce(counted.bytes_in, 0)::numeric AS counted_in,
+               coalesce(counted.bytes_out, 0)::numeric AS counted_out,
+               coalesce(recomputed.bytes_in, 0) AS recomputed_in,
+               coalesce(recomputed.bytes_out, 0) AS recomputed_out
+        FROM counted FULL JOIN recomputed USING (username, period_start)
+        WHERE (coalesce(counted.bytes_in, 0), coalesce(counted.bytes_out, 0))
+            <> (coalesce(recomputed.bytes_in, 0), coalesce(recomputed.bytes_out, 0))
+    )
+    SELECT different.username, different.period_start, different.counted_in, different.counted_out,
+           different.recomputed_in, different.recomputed_out,
+           different.period_start::timestamp AT TIME ZONE coalesce(plan.timezone, v_timezone) >= v_complete_from
+    FROM different
+    LEFT JOIN public.subscribers AS subscriber USING (username)
+    LEFT JOIN public.plans AS plan ON plan.id = subscriber.plan_id
+    WHERE p_from IS NULL OR different.period_start >=
+        radmeter.period_start(plan.quota_type, plan.anchor_day, subscriber.quota_start, p_from)
+    ORDER BY different.username, different.period_start;
+END;
+$$;
