@@ -13,12 +13,10 @@ from sqlalchemy import Connection, or_, select
 from sqlalchemy.dialects.postgresql import MACADDR
 
 from radmeter import store, views
-from radmeter.errors import StoreError
 from radmeter.inventory import Line
 from radmeter.router_key import normal_mac
 from radmeter.views import NotKnown, Row
 
-REFUSED = "RM001"  # raised by the SQL functions; the message is for the operator
 ATTEMPTS = 5
 
 # A router that is discovered, or another import, at the same moment: the next attempt sees what that one wrote.
@@ -153,7 +151,7 @@ class RouterWriter:
         return [Outcome(*row) for row in rows]
 
     def _execute(self, query: str, values: dict[str, Any], *, undo: bool = False) -> list[tuple[Any, ...]]:
-        with _translated_errors():
+        with views.explained_errors("radmeter_noc"):
             for attempt in range(1, ATTEMPTS + 1):
                 try:
                     with self._connection.transaction(force_rollback=undo):
@@ -169,19 +167,3 @@ def writing(dsn: str) -> Iterator[RouterWriter]:
     """Give a connection that changes routers."""
     with store.connect(dsn) as connection:
         yield RouterWriter(connection)
-
-
-@contextmanager
-def _translated_errors() -> Iterator[None]:
-    try:
-        with store.translated_errors():
-            yield
-    except StoreError as error:
-        cause = error.__cause__
-        if isinstance(cause, psycopg.errors.UndefinedTable | psycopg.errors.UndefinedFunction):
-            raise StoreError(
-                f"the database is not up to date ({error}): run `radmeter migrate up`"
-            ) from error
-        if isinstance(cause, psycopg.errors.InsufficientPrivilege):
-            raise StoreError(f"{error}: grant radmeter_noc to the role") from error
-        raise

@@ -51,16 +51,23 @@ def reading(dsn: str) -> Iterator[Connection]:
     StoreError
         It has no tables of radmeter's, or the role may not read them.
     """
+    with explained_errors("radmeter_reader"):
+        try:
+            with sqlalchemy_engine(dsn).connect() as connection:
+                # What is read in two queries belongs together: a session closing in between is in both or neither.
+                yield connection.execution_options(
+                    isolation_level="REPEATABLE READ", postgresql_readonly=True
+                )
+        except sqlalchemy.exc.DBAPIError as error:
+            raise (error.orig if isinstance(error.orig, psycopg.Error) else error) from error
+
+
+@contextmanager
+def explained_errors(role: str) -> Iterator[None]:
+    """Turn the driver's errors into ours, with the remedy where the schema or a grant of `role` is missing."""
     try:
         with translated_errors():
-            try:
-                with sqlalchemy_engine(dsn).connect() as connection:
-                    # What is read in two queries belongs together: a session closing in between is in both or neither.
-                    yield connection.execution_options(
-                        isolation_level="REPEATABLE READ", postgresql_readonly=True
-                    )
-            except sqlalchemy.exc.DBAPIError as error:
-                raise (error.orig if isinstance(error.orig, psycopg.Error) else error) from error
+            yield
     except StoreError as error:
         cause = error.__cause__
         if isinstance(cause, errors.UndefinedTable | errors.UndefinedFunction | errors.InvalidSchemaName):
@@ -68,7 +75,7 @@ def reading(dsn: str) -> Iterator[Connection]:
                 f"the database is not up to date ({error}): run `radmeter migrate up`"
             ) from error
         if isinstance(cause, errors.InsufficientPrivilege):
-            raise StoreError(f"{error}: grant radmeter_reader to the role") from error
+            raise StoreError(f"{error}: grant {role} to the database role in use") from error
         raise
 
 

@@ -1,13 +1,17 @@
 """Runs `radmeter` as a person would, and makes packets for it to have something to show."""
 
+import csv
+import io
 import json
 import os
-import subprocess
-import sys
 import time
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
+from radmeter.cli.main import main
 from radmeter.record import AccountingRecord
 from radmeter.store import Store
 
@@ -24,22 +28,33 @@ class Result:
 
     def json(self) -> Any:
         """Return its output, parsed."""
+        assert self.exit_code == 0, self.errors
         return json.loads(self.output)
 
+    def csv(self) -> list[dict[str, str]]:
+        """Return its output as rows."""
+        assert self.exit_code == 0, self.errors
+        return list(csv.DictReader(io.StringIO(self.output)))
 
-def radmeter(dsn: str | None, *arguments: str, input: bytes = b"", **environment: str) -> Result:
-    """Run the command in a process of its own, with nothing but this in its settings."""
+
+def radmeter(dsn: str | None, *arguments: str | Path, **environment: str) -> Result:
+    """Run the command as the console script does, with nothing but this in its settings."""
+    settings = {"RADMETER_JOURNAL": "/nonexistent/journal", "RADMETER_STATE": "/nonexistent/state"}
+    if dsn is not None:
+        settings["RADMETER_DSN"] = dsn
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("RADMETER", "PG"))}
-    given = {} if dsn is None else {"RADMETER_DSN": dsn}
-    done = subprocess.run(
-        [sys.executable, "-m", "radmeter", *arguments],
-        input=input,
-        capture_output=True,
-        env={**inherited, **given, "TZ": "UTC", **environment},
-        check=False,
-        timeout=120,
-    )
-    return Result(done.returncode, done.stdout.decode(), done.stderr.decode())
+    output, errors = io.StringIO(), io.StringIO()
+    with (
+        patch.dict(os.environ, {**inherited, **settings, **environment}, clear=True),
+        redirect_stdout(output),
+        redirect_stderr(errors),
+    ):
+        try:
+            main([str(argument) for argument in arguments])
+            exit_code = 0
+        except SystemExit as stop:
+            exit_code = stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 1
+    return Result(exit_code, output.getvalue(), errors.getvalue())
 
 
 class Packets:

@@ -49,7 +49,7 @@ def _given_options(command: Any) -> Any:
     return command
 
 
-@click.group()
+@click.group(epilog="Example: radmeter routers list --status discovered")
 def routers() -> None:
     """List, add, claim and import routers.
 

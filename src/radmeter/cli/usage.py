@@ -17,7 +17,7 @@ ROUTER_COLUMNS = (
 )
 
 
-@click.group()
+@click.group(epilog="Example: radmeter usage user alice")
 def usage() -> None:
     """Show what a user or a router has used, sessions under way included.
 
