@@ -1,26 +1,27 @@
--- radmeter.close_stale(radacctids [, at]): closes those of the given sessions that are stale: stop = last update, cause
--- Admin-Reset (RFC 2866 section 5.10). The caller hands in bounded batches.
+-- radmeter.close_stale(radacctids [, at [, minutes]]): closes those of the given sessions that are stale: stop = last
+-- update, cause Admin-Reset (RFC 2866 section 5.10). The caller hands in bounded batches.
 -- Asked again under the lock, since an interim may have come in since radmeter.stale_sessions; rows that another writer
--- holds are left for the next run, so ingest never waits for more than one batch. Returns how many it closed.
-CREATE OR REPLACE FUNCTION radmeter.close_stale(p_radacctids bigint[], p_at timestamptz DEFAULT now()) RETURNS integer
+-- holds are left for the next run, so that ingest never waits for more than one batch. Returns how many it closed.
+CREATE OR REPLACE FUNCTION radmeter.close_stale(
+    p_radacctids bigint[], p_at timestamptz DEFAULT now(), p_minutes integer DEFAULT NULL) RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog
 AS $$
 DECLARE
+    v_minutes integer := coalesce(p_minutes, radmeter.setting_value('stale_minutes')::integer);
     v_closed integer;
 BEGIN
     PERFORM radmeter.ensure_partition(month) FROM (
-        SELECT DISTINCT date_trunc('month', coalesce(acctupdatetime, acctstarttime), 'UTC') AS month
-        FROM public.radacct WHERE radacctid = ANY (p_radacctids) AND acctstoptime IS NULL) AS stops
-    WHERE month IS NOT NULL;
+        SELECT DISTINCT date_trunc('month', coalesce(acctupdatetime, acctstarttime, p_at), 'UTC') AS month
+        FROM public.radacct WHERE radacctid = ANY (p_radacctids) AND acctstoptime IS NULL) AS stops;
     WITH stale AS MATERIALIZED (
         SELECT session.radacctid, coalesce(session.acctupdatetime, session.acctstarttime, p_at) AS stopped_at
         FROM public.radacct AS session
+        LEFT JOIN public.routers AS router ON router.id = session.router_id
         WHERE session.radacctid = ANY (p_radacctids) AND session.acctstoptime IS NULL
           AND coalesce(session.arrived_at, session.acctupdatetime, session.acctstarttime)
-              < p_at - greatest(radmeter.setting_value('stale_minutes')::numeric * interval '1 minute',
-                                3 * coalesce(session.interim_interval, 0) * interval '1 second')
+              < p_at - radmeter.stale_after(session.interim_interval, router.interim_interval, v_minutes)
         ORDER BY session.radacctid
-        FOR UPDATE SKIP LOCKED
+        FOR UPDATE OF session SKIP LOCKED
     )
     UPDATE public.radacct AS session SET
         acctstoptime = stale.stopped_at, acctterminatecause = 'Admin-Reset', closed_by = 'reaper'

@@ -33,7 +33,7 @@ BEGIN
                    after.usage_date <> before.usage_date OR after.period_start <> before.period_start AS sliced,
                    after.username IS DISTINCT FROM before.username
                        OR after.router_id IS DISTINCT FROM before.router_id AS reassigned,
-                   after.input_offset <> before.input_offset OR after.output_offset <> before.output_offset AS shifted
+                   after.input_offset > before.input_offset OR after.output_offset > before.output_offset AS shifted
             FROM new_rows AS after JOIN old_rows AS before USING (radacctid)
             WHERE after.acctinputoctets IS DISTINCT FROM before.acctinputoctets
                OR after.acctoutputoctets IS DISTINCT FROM before.acctoutputoctets
@@ -74,9 +74,9 @@ BEGIN
             SELECT before.username AS old_username, before.router_id AS old_router_id,
                    after.username AS new_username, after.router_id AS new_router_id, part.*
             FROM old_rows AS before JOIN new_rows AS after USING (radacctid)
-            CROSS JOIN LATERAL radmeter.session_parts(radacctid, before.usage_date, before.period_start,
+            CROSS JOIN LATERAL radmeter.session_parts(before.radacctid, before.usage_date, before.period_start,
                 coalesce(before.acctinputoctets, 0), coalesce(before.acctoutputoctets, 0)) AS part
-            WHERE radacctid = ANY (v_reassigned)
+            WHERE before.radacctid = ANY (v_reassigned)
         ), users AS (
             INSERT INTO public.user_quota_usage AS usage (username, period_start, bytes_in, bytes_out)
             SELECT username, period_start, sum(bytes_in), sum(bytes_out) FROM (
@@ -110,7 +110,7 @@ BEGIN
         INSERT INTO radmeter.session_slice AS slice (radacctid, usage_date, period_start, bytes_in, bytes_out)
         SELECT part.radacctid, part.usage_date, part.period_start, part.bytes_in, part.bytes_out
         FROM old_rows AS before
-        CROSS JOIN LATERAL radmeter.session_parts(radacctid, before.usage_date, before.period_start,
+        CROSS JOIN LATERAL radmeter.session_parts(before.radacctid, before.usage_date, before.period_start,
             coalesce(before.acctinputoctets, 0), coalesce(before.acctoutputoctets, 0)) AS part
         WHERE before.radacctid = ANY (v_sliced) AND NOT part.finished
         ON CONFLICT (radacctid, usage_date, period_start) DO UPDATE SET
@@ -121,8 +121,7 @@ BEGIN
         INSERT INTO public.accounting_anomaly (kind, radacctid, acctuniqueid, username, router_id, event_time,
                                                direction, octets_before, octets_after)
         SELECT CASE WHEN shift.offset_after = shift.offset_before + 4294967296 THEN 'counter wrapped'
-                    WHEN shift.offset_after = shift.octets_before THEN 'counter restarted'
-                    ELSE 'late octets after a restart' END,
+                    ELSE 'counter restarted' END,
                after.radacctid, after.acctuniqueid, after.username, after.router_id, after.counted_at,
                shift.direction, shift.octets_before, shift.octets_after
         FROM old_rows AS before JOIN new_rows AS after USING (radacctid)
@@ -130,7 +129,7 @@ BEGIN
             ('input', before.acctinputoctets, after.acctinputoctets, before.input_offset, after.input_offset),
             ('output', before.acctoutputoctets, after.acctoutputoctets, before.output_offset, after.output_offset)
         ) AS shift (direction, octets_before, octets_after, offset_before, offset_after)
-        WHERE after.radacctid = ANY (v_shifted) AND shift.offset_after <> shift.offset_before;
+        WHERE after.radacctid = ANY (v_shifted) AND shift.offset_after > shift.offset_before;
     END IF;
     RETURN NULL;
 END;

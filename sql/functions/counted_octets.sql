@@ -7,7 +7,8 @@
 --   gigawords  the packet has an Acct-*-Gigawords attribute (RFC 2869 section 5.1, 5.2)
 -- A newer packet that reports less: without Gigawords and with the last value in the top quarter below 2^32 the 32-bit
 -- counter wrapped, else the router restarted its counter and all of the new value is new usage. A packet that is not
--- newer counts only what exceeds the total, since a step back of the router's clock looks the same.
+-- newer counts only what exceeds the total, since a step back of the router's clock looks the same; what it reports is
+-- then what the next one is compared with.
 CREATE OR REPLACE FUNCTION radmeter.counted_offset(
     p_total bigint, p_offset bigint, p_reported bigint, p_newer boolean, p_gigawords boolean) RETURNS bigint
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -17,7 +18,7 @@ RETURN CASE
         CASE WHEN NOT p_gigawords AND p_total - p_offset BETWEEN 3221225472 AND 4294967295
              THEN p_offset + 4294967296
              ELSE p_total END
-    WHEN NOT p_newer AND p_offset > 0 AND p_reported > p_total THEN p_offset + (p_reported - p_total)
+    WHEN NOT p_newer AND p_reported > p_total THEN 0
     ELSE p_offset
 END;
 

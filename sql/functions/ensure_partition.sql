@@ -25,6 +25,7 @@ BEGIN
     EXECUTE format('CREATE INDEX ON public.%I (router_id, acctstarttime)', v_name);
     EXECUTE format('ALTER TABLE public.radacct ATTACH PARTITION public.%I FOR VALUES FROM (%L) TO (%L)',
         v_name, v_from, v_to);
+    PERFORM radmeter.note_session_month(v_from);
     RETURN true;
 END;
 $$;

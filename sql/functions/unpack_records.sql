@@ -60,7 +60,7 @@ BEGIN
            stamped, timestamptz 'epoch' + received_us * interval '1 microsecond', session_time,
            authentic, connect_info, input_octets, output_octets, gigawords, called_station_id, calling_station_id,
            terminate_cause, service_type, framed_protocol, framed_ip, framed_ipv6, framed_ipv6_prefix,
-           framed_interface_id, delegated_ipv6_prefix, class, router_id, interim_interval, skew_seconds,
+           framed_interface_id, delegated_ipv6_prefix, class, router_id, numbered.interim_interval, skew_seconds,
            (event_time AT TIME ZONE coalesce(router.timezone, v_timezone))::date,
            radmeter.period_start(plan.quota_type, plan.anchor_day, subscriber.quota_start,
                (event_time AT TIME ZONE coalesce(plan.timezone, v_timezone))::date)

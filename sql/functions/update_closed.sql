@@ -1,5 +1,6 @@
 -- radmeter.update_closed(seqs): applies records of the batch to the closed sessions that they still belong to.
--- A record belongs to the first session of its id that stopped at or after the record's session began.
+-- A record belongs to a session of its id that stopped at or after the record's session began; of several, to the one that
+-- began last at or before it, else to the earliest.
 --   After a real Stop: a late interim or a second Stop counts what exceeds, and reopens nothing. A late Start does nothing.
 --   After the reaper, or Accounting-On/Off: a later interim or Stop shows that the session lived. It is opened again and
 --   its record left for radmeter.update_open, unless another session of that id is open by now.
@@ -34,7 +35,10 @@ BEGIN
                -- Without a session time nothing shows when the session began; the reaper only guessed that it ended.
                OR closed.closed_by = 'reaper' AND record.session_time IS NULL AND record.status <> 'Start'
                   AND closed.acctstoptime >= record.event_time - interval '7 days')
-        ORDER BY closed.acctstoptime LIMIT 1) AS session
+        ORDER BY closed.acctstarttime <= record.start_time DESC,
+                 CASE WHEN closed.acctstarttime <= record.start_time THEN closed.acctstarttime END DESC,
+                 closed.acctstarttime
+        LIMIT 1) AS session
     WHERE record.seq = ANY (p_seqs);
 
     IF v_seqs IS NULL THEN

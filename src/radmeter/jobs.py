@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable
+from typing import NamedTuple
 
 import psycopg
 
@@ -19,22 +20,44 @@ MONTHS_AHEAD = 3
 STANDBY_SECONDS = 5.0
 
 
-def stale_sessions(connection: psycopg.Connection) -> list[int]:
-    """Return the radacctid of every open session that was not heard of for too long."""
+class StaleSession(NamedTuple):
+    """An open session that was not heard of for too long."""
+
+    radacctid: int
+    acctuniqueid: str
+    username: str | None
+    router_id: int | None
+    last_update: object
+
+
+def stale_sessions(connection: psycopg.Connection, minutes: int | None = None) -> list[StaleSession]:
+    """Return the stale sessions; `minutes` is the least silence that counts, by default the installation's setting."""
     with translated_errors():
-        return [row[0] for row in connection.execute("SELECT radacctid FROM radmeter.stale_sessions()")]
+        rows = connection.execute("SELECT * FROM radmeter.stale_sessions(now(), %s)", (minutes,))
+        return [StaleSession(*row) for row in rows]
 
 
-def close_stale(connection: psycopg.Connection, progress: Callable[[int], None] = lambda _: None) -> int:
-    """Close the stale sessions in bounded batches; return how many. `progress` is told the size of each batch done."""
+def close_stale(
+    connection: psycopg.Connection,
+    minutes: int | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> int:
+    """Close the stale sessions in bounded batches, each a transaction; return how many were closed.
+
+    `progress` is told how many are done, of how many, after each batch.
+    """
+    with translated_errors():
+        connection.execute("SELECT radmeter.observe_intervals()")
+    stale = [session.radacctid for session in stale_sessions(connection, minutes)]
     closed = 0
-    stale = stale_sessions(connection)
     for begin in range(0, len(stale), CLOSE_BATCH):
         batch = stale[begin : begin + CLOSE_BATCH]
         with translated_errors():
-            row = connection.execute("SELECT radmeter.close_stale(%s)", (batch,)).fetchone()
+            row = connection.execute(
+                "SELECT radmeter.close_stale(%s, now(), %s)", (batch, minutes)
+            ).fetchone()
         closed += row[0] if row else 0
-        progress(len(batch))
+        progress(begin + len(batch), len(stale))
     return closed
 
 
@@ -49,27 +72,44 @@ def ensure_partitions(connection: psycopg.Connection) -> int:
     return row[0] if row else 0
 
 
-def run(dsn: str, stop: threading.Event, *, interval_seconds: float) -> None:
+def run(
+    dsn: str, stop: threading.Event, *, interval_seconds: float, stale_minutes: int | None = None
+) -> None:
     """Run the jobs every `interval_seconds` while this is the one runner; stand by while another is."""
-    trouble: str | None = None
+    said: str | None = None
     while not stop.is_set():
         try:
             with connect(dsn) as connection:
                 if not _acquire(connection):
+                    said = _say(said, "standing by: another runner has the jobs", logging.INFO)
                     stop.wait(STANDBY_SECONDS)
                     continue
-                log.info("running the periodic jobs")
-                trouble = None
-                while not stop.is_set():
-                    made, closed = ensure_partitions(connection), close_stale(connection)
-                    if made or closed:
-                        log.info("%d partitions made, %d stale sessions closed", made, closed)
-                    stop.wait(interval_seconds)
+                said = _say(said, "running the periodic jobs", logging.INFO)
+                _run_while_leader(connection, stop, interval_seconds, stale_minutes)
         except StoreError as error:
-            if str(error) != trouble:
-                log.warning("the jobs wait: %s", error)
-            trouble = str(error)
+            said = _say(said, f"the jobs wait: {error}", logging.WARNING)
             stop.wait(STANDBY_SECONDS)
+
+
+def _run_while_leader(
+    connection: psycopg.Connection, stop: threading.Event, interval_seconds: float, stale_minutes: int | None
+) -> None:
+    while not stop.is_set():
+        if made := ensure_partitions(connection):
+            log.info("%d partitions made", made)
+        # Waiting comes first: after an outage of the database the interims of the time are still in the journals,
+        # and all sessions look stale until the shippers have caught up.
+        if stop.wait(interval_seconds):
+            return
+        if closed := close_stale(connection, stale_minutes):
+            log.info("%d stale sessions closed", closed)
+
+
+def _say(said: str | None, message: str, level: int) -> str:
+    """Log a change of state, once."""
+    if message != said:
+        log.log(level, "%s", message)
+    return message
 
 
 def _acquire(connection: psycopg.Connection) -> bool:

@@ -10,6 +10,7 @@ from alembic import command
 from alembic.config import Config
 
 from radmeter import resources
+from radmeter.jobs import MONTHS_AHEAD
 from radmeter.store import sqlalchemy_engine
 
 log = logging.getLogger(__name__)
@@ -46,6 +47,11 @@ def upgrade(dsn: str, *, timezone: str | None = None) -> None:
             raise TypeError(f"the engine's driver is {type(driver).__name__}, not psycopg")
         with driver.transaction():
             _apply_sql_files(driver)
+            # The jobs keep making them; a database is whole before they first run.
+            driver.execute(
+                "SELECT radmeter.ensure_partition(now() + n * interval '1 month') FROM generate_series(0, %s) AS n",
+                (MONTHS_AHEAD,),
+            )
             if timezone is not None:
                 _set_timezone(driver, timezone)
 

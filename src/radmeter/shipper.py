@@ -90,7 +90,7 @@ class Shipper:
     def _ingest(self, store: Store, node: str, entries: Sequence[Entry]) -> None:
         """Ingest entries; one that the database refuses is set aside with the reason, and the others go in."""
         try:
-            self._after = store.ingest(node, [_as_json(entry) for entry in entries])
+            self._after = store.ingest(node, [as_json(entry) for entry in entries])
         except RecordRefused as refused:
             if len(entries) > 1:
                 middle = len(entries) // 2
@@ -100,7 +100,7 @@ class Shipper:
             log.debug("packet %d is set aside: %s", entries[0].seq, refused)
             try:
                 self._after = store.ingest(
-                    node, [_rejected(entries[0], f"the database refuses it: {refused}")]
+                    node, [as_rejected(entries[0], f"the database refuses it: {refused}")]
                 )
             except RecordRefused as error:
                 raise StoreError(
@@ -131,14 +131,16 @@ class Shipper:
         self._trouble = None
 
 
-def _as_json(entry: Entry) -> dict[str, Any]:
+def as_json(entry: Entry) -> dict[str, Any]:
+    """Return an entry as `radmeter.ingest` takes it: a record, or a packet set aside with the reason."""
     try:
         return parse(entry.pairs, entry.received_at_us, entry.seq).as_json()
     except RejectedPacket as reason:
-        return _rejected(entry, str(reason))
+        return as_rejected(entry, str(reason))
 
 
-def _rejected(entry: Entry, reason: str) -> dict[str, Any]:
+def as_rejected(entry: Entry, reason: str) -> dict[str, Any]:
+    """Return an entry as a packet that `radmeter.ingest` sets aside with the reason."""
     try:
         pairs = json.loads(entry.pairs)
     except ValueError:

@@ -4,6 +4,8 @@ import signal
 import threading
 
 import click
+from rich.console import Console
+from rich.progress import Progress
 
 from radmeter import jobs as periodic
 from radmeter.cli.common import emit, format_option, with_settings
@@ -18,28 +20,54 @@ def jobs() -> None:
 
 
 @jobs.command("run", epilog="Example: radmeter jobs run --interval 300")
-@with_settings("state", "dsn")
-@click.option("--interval", default=300.0, show_default=True, help="Seconds between two runs.")
+@with_settings("state", "dsn", "stale_minutes")
+@click.option(
+    "--interval",
+    type=click.FloatRange(min=0.1),
+    default=300.0,
+    show_default=True,
+    help="Seconds between two runs.",
+)
 def run(settings: Settings, interval: float) -> None:
-    """Run the jobs until SIGTERM. Any number may run: one works, the others stand by."""
+    """Run the jobs until SIGTERM or Ctrl-C. Any number may run: one works, the others stand by.
+
+    Stale sessions are closed for the first time after one interval, not at once: after an outage of the database
+    the journals hold what came in meanwhile, and the shippers need the time to catch up.
+    """
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     with open_database(settings) as database:
-        periodic.run(database.dsn, stop, interval_seconds=interval)
+        periodic.run(database.dsn, stop, interval_seconds=interval, stale_minutes=_least(settings))
 
 
-@jobs.command("close-stale", epilog="Example: radmeter jobs close-stale --dry-run")
-@with_settings("state", "dsn")
+@jobs.command("close-stale", epilog="Example: radmeter jobs close-stale --dry-run --stale-minutes 30")
+@with_settings("state", "dsn", "stale_minutes")
 @click.option("--dry-run", is_flag=True, help="List the stale sessions and close none.")
 @format_option
 def close_stale(settings: Settings, dry_run: bool, output_format: str) -> None:
-    """Close sessions that were not heard of for too long: stop = last update, cause Admin-Reset."""
+    """Close sessions that were silent for too long: stop = last update, cause Admin-Reset.
+
+    Too long is three missed interims, by the interval that the router announced or else was observed to keep, and not
+    less than the setting stale_minutes.
+    """
     with open_database(settings) as database, connect(database.dsn) as connection:
         if dry_run:
-            rows = connection.execute("SELECT * FROM radmeter.stale_sessions()").fetchall()
-            columns = ["radacctid", "acctuniqueid", "username", "router_id", "last_update"]
-            emit([dict(zip(columns, row, strict=True)) for row in rows], output_format, columns=columns)
+            stale = periodic.stale_sessions(connection, _least(settings))
+            rows = [session._asdict() for session in stale]
+            emit(rows, output_format, columns=periodic.StaleSession._fields)
             return
-        closed = periodic.close_stale(connection)
+        console = Console(stderr=True)
+        with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+            task = progress.add_task("closing", total=None)
+            closed = periodic.close_stale(
+                connection,
+                _least(settings),
+                lambda done, total: progress.update(task, completed=done, total=total),
+            )
     click.echo(f"{closed} stale sessions closed")
+
+
+def _least(settings: Settings) -> int | None:
+    """The setting if it was given here; else the installation's own, in the database."""
+    return settings.stale_minutes if settings.source("stale_minutes") != "default" else None

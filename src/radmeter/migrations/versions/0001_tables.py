@@ -101,6 +101,7 @@ CREATE TABLE public.routers (
     tenant_id       bigint,
     total_usage     numeric(12,2) NOT NULL DEFAULT 0,
     discovery_key   text UNIQUE,
+    interim_interval integer,
     created_at      timestamptz NOT NULL DEFAULT now(),
     updated_at      timestamptz NOT NULL DEFAULT now()
 );
@@ -109,6 +110,8 @@ CREATE INDEX routers_nas_identifier_idx ON public.routers (nas_identifier);
 CREATE INDEX routers_ip_address_idx ON public.routers (ip_address);
 COMMENT ON COLUMN public.routers.timezone IS 'IANA name; NULL: the default time zone of the installation';
 COMMENT ON COLUMN public.routers.discovery_key IS 'what an unknown router was recognised by: mac:, nas: or ip:';
+COMMENT ON COLUMN public.routers.interim_interval IS
+    'seconds between the interims of its open sessions, the median, as the periodic jobs last observed it';
 COMMENT ON COLUMN public.routers.total_usage IS 'reported volume, in the unit of the plans; never written by ingest';
 
 CREATE TABLE public.plans (
