@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 # Any 64-bit number that is ours alone: whoever holds it runs the jobs, the others stand by.
 JOBS_LOCK = 0x7261_646D_6A6F_6273  # "radmjobs"
 # Rows closed in one transaction: ingest waits for no more than one of these.
-CLOSE_BATCH = 500
+CLOSE_BATCH = 200
 MONTHS_AHEAD = 3
 STANDBY_SECONDS = 5.0
 
