@@ -14,6 +14,7 @@ from radmeter.interruption import Interruption
 from radmeter.supervisor import Program, Supervisor, last_lines
 
 RADIUS_READY_SECONDS = 30.0
+READY = b"Ready to process requests"  # said once the sockets are bound
 
 
 class Machine:
@@ -40,25 +41,46 @@ class Machine:
         self._supervisor.stop_all(hurry=lambda: self._interruption.count > 1)
 
     def start(self) -> None:
-        """Start FreeRADIUS, the shipper and the jobs, and wait until FreeRADIUS answers."""
-        settings = self.settings
-        environment = settings.environment()
+        """Start the shipper, the jobs and FreeRADIUS, and wait until FreeRADIUS answers."""
+        environment = self.settings.environment()
         if self._database.embedded:
             environment["RADMETER_DSN"] = self._database.dsn
         us = (sys.executable, "-P", "-m", "radmeter")
-        server = freeradius.prepare(settings.state / "radius", settings)
         # What takes packets comes last, so that it is stopped first.
         self._supervisor.start(Program(name="shipper", arguments=(*us, "ship"), environment=environment))
         self._supervisor.start(Program(name="jobs", arguments=(*us, "jobs", "run"), environment=environment))
+        while not self._start_freeradius():
+            self._supervisor.stop("freeradius")
+
+    def _start_freeradius(self) -> bool:
+        """Start it on the port of the settings or a free one; False if somebody else was faster to take that."""
+        port = free_port(self.settings, self._say)
+        settings = (
+            self.settings
+            if port == self.settings.acct_port
+            else self.settings.override("free", acct_port=port)
+        )
+        server = freeradius.prepare(settings.state / "radius", settings)
+        log = self._supervisor.log("freeradius")
+        before = log.stat().st_size if log.exists() else 0
         self._supervisor.start(
             Program(name="freeradius", arguments=server.command, environment=server.environment)
         )
         deadline = time.monotonic() + RADIUS_READY_SECONDS
-        while not probe.answers(settings.acct_host, settings.acct_port, settings.secret, seconds=0.2):
-            if "freeradius" not in self._supervisor.pids() or time.monotonic() > deadline:
+        # An answer alone proves nothing: it may be another server's, which has the port and the same secret.
+        while not (
+            READY in log.read_bytes()[before:]
+            and probe.answers(settings.acct_host, port, settings.secret, seconds=0.2)
+        ):
+            ended = "freeradius" not in self._supervisor.pids()
+            if ended and not _is_free(settings.acct_host, port) and not is_explicit(settings):
+                return False
+            if ended or time.monotonic() > deadline:
                 words = self._supervisor.last_words("freeradius")
-                raise RadmeterError(f"FreeRADIUS does not answer on port {settings.acct_port}\n{words}")
+                raise RadmeterError(f"FreeRADIUS does not get ready on UDP port {port}\n{words}")
             time.sleep(0.05)
+        self.settings = settings
+        return True
 
     def watch(self) -> None:
         """Start again what has died."""
@@ -80,14 +102,19 @@ class Machine:
             self._say(f"the embedded PostgreSQL had died and was started again\n{log}")
 
 
+def is_explicit(settings: Settings) -> bool:
+    """Tell whether the operator asked for the port: then it is that one or none."""
+    return settings.source("acct_port") not in ("default", "free")
+
+
 def free_port(settings: Settings, say: Callable[[str], None]) -> int:
-    """Return the port of the settings, or, if it is the default one and taken, one the kernel has free."""
+    """Return the port of the settings, or, if nobody asked for it and it is taken, one the kernel has free."""
     if _is_free(settings.acct_host, settings.acct_port):
         return settings.acct_port
-    source = settings.source("acct_port")
-    if source != "default":
+    if is_explicit(settings):
         raise ConfigurationError(
-            f"{source}: UDP port {settings.acct_port} of {settings.acct_host} is in use; name another one"
+            f"{settings.source('acct_port')}: UDP port {settings.acct_port} of {settings.acct_host} is in use;"
+            " name another one"
         )
     with _bound(settings.acct_host, 0) as each:
         port: int = each.getsockname()[1]

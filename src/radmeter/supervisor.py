@@ -105,15 +105,21 @@ class Supervisor:
             Asked meanwhile; kill at once if true.
         """
         deadline = time.monotonic() + seconds
-        for name, child in reversed(self._children.items()):
-            if not _ended(child.process):
-                child.process.terminate()
-            while not _ended(child.process) and time.monotonic() < deadline and not hurry():
-                time.sleep(0.01)
-            if not _ended(child.process):
-                self._say(f"{name} does not end on SIGTERM; killing it")
-            _end_group(child.process)
-        self._children.clear()
+        for name in reversed(list(self._children)):
+            self.stop(name, max(0.0, deadline - time.monotonic()), hurry)
+
+    def stop(self, name: str, seconds: float = 10.0, hurry: Callable[[], bool] = lambda: False) -> None:
+        """Stop one program for good."""
+        process = self._children[name].process
+        deadline = time.monotonic() + seconds
+        if not _ended(process):
+            process.terminate()
+        while not _ended(process) and time.monotonic() < deadline and not hurry():
+            time.sleep(0.01)
+        if not _ended(process):
+            self._say(f"{name} does not end on SIGTERM; killing it")
+        _end_group(process)
+        del self._children[name]
 
     def _bury(self, child: _Child) -> None:
         _end_group(child.process)

@@ -17,7 +17,7 @@ from radmeter.embedded import Database, open_database
 from radmeter.errors import RadmeterError
 from radmeter.interruption import Interrupted, Interruption
 from radmeter.live import Display
-from radmeter.machine import Machine, free_port
+from radmeter.machine import Machine, free_port, is_explicit
 from radmeter.trial import INTERRUPTED, Traffic, Trial
 
 
@@ -33,9 +33,8 @@ def run(settings: Settings, traffic: Traffic | None, seconds: float | None, cons
         interruption = stack.enter_context(Interruption())
         settings.state.mkdir(parents=True, exist_ok=True)
         stack.enter_context(_only_one(settings.state))
-        port = free_port(settings, console.print)
-        if port != settings.acct_port:
-            settings = settings.override("the kernel", acct_port=port)
+        if is_explicit(settings):
+            free_port(settings, console.print)  # an error is better now than after the database was made
         with interruption.may_break():
             database = stack.enter_context(open_database(settings))
             # The default is not a wish: it must not undo what an operator has set in the database.
@@ -45,6 +44,7 @@ def run(settings: Settings, traffic: Traffic | None, seconds: float | None, cons
         machine = stack.enter_context(Machine(settings, database, interruption, display.say))
         with interruption.may_break():
             machine.start()
+            settings = machine.settings
         _write_environment(settings, database)
         _introduce(settings, database, display.say)
         counters = Counters(database.dsn, settings.journal)

