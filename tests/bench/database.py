@@ -90,6 +90,13 @@ class Databases:
     def connect(self, database: str = "postgres") -> psycopg.Connection[tuple[Any, ...]]:
         return psycopg.connect(self.server.dsn(database), autocommit=True)
 
+    def wal_bytes(self) -> int:
+        """Return how much write-ahead log the server has written so far."""
+        with self.connect() as connection:
+            row = connection.execute("SELECT pg_current_wal_lsn() - '0/0'").fetchone()
+        assert row is not None
+        return int(row[0])
+
     @contextmanager
     def clone(self, kind: str, population: Population) -> Iterator[str]:
         """Give the name of a fresh database: `stock`, `triggers` or `radmeter`, with the population's sessions."""

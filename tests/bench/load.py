@@ -75,7 +75,7 @@ class Load:
         # In memory: what is measured includes the disk.
         self._packets = os.memfd_create("packets")
         self._control_file = os.memfd_create("control")
-        with open(self._packets, "wb", closefd=False) as file:  # noqa: PTH123  # a descriptor
+        with open(self._packets, "wb", closefd=False) as file:  # a descriptor
             file.write(packets)
         os.ftruncate(self._control_file, mmap.PAGESIZE)
         self._control = mmap.mmap(self._control_file, mmap.PAGESIZE)

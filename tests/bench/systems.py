@@ -111,7 +111,8 @@ class Run:
         else:
             command, environment = self._radmeter()
         log = self.directory / "radiusd.log"
-        self.radiusd = Child(command, environment=environment, log=log)
+        # rlm_python3 before 3.2.4 heeds PYTHONPATH, which may lead to the real plugin.
+        self.radiusd = Child(command, environment={**environment, "PYTHONPATH": ""}, log=log)
         self._stack.callback(self.radiusd.stop)
         self.radiusd.await_line(READY)
 

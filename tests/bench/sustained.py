@@ -1,0 +1,82 @@
+"""The rate that lasts: as fast as packets are counted in PostgreSQL, the journal not growing."""
+
+import time
+from dataclasses import dataclass
+
+from bench.load import NO_LIMIT, Load
+from bench.systems import Run
+
+IN_FLIGHT = 128
+# Packets that may be acknowledged and not counted yet: some batches, so that the shipper never waits for packets.
+BACKLOG = 5000
+POLL_SECONDS = 0.02
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sustained:
+    """What lasted, and what a packet cost."""
+
+    rate: float
+    packets: int
+    seconds: float
+    backlog_before: int
+    backlog_after: int
+    cpu_us: dict[str, float]
+    """Microseconds of CPU a packet, by program."""
+    written_bytes: dict[str, float]
+    """Bytes that reached the disk or are on their way there, a packet, by program."""
+    wal_bytes: float
+    each_second: list[int]
+
+
+def sustain(run: Run, *, seconds: float, warm_up: float, most_per_second: float) -> Sustained:
+    """Load a system for a while and measure what it does after the warm-up.
+
+    A system that acknowledges before it counts is allowed so many packets more than it has counted, so what it
+    acknowledges is what it counts, whatever its journal could take.
+    """
+    packets = int(most_per_second * (seconds + warm_up))
+    counted_before = run.traffic.visits
+    allowed = BACKLOG if run.system.ships else NO_LIMIT
+    with run.load(packets, in_flight=IN_FLIGHT, seconds=3600, allowed=allowed) as load:
+        started = time.monotonic()
+        _follow(run, load, counted_before, started + warm_up)
+        begin, first, used = time.monotonic(), _counted(run, load, counted_before), run.uses()
+        backlog_before, wal = load.acknowledged - first, _wal_bytes(run)
+        _follow(run, load, counted_before, started + warm_up + seconds)
+        end, last, used_after = time.monotonic(), _counted(run, load, counted_before), run.uses()
+        backlog_after, wal_after = load.acknowledged - last, _wal_bytes(run)
+        load.stop()
+        outcome = load.finish()
+    run.sent(outcome.sent)
+    done = last - first
+    if done <= 0:
+        raise RuntimeError(f"{run.system.name} counts nothing:\n{run.logs()}")
+    spent = {name: used_after[name] - used[name] for name in used_after}
+    return Sustained(
+        rate=done / (end - begin),
+        packets=done,
+        seconds=end - begin,
+        backlog_before=backlog_before,
+        backlog_after=backlog_after,
+        cpu_us={name: 1e6 * one.cpu_seconds / done for name, one in spent.items()}
+        | {"load generator": 1e6 * outcome.cpu_seconds / outcome.acknowledged},
+        written_bytes={name: one.written_bytes / done for name, one in spent.items()},
+        wal_bytes=(wal_after - wal) / done,
+        each_second=outcome.each_second,
+    )
+
+
+def _follow(run: Run, load: Load, counted_before: int, until: float) -> None:
+    while load.running and time.monotonic() < until:
+        if run.system.ships:
+            load.allow(_counted(run, load, counted_before) + BACKLOG)
+        time.sleep(POLL_SECONDS)
+
+
+def _counted(run: Run, load: Load, counted_before: int) -> int:
+    return run.arrived() - counted_before if run.system.ships else load.acknowledged
+
+
+def _wal_bytes(run: Run) -> int:
+    return run.bench.databases.wal_bytes() if run.database else 0
