@@ -1,0 +1,64 @@
+"""The wheel: `sql/` and `radius/` ship inside it and are found there, away from any checkout."""
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with the wheel's files, as pip would lay them out."""
+    directory = tmp_path_factory.mktemp("wheel")
+    subprocess.run(
+        [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", directory, CHECKOUT],
+        check=True,
+        capture_output=True,
+    )
+    (wheel,) = directory.glob("*.whl")
+    site = directory / "site"
+    zipfile.ZipFile(wheel).extractall(site)
+    return site
+
+
+def run(site: Path, *arguments: str) -> str:
+    """Run Python on the wheel's files alone, in a directory that is not the checkout."""
+    environment = {**os.environ, "PYTHONPATH": str(site)}
+    done = subprocess.run(
+        [sys.executable, "-P", *arguments],
+        cwd=site.parent,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout
+
+
+@pytest.mark.parametrize("name", ["sql", "radius"])
+def test_every_file_ships_and_is_found(installed: Path, name: str) -> None:
+    found = run(
+        installed, "-c", f"from radmeter import resources; print(resources.directory({name!r}))"
+    ).strip()
+    assert Path(found) == installed / "radmeter" / name
+    expected = {str(path.relative_to(CHECKOUT)) for path in (CHECKOUT / name).rglob("*") if path.is_file()}
+    shipped = {
+        str(path.relative_to(installed / "radmeter")) for path in Path(found).rglob("*") if path.is_file()
+    }
+    assert shipped == expected
+    assert expected
+
+
+def test_the_command_runs_from_it(installed: Path) -> None:
+    assert "RADMETER_DSN" in run(installed, "-m", "radmeter", "config")
+
+
+def test_the_revisions_ship(installed: Path) -> None:
+    code = "from radmeter import schema; from alembic.script import ScriptDirectory as S; "
+    code += "print(S.from_config(schema.revisions()).get_current_head())"
+    assert run(installed, "-c", code).strip()
