@@ -33,7 +33,6 @@ def test_the_check_is_clean_and_leaves_nothing_behind(tmp_path: Path) -> None:
     # FreeRADIUS after 3.2.1 warns of a short secret, such as the one for trying out.
     said = [line for line in checked.stdout.splitlines() if ": Info: " not in line and "secret" not in line]
     assert said == []
-    assert str(settings.journal) in checked.stdout
     assert checked.stderr == ""
     assert sorted(tmp_path.rglob("*")) == [tmp_path / "run"]
     assert sorted(resources.directory("radius").rglob("*")) == before
