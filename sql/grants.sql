@@ -1,7 +1,8 @@
 -- Roles by what they may do. Group roles without login: an operator grants them to the roles that log in.
---   radmeter_ingest  execute radmeter.ingest and read its checkpoint (the shipper)
---   radmeter_reader  read the counters, sessions and views
---   radmeter_noc     add, claim and import routers, and read as radmeter_reader does
+--   radmeter_ingest  execute radmeter.ingest and read its checkpoint (the shipper), and replay detail files
+--   radmeter_reader  read the counters, sessions and views, and verify the counters
+--   radmeter_noc     add, claim and import routers, repair counters, retry and drop rejected packets, and read as
+--                    radmeter_reader does
 DO $$
 DECLARE
     v_role text;
@@ -25,12 +26,15 @@ BEGIN
 
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'radmeter_ingest') THEN
         GRANT USAGE ON SCHEMA radmeter TO radmeter_ingest;
-        GRANT EXECUTE ON FUNCTION radmeter.ingest(text, json), radmeter.node_checkpoint(text) TO radmeter_ingest;
+        GRANT EXECUTE ON FUNCTION radmeter.ingest(text, json), radmeter.node_checkpoint(text),
+            radmeter.replay(text, json, text, bigint, bigint, bytea), radmeter.replayed_files(text),
+            radmeter.sessions_complete_from() TO radmeter_ingest;
     END IF;
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'radmeter_reader') THEN
         GRANT USAGE ON SCHEMA public, radmeter TO radmeter_reader;
         GRANT SELECT ON public.radacct, public.routers, public.plans, public.subscribers, public.user_quota_usage,
             public.router_daily_usage, public.ingest_checkpoint, public.rejected_packet, public.accounting_anomaly,
+            public.audit_log,
             radmeter.user_usage, radmeter.router_usage, radmeter.sessions, radmeter.router_list,
             radmeter.router_activity, radmeter.user_plans, radmeter.nodes, radmeter.totals
             TO radmeter_reader;
@@ -38,13 +42,17 @@ BEGIN
         GRANT SELECT ON radmeter.setting TO radmeter_reader;
         GRANT EXECUTE ON FUNCTION public.get_user_total_usage(text, timestamptz), radmeter.setting_value(text),
             radmeter.user_period_start(text, timestamptz),
-            radmeter.period_start(text, smallint, date, date), radmeter.month_day(date, smallint)
+            radmeter.period_start(text, smallint, date, date), radmeter.month_day(date, smallint),
+            radmeter.user_differences(date, date, text[]), radmeter.router_differences(date, date, bigint[]),
+            radmeter.sessions_complete_from()
             TO radmeter_reader;
     END IF;
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'radmeter_noc') THEN
         GRANT USAGE ON SCHEMA radmeter TO radmeter_noc;
         GRANT EXECUTE ON FUNCTION radmeter.add_router(text, macaddr, text, inet, text),
-            radmeter.claim_router(bigint, text, macaddr, text, inet, text), radmeter.import_routers(json)
+            radmeter.claim_router(bigint, text, macaddr, text, inet, text), radmeter.import_routers(json),
+            radmeter.repair_usage(text[], date[], bigint[], date[]),
+            radmeter.retry_rejected(json), radmeter.drop_rejected(bigint[])
             TO radmeter_noc;
         IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'radmeter_reader')
                 AND NOT pg_has_role('radmeter_noc', 'radmeter_reader', 'MEMBER') THEN

@@ -2,7 +2,7 @@
 -- attributes.
 -- Returns how many. Writes rejected_packet, audit_log.
 CREATE OR REPLACE FUNCTION radmeter.drop_rejected(p_ids bigint[]) RETURNS integer
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     v_dropped jsonb;

@@ -7,7 +7,7 @@
 -- Returns how many were changed. Writes user_quota_usage, router_daily_usage, audit_log.
 CREATE OR REPLACE FUNCTION radmeter.repair_usage(
     p_usernames text[], p_period_starts date[], p_router_ids bigint[], p_usage_dates date[]) RETURNS integer
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     v_users jsonb;

@@ -5,14 +5,11 @@
 --   name           of the file, for people
 --   stanzas, size  how many stanzas and bytes of the file are done with these
 --   digest         BLAKE2b-128 of those bytes, by which the file is known again
--- Returns the number of packets that were counted or set aside; the others were there before.
 -- Writes radmeter.replayed_file, and what radmeter.ingest writes.
 CREATE OR REPLACE FUNCTION radmeter.replay(
-    p_node text, p_records json, p_name text, p_stanzas bigint, p_size bigint, p_digest bytea) RETURNS bigint
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog
+    p_node text, p_records json, p_name text, p_stanzas bigint, p_size bigint, p_digest bytea) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
-DECLARE
-    v_before bigint := coalesce((SELECT records FROM public.ingest_checkpoint WHERE node = p_node), 0);
 BEGIN
     IF json_array_length(p_records) > 0 THEN
         PERFORM radmeter.ingest(p_node, p_records);
@@ -23,6 +20,5 @@ BEGIN
         name = excluded.name, stanzas = excluded.stanzas, size = excluded.size, digest = excluded.digest,
         updated_at = excluded.updated_at
     WHERE file.stanzas < excluded.stanzas;
-    RETURN coalesce((SELECT records FROM public.ingest_checkpoint WHERE node = p_node), 0) - v_before;
 END;
 $$;

@@ -4,7 +4,7 @@
 -- Reads radmeter.replayed_file.
 CREATE OR REPLACE FUNCTION radmeter.replayed_files(p_node text)
 RETURNS TABLE (node text, stanzas bigint, size bigint, digest bytea)
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT node, stanzas, size, digest FROM radmeter.replayed_file
     WHERE node = p_node OR starts_with(node, p_node || ':')

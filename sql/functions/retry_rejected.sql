@@ -6,7 +6,7 @@
 -- Their node is "retry": its numbers are given out here, under the lock that ingest takes anyway.
 -- Writes rejected_packet, audit_log, and what radmeter.ingest writes.
 CREATE OR REPLACE FUNCTION radmeter.retry_rejected(p_records json) RETURNS bigint[]
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     v_records json;

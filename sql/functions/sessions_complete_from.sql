@@ -2,7 +2,7 @@
 -- partition was dropped (or detached), whether or not it was made again since.
 -- Returns -infinity if none ever was. Reads radmeter.session_month and the catalog.
 CREATE OR REPLACE FUNCTION radmeter.sessions_complete_from() RETURNS timestamptz
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT coalesce(max((month + interval '1 month') AT TIME ZONE 'UTC'), '-infinity')
     FROM radmeter.session_month

@@ -7,7 +7,7 @@
 CREATE OR REPLACE FUNCTION radmeter.user_differences(p_from date, p_to date, p_usernames text[])
 RETURNS TABLE (username text, period_start date, counted_in numeric, counted_out numeric,
                recomputed_in numeric, recomputed_out numeric, complete boolean)
-LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_custom_plan SET work_mem = '64MB'
 AS $$
 #variable_conflict use_column

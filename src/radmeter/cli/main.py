@@ -22,6 +22,9 @@ COMMANDS = {
     "sessions": "radmeter.cli.sessions:sessions",
     "routers": "radmeter.cli.routers:routers",
     "status": "radmeter.cli.status:status",
+    "verify": "radmeter.cli.verify:verify",
+    "replay": "radmeter.cli.replay:replay",
+    "rejected": "radmeter.cli.rejected:rejected",
     "config": "radmeter.cli.config:config",
 }
 

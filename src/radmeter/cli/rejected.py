@@ -1,0 +1,207 @@
+"""`radmeter rejected`: the packets that could not be counted."""
+
+import datetime
+import re
+import sys
+from typing import Any
+
+import click
+
+from radmeter import attributes as a
+from radmeter.cli.common import TEXT, emit, existing_database, format_option, printable, with_settings
+from radmeter.config import Settings
+
+COLUMNS = ("id", "rejected_at", "received_at", "node", "status", "username", "session_id", "reason")
+ATTRIBUTES = ("id", "number", "name", "value")
+HEAD = ("id", "node", "seq", "received_at", "rejected_at", "reason")
+LARGEST_ID = 2**63 - 1
+ID = click.IntRange(1, LARGEST_ID)
+SPAN = re.compile(r"(\d{1,6})([smhdw])")
+UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+class Since(click.types.StringParamType):
+    """A moment, or a span of time before now."""
+
+    name = "since"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return it as an aware datetime; without an offset it is in the machine's local time."""
+        if match := SPAN.fullmatch(value):
+            return datetime.datetime.now(datetime.UTC) - datetime.timedelta(
+                **{UNITS[match[2]]: int(match[1])}
+            )
+        try:
+            return datetime.datetime.fromisoformat(value).astimezone()
+        except (ValueError, OverflowError):
+            self.fail(
+                f"{value!r} is neither a time (2026-11-20, 2026-11-20T10:00+01:00) nor a span (30m, 12h, 7d)"
+            )
+
+
+def filters(command: Any) -> Any:
+    """Add the options that say which packets."""
+    for option in (
+        click.option("--since", type=Since(), metavar="TIME|SPAN", help="Set aside since then, such as 7d."),
+        click.option("--node", type=TEXT, help="Of this node's journal."),
+        click.option("--reason", type=TEXT, help="With this text in the reason, in any case."),
+    ):
+        command = option(command)
+    return command
+
+
+@click.group(epilog="Example: radmeter rejected list --since 1d")
+def rejected() -> None:
+    """Look at packets that could not be counted; ship them again, or give them up.
+
+    A packet that cannot be parsed or that the database refuses is set aside with the reason, and never holds up the
+    others. Retry it when radmeter has learnt to read it.
+    """
+
+
+@rejected.command("list", epilog="Example: radmeter rejected list --reason octets --since 7d")
+@filters
+@click.option("--limit", type=click.IntRange(1, 1_000_000), default=50, show_default=True, help="How many.")
+@click.option("--before", type=ID, metavar="ID", help="Go on before this id.")
+@format_option
+@with_settings("state", "dsn")
+def list_(
+    settings: Settings,
+    reason: str | None,
+    node: str | None,
+    since: datetime.datetime | None,
+    limit: int,
+    before: int | None,
+    output_format: str,
+) -> None:
+    """List the packets that were set aside, the latest first."""
+    from radmeter.rejected import Filter, page
+    from radmeter.store import connect
+
+    which = Filter(reason=reason, node=node, since=since)
+    with existing_database(settings) as dsn, connect(dsn) as connection:
+        packets, more = page(connection, which, before=before, limit=limit)
+    rows = [
+        {
+            **packet._asdict(),
+            "status": packet.attribute(a.ACCT_STATUS_TYPE),
+            "username": packet.attribute(a.USER_NAME),
+            "session_id": packet.attribute(a.ACCT_SESSION_ID),
+        }
+        for packet in packets
+    ]
+    emit(rows, output_format, columns=COLUMNS)
+    if more:
+        click.echo(f"There are more: go on with --before {packets[-1].id}", err=True)
+
+
+@rejected.command("show", epilog="Example: radmeter rejected show 17")
+@click.argument("ids", metavar="ID...", type=ID, nargs=-1, required=True)
+@format_option
+@with_settings("state", "dsn")
+def show(settings: Settings, ids: tuple[int, ...], output_format: str) -> None:
+    """Show packets with all their attributes."""
+    from radmeter.rejected import by_id
+    from radmeter.store import connect
+
+    with existing_database(settings) as dsn, connect(dsn) as connection:
+        packets = by_id(connection, ids)
+    if output_format != "table":
+        rows = [
+            {"id": packet.id, "number": number, "name": name, "value": value}
+            for packet in packets
+            for number, (name, value) in enumerate(packet.attributes or [("", packet.pairs)], start=1)
+        ]
+        emit(rows, output_format, columns=ATTRIBUTES)
+        return
+    for index, packet in enumerate(packets):
+        if index:
+            click.echo()
+        for field in HEAD:
+            click.echo(f"{field.replace('_', ' ') + ':':<13}{printable(str(getattr(packet, field)))}")
+        click.echo()
+        for name, value in packet.attributes or [("(no list of attributes)", packet.pairs)]:
+            click.echo(f"    {printable(name)} = {printable(value)}")
+
+
+@rejected.command(
+    "retry", epilog="Example: radmeter rejected retry 17 18; radmeter rejected retry --all --since 7d"
+)
+@click.argument("ids", metavar="[ID]...", type=ID, nargs=-1)
+@click.option("--all", "everything", is_flag=True, help="All there are, or all of the filters below.")
+@filters
+@with_settings("state", "dsn")
+def retry(
+    settings: Settings,
+    ids: tuple[int, ...],
+    everything: bool,
+    reason: str | None,
+    node: str | None,
+    since: datetime.datetime | None,
+) -> None:
+    """Parse packets again and count those that can be counted now, each exactly once. The others stay, with the reason.
+
+    They count at the time at which they arrived. Exit code 1 if any stays.
+    """
+    from radmeter import rejected
+    from radmeter.audit import connect_as_operator
+
+    which = rejected.Filter(reason=reason, node=node, since=since)
+    filtered = any(which.values.values())
+    if bool(ids) == everything or (ids and filtered):
+        raise click.UsageError(
+            "name packets by their ids, or give --all, perhaps with --reason, --node or --since"
+        )
+    with existing_database(settings) as dsn, connect_as_operator(dsn) as connection:
+        wanted = (
+            rejected.ids(connection, which)
+            if everything
+            else [each.id for each in rejected.by_id(connection, ids)]
+        )
+        ingested = left = 0
+        with click.progressbar(
+            length=len(wanted), label="retrying", file=sys.stderr, hidden=not _watched()
+        ) as bar:
+            for good, bad in rejected.retry(connection, wanted):
+                ingested, left = ingested + good, left + bad
+                bar.update(good + bad)
+    click.echo(f"{ingested} packets shipped, {left} stay")
+    if left:
+        sys.exit(1)
+
+
+@rejected.command(
+    "drop", epilog="Example: radmeter rejected drop 17; radmeter rejected drop --reason Tunnel --yes"
+)
+@click.argument("ids", metavar="[ID]...", type=ID, nargs=-1)
+@filters
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@with_settings("state", "dsn")
+def drop(
+    settings: Settings,
+    ids: tuple[int, ...],
+    reason: str | None,
+    node: str | None,
+    since: datetime.datetime | None,
+    yes: bool,
+) -> None:
+    """Give packets up: they will never be counted. Asks first; audit_log keeps which they were."""
+    from radmeter import rejected
+    from radmeter.audit import connect_as_operator
+
+    which = rejected.Filter(reason=reason, node=node, since=since)
+    filtered = any(which.values.values())
+    if bool(ids) == filtered:
+        raise click.UsageError("name packets by their ids, or by --reason, --node or --since")
+    with existing_database(settings) as dsn, connect_as_operator(dsn) as connection:
+        wanted = list(ids) if ids else rejected.ids(connection, which)
+        if ids:
+            rejected.by_id(connection, ids)
+        if wanted and not yes:
+            click.confirm(f"Give up {len(wanted)} packets for ever?", abort=True, err=True)
+        dropped = rejected.drop(connection, wanted) if wanted else 0
+    click.echo(f"{dropped} packets dropped")
+
+
+def _watched() -> bool:
+    return sys.stderr.isatty()

@@ -1,0 +1,167 @@
+"""`radmeter replay`: detail files into the database."""
+
+import gzip
+import shutil
+import sys
+import tempfile
+import zoneinfo
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+from radmeter.cli.common import existing_database, printable, with_settings
+from radmeter.config import Settings
+from radmeter.errors import RadmeterError
+
+if TYPE_CHECKING:
+    from radmeter.replay import Outcome, Replayer
+
+GZIP = b"\x1f\x8b"
+PROBLEMS_TOLD = 100
+
+
+class Source(NamedTuple):
+    """A file to replay: what is read, and what shows how far it is (the same, or the compressed file beneath)."""
+
+    stream: BinaryIO
+    raw: BinaryIO
+    size: int
+
+
+class Zone(click.types.StringParamType):
+    """An IANA time zone."""
+
+    name = "zone"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the zone."""
+        try:
+            return zoneinfo.ZoneInfo(value)
+        except (LookupError, ValueError, OSError):
+            self.fail(
+                f"{value!r} is not the name of an IANA time zone, such as UTC or Europe/Berlin", param, ctx
+            )
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  radmeter replay /var/log/freeradius/radacct/*/detail-2026*
+  zstd -dc detail.zst | radmeter replay -
+  radmeter replay --zone Europe/Berlin old-server/detail.gz
+
+\b
+Exit codes:
+  0  every stanza is shipped; packets that cannot be counted are in `radmeter rejected list`
+  1  a stanza is bad, or a file could not be replayed to its end
+  2  wrong options or settings
+"""
+)
+@click.argument(
+    "files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path, allow_dash=True)
+)
+@click.option(
+    "--zone",
+    type=Zone(),
+    metavar="NAME",
+    help="Time zone of the server that wrote the files, for the"
+    " dates in them.  [default: seen from each packet]",
+)
+@click.option("--count-dropped", is_flag=True, help="Also packets of months whose sessions were dropped.")
+@with_settings("state", "dsn", "batch_records")
+def replay(
+    settings: Settings, files: tuple[Path, ...], zone: zoneinfo.ZoneInfo | None, count_dropped: bool
+) -> None:
+    """Ship FreeRADIUS detail files, plain or compressed with gzip; - is standard input.
+
+    Packets count at the time of their arrival, the stanza's Timestamp. Twice is the same as once: a file is known
+    again by its contents, whatever its name, and goes on where it ended, also after it has grown or a replay was cut
+    off. Packets that also came another way (in the journal, in another file) are duplicates, which add nothing.
+
+    So is the quarantine file of radmeter's own FreeRADIUS configuration, whose packets were journaled too.
+    """
+    from radmeter.replay import Replayer
+
+    told, failed = 0, False
+
+    def tell(line: int, reason: str) -> None:
+        nonlocal told
+        told += 1
+        if told <= PROBLEMS_TOLD:
+            text = f"{path}, line {line}: {printable(reason)}"
+            progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    with (
+        existing_database(settings) as dsn,
+        closing(
+            Replayer(
+                dsn,
+                zone=zone,
+                batch_records=settings.batch_records,
+                count_dropped=count_dropped,
+                on_problem=tell,
+            )
+        ) as replayer,
+        _progress() as progress,
+    ):
+        for path in files:
+            try:
+                outcome = _replay(replayer, path, progress)
+            except (OSError, EOFError, RadmeterError) as error:
+                failed = True
+                reason = (isinstance(error, OSError) and error.strerror) or str(error)
+                click.echo(f"error: {path}: {reason}", err=True)
+                continue
+            failed = failed or outcome.bad > 0
+            click.echo(
+                f"{path}: {outcome.shipped} packets shipped, {outcome.set_aside} of them set aside, "
+                f"{outcome.before} stanzas were replayed before, {outcome.bad} bad"
+            )
+    if told > PROBLEMS_TOLD:
+        click.echo(f"{told - PROBLEMS_TOLD} more lines like these are not shown", err=True)
+    if failed:
+        sys.exit(1)
+
+
+def _replay(replayer: "Replayer", path: Path, progress: Progress) -> "Outcome":
+    with _opened(path) as source:
+        task = progress.add_task(path.name, total=source.size)
+        return replayer.replay(
+            source.stream, str(path), lambda: progress.update(task, completed=source.raw.tell())
+        )
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Source]:
+    """Open a file so that it can be read twice: standard input is copied to a temporary file first."""
+    with tempfile.TemporaryFile() if str(path) == "-" else path.open("rb") as raw:
+        if str(path) == "-":
+            shutil.copyfileobj(sys.stdin.buffer, raw)
+        size = raw.seek(0, 2)
+        raw.seek(0)
+        magic = raw.read(len(GZIP))
+        raw.seek(0)
+        if magic == GZIP:
+            with gzip.GzipFile(fileobj=raw) as unpacked:
+                yield Source(cast(BinaryIO, unpacked), raw, size)
+        else:
+            yield Source(raw, raw, size)
+
+
+@contextmanager
+def _progress() -> Iterator[Progress]:
+    """Show how far the files are where a person looks on; messages go above."""
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        DownloadColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        yield progress

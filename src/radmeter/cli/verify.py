@@ -1,0 +1,172 @@
+"""`radmeter verify`: do the counters say what the sessions add up to?"""
+
+import datetime
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import click
+from rich.console import Console
+
+from radmeter.cli.common import TEXT, emit, existing_database, format_option, with_settings
+from radmeter.config import Settings
+from radmeter.verify import Difference, Scope
+
+COLUMNS = (
+    "finding",
+    "name",
+    "day",
+    "counted_in",
+    "recomputed_in",
+    "counted_out",
+    "recomputed_out",
+    "state",
+)
+DAY = click.DateTime(["%Y-%m-%d"])
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  radmeter verify
+  radmeter verify --days 7
+  radmeter verify --user alice --format json
+  radmeter verify --from 2026-10-01 --to 2026-10-31 --router lobby --repair
+
+\b
+Exit codes:
+  0  every counter is right, or was repaired
+  1  a counter differs or a promise of the schema is broken
+  2  wrong options or settings
+"""
+)
+@click.option("--from", "first_day", type=DAY, metavar="DATE", help="From this day on.")
+@click.option("--to", "last_day", type=DAY, metavar="DATE", help="Up to and with this day.")
+@click.option("--days", type=click.IntRange(1, 100_000), help="The last so many days, today included.")
+@click.option(
+    "--user", "usernames", type=TEXT, multiple=True, metavar="NAME", help="This user's counters only."
+)
+@click.option(
+    "--router", "routers", type=TEXT, multiple=True, metavar="NAME|MAC|#ID", help="This router's only."
+)
+@click.option("--repair", is_flag=True, help="Set what differs to what the sessions add up to, audited.")
+@format_option
+@with_settings("state", "dsn")
+def verify(
+    settings: Settings,
+    first_day: datetime.datetime | None,
+    last_day: datetime.datetime | None,
+    days: int | None,
+    usernames: tuple[str, ...],
+    routers: tuple[str, ...],
+    repair: bool,
+    output_format: str,
+) -> None:
+    """Recompute the counters from the sessions, list those that differ, and check what the schema promises.
+
+    Right while packets arrive: everything is read from one state of the database. A span of days means the routers'
+    days in it and the users' quota periods that hold any of them. A counter that is not what its sessions add up to is
+    not judged where sessions of its time were dropped (retention); how many these are is told.
+
+    A counter above its sessions can also mean that sessions were deleted by hand: --repair would take their usage
+    away, so look first. audit_log keeps every repaired counter as it was before and after.
+    """
+    from radmeter import promises, verify
+    from radmeter.audit import connect_as_operator
+    from radmeter.jobs import ensure_partitions
+
+    if days is not None and (first_day or last_day):
+        raise click.UsageError("--days and --from or --to exclude each other")
+    if first_day and last_day and first_day > last_day:
+        raise click.UsageError("--from is after --to")
+    progress = Console(stderr=True)
+    with existing_database(settings) as dsn, connect_as_operator(dsn) as connection:
+        first = first_day.date() if first_day else None
+        if days is not None:
+            first = verify.today(connection) - datetime.timedelta(days=days - 1)
+        scope = Scope(
+            first_day=first,
+            last_day=last_day.date() if last_day else None,
+            usernames=usernames or None,
+            router_ids=_router_ids(dsn, routers) if routers else None,
+        )
+        users = days_counted = 0
+        found: list[Difference] = []
+        with verify.snapshot(connection):
+            complete_from = verify.complete_from(connection)
+            if scope.users:
+                with _step(progress, "adding up the users' sessions"):
+                    users, different = verify.user_differences(connection, scope)
+                    found += different
+            if scope.routers:
+                with _step(progress, "adding up the routers' sessions"):
+                    days_counted, different = verify.router_differences(connection, scope)
+                    found += different
+        wrong = [each for each in found if each.complete]
+        unknown = len(found) - len(wrong)
+        left = wrong
+        if repair:
+            with _step(progress, "repairing"):
+                if wrong:
+                    verify.repair(connection, wrong)
+                    left = verify.still_different(connection, wrong)
+                ensure_partitions(connection)
+        with _step(progress, "checking the schema"):
+            broken = [each for each in promises.check(connection) if each.fault]
+    state = "repaired" if repair else "differs"
+    unrepaired = {each.key for each in left}
+    rows = [_row(each, "differs" if each.key in unrepaired else state) for each in wrong]
+    rows += [
+        {**dict.fromkeys(COLUMNS), "finding": "schema", "name": each.name, "state": each.fault}
+        for each in broken
+    ]
+    if rows or output_format != "table":
+        emit(rows, output_format, columns=COLUMNS)
+    summary = _summary(scope, users, days_counted)
+    if unknown and complete_from is not None:
+        summary += f"; {unknown} of them not judged: sessions that stopped before {complete_from:%Y-%m-%d} were dropped"
+    outcome = (
+        "all right"
+        if not rows
+        else f"{len(wrong)} differ" + (f", {len(wrong) - len(left)} repaired" if repair else "")
+    )
+    if broken:
+        outcome += f", {len(broken)} promises of the schema broken"
+    click.echo(f"{summary}: {outcome}", err=True)
+    if left or broken:
+        sys.exit(1)
+
+
+def _row(difference: Difference, state: str) -> dict[str, object]:
+    return {
+        "finding": "user" if difference.username is not None else "router",
+        **{name: getattr(difference, name) for name in COLUMNS[1:-1]},
+        "state": state,
+    }
+
+
+def _summary(scope: Scope, users: int, days: int) -> str:
+    parts = []
+    if scope.users:
+        parts.append(f"{users} counters of users")
+    if scope.routers:
+        parts.append(f"{days} days of routers")
+    return " and ".join(parts)
+
+
+def _router_ids(dsn: str, routers: Sequence[str]) -> list[int]:
+    from radmeter.routers import find_router
+    from radmeter.views import reading
+
+    with reading(dsn) as connection:
+        return [find_router(connection, text).id for text in routers]
+
+
+@contextmanager
+def _step(console: Console, what: str) -> Iterator[None]:
+    """Show what is being done, and for how long, where a person looks on."""
+    if not console.is_terminal:
+        yield
+        return
+    with console.status(f"{what} ..", spinner="dots"):
+        yield
