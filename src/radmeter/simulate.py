@@ -73,9 +73,12 @@ class Simulator:
         retransmission_seconds: float = 1.0,
     ) -> None:
         self.server = (host, port)
-        self.sent = Tally()
         self.packets: Counter[str] = Counter()
         self.hotspots = Hotspots(routers=routers, users=users, seed=seed, run=secrets.token_hex(4))
+        self.sent = Tally(
+            dict.fromkeys((user.name for user in self.hotspots.users), Usage()),
+            dict.fromkeys((router.mac for router in self.hotspots.routers), Usage()),
+        )
         self._secret = secret.encode()
         self._random = random.Random(seed)  # noqa: S311 # traffic, not keys
         self._interval = 1.0 / rate
