@@ -14,6 +14,7 @@ from wire import Router
 import radmeter
 from radmeter import freeradius, resources
 from radmeter.config import Settings
+from radmeter.journal_reader import JournalReader
 
 STOCK = Path("/etc/freeradius/3.0")  # Debian's
 
@@ -100,6 +101,27 @@ class StockServer(Child):
             "sites-available/default", r"(?ms)^(accounting \{\n.*?)^\}$", r"\1" + f"\t{ACCOUNTING}\n}}"
         )
 
+    def proxy(self, realm: str, home: tuple[str, int]) -> None:
+        """Pass a realm's accounting on to another server."""
+        with (self.raddb / "proxy.conf").open("a") as file:
+            file.write(
+                f"""
+                home_server radmeter_home {{
+                    type = acct
+                    ipaddr = {home[0]}
+                    port = {home[1]}
+                    secret = testing123
+                    status_check = none
+                }}
+                home_server_pool radmeter_pool {{
+                    home_server = radmeter_home
+                }}
+                realm {realm} {{
+                    acct_pool = radmeter_pool
+                }}
+                """
+            )
+
     @property
     def address(self) -> tuple[str, int]:
         """Where accounting is served on IPv4."""
@@ -146,3 +168,23 @@ def test_in_debians_own_configuration(stock_server: StockServer, tmp_path: Path,
         eventually(lambda: database.user("caf\\xe9"), [(5, 0)])
         # The router sent no Event-Timestamp; preprocess added one.
         assert database.rows("SELECT count(*) FROM radacct WHERE clock_skew_seconds IS NOT NULL") == [(0,)]
+
+
+def test_a_packet_that_cannot_be_kept_is_not_proxied_either(
+    stock_server: StockServer, server: FreeRadius
+) -> None:
+    stock_server.journal = stock_server.log.parent / "place" / "journal"
+    place = stock_server.journal.parent
+    place.mkdir()
+    stock_server.proxy("example.org", server.address)
+    stock_server.start()
+    stop = {"Acct-Status-Type": "Stop", "Acct-Session-Id": "s", "User-Name": "alice@example.org"}
+    with Router(stock_server.address) as router:
+        place.rmdir()
+        place.touch()  # in the way of the journal
+        assert not router.send(stop, seconds=1)
+        assert JournalReader(server.journal).depth(0).records == 0
+        place.unlink()
+        router.insist(router.packet(stop))
+        assert JournalReader(stock_server.journal).depth(0).records > 0
+        assert JournalReader(server.journal).depth(0).records > 0
