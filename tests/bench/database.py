@@ -31,7 +31,7 @@ SELECT place,
        CASE WHEN place % {HEAVY_EVERY} = 0 THEN {HEAVY_BYTES_IN} ELSE 1500 + place % 997 END * reports AS bytes_in,
        CASE WHEN place % {HEAVY_EVERY} = 0 THEN {HEAVY_BYTES_OUT}
             ELSE 150000 + place * 31 % 99991 END * reports AS bytes_out
-FROM (SELECT place, place % %(routers)s AS router, (place * 7 % {VISITS} - 1)::bigint AS reports
+FROM (SELECT place, place / {VISITS} % %(routers)s AS router, (place * 7 % {VISITS} - 1)::bigint AS reports
       FROM generate_series(0, %(places)s - 1) AS place) AS numbered
 """
 SESSIONS = f"""
@@ -179,10 +179,10 @@ class Databases:
             reports = max(traffic.first_step(place) - 1, 0)
             reports += run.counted_visits(place, run.visits_of(place))
             octets_in, octets_out = reports * traffic.bytes_in(place), reports * traffic.bytes_out(place)
-            router = place % population.routers
-            so_far = routers.get(router, (0, 0))
-            routers[router] = (so_far[0] + octets_in, so_far[1] + octets_out)
             if octets_in or octets_out:
+                router = traffic.router_of(place, population)
+                so_far = routers.get(router, (0, 0))
+                routers[router] = (so_far[0] + octets_in, so_far[1] + octets_out)
                 users[place] = (octets_in, octets_out)
         place = "('x' || lpad(substr(username, 7, 7), 8, '0'))::bit(32)::int"
         looks = [("radacct", place, "acctinputoctets", "acctoutputoctets", users)]

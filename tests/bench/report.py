@@ -164,8 +164,8 @@ def _away(found: Results) -> str:
         "## The database away\n\n"
         f"For {found['away_seconds']:g} s at {found['rate']:,} packets/s: {found['waiting']:,} packets waited, and "
         f"the journal took {found['journal_bytes'] / 2**20:,.0f} MiB. It was shipped "
-        f"{found['caught_up_seconds']:.1f} s after the return, with packets still coming in; nothing lost, {found['sent_again']} sent again, p99 of all "
-        f"replies {found['latency_seconds']['p99'] * 1e3:.1f} ms."
+        f"{found['caught_up_seconds']:.1f} s after the return, with packets still coming in; nothing lost, "
+        f"{found['sent_again']} sent again, p99 of all replies {found['latency_seconds']['p99'] * 1e3:.1f} ms."
     )
 
 

@@ -57,6 +57,11 @@ def _common_divisor(a: int, b: int) -> int:
     return a
 
 
+def router_of(place: int, population: Population) -> int:
+    """Return the router of a place: VISITS neighbours share one, so each has sessions of every age."""
+    return place // VISITS % population.routers
+
+
 def first_step(place: int) -> int:
     """Return where in its session a place is when the run begins; 0: its first packet is a Start."""
     return place * 7 % VISITS
@@ -131,7 +136,7 @@ class Traffic:
         """Return the attributes of a place that do not change, before and after those that do."""
         found = self._static.get(place)
         if found is None:
-            router = place % self.population.routers
+            router = router_of(place, self.population)
             head = _attribute(1, b"guest-%07x@hotspot" % place)
             tail = b"".join(
                 (
