@@ -3,6 +3,8 @@
 import datetime
 import re
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -14,6 +16,7 @@ from radmeter.config import Settings
 COLUMNS = ("id", "rejected_at", "received_at", "node", "status", "username", "session_id", "reason")
 ATTRIBUTES = ("id", "number", "name", "value")
 HEAD = ("id", "node", "seq", "received_at", "rejected_at", "reason")
+MANY = 1000
 LARGEST_ID = 2**63 - 1
 ID = click.IntRange(1, LARGEST_ID)
 SPAN = re.compile(r"(\d{1,6})([smhdw])")
@@ -27,11 +30,10 @@ class Since(click.types.StringParamType):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return it as an aware datetime; without an offset it is in the machine's local time."""
-        if match := SPAN.fullmatch(value):
-            return datetime.datetime.now(datetime.UTC) - datetime.timedelta(
-                **{UNITS[match[2]]: int(match[1])}
-            )
         try:
+            if match := SPAN.fullmatch(value):
+                span = datetime.timedelta(**{UNITS[match[2]]: int(match[1])})
+                return datetime.datetime.now(datetime.UTC) - span
             return datetime.datetime.fromisoformat(value).astimezone()
         except (ValueError, OverflowError):
             self.fail(
@@ -159,12 +161,10 @@ def retry(
             else [each.id for each in rejected.by_id(connection, ids)]
         )
         ingested = left = 0
-        with click.progressbar(
-            length=len(wanted), label="retrying", file=sys.stderr, hidden=not _watched()
-        ) as bar:
+        with _progress(len(wanted)) as advance:
             for good, bad in rejected.retry(connection, wanted):
                 ingested, left = ingested + good, left + bad
-                bar.update(good + bad)
+                advance(good + bad)
     click.echo(f"{ingested} packets shipped, {left} stay")
     if left:
         sys.exit(1)
@@ -203,5 +203,11 @@ def drop(
     click.echo(f"{dropped} packets dropped")
 
 
-def _watched() -> bool:
-    return sys.stderr.isatty()
+@contextmanager
+def _progress(packets: int) -> Iterator[Callable[[int], None]]:
+    """Show how many packets are done where a person looks on and there are many."""
+    if not sys.stderr.isatty() or packets < MANY:
+        yield lambda count: None
+        return
+    with click.progressbar(length=packets, label="retrying", file=sys.stderr) as bar:
+        yield bar.update

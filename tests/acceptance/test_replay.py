@@ -1,0 +1,119 @@
+"""What FreeRADIUS itself writes to detail files is what it gave to the plugin: replayed, it is the same packet."""
+
+import gzip
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from conftest import Line
+from processes import Database, FreeRadius, Shipper, eventually
+from wire import Router, Value
+
+from radmeter.detail import Place, packet, stanzas
+from radmeter.journal_reader import JournalReader
+from radmeter.record import parse
+
+# Each has text that is not UTF-8 or has control characters, which is what goes to the quarantine file.
+PACKETS: dict[str, dict[str, Value]] = {
+    "name in Latin-1": {"User-Name": b"caf\xe9", "Connect-Info": 'a "quoted" \\ back\\101slash'},
+    "control characters": {"User-Name": b"tab\there\nand\r\x01\x7f%t", "NAS-Identifier": "café"},
+    "embedded NUL": {"User-Name": b"be\x00fore", "NAS-Port-Id": b"\xff\xfe"},
+    "everything escaped": {"User-Name": b"q\xff", "Calling-Station-Id": b"\xff" * 200, "Class": b"\x00\x01"},
+    "with a clock": {
+        "User-Name": b"\xe9",
+        "Event-Timestamp": int(time.time()) - 3600,
+        "Called-Station-Id": b"\xe9",
+    },
+    "with a clock of 1970": {"User-Name": b"\xe8", "Event-Timestamp": 5000, "Acct-Delay-Time": 30},
+}
+
+
+def interim(session: str, **more: Value) -> dict[str, Value]:
+    return {
+        "Acct-Status-Type": "Interim-Update",
+        "Acct-Session-Id": session,
+        "Acct-Input-Octets": 100,
+        **more,
+    }
+
+
+def replay(database: Database, *files: Path) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "radmeter", "replay", *files],
+        env={"RADMETER_DSN": database.dsn, "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def usage(database: Database) -> list[tuple[object, ...]]:
+    return database.rows(
+        "SELECT username, period_start, bytes_in, bytes_out FROM user_quota_usage ORDER BY 1, 2"
+    )
+
+
+def comparable(record: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a record that do not depend on the moment at which the server looked at its clock."""
+    stamped = record["stamped"]
+    return {
+        name: value
+        for name, value in record.items()
+        if name not in ("seq", "received_us", "skew_seconds") and (name != "event_us" or stamped)
+    }
+
+
+def test_the_quarantine_file_has_the_packets_that_the_journal_has(server: FreeRadius, router: Router) -> None:
+    for name, attributes in PACKETS.items():
+        assert router.send(interim(name, **attributes))
+    with (server.run_directory / "radacct" / "radmeter-quarantine" / "detail").open("rb") as file:
+        written = [packet(stanza) for stanza in stanzas(file, Place())]
+    entries = JournalReader(server.journal).read(0, 100)
+    assert len(written) == len(entries) == len(PACKETS)
+    for name, found, entry in zip(PACKETS, written, entries, strict=True):
+        replayed = parse(json.dumps(found.pairs), found.received_us, 1).as_json()
+        journaled = parse(entry.pairs, entry.received_at_us, 1).as_json()
+        assert comparable(replayed) == comparable(journaled), name
+        assert 0 <= entry.received_at_us - found.received_us < 2_000_000
+
+
+def test_the_quarantine_file_counts_nothing_twice(line: Line, router: Router) -> None:
+    for name, attributes in PACKETS.items():
+        for octets in (100, 300, 50, 200):  # the counter is restarted once: 300, then 200 more
+            assert router.send({**interim(name, **attributes), "Acct-Input-Octets": octets})
+    # Where all four have the same usable Event-Timestamp, nothing shows a restart: 300.
+    counted = "SELECT coalesce(sum(bytes_in), 0)::int FROM user_quota_usage"
+    eventually(lambda: line.database.rows(counted), [(500 * (len(PACKETS) - 1) + 300,)])
+    before = usage(line.database)
+    quarantine = line.server.run_directory / "radacct" / "radmeter-quarantine" / "detail"
+    assert "24 packets shipped, 0 of them set aside" in replay(line.database, quarantine)
+    assert usage(line.database) == before
+    assert line.database.rows("SELECT count(*)::int FROM radacct") == [(len(PACKETS),)]
+
+
+def test_a_quarantine_file_replayed_alone_counts_as_the_journal_would(
+    server: FreeRadius, router: Router, database: Database, tmp_path: Path
+) -> None:
+    for name, attributes in PACKETS.items():
+        assert router.send(interim(name, **attributes))
+    quarantine = server.run_directory / "radacct" / "radmeter-quarantine" / "detail"
+    packed = tmp_path / "quarantine.gz"
+    packed.write_bytes(gzip.compress(quarantine.read_bytes()))
+    replay(database, packed)
+    assert "6 stanzas were replayed before" in replay(database, quarantine)
+    replayed = usage(database)
+    assert [row[2] for row in replayed] == [100] * len(PACKETS)
+    with Shipper(tmp_path / "ship.log", server.journal, database.dsn) as shipper:
+        shipper.start()
+        eventually(
+            lambda: database.rows(
+                "SELECT count(*)::int FROM ingest_checkpoint WHERE node NOT LIKE 'detail:%%'"
+            ),
+            [(1,)],
+        )
+    assert usage(database) == replayed
