@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self
 from zoneinfo import ZoneInfo
 
+from radmeter.dsn import parse as parse_dsn
+from radmeter.dsn import redacted
 from radmeter.errors import ConfigurationError
 
 # Any of these means that the operator points libpq at a server: radmeter then does not start one of its own.
@@ -83,7 +85,7 @@ def _text(text: str) -> str:
 
 
 def _dsn(text: str) -> str:
-    _conninfo(text)
+    parse_dsn(text)
     return text
 
 
@@ -269,27 +271,3 @@ ALL = tuple(
     for name, about in _METADATA.items()
 )
 _BY_NAME = {setting.name: setting for setting in ALL}
-
-
-def _conninfo(dsn: str) -> dict[str, Any]:
-    # Here and not at the top: most commands never look inside a connection string, and psycopg loads slowly.
-    from psycopg import ProgrammingError
-    from psycopg.conninfo import conninfo_to_dict
-
-    try:
-        return conninfo_to_dict(dsn)
-    except ProgrammingError:
-        # libpq's own message repeats parts of the string, among them perhaps the password.
-        raise ValueError("a libpq connection string, such as postgresql://user@host/database") from None
-
-
-def redacted(dsn: str) -> str:
-    """Return a connection string fit for logs: keywords and values, with passwords and keys as ``***``."""
-    try:
-        parts = _conninfo(dsn)
-    except ValueError:
-        return "***"
-    return " ".join(
-        f"{key}={'***' if any(word in key for word in ('password', 'secret', '_key')) else value}"
-        for key, value in parts.items()
-    )

@@ -17,13 +17,14 @@ from urllib.parse import quote
 
 import psycopg
 
-from radmeter import keeper
+from radmeter import postgresql
 from radmeter.config import Settings
 from radmeter.errors import StoreError, StoreUnavailable
+from radmeter.keeper import FAST_SHUTDOWN_SECONDS
 from radmeter.supervisor import last_lines
 
 READY_SECONDS = 300.0  # after a crash it replays up to max_wal_size first
-STOPPED_SECONDS = keeper.FAST_SHUTDOWN_SECONDS + 15.0
+STOPPED_SECONDS = FAST_SHUTDOWN_SECONDS + 15.0
 DATABASE = "radmeter"
 
 _log = logging.getLogger(__name__)
@@ -73,7 +74,7 @@ class EmbeddedPostgresql:
 
     def dsn(self, database: str = DATABASE) -> str:
         """Return the connection string of one of its databases."""
-        sockets = quote(str(keeper.socket_directory(self.base)), safe="")
+        sockets = quote(str(postgresql.socket_directory(self.base)), safe="")
         return f"postgresql://postgres@/{quote(database, safe='')}?host={sockets}&port=5432"
 
     def open(self) -> None:
@@ -204,15 +205,15 @@ class EmbeddedPostgresql:
 def _make_ready_for_root(base: Path) -> None:
     """Give PostgreSQL, which refuses to run as root, a user of its own and a way to its programs and data."""
     try:
-        user = keeper.server_user()
+        user = postgresql.server_user()
     except StoreError:
         command = ["useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", "radmeter"]
         _log.warning("PostgreSQL refuses to run as root: making it the system user radmeter")
         with suppress(OSError):
             subprocess.run(command, check=False)
-        user = keeper.server_user()
+        user = postgresql.server_user()
     assert user is not None
-    programs = keeper.binaries().resolve()
+    programs = postgresql.binaries().resolve()
     # Passing through is enough: what lies in the directories stays unlisted, the data is the server's alone.
     for directory in [base, *base.parents, programs, *programs.parents]:
         mode = directory.stat().st_mode

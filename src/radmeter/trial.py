@@ -11,7 +11,7 @@ from radmeter.live import Display, Snapshot, comparison
 from radmeter.machine import Machine
 from radmeter.simulate import Simulator
 from radmeter.supervisor import last_lines
-from radmeter.tally import Tally, Usage, compare
+from radmeter.tally import Tally, compare
 
 EQUAL, DIFFERENT, INTERRUPTED = 0, 3, 130
 QUIET_SECONDS = 60.0  # for the last replies, and for the shipper to get on
@@ -62,18 +62,14 @@ class Trial:
             interim_seconds=traffic.interim_seconds,
             seed=traffic.seed,
         )
-        everyone = Tally(
-            dict.fromkeys((user.name for user in simulator.hotspots.users), Usage()),
-            dict.fromkeys((router.mac for router in simulator.hotspots.routers), Usage()),
-        )
         names = {router.mac: router.name for router in simulator.hotspots.routers}
         # What a run that was killed left in the journal belongs to that run.
         if not self._ship_everything():
             return INTERRUPTED if seconds else 0
-        before = self._counters.of(everyone)
+        before = self._counters.of(simulator.sent)
 
         def both() -> tuple[Tally, Tally]:
-            sent, counted = simulator.sent, self._counters.of(everyone).since(before)
+            sent, counted = simulator.sent, self._counters.of(simulator.sent).since(before)
             return _named(sent, names), _named(counted, names)
 
         with self._display:

@@ -11,8 +11,9 @@ import psycopg
 from rich.console import Console
 
 from radmeter import schema
-from radmeter.config import Settings, redacted
+from radmeter.config import Settings
 from radmeter.counters import Counters
+from radmeter.dsn import redacted
 from radmeter.embedded import Database, open_database
 from radmeter.errors import RadmeterError
 from radmeter.interruption import Interrupted, Interruption

@@ -114,12 +114,12 @@ def complete_from(connection: Connection) -> datetime.datetime | None:
 
 def user_differences(connection: Connection, scope: Scope) -> tuple[int, list[Difference]]:
     """Return how many user counters there are in the scope, and those that differ."""
-    return _compare(connection, COUNTED_USERS, USER_DIFFERENCES, scope)
+    return _compare(connection, COUNTED_USERS, USER_DIFFERENCES, scope) if scope.users else (0, [])
 
 
 def router_differences(connection: Connection, scope: Scope) -> tuple[int, list[Difference]]:
     """Return how many router days there are in the scope, and those that differ."""
-    return _compare(connection, COUNTED_ROUTERS, ROUTER_DIFFERENCES, scope)
+    return _compare(connection, COUNTED_ROUTERS, ROUTER_DIFFERENCES, scope) if scope.routers else (0, [])
 
 
 def repair(connection: Connection, differences: Sequence[Difference]) -> int:

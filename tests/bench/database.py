@@ -97,6 +97,10 @@ class Databases:
         assert row is not None
         return int(row[0])
 
+    def stock_schema(self) -> bytes:
+        """Return FreeRADIUS's own statements for PostgreSQL."""
+        return (self._raddb / "mods-config/sql/main/postgresql/schema.sql").read_bytes()
+
     @contextmanager
     def clone(self, kind: str, population: Population) -> Iterator[str]:
         """Give the name of a fresh database: `stock`, `triggers` or `radmeter`, with the population's sessions."""
@@ -137,9 +141,8 @@ class Databases:
         if kind == "radmeter":
             schema.upgrade(self.server.dsn(name))
             return
-        stock = self._raddb / "mods-config/sql/main/postgresql/schema.sql"
         with self.connect(name) as connection:
-            connection.execute(stock.read_bytes())
+            connection.execute(self.stock_schema())
             if kind == "triggers":
                 connection.execute((HERE / "row_triggers.sql").read_bytes())
 

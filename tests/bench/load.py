@@ -7,6 +7,8 @@ import shutil
 import struct
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -50,6 +52,15 @@ class Generator:
             program = directory / "load"
             subprocess.run([compiler, "-O2", "-o", program, SOURCE], check=True)
             self.command, self.language = [str(program)], "C"
+
+    @contextmanager
+    def echo(self) -> Iterator[int]:
+        """Give the port of a program that answers every packet and does nothing else."""
+        child = Child([*self.command, "echo"], stdout=subprocess.PIPE)
+        try:
+            yield int(child.first_line())
+        finally:
+            child.kill()
 
     def start(
         self,

@@ -4,6 +4,7 @@ import time
 from dataclasses import dataclass
 
 from bench.load import NO_LIMIT, Load
+from bench.processes import device_written_bytes
 from bench.systems import Run
 
 IN_FLIGHT = 128
@@ -24,7 +25,9 @@ class Sustained:
     cpu_us: dict[str, float]
     """Microseconds of CPU a packet, by program."""
     written_bytes: dict[str, float]
-    """Bytes that reached the disk or are on their way there, a packet, by program."""
+    """Bytes written to files a packet, by program."""
+    device_bytes: float | None
+    """Bytes that the disk was given a packet, whoever wrote them."""
     wal_bytes: float
     each_second: list[int]
 
@@ -32,8 +35,9 @@ class Sustained:
 def sustain(run: Run, *, seconds: float, warm_up: float, most_per_second: float) -> Sustained:
     """Load a system for a while and measure what it does after the warm-up.
 
-    A system that acknowledges before it counts is allowed so many packets more than it has counted, so what it
-    acknowledges is what it counts, whatever its journal could take.
+    The packets are sent as fast as they are answered, up to `most_per_second`. A system that acknowledges before it
+    counts is allowed so many packets more than it has counted, so what it acknowledges is what it counts, whatever
+    its journal could take.
     """
     packets = int(most_per_second * (seconds + warm_up))
     counted_before = run.traffic.visits
@@ -41,11 +45,13 @@ def sustain(run: Run, *, seconds: float, warm_up: float, most_per_second: float)
     with run.load(packets, in_flight=IN_FLIGHT, seconds=3600, allowed=allowed) as load:
         started = time.monotonic()
         _follow(run, load, counted_before, started + warm_up)
+        wal, device = _wal_bytes(run), device_written_bytes(run.directory)
         begin, first, used = time.monotonic(), _counted(run, load, counted_before), run.uses()
-        backlog_before, wal = load.acknowledged - first, _wal_bytes(run)
+        backlog_before = load.acknowledged - first
         _follow(run, load, counted_before, started + warm_up + seconds)
         end, last, used_after = time.monotonic(), _counted(run, load, counted_before), run.uses()
-        backlog_after, wal_after = load.acknowledged - last, _wal_bytes(run)
+        backlog_after = load.acknowledged - last
+        wal_after, device_after = _wal_bytes(run), device_written_bytes(run.directory)
         load.stop()
         outcome = load.finish()
     run.sent(outcome.sent)
@@ -62,6 +68,7 @@ def sustain(run: Run, *, seconds: float, warm_up: float, most_per_second: float)
         cpu_us={name: 1e6 * one.cpu_seconds / done for name, one in spent.items()}
         | {"load generator": 1e6 * outcome.cpu_seconds / outcome.acknowledged},
         written_bytes={name: one.written_bytes / done for name, one in spent.items()},
+        device_bytes=None if device is None or device_after is None else (device_after - device) / done,
         wal_bytes=(wal_after - wal) / done,
         each_second=outcome.each_second,
     )

@@ -105,7 +105,7 @@ class Run:
             databases, population = self.bench.databases, self.traffic.population
             self.database = enter(databases.clone(self.system.kind, population))
             self.dsn = databases.server.dsn(self.database)
-            self._connection = enter(databases.connect(self.database))
+            self.connection = enter(databases.connect(self.database))
         if self.system.kind in ("stock", "triggers"):
             command, environment = self._rlm_sql()
         else:
@@ -163,10 +163,6 @@ class Run:
         )
         self._stack.callback(self.shipper.stop)
 
-    def stop_shipper(self) -> None:
-        assert self.shipper is not None
-        self.shipper.stop()
-
     def load(self, count: int, **options: Any) -> Load:
         """Begin to send up to `count` packets; call `sent` with the outcome's number afterwards."""
         # Two packets of one session are so far apart; the second must not overtake the first.
@@ -180,9 +176,8 @@ class Run:
 
     def arrived(self) -> int:
         """Return how many packets are counted in PostgreSQL, of a system that ships."""
-        row = self._connection.execute(
-            "SELECT coalesce(sum(records), 0)::bigint FROM ingest_checkpoint"
-        ).fetchone()
+        look = "SELECT coalesce(sum(records), 0)::bigint FROM ingest_checkpoint"
+        row = self.connection.execute(look).fetchone()
         assert row is not None
         return int(row[0])
 

@@ -69,17 +69,24 @@ class Packets:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.ship()
-        self._store.close()
+        try:
+            self.ship()
+        finally:
+            self._store.close()
 
-    def add(self, status: str, session: str, *, ago: float = 0, **attributes: str | int) -> None:
-        """Make a packet that the router sent `ago` seconds ago; underscores in names are dashes."""
+    def add(
+        self, status: str, session: str, *, ago: float = 0, skew: int = 0, **attributes: str | int
+    ) -> None:
+        """Make a packet that arrived `ago` seconds ago from a router whose clock is `skew` seconds fast.
+
+        Underscores in the names of attributes are dashes.
+        """
         now_us = int((time.time() - ago) * 1e6)
         pairs = {
             "Acct-Status-Type": status,
             "Acct-Session-Id": session,
             "NAS-IP-Address": "10.0.0.1",
-            "Tmp-Integer-0": str(now_us // 1_000_000),
+            "Tmp-Integer-0": str(now_us // 1_000_000 + skew),
             **{name.replace("_", "-"): str(value) for name, value in attributes.items()},
         }
         self.seq += 1

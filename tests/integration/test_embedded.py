@@ -12,7 +12,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from radmeter import keeper
+from radmeter import postgresql
 from radmeter.config import Settings
 from radmeter.embedded import EmbeddedPostgresql, open_database
 from radmeter.errors import StoreError
@@ -184,11 +184,11 @@ def test_a_server_that_cannot_start_is_an_error_with_its_own_words(base: Path) -
 
 def test_a_path_too_long_for_a_socket_puts_the_socket_elsewhere(place: Path) -> None:
     base = place / ("long-" * 20) / "postgresql"
-    assert keeper.socket_directory(base) != base / "data"
+    assert postgresql.socket_directory(base) != base / "data"
     with EmbeddedPostgresql(base) as server, psycopg.connect(server.dsn()) as connection:
         connection.execute("SELECT 1")
-        assert keeper.socket_directory(base).stat().st_mode & 0o077 == 0
-    assert not keeper.socket_directory(base).exists()
+        assert postgresql.socket_directory(base).stat().st_mode & 0o077 == 0
+    assert not postgresql.socket_directory(base).exists()
     assert processes_of(base) == []
 
 

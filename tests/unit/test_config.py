@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from radmeter.config import ALL, Settings, redacted
+from radmeter.config import ALL, Settings
+from radmeter.dsn import redacted
 from radmeter.errors import ConfigurationError
 
 

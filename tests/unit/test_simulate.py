@@ -92,8 +92,8 @@ def test_what_it_says_it_sent_is_what_the_server_was_told(server: Server) -> Non
     sending.finish()
     sending.close()
     reported = server.usage()
-    assert sending.sent.users == {**dict.fromkeys(sending.sent.users, Usage()), **reported.users}
-    assert sending.sent.routers == {**dict.fromkeys(sending.sent.routers, Usage()), **reported.routers}
+    assert sending.sent.users == dict.fromkeys(sending.sent.users, Usage()) | reported.users
+    assert sending.sent.routers == dict.fromkeys(sending.sent.routers, Usage()) | reported.routers
     assert sending.packets["acknowledged"] == sending.packets["sent"] > 100
     assert sending.packets["replies not genuine"] == 0
 
@@ -149,7 +149,7 @@ def test_silence_is_an_error_that_names_the_server(secret: str) -> None:
         sending.finish(seconds=0.2)
     sending.close()
     server.close()
-    assert sending.sent == Tally()
+    assert set(sending.sent.users.values()) == set(sending.sent.routers.values()) == {Usage()}
 
 
 def test_a_host_that_does_not_exist_is_an_error() -> None:

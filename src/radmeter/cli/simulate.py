@@ -6,7 +6,6 @@ from radmeter.cli.common import Row, emit, format_option, with_settings
 from radmeter.config import Settings
 from radmeter.interruption import Interruption
 from radmeter.simulate import Simulator
-from radmeter.tally import Usage
 
 TURN_SECONDS = 0.2
 COLUMNS = ["kind", "name", "mac", "bytes_in", "bytes_out"]
@@ -86,10 +85,11 @@ def simulate(
 
 
 def _rows(simulator: Simulator) -> list[Row]:
-    sent, nothing = simulator.sent, Usage()
-    users = [{"kind": "user", "name": user.name, "mac": None} for user in simulator.hotspots.users]
-    routers = [{"kind": "router", "name": each.name, "mac": each.mac} for each in simulator.hotspots.routers]
+    users, routers = simulator.sent.users, simulator.sent.routers
     return [
-        *(row | sent.users.get(str(row["name"]), nothing)._asdict() for row in users),
-        *(row | sent.routers.get(str(row["mac"]), nothing)._asdict() for row in routers),
+        *({"kind": "user", "name": name, "mac": None, **usage._asdict()} for name, usage in users.items()),
+        *(
+            {"kind": "router", "name": each.name, "mac": each.mac, **routers[each.mac]._asdict()}
+            for each in simulator.hotspots.routers
+        ),
     ]

@@ -90,18 +90,13 @@ def verify(
             usernames=usernames or None,
             router_ids=_router_ids(dsn, routers) if routers else None,
         )
-        users = days_counted = 0
-        found: list[Difference] = []
         with verify.snapshot(connection):
             complete_from = verify.complete_from(connection)
-            if scope.users:
-                with _step(progress, "adding up the users' sessions"):
-                    users, different = verify.user_differences(connection, scope)
-                    found += different
-            if scope.routers:
-                with _step(progress, "adding up the routers' sessions"):
-                    days_counted, different = verify.router_differences(connection, scope)
-                    found += different
+            with _step(progress, "adding up the users' sessions"):
+                users, found = verify.user_differences(connection, scope)
+            with _step(progress, "adding up the routers' sessions"):
+                days_counted, different = verify.router_differences(connection, scope)
+                found += different
         wrong = [each for each in found if each.complete]
         unknown = len(found) - len(wrong)
         left = wrong

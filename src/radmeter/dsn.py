@@ -1,0 +1,28 @@
+"""Connection strings of PostgreSQL, as libpq takes them."""
+
+from typing import Any
+
+
+def parse(dsn: str) -> dict[str, Any]:
+    """Return the keywords and values of a connection string. Raises ValueError, which tells none of them."""
+    # Here and not at the top: most commands never look inside a connection string, and psycopg loads slowly.
+    from psycopg import ProgrammingError
+    from psycopg.conninfo import conninfo_to_dict
+
+    try:
+        return conninfo_to_dict(dsn)
+    except ProgrammingError:
+        # libpq's own message repeats parts of the string, among them perhaps the password.
+        raise ValueError("a libpq connection string, such as postgresql://user@host/database") from None
+
+
+def redacted(dsn: str) -> str:
+    """Return a connection string fit for logs: keywords and values, with passwords and keys as ``***``."""
+    try:
+        parts = parse(dsn)
+    except ValueError:
+        return "***"
+    return " ".join(
+        f"{key}={'***' if any(word in key for word in ('password', 'secret', '_key')) else value}"
+        for key, value in parts.items()
+    )

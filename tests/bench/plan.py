@@ -1,0 +1,102 @@
+"""How much is measured: an hour for figures to publish, three minutes for a look, a guard that exits."""
+
+from dataclasses import dataclass
+
+from bench.systems import ALL, INTERVAL, TRIGGERS, System
+from bench.traffic import Population
+
+IN_FLIGHT = (1, 8, 32, 128)
+OFFERED = (500, 2000)  # packets a second
+PARTS = ("systems", "large", "lookups", "recovery", "away")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LookupSize:
+    """A database to look things up in."""
+
+    closed_sessions: int
+    routers: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Sizes and times, in seconds."""
+
+    repeats: int
+    """Rounds over all systems. Rates that last are measured in each, the rest in the first `answers`."""
+    answers: int
+    acknowledge_seconds: float
+    latency_seconds: float
+    warm_up_seconds: float
+    sustain_seconds: float
+    small: Population
+    large: Population
+    large_systems: tuple[System, ...]
+    large_repeats: int
+    lookups: tuple[LookupSize, LookupSize]
+    resident_packets: int
+    """For the memory of radiusd, and then the records that wait in the journal."""
+    away_seconds: float
+    away_rate: int
+
+
+FULL = Plan(
+    repeats=3,
+    answers=3,
+    acknowledge_seconds=5,
+    latency_seconds=15,
+    warm_up_seconds=3,
+    sustain_seconds=60,
+    small=Population(open_sessions=10_000, routers=50),
+    large=Population(open_sessions=1_000_000, routers=5_000),
+    large_systems=tuple(system for system in ALL if system.kind != "empty"),
+    large_repeats=1,
+    lookups=(
+        LookupSize(closed_sessions=10_000, routers=100),
+        LookupSize(closed_sessions=10_000_000, routers=100_000),
+    ),
+    resident_packets=1_000_000,
+    away_seconds=600,
+    away_rate=2000,
+)
+
+QUICK = Plan(
+    repeats=2,
+    answers=1,
+    acknowledge_seconds=0.8,
+    latency_seconds=1.5,
+    warm_up_seconds=1,
+    sustain_seconds=4,
+    small=FULL.small,
+    large=Population(open_sessions=100_000, routers=5_000),
+    large_systems=(TRIGGERS, INTERVAL),
+    large_repeats=1,
+    lookups=(
+        LookupSize(closed_sessions=10_000, routers=100),
+        LookupSize(closed_sessions=200_000, routers=100_000),
+    ),
+    resident_packets=60_000,
+    away_seconds=5,
+    away_rate=2000,
+)
+
+# What the targets need, and no more; each rate as often as it takes for a median to mean something.
+CHECK = Plan(
+    repeats=3,
+    answers=3,
+    acknowledge_seconds=1,
+    latency_seconds=3,
+    warm_up_seconds=1,
+    sustain_seconds=8,
+    small=FULL.small,
+    large=Population(open_sessions=1_000_000, routers=5_000),
+    large_systems=(INTERVAL,),
+    large_repeats=3,
+    lookups=(
+        LookupSize(closed_sessions=10_000, routers=100),
+        LookupSize(closed_sessions=1_000_000, routers=100_000),
+    ),
+    resident_packets=0,
+    away_seconds=0,
+    away_rate=0,
+)

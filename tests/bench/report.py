@@ -1,0 +1,187 @@
+"""The results as Markdown, for people, and as JSON, for programs."""
+
+import json
+import statistics
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.plan import IN_FLIGHT, OFFERED
+from bench.targets import judge
+
+Results = dict[str, Any]
+
+
+def write(results: Results, directory: Path) -> list[Path]:
+    """Write results.json and results.md; return their paths."""
+    directory.mkdir(parents=True, exist_ok=True)
+    as_json, as_markdown = directory / "results.json", directory / "results.md"
+    as_json.write_text(json.dumps(results, indent=1) + "\n")
+    as_markdown.write_text(markdown(results))
+    return [as_markdown, as_json]
+
+
+def markdown(results: Results) -> str:
+    """Return the whole report."""
+    parts = [_machine(results)]
+    if "systems" in results:
+        parts += [_sustained(results["systems"]), _costs(results["systems"]), _acknowledged(results)]
+        parts.append(_latency(results["systems"]))
+    if "large" in results:
+        parts.append(_large(results))
+    if "lookups" in results:
+        parts.append(_lookups(results["lookups"]))
+    parts += [_recovery(results["recovery"])] if "recovery" in results else []
+    parts += [_away(results["away"])] if "away" in results else []
+    parts.append("## Targets\n\n" + "\n".join(f"- {target}" for target in judge(results)))
+    return "\n\n".join(parts) + "\n"
+
+
+def _machine(results: Results) -> str:
+    machine, generator = results["machine"], results["generator"]
+    return (
+        "# Benchmark\n\n"
+        + "\n".join(f"- {name}: {value}" for name, value in machine.items())
+        + f"\n- load generator: {generator['language']}, {generator['echo_rate']:,.0f} packets/s against an echo, "
+        f"{generator['echo_cpu_us']:.1f} us CPU a packet\n\n"
+        "Totals of every user and every router were compared with what was sent after each run, to the byte. "
+        "Medians; in brackets the lowest and the highest of the repeats."
+    )
+
+
+def _sustained(systems: Results) -> str:
+    rows = []
+    for name, figures in systems.items():
+        runs = figures["sustained"]
+        if runs:
+            grown = max(run["backlog_after"] - run["backlog_before"] for run in runs)
+            rows.append(
+                [
+                    name,
+                    spread([run["rate"] for run in runs]),
+                    f"{runs[0]['seconds']:.0f} s",
+                    f"{grown:+,}" if "radmeter" in name else "-",
+                ]
+            )
+    return "## End to end, every packet counted\n\n" + table(
+        ["system", "packets/s", "over", "journal grew by, at most"], rows
+    )
+
+
+def _costs(systems: Results) -> str:
+    programs = ("radiusd", "shipper", "PostgreSQL", "load generator")
+    rows = []
+    for name, figures in systems.items():
+        runs = figures["sustained"]
+        if runs:
+            cpu = [_median(run["cpu_us"].get(program, 0.0) for run in runs) for program in programs]
+            written = [
+                _median(run["written_bytes"].get(program, 0.0) for run in runs) for program in programs[:3]
+            ]
+            wal = _median(run["wal_bytes"] for run in runs)
+            device = [run["device_bytes"] for run in runs if run["device_bytes"] is not None]
+            rows.append(
+                [
+                    name,
+                    *(f"{value:.1f}" for value in [*cpu, sum(cpu[:3])]),
+                    *(f"{value:,.0f}" for value in (written[0], written[2], wal)),
+                    f"{_median(device):,.0f}" if device else "-",
+                ]
+            )
+    heads = [f"{program}, us" for program in programs] + ["without generator, us"]
+    return (
+        "## What a packet costs: CPU, and bytes written\n\n"
+        + table(
+            ["system", *heads, "radiusd, bytes", "PostgreSQL, bytes", "of it WAL", "disk, all together"], rows
+        )
+        + "\n\nBytes by program are those handed to write(2); the disk's are its own count, whoever wrote."
+    )
+
+
+def _acknowledged(results: Results) -> str:
+    rows = [
+        [name, *(spread(figures["acknowledged"].get(str(number), [])) for number in IN_FLIGHT)]
+        for name, figures in results["systems"].items()
+    ]
+    return (
+        "## Acknowledged packets/s, by packets in flight\n\n"
+        + table(["system", *(str(number) for number in IN_FLIGHT)], rows)
+        + "\n\nrlm_sql answers when the database has the packet; radmeter when the journal has it, here without its "
+        "shipper beside it: what a burst may be."
+    )
+
+
+def _latency(systems: Results) -> str:
+    rows = []
+    for name, figures in systems.items():
+        for offered in OFFERED:
+            runs = figures["latency"].get(str(offered), [])
+            if runs:
+                values = [_median(run[key] for run in runs) * 1000 for key in ("p50", "p95", "p99", "max")]
+                again = sum(run["sent_again"] for run in runs)
+                rows.append([name, f"{offered:,}", *(f"{value:.2f}" for value in values), str(again)])
+    return (
+        "## Latency at an offered rate, milliseconds\n\n"
+        + table(["system", "offered/s", "p50", "p95", "p99", "max", "sent again"], rows)
+        + "\n\nFrom when a packet was due. radmeter with its shipper and the database at work."
+    )
+
+
+def _large(results: Results) -> str:
+    sizes = results["sizes"]
+    rows = [
+        [name, *(spread([run["rate"] for run in figures[key]]) for key in ("beside", "sustained"))]
+        for name, figures in results["large"].items()
+    ]
+    return "## End to end with many sessions and routers, packets/s\n\n" + table(
+        ["system", sizes["small"], sizes["large"]], rows
+    )
+
+
+def _lookups(lookups: Results) -> str:
+    heads = [f"{one['closed_sessions']:,} sessions, {one['routers']:,} routers" for one in lookups["sizes"]]
+    rows = [
+        [name, *(f"{one['median'] * 1e3:.3f} ({one['p99'] * 1e3:.3f})" for one in both)]
+        for name, both in lookups.items()
+        if name != "sizes"
+    ]
+    return "## Lookups, milliseconds a round trip: median (p99)\n\n" + table(["lookup", *heads], rows)
+
+
+def _recovery(found: Results) -> str:
+    return (
+        "## Recovery and memory\n\n"
+        f"{found['records']:,} records ({found['journal_bytes'] / 2**20:,.0f} MiB) waiting in the journal were "
+        f"shipped in {found['seconds']:.1f} s: {found['rate']:,.0f} a second; CPU a record: shipper "
+        f"{found['shipper_cpu_us']:.1f} us, PostgreSQL {found['postgresql_cpu_us']:.1f} us.\n\n"
+        f"radiusd had {found['resident_early'] / 2**20:.1f} MiB resident after a fifth of the packets and "
+        f"{found['resident_end'] / 2**20:.1f} MiB after all."
+    )
+
+
+def _away(found: Results) -> str:
+    return (
+        "## The database away\n\n"
+        f"For {found['away_seconds']:g} s at {found['rate']:,} packets/s: {found['waiting']:,} packets waited, and "
+        f"the journal took {found['journal_bytes'] / 2**20:,.0f} MiB. It was shipped "
+        f"{found['caught_up_seconds']:.1f} s after the return, with packets still coming in; nothing lost, {found['sent_again']} sent again, p99 of all "
+        f"replies {found['latency_seconds']['p99'] * 1e3:.1f} ms."
+    )
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a Markdown table: the first column to the left, the others to the right."""
+    lines = [heads, ["---", *["---:"] * (len(heads) - 1)], *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def spread(values: Sequence[float]) -> str:
+    """Return the median, with the range where there is one."""
+    if not values:
+        return "-"
+    middle = f"{statistics.median(values):,.0f}"
+    return middle if len(values) == 1 else f"{middle} ({min(values):,.0f}-{max(values):,.0f})"
+
+
+def _median(values: Iterable[float]) -> float:
+    return statistics.median(list(values) or [0.0])

@@ -1,0 +1,114 @@
+"""One system after the other, again and again: what they answer, how soon, and what lasts."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+from bench.plan import IN_FLIGHT, OFFERED, Plan
+from bench.sustained import sustain
+from bench.systems import ALL, EMPTY, Bench, Run, System
+from bench.traffic import Population
+
+Say = Callable[[str], None]
+Figures = dict[str, Any]
+MOST_PER_SECOND = 60_000  # packets to prepare, where nothing is known yet; the empty handler answers as many
+
+
+def of_systems(bench: Bench, plan: Plan, say: Say) -> Figures:
+    """Measure every system in rounds, so that what the machine does meanwhile hits all alike."""
+    found: Figures = {
+        system.name: {"acknowledged": {}, "latency": {}, "sustained": [], "sent_again": 0} for system in ALL
+    }
+    for number in range(plan.repeats):
+        for system in ALL:
+            answers = number < plan.answers
+            if system is EMPTY and not answers:
+                continue
+            with Run(bench, system, plan.small) as run:
+                figures = found[system.name]
+                if answers:
+                    _answers(run, figures, plan, say)
+                    if system.ships:
+                        run.start_shipper()
+                        run.await_arrival()
+                    _latencies(run, figures, plan, say)
+                elif system.ships:
+                    run.start_shipper()
+                if system is not EMPTY:
+                    _sustained(run, figures, plan, say)
+                run.check_totals()
+    return found
+
+
+def of_large(bench: Bench, plan: Plan, small: Figures, say: Say) -> Figures:
+    """Measure the rate that lasts with many open sessions and routers, in turns with few."""
+    found: Figures = {system.name: {"sustained": [], "beside": []} for system in plan.large_systems}
+    for _ in range(plan.large_repeats):
+        for system in plan.large_systems:
+            for population, name in ((plan.large, "sustained"), (plan.small, "beside")):
+                figures: Figures = {
+                    "sustained": [],
+                    "acknowledged": small.get(system.name, {}).get("acknowledged"),
+                }
+                say(
+                    f"{system.name}: {population.open_sessions:,} open sessions, {population.routers:,} routers"
+                )
+                with Run(bench, system, population) as run:
+                    if system.ships:
+                        run.start_shipper()
+                    _sustained(run, figures, plan, say)
+                    run.check_totals()
+                found[system.name][name] += figures["sustained"]
+    return found
+
+
+def _answers(run: Run, figures: Figures, plan: Plan, say: Say) -> None:
+    """As fast as packets are answered. radmeter's shipper does not run yet: the database is not waited for."""
+    most = _likely(run.system, figures)
+    for in_flight in IN_FLIGHT:
+        say(f"{run.system.name}: {in_flight} in flight")
+        seconds, warm_up = plan.acknowledge_seconds, plan.acknowledge_seconds / 4
+        count = int((seconds + warm_up) * most * min(1.0, in_flight / 8))
+        with run.load(count, in_flight=in_flight, seconds=seconds + warm_up, warm_up=warm_up) as load:
+            outcome = load.finish()
+        run.sent(outcome.sent)
+        figures["acknowledged"].setdefault(str(in_flight), []).append(outcome.rate)
+        figures["sent_again"] += outcome.sent_again
+
+
+def _latencies(run: Run, figures: Figures, plan: Plan, say: Say) -> None:
+    """At a rate that is offered whatever the answers do; from when a packet was due, so that no stall is left out."""
+    for offered in OFFERED:
+        say(f"{run.system.name}: {offered} packets/s offered")
+        seconds, warm_up = plan.latency_seconds, plan.latency_seconds / 5
+        count = int((seconds + warm_up) * offered) + 1
+        with run.load(count, rate=offered, seconds=seconds + warm_up, warm_up=warm_up) as load:
+            outcome = load.finish()
+        run.sent(outcome.sent)
+        run.await_arrival()
+        figures["latency"].setdefault(str(offered), []).append(
+            {**outcome.latency_seconds, "rate": outcome.rate, "sent_again": outcome.sent_again}
+        )
+
+
+def _sustained(run: Run, figures: Figures, plan: Plan, say: Say) -> None:
+    say(f"{run.system.name}: end to end, {plan.sustain_seconds:g} s")
+    found = sustain(
+        run,
+        seconds=plan.sustain_seconds,
+        warm_up=plan.warm_up_seconds,
+        most_per_second=_likely(run.system, figures),
+    )
+    figures["sustained"].append(asdict(found))
+
+
+def _likely(system: System, figures: Figures) -> float:
+    """Return more packets a second than the system will do."""
+    if known := [rate for rates in (figures.get("acknowledged") or {}).values() for rate in rates]:
+        return 1.6 * max(known) + 1000
+    return MOST_PER_SECOND if system.kind in ("empty", "radmeter") else MOST_PER_SECOND / 4
+
+
+def sessions(population: Population) -> str:
+    """Say how large a population is."""
+    return f"{population.open_sessions:,} open sessions, {population.routers:,} routers"

@@ -1,0 +1,87 @@
+"""What is promised, as ratios within one run: times differ from machine to machine, ratios do not as much."""
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bench.systems import EMPTY, INTERVAL, PACKET, STOCK, TRIGGERS
+
+# The guard allows for what two runs on one machine differ by, so that it fails for a reason.
+RATE_SLACK = 0.9
+LATENCY_SLACK = 1.5
+LOOKUP_SLACK = 1.25
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """One promise and how it was kept."""
+
+    name: str
+    ratio: float
+    promised: float
+    at_most: bool
+    """Whether less is better."""
+    slack: float
+
+    @property
+    def kept(self) -> bool:
+        return self.ratio <= self.promised if self.at_most else self.ratio >= self.promised
+
+    @property
+    def guarded(self) -> bool:
+        """Whether it is kept but for the slack."""
+        limit = self.promised * self.slack
+        return self.ratio <= limit if self.at_most else self.ratio >= limit
+
+    def __str__(self) -> str:
+        sign = "≤" if self.at_most else "≥"
+        state = "kept" if self.kept else "within the slack" if self.guarded else "MISSED"
+        return f"{self.name}: {self.ratio:.2f} ({sign} {self.promised:g}) {state}"
+
+
+def judge(results: dict[str, Any]) -> list[Target]:
+    """Return every target that the results have figures for."""
+    found: list[Target] = []
+    systems = results.get("systems", {})
+
+    def least(name: str, ratio: float, promised: float) -> None:
+        found.append(Target(name=name, ratio=ratio, promised=promised, at_most=False, slack=RATE_SLACK))
+
+    def most(name: str, ratio: float, promised: float, slack: float) -> None:
+        found.append(Target(name=name, ratio=ratio, promised=promised, at_most=True, slack=slack))
+
+    if systems:
+        rates = {name: [one["rate"] for one in figures["sustained"]] for name, figures in systems.items()}
+        triggers = rates[TRIGGERS.name]
+        least(
+            "lasting rate, sync=interval / rlm_sql + row triggers", paired(rates[INTERVAL.name], triggers), 4
+        )
+        least("lasting rate, sync=packet / rlm_sql + row triggers", paired(rates[PACKET.name], triggers), 1.4)
+        ceilings = [_ceiling(systems[system.name]) for system in (INTERVAL, EMPTY)]
+        least("acknowledged at best, sync=interval / empty handler", paired(*ceilings), 0.5)
+        p99 = {name: [one["p99"] for one in f["latency"].get("2000", [])] for name, f in systems.items()}
+        for system in (PACKET, INTERVAL):
+            ratio = statistics.median(p99[system.name]) / statistics.median(p99[STOCK.name])
+            most(f"p99 at 2,000 packets/s, {system.name} / rlm_sql", ratio, 1.0, LATENCY_SLACK)
+    for name, figures in results.get("large", {}).items():
+        if name == INTERVAL.name:
+            large, beside = ([one["rate"] for one in figures[key]] for key in ("sustained", "beside"))
+            least(
+                "lasting rate with many open sessions / with few, sync=interval", paired(large, beside), 0.8
+            )
+    for name in ("quota", "MAC match"):
+        if name in results.get("lookups", {}):
+            small, large = (one["median"] for one in results["lookups"][name])
+            most(f"{name} lookup, large database / small", large / small, 1.2, LOOKUP_SLACK)
+    return found
+
+
+def paired(ours: Sequence[float], theirs: Sequence[float]) -> float:
+    """Return the median of the ratios, each of two figures of one round: what the machine did hit both."""
+    return statistics.median(a / b for a, b in zip(ours, theirs, strict=False))
+
+
+def _ceiling(figures: dict[str, Any]) -> list[float]:
+    """Return the best rate over all numbers in flight, round by round."""
+    return [max(rates) for rates in zip(*figures["acknowledged"].values(), strict=True)]
