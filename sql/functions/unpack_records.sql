@@ -2,7 +2,7 @@
 -- into the session's temporary table `incoming`; what cannot be counted into rejected_packet.
 -- Returns one row over the records above the checkpoint: the last seq (NULL: there are none), how many there are, how
 -- many of them were rejected, and the last arrival.
--- Called by radmeter.ingest only. Writes pg_temp.incoming, rejected_packet, routers.
+-- Called by radmeter.ingest only. Writes pg_temp.incoming, rejected_packet, and routers where one is discovered.
 CREATE OR REPLACE FUNCTION radmeter.unpack_records(
     p_node text, p_records json, p_checkpoint bigint,
     OUT last_seq bigint, OUT records bigint, OUT rejected bigint, OUT last_received_at timestamptz)
@@ -40,10 +40,7 @@ BEGIN
                router_key, router_mac AS mac, nas_mac, nas_identifier, router_ip AS ip
         FROM parsed WHERE reason IS NULL ORDER BY router_key
     ), matched AS MATERIALIZED (
-        SELECT router_key,
-               coalesce(radmeter.match_router(mac, nas_mac, nas_identifier, ip),
-                        radmeter.discover_router(mac, nas_mac, nas_identifier, ip)) AS router_id
-        FROM keys
+        SELECT router_key, radmeter.match_router(mac, nas_mac, nas_identifier, ip) AS router_id FROM keys
     ), unpacked AS (
         INSERT INTO pg_temp.incoming
         SELECT parsed.seq, 0, CASE WHEN parsed.status NOT IN ('Accounting-On', 'Accounting-Off') THEN 1 END,
@@ -61,7 +58,8 @@ BEGIN
                skew_seconds,
                (event_time AT TIME ZONE coalesce(router.timezone, v_timezone))::date,
                radmeter.period_start(plan.quota_type, plan.anchor_day, subscriber.quota_start,
-                   (event_time AT TIME ZONE coalesce(plan.timezone, v_timezone))::date)
+                   (event_time AT TIME ZONE coalesce(plan.timezone, v_timezone))::date),
+               router_mac, parsed.nas_mac, parsed.nas_identifier, router_ip
         FROM parsed
         JOIN matched USING (router_key)
         LEFT JOIN public.routers AS router ON router.id = matched.router_id
@@ -70,5 +68,9 @@ BEGIN
     )
     SELECT max(seq), count(*), count(reason), max(received_at)
     INTO last_seq, records, rejected, last_received_at FROM parsed;
+
+    IF EXISTS (SELECT FROM pg_temp.incoming WHERE router_id IS NULL) THEN
+        PERFORM radmeter.discover_routers();
+    END IF;
 END;
 $$;

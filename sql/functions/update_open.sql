@@ -77,8 +77,7 @@ BEGIN
               WHERE segment = p_segment AND round = p_round AND (p_seqs IS NULL OR seq = ANY (p_seqs))
               ORDER BY uid) AS record
         WHERE session.acctuniqueid = record.uid AND session.acctstoptime IS NULL
-          AND (p_seqs IS NOT NULL OR session.acctstarttime IS NULL OR record.event_time >= session.acctstarttime
-               OR record.status = 'Start')
+          AND (p_seqs IS NOT NULL OR session.acctstarttime IS NULL OR record.event_time >= session.acctstarttime)
         RETURNING record.seq
     )
     SELECT array_agg(seq) INTO v_taken FROM taken;

@@ -147,5 +147,7 @@ def as_rejected(entry: Entry, reason: str) -> dict[str, Any]:
     pairs: object = entry.pairs
     with contextlib.suppress(ValueError):
         json.loads(entry.pairs)
-        pairs = orjson.Fragment(entry.pairs)  # as it is: it may hold what is no Unicode text once it is parsed
+        pairs = orjson.Fragment(
+            entry.pairs
+        )  # as it is: it may hold what is no Unicode text once it is parsed
     return {"seq": entry.seq, "received_us": entry.received_at_us, "reason": reason, "pairs": pairs}
