@@ -8,13 +8,12 @@ DECLARE
     v_left bigint[];  -- seq of the records that no step has taken yet
 BEGIN
     PERFORM radmeter.close_superseded(p_segment, p_round);
-    v_left := ARRAY(SELECT seq FROM pg_temp.incoming WHERE segment = p_segment AND round = p_round);
-    v_left := radmeter.update_open(v_left, false);
+    v_left := radmeter.update_open(p_segment, p_round);
     IF cardinality(v_left) > 0 THEN
         v_left := radmeter.update_closed(v_left);
     END IF;
     IF cardinality(v_left) > 0 THEN
-        v_left := radmeter.update_open(v_left, true);
+        v_left := radmeter.update_open(p_segment, p_round, v_left);
     END IF;
     IF cardinality(v_left) > 0 THEN
         PERFORM radmeter.insert_sessions(v_left);

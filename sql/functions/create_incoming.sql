@@ -41,6 +41,10 @@ AS $$
         interim_interval     integer,
         skew_seconds         bigint,
         usage_date           date,
-        period_start         date
+        period_start         date,
+        router_mac           macaddr,   -- these four name the router, see radmeter.match_router
+        nas_mac              macaddr,
+        nas_identifier       text,
+        router_ip            inet
     ) ON COMMIT DELETE ROWS;
 $$;

@@ -12,6 +12,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     v_checkpoint bigint;
+    v_batch record;
     v_segment integer;
     v_round integer;
     v_rounds integer;
@@ -19,13 +20,15 @@ DECLARE
 BEGIN
     PERFORM pg_advisory_xact_lock(hashtextextended('radmeter.ingest', 0));
     SELECT last_seq INTO v_checkpoint FROM public.ingest_checkpoint WHERE node = p_node;
-    PERFORM radmeter.unpack_records(p_node, p_records, coalesce(v_checkpoint, 0));
+    SELECT * INTO v_batch FROM radmeter.unpack_records(p_node, p_records, coalesce(v_checkpoint, 0));
+    IF v_batch.last_seq IS NULL THEN
+        RETURN coalesce(v_checkpoint, 0);
+    END IF;
+    PERFORM radmeter.number_rounds();
     PERFORM radmeter.ensure_partition(month)
         FROM (SELECT DISTINCT date_trunc('month', event_time, 'UTC') AS month
               FROM pg_temp.incoming WHERE status = 'Stop') AS stops;
 
-    -- Accounting-On and -Off cut the batch into segments; in a segment, the records of one session are applied one a
-    -- round, so that each sees what the one before it left.
     SELECT coalesce(max(segment), -1) INTO v_segments FROM pg_temp.incoming;
     FOR v_segment IN 0 .. v_segments LOOP
         PERFORM radmeter.close_rebooted(v_segment);
@@ -37,18 +40,14 @@ BEGIN
 
     INSERT INTO public.ingest_checkpoint AS checkpoint
             (node, last_seq, records, rejected, last_received_at, updated_at)
-        SELECT p_node, max(seq), count(*), count(*) FILTER (WHERE reason IS NOT NULL),
-               max(timestamptz 'epoch' + received_us * interval '1 microsecond'), clock_timestamp()
-        FROM json_to_recordset(p_records) AS record (seq bigint, received_us bigint, reason text)
-        WHERE seq > coalesce(v_checkpoint, 0)
-        HAVING count(*) > 0
+        VALUES (p_node, v_batch.last_seq, v_batch.records, v_batch.rejected, v_batch.last_received_at,
+                clock_timestamp())
     ON CONFLICT (node) DO UPDATE SET
         last_seq = excluded.last_seq,
         records = checkpoint.records + excluded.records,
         rejected = checkpoint.rejected + excluded.rejected,
         last_received_at = excluded.last_received_at,
-        updated_at = excluded.updated_at
-    RETURNING last_seq INTO v_checkpoint;
-    RETURN (SELECT last_seq FROM public.ingest_checkpoint WHERE node = p_node);
+        updated_at = excluded.updated_at;
+    RETURN v_batch.last_seq;
 END;
 $$;

@@ -1,9 +1,14 @@
 -- radmeter.unpack_records(node, records, checkpoint): the records above the checkpoint, with router, day and period,
 -- into the session's temporary table `incoming`; what cannot be counted into rejected_packet.
--- Called by radmeter.ingest only. Writes pg_temp.incoming, rejected_packet, routers.
-CREATE OR REPLACE FUNCTION radmeter.unpack_records(p_node text, p_records json, p_checkpoint bigint) RETURNS void
+-- Returns one row over the records above the checkpoint: the last seq (NULL: there are none), how many there are, how
+-- many of them were rejected, and the last arrival.
+-- Called by radmeter.ingest only. Writes pg_temp.incoming, rejected_packet, and routers where one is discovered.
+CREATE OR REPLACE FUNCTION radmeter.unpack_records(
+    p_node text, p_records json, p_checkpoint bigint,
+    OUT last_seq bigint, OUT records bigint, OUT rejected bigint, OUT last_received_at timestamptz)
 LANGUAGE plpgsql
 AS $$
+#variable_conflict use_column
 DECLARE
     v_timezone text := radmeter.setting_value('timezone');
 BEGIN
@@ -13,7 +18,8 @@ BEGIN
 
     WITH parsed AS MATERIALIZED (
         SELECT record.*,
-               timestamptz 'epoch' + record.event_us * interval '1 microsecond' AS event_time
+               timestamptz 'epoch' + record.event_us * interval '1 microsecond' AS event_time,
+               timestamptz 'epoch' + record.received_us * interval '1 microsecond' AS received_at
         FROM json_to_recordset(p_records) AS record (
             seq bigint, received_us bigint, status text, uid text, session_id text, username text, realm text,
             nas_ip inet, nas_port_id text, nas_port_type text, event_us bigint, stamped boolean, session_time bigint,
@@ -24,9 +30,9 @@ BEGIN
             router_key text, router_mac macaddr, nas_mac macaddr, nas_identifier text, router_ip inet,
             interim_interval integer, skew_seconds bigint, reason text, pairs json)
         WHERE seq > p_checkpoint
-    ), rejected AS (
+    ), set_aside AS (
         INSERT INTO public.rejected_packet (node, seq, received_at, reason, pairs)
-        SELECT p_node, seq, timestamptz 'epoch' + received_us * interval '1 microsecond', reason, pairs
+        SELECT p_node, seq, received_at, reason, pairs
         FROM parsed WHERE reason IS NOT NULL
         ON CONFLICT (node, seq) DO NOTHING
     ), keys AS MATERIALIZED (
@@ -34,40 +40,37 @@ BEGIN
                router_key, router_mac AS mac, nas_mac, nas_identifier, router_ip AS ip
         FROM parsed WHERE reason IS NULL ORDER BY router_key
     ), matched AS MATERIALIZED (
-        SELECT router_key,
-               coalesce(radmeter.match_router(mac, nas_mac, nas_identifier, ip),
-                        radmeter.discover_router(mac, nas_mac, nas_identifier, ip)) AS router_id
-        FROM keys
-    ), numbered AS (
-        SELECT parsed.*, router_id,
-               count(*) FILTER (WHERE status IN ('Accounting-On', 'Accounting-Off')) OVER (ORDER BY seq) AS segment,
-               -- The same packet sent again: it would add nothing, so it need not cost a round.
-               row_number() OVER (PARTITION BY uid, status, event_us, input_octets, output_octets, session_time
-                                  ORDER BY seq) AS copy
-        FROM parsed JOIN matched USING (router_key)
+        SELECT router_key, radmeter.match_router(mac, nas_mac, nas_identifier, ip) AS router_id FROM keys
+    ), unpacked AS (
+        INSERT INTO pg_temp.incoming
+        SELECT parsed.seq, 0, CASE WHEN parsed.status NOT IN ('Accounting-On', 'Accounting-Off') THEN 1 END,
+               parsed.status, uid, session_id, username, realm, nas_ip, nas_port_id, nas_port_type,
+               event_time,
+               -- Where the event is known by its arrival only, a packet sent again looks later than it is: 60 s is more
+               -- than routers go on sending one. What has no session time does not show its start: 10 minutes.
+               event_time - coalesce(session_time, CASE parsed.status WHEN 'Start' THEN 0 ELSE 600 END)
+                   * interval '1 second' - CASE WHEN stamped THEN interval '0' ELSE interval '60 seconds' END,
+               event_time - coalesce(session_time, 0) * interval '1 second',
+               stamped, received_at, session_time,
+               authentic, connect_info, input_octets, output_octets, gigawords, called_station_id, calling_station_id,
+               terminate_cause, service_type, framed_protocol, framed_ip, framed_ipv6, framed_ipv6_prefix,
+               framed_interface_id, delegated_ipv6_prefix, class, matched.router_id, parsed.interim_interval,
+               skew_seconds,
+               (event_time AT TIME ZONE coalesce(router.timezone, v_timezone))::date,
+               radmeter.period_start(plan.quota_type, plan.anchor_day, subscriber.quota_start,
+                   (event_time AT TIME ZONE coalesce(plan.timezone, v_timezone))::date),
+               router_mac, parsed.nas_mac, parsed.nas_identifier, router_ip
+        FROM parsed
+        JOIN matched USING (router_key)
+        LEFT JOIN public.routers AS router ON router.id = matched.router_id
+        LEFT JOIN public.subscribers AS subscriber USING (username)
+        LEFT JOIN public.plans AS plan ON plan.id = subscriber.plan_id
     )
-    INSERT INTO pg_temp.incoming
-    SELECT seq, segment,
-           CASE WHEN numbered.status NOT IN ('Accounting-On', 'Accounting-Off')
-                THEN row_number() OVER (PARTITION BY segment, uid ORDER BY seq) END,
-           numbered.status, uid, session_id, username, realm, nas_ip, nas_port_id, nas_port_type,
-           event_time,
-           -- Where the event is known by its arrival only, a packet sent again looks later than it is: 60 s is more
-           -- than routers go on sending one.
-           event_time - coalesce(session_time, CASE numbered.status WHEN 'Start' THEN 0 ELSE 600 END) * interval '1 second'
-               - CASE WHEN stamped THEN interval '0' ELSE interval '60 seconds' END,
-           event_time - coalesce(session_time, 0) * interval '1 second',
-           stamped, timestamptz 'epoch' + received_us * interval '1 microsecond', session_time,
-           authentic, connect_info, input_octets, output_octets, gigawords, called_station_id, calling_station_id,
-           terminate_cause, service_type, framed_protocol, framed_ip, framed_ipv6, framed_ipv6_prefix,
-           framed_interface_id, delegated_ipv6_prefix, class, router_id, numbered.interim_interval, skew_seconds,
-           (event_time AT TIME ZONE coalesce(router.timezone, v_timezone))::date,
-           radmeter.period_start(plan.quota_type, plan.anchor_day, subscriber.quota_start,
-               (event_time AT TIME ZONE coalesce(plan.timezone, v_timezone))::date)
-    FROM numbered
-    LEFT JOIN public.routers AS router ON router.id = numbered.router_id
-    LEFT JOIN public.subscribers AS subscriber USING (username)
-    LEFT JOIN public.plans AS plan ON plan.id = subscriber.plan_id
-    WHERE copy = 1;
+    SELECT max(seq), count(*), count(reason), max(received_at)
+    INTO last_seq, records, rejected, last_received_at FROM parsed;
+
+    IF EXISTS (SELECT FROM pg_temp.incoming WHERE router_id IS NULL) THEN
+        PERFORM radmeter.discover_routers();
+    END IF;
 END;
 $$;

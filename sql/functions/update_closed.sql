@@ -1,7 +1,8 @@
 -- radmeter.update_closed(seqs): applies records of the batch to the closed sessions that they still belong to.
 -- A record belongs to a session of its id that stopped at or after the record's session began; of several, to the one that
 -- began last at or before it, else to the earliest.
---   After a real Stop: a late interim or a second Stop counts what exceeds, and reopens nothing. A late Start does nothing.
+--   After a real Stop: a late interim or a second Stop counts what exceeds, and reopens nothing.
+--   A late Start moves the start earlier if it is, and nothing else.
 --   After the reaper, or Accounting-On/Off: a later interim or Stop shows that the session lived. It is opened again and
 --   its record left for radmeter.update_open, unless another session of that id is open by now.
 -- Returns the seqs that are left: those of reopened sessions and those that belong to none. Writes radacct.
@@ -50,6 +51,12 @@ BEGIN
         FROM unnest(v_ids, v_stops, v_reopen) AS found (radacctid, acctstoptime, reopen)
         WHERE found.reopen AND session.radacctid = found.radacctid AND session.acctstoptime = found.acctstoptime;
     END IF;
+
+    UPDATE public.radacct AS session SET acctstarttime = record.event_time
+    FROM unnest(v_seqs, v_ids, v_stops) AS found (seq, radacctid, acctstoptime)
+    JOIN pg_temp.incoming AS record USING (seq)
+    WHERE record.status = 'Start' AND record.event_time < session.acctstarttime
+      AND session.radacctid = found.radacctid AND session.acctstoptime = found.acctstoptime;
 
     UPDATE public.radacct AS session SET
         acctinputoctets = radmeter.counted_octets(session.acctinputoctets, session.input_offset,

@@ -1,11 +1,11 @@
--- radmeter.update_open(seqs, any_start): applies records of the batch to the open sessions of their ids.
---   seqs       the records, one a session
---   any_start  also to a session that began after the record's event
+-- radmeter.update_open(segment, round [, seqs]): applies the records of a round to the open sessions of their ids.
+--   seqs  only these records, and then also to a session that began after the record's event
 -- Returns the seqs that found no session. Writes radacct.
 -- A Stop moves the row to the partition of its month. A plain UPDATE, since a row that MERGE moves between partitions
 -- reaches the triggers as a new one and would be counted again. All is computed in SET, from the row as it is when it is
 -- locked: a value read in a join before could be another writer's old one.
-CREATE OR REPLACE FUNCTION radmeter.update_open(p_seqs bigint[], p_any_start boolean) RETURNS bigint[]
+CREATE OR REPLACE FUNCTION radmeter.update_open(
+    p_segment integer, p_round integer, p_seqs bigint[] DEFAULT NULL) RETURNS bigint[]
 LANGUAGE plpgsql
 -- One index lookup a record, whatever the planner thinks of a temporary table it has no statistics of.
 SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET plan_cache_mode = force_generic_plan
@@ -73,13 +73,17 @@ BEGIN
                 LATERAL (SELECT octets_in IS DISTINCT FROM session.acctinputoctets
                              OR octets_out IS DISTINCT FROM session.acctoutputoctets AS counts) AS moved
         )
-        FROM (SELECT * FROM pg_temp.incoming WHERE seq = ANY (p_seqs) ORDER BY uid) AS record
+        FROM (SELECT * FROM pg_temp.incoming
+              WHERE segment = p_segment AND round = p_round AND (p_seqs IS NULL OR seq = ANY (p_seqs))
+              ORDER BY uid) AS record
         WHERE session.acctuniqueid = record.uid AND session.acctstoptime IS NULL
-          AND (p_any_start OR session.acctstarttime IS NULL OR record.event_time >= session.acctstarttime
-               OR record.status = 'Start')
+          AND (p_seqs IS NOT NULL OR session.acctstarttime IS NULL OR record.event_time >= session.acctstarttime)
         RETURNING record.seq
     )
     SELECT array_agg(seq) INTO v_taken FROM taken;
-    RETURN ARRAY(SELECT seq FROM unnest(p_seqs) AS seq WHERE v_taken IS NULL OR seq <> ALL (v_taken));
+    RETURN ARRAY(
+        SELECT seq FROM pg_temp.incoming
+        WHERE segment = p_segment AND round = p_round AND (p_seqs IS NULL OR seq = ANY (p_seqs))
+        EXCEPT SELECT unnest(v_taken));
 END;
 $$;

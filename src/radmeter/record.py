@@ -2,10 +2,11 @@
 
 import datetime
 import hashlib
-import json
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Self
+
+import orjson
 
 from radmeter import attributes as a
 from radmeter.errors import RejectedPacket
@@ -65,7 +66,7 @@ class AccountingRecord(NamedTuple):
     skew_seconds: int | None
 
     @classmethod
-    def from_pairs(cls, pairs: Iterable[tuple[str, str]], received_us: int, seq: int = 0) -> Self:
+    def from_pairs(cls, pairs: Sequence[tuple[str, str]], received_us: int, seq: int = 0) -> Self:
         """Make the record of a packet.
 
         Parameters
@@ -83,9 +84,7 @@ class AccountingRecord(NamedTuple):
         RejectedPacket
             The packet cannot be counted; the message is the reason.
         """
-        values: dict[str, str] = {}
-        for name, value in pairs:
-            values.setdefault(name, value)
+        values = dict(reversed(pairs))
         uid = unique_id(values)
         if not a.TEXT_AS_OCTETS.keys().isdisjoint(values):
             uid = _restore_text(values)
@@ -143,10 +142,11 @@ class AccountingRecord(NamedTuple):
         )
 
     def as_json(self) -> dict[str, Any]:
-        """Return the record as `radmeter.ingest` takes it."""
-        record = self._asdict()
-        record["class"] = record.pop("class_")
-        return record
+        """Return the record as `radmeter.ingest` takes it: by name, without what the packet does not have."""
+        return {name: value for name, value in zip(_JSON_NAMES, self, strict=True) if value is not None}
+
+
+_JSON_NAMES = tuple(name.rstrip("_") for name in AccountingRecord._fields)
 
 
 def parse(pairs_json: str, received_us: int, seq: int) -> AccountingRecord:
@@ -154,7 +154,7 @@ def parse(pairs_json: str, received_us: int, seq: int) -> AccountingRecord:
     if "\\u0000" in pairs_json:
         raise RejectedPacket("a value has a NUL character, which PostgreSQL cannot store")
     try:
-        return AccountingRecord.from_pairs(json.loads(pairs_json), received_us, seq)
+        return AccountingRecord.from_pairs(orjson.loads(pairs_json), received_us, seq)
     except RejectedPacket:
         raise
     except Exception as error:

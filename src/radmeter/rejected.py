@@ -12,6 +12,7 @@ import psycopg
 from radmeter import attributes as a
 from radmeter.errors import RecordRefused, RejectedPacket, StoreError
 from radmeter.record import parse
+from radmeter.store import records_json
 from radmeter.views import NotKnown, explained_errors
 
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -148,7 +149,7 @@ def _ingest(connection: Connection, records: Sequence[dict[str, Any]]) -> int:
     """Ingest a batch; one that the database refuses is left with the reason, and the others go in."""
     if not records:
         return 0
-    text = json.dumps(records, ensure_ascii=False, separators=(",", ":"))
+    text = records_json(records)
     try:
         with explained_errors("radmeter_noc"):
             row = connection.execute("SELECT radmeter.retry_rejected(%s::json)", (text,)).fetchone()

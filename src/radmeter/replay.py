@@ -16,7 +16,7 @@ from radmeter.detail import LONGEST_LINE, Place, Stanza, packet, stanzas
 from radmeter.errors import RadmeterError, RecordRefused, RejectedPacket, StoreError, StoreUnavailable
 from radmeter.journal_reader import Entry
 from radmeter.shipper import as_json, as_rejected
-from radmeter.store import connect
+from radmeter.store import connect, records_json
 from radmeter.views import explained_errors
 
 log = logging.getLogger(__name__)
@@ -161,7 +161,7 @@ class Replayer:
                 self._on_problem(stanza.line, f"set aside: {record['reason']}")
 
     def _send(self, node: str, name: str, records: Sequence[dict[str, Any]], done: Stanza) -> None:
-        text = json.dumps(records, ensure_ascii=False, check_circular=False, separators=(",", ":"))
+        text = records_json(records)
         self._query(
             "SELECT radmeter.replay(%s, %s::json, %s, %s, %s, %s)",
             (node, text, name, done.number, done.size, done.digest),

@@ -31,12 +31,8 @@ class RouterKey(NamedTuple):
     router_mac: str | None  # MAC at the head of Called-Station-Id
     nas_mac: str | None  # NAS-Identifier, where it is a MAC
     nas_identifier: str | None
-    router_ip: str | None  # NAS-IP-Address, else NAS-IPv6-Address, else the packet's source
-
-    @property
-    def text(self) -> str:
-        """One text that is equal for equal keys."""
-        return "\t".join(part or "" for part in self)
+    router_ip: str | None  # NAS-IPv6-Address, else NAS-IP-Address, else the packet's source
+    text: str  # equal for equal keys
 
 
 def leading_mac(text: str) -> str | None:
@@ -62,9 +58,10 @@ def normal_mac(text: str) -> str | None:
 @lru_cache(maxsize=65536)
 def router_key(called_station_id: str | None, nas_identifier: str | None, ip: str | None) -> RouterKey:
     """Return the key of a packet's router. Cached: a site has few routers and many packets."""
-    return RouterKey(
+    parts = (
         leading_mac(called_station_id) if called_station_id else None,
         normal_mac(nas_identifier) if nas_identifier else None,
         nas_identifier or None,
         ip or None,
     )
+    return RouterKey(*parts, text="\t".join(part or "" for part in parts))

@@ -84,7 +84,9 @@ def _run_revisions(connection: sqlalchemy.Connection) -> None:
 def _apply_sql_files(connection: psycopg.Connection) -> None:
     """Apply all files when any changed: they are written to be applied twice, and together they are one state."""
     files = [(path, text, hashlib.sha256(text.encode()).hexdigest()) for path, text in sql_files()]
-    applied: dict[str, str] = dict(connection.execute("SELECT path, checksum FROM radmeter.sql_file").fetchall())
+    applied: dict[str, str] = dict(
+        connection.execute("SELECT path, checksum FROM radmeter.sql_file").fetchall()
+    )
     if applied == {path: checksum for path, _, checksum in files}:
         return
     log.info("applying %d SQL files", len(files))

@@ -1,11 +1,14 @@
 """From the journal into the database: read in order, parse, ingest in batches, exactly once."""
 
+import contextlib
 import json
 import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
+
+import orjson
 
 from radmeter.errors import JournalError, RecordRefused, RejectedPacket, StoreError, StoreUnavailable
 from radmeter.journal_reader import Entry, JournalReader
@@ -141,8 +144,10 @@ def as_json(entry: Entry) -> dict[str, Any]:
 
 def as_rejected(entry: Entry, reason: str) -> dict[str, Any]:
     """Return an entry as a packet that `radmeter.ingest` sets aside with the reason."""
-    try:
-        pairs = json.loads(entry.pairs)
-    except ValueError:
-        pairs = entry.pairs
+    pairs: object = entry.pairs
+    with contextlib.suppress(ValueError):
+        json.loads(entry.pairs)
+        pairs = orjson.Fragment(
+            entry.pairs
+        )  # as it is: it may hold what is no Unicode text once it is parsed
     return {"seq": entry.seq, "received_us": entry.received_at_us, "reason": reason, "pairs": pairs}

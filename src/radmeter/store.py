@@ -1,11 +1,11 @@
 """PostgreSQL: connections, and the calls on the packet path. The only module there that speaks psycopg."""
 
-import json
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
 
+import orjson
 import psycopg
 import sqlalchemy
 from psycopg import errors
@@ -98,6 +98,11 @@ def translated_errors() -> Iterator[None]:
         raise StoreError(message) from error
 
 
+def records_json(records: Sequence[dict[str, Any]]) -> str:
+    """Return a batch as the functions that take records take it."""
+    return orjson.dumps(records).decode()
+
+
 class Store:
     """One connection of the shipper: the calls of the packet path."""
 
@@ -129,7 +134,8 @@ class Store:
         StoreError
             The database is not as it should be, such as a missing function or right; nothing is stored.
         """
-        text = json.dumps(records, ensure_ascii=False, check_circular=False, separators=(",", ":"))
         with translated_errors():
-            row = self._connection.execute("SELECT radmeter.ingest(%s, %s::json)", (node, text)).fetchone()
+            row = self._connection.execute(
+                "SELECT radmeter.ingest(%s, %s::json)", (node, records_json(records))
+            ).fetchone()
         return cast(int, row[0]) if row else 0

@@ -266,7 +266,7 @@ def test_a_role_that_may_only_ingest_can_ship(
             "UPDATE user_quota_usage SET bytes_in = 0",
             "INSERT INTO routers (name) VALUES ('x')",
             "SELECT radmeter.close_stale('{1}')",
-            "SELECT radmeter.update_open('{1}', true)",
+            "SELECT radmeter.update_open(0, 1)",
             "SELECT get_user_total_usage('x')",
         ):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):

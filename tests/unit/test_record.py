@@ -240,3 +240,7 @@ class TestJournalEntries:
         pairs: list[Any] = [*INTERIM, ("Acct-Delay-Time", 5)]
         with pytest.raises(RejectedPacket):
             parse(json.dumps(pairs), ARRIVAL_US, 1)
+
+    def test_a_lone_surrogate_is_no_text(self) -> None:
+        with pytest.raises(RejectedPacket):
+            parse('[["User-Name", "\\ud800"]]', ARRIVAL_US, 1)

@@ -74,8 +74,8 @@ def test_a_nas_identifier_is_a_mac_only_as_a_whole() -> None:
 
 def test_a_key_has_what_names_the_router() -> None:
     key = router_key("AA-BB-CC-DD-EE-FF:SSID", "11:22:33:44:55:66", "10.0.0.1")
-    assert key == (MAC, "11:22:33:44:55:66", "11:22:33:44:55:66", "10.0.0.1")
-    assert router_key("lobby", "router-1", None) == (None, None, "router-1", None)
+    assert key[:4] == (MAC, "11:22:33:44:55:66", "11:22:33:44:55:66", "10.0.0.1")
+    assert router_key("lobby", "router-1", None)[:4] == (None, None, "router-1", None)
 
 
 def test_keys_that_differ_have_texts_that_differ() -> None:

@@ -70,7 +70,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("alembic").setLevel(logging.WARNING)
     try:
-        cli.main(args=arguments, prog_name="radmeter", standalone_mode=False)
+        # A command that ends by ctx.exit(n) gives n back, one that returns gives None.
+        code = cli.main(args=arguments, prog_name="radmeter", standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
     except click.exceptions.Abort:
         sys.exit(130)
     except click.exceptions.Exit as stop:
