@@ -60,11 +60,13 @@ def main() -> int:
     finally:
         shutil.rmtree(private, ignore_errors=True)
     results["seconds"] = round(time.monotonic() - started)
-    written = report.write(results, RESULTS) + plots.draw(results, RESULTS)
+    written = report.write(results, RESULTS)
+    if plots.possible():
+        written += plots.draw(results, RESULTS)
+    else:
+        say("no plots: matplotlib is missing (pip install radmeter[bench])")
     print(report.markdown(results))
     say("written: " + " ".join(str(path) for path in written))
-    if not any(path.suffix == ".png" for path in written):
-        say("no plots: pip install matplotlib, or radmeter[bench]")
     missed = [target for target in judge(results) if not target.guarded]
     return 1 if options.check and missed else 0
 

@@ -1,6 +1,7 @@
 """The results as pictures; matplotlib is in the optional dependencies `bench`."""
 
 import statistics
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,15 @@ from bench.plan import IN_FLIGHT, OFFERED
 COLOURS = ("#9aa5b1", "#616e7c", "#2f9e6e", "#2563a8", "#d9b44a")
 
 
+def possible() -> bool:
+    """Tell whether matplotlib is there."""
+    return find_spec("matplotlib") is not None
+
+
 def draw(results: dict[str, Any], directory: Path) -> list[Path]:
-    """Write what there are figures for; return the paths, none where matplotlib is missing."""
-    try:
-        import matplotlib
-    except ImportError:
-        return []
+    """Write what there are figures for; return the paths."""
+    import matplotlib
+
     matplotlib.use("Agg")
     drawn = []
     if "systems" in results:
