@@ -28,7 +28,9 @@ DEFAULTS = {
 }
 
 OK = int(radiusd.RLM_MODULE_OK)
-FAIL = int(radiusd.RLM_MODULE_FAIL)
+# Not FAIL, for which rlm_python3 writes a line of its own into the log for every packet. radius/policy.d/radmeter makes
+# either a failure.
+REFUSED = int(radiusd.RLM_MODULE_INVALID)
 
 _encode = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":")).encode
 _encode_ascii = json.JSONEncoder(separators=(",", ":")).encode
@@ -170,14 +172,14 @@ def detach(*_: object) -> int:
 
 
 def _refuse(error: Exception) -> int:
-    """Fail a packet. The log is told when failing begins, not for each packet."""
+    """Refuse a packet. The log is told when that begins, not for each packet."""
     with _State.telling:
         _State.refused += 1
         begins, _State.failing = not _State.failing, True
     if begins:
         reason = str(error) or type(error).__name__
         _log(radiusd.L_ERR, f"packets cannot be kept and are not answered: {reason}")
-    return FAIL
+    return REFUSED
 
 
 def _recovered() -> None:

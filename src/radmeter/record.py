@@ -208,6 +208,7 @@ def _restore_text(values: dict[str, str]) -> str:
     for octets_name, name in a.TEXT_AS_OCTETS.items():
         if octets_name in values:
             octets = bytes.fromhex(values[octets_name].removeprefix("0x"))
+            octets = octets.rstrip(b"\0")  # of routers that count the end of a C string in
             raw[name] = octets.decode("utf-8", "surrogateescape")
             values[name] = octets.decode("utf-8", "backslashreplace").replace("\0", "\\x00")
     return unique_id({**values, **raw})

@@ -18,7 +18,7 @@ import radmeter
 from radmeter.journal import RETRY_SECONDS, JournalReader
 
 L_INFO, L_ERR = 3, 4
-FAIL, OK = 1, 2
+INVALID, OK = 4, 2
 PAIRS = (("Acct-Status-Type", "Start"), ("Acct-Session-Id", "s1"), ("Class", "0x01"), ("Class", "0x02"))
 
 
@@ -28,7 +28,7 @@ class Left(BaseException):
 
 class FakeRadiusd(ModuleType):
     L_INFO, L_ERR = L_INFO, L_ERR
-    RLM_MODULE_FAIL, RLM_MODULE_OK = FAIL, OK
+    RLM_MODULE_INVALID, RLM_MODULE_OK = INVALID, OK
 
     def __init__(self) -> None:
         super().__init__("radiusd")
@@ -180,7 +180,7 @@ def test_failure_and_recovery_are_logged_once_each(
     plugin.instantiate(None)
     journal = tmp_path / "journal"
     journal.write_text("a file in the way")
-    assert [plugin.accounting(PAIRS) for _ in range(50)] == [FAIL] * 50
+    assert [plugin.accounting(PAIRS) for _ in range(50)] == [INVALID] * 50
     (error,) = errors(radiusd)
     assert error.startswith(
         f"radmeter: packets cannot be kept and are not answered: the journal {journal} cannot be used"
@@ -207,7 +207,7 @@ def test_any_error_at_all_is_fail_and_never_an_exception(
         raise RuntimeError("with a \0 in it")
 
     monkeypatch.setattr(plugin, "_encode", broken)
-    assert plugin.accounting(PAIRS) == FAIL
+    assert plugin.accounting(PAIRS) == INVALID
     assert errors(radiusd) == ["radmeter: packets cannot be kept and are not answered: with a \\0 in it"]
 
 
@@ -232,7 +232,7 @@ def test_all_instances_share_one_journal_and_the_last_to_go_closes_it(
         assert plugin.accounting(PAIRS) == OK
     with pytest.raises(Left, match="0"):
         plugin.detach()
-    assert plugin.accounting(PAIRS) == FAIL
+    assert plugin.accounting(PAIRS) == INVALID
     assert len(journaled(radiusd)) == 203
     assert len([message for level, message in radiusd.log if level == L_INFO]) == 1
 
@@ -247,7 +247,7 @@ def test_an_instance_with_other_settings_is_refused(plugin: ModuleType, radiusd:
 
 def test_it_brings_nothing_but_the_standard_library_into_radiusd(tmp_path: Path) -> None:
     package = Path(radmeter.__file__).parent
-    (tmp_path / "radiusd.py").write_text("RLM_MODULE_OK, RLM_MODULE_FAIL = 2, 1\n")
+    (tmp_path / "radiusd.py").write_text("RLM_MODULE_OK, RLM_MODULE_INVALID = 2, 4\n")
     code = f"""
 import sys
 sys.path[:0] = [{str(tmp_path)!r}, {str(package.parent)!r}]

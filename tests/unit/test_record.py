@@ -218,6 +218,10 @@ class TestTextThatIsNoUtf8:
         assert record.session_id == "80000001"
         assert record.input_octets == 5
 
+    def test_a_nul_at_the_end_is_no_part_of_it(self) -> None:
+        pairs = [*self.PAIRS, ("Tmp-Octets-2", "0x" + b"AA-BB-CC-DD-EE-FF:x\0".hex())]
+        assert AccountingRecord.from_pairs(pairs, ARRIVAL_US).called_station_id == "AA-BB-CC-DD-EE-FF:x"
+
     def test_its_unique_id_is_of_the_octets(self) -> None:
         record = AccountingRecord.from_pairs(self.PAIRS, ARRIVAL_US)
         expected = "Renée".encode("latin-1") + b",80000001,192.0.2.1,a\0b,,"
