@@ -2,14 +2,13 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 
-from radmeter.errors import RejectedPacket
-from radmeter.record import parse
+from radmeter.journal_reader import Entry as JournalEntry
+from radmeter.shipper import as_json
 from radmeter.store import Store
 
 Pairs = Sequence[tuple[str, str]]
@@ -23,8 +22,7 @@ TABLES = (
 )
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """A packet in a node's journal."""
 
     seq: int
@@ -36,21 +34,12 @@ def microseconds(moment: datetime) -> int:
     return (moment - EPOCH) // MICROSECOND
 
 
-def as_record(entry: Entry) -> dict[str, Any]:
-    """What the shipper makes of a journal entry."""
-    try:
-        return parse(json.dumps(entry.pairs), entry.received_us, entry.seq).as_json()
-    except RejectedPacket as reason:
-        return {
-            "seq": entry.seq,
-            "received_us": entry.received_us,
-            "reason": str(reason),
-            "pairs": [list(pair) for pair in entry.pairs],
-        }
-
-
 def ship(store: Store, node: str, entries: Iterable[Entry]) -> None:
-    store.ingest(node, [as_record(entry) for entry in entries])
+    """Ingest a batch as the shipper does."""
+    store.ingest(
+        node,
+        [as_json(JournalEntry(seq, received_us, json.dumps(pairs))) for seq, received_us, pairs in entries],
+    )
 
 
 def empty(connection: psycopg.Connection[Any], *, timezone: str = "UTC", stale_minutes: int = 10) -> None:

@@ -19,6 +19,12 @@ from radmeter.store import Store
 GIB = 1 << 30
 WRAP = 1 << 32
 
+# By which FreeRADIUS identifies a session without its user name.
+CLASS = (("Class", "0x" + b"ai:0123456789abcdef0123456789abcdef".hex()),)
+
+# A router that nobody registered.
+UNKNOWN = (("Called-Station-Id", "02-00-00-00-00-0D"), ("NAS-Identifier", "hotspot"))
+
 ROUTERS: dict[str, dict[str, str]] = {
     "harbour": {"mac": "02:00:00:00:00:01"},
     "lodge": {"mac": "02:00:00:00:00:02", "timezone": "America/New_York"},
@@ -194,6 +200,31 @@ EXAMPLES = [
         users=("anna 03-01 170/280",),
         days=("harbour 03-10 100/200", "harbour 03-11 70/80"),
     ),
+    example(
+        "identity: with a Class of its own, a user name may come later and takes along what was counted before",
+        interim("10:10", 100, 200, 600, user=None, more=CLASS),
+        interim("10:20", 150, 260, 1200, user="bert", more=CLASS),
+        stop("10:30", 160, 270, 1800, user=None, more=CLASS),
+        sessions=("bert harbour 10:00 .. 10:30 User-Request 160/270",),
+        users=("bert 03-01 160/270",),
+        days=("harbour 03-10 160/270",),
+    ),
+    example(
+        "identity: what was counted before the user name came stays in its calendar month",
+        interim("10:10", 100, 200, 600, user=None, more=CLASS),
+        interim("11 10:20", 150, 260, 87600, user="daily", more=CLASS),
+        sessions=("daily harbour 10:00 .. 150/260",),
+        users=("daily 03-01 100/200", "daily 03-11 50/60"),
+        days=("harbour 03-10 100/200", "harbour 03-11 50/60"),
+    ),
+    example(
+        "identity: a user name that comes after the Stop",
+        stop("10:10", 100, 200, 600, user=None, more=CLASS),
+        interim("10:05", 120, 90, 300, arrived="10:11", user="bert", more=CLASS),
+        sessions=("bert harbour 10:00 .. 10:10 User-Request 120/200",),
+        users=("bert 03-01 120/200",),
+        days=("harbour 03-10 120/200",),
+    ),
     # --- Start
     example(
         "Start: opens a session with zero octets", start("10:00"), **{**one("10:00 ..", "0/0"), **NO_COUNTERS}
@@ -223,6 +254,23 @@ EXAMPLES = [
         interim("10:10", 100, 200),
         start("10:00", arrived="10:11"),
         **one("10:00 ..", "100/200"),
+    ),
+    example(
+        "Start: an earlier one moves the start of a stopped session earlier",
+        stop("10:10", 100, 200),
+        start("10:00", arrived="10:11"),
+        **one("10:00 .. 10:10 User-Request", "100/200"),
+    ),
+    example(
+        "Start: a late one of a closed session does not touch the open session of its id",
+        start("10:00"),
+        interim("10:10", 100, 200, 600),
+        accounting_on("10:15"),
+        start("10:16"),
+        start("10:00", arrived="10:20"),
+        sessions=("anna harbour 10:00 .. 10:10 NAS-Reboot 100/200", "anna harbour 10:16 .. 0/0"),
+        users=("anna 03-01 100/200",),
+        days=("harbour 03-10 100/200",),
     ),
     example(
         "Start: a late one never reopens a stopped session",
@@ -414,6 +462,23 @@ EXAMPLES = [
         stop("10:20", (5 << 40) + 1, (7 << 40) + 2, 1200),
         **one("10:00 .. 10:20 User-Request", f"{(5 << 40) + 1}/{(7 << 40) + 2}"),
     ),
+    example(
+        "not newer: a clock set back after a restart counts nothing twice",
+        interim("10:20", 1000, 1000, 1200),
+        interim("10:30", 50, 50, 1800),
+        interim("10:10", 1100, 1100, 2400, arrived="10:40"),
+        interim("10:50", 1200, 1200, 3000),
+        anomalies=("restart input 1000 1050", "restart output 1000 1050"),
+        **one("10:00 ..", "1200/1200"),
+    ),
+    example(
+        "newer, octets less: a restart to zero, nothing else having grown",
+        interim("10:10", 100, 200, 600),
+        interim("10:20", 100, 0, 1200),
+        interim("10:30", 100, 7, 1800),
+        anomalies=("restart output 200 200",),
+        **one("10:00 ..", "100/207"),
+    ),
     # --- octets absent
     example(
         "octets absent: unknown, not zero",
@@ -473,6 +538,65 @@ EXAMPLES = [
         stop("10:20", 150, 200, stamped=False),
         stop("10:20:50", 150, 200, stamped=False),
         **one("10:20 .. 10:20 User-Request", "150/200"),
+    ),
+    example(
+        "late for one of two closed sessions: for the one that it lies in",
+        stop("10:10", 1, 2, 600),
+        start("10:12"),
+        stop("10:20", 1000, 2000, 480),
+        interim("10:15", 900, 1800, arrived="10:21"),
+        interim("10:16", 950, 1900, 240, arrived="10:21"),
+        interim("10:05", 1, 1, 300, arrived="10:21"),
+        sessions=(
+            "anna harbour 10:00 .. 10:10 User-Request 1/2",
+            "anna harbour 10:12 .. 10:20 User-Request 1000/2000",
+        ),
+        users=("anna 03-01 1001/2002",),
+        days=("harbour 03-10 1001/2002",),
+    ),
+    example(
+        "late for one of two closed sessions: a Stop sent again, whatever session time it shows",
+        start("10:00"),
+        interim("10:10", 100, 200, 600),
+        accounting_on("10:11"),
+        interim("10:25", 110, 210),
+        stop("10:30", 120, 220, 1800),
+        stop("10:30", 120, 220, 1800, arrived="10:31"),
+        sessions=(
+            "anna harbour 10:00 .. 10:10 NAS-Reboot 100/200",
+            "anna harbour 10:25 .. 10:30 User-Request 120/220",
+        ),
+        users=("anna 03-01 220/420",),
+        days=("harbour 03-10 220/420",),
+    ),
+    example(
+        "Stop older than the last interim: its own time is the stop",
+        start("10:00"),
+        interim("10:10", 100, 200, 600),
+        stop("10:05", 110, 190, 300, arrived="10:11"),
+        **one("10:00 .. 10:05 User-Request", "110/200"),
+    ),
+    example(
+        "Stop older than the start: the session ends when it began",
+        start("10:00"),
+        stop("09:55", 110, 190, arrived="10:11"),
+        **one("10:00 .. 10:00 User-Request", "110/190"),
+    ),
+    example(
+        "second Stop after a real Stop: the first stop time and cause stay",
+        stop("10:10", 100, 200, 600),
+        stop("10:15", 120, 230, 900, cause="Idle-Timeout"),
+        **one("10:00 .. 10:10 User-Request", "120/230"),
+    ),
+    example(
+        "interim after the reaper closed: with a new session under way, counts what exceeds and stays closed",
+        interim("10:10", 100, 200, 600),
+        Reaper("10:30"),
+        start("11:00"),
+        interim("10:40", 150, 190, 2400, arrived="11:01"),
+        sessions=("anna harbour 10:00 .. 10:10 Admin-Reset 150/200", "anna harbour 11:00 .. 0/0"),
+        users=("anna 03-01 150/200",),
+        days=("harbour 03-10 150/200",),
     ),
     example(
         "interim after the reaper closed: opens again, and counts",
@@ -585,6 +709,14 @@ EXAMPLES = [
         sessions=("anna harbour 10:00 .. 10:10 NAS-Reboot 100/200", "anna harbour 10:16 .. 10/20"),
         users=("anna 03-01 110/220",),
         days=("harbour 03-10 110/220",),
+    ),
+    example(
+        "Accounting-On: without Called-Station-Id, of a router discovered a moment before",
+        interim("10:10", 1, 2, 600, router="unknown", more=UNKNOWN),
+        accounting_on("10:15", router="unknown", more=UNKNOWN[1:]),
+        sessions=("anna 02:00:00:00:00:0d 10:00 .. 10:10 NAS-Reboot 1/2",),
+        users=("anna 03-01 1/2",),
+        days=("02:00:00:00:00:0d 03-10 1/2",),
     ),
     # --- the reaper
     example(

@@ -1,0 +1,444 @@
+"""A reference model of what counts: the rules of docs/architecture.md in plain Python, one packet after the other.
+
+Written from the rules and nothing else; it shares no code with `src/` and `sql/`, so that the two can be compared.
+Times are microseconds since 1970.
+"""
+
+import hashlib
+import re
+from calendar import monthrange
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+SECOND = 1_000_000
+DAY = 86400 * SECOND
+WRAP = 1 << 32
+TOP_QUARTER = 3 << 30
+
+Octets = tuple[int | None, int | None]
+
+
+def instant(moment: datetime) -> int:
+    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+
+
+def day_of(at: int, timezone: str) -> date:
+    return (
+        (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=at)).astimezone(ZoneInfo(timezone)).date()
+    )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a user's quota periods follow each other."""
+
+    quota_type: str = "monthly"
+    anchor_day: int = 1
+    timezone: str | None = None
+    quota_start: date = date(2026, 1, 1)
+
+    def period_start(self, day: date) -> date:
+        """The first day of the period that a day lies in."""
+        if self.quota_type == "daily":
+            return day
+        if self.quota_type == "one-time":
+            return self.quota_start
+        begins = {"weekly": self._begins_a_week, "monthly": self._begins_a_month}[self.quota_type]
+        while not begins(day):
+            day -= timedelta(days=1)
+        return day
+
+    def _begins_a_week(self, day: date) -> bool:
+        return day.isoweekday() == self.anchor_day
+
+    def _begins_a_month(self, day: date) -> bool:
+        return day.day == min(self.anchor_day, monthrange(day.year, day.month)[1])
+
+
+@dataclass(frozen=True)
+class Router:
+    """A router that an operator registered."""
+
+    name: str
+    mac: str | None = None
+    nas_identifier: str | None = None
+    ip_address: str | None = None
+    timezone: str | None = None
+    interim_interval: int = 0
+    """How often it was seen to send interims, seconds."""
+
+
+class Rejected(Exception):
+    """The packet cannot be counted."""
+
+
+@dataclass(frozen=True)
+class Packet:
+    """What the rules need of an Accounting-Request."""
+
+    status: str
+    id: str
+    username: str | None
+    at: int
+    """Event time."""
+    stamped: bool
+    arrival: int
+    session_time: int | None
+    octets: Octets
+    gigawords: bool
+    cause: str | None
+    interim_interval: int
+    station_mac: str | None
+    nas_mac: str | None
+    nas_identifier: str | None
+    address: str | None
+
+    @property
+    def began(self) -> int:
+        """When the packet's session began, as far as the packet shows."""
+        return self.at - (self.session_time or 0) * SECOND
+
+
+@dataclass
+class Session:
+    id: str
+    router: str
+    username: str | None
+    start: int
+    heard: int
+    """The latest event time of its packets."""
+    arrival: int
+    """The latest arrival of its packets."""
+    session_time: int | None = None
+    total: list[int | None] = field(default_factory=lambda: [None, None])
+    reported: list[int | None] = field(default_factory=lambda: [None, None])
+    """What the router reported last."""
+    stop: int | None = None
+    cause: str | None = None
+    closed_by: str | None = None
+    """packet, reaper, reboot, superseded or somebody."""
+    interim_interval: int = 0
+    unnamed: dict[date, list[int]] = field(default_factory=lambda: defaultdict(lambda: [0, 0]))
+    """What was counted before a user name came, by calendar month."""
+
+    @property
+    def has_octets(self) -> bool:
+        return any(self.total)
+
+    def is_older_than(self, packet: Packet) -> bool:
+        """Whether the packet is newer than all that was heard of the session."""
+        if packet.at <= self.heard:
+            return False
+        if packet.stamped or packet.session_time is None or self.session_time is None:
+            return True
+        return packet.session_time >= self.session_time
+
+    def lasted_at(self, at: int) -> bool:
+        """Whether a time lies in this closed session."""
+        assert self.stop is not None
+        return self.start <= at <= self.stop
+
+    def may_own(self, packet: Packet) -> bool:
+        """Whether a packet belongs to this closed session."""
+        assert self.stop is not None
+        allowance = 0
+        if not packet.stamped:
+            allowance += 60 * SECOND
+        if packet.session_time is None and packet.status != "Start":
+            allowance += 7 * DAY if self.closed_by == "reaper" else 600 * SECOND
+        return packet.began <= self.stop + allowance
+
+
+@dataclass
+class Model:
+    timezone: str = "UTC"
+    stale_minutes: int = 10
+    routers: list[Router] = field(default_factory=list)
+    plans: dict[str, Plan] = field(default_factory=dict)
+    sessions: list[Session] = field(default_factory=list)
+    users: dict[tuple[str, date], list[int]] = field(default_factory=lambda: defaultdict(lambda: [0, 0]))
+    days: dict[tuple[str, date], list[int]] = field(default_factory=lambda: defaultdict(lambda: [0, 0]))
+    discovered: dict[str, Router] = field(default_factory=dict)
+    """By the key that each was recognised by, which is its name too."""
+    checkpoints: dict[str, int] = field(default_factory=dict)
+    anomalies: int = 0
+    rejected: int = 0
+
+    # --- what happens
+
+    def receive(self, node: str, seq: int, arrival: int, pairs: Sequence[tuple[str, str]]) -> None:
+        """Take a packet from a node's journal, unless it was taken before."""
+        if seq <= self.checkpoints.get(node, 0):
+            return
+        self.checkpoints[node] = seq
+        try:
+            packet = read(pairs, arrival)
+        except Rejected:
+            self.rejected += 1
+            return
+        router = self.router_of(packet)
+        if packet.status in ("Accounting-On", "Accounting-Off"):
+            for session in self.open_sessions():
+                if session.router == router and session.start <= packet.at and session.heard <= packet.at:
+                    self._close(session, session.heard, "NAS-Reboot", "reboot")
+        else:
+            self._count(packet, router)
+
+    def reap(self, at: int) -> int:
+        """Close what was not heard of for too long; return how many sessions."""
+        closed = 0
+        for session in self.open_sessions():
+            observed = next((r.interim_interval for r in self.routers if r.name == session.router), 0)
+            patience = max(self.stale_minutes * 60, 3 * (session.interim_interval or observed)) * SECOND
+            if session.arrival < at - patience:
+                self._close(session, session.heard, "Admin-Reset", "reaper")
+                closed += 1
+        return closed
+
+    def close(self, id: str, at: int, cause: str) -> None:
+        """An operator closes the open session of an id."""
+        for session in self.open_sessions():
+            if session.id == id:
+                self._close(session, at, cause, "somebody")
+
+    def delete_closed(self, before: int) -> None:
+        """An operator deletes the sessions that stopped before a time."""
+        self.sessions = [
+            session for session in self.sessions if session.stop is None or session.stop >= before
+        ]
+
+    def open_sessions(self) -> list[Session]:
+        return [session for session in self.sessions if session.stop is None]
+
+    # --- "How a packet names its router"
+
+    def router_of(self, packet: Packet) -> str:
+        """The router's name, or the key by which it was discovered."""
+        for mac in (packet.station_mac, packet.nas_mac):
+            for router in self.routers:
+                if mac is not None and router.mac == mac:
+                    return router.name
+            if mac is not None and f"mac:{mac}" in self.discovered:
+                return f"mac:{mac}"
+        mac, name = packet.station_mac or packet.nas_mac, packet.nas_identifier
+        # Factory names are alike at every site: a discovered router lends its name to packets without a MAC only.
+        lending = list(self.discovered.values()) if mac is None else []
+        for found in (
+            [r.name for r in self.routers if name is not None and r.nas_identifier == name],
+            [r.name for r in self.routers if r.name == name],
+            [r.name for r in lending if name is not None and r.nas_identifier == name],
+            [r.name for r in self.routers if packet.address is not None and r.ip_address == packet.address],
+        ):
+            if len(found) == 1:
+                return found[0]
+        key = f"mac:{mac}" if mac else f"nas:{name}" if name else f"ip:{packet.address}"
+        self.discovered.setdefault(key, Router(key, mac, name, packet.address))
+        return key
+
+    # --- "What counts, event by event"
+
+    def _count(self, packet: Packet, router: str) -> None:
+        open_session = next((session for session in self.open_sessions() if session.id == packet.id), None)
+        closed_session = self._closed_session_of(packet)
+
+        if open_session is not None and not (packet.at < open_session.start and closed_session is not None):
+            if (
+                packet.status == "Start"
+                and packet.stamped
+                and packet.at > open_session.heard
+                and open_session.has_octets
+            ):
+                self._close(open_session, open_session.heard, "NAS-Reboot", "superseded")
+                self._open(packet, router)
+            else:
+                self._continue(open_session, packet)
+        elif closed_session is not None:
+            self._late(closed_session, packet, can_reopen=open_session is None)
+        else:
+            self._open(packet, router)
+
+    def _closed_session_of(self, packet: Packet) -> Session | None:
+        closed = sorted(
+            (session for session in self.sessions if session.id == packet.id and session.stop is not None),
+            key=lambda session: session.start,
+        )
+        during = [session for session in closed if session.lasted_at(packet.at)]
+        candidates = [session for session in closed if session.may_own(packet)]
+        begun = [session for session in candidates if session.start <= packet.began]
+        return (during[-1:] or begun[-1:] or candidates[:1] or [None])[0]
+
+    def _open(self, packet: Packet, router: str) -> None:
+        session = Session(
+            id=packet.id,
+            router=router,
+            username=packet.username,
+            start=packet.began,
+            heard=packet.at,
+            arrival=packet.arrival,
+            session_time=packet.session_time,
+            interim_interval=packet.interim_interval,
+        )
+        self.sessions.append(session)
+        if packet.status == "Start":
+            session.total, session.reported = [0, 0], [0, 0]
+            return
+        for direction, octets in enumerate(packet.octets):
+            if octets is not None:
+                session.reported[direction] = octets
+                self._add(session, packet, direction, octets)
+        if packet.status == "Stop":
+            self._close(session, packet.at, packet.cause, "packet")
+
+    def _continue(self, session: Session, packet: Packet) -> None:
+        """A packet of the open session."""
+        self._name(session, packet)
+        if packet.status == "Start":
+            session.start = min(session.start, packet.began)
+        elif session.is_older_than(packet):
+            self._count_newer(session, packet)
+        else:
+            self._count_exceeding(session, packet)
+        self._heard(session, packet)
+        if packet.status == "Stop":
+            self._close(session, max(packet.at, session.start), packet.cause, "packet")
+
+    def _late(self, session: Session, packet: Packet, can_reopen: bool) -> None:
+        """A packet of a closed session."""
+        self._name(session, packet)
+        if packet.status == "Start":
+            session.start = min(session.start, packet.began)
+        elif session.closed_by in ("reaper", "reboot") and session.is_older_than(packet) and can_reopen:
+            session.stop = session.cause = session.closed_by = None
+            self._continue(session, packet)
+        else:
+            self._count_exceeding(session, packet)
+
+    def _count_newer(self, session: Session, packet: Packet) -> None:
+        for direction, octets in enumerate(packet.octets):
+            last = session.reported[direction]
+            if octets is None:
+                continue
+            if last is None:
+                increase = octets
+            elif octets >= last:
+                increase = octets - last
+            else:
+                wrapped = not packet.gigawords and TOP_QUARTER <= last < WRAP
+                increase = octets - last + WRAP if wrapped else octets
+                self.anomalies += 1
+            session.reported[direction] = octets
+            self._add(session, packet, direction, increase)
+
+    def _count_exceeding(self, session: Session, packet: Packet) -> None:
+        for direction, octets in enumerate(packet.octets):
+            total = session.total[direction]
+            if octets is not None and (total is None or octets > total):
+                session.reported[direction] = octets
+                self._add(session, packet, direction, octets - (total or 0))
+
+    def _heard(self, session: Session, packet: Packet) -> None:
+        if packet.status != "Start" and session.is_older_than(packet):
+            session.session_time = packet.session_time
+            if packet.session_time is None:
+                session.session_time = (packet.at - session.start) // SECOND
+        session.heard = max(session.heard, packet.at)
+        session.arrival = max(session.arrival, packet.arrival)
+        session.interim_interval = packet.interim_interval or session.interim_interval
+
+    def _name(self, session: Session, packet: Packet) -> None:
+        if session.username is None and packet.username is not None:
+            session.username = packet.username
+            for period, counted in session.unnamed.items():
+                for direction in (0, 1):
+                    self.users[packet.username, period][direction] += counted[direction]
+
+    def _add(self, session: Session, packet: Packet, direction: int, increase: int) -> None:
+        """Count an increase for the day and the period of the packet that brought it."""
+        session.total[direction] = (session.total[direction] or 0) + increase
+        timezone = next((r.timezone for r in self.routers if r.name == session.router), None) or self.timezone
+        self.days[session.router, day_of(packet.at, timezone)][direction] += increase
+        if session.username is None:
+            session.unnamed[self._period(None, packet.at)][direction] += increase
+        else:
+            self.users[session.username, self._period(session.username, packet.at)][direction] += increase
+
+    def _period(self, username: str | None, at: int) -> date:
+        plan = self.plans.get(username, Plan()) if username else Plan()
+        return plan.period_start(day_of(at, plan.timezone or self.timezone))
+
+    def _close(self, session: Session, stop: int, cause: str | None, closed_by: str) -> None:
+        session.stop, session.cause, session.closed_by = stop, cause, closed_by
+
+
+# --- attributes
+
+
+def read(pairs: Sequence[tuple[str, str]], arrival: int) -> Packet:
+    """Read the attributes of a packet; of one that comes twice the first counts."""
+    values: dict[str, str] = {}
+    for name, value in pairs:
+        values.setdefault(name, value)
+
+    status = {"Alive": "Interim-Update"}.get(
+        values.get("Acct-Status-Type", ""), values.get("Acct-Status-Type")
+    )
+    if status not in ("Start", "Interim-Update", "Stop", "Accounting-On", "Accounting-Off"):
+        raise Rejected
+    if not status.startswith("Accounting") and "Acct-Session-Id" not in values:
+        raise Rejected
+
+    delay = _number(values, "Acct-Delay-Time") or 0
+    stamp = _number(values, "Tmp-Integer-0")
+    stamped = stamp is not None and -300 <= arrival // SECOND - stamp <= 7 * 86400
+    at = stamp * SECOND if stamp is not None and stamped else arrival - delay * SECOND
+
+    return Packet(
+        status=status,
+        id=unique_id(values),
+        username=values.get("User-Name") or None,
+        at=at,
+        stamped=stamped,
+        arrival=arrival,
+        session_time=_number(values, "Acct-Session-Time"),
+        octets=(_octets(values, "Input"), _octets(values, "Output")),
+        gigawords="Acct-Input-Gigawords" in values or "Acct-Output-Gigawords" in values,
+        cause=values.get("Acct-Terminate-Cause"),
+        interim_interval=_number(values, "Acct-Interim-Interval") or 0,
+        station_mac=_mac(values.get("Called-Station-Id", "")[:17]),
+        nas_mac=_mac(values.get("NAS-Identifier", "")),
+        nas_identifier=values.get("NAS-Identifier"),
+        address=values.get("NAS-IP-Address"),
+    )
+
+
+def unique_id(values: dict[str, str]) -> str:
+    """acct_unique of FreeRADIUS."""
+    class_ = values.get("Class", "")
+    if class_.startswith("0x61693a"):
+        parts = [bytes.fromhex(class_[8:]).decode()[:32], values.get("Acct-Session-Id", "")]
+    else:
+        names = "User-Name Acct-Session-Id NAS-IP-Address NAS-Identifier NAS-Port-Id NAS-Port"
+        parts = [values.get(name, "") for name in names.split()]
+    return hashlib.md5(",".join(parts).encode()).hexdigest()
+
+
+def _number(values: dict[str, str], name: str) -> int | None:
+    if name not in values:
+        return None
+    if not re.fullmatch("[0-9]{1,10}", values[name]) or int(values[name]) >= WRAP:
+        raise Rejected
+    return int(values[name])
+
+
+def _octets(values: dict[str, str], direction: str) -> int | None:
+    octets = _number(values, f"Acct-{direction}-Octets")
+    gigawords = _number(values, f"Acct-{direction}-Gigawords")
+    return None if octets is None else (gigawords or 0) << 32 | octets
+
+
+def _mac(text: str) -> str | None:
+    digits = re.sub("[-:. ]", "", text)[:12].lower()
+    return ":".join(re.findall("..", digits)) if re.fullmatch("[0-9a-f]{12}", digits) else None
