@@ -6,8 +6,9 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT coalesce(max((month + interval '1 month') AT TIME ZONE 'UTC'), '-infinity')
     FROM radmeter.session_month
-    WHERE made > 1 OR NOT EXISTS (
-        SELECT FROM pg_inherits JOIN pg_class AS child ON child.oid = inhrelid
-        WHERE inhparent = to_regclass('public.radacct')
-          AND child.relname = 'radacct_' || to_char(month, 'YYYY_MM'));
+    WHERE month AT TIME ZONE 'UTC' <= now()
+      AND (made > 1 OR NOT EXISTS (
+          SELECT FROM pg_inherits JOIN pg_class AS child ON child.oid = inhrelid
+          WHERE inhparent = to_regclass('public.radacct')
+            AND child.relname = 'radacct_' || to_char(month, 'YYYY_MM')));
 $$;

@@ -12,7 +12,6 @@ Text is between double quotes, with backslash escapes (octal for what is not pri
 enumerations are bare; dates are text in the server's local time. ``Timestamp`` is the arrival, in seconds since 1970.
 """
 
-import calendar
 import datetime
 import hashlib
 import ipaddress
@@ -22,22 +21,26 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 from radmeter import attributes as a
+from radmeter.detail_times import event_timestamp, header_seconds, in_zone
 from radmeter.errors import RejectedPacket
 
 # A RADIUS packet has at most 4096 octets (RFC 2866 section 3), four characters an octet at most when escaped.
 LONGEST_LINE = 64 << 10
 MOST_LINES = 4096
+# rlm_detail cuts a line off at 1022 characters, the closing quote with the rest. Short of that, its lack is damage.
+CUT_LINE = 1000
 
 _ATTRIBUTE = re.compile(rb"([A-Za-z0-9][A-Za-z0-9._:/-]*) (?:=|:=|\+=) (.*)", re.DOTALL)
 _QUOTED = re.compile(rb'"((?:[^"\\]|\\.)*)"', re.DOTALL)
+_CUT_OFF = re.compile(rb'"((?:[^"\\]|\\[0-7]{3}|\\[^0-7])*)', re.DOTALL)
 _ESCAPE = re.compile(rb"\\(?:([0-7]{3})|x([0-9A-Fa-f]{2})|(.))", re.DOTALL)
 _LETTERS = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"a": b"\a", b"b": b"\b", b"f": b"\f", b"v": b"\v"}
 
-_MONTHS = {name: number for number, name in enumerate(calendar.month_abbr) if name}
-_HEADER = re.compile(r"[A-Z][a-z]{2} ([A-Z][a-z]{2}) +(\d{1,2}) (\d\d):(\d\d):(\d\d) (\d{4})")
-_DATE = re.compile(r"([A-Z][a-z]{2}) +(\d{1,2}) (\d{4}) (\d\d):(\d\d):(\d\d) (\S+)")
-_OFFSET = re.compile(r"([+-])(\d\d):?(\d\d)?")
 
+# What makes a session that session (radmeter.record.unique_id): half of it would make another one.
+_IDENTITY = {
+    name.encode() for name in (a.USER_NAME, a.ACCT_SESSION_ID, a.NAS_IDENTIFIER, a.NAS_PORT_ID, a.CLASS)
+}
 # What rlm_detail adds, and what radius/policy.d/radmeter would have given the packet: made anew from what is sure.
 _OURS = {a.SOURCE_IPV4, a.SOURCE_IPV6, a.EVENT_TIMESTAMP_SECONDS, *a.TEXT_AS_OCTETS}
 _ADDED = re.compile(
@@ -144,7 +147,7 @@ def packet(stanza: Stanza, zone: datetime.tzinfo | None = None) -> Packet:
         raise RejectedPacket("the stanza breaks off")
     if not any(name == a.ACCT_STATUS_TYPE for name, _ in values):
         raise RejectedPacket(f"no {a.ACCT_STATUS_TYPE}: not an accounting packet")
-    header = _local_seconds(_HEADER.match(stanza.header.decode("latin-1")), year=6, time=3)
+    header = header_seconds(stanza.header.decode("latin-1"))
     arrival = _arrival(stamps[-1] if stamps else None, header, zone)
     return Packet(arrival * 1_000_000, _pairs(values, arrival, header, zone))
 
@@ -156,8 +159,9 @@ def _attribute(line: bytes, number: int) -> tuple[str, bytes]:
     value = match[2]
     if value.startswith(b'"'):
         quoted = _QUOTED.fullmatch(value)
+        if quoted is None and len(line) >= CUT_LINE and match[1] not in _IDENTITY:
+            quoted = _CUT_OFF.match(value)
         if quoted is None:
-            # rlm_detail cuts a long value off, and the line's end with it.
             raise RejectedPacket(f"line {number} has no closing quote: {_shown(line)}")
         value = _ESCAPE.sub(_unescape, quoted[1])
     return match[1].decode("ascii"), value
@@ -179,7 +183,7 @@ def _arrival(stamp: bytes | None, header: int | None, zone: datetime.tzinfo | No
         return int(stamp)
     if header is None or zone is None:
         raise RejectedPacket("no Timestamp: when it arrived is not known")
-    return int(datetime.datetime.fromtimestamp(header, datetime.UTC).replace(tzinfo=zone).timestamp())
+    return in_zone(header, zone)
 
 
 def _pairs(
@@ -204,7 +208,7 @@ def _pairs(
         pairs.append((a.SOURCE_IPV4 if address.version == 4 else a.SOURCE_IPV6, str(address)))
     if a.EVENT_TIMESTAMP in first:
         offset = None if header is None else header - arrival
-        seconds = _event_timestamp(
+        seconds = event_timestamp(
             _text(first[a.EVENT_TIMESTAMP]), _text(first.get(a.EVENT_TIMESTAMP_SECONDS, b"")), offset, zone
         )
         # Else its text must not be read as if it were in UTC.
@@ -212,67 +216,6 @@ def _pairs(
         if seconds is not None:
             pairs.append((a.EVENT_TIMESTAMP_SECONDS, str(seconds)))
     return pairs
-
-
-def _event_timestamp(text: str, copy: str, offset: int | None, zone: datetime.tzinfo | None) -> int | None:
-    """Return an Event-Timestamp in seconds since 1970.
-
-    Parameters
-    ----------
-    text
-        As printed: ``Nov 20 2026 11:42:58 CET``, or seconds.
-    copy
-        Tmp-Integer-0, which in a file of radmeter's own site is the same time in seconds; elsewhere it can be anything.
-    offset
-        Seconds by which the server's clock was ahead of UTC when the packet arrived, as its header shows.
-    zone
-        The server's time zone, where it is known.
-    """
-    if text.isascii() and text.isdigit():
-        return int(text)
-    match = _DATE.fullmatch(text)
-    local = _local_seconds(match, year=3, time=4)
-    if match is None or local is None:
-        return None
-    if copy.isascii() and copy.isdigit() and _is_offset(local - int(copy)):
-        return int(copy)
-    name = match[7]
-    if name in ("UTC", "GMT"):
-        return local
-    if numeric := _OFFSET.fullmatch(name):
-        seconds = int(numeric[2]) * 3600 + int(numeric[3] or 0) * 60
-        return local - seconds if numeric[1] == "+" else local + seconds
-    if zone is not None:
-        moment = datetime.datetime.fromtimestamp(local, datetime.UTC).replace(tzinfo=zone)
-        # The hour that comes twice in autumn is told apart by its name.
-        second = moment.replace(fold=1)
-        return int((second if second.tzname() == name else moment).timestamp())
-    return local - offset if offset is not None and _is_offset(offset) else None
-
-
-def _local_seconds(match: re.Match[str] | None, *, year: int, time: int) -> int | None:
-    """Return a date as seconds since 1970 as if it were in UTC; `year` and `time` say where in the match they begin."""
-    if match is None or match[1] not in _MONTHS:
-        return None
-    hour, minute, second = (int(match[time + index]) for index in range(3))
-    try:
-        moment = datetime.datetime(
-            int(match[year]),
-            _MONTHS[match[1]],
-            int(match[2]),
-            hour,
-            minute,
-            min(second, 59),
-            tzinfo=datetime.UTC,
-        )
-    except ValueError:
-        return None
-    return int(moment.timestamp())
-
-
-def _is_offset(seconds: int) -> bool:
-    """Tell whether a difference can be one between local time and UTC."""
-    return seconds % 900 == 0 and abs(seconds) <= 14 * 3600
 
 
 def _is_text(value: bytes) -> bool:

@@ -14,7 +14,7 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 
 
 class Promise(NamedTuple):
-    """A promise and what is wrong with it, empty if it is kept."""
+    """A promise that is broken, and how."""
 
     name: str
     fault: str
@@ -24,30 +24,37 @@ MONEY = (("plans", "price"), ("routers", "total_usage"))
 TRIGGERS = ("_100_count_inserted", "_100_count_updated")
 
 
+PARTITIONS = "partitions are made ahead"
+
+
 def check(connection: Connection) -> list[Promise]:
-    """Check all promises. The connection is in autocommit mode; nothing is written."""
+    """Return the promises that are broken. The connection is in autocommit mode; nothing is written."""
     checks: tuple[tuple[str, Callable[[Connection], str]], ...] = (
         ("money is decimal", _money),
         ("get_user_total_usage reads one index entry and no session", _usage_plan),
         ("a router is found by its MAC on an index", _mac_plan),
-        ("partitions are made ahead", _partitions),
+        (PARTITIONS, _partitions),
         ("the counters' triggers are enabled", _triggers),
     )
-    promises = []
+    broken = []
     for name, fault in checks:
         with explained_errors("radmeter_reader"), connection.transaction(force_rollback=True):
-            promises.append(Promise(name, fault(connection)))
-    return promises
+            if found := fault(connection):
+                broken.append(Promise(name, found))
+    return broken
 
 
 def _money(connection: Connection) -> str:
     types = {
         (table, column): kind
         for table, column, kind in connection.execute(
+            # Other tables in public may be another program's.
             """SELECT relname, attname, format_type(atttypid, atttypmod)
                FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid
-               WHERE relnamespace IN ('public'::regnamespace, 'radmeter'::regnamespace) AND relkind IN ('r', 'p')
-                 AND attnum > 0 AND NOT attisdropped"""
+               WHERE (relnamespace = 'radmeter'::regnamespace
+                      OR relnamespace = 'public'::regnamespace AND relname = ANY (%s))
+                 AND relkind IN ('r', 'p') AND attnum > 0 AND NOT attisdropped""",
+            ([table for table, _ in MONEY],),
         )
     }
     floats = {key: kind for key, kind in types.items() if kind in ("double precision", "real", "money")}

@@ -207,6 +207,19 @@ def test_what_is_no_packet_is_named_with_its_line(text: bytes, reason: str) -> N
         packet(one)
 
 
+def test_a_long_value_that_rlm_detail_cut_off_is_kept_as_far_as_it_goes() -> None:
+    cut_off = r"\377" * 249 + r"\37"
+    found = pairs(stanza('User-Name = "q"', f'Calling-Station-Id = "{cut_off}', "Acct-Input-Octets = 77"))
+    assert ("Tmp-Octets-3", "0x" + "ff" * 249) in found
+    assert ("Acct-Input-Octets", "77") in found
+
+
+def test_a_long_user_name_that_was_cut_off_would_be_another_user() -> None:
+    (one,) = cut(stanza('User-Name = "' + r"\377" * 250))
+    with pytest.raises(RejectedPacket, match="line 3 has no closing quote"):
+        packet(one)
+
+
 def test_a_stanza_ends_where_the_next_begins_if_the_server_died_while_writing() -> None:
     torn = b"Fri Nov 20 11:43:02 2026\n\tAcct-Status-Type = Start\n"
     first, second = cut(torn + PLAIN)

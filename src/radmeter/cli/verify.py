@@ -22,6 +22,8 @@ COLUMNS = (
     "recomputed_out",
     "state",
 )
+# More than that nobody reads, and drawing it takes longer than finding it.
+TABLE_ROWS = 500
 DAY = click.DateTime(["%Y-%m-%d"])
 
 
@@ -97,39 +99,49 @@ def verify(
             with _step(progress, "adding up the routers' sessions"):
                 days_counted, different = verify.router_differences(connection, scope)
                 found += different
-        wrong = [each for each in found if each.complete]
-        unknown = len(found) - len(wrong)
-        left = wrong
-        if repair:
+        findings = [each for each in found if each.complete]
+        left = findings
+        if repair and findings:
             with _step(progress, "repairing"):
-                if wrong:
-                    verify.repair(connection, wrong)
-                    left = verify.still_different(connection, wrong)
-                ensure_partitions(connection)
+                verify.repair(connection, findings)
+                left = verify.still_different(connection, findings)
         with _step(progress, "checking the schema"):
-            broken = [each for each in promises.check(connection) if each.fault]
-    state = "repaired" if repair else "differs"
+            broken = promises.check(connection)
+            if repair and any(each.name == promises.PARTITIONS for each in broken):
+                ensure_partitions(connection)
+                broken = promises.check(connection)
+
     unrepaired = {each.key for each in left}
-    rows = [_row(each, "differs" if each.key in unrepaired else state) for each in wrong]
+    rows = [_row(each, "differs" if each.key in unrepaired else "repaired") for each in findings]
     rows += [
         {**dict.fromkeys(COLUMNS), "finding": "schema", "name": each.name, "state": each.fault}
         for each in broken
     ]
-    if rows or output_format != "table":
-        emit(rows, output_format, columns=COLUMNS)
+    _show(rows, output_format)
     summary = _summary(scope, users, days_counted)
-    if unknown and complete_from is not None:
-        summary += f"; {unknown} of them not judged: sessions that stopped before {complete_from:%Y-%m-%d} were dropped"
-    outcome = (
-        "all right"
-        if not rows
-        else f"{len(wrong)} differ" + (f", {len(wrong) - len(left)} repaired" if repair else "")
-    )
-    if broken:
-        outcome += f", {len(broken)} promises of the schema broken"
-    click.echo(f"{summary}: {outcome}", err=True)
+    if complete_from is not None and len(found) > len(findings):
+        summary += (
+            f"; {len(found) - len(findings)} of them not judged: "
+            f"sessions that stopped before {complete_from:%Y-%m-%d} were dropped"
+        )
+    outcome = [f"{len(findings)} differ"] if findings else []
+    outcome += [f"{len(findings) - len(left)} repaired"] if repair and findings else []
+    outcome += [f"{len(broken)} promises of the schema broken"] if broken else []
+    click.echo(f"{summary}: {', '.join(outcome) or 'all right'}", err=True)
     if left or broken:
         sys.exit(1)
+
+
+def _show(rows: list[dict[str, object]], output_format: str) -> None:
+    if output_format != "table":
+        emit(rows, output_format, columns=COLUMNS)
+    elif rows:
+        # The counters come first, what is wrong with the schema is never left out.
+        schema = [row for row in rows if row["finding"] == "schema"]
+        shown = rows[: len(rows) - len(schema)][:TABLE_ROWS] + schema
+        emit(shown, output_format, columns=COLUMNS)
+        if len(shown) < len(rows):
+            click.echo(f"{len(rows) - len(shown)} more are not shown: --format csv has all", err=True)
 
 
 def _row(difference: Difference, state: str) -> dict[str, object]:
