@@ -59,7 +59,10 @@ def server_user() -> pwd.struct_passwd | None:
     try:
         return pwd.getpwnam("radmeter")
     except KeyError:
-        raise StoreError("root needs a system user `radmeter` to run PostgreSQL as") from None
+        raise StoreError(
+            "PostgreSQL refuses to run as root: make it a user (useradd --system radmeter), "
+            "run radmeter as an ordinary user, or set RADMETER_DSN to a server"
+        ) from None
 
 
 def socket_directory(base: Path) -> Path:
