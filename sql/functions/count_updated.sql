@@ -39,6 +39,7 @@ BEGIN
                OR after.acctoutputoctets IS DISTINCT FROM before.acctoutputoctets
                OR after.username IS DISTINCT FROM before.username
                OR after.router_id IS DISTINCT FROM before.router_id
+               OR after.input_offset > before.input_offset OR after.output_offset > before.output_offset
         ) AS changed
     ), users AS (
         INSERT INTO public.user_quota_usage AS usage (username, period_start, bytes_in, bytes_out)
@@ -122,7 +123,7 @@ BEGIN
                                                direction, octets_before, octets_after)
         SELECT CASE WHEN shift.offset_after = shift.offset_before + 4294967296 THEN 'counter wrapped'
                     ELSE 'counter restarted' END,
-               after.radacctid, after.acctuniqueid, after.username, after.router_id, after.counted_at,
+               after.radacctid, after.acctuniqueid, after.username, after.router_id, after.acctupdatetime,
                shift.direction, shift.octets_before, shift.octets_after
         FROM old_rows AS before JOIN new_rows AS after USING (radacctid)
         CROSS JOIN LATERAL (VALUES

@@ -46,10 +46,9 @@ BEGIN
         SELECT parsed.seq, 0, CASE WHEN parsed.status NOT IN ('Accounting-On', 'Accounting-Off') THEN 1 END,
                parsed.status, uid, session_id, username, realm, nas_ip, nas_port_id, nas_port_type,
                event_time,
-               -- Where the event is known by its arrival only, a packet sent again looks later than it is: 60 s is more
-               -- than routers go on sending one. What has no session time does not show its start: 10 minutes.
+               -- What has no session time does not show its start: 10 minutes.
                event_time - coalesce(session_time, CASE parsed.status WHEN 'Start' THEN 0 ELSE 600 END)
-                   * interval '1 second' - CASE WHEN stamped THEN interval '0' ELSE interval '60 seconds' END,
+                   * interval '1 second' - radmeter.arrival_allowance(stamped),
                event_time - coalesce(session_time, 0) * interval '1 second',
                stamped, received_at, session_time,
                authentic, connect_info, input_octets, output_octets, gigawords, called_station_id, calling_station_id,

@@ -1,6 +1,6 @@
 -- radmeter.update_closed(seqs): applies records of the batch to the closed sessions that they still belong to.
--- A record belongs to a session of its id that stopped at or after the record's session began; of several, to the one that
--- began last at or before it, else to the earliest.
+-- A record belongs to a session of its id that stopped at or after the record's session began; of several, to the one in
+-- which the event lies, else the one that began last at or before the record's session, else the earliest.
 --   After a real Stop: a late interim or a second Stop counts what exceeds, and reopens nothing.
 --   A late Start moves the start earlier if it is, and nothing else.
 --   After the reaper, or Accounting-On/Off: a later interim or Stop shows that the session lived. It is opened again and
@@ -36,8 +36,15 @@ BEGIN
                -- Without a session time nothing shows when the session began; the reaper only guessed that it ended.
                OR closed.closed_by = 'reaper' AND record.session_time IS NULL AND record.status <> 'Start'
                   AND closed.acctstoptime >= record.event_time - interval '7 days')
-        ORDER BY closed.acctstarttime <= record.start_time DESC,
-                 CASE WHEN closed.acctstarttime <= record.start_time THEN closed.acctstarttime END DESC,
+        ORDER BY CASE
+                     WHEN closed.acctstarttime <= record.event_time
+                         AND closed.acctstoptime >= record.event_time - radmeter.arrival_allowance(record.stamped)
+                     THEN 1  -- the event lies in it
+                     WHEN closed.acctstarttime <= record.start_time THEN 2
+                     ELSE 3
+                 END,
+                 CASE WHEN closed.acctstarttime <= greatest(record.event_time, record.start_time)
+                      THEN closed.acctstarttime END DESC NULLS LAST,
                  closed.acctstarttime
         LIMIT 1) AS session
     WHERE record.seq = ANY (p_seqs);
@@ -52,31 +59,42 @@ BEGIN
         WHERE found.reopen AND session.radacctid = found.radacctid AND session.acctstoptime = found.acctstoptime;
     END IF;
 
-    UPDATE public.radacct AS session SET acctstarttime = record.event_time
-    FROM unnest(v_seqs, v_ids, v_stops) AS found (seq, radacctid, acctstoptime)
-    JOIN pg_temp.incoming AS record USING (seq)
-    WHERE record.status = 'Start' AND record.event_time < session.acctstarttime
-      AND session.radacctid = found.radacctid AND session.acctstoptime = found.acctstoptime;
-
-    UPDATE public.radacct AS session SET
-        acctinputoctets = radmeter.counted_octets(session.acctinputoctets, session.input_offset,
-            record.input_octets, false, record.gigawords),
-        acctoutputoctets = radmeter.counted_octets(session.acctoutputoctets, session.output_offset,
-            record.output_octets, false, record.gigawords),
-        input_offset = radmeter.counted_offset(session.acctinputoctets, session.input_offset,
-            record.input_octets, false, record.gigawords),
-        output_offset = radmeter.counted_offset(session.acctoutputoctets, session.output_offset,
-            record.output_octets, false, record.gigawords),
-        counted_at = record.event_time,
-        usage_date = radmeter.usage_date(session.router_id, record.event_time),
-        period_start = radmeter.user_period_start(session.username, record.event_time),
-        arrived_at = greatest(session.arrived_at, record.received_at)
+    UPDATE public.radacct AS session SET (
+        acctstarttime, username, acctinputoctets, acctoutputoctets, input_offset, output_offset,
+        counted_at, usage_date, period_start, arrived_at
+    ) = (
+        SELECT
+            CASE WHEN is_start THEN least(session.acctstarttime, record.event_time) ELSE session.acctstarttime END,
+            coalesce(session.username, record.username),
+            octets_in, octets_out,
+            radmeter.counted_offset(session.acctinputoctets, session.input_offset, reported_in, false, false),
+            radmeter.counted_offset(session.acctoutputoctets, session.output_offset, reported_out, false, false),
+            CASE WHEN counts THEN record.event_time ELSE session.counted_at END,
+            CASE WHEN counts THEN radmeter.usage_date(session.router_id, record.event_time)
+                 ELSE session.usage_date END,
+            CASE WHEN counts
+                 THEN radmeter.user_period_start(coalesce(session.username, record.username), record.event_time)
+                 ELSE session.period_start END,
+            greatest(session.arrived_at, record.received_at)
+        FROM (SELECT record.status = 'Start' AS is_start) AS event,
+            LATERAL (SELECT CASE WHEN NOT is_start THEN record.input_octets END AS reported_in,
+                            CASE WHEN NOT is_start THEN record.output_octets END AS reported_out) AS reported,
+            LATERAL (SELECT
+                radmeter.counted_octets(session.acctinputoctets, session.input_offset, reported_in, false, false)
+                    AS octets_in,
+                radmeter.counted_octets(session.acctoutputoctets, session.output_offset, reported_out, false, false)
+                    AS octets_out) AS counted,
+            LATERAL (SELECT octets_in IS DISTINCT FROM session.acctinputoctets
+                         OR octets_out IS DISTINCT FROM session.acctoutputoctets AS counts) AS moved
+    )
     FROM unnest(v_seqs, v_ids, v_stops, v_reopen) AS found (seq, radacctid, acctstoptime, reopen)
     JOIN pg_temp.incoming AS record USING (seq)
-    WHERE NOT found.reopen AND record.status <> 'Start'
+    WHERE NOT found.reopen
       AND session.radacctid = found.radacctid AND session.acctstoptime = found.acctstoptime
-      AND (record.input_octets > coalesce(session.acctinputoctets, 0)
-           OR record.output_octets > coalesce(session.acctoutputoctets, 0));
+      AND (record.status = 'Start' AND record.event_time < session.acctstarttime
+           OR session.username IS NULL AND record.username IS NOT NULL
+           OR record.status <> 'Start' AND (record.input_octets > coalesce(session.acctinputoctets, -1)
+                                            OR record.output_octets > coalesce(session.acctoutputoctets, -1)));
 
     RETURN ARRAY(SELECT seq FROM unnest(p_seqs) AS seq
                  WHERE seq NOT IN (SELECT found.seq FROM unnest(v_seqs, v_reopen) AS found (seq, reopen)
