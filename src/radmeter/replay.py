@@ -27,6 +27,7 @@ CHUNK_BYTES = 1 << 20
 EARLIEST_SECONDS = int(datetime.datetime(1999, 1, 1, tzinfo=datetime.UTC).timestamp())
 MOST_AHEAD_SECONDS = 86400
 RETRY_SECONDS = (0.2, 1.0, 3.0)
+UNFINISHED = ": nothing of it is shipped; replay the file again when it is whole"
 
 
 @dataclasses.dataclass
@@ -108,28 +109,32 @@ class Replayer:
             complete_from_us = self._complete_from_us()
             cut = stanzas(_lines(stream), place)
             while batch := list(itertools.islice(cut, self._batch_records)):
-                entries: list[tuple[Stanza, Entry]] = []
-                done: Stanza | None = None
-                for stanza in batch:
-                    try:
-                        entry = self._entry(stanza)
-                    except RejectedPacket as reason:
-                        outcome.bad += 1
-                        self._on_problem(
-                            stanza.line, str(reason) + (_UNFINISHED if _unfinished(stanza) else "")
-                        )
-                        if _unfinished(stanza):
-                            break
-                    else:
-                        if entry.received_at_us < complete_from_us and not self._count_dropped:
-                            raise RadmeterError(_dropped(stanza, complete_from_us))
-                        entries.append((stanza, entry))
-                    done = stanza
-                # Of a file without a single packet (it is no detail file) nothing is kept.
-                if done is not None and (entries or outcome.shipped or outcome.before):
-                    self._ship(node, name, entries, done, outcome)
+                self._replay_batch(node, name, batch, complete_from_us, outcome)
                 on_progress()
         return outcome
+
+    def _replay_batch(
+        self, node: str, name: str, batch: Sequence[Stanza], complete_from_us: int, outcome: Outcome
+    ) -> None:
+        entries: list[tuple[Stanza, Entry]] = []
+        done: Stanza | None = None
+        for stanza in batch:
+            try:
+                entry = self._entry(stanza)
+            except RejectedPacket as reason:
+                outcome.bad += 1
+                unfinished = stanza.end == "file"  # the server is perhaps just writing it
+                self._on_problem(stanza.line, str(reason) + (UNFINISHED if unfinished else ""))
+                if unfinished:
+                    break
+            else:
+                if entry.received_at_us < complete_from_us and not self._count_dropped:
+                    raise RadmeterError(_dropped(stanza, complete_from_us))
+                entries.append((stanza, entry))
+            done = stanza
+        # Of a file without a single packet (it is no detail file) nothing is kept.
+        if done is not None and (entries or outcome.shipped or outcome.before):
+            self._ship(node, name, entries, done, outcome)
 
     def _entry(self, stanza: Stanza) -> Entry:
         found = packet(stanza, self._zone)
@@ -225,14 +230,6 @@ class Replayer:
                 log.warning("replaying waits: %s", error)
                 time.sleep(pause)
         raise StoreError("unreachable")
-
-
-_UNFINISHED = ": nothing of it is shipped; replay the file again when it is whole"
-
-
-def _unfinished(stanza: Stanza) -> bool:
-    """Tell whether more of a stanza may come: the server is perhaps just writing it."""
-    return stanza.end == "file"
 
 
 def _lines(stream: BinaryIO) -> Iterator[bytes]:

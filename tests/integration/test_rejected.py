@@ -4,12 +4,14 @@ import json
 import threading
 from typing import Any
 
+import psycopg
 import pytest
 from commands import radmeter
-from conftest import Connection
 
 from radmeter import rejected
 from radmeter.store import Store
+
+Connection = psycopg.Connection[tuple[Any, ...]]
 
 RECEIVED_US = 1_795_171_383_123_456
 GOOD = [

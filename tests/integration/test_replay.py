@@ -9,12 +9,14 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import psycopg
 import pytest
 from commands import Packets, radmeter
-from conftest import Connection
 
 from radmeter.errors import StoreUnavailable
 from radmeter.replay import Replayer
+
+Connection = psycopg.Connection[tuple[Any, ...]]
 
 NOW = int(time.time())
 

@@ -3,14 +3,17 @@
 import threading
 import time
 from datetime import date
+from typing import Any
 
+import psycopg
 import pytest
 from commands import Packets, radmeter
-from conftest import Connection
 from psycopg import errors
 
 from radmeter import promises, verify
 from radmeter.verify import Difference, Scope
+
+Connection = psycopg.Connection[tuple[Any, ...]]
 
 DAY = 86400
 

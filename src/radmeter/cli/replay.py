@@ -5,10 +5,10 @@ import shutil
 import sys
 import tempfile
 import zoneinfo
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
+from typing import Any, BinaryIO, NamedTuple, cast
 
 import click
 from rich.console import Console
@@ -17,9 +17,6 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from radmeter.cli.common import existing_database, printable, with_settings
 from radmeter.config import Settings
 from radmeter.errors import RadmeterError
-
-if TYPE_CHECKING:
-    from radmeter.replay import Outcome, Replayer
 
 GZIP = b"\x1f\x8b"
 PROBLEMS_TOLD = 100
@@ -93,9 +90,11 @@ def replay(
         nonlocal told
         told += 1
         if told <= PROBLEMS_TOLD:
-            text = f"{path}, line {line}: {printable(reason)}"
-            progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
+            console.print(
+                f"{path}, line {line}: {printable(reason)}", markup=False, highlight=False, soft_wrap=True
+            )
 
+    console = Console(stderr=True)
     with (
         existing_database(settings) as dsn,
         closing(
@@ -107,11 +106,11 @@ def replay(
                 on_problem=tell,
             )
         ) as replayer,
-        _progress() as progress,
     ):
         for path in files:
             try:
-                outcome = _replay(replayer, path, progress)
+                with _opened(path) as source, _progress(console, path.name, source) as advance:
+                    outcome = replayer.replay(source.stream, str(path), advance)
             except (OSError, EOFError, RadmeterError) as error:
                 failed = True
                 reason = (isinstance(error, OSError) and error.strerror) or str(error)
@@ -126,14 +125,6 @@ def replay(
         click.echo(f"{told - PROBLEMS_TOLD} more lines like these are not shown", err=True)
     if failed:
         sys.exit(1)
-
-
-def _replay(replayer: "Replayer", path: Path, progress: Progress) -> "Outcome":
-    with _opened(path) as source:
-        task = progress.add_task(path.name, total=source.size)
-        return replayer.replay(
-            source.stream, str(path), lambda: progress.update(task, completed=source.raw.tell())
-        )
 
 
 @contextmanager
@@ -154,14 +145,21 @@ def _opened(path: Path) -> Iterator[Source]:
 
 
 @contextmanager
-def _progress() -> Iterator[Progress]:
-    """Show how far the files are where a person looks on; messages go above."""
-    console = Console(stderr=True)
+def _progress(console: Console, name: str, source: Source) -> Iterator[Callable[[], None]]:
+    """Show how far a file is where a person looks on; messages go above."""
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         DownloadColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        yield progress
+    with Progress(
+        *columns,
+        console=console,
+        transient=True,
+        redirect_stdout=False,
+        redirect_stderr=False,
+        disable=not console.is_terminal,
+    ) as progress:
+        task = progress.add_task(name, total=source.size)
+        yield lambda: progress.update(task, completed=source.raw.tell())
