@@ -6,6 +6,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -117,7 +118,8 @@ class Supervisor:
         while not _ended(process) and time.monotonic() < deadline and not hurry():
             time.sleep(0.01)
         if not _ended(process):
-            self._say(f"{name} does not end on SIGTERM; killing it")
+            with suppress(OSError):  # nobody may be listening any more
+                self._say(f"{name} does not end on SIGTERM; killing it")
         _end_group(process)
         del self._children[name]
 
