@@ -20,6 +20,8 @@ import psycopg
 from radmeter import embedded, keeper, schema
 from radmeter.supervisor import end_with_parent
 
+Connection = psycopg.Connection[tuple[Any, ...]]
+
 OLDEST_SUPPORTED = 15
 TEMPLATE = "radmeter_template"
 START_SECONDS = 60.0

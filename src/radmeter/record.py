@@ -100,6 +100,8 @@ class AccountingRecord(NamedTuple):
         nas_ip = get(a.NAS_IPV6_ADDRESS) or get(a.NAS_IP_ADDRESS)
         source_ip = get(a.SOURCE_IPV4) or get(a.SOURCE_IPV6)
         key = router_key(get(a.CALLED_STATION_ID), get(a.NAS_IDENTIFIER), nas_ip or source_ip)
+        if not any(key[:4]):
+            raise RejectedPacket("nothing in the packet names its router: no MAC, NAS-Identifier or address")
         input_octets, input_gigawords = _octets(values, a.ACCT_INPUT_OCTETS, a.ACCT_INPUT_GIGAWORDS)
         output_octets, output_gigawords = _octets(values, a.ACCT_OUTPUT_OCTETS, a.ACCT_OUTPUT_GIGAWORDS)
         return cls(

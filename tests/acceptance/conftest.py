@@ -2,25 +2,15 @@
 
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # for tests/servers.py, which integration tests use too
 
-from processes import Database, FreeRadius, Shipper
+from processes import Database, FreeRadius, Line, Shipper
 from servers import Server, installed
 from wire import Router
-
-
-@dataclass
-class Line:
-    """Everything between a router's packet and a counter."""
-
-    server: FreeRadius
-    shipper: Shipper
-    database: Database
 
 
 @pytest.fixture(scope="session")

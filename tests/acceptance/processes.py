@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self, TypeVar
 
@@ -165,3 +166,12 @@ class Database:
             "JOIN routers ON routers.id = router_id WHERE mac = %s::macaddr ORDER BY usage_date",
             mac,
         )
+
+
+@dataclass
+class Line:
+    """Everything between a router's packet and a counter."""
+
+    server: FreeRadius
+    shipper: Shipper
+    database: Database

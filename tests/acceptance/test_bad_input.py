@@ -4,8 +4,7 @@ import struct
 from collections.abc import Iterator
 
 import pytest
-from conftest import Line
-from processes import eventually
+from processes import Line, eventually
 from wire import Pairs, Router, Value, attribute, attributes, request
 
 UNANSWERED_SECONDS = 0.5  # a reply takes some milliseconds

@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from conftest import Line
-from processes import Database, FreeRadius, Shipper, eventually
+from processes import Database, FreeRadius, Line, Shipper, eventually
 from servers import Server
 from wire import Pairs, Router
 

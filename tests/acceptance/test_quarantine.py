@@ -8,8 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from conftest import Line
-from processes import Database, FreeRadius, Shipper, eventually
+from processes import Database, FreeRadius, Line, Shipper, eventually
 from wire import Router, Value
 
 from radmeter.detail import Place, packet, stanzas

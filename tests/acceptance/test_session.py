@@ -6,8 +6,7 @@ from importlib.resources import files
 from pathlib import Path
 
 import pytest
-from conftest import Line
-from processes import Database, FreeRadius, Shipper, eventually
+from processes import Database, FreeRadius, Line, Shipper, eventually
 from pyrad.client import Client
 from pyrad.dictionary import Dictionary
 from pyrad.packet import AccountingResponse

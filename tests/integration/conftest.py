@@ -3,16 +3,13 @@
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # for tests/servers.py, which acceptance tests use too
 
-from servers import Server, installed
-
-Connection = psycopg.Connection[tuple[Any, ...]]
+from servers import Connection, Server, installed
 
 
 @pytest.fixture(scope="session", params=installed().items(), ids=lambda item: item[0])

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from commands import Packets, radmeter
-from conftest import Connection
+from servers import Connection
 
 HEADER = "name,mac,nas_identifier,ip_address,timezone\n"
 

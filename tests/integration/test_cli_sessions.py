@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from commands import Packets, radmeter
-from conftest import Connection
+from servers import Connection
 
 from radmeter import usage
 from radmeter.views import reading

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 from commands import Packets, radmeter
-from conftest import Connection
+from servers import Connection
 
 GIGAWORD = 1 << 32
 

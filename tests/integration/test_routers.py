@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 from commands import Packets
-from conftest import Connection
+from servers import Connection
 
 from radmeter.errors import StoreError
 from radmeter.inventory import Line

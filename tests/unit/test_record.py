@@ -170,6 +170,13 @@ def test_nas_address_or_else_the_source() -> None:
     assert packet(NAS_IP_Address=None, Tmp_IP_Address_0=None).nas_ip == "0.0.0.0"
 
 
+def test_a_packet_that_names_its_router_in_no_way_is_rejected() -> None:
+    reason = rejection(
+        NAS_IP_Address=None, Tmp_IP_Address_0=None, Called_Station_Id="lobby", NAS_Identifier=None
+    )
+    assert reason.startswith("nothing in the packet names its router")
+
+
 class TestUniqueId:
     """As raddb/policy.d/accounting of FreeRADIUS 3.2 computes Acct-Unique-Session-Id."""
 
