@@ -56,7 +56,7 @@ def lose_database(bench: Bench, plan: Plan, say: Say) -> dict[str, Any]:
     """Shut the shipper out of the database for a while under a steady load, then see how soon it has caught up."""
     rate, away = plan.away_rate, plan.away_seconds
     say(f"database away for {away:g} s at {rate} packets/s")
-    before, most_after = 2.0, 60.0 + away / 10
+    before, most_after = 2.0, 20.0 + away / 10
     with Run(bench, INTERVAL, plan.small) as run:
         run.start_shipper()
         count = int(rate * (before + away + most_after))

@@ -72,8 +72,8 @@ def judge(results: dict[str, Any]) -> list[Target]:
             )
     for name in ("quota", "MAC match"):
         if name in results.get("lookups", {}):
-            small, large = (one["median"] for one in results["lookups"][name])
-            most(f"{name} lookup, large database / small", large / small, 1.2, LOOKUP_SLACK)
+            small, large = (one["turns"] for one in results["lookups"][name])
+            most(f"{name}, large database / small", paired(large, small), 1.2, LOOKUP_SLACK)
     return found
 
 
