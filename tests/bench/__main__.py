@@ -6,6 +6,7 @@ what was sent after each run, to the byte, and fails if they differ.
 """
 
 import argparse
+import fcntl
 import os
 import platform
 import shutil
@@ -43,6 +44,14 @@ def main() -> int:
     parts = options.parts or (CHECKED if options.check else PARTS)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that everything is stopped and deleted
     RESULTS.mkdir(parents=True, exist_ok=True)
+    lock = (RESULTS / "lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        print(f"error: another benchmark runs ({lock.name}); they would measure each other", file=sys.stderr)
+        return 1
+    for killed in RESULTS.glob("run-*"):  # the lock is ours, so theirs is nobody's
+        shutil.rmtree(killed, ignore_errors=True)
     private = Path(tempfile.mkdtemp(prefix="run-", dir=RESULTS))
     started = time.monotonic()
 
