@@ -9,11 +9,19 @@ BEGIN
     IF (SELECT count(DISTINCT uid) = count(*) AND count(round) = count(*) FROM pg_temp.incoming) THEN
         RETURN;
     END IF;
+    -- The first copy stands for all, with the arrival of the last: the reaper goes by it.
+    WITH copies AS MATERIALIZED (
+        SELECT seq, row_number() OVER same AS copy, max(received_at) OVER same AS received_at
+        FROM pg_temp.incoming WHERE round IS NOT NULL
+        WINDOW same AS (PARTITION BY uid, status, event_time, input_octets, output_octets, session_time ORDER BY seq
+                        ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING)
+    ), heard AS (
+        UPDATE pg_temp.incoming AS record SET received_at = copies.received_at
+        FROM copies
+        WHERE record.seq = copies.seq AND copies.copy = 1 AND record.received_at < copies.received_at
+    )
     DELETE FROM pg_temp.incoming AS record
-    USING (SELECT seq, row_number() OVER (PARTITION BY uid, status, event_time, input_octets, output_octets, session_time
-                                          ORDER BY seq) AS copy
-           FROM pg_temp.incoming WHERE round IS NOT NULL) AS numbered
-    WHERE record.seq = numbered.seq AND numbered.copy > 1;
+    USING copies WHERE record.seq = copies.seq AND copies.copy > 1;
     WITH cut AS (
         SELECT seq, uid, round,
                count(*) FILTER (WHERE round IS NULL) OVER (ORDER BY seq) AS segment

@@ -30,21 +30,20 @@ BEGIN
     INTO v_seqs, v_ids, v_stops, v_reopen
     FROM pg_temp.incoming AS record
     CROSS JOIN LATERAL (
-        SELECT * FROM public.radacct AS closed
+        SELECT closed.*
+        FROM public.radacct AS closed
+        CROSS JOIN LATERAL (SELECT
+            closed.acctstarttime <= record.event_time
+                AND closed.acctstoptime >= record.event_time - radmeter.arrival_allowance(record.stamped)
+                AS event_lies_in,
+            closed.acctstarttime <= record.start_time AS began_before) AS fit
         WHERE closed.acctuniqueid = record.uid AND closed.acctstoptime >= v_from
           AND (closed.acctstoptime >= record.belongs_from
                -- Without a session time nothing shows when the session began; the reaper only guessed that it ended.
                OR closed.closed_by = 'reaper' AND record.session_time IS NULL AND record.status <> 'Start'
                   AND closed.acctstoptime >= record.event_time - interval '7 days')
-        ORDER BY CASE
-                     WHEN closed.acctstarttime <= record.event_time
-                         AND closed.acctstoptime >= record.event_time - radmeter.arrival_allowance(record.stamped)
-                     THEN 1  -- the event lies in it
-                     WHEN closed.acctstarttime <= record.start_time THEN 2
-                     ELSE 3
-                 END,
-                 CASE WHEN closed.acctstarttime <= greatest(record.event_time, record.start_time)
-                      THEN closed.acctstarttime END DESC NULLS LAST,
+        ORDER BY event_lies_in DESC, began_before DESC,
+                 CASE WHEN event_lies_in OR began_before THEN closed.acctstarttime END DESC NULLS LAST,
                  closed.acctstarttime
         LIMIT 1) AS session
     WHERE record.seq = ANY (p_seqs);
