@@ -8,7 +8,7 @@ Item = TypeVar("Item")
 
 
 class _Ticket(Generic[Item]):
-    """One thread's item on its way into a commit."""
+    """One waiting thread's item on its way into a commit."""
 
     __slots__ = ("error", "gate", "item", "seq")
 
@@ -16,7 +16,8 @@ class _Ticket(Generic[Item]):
         self.item = item
         self.seq: int | None = None
         self.error: BaseException | None = None
-        self.gate: threading.Lock | None = None  # closed while its thread waits
+        self.gate = threading.Lock()  # closed while its thread waits
+        self.gate.acquire()
 
 
 class GroupCommit(Generic[Item]):
@@ -40,21 +41,21 @@ class GroupCommit(Generic[Item]):
 
     def append(self, item: Item) -> int:
         """Return the item's number once it is committed. Raises what `commit` raised."""
-        ticket = _Ticket(item)
         with self._mutex:
-            if self._leading:
-                ticket.gate = threading.Lock()
-                ticket.gate.acquire()
+            ticket = _Ticket(item) if self._leading else None
+            if ticket is not None:
                 self._queue.append(ticket)
             self._leading = True
-        if ticket.gate is None:
-            self._lead([ticket])
-        else:
-            ticket.gate.acquire()
-            if ticket.seq is None and ticket.error is None:  # let through to lead
-                with self._mutex:
-                    batch, self._queue = self._queue, []
-                self._lead(batch)
+        if ticket is None:
+            try:
+                return self._commit([item])
+            finally:
+                self._hand_on()
+        ticket.gate.acquire()
+        if ticket.seq is None and ticket.error is None:  # let through to lead
+            with self._mutex:
+                batch, self._queue = self._queue, []
+            self._lead(batch)
         if ticket.seq is None:
             assert ticket.error is not None
             raise ticket.error
@@ -72,9 +73,14 @@ class GroupCommit(Generic[Item]):
                 # Its own exception for each thread: they would write into each other's traceback.
                 ticket.error = type(error)(*error.args)
         finally:
-            with self._mutex:
-                heir = self._queue[0] if self._queue else None
-                self._leading = heir is not None
-            for waiting in (heir, *batch[1:]):
-                if waiting is not None and waiting.gate is not None:
-                    waiting.gate.release()
+            self._hand_on()
+            for ticket in batch[1:]:
+                ticket.gate.release()
+
+    def _hand_on(self) -> None:
+        """Let the first of those who came meanwhile through to lead."""
+        with self._mutex:
+            heir = self._queue[0] if self._queue else None
+            self._leading = heir is not None
+        if heir is not None:
+            heir.gate.release()

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import sqlite3
 import threading
 import time
 from pathlib import Path
@@ -18,7 +17,6 @@ __all__ = ["Entry", "Journal", "JournalDepth", "JournalReader"]
 RETRY_SECONDS = (
     0.2  # after a failure appends fail at once for so long: a sick disk is not asked for every packet
 )
-SEAL_SECONDS = 2.0  # by then most full segments are shipped and deleted, and need no checkpoint
 
 
 class Journal:
@@ -32,7 +30,7 @@ class Journal:
         ``packet``: an append returns when its record would survive a power cut. ``interval``: it returns when
         the record would survive the death of this process; a power cut can cost the last `interval_seconds`.
     segment_bytes
-        A segment whose write-ahead log has grown to this is closed and the next one begun.
+        A segment that has grown to this is closed and the next one begun.
     limit_bytes
         Appends fail while the journal takes this much on disk.
     """
@@ -58,7 +56,7 @@ class Journal:
 
     def _begin(self) -> None:
         self._pid = os.getpid()
-        self._group = GroupCommit(self._commit)
+        self._group: GroupCommit[Record] = GroupCommit(self._commit)
         self._writing = threading.Lock()
         self._lock = files.RoleLock(self._directory, "writer")
         self._node: str | None = None
@@ -70,7 +68,6 @@ class Journal:
         self._closed = threading.Event()
         self._unsynced = threading.Event()
         self._syncer: threading.Thread | None = None
-        self._sealers: list[threading.Thread] = []
 
     def append(self, received_at_us: int, pairs_json: str) -> int:
         """Keep one packet and return its sequence number.
@@ -84,9 +81,8 @@ class Journal:
         """
         if os.getpid() != self._pid:
             self._start_afresh_in_child()
-        if not pairs_json.isascii():
-            pairs_json.encode()  # bad text fails here, alone, and not with all the others in its commit
-        return self._group.append((received_at_us, pairs_json))
+        # Bad text fails here, alone, and not with all the others in its commit.
+        return self._group.append((received_at_us, pairs_json.encode()))
 
     def close(self) -> None:
         """Make what was appended durable and give the journal back. Raises JournalError if that fails."""
@@ -102,8 +98,8 @@ class Journal:
         except OSError as error:
             raise files.unusable(self._directory, error) from error
         finally:
-            for thread in (*self._sealers, *([self._syncer] if self._syncer else [])):
-                thread.join()
+            if self._syncer is not None:
+                self._syncer.join()
             if segment is not None:
                 segment.close()
             self._lock.release()
@@ -114,8 +110,8 @@ class Journal:
             if (
                 segment is None
                 or segment.sync_error is not None
-                or segment.wal_bytes >= self._segment_bytes
-                or segment.wal_bytes + self._other_bytes >= self._limit_bytes
+                or segment.log_bytes >= self._segment_bytes
+                or segment.disk_bytes + self._other_bytes >= self._limit_bytes
             ):
                 segment = self._make_ready()
             try:
@@ -135,12 +131,12 @@ class Journal:
             segment = self._segment or self._open()
             if segment.sync_error is not None:
                 raise segment.sync_error
-            if segment.wal_bytes >= self._segment_bytes:
+            if segment.log_bytes >= self._segment_bytes:
                 segment = self._roll_over(segment)
             self._other_bytes = files.size_bytes(self._directory, without=segment.path)
         except Exception as error:
             raise self._failed(error) from error
-        if segment.wal_bytes + self._other_bytes >= self._limit_bytes:
+        if segment.disk_bytes + self._other_bytes >= self._limit_bytes:
             self._failure = JournalError(
                 f"the journal {self._directory} has reached its limit of {self._limit_bytes} bytes: it takes "
                 "packets again when the shipper (radmeter ship) has carried some away"
@@ -153,12 +149,11 @@ class Journal:
     def _failed(self, error: Exception) -> JournalError:
         """Give up the active segment, whose state is in doubt after `error`, and put off the next attempt."""
         segment, self._segment = self._segment, None
-        if segment is not None and segment.next_seq == segment.first_seq:  # nothing acknowledged is in it
+        if segment is not None and segment.empty:
             with contextlib.suppress(OSError):
-                files.remove_segment(segment.path)
+                segment.path.unlink(missing_ok=True)
+        if segment is not None:
             segment.close()
-        elif segment is not None:
-            self._seal(segment)
         self._failure = error if isinstance(error, JournalError) else files.unusable(self._directory, error)
         self._retry_at = time.monotonic() + RETRY_SECONDS
         return self._failure
@@ -175,7 +170,7 @@ class Journal:
             self._node = (node if existing else None) or files.new_node()
         if node != self._node:
             files.write_node(self._directory, self._node)
-        # The newest segment is not opened for its last number, it may be damaged: it holds fewer than GAP.
+        # The newest segment is not read for its last number, it may be damaged: it holds fewer than GAP.
         beyond_newest = existing[-1].first_seq + 2 * files.GAP if existing else 1
         beyond_own = self._next_seq + files.GAP if self._next_seq else 1
         return self._start(max(beyond_newest, beyond_own))
@@ -184,33 +179,24 @@ class Journal:
         """Begin the next segment where `segment` ends. What was in that is durable then in either mode."""
         segment.sync()
         self._segment = None
-        self._seal(segment)
+        segment.close()
         return self._start(segment.next_seq)
 
     def _start(self, first_seq: int) -> Segment:
         try:
-            self._segment = Segment.create(self._directory, first_seq, sync_commits=self._sync_commits)
-        except (OSError, sqlite3.Error):
+            self._segment = Segment(
+                self._directory, first_seq, sync_commits=self._sync_commits, full_bytes=self._segment_bytes
+            )
+        except OSError:
             with contextlib.suppress(OSError):  # on a full disk every byte counts
                 files.remove_leftovers(self._directory)
-                files.remove_segment(files.segment_path(self._directory, first_seq))
+                files.segment_path(self._directory, first_seq).unlink(missing_ok=True)
             raise
         self._next_seq = first_seq
         if not self._sync_commits and self._syncer is None:
             self._syncer = threading.Thread(target=self._sync_regularly, name="radmeter-sync", daemon=True)
             self._syncer.start()
         return self._segment
-
-    def _seal(self, segment: Segment) -> None:
-        """Close `segment` in the background, a little later."""
-
-        def seal() -> None:
-            self._closed.wait(SEAL_SECONDS)
-            segment.close()
-
-        sealer = threading.Thread(target=seal, name="radmeter-seal", daemon=True)
-        sealer.start()
-        self._sealers = [thread for thread in self._sealers if thread.is_alive()] + [sealer]
 
     def _sync_regularly(self) -> None:
         """Sync the active segment after every interval in which something was appended."""
@@ -224,10 +210,6 @@ class Journal:
                     segment.sync()
 
     def _start_afresh_in_child(self) -> None:
-        """Forget the parent's journal. A SQLite connection must not be used, nor closed, across a fork."""
-        _never_closed.append(self._segment)
+        """Forget the parent's journal. Its segment stays open here: to close it would cut it off."""
         self._lock.release()  # the copy; the parent's descriptor still holds it
         self._begin()
-
-
-_never_closed: list[Segment | None] = []

@@ -16,8 +16,7 @@ from radmeter.errors import JournalError, JournalLocked
 # take records that were shipped already; were their numbers used again, new packets would pass for counted.
 GAP = 2**32
 
-WAL, SHM = "-wal", "-shm"  # SQLite's write-ahead log and its index, beside each segment
-_SEGMENT = re.compile(r"segment-(\d{20})\.sqlite")
+_SEGMENT = re.compile(r"segment-(\d{20})\.log")
 _UNFINISHED = ".new-"
 
 
@@ -30,7 +29,7 @@ class SegmentFile(NamedTuple):
 
 def segment_path(directory: Path, first_seq: int) -> Path:
     """Return where the segment that begins with `first_seq` lives."""
-    return directory / f"segment-{first_seq:020d}.sqlite"
+    return directory / f"segment-{first_seq:020d}.log"
 
 
 def unfinished_path(path: Path) -> Path:
@@ -45,20 +44,10 @@ def segments(directory: Path) -> list[SegmentFile]:
     return sorted(SegmentFile(int(match[1]), directory / match[0]) for match in matches)
 
 
-def remove_segment(path: Path) -> None:
-    """Delete a segment, its log last: a database without its log would look like one with records missing."""
-    for suffix in ("", WAL, SHM):
-        Path(f"{path}{suffix}").unlink(missing_ok=True)
-
-
 def remove_leftovers(directory: Path) -> None:
-    """Delete what a crash left: files never finished, logs whose segment is gone. For the writer only."""
-    names = {path.name for path in directory.iterdir()}
-    for name in names:
-        segment = name.removesuffix(WAL).removesuffix(SHM)
-        orphan = segment not in names and _SEGMENT.fullmatch(segment)
-        if orphan or name.startswith(_UNFINISHED):
-            (directory / name).unlink(missing_ok=True)
+    """Delete the files that a crash left unfinished. For the writer only."""
+    for path in directory.glob(f"{_UNFINISHED}*"):
+        path.unlink(missing_ok=True)
 
 
 def size_bytes(directory: Path, *, without: Path | None = None) -> int:
@@ -66,7 +55,7 @@ def size_bytes(directory: Path, *, without: Path | None = None) -> int:
     total = 0
     with os.scandir(directory) as entries:
         for entry in entries:
-            if without is None or not entry.name.startswith(without.name):
+            if without is None or entry.name != without.name:
                 with contextlib.suppress(FileNotFoundError):  # the shipper deletes segments meanwhile
                     total += entry.stat(follow_symlinks=False).st_size
     return total
@@ -179,12 +168,10 @@ class RoleLock:
 
 
 def unusable(directory: Path, error: Exception) -> JournalError:
-    """Return `error`, whatever the operating system or SQLite said, as the journal's own."""
+    """Return `error`, whatever the operating system said, as the journal's own."""
     said = str(error)
-    if name := getattr(error, "sqlite_errorname", None):
-        said += f" ({name})"
     with contextlib.suppress(OSError):
         free_bytes = shutil.disk_usage(directory).free
-        if free_bytes < 1 << 20:  # SQLite calls a full disk an I/O error in places
+        if free_bytes < 1 << 20:
             said += f"; {free_bytes} bytes are free on its disk"
     return JournalError(f"the journal {directory} cannot be used: {said}")

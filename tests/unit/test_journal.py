@@ -96,15 +96,87 @@ def test_a_closed_journal_refuses(opened: Open) -> None:
         journal.append(1, "[]")
 
 
-def test_closing_folds_the_log_into_the_database(opened: Open, directory: Path) -> None:
-    journal = opened()
+@pytest.mark.parametrize("sync", ["packet", "interval"])
+def test_the_log_is_laid_out_ahead_and_closing_gives_that_back(
+    opened: Open, directory: Path, sync: str
+) -> None:
+    journal = opened(sync=sync)
     journal.append(1, "[]")
+    segment = directory / "segment-00000000000000000001.log"
+    assert segment.stat().st_size > 1 << 20
+    assert pairs_of(directory) == ["[]"]
     journal.close()
-    assert sorted(path.name for path in directory.iterdir()) == [
-        "node",
-        "segment-00000000000000000001.sqlite",
-        "writer.lock",
-    ]
+    assert segment.stat().st_size < 100
+    assert sorted(path.name for path in directory.iterdir()) == ["node", segment.name, "writer.lock"]
+    assert pairs_of(directory) == ["[]"]
+
+
+@pytest.mark.parametrize("sync", ["packet", "interval"])
+def test_records_longer_than_what_is_laid_out_are_kept(opened: Open, directory: Path, sync: str) -> None:
+    texts = [f'["{"x" * size}"]' for size in (1, 3 << 20, 1, 1 << 20, 2, 70_000, 3)]
+    journal = opened(sync=sync)
+    for text in texts:
+        journal.append(1, text)
+    assert pairs_of(directory) == texts
+    journal.close()
+    assert pairs_of(directory) == texts
+    assert pairs_of(directory, 3) == texts[3:]
+
+
+def test_a_disk_without_room_to_lay_out_takes_records(
+    opened: Open, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[int] = []
+
+    def short_of_space(
+        descriptor: int, data: bytes, offset: int, pwrite: Callable[..., int] = os.pwrite
+    ) -> int:
+        if not data.strip(b"\0"):
+            written.append(offset)
+            if len(written) > 3:
+                raise OSError(28, "No space left on device")
+        return pwrite(descriptor, data, offset)
+
+    monkeypatch.setattr(os, "pwrite", short_of_space)
+    texts = [f'["{n:0700d}"]' for n in range(50)]
+    journal = opened()
+    assert [journal.append(1, text) for text in texts] == list(range(1, 51))
+    assert len(written) == 4, "it was not tried again for every packet"
+    assert pairs_of(directory) == texts
+    journal.close()
+    assert pairs_of(directory) == texts
+
+
+def test_a_write_cut_short_is_carried_on(
+    opened: Open, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def part(descriptor: int, data: bytes, offset: int, pwrite: Callable[..., int] = os.pwrite) -> int:
+        return pwrite(descriptor, data[: max(1, len(data) // 2)], offset)
+
+    monkeypatch.setattr(os, "pwrite", part)
+    texts = [f'["{n:0700d}"]' for n in range(5)]
+    journal = opened()
+    for text in texts:
+        journal.append(1, text)
+    journal.close()
+    assert pairs_of(directory) == texts
+
+
+def test_a_record_whose_sync_failed_is_not_acknowledged_nor_left(
+    opened: Open, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = opened()
+    first = journal.append(1, '["before"]')
+
+    def failing(descriptor: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fdatasync", failing)
+        with pytest.raises(JournalError, match="Input/output error"):
+            journal.append(1, '["refused"]')
+    assert append_once_recovered(journal, '["after"]') >= first + 1 + 2**32
+    assert pairs_of(directory) == ['["before"]', '["after"]']
 
 
 def test_every_opening_starts_a_segment_beyond_a_gap(opened: Open, directory: Path) -> None:
@@ -113,7 +185,7 @@ def test_every_opening_starts_a_segment_beyond_a_gap(opened: Open, directory: Pa
         journal = opened()
         first = journal.append(1, "[]")
         assert first >= last + 2**32 or last == 0
-        assert (directory / f"segment-{first:020d}.sqlite").exists()
+        assert (directory / f"segment-{first:020d}.log").exists()
         last = journal.append(1, "[]")
         assert last == first + 1
         journal.close()
@@ -121,16 +193,13 @@ def test_every_opening_starts_a_segment_beyond_a_gap(opened: Open, directory: Pa
 
 @pytest.mark.parametrize("sync", ["packet", "interval"])
 def test_rolling_over_goes_on_without_a_gap(opened: Open, directory: Path, sync: str) -> None:
-    journal = opened(sync=sync, segment_bytes=100_000)
+    journal = opened(sync=sync, segment_bytes=20_000)
     texts = [f'[["n","{n:0700d}"]]' for n in range(200)]
     assert [journal.append(1, text) for text in texts] == list(range(1, 201))
-    assert len(list(directory.glob("segment-*.sqlite"))) > 5
+    assert len(list(directory.glob("segment-*.log"))) > 5
     assert pairs_of(directory) == texts
-    assert all(path.stat().st_size < 120_000 for path in directory.glob("*-wal")), (
-        "the log is bounded by the size of a segment"
-    )
+    assert all(path.stat().st_size < 21_000 for path in directory.glob("segment-*"))
     journal.close()
-    assert list(directory.glob("*-wal")) == []
     assert pairs_of(directory) == texts
 
 
@@ -174,7 +243,7 @@ def test_in_interval_mode_the_disk_has_it_soon(
         sync(descriptor)
         synced.set()
 
-    monkeypatch.setattr(journal_segment.os, "fdatasync", counted)
+    monkeypatch.setattr(os, "fdatasync", counted)
     journal = opened(sync="interval", interval_seconds=0.001)
     for n in range(3):
         journal.append(n, "[]")
@@ -194,7 +263,7 @@ def test_a_failed_background_sync_makes_appends_fail_until_a_new_segment_is_ther
         raise OSError(5, "Input/output error")
 
     with monkeypatch.context() as patch:
-        patch.setattr(journal_segment.os, "fdatasync", failing)
+        patch.setattr(os, "fdatasync", failing)
         journal.append(1, '["in the failing interval"]')
         assert failed.wait(10)
         with pytest.raises(JournalError, match="Input/output error"):  # noqa: PT012  the sync sets it a moment later
@@ -202,7 +271,7 @@ def test_a_failed_background_sync_makes_appends_fail_until_a_new_segment_is_ther
                 journal.append(1, '["refused, or of the failing interval"]')
                 time.sleep(0.001)
     assert append_once_recovered(journal, '["after"]') >= first + 2**32
-    assert len(list(directory.glob("segment-*.sqlite"))) == 2
+    assert len(list(directory.glob("segment-*.log"))) == 2
     assert pairs_of(directory)[0] == '["before"]'
     assert pairs_of(directory)[-1] == '["after"]'
 
@@ -336,7 +405,7 @@ def test_a_directory_removed_underneath_is_noticed_and_made_again(opened: Open, 
 def test_a_segment_removed_underneath_is_noticed(opened: Open, directory: Path) -> None:
     journal = opened()
     journal.append(1, '["lost"]')
-    for path in directory.glob("segment-*.sqlite"):
+    for path in directory.glob("segment-*.log"):
         path.unlink()
     with pytest.raises(JournalError, match="was removed"):
         journal.append(1, '["refused"]')
@@ -378,7 +447,7 @@ def test_files_are_shared_with_the_group_as_the_directory_is(
     directory.chmod(of_directory)
     opened().append(1, "[]")
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in directory.iterdir()}
-    assert len(modes) == 5  # node, writer.lock, a segment with its log and the log's index
+    assert len(modes) == 3  # node, writer.lock, a segment
     assert set(modes.values()) == {of_files}, modes
 
 
@@ -399,11 +468,8 @@ Journal({str(directory)!r}).append(1, "[]")
 def test_what_a_crash_left_is_cleared_away(opened: Open, directory: Path) -> None:
     directory.mkdir()
     left = [
-        ".new-segment-00000000000000000001.sqlite",
-        ".new-segment-00000000000000000001.sqlite-wal",
+        ".new-segment-00000000000000000001.log",
         ".new-node",
-        "segment-00000000000000000007.sqlite-wal",
-        "segment-00000000000000000007.sqlite-shm",
     ]
     for name in left:
         (directory / name).write_text("left")
@@ -420,6 +486,6 @@ def test_a_corrupt_old_segment_stops_no_append_and_its_numbers_are_not_used_agai
     journal = opened()
     last = journal.append(1, '["lost"]')
     journal.close()
-    (segment,) = directory.glob("segment-*.sqlite")
+    (segment,) = directory.glob("segment-*.log")
     segment.write_bytes(b"\xff" * 8192)
     assert opened().append(1, '["kept"]') >= last + 2**32

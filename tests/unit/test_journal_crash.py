@@ -14,6 +14,7 @@ import pytest
 
 from radmeter.errors import JournalError
 from radmeter.journal import RETRY_SECONDS, Journal, JournalReader
+from radmeter.journal_record import HEADER
 
 WRITER = """
 import sys, threading
@@ -71,9 +72,9 @@ def test_everything_a_killed_writer_acknowledged_is_read_and_its_successor_goes_
     tmp_path: Path, sync: str, threads: int
 ) -> None:
     directory = tmp_path / "journal"
-    acknowledged = killed_writer(directory, sync, threads, after=1500, segment_bytes=400_000)
+    acknowledged = killed_writer(directory, sync, threads, after=1500, segment_bytes=200_000)
     assert len(acknowledged) >= 1500
-    assert len(list(directory.glob("segment-*.sqlite"))) > 2, "it was killed over several segments"
+    assert len(list(directory.glob("segment-*.log"))) > 2, "it was killed over several segments"
     successor = Journal(directory, sync=sync)
     first = successor.append(2, '["successor"]')
     read = read_all(directory)
@@ -84,30 +85,85 @@ def test_everything_a_killed_writer_acknowledged_is_read_and_its_successor_goes_
     assert list(read)[-1] == first
 
 
-@pytest.mark.parametrize("torn_bytes", [1, 23, 4000, 4120])
+@pytest.mark.parametrize("sync", ["packet", "interval"])
+def test_a_writer_killed_while_it_lays_out_leaves_no_zeros_to_be_taken_for_records(
+    tmp_path: Path, sync: str
+) -> None:
+    for pages in (0, 1, 2, 255, 256, 257, 300, 511):
+        directory = tmp_path / f"journal-{pages}"
+        run = subprocess.run(
+            [sys.executable, "-c", KILLED_LAYING_OUT, str(directory), sync, str(pages)],
+            stdout=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+        assert run.returncode == -signal.SIGKILL
+        acknowledged = [int(line) for line in run.stdout.splitlines()]
+        assert len(acknowledged) > 600 or pages <= 256
+        assert list(read_all(directory)) == acknowledged
+        assert JournalReader(directory).depth(0).records == len(acknowledged)
+        with ClosingJournal(directory, sync=sync) as journal:
+            first = journal.append(1, '["successor"]')
+        assert list(read_all(directory)) == [*acknowledged, first]
+
+
+KILLED_LAYING_OUT = """
+import os, signal, sys
+from radmeter import journal_segment
+from radmeter.journal import Journal
+directory, sync, pages = sys.argv[1], sys.argv[2], int(sys.argv[3])
+pwrite, left = os.pwrite, pages
+def counted(descriptor, data, offset):
+    global left
+    if not data.strip(b"\\0"):
+        if not left:
+            os.kill(os.getpid(), signal.SIGKILL)
+        left -= 1
+    return pwrite(descriptor, data, offset)
+journal_segment.os.pwrite = counted
+journal = Journal(directory, sync=sync)
+while True:
+    print(journal.append(1, '["' + "x" * 1500 + '"]'), flush=True)
+"""
+
+
+def log_of(directory: Path) -> tuple[Path, int]:
+    """Return a killed writer's segment and where its log ends, what is laid out behind it left out."""
+    (log,) = directory.glob("segment-*.log")
+    return log, len(log.read_bytes().rstrip(b"\0"))
+
+
+@pytest.mark.parametrize("torn_bytes", [1, 7, 23, 39, 300, 646])
 def test_a_torn_tail_behind_what_was_acknowledged_costs_nothing(tmp_path: Path, torn_bytes: int) -> None:
     directory = tmp_path / "journal"
     acknowledged = killed_writer(directory, "packet", after=40)
-    (log,) = directory.glob("*-wal")
-    with log.open("ab") as tail:  # part of a commit that never came to its end
-        tail.write(log.read_bytes()[32 : 32 + torn_bytes])
+    log, end = log_of(directory)
+    with log.open("r+b") as tail:  # part of a commit that never came to its end
+        tail.seek(end)
+        tail.write(log.read_bytes()[len(HEADER) : len(HEADER) + torn_bytes])
+    before = list(read_all(directory))
     with ClosingJournal(directory) as journal:
-        journal.append(1, '["successor"]')
-    assert set(acknowledged) <= set(read_all(directory))
+        first = journal.append(1, '["successor"]')
+    assert list(read_all(directory)) == [*before, first]
+    assert set(acknowledged) <= set(before)
 
 
-@pytest.mark.parametrize("lost_bytes", [1, 2000, 4121, 30_000])
-def test_a_truncated_log_keeps_every_commit_before_the_cut(tmp_path: Path, lost_bytes: int) -> None:
+@pytest.mark.parametrize("lost_bytes", [1, 500, 647, 30_000])
+@pytest.mark.parametrize("how", ["cut off", "zeros"])
+def test_a_truncated_log_keeps_every_commit_before_the_cut(tmp_path: Path, lost_bytes: int, how: str) -> None:
     directory = tmp_path / "journal"
-    acknowledged = killed_writer(directory, "interval", after=45)
-    (log,) = directory.glob("*-wal")
-    os.truncate(log, log.stat().st_size - lost_bytes)
+    acknowledged = killed_writer(directory, "interval", after=90)
+    log, end = log_of(directory)
+    size = log.stat().st_size
+    os.truncate(log, end - lost_bytes)
+    if how == "zeros":
+        os.truncate(log, size)
     with ClosingJournal(directory) as journal:
         first = journal.append(1, '["successor"]')
     read = list(read_all(directory))
     kept = read[:-1]
     assert kept == list(range(1, len(kept) + 1))
-    assert len(kept) >= len(acknowledged) - 2 - lost_bytes // 4120
+    assert len(kept) >= len(acknowledged) - 1 - lost_bytes // 640 > 30
     assert read[-1] == first >= max(acknowledged) + 2**32
 
 
@@ -156,7 +212,7 @@ def test_on_a_full_disk_it_refuses_keeps_what_it_acknowledged_and_recovers_when_
         while time.monotonic() < refused_until:
             with pytest.raises(JournalError, match=r"\d+ bytes are free on its disk"):
                 journal.append(1, "x" * 2000)
-        assert len(list(directory.glob("segment-*.sqlite"))) <= 2, "attempts that failed leave nothing behind"
+        assert len(list(directory.glob("segment-*.log"))) <= 2, "attempts that failed leave nothing behind"
         ballast.unlink()
         after = append_once_recovered(journal, '["after"]')
         assert after >= acknowledged[-1] + 2**32
@@ -166,10 +222,10 @@ def test_on_a_full_disk_it_refuses_keeps_what_it_acknowledged_and_recovers_when_
 
 def test_a_full_disk_does_not_stop_the_shipper_from_freeing_it(small_disk: Path) -> None:
     directory = small_disk / "journal"
-    with ClosingJournal(directory, segment_bytes=100_000) as journal:
+    with ClosingJournal(directory, segment_bytes=20_000) as journal:
         for _ in range(150):
             last = journal.append(1, f'["{"x" * 700}"]')
-    before = len(list(directory.glob("segment-*.sqlite")))
+    before = len(list(directory.glob("segment-*.log")))
     fill_disk(small_disk)
     reader = JournalReader(directory)
     read, after = 0, 0
@@ -179,7 +235,7 @@ def test_a_full_disk_does_not_stop_the_shipper_from_freeing_it(small_disk: Path)
     reader.close()
     assert (read, after) == (150, last)
     assert before > 5
-    assert len(list(directory.glob("segment-*.sqlite"))) == 1
+    assert len(list(directory.glob("segment-*.log"))) == 1
 
 
 def test_at_a_file_size_limit_it_refuses_and_recovers(tmp_path: Path) -> None:

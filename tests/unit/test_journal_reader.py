@@ -1,7 +1,6 @@
 """The journal's reader: order, deletion, damage."""
 
 import os
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,6 +10,8 @@ import pytest
 
 from radmeter.errors import JournalError, JournalLocked
 from radmeter.journal import Journal, JournalReader
+from radmeter.journal_record import HEADER, unpack
+from radmeter.journal_segment import Segment
 
 TEXT = f'["{"x" * 700}"]'
 
@@ -22,7 +23,7 @@ def directory(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def journal(directory: Path) -> Iterator[Journal]:
-    journal = Journal(directory, sync="interval", segment_bytes=100_000)
+    journal = Journal(directory, sync="interval", segment_bytes=20_000)
     yield journal
     journal.close()
 
@@ -35,20 +36,20 @@ def reader(directory: Path) -> Iterator[JournalReader]:
 
 
 def segments(directory: Path) -> list[Path]:
-    return sorted(directory.glob("segment-*.sqlite"))
+    return sorted(directory.glob("segment-*.log"))
 
 
 def first_seq(segment: Path) -> int:
     return int(segment.stem.removeprefix("segment-"))
 
 
-def fill(directory: Path, count: int = 100) -> list[Path]:
-    """Make a journal of several closed segments, numbered from 1 without a gap."""
-    journal = Journal(directory, sync="interval", segment_bytes=100_000)
-    for n in range(count):
+def fill(directory: Path, *, sync: str = "interval", segment_bytes: int = 20_000) -> list[Path]:
+    """Make a journal of closed segments with a hundred records, numbered from 1 without a gap."""
+    journal = Journal(directory, sync=sync, segment_bytes=segment_bytes)
+    for n in range(100):
         journal.append(n, TEXT)
     journal.close()
-    assert len(segments(directory)) >= 4
+    assert len(segments(directory)) >= 4 or segment_bytes > 20_000
     return segments(directory)
 
 
@@ -131,31 +132,30 @@ def test_the_last_segment_of_an_earlier_opening_is_dropped_when_shipped(
     assert segments(directory) == after[len(before) :]
 
 
-def test_a_dropped_segment_takes_its_log_with_it(
+def test_a_reader_in_the_middle_of_a_segment_sees_it_grow_and_end(
     journal: Journal, reader: JournalReader, directory: Path
 ) -> None:
-    for _ in range(100):
-        last = journal.append(1, TEXT)
-    assert len(list(directory.glob("*-wal"))) > 1, "full segments still have their logs"
-    reader.drop_through(last)
-    (newest,) = segments(directory)
-    names = {path.name for path in directory.iterdir()}
-    assert names == {"node", "writer.lock", newest.name, f"{newest.name}-wal", f"{newest.name}-shm"}
-
-
-def test_a_reader_in_the_middle_of_a_segment_blocks_neither_writing_nor_roll_over(
-    journal: Journal, directory: Path
-) -> None:
     journal.append(1, TEXT)
-    other = sqlite3.connect(segments(directory)[0], isolation_level=None)
-    other.execute("BEGIN")
-    other.execute("SELECT * FROM record").fetchall()
+    assert [entry.seq for entry in reader.read(0, 1)] == [1]
     for n in range(2, 200):
         assert journal.append(1, TEXT) == n
     journal.close()
-    assert other.execute("SELECT count(*) FROM record").fetchone() == (1,)
-    other.close()
-    assert len(JournalReader(directory).read(0, 1000)) == 199
+    assert [entry.seq for entry in reader.read(1, 1000)] == list(range(2, 200))
+    assert [entry.seq for entry in JournalReader(directory).read(0, 1000)] == list(range(1, 200))
+
+
+def test_any_record_is_found_wherever_it_lies(directory: Path) -> None:
+    journal = Journal(directory)
+    texts = [f'["{"x" * (n * 37 % 5000)}"]' for n in range(1000)]
+    for n, text in enumerate(texts):
+        journal.append(n, text)
+    journal.close()
+    for after in (0, 1, 2, 499, 500, 777, 998, 999, 1000, 5000, 2**40):
+        other = JournalReader(directory)
+        assert [entry.pairs for entry in other.read(after, 2)] == texts[after : after + 2]
+        depth = other.depth(after)
+        assert depth[:2] == (max(0, 1000 - after), after if after < 1000 else None)
+        other.close()
 
 
 def test_reading_does_not_change_the_records_of_a_live_journal(
@@ -201,43 +201,112 @@ def test_a_corrupt_segment_stops_reading_before_it_until_it_is_moved_away(
     assert reader.read(batch[-1].seq, 1000)[0].seq == first_seq(following)
 
 
-def test_records_before_a_corrupt_page_are_read_first(directory: Path, reader: JournalReader) -> None:
-    bad = fill(directory, count=400)[0]
-    content = bytearray(bad.read_bytes())
-    assert len(content) >= 4 * 4096
-    content[-4096:] = b"\0" * 4096
-    bad.write_bytes(content)
-    batch = reader.read(0, 1000)
-    assert [entry.seq for entry in batch] == list(range(1, len(batch) + 1))
-    assert len(batch) < first_seq(segments(directory)[1]) - 1
-    with pytest.raises(JournalError, match=f"segment {bad} cannot be read"):
-        reader.read(batch[-1].seq, 1000)
+def records_at(segment: Path) -> list[tuple[int, int]]:
+    """Where each record of a segment begins and ends."""
+    content, places, start = segment.read_bytes(), [], len(HEADER)
+    while record := unpack(content, start):
+        places.append((start, record.end))
+        start = record.end
+    return places
 
 
-@pytest.mark.parametrize(
-    ("damage", "missing"),
-    [
-        ("DELETE FROM record WHERE seq = 5", "records 5 to 5 are missing"),
-        ("DELETE FROM record WHERE seq < 5", "records 1 to 4 are missing"),
-        ("DELETE FROM record WHERE seq > 9", "records 10 to .* are missing"),
-    ],
-)
-def test_missing_records_are_told_and_not_passed_over(
-    directory: Path, reader: JournalReader, damage: str, missing: str
+def damage(segment: Path, kind: str) -> None:
+    """Damage a segment at its fifth record."""
+    content, (start, end) = bytearray(segment.read_bytes()), records_at(segment)[4]
+    if kind == "a bit":
+        content[end - 100] ^= 1
+    elif kind == "the length":
+        content[start + 8] ^= 1
+    elif kind == "zeros":
+        content[start : end + 4096] = bytes(end + 4096 - start)
+    elif kind == "taken out":
+        del content[start:end]
+    elif kind == "the first ones taken out":
+        del content[len(HEADER) : start]
+    elif kind == "cut off":
+        del content[start + 10 :]
+    segment.write_bytes(content)
+
+
+DAMAGE = ["a bit", "the length", "zeros", "taken out", "the first ones taken out", "cut off"]
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+@pytest.mark.parametrize("sync", ["packet", "interval"])
+def test_damage_in_a_full_segment_is_told_and_not_passed_over(
+    directory: Path, reader: JournalReader, kind: str, sync: str
 ) -> None:
-    damaged = sqlite3.connect(fill(directory)[0])
-    damaged.execute(damage)
-    damaged.commit()
-    damaged.close()
+    bad = fill(directory, sync=sync)[0]
+    damage(bad, kind)
     after = 0
-    if "< 5" not in damage:
+    if "first" not in kind:
         after = reader.read(0, 1000)[-1].seq
-        assert after < 10, "what comes before is given out first"
-    with pytest.raises(JournalError, match=missing):
+        assert after == 4, "what comes before is given out first"
+    with pytest.raises(JournalError, match=rf"segment {bad} cannot be read: records? {after + 1} .*missing"):
         reader.read(after, 1000)
+    assert reader.drop_through(after) == 0
 
 
-def test_an_empty_file_in_place_of_a_segment_is_told(directory: Path, reader: JournalReader) -> None:
-    fill(directory)[0].write_bytes(b"")
-    with pytest.raises(JournalError, match="cannot be read: no such table"):
+@pytest.mark.parametrize("kind", DAMAGE[:-1])
+def test_damage_in_the_last_segment_of_an_opening_is_told_from_its_end(
+    directory: Path, reader: JournalReader, kind: str
+) -> None:
+    bad = fill(directory, sync="packet", segment_bytes=64 << 20)[0]
+    damage(bad, kind)
+    with pytest.raises(JournalError, match=f"segment {bad} cannot be read"):
+        reader.read(0 if "first" in kind else 4, 1000)
+    fill(directory)
+    with pytest.raises(JournalError, match=f"segment {bad} cannot be read"):
+        reader.read(0 if "first" in kind else 4, 1000)
+    assert reader.drop_through(4) == 0
+
+
+@pytest.mark.parametrize("synced", [True, False])
+def test_records_behind_a_gap_prove_damage_only_if_what_is_missing_was_durable(
+    directory: Path, reader: JournalReader, synced: bool
+) -> None:
+    directory.mkdir()
+    segment = Segment(directory, 1, sync_commits=False, full_bytes=1 << 20)
+    for n in range(1, 21):
+        segment.commit([(n, TEXT.encode())])
+        if synced and n == 5:
+            segment.sync()
+    segment.close()
+    damage(segment.path, "zeros")  # what a power cut leaves of pages that were not written yet
+    read = [entry.seq for entry in reader.read(0, 100)]
+    assert read == [1, 2, 3, 4]
+    if synced:
+        with pytest.raises(JournalError, match="record 5 is missing at byte"):
+            reader.read(4, 100)
+    else:
+        assert reader.read(4, 100) == []
+
+
+def test_a_reader_beside_a_busy_writer_takes_nothing_for_damage(directory: Path) -> None:
+    code = f"""
+import sys
+from radmeter.journal import Journal
+journal = Journal({str(directory)!r}, sync="interval", interval_seconds=0.0001, segment_bytes=3 << 20)
+for n in range(30000):
+    journal.append(n, '["' + "x" * (n * 37 % 3000) + '"]')
+journal.close()
+"""
+    with subprocess.Popen([sys.executable, "-c", code]) as writer:
+        reader, seen = JournalReader(directory), 0
+        while seen < 30_000:
+            ended = writer.poll() is not None
+            batch = reader.read(seen, 1000)
+            assert [entry.seq for entry in batch] == list(range(seen + 1, seen + 1 + len(batch)))
+            seen += len(batch)
+            assert batch or not ended
+        reader.close()
+    assert writer.returncode == 0
+
+
+@pytest.mark.parametrize("content", [b"", b"no segment at all" * 1000])
+def test_another_file_in_place_of_a_segment_is_told(
+    directory: Path, reader: JournalReader, content: bytes
+) -> None:
+    fill(directory)[0].write_bytes(content)
+    with pytest.raises(JournalError, match="cannot be read: it does not begin as a segment does"):
         reader.read(0, 1000)

@@ -117,6 +117,29 @@ def test_whatever_radiusd_passes_is_kept(
     assert journaled(radiusd) == [kept]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "plain",
+        "Zoë ☃",
+        'a "quote',
+        '","',
+        '"],["',
+        "\\",
+        "\n",
+        "\x7f",
+        "\u2028",
+        "\0",
+        "\udc80",
+        "a\u00a0b",
+    ],
+)
+def test_text_is_journaled_as_json_writes_it(plugin: ModuleType, text: str) -> None:
+    for pairs in [((text, "x"),), (("x", text),), (("a", text), (text, "b"), (text, text))]:
+        assert plugin._encode(pairs) == json.dumps(pairs, ensure_ascii=False, separators=(",", ":"))
+
+
 def test_instantiate_touches_nothing_on_disk(plugin: ModuleType, tmp_path: Path) -> None:
     assert plugin.instantiate(None) == 0
     assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,102 @@
+"""Reading one segment, which another process may be writing."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from radmeter.journal_record import HEADER, MARK, proof_of_loss, unpack
+
+_CHUNK_BYTES = 256 << 10
+_PROBE_BYTES = 64 << 10  # holds the longest record that RADIUS can make
+
+
+class Entry(NamedTuple):
+    """One packet: its number, when it arrived (microseconds since 1970, UTC) and its attributes as JSON."""
+
+    seq: int
+    received_at_us: int
+    pairs: str
+
+
+class DamagedSegment(Exception):
+    """Records that were durable are not there any more."""
+
+
+class SegmentLog:
+    """A segment's records from the first on. They end where no whole record follows.
+
+    Raises
+    ------
+    OSError
+    DamagedSegment
+        By any method: records are missing that a power cut cannot have taken.
+    """
+
+    def __init__(self, path: Path, first_seq: int) -> None:
+        self.path = path
+        self._first_seq = first_seq
+        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._next = first_seq, len(HEADER)  # where the last reading ended: a number, and its place
+        try:
+            if os.pread(self._descriptor, len(HEADER), 0) != HEADER:
+                raise DamagedSegment("it does not begin as a segment does")
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._descriptor)
+
+    def read(self, wanted: int | None) -> Iterator[Entry]:
+        """Yield the records from the one numbered `wanted` on; without it, some of the last ones."""
+        seq, offset = self._next if wanted == self._next[0] else self._find(wanted)
+        chunk_bytes = _CHUNK_BYTES
+        while True:
+            data = os.pread(self._descriptor, chunk_bytes, offset)
+            start = 0
+            while (record := unpack(data, start)) is not None and record.seq == seq:
+                start = record.end
+                seq += 1
+                if wanted is None or record.seq >= wanted:
+                    self._next = seq, offset + start
+                    yield Entry(record.seq, record.received_at_us, record.text.decode())
+            if start:
+                offset += start
+            elif len(data) == chunk_bytes:
+                chunk_bytes *= 4  # a long record, or the zeros that are laid out behind the log
+            else:
+                self._check_end(seq, offset, data)
+                return
+
+    def _check_end(self, seq: int, offset: int, data: bytes) -> None:
+        """Raise DamagedSegment if the log cannot have ended before record `seq`, at `offset`."""
+        here = unpack(data, 0)
+        proof = here or proof_of_loss(data, seq)
+        if proof is None:
+            return
+        # The writer may have written both while this was read: the later one is seen, the earlier is there by now.
+        again = unpack(os.pread(self._descriptor, len(data), offset), 0)
+        if again is None or again.seq != seq:
+            found = (
+                f"record {proof.seq} is there, and says so"
+                if here is None
+                else f"{proof.seq} is in its place"
+            )
+            raise DamagedSegment(f"record {seq} is missing at byte {offset}: {found}")
+
+    def _find(self, wanted: int | None) -> tuple[int, int]:
+        """Return a record's number, not above `wanted`, and where it begins: by bisection."""
+        low, high = (self._first_seq, len(HEADER)), os.fstat(self._descriptor).st_size
+        while high - low[1] > _PROBE_BYTES:
+            middle = (low[1] + high) // 2
+            data = os.pread(self._descriptor, _PROBE_BYTES, middle)
+            start = data.find(MARK)
+            while start >= 0 and (record := unpack(data, start)) is None:
+                start = data.find(MARK, start + 1)
+            if start >= 0 and record is not None and (wanted is None or record.seq <= wanted):
+                low = (record.seq, middle + start)
+            else:
+                high = middle
+        return low
