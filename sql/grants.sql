@@ -1,8 +1,8 @@
 -- Roles by what they may do. Group roles without login: an operator grants them to the roles that log in.
 --   radmeter_ingest  execute radmeter.ingest and read its checkpoint (the shipper), and replay detail files
 --   radmeter_reader  read the counters, sessions and views, and verify the counters
---   radmeter_noc     add, claim and import routers, repair counters, retry and drop rejected packets, and read as
---                    radmeter_reader does
+--   radmeter_noc     add, claim, import, change and merge routers, repair counters, retry and drop rejected packets, and
+--                    read as radmeter_reader does
 DO $$
 DECLARE
     v_role text;
@@ -36,12 +36,12 @@ BEGIN
             public.router_daily_usage, public.ingest_checkpoint, public.rejected_packet, public.accounting_anomaly,
             public.audit_log,
             radmeter.user_usage, radmeter.router_usage, radmeter.sessions, radmeter.router_list,
-            radmeter.router_activity, radmeter.user_plans, radmeter.nodes, radmeter.totals
+            radmeter.router_activity, radmeter.router_clock, radmeter.user_plans, radmeter.nodes, radmeter.totals
             TO radmeter_reader;
         -- The views and functions below ask for the default time zone and the user's period as the one who reads.
         GRANT SELECT ON radmeter.setting TO radmeter_reader;
         GRANT EXECUTE ON FUNCTION public.get_user_total_usage(text, timestamptz), radmeter.setting_value(text),
-            radmeter.user_period_start(text, timestamptz),
+            radmeter.user_period_start(text, timestamptz), radmeter.stale_after(integer, integer, integer),
             radmeter.period_start(text, smallint, date, date), radmeter.month_day(date, smallint),
             radmeter.user_differences(date, date, text[]), radmeter.router_differences(date, date, bigint[]),
             radmeter.sessions_complete_from()
@@ -51,6 +51,9 @@ BEGIN
         GRANT USAGE ON SCHEMA radmeter TO radmeter_noc;
         GRANT EXECUTE ON FUNCTION radmeter.add_router(text, macaddr, text, inet, text),
             radmeter.claim_router(bigint, text, macaddr, text, inet, text), radmeter.import_routers(json),
+            radmeter.rename_router(bigint, text), radmeter.change_router(bigint, jsonb, boolean),
+            radmeter.retire_router(bigint, boolean), radmeter.merge_router(bigint, bigint),
+            radmeter.merge_router_sessions(bigint, bigint[], timestamptz[]), radmeter.merge_router_finish(bigint),
             radmeter.repair_usage(text[], date[], bigint[], date[]),
             radmeter.retry_rejected(json), radmeter.drop_rejected(bigint[])
             TO radmeter_noc;

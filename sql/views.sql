@@ -22,7 +22,9 @@ CREATE OR REPLACE VIEW radmeter.router_list AS
 SELECT router.id, router.name, router.mac, router.nas_identifier, router.ip_address, router.status,
        coalesce(router.timezone, radmeter.setting_value('timezone')) AS timezone, router.created_at,
        (now() AT TIME ZONE coalesce(router.timezone, radmeter.setting_value('timezone')))::date AS today,
-       router.discovery_key, router.updated_at
+       router.discovery_key, router.updated_at, router.merged_into, router.merged_at, router.interim_interval,
+       extract(epoch FROM radmeter.stale_after(NULL, router.interim_interval,
+           radmeter.setting_value('stale_minutes')::integer))::integer AS stale_after_seconds
 FROM public.routers AS router;
 
 -- A router's open sessions, and how far its clock was off in the latest packet that it stamped.
@@ -31,6 +33,21 @@ SELECT router_id, count(*) AS open_sessions, max(arrived_at) AS last_packet_at,
        (array_agg(clock_skew_seconds ORDER BY arrived_at DESC)
            FILTER (WHERE clock_skew_seconds IS NOT NULL))[1] AS clock_skew_seconds
 FROM public.radacct WHERE acctstoptime IS NULL GROUP BY router_id;
+
+-- A router's clock, from its open sessions and those that began in the last two days: Event-Timestamp less arrival of the
+-- latest packet of each. The median and the span of the middle half; and how many were so far off that the arrival was
+-- taken for the time of the event, more than 7 days before it or 5 minutes after (docs/architecture.md).
+CREATE OR REPLACE VIEW radmeter.router_clock AS
+SELECT router_id, count(*) AS sessions, count(clock_skew_seconds) AS stamped_sessions,
+       count(*) FILTER (WHERE clock_skew_seconds NOT BETWEEN -604800 AND 300) AS unbelievable_sessions,
+       percentile_disc(0.5) WITHIN GROUP (ORDER BY clock_skew_seconds) AS median_seconds,
+       percentile_disc(0.75) WITHIN GROUP (ORDER BY clock_skew_seconds)
+           - percentile_disc(0.25) WITHIN GROUP (ORDER BY clock_skew_seconds) AS spread_seconds
+FROM (SELECT router_id, clock_skew_seconds FROM public.radacct WHERE acctstoptime IS NULL
+      UNION ALL
+      SELECT router_id, clock_skew_seconds FROM public.radacct
+      WHERE acctstoptime >= now() - interval '2 days' AND acctstarttime >= now() - interval '2 days') AS recent
+GROUP BY router_id;
 
 CREATE OR REPLACE VIEW radmeter.user_plans AS
 SELECT subscriber.username, plan.name AS plan, plan.quota_type, plan.quota_bytes

@@ -15,7 +15,7 @@ BEGIN
     ON CONFLICT DO NOTHING
     RETURNING id INTO v_id;
     IF NOT FOUND THEN
-        SELECT id INTO v_id FROM public.routers
+        SELECT coalesce(merged_into, id) INTO v_id FROM public.routers
         WHERE discovery_key = v_key OR mac = coalesce(p_mac, p_nas_mac);
     END IF;
     RETURN v_id;

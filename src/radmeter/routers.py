@@ -1,30 +1,17 @@
-"""Routers: finding the one that a person means; adding, claiming and importing through SQL functions."""
+"""Routers as the read side shows them, and finding the one that a person means."""
 
-import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any, NamedTuple
+from typing import Any
 
-import psycopg
 import sqlalchemy
-from sqlalchemy import Connection, or_, select
+from sqlalchemy import ColumnElement, Connection, func, or_, select
 from sqlalchemy.dialects.postgresql import MACADDR
 
-from radmeter import store, views
-from radmeter.inventory import Line
+from radmeter import views
 from radmeter.router_key import normal_mac
 from radmeter.views import NotKnown, Row
-
-ATTEMPTS = 5
-
-# A router that is discovered, or another import, at the same moment: the next attempt sees what that one wrote.
-_CONCURRENT = (
-    psycopg.errors.UniqueViolation,
-    psycopg.errors.DeadlockDetected,
-    psycopg.errors.SerializationFailure,
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +29,10 @@ class Router:
     today: date
     discovery_key: str | None
     updated_at: datetime
+    merged_into: int | None
+    merged_at: datetime | None
+    interim_interval: int | None
+    stale_after_seconds: int
 
     def __str__(self) -> str:
         """Return what tells it from its namesakes."""
@@ -49,8 +40,12 @@ class Router:
         return f"#{self.id} {self.name!r} ({self.status}, {where})"
 
 
-def find_router(connection: Connection, text: str, *, status: str | None = None) -> Router:
-    """Return the router that a person means: by ``#ID``, by MAC in any form, by name, or by a bare id.
+def find_router(
+    connection: Connection, text: str, *, status: str | None = None, follow: bool = True
+) -> Router:
+    """Return the router that a person means: by ``#ID``, by MAC in any form, by name or a bare id, by NAS-Identifier.
+
+    A router that was merged stands for the one that has its usage, unless it is named by ``#ID`` or `follow` is false.
 
     Raises
     ------
@@ -58,6 +53,8 @@ def find_router(connection: Connection, text: str, *, status: str | None = None)
         None matches, or several do; the message names them by their ids.
     """
     found = _matching(connection, text, status)
+    if follow and not text.startswith("#"):
+        found = _followed(connection, found)
     if not found:
         raise NotKnown(
             f"there is no {status + ' ' if status else ''}router {text!r}: "
@@ -76,16 +73,40 @@ def _matching(connection: Connection, text: str, status: str | None) -> list[Rou
     number = text.removeprefix("#")
     is_id = number.isascii() and number.isdigit() and len(number) < 19  # fits a bigint
     conditions = [routers.id == int(number)] if is_id else []
-    if not text.startswith("#"):
-        conditions.append(routers.name == text)
-        if (mac := normal_mac(text)) is not None:
-            conditions.append(routers.mac == sqlalchemy.cast(mac, MACADDR))
+    if text.startswith("#"):
+        return _select(connection, conditions, status)
+    conditions.append(routers.name == text)
+    if (mac := normal_mac(text)) is not None:
+        conditions.append(routers.mac == sqlalchemy.cast(mac, MACADDR))
+    return _select(connection, conditions, status) or _select(
+        connection, [routers.nas_identifier == text], status
+    )
+
+
+def _select(
+    connection: Connection, conditions: Sequence[ColumnElement[bool]], status: str | None = None
+) -> list[Router]:
+    """Return the routers that meet any of the conditions, each of which has an index."""
     if not conditions:
         return []
-    query = select(views.router_list).where(or_(*conditions)).order_by(routers.id)
+    query = select(views.router_list).where(or_(*conditions)).order_by(views.router_list.c.id)
     if status is not None:
-        query = query.where(routers.status == status)
+        query = query.where(views.router_list.c.status == status)
     return [Router(**row) for row in views.rows(connection, query)]
+
+
+def _followed(connection: Connection, found: Sequence[Router]) -> list[Router]:
+    """Return the routers that have the usage of those found, each once."""
+    whole = {router.id: router for router in found if router.merged_into is None}
+    missing = {router.merged_into for router in found if router.merged_into is not None} - whole.keys()
+    if missing:
+        whole |= {router.id: router for router in _select(connection, [views.router_list.c.id.in_(missing)])}
+    return [whole[router_id] for router_id in sorted(whole)]
+
+
+def merged_routers(connection: Connection, router: Router) -> list[Router]:
+    """Return the routers that were merged into one: its aliases."""
+    return _select(connection, [views.router_list.c.merged_into == router.id])
 
 
 def list_routers(
@@ -105,65 +126,31 @@ def activity(connection: Connection, router: Router) -> Row:
     return found[0] if found else {"open_sessions": 0, "last_packet_at": None, "clock_skew_seconds": None}
 
 
-class Outcome(NamedTuple):
-    """What became of a line: added, claimed, updated, unchanged, or refused for a reason."""
-
-    line: int
-    outcome: str
-    router_id: int | None
-    reason: str | None
-
-
-class RouterWriter:
-    """One connection that changes routers."""
-
-    def __init__(self, connection: psycopg.Connection[Any]) -> None:
-        self._connection = connection
-
-    def timezones(self) -> dict[str, str]:
-        """Return the time zones that the database knows, by their names in lower case."""
-        names = self._execute("SELECT name FROM pg_timezone_names WHERE name NOT LIKE 'posix%%'", {})
-        return {name.lower(): name for (name,) in names}
-
-    def add(self, router: Line) -> int:
-        """Add a router; return its id. Raises StoreError if its name or MAC is taken or it is to be claimed."""
-        ((router_id,),) = self._execute(
-            "SELECT radmeter.add_router(%(name)s, %(mac)s, %(nas_identifier)s, %(ip_address)s, %(timezone)s)",
-            router.as_json(),
-        )
-        assert isinstance(router_id, int)
-        return router_id
-
-    def claim(self, router_id: int, router: Line) -> None:
-        """Make a discovered router an active one. Raises StoreError if it is not one, or the name or MAC is taken."""
-        self._execute(
-            "SELECT radmeter.claim_router"
-            "(%(id)s, %(name)s, %(mac)s, %(nas_identifier)s, %(ip_address)s, %(timezone)s)",
-            {"id": router_id, **router.as_json()},
-        )
-
-    def import_lines(self, lines: Sequence[Line], *, dry_run: bool = False) -> list[Outcome]:
-        """Bring lines of an inventory into the database in one transaction; with `dry_run`, only tell what would be."""
-        text = json.dumps([line.as_json() for line in lines], ensure_ascii=False)
-        rows = self._execute(
-            "SELECT * FROM radmeter.import_routers(%(lines)s)", {"lines": text}, undo=dry_run
-        )
-        return [Outcome(*row) for row in rows]
-
-    def _execute(self, query: str, values: dict[str, Any], *, undo: bool = False) -> list[tuple[Any, ...]]:
-        with views.explained_errors("radmeter_noc"):
-            for attempt in range(1, ATTEMPTS + 1):
-                try:
-                    with self._connection.transaction(force_rollback=undo):
-                        return self._connection.execute(query, values).fetchall()
-                except _CONCURRENT:
-                    if attempt == ATTEMPTS:
-                        raise
-        raise AssertionError("unreachable")
+def clock(connection: Connection, router: Router) -> Row:
+    """Return how far a router's clock is off, over its open sessions and the recent ones."""
+    view = views.router_clock
+    columns = [column for column in view.c if column.name != "router_id"]
+    found = views.rows(connection, select(*columns).where(view.c.router_id == router.id))
+    return found[0] if found else dict.fromkeys((column.name for column in columns), None)
 
 
-@contextmanager
-def writing(dsn: str) -> Iterator[RouterWriter]:
-    """Give a connection that changes routers."""
-    with store.connect(dsn) as connection:
-        yield RouterWriter(connection)
+def merge_preview(connection: Connection, router: Router, most: int) -> Row:
+    """Return a router and what it has, before a merge; sessions are counted up to one more than `most`."""
+    sessions, usage = views.sessions.c, views.router_usage.c
+    closed = select(sessions.radacctid).where(
+        sessions.router_id == router.id, sessions.acctstoptime.is_not(None)
+    )
+    days = select(func.count(), func.coalesce(func.sum(usage.bytes_total), 0)).where(
+        usage.router_id == router.id
+    )
+    ((count, bytes_total),) = connection.execute(days).all()
+    return {
+        **vars(router),
+        "router": f"#{router.id} {router.name}",
+        "open_sessions": activity(connection, router)["open_sessions"],
+        "closed_sessions": connection.execute(
+            select(func.count()).select_from(closed.limit(most + 1).subquery())
+        ).scalar_one(),
+        "days": count,
+        "bytes_total": bytes_total,
+    }

@@ -11,7 +11,7 @@ from servers import Connection
 
 from radmeter.errors import StoreError
 from radmeter.inventory import Line
-from radmeter.routers import writing
+from radmeter.router_changes import writing
 
 MAC = "aa:bb:cc:dd:ee:ff"
 OTHER_MAC = "aa:bb:cc:dd:ee:01"

@@ -1,10 +1,11 @@
 """`radmeter routers`: the routers there are, and which of them the NOC knows."""
 
+import json
 import os
 import sys
 from collections.abc import Iterator
 from itertools import islice
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import click
 
@@ -14,9 +15,11 @@ from radmeter.cli.common import (
     emit_one,
     existing_database,
     format_option,
+    plain,
     printable,
     with_settings,
 )
+from radmeter.cli.router_changes import given_options, merge, rename, retire, set_
 from radmeter.config import Settings
 from radmeter.errors import RadmeterError
 
@@ -24,38 +27,42 @@ COLUMNS = ("id", "name", "mac", "nas_identifier", "ip_address", "timezone", "sta
 DETAILS = (
     *COLUMNS,
     "discovery_key",
+    "aliases",
+    "merged_into",
+    "merged_at",
     "created_at",
     "updated_at",
     "open_sessions",
     "last_packet_at",
+    "interim_seconds",
+    "stale_after_seconds",
     "clock_skew_seconds",
+    "clock_median_seconds",
+    "clock_spread_seconds",
+    "clock_sessions",
+    "unbelievable_clock_sessions",
     "bytes_today",
 )
+ALIAS = ("id", "name", "mac", "nas_identifier", "ip_address", "discovery_key", "merged_at")
+USAGE = ("usage_date", "bytes_in", "bytes_out", "bytes_total", "last_updated")
+LISTS = ("aliases", "usage")
 BATCH_LINES = 5000
 LONG_FILE_BYTES = 1 << 17
 OUTCOMES = ("added", "claimed", "updated", "unchanged", "refused")
 
-_GIVEN = (
-    click.option("--mac", type=TEXT, help="MAC address, in any of the usual forms."),
-    click.option("--nas-identifier", type=TEXT, help="The NAS-Identifier it sends."),
-    click.option("--ip", "ip_address", type=TEXT, help="The address of its packets, where no other has it."),
-    click.option("--timezone", type=TEXT, help="IANA name; its days begin at midnight there."),
-)
-
-
-def _given_options(command: Any) -> Any:
-    for option in reversed(_GIVEN):
-        command = option(command)
-    return command
-
 
 @click.group(epilog="Example: radmeter routers list --status discovered")
 def routers() -> None:
-    """List, add, claim and import routers.
+    """List, add, claim, import, change and merge routers.
 
     A router that is not known here is discovered by its first packet, so that its usage is kept; claim it to give
-    it a name. Routers are recognised by MAC, then by NAS-Identifier, then by address.
+    it a name, or merge it into the router that it is. Routers are recognised by MAC, then by NAS-Identifier, then by
+    address. What is changed here is in audit_log.
     """
+
+
+for command in (rename, set_, retire, merge):
+    routers.add_command(command)
 
 
 @routers.command("list", epilog="Example: radmeter routers list --status discovered")
@@ -78,23 +85,53 @@ def list_(settings: Settings, status: str | None, limit: int, after: int, output
         click.echo(f"There are more: go on with --after {rows[-1]['id']}", err=True)
 
 
-@routers.command("show", epilog="Example: radmeter routers show lobby")
-@click.argument("router", metavar="NAME|MAC|#ID", type=TEXT)
+@routers.command("show", epilog="Example: radmeter routers show lobby --days 30")
+@click.argument("router", metavar="NAME|MAC|#ID|NAS-ID", type=TEXT)
+@click.option(
+    "--days",
+    type=click.IntRange(1, 10_000),
+    default=7,
+    show_default=True,
+    help="How many days of usage, today included.",
+)
 @format_option
 @with_settings("state", "dsn")
-def show(settings: Settings, router: str, output_format: str) -> None:
-    """Show all there is to know about a router: its keys, its open sessions, its clock, its usage today."""
-    from radmeter import usage
-    from radmeter.routers import activity, find_router
+def show(settings: Settings, router: str, days: int, output_format: str) -> None:
+    """Show all there is to know about a router: its keys, its open sessions, its clock, its usage.
+
+    clock_skew_seconds is how far its clock was ahead in the latest packet; median and spread (of the middle half) are
+    over its open sessions and those of the last two days. A clock is unbelievable if it is more than 5 minutes ahead
+    or 7 days behind: then the arrival counts as the time of the event.
+    """
+    from radmeter import routers, usage
     from radmeter.views import reading
 
     with existing_database(settings) as dsn, reading(dsn) as connection:
-        found = find_router(connection, router)
-        (today, *_) = [
-            row for row in usage.router_usage(connection, found, 1) if row["usage_date"] == found.today
-        ]
-        row = {**vars(found), **activity(connection, found), "bytes_today": today["bytes_total"]}
+        found = routers.find_router(connection, router)
+        used = usage.router_usage(connection, found, days)
+        clock = routers.clock(connection, found)
+        aliases = routers.merged_routers(connection, found)
+        row = {**vars(found), **routers.activity(connection, found)}
+    (today, *_) = [each for each in used if each["usage_date"] == found.today]
+    row |= {
+        "interim_seconds": found.interim_interval,
+        "clock_median_seconds": clock["median_seconds"],
+        "clock_spread_seconds": clock["spread_seconds"],
+        "clock_sessions": clock["stamped_sessions"],
+        "unbelievable_clock_sessions": clock["unbelievable_sessions"],
+        "aliases": "; ".join(map(str, aliases)) or None,
+        "bytes_today": today["bytes_total"],
+    }
+    if output_format == "json":
+        row["aliases"] = [{name: plain(getattr(each, name)) for name in ALIAS} for each in aliases]
+        row["usage"] = [{name: plain(each[name]) for name in USAGE} for each in used]
+        values = {name: row[name] if name in LISTS else plain(row[name]) for name in (*DETAILS, "usage")}
+        click.echo(json.dumps(values, indent=2, ensure_ascii=False))
+        return
     emit_one(row, output_format, columns=DETAILS)
+    if output_format == "table":
+        click.echo()
+        emit(used, output_format, columns=USAGE)
 
 
 @routers.command(
@@ -102,12 +139,12 @@ def show(settings: Settings, router: str, output_format: str) -> None:
     epilog="Example: radmeter routers add --name lobby --mac AA-BB-CC-DD-EE-FF --timezone Europe/Berlin",
 )
 @click.option("--name", type=TEXT, required=True, help="Its name, which no other has.")
-@_given_options
+@given_options
 @with_settings("state", "dsn")
 def add(settings: Settings, name: str, **given: str | None) -> None:
     """Add a router that has not been discovered yet."""
     from radmeter.inventory import BadLine, Line
-    from radmeter.routers import writing
+    from radmeter.router_changes import writing
 
     with existing_database(settings) as dsn, writing(dsn) as writer:
         line = Line.checked({"name": name, **given}, writer.timezones() if given["timezone"] else {})
@@ -120,12 +157,13 @@ def add(settings: Settings, name: str, **given: str | None) -> None:
 @routers.command("claim", epilog="Example: radmeter routers claim AA-BB-CC-DD-EE-FF --name lobby")
 @click.argument("router", metavar="ID|MAC|NAME", type=TEXT)
 @click.option("--name", type=TEXT, help="Its name from now on; else the one it was discovered with.")
-@_given_options
+@given_options
 @with_settings("state", "dsn")
 def claim(settings: Settings, router: str, name: str | None, **given: str | None) -> None:
     """Make a discovered router a known one. Its usage is kept."""
     from radmeter.inventory import Line
-    from radmeter.routers import find_router, writing
+    from radmeter.router_changes import writing
+    from radmeter.routers import find_router
     from radmeter.views import reading
 
     with existing_database(settings) as dsn:
@@ -155,7 +193,7 @@ def import_(settings: Settings, file: BinaryIO, dry_run: bool) -> None:
     Exit code 1 if any line was refused.
     """
     from radmeter import inventory
-    from radmeter.routers import writing
+    from radmeter.router_changes import writing
 
     counts = dict.fromkeys(OUTCOMES, 0)
 

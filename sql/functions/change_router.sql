@@ -1,0 +1,59 @@
+-- radmeter.change_router(id, changes, keep_mac): changes what a router is known by, or its time zone.
+--   changes   JSON object of mac, nas_identifier, ip_address, timezone; null clears, what is absent stays
+--   keep_mac  packets that name the old MAC go on finding this router; else that is another router's from now on
+-- Its usage stays with it, and each octet on the date on which it was counted; what comes later goes by the new zone.
+-- The MAC of a router that was merged into it can be taken over.
+-- Under the lock of radmeter.ingest, which looks at MACs. Returns whether anything changed. Writes routers, audit_log.
+-- SQLSTATE RM001, with the reason: there is no such router, the MAC is another's, or was discovered and is to be merged.
+CREATE OR REPLACE FUNCTION radmeter.change_router(p_id bigint, p_changes jsonb, p_keep_mac boolean) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_router public.routers%ROWTYPE;
+    v_new public.routers%ROWTYPE;
+    v_other public.routers%ROWTYPE;
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtextextended('radmeter.ingest', 0));
+    SELECT * INTO v_router FROM public.routers WHERE id = p_id FOR UPDATE;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'there is no router #%', p_id USING ERRCODE = 'RM001';
+    END IF;
+    v_new := jsonb_populate_record(v_router, p_changes - ARRAY(
+        SELECT key FROM jsonb_object_keys(p_changes) AS key
+        WHERE key NOT IN ('mac', 'nas_identifier', 'ip_address', 'timezone')));
+    IF v_new IS NOT DISTINCT FROM v_router THEN
+        RETURN false;
+    END IF;
+    IF v_new.mac IS DISTINCT FROM v_router.mac THEN
+        SELECT * INTO v_other FROM public.routers WHERE mac = v_new.mac FOR UPDATE;
+        IF v_other.status = 'discovered' THEN
+            RAISE EXCEPTION 'the MAC % was discovered as #% and has usage: first "radmeter routers merge ''#%'' ''#%''"',
+                v_new.mac, v_other.id, v_other.id, p_id USING ERRCODE = 'RM001';
+        ELSIF v_other.id IS NOT NULL AND v_other.merged_into IS DISTINCT FROM p_id THEN
+            RAISE EXCEPTION 'the MAC % belongs to the % router #% "%"', v_new.mac, v_other.status, v_other.id,
+                v_other.name USING ERRCODE = 'RM001';
+        END IF;
+        UPDATE public.routers SET mac = NULL, updated_at = now() WHERE id = v_other.id;
+        UPDATE public.routers SET discovery_key = NULL
+        WHERE (id = p_id OR merged_into = p_id) AND NOT p_keep_mac
+          AND discovery_key = radmeter.discovery_key(v_router.mac, NULL, NULL, NULL);
+    END IF;
+    UPDATE public.routers SET
+        mac = v_new.mac, nas_identifier = v_new.nas_identifier, ip_address = v_new.ip_address,
+        timezone = v_new.timezone, updated_at = now()
+    WHERE id = p_id;
+    IF p_keep_mac AND v_router.mac IS DISTINCT FROM v_new.mac AND v_router.mac IS NOT NULL THEN
+        IF v_other.id IS NOT NULL THEN
+            UPDATE public.routers SET mac = v_router.mac WHERE id = v_other.id;
+        ELSE
+            INSERT INTO public.routers (name, mac, status, merged_into, merged_status, merged_at)
+            VALUES (format('%s (%s)', v_router.name, v_router.mac), v_router.mac, 'retired', p_id, 'retired', now());
+        END IF;
+    END IF;
+    PERFORM radmeter.audit('routers set', jsonb_build_object(
+        'before', to_jsonb(v_router),
+        'after', (SELECT to_jsonb(router) FROM public.routers AS router WHERE id = p_id),
+        'keep_mac', p_keep_mac));
+    RETURN true;
+END;
+$$;

@@ -1,0 +1,188 @@
+"""`radmeter routers rename|set|retire|merge`: what changes about a router, and its usage follows."""
+
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+from radmeter.cli.common import TEXT, emit, existing_database, printable, with_settings
+from radmeter.config import Settings
+
+WHICH = "NAME|MAC|#ID|NAS-ID"
+PREVIEW = (
+    "router",
+    "status",
+    "mac",
+    "nas_identifier",
+    "ip_address",
+    "timezone",
+    "open_sessions",
+    "closed_sessions",
+    "days",
+    "bytes_total",
+)
+# More are not counted for a preview.
+COUNTED = 100_000
+
+_GIVEN = (
+    click.option("--mac", type=TEXT, help="MAC address, in any of the usual forms."),
+    click.option("--nas-identifier", type=TEXT, help="The NAS-Identifier it sends."),
+    click.option("--ip", "ip_address", type=TEXT, help="The address of its packets, where no other has it."),
+    click.option("--timezone", type=TEXT, help="IANA name; its days begin at midnight there."),
+)
+
+
+def given_options(command: Any) -> Any:
+    """Add the options that say what a router is known by."""
+    for option in reversed(_GIVEN):
+        command = option(command)
+    return command
+
+
+@click.command(epilog="Example: radmeter routers rename lobby entrance")
+@click.argument("router", metavar=WHICH, type=TEXT)
+@click.argument("name", type=TEXT)
+@with_settings("state", "dsn")
+def rename(settings: Settings, router: str, name: str) -> None:
+    """Give a router another name. Its usage stays with it.
+
+    If packets find it by its name so far, they go on doing so: without a NAS-Identifier the old name becomes that.
+    """
+    from radmeter.inventory import BadLine, Line
+    from radmeter.router_changes import writing
+    from radmeter.routers import find_router
+    from radmeter.views import reading
+
+    checked = Line.checked({"name": name}, {}).name
+    if checked is None:
+        raise BadLine("the name is empty")
+    with existing_database(settings) as dsn:
+        with reading(dsn) as connection:
+            found = find_router(connection, router)
+        with writing(dsn) as writer:
+            identifier = writer.rename(found.id, checked)
+    click.echo(f"router #{found.id} {found.name!r} is {checked!r} from now on")
+    if identifier is not None:
+        click.echo(f"its NAS-Identifier is {identifier!r}, so that packets with that name find it")
+
+
+@click.command("set", epilog="Example: radmeter routers set lobby --mac AA-BB-CC-DD-EE-FF --timezone UTC")
+@click.argument("router", metavar=WHICH, type=TEXT)
+@given_options
+@click.option(
+    "--keep-mac",
+    is_flag=True,
+    help="Packets with the old MAC are this router's still (late ones, two radios).",
+)
+@with_settings("state", "dsn")
+def set_(settings: Settings, router: str, keep_mac: bool, **given: str | None) -> None:
+    """Change what a router is known by, or its time zone. An empty value, such as --mac '', takes it away.
+
+    Its usage stays with it, each byte on the day on which it was counted; what comes later is counted by the new time
+    zone. After a change of MAC, a device that still sends the old one is a router of its own, unless --keep-mac is
+    given. A new MAC that has sent packets already was discovered as another router: merge that one first.
+    """
+    from radmeter.inventory import Line
+    from radmeter.router_changes import writing
+    from radmeter.routers import find_router
+    from radmeter.views import reading
+
+    named = {column: text for column, text in given.items() if text is not None}
+    if not named:
+        raise click.UsageError("give at least one of --mac, --nas-identifier, --ip and --timezone")
+    if keep_mac and "mac" not in named:
+        raise click.UsageError("--keep-mac goes with --mac")
+    with existing_database(settings) as dsn:
+        with reading(dsn) as connection:
+            found = find_router(connection, router)
+        with writing(dsn) as writer:
+            line = Line.checked(named, writer.timezones() if given["timezone"] else {})
+            changes = {column: getattr(line, column) for column in named}
+            changed = writer.change(found.id, changes, keep_mac=keep_mac)
+    click.echo(f"router #{found.id} {found.name!r} {'is changed' if changed else 'was so already'}")
+
+
+@click.command(epilog="Example: radmeter routers retire lobby")
+@click.argument("router", metavar=WHICH, type=TEXT)
+@click.option("--undo", is_flag=True, help="It is in use again.")
+@with_settings("state", "dsn")
+def retire(settings: Settings, router: str, undo: bool) -> None:
+    """Take a router out of use. Its usage is kept, and its name is not given to another.
+
+    Should it send again, it is still found by its MAC, so that nothing is lost; by its NAS-Identifier, name and address
+    no more, since the next device at the site may have them.
+    """
+    from radmeter.router_changes import writing
+    from radmeter.routers import activity, find_router
+    from radmeter.views import reading
+
+    with existing_database(settings) as dsn:
+        with reading(dsn) as connection:
+            found = find_router(connection, router)
+            sessions = activity(connection, found)["open_sessions"]
+        with writing(dsn) as writer:
+            changed = writer.retire(found.id, undo=undo)
+    if not changed:
+        click.echo(f"router #{found.id} {found.name!r} {'is in use' if undo else 'was retired'} already")
+        return
+    click.echo(f"router #{found.id} {found.name!r} is {'in use again' if undo else 'retired'}")
+    if sessions and not undo:
+        click.echo(f"it has {sessions} open sessions, which go on counting")
+
+
+@click.command(epilog="Example: radmeter routers merge '#17' lobby --yes")
+@click.argument("source", metavar="FROM", type=TEXT)
+@click.argument("target", metavar="INTO", type=TEXT)
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@with_settings("state", "dsn")
+def merge(settings: Settings, source: str, target: str, yes: bool) -> None:
+    """Make the router FROM part of the router INTO: its sessions, its usage of each day, and its anomalies.
+
+    From then on packets with the MAC, NAS-Identifier or address of FROM are INTO's. FROM stays as a retired router that
+    points to INTO. What was counted on a day stays on that date, also where the time zones differ. It cannot be undone.
+
+    Right while packets arrive. Open sessions move at once, about 25,000 a second, and the shipper waits that long
+    (packets are answered and journalled meanwhile); closed ones in batches of 1,000, between which the shipper goes on.
+    Until all have moved, the usage of some days is partly FROM's. If it is cut off, run it again: it goes on.
+    """
+    from radmeter.router_changes import writing
+    from radmeter.routers import find_router, merge_preview
+    from radmeter.views import reading
+
+    with existing_database(settings) as dsn:
+        with reading(dsn) as connection:
+            merged, into = find_router(connection, source, follow=False), find_router(connection, target)
+            started = merged.merged_into == into.id
+            if started and merged.merged_at is not None:
+                click.echo(f"router {merged} was merged into {into} already")
+                return
+            if not started and not yes:
+                rows = [merge_preview(connection, router, COUNTED) for router in (merged, into)]
+        if not started and not yes:
+            emit([_shown(row) for row in rows], "table", columns=PREVIEW)
+            if merged.timezone != into.timezone:
+                click.echo(
+                    f"Days so far stay in {merged.timezone}; later ones are in {into.timezone}.", err=True
+                )
+            click.confirm("Merge the first into the second? It cannot be undone.", abort=True, err=True)
+        with writing(dsn) as writer:
+            moved = sum(_shown_progress(writer.merge(merged.id, into.id)))
+    click.echo(printable(f"merged {merged} into {into}: {moved} sessions moved"))
+
+
+def _shown(row: dict[str, Any]) -> dict[str, Any]:
+    closed = row["closed_sessions"]
+    return row | {"closed_sessions": f"more than {COUNTED}" if closed > COUNTED else closed}
+
+
+def _shown_progress(moved: Iterator[int]) -> Iterator[int]:
+    """Yield the numbers; show their sum where a person looks on."""
+    total = 0
+    for count in moved:
+        total += count
+        if sys.stderr.isatty():
+            click.echo(f"\r{total} sessions moved ", nl=False, err=True)
+        yield count
+    if sys.stderr.isatty():
+        click.echo(err=True)
