@@ -80,8 +80,9 @@ def set_(settings: Settings, router: str, keep_mac: bool, **given: str | None) -
     """Change what a router is known by, or its time zone. An empty value, such as --mac '', takes it away.
 
     Its usage stays with it, each byte on the day on which it was counted; what comes later is counted by the new time
-    zone. After a change of MAC, a device that still sends the old one is a router of its own, unless --keep-mac is
-    given. A new MAC that has sent packets already was discovered as another router: merge that one first.
+    zone. After a change of MAC, a device that still sends the old one is a router of its own (if its NAS-Identifier and
+    address are not this router's), unless --keep-mac is given. A new MAC that has sent packets already was discovered
+    as another router: merge that one first.
     """
     from radmeter.inventory import Line
     from radmeter.router_changes import writing
