@@ -39,7 +39,6 @@ SERVER_SETTINGS = {
     "max_wal_size": "1GB",
     "autovacuum": "off",  # plans are the same from run to run, and the template is free to be cloned
     "deadlock_timeout": "200ms",
-    "jit": "off",
     "timezone": "UTC",
     "log_timezone": "UTC",
     "log_line_prefix": "%m [%p] ",

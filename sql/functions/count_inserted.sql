@@ -4,7 +4,7 @@
 -- last update, and kept as a slice of their own (see radmeter.session_slice).
 -- A row that is deleted takes nothing back, hence no trigger for DELETE: counters outlive their sessions.
 CREATE OR REPLACE FUNCTION radmeter.count_inserted() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog SET jit = off
 AS $$
 BEGIN
     WITH gained AS MATERIALIZED (

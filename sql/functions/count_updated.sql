@@ -6,7 +6,7 @@
 -- Hash joins whatever the planner thinks: transition tables have no statistics. They are named here since a trigger runs
 -- under the settings of the function that fired it, and radmeter.update_open has them off.
 CREATE OR REPLACE FUNCTION radmeter.count_updated() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog SET jit = off
 SET enable_nestloop = off SET enable_hashjoin = on SET enable_mergejoin = on SET enable_seqscan = on
 AS $$
 DECLARE

@@ -9,6 +9,8 @@
 -- for each other's counters; waiting here, before the first row is touched, they can never deadlock.
 CREATE OR REPLACE FUNCTION radmeter.ingest(p_node text, p_records json) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+-- Compiling its statements takes longer than any batch: seconds for the first few on a server with jit as it comes.
+SET jit = off
 AS $$
 DECLARE
     v_checkpoint bigint;

@@ -11,7 +11,8 @@ from alembic.config import Config
 
 from radmeter import resources
 from radmeter.jobs import MONTHS_AHEAD
-from radmeter.store import sqlalchemy_engine
+from radmeter.errors import StoreError
+from radmeter.store import sqlalchemy_engine, translated_errors
 
 log = logging.getLogger(__name__)
 
@@ -95,10 +96,10 @@ def _apply_sql_files(connection: psycopg.Connection) -> None:
     connection.execute("SET LOCAL client_min_messages = warning")
     for path, text, _ in files:
         try:
-            connection.execute(text.encode())
-        except psycopg.Error as error:
-            error.add_note(f"in sql/{path}")
-            raise
+            with translated_errors():
+                connection.execute(text.encode())
+        except StoreError as error:
+            raise type(error)(f"sql/{path} cannot be applied: {error}") from error
     connection.execute("DELETE FROM radmeter.sql_file")
     with connection.cursor() as cursor:
         cursor.executemany(

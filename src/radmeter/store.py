@@ -108,9 +108,14 @@ class Store:
 
     def __init__(self, dsn: str) -> None:
         # A batch is answered within a second; a statement that hangs is a switch-over that went wrong.
-        self._connection = connect(
-            dsn, options="-c statement_timeout=60s -c lock_timeout=30s", prepare_threshold=0
-        )
+        self._connection = connect(dsn, prepare_threshold=0)
+        try:
+            with translated_errors():
+                self._connection.execute("SET statement_timeout = '60s'")
+                self._connection.execute("SET lock_timeout = '30s'")
+        except StoreError:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Close the connection."""
