@@ -136,10 +136,10 @@ class Session:
             return True
         return packet.session_time >= self.session_time
 
-    def lasted_at(self, at: int) -> bool:
-        """Whether a time lies in this closed session."""
+    def lasted_at(self, packet: Packet) -> bool:
+        """Whether a packet's event lies in this closed session."""
         assert self.stop is not None
-        return self.start <= at <= self.stop
+        return self.start <= packet.at <= self.stop + (0 if packet.stamped else 60 * SECOND)
 
     def may_own(self, packet: Packet) -> bool:
         """Whether a packet belongs to this closed session."""
@@ -265,7 +265,7 @@ class Model:
             (session for session in self.sessions if session.id == packet.id and session.stop is not None),
             key=lambda session: session.start,
         )
-        during = [session for session in closed if session.lasted_at(packet.at)]
+        during = [session for session in closed if session.lasted_at(packet)]
         candidates = [session for session in closed if session.may_own(packet)]
         begun = [session for session in candidates if session.start <= packet.began]
         return (during[-1:] or begun[-1:] or candidates[:1] or [None])[0]
