@@ -962,6 +962,41 @@ EXAMPLES = [
         **one("10:00 .. 10:15 Lost-Service", "130/200"),
     ),
     example(
+        "a session that rlm_sql keeps is counted for its user",
+        Statement(
+            """INSERT INTO radacct (acctsessionid, acctuniqueid, username, nasipaddress, acctstarttime, acctupdatetime,
+                                    acctinputoctets, acctoutputoctets)
+               VALUES ('s9', 'u9', 'anna', '192.0.2.9', '2026-03-31 10:00Z', '2026-03-31 10:00Z', 0, 0)"""
+        ),
+        Statement(
+            """UPDATE radacct SET acctupdatetime = '2026-03-31 23:50Z', acctinputoctets = 5, acctoutputoctets = 6"""
+        ),
+        Statement(
+            """UPDATE radacct SET acctupdatetime = '2026-04-01 00:10Z', acctstoptime = '2026-04-01 00:10Z',
+                                  acctterminatecause = 'User-Request', acctinputoctets = 15, acctoutputoctets = 26"""
+        ),
+        sessions=("anna 31 10:00 .. 2026-04-01 00:10 User-Request 15/26",),
+        users=("anna 03-01 5/6", "anna 04-01 10/20"),
+    ),
+    example(
+        "an operator's UPDATE of the user moves the octets to the other user, each in its period",
+        interim("2026-03-31 23:50", 100, 200, 600),
+        interim("2026-04-01 00:10", 130, 240, 1800),
+        Statement("UPDATE radacct SET username = 'bert'"),
+        sessions=("bert harbour 31 23:40 .. 130/240",),
+        users=("bert 03-01 100/200", "bert 04-01 30/40"),
+        days=("harbour 03-31 100/200", "harbour 04-01 30/40"),
+    ),
+    example(
+        "an operator's UPDATE of the router moves the octets to the other router, each on its day",
+        interim("23:50", 100, 200, 600),
+        interim("11 00:10", 130, 240, 1800),
+        Statement("UPDATE radacct SET router_id = (SELECT id FROM routers WHERE name = 'hostel')"),
+        sessions=("anna hostel 23:40 .. 130/240",),
+        users=("anna 03-01 130/240",),
+        days=("hostel 03-10 100/200", "hostel 03-11 30/40"),
+    ),
+    example(
         "a month of closed sessions that is deleted moves no counter",
         stop("10:10", 100, 200, 600),
         Statement("DELETE FROM radacct WHERE acctstoptime IS NOT NULL"),
