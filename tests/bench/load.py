@@ -7,7 +7,7 @@ import shutil
 import struct
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,7 +64,7 @@ class Generator:
 
     def start(
         self,
-        packets: bytes,
+        packets: Iterable[bytes],
         port: int,
         *,
         in_flight: int = ANY_NUMBER,
@@ -82,12 +82,15 @@ class Generator:
 class Load:
     """A load under way."""
 
-    def __init__(self, command: list[str], packets: bytes, options: list[str], allowed: int) -> None:
+    def __init__(
+        self, command: list[str], packets: Iterable[bytes], options: list[str], allowed: int
+    ) -> None:
         # In memory: what is measured includes the disk.
         self._packets = os.memfd_create("packets")
         self._control_file = os.memfd_create("control")
         with open(self._packets, "wb", closefd=False) as file:  # a descriptor
-            file.write(packets)
+            for part in packets:
+                file.write(part)
         os.ftruncate(self._control_file, mmap.PAGESIZE)
         self._control = mmap.mmap(self._control_file, mmap.PAGESIZE)
         self.allow(allowed)

@@ -13,12 +13,24 @@ from bench.traffic import BLOCK, SOCKETS
 
 RETRY_SECONDS = 2.0
 DRAIN_SECONDS = 60.0
+RECEIVE_BYTES = 8 << 20
+SO_RCVBUFFORCE = 33  # socket(7); the module socket does not name it
 ALLOWED, STOP, SENT, ACKNOWLEDGED = range(4)
+
+
+def open_socket() -> socket.socket:
+    """Return a UDP socket that holds as many packets as may be in flight, where we may have that."""
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BYTES)
+    except PermissionError:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BYTES)
+    return sock
 
 
 def echo() -> None:
     """Answer every packet, on a port of our own, which is printed."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+    with open_socket() as sock:
         sock.bind(("127.0.0.1", 0))
         print(sock.getsockname()[1], flush=True)
         while True:
@@ -48,7 +60,7 @@ class Load:
         while self.starts[-1] < len(self.data):
             self.starts.append(self.starts[-1] + struct.unpack_from("!H", self.data, self.starts[-1] + 2)[0])
         self.total = len(self.starts) - 1
-        self.sockets = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(SOCKETS)]
+        self.sockets = [open_socket() for _ in range(SOCKETS)]
         self.poll = select.epoll()
         for sock in self.sockets:
             sock.setblocking(False)

@@ -33,7 +33,8 @@ def markdown(results: Results) -> str:
         parts.append(_lookups(results["lookups"]))
     parts += [_recovery(results["recovery"])] if "recovery" in results else []
     parts += [_away(results["away"])] if "away" in results else []
-    parts.append("## Targets\n\n" + "\n".join(f"- {target}" for target in judge(results)))
+    if targets := judge(results):
+        parts.append("## Targets\n\n" + "\n".join(f"- {target}" for target in targets))
     return "\n\n".join(parts) + "\n"
 
 

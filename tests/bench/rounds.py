@@ -105,7 +105,7 @@ def _sustained(run: Run, figures: Figures, plan: Plan, say: Say) -> None:
 def _likely(system: System, figures: Figures) -> float:
     """Return more packets a second than the system will do."""
     if known := [rate for rates in (figures.get("acknowledged") or {}).values() for rate in rates]:
-        return 1.6 * max(known) + 1000
+        return 1.4 * max(known) + 1000
     return MOST_PER_SECOND if system.kind in ("empty", "radmeter") else MOST_PER_SECOND / 4
 
 

@@ -7,6 +7,7 @@ with the same sessions by one statement (see `database.py`), and the totals are 
 import hashlib
 import struct
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 # A session is visited so often: a Start, 18 Interim-Updates, a Stop, then the next one begins in its place.
@@ -19,6 +20,7 @@ HEAVY_BYTES_IN, HEAVY_BYTES_OUT = 40_000_000, 400_000_000
 # The order of the generator's sockets and identifiers, as in load.c.
 SOCKETS = 16
 BLOCK = 32
+PART = 20_000  # packets built at a time
 
 START, STOP, INTERIM = 1, 2, 3  # RFC 2866 section 5.1
 
@@ -94,12 +96,16 @@ class Traffic:
         self._turns = pow(self._stride, -1, population.places)  # a place times this is its turn in a round
         self._static: dict[int, tuple[bytes, bytes]] = {}
 
-    def build(self, count: int) -> bytes:
-        """Return the next `count` packets, end to end."""
+    def build(self, count: int) -> Iterator[bytes]:
+        """Give the next `count` packets, end to end, some thousands at a time."""
+        for first in range(0, count, PART):
+            yield self._build(first, min(first + PART, count))
+
+    def _build(self, first: int, end: int) -> bytes:
         md5, pack = hashlib.md5, struct.pack
         places, stride, secret = self.population.places, self._stride, self._secret
         parts = []
-        for i in range(count):
+        for i in range(first, end):
             turn = self.visits + i
             place = turn * stride % places
             visit = turn // places
