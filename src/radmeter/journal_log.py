@@ -72,23 +72,20 @@ class SegmentLog:
 
     def _check_end(self, seq: int, offset: int, data: bytes) -> None:
         """Raise DamagedSegment if the log cannot have ended before record `seq`, at `offset`."""
-        here = unpack(data, 0)
-        proof = here or proof_of_loss(data, seq)
+        proof = unpack(data, 0) or proof_of_loss(data, seq)
         if proof is None:
             return
         # The writer may have written both while this was read: the later one is seen, the earlier is there by now.
         again = unpack(os.pread(self._descriptor, len(data), offset), 0)
         if again is None or again.seq != seq:
-            found = (
-                f"record {proof.seq} is there, and says so"
-                if here is None
-                else f"{proof.seq} is in its place"
-            )
-            raise DamagedSegment(f"record {seq} is missing at byte {offset}: {found}")
+            raise DamagedSegment(f"record {seq} is missing at byte {offset}, and {proof.seq} is there")
 
     def _find(self, wanted: int | None) -> tuple[int, int]:
         """Return a record's number, not above `wanted`, and where it begins: by bisection."""
-        low, high = (self._first_seq, len(HEADER)), os.fstat(self._descriptor).st_size
+        low = (self._first_seq, len(HEADER))
+        high = os.lseek(
+            self._descriptor, 0, os.SEEK_END
+        )  # no fstat, which would slow down the writer's next sync
         while high - low[1] > _PROBE_BYTES:
             middle = (low[1] + high) // 2
             data = os.pread(self._descriptor, _PROBE_BYTES, middle)
