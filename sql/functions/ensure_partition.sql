@@ -13,9 +13,10 @@ BEGIN
     IF to_regclass('public.' || quote_ident(v_name)) IS NOT NULL THEN
         RETURN false;
     END IF;
-    -- Two sessions that miss the same month: the second waits here and finds it made.
+    -- Two sessions that miss the same month: the second waits here and finds it made. By a query, since to_regclass
+    -- answers from the catalog cache, which waiting for an advisory lock does not bring up to date.
     PERFORM pg_advisory_xact_lock(hashtextextended('radmeter.ensure_partition', 0));
-    IF to_regclass('public.' || quote_ident(v_name)) IS NOT NULL THEN
+    IF EXISTS (SELECT FROM pg_class WHERE relname = v_name AND relnamespace = 'public'::regnamespace) THEN
         RETURN false;
     END IF;
     EXECUTE format('CREATE TABLE public.%I (LIKE public.radacct INCLUDING DEFAULTS INCLUDING COMMENTS)', v_name);

@@ -1,6 +1,7 @@
 -- radmeter.number_rounds(): the order in which the records of the batch are applied.
 -- Accounting-On and -Off cut the batch into segments. In a segment the records of one session are applied one a round, so
--- that each sees what the one before it left; the same packet sent again is left out, since it would add nothing.
+-- that each sees what the one before it left. Of the same packet sent again with no other of its session between, the first
+-- stands for all, with the arrival of the last, which the reaper goes by: the others would add nothing.
 -- Most batches have one record a session and need neither: then nothing is written. Writes pg_temp.incoming.
 CREATE OR REPLACE FUNCTION radmeter.number_rounds() RETURNS void
 LANGUAGE plpgsql
@@ -9,19 +10,27 @@ BEGIN
     IF (SELECT count(DISTINCT uid) = count(*) AND count(round) = count(*) FROM pg_temp.incoming) THEN
         RETURN;
     END IF;
-    -- The first copy stands for all, with the arrival of the last: the reaper goes by it.
-    WITH copies AS MATERIALIZED (
-        SELECT seq, row_number() OVER same AS copy, max(received_at) OVER same AS received_at
-        FROM pg_temp.incoming WHERE round IS NOT NULL
-        WINDOW same AS (PARTITION BY uid, status, event_time, input_octets, output_octets, session_time ORDER BY seq
-                        ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING)
-    ), heard AS (
-        UPDATE pg_temp.incoming AS record SET received_at = copies.received_at
-        FROM copies
-        WHERE record.seq = copies.seq AND copies.copy = 1 AND record.received_at < copies.received_at
+    WITH cut AS (
+        SELECT *, count(*) FILTER (WHERE round IS NULL) OVER (ORDER BY seq) AS segment_number FROM pg_temp.incoming
+    ), compared AS (
+        SELECT seq, segment_number, uid, received_at,
+               (status, event_time, input_octets, output_octets, session_time, username) IS DISTINCT FROM
+               lag((status, event_time, input_octets, output_octets, session_time, username))
+                   OVER (PARTITION BY segment_number, uid ORDER BY seq) AS differs
+        FROM cut WHERE round IS NOT NULL
+    ), runs AS (
+        SELECT seq, segment_number, uid, received_at, differs,
+               count(*) FILTER (WHERE differs) OVER (PARTITION BY segment_number, uid ORDER BY seq) AS run
+        FROM compared
+    ), heard AS MATERIALIZED (
+        SELECT seq, differs, max(received_at) OVER (PARTITION BY segment_number, uid, run) AS last_received_at FROM runs
+    ), kept AS (
+        UPDATE pg_temp.incoming AS record SET received_at = last_received_at
+        FROM heard
+        WHERE record.seq = heard.seq AND differs AND record.received_at < last_received_at
     )
-    DELETE FROM pg_temp.incoming AS record
-    USING copies WHERE record.seq = copies.seq AND copies.copy > 1;
+    DELETE FROM pg_temp.incoming AS record USING heard WHERE record.seq = heard.seq AND NOT differs;
+
     WITH cut AS (
         SELECT seq, uid, round,
                count(*) FILTER (WHERE round IS NULL) OVER (ORDER BY seq) AS segment
