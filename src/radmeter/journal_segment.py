@@ -16,8 +16,8 @@ from radmeter.journal_record import HEADER, pack
 Record = tuple[int, bytes]  # received_at_us, text
 
 LAYOUT_BYTES = 1 << 20  # so much ahead
-# Page by page: one large write would lie in the page cache as one large folio, all of which the kernel counts as dirty, and
-# throttles for, at each small write.
+# Page by page: one large write would lie in the page cache as one large folio, and the kernel would count all of it as
+# dirty, and throttle for it, at each small write.
 _PAGE_BYTES = 4096
 _ZEROS = bytes(_PAGE_BYTES)
 
