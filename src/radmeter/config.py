@@ -145,6 +145,14 @@ class Settings:
             "size at which the journal refuses packets until the shipper has caught up",
         )
     )
+    client_packets_per_second: int = field(
+        metadata=_about(
+            "RADMETER_CLIENT_PACKETS_PER_SECOND",
+            "5000",
+            _integer(0, 1_000_000),
+            "packets a second answered to one RADIUS client while others send too; 0: no limit",
+        )
+    )
     batch_records: int = field(
         metadata=_about(
             "RADMETER_BATCH_RECORDS", "1000", _integer(1, 100_000), "most records in one batch of the shipper"

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import radiusd
 
+from radmeter.client_share import ClientShares
 from radmeter.errors import ConfigurationError, JournalError
 from radmeter.journal import Journal
 
@@ -25,7 +26,10 @@ DEFAULTS = {
     "sync_interval_ms": "5",
     "segment_bytes": str(64 << 20),
     "journal_limit_bytes": str(8 << 30),
+    "client_packets_per_second": "5000",
 }
+# What radius/policy.d/radmeter notes the packet's source address in, near the end of the list.
+SOURCES = ("Tmp-IP-Address-0", "Tmp-String-0")
 
 OK = int(radiusd.RLM_MODULE_OK)
 # Not FAIL, for which rlm_python3 writes a line of its own into the log for every packet. radius/policy.d/radmeter makes
@@ -45,6 +49,7 @@ class PluginSettings:
     sync_interval_ms: int
     segment_bytes: int
     journal_limit_bytes: int
+    client_packets_per_second: int
 
 
 class _State:
@@ -52,6 +57,7 @@ class _State:
 
     settings: PluginSettings | None = None
     journal: Journal | None = None
+    shares: ClientShares | None = None
     instances = 0
     rejected = False
     telling = threading.Lock()
@@ -88,6 +94,9 @@ def read_settings(config: dict[str, object]) -> PluginSettings:
         sync_interval_ms=_number("sync_interval_ms", values["sync_interval_ms"], 1, 60_000),
         segment_bytes=_number("segment_bytes", values["segment_bytes"], 1 << 16, 1 << 40),
         journal_limit_bytes=_number("journal_limit_bytes", values["journal_limit_bytes"], 1 << 20, 1 << 50),
+        client_packets_per_second=_number(
+            "client_packets_per_second", values["client_packets_per_second"], 0, 1_000_000
+        ),
     )
 
 
@@ -133,6 +142,8 @@ def instantiate(p: object) -> int:
             segment_bytes=settings.segment_bytes,
             limit_bytes=settings.journal_limit_bytes,
         )
+        if settings.client_packets_per_second:
+            _State.shares = ClientShares(settings.client_packets_per_second)
         every = f" every {settings.sync_interval_ms} ms" if settings.sync == "interval" else ""
         _log(radiusd.L_INFO, f"journal {settings.journal}, sync = {settings.sync}{every}")
     _State.instances += 1
@@ -144,6 +155,8 @@ def accounting(p: Pairs | None) -> int:
     try:
         assert _State.journal is not None
         pairs = p or ()
+        if _State.shares is not None and not _within_share(_State.shares, pairs):
+            return REFUSED
         try:
             _State.journal.append(time.time_ns() // 1000, _encode(pairs))
         except UnicodeEncodeError:
@@ -153,6 +166,30 @@ def accounting(p: Pairs | None) -> int:
     if _State.failing:
         _recovered()
     return OK
+
+
+def _within_share(shares: ClientShares, pairs: Pairs) -> bool:
+    """Tell whether the packet is within its client's share. The log is told when a flood begins and when it is over."""
+    client = ""
+    for name, value in reversed(pairs):
+        if name in SOURCES:
+            client = value
+            break
+    admitted = shares.admits(client, time.monotonic())
+    if not admitted:
+        if shares.exceeding(client) == 1:
+            rate = _State.settings.client_packets_per_second if _State.settings else 0
+            _log(
+                radiusd.L_ERR,
+                f"client {client} sends more than client_packets_per_second = {rate} while others send too: "
+                "the rest is not answered",
+            )
+    elif refused := shares.within_again(client):
+        _log(
+            radiusd.L_INFO,
+            f"client {client} is within its share again; {refused} of its packets were refused",
+        )
+    return admitted
 
 
 def _encode(pairs: Pairs) -> str:

@@ -10,8 +10,8 @@ from alembic import command
 from alembic.config import Config
 
 from radmeter import resources
-from radmeter.jobs import MONTHS_AHEAD
 from radmeter.errors import StoreError
+from radmeter.jobs import MONTHS_AHEAD
 from radmeter.store import sqlalchemy_engine, translated_errors
 
 log = logging.getLogger(__name__)

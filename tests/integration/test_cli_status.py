@@ -131,7 +131,7 @@ def test_a_segment_that_cannot_be_read_is_a_problem(database: str, journal: tupl
     directory, writer = journal
     writer.append(1, RECORD)
     writer.close()
-    (segment,) = directory.glob("segment-*.sqlite")
+    (segment,) = directory.glob("segment-*.log")
     segment.write_bytes(b"no database at all" * 1000)
     done, state = status(database, directory, "--sample", "0")
     assert done.exit_code == 1

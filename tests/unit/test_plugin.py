@@ -192,9 +192,25 @@ def test_what_config_leaves_empty_comes_from_the_environment_then_from_the_defau
         sync_interval_ms=5,
         segment_bytes=2_000_000,
         journal_limit_bytes=8 << 30,
+        client_packets_per_second=5000,
     )
     monkeypatch.delenv("RADMETER_JOURNAL")
     assert plugin.read_settings({}).journal == "/var/lib/radmeter/journal"
+
+
+def test_a_flood_beside_others_is_refused_and_logged_once(plugin: ModuleType, radiusd: FakeRadiusd) -> None:
+    radiusd.config["client_packets_per_second"] = "10"
+    assert plugin.instantiate(()) == 0
+    flood = (*PAIRS, ("Tmp-IP-Address-0", "192.0.2.66"), ("Tmp-Integer-0", "1700000000"))
+    others = (*PAIRS, ("Tmp-String-0", "2001:db8::1"))
+    assert [plugin.accounting(flood) for _ in range(50)] == [OK] * 50  # alone
+    assert plugin.accounting(others) == OK
+    answers = [plugin.accounting(flood) for _ in range(50)]
+    assert INVALID in answers
+    assert plugin.accounting(others) == OK
+    (line,) = errors(radiusd)
+    assert "192.0.2.66" in line
+    assert len(journaled(radiusd)) == 52 + answers.count(OK)
 
 
 def test_failure_and_recovery_are_logged_once_each(

@@ -1,0 +1,70 @@
+"""A router gone mad is answered no more than its share; the others are served as before."""
+
+import shutil
+import socket
+import time
+from pathlib import Path
+
+import pytest
+from processes import Database, FreeRadius, Shipper, eventually
+from wire import Router, request
+
+from radmeter import resources
+
+SHARE = 50
+FLOOD = "sends more than client_packets_per_second"
+
+
+@pytest.fixture
+def two_clients(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`radius/` with all of the loopback as clients, each address one of its own."""
+    raddb = tmp_path / "raddb"
+    shutil.copytree(resources.directory("radius"), raddb)
+    clients = raddb / "clients.conf"
+    text = clients.read_text()
+    assert "ipaddr = 127.0.0.1\n" in text
+    clients.write_text(text.replace("ipaddr = 127.0.0.1\n", "ipaddr = 127.0.0.0/8\n"))
+    monkeypatch.setattr(resources, "directory", lambda name: raddb)
+
+
+@pytest.mark.usefixtures("two_clients")
+def test_a_flood_is_answered_no_more_than_its_share_and_others_as_before(
+    tmp_path: Path, database: Database
+) -> None:
+    with (
+        FreeRadius(tmp_path / "run", tmp_path / "journal", client_packets_per_second=SHARE) as server,
+        Shipper(tmp_path / "ship.log", server.journal, database.dsn) as shipper,
+        Router(server.start().address, source="127.0.0.2") as other,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as flood,
+    ):
+        flood.bind(("127.0.0.1", 0))
+        flood.setblocking(False)
+        assert other.send(stop("other", 0))
+        began = time.monotonic()
+        sent, others = 0, 1
+        while others < 40:
+            for _ in range(50):
+                # Answered or not, an identifier is used again at once: no two packets are the same.
+                flood.sendto(request(stop("flood", sent), identifier=sent % 256), server.address)
+                sent += 1
+            assert other.send(stop("other", others), seconds=5.0)
+            others += 1
+        seconds = time.monotonic() - began
+        eventually(lambda: len(server.lines(FLOOD)), 1)
+        shipper.start()
+        eventually(lambda: database.user("other"), [(others, 10 * others)])
+        ((kept, _),) = database.user("flood")
+        assert kept <= SHARE * (seconds + 4) < sent
+        assert "127.0.0.1" in server.lines(FLOOD)[0]
+
+
+def stop(user: str, number: int) -> dict[str, str | int]:
+    """A session of one octet in and ten out."""
+    return {
+        "User-Name": user,
+        "Acct-Status-Type": "Stop",
+        "Acct-Session-Id": f"{user}{number}",
+        "NAS-Identifier": user,
+        "Acct-Input-Octets": 1,
+        "Acct-Output-Octets": 10,
+    }
