@@ -1,6 +1,5 @@
 """Routers come in through SQL functions that keep a site's usage with the site."""
 
-import json
 import threading
 from typing import Any
 
@@ -235,45 +234,3 @@ def test_a_bad_time_zone_does_not_get_past_the_database(database: str, connectio
     with pytest.raises(StoreError, match=r"time zone .Mars/Base. not recognized"):
         add(database, name="lobby", timezone="Mars/Base")
     assert routers(connection) == {}
-
-
-CALLS = {
-    "add": "SELECT radmeter.add_router('lobby', NULL, NULL, NULL, NULL)",
-    "claim": "SELECT radmeter.claim_router(1, 'claimed', NULL, NULL, NULL, NULL)",
-    "import": "SELECT * FROM radmeter.import_routers('"
-    + json.dumps([{"line": 1, "name": "imported"}])
-    + "')",
-}
-READS = {
-    view: f"SELECT * FROM radmeter.{view}"
-    for view in ("user_usage", "router_usage", "sessions", "router_list", "router_activity", "user_plans", "nodes",
-                 "totals")
-} | {"period": "SELECT radmeter.user_period_start('alice', now())"}  # fmt: skip
-WRITES = {
-    "insert": "INSERT INTO routers (name) VALUES ('x')",
-    "update": "UPDATE routers SET name = 'x'",
-    "delete": "DELETE FROM routers",
-    "counter": "UPDATE router_daily_usage SET bytes_in = 0",
-    "ingest": "SELECT radmeter.ingest('n', '[]')",
-}
-
-
-@pytest.mark.parametrize(
-    ("role", "may", "may_not"),
-    [
-        ("radmeter_noc", CALLS | READS, WRITES),
-        ("radmeter_reader", READS, CALLS | WRITES),
-        ("radmeter_ingest", {}, CALLS | {name: sql for name, sql in WRITES.items() if name != "ingest"}),
-    ],
-)
-def test_roles_may_do_what_is_theirs_and_nothing_else(
-    database: str, connection: Connection, role: str, may: dict[str, str], may_not: dict[str, str]
-) -> None:
-    with Packets(database) as packets:
-        packets.add("Stop", "s1", User_Name="alice", Acct_Input_Octets=5)
-    connection.execute(f"SET ROLE {role}")
-    for name, statement in may_not.items():
-        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="permission denied"):
-            assert connection.execute(statement) is None, f"{role} may {name}"
-    for statement in may.values():
-        connection.execute(statement)

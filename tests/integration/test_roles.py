@@ -1,0 +1,283 @@
+"""What each role of `sql/grants.sql` may do, and that it may do nothing else."""
+
+import json
+
+import psycopg
+import pytest
+from commands import Packets, radmeter
+from servers import Connection, Server
+
+ROLES = ("radmeter_ingest", "radmeter_reader", "radmeter_noc")
+
+# Every function there is. Who may execute it, by name: read by views and queries of the one who reads
+READERS = {
+    "get_user_total_usage",
+    "month_day",
+    "period_start",
+    "router_differences",
+    "sessions_complete_from",
+    "setting_value",
+    "stale_after",
+    "user_differences",
+    "user_period_start",
+}
+# changes that people make
+NOCS = {
+    "add_router",
+    "change_router",
+    "claim_router",
+    "drop_rejected",
+    "import_routers",
+    "merge_router",
+    "merge_router_finish",
+    "merge_router_sessions",
+    "rename_router",
+    "repair_usage",
+    "retire_router",
+    "retry_rejected",
+}
+INGESTS = {"ingest", "node_checkpoint", "replay", "replayed_files", "sessions_complete_from"}
+# the periodic jobs, which run as the owner: they make partitions, and close what they choose
+OWNERS = {"close_stale", "ensure_partition", "observe_intervals", "stale_sessions"}
+# and parts of the others, which would break the counters, or the audit, if they were called by themselves.
+PARTS = {
+    "apply_round",
+    "arrival_allowance",
+    "audit",
+    "close_rebooted",
+    "close_superseded",
+    "count_inserted",
+    "count_updated",
+    "counted_octets",
+    "counted_offset",
+    "create_incoming",
+    "discover_router",
+    "discover_routers",
+    "discovery_key",
+    "insert_sessions",
+    "is_newer",
+    "match_router",
+    "note_session_month",
+    "number_rounds",
+    "recomputed_parts",
+    "session_parts",
+    "unpack_records",
+    "update_closed",
+    "update_open",
+    "usage_date",
+}
+EXECUTES = {"radmeter_ingest": INGESTS, "radmeter_reader": READERS, "radmeter_noc": NOCS | READERS}
+
+TABLES = {
+    "accounting_anomaly",
+    "audit_log",
+    "ingest_checkpoint",
+    "plans",
+    "radacct",
+    "rejected_packet",
+    "router_daily_usage",
+    "routers",
+    "subscribers",
+    "user_quota_usage",
+}
+VIEWS = {
+    "nodes",
+    "router_activity",
+    "router_clock",
+    "router_list",
+    "router_usage",
+    "sessions",
+    "totals",
+    "user_plans",
+    "user_usage",
+}
+READS = TABLES | VIEWS | {"setting"}
+SELECTS: dict[str, set[str]] = {"radmeter_ingest": set(), "radmeter_reader": READS, "radmeter_noc": READS}
+
+OURS = "pg_class.relnamespace IN ('public'::regnamespace, 'radmeter'::regnamespace) AND relkind IN ('r', 'p', 'v')"
+
+
+def names(connection: Connection, query: str, *arguments: object) -> set[str]:
+    return {row[0] for row in connection.execute(query.encode(), arguments)}
+
+
+def test_every_function_is_somebodys_or_private_on_purpose(connection: Connection) -> None:
+    functions = names(
+        connection,
+        "SELECT proname FROM pg_proc WHERE pronamespace IN ('public'::regnamespace, 'radmeter'::regnamespace)",
+    )
+    assert functions - (READERS | NOCS | INGESTS | OWNERS | PARTS) == set()
+    assert (READERS | NOCS | INGESTS | OWNERS | PARTS) - functions == set()
+
+
+def test_public_may_execute_nothing_and_read_nothing(connection: Connection) -> None:
+    # Without an ACL the default is in force, which lets everyone execute (PostgreSQL manual, "Privileges").
+    assert names(
+        connection,
+        """SELECT proname FROM pg_proc
+           WHERE pronamespace IN ('public'::regnamespace, 'radmeter'::regnamespace)
+             AND EXISTS (SELECT FROM aclexplode(coalesce(proacl, acldefault('f', proowner))) WHERE grantee = 0)""",
+    ) == set()  # fmt: skip
+    assert names(
+        connection,
+        f"""SELECT relname FROM pg_class WHERE {OURS}
+            AND EXISTS (SELECT FROM aclexplode(relacl) WHERE grantee = 0)""",
+    ) == set()  # fmt: skip
+    connection.execute("CREATE ROLE stranger_in_test")
+    try:
+        assert connection.execute(
+            "SELECT has_schema_privilege('stranger_in_test', 'radmeter', 'USAGE, CREATE')"
+        ).fetchone() == (False,)
+    finally:
+        connection.execute("DROP ROLE stranger_in_test")
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_role_executes_what_is_listed_here(connection: Connection, role: str) -> None:
+    assert names(
+        connection,
+        """SELECT proname FROM pg_proc
+           WHERE pronamespace IN ('public'::regnamespace, 'radmeter'::regnamespace)
+             AND has_function_privilege(%s, oid, 'EXECUTE')""",
+        role,
+    ) == EXECUTES[role]  # fmt: skip
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_role_reads_what_is_listed_here_and_writes_no_table(connection: Connection, role: str) -> None:
+    readable = names(
+        connection, f"SELECT relname FROM pg_class WHERE {OURS} AND has_table_privilege(%s, oid, 'SELECT')", role
+    )  # fmt: skip
+    assert readable == SELECTS[role]
+    writable = names(
+        connection,
+        f"""SELECT relname FROM pg_class WHERE {OURS} AND (
+                has_table_privilege(%s, oid, 'INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER')
+                OR has_any_column_privilege(%s, oid, 'INSERT, UPDATE, REFERENCES'))""",
+        role,
+        role,
+    )
+    assert writable == set()
+    sequences = names(
+        connection,
+        """SELECT relname FROM (SELECT oid, relname FROM pg_class WHERE relkind = 'S' OFFSET 0) AS sequence
+           WHERE has_sequence_privilege(%s, oid, 'USAGE, SELECT, UPDATE')""",
+        role,
+    )
+    assert sequences == set()
+    assert connection.execute(
+        """SELECT has_schema_privilege(%(role)s, 'public', 'CREATE'),
+                  has_schema_privilege(%(role)s, 'radmeter', 'CREATE'),
+                  rolsuper OR rolcreaterole OR rolcreatedb OR rolbypassrls OR rolreplication OR rolcanlogin
+           FROM pg_roles WHERE rolname = %(role)s""",
+        {"role": role},
+    ).fetchone() == (False, False, False)
+
+
+def test_a_function_that_runs_as_its_owner_looks_nowhere_else(connection: Connection) -> None:
+    """Else whoever may make a table or function could have it called with the owner's rights."""
+    unsafe = names(
+        connection,
+        """SELECT proname FROM pg_proc
+           WHERE pronamespace IN ('public'::regnamespace, 'radmeter'::regnamespace) AND prosecdef
+             AND NOT EXISTS (SELECT FROM unnest(proconfig) AS setting
+                             WHERE setting IN ('search_path=pg_catalog', 'search_path=pg_catalog, pg_temp'))""",
+    )
+    assert unsafe == set()
+
+
+INGEST = {
+    "ingest": "SELECT radmeter.ingest('n', '[]')",
+    "checkpoint": "SELECT radmeter.node_checkpoint('n')",
+    "replay": "SELECT radmeter.replay('n', '[]', 'detail', 1, 1, '\\x00')",
+    "replayed": "SELECT * FROM radmeter.replayed_files('n')",
+}
+READ = {relation: f"SELECT * FROM {relation}" for relation in sorted(TABLES)} | {
+    view: f"SELECT * FROM radmeter.{view}" for view in sorted(VIEWS)
+} | {
+    "usage": "SELECT public.get_user_total_usage('alice')",
+    "period": "SELECT radmeter.user_period_start('alice', now())",
+    "verify users": "SELECT * FROM radmeter.user_differences(NULL, NULL, NULL)",
+    "verify routers": "SELECT * FROM radmeter.router_differences(NULL, NULL, NULL)",
+}  # fmt: skip
+CHANGE = {
+    "add": "SELECT radmeter.add_router('lobby', NULL, NULL, NULL, NULL)",
+    "claim": "SELECT radmeter.claim_router(1, 'claimed', NULL, NULL, NULL, NULL)",
+    "import": f"SELECT * FROM radmeter.import_routers('{json.dumps([{'line': 1, 'name': 'imported'}])}')",
+    "rename": "SELECT radmeter.rename_router(1, 'renamed')",
+    "set": 'SELECT radmeter.change_router(1, \'{"timezone": "UTC"}\', false)',
+    "merge": "SELECT radmeter.merge_router(1, (SELECT id FROM radmeter.router_list WHERE name = 'lobby'))",
+    "merge sessions": "SELECT radmeter.merge_router_sessions(1, '{}', '{}')",
+    "merge finish": "SELECT radmeter.merge_router_finish(1)",
+    "retire": "SELECT radmeter.retire_router((SELECT id FROM radmeter.router_list WHERE name = 'imported'), false)",
+    "repair": "SELECT radmeter.repair_usage('{}', '{}', '{}', '{}')",
+    "retry": "SELECT radmeter.retry_rejected('[]')",
+    "drop": "SELECT radmeter.drop_rejected('{}')",
+}
+WRITE = {
+    "insert": "INSERT INTO routers (name) VALUES ('x')",
+    "update": "UPDATE routers SET name = 'x'",
+    "delete": "DELETE FROM routers",
+    "session": "UPDATE radacct SET acctinputoctets = 0",
+    "user counter": "UPDATE user_quota_usage SET bytes_in = 0",
+    "router counter": "UPDATE router_daily_usage SET bytes_in = 0",
+    "checkpoint": "UPDATE ingest_checkpoint SET last_seq = 0",
+    "truncate": "TRUNCATE radacct",
+    "trigger": "ALTER TABLE radacct DISABLE TRIGGER ALL",
+    "audit": "SELECT radmeter.audit('forged', '{}')",
+    "forget": "DELETE FROM audit_log",
+    "setting": "UPDATE radmeter.setting SET value = 'Mars'",
+    "reap": "SELECT radmeter.close_stale('{1}')",
+    "partition": "SELECT radmeter.ensure_partition(now())",
+    "count": "SELECT radmeter.insert_sessions('{1}')",
+    "slices": "SELECT * FROM radmeter.session_slice",
+    "schema": "CREATE TABLE radmeter.mine (x int)",
+    "public": "CREATE TABLE public.mine (x int)",
+}
+
+
+@pytest.mark.parametrize(
+    ("role", "may", "may_not"),
+    [
+        ("radmeter_noc", CHANGE | READ, WRITE | INGEST),
+        ("radmeter_reader", READ, CHANGE | WRITE | INGEST),
+        ("radmeter_ingest", INGEST, CHANGE | WRITE | READ),
+    ],
+)
+def test_a_role_does_what_is_its_and_is_refused_the_rest(
+    database: str, connection: Connection, role: str, may: dict[str, str], may_not: dict[str, str]
+) -> None:
+    with Packets(database) as packets:
+        packets.add("Stop", "s1", User_Name="alice", Acct_Input_Octets=5)
+    connection.execute(f"SET ROLE {role}".encode())
+    for name, statement in may_not.items():
+        try:
+            connection.execute(statement.encode())
+        except psycopg.errors.InsufficientPrivilege:
+            continue
+        raise AssertionError(f"{role} may {name}")
+    for statement in may.values():
+        connection.execute(statement.encode())
+
+
+def test_a_person_with_the_role_merges_routers_by_the_command(server: Server, database: str) -> None:
+    """Not only the functions: also what the command reads before and on the way."""
+    with Packets(database) as packets:
+        for name in ("east", "west"):
+            packets.add("Stop", name, NAS_Identifier=name, Acct_Input_Octets=5)
+    with psycopg.connect(database, autocommit=True) as owner:
+        owner.execute("CREATE ROLE noc_person_in_test LOGIN IN ROLE radmeter_noc")
+        owner.execute("CREATE ROLE reading_person_in_test LOGIN IN ROLE radmeter_reader")
+        try:
+            reader = database.replace("postgres@", "reading_person_in_test@")
+            refused = radmeter(reader, "routers", "merge", "east", "west", "--yes")
+            assert refused.exit_code == 1
+            assert "grant radmeter_noc to the database role in use" in refused.errors
+            person = database.replace("postgres@", "noc_person_in_test@")
+            merged = radmeter(person, "routers", "merge", "east", "west", "--yes")
+            assert (merged.exit_code, merged.errors) == (0, "")
+            assert radmeter(reader, "routers", "show", "east", "--format", "json").json()["bytes_today"] == 10
+            assert owner.execute("SELECT DISTINCT who FROM audit_log").fetchall() == [("noc_person_in_test",)]
+        finally:
+            owner.execute("DROP ROLE noc_person_in_test")
+            owner.execute("DROP ROLE reading_person_in_test")
