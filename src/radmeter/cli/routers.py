@@ -57,7 +57,7 @@ def routers() -> None:
 
     A router that is not known here is discovered by its first packet, so that its usage is kept; claim it to give
     it a name, or merge it into the router that it is. Routers are recognised by MAC, then by NAS-Identifier, then by
-    address. What is changed here is in audit_log.
+    address. What rename, set, retire and merge change is in audit_log.
     """
 
 
