@@ -243,6 +243,7 @@ class Model:
     def _count(self, packet: Packet, router: str) -> None:
         open_session = next((session for session in self.open_sessions() if session.id == packet.id), None)
         closed_session = self._closed_session_of(packet)
+        in_closed_session = closed_session is not None and closed_session.lasted_at(packet)
 
         if open_session is not None and not (packet.at < open_session.start and closed_session is not None):
             if (
@@ -251,6 +252,8 @@ class Model:
                 and packet.at > open_session.heard
                 and open_session.has_octets
             ):
+                if in_closed_session:  # a copy of that one's Start
+                    return
                 self._close(open_session, open_session.heard, "NAS-Reboot", "superseded")
                 self._open(packet, router)
             else:

@@ -534,6 +534,28 @@ EXAMPLES = [
         **one("10:00 .. 10:20 User-Request", "170/210"),
     ),
     example(
+        "late without a session time: 10 minutes after the Stop it is still of that session",
+        stop("10:20", 150, 200, 1200),
+        interim("10:30", 160, 190),
+        **one("10:00 .. 10:20 User-Request", "160/200"),
+    ),
+    example(
+        "late without a session time: after more than 10 minutes it is a new session",
+        stop("10:20", 150, 200, 1200),
+        interim("10:30:01", 16, 19),
+        sessions=("anna harbour 10:00 .. 10:20 User-Request 150/200", "anna harbour 10:30:01 .. 16/19"),
+        users=("anna 03-01 166/219",),
+        days=("harbour 03-10 166/219",),
+    ),
+    example(
+        "unstamped Start later than a minute after a Stop is a new session",
+        stop("10:20", 150, 200, 1200),
+        start("10:21:01", stamped=False),
+        sessions=("anna harbour 10:00 .. 10:20 User-Request 150/200", "anna harbour 10:21:01 .. 0/0"),
+        users=("anna 03-01 150/200",),
+        days=("harbour 03-10 150/200",),
+    ),
+    example(
         "unstamped retransmission of a Stop within a minute belongs to the stopped session",
         stop("10:20", 150, 200, stamped=False),
         stop("10:20:50", 150, 200, stamped=False),
