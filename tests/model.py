@@ -346,7 +346,7 @@ class Model:
         if packet.status != "Start" and session.is_older_than(packet):
             session.session_time = packet.session_time
             if packet.session_time is None:
-                session.session_time = (packet.at - session.start) // SECOND
+                session.session_time = round((packet.at - session.start) / SECOND)
         session.heard = max(session.heard, packet.at)
         session.arrival = max(session.arrival, packet.arrival)
         session.interim_interval = packet.interim_interval or session.interim_interval

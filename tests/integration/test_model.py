@@ -260,6 +260,8 @@ class Agreement(RuleBasedStateMachine):
         uids = sorted(session.id for session in self.model.open_sessions())
         if which < len(uids):
             at = self.now - ago_seconds * SECOND
+            # What the periodic jobs do in time.
+            self.connection.execute("SELECT radmeter.ensure_partition(%s)", (EPOCH + at * MICROSECOND,))
             self.connection.execute(
                 """UPDATE radacct SET acctstoptime = %s, acctterminatecause = 'Lost-Service'
                    WHERE acctuniqueid = %s AND acctstoptime IS NULL""",
