@@ -1,5 +1,5 @@
 -- radmeter.claim_router(id, name, mac, nas_identifier, ip_address, timezone): makes a discovered router an active one.
--- What is NULL stays as it was discovered. Its usage is its own already and stays. Writes routers.
+-- What is NULL stays as it was discovered. Its usage is its own already and stays. Writes routers, audit_log.
 -- SQLSTATE RM001, with the reason: there is no such router, it is not a discovered one, or the name or MAC is another's.
 CREATE OR REPLACE FUNCTION radmeter.claim_router(
     p_id bigint, p_name text, p_mac macaddr, p_nas_identifier text, p_ip_address inet, p_timezone text) RETURNS void
@@ -36,5 +36,7 @@ BEGIN
         timezone = coalesce(p_timezone, timezone),
         updated_at = now()
     WHERE id = p_id;
+    PERFORM radmeter.audit('routers claim', jsonb_build_object('before', to_jsonb(v_router),
+        'after', (SELECT to_jsonb(router) FROM public.routers AS router WHERE router.id = p_id)));
 END;
 $$;

@@ -3,7 +3,7 @@
 --          or null is left as it is; nas_mac is the nas_identifier where that is a MAC. No two lines of a batch may
 --          have the same name or the same MAC.
 -- Returns for each line the outcome (added, claimed, updated, unchanged or refused), the router, and why it was refused.
--- Writes routers.
+-- Writes routers; audit_log where it changes one.
 -- A line means the router with its MAC; else, of those not discovered, the one with its name; else the one that was
 -- discovered by the identifier or address that it gives. A discovered one is thereby claimed and keeps its usage, and
 -- its discovery key, by which packets without a MAC go on finding it.
@@ -67,6 +67,15 @@ WITH given AS MATERIALIZED (
         updated_at = now()
     FROM (SELECT * FROM compared WHERE outcome IN ('claimed', 'updated') ORDER BY target) AS given
     WHERE router.id = given.target
+), audited AS (
+    INSERT INTO public.audit_log (who, operator, action, detail)
+    SELECT session_user, nullif(current_setting('radmeter.operator', true), ''), 'routers import',
+           jsonb_agg(jsonb_build_object('outcome', compared.outcome, 'before', to_jsonb(router),
+               'name', compared.name, 'mac', compared.mac, 'nas_identifier', compared.nas_identifier,
+               'ip_address', compared.ip_address, 'timezone', compared.timezone) ORDER BY compared.line)
+    FROM compared JOIN public.routers AS router ON router.id = compared.target
+    WHERE compared.outcome IN ('claimed', 'updated')
+    HAVING count(*) > 0
 ), added AS (
     INSERT INTO public.routers AS router (name, mac, nas_identifier, ip_address, timezone)
     SELECT name, mac, nas_identifier, ip_address, timezone FROM compared WHERE outcome = 'added' ORDER BY line

@@ -234,3 +234,22 @@ def test_a_bad_time_zone_does_not_get_past_the_database(database: str, connectio
     with pytest.raises(StoreError, match=r"time zone .Mars/Base. not recognized"):
         add(database, name="lobby", timezone="Mars/Base")
     assert routers(connection) == {}
+
+
+def test_a_claim_leaves_its_row_in_the_audit_log(database: str, connection: Connection) -> None:
+    with Packets(database) as packets:
+        packets.add("Stop", "s1", Called_Station_Id=MAC, Acct_Input_Octets=5)
+        packets.add("Stop", "s2", Called_Station_Id=OTHER_MAC, Acct_Input_Octets=7)
+    first, second = (row[0] for row in connection.execute("SELECT id FROM routers ORDER BY mac DESC"))
+    claim(database, first, name="lobby")
+    import_one(database, name="bar", mac=OTHER_MAC)
+    import_one(database, name="bar", mac=OTHER_MAC)  # changes nothing
+    rows = connection.execute(
+        """SELECT action, detail -> 'before' ->> 'status', detail -> 'after' ->> 'name',
+                  detail -> 0 ->> 'name', (detail -> 0 -> 'before' ->> 'id')::bigint
+           FROM audit_log ORDER BY id"""
+    ).fetchall()
+    assert rows == [
+        ("routers claim", "discovered", "lobby", None, None),
+        ("routers import", None, None, "bar", second),
+    ]

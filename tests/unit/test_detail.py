@@ -126,7 +126,14 @@ def test_values_as_they_are_escaped(written: str, meant: str) -> None:
 
 
 def test_text_that_is_not_utf8_goes_as_octets_like_the_policy_hands_it_over() -> None:
-    found = pairs(stanza(r'User-Name = "caf\351"', r'Connect-Info = "nul\000in"', r'Acct-Session-Id = "s1"'))
+    found = pairs(
+        stanza(
+            r'User-Name = "caf\351"',
+            r'Connect-Info = "nul\000in"',
+            r'Acct-Session-Id = "s1"',
+            "NAS-IP-Address = 192.0.2.1",
+        )
+    )
     assert ("Tmp-Octets-0", "0x636166e9") in found
     assert ("Tmp-Octets-7", "0x6e756c00696e") in found
     assert "User-Name" not in dict(found)
@@ -136,7 +143,14 @@ def test_text_that_is_not_utf8_goes_as_octets_like_the_policy_hands_it_over() ->
 
 
 def test_a_second_name_that_is_not_utf8_does_not_replace_the_first() -> None:
-    found = pairs(stanza('User-Name = "alice"', r'User-Name = "\351"', 'Acct-Session-Id = "s1"'))
+    found = pairs(
+        stanza(
+            'User-Name = "alice"',
+            r'User-Name = "\351"',
+            'Acct-Session-Id = "s1"',
+            "NAS-IP-Address = 192.0.2.1",
+        )
+    )
     assert AccountingRecord.from_pairs(found, ARRIVAL_US).username == "alice"
 
 
