@@ -2,13 +2,23 @@
 -- session of the same id begins a new session: the router lost its state without a word (no Stop, no Accounting-On) and
 -- gives its session ids out again. Closes the old one at its last update. A session without octets is left to be taken
 -- for the same one: nothing is lost by it, and routers exist that stamp a Start anew each time they send it.
--- Writes radacct.
+-- A Start whose event lies in a closed session of its id is that one's, come again: it is left out.
+-- Writes radacct, pg_temp.incoming.
 CREATE OR REPLACE FUNCTION radmeter.close_superseded(p_segment integer, p_round integer) RETURNS void
 LANGUAGE plpgsql
 AS $$
 DECLARE
     v_ids bigint[];
 BEGIN
+    DELETE FROM pg_temp.incoming AS record
+    USING public.radacct AS session
+    WHERE record.segment = p_segment AND record.round = p_round AND record.status = 'Start'
+      AND session.acctuniqueid = record.uid AND session.acctstoptime IS NULL
+      AND record.event_time >= session.acctstarttime
+      AND EXISTS (SELECT FROM public.radacct AS closed
+                  WHERE closed.acctuniqueid = record.uid
+                    AND closed.acctstoptime >= record.event_time AND closed.acctstarttime <= record.event_time);
+
     v_ids := ARRAY(
         SELECT session.radacctid
         FROM pg_temp.incoming AS record
