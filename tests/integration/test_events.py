@@ -310,6 +310,19 @@ EXAMPLES = [
         interim("10:20", 150, 250, 1200, stamped=False),
         **one("10:00 ..", "150/250"),
     ),
+    example(
+        "Start: a copy of a closed session's Start does not touch the open session of its id",
+        interim("10:10", 100, 200, 600),
+        accounting_on("10:15"),
+        start("11:00"),
+        accounting_off("11:00"),
+        interim("10:49", 150, 250, 2940, arrived="11:01"),
+        start("11:00", arrived="11:10"),
+        interim("11:20", 160, 260, 4800),
+        sessions=("anna harbour 10:00 .. 160/260", "anna harbour 11:00 .. 11:00 NAS-Reboot 0/0"),
+        users=("anna 03-01 160/260",),
+        days=("harbour 03-10 160/260",),
+    ),
     # --- Interim-Update and Stop that come first
     example(
         "Interim-Update without Start: opens a session that began Acct-Session-Time before",
@@ -700,6 +713,13 @@ EXAMPLES = [
         start("10:00"),
         interim("10:10", 100, 200, 600),
         accounting_off("10:15"),
+        **one("10:00 .. 10:10 NAS-Reboot", "100/200"),
+    ),
+    example(
+        "Accounting-On: in the same second as the last update it closes, since it came later",
+        start("10:00"),
+        interim("10:10", 100, 200, 600),
+        accounting_on("10:10"),
         **one("10:00 .. 10:10 NAS-Reboot", "100/200"),
     ),
     example(

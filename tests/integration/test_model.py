@@ -248,7 +248,7 @@ class Agreement(RuleBasedStateMachine):
         ship(self.store, node, self.journals[node][-behind:])
         self._step()
 
-    @rule(seconds=st.sampled_from([0, 60, 601, 1800, 3600, 86_400]))
+    @rule(seconds=st.sampled_from([0, 60, 570, 601, 1800, 3600, 86_400]))
     def reaper(self, seconds: int) -> None:
         self.now += seconds * SECOND
         assert close_stale(self.connection, EPOCH + self.now * MICROSECOND) == self.model.reap(self.now)
