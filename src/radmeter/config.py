@@ -182,6 +182,14 @@ class Settings:
             "minutes without an update after which a session is closed",
         )
     )
+    jobs_seconds: int = field(
+        metadata=_about(
+            "RADMETER_JOBS_SECONDS",
+            "300",
+            _integer(1, 86_400),
+            "seconds between two runs of the periodic jobs",
+        )
+    )
     acct_host: str = field(
         metadata=_about("RADIUS_ACCT_HOST", "127.0.0.1", _text, "address of the RADIUS accounting server")
     )

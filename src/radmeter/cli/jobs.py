@@ -19,16 +19,9 @@ def jobs() -> None:
     """Close stale sessions, make partitions ahead."""
 
 
-@jobs.command("run", epilog="Example: radmeter jobs run --interval 300")
-@with_settings("state", "dsn", "stale_minutes")
-@click.option(
-    "--interval",
-    type=click.FloatRange(min=0.1),
-    default=300.0,
-    show_default=True,
-    help="Seconds between two runs.",
-)
-def run(settings: Settings, interval: float) -> None:
+@jobs.command("run", epilog="Example: radmeter jobs run --jobs-seconds 60 --stale-minutes 30")
+@with_settings("state", "dsn", "stale_minutes", "jobs_seconds")
+def run(settings: Settings) -> None:
     """Run the jobs until SIGTERM or Ctrl-C. Any number may run: one works, the others stand by.
 
     Stale sessions are closed for the first time after one interval, not at once: after an outage of the database
@@ -38,7 +31,9 @@ def run(settings: Settings, interval: float) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     with open_database(settings) as database:
-        periodic.run(database.dsn, stop, interval_seconds=interval, stale_minutes=_least(settings))
+        periodic.run(
+            database.dsn, stop, interval_seconds=settings.jobs_seconds, stale_minutes=_least(settings)
+        )
 
 
 @jobs.command("close-stale", epilog="Example: radmeter jobs close-stale --dry-run --stale-minutes 30")
