@@ -99,7 +99,8 @@ def test_after_a_change_of_mac_usage_goes_on_and_the_old_device_is_another_route
     stop(database, "s3", Called_Station_Id=OLD, NAS_IP_Address="10.0.0.2")
     assert bytes_in(connection) == {1: 10, 2: 5}
     assert routers(connection)[2][:2] == ("02:00:00:00:00:01", "discovered")
-    ((action, detail),) = audited(connection)
+    (claimed, _), (action, detail) = audited(connection)
+    assert claimed == "routers claim"
     assert (action, detail["before"]["mac"], detail["after"]["mac"]) == (
         "routers set",
         "02:00:00:00:00:01",
