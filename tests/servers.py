@@ -26,6 +26,10 @@ OLDEST_SUPPORTED = 15
 TEMPLATE = "radmeter_template"
 START_SECONDS = 60.0
 
+# Databases by the hundred are made and dropped: in memory that takes a sixth of the time where there is room for it.
+MEMORY = Path("/dev/shm")
+MEMORY_BYTES = 4 << 30
+
 # Nothing here outlives the tests, so nothing has to reach the disk.
 SERVER_SETTINGS = {
     "listen_addresses": "",
@@ -60,7 +64,7 @@ class Server:
 
     def __init__(self, programs: Path) -> None:
         self.programs = programs
-        self.base = Path(tempfile.mkdtemp(prefix="radmeter-test-"))
+        self.base = Path(tempfile.mkdtemp(prefix="radmeter-test-", dir=_roomy_directory()))
         self.log = self.base / "postgresql.log"
         self._process: subprocess.Popen[bytes] | None = None
         # PostgreSQL refuses to run as root.
@@ -197,3 +201,12 @@ def major_version(dsn: str) -> int:
         match = re.match(r"\d+", connection.execute("SHOW server_version").fetchone()[0])  # type: ignore[index]
     assert match is not None
     return int(match[0])
+
+
+def _roomy_directory() -> Path | None:
+    """Return the memory file system if it has room; None: where temporary files go."""
+    try:
+        roomy = shutil.disk_usage(MEMORY).free >= MEMORY_BYTES
+    except OSError:
+        roomy = False
+    return MEMORY if roomy and os.access(MEMORY, os.W_OK) else None
