@@ -36,7 +36,8 @@ BEGIN
             public.router_daily_usage, public.ingest_checkpoint, public.rejected_packet, public.accounting_anomaly,
             public.audit_log,
             radmeter.user_usage, radmeter.router_usage, radmeter.sessions, radmeter.router_list,
-            radmeter.router_activity, radmeter.router_clock, radmeter.user_plans, radmeter.nodes, radmeter.totals
+            radmeter.router_activity, radmeter.router_clock, radmeter.user_plans, radmeter.nodes, radmeter.totals,
+            radmeter.partitions, radmeter.archives
             TO radmeter_reader;
         -- The views and functions below ask for the default time zone and the user's period as the one who reads.
         GRANT SELECT ON radmeter.setting TO radmeter_reader;
@@ -44,7 +45,7 @@ BEGIN
             radmeter.user_period_start(text, timestamptz), radmeter.stale_after(integer, integer, integer),
             radmeter.period_start(text, smallint, date, date), radmeter.month_day(date, smallint),
             radmeter.user_differences(date, date, text[]), radmeter.router_differences(date, date, bigint[]),
-            radmeter.sessions_complete_from()
+            radmeter.sessions_complete_from(), radmeter.radacct_partitions()
             TO radmeter_reader;
     END IF;
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'radmeter_noc') THEN

@@ -60,3 +60,13 @@ CREATE OR REPLACE VIEW radmeter.totals AS
 SELECT (SELECT count(*) FROM public.radacct WHERE acctstoptime IS NULL) AS open_sessions,
        (SELECT count(*) FROM public.rejected_packet) AS rejected_packets,
        (SELECT count(*) FROM public.routers WHERE status = 'discovered') AS discovered_routers;
+
+-- The partitions of radacct: from_at is included, to_at is not; both NULL for the open sessions' partition.
+CREATE OR REPLACE VIEW radmeter.partitions AS
+SELECT name, from_at, to_at, relid FROM radmeter.radacct_partitions();
+
+-- Partitions that are, or were, in files (radmeter partitions archive).
+CREATE OR REPLACE VIEW radmeter.archives AS
+SELECT id, name, from_at, to_at, state, file, session_rows, file_bytes, file_sha256, checksum, version,
+       began_at, written_at, detached_at, archived_at, restored_at
+FROM radmeter.archived_partition;

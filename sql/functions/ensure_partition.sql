@@ -1,24 +1,42 @@
--- radmeter.ensure_partition(at): makes the partition of radacct for sessions that stop in the month of an instant.
--- Returns true if it was made. Months are UTC. Writes the schema public.
--- Attached rather than created in place: ATTACH locks radacct against other schema changes only, not against readers
--- and writers, and the CHECK of radacct_open spares the scan of the open sessions (PostgreSQL manual, ALTER TABLE).
+-- radmeter.ensure_partition(at): makes the partition of radacct for sessions that stop in the month of an instant, unless
+-- a partition covers the instant, whatever it is called and however long it is.
+-- Returns true if it was made. Months are UTC; where a neighbour reaches into the month, what is left of it.
+-- Writes the schema public.
+-- Attached rather than created in place: ATTACH lets radacct's readers and writers go on, but for those of radacct_open,
+-- the default partition, whose CHECK spares the scan of the open sessions (PostgreSQL manual, ALTER TABLE).
 CREATE OR REPLACE FUNCTION radmeter.ensure_partition(p_at timestamptz) RETURNS boolean
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog SET timezone = 'UTC'
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET datestyle = 'ISO'
 AS $$
 DECLARE
     v_from timestamptz := date_trunc('month', p_at);
     v_to timestamptz := date_trunc('month', p_at) + interval '1 month';
-    v_name text := 'radacct_' || to_char(p_at, 'YYYY_MM');
+    v_month text := 'radacct_' || to_char(p_at, 'YYYY_MM');
+    v_name text := v_month;
+    v_bounds text := format('FOR VALUES FROM (%L) TO (%L)', v_from, v_to);
 BEGIN
-    IF to_regclass('public.' || quote_ident(v_name)) IS NOT NULL THEN
+    -- What is found here stays until the caller has written to it: a DETACH (radmeter partitions archive) waits for this.
+    LOCK TABLE ONLY public.radacct IN ACCESS SHARE MODE;
+    -- Nearly always it is there under its name, which asking for takes no longer than a lookup.
+    IF EXISTS (SELECT FROM pg_class JOIN pg_inherits ON inhrelid = pg_class.oid
+               WHERE relname = v_month AND relnamespace = 'public'::regnamespace
+                 AND inhparent = 'public.radacct'::regclass
+                 AND pg_get_expr(relpartbound, pg_class.oid) = v_bounds)
+            OR EXISTS (SELECT FROM radmeter.radacct_partitions() WHERE from_at <= p_at AND p_at < to_at) THEN
         RETURN false;
     END IF;
-    -- Two sessions that miss the same month: the second waits here and finds it made. By a query, since to_regclass
-    -- answers from the catalog cache, which waiting for an advisory lock does not bring up to date.
+    -- Two sessions that miss the same month: the second waits here and finds it made.
     PERFORM pg_advisory_xact_lock(hashtextextended('radmeter.ensure_partition', 0));
-    IF EXISTS (SELECT FROM pg_class WHERE relname = v_name AND relnamespace = 'public'::regnamespace) THEN
+    IF EXISTS (SELECT FROM radmeter.radacct_partitions() WHERE from_at <= p_at AND p_at < to_at) THEN
         RETURN false;
     END IF;
+    SELECT greatest(v_from, max(to_at) FILTER (WHERE to_at <= p_at)),
+           least(v_to, min(from_at) FILTER (WHERE from_at > p_at))
+    INTO v_from, v_to FROM radmeter.radacct_partitions();
+    -- The name may be another's table: a home-made archive, or what is left of a month of which a part is there.
+    FOR v_number IN 2 .. 100 LOOP
+        EXIT WHEN to_regclass('public.' || quote_ident(v_name)) IS NULL;
+        v_name := v_month || '_' || v_number;
+    END LOOP;
     EXECUTE format('CREATE TABLE public.%I (LIKE public.radacct INCLUDING DEFAULTS INCLUDING COMMENTS)', v_name);
     EXECUTE format('CREATE UNIQUE INDEX ON public.%I (radacctid)', v_name);
     EXECUTE format('CREATE INDEX ON public.%I (acctuniqueid)', v_name);
@@ -26,7 +44,9 @@ BEGIN
     EXECUTE format('CREATE INDEX ON public.%I (router_id, acctstarttime)', v_name);
     EXECUTE format('ALTER TABLE public.radacct ATTACH PARTITION public.%I FOR VALUES FROM (%L) TO (%L)',
         v_name, v_from, v_to);
-    PERFORM radmeter.note_session_month(v_from);
+    IF v_to = v_from + interval '1 month' THEN
+        PERFORM radmeter.note_session_month(v_from);
+    END IF;
     RETURN true;
 END;
 $$;

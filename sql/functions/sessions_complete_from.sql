@@ -1,14 +1,20 @@
--- radmeter.sessions_complete_from(): the instant from which no session is gone: the end of the latest month whose
--- partition was dropped (or detached), whether or not it was made again since.
--- Returns -infinity if none ever was. Reads radmeter.session_month and the catalog.
+-- radmeter.sessions_complete_from(): the instant from which no session is gone: the end of the latest month that no
+-- partition covers any more (dropped, or detached), whether or not it was made again since; or of the latest partition
+-- that was archived and not restored.
+-- Returns -infinity if none ever was. Reads radmeter.session_month, radmeter.archived_partition and the catalog.
 CREATE OR REPLACE FUNCTION radmeter.sessions_complete_from() RETURNS timestamptz
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC'
 AS $$
-    SELECT coalesce(max((month + interval '1 month') AT TIME ZONE 'UTC'), '-infinity')
-    FROM radmeter.session_month
-    WHERE month AT TIME ZONE 'UTC' <= now()
-      AND (made > 1 OR NOT EXISTS (
-          SELECT FROM pg_inherits JOIN pg_class AS child ON child.oid = inhrelid
-          WHERE inhparent = to_regclass('public.radacct')
-            AND child.relname = 'radacct_' || to_char(month, 'YYYY_MM')));
+    WITH present AS MATERIALIZED (
+        SELECT range_agg(tstzrange(from_at, to_at)) AS spans FROM radmeter.radacct_partitions() WHERE from_at IS NOT NULL
+    )
+    SELECT coalesce(max(gone_to), '-infinity') FROM (
+        SELECT month::timestamptz + interval '1 month' AS gone_to
+        FROM radmeter.session_month CROSS JOIN present
+        WHERE month::timestamptz <= now()
+          AND (made > 1 OR spans IS NULL OR NOT spans @> tstzrange(month::timestamptz,
+                                                                   month::timestamptz + interval '1 month'))
+        UNION ALL
+        SELECT to_at FROM radmeter.archived_partition WHERE state IN ('detached', 'archived', 'loaded')
+    ) AS gone;
 $$;

@@ -8,6 +8,8 @@ from typing import NamedTuple
 import psycopg
 
 from radmeter.errors import StoreError
+from radmeter.partitions import MONTHS_AHEAD as MONTHS_AHEAD
+from radmeter.partitions import ensure_ahead as ensure_partitions
 from radmeter.store import connect, translated_errors
 
 log = logging.getLogger(__name__)
@@ -16,7 +18,6 @@ log = logging.getLogger(__name__)
 JOBS_LOCK = 0x7261_646D_6A6F_6273  # "radmjobs"
 # Rows closed in one transaction: ingest waits for no more than one of these.
 CLOSE_BATCH = 200
-MONTHS_AHEAD = 3
 STANDBY_SECONDS = 5.0
 
 
@@ -59,17 +60,6 @@ def close_stale(
         closed += row[0] if row else 0
         progress(begin + len(batch), len(stale))
     return closed
-
-
-def ensure_partitions(connection: psycopg.Connection) -> int:
-    """Make the partitions of this month and the next ones; return how many were missing."""
-    with translated_errors():
-        row = connection.execute(
-            """SELECT count(*) FILTER (WHERE radmeter.ensure_partition(now() + month * interval '1 month'))
-               FROM generate_series(0, %s) AS month""",
-            (MONTHS_AHEAD,),
-        ).fetchone()
-    return row[0] if row else 0
 
 
 def run(

@@ -109,9 +109,8 @@ def _partitions(connection: Connection) -> str:
            FROM generate_series(date_trunc('month', now() AT TIME ZONE 'UTC'),
                                 date_trunc('month', now() AT TIME ZONE 'UTC') + interval '1 month',
                                 interval '1 month') AS month
-           WHERE NOT EXISTS (SELECT FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid
-                             WHERE inhparent = to_regclass('public.radacct')
-                               AND relname = 'radacct_' || to_char(month, 'YYYY_MM'))"""
+           WHERE NOT EXISTS (SELECT FROM radmeter.partitions
+                             WHERE from_at <= month AT TIME ZONE 'UTC' AND month AT TIME ZONE 'UTC' < to_at)"""
     ).fetchall()
     if not missing:
         return ""

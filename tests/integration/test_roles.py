@@ -14,6 +14,7 @@ READERS = {
     "get_user_total_usage",
     "month_day",
     "period_start",
+    "radacct_partitions",
     "router_differences",
     "sessions_complete_from",
     "setting_value",
@@ -81,7 +82,9 @@ TABLES = {
     "user_quota_usage",
 }
 VIEWS = {
+    "archives",
     "nodes",
+    "partitions",
     "router_activity",
     "router_clock",
     "router_list",
