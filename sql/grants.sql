@@ -1,25 +1,6 @@
--- Roles by what they may do. Group roles without login: an operator grants them to the roles that log in.
---   radmeter_ingest  execute radmeter.ingest and read its checkpoint (the shipper), and replay detail files
---   radmeter_reader  read the counters, sessions and views, and verify the counters
---   radmeter_noc     add, claim, import, change and merge routers, repair counters, retry and drop rejected packets, and
---                    read as radmeter_reader does
+-- What the roles of roles.sql may do: nothing that is not listed here.
 DO $$
-DECLARE
-    v_role text;
 BEGIN
-    FOREACH v_role IN ARRAY ARRAY['radmeter_ingest', 'radmeter_reader', 'radmeter_noc'] LOOP
-        IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = v_role) THEN
-            BEGIN
-                EXECUTE format('CREATE ROLE %I NOLOGIN', v_role);
-            EXCEPTION
-                -- Roles belong to the cluster: another database's upgrade may have made it just now.
-                WHEN duplicate_object OR unique_violation THEN NULL;
-                WHEN insufficient_privilege THEN
-                    RAISE WARNING 'role % was not made: % may not create roles', v_role, current_user;
-            END;
-        END IF;
-    END LOOP;
-
     -- Functions are executable by everyone unless said otherwise (PostgreSQL manual, CREATE FUNCTION).
     REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA radmeter FROM PUBLIC;
     REVOKE EXECUTE ON FUNCTION public.get_user_total_usage(text, timestamptz) FROM PUBLIC;
@@ -34,7 +15,7 @@ BEGIN
         GRANT USAGE ON SCHEMA public, radmeter TO radmeter_reader;
         GRANT SELECT ON public.radacct, public.routers, public.plans, public.subscribers, public.user_quota_usage,
             public.router_daily_usage, public.ingest_checkpoint, public.rejected_packet, public.accounting_anomaly,
-            public.audit_log,
+            public.audit_log, public.invoices,
             radmeter.user_usage, radmeter.router_usage, radmeter.sessions, radmeter.router_list,
             radmeter.router_activity, radmeter.router_clock, radmeter.user_plans, radmeter.nodes, radmeter.totals,
             radmeter.partitions, radmeter.archives
@@ -58,16 +39,19 @@ BEGIN
             radmeter.repair_usage(text[], date[], bigint[], date[]),
             radmeter.retry_rejected(json), radmeter.drop_rejected(bigint[])
             TO radmeter_noc;
-        IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'radmeter_reader')
-                AND NOT pg_has_role('radmeter_noc', 'radmeter_reader', 'MEMBER') THEN
-            BEGIN
-                GRANT radmeter_reader TO radmeter_noc;
-            EXCEPTION
-                WHEN duplicate_object OR unique_violation THEN NULL;
-                WHEN insufficient_privilege THEN
-                    RAISE WARNING 'radmeter_noc may not read: % may not grant radmeter_reader to it', current_user;
-            END;
-        END IF;
+    END IF;
+    IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'radmeter_billing') THEN
+        GRANT USAGE ON SCHEMA public, radmeter TO radmeter_billing;
+        GRANT SELECT ON public.user_quota_usage, public.router_daily_usage, public.plans, public.subscribers,
+            public.routers, public.invoices, radmeter.user_usage, radmeter.router_usage, radmeter.user_plans,
+            radmeter.setting
+            TO radmeter_billing;
+        GRANT EXECUTE ON FUNCTION public.get_user_total_usage(text, timestamptz), radmeter.setting_value(text),
+            radmeter.user_period_start(text, timestamptz), radmeter.period_start(text, smallint, date, date),
+            radmeter.month_day(date, smallint)
+            TO radmeter_billing;
+        -- What is issued stays as it was issued: no UPDATE, no DELETE.
+        GRANT INSERT ON public.invoices TO radmeter_billing;
     END IF;
 END;
 $$;

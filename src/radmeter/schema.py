@@ -1,114 +1,181 @@
 """Brings a database to the newest schema: Alembic revisions for the tables, then the files under `sql/`."""
 
-import hashlib
-import logging
-from pathlib import Path
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
 
 import psycopg
-import sqlalchemy
-from alembic import command
-from alembic.config import Config
 
-from radmeter import resources
 from radmeter.errors import StoreError
+from radmeter.gentle import PATIENCE_SECONDS, gently, log
 from radmeter.jobs import MONTHS_AHEAD
-from radmeter.store import sqlalchemy_engine, translated_errors
+from radmeter.ownership import OWNER, act_as_owner, hand_over, make_roles, may_act_as_owner
+from radmeter.revisions import bootstrap, note, revisions, run_revisions
+from radmeter.sql_files import RADACCT, apply_sql_files, changed_files, sql_files
+from radmeter.store import connect, translated_errors
 
-log = logging.getLogger(__name__)
+__all__ = ["UPGRADE_LOCK", "apply_sql_files", "revisions", "run_revisions", "sql_files", "upgrade"]
+
+Connection = psycopg.Connection[Any]
 
 # Any 64-bit number that is ours alone: two upgrades of one database wait for each other on it.
 UPGRADE_LOCK = 0x7261_646D_6574_6572  # "radmeter"
-
-# Functions before the triggers and views that name them; grants last, over all of it.
-ORDER = ("functions", "triggers", "views.sql", "grants.sql")
+LOCK_POLL_SECONDS = 0.2
 
 
-def upgrade(dsn: str, *, timezone: str | None = None) -> None:
+class Listener(Protocol):
+    """Whoever wants to know how far an upgrade is: a progress bar."""
+
+    def advance(self, count: float = 1) -> None:
+        """A step is done."""
+
+    def say(self, text: str) -> None:
+        """Something is worth a line."""
+
+
+class _Log:
+    def advance(self, count: float = 1) -> None:
+        pass
+
+    def say(self, text: str) -> None:
+        log.info("%s", text)
+
+
+def upgrade(
+    dsn: str,
+    *,
+    timezone: str | None = None,
+    listener: Listener | None = None,
+    patience_seconds: float = PATIENCE_SECONDS,
+) -> None:
     """Bring the database at `dsn` to the newest schema; safe to run twice and from two places at once.
 
     Parameters
     ----------
     dsn
-        libpq connection string or URI of a role that may create tables and roles.
+        libpq connection string or URI of a role that may create tables and roles, or of a member of radmeter_owner.
     timezone
         IANA name; when given it becomes the installation's default time zone.
+    listener
+        Is told how far it is; by default the log is.
+    patience_seconds
+        How long to go on trying to get a lock.
 
     Raises
     ------
     StoreUnavailable
         The database cannot be reached.
+    StoreError
+        It cannot be upgraded as it is, or a lock was not to be had.
     """
-    with sqlalchemy_engine(dsn).connect() as connection:
-        connection.execute(sqlalchemy.text("SELECT pg_advisory_lock(:key)"), {"key": UPGRADE_LOCK})
-        connection.execute(sqlalchemy.text("CREATE SCHEMA IF NOT EXISTS radmeter"))
-        connection.commit()
-        _run_revisions(connection)
-        driver = connection.connection.driver_connection
-        if not isinstance(driver, psycopg.Connection):
-            raise TypeError(f"the engine's driver is {type(driver).__name__}, not psycopg")
-        with driver.transaction():
-            _apply_sql_files(driver)
-            # The jobs keep making them; a database is whole before they first run.
-            driver.execute(
-                "SELECT radmeter.ensure_partition(now() + n * interval '1 month') FROM generate_series(0, %s) AS n",
-                (MONTHS_AHEAD,),
-            )
-            if timezone is not None:
-                _set_timezone(driver, timezone)
-
-
-def revisions(connection: sqlalchemy.Connection | None = None) -> Config:
-    """Return the Alembic configuration of the package's revisions, bound to `connection` if one is given."""
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    config.set_main_option("path_separator", "os")
-    if connection is not None:
-        config.attributes["connection"] = connection
-    return config
-
-
-def sql_files() -> list[tuple[str, str]]:
-    """Return ``(path, text)`` of every file under ``sql/``, in the order in which they are applied."""
-    root = resources.directory("sql")
-    paths: list[Path] = []
-    for name in ORDER:
-        entry = root / name
-        paths.extend(sorted(entry.glob("*.sql")) if entry.is_dir() else [entry])
-    return [(str(path.relative_to(root)), path.read_text(encoding="utf-8")) for path in paths]
-
-
-def _run_revisions(connection: sqlalchemy.Connection) -> None:
-    command.upgrade(revisions(connection), "head")
-    connection.commit()
-
-
-def _apply_sql_files(connection: psycopg.Connection) -> None:
-    """Apply all files when any changed: they are written to be applied twice, and together they are one state."""
-    files = [(path, text, hashlib.sha256(text.encode()).hexdigest()) for path, text in sql_files()]
-    applied: dict[str, str] = dict(
-        connection.execute("SELECT path, checksum FROM radmeter.sql_file").fetchall()
-    )
-    if applied == {path: checksum for path, _, checksum in files}:
-        return
-    log.info("applying %d SQL files", len(files))
-    # Bodies are checked when they first run: one function may name another that comes later in the list.
-    connection.execute("SET LOCAL check_function_bodies = off")
-    connection.execute("SET LOCAL client_min_messages = warning")
-    for path, text, _ in files:
-        try:
-            with translated_errors():
-                connection.execute(text.encode())
-        except StoreError as error:
-            raise type(error)(f"sql/{path} cannot be applied: {error}") from error
-    connection.execute("DELETE FROM radmeter.sql_file")
-    with connection.cursor() as cursor:
-        cursor.executemany(
-            "INSERT INTO radmeter.sql_file (path, checksum) VALUES (%s, %s)",
-            [(path, checksum) for path, _, checksum in files],
+    listener = listener or _Log()
+    with connect(dsn) as connection, translated_errors():
+        take_upgrade_lock(connection, listener.say)
+        refuse_stock_table(connection)
+        prepare(connection, listener.say, patience_seconds)
+        run_revisions(connection, said=listener.say, patience_seconds=patience_seconds, done=listener.advance)
+        gently(
+            connection,
+            _apply_files,
+            what="applying the SQL files",
+            patience_seconds=patience_seconds,
+            said=listener.say,
         )
+        _make_partitions(connection, listener.say, patience_seconds)
+        if timezone is not None:
+            _set_timezone(connection, timezone)
 
 
-def _set_timezone(connection: psycopg.Connection, timezone: str) -> None:
+def take_upgrade_lock(connection: Connection, said: Callable[[str], None]) -> None:
+    """Wait until no other upgrade of this database runs; the lock is held until the connection ends.
+
+    By asking again and again: a session that waits within a statement holds a snapshot, and what the other one makes
+    CONCURRENTLY would wait for that.
+    """
+    told = 0
+    while connection.execute("SELECT pg_try_advisory_lock(%s)", (UPGRADE_LOCK,)).fetchone() != (True,):
+        holder = connection.execute(
+            """SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted
+               AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+               AND ((classid::bigint << 32) | objid::bigint) = %s AND objsubid = 1""",
+            (UPGRADE_LOCK,),
+        ).fetchone()
+        if holder and holder[0] != told:
+            told = holder[0]
+            said(f"waiting: process {told} of the server is migrating this database")
+        time.sleep(LOCK_POLL_SECONDS)
+
+
+def refuse_stock_table(connection: Connection) -> None:
+    """Refuse a database whose radacct is not ours.
+
+    Raises
+    ------
+    StoreError
+        It is FreeRADIUS's own table, or no table.
+    """
+    row = connection.execute(
+        "SELECT relkind::text FROM pg_class WHERE oid = to_regclass(%s)", (RADACCT,)
+    ).fetchone()
+    if row == ("r",):
+        raise StoreError(
+            "public.radacct is FreeRADIUS's own table: `radmeter adopt --from radacct` takes it over, with its sessions"
+        )
+    if row not in (None, ("p",)):
+        raise StoreError("public.radacct is no table: rename it, then run `radmeter migrate up` again")
+
+
+def prepare(
+    connection: Connection,
+    said: Callable[[str], None] = log.info,
+    patience_seconds: float = PATIENCE_SECONDS,
+) -> bool:
+    """Make the roles and the schema radmeter, hand over to radmeter_owner what is ours, and act as it from now on.
+
+    Returns
+    -------
+    bool
+        Whether it acts as radmeter_owner; else all stays with the role that logged in, as it may not more.
+    """
+    make_roles(connection, said)
+    if connection.execute("SELECT to_regnamespace('radmeter')").fetchone() == (None,):
+        connection.execute("CREATE SCHEMA radmeter")
+    began = time.monotonic()
+    if not may_act_as_owner(connection):
+        # As before there was such a role.
+        said(f"warning: what is made belongs to the role that logged in, since that may not act as {OWNER}")
+        bootstrap(connection)
+        return False
+    moved = hand_over(connection, said=said, patience_seconds=patience_seconds)
+    act_as_owner(connection)
+    bootstrap(connection)
+    if moved > 1:
+        note(connection, "ownership", f"{moved} objects to {OWNER}", time.monotonic() - began)
+    return True
+
+
+def _apply_files(connection: Connection) -> None:
+    began = time.monotonic()
+    changed = changed_files(connection)
+    if apply_sql_files(connection):
+        log.info("%d SQL files changed", len(changed))
+        note(connection, "files", f"{len(changed)} changed", time.monotonic() - began)
+
+
+def _make_partitions(connection: Connection, said: Callable[[str], None], patience_seconds: float) -> None:
+    """The jobs keep making them; a database is whole before they first run.
+
+    Each in a transaction of its own: attaching one locks the open sessions until its end.
+    """
+    for month in range(MONTHS_AHEAD + 1):
+
+        def make(opened: Connection, month: int = month) -> None:
+            opened.execute("SELECT radmeter.ensure_partition(now() + %s * interval '1 month')", (month,))
+
+        gently(connection, make, what="making a partition", patience_seconds=patience_seconds, said=said)
+
+
+def _set_timezone(connection: Connection, timezone: str) -> None:
     connection.execute(
         "UPDATE radmeter.setting SET value = %(tz)s, changed_at = now() WHERE name = 'timezone' AND value <> %(tz)s",
         {"tz": timezone},

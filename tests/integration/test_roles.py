@@ -73,6 +73,7 @@ TABLES = {
     "accounting_anomaly",
     "audit_log",
     "ingest_checkpoint",
+    "invoices",
     "plans",
     "radacct",
     "rejected_packet",

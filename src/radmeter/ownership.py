@@ -1,0 +1,151 @@
+"""The role that owns what is ours: a member of it can do all that an upgrade needs, without being a superuser."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import psycopg
+from psycopg import sql
+
+from radmeter.gentle import PATIENCE_SECONDS, gently, log
+from radmeter.sql_files import roles_file
+from radmeter.store import translated_errors
+
+Connection = psycopg.Connection[Any]
+
+OWNER = "radmeter_owner"
+
+# What is ours in the schema public; in the schema radmeter it is everything. Partitions go with their table.
+PUBLIC_TABLES = (
+    "accounting_anomaly",
+    "audit_log",
+    "ingest_checkpoint",
+    "invoices",
+    "plans",
+    "radacct",
+    "rejected_packet",
+    "router_daily_usage",
+    "routers",
+    "subscribers",
+    "user_quota_usage",
+)
+PUBLIC_FUNCTIONS = ("get_user_total_usage",)
+
+# Sequences of a column go with their table (PostgreSQL manual, ALTER TABLE), and so are not listed.
+FOREIGN = """
+WITH ours AS (
+    SELECT CASE WHEN relkind = 'v' THEN 'VIEW' WHEN relkind = 'm' THEN 'MATERIALIZED VIEW'
+                WHEN relkind = 'S' THEN 'SEQUENCE' ELSE 'TABLE' END AS kind,
+           format('%%I.%%I', nspname, relname) AS name, relowner AS owner
+    FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+    WHERE relkind IN ('r', 'p', 'v', 'm', 'S')
+      AND (nspname = 'radmeter'
+           OR nspname = 'public' AND relkind IN ('r', 'p') AND (relname = ANY (%(tables)s)
+               OR pg_class.oid IN (SELECT inhrelid FROM pg_inherits WHERE inhparent = to_regclass('public.radacct'))))
+      AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_class'::regclass AND objid = pg_class.oid
+                        AND relkind = 'S' AND deptype IN ('a', 'i'))
+    UNION ALL
+    SELECT 'FUNCTION', pg_proc.oid::regprocedure::text, proowner
+    FROM pg_proc JOIN pg_namespace ON pg_namespace.oid = pronamespace
+    WHERE nspname = 'radmeter' OR nspname = 'public' AND proname = ANY (%(functions)s)
+    UNION ALL
+    SELECT 'SCHEMA', 'radmeter', nspowner FROM pg_namespace WHERE nspname = 'radmeter'
+)
+SELECT kind, name, rolname, rolsuper, pg_has_role(session_user, owner, 'USAGE')
+FROM ours JOIN pg_roles ON pg_roles.oid = owner
+WHERE rolname <> %(owner)s
+ORDER BY kind = 'FUNCTION', kind = 'SCHEMA', kind <> 'TABLE', name"""
+
+
+class Foreign(NamedTuple):
+    """Something of ours that another role owns."""
+
+    kind: str
+    name: str
+    owner: str
+    superuser: bool
+    movable: bool
+
+
+def make_roles(connection: Connection, said: Callable[[str], None] = log.info) -> None:
+    """Make the roles that are missing, as far as the one who logged in may; say what he may not."""
+
+    def warn(diagnostic: psycopg.errors.Diagnostic) -> None:
+        if diagnostic.severity_nonlocalized == "WARNING":
+            said(f"warning: {diagnostic.message_primary}")
+
+    connection.add_notice_handler(warn)
+    try:
+        with translated_errors():
+            connection.execute(roles_file().encode())
+    finally:
+        connection.remove_notice_handler(warn)
+
+
+def may_act_as_owner(connection: Connection) -> bool:
+    """Tell whether the one who logged in can make things that radmeter_owner owns."""
+    kind = "SET" if connection.info.server_version >= 160_000 else "MEMBER"
+    row = connection.execute(
+        """SELECT pg_has_role(session_user, oid, %s) AND has_schema_privilege(oid, 'public', 'CREATE')
+           FROM pg_roles WHERE rolname = %s""",
+        (kind, OWNER),
+    ).fetchone()
+    return row == (True,)
+
+
+def act_as_owner(connection: Connection) -> bool:
+    """Do from now on everything as radmeter_owner, if the one who logged in may; return whether."""
+    if not may_act_as_owner(connection):
+        return False
+    connection.execute(f"SET ROLE {OWNER}")
+    return True
+
+
+def foreign(connection: Connection) -> list[Foreign]:
+    """Return what is ours and another role owns."""
+    values = {"tables": list(PUBLIC_TABLES), "functions": list(PUBLIC_FUNCTIONS), "owner": OWNER}
+    return [Foreign(*row) for row in connection.execute(FOREIGN, values)]
+
+
+def hand_over(
+    connection: Connection,
+    *,
+    said: Callable[[str], None] = log.info,
+    patience_seconds: float = PATIENCE_SECONDS,
+    done: Callable[[], None] = lambda: None,
+) -> int:
+    """Make radmeter_owner the owner of what is ours, as far as the one who logged in may; return how much it was.
+
+    Who owned it before becomes a member, and so keeps what it could do. One at a time: each locks itself for a moment.
+    """
+    things = foreign(connection)
+    mine = [thing for thing in things if thing.movable]
+    for owner in sorted({thing.owner for thing in things if not thing.superuser}):
+        _keep_rights(connection, owner, said)
+    for thing in mine:
+        alter = f"ALTER {thing.kind} {thing.name} OWNER TO {OWNER}".encode()
+        what = f"handing {thing.name} over to {OWNER}"
+        gently(connection, partial(_execute, alter), what=what, patience_seconds=patience_seconds, said=said)
+        done()
+    for thing in things:
+        if not thing.movable:
+            said(
+                f"warning: {thing.name} stays {thing.owner}'s: only that role or a superuser can hand it over"
+            )
+    return len(mine)
+
+
+def _keep_rights(connection: Connection, role: str, said: Callable[[str], None]) -> None:
+    member = connection.execute("SELECT pg_has_role(%s, %s, 'MEMBER')", (role, OWNER)).fetchone()
+    if member == (True,):
+        return
+    try:
+        connection.execute(sql.SQL("GRANT {} TO {}").format(sql.Identifier(OWNER), sql.Identifier(role)))
+    except psycopg.errors.InsufficientPrivilege:
+        said(
+            f"warning: {role} owned tables of radmeter and cannot be made a member of {OWNER}: GRANT {OWNER} TO {role}"
+        )
+
+
+def _execute(statement: bytes, connection: Connection) -> None:
+    connection.execute(statement)
