@@ -224,5 +224,7 @@ CREATE TABLE radmeter.sql_file (
 
 def upgrade() -> None:
     """Create everything; `radmeter.schema` has created the schema radmeter for Alembic's own table."""
-    op.execute(RADACCT)
+    # FreeRADIUS's own radacct stays as it is: `radmeter adopt` makes the partitioned one out of it.
+    if not op.get_bind().exec_driver_sql("SELECT to_regclass('public.radacct') IS NOT NULL").scalar():
+        op.execute(RADACCT)
     op.execute(TABLES)

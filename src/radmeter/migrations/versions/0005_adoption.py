@@ -11,11 +11,40 @@ down_revision = "0004"
 branch_labels = None
 depends_on = None
 
-# An adopted table has the column already, with true in all the rows it had.
+# Not on a radacct that is FreeRADIUS's own yet: there `radmeter adopt` adds it, with what its rows are to show.
 ADOPTED = """
-ALTER TABLE public.radacct ADD COLUMN IF NOT EXISTS adopted boolean;
-COMMENT ON COLUMN public.radacct.adopted IS
-    'true: was in the table that was taken over, whose octets radmeter backfill counts';
+DO $$
+BEGIN
+    IF EXISTS (SELECT FROM pg_class WHERE oid = to_regclass('public.radacct') AND relkind = 'p') THEN
+        ALTER TABLE public.radacct ADD COLUMN adopted boolean;
+        COMMENT ON COLUMN public.radacct.adopted IS
+            'true: the row was in the table that radmeter took over; what it had then is counted by radmeter backfill';
+    END IF;
+END;
+$$;
+"""
+
+ADOPTION = """
+CREATE TABLE radmeter.adoption (
+    id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    state        text NOT NULL CHECK (state IN ('preparing', 'opening', 'bounding', 'swapped', 'done',
+                                                'undoing', 'returning', 'undone')),
+    boundary     timestamptz NOT NULL,
+    first_id     bigint,
+    last_id      bigint,
+    saved        jsonb NOT NULL,
+    operator     text,
+    began_at     timestamptz NOT NULL DEFAULT now(),
+    swapped_at   timestamptz,
+    lock_seconds double precision,
+    undone_at    timestamptz
+);
+-- One at a time: the one that is not undone.
+CREATE UNIQUE INDEX adoption_in_force_idx ON radmeter.adoption ((true)) WHERE undone_at IS NULL;
+COMMENT ON TABLE radmeter.adoption IS 'how FreeRADIUS''s own radacct was taken over, and what it takes to give it back';
+COMMENT ON COLUMN radmeter.adoption.boundary IS 'radacct_legacy holds what stopped before this instant';
+COMMENT ON COLUMN radmeter.adoption.last_id IS 'the last radacctid of the table that was taken over';
+COMMENT ON COLUMN radmeter.adoption.saved IS 'the table as it was: columns, indexes, constraints, views, grants';
 """
 
 BACKFILL = """
@@ -58,6 +87,7 @@ CREATE TABLE radmeter.adopted_zone (
 );
 COMMENT ON TABLE radmeter.adopted_zone IS 'the time zones of routers that had one of their own when the backfill began';
 
+
 CREATE TABLE radmeter.backfill (
     one             boolean PRIMARY KEY DEFAULT true CHECK (one),
     timezone        text NOT NULL,
@@ -85,22 +115,35 @@ COMMENT ON COLUMN radmeter.backfill.run_rows IS 'rows of the latest run of radme
 -- moves one is short and adds to each counter once. Not compressed, since they are read once and deleted.
 CREATE TABLE radmeter.backfill_user (
     bucket         smallint NOT NULL,
-    usernames      text[] STORAGE EXTERNAL NOT NULL,
-    period_starts  date[] STORAGE EXTERNAL NOT NULL,
-    bytes_in       bigint[] STORAGE EXTERNAL NOT NULL,
-    bytes_out      bigint[] STORAGE EXTERNAL NOT NULL
+    usernames      text[] NOT NULL,
+    period_starts  date[] NOT NULL,
+    bytes_in       bigint[] NOT NULL,
+    bytes_out      bigint[] NOT NULL
 );
 CREATE TABLE radmeter.backfill_router (
     bucket       smallint NOT NULL,
-    router_ids   bigint[] STORAGE EXTERNAL NOT NULL,
-    usage_dates  date[] STORAGE EXTERNAL NOT NULL,
-    bytes_in     bigint[] STORAGE EXTERNAL NOT NULL,
-    bytes_out    bigint[] STORAGE EXTERNAL NOT NULL
+    router_ids   bigint[] NOT NULL,
+    usage_dates  date[] NOT NULL,
+    bytes_in     bigint[] NOT NULL,
+    bytes_out    bigint[] NOT NULL
 );
+ALTER TABLE radmeter.backfill_user
+    ALTER usernames SET STORAGE EXTERNAL, ALTER period_starts SET STORAGE EXTERNAL,
+    ALTER bytes_in SET STORAGE EXTERNAL, ALTER bytes_out SET STORAGE EXTERNAL;
+ALTER TABLE radmeter.backfill_router
+    ALTER router_ids SET STORAGE EXTERNAL, ALTER usage_dates SET STORAGE EXTERNAL,
+    ALTER bytes_in SET STORAGE EXTERNAL, ALTER bytes_out SET STORAGE EXTERNAL;
+ALTER TABLE radmeter.backfill_user
+    ALTER usernames SET STORAGE EXTERNAL, ALTER period_starts SET STORAGE EXTERNAL,
+    ALTER bytes_in SET STORAGE EXTERNAL, ALTER bytes_out SET STORAGE EXTERNAL;
+ALTER TABLE radmeter.backfill_router
+    ALTER router_ids SET STORAGE EXTERNAL, ALTER usage_dates SET STORAGE EXTERNAL,
+    ALTER bytes_in SET STORAGE EXTERNAL, ALTER bytes_out SET STORAGE EXTERNAL;
 COMMENT ON TABLE radmeter.backfill_user IS 'sums found by radmeter backfill, not yet in user_quota_usage';
 COMMENT ON TABLE radmeter.backfill_router IS 'sums found by radmeter backfill, not yet in router_daily_usage';
 
--- An adopted session that went over to another user or router before its id was counted: counted for the first, then moved.
+-- An adopted session that went over to another user or router before its id was counted: nothing was to move yet. What
+-- the count of its id has not seen is made when it is done.
 CREATE TABLE radmeter.adopted_move (
     radacctid     bigint NOT NULL,
     old_username  text,
@@ -117,4 +160,5 @@ COMMENT ON COLUMN radmeter.adopted_move.old_router_id IS 'NULL: the one that ado
 def upgrade() -> None:
     """Create the tables."""
     op.execute(ADOPTED)
+    op.execute(ADOPTION)
     op.execute(BACKFILL)
