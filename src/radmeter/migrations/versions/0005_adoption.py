@@ -66,13 +66,15 @@ CREATE TABLE radmeter.adopted_router (
     calledstationid  text NOT NULL,
     nasipaddress     inet NOT NULL,
     router_id        bigint NOT NULL REFERENCES public.routers (id),
+    timezone         text NOT NULL,
     PRIMARY KEY (calledstationid, nasipaddress)
 );
 CREATE INDEX adopted_router_router_id_idx ON radmeter.adopted_router (router_id);
 COMMENT ON TABLE radmeter.adopted_router IS 'the router of adopted sessions that have no router_id yet';
+COMMENT ON COLUMN radmeter.adopted_router.timezone IS 'the zone whose days its history is counted by, for good';
 COMMENT ON COLUMN radmeter.adopted_router.calledstationid IS 'empty where the session has none';
 
--- History is counted by the plans and time zones of one moment, so that it can be recomputed when they have changed.
+-- History is counted by the plans of one moment, so that it can be recomputed when they have changed.
 CREATE TABLE radmeter.adopted_user (
     username     text PRIMARY KEY,
     quota_type   text NOT NULL,
@@ -81,12 +83,6 @@ CREATE TABLE radmeter.adopted_user (
     timezone     text NOT NULL
 );
 COMMENT ON TABLE radmeter.adopted_user IS 'the plans of users when the backfill began';
-CREATE TABLE radmeter.adopted_zone (
-    router_id  bigint PRIMARY KEY,
-    timezone   text NOT NULL
-);
-COMMENT ON TABLE radmeter.adopted_zone IS 'the time zones of routers that had one of their own when the backfill began';
-
 
 CREATE TABLE radmeter.backfill (
     one             boolean PRIMARY KEY DEFAULT true CHECK (one),
@@ -98,21 +94,20 @@ CREATE TABLE radmeter.backfill (
     filled          int8multirange NOT NULL DEFAULT '{}',
     counted_rows    bigint NOT NULL DEFAULT 0,
     filled_rows     bigint NOT NULL DEFAULT 0,
-    pass            text,
+    pass            text CHECK (pass IN ('counters', 'routers')),
     run_began_at    timestamptz,
     run_rows        bigint NOT NULL DEFAULT 0,
     run_ids         bigint NOT NULL DEFAULT 0,
-    changed_at      timestamptz NOT NULL DEFAULT now(),
-    completed_at    timestamptz
+    changed_at      timestamptz NOT NULL DEFAULT now()
 );
 COMMENT ON TABLE radmeter.backfill IS 'one row: how far the history of an adopted radacct is counted';
 COMMENT ON COLUMN radmeter.backfill.last_id IS 'the last radacctid that an adopted row can have';
 COMMENT ON COLUMN radmeter.backfill.counted IS 'ids whose adopted octets are in the counters, or found and to be added';
 COMMENT ON COLUMN radmeter.backfill.filled IS 'ids whose router_id is filled in';
-COMMENT ON COLUMN radmeter.backfill.run_rows IS 'rows of the latest run of radmeter backfill, from run_began_at to changed_at';
+COMMENT ON COLUMN radmeter.backfill.run_rows IS 'rows that the latest run did, from run_began_at to changed_at';
 
--- Sums that were found and are not in the counters yet, many to a row: in 64 buckets by key, so that a transaction that
--- moves one is short and adds to each counter once. Not compressed, since they are read once and deleted.
+-- Sums that were found and are not in the counters yet, many to a row: in 128 buckets by key, so that a transaction
+-- that moves one is short and adds to each counter once. Not compressed, since they are read once and deleted.
 CREATE TABLE radmeter.backfill_user (
     bucket         smallint NOT NULL,
     usernames      text[] NOT NULL,
@@ -133,12 +128,6 @@ ALTER TABLE radmeter.backfill_user
 ALTER TABLE radmeter.backfill_router
     ALTER router_ids SET STORAGE EXTERNAL, ALTER usage_dates SET STORAGE EXTERNAL,
     ALTER bytes_in SET STORAGE EXTERNAL, ALTER bytes_out SET STORAGE EXTERNAL;
-ALTER TABLE radmeter.backfill_user
-    ALTER usernames SET STORAGE EXTERNAL, ALTER period_starts SET STORAGE EXTERNAL,
-    ALTER bytes_in SET STORAGE EXTERNAL, ALTER bytes_out SET STORAGE EXTERNAL;
-ALTER TABLE radmeter.backfill_router
-    ALTER router_ids SET STORAGE EXTERNAL, ALTER usage_dates SET STORAGE EXTERNAL,
-    ALTER bytes_in SET STORAGE EXTERNAL, ALTER bytes_out SET STORAGE EXTERNAL;
 COMMENT ON TABLE radmeter.backfill_user IS 'sums found by radmeter backfill, not yet in user_quota_usage';
 COMMENT ON TABLE radmeter.backfill_router IS 'sums found by radmeter backfill, not yet in router_daily_usage';
 
@@ -153,6 +142,7 @@ CREATE TABLE radmeter.adopted_move (
 );
 COMMENT ON TABLE radmeter.adopted_move IS
     'changes of user or router of adopted sessions whose octets were not counted then, to be made when they are';
+CREATE INDEX adopted_move_radacctid_idx ON radmeter.adopted_move (radacctid);
 COMMENT ON COLUMN radmeter.adopted_move.old_router_id IS 'NULL: the one that adopted_router has for its adopted_part';
 """
 
