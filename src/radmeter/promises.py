@@ -25,6 +25,7 @@ TRIGGERS = ("_100_count_inserted", "_100_count_updated")
 
 
 PARTITIONS = "partitions are made ahead"
+TRIGGERS_FIRE = "the counters' triggers are enabled"
 
 
 def check(connection: Connection) -> list[Promise]:
@@ -34,7 +35,7 @@ def check(connection: Connection) -> list[Promise]:
         ("get_user_total_usage reads one index entry and no session", _usage_plan),
         ("a router is found by its MAC on an index", _mac_plan),
         (PARTITIONS, _partitions),
-        ("the counters' triggers are enabled", _triggers),
+        (TRIGGERS_FIRE, _triggers),
     )
     broken = []
     for name, fault in checks:
@@ -53,7 +54,8 @@ def _money(connection: Connection) -> str:
                FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid
                WHERE (relnamespace = 'radmeter'::regnamespace
                       OR relnamespace = 'public'::regnamespace AND relname = ANY (%s))
-                 AND relkind IN ('r', 'p') AND attnum > 0 AND NOT attisdropped""",
+                 AND relkind IN ('r', 'p') AND attnum > 0 AND NOT attisdropped
+                 AND attname !~ '_seconds$'""",
             ([table for table, _ in MONEY],),
         )
     }

@@ -1,0 +1,174 @@
+"""`radmeter doctor`: one screen of what is well and what is not, each with the command that mends it."""
+
+import json
+import shutil
+import sys
+import textwrap
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from radmeter.cli.common import existing_database, printable, with_settings
+from radmeter.config import Settings
+from radmeter.doctor.finding import Finding, Level
+from radmeter.errors import StoreError
+
+EXIT_COULD_NOT_LOOK, EXIT_FOUND = 1, 3
+COLORS = {Level.GREEN: "green", Level.YELLOW: "yellow", Level.RED: "red", Level.UNKNOWN: "bright_black"}
+# The width of the first two columns; what follows hangs below itself.
+LEVEL_WIDTH, CHECK_WIDTH = 8, 13
+INDENT = " " * (LEVEL_WIDTH + CHECK_WIDTH)
+# Of one check, without --verbose.
+SHOWN = 6
+DETAILS = 60
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  radmeter doctor
+  radmeter doctor --verbose
+  radmeter doctor --raddb /etc/freeradius/3.0 --check-config
+  radmeter doctor --strict --format json
+
+\b
+Exit codes:
+  0  nothing is red (with --strict: nothing is yellow either)
+  1  there is no database that answers: what can be looked at without it is shown
+  2  wrong options or settings
+  3  something is red
+"""
+)
+@click.option(
+    "--raddb",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="FreeRADIUS's configuration directory; else that of the server that runs, or the usual places.",
+)
+@click.option(
+    "--check-config", is_flag=True, help="Also ask FreeRADIUS itself (radiusd -C, which serves nobody)."
+)
+@click.option("--strict", is_flag=True, help="Exit code 3 for what is yellow as well.")
+@click.option("--verbose", is_flag=True, help="Show all of everything, and the details.")
+@click.option(
+    "--format",
+    "output_format",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="table for people; json for programs.",
+)
+@with_settings("state", "dsn", "journal")
+def doctor(
+    settings: Settings,
+    raddb: Path | None,
+    check_config: bool,
+    strict: bool,
+    verbose: bool,
+    output_format: str,
+) -> None:
+    """Look at everything, and say what is wrong, with which thing, and the command that mends it.
+
+    green is well; yellow works, but not for ever; red does not work, counts wrong or is about to; unknown could not be
+    looked at, for instance because this database role may not see it.
+
+    It only reads, waits for no lock, and takes a few seconds. Commands are for a shell with the settings of this one;
+    those with psql that ask for a password want that of the database's owner.
+    """
+    findings = _examine(settings, raddb, check_config)
+    level = _worst(findings, strict)
+    if output_format == "json":
+        click.echo(json.dumps(_as_json(findings), indent=2, ensure_ascii=False))
+    else:
+        for line in _lines(findings, verbose):
+            click.echo(line)
+    lost = any(each.check == "connection" and each.level is not Level.GREEN for each in findings) and not any(
+        each.check == "migrations" for each in findings
+    )
+    if lost:
+        sys.exit(EXIT_COULD_NOT_LOOK)
+    if level is Level.RED:
+        sys.exit(EXIT_FOUND)
+
+
+def _examine(settings: Settings, raddb: Path | None, check_config: bool) -> list[Finding]:
+    from radmeter.doctor import connection
+    from radmeter.doctor.checks import CHECKS
+    from radmeter.doctor.examine import bounded, examine
+    from radmeter.doctor.look import Look
+    from radmeter.store import connect
+
+    findings: list[Finding] = []
+    look = Look(settings=settings, raddb=raddb, check_config=check_config)
+    with ExitStack() as stack:
+        try:
+            look.dsn = stack.enter_context(existing_database(settings))
+            look.connection = connect(look.dsn)
+            stack.callback(look.connection.close)
+            bounded(look.connection)
+        except Exception as error:
+            if not isinstance(error, StoreError | OSError | _database_error()):
+                raise
+            look.connection = None
+            findings.append(connection.failed(look, error))
+        examine(look, CHECKS, findings.append)
+        if look.connection is None:
+            stack.pop_all()  # it may hang: the process ends without asking it
+    order = {named.name: number for number, named in enumerate(CHECKS)}
+    return sorted(findings, key=lambda each: order[each.check])
+
+
+def _database_error() -> type[Exception]:
+    import psycopg
+
+    return psycopg.Error
+
+
+def _worst(findings: list[Finding], strict: bool) -> Level:
+    levels = {each.level for each in findings}
+    if Level.RED in levels or (strict and Level.YELLOW in levels):
+        return Level.RED
+    return Level.YELLOW if Level.YELLOW in levels else Level.GREEN
+
+
+def _as_json(findings: list[Finding]) -> dict[str, object]:
+    return {
+        "status": str(_worst(findings, strict=False)),
+        "counts": {str(level): sum(each.level is level for each in findings) for level in Level},
+        "findings": [asdict(each) for each in findings],
+    }
+
+
+def _lines(findings: list[Finding], verbose: bool) -> Iterator[str]:
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
+    for check in dict.fromkeys(each.check for each in findings):
+        of_check = [each for each in findings if each.check == check]
+        shown = of_check if verbose else of_check[:SHOWN]
+        for number, finding in enumerate(shown):
+            yield from _finding(finding, width, verbose)
+            following = shown[number + 1].remedy if number + 1 < len(shown) else None
+            if finding.remedy and finding.remedy != following:
+                yield from _remedy(finding)
+        if hidden := of_check[len(shown) :]:
+            yield f"{INDENT}and {len(hidden)} more of this: radmeter doctor --verbose"
+    counts = {level: sum(each.level is level for each in findings) for level in Level}
+    said = ", ".join(f"{count} {level}" for level, count in counts.items() if count)
+    yield click.style(said, fg=COLORS[_worst(findings, strict=False)], bold=True)
+
+
+def _finding(finding: Finding, width: int, verbose: bool) -> Iterator[str]:
+    level = click.style(f"{finding.level:<{LEVEL_WIDTH}}", fg=COLORS[finding.level], bold=True)
+    said = printable(finding.said)
+    room = width - len(INDENT)
+    parts = textwrap.wrap(said, room, break_on_hyphens=False) if room > 20 else [said]
+    yield f"{level}{finding.check:<{CHECK_WIDTH}}{parts[0] if parts else ''}"
+    yield from (INDENT + part for part in parts[1:])
+    if verbose:
+        yield from (f"{INDENT}  {printable(each)}" for each in finding.detail[:DETAILS])
+
+
+def _remedy(finding: Finding) -> Iterator[str]:
+    # Never broken into lines: what is pasted has to be one.
+    yield f"{' ' * LEVEL_WIDTH}{click.style('run:', bold=True)}{' ' * (CHECK_WIDTH - 4)}{finding.remedy}"

@@ -1,0 +1,1 @@
+"""`radmeter doctor`: what is wrong, with which thing, and the command that mends it. One kind of check a file."""

@@ -1,0 +1,42 @@
+"""All checks, in the order of the screen: what the ones below need comes first."""
+
+from radmeter.doctor import (
+    adoption,
+    connection,
+    drift,
+    freeradius,
+    journal,
+    migrations,
+    roles,
+    server,
+    tables,
+    versions,
+    work,
+)
+from radmeter.doctor.examine import Named
+
+CHECKS = (
+    Named("versions", versions.check, needs_database=False),
+    Named("connection", connection.check),
+    Named("migrations", migrations.check),
+    Named("roles", roles.check, needs_schema=True),
+    Named("schema", drift.check, needs_partitions=True),
+    Named("triggers", tables.triggers, needs_partitions=True),
+    Named("promises", tables.other_promises, needs_partitions=True),
+    Named("partitions", tables.partitions, needs_partitions=True),
+    Named("autovacuum", tables.vacuum, needs_schema=True),
+    Named("sequences", tables.sequences, needs_schema=True),
+    Named("adoption", adoption.check, needs_schema=True),
+    Named("freeradius", freeradius.check, needs_database=False),
+    Named("journal", journal.check, needs_database=False),
+    Named("shipper", journal.shipper, needs_database=False),
+    Named("ingest", work.ingest, needs_schema=True),
+    Named("jobs", work.jobs, needs_schema=True),
+    Named("sessions", work.sessions, needs_schema=True),
+    Named("rejected", work.rejected, needs_schema=True),
+    Named("clocks", work.clocks, needs_schema=True),
+    Named("server", server.settings),
+    Named("transactions", server.transactions),
+    Named("replication", server.replication),
+    Named("disk", server.disk),
+)

@@ -1,0 +1,142 @@
+"""Which database it is, by which setting, how far away, and whether others on the network can read along."""
+
+import statistics
+import time
+
+import psycopg
+from psycopg import errors
+
+from radmeter.doctor.finding import Finding, Findings, Teller
+from radmeter.doctor.look import Look
+
+tell = Teller("connection")
+
+SLOW_MS = 20.0
+SOURCES = {"default": "embedded"}
+
+
+def check(look: Look) -> Findings:
+    """Describe the connection, and find out what the other checks need to know."""
+    info = look.database.info
+    facts = look.facts
+    (
+        facts.name,
+        facts.user,
+        facts.is_superuser,
+        facts.owner,
+        facts.admin,
+        facts.is_owner,
+        facts.has_schema,
+        facts.has_stock_radacct,
+        standby,
+        read_only,
+    ) = look.row(
+        """SELECT current_database(), current_user, (SELECT rolsuper FROM pg_roles WHERE rolname = current_user),
+                  coalesce(pg_get_userbyid(nspowner), ''),
+                  coalesce((SELECT rolname FROM pg_roles WHERE oid = nspowner AND rolcanlogin), 'postgres'),
+                  coalesce(pg_has_role(nspowner, 'USAGE'), true),
+                  nspowner IS NOT NULL AND to_regclass('radmeter.alembic_version') IS NOT NULL,
+                  EXISTS (SELECT FROM pg_class WHERE oid = to_regclass('public.radacct') AND relkind = 'r'),
+                  pg_is_in_recovery(), (SELECT reset_val FROM pg_settings WHERE name = 'default_transaction_read_only')
+           FROM (SELECT) AS one LEFT JOIN pg_namespace ON nspname = 'radmeter'"""
+    )
+    if facts.has_schema and look.there("radmeter.adoption"):
+        facts.adopted = _adopted(look)
+    # A socket's "host" is its directory.
+    socket = info.host.startswith("/")
+    facts.is_local = socket or info.host in ("127.0.0.1", "::1", "localhost")
+    tls = bool(look.database.pgconn.ssl_in_use)
+    latency = _latency_ms(look)
+    source = look.settings.source("dsn")
+    where = f"{facts.name} on {info.host}" + ("" if socket else f" port {info.port}")
+    said = (
+        f"{where} as {facts.user}, by {SOURCES.get(source, source)}, {latency:.1f} ms, "
+        f"{'TLS' if tls else 'local socket' if socket else 'no TLS'}"
+    )
+    detail = (f"server address: {info.hostaddr or info.host}", f"process of the server: {info.backend_pid}")
+    if standby:
+        yield tell.red(
+            f"{where} is a standby, which takes no packets",
+            look.elsewhere("SELECT pg_promote()", database=facts.name)
+            if facts.is_superuser
+            else f"export RADMETER_DSN='host=PRIMARY,{info.host} dbname={facts.name} target_session_attrs=read-write'",
+        )
+    elif read_only == "on":
+        yield tell.red(
+            f"{where} is read-only for {facts.user} (default_transaction_read_only)",
+            look.psql(f'ALTER ROLE "{facts.user}" RESET default_transaction_read_only'),
+        )
+    elif latency > SLOW_MS:
+        yield tell.yellow(f"{said}: slow", f"ping -c 5 {info.hostaddr or info.host}", *detail)
+    elif not tls and not facts.is_local:
+        yield tell.yellow(
+            f"{said}: others on the network can read along", "export PGSSLMODE=require", *detail
+        )
+    else:
+        yield tell.green(said, *detail)
+
+
+def _adopted(look: Look) -> bool:
+    try:
+        return bool(
+            look.row(
+                """SELECT EXISTS (SELECT FROM radmeter.adoption
+                                  WHERE swapped_at IS NOT NULL AND undone_at IS NULL)"""
+            )[0]
+        )
+    except (errors.UndefinedColumn, errors.InsufficientPrivilege):
+        return bool(
+            look.row("SELECT EXISTS (SELECT FROM pg_class WHERE oid = to_regclass('public.radacct_legacy'))")[
+                0
+            ]
+        )
+
+
+def _latency_ms(look: Look) -> float:
+    times = []
+    for _ in range(5):
+        began = time.perf_counter()
+        look.row("SELECT 1")
+        times.append(time.perf_counter() - began)
+    return statistics.median(times) * 1000
+
+
+def failed(look: Look, error: Exception) -> Finding:
+    """Say why there is no connection, and what would make one."""
+    settings = look.settings
+    source = settings.source("dsn")
+    asked = _asked(look)
+    said = str(error).strip()
+    # What libpq says repeats itself for each address; the last line says why.
+    why = said.splitlines()[-1].strip() if said else type(error).__name__
+    by = SOURCES.get(source, source)
+    name, user = asked.get("dbname") or asked.get("user") or "", asked.get("user") or ""
+    if settings.dsn is None:
+        return tell.red(f"the embedded PostgreSQL cannot be used: {why}", look.radmeter("up"))
+    if "does not exist" in why and "database" in why:
+        admin = look.elsewhere(f'CREATE DATABASE "{name}"', database="postgres")
+        return tell.red(f"(by {by}) {why}", f"{admin} && {look.radmeter('migrate up')}")
+    if "role" in why and "does not exist" in why:
+        return tell.red(f"(by {by}) {why}", f"sudo -u postgres createuser --pwprompt {user}")
+    if "password" in why or "authentication failed" in why:
+        return tell.red(f"(by {by}) {why}", f"sudo -u postgres psql -c '\\password {user}'")
+    if "not a PostgreSQL connection string" in why:
+        return tell.red(f"(by {by}) {why}", "radmeter config")
+    host = str(asked.get("host") or "")
+    if not host or host.startswith("/") or host in ("localhost", "127.0.0.1", "::1"):
+        return tell.red(f"(by {by}) {why}", "sudo systemctl start postgresql")
+    port = asked.get("port") or "5432"
+    return tell.red(
+        f"(by {by}) {why}", f"ssh {host.split(',')[0]} sudo systemctl start postgresql  # port {port}"
+    )
+
+
+def _asked(look: Look) -> dict[str, str]:
+    """Return what was asked for, with libpq's own defaults and variables filled in; no password."""
+    known = {option.keyword.decode(): option.val for option in psycopg.pq.Conninfo.get_defaults()}
+    try:
+        given = psycopg.conninfo.conninfo_to_dict(look.dsn or look.settings.dsn or "")
+    except psycopg.ProgrammingError:
+        given = {}
+    filled = {key: (value or b"").decode(errors="replace") for key, value in known.items()}
+    return {**filled, **{key: str(value) for key, value in given.items()}}

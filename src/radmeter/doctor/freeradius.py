@@ -1,0 +1,273 @@
+"""FreeRADIUS as it is configured: does every Accounting-Request reach the journal, and this one."""
+
+import re
+import shlex
+import shutil
+import sys
+from pathlib import Path
+
+from radmeter import __version__, resources
+from radmeter.doctor import radiusd
+from radmeter.doctor.finding import Finding, Findings, Teller
+from radmeter.doctor.look import Look
+from radmeter.doctor.raddb import Item, Section, expanded, read
+
+tell = Teller("freeradius")
+
+PLUGIN = "radmeter.plugin"
+DEFAULT_JOURNAL = "/var/lib/radmeter/journal"
+# Before these, with what goes wrong: FreeRADIUS issues 4951, 5091, 5111, 5580, 5485 and its changelog.
+SEVERAL_INSTANCES = (3, 2, 8)
+ACCT_UNIQUE_LEAKS = (3, 2, 2)
+DETAIL_CRASHES = (3, 2, 6)
+OLDEST_PYTHON = (3, 11)
+
+
+class Server:
+    """A server's configuration, with what it needs to be understood."""
+
+    def __init__(self, raddb: Path, environment: dict[str, str], root: Section) -> None:
+        self.raddb = raddb
+        self.environment = environment
+        self.root = root
+        modules = [section for each in root.all("modules") for section in each.sections]
+        self.modules = {section.argument or section.name: section for section in modules}
+        self.instances = {
+            name: module
+            for name, module in self.modules.items()
+            if module.name == "python3" and module.value("module") == PLUGIN
+        }
+        self.restart = "sudo systemctl restart freeradius"
+
+    def value(self, section: Section, name: str) -> str:
+        """Return an item's value, with variables filled in."""
+        return expanded(section.value(name) or "", self.root, self.environment)
+
+    def without(self, item: Item) -> str:
+        """Return the command that comments a line out."""
+        return (
+            f"sudo sed -i {shlex.quote(f'{item.line}s/^/#/')} {shlex.quote(str(item.path))} && {self.restart}"
+        )
+
+
+def check(look: Look) -> Findings:
+    """Read the configuration in force, or the one in the usual place."""
+    raddb, known, how = radiusd.raddb(look.raddb)
+    if raddb is None:
+        if radiusd.program() is None:
+            yield tell.green("not on this machine")
+        else:
+            yield tell.unknown(
+                "no configuration in the usual places", look.radmeter("doctor --raddb DIRECTORY")
+            )
+        return
+    file, from_file = radiusd.environment_file()
+    environment = from_file if known is None else known
+    try:
+        server = Server(raddb, environment, read(raddb))
+    except FileNotFoundError as error:
+        yield tell.red(f"{error.filename} is missing", f"ls -l {shlex.quote(str(raddb))}")
+        return
+    except PermissionError as error:
+        yield tell.unknown(
+            f"{error.filename} may not be read by this user",
+            f"sudo {look.radmeter('doctor')} --raddb {raddb}",
+        )
+        return
+    if not server.instances:
+        yield _not_enabled(look, server, how)
+        return
+    faults = [
+        *_python(look, server, file),
+        *_instances(server),
+        *_policy(server),
+        *_journal(look, server),
+        *_sql(look, server),
+        *_traps(server),
+        *_asked(look, server),
+    ]
+    yield from faults
+    if not faults:
+        names = ", ".join(server.instances)
+        yield tell.green(f"{raddb} ({how}): {names} takes every Accounting-Request")
+
+
+def _not_enabled(look: Look, server: Server, how: str) -> Finding:
+    raddb, source = server.raddb, resources.directory("radius")
+    said = f"{raddb} ({how}): radmeter is not in modules, accounting does not reach the journal"
+    parts = []
+    if not (raddb / "mods-available" / "radmeter").exists():
+        parts.append(f"sudo cp {source}/mods-available/radmeter {raddb}/mods-available/")
+        parts.append(f"sudo cp {source}/policy.d/radmeter {raddb}/policy.d/")
+    parts.append(f"sudo ln -s ../mods-available/radmeter {raddb}/mods-enabled/")
+    command = " && ".join(parts)
+    # A server that only lies there (a package that came along) takes no packets from anybody.
+    return tell.yellow(said, command) if how == "not running" else tell.red(said, command)
+
+
+def _python(look: Look, server: Server, file: Path) -> Findings:
+    module = radiusd.python_module()
+    if radiusd.program() is not None and module is None:
+        yield tell.red("rlm_python3 is not installed", "sudo apt install freeradius-python3")
+        return
+    version = radiusd.embedded_python()
+    if version is not None and tuple(map(int, version.split("."))) < OLDEST_PYTHON:
+        yield tell.red(f"rlm_python3 has Python {version}: 3.11 is the oldest", "sudo apt full-upgrade")
+    for name, instance in server.instances.items():
+        path = server.value(instance, "python_path")
+        places = [place for place in path.split(":") if (Path(place) / "radmeter" / "plugin.py").is_file()]
+        if not places:
+            here = str(Path(resources.__file__).absolute().parent.parent)
+            line = shlex.quote(f"RADMETER_PYTHON_PATH={here}")
+            yield tell.red(
+                f"{name}: python_path is {path!r}, where there is no radmeter",
+                f"echo {line} | sudo tee -a {file} && {server.restart}",
+            )
+            continue
+        python = shutil.which(f"python{version}") if version else sys.executable
+        if python is None:
+            continue  # radiusd has it as a library only
+        if fault := radiusd.import_fault(python, places[0]):
+            mend = f"sudo {sys.executable} -m pip install --force-reinstall radmeter=={__version__}"
+            if "Permission" in fault:
+                mend = f"sudo chmod -R a+rX {shlex.quote(places[0])}"
+            yield tell.red(
+                f"{name}: Python {version or 'of this command'} cannot import it from {places[0]}: {fault}",
+                f"{mend} && {server.restart}",
+            )
+
+
+def _instances(server: Server) -> Findings:
+    version = radiusd.installed_version()
+    if len(server.instances) > 1 and version is not None and version < SEVERAL_INSTANCES:
+        shown = ".".join(map(str, version))
+        names = list(server.instances)
+        module = server.instances[names[1]]
+        yield tell.red(
+            f"{len(names)} instances ({', '.join(names)}) on {shown}: a second python3 instance ends or crashes the "
+            "server before 3.2.8: keep one",
+            f"sudoedit {shlex.quote(str(module.path))}  # from line {module.line} on",
+        )
+
+
+def _policy(server: Server) -> Findings:
+    """The two policies have to be called, the one first, the other last."""
+    for section, name, first in (
+        ("preacct", "radmeter_preacct", True),
+        ("accounting", "radmeter_accounting", False),
+    ):
+        places = [each for each in server.root.all(section) if each.name == section]
+        takes = [place for place in places if _takes_accounting(place, server)]
+        if not takes:
+            yield tell.red(
+                f"no server has a section {section}",
+                f"sudo cp {resources.directory('radius')}/sites-available/radmeter {server.raddb}/sites-enabled/",
+            )
+        for place in takes:
+            calls = [call.name for call in place.calls()]
+            direct = set(server.instances) & set(calls)
+            if name not in calls and not (direct and section == "accounting"):
+                # Spaces: a tab that is pasted into a shell would complete.
+                at = f"{place.line}a\\    {name}" if first else f"{_end(place)}i\\    {name}"
+                yield tell.red(
+                    f"{section} of {place.path} does not call {name}",
+                    f"sudo sed -i {shlex.quote(at)} {shlex.quote(str(place.path))} && {server.restart}",
+                )
+            elif first and name in calls and calls[0] != name:
+                item = next(call for call in place.calls() if call.name == name)
+                moved = f"{item.line}d;{place.line}a\\    {name}"
+                yield tell.yellow(
+                    f"{name} is not first in preacct of {place.path}: Event-Timestamps that preprocess adds pass for "
+                    "the router's",
+                    f"sudo sed -i {shlex.quote(moved)} {shlex.quote(str(place.path))} && {server.restart}",
+                )
+
+
+def _takes_accounting(place: Section, server: Server) -> bool:
+    """Tell whether a section is of a server that gets Accounting-Requests, not of an inner tunnel or a proxy's."""
+    for virtual in server.root.sections:
+        if virtual.name == "server" and place in virtual.sections:
+            kinds = [listen.value("type") for listen in virtual.sections if listen.name == "listen"]
+            return "acct" in kinds or "auth+acct" in kinds
+    return place in server.root.sections
+
+
+def _end(place: Section) -> int:
+    """Return the line of the closing brace of a section."""
+    depth = 0
+    lines = place.path.read_text(encoding="utf-8", errors="replace").splitlines()
+    for number, line in enumerate(lines[place.line - 1 :], place.line):
+        code = line.partition("#")[0]
+        depth += code.count("{") - code.count("}")
+        if depth <= 0 and "}" in code:
+            return number
+    return len(lines)
+
+
+def _journal(look: Look, server: Server) -> Findings:
+    ours = str(look.settings.journal)
+    for name, instance in server.instances.items():
+        config = next((section for section in instance.sections if section.name == "config"), None)
+        theirs = server.value(config, "journal") if config else ""
+        theirs = theirs or server.environment.get("RADMETER_JOURNAL") or DEFAULT_JOURNAL
+        if Path(theirs) != Path(ours):
+            yield tell.red(
+                f"{name} writes to the journal {theirs}, this command and `radmeter ship` would read {ours}",
+                f"export RADMETER_JOURNAL={shlex.quote(theirs)}",
+            )
+
+
+def _sql(look: Look, server: Server) -> Findings:
+    """Two writers of one radacct: rlm_sql's INSERT .. ON CONFLICT cannot work on a partitioned table."""
+    modules = [name for name, module in server.modules.items() if module.name == "sql"]
+    for place in server.root.all("accounting"):
+        for call in place.calls():
+            if call.name not in modules:
+                continue
+            database = server.value(server.modules[call.name], "radius_db")
+            said = f"accounting of {place.path} still calls {call.name} (line {call.line}), database {database!r}"
+            if look.facts.adopted or (
+                look.facts.has_schema and look.facts.name in re.split(r"[\s='\"]+", database)
+            ):
+                yield tell.red(
+                    f"{said}: its INSERT .. ON CONFLICT cannot work on the partitioned radacct",
+                    server.without(call),
+                )
+
+
+def _traps(server: Server) -> Findings:
+    version = radiusd.installed_version()
+    if version is not None and version < ACCT_UNIQUE_LEAKS:
+        for place in server.root.all("preacct"):
+            for call in place.calls():
+                if call.name == "acct_unique" and _takes_accounting(place, server):
+                    yield tell.yellow(
+                        "acct_unique leaks 190 bytes a packet before 3.2.2, and radmeter does not need it",
+                        server.without(call),
+                    )
+    if version == DETAIL_CRASHES:
+        for listen in server.root.all("listen"):
+            if listen.value("type") == "detail":
+                yield tell.red(
+                    f"a detail listener ({listen.path} line {listen.line}) crashes 3.2.6 at start",
+                    "sudo apt install --only-upgrade freeradius",
+                )
+    security = next(iter(server.root.all("security")), None)
+    if security is None or security.value("status_server") not in ("yes", "true", "1"):
+        where = security or Section("", "", server.raddb / "radiusd.conf", 1)
+        line = next((item.line for item in where.items if item.name == "status_server"), None)
+        if security is None:
+            script = "$a\\security { status_server = yes }"
+        else:
+            script = (
+                f"{line}c\\    status_server = yes" if line else f"{where.line}a\\    status_server = yes"
+            )
+        yield tell.yellow(
+            "status_server is off: health checks get no answer",
+            f"sudo sed -i {shlex.quote(script)} {shlex.quote(str(where.path))} && {server.restart}",
+        )
+
+
+def _asked(look: Look, server: Server) -> Findings:
+    if look.check_config and (fault := radiusd.configuration_fault(server.raddb, server.environment)):
+        yield tell.red(f"radiusd -C: {fault}", f"sudo freeradius -XC -d {shlex.quote(str(server.raddb))}")

@@ -1,0 +1,220 @@
+"""The journal of this machine, and whether somebody ships it."""
+
+import fcntl
+import grp
+import os
+import pwd
+import shlex
+import shutil
+import time
+from pathlib import Path
+
+from radmeter.cli.common import human_bytes
+from radmeter.doctor.finding import Finding, Findings, Teller
+from radmeter.doctor.look import Look
+from radmeter.doctor.server import duration
+from radmeter.errors import JournalError
+from radmeter.journal_files import read_node, segments
+from radmeter.journal_reader import JournalDepth, JournalReader
+
+tell = Teller("journal")
+
+OLD_SECONDS, TOO_OLD_SECONDS = 60, 900
+FREE_BYTES = 256 << 20
+SHIP = Teller("shipper")
+
+
+def check(look: Look) -> Findings:
+    """The directory is there and can be written, has room, and what is in it is young."""
+    directory = look.settings.journal
+    place = shlex.quote(str(directory))
+    if not directory.exists():
+        yield tell.yellow(
+            f"{directory} is not there yet: radiusd makes it at the first packet, if it may",
+            f"sudo install -d -o {_user()} -g {_user()} -m 750 {place}",
+        )
+        return
+    if not directory.is_dir():
+        yield tell.red(f"{directory} is no directory", f"sudo mv {place} {place}.old")
+        return
+    if not os.access(directory, os.R_OK | os.X_OK):
+        yield tell.unknown(f"{directory} may not be read by this user", f"sudo -E {look.radmeter('doctor')}")
+        return
+    faults = list(_writable(directory))
+    try:
+        depth = _depth(look)
+    except JournalError as error:
+        yield from [*faults, tell.red(str(error), f"ls -l {place}")]
+        return
+    for path in depth.unreadable:
+        faults.append(
+            tell.red(f"segment {path} is damaged: what follows waits behind it", look.radmeter("ship"))
+        )
+    faults += _size(look, depth)
+    age = time.time() - depth.oldest_received_at_us / 1e6 if depth.oldest_received_at_us else 0.0
+    known = look.connection is not None and look.facts.has_schema
+    if known and depth.records and age > OLD_SECONDS:
+        said = f"{depth.records:,} records wait, the oldest for {duration(age)}"
+        ship = (
+            look.radmeter("ship") if not holder(directory, "reader") else look.radmeter("status --sample 5")
+        )
+        faults.append(tell.red(said, ship) if age > TOO_OLD_SECONDS else tell.yellow(said, ship))
+    if faults:
+        yield from faults
+        return
+    limit = look.settings.journal_limit_bytes
+    waits = f"{depth.records:,} records wait" if known else f"{depth.records:,} records, shipped or not"
+    oldest = f", the oldest for {duration(age)}" if known and depth.records else ""
+    yield tell.green(
+        f"{directory}: {waits}{oldest}; {human_bytes(depth.size_bytes)} of {human_bytes(limit)}",
+        f"node {read_node(directory) or '(none yet)'}, {depth.segments} segments",
+    )
+
+
+def _user() -> str:
+    """Return who radiusd runs as, by the packages' custom."""
+    for name in ("freerad", "radiusd"):
+        try:
+            return pwd.getpwnam(name).pw_name
+        except KeyError:
+            continue
+    return "radmeter"
+
+
+def _writable(directory: Path) -> Findings:
+    place = shlex.quote(str(directory))
+    owner = directory.stat()
+    if not owner.st_mode & 0o222 or not owner.st_mode & 0o111:
+        yield tell.red(
+            f"{directory} can be written by nobody (mode {owner.st_mode & 0o7777:04o})",
+            f"sudo chmod u+rwx {place}",
+        )
+    elif not os.access(directory, os.W_OK | os.X_OK):
+        yield tell.yellow(
+            f"{directory} may not be written by this user, who so cannot ship it",
+            f"sudo usermod -aG {_group(owner.st_gid)} {_me()} && sudo chmod g+rwxs {place}",
+        )
+    elif os.statvfs(directory).f_flag & os.ST_RDONLY:
+        yield tell.red(
+            f"{directory} is on a file system mounted read-only", f"sudo mount -o remount,rw {place}"
+        )
+
+
+def _group(gid: int) -> str:
+    try:
+        return grp.getgrgid(gid).gr_name
+    except KeyError:
+        return str(gid)
+
+
+def _me() -> str:
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
+
+
+def _depth(look: Look) -> JournalDepth:
+    reader = JournalReader(look.settings.journal)
+    try:
+        node = read_node(look.settings.journal)
+        after = 0
+        if node is not None and look.connection is not None and look.facts.has_schema:
+            row = look.database.execute(
+                "SELECT last_seq FROM public.ingest_checkpoint WHERE node = %s", (node,)
+            ).fetchone()
+            after = row[0] if row else 0
+        return reader.depth(after)
+    except OSError as error:
+        raise JournalError(f"the journal cannot be read: {error}") from error
+    finally:
+        reader.close()
+
+
+def _size(look: Look, depth: JournalDepth) -> list[Finding]:
+    directory, limit = look.settings.journal, look.settings.journal_limit_bytes
+    found = []
+    share = depth.size_bytes / limit
+    more = f"export RADMETER_JOURNAL_LIMIT_BYTES={limit * 2}"
+    if share >= 0.5:
+        said = f"{directory} has {human_bytes(depth.size_bytes)}, {share:.0%} of its limit"
+        command = (
+            look.radmeter("ship") if not holder(directory, "reader") else f"{more}  # and restart FreeRADIUS"
+        )
+        if share >= 0.9:
+            found.append(tell.red(f"{said}: at that routers get no reply", command))
+        else:
+            found.append(tell.yellow(said, command))
+    usage = shutil.disk_usage(directory)
+    if usage.free < FREE_BYTES:
+        found.append(
+            tell.red(
+                f"{human_bytes(usage.free)} free on the disk of {directory}: on a full one routers get no reply",
+                f"sudo du -xh --max-depth=2 {shlex.quote(str(_mount(directory)))} | sort -h | tail -20",
+            )
+        )
+    elif usage.free < limit - depth.size_bytes:
+        found.append(
+            tell.yellow(
+                f"{human_bytes(usage.free)} free on the disk of {directory}, whose limit is {human_bytes(limit)}: "
+                "the disk is full first",
+                f"export RADMETER_JOURNAL_LIMIT_BYTES={max(1 << 20, (usage.free + depth.size_bytes) // 2)}"
+                "  # and restart FreeRADIUS",
+            )
+        )
+    return found
+
+
+def _mount(place: Path) -> Path:
+    while not place.is_mount() and place != place.parent:
+        place = place.parent
+    return place
+
+
+def shipper(look: Look) -> Findings:
+    """Somebody holds the journal's lock for reading: that is the shipper."""
+    directory = look.settings.journal
+    try:
+        if not directory.is_dir() or not segments(directory):
+            yield SHIP.green("nothing to ship on this machine")
+            return
+        process = holder(directory, "reader")
+    except PermissionError:
+        yield SHIP.unknown(f"this user may not look into {directory}", f"sudo -E {look.radmeter('doctor')}")
+        return
+    if process is None:
+        yield SHIP.red("nobody ships the journal: packets are kept and not counted", look.radmeter("ship"))
+        return
+    writer = holder(directory, "writer")
+    yield SHIP.green(
+        f"at work ({process})"
+        + (f"; radiusd writes ({writer})" if writer else "; radiusd does not write now")
+    )
+
+
+def holder(directory: Path, role: str) -> str | None:
+    """Return who holds the journal's lock for a role, None if nobody does.
+
+    Looked up in the kernel's list where that can be; else the lock is tried, for a moment.
+    """
+    path = directory / f"{role}.lock"
+    try:
+        inode = path.stat().st_ino
+        for line in Path("/proc/locks").read_text(encoding="utf-8").splitlines():
+            words = line.split()
+            if "FLOCK" in words and words[-3].rpartition(":")[2] == str(inode) and words[-4] != "0":
+                return f"process {words[-4]}"
+    except FileNotFoundError:
+        return None
+    except (OSError, IndexError):
+        pass
+    # A process of another container is not in our list.
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        words = os.pread(descriptor, 200, 0).decode("utf-8", "replace").split()
+        return f"process {' on '.join(words)}" if words else "another process"
+    finally:
+        os.close(descriptor)
+    return None

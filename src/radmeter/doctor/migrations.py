@@ -1,0 +1,55 @@
+"""Which revision the tables are at, and whether the files under sql/ are what was applied."""
+
+import psycopg
+
+from radmeter import revisions, sql_files
+from radmeter.doctor.finding import Findings, Teller
+from radmeter.doctor.look import Look
+from radmeter.errors import StoreError
+
+tell = Teller("migrations")
+
+SHOWN = 3
+
+
+def check(look: Look) -> Findings:
+    """Compare what the database has with what this radmeter brings."""
+    if not look.facts.has_schema:
+        if look.facts.has_stock_radacct:
+            yield tell.red(
+                f"{look.facts.name} has FreeRADIUS's own radacct and nothing of radmeter's",
+                look.radmeter("adopt --from radacct"),
+            )
+        else:
+            yield tell.red(f"{look.facts.name} has no tables of radmeter's", look.migrate())
+        return
+    newest = revisions.all_revisions()[-1].revision
+    with look.database.transaction(force_rollback=True):
+        try:
+            pending = revisions.pending_revisions(look.database)
+        except psycopg.errors.InsufficientPrivilege:
+            yield tell.unknown(f"{look.facts.user} may not see the revision (radmeter.alembic_version)")
+            return
+        except StoreError as error:
+            yield tell.red(str(error), "pip install --upgrade radmeter")
+            return
+        changed = sql_files.changed_files(look.database)
+    if pending:
+        names = ", ".join(f"{script.revision} ({revisions.title(script)})" for script in pending)
+        yield tell.red(f"not applied: {names}", look.migrate())
+    if changed:
+        some = ", ".join(changed[:SHOWN]) + (f" and {len(changed) - SHOWN} more" if changed[SHOWN:] else "")
+        yield tell.red(f"of sql/ not applied as it is now: {some}", look.migrate(), *changed)
+    if look.facts.has_stock_radacct and not _is_being_adopted(look):
+        yield tell.red(
+            "public.radacct is FreeRADIUS's own table", look.radmeter("adopt --from radacct", owner=True)
+        )
+    elif not pending and not changed:
+        yield tell.green(f"revision {newest}, all files of sql/ applied")
+
+
+def _is_being_adopted(look: Look) -> bool:
+    """The check of the adoption then says how far it is."""
+    return look.there("radmeter.adoption") and bool(
+        look.row("SELECT EXISTS (SELECT FROM radmeter.adoption WHERE undone_at IS NULL)")[0]
+    )

@@ -1,0 +1,85 @@
+"""Roles: there, with their rights, and what the one in use may do; who owns the objects."""
+
+from radmeter import manifest, ownership
+from radmeter.doctor.finding import Findings, Teller
+from radmeter.doctor.look import Look, identifier
+from radmeter.ownership import OWNER
+
+tell = Teller("roles")
+
+SHOWN = 3
+
+
+def expected_roles() -> list[str]:
+    """Return the owner's role, and those that anything is granted to."""
+    return sorted(
+        {OWNER}
+        | {
+            entry.name.partition(" ")[0]
+            for entry in manifest.expected()
+            if entry.kind == "grant" and entry.name.startswith("radmeter_")
+        }
+    )
+
+
+def check(look: Look) -> Findings:
+    """Check that the roles are there, that the one in use may do something, and that one owner has it all."""
+    expected = expected_roles()
+    there = [row[0] for row in look.rows("SELECT rolname FROM pg_roles WHERE rolname = ANY (%s)", expected)]
+    missing = [role for role in expected if role not in there]
+    for role in missing:
+        # Whoever may create roles in a cluster is seldom who owns a database.
+        yield tell.red(
+            f"role {role} is missing",
+            f"{look.psql(f'CREATE ROLE {identifier(role)} NOLOGIN')} && {look.reapply()}",
+        )
+    if OWNER in there:
+        yield from _ownership(look)
+    may = _may(look, there)
+    user = look.facts.user
+    if not may:
+        grant = f"GRANT radmeter_reader TO {identifier(user)}"
+        yield tell.red(f"{user} may do nothing here: it has none of radmeter's roles", look.psql(grant))
+    elif not missing:
+        login = [
+            row[0]
+            for row in look.rows(
+                "SELECT rolname FROM pg_roles WHERE rolname = ANY (%s) AND rolcanlogin ORDER BY 1", there
+            )
+        ]
+        yield tell.green(
+            f"{len(there)} there; {user} may {', '.join(may)}",
+            "there: " + ", ".join(sorted(there)),
+            *([f"may log in: {', '.join(login)}"] if login else []),
+        )
+
+
+def _may(look: Look, roles: list[str]) -> list[str]:
+    """Return what the role in use may do, in words."""
+    if look.facts.is_owner:
+        return ["migrate, run the jobs, ingest, read" + (" (superuser)" if look.facts.is_superuser else "")]
+    words = {
+        "radmeter_ingest": "ingest",
+        "radmeter_reader": "read",
+        "radmeter_noc": "change routers and counters",
+        "radmeter_billing": "bill",
+    }
+    has = look.rows("SELECT role FROM unnest(%s::text[]) AS role WHERE pg_has_role(role, 'USAGE')", roles)
+    return [words.get(role, role) for (role,) in has]
+
+
+def _ownership(look: Look) -> Findings:
+    """What belongs to another role is what the next migration may not be able to change."""
+    strangers = ownership.foreign(look.database)
+    names = ", ".join(thing.name for thing in strangers[:SHOWN])
+    more = f" and {len(strangers) - SHOWN} more" if strangers[SHOWN:] else ""
+    if strangers:
+        # Who handed it over has to be a member of both roles.
+        by = look.radmeter("migrate up")
+        if not all(thing.movable for thing in strangers):
+            by = look.radmeter("migrate up", user="postgres")
+        yield tell.yellow(
+            f"not {OWNER}'s but {', '.join(sorted({thing.owner for thing in strangers}))}'s: {names}{more}",
+            by,
+            *(f"{thing.kind.lower()} {thing.name}: {thing.owner}" for thing in strangers),
+        )

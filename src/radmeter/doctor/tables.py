@@ -1,0 +1,225 @@
+"""The tables at work: partitions ahead, autovacuum, the age of transaction ids, sequences, triggers, other promises."""
+
+import itertools
+
+from radmeter import promises
+from radmeter.doctor.finding import Findings, Teller
+from radmeter.doctor.look import Look, identifier
+from radmeter.jobs import MONTHS_AHEAD
+from radmeter.promises import PARTITIONS, TRIGGERS
+
+HOT = (
+    "public.radacct_open",
+    "public.user_quota_usage",
+    "public.router_daily_usage",
+    "public.ingest_checkpoint",
+)
+
+# Dead rows at which an autovacuum that works has been at it for long.
+DEAD_ROWS = 10_000
+DEAD_SHARE = 2.0
+# Transaction ids: PostgreSQL begins to shout at 2^31 - 40 million and stops at 3 million before the end.
+OLD_AGE, FATAL_AGE = 500_000_000, 1_500_000_000
+
+
+def triggers(look: Look) -> Findings:
+    """The counters' triggers have to fire for whoever writes."""
+    tell = Teller("triggers")
+    table = "public.radacct"
+    enabled = dict(
+        look.rows("SELECT tgname, tgenabled::text FROM pg_trigger WHERE tgrelid = to_regclass(%s)", table)
+    )
+    faults = 0
+    for name in TRIGGERS:
+        # O and A fire for what an ordinary session writes; D is disabled, R is for a replica.
+        if name in enabled and enabled[name] not in ("O", "A"):
+            faults += 1
+            how = "is disabled" if enabled[name] == "D" else "fires on replicas only"
+            yield tell.red(
+                f"{name} on radacct {how}: sessions are kept and not counted (then: radmeter verify --repair)",
+                look.gently(f"ALTER TABLE {table} ENABLE TRIGGER {identifier(name)}"),
+            )
+        elif name not in enabled:
+            faults += 1
+            yield tell.red(f"{name} on radacct is missing: sessions are kept and not counted", look.reapply())
+    # A replica's role switches them off for a session, and a setting of the database or role for all of them.
+    if look.row("SELECT reset_val FROM pg_settings WHERE name = 'session_replication_role'")[0] != "origin":
+        faults += 1
+        statement = f"ALTER ROLE {identifier(look.facts.user)} RESET session_replication_role"
+        yield tell.red(
+            "session_replication_role is not origin: no trigger fires", look.psql(statement, user="postgres")
+        )
+    if not faults:
+        yield tell.green(f"{len(TRIGGERS)} on radacct, enabled")
+
+
+def other_promises(look: Look) -> Findings:
+    """What `radmeter verify` checks about the schema as well: money is decimal, hot lookups are on an index."""
+    tell = Teller("promises")
+    broken = promises.check(look.database)
+    # Their own checks say more of these two.
+    others = [each for each in broken if each.name not in (PARTITIONS, promises.TRIGGERS_FIRE)]
+    for each in others:
+        yield tell.red(f"not so: {each.name}: {each.fault}", look.reapply())
+    if not others:
+        yield tell.green("money is decimal, usage and MAC are index lookups")
+
+
+def partitions(look: Look) -> Findings:
+    """This month and the next have their partition, without a gap, and none is half detached."""
+    tell = Teller("partitions")
+    ensure = look.radmeter("partitions ensure", owner=True)
+    spans = look.rows(
+        """SELECT name, CASE WHEN isfinite(from_at) THEN from_at END, to_at FROM radmeter.partitions
+           WHERE to_at IS NOT NULL ORDER BY from_at"""
+    )
+    faults = 0
+    uncovered = look.rows(
+        """SELECT n, to_char(month, 'YYYY-MM')
+           FROM generate_series(0, %s) AS n,
+               LATERAL (SELECT (date_trunc('month', now() AT TIME ZONE 'UTC') + n * interval '1 month') AS month) AS at
+           WHERE NOT EXISTS (SELECT FROM radmeter.partitions
+                             WHERE from_at <= month AT TIME ZONE 'UTC' AND month AT TIME ZONE 'UTC' < to_at)
+           ORDER BY n""",
+        MONTHS_AHEAD,
+    )
+    near = [month for n, month in uncovered if n <= 1]
+    if near:
+        faults += 1
+        yield tell.red(
+            f"none for {', '.join(near)}: a session that stops then cannot be kept (does `radmeter jobs run` run?)",
+            ensure,
+        )
+    elif uncovered:
+        faults += 1
+        yield tell.yellow(
+            f"none for {', '.join(month for _, month in uncovered)} (does `radmeter jobs run` run?)", ensure
+        )
+    for before, after in itertools.pairwise(spans):
+        if after[1] is not None and before[2] is not None and before[2] < after[1]:
+            faults += 1
+            yield tell.yellow(
+                f"a gap between {before[0]} and {after[0]}: {before[2]:%Y-%m-%d} to {after[1]:%Y-%m-%d}",
+                look.psql(f"SELECT radmeter.ensure_partition({_literal(before[2].isoformat())})"),
+            )
+    for (name,) in look.rows(
+        """SELECT inhrelid::regclass::text FROM pg_inherits
+           WHERE inhparent = to_regclass('public.radacct') AND inhdetachpending"""
+    ):
+        faults += 1
+        yield tell.red(
+            f"{name} is half detached: its sessions are not found",
+            look.psql(f"ALTER TABLE public.radacct DETACH PARTITION {name} FINALIZE"),
+        )
+    if not faults:
+        yield tell.green(
+            f"{len(spans)} months, {MONTHS_AHEAD} ahead" if spans else "none",
+            *(f"{name} to {to}" for name, _, to in spans),
+        )
+
+
+def vacuum(look: Look) -> Findings:
+    """Autovacuum is on for the hot tables, keeps up, and no table grows old."""
+    tell = Teller("autovacuum")
+    faults = 0
+    for setting in ("autovacuum", "track_counts"):
+        if look.row("SELECT current_setting(%s)", setting)[0] != "on":
+            faults += 1
+            yield tell.red(
+                f"{setting} is off: tables and indexes grow without end", alter_system(look, setting, "on")
+            )
+    rows = look.rows(
+        """SELECT name, options, n_live_tup, n_dead_tup, last_autovacuum, last_vacuum,
+                  (SELECT count(*) FROM pg_stat_progress_vacuum
+                   WHERE relid = class.oid AND datname = current_database())
+           FROM unnest(%s::text[]) AS name JOIN pg_class AS class ON class.oid = to_regclass(name)
+           JOIN pg_stat_all_tables ON relid = class.oid
+           CROSS JOIN LATERAL (SELECT coalesce(reloptions, '{}') AS options) AS given""",
+        list(HOT),
+    )
+    detail = []
+    for name, options, live, dead, automatic, manual, under_way in rows:
+        last = max((at for at in (automatic, manual) if at), default=None)
+        when = f"last {last:%Y-%m-%d %H:%M}" if last else "never yet"
+        detail.append(f"{name}: {live} rows, {dead} dead, {when}")
+        off = [
+            option
+            for option in options
+            if option.partition("=")[::2] in (("autovacuum_enabled", "off"), ("autovacuum_enabled", "false"))
+        ]
+        if off:
+            faults += 1
+            yield tell.red(
+                f"autovacuum is off for {name}", look.gently(f"ALTER TABLE {name} RESET (autovacuum_enabled)")
+            )
+        if dead > DEAD_ROWS and dead > DEAD_SHARE * max(live, 1) and not under_way:
+            faults += 1
+            yield tell.yellow(
+                f"{name} has {dead} dead rows for {live} live ones, vacuumed {when}",
+                look.psql(f"VACUUM (ANALYZE) {name}"),
+            )
+    age, database_age = look.row(
+        "SELECT max(age(datfrozenxid)), max(mxid_age(datminmxid)) FROM pg_database WHERE datname = current_database()"
+    )
+    if max(age, database_age) > OLD_AGE:
+        faults += 1
+        (table,) = look.row(
+            """SELECT oid::regclass::text FROM pg_class WHERE relkind IN ('r', 'm', 't')
+               ORDER BY greatest(age(relfrozenxid), mxid_age(relminmxid)) DESC LIMIT 1"""
+        )
+        said = f"{table} has not been frozen for {max(age, database_age):,} transactions; writing ends at 2,147,483,648"
+        level = tell.red if max(age, database_age) > FATAL_AGE else tell.yellow
+        yield level(said, look.psql(f"VACUUM (FREEZE) {table}"))
+    if not faults:
+        dead = sum(row[3] for row in rows)
+        yield tell.green(
+            f"on, {dead:,} dead rows in {len(rows)} hot tables, oldest transaction {age:,} ago", *detail
+        )
+
+
+def sequences(look: Look) -> Findings:
+    """A bigint is never used up; an adopted table may have brought an integer."""
+    tell = Teller("sequences")
+    rows = look.rows(
+        """SELECT format('%%I.%%I', schemaname, sequencename), last_value::numeric / max_value,
+                  data_type::text, max_value
+           FROM pg_sequences JOIN pg_class ON pg_class.oid = to_regclass(format('%%I.%%I', schemaname, sequencename))
+           WHERE schemaname = 'radmeter'
+              OR schemaname = 'public' AND EXISTS (
+                  SELECT FROM pg_depend WHERE objid = pg_class.oid AND deptype IN ('a', 'i') AND refobjid = ANY (
+                      SELECT to_regclass(name)::oid FROM unnest(%s::text[]) AS name))
+           ORDER BY 2 DESC NULLS LAST""",
+        [
+            "public.radacct",
+            "public.radacct_open",
+            "public.radacct_legacy",
+            "public.routers",
+            "public.plans",
+            "public.rejected_packet",
+            "public.accounting_anomaly",
+            "public.audit_log",
+        ],
+    )
+    near = [(name, float(share), kind) for name, share, kind, _ in rows if share is not None and share > 0.5]
+    for name, share, kind in near:
+        said = f"{name} ({kind}) has used {share:.0%} of its numbers"
+        remedy = look.gently(f"ALTER SEQUENCE {name} AS bigint NO MAXVALUE")
+        yield tell.red(said, remedy) if share > 0.8 else tell.yellow(said, remedy)
+    if not near:
+        unseen = sum(share is None for _, share, _, _ in rows)
+        yield tell.green(
+            f"{len(rows)}, none past half" + (f" ({unseen} unused or not to be seen)" if unseen else "")
+        )
+
+
+def alter_system(look: Look, name: str, value: str) -> str:
+    """Return the command that sets a server's setting for good."""
+    return look.psql(
+        f"ALTER SYSTEM SET {name} = {value}",
+        "SELECT pg_reload_conf()",
+        user=None if look.facts.is_superuser else "postgres",
+    )
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
