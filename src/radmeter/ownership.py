@@ -39,6 +39,8 @@ WITH ours AS (
            format('%%I.%%I', nspname, relname) AS name, relowner AS owner
     FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
     WHERE relkind IN ('r', 'p', 'v', 'm', 'S')
+      -- FreeRADIUS's own radacct is its own until it is adopted.
+      AND NOT (nspname = 'public' AND relname = 'radacct' AND relkind = 'r')
       AND (nspname = 'radmeter'
            OR nspname = 'public' AND relkind IN ('r', 'p') AND (relname = ANY (%(tables)s)
                OR pg_class.oid IN (SELECT inhrelid FROM pg_inherits WHERE inhparent = to_regclass('public.radacct'))))
@@ -55,6 +57,10 @@ SELECT kind, name, rolname, rolsuper, pg_has_role(session_user, owner, 'USAGE')
 FROM ours JOIN pg_roles ON pg_roles.oid = owner
 WHERE rolname <> %(owner)s
 ORDER BY kind = 'FUNCTION', kind = 'SCHEMA', kind <> 'TABLE', name"""
+
+SEQUENCES = """
+SELECT objid::regclass::text FROM pg_depend JOIN pg_class ON pg_class.oid = objid
+WHERE classid = 'pg_class'::regclass AND refobjid = to_regclass(%s) AND relkind = 'S' AND deptype IN ('a', 'i')"""
 
 
 class Foreign(NamedTuple):
@@ -116,16 +122,18 @@ def hand_over(
 ) -> int:
     """Make radmeter_owner the owner of what is ours, as far as the one who logged in may; return how much it was.
 
-    Who owned it before becomes a member, and so keeps what it could do. One at a time: each locks itself for a moment.
+    Who owned a table before may go on writing to it. One at a time: each locks itself for a moment.
     """
     things = foreign(connection)
     mine = [thing for thing in things if thing.movable]
-    for owner in sorted({thing.owner for thing in things if not thing.superuser}):
-        _keep_rights(connection, owner, said)
     for thing in mine:
-        alter = f"ALTER {thing.kind} {thing.name} OWNER TO {OWNER}".encode()
-        what = f"handing {thing.name} over to {OWNER}"
-        gently(connection, partial(_execute, alter), what=what, patience_seconds=patience_seconds, said=said)
+        gently(
+            connection,
+            partial(_move, thing),
+            what=f"handing {thing.name} over to {OWNER}",
+            patience_seconds=patience_seconds,
+            said=said,
+        )
         done()
     for thing in things:
         if not thing.movable:
@@ -135,17 +143,49 @@ def hand_over(
     return len(mine)
 
 
-def _keep_rights(connection: Connection, role: str, said: Callable[[str], None]) -> None:
-    member = connection.execute("SELECT pg_has_role(%s, %s, 'MEMBER')", (role, OWNER)).fetchone()
-    if member == (True,):
-        return
-    try:
-        connection.execute(sql.SQL("GRANT {} TO {}").format(sql.Identifier(OWNER), sql.Identifier(role)))
-    except psycopg.errors.InsufficientPrivilege:
-        said(
-            f"warning: {role} owned tables of radmeter and cannot be made a member of {OWNER}: GRANT {OWNER} TO {role}"
+def _move(thing: Foreign, connection: Connection) -> None:
+    connection.execute(f"ALTER {thing.kind} {thing.name} OWNER TO {OWNER}".encode())
+    # Another program's role goes on reading and writing its table, and gets nothing besides. The one who migrates is a
+    # member of radmeter_owner.
+    if thing.kind == "TABLE" and not thing.superuser and thing.owner != connection.info.user:
+        role = sql.Identifier(thing.owner)
+        connection.execute(
+            sql.SQL("GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE {} TO {}").format(
+                sql.SQL(thing.name), role
+            )
         )
+        for (sequence,) in connection.execute(SEQUENCES, (thing.name,)).fetchall():
+            connection.execute(
+                sql.SQL("GRANT USAGE, SELECT ON SEQUENCE {} TO {}").format(sql.SQL(sequence), role)
+            )
 
 
-def _execute(statement: bytes, connection: Connection) -> None:
-    connection.execute(statement)
+def script() -> str:
+    """Return SQL that does what `hand_over` and `act_as_owner` do, in a transaction."""
+    query = FOREIGN.replace("%%", "%")
+    for name, value in {
+        "tables": list(PUBLIC_TABLES),
+        "functions": list(PUBLIC_FUNCTIONS),
+        "owner": OWNER,
+    }.items():
+        query = query.replace(f"%({name})s", sql.Literal(value).as_string())
+    return f"""DO $script$
+DECLARE
+    v_thing record;
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{OWNER}'
+                     AND pg_has_role(session_user, oid, 'MEMBER')
+                     AND has_schema_privilege(oid, 'public', 'CREATE')) THEN
+        RAISE WARNING 'what is made belongs to %', session_user;
+        RETURN;
+    END IF;
+    FOR v_thing IN {query} LOOP
+        EXECUTE format('ALTER %s %s OWNER TO {OWNER}', v_thing.kind, v_thing.name);
+        IF v_thing.kind = 'TABLE' AND NOT v_thing.rolsuper AND v_thing.rolname <> session_user THEN
+            EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE %s TO %I', v_thing.name, v_thing.rolname);
+        END IF;
+    END LOOP;
+    PERFORM set_config('role', '{OWNER}', true);
+END;
+$script$;
+"""

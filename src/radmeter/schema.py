@@ -6,11 +6,12 @@ from typing import Any, Protocol
 
 import psycopg
 
+from radmeter import conversion, takeover
 from radmeter.errors import StoreError
 from radmeter.gentle import PATIENCE_SECONDS, gently, log
-from radmeter.jobs import MONTHS_AHEAD
 from radmeter.ownership import OWNER, act_as_owner, hand_over, make_roles, may_act_as_owner
-from radmeter.revisions import bootstrap, note, revisions, run_revisions
+from radmeter.partitions import MONTHS_AHEAD
+from radmeter.revisions import bootstrap, note, pending_revisions, revisions, run_revisions
 from radmeter.sql_files import RADACCT, apply_sql_files, changed_files, sql_files
 from radmeter.store import connect, translated_errors
 
@@ -72,8 +73,15 @@ def upgrade(
     with connect(dsn) as connection, translated_errors():
         take_upgrade_lock(connection, listener.say)
         refuse_stock_table(connection)
+        # What cannot be done is found before anything is.
+        takeover.check(connection, [script.revision for script in pending_revisions(connection)])
+        conversion.check(connection)
         prepare(connection, listener.say, patience_seconds)
+        listener.advance()
         run_revisions(connection, said=listener.say, patience_seconds=patience_seconds, done=listener.advance)
+        for column in conversion.check(connection):
+            conversion.convert(connection, column, said=listener.say, patience_seconds=patience_seconds)
+            listener.advance()
         gently(
             connection,
             _apply_files,
@@ -81,7 +89,8 @@ def upgrade(
             patience_seconds=patience_seconds,
             said=listener.say,
         )
-        _make_partitions(connection, listener.say, patience_seconds)
+        listener.advance()
+        _make_partitions(connection, listener, patience_seconds)
         if timezone is not None:
             _set_timezone(connection, timezone)
 
@@ -162,7 +171,7 @@ def _apply_files(connection: Connection) -> None:
         note(connection, "files", f"{len(changed)} changed", time.monotonic() - began)
 
 
-def _make_partitions(connection: Connection, said: Callable[[str], None], patience_seconds: float) -> None:
+def _make_partitions(connection: Connection, listener: Listener, patience_seconds: float) -> None:
     """The jobs keep making them; a database is whole before they first run.
 
     Each in a transaction of its own: attaching one locks the open sessions until its end.
@@ -170,9 +179,17 @@ def _make_partitions(connection: Connection, said: Callable[[str], None], patien
     for month in range(MONTHS_AHEAD + 1):
 
         def make(opened: Connection, month: int = month) -> None:
-            opened.execute("SELECT radmeter.ensure_partition(now() + %s * interval '1 month')", (month,))
+            began = time.monotonic()
+            row = opened.execute(
+                "SELECT radmeter.ensure_partition(now() + %s * interval '1 month')", (month,)
+            ).fetchone()
+            if row == (True,):
+                note(opened, "partitions", f"{month} months ahead", time.monotonic() - began)
 
-        gently(connection, make, what="making a partition", patience_seconds=patience_seconds, said=said)
+        gently(
+            connection, make, what="making a partition", patience_seconds=patience_seconds, said=listener.say
+        )
+        listener.advance()
 
 
 def _set_timezone(connection: Connection, timezone: str) -> None:

@@ -4,7 +4,9 @@ Revision ID: 0001
 Revises:
 """
 
-from alembic import op
+from alembic import context, op
+
+from radmeter import takeover
 
 revision = "0001"
 down_revision = None
@@ -225,6 +227,7 @@ CREATE TABLE radmeter.sql_file (
 def upgrade() -> None:
     """Create everything; `radmeter.schema` has created the schema radmeter for Alembic's own table."""
     # FreeRADIUS's own radacct stays as it is: `radmeter adopt` makes the partitioned one out of it.
-    if not op.get_bind().exec_driver_sql("SELECT to_regclass('public.radacct') IS NOT NULL").scalar():
+    stock = "SELECT to_regclass('public.radacct') IS NOT NULL"
+    if context.is_offline_mode() or not op.get_bind().exec_driver_sql(stock).scalar():
         op.execute(RADACCT)
-    op.execute(TABLES)
+    takeover.create(TABLES)

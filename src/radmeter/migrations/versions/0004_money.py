@@ -6,6 +6,8 @@ Revises: 0003
 
 from alembic import op
 
+from radmeter import takeover
+
 revision = "0004"
 down_revision = "0003"
 branch_labels = None
@@ -53,5 +55,5 @@ COMMENT ON COLUMN radmeter.decimal_change.shown IS 'what it was shown as: the sh
 
 def upgrade() -> None:
     """Create the tables; existing columns are converted by `radmeter.decimals`, in batches where they are many."""
-    op.execute(INVOICES)
+    takeover.create(INVOICES)
     op.execute(DECIMAL_CHANGES)

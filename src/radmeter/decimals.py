@@ -1,0 +1,310 @@
+"""Money and reported volumes in double precision become decimals, and what was shown otherwise is kept.
+
+A double is shown as the shortest text that is the same double, and that text is what a customer has seen. So it is the
+text that is rounded, not the double behind it: 2.675 is 2.674999.. as a double, was shown as 2.675, and becomes 2.68.
+"""
+
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+import psycopg
+
+from radmeter.errors import StoreError
+
+Connection = psycopg.Connection[Any]
+
+# Table, column, digits, and digits behind the point. In the order in which they are converted.
+COLUMNS = (
+    ("plans", "price", 10, 2),
+    ("invoices", "amount", 10, 2),
+    ("invoices", "usage", 12, 2),
+    ("routers", "total_usage", 12, 2),
+)
+
+# The text of a double depends on it; this is the default, in which it is the shortest that is the same double.
+AS_SHOWN = "SET LOCAL extra_float_digits = 1"
+
+
+class Column(NamedTuple):
+    """A column in double precision or real."""
+
+    table: str
+    column: str
+    precision: int
+    scale: int
+    type: str
+    rows: int
+    pages: int
+    not_null: bool
+    default: str | None
+    comment: str | None
+    key: str
+    begun: bool
+
+    @property
+    def name(self) -> str:
+        """Table and column."""
+        return f"{self.table}.{self.column}"
+
+    @property
+    def decimal(self) -> str:
+        """The type that it becomes."""
+        return f"numeric({self.precision},{self.scale})"
+
+    @property
+    def rounded(self) -> str:
+        """SQL: the value that it becomes."""
+        return f"round({self.column}::text::numeric, {self.scale})"
+
+    @property
+    def new(self) -> str:
+        """The column that holds the decimals until it takes the other's name."""
+        return f"{self.column}_decimal"
+
+
+class Change(NamedTuple):
+    """A value whose decimal form differs from what was shown."""
+
+    table: str
+    column: str
+    key: str
+    shown: str
+    value: Decimal
+
+
+FIND = """
+SELECT format_type(atttypid, NULL), attnotnull, pg_get_expr(adbin, adrelid), col_description(attrelid, attnum),
+       pg_relation_size(attrelid) / current_setting('block_size')::bigint,
+       EXISTS (SELECT FROM pg_attribute AS made WHERE made.attrelid = pg_attribute.attrelid AND made.attname = %(new)s
+                 AND NOT made.attisdropped),
+       coalesce((SELECT string_agg(format('%%L || coalesce(%%I::text, %%L)', part.attname || '=', part.attname, 'NULL'),
+                                   ' || '', '' || ' ORDER BY array_position(indkey::int2[], part.attnum))
+                 FROM pg_index JOIN pg_attribute AS part
+                     ON part.attrelid = indrelid AND part.attnum = ANY (indkey::int2[])
+                 WHERE indrelid = pg_attribute.attrelid AND indisprimary), '''ctid='' || ctid')
+FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid
+    LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
+WHERE attrelid = to_regclass(%(table)s) AND attname = %(column)s AND NOT attisdropped AND relkind = 'r'
+  AND atttypid IN ('float4'::regtype, 'float8'::regtype)"""
+
+# What stands in the way of another type: PostgreSQL would refuse in the middle.
+DEPENDENTS = """
+SELECT DISTINCT CASE classid
+    WHEN 'pg_rewrite'::regclass THEN (SELECT 'the view ' || ev_class::regclass FROM pg_rewrite WHERE oid = objid)
+    WHEN 'pg_trigger'::regclass THEN (SELECT 'the trigger ' || quote_ident(tgname) FROM pg_trigger WHERE oid = objid)
+    WHEN 'pg_policy'::regclass THEN (SELECT 'the policy ' || quote_ident(polname) FROM pg_policy WHERE oid = objid)
+    WHEN 'pg_attrdef'::regclass THEN 'a generated column'
+    WHEN 'pg_constraint'::regclass
+        THEN (SELECT 'the constraint ' || quote_ident(conname) FROM pg_constraint WHERE oid = objid)
+    ELSE 'the index ' || objid::regclass END
+FROM pg_depend JOIN pg_attribute ON attrelid = refobjid AND attnum = refobjsubid
+WHERE refclassid = 'pg_class'::regclass AND refobjid = to_regclass(%(table)s) AND attname = %(column)s
+  AND (classid IN ('pg_rewrite'::regclass, 'pg_trigger'::regclass, 'pg_policy'::regclass)
+       OR classid = 'pg_attrdef'::regclass AND deptype = 'n'
+       OR %(all)s AND (classid = 'pg_constraint'::regclass
+               AND (SELECT contype <> 'n' FROM pg_constraint WHERE oid = objid)
+           OR classid = 'pg_class'::regclass AND objsubid = 0
+               AND (SELECT relkind = 'i' FROM pg_class WHERE oid = objid)))
+ORDER BY 1"""
+
+
+def find(connection: Connection) -> list[Column]:
+    """Return the columns that are to be decimals and are not."""
+    found = []
+    for table, column, precision, scale in COLUMNS:
+        row = connection.execute(
+            FIND, {"table": f"public.{table}", "column": column, "new": f"{column}_decimal"}
+        ).fetchone()
+        if row is None:
+            continue
+        kind, not_null, default, comment, pages, begun, key = row
+        counted = connection.execute(f"SELECT count(*) FROM public.{table}".encode()).fetchone()
+        found.append(
+            Column(
+                table, column, precision, scale, kind, counted[0] if counted else 0, pages, not_null, default,
+                comment, key, begun,
+            )
+        )  # fmt: skip
+    return found
+
+
+def check(connection: Connection, column: Column, *, online: bool) -> None:
+    """Refuse a column that cannot be converted, before anything is touched.
+
+    Raises
+    ------
+    StoreError
+        A value is no decimal of that many digits, or something depends on the column's type.
+    """
+    with connection.transaction():
+        connection.execute(AS_SHOWN)
+        limit = Decimal(10) ** (column.precision - column.scale)
+        # NaN is greater than all numbers, and infinity than all others.
+        bad = connection.execute(
+            f"""SELECT {column.key}, {column.column}::text FROM public.{column.table}
+                WHERE abs(round({column.column}::text::numeric, {column.scale})) >= {limit}
+                ORDER BY 1 LIMIT 4""".encode()
+        ).fetchall()
+    if bad:
+        rows = "; ".join(f"{key}: {shown}" for key, shown in bad[:3]) + ("; .." if len(bad) > 3 else "")
+        key, _ = bad[0]
+        raise StoreError(
+            f"public.{column.name} cannot become {column.decimal}, nothing is touched: {rows}. Mend it, such as "
+            f"UPDATE public.{column.table} SET {column.column} = 0 WHERE {_condition(key)}, "
+            "then run `radmeter migrate up` again"
+        )
+    named = {"table": f"public.{column.table}", "column": column.column, "all": online}
+    dependents = [
+        row[0]
+        for row in connection.execute(DEPENDENTS, named)
+        if row[0] not in (f"the trigger {_trigger(column)}", f"the constraint {_constraint(column)}")
+    ]
+    if dependents:
+        raise StoreError(
+            f"public.{column.name} cannot become {column.decimal}, nothing is touched: it is used by "
+            f"{', '.join(dependents)}. Drop that, run `radmeter migrate up`, and make it again"
+        )
+
+
+def changes(connection: Connection, column: Column) -> Iterator[Change]:
+    """Yield the values whose decimal form will differ from what was shown."""
+    with connection.transaction():
+        connection.execute(AS_SHOWN)
+        for key, shown, value in connection.execute(_differing(column).encode()):
+            yield Change(column.table, column.column, key, shown, value)
+
+
+def kept_changes(connection: Connection, since: int = 0) -> list[Change]:
+    """Return the values that were converted and shown otherwise before, from `radmeter.decimal_change`."""
+    rows = connection.execute(
+        "SELECT table_name, column_name, key, shown, value FROM radmeter.decimal_change WHERE id > %s ORDER BY id",
+        (since,),
+    )
+    return [Change(*row) for row in rows]
+
+
+def last_change(connection: Connection) -> int:
+    """Return the id of the newest kept change."""
+    if connection.execute("SELECT to_regclass('radmeter.decimal_change')").fetchone() == (None,):
+        return 0
+    row = connection.execute("SELECT coalesce(max(id), 0) FROM radmeter.decimal_change").fetchone()
+    return int(row[0]) if row else 0
+
+
+def at_once(column: Column, default: Decimal | None) -> list[str]:
+    """Return the statements that convert a small table in one transaction, under one lock."""
+    alter = [f"ALTER COLUMN {column.column} TYPE {column.decimal} USING {column.rounded}"]
+    if column.default is not None:
+        # A default is converted by a cast, and would be shown as one.
+        alter = [f"ALTER COLUMN {column.column} DROP DEFAULT", *alter]
+    if default is not None:
+        alter.append(f"ALTER COLUMN {column.column} SET DEFAULT {default}")
+    return [
+        AS_SHOWN,
+        f"LOCK TABLE public.{column.table} IN ACCESS EXCLUSIVE MODE",
+        "INSERT INTO radmeter.decimal_change (table_name, column_name, key, shown, value)\n"
+        f"SELECT '{column.table}', '{column.column}', differing.* FROM ({_differing(column)}) AS differing",
+        f"ALTER TABLE public.{column.table}\n    " + ",\n    ".join(alter),
+    ]
+
+
+def begin(column: Column) -> list[str]:
+    """Return the statements that add the new column, and the trigger that fills it in rows which change meanwhile."""
+    function = f"radmeter.{_trigger(column)}"
+    return [
+        f"ALTER TABLE public.{column.table} ADD COLUMN {column.new} {column.decimal}",
+        f"""CREATE OR REPLACE FUNCTION {function}() RETURNS trigger
+            LANGUAGE plpgsql SET search_path = pg_catalog SET extra_float_digits = 1
+            AS 'BEGIN
+                    NEW.{column.new} := round(NEW.{column.column}::text::numeric, {column.scale});
+                    RETURN NEW;
+                END'""",
+        f"REVOKE EXECUTE ON FUNCTION {function}() FROM PUBLIC",
+        f"""CREATE TRIGGER {_trigger(column)} BEFORE INSERT OR UPDATE ON public.{column.table}
+            FOR EACH ROW EXECUTE FUNCTION {function}()""",
+    ]
+
+
+def fill(column: Column, first_page: int, last_page: int) -> str:
+    """Return the statement that fills the new column in some pages, and keeps what was shown otherwise.
+
+    A row that changes meanwhile moves out of its page, filled by the trigger. `AS_SHOWN` has to be in force.
+    """
+    return f"""WITH converted AS (
+            UPDATE public.{column.table} SET {column.new} = {column.rounded}
+            WHERE ctid >= '({first_page},0)' AND ctid < '({last_page + 1},0)'
+              AND {column.new} IS NULL AND {column.column} IS NOT NULL
+            RETURNING {column.key} AS key, {column.column}::text AS shown, {column.new} AS value)
+        INSERT INTO radmeter.decimal_change (table_name, column_name, key, shown, value)
+        SELECT '{column.table}', '{column.column}', * FROM converted WHERE shown::numeric <> value"""
+
+
+def prove(column: Column) -> list[str]:
+    """Return the statements that let the new column be NOT NULL without a scan under a lock; each on its own."""
+    if not column.not_null:
+        return []
+    table, name = f"ALTER TABLE public.{column.table}", _constraint(column)
+    return [
+        f"{table} DROP CONSTRAINT IF EXISTS {name}",
+        f"{table} ADD CONSTRAINT {name} CHECK ({column.new} IS NOT NULL) NOT VALID",
+        f"{table} VALIDATE CONSTRAINT {name}",
+    ]
+
+
+def swap(column: Column, default: Decimal | None) -> list[str]:
+    """Return the statements that put the new column in the place of the old one."""
+    table, name = f"ALTER TABLE public.{column.table}", column.column
+    statements = [
+        f"DROP TRIGGER {_trigger(column)} ON public.{column.table}",
+        f"DROP FUNCTION radmeter.{_trigger(column)}()",
+        f"{table} DROP COLUMN {name}",
+        f"{table} RENAME COLUMN {column.new} TO {name}",
+    ]
+    if default is not None:
+        statements.append(f"{table} ALTER COLUMN {name} SET DEFAULT {default}")
+    if column.not_null:
+        statements += [
+            f"{table} ALTER COLUMN {name} SET NOT NULL",
+            f"{table} DROP CONSTRAINT {_constraint(column)}",
+        ]
+    if column.comment is not None:
+        statements.append(
+            f"COMMENT ON COLUMN public.{column.name} IS {psycopg.sql.Literal(column.comment).as_string()}"
+        )
+    return statements
+
+
+def decimal_default(connection: Connection, column: Column) -> Decimal | None:
+    """Return the default as a decimal."""
+    if column.default is None:
+        return None
+    with connection.transaction():
+        connection.execute(AS_SHOWN)
+        row = connection.execute(
+            f"SELECT round(({column.default})::text::numeric, {column.scale})".encode()
+        ).fetchone()
+    if row is None or row[0] is None:
+        return None
+    value: Decimal = row[0]
+    return Decimal(int(value)) if value == int(value) else value
+
+
+def _differing(column: Column) -> str:
+    """SQL: key, shown text and decimal of the values that will be another number."""
+    return (
+        f"SELECT {column.key}, {column.column}::text, {column.rounded} FROM public.{column.table} "
+        f"WHERE {column.column}::text::numeric <> {column.rounded} ORDER BY 1"
+    )
+
+
+def _condition(key: str) -> str:
+    return " AND ".join(f"{part.partition('=')[0]} = '{part.partition('=')[2]}'" for part in key.split(", "))
+
+
+def _trigger(column: Column) -> str:
+    return f"convert_{column.table}_{column.column}"
+
+
+def _constraint(column: Column) -> str:
+    return f"convert_{column.table}_{column.column}_check"
