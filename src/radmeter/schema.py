@@ -48,6 +48,7 @@ def upgrade(
     timezone: str | None = None,
     listener: Listener | None = None,
     patience_seconds: float = PATIENCE_SECONDS,
+    options: str | None = None,
 ) -> None:
     """Bring the database at `dsn` to the newest schema; safe to run twice and from two places at once.
 
@@ -61,6 +62,8 @@ def upgrade(
         Is told how far it is; by default the log is.
     patience_seconds
         How long to go on trying to get a lock.
+    options
+        libpq's, for the connection: settings of the session.
 
     Raises
     ------
@@ -70,7 +73,8 @@ def upgrade(
         It cannot be upgraded as it is, or a lock was not to be had.
     """
     listener = listener or _Log()
-    with connect(dsn) as connection, translated_errors():
+    given: dict[str, Any] = {} if options is None else {"options": options}
+    with connect(dsn, **given) as connection, translated_errors():
         take_upgrade_lock(connection, listener.say)
         refuse_stock_table(connection)
         # What cannot be done is found before anything is.
@@ -93,6 +97,11 @@ def upgrade(
         _make_partitions(connection, listener, patience_seconds)
         if timezone is not None:
             _set_timezone(connection, timezone)
+
+
+def steps(revisions_and_columns: int) -> int:
+    """Return how often a listener is told to advance: roles, each revision and column, SQL files, each partition."""
+    return 1 + revisions_and_columns + 1 + MONTHS_AHEAD + 1
 
 
 def take_upgrade_lock(connection: Connection, said: Callable[[str], None]) -> None:

@@ -76,7 +76,7 @@ def apply_sql_files(connection: Connection, radacct: str = RADACCT) -> bool:
         try:
             with translated_errors():
                 for statement in statements(file, radacct):
-                    if not _is_so_already(connection, statement):
+                    if not is_so_already(connection, statement):
                         connection.execute(statement.encode())
         except StoreError as error:
             raise type(error)(f"sql/{file.path} cannot be applied: {error}") from error.__cause__
@@ -101,8 +101,8 @@ def statements(file: SqlFile, radacct: str = RADACCT) -> Iterator[str]:
         yield text
 
 
-def _is_so_already(connection: Connection, statement: str) -> bool:
-    """Tell whether a trigger is as the statement makes it: making it again would lock its table for nothing."""
+def is_so_already(connection: Connection, statement: str) -> bool:
+    """Tell whether a trigger is as the statement makes it already: making it again would lock its table for nothing."""
     match = re.match(r"CREATE OR REPLACE TRIGGER (\w+)\s.*?\sON ([\w.]+)\s", statement, re.DOTALL)
     if match is None:
         return False

@@ -7,13 +7,14 @@ the only place that says what a table is like.
 import importlib
 import re
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 import psycopg
 from alembic import context, op
 
 from radmeter.errors import StoreError
-from radmeter.gentle import LOCK_WAIT_MS
+from radmeter.gentle import GAVE_WAY, gently
 from radmeter.revisions import note
 
 Connection = psycopg.Connection[Any]
@@ -79,32 +80,26 @@ def check(connection: Connection, revisions: Iterable[str]) -> dict[str, list[st
     StoreError
         A table cannot be taken over. Nothing is touched.
     """
-    modules = _modules(revisions)
-    statements: dict[str, list[str]] = {}
+    pending_modules = _modules(revisions)
     if not pending(connection, revisions):
-        return statements
+        return {}
+    return gently(
+        connection, partial(_rehearse, pending_modules), what="rehearsing the takeover of your own tables"
+    )
+
+
+def _rehearse(modules: list[str], connection: Connection) -> dict[str, list[str]]:
+    statements: dict[str, list[str]] = {}
     problems: list[str] = []
     with connection.transaction(force_rollback=True):
-        connection.execute(f"SET LOCAL lock_timeout = '{LOCK_WAIT_MS * 10}ms'")
         connection.execute("SET LOCAL client_min_messages = warning")
         if connection.execute("SELECT to_regnamespace('radmeter')").fetchone() == (None,):
             connection.execute("CREATE SCHEMA radmeter")
         for module in modules:
-            ddl = _ddl(module)
             found: list[str] = []
-            statements[module.partition("_")[0]] = _statements(connection, ddl, found)
-            problems += found
-            if found:
-                continue
-            for statement in statements[module.partition("_")[0]]:
-                try:
-                    with connection.transaction():
-                        connection.execute(statement.encode())
-                except psycopg.errors.UndefinedTable:
-                    pass  # of a revision that is not applied yet
-                except psycopg.Error as error:
-                    detail = f" ({error.diag.message_detail})" if error.diag.message_detail else ""
-                    problems.append(f"{_shortened(statement)}: {error.diag.message_primary}{detail}")
+            revision = module.partition("_")[0]
+            statements[revision] = _statements(connection, _ddl(module), found)
+            problems += found or _failures(connection, statements[revision])
     if problems:
         raise StoreError(
             "tables of your own that are named as radmeter's cannot be taken over, nothing is touched:\n  "
@@ -112,6 +107,22 @@ def check(connection: Connection, revisions: Iterable[str]) -> dict[str, list[st
             + "\nmend that (or rename the table), then run `radmeter migrate up` again"
         )
     return statements
+
+
+def _failures(connection: Connection, statements: list[str]) -> list[str]:
+    failures = []
+    for statement in statements:
+        try:
+            with connection.transaction():
+                connection.execute(statement.encode())
+        except psycopg.errors.UndefinedTable:
+            pass  # of a revision that is not applied yet
+        except GAVE_WAY:
+            raise
+        except psycopg.Error as error:
+            detail = f" ({error.diag.message_detail})" if error.diag.message_detail else ""
+            failures.append(f"{_shortened(statement)}: {error.diag.message_primary}{detail}")
+    return failures
 
 
 def create(ddl: str) -> None:

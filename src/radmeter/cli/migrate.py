@@ -1,23 +1,333 @@
-"""`radmeter migrate`: bring the database to the newest schema."""
+"""`radmeter migrate`: what an upgrade of the database would do, doing it, and what was done."""
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from getpass import getuser
+from typing import Any
 
 import click
 
-from radmeter import schema
-from radmeter.cli.common import with_settings
+from radmeter import decimals, migration_plan, migration_script, schema
+from radmeter.cli.common import Row, emit, existing_database, format_option, with_settings
+from radmeter.cli.progress import duration, progress
 from radmeter.config import Settings
+from radmeter.decimals import Change
 from radmeter.embedded import open_database
+from radmeter.gentle import PATIENCE_SECONDS
+from radmeter.migration_plan import Plan
+from radmeter.revisions import all_revisions, current_revision, pending_revisions
+from radmeter.sql_files import changed_files
+from radmeter.store import connect
+from radmeter.views import explained_errors
+
+PENDING = 3
+SHOWN_CHANGES = 20
+DECIMALS = ("table", "column", "key", "shown", "decimal")
+STEPS = ("kind", "name", "what", "seconds", "locks")
+HISTORY = ("at", "kind", "name", "seconds", "who", "operator", "version")
+
+EXIT_CODES = """\b
+Exit codes:
+  0    done, or there is nothing to do
+  1    it cannot be done, or failed; what was done until then stays, and the same command goes on from there
+  2    wrong options or settings; `up` without --yes where nobody can be asked
+  3    `status`: something is pending
+  130  interrupted, or the question was answered with no
+"""
 
 
-@click.group()
+@click.group(epilog=EXIT_CODES)
 def migrate() -> None:
-    """Create or upgrade radmeter's tables, functions and triggers."""
+    """Create or upgrade radmeter's tables, functions, triggers and roles, while packets come in.
+
+    No step keeps ingest waiting for more than a fraction of a second. Every command may be interrupted or killed at any
+    point and run again.
+    """
 
 
-@migrate.command("up", epilog="Example: RADMETER_DSN=postgresql://owner@db/radius radmeter migrate up")
+def _decimals(changes: Sequence[Change]) -> list[Row]:
+    return [
+        {"table": table, "column": column, "key": key, "shown": shown, "decimal": str(value)}
+        for table, column, key, shown, value in changes
+    ]
+
+
+def _say_changes(changes: Sequence[Change], verb: str, where: str) -> None:
+    if not changes:
+        return
+    click.echo(f"{len(changes)} values were shown otherwise than their decimal is:")
+    for change in changes[:SHOWN_CHANGES]:
+        name = f"{change.table}.{change.column}"
+        click.echo(f"  {name}, {change.key}: was shown as {change.shown}, {verb} {change.value}")
+    if len(changes) > SHOWN_CHANGES:
+        click.echo(f"  and {len(changes) - SHOWN_CHANGES} more: {where}")
+
+
+def _say_plan(plan: Plan) -> None:
+    if not plan.steps:
+        click.echo(
+            f"nothing to do: the database is at revision {plan.current}, the newest, and its SQL files are too"
+        )
+        return
+    at = f"revision {plan.current}" if plan.current else "no revision: radmeter's tables are made"
+    click.echo(f"the database is at {at}; the newest is {plan.newest}\n")
+    for number, step in enumerate(plan.steps, 1):
+        label = f"revision {step.name}: " if step.kind == "revision" else ""
+        click.echo(f"{number:>3}. {label}{step.what} ({duration(step.seconds)})")
+        if not step.locks:
+            click.echo("       locks nothing that is in use")
+        for lock in step.locks[:4]:
+            click.echo(f"       {lock}")
+        if len(step.locks) > 4:
+            click.echo(f"       and {len(step.locks) - 4} more such locks, one at a time")
+    click.echo(
+        f"\nabout {duration(plan.seconds)} in all, waiting for locks not included. {migration_plan.advice()}"
+    )
+    _say_changes(plan.changes, "becomes", "radmeter migrate plan --decimals")
+
+
+@migrate.command(
+    epilog="""\b
+Examples:
+  radmeter migrate plan
+  radmeter migrate plan --format json
+  radmeter migrate plan --decimals --format csv > becomes.csv
+
+\b
+Exit codes: 0 shown (also when there is nothing to do), 1 it cannot be done (the reason says why), 2 wrong options
+"""
+)
+@with_settings("state", "dsn")
+@format_option
+@click.option(
+    "--decimals", "only_decimals", is_flag=True, help="Only the values whose decimal form will differ."
+)
+def plan(settings: Settings, output_format: str, only_decimals: bool) -> None:
+    """Say what `up` would do: each step, what it locks and for how long. Changes nothing."""
+    with existing_database(settings) as dsn, connect(dsn) as connection, explained_errors("radmeter_owner"):
+        schema.refuse_stock_table(connection)
+        found = migration_plan.plan(connection)
+    changes = _decimals(found.changes)
+    steps: list[Row] = [
+        {**step._asdict(), "seconds": round(step.seconds, 3), "locks": "; ".join(map(str, step.locks))}
+        for step in found.steps
+    ]
+    if only_decimals:
+        emit(changes, output_format, columns=DECIMALS)
+    elif output_format == "json":
+        objects: dict[str, Any] = {
+            "current": found.current,
+            "newest": found.newest,
+            "seconds": round(found.seconds, 3),
+            "steps": [
+                {
+                    "kind": step.kind,
+                    "name": step.name,
+                    "what": step.what,
+                    "seconds": round(step.seconds, 3),
+                    "locks": [
+                        {"relation": lock.relation, "mode": lock.mode, "seconds": round(lock.seconds, 3)}
+                        for lock in step.locks
+                    ],
+                }
+                for step in found.steps
+            ],
+            "decimals": changes,
+        }
+        click.echo(json.dumps(objects, indent=2, ensure_ascii=False))
+    elif output_format == "csv":
+        emit(steps, output_format, columns=STEPS)
+    else:
+        _say_plan(found)
+
+
+@migrate.command(
+    epilog="""\b
+Examples:
+  radmeter migrate up
+  RADMETER_DSN=postgresql://owner@db/radius radmeter migrate up --yes
+
+\b
+Exit codes:
+  0    the schema is up to date
+  1    it cannot be done, or a lock was not to be had within --patience; what was done until then stays, and the same
+       command goes on from there
+  2    wrong options or settings, or nobody to ask and no --yes
+  130  interrupted, or the question was answered with no
+"""
+)
 @with_settings("state", "dsn", "timezone")
-def up(settings: Settings) -> None:
-    """Bring the database to the newest schema. Safe to run twice, and from two places at once."""
-    with open_database(settings) as database:
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option(
+    "--patience",
+    default=PATIENCE_SECONDS,
+    show_default=True,
+    type=click.FloatRange(min=0),
+    metavar="SECONDS",
+    help="How long to go on trying to get a lock that somebody holds.",
+)
+def up(settings: Settings, yes: bool, patience: float) -> None:
+    """Bring the database to the newest schema, after saying what that takes.
+
+    Safe to run twice, from two places at once, and after it was killed. Ingest goes on.
+    """
+    with open_database(settings) as database, explained_errors("radmeter_owner"):
+        with connect(database.dsn) as connection:
+            # Another one that is at work is waited for, so that the plan is about what that leaves to do.
+            schema.take_upgrade_lock(connection, lambda text: click.echo(text, err=True))
+            schema.refuse_stock_table(connection)
+            found = migration_plan.plan(connection)
+            before = decimals.last_change(connection)
+        _say_plan(found)
+        if found.steps and not yes:
+            _ask()
         explicit = settings.source("timezone") != "default"
-        schema.upgrade(database.dsn, timezone=settings.timezone if explicit else None)
-    click.echo("the schema is up to date")
+        with _steps(found) as bar:
+            schema.upgrade(
+                database.dsn,
+                timezone=settings.timezone if explicit else None,
+                listener=bar,
+                patience_seconds=patience,
+                options=f"-c radmeter.operator={_operator()}",
+            )
+        with connect(database.dsn) as connection:
+            changes = decimals.kept_changes(connection, before)
+    _say_changes(changes, "is", "radmeter migrate history --decimals")
+    if found.steps:
+        click.echo("the schema is up to date")
+
+
+def _operator() -> str:
+    """The login name on this machine, as an option of a connection can carry it."""
+    try:
+        name = getuser()
+    except (KeyError, OSError):
+        return ""
+    return "".join(char for char in name if char.isalnum() or char in "-_.@")
+
+
+@contextmanager
+def _steps(found: Plan) -> Iterator[Any]:
+    total = schema.steps(len([step for step in found.steps if step.kind in ("revision", "decimals")]))
+    with progress("migrating", total if found.steps else None, "steps") as bar:
+        yield bar
+
+
+def _ask() -> None:
+    if not sys.stdin.isatty():
+        raise click.UsageError("there is no terminal to ask at: give --yes to do this without being asked")
+    click.confirm("\ndo this?", abort=True)
+
+
+@migrate.command(
+    epilog="""\b
+Examples:
+  radmeter migrate status
+  radmeter migrate status --format json
+
+\b
+Exit codes: 0 up to date, 1 the database cannot be asked, 2 wrong options, 3 something is pending
+"""
+)
+@with_settings("state", "dsn")
+@format_option
+@click.pass_context
+def status(ctx: click.Context, settings: Settings, output_format: str) -> None:
+    """Show the database's revision, the newest one, and what is pending."""
+    with existing_database(settings) as dsn, connect(dsn) as connection, explained_errors("radmeter_owner"):
+        current = current_revision(connection)
+        pending = [script.revision for script in pending_revisions(connection)]
+        files = changed_files(connection)
+        columns = [column.name for column in decimals.find(connection)]
+    row = {
+        "current": current,
+        "newest": all_revisions()[-1].revision,
+        "pending": pending,
+        "changed_files": files,
+        "doubles": columns,
+    }
+    if output_format == "json":
+        click.echo(json.dumps(row, indent=2))
+    elif output_format == "csv":
+        emit([{name: _joined(value) for name, value in row.items()}], output_format, columns=list(row))
+    else:
+        width = max(map(len, row)) + 2
+        for name, value in row.items():
+            click.echo(f"{name.replace('_', ' '):<{width}}{_joined(value) or '-'}")
+    if pending or files or columns:
+        if output_format == "table":
+            click.echo("run `radmeter migrate up`", err=True)
+        ctx.exit(PENDING)
+
+
+def _joined(value: Any) -> str:
+    return ", ".join(value) if isinstance(value, list) else str(value or "")
+
+
+@migrate.command(
+    epilog="""\b
+Examples:
+  radmeter migrate history
+  radmeter migrate history --decimals --format csv
+
+\b
+Exit codes: 0 shown, 1 the database cannot be asked, 2 wrong options
+"""
+)
+@with_settings("state", "dsn")
+@format_option
+@click.option(
+    "--decimals",
+    "only_decimals",
+    is_flag=True,
+    help="The values that were shown otherwise before conversion.",
+)
+def history(settings: Settings, output_format: str, only_decimals: bool) -> None:
+    """Show what was applied when, by whom, how long it took, and with which version of radmeter."""
+    with existing_database(settings) as dsn, connect(dsn) as connection, explained_errors("radmeter_reader"):
+        if only_decimals:
+            emit(_decimals(decimals.kept_changes(connection)), output_format, columns=DECIMALS)
+            return
+        current = current_revision(connection)
+        cursor = connection.execute(
+            "SELECT at, kind, name, seconds, who, operator, version FROM radmeter.migration_log ORDER BY id"
+        )
+        rows: list[Row] = [dict(zip(HISTORY, row, strict=True)) for row in cursor]
+    logged = {row["name"] for row in rows if row["kind"] == "revision"}
+    earlier = []
+    for script in all_revisions():
+        if current is not None and script.revision <= current and script.revision not in logged:
+            earlier.append({**dict.fromkeys(HISTORY), "kind": "revision", "name": script.revision})
+    emit([*earlier, *rows], output_format, columns=HISTORY)
+
+
+@migrate.command(
+    "sql",
+    epilog="""\b
+Examples:
+  radmeter migrate sql > upgrade.sql; psql -X -f upgrade.sql "$RADMETER_DSN"
+  radmeter migrate sql --from base     # for a new database, without looking at one
+  radmeter migrate sql --from 0003
+
+\b
+Exit codes: 0 printed, 1 the database cannot be asked or upgraded as it is, 2 wrong options
+""",
+)
+@with_settings("state", "dsn")
+@click.option(
+    "--from", "begin", metavar="REVISION", help="From this revision or `base`; no database is asked."
+)
+def sql(settings: Settings, begin: str | None) -> None:
+    """Print what `up` would do as one script for a DBA to run with psql.
+
+    It ends in the same state. Doubles are converted under one lock, however large the table; with --from, doubles and
+    tables of your own are not looked for: `radmeter migrate status` tells afterwards.
+    """
+    if begin is not None:
+        click.echo(migration_script.script_from(begin, schema.UPGRADE_LOCK), nl=False)
+        return
+    with existing_database(settings) as dsn, connect(dsn) as connection, explained_errors("radmeter_owner"):
+        schema.refuse_stock_table(connection)
+        click.echo(migration_script.script(connection, schema.UPGRADE_LOCK), nl=False)

@@ -1,0 +1,82 @@
+"""`radmeter` on a terminal: what a person sees, and types."""
+
+import os
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pexpect
+
+CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[()][A-Z0-9]")
+
+
+class Screen:
+    """A program on a pseudo terminal of 120 columns."""
+
+    def __init__(self, child: Any) -> None:
+        self.child = child
+        self._seen = ""
+
+    def expect(self, words: str, seconds: float = 30) -> str:
+        """Wait for a regular expression; return what was printed up to its end, as a person sees it."""
+        try:
+            self.child.expect(words, timeout=seconds)
+        except (pexpect.EOF, pexpect.TIMEOUT) as error:
+            raise AssertionError(
+                f"{words!r} was not shown, but: {self.text + plain(self.child.before or '')}"
+            ) from error
+        new = plain(self.child.before + self.child.after)
+        self._seen += new
+        return new
+
+    def type(self, line: str) -> None:
+        """Type a line, with Return."""
+        self.child.sendline(line)
+
+    def end(self, seconds: float = 60) -> int:
+        """Wait for the program to end; return its exit code."""
+        self.child.expect(pexpect.EOF, timeout=seconds)
+        self._seen += plain(self.child.before)
+        self.child.close()
+        return int(
+            self.child.exitstatus if self.child.exitstatus is not None else 128 + self.child.signalstatus
+        )
+
+    @property
+    def text(self) -> str:
+        """All that was shown so far, without colours and the moving of the cursor."""
+        return self._seen
+
+
+def plain(text: str) -> str:
+    """Return a terminal's input as text: lines that were drawn over one another follow one another."""
+    return CONTROL.sub("", text).replace("\r\n", "\n").replace("\r", "\n")
+
+
+@contextmanager
+def screen(dsn: str | None, *arguments: str | Path, **environment: str) -> Iterator[Screen]:
+    """Run `radmeter` on a terminal, with nothing but this in its settings; it is ended in the end."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("RADMETER", "PG"))}
+    kept |= {
+        "RADMETER_JOURNAL": "/nonexistent/journal",
+        "RADMETER_STATE": "/nonexistent/state",
+        "TERM": "xterm-256color",
+    }
+    if dsn is not None:
+        kept["RADMETER_DSN"] = dsn
+    child = pexpect.spawn(
+        sys.executable,
+        ["-m", "radmeter", *map(str, arguments)],
+        env=kept | environment,
+        dimensions=(40, 120),
+        encoding="utf-8",
+        codec_errors="replace",
+        timeout=30,
+    )
+    try:
+        yield Screen(child)
+    finally:
+        child.close(force=True)
