@@ -9,7 +9,7 @@ import psycopg
 
 from radmeter.errors import StoreError
 from radmeter.partitions import MONTHS_AHEAD as MONTHS_AHEAD
-from radmeter.partitions import ensure_ahead as ensure_partitions
+from radmeter.partitions import ensure_partitions as ensure_partitions
 from radmeter.store import connect, translated_errors
 
 log = logging.getLogger(__name__)

@@ -14,6 +14,8 @@ Connection = psycopg.Connection[Any]
 
 # How many months after this one have their partition before any session can stop in them.
 MONTHS_AHEAD = 3
+# Any 64-bit number that is ours alone: held by the one that archives or restores, since both come and go with tables.
+ARCHIVE_LOCK = 0x7261_646D_6172_6368  # "radmarch"
 
 
 class Partition(NamedTuple):
@@ -69,7 +71,7 @@ def partitions(connection: Connection) -> list[Partition]:
         return cursor.execute(PARTITIONS).fetchall()
 
 
-def ensure_ahead(connection: Connection, months: int = MONTHS_AHEAD) -> int:
+def ensure_partitions(connection: Connection, months: int = MONTHS_AHEAD) -> int:
     """Make the partitions of this month and the next ones that no partition covers; return how many were made."""
     with explained_errors("radmeter_owner"):
         missing = [row[0] for row in connection.execute(MISSING, (months,))]

@@ -28,6 +28,7 @@ CREATE TABLE radmeter.archived_partition (
     file_sha256  text,
     columns      jsonb,
     indexes      jsonb,
+    changes      bigint,
     revision     text,
     version      text,
     began_at     timestamptz NOT NULL DEFAULT now(),
@@ -35,8 +36,8 @@ CREATE TABLE radmeter.archived_partition (
     detached_at  timestamptz,
     archived_at  timestamptz,
     restored_at  timestamptz,
-    CHECK (state IN ('writing') OR num_nulls(session_rows, slice_rows, part_rows, checksum, file_bytes, file_sha256,
-                                             columns, indexes) = 0)
+    CHECK (state = 'writing' OR num_nulls(session_rows, slice_rows, part_rows, checksum, file_bytes, file_sha256,
+                                             columns, indexes, changes) = 0)
 );
 CREATE INDEX archived_partition_to_at_idx ON radmeter.archived_partition (to_at);
 COMMENT ON TABLE radmeter.archived_partition IS
@@ -49,6 +50,7 @@ COMMENT ON COLUMN radmeter.archived_partition.file IS 'where the file was writte
 COMMENT ON COLUMN radmeter.archived_partition.checksum IS
     'sum modulo 2^128 of the BLAKE2b-128 of every session as COPY writes it: the order does not matter';
 COMMENT ON COLUMN radmeter.archived_partition.columns IS 'name and type of each column, in order';
+COMMENT ON COLUMN radmeter.archived_partition.changes IS 'how many rows of archive_change are in the file';
 COMMENT ON COLUMN radmeter.archived_partition.indexes IS 'definitions, to be made again';
 
 CREATE TABLE radmeter.archive_change (
