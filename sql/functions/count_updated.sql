@@ -3,6 +3,8 @@
 -- An increase belongs to the day and period of the event that brought it, which radmeter.ingest leaves in the row. Another
 -- writer (rlm_sql, an operator's UPDATE) does not: its increase is dated by the row's last update, and kept as a slice of
 -- its own (see radmeter.session_slice). Writes accounting_anomaly where a router's counter wrapped or was restarted.
+-- What an adopted session had when it was taken over is counted by radmeter backfill, not here: before the row shows
+-- anything else, it is kept in radmeter.adopted_part, as it was.
 -- Hash joins whatever the planner thinks: transition tables have no statistics. They are named here since a trigger runs
 -- under the settings of the function that fired it, and radmeter.update_open has them off.
 CREATE OR REPLACE FUNCTION radmeter.count_updated() RETURNS trigger
@@ -13,14 +15,17 @@ DECLARE
     v_sliced bigint[];    -- sessions whose increase falls into another day or period than the one before
     v_reassigned bigint[];-- sessions that now belong to another user or router
     v_shifted bigint[];   -- sessions with a counter that wrapped or was restarted
+    v_adopted bigint[];   -- adopted sessions that changed in what their adopted part depends on,
+    v_filled boolean[];   -- and whether all that changed is that they have a router_id now
+    v_later jsonb;        -- slices of sessions that changed hands at the same time
 BEGIN
     WITH gained AS MATERIALIZED (
-        SELECT radacctid, username, router_id, foreign_writer, sliced, reassigned, shifted,
-               CASE WHEN foreign_writer THEN radmeter.usage_date(router_id, acctupdatetime)
+        SELECT radacctid, username, router_id, foreign_writer, sliced, reassigned, shifted, adopted, filled,
+               CASE WHEN foreign_writer AND counts THEN radmeter.usage_date(router_id, acctupdatetime)
                     ELSE usage_date END AS usage_date,
-               CASE WHEN foreign_writer THEN radmeter.user_period_start(username, acctupdatetime)
+               CASE WHEN foreign_writer AND counts THEN radmeter.user_period_start(username, acctupdatetime)
                     ELSE period_start END AS period_start,
-               bytes_in, bytes_out, bytes_in <> 0 OR bytes_out <> 0 AS counts
+               bytes_in, bytes_out, counts
         FROM (
             SELECT after.radacctid, after.username, after.router_id, after.usage_date, after.period_start,
                    coalesce(after.acctupdatetime, after.acctstoptime, after.acctstarttime, now()) AS acctupdatetime,
@@ -33,13 +38,28 @@ BEGIN
                    after.usage_date <> before.usage_date OR after.period_start <> before.period_start AS sliced,
                    after.username IS DISTINCT FROM before.username
                        OR after.router_id IS DISTINCT FROM before.router_id AS reassigned,
-                   after.input_offset > before.input_offset OR after.output_offset > before.output_offset AS shifted
+                   after.input_offset > before.input_offset OR after.output_offset > before.output_offset AS shifted,
+                   coalesce(after.acctinputoctets, 0) <> coalesce(before.acctinputoctets, 0)
+                       OR coalesce(after.acctoutputoctets, 0) <> coalesce(before.acctoutputoctets, 0) AS counts,
+                   before.adopted IS TRUE AS adopted,
+                   before.adopted IS TRUE AND before.router_id IS NULL AND (
+                           after.acctinputoctets, after.acctoutputoctets, after.username, after.acctupdatetime,
+                           after.acctstoptime, after.acctstarttime, after.calledstationid, after.nasipaddress)
+                       IS NOT DISTINCT FROM (
+                           before.acctinputoctets, before.acctoutputoctets, before.username, before.acctupdatetime,
+                           before.acctstoptime, before.acctstarttime, before.calledstationid, before.nasipaddress)
+                       AS filled
             FROM new_rows AS after JOIN old_rows AS before USING (radacctid)
             WHERE after.acctinputoctets IS DISTINCT FROM before.acctinputoctets
                OR after.acctoutputoctets IS DISTINCT FROM before.acctoutputoctets
                OR after.username IS DISTINCT FROM before.username
                OR after.router_id IS DISTINCT FROM before.router_id
                OR after.input_offset > before.input_offset OR after.output_offset > before.output_offset
+               OR before.adopted IS TRUE AND (
+                   coalesce(after.acctupdatetime, after.acctstoptime, after.acctstarttime)
+                       IS DISTINCT FROM coalesce(before.acctupdatetime, before.acctstoptime, before.acctstarttime)
+                   OR after.calledstationid IS DISTINCT FROM before.calledstationid
+                   OR after.nasipaddress <> before.nasipaddress)
         ) AS changed
     ), users AS (
         INSERT INTO public.user_quota_usage AS usage (username, period_start, bytes_in, bytes_out)
@@ -61,13 +81,44 @@ BEGIN
             last_updated = excluded.last_updated
     ), slices AS (
         INSERT INTO radmeter.session_slice AS slice (radacctid, usage_date, period_start, bytes_in, bytes_out)
-        SELECT radacctid, usage_date, period_start, bytes_in, bytes_out FROM gained WHERE foreign_writer AND counts
+        SELECT radacctid, usage_date, period_start, bytes_in, bytes_out
+        FROM gained WHERE foreign_writer AND counts AND NOT reassigned
         ON CONFLICT (radacctid, usage_date, period_start) DO UPDATE SET
             bytes_in = slice.bytes_in + excluded.bytes_in, bytes_out = slice.bytes_out + excluded.bytes_out
     )
     SELECT array_agg(radacctid) FILTER (WHERE sliced), array_agg(radacctid) FILTER (WHERE reassigned),
-           array_agg(radacctid) FILTER (WHERE shifted)
-    INTO v_sliced, v_reassigned, v_shifted FROM gained;
+           array_agg(radacctid) FILTER (WHERE shifted),
+           array_agg(radacctid) FILTER (WHERE adopted), array_agg(filled) FILTER (WHERE adopted),
+           jsonb_agg(gained) FILTER (WHERE foreign_writer AND counts AND reassigned)
+    INTO v_sliced, v_reassigned, v_shifted, v_adopted, v_filled, v_later FROM gained;
+
+    IF v_adopted IS NOT NULL THEN
+        -- Not where the row is only told the router that its adopted part counts for: ten million are.
+        INSERT INTO radmeter.adopted_part
+            (radacctid, username, router_id, calledstationid, nasipaddress, at, bytes_in, bytes_out)
+        SELECT radacctid, before.username, before.router_id, coalesce(before.calledstationid, ''), before.nasipaddress,
+               coalesce(before.acctupdatetime, before.acctstoptime, before.acctstarttime),
+               coalesce(before.acctinputoctets, 0), coalesce(before.acctoutputoctets, 0)
+        FROM old_rows AS before JOIN new_rows AS after USING (radacctid)
+        JOIN unnest(v_adopted, v_filled) AS adopted (radacctid, filled) USING (radacctid)
+        WHERE NOT (adopted.filled AND after.router_id IS NOT DISTINCT FROM (
+            SELECT known.router_id FROM radmeter.adopted_router AS known
+            WHERE known.calledstationid = coalesce(before.calledstationid, '')
+              AND known.nasipaddress = before.nasipaddress))
+        ORDER BY radacctid
+        ON CONFLICT (radacctid) DO NOTHING;
+    END IF;
+
+    IF v_reassigned IS NOT NULL AND v_adopted IS NOT NULL THEN
+        PERFORM radmeter.reassign_adopted(
+            array_agg(radacctid), array_agg(before.username), array_agg(after.username),
+            array_agg(before.router_id), array_agg(after.router_id))
+        FROM old_rows AS before JOIN new_rows AS after USING (radacctid)
+        JOIN unnest(v_reassigned) AS reassigned (radacctid) USING (radacctid)
+        WHERE before.adopted
+          AND (SELECT true FROM radmeter.adopted_part AS first WHERE first.radacctid = before.radacctid)
+        HAVING count(*) > 0;
+    END IF;
 
     IF v_reassigned IS NOT NULL THEN
         -- What was counted before the change follows the session, each day and period its own.
@@ -75,9 +126,12 @@ BEGIN
             SELECT before.username AS old_username, before.router_id AS old_router_id,
                    after.username AS new_username, after.router_id AS new_router_id, part.*
             FROM old_rows AS before JOIN new_rows AS after USING (radacctid)
+            JOIN unnest(v_reassigned) AS reassigned (radacctid) USING (radacctid)
             CROSS JOIN LATERAL radmeter.session_parts(before.radacctid, before.usage_date, before.period_start,
                 coalesce(before.acctinputoctets, 0), coalesce(before.acctoutputoctets, 0)) AS part
-            WHERE before.radacctid = ANY (v_reassigned)
+            -- An adopted session that did not gain anything has nothing but what reassign_adopted moves.
+            WHERE before.adopted IS NOT TRUE OR (SELECT true FROM radmeter.adopted_part AS first
+                                                 WHERE first.radacctid = before.radacctid)
         ), users AS (
             INSERT INTO public.user_quota_usage AS usage (username, period_start, bytes_in, bytes_out)
             SELECT username, period_start, sum(bytes_in), sum(bytes_out) FROM (
@@ -104,6 +158,16 @@ BEGIN
             bytes_in = usage.bytes_in + excluded.bytes_in,
             bytes_out = usage.bytes_out + excluded.bytes_out,
             last_updated = excluded.last_updated;
+    END IF;
+
+    IF v_later IS NOT NULL THEN
+        -- Counted for the new one already, so not to be among what was moved.
+        INSERT INTO radmeter.session_slice AS slice (radacctid, usage_date, period_start, bytes_in, bytes_out)
+        SELECT radacctid, usage_date, period_start, bytes_in, bytes_out
+        FROM jsonb_to_recordset(v_later) AS later (
+            radacctid bigint, usage_date date, period_start date, bytes_in bigint, bytes_out bigint)
+        ON CONFLICT (radacctid, usage_date, period_start) DO UPDATE SET
+            bytes_in = slice.bytes_in + excluded.bytes_in, bytes_out = slice.bytes_out + excluded.bytes_out;
     END IF;
 
     IF v_sliced IS NOT NULL THEN

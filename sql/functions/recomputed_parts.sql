@@ -2,7 +2,10 @@
 -- path on which radmeter verify recomputes the counters.
 -- Written as sums: each row's total on its last day, and each finished slice moved from there to its own day. So it reads
 -- both tables once, needs no sum per session, and takes an index where the caller asks for one user or router.
--- One SELECT, so that it becomes part of the caller's query. Reads radacct, radmeter.session_slice.
+-- An adopted session counts what it has gained since it was taken over, in the same way; and what it had then once the
+-- backfill has counted it. acctstoptime is that part's own time there.
+-- One SELECT, so that it becomes part of the caller's query. Reads radacct, radmeter.session_slice, and what
+-- radmeter.adopted_parts reads.
 CREATE OR REPLACE FUNCTION radmeter.recomputed_parts()
 RETURNS TABLE (username text, router_id bigint, acctstoptime timestamptz, usage_date date, period_start date,
                bytes_in bigint, bytes_out bigint)
@@ -16,7 +19,21 @@ AS $$
                coalesce(session.acctupdatetime, session.acctstoptime, session.acctstarttime, now()))),
            coalesce(session.acctinputoctets, 0), coalesce(session.acctoutputoctets, 0)
     FROM public.radacct AS session
-    WHERE session.acctinputoctets <> 0 OR session.acctoutputoctets <> 0
+    WHERE (session.acctinputoctets <> 0 OR session.acctoutputoctets <> 0) AND session.adopted IS NOT TRUE
+    UNION ALL
+    SELECT session.username, session.router_id, session.acctstoptime,
+           coalesce(session.usage_date, radmeter.usage_date(session.router_id,
+               coalesce(session.acctupdatetime, session.acctstoptime, session.acctstarttime, now()))),
+           coalesce(session.period_start, radmeter.user_period_start(session.username,
+               coalesce(session.acctupdatetime, session.acctstoptime, session.acctstarttime, now()))),
+           coalesce(session.acctinputoctets, 0) - first.bytes_in, coalesce(session.acctoutputoctets, 0) - first.bytes_out
+    FROM radmeter.adopted_part AS first
+    JOIN public.radacct AS session ON session.radacctid = first.radacctid
+    UNION ALL
+    SELECT adopted.username, adopted.router_id, adopted.at, adopted.usage_date, adopted.period_start,
+           adopted.bytes_in, adopted.bytes_out
+    FROM radmeter.adopted_parts() AS adopted
+    WHERE adopted.counted AND (adopted.bytes_in <> 0 OR adopted.bytes_out <> 0)
     UNION ALL
     SELECT session.username, session.router_id, session.acctstoptime, part.usage_date, part.period_start,
            part.bytes_in, part.bytes_out

@@ -13,6 +13,8 @@ DECLARE
     v_users jsonb;
     v_routers jsonb;
 BEGIN
+    -- One repair at a time: radmeter.backfill_redo finds differences while ingest goes on, and adds them later.
+    PERFORM pg_advisory_xact_lock(hashtextextended('radmeter.repair', 0));
     PERFORM pg_advisory_xact_lock(hashtextextended('radmeter.ingest', 0));
     LOCK TABLE public.radacct IN SHARE ROW EXCLUSIVE MODE;
 

@@ -3,6 +3,7 @@
 --   router_ids  only these; NULL: all
 -- Returns the counted and the recomputed octets, and whether all sessions of the day are there still: where retention
 -- dropped some, a difference says nothing. Reads router_daily_usage, and what radmeter.recomputed_parts reads.
+-- What a backfill has found and not yet added to the counters is not expected in them.
 -- A day of grace after what was dropped: a late packet counts on its own day, which can be the one after the stop.
 CREATE OR REPLACE FUNCTION radmeter.router_differences(p_from date, p_to date, p_router_ids bigint[])
 RETURNS TABLE (router_id bigint, usage_date date, counted_in numeric, counted_out numeric,
@@ -18,7 +19,12 @@ BEGIN
     RETURN QUERY
     WITH recomputed AS (
         SELECT part.router_id, part.usage_date, sum(part.bytes_in) AS bytes_in, sum(part.bytes_out) AS bytes_out
-        FROM radmeter.recomputed_parts() AS part
+        FROM (SELECT session.router_id, session.acctstoptime, session.usage_date,
+                     session.bytes_in, session.bytes_out
+              FROM radmeter.recomputed_parts() AS session
+              UNION ALL
+              SELECT pending.router_id, NULL, pending.usage_date, -pending.bytes_in, -pending.bytes_out
+              FROM radmeter.pending_router_sums() AS pending) AS part
         WHERE part.router_id IS NOT NULL
           AND (p_router_ids IS NULL OR part.router_id = ANY (p_router_ids))
           AND (p_from IS NULL OR part.usage_date >= p_from)

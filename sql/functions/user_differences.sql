@@ -3,6 +3,7 @@
 --   usernames  only these; NULL: all
 -- Returns the counted and the recomputed octets, and whether all sessions of the period are there still: where retention
 -- dropped some, a difference says nothing. Reads user_quota_usage, and what radmeter.recomputed_parts reads.
+-- What a backfill has found and not yet added to the counters is not expected in them.
 -- A day of grace after what was dropped: a late packet counts on its own day, which can be the one after the stop.
 CREATE OR REPLACE FUNCTION radmeter.user_differences(p_from date, p_to date, p_usernames text[])
 RETURNS TABLE (username text, period_start date, counted_in numeric, counted_out numeric,
@@ -18,7 +19,11 @@ BEGIN
     RETURN QUERY
     WITH recomputed AS (
         SELECT part.username, part.period_start, sum(part.bytes_in) AS bytes_in, sum(part.bytes_out) AS bytes_out
-        FROM radmeter.recomputed_parts() AS part
+        FROM (SELECT session.username, session.period_start, session.bytes_in, session.bytes_out
+              FROM radmeter.recomputed_parts() AS session
+              UNION ALL
+              SELECT pending.username, pending.period_start, -pending.bytes_in, -pending.bytes_out
+              FROM radmeter.pending_user_sums() AS pending) AS part
         WHERE part.username IS NOT NULL
           AND (p_usernames IS NULL OR part.username = ANY (p_usernames))
           AND (p_to IS NULL OR part.period_start <= p_to)

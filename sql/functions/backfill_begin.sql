@@ -1,0 +1,35 @@
+-- radmeter.backfill_begin(): the backfill of an adopted radacct begins, or goes on: keeps the plans and time zones by
+-- which its history is counted, and the ids that it can have.
+-- Returns false where there is no adopted session. Called again it changes nothing.
+-- Writes radmeter.backfill, radmeter.adopted_user, radmeter.adopted_router.
+CREATE OR REPLACE FUNCTION radmeter.backfill_begin() RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_timezone text := radmeter.setting_value('timezone');
+BEGIN
+    IF EXISTS (SELECT FROM radmeter.backfill) THEN
+        RETURN true;
+    END IF;
+    IF NOT EXISTS (SELECT FROM public.radacct WHERE adopted) THEN
+        RETURN false;
+    END IF;
+    -- No router is found between the steps.
+    PERFORM pg_advisory_xact_lock(hashtextextended('radmeter.ingest', 0));
+    INSERT INTO radmeter.backfill (timezone, first_id, last_id)
+    SELECT v_timezone, min(radacctid), max(radacctid) FROM public.radacct
+    HAVING max(radacctid) IS NOT NULL
+    ON CONFLICT DO NOTHING;
+    IF NOT FOUND THEN
+        RETURN true;
+    END IF;
+    INSERT INTO radmeter.adopted_user (username, quota_type, anchor_day, quota_start, timezone)
+    SELECT subscriber.username, plan.quota_type, plan.anchor_day, subscriber.quota_start,
+           coalesce(plan.timezone, v_timezone)
+    FROM public.subscribers AS subscriber JOIN public.plans AS plan ON plan.id = subscriber.plan_id;
+    UPDATE radmeter.adopted_router AS known SET timezone = coalesce(router.timezone, v_timezone)
+    FROM public.routers AS router
+    WHERE router.id = known.router_id AND known.timezone <> coalesce(router.timezone, v_timezone);
+    RETURN true;
+END;
+$$;

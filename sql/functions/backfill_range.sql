@@ -1,0 +1,52 @@
+-- radmeter.backfill_range(first, end): counts what the adopted sessions of a range of ids had, the end left out: the sums
+-- into radmeter.backfill_user and radmeter.backfill_router, from where radmeter.backfill_move adds them to the counters.
+-- One statement reads the rows, so one snapshot does, and the range is marked in the same transaction: the sums are there
+-- when it is marked, and not when it is not. A session that is changed meanwhile has the same part before and after.
+-- Returns how many adopted sessions there were, and how many of a router that is not known: then nothing was done.
+-- Takes no lock that a packet needs. Writes radmeter.backfill_user, backfill_router, adopted_move, backfill.
+CREATE OR REPLACE FUNCTION radmeter.backfill_range(
+    p_first bigint, p_end bigint, OUT sessions bigint, OUT unknown bigint)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET jit = off SET work_mem = '64MB' SET plan_cache_mode = force_custom_plan
+AS $$
+BEGIN
+    WITH part AS MATERIALIZED (
+        SELECT part.username, part.router_id, part.usage_date, part.period_start, part.bytes_in, part.bytes_out
+        FROM radmeter.adopted_parts() AS part WHERE part.radacctid >= p_first AND part.radacctid < p_end
+    ), found AS MATERIALIZED (
+        SELECT count(*) AS sessions, count(*) FILTER (WHERE usage_date IS NULL) AS unknown FROM part
+    ), users AS (
+        INSERT INTO radmeter.backfill_user (bucket, usernames, period_starts, bytes_in, bytes_out)
+        SELECT hashtext(username) & 127, array_agg(username), array_agg(period_start),
+               array_agg(bytes_in), array_agg(bytes_out)
+        FROM (SELECT username, period_start, sum(bytes_in)::bigint AS bytes_in, sum(bytes_out)::bigint AS bytes_out
+              FROM part WHERE username IS NOT NULL AND (bytes_in <> 0 OR bytes_out <> 0)
+              GROUP BY username, period_start) AS sums
+        GROUP BY 1 HAVING (SELECT found.unknown FROM found) = 0
+    ), routers AS (
+        INSERT INTO radmeter.backfill_router (bucket, router_ids, usage_dates, bytes_in, bytes_out)
+        SELECT hashint8(router_id) & 127, array_agg(router_id), array_agg(usage_date),
+               array_agg(bytes_in), array_agg(bytes_out)
+        FROM (SELECT router_id, usage_date, sum(bytes_in)::bigint AS bytes_in, sum(bytes_out)::bigint AS bytes_out
+              FROM part WHERE bytes_in <> 0 OR bytes_out <> 0
+              GROUP BY router_id, usage_date) AS sums
+        GROUP BY 1 HAVING (SELECT found.unknown FROM found) = 0
+    ), seen AS (
+        -- Whoever has these is the one that was counted just now.
+        DELETE FROM radmeter.adopted_move
+        WHERE radacctid >= p_first AND radacctid < p_end AND (SELECT found.unknown FROM found) = 0
+    )
+    SELECT found.sessions, found.unknown INTO sessions, unknown FROM found;
+
+    IF unknown = 0 THEN
+        UPDATE radmeter.backfill SET
+            counted = counted + int8multirange(int8range(p_first, p_end)), counted_rows = counted_rows + sessions,
+            run_rows = run_rows + sessions, run_ids = run_ids + p_end - p_first, changed_at = clock_timestamp()
+        WHERE NOT counted && int8range(p_first, p_end);
+        IF NOT FOUND THEN
+            RAISE EXCEPTION 'the sessions from % to % are counted already', p_first, p_end - 1
+                USING ERRCODE = 'RM001';
+        END IF;
+    END IF;
+END;
+$$;

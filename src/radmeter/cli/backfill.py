@@ -1,0 +1,254 @@
+"""`radmeter backfill`: the history of an adopted radacct into the counters."""
+
+import datetime
+import sys
+
+import click
+
+from radmeter import backfill as history
+from radmeter.backfill import COUNTERS, ROUTERS, Progress
+from radmeter.backfill_runner import Pace, Runner
+from radmeter.cli.common import Row, emit, emit_one, existing_database, format_option, with_settings
+from radmeter.cli.progress import amount, duration, progress
+from radmeter.config import Settings
+from radmeter.errors import StoreError
+from radmeter.interruption import Interruption
+
+DAY = click.DateTime(["%Y-%m-%d"])
+EXIT_NOT_DONE = 3
+EXIT_INTERRUPTED = 130
+STATUS = (
+    "state",
+    "counters_percent",
+    "sessions_counted",
+    "routers_percent",
+    "sessions_given_their_router",
+    "waiting_for_the_counters",
+    "sessions_a_second",
+    "seconds_left",
+    "began_at",
+    "changed_at",
+)
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  radmeter backfill
+  radmeter backfill --only counters --jobs 2
+  radmeter backfill --max-load 0.3 --max-lag 5
+  radmeter backfill --status
+  radmeter backfill --redo --from 2026-03-01 --to 2026-03-31
+
+\b
+Exit codes:
+  0    done
+  1    failed (the reason is on standard error); run it again and it goes on
+  2    wrong options or settings, or not confirmed
+  3    --status: not done yet
+  130  interrupted; run it again and it goes on
+"""
+)
+@click.option("--only", type=click.Choice(history.PASSES), help="One of the two passes only.")
+@click.option(
+    "--jobs", type=click.IntRange(1, 16), default=1, show_default=True, help="So many connections at once."
+)
+@click.option(
+    "--max-load",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="Share of its time that each job works; the rest it sleeps.",
+)
+@click.option(
+    "--max-lag",
+    type=click.FloatRange(0, min_open=True),
+    default=10.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Pause while a standby or ingest is further behind than that.",
+)
+@click.option("--status", "show_status", is_flag=True, help="Show how far it is, and change nothing.")
+@click.option(
+    "--redo", is_flag=True, help="Recompute the counters of --from .. --to, and set right what differs."
+)
+@click.option("--from", "first_day", type=DAY, metavar="DATE", help="With --redo: from this day on.")
+@click.option("--to", "last_day", type=DAY, metavar="DATE", help="With --redo: up to and with this day.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@format_option
+@with_settings("state", "dsn")
+def backfill(
+    settings: Settings,
+    only: str | None,
+    jobs: int,
+    max_load: float,
+    max_lag: float,
+    show_status: bool,
+    redo: bool,
+    first_day: datetime.datetime | None,
+    last_day: datetime.datetime | None,
+    yes: bool,
+    output_format: str,
+) -> None:
+    """Count the history of an adopted radacct.
+
+    Two passes over the sessions that were there before radmeter: the first adds what they had to the counters of users
+    and routers, the second gives each its router_id. Both go in short ranges while packets arrive, and each session is
+    counted once, whatever happens: killed, interrupted or run again, it goes on where it was. Sessions count on the day
+    of their last update, since history has no other.
+
+    The second pass rewrites every row, so radacct_legacy can grow to twice its size; the counters do not need it.
+    """
+    if (first_day or last_day) and not redo:
+        raise click.UsageError("--from and --to go with --redo")
+    if first_day and last_day and first_day > last_day:
+        raise click.UsageError("--from is after --to")
+    if redo and (show_status or only):
+        raise click.UsageError("--redo goes with neither --status nor --only")
+    with existing_database(settings) as dsn:
+        if show_status:
+            sys.exit(_status(dsn, output_format))
+        pace = Pace(jobs=jobs, max_load=max_load, max_lag_seconds=max_lag)
+        with Interruption() as interruption:
+            if redo:
+                _redo(dsn, pace, interruption, first_day, last_day, yes)
+            else:
+                _run(dsn, pace, interruption, history.PASSES if only is None else (only,), yes)
+        if interruption:
+            click.echo("interrupted; `radmeter backfill` goes on where it was", err=True)
+            sys.exit(EXIT_INTERRUPTED)
+
+
+def _run(dsn: str, pace: Pace, interruption: Interruption, passes: tuple[str, ...], yes: bool) -> None:
+    from radmeter.audit import connect_as_operator
+
+    with connect_as_operator(dsn) as connection:
+        if history.progress(connection) is None and history.adopted(connection):
+            with interruption.may_break():
+                _ask(
+                    "This counts every session that was in radacct before radmeter"
+                    + (
+                        ", and gives each its router_id (which rewrites the row)."
+                        if ROUTERS in passes
+                        else "."
+                    )
+                    + "\nPackets are counted meanwhile; it can be interrupted. Begin?",
+                    yes,
+                )
+        history.lock(connection)
+        history.begin(connection)
+        with Runner(dsn, pace, interruption) as runner:
+            for work in passes:
+                if interruption:
+                    break
+                spans = history.begin_pass(connection, work)
+                at = history.progress(connection)
+                assert at is not None
+                title = "counting sessions" if work == COUNTERS else "filling in router_id"
+                with progress(title, at.ids, unit="ids") as bar:
+                    bar.completed = at.done_ids(work)
+                    if work == COUNTERS:
+                        runner.count(spans, bar)
+                    else:
+                        runner.fill(connection, bar)
+                if work == COUNTERS and interruption.count < 2:
+                    _move(runner)
+        at = history.progress(connection)
+        assert at is not None
+    click.echo(_summary(at, passes), err=True)
+
+
+def _redo(
+    dsn: str,
+    pace: Pace,
+    interruption: Interruption,
+    first_day: datetime.datetime | None,
+    last_day: datetime.datetime | None,
+    yes: bool,
+) -> None:
+    from radmeter.audit import connect_as_operator
+
+    with interruption.may_break():
+        _ask("This sets the counters of the span to what their sessions add up to. Go on?", yes)
+    with connect_as_operator(dsn) as connection, Runner(dsn, pace, interruption) as runner:
+        history.lock(connection)
+        with interruption.may_break(), progress("adding up the sessions", unit="steps") as bar:
+            users, routers = history.redo(
+                connection, first_day.date() if first_day else None, last_day.date() if last_day else None
+            )
+            bar.advance()
+        _move(runner)
+    click.echo(f"{users} counters of users and {routers} days of routers were set right", err=True)
+
+
+def _move(runner: Runner) -> None:
+    with progress("adding to the counters", history.BUCKETS, unit="parts") as bar:
+        runner.move(bar)
+
+
+def _ask(question: str, yes: bool) -> None:
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise click.UsageError("this must be confirmed: run it on a terminal, or with --yes")
+    click.confirm(question, abort=True, err=True)
+
+
+def _summary(at: Progress, passes: tuple[str, ...]) -> str:
+    parts = []
+    if COUNTERS in passes:
+        parts.append(f"{amount(at.counted_sessions)} sessions counted")
+    if ROUTERS in passes:
+        parts.append(f"{amount(at.filled_sessions)} given their router_id")
+    left = [
+        f"{amount(at.ids - at.done_ids(work))} ids to go" for work in passes if at.done_ids(work) < at.ids
+    ]
+    if at.waiting:
+        left.append(f"{amount(at.waiting)} sums not yet in the counters")
+    return ", ".join(parts) + (f"; {', '.join(left)}" if left else ": done")
+
+
+def _status(dsn: str, output_format: str) -> int:
+    from radmeter.store import connect
+
+    with connect(dsn) as connection:
+        at = history.progress(connection)
+        if at is None and not history.adopted(connection):
+            raise StoreError(
+                "radacct has no session that was there before radmeter: there is no history to count"
+            )
+    row = _status_row(at)
+    if output_format == "table":
+        shown = {**row, "time_left": None}
+        if row["seconds_left"] is not None:
+            shown["time_left"] = duration(float(row["seconds_left"]))
+        names = [name if name != "seconds_left" else "time_left" for name in STATUS]
+        emit_one(shown, output_format, columns=names)
+    elif output_format == "json":
+        emit_one(row, output_format, columns=STATUS)
+    else:
+        emit([row], output_format, columns=STATUS)
+    return 0 if at is not None and at.complete else EXIT_NOT_DONE
+
+
+def _status_row(at: Progress | None) -> Row:
+    if at is None:
+        return {**dict.fromkeys(STATUS), "state": "not begun"}
+    rate, left = at.sessions_a_second, at.seconds_left
+    return {
+        "state": f"running: {at.last_pass}" if at.running else "done" if at.complete else "stopped",
+        "counters_percent": _percent(at.counted_ids, at.ids),
+        "sessions_counted": at.counted_sessions,
+        "routers_percent": _percent(at.filled_ids, at.ids),
+        "sessions_given_their_router": at.filled_sessions,
+        "waiting_for_the_counters": at.waiting,
+        "sessions_a_second": None if rate is None else round(rate),
+        "seconds_left": None if left is None else round(left),
+        "began_at": at.began_at,
+        "changed_at": at.changed_at,
+    }
+
+
+def _percent(done: int, total: int) -> str:
+    """Round down: 100 means all."""
+    return f"{done * 1000 // total / 10:.1f}" if total else "100.0"
