@@ -5,7 +5,8 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,23 @@ def free_port() -> int:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+@contextmanager
+def on_one_core(pids: Iterable[int]) -> Iterator[None]:
+    """Keep these processes and ourselves on one core for a while, where that is allowed."""
+    everywhere = os.sched_getaffinity(0)
+    kept = []
+    try:
+        with suppress(PermissionError):
+            for pid in [os.getpid(), *pids]:
+                os.sched_setaffinity(pid, {max(everywhere)})
+                kept.append(pid)
+        yield
+    finally:
+        for pid in kept:
+            with suppress(OSError):  # ended meanwhile
+                os.sched_setaffinity(pid, everywhere)
 
 
 @dataclass(frozen=True)
