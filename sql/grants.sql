@@ -22,6 +22,9 @@ BEGIN
             TO radmeter_reader;
         -- The views and functions below ask for the default time zone and the user's period as the one who reads.
         GRANT SELECT ON radmeter.setting TO radmeter_reader;
+        -- `radmeter doctor`, `migrate status` and `migrate history`.
+        GRANT SELECT ON radmeter.alembic_version, radmeter.sql_file, radmeter.migration_log, radmeter.decimal_change,
+            radmeter.session_month, radmeter.adoption, radmeter.backfill TO radmeter_reader;
         GRANT EXECUTE ON FUNCTION public.get_user_total_usage(text, timestamptz), radmeter.setting_value(text),
             radmeter.user_period_start(text, timestamptz), radmeter.stale_after(integer, integer, integer),
             radmeter.period_start(text, smallint, date, date), radmeter.month_day(date, smallint),

@@ -31,6 +31,7 @@ PUBLIC_TABLES = (
 )
 PUBLIC_FUNCTIONS = ("get_user_total_usage",)
 
+# Tables first: functions run as their owner, who keeps the right to write to a table that was moved, and needs the schema.
 # Sequences of a column go with their table (PostgreSQL manual, ALTER TABLE), and so are not listed.
 FOREIGN = """
 WITH ours AS (
@@ -56,7 +57,7 @@ WITH ours AS (
 SELECT kind, name, rolname, rolsuper, pg_has_role(session_user, owner, 'USAGE')
 FROM ours JOIN pg_roles ON pg_roles.oid = owner
 WHERE rolname <> %(owner)s
-ORDER BY kind = 'FUNCTION', kind = 'SCHEMA', kind <> 'TABLE', name"""
+ORDER BY kind = 'SCHEMA', kind = 'FUNCTION', kind <> 'TABLE', name"""
 
 SEQUENCES = """
 SELECT objid::regclass::text FROM pg_depend JOIN pg_class ON pg_class.oid = objid

@@ -71,8 +71,8 @@ def test_doubles_are_decimals_after_the_next_upgrade_and_the_schema_is_that_of_a
 def test_it_is_the_text_that_was_shown_that_is_rounded_and_what_differs_is_reported(
     database: str, doubles: Connection
 ) -> None:
-    doubles.execute("""INSERT INTO plans (id, name, price) VALUES (1, 'same', 19.99), (2, 'whole', 20), (3, 'sum', 0.1::float8 + 0.2),
-                       (4, 'half', 2.675), (5, 'tiny', 0.004), (6, 'refund', -1.005), (7, 'large', 99999999.99)""")
+    doubles.execute("""INSERT INTO plans (id, name, price) VALUES (1, 'same', 19.99), (2, 'whole', 20),
+                       (3, 'sum', 0.1::float8 + 0.2), (4, 'half', 2.675), (5, 'tiny', 0.004), (6, 'refund', -1.005), (7, 'large', 99999999.99)""")
     schema.upgrade(database)
     assert reported(doubles) == [
         ("plans", "price", "id=3", "0.30000000000000004", Decimal("0.30")),
@@ -188,7 +188,8 @@ def test_a_large_table_is_converted_while_packets_and_changes_come_in(
         Decimal(1000) / 8 + Decimal(len(longest)) / 2,
     )
     wrong = many.execute(
-        "SELECT count(*) FROM routers WHERE name ~ '^r[0-9]' AND name <> 'r1000' AND total_usage <> round(substr(name, 2)::numeric / 8, 2)"
+        """SELECT count(*) FROM routers WHERE name ~ '^r[0-9]' AND name <> 'r1000'
+           AND total_usage <> round(substr(name, 2)::numeric / 8, 2)"""
     ).fetchone()
     assert wrong == (0,)
     # Eighths: of eight values four have a third digit.

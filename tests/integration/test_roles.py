@@ -1,13 +1,18 @@
 """What each role of `sql/grants.sql` may do, and that it may do nothing else."""
 
 import json
+from collections.abc import Iterator
 
 import psycopg
 import pytest
 from commands import Packets, radmeter
 from servers import Connection, Server
+from test_schema import dump
 
-ROLES = ("radmeter_ingest", "radmeter_reader", "radmeter_noc")
+from radmeter import jobs
+from radmeter.ownership import PUBLIC_TABLES
+
+ROLES = ("radmeter_ingest", "radmeter_reader", "radmeter_noc", "radmeter_billing")
 
 # Every function there is. Who may execute it, by name: read by views and queries of the one who reads
 READERS = {
@@ -39,9 +44,28 @@ NOCS = {
 }
 INGESTS = {"ingest", "node_checkpoint", "replay", "replayed_files", "sessions_complete_from"}
 # the periodic jobs, which run as the owner: they make partitions, and close what they choose
-OWNERS = {"close_stale", "ensure_partition", "observe_intervals", "stale_sessions"}
+OWNERS = {
+    "backfill_begin",
+    "backfill_fill",
+    "backfill_move",
+    "backfill_progress",
+    "backfill_range",
+    "backfill_redo",
+    "backfill_routers",
+    "backfill_settle",
+    "backfill_unknown_routers",
+    "close_stale",
+    "ensure_partition",
+    "observe_intervals",
+    "stale_sessions",
+}
 # and parts of the others, which would break the counters, or the audit, if they were called by themselves.
 PARTS = {
+    "reassign_adopted",
+    "pending_user_sums",
+    "pending_router_sums",
+    "adopted_parts",
+    "adopted_effects",
     "apply_round",
     "arrival_allowance",
     "audit",
@@ -58,6 +82,7 @@ PARTS = {
     "insert_sessions",
     "is_newer",
     "match_router",
+    "note_archive_change",
     "note_session_month",
     "number_rounds",
     "recomputed_parts",
@@ -67,7 +92,14 @@ PARTS = {
     "update_open",
     "usage_date",
 }
-EXECUTES = {"radmeter_ingest": INGESTS, "radmeter_reader": READERS, "radmeter_noc": NOCS | READERS}
+# The period of a user and its usage, which need the default time zone.
+BILLINGS = {"get_user_total_usage", "month_day", "period_start", "setting_value", "user_period_start"}
+EXECUTES = {
+    "radmeter_ingest": INGESTS,
+    "radmeter_reader": READERS,
+    "radmeter_noc": NOCS | READERS,
+    "radmeter_billing": BILLINGS,
+}
 
 TABLES = {
     "accounting_anomaly",
@@ -95,8 +127,27 @@ VIEWS = {
     "user_plans",
     "user_usage",
 }
-READS = TABLES | VIEWS | {"setting"}
-SELECTS: dict[str, set[str]] = {"radmeter_ingest": set(), "radmeter_reader": READS, "radmeter_noc": READS}
+# What was migrated, adopted and archived.
+STATE = {
+    "adoption",
+    "alembic_version",
+    "backfill",
+    "decimal_change",
+    "migration_log",
+    "session_month",
+    "sql_file",
+}
+READS = TABLES | VIEWS | STATE | {"setting"}
+BILLING_TABLES = {"invoices", "plans", "router_daily_usage", "routers", "subscribers", "user_quota_usage"}
+BILLING_VIEWS = {"router_usage", "user_plans", "user_usage"}
+SELECTS: dict[str, set[str]] = {
+    "radmeter_ingest": set(),
+    "radmeter_reader": READS,
+    "radmeter_noc": READS,
+    "radmeter_billing": BILLING_TABLES | BILLING_VIEWS | {"setting"},
+}
+# Relation and privilege.
+WRITES: dict[str, set[tuple[str, str]]] = {"radmeter_billing": {("invoices", "INSERT")}}
 
 OURS = "pg_class.relnamespace IN ('public'::regnamespace, 'radmeter'::regnamespace) AND relkind IN ('r', 'p', 'v')"
 
@@ -148,20 +199,20 @@ def test_a_role_executes_what_is_listed_here(connection: Connection, role: str) 
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_a_role_reads_what_is_listed_here_and_writes_no_table(connection: Connection, role: str) -> None:
+def test_a_role_reads_and_writes_what_is_listed_here(connection: Connection, role: str) -> None:
     readable = names(
         connection, f"SELECT relname FROM pg_class WHERE {OURS} AND has_table_privilege(%s, oid, 'SELECT')", role
     )  # fmt: skip
     assert readable == SELECTS[role]
-    writable = names(
-        connection,
-        f"""SELECT relname FROM pg_class WHERE {OURS} AND (
-                has_table_privilege(%s, oid, 'INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER')
-                OR has_any_column_privilege(%s, oid, 'INSERT, UPDATE, REFERENCES'))""",
-        role,
-        role,
+    writable = connection.execute(
+        f"""SELECT relname, privilege
+            FROM pg_class, unnest(ARRAY['INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'REFERENCES', 'TRIGGER']) AS privilege
+            WHERE {OURS} AND (has_table_privilege(%(role)s, pg_class.oid, privilege)
+                OR CASE WHEN privilege IN ('INSERT', 'UPDATE', 'REFERENCES')
+                   THEN has_any_column_privilege(%(role)s, pg_class.oid, privilege) END)""".encode(),
+        {"role": role},
     )
-    assert writable == set()
+    assert set(writable) == WRITES.get(role, set())
     sequences = names(
         connection,
         """SELECT relname FROM (SELECT oid, relname FROM pg_class WHERE relkind = 'S' OFFSET 0) AS sequence
@@ -218,26 +269,64 @@ CHANGE = {
     "retry": "SELECT radmeter.retry_rejected('[]')",
     "drop": "SELECT radmeter.drop_rejected('{}')",
 }
-WRITE = {
-    "insert": "INSERT INTO routers (name) VALUES ('x')",
-    "update": "UPDATE routers SET name = 'x'",
-    "delete": "DELETE FROM routers",
-    "session": "UPDATE radacct SET acctinputoctets = 0",
-    "user counter": "UPDATE user_quota_usage SET bytes_in = 0",
-    "router counter": "UPDATE router_daily_usage SET bytes_in = 0",
-    "checkpoint": "UPDATE ingest_checkpoint SET last_seq = 0",
-    "truncate": "TRUNCATE radacct",
-    "trigger": "ALTER TABLE radacct DISABLE TRIGGER ALL",
-    "audit": "SELECT radmeter.audit('forged', '{}')",
-    "forget": "DELETE FROM audit_log",
-    "setting": "UPDATE radmeter.setting SET value = 'Mars'",
-    "reap": "SELECT radmeter.close_stale('{1}')",
-    "partition": "SELECT radmeter.ensure_partition(now())",
-    "count": "SELECT radmeter.insert_sessions('{1}')",
-    "slices": "SELECT * FROM radmeter.session_slice",
-    "schema": "CREATE TABLE radmeter.mine (x int)",
-    "public": "CREATE TABLE public.mine (x int)",
+BILL = {
+    "issue": """INSERT INTO invoices (username, plan_id, period_start, period_end, usage, amount, currency)
+                VALUES ('alice', NULL, '2024-01-01', '2024-02-01', 12.5, 19.99, 'EUR')""",
+    "usage": "SELECT public.get_user_total_usage('alice')",
+    "period": "SELECT radmeter.user_period_start('alice', now())",
+} | {name: f"SELECT * FROM {name}" for name in sorted(BILLING_TABLES)} | {
+    f"view {name}": f"SELECT * FROM radmeter.{name}" for name in sorted(BILLING_VIEWS)
+}  # fmt: skip
+# What a bill is not made of, and what is issued.
+NOT_BILLED = {
+    "sessions": "SELECT * FROM radacct",
+    "open sessions": "SELECT * FROM radacct_open",
+    "sessions view": "SELECT * FROM radmeter.sessions",
+    "packets": "SELECT * FROM rejected_packet",
+    "anomalies": "SELECT * FROM accounting_anomaly",
+    "audit log": "SELECT * FROM audit_log",
+    "verify": "SELECT * FROM radmeter.user_differences(NULL, NULL, NULL)",
 }
+ISSUED = {
+    "change an invoice": "UPDATE invoices SET amount = 0",
+    "delete an invoice": "DELETE FROM invoices",
+    "empty the invoices": "TRUNCATE invoices",
+    "overwrite an invoice": """INSERT INTO invoices (username, period_start, period_end, amount)
+        VALUES ('alice', '2024-01-01', '2024-02-01', 0)
+        ON CONFLICT (username, period_start) DO UPDATE SET amount = excluded.amount""",
+}
+PRICES = {
+    "price": "UPDATE plans SET price = 0",
+    "plan": "INSERT INTO plans (name) VALUES ('mine')",
+    "subscriber": "DELETE FROM subscribers",
+    "total": "UPDATE routers SET total_usage = 0",
+    "own": "SET ROLE radmeter_owner",
+    "give": "GRANT radmeter_owner TO radmeter_ingest",
+}
+WRITE = (
+    PRICES
+    | ISSUED
+    | {
+        "insert": "INSERT INTO routers (name) VALUES ('x')",
+        "update": "UPDATE routers SET name = 'x'",
+        "delete": "DELETE FROM routers",
+        "session": "UPDATE radacct SET acctinputoctets = 0",
+        "user counter": "UPDATE user_quota_usage SET bytes_in = 0",
+        "router counter": "UPDATE router_daily_usage SET bytes_in = 0",
+        "checkpoint": "UPDATE ingest_checkpoint SET last_seq = 0",
+        "truncate": "TRUNCATE radacct",
+        "trigger": "ALTER TABLE radacct DISABLE TRIGGER ALL",
+        "audit": "SELECT radmeter.audit('forged', '{}')",
+        "forget": "DELETE FROM audit_log",
+        "setting": "UPDATE radmeter.setting SET value = 'Mars'",
+        "reap": "SELECT radmeter.close_stale('{1}')",
+        "partition": "SELECT radmeter.ensure_partition(now())",
+        "count": "SELECT radmeter.insert_sessions('{1}')",
+        "slices": "SELECT * FROM radmeter.session_slice",
+        "schema": "CREATE TABLE radmeter.mine (x int)",
+        "public": "CREATE TABLE public.mine (x int)",
+    }
+)
 
 
 @pytest.mark.parametrize(
@@ -246,6 +335,7 @@ WRITE = {
         ("radmeter_noc", CHANGE | READ, WRITE | INGEST),
         ("radmeter_reader", READ, CHANGE | WRITE | INGEST),
         ("radmeter_ingest", INGEST, CHANGE | WRITE | READ),
+        ("radmeter_billing", BILL, CHANGE | WRITE | INGEST | NOT_BILLED),
     ],
 )
 def test_a_role_does_what_is_its_and_is_refused_the_rest(
@@ -253,7 +343,8 @@ def test_a_role_does_what_is_its_and_is_refused_the_rest(
 ) -> None:
     with Packets(database) as packets:
         packets.add("Stop", "s1", User_Name="alice", Acct_Input_Octets=5)
-    connection.execute(f"SET ROLE {role}".encode())
+    # As one who logs in: a superuser in another role may still go back to any.
+    connection.execute(f"SET SESSION AUTHORIZATION {role}".encode())
     for name, statement in may_not.items():
         try:
             connection.execute(statement.encode())
@@ -285,3 +376,129 @@ def test_a_person_with_the_role_merges_routers_by_the_command(server: Server, da
         finally:
             owner.execute("DROP ROLE noc_person_in_test")
             owner.execute("DROP ROLE reading_person_in_test")
+
+
+MEMBERS = ("shipper_in_test", "owner_in_test", "plain_in_test")
+
+
+@pytest.fixture
+def logins(connection: Connection) -> Iterator[Connection]:
+    """Roles that log in, each a member of one of ours, or of none."""
+    for role, group in zip(MEMBERS, ("IN ROLE radmeter_ingest", "IN ROLE radmeter_owner", ""), strict=True):
+        connection.execute(f"CREATE ROLE {role} LOGIN {group}".encode())
+    try:
+        yield connection
+    finally:
+        for role in MEMBERS:
+            connection.execute(f"DROP OWNED BY {role}; DROP ROLE {role}".encode())
+
+
+def owners(connection: Connection) -> set[str]:
+    return names(
+        connection,
+        """SELECT relowner::regrole::text FROM pg_class
+           WHERE relnamespace IN ('public'::regnamespace, 'radmeter'::regnamespace)
+           UNION SELECT proowner::regrole::text FROM pg_proc
+           WHERE pronamespace IN ('public'::regnamespace, 'radmeter'::regnamespace)
+           UNION SELECT nspowner::regrole::text FROM pg_namespace WHERE nspname = 'radmeter'""",
+    )
+
+
+def test_all_that_is_ours_is_owned_by_a_role_that_nobody_logs_in_as(connection: Connection) -> None:
+    assert owners(connection) == {"radmeter_owner"}
+    assert connection.execute(
+        """SELECT rolsuper OR rolcanlogin OR rolcreaterole OR rolcreatedb OR rolbypassrls OR rolreplication
+           FROM pg_roles WHERE rolname = 'radmeter_owner'"""
+    ).fetchone() == (False,)
+
+
+def test_every_table_in_public_is_one_that_is_handed_over(connection: Connection) -> None:
+    tables = names(
+        connection,
+        """SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')
+           AND NOT relispartition""",
+    )
+    assert tables == set(PUBLIC_TABLES)
+
+
+def test_a_shipper_with_the_ingest_role_only_counts_and_makes_the_months_it_needs(
+    database: str, logins: Connection
+) -> None:
+    with Packets(database.replace("postgres@", "shipper_in_test@")) as packets:
+        for days in (0.1, 6.9):
+            packets.add("Start", f"s{days}", ago=days * 86_400 + 60, User_Name="alice")
+            packets.add("Stop", f"s{days}", ago=days * 86_400, User_Name="alice", Acct_Input_Octets=5)
+        packets.add(
+            "Interim-Update", "open", NAS_Identifier="unknown", User_Name="alice", Acct_Input_Octets=7
+        )
+        packets.ship()
+    assert logins.execute("SELECT sum(bytes_in) FROM user_quota_usage").fetchone() == (17,)
+    assert owners(logins) == {"radmeter_owner"}
+
+
+def test_a_member_of_the_owner_migrates_and_runs_the_jobs_without_being_a_superuser(
+    server: Server, database: str, logins: Connection
+) -> None:
+    before = dump(server, database)
+    member = database.replace("postgres@", "owner_in_test@")
+    logins.execute("UPDATE radmeter.sql_file SET checksum = 'old'")
+    last = logins.execute(
+        "SELECT name FROM radmeter.partitions WHERE from_at IS NOT NULL ORDER BY from_at DESC LIMIT 1"
+    ).fetchone()
+    assert last is not None
+    logins.execute(f"DROP TABLE public.{last[0]}".encode())
+    done = radmeter(member, "migrate", "up", "--yes")
+    assert (done.exit_code, "warning" in done.errors) == (0, False), done.errors
+    assert dump(server, database) == before
+    assert logins.execute(
+        "SELECT DISTINCT who FROM radmeter.migration_log WHERE at > now() - interval '1 minute' ORDER BY 1"
+    ).fetchall()[0] == ("owner_in_test",)
+    logins.execute(f"DROP TABLE public.{last[0]}".encode())
+    with psycopg.connect(member, autocommit=True) as owner:
+        assert jobs.ensure_partitions(owner) == 1
+        assert jobs.close_stale(owner) == 0
+    assert owners(logins) == {"radmeter_owner"}
+
+
+def test_what_another_role_owns_is_handed_over_and_that_role_goes_on_writing(
+    server: Server, database: str, logins: Connection
+) -> None:
+    before = dump(server, database)
+    for table in ("radacct", "radacct_open", "plans", "user_quota_usage"):
+        logins.execute(f"ALTER TABLE {table} OWNER TO plain_in_test".encode())
+    logins.execute("ALTER FUNCTION radmeter.ingest OWNER TO postgres")
+    planned = radmeter(database, "migrate", "plan").output
+    assert "hand 5 objects of plain_in_test, postgres over to radmeter_owner" in planned
+    assert radmeter(database, "migrate", "up", "--yes").exit_code == 0
+    assert owners(logins) == {"radmeter_owner"}
+    with psycopg.connect(database.replace("postgres@", "plain_in_test@"), autocommit=True) as plain:
+        plain.execute("INSERT INTO plans (name) VALUES ('theirs')")
+        plain.execute("SELECT count(*) FROM radacct")
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            plain.execute("SELECT radmeter.ensure_partition(now())")
+    logins.execute("REVOKE ALL ON ALL TABLES IN SCHEMA public FROM plain_in_test")
+    logins.execute("REVOKE ALL ON ALL SEQUENCES IN SCHEMA public FROM plain_in_test")
+    assert dump(server, database) == before
+
+
+@pytest.mark.parametrize("attributes", ["CREATEROLE", ""])
+def test_without_a_superuser_it_works_and_says_what_it_may_not(server: Server, attributes: str) -> None:
+    """In a cluster of its own: roles belong to the cluster."""
+    with Server(server.programs) as alone:
+        with psycopg.connect(alone.dsn(), autocommit=True) as superuser:
+            superuser.execute(f"CREATE ROLE plain LOGIN {attributes}".encode())
+            superuser.execute("CREATE DATABASE plain OWNER plain")
+        plain = alone.dsn("plain").replace("postgres@", "plain@")
+        done = radmeter(plain, "migrate", "up", "--yes")
+        assert done.exit_code == 0, done.errors
+        assert ("role radmeter_owner was not made: plain may not create roles" in done.errors) == (
+            not attributes
+        )
+        with psycopg.connect(plain, autocommit=True) as connection:
+            assert owners(connection) == {"radmeter_owner" if attributes else "plain"}
+            connection.execute("UPDATE radmeter.sql_file SET checksum = 'old'")
+        assert radmeter(plain, "migrate", "up", "--yes").exit_code == 0
+        assert radmeter(plain, "migrate", "status").exit_code == 0
+        with Packets(plain) as packets:
+            packets.add("Stop", "s1", User_Name="alice", Acct_Input_Octets=5)
+        assert radmeter(plain, "usage", "user", "alice", "--format", "json").exit_code == 0
