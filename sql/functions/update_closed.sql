@@ -60,7 +60,7 @@ BEGIN
 
     UPDATE public.radacct AS session SET (
         acctstarttime, username, acctinputoctets, acctoutputoctets, input_offset, output_offset,
-        counted_at, usage_date, period_start, arrived_at
+        counted_at, usage_date, period_start, arrived_at, router_id
     ) = (
         SELECT
             CASE WHEN is_start THEN least(session.acctstarttime, record.event_time) ELSE session.acctstarttime END,
@@ -69,12 +69,13 @@ BEGIN
             radmeter.counted_offset(session.acctinputoctets, session.input_offset, reported_in, false, false),
             radmeter.counted_offset(session.acctoutputoctets, session.output_offset, reported_out, false, false),
             CASE WHEN counts THEN record.event_time ELSE session.counted_at END,
-            CASE WHEN counts THEN radmeter.usage_date(session.router_id, record.event_time)
+            CASE WHEN counts THEN radmeter.usage_date(coalesce(session.router_id, record.router_id), record.event_time)
                  ELSE session.usage_date END,
             CASE WHEN counts
                  THEN radmeter.user_period_start(coalesce(session.username, record.username), record.event_time)
                  ELSE session.period_start END,
-            greatest(session.arrived_at, record.received_at)
+            greatest(session.arrived_at, record.received_at),
+            coalesce(session.router_id, record.router_id)
         FROM (SELECT record.status = 'Start' AS is_start) AS event,
             LATERAL (SELECT CASE WHEN NOT is_start THEN record.input_octets END AS reported_in,
                             CASE WHEN NOT is_start THEN record.output_octets END AS reported_out) AS reported,

@@ -19,7 +19,7 @@ BEGIN
             acctinputoctets, acctoutputoctets, input_offset, output_offset, counted_at, usage_date, period_start,
             username, acctauthentic, connectinfo_start, connectinfo_stop, acctterminatecause, closed_by,
             framedipaddress, framedipv6address, framedipv6prefix, framedinterfaceid, delegatedipv6prefix,
-            arrived_at, interim_interval, clock_skew_seconds
+            arrived_at, interim_interval, clock_skew_seconds, router_id
         ) = (
             SELECT
                 CASE WHEN is_start THEN least(session.acctstarttime, record.event_time)
@@ -36,7 +36,8 @@ BEGIN
                 octets_in, octets_out, offset_in, offset_out,
                 CASE WHEN counts THEN record.event_time ELSE session.counted_at END,
                 CASE WHEN NOT counts THEN session.usage_date
-                     WHEN session.router_id = record.router_id THEN record.usage_date
+                     -- A session that radmeter took over may have none: its first packet says which.
+                     WHEN coalesce(session.router_id, record.router_id) = record.router_id THEN record.usage_date
                      ELSE radmeter.usage_date(session.router_id, record.event_time) END,
                 CASE WHEN NOT counts THEN session.period_start
                      WHEN session.username IS NULL OR session.username = record.username THEN record.period_start
@@ -54,7 +55,8 @@ BEGIN
                 coalesce(record.delegated_ipv6_prefix, session.delegatedipv6prefix),
                 greatest(session.arrived_at, record.received_at),
                 coalesce(record.interim_interval, session.interim_interval),
-                coalesce(record.skew_seconds, session.clock_skew_seconds)
+                coalesce(record.skew_seconds, session.clock_skew_seconds),
+                coalesce(session.router_id, record.router_id)
             FROM (SELECT record.status = 'Start' AS is_start, record.status = 'Stop' AS is_stop) AS event,
                 LATERAL (SELECT radmeter.is_newer(session.acctupdatetime, session.acctsessiontime,
                     record.event_time, record.session_time, record.stamped) AS newer) AS time_order,

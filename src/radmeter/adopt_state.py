@@ -1,0 +1,79 @@
+"""How far an adoption is, and what the table was before: radmeter.adoption, one row for each."""
+
+import datetime
+from typing import Any, NamedTuple
+
+import psycopg
+from psycopg.types.json import Jsonb
+
+Connection = psycopg.Connection[Any]
+
+# In this order. `returning`: radacct is a plain table again, and the rows made meanwhile move back into it.
+STATES = ("preparing", "opening", "bounding", "swapped", "done", "undoing", "returning", "undone")
+BEFORE_SWAP = ("preparing", "opening", "bounding")
+
+
+class Adoption(NamedTuple):
+    """The adoption in force."""
+
+    id: int
+    state: str
+    boundary: datetime.datetime
+    first_id: int | None
+    last_id: int | None
+    saved: dict[str, Any]
+    began_at: datetime.datetime
+    swapped_at: datetime.datetime | None
+    lock_seconds: float | None
+    undone_at: datetime.datetime | None
+
+
+_COLUMNS = "id, state, boundary, first_id, last_id, saved, began_at, swapped_at, lock_seconds, undone_at"
+
+
+def in_force(connection: Connection) -> Adoption | None:
+    """Return the adoption that is not undone; None: there is none."""
+    if connection.execute("SELECT to_regclass('radmeter.adoption')").fetchone() == (None,):
+        return None
+    row = connection.execute(f"SELECT {_COLUMNS} FROM radmeter.adoption WHERE undone_at IS NULL").fetchone()  # noqa: S608
+    return Adoption(*row) if row else None
+
+
+def latest(connection: Connection) -> Adoption | None:
+    """Return the latest adoption, undone or not."""
+    if connection.execute("SELECT to_regclass('radmeter.adoption')").fetchone() == (None,):
+        return None
+    row = connection.execute(
+        f"SELECT {_COLUMNS} FROM radmeter.adoption ORDER BY id DESC LIMIT 1"  # noqa: S608
+    ).fetchone()
+    return Adoption(*row) if row else None
+
+
+def begin(connection: Connection, boundary: datetime.datetime, saved: dict[str, Any]) -> Adoption:
+    """Write down that an adoption begins."""
+    connection.execute(
+        """INSERT INTO radmeter.adoption (state, boundary, saved, operator)
+           VALUES ('preparing', %s, %s, nullif(current_setting('radmeter.operator', true), ''))""",
+        (boundary, Jsonb(saved)),
+    )
+    adoption = in_force(connection)
+    assert adoption is not None
+    return adoption
+
+
+def go_on(connection: Connection, state: str) -> None:
+    """Write down that the adoption in force is in another state now, in the transaction that brings it there."""
+    connection.execute("UPDATE radmeter.adoption SET state = %s WHERE undone_at IS NULL", (state,))
+
+
+def next_boundary(connection: Connection, days: int = 7) -> datetime.datetime:
+    """Return the first start of a month (UTC) that is at least so many days ahead."""
+    row = connection.execute(
+        """SELECT (date_trunc('month', now() AT TIME ZONE 'UTC' + %s * interval '1 day') + interval '1 month')
+                  AT TIME ZONE 'UTC'""",
+        (days,),
+    ).fetchone()
+    assert row is not None
+    boundary = row[0]
+    assert isinstance(boundary, datetime.datetime)
+    return boundary.astimezone(datetime.UTC)

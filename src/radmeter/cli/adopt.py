@@ -1,0 +1,184 @@
+"""`radmeter adopt`: take over FreeRADIUS's own radacct, and give it back."""
+
+import sys
+from typing import Any
+
+import click
+import psycopg
+
+from radmeter import adopt as adoption
+from radmeter import adopt_plan, adopt_state, adopt_undo
+from radmeter.adopt_table import Table
+from radmeter.audit import connect_as_operator
+from radmeter.cli.common import emit, emit_one, existing_database, format_option, human_bytes, with_settings
+from radmeter.cli.progress import duration, progress
+from radmeter.config import Settings
+from radmeter.gentle import PATIENCE_SECONDS
+
+EXAMPLES = """\b
+Examples:
+  radmeter adopt --from radacct --plan     what would happen, and how long it takes
+  radmeter adopt --from radacct            do it; call it again if it was interrupted
+  radmeter adopt --status                  how far it is
+  radmeter adopt --undo                    give radacct back to FreeRADIUS
+
+\b
+Exit codes: 0 done, 1 refused or failed (the reason and the remedy are on standard error; the same command goes on
+from there), 2 wrong options, or a prompt that nobody can answer, 130 interrupted."""
+
+STATES = {
+    "preparing": "columns and indexes are being made; rlm_sql writes",
+    "opening": "open sessions are moving to radacct_open; rlm_sql writes",
+    "bounding": "all is ready for the swap; rlm_sql writes",
+    "swapped": "radacct is partitioned; partitions ahead are being made",
+    "done": "radacct is partitioned",
+    "undoing": "the way back is being prepared; radacct is partitioned",
+    "returning": "radacct is FreeRADIUS's own again, sessions are moving back into it",
+    "undone": "radacct is FreeRADIUS's own again",
+}
+
+
+@click.command(epilog=EXAMPLES)
+@click.option("--from", "table", metavar="TABLE", help="The table to take over: radacct.")
+@click.option("--plan", is_flag=True, help="Say what would be done, and do nothing.")
+@click.option("--undo", is_flag=True, help="Make radacct FreeRADIUS's own table again, with all sessions.")
+@click.option("--status", is_flag=True, help="Say how far it is.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option(
+    "--patience",
+    metavar="SECONDS",
+    type=click.FloatRange(min=0),
+    default=PATIENCE_SECONDS,
+    show_default=True,
+    help="How long to try for a lock that another transaction has.",
+)
+@with_settings("state", "dsn")
+@format_option
+def adopt(
+    settings: Settings,
+    table: str | None,
+    plan: bool,
+    undo: bool,
+    status: bool,
+    yes: bool,
+    patience: float,
+    output_format: str,
+) -> None:
+    """Take over a FreeRADIUS database: its radacct becomes the oldest partition of radmeter's.
+
+    Closed sessions are not copied, tools go on reading them by the name radacct, and rlm_sql goes on writing until the
+    swap, which takes less than 0.2 seconds. It can be undone until the first partition is archived or dropped.
+    """
+    if sum((table is not None, undo, status)) != 1:
+        raise click.UsageError("give one of --from radacct, --undo and --status")
+    if plan and table is None:
+        raise click.UsageError("--plan goes with --from")
+    with existing_database(settings) as dsn, connect_as_operator(dsn) as connection:
+        if status:
+            _status(connection, output_format)
+        elif undo:
+            _undo(connection, yes, patience)
+        elif table is not None:
+            if table.lower() not in ("radacct", "public.radacct"):
+                raise click.UsageError(
+                    f"--from {table}: only public.radacct can be taken over; "
+                    f"ALTER TABLE {table} SET SCHEMA public, or RENAME TO radacct, makes it that"
+                )
+            _adopt(connection, plan, yes, patience, output_format)
+
+
+def _adopt(
+    connection: psycopg.Connection[Any], plan: bool, yes: bool, patience: float, output_format: str
+) -> None:
+    known = adopt_state.in_force(connection)
+    if known is None:
+        with progress("reading radacct", None, "rows"):
+            table, boundary = adoption.survey(connection)
+            steps = adopt_plan.steps(connection, table)
+        if lack := adopt_plan.lacks_room(connection, table):
+            raise adoption.Refused(lack)
+        if plan or not yes:
+            _print_plan(connection, table, boundary, steps, output_format)
+    else:
+        click.echo(f"begun {known.began_at:%Y-%m-%d %H:%M} UTC: {STATES[known.state]}", err=not plan)
+    if plan or (known is not None and known.state == "done"):
+        return
+    _confirm("Go on with it?" if known else "Take radacct over?", yes)
+    done = adoption.adopt(_steps(connection, patience))
+    seconds = done.lock_seconds or 0.0
+    click.echo(f"radacct is radmeter's; the swap kept others waiting for {seconds * 1000:.0f} ms")
+    click.echo(
+        "next: take rlm_sql out of FreeRADIUS's accounting section, start `radmeter ship`, `radmeter jobs run`,"
+    )
+    click.echo("      count the history: `radmeter backfill`")
+
+
+def _print_plan(
+    connection: psycopg.Connection[Any],
+    table: Table,
+    boundary: Any,
+    steps: list[adopt_plan.PlanStep],
+    output_format: str,
+) -> None:
+    rows = [{**step._asdict(), "time": "about " + duration(step.seconds)} for step in steps]
+    if output_format != "table":
+        emit(rows, output_format, columns=["step", "what", "waits", "seconds"])
+        return
+    click.echo(
+        f"radacct of {table.owner}: about {table.rows:,} sessions, {human_bytes(table.heap_bytes)}, "
+        f"indexes {human_bytes(table.index_bytes)}\n"
+    )
+    emit(rows, "table", columns=["step", "what", "waits", "time"])
+    for note in adopt_plan.notes(connection, table, boundary):
+        click.echo("\n" + click.wrap_text(note, 110))
+    click.echo()
+
+
+def _undo(connection: psycopg.Connection[Any], yes: bool, patience: float) -> None:
+    known = adopt_state.in_force(connection)
+    if known is None:
+        raise adoption.Refused("radacct was not taken over by `radmeter adopt`: there is nothing to undo")
+    if not yes:
+        click.echo(f"begun {known.began_at:%Y-%m-%d %H:%M} UTC: {STATES[known.state]}")
+        click.echo(
+            click.wrap_text(
+                "radacct becomes FreeRADIUS's own table again, with its indexes, all sessions that it had and all "
+                "since. radmeter's counters are emptied; packets that are in a journal and not shipped stay there.",
+                110,
+            )
+        )
+    _confirm("Give radacct back?", yes)
+    renamed = adopt_undo.undo(_steps(connection, patience))
+    click.echo("radacct is FreeRADIUS's own table again: put rlm_sql back into its accounting section")
+    if renamed:
+        click.echo(f"{len(renamed)} sessions shared an id with a later one, and have another now:")
+        for unique_id in renamed:
+            click.echo(f"  {unique_id}")
+
+
+def _status(connection: psycopg.Connection[Any], output_format: str) -> None:
+    known = adopt_state.latest(connection)
+    row = {
+        "state": "none" if known is None else known.state,
+        "meaning": "radacct was not taken over" if known is None else STATES[known.state],
+        "boundary": known and known.boundary,
+        "began_at": known and known.began_at,
+        "swapped_at": known and known.swapped_at,
+        "lock_seconds": known and known.lock_seconds,
+        "undone_at": known and known.undone_at,
+    }
+    emit_one(row, output_format, columns=list(row))
+
+
+def _steps(connection: psycopg.Connection[Any], patience: float) -> adoption.Steps:
+    return adoption.Steps(
+        connection, said=lambda text: click.echo(text, err=True), progress=progress, patience_seconds=patience
+    )
+
+
+def _confirm(question: str, yes: bool) -> None:
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise click.UsageError(f"{question} Nobody is there to answer: give --yes")
+    click.confirm(question, abort=True)
