@@ -31,6 +31,7 @@ DETAILS = 60
 Examples:
   radmeter doctor
   radmeter doctor --verbose
+  radmeter doctor --only schema --only partitions
   radmeter doctor --raddb /etc/freeradius/3.0 --check-config
   radmeter doctor --strict --format json
 
@@ -50,6 +51,12 @@ Exit codes:
 @click.option(
     "--check-config", is_flag=True, help="Also ask FreeRADIUS itself (radiusd -C, which serves nobody)."
 )
+@click.option(
+    "--only",
+    multiple=True,
+    metavar="CHECK",
+    help="Only this check, such as schema; may be given several times.",
+)
 @click.option("--strict", is_flag=True, help="Exit code 3 for what is yellow as well.")
 @click.option("--verbose", is_flag=True, help="Show all of everything, and the details.")
 @click.option(
@@ -65,6 +72,7 @@ def doctor(
     settings: Settings,
     raddb: Path | None,
     check_config: bool,
+    only: tuple[str, ...],
     strict: bool,
     verbose: bool,
     output_format: str,
@@ -77,29 +85,34 @@ def doctor(
     It only reads, waits for no lock, and takes a few seconds. Commands are for a shell with the settings of this one;
     those with psql that ask for a password want that of the database's owner.
     """
-    findings = _examine(settings, raddb, check_config)
+    findings, lost = _examine(settings, raddb, check_config, only)
     level = _worst(findings, strict)
     if output_format == "json":
         click.echo(json.dumps(_as_json(findings), indent=2, ensure_ascii=False))
     else:
         for line in _lines(findings, verbose):
             click.echo(line)
-    lost = any(each.check == "connection" and each.level is not Level.GREEN for each in findings) and not any(
-        each.check == "migrations" for each in findings
-    )
     if lost:
         sys.exit(EXIT_COULD_NOT_LOOK)
     if level is Level.RED:
         sys.exit(EXIT_FOUND)
 
 
-def _examine(settings: Settings, raddb: Path | None, check_config: bool) -> list[Finding]:
+def _examine(
+    settings: Settings, raddb: Path | None, check_config: bool, only: tuple[str, ...]
+) -> tuple[list[Finding], bool]:
+    """Return what was found, and whether that is without the database, or without its end."""
     from radmeter.doctor import connection
     from radmeter.doctor.checks import CHECKS
     from radmeter.doctor.examine import bounded, examine
     from radmeter.doctor.look import Look
     from radmeter.store import connect
 
+    names = [named.name for named in CHECKS]
+    if unknown := sorted(set(only) - set(names)):
+        raise click.UsageError(f"--only {unknown[0]}: there are {', '.join(names)}")
+    # What the others need to know is found out by that of the connection.
+    checks = [named for named in CHECKS if not only or named.name in (*only, "connection")]
     findings: list[Finding] = []
     look = Look(settings=settings, raddb=raddb, check_config=check_config)
     with ExitStack() as stack:
@@ -113,11 +126,10 @@ def _examine(settings: Settings, raddb: Path | None, check_config: bool) -> list
                 raise
             look.connection = None
             findings.append(connection.failed(look, error))
-        examine(look, CHECKS, findings.append)
+        examine(look, checks, findings.append)
         if look.connection is None:
             stack.pop_all()  # it may hang: the process ends without asking it
-    order = {named.name: number for number, named in enumerate(CHECKS)}
-    return sorted(findings, key=lambda each: order[each.check])
+    return sorted(findings, key=lambda each: names.index(each.check)), look.connection is None
 
 
 def _database_error() -> type[Exception]:

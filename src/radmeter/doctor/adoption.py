@@ -34,15 +34,19 @@ def check(look: Look) -> Findings:
 
 def _backfill(look: Look, said: str) -> Findings:
     row = look.database.execute(
-        """SELECT completed_at, counted_rows, filled_rows,
-                  (SELECT coalesce(sum(upper(part) - lower(part)), 0) FROM unnest(counted) AS part)
-                      / greatest(last_id - first_id + 1, 1)::numeric
-           FROM radmeter.backfill"""
+        """SELECT running, counted_sessions, waiting, counted_ids::float8 / greatest(ids, 1),
+                  filled_ids::float8 / greatest(ids, 1)
+           FROM radmeter.backfill_progress()"""
     ).fetchone()
     backfill = look.radmeter("backfill", owner=True)
     if row is None:
         yield tell.red(f"{said}: its history is not in the counters", backfill)
-    elif row[0] is None:
-        yield tell.yellow(f"{said}: {min(row[3], 1):.0%} of its history is in the counters", backfill)
+        return
+    running, sessions, waiting, counted, filled = row
+    how_far = f"{counted:.0%} of its history is in the counters, {filled:.0%} has its router"
+    if running:
+        yield tell.green(f"{said}; radmeter backfill is at work: {how_far}")
+    elif counted < 1 or filled < 1 or waiting:
+        yield tell.yellow(f"{said}: {how_far}", backfill)
     else:
-        yield tell.green(f"{said}, history counted ({row[1]:,} rows)")
+        yield tell.green(f"{said}, history counted ({sessions:,} sessions)")

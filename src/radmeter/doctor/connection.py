@@ -1,5 +1,6 @@
 """Which database it is, by which setting, how far away, and whether others on the network can read along."""
 
+import re
 import statistics
 import time
 
@@ -7,7 +8,7 @@ import psycopg
 from psycopg import errors
 
 from radmeter.doctor.finding import Finding, Findings, Teller
-from radmeter.doctor.look import Look
+from radmeter.doctor.look import Look, identifier
 
 tell = Teller("connection")
 
@@ -35,7 +36,7 @@ def check(look: Look) -> Findings:
                   coalesce(pg_get_userbyid(nspowner), ''),
                   coalesce((SELECT rolname FROM pg_roles WHERE oid = nspowner AND rolcanlogin), 'postgres'),
                   coalesce(pg_has_role(nspowner, 'USAGE'), true),
-                  nspowner IS NOT NULL AND to_regclass('radmeter.alembic_version') IS NOT NULL,
+                  EXISTS (SELECT FROM pg_class WHERE relname = 'alembic_version' AND relnamespace = pg_namespace.oid),
                   EXISTS (SELECT FROM pg_class WHERE oid = to_regclass('public.radacct') AND relkind = 'r'),
                   pg_is_in_recovery(), (SELECT reset_val FROM pg_settings WHERE name = 'default_transaction_read_only')
            FROM (SELECT) AS one LEFT JOIN pg_namespace ON nspname = 'radmeter'"""
@@ -55,16 +56,10 @@ def check(look: Look) -> Findings:
     )
     detail = (f"server address: {info.hostaddr or info.host}", f"process of the server: {info.backend_pid}")
     if standby:
-        yield tell.red(
-            f"{where} is a standby, which takes no packets",
-            look.elsewhere("SELECT pg_promote()", database=facts.name)
-            if facts.is_superuser
-            else f"export RADMETER_DSN='host=PRIMARY,{info.host} dbname={facts.name} target_session_attrs=read-write'",
-        )
+        yield tell.red(f"{where} is a standby, which takes no packets", _primary(look))
     elif read_only == "on":
         yield tell.red(
-            f"{where} is read-only for {facts.user} (default_transaction_read_only)",
-            look.psql(f'ALTER ROLE "{facts.user}" RESET default_transaction_read_only'),
+            f"{where} is read-only for {facts.user} (default_transaction_read_only)", _writable(look)
         )
     elif latency > SLOW_MS:
         yield tell.yellow(f"{said}: slow", f"ping -c 5 {info.hostaddr or info.host}", *detail)
@@ -74,6 +69,34 @@ def check(look: Look) -> Findings:
         )
     else:
         yield tell.green(said, *detail)
+
+
+def _primary(look: Look) -> str:
+    """Return the setting that finds the primary, which this server may know."""
+    row = look.database.execute("SELECT sender_host, sender_port FROM pg_stat_wal_receiver").fetchone()
+    host, port = row if row and row[0] else ("PRIMARY", look.database.info.port)
+    user, name = look.facts.user, look.facts.name
+    return f"export RADMETER_DSN='host={host} port={port} dbname={name} user={user} target_session_attrs=read-write'"
+
+
+def _writable(look: Look) -> str:
+    """Return the command that takes default_transaction_read_only back where it was set."""
+    setting = "default_transaction_read_only"
+    row = look.database.execute(
+        """SELECT setrole <> 0, setdatabase <> 0 FROM pg_db_role_setting
+           WHERE setrole IN (0, (SELECT oid FROM pg_roles WHERE rolname = current_user))
+             AND setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
+             AND setconfig && %s ORDER BY 1 DESC, 2 DESC LIMIT 1""",
+        ([f"{setting}={value}" for value in ("on", "true", "yes", "1")],),
+    ).fetchone()
+    role, database = identifier(look.facts.user), identifier(look.facts.name)
+    if row is None:
+        commands = [f"ALTER SYSTEM RESET {setting}", "SELECT pg_reload_conf()"]
+    elif row[0]:
+        commands = [f"ALTER ROLE {role} {f'IN DATABASE {database} ' if row[1] else ''}RESET {setting}"]
+    else:
+        commands = [f"ALTER DATABASE {database} RESET {setting}"]
+    return f"PGOPTIONS='-c {setting}=off' {look.psql(*commands)}"
 
 
 def _adopted(look: Look) -> bool:
@@ -107,16 +130,17 @@ def failed(look: Look, error: Exception) -> Finding:
     source = settings.source("dsn")
     asked = _asked(look)
     said = str(error).strip()
-    # What libpq says repeats itself for each address; the last line says why.
-    why = said.splitlines()[-1].strip() if said else type(error).__name__
+    # libpq repeats itself for each address, and asks whether the server is running on a line of its own.
+    why = said.splitlines()[0].strip() if said else type(error).__name__
+    why = why.removeprefix("the database cannot be reached: ").removeprefix("connection failed: ")
     by = SOURCES.get(source, source)
     name, user = asked.get("dbname") or asked.get("user") or "", asked.get("user") or ""
     if settings.dsn is None:
         return tell.red(f"the embedded PostgreSQL cannot be used: {why}", look.radmeter("up"))
-    if "does not exist" in why and "database" in why:
+    if re.search(r'database "[^"]*" does not exist', why):
         admin = look.elsewhere(f'CREATE DATABASE "{name}"', database="postgres")
         return tell.red(f"(by {by}) {why}", f"{admin} && {look.radmeter('migrate up')}")
-    if "role" in why and "does not exist" in why:
+    if re.search(r'role "[^"]*" does not exist', why):
         return tell.red(f"(by {by}) {why}", f"sudo -u postgres createuser --pwprompt {user}")
     if "password" in why or "authentication failed" in why:
         return tell.red(f"(by {by}) {why}", f"sudo -u postgres psql -c '\\password {user}'")

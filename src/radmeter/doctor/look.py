@@ -48,7 +48,11 @@ class Look:
 
     def there(self, relation: str) -> bool:
         """Tell whether a table or view is there."""
-        return bool(self.row("SELECT to_regclass(%s) IS NOT NULL", relation)[0])
+        # Not by to_regclass, which fails for who may not use the schema.
+        schema, _, name = relation.partition(".")
+        query = """SELECT EXISTS (SELECT FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+                                  WHERE nspname = %s AND relname = %s)"""
+        return bool(self.row(query, schema, name)[0])
 
     def psql(self, *statements: str, user: str | None = None) -> str:
         """Return the command that runs SQL on the database as the owner of the schema, or as `user`."""

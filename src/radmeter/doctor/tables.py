@@ -1,11 +1,8 @@
-"""The tables at work: partitions ahead, autovacuum, the age of transaction ids, sequences, triggers, other promises."""
-
-import itertools
+"""The tables at work: autovacuum, the age of transaction ids, sequences, triggers, other promises."""
 
 from radmeter import promises
 from radmeter.doctor.finding import Findings, Teller
 from radmeter.doctor.look import Look, identifier
-from radmeter.jobs import MONTHS_AHEAD
 from radmeter.promises import PARTITIONS, TRIGGERS
 
 HOT = (
@@ -63,59 +60,6 @@ def other_promises(look: Look) -> Findings:
         yield tell.red(f"not so: {each.name}: {each.fault}", look.reapply())
     if not others:
         yield tell.green("money is decimal, usage and MAC are index lookups")
-
-
-def partitions(look: Look) -> Findings:
-    """This month and the next have their partition, without a gap, and none is half detached."""
-    tell = Teller("partitions")
-    ensure = look.radmeter("partitions ensure", owner=True)
-    spans = look.rows(
-        """SELECT name, CASE WHEN isfinite(from_at) THEN from_at END, to_at FROM radmeter.partitions
-           WHERE to_at IS NOT NULL ORDER BY from_at"""
-    )
-    faults = 0
-    uncovered = look.rows(
-        """SELECT n, to_char(month, 'YYYY-MM')
-           FROM generate_series(0, %s) AS n,
-               LATERAL (SELECT (date_trunc('month', now() AT TIME ZONE 'UTC') + n * interval '1 month') AS month) AS at
-           WHERE NOT EXISTS (SELECT FROM radmeter.partitions
-                             WHERE from_at <= month AT TIME ZONE 'UTC' AND month AT TIME ZONE 'UTC' < to_at)
-           ORDER BY n""",
-        MONTHS_AHEAD,
-    )
-    near = [month for n, month in uncovered if n <= 1]
-    if near:
-        faults += 1
-        yield tell.red(
-            f"none for {', '.join(near)}: a session that stops then cannot be kept (does `radmeter jobs run` run?)",
-            ensure,
-        )
-    elif uncovered:
-        faults += 1
-        yield tell.yellow(
-            f"none for {', '.join(month for _, month in uncovered)} (does `radmeter jobs run` run?)", ensure
-        )
-    for before, after in itertools.pairwise(spans):
-        if after[1] is not None and before[2] is not None and before[2] < after[1]:
-            faults += 1
-            yield tell.yellow(
-                f"a gap between {before[0]} and {after[0]}: {before[2]:%Y-%m-%d} to {after[1]:%Y-%m-%d}",
-                look.psql(f"SELECT radmeter.ensure_partition({_literal(before[2].isoformat())})"),
-            )
-    for (name,) in look.rows(
-        """SELECT inhrelid::regclass::text FROM pg_inherits
-           WHERE inhparent = to_regclass('public.radacct') AND inhdetachpending"""
-    ):
-        faults += 1
-        yield tell.red(
-            f"{name} is half detached: its sessions are not found",
-            look.psql(f"ALTER TABLE public.radacct DETACH PARTITION {name} FINALIZE"),
-        )
-    if not faults:
-        yield tell.green(
-            f"{len(spans)} months, {MONTHS_AHEAD} ahead" if spans else "none",
-            *(f"{name} to {to}" for name, _, to in spans),
-        )
 
 
 def vacuum(look: Look) -> Findings:
@@ -219,7 +163,3 @@ def alter_system(look: Look, name: str, value: str) -> str:
         "SELECT pg_reload_conf()",
         user=None if look.facts.is_superuser else "postgres",
     )
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"

@@ -1,0 +1,97 @@
+"""Partitions of radacct: made ahead, without a gap, none half detached, no archive left half done."""
+
+import itertools
+import shlex
+from pathlib import Path
+
+from radmeter.doctor.finding import Findings, Teller
+from radmeter.doctor.look import Look
+from radmeter.partitions import ARCHIVE_LOCK, MONTHS_AHEAD
+
+tell = Teller("partitions")
+
+
+def check(look: Look) -> Findings:
+    """This month and the next have their partition, without a gap, and none is half detached."""
+    ensure = look.radmeter("partitions ensure", owner=True)
+    spans = look.rows(
+        """SELECT name, CASE WHEN isfinite(from_at) THEN from_at END, to_at FROM radmeter.partitions
+           WHERE to_at IS NOT NULL ORDER BY from_at"""
+    )
+    faults = 0
+    uncovered = look.rows(
+        """SELECT n, to_char(month, 'YYYY-MM')
+           FROM generate_series(0, %s) AS n,
+               LATERAL (SELECT (date_trunc('month', now() AT TIME ZONE 'UTC') + n * interval '1 month') AS month) AS at
+           WHERE NOT EXISTS (SELECT FROM radmeter.partitions
+                             WHERE from_at <= month AT TIME ZONE 'UTC' AND month AT TIME ZONE 'UTC' < to_at)
+           ORDER BY n""",
+        MONTHS_AHEAD,
+    )
+    near = [month for n, month in uncovered if n <= 1]
+    if near:
+        faults += 1
+        yield tell.red(
+            f"none for {', '.join(near)}: a session that stops then cannot be kept (does `radmeter jobs run` run?)",
+            ensure,
+        )
+    elif uncovered:
+        faults += 1
+        yield tell.yellow(
+            f"none for {', '.join(month for _, month in uncovered)} (does `radmeter jobs run` run?)", ensure
+        )
+    for before, after in itertools.pairwise(spans):
+        if after[1] is not None and before[2] is not None and before[2] < after[1]:
+            faults += 1
+            yield tell.yellow(
+                f"a gap between {before[0]} and {after[0]}: {before[2]:%Y-%m-%d} to {after[1]:%Y-%m-%d}",
+                look.psql(f"SELECT radmeter.ensure_partition({_literal(before[2].isoformat())})"),
+            )
+    for (name,) in look.rows(
+        """SELECT inhrelid::regclass::text FROM pg_inherits
+           WHERE inhparent = to_regclass('public.radacct') AND inhdetachpending"""
+    ):
+        faults += 1
+        yield tell.red(
+            f"{name} is half detached: its sessions are not found",
+            look.psql(f"ALTER TABLE public.radacct DETACH PARTITION {name} FINALIZE"),
+        )
+    for finding in _archiving(look):
+        faults += 1
+        yield finding
+    if not faults:
+        yield tell.green(
+            f"{len(spans)} months, {MONTHS_AHEAD} ahead" if spans else "none",
+            *(f"{name} to {to}" for name, _, to in spans),
+        )
+
+
+def _archiving(look: Look) -> Findings:
+    """An archive or restore that was interrupted: the partition is in a file, and here, or neither in radacct."""
+    if not look.there("radmeter.archives"):
+        return
+    # Whoever is at it holds the lock. A 64-bit key is in pg_locks as two halves (PostgreSQL manual, pg_locks).
+    (at_work,) = look.row(
+        """SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1 AND granted
+               AND classid = %s AND objid = %s
+               AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))""",
+        ARCHIVE_LOCK >> 32,
+        ARCHIVE_LOCK & 0xFFFFFFFF,
+    )
+    if at_work:
+        return
+    for name, state, file, month in look.rows(
+        """SELECT name, state, file, to_char(to_at AT TIME ZONE 'UTC', 'YYYY-MM') FROM radmeter.archives
+           WHERE state IN ('writing', 'written', 'detached', 'loaded') ORDER BY from_at"""
+    ):
+        command = (
+            f"partitions restore {shlex.quote(file)}"
+            if state == "loaded"
+            else f"partitions archive --before {month} --to {shlex.quote(str(Path(file).parent))}"
+        )
+        said = f"the archive of {name} was interrupted ({state}); the same command goes on with it"
+        yield tell.yellow(said, look.radmeter(command, owner=True))
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
