@@ -168,8 +168,8 @@ def patiently(
         except StoreError as error:
             if isinstance(error.__cause__, errors.DiskFull):
                 raise StoreError(
-                    f"{what}: the disk of the server is full ({error}). Nothing of this step is done: make room, then run "
-                    "the same command again"
+                    f"{what}: the disk of the server is full ({error}). Nothing of this step is done: make room, then "
+                    "run the same command again"
                 ) from error
             if not isinstance(error.__cause__, GAVE_WAY):
                 raise

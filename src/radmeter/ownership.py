@@ -31,7 +31,6 @@ PUBLIC_TABLES = (
 )
 PUBLIC_FUNCTIONS = ("get_user_total_usage",)
 
-# Tables first: functions run as their owner, who keeps the right to write to a table that was moved, and needs the schema.
 # Sequences of a column go with their table (PostgreSQL manual, ALTER TABLE), and so are not listed.
 FOREIGN = """
 WITH ours AS (
@@ -59,6 +58,14 @@ FROM ours JOIN pg_roles ON pg_roles.oid = owner
 WHERE rolname <> %(owner)s
 ORDER BY kind = 'SCHEMA', kind = 'FUNCTION', kind <> 'TABLE', name"""
 
+# Made by radmeter.create_incoming, so owned by who owned that, and not to be altered from another session. Who may not
+# look into the others' schemas leaves them: a shipper gets on once it has connected anew.
+TEMPORARY = """
+SELECT format('%%I.%%I', nspname, relname) FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+WHERE relpersistence = 't' AND relkind = 'r' AND relname = 'incoming'
+  AND NOT has_table_privilege(%s, pg_class.oid, 'INSERT')
+  AND has_schema_privilege(pg_namespace.oid, 'USAGE') AND pg_has_role(relowner, 'USAGE')
+ORDER BY 1"""
 SEQUENCES = """
 SELECT objid::regclass::text FROM pg_depend JOIN pg_class ON pg_class.oid = objid
 WHERE classid = 'pg_class'::regclass AND refobjid = to_regclass(%s) AND relkind = 'S' AND deptype IN ('a', 'i')"""
@@ -123,19 +130,33 @@ def hand_over(
 ) -> int:
     """Make radmeter_owner the owner of what is ours, as far as the one who logged in may; return how much it was.
 
-    Who owned a table before may go on writing to it. One at a time: each locks itself for a moment.
+    Who owned a table before may go on writing to it. One at a time: each locks itself for a moment. Functions come
+    last: they run as their owner, who may write to what was moved.
     """
     things = foreign(connection)
     mine = [thing for thing in things if thing.movable]
-    for thing in mine:
+    tables = [[thing] for thing in mine if thing.kind not in ("FUNCTION", "SCHEMA")]
+    # They call each other as their owner, so they move together, which keeps nobody waiting.
+    functions = [thing for thing in mine if thing.kind in ("FUNCTION", "SCHEMA")]
+    for together in [*tables, *([functions] if functions else [])]:
+        what = together[0].name if len(together) == 1 else f"{len(together)} functions"
         gently(
             connection,
-            partial(_move, thing),
-            what=f"handing {thing.name} over to {OWNER}",
+            partial(_move, together),
+            what=f"handing {what} over to {OWNER}",
             patience_seconds=patience_seconds,
             said=said,
         )
         done()
+    if functions:
+        # What a session made between the two looks.
+        gently(
+            connection,
+            _open_temporary,
+            what="handing a batch over",
+            patience_seconds=patience_seconds,
+            said=said,
+        )
     for thing in things:
         if not thing.movable:
             said(
@@ -144,21 +165,26 @@ def hand_over(
     return len(mine)
 
 
-def _move(thing: Foreign, connection: Connection) -> None:
-    connection.execute(f"ALTER {thing.kind} {thing.name} OWNER TO {OWNER}".encode())
-    # Another program's role goes on reading and writing its table, and gets nothing besides. The one who migrates is a
-    # member of radmeter_owner.
-    if thing.kind == "TABLE" and not thing.superuser and thing.owner != connection.info.user:
-        role = sql.Identifier(thing.owner)
-        connection.execute(
-            sql.SQL("GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE {} TO {}").format(
-                sql.SQL(thing.name), role
-            )
-        )
-        for (sequence,) in connection.execute(SEQUENCES, (thing.name,)).fetchall():
-            connection.execute(
-                sql.SQL("GRANT USAGE, SELECT ON SEQUENCE {} TO {}").format(sql.SQL(sequence), role)
-            )
+def _open_temporary(connection: Connection) -> None:
+    """Open the temporary tables of the sessions that ingest: they stay as long as a shipper is connected."""
+    for (name,) in connection.execute(TEMPORARY, (OWNER,)).fetchall():
+        connection.execute(f"GRANT ALL ON TABLE {name} TO {OWNER}".encode())
+
+
+def _move(things: list[Foreign], connection: Connection) -> None:
+    if any(thing.kind == "FUNCTION" for thing in things):
+        _open_temporary(connection)
+    for thing in things:
+        connection.execute(f"ALTER {thing.kind} {thing.name} OWNER TO {OWNER}".encode())
+        # Another program's role goes on reading and writing its table, and gets nothing besides. The one who migrates
+        # is a member of radmeter_owner.
+        if thing.kind == "TABLE" and not thing.superuser and thing.owner != connection.info.user:
+            role, table = sql.Identifier(thing.owner), thing.name
+            rights = sql.SQL("GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE {} TO {}")
+            connection.execute(rights.format(sql.SQL(table), role))
+            for (sequence,) in connection.execute(SEQUENCES, (table,)).fetchall():
+                rights = sql.SQL("GRANT USAGE, SELECT ON SEQUENCE {} TO {}")
+                connection.execute(rights.format(sql.SQL(sequence), role))
 
 
 def script() -> str:

@@ -1,7 +1,8 @@
 """Brings a database to the newest schema: Alembic revisions for the tables, then the files under `sql/`."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import psycopg
@@ -74,7 +75,7 @@ def upgrade(
     """
     listener = listener or _Log()
     given: dict[str, Any] = {} if options is None else {"options": options}
-    with connect(dsn, **given) as connection, translated_errors():
+    with connect(dsn, **given) as connection, _full_disk(), translated_errors():
         take_upgrade_lock(connection, listener.say)
         refuse_stock_table(connection)
         # What cannot be done is found before anything is.
@@ -97,6 +98,18 @@ def upgrade(
         _make_partitions(connection, listener, patience_seconds)
         if timezone is not None:
             _set_timezone(connection, timezone)
+
+
+@contextmanager
+def _full_disk() -> Iterator[None]:
+    try:
+        yield
+    except StoreError as error:
+        if isinstance(error.__cause__, psycopg.errors.DiskFull):
+            raise StoreError(
+                f"the disk of the server is full ({error}): make room, then run the same command again"
+            ) from error
+        raise
 
 
 def steps(revisions_and_columns: int) -> int:

@@ -72,7 +72,8 @@ def test_it_is_the_text_that_was_shown_that_is_rounded_and_what_differs_is_repor
     database: str, doubles: Connection
 ) -> None:
     doubles.execute("""INSERT INTO plans (id, name, price) VALUES (1, 'same', 19.99), (2, 'whole', 20),
-                       (3, 'sum', 0.1::float8 + 0.2), (4, 'half', 2.675), (5, 'tiny', 0.004), (6, 'refund', -1.005), (7, 'large', 99999999.99)""")
+                       (3, 'sum', 0.1::float8 + 0.2),
+                       (4, 'half', 2.675), (5, 'tiny', 0.004), (6, 'refund', -1.005), (7, 'large', 99999999.99)""")
     schema.upgrade(database)
     assert reported(doubles) == [
         ("plans", "price", "id=3", "0.30000000000000004", Decimal("0.30")),
