@@ -25,13 +25,14 @@ TRIGGERS = ("_100_count_inserted", "_100_count_updated")
 
 
 PARTITIONS = "partitions are made ahead"
+MONEY_IS_DECIMAL = "money is decimal"
 TRIGGERS_FIRE = "the counters' triggers are enabled"
 
 
 def check(connection: Connection) -> list[Promise]:
     """Return the promises that are broken. The connection is in autocommit mode; nothing is written."""
     checks: tuple[tuple[str, Callable[[Connection], str]], ...] = (
-        ("money is decimal", _money),
+        (MONEY_IS_DECIMAL, _money),
         ("get_user_total_usage reads one index entry and no session", _usage_plan),
         ("a router is found by its MAC on an index", _mac_plan),
         (PARTITIONS, _partitions),

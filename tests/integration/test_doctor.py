@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+import stock
 from commands import Packets, radmeter
 from doctoring import NOWHERE, Line, ask, faults, paste
 from servers import Connection, Server
@@ -305,6 +306,22 @@ def test_an_adoption_that_is_not_finished_and_a_history_that_is_not_counted(
     connection.execute("ALTER TABLE radacct ADD COLUMN site text")
     connection.execute("CREATE INDEX ON radacct_open (site)")
     assert faults(database, "schema") == []
+
+
+def test_an_adopted_database_is_green_once_its_history_is_counted(server: Server) -> None:
+    checks = ("migrations", "roles", "schema", "triggers", "promises", "partitions", "sequences", "adoption")
+    with server.clone("template0") as dsn:
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            connection.execute(stock.RADACCT.encode())
+            connection.execute("ALTER TABLE radacct ADD site text")
+            connection.execute("CREATE INDEX radacct_site_idx ON radacct (site)")
+            stock.fill(connection, 500, open_sessions=20, zombies=5)
+        (found,) = faults(dsn, "migrations")
+        paste(f"{found.remedy} --yes", dsn)
+        (found,) = faults(dsn, *checks)
+        assert found.said.endswith("its history is not in the counters")
+        paste(f"{found.remedy} --yes", dsn)
+        assert faults(dsn, *checks) == []
 
 
 class TestJournal:

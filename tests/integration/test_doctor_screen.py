@@ -6,6 +6,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from doctoring import faults, paste
 from raddb import Raddb
 from screens import screen
 
@@ -82,3 +83,17 @@ def test_a_command_is_one_line_however_long(healthy: tuple[Raddb, str, Path]) ->
     (command,) = [line for line in text.split("\n") if line.lstrip().startswith("run:")]
     assert len(command) > COLUMNS
     assert command.endswith("ON public.radacct_open USING btree (username)'")
+
+
+def test_a_role_that_is_missing_is_named_and_made_with_its_rights(healthy: tuple[Raddb, str, Path]) -> None:
+    # Here, and not on a server that other tests use: roles are the cluster's.
+    raddb, dsn, state = healthy
+    checks = ("roles", "schema")
+    environment = {"RADMETER_STATE": str(state), "RADMETER_JOURNAL": str(raddb.journal)}
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute("DROP OWNED BY radmeter_billing")
+        connection.execute("DROP ROLE radmeter_billing")
+    (found,) = faults(None, *checks, **environment)
+    assert found.said == "role radmeter_billing is missing"
+    paste(found.remedy, **environment)
+    assert faults(None, *checks, **environment) == []

@@ -3,6 +3,7 @@
 import re
 import statistics
 import time
+from pathlib import Path
 
 import psycopg
 from psycopg import errors
@@ -61,6 +62,10 @@ def check(look: Look) -> Findings:
         yield tell.red(
             f"{where} is read-only for {facts.user} (default_transaction_read_only)", _writable(look)
         )
+    elif look.settings.dsn is None and _only_for_us(look):
+        yield tell.yellow(
+            f"{said}; it runs for this look only, and psql needs it to run", look.radmeter("up"), *detail
+        )
     elif latency > SLOW_MS:
         yield tell.yellow(f"{said}: slow", f"ping -c 5 {info.hostaddr or info.host}", *detail)
     elif not tls and not facts.is_local:
@@ -69,6 +74,16 @@ def check(look: Look) -> Findings:
         )
     else:
         yield tell.green(said, *detail)
+
+
+def _only_for_us(look: Look) -> bool:
+    """Tell whether nobody else holds on to the embedded server, each with a lock on one file."""
+    try:
+        inode = str((look.settings.postgresql / "users.lock").stat().st_ino)
+        lines = Path("/proc/locks").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return False
+    return sum(line.split()[-3].rpartition(":")[2] == inode for line in lines if "FLOCK" in line) == 1
 
 
 def _primary(look: Look) -> str:

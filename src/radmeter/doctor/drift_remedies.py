@@ -12,6 +12,8 @@ def remedy(difference: Difference, look: Look) -> str:
     """Return the command for one difference."""
     if difference.kind in FROM_FILES:
         return _from_files(difference, look)
+    if difference.kind == "column" and _is_double(difference.found) and "numeric" in difference.expected:
+        return look.migrate()  # which converts it online
     statements = {
         "table": _table,
         "column": _column,
@@ -21,6 +23,10 @@ def remedy(difference: Difference, look: Look) -> str:
     }[difference.kind](difference)
     # CREATE INDEX CONCURRENTLY has to wait for others, and lets them write meanwhile.
     return look.psql(*statements) if difference.kind == "index" else look.gently(*statements)
+
+
+def _is_double(definition: str) -> bool:
+    return definition.startswith(("double precision", "real"))
 
 
 def _from_files(difference: Difference, look: Look) -> str:

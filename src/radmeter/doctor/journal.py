@@ -12,7 +12,7 @@ from pathlib import Path
 from radmeter.cli.common import human_bytes
 from radmeter.doctor.finding import Finding, Findings, Teller
 from radmeter.doctor.look import Look
-from radmeter.doctor.server import duration
+from radmeter.doctor.server import counted, duration
 from radmeter.errors import JournalError
 from radmeter.journal_files import read_node, segments
 from radmeter.journal_reader import JournalDepth, JournalReader
@@ -67,7 +67,7 @@ def check(look: Look) -> Findings:
     oldest = f", the oldest for {duration(age)}" if known and depth.records else ""
     yield tell.green(
         f"{directory}: {waits}{oldest}; {human_bytes(depth.size_bytes)} of {human_bytes(limit)}",
-        f"node {read_node(directory) or '(none yet)'}, {depth.segments} segments",
+        f"node {read_node(directory) or '(none yet)'}, {counted(depth.segments, 'segment')}",
     )
 
 

@@ -27,11 +27,13 @@ def check(look: Look) -> Findings:
     expected = expected_roles()
     there = [row[0] for row in look.rows("SELECT rolname FROM pg_roles WHERE rolname = ANY (%s)", expected)]
     missing = [role for role in expected if role not in there]
+    (creates,) = look.row("SELECT rolsuper OR rolcreaterole FROM pg_roles WHERE rolname = current_user")
+    maker = None if creates else "postgres"
     for role in missing:
         # Whoever may create roles in a cluster is seldom who owns a database.
         yield tell.red(
             f"role {role} is missing",
-            f"{look.psql(f'CREATE ROLE {identifier(role)} NOLOGIN')} && {look.reapply()}",
+            f"{look.psql(f'CREATE ROLE {identifier(role)} NOLOGIN', user=maker)} && {look.reapply()}",
         )
     if OWNER in there:
         yield from _ownership(look)

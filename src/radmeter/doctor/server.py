@@ -191,3 +191,8 @@ def duration(seconds: float) -> str:
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {unit}"
     return f"{seconds:.0f} s"
+
+
+def counted(count: int, thing: str) -> str:
+    """Return so many things, in words."""
+    return f"{count:,} {thing}" + ("" if count == 1 else "s")

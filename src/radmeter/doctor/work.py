@@ -5,7 +5,7 @@ import time
 
 from radmeter.doctor.finding import Findings, Teller
 from radmeter.doctor.look import Look
-from radmeter.doctor.server import duration
+from radmeter.doctor.server import counted, duration
 from radmeter.jobs import JOBS_LOCK
 
 LATE_SECONDS, TOO_LATE_SECONDS = 60, 900
@@ -63,7 +63,7 @@ def ingest(look: Look) -> Findings:
     if not faults:
         latest = min((silent for _, _, silent, _ in rows), default=None)
         yield tell.green(
-            f"{len(rows)} nodes, the latest batch {duration(latest)} ago"
+            f"{counted(len(rows), 'node')}, the latest batch {duration(latest)} ago"
             if latest is not None
             else "nothing was ingested yet",
             *(
