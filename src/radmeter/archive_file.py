@@ -209,9 +209,9 @@ def opened(path: Path) -> Iterator[tuple[pq.ParquetFile, Metadata]]:
     except IsADirectoryError:
         raise UnfitFile("is a directory") from None
     except pa.ArrowInvalid as error:
-        raise UnfitFile(f"is no Parquet file, or its end is missing: {error}") from None
+        raise UnfitFile(f"is no Parquet file, or its end is missing: {str(error).strip()}") from None
     except (OSError, pa.ArrowException) as error:
-        raise UnfitFile(f"is damaged: {error}") from None
+        raise UnfitFile(f"is damaged: {str(error).strip()}") from None
 
 
 def content(path: Path, progress: Progress, title: str) -> Content:
