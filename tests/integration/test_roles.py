@@ -79,6 +79,7 @@ PARTS = {
     "discover_router",
     "discover_routers",
     "discovery_key",
+    "divert_session",
     "insert_sessions",
     "is_newer",
     "match_router",
