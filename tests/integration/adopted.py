@@ -9,7 +9,8 @@ from servers import Connection
 LEGACY = """
 DO $$
 DECLARE
-    v_next text := to_char(date_trunc('month', now() AT TIME ZONE 'UTC') + interval '1 month', 'YYYY-MM-DD 00:00:00+00');
+    v_next text := to_char(date_trunc('month', now() AT TIME ZONE 'UTC') + interval '1 month', 'YYYY-MM-DD')
+                   || ' 00:00:00+00';
     v_month regclass;
 BEGIN
     FOR v_month IN SELECT inhrelid FROM pg_inherits WHERE inhparent = 'public.radacct'::regclass
@@ -22,8 +23,8 @@ BEGIN
     CREATE INDEX ON public.radacct_legacy (acctuniqueid);
     CREATE INDEX ON public.radacct_legacy (username, acctstarttime);
     CREATE INDEX ON public.radacct_legacy (router_id, acctstarttime) WHERE router_id IS NOT NULL;
-    EXECUTE format('ALTER TABLE public.radacct ATTACH PARTITION public.radacct_legacy FOR VALUES FROM (MINVALUE) TO (%L)',
-                   v_next);
+    EXECUTE format('ALTER TABLE public.radacct ATTACH PARTITION public.radacct_legacy '
+                   'FOR VALUES FROM (MINVALUE) TO (%L)', v_next);
     DELETE FROM radmeter.session_month;
 END;
 $$
@@ -65,7 +66,8 @@ def put(
         **columns,
     }
     row = connection.execute(
-        f"INSERT INTO public.{table} ({', '.join(given)}) VALUES ({', '.join(['%s'] * len(given))}) RETURNING radacctid",
+        f"INSERT INTO public.{table} ({', '.join(given)}) VALUES ({', '.join(['%s'] * len(given))}) "
+        "RETURNING radacctid",
         tuple(given.values()),
     ).fetchone()
     assert row is not None

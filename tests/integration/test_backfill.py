@@ -189,7 +189,8 @@ def test_what_changed_before_the_backfill_began_is_counted_as_it_was(
     run(history)
     # The part that alice had was hers by the day, and stays in that period.
     assert users(connection) == {("bob", "2024-05-05"): (30, 0), ("bob", "2024-03-31"): (100, 10)}
-    assert days(connection) == {("hotel", "2024-03-31"): (100, 10)}
+    # What came when the row had no router yet is the router's with it.
+    assert days(connection) == {("hotel", "2024-03-31"): (100, 10), ("hotel", "2024-05-05"): (30, 0)}
     assert different(connection) == []
 
 
