@@ -50,6 +50,8 @@ class Shipper:
         self._batch_seconds = batch_seconds
         self._store: Store | None = None
         self._after = 0
+        self._ahead: list[Entry] = []  # read while the database was at work on the batch before
+        self._ahead_records: list[dict[str, Any]] = []  # and parsed, if they make a whole batch
         self._trouble: str | None = None
         self._dropped_at = 0.0
 
@@ -77,28 +79,31 @@ class Shipper:
         if self._store is None:
             self._store = self._open_store()
             self._after = self._store.checkpoint(node)
-        entries = self._journal.read(self._after, self._batch_records)
+        (entries, self._ahead), (records, self._ahead_records) = (self._ahead, []), (self._ahead_records, [])
+        if not entries:
+            entries = self._journal.read(self._after, self._batch_records)
         if len(entries) < self._batch_records:
             # Give the batch time to fill: a transaction for each packet is what this is here to avoid.
             stop.wait(self._batch_seconds)
             if entries:
-                more = self._journal.read(entries[-1].seq, self._batch_records - len(entries))
-                entries = [*entries, *more]
+                entries += self._journal.read(entries[-1].seq, self._batch_records - len(entries))
         if entries:
-            self._ingest(self._store, node, entries)
+            self._ingest(self._store, node, entries, records or [as_json(entry) for entry in entries])
         if time.monotonic() - self._dropped_at >= DROP_SECONDS:
             self._drop_shipped()
         return entries
 
-    def _ingest(self, store: Store, node: str, entries: Sequence[Entry]) -> None:
+    def _ingest(
+        self, store: Store, node: str, entries: Sequence[Entry], records: Sequence[dict[str, Any]]
+    ) -> None:
         """Ingest entries; one that the database refuses is set aside with the reason, and the others go in."""
         try:
-            self._after = store.ingest(node, [as_json(entry) for entry in entries])
+            self._after = store.ingest(node, records, meanwhile=lambda: self._read_ahead(entries[-1].seq))
         except RecordRefused as refused:
             if len(entries) > 1:
                 middle = len(entries) // 2
-                self._ingest(store, node, entries[:middle])
-                self._ingest(store, node, entries[middle:])
+                self._ingest(store, node, entries[:middle], records[:middle])
+                self._ingest(store, node, entries[middle:], records[middle:])
                 return
             log.debug("packet %d is set aside: %s", entries[0].seq, refused)
             try:
@@ -110,6 +115,14 @@ class Shipper:
                     f"packet {entries[0].seq} can be neither counted nor set aside: {error}"
                 ) from error
 
+    def _read_ahead(self, after: int) -> None:
+        """Make the next batch ready. What keeps it from being read is found, and told, when its turn comes."""
+        self._ahead, self._ahead_records = [], []
+        with contextlib.suppress(JournalError):
+            self._ahead = self._journal.read(after, self._batch_records)
+            if len(self._ahead) == self._batch_records:
+                self._ahead_records = [as_json(entry) for entry in self._ahead]
+
     def _drop_shipped(self) -> None:
         self._dropped_at = time.monotonic()
         if self._after:
@@ -117,6 +130,7 @@ class Shipper:
 
     def _close_store(self) -> None:
         store, self._store = self._store, None
+        self._ahead, self._ahead_records = [], []
         if store is not None:
             store.close()
 

@@ -1,7 +1,8 @@
 """PostgreSQL: connections, and the calls on the packet path. The only module there that speaks psycopg."""
 
 import logging
-from collections.abc import Iterator, Sequence
+import select
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -9,6 +10,7 @@ import orjson
 import psycopg
 import sqlalchemy
 from psycopg import errors
+from psycopg.pq import ExecStatus
 
 from radmeter.errors import RecordRefused, StoreError, StoreUnavailable
 
@@ -127,8 +129,12 @@ class Store:
             row = self._connection.execute("SELECT radmeter.node_checkpoint(%s)", (node,)).fetchone()
         return cast(int, row[0]) if row else 0
 
-    def ingest(self, node: str, records: Sequence[dict[str, Any]]) -> int:
+    def ingest(
+        self, node: str, records: Sequence[dict[str, Any]], meanwhile: Callable[[], None] | None = None
+    ) -> int:
         """Ingest a batch in one transaction; return the node's new checkpoint.
+
+        `meanwhile` is called once the database is at work on it.
 
         Raises
         ------
@@ -139,8 +145,26 @@ class Store:
         StoreError
             The database is not as it should be, such as a missing function or right; nothing is stored.
         """
+        # By libpq's own calls, which part sending from waiting; psycopg's pipeline mode would add a round trip.
+        pgconn = self._connection.pgconn
         with translated_errors():
-            row = self._connection.execute(
-                "SELECT radmeter.ingest(%s, %s::json)", (node, records_json(records))
-            ).fetchone()
-        return cast(int, row[0]) if row else 0
+            pgconn.send_query_params(
+                b"SELECT radmeter.ingest($1, $2::json)", [node.encode(), orjson.dumps(records)]
+            )
+            ready = select.poll()
+            ready.register(pgconn.socket, select.POLLIN | select.POLLOUT)
+            while pgconn.flush():  # psycopg's connections do not block; what the server says meanwhile is read
+                ready.poll()
+                pgconn.consume_input()
+            if meanwhile is not None:
+                meanwhile()
+            ready.modify(pgconn.socket, select.POLLIN)
+            while pgconn.is_busy():
+                ready.poll()
+                pgconn.consume_input()
+            result = pgconn.get_result()
+            while pgconn.get_result() is not None:
+                pass
+            if result is None or result.status != ExecStatus.TUPLES_OK:
+                raise errors.error_from_result(result) if result else psycopg.OperationalError("no answer")
+            return int(result.get_value(0, 0) or 0)

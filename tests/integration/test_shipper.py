@@ -16,7 +16,7 @@ import psycopg
 import pytest
 from servers import Server
 
-from radmeter.errors import JournalLocked
+from radmeter.errors import JournalLocked, StoreUnavailable
 from radmeter.journal import Journal
 from radmeter.journal_reader import JournalReader
 from radmeter.shipper import Shipper
@@ -116,6 +116,35 @@ def test_shipped_segments_are_deleted_and_nothing_else(
     assert totals(connection) == (500, 3500, 35000)
 
 
+def test_batches_that_no_socket_takes_at_once_are_counted_while_the_next_is_read(
+    tmp_path: Path, database: str, connection: psycopg.Connection[Any]
+) -> None:
+    fill(tmp_path, [pairs(n, "Stop", 7, Called_Station_Id="x" * 250) for n in range(2500)])
+    ship(tmp_path, database, batch_records=1000)
+    assert totals(connection) == (2500, 17500, 175000)
+
+
+def test_a_fault_while_the_next_batch_is_read_ahead_skips_none_of_it(
+    tmp_path: Path, database: str, connection: psycopg.Connection[Any]
+) -> None:
+    fill(tmp_path, [pairs(n, "Stop", 7) for n in range(100)])
+    failing = iter([True, False, True, True])
+
+    class Fails(Store):
+        def ingest(self, *arguments: Any, **named: Any) -> int:
+            done = super().ingest(*arguments, **named)
+            if next(failing, False):
+                raise StoreUnavailable("the answer was lost")
+            return done
+
+    reader = JournalReader(tmp_path)
+    shipper = Shipper(reader, lambda: Fails(database), batch_records=10, batch_seconds=0.001)
+    with reader.lock():
+        shipper.run(threading.Event(), until_empty=True)
+    assert totals(connection) == (100, 700, 7000)
+    assert connection.execute("SELECT sum(records) FROM ingest_checkpoint").fetchone() == (100,)
+
+
 DIES_AFTER_COMMIT = """
 import os, sys, threading
 from radmeter.journal_reader import JournalReader
@@ -123,8 +152,8 @@ from radmeter.shipper import Shipper
 from radmeter.store import Store
 
 class Dies(Store):
-    def ingest(self, node, records):
-        super().ingest(node, records)
+    def ingest(self, node, records, meanwhile=None):
+        super().ingest(node, records, meanwhile)
         os.kill(os.getpid(), 9)  # committed; nobody was told, nothing is cleaned up
 
 reader = JournalReader(sys.argv[1])
@@ -203,8 +232,11 @@ def test_a_second_shipper_of_a_journal_says_so_and_exits(tmp_path: Path, databas
     assert "Traceback" not in output
 
 
+@pytest.mark.parametrize(
+    "batch_records", [7, 100]
+)  # 7: the next batch is read ahead; record 13 is a batch's last
 def test_a_record_that_the_database_refuses_is_set_aside_and_the_others_count(
-    tmp_path: Path, database: str, connection: psycopg.Connection[Any]
+    tmp_path: Path, database: str, connection: psycopg.Connection[Any], batch_records: int
 ) -> None:
     texts = [pairs(n, "Stop", 7) for n in range(100)]
     texts[13] = pairs(13, "Stop", 7, NAS_IP_Address="not an address")
@@ -212,7 +244,7 @@ def test_a_record_that_the_database_refuses_is_set_aside_and_the_others_count(
     texts[58] = pairs(58, "Tunnel-Stop", 7)
     texts[99] = "no JSON"
     fill(tmp_path, texts)
-    ship(tmp_path, database)
+    ship(tmp_path, database, batch_records)
     assert totals(connection) == (96, 672, 6720)
     rows = connection.execute("SELECT reason FROM rejected_packet ORDER BY seq").fetchall()
     reasons = [row[0] for row in rows]
