@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import psycopg
 import pytest
@@ -20,11 +21,12 @@ ROWS, COLUMNS = 40, 80
 
 
 @pytest.fixture(scope="module")
-def healthy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Raddb, str, Path]]:
+def healthy() -> Iterator[tuple[Raddb, str, Path]]:
     """An installation in which everything is as it should be."""
-    directory = tmp_path_factory.mktemp("healthy")
-    raddb = Raddb(directory)
     with ExitStack() as stack:
+        # Not pytest's own: PostgreSQL's user may not pass through that.
+        directory = Path(stack.enter_context(TemporaryDirectory(prefix="radmeter-test-")))
+        raddb = Raddb(directory)
         server = stack.enter_context(EmbeddedPostgresql(directory / "state" / "postgresql"))
         schema.upgrade(server.dsn())
         jobs = stack.enter_context(psycopg.connect(server.dsn(), autocommit=True))
