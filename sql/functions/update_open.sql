@@ -58,7 +58,12 @@ BEGIN
                 coalesce(record.skew_seconds, session.clock_skew_seconds),
                 coalesce(session.router_id, record.router_id)
             FROM (SELECT record.status = 'Start' AS is_start, record.status = 'Stop' AS is_stop) AS event,
-                LATERAL (SELECT radmeter.is_newer(session.acctupdatetime, session.acctsessiontime,
+                -- rlm_sql's Start, come again, sets acctupdatetime back: the session time of an adopted session shows that.
+                LATERAL (SELECT radmeter.is_newer(
+                    CASE WHEN session.adopted AND session.counted_at IS NULL
+                         THEN greatest(session.acctupdatetime,
+                                       session.acctstarttime + session.acctsessiontime * interval '1 second')
+                         ELSE session.acctupdatetime END, session.acctsessiontime,
                     record.event_time, record.session_time, record.stamped) AS newer) AS time_order,
                 -- A Start never moves counters, whatever octets it carries.
                 LATERAL (SELECT CASE WHEN NOT is_start THEN record.input_octets END AS reported_in,

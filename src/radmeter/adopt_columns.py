@@ -2,9 +2,14 @@
 
 import importlib
 import re
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-RADACCT: str = importlib.import_module("radmeter.migrations.versions.0001_tables").RADACCT
+
+def _version(name: str) -> Any:
+    return importlib.import_module(f"radmeter.migrations.versions.{name}")
+
+
+RADACCT: str = _version("0001_tables").RADACCT
 
 # Without these a table is no accounting table. Any other stock column that an older FreeRADIUS did not have is added.
 ESSENTIAL = frozenset(
@@ -48,6 +53,9 @@ _LAST = [column.name for column in _ALL].index("class")
 STOCK = _ALL[: _LAST + 1]
 # PostgreSQL keeps the default of a column that is added as what all rows have that are there, without writing them.
 OURS = [*_ALL[_LAST + 1 :], Column("adopted", "boolean", "boolean DEFAULT true")]
-COMMENTS = re.findall(
-    r"COMMENT ON COLUMN public\.radacct\.(\w+) IS\s+'((?:[^']|'')*)';", RADACCT, re.MULTILINE
-)
+COMMENTS: list[tuple[str, str]] = [
+    *re.findall(r"COMMENT ON COLUMN public\.radacct\.(\w+) IS\s+'((?:[^']|'')*)';", RADACCT),
+    *re.findall(
+        r"COMMENT ON COLUMN public\.radacct\.(\w+) IS\s+'((?:[^']|'')*)';", _version("0005_adoption").ADOPTED
+    ),
+]

@@ -116,6 +116,11 @@ def route_open(connection: Connection, advance: Callable[[int], None]) -> None:
                 ),
             ),
         )
+    # One that shows no time at all would never be stale: it counts as heard of now, and the reaper closes it.
+    connection.execute(
+        """UPDATE ONLY public.radacct_open SET arrived_at = now()
+           WHERE arrived_at IS NULL AND acctupdatetime IS NULL AND acctstarttime IS NULL"""
+    )
     ids = [
         row[0]
         for row in connection.execute(

@@ -6,7 +6,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from radmeter.adopt_columns import CHANGED_BY_INTERIMS, COMMENTS, OURS
+from radmeter.adopt_columns import CHANGED_BY_INTERIMS, COMMENTS
 from radmeter.adopt_table import Index, Table
 from radmeter.ownership import OWNER
 from radmeter.sql_files import apply_sql_files
@@ -73,9 +73,16 @@ def make(connection: Connection, table: Table, owner: str) -> None:
     run("ALTER TABLE radmeter.radacct ALTER adopted DROP DEFAULT")
     if table.comment is not None:
         run(sql.SQL("COMMENT ON TABLE radmeter.radacct IS {}").format(sql.Literal(table.comment)))
-    ours = {column.name for column in OURS}
+    commented = {
+        row[0]
+        for row in run(
+            """SELECT attname::text FROM pg_attribute
+               WHERE attrelid = %s AND col_description(attrelid, attnum) IS NOT NULL""",
+            (table.oid,),
+        )
+    }
     for column, comment in COMMENTS:
-        if column in ours:
+        if column not in commented:
             run(f"COMMENT ON COLUMN radmeter.radacct.{column} IS '{comment}'".encode())
     for number, index in enumerate(carried(table), 1):
         run(index_on(index, PARENT, f"radacct_kept_{number}_idx").encode())

@@ -343,7 +343,11 @@ def _tidy(steps: Steps, adoption: Adoption) -> list[str]:
         row = run(
             "SELECT coalesce(saved -> 'renamed', '[]') FROM radmeter.adoption WHERE undone_at IS NULL"
         ).fetchone()
-        run("SELECT radmeter.audit('adopt undo', jsonb_build_object('table', 'radacct'))")
+        # Not by radmeter.audit, which an adoption that has just begun has not made yet.
+        run(
+            """INSERT INTO public.audit_log (operator, action, detail)
+               VALUES (nullif(current_setting('radmeter.operator', true), ''), 'adopt undo', '{"table": "radacct"}')"""
+        )
         run(
             "UPDATE radmeter.adoption SET state = 'undone', undone_at = clock_timestamp() WHERE undone_at IS NULL"
         )
