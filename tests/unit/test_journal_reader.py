@@ -168,6 +168,28 @@ def test_reading_does_not_change_the_records_of_a_live_journal(
     assert [entry.received_at_us for entry in reader.read(0, 10)] == [1, 2]
 
 
+def test_reading_leaves_the_access_time_alone(directory: Path, reader: JournalReader) -> None:
+    (segment, *_) = fill(directory)
+    os.utime(segment, ns=(0, 1))  # read before it was last written: what relatime waits for
+    assert reader.read(0, 1)
+    assert segment.stat().st_atime_ns == 0
+
+
+def test_a_journal_of_another_owner_is_read_too(
+    directory: Path, reader: JournalReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(directory)
+    opened = os.open
+
+    def refuse(path: Path, flags: int, *arguments: int) -> int:
+        if flags & os.O_NOATIME:
+            raise PermissionError("open(2): not the owner")
+        return opened(path, flags, *arguments)
+
+    monkeypatch.setattr(os, "open", refuse)
+    assert len(reader.read(0, 1)) == 1
+
+
 def test_a_second_shipper_is_told_who_the_first_is(journal: Journal, reader: JournalReader) -> None:
     journal.append(1, TEXT)
     with reader.lock():
