@@ -36,7 +36,7 @@ BATCH_ROWS = 65_536
 UNFINISHED = ".part"
 
 # Shows how far something is: `radmeter.cli.progress.progress`.
-Progress = Callable[[str, float | None], AbstractContextManager[Any]]
+Progress = Callable[..., AbstractContextManager[Any]]
 
 # What COPY writes must not depend on the session.
 COPY_SETTINGS = """
@@ -82,7 +82,9 @@ def sessions_query(
 
     `slices` is the table of the slices, `adopted` an expression for the adopted part of `session`.
     """
-    selected = [sql.SQL("session.{}").format(sql.Identifier(each.name)) for each in columns]
+    selected: list[sql.Composable] = [
+        sql.SQL("session.{}").format(sql.Identifier(each.name)) for each in columns
+    ]
     selected.append(sql.SQL(SLICES_OF + " AS session_slice").format(sql.SQL(slices)))
     selected.append(sql.SQL(f"{adopted} AS adopted_part"))
     quoted = [sql.Identifier(each.name) for each in columns if each.is_text]

@@ -162,10 +162,15 @@ def _load(connection: Connection, path: Path, record: Record, progress: Progress
                CROSS JOIN jsonb_populate_record(NULL::radmeter.adopted_part, part::jsonb) AS kept
                ON CONFLICT DO NOTHING"""
         )
-        _index(connection, record, table)
-        _check_span(connection, record, table)
         _compare(connection, record, table, progress)
-        connection.execute(sql.SQL("ANALYZE {}").format(table))
+        with progress(f"indexing {record.name}", len(record.indexes) + 2, "steps") as bar:
+            _check_span(connection, record, table)
+            bar.advance(1)
+            connection.execute(sql.SQL("ANALYZE {}").format(table))
+            bar.advance(1)
+            for each in record.indexes:
+                _index(connection, each, table)
+                bar.advance(1)
         record.loaded(connection)
 
 
@@ -218,6 +223,7 @@ def _attach(connection: Connection, record: Record, say: Say) -> Restored:
         beside = neighbours(connection, record)
         around = [each for each in beside if each.around]
         if around:
+            say(f"adding the sessions to {around[0].name}, which late packets made")
             return _merge(connection, record, around[0])
         # Nobody makes a month while we look which there are.
         connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('radmeter.ensure_partition', 0))")
@@ -303,22 +309,21 @@ def _rename(connection: Connection, record: Record) -> str:
     return name
 
 
-def _index(connection: Connection, record: Record, table: sql.Composable) -> None:
-    """Make the indexes that the partition had, under their names where these are free."""
-    for each in record.indexes:
-        taken = connection.execute(
-            "SELECT to_regclass(format('public.%%I', %(name)s::text)),"
-            " to_regclass(format('radmeter.%%I', %(name)s::text))",
-            {"name": each["name"]},
-        ).fetchone()
-        connection.execute(
-            sql.SQL("CREATE {} {} ON {} USING {}").format(
-                sql.SQL("UNIQUE INDEX" if each["unique"] else "INDEX"),
-                sql.Identifier(each["name"]) if taken == (None, None) else sql.SQL(""),
-                table,
-                sql.SQL(each["definition"]),
-            )
+def _index(connection: Connection, index: dict[str, Any], table: sql.Composable) -> None:
+    """Make an index that the partition had, under its name where that is free."""
+    taken = connection.execute(
+        "SELECT to_regclass(format('public.%%I', %(name)s::text)),"
+        " to_regclass(format('radmeter.%%I', %(name)s::text))",
+        {"name": index["name"]},
+    ).fetchone()
+    connection.execute(
+        sql.SQL("CREATE {} {} ON {} USING {}").format(
+            sql.SQL("UNIQUE INDEX" if index["unique"] else "INDEX"),
+            sql.Identifier(index["name"]) if taken == (None, None) else sql.SQL(""),
+            table,
+            sql.SQL(index["definition"]),
         )
+    )
 
 
 def _check_span(connection: Connection, record: Record, table: sql.Composable) -> None:

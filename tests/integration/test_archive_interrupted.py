@@ -52,11 +52,11 @@ class Hook:
         self._title, self._action = title, action
 
     @contextmanager
-    def __call__(self, title: str, total: float | None = None) -> Iterator[Any]:
+    def __call__(self, title: str, total: float | None = None, unit: str = "rows") -> Iterator[Any]:
         self.titles.append(title.split()[0])
         if title.startswith(self._title):
             self._action()
-        with lines(title, total) as bar:
+        with lines(title, total, unit) as bar:
             yield bar
 
 

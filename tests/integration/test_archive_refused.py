@@ -84,7 +84,9 @@ def test_a_value_that_the_file_has_no_place_for(month: str, connection: Connecti
 def test_what_depends_on_the_partition_is_named(month: str, connection: Connection, tmp_path: Path) -> None:
     connection.execute(
         """CREATE VIEW mine AS SELECT username FROM radacct_2026_03;
-           CREATE SEQUENCE ours OWNED BY radacct_2026_03.radacctid"""
+           SET ROLE radmeter_owner;
+           CREATE SEQUENCE public.ours OWNED BY radacct_2026_03.radacctid;
+           RESET ROLE"""
     )
     said = refused(month, *archive(tmp_path))
     assert "the view mine reads it: DROP or redefine it" in said
