@@ -67,7 +67,7 @@ SELECT to_hex(n), md5('generated' || n),
        '02-00-00-00-' || lpad(to_hex(n % {routers} / 256), 2, '0') || '-' || lpad(to_hex(n % {routers} % 256), 2, '0')
            || ':hotspot',
        NULL, CASE WHEN n <= {closed} THEN 'User-Request' END
-FROM generate_series({first}, {last}) AS n,
+FROM generate_series({first}::bigint, {last}::bigint) AS n,
      LATERAL (SELECT CASE WHEN n > {closed} THEN date_trunc('second', now()) - interval '1 hour'
                           ELSE date_trunc('second', now()) - interval '3 years'
                                + n * (interval '3 years' / {closed}) END AS start,

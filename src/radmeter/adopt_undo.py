@@ -46,7 +46,7 @@ def undo(steps: Steps) -> list[str]:
         schema.take_upgrade_lock(connection, steps.said)
         adoption = adopt_state.in_force(connection)
         if adoption is None:
-            raise Refused("radacct was not taken over by `radmeter adopt`: there is nothing to undo")
+            raise nothing_to_undo(connection)
         steps.owner = _owner(connection)
         if adoption.state in BEFORE_SWAP:
             _turn_back(steps)
@@ -58,6 +58,16 @@ def undo(steps: Steps) -> list[str]:
         assert adoption is not None
         _return_rows(steps)
         return _tidy(steps, adoption)
+
+
+def nothing_to_undo(connection: Connection) -> Refused:
+    """Return why there is nothing to undo."""
+    before = adopt_state.latest(connection)
+    if before is not None and before.undone_at is not None:
+        return Refused(
+            f"radacct was given back at {before.undone_at:%Y-%m-%d %H:%M} UTC: there is nothing to undo"
+        )
+    return Refused("radacct was not taken over by `radmeter adopt`: there is nothing to undo")
 
 
 def _owner(connection: Connection) -> str:

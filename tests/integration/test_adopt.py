@@ -188,9 +188,9 @@ def test_what_the_site_had_is_kept(radius: str) -> None:
         connection.execute("RESET ROLE; SET ROLE freeradius")
         connection.execute("UPDATE radacct SET site = 4 WHERE acctuniqueid = 'new'")
         connection.execute("RESET ROLE")
-        assert not connection.execute(
+        assert connection.execute(
             "SELECT pg_has_role('freeradius', 'radmeter_owner', 'MEMBER')"
-        ).fetchone() == (True,)
+        ).fetchone() == (False,)
         assert connection.execute("SELECT obj_description('radacct'::regclass)").fetchone() == (
             "sessions of our hotspots",
         )

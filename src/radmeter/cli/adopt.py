@@ -137,7 +137,7 @@ def _print_plan(
 def _undo(connection: psycopg.Connection[Any], yes: bool, patience: float) -> None:
     known = adopt_state.in_force(connection)
     if known is None:
-        raise adoption.Refused("radacct was not taken over by `radmeter adopt`: there is nothing to undo")
+        raise adopt_undo.nothing_to_undo(connection)
     if not yes:
         click.echo(f"begun {known.began_at:%Y-%m-%d %H:%M} UTC: {STATES[known.state]}")
         click.echo(
