@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import psycopg
+import sqlalchemy
 from psycopg import sql
 
 from radmeter import adopt_checks, adopt_moves, adopt_parent, adopt_state, adopt_swap, schema
@@ -20,7 +21,7 @@ from radmeter.adopt_indexes import needed, progress_of
 from radmeter.adopt_moves import OPEN, TABLE
 from radmeter.adopt_state import Adoption
 from radmeter.adopt_table import Table, read
-from radmeter.errors import StoreError
+from radmeter.errors import StoreError, StoreUnavailable
 from radmeter.gentle import PATIENCE_SECONDS, create_index_gently, gently, log
 from radmeter.ownership import OWNER
 from radmeter.partitions import MONTHS_AHEAD
@@ -42,6 +43,11 @@ LEGACY_CHECK = "radacct_legacy_is_closed"
 
 class Refused(StoreError):
     """The table cannot be adopted as it is; nothing was touched."""
+
+
+def _set_total(bar: Any, total: int) -> None:
+    if bar is not None:
+        bar.total = total
 
 
 def _no_progress(title: str, total: float | None, unit: str) -> AbstractContextManager[Any]:
@@ -77,6 +83,7 @@ class Steps:
                 parameters,
                 said=self.said if bar is None else bar.say,
                 patience_seconds=self.patience_seconds,
+                found=lambda count: _set_total(bar, count),
                 moved=lambda count: None if bar is None else bar.advance(count),
             )
 
@@ -161,7 +168,11 @@ def _become_ready(steps: Steps) -> str:
     """Make roles, tables and functions of radmeter's; return the role that is to own radacct."""
     connection = steps.connection
     acting = schema.prepare(connection, steps.said, steps.patience_seconds)
-    schema.run_revisions(connection, said=steps.said, patience_seconds=steps.patience_seconds)
+    try:
+        schema.run_revisions(connection, said=steps.said, patience_seconds=steps.patience_seconds)
+    except sqlalchemy.exc.SQLAlchemyError as error:
+        # The server ended the connection; Alembic's transaction could not be rolled back any more.
+        raise StoreUnavailable(f"a revision was interrupted: {error}".splitlines()[0]) from error
     connection.execute("RESET ROLE")
     if acting:
         return OWNER
@@ -343,7 +354,11 @@ def _validate(steps: Steps) -> None:
 
 def _route(steps: Steps) -> None:
     with steps.progress("finding the routers of open sessions", None, "sessions") as bar:
-        adopt_moves.route_open(steps.connection, lambda count: None if bar is None else bar.advance(count))
+        adopt_moves.route_open(
+            steps.connection,
+            lambda count: _set_total(bar, count),
+            lambda count: None if bar is None else bar.advance(count),
+        )
 
 
 def _swap(steps: Steps, adoption: Adoption) -> None:

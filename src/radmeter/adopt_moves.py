@@ -43,6 +43,7 @@ def move(
     *,
     said: Callable[[str], None],
     patience_seconds: float,
+    found: Callable[[int], None],
     moved: Callable[[int], None],
 ) -> int:
     """Move those rows of `origin` that fit the condition `which` to `target`, in batches; return how many."""
@@ -51,6 +52,7 @@ def move(
         _table(origin), condition
     )
     ids = [row[0] for row in connection.execute(find, parameters)]
+    found(len(ids))
     names = columns(connection)
     done = 0
     for begin in range(0, len(ids), BATCH):
@@ -97,7 +99,7 @@ def move_now(
     return done
 
 
-def route_open(connection: Connection, advance: Callable[[int], None]) -> None:
+def route_open(connection: Connection, found: Callable[[int], None], advance: Callable[[int], None]) -> None:
     """Give the sessions of radacct_open their router_id, matched or discovered by what their rows show of it."""
     pairs = connection.execute(
         """SELECT DISTINCT coalesce(calledstationid, ''), nasipaddress::text FROM ONLY public.radacct_open
@@ -127,6 +129,7 @@ def route_open(connection: Connection, advance: Callable[[int], None]) -> None:
             "SELECT radacctid FROM ONLY public.radacct_open WHERE router_id IS NULL ORDER BY radacctid"
         )
     ]
+    found(len(ids))
     for begin in range(0, len(ids), BATCH):
         connection.execute(
             """UPDATE ONLY public.radacct_open AS session SET router_id = known.router_id

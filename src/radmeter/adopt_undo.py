@@ -12,7 +12,7 @@ from psycopg.types.json import Jsonb
 from radmeter import adopt_moves, adopt_state, schema
 from radmeter.adopt import DIVERT, LEGACY_CHECK, Refused, Steps, exclusively
 from radmeter.adopt_columns import OURS
-from radmeter.adopt_indexes import NAMES
+from radmeter.adopt_indexes import NAMES, progress_of
 from radmeter.adopt_moves import TABLE
 from radmeter.adopt_state import BEFORE_SWAP, Adoption
 from radmeter.adopt_swap import give_sequence
@@ -150,7 +150,10 @@ def _swap_back(steps: Steps, adoption: Adoption) -> None:
         _tell_apart(steps, adoption)
         statement = unique["definition"].replace("CREATE UNIQUE INDEX", "CREATE UNIQUE INDEX CONCURRENTLY", 1)
         statement = statement.replace(" ON public.radacct ", f" ON {LEGACY} ", 1)
-        with steps.progress(f"index {unique['name']}", None, "blocks"):
+        with (
+            steps.progress(f"index {unique['name']}", None, "blocks") as bar,
+            progress_of(steps.connection, bar),
+        ):
             create_index_gently(
                 steps.connection,
                 f"public.{unique['name']}",

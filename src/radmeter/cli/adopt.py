@@ -164,7 +164,7 @@ def _status(connection: psycopg.Connection[Any], output_format: str) -> None:
         "boundary": known and known.boundary,
         "began_at": known and known.began_at,
         "swapped_at": known and known.swapped_at,
-        "lock_seconds": known and known.lock_seconds,
+        "lock_seconds": known and known.lock_seconds and round(known.lock_seconds, 3),
         "undone_at": known and known.undone_at,
     }
     emit_one(row, output_format, columns=list(row))
