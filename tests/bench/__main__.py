@@ -21,6 +21,7 @@ from typing import Any
 
 from bench import endurance, lookups, plots, report, rounds
 from bench.database import Databases
+from bench.flood import flood
 from bench.load import Generator
 from bench.plan import CHECK, FULL, PARTS, QUICK, Plan
 from bench.systems import Bench
@@ -34,7 +35,7 @@ from radmeter.errors import RadmeterError
 RESULTS = Path(__file__).parents[2] / "var" / "bench"
 RADDB = (Path("/etc/freeradius/3.0"), Path("/etc/raddb"), Path("/usr/local/etc/raddb"))
 ECHO_PACKETS = 60_000
-CHECKED = ("systems", "large", "lookups")
+CHECKED = ("systems", "large", "lookups", "flood")
 
 
 def main() -> int:
@@ -86,7 +87,7 @@ def _options() -> argparse.Namespace:
     )
     how = parser.add_mutually_exclusive_group()
     how.add_argument(
-        "--quick", action="store_true", help="a look, in under 3 minutes; without it, about an hour"
+        "--quick", action="store_true", help="a look, in under 3 minutes; without it, about 50 minutes"
     )
     how.add_argument(
         "--check",
@@ -122,6 +123,8 @@ def _measure(plan: Plan, parts: Sequence[str], private: Path, say: rounds.Say) -
             results["large"] = rounds.of_large(bench, plan, results.get("systems", {}), say)
         if "lookups" in parts:
             results["lookups"] = lookups.measure(databases, plan.lookups, say)
+        if "flood" in parts:
+            results["flood"] = flood(bench, plan, say)
         if "recovery" in parts:
             results["recovery"] = endurance.recover(bench, plan, say)
         if "away" in parts:

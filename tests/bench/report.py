@@ -31,6 +31,7 @@ def markdown(results: Results) -> str:
         parts.append(_large(results))
     if "lookups" in results:
         parts.append(_lookups(results["lookups"]))
+    parts += [_flood(results["flood"])] if "flood" in results else []
     parts += [_recovery(results["recovery"])] if "recovery" in results else []
     parts += [_away(results["away"])] if "away" in results else []
     if targets := judge(results):
@@ -147,6 +148,25 @@ def _lookups(lookups: Results) -> str:
         if name != "sizes"
     ]
     return "## Lookups, milliseconds a round trip: median (p99)\n\n" + table(["lookup", *heads], rows)
+
+
+def _flood(found: Results) -> str:
+    rows = [
+        [
+            name,
+            *(f"{found[key][value] * 1e3:.2f}" for value in ("p50", "p95", "p99", "max")),
+            str(found[key]["sent_again"]),
+        ]
+        for name, key in (("alone", "alone"), ("beside the flood", "beside"))
+    ]
+    return (
+        "## A flood from one client\n\n"
+        f"One client sent {found['sent'] / found['seconds']:,.0f} packets/s for {found['seconds']:.1f} s, with "
+        f"client_packets_per_second = {found['share']:,}: {found['answered'] / found['seconds']:,.0f} a second were "
+        f"answered, and {found['kept']:,} of {found['sent']:,} kept. The others' replies at "
+        f"{found['others_rate']:,} packets/s, milliseconds:\n\n"
+        + table(["the others", "p50", "p95", "p99", "max", "sent again"], rows)
+    )
 
 
 def _recovery(found: Results) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 from bench.plan import IN_FLIGHT, OFFERED, Plan
 from bench.sustained import sustain
-from bench.systems import ALL, EMPTY, Bench, Run, System
+from bench.systems import ALL, EMPTY, INTERVAL, Bench, Run, System
 from bench.traffic import Population
 
 Say = Callable[[str], None]
@@ -41,15 +41,23 @@ def of_systems(bench: Bench, plan: Plan, say: Say) -> Figures:
 
 
 def of_large(bench: Bench, plan: Plan, small: Figures, say: Say) -> Figures:
-    """Measure the rate that lasts with many open sessions and routers, in turns with few."""
+    """Measure the rate that lasts with many open sessions and routers, in turns with few.
+
+    A system without a target for it is measured once, and its rate with few is the one found before, if it was.
+    """
     found: Figures = {system.name: {"sustained": [], "beside": []} for system in plan.large_systems}
-    for _ in range(plan.large_repeats):
+    for number in range(plan.large_repeats):
         for system in plan.large_systems:
-            for population, name in ((plan.large, "sustained"), (plan.small, "beside")):
-                figures: Figures = {
-                    "sustained": [],
-                    "acknowledged": small.get(system.name, {}).get("acknowledged"),
-                }
+            known = small.get(system.name, {})
+            populations = [(plan.large, "sustained"), (plan.small, "beside")]
+            if system is not INTERVAL:
+                if number:
+                    continue
+                if known:
+                    found[system.name]["beside"] = known["sustained"]
+                    populations.pop()
+            for population, name in populations:
+                figures: Figures = {"sustained": [], "acknowledged": known.get("acknowledged")}
                 say(
                     f"{system.name}: {population.open_sessions:,} open sessions, {population.routers:,} routers"
                 )

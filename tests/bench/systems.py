@@ -1,5 +1,6 @@
 """The systems under test: each a FreeRADIUS on a port of its own, with its database and, for radmeter, its shipper."""
 
+import shutil
 import sys
 import time
 from contextlib import ExitStack
@@ -71,9 +72,20 @@ class Bench:
 
 
 class Run:
-    """A system under test, running, with a population of its own."""
+    """A system under test, running, with a population of its own.
 
-    def __init__(self, bench: Bench, system: System, population: Population, **settings: Any) -> None:
+    `loopback_clients`: each address of the loopback is a client of its own, not 127.0.0.1 alone.
+    """
+
+    def __init__(
+        self,
+        bench: Bench,
+        system: System,
+        population: Population,
+        *,
+        loopback_clients: bool = False,
+        **settings: Any,
+    ) -> None:
         self.bench = bench
         self.system = system
         self.traffic = Traffic(population, secret=SECRET.encode(), base=bench.databases.base)
@@ -81,6 +93,7 @@ class Run:
         self.database: str | None = None
         self.radiusd: Child | None = None
         self.shipper: Child | None = None
+        self._loopback_clients = loopback_clients
         self._settings = settings
         self._stack = ExitStack()
 
@@ -140,7 +153,14 @@ class Run:
             (package / "__init__.py").touch()
             (package / "plugin.py").write_text(EMPTY_PLUGIN)
             environment = {**environment, "RADMETER_PYTHON_PATH": str(package.parent)}
-        return list(server.command), environment
+        command = list(server.command)
+        if self._loopback_clients:
+            raddb = self.directory / "raddb"
+            shutil.copytree(command[-1], raddb)
+            clients = raddb / "clients.conf"
+            clients.write_text(clients.read_text().replace("ipaddr = 127.0.0.1\n", "ipaddr = 127.0.0.0/8\n"))
+            command[-1] = str(raddb)
+        return command, environment
 
     def _radmeter_settings(self) -> Settings:
         return Settings.load(
@@ -181,12 +201,12 @@ class Run:
         assert row is not None
         return int(row[0])
 
-    def await_arrival(self) -> float:
-        """Wait until every packet sent is counted; return how long that took."""
-        started = time.monotonic()
-        while self.system.ships and (arrived := self.arrived()) < self.traffic.visits:
+    def await_arrival(self, besides: int = 0) -> float:
+        """Wait until every packet sent is counted, and so many more; return how long that took."""
+        started, expected = time.monotonic(), self.traffic.visits + besides
+        while self.system.ships and (arrived := self.arrived()) < expected:
             if time.monotonic() - started > ARRIVES_SECONDS:
-                raise RuntimeError(f"{self.traffic.visits - arrived} packets are not counted:\n{self.logs()}")
+                raise RuntimeError(f"{expected - arrived} packets are not counted:\n{self.logs()}")
             time.sleep(0.01)
         return time.monotonic() - started
 

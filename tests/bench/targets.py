@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bench.flood import BURST_SECONDS
 from bench.systems import EMPTY, INTERVAL, PACKET, STOCK, TRIGGERS
 
 # The guard allows for what two runs on one machine differ by, so that it fails for a reason.
@@ -74,6 +75,14 @@ def judge(results: dict[str, Any]) -> list[Target]:
         if name in results.get("lookups", {}):
             small, large = (one["turns"] for one in results["lookups"][name])
             most(f"{name}, large database / small", paired(large, small), 1.2, LOOKUP_SLACK)
+    if "flood" in results:
+        one = results["flood"]
+        share = one["share"] * (one["seconds"] + BURST_SECONDS)
+        most("flood: kept of it / its share", one["kept"] / share, 1, 1)
+        most("flood: packets of others sent again", one["beside"]["sent_again"], 0, 1)
+    if "away" in results:
+        seconds = results["away"]["caught_up_seconds"]
+        most("seconds to ship what waited while the database was away", seconds, 60, 1)
     return found
 
 
