@@ -189,7 +189,6 @@ def _apply_files(connection: Connection) -> None:
     began = time.monotonic()
     changed = changed_files(connection)
     if apply_sql_files(connection):
-        log.info("%d SQL files changed", len(changed))
         note(connection, "files", f"{len(changed)} changed", time.monotonic() - began)
 
 
@@ -203,10 +202,12 @@ def _make_partitions(connection: Connection, listener: Listener, patience_second
         def make(opened: Connection, month: int = month) -> None:
             began = time.monotonic()
             row = opened.execute(
-                "SELECT radmeter.ensure_partition(now() + %s * interval '1 month')", (month,)
+                """SELECT radmeter.ensure_partition(at), to_char(at AT TIME ZONE 'UTC', 'YYYY-MM')
+                   FROM (SELECT now() + %s * interval '1 month' AS at) AS months""",
+                (month,),
             ).fetchone()
-            if row == (True,):
-                note(opened, "partitions", f"{month} months ahead", time.monotonic() - began)
+            if row and row[0]:
+                note(opened, "partitions", row[1], time.monotonic() - began)
 
         gently(
             connection, make, what="making a partition", patience_seconds=patience_seconds, said=listener.say

@@ -57,7 +57,7 @@ def _decimals(changes: Sequence[Change]) -> list[Row]:
 def _say_changes(changes: Sequence[Change], verb: str, where: str) -> None:
     if not changes:
         return
-    click.echo(f"{len(changes)} values were shown otherwise than their decimal is:")
+    click.echo("values that were shown otherwise than their decimal is:")
     for change in changes[:SHOWN_CHANGES]:
         name = f"{change.table}.{change.column}"
         click.echo(f"  {name}, {change.key}: was shown as {change.shown}, {verb} {change.value}")
