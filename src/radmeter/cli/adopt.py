@@ -14,6 +14,7 @@ from radmeter.cli.common import emit, emit_one, existing_database, format_option
 from radmeter.cli.progress import duration, progress
 from radmeter.config import Settings
 from radmeter.gentle import PATIENCE_SECONDS
+from radmeter.store import translated_errors
 
 EXAMPLES = """\b
 Examples:
@@ -73,7 +74,7 @@ def adopt(
         raise click.UsageError("give one of --from radacct, --undo and --status")
     if plan and table is None:
         raise click.UsageError("--plan goes with --from")
-    with existing_database(settings) as dsn, connect_as_operator(dsn) as connection:
+    with existing_database(settings) as dsn, translated_errors(), connect_as_operator(dsn) as connection:
         if status:
             _status(connection, output_format)
         elif undo:
