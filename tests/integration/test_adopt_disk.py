@@ -1,0 +1,70 @@
+"""Taking over on a disk that fills: nothing is lost, rlm_sql goes on, and with room again so does the command."""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+import stock
+from commands import radmeter
+from servers import Server
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=4m,mode=0777", "radmeter-test", str(disk)],
+        capture_output=True,
+        check=False,
+    )
+    if mounted.returncode:
+        pytest.skip(f"cannot mount a small file system: {mounted.stderr.decode().strip()}")
+    for directory in disk.parents:
+        if directory.stat().st_uid == os.geteuid() and str(directory).startswith(str(tmp_path.parents[1])):
+            directory.chmod(directory.stat().st_mode | 0o111)
+    try:
+        yield disk
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def test_a_disk_that_fills_in_the_middle(server: Server, small_disk: Path) -> None:
+    """What is made, tables and indexes, lies in a tablespace on the small disk; FreeRADIUS's own table does not."""
+    place = small_disk / "tables"
+    place.mkdir()
+    place.chmod(0o700)
+    if server._identity:
+        os.chown(place, server._identity["user"], server._identity["group"])
+    with psycopg.connect(server.dsn(), autocommit=True) as superuser:
+        superuser.execute(f"CREATE TABLESPACE adopt_small LOCATION '{place}'".encode())
+        superuser.execute("GRANT CREATE ON TABLESPACE adopt_small TO radmeter_owner")
+        superuser.execute("CREATE DATABASE adopt_small TEMPLATE template0")
+    dsn = server.dsn("adopt_small")
+    try:
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            connection.execute(stock.RADACCT)
+            stock.fill(connection, 60_000, open_sessions=20, zombies=20)
+            connection.execute("ALTER DATABASE adopt_small SET default_tablespace = adopt_small")
+        failed = radmeter(dsn, "adopt", "--from", "radacct", "--yes")
+        assert failed.exit_code == 1
+        assert "No space left on device" in failed.errors
+        traffic = stock.Traffic(dsn)
+        traffic.begin(most=100)
+        traffic.end()
+        assert not traffic.errors
+        subprocess.run(["mount", "-o", "remount,size=128m", str(small_disk)], check=True)
+        done = radmeter(dsn, "adopt", "--from", "radacct", "--yes")
+        assert done.exit_code == 0, done.errors
+        with psycopg.connect(dsn) as connection:
+            assert connection.execute("SELECT count(*) FROM pg_index WHERE NOT indisvalid").fetchone() == (0,)
+            assert connection.execute("SELECT count(*) FROM radacct WHERE adopted").fetchone() == (
+                60_040 + len({each.uid for each in traffic.sessions if each.uid}),
+            )
+    finally:
+        with psycopg.connect(server.dsn(), autocommit=True) as superuser:
+            superuser.execute("DROP DATABASE adopt_small WITH (FORCE)")
+            superuser.execute("DROP TABLESPACE adopt_small")
