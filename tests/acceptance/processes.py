@@ -18,7 +18,7 @@ from radmeter.config import Settings
 T = TypeVar("T")
 READY = "Ready to process requests"
 # What the person who runs the tests has set for a radmeter of their own is not meant for these.
-_OURS = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "RAD"))}
+OTHERS_ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "RAD"))}
 
 
 def free_port(host: str = "127.0.0.1") -> int:
@@ -61,7 +61,7 @@ class Child:
                 stdout=output,
                 stderr=output,
                 stdin=subprocess.DEVNULL,
-                env=_OURS | environment,
+                env=OTHERS_ENVIRONMENT | environment,
             )
 
     def kill(self) -> None:
@@ -142,6 +142,11 @@ class Database:
 
     def __init__(self, dsn: str) -> None:
         self.dsn = dsn
+
+    @property
+    def conninfo(self) -> str:
+        """The connection string in libpq's other form, which rlm_sql can add to."""
+        return psycopg.conninfo.make_conninfo(**psycopg.conninfo.conninfo_to_dict(self.dsn))  # type: ignore[arg-type]
 
     def rows(self, sql: str, *parameters: object) -> list[tuple[object, ...]]:
         with psycopg.connect(self.dsn, autocommit=True) as connection:

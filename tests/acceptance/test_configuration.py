@@ -1,22 +1,18 @@
 """The configuration under `radius/`: clean by itself, and in a server that was there before."""
 
 import os
-import re
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from processes import Child, Database, FreeRadius, Shipper, eventually, free_port
+from processes import Database, FreeRadius, Shipper, eventually, free_port
+from stock_server import ACCOUNTING, PREACCT, STOCK, StockServer
 from wire import Router
 
-import radmeter
 from radmeter import freeradius, resources
 from radmeter.config import Settings
 from radmeter.journal_reader import JournalReader
-
-STOCK = Path("/etc/freeradius/3.0")  # Debian's
 
 
 def test_the_check_is_clean_and_leaves_nothing_behind(tmp_path: Path) -> None:
@@ -65,76 +61,6 @@ def test_the_quarantine_file_shows_the_packet_as_it_came(server: FreeRadius, rou
 # In a server that was there before.
 
 PYTHON_PATH = "RADMETER_PYTHON_PATH=/opt/radmeter/lib/python3.11/site-packages"
-PREACCT = "radmeter_preacct"
-ACCOUNTING = "radmeter_accounting"
-
-
-class StockServer(Child):
-    """Debian's configuration in a copy, on free ports, with the lines of radius/README.md."""
-
-    def __init__(self, base: Path, journal: Path) -> None:
-        super().__init__(base / "radius.log")
-        self.raddb = base / "raddb"
-        self.journal = journal
-        shutil.copytree(STOCK, self.raddb, symlinks=True)
-        self._edit("radiusd.conf", r"(?m)^(\s*(user|group) = .*)$", r"#\1")
-        self._edit("radiusd.conf", r"(?m)^raddbdir = .*$", f"raddbdir = {self.raddb}")
-        self._edit("radiusd.conf", r"(?m)^logdir = .*$", f"logdir = {base}")
-        self._edit("radiusd.conf", r"(?m)^run_dir = .*$", f"run_dir = {base}")
-        self._edit("sites-available/inner-tunnel", "port = 18120", f"port = {free_port()}")
-        site = self.raddb / "sites-available" / "default"
-        text = re.sub(r"(?m)^(\s*)ipaddr = \*", r"\1ipaddr = 127.0.0.1", site.read_text())
-        text = re.sub(r"(?m)^(\s*)port = 0", lambda match: f"{match[1]}port = {free_port()}", text)
-        site.write_text(text)
-
-    def _edit(self, name: str, pattern: str, replacement: str) -> None:
-        path = self.raddb / name
-        path.write_text(re.sub(pattern, replacement, path.read_text()))
-
-    def install(self) -> None:
-        """Do what the README says."""
-        for name in ("mods-available/radmeter", "policy.d/radmeter"):
-            shutil.copy(resources.directory("radius") / name, self.raddb / name)
-        (self.raddb / "mods-enabled" / "radmeter").symlink_to("../mods-available/radmeter")
-        self._edit("sites-available/default", r"(?m)^preacct \{$", "preacct {\n\t" + PREACCT)
-        self._edit(
-            "sites-available/default", r"(?ms)^(accounting \{\n.*?)^\}$", r"\1" + f"\t{ACCOUNTING}\n}}"
-        )
-
-    def proxy(self, realm: str, home: tuple[str, int]) -> None:
-        """Pass a realm's accounting on to another server."""
-        with (self.raddb / "proxy.conf").open("a") as file:
-            file.write(
-                f"""
-                home_server radmeter_home {{
-                    type = acct
-                    ipaddr = {home[0]}
-                    port = {home[1]}
-                    secret = testing123
-                    status_check = none
-                }}
-                home_server_pool radmeter_pool {{
-                    home_server = radmeter_home
-                }}
-                realm {realm} {{
-                    acct_pool = radmeter_pool
-                }}
-                """
-            )
-
-    @property
-    def address(self) -> tuple[str, int]:
-        """Where accounting is served on IPv4."""
-        lines = self.lines("Listening on acct address 127.0.0.1")
-        return "127.0.0.1", int(lines[0].split(" port ")[1].split()[0])
-
-    def start(self) -> None:
-        site_packages = Path(radmeter.__file__).parent.parent
-        self.spawn(
-            ["freeradius", "-f", "-l", "stdout", "-xx", "-d", str(self.raddb)],
-            {"RADMETER_PYTHON_PATH": str(site_packages), "RADMETER_JOURNAL": str(self.journal)},
-        )
-        eventually(lambda: bool(self.lines("Ready to process requests")), True)
 
 
 @pytest.fixture
