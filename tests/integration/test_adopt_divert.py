@@ -1,4 +1,4 @@
-"""radmeter.divert_session(): what rlm_sql's INSERT does while radacct is taken over, and open sessions lie elsewhere."""
+"""radmeter.divert_session(): what an INSERT of rlm_sql does while radacct is taken over."""
 
 from collections.abc import Iterator
 from typing import Any
