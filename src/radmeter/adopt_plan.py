@@ -16,7 +16,7 @@ from radmeter.adopt_table import Table
 
 Connection = psycopg.Connection[Any]
 
-# As measured on two cores with 10,000,000 rows and a cold cache (docs/adoption.md); a server of one's own is faster.
+# Guesses for a slow disk: nobody minds a step that takes less.
 INDEX_ROWS_PER_SECOND = 250_000
 LOOK_ROWS_PER_SECOND = 1_500_000
 MOVED_ROWS_PER_SECOND = 8_000
