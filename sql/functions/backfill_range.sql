@@ -17,7 +17,7 @@ BEGIN
         SELECT count(*) AS sessions, count(*) FILTER (WHERE usage_date IS NULL) AS unknown FROM part
     ), users AS (
         INSERT INTO radmeter.backfill_user (bucket, usernames, period_starts, bytes_in, bytes_out)
-        SELECT hashtext(username) & 255, array_agg(username), array_agg(period_start),
+        SELECT hashtext(username) & 127, array_agg(username), array_agg(period_start),
                array_agg(bytes_in), array_agg(bytes_out)
         FROM (SELECT username, period_start, sum(bytes_in)::bigint AS bytes_in, sum(bytes_out)::bigint AS bytes_out
               FROM part WHERE username IS NOT NULL AND (bytes_in <> 0 OR bytes_out <> 0)
@@ -25,7 +25,7 @@ BEGIN
         GROUP BY 1 HAVING (SELECT found.unknown FROM found) = 0
     ), routers AS (
         INSERT INTO radmeter.backfill_router (bucket, router_ids, usage_dates, bytes_in, bytes_out)
-        SELECT hashint8(router_id) & 255, array_agg(router_id), array_agg(usage_date),
+        SELECT hashint8(router_id) & 127, array_agg(router_id), array_agg(usage_date),
                array_agg(bytes_in), array_agg(bytes_out)
         FROM (SELECT router_id, usage_date, sum(bytes_in)::bigint AS bytes_in, sum(bytes_out)::bigint AS bytes_out
               FROM part WHERE bytes_in <> 0 OR bytes_out <> 0

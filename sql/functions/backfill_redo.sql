@@ -18,7 +18,7 @@ BEGIN
         SELECT * FROM radmeter.user_differences(p_from, p_to, NULL) WHERE complete
     ), found AS (
         INSERT INTO radmeter.backfill_user (bucket, usernames, period_starts, bytes_in, bytes_out)
-        SELECT hashtext(username) & 255, array_agg(username), array_agg(period_start),
+        SELECT hashtext(username) & 127, array_agg(username), array_agg(period_start),
                array_agg((recomputed_in - counted_in)::bigint), array_agg((recomputed_out - counted_out)::bigint)
         FROM different GROUP BY 1
     )
@@ -29,7 +29,7 @@ BEGIN
         SELECT * FROM radmeter.router_differences(p_from, p_to, NULL) WHERE complete
     ), found AS (
         INSERT INTO radmeter.backfill_router (bucket, router_ids, usage_dates, bytes_in, bytes_out)
-        SELECT hashint8(router_id) & 255, array_agg(router_id), array_agg(usage_date),
+        SELECT hashint8(router_id) & 127, array_agg(router_id), array_agg(usage_date),
                array_agg((recomputed_in - counted_in)::bigint), array_agg((recomputed_out - counted_out)::bigint)
         FROM different GROUP BY 1
     )

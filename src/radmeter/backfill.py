@@ -22,7 +22,7 @@ COUNTERS, ROUTERS = PASSES = ("counters", "routers")
 OWNER = "radmeter_owner"
 # Session lock of the one backfill that may run.
 LOCK = "hashtextextended('radmeter.backfill', 0)"
-BUCKETS = 256
+BUCKETS = 128
 # Ingest waits while routers are matched or discovered.
 PAIRS_AT_ONCE = 200
 

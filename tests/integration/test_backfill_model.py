@@ -175,7 +175,7 @@ class Night:
         self.chance.choice([self.changing.commit, self.changing.commit, self.changing.rollback])()
 
     def move(self) -> None:
-        for bucket in self.chance.sample(range(backfill.BUCKETS), 120):
+        for bucket in self.chance.sample(range(backfill.BUCKETS), 60):
             backfill.move(self.connection, bucket)
 
     def settle(self) -> None:
