@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import psycopg
-import sqlalchemy
 from psycopg import sql
 
 from radmeter import adopt_checks, adopt_moves, adopt_parent, adopt_state, adopt_swap, schema
@@ -21,7 +20,7 @@ from radmeter.adopt_indexes import needed, progress_of
 from radmeter.adopt_moves import OPEN, TABLE
 from radmeter.adopt_state import Adoption
 from radmeter.adopt_table import Table, read
-from radmeter.errors import StoreError, StoreUnavailable
+from radmeter.errors import StoreError
 from radmeter.gentle import PATIENCE_SECONDS, create_index_gently, gently, log
 from radmeter.ownership import OWNER
 from radmeter.partitions import MONTHS_AHEAD
@@ -168,11 +167,7 @@ def _become_ready(steps: Steps) -> str:
     """Make roles, tables and functions of radmeter's; return the role that is to own radacct."""
     connection = steps.connection
     acting = schema.prepare(connection, steps.said, steps.patience_seconds)
-    try:
-        schema.run_revisions(connection, said=steps.said, patience_seconds=steps.patience_seconds)
-    except sqlalchemy.exc.SQLAlchemyError as error:
-        # The server ended the connection; Alembic's transaction could not be rolled back any more.
-        raise StoreUnavailable(f"a revision was interrupted: {error}".splitlines()[0]) from error
+    schema.run_revisions(connection, said=steps.said, patience_seconds=steps.patience_seconds)
     connection.execute("RESET ROLE")
     if acting:
         return OWNER

@@ -15,6 +15,7 @@ from alembic.script import Script, ScriptDirectory
 from radmeter import __version__
 from radmeter.errors import StoreError
 from radmeter.gentle import LOCK_WAIT_MS, PATIENCE_SECONDS, log, patiently
+from radmeter.store import translated_errors
 
 Connection = psycopg.Connection[Any]
 
@@ -175,6 +176,12 @@ def _alchemy(connection: Connection) -> Iterator[sqlalchemy.Connection]:
     try:
         with engine.connect() as alchemy:
             yield alchemy
+    except sqlalchemy.exc.DBAPIError as error:
+        # Tidying up after a connection that the server ended fails as well.
+        if isinstance(error.__context__, StoreError):
+            raise error.__context__ from None
+        with translated_errors():
+            raise (error.orig if isinstance(error.orig, psycopg.Error) else error) from None
     finally:
         with suppress(psycopg.Error):  # the error that ended the connection is the one to hear of
             connection.rollback()
