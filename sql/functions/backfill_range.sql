@@ -19,9 +19,8 @@ BEGIN
         INSERT INTO radmeter.backfill_user (bucket, usernames, period_starts, bytes_in, bytes_out)
         SELECT hashtext(username) & 127, array_agg(username), array_agg(period_start),
                array_agg(bytes_in), array_agg(bytes_out)
-        FROM (SELECT username, period_start, sum(bytes_in)::bigint AS bytes_in, sum(bytes_out)::bigint AS bytes_out
-              FROM part WHERE username IS NOT NULL AND (bytes_in <> 0 OR bytes_out <> 0)
-              GROUP BY username, period_start) AS sums
+        -- Not summed here: few users have many sessions in one range, and the bucket will be summed over many ranges.
+        FROM part WHERE username IS NOT NULL AND (bytes_in <> 0 OR bytes_out <> 0)
         GROUP BY 1 HAVING (SELECT found.unknown FROM found) = 0
     ), routers AS (
         INSERT INTO radmeter.backfill_router (bucket, router_ids, usage_dates, bytes_in, bytes_out)
