@@ -177,9 +177,12 @@ def _alchemy(connection: Connection) -> Iterator[sqlalchemy.Connection]:
         with engine.connect() as alchemy:
             yield alchemy
     except sqlalchemy.exc.DBAPIError as error:
-        # Tidying up after a connection that the server ended fails as well.
-        if isinstance(error.__context__, StoreError):
-            raise error.__context__ from None
+        # Tidying up after a connection that the server ended fails as well: what came before is the one to hear of.
+        first: BaseException | None = error
+        while first is not None and not isinstance(first, StoreError):
+            first = first.__context__
+        if first is not None:
+            raise first from None
         with translated_errors():
             raise (error.orig if isinstance(error.orig, psycopg.Error) else error) from None
     finally:
