@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import psycopg
 
+from radmeter import backfill
 from radmeter.errors import StoreError
 from radmeter.partitions import MONTHS_AHEAD as MONTHS_AHEAD
 from radmeter.partitions import ensure_partitions as ensure_partitions
@@ -62,6 +63,17 @@ def close_stale(
     return closed
 
 
+def settle_history(connection: psycopg.Connection) -> int:
+    """Move what adopted sessions counted to the user or router that they changed to; return how many changes.
+
+    `radmeter backfill` does so itself; a change that was committed just after its end is left to this.
+    """
+    settled = 0
+    while found := backfill.settle(connection):
+        settled += found
+    return settled
+
+
 def run(
     dsn: str, stop: threading.Event, *, interval_seconds: float, stale_minutes: int | None = None
 ) -> None:
@@ -87,6 +99,8 @@ def _run_while_leader(
     while not stop.is_set():
         if made := ensure_partitions(connection):
             log.info("%d partitions made", made)
+        if settled := settle_history(connection):
+            log.info("%d adopted sessions that changed hands moved what they had counted", settled)
         # Waiting comes first: after an outage of the database the interims of the time are still in the journals,
         # and all sessions look stale until the shippers have caught up.
         if stop.wait(interval_seconds):

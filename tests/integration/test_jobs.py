@@ -5,10 +5,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 
 import psycopg
 import pytest
+from adopted import make_legacy, put
 from click.testing import CliRunner
+from commands import radmeter
 from servers import Connection
 
 from radmeter import jobs
@@ -188,3 +191,21 @@ def test_a_dry_run_lists_and_closes_none(database: str, connection: Connection) 
     assert "0 stale sessions closed" in done.output
     done = CliRunner().invoke(cli, ["jobs", "close-stale", "--dsn", database])
     assert "1 stale sessions closed" in done.output
+
+
+def test_what_an_adopted_session_counted_follows_it_when_the_backfill_has_just_ended(
+    database: str, connection: Connection
+) -> None:
+    make_legacy(connection)
+    march = datetime(2026, 3, 10, tzinfo=UTC)
+    put(connection, "s", username="alice", start=march, update=march, stop=march, octets=(100, 10))
+    counted = "SELECT username, bytes_in, bytes_out FROM user_quota_usage WHERE bytes_in <> 0 ORDER BY 1"
+    with psycopg.connect(database) as changing:
+        # The backfill does not see this change, and at the time of this change nothing is counted.
+        changing.execute("UPDATE radacct SET username = 'bob' WHERE acctuniqueid = 's'")
+        assert radmeter(database, "backfill", "--yes", "--only", "counters").exit_code == 0
+    assert connection.execute(counted).fetchall() == [("alice", 100, 10)]
+    with runner(database):
+        wait_until(
+            lambda: connection.execute(counted).fetchall() == [("bob", 100, 10)], "the change to be made"
+        )
