@@ -1,7 +1,8 @@
 """What integration tests share: a server of each version at hand, and a database of its own for each test."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import psycopg
@@ -12,13 +13,26 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # for tests/servers.py, whic
 from servers import Connection, Server, installed
 
 
+@pytest.fixture(scope="session")
+def running() -> Iterator[Callable[[Path], Server]]:
+    """Starts a server when it is first asked for; it goes on until the end, whatever other tests want meanwhile."""
+    servers: dict[Path, Server] = {}
+    with ExitStack() as stack:
+
+        def start(programs: Path) -> Server:
+            if programs not in servers:
+                servers[programs] = stack.enter_context(Server(programs))
+                servers[programs].make_template()
+            return servers[programs]
+
+        yield start
+
+
 @pytest.fixture(scope="session", params=installed().items(), ids=lambda item: item[0])
-def server(request: pytest.FixtureRequest) -> Iterator[Server]:
+def server(request: pytest.FixtureRequest, running: Callable[[Path], Server]) -> Server:
     """A PostgreSQL server, each of those at hand in turn, with the newest schema as a template."""
     _, programs = request.param
-    with Server(programs) as running:
-        running.make_template()
-        yield running
+    return running(programs)
 
 
 @pytest.fixture
