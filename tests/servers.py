@@ -177,6 +177,30 @@ class Server:
             with psycopg.connect(self.dsn(), autocommit=True) as connection:
                 connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
+    @contextmanager
+    def small_disk(self, megabytes: int) -> Iterator[Path]:
+        """Give a directory of the server's user on a file system of its own that is soon full.
+
+        Raises
+        ------
+        PermissionError
+            Nobody but root may mount one, and not everywhere.
+        """
+        disk = self.base / f"disk-{secrets.token_hex(4)}"
+        disk.mkdir()
+        command = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m,mode=0777", "radmeter-test", str(disk)]
+        mounted = subprocess.run(command, capture_output=True, check=False)
+        if mounted.returncode:
+            raise PermissionError(f"cannot mount a small file system: {mounted.stderr.decode().strip()}")
+        try:
+            place = disk / "tables"
+            place.mkdir(mode=0o700)
+            if self._identity:
+                os.chown(place, self._identity["user"], self._identity["group"])
+            yield place
+        finally:
+            subprocess.run(["umount", "-l", str(disk)], check=True)
+
     def _run(self, program: str, *arguments: str) -> None:
         done = subprocess.run(
             [self.programs / program, *arguments],

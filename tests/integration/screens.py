@@ -60,6 +60,8 @@ def plain(text: str) -> str:
 def screen(dsn: str | None, *arguments: str | Path, **environment: str) -> Iterator[Screen]:
     """Run `radmeter` on a terminal, with nothing but this in its settings; it is ended in the end."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("RADMETER", "PG"))}
+    # They would win over the size of the terminal.
+    kept = {name: value for name, value in kept.items() if name not in ("COLUMNS", "LINES")}
     kept |= {
         "RADMETER_JOURNAL": "/nonexistent/journal",
         "RADMETER_STATE": "/nonexistent/state",

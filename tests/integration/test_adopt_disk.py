@@ -1,8 +1,8 @@
 """Taking over on a disk that fills: nothing is lost, rlm_sql goes on, and with room again so does the command."""
 
-import os
 import subprocess
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import psycopg
@@ -13,34 +13,19 @@ from servers import Server
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=4m,mode=0777", "radmeter-test", str(disk)],
-        capture_output=True,
-        check=False,
-    )
-    if mounted.returncode:
-        pytest.skip(f"cannot mount a small file system: {mounted.stderr.decode().strip()}")
-    for directory in disk.parents:
-        if directory.stat().st_uid == os.geteuid() and str(directory).startswith(str(tmp_path.parents[1])):
-            directory.chmod(directory.stat().st_mode | 0o111)
-    try:
-        yield disk
-    finally:
-        subprocess.run(["umount", "-l", str(disk)], check=True)
+def small_disk(server: Server) -> Iterator[Path]:
+    with ExitStack() as stack:
+        try:
+            place = stack.enter_context(server.small_disk(4))
+        except PermissionError as error:
+            pytest.skip(str(error))
+        yield place
 
 
 def test_a_disk_that_fills_in_the_middle(server: Server, small_disk: Path) -> None:
     """What is made, tables and indexes, lies in a tablespace on the small disk; FreeRADIUS's own table does not."""
-    place = small_disk / "tables"
-    place.mkdir()
-    place.chmod(0o700)
-    if server._identity:
-        os.chown(place, server._identity["user"], server._identity["group"])
     with psycopg.connect(server.dsn(), autocommit=True) as superuser:
-        superuser.execute(f"CREATE TABLESPACE adopt_small LOCATION '{place}'".encode())
+        superuser.execute(f"CREATE TABLESPACE adopt_small LOCATION '{small_disk}'".encode())
         superuser.execute("GRANT CREATE ON TABLESPACE adopt_small TO radmeter_owner")
         superuser.execute("CREATE DATABASE adopt_small TEMPLATE template0")
     dsn = server.dsn("adopt_small")
@@ -56,7 +41,7 @@ def test_a_disk_that_fills_in_the_middle(server: Server, small_disk: Path) -> No
         traffic.begin(most=100)
         traffic.end()
         assert not traffic.errors
-        subprocess.run(["mount", "-o", "remount,size=128m", str(small_disk)], check=True)
+        subprocess.run(["mount", "-o", "remount,size=128m", str(small_disk.parent)], check=True)
         done = radmeter(dsn, "adopt", "--from", "radacct", "--yes")
         assert done.exit_code == 0, done.errors
         with psycopg.connect(dsn) as connection:

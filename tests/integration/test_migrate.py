@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -480,38 +480,21 @@ def columns(server: Server, dsn: str) -> list[tuple[Any, ...]]:
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    if os.geteuid() != 0:
-        pytest.skip("only root can mount a small file system")
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=3m,mode=0777", "radmeter-test", str(disk)],
-        capture_output=True,
-        check=False,
-    )
-    if mounted.returncode:
-        pytest.skip(f"cannot mount a small file system: {mounted.stderr.decode().strip()}")
-    for directory in disk.parents:
-        if directory.stat().st_uid == os.geteuid() and str(directory).startswith(str(tmp_path.parents[1])):
-            directory.chmod(directory.stat().st_mode | 0o111)
-    try:
-        yield disk
-    finally:
-        subprocess.run(["umount", "-l", str(disk)], check=True)
+def small_disk(server: Server) -> Iterator[Path]:
+    with ExitStack() as stack:
+        try:
+            place = stack.enter_context(server.small_disk(3))
+        except PermissionError as error:
+            pytest.skip(str(error))
+        yield place
 
 
 def test_a_full_disk_is_an_error_that_says_so_leaves_nothing_half_done_and_goes_on_afterwards(
     server: Server, database: str, small_disk: Path
 ) -> None:
     """The database's tables lie in a tablespace on the small disk."""
-    place = small_disk / "tables"
-    place.mkdir()
-    place.chmod(0o700)
-    if server._identity:
-        os.chown(place, server._identity["user"], server._identity["group"])
     with psycopg.connect(server.dsn(), autocommit=True) as superuser:
-        superuser.execute(f"CREATE TABLESPACE small LOCATION '{place}'".encode())
+        superuser.execute(f"CREATE TABLESPACE small LOCATION '{small_disk}'".encode())
         superuser.execute("GRANT CREATE ON TABLESPACE small TO radmeter_owner")
         superuser.execute("CREATE DATABASE on_small_disk TEMPLATE template0")
     dsn = server.dsn("on_small_disk")
