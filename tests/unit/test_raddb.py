@@ -1,9 +1,13 @@
 """FreeRADIUS's configuration as the doctor reads it."""
 
+import subprocess
+import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
+from radmeter.doctor import radiusd
 from radmeter.doctor.raddb import Section, expanded, read
 
 
@@ -103,3 +107,21 @@ def test_the_configuration_that_comes_with_radmeter() -> None:
     root = read(resources.directory("radius"))
     assert section(root, "python3").value("module") == "radmeter.plugin"
     assert [call.name for call in section(root, "preacct").calls()] == ["radmeter_preacct"]
+
+
+def test_of_two_servers_the_one_that_writes_to_the_journal_is_looked_at(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        for name in ("first", "mine", "last"):
+            server = subprocess.Popen(
+                ["freeradius", "-c", "print(flush=True); input()", "-d", str(tmp_path / name)],
+                executable=sys.executable,
+                env={"RADMETER_JOURNAL": str(tmp_path / name / "journal")},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+            )
+            stack.callback(server.communicate)  # the end of its input ends it
+            assert server.stdout is not None
+            server.stdout.readline()  # it is what it says it is from now on
+        raddb, environment, _ = radiusd.raddb(None, tmp_path / "mine" / "journal")
+    assert raddb == tmp_path / "mine"
+    assert environment == {"RADMETER_JOURNAL": str(tmp_path / "mine" / "journal")}

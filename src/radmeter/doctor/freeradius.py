@@ -52,7 +52,7 @@ class Server:
 
 def check(look: Look) -> Findings:
     """Read the configuration in force, or the one in the usual place."""
-    raddb, known, how = radiusd.raddb(look.raddb)
+    raddb, known, how = radiusd.raddb(look.raddb, look.settings.journal)
     if raddb is None:
         if radiusd.program() is None:
             yield tell.green("not on this machine")

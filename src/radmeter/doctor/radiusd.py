@@ -60,6 +60,11 @@ def running() -> list[Running]:
     return found
 
 
+def _writes_to(process: Running, journal: Path) -> bool:
+    written = (process.environment or {}).get("RADMETER_JOURNAL")
+    return written is not None and Path(written).absolute() == journal.absolute()
+
+
 def _environment(process: Path) -> dict[str, str] | None:
     try:
         text = (process / "environ").read_bytes().decode(errors="surrogateescape")
@@ -81,9 +86,12 @@ def environment_file() -> tuple[Path, dict[str, str]]:
     return Path(ENVIRONMENT_FILES[0]), {}
 
 
-def raddb(given: Path | None) -> tuple[Path | None, dict[str, str] | None, str]:
-    """Return the configuration directory, the environment of its server (None: unknown) and how it was found."""
-    processes = running()
+def raddb(given: Path | None, journal: Path) -> tuple[Path | None, dict[str, str] | None, str]:
+    """Return the configuration directory, the environment of its server (None: unknown) and how it was found.
+
+    Of several servers the one that writes to `journal`.
+    """
+    processes = sorted(running(), key=lambda each: not _writes_to(each, journal))
     if given is not None:
         same = next(
             (each for each in processes if each.raddb and each.raddb.absolute() == given.absolute()), None
