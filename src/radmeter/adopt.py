@@ -6,9 +6,6 @@ and goes on when it is called again. The closed rows are never copied: their tab
 
 import datetime
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
 from typing import Any
 
 import psycopg
@@ -19,72 +16,26 @@ from radmeter.adopt_columns import OURS, STOCK
 from radmeter.adopt_indexes import needed, progress_of
 from radmeter.adopt_moves import OPEN, TABLE
 from radmeter.adopt_state import Adoption
+from radmeter.adopt_steps import (
+    DIVERT,
+    LEGACY_CHECK,
+    VACUUM_GIVES_WAY,
+    Refused,
+    Steps,
+    exclusively,
+    set_total,
+)
 from radmeter.adopt_table import Table, read
-from radmeter.errors import StoreError
-from radmeter.gentle import PATIENCE_SECONDS, create_index_gently, gently, log
+from radmeter.gentle import create_index_gently
 from radmeter.ownership import OWNER
 from radmeter.partitions import MONTHS_AHEAD
 from radmeter.revisions import note
 from radmeter.store import translated_errors
 
 Connection = psycopg.Connection[Any]
-Work = Callable[[Connection], Any]
 
-# Autovacuum gives way to who waits for its table for deadlock_timeout (1 s); a wait for SHARE UPDATE EXCLUSIVE is in
-# the way of neither readers nor writers.
-VACUUM_GIVES_WAY = (
-    "SET LOCAL lock_timeout = '5s'; LOCK TABLE ONLY public.radacct IN SHARE UPDATE EXCLUSIVE MODE"
-)
 NOT_MOVED = "acctstoptime IS NULL OR acctstoptime >= %(boundary)s"
 GOES_BACK = "acctstoptime < %(boundary)s"
-LEGACY_CHECK = "radacct_legacy_is_closed"
-
-
-class Refused(StoreError):
-    """The table cannot be adopted as it is; nothing was touched."""
-
-
-def _set_total(bar: Any, total: int) -> None:
-    if bar is not None:
-        bar.total = total
-
-
-def _no_progress(title: str, total: float | None, unit: str) -> AbstractContextManager[Any]:
-    from contextlib import nullcontext
-
-    return nullcontext(None)
-
-
-@dataclass
-class Steps:
-    """A connection at work, and who wants to hear of it."""
-
-    connection: Connection
-    said: Callable[[str], None] = log.info
-    progress: Callable[[str, float | None, str], AbstractContextManager[Any]] = _no_progress
-    patience_seconds: float = PATIENCE_SECONDS
-    owner: str = field(default="", init=False)
-
-    def gently(self, what: str, work: Work) -> Any:
-        """Do work in a short transaction that waits for no lock."""
-        return gently(
-            self.connection, work, what=what, patience_seconds=self.patience_seconds, said=self.said
-        )
-
-    def move(self, title: str, origin: str, target: str, which: str, parameters: dict[str, Any]) -> int:
-        """Move rows with a bar."""
-        with self.progress(title, None, "sessions") as bar:
-            return adopt_moves.move(
-                self.connection,
-                origin,
-                target,
-                which,
-                parameters,
-                said=self.said if bar is None else bar.say,
-                patience_seconds=self.patience_seconds,
-                found=lambda count: _set_total(bar, count),
-                moved=lambda count: None if bar is None else bar.advance(count),
-            )
 
 
 def survey(connection: Connection) -> tuple[Table, datetime.datetime]:
@@ -224,13 +175,6 @@ def _add_columns(steps: Steps) -> None:
     steps.gently("adding columns to radacct", work)
 
 
-def exclusively(connection: Connection, lock: str = "ACCESS EXCLUSIVE") -> None:
-    """Lock the table: autovacuum gets the time to give way, nobody else is waited for."""
-    connection.execute(VACUUM_GIVES_WAY)
-    connection.execute("SET LOCAL lock_timeout = '50ms'")
-    connection.execute(f"LOCK TABLE ONLY public.radacct IN {lock} MODE".encode())
-
-
 def _make_indexes(steps: Steps) -> None:
     table = read(steps.connection)
     assert table is not None
@@ -276,12 +220,6 @@ def _open_child(steps: Steps, adoption: Adoption) -> None:
         adopt_state.go_on(connection, "opening")
 
     steps.gently("making radacct_open", work)
-
-
-DIVERT = """
-CREATE TRIGGER radmeter_divert BEFORE INSERT ON public.radacct FOR EACH ROW
-WHEN (current_setting('radmeter.moving', true) IS DISTINCT FROM 'on')
-EXECUTE FUNCTION radmeter.divert_session()"""
 
 
 def _move_boundary(steps: Steps, adoption: Adoption) -> Adoption:
@@ -351,7 +289,7 @@ def _route(steps: Steps) -> None:
     with steps.progress("finding the routers of open sessions", None, "sessions") as bar:
         adopt_moves.route_open(
             steps.connection,
-            lambda count: _set_total(bar, count),
+            lambda count: set_total(bar, count),
             lambda count: None if bar is None else bar.advance(count),
         )
 

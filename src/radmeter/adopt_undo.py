@@ -10,11 +10,11 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from radmeter import adopt_moves, adopt_state, schema
-from radmeter.adopt import DIVERT, LEGACY_CHECK, Refused, Steps, exclusively
 from radmeter.adopt_columns import OURS
 from radmeter.adopt_indexes import NAMES, progress_of
 from radmeter.adopt_moves import TABLE
 from radmeter.adopt_state import BEFORE_SWAP, Adoption
+from radmeter.adopt_steps import DIVERT, LEGACY_CHECK, Refused, Steps, exclusively
 from radmeter.adopt_swap import give_sequence
 from radmeter.adopt_table import LEGACY, read
 from radmeter.gentle import create_index_gently, outside_transaction

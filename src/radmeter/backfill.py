@@ -58,6 +58,8 @@ class Progress(NamedTuple):
         """How long the latest pass would take yet at its rate; None: not known."""
         if self.run_began_at is None or self.last_pass is None or not self.run_ids:
             return None
+        if self.done_ids(self.last_pass) >= self.ids and not self.complete:
+            return None  # the other pass, which has another rate, or the sums that wait
         seconds = (self.changed_at - self.run_began_at).total_seconds()
         return (self.ids - self.done_ids(self.last_pass)) * seconds / self.run_ids
 

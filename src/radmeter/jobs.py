@@ -1,4 +1,4 @@
-"""Periodic work beside the packet path: stale sessions, partitions ahead. One runner at a time, by advisory lock."""
+"""Periodic work: stale sessions, partitions ahead, what a backfill left. One runner at a time, by advisory lock."""
 
 import logging
 import threading
@@ -9,8 +9,7 @@ import psycopg
 
 from radmeter import backfill
 from radmeter.errors import StoreError
-from radmeter.partitions import MONTHS_AHEAD as MONTHS_AHEAD
-from radmeter.partitions import ensure_partitions as ensure_partitions
+from radmeter.partitions import ensure_partitions
 from radmeter.store import connect, translated_errors
 
 log = logging.getLogger(__name__)

@@ -47,3 +47,14 @@ def connection(database: str) -> Iterator[Connection]:
     """An autocommit connection to `database`."""
     with psycopg.connect(database, autocommit=True) as opened:
         yield opened
+
+
+@pytest.fixture
+def small_disk(server: Server) -> Iterator[Path]:
+    """A directory of the server's user on a file system of 4 MB."""
+    with ExitStack() as stack:
+        try:
+            place = stack.enter_context(server.small_disk(4))
+        except PermissionError as error:
+            pytest.skip(str(error))
+        yield place

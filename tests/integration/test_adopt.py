@@ -10,7 +10,7 @@ import pytest
 import stock
 from servers import Server
 
-from radmeter import adopt, adopt_undo, schema
+from radmeter import adopt, adopt_steps, adopt_undo, schema
 from radmeter.errors import StoreError
 from radmeter.jobs import close_stale
 from radmeter.promises import check
@@ -49,12 +49,12 @@ def radius(server: Server) -> Iterator[str]:
 
 def take_over(dsn: str, **options: Any) -> None:
     with psycopg.connect(dsn, autocommit=True) as connection:
-        adopt.adopt(adopt.Steps(connection, **options))
+        adopt.adopt(adopt_steps.Steps(connection, **options))
 
 
 def give_back(dsn: str) -> list[str]:
     with psycopg.connect(dsn, autocommit=True) as connection:
-        return adopt_undo.undo(adopt.Steps(connection))
+        return adopt_undo.undo(adopt_steps.Steps(connection))
 
 
 def dump(server: Server, dsn: str) -> list[str]:

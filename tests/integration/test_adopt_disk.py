@@ -1,25 +1,12 @@
 """Taking over on a disk that fills: nothing is lost, rlm_sql goes on, and with room again so does the command."""
 
 import subprocess
-from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import psycopg
-import pytest
 import stock
 from commands import radmeter
 from servers import Server
-
-
-@pytest.fixture
-def small_disk(server: Server) -> Iterator[Path]:
-    with ExitStack() as stack:
-        try:
-            place = stack.enter_context(server.small_disk(4))
-        except PermissionError as error:
-            pytest.skip(str(error))
-        yield place
 
 
 def test_a_disk_that_fills_in_the_middle(server: Server, small_disk: Path) -> None:

@@ -10,7 +10,7 @@ import stock
 from commands import radmeter
 from servers import Server
 
-from radmeter import adopt
+from radmeter import adopt, adopt_steps
 
 Connection = psycopg.Connection[Any]
 
@@ -148,8 +148,8 @@ def test_refused_with_its_remedy_before_anything_is_touched(
 ) -> None:
     with psycopg.connect(radius, autocommit=True) as connection:
         connection.execute(change.encode())
-        with pytest.raises(adopt.Refused) as refused:
-            adopt.adopt(adopt.Steps(connection))
+        with pytest.raises(adopt_steps.Refused) as refused:
+            adopt.adopt(adopt_steps.Steps(connection))
         assert reason in str(refused.value)
         assert remedy in str(refused.value)
         assert connection.execute("SELECT to_regnamespace('radmeter')").fetchone() == (None,)
@@ -187,8 +187,8 @@ def test_a_role_that_may_not(radius: str) -> None:
     with psycopg.connect(radius, autocommit=True) as connection:
         connection.execute("CREATE ROLE stranger; SET SESSION AUTHORIZATION stranger")
         try:
-            with pytest.raises(adopt.Refused, match="belongs to postgres"):
-                adopt.adopt(adopt.Steps(connection))
+            with pytest.raises(adopt_steps.Refused, match="belongs to postgres"):
+                adopt.adopt(adopt_steps.Steps(connection))
         finally:
             connection.execute("RESET SESSION AUTHORIZATION; DROP ROLE stranger")
 
@@ -205,7 +205,7 @@ def test_the_columns_of_an_older_freeradius(server: Server, radius: str) -> None
         (node,) = connection.execute(
             "SELECT relfilenode FROM pg_class WHERE relname = 'radacct'"
         ).fetchone() or (0,)
-        adopt.adopt(adopt.Steps(connection))
+        adopt.adopt(adopt_steps.Steps(connection))
         # Not one row was written again.
         assert connection.execute(
             "SELECT relfilenode FROM pg_class WHERE relname = 'radacct_legacy'"

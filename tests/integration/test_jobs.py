@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from commands import radmeter
 from servers import Connection
 
-from radmeter import jobs
+from radmeter import jobs, partitions
 from radmeter.cli.main import cli
 
 DEADLINE_SECONDS = 60.0
@@ -172,12 +172,12 @@ def test_a_runner_whose_connection_is_cut_comes_back(
 
 def test_missing_partitions_are_made(connection: Connection) -> None:
     connection.execute("SELECT radmeter.ensure_partition(now())")
-    assert jobs.ensure_partitions(connection) == 0
+    assert partitions.ensure_partitions(connection) == 0
     connection.execute(
         """DO $$ BEGIN EXECUTE 'DROP TABLE radacct_'
            || to_char(now() AT TIME ZONE 'UTC' + interval '2 months', 'YYYY_MM'); END $$"""
     )
-    assert jobs.ensure_partitions(connection) == 1
+    assert partitions.ensure_partitions(connection) == 1
 
 
 def test_a_dry_run_lists_and_closes_none(database: str, connection: Connection) -> None:

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -477,16 +477,6 @@ def columns(server: Server, dsn: str) -> list[tuple[Any, ...]]:
 
 
 # a disk that fills
-
-
-@pytest.fixture
-def small_disk(server: Server) -> Iterator[Path]:
-    with ExitStack() as stack:
-        try:
-            place = stack.enter_context(server.small_disk(3))
-        except PermissionError as error:
-            pytest.skip(str(error))
-        yield place
 
 
 def test_a_full_disk_is_an_error_that_says_so_leaves_nothing_half_done_and_goes_on_afterwards(

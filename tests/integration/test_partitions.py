@@ -6,7 +6,7 @@ import psycopg
 import pytest
 from servers import Connection
 
-from radmeter import jobs, promises
+from radmeter import partitions, promises
 
 LEGACY = """
 CREATE TABLE public.radacct_legacy (LIKE public.radacct INCLUDING DEFAULTS);
@@ -121,9 +121,9 @@ def test_partitions_ahead_are_made_beside_a_legacy_partition_and_promised(connec
     assert month is not None
     attach_legacy(connection, month[0].isoformat())
     assert [each.name for each in promises.check(connection)] == [promises.PARTITIONS]
-    assert jobs.ensure_partitions(connection) == jobs.MONTHS_AHEAD
+    assert partitions.ensure_partitions(connection) == partitions.MONTHS_AHEAD
     assert promises.check(connection) == []
-    assert jobs.ensure_partitions(connection) == 0
+    assert partitions.ensure_partitions(connection) == 0
 
 
 def test_postgresql_does_not_detach_concurrently_beside_a_default_partition(connection: Connection) -> None:

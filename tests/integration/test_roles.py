@@ -9,7 +9,7 @@ from commands import Packets, radmeter
 from servers import Connection, Server
 from test_schema import dump
 
-from radmeter import jobs
+from radmeter import jobs, partitions
 from radmeter.ownership import PUBLIC_TABLES
 
 ROLES = ("radmeter_ingest", "radmeter_reader", "radmeter_noc", "radmeter_billing")
@@ -456,7 +456,7 @@ def test_a_member_of_the_owner_migrates_and_runs_the_jobs_without_being_a_superu
     ).fetchall()[0] == ("owner_in_test",)
     logins.execute(f"DROP TABLE public.{last[0]}".encode())
     with psycopg.connect(member, autocommit=True) as owner:
-        assert jobs.ensure_partitions(owner) == 1
+        assert partitions.ensure_partitions(owner) == 1
         assert jobs.close_stale(owner) == 0
     assert owners(logins) == {"radmeter_owner"}
 

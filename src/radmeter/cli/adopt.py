@@ -8,6 +8,7 @@ import psycopg
 
 from radmeter import adopt as adoption
 from radmeter import adopt_plan, adopt_state, adopt_undo
+from radmeter.adopt_steps import Refused, Steps
 from radmeter.adopt_table import Table
 from radmeter.audit import connect_as_operator
 from radmeter.cli.common import emit, emit_one, existing_database, format_option, human_bytes, with_settings
@@ -97,7 +98,7 @@ def _adopt(
             table, boundary = adoption.survey(connection)
             steps = adopt_plan.steps(connection, table)
         if lack := adopt_plan.lacks_room(connection, table):
-            raise adoption.Refused(lack)
+            raise Refused(lack)
         if plan or not yes:
             _print_plan(connection, table, boundary, steps, output_format)
     else:
@@ -171,8 +172,8 @@ def _status(connection: psycopg.Connection[Any], output_format: str) -> None:
     emit_one(row, output_format, columns=list(row))
 
 
-def _steps(connection: psycopg.Connection[Any], patience: float) -> adoption.Steps:
-    return adoption.Steps(
+def _steps(connection: psycopg.Connection[Any], patience: float) -> Steps:
+    return Steps(
         connection, said=lambda text: click.echo(text, err=True), progress=progress, patience_seconds=patience
     )
 

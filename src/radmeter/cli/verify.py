@@ -75,7 +75,7 @@ def verify(
     """
     from radmeter import promises, verify
     from radmeter.audit import connect_as_operator
-    from radmeter.jobs import ensure_partitions
+    from radmeter.partitions import ensure_partitions
 
     if days is not None and (first_day or last_day):
         raise click.UsageError("--days and --from or --to exclude each other")
