@@ -153,6 +153,14 @@ class Settings:
             "packets a second answered to one RADIUS client while others send too; 0: no limit",
         )
     )
+    scheduling: Literal["auto", "realtime", "short", "normal"] = field(
+        metadata=_about(
+            "RADMETER_SCHEDULING",
+            "auto",
+            _choice("auto", "realtime", "short", "normal"),
+            "how radiusd gets a processor; auto: realtime with sync = packet where permitted, else short slices",
+        )
+    )
     batch_records: int = field(
         metadata=_about(
             "RADMETER_BATCH_RECORDS", "1000", _integer(1, 100_000), "most records in one batch of the shipper"

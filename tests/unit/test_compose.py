@@ -87,3 +87,8 @@ def test_journal_and_shipper_share_a_volume_and_a_user() -> None:
     assert "- radmeter:/var/lib/radmeter" in COMPOSE
     assert re.findall(r"^USER (\w+)$", DOCKERFILE, re.M) == ["radmeter"]
     assert "user:" not in COMPOSE
+
+
+def test_radiusd_and_nobody_else_may_be_real_time() -> None:
+    services = re.split(r"^  (?=\w+:$)", COMPOSE.split("\nservices:\n")[1], flags=re.M)
+    assert [service.split(":")[0] for service in services if "rtprio: 1\n" in service] == ["freeradius"]

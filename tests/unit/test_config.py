@@ -16,6 +16,7 @@ def test_without_anything_the_defaults_are_in_force() -> None:
     assert settings.journal == here / "var" / "journal"
     assert settings.dsn is None
     assert (settings.sync, settings.sync_interval_ms) == ("packet", 5)
+    assert settings.scheduling == "auto"
     assert (settings.segment_bytes, settings.journal_limit_bytes) == (64 << 20, 8 << 30)
     assert (settings.batch_records, settings.batch_ms) == (1000, 50)
     assert (settings.timezone, settings.stale_minutes) == ("UTC", 10)
@@ -58,6 +59,11 @@ def test_a_dsn_wins_over_libpqs_variables() -> None:
     ("variable", "value", "message"),
     [
         ("RADMETER_SYNC", "always", "RADMETER_SYNC 'always': allowed is packet or interval"),
+        (
+            "RADMETER_SCHEDULING",
+            "fast",
+            "RADMETER_SCHEDULING 'fast': allowed is auto or realtime or short or normal",
+        ),
         ("RADMETER_BATCH_RECORDS", "0", "RADMETER_BATCH_RECORDS '0': allowed is an integer from 1 to 100000"),
         ("RADMETER_BATCH_MS", "x", "RADMETER_BATCH_MS 'x': allowed is an integer from 0 to 60000"),
         ("RADIUS_ACCT_PORT", "65536", "RADIUS_ACCT_PORT '65536': allowed is an integer from 1 to 65535"),

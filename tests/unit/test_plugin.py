@@ -17,7 +17,7 @@ import pytest
 import radmeter
 from radmeter.journal import RETRY_SECONDS, JournalReader
 
-L_INFO, L_ERR = 3, 4
+L_INFO, L_ERR, L_WARN = 3, 4, 5
 INVALID, OK = 4, 2
 PAIRS = (("Acct-Status-Type", "Start"), ("Acct-Session-Id", "s1"), ("Class", "0x01"), ("Class", "0x02"))
 
@@ -27,7 +27,7 @@ class Left(BaseException):
 
 
 class FakeRadiusd(ModuleType):
-    L_INFO, L_ERR = L_INFO, L_ERR
+    L_INFO, L_ERR, L_WARN = L_INFO, L_ERR, L_WARN
     RLM_MODULE_INVALID, RLM_MODULE_OK = INVALID, OK
 
     def __init__(self) -> None:
@@ -44,7 +44,10 @@ class FakeRadiusd(ModuleType):
 @pytest.fixture
 def radiusd(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeRadiusd:
     fake = FakeRadiusd()
-    fake.config = {"journal": str(tmp_path / "journal")}
+    fake.config = {
+        "journal": str(tmp_path / "journal"),
+        "scheduling": "normal",
+    }  # of these tests' own process
     monkeypatch.setitem(sys.modules, "radiusd", fake)
     for name in [name for name in os.environ if name.startswith("RADMETER_")]:
         monkeypatch.delenv(name)
@@ -148,9 +151,54 @@ def test_instantiate_touches_nothing_on_disk(plugin: ModuleType, tmp_path: Path)
 def test_start_up_says_which_journal_and_how_safe(plugin: ModuleType, radiusd: FakeRadiusd) -> None:
     radiusd.config |= {"sync": "interval", "sync_interval_ms": "7"}
     plugin.instantiate(None)
+    in_force = plugin.scheduling.in_force()
     assert radiusd.log == [
-        (L_INFO, f"radmeter: journal {radiusd.config['journal']}, sync = interval every 7 ms")
+        (
+            L_INFO,
+            f"radmeter: journal {radiusd.config['journal']}, sync = interval every 7 ms, "
+            f"scheduling = normal ({in_force})",
+        )
     ]
+
+
+@pytest.mark.parametrize(
+    ("sync", "scheduling", "asked", "granted", "warned"),
+    [
+        ("packet", "auto", "realtime", True, False),
+        ("packet", "auto", "realtime", False, False),
+        ("interval", "auto", "short", True, False),
+        ("interval", "realtime", "realtime", True, False),
+        ("interval", "realtime", "realtime", False, True),
+        ("packet", "short", "short", True, False),
+        ("packet", "normal", "normal", True, False),
+    ],
+)
+def test_scheduling_is_asked_for_once_and_a_warning_names_the_remedy(
+    plugin: ModuleType,
+    radiusd: FakeRadiusd,
+    monkeypatch: pytest.MonkeyPatch,
+    sync: str,
+    scheduling: str,
+    asked: str,
+    granted: bool,
+    warned: bool,
+) -> None:
+    questions: list[str] = []
+
+    def ask(wanted: str) -> bool:
+        questions.append(wanted)
+        return granted
+
+    monkeypatch.setattr(plugin.scheduling, "ask", ask)
+    monkeypatch.setattr(plugin.scheduling, "in_force", lambda: "in words")
+    radiusd.config |= {"sync": sync, "scheduling": scheduling}
+    assert [plugin.instantiate(None) for _ in range(2)] == [0, 0]
+    assert questions == [asked]
+    assert radiusd.log[-1][1].endswith(f", scheduling = {scheduling} (in words)")
+    warnings = [message for level, message in radiusd.log if level == L_WARN]
+    assert len(warnings) == warned
+    for remedy in ("LimitRTPRIO=1", "rtprio: 1"):
+        assert all(remedy in warning for warning in warnings)
 
 
 @pytest.mark.parametrize(
@@ -163,6 +211,7 @@ def test_start_up_says_which_journal_and_how_safe(plugin: ModuleType, radiusd: F
         ("journal_limit_bytes", "12", "journal_limit_bytes = '12': allowed is a whole number from 1048576"),
         ("journal", "var/journal", "journal = 'var/journal': give an absolute path"),
         ("jurnal", "/tmp", "unknown settings: jurnal; known: journal, sync"),
+        ("scheduling", "fast", "scheduling = 'fast': allowed are auto, realtime, short and normal"),
         ("journal", "/dev/null/journal", "/dev/null is not a directory"),
         ("journal", "/proc/sys/journal", "may not write in /proc/sys, so /proc/sys/journal cannot be made"),
     ],
@@ -193,6 +242,7 @@ def test_what_config_leaves_empty_comes_from_the_environment_then_from_the_defau
         segment_bytes=2_000_000,
         journal_limit_bytes=8 << 30,
         client_packets_per_second=5000,
+        scheduling="auto",
     )
     monkeypatch.delenv("RADMETER_JOURNAL")
     assert plugin.read_settings({}).journal == "/var/lib/radmeter/journal"
