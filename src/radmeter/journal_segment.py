@@ -15,7 +15,8 @@ from radmeter.journal_record import HEADER, pack
 
 Record = tuple[int, bytes]  # received_at_us, text
 
-LAYOUT_BYTES = 1 << 20  # so much ahead
+# So much ahead. The packet that meets the end of it waits 1 ms for this, 3 ms for a whole MiB.
+LAYOUT_BYTES = 1 << 18
 # Page by page: one large write would lie in the page cache as one large folio, and the kernel would count all of it as
 # dirty, and throttle for it, at each small write.
 _PAGE_BYTES = 4096

@@ -15,6 +15,7 @@ import pytest
 from radmeter.errors import JournalError
 from radmeter.journal import RETRY_SECONDS, Journal, JournalReader
 from radmeter.journal_record import HEADER
+from radmeter.journal_segment import LAYOUT_BYTES
 
 WRITER = """
 import sys, threading
@@ -89,7 +90,8 @@ def test_everything_a_killed_writer_acknowledged_is_read_and_its_successor_goes_
 def test_a_writer_killed_while_it_lays_out_leaves_no_zeros_to_be_taken_for_records(
     tmp_path: Path, sync: str
 ) -> None:
-    for pages in (0, 1, 2, 255, 256, 257, 300, 511):
+    ahead = LAYOUT_BYTES // 4096
+    for pages in (0, 1, 2, ahead - 1, ahead, ahead + 1, ahead + 44, 2 * ahead - 1):
         directory = tmp_path / f"journal-{pages}"
         run = subprocess.run(
             [sys.executable, "-c", KILLED_LAYING_OUT, str(directory), sync, str(pages)],
@@ -99,7 +101,7 @@ def test_a_writer_killed_while_it_lays_out_leaves_no_zeros_to_be_taken_for_recor
         )
         assert run.returncode == -signal.SIGKILL
         acknowledged = [int(line) for line in run.stdout.splitlines()]
-        assert len(acknowledged) > 600 or pages <= 256
+        assert len(acknowledged) > 0.8 * LAYOUT_BYTES / 1500 or pages <= ahead
         assert list(read_all(directory)) == acknowledged
         assert JournalReader(directory).depth(0).records == len(acknowledged)
         with ClosingJournal(directory, sync=sync) as journal:
