@@ -41,10 +41,16 @@ BEGIN
         FROM parsed WHERE reason IS NULL ORDER BY router_key
     ), matched AS MATERIALIZED (
         -- The first rule of match_router as a join: it matches nearly all, and a call for each would take longer.
-        SELECT router_key,
-               coalesce(router.merged_into, router.id,
-                        radmeter.match_router(keys.mac, nas_mac, keys.nas_identifier, ip)) AS router_id
-        FROM keys LEFT JOIN public.routers AS router ON router.mac = keys.mac
+        -- It finds the time zone on the way, where the router was not merged into another.
+        SELECT router_key, router_id,
+               CASE WHEN router_id = found_id THEN found_timezone
+                    ELSE (SELECT timezone FROM public.routers WHERE id = router_id) END AS timezone
+        FROM (
+            SELECT router_key, router.id AS found_id, router.timezone AS found_timezone,
+                   coalesce(router.merged_into, router.id,
+                            radmeter.match_router(keys.mac, nas_mac, keys.nas_identifier, ip)) AS router_id
+            FROM keys LEFT JOIN public.routers AS router ON router.mac = keys.mac
+            OFFSET 0) AS found  -- so that match_router is not called for each of the columns that need its answer
     ), unpacked AS (
         INSERT INTO pg_temp.incoming
         SELECT parsed.seq, 0, CASE WHEN parsed.status NOT IN ('Accounting-On', 'Accounting-Off') THEN 1 END,
@@ -59,13 +65,12 @@ BEGIN
                terminate_cause, service_type, framed_protocol, framed_ip, framed_ipv6, framed_ipv6_prefix,
                framed_interface_id, delegated_ipv6_prefix, class, matched.router_id, parsed.interim_interval,
                skew_seconds,
-               (event_time AT TIME ZONE coalesce(router.timezone, v_timezone))::date,
+               (event_time AT TIME ZONE coalesce(matched.timezone, v_timezone))::date,
                radmeter.period_start(plan.quota_type, plan.anchor_day, subscriber.quota_start,
                    (event_time AT TIME ZONE coalesce(plan.timezone, v_timezone))::date),
                router_mac, parsed.nas_mac, parsed.nas_identifier, router_ip
         FROM parsed
         JOIN matched USING (router_key)
-        LEFT JOIN public.routers AS router ON router.id = matched.router_id
         LEFT JOIN public.subscribers AS subscriber USING (username)
         LEFT JOIN public.plans AS plan ON plan.id = subscriber.plan_id
     )
