@@ -18,6 +18,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -100,6 +101,11 @@ int main(int argc, char **argv) {
     int port = atoi(argv[3]);
     int64_t in_flight = atoll(argv[4]), guard = atoll(argv[8]);
     double rate = atof(argv[5]), seconds = atof(argv[6]), warm_up = atof(argv[7]);
+
+    /* To be behind with sending or with looking at replies would count as the server's time. Not at full speed, where
+       the systems would be kept from the processor. */
+    struct sched_param first = {.sched_priority = 2};
+    int real_time = rate > 0 && !sched_setscheduler(0, SCHED_FIFO, &first);
 
     struct stat about;
     fstat(atoi(argv[1]), &about);
@@ -224,10 +230,11 @@ int main(int argc, char **argv) {
     struct rusage used;
     getrusage(RUSAGE_SELF, &used);
     printf("{\"sent\": %ld, \"acknowledged\": %ld, \"sent_again\": %ld, \"refused\": %ld, \"counted\": %ld, "
-           "\"counted_seconds\": %.6f, \"cpu_seconds\": %.6f, \"latency_seconds\": {",
+           "\"counted_seconds\": %.6f, \"cpu_seconds\": %.6f, \"real_time\": %s, \"latency_seconds\": {",
            (long)next, (long)acknowledged, (long)again, (long)refused, (long)counted,
            counted_until - start - warm_up,
-           used.ru_utime.tv_sec + used.ru_stime.tv_sec + 1e-6 * (used.ru_utime.tv_usec + used.ru_stime.tv_usec));
+           used.ru_utime.tv_sec + used.ru_stime.tv_sec + 1e-6 * (used.ru_utime.tv_usec + used.ru_stime.tv_usec),
+           real_time ? "true" : "false");
     static const double shares[] = {0.5, 0.95, 0.99, 1.0};
     static const char *names[] = {"p50", "p95", "p99", "max"};
     for (int k = 0; k < 4; k++) {

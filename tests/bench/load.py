@@ -32,6 +32,8 @@ class Outcome:
     counted: int
     counted_seconds: float
     cpu_seconds: float
+    real_time: bool
+    """Whether the generator had priority over all others, as it asks for at a fixed rate."""
     latency_seconds: dict[str, float]
     each_second: list[int]
 

@@ -33,6 +33,8 @@ class Plan:
     large: Population
     large_systems: tuple[System, ...]
     large_repeats: int
+    large_warm_up_seconds: float
+    """Until each page was logged whole once since the checkpoint that a run begins with; the next is minutes away."""
     lookups: tuple[LookupSize, LookupSize]
     resident_packets: int
     """For the memory of radiusd, and then the records that wait in the journal."""
@@ -51,6 +53,7 @@ FULL = Plan(
     large=Population(open_sessions=1_000_000, routers=5_000),
     large_systems=tuple(system for system in ALL if system.kind != "empty"),
     large_repeats=2,
+    large_warm_up_seconds=10,
     lookups=(
         LookupSize(closed_sessions=10_000, routers=100),
         LookupSize(closed_sessions=10_000_000, routers=100_000),
@@ -71,6 +74,7 @@ QUICK = Plan(
     large=Population(open_sessions=100_000, routers=5_000),
     large_systems=(INTERVAL,),
     large_repeats=1,
+    large_warm_up_seconds=1,
     lookups=(
         LookupSize(closed_sessions=10_000, routers=100),
         LookupSize(closed_sessions=200_000, routers=100_000),
@@ -92,6 +96,7 @@ CHECK = Plan(
     large=Population(open_sessions=1_000_000, routers=5_000),
     large_systems=(INTERVAL,),
     large_repeats=3,
+    large_warm_up_seconds=10,
     lookups=(
         LookupSize(closed_sessions=10_000, routers=100),
         LookupSize(closed_sessions=1_000_000, routers=100_000),

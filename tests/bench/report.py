@@ -114,7 +114,7 @@ def _acknowledged(results: Results) -> str:
 
 
 def _latency(systems: Results) -> str:
-    rows = []
+    rows, real_time = [], True
     for name, figures in systems.items():
         for offered in OFFERED:
             runs = figures["latency"].get(str(offered), [])
@@ -122,10 +122,17 @@ def _latency(systems: Results) -> str:
                 values = [_median(run[key] for run in runs) * 1000 for key in ("p50", "p95", "p99", "max")]
                 again = sum(run["sent_again"] for run in runs)
                 rows.append([name, f"{offered:,}", *(f"{value:.2f}" for value in values), str(again)])
+                real_time = real_time and all(run["real_time"] for run in runs)
     return (
         "## Latency at an offered rate, milliseconds\n\n"
         + table(["system", "offered/s", "p50", "p95", "p99", "max", "sent again"], rows)
-        + "\n\nFrom when a packet was due. radmeter with its shipper and the database at work."
+        + "\n\nFrom when a packet was due. radmeter with its shipper and the database at work, and scheduling = auto."
+        + (
+            ""
+            if real_time
+            else " No real-time priority is permitted here (CAP_SYS_NICE, or a limit RLIMIT_RTPRIO of 2): neither for "
+            "radmeter's radiusd with sync=packet nor for the load generator, whose own waits are in these figures."
+        )
     )
 
 

@@ -35,7 +35,7 @@ def of_systems(bench: Bench, plan: Plan, say: Say) -> Figures:
                 elif system.ships:
                     run.start_shipper()
                 if system is not EMPTY:
-                    _sustained(run, figures, plan, say)
+                    _sustained(run, figures, plan, say, warm_up=plan.warm_up_seconds)
                 run.check_totals()
     return found
 
@@ -64,7 +64,7 @@ def of_large(bench: Bench, plan: Plan, small: Figures, say: Say) -> Figures:
                 with Run(bench, system, population) as run:
                     if system.ships:
                         run.start_shipper()
-                    _sustained(run, figures, plan, say)
+                    _sustained(run, figures, plan, say, warm_up=plan.large_warm_up_seconds)
                     run.check_totals()
                 found[system.name][name] += figures["sustained"]
     return found
@@ -95,16 +95,21 @@ def _latencies(run: Run, figures: Figures, plan: Plan, say: Say) -> None:
         run.sent(outcome.sent)
         run.await_arrival()
         figures["latency"].setdefault(str(offered), []).append(
-            {**outcome.latency_seconds, "rate": outcome.rate, "sent_again": outcome.sent_again}
+            {
+                **outcome.latency_seconds,
+                "rate": outcome.rate,
+                "sent_again": outcome.sent_again,
+                "real_time": outcome.real_time,
+            }
         )
 
 
-def _sustained(run: Run, figures: Figures, plan: Plan, say: Say) -> None:
+def _sustained(run: Run, figures: Figures, plan: Plan, say: Say, *, warm_up: float) -> None:
     say(f"{run.system.name}: end to end, {plan.sustain_seconds:g} s")
     found = sustain(
         run,
         seconds=plan.sustain_seconds,
-        warm_up=plan.warm_up_seconds,
+        warm_up=warm_up,
         most_per_second=_likely(run.system, figures),
     )
     figures["sustained"].append(asdict(found))
