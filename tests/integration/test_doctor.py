@@ -349,7 +349,11 @@ class TestJournal:
             lines = ask(database, "--only", "shipper", RADMETER_JOURNAL=str(journal))
         assert one(lines, "shipper").said.startswith(f"at work (process {os.getpid()}); radiusd writes")
 
-    def test_one_near_its_limit(self, journal: Path) -> None:
+    def test_one_near_its_limit(self, tmp_path: Path) -> None:
+        journal = tmp_path / "filled"
+        writer = Journal(journal)
+        writer.append(1, '["' + "x" * (1 << 20) + '"]')
+        writer.close()
         (found, *_) = faults(
             None, "journal", RADMETER_JOURNAL=str(journal), RADMETER_JOURNAL_LIMIT_BYTES=str(1 << 20)
         )
