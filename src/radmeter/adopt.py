@@ -204,7 +204,7 @@ def _open_child(steps: Steps, adoption: Adoption) -> None:
         run("SET LOCAL lock_timeout = '50ms'")
         run(
             """CREATE TABLE public.radacct_open () INHERITS (public.radacct)
-               WITH (fillfactor = 60, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 0)"""
+               WITH (fillfactor = 60, autovacuum_vacuum_cost_delay = 0)"""
         )
         run("CREATE UNIQUE INDEX radacct_open_radacctid_idx ON public.radacct_open (radacctid)")
         run("CREATE UNIQUE INDEX radacct_open_acctuniqueid_idx ON public.radacct_open (acctuniqueid)")

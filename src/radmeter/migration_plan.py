@@ -131,8 +131,10 @@ def _taken_over(connection: Connection, taken: dict[str, list[str]]) -> Iterator
 def _revision(connection: Connection, script: Script) -> Step:
     declared = {**LOCKS.get(script.revision, {}), **getattr(script.module, "locks", {})}
     seconds = {
-        relation: STEP_SECONDS + _rows(connection, relation) * INDEX_ROW_SECONDS
-        for relation in declared
+        # A lock that lets others write is for a setting, not for an index.
+        relation: STEP_SECONDS
+        + (_rows(connection, relation) * INDEX_ROW_SECONDS if mode != "SHARE UPDATE EXCLUSIVE" else 0.0)
+        for relation, mode in declared.items()
         if _is_there(connection, relation)
     }
     whole = max(STEP_SECONDS, sum(seconds.values()))

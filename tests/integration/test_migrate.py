@@ -176,6 +176,17 @@ def test_the_locks_of_changed_files_are_no_table_of_ingest_and_those_of_a_trigge
     assert [lock["mode"] for lock in step["locks"]] == ["ACCESS EXCLUSIVE", "SHARE ROW EXCLUSIVE"]
 
 
+def test_a_lock_that_lets_others_write_is_short_however_large_the_table(empty: str) -> None:
+    at_revision(empty, "0006")
+    with psycopg.connect(empty) as connection:
+        connection.execute("UPDATE pg_class SET reltuples = 1e6 WHERE oid = 'radacct_open'::regclass")
+    steps = radmeter(empty, "migrate", "plan", "--format", "json").json()["steps"]
+    (step,) = [step for step in steps if step["name"] == "0007"]
+    (lock,) = step["locks"]
+    assert (lock["relation"], lock["mode"]) == ("public.radacct_open", "SHARE UPDATE EXCLUSIVE")
+    assert lock["seconds"] < 0.1
+
+
 def test_status_tells_what_is_pending_by_its_exit_code(
     database: str, connection: Connection, empty: str
 ) -> None:
