@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,13 +59,21 @@ def main() -> int:
     def say(message: str) -> None:
         print(f"[{time.monotonic() - started:5.0f} s] {message}", file=sys.stderr, flush=True)
 
+    for earlier in ("results.json", "results.md"):
+        (RESULTS / earlier).unlink(missing_ok=True)
+
+    def keep(found: dict[str, Any]) -> None:
+        """Write what was found so far, so that nothing is lost of an hour that ends early."""
+        found["seconds"] = round(time.monotonic() - started)
+        report.write(found, RESULTS)
+
     try:
-        results = _measure(plan, parts, private, say)
+        results = _measure(plan, parts, private, say, keep)
     except (RadmeterError, RuntimeError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("stopped; nothing is written", file=sys.stderr)
+        print(f"stopped; {RESULTS} has the parts that were finished", file=sys.stderr)
         return 130
     finally:
         shutil.rmtree(private, ignore_errors=True)
@@ -100,7 +108,13 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _measure(plan: Plan, parts: Sequence[str], private: Path, say: rounds.Say) -> dict[str, Any]:
+def _measure(
+    plan: Plan,
+    parts: Sequence[str],
+    private: Path,
+    say: rounds.Say,
+    keep: Callable[[dict[str, Any]], None],
+) -> dict[str, Any]:
     raddb = next((path for path in RADDB if (path / "mods-config/sql/main/postgresql").is_dir()), None)
     if raddb is None:
         raise RuntimeError(
@@ -117,18 +131,18 @@ def _measure(plan: Plan, parts: Sequence[str], private: Path, say: rounds.Say) -
     with EmbeddedPostgresql(private / "postgresql") as server:
         databases = Databases(server, raddb, session_begin_base())
         bench = Bench(directory=private, databases=databases, generator=generator, raddb=raddb)
-        if "systems" in parts:
-            results["systems"] = rounds.of_systems(bench, plan, say)
-        if "large" in parts:
-            results["large"] = rounds.of_large(bench, plan, results.get("systems", {}), say)
-        if "lookups" in parts:
-            results["lookups"] = lookups.measure(databases, plan.lookups, say)
-        if "flood" in parts:
-            results["flood"] = flood(bench, plan, say)
-        if "recovery" in parts:
-            results["recovery"] = endurance.recover(bench, plan, say)
-        if "away" in parts:
-            results["away"] = endurance.lose_database(bench, plan, say)
+        measures: dict[str, Callable[[], Any]] = {
+            "systems": lambda: rounds.of_systems(bench, plan, say),
+            "large": lambda: rounds.of_large(bench, plan, results.get("systems", {}), say),
+            "lookups": lambda: lookups.measure(databases, plan.lookups, say),
+            "flood": lambda: flood(bench, plan, say),
+            "recovery": lambda: endurance.recover(bench, plan, say),
+            "away": lambda: endurance.lose_database(bench, plan, say),
+        }
+        for part, measure in measures.items():
+            if part in parts:
+                results[part] = measure()
+                keep(results)
     return results
 
 
