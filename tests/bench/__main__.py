@@ -95,7 +95,7 @@ def _options() -> argparse.Namespace:
     )
     how = parser.add_mutually_exclusive_group()
     how.add_argument(
-        "--quick", action="store_true", help="a look, in under 3 minutes; without it, about 50 minutes"
+        "--quick", action="store_true", help="a look, in under 3 minutes; without it, about 45 minutes"
     )
     how.add_argument(
         "--check",
