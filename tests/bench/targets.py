@@ -10,6 +10,8 @@ from bench.systems import EMPTY, INTERVAL, PACKET, STOCK, TRIGGERS
 
 # The guard allows for what two runs on one machine differ by, so that it fails for a reason.
 RATE_SLACK = 0.9
+# One wait for the disk a packet, against the many that rlm_sql shares: on one machine 1.18 to 1.79 over a day.
+DISK_SLACK = 0.75
 LATENCY_SLACK = 1.5
 LOOKUP_SLACK = 1.25
 
@@ -46,8 +48,8 @@ def judge(results: dict[str, Any]) -> list[Target]:
     found: list[Target] = []
     systems = results.get("systems", {})
 
-    def least(name: str, ratio: float, promised: float) -> None:
-        found.append(Target(name=name, ratio=ratio, promised=promised, at_most=False, slack=RATE_SLACK))
+    def least(name: str, ratio: float, promised: float, slack: float = RATE_SLACK) -> None:
+        found.append(Target(name=name, ratio=ratio, promised=promised, at_most=False, slack=slack))
 
     def most(name: str, ratio: float, promised: float, slack: float) -> None:
         found.append(Target(name=name, ratio=ratio, promised=promised, at_most=True, slack=slack))
@@ -58,7 +60,12 @@ def judge(results: dict[str, Any]) -> list[Target]:
         least(
             "lasting rate, sync=interval / rlm_sql + row triggers", paired(rates[INTERVAL.name], triggers), 4
         )
-        least("lasting rate, sync=packet / rlm_sql + row triggers", paired(rates[PACKET.name], triggers), 1.4)
+        least(
+            "lasting rate, sync=packet / rlm_sql + row triggers",
+            paired(rates[PACKET.name], triggers),
+            1.4,
+            DISK_SLACK,
+        )
         ceilings = [_ceiling(systems[system.name]) for system in (INTERVAL, EMPTY)]
         least("acknowledged at best, sync=interval / empty handler", paired(*ceilings), 0.5)
         p99 = {name: [one["p99"] for one in f["latency"].get("2000", [])] for name, f in systems.items()}
