@@ -153,9 +153,8 @@ class Store:
             )
             ready = select.poll()
             ready.register(pgconn.socket, select.POLLIN | select.POLLOUT)
-            while (
-                pgconn.flush()
-            ):  # psycopg's connections do not block; what the server says meanwhile is read
+            # psycopg's connections do not block; what the server says meanwhile is read.
+            while pgconn.flush():
                 ready.poll()
                 pgconn.consume_input()
             if meanwhile is not None:

@@ -59,8 +59,8 @@ def main() -> int:
     def say(message: str) -> None:
         print(f"[{time.monotonic() - started:5.0f} s] {message}", file=sys.stderr, flush=True)
 
-    for earlier in ("results.json", "results.md"):
-        (RESULTS / earlier).unlink(missing_ok=True)
+    for earlier in [*RESULTS.glob("results.*"), *RESULTS.glob("*.png")]:
+        earlier.unlink()
 
     def keep(found: dict[str, Any]) -> None:
         """Write what was found so far, so that nothing is lost of an hour that ends early."""

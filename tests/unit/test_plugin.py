@@ -44,10 +44,8 @@ class FakeRadiusd(ModuleType):
 @pytest.fixture
 def radiusd(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeRadiusd:
     fake = FakeRadiusd()
-    fake.config = {
-        "journal": str(tmp_path / "journal"),
-        "scheduling": "normal",
-    }  # of these tests' own process
+    # It would be for these tests' own process.
+    fake.config = {"journal": str(tmp_path / "journal"), "scheduling": "normal"}
     monkeypatch.setitem(sys.modules, "radiusd", fake)
     for name in [name for name in os.environ if name.startswith("RADMETER_")]:
         monkeypatch.delenv(name)
