@@ -176,6 +176,23 @@ def test_the_locks_of_changed_files_are_no_table_of_ingest_and_those_of_a_trigge
     assert [lock["mode"] for lock in step["locks"]] == ["ACCESS EXCLUSIVE", "SHARE ROW EXCLUSIVE"]
 
 
+def test_what_a_backfill_had_found_in_the_old_buckets_is_where_it_will_be_moved_from(empty: str) -> None:
+    at_revision(empty, "0006")
+    with psycopg.connect(empty, autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO radmeter.backfill_user (bucket, usernames, period_starts, bytes_in, bytes_out) "
+            "SELECT hashtext(name) & 255, ARRAY[name], ARRAY[date '2026-01-01'], ARRAY[1], ARRAY[2] "
+            "FROM (SELECT 'user-' || number FROM generate_series(1, 100) AS number) AS users (name)"
+        )
+        (upper,) = connection.execute("SELECT count(*) FROM radmeter.backfill_user WHERE bucket > 127")
+        assert upper[0] > 0
+        assert radmeter(empty, "migrate", "up", "--yes").exit_code == 0
+        astray = connection.execute(
+            "SELECT usernames, bucket FROM radmeter.backfill_user WHERE bucket <> hashtext(usernames[1]) & 127"
+        ).fetchall()
+        assert astray == []
+
+
 def test_a_lock_that_lets_others_write_is_short_however_large_the_table(empty: str) -> None:
     at_revision(empty, "0006")
     with psycopg.connect(empty) as connection:

@@ -106,7 +106,7 @@ COMMENT ON COLUMN radmeter.backfill.counted IS 'ids whose adopted octets are in 
 COMMENT ON COLUMN radmeter.backfill.filled IS 'ids whose router_id is filled in';
 COMMENT ON COLUMN radmeter.backfill.run_rows IS 'rows that the latest run did, from run_began_at to changed_at';
 
--- Sums that were found and are not in the counters yet, many to a row: in 128 buckets by key, so that a transaction
+-- Sums that were found and are not in the counters yet, many to a row: in 256 buckets by key, so that a transaction
 -- that moves one is short and adds to each counter once. Not compressed, since they are read once and deleted.
 CREATE TABLE radmeter.backfill_user (
     bucket         smallint NOT NULL,
@@ -128,8 +128,6 @@ ALTER TABLE radmeter.backfill_user
 ALTER TABLE radmeter.backfill_router
     ALTER router_ids SET STORAGE EXTERNAL, ALTER usage_dates SET STORAGE EXTERNAL,
     ALTER bytes_in SET STORAGE EXTERNAL, ALTER bytes_out SET STORAGE EXTERNAL;
-CREATE INDEX backfill_user_bucket_idx ON radmeter.backfill_user (bucket);
-CREATE INDEX backfill_router_bucket_idx ON radmeter.backfill_router (bucket);
 COMMENT ON TABLE radmeter.backfill_user IS 'sums found by radmeter backfill, not yet in user_quota_usage';
 COMMENT ON TABLE radmeter.backfill_router IS 'sums found by radmeter backfill, not yet in router_daily_usage';
 
