@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self
 from zoneinfo import ZoneInfo
 
-from radmeter.dsn import parse as parse_dsn
-from radmeter.dsn import redacted
+from radmeter.database.dsn import parse as parse_dsn
+from radmeter.database.dsn import redacted
 from radmeter.errors import ConfigurationError
 
 # Any of these means that the operator points libpq at a server: radmeter then does not start one of its own.

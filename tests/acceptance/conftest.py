@@ -1,16 +1,12 @@
 """The whole line for real: FreeRADIUS with the plugin, the journal, the shipper and PostgreSQL, on loopback."""
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1]))  # for tests/servers.py, which integration tests use too
-
-from processes import Database, FreeRadius, Line, Shipper
-from servers import Server, installed
-from wire import Router
+from support.processes import Database, FreeRadius, Line, Shipper
+from support.servers import Server, installed
+from support.wire import Router
 
 
 @pytest.fixture(scope="session")

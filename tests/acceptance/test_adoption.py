@@ -12,11 +12,11 @@ from pathlib import Path
 
 import psycopg
 import pytest
-import stock
-from processes import OTHERS_ENVIRONMENT, Database, Shipper, eventually
-from servers import Server
-from stock_server import STOCK, StockServer
-from wire import Router
+from support import stock
+from support.processes import OTHERS_ENVIRONMENT, Database, Shipper, eventually
+from support.servers import Server
+from support.stock_server import STOCK, StockServer
+from support.wire import Router
 
 SCHEMA = STOCK / "mods-config" / "sql" / "main" / "postgresql" / "schema.sql"
 HISTORY = 20_000

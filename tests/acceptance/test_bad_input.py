@@ -4,8 +4,8 @@ import struct
 from collections.abc import Iterator
 
 import pytest
-from processes import Line, eventually
-from wire import Pairs, Router, Value, attribute, attributes, request
+from support.processes import Line, eventually
+from support.wire import Pairs, Router, Value, attribute, attributes, request
 
 UNANSWERED_SECONDS = 0.5  # a reply takes some milliseconds
 

@@ -6,18 +6,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from processes import Database, FreeRadius, Shipper, eventually, free_port
-from stock_server import ACCOUNTING, PREACCT, STOCK, StockServer
-from wire import Router
+from support.processes import Database, FreeRadius, Shipper, eventually, free_port
+from support.stock_server import ACCOUNTING, PREACCT, STOCK, StockServer
+from support.wire import Router
 
-from radmeter import freeradius, resources
+from radmeter import resources
 from radmeter.config import Settings
-from radmeter.journal_reader import JournalReader
+from radmeter.freeradius import private_server
+from radmeter.plugin.journal.reader import JournalReader
 
 
 def test_the_check_is_clean_and_leaves_nothing_behind(tmp_path: Path) -> None:
     settings = Settings.load({}, journal=tmp_path / "journal", acct_port=free_port())
-    server = freeradius.prepare(tmp_path / "run", settings)
+    server = private_server.prepare(tmp_path / "run", settings)
     before = sorted(resources.directory("radius").rglob("*"))
     checked = subprocess.run(
         [*server.command, "-C"],

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from processes import Database, FreeRadius, Line, Shipper, eventually
-from servers import Server
-from wire import Pairs, Router
+from support.processes import Database, FreeRadius, Line, Shipper, eventually
+from support.servers import Server
+from support.wire import Pairs, Router
 
-from radmeter.journal_reader import JournalReader
+from radmeter.plugin.journal.reader import JournalReader
 
 ROUTERS = 6
 

@@ -6,8 +6,8 @@ import time
 from pathlib import Path
 
 import pytest
-from processes import Database, FreeRadius, Shipper, eventually
-from wire import Router, request
+from support.processes import Database, FreeRadius, Shipper, eventually
+from support.wire import Router, request
 
 from radmeter import resources
 

@@ -8,12 +8,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from processes import Database, FreeRadius, Line, Shipper, eventually
-from wire import Router, Value
+from support.processes import Database, FreeRadius, Line, Shipper, eventually
+from support.wire import Router, Value
 
-from radmeter.detail import Place, packet, stanzas
-from radmeter.journal_reader import JournalReader
-from radmeter.record import parse
+from radmeter.packet.detail_file import Place, packet, stanzas
+from radmeter.packet.record import parse
+from radmeter.plugin.journal.reader import JournalReader
 
 # Each has text that is not UTF-8 or has control characters, which is what goes to the quarantine file.
 PACKETS: dict[str, dict[str, Value]] = {

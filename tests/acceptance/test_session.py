@@ -6,11 +6,11 @@ from importlib.resources import files
 from pathlib import Path
 
 import pytest
-from processes import Database, FreeRadius, Line, Shipper, eventually
 from pyrad.client import Client
 from pyrad.dictionary import Dictionary
 from pyrad.packet import AccountingResponse
-from wire import SECRET, Router
+from support.processes import Database, FreeRadius, Line, Shipper, eventually
+from support.wire import SECRET, Router
 
 GIB = 1 << 30
 MAC = "aa:bb:cc:dd:ee:ff"

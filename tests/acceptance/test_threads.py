@@ -4,9 +4,9 @@ import os
 from pathlib import Path
 
 import pytest
-from processes import FreeRadius
-from scheduled import Scheduled, realtime_permitted, scheduled, threads
-from wire import Router
+from support.processes import FreeRadius
+from support.scheduled import Scheduled, realtime_permitted, scheduled, threads
+from support.wire import Router
 
 HERE = scheduled(0)
 PERMITTED = realtime_permitted()

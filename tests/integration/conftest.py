@@ -1,16 +1,12 @@
 """What integration tests share: a server of each version at hand, and a database of its own for each test."""
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import psycopg
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1]))  # for tests/servers.py, which acceptance tests use too
-
-from servers import Connection, Server, installed
+from support.servers import Connection, Server, installed
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from radmeter.config import ALL, Settings
-from radmeter.dsn import redacted
+from radmeter.database.dsn import redacted
 from radmeter.errors import ConfigurationError
 
 

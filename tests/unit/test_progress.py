@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from radmeter.cli import progress as module
-from radmeter.cli.progress import duration, progress
+from radmeter import progress as module
+from radmeter.progress import duration, progress
 
 
 def test_lines_have_time_done_total_rate_and_time_left(

@@ -59,6 +59,8 @@ def test_the_command_runs_from_it(installed: Path) -> None:
 
 
 def test_the_revisions_ship(installed: Path) -> None:
-    code = "from radmeter import schema; from alembic.script import ScriptDirectory as S; "
-    code += "print(S.from_config(schema.revisions()).get_current_head())"
+    code = (
+        "from radmeter.schema.revisions import revisions; from alembic.script import ScriptDirectory as S; "
+    )
+    code += "print(S.from_config(revisions()).get_current_head())"
     assert run(installed, "-c", code).strip()

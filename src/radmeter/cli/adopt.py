@@ -6,16 +6,18 @@ from typing import Any
 import click
 import psycopg
 
-from radmeter import adopt as adoption
-from radmeter import adopt_plan, adopt_state, adopt_undo
-from radmeter.adopt_steps import Refused, Steps
-from radmeter.adopt_table import Table
-from radmeter.audit import connect_as_operator
+from radmeter.adoption import adopt as adoption
+from radmeter.adoption import plan as adopt_plan
+from radmeter.adoption import state
+from radmeter.adoption import undo as adopt_undo
+from radmeter.adoption.steps import Refused, Steps
+from radmeter.adoption.table import Table
 from radmeter.cli.common import emit, emit_one, existing_database, format_option, human_bytes, with_settings
-from radmeter.cli.progress import duration, progress
 from radmeter.config import Settings
-from radmeter.gentle import PATIENCE_SECONDS
-from radmeter.store import translated_errors
+from radmeter.database.connection import translated_errors
+from radmeter.database.lock_retries import PATIENCE_SECONDS
+from radmeter.database.operator import connect_as_operator
+from radmeter.progress import duration, progress
 
 EXAMPLES = """\b
 Examples:
@@ -92,7 +94,7 @@ def adopt(
 def _adopt(
     connection: psycopg.Connection[Any], plan: bool, yes: bool, patience: float, output_format: str
 ) -> None:
-    known = adopt_state.in_force(connection)
+    known = state.in_force(connection)
     if known is None:
         with progress("reading radacct", None, "rows"):
             table, boundary = adoption.survey(connection)
@@ -137,7 +139,7 @@ def _print_plan(
 
 
 def _undo(connection: psycopg.Connection[Any], yes: bool, patience: float) -> None:
-    known = adopt_state.in_force(connection)
+    known = state.in_force(connection)
     if known is None:
         raise adopt_undo.nothing_to_undo(connection)
     if not yes:
@@ -159,7 +161,7 @@ def _undo(connection: psycopg.Connection[Any], yes: bool, patience: float) -> No
 
 
 def _status(connection: psycopg.Connection[Any], output_format: str) -> None:
-    known = adopt_state.latest(connection)
+    known = state.latest(connection)
     row = {
         "state": "none" if known is None else known.state,
         "meaning": "radacct was not taken over" if known is None else STATES[known.state],

@@ -5,14 +5,14 @@ import sys
 
 import click
 
-from radmeter import backfill as history
-from radmeter.backfill import COUNTERS, ROUTERS, Progress
-from radmeter.backfill_runner import Pace, Runner
+from radmeter.adoption import backfill as history
+from radmeter.adoption.backfill import COUNTERS, ROUTERS, Progress
+from radmeter.adoption.backfill_runner import Pace, Runner
 from radmeter.cli.common import Row, emit, emit_one, existing_database, format_option, with_settings
-from radmeter.cli.progress import amount, duration, progress
 from radmeter.config import Settings
 from radmeter.errors import StoreError
 from radmeter.interruption import Interruption
+from radmeter.progress import amount, duration, progress
 
 DAY = click.DateTime(["%Y-%m-%d"])
 EXIT_NOT_DONE = 3
@@ -120,7 +120,7 @@ def backfill(
 
 
 def _run(dsn: str, pace: Pace, interruption: Interruption, passes: tuple[str, ...], yes: bool) -> None:
-    from radmeter.audit import connect_as_operator
+    from radmeter.database.operator import connect_as_operator
 
     with connect_as_operator(dsn) as connection:
         if history.progress(connection) is None and history.adopted(connection):
@@ -166,7 +166,7 @@ def _redo(
     last_day: datetime.datetime | None,
     yes: bool,
 ) -> None:
-    from radmeter.audit import connect_as_operator
+    from radmeter.database.operator import connect_as_operator
 
     with interruption.may_break():
         _ask("This sets the counters of the span to what their sessions add up to. Go on?", yes)
@@ -209,7 +209,7 @@ def _summary(at: Progress, passes: tuple[str, ...]) -> str:
 
 
 def _status(dsn: str, output_format: str) -> int:
-    from radmeter.store import connect
+    from radmeter.database.connection import connect
 
     with connect(dsn) as connection:
         at = history.progress(connection)

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from radmeter.config import ALL, Settings
-from radmeter.embedded import open_database
+from radmeter.embedded.server import open_database
 from radmeter.errors import StoreError
 
 Row = dict[str, Any]

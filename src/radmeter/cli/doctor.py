@@ -102,11 +102,11 @@ def _examine(
     settings: Settings, raddb: Path | None, check_config: bool, only: tuple[str, ...]
 ) -> tuple[list[Finding], bool]:
     """Return what was found, and whether that is without the database, or without its end."""
+    from radmeter.database.connection import connect
     from radmeter.doctor import connection
     from radmeter.doctor.checks import CHECKS
-    from radmeter.doctor.examine import bounded, examine
-    from radmeter.doctor.look import Look
-    from radmeter.store import connect
+    from radmeter.doctor.context import Look
+    from radmeter.doctor.runner import bounded, examine
 
     names = [named.name for named in CHECKS]
     if unknown := sorted(set(only) - set(names)):

@@ -7,11 +7,11 @@ import click
 from rich.console import Console
 from rich.progress import Progress
 
-from radmeter import jobs as periodic
 from radmeter.cli.common import emit, format_option, with_settings
 from radmeter.config import Settings
-from radmeter.embedded import open_database
-from radmeter.store import connect
+from radmeter.database.connection import connect
+from radmeter.embedded.server import open_database
+from radmeter.jobs import runner as periodic
 
 
 @click.group()

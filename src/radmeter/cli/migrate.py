@@ -9,18 +9,20 @@ from typing import Any
 
 import click
 
-from radmeter import decimals, migration_plan, migration_script, schema
 from radmeter.cli.common import Row, emit, existing_database, format_option, with_settings
-from radmeter.cli.progress import duration, progress
 from radmeter.config import Settings
-from radmeter.decimals import Change
-from radmeter.embedded import open_database
-from radmeter.gentle import PATIENCE_SECONDS
-from radmeter.migration_plan import Plan
-from radmeter.revisions import all_revisions, current_revision, pending_revisions
-from radmeter.sql_files import changed_files
-from radmeter.store import connect
-from radmeter.views import explained_errors
+from radmeter.database.connection import connect
+from radmeter.database.lock_retries import PATIENCE_SECONDS
+from radmeter.database.views import explained_errors
+from radmeter.embedded.server import open_database
+from radmeter.progress import duration, progress
+from radmeter.schema import decimal_columns, upgrade
+from radmeter.schema import plan as migration_plan
+from radmeter.schema import script as migration_script
+from radmeter.schema.decimal_columns import Change
+from radmeter.schema.plan import Plan
+from radmeter.schema.revisions import all_revisions, current_revision, pending_revisions
+from radmeter.schema.sql_files import changed_files
 
 PENDING = 3
 SHOWN_CHANGES = 20
@@ -107,7 +109,7 @@ Exit codes: 0 shown (also when there is nothing to do), 1 it cannot be done (the
 def plan(settings: Settings, output_format: str, only_decimals: bool) -> None:
     """Say what `up` would do: each step, what it locks and for how long. Changes nothing."""
     with existing_database(settings) as dsn, connect(dsn) as connection, explained_errors("radmeter_owner"):
-        schema.refuse_stock_table(connection)
+        upgrade.refuse_stock_table(connection)
         found = migration_plan.plan(connection)
     changes = _decimals(found.changes)
     steps: list[Row] = [
@@ -176,16 +178,16 @@ def up(settings: Settings, yes: bool, patience: float) -> None:
     with open_database(settings) as database, explained_errors("radmeter_owner"):
         with connect(database.dsn) as connection:
             # Another one that is at work is waited for, so that the plan is about what that leaves to do.
-            schema.take_upgrade_lock(connection, lambda text: click.echo(text, err=True))
-            schema.refuse_stock_table(connection)
+            upgrade.take_upgrade_lock(connection, lambda text: click.echo(text, err=True))
+            upgrade.refuse_stock_table(connection)
             found = migration_plan.plan(connection)
-            before = decimals.last_change(connection)
+            before = decimal_columns.last_change(connection)
         _say_plan(found)
         if found.steps and not yes:
             _ask()
         explicit = settings.source("timezone") != "default"
         with _steps(found) as bar:
-            schema.upgrade(
+            upgrade.upgrade(
                 database.dsn,
                 timezone=settings.timezone if explicit else None,
                 listener=bar,
@@ -193,7 +195,7 @@ def up(settings: Settings, yes: bool, patience: float) -> None:
                 options=f"-c radmeter.operator={_operator()}",
             )
         with connect(database.dsn) as connection:
-            changes = decimals.kept_changes(connection, before)
+            changes = decimal_columns.kept_changes(connection, before)
     _say_changes(changes, "is", "radmeter migrate history --decimals")
     if found.steps:
         click.echo("the schema is up to date")
@@ -210,7 +212,7 @@ def _operator() -> str:
 
 @contextmanager
 def _steps(found: Plan) -> Iterator[Any]:
-    total = schema.steps(len([step for step in found.steps if step.kind in ("revision", "decimals")]))
+    total = upgrade.steps(len([step for step in found.steps if step.kind in ("revision", "decimals")]))
     with progress("migrating", total if found.steps else None, "steps") as bar:
         yield bar
 
@@ -240,7 +242,7 @@ def status(ctx: click.Context, settings: Settings, output_format: str) -> None:
         current = current_revision(connection)
         pending = [script.revision for script in pending_revisions(connection)]
         files = changed_files(connection)
-        columns = [column.name for column in decimals.find(connection)]
+        columns = [column.name for column in decimal_columns.find(connection)]
     row = {
         "current": current,
         "newest": all_revisions()[-1].revision,
@@ -288,7 +290,7 @@ def history(settings: Settings, output_format: str, only_decimals: bool) -> None
     """Show what was applied when, by whom, how long it took, and with which version of radmeter."""
     with existing_database(settings) as dsn, connect(dsn) as connection, explained_errors("radmeter_reader"):
         if only_decimals:
-            emit(_decimals(decimals.kept_changes(connection)), output_format, columns=DECIMALS)
+            emit(_decimals(decimal_columns.kept_changes(connection)), output_format, columns=DECIMALS)
             return
         current = current_revision(connection)
         cursor = connection.execute(
@@ -326,8 +328,8 @@ def sql(settings: Settings, begin: str | None) -> None:
     tables of your own are not looked for: `radmeter migrate status` tells afterwards.
     """
     if begin is not None:
-        click.echo(migration_script.script_from(begin, schema.UPGRADE_LOCK), nl=False)
+        click.echo(migration_script.script_from(begin, upgrade.UPGRADE_LOCK), nl=False)
         return
     with existing_database(settings) as dsn, connect(dsn) as connection, explained_errors("radmeter_owner"):
-        schema.refuse_stock_table(connection)
-        click.echo(migration_script.script(connection, schema.UPGRADE_LOCK), nl=False)
+        upgrade.refuse_stock_table(connection)
+        click.echo(migration_script.script(connection, upgrade.UPGRADE_LOCK), nl=False)

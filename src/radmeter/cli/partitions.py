@@ -9,8 +9,8 @@ from pathlib import Path
 import click
 
 from radmeter.cli.common import Row, emit, existing_database, format_option, human_bytes, with_settings
-from radmeter.cli.progress import amount, duration, progress
 from radmeter.config import Settings
+from radmeter.progress import amount, duration, progress
 
 MONTH = click.DateTime(["%Y-%m"])
 COLUMNS = ("name", "kind", "first_day", "end_day", "rows_estimate", "bytes_total", "last_autovacuum", "file")
@@ -47,8 +47,8 @@ def list_(settings: Settings, output_format: str) -> None:
     (sessions that have not stopped), current, ahead, past, legacy (before the first month of radmeter's own), archived.
     Rows are PostgreSQL's estimate, the size is with the indexes; for a file both are exact.
     """
-    from radmeter.partitions import partitions as read
-    from radmeter.store import connect
+    from radmeter.database.connection import connect
+    from radmeter.partitions.months import partitions as read
 
     with existing_database(settings) as dsn, connect(dsn) as connection:
         rows: list[Row] = [each._asdict() for each in read(connection)]
@@ -76,9 +76,9 @@ Exit codes:
 @with_settings("state", "dsn")
 def ensure(settings: Settings, months: tuple[datetime.datetime, ...], ahead: int | None) -> None:
     """Make partitions that are missing: of the months given, or of this one and the next ones (3, as the jobs do)."""
-    from radmeter.partitions import MONTHS_AHEAD, ensure_partitions
-    from radmeter.partitions import ensure as make
-    from radmeter.store import connect
+    from radmeter.database.connection import connect
+    from radmeter.partitions.months import MONTHS_AHEAD, ensure_partitions
+    from radmeter.partitions.months import ensure as make
 
     if months and ahead is not None:
         raise click.UsageError("give months, or --months, not both")
@@ -134,10 +134,10 @@ def archive(settings: Settings, before: datetime.datetime, directory: Path, yes:
 
     Counters and invoices stay as they are. `radmeter verify` does not judge days whose sessions are not all there.
     """
-    from radmeter import archive as archiving
-    from radmeter.archive_check import obstacles
-    from radmeter.archive_file import ArchiveError
-    from radmeter.audit import connect_as_operator
+    from radmeter.database.operator import connect_as_operator
+    from radmeter.partitions import archive as archiving
+    from radmeter.partitions.archive_obstacles import obstacles
+    from radmeter.partitions.parquet_file import ArchiveError
 
     _check_directory(directory)
     directory = directory.resolve()
@@ -193,11 +193,11 @@ def restore(settings: Settings, file: Path, yes: bool) -> None:
     own, compared with what was archived, indexed as it was, and attached; where late packets made the month again,
     the sessions that are not there yet are added to it.
     """
-    from radmeter import archive_restore as restoring
-    from radmeter.archive import alone
-    from radmeter.archive_file import ArchiveError
-    from radmeter.archive_format import UnfitFile
-    from radmeter.audit import connect_as_operator
+    from radmeter.database.operator import connect_as_operator
+    from radmeter.partitions import restore as restoring
+    from radmeter.partitions.archive import alone
+    from radmeter.partitions.parquet_file import ArchiveError
+    from radmeter.partitions.parquet_rows import UnfitFile
 
     file = file.absolute()
     try:

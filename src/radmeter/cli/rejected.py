@@ -9,9 +9,9 @@ from typing import Any
 
 import click
 
-from radmeter import attributes as a
 from radmeter.cli.common import TEXT, emit, existing_database, format_option, printable, with_settings
 from radmeter.config import Settings
+from radmeter.packet import attributes as a
 
 COLUMNS = ("id", "rejected_at", "received_at", "node", "status", "username", "session_id", "reason")
 ATTRIBUTES = ("id", "number", "name", "value")
@@ -77,8 +77,8 @@ def list_(
     output_format: str,
 ) -> None:
     """List the packets that were set aside, the latest first."""
-    from radmeter.rejected import Filter, page
-    from radmeter.store import connect
+    from radmeter.database.connection import connect
+    from radmeter.ingest.rejected import Filter, page
 
     which = Filter(reason=reason, node=node, since=since)
     with existing_database(settings) as dsn, connect(dsn) as connection:
@@ -103,8 +103,8 @@ def list_(
 @with_settings("state", "dsn")
 def show(settings: Settings, ids: tuple[int, ...], output_format: str) -> None:
     """Show packets with all their attributes."""
-    from radmeter.rejected import by_id
-    from radmeter.store import connect
+    from radmeter.database.connection import connect
+    from radmeter.ingest.rejected import by_id
 
     with existing_database(settings) as dsn, connect(dsn) as connection:
         packets = by_id(connection, ids)
@@ -145,8 +145,8 @@ def retry(
 
     They count at the time at which they arrived. Exit code 1 if any stays.
     """
-    from radmeter import rejected
-    from radmeter.audit import connect_as_operator
+    from radmeter.database.operator import connect_as_operator
+    from radmeter.ingest import rejected
 
     which = rejected.Filter(reason=reason, node=node, since=since)
     filtered = any(which.values.values())
@@ -186,8 +186,8 @@ def drop(
     yes: bool,
 ) -> None:
     """Give packets up: they will never be counted. Asks first; audit_log keeps which they were."""
-    from radmeter import rejected
-    from radmeter.audit import connect_as_operator
+    from radmeter.database.operator import connect_as_operator
+    from radmeter.ingest import rejected
 
     which = rejected.Filter(reason=reason, node=node, since=since)
     filtered = any(which.values.values())

@@ -82,7 +82,7 @@ def replay(
 
     So is the quarantine file of radmeter's own FreeRADIUS configuration, whose packets were journaled too.
     """
-    from radmeter.replay import Replayer
+    from radmeter.ingest.replay import Replayer
 
     told, failed = 0, False
 

@@ -49,10 +49,10 @@ def rename(settings: Settings, router: str, name: str) -> None:
 
     If packets find it by its name so far, they go on doing so: without a NAS-Identifier the old name becomes that.
     """
-    from radmeter.inventory import BadLine, Line
-    from radmeter.router_changes import writing
-    from radmeter.routers import find_router
-    from radmeter.views import reading
+    from radmeter.database.views import reading
+    from radmeter.routers.changes import writing
+    from radmeter.routers.inventory import BadLine, Line
+    from radmeter.routers.lookup import find_router
 
     checked = Line.checked({"name": name}, {}).name
     if checked is None:
@@ -84,10 +84,10 @@ def set_(settings: Settings, router: str, keep_mac: bool, **given: str | None) -
     address are not this router's), unless --keep-mac is given. A new MAC that has sent packets already was discovered
     as another router: merge that one first.
     """
-    from radmeter.inventory import Line
-    from radmeter.router_changes import writing
-    from radmeter.routers import find_router
-    from radmeter.views import reading
+    from radmeter.database.views import reading
+    from radmeter.routers.changes import writing
+    from radmeter.routers.inventory import Line
+    from radmeter.routers.lookup import find_router
 
     named = {column: text for column, text in given.items() if text is not None}
     if not named:
@@ -114,9 +114,9 @@ def retire(settings: Settings, router: str, undo: bool) -> None:
     Should it send again, it is still found by its MAC, so that nothing is lost; by its NAS-Identifier, name and address
     no more, since the next device at the site may have them.
     """
-    from radmeter.router_changes import writing
-    from radmeter.routers import activity, find_router
-    from radmeter.views import reading
+    from radmeter.database.views import reading
+    from radmeter.routers.changes import writing
+    from radmeter.routers.lookup import activity, find_router
 
     with existing_database(settings) as dsn:
         with reading(dsn) as connection:
@@ -147,9 +147,9 @@ def merge(settings: Settings, source: str, target: str, yes: bool) -> None:
     (packets are answered and journalled meanwhile); closed ones in batches of 1,000, between which the shipper goes on.
     Until all have moved, the usage of some days is partly FROM's. If it is cut off, run it again: it goes on.
     """
-    from radmeter.router_changes import writing
-    from radmeter.routers import find_router, merge_preview
-    from radmeter.views import reading
+    from radmeter.database.views import reading
+    from radmeter.routers.changes import writing
+    from radmeter.routers.lookup import find_router, merge_preview
 
     with existing_database(settings) as dsn:
         with reading(dsn) as connection:

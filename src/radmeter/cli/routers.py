@@ -75,8 +75,8 @@ for command in (rename, set_, retire, merge):
 @with_settings("state", "dsn")
 def list_(settings: Settings, status: str | None, limit: int, after: int, output_format: str) -> None:
     """List routers in the order of their ids."""
-    from radmeter.routers import list_routers
-    from radmeter.views import reading
+    from radmeter.database.views import reading
+    from radmeter.routers.lookup import list_routers
 
     with existing_database(settings) as dsn, reading(dsn) as connection:
         rows, more = list_routers(connection, status=status, after=after, limit=limit)
@@ -103,12 +103,13 @@ def show(settings: Settings, router: str, days: int, output_format: str) -> None
     over its open sessions and those of the last two days. A clock is unbelievable if it is more than 5 minutes ahead
     or 7 days behind: then the arrival counts as the time of the event.
     """
-    from radmeter import routers, usage
-    from radmeter.views import reading
+    from radmeter.database.views import reading
+    from radmeter.routers import lookup as routers
+    from radmeter.usage import counters
 
     with existing_database(settings) as dsn, reading(dsn) as connection:
         found = routers.find_router(connection, router)
-        used = usage.router_usage(connection, found, days)
+        used = counters.router_usage(connection, found, days)
         clock = routers.clock(connection, found)
         aliases = routers.merged_routers(connection, found)
         row = {**vars(found), **routers.activity(connection, found)}
@@ -143,8 +144,8 @@ def show(settings: Settings, router: str, days: int, output_format: str) -> None
 @with_settings("state", "dsn")
 def add(settings: Settings, name: str, **given: str | None) -> None:
     """Add a router that has not been discovered yet."""
-    from radmeter.inventory import BadLine, Line
-    from radmeter.router_changes import writing
+    from radmeter.routers.changes import writing
+    from radmeter.routers.inventory import BadLine, Line
 
     with existing_database(settings) as dsn, writing(dsn) as writer:
         line = Line.checked({"name": name, **given}, writer.timezones() if given["timezone"] else {})
@@ -161,10 +162,10 @@ def add(settings: Settings, name: str, **given: str | None) -> None:
 @with_settings("state", "dsn")
 def claim(settings: Settings, router: str, name: str | None, **given: str | None) -> None:
     """Make a discovered router a known one. Its usage is kept."""
-    from radmeter.inventory import Line
-    from radmeter.router_changes import writing
-    from radmeter.routers import find_router
-    from radmeter.views import reading
+    from radmeter.database.views import reading
+    from radmeter.routers.changes import writing
+    from radmeter.routers.inventory import Line
+    from radmeter.routers.lookup import find_router
 
     with existing_database(settings) as dsn:
         with reading(dsn) as connection:
@@ -192,8 +193,8 @@ def import_(settings: Settings, file: BinaryIO, dry_run: bool) -> None:
 
     Exit code 1 if any line was refused.
     """
-    from radmeter import inventory
-    from radmeter.router_changes import writing
+    from radmeter.routers import inventory
+    from radmeter.routers.changes import writing
 
     counts = dict.fromkeys(OUTCOMES, 0)
 

@@ -62,9 +62,9 @@ def sessions(
 
     A note on standard error says how to go on when there are more.
     """
-    from radmeter import usage as read
-    from radmeter.routers import find_router
-    from radmeter.views import reading
+    from radmeter.database.views import reading
+    from radmeter.routers.lookup import find_router
+    from radmeter.usage import counters as read
 
     with existing_database(settings) as dsn, reading(dsn) as connection:
         router_id = None if router is None else find_router(connection, router).id

@@ -9,11 +9,11 @@ import click
 
 from radmeter.cli.common import with_settings
 from radmeter.config import Settings
-from radmeter.embedded import open_database
+from radmeter.database.connection import Store
+from radmeter.embedded.server import open_database
 from radmeter.errors import JournalError, JournalLocked
-from radmeter.journal_reader import JournalReader
-from radmeter.shipper import Shipper
-from radmeter.store import Store
+from radmeter.ingest.shipper import Shipper
+from radmeter.plugin.journal.reader import JournalReader
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ import click
 from radmeter.cli.common import Row, emit, format_option, with_settings
 from radmeter.config import Settings
 from radmeter.interruption import Interruption
-from radmeter.simulate import Simulator
+from radmeter.trial.simulator import Simulator
 
 TURN_SECONDS = 0.2
 COLUMNS = ["kind", "name", "mac", "bytes_in", "bytes_out"]

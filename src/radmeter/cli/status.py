@@ -13,7 +13,7 @@ import click
 from radmeter.cli.common import cell, existing_database, format_option, human_bytes, plain, with_settings
 from radmeter.config import Settings
 from radmeter.errors import JournalError, StoreError
-from radmeter.journal_reader import JournalReader
+from radmeter.plugin.journal.reader import JournalReader
 
 State = dict[str, Any]
 
@@ -51,20 +51,20 @@ def status(settings: Settings, sample: float, output_format: str) -> None:
 
 
 def _database(settings: Settings, sample: float, problems: list[str]) -> State:
-    from radmeter import usage
-    from radmeter.views import reading
+    from radmeter.database.views import reading
+    from radmeter.usage import counters
 
     state: State = {"packets_per_second": None, "nodes": None}
     state |= {"rejected_packets": None, "discovered_routers": None, "open_sessions": None}
     try:
         with ExitStack() as stack:
             connection = stack.enter_context(reading(stack.enter_context(existing_database(settings))))
-            before = {row["node"]: row for row in usage.nodes(connection)}
-            state |= usage.totals(connection)
+            before = {row["node"]: row for row in counters.nodes(connection)}
+            state |= counters.totals(connection)
             if sample:
                 connection.rollback()  # or the second look would see what the first did
                 time.sleep(sample)
-            nodes = usage.nodes(connection)
+            nodes = counters.nodes(connection)
     except StoreError as error:
         problems.append(f"database: {error}")
         return state

@@ -5,10 +5,10 @@ import sys
 import click
 from rich.console import Console
 
-from radmeter import up as everything
 from radmeter.cli.common import with_settings
 from radmeter.config import Settings
-from radmeter.trial import Traffic
+from radmeter.trial import up as everything
+from radmeter.trial.run import Traffic
 
 COLUMNS_WITHOUT_TERMINAL = 160
 

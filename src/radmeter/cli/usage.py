@@ -38,8 +38,8 @@ def usage() -> None:
 @with_settings("state", "dsn")
 def user(settings: Settings, name: str, periods: int, output_format: str) -> None:
     """Show what the user NAME has used in the quota period. An unknown user is an error, not zero usage."""
-    from radmeter import usage as read
-    from radmeter.views import reading
+    from radmeter.database.views import reading
+    from radmeter.usage import counters as read
 
     with existing_database(settings) as dsn, reading(dsn) as connection:
         rows = read.user_usage(connection, name, periods)
@@ -62,9 +62,9 @@ def router(settings: Settings, router: str, days: int, output_format: str) -> No
 
     #ID must be quoted in a shell: '#12'.
     """
-    from radmeter import usage as read
-    from radmeter.routers import find_router
-    from radmeter.views import reading
+    from radmeter.database.views import reading
+    from radmeter.routers.lookup import find_router
+    from radmeter.usage import counters as read
 
     with existing_database(settings) as dsn, reading(dsn) as connection:
         found = find_router(connection, router)

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from radmeter.cli.common import TEXT, emit, existing_database, format_option, with_settings
 from radmeter.config import Settings
-from radmeter.verify import Difference, Scope
+from radmeter.usage.verify import Difference, Scope
 
 COLUMNS = (
     "finding",
@@ -73,9 +73,10 @@ def verify(
     A counter above its sessions can also mean that sessions were deleted by hand: --repair would take their usage
     away, so look first. audit_log keeps every repaired counter as it was before and after.
     """
-    from radmeter import promises, verify
-    from radmeter.audit import connect_as_operator
-    from radmeter.partitions import ensure_partitions
+    from radmeter.database.operator import connect_as_operator
+    from radmeter.partitions.months import ensure_partitions
+    from radmeter.schema import guarantees
+    from radmeter.usage import verify
 
     if days is not None and (first_day or last_day):
         raise click.UsageError("--days and --from or --to exclude each other")
@@ -106,10 +107,10 @@ def verify(
                 verify.repair(connection, findings)
                 left = verify.still_different(connection, findings)
         with _step(progress, "checking the schema"):
-            broken = promises.check(connection)
-            if repair and any(each.name == promises.PARTITIONS for each in broken):
+            broken = guarantees.check(connection)
+            if repair and any(each.name == guarantees.PARTITIONS for each in broken):
                 ensure_partitions(connection)
-                broken = promises.check(connection)
+                broken = guarantees.check(connection)
 
     unrepaired = {each.key for each in left}
     rows = [_row(each, "differs" if each.key in unrepaired else "repaired") for each in findings]
@@ -162,8 +163,8 @@ def _summary(scope: Scope, users: int, days: int) -> str:
 
 
 def _router_ids(dsn: str, routers: Sequence[str]) -> list[int]:
-    from radmeter.routers import find_router
-    from radmeter.views import reading
+    from radmeter.database.views import reading
+    from radmeter.routers.lookup import find_router
 
     with reading(dsn) as connection:
         return [find_router(connection, text).id for text in routers]

@@ -1,7 +1,7 @@
 """A table that is being taken over, or whose history is not counted yet."""
 
+from radmeter.doctor.context import Look
 from radmeter.doctor.finding import Findings, Teller
-from radmeter.doctor.look import Look
 
 tell = Teller("adoption")
 

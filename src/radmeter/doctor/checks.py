@@ -1,27 +1,27 @@
 """All checks, in the order of the screen: what the ones below need comes first."""
 
 from radmeter.doctor import (
+    activity,
     adoption,
     connection,
-    drift,
     freeradius,
     journal,
     migrations,
     partitions,
     roles,
+    schema,
     server,
     tables,
     versions,
-    work,
 )
-from radmeter.doctor.examine import Named
+from radmeter.doctor.runner import Named
 
 CHECKS = (
     Named("versions", versions.check, needs_database=False),
     Named("connection", connection.check),
     Named("migrations", migrations.check),
     Named("roles", roles.check, needs_schema=True),
-    Named("schema", drift.check, needs_partitions=True),
+    Named("schema", schema.check, needs_partitions=True),
     Named("triggers", tables.triggers, needs_partitions=True),
     Named("promises", tables.other_promises, needs_partitions=True),
     Named("partitions", partitions.check, needs_partitions=True),
@@ -31,11 +31,11 @@ CHECKS = (
     Named("freeradius", freeradius.check, needs_database=False),
     Named("journal", journal.check, needs_database=False),
     Named("shipper", journal.shipper, needs_database=False),
-    Named("ingest", work.ingest, needs_schema=True),
-    Named("jobs", work.jobs, needs_schema=True),
-    Named("sessions", work.sessions, needs_schema=True),
-    Named("rejected", work.rejected, needs_schema=True),
-    Named("clocks", work.clocks, needs_schema=True),
+    Named("ingest", activity.ingest, needs_schema=True),
+    Named("jobs", activity.jobs, needs_schema=True),
+    Named("sessions", activity.sessions, needs_schema=True),
+    Named("rejected", activity.rejected, needs_schema=True),
+    Named("clocks", activity.clocks, needs_schema=True),
     Named("server", server.settings),
     Named("transactions", server.transactions),
     Named("replication", server.replication),

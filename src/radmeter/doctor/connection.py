@@ -8,8 +8,8 @@ from pathlib import Path
 import psycopg
 from psycopg import errors
 
+from radmeter.doctor.context import Look, identifier
 from radmeter.doctor.finding import Finding, Findings, Teller
-from radmeter.doctor.look import Look, identifier
 
 tell = Teller("connection")
 

@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 
 from radmeter import __version__, resources
-from radmeter.doctor import radiusd
+from radmeter.doctor.context import Look
 from radmeter.doctor.finding import Finding, Findings, Teller
-from radmeter.doctor.look import Look
-from radmeter.doctor.raddb import Item, Section, expanded, read
+from radmeter.freeradius import installed
+from radmeter.freeradius.raddb import Item, Section, expanded, read
 
 tell = Teller("freeradius")
 
@@ -52,16 +52,16 @@ class Server:
 
 def check(look: Look) -> Findings:
     """Read the configuration in force, or the one in the usual place."""
-    raddb, known, how = radiusd.raddb(look.raddb, look.settings.journal)
+    raddb, known, how = installed.raddb(look.raddb, look.settings.journal)
     if raddb is None:
-        if radiusd.program() is None:
+        if installed.program() is None:
             yield tell.green("not on this machine")
         else:
             yield tell.unknown(
                 "no configuration in the usual places", look.radmeter("doctor --raddb DIRECTORY")
             )
         return
-    file, from_file = radiusd.environment_file()
+    file, from_file = installed.environment_file()
     environment = from_file if known is None else known
     try:
         server = Server(raddb, environment, read(raddb))
@@ -106,11 +106,11 @@ def _not_enabled(look: Look, server: Server, how: str) -> Finding:
 
 
 def _python(look: Look, server: Server, file: Path) -> Findings:
-    module = radiusd.python_module()
-    if radiusd.program() is not None and module is None:
+    module = installed.python_module()
+    if installed.program() is not None and module is None:
         yield tell.red("rlm_python3 is not installed", "sudo apt install freeradius-python3")
         return
-    version = radiusd.embedded_python()
+    version = installed.embedded_python()
     if version is not None and tuple(map(int, version.split("."))) < OLDEST_PYTHON:
         yield tell.red(f"rlm_python3 has Python {version}: 3.11 is the oldest", "sudo apt full-upgrade")
     for name, instance in server.instances.items():
@@ -127,7 +127,7 @@ def _python(look: Look, server: Server, file: Path) -> Findings:
         python = shutil.which(f"python{version}") if version else sys.executable
         if python is None:
             continue  # radiusd has it as a library only
-        if fault := radiusd.import_fault(python, places[0]):
+        if fault := installed.import_fault(python, places[0]):
             mend = f"sudo {sys.executable} -m pip install --force-reinstall radmeter=={__version__}"
             if "Permission" in fault:
                 mend = f"sudo chmod -R a+rX {shlex.quote(places[0])}"
@@ -138,7 +138,7 @@ def _python(look: Look, server: Server, file: Path) -> Findings:
 
 
 def _instances(server: Server) -> Findings:
-    version = radiusd.installed_version()
+    version = installed.installed_version()
     if len(server.instances) > 1 and version is not None and version < SEVERAL_INSTANCES:
         shown = ".".join(map(str, version))
         names = list(server.instances)
@@ -236,7 +236,7 @@ def _sql(look: Look, server: Server) -> Findings:
 
 
 def _traps(server: Server) -> Findings:
-    version = radiusd.installed_version()
+    version = installed.installed_version()
     if version is not None and version < ACCT_UNIQUE_LEAKS:
         for place in server.root.all("preacct"):
             for call in place.calls():
@@ -269,5 +269,5 @@ def _traps(server: Server) -> Findings:
 
 
 def _asked(look: Look, server: Server) -> Findings:
-    if look.check_config and (fault := radiusd.configuration_fault(server.raddb, server.environment)):
+    if look.check_config and (fault := installed.configuration_fault(server.raddb, server.environment)):
         yield tell.red(f"radiusd -C: {fault}", f"sudo freeradius -XC -d {shlex.quote(str(server.raddb))}")

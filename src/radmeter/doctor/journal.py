@@ -10,12 +10,12 @@ import time
 from pathlib import Path
 
 from radmeter.cli.common import human_bytes
+from radmeter.doctor.context import Look
 from radmeter.doctor.finding import Finding, Findings, Teller
-from radmeter.doctor.look import Look
 from radmeter.doctor.server import counted, duration
 from radmeter.errors import JournalError
-from radmeter.journal_files import read_node, segments
-from radmeter.journal_reader import JournalDepth, JournalReader
+from radmeter.plugin.journal.files import read_node, segments
+from radmeter.plugin.journal.reader import JournalDepth, JournalReader
 
 tell = Teller("journal")
 

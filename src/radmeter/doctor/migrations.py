@@ -2,10 +2,10 @@
 
 import psycopg
 
-from radmeter import revisions, sql_files
+from radmeter.doctor.context import Look
 from radmeter.doctor.finding import Findings, Teller
-from radmeter.doctor.look import Look
 from radmeter.errors import StoreError
+from radmeter.schema import revisions, sql_files
 
 tell = Teller("migrations")
 

@@ -4,9 +4,9 @@ import itertools
 import shlex
 from pathlib import Path
 
+from radmeter.doctor.context import Look
 from radmeter.doctor.finding import Findings, Teller
-from radmeter.doctor.look import Look
-from radmeter.partitions import ARCHIVE_LOCK, MONTHS_AHEAD
+from radmeter.partitions.months import ARCHIVE_LOCK, MONTHS_AHEAD
 
 tell = Teller("partitions")
 

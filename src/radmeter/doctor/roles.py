@@ -1,9 +1,9 @@
 """Roles: there, with their rights, and what the one in use may do; who owns the objects."""
 
-from radmeter import manifest, ownership
+from radmeter.doctor.context import Look, identifier
 from radmeter.doctor.finding import Findings, Teller
-from radmeter.doctor.look import Look, identifier
-from radmeter.ownership import OWNER
+from radmeter.schema import manifest, ownership
+from radmeter.schema.ownership import OWNER
 
 tell = Teller("roles")
 

@@ -4,8 +4,8 @@ import shutil
 from pathlib import Path
 
 from radmeter.cli.common import human_bytes
+from radmeter.doctor.context import Look
 from radmeter.doctor.finding import Findings, Teller
-from radmeter.doctor.look import Look
 from radmeter.doctor.tables import alter_system
 
 MANY_SESSIONS = 100_000

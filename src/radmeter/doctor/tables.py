@@ -1,9 +1,9 @@
 """The tables at work: autovacuum, the age of transaction ids, sequences, triggers, other promises."""
 
-from radmeter import promises
+from radmeter.doctor.context import Look, identifier
 from radmeter.doctor.finding import Findings, Teller
-from radmeter.doctor.look import Look, identifier
-from radmeter.promises import PARTITIONS, TRIGGERS
+from radmeter.schema import guarantees
+from radmeter.schema.guarantees import PARTITIONS, TRIGGERS
 
 HOT = (
     "public.radacct_open",
@@ -53,9 +53,9 @@ def triggers(look: Look) -> Findings:
 def other_promises(look: Look) -> Findings:
     """What `radmeter verify` checks about the schema as well: hot lookups are on an index."""
     tell = Teller("promises")
-    broken = promises.check(look.database)
+    broken = guarantees.check(look.database)
     # Checks of their own say more of these.
-    elsewhere = (PARTITIONS, promises.TRIGGERS_FIRE, promises.MONEY_IS_DECIMAL)
+    elsewhere = (PARTITIONS, guarantees.TRIGGERS_FIRE, guarantees.MONEY_IS_DECIMAL)
     others = [each for each in broken if each.name not in elsewhere]
     for each in others:
         yield tell.red(f"not so: {each.name}: {each.fault}", look.reapply())

@@ -4,9 +4,9 @@ import platform
 import sys
 
 from radmeter import __version__
+from radmeter.doctor.context import Look
 from radmeter.doctor.finding import Findings, Teller
-from radmeter.doctor.look import Look
-from radmeter.doctor.radiusd import installed_version
+from radmeter.freeradius.installed import installed_version
 
 tell = Teller("versions")
 

@@ -1,0 +1,178 @@
+"""Measure radmeter beside rlm_sql on this machine: packets answered, counted, and what each costs.
+
+Starts all it needs on the loopback, in a directory of its own under var/bench/, and leaves nothing behind but
+results.md, results.json and, where matplotlib is installed, plots. Compares the totals of every user and router with
+what was sent after each run, to the byte, and fails if they differ.
+"""
+
+import argparse
+import fcntl
+import os
+import platform
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from bench import endurance, lookups, plots, report, rounds
+from bench.database import Databases
+from bench.flood import flood
+from bench.load import Generator
+from bench.plan import CHECK, FULL, PARTS, QUICK, Plan
+from bench.systems import Bench
+from bench.targets import judge
+from bench.traffic import Population, Traffic, session_begin_base
+from radmeter.config import Settings
+from radmeter.embedded.server import EmbeddedPostgresql
+from radmeter.errors import RadmeterError
+from radmeter.freeradius import private_server
+
+RESULTS = Path(__file__).parents[1] / "var" / "bench"
+RADDB = (Path("/etc/freeradius/3.0"), Path("/etc/raddb"), Path("/usr/local/etc/raddb"))
+ECHO_PACKETS = 60_000
+CHECKED = ("systems", "large", "lookups", "flood")
+
+
+def main() -> int:
+    """Run what the command line asks for; 1 if totals differ or, with --check, a target is missed."""
+    options = _options()
+    plan = QUICK if options.quick else CHECK if options.check else FULL
+    parts = options.parts or (CHECKED if options.check else PARTS)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that everything is stopped and deleted
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    lock = (RESULTS / "lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        print(f"error: another benchmark runs ({lock.name}); they would measure each other", file=sys.stderr)
+        return 1
+    for killed in RESULTS.glob("run-*"):  # the lock is ours, so theirs is nobody's
+        shutil.rmtree(killed, ignore_errors=True)
+    private = Path(tempfile.mkdtemp(prefix="run-", dir=RESULTS))
+    started = time.monotonic()
+
+    def say(message: str) -> None:
+        print(f"[{time.monotonic() - started:5.0f} s] {message}", file=sys.stderr, flush=True)
+
+    for earlier in [*RESULTS.glob("results.*"), *RESULTS.glob("*.png")]:
+        earlier.unlink()
+
+    def keep(found: dict[str, Any]) -> None:
+        """Write what was found so far, so that nothing is lost of an hour that ends early."""
+        found["seconds"] = round(time.monotonic() - started)
+        report.write(found, RESULTS)
+
+    try:
+        results = _measure(plan, parts, private, say, keep)
+    except (RadmeterError, RuntimeError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"stopped; {RESULTS} has the parts that were finished", file=sys.stderr)
+        return 130
+    finally:
+        shutil.rmtree(private, ignore_errors=True)
+    results["seconds"] = round(time.monotonic() - started)
+    written = report.write(results, RESULTS)
+    if plots.possible():
+        written += plots.draw(results, RESULTS)
+    else:
+        say("no plots: matplotlib is missing (pip install radmeter[bench])")
+    print(report.markdown(results))
+    say("written: " + " ".join(str(path) for path in written))
+    missed = [target for target in judge(results) if not target.guarded]
+    return 1 if options.check and missed else 0
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="scripts/bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument(
+        "--quick", action="store_true", help="a look, in under 3 minutes; without it, about 45 minutes"
+    )
+    how.add_argument(
+        "--check",
+        action="store_true",
+        help="only what the targets need; exit with 1 if one is missed, slack included",
+    )
+    parser.add_argument(
+        "--parts", nargs="+", choices=PARTS, metavar="PART", help=f"only some of: {', '.join(PARTS)}"
+    )
+    return parser.parse_args()
+
+
+def _measure(
+    plan: Plan,
+    parts: Sequence[str],
+    private: Path,
+    say: rounds.Say,
+    keep: Callable[[dict[str, Any]], None],
+) -> dict[str, Any]:
+    raddb = next((path for path in RADDB if (path / "mods-config/sql/main/postgresql").is_dir()), None)
+    if raddb is None:
+        raise RuntimeError(
+            "FreeRADIUS's queries for PostgreSQL are not installed, or not readable for this user "
+            "(on Debian or Ubuntu: apt install freeradius freeradius-python3 freeradius-postgresql)"
+        )
+    generator = Generator(private)
+    results: dict[str, Any] = {
+        "machine": _machine(private),
+        "sizes": {name: rounds.sessions(getattr(plan, name)) for name in ("small", "large")},
+    }
+    say("load generator against an echo")
+    results["generator"] = _echo(generator)
+    with EmbeddedPostgresql(private / "postgresql") as server:
+        databases = Databases(server, raddb, session_begin_base())
+        bench = Bench(directory=private, databases=databases, generator=generator, raddb=raddb)
+        measures: dict[str, Callable[[], Any]] = {
+            "systems": lambda: rounds.of_systems(bench, plan, say),
+            "large": lambda: rounds.of_large(bench, plan, results.get("systems", {}), say),
+            "lookups": lambda: lookups.measure(databases, plan.lookups, say),
+            "flood": lambda: flood(bench, plan, say),
+            "recovery": lambda: endurance.recover(bench, plan, say),
+            "away": lambda: endurance.lose_database(bench, plan, say),
+        }
+        for part, measure in measures.items():
+            if part in parts:
+                results[part] = measure()
+                keep(results)
+    return results
+
+
+def _echo(generator: Generator) -> dict[str, Any]:
+    """Measure the load generator itself."""
+    traffic = Traffic(Population(open_sessions=10_000, routers=50), secret=b"x", base=session_begin_base())
+    with (
+        generator.echo() as port,
+        generator.start(traffic.build(ECHO_PACKETS), port, in_flight=128, seconds=10) as load,
+    ):
+        outcome = load.finish()
+    return {
+        "language": generator.language,
+        "echo_rate": outcome.rate,
+        "echo_cpu_us": 1e6 * outcome.cpu_seconds / outcome.acknowledged,
+    }
+
+
+def _machine(private: Path) -> dict[str, str]:
+    cpu = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    program = private_server.prepare(private, Settings.load({})).command[0]
+    version = subprocess.run([program, "-v"], capture_output=True, text=True, check=True).stdout
+    return {
+        "cores": str(len(os.sched_getaffinity(0))),
+        "CPU": cpu[0].partition(":")[2].strip() if cpu else platform.machine(),
+        "kernel": platform.release(),
+        "FreeRADIUS": version.partition("\n")[0],
+        "directory": str(private.parent),
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

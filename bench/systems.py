@@ -1,0 +1,239 @@
+"""The systems under test: each a FreeRADIUS on a port of its own, with its database and, for radmeter, its shipper."""
+
+import shutil
+import sys
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import TracebackType
+from typing import Any, Self
+
+from bench.database import Databases
+from bench.load import Generator, Load
+from bench.processes import Child, Use, free_port, use
+from bench.traffic import Population, Traffic
+from radmeter.config import Settings
+from radmeter.freeradius import private_server
+
+SECRET = "testing123"
+READY = "Ready to process requests"
+HERE = Path(__file__).parent
+ARRIVES_SECONDS = 600.0
+
+# Called as radmeter's plugin is, in the same configuration, and does nothing: what rlm_python3 leaves to be used.
+EMPTY_PLUGIN = """
+import os
+import radiusd
+
+def instantiate(p):
+    return 0
+
+def accounting(p):
+    return radiusd.RLM_MODULE_OK
+
+def detach(*_):
+    os._exit(0)
+"""
+
+
+@dataclass(frozen=True)
+class System:
+    """One way to do accounting."""
+
+    name: str
+    kind: str
+    """The database's: stock, triggers, radmeter; or empty, which has none."""
+    sync: str = "packet"
+
+    @property
+    def ships(self) -> bool:
+        """Whether packets are acknowledged before they are in the database."""
+        return self.kind == "radmeter"
+
+
+STOCK = System("rlm_sql", "stock")
+TRIGGERS = System("rlm_sql + row triggers", "triggers")
+PACKET = System("radmeter sync=packet", "radmeter", "packet")
+INTERVAL = System("radmeter sync=interval", "radmeter", "interval")
+EMPTY = System("empty handler", "empty")
+ALL = (STOCK, TRIGGERS, PACKET, INTERVAL, EMPTY)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """What all runs share."""
+
+    directory: Path
+    databases: Databases
+    generator: Generator
+    raddb: Path
+
+
+class Run:
+    """A system under test, running, with a population of its own.
+
+    `loopback_clients`: each address of the loopback is a client of its own, not 127.0.0.1 alone.
+    """
+
+    def __init__(
+        self,
+        bench: Bench,
+        system: System,
+        population: Population,
+        *,
+        loopback_clients: bool = False,
+        **settings: Any,
+    ) -> None:
+        self.bench = bench
+        self.system = system
+        self.traffic = Traffic(population, secret=SECRET.encode(), base=bench.databases.base)
+        self.port = free_port()
+        self.database: str | None = None
+        self.radiusd: Child | None = None
+        self.shipper: Child | None = None
+        self._loopback_clients = loopback_clients
+        self._settings = settings
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        try:
+            self._start()
+        except BaseException:
+            self._stack.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def _start(self) -> None:
+        enter = self._stack.enter_context
+        self.directory = Path(enter(TemporaryDirectory(prefix="run-", dir=self.bench.directory)))
+        self.journal = self.directory / "journal"
+        if self.system.kind != "empty":
+            databases, population = self.bench.databases, self.traffic.population
+            self.database = enter(databases.clone(self.system.kind, population))
+            self.dsn = databases.server.dsn(self.database)
+            self.connection = enter(databases.connect(self.database))
+        if self.system.kind in ("stock", "triggers"):
+            command, environment = self._rlm_sql()
+        else:
+            command, environment = self._radmeter()
+        log = self.directory / "radiusd.log"
+        # rlm_python3 before 3.2.4 heeds PYTHONPATH, which may lead to the real plugin.
+        self.radiusd = Child(command, environment={**environment, "PYTHONPATH": ""}, log=log)
+        self._stack.callback(self.radiusd.stop)
+        self.radiusd.await_line(READY)
+
+    def _rlm_sql(self) -> tuple[list[str], dict[str, str]]:
+        program = private_server.prepare(self.directory, self._radmeter_settings()).command[0]
+        configuration = self.directory / "raddb"
+        configuration.mkdir()
+        (configuration / "radiusd.conf").write_text((HERE / "rlm_sql.conf").read_text())
+        socket = self.bench.databases.socket_directory
+        return [program, "-f", "-l", "stdout", "-d", str(configuration)], {
+            "BENCH_RUN": str(self.directory),
+            "BENCH_RADDB": str(self.bench.raddb),
+            "BENCH_CONNINFO": f"host={socket} port=5432 user=postgres dbname={self.database}",
+            "RADIUS_ACCT_HOST": "127.0.0.1",
+            "RADIUS_ACCT_PORT": str(self.port),
+            "RADIUS_SECRET": SECRET,
+        }
+
+    def _radmeter(self) -> tuple[list[str], dict[str, str]]:
+        server = private_server.prepare(self.directory, self._radmeter_settings())
+        environment = server.environment
+        if self.system.kind == "empty":
+            package = self.directory / "python" / "radmeter"
+            package.mkdir(parents=True)
+            (package / "__init__.py").touch()
+            (package / "plugin.py").write_text(EMPTY_PLUGIN)
+            environment = {**environment, "RADMETER_PYTHON_PATH": str(package.parent)}
+        command = list(server.command)
+        if self._loopback_clients:
+            raddb = self.directory / "raddb"
+            shutil.copytree(command[-1], raddb)
+            clients = raddb / "clients.conf"
+            clients.write_text(clients.read_text().replace("ipaddr = 127.0.0.1\n", "ipaddr = 127.0.0.0/8\n"))
+            command[-1] = str(raddb)
+        return command, environment
+
+    def _radmeter_settings(self) -> Settings:
+        return Settings.load(
+            {},
+            state=self.directory,
+            journal=self.journal,
+            sync=self.system.sync,
+            acct_host="127.0.0.1",
+            acct_port=self.port,
+            secret=SECRET,
+            **self._settings,
+        )
+
+    def start_shipper(self) -> None:
+        """Start `radmeter ship`; until then acknowledged packets stay in the journal."""
+        self.shipper = Child(
+            [sys.executable, "-m", "radmeter", "ship"],
+            environment={"RADMETER_DSN": self.dsn, "RADMETER_JOURNAL": str(self.journal)},
+            log=self.directory / "shipper.log",
+        )
+        self._stack.callback(self.shipper.stop)
+
+    def load(self, count: int, **options: Any) -> Load:
+        """Begin to send up to `count` packets; call `sent` with the outcome's number afterwards."""
+        # Two packets of one session are so far apart; the second must not overtake the first.
+        return self.bench.generator.start(
+            self.traffic.build(count), self.port, guard=self.traffic.population.places, **options
+        )
+
+    def sent(self, count: int) -> None:
+        """Take note of how many packets were sent: the next load goes on after them."""
+        self.traffic.visits += count
+
+    def arrived(self) -> int:
+        """Return how many packets are counted in PostgreSQL, of a system that ships."""
+        look = "SELECT coalesce(sum(records), 0)::bigint FROM ingest_checkpoint"
+        row = self.connection.execute(look).fetchone()
+        assert row is not None
+        return int(row[0])
+
+    def await_arrival(self, besides: int = 0) -> float:
+        """Wait until every packet sent is counted, and so many more; return how long that took."""
+        started, expected = time.monotonic(), self.traffic.visits + besides
+        while self.system.ships and (arrived := self.arrived()) < expected:
+            if time.monotonic() - started > ARRIVES_SECONDS:
+                raise RuntimeError(f"{expected - arrived} packets are not counted:\n{self.logs()}")
+            time.sleep(0.01)
+        return time.monotonic() - started
+
+    def check_totals(self) -> None:
+        """Raise RuntimeError unless every counter has what was sent, to the byte."""
+        if self.database is None:
+            return
+        self.await_arrival()
+        found = self.bench.databases.differences(self.database, self.system.kind, self.traffic)
+        if found:
+            raise RuntimeError(
+                f"{self.system.name} has wrong totals:\n" + "\n".join(found) + "\n" + self.logs()
+            )
+
+    def uses(self) -> dict[str, Use]:
+        """Return what each of the programs has used so far."""
+        assert self.radiusd is not None
+        found = {"radiusd": use(self.radiusd.pid)}
+        if self.shipper is not None:
+            found["shipper"] = use(self.shipper.pid)
+        if self.database is not None:
+            found["PostgreSQL"] = use(self.bench.databases.pid)
+        return found
+
+    def logs(self) -> str:
+        """Return the ends of the programs' logs."""
+        return "\n".join(
+            f"{path.name}:\n" + "\n".join(path.read_text(errors="replace").splitlines()[-10:])
+            for path in sorted(self.directory.glob("*.log"))
+        )

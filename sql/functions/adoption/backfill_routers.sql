@@ -1,0 +1,33 @@
+-- radmeter.backfill_routers(pairs): finds the routers of adopted sessions by what their rows have of them.
+--   pairs  JSON array of {"calledstationid", "nasipaddress", "mac"}: as in the rows (empty for none), and the MAC at the
+--          head of the first, if there is one; not more than some hundreds, since ingest waits meanwhile
+-- Matched as a packet's router is, else discovered; one that is known already stays. Returns how many were new.
+-- Under the lock of radmeter.ingest, so that no router is merged between. Writes radmeter.adopted_router, routers.
+CREATE OR REPLACE FUNCTION radmeter.backfill_routers(p_pairs json) RETURNS integer
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_pair record;
+    v_id bigint;
+    v_new integer := 0;
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtextextended('radmeter.ingest', 0));
+    FOR v_pair IN
+        SELECT pair.* FROM json_to_recordset(p_pairs) AS pair (calledstationid text, nasipaddress inet, mac macaddr)
+        WHERE NOT EXISTS (SELECT FROM radmeter.adopted_router AS known
+                          WHERE known.calledstationid = pair.calledstationid
+                            AND known.nasipaddress = pair.nasipaddress)
+        ORDER BY calledstationid, nasipaddress
+    LOOP
+        v_id := coalesce(radmeter.match_router(v_pair.mac, NULL, NULL, v_pair.nasipaddress),
+                         radmeter.discover_router(v_pair.mac, NULL, NULL, v_pair.nasipaddress));
+        INSERT INTO radmeter.adopted_router (calledstationid, nasipaddress, router_id, timezone)
+        SELECT v_pair.calledstationid, v_pair.nasipaddress, v_id,
+               coalesce(router.timezone, backfill.timezone, radmeter.setting_value('timezone'))
+        FROM public.routers AS router LEFT JOIN radmeter.backfill ON true WHERE router.id = v_id
+        ON CONFLICT DO NOTHING;
+        v_new := v_new + 1;
+    END LOOP;
+    RETURN v_new;
+END;
+$$;

@@ -1,0 +1,60 @@
+-- radmeter.backfill_settle([radacctids]): makes the changes of user and router that had to wait until the adopted part of
+-- their session was counted. Those of the given sessions, else some of all: until it returns 0. Returns how many.
+-- Called by radmeter.reassign_adopted in the transaction of the change, by the backfill and by the periodic jobs.
+-- Writes user_quota_usage, router_daily_usage, radmeter.adopted_move.
+CREATE OR REPLACE FUNCTION radmeter.backfill_settle(p_radacctids bigint[] DEFAULT NULL) RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off
+-- Some index lookups a change, whatever the caller's settings are and however large the tables.
+SET enable_nestloop = on SET enable_hashjoin = off SET enable_mergejoin = off SET plan_cache_mode = force_custom_plan
+AS $$
+DECLARE
+    v_settled bigint;
+BEGIN
+    -- All at once only where nobody waits for the caller: not from a trigger, which may be in any transaction.
+    IF p_radacctids IS NULL THEN
+        IF NOT EXISTS (SELECT FROM radmeter.adopted_move) THEN
+            RETURN 0;
+        END IF;
+        PERFORM pg_advisory_xact_lock(hashtextextended('radmeter.ingest', 0));
+    END IF;
+    -- By what was deleted, not by what was found: another one may be settling the same.
+    WITH settled AS (
+        DELETE FROM radmeter.adopted_move WHERE ctid = ANY (ARRAY(
+            SELECT move.ctid FROM radmeter.adopted_move AS move
+            JOIN radmeter.backfill ON move.radacctid <@ backfill.counted
+            WHERE p_radacctids IS NULL OR move.radacctid = ANY (p_radacctids)
+            LIMIT CASE WHEN p_radacctids IS NULL THEN 1000 END))
+        RETURNING ctid AS move
+    ), effect AS MATERIALIZED (
+        SELECT effect.* FROM settled JOIN radmeter.adopted_effects() AS effect USING (move)
+    ), users AS (
+        INSERT INTO public.user_quota_usage AS usage (username, period_start, bytes_in, bytes_out)
+        SELECT username, period_start, sum(bytes_in), sum(bytes_out) FROM (
+            SELECT old_username AS username, period_start, -bytes_in AS bytes_in, -bytes_out AS bytes_out FROM effect
+            UNION ALL
+            SELECT new_username, period_start, bytes_in, bytes_out FROM effect) AS moved
+        WHERE username IS NOT NULL GROUP BY username, period_start HAVING sum(bytes_in) <> 0 OR sum(bytes_out) <> 0
+        ORDER BY username, period_start
+        ON CONFLICT (username, period_start) DO UPDATE SET
+            bytes_in = usage.bytes_in + excluded.bytes_in,
+            bytes_out = usage.bytes_out + excluded.bytes_out,
+            last_updated = excluded.last_updated
+    ), routers AS (
+        INSERT INTO public.router_daily_usage AS usage (router_id, usage_date, bytes_in, bytes_out)
+        SELECT CASE WHEN router.merged_at IS NULL THEN router.id ELSE router.merged_into END AS router_id,
+               usage_date, sum(bytes_in), sum(bytes_out)
+        FROM (SELECT old_router_id AS router_id, usage_date, -bytes_in AS bytes_in, -bytes_out AS bytes_out
+              FROM effect
+              UNION ALL
+              SELECT new_router_id, usage_date, bytes_in, bytes_out FROM effect) AS moved
+        JOIN public.routers AS router ON router.id = moved.router_id
+        GROUP BY 1, 2 HAVING sum(bytes_in) <> 0 OR sum(bytes_out) <> 0 ORDER BY 1, 2
+        ON CONFLICT (router_id, usage_date) DO UPDATE SET
+            bytes_in = usage.bytes_in + excluded.bytes_in,
+            bytes_out = usage.bytes_out + excluded.bytes_out,
+            last_updated = excluded.last_updated
+    )
+    SELECT count(*) INTO v_settled FROM settled;
+    RETURN v_settled;
+END;
+$$;

@@ -1,0 +1,8 @@
+-- radmeter.stale_after(session_interval, router_interval, minutes): how long a session may be silent.
+-- Three missed interims: of the interval the router announced for the session (Acct-Interim-Interval, RFC 2869 section
+-- 5.16), else of the one observed at the router; and not less than `minutes`, by default the setting stale_minutes.
+CREATE OR REPLACE FUNCTION radmeter.stale_after(
+    p_session_interval integer, p_router_interval integer, p_minutes integer) RETURNS interval
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN greatest(p_minutes * interval '1 minute',
+                3 * coalesce(p_session_interval, p_router_interval, 0) * interval '1 second');

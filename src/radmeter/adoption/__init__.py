@@ -1,0 +1,1 @@
+"""FreeRADIUS's own radacct becomes radmeter's, and back; its history is counted."""

@@ -1,0 +1,233 @@
+"""Counts the history of an adopted radacct: the calls of the database, each a short piece of the whole.
+
+Exact while packets arrive, since what an adopted session had when it was taken over is the same in every snapshot: in
+its row, or in ``radmeter.adopted_part`` once the row shows more. A range of ids is read in one snapshot, and marked as
+counted in the transaction that keeps its sums; what packets bring on top is counted by the triggers, as always.
+"""
+
+import datetime
+import json
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import psycopg
+
+from radmeter.database.views import explained_errors
+from radmeter.errors import StoreError
+from radmeter.packet.router_key import leading_mac
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+COUNTERS, ROUTERS = PASSES = ("counters", "routers")
+OWNER = "radmeter_owner"
+# Session lock of the one backfill that may run.
+LOCK = "hashtextextended('radmeter.backfill', 0)"
+BUCKETS = 128
+# Ingest waits while routers are matched or discovered.
+PAIRS_AT_ONCE = 200
+
+
+class Progress(NamedTuple):
+    """How far the history is counted: `radmeter.backfill_progress`."""
+
+    running: bool
+    began_at: datetime.datetime
+    last_pass: str | None
+    ids: int
+    counted_ids: int
+    counted_sessions: int
+    filled_ids: int
+    filled_sessions: int
+    waiting: int
+    run_began_at: datetime.datetime | None
+    changed_at: datetime.datetime
+    run_sessions: int
+    run_ids: int
+
+    def done_ids(self, work: str) -> int:
+        """Return how many ids a pass has done."""
+        return self.counted_ids if work == COUNTERS else self.filled_ids
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is left to do."""
+        return self.counted_ids >= self.ids and self.filled_ids >= self.ids and not self.waiting
+
+    @property
+    def seconds_left(self) -> float | None:
+        """How long the latest pass would take yet at its rate; None: not known."""
+        if self.run_began_at is None or self.last_pass is None or not self.run_ids:
+            return None
+        if self.done_ids(self.last_pass) >= self.ids and not self.complete:
+            return None  # the other pass, which has another rate, or the sums that wait
+        seconds = (self.changed_at - self.run_began_at).total_seconds()
+        return (self.ids - self.done_ids(self.last_pass)) * seconds / self.run_ids
+
+    @property
+    def sessions_a_second(self) -> float | None:
+        """The rate of the latest pass; None: not known."""
+        seconds = (self.changed_at - self.run_began_at).total_seconds() if self.run_began_at else 0.0
+        return self.run_sessions / seconds if seconds > 0 else None
+
+
+def progress(connection: Connection) -> Progress | None:
+    """Return how far the backfill is; None: it has not begun."""
+    with explained_errors(OWNER):
+        row = connection.execute("SELECT * FROM radmeter.backfill_progress()").fetchone()
+    return Progress(*row) if row else None
+
+
+def adopted(connection: Connection) -> bool:
+    """Return whether there is a history to count."""
+    with explained_errors(OWNER):
+        row = connection.execute("SELECT EXISTS (SELECT FROM public.radacct WHERE adopted)").fetchone()
+    return row == (True,)
+
+
+def lock(connection: Connection) -> None:
+    """Be the one backfill of this database until the connection ends.
+
+    Raises
+    ------
+    StoreError
+        There is one already.
+    """
+    with explained_errors(OWNER):
+        row = connection.execute(f"SELECT pg_try_advisory_lock({LOCK})".encode()).fetchone()
+    if row != (True,):
+        raise StoreError(
+            "another backfill of this database is running: `radmeter backfill --status` shows how far it is"
+        )
+
+
+def begin(connection: Connection) -> None:
+    """Begin, or go on.
+
+    Raises
+    ------
+    StoreError
+        Nothing was adopted.
+    """
+    with explained_errors(OWNER):
+        row = connection.execute("SELECT radmeter.backfill_begin()").fetchone()
+    if row != (True,):
+        raise StoreError(
+            "radacct has no session that was there before radmeter: there is no history to count "
+            "(`radmeter adopt` takes a FreeRADIUS table over)"
+        )
+
+
+def begin_pass(connection: Connection, work: str) -> list[tuple[int, int]]:
+    """Note that a pass begins; return the spans of ids that it has to do, the end of each left out."""
+    with explained_errors(OWNER):
+        connection.execute(
+            """UPDATE radmeter.backfill SET pass = %s, run_began_at = clock_timestamp(),
+               changed_at = clock_timestamp(), run_rows = 0, run_ids = 0""",
+            (work,),
+        )
+        return left(connection, work)
+
+
+def left(connection: Connection, work: str) -> list[tuple[int, int]]:
+    """Return the spans of ids that a pass has to do yet, the end of each left out."""
+    with explained_errors(OWNER):
+        return connection.execute(
+            """SELECT lower(span), upper(span) FROM radmeter.backfill, unnest(
+                   int8multirange(int8range(first_id, last_id, '[]'))
+                   - CASE WHEN %s THEN counted ELSE filled END) AS span ORDER BY 1""",
+            (work == COUNTERS,),
+        ).fetchall()
+
+
+def count(connection: Connection, first: int, end: int) -> int:
+    """Count a range of ids, the end left out; return how many adopted sessions it has."""
+    return _with_routers(connection, "SELECT * FROM radmeter.backfill_range(%s, %s)", first, end)
+
+
+def fill(connection: Connection, first: int, end: int) -> int:
+    """Give the adopted sessions of a range of ids their router_id; return how many could not be had just now."""
+    return _with_routers(
+        connection, "SELECT left_over, unknown FROM radmeter.backfill_fill(%s, %s)", first, end
+    )
+
+
+def move(connection: Connection, bucket: int) -> int:
+    """Add the sums of one bucket to the counters; return how many counters."""
+    (moved,) = _call(connection, "SELECT radmeter.backfill_move(%s)", bucket)
+    return moved
+
+
+def settle(connection: Connection) -> int:
+    """Make changes of user or router that waited for their session to be counted; return how many, 0 at the end."""
+    (settled,) = _call(connection, "SELECT radmeter.backfill_settle()")
+    return settled
+
+
+def redo(
+    connection: Connection, first_day: datetime.date | None, last_day: datetime.date | None
+) -> tuple[int, int]:
+    """Find what the counters of a span of days lack; return how many of users and days of routers differed.
+
+    What is found is added by `move`.
+    """
+    users, routers = _call(
+        connection, "SELECT * FROM radmeter.backfill_redo(%s::date, %s::date)", first_day, last_day
+    )
+    return users, routers
+
+
+def find_routers(connection: Connection, first: int, end: int) -> None:
+    """Find the routers of the sessions of a range of ids that are not known yet."""
+    with explained_errors(OWNER):
+        pairs = connection.execute(
+            "SELECT calledstationid, nasipaddress::text FROM radmeter.backfill_unknown_routers(%s, %s)",
+            (first, end),
+        ).fetchall()
+    resolve_routers(connection, pairs)
+
+
+def resolve_routers(connection: Connection, pairs: Sequence[tuple[str, str]]) -> None:
+    """Find the routers that Called-Station-Id (empty for none) and NAS-IP-Address name, and keep them."""
+    for start in range(0, len(pairs), PAIRS_AT_ONCE):
+        found = [
+            {"calledstationid": station_id, "nasipaddress": address, "mac": leading_mac(station_id)}
+            for station_id, address in pairs[start : start + PAIRS_AT_ONCE]
+        ]
+        _call(connection, "SELECT radmeter.backfill_routers(%s::json)", json.dumps(found))
+
+
+def lag_seconds(connection: Connection) -> tuple[float, str]:
+    """Return the longest lag, and whose: of a standby's replay, or of the packets that ingest takes in."""
+    with explained_errors(OWNER):
+        row = connection.execute(LAG).fetchone()
+    assert row is not None
+    return max(((row[0], "replication"), (row[1], "ingest")))
+
+
+# A standby that has replayed all has no lag to show. Files that are replayed are as old as they are.
+LAG = """
+SELECT coalesce((SELECT max(extract(epoch FROM replay_lag)) FROM pg_stat_replication
+                 WHERE state = 'streaming'), 0)::float8,
+       coalesce((SELECT max(extract(epoch FROM updated_at - last_received_at))
+                 FROM public.ingest_checkpoint AS checkpoint
+                 WHERE updated_at > now() - interval '30 seconds'
+                   AND NOT EXISTS (SELECT FROM radmeter.replayed_file AS file WHERE file.node = checkpoint.node)),
+                0)::float8"""
+
+
+def _with_routers(connection: Connection, query: str, first: int, end: int) -> int:
+    """Do a range; the first time that it names routers which are not known, they are found and it is done again."""
+    for _ in range(5):  # other jobs look for the same ones
+        done, unknown = _call(connection, query, first, end)
+        if not unknown:
+            return done
+        find_routers(connection, first, end)
+    raise StoreError(f"the routers of {unknown} sessions from {first} to {end - 1} cannot be found")
+
+
+def _call(connection: Connection, query: str, *arguments: object) -> tuple[int, ...]:
+    with explained_errors(OWNER):
+        row = connection.execute(query.encode(), arguments).fetchone()
+    if row is None:
+        raise StoreError(f"{query} returned nothing")
+    return row

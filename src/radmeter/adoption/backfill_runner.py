@@ -1,0 +1,259 @@
+"""Runs a backfill: ranges of ids handed to some connections at once, held back where others would suffer."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import psycopg
+from psycopg import errors
+
+from radmeter.adoption import backfill
+from radmeter.adoption.backfill import ROUTERS
+from radmeter.database.connection import connect
+from radmeter.errors import StoreError
+from radmeter.interruption import Interruption
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+# Sums of so many sessions are moved to the counters together: most counters are written once. With three million
+# it took as long, and a bucket kept ingest waiting for 60 to 126 ms instead of 30.
+WAVE_SESSIONS = 1_000_000
+LAG_LOOK_SECONDS = 1.0
+SAY_EVERY_SECONDS = 10.0
+RETRIES = 10
+TRY_AGAIN = (errors.DeadlockDetected, errors.SerializationFailure, errors.LockNotAvailable)
+
+
+class Bar(Protocol):
+    """What is told how far it is."""
+
+    def advance(self, count: float = 1) -> None:
+        """So many ids more are done."""
+
+    def say(self, text: str) -> None:
+        """Tell the operator."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pace:
+    """How hard a backfill may work."""
+
+    jobs: int = 1
+    max_load: float = 1.0
+    """Share of its time that each job works."""
+    max_lag_seconds: float = 10.0
+    """It pauses while replication or ingest is further behind."""
+
+
+@dataclass
+class Spans:
+    """Spans of ids, handed out in ranges that take about as long as they should."""
+
+    spans: list[tuple[int, int]]
+    width: int
+    widest: int
+    seconds: float
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def ids(self) -> int:
+        """How many ids are left."""
+        return sum(end - first for first, end in self.spans)
+
+    def take(self) -> tuple[int, int] | None:
+        """Return the next range, its end left out; None: there is none."""
+        with self.lock:
+            if not self.spans:
+                return None
+            first, end = self.spans[0]
+            cut = min(first + self.width, end)
+            self.spans[:1] = [(cut, end)] if cut < end else []
+            return first, cut
+
+    def took(self, ids: int, seconds: float) -> None:
+        """Learn from the time that a range took."""
+        with self.lock:
+            if ids >= self.width // 2:  # not from the last bit of a span
+                wish = self.width * self.seconds / max(seconds, 0.001)
+                self.width = int(max(100, min(wish, self.width * 2, self.widest)))
+
+
+class Runner:
+    """The connections of one backfill. It stops in order at the first wish to stop, at once at the second."""
+
+    def __init__(self, dsn: str, pace: Pace, interruption: Interruption) -> None:
+        self.pace = pace
+        self.interruption = interruption
+        self._dsn = dsn
+        self._waiting = 0  # sessions whose sums were found since the last wave
+        self._moving = threading.Lock()
+        self._paused = threading.Event()
+        self._failed = threading.Event()
+        self._exit = ExitStack()
+        self._connections: list[Connection] = []
+
+    def __enter__(self) -> "Runner":
+        try:
+            for _ in range(self.pace.jobs):
+                connection = self._exit.enter_context(connect(self._dsn, prepare_threshold=None))
+                # A range lost in a crash is one that was not counted: its mark is in the same transaction.
+                connection.execute("SET synchronous_commit = off")
+                connection.execute("SET application_name = 'radmeter backfill'")
+                self._connections.append(connection)
+        except BaseException:
+            self._exit.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._exit.close()
+
+    @property
+    def stopping(self) -> bool:
+        """Whether to begin nothing new."""
+        return bool(self.interruption) or self._failed.is_set()
+
+    def count(self, spans: Sequence[tuple[int, int]], bar: Bar) -> None:
+        """Count the adopted sessions of spans of ids, and bring their sums into the counters."""
+        work = Spans(list(spans), width=20_000, widest=100_000, seconds=1.0)
+        with self._watched(bar):
+            self._all(lambda connection: self._count(connection, work, bar))
+
+    def fill(self, connection: Connection, bar: Bar) -> None:
+        """Give adopted sessions their router_id until all have it; rows that others hold come later."""
+        with self._watched(bar):
+            while not self.stopping:
+                # Short: whoever wants a row of the range waits for it.
+                work = Spans(backfill.left(connection, ROUTERS), width=1000, widest=20_000, seconds=0.08)
+                before = work.ids
+                if not before:
+                    return
+                self._all(lambda each, work=work: self._fill(each, work, bar))  # type: ignore[misc] # bound now
+                if not self.stopping and sum(e - f for f, e in backfill.left(connection, ROUTERS)) >= before:
+                    time.sleep(0.5)  # others hold all that is left
+
+    def move(self, bar: Bar) -> int:
+        """Bring all sums that were found into the counters; return how many counters were added to.
+
+        So that a counter is complete when the operator stops; at the second wish to stop the rest waits.
+        """
+        moved = self._wave(self._connections[0], bar)
+        while not self.stopping and self._again(lambda: backfill.settle(self._connections[0])):
+            pass
+        return moved
+
+    def _count(self, connection: Connection, work: Spans, bar: Bar) -> None:
+        while not self.stopping and (span := work.take()):
+            began = time.monotonic()
+            sessions = self._again(lambda span=span: backfill.count(connection, *span))  # type: ignore[misc]
+            seconds = time.monotonic() - began
+            work.took(span[1] - span[0], seconds)
+            bar.advance(span[1] - span[0])
+            with work.lock:
+                self._waiting += sessions
+                wave = self._waiting >= WAVE_SESSIONS
+                if wave:
+                    self._waiting = 0
+            if wave:
+                self._wave(connection)
+            self._hold_back(seconds)
+
+    def _fill(self, connection: Connection, work: Spans, bar: Bar) -> None:
+        while not self.stopping and (span := work.take()):
+            began = time.monotonic()
+            left_over = self._again(lambda span=span: backfill.fill(connection, *span))  # type: ignore[misc]
+            seconds = time.monotonic() - began
+            work.took(span[1] - span[0], seconds)
+            if not left_over:
+                bar.advance(span[1] - span[0])
+            self._hold_back(seconds)
+
+    def _wave(self, connection: Connection, bar: Bar | None = None) -> int:
+        """Move bucket after bucket: ingest comes between any two."""
+        moved = 0
+        with self._moving:
+            for bucket in range(backfill.BUCKETS):
+                if self.interruption.count > 1 or self._failed.is_set():
+                    break
+                began = time.monotonic()
+                moved += self._again(lambda bucket=bucket: backfill.move(connection, bucket))  # type: ignore[misc]
+                if bar is not None:
+                    bar.advance()
+                self._hold_back(time.monotonic() - began)
+        return moved
+
+    def _again(self, call: Callable[[], int]) -> int:
+        """Do what had to give way to another again, from its beginning."""
+        for attempt in range(RETRIES):
+            try:
+                return call()
+            except StoreError as error:
+                if not isinstance(error.__cause__, TRY_AGAIN) or attempt == RETRIES - 1:
+                    raise
+                time.sleep(0.05 * (attempt + 1))
+        raise AssertionError
+
+    def _hold_back(self, worked_seconds: float) -> None:
+        """Rest as long as the load asks for, and while the database has no time for us."""
+        until = time.monotonic() + worked_seconds * (1 - self.pace.max_load) / self.pace.max_load
+        while not self.stopping:
+            rest = until - time.monotonic()
+            if rest <= 0 and not self._paused.is_set():
+                return
+            time.sleep(min(max(rest, 0.01), 0.05))
+
+    def _all(self, work: Callable[[Connection], None]) -> None:
+        """Let every connection work; the first failure stops all, the second wish to stop cancels them."""
+        with ThreadPoolExecutor(len(self._connections), thread_name_prefix="backfill") as pool:
+            futures = [pool.submit(work, connection) for connection in self._connections]
+            while (done := wait(futures, timeout=0.1, return_when=FIRST_EXCEPTION)).not_done:
+                if any(each.exception() for each in done.done):
+                    self._failed.set()
+                if self.interruption.count > 1 or self._failed.is_set():
+                    for connection in self._connections:
+                        with suppress(psycopg.Error):
+                            connection.cancel()
+        cancelled = None
+        for each in futures:
+            error = each.exception()
+            if error is not None and isinstance(error.__cause__, errors.QueryCanceled):
+                cancelled = error
+            elif error is not None:
+                raise error
+        if cancelled is not None and self.interruption.count <= 1:
+            raise cancelled
+
+    @contextmanager
+    def _watched(self, bar: Bar) -> Iterator[None]:
+        """Pause while replication or ingest is behind."""
+        done = threading.Event()
+        watcher = threading.Thread(target=self._watch, args=(done, bar), name="lag", daemon=True)
+        watcher.start()
+        try:
+            yield
+        finally:
+            done.set()
+            watcher.join()
+            self._paused.clear()
+
+    def _watch(self, done: threading.Event, bar: Bar) -> None:
+        said_at = float("-inf")
+        with suppress(StoreError, psycopg.Error), connect(self._dsn) as connection:
+            while not done.is_set():
+                lag, whose = backfill.lag_seconds(connection)
+                if lag > self.pace.max_lag_seconds:
+                    self._paused.set()
+                    if time.monotonic() - said_at > SAY_EVERY_SECONDS:
+                        said_at = time.monotonic()
+                        bar.say(f"pausing: {whose} is {lag:.0f} s behind")
+                elif self._paused.is_set():
+                    self._paused.clear()
+                    said_at = float("-inf")
+                    bar.say(f"going on: {whose} is {lag:.1f} s behind")
+                done.wait(LAG_LOOK_SECONDS)
+        # Without a look at the lag there is no reason to stand still for ever.
+        self._paused.clear()

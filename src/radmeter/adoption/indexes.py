@@ -1,0 +1,69 @@
+"""The indexes that the old rows get before they become a partition, made while all goes on."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import psycopg
+
+from radmeter.adoption.table import Table
+
+Connection = psycopg.Connection[Any]
+
+# Closed sessions are found by their id, which is unique among the open ones only, by user and time, and by router. The
+# last has no entries yet (radmeter backfill fills router_id in): to make it takes a look at the table, and no room.
+_INDEXES = (
+    ("radacct_legacy_acctuniqueid_idx", ("acctuniqueid",), ""),
+    ("radacct_legacy_username_idx", ("username", "acctstarttime"), ""),
+    ("radacct_legacy_router_id_idx", ("router_id", "acctstarttime"), " WHERE router_id IS NOT NULL"),
+)
+NAMES = tuple(f"public.{name}" for name, _, _ in _INDEXES)
+
+
+def needed(table: Table) -> list[tuple[str, str]]:
+    """Return name and statement of each index that the table lacks."""
+    return [
+        (
+            f"public.{name}",
+            f"CREATE INDEX CONCURRENTLY {name} ON public.radacct ({', '.join(columns)}){condition}",
+        )
+        for name, columns, condition in _INDEXES
+        if not any(index.is_on(*columns) and not index.unique for index in table.indexes)
+    ]
+
+
+def room_needed(table: Table) -> int:
+    """Return how many bytes the new indexes take, about: 60 to 75 an entry with ids and names of usual length."""
+    widths = {"radacct_legacy_acctuniqueid_idx": 65, "radacct_legacy_username_idx": 40}
+    return sum(table.rows * widths.get(name.removeprefix("public."), 0) for name, _ in needed(table))
+
+
+@contextmanager
+def progress_of(connection: Connection, bar: Any) -> Iterator[None]:
+    """Tell a bar how far CREATE INDEX on `connection` is, as seen from another connection."""
+    if bar is None:
+        yield
+        return
+    done = threading.Event()
+    info = connection.info
+    dsn = psycopg.conninfo.make_conninfo(info.dsn, password=info.password or None)
+
+    def look() -> None:
+        with suppress(psycopg.Error), psycopg.connect(dsn, autocommit=True, connect_timeout=5) as beside:
+            while not done.wait(0.2):
+                row = beside.execute(
+                    """SELECT blocks_total, blocks_done FROM pg_stat_progress_create_index
+                       WHERE pid = %s AND blocks_total > 0""",
+                    (info.backend_pid,),
+                ).fetchone()
+                if row:
+                    bar.total, bar.completed = row
+
+    thread = threading.Thread(target=look, name="index progress", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join(6)

@@ -1,0 +1,146 @@
+"""Rows on their way between FreeRADIUS's radacct and the tables that inherit from it, in batches that writers wait for.
+
+Writers are kept out for one batch at a time: an UPDATE that meets a row which is just being moved would skip it
+(PostgreSQL manual, READ COMMITTED), and an Accounting-On would leave its session open.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import psycopg
+from psycopg import sql
+from psycopg.types.json import Json
+
+from radmeter.database.lock_retries import gently
+from radmeter.packet.router_key import leading_mac
+
+Connection = psycopg.Connection[Any]
+
+# A batch takes about 10 ms, during which writers wait.
+BATCH = 500
+ROUTER_BATCH = 500
+
+TABLE = "public.radacct"
+OPEN = "public.radacct_open"
+
+
+def columns(connection: Connection, table: str = TABLE) -> sql.Composed:
+    """Return the names of a table's columns, for a statement."""
+    rows = connection.execute(
+        """SELECT attname::text FROM pg_attribute
+           WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped ORDER BY attnum""",
+        (table,),
+    )
+    return sql.SQL(", ").join(sql.Identifier(name) for (name,) in rows)
+
+
+def move(
+    connection: Connection,
+    origin: str,
+    target: str,
+    which: str,
+    parameters: dict[str, Any],
+    *,
+    said: Callable[[str], None],
+    patience_seconds: float,
+    found: Callable[[int], None],
+    moved: Callable[[int], None],
+) -> int:
+    """Move those rows of `origin` that fit the condition `which` to `target`, in batches; return how many."""
+    condition = sql.SQL(which)
+    find = sql.SQL("SELECT radacctid FROM ONLY {} WHERE {} ORDER BY radacctid").format(
+        _table(origin), condition
+    )
+    ids = [row[0] for row in connection.execute(find, parameters)]
+    found(len(ids))
+    names = columns(connection)
+    done = 0
+    for begin in range(0, len(ids), BATCH):
+        batch = ids[begin : begin + BATCH]
+
+        def work(opened: Connection, batch: list[int] = batch) -> int:
+            opened.execute("LOCK TABLE ONLY public.radacct IN SHARE ROW EXCLUSIVE MODE")
+            return move_now(opened, origin, target, which, {**parameters, "ids": batch}, names)
+
+        done += gently(
+            connection, work, what=f"moving sessions from {origin} to {target}", patience_seconds=patience_seconds,
+            said=said,
+        )  # fmt: skip
+        moved(len(batch))
+    return done
+
+
+def move_now(
+    connection: Connection,
+    origin: str,
+    target: str,
+    which: str,
+    parameters: dict[str, Any],
+    names: sql.Composed | None = None,
+) -> int:
+    """Move rows in the transaction of the caller; return how many. With `ids` among the parameters: only these."""
+    names = names or columns(connection)
+    only = sql.SQL("radacctid = ANY (%(ids)s) AND ") if "ids" in parameters else sql.SQL("")
+    connection.execute("SET LOCAL radmeter.moving = 'on'")
+    done = connection.execute(
+        sql.SQL(
+            "WITH moved AS (DELETE FROM ONLY {origin} WHERE {only}({which}) RETURNING {names}) "
+            "INSERT INTO {target} ({names}) SELECT {names} FROM moved"
+        ).format(
+            origin=_table(origin),
+            target=_table(target),
+            only=only,
+            which=sql.SQL(which),
+            names=names,
+        ),
+        parameters,
+    ).rowcount
+    connection.execute("SET LOCAL radmeter.moving = 'off'")
+    return done
+
+
+def route_open(connection: Connection, found: Callable[[int], None], advance: Callable[[int], None]) -> None:
+    """Give the sessions of radacct_open their router_id, matched or discovered by what their rows show of it."""
+    pairs = connection.execute(
+        """SELECT DISTINCT coalesce(calledstationid, ''), nasipaddress::text FROM ONLY public.radacct_open
+           WHERE router_id IS NULL ORDER BY 1, 2"""
+    ).fetchall()
+    for begin in range(0, len(pairs), ROUTER_BATCH):
+        batch = pairs[begin : begin + ROUTER_BATCH]
+        connection.execute(
+            "SELECT radmeter.backfill_routers(%s)",
+            (
+                Json(
+                    [
+                        {"calledstationid": called, "nasipaddress": address, "mac": leading_mac(called)}
+                        for called, address in batch
+                    ]
+                ),
+            ),
+        )
+    # One that shows no time at all would never be stale: it counts as heard of now, and the reaper closes it.
+    connection.execute(
+        """UPDATE ONLY public.radacct_open SET arrived_at = now()
+           WHERE arrived_at IS NULL AND acctupdatetime IS NULL AND acctstarttime IS NULL"""
+    )
+    ids = [
+        row[0]
+        for row in connection.execute(
+            "SELECT radacctid FROM ONLY public.radacct_open WHERE router_id IS NULL ORDER BY radacctid"
+        )
+    ]
+    found(len(ids))
+    for begin in range(0, len(ids), BATCH):
+        connection.execute(
+            """UPDATE ONLY public.radacct_open AS session SET router_id = known.router_id
+               FROM radmeter.adopted_router AS known
+               WHERE session.radacctid = ANY (%s) AND session.router_id IS NULL
+                 AND known.calledstationid = coalesce(session.calledstationid, '')
+                 AND known.nasipaddress = session.nasipaddress""",
+            (ids[begin : begin + BATCH],),
+        )
+        advance(len(ids[begin : begin + BATCH]))
+
+
+def _table(name: str) -> sql.Identifier:
+    return sql.Identifier(*name.split("."))

@@ -1,0 +1,288 @@
+"""What keeps a table from being adopted: found before anything is touched, each with what mends it. Reads only."""
+
+import datetime
+import re
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import psycopg
+
+from radmeter.adoption.columns import ESSENTIAL, NEVER_NULL, OURS, STOCK
+from radmeter.adoption.table import Table
+from radmeter.schema.revisions import MIGRATIONS
+
+Connection = psycopg.Connection[Any]
+
+VARCHAR = re.compile(r"character varying(\(\d+\))?")
+OLDEST_SERVER = 150_000
+
+
+class Refusal(NamedTuple):
+    """Why not, and what to do about it."""
+
+    reason: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.reason}\n    {self.remedy}"
+
+
+def refusals(connection: Connection, table: Table, boundary: datetime.datetime) -> list[Refusal]:
+    """Return all that is in the way, what needs no reading of rows first; rows are read only if that is all well."""
+    found = [*_server(connection, table), *_columns(table), *_keys(table), *_catalog(connection, table)]
+    found += _names_in_the_way(connection)
+    return found or list(_rows(connection, table, boundary))
+
+
+def widened(table: Table) -> list[str]:
+    """Return the columns that are varchar where radmeter has text."""
+    stock = {column.name: column.kind for column in STOCK}
+    return [
+        each.name for each in table.columns if stock.get(each.name) == "text" and VARCHAR.fullmatch(each.kind)
+    ]
+
+
+def _server(connection: Connection, table: Table) -> Iterator[Refusal]:
+    if connection.info.server_version < OLDEST_SERVER:
+        yield Refusal("the server is older than PostgreSQL 15", "upgrade the server first")
+    row = connection.execute(
+        "SELECT pg_has_role(session_user, %s, 'USAGE'), has_schema_privilege(session_user, 'public', 'CREATE')",
+        (table.owner,),
+    ).fetchone()
+    if row != (True, True):
+        yield Refusal(
+            f"radacct belongs to {table.owner}, and the role that logged in may not change it",
+            f"log in as a superuser, or as a member of {table.owner} that may create tables in the schema public",
+        )
+    for view in table.views:
+        row = connection.execute("SELECT pg_has_role(session_user, %s, 'USAGE')", (view.owner,)).fetchone()
+        if row != (True,):
+            yield Refusal(
+                f"the view {view.name} belongs to {view.owner}, and the role that logged in may not change it",
+                f"log in as a superuser, or as a member of {view.owner}",
+            )
+
+
+def _columns(table: Table) -> Iterator[Refusal]:
+    for wanted in STOCK:
+        column = table.column(wanted.name)
+        if column is None:
+            if wanted.name in ESSENTIAL:
+                yield Refusal(
+                    f"radacct has no column {wanted.name}",
+                    "compare it with FreeRADIUS's own schema.sql, and rename or add the column",
+                )
+            continue
+        if column.kind != wanted.kind and not (wanted.kind == "text" and VARCHAR.fullmatch(column.kind)):
+            using = (
+                f" USING {wanted.name} AT TIME ZONE '<zone of the server>'"
+                if column.kind == "timestamp without time zone"
+                else f" USING nullif({wanted.name}::text, '')::{wanted.definition.split()[0]}"
+                if wanted.kind == "inet"
+                else ""
+            )
+            yield Refusal(
+                f"{wanted.name} is {column.kind}, not {wanted.kind}: to change that writes all rows again",
+                f"in a maintenance window: ALTER TABLE radacct ALTER {wanted.name} TYPE {wanted.kind}{using};",
+            )
+        if column.not_null and wanted.name not in NEVER_NULL:
+            yield Refusal(
+                f"{wanted.name} is NOT NULL, and there are packets without it",
+                f"ALTER TABLE radacct ALTER {wanted.name} DROP NOT NULL;",
+            )
+    stock = {column.name for column in STOCK}
+    ours = {column.name: column.kind for column in OURS}
+    for column in table.columns:
+        if column.generated:
+            yield Refusal(
+                f"{column.name} is a generated column, which the partitions could not share",
+                f"drop it and have a view compute it: ALTER TABLE radacct DROP COLUMN {column.name};",
+            )
+        elif column.name in ours:
+            yield Refusal(
+                f"radacct has a column {column.name}, as radmeter has one of its own",
+                f"ALTER TABLE radacct RENAME {column.name} TO my_{column.name};",
+            )
+        elif column.name not in stock and column.not_null and not column.has_default:
+            yield Refusal(
+                f"{column.name} is NOT NULL and has no default: radmeter does not know what to write into it",
+                f"ALTER TABLE radacct ALTER {column.name} DROP NOT NULL; or give it a default",
+            )
+
+
+def _keys(table: Table) -> Iterator[Refusal]:
+    column = table.column("radacctid")
+    if column is None:
+        return
+    if column.identity:
+        yield Refusal(
+            "radacctid is an identity column, which a partition cannot have on PostgreSQL 15",
+            "SELECT max(radacctid) FROM radacct; ALTER TABLE radacct ALTER radacctid DROP IDENTITY; "
+            "CREATE SEQUENCE radacct_radacctid_seq START <max + 1> OWNED BY radacct.radacctid; "
+            "ALTER TABLE radacct ALTER radacctid SET DEFAULT nextval('radacct_radacctid_seq');",
+        )
+    elif table.sequence is None:
+        yield Refusal(
+            "radacctid takes no numbers from a sequence",
+            "SELECT max(radacctid) FROM radacct; "
+            "CREATE SEQUENCE radacct_radacctid_seq START <max + 1> OWNED BY radacct.radacctid; "
+            "ALTER TABLE radacct ALTER radacctid SET DEFAULT nextval('radacct_radacctid_seq');",
+        )
+    if not any(index.unique and index.is_on("radacctid") for index in table.indexes):
+        yield Refusal(
+            "radacctid is not unique",
+            "CREATE UNIQUE INDEX CONCURRENTLY radacct_radacctid_idx ON radacct (radacctid);",
+        )
+    for index in table.indexes:
+        if index.unique and not index.is_on("radacctid") and not index.is_on("acctuniqueid"):
+            drop = f"ALTER TABLE radacct DROP CONSTRAINT {index.constraint};" if index.constraint else ""
+            yield Refusal(
+                f"the index {index.name} keeps ({', '.join(index.columns)}) unique, or is invalid: "
+                "sessions in several partitions cannot be kept unique by it",
+                (drop or f"DROP INDEX CONCURRENTLY {index.name};") + " and make it again without UNIQUE",
+            )
+
+
+# Each gives name and remedy of what stands in the way, for the table with the oid %(oid)s.
+_CATALOG = (
+    (
+        "the trigger {0} would not fire for sessions in other partitions as it does now",
+        "DROP TRIGGER {0} ON radacct; and create it again afterwards, if radmeter's counters do not do its work",
+        """SELECT quote_ident(tgname) FROM pg_trigger WHERE tgrelid = %(oid)s AND NOT tgisinternal
+           AND tgname <> 'radmeter_divert'""",
+    ),
+    (
+        "the rule {0} rewrites what is written to radacct",
+        "DROP RULE {0} ON radacct;",
+        "SELECT quote_ident(rulename) FROM pg_rewrite WHERE ev_class = %(oid)s",
+    ),
+    (
+        "row level security is on: {0}",
+        "ALTER TABLE radacct DISABLE ROW LEVEL SECURITY; and drop its policies",
+        """SELECT 'enabled' FROM pg_class WHERE oid = %(oid)s AND relrowsecurity
+           UNION SELECT 'policy ' || polname FROM pg_policy WHERE polrelid = %(oid)s""",
+    ),
+    (
+        "the foreign key {0} cannot go on over the partitions",
+        "ALTER TABLE {1} DROP CONSTRAINT {0};",
+        """SELECT quote_ident(conname), conrelid::regclass::text FROM pg_constraint
+           WHERE contype = 'f' AND %(oid)s IN (conrelid, confrelid)""",
+    ),
+    (
+        "the constraint {0} could refuse what radmeter writes",
+        "ALTER TABLE radacct DROP CONSTRAINT {0};",
+        "SELECT quote_ident(conname) FROM pg_constraint WHERE contype IN ('c', 'x') AND conrelid = %(oid)s",
+    ),
+    (
+        "the materialized view {0} would go on reading the old rows only",
+        "DROP MATERIALIZED VIEW {0}; and create it again afterwards (its definition: \\d+ {0} in psql)",
+        """SELECT DISTINCT view.oid::regclass::text FROM pg_depend JOIN pg_rewrite ON pg_rewrite.oid = objid
+           JOIN pg_class AS view ON view.oid = ev_class
+           WHERE classid = 'pg_rewrite'::regclass AND refobjid = %(oid)s AND view.relkind = 'm'""",
+    ),
+    (
+        "the view {0} groups by the primary key, and selects what depends on it",
+        "write all columns of its select list into its GROUP BY, or drop it and create it again afterwards",
+        """SELECT DISTINCT ev_class::regclass::text FROM pg_depend JOIN pg_rewrite ON pg_rewrite.oid = pg_depend.objid
+           JOIN pg_constraint ON pg_constraint.oid = refobjid
+           WHERE classid = 'pg_rewrite'::regclass AND refclassid = 'pg_constraint'::regclass AND conrelid = %(oid)s""",
+    ),
+    (
+        "the function {0} is bound to the table itself, not to its name (its body is BEGIN ATOMIC, or it takes or "
+        "returns rows of radacct)",
+        "DROP FUNCTION {0}; and create it again afterwards",
+        """SELECT DISTINCT objid::regprocedure::text FROM pg_depend
+           WHERE classid = 'pg_proc'::regclass
+             AND (refclassid = 'pg_class'::regclass AND refobjid = %(oid)s
+                  OR refclassid = 'pg_type'::regclass AND refobjid IN (SELECT unnest(ARRAY[reltype, typarray])
+                      FROM pg_class JOIN pg_type ON pg_type.oid = reltype WHERE pg_class.oid = %(oid)s))""",
+    ),
+    (
+        "{0} has a column whose type is a row of radacct",
+        "drop that column, or the table or view",
+        """SELECT DISTINCT attrelid::regclass::text FROM pg_attribute WHERE NOT attisdropped AND attnum > 0
+             AND atttypid IN (SELECT unnest(ARRAY[reltype, typarray])
+                 FROM pg_class JOIN pg_type ON pg_type.oid = reltype WHERE pg_class.oid = %(oid)s)""",
+    ),
+    (
+        "the publication {0} publishes radacct, and a table that is moved about cannot be replicated logically",
+        "ALTER PUBLICATION {0} DROP TABLE radacct; (or drop it), and add it again afterwards",
+        """SELECT quote_ident(pubname) FROM pg_publication WHERE puballtables
+           OR oid IN (SELECT prpubid FROM pg_publication_rel WHERE prrelid = %(oid)s)
+           OR oid IN (SELECT pnpubid FROM pg_publication_namespace WHERE pnnspid = 'public'::regnamespace)""",
+    ),
+    (
+        "radacct inherits from or to {0}",
+        "ALTER TABLE <child> NO INHERIT <parent>;",
+        """SELECT (CASE inhrelid WHEN %(oid)s THEN inhparent ELSE inhrelid END)::regclass::text FROM pg_inherits
+           WHERE %(oid)s IN (inhrelid, inhparent)""",
+    ),
+)
+
+
+def _catalog(connection: Connection, table: Table) -> Iterator[Refusal]:
+    for reason, remedy, query in _CATALOG:
+        for names in connection.execute(query.encode(), {"oid": table.oid}):
+            yield Refusal(reason.format(*names), remedy.format(*names))
+    columns = widened(table)
+    if columns:
+        for (name,) in connection.execute(
+            """SELECT DISTINCT ev_class::regclass::text FROM pg_depend JOIN pg_rewrite ON pg_rewrite.oid = objid
+               JOIN pg_attribute ON attrelid = refobjid AND attnum = refobjsubid
+               WHERE classid = 'pg_rewrite'::regclass AND refobjid = %s AND attname = ANY (%s)""",
+            (table.oid, columns),
+        ):
+            yield Refusal(
+                f"the view {name} reads columns that are to become text ({', '.join(columns)})",
+                f"keep its definition (\\d+ {name} in psql), DROP VIEW {name}; and create it again afterwards",
+            )
+
+
+def _names_in_the_way(connection: Connection) -> Iterator[Refusal]:
+    """What radmeter is going to make in public, and another program has made before."""
+    names = ["radacct_legacy", "radacct_open", "radacct_legacy_radacctid_idx"]
+    if connection.execute("SELECT to_regclass('radmeter.alembic_version')").fetchone() == (None,):
+        for path in sorted((MIGRATIONS / "versions").glob("*.py")):
+            names += re.findall(r"CREATE TABLE public\.(\w+)", path.read_text(encoding="utf-8"))
+    for (name,) in connection.execute(
+        """SELECT relname::text FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relname = ANY (%s)
+           AND relname <> 'radacct' ORDER BY 1""",
+        (names,),
+    ):
+        yield Refusal(
+            f"there is a {name} in the schema public already, and radmeter needs the name",
+            f"ALTER TABLE public.{name} RENAME TO my_{name}; or move it to another schema",
+        )
+
+
+def _rows(connection: Connection, table: Table, boundary: datetime.datetime) -> Iterator[Refusal]:
+    row = connection.execute(
+        "SELECT count(*) FROM public.radacct WHERE acctstoptime >= %s", (boundary,)
+    ).fetchone()
+    if row and row[0]:
+        day = f"{boundary:%Y-%m-%d}"
+        yield Refusal(
+            f"{row[0]} sessions stopped in the future, after {boundary:%Y-%m-%d}: a router's clock was wrong",
+            f"SELECT radacctid, username, acctstoptime FROM radacct WHERE acctstoptime >= '{day}'; shows them, "  # noqa: S608
+            "UPDATE radacct SET acctstoptime = coalesce(acctstarttime + acctsessiontime * interval '1 second', now()) "
+            f"WHERE acctstoptime >= '{day}'; mends them",
+        )
+    yield from duplicates(connection, table)
+
+
+def duplicates(connection: Connection, table: Table) -> Iterator[Refusal]:
+    """Yield a refusal if acctuniqueid is not unique, where no index sees to that."""
+    if table.unique_id() is not None:
+        return
+    row = connection.execute(
+        """SELECT count(*), coalesce(sum(times), 0) FROM (SELECT count(*) AS times FROM public.radacct
+           WHERE acctuniqueid IS NOT NULL GROUP BY acctuniqueid HAVING count(*) > 1) AS double"""
+    ).fetchone()
+    if row and row[0]:
+        yield Refusal(
+            f"{row[0]} values of acctuniqueid are in {row[1]} rows: the sessions cannot be told apart",
+            "SELECT acctuniqueid, count(*), array_agg(radacctid) FROM radacct GROUP BY 1 HAVING count(*) > 1; "
+            "shows them. If they are sessions of their own, UPDATE radacct SET acctuniqueid = acctuniqueid || '-' "
+            "|| radacctid WHERE radacctid NOT IN (SELECT max(radacctid) FROM radacct GROUP BY acctuniqueid); gives "
+            "all but the latest of each an id of its own. If they are copies of one session, delete all but one",
+        )

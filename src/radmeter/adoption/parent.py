@@ -1,0 +1,123 @@
+"""The partitioned radacct that is to take the table's place, made ready beside it as radmeter.radacct."""
+
+import re
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from radmeter.adoption.columns import CHANGED_BY_INTERIMS, COMMENTS
+from radmeter.adoption.table import Index, Table
+from radmeter.schema.ownership import OWNER
+from radmeter.schema.sql_files import apply_sql_files
+
+Connection = psycopg.Connection[Any]
+
+PARENT = "radmeter.radacct"
+
+# What every partition has of radmeter's own: by these columns none is made twice.
+_PARTITION_INDEXES = (
+    ["radacctid"],
+    ["acctuniqueid"],
+    ["username", "acctstarttime"],
+    ["router_id", "acctstarttime"],
+)
+
+
+def carried(table: Table) -> list[Index]:
+    """Return the indexes that all partitions are to have: the table's own, but for what radmeter has itself.
+
+    Left to the old rows alone: those of open sessions only, which radacct_open makes needless, and those by a column
+    that every interim changes, which would make each packet write all indexes again (PostgreSQL, heap-only tuples).
+    """
+    return [
+        index
+        for index in table.indexes
+        if index.valid
+        and not index.unique
+        and index.columns not in _PARTITION_INDEXES
+        and "acctstoptime IS NULL" not in index.definition
+        and not CHANGED_BY_INTERIMS.intersection(index.names)
+    ]
+
+
+def left_behind(table: Table) -> list[Index]:
+    """Return the indexes that only the old rows keep because interims change what they name."""
+    return [index for index in table.indexes if CHANGED_BY_INTERIMS.intersection(index.names)]
+
+
+def index_on(index: Index, table: str, name: str) -> str:
+    """Return the statement that makes an index like this one on another table."""
+    return re.sub(
+        r"^CREATE INDEX .+? ON (ONLY )?\S+ USING",
+        f"CREATE INDEX {name} ON {table} USING",
+        index.definition,
+        count=1,
+    )
+
+
+def make(connection: Connection, table: Table, owner: str) -> None:
+    """Make radmeter.radacct anew with columns, defaults, comments, grants, indexes, views and triggers.
+
+    In the caller's transaction. Reads the table's definition under ACCESS SHARE, which is in nobody's way.
+    """
+    run = connection.execute
+    run("SET LOCAL client_min_messages = warning")
+    run("DROP TABLE IF EXISTS radmeter.radacct CASCADE")
+    run("DELETE FROM radmeter.sql_file")  # the views went with it
+    run(
+        """CREATE TABLE radmeter.radacct (LIKE public.radacct
+           INCLUDING DEFAULTS INCLUDING COMMENTS INCLUDING STORAGE INCLUDING COMPRESSION)
+           PARTITION BY RANGE (acctstoptime)"""
+    )
+    run("ALTER TABLE radmeter.radacct ALTER adopted DROP DEFAULT")
+    if table.comment is not None:
+        run(sql.SQL("COMMENT ON TABLE radmeter.radacct IS {}").format(sql.Literal(table.comment)))
+    commented = {
+        row[0]
+        for row in run(
+            """SELECT attname::text FROM pg_attribute
+               WHERE attrelid = %s AND col_description(attrelid, attnum) IS NOT NULL""",
+            (table.oid,),
+        )
+    }
+    for column, comment in COMMENTS:
+        if column not in commented:
+            run(f"COMMENT ON COLUMN radmeter.radacct.{column} IS '{comment}'".encode())
+    for number, index in enumerate(carried(table), 1):
+        run(index_on(index, PARENT, f"radacct_kept_{number}_idx").encode())
+    run(sql.SQL("ALTER TABLE radmeter.radacct OWNER TO {}").format(sql.Identifier(owner)))
+    for statement in _grants(connection, table, owner):
+        run(statement.encode())
+    if owner == OWNER:
+        run(f"SET LOCAL ROLE {OWNER}")
+    apply_sql_files(connection, radacct=PARENT)
+    run("RESET ROLE")
+
+
+def _grants(connection: Connection, table: Table, owner: str) -> list[str]:
+    """Return the statements that give on the new table what was granted on the old one.
+
+    Its owner becomes a reader and writer like any other: FreeRADIUS's role is not to own radmeter's table.
+    """
+    statements = [
+        f"GRANT {privileges}{column} ON radmeter.radacct TO {grantee}{option}"
+        for privileges, column, grantee, option in connection.execute(
+            """SELECT privilege_type, coalesce('(' || quote_ident(attname) || ')', ''),
+                      CASE grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(grantee)) END,
+                      CASE WHEN is_grantable AND grantee <> 0 THEN ' WITH GRANT OPTION' ELSE '' END
+               FROM (SELECT acl.*, NULL::name AS attname, relowner FROM pg_class, aclexplode(relacl) AS acl
+                     WHERE pg_class.oid = %(oid)s
+                     UNION ALL
+                     SELECT acl.*, attname, relowner FROM pg_attribute
+                     JOIN pg_class ON pg_class.oid = attrelid, aclexplode(attacl) AS acl
+                     WHERE attrelid = %(oid)s AND NOT attisdropped) AS granted
+               WHERE grantee <> relowner AND pg_get_userbyid(grantee) <> %(owner)s""",
+            {"oid": table.oid, "owner": owner},
+        )
+    ]
+    if table.owner != owner:
+        quoted = connection.execute("SELECT quote_ident(%s)", (table.owner,)).fetchone()
+        assert quoted is not None
+        statements.append(f"GRANT SELECT, INSERT, UPDATE, DELETE ON radmeter.radacct TO {quoted[0]}")
+    return statements

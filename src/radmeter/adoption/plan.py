@@ -1,0 +1,139 @@
+"""What an adoption would do, said before it does anything. Reads only."""
+
+import datetime
+import shutil
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import psycopg
+
+from radmeter.adoption.columns import OURS, STOCK
+from radmeter.adoption.indexes import needed, room_needed
+from radmeter.adoption.moves import BATCH
+from radmeter.adoption.obstacles import widened
+from radmeter.adoption.parent import carried, left_behind
+from radmeter.adoption.table import Table
+
+Connection = psycopg.Connection[Any]
+
+# Guesses for a slow disk: nobody minds a step that takes less.
+INDEX_ROWS_PER_SECOND = 250_000
+LOOK_ROWS_PER_SECOND = 1_500_000
+MOVED_ROWS_PER_SECOND = 8_000
+
+
+class PlanStep(NamedTuple):
+    """A step: what it does, whom it keeps waiting, and about how long it takes."""
+
+    step: str
+    what: str
+    waits: str
+    seconds: float
+
+
+def steps(connection: Connection, table: Table) -> list[PlanStep]:
+    """Return the steps for a table that can be adopted."""
+    present = {column.name for column in table.columns}
+    added = [column.name for column in (*STOCK, *OURS) if column.name not in present]
+    changed = widened(table)
+    indexes = needed(table)
+    row = connection.execute("SELECT count(*) FROM public.radacct WHERE acctstoptime IS NULL").fetchone()
+    open_sessions = row[0] if row else 0
+    text = f", {', '.join(changed)} become text" if changed else ""
+    built = sum(0.2 if "IS NOT NULL" in statement else 1.0 for _, statement in indexes)
+    batches = -(-open_sessions // BATCH)
+    return [
+        PlanStep("columns", f"{len(added)} columns added{text}; no row is written", "all, an instant", 0.1),
+        PlanStep(
+            "indexes",
+            ", ".join(name.removeprefix("public.") for name, _ in indexes) or "none is missing",
+            "nobody",
+            built * table.rows / INDEX_ROWS_PER_SECOND,
+        ),
+        PlanStep(
+            "open sessions",
+            f"{open_sessions:,} move to radacct_open, {batches} batches of {BATCH}",
+            "writers, a batch at a time: 10 ms",
+            open_sessions / MOVED_ROWS_PER_SECOND,
+        ),
+        PlanStep(
+            "check",
+            "a constraint is validated: every closed session is read once",
+            "nobody",
+            table.rows / LOOK_ROWS_PER_SECOND,
+        ),
+        PlanStep(
+            "swap",
+            f"radacct becomes the partition radacct_legacy; {len(table.views)} views are bound to the new radacct",
+            "all, less than 0.2 s",
+            0.1,
+        ),
+    ]
+
+
+def notes(connection: Connection, table: Table, boundary: datetime.datetime) -> list[str]:
+    """Return what else there is to know: what is kept and how, what it needs, what has to be ready."""
+    stock = {column.name for column in STOCK}
+    extra = [column.name for column in table.columns if column.name not in stock]
+    everywhere = [index.name for index in carried(table)]
+    behind = [index.name for index in left_behind(table)]
+    room = room_needed(table)
+    free = _free_bytes(connection)
+    said = [
+        "Closed sessions are not copied: their table becomes radacct_legacy, the partition of all sessions that stop "
+        f"before {boundary:%Y-%m-%d} (UTC)."
+    ]
+    if extra:
+        said.append(f"Kept as they are, and in all partitions: the columns {', '.join(extra)}.")
+    if everywhere:
+        said.append(f"Kept, and made in all partitions: the indexes {', '.join(everywhere)}.")
+    if behind:
+        said.append(
+            "Kept for the old sessions only, since every interim changes what they name: the indexes "
+            f"{', '.join(behind)}."
+        )
+    if table.views:
+        said.append(
+            f"Kept, and read the new radacct: the views {', '.join(view.name for view in table.views)}."
+        )
+    if table.unique_id() is None:
+        said.append(
+            "No index keeps acctuniqueid unique: all rows were read, and there are no duplicates now."
+        )
+    said.append(
+        f"Disk: the indexes take about {_size(room)}"
+        + ("." if free is None else f"; {_size(free)} are free.")
+    )
+    said.append(
+        "FreeRADIUS: from the swap on rlm_sql can no longer insert sessions (ON CONFLICT (AcctUniqueId) needs one "
+        "index over all partitions). Before it, radmeter's plugin must be journaling beside rlm_sql, and `radmeter "
+        "ship` must not run; after it, take rlm_sql out of the accounting section and start `radmeter ship`: "
+        "docs/adoption.md."
+    )
+    return said
+
+
+def lacks_room(connection: Connection, table: Table) -> str | None:
+    """Return why the disk is too small; None: it is not, or nobody can tell from here."""
+    free = _free_bytes(connection)
+    room = room_needed(table)
+    if free is None or free > room * 1.2:
+        return None
+    return f"the new indexes take about {_size(room)}, and {_size(free)} are free on the server's disk: make room first"
+
+
+def _free_bytes(connection: Connection) -> int | None:
+    """The server's free disk, where the server is on this machine and its directory can be known."""
+    if not (
+        connection.info.host.startswith("/") or connection.info.host in ("localhost", "127.0.0.1", "::1")
+    ):
+        return None
+    try:
+        row = connection.execute("SELECT current_setting('data_directory', true)").fetchone()
+        return shutil.disk_usage(Path(row[0])).free if row and row[0] else None
+    except (psycopg.Error, OSError):
+        return None
+
+
+def _size(count: int) -> str:
+    return f"{count / (1 << 30):.1f} GiB" if count >= 1 << 29 else f"{count / (1 << 20):.0f} MiB"

@@ -1,0 +1,77 @@
+"""What the steps of an adoption and of its undoing share: how each is done, and what one makes and both remove."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+import psycopg
+
+from radmeter.adoption import moves
+from radmeter.database.lock_retries import LOCK_WAIT_MS, PATIENCE_SECONDS, gently, log
+from radmeter.errors import StoreError
+
+Connection = psycopg.Connection[Any]
+Work = Callable[[Connection], Any]
+
+# Autovacuum gives way to who waits for its table for deadlock_timeout (1 s); a wait for SHARE UPDATE EXCLUSIVE is in
+# the way of neither readers nor writers.
+VACUUM_GIVES_WAY = (
+    "SET LOCAL lock_timeout = '5s'; LOCK TABLE ONLY public.radacct IN SHARE UPDATE EXCLUSIVE MODE"
+)
+LEGACY_CHECK = "radacct_legacy_is_closed"
+DIVERT = """
+CREATE TRIGGER radmeter_divert BEFORE INSERT ON public.radacct FOR EACH ROW
+WHEN (current_setting('radmeter.moving', true) IS DISTINCT FROM 'on')
+EXECUTE FUNCTION radmeter.divert_session()"""
+
+
+class Refused(StoreError):
+    """The table cannot be adopted as it is; nothing was touched."""
+
+
+@dataclass
+class Steps:
+    """A connection at work, and who wants to hear of it."""
+
+    connection: Connection
+    said: Callable[[str], None] = log.info
+    progress: Callable[[str, float | None, str], AbstractContextManager[Any]] = lambda title, total, unit: (
+        nullcontext()
+    )
+    patience_seconds: float = PATIENCE_SECONDS
+    owner: str = field(default="", init=False)
+
+    def gently(self, what: str, work: Work) -> Any:
+        """Do work in a short transaction that waits for no lock."""
+        return gently(
+            self.connection, work, what=what, patience_seconds=self.patience_seconds, said=self.said
+        )
+
+    def move(self, title: str, origin: str, target: str, which: str, parameters: dict[str, Any]) -> int:
+        """Move rows with a bar."""
+        with self.progress(title, None, "sessions") as bar:
+            return moves.move(
+                self.connection,
+                origin,
+                target,
+                which,
+                parameters,
+                said=self.said if bar is None else bar.say,
+                patience_seconds=self.patience_seconds,
+                found=lambda count: set_total(bar, count),
+                moved=lambda count: None if bar is None else bar.advance(count),
+            )
+
+
+def exclusively(connection: Connection, lock: str = "ACCESS EXCLUSIVE") -> None:
+    """Lock the table: autovacuum gets the time to give way, nobody else is waited for."""
+    connection.execute(VACUUM_GIVES_WAY)
+    connection.execute(f"SET LOCAL lock_timeout = '{LOCK_WAIT_MS}ms'")
+    connection.execute(f"LOCK TABLE ONLY public.radacct IN {lock} MODE".encode())
+
+
+def set_total(bar: Any, total: int) -> None:
+    """Tell a bar, if there is one, of how many."""
+    if bar is not None:
+        bar.total = total

@@ -1,0 +1,149 @@
+"""The swap: in one short transaction radacct becomes the oldest partition of the table that takes its name."""
+
+import time
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from radmeter.adoption import moves
+from radmeter.adoption.moves import OPEN, TABLE
+from radmeter.adoption.state import Adoption
+from radmeter.adoption.table import Table, read
+from radmeter.errors import StoreError
+from radmeter.schema.revisions import note
+
+Connection = psycopg.Connection[Any]
+
+
+def swap(connection: Connection, adoption: Adoption, owner: str) -> float:
+    """Swap the tables in the caller's transaction; return how long the locks were held until now, in seconds.
+
+    The order of the locks is that of whoever reads by the name radacct: first the table, then what inherits from it.
+    """
+    run = connection.execute
+    run("SET LOCAL search_path = pg_catalog")
+    run("SET LOCAL client_min_messages = warning")
+    # Autovacuum gives way to this one, for which nobody else waits.
+    run("SET LOCAL lock_timeout = '5s'")
+    run("LOCK TABLE ONLY public.radacct IN SHARE UPDATE EXCLUSIVE MODE")
+    run("LOCK TABLE ONLY public.radacct_open IN SHARE UPDATE EXCLUSIVE MODE")
+    table = read(connection)
+    assert table is not None
+    last = _last_id(connection, table)
+    run("SET LOCAL lock_timeout = '50ms'")
+    run("LOCK TABLE ONLY public.radacct IN ACCESS EXCLUSIVE MODE")
+    began = time.monotonic()
+    run("LOCK TABLE ONLY public.radacct_open IN ACCESS EXCLUSIVE MODE")
+    _close(connection, adoption, table, owner)
+    run("ALTER TABLE public.radacct RENAME TO radacct_legacy")
+    run("ALTER TABLE public.radacct_open NO INHERIT public.radacct_legacy")
+    run("ALTER TABLE public.radacct_open ADD CONSTRAINT radacct_open_is_open CHECK (acctstoptime IS NULL)")
+    for name in ("radacct_legacy", "radacct_open"):
+        run(f"ALTER TABLE public.{name} ALTER adopted DROP DEFAULT")
+        run(sql.SQL("ALTER TABLE public.{} OWNER TO {}").format(sql.Identifier(name), sql.Identifier(owner)))
+    run("ALTER TABLE radmeter.radacct SET SCHEMA public")
+    # The default partition first: with no other there it needs no look at its rows. The others are proven by CHECKs.
+    run("ALTER TABLE public.radacct ATTACH PARTITION public.radacct_open DEFAULT")
+    legacy = (
+        "ALTER TABLE public.radacct ATTACH PARTITION public.radacct_legacy FOR VALUES FROM (MINVALUE) TO ({})"
+    )
+    run(sql.SQL(legacy).format(sql.Literal(adoption.boundary)))
+    assert table.sequence is not None
+    give_sequence(connection, table.sequence, "public.radacct", owner, table.owner)
+    _put_beyond(connection, adoption)
+    for view in table.views:
+        run(view.statement.encode())
+    run(
+        """INSERT INTO radmeter.session_month (month)
+           VALUES ((%s::timestamptz AT TIME ZONE 'UTC' - interval '1 month')::date) ON CONFLICT (month) DO NOTHING""",
+        (adoption.boundary,),
+    )
+    run(
+        """UPDATE radmeter.adoption SET state = 'swapped', swapped_at = clock_timestamp(), last_id = %s,
+               first_id = (SELECT min(radacctid) FROM public.radacct_legacy) WHERE undone_at IS NULL""",
+        (last,),
+    )
+    seconds = time.monotonic() - began
+    note(connection, "adoption", "swapped", seconds)
+    return seconds
+
+
+def _last_id(connection: Connection, table: Table) -> int:
+    row = connection.execute(
+        f"SELECT greatest(last_value, (SELECT max(radacctid) FROM public.radacct)) FROM {table.sequence}".encode()  # noqa: S608
+    ).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def _close(connection: Connection, adoption: Adoption, table: Table, owner: str) -> None:
+    """The last closed rows go where they belong, and what kept the table FreeRADIUS's own goes away."""
+    run = connection.execute
+    boundary = {"boundary": adoption.boundary}
+    moves.move_now(connection, OPEN, TABLE, "acctstoptime < %(boundary)s", boundary)
+    if run(
+        "SELECT EXISTS (SELECT FROM public.radacct_open WHERE acctstoptime >= %(boundary)s)", boundary
+    ).fetchone() == (True,):
+        # Stopped in a month that radacct_legacy will not hold: a router's clock. Kept aside until there is one for it.
+        run(
+            """CREATE TEMPORARY TABLE beyond ON COMMIT DROP AS
+               SELECT * FROM public.radacct_open WHERE acctstoptime IS NOT NULL"""
+        )
+        run("DELETE FROM public.radacct_open WHERE acctstoptime IS NOT NULL")
+    run("DROP TRIGGER radmeter_divert ON public.radacct")
+    # An id may be used again after a Stop: unique among open sessions only, which radacct_open sees to.
+    unique = table.unique_id()
+    if unique is not None and unique.constraint:
+        run(
+            sql.SQL("ALTER TABLE public.radacct DROP CONSTRAINT {}").format(sql.Identifier(unique.constraint))
+        )
+    elif unique is not None:
+        run(sql.SQL("DROP INDEX public.{}").format(sql.Identifier(unique.name)))
+    valid = {index.name for index in table.indexes if index.valid}
+    if "radacct_legacy_acctuniqueid_idx" not in valid and not any(
+        index.is_on("acctuniqueid") and not index.unique for index in table.indexes
+    ):
+        raise StoreError(
+            "the index by acctuniqueid has gone since the preparations: run `radmeter adopt --from radacct` again"
+        )
+
+
+def _put_beyond(connection: Connection, adoption: Adoption) -> None:
+    """Sessions that stopped beyond what radacct_legacy holds: into their months, past the triggers, as adopted rows."""
+    if connection.execute("SELECT to_regclass('pg_temp.beyond')").fetchone() == (None,):
+        return
+    names = moves.columns(connection)
+    months = connection.execute(
+        "SELECT DISTINCT date_trunc('month', acctstoptime, 'UTC') FROM pg_temp.beyond ORDER BY 1"
+    ).fetchall()
+    for (month,) in months:
+        connection.execute("SELECT radmeter.ensure_partition(%s)", (month,))
+        row = connection.execute(
+            "SELECT relid::regclass::text FROM radmeter.radacct_partitions() WHERE from_at <= %s AND to_at > %s",
+            (month, month),
+        ).fetchone()
+        assert row is not None
+        connection.execute(
+            sql.SQL(
+                "INSERT INTO {} ({names}) SELECT {names} FROM pg_temp.beyond "
+                "WHERE date_trunc('month', acctstoptime, 'UTC') = %s"
+            ).format(sql.Identifier(*row[0].split(".")), names=names),
+            (month,),
+        )
+
+
+def give_sequence(connection: Connection, name: str, target: str, owner: str, former: str) -> None:
+    """The numbers go on from where they were; who could take one still can."""
+    sequence = sql.Identifier(*name.split("."))
+    connection.execute(sql.SQL("ALTER SEQUENCE {} OWNED BY NONE").format(sequence))
+    connection.execute(sql.SQL("ALTER SEQUENCE {} OWNER TO {}").format(sequence, sql.Identifier(owner)))
+    connection.execute(
+        sql.SQL("ALTER SEQUENCE {} OWNED BY {}.radacctid").format(
+            sequence, sql.Identifier(*target.split("."))
+        )
+    )
+    if former != owner:
+        connection.execute(
+            sql.SQL("GRANT USAGE, SELECT ON SEQUENCE {} TO {}").format(sequence, sql.Identifier(former))
+        )

@@ -1,0 +1,237 @@
+"""Changes to a database that must not stop: each waits for its locks a moment only, and tries again.
+
+Whoever waits for a lock makes everyone wait who comes after: the queue of a lock is served in order. So a change that
+meets a long transaction gives up after `LOCK_WAIT_MS`, lets those behind it through, and comes back.
+"""
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
+from typing import Any, NamedTuple, TypeVar
+
+import psycopg
+import sqlalchemy
+from psycopg import errors, sql
+
+from radmeter.database.connection import translated_errors
+from radmeter.errors import StoreError
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+Connection = psycopg.Connection[Any]
+
+# What ingest may be made to wait by a change that itself waits. The change's own time comes on top.
+LOCK_WAIT_MS = 50
+PATIENCE_SECONDS = 600.0
+LONGEST_PAUSE_SECONDS = 2.0
+SAY_EVERY_SECONDS = 3.0
+
+GAVE_WAY = (errors.LockNotAvailable, errors.DeadlockDetected, errors.SerializationFailure)
+
+
+class Holder(NamedTuple):
+    """A session that has a lock which another waits for. Never its query: that could hold a password."""
+
+    pid: int
+    user: str
+    application: str
+    state: str
+    seconds: float | None
+
+    def __str__(self) -> str:
+        since = "" if self.seconds is None else f", in a transaction for {self.seconds:.0f} s"
+        state = f", {self.state}" if self.state else ""
+        return f"process {self.pid} ({self.user}, {self.application or 'no application name'}{state}{since})"
+
+
+HOLDERS = """
+SELECT pid, coalesce(usename, backend_type, '?')::text, coalesce(application_name, ''), coalesce(state, ''),
+       extract(epoch FROM clock_timestamp() - xact_start)::float8
+FROM pg_stat_activity WHERE pid = ANY (pg_blocking_pids(%s)) ORDER BY xact_start NULLS LAST"""
+
+
+def gently(
+    connection: Connection,
+    work: Callable[[Connection], T],
+    *,
+    what: str,
+    patience_seconds: float = PATIENCE_SECONDS,
+    said: Callable[[str], None] = log.info,
+) -> T:
+    """Run `work` in a transaction that waits for no lock longer than `LOCK_WAIT_MS`; again until it gets them.
+
+    Parameters
+    ----------
+    connection
+        In autocommit mode.
+    work
+        What to do; it may be done several times, each time from the start.
+    what
+        The change, for messages: ``"attaching radacct_2024_03"``.
+    patience_seconds
+        How long to go on trying.
+    said
+        Takes a line, once every few seconds of waiting: who holds the lock.
+
+    Raises
+    ------
+    StoreError
+        The locks were not to be had in time, or the work failed; nothing of it is done.
+    """
+
+    def attempt() -> T:
+        with connection.transaction():
+            connection.execute(f"SET LOCAL lock_timeout = '{LOCK_WAIT_MS}ms'")
+            return work(connection)
+
+    return patiently(connection, attempt, what=what, patience_seconds=patience_seconds, said=said)
+
+
+def create_index_gently(
+    connection: Connection,
+    name: str,
+    statement: str,
+    *,
+    patience_seconds: float = PATIENCE_SECONDS,
+    said: Callable[[str], None] = log.info,
+) -> None:
+    """Run ``CREATE [UNIQUE] INDEX CONCURRENTLY`` of index `name` (with its schema) unless it is there and valid.
+
+    It cannot be in a transaction, and one that was interrupted leaves an INVALID index, which is dropped first. It
+    waits for the transactions that began before it without keeping anyone from reading or writing.
+    """
+
+    def attempt() -> None:
+        valid = connection.execute(
+            "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(%s)", (name,)
+        ).fetchone()
+        if valid == (True,):
+            return
+        if valid is not None:
+            drop = sql.SQL("DROP INDEX CONCURRENTLY {}").format(sql.Identifier(*name.split(".")))
+            with _lock_timeout(connection):
+                connection.execute(drop)
+        # It waits for old transactions by their virtual ids, holding what blocks schema changes only: for those a
+        # lock_timeout would mean starting again from nothing.
+        connection.execute(statement.encode())
+
+    patiently(
+        connection, attempt, what=f"making the index {name}", patience_seconds=patience_seconds, said=said
+    )
+
+
+def outside_transaction(
+    connection: Connection,
+    statement: str,
+    *,
+    what: str,
+    patience_seconds: float = PATIENCE_SECONDS,
+    said: Callable[[str], None] = log.info,
+) -> None:
+    """Run a statement that cannot be in a transaction (``DETACH PARTITION .. CONCURRENTLY``) as `gently` does."""
+
+    def attempt() -> None:
+        with _lock_timeout(connection):
+            connection.execute(statement.encode())
+
+    patiently(connection, attempt, what=what, patience_seconds=patience_seconds, said=said)
+
+
+def patiently(
+    connection: Connection,
+    attempt: Callable[[], T],
+    *,
+    what: str,
+    patience_seconds: float = PATIENCE_SECONDS,
+    said: Callable[[str], None] = log.info,
+) -> T:
+    """Call `attempt`, which works on `connection` and ends its own transaction, until it gets its locks."""
+    deadline = time.monotonic() + patience_seconds
+    next_word: float | None = None
+    pause = 0.05
+    while True:
+        holders: list[Holder] = []
+        # The first try is the common case and needs no one to look on; the last one says in the error who it was.
+        now = time.monotonic()
+        looking = next_word is not None and (now >= next_word or deadline - now < LONGEST_PAUSE_SECONDS)
+        try:
+            with (
+                _seen(connection, holders) if looking else nullcontext(),
+                translated_errors(),
+                _driver_errors(),
+            ):
+                return attempt()
+        except StoreError as error:
+            if isinstance(error.__cause__, errors.DiskFull):
+                raise StoreError(
+                    f"{what}: the disk of the server is full ({error}). Nothing of this step is done: make room, then "
+                    "run the same command again"
+                ) from error
+            if not isinstance(error.__cause__, GAVE_WAY):
+                raise
+            now = time.monotonic()
+            who = " and ".join(map(str, holders)) or "other sessions in turn"
+            if now >= deadline:
+                raise StoreError(
+                    f"{what}: the lock was not to be had within {patience_seconds:g} s: it is held by {who}. "
+                    "Nothing of this step is done. Have that transaction ended (SELECT pg_terminate_backend(<process>) "
+                    "ends it), or be more patient (--patience), then run the same command again"
+                ) from error
+            if next_word is None:
+                next_word = now
+            elif looking and now >= next_word:
+                said(f"{what}: waiting for a lock that is held by {who}; nobody else is kept waiting")
+                next_word = now + SAY_EVERY_SECONDS
+            time.sleep(min(pause * random.uniform(0.5, 1.5), max(0.0, deadline - now)))  # noqa: S311 # no secret
+            pause = min(pause * 1.5, LONGEST_PAUSE_SECONDS)
+
+
+@contextmanager
+def _driver_errors() -> Iterator[None]:
+    """Give SQLAlchemy's wrapping of the driver's errors away."""
+    try:
+        yield
+    except sqlalchemy.exc.DBAPIError as error:
+        if isinstance(error.orig, psycopg.Error):
+            raise error.orig from error
+        raise
+
+
+@contextmanager
+def _lock_timeout(connection: Connection) -> Iterator[None]:
+    connection.execute(f"SET lock_timeout = '{LOCK_WAIT_MS}ms'")
+    try:
+        yield
+    finally:
+        if not connection.closed:
+            connection.execute("RESET lock_timeout")
+
+
+@contextmanager
+def _seen(connection: Connection, holders: list[Holder]) -> Iterator[None]:
+    """Note who keeps `connection` waiting, from a connection beside it: afterwards nobody can tell any more."""
+    done = threading.Event()
+    info = connection.info
+    dsn = psycopg.conninfo.make_conninfo(info.dsn, password=info.password or None)
+    pid = info.backend_pid
+
+    def look() -> None:
+        with suppress(psycopg.Error), psycopg.connect(dsn, autocommit=True, connect_timeout=5) as beside:
+            while not done.is_set():
+                found = beside.execute(HOLDERS, (pid,)).fetchall()
+                if found:
+                    holders[:] = [Holder(*row) for row in found]
+                    return
+                done.wait(0.005)
+
+    thread = threading.Thread(target=look, name="lock holders", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join(6)

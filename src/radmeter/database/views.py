@@ -1,0 +1,94 @@
+"""The read interface: a connection that only reads, and the views of ``sql/views.sql``."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+import sqlalchemy
+from psycopg import errors
+from sqlalchemy import Connection, column, table
+
+from radmeter.database.connection import sqlalchemy_engine, translated_errors
+from radmeter.errors import StoreError
+
+Row = dict[str, Any]
+
+
+def _view(name: str, columns: str) -> sqlalchemy.TableClause:
+    return table(name, *(column(each) for each in columns.split()), schema="radmeter")
+
+
+user_usage = _view("user_usage", "username period_start bytes_in bytes_out bytes_total last_updated")
+user_plans = _view("user_plans", "username plan quota_type quota_bytes")
+router_usage = _view("router_usage", "router_id usage_date bytes_in bytes_out bytes_total last_updated")
+router_list = _view(
+    "router_list",
+    "id name mac nas_identifier ip_address status timezone created_at today discovery_key updated_at"
+    " merged_into merged_at interim_interval stale_after_seconds",
+)
+router_activity = _view("router_activity", "router_id open_sessions last_packet_at clock_skew_seconds")
+router_clock = _view(
+    "router_clock", "router_id sessions stamped_sessions unbelievable_sessions median_seconds spread_seconds"
+)
+sessions = _view(
+    "sessions",
+    "radacctid acctuniqueid acctsessionid username router_id router_name router_mac acctstarttime acctupdatetime"
+    " acctstoptime acctsessiontime bytes_in bytes_out callingstationid framedipaddress acctterminatecause closed_by",
+)
+nodes = _view("nodes", "node last_seq records rejected last_received_at updated_at")
+totals = _view("totals", "open_sessions rejected_packets discovered_routers")
+
+
+class NotKnown(StoreError):
+    """There is no such user, router or session, or more than one."""
+
+
+@contextmanager
+def reading(dsn: str) -> Iterator[Connection]:
+    """Give a connection that cannot write. It sees one state of the database until `Connection.rollback`.
+
+    Raises
+    ------
+    StoreUnavailable
+        The database cannot be reached.
+    StoreError
+        It has no tables of radmeter's, or the role may not read them.
+    """
+    with explained_errors("radmeter_reader"):
+        try:
+            with sqlalchemy_engine(dsn).connect() as connection:
+                # What is read in two queries belongs together: a session closing in between is in both or neither.
+                yield connection.execution_options(
+                    isolation_level="REPEATABLE READ", postgresql_readonly=True
+                )
+        except sqlalchemy.exc.DBAPIError as error:
+            raise (error.orig if isinstance(error.orig, psycopg.Error) else error) from error
+
+
+@contextmanager
+def explained_errors(role: str) -> Iterator[None]:
+    """Turn the driver's errors into ours, with the remedy where the schema or a grant of `role` is missing."""
+    try:
+        with translated_errors():
+            yield
+    except StoreError as error:
+        cause = error.__cause__
+        if isinstance(cause, errors.UndefinedTable | errors.UndefinedFunction | errors.InvalidSchemaName):
+            raise StoreError(
+                f"the database is not up to date ({error}): run `radmeter migrate up`"
+            ) from error
+        if isinstance(cause, errors.InsufficientPrivilege):
+            raise StoreError(f"{error}: grant {role} to the database role in use") from error
+        raise
+
+
+def rows(connection: Connection, query: sqlalchemy.Select[Any]) -> list[Row]:
+    """Return the rows of a query as dictionaries."""
+    return [dict(row) for row in connection.execute(query).mappings()]
+
+
+def page(connection: Connection, query: sqlalchemy.Select[Any], limit: int) -> tuple[Sequence[Row], bool]:
+    """Return the first rows of an ordered query, and whether there are more."""
+    found = rows(connection, query.limit(limit + 1))
+    return found[:limit], len(found) > limit

@@ -1,0 +1,161 @@
+"""What is at work: the jobs, each node's way into the counters, clocks, sessions that nobody closes."""
+
+import datetime
+import time
+
+from radmeter.doctor.context import Look
+from radmeter.doctor.finding import Findings, Teller
+from radmeter.doctor.server import counted, duration
+from radmeter.jobs.runner import JOBS_LOCK
+
+LATE_SECONDS, TOO_LATE_SECONDS = 60, 900
+SILENT_SECONDS, GONE_SECONDS = 3600, 30 * 86400
+SKEW_SECONDS, GREAT_SKEW_SECONDS = 2.0, 60.0
+STALE_SESSIONS = 20
+
+
+def jobs(look: Look) -> Findings:
+    """Whoever holds the advisory lock runs them."""
+    tell = Teller("jobs")
+    # A 64-bit key is in pg_locks as two halves (PostgreSQL manual, pg_locks).
+    rows = look.rows(
+        """SELECT pid, (SELECT application_name FROM pg_stat_activity WHERE pg_stat_activity.pid = pg_locks.pid)
+           FROM pg_locks WHERE locktype = 'advisory' AND classid = %s AND objid = %s AND objsubid = 1 AND granted
+             AND database = (SELECT oid FROM pg_database WHERE datname = current_database())""",
+        JOBS_LOCK >> 32,
+        JOBS_LOCK & 0xFFFFFFFF,
+    )
+    if rows:
+        yield tell.green(f"at work (server process {rows[0][0]})")
+    else:
+        yield tell.red(
+            "nobody runs them: stale sessions stay open, partitions are not made",
+            look.radmeter("jobs run", owner=True),
+        )
+
+
+def ingest(look: Look) -> Findings:
+    """How late the latest batch of each node was, and how long ago that is."""
+    tell = Teller("ingest")
+    # A detail file that was replayed is a node, too, and silent for ever.
+    files = "EXISTS (SELECT FROM radmeter.replayed_file WHERE replayed_file.node = ingest_checkpoint.node)"
+    rows = look.rows(
+        f"""SELECT node, extract(epoch FROM updated_at - last_received_at)::bigint,
+                  extract(epoch FROM clock_timestamp() - updated_at)::bigint, records
+           FROM public.ingest_checkpoint
+           WHERE updated_at > clock_timestamp() - %s * interval '1 second'
+             AND NOT {files if _sees(look, "radmeter.replayed_file") else "false"} ORDER BY node""",  # noqa: S608 # one of two literals
+        GONE_SECONDS,
+    )
+    faults = 0
+    status = look.radmeter("status --sample 5")
+    for node, late, silent, _ in rows:
+        if late is not None and late > LATE_SECONDS:
+            faults += 1
+            said = f"{node}: its latest batch was {duration(late)} old when it came, {duration(silent)} ago"
+            yield tell.red(said, status) if late > TOO_LATE_SECONDS else tell.yellow(said, status)
+        elif silent > SILENT_SECONDS:
+            faults += 1
+            yield tell.yellow(
+                f"{node}: nothing for {duration(silent)}: is its shipper at work?",
+                f"{look.radmeter('ship')}  # on {node.rpartition('-')[0] or node}",
+            )
+    if not faults:
+        latest = min((silent for _, _, silent, _ in rows), default=None)
+        yield tell.green(
+            f"{counted(len(rows), 'node')}, the latest batch {duration(latest)} ago"
+            if latest is not None
+            else "nothing was ingested yet",
+            *(
+                f"{node}: {records:,} records, {late} s late, {silent} s ago"
+                for node, late, silent, records in rows
+            ),
+        )
+
+
+def clocks(look: Look) -> Findings:
+    """This machine's clock against the database's, and routers that say an impossible time."""
+    tell = Teller("clocks")
+    began = time.time()
+    (theirs,) = look.row("SELECT clock_timestamp()")
+    ended = time.time()
+    # What lies between asking and answering cannot be told from a difference of the clocks.
+    skew = theirs.astimezone(datetime.UTC).timestamp() - (began + ended) / 2
+    apart = max(0.0, abs(skew) - (ended - began) / 2)
+    faults = 0
+    if apart > SKEW_SECONDS:
+        faults += 1
+        said = (
+            f"the database's clock is {duration(apart)} {'ahead of' if skew > 0 else 'behind'} this machine's"
+        )
+        command = "sudo timedatectl set-ntp true && timedatectl timesync-status"
+        yield tell.red(said, command) if apart > GREAT_SKEW_SECONDS else tell.yellow(said, command)
+    rows = look.rows(
+        """SELECT router_id, coalesce(name, mac::text, 'a router'), count(*)
+           FROM public.radacct LEFT JOIN public.routers ON routers.id = router_id
+           WHERE acctstoptime IS NULL AND clock_skew_seconds NOT BETWEEN -604800 AND 300
+           GROUP BY 1, 2 ORDER BY 3 DESC, 1 LIMIT 100"""
+    )
+    if rows:
+        faults += 1
+        names = ", ".join(str(name) for _, name, _ in rows[:3]) + (
+            f" and {len(rows) - 3} more" if rows[3:] else ""
+        )
+        yield tell.yellow(
+            f"unbelievable clocks, the arrival counts instead: {names}",
+            look.radmeter(f"routers show '#{rows[0][0]}'")
+            if rows[0][0] is not None
+            else look.radmeter("routers list"),
+            *(f"{name}: {count} open sessions" for _, name, count in rows),
+        )
+    if not faults:
+        yield tell.green(f"the database's is {apart:.1f} s off this machine's, no router's is unbelievable")
+
+
+def sessions(look: Look) -> Findings:
+    """Open sessions that the jobs should have closed long ago."""
+    tell = Teller("sessions")
+    (minutes,) = look.row(
+        "SELECT coalesce((SELECT value::integer FROM radmeter.setting WHERE name = 'stale_minutes'), 10)"
+    )
+    total, stale = look.row(
+        """SELECT count(*), count(*) FILTER (
+               WHERE greatest(coalesce(arrived_at, acctupdatetime), acctupdatetime, acctstarttime)
+                     < now() - 3 * greatest(%s, coalesce(3 * session.interim_interval / 60, 0),
+                                            coalesce(3 * router.interim_interval / 60, 0)) * interval '1 minute')
+           FROM public.radacct AS session LEFT JOIN public.routers AS router ON router.id = router_id
+           WHERE acctstoptime IS NULL""",
+        minutes,
+    )
+    if stale > STALE_SESSIONS:
+        said = f"{stale:,} of {total:,} open sessions were silent for three times what makes one stale"
+        command = look.radmeter("jobs close-stale", owner=True)
+        yield tell.red(said, command) if stale > total / 2 else tell.yellow(said, command)
+    else:
+        yield tell.green(
+            f"{total:,} open" + (f", {stale} of them long silent" if stale else ", none long silent")
+        )
+
+
+def rejected(look: Look) -> Findings:
+    """Packets that could not be counted wait for a person."""
+    tell = Teller("rejected")
+    total, today = look.row(
+        """SELECT count(*), count(*) FILTER (WHERE rejected_at > now() - interval '1 day')
+           FROM (SELECT rejected_at FROM public.rejected_packet LIMIT 100000) AS packet"""
+    )
+    if total:
+        yield tell.yellow(
+            f"{total:,} packets could not be counted, {today:,} of them in the last day",
+            look.radmeter("rejected list"),
+        )
+    else:
+        yield tell.green("no packets")
+
+
+def _sees(look: Look, relation: str) -> bool:
+    return bool(
+        look.row(
+            "SELECT to_regclass(%s) IS NOT NULL AND has_table_privilege(%s, 'SELECT')", relation, relation
+        )[0]
+    )

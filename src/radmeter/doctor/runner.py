@@ -1,0 +1,101 @@
+"""Runs the checks one after the other, each bounded in time, and goes on whatever one of them ends in."""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import psycopg
+from psycopg import errors
+
+from radmeter.doctor.context import Look
+from radmeter.doctor.finding import Finding, Findings, Teller
+from radmeter.errors import RadmeterError, StoreError
+
+STATEMENT_MS = 5_000
+LOCK_MS = 200
+# A server that is stopped in its tracks answers no statement_timeout.
+CHECK_SECONDS = 20.0
+ALL_SECONDS = 90.0
+
+Check = Callable[[Look], Findings]
+
+
+class Named(NamedTuple):
+    """A check, its name on the screen, and what has to be there for it: a database, radmeter's schema, its radacct."""
+
+    name: str
+    check: Check
+    needs_database: bool = True
+    needs_schema: bool = False
+    needs_partitions: bool = False
+
+
+def examine(look: Look, checks: Sequence[Named], tell: Callable[[Finding], None]) -> None:
+    """Run the checks and tell what each finds as it finds it.
+
+    The connection of `look` is given up when a check gets no answer in time.
+    """
+    end = time.monotonic() + ALL_SECONDS
+    for each in checks:
+        teller = Teller(each.name)
+        if each.needs_database and look.connection is None:
+            continue  # the check of the connection has said why
+        if (each.needs_schema or each.needs_partitions) and not look.facts.has_schema:
+            continue  # so has that of the migrations
+        if each.needs_partitions and look.facts.has_stock_radacct:
+            continue  # likewise
+        left = end - time.monotonic()
+        if left <= 0:
+            tell(teller.unknown(f"not looked at: the checks before took {ALL_SECONDS:.0f} s"))
+            continue
+        _run(look, each, teller, tell, min(left, CHECK_SECONDS))
+
+
+def bounded(connection: psycopg.Connection) -> None:
+    """Let the connection only read, and never wait for long."""
+    connection.execute("SET default_transaction_read_only = on")
+    connection.execute(f"SET statement_timeout = {STATEMENT_MS}")
+    connection.execute(f"SET lock_timeout = {LOCK_MS}")
+    connection.execute("SET client_min_messages = error")
+
+
+def _run(look: Look, named: Named, teller: Teller, tell: Callable[[Finding], None], seconds: float) -> None:
+    found: list[Finding] = []
+
+    def run() -> None:
+        try:
+            found.extend(named.check(look))
+        except Exception as error:
+            found.append(_excuse(teller, error))
+
+    thread = threading.Thread(target=run, daemon=True, name=f"doctor {named.name}")
+    thread.start()
+    thread.join(seconds)
+    if thread.is_alive():
+        tell(teller.unknown(f"no answer within {seconds:.0f} s"))
+        if named.needs_database:
+            look.connection = None
+        return
+    for finding in found:
+        tell(finding)
+    if look.connection is not None and look.connection.broken:
+        tell(teller.unknown("the connection to the database was lost meanwhile"))
+        look.connection = None
+
+
+def _excuse(teller: Teller, error: Exception) -> Finding:
+    """Return why a check came to no end."""
+    cause = error.__cause__ if isinstance(error, StoreError) and error.__cause__ else error
+    said = str(error).strip().partition("\n")[0]
+    if isinstance(cause, errors.InsufficientPrivilege):
+        return teller.unknown(f"this role may not see it: {said}")
+    if isinstance(cause, errors.QueryCanceled):
+        return teller.unknown(f"not answered within {STATEMENT_MS // 1000} s")
+    if isinstance(cause, errors.LockNotAvailable):
+        return teller.unknown("locked by another session: try again")
+    if isinstance(cause, errors.UndefinedTable | errors.UndefinedFunction | errors.UndefinedColumn):
+        return teller.unknown(f"{said} (see schema)")
+    if isinstance(error, psycopg.Error | RadmeterError | OSError):
+        return teller.unknown(said)
+    return teller.unknown(f"the check itself failed, please report it: {type(error).__name__}: {said}")

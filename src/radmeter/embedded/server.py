@@ -1,0 +1,226 @@
+"""The embedded PostgreSQL for those who have no server: starts for its first user, stops after its last."""
+
+import fcntl
+import logging
+import os
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+from urllib.parse import quote
+
+import psycopg
+
+from radmeter.config import Settings
+from radmeter.embedded import programs as postgresql
+from radmeter.embedded.keeper import FAST_SHUTDOWN_SECONDS
+from radmeter.errors import StoreError, StoreUnavailable
+from radmeter.supervisor import last_lines
+
+READY_SECONDS = 300.0  # after a crash it replays up to max_wal_size first
+STOPPED_SECONDS = FAST_SHUTDOWN_SECONDS + 15.0
+DATABASE = "radmeter"
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Database:
+    """A database that can be used. `embedded` is the server behind it if it is ours."""
+
+    dsn: str
+    embedded: "EmbeddedPostgresql | None" = None
+
+
+@contextmanager
+def open_database(settings: Settings) -> Iterator[Database]:
+    """Give the database of the settings: the operator's, or the embedded one, started if it does not run.
+
+    Raises
+    ------
+    StoreError
+        The embedded PostgreSQL cannot be started; the message ends with what it said.
+    """
+    if settings.dsn is not None:
+        yield Database(settings.dsn)
+        return
+    with EmbeddedPostgresql(settings.postgresql, log=settings.logs / "postgresql.log") as server:
+        yield Database(server.dsn(), server)
+
+
+class EmbeddedPostgresql:
+    """A hold on the PostgreSQL kept in a directory. It runs while anyone holds on, in any process."""
+
+    def __init__(self, base: Path, log: Path | None = None) -> None:
+        self.base = base.absolute()
+        self.log = self.base / "postgresql.log" if log is None else log
+        self._users: int | None = None
+        self._keeper_pid: int | None = None
+
+    def __enter__(self) -> Self:
+        self.open()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def dsn(self, database: str = DATABASE) -> str:
+        """Return the connection string of one of its databases."""
+        sockets = quote(str(postgresql.socket_directory(self.base)), safe="")
+        return f"postgresql://postgres@/{quote(database, safe='')}?host={sockets}&port=5432"
+
+    def open(self) -> None:
+        """Hold on to the server, and start it if nobody did."""
+        try:
+            self.base.mkdir(parents=True, exist_ok=True)
+            self.base = self.base.resolve()
+            self.log.parent.mkdir(parents=True, exist_ok=True)
+            for name in ("users", "start", "keeper"):
+                os.close(os.open(self.base / f"{name}.lock", os.O_RDWR | os.O_CREAT, 0o600))
+            if os.geteuid() == 0:
+                _make_ready_for_root(self.base)
+            self._users = os.open(self.base / "users.lock", os.O_RDWR)
+            fcntl.flock(self._users, fcntl.LOCK_SH)  # waits for a keeper that is just stopping the server
+        except OSError as error:
+            raise StoreError(f"the embedded PostgreSQL cannot be used: {error}") from error
+        try:
+            self.ensure_running()
+        except BaseException:
+            self.close()
+            raise
+
+    def ensure_running(self) -> None:
+        """Start the server if it does not run, and wait until it answers."""
+        start = os.open(self.base / "start.lock", os.O_RDWR)
+        try:
+            fcntl.flock(start, fcntl.LOCK_EX)
+            if not self._keeper_lives():
+                self._keeper_pid = None
+            deadline = time.monotonic() + READY_SECONDS
+            while not self._answers():
+                if time.monotonic() > deadline:
+                    raise StoreUnavailable(f"the embedded PostgreSQL does not answer\n{last_lines(self.log)}")
+                if not self.kept() and not self._keeper_lives():
+                    if self._keeper_pid is not None:
+                        self._keeper_pid = None
+                        raise StoreError(f"the embedded PostgreSQL cannot be started\n{last_lines(self.log)}")
+                    self._start_keeper()
+                time.sleep(0.02)
+            with psycopg.connect(self.dsn("postgres"), autocommit=True) as connection:
+                if not connection.execute("SELECT FROM pg_database WHERE datname = %s", [DATABASE]).rowcount:
+                    connection.execute(f"CREATE DATABASE {DATABASE}")
+        except psycopg.Error as error:
+            raise StoreUnavailable(f"the embedded PostgreSQL: {error}\n{last_lines(self.log)}") from error
+        finally:
+            os.close(start)
+
+    def server_pid(self) -> int | None:
+        """Return the server's process id, another one once it was started again; None: it does not run."""
+        if not self.kept():
+            return None
+        pid = (self.base / "keeper.lock").read_text()
+        return int(pid) if pid else None
+
+    def close(self) -> None:
+        """Let go, and wait until the server has stopped if nobody else holds on. May be called again."""
+        if self._users is None:
+            return
+        fcntl.flock(self._users, fcntl.LOCK_UN)
+        deadline = time.monotonic() + STOPPED_SECONDS
+        # Ours may be on its way still, and not have taken its lock, if we were interrupted.
+        while (self._keeper_lives() or self.kept()) and time.monotonic() < deadline:
+            if not self._try_lock(fcntl.LOCK_EX) and self._try_lock(fcntl.LOCK_SH):
+                break  # shared with others: it runs on for them
+            time.sleep(0.02)
+        os.close(self._users)
+        self._users = None
+
+    def _try_lock(self, how: int) -> bool:
+        assert self._users is not None
+        try:
+            fcntl.flock(self._users, how | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        fcntl.flock(self._users, fcntl.LOCK_UN)
+        return True
+
+    def kept(self) -> bool:
+        """Tell whether a keeper looks after the server; it starts the server again when that dies."""
+        mark = os.open(self.base / "keeper.lock", os.O_RDWR)
+        try:
+            fcntl.flock(mark, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(mark)
+        return False
+
+    def _answers(self) -> bool:
+        # Only a kept server counts: one whose keeper was killed still answers for a moment, shutting down.
+        if self.server_pid() is None:
+            return False
+        try:
+            psycopg.connect(self.dsn("postgres"), connect_timeout=5).close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    def _start_keeper(self) -> None:
+        os.truncate(self.base / "keeper.lock", 0)
+        output = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            # Not subprocess: the keeper may outlive us, for another user.
+            # -P: no module from the working directory.
+            self._keeper_pid = os.posix_spawn(
+                sys.executable,
+                [sys.executable, "-P", "-m", "radmeter.embedded.keeper", str(self.base)],
+                os.environ,
+                file_actions=[
+                    (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                    (os.POSIX_SPAWN_DUP2, output, 1),
+                    (os.POSIX_SPAWN_DUP2, output, 2),
+                ],
+                setsid=True,
+            )
+        finally:
+            os.close(output)
+
+    def _keeper_lives(self) -> bool:
+        if self._keeper_pid is None:
+            return False
+        try:
+            return os.waitpid(self._keeper_pid, os.WNOHANG) == (0, 0)
+        except ChildProcessError:
+            return False
+
+
+def _make_ready_for_root(base: Path) -> None:
+    """Give PostgreSQL, which refuses to run as root, a user of its own and a way to its programs and data."""
+    try:
+        user = postgresql.server_user()
+    except StoreError:
+        command = ["useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", "radmeter"]
+        _log.warning("PostgreSQL refuses to run as root: making it the system user radmeter")
+        with suppress(OSError):
+            subprocess.run(command, check=False)
+        user = postgresql.server_user()
+    assert user is not None
+    programs = postgresql.binaries().resolve()
+    # Passing through is enough: what lies in the directories stays unlisted, the data is the server's alone.
+    for directory in [base, *base.parents, programs, *programs.parents]:
+        mode = directory.stat().st_mode
+        if not mode & stat.S_IXOTH and directory.stat().st_uid != user.pw_uid:
+            _log.warning("letting the user radmeter, who runs PostgreSQL, pass through %s", directory)
+            directory.chmod(mode | stat.S_IXOTH)
+    if not (programs / "postgres").stat().st_mode & stat.S_IXOTH:  # installed with a strict umask
+        for path in [programs.parent, *programs.parent.rglob("*")]:
+            mode = path.stat().st_mode
+            path.chmod(mode | stat.S_IROTH | (stat.S_IXOTH if mode & stat.S_IXUSR else 0))

@@ -1,0 +1,181 @@
+"""The FreeRADIUS of this machine: its version, its configuration directory, its environment, its Python."""
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import NamedTuple
+
+from radmeter.freeradius.private_server import (
+    LIBRARY_DIRECTORIES,
+    PROGRAM_DIRECTORIES,
+    PROGRAMS,
+    PYTHON_MODULE,
+)
+
+PLACES = (
+    "/etc/freeradius/3.0",
+    "/etc/freeradius",
+    "/etc/raddb",
+    "/usr/local/etc/raddb",
+    "/opt/freeradius/etc/raddb",
+)
+# Where systemd's units of Debian and Fedora take the environment from.
+ENVIRONMENT_FILES = ("/etc/default/freeradius", "/etc/sysconfig/radiusd")
+PROGRAM_SECONDS = 10
+_VARIABLE = re.compile(r"\s*(?:export\s+)?(RADMETER_[A-Z_]+|PYTHONPATH)=(.*)")
+
+
+class Running(NamedTuple):
+    """A radiusd that runs: its process, the directory it was given, and what its environment says of radmeter."""
+
+    pid: int
+    raddb: Path | None
+    environment: dict[str, str] | None  # None: not ours to see
+
+
+def program() -> str | None:
+    """Return the path of FreeRADIUS, None if it is not installed."""
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), *PROGRAM_DIRECTORIES])
+    return next((found for name in PROGRAMS if (found := shutil.which(name, path=path))), None)
+
+
+def installed_version() -> tuple[int, ...] | None:
+    """Return the version of FreeRADIUS; `-v` prints it and ends."""
+    path = program()
+    if path is None:
+        return None
+    match = re.search(r"FreeRADIUS Version (\d+)\.(\d+)\.(\d+)", _said(path, "-v"))
+    return tuple(int(part) for part in match.groups()) if match else None
+
+
+def running() -> list[Running]:
+    """Return the radiusd processes of this machine, as far as they can be seen."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (entry / "cmdline").read_bytes().decode(errors="surrogateescape").split("\0")
+        except OSError:  # ended meanwhile
+            continue
+        if Path(words[0]).name not in PROGRAMS:
+            continue
+        given = next((words[n + 1] for n, word in enumerate(words[:-1]) if word == "-d"), None)
+        found.append(Running(int(entry.name), Path(given) if given else None, _environment(entry)))
+    return found
+
+
+def _writes_to(process: Running, journal: Path) -> bool:
+    written = (process.environment or {}).get("RADMETER_JOURNAL")
+    return written is not None and Path(written).absolute() == journal.absolute()
+
+
+def _environment(process: Path) -> dict[str, str] | None:
+    try:
+        text = (process / "environ").read_bytes().decode(errors="surrogateescape")
+    except OSError:
+        return None
+    pairs = (variable.partition("=") for variable in text.split("\0"))
+    return {name: value for name, _, value in pairs if name.startswith("RADMETER_")}
+
+
+def environment_file() -> tuple[Path, dict[str, str]]:
+    """Return the file that a service takes its environment from, and what it says of radmeter."""
+    for name in ENVIRONMENT_FILES:
+        try:
+            lines = Path(name).read_text(encoding="utf-8", errors="replace").splitlines()
+        except OSError:
+            continue
+        matches = (_VARIABLE.fullmatch(line) for line in lines)
+        return Path(name), {match[1]: match[2].strip().strip("\"'") for match in matches if match}
+    return Path(ENVIRONMENT_FILES[0]), {}
+
+
+def raddb(given: Path | None, journal: Path) -> tuple[Path | None, dict[str, str] | None, str]:
+    """Return the configuration directory, the environment of its server (None: unknown) and how it was found.
+
+    Of several servers the one that writes to `journal`.
+    """
+    processes = sorted(running(), key=lambda each: not _writes_to(each, journal))
+    if given is not None:
+        same = next(
+            (each for each in processes if each.raddb and each.raddb.absolute() == given.absolute()), None
+        )
+        return given, same.environment if same else None, "--raddb"
+    for each in processes:
+        if each.raddb is not None:
+            return each.raddb, each.environment, f"of process {each.pid}"
+    place = next((Path(place) for place in PLACES if (Path(place) / "radiusd.conf").exists()), None)
+    return place, processes[0].environment if processes else None, "running" if processes else "not running"
+
+
+def embedded_python() -> str | None:
+    """Return the version of the Python that rlm_python3 is linked with, such as ``3.11``; None: not found out."""
+    path = python_module()
+    if path is None or shutil.which("ldd") is None:
+        return None
+    match = re.search(r"libpython(3\.\d+)", _said("ldd", str(path)))
+    return match[1] if match else None
+
+
+def python_module() -> Path | None:
+    """Return where rlm_python3 is."""
+    path = program()
+    if path is None:
+        return None
+    prefix = Path(path).resolve().parent.parent
+    places = (prefix / directory / PYTHON_MODULE for directory in LIBRARY_DIRECTORIES)
+    return next((place for place in places if place.exists()), None)
+
+
+def import_fault(python: str, directory: str) -> str:
+    """Return why a Python cannot import the plugin from a directory; "" if it can. Nothing is written there."""
+    code = (
+        # radiusd gives the module of its name, with constants.
+        "import sys, types; sys.path.append(sys.argv[1]); sys.modules['radiusd'] = types.ModuleType('radiusd')\n"
+        "sys.modules['radiusd'].__getattr__ = lambda name: 0\n"
+        "import radmeter.plugin; print('imported', radmeter.plugin.__file__)"
+    )
+    said = _said(python, "-I", "-B", "-c", code, directory)
+    if said.startswith("imported"):
+        return ""
+    lines = [line for line in said.splitlines() if line.strip()]
+    return lines[-1].strip() if lines else "it says nothing"
+
+
+def configuration_fault(directory: Path, environment: dict[str, str]) -> str:
+    """Return what `radiusd -C` has against a configuration; "" if nothing. It ends by itself and serves nobody."""
+    path = program()
+    if path is None:
+        return "FreeRADIUS is not installed"
+    try:
+        done = subprocess.run(
+            [path, "-C", "-l", "stdout", "-d", str(directory)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **environment},
+            timeout=PROGRAM_SECONDS,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return str(error)
+    if done.returncode == 0:
+        return ""
+    lines = [line for line in done.stdout.decode(errors="replace").splitlines() if line.strip()]
+    return lines[-1].strip() if lines else f"it ends with {done.returncode}"
+
+
+def _said(*command: str) -> str:
+    try:
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=PROGRAM_SECONDS,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return str(error)
+    return done.stdout.decode(errors="replace")

@@ -1,0 +1,88 @@
+"""A private FreeRADIUS that does accounting for radmeter alone: its program, command and environment."""
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from radmeter import resources
+from radmeter.config import Settings
+from radmeter.errors import ConfigurationError
+
+PROGRAMS = ("freeradius", "radiusd")  # Debian's name, everyone else's
+# Not on the PATH of an ordinary user on Debian.
+PROGRAM_DIRECTORIES = ("/usr/sbin", "/usr/local/sbin", "/sbin")
+# Below the program's prefix: Debian, Fedora, built from source.
+LIBRARY_DIRECTORIES = ("lib/freeradius", "lib64/freeradius", "lib", "lib64")
+PYTHON_MODULE = "rlm_python3.so"  # a package of its own, and easily forgotten
+INSTALL = "on Debian or Ubuntu: apt install freeradius freeradius-python3"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrivateServer:
+    """How to run the server. `environment` is added to one's own; the log goes to standard output."""
+
+    command: tuple[str, ...]
+    environment: dict[str, str]
+    run_directory: Path
+
+
+def prepare(run_directory: Path, settings: Settings) -> PrivateServer:
+    """Describe a FreeRADIUS on the host and port of the settings that fills their journal.
+
+    The configuration is read where it was installed, and nothing is written there.
+
+    Parameters
+    ----------
+    run_directory
+        Made if missing. Gets the quarantine file, in radacct/.
+
+    Raises
+    ------
+    ConfigurationError
+        FreeRADIUS or its Python module is not installed, or the directory cannot be made.
+    """
+    program = _program()
+    _require_python_module(program)
+    try:
+        run_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(f"the run directory of FreeRADIUS cannot be made: {error}") from error
+    return PrivateServer(
+        command=(program, "-f", "-l", "stdout", "-d", str(resources.directory("radius"))),
+        environment={
+            "RADMETER_RUN": str(run_directory.absolute()),
+            # The plugin imports nothing but radmeter and the standard library: that other packages lie in the
+            # same directory, perhaps built for another Python than the one in radiusd, does no harm.
+            "RADMETER_PYTHON_PATH": str(Path(__file__).absolute().parent.parent.parent),
+            "RADMETER_JOURNAL": str(settings.journal),
+            "RADMETER_SYNC": settings.sync,
+            "RADMETER_SYNC_INTERVAL_MS": str(settings.sync_interval_ms),
+            "RADMETER_SEGMENT_BYTES": str(settings.segment_bytes),
+            "RADMETER_CLIENT_PACKETS_PER_SECOND": str(settings.client_packets_per_second),
+            "RADMETER_SCHEDULING": settings.scheduling,
+            "RADMETER_JOURNAL_LIMIT_BYTES": str(settings.journal_limit_bytes),
+            "RADIUS_ACCT_HOST": settings.acct_host,
+            "RADIUS_ACCT_PORT": str(settings.acct_port),
+            "RADIUS_SECRET": settings.secret,
+            # No __pycache__ by another Python, and perhaps by root, beside the installed package.
+            "PYTHONDONTWRITEBYTECODE": "1",
+        },
+        run_directory=run_directory,
+    )
+
+
+def _program() -> str:
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), *PROGRAM_DIRECTORIES])
+    for name in PROGRAMS:
+        if found := shutil.which(name, path=path):
+            return found
+    raise ConfigurationError(f"FreeRADIUS is not installed ({INSTALL})")
+
+
+def _require_python_module(program: str) -> None:
+    prefix = Path(program).resolve().parent.parent
+    if not any((prefix / directory / PYTHON_MODULE).exists() for directory in LIBRARY_DIRECTORIES):
+        raise ConfigurationError(
+            f"FreeRADIUS is installed ({program}), its Python module {PYTHON_MODULE} is not ({INSTALL})"
+        )

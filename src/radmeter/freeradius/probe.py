@@ -1,0 +1,45 @@
+"""Asks a RADIUS accounting server whether it is there: Status-Server (RFC 5997), which counts nothing."""
+
+import socket
+import sys
+from importlib.resources import files
+
+from pyrad.dictionary import Dictionary
+from pyrad.packet import AccountingResponse, AcctPacket, StatusServer
+
+from radmeter.config import Settings
+from radmeter.errors import ConfigurationError
+
+
+def answers(host: str, port: int, secret: str, *, seconds: float = 1.0) -> bool:
+    """Tell whether a server with this secret answers there within some seconds."""
+    dictionary = Dictionary(str(files("radmeter.freeradius") / "dictionary"))
+    request = AcctPacket(code=StatusServer, secret=secret.encode(), dict=dictionary)
+    try:
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
+        with socket.socket(family, socket.SOCK_DGRAM) as each:
+            each.settimeout(seconds)
+            each.connect(address)
+            each.send(request.RequestPacket())
+            datagram = each.recv(4096)
+    except OSError:  # nobody listens, or silence
+        return False
+    reply = request.CreateReply(packet=datagram)
+    return reply.code == AccountingResponse and bool(request.VerifyReply(reply, datagram))
+
+
+def main() -> int:
+    """Ask the server of the settings; 0 if it answers."""
+    try:
+        settings = Settings.load()
+    except ConfigurationError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    if answers(settings.acct_host, settings.acct_port, settings.secret):
+        return 0
+    print(f"no answer from {settings.acct_host} port {settings.acct_port}", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,164 @@
+"""Packets that were set aside: looking at them, shipping them again, giving them up."""
+
+import datetime
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, NamedTuple
+
+import psycopg
+
+from radmeter.database.connection import records_json
+from radmeter.database.views import NotKnown, explained_errors
+from radmeter.errors import RecordRefused, RejectedPacket, StoreError
+from radmeter.packet import attributes as a
+from radmeter.packet.record import parse
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+# Packets in one transaction, which ingest waits for.
+BATCH = 500
+
+
+class Packet(NamedTuple):
+    """A packet that was set aside. `pairs` is JSON, as it was journaled."""
+
+    id: int
+    node: str
+    seq: int
+    received_at: datetime.datetime
+    rejected_at: datetime.datetime
+    reason: str
+    pairs: str
+
+    @property
+    def attributes(self) -> list[tuple[str, str]] | None:
+        """The attributes as (name, value), or None where the journal's entry is no such list."""
+        try:
+            return [(str(name), str(value)) for name, value in json.loads(self.pairs)]
+        except (ValueError, TypeError):
+            return None
+
+    def attribute(self, name: str) -> str | None:
+        """Return the first attribute of a name, its text where it came as octets."""
+        octets_name = next((each for each, text in a.TEXT_AS_OCTETS.items() if text == name), None)
+        for found, value in self.attributes or ():
+            if found == name:
+                return value
+            if found == octets_name:
+                try:
+                    return bytes.fromhex(value.removeprefix("0x")).decode("utf-8", "backslashreplace")
+                except ValueError:
+                    return value
+        return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Filter:
+    """Which packets. `reason` is a part of the reason, in any case."""
+
+    reason: str | None = None
+    node: str | None = None
+    since: datetime.datetime | None = None
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """The parameters of the query."""
+        return {"reason": self.reason, "node": self.node, "since": self.since}
+
+
+PACKETS = """
+SELECT id, node, seq, received_at, rejected_at, reason, pairs::text FROM public.rejected_packet
+WHERE (%(reason)s::text IS NULL OR position(lower(%(reason)s) IN lower(reason)) > 0)
+  AND (%(node)s::text IS NULL OR node = %(node)s)
+  AND (%(since)s::timestamptz IS NULL OR rejected_at >= %(since)s)"""
+
+
+def page(
+    connection: Connection, which: Filter, *, before: int | None = None, limit: int = 50
+) -> tuple[Sequence[Packet], bool]:
+    """Return packets, the latest first, from before an id on, and whether there are more."""
+    query = PACKETS + " AND (%(before)s::bigint IS NULL OR id < %(before)s) ORDER BY id DESC LIMIT %(limit)s"
+    values = {**which.values, "before": before, "limit": limit + 1}
+    with explained_errors("radmeter_reader"):
+        found = [Packet._make(row) for row in connection.execute(query.encode(), values)]
+    return found[:limit], len(found) > limit
+
+
+def by_id(connection: Connection, ids: Sequence[int]) -> list[Packet]:
+    """Return packets in the order of their ids.
+
+    Raises
+    ------
+    NotKnown
+        One of them is not there.
+    """
+    query = PACKETS + " AND id = ANY (%(ids)s) ORDER BY id"
+    with explained_errors("radmeter_reader"):
+        rows = connection.execute(query.encode(), {**Filter().values, "ids": list(ids)})
+        found = [Packet._make(row) for row in rows]
+    missing = sorted(set(ids) - {packet.id for packet in found})
+    if missing:
+        listed = ", ".join(map(str, missing))
+        raise NotKnown(
+            f"there is no rejected packet {listed}: `radmeter rejected list` shows those there are"
+        )
+    return found
+
+
+def ids(connection: Connection, which: Filter) -> list[int]:
+    """Return the ids of all packets of a filter, in the order in which they arrived."""
+    query = "SELECT id FROM (" + PACKETS + ") AS packet ORDER BY received_at, id"  # noqa: S608  # constants
+    with explained_errors("radmeter_reader"):
+        return [row[0] for row in connection.execute(query.encode(), which.values)]
+
+
+def retry(connection: Connection, wanted: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Parse packets and ingest them again, in batches; yield for each how many were ingested and how many were not.
+
+    Each batch is one transaction with the removal of its packets, so that none is counted twice, whatever happens. What
+    still cannot be counted stays, with the reason of today.
+    """
+    remaining = iter(wanted)
+    while batch := list(islice(remaining, BATCH)):
+        query = PACKETS + " AND id = ANY (%(ids)s) ORDER BY received_at, id"
+        with explained_errors("radmeter_reader"):
+            rows = connection.execute(query.encode(), {**Filter().values, "ids": batch}).fetchall()
+        packets = [Packet._make(row) for row in rows]
+        ingested = _ingest(connection, [_record(packet) for packet in packets])
+        yield ingested, len(packets) - ingested
+
+
+def drop(connection: Connection, wanted: Sequence[int]) -> int:
+    """Give packets up, in one audited transaction; return how many there were."""
+    with explained_errors("radmeter_noc"):
+        row = connection.execute("SELECT radmeter.drop_rejected(%s::bigint[])", (list(wanted),)).fetchone()
+    return int(row[0]) if row else 0
+
+
+def _record(packet: Packet) -> dict[str, Any]:
+    received_us = round(packet.received_at.timestamp() * 1_000_000)
+    try:
+        return {**parse(packet.pairs, received_us, 0).as_json(), "id": packet.id}
+    except RejectedPacket as reason:
+        return {"id": packet.id, "reason": str(reason)}
+
+
+def _ingest(connection: Connection, records: Sequence[dict[str, Any]]) -> int:
+    """Ingest a batch; one that the database refuses is left with the reason, and the others go in."""
+    if not records:
+        return 0
+    text = records_json(records)
+    try:
+        with explained_errors("radmeter_noc"):
+            row = connection.execute("SELECT radmeter.retry_rejected(%s::json)", (text,)).fetchone()
+    except RecordRefused as refused:
+        if len(records) == 1:
+            if "reason" in records[0]:
+                raise StoreError(f"rejected packet {records[0]['id']}: {refused}") from refused
+            reason = f"the database refuses it: {refused}"
+            return _ingest(connection, [{"id": records[0]["id"], "reason": reason}])
+        middle = len(records) // 2
+        return _ingest(connection, records[:middle]) + _ingest(connection, records[middle:])
+    return len(row[0]) if row else 0

@@ -1,0 +1,245 @@
+"""Detail files into the database, exactly once: each file is a node of its own, each stanza a number in it."""
+
+import dataclasses
+import datetime
+import itertools
+import json
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any, BinaryIO
+
+import psycopg
+
+from radmeter.database.connection import connect, records_json
+from radmeter.database.views import explained_errors
+from radmeter.errors import RadmeterError, RecordRefused, RejectedPacket, StoreError, StoreUnavailable
+from radmeter.ingest.shipper import as_json, as_rejected
+from radmeter.packet.detail_file import LONGEST_LINE, Place, Stanza, packet, stanzas
+from radmeter.plugin.journal.reader import Entry
+
+log = logging.getLogger(__name__)
+
+ROLE = "radmeter_ingest"
+CHUNK_BYTES = 1 << 20
+# Before FreeRADIUS there were no detail files, and none come from tomorrow.
+EARLIEST_SECONDS = int(datetime.datetime(1999, 1, 1, tzinfo=datetime.UTC).timestamp())
+MOST_AHEAD_SECONDS = 86400
+RETRY_SECONDS = (0.2, 1.0, 3.0)
+UNFINISHED = ": nothing of it is shipped; replay the file again when it is whole"
+
+
+@dataclasses.dataclass
+class Outcome:
+    """What became of a file: packets shipped, of these set aside, stanzas replayed before, stanzas that are bad."""
+
+    shipped: int = 0
+    set_aside: int = 0
+    before: int = 0
+    bad: int = 0
+
+
+class Replayer:
+    """Replays detail files.
+
+    Parameters
+    ----------
+    dsn
+        The database.
+    zone
+        The time zone of the servers that wrote the files, where it is known.
+    batch_records
+        Packets in one transaction.
+    count_dropped
+        Also packets of months whose sessions were dropped: they cannot be told from ones that were counted before.
+    on_problem
+        Told the line and the reason of each stanza that is no packet, and of each packet that is set aside.
+    """
+
+    def __init__(
+        self,
+        dsn: str,
+        *,
+        zone: datetime.tzinfo | None = None,
+        batch_records: int = 1000,
+        count_dropped: bool = False,
+        on_problem: Callable[[int, str], None] = lambda line, reason: None,
+    ) -> None:
+        self._dsn = dsn
+        self._zone = zone
+        self._batch_records = batch_records
+        self._count_dropped = count_dropped
+        self._on_problem = on_problem
+        self._connection: psycopg.Connection[tuple[Any, ...]] | None = None
+
+    def close(self) -> None:
+        """Close the connection."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def replay(self, stream: BinaryIO, name: str, on_progress: Callable[[], None] = lambda: None) -> Outcome:
+        """Replay a file from where it was left.
+
+        Parameters
+        ----------
+        stream
+            The file, which can be read again from its start.
+        name
+            What to call it, in messages and in the database.
+        on_progress
+            Called after each batch.
+
+        Raises
+        ------
+        StoreUnavailable
+            The database went away; what was shipped is counted, and the next replay goes on there.
+        RadmeterError
+            Another replay of the file runs, or its sessions may have been dropped.
+        """
+        outcome = Outcome()
+        first = next(stanzas(_lines(stream), Place()), None)
+        if first is None:
+            return outcome
+        with self._alone(f"detail:{first.identity}"):
+            node, place = self._resume(stream, f"detail:{first.identity}")
+            outcome.before = place.stanzas
+            on_progress()
+            complete_from_us = self._complete_from_us()
+            cut = stanzas(_lines(stream), place)
+            while batch := list(itertools.islice(cut, self._batch_records)):
+                self._replay_batch(node, name, batch, complete_from_us, outcome)
+                on_progress()
+        return outcome
+
+    def _replay_batch(
+        self, node: str, name: str, batch: Sequence[Stanza], complete_from_us: int, outcome: Outcome
+    ) -> None:
+        entries: list[tuple[Stanza, Entry]] = []
+        done: Stanza | None = None
+        for stanza in batch:
+            try:
+                entry = self._entry(stanza)
+            except RejectedPacket as reason:
+                outcome.bad += 1
+                unfinished = stanza.end == "file"  # the server is perhaps just writing it
+                self._on_problem(stanza.line, str(reason) + (UNFINISHED if unfinished else ""))
+                if unfinished:
+                    break
+            else:
+                if entry.received_at_us < complete_from_us and not self._count_dropped:
+                    raise RadmeterError(_dropped(stanza, complete_from_us))
+                entries.append((stanza, entry))
+            done = stanza
+        # Of a file without a single packet (it is no detail file) nothing is kept.
+        if done is not None and (entries or outcome.shipped or outcome.before):
+            self._ship(node, name, entries, done, outcome)
+
+    def _entry(self, stanza: Stanza) -> Entry:
+        found = packet(stanza, self._zone)
+        seconds = found.received_us // 1_000_000
+        if not EARLIEST_SECONDS <= seconds <= time.time() + MOST_AHEAD_SECONDS:
+            raise RejectedPacket(f"Timestamp {seconds} cannot be when it arrived")
+        return Entry(stanza.number, found.received_us, json.dumps(found.pairs, ensure_ascii=False))
+
+    def _ship(
+        self, node: str, name: str, entries: Sequence[tuple[Stanza, Entry]], done: Stanza, outcome: Outcome
+    ) -> None:
+        """Ship packets up to the stanza `done`; one that the database refuses is set aside, and the others go in."""
+        records = [(stanza, as_json(entry)) for stanza, entry in entries]
+        try:
+            self._send(node, name, [record for _, record in records], done)
+        except RecordRefused as refused:
+            if len(entries) > 1:
+                middle = len(entries) // 2
+                self._ship(node, name, entries[:middle], entries[middle - 1][0], outcome)
+                self._ship(node, name, entries[middle:], done, outcome)
+                return
+            stanza, entry = entries[0]
+            records = [(stanza, as_rejected(entry, f"the database refuses it: {refused}"))]
+            self._send(node, name, [records[0][1]], done)
+        outcome.shipped += len(records)
+        for stanza, record in records:
+            if "reason" in record:
+                outcome.set_aside += 1
+                self._on_problem(stanza.line, f"set aside: {record['reason']}")
+
+    def _send(self, node: str, name: str, records: Sequence[dict[str, Any]], done: Stanza) -> None:
+        text = records_json(records)
+        self._query(
+            "SELECT radmeter.replay(%s, %s::json, %s, %s, %s, %s)",
+            (node, text, name, done.number, done.size, done.digest),
+        )
+
+    def _resume(self, stream: BinaryIO, node: str) -> tuple[str, Place]:
+        """Return a file's node and the place to go on: the end of the longest replayed part that it begins with."""
+        known = self._query("SELECT node, stanzas, size, digest FROM radmeter.replayed_files(%s)", (node,))
+        stream.seek(0)
+        place, found_node, found = Place(), None, Place()
+        for known_node, count, size, digest in known:
+            while place.size < size and (chunk := stream.read(min(CHUNK_BYTES, size - place.size))):
+                place.size += len(chunk)
+                place.lines += chunk.count(b"\n")
+                place.hash.update(chunk)
+            if place.size == size and place.hash.digest() == digest:
+                found_node = known_node
+                found = Place(count, place.lines, size, place.hash.copy())
+        stream.seek(found.size)
+        if found_node is None:
+            taken = {row[0] for row in known}
+            names = itertools.chain([node], (f"{node}:{number}" for number in itertools.count(2)))
+            found_node = next(name for name in names if name not in taken)
+        return found_node, found
+
+    @contextmanager
+    def _alone(self, node: str) -> Iterator[None]:
+        """Keep other replays of the same file away: two that begin at once could take it for two files."""
+        key = f"radmeter.replay {node}"
+        if not self._query("SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", (key,))[0][0]:
+            raise RadmeterError("another replay of this file runs")
+        try:
+            yield
+        finally:
+            if self._connection is not None:
+                with suppress(psycopg.Error):  # a connection that is lost has lost its locks
+                    self._connection.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", (key,))
+
+    def _complete_from_us(self) -> int:
+        rows = self._query(
+            "SELECT (extract(epoch FROM moment) * 1000000)::bigint FROM radmeter.sessions_complete_from() AS moment"
+            " WHERE isfinite(moment)",
+            (),
+        )
+        return int(rows[0][0]) if rows else 0
+
+    def _query(self, query: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+        """Run a query; once more after a moment if the database was away or chose another transaction to go on."""
+        for pause in (*RETRY_SECONDS, None):
+            try:
+                if self._connection is None:
+                    self._connection = connect(self._dsn, prepare_threshold=0)
+                with explained_errors(ROLE):
+                    return self._connection.execute(query.encode(), values).fetchall()
+            except StoreUnavailable as error:
+                self.close()
+                if pause is None:
+                    raise StoreUnavailable(
+                        f"{error}; the same command goes on where this one ends"
+                    ) from error
+                log.warning("replaying waits: %s", error)
+                time.sleep(pause)
+        raise StoreError("unreachable")
+
+
+def _lines(stream: BinaryIO) -> Iterator[bytes]:
+    """Yield the lines of a file, a very long one (no detail file) in pieces."""
+    return iter(lambda: stream.readline(LONGEST_LINE), b"")
+
+
+def _dropped(stanza: Stanza, complete_from_us: int) -> str:
+    day = datetime.datetime.fromtimestamp(complete_from_us / 1e6, datetime.UTC).date()
+    return (
+        f"line {stanza.line}: the packet is from before {day}, and sessions of then were dropped. If it was "
+        "counted already, it would be counted again; --count-dropped counts it all the same"
+    )

@@ -1,0 +1,167 @@
+"""From the journal into the database: read in order, parse, ingest in batches, exactly once."""
+
+import contextlib
+import json
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import orjson
+
+from radmeter.database.connection import Store
+from radmeter.errors import JournalError, RecordRefused, RejectedPacket, StoreError, StoreUnavailable
+from radmeter.packet.record import parse
+from radmeter.plugin.journal.reader import Entry, JournalReader
+
+log = logging.getLogger(__name__)
+
+FIRST_RETRY_SECONDS = 0.1
+LONGEST_RETRY_SECONDS = 5.0
+# Whole segments are deleted, so looking once a second is often enough.
+DROP_SECONDS = 1.0
+
+
+class Shipper:
+    """Ships one journal. The caller holds the journal's reader lock.
+
+    Parameters
+    ----------
+    journal
+        The journal to read.
+    open_store
+        Opens a connection to the database; called again after each failure.
+    batch_records, batch_seconds
+        A batch is shipped when it has so many records, or its first has waited so long.
+    """
+
+    def __init__(
+        self,
+        journal: JournalReader,
+        open_store: Callable[[], Store],
+        *,
+        batch_records: int = 1000,
+        batch_seconds: float = 0.05,
+    ) -> None:
+        self._journal = journal
+        self._open_store = open_store
+        self._batch_records = batch_records
+        self._batch_seconds = batch_seconds
+        self._store: Store | None = None
+        self._after = 0
+        self._ahead: list[Entry] = []  # read while the database was at work on the batch before
+        self._ahead_records: list[dict[str, Any]] = []  # and parsed, if they make a whole batch
+        self._trouble: str | None = None
+        self._dropped_at = 0.0
+
+    def run(self, stop: threading.Event, *, until_empty: bool = False) -> None:
+        """Ship until `stop` is set, or, with `until_empty`, until nothing is left. A batch in hand is finished."""
+        retry_seconds = FIRST_RETRY_SECONDS
+        while not stop.is_set():
+            try:
+                entries = self._next_batch(stop)
+                self._note_recovery()
+                if not entries and until_empty:
+                    break
+                retry_seconds = FIRST_RETRY_SECONDS
+            except (StoreError, JournalError) as error:
+                self._note_trouble(error)
+                self._close_store()
+                stop.wait(retry_seconds)
+                retry_seconds = min(2 * retry_seconds, LONGEST_RETRY_SECONDS)
+        self._drop_shipped()
+        self._close_store()
+
+    def _next_batch(self, stop: threading.Event) -> Sequence[Entry]:
+        """Ship the next batch if there is one; return it."""
+        node = self._journal.node()
+        if self._store is None:
+            self._store = self._open_store()
+            self._after = self._store.checkpoint(node)
+        (entries, self._ahead), (records, self._ahead_records) = (self._ahead, []), (self._ahead_records, [])
+        if not entries:
+            entries = self._journal.read(self._after, self._batch_records)
+        if len(entries) < self._batch_records:
+            # Give the batch time to fill: a transaction for each packet is what this is here to avoid.
+            stop.wait(self._batch_seconds)
+            if entries:
+                entries += self._journal.read(entries[-1].seq, self._batch_records - len(entries))
+        if entries:
+            self._ingest(self._store, node, entries, records or [as_json(entry) for entry in entries])
+        if time.monotonic() - self._dropped_at >= DROP_SECONDS:
+            self._drop_shipped()
+        return entries
+
+    def _ingest(
+        self, store: Store, node: str, entries: Sequence[Entry], records: Sequence[dict[str, Any]]
+    ) -> None:
+        """Ingest entries; one that the database refuses is set aside with the reason, and the others go in."""
+        try:
+            self._after = store.ingest(node, records, meanwhile=lambda: self._read_ahead(entries[-1].seq))
+        except RecordRefused as refused:
+            if len(entries) > 1:
+                middle = len(entries) // 2
+                self._ingest(store, node, entries[:middle], records[:middle])
+                self._ingest(store, node, entries[middle:], records[middle:])
+                return
+            log.debug("packet %d is set aside: %s", entries[0].seq, refused)
+            try:
+                self._after = store.ingest(
+                    node, [as_rejected(entries[0], f"the database refuses it: {refused}")]
+                )
+            except RecordRefused as error:
+                raise StoreError(
+                    f"packet {entries[0].seq} can be neither counted nor set aside: {error}"
+                ) from error
+
+    def _read_ahead(self, after: int) -> None:
+        """Make the next batch ready. What keeps it from being read is found, and told, when its turn comes."""
+        self._ahead, self._ahead_records = [], []
+        with contextlib.suppress(JournalError):
+            self._ahead = self._journal.read(after, self._batch_records)
+            if len(self._ahead) == self._batch_records:
+                self._ahead_records = [as_json(entry) for entry in self._ahead]
+
+    def _drop_shipped(self) -> None:
+        self._dropped_at = time.monotonic()
+        if self._after:
+            self._journal.drop_through(self._after)
+
+    def _close_store(self) -> None:
+        store, self._store = self._store, None
+        self._ahead, self._ahead_records = [], []
+        if store is not None:
+            store.close()
+
+    def _note_trouble(self, error: Exception) -> None:
+        """Say what is wrong when it begins and when it changes, not at every try."""
+        message = str(error)
+        if message != self._trouble:
+            level = logging.WARNING if isinstance(error, StoreUnavailable | JournalError) else logging.ERROR
+            log.log(level, "shipping waits: %s", message)
+        self._trouble = message
+
+    def _note_recovery(self) -> None:
+        if self._trouble is not None:
+            log.info("shipping goes on")
+        self._trouble = None
+
+
+def as_json(entry: Entry) -> dict[str, Any]:
+    """Return an entry as `radmeter.ingest` takes it: a record, or a packet set aside with the reason."""
+    try:
+        return parse(entry.pairs, entry.received_at_us, entry.seq).as_json()
+    except RejectedPacket as reason:
+        return as_rejected(entry, str(reason))
+
+
+def as_rejected(entry: Entry, reason: str) -> dict[str, Any]:
+    """Return an entry as a packet that `radmeter.ingest` sets aside with the reason."""
+    pairs: object = entry.pairs
+    with contextlib.suppress(ValueError):
+        json.loads(entry.pairs)
+        pairs = orjson.Fragment(
+            entry.pairs
+        )  # as it is: it may hold what is no Unicode text once it is parsed
+    return {"seq": entry.seq, "received_us": entry.received_at_us, "reason": reason, "pairs": pairs}

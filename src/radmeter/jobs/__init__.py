@@ -1,0 +1,1 @@
+"""What runs every few minutes, on one machine at a time."""

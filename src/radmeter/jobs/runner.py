@@ -1,0 +1,121 @@
+"""Periodic work: stale sessions, partitions ahead, what a backfill left. One runner at a time, by advisory lock."""
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import NamedTuple
+
+import psycopg
+
+from radmeter.adoption import backfill
+from radmeter.database.connection import connect, translated_errors
+from radmeter.errors import StoreError
+from radmeter.partitions.months import ensure_partitions
+
+log = logging.getLogger(__name__)
+
+# Any 64-bit number that is ours alone: whoever holds it runs the jobs, the others stand by.
+JOBS_LOCK = 0x7261_646D_6A6F_6273  # "radmjobs"
+# Rows closed in one transaction: ingest waits for no more than one of these.
+CLOSE_BATCH = 200
+STANDBY_SECONDS = 5.0
+
+
+class StaleSession(NamedTuple):
+    """An open session that was not heard of for too long."""
+
+    radacctid: int
+    acctuniqueid: str
+    username: str | None
+    router_id: int | None
+    last_update: object
+
+
+def stale_sessions(connection: psycopg.Connection, minutes: int | None = None) -> list[StaleSession]:
+    """Return the stale sessions; `minutes` is the least silence that counts, by default the installation's setting."""
+    with translated_errors():
+        rows = connection.execute("SELECT * FROM radmeter.stale_sessions(now(), %s)", (minutes,))
+        return [StaleSession(*row) for row in rows]
+
+
+def close_stale(
+    connection: psycopg.Connection,
+    minutes: int | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> int:
+    """Close the stale sessions in bounded batches, each a transaction; return how many were closed.
+
+    `progress` is told how many are done, of how many, after each batch.
+    """
+    with translated_errors():
+        connection.execute("SELECT radmeter.observe_intervals()")
+    stale = [session.radacctid for session in stale_sessions(connection, minutes)]
+    closed = 0
+    for begin in range(0, len(stale), CLOSE_BATCH):
+        batch = stale[begin : begin + CLOSE_BATCH]
+        with translated_errors():
+            row = connection.execute(
+                "SELECT radmeter.close_stale(%s, now(), %s)", (batch, minutes)
+            ).fetchone()
+        closed += row[0] if row else 0
+        progress(begin + len(batch), len(stale))
+    return closed
+
+
+def settle_history(connection: psycopg.Connection) -> int:
+    """Move what adopted sessions counted to the user or router that they changed to; return how many changes.
+
+    `radmeter backfill` does so itself; a change that was committed just after its end is left to this.
+    """
+    settled = 0
+    while found := backfill.settle(connection):
+        settled += found
+    return settled
+
+
+def run(
+    dsn: str, stop: threading.Event, *, interval_seconds: float, stale_minutes: int | None = None
+) -> None:
+    """Run the jobs every `interval_seconds` while this is the one runner; stand by while another is."""
+    said: str | None = None
+    while not stop.is_set():
+        try:
+            with connect(dsn) as connection:
+                if not _acquire(connection):
+                    said = _say(said, "standing by: another runner has the jobs", logging.INFO)
+                    stop.wait(STANDBY_SECONDS)
+                    continue
+                said = _say(said, "running the periodic jobs", logging.INFO)
+                _run_while_leader(connection, stop, interval_seconds, stale_minutes)
+        except StoreError as error:
+            said = _say(said, f"the jobs wait: {error}", logging.WARNING)
+            stop.wait(STANDBY_SECONDS)
+
+
+def _run_while_leader(
+    connection: psycopg.Connection, stop: threading.Event, interval_seconds: float, stale_minutes: int | None
+) -> None:
+    while not stop.is_set():
+        if made := ensure_partitions(connection):
+            log.info("%d partitions made", made)
+        if settled := settle_history(connection):
+            log.info("%d adopted sessions that changed hands moved what they had counted", settled)
+        # Waiting comes first: after an outage of the database the interims of the time are still in the journals,
+        # and all sessions look stale until the shippers have caught up.
+        if stop.wait(interval_seconds):
+            return
+        if closed := close_stale(connection, stale_minutes):
+            log.info("%d stale sessions closed", closed)
+
+
+def _say(said: str | None, message: str, level: int) -> str:
+    """Log a change of state, once."""
+    if message != said:
+        log.log(level, "%s", message)
+    return message
+
+
+def _acquire(connection: psycopg.Connection) -> bool:
+    with translated_errors():
+        row = connection.execute("SELECT pg_try_advisory_lock(%s)", (JOBS_LOCK,)).fetchone()
+    return bool(row and row[0])

@@ -1,0 +1,280 @@
+"""From the attributes of an accounting packet to a record that can be counted. Pure: no clock, no database."""
+
+import datetime
+import hashlib
+import re
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Self
+
+import orjson
+
+from radmeter.errors import RejectedPacket
+from radmeter.packet import attributes as a
+from radmeter.packet.router_key import router_key
+
+# A router's clock is believed within this window around the arrival; outside it has lost its battery or its mind.
+STAMP_AT_MOST_BEFORE_SECONDS = 7 * 86400
+STAMP_AT_MOST_AFTER_SECONDS = 5 * 60
+# No session lasts longer; a greater Acct-Session-Time is garbage and says nothing about the start.
+LONGEST_SESSION_SECONDS = 400 * 86400
+# 4 PiB in one session. Beyond it is garbage, and a thousand of it in one batch would overflow a bigint counter.
+MOST_OCTETS = 1 << 52
+UINT32 = 1 << 32
+
+# The class that FreeRADIUS's policy `insert_acct_class` gives out: "ai:" and 32 hexadecimal digits.
+_ACCT_CLASS = re.compile(r"ai:([0-9a-f]{32})", re.IGNORECASE)
+
+
+class AccountingRecord(NamedTuple):
+    """One accounting packet, ready for `radmeter.ingest`, which takes these names. Times in microseconds since 1970."""
+
+    seq: int
+    received_us: int
+    status: str
+    uid: str
+    session_id: str | None
+    username: str | None
+    realm: str | None
+    nas_ip: str
+    nas_port_id: str | None
+    nas_port_type: str | None
+    event_us: int
+    stamped: bool  # event_us is the router's Event-Timestamp; else arrival less Acct-Delay-Time
+    session_time: int | None
+    authentic: str | None
+    connect_info: str | None
+    input_octets: int | None
+    output_octets: int | None
+    gigawords: bool
+    called_station_id: str | None
+    calling_station_id: str | None
+    terminate_cause: str | None
+    service_type: str | None
+    framed_protocol: str | None
+    framed_ip: str | None
+    framed_ipv6: str | None
+    framed_ipv6_prefix: str | None
+    framed_interface_id: str | None
+    delegated_ipv6_prefix: str | None
+    class_: str | None
+    router_key: str
+    router_mac: str | None
+    nas_mac: str | None
+    nas_identifier: str | None
+    router_ip: str | None
+    interim_interval: int | None
+    skew_seconds: int | None
+
+    @classmethod
+    def from_pairs(cls, pairs: Sequence[tuple[str, str]], received_us: int, seq: int = 0) -> Self:
+        """Make the record of a packet.
+
+        Parameters
+        ----------
+        pairs
+            The attributes as rlm_python3 gives them: (name, value), enumerations by name, octets as ``0x..``. Of an
+            attribute that comes twice the first counts, as in FreeRADIUS's ``%{Name}``.
+        received_us
+            Arrival, microseconds since 1970.
+        seq
+            The packet's number in its journal.
+
+        Raises
+        ------
+        RejectedPacket
+            The packet cannot be counted; the message is the reason.
+        """
+        values = dict(reversed(pairs))
+        uid = unique_id(values)
+        if not a.TEXT_AS_OCTETS.keys().isdisjoint(values):
+            uid = _restore_text(values)
+        get = values.get
+
+        status = _status(get(a.ACCT_STATUS_TYPE))
+        session_id = get(a.ACCT_SESSION_ID)
+        if session_id is None and status in a.SESSION_STATUS:
+            raise RejectedPacket(f"{a.ACCT_SESSION_ID} is missing")
+        stamp = _stamp(get(a.EVENT_TIMESTAMP_SECONDS), get(a.EVENT_TIMESTAMP))
+        event_us, stamped = event_time(stamp, received_us, _uint32(values, a.ACCT_DELAY_TIME))
+        session_time = _uint32(values, a.ACCT_SESSION_TIME)
+        nas_ip = get(a.NAS_IPV6_ADDRESS) or get(a.NAS_IP_ADDRESS)
+        source_ip = get(a.SOURCE_IPV4) or get(a.SOURCE_IPV6)
+        key = router_key(get(a.CALLED_STATION_ID), get(a.NAS_IDENTIFIER), nas_ip or source_ip)
+        if not any(key[:4]):
+            raise RejectedPacket("nothing in the packet names its router: no MAC, NAS-Identifier or address")
+        input_octets, input_gigawords = _octets(values, a.ACCT_INPUT_OCTETS, a.ACCT_INPUT_GIGAWORDS)
+        output_octets, output_gigawords = _octets(values, a.ACCT_OUTPUT_OCTETS, a.ACCT_OUTPUT_GIGAWORDS)
+        return cls(
+            seq,
+            received_us,
+            status,
+            uid,
+            session_id,
+            get(a.USER_NAME) or None,
+            get(a.REALM),
+            nas_ip or source_ip or "0.0.0.0",  # noqa: S104  # radacct.nasipaddress is NOT NULL; no address is bound
+            get(a.NAS_PORT_ID) or get(a.NAS_PORT),
+            get(a.NAS_PORT_TYPE),
+            event_us,
+            stamped,
+            session_time if session_time is None or session_time <= LONGEST_SESSION_SECONDS else None,
+            get(a.ACCT_AUTHENTIC),
+            get(a.CONNECT_INFO),
+            input_octets,
+            output_octets,
+            input_gigawords or output_gigawords,
+            get(a.CALLED_STATION_ID),
+            get(a.CALLING_STATION_ID),
+            get(a.ACCT_TERMINATE_CAUSE),
+            get(a.SERVICE_TYPE),
+            get(a.FRAMED_PROTOCOL),
+            get(a.FRAMED_IP_ADDRESS),
+            get(a.FRAMED_IPV6_ADDRESS),
+            get(a.FRAMED_IPV6_PREFIX),
+            get(a.FRAMED_INTERFACE_ID),
+            get(a.DELEGATED_IPV6_PREFIX),
+            get(a.CLASS),
+            key.text,
+            key.router_mac,
+            key.nas_mac,
+            key.nas_identifier,
+            key.router_ip,
+            _interim_interval(values),
+            None if stamp is None else stamp - received_us // 1_000_000,
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the record as `radmeter.ingest` takes it: by name, without what the packet does not have."""
+        return {name: value for name, value in zip(_JSON_NAMES, self, strict=True) if value is not None}
+
+
+_JSON_NAMES = tuple(name.rstrip("_") for name in AccountingRecord._fields)
+
+
+def parse(pairs_json: str, received_us: int, seq: int) -> AccountingRecord:
+    """Make the record of a journal entry; see `AccountingRecord.from_pairs`."""
+    if "\\u0000" in pairs_json:
+        raise RejectedPacket("a value has a NUL character, which PostgreSQL cannot store")
+    try:
+        return AccountingRecord.from_pairs(orjson.loads(pairs_json), received_us, seq)
+    except RejectedPacket:
+        raise
+    except Exception as error:
+        # Whatever it is, also a fault of ours: this packet is set aside and may be tried again, the others go on.
+        raise RejectedPacket(f"not a list of attributes: {type(error).__name__}: {error}") from error
+
+
+def event_time(stamp: int | None, received_us: int, delay_seconds: int | None) -> tuple[int, bool]:
+    """Return when the event happened, in microseconds since 1970, and whether the router's clock says so.
+
+    The Event-Timestamp if it is within a sane window of the arrival, else the arrival less Acct-Delay-Time.
+    """
+    if stamp is not None:
+        before = received_us // 1_000_000 - stamp
+        if -STAMP_AT_MOST_AFTER_SECONDS <= before <= STAMP_AT_MOST_BEFORE_SECONDS:
+            return stamp * 1_000_000, True
+    if delay_seconds is not None and delay_seconds <= STAMP_AT_MOST_BEFORE_SECONDS:
+        return received_us - delay_seconds * 1_000_000, False
+    return received_us, False
+
+
+def unique_id(values: dict[str, str]) -> str:
+    """Return acctuniqueid as FreeRADIUS does (`acct_unique` in raddb/policy.d/accounting), from the raw attributes.
+
+    Here and not there: the policy's %{md5:} leaks memory before FreeRADIUS 3.2.2.
+    """
+    session_id = values.get(a.ACCT_SESSION_ID, "")
+    class_hex = values.get(a.CLASS, "")
+    if class_hex.startswith("0x61693a"):  # "ai:"
+        try:
+            match = _ACCT_CLASS.match(bytes.fromhex(class_hex[2:]).decode("latin-1"))
+        except ValueError:
+            match = None
+        if match:
+            return _md5(f"{match.group(1)},{session_id}")
+    nas_ip = values.get(a.NAS_IPV6_ADDRESS) or values.get(a.NAS_IP_ADDRESS, "")
+    parts = (
+        values.get(a.USER_NAME, ""),
+        session_id,
+        nas_ip,
+        values.get(a.NAS_IDENTIFIER, ""),
+        values.get(a.NAS_PORT_ID, ""),
+        values.get(a.NAS_PORT, ""),
+    )
+    return _md5(",".join(parts))
+
+
+def _restore_text(values: dict[str, str]) -> str:
+    """Put back the text that came as octets, what is no UTF-8 written as ``\\xe9``; return the packet's unique id."""
+    raw: dict[str, str] = {}
+    for octets_name, name in a.TEXT_AS_OCTETS.items():
+        if octets_name in values:
+            octets = bytes.fromhex(values[octets_name].removeprefix("0x"))
+            octets = octets.rstrip(b"\0")  # of routers that count the end of a C string in
+            raw[name] = octets.decode("utf-8", "surrogateescape")
+            values[name] = octets.decode("utf-8", "backslashreplace").replace("\0", "\\x00")
+    return unique_id({**values, **raw})
+
+
+def _md5(text: str) -> str:
+    # An identifier that must equal FreeRADIUS's, not a protection.
+    return hashlib.md5(text.encode("utf-8", "surrogateescape"), usedforsecurity=False).hexdigest()
+
+
+def _status(value: str | None) -> str:
+    if value is None:
+        raise RejectedPacket(f"{a.ACCT_STATUS_TYPE} is missing")
+    try:
+        return a.STATUS_NAMES[value]
+    except KeyError:
+        raise RejectedPacket(f"{a.ACCT_STATUS_TYPE} {value} is not counted") from None
+
+
+def _uint32(values: dict[str, str], name: str) -> int | None:
+    text = values.get(name)
+    if text is None:
+        return None
+    # RFC 2865 section 5: an integer is 32 bits unsigned. isdigit() alone would let other scripts' digits through.
+    if text.isascii() and text.isdigit() and len(text) <= 10:
+        number = int(text)
+        if number < UINT32:
+            return number
+    raise RejectedPacket(f"{name} {text[:40]!r} is not an integer from 0 to {UINT32 - 1}")
+
+
+def _octets(values: dict[str, str], octets_name: str, gigawords_name: str) -> tuple[int | None, bool]:
+    """Return Gigawords << 32 | Octets, None where the packet has no octets; and whether it has gigawords."""
+    octets = _uint32(values, octets_name)
+    gigawords = _uint32(values, gigawords_name)
+    if gigawords is None:
+        return octets, False
+    if octets is None:
+        # The low half is unknown, and with it the sum.
+        return None, True
+    total = gigawords << 32 | octets
+    if total > MOST_OCTETS:
+        raise RejectedPacket(
+            f"{gigawords_name} {gigawords} is absurd: more than {MOST_OCTETS} octets in a session"
+        )
+    return total, True
+
+
+def _stamp(seconds: str | None, text: str | None) -> int | None:
+    """Return the Event-Timestamp in seconds since 1970, from the policy's copy or, in UTC, from its text."""
+    if seconds is not None and seconds.isascii() and seconds.isdigit():
+        return int(seconds)
+    if text is None:
+        return None
+    if text.isascii() and text.isdigit():
+        return int(text)
+    try:
+        moment = datetime.datetime.strptime(text, "%b %d %Y %H:%M:%S UTC")  # noqa: DTZ007  # its zone is in the format
+    except ValueError:
+        return None
+    return int(moment.replace(tzinfo=datetime.UTC).timestamp())
+
+
+def _interim_interval(values: dict[str, str]) -> int | None:
+    interval = _uint32(values, a.ACCT_INTERIM_INTERVAL)
+    # RFC 2869 section 5.16: not less than 60; more than a day is no interval that could tell a session's end.
+    return interval if interval is not None and 0 < interval <= 86400 else None

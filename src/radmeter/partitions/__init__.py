@@ -1,0 +1,1 @@
+"""Months of radacct: made ahead, archived, restored."""

@@ -1,0 +1,376 @@
+"""Takes old partitions of radacct out: written to a file, read back, detached, dropped. Killed anywhere, it goes on."""
+
+import contextlib
+import datetime
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import psycopg
+from psycopg import sql
+
+from radmeter import __version__
+from radmeter.database.lock_retries import gently
+from radmeter.database.views import explained_errors
+from radmeter.partitions import parquet_file
+from radmeter.partitions.archive_catalog import Record, find, is_recorded
+from radmeter.partitions.months import ARCHIVE_LOCK
+from radmeter.partitions.parquet_file import ArchiveError, Progress, Written
+from radmeter.partitions.parquet_rows import PARTS, Column, Metadata, UnfitFile, UnfitValue
+
+Connection = psycopg.Connection[Any]
+Say = Callable[[str], None]
+
+# A partition that changes while it is written is written anew: late packets are few, and this many files too many.
+ATTEMPTS = 5
+# Sessions whose slices are deleted in one transaction.
+SLICE_BATCH = 20_000
+TRIGGER = "radmeter_note_archive_change"
+
+
+class Candidate(NamedTuple):
+    """A partition that can be archived."""
+
+    name: str
+    relid: int
+    from_at: str
+    to_at: datetime.datetime
+    rows_estimate: int | None
+    bytes_total: int
+
+
+class _Changed(Exception):
+    """A session of the partition changed since it was written."""
+
+
+@contextmanager
+def alone(connection: Connection) -> Iterator[None]:
+    """Be the only one who archives or restores.
+
+    Raises
+    ------
+    ArchiveError
+        Another one is at it.
+    """
+    with explained_errors("radmeter_owner"):
+        row = connection.execute("SELECT pg_try_advisory_lock(%s)", (ARCHIVE_LOCK,)).fetchone()
+    if row is None or not row[0]:
+        raise ArchiveError(
+            "another `radmeter partitions archive` or `restore` is at work: wait until it is done"
+        )
+    try:
+        yield
+    finally:
+        # A connection that is gone has given its lock back.
+        with contextlib.suppress(psycopg.Error):
+            connection.execute("SELECT pg_advisory_unlock(%s)", (ARCHIVE_LOCK,))
+
+
+CANDIDATES = """
+SELECT part.name, part.relid,
+       CASE WHEN isfinite(part.from_at) THEN to_char(part.from_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
+            ELSE part.from_at::text END,
+       part.to_at,
+       CASE WHEN reltuples >= 0 THEN reltuples::bigint END, pg_total_relation_size(part.relid)
+FROM radmeter.partitions AS part JOIN pg_class ON pg_class.oid = part.relid
+WHERE part.to_at <= %s AND part.to_at <= now() ORDER BY part.to_at"""
+
+
+def candidates(connection: Connection, before: datetime.date) -> list[Candidate]:
+    """Return the partitions that end at or before the beginning of a month of UTC, oldest first; never this month's."""
+    instant = datetime.datetime(before.year, before.month, 1, tzinfo=datetime.UTC)
+    with explained_errors("radmeter_owner"):
+        return [Candidate._make(row) for row in connection.execute(CANDIDATES, (instant,))]
+
+
+def unfinished(connection: Connection) -> list[str]:
+    """Return the names of the partitions that are detached, but not dropped yet."""
+    with explained_errors("radmeter_owner"):
+        return [
+            row[0]
+            for row in connection.execute(
+                "SELECT name FROM radmeter.archives WHERE state = 'detached' ORDER BY id"
+            )
+        ]
+
+
+def finish(connection: Connection, say: Say, progress: Progress) -> None:
+    """Drop what an archive that was interrupted left detached."""
+    for record in find(connection, "state = 'detached'", ()):
+        _drop(connection, record, progress)
+        say(f"{record.name}: dropped, its sessions are in {record.file}")
+
+
+def archive(
+    connection: Connection, candidate: Candidate, directory: Path, progress: Progress, say: Say
+) -> Record:
+    """Write a partition to a file, verify it, detach the partition and drop it; return what was done.
+
+    The connection is in autocommit mode and in `alone`.
+
+    Raises
+    ------
+    ArchiveError
+        The file cannot be written, or its place is taken; the partition is as before.
+    StoreError
+        The database does not do it; run again, it goes on from where it was.
+    """
+    record, written = _begun(connection, candidate, directory)
+    try:
+        with explained_errors("radmeter_owner"):
+            for attempt in range(ATTEMPTS):
+                if written is None:
+                    written, changes = _write(connection, candidate, record, progress)
+                    record = record.written(connection, written, _indexes(connection, candidate), changes)
+                try:
+                    _detach(connection, candidate, record, say)
+                    break
+                except _Changed:
+                    written = None
+                    if attempt + 1 == ATTEMPTS:
+                        raise ArchiveError(
+                            f"{candidate.name} changed each of the {ATTEMPTS} times while it was written: "
+                            "late packets of its sessions come in all the time; archive it later"
+                        ) from None
+                    say(f"{candidate.name} changed while it was written: late packets; it is written anew")
+    except (ArchiveError, UnfitValue):
+        parquet_file.discard(Path(record.file))
+        # One that was finished, but is no longer what the partition is.
+        Path(record.file).unlink(missing_ok=True)
+        _forget(connection, candidate, record)
+        raise
+    except BaseException:
+        parquet_file.discard(Path(record.file))
+        raise
+    with explained_errors("radmeter_owner"):
+        _drop(connection, record, progress)
+    return record
+
+
+def columns(connection: Connection, relid: int) -> tuple[Column, ...]:
+    """Return a table's columns, in order."""
+    return tuple(
+        Column(name, kind)
+        for name, kind in connection.execute(
+            "SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute"
+            " WHERE attrelid = %s AND attnum > 0 AND NOT attisdropped ORDER BY attnum",
+            (relid,),
+        )
+    )
+
+
+def _begun(connection: Connection, candidate: Candidate, directory: Path) -> tuple[Record, Written | None]:
+    """Return the record of an archive that was begun, with the file if it is still right, or of a new one."""
+    with explained_errors("radmeter_owner"):
+        begun = find(connection, "state IN ('writing', 'written') AND name = %s", (candidate.name,))
+        for record in begun:
+            path = Path(record.file)
+            if path.parent != directory:
+                _forget(connection, candidate, record)
+                continue
+            watched = connection.execute(
+                "SELECT FROM pg_trigger WHERE tgrelid = %s AND tgname = %s", (candidate.relid, TRIGGER)
+            ).fetchone()
+            if record.state == "written" and watched and record.file_is_whole():
+                return record, record.as_written()
+            _watch(connection, candidate)
+            return record, None
+        path = _free(connection, directory, candidate.name)
+        record = Record.begin(connection, candidate.name, candidate.from_at, candidate.to_at, path)
+        _watch(connection, candidate)
+        return record, None
+
+
+def _free(connection: Connection, directory: Path, name: str) -> Path:
+    """Return where the file goes: a month that was made again for late packets is archived a second time."""
+    number = 1
+    while True:
+        path = directory / (f"{name}.parquet" if number == 1 else f"{name}-{number}.parquet")
+        if is_recorded(connection, path):
+            number += 1
+        elif path.exists():
+            raise ArchiveError(
+                f"{path} is already there, and is no file that this database knows of: "
+                "move it away, or give another directory (--to)"
+            )
+        else:
+            return path
+
+
+def _watch(connection: Connection, candidate: Candidate) -> None:
+    """From here on, changes of the partition's rows are noted."""
+
+    def create(connection: Connection) -> None:
+        table = _table(candidate)
+        connection.execute(
+            sql.SQL(
+                "CREATE OR REPLACE TRIGGER {} AFTER INSERT OR UPDATE OR DELETE ON {}"
+                " FOR EACH ROW EXECUTE FUNCTION radmeter.note_archive_change()"
+            ).format(sql.Identifier(TRIGGER), table)
+        )
+        # Also for a writer that replays another server's changes (session_replication_role = replica).
+        connection.execute(
+            sql.SQL("ALTER TABLE {} ENABLE ALWAYS TRIGGER {}").format(table, sql.Identifier(TRIGGER))
+        )
+
+    gently(connection, create, what=f"watching {candidate.name}")
+
+
+def _write(
+    connection: Connection, candidate: Candidate, record: Record, progress: Progress
+) -> tuple[Written, int]:
+    path = Path(record.file)
+    with connection.transaction():
+        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        connection.execute(parquet_file.COPY_SETTINGS.encode())
+        changes = _changes(connection, candidate)
+        found = columns(connection, candidate.relid)
+        taken = {each.name for each in found} & set(PARTS)
+        if taken:
+            raise ArchiveError(
+                f"{candidate.name} has a column {taken.pop()!r}, which is radmeter's name for what goes with "
+                "a session into the file: rename the column"
+            )
+        row = connection.execute("SELECT version_num FROM radmeter.alembic_version").fetchone()
+        metadata = parquet_file.write(
+            connection,
+            parquet_file.sessions_query(_table(candidate), found),
+            path,
+            Metadata(
+                partition=candidate.name,
+                from_at=candidate.from_at,
+                to_at=candidate.to_at.astimezone(datetime.UTC).isoformat(),
+                columns=found,
+                session_rows=0,
+                slice_rows=0,
+                part_rows=0,
+                checksum="",
+                revision=row[0] if row else "",
+                version=__version__,
+                written_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            ),
+            progress,
+            candidate.rows_estimate,
+        )
+    unpublished = Path(f"{path}{parquet_file.UNFINISHED}")
+    try:
+        parquet_file.verify(unpublished, metadata, progress, f"checking {path.name}")
+    except UnfitFile as error:
+        raise ArchiveError(
+            f"{unpublished} was written and read back, and {error}: do not trust this disk. "
+            f"Nothing was lost: {candidate.name} is in radacct as before"
+        ) from error
+    written = Written(metadata, unpublished.stat().st_size, parquet_file.sha256(unpublished))
+    parquet_file.publish(path)
+    return written, changes
+
+
+def _detach(connection: Connection, candidate: Candidate, record: Record, say: Say) -> None:
+    """Take the partition out of radacct, if it is what the file says.
+
+    Not DETACH .. CONCURRENTLY, which PostgreSQL refuses where there is a default partition. All that is done under
+    the lock takes no longer for a large partition: it is neither read nor deleted there.
+    """
+
+    def work(connection: Connection) -> None:
+        # What was committed until the lock was had is to be seen.
+        connection.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+        table = _table(candidate)
+        connection.execute(sql.SQL("ALTER TABLE public.radacct DETACH PARTITION {}").format(table))
+        if _changes(connection, candidate) != record.changes or record.columns != columns(
+            connection, candidate.relid
+        ):
+            raise _Changed
+        connection.execute(sql.SQL("ALTER TABLE {} SET SCHEMA radmeter").format(table))
+        connection.execute(
+            sql.SQL("ALTER TABLE radmeter.{} RENAME TO {}").format(
+                sql.Identifier(candidate.name), sql.Identifier(record.detached_name)
+            )
+        )
+        record.detached(connection)
+
+    gently(connection, work, what=f"detaching {candidate.name}", said=say)
+
+
+def _drop(connection: Connection, record: Record, progress: Progress) -> None:
+    """Delete what belongs to the sessions of a detached partition, in bounded batches, then drop it."""
+    table = sql.Identifier("radmeter", record.detached_name)
+    kept = [
+        sql.Identifier("radmeter", name)
+        for name, count in zip(PARTS, (record.slice_rows, record.part_rows), strict=True)
+        if count
+    ]
+    if kept:
+        with progress(f"deleting what belongs to {record.name}", record.session_rows) as bar:
+            last = -(1 << 63)
+            while True:
+                row = connection.execute(
+                    sql.SQL(
+                        "SELECT max(radacctid), count(*) FROM (SELECT radacctid FROM {} WHERE radacctid > %s"
+                        " ORDER BY radacctid LIMIT %s) AS batch"
+                    ).format(table),
+                    (last, SLICE_BATCH),
+                ).fetchone()
+                assert row is not None
+                if not row[1]:
+                    break
+                for part in kept:
+                    connection.execute(
+                        sql.SQL(
+                            "DELETE FROM {} AS part USING {} AS session WHERE part.radacctid = session.radacctid"
+                            " AND session.radacctid > %s AND session.radacctid <= %s"
+                            " AND part.radacctid > %s AND part.radacctid <= %s"
+                        ).format(part, table),
+                        (last, row[0], last, row[0]),
+                    )
+                last = row[0]
+                bar.advance(row[1])
+
+    def drop(connection: Connection) -> None:
+        connection.execute(
+            sql.SQL("DELETE FROM radmeter.archive_change WHERE partition = to_regclass({})").format(
+                sql.Literal(f"radmeter.{record.detached_name}")
+            )
+        )
+        connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(table))
+        record.archived(connection)
+
+    gently(connection, drop, what=f"dropping {record.name}, which is detached")
+
+
+def _forget(connection: Connection, candidate: Candidate, record: Record) -> None:
+    """Leave the database as it was before, as far as it lets us: the next run would do it as well."""
+
+    def work(connection: Connection) -> None:
+        connection.execute(
+            sql.SQL("DROP TRIGGER IF EXISTS {} ON {}").format(sql.Identifier(TRIGGER), _table(candidate))
+        )
+        connection.execute("DELETE FROM radmeter.archive_change WHERE partition = %s", (candidate.relid,))
+        record.forget(connection)
+
+    with contextlib.suppress(Exception):
+        gently(connection, work, what=f"leaving {candidate.name}", patience_seconds=5)
+
+
+def _changes(connection: Connection, candidate: Candidate) -> int:
+    row = connection.execute(
+        "SELECT count(*) FROM radmeter.archive_change WHERE partition = %s", (candidate.relid,)
+    ).fetchone()
+    return int(row[0]) if row else 0
+
+
+def _indexes(connection: Connection, candidate: Candidate) -> list[dict[str, Any]]:
+    """Return the partition's indexes: name, whether unique, and what follows the table in CREATE INDEX."""
+    return [
+        {"name": name, "unique": unique, "definition": definition.partition(" USING ")[2]}
+        for name, unique, definition in connection.execute(
+            "SELECT relname, indisunique, pg_get_indexdef(indexrelid) FROM pg_index"
+            " JOIN pg_class ON pg_class.oid = indexrelid WHERE indrelid = %s AND indisvalid ORDER BY relname",
+            (candidate.relid,),
+        )
+    ]
+
+
+def _table(candidate: Candidate) -> sql.Composable:
+    return sql.Identifier("public", candidate.name)

@@ -1,0 +1,103 @@
+"""The partitions of radacct: which there are, how large they are, and making the ones of the months to come."""
+
+import datetime
+from typing import Any, NamedTuple
+
+import psycopg
+from psycopg import sql
+from psycopg.rows import class_row
+
+from radmeter.database.lock_retries import gently
+from radmeter.database.views import explained_errors
+
+Connection = psycopg.Connection[Any]
+
+# How many months after this one have their partition before any session can stop in them.
+MONTHS_AHEAD = 3
+# Any 64-bit number that is ours alone: held by the one that archives or restores, since both come and go with tables.
+ARCHIVE_LOCK = 0x7261_646D_6172_6368  # "radmarch"
+
+
+class Partition(NamedTuple):
+    """A partition of radacct. The default partition, of the open sessions, has no span."""
+
+    name: str
+    kind: str  # open; legacy: before the first month of radmeter's own; current, ahead, past; archived: in a file
+    first_day: datetime.date | None  # None: from the beginning
+    end_day: datetime.date | None  # the first day that is not in it
+    rows_estimate: int | None  # as of the last ANALYZE; None: never, for a partition that has rows
+    bytes_total: int | None  # with its indexes
+    last_autovacuum: datetime.datetime | None
+    file: str | None
+
+
+# A span is shown in days of UTC, in which the months are; -infinity is no day.
+PARTITIONS = """
+WITH known AS (
+    SELECT part.name, part.from_at, part.to_at,
+           CASE WHEN part.from_at IS NULL THEN 'open'
+                WHEN part.from_at = '-infinity' THEN 'legacy'
+                WHEN part.to_at <= now() THEN 'past'
+                WHEN part.from_at > now() THEN 'ahead' ELSE 'current' END AS kind,
+           CASE WHEN relation.reltuples >= 0 THEN relation.reltuples::bigint
+                WHEN pg_relation_size(part.relid) = 0 THEN 0 END AS rows_estimate,
+           pg_total_relation_size(part.relid) AS bytes_total,
+           stat.last_autovacuum, NULL AS file
+    FROM radmeter.partitions AS part JOIN pg_class AS relation ON relation.oid = part.relid
+    LEFT JOIN pg_stat_user_tables AS stat ON stat.relid = part.relid
+    UNION ALL
+    SELECT name, from_at, to_at, 'archived', session_rows, file_bytes, NULL, file
+    FROM radmeter.archives WHERE state IN ('detached', 'archived', 'loaded')
+)
+SELECT name, kind,
+       CASE WHEN isfinite(from_at) THEN (from_at AT TIME ZONE 'UTC')::date END AS first_day,
+       CASE WHEN isfinite(to_at) THEN (to_at AT TIME ZONE 'UTC')::date END AS end_day,
+       rows_estimate, bytes_total, last_autovacuum, file
+FROM known ORDER BY from_at NULLS LAST, file NULLS LAST"""
+
+MISSING = """
+SELECT month AT TIME ZONE 'UTC'
+FROM generate_series(date_trunc('month', now() AT TIME ZONE 'UTC'),
+                     date_trunc('month', now() AT TIME ZONE 'UTC') + %s * interval '1 month',
+                     interval '1 month') AS month
+WHERE NOT EXISTS (SELECT FROM radmeter.partitions
+                  WHERE from_at <= month AT TIME ZONE 'UTC' AND month AT TIME ZONE 'UTC' < to_at)
+ORDER BY month"""
+
+
+def partitions(connection: Connection) -> list[Partition]:
+    """Return the partitions, oldest first, with those that are in files; the open sessions' comes last."""
+    with explained_errors("radmeter_reader"), connection.cursor(row_factory=class_row(Partition)) as cursor:
+        return cursor.execute(PARTITIONS).fetchall()
+
+
+def ensure_partitions(connection: Connection, months: int = MONTHS_AHEAD) -> int:
+    """Make the partitions of this month and the next ones that no partition covers; return how many were made."""
+    with explained_errors("radmeter_owner"):
+        missing = [row[0] for row in connection.execute(MISSING, (months,))]
+    return sum(ensure(connection, month) for month in missing)
+
+
+def ensure(connection: Connection, at: datetime.datetime) -> bool:
+    """Make the partition of the month of an instant unless one covers it; return whether it was made.
+
+    Attaching it locks the open sessions for an instant, so it waits for nobody for long (`radmeter.gentle`).
+    """
+
+    def make(connection: Connection) -> bool:
+        row = connection.execute("SELECT radmeter.ensure_partition(%s)", (at,)).fetchone()
+        return bool(row and row[0])
+
+    with explained_errors("radmeter_owner"):
+        return gently(connection, make, what=f"making the partition of {at:%Y-%m}")
+
+
+def qualified(connection: Connection, relid: int) -> sql.Identifier:
+    """Return the name of a table, with its schema, for a statement."""
+    row = connection.execute(
+        "SELECT nspname, relname FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace"
+        " WHERE pg_class.oid = %s",
+        (relid,),
+    ).fetchone()
+    assert row is not None
+    return sql.Identifier(*row)

@@ -1,0 +1,268 @@
+"""One Parquet file for each partition: written from COPY in batches, made durable, read back."""
+
+import contextlib
+import errno
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import psycopg
+import pyarrow as pa
+import pyarrow.parquet as pq
+from psycopg import sql
+
+from radmeter.errors import RadmeterError
+from radmeter.partitions.parquet_rows import (
+    METADATA_KEY,
+    PARTS,
+    Checksum,
+    Column,
+    Metadata,
+    UnfitFile,
+    lines,
+    parsed,
+    part_rows,
+    rendered,
+    schema,
+    slice_rows,
+)
+
+# Rows in memory at a time, and in a row group of the file: some 30 MB of text.
+BATCH_ROWS = 65_536
+UNFINISHED = ".part"
+
+# Shows how far something is: `radmeter.cli.progress.progress`.
+Progress = Callable[..., AbstractContextManager[Any]]
+
+# What COPY writes must not depend on the session.
+COPY_SETTINGS = """
+SET LOCAL timezone = 'UTC'; SET LOCAL datestyle = 'ISO, YMD'; SET LOCAL intervalstyle = 'postgres';
+SET LOCAL extra_float_digits = 1; SET LOCAL bytea_output = 'hex'; SET LOCAL client_encoding = 'UTF8';
+SET LOCAL statement_timeout = 0; SET LOCAL search_path = pg_catalog, pg_temp; SET LOCAL jit = off"""
+
+
+class ArchiveError(RadmeterError):
+    """The partition cannot be written to a file, or the file cannot be read. Nothing is lost."""
+
+
+class Written(NamedTuple):
+    """A file that was read back and found to be what was written."""
+
+    metadata: Metadata
+    file_bytes: int
+    sha256: str
+
+
+class Content(NamedTuple):
+    """What was found in a file, or in a table."""
+
+    session_rows: int
+    slice_rows: int
+    part_rows: int
+    checksum: str
+
+
+SLICES_OF = """(SELECT string_agg(usage_date || ',' || period_start || ',' || bytes_in || ',' || bytes_out, ';'
+    ORDER BY usage_date, period_start) FROM {} AS slice WHERE slice.radacctid = session.radacctid)"""
+ADOPTED_OF = "(SELECT to_jsonb(part)::text FROM radmeter.adopted_part AS part WHERE part.radacctid = session.radacctid)"
+
+
+def sessions_query(
+    table: sql.Composable,
+    columns: tuple[Column, ...],
+    *,
+    slices: str = "radmeter.session_slice",
+    adopted: str = ADOPTED_OF,
+) -> sql.Composed:
+    """Return the COPY that writes the sessions of a table with what belongs to them.
+
+    `slices` is the table of the slices, `adopted` an expression for the adopted part of `session`.
+    """
+    selected: list[sql.Composable] = [
+        sql.SQL("session.{}").format(sql.Identifier(each.name)) for each in columns
+    ]
+    selected.append(sql.SQL(SLICES_OF + " AS session_slice").format(sql.SQL(slices)))
+    selected.append(sql.SQL(f"{adopted} AS adopted_part"))
+    quoted = [sql.Identifier(each.name) for each in columns if each.is_text]
+    quoted += [sql.Identifier(name) for name in PARTS]
+    return sql.SQL(
+        "COPY (SELECT {} FROM ONLY {} AS session) TO STDOUT (FORMAT csv, FORCE_QUOTE ({}))"
+    ).format(sql.SQL(", ").join(selected), table, sql.SQL(", ").join(quoted))
+
+
+def batches(connection: psycopg.Connection[Any], query: sql.Composed) -> Iterator[list[bytes]]:
+    """Run a COPY; give its rows, `BATCH_ROWS` at a time.
+
+    Raises
+    ------
+    ArchiveError
+        The server says it sent another number of rows than came.
+    """
+    count = 0
+    with connection.cursor() as cursor:
+        with cursor.copy(query) as copy:
+            rows: list[bytes] = []
+            # libpq gives one row at a time (PQgetCopyData), so the rows need no parsing here.
+            for row in copy:
+                rows.append(bytes(row))
+                if len(rows) == BATCH_ROWS:
+                    count += len(rows)
+                    yield rows
+                    rows = []
+            if rows:
+                count += len(rows)
+                yield rows
+        if cursor.rowcount != count:
+            raise ArchiveError(f"the server sent {cursor.rowcount} rows, and {count} came: run it again")
+
+
+def write(
+    connection: psycopg.Connection[Any],
+    query: sql.Composed,
+    path: Path,
+    metadata: Metadata,
+    progress: Progress,
+    estimate: int | None,
+) -> Metadata:
+    """Write what `query` gives to `path` with `UNFINISHED` at its end, durably; return the metadata with its counts.
+
+    Raises
+    ------
+    ArchiveError
+        The disk is full or the file cannot be written. What was written is deleted.
+    """
+    unfinished = Path(f"{path}{UNFINISHED}")
+    checksum, slices, parts = Checksum(), 0, 0
+    with _disk_errors(unfinished), unfinished.open("wb") as file:
+        writer = pq.ParquetWriter(file, schema(metadata.columns), compression="zstd")
+        try:
+            with progress(f"writing {path.name}", estimate) as bar:
+                for rows in batches(connection, query):
+                    checksum.add(rows)
+                    table = parsed(rows, metadata.columns)
+                    writer.write_table(table, row_group_size=BATCH_ROWS)
+                    slices += slice_rows(table)
+                    parts += part_rows(table)
+                    bar.advance(len(rows))
+            metadata = replace(
+                metadata,
+                session_rows=checksum.rows,
+                slice_rows=slices,
+                part_rows=parts,
+                checksum=str(checksum),
+            )
+            writer.add_key_value_metadata({METADATA_KEY.decode(): metadata.to_json()})
+            writer.close()
+        except BaseException:
+            # It would write its end when it is collected, into a file that is closed by then.
+            writer.is_open = False
+            raise
+        file.flush()
+        os.fsync(file.fileno())
+        # So that what is read back comes from the disk and not from memory.
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    return metadata
+
+
+def publish(path: Path) -> None:
+    """Give a finished file its name, durably."""
+    with _disk_errors(path):
+        Path(f"{path}{UNFINISHED}").rename(path)
+        directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+
+
+def discard(path: Path) -> None:
+    """Delete what there is of an unfinished file."""
+    with contextlib.suppress(OSError):
+        Path(f"{path}{UNFINISHED}").unlink(missing_ok=True)
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[tuple[pq.ParquetFile, Metadata]]:
+    """Open a file of ours.
+
+    Raises
+    ------
+    UnfitFile
+        It is none, or its end is damaged.
+    """
+    try:
+        # Not mapped into memory: a damaged disk is an error then, not a SIGBUS.
+        with pq.ParquetFile(path, memory_map=False, pre_buffer=False) as file:
+            found = (file.metadata.metadata or {}).get(METADATA_KEY)
+            if found is None:
+                raise UnfitFile("is a Parquet file, but radmeter did not write it")
+            metadata = Metadata.from_json(found)
+            if file.schema_arrow.names != schema(metadata.columns).names:
+                raise UnfitFile("has other columns than it says it has")
+            yield file, metadata
+    except FileNotFoundError:
+        raise UnfitFile("is not there") from None
+    except PermissionError as error:
+        raise UnfitFile(f"cannot be read: {error.strerror}") from None
+    except IsADirectoryError:
+        raise UnfitFile("is a directory") from None
+    except pa.ArrowInvalid as error:
+        raise UnfitFile(f"is no Parquet file, or its end is missing: {str(error).strip()}") from None
+    except (OSError, pa.ArrowException) as error:
+        raise UnfitFile(f"is damaged: {str(error).strip()}") from None
+
+
+def content(path: Path, progress: Progress, title: str) -> Content:
+    """Read a file through; return what is in it."""
+    checksum, slices, parts = Checksum(), 0, 0
+    with opened(path) as (file, metadata), progress(title, metadata.session_rows) as bar:
+        for batch in file.iter_batches(batch_size=BATCH_ROWS, use_threads=False):
+            checksum.add(lines(rendered(batch, metadata.columns, parts=True)))
+            slices += slice_rows(batch)
+            parts += part_rows(batch)
+            bar.advance(len(batch))
+    return Content(checksum.rows, slices, parts, str(checksum))
+
+
+def verify(path: Path, metadata: Metadata, progress: Progress, title: str) -> None:
+    """Read a file through.
+
+    Raises
+    ------
+    UnfitFile
+        It does not hold what `metadata` says.
+    """
+    found = content(path, progress, title)
+    said = Content(metadata.session_rows, metadata.slice_rows, metadata.part_rows, metadata.checksum)
+    for what, has, should in zip(Content._fields, found, said, strict=True):
+        if has != should:
+            raise UnfitFile(f"is damaged: its {what.replace('_', ' ')} is {has}, should be {should}")
+
+
+def sha256(path: Path) -> str:
+    """Return the digest of a whole file."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise UnfitFile(f"cannot be read: {error.strerror}") from None
+
+
+@contextmanager
+def _disk_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        written = path.stat().st_size if path.exists() else 0
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
+        why = error.strerror or str(error)
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            why = f"the disk is full after {written:,} bytes: make room, or give another directory (--to)"
+        raise ArchiveError(
+            f"{path} cannot be written: {why}. Nothing was lost: the partition is in radacct as before"
+        ) from error

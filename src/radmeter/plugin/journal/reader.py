@@ -1,0 +1,192 @@
+"""The journal's reading side: records in order, and deletion of the segments that have been shipped."""
+
+import errno
+import itertools
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from radmeter.errors import JournalError
+from radmeter.plugin.journal import files as files
+from radmeter.plugin.journal.segment_reader import DamagedSegment, Entry, SegmentLog
+
+__all__ = ["Entry", "JournalDepth", "JournalReader"]
+
+
+class JournalDepth(NamedTuple):
+    """What waits in the journal. `unreadable` names the segments that could not be counted."""
+
+    records: int
+    oldest_received_at_us: int | None
+    segments: int
+    size_bytes: int
+    unreadable: tuple[str, ...] = ()
+
+
+class JournalReader:
+    """Reads a journal that another process may be writing. Neither waits for the other."""
+
+    def __init__(self, directory: str | os.PathLike[str]) -> None:
+        self._log: SegmentLog | None = None
+        self._node: str | None = None
+        self._directory = Path(directory).absolute()
+
+    def node(self) -> str:
+        """Return the node that this journal's records are counted. Raises JournalError if there is none."""
+        if self._node is None:
+            self._node = self._read_node()
+        if self._node is None:
+            raise JournalError(
+                f"there is no journal in {self._directory} yet: radiusd makes it at the first packet"
+            )
+        return self._node
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Be the journal's only shipper. Raises JournalLocked naming the process that is."""
+        lock = files.RoleLock(self._directory, "reader")
+        with self._usable():
+            lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def read(self, after: int, limit: int) -> list[Entry]:
+        """Return up to `limit` records with numbers above `after`, in order.
+
+        Raises
+        ------
+        JournalError
+            A segment is damaged, and the records before the damage have been returned already; or the journal
+            was made anew since `node` was asked. Nothing is ever skipped.
+        """
+        self._check_node()
+        found: list[Entry] = []
+        # Listed before reading: a segment that is not the last of this list gets no more records.
+        listed = self._segments()
+        for segment, following in itertools.zip_longest(listed, listed[1:]):
+            if following is not None and following.first_seq <= after + 1:
+                continue
+            expected = max(after + 1, segment.first_seq)
+            try:
+                for entry in itertools.islice(self._open(segment).read(expected), limit - len(found)):
+                    found.append(entry)
+                    expected += 1
+                if len(found) >= limit:
+                    break
+                if following and _was_full(segment, following) and expected < following.first_seq:
+                    raise DamagedSegment(f"records {expected} to {following.first_seq - 1} are missing")
+            except (OSError, DamagedSegment) as error:
+                self.close()
+                if found:
+                    break
+                raise self._unreadable(segment.path, error) from error
+        return found
+
+    def drop_through(self, seq: int) -> int:
+        """Delete the segments, but the newest, whose records are all `seq` or below; return how many."""
+        dropped = 0
+        for segment, following in itertools.pairwise(self._segments()):
+            if following.first_seq > seq + 1 and (
+                _was_full(segment, following) or not self._ends_by(segment, seq)
+            ):
+                break
+            if self._log is not None and self._log.path == segment.path:
+                self.close()
+            with self._usable():
+                segment.path.unlink(missing_ok=True)
+            dropped += 1
+        return dropped
+
+    def depth(self, after: int) -> JournalDepth:
+        """Return how much waits with numbers above `after`."""
+        records, oldest, unreadable = 0, None, []
+        listed = self._segments()
+        for segment, following in itertools.zip_longest(listed, listed[1:]):
+            if following is not None and following.first_seq <= after + 1:
+                continue
+            try:
+                log = self._open(segment)
+                first = max(after + 1, segment.first_seq)
+                if following is not None and _was_full(segment, following):
+                    last = following.first_seq - 1
+                else:
+                    last = max((entry.seq for entry in log.read(None)), default=0)
+                records += max(0, last - first + 1)  # numbers are contiguous in a segment
+                if oldest is None:
+                    oldest = next((entry.received_at_us for entry in log.read(first)), None)
+            except (OSError, DamagedSegment):
+                self.close()
+                if segment.path.exists():  # else the shipper has deleted it meanwhile
+                    unreadable.append(str(segment.path))
+        with self._usable():
+            size = files.size_bytes(self._directory) if listed else 0
+        return JournalDepth(records, oldest, len(listed), size, tuple(unreadable))
+
+    def close(self) -> None:
+        """Close the segment that is open. Reading again opens it again."""
+        log, self._log = self._log, None
+        if log is not None:
+            log.close()
+
+    def __del__(self) -> None:
+        self.close()
+
+    @contextmanager
+    def _usable(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise files.unusable(self._directory, error) from error
+
+    def _segments(self) -> list[files.SegmentFile]:
+        with self._usable(), suppress(FileNotFoundError):
+            return files.segments(self._directory)
+        return []
+
+    def _read_node(self) -> str | None:
+        with self._usable():
+            return files.read_node(self._directory)
+
+    def _check_node(self) -> None:
+        """A journal made anew begins its numbers again: whoever knows the old one would skip its records."""
+        if self._node is not None and (now := self._read_node()) not in (None, self._node):
+            raise JournalError(
+                f"the journal {self._directory} was made anew while it was read: it was {self._node} "
+                f"and is now {now}; start this program again"
+            )
+
+    def _open(self, segment: files.SegmentFile) -> SegmentLog:
+        """Return a segment's log, the one used last if it is the same."""
+        if self._log is None or self._log.path != segment.path:
+            self.close()
+            self._log = SegmentLog(segment.path, segment.first_seq)
+        return self._log
+
+    def _ends_by(self, segment: files.SegmentFile, seq: int) -> bool:
+        """Tell whether no record of a segment left by its writer is above `seq`. One that cannot be read is kept."""
+        if segment.first_seq > seq + 1:
+            return False
+        try:
+            return next(self._open(segment).read(seq + 1), None) is None
+        except (OSError, DamagedSegment):
+            self.close()
+            return False
+
+    def _unreadable(self, path: Path, error: Exception) -> JournalError:
+        if (
+            isinstance(error, OSError) and error.errno != errno.EIO
+        ):  # what is wrong is around the segment, not in it
+            return files.unusable(self._directory, error)
+        return JournalError(
+            f"the journal's segment {path} cannot be read: {error}. Shipping stops before it and skips nothing. "
+            "To go on with the next, move it out of the directory, and keep it"
+        )
+
+
+def _was_full(segment: files.SegmentFile, following: files.SegmentFile) -> bool:
+    """Tell whether the writer left `segment` for being full: it ends where `following` begins then."""
+    return following.first_seq < segment.first_seq + files.GAP

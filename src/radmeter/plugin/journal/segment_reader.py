@@ -1,0 +1,109 @@
+"""Reading one segment, which another process may be writing."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from radmeter.plugin.journal.record_format import HEADER, MARK, proof_of_loss, unpack
+
+_CHUNK_BYTES = 256 << 10
+_PROBE_BYTES = 64 << 10  # holds the longest record that RADIUS can make
+
+
+class Entry(NamedTuple):
+    """One packet: its number, when it arrived (microseconds since 1970, UTC) and its attributes as JSON."""
+
+    seq: int
+    received_at_us: int
+    pairs: str
+
+
+class DamagedSegment(Exception):
+    """Records that were durable are not there any more."""
+
+
+def _open_unnoticed(path: Path) -> int:
+    """Open a segment so that reading it does not write its access time, which holds up the writer's next sync."""
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOATIME)
+    except (
+        PermissionError
+    ):  # for the file's owner only; others are helped by a file system mounted with noatime
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+
+class SegmentLog:
+    """A segment's records from the first on. They end where no whole record follows.
+
+    Raises
+    ------
+    OSError
+    DamagedSegment
+        By any method: records are missing that a power cut cannot have taken.
+    """
+
+    def __init__(self, path: Path, first_seq: int) -> None:
+        self.path = path
+        self._first_seq = first_seq
+        self._descriptor = _open_unnoticed(path)
+        self._next = first_seq, len(HEADER)  # where the last reading ended: a number, and its place
+        try:
+            if os.pread(self._descriptor, len(HEADER), 0) != HEADER:
+                raise DamagedSegment("it does not begin as a segment does")
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._descriptor)
+
+    def read(self, wanted: int | None) -> Iterator[Entry]:
+        """Yield the records from the one numbered `wanted` on; without it, some of the last ones."""
+        seq, offset = self._next if wanted == self._next[0] else self._find(wanted)
+        chunk_bytes = _CHUNK_BYTES
+        while True:
+            data = os.pread(self._descriptor, chunk_bytes, offset)
+            start = 0
+            while (record := unpack(data, start)) is not None and record.seq == seq:
+                start = record.end
+                seq += 1
+                if wanted is None or record.seq >= wanted:
+                    self._next = seq, offset + start
+                    yield Entry(record.seq, record.received_at_us, record.text.decode())
+            if start:
+                offset += start
+            elif len(data) == chunk_bytes:
+                chunk_bytes *= 4  # a long record, or the zeros that are laid out behind the log
+            else:
+                self._check_end(seq, offset, data)
+                return
+
+    def _check_end(self, seq: int, offset: int, data: bytes) -> None:
+        """Raise DamagedSegment if the log cannot have ended before record `seq`, at `offset`."""
+        proof = unpack(data, 0) or proof_of_loss(data, seq)
+        if proof is None:
+            return
+        # The writer may have written both while this was read: the later one is seen, the earlier is there by now.
+        again = unpack(os.pread(self._descriptor, len(data), offset), 0)
+        if again is None or again.seq != seq:
+            raise DamagedSegment(f"record {seq} is missing at byte {offset}, and {proof.seq} is there")
+
+    def _find(self, wanted: int | None) -> tuple[int, int]:
+        """Return a record's number, not above `wanted`, and where it begins: by bisection."""
+        low = (self._first_seq, len(HEADER))
+        high = os.lseek(
+            self._descriptor, 0, os.SEEK_END
+        )  # no fstat, which would slow down the writer's next sync
+        while high - low[1] > _PROBE_BYTES:
+            middle = (low[1] + high) // 2
+            data = os.pread(self._descriptor, _PROBE_BYTES, middle)
+            start = data.find(MARK)
+            while start >= 0 and (record := unpack(data, start)) is None:
+                start = data.find(MARK, start + 1)
+            if start >= 0 and record is not None and (wanted is None or record.seq <= wanted):
+                low = (record.seq, middle + start)
+            else:
+                high = middle
+        return low

@@ -1,0 +1,215 @@
+"""The journal: accounting packets, on disk before they are answered. Standard library only."""
+
+import contextlib
+import os
+import threading
+import time
+from pathlib import Path
+
+from radmeter.errors import JournalError
+from radmeter.plugin.journal import files as files
+from radmeter.plugin.journal.group_commit import GroupCommit
+from radmeter.plugin.journal.reader import Entry, JournalDepth, JournalReader
+from radmeter.plugin.journal.segment_writer import Record, Segment
+
+__all__ = ["Entry", "Journal", "JournalDepth", "JournalReader"]
+
+RETRY_SECONDS = (
+    0.2  # after a failure appends fail at once for so long: a sick disk is not asked for every packet
+)
+
+
+class Journal:
+    """The journal's writer. Thread safe; concurrent appends share commits.
+
+    Nothing is touched on disk before the first append. One process writes a journal at a time.
+
+    Parameters
+    ----------
+    sync
+        ``packet``: an append returns when its record would survive a power cut. ``interval``: it returns when
+        the record would survive the death of this process; a power cut can cost the last `interval_seconds`.
+    segment_bytes
+        A segment that has grown to this is closed and the next one begun.
+    limit_bytes
+        Appends fail while the journal takes this much on disk.
+    """
+
+    def __init__(
+        self,
+        directory: str | os.PathLike[str],
+        *,
+        sync: str = "packet",
+        interval_seconds: float = 0.005,
+        segment_bytes: int = 64 << 20,
+        limit_bytes: int = 8 << 30,
+    ) -> None:
+        if sync not in ("packet", "interval"):
+            raise ValueError(f"sync is 'packet' or 'interval', not {sync!r}")
+        self._directory = Path(directory).absolute()
+        self._sync_commits = sync == "packet"
+        self._interval_seconds = interval_seconds
+        # The newest segment is never deleted, so it must not be able to use up the limit by itself.
+        self._segment_bytes = max(1, min(segment_bytes, limit_bytes // 4))
+        self._limit_bytes = limit_bytes
+        self._begin()
+
+    def _begin(self) -> None:
+        self._pid = os.getpid()
+        self._group: GroupCommit[Record] = GroupCommit(self._commit)
+        self._writing = threading.Lock()
+        self._lock = files.RoleLock(self._directory, "writer")
+        self._node: str | None = None
+        self._segment: Segment | None = None
+        self._other_bytes = 0  # on disk, without the active segment, when last looked at
+        self._next_seq = 0  # 0: never opened
+        self._failure: JournalError | None = None
+        self._retry_at = 0.0
+        self._closed = threading.Event()
+        self._unsynced = threading.Event()
+        self._syncer: threading.Thread | None = None
+
+    def append(self, received_at_us: int, pairs_json: str) -> int:
+        """Keep one packet and return its sequence number.
+
+        Raises
+        ------
+        JournalError
+            The packet is not kept and must not be acknowledged. A later append recovers by itself.
+        UnicodeEncodeError
+            `pairs_json` is not Unicode text (it has lone surrogates).
+        """
+        if os.getpid() != self._pid:
+            self._start_afresh_in_child()
+        # Bad text fails here, alone, and not with all the others in its commit.
+        return self._group.append((received_at_us, pairs_json.encode()))
+
+    def close(self) -> None:
+        """Make what was appended durable and give the journal back. Raises JournalError if that fails."""
+        with self._writing:
+            self._closed.set()
+            self._unsynced.set()
+            segment, self._segment = self._segment, None
+            self._failure = JournalError(f"the journal {self._directory} is closed")
+            self._retry_at = float("inf")
+        try:
+            if segment is not None:
+                segment.sync()
+        except OSError as error:
+            raise files.unusable(self._directory, error) from error
+        finally:
+            if self._syncer is not None:
+                self._syncer.join()
+            if segment is not None:
+                segment.close()
+            self._lock.release()
+
+    def _commit(self, records: list[Record]) -> int:
+        with self._writing:
+            segment = self._segment
+            if (
+                segment is None
+                or segment.sync_error is not None
+                or segment.log_bytes >= self._segment_bytes
+                or segment.disk_bytes + self._other_bytes >= self._limit_bytes
+            ):
+                segment = self._make_ready()
+            try:
+                seq = segment.commit(records)
+            except Exception as error:
+                raise self._failed(error) from error
+            self._next_seq = segment.next_seq
+            if not self._sync_commits and not self._unsynced.is_set():
+                self._unsynced.set()
+            return seq
+
+    def _make_ready(self) -> Segment:
+        """Return a segment that can take records: the slow path of an append. Raises JournalError."""
+        if self._failure is not None and time.monotonic() < self._retry_at:
+            raise type(self._failure)(*self._failure.args)
+        try:
+            segment = self._segment or self._open()
+            if segment.sync_error is not None:
+                raise segment.sync_error
+            if segment.log_bytes >= self._segment_bytes:
+                segment = self._roll_over(segment)
+            self._other_bytes = files.size_bytes(self._directory, without=segment.path)
+        except Exception as error:
+            raise self._failed(error) from error
+        if segment.disk_bytes + self._other_bytes >= self._limit_bytes:
+            self._failure = JournalError(
+                f"the journal {self._directory} has reached its limit of {self._limit_bytes} bytes: it takes "
+                "packets again when the shipper (radmeter ship) has carried some away"
+            )
+            self._retry_at = time.monotonic() + RETRY_SECONDS
+            raise self._failure
+        self._failure = None
+        return segment
+
+    def _failed(self, error: Exception) -> JournalError:
+        """Give up the active segment, whose state is in doubt after `error`, and put off the next attempt."""
+        segment, self._segment = self._segment, None
+        if segment is not None and segment.empty:
+            with contextlib.suppress(OSError):
+                segment.path.unlink(missing_ok=True)
+        if segment is not None:
+            segment.close()
+        self._failure = error if isinstance(error, JournalError) else files.unusable(self._directory, error)
+        self._retry_at = time.monotonic() + RETRY_SECONDS
+        return self._failure
+
+    def _open(self) -> Segment:
+        """Open the journal, making it if need be, with a gap in the numbers."""
+        files.make_directory(self._directory)
+        self._lock.acquire()
+        files.remove_leftovers(self._directory)
+        existing = files.segments(self._directory)
+        node = files.read_node(self._directory)
+        if self._node is None:
+            # Without segments nobody knows which numbers were used up: a journal made anew is a new node.
+            self._node = (node if existing else None) or files.new_node()
+        if node != self._node:
+            files.write_node(self._directory, self._node)
+        # The newest segment is not read for its last number, it may be damaged: it holds fewer than GAP.
+        beyond_newest = existing[-1].first_seq + 2 * files.GAP if existing else 1
+        beyond_own = self._next_seq + files.GAP if self._next_seq else 1
+        return self._start(max(beyond_newest, beyond_own))
+
+    def _roll_over(self, segment: Segment) -> Segment:
+        """Begin the next segment where `segment` ends. What was in that is durable then in either mode."""
+        segment.sync()
+        self._segment = None
+        segment.close()
+        return self._start(segment.next_seq)
+
+    def _start(self, first_seq: int) -> Segment:
+        try:
+            self._segment = Segment(
+                self._directory, first_seq, sync_commits=self._sync_commits, full_bytes=self._segment_bytes
+            )
+        except OSError:
+            with contextlib.suppress(OSError):  # on a full disk every byte counts
+                files.remove_leftovers(self._directory)
+                files.segment_path(self._directory, first_seq).unlink(missing_ok=True)
+            raise
+        self._next_seq = first_seq
+        if not self._sync_commits and self._syncer is None:
+            self._syncer = threading.Thread(target=self._sync_regularly, name="radmeter-sync", daemon=True)
+            self._syncer.start()
+        return self._segment
+
+    def _sync_regularly(self) -> None:
+        """Sync the active segment after every interval in which something was appended."""
+        while not self._closed.is_set():
+            self._unsynced.wait()
+            self._closed.wait(self._interval_seconds)
+            self._unsynced.clear()  # before the sync: what is committed during it needs the next one
+            segment = self._segment
+            if segment is not None and segment.sync_error is None:
+                with contextlib.suppress(OSError):  # the next append finds it in sync_error
+                    segment.sync()
+
+    def _start_afresh_in_child(self) -> None:
+        """Forget the parent's journal. Its segment stays open here: to close it would cut it off."""
+        self._lock.release()  # the copy; the parent's descriptor still holds it
+        self._begin()

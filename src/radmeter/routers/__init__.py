@@ -1,0 +1,1 @@
+"""Routers: find, change, import."""

@@ -1,0 +1,179 @@
+"""Reads an inventory of routers from CSV, line by line; what is wrong with a line is told, the others go on. Pure."""
+
+import csv
+import ipaddress
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from radmeter.errors import RadmeterError
+from radmeter.packet.router_key import normal_mac
+
+COLUMNS = ("name", "mac", "nas_identifier", "ip_address", "timezone")
+LONGEST_NAME = 200
+LONGEST_ATTRIBUTE_BYTES = 253  # of a RADIUS attribute's value, RFC 2865 section 5
+
+
+class BadLine(RadmeterError):
+    """A line of an inventory cannot be used. The message is the reason."""
+
+
+class BadInventory(RadmeterError):
+    """A file is no inventory of routers."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """A router as an operator gives it. None: not given."""
+
+    number: int = 1
+    name: str | None = None
+    mac: str | None = None
+    nas_identifier: str | None = None
+    ip_address: str | None = None
+    timezone: str | None = None
+
+    @classmethod
+    def checked(
+        cls, given: Mapping[str, str | None], timezones: Mapping[str, str], number: int = 1
+    ) -> "Line":
+        """Return a line with each value in its normal form, empty ones as None.
+
+        Parameters
+        ----------
+        given
+            Values by column, as they were typed.
+        timezones
+            The names of time zones that can be used, by the same in lower case.
+        number
+            Which line it is.
+
+        Raises
+        ------
+        BadLine
+            A value cannot be used.
+        """
+        values = {column: (text or "").strip() or None for column, text in given.items()}
+        for column, text in values.items():
+            if text is None:
+                continue
+            if not text.isprintable():
+                raise BadLine(f"{column} {text!r} has characters that cannot be printed")
+            values[column] = _CHECKS[column](text, timezones)
+        return cls(number=number, **values)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as the SQL functions take it."""
+        # A NAS-Identifier that is a MAC finds a router by it; see radmeter.match_router.
+        nas_mac = normal_mac(self.nas_identifier) if self.nas_identifier else None
+        return {"line": self.number, "nas_mac": nas_mac} | {name: getattr(self, name) for name in COLUMNS}
+
+
+def _name(text: str, timezones: Mapping[str, str]) -> str:
+    if len(text) > LONGEST_NAME:
+        raise BadLine(f"the name has {len(text)} characters, more than {LONGEST_NAME}")
+    if text.startswith("#"):
+        raise BadLine(f"the name {text!r} begins with #, which is how ids are written")
+    return text
+
+
+def _mac(text: str, timezones: Mapping[str, str]) -> str:
+    mac = normal_mac(text)
+    if mac is None:
+        raise BadLine(f"{text!r} is not a MAC address, such as AA-BB-CC-DD-EE-FF")
+    return mac
+
+
+def _nas_identifier(text: str, timezones: Mapping[str, str]) -> str:
+    if len(text.encode()) > LONGEST_ATTRIBUTE_BYTES:
+        raise BadLine(f"the nas_identifier is longer than {LONGEST_ATTRIBUTE_BYTES} bytes")
+    return text
+
+
+def _ip_address(text: str, timezones: Mapping[str, str]) -> str:
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        raise BadLine(f"{text!r} is not an IPv4 or IPv6 address") from None
+    if getattr(address, "scope_id", None):
+        raise BadLine(f"{text!r} has a scope, which an address of a router cannot have")
+    return str(address)
+
+
+def _timezone(text: str, timezones: Mapping[str, str]) -> str:
+    name = timezones.get(text.lower())
+    if name is None:
+        raise BadLine(f"there is no time zone {text!r}: give an IANA name, such as UTC or Europe/Berlin")
+    return name
+
+
+_CHECKS = {
+    "name": _name,
+    "mac": _mac,
+    "nas_identifier": _nas_identifier,
+    "ip_address": _ip_address,
+    "timezone": _timezone,
+}
+
+
+def read(lines: Iterable[bytes], timezones: Mapping[str, str]) -> Iterator[Line | tuple[int, str]]:
+    """Read an inventory; yield each router, or the number of a bad line and the reason. Empty lines are skipped.
+
+    Each line is read by itself, so that a forgotten quote spoils one line and not the rest of the file.
+
+    Raises
+    ------
+    BadInventory
+        The first line is not the header.
+    """
+    numbered = enumerate(lines, start=1)
+    columns = _header(next(numbered, (1, b""))[1])
+    seen: dict[tuple[str, str], int] = {}
+    for number, raw in numbered:
+        if not raw.strip(b" \t\r\n,"):
+            continue
+        try:
+            fields = _fields(raw)
+            if len(fields) != len(columns):
+                raise BadLine(f"it has {len(fields)} fields, the header has {len(columns)}")
+            line = Line.checked(dict(zip(columns, fields, strict=True)), timezones, number)
+            _check_first(line, seen)
+        except BadLine as error:
+            yield number, str(error)
+        else:
+            yield line
+
+
+def _header(raw: bytes) -> list[str]:
+    expected = f"the first line must be the header: {','.join(COLUMNS)}"
+    try:
+        columns = [name.strip().lower() for name in _fields(raw.removeprefix(b"\xef\xbb\xbf"))]
+    except BadLine as error:
+        raise BadInventory(f"{expected} ({error})") from None
+    unknown = [name for name in columns if name not in COLUMNS]
+    if unknown:
+        raise BadInventory(f"{expected} (it has {unknown[0]!r})")
+    if "name" not in columns or len(set(columns)) < len(columns):
+        raise BadInventory(f"{expected} (columns may be left out, but not name, and none is there twice)")
+    return columns
+
+
+def _fields(raw: bytes) -> list[str]:
+    try:
+        rows = list(csv.reader([raw.decode().rstrip("\r\n")], strict=True))
+    except UnicodeDecodeError:
+        raise BadLine("it is not UTF-8") from None
+    except csv.Error as error:
+        raise BadLine(f"it is not CSV: {error}") from None
+    return rows[0] if rows else []
+
+
+def _check_first(line: Line, seen: dict[tuple[str, str], int]) -> None:
+    """Refuse a second line for the same router: which of the two is meant cannot be known."""
+    if line.name is None:
+        raise BadLine("it has no name")
+    keys = [("name", line.name)] + ([("MAC", line.mac)] if line.mac else [])
+    for what, value in keys:
+        if (what, value) in seen:
+            raise BadLine(f"the {what} {value!r} is on line {seen[what, value]} already")
+    seen.update(dict.fromkeys(keys, line.number))

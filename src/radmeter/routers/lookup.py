@@ -1,0 +1,156 @@
+"""Routers as the read side shows them, and finding the one that a person means."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+import sqlalchemy
+from sqlalchemy import ColumnElement, Connection, func, or_, select
+from sqlalchemy.dialects.postgresql import MACADDR
+
+from radmeter.database import views
+from radmeter.database.views import NotKnown, Row
+from radmeter.packet.router_key import normal_mac
+
+
+@dataclass(frozen=True, kw_only=True)
+class Router:
+    """A router as the read side shows it. `today` is the day in its time zone."""
+
+    id: int
+    name: str
+    mac: str | None
+    nas_identifier: str | None
+    ip_address: Any
+    status: str
+    timezone: str
+    created_at: datetime
+    today: date
+    discovery_key: str | None
+    updated_at: datetime
+    merged_into: int | None
+    merged_at: datetime | None
+    interim_interval: int | None
+    stale_after_seconds: int
+
+    def __str__(self) -> str:
+        """Return what tells it from its namesakes."""
+        where = self.mac or self.nas_identifier or self.ip_address or "no MAC"
+        return f"#{self.id} {self.name!r} ({self.status}, {where})"
+
+
+def find_router(
+    connection: Connection, text: str, *, status: str | None = None, follow: bool = True
+) -> Router:
+    """Return the router that a person means: by ``#ID``, by MAC in any form, by name or a bare id, by NAS-Identifier.
+
+    A router that was merged stands for the one that has its usage, unless it is named by ``#ID`` or `follow` is false.
+
+    Raises
+    ------
+    NotKnown
+        None matches, or several do; the message names them by their ids.
+    """
+    found = _matching(connection, text, status)
+    if follow and not text.startswith("#"):
+        found = _followed(connection, found)
+    if not found:
+        raise NotKnown(
+            f"there is no {status + ' ' if status else ''}router {text!r}: "
+            f"`radmeter routers list{' --status ' + status if status else ''}` shows those there are"
+        )
+    if len(found) > 1:
+        listed = ", ".join(map(str, found[:10])) + (", .." if len(found) > 10 else "")
+        raise NotKnown(
+            f"{text!r} is more than one router: {listed}. Name it by its id, such as '#{found[0].id}'"
+        )
+    return found[0]
+
+
+def _matching(connection: Connection, text: str, status: str | None) -> list[Router]:
+    routers = views.router_list.c
+    number = text.removeprefix("#")
+    is_id = number.isascii() and number.isdigit() and len(number) < 19  # fits a bigint
+    conditions = [routers.id == int(number)] if is_id else []
+    if text.startswith("#"):
+        return _select(connection, conditions, status)
+    conditions.append(routers.name == text)
+    if (mac := normal_mac(text)) is not None:
+        conditions.append(routers.mac == sqlalchemy.cast(mac, MACADDR))
+    return _select(connection, conditions, status) or _select(
+        connection, [routers.nas_identifier == text], status
+    )
+
+
+def _select(
+    connection: Connection, conditions: Sequence[ColumnElement[bool]], status: str | None = None
+) -> list[Router]:
+    """Return the routers that meet any of the conditions, each of which has an index."""
+    if not conditions:
+        return []
+    query = select(views.router_list).where(or_(*conditions)).order_by(views.router_list.c.id)
+    if status is not None:
+        query = query.where(views.router_list.c.status == status)
+    return [Router(**row) for row in views.rows(connection, query)]
+
+
+def _followed(connection: Connection, found: Sequence[Router]) -> list[Router]:
+    """Return the routers that have the usage of those found, each once."""
+    whole = {router.id: router for router in found if router.merged_into is None}
+    missing = {router.merged_into for router in found if router.merged_into is not None} - whole.keys()
+    if missing:
+        whole |= {router.id: router for router in _select(connection, [views.router_list.c.id.in_(missing)])}
+    return [whole[router_id] for router_id in sorted(whole)]
+
+
+def merged_routers(connection: Connection, router: Router) -> list[Router]:
+    """Return the routers that were merged into one: its aliases."""
+    return _select(connection, [views.router_list.c.merged_into == router.id])
+
+
+def list_routers(
+    connection: Connection, *, status: str | None, after: int, limit: int
+) -> tuple[Sequence[Row], bool]:
+    """Return routers in the order of their ids, from after one on, and whether there are more."""
+    query = select(views.router_list).where(views.router_list.c.id > after).order_by(views.router_list.c.id)
+    if status is not None:
+        query = query.where(views.router_list.c.status == status)
+    return views.page(connection, query, limit)
+
+
+def activity(connection: Connection, router: Router) -> Row:
+    """Return what a router's open sessions tell: how many, its latest packet, how far its clock is off."""
+    view = views.router_activity
+    found = views.rows(connection, select(view).where(view.c.router_id == router.id))
+    return found[0] if found else {"open_sessions": 0, "last_packet_at": None, "clock_skew_seconds": None}
+
+
+def clock(connection: Connection, router: Router) -> Row:
+    """Return how far a router's clock is off, over its open sessions and the recent ones."""
+    view = views.router_clock
+    columns = [column for column in view.c if column.name != "router_id"]
+    found = views.rows(connection, select(*columns).where(view.c.router_id == router.id))
+    return found[0] if found else dict.fromkeys((column.name for column in columns), None)
+
+
+def merge_preview(connection: Connection, router: Router, most: int) -> Row:
+    """Return a router and what it has, before a merge; sessions are counted up to one more than `most`."""
+    sessions, usage = views.sessions.c, views.router_usage.c
+    closed = select(sessions.radacctid).where(
+        sessions.router_id == router.id, sessions.acctstoptime.is_not(None)
+    )
+    days = select(func.count(), func.coalesce(func.sum(usage.bytes_total), 0)).where(
+        usage.router_id == router.id
+    )
+    ((count, bytes_total),) = connection.execute(days).all()
+    return {
+        **vars(router),
+        "router": f"#{router.id} {router.name}",
+        "open_sessions": activity(connection, router)["open_sessions"],
+        "closed_sessions": connection.execute(
+            select(func.count()).select_from(closed.limit(most + 1).subquery())
+        ).scalar_one(),
+        "days": count,
+        "bytes_total": bytes_total,
+    }

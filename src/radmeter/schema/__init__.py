@@ -1,0 +1,1 @@
+"""Upgrades of the schema: revisions, SQL files, ownership, plan, script, manifest and drift."""

@@ -1,0 +1,95 @@
+"""Converts the columns of `radmeter.decimals` in a database that goes on working."""
+
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import psycopg
+
+from radmeter.database.lock_retries import PATIENCE_SECONDS, gently, log
+from radmeter.errors import StoreError
+from radmeter.schema import decimal_columns
+from radmeter.schema.decimal_columns import Column
+from radmeter.schema.revisions import note
+
+Connection = psycopg.Connection[Any]
+
+# Rewriting so many rows with their indexes takes some 30 ms, during which the table is locked.
+ROWS_AT_ONCE = 2_000
+# Pages of 8 KiB: a transaction of some milliseconds.
+PAGES_A_BATCH = 16
+
+
+def is_online(column: Column) -> bool:
+    """Tell whether a column is converted in batches, because its table is large or it was begun so."""
+    return column.begun or column.rows > ROWS_AT_ONCE
+
+
+def check(connection: Connection) -> list[Column]:
+    """Return the columns that are to be converted, all of which can be.
+
+    Raises
+    ------
+    StoreError
+        One cannot; nothing is touched.
+    """
+    columns = decimal_columns.find(connection)
+    for column in columns:
+        decimal_columns.check(connection, column, online=is_online(column))
+    return columns
+
+
+def convert(
+    connection: Connection,
+    column: Column,
+    *,
+    said: Callable[[str], None] = log.info,
+    patience_seconds: float = PATIENCE_SECONDS,
+    done: Callable[[float], None] = lambda rows: None,
+) -> None:
+    """Convert one column; killed at any point it goes on where it was."""
+    began = time.monotonic()
+    default = decimal_columns.decimal_default(connection, column)
+    what = f"converting {column.name} to {column.decimal}"
+
+    def step(*statements: str) -> None:
+        gently(connection, partial(_run, statements), what=what, patience_seconds=patience_seconds, said=said)
+
+    if is_online(column):
+        if not column.begun:
+            step(*decimal_columns.begin(column))
+        for first in range(0, column.pages + 1, PAGES_A_BATCH):
+            last = first + PAGES_A_BATCH - 1
+            step(decimal_columns.AS_SHOWN, decimal_columns.fill(column, first, last))
+            done(column.rows * PAGES_A_BATCH / (column.pages + 1))
+        _nothing_left(connection, column)
+        for statement in decimal_columns.prove(column):
+            step(statement)
+        last_statements = decimal_columns.swap(column, default)
+    else:
+        last_statements = decimal_columns.at_once(column, default)
+        done(column.rows)
+
+    def finish(opened: Connection) -> None:
+        _run(last_statements, opened)
+        note(opened, "decimals", column.name, time.monotonic() - began)
+
+    gently(connection, finish, what=what, patience_seconds=patience_seconds, said=said)
+
+
+def _nothing_left(connection: Connection, column: Column) -> None:
+    row = connection.execute(
+        f"SELECT count(*) FROM public.{column.table} "
+        f"WHERE {column.new} IS NULL AND {column.column} IS NOT NULL".encode()
+    ).fetchone()
+    if row != (0,):
+        raise StoreError(
+            f"public.{column.name}: {row[0] if row else 'some'} rows were written meanwhile by a session that fires "
+            "no triggers (session_replication_role): run `radmeter migrate up` again"
+        )
+
+
+def _run(statements: tuple[str, ...] | list[str], connection: Connection) -> None:
+    for statement in statements:
+        connection.execute(statement.encode())

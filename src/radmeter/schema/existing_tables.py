@@ -1,0 +1,328 @@
+"""Tables of a home-made system that are named as ours: taken over where they can be, else refused before any change.
+
+Ours are made beside them in the schema radmeter, compared by the catalog, and dropped again, so that the revisions stay
+the only place that says what a table is like.
+"""
+
+import importlib
+import re
+from collections.abc import Iterable, Iterator
+from functools import partial
+from typing import Any, NamedTuple
+
+import psycopg
+from alembic import context, op
+
+from radmeter.database.lock_retries import GAVE_WAY, gently
+from radmeter.errors import StoreError
+from radmeter.schema.revisions import note
+
+Connection = psycopg.Connection[Any]
+
+# Which may be there before the revision that makes them, in the order of their foreign keys.
+OWN = ("plans", "routers", "subscribers", "invoices")
+REVISIONS = {"0001_tables": "TABLES", "0004_money": "INVOICES"}
+
+# Types that become ours without a value being changed. Doubles are converted later, see `radmeter.decimals`.
+WIDENED = {
+    ("character varying", "text"), ("character", "text"), ("smallint", "bigint"), ("integer", "bigint"),
+    ("smallint", "integer"), ("smallint", "numeric"), ("integer", "numeric"), ("bigint", "numeric"),
+}  # fmt: skip
+AS_IT_IS = {
+    ("double precision", "numeric"), ("real", "numeric"), ("numeric", "numeric"), ("integer", "smallint"),
+}  # fmt: skip
+
+COLUMNS = """
+SELECT attname, format_type(atttypid, NULL), format_type(atttypid, atttypmod), attnotnull, pg_get_expr(adbin, adrelid),
+       attidentity::text
+FROM pg_attribute LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
+WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped ORDER BY attnum"""
+CONSTRAINTS = """
+SELECT conname, contype::text, pg_get_constraintdef(oid),
+       ARRAY (SELECT attname FROM pg_attribute WHERE attrelid = conrelid AND attnum = ANY (conkey) ORDER BY attname)
+FROM pg_constraint WHERE conrelid = to_regclass(%s) AND contype <> 'n' ORDER BY contype <> 'p', conname"""
+INDEXES = """
+SELECT relname, pg_get_indexdef(indexrelid), indisunique AND indpred IS NULL AND indisvalid AND indexprs IS NULL,
+       ARRAY (SELECT attname FROM pg_attribute WHERE attrelid = indrelid AND attnum = ANY (indkey) ORDER BY attname),
+       EXISTS (SELECT FROM pg_constraint WHERE conindid = indexrelid AND contype IN ('p', 'u')), indisprimary
+FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid WHERE indrelid = to_regclass(%s) ORDER BY relname"""
+
+
+class _Column(NamedTuple):
+    name: str
+    base: str
+    type: str
+    not_null: bool
+    default: str | None
+    identity: str
+
+
+def own_tables(connection: Connection, names: Iterable[str] = OWN) -> list[str]:
+    """Return which of the tables are there, before the revision that makes them."""
+    rows = connection.execute(
+        "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relname = ANY (%s)",
+        (list(names),),
+    ).fetchall()
+    return [name for name in names if (name,) in rows]
+
+
+def pending(connection: Connection, revisions: Iterable[str]) -> list[str]:
+    """Return the tables that the pending `revisions` would take over."""
+    names = [name for module in _modules(revisions) for name in _made_by(_ddl(module))]
+    return own_tables(connection, names)
+
+
+def check(connection: Connection, revisions: Iterable[str]) -> dict[str, list[str]]:
+    """Return the statements by which the tables are taken over, a list a revision, after doing it all and undoing it.
+
+    Raises
+    ------
+    StoreError
+        A table cannot be taken over. Nothing is touched.
+    """
+    pending_modules = _modules(revisions)
+    if not pending(connection, revisions):
+        return {}
+    return gently(
+        connection, partial(_rehearse, pending_modules), what="rehearsing the takeover of your own tables"
+    )
+
+
+def _rehearse(modules: list[str], connection: Connection) -> dict[str, list[str]]:
+    statements: dict[str, list[str]] = {}
+    problems: list[str] = []
+    with connection.transaction(force_rollback=True):
+        connection.execute("SET LOCAL client_min_messages = warning")
+        if connection.execute("SELECT to_regnamespace('radmeter')").fetchone() == (None,):
+            connection.execute("CREATE SCHEMA radmeter")
+        for module in modules:
+            found: list[str] = []
+            revision = module.partition("_")[0]
+            statements[revision] = _statements(connection, _ddl(module), found)
+            problems += found or _failures(connection, statements[revision])
+    if problems:
+        raise StoreError(
+            "tables of your own that are named as radmeter's cannot be taken over, nothing is touched:\n  "
+            + "\n  ".join(problems)
+            + "\nmend that (or rename the table), then run `radmeter migrate up` again"
+        )
+    return statements
+
+
+def _failures(connection: Connection, statements: list[str]) -> list[str]:
+    failures = []
+    for statement in statements:
+        try:
+            with connection.transaction():
+                connection.execute(statement.encode())
+        except psycopg.errors.UndefinedTable:
+            pass  # of a revision that is not applied yet
+        except GAVE_WAY:
+            raise
+        except psycopg.Error as error:
+            detail = f" ({error.diag.message_detail})" if error.diag.message_detail else ""
+            failures.append(f"{_shortened(statement)}: {error.diag.message_primary}{detail}")
+    return failures
+
+
+def create(ddl: str) -> None:
+    """Run the DDL of a revision, or take over the tables that are there already. To be called by a revision."""
+    if context.is_offline_mode():
+        planned = context.config.attributes.get("takeover", {})
+        for statement in planned.get(context.config.attributes.get("step"), [ddl]):
+            op.execute(statement)
+        return
+    connection = op.get_bind().connection.driver_connection
+    assert isinstance(connection, psycopg.Connection)
+    own = own_tables(connection, _made_by(ddl))
+    if not own:
+        connection.execute(ddl.encode())
+        return
+    problems: list[str] = []
+    statements = _statements(connection, ddl, problems)
+    if problems:
+        raise StoreError("; ".join(problems))
+    for statement in statements:
+        connection.execute(statement.encode())
+    note(connection, "takeover", ", ".join(own), None)
+
+
+def _modules(revisions: Iterable[str]) -> list[str]:
+    wanted = set(revisions)
+    return [module for module in REVISIONS if module.partition("_")[0] in wanted]
+
+
+def _ddl(module: str) -> str:
+    ddl: str = getattr(importlib.import_module(f"radmeter.schema.migrations.versions.{module}"), REVISIONS[module])
+    return ddl
+
+
+def _made_by(ddl: str) -> list[str]:
+    return [name for name in OWN if f"CREATE TABLE public.{name} (" in ddl]
+
+
+def _split(ddl: str) -> list[str]:
+    bare = re.sub(r"^--.*$", "", ddl, flags=re.MULTILINE)
+    return [statement.strip() for statement in bare.split(";\n") if statement.strip()]
+
+
+def _statements(connection: Connection, ddl: str, problems: list[str]) -> list[str]:
+    adapted = _adapted(connection, ddl, problems)
+    # A foreign key may name a table that is made only now.
+    keys = [statement for statement in adapted if "FOREIGN KEY" in statement]
+    columns = [statement for statement in adapted if statement not in keys]
+    return [*columns, *_without(connection, ddl), *keys]
+
+
+def _without(connection: Connection, ddl: str) -> Iterator[str]:
+    """Yield the statements of the DDL that are still to be run: not those that make what is there."""
+    own = "|".join(own_tables(connection, _made_by(ddl))) or "-"
+    for statement in _split(ddl):
+        if not re.match(
+            rf"CREATE TABLE public\.({own}) |CREATE (UNIQUE )?INDEX \w+ ON public\.({own}) ", statement
+        ):
+            yield statement
+
+
+def _adapted(connection: Connection, ddl: str, problems: list[str]) -> list[str]:
+    """Return the statements that make the tables that are there like ours."""
+    made = _made_by(ddl)
+    own = own_tables(connection, made)
+    beside = "|".join(made)
+    statements: list[str] = []
+    with connection.transaction(force_rollback=True):
+        for statement in _split(ddl):
+            if re.match(
+                rf"CREATE TABLE public\.({beside}) |CREATE (UNIQUE )?INDEX \w+ ON public\.({beside}) ",
+                statement,
+            ):
+                text = re.sub(rf"\bpublic\.({beside})\b", r"radmeter.\1", statement)
+                # Only what a taken-over table is like matters here, not what its keys point to.
+                text = re.sub(r" REFERENCES public\.plans \(id\)", "", text) if made == ["invoices"] else text
+                connection.execute(text.encode())
+        for table in own:
+            statements += _table(connection, table, problems)
+    return statements
+
+
+def _table(connection: Connection, table: str, problems: list[str]) -> Iterator[str]:
+    name, kind = f"public.{table}", _kind(connection, table)
+    if kind != "r":
+        problems.append(f"{name} is no ordinary table")
+        return
+    ours = [_Column(*row) for row in connection.execute(COLUMNS, (f"radmeter.{table}",))]
+    theirs = {row[0]: _Column(*row) for row in connection.execute(COLUMNS, (name,))}
+    empty = connection.execute(f"SELECT NOT EXISTS (SELECT FROM {name})".encode()).fetchone() == (True,)
+    for column in ours:
+        there = theirs.get(column.name)
+        if there is None:
+            yield from _missing(name, column, empty, problems)
+        else:
+            yield from _present(connection, name, column, there, problems)
+    known = {column.name for column in ours}
+    for there in theirs.values():
+        if there.name not in known and there.not_null and there.default is None and not there.identity:
+            problems.append(
+                f"{name}.{there.name} is NOT NULL without a default, and radmeter would insert no value: "
+                f"ALTER TABLE {name} ALTER COLUMN {there.name} DROP NOT NULL, or SET DEFAULT"
+            )
+    yield from _keys(connection, table)
+
+
+def _kind(connection: Connection, table: str) -> str:
+    row = connection.execute(
+        "SELECT relkind::text FROM pg_class WHERE oid = to_regclass(%s)", (f"public.{table}",)
+    ).fetchone()
+    return row[0] if row else ""
+
+
+def _missing(name: str, column: _Column, empty: bool, problems: list[str]) -> Iterator[str]:
+    if column.name == "id" or (column.not_null and column.default is None and not empty):
+        problems.append(f"{name} has no column {column.name} ({column.type})")
+        return
+    default = f" DEFAULT {column.default}" if column.default is not None else ""
+    not_null = " NOT NULL" if column.not_null else ""
+    yield f"ALTER TABLE {name} ADD COLUMN {column.name} {column.type}{default}{not_null}"
+
+
+def _present(
+    connection: Connection, name: str, ours: _Column, theirs: _Column, problems: list[str]
+) -> Iterator[str]:
+    alter = f"ALTER TABLE {name} ALTER COLUMN {ours.name}"
+    kinds = (theirs.base, ours.base)
+    if ours.name == "id" and theirs.base in ("integer", "bigint"):
+        if theirs.default is None and not theirs.identity:
+            if not theirs.not_null:
+                yield f"{alter} SET NOT NULL"
+            yield f"{alter} ADD GENERATED BY DEFAULT AS IDENTITY"
+            yield (
+                f"SELECT setval(pg_get_serial_sequence('{name}', 'id'), max(id)) FROM {name} HAVING max(id) IS NOT NULL"
+            )
+        return
+    # A key to another table has the type that the other one's has.
+    if ours.name.endswith("_id") and theirs.base in ("integer", "bigint"):
+        kinds = ("bigint", "bigint")
+    if kinds in WIDENED:
+        yield f"{alter} TYPE {ours.type}"
+    elif kinds[0] != kinds[1] and kinds not in AS_IT_IS:
+        problems.append(
+            f"{name}.{ours.name} is {theirs.type} and must be {ours.type}: "
+            f"{alter} TYPE {ours.type} USING {ours.name}::text::{ours.type}"
+        )
+        return
+    if ours.default is not None and theirs.default is None:
+        yield f"{alter} SET DEFAULT {ours.default}"
+    if ours.not_null and not theirs.not_null:
+        nulls = connection.execute(
+            f"SELECT EXISTS (SELECT FROM {name} WHERE {ours.name} IS NULL)".encode()
+        ).fetchone()
+        if nulls == (True,):
+            value = ours.default or "<value>"
+            problems.append(
+                f"{name}.{ours.name} is NULL in some rows: "
+                f"UPDATE {name} SET {ours.name} = {value} WHERE {ours.name} IS NULL"
+            )
+        else:
+            yield f"{alter} SET NOT NULL"
+
+
+def _keys(connection: Connection, table: str) -> Iterator[str]:
+    name = f"public.{table}"
+    theirs = connection.execute(INDEXES, (name,)).fetchall()
+    unique = [columns for _, _, is_unique, columns, _, _ in theirs if is_unique]
+    has_primary = any(primary for *_, primary in theirs)
+    defined = connection.execute(CONSTRAINTS, (name,)).fetchall()
+    for constraint, kind, definition, columns in connection.execute(
+        CONSTRAINTS, (f"radmeter.{table}",)
+    ).fetchall():
+        text = definition.replace("radmeter.", "public.")
+        if kind in "pu":
+            if columns in unique:
+                continue
+            if kind == "p" and has_primary:
+                text = text.replace("PRIMARY KEY", "UNIQUE")
+        elif any(
+            (kind, text) == (other[1], other[2]) or (kind == other[1] == "f" and columns == other[3])
+            for other in defined
+        ):
+            continue
+        yield f"ALTER TABLE {name} ADD CONSTRAINT {constraint} {text}"
+    shapes = {_shape(definition) for _, definition, *_ in theirs}
+    for _, definition, _, _, of_constraint, _ in connection.execute(
+        INDEXES, (f"radmeter.{table}",)
+    ).fetchall():
+        text = definition.replace("radmeter.", "public.")
+        if not of_constraint and _shape(text) not in shapes:
+            yield text
+    if table == "invoices" and not any(other[1] == "f" and other[3] == ["plan_id"] for other in defined):
+        key = "FOREIGN KEY (plan_id) REFERENCES public.plans(id)"
+        yield f"ALTER TABLE {name} ADD CONSTRAINT invoices_plan_id_fkey {key}"
+
+
+def _shape(definition: str) -> str:
+    """An index's definition without its name."""
+    return re.sub(r"INDEX \S+ ON", "INDEX ON", definition)
+
+
+def _shortened(statement: str) -> str:
+    return " ".join(statement.split())[:160]

@@ -1,0 +1,218 @@
+"""The role that owns what is ours: a member of it can do all that an upgrade needs, without being a superuser."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import psycopg
+from psycopg import sql
+
+from radmeter.database.connection import translated_errors
+from radmeter.database.lock_retries import PATIENCE_SECONDS, gently, log
+from radmeter.schema.sql_files import roles_file
+
+Connection = psycopg.Connection[Any]
+
+OWNER = "radmeter_owner"
+
+# What is ours in the schema public; in the schema radmeter it is everything. Partitions go with their table.
+PUBLIC_TABLES = (
+    "accounting_anomaly",
+    "audit_log",
+    "ingest_checkpoint",
+    "invoices",
+    "plans",
+    "radacct",
+    "rejected_packet",
+    "router_daily_usage",
+    "routers",
+    "subscribers",
+    "user_quota_usage",
+)
+PUBLIC_FUNCTIONS = ("get_user_total_usage",)
+
+# Sequences of a column go with their table (PostgreSQL manual, ALTER TABLE), and so are not listed.
+FOREIGN = """
+WITH ours AS (
+    SELECT CASE WHEN relkind = 'v' THEN 'VIEW' WHEN relkind = 'm' THEN 'MATERIALIZED VIEW'
+                WHEN relkind = 'S' THEN 'SEQUENCE' ELSE 'TABLE' END AS kind,
+           format('%%I.%%I', nspname, relname) AS name, relowner AS owner
+    FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+    WHERE relkind IN ('r', 'p', 'v', 'm', 'S')
+      -- FreeRADIUS's own radacct is its own until it is adopted.
+      AND NOT (nspname = 'public' AND relname = 'radacct' AND relkind = 'r')
+      AND (nspname = 'radmeter'
+           OR nspname = 'public' AND relkind IN ('r', 'p') AND (relname = ANY (%(tables)s)
+               OR pg_class.oid IN (SELECT inhrelid FROM pg_inherits WHERE inhparent = to_regclass('public.radacct'))))
+      AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_class'::regclass AND objid = pg_class.oid
+                        AND relkind = 'S' AND deptype IN ('a', 'i'))
+    UNION ALL
+    SELECT 'FUNCTION', pg_proc.oid::regprocedure::text, proowner
+    FROM pg_proc JOIN pg_namespace ON pg_namespace.oid = pronamespace
+    WHERE nspname = 'radmeter' OR nspname = 'public' AND proname = ANY (%(functions)s)
+    UNION ALL
+    SELECT 'SCHEMA', 'radmeter', nspowner FROM pg_namespace WHERE nspname = 'radmeter'
+)
+SELECT kind, name, rolname, rolsuper, pg_has_role(session_user, owner, 'USAGE')
+FROM ours JOIN pg_roles ON pg_roles.oid = owner
+WHERE rolname <> %(owner)s
+ORDER BY kind = 'SCHEMA', kind = 'FUNCTION', kind <> 'TABLE', name"""
+
+# Made by radmeter.create_incoming, so owned by who owned that, and not to be altered from another session. Who may not
+# look into the others' schemas leaves them: a shipper gets on once it has connected anew.
+TEMPORARY = """
+SELECT format('%%I.%%I', nspname, relname) FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+WHERE relpersistence = 't' AND relkind = 'r' AND relname = 'incoming'
+  AND NOT has_table_privilege(%s, pg_class.oid, 'INSERT')
+  AND has_schema_privilege(pg_namespace.oid, 'USAGE') AND pg_has_role(relowner, 'USAGE')
+ORDER BY 1"""
+SEQUENCES = """
+SELECT objid::regclass::text FROM pg_depend JOIN pg_class ON pg_class.oid = objid
+WHERE classid = 'pg_class'::regclass AND refobjid = to_regclass(%s) AND relkind = 'S' AND deptype IN ('a', 'i')"""
+
+
+class Foreign(NamedTuple):
+    """Something of ours that another role owns."""
+
+    kind: str
+    name: str
+    owner: str
+    superuser: bool
+    movable: bool
+
+
+def make_roles(connection: Connection, said: Callable[[str], None] = log.info) -> None:
+    """Make the roles that are missing, as far as the one who logged in may; say what he may not."""
+
+    def warn(diagnostic: psycopg.errors.Diagnostic) -> None:
+        if diagnostic.severity_nonlocalized == "WARNING":
+            said(f"warning: {diagnostic.message_primary}")
+
+    connection.add_notice_handler(warn)
+    try:
+        with translated_errors():
+            connection.execute(roles_file().encode())
+    finally:
+        connection.remove_notice_handler(warn)
+
+
+def may_act_as_owner(connection: Connection) -> bool:
+    """Tell whether the one who logged in can make things that radmeter_owner owns."""
+    kind = "SET" if connection.info.server_version >= 160_000 else "MEMBER"
+    row = connection.execute(
+        """SELECT pg_has_role(session_user, oid, %s) AND has_schema_privilege(oid, 'public', 'CREATE')
+           FROM pg_roles WHERE rolname = %s""",
+        (kind, OWNER),
+    ).fetchone()
+    return row == (True,)
+
+
+def act_as_owner(connection: Connection) -> bool:
+    """Do from now on everything as radmeter_owner, if the one who logged in may; return whether."""
+    if not may_act_as_owner(connection):
+        return False
+    connection.execute(f"SET ROLE {OWNER}")
+    return True
+
+
+def foreign(connection: Connection) -> list[Foreign]:
+    """Return what is ours and another role owns."""
+    values = {"tables": list(PUBLIC_TABLES), "functions": list(PUBLIC_FUNCTIONS), "owner": OWNER}
+    return [Foreign(*row) for row in connection.execute(FOREIGN, values)]
+
+
+def hand_over(
+    connection: Connection,
+    *,
+    said: Callable[[str], None] = log.info,
+    patience_seconds: float = PATIENCE_SECONDS,
+    done: Callable[[], None] = lambda: None,
+) -> int:
+    """Make radmeter_owner the owner of what is ours, as far as the one who logged in may; return how much it was.
+
+    Who owned a table before may go on writing to it. One at a time: each locks itself for a moment. Functions come
+    last: they run as their owner, who may write to what was moved.
+    """
+    things = foreign(connection)
+    mine = [thing for thing in things if thing.movable]
+    tables = [[thing] for thing in mine if thing.kind not in ("FUNCTION", "SCHEMA")]
+    # They call each other as their owner, so they move together, which keeps nobody waiting.
+    functions = [thing for thing in mine if thing.kind in ("FUNCTION", "SCHEMA")]
+    for together in [*tables, *([functions] if functions else [])]:
+        what = together[0].name if len(together) == 1 else f"{len(together)} functions"
+        gently(
+            connection,
+            partial(_move, together),
+            what=f"handing {what} over to {OWNER}",
+            patience_seconds=patience_seconds,
+            said=said,
+        )
+        done()
+    if functions:
+        # What a session made between the two looks.
+        gently(
+            connection,
+            _open_temporary,
+            what="handing a batch over",
+            patience_seconds=patience_seconds,
+            said=said,
+        )
+    for thing in things:
+        if not thing.movable:
+            said(
+                f"warning: {thing.name} stays {thing.owner}'s: only that role or a superuser can hand it over"
+            )
+    return len(mine)
+
+
+def _open_temporary(connection: Connection) -> None:
+    """Open the temporary tables of the sessions that ingest: they stay as long as a shipper is connected."""
+    for (name,) in connection.execute(TEMPORARY, (OWNER,)).fetchall():
+        connection.execute(f"GRANT ALL ON TABLE {name} TO {OWNER}".encode())
+
+
+def _move(things: list[Foreign], connection: Connection) -> None:
+    if any(thing.kind == "FUNCTION" for thing in things):
+        _open_temporary(connection)
+    for thing in things:
+        connection.execute(f"ALTER {thing.kind} {thing.name} OWNER TO {OWNER}".encode())
+        # Another program's role goes on reading and writing its table, and gets nothing besides. The one who migrates
+        # is a member of radmeter_owner.
+        if thing.kind == "TABLE" and not thing.superuser and thing.owner != connection.info.user:
+            role, table = sql.Identifier(thing.owner), thing.name
+            rights = sql.SQL("GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE {} TO {}")
+            connection.execute(rights.format(sql.SQL(table), role))
+            for (sequence,) in connection.execute(SEQUENCES, (table,)).fetchall():
+                rights = sql.SQL("GRANT USAGE, SELECT ON SEQUENCE {} TO {}")
+                connection.execute(rights.format(sql.SQL(sequence), role))
+
+
+def script() -> str:
+    """Return SQL that does what `hand_over` and `act_as_owner` do, in a transaction."""
+    query = FOREIGN.replace("%%", "%")
+    for name, value in {
+        "tables": list(PUBLIC_TABLES),
+        "functions": list(PUBLIC_FUNCTIONS),
+        "owner": OWNER,
+    }.items():
+        query = query.replace(f"%({name})s", sql.Literal(value).as_string())
+    return f"""DO $script$
+DECLARE
+    v_thing record;
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{OWNER}'
+                     AND pg_has_role(session_user, oid, 'MEMBER')
+                     AND has_schema_privilege(oid, 'public', 'CREATE')) THEN
+        RAISE WARNING 'what is made belongs to %', session_user;
+        RETURN;
+    END IF;
+    FOR v_thing IN {query} LOOP
+        EXECUTE format('ALTER %s %s OWNER TO {OWNER}', v_thing.kind, v_thing.name);
+        IF v_thing.kind = 'TABLE' AND NOT v_thing.rolsuper AND v_thing.rolname <> session_user THEN
+            EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE %s TO %I', v_thing.name, v_thing.rolname);
+        END IF;
+    END LOOP;
+    PERFORM set_config('role', '{OWNER}', true);
+END;
+$script$;
+"""

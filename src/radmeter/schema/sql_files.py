@@ -1,0 +1,131 @@
+"""The files under ``sql/``: functions, views, grants and triggers as they are now, applied again when one changed."""
+
+import hashlib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import psycopg
+
+from radmeter import resources
+from radmeter.database.connection import translated_errors
+from radmeter.errors import StoreError
+
+Connection = psycopg.Connection[Any]
+
+# Functions come first: a body in the form RETURN, a view or a trigger needs the functions it names. What ingest uses
+# comes last, so that its locks are held shortest: views lock themselves, triggers lock radacct.
+ORDER = (
+    "functions/shared",
+    "functions/counters",
+    "functions/routers",
+    "functions/ingest",
+    "functions/jobs",
+    "functions/partitions",
+    "functions/adoption",
+    "functions/verify",
+    "views.sql",
+    "grants.sql",
+    "triggers",
+)
+ROLES = "roles.sql"
+RADACCT = "public.radacct"
+
+
+class SqlFile(NamedTuple):
+    """A file: its path below ``sql/``, its text, and the SHA-256 of that."""
+
+    path: str
+    text: str
+    checksum: str
+
+
+def sql_files() -> list[tuple[str, str]]:
+    """Return ``(path, text)`` of every file under ``sql/``, in the order in which they are applied."""
+    root = resources.directory("sql")
+    paths: list[Path] = []
+    for name in ORDER:
+        entry = root / name
+        paths.extend(sorted(entry.rglob("*.sql")) if entry.is_dir() else [entry])
+    if forgotten := {*root.rglob("*.sql")} - {*paths, root / ROLES}:
+        raise AssertionError(f"ORDER names no room for {', '.join(sorted(map(str, forgotten)))}")
+    return [(str(path.relative_to(root)), path.read_text(encoding="utf-8")) for path in paths]
+
+
+def roles_file() -> str:
+    """Return the file that makes the roles. It is run each time, by the one who logged in, before the others."""
+    return (resources.directory("sql") / ROLES).read_text(encoding="utf-8")
+
+
+def current_files() -> list[SqlFile]:
+    """Return the files with their checksums, in order."""
+    return [SqlFile(path, text, hashlib.sha256(text.encode()).hexdigest()) for path, text in sql_files()]
+
+
+def changed_files(connection: Connection) -> list[str]:
+    """Return the paths whose file is not what the database has: changed, new or gone."""
+    applied: dict[str, str] = {}
+    if connection.execute("SELECT to_regclass('radmeter.sql_file')").fetchone() != (None,):
+        applied = dict(connection.execute("SELECT path, checksum FROM radmeter.sql_file").fetchall())
+    files = {file.path: file.checksum for file in current_files()}
+    return [path for path in files | applied if files.get(path) != applied.get(path)]
+
+
+def apply_sql_files(connection: Connection, radacct: str = RADACCT) -> bool:
+    """Apply all files if any changed, in the transaction of the caller; return whether there was anything to do.
+
+    They are written to be applied twice, and together they are one state.
+
+    Parameters
+    ----------
+    radacct
+        The table that is to become public.radacct, where that is being prepared under another name.
+    """
+    files = current_files()
+    if not changed_files(connection):
+        return False
+    # Bodies are checked when they first run: one function may name another that comes later in the list.
+    connection.execute("SET LOCAL check_function_bodies = off")
+    connection.execute("SET LOCAL client_min_messages = warning")
+    for file in files:
+        try:
+            with translated_errors():
+                for statement in statements(file, radacct):
+                    if not is_so_already(connection, statement):
+                        connection.execute(statement.encode())
+        except StoreError as error:
+            raise type(error)(f"sql/{file.path} cannot be applied: {error}") from error.__cause__
+    connection.execute("DELETE FROM radmeter.sql_file")
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            "INSERT INTO radmeter.sql_file (path, checksum) VALUES (%s, %s)",
+            [(file.path, file.checksum) for file in files],
+        )
+    return True
+
+
+def statements(file: SqlFile, radacct: str = RADACCT) -> Iterator[str]:
+    """Yield what of a file is sent at once: triggers one by one, anything else as a whole."""
+    text = file.text
+    if not file.path.startswith("functions/") and radacct != RADACCT:
+        text = re.sub(r"\bpublic\.radacct\b", radacct, text)
+    if file.path.startswith("triggers/") and "$$" not in text:
+        bare = re.sub(r"^\s*--.*$", "", text, flags=re.MULTILINE)
+        yield from (statement.strip() for statement in bare.split(";") if statement.strip())
+    else:
+        yield text
+
+
+def is_so_already(connection: Connection, statement: str) -> bool:
+    """Tell whether a trigger is as the statement makes it already: making it again would lock its table for nothing."""
+    match = re.match(r"CREATE OR REPLACE TRIGGER (\w+)\s.*?\sON ([\w.]+)\s", statement, re.DOTALL)
+    if match is None:
+        return False
+    row = connection.execute(
+        """SELECT pg_get_triggerdef(oid) FROM pg_trigger
+           WHERE tgname = %s AND tgrelid = to_regclass(%s) AND NOT tgisinternal""",
+        match.groups(),
+    ).fetchone()
+    wanted = " ".join(statement.replace("CREATE OR REPLACE TRIGGER", "CREATE TRIGGER").split())
+    return row is not None and row[0] == wanted

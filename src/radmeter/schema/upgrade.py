@@ -1,0 +1,224 @@
+"""Brings a database to the newest schema: Alembic revisions for the tables, then the files under `sql/`."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+import psycopg
+
+from radmeter.database.connection import connect, translated_errors
+from radmeter.database.lock_retries import PATIENCE_SECONDS, gently, log
+from radmeter.errors import StoreError
+from radmeter.partitions.months import MONTHS_AHEAD
+from radmeter.schema import decimal_conversion, existing_tables
+from radmeter.schema.ownership import OWNER, act_as_owner, hand_over, make_roles, may_act_as_owner
+from radmeter.schema.revisions import bootstrap, note, pending_revisions, revisions, run_revisions
+from radmeter.schema.sql_files import RADACCT, apply_sql_files, changed_files, sql_files
+
+__all__ = ["UPGRADE_LOCK", "apply_sql_files", "revisions", "run_revisions", "sql_files", "upgrade"]
+
+Connection = psycopg.Connection[Any]
+
+# Any 64-bit number that is ours alone: two upgrades of one database wait for each other on it.
+UPGRADE_LOCK = 0x7261_646D_6574_6572  # "radmeter"
+LOCK_POLL_SECONDS = 0.2
+
+
+class Listener(Protocol):
+    """Whoever wants to know how far an upgrade is: a progress bar."""
+
+    def advance(self, count: float = 1) -> None:
+        """A step is done."""
+
+    def say(self, text: str) -> None:
+        """Something is worth a line."""
+
+
+class _Log:
+    def advance(self, count: float = 1) -> None:
+        pass
+
+    def say(self, text: str) -> None:
+        log.info("%s", text)
+
+
+def upgrade(
+    dsn: str,
+    *,
+    timezone: str | None = None,
+    listener: Listener | None = None,
+    patience_seconds: float = PATIENCE_SECONDS,
+    options: str | None = None,
+) -> None:
+    """Bring the database at `dsn` to the newest schema; safe to run twice and from two places at once.
+
+    Parameters
+    ----------
+    dsn
+        libpq connection string or URI of a role that may create tables and roles, or of a member of radmeter_owner.
+    timezone
+        IANA name; when given it becomes the installation's default time zone.
+    listener
+        Is told how far it is; by default the log is.
+    patience_seconds
+        How long to go on trying to get a lock.
+    options
+        libpq's, for the connection: settings of the session.
+
+    Raises
+    ------
+    StoreUnavailable
+        The database cannot be reached.
+    StoreError
+        It cannot be upgraded as it is, or a lock was not to be had.
+    """
+    listener = listener or _Log()
+    given: dict[str, Any] = {} if options is None else {"options": options}
+    with connect(dsn, **given) as connection, _full_disk(), translated_errors():
+        take_upgrade_lock(connection, listener.say)
+        refuse_stock_table(connection)
+        # What cannot be done is found before anything is.
+        existing_tables.check(connection, [script.revision for script in pending_revisions(connection)])
+        decimal_conversion.check(connection)
+        prepare(connection, listener.say, patience_seconds)
+        listener.advance()
+        run_revisions(connection, said=listener.say, patience_seconds=patience_seconds, done=listener.advance)
+        for column in decimal_conversion.check(connection):
+            decimal_conversion.convert(
+                connection, column, said=listener.say, patience_seconds=patience_seconds
+            )
+            listener.advance()
+        gently(
+            connection,
+            _apply_files,
+            what="applying the SQL files",
+            patience_seconds=patience_seconds,
+            said=listener.say,
+        )
+        listener.advance()
+        _make_partitions(connection, listener, patience_seconds)
+        if timezone is not None:
+            _set_timezone(connection, timezone)
+
+
+@contextmanager
+def _full_disk() -> Iterator[None]:
+    try:
+        yield
+    except StoreError as error:
+        if isinstance(error.__cause__, psycopg.errors.DiskFull):
+            raise StoreError(
+                f"the disk of the server is full ({error}): make room, then run the same command again"
+            ) from error
+        raise
+
+
+def steps(revisions_and_columns: int) -> int:
+    """Return how often a listener is told to advance: roles, each revision and column, SQL files, each partition."""
+    return 1 + revisions_and_columns + 1 + MONTHS_AHEAD + 1
+
+
+def take_upgrade_lock(connection: Connection, said: Callable[[str], None]) -> None:
+    """Wait until no other upgrade of this database runs; the lock is held until the connection ends.
+
+    By asking again and again: a session that waits within a statement holds a snapshot, and what the other one makes
+    CONCURRENTLY would wait for that.
+    """
+    told = 0
+    while connection.execute("SELECT pg_try_advisory_lock(%s)", (UPGRADE_LOCK,)).fetchone() != (True,):
+        holder = connection.execute(
+            """SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted
+               AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+               AND ((classid::bigint << 32) | objid::bigint) = %s AND objsubid = 1""",
+            (UPGRADE_LOCK,),
+        ).fetchone()
+        if holder and holder[0] != told:
+            told = holder[0]
+            said(f"waiting: process {told} of the server is migrating this database")
+        time.sleep(LOCK_POLL_SECONDS)
+
+
+def refuse_stock_table(connection: Connection) -> None:
+    """Refuse a database whose radacct is not ours.
+
+    Raises
+    ------
+    StoreError
+        It is FreeRADIUS's own table, or no table.
+    """
+    row = connection.execute(
+        "SELECT relkind::text FROM pg_class WHERE oid = to_regclass(%s)", (RADACCT,)
+    ).fetchone()
+    if row == ("r",):
+        raise StoreError(
+            "public.radacct is FreeRADIUS's own table: `radmeter adopt --from radacct` takes it over, with its sessions"
+        )
+    if row not in (None, ("p",)):
+        raise StoreError("public.radacct is no table: rename it, then run `radmeter migrate up` again")
+
+
+def prepare(
+    connection: Connection,
+    said: Callable[[str], None] = log.info,
+    patience_seconds: float = PATIENCE_SECONDS,
+) -> bool:
+    """Make the roles and the schema radmeter, hand over to radmeter_owner what is ours, and act as it from now on.
+
+    Returns
+    -------
+    bool
+        Whether it acts as radmeter_owner; else all stays with the role that logged in, as it may not more.
+    """
+    make_roles(connection, said)
+    if connection.execute("SELECT to_regnamespace('radmeter')").fetchone() == (None,):
+        connection.execute("CREATE SCHEMA radmeter")
+    began = time.monotonic()
+    if not may_act_as_owner(connection):
+        # As before there was such a role.
+        said(f"warning: what is made belongs to the role that logged in, since that may not act as {OWNER}")
+        bootstrap(connection)
+        return False
+    moved = hand_over(connection, said=said, patience_seconds=patience_seconds)
+    act_as_owner(connection)
+    bootstrap(connection)
+    if moved > 1:
+        note(connection, "ownership", f"{moved} objects to {OWNER}", time.monotonic() - began)
+    return True
+
+
+def _apply_files(connection: Connection) -> None:
+    began = time.monotonic()
+    changed = changed_files(connection)
+    if apply_sql_files(connection):
+        note(connection, "files", f"{len(changed)} changed", time.monotonic() - began)
+
+
+def _make_partitions(connection: Connection, listener: Listener, patience_seconds: float) -> None:
+    """The jobs keep making them; a database is whole before they first run.
+
+    Each in a transaction of its own: attaching one locks the open sessions until its end.
+    """
+    for month in range(MONTHS_AHEAD + 1):
+
+        def make(opened: Connection, month: int = month) -> None:
+            began = time.monotonic()
+            row = opened.execute(
+                """SELECT radmeter.ensure_partition(at), to_char(at AT TIME ZONE 'UTC', 'YYYY-MM')
+                   FROM (SELECT now() + %s * interval '1 month' AS at) AS months""",
+                (month,),
+            ).fetchone()
+            if row and row[0]:
+                note(opened, "partitions", row[1], time.monotonic() - began)
+
+        gently(
+            connection, make, what="making a partition", patience_seconds=patience_seconds, said=listener.say
+        )
+        listener.advance()
+
+
+def _set_timezone(connection: Connection, timezone: str) -> None:
+    connection.execute(
+        "UPDATE radmeter.setting SET value = %(tz)s, changed_at = now() WHERE name = 'timezone' AND value <> %(tz)s",
+        {"tz": timezone},
+    )

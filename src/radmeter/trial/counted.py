@@ -1,0 +1,79 @@
+"""Looks on while a database counts: what it has counted by now, and what the journal still keeps from it."""
+
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from radmeter.database.connection import connect, translated_errors
+from radmeter.errors import JournalError, StoreUnavailable
+from radmeter.plugin.journal.reader import JournalReader
+from radmeter.trial.totals import Tally, Usage
+
+MOST_RECENT = 50
+
+USERS = """
+SELECT username, sum(bytes_in)::bigint, sum(bytes_out)::bigint
+FROM radmeter.user_usage WHERE username = ANY (%s) GROUP BY username"""
+ROUTERS = """
+SELECT replace(mac::text, ':', ''), sum(bytes_in)::bigint, sum(bytes_out)::bigint
+FROM radmeter.router_usage WHERE mac = ANY (%s::macaddr[]) GROUP BY mac"""
+RECENT_USERS = """
+SELECT username, bytes_in, bytes_out FROM radmeter.user_usage ORDER BY last_updated DESC LIMIT %s"""
+RECENT_ROUTERS = """
+SELECT name, bytes_in, bytes_out FROM radmeter.router_usage ORDER BY last_updated DESC LIMIT %s"""
+
+
+class Counters:
+    """The counters of a database, read again and again. Connects anew after each failure."""
+
+    def __init__(self, dsn: str, journal: Path) -> None:
+        self._dsn = dsn
+        self._journal = journal
+        self._connection: psycopg.Connection[tuple[Any, ...]] | None = None
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def of(self, names: Tally) -> Tally:
+        """Return what is counted, over all time, for the users and routers of a tally.
+
+        Raises
+        ------
+        StoreUnavailable
+            The database does not answer.
+        """
+        return Tally(self._usage(USERS, list(names.users)), self._usage(ROUTERS, list(names.routers)))
+
+    def recent(self) -> Tally:
+        """Return the current figures of the users, and of the routers by name, that were last heard of."""
+        return Tally(self._usage(RECENT_USERS, MOST_RECENT), self._usage(RECENT_ROUTERS, MOST_RECENT))
+
+    def waiting(self) -> int:
+        """Return how many records the journal holds that are not counted yet."""
+        reader = JournalReader(self._journal)
+        try:
+            node = reader.node()
+            row = self._query("SELECT radmeter.node_checkpoint(%s)", node)[0]
+            return reader.depth(row[0]).records
+        except JournalError:  # no journal yet: the first packet makes it
+            return 0
+        finally:
+            reader.close()
+
+    def _usage(self, query: str, parameter: object) -> dict[str, Usage]:
+        rows = self._query(query, parameter)
+        return {name: Usage(bytes_in, bytes_out) for name, bytes_in, bytes_out in reversed(rows)}
+
+    def _query(self, query: str, parameter: object) -> list[tuple[Any, ...]]:
+        try:
+            if self._connection is None:
+                self._connection = connect(self._dsn, options="-c statement_timeout=10s")
+            with translated_errors():
+                return self._connection.execute(query.encode(), [parameter]).fetchall()
+        except StoreUnavailable:
+            self.close()
+            raise

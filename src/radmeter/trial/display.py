@@ -1,0 +1,137 @@
+"""What `radmeter up` shows: a live table on a terminal, plain lines elsewhere, the comparison at the end."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from rich.columns import Columns
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+
+from radmeter.cli.common import human_bytes
+from radmeter.trial.totals import Compared, Usage
+
+REDRAW_SECONDS = 0.5
+LINE_SECONDS = 2.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """What is known at a moment. None: the database did not say."""
+
+    users: Sequence[Compared] | None
+    routers: Sequence[Compared] | None
+    packets: Mapping[str, int]
+    waiting: int | None
+    """Records in the journal that are not counted yet."""
+
+
+class Display:
+    """Shows snapshots, and messages between them."""
+
+    def __init__(self, console: Console, *, bare: bool) -> None:
+        self._console = console
+        self._bare = bare
+        self._live = Live(console=console, auto_refresh=False) if console.is_terminal else None
+        self._started = time.monotonic()
+        self._next = 0.0
+        self._packets = (self._started, 0)
+
+    def __enter__(self) -> Self:
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def say(self, message: str) -> None:
+        """Print a message, above the table if there is one."""
+        self._console.print(message, markup=False, highlight=False, soft_wrap=True)
+
+    def print(self, table: Table) -> None:
+        """Print a table once, under everything before it."""
+        self._console.print(table, "")
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time for another snapshot."""
+        return time.monotonic() >= self._next
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Show a snapshot."""
+        now = time.monotonic()
+        self._next = now + (LINE_SECONDS if self._live is None else REDRAW_SECONDS)
+        line = self._line(snapshot, now)
+        if self._live is None:
+            self.say(line)
+            return
+        rows = max(3, self._console.height - 8)
+        tables = [
+            self._table("user", snapshot.users or (), rows),
+            self._table("router", snapshot.routers or (), rows),
+        ]
+        self._live.update(Group(line, Columns(tables, padding=(0, 4))), refresh=True)
+
+    def _line(self, snapshot: Snapshot, now: float) -> str:
+        parts = [f"{now - self._started:4.0f} s"]
+        if not self._bare:
+            acknowledged = snapshot.packets.get("acknowledged", 0)
+            since, before = self._packets
+            self._packets = (now, acknowledged)
+            rate = (acknowledged - before) / max(now - since, 0.001)
+            again = snapshot.packets.get("retransmitted", 0)
+            parts.append(f"{acknowledged} packets acknowledged ({rate:.0f}/s, {again} sent again)")
+            parts.append(f"sent {_total(snapshot.users, 'sent')}")
+        if snapshot.users is None:
+            parts.append("the database does not answer")
+        else:
+            parts.append(f"counted {_total(snapshot.users, 'counted')} for {len(snapshot.users)} users")
+        if snapshot.waiting is not None:
+            parts.append(f"{snapshot.waiting} records wait in the journal")
+        return ", ".join(parts)
+
+    def _table(self, what: str, rows: Sequence[Compared], most: int) -> Table:
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        table.add_column(what)
+        if not self._bare:
+            table.add_column("sent", justify="right")
+        table.add_column("counted in", justify="right")
+        table.add_column("counted out", justify="right")
+        shown = sorted(rows, key=lambda row: -sum(row.counted))[:most]
+        for row in sorted(shown):
+            sent = [] if self._bare else [human_bytes(sum(row.sent))]
+            table.add_row(row.name, *sent, *map(human_bytes, row.counted))
+        if len(rows) > most:
+            table.add_row(f"and {len(rows) - most} more")
+        return table
+
+
+def comparison(what: str, rows: Sequence[Compared]) -> Table:
+    """Set bytes sent and bytes counted side by side, exactly."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column(what, no_wrap=True)
+    for heading in ("in: sent", "counted", "out: sent", "counted"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("")
+    for row in [*rows, _sum(rows)]:
+        figures = (row.sent.bytes_in, row.counted.bytes_in, row.sent.bytes_out, row.counted.bytes_out)
+        table.add_row(row.name, *(f"{figure:,}" for figure in figures), "equal" if row.equal else "DIFFERENT")
+    return table
+
+
+def _sum(rows: Sequence[Compared]) -> Compared:
+    def add(usages: list[Usage]) -> Usage:
+        return Usage(sum(usage.bytes_in for usage in usages), sum(usage.bytes_out for usage in usages))
+
+    return Compared("all", add([row.sent for row in rows]), add([row.counted for row in rows]))
+
+
+def _total(rows: Sequence[Compared] | None, side: str) -> str:
+    return human_bytes(sum(sum(getattr(row, side)) for row in rows or ()))

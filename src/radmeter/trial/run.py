@@ -1,0 +1,150 @@
+"""Traffic against a running machine, and the proof that every byte of it was counted."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from radmeter.errors import RadmeterError, StoreError
+from radmeter.interruption import Interruption
+from radmeter.supervisor import last_lines
+from radmeter.trial.counted import Counters
+from radmeter.trial.display import Display, Snapshot, comparison
+from radmeter.trial.services import Machine
+from radmeter.trial.simulator import Simulator
+from radmeter.trial.totals import Tally, compare
+
+EQUAL, DIFFERENT, INTERRUPTED = 0, 3, 130
+QUIET_SECONDS = 60.0  # for the last replies, and for the shipper to get on
+TURN_SECONDS = 0.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Traffic:
+    """The traffic to play."""
+
+    routers: int
+    users: int
+    rate: float
+    interim_seconds: float
+    seed: int
+
+
+class Trial:
+    """What happens while the machine runs."""
+
+    def __init__(
+        self, machine: Machine, counters: Counters, display: Display, interruption: Interruption
+    ) -> None:
+        self._machine = machine
+        self._counters = counters
+        self._display = display
+        self._interruption = interruption
+
+    def look_on(self, seconds: float | None) -> int:
+        """Show what others send."""
+        until = None if seconds is None else time.monotonic() + seconds
+        with self._display:
+            while not self._interruption and (until is None or time.monotonic() < until):
+                time.sleep(TURN_SECONDS)
+                self._turn(lambda: (Tally(), self._counters.recent()), {})
+        return 0
+
+    def play(self, traffic: Traffic, seconds: float | None) -> int:
+        """Play traffic; after some seconds, if so many are given, compare what was sent with what was counted."""
+        settings = self._machine.settings
+        simulator = Simulator(
+            host=settings.acct_host,
+            port=settings.acct_port,
+            secret=settings.secret,
+            routers=traffic.routers,
+            users=traffic.users,
+            rate=traffic.rate,
+            interim_seconds=traffic.interim_seconds,
+            seed=traffic.seed,
+        )
+        names = {router.mac: router.name for router in simulator.hotspots.routers}
+        # What a run that was killed left in the journal belongs to that run.
+        if not self._ship_everything():
+            return INTERRUPTED if seconds else 0
+        before = self._counters.of(simulator.sent)
+
+        def both() -> tuple[Tally, Tally]:
+            sent, counted = simulator.sent, self._counters.of(simulator.sent).since(before)
+            return _named(sent, names), _named(counted, names)
+
+        with self._display:
+            until = None if seconds is None else time.monotonic() + seconds
+            while not self._interruption and (until is None or time.monotonic() < until):
+                simulator.run(TURN_SECONDS)
+                self._turn(both, simulator.packets)
+            if seconds is None:
+                return 0
+            simulator.leave()
+            deadline = time.monotonic() + QUIET_SECONDS
+            while not self._interruption and not simulator.finished:
+                if time.monotonic() > deadline:
+                    raise simulator.unacknowledged()
+                simulator.run(TURN_SECONDS)
+                self._turn(both, simulator.packets)
+            if not self._ship_everything():
+                return INTERRUPTED
+            self._display.show(self._snapshot(both, simulator.packets))
+        sent, counted = both()
+        return self._compare(sent, counted, simulator)
+
+    def _compare(self, sent: Tally, counted: Tally, simulator: Simulator) -> int:
+        users = compare(sent.users, counted.users)
+        routers = compare(sent.routers, counted.routers)
+        self._display.print(comparison("bytes of user", users))
+        self._display.print(comparison("bytes of router", routers))
+        packets = simulator.packets
+        self._display.say(
+            f"{packets['acknowledged']} packets acknowledged, {packets['duplicated']} of them sent twice, "
+            f"{packets['replies lost']} replies lost, {packets['retransmitted']} retransmissions"
+        )
+        different = [row.name for row in [*users, *routers] if not row.equal]
+        if different:
+            self._display.say(f"DIFFERENT: bytes sent and bytes counted differ for {', '.join(different)}")
+            return DIFFERENT
+        self._display.say(f"equal to the byte: {len(users)} users, {len(routers)} routers")
+        return EQUAL
+
+    def _ship_everything(self) -> bool:
+        """Wait until nothing waits in the journal; False if a signal came first."""
+        least, since = None, time.monotonic()
+        while not self._interruption:
+            try:
+                waiting = self._counters.waiting()
+            except StoreError:
+                waiting = least or 1
+            if waiting == 0:
+                return True
+            if least is None or waiting < least:
+                least, since = waiting, time.monotonic()
+            if time.monotonic() - since > QUIET_SECONDS:
+                log = last_lines(self._machine.settings.logs / "shipper.log")
+                raise RadmeterError(f"{waiting} records wait in the journal and nothing moves\n{log}")
+            self._machine.watch()
+            time.sleep(0.05)
+        return False
+
+    def _turn(self, both: Callable[[], tuple[Tally, Tally]], packets: Mapping[str, int]) -> None:
+        self._machine.watch()
+        if self._display.due:
+            self._display.show(self._snapshot(both, packets))
+
+    def _snapshot(self, both: Callable[[], tuple[Tally, Tally]], packets: Mapping[str, int]) -> Snapshot:
+        try:
+            sent, counted = both()
+            return Snapshot(
+                users=compare(sent.users, counted.users),
+                routers=compare(sent.routers, counted.routers),
+                packets=packets,
+                waiting=self._counters.waiting(),
+            )
+        except StoreError:
+            return Snapshot(users=None, routers=None, packets=packets, waiting=None)
+
+
+def _named(tally: Tally, names: dict[str, str]) -> Tally:
+    return Tally(tally.users, {names.get(mac, mac): usage for mac, usage in tally.routers.items()})

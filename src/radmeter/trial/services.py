@@ -1,0 +1,143 @@
+"""The programs of `radmeter up`: FreeRADIUS, shipper and jobs beside a database, on one machine."""
+
+import errno
+import socket
+import sys
+import time
+from collections.abc import Callable
+
+from radmeter.config import Settings
+from radmeter.embedded.server import Database
+from radmeter.errors import ConfigurationError, RadmeterError, StoreError
+from radmeter.freeradius import private_server, probe
+from radmeter.interruption import Interruption
+from radmeter.supervisor import Program, Supervisor, last_lines
+
+RADIUS_READY_SECONDS = 30.0
+READY = b"Ready to process requests"  # said once the sockets are bound
+
+
+class Machine:
+    """The programs of `radmeter up`, as a context manager that leaves none behind."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        interruption: Interruption,
+        say: Callable[[str], None],
+    ) -> None:
+        self.settings = settings
+        self._database = database
+        self._interruption = interruption
+        self._say = say
+        self._supervisor = Supervisor(settings.logs, say)
+        self._server_pid = database.embedded.server_pid() if database.embedded else None
+
+    def __enter__(self) -> "Machine":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._supervisor.stop_all(hurry=lambda: self._interruption.count > 1)
+
+    def start(self) -> None:
+        """Start the shipper, the jobs and FreeRADIUS, and wait until FreeRADIUS answers."""
+        environment = self.settings.environment()
+        if self._database.embedded:
+            environment["RADMETER_DSN"] = self._database.dsn
+        us = (sys.executable, "-P", "-m", "radmeter")
+        # What takes packets comes last, so that it is stopped first.
+        self._supervisor.start(Program(name="shipper", arguments=(*us, "ship"), environment=environment))
+        self._supervisor.start(Program(name="jobs", arguments=(*us, "jobs", "run"), environment=environment))
+        while not self._start_freeradius():
+            self._supervisor.stop("freeradius")
+
+    def _start_freeradius(self) -> bool:
+        """Start it on the port of the settings or a free one; False if somebody else was faster to take that."""
+        port = free_port(self.settings, self._say)
+        settings = (
+            self.settings
+            if port == self.settings.acct_port
+            else self.settings.override("free", acct_port=port)
+        )
+        server = private_server.prepare(settings.state / "radius", settings)
+        log = self._supervisor.log("freeradius")
+        before = log.stat().st_size if log.exists() else 0
+        self._supervisor.start(
+            Program(name="freeradius", arguments=server.command, environment=server.environment)
+        )
+        deadline = time.monotonic() + RADIUS_READY_SECONDS
+        # An answer alone proves nothing: it may be another server's, which has the port and the same secret.
+        while not (
+            READY in log.read_bytes()[before:]
+            and probe.answers(settings.acct_host, port, settings.secret, seconds=0.2)
+        ):
+            ended = "freeradius" not in self._supervisor.pids()
+            if ended and not _is_free(settings.acct_host, port) and not is_explicit(settings):
+                return False
+            if ended or time.monotonic() > deadline:
+                words = self._supervisor.last_words("freeradius")
+                raise RadmeterError(f"FreeRADIUS does not get ready on UDP port {port}\n{words}")
+            time.sleep(0.05)
+        self.settings = settings
+        return True
+
+    def watch(self) -> None:
+        """Start again what has died."""
+        self._supervisor.watch()
+        embedded = self._database.embedded
+        if embedded is None:
+            return
+        if not embedded.kept():
+            self._say("the embedded PostgreSQL was stopped; starting it again")
+            with self._interruption.may_break():
+                try:
+                    embedded.ensure_running()
+                except StoreError as error:
+                    self._say(str(error))
+            self._server_pid = embedded.server_pid()
+        elif (pid := embedded.server_pid()) != self._server_pid and pid is not None:
+            self._server_pid = pid
+            log = last_lines(self.settings.logs / "postgresql.log")
+            self._say(f"the embedded PostgreSQL had died and was started again\n{log}")
+
+
+def is_explicit(settings: Settings) -> bool:
+    """Tell whether the operator asked for the port: then it is that one or none."""
+    return settings.source("acct_port") not in ("default", "free")
+
+
+def free_port(settings: Settings, say: Callable[[str], None]) -> int:
+    """Return the port of the settings, or, if nobody asked for it and it is taken, one the kernel has free."""
+    if _is_free(settings.acct_host, settings.acct_port):
+        return settings.acct_port
+    if is_explicit(settings):
+        raise ConfigurationError(
+            f"{settings.source('acct_port')}: UDP port {settings.acct_port} of {settings.acct_host} is in use;"
+            " name another one"
+        )
+    with _bound(settings.acct_host, 0) as each:
+        port: int = each.getsockname()[1]
+    say(f"UDP port {settings.acct_port} of {settings.acct_host} is in use: taking {port}")
+    return port
+
+
+def _is_free(host: str, port: int) -> bool:
+    try:
+        _bound(host, port).close()
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise ConfigurationError(f"UDP port {port} of {host} cannot be used: {error}") from error
+        return False
+    return True
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
+    each = socket.socket(family, socket.SOCK_DGRAM)
+    try:
+        each.bind(address)
+    except OSError:
+        each.close()
+        raise
+    return each

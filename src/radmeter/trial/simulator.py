@@ -1,0 +1,223 @@
+"""Plays routers to a RADIUS accounting server, and tallies what it acknowledged."""
+
+import heapq
+import random
+import secrets
+import selectors
+import time
+from collections import Counter
+from importlib.resources import files
+
+from pyrad.dictionary import Dictionary
+
+from radmeter.errors import RadmeterError
+from radmeter.trial.router_socket import Outstanding, RouterSocket
+from radmeter.trial.totals import Tally, Usage
+from radmeter.trial.traffic import Hotspots
+
+LONGEST_RETRANSMISSION = 4  # times the first
+MOST_OUTSTANDING = 128  # a burst of more could overflow the server's socket buffer
+TWICE_SHARE = 0.03  # packets sent twice at once, as by a network that duplicates
+REPLY_LOST_SHARE = 0.02  # replies that the router never sees, so that it sends again
+
+
+class Unacknowledged(RadmeterError):
+    """Packets without a reply when the run had to end: what was counted cannot be known."""
+
+
+class Simulator:
+    """Sends the reports of simulated hotspots, each user's one after the other, until they are acknowledged.
+
+    Without threads: call `run` for as long as there shall be traffic, then `finish`.
+
+    Parameters
+    ----------
+    rate
+        Most new packets a second. Retransmissions come on top.
+    interim_seconds
+        Time between two reports of a user.
+    retransmission_seconds
+        How long to wait for a reply at first; twice and four times that later.
+    """
+
+    def __init__(
+        self,
+        *,
+        host: str,
+        port: int,
+        secret: str,
+        routers: int = 5,
+        users: int = 24,
+        rate: float = 100.0,
+        interim_seconds: float = 2.0,
+        seed: int = 1,
+        retransmission_seconds: float = 1.0,
+    ) -> None:
+        self.server = (host, port)
+        self.packets: Counter[str] = Counter()
+        self.hotspots = Hotspots(routers=routers, users=users, seed=seed, run=secrets.token_hex(4))
+        self.sent = Tally(
+            dict.fromkeys((user.name for user in self.hotspots.users), Usage()),
+            dict.fromkeys((router.mac for router in self.hotspots.routers), Usage()),
+        )
+        self._random = random.Random(seed)  # noqa: S311 # traffic, not keys
+        self._interval = 1.0 / rate
+        self._interim_seconds = interim_seconds
+        self._retransmission_seconds = retransmission_seconds
+        self._selector = selectors.DefaultSelector()
+        self._sockets: list[RouterSocket] = []
+        dictionary = Dictionary(str(files("radmeter.freeradius") / "dictionary"))
+        try:
+            for _ in self.hotspots.routers:
+                self._sockets.append(RouterSocket(host, port, secret.encode(), dictionary))
+                self._selector.register(self._sockets[-1], selectors.EVENT_READ, self._sockets[-1])
+        except OSError as error:
+            self.close()
+            raise RadmeterError(f"cannot send to {host} port {port}: {error}") from error
+        now = time.monotonic()
+        self._boots = list(self.hotspots.boots(time.time()))
+        self._due = [(now + interim_seconds * number / users, number) for number in range(users)]
+        self._again: list[tuple[float, int, Outstanding]] = []
+        self._outstanding = 0
+        self._next_send = now
+        self._serial = 0
+        self._leaving = False
+
+    def close(self) -> None:
+        """Close the sockets."""
+        self._selector.close()
+        for each in self._sockets:
+            each.close()
+
+    @property
+    def outstanding(self) -> int:
+        """How many packets wait for a reply."""
+        return self._outstanding
+
+    def run(self, seconds: float) -> None:
+        """Play traffic for some seconds."""
+        until = time.monotonic() + seconds
+        while (now := time.monotonic()) < until:
+            self._send_due(now)
+            self._send_again(now)
+            wake = min(until, self._next_event(now))
+            for key, _ in self._selector.select(max(0.0, wake - time.monotonic())):
+                self._receive(key.data)
+
+    def leave(self) -> None:
+        """Let no user come any more, and those who are there go: `finished` after some more `run`."""
+        if not self._leaving:
+            self._leaving = True
+            waiting = {number for _, number in self._due}
+            self._due = [(time.monotonic(), number) for number in waiting]
+
+    @property
+    def finished(self) -> bool:
+        """Whether everybody has left and everything was acknowledged."""
+        return self._leaving and not self._due and not self._outstanding
+
+    def finish(self, seconds: float = 60.0) -> None:
+        """Let everybody leave, and wait until everything was acknowledged.
+
+        Raises
+        ------
+        Unacknowledged
+            Something was not, within so many seconds.
+        """
+        self.leave()
+        deadline = time.monotonic() + seconds
+        while not self.finished:
+            if time.monotonic() > deadline:
+                raise self.unacknowledged()
+            self.run(0.05)
+
+    def unacknowledged(self) -> Unacknowledged:
+        """Say what has had no reply."""
+        host, port = self.server
+        acknowledged = self.packets["acknowledged"]
+        return Unacknowledged(
+            f"{self._outstanding} packets were not acknowledged by {host} port {port}, {acknowledged} were: "
+            "does the server run there, with the same secret, and does its log say why it is silent?"
+        )
+
+    def _next_event(self, now: float) -> float:
+        events = [self._again[0][0]] if self._again else []
+        if self._outstanding < MOST_OUTSTANDING:
+            if self._boots:
+                events.append(self._next_send)
+            elif self._due and not self._booting():
+                events.append(max(self._due[0][0], self._next_send))
+        return min(events, default=now + 1.0)
+
+    def _send_due(self, now: float) -> None:
+        while self._next_send <= now and self._outstanding < MOST_OUTSTANDING:
+            if self._boots:
+                report, user = self._boots.pop(), None
+            elif self._due and self._due[0][0] <= now and not self._booting():
+                user = heapq.heappop(self._due)[1]
+                last = self.hotspots.last_report(user, time.time()) if self._leaving else None
+                if self._leaving and last is None:
+                    continue
+                report = last or self.hotspots.next_report(user, time.time())
+            else:
+                return
+            self._next_send = max(self._next_send + self._interval, now - 1.0)
+            self._send_first(Outstanding(report, user, now))
+
+    def _booting(self) -> bool:
+        # Nobody comes before the routers are known to be up: Accounting-On ends all sessions of its router.
+        return self.packets["acknowledged"] < len(self.hotspots.routers)
+
+    def _send_first(self, sending: Outstanding) -> None:
+        self._outstanding += 1
+        self.packets["sent"] += 1
+        sending.lose_reply = self._random.random() < REPLY_LOST_SHARE
+        router = self._socket_of(sending)
+        router.encode(sending)
+        router.send(sending)
+        if self._random.random() < TWICE_SHARE:
+            self.packets["duplicated"] += 1
+            router.send(sending)
+        self._schedule_again(sending)
+
+    def _send_again(self, now: float) -> None:
+        while self._again and self._again[0][0] <= now:
+            sending = heapq.heappop(self._again)[2]
+            if sending.acknowledged:
+                continue
+            self.packets["retransmitted"] += 1
+            sending.tries += 1
+            router = self._socket_of(sending)
+            router.encode_again(sending, int(now - sending.first_sent))
+            router.send(sending)
+            self._schedule_again(sending)
+
+    def _schedule_again(self, sending: Outstanding) -> None:
+        wait = self._retransmission_seconds * min(2**sending.tries, LONGEST_RETRANSMISSION)
+        self._serial += 1
+        heapq.heappush(self._again, (time.monotonic() + wait, self._serial, sending))
+
+    def _receive(self, router: RouterSocket) -> None:
+        for sending in router.receive():
+            if sending is None:
+                self.packets["replies not genuine"] += 1
+            elif sending.lose_reply:
+                sending.lose_reply = False
+                self.packets["replies lost"] += 1
+            else:
+                self._acknowledge(router, sending)
+
+    def _acknowledge(self, router: RouterSocket, sending: Outstanding) -> None:
+        sending.acknowledged = True
+        router.forget(sending)
+        self._outstanding -= 1
+        self.packets["acknowledged"] += 1
+        report = sending.report
+        self.sent.add(report.username, report.router.mac, Usage(report.new_bytes_in, report.new_bytes_out))
+        if sending.user is not None:
+            at_once = self._leaving or self.hotspots.roams(sending.user)
+            pause = 0.0 if at_once else self._interim_seconds * self._random.uniform(0.8, 1.2)
+            heapq.heappush(self._due, (time.monotonic() + pause, sending.user))
+
+    def _socket_of(self, sending: Outstanding) -> RouterSocket:
+        return self._sockets[sending.report.router.number]

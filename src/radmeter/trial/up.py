@@ -1,0 +1,111 @@
+"""`radmeter up`: everything on one machine, with traffic to look at."""
+
+import fcntl
+import os
+import shlex
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import psycopg
+from rich.console import Console
+
+from radmeter.config import Settings
+from radmeter.database.dsn import redacted
+from radmeter.embedded.server import Database, open_database
+from radmeter.errors import RadmeterError
+from radmeter.interruption import Interrupted, Interruption
+from radmeter.schema import upgrade
+from radmeter.trial.counted import Counters
+from radmeter.trial.display import Display
+from radmeter.trial.run import INTERRUPTED, Traffic, Trial
+from radmeter.trial.services import Machine, free_port, is_explicit
+
+
+def run(settings: Settings, traffic: Traffic | None, seconds: float | None, console: Console) -> int:
+    """Run everything until a signal comes, or for some seconds; return the exit code.
+
+    Raises
+    ------
+    RadmeterError
+        Something cannot be started or does not get on. Everything is stopped by then.
+    """
+    with ExitStack() as stack:
+        interruption = stack.enter_context(Interruption())
+        settings.state.mkdir(parents=True, exist_ok=True)
+        stack.enter_context(_only_one(settings.state))
+        if is_explicit(settings):
+            free_port(settings, console.print)  # an error is better now than after the database was made
+        with interruption.may_break():
+            database = stack.enter_context(open_database(settings))
+            # The default is not a wish: it must not undo what an operator has set in the database.
+            explicit = settings.source("timezone") != "default"
+            upgrade.upgrade(database.dsn, timezone=settings.timezone if explicit else None)
+        display = Display(console, bare=traffic is None)
+        machine = stack.enter_context(Machine(settings, database, interruption, display.say))
+        with interruption.may_break():
+            machine.start()
+            settings = machine.settings
+        _write_environment(settings, database)
+        _introduce(settings, database, display.say)
+        counters = Counters(database.dsn, settings.journal)
+        stack.callback(counters.close)
+        trial = Trial(machine, counters, display, interruption)
+        try:
+            if traffic is None:
+                return trial.look_on(seconds)
+            return trial.play(traffic, seconds)
+        except Interrupted:
+            return INTERRUPTED
+
+
+@contextmanager
+def _only_one(state: Path) -> Iterator[None]:
+    lock = os.open(state / "up.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pid = os.pread(lock, 20, 0).decode()
+            raise RadmeterError(f"radmeter up runs already in {state}, as process {pid}") from None
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, str(os.getpid()).encode(), 0)
+        yield
+    finally:
+        os.close(lock)
+
+
+def _write_environment(settings: Settings, database: Database) -> None:
+    """Write what another client needs to know, for a shell to source."""
+    with psycopg.connect(database.dsn) as connection:
+        dsn = database.dsn or psycopg.conninfo.make_conninfo(
+            connection.info.dsn, password=connection.info.password or None
+        )
+    values = {
+        "RADMETER_DSN": dsn,
+        "RADMETER_JOURNAL": str(settings.journal),
+        "RADIUS_ACCT_HOST": settings.acct_host,
+        "RADIUS_ACCT_PORT": str(settings.acct_port),
+        "RADIUS_SECRET": settings.secret,
+    }
+    path = _environment_file(settings)
+    unfinished = path.with_suffix(".unfinished")
+    unfinished.touch(mode=0o600)
+    unfinished.write_text("".join(f"{name}={shlex.quote(value)}\n" for name, value in values.items()))
+    unfinished.replace(path)
+
+
+def _environment_file(settings: Settings) -> Path:
+    return settings.state / "radmeter.env"
+
+
+def _introduce(settings: Settings, database: Database, say: Callable[[str], None]) -> None:
+    where = f"embedded PostgreSQL in {settings.postgresql}" if database.embedded else redacted(database.dsn)
+    say(
+        f"radmeter is up; Ctrl-C stops it\n"
+        f"  RADIUS accounting  {settings.acct_host} port {settings.acct_port}\n"
+        f"  database           {where or 'as the PG* variables say'}\n"
+        f"  journal            {settings.journal}\n"
+        f"  logs               {settings.logs}\n"
+        f"  for other clients  {_environment_file(settings)}"
+    )

@@ -1,0 +1,165 @@
+"""Recomputes the counters from the sessions, by another path than the triggers that keep them, and repairs them."""
+
+import datetime
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import psycopg
+
+from radmeter.database.views import explained_errors
+from radmeter.errors import StoreError
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+COUNTED_USERS = """
+SELECT count(*) FROM public.user_quota_usage AS usage
+LEFT JOIN public.subscribers AS subscriber USING (username)
+LEFT JOIN public.plans AS plan ON plan.id = subscriber.plan_id
+WHERE (%(usernames)s::text[] IS NULL OR username = ANY (%(usernames)s))
+  AND (%(to)s::date IS NULL OR period_start <= %(to)s)
+  AND (%(from)s::date IS NULL OR period_start >=
+       radmeter.period_start(plan.quota_type, plan.anchor_day, subscriber.quota_start, %(from)s))"""
+COUNTED_ROUTERS = """
+SELECT count(*) FROM public.router_daily_usage
+WHERE (%(router_ids)s::bigint[] IS NULL OR router_id = ANY (%(router_ids)s))
+  AND (%(to)s::date IS NULL OR usage_date <= %(to)s) AND (%(from)s::date IS NULL OR usage_date >= %(from)s)"""
+USER_DIFFERENCES = """
+SELECT username, NULL::bigint, username, period_start, counted_in, recomputed_in, counted_out, recomputed_out, complete
+FROM radmeter.user_differences(%(from)s, %(to)s, %(usernames)s)"""
+ROUTER_DIFFERENCES = """
+SELECT NULL, router_id, router.name, usage_date, counted_in, recomputed_in, counted_out, recomputed_out, complete
+FROM radmeter.router_differences(%(from)s, %(to)s, %(router_ids)s) AS difference
+LEFT JOIN public.routers AS router ON router.id = router_id"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scope:
+    """What to look at. None: everything. A user without a router means users only, and the other way round."""
+
+    first_day: datetime.date | None = None
+    last_day: datetime.date | None = None
+    usernames: Sequence[str] | None = None
+    router_ids: Sequence[int] | None = None
+
+    @property
+    def users(self) -> bool:
+        """Whether user counters are looked at."""
+        return self.usernames is not None or self.router_ids is None
+
+    @property
+    def routers(self) -> bool:
+        """Whether router counters are looked at."""
+        return self.router_ids is not None or self.usernames is None
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """The parameters of the queries."""
+        return {
+            "from": self.first_day,
+            "to": self.last_day,
+            "usernames": None if self.usernames is None else list(self.usernames),
+            "router_ids": None if self.router_ids is None else list(self.router_ids),
+        }
+
+
+class Difference(NamedTuple):
+    """A counter that is not what the sessions add up to: a user's in a period, or a router's on a day. In bytes."""
+
+    username: str | None
+    router_id: int | None
+    name: str
+    day: datetime.date
+    counted_in: int
+    recomputed_in: int
+    counted_out: int
+    recomputed_out: int
+    complete: bool  # all its sessions are there; else retention dropped some, and the difference says nothing
+
+    @property
+    def key(self) -> tuple[str | None, int | None, datetime.date]:
+        """What tells the counter from all others."""
+        return self.username, self.router_id, self.day
+
+
+@contextmanager
+def snapshot(connection: Connection) -> Iterator[None]:
+    """See one state of the database until the end: packets that arrive meanwhile are in all of it or in none."""
+    with explained_errors("radmeter_reader"), connection.transaction():
+        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        yield
+
+
+def today(connection: Connection) -> datetime.date:
+    """Return the day it is in the installation's time zone."""
+    with explained_errors("radmeter_reader"):
+        row = connection.execute(
+            "SELECT (now() AT TIME ZONE radmeter.setting_value('timezone'))::date"
+        ).fetchone()
+    assert row is not None
+    day = row[0]
+    assert isinstance(day, datetime.date)
+    return day
+
+
+def complete_from(connection: Connection) -> datetime.datetime | None:
+    """Return from when on all sessions are there; None: none was ever dropped."""
+    with explained_errors("radmeter_reader"):
+        row = connection.execute(
+            "SELECT moment FROM radmeter.sessions_complete_from() AS moment WHERE isfinite(moment)"
+        ).fetchone()
+    return row[0] if row else None
+
+
+def user_differences(connection: Connection, scope: Scope) -> tuple[int, list[Difference]]:
+    """Return how many user counters there are in the scope, and those that differ."""
+    return _compare(connection, COUNTED_USERS, USER_DIFFERENCES, scope) if scope.users else (0, [])
+
+
+def router_differences(connection: Connection, scope: Scope) -> tuple[int, list[Difference]]:
+    """Return how many router days there are in the scope, and those that differ."""
+    return _compare(connection, COUNTED_ROUTERS, ROUTER_DIFFERENCES, scope) if scope.routers else (0, [])
+
+
+def repair(connection: Connection, differences: Sequence[Difference]) -> int:
+    """Set the counters that differ to what their sessions add up to, in one audited transaction; return how many.
+
+    Ingest waits meanwhile, and each counter is recomputed under that lock. What is not complete is left alone.
+    """
+    users = [each for each in differences if each.username is not None]
+    routers = [each for each in differences if each.router_id is not None]
+    with explained_errors("radmeter_noc"):
+        row = connection.execute(
+            "SELECT radmeter.repair_usage(%s::text[], %s::date[], %s::bigint[], %s::date[])",
+            (
+                [each.username for each in users],
+                [each.day for each in users],
+                [each.router_id for each in routers],
+                [each.day for each in routers],
+            ),
+        ).fetchone()
+    if row is None:
+        raise StoreError("radmeter.repair_usage returned nothing")
+    return int(row[0])
+
+
+def still_different(connection: Connection, differences: Sequence[Difference]) -> list[Difference]:
+    """Return those of the differences that are there yet, in their state now."""
+    before = {each.key for each in differences}
+    scope = Scope(
+        usernames=sorted({each.username for each in differences if each.username is not None}),
+        router_ids=sorted({each.router_id for each in differences if each.router_id is not None}),
+    )
+    with snapshot(connection):
+        _, users = user_differences(connection, scope)
+        _, routers = router_differences(connection, scope)
+    return [each for each in (*users, *routers) if each.key in before]
+
+
+def _compare(
+    connection: Connection, counted: str, differences: str, scope: Scope
+) -> tuple[int, list[Difference]]:
+    row = connection.execute(counted.encode(), scope.values).fetchone()
+    found = [Difference._make(each) for each in connection.execute(differences.encode(), scope.values)]
+    return (row[0] if row else 0), found

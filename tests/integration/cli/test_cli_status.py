@@ -1,0 +1,168 @@
+"""`radmeter status`: how far behind the counters are, and what is wrong when that cannot be told."""
+
+import csv
+import io
+import json
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.commands import Packets, Result, radmeter
+
+from radmeter.database.connection import Store
+from radmeter.plugin.journal.reader import JournalReader
+from radmeter.plugin.journal.writer import Journal
+
+RECORD = '[["Acct-Status-Type","Start"]]'
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[tuple[Path, Journal]]:
+    directory = tmp_path / "journal"
+    opened = Journal(directory)
+    yield directory, opened
+    opened.close()
+
+
+def reject(dsn: str, node: str, seqs: list[int]) -> None:
+    """Ingest packets that cannot be counted: they move the checkpoint as others do."""
+    store = Store(dsn)
+    try:
+        store.ingest(node, [{"seq": seq, "received_us": 1, "reason": "no", "pairs": []} for seq in seqs])
+    finally:
+        store.close()
+
+
+def status(dsn: str | None, journal: Path, *arguments: str) -> tuple[Result, Any]:
+    done = radmeter(dsn, "status", "--format", "json", *arguments, RADMETER_JOURNAL=str(journal))
+    return done, json.loads(done.output)
+
+
+def test_what_waits_in_the_journal_is_told_with_its_age(database: str, journal: tuple[Path, Journal]) -> None:
+    directory, writer = journal
+    now_us = int(time.time() * 1e6)
+    seqs = [writer.append(now_us - age * 1_000_000, RECORD) for age in (90, 60, 30)]
+    reader = JournalReader(directory)
+    node = reader.node()
+    reject(database, node, seqs[:1])
+    done, state = status(database, directory, "--sample", "0")
+    assert (done.exit_code, done.errors, state["problems"]) == (0, "", [])
+    assert state["journal"]["node"] == node
+    assert state["journal"]["unshipped_records"] == 2
+    assert 60 <= state["journal"]["oldest_unshipped_seconds"] < 90
+    (told,) = state["nodes"]
+    assert (told["node"], told["last_seq"], told["records"], told["rejected"]) == (node, seqs[0], 1, 1)
+    assert told["last_received_at"] == "1970-01-01T00:00:00.000001+00:00"
+    reject(database, node, seqs[1:])
+    _, state = status(database, directory, "--sample", "0")
+    assert state["journal"]["unshipped_records"] == 0
+    assert state["journal"]["oldest_unshipped_seconds"] is None
+
+
+def test_what_awaits_a_person_is_counted(database: str, journal: tuple[Path, Journal]) -> None:
+    directory, writer = journal
+    writer.append(1, RECORD)
+    with Packets(database) as packets:
+        packets.add("Start", "s1", NAS_Identifier="one")
+        packets.add("Start", "s2", NAS_Identifier="two")
+        packets.add("Stop", "s3", NAS_Identifier="two")
+    reject(database, "other", [1, 2, 3])
+    _, state = status(database, directory, "--sample", "0")
+    assert (state["open_sessions"], state["discovered_routers"], state["rejected_packets"]) == (2, 2, 3)
+    assert [node["node"] for node in state["nodes"]] == ["other", "test-node"]
+
+
+def test_packets_per_second_are_measured_while_it_looks(database: str, journal: tuple[Path, Journal]) -> None:
+    directory, writer = journal
+    writer.append(1, RECORD)
+    reject(database, "busy", [1])
+    stop = threading.Event()
+
+    def ship() -> None:
+        seq = 1
+        while not stop.wait(0.05):
+            reject(database, "busy", list(range(seq + 1, seq + 11)))
+            seq += 10
+
+    shipper = threading.Thread(target=ship)
+    shipper.start()
+    try:
+        _, state = status(database, directory, "--sample", "0.7")
+    finally:
+        stop.set()
+        shipper.join()
+    # At most 200 a second; on a machine that is busy otherwise, fewer.
+    assert 0 < state["packets_per_second"] <= 250
+    assert state["nodes"][0]["packets_per_second"] == state["packets_per_second"]
+    _, state = status(database, directory, "--sample", "0.1")
+    assert state["packets_per_second"] == 0
+
+
+def test_without_the_database_the_journal_is_told_and_the_exit_code_is_1(
+    journal: tuple[Path, Journal],
+) -> None:
+    directory, writer = journal
+    writer.append(1, RECORD)
+    done, state = status("host=/nonexistent", directory)
+    assert done.exit_code == 1
+    assert state["journal"]["segments"] == 1
+    assert state["journal"]["unshipped_records"] is None
+    assert state["nodes"] is None
+    assert [problem.split(":")[0] for problem in state["problems"]] == ["database", "journal"]
+    assert "only the database knows" in state["problems"][1]
+    shown = radmeter("host=/nonexistent", "status", RADMETER_JOURNAL=str(directory))
+    assert shown.exit_code == 1
+    assert "problem: database: " in shown.errors
+
+
+def test_without_a_journal_the_database_is_told_and_the_exit_code_is_1(database: str, tmp_path: Path) -> None:
+    done, state = status(database, tmp_path / "none", "--sample", "0")
+    assert done.exit_code == 1
+    assert state["open_sessions"] == 0
+    (problem,) = state["problems"]
+    assert problem.startswith(f"journal: there is no journal in {tmp_path / 'none'}")
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_segment_that_cannot_be_read_is_a_problem(database: str, journal: tuple[Path, Journal]) -> None:
+    directory, writer = journal
+    writer.append(1, RECORD)
+    writer.close()
+    (segment,) = directory.glob("segment-*.log")
+    segment.write_bytes(b"no database at all" * 1000)
+    done, state = status(database, directory, "--sample", "0")
+    assert done.exit_code == 1
+    assert state["problems"] == [f"journal: the segment {segment} cannot be read"]
+
+
+def test_without_any_database_it_says_so_and_makes_none(tmp_path: Path) -> None:
+    done, state = status(None, tmp_path)
+    assert done.exit_code == 1
+    assert "there is no database in /nonexistent/state/postgresql yet" in state["problems"][0]
+
+
+def test_csv_has_a_line_for_each_value(database: str, journal: tuple[Path, Journal]) -> None:
+    directory, writer = journal
+    writer.append(1, RECORD)
+    reject(database, "other", [1])
+    done = radmeter(database, "status", "--sample", "0", "--format", "csv", RADMETER_JOURNAL=str(directory))
+    values = dict(csv.reader(io.StringIO(done.output)))
+    assert values["name"] == "value"
+    assert values["journal.unshipped_records"] == "1"
+    assert values["nodes.other.last_seq"] == "1"
+    assert values["packets_per_second"] == ""
+
+
+def test_the_table_is_for_people(database: str, journal: tuple[Path, Journal]) -> None:
+    directory, writer = journal
+    writer.append(1, RECORD)
+    reject(database, "other", [1])
+    done = radmeter(database, "status", "--sample", "0.1", RADMETER_JOURNAL=str(directory))
+    assert done.exit_code == 0
+    shown = [line.split() for line in done.output.splitlines()]
+    assert ["journal", str(directory)] in shown
+    assert ["checkpoint", "other"] in shown
+    assert ["rejected", "packets", "1"] in shown

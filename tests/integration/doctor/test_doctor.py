@@ -1,0 +1,411 @@
+"""`radmeter doctor`: what it says of a database, a journal and a machine in any state, and how it ends."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+import pytest
+from support import stock
+from support.commands import Packets, radmeter
+from support.doctoring import NOWHERE, Line, ask, faults, paste
+from support.servers import Connection, Server
+
+from radmeter.jobs.runner import JOBS_LOCK
+from radmeter.plugin.journal.writer import Journal
+
+
+def one(lines: list[Line], check: str) -> Line:
+    (line,) = [each for each in lines if each.check == check]
+    return line
+
+
+def test_an_exit_code_for_red_for_yellow_and_for_no_database(database: str, connection: Connection) -> None:
+    only = ("--only", "schema")
+    assert radmeter(database, "doctor", *only).exit_code == 0
+    connection.execute("ALTER TABLE routers ADD COLUMN site text")
+    assert radmeter(database, "doctor", *only).exit_code == 0
+    assert radmeter(database, "doctor", *only, "--strict").exit_code == 3
+    connection.execute("DROP VIEW radmeter.nodes")
+    result = radmeter(database, "doctor", *only)
+    assert result.exit_code == 3
+    assert "red     schema       view radmeter.nodes is missing" in result.output
+    assert radmeter(None, "doctor", *only).exit_code == 1
+    assert radmeter(database, "doctor", "--only", "shcema").exit_code == 2
+
+
+def test_json_has_each_finding(database: str) -> None:
+    state = json.loads(radmeter(database, "doctor", "--only", "partitions", "--format", "json").output)
+    assert state["status"] == "green"
+    assert state["counts"] == {"green": 2, "yellow": 0, "red": 0, "unknown": 0}
+    assert {each["check"] for each in state["findings"]} == {"connection", "partitions"}
+
+
+def test_without_a_database_the_rest_is_looked_at(tmp_path: Path) -> None:
+    lines = ask(None, RADMETER_STATE=str(tmp_path / "state"), RADMETER_JOURNAL=str(tmp_path / "journal"))
+    assert one(lines, "connection").level == "red"
+    assert "there is no database in" in one(lines, "connection").said
+    assert one(lines, "connection").remedy == "radmeter up"
+    assert {"versions", "journal", "shipper"} <= {line.check for line in lines}
+    assert not {"schema", "jobs", "server"} & {line.check for line in lines}
+
+
+def test_a_database_that_is_not_there_is_made_by_the_command(server: Server) -> None:
+    with server.clone("template0") as empty:
+        name = empty.rpartition("/")[2].partition("?")[0]
+        with psycopg.connect(server.dsn(), autocommit=True) as admin:
+            admin.execute(f"DROP DATABASE {name}")
+        found = one(ask(empty), "connection")
+        assert f'database "{name}" does not exist' in found.said
+        paste(found.remedy, empty)
+        assert faults(empty, "connection", "migrations", "schema") == []
+
+
+def test_a_foreign_database_is_named(server: Server) -> None:
+    with server.clone("template0") as foreign:
+        (found,) = faults(foreign, "migrations", "schema", "triggers", "jobs")
+        assert found.said.endswith("has no tables of radmeter's")
+        with psycopg.connect(foreign) as connection:
+            connection.execute("CREATE TABLE radacct (radacctid bigserial PRIMARY KEY, acctuniqueid text)")
+        (found,) = faults(foreign, "migrations", "schema", "triggers")
+        assert "FreeRADIUS's own radacct" in found.said
+        assert found.remedy == "radmeter adopt --from radacct"
+
+
+def test_a_server_that_is_stopped(server: Server) -> None:
+    with server.clone() as dsn:
+        server.stop(signal.SIGINT)
+        found = one(ask(dsn), "connection")
+        assert found.level == "red"
+        assert "(by RADMETER_DSN)" in found.said
+        assert found.remedy == "sudo systemctl start postgresql"
+
+
+def test_a_wrong_password_is_said_and_not_shown(
+    server: Server, database: str, connection: Connection
+) -> None:
+    rules = server.base / "data" / "pg_hba.conf"
+    before = rules.read_text()
+    connection.execute("CREATE ROLE with_password LOGIN PASSWORD 'right'")
+    try:
+        rules.write_text(f"local all with_password scram-sha-256\n{before}")
+        connection.execute("SELECT pg_reload_conf()")
+        dsn = database.replace("postgres@", "with_password:hidden-word@")
+        deadline = time.monotonic() + 20
+        while "password" not in (found := one(ask(dsn), "connection")).said:
+            assert time.monotonic() < deadline
+        result = radmeter(dsn, "doctor")
+        assert result.exit_code == 1
+        assert "authentication failed" in found.said
+        assert "\\password with_password" in found.remedy
+        assert "hidden-word" not in result.output + result.errors
+        # One that is right is in no command either.
+        right = dsn.replace("hidden-word", "right-word")
+        connection.execute("ALTER ROLE with_password PASSWORD 'right-word'")
+        result = radmeter(None, "doctor", "--dsn", right)
+        assert "with_password may do nothing here" in result.output
+        assert "right-word" not in result.output + result.errors
+    finally:
+        rules.write_text(before)
+        connection.execute("SELECT pg_reload_conf()")
+        connection.execute("DROP ROLE with_password")
+
+
+def test_a_server_that_hangs_does_not_hang_the_doctor(database: str) -> None:
+    # Stopped in its tracks when it has answered a few questions: no timeout of its own fires.
+    code = (
+        "import os, signal, sys; from radmeter.doctor import examine, migrations\n"
+        "from radmeter.cli.main import main; before = migrations.check; examine.CHECK_SECONDS = 1.0\n"
+        "import radmeter.doctor.checks as checks\n"
+        "def stop(look):\n"
+        "    os.kill(look.connection.info.backend_pid, signal.SIGSTOP)\n"
+        "    print(look.connection.info.backend_pid, file=sys.stderr, flush=True)\n"
+        "    yield from before(look)\n"
+        "checks.CHECKS = tuple(n._replace(check=stop) if n.name == 'migrations' else n for n in checks.CHECKS)\n"
+        "main(['doctor'])\n"
+    )
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("RADMETER", "PG"))}
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**environment, "RADMETER_DSN": database, "RADMETER_JOURNAL": "/nonexistent/journal"},
+    )
+    assert process.stderr is not None
+    pid = int(process.stderr.readline())
+    try:
+        output, errors = process.communicate(timeout=60)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert process.returncode == 1, errors
+    assert "unknown migrations   no answer within 1 s" in output
+    assert "Traceback" not in errors
+    assert "journal" in output
+
+
+@contextmanager
+def role(dsn: str, connection: Connection, *grants: str) -> Iterator[str]:
+    """Give the connection string of a role that may log in and no more than is granted."""
+    connection.execute("CREATE ROLE doctors_patient LOGIN")
+    try:
+        for grant in grants:
+            connection.execute(f"GRANT {grant} TO doctors_patient")
+        yield dsn.replace("postgres@", "doctors_patient@")
+    finally:
+        connection.execute("DROP OWNED BY doctors_patient")
+        connection.execute("DROP ROLE doctors_patient")
+
+
+def test_a_reader_sees_what_it_may_and_is_told_what_not(database: str, connection: Connection) -> None:
+    with role(database, connection, "radmeter_reader") as dsn:
+        lines = ask(dsn)
+        assert "doctors_patient may read" in one(lines, "roles").said
+        assert not [line.said for line in lines if "the check itself failed" in line.said]
+        assert one(lines, "schema").level == "green"
+        connection.execute("DROP INDEX radacct_open_username_idx")
+        (found,) = faults(dsn, "schema")
+        # It may not mend it: the command is one for somebody who may.
+        paste(found.remedy)
+        assert faults(dsn, "schema") == []
+
+
+def test_a_role_that_may_nothing_is_given_the_right_to_read(database: str, connection: Connection) -> None:
+    with role(database, connection) as dsn:
+        (found,) = faults(dsn, "roles")
+        assert found.level == "red"
+        paste(found.remedy)
+        assert faults(dsn, "roles") == []
+
+
+def test_the_jobs_are_at_work_when_their_lock_is_held(database: str, connection: Connection) -> None:
+    (found,) = faults(database, "jobs")
+    assert found.remedy == "radmeter jobs run"
+    connection.execute("SELECT pg_advisory_lock(%s)", (JOBS_LOCK,))
+    assert faults(database, "jobs") == []
+
+
+def test_an_old_transaction_is_named_and_ended(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("radmeter.doctor.server.LONG_SECONDS", 0)
+    with psycopg.connect(database, application_name="forgotten") as forgotten:
+        forgotten.execute("SELECT 1")
+        (found,) = faults(database, "transactions")
+        assert f"process {forgotten.info.backend_pid} (postgres, forgotten): idle" in found.said
+        paste(found.remedy, database)
+        with pytest.raises(psycopg.OperationalError):
+            forgotten.execute("SELECT 1")
+    assert faults(database, "transactions") == []
+
+
+def test_a_slot_that_nobody_reads_from_is_named_and_dropped(database: str, connection: Connection) -> None:
+    connection.execute("SELECT pg_create_physical_replication_slot('left_over', true)")
+    try:
+        (found,) = faults(database, "replication")
+        assert "slot left_over: nobody reads from it" in found.said
+        paste(found.remedy, database)
+        assert faults(database, "replication") == []
+    finally:
+        connection.execute(
+            "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = 'left_over'"
+        )
+
+
+def test_settings_that_lose_packets_in_a_crash_are_red(database: str) -> None:
+    # As the test servers have them.
+    said = [line.said for line in faults(database, "server", "autovacuum")]
+    assert [each.partition(" is off")[0] for each in said] == [
+        "autovacuum",
+        "fsync",
+        "full_page_writes",
+        "synchronous_commit",
+    ]
+
+
+def test_autovacuum_off_for_a_table_and_dead_rows(
+    database: str, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("radmeter.doctor.tables.DEAD_ROWS", 50)
+    connection.execute("ALTER TABLE user_quota_usage SET (autovacuum_enabled = off)")
+    connection.execute(
+        "INSERT INTO router_daily_usage SELECT id, current_date FROM routers; "
+        "INSERT INTO user_quota_usage SELECT 'user' || n, current_date FROM generate_series(1, 100) AS n"
+    )
+    connection.execute("DELETE FROM user_quota_usage")
+    connection.execute("SELECT pg_stat_force_next_flush()")
+    found = [line for line in faults(database, "autovacuum") if "user_quota_usage" in line.said]
+    assert [line.level for line in found] == ["red", "yellow"]
+    for line in found:
+        paste(line.remedy, database)
+    assert not [line for line in faults(database, "autovacuum", "schema") if "user_quota_usage" in line.said]
+
+
+def test_sessions_that_nobody_closes(database: str) -> None:
+    with Packets(database) as packets:
+        for number in range(30):
+            packets.add("Start", f"s{number}", ago=86400, NAS_Identifier="site")
+    (found,) = faults(database, "sessions")
+    assert found.level == "red"
+    assert found.said.startswith("30 of 30 open sessions")
+    paste(found.remedy, database)
+    assert faults(database, "sessions") == []
+
+
+def test_a_router_with_an_unbelievable_clock(database: str) -> None:
+    with Packets(database) as packets:
+        packets.add(
+            "Start", "s1", skew=-40 * 86400, NAS_Identifier="lobby", Called_Station_Id="02-00-00-00-00-01"
+        )
+    (found,) = faults(database, "clocks")
+    assert found.level == "yellow"
+    assert "unbelievable clocks" in found.said
+    assert "lobby" in paste(found.remedy, database)
+
+
+def test_a_node_that_is_late_and_one_that_is_silent(database: str, connection: Connection) -> None:
+    connection.execute(
+        """INSERT INTO ingest_checkpoint (node, last_received_at, updated_at) VALUES
+           ('late', now() - interval '1 hour', now()), ('well', now(), now()),
+           ('silent-0011', now() - interval '1 day', now() - interval '1 day'),
+           ('gone', now() - interval '1 year', now() - interval '1 year')"""
+    )
+    found = faults(database, "ingest")
+    assert [(line.level, line.said.partition(":")[0]) for line in found] == [
+        ("red", "late"),
+        ("yellow", "silent-0011"),
+    ]
+
+
+def test_packets_that_could_not_be_counted(database: str, connection: Connection) -> None:
+    connection.execute(
+        "INSERT INTO rejected_packet (node, seq, received_at, reason, pairs) VALUES ('n', 1, now(), 'bad', '[]')"
+    )
+    (found,) = faults(database, "rejected")
+    assert found.said.startswith("1 packets could not be counted")
+    assert "bad" in paste(found.remedy, database)
+
+
+def test_an_adoption_that_is_not_finished_and_a_history_that_is_not_counted(
+    database: str, connection: Connection
+) -> None:
+    connection.execute(
+        "INSERT INTO radmeter.adoption (state, boundary, saved) VALUES ('opening', now(), '{}')"
+    )
+    (found,) = faults(database, "adoption")
+    assert "not finished (opening)" in found.said
+    assert found.remedy == "radmeter adopt --from radacct"
+    connection.execute("UPDATE radmeter.adoption SET state = 'done', swapped_at = now()")
+    (found,) = faults(database, "adoption")
+    assert (found.level, found.remedy) == ("red", "radmeter backfill")
+    # Columns and indexes that came with the table are its owner's.
+    connection.execute("ALTER TABLE radacct ADD COLUMN site text")
+    connection.execute("CREATE INDEX ON radacct_open (site)")
+    assert faults(database, "schema") == []
+
+
+def test_an_adopted_database_is_green_once_its_history_is_counted(server: Server) -> None:
+    checks = ("migrations", "roles", "schema", "triggers", "promises", "partitions", "sequences", "adoption")
+    with server.clone("template0") as dsn:
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            connection.execute(stock.RADACCT.encode())
+            connection.execute("ALTER TABLE radacct ADD site text")
+            connection.execute("CREATE INDEX radacct_site_idx ON radacct (site)")
+            stock.fill(connection, 500, open_sessions=20, zombies=5)
+        (found,) = faults(dsn, "migrations")
+        paste(f"{found.remedy} --yes", dsn)
+        (found,) = faults(dsn, *checks)
+        assert found.said.endswith("its history is not in the counters")
+        paste(f"{found.remedy} --yes", dsn)
+        assert faults(dsn, *checks) == []
+
+
+class TestJournal:
+    """The journal of this machine."""
+
+    @pytest.fixture
+    def journal(self, tmp_path: Path) -> Iterator[Path]:
+        writer = Journal(tmp_path / "journal")
+        writer.append(time.time_ns() // 1000 - 3600 * 10**6, '[["User-Name","alice"]]')
+        yield tmp_path / "journal"
+        writer.close()
+
+    def test_one_that_nobody_ships(self, database: str, journal: Path) -> None:
+        found = faults(database, "journal", "shipper", RADMETER_JOURNAL=str(journal))
+        assert {line.check: line.remedy for line in found} == {
+            "journal": "radmeter ship",
+            "shipper": "radmeter ship",
+        }
+        assert "1 records wait, the oldest for 60 min" in found[0].said
+
+    def test_one_that_is_shipped(self, database: str, journal: Path) -> None:
+        from radmeter.plugin.journal.reader import JournalReader
+
+        with JournalReader(journal).lock():
+            lines = ask(database, "--only", "shipper", RADMETER_JOURNAL=str(journal))
+        assert one(lines, "shipper").said.startswith(f"at work (process {os.getpid()}); radiusd writes")
+
+    def test_one_near_its_limit(self, tmp_path: Path) -> None:
+        journal = tmp_path / "filled"
+        writer = Journal(journal)
+        writer.append(1, '["' + "x" * (1 << 20) + '"]')
+        writer.close()
+        (found, *_) = faults(
+            None, "journal", RADMETER_JOURNAL=str(journal), RADMETER_JOURNAL_LIMIT_BYTES=str(1 << 20)
+        )
+        assert found.level == "red"
+        assert "of its limit" in found.said
+
+    def test_one_that_nobody_may_write(self, journal: Path) -> None:
+        mode = journal.stat().st_mode
+        journal.chmod(0o555)
+        try:
+            found = [
+                line
+                for line in faults(None, "journal", RADMETER_JOURNAL=str(journal))
+                if line.check == "journal"
+            ]
+            assert f"{journal} can be written by nobody (mode 0555)" in found[0].said
+            paste(found[0].remedy.replace("sudo ", ""))
+            left = faults(None, "journal", RADMETER_JOURNAL=str(journal))
+            assert not [line for line in left if "written" in line.said]
+        finally:
+            journal.chmod(mode)
+
+    def test_one_with_a_damaged_segment(self, journal: Path) -> None:
+        (segment,) = journal.glob("segment-*.log")
+        content = bytearray(segment.read_bytes())
+        content[0:8] = b"\xff" * 8
+        segment.write_bytes(bytes(content))
+        found = faults(None, "journal", RADMETER_JOURNAL=str(journal))
+        assert any("damaged" in line.said for line in found), found
+
+    def test_one_that_is_a_file(self, tmp_path: Path) -> None:
+        (tmp_path / "journal").write_text("")
+        found = faults(None, "journal", RADMETER_JOURNAL=str(tmp_path / "journal"))
+        assert any("is no directory" in line.said for line in found)
+
+
+def test_nothing_is_written_and_no_lock_is_waited_for(database: str, connection: Connection) -> None:
+    with psycopg.connect(database) as blocker:
+        blocker.execute("LOCK TABLE radacct, routers, user_quota_usage, radmeter.alembic_version")
+        began = time.monotonic()
+        lines = ask(database, "--raddb", os.fspath(Path(__file__).parent))
+        assert time.monotonic() - began < 20
+        assert "locked by another session" in " ".join(line.said for line in lines)
+        blocker.rollback()
+    assert NOWHERE
+
+
+@pytest.mark.parametrize("statement", ["ALTER ROLE postgres IN DATABASE {} SET", "ALTER DATABASE {} SET"])
+def test_a_database_that_was_made_read_only(database: str, connection: Connection, statement: str) -> None:
+    name = database.rpartition("/")[2].partition("?")[0]
+    connection.execute(f"{statement.format(name)} default_transaction_read_only = on".encode())
+    (found,) = faults(database, "connection")
+    assert "read-only for postgres" in found.said
+    paste(found.remedy, database)
+    assert faults(database, "connection") == []

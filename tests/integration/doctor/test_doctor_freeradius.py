@@ -1,0 +1,186 @@
+"""`radmeter doctor` reads FreeRADIUS's configuration, names the line that is wrong, and its command mends it."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from support.doctoring import Line, faults, paste
+from support.raddb import PYTHON_PATH
+from support.raddb import Raddb as Directory
+
+
+class Raddb(Directory):
+    """The directory, and what the doctor says of it."""
+
+    def faults(self, dsn: str | None = None, **environment: str) -> list[Line]:
+        found = faults(
+            dsn,
+            "freeradius",
+            arguments=("--raddb", self.directory),
+            **{"RADMETER_JOURNAL": str(self.journal), **environment},
+        )
+        return [line for line in found if line.check == "freeradius"]
+
+    def paste(self, command: str) -> None:
+        paste(f"PATH={self.programs}:$PATH; {command}")
+
+
+@pytest.fixture
+def raddb(tmp_path: Path) -> Raddb:
+    return Raddb(tmp_path)
+
+
+def test_what_is_as_the_readme_says_is_green(raddb: Raddb) -> None:
+    assert raddb.faults() == []
+
+
+SPOILT: dict[str, tuple[Callable[[Raddb], None], str]] = {
+    "not enabled": (
+        lambda raddb: (raddb.directory / "mods-enabled" / "radmeter").unlink(),
+        "radmeter is not in modules",
+    ),
+    "first policy not called": (
+        lambda raddb: raddb.edit("sites-enabled/default", "\t\tradmeter_preacct\n", ""),
+        "does not call radmeter_preacct",
+    ),
+    "last policy not called": (
+        lambda raddb: raddb.edit("sites-enabled/default", "\t\tradmeter_accounting\n", ""),
+        "does not call radmeter_accounting",
+    ),
+    "first policy not first": (
+        lambda raddb: raddb.edit(
+            "sites-enabled/default",
+            "\t\tradmeter_preacct\n\t\tpreprocess\n",
+            "\t\tpreprocess\n\t\tradmeter_preacct\n",
+        ),
+        "radmeter_preacct is not first in preacct",
+    ),
+    "Status-Server off": (
+        lambda raddb: raddb.edit("radiusd.conf", "status_server = yes", "status_server = no"),
+        "status_server is off",
+    ),
+    "Status-Server not said": (
+        lambda raddb: raddb.edit("radiusd.conf", "\tstatus_server = yes\n", ""),
+        "status_server is off",
+    ),
+}
+
+
+@pytest.mark.parametrize(("spoil", "said"), SPOILT.values(), ids=SPOILT)
+def test_the_line_names_it_and_its_command_mends_it(
+    raddb: Raddb, spoil: Callable[[Raddb], None], said: str
+) -> None:
+    spoil(raddb)
+    (found,) = raddb.faults()
+    assert said in found.said
+    raddb.paste(found.remedy)
+    assert raddb.faults() == []
+
+
+def test_a_python_path_without_radmeter(raddb: Raddb, tmp_path: Path) -> None:
+    raddb.edit("mods-available/radmeter", str(PYTHON_PATH), str(tmp_path))
+    (found,) = raddb.faults()
+    assert found.level == "red"
+    assert f"python_path is {str(tmp_path)!r}, where there is no radmeter" in found.said
+    assert f"RADMETER_PYTHON_PATH={PYTHON_PATH}" in found.remedy
+
+
+def test_a_package_that_cannot_be_imported(raddb: Raddb, tmp_path: Path) -> None:
+    package = tmp_path / "broken" / "radmeter"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    (package / "plugin.py").write_text("import numpy_that_is_not_there\n")
+    raddb.edit("mods-available/radmeter", str(PYTHON_PATH), str(package.parent))
+    (found,) = raddb.faults()
+    assert "numpy_that_is_not_there" in found.said
+    assert not list(package.glob("__pycache__"))
+
+
+def test_another_journal_than_the_commands(raddb: Raddb, tmp_path: Path) -> None:
+    (found,) = raddb.faults(RADMETER_JOURNAL=str(tmp_path / "another"))
+    assert found.level == "red"
+    assert str(raddb.journal) in found.said
+    variable, _, value = found.remedy.removeprefix("export ").partition("=")
+    assert raddb.faults(**{variable: value}) == []
+
+
+def test_rlm_sql_beside_radmeter_on_one_database(raddb: Raddb, database: str) -> None:
+    name = database.rpartition("/")[2].partition("?")[0]
+    (raddb.directory / "mods-enabled" / "sql").write_text(f'sql {{\n\tradius_db = "{name}"\n}}\n')
+    raddb.edit("sites-enabled/default", "\t\tdetail\n", "\t\tdetail\n\t\t-sql\n")
+    (found,) = raddb.faults(database)
+    assert found.level == "red"
+    assert "still calls sql (line 11)" in found.said
+    raddb.paste(found.remedy)
+    assert raddb.faults(database) == []
+
+
+def test_rlm_sql_on_a_database_of_its_own_is_fine(raddb: Raddb, database: str) -> None:
+    (raddb.directory / "mods-enabled" / "sql").write_text('sql {\n\tradius_db = "radius"\n}\n')
+    raddb.edit("sites-enabled/default", "\t\tdetail\n", "\t\tdetail\n\t\t-sql\n")
+    assert raddb.faults(database) == []
+
+
+@pytest.mark.parametrize(
+    ("version", "said"),
+    [((3, 2, 1), "2 instances"), ((3, 2, 7), "2 instances"), ((3, 2, 8), ""), ((3, 2, 10), "")],
+)
+def test_several_instances_by_version(
+    raddb: Raddb, monkeypatch: pytest.MonkeyPatch, version: tuple[int, ...], said: str
+) -> None:
+    module = (raddb.directory / "mods-available" / "radmeter").read_text()
+    (raddb.directory / "mods-enabled" / "again").write_text(
+        module.replace("python3 radmeter {", "python3 radmeter_2 {").partition("#  One instance")[0]
+    )
+    monkeypatch.setattr("radmeter.freeradius.installed.installed_version", lambda: version)
+    found = [line.said for line in raddb.faults()]
+    assert bool(found) == bool(said)
+    assert all(said in line for line in found)
+
+
+def test_acct_unique_before_3_2_2(raddb: Raddb, monkeypatch: pytest.MonkeyPatch) -> None:
+    raddb.edit("sites-enabled/default", "\t\tpreprocess\n", "\t\tpreprocess\n\t\tacct_unique\n")
+    monkeypatch.setattr("radmeter.freeradius.installed.installed_version", lambda: (3, 2, 2))
+    assert raddb.faults() == []
+    monkeypatch.setattr("radmeter.freeradius.installed.installed_version", lambda: (3, 2, 1))
+    (found,) = raddb.faults()
+    assert (found.level, "leaks" in found.said) == ("yellow", True)
+    raddb.paste(found.remedy)
+    assert raddb.faults() == []
+
+
+def test_a_file_that_is_included_and_missing(raddb: Raddb) -> None:
+    raddb.edit("radiusd.conf", "modules {", "$INCLUDE clients.conf\nmodules {")
+    (found,) = raddb.faults()
+    assert f"{raddb.directory}/clients.conf is missing" in found.said
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs another user to be")
+def test_a_configuration_that_may_not_be_read_is_not_red(raddb: Raddb) -> None:
+    # Not pytest's own directory, through which nobody else may pass.
+    with TemporaryDirectory(prefix="radmeter-test-") as directory:
+        Path(directory).chmod(0o755)
+        shutil.copytree(raddb.directory, Path(directory) / "raddb", symlinks=True)
+        (Path(directory) / "raddb" / "radiusd.conf").chmod(0)
+        said = _said_to_nobody(Path(directory) / "raddb")
+    assert "may not be read by this user" in said
+
+
+def _said_to_nobody(directory: Path) -> str:
+    """Return what the check says when it runs as the user nobody."""
+    code = (
+        "import os, sys; from pathlib import Path; from radmeter.config import Settings\n"
+        "from radmeter.doctor import freeradius; from radmeter.doctor.context import Look\n"
+        "os.setgid(65534); os.setuid(65534)\n"
+        "look = Look(settings=Settings.load({}), raddb=Path(sys.argv[1]))\n"
+        "print([(each.level, each.said) for each in freeradius.check(look)])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, directory], capture_output=True, text=True, check=False, cwd="/"
+    )
+    return done.stdout + done.stderr

@@ -1,0 +1,238 @@
+"""`radmeter doctor` names what is wrong with the schema, and the command it prints mends it."""
+
+import psycopg
+import pytest
+from support.doctoring import faults, paste
+from support.servers import Connection, Server
+
+from radmeter.schema import revisions, upgrade
+
+CHECKS = ("migrations", "roles", "schema", "triggers", "promises", "partitions", "sequences")
+
+# What somebody did to the database; the check that names it; what it says; red or yellow.
+BROKEN = {
+    "an index dropped": (
+        "DROP INDEX radacct_open_username_idx",
+        "schema",
+        "index radacct_open_username_idx on public.radacct_open is missing: btree (username)",
+    ),
+    "an index of a month dropped": (
+        "DO $$ BEGIN EXECUTE format('DROP INDEX %I', (SELECT indexname FROM pg_indexes WHERE tablename = "
+        "to_char(now() AT TIME ZONE 'UTC', '\"radacct_\"YYYY_MM') AND indexdef LIKE '%(acctuniqueid)')); END $$",
+        "schema",
+        "is missing: btree (acctuniqueid)",
+    ),
+    "an index on something else": (
+        "DROP INDEX radacct_open_router_id_idx; CREATE INDEX radacct_open_router_id_idx ON radacct_open (realm)",
+        "schema",
+        "index radacct_open_router_id_idx is btree (realm), should be btree (router_id)",
+    ),
+    "an index left invalid": (
+        "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'radacct_open_username_idx'::regclass",
+        "schema",
+        "index radacct_open_username_idx is btree (username) INVALID, should be btree (username)",
+    ),
+    "a trigger disabled": (
+        "ALTER TABLE radacct DISABLE TRIGGER _100_count_updated",
+        "triggers",
+        "_100_count_updated on radacct is disabled",
+    ),
+    "a trigger for replicas only": (
+        "ALTER TABLE radacct ENABLE REPLICA TRIGGER _100_count_inserted",
+        "triggers",
+        "_100_count_inserted on radacct fires on replicas only",
+    ),
+    "a trigger dropped": (
+        "DROP TRIGGER _100_count_inserted ON radacct",
+        "schema",
+        "trigger public.radacct _100_count_inserted is missing",
+    ),
+    "a function's body changed": (
+        "CREATE OR REPLACE FUNCTION radmeter.month_day(p_day date, p_anchor_day smallint) RETURNS date "
+        "LANGUAGE sql IMMUTABLE AS 'SELECT p_day'",
+        "schema",
+        "function radmeter.month_day(p_day date, p_anchor_day smallint)",
+    ),
+    "a function's rights changed": (
+        "ALTER FUNCTION radmeter.ingest(text, json) SECURITY INVOKER",
+        "schema",
+        "function radmeter.ingest(p_node text, p_records json) is",
+    ),
+    "a function dropped": (
+        "DROP FUNCTION radmeter.close_stale(bigint[], timestamptz, integer)",
+        "schema",
+        "function radmeter.close_stale(",
+    ),
+    "a view redefined": (
+        "CREATE OR REPLACE VIEW radmeter.totals AS SELECT 0::bigint AS open_sessions, 0::bigint AS rejected_packets, "
+        "0::bigint AS discovered_routers",
+        "schema",
+        "view radmeter.totals is defined in another way",
+    ),
+    "a view of another column": (
+        "CREATE OR REPLACE VIEW radmeter.user_usage AS SELECT username, period_start, bytes_out AS bytes_in, "
+        "bytes_in AS bytes_out, bytes_in::numeric + bytes_out AS bytes_total, last_updated FROM user_quota_usage",
+        "schema",
+        "view radmeter.user_usage is defined in another way",
+    ),
+    "a view dropped": ("DROP VIEW radmeter.nodes", "schema", "view radmeter.nodes is missing"),
+    "money in floating point": (
+        "ALTER TABLE routers ALTER total_usage TYPE double precision",
+        "schema",
+        "column public.routers.total_usage is double precision NOT NULL DEFAULT 0, should be numeric(12,2)",
+    ),
+    "a column of another type": (
+        "ALTER TABLE user_quota_usage ALTER last_updated DROP DEFAULT",
+        "schema",
+        "column public.user_quota_usage.last_updated is timestamp with time zone NOT NULL, should be",
+    ),
+    "a column that may be null": (
+        "ALTER TABLE rejected_packet ALTER reason DROP NOT NULL",
+        "schema",
+        "column public.rejected_packet.reason is text, should be text NOT NULL",
+    ),
+    "a column dropped": (
+        "ALTER TABLE accounting_anomaly DROP COLUMN direction",
+        "schema",
+        "column public.accounting_anomaly.direction is missing: text",
+    ),
+    "a constraint dropped": (
+        "ALTER TABLE routers DROP CONSTRAINT routers_status_check",
+        "schema",
+        "constraint public.routers routers_status_check is missing",
+    ),
+    "a key dropped": (
+        "ALTER TABLE ingest_checkpoint DROP CONSTRAINT ingest_checkpoint_pkey",
+        "schema",
+        "constraint public.ingest_checkpoint ingest_checkpoint_pkey is missing: PRIMARY KEY (node)",
+    ),
+    "a table's options reset": (
+        "ALTER TABLE radacct_open RESET (fillfactor)",
+        "schema",
+        "table public.radacct_open is table with (autovacuum",
+    ),
+    "a table dropped": (
+        "DROP TABLE radmeter.session_slice",
+        "schema",
+        "table radmeter.session_slice is missing",
+    ),
+    "a right taken away": (
+        "REVOKE EXECUTE ON FUNCTION radmeter.ingest(text, json) FROM radmeter_ingest",
+        "schema",
+        "radmeter_ingest lacks EXECUTE on function radmeter.ingest(",
+    ),
+    "a right too many": (
+        "GRANT EXECUTE ON FUNCTION radmeter.ingest(text, json) TO PUBLIC",
+        "schema",
+        "PUBLIC has EXECUTE on function radmeter.ingest(",
+    ),
+    "files applied that are not these": (
+        "UPDATE radmeter.sql_file SET checksum = 'old' WHERE path = 'functions/ingest/ingest.sql'",
+        "migrations",
+        "of sql/ not applied as it is now: functions/ingest/ingest.sql",
+    ),
+    "the next month's partition dropped": (
+        "DO $$ BEGIN EXECUTE format('DROP TABLE %I', to_char(date_trunc('month', now() AT TIME ZONE 'UTC') "
+        "+ interval '1 month', '\"radacct_\"YYYY_MM')); END $$",
+        "partitions",
+        "none for ",
+    ),
+    "a table of another owner": (
+        "ALTER TABLE plans OWNER TO postgres",
+        "roles",
+        "not radmeter_owner's but postgres's: public.plans",
+    ),
+    "a trigger of somebody's": (
+        "CREATE FUNCTION public.somebodys() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'; "
+        "CREATE TRIGGER zzz BEFORE UPDATE ON radacct FOR EACH ROW EXECUTE FUNCTION public.somebodys()",
+        "schema",
+        "trigger public.radacct zzz is extra",
+    ),
+    "a column of somebody's": (
+        "ALTER TABLE routers ADD COLUMN site text",
+        "schema",
+        "column public.routers.site is extra",
+    ),
+    "an index of somebody's": (
+        "CREATE INDEX site_idx ON routers (timezone)",
+        "schema",
+        "index site_idx on public.routers is extra: btree (timezone)",
+    ),
+    "a function of an older version": (
+        "CREATE FUNCTION radmeter.ingest(text) RETURNS bigint LANGUAGE sql AS 'SELECT 1'",
+        "schema",
+        "function radmeter.ingest(text) is extra",
+    ),
+    "a sequence of small numbers": (
+        "ALTER SEQUENCE radacct_radacctid_seq AS integer; SELECT setval('radacct_radacctid_seq', 2000000000)",
+        "sequences",
+        "public.radacct_radacctid_seq (integer) has used 93% of its numbers",
+    ),
+}
+
+
+def test_a_fresh_install_is_as_it_should_be(database: str) -> None:
+    assert faults(database, *CHECKS) == []
+
+
+@pytest.mark.parametrize(("statement", "check", "said"), BROKEN.values(), ids=BROKEN)
+def test_the_line_names_it_and_its_command_mends_it(
+    database: str, connection: Connection, statement: str, check: str, said: str
+) -> None:
+    if statement.startswith("UPDATE pg_index"):
+        connection.execute("SET allow_system_table_mods = on")
+    connection.execute(statement.encode())
+    found = faults(database, *CHECKS)
+    assert any(line.check == check and said in line.said for line in found), found
+    for _ in range(2):  # one command may show what the next has to mend
+        # What cannot be looked at, because of the fault, has no command of its own.
+        for command in dict.fromkeys(line.remedy for line in found if line.level != "unknown"):
+            assert command
+            paste(command, database)
+        if not (found := faults(database, *CHECKS)):
+            break
+    assert found == []
+
+
+def test_several_faults_are_named_each(database: str, connection: Connection) -> None:
+    for statement, _, _ in list(BROKEN.values())[:6]:
+        if not statement.startswith("UPDATE pg_index"):
+            connection.execute(statement.encode())
+    found = [line.said for line in faults(database, "schema", "triggers")]
+    assert len(found) == 5
+
+
+def test_an_old_revision_is_named_and_migrated(server: Server) -> None:
+    with server.clone("template0") as empty:
+        with psycopg.connect(empty, autocommit=True) as connection:
+            upgrade.prepare(connection)
+            revisions.run_revisions(connection, upto="0003")
+        (pending, *_) = faults(empty, "migrations")
+        assert pending.level == "red"
+        assert pending.said.startswith("not applied: 0004 (")
+        paste(pending.remedy, empty)
+        assert faults(empty, *CHECKS) == []
+
+
+def test_a_revision_of_a_newer_version_is_no_older_one(database: str, connection: Connection) -> None:
+    connection.execute("UPDATE radmeter.alembic_version SET version_num = '9999'")
+    (newer,) = faults(database, "migrations")
+    assert newer.level == "red"
+    assert "9999" in newer.said
+    assert newer.remedy == "pip install --upgrade radmeter"
+
+
+def test_a_partition_that_is_called_otherwise_is_a_partition(database: str, connection: Connection) -> None:
+    connection.execute(
+        """DO $$ BEGIN EXECUTE format('ALTER TABLE %I RENAME TO radacct_special',
+                                      to_char(now() AT TIME ZONE 'UTC', '"radacct_"YYYY_MM')); END $$"""
+    )
+    assert faults(database, *CHECKS) == []
+    connection.execute(
+        """DO $$ BEGIN EXECUTE format('DROP INDEX %I', (SELECT indexname FROM pg_indexes WHERE tablename
+            = 'radacct_special' AND indexdef LIKE '%(username, acctstarttime)')); END $$"""
+    )
+    (missing,) = faults(database, "schema")
+    assert "(username, acctstarttime)" in missing.said
+    paste(missing.remedy, database)
+    assert faults(database, *CHECKS) == []

@@ -1,0 +1,212 @@
+"""The periodic jobs: one runner, any number of standbys, and what they do."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+import psycopg
+import pytest
+from click.testing import CliRunner
+from support.adopted import make_legacy, put
+from support.commands import radmeter
+from support.servers import Connection
+
+from radmeter.cli.main import cli
+from radmeter.jobs import runner as jobs
+from radmeter.partitions import months
+
+DEADLINE_SECONDS = 60.0
+
+
+def silent_session(connection: Connection, name: str, minutes: int, **more: object) -> None:
+    """An open session that was last heard of so many minutes ago."""
+    columns = {
+        "acctsessionid": name,
+        "acctuniqueid": name,
+        "username": name,
+        "nasipaddress": "192.0.2.1",
+        **more,
+    }
+    connection.execute(
+        f"""INSERT INTO radacct ({", ".join(columns)}, acctstarttime, acctupdatetime, arrived_at, counted_at,
+                                 acctinputoctets, acctoutputoctets, usage_date, period_start)
+            SELECT {", ".join(["%s"] * len(columns))}, now() - interval '1 day', heard, heard, heard, 5, 7,
+                   '2024-01-01', '2024-01-01'
+            FROM (SELECT now() - %s * interval '1 minute' AS heard) AS silent""".encode(),
+        [*columns.values(), minutes],
+    )
+
+
+def open_sessions(connection: Connection) -> set[str]:
+    return {
+        row[0] for row in connection.execute("SELECT acctuniqueid FROM radacct WHERE acctstoptime IS NULL")
+    }
+
+
+def wait_until(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, f"timed out: {what}"
+        time.sleep(0.01)
+
+
+@contextmanager
+def runner(dsn: str) -> Iterator[threading.Event]:
+    """A runner of the jobs in a thread of its own; the event stops it."""
+    stop = threading.Event()
+    thread = threading.Thread(target=jobs.run, args=(dsn, stop), kwargs={"interval_seconds": 0.05})
+    thread.start()
+    try:
+        yield stop
+    finally:
+        stop.set()
+        thread.join(DEADLINE_SECONDS)
+        assert not thread.is_alive()
+
+
+def leaders(connection: Connection) -> list[int]:
+    """The server processes of those that hold the jobs' lock."""
+    rows = connection.execute(
+        """SELECT pid FROM pg_locks
+           WHERE locktype = 'advisory' AND granted AND (classid::bigint << 32 | objid::bigint) = %s
+             AND database = (SELECT oid FROM pg_database WHERE datname = current_database())""",
+        [jobs.JOBS_LOCK],
+    )
+    return [row[0] for row in rows]
+
+
+def test_a_stale_session_is_closed_at_its_last_update_and_moves_no_counter(connection: Connection) -> None:
+    silent_session(connection, "stale", 11)
+    silent_session(connection, "live", 9)
+    before = connection.execute("SELECT * FROM user_quota_usage ORDER BY 1").fetchall()
+    assert jobs.close_stale(connection) == 1
+    assert open_sessions(connection) == {"live"}
+    row = connection.execute(
+        """SELECT acctstoptime = acctupdatetime, acctterminatecause, closed_by, acctinputoctets
+           FROM radacct WHERE acctuniqueid = 'stale'"""
+    ).fetchone()
+    assert row == (True, "Admin-Reset", "reaper", 5)
+    assert connection.execute("SELECT * FROM user_quota_usage ORDER BY 1").fetchall() == before
+
+
+def test_a_session_may_miss_three_interims_of_the_interval_its_router_announced(
+    connection: Connection,
+) -> None:
+    silent_session(connection, "patient", 29, interim_interval=600)
+    silent_session(connection, "gone", 31, interim_interval=600)
+    assert jobs.close_stale(connection) == 1
+    assert open_sessions(connection) == {"patient"}
+
+
+def test_or_of_the_interval_that_was_observed_at_its_router(connection: Connection) -> None:
+    connection.execute("INSERT INTO routers (id, name) VALUES (1, 'slow'), (2, 'quick')")
+    for n in range(3):
+        silent_session(connection, f"slow{n}", 1, router_id=1, acctinterval=900)
+        silent_session(connection, f"quick{n}", 1, router_id=2, acctinterval=60)
+    silent_session(connection, "at the slow one", 40, router_id=1)
+    silent_session(connection, "at the quick one", 40, router_id=2)
+    assert jobs.close_stale(connection) == 1
+    assert "at the slow one" in open_sessions(connection)
+    assert connection.execute("SELECT interim_interval FROM routers ORDER BY id").fetchall() == [
+        (900,),
+        (60,),
+    ]
+
+
+def test_many_are_closed_in_bounded_batches(connection: Connection) -> None:
+    for n in range(2 * jobs.CLOSE_BATCH + 1):
+        silent_session(connection, f"stale{n}", 20)
+    steps: list[tuple[int, int]] = []
+    assert jobs.close_stale(connection, progress=lambda done, total: steps.append((done, total))) == 401
+    assert steps == [(200, 401), (400, 401), (401, 401)]
+
+
+def test_a_session_that_another_writer_holds_is_left_for_the_next_run(
+    database: str, connection: Connection
+) -> None:
+    silent_session(connection, "held", 20)
+    silent_session(connection, "free", 20)
+    with psycopg.connect(database) as other:
+        other.execute("SELECT FROM radacct WHERE acctuniqueid = 'held' FOR UPDATE")
+        assert jobs.close_stale(connection) == 1
+        assert open_sessions(connection) == {"held"}
+        other.rollback()
+    assert jobs.close_stale(connection) == 1
+
+
+def test_one_runner_works_and_another_takes_over(
+    database: str, connection: Connection, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr(jobs, "STANDBY_SECONDS", 0.05)
+    with runner(database) as stop_first:
+        wait_until(lambda: len(leaders(connection)) == 1, "a leader")
+        first = leaders(connection)
+        with runner(database):
+            wait_until(lambda: "standing by" in caplog.text, "a standby")
+            silent_session(connection, "stale", 20)
+            wait_until(lambda: not open_sessions(connection), "the session closed")
+            assert leaders(connection) == first
+            stop_first.set()
+            wait_until(
+                lambda: len(leaders(connection)) == 1 and leaders(connection) != first, "another leader"
+            )
+            silent_session(connection, "stale again", 20)
+            wait_until(lambda: not open_sessions(connection), "the session closed")
+
+
+def test_a_runner_whose_connection_is_cut_comes_back(
+    database: str, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "STANDBY_SECONDS", 0.05)
+    with runner(database):
+        wait_until(lambda: len(leaders(connection)) == 1, "a leader")
+        (cut,) = leaders(connection)
+        connection.execute("SELECT pg_terminate_backend(%s)", [cut])
+        wait_until(lambda: len(leaders(connection)) == 1 and leaders(connection) != [cut], "the leader back")
+        silent_session(connection, "stale", 20)
+        wait_until(lambda: not open_sessions(connection), "the session closed")
+
+
+def test_missing_partitions_are_made(connection: Connection) -> None:
+    connection.execute("SELECT radmeter.ensure_partition(now())")
+    assert months.ensure_partitions(connection) == 0
+    connection.execute(
+        """DO $$ BEGIN EXECUTE 'DROP TABLE radacct_'
+           || to_char(now() AT TIME ZONE 'UTC' + interval '2 months', 'YYYY_MM'); END $$"""
+    )
+    assert months.ensure_partitions(connection) == 1
+
+
+def test_a_dry_run_lists_and_closes_none(database: str, connection: Connection) -> None:
+    silent_session(connection, "stale", 20)
+    done = CliRunner().invoke(cli, ["jobs", "close-stale", "--dry-run", "--format", "csv", "--dsn", database])
+    assert done.exit_code == 0, done.output
+    assert done.output.splitlines()[0] == "radacctid,acctuniqueid,username,router_id,last_update"
+    assert ",stale,stale," in done.output
+    assert open_sessions(connection) == {"stale"}
+    done = CliRunner().invoke(cli, ["jobs", "close-stale", "--stale-minutes", "30", "--dsn", database])
+    assert "0 stale sessions closed" in done.output
+    done = CliRunner().invoke(cli, ["jobs", "close-stale", "--dsn", database])
+    assert "1 stale sessions closed" in done.output
+
+
+def test_what_an_adopted_session_counted_follows_it_when_the_backfill_has_just_ended(
+    database: str, connection: Connection
+) -> None:
+    make_legacy(connection)
+    march = datetime(2026, 3, 10, tzinfo=UTC)
+    put(connection, "s", username="alice", start=march, update=march, stop=march, octets=(100, 10))
+    counted = "SELECT username, bytes_in, bytes_out FROM user_quota_usage WHERE bytes_in <> 0 ORDER BY 1"
+    with psycopg.connect(database) as changing:
+        # The backfill does not see this change, and at the time of this change nothing is counted.
+        changing.execute("UPDATE radacct SET username = 'bob' WHERE acctuniqueid = 's'")
+        assert radmeter(database, "backfill", "--yes", "--only", "counters").exit_code == 0
+    assert connection.execute(counted).fetchall() == [("alice", 100, 10)]
+    with runner(database):
+        wait_until(
+            lambda: connection.execute(counted).fetchall() == [("bob", 100, 10)], "the change to be made"
+        )

@@ -1,0 +1,133 @@
+"""Tables of a home-made system that are named as ours are taken over, or refused before anything is touched."""
+
+from collections.abc import Iterator
+from decimal import Decimal
+
+import psycopg
+import pytest
+from support.commands import Packets, radmeter
+from support.schemas import dump
+from support.servers import Server
+
+HOME_MADE = """
+CREATE TABLE plans (id serial PRIMARY KEY, name varchar(40) NOT NULL, price double precision, colour text);
+INSERT INTO plans (name, price, colour) VALUES ('gold', 19.99, 'yellow'), ('lead', 2.675, NULL);
+CREATE TABLE routers (id bigserial PRIMARY KEY, name text NOT NULL, mac macaddr, total_usage double precision DEFAULT 0,
+                      site varchar(20));
+INSERT INTO routers (name, mac, total_usage, site) VALUES ('lobby', '02:00:00:00:00:01', 12.345, 'north');
+CREATE TABLE subscribers (id serial PRIMARY KEY, username varchar(64) NOT NULL UNIQUE,
+                          plan_id integer NOT NULL REFERENCES plans (id), phone text);
+INSERT INTO subscribers (username, plan_id, phone) VALUES ('alice', 1, '123');
+CREATE TABLE invoices (id serial PRIMARY KEY, username text NOT NULL, period_start date NOT NULL,
+                       period_end date NOT NULL, amount real NOT NULL, paid boolean NOT NULL DEFAULT false);
+INSERT INTO invoices (username, period_start, period_end, amount) VALUES ('alice', '2024-01-01', '2024-02-01', 19.99);
+"""
+
+
+@pytest.fixture
+def own(server: Server) -> Iterator[str]:
+    """A database of a home-made system."""
+    with server.clone("template0") as dsn:
+        with psycopg.connect(dsn) as connection:
+            connection.execute(HOME_MADE)
+        yield dsn
+
+
+def test_usable_tables_are_taken_over_with_their_rows_and_columns_and_work(server: Server, own: str) -> None:
+    planned = radmeter(own, "migrate", "plan")
+    assert planned.exit_code == 0, planned.errors
+    for table in ("plans", "routers", "subscribers", "invoices"):
+        assert f"take public.{table} over, which is there already" in planned.output
+    assert "plans.price, id=2: was shown as 2.675, becomes 2.68" in planned.output
+    done = radmeter(own, "migrate", "up", "--yes")
+    assert done.exit_code == 0, done.errors
+    assert radmeter(own, "migrate", "status").exit_code == 0
+    with psycopg.connect(own) as connection:
+        assert connection.execute(
+            "SELECT name, price, colour, quota_type FROM plans ORDER BY id"
+        ).fetchall() == [
+            ("gold", Decimal("19.99"), "yellow", "monthly"),
+            ("lead", Decimal("2.68"), None, "monthly"),
+        ]
+        assert connection.execute("SELECT username, plan_id, phone FROM subscribers").fetchall() == [
+            ("alice", 1, "123")
+        ]
+        assert connection.execute("SELECT amount, paid FROM invoices").fetchall() == [
+            (Decimal("19.99"), False)
+        ]
+        assert connection.execute("SELECT total_usage, status, site FROM routers").fetchall() == [
+            (Decimal("12.35"), "active", "north")
+        ]
+        assert connection.execute(
+            "SELECT name FROM radmeter.migration_log WHERE kind = 'takeover'"
+        ).fetchall() == [
+            ("plans, routers, subscribers",),
+            ("invoices",),
+        ]
+    with Packets(own) as packets:
+        packets.add(
+            "Stop", "s1", User_Name="alice", Called_Station_Id="02-00-00-00-00-01:wifi", Acct_Input_Octets=5
+        )
+        packets.add("Stop", "s2", User_Name="alice", NAS_Identifier="found", Acct_Input_Octets=7)
+    shown = radmeter(own, "routers", "show", "lobby", "--format", "json").json()
+    assert shown["bytes_today"] == 5
+    assert radmeter(own, "routers", "show", "found", "--format", "json").json()["bytes_today"] == 7
+    assert radmeter(own, "verify").exit_code == 0
+    with psycopg.connect(own) as connection, pytest.raises(psycopg.errors.UniqueViolation):
+        connection.execute(
+            """INSERT INTO invoices (username, period_start, period_end, amount)
+               VALUES ('alice', '2024-01-01', '2024-02-01', 1)"""
+        )
+
+
+def test_the_script_of_a_dba_takes_them_over_too(server: Server, own: str) -> None:
+    from support.schemas import psql
+
+    script = radmeter(own, "migrate", "sql")
+    assert script.exit_code == 0, script.errors
+    with server.clone("template0") as other:
+        with psycopg.connect(other) as connection:
+            connection.execute(HOME_MADE)
+        done = psql(server, other, script.output)
+        assert done.returncode == 0, done.stderr
+        assert radmeter(own, "migrate", "up", "--yes").exit_code == 0
+        assert dump(server, other) == dump(server, own)
+
+
+NOT_USABLE = {
+    "public.routers has no column id (bigint)": "ALTER TABLE routers DROP id",
+    "public.routers.id is uuid": """
+        ALTER TABLE routers ALTER id DROP DEFAULT, ALTER id TYPE uuid USING gen_random_uuid()""",
+    "(id)=(1)": """
+        ALTER TABLE plans DROP CONSTRAINT plans_pkey CASCADE;
+        INSERT INTO plans (id, name, price) VALUES (1, 'twice', 0)""",
+    "public.plans.price is NULL in some rows": "INSERT INTO plans (name) VALUES ('free')",
+    "ALTER COLUMN mac TYPE macaddr USING mac::text::macaddr": "ALTER TABLE routers ALTER mac TYPE text",
+    "(name)=(gold)": "INSERT INTO plans (name, price) VALUES ('gold', 1)",
+    "public.routers.serial_number is NOT NULL without a default": """
+        ALTER TABLE routers ADD serial_number text NOT NULL DEFAULT '';
+        ALTER TABLE routers ALTER serial_number DROP DEFAULT""",
+    "public.subscribers has no column plan_id (bigint)": "ALTER TABLE subscribers DROP plan_id",
+    "routers_status_check": "ALTER TABLE routers ADD status text NOT NULL DEFAULT 'broken'",
+    "public.plans.price cannot become numeric(10,2), nothing is touched: id=1": """
+        UPDATE plans SET price = 'NaN' WHERE id = 1""",
+    "(username, period_start)=(alice, 2024-01-01)": """
+        INSERT INTO invoices (username, period_start, period_end, amount)
+        SELECT username, period_start, period_end, 1 FROM invoices""",
+    "public.routers is no ordinary table": "DROP TABLE routers; CREATE VIEW routers AS SELECT 1 AS id",
+}
+
+
+@pytest.mark.parametrize(("said", "change"), NOT_USABLE.items(), ids=NOT_USABLE)
+def test_what_cannot_be_taken_over_is_refused_by_table_and_column_and_untouched(
+    server: Server, own: str, said: str, change: str
+) -> None:
+    with psycopg.connect(own) as connection:
+        connection.execute(change.encode())
+    before = dump(server, own)
+    for command in (("plan",), ("up", "--yes")):
+        refused = radmeter(own, "migrate", *command)
+        assert refused.exit_code == 1, refused.output
+        assert said in refused.errors
+        assert "nothing is touched" in refused.errors
+    assert dump(server, own) == before

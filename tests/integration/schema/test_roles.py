@@ -1,0 +1,506 @@
+"""What each role of `sql/grants.sql` may do, and that it may do nothing else."""
+
+import json
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+from support.commands import Packets, radmeter
+from support.schemas import dump
+from support.servers import Connection, Server
+
+from radmeter.jobs import runner
+from radmeter.partitions import months
+from radmeter.schema.ownership import PUBLIC_TABLES
+
+ROLES = ("radmeter_ingest", "radmeter_reader", "radmeter_noc", "radmeter_billing")
+
+# Every function there is. Who may execute it, by name: read by views and queries of the one who reads
+READERS = {
+    "get_user_total_usage",
+    "month_day",
+    "period_start",
+    "radacct_partitions",
+    "router_differences",
+    "sessions_complete_from",
+    "setting_value",
+    "stale_after",
+    "user_differences",
+    "user_period_start",
+}
+# changes that people make
+NOCS = {
+    "add_router",
+    "change_router",
+    "claim_router",
+    "drop_rejected",
+    "import_routers",
+    "merge_router",
+    "merge_router_finish",
+    "merge_router_sessions",
+    "rename_router",
+    "repair_usage",
+    "retire_router",
+    "retry_rejected",
+}
+INGESTS = {"ingest", "node_checkpoint", "replay", "replayed_files", "sessions_complete_from"}
+# the periodic jobs, which run as the owner: they make partitions, and close what they choose
+OWNERS = {
+    "backfill_begin",
+    "backfill_fill",
+    "backfill_move",
+    "backfill_progress",
+    "backfill_range",
+    "backfill_redo",
+    "backfill_routers",
+    "backfill_settle",
+    "backfill_unknown_routers",
+    "close_stale",
+    "ensure_partition",
+    "observe_intervals",
+    "stale_sessions",
+}
+# and parts of the others, which would break the counters, or the audit, if they were called by themselves.
+PARTS = {
+    "reassign_adopted",
+    "pending_user_sums",
+    "pending_router_sums",
+    "adopted_parts",
+    "adopted_effects",
+    "apply_round",
+    "arrival_allowance",
+    "audit",
+    "close_rebooted",
+    "close_superseded",
+    "count_inserted",
+    "count_updated",
+    "counted_octets",
+    "counted_offset",
+    "create_incoming",
+    "discover_router",
+    "discover_routers",
+    "discovery_key",
+    "divert_session",
+    "insert_sessions",
+    "is_newer",
+    "match_router",
+    "note_archive_change",
+    "note_session_month",
+    "number_rounds",
+    "recomputed_parts",
+    "session_parts",
+    "unpack_records",
+    "update_closed",
+    "update_open",
+    "usage_date",
+}
+# The period of a user and its usage, which need the default time zone.
+BILLINGS = {"get_user_total_usage", "month_day", "period_start", "setting_value", "user_period_start"}
+EXECUTES = {
+    "radmeter_ingest": INGESTS,
+    "radmeter_reader": READERS,
+    "radmeter_noc": NOCS | READERS,
+    "radmeter_billing": BILLINGS,
+}
+
+TABLES = {
+    "accounting_anomaly",
+    "audit_log",
+    "ingest_checkpoint",
+    "invoices",
+    "plans",
+    "radacct",
+    "rejected_packet",
+    "router_daily_usage",
+    "routers",
+    "subscribers",
+    "user_quota_usage",
+}
+VIEWS = {
+    "archives",
+    "nodes",
+    "partitions",
+    "router_activity",
+    "router_clock",
+    "router_list",
+    "router_usage",
+    "sessions",
+    "totals",
+    "user_plans",
+    "user_usage",
+}
+# What was migrated, adopted and archived.
+STATE = {
+    "adoption",
+    "alembic_version",
+    "backfill",
+    "decimal_change",
+    "migration_log",
+    "session_month",
+    "sql_file",
+}
+READS = TABLES | VIEWS | STATE | {"setting"}
+BILLING_TABLES = {"invoices", "plans", "router_daily_usage", "routers", "subscribers", "user_quota_usage"}
+BILLING_VIEWS = {"router_usage", "user_plans", "user_usage"}
+SELECTS: dict[str, set[str]] = {
+    "radmeter_ingest": set(),
+    "radmeter_reader": READS,
+    "radmeter_noc": READS,
+    "radmeter_billing": BILLING_TABLES | BILLING_VIEWS | {"setting"},
+}
+# Relation and privilege.
+WRITES: dict[str, set[tuple[str, str]]] = {"radmeter_billing": {("invoices", "INSERT")}}
+
+OURS = "pg_class.relnamespace IN ('public'::regnamespace, 'radmeter'::regnamespace) AND relkind IN ('r', 'p', 'v')"
+
+
+def names(connection: Connection, query: str, *arguments: object) -> set[str]:
+    return {row[0] for row in connection.execute(query.encode(), arguments)}
+
+
+def test_every_function_is_somebodys_or_private_on_purpose(connection: Connection) -> None:
+    functions = names(
+        connection,
+        "SELECT proname FROM pg_proc WHERE pronamespace IN ('public'::regnamespace, 'radmeter'::regnamespace)",
+    )
+    assert functions - (READERS | NOCS | INGESTS | OWNERS | PARTS) == set()
+    assert (READERS | NOCS | INGESTS | OWNERS | PARTS) - functions == set()
+
+
+def test_public_may_execute_nothing_and_read_nothing(connection: Connection) -> None:
+    # Without an ACL the default is in force, which lets everyone execute (PostgreSQL manual, "Privileges").
+    assert names(
+        connection,
+        """SELECT proname FROM pg_proc
+           WHERE pronamespace IN ('public'::regnamespace, 'radmeter'::regnamespace)
+             AND EXISTS (SELECT FROM aclexplode(coalesce(proacl, acldefault('f', proowner))) WHERE grantee = 0)""",
+    ) == set()  # fmt: skip
+    assert names(
+        connection,
+        f"""SELECT relname FROM pg_class WHERE {OURS}
+            AND EXISTS (SELECT FROM aclexplode(relacl) WHERE grantee = 0)""",
+    ) == set()  # fmt: skip
+    connection.execute("CREATE ROLE stranger_in_test")
+    try:
+        assert connection.execute(
+            "SELECT has_schema_privilege('stranger_in_test', 'radmeter', 'USAGE, CREATE')"
+        ).fetchone() == (False,)
+    finally:
+        connection.execute("DROP ROLE stranger_in_test")
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_role_executes_what_is_listed_here(connection: Connection, role: str) -> None:
+    assert names(
+        connection,
+        """SELECT proname FROM pg_proc
+           WHERE pronamespace IN ('public'::regnamespace, 'radmeter'::regnamespace)
+             AND has_function_privilege(%s, oid, 'EXECUTE')""",
+        role,
+    ) == EXECUTES[role]  # fmt: skip
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_role_reads_and_writes_what_is_listed_here(connection: Connection, role: str) -> None:
+    readable = names(
+        connection, f"SELECT relname FROM pg_class WHERE {OURS} AND has_table_privilege(%s, oid, 'SELECT')", role
+    )  # fmt: skip
+    assert readable == SELECTS[role]
+    writable = connection.execute(
+        f"""SELECT relname, privilege
+            FROM pg_class, unnest(ARRAY['INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'REFERENCES', 'TRIGGER']) AS privilege
+            WHERE {OURS} AND (has_table_privilege(%(role)s, pg_class.oid, privilege)
+                OR CASE WHEN privilege IN ('INSERT', 'UPDATE', 'REFERENCES')
+                   THEN has_any_column_privilege(%(role)s, pg_class.oid, privilege) END)""".encode(),
+        {"role": role},
+    )
+    assert set(writable) == WRITES.get(role, set())
+    sequences = names(
+        connection,
+        """SELECT relname FROM (SELECT oid, relname FROM pg_class WHERE relkind = 'S' OFFSET 0) AS sequence
+           WHERE has_sequence_privilege(%s, oid, 'USAGE, SELECT, UPDATE')""",
+        role,
+    )
+    assert sequences == set()
+    assert connection.execute(
+        """SELECT has_schema_privilege(%(role)s, 'public', 'CREATE'),
+                  has_schema_privilege(%(role)s, 'radmeter', 'CREATE'),
+                  rolsuper OR rolcreaterole OR rolcreatedb OR rolbypassrls OR rolreplication OR rolcanlogin
+           FROM pg_roles WHERE rolname = %(role)s""",
+        {"role": role},
+    ).fetchone() == (False, False, False)
+
+
+def test_a_function_that_runs_as_its_owner_looks_nowhere_else(connection: Connection) -> None:
+    """Else whoever may make a table or function could have it called with the owner's rights."""
+    unsafe = names(
+        connection,
+        """SELECT proname FROM pg_proc
+           WHERE pronamespace IN ('public'::regnamespace, 'radmeter'::regnamespace) AND prosecdef
+             AND NOT EXISTS (SELECT FROM unnest(proconfig) AS setting
+                             WHERE setting IN ('search_path=pg_catalog', 'search_path=pg_catalog, pg_temp'))""",
+    )
+    assert unsafe == set()
+
+
+INGEST = {
+    "ingest": "SELECT radmeter.ingest('n', '[]')",
+    "checkpoint": "SELECT radmeter.node_checkpoint('n')",
+    "replay": "SELECT radmeter.replay('n', '[]', 'detail', 1, 1, '\\x00')",
+    "replayed": "SELECT * FROM radmeter.replayed_files('n')",
+}
+READ = {relation: f"SELECT * FROM {relation}" for relation in sorted(TABLES)} | {
+    view: f"SELECT * FROM radmeter.{view}" for view in sorted(VIEWS)
+} | {
+    "usage": "SELECT public.get_user_total_usage('alice')",
+    "period": "SELECT radmeter.user_period_start('alice', now())",
+    "verify users": "SELECT * FROM radmeter.user_differences(NULL, NULL, NULL)",
+    "verify routers": "SELECT * FROM radmeter.router_differences(NULL, NULL, NULL)",
+}  # fmt: skip
+CHANGE = {
+    "add": "SELECT radmeter.add_router('lobby', NULL, NULL, NULL, NULL)",
+    "claim": "SELECT radmeter.claim_router(1, 'claimed', NULL, NULL, NULL, NULL)",
+    "import": f"SELECT * FROM radmeter.import_routers('{json.dumps([{'line': 1, 'name': 'imported'}])}')",
+    "rename": "SELECT radmeter.rename_router(1, 'renamed')",
+    "set": 'SELECT radmeter.change_router(1, \'{"timezone": "UTC"}\', false)',
+    "merge": "SELECT radmeter.merge_router(1, (SELECT id FROM radmeter.router_list WHERE name = 'lobby'))",
+    "merge sessions": "SELECT radmeter.merge_router_sessions(1, '{}', '{}')",
+    "merge finish": "SELECT radmeter.merge_router_finish(1)",
+    "retire": "SELECT radmeter.retire_router((SELECT id FROM radmeter.router_list WHERE name = 'imported'), false)",
+    "repair": "SELECT radmeter.repair_usage('{}', '{}', '{}', '{}')",
+    "retry": "SELECT radmeter.retry_rejected('[]')",
+    "drop": "SELECT radmeter.drop_rejected('{}')",
+}
+BILL = {
+    "issue": """INSERT INTO invoices (username, plan_id, period_start, period_end, usage, amount, currency)
+                VALUES ('alice', NULL, '2024-01-01', '2024-02-01', 12.5, 19.99, 'EUR')""",
+    "usage": "SELECT public.get_user_total_usage('alice')",
+    "period": "SELECT radmeter.user_period_start('alice', now())",
+} | {name: f"SELECT * FROM {name}" for name in sorted(BILLING_TABLES)} | {
+    f"view {name}": f"SELECT * FROM radmeter.{name}" for name in sorted(BILLING_VIEWS)
+}  # fmt: skip
+# What a bill is not made of, and what is issued.
+NOT_BILLED = {
+    "sessions": "SELECT * FROM radacct",
+    "open sessions": "SELECT * FROM radacct_open",
+    "sessions view": "SELECT * FROM radmeter.sessions",
+    "packets": "SELECT * FROM rejected_packet",
+    "anomalies": "SELECT * FROM accounting_anomaly",
+    "audit log": "SELECT * FROM audit_log",
+    "verify": "SELECT * FROM radmeter.user_differences(NULL, NULL, NULL)",
+}
+ISSUED = {
+    "change an invoice": "UPDATE invoices SET amount = 0",
+    "delete an invoice": "DELETE FROM invoices",
+    "empty the invoices": "TRUNCATE invoices",
+    "overwrite an invoice": """INSERT INTO invoices (username, period_start, period_end, amount)
+        VALUES ('alice', '2024-01-01', '2024-02-01', 0)
+        ON CONFLICT (username, period_start) DO UPDATE SET amount = excluded.amount""",
+}
+PRICES = {
+    "price": "UPDATE plans SET price = 0",
+    "plan": "INSERT INTO plans (name) VALUES ('mine')",
+    "subscriber": "DELETE FROM subscribers",
+    "total": "UPDATE routers SET total_usage = 0",
+    "own": "SET ROLE radmeter_owner",
+    "give": "GRANT radmeter_owner TO radmeter_ingest",
+}
+WRITE = (
+    PRICES
+    | ISSUED
+    | {
+        "insert": "INSERT INTO routers (name) VALUES ('x')",
+        "update": "UPDATE routers SET name = 'x'",
+        "delete": "DELETE FROM routers",
+        "session": "UPDATE radacct SET acctinputoctets = 0",
+        "user counter": "UPDATE user_quota_usage SET bytes_in = 0",
+        "router counter": "UPDATE router_daily_usage SET bytes_in = 0",
+        "checkpoint": "UPDATE ingest_checkpoint SET last_seq = 0",
+        "truncate": "TRUNCATE radacct",
+        "trigger": "ALTER TABLE radacct DISABLE TRIGGER ALL",
+        "audit": "SELECT radmeter.audit('forged', '{}')",
+        "forget": "DELETE FROM audit_log",
+        "setting": "UPDATE radmeter.setting SET value = 'Mars'",
+        "reap": "SELECT radmeter.close_stale('{1}')",
+        "partition": "SELECT radmeter.ensure_partition(now())",
+        "count": "SELECT radmeter.insert_sessions('{1}')",
+        "slices": "SELECT * FROM radmeter.session_slice",
+        "schema": "CREATE TABLE radmeter.mine (x int)",
+        "public": "CREATE TABLE public.mine (x int)",
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("role", "may", "may_not"),
+    [
+        ("radmeter_noc", CHANGE | READ, WRITE | INGEST),
+        ("radmeter_reader", READ, CHANGE | WRITE | INGEST),
+        ("radmeter_ingest", INGEST, CHANGE | WRITE | READ),
+        ("radmeter_billing", BILL, CHANGE | WRITE | INGEST | NOT_BILLED),
+    ],
+)
+def test_a_role_does_what_is_its_and_is_refused_the_rest(
+    database: str, connection: Connection, role: str, may: dict[str, str], may_not: dict[str, str]
+) -> None:
+    with Packets(database) as packets:
+        packets.add("Stop", "s1", User_Name="alice", Acct_Input_Octets=5)
+    # As one who logs in: a superuser in another role may still go back to any.
+    connection.execute(f"SET SESSION AUTHORIZATION {role}".encode())
+    for name, statement in may_not.items():
+        try:
+            connection.execute(statement.encode())
+        except psycopg.errors.InsufficientPrivilege:
+            continue
+        raise AssertionError(f"{role} may {name}")
+    for statement in may.values():
+        connection.execute(statement.encode())
+
+
+def test_a_person_with_the_role_merges_routers_by_the_command(server: Server, database: str) -> None:
+    """Not only the functions: also what the command reads before and on the way."""
+    with Packets(database) as packets:
+        for name in ("east", "west"):
+            packets.add("Stop", name, NAS_Identifier=name, Acct_Input_Octets=5)
+    with psycopg.connect(database, autocommit=True) as owner:
+        owner.execute("CREATE ROLE noc_person_in_test LOGIN IN ROLE radmeter_noc")
+        owner.execute("CREATE ROLE reading_person_in_test LOGIN IN ROLE radmeter_reader")
+        try:
+            reader = database.replace("postgres@", "reading_person_in_test@")
+            refused = radmeter(reader, "routers", "merge", "east", "west", "--yes")
+            assert refused.exit_code == 1
+            assert "grant radmeter_noc to the database role in use" in refused.errors
+            person = database.replace("postgres@", "noc_person_in_test@")
+            merged = radmeter(person, "routers", "merge", "east", "west", "--yes")
+            assert (merged.exit_code, merged.errors) == (0, "")
+            assert radmeter(reader, "routers", "show", "east", "--format", "json").json()["bytes_today"] == 10
+            assert owner.execute("SELECT DISTINCT who FROM audit_log").fetchall() == [("noc_person_in_test",)]
+        finally:
+            owner.execute("DROP ROLE noc_person_in_test")
+            owner.execute("DROP ROLE reading_person_in_test")
+
+
+MEMBERS = ("shipper_in_test", "owner_in_test", "plain_in_test")
+
+
+@pytest.fixture
+def logins(connection: Connection) -> Iterator[Connection]:
+    """Roles that log in, each a member of one of ours, or of none."""
+    for role, group in zip(MEMBERS, ("IN ROLE radmeter_ingest", "IN ROLE radmeter_owner", ""), strict=True):
+        connection.execute(f"CREATE ROLE {role} LOGIN {group}".encode())
+    try:
+        yield connection
+    finally:
+        for role in MEMBERS:
+            connection.execute(f"DROP OWNED BY {role}; DROP ROLE {role}".encode())
+
+
+def owners(connection: Connection) -> set[str]:
+    return names(
+        connection,
+        """SELECT relowner::regrole::text FROM pg_class
+           WHERE relnamespace IN ('public'::regnamespace, 'radmeter'::regnamespace)
+           UNION SELECT proowner::regrole::text FROM pg_proc
+           WHERE pronamespace IN ('public'::regnamespace, 'radmeter'::regnamespace)
+           UNION SELECT nspowner::regrole::text FROM pg_namespace WHERE nspname = 'radmeter'""",
+    )
+
+
+def test_all_that_is_ours_is_owned_by_a_role_that_nobody_logs_in_as(connection: Connection) -> None:
+    assert owners(connection) == {"radmeter_owner"}
+    assert connection.execute(
+        """SELECT rolsuper OR rolcanlogin OR rolcreaterole OR rolcreatedb OR rolbypassrls OR rolreplication
+           FROM pg_roles WHERE rolname = 'radmeter_owner'"""
+    ).fetchone() == (False,)
+
+
+def test_every_table_in_public_is_one_that_is_handed_over(connection: Connection) -> None:
+    tables = names(
+        connection,
+        """SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')
+           AND NOT relispartition""",
+    )
+    assert tables == set(PUBLIC_TABLES)
+
+
+def test_a_shipper_with_the_ingest_role_only_counts_and_makes_the_months_it_needs(
+    database: str, logins: Connection
+) -> None:
+    with Packets(database.replace("postgres@", "shipper_in_test@")) as packets:
+        for days in (0.1, 6.9):
+            packets.add("Start", f"s{days}", ago=days * 86_400 + 60, User_Name="alice")
+            packets.add("Stop", f"s{days}", ago=days * 86_400, User_Name="alice", Acct_Input_Octets=5)
+        packets.add(
+            "Interim-Update", "open", NAS_Identifier="unknown", User_Name="alice", Acct_Input_Octets=7
+        )
+        packets.ship()
+    assert logins.execute("SELECT sum(bytes_in) FROM user_quota_usage").fetchone() == (17,)
+    assert owners(logins) == {"radmeter_owner"}
+
+
+def test_a_member_of_the_owner_migrates_and_runs_the_jobs_without_being_a_superuser(
+    server: Server, database: str, logins: Connection
+) -> None:
+    before = dump(server, database)
+    member = database.replace("postgres@", "owner_in_test@")
+    logins.execute("UPDATE radmeter.sql_file SET checksum = 'old'")
+    last = logins.execute(
+        "SELECT name FROM radmeter.partitions WHERE from_at IS NOT NULL ORDER BY from_at DESC LIMIT 1"
+    ).fetchone()
+    assert last is not None
+    logins.execute(f"DROP TABLE public.{last[0]}".encode())
+    done = radmeter(member, "migrate", "up", "--yes")
+    assert (done.exit_code, "warning" in done.errors) == (0, False), done.errors
+    assert dump(server, database) == before
+    assert logins.execute(
+        "SELECT DISTINCT who FROM radmeter.migration_log WHERE at > now() - interval '1 minute' ORDER BY 1"
+    ).fetchall()[0] == ("owner_in_test",)
+    logins.execute(f"DROP TABLE public.{last[0]}".encode())
+    with psycopg.connect(member, autocommit=True) as owner:
+        assert months.ensure_partitions(owner) == 1
+        assert runner.close_stale(owner) == 0
+    assert owners(logins) == {"radmeter_owner"}
+
+
+def test_what_another_role_owns_is_handed_over_and_that_role_goes_on_writing(
+    server: Server, database: str, logins: Connection
+) -> None:
+    before = dump(server, database)
+    for table in ("radacct", "radacct_open", "plans", "user_quota_usage"):
+        logins.execute(f"ALTER TABLE {table} OWNER TO plain_in_test".encode())
+    logins.execute("ALTER FUNCTION radmeter.ingest OWNER TO postgres")
+    planned = radmeter(database, "migrate", "plan").output
+    assert "hand 5 objects of plain_in_test, postgres over to radmeter_owner" in planned
+    assert radmeter(database, "migrate", "up", "--yes").exit_code == 0
+    assert owners(logins) == {"radmeter_owner"}
+    with psycopg.connect(database.replace("postgres@", "plain_in_test@"), autocommit=True) as plain:
+        plain.execute("INSERT INTO plans (name) VALUES ('theirs')")
+        plain.execute("SELECT count(*) FROM radacct")
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            plain.execute("SELECT radmeter.ensure_partition(now())")
+    logins.execute("REVOKE ALL ON ALL TABLES IN SCHEMA public FROM plain_in_test")
+    logins.execute("REVOKE ALL ON ALL SEQUENCES IN SCHEMA public FROM plain_in_test")
+    assert dump(server, database) == before
+
+
+@pytest.mark.parametrize("attributes", ["CREATEROLE", ""])
+def test_without_a_superuser_it_works_and_says_what_it_may_not(server: Server, attributes: str) -> None:
+    """In a cluster of its own: roles belong to the cluster."""
+    with Server(server.programs) as alone:
+        with psycopg.connect(alone.dsn(), autocommit=True) as superuser:
+            superuser.execute(f"CREATE ROLE plain LOGIN {attributes}".encode())
+            superuser.execute("CREATE DATABASE plain OWNER plain")
+        plain = alone.dsn("plain").replace("postgres@", "plain@")
+        done = radmeter(plain, "migrate", "up", "--yes")
+        assert done.exit_code == 0, done.errors
+        assert ("role radmeter_owner was not made: plain may not create roles" in done.errors) == (
+            not attributes
+        )
+        with psycopg.connect(plain, autocommit=True) as connection:
+            assert owners(connection) == {"radmeter_owner" if attributes else "plain"}
+            connection.execute("UPDATE radmeter.sql_file SET checksum = 'old'")
+        assert radmeter(plain, "migrate", "up", "--yes").exit_code == 0
+        assert radmeter(plain, "migrate", "status").exit_code == 0
+        with Packets(plain) as packets:
+            packets.add("Stop", "s1", User_Name="alice", Acct_Input_Octets=5)
+        assert radmeter(plain, "usage", "user", "alice", "--format", "json").exit_code == 0

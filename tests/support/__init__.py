@@ -1,0 +1,1 @@
+"""What tests share: servers, programs, wires, the model of the rules, ledgers."""

@@ -1,0 +1,100 @@
+"""Runs `radmeter` as a person would, and makes packets for it to have something to show."""
+
+import csv
+import io
+import json
+import os
+import time
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+from radmeter.cli.main import main
+from radmeter.database.connection import Store
+from radmeter.packet.record import AccountingRecord
+
+NODE = "test-node"
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a command ended, and what it said."""
+
+    exit_code: int
+    output: str
+    errors: str
+
+    def json(self) -> Any:
+        """Return its output, parsed."""
+        assert self.exit_code == 0, self.errors
+        return json.loads(self.output)
+
+    def csv(self) -> list[dict[str, str]]:
+        """Return its output as rows."""
+        assert self.exit_code == 0, self.errors
+        return list(csv.DictReader(io.StringIO(self.output)))
+
+
+def radmeter(dsn: str | None, *arguments: str | Path, **environment: str) -> Result:
+    """Run the command as the console script does, with nothing but this in its settings."""
+    settings = {"RADMETER_JOURNAL": "/nonexistent/journal", "RADMETER_STATE": "/nonexistent/state"}
+    if dsn is not None:
+        settings["RADMETER_DSN"] = dsn
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("RADMETER", "PG"))}
+    output, errors = io.StringIO(), io.StringIO()
+    with (
+        patch.dict(os.environ, {**inherited, **settings, **environment}, clear=True),
+        redirect_stdout(output),
+        redirect_stderr(errors),
+    ):
+        try:
+            main([str(argument) for argument in arguments])
+            exit_code = 0
+        except SystemExit as stop:
+            exit_code = stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 1
+    return Result(exit_code, output.getvalue(), errors.getvalue())
+
+
+class Packets:
+    """Accounting packets on their way into a database, in the order in which they are made."""
+
+    def __init__(self, dsn: str) -> None:
+        self._store = Store(dsn)
+        self._batch: list[dict[str, Any]] = []
+        self.seq = self._store.checkpoint(NODE)
+
+    def __enter__(self) -> "Packets":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            self.ship()
+        finally:
+            self._store.close()
+
+    def add(
+        self, status: str, session: str, *, ago: float = 0, skew: int = 0, **attributes: str | int
+    ) -> None:
+        """Make a packet that arrived `ago` seconds ago from a router whose clock is `skew` seconds fast.
+
+        Underscores in the names of attributes are dashes.
+        """
+        now_us = int((time.time() - ago) * 1e6)
+        pairs = {
+            "Acct-Status-Type": status,
+            "Acct-Session-Id": session,
+            "NAS-IP-Address": "10.0.0.1",
+            "Tmp-Integer-0": str(now_us // 1_000_000 + skew),
+            **{name.replace("_", "-"): str(value) for name, value in attributes.items()},
+        }
+        self.seq += 1
+        record = AccountingRecord.from_pairs(pairs.items(), now_us, self.seq)
+        self._batch.append(record.as_json())
+
+    def ship(self) -> None:
+        """Ingest what was made so far."""
+        for first in range(0, len(self._batch), 1000):
+            self._store.ingest(NODE, self._batch[first : first + 1000])
+        self._batch.clear()

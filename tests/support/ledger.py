@@ -1,0 +1,108 @@
+"""Packets into a database on the way that the shipper takes, and what the database made of them."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+import psycopg
+
+from radmeter.database.connection import Store
+from radmeter.ingest.shipper import as_json
+from radmeter.plugin.journal.reader import Entry as JournalEntry
+
+Pairs = Sequence[tuple[str, str]]
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
+
+TABLES = (
+    "radacct, routers, plans, subscribers, user_quota_usage, router_daily_usage, ingest_checkpoint, rejected_packet, "
+    "accounting_anomaly, disconnect_queue, radmeter.session_slice"
+)
+
+
+class Entry(NamedTuple):
+    """A packet in a node's journal."""
+
+    seq: int
+    received_us: int
+    pairs: Pairs
+
+
+def microseconds(moment: datetime) -> int:
+    return (moment - EPOCH) // MICROSECOND
+
+
+def ship(store: Store, node: str, entries: Iterable[Entry]) -> None:
+    """Ingest a batch as the shipper does."""
+    store.ingest(
+        node,
+        [as_json(JournalEntry(seq, received_us, json.dumps(pairs))) for seq, received_us, pairs in entries],
+    )
+
+
+def empty(connection: psycopg.Connection[Any], *, timezone: str = "UTC", stale_minutes: int = 10) -> None:
+    """Make the database one that nobody has used before, partitions aside."""
+    present = [
+        name
+        for name in TABLES.replace(",", " ").split()
+        if connection.execute("SELECT to_regclass(%s)", (name,)).fetchone() != (None,)
+    ]
+    connection.execute(f"TRUNCATE {', '.join(present)} RESTART IDENTITY CASCADE")
+    for name, value in (("timezone", timezone), ("stale_minutes", str(stale_minutes))):
+        connection.execute("UPDATE radmeter.setting SET value = %s WHERE name = %s", (value, name))
+
+
+def register(connection: psycopg.Connection[Any], name: str, **columns: Any) -> int:
+    """Register a router; return its id."""
+    names = ["name", *columns]
+    row = connection.execute(
+        f"INSERT INTO routers ({', '.join(names)}) VALUES ({', '.join(['%s'] * len(names))}) RETURNING id",
+        (name, *columns.values()),
+    ).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def subscribe(
+    connection: psycopg.Connection[Any], username: str, quota_start: str = "2026-01-01", **plan: Any
+) -> None:
+    """Give a user a plan of their own."""
+    names = ["name", *plan]
+    connection.execute(
+        f"""WITH plan AS (
+                INSERT INTO plans ({", ".join(names)}) VALUES ({", ".join(["%s"] * len(names))}) RETURNING id)
+            INSERT INTO subscribers (username, plan_id, quota_start) SELECT %s, id, %s FROM plan""",
+        (f"plan of {username}", *plan.values(), username, quota_start),
+    )
+
+
+def close_stale(connection: psycopg.Connection[Any], at: datetime) -> int:
+    """Run the reaper as if it were `at`; return how many sessions it closed."""
+    row = connection.execute(
+        """SELECT radmeter.close_stale(
+               (SELECT coalesce(array_agg(radacctid), '{}') FROM radmeter.stale_sessions(%s)), %s)""",
+        (at, at),
+    ).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def users(connection: psycopg.Connection[Any]) -> Mapping[tuple[str, str], tuple[int, int]]:
+    """Octets by user name and first day of the period; periods without any are left out."""
+    rows = connection.execute(
+        """SELECT username, period_start::text, bytes_in, bytes_out FROM user_quota_usage
+           WHERE bytes_in <> 0 OR bytes_out <> 0"""
+    )
+    return {(user, period): (bytes_in, bytes_out) for user, period, bytes_in, bytes_out in rows}
+
+
+def days(connection: psycopg.Connection[Any]) -> Mapping[tuple[str, str], tuple[int, int]]:
+    """Octets by router name and day; days without any are left out."""
+    rows = connection.execute(
+        """SELECT router.name, usage_date::text, bytes_in, bytes_out
+           FROM router_daily_usage AS usage JOIN routers AS router ON router.id = usage.router_id
+           WHERE bytes_in <> 0 OR bytes_out <> 0"""
+    )
+    return {(router, day): (bytes_in, bytes_out) for router, day, bytes_in, bytes_out in rows}

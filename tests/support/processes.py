@@ -1,0 +1,182 @@
+"""The real programs of the line: FreeRADIUS with the plugin, and the shipper. Each is ended by its own pid."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self, TypeVar
+
+import psycopg
+
+from radmeter.config import Settings
+from radmeter.freeradius import private_server
+
+T = TypeVar("T")
+READY = "Ready to process requests"
+# What the person who runs the tests has set for a radmeter of their own is not meant for these.
+OTHERS_ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "RAD"))}
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    """Return a UDP port that the kernel says is free."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])
+
+
+def eventually(look: Callable[[], T], expected: T, seconds: float = 20.0) -> None:
+    """Look until what is seen is what is expected; fail with what was seen last."""
+    deadline = time.monotonic() + seconds
+    while (seen := look()) != expected and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert seen == expected
+
+
+class Child:
+    """A program under test; its output goes to a file."""
+
+    def __init__(self, log: Path) -> None:
+        self.log = log
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+        # pytest shows it with a test that failed.
+        print(f"{self.log}:", *self.lines()[-20:], sep="\n  ")
+
+    def spawn(self, command: list[str], environment: dict[str, str]) -> None:
+        assert self.process is None
+        with self.log.open("ab") as output:
+            self.process = subprocess.Popen(
+                command,
+                stdout=output,
+                stderr=output,
+                stdin=subprocess.DEVNULL,
+                env=OTHERS_ENVIRONMENT | environment,
+            )
+
+    def kill(self) -> None:
+        """End the program as a power cut would."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+        self.process = None
+
+    def stop(self, seconds: float = 10.0) -> int:
+        """End the program as an operator would, and return its exit status."""
+        assert self.process is not None
+        self.process.terminate()
+        status = self.process.wait(seconds)
+        self.process = None
+        return status
+
+    def lines(self, containing: str = "") -> list[str]:
+        """Return the lines of the log that contain something."""
+        if not self.log.exists():
+            return []
+        return [line for line in self.log.read_text(errors="replace").splitlines() if containing in line]
+
+
+class FreeRadius(Child):
+    """The private server from `radius/`, on a free port of the loopback."""
+
+    def __init__(
+        self, run_directory: Path, journal: Path, *, host: str = "127.0.0.1", **settings: object
+    ) -> None:
+        super().__init__(run_directory / "radius.log")
+        self.run_directory = run_directory
+        self.journal = journal
+        self._settings = {"acct_host": host, "journal": journal, **settings}
+        self.address = (host, free_port(host))
+
+    def start(self) -> Self:
+        """Start on the same port as before, or, the first time, on another one if it was taken meanwhile."""
+        for _ in range(5):
+            settings = Settings.load({}, **self._settings, acct_port=self.address[1])
+            server = private_server.prepare(self.run_directory, settings)
+            ready = len(self.lines(READY))
+            self.spawn(list(server.command), server.environment)
+            if self._wait(ready):
+                return self
+            self.process = None
+            if not any("Address already in use" in line for line in self.lines()[-10:]):
+                break
+            self.address = (self.address[0], free_port(self.address[0]))
+        raise AssertionError("FreeRADIUS does not start:\n" + "\n".join(self.lines()))
+
+    def _wait(self, ready: int) -> bool:
+        assert self.process is not None
+        deadline = time.monotonic() + 30
+        while self.process.poll() is None and time.monotonic() < deadline:
+            if len(self.lines(READY)) > ready:
+                return True
+            time.sleep(0.02)
+        self.process.kill()
+        self.process.wait()
+        return False
+
+
+class Shipper(Child):
+    """`radmeter ship` for one journal and one database."""
+
+    def __init__(self, log: Path, journal: Path, dsn: str) -> None:
+        super().__init__(log)
+        self._environment = {"RADMETER_JOURNAL": str(journal), "RADMETER_DSN": dsn}
+
+    def start(self) -> Self:
+        self.spawn([sys.executable, "-m", "radmeter", "ship"], self._environment)
+        return self
+
+
+class Database:
+    """A database of one test; every look is a connection of its own, so that it survives a restart."""
+
+    def __init__(self, dsn: str) -> None:
+        self.dsn = dsn
+
+    @property
+    def conninfo(self) -> str:
+        """The connection string in libpq's other form, which rlm_sql can add to."""
+        return psycopg.conninfo.make_conninfo(**psycopg.conninfo.conninfo_to_dict(self.dsn))  # type: ignore[arg-type]
+
+    def rows(self, sql: str, *parameters: object) -> list[tuple[object, ...]]:
+        with psycopg.connect(self.dsn, autocommit=True) as connection:
+            return connection.execute(sql.encode(), parameters).fetchall()
+
+    def execute(self, sql: str) -> None:
+        with psycopg.connect(self.dsn, autocommit=True) as connection:
+            connection.execute(sql.encode())
+
+    def user(self, username: str) -> list[tuple[object, ...]]:
+        """Return (bytes in, bytes out) of a user, over all periods."""
+        return self.rows(
+            "SELECT sum(bytes_in)::bigint, sum(bytes_out)::bigint FROM user_quota_usage "
+            "WHERE username = %s HAVING count(*) > 0",
+            username,
+        )
+
+    def router(self, mac: str) -> list[tuple[object, ...]]:
+        """Return (day, bytes in, bytes out) of a router."""
+        return self.rows(
+            "SELECT usage_date, bytes_in, bytes_out FROM router_daily_usage "
+            "JOIN routers ON routers.id = router_id WHERE mac = %s::macaddr ORDER BY usage_date",
+            mac,
+        )
+
+
+@dataclass
+class Line:
+    """Everything between a router's packet and a counter."""
+
+    server: FreeRadius
+    shipper: Shipper
+    database: Database

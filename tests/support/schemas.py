@@ -1,0 +1,55 @@
+"""What tests of upgrades share: dumps of a schema, the revisions, psql, the decimal columns."""
+
+import itertools
+import subprocess
+
+from alembic.script import ScriptDirectory
+
+from radmeter.schema import upgrade as schema
+from radmeter.schema.decimal_columns import COLUMNS
+from support.servers import Connection, Server
+
+REVISIONS = [script.revision for script in ScriptDirectory.from_config(schema.revisions()).walk_revisions()][
+    ::-1
+]
+
+
+def dump(server: Server, dsn: str) -> str:
+    """The schema as pg_dump writes it, without what differs from run to run."""
+    done = subprocess.run(
+        [server.programs / "pg_dump", "--schema-only", "--no-owner", dsn],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return "\n".join(line for line in done.stdout.splitlines() if not line.startswith(("--", "\\")))
+
+
+SPECIFIED = {f"{table}.{column}": f"numeric({digits},{scale})" for table, column, digits, scale in COLUMNS}
+
+
+# As an older system has them: the types are doubles, nothing else differs.
+AS_DOUBLES = "\n".join(
+    f"ALTER TABLE {table} ALTER {column} TYPE {kind};"
+    for (table, column, *_), kind in zip(COLUMNS, itertools.cycle(["double precision", "real"]), strict=False)
+)
+
+
+def types(connection: Connection) -> dict[str, str]:
+    rows = connection.execute(
+        """SELECT attrelid::regclass || '.' || attname, format_type(atttypid, atttypmod)
+           FROM pg_attribute WHERE attrelid::regclass::text || '.' || attname = ANY (%s)""",
+        (list(SPECIFIED),),
+    )
+    return dict(rows.fetchall())
+
+
+def psql(server: Server, dsn: str, script: str, *options: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["psql", "-X", "-q", *options, "-v", "ON_ERROR_STOP=1", "-f", "-", dsn],
+        executable=server.programs / "psql",
+        input=script,
+        capture_output=True,
+        text=True,
+        check=False,
+    )

@@ -1,0 +1,237 @@
+"""Throw-away PostgreSQL servers for tests: the embedded 18, and those that the machine has installed."""
+
+import os
+import re
+import secrets
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import quote
+
+import psycopg
+
+from radmeter.embedded import keeper, server
+from radmeter.schema import upgrade
+from radmeter.supervisor import end_with_parent
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+OLDEST_SUPPORTED = 15
+TEMPLATE = "radmeter_template"
+START_SECONDS = 60.0
+
+# Databases by the hundred are made and dropped: in memory that takes a sixth of the time where there is room for it.
+MEMORY = Path("/dev/shm")
+MEMORY_BYTES = 4 << 30
+
+# Nothing here outlives the tests, so nothing has to reach the disk.
+SERVER_SETTINGS = {
+    "listen_addresses": "",
+    "port": "5432",  # names the socket only
+    "unix_socket_permissions": "0700",
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "max_connections": "60",
+    "shared_buffers": "64MB",
+    "max_wal_size": "1GB",
+    "autovacuum": "off",  # plans are the same from run to run, and the template is free to be cloned
+    "deadlock_timeout": "200ms",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    "log_line_prefix": "%m [%p] ",
+}
+
+
+def installed() -> dict[str, Path]:
+    """Return the directories of programs: ``postgresql-18`` (embedded) first, then the machine's own."""
+    found = {"postgresql-18": keeper.binaries()}
+    for programs in sorted(Path("/usr/lib/postgresql").glob("*/bin")):
+        major = programs.parent.name
+        if major.isdigit() and int(major) >= OLDEST_SUPPORTED and (programs / "initdb").exists():
+            found.setdefault(f"postgresql-{major}", programs)
+    return found
+
+
+class Server:
+    """A PostgreSQL server in a temporary directory. It ends with this process, however that ends."""
+
+    def __init__(self, programs: Path) -> None:
+        self.programs = programs
+        self.base = Path(tempfile.mkdtemp(prefix="radmeter-test-", dir=_roomy_directory()))
+        self.log = self.base / "postgresql.log"
+        self._process: subprocess.Popen[bytes] | None = None
+        # PostgreSQL refuses to run as root.
+        self._identity: dict[str, Any] = {}
+        if os.geteuid() == 0:
+            server._make_ready_for_root(self.base)
+            user = keeper.server_user()
+            assert user is not None
+            os.chown(self.base, user.pw_uid, user.pw_gid)
+            self._identity = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+
+    def __enter__(self) -> Self:
+        try:
+            self._run(
+                "initdb",
+                f"--pgdata={self.base / 'data'}",
+                "--username=postgres",
+                "--encoding=UTF8",
+                "--locale=C.UTF-8",
+                "--auth-local=trust",
+                "--auth-host=reject",
+                "--no-sync",
+            )
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def pid(self) -> int:
+        """The process id of the running server."""
+        assert self._process is not None
+        return self._process.pid
+
+    def dsn(self, database: str = "postgres") -> str:
+        """Return the connection string of a database."""
+        return f"postgresql://postgres@/{quote(database)}?host={quote(str(self.base), safe='')}&port=5432"
+
+    def start(self) -> None:
+        """Start the server, again after `stop`, and wait until it answers."""
+        settings = {**SERVER_SETTINGS, "unix_socket_directories": str(self.base)}
+        options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [self.programs / "postgres", "-D", self.base / "data", *options],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd="/",
+                env=self._environment(),
+                start_new_session=True,  # Ctrl-C in the terminal is for pytest, which then stops the server
+                preexec_fn=lambda: end_with_parent(signal.SIGQUIT),
+                **self._identity,
+            )
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            try:
+                psycopg.connect(self.dsn(), connect_timeout=5).close()
+                return
+            except psycopg.OperationalError as error:
+                if self._process.poll() is not None or time.monotonic() > deadline:
+                    raise RuntimeError(
+                        f"PostgreSQL does not start: {error}\n{self.log.read_text()}"
+                    ) from error
+                time.sleep(0.02)
+
+    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
+        """Stop the server: SIGINT with its connections, SIGQUIT as in a crash."""
+        process, self._process = self._process, None
+        if process is None or process.poll() is not None:
+            return
+        process.send_signal(how)
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(30)
+            raise
+
+    def close(self) -> None:
+        """Stop the server and delete its directory."""
+        try:
+            self.stop()
+        finally:
+            shutil.rmtree(self.base, ignore_errors=True)
+
+    def make_template(self) -> None:
+        """Make the database with the newest schema that `clone` copies."""
+        with psycopg.connect(self.dsn(), autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {TEMPLATE}")
+        upgrade.upgrade(self.dsn(TEMPLATE))
+
+    @contextmanager
+    def clone(self, template: str = TEMPLATE) -> Iterator[str]:
+        """Give the connection string of a fresh copy of a database; drop it afterwards, in use or not."""
+        name = f"test_{secrets.token_hex(6)}"
+        with psycopg.connect(self.dsn(), autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        try:
+            yield self.dsn(name)
+        finally:
+            if self._process is None:
+                self.start()  # a test that stopped the server leaves it stopped
+            with psycopg.connect(self.dsn(), autocommit=True) as connection:
+                connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+    @contextmanager
+    def small_disk(self, megabytes: int) -> Iterator[Path]:
+        """Give a directory of the server's user on a file system of its own that is soon full.
+
+        Raises
+        ------
+        PermissionError
+            Nobody but root may mount one, and not everywhere.
+        """
+        disk = self.base / f"disk-{secrets.token_hex(4)}"
+        disk.mkdir()
+        command = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m,mode=0777", "radmeter-test", str(disk)]
+        mounted = subprocess.run(command, capture_output=True, check=False)
+        if mounted.returncode:
+            raise PermissionError(f"cannot mount a small file system: {mounted.stderr.decode().strip()}")
+        try:
+            place = disk / "tables"
+            place.mkdir(mode=0o700)
+            if self._identity:
+                os.chown(place, self._identity["user"], self._identity["group"])
+            yield place
+        finally:
+            subprocess.run(["umount", "-l", str(disk)], check=True)
+
+    def _run(self, program: str, *arguments: str) -> None:
+        done = subprocess.run(
+            [self.programs / program, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            cwd="/",
+            env=self._environment(),
+            check=False,
+            **self._identity,
+        )
+        if done.returncode:
+            raise RuntimeError(f"{program} failed:\n{done.stdout.decode(errors='replace')}")
+
+    def _environment(self) -> dict[str, str]:
+        return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8"}
+
+
+def major_version(dsn: str) -> int:
+    """Return the major version of the server behind a connection string."""
+    with psycopg.connect(dsn) as connection:
+        match = re.match(r"\d+", connection.execute("SHOW server_version").fetchone()[0])  # type: ignore[index]
+    assert match is not None
+    return int(match[0])
+
+
+def _roomy_directory() -> Path | None:
+    """Return the memory file system if it has room; None: where temporary files go."""
+    try:
+        roomy = shutil.disk_usage(MEMORY).free >= MEMORY_BYTES
+    except OSError:
+        roomy = False
+    return MEMORY if roomy and os.access(MEMORY, os.W_OK) else None

@@ -1,0 +1,84 @@
+"""What tests of adoption share: a tool that reads radacct all the time, dumps, sessions, totals."""
+
+import subprocess
+import threading
+from typing import Any
+
+import psycopg
+
+from radmeter.database.connection import Store
+from support import stock
+from support.servers import Connection, Server
+
+
+def dump(server: Server, dsn: str) -> list[str]:
+    """The table and the views on it as pg_dump writes them."""
+    done = subprocess.run(
+        [server.programs / "pg_dump", "--schema-only", "-t", "public.radacct*", "-t", "public.long*", dsn],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return [line for line in done.stdout.splitlines() if not line.startswith(("--", "\\"))]
+
+
+def sessions(dsn: str) -> list[tuple[Any, ...]]:
+    """All rows, by FreeRADIUS's own columns and the site's."""
+    with psycopg.connect(dsn) as connection:
+        return connection.execute("SELECT (row(radacct.*))::text FROM radacct ORDER BY radacctid").fetchall()
+
+
+class Reader:
+    """A tool that reads radacct by name, all the time: how many rows it finds never falls, and none is there twice."""
+
+    def __init__(self, dsn: str) -> None:
+        self._dsn, self._stop = dsn, threading.Event()
+        self.faults: list[str] = []
+        self.reads = 0
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> "Reader":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join(60)
+
+    def _run(self) -> None:
+        most = 0
+        with psycopg.connect(self._dsn, autocommit=True) as connection:
+            while not self._stop.is_set():
+                try:
+                    rows, ids, by_view = connection.execute(
+                        """SELECT count(*), count(DISTINCT acctuniqueid), (SELECT count(*) FROM long_sessions)
+                           FROM radacct"""
+                    ).fetchone() or (0, 0, 0)
+                    if rows < most or ids != rows or not by_view:
+                        self.faults.append(f"{rows} rows, {ids} ids, {by_view} long ones, after {most}")
+                    most = max(most, rows)
+                    self.reads += 1
+                except psycopg.Error as error:
+                    self.faults.append(str(error))
+
+
+def assert_totals(connection: Connection, traffic: stock.Traffic) -> None:
+    """Each session of the traffic is there once, with what it last told."""
+    found: dict[str, list[tuple[Any, ...]]] = {}
+    for uid, *rest in connection.execute(
+        """SELECT acctuniqueid, acctinputoctets, acctoutputoctets, acctstoptime IS NOT NULL FROM radacct
+           WHERE acctsessionid LIKE %s""",
+        (f"live{traffic.seed}-%",),
+    ):
+        found.setdefault(uid, []).append(tuple(rest))
+    expected = {
+        each.uid: [(each.octets_in, each.octets_out, each.stopped)] for each in traffic.sessions if each.uid
+    }
+    assert found == expected
+
+
+def ship(dsn: str, traffic: stock.Traffic) -> None:
+    store = Store(dsn)
+    try:
+        for begin in range(0, len(traffic.journal), 500):
+            store.ingest("test-node", traffic.journal[begin : begin + 500])
+    finally:
+        store.close()

@@ -1,0 +1,257 @@
+"""Attributes to records: literal packets, literal expectations."""
+
+import hashlib
+import json
+from typing import Any
+
+import pytest
+
+from radmeter.errors import RejectedPacket
+from radmeter.packet.record import AccountingRecord, event_time, parse, unique_id
+
+ARRIVAL = 1_700_000_000  # seconds since 1970
+ARRIVAL_US = ARRIVAL * 1_000_000
+
+INTERIM = [
+    ("User-Name", "alice"),
+    ("Acct-Status-Type", "Interim-Update"),
+    ("Acct-Session-Id", "80000001"),
+    ("NAS-IP-Address", "192.0.2.1"),
+    ("NAS-Identifier", "hotspot-1"),
+    ("NAS-Port", "15728640"),
+    ("NAS-Port-Id", "ether1"),
+    ("Called-Station-Id", "AA-BB-CC-DD-EE-FF:Lobby"),
+    ("Acct-Session-Time", "300"),
+    ("Acct-Input-Octets", "1000"),
+    ("Acct-Output-Octets", "2000"),
+    ("Tmp-Integer-0", str(ARRIVAL - 10)),
+    ("Tmp-IP-Address-0", "198.51.100.7"),
+]
+
+
+def packet(**changes: str | None) -> AccountingRecord:
+    """INTERIM with attributes changed (underscores for hyphens), or left out (None)."""
+    changed = {name.replace("_", "-"): value for name, value in changes.items()}
+    pairs = [(name, value) for name, value in INTERIM if name not in changed]
+    pairs += [(name, value) for name, value in changed.items() if value is not None]
+    return AccountingRecord.from_pairs(pairs, ARRIVAL_US, seq=7)
+
+
+def rejection(**changes: str | None) -> str:
+    with pytest.raises(RejectedPacket) as caught:
+        packet(**changes)
+    return str(caught.value)
+
+
+def test_an_interim_update() -> None:
+    record = packet()
+    assert record.seq == 7
+    assert record.status == "Interim-Update"
+    assert record.username == "alice"
+    assert record.session_id == "80000001"
+    assert (record.input_octets, record.output_octets, record.gigawords) == (1000, 2000, False)
+    assert record.session_time == 300
+    assert record.nas_ip == "192.0.2.1"
+    assert record.nas_port_id == "ether1"
+    assert (record.router_mac, record.nas_identifier, record.router_ip) == (
+        "aa:bb:cc:dd:ee:ff",
+        "hotspot-1",
+        "192.0.2.1",
+    )
+    assert record.event_us == (ARRIVAL - 10) * 1_000_000
+    assert record.stamped
+    assert record.skew_seconds == -10
+
+
+def test_the_record_is_what_ingest_takes() -> None:
+    written = json.loads(json.dumps(packet(Class="0x616263").as_json()))
+    assert written["class"] == "0x616263"
+    assert "class_" not in written
+    assert written["input_octets"] == 1000
+
+
+def test_the_first_of_a_repeated_attribute_counts() -> None:
+    record = AccountingRecord.from_pairs([("User-Name", "first"), *INTERIM], ARRIVAL_US)
+    assert record.username == "first"
+
+
+class TestOctets:
+    def test_gigawords_are_the_upper_half(self) -> None:
+        record = packet(Acct_Input_Gigawords="2", Acct_Input_Octets="5")
+        assert record.input_octets == (2 << 32) + 5
+        assert record.gigawords
+
+    def test_gigawords_of_zero_are_gigawords(self) -> None:
+        assert packet(Acct_Output_Gigawords="0").gigawords
+
+    def test_absent_is_unknown_not_zero(self) -> None:
+        record = packet(Acct_Input_Octets=None)
+        assert (record.input_octets, record.output_octets) == (None, 2000)
+
+    def test_gigawords_without_octets_are_unknown(self) -> None:
+        assert packet(Acct_Input_Octets=None, Acct_Input_Gigawords="1").input_octets is None
+
+    @pytest.mark.parametrize(
+        "value", ["-5", "4294967296", "1e3", "", " 1", "١٢", "0x10", "99999999999999999999"]
+    )
+    def test_what_is_no_32_bit_unsigned_integer_is_rejected(self, value: str) -> None:
+        reason = rejection(Acct_Input_Octets=value)
+        assert reason == f"Acct-Input-Octets {value!r} is not an integer from 0 to 4294967295"
+
+    def test_more_than_a_session_can_carry_is_rejected(self) -> None:
+        assert "absurd" in rejection(Acct_Output_Gigawords="4294967295")
+
+
+class TestStatus:
+    @pytest.mark.parametrize("status", ["Start", "Stop", "Interim-Update", "Accounting-On", "Accounting-Off"])
+    def test_the_five_that_count(self, status: str) -> None:
+        assert packet(Acct_Status_Type=status).status == status
+
+    def test_alive_is_an_older_name_of_interim_update(self) -> None:
+        assert packet(Acct_Status_Type="Alive").status == "Interim-Update"
+
+    @pytest.mark.parametrize("status", ["Failed", "Tunnel-Start", "Tunnel-Link-Stop", "99"])
+    def test_others_are_kept_but_not_counted(self, status: str) -> None:
+        assert rejection(Acct_Status_Type=status) == f"Acct-Status-Type {status} is not counted"
+
+    def test_none_is_rejected(self) -> None:
+        assert rejection(Acct_Status_Type=None) == "Acct-Status-Type is missing"
+
+
+def test_a_session_packet_without_session_id_is_rejected() -> None:
+    assert rejection(Acct_Session_Id=None) == "Acct-Session-Id is missing"
+
+
+def test_accounting_on_needs_no_session_id() -> None:
+    assert packet(Acct_Status_Type="Accounting-On", Acct_Session_Id=None).session_id is None
+
+
+def test_no_user_name_is_counted_for_the_router() -> None:
+    assert packet(User_Name=None).username is None
+    assert packet(User_Name="").username is None
+
+
+class TestEventTime:
+    def test_the_stamp_within_the_window(self) -> None:
+        assert event_time(ARRIVAL - 7 * 86400, ARRIVAL_US, None) == ((ARRIVAL - 7 * 86400) * 1_000_000, True)
+        assert event_time(ARRIVAL + 300, ARRIVAL_US, None) == ((ARRIVAL + 300) * 1_000_000, True)
+
+    @pytest.mark.parametrize(
+        "stamp", [0, 1_199_145_600, ARRIVAL - 7 * 86400 - 1, ARRIVAL + 301, 4_294_967_295]
+    )
+    def test_a_clock_far_off_falls_back_to_arrival(self, stamp: int) -> None:
+        assert event_time(stamp, ARRIVAL_US, None) == (ARRIVAL_US, False)
+
+    def test_without_a_stamp_arrival_less_the_delay(self) -> None:
+        assert event_time(None, ARRIVAL_US, 90) == (ARRIVAL_US - 90_000_000, False)
+
+    def test_an_absurd_delay_is_not_believed(self) -> None:
+        assert event_time(None, ARRIVAL_US, 4_294_967_295) == (ARRIVAL_US, False)
+
+    def test_a_stamp_as_text_in_utc(self) -> None:
+        record = packet(Tmp_Integer_0=None, Event_Timestamp="Nov 14 2023 22:13:20 UTC")
+        assert (record.event_us, record.stamped) == (1_700_000_000_000_000, True)
+
+    def test_a_stamp_as_text_in_another_zone_is_ambiguous_and_not_used(self) -> None:
+        assert not packet(Tmp_Integer_0=None, Event_Timestamp="Nov 14 2023 23:13:20 CET").stamped
+
+    def test_the_skew_is_kept_even_where_the_stamp_is_not_believed(self) -> None:
+        record = packet(Tmp_Integer_0="0")
+        assert (record.stamped, record.skew_seconds) == (False, -ARRIVAL)
+
+
+def test_an_absurd_session_time_says_nothing_about_the_start() -> None:
+    assert packet(Acct_Session_Time="4294967295").session_time is None
+
+
+def test_nas_address_or_else_the_source() -> None:
+    assert packet(NAS_IPv6_Address="2001:db8::1").nas_ip == "2001:db8::1"
+    assert packet(NAS_IP_Address=None).nas_ip == "198.51.100.7"
+    assert packet(NAS_IP_Address=None, Tmp_IP_Address_0=None).nas_ip == "0.0.0.0"
+
+
+def test_a_packet_that_names_its_router_in_no_way_is_rejected() -> None:
+    reason = rejection(
+        NAS_IP_Address=None, Tmp_IP_Address_0=None, Called_Station_Id="lobby", NAS_Identifier=None
+    )
+    assert reason.startswith("nothing in the packet names its router")
+
+
+class TestUniqueId:
+    """As raddb/policy.d/accounting of FreeRADIUS 3.2 computes Acct-Unique-Session-Id."""
+
+    VALUES = dict(INTERIM)  # noqa: RUF012 # never changed
+
+    def md5(self, text: str) -> str:
+        return hashlib.md5(text.encode()).hexdigest()
+
+    def test_from_user_session_nas_and_port(self) -> None:
+        assert unique_id(self.VALUES) == self.md5("alice,80000001,192.0.2.1,hotspot-1,ether1,15728640")
+
+    def test_missing_parts_are_empty(self) -> None:
+        assert unique_id({"Acct-Session-Id": "1"}) == self.md5(",1,,,,")
+
+    def test_the_ipv6_address_goes_first(self) -> None:
+        values = {**self.VALUES, "NAS-IPv6-Address": "2001:db8::1"}
+        assert unique_id(values) == self.md5("alice,80000001,2001:db8::1,hotspot-1,ether1,15728640")
+
+    def test_from_the_class_that_freeradius_gave_out(self) -> None:
+        digest = "0123456789abcdef0123456789ABCDEF"
+        values = {**self.VALUES, "Class": "0x" + f"ai:{digest}".encode().hex()}
+        assert unique_id(values) == self.md5(f"{digest},80000001")
+
+    @pytest.mark.parametrize("class_", ["ai:short", "other", "AI:" + "0" * 32])
+    def test_any_other_class_says_nothing(self, class_: str) -> None:
+        values = {**self.VALUES, "Class": "0x" + class_.encode().hex()}
+        assert unique_id(values) == unique_id(self.VALUES)
+
+
+class TestTextThatIsNoUtf8:
+    """radius/policy.d/radmeter hands such a packet's text over as octets."""
+
+    PAIRS = (
+        ("Tmp-Octets-0", "0x" + "Renée".encode("latin-1").hex()),
+        ("Tmp-Octets-1", "0x" + b"80000001".hex()),
+        ("Tmp-Octets-4", "0x" + b"a\0b".hex()),
+        ("Acct-Status-Type", "Stop"),
+        ("NAS-IP-Address", "192.0.2.1"),
+        ("Acct-Input-Octets", "5"),
+    )
+
+    def test_is_written_out(self) -> None:
+        record = AccountingRecord.from_pairs(self.PAIRS, ARRIVAL_US)
+        assert record.username == "Ren\\xe9e"
+        assert record.nas_identifier == "a\\x00b"
+        assert record.session_id == "80000001"
+        assert record.input_octets == 5
+
+    def test_a_nul_at_the_end_is_no_part_of_it(self) -> None:
+        pairs = [*self.PAIRS, ("Tmp-Octets-2", "0x" + b"AA-BB-CC-DD-EE-FF:x\0".hex())]
+        assert AccountingRecord.from_pairs(pairs, ARRIVAL_US).called_station_id == "AA-BB-CC-DD-EE-FF:x"
+
+    def test_its_unique_id_is_of_the_octets(self) -> None:
+        record = AccountingRecord.from_pairs(self.PAIRS, ARRIVAL_US)
+        expected = "Renée".encode("latin-1") + b",80000001,192.0.2.1,a\0b,,"
+        assert record.uid == hashlib.md5(expected).hexdigest()
+
+
+class TestJournalEntries:
+    def test_a_nul_is_rejected_as_postgresql_cannot_store_it(self) -> None:
+        with pytest.raises(RejectedPacket, match="NUL"):
+            parse(json.dumps([*INTERIM, ("Filter-Id", "a\0b")]), ARRIVAL_US, 1)
+
+    @pytest.mark.parametrize(
+        "text", ["", "{", "5", "[[1]]", '["User-Name"]', '[["User-Name", "x", "y"]]', "null"]
+    )
+    def test_what_is_no_list_of_pairs_is_rejected(self, text: str) -> None:
+        with pytest.raises(RejectedPacket):
+            parse(text, ARRIVAL_US, 1)
+
+    def test_values_that_are_no_text_are_rejected(self) -> None:
+        pairs: list[Any] = [*INTERIM, ("Acct-Delay-Time", 5)]
+        with pytest.raises(RejectedPacket):
+            parse(json.dumps(pairs), ARRIVAL_US, 1)
+
+    def test_a_lone_surrogate_is_no_text(self) -> None:
+        with pytest.raises(RejectedPacket):
+            parse('[["User-Name", "\\ud800"]]', ARRIVAL_US, 1)

@@ -1,0 +1,84 @@
+"""Station ids and NAS identifiers in their normal forms."""
+
+import pytest
+
+from radmeter.packet.router_key import leading_mac, normal_mac, router_key
+
+MAC = "aa:bb:cc:dd:ee:ff"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "AA-BB-CC-DD-EE-FF",
+        "AA-BB-CC-DD-EE-FF:SSID",
+        "AA-BB-CC-DD-EE-FF:",
+        "AA-BB-CC-DD-EE-FF:café",
+        "aa:bb:cc:dd:ee:ff",
+        "aa:bb:cc:dd:ee:ff:My SSID",
+        "AA:BB:CC:DD:EE:FF:ab",
+        "aabb.ccdd.eeff",
+        "AABB.CCDD.EEFF:SSID",
+        "AABBCCDDEEFF",
+        "aabbccddeeff:SSID",
+        "AABB-CCDD-EEFF",
+        "aabb-ccdd-eeff:SSID",
+        "AABB:CCDD:EEFF",
+        "AA BB CC DD EE FF",
+        "AA BB CC DD EE FF SSID",
+        '"AA-BB-CC-DD-EE-FF":SSID',
+        "'aa:bb:cc:dd:ee:ff'",
+        "  aa:bb:cc:dd:ee:ff",
+        "aA-Bb-cC-Dd-Ee-fF@lobby",
+    ],
+)
+def test_a_mac_at_the_head_has_one_normal_form(text: str) -> None:
+    assert leading_mac(text) == MAC
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "hotspot-1",
+        "cafe",
+        "cafe-bar",
+        "deadbeef",
+        "facade",
+        "abba.cafe",
+        "AABBCCDDEEF",  # eleven digits
+        "AABBCCDDEEFF0",  # thirteen
+        "AABBCCDDEEFFG",
+        "AA-BB:CC-DD-EE-FF",  # mixed separators
+        "AA-BB-CC-DD-EE",
+        "AA:BB:CC:DD:EE:FF:00:11",  # EUI-64
+        "AA-BB-CC-DD-EE-FF-00-11:SSID",
+        "AABB-CCDD-EEFF-0011",
+        "lobby:AA-BB-CC-DD-EE-FF",  # not at the head
+        "hotspot-aabbccddeeff",
+        "00-00-00-00-00-00:SSID",  # a router that does not know its own
+        "FF-FF-FF-FF-FF-FF",
+        "ＡＡ-BB-CC-DD-EE-FF",  # full-width letters are no hex digits
+    ],
+)
+def test_what_only_looks_like_hex_is_no_mac(text: str) -> None:
+    assert leading_mac(text) is None
+
+
+def test_a_nas_identifier_is_a_mac_only_as_a_whole() -> None:
+    assert normal_mac("AABB-CCDD-EEFF") == MAC
+    assert normal_mac(' "aa:bb:cc:dd:ee:ff" ') == MAC
+    assert normal_mac("AA-BB-CC-DD-EE-FF:SSID") is None
+    assert normal_mac("router AABBCCDDEEFF") is None
+
+
+def test_a_key_has_what_names_the_router() -> None:
+    key = router_key("AA-BB-CC-DD-EE-FF:SSID", "11:22:33:44:55:66", "10.0.0.1")
+    assert key[:4] == (MAC, "11:22:33:44:55:66", "11:22:33:44:55:66", "10.0.0.1")
+    assert router_key("lobby", "router-1", None)[:4] == (None, None, "router-1", None)
+
+
+def test_keys_that_differ_have_texts_that_differ() -> None:
+    assert (
+        router_key("AA-BB-CC-DD-EE-FF", None, None).text != router_key(None, "aa:bb:cc:dd:ee:ff", None).text
+    )

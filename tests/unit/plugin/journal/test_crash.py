@@ -1,0 +1,306 @@
+"""What the journal must survive: a killed writer, a torn log, a full disk, a disk that turns read-only."""
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from radmeter.errors import JournalError
+from radmeter.plugin.journal.reader import JournalReader
+from radmeter.plugin.journal.record_format import HEADER
+from radmeter.plugin.journal.segment_writer import LAYOUT_BYTES
+from radmeter.plugin.journal.writer import RETRY_SECONDS, Journal
+
+WRITER = """
+import sys, threading
+from radmeter.plugin.journal.writer import Journal
+directory, sync, threads, segment_bytes = sys.argv[1:]
+journal = Journal(directory, sync=sync, segment_bytes=int(segment_bytes))
+printing = threading.Lock()
+def append(thread):
+    n = 0
+    while True:
+        text = f'["{thread}-{n}", "{"x" * 600}"]'
+        seq = journal.append(1, text)
+        with printing:
+            print(seq, f"{thread}-{n}", flush=True)
+        n += 1
+running = [threading.Thread(target=append, args=(thread,)) for thread in range(int(threads))]
+for thread in running:
+    thread.start()
+for thread in running:
+    thread.join()
+"""
+
+
+def killed_writer(
+    directory: Path, sync: str, threads: int = 1, *, after: int, segment_bytes: int = 64 << 20
+) -> dict[int, str]:
+    """Run a writer, kill it in mid-traffic, and return what it acknowledged."""
+    command = [sys.executable, "-c", WRITER, str(directory), sync, str(threads), str(segment_bytes)]
+    writer = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert writer.stdout is not None
+    acknowledged: dict[int, str] = {}
+    for line in writer.stdout:
+        if not line.endswith("\n"):
+            break
+        seq, name = line.split()
+        acknowledged[int(seq)] = name
+        if len(acknowledged) == after:
+            writer.send_signal(signal.SIGKILL)  # what it still prints before it dies is read as well
+    writer.stdout.close()
+    assert writer.wait(20) == -signal.SIGKILL
+    return acknowledged
+
+
+def read_all(directory: Path) -> dict[int, str]:
+    reader = JournalReader(directory)
+    try:
+        return {entry.seq: entry.pairs for entry in reader.read(0, 1_000_000)}
+    finally:
+        reader.close()
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+@pytest.mark.parametrize("sync", ["packet", "interval"])
+def test_everything_a_killed_writer_acknowledged_is_read_and_its_successor_goes_on(
+    tmp_path: Path, sync: str, threads: int
+) -> None:
+    directory = tmp_path / "journal"
+    acknowledged = killed_writer(directory, sync, threads, after=1500, segment_bytes=200_000)
+    assert len(acknowledged) >= 1500
+    assert len(list(directory.glob("segment-*.log"))) > 2, "it was killed over several segments"
+    successor = Journal(directory, sync=sync)
+    first = successor.append(2, '["successor"]')
+    read = read_all(directory)
+    successor.close()
+    missing = [seq for seq, name in acknowledged.items() if f'["{name}",' not in read.get(seq, "")]
+    assert missing == []
+    assert first >= max(acknowledged) + 2**32
+    assert list(read)[-1] == first
+
+
+@pytest.mark.parametrize("sync", ["packet", "interval"])
+def test_a_writer_killed_while_it_lays_out_leaves_no_zeros_to_be_taken_for_records(
+    tmp_path: Path, sync: str
+) -> None:
+    ahead = LAYOUT_BYTES // 4096
+    for pages in (0, 1, 2, ahead - 1, ahead, ahead + 1, ahead + 44, 2 * ahead - 1):
+        directory = tmp_path / f"journal-{pages}"
+        run = subprocess.run(
+            [sys.executable, "-c", KILLED_LAYING_OUT, str(directory), sync, str(pages)],
+            stdout=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+        assert run.returncode == -signal.SIGKILL
+        acknowledged = [int(line) for line in run.stdout.splitlines()]
+        assert len(acknowledged) > 0.8 * LAYOUT_BYTES / 1500 or pages <= ahead
+        assert list(read_all(directory)) == acknowledged
+        assert JournalReader(directory).depth(0).records == len(acknowledged)
+        with ClosingJournal(directory, sync=sync) as journal:
+            first = journal.append(1, '["successor"]')
+        assert list(read_all(directory)) == [*acknowledged, first]
+
+
+KILLED_LAYING_OUT = """
+import os, signal, sys
+from radmeter.plugin.journal import segment_writer
+from radmeter.plugin.journal.writer import Journal
+directory, sync, pages = sys.argv[1], sys.argv[2], int(sys.argv[3])
+pwrite, left = os.pwrite, pages
+def counted(descriptor, data, offset):
+    global left
+    if not data.strip(b"\\0"):
+        if not left:
+            os.kill(os.getpid(), signal.SIGKILL)
+        left -= 1
+    return pwrite(descriptor, data, offset)
+segment_writer.os.pwrite = counted
+journal = Journal(directory, sync=sync)
+while True:
+    print(journal.append(1, '["' + "x" * 1500 + '"]'), flush=True)
+"""
+
+
+def log_of(directory: Path) -> tuple[Path, int]:
+    """Return a killed writer's segment and where its log ends, what is laid out behind it left out."""
+    (log,) = directory.glob("segment-*.log")
+    return log, len(log.read_bytes().rstrip(b"\0"))
+
+
+@pytest.mark.parametrize("torn_bytes", [1, 7, 23, 39, 300, 646])
+def test_a_torn_tail_behind_what_was_acknowledged_costs_nothing(tmp_path: Path, torn_bytes: int) -> None:
+    directory = tmp_path / "journal"
+    acknowledged = killed_writer(directory, "packet", after=40)
+    log, end = log_of(directory)
+    with log.open("r+b") as tail:  # part of a commit that never came to its end
+        tail.seek(end)
+        tail.write(log.read_bytes()[len(HEADER) : len(HEADER) + torn_bytes])
+    before = list(read_all(directory))
+    with ClosingJournal(directory) as journal:
+        first = journal.append(1, '["successor"]')
+    assert list(read_all(directory)) == [*before, first]
+    assert set(acknowledged) <= set(before)
+
+
+@pytest.mark.parametrize("lost_bytes", [1, 500, 647, 30_000])
+@pytest.mark.parametrize("how", ["cut off", "zeros"])
+def test_a_truncated_log_keeps_every_commit_before_the_cut(tmp_path: Path, lost_bytes: int, how: str) -> None:
+    directory = tmp_path / "journal"
+    acknowledged = killed_writer(directory, "interval", after=90)
+    log, end = log_of(directory)
+    size = log.stat().st_size
+    os.truncate(log, end - lost_bytes)
+    if how == "zeros":
+        os.truncate(log, size)
+    with ClosingJournal(directory) as journal:
+        first = journal.append(1, '["successor"]')
+    read = list(read_all(directory))
+    kept = read[:-1]
+    assert kept == list(range(1, len(kept) + 1))
+    assert len(kept) >= len(acknowledged) - 1 - lost_bytes // 640 > 30
+    assert read[-1] == first >= max(acknowledged) + 2**32
+
+
+class ClosingJournal:
+    """A journal that is closed at the end of a block."""
+
+    def __init__(self, directory: Path, **settings: object) -> None:
+        self._journal = Journal(directory, **settings)  # type: ignore[arg-type]
+
+    def __enter__(self) -> Journal:
+        return self._journal
+
+    def __exit__(self, *_: object) -> None:
+        self._journal.close()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 2 MiB of its own."""
+    if os.geteuid() != 0 or shutil.which("mount") is None:
+        pytest.skip("a file system of its own needs root; the file size limit is tested instead")
+    place = tmp_path / "disk"
+    place.mkdir()
+    mount = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", place], capture_output=True, text=True, check=False
+    )
+    if mount.returncode:
+        pytest.skip(
+            f"cannot mount a tmpfs here: {mount.stderr.strip()}; the file size limit is tested instead"
+        )
+    yield place
+    subprocess.run(["umount", "--lazy", place], check=True)
+
+
+@pytest.mark.parametrize("sync", ["packet", "interval"])
+def test_on_a_full_disk_it_refuses_keeps_what_it_acknowledged_and_recovers_when_space_is_back(
+    small_disk: Path, sync: str
+) -> None:
+    directory = small_disk / "journal"
+    ballast = small_disk / "ballast"
+    ballast.write_bytes(b"\0" * 900_000)
+    with ClosingJournal(directory, sync=sync) as journal:
+        acknowledged = fill(journal)
+        assert acknowledged[-1] == len(acknowledged) > 20
+        refused_until = time.monotonic() + 3 * RETRY_SECONDS
+        while time.monotonic() < refused_until:
+            with pytest.raises(JournalError, match=r"\d+ bytes are free on its disk"):
+                journal.append(1, "x" * 2000)
+        assert len(list(directory.glob("segment-*.log"))) <= 2, "attempts that failed leave nothing behind"
+        ballast.unlink()
+        after = append_once_recovered(journal, '["after"]')
+        assert after >= acknowledged[-1] + 2**32
+        assert list(read_all(directory)) == [*acknowledged, after]
+    assert list(read_all(directory)) == [*acknowledged, after]
+
+
+def test_a_full_disk_does_not_stop_the_shipper_from_freeing_it(small_disk: Path) -> None:
+    directory = small_disk / "journal"
+    with ClosingJournal(directory, segment_bytes=20_000) as journal:
+        for _ in range(150):
+            last = journal.append(1, f'["{"x" * 700}"]')
+    before = len(list(directory.glob("segment-*.log")))
+    fill_disk(small_disk)
+    reader = JournalReader(directory)
+    read, after = 0, 0
+    while after < last and (batch := reader.read(after, 50)):
+        read, after = read + len(batch), batch[-1].seq
+        reader.drop_through(after)
+    reader.close()
+    assert (read, after) == (150, last)
+    assert before > 5
+    assert len(list(directory.glob("segment-*.log"))) == 1
+
+
+def test_at_a_file_size_limit_it_refuses_and_recovers(tmp_path: Path) -> None:
+    code = f"""
+import resource, signal, sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from test_crash import append_once_recovered, fill, read_all
+from radmeter.plugin.journal.writer import Journal
+from pathlib import Path
+directory = Path({str(tmp_path / "journal")!r})
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+journal = Journal(directory)
+journal.append(1, "[]")
+resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, resource.RLIM_INFINITY))
+acknowledged = fill(journal)
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+after = append_once_recovered(journal, '["after"]')
+journal.close()
+assert list(read_all(directory)) == [1, *acknowledged, after]
+assert len(acknowledged) > 20
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+
+
+def test_a_disk_that_turns_read_only_is_refused_and_used_again_when_it_is_back(small_disk: Path) -> None:
+    directory = small_disk / "journal"
+    with ClosingJournal(directory) as journal:
+        journal.append(1, '["before"]')
+        journal.close()
+    with ClosingJournal(directory) as journal:
+        subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+        with pytest.raises(JournalError, match=r"[Rr]ead-only"):
+            journal.append(1, '["refused"]')
+        subprocess.run(["mount", "-o", "remount,rw", small_disk], check=True)
+        append_once_recovered(journal, '["after"]')
+    assert list(read_all(directory).values()) == ['["before"]', '["after"]']
+
+
+def fill_disk(place: Path) -> None:
+    with (place / "ballast").open("wb", buffering=0) as ballast, contextlib.suppress(OSError):
+        while True:
+            ballast.write(b"\0" * 512)
+
+
+def fill(journal: Journal) -> list[int]:
+    """Append until the journal refuses; return what it acknowledged."""
+    acknowledged = []
+    for _ in range(5000):
+        try:
+            acknowledged.append(journal.append(1, f'["{"x" * 2000}"]'))
+        except JournalError:
+            return acknowledged
+    raise AssertionError("the disk never got full")
+
+
+def append_once_recovered(journal: Journal, pairs: str) -> int:
+    """Append as soon as the journal takes it, as retransmissions would."""
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            return journal.append(1, pairs)
+        except JournalError:
+            assert time.monotonic() < deadline, "the journal did not recover"
+            time.sleep(RETRY_SECONDS / 10)

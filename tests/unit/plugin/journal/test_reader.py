@@ -1,0 +1,335 @@
+"""The journal's reader: order, deletion, damage."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from radmeter.errors import JournalError, JournalLocked
+from radmeter.plugin.journal.reader import JournalReader
+from radmeter.plugin.journal.record_format import HEADER, unpack
+from radmeter.plugin.journal.segment_writer import Segment
+from radmeter.plugin.journal.writer import Journal
+
+TEXT = f'["{"x" * 700}"]'
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    return tmp_path / "journal"
+
+
+@pytest.fixture
+def journal(directory: Path) -> Iterator[Journal]:
+    journal = Journal(directory, sync="interval", segment_bytes=20_000)
+    yield journal
+    journal.close()
+
+
+@pytest.fixture
+def reader(directory: Path) -> Iterator[JournalReader]:
+    reader = JournalReader(directory)
+    yield reader
+    reader.close()
+
+
+def segments(directory: Path) -> list[Path]:
+    return sorted(directory.glob("segment-*.log"))
+
+
+def first_seq(segment: Path) -> int:
+    return int(segment.stem.removeprefix("segment-"))
+
+
+def fill(directory: Path, *, sync: str = "interval", segment_bytes: int = 20_000) -> list[Path]:
+    """Make a journal of closed segments with a hundred records, numbered from 1 without a gap."""
+    journal = Journal(directory, sync=sync, segment_bytes=segment_bytes)
+    for n in range(100):
+        journal.append(n, TEXT)
+    journal.close()
+    assert len(segments(directory)) >= 4 or segment_bytes > 20_000
+    return segments(directory)
+
+
+def test_where_no_journal_is_there_is_nothing_to_read(reader: JournalReader) -> None:
+    assert reader.read(0, 10) == []
+    assert reader.depth(0) == (0, None, 0, 0, ())
+    assert reader.drop_through(10**18) == 0
+    with pytest.raises(JournalError, match=r"there is no journal in .* yet"):
+        reader.node()
+    with pytest.raises(JournalError, match="No such file or directory"), reader.lock():
+        pass
+
+
+def test_batches_follow_each_other_over_segments_and_openings(directory: Path, reader: JournalReader) -> None:
+    fill(directory)
+    fill(directory)
+    seen, after = [], 0
+    while batch := reader.read(after, 7):
+        assert len(batch) == 7 or batch[-1].seq > 2**32
+        seen += batch
+        after = batch[-1].seq
+    assert [entry.received_at_us for entry in seen] == [*range(100), *range(100)]
+    assert [entry.seq for entry in seen[:100]] == list(range(1, 101))
+    assert [entry.seq - seen[100].seq for entry in seen[100:]] == list(range(100))
+
+
+def test_a_reader_sees_what_was_appended_a_moment_ago(journal: Journal, reader: JournalReader) -> None:
+    for n in range(300):
+        seq = journal.append(n, TEXT)
+        assert [(entry.seq, entry.received_at_us) for entry in reader.read(seq - 1, 10)] == [(seq, n)]
+
+
+def test_depth_is_what_waits(journal: Journal, reader: JournalReader, directory: Path) -> None:
+    for n in range(100):
+        journal.append(1000 + n, TEXT)
+    depth = reader.depth(0)
+    assert (depth.records, depth.oldest_received_at_us, depth.unreadable) == (100, 1000, ())
+    assert depth.segments == len(segments(directory))
+    assert depth.size_bytes == sum(path.stat().st_size for path in directory.iterdir())
+    assert reader.depth(40)[:2] == (60, 1040)
+    assert reader.depth(99)[:2] == (1, 1099)
+    assert reader.depth(100)[:2] == (0, None)
+
+
+def test_only_segments_shipped_to_their_last_record_are_dropped(
+    directory: Path, reader: JournalReader
+) -> None:
+    before = fill(directory)
+    second, third = first_seq(before[1]), first_seq(before[2])
+    assert reader.drop_through(second - 2) == 0
+    assert reader.drop_through(third - 2) == 1
+    assert segments(directory) == before[1:]
+    assert [entry.seq for entry in reader.read(0, 1000)] == list(range(second, 101))
+    assert reader.drop_through(third - 1) == 1
+    assert segments(directory) == before[2:]
+
+
+def test_the_newest_segment_is_never_dropped(
+    journal: Journal, reader: JournalReader, directory: Path
+) -> None:
+    last = journal.append(1, TEXT)
+    assert reader.drop_through(last) == 0
+    assert reader.drop_through(2**62) == 0
+    for _ in range(100):
+        last = journal.append(1, TEXT)
+    newest = segments(directory)[-1]
+    reader.drop_through(2**62)
+    assert segments(directory) == [newest]
+    last = journal.append(1, TEXT)
+    assert reader.read(last - 1, 10)[0].seq == last
+
+
+def test_the_last_segment_of_an_earlier_opening_is_dropped_when_shipped(
+    directory: Path, reader: JournalReader
+) -> None:
+    before = fill(directory)
+    after = fill(directory)
+    assert reader.drop_through(99) == len(before) - 1
+    assert reader.drop_through(100) == 1
+    assert segments(directory) == after[len(before) :]
+
+
+def test_a_reader_in_the_middle_of_a_segment_sees_it_grow_and_end(
+    journal: Journal, reader: JournalReader, directory: Path
+) -> None:
+    journal.append(1, TEXT)
+    assert [entry.seq for entry in reader.read(0, 1)] == [1]
+    for n in range(2, 200):
+        assert journal.append(1, TEXT) == n
+    journal.close()
+    assert [entry.seq for entry in reader.read(1, 1000)] == list(range(2, 200))
+    assert [entry.seq for entry in JournalReader(directory).read(0, 1000)] == list(range(1, 200))
+
+
+def test_any_record_is_found_wherever_it_lies(directory: Path) -> None:
+    journal = Journal(directory)
+    texts = [f'["{"x" * (n * 37 % 5000)}"]' for n in range(1000)]
+    for n, text in enumerate(texts):
+        journal.append(n, text)
+    journal.close()
+    for after in (0, 1, 2, 499, 500, 777, 998, 999, 1000, 5000, 2**40):
+        other = JournalReader(directory)
+        assert [entry.pairs for entry in other.read(after, 2)] == texts[after : after + 2]
+        depth = other.depth(after)
+        assert depth[:2] == (max(0, 1000 - after), after if after < 1000 else None)
+        other.close()
+
+
+def test_reading_does_not_change_the_records_of_a_live_journal(
+    journal: Journal, reader: JournalReader, directory: Path
+) -> None:
+    journal.append(1, TEXT)
+    reader.read(0, 10)
+    reader.close()  # must not take the log from under the writer
+    journal.append(2, TEXT)
+    assert [entry.received_at_us for entry in reader.read(0, 10)] == [1, 2]
+
+
+def test_reading_leaves_the_access_time_alone(directory: Path, reader: JournalReader) -> None:
+    (segment, *_) = fill(directory)
+    os.utime(segment, ns=(0, 1))  # read before it was last written: what relatime waits for
+    assert reader.read(0, 1)
+    assert segment.stat().st_atime_ns == 0
+
+
+def test_a_journal_of_another_owner_is_read_too(
+    directory: Path, reader: JournalReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(directory)
+    opened = os.open
+
+    def refuse(path: Path, flags: int, *arguments: int) -> int:
+        if flags & os.O_NOATIME:
+            raise PermissionError("open(2): not the owner")
+        return opened(path, flags, *arguments)
+
+    monkeypatch.setattr(os, "open", refuse)
+    assert len(reader.read(0, 1)) == 1
+
+
+def test_a_second_shipper_is_told_who_the_first_is(journal: Journal, reader: JournalReader) -> None:
+    journal.append(1, TEXT)
+    with reader.lock():
+        other = JournalReader(reader._directory)
+        with pytest.raises(JournalLocked, match=f"reader already: process {os.getpid()} on"), other.lock():
+            pass
+        code = f"""
+from radmeter.plugin.journal.reader import JournalReader
+with JournalReader({str(reader._directory)!r}).lock(): pass
+"""
+        run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+        assert f"JournalLocked: the journal {reader._directory} has its reader already" in run.stderr
+    with other.lock():
+        pass
+
+
+def test_a_corrupt_segment_stops_reading_before_it_until_it_is_moved_away(
+    directory: Path, reader: JournalReader
+) -> None:
+    before = fill(directory)
+    bad, following = before[1], before[2]
+    bad.write_bytes(b"\xff" * bad.stat().st_size)
+    batch = reader.read(0, 1000)
+    assert [entry.seq for entry in batch] == list(range(1, first_seq(bad)))
+    with pytest.raises(JournalError, match=f"segment {bad} cannot be read: .*skips nothing"):
+        reader.read(batch[-1].seq, 1000)
+    assert reader.depth(0).unreadable == (str(bad),)
+    assert reader.drop_through(batch[-1].seq) == 1
+    assert reader.drop_through(first_seq(following) - 2) == 0, "a segment that cannot be read is kept"
+    bad.rename(directory.parent / "for rescue")
+    assert reader.read(batch[-1].seq, 1000)[0].seq == first_seq(following)
+
+
+def records_at(segment: Path) -> list[tuple[int, int]]:
+    """Where each record of a segment begins and ends."""
+    content, places, start = segment.read_bytes(), [], len(HEADER)
+    while record := unpack(content, start):
+        places.append((start, record.end))
+        start = record.end
+    return places
+
+
+def damage(segment: Path, kind: str) -> None:
+    """Damage a segment at its fifth record."""
+    content, (start, end) = bytearray(segment.read_bytes()), records_at(segment)[4]
+    if kind == "a bit":
+        content[end - 100] ^= 1
+    elif kind == "the length":
+        content[start + 8] ^= 1
+    elif kind == "zeros":
+        content[start : end + 4096] = bytes(end + 4096 - start)
+    elif kind == "taken out":
+        del content[start:end]
+    elif kind == "the first ones taken out":
+        del content[len(HEADER) : start]
+    elif kind == "cut off":
+        del content[start + 10 :]
+    segment.write_bytes(content)
+
+
+DAMAGE = ["a bit", "the length", "zeros", "taken out", "the first ones taken out", "cut off"]
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+@pytest.mark.parametrize("sync", ["packet", "interval"])
+def test_damage_in_a_full_segment_is_told_and_not_passed_over(
+    directory: Path, reader: JournalReader, kind: str, sync: str
+) -> None:
+    bad = fill(directory, sync=sync)[0]
+    damage(bad, kind)
+    after = 0
+    if "first" not in kind:
+        after = reader.read(0, 1000)[-1].seq
+        assert after == 4, "what comes before is given out first"
+    with pytest.raises(JournalError, match=rf"segment {bad} cannot be read: records? {after + 1} .*missing"):
+        reader.read(after, 1000)
+    assert reader.drop_through(after) == 0
+
+
+@pytest.mark.parametrize("kind", DAMAGE[:-1])
+def test_damage_in_the_last_segment_of_an_opening_is_told_from_its_end(
+    directory: Path, reader: JournalReader, kind: str
+) -> None:
+    bad = fill(directory, sync="packet", segment_bytes=64 << 20)[0]
+    damage(bad, kind)
+    with pytest.raises(JournalError, match=f"segment {bad} cannot be read"):
+        reader.read(0 if "first" in kind else 4, 1000)
+    fill(directory)
+    with pytest.raises(JournalError, match=f"segment {bad} cannot be read"):
+        reader.read(0 if "first" in kind else 4, 1000)
+    assert reader.drop_through(4) == 0
+
+
+@pytest.mark.parametrize("synced", [True, False])
+def test_records_behind_a_gap_prove_damage_only_if_what_is_missing_was_durable(
+    directory: Path, reader: JournalReader, synced: bool
+) -> None:
+    directory.mkdir()
+    segment = Segment(directory, 1, sync_commits=False, full_bytes=1 << 20)
+    for n in range(1, 21):
+        segment.commit([(n, TEXT.encode())])
+        if synced and n == 5:
+            segment.sync()
+    segment.close()
+    damage(segment.path, "zeros")  # what a power cut leaves of pages that were not written yet
+    read = [entry.seq for entry in reader.read(0, 100)]
+    assert read == [1, 2, 3, 4]
+    if synced:
+        with pytest.raises(JournalError, match="record 5 is missing at byte"):
+            reader.read(4, 100)
+    else:
+        assert reader.read(4, 100) == []
+
+
+def test_a_reader_beside_a_busy_writer_takes_nothing_for_damage(directory: Path) -> None:
+    code = f"""
+import sys
+from radmeter.plugin.journal.writer import Journal
+journal = Journal({str(directory)!r}, sync="interval", interval_seconds=0.0001, segment_bytes=3 << 20)
+for n in range(30000):
+    journal.append(n, '["' + "x" * (n * 37 % 3000) + '"]')
+journal.close()
+"""
+    with subprocess.Popen([sys.executable, "-c", code]) as writer:
+        reader, seen = JournalReader(directory), 0
+        while seen < 30_000:
+            ended = writer.poll() is not None
+            batch = reader.read(seen, 1000)
+            assert [entry.seq for entry in batch] == list(range(seen + 1, seen + 1 + len(batch)))
+            seen += len(batch)
+            assert batch or not ended
+        reader.close()
+    assert writer.returncode == 0
+
+
+@pytest.mark.parametrize("content", [b"", b"no segment at all" * 1000])
+def test_another_file_in_place_of_a_segment_is_told(
+    directory: Path, reader: JournalReader, content: bytes
+) -> None:
+    fill(directory)[0].write_bytes(content)
+    with pytest.raises(JournalError, match="cannot be read: it does not begin as a segment does"):
+        reader.read(0, 1000)

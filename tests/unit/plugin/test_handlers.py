@@ -1,0 +1,353 @@
+"""The plugin outside radiusd: `radiusd` is a module only the server can give, so a small one stands in for it."""
+
+import ast
+import importlib
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import radmeter
+from radmeter.plugin.journal.reader import JournalReader
+from radmeter.plugin.journal.writer import RETRY_SECONDS
+
+L_INFO, L_ERR, L_WARN = 3, 4, 5
+INVALID, OK = 4, 2
+PAIRS = (("Acct-Status-Type", "Start"), ("Acct-Session-Id", "s1"), ("Class", "0x01"), ("Class", "0x02"))
+
+
+class Left(BaseException):
+    """What os._exit does here."""
+
+
+class FakeRadiusd(ModuleType):
+    L_INFO, L_ERR, L_WARN = L_INFO, L_ERR, L_WARN
+    RLM_MODULE_INVALID, RLM_MODULE_OK = INVALID, OK
+
+    def __init__(self) -> None:
+        super().__init__("radiusd")
+        self.config: dict[str, object] = {}
+        self.log: list[tuple[int, str]] = []
+
+    def radlog(self, level: int, message: str) -> None:
+        if "\0" in message:
+            raise ValueError("embedded null character")
+        self.log.append((level, message))
+
+
+@pytest.fixture
+def radiusd(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeRadiusd:
+    fake = FakeRadiusd()
+    # It would be for these tests' own process.
+    fake.config = {"journal": str(tmp_path / "journal"), "scheduling": "normal"}
+    monkeypatch.setitem(sys.modules, "radiusd", fake)
+    for name in [name for name in os.environ if name.startswith("RADMETER_")]:
+        monkeypatch.delenv(name)
+    return fake
+
+
+@pytest.fixture
+def plugin(radiusd: FakeRadiusd, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    """The plugin as radiusd imports it: fresh."""
+    monkeypatch.delitem(sys.modules, "radmeter.plugin.handlers", raising=False)
+    plugin = importlib.import_module("radmeter.plugin.handlers")
+
+    def leave(status: int) -> None:
+        raise Left(status)
+
+    monkeypatch.setattr(plugin.os, "_exit", leave)
+    yield plugin
+    if plugin._State.journal is not None:
+        plugin._State.journal.close()
+    del sys.modules["radmeter.plugin.handlers"]
+
+
+def errors(radiusd: FakeRadiusd) -> list[str]:
+    return [message for level, message in radiusd.log if level == L_ERR]
+
+
+def journaled(radiusd: FakeRadiusd) -> list[object]:
+    return [json.loads(entry.pairs) for entry in JournalReader(str(radiusd.config["journal"])).read(0, 1000)]
+
+
+def eventually(answer: Callable[[], int], wanted: int) -> None:
+    deadline = time.monotonic() + 20
+    while answer() != wanted:
+        assert time.monotonic() < deadline
+        time.sleep(RETRY_SECONDS / 10)
+
+
+def test_a_packet_is_journaled_as_it_came_before_it_is_answered(
+    plugin: ModuleType, radiusd: FakeRadiusd
+) -> None:
+    assert plugin.instantiate(None) == 0
+    before = time.time_ns() // 1000
+    assert plugin.accounting(PAIRS) == OK
+    (entry,) = JournalReader(str(radiusd.config["journal"])).read(0, 10)
+    assert entry.pairs == (
+        '[["Acct-Status-Type","Start"],["Acct-Session-Id","s1"],["Class","0x01"],["Class","0x02"]]'
+    )
+    assert before <= entry.received_at_us <= time.time_ns() // 1000
+
+
+def test_the_return_code_is_an_int_and_nothing_else(plugin: ModuleType) -> None:
+    plugin.instantiate(None)
+    assert type(plugin.accounting(PAIRS)) is int
+
+
+@pytest.mark.parametrize(
+    ("pairs", "kept"),
+    [
+        (None, []),
+        ((), []),
+        ((("User-Name", 'Zoë "☃" \n\x01'),), [["User-Name", 'Zoë "☃" \n\x01']]),
+        ((("User-Name", "\udcff"),), [["User-Name", "\udcff"]]),
+    ],
+)
+def test_whatever_radiusd_passes_is_kept(
+    plugin: ModuleType, radiusd: FakeRadiusd, pairs: object, kept: object
+) -> None:
+    plugin.instantiate(None)
+    assert plugin.accounting(pairs) == OK
+    assert journaled(radiusd) == [kept]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "plain",
+        "Zoë ☃",
+        'a "quote',
+        '","',
+        '"],["',
+        "\\",
+        "\n",
+        "\x7f",
+        "\u2028",
+        "\0",
+        "\udc80",
+        "a\u00a0b",
+    ],
+)
+def test_text_is_journaled_as_json_writes_it(plugin: ModuleType, text: str) -> None:
+    for pairs in [((text, "x"),), (("x", text),), (("a", text), (text, "b"), (text, text))]:
+        assert plugin._encode(pairs) == json.dumps(pairs, ensure_ascii=False, separators=(",", ":"))
+
+
+def test_instantiate_touches_nothing_on_disk(plugin: ModuleType, tmp_path: Path) -> None:
+    assert plugin.instantiate(None) == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_start_up_says_which_journal_and_how_safe(plugin: ModuleType, radiusd: FakeRadiusd) -> None:
+    radiusd.config |= {"sync": "interval", "sync_interval_ms": "7"}
+    plugin.instantiate(None)
+    in_force = plugin.scheduling.in_force()
+    assert radiusd.log == [
+        (
+            L_INFO,
+            f"radmeter: journal {radiusd.config['journal']}, sync = interval every 7 ms, "
+            f"scheduling = normal ({in_force})",
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("sync", "scheduling", "asked", "granted", "warned"),
+    [
+        ("packet", "auto", "realtime", True, False),
+        ("packet", "auto", "realtime", False, False),
+        ("interval", "auto", "short", True, False),
+        ("interval", "realtime", "realtime", True, False),
+        ("interval", "realtime", "realtime", False, True),
+        ("packet", "short", "short", True, False),
+        ("packet", "normal", "normal", True, False),
+    ],
+)
+def test_scheduling_is_asked_for_once_and_a_warning_names_the_remedy(
+    plugin: ModuleType,
+    radiusd: FakeRadiusd,
+    monkeypatch: pytest.MonkeyPatch,
+    sync: str,
+    scheduling: str,
+    asked: str,
+    granted: bool,
+    warned: bool,
+) -> None:
+    questions: list[str] = []
+
+    def ask(wanted: str) -> bool:
+        questions.append(wanted)
+        return granted
+
+    monkeypatch.setattr(plugin.scheduling, "ask", ask)
+    monkeypatch.setattr(plugin.scheduling, "in_force", lambda: "in words")
+    radiusd.config |= {"sync": sync, "scheduling": scheduling}
+    assert [plugin.instantiate(None) for _ in range(2)] == [0, 0]
+    assert questions == [asked]
+    assert radiusd.log[-1][1].endswith(f", scheduling = {scheduling} (in words)")
+    warnings = [message for level, message in radiusd.log if level == L_WARN]
+    assert len(warnings) == warned
+    for remedy in ("LimitRTPRIO=1", "rtprio: 1"):
+        assert all(remedy in warning for warning in warnings)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("sync", "never", "sync = 'never': allowed are packet and interval"),
+        ("sync_interval_ms", "0", "sync_interval_ms = '0': allowed is a whole number from 1 to 60000"),
+        ("sync_interval_ms", "5ms", "sync_interval_ms = '5ms'"),
+        ("segment_bytes", "-1", "segment_bytes = '-1'"),
+        ("journal_limit_bytes", "12", "journal_limit_bytes = '12': allowed is a whole number from 1048576"),
+        ("journal", "var/journal", "journal = 'var/journal': give an absolute path"),
+        ("jurnal", "/tmp", "unknown settings: jurnal; known: journal, sync"),
+        ("scheduling", "fast", "scheduling = 'fast': allowed are auto, realtime, short and normal"),
+        ("journal", "/dev/null/journal", "/dev/null is not a directory"),
+        ("journal", "/proc/sys/journal", "may not write in /proc/sys, so /proc/sys/journal cannot be made"),
+    ],
+)
+def test_a_configuration_error_stops_the_start_and_says_what_is_allowed(
+    plugin: ModuleType, radiusd: FakeRadiusd, name: str, value: str, said: str
+) -> None:
+    radiusd.config[name] = value
+    if name == "journal" and "sys" in value and os.access("/proc/sys", os.W_OK):
+        pytest.skip("this user may write everywhere, as far as access(2) knows")
+    assert plugin.instantiate(None) == -1
+    (error,) = errors(radiusd)
+    assert error.startswith("radmeter: ")
+    assert said in error
+
+
+def test_what_config_leaves_empty_comes_from_the_environment_then_from_the_defaults(
+    plugin: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RADMETER_JOURNAL", "/srv/journal")
+    monkeypatch.setenv("RADMETER_SEGMENT_BYTES", "1000000")
+    monkeypatch.setenv("RADMETER_SYNC", "")
+    settings = plugin.read_settings({"journal": "", "sync": "", "segment_bytes": "2000000"})
+    assert settings == plugin.PluginSettings(
+        journal="/srv/journal",
+        sync="packet",
+        sync_interval_ms=5,
+        segment_bytes=2_000_000,
+        journal_limit_bytes=8 << 30,
+        client_packets_per_second=5000,
+        scheduling="auto",
+    )
+    monkeypatch.delenv("RADMETER_JOURNAL")
+    assert plugin.read_settings({}).journal == "/var/lib/radmeter/journal"
+
+
+def test_a_flood_beside_others_is_refused_and_logged_once(plugin: ModuleType, radiusd: FakeRadiusd) -> None:
+    radiusd.config["client_packets_per_second"] = "10"
+    assert plugin.instantiate(()) == 0
+    flood = (*PAIRS, ("Tmp-IP-Address-0", "192.0.2.66"), ("Tmp-Integer-0", "1700000000"))
+    others = (*PAIRS, ("Tmp-String-0", "2001:db8::1"))
+    assert [plugin.accounting(flood) for _ in range(50)] == [OK] * 50  # alone
+    assert plugin.accounting(others) == OK
+    answers = [plugin.accounting(flood) for _ in range(50)]
+    assert INVALID in answers
+    assert plugin.accounting(others) == OK
+    (line,) = errors(radiusd)
+    assert "192.0.2.66" in line
+    assert len(journaled(radiusd)) == 52 + answers.count(OK)
+
+
+def test_failure_and_recovery_are_logged_once_each(
+    plugin: ModuleType, radiusd: FakeRadiusd, tmp_path: Path
+) -> None:
+    plugin.instantiate(None)
+    journal = tmp_path / "journal"
+    journal.write_text("a file in the way")
+    assert [plugin.accounting(PAIRS) for _ in range(50)] == [INVALID] * 50
+    (error,) = errors(radiusd)
+    assert error.startswith(
+        f"radmeter: packets cannot be kept and are not answered: the journal {journal} cannot be used"
+    )
+    journal.unlink()
+    eventually(lambda: plugin.accounting(PAIRS), OK)
+    refused = int(radiusd.log[-1][1].split("; ")[1].split()[0])
+    assert radiusd.log[-1] == (
+        L_INFO,
+        f"radmeter: packets are kept and answered again; {refused} were refused since it failed",
+    )
+    assert refused >= 50
+    assert plugin.accounting(PAIRS) == OK
+    assert len(radiusd.log) == 3
+    assert journaled(radiusd) == [[list(pair) for pair in PAIRS]] * 2
+
+
+def test_any_error_at_all_is_fail_and_never_an_exception(
+    plugin: ModuleType, radiusd: FakeRadiusd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plugin.instantiate(None)
+
+    def broken(pairs: object) -> str:
+        raise RuntimeError("with a \0 in it")
+
+    monkeypatch.setattr(plugin, "_encode", broken)
+    assert plugin.accounting(PAIRS) == INVALID
+    assert errors(radiusd) == ["radmeter: packets cannot be kept and are not answered: with a \\0 in it"]
+
+
+def test_all_instances_share_one_journal_and_the_last_to_go_closes_it(
+    plugin: ModuleType, radiusd: FakeRadiusd
+) -> None:
+    for _ in range(4):
+        assert plugin.instantiate(None) == 0
+    answers: list[int] = []
+    threads = [
+        threading.Thread(target=lambda: answers.extend(plugin.accounting(PAIRS) for _ in range(50)))
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert answers == [OK] * 200
+    assert len(journaled(radiusd)) == 200
+    for _ in range(3):
+        assert plugin.detach() == 0
+        assert plugin.accounting(PAIRS) == OK
+    with pytest.raises(Left, match="0"):
+        plugin.detach()
+    assert plugin.accounting(PAIRS) == INVALID
+    assert len(journaled(radiusd)) == 203
+    assert len([message for level, message in radiusd.log if level == L_INFO]) == 1
+
+
+def test_an_instance_with_other_settings_is_refused(plugin: ModuleType, radiusd: FakeRadiusd) -> None:
+    plugin.instantiate(None)
+    radiusd.config["sync"] = "interval"
+    assert plugin.instantiate(None) == -1
+    assert "differs from another's" in errors(radiusd)[0]
+    assert plugin.detach() == 0, "radiusd refuses to start: its exit status must not become success"
+
+
+def test_it_brings_nothing_but_the_standard_library_into_radiusd(tmp_path: Path) -> None:
+    package = Path(radmeter.__file__).parent
+    (tmp_path / "radiusd.py").write_text("RLM_MODULE_OK, RLM_MODULE_INVALID = 2, 4\n")
+    code = f"""
+import sys
+sys.path[:0] = [{str(tmp_path)!r}, {str(package.parent)!r}]
+import radmeter.plugin
+allowed = sys.stdlib_module_names | {{"radmeter", "radiusd", "__main__"}}
+print(sorted(name for name in sys.modules if name.split(".")[0] not in allowed))
+print(sorted(name for name in sys.modules if name.startswith("radmeter.")))
+"""
+    run = subprocess.run(  # -I -S: no site-packages that could hide what is missing
+        [sys.executable, "-I", "-S", "-c", code], check=True, capture_output=True, text=True
+    )
+    foreign, ours = map(ast.literal_eval, run.stdout.splitlines())
+    assert foreign == []
+    assert "radmeter.plugin.journal.writer" in ours
+    assert "radmeter.config" not in ours
