@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from radmeter.units import amount, duration
+
 LINE_EVERY_SECONDS = 5.0
 
 
@@ -56,23 +58,6 @@ def progress(title: str, total: float | None = None, unit: str = "rows") -> Iter
             yield lines
         finally:
             lines.close()
-
-
-def amount(count: float) -> str:
-    """Return a count as people read it: ``12,345``."""
-    return f"{count:,.0f}"
-
-
-def duration(seconds: float) -> str:
-    """Return a time as people read it: ``0.4 s``, ``12 s``, ``3 min 5 s``, ``2 h 10 min``."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
 class _Rate(ProgressColumn):

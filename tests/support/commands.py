@@ -12,7 +12,7 @@ from typing import Any
 from unittest.mock import patch
 
 from radmeter.cli.main import main
-from radmeter.database.connection import Store
+from radmeter.ingest.store import Store
 from radmeter.packet.record import AccountingRecord
 
 NODE = "test-node"

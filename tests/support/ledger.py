@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import psycopg
 
-from radmeter.database.connection import Store
 from radmeter.ingest.shipper import as_json
+from radmeter.ingest.store import Store
 from radmeter.plugin.journal.reader import Entry as JournalEntry
 
 Pairs = Sequence[tuple[str, str]]

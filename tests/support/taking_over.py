@@ -6,7 +6,7 @@ from typing import Any
 
 import psycopg
 
-from radmeter.database.connection import Store
+from radmeter.ingest.store import Store
 from support import stock
 from support.servers import Connection, Server
 

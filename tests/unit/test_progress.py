@@ -5,7 +5,8 @@ import re
 import pytest
 
 from radmeter import progress as module
-from radmeter.progress import duration, progress
+from radmeter.progress import progress
+from radmeter.units import duration
 
 
 def test_lines_have_time_done_total_rate_and_time_left(

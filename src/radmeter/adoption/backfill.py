@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import psycopg
 
-from radmeter.database.views import explained_errors
+from radmeter.database.connection import explained_errors
 from radmeter.errors import StoreError
 from radmeter.packet.router_key import leading_mac
 

@@ -12,12 +12,13 @@ from radmeter.adoption import state
 from radmeter.adoption import undo as adopt_undo
 from radmeter.adoption.steps import Refused, Steps
 from radmeter.adoption.table import Table
-from radmeter.cli.common import emit, emit_one, existing_database, format_option, human_bytes, with_settings
+from radmeter.cli.common import emit, emit_one, existing_database, format_option, with_settings
 from radmeter.config import Settings
 from radmeter.database.connection import translated_errors
 from radmeter.database.lock_retries import PATIENCE_SECONDS
 from radmeter.database.operator import connect_as_operator
-from radmeter.progress import duration, progress
+from radmeter.progress import progress
+from radmeter.units import duration, human_bytes
 
 EXAMPLES = """\b
 Examples:

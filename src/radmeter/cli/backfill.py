@@ -12,7 +12,8 @@ from radmeter.cli.common import Row, emit, emit_one, existing_database, format_o
 from radmeter.config import Settings
 from radmeter.errors import StoreError
 from radmeter.interruption import Interruption
-from radmeter.progress import amount, duration, progress
+from radmeter.progress import progress
+from radmeter.units import amount, duration
 
 DAY = click.DateTime(["%Y-%m-%d"])
 EXIT_NOT_DONE = 3

@@ -17,11 +17,11 @@ from rich.table import Table
 from radmeter.config import ALL, Settings
 from radmeter.embedded.server import open_database
 from radmeter.errors import StoreError
+from radmeter.units import human_bytes
 
 Row = dict[str, Any]
 F = TypeVar("F", bound=Callable[..., Any])
 
-UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
 format_option = click.option(
     "--format",
@@ -92,18 +92,6 @@ def with_settings(*names: str) -> Callable[[F], F]:
         return cast(F, command)
 
     return decorate
-
-
-def human_bytes(count: int | Decimal | None) -> str:
-    """Return a byte count for people, in binary units: ``1.5 GiB``; a dash where it is unknown."""
-    if count is None:
-        return "-"
-    size = float(count)
-    for unit in UNITS:
-        if abs(size) < 1024 or unit == UNITS[-1]:
-            break
-        size /= 1024
-    return f"{int(size)} B" if unit == "B" else f"{size:.2f} {unit}"
 
 
 def emit(rows: Sequence[Row], output_format: str, *, columns: Sequence[str], title: str = "") -> None:

@@ -77,7 +77,7 @@ def doctor(
     verbose: bool,
     output_format: str,
 ) -> None:
-    """Look at everything, and say what is wrong, with which thing, and the command that mends it.
+    """Context at everything, and say what is wrong, with which thing, and the command that mends it.
 
     green is well; yellow works, but not for ever; red does not work, counts wrong or is about to; unknown could not be
     looked at, for instance because this database role may not see it.
@@ -105,7 +105,7 @@ def _examine(
     from radmeter.database.connection import connect
     from radmeter.doctor import connection
     from radmeter.doctor.checks import CHECKS
-    from radmeter.doctor.context import Look
+    from radmeter.doctor.context import Context
     from radmeter.doctor.runner import bounded, examine
 
     names = [named.name for named in CHECKS]
@@ -114,22 +114,22 @@ def _examine(
     # What the others need to know is found out by that of the connection.
     checks = [named for named in CHECKS if not only or named.name in (*only, "connection")]
     findings: list[Finding] = []
-    look = Look(settings=settings, raddb=raddb, check_config=check_config)
+    context = Context(settings=settings, raddb=raddb, check_config=check_config)
     with ExitStack() as stack:
         try:
-            look.dsn = stack.enter_context(existing_database(settings))
-            look.connection = connect(look.dsn)
-            stack.callback(look.connection.close)
-            bounded(look.connection)
+            context.dsn = stack.enter_context(existing_database(settings))
+            context.connection = connect(context.dsn)
+            stack.callback(context.connection.close)
+            bounded(context.connection)
         except Exception as error:
             if not isinstance(error, StoreError | OSError | _database_error()):
                 raise
-            look.connection = None
-            findings.append(connection.failed(look, error))
-        examine(look, checks, findings.append)
-        if look.connection is None:
+            context.connection = None
+            findings.append(connection.failed(context, error))
+        examine(context, checks, findings.append)
+        if context.connection is None:
             stack.pop_all()  # it may hang: the process ends without asking it
-    return sorted(findings, key=lambda each: names.index(each.check)), look.connection is None
+    return sorted(findings, key=lambda each: names.index(each.check)), context.connection is None
 
 
 def _database_error() -> type[Exception]:

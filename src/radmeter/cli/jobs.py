@@ -11,7 +11,7 @@ from radmeter.cli.common import emit, format_option, with_settings
 from radmeter.config import Settings
 from radmeter.database.connection import connect
 from radmeter.embedded.server import open_database
-from radmeter.jobs import runner as periodic
+from radmeter.jobs import runner, stale_sessions
 
 
 @click.group()
@@ -31,9 +31,7 @@ def run(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     with open_database(settings) as database:
-        periodic.run(
-            database.dsn, stop, interval_seconds=settings.jobs_seconds, stale_minutes=_least(settings)
-        )
+        runner.run(database.dsn, stop, interval_seconds=settings.jobs_seconds, stale_minutes=_least(settings))
 
 
 @jobs.command("close-stale", epilog="Example: radmeter jobs close-stale --dry-run --stale-minutes 30")
@@ -48,14 +46,14 @@ def close_stale(settings: Settings, dry_run: bool, output_format: str) -> None:
     """
     with open_database(settings) as database, connect(database.dsn) as connection:
         if dry_run:
-            stale = periodic.stale_sessions(connection, _least(settings))
+            stale = stale_sessions.stale_sessions(connection, _least(settings))
             rows = [session._asdict() for session in stale]
-            emit(rows, output_format, columns=periodic.StaleSession._fields)
+            emit(rows, output_format, columns=stale_sessions.StaleSession._fields)
             return
         console = Console(stderr=True)
         with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
             task = progress.add_task("closing", total=None)
-            closed = periodic.close_stale(
+            closed = stale_sessions.close_stale(
                 connection,
                 _least(settings),
                 lambda done, total: progress.update(task, completed=done, total=total),

@@ -11,11 +11,10 @@ import click
 
 from radmeter.cli.common import Row, emit, existing_database, format_option, with_settings
 from radmeter.config import Settings
-from radmeter.database.connection import connect
+from radmeter.database.connection import connect, explained_errors
 from radmeter.database.lock_retries import PATIENCE_SECONDS
-from radmeter.database.views import explained_errors
 from radmeter.embedded.server import open_database
-from radmeter.progress import duration, progress
+from radmeter.progress import progress
 from radmeter.schema import decimal_columns, upgrade
 from radmeter.schema import plan as migration_plan
 from radmeter.schema import script as migration_script
@@ -23,6 +22,7 @@ from radmeter.schema.decimal_columns import Change
 from radmeter.schema.plan import Plan
 from radmeter.schema.revisions import all_revisions, current_revision, pending_revisions
 from radmeter.schema.sql_files import changed_files
+from radmeter.units import duration
 
 PENDING = 3
 SHOWN_CHANGES = 20

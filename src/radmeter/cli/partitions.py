@@ -8,9 +8,10 @@ from pathlib import Path
 
 import click
 
-from radmeter.cli.common import Row, emit, existing_database, format_option, human_bytes, with_settings
+from radmeter.cli.common import Row, emit, existing_database, format_option, with_settings
 from radmeter.config import Settings
-from radmeter.progress import amount, duration, progress
+from radmeter.progress import progress
+from radmeter.units import amount, duration, human_bytes
 
 MONTH = click.DateTime(["%Y-%m"])
 COLUMNS = ("name", "kind", "first_day", "end_day", "rows_estimate", "bytes_total", "last_autovacuum", "file")

@@ -64,13 +64,14 @@ def sessions(
     """
     from radmeter.database.views import reading
     from radmeter.routers.lookup import find_router
-    from radmeter.usage import counters as read
+    from radmeter.usage import counters
+    from radmeter.usage.sessions import sessions
 
     with existing_database(settings) as dsn, reading(dsn) as connection:
         router_id = None if router is None else find_router(connection, router).id
         if username is not None:
-            read.current_period(connection, username)  # an unknown user is an error, not an empty page
-        rows, more = read.sessions(
+            counters.current_period(connection, username)  # an unknown user is an error, not an empty page
+        rows, more = sessions(
             connection,
             open_only=open_only,
             username=username,

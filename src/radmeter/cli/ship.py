@@ -9,10 +9,10 @@ import click
 
 from radmeter.cli.common import with_settings
 from radmeter.config import Settings
-from radmeter.database.connection import Store
 from radmeter.embedded.server import open_database
 from radmeter.errors import JournalError, JournalLocked
 from radmeter.ingest.shipper import Shipper
+from radmeter.ingest.store import Store
 from radmeter.plugin.journal.reader import JournalReader
 
 log = logging.getLogger(__name__)

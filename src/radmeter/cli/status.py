@@ -10,10 +10,11 @@ from typing import Any
 
 import click
 
-from radmeter.cli.common import cell, existing_database, format_option, human_bytes, plain, with_settings
+from radmeter.cli.common import cell, existing_database, format_option, plain, with_settings
 from radmeter.config import Settings
 from radmeter.errors import JournalError, StoreError
 from radmeter.plugin.journal.reader import JournalReader
+from radmeter.units import human_bytes
 
 State = dict[str, Any]
 
@@ -52,19 +53,19 @@ def status(settings: Settings, sample: float, output_format: str) -> None:
 
 def _database(settings: Settings, sample: float, problems: list[str]) -> State:
     from radmeter.database.views import reading
-    from radmeter.usage import counters
+    from radmeter.usage import ingest_state
 
     state: State = {"packets_per_second": None, "nodes": None}
     state |= {"rejected_packets": None, "discovered_routers": None, "open_sessions": None}
     try:
         with ExitStack() as stack:
             connection = stack.enter_context(reading(stack.enter_context(existing_database(settings))))
-            before = {row["node"]: row for row in counters.nodes(connection)}
-            state |= counters.totals(connection)
+            before = {row["node"]: row for row in ingest_state.nodes(connection)}
+            state |= ingest_state.totals(connection)
             if sample:
                 connection.rollback()  # or the second look would see what the first did
                 time.sleep(sample)
-            nodes = counters.nodes(connection)
+            nodes = ingest_state.nodes(connection)
     except StoreError as error:
         problems.append(f"database: {error}")
         return state

@@ -1,16 +1,13 @@
 """PostgreSQL: connections, and the calls on the packet path. The only module there that speaks psycopg."""
 
 import logging
-import select
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import Any
 
-import orjson
 import psycopg
 import sqlalchemy
 from psycopg import errors
-from psycopg.pq import ExecStatus
 
 from radmeter.errors import RecordRefused, StoreError, StoreUnavailable
 
@@ -100,72 +97,18 @@ def translated_errors() -> Iterator[None]:
         raise StoreError(message) from error
 
 
-def records_json(records: Sequence[dict[str, Any]]) -> str:
-    """Return a batch as the functions that take records take it."""
-    return orjson.dumps(records).decode()
-
-
-class Store:
-    """One connection of the shipper: the calls of the packet path."""
-
-    def __init__(self, dsn: str) -> None:
-        # A batch is answered within a second; a statement that hangs is a switch-over that went wrong.
-        self._connection = connect(dsn, prepare_threshold=0)
-        try:
-            with translated_errors():
-                self._connection.execute("SET statement_timeout = '60s'")
-                self._connection.execute("SET lock_timeout = '30s'")
-        except StoreError:
-            self.close()
-            raise
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._connection.close()
-
-    def checkpoint(self, node: str) -> int:
-        """Return the last sequence number of `node` that is ingested, 0 for a node not seen before."""
+@contextmanager
+def explained_errors(role: str) -> Iterator[None]:
+    """Turn the driver's errors into ours, with the remedy where the schema or a grant of `role` is missing."""
+    try:
         with translated_errors():
-            row = self._connection.execute("SELECT radmeter.node_checkpoint(%s)", (node,)).fetchone()
-        return cast(int, row[0]) if row else 0
-
-    def ingest(
-        self, node: str, records: Sequence[dict[str, Any]], meanwhile: Callable[[], None] | None = None
-    ) -> int:
-        """Ingest a batch in one transaction; return the node's new checkpoint.
-
-        `meanwhile` is called once the database is at work on it.
-
-        Raises
-        ------
-        StoreUnavailable
-            Nothing of the batch is stored, or all of it is and the answer was lost: call again with the same batch.
-        RecordRefused
-            The database refuses a value in the batch; nothing of it is stored.
-        StoreError
-            The database is not as it should be, such as a missing function or right; nothing is stored.
-        """
-        # By libpq's own calls, which part sending from waiting; psycopg's pipeline mode would add a round trip.
-        pgconn = self._connection.pgconn
-        with translated_errors():
-            pgconn.send_query_params(
-                b"SELECT radmeter.ingest($1, $2::json)", [node.encode(), orjson.dumps(records)]
-            )
-            ready = select.poll()
-            ready.register(pgconn.socket, select.POLLIN | select.POLLOUT)
-            # psycopg's connections do not block; what the server says meanwhile is read.
-            while pgconn.flush():
-                ready.poll()
-                pgconn.consume_input()
-            if meanwhile is not None:
-                meanwhile()
-            ready.modify(pgconn.socket, select.POLLIN)
-            while pgconn.is_busy():
-                ready.poll()
-                pgconn.consume_input()
-            result = pgconn.get_result()
-            while pgconn.get_result() is not None:
-                pass
-            if result is None or result.status != ExecStatus.TUPLES_OK:
-                raise errors.error_from_result(result) if result else psycopg.OperationalError("no answer")
-            return int(result.get_value(0, 0) or 0)
+            yield
+    except StoreError as error:
+        cause = error.__cause__
+        if isinstance(cause, errors.UndefinedTable | errors.UndefinedFunction | errors.InvalidSchemaName):
+            raise StoreError(
+                f"the database is not up to date ({error}): run `radmeter migrate up`"
+            ) from error
+        if isinstance(cause, errors.InsufficientPrivilege):
+            raise StoreError(f"{error}: grant {role} to the database role in use") from error
+        raise

@@ -6,10 +6,9 @@ from typing import Any
 
 import psycopg
 import sqlalchemy
-from psycopg import errors
 from sqlalchemy import Connection, column, table
 
-from radmeter.database.connection import sqlalchemy_engine, translated_errors
+from radmeter.database.connection import explained_errors, sqlalchemy_engine
 from radmeter.errors import StoreError
 
 Row = dict[str, Any]
@@ -64,23 +63,6 @@ def reading(dsn: str) -> Iterator[Connection]:
                 )
         except sqlalchemy.exc.DBAPIError as error:
             raise (error.orig if isinstance(error.orig, psycopg.Error) else error) from error
-
-
-@contextmanager
-def explained_errors(role: str) -> Iterator[None]:
-    """Turn the driver's errors into ours, with the remedy where the schema or a grant of `role` is missing."""
-    try:
-        with translated_errors():
-            yield
-    except StoreError as error:
-        cause = error.__cause__
-        if isinstance(cause, errors.UndefinedTable | errors.UndefinedFunction | errors.InvalidSchemaName):
-            raise StoreError(
-                f"the database is not up to date ({error}): run `radmeter migrate up`"
-            ) from error
-        if isinstance(cause, errors.InsufficientPrivilege):
-            raise StoreError(f"{error}: grant {role} to the database role in use") from error
-        raise
 
 
 def rows(connection: Connection, query: sqlalchemy.Select[Any]) -> list[Row]:

@@ -3,10 +3,11 @@
 import datetime
 import time
 
-from radmeter.doctor.context import Look
+from radmeter.doctor.context import Context
 from radmeter.doctor.finding import Findings, Teller
-from radmeter.doctor.server import counted, duration
+from radmeter.doctor.server import duration
 from radmeter.jobs.runner import JOBS_LOCK
+from radmeter.units import counted
 
 LATE_SECONDS, TOO_LATE_SECONDS = 60, 900
 SILENT_SECONDS, GONE_SECONDS = 3600, 30 * 86400
@@ -14,11 +15,11 @@ SKEW_SECONDS, GREAT_SKEW_SECONDS = 2.0, 60.0
 STALE_SESSIONS = 20
 
 
-def jobs(look: Look) -> Findings:
+def jobs(context: Context) -> Findings:
     """Whoever holds the advisory lock runs them."""
     tell = Teller("jobs")
     # A 64-bit key is in pg_locks as two halves (PostgreSQL manual, pg_locks).
-    rows = look.rows(
+    rows = context.rows(
         """SELECT pid, (SELECT application_name FROM pg_stat_activity WHERE pg_stat_activity.pid = pg_locks.pid)
            FROM pg_locks WHERE locktype = 'advisory' AND classid = %s AND objid = %s AND objsubid = 1 AND granted
              AND database = (SELECT oid FROM pg_database WHERE datname = current_database())""",
@@ -30,25 +31,25 @@ def jobs(look: Look) -> Findings:
     else:
         yield tell.red(
             "nobody runs them: stale sessions stay open, partitions are not made",
-            look.radmeter("jobs run", owner=True),
+            context.remedy.radmeter("jobs run", owner=True),
         )
 
 
-def ingest(look: Look) -> Findings:
+def ingest(context: Context) -> Findings:
     """How late the latest batch of each node was, and how long ago that is."""
     tell = Teller("ingest")
     # A detail file that was replayed is a node, too, and silent for ever.
     files = "EXISTS (SELECT FROM radmeter.replayed_file WHERE replayed_file.node = ingest_checkpoint.node)"
-    rows = look.rows(
+    rows = context.rows(
         f"""SELECT node, extract(epoch FROM updated_at - last_received_at)::bigint,
                   extract(epoch FROM clock_timestamp() - updated_at)::bigint, records
            FROM public.ingest_checkpoint
            WHERE updated_at > clock_timestamp() - %s * interval '1 second'
-             AND NOT {files if _sees(look, "radmeter.replayed_file") else "false"} ORDER BY node""",  # noqa: S608 # one of two literals
+             AND NOT {files if _sees(context, "radmeter.replayed_file") else "false"} ORDER BY node""",  # noqa: S608 # one of two literals
         GONE_SECONDS,
     )
     faults = 0
-    status = look.radmeter("status --sample 5")
+    status = context.remedy.radmeter("status --sample 5")
     for node, late, silent, _ in rows:
         if late is not None and late > LATE_SECONDS:
             faults += 1
@@ -58,7 +59,7 @@ def ingest(look: Look) -> Findings:
             faults += 1
             yield tell.yellow(
                 f"{node}: nothing for {duration(silent)}: is its shipper at work?",
-                f"{look.radmeter('ship')}  # on {node.rpartition('-')[0] or node}",
+                f"{context.remedy.radmeter('ship')}  # on {node.rpartition('-')[0] or node}",
             )
     if not faults:
         latest = min((silent for _, _, silent, _ in rows), default=None)
@@ -73,11 +74,11 @@ def ingest(look: Look) -> Findings:
         )
 
 
-def clocks(look: Look) -> Findings:
+def clocks(context: Context) -> Findings:
     """This machine's clock against the database's, and routers that say an impossible time."""
     tell = Teller("clocks")
     began = time.time()
-    (theirs,) = look.row("SELECT clock_timestamp()")
+    (theirs,) = context.row("SELECT clock_timestamp()")
     ended = time.time()
     # What lies between asking and answering cannot be told from a difference of the clocks.
     skew = theirs.astimezone(datetime.UTC).timestamp() - (began + ended) / 2
@@ -90,7 +91,7 @@ def clocks(look: Look) -> Findings:
         )
         command = "sudo timedatectl set-ntp true && timedatectl timesync-status"
         yield tell.red(said, command) if apart > GREAT_SKEW_SECONDS else tell.yellow(said, command)
-    rows = look.rows(
+    rows = context.rows(
         """SELECT router_id, coalesce(name, mac::text, 'a router'), count(*)
            FROM public.radacct LEFT JOIN public.routers ON routers.id = router_id
            WHERE acctstoptime IS NULL AND clock_skew_seconds NOT BETWEEN -604800 AND 300
@@ -103,22 +104,22 @@ def clocks(look: Look) -> Findings:
         )
         yield tell.yellow(
             f"unbelievable clocks, the arrival counts instead: {names}",
-            look.radmeter(f"routers show '#{rows[0][0]}'")
+            context.remedy.radmeter(f"routers show '#{rows[0][0]}'")
             if rows[0][0] is not None
-            else look.radmeter("routers list"),
+            else context.remedy.radmeter("routers list"),
             *(f"{name}: {count} open sessions" for _, name, count in rows),
         )
     if not faults:
         yield tell.green(f"the database's is {apart:.1f} s off this machine's, no router's is unbelievable")
 
 
-def sessions(look: Look) -> Findings:
+def sessions(context: Context) -> Findings:
     """Open sessions that the jobs should have closed long ago."""
     tell = Teller("sessions")
-    (minutes,) = look.row(
+    (minutes,) = context.row(
         "SELECT coalesce((SELECT value::integer FROM radmeter.setting WHERE name = 'stale_minutes'), 10)"
     )
-    total, stale = look.row(
+    total, stale = context.row(
         """SELECT count(*), count(*) FILTER (
                WHERE greatest(coalesce(arrived_at, acctupdatetime), acctupdatetime, acctstarttime)
                      < now() - 3 * greatest(%s, coalesce(3 * session.interim_interval / 60, 0),
@@ -129,7 +130,7 @@ def sessions(look: Look) -> Findings:
     )
     if stale > STALE_SESSIONS:
         said = f"{stale:,} of {total:,} open sessions were silent for three times what makes one stale"
-        command = look.radmeter("jobs close-stale", owner=True)
+        command = context.remedy.radmeter("jobs close-stale", owner=True)
         yield tell.red(said, command) if stale > total / 2 else tell.yellow(said, command)
     else:
         yield tell.green(
@@ -137,25 +138,25 @@ def sessions(look: Look) -> Findings:
         )
 
 
-def rejected(look: Look) -> Findings:
+def rejected(context: Context) -> Findings:
     """Packets that could not be counted wait for a person."""
     tell = Teller("rejected")
-    total, today = look.row(
+    total, today = context.row(
         """SELECT count(*), count(*) FILTER (WHERE rejected_at > now() - interval '1 day')
            FROM (SELECT rejected_at FROM public.rejected_packet LIMIT 100000) AS packet"""
     )
     if total:
         yield tell.yellow(
             f"{total:,} packets could not be counted, {today:,} of them in the last day",
-            look.radmeter("rejected list"),
+            context.remedy.radmeter("rejected list"),
         )
     else:
         yield tell.green("no packets")
 
 
-def _sees(look: Look, relation: str) -> bool:
+def _sees(context: Context, relation: str) -> bool:
     return bool(
-        look.row(
+        context.row(
             "SELECT to_regclass(%s) IS NOT NULL AND has_table_privilege(%s, 'SELECT')", relation, relation
         )[0]
     )

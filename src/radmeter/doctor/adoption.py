@@ -1,6 +1,6 @@
 """A table that is being taken over, or whose history is not counted yet."""
 
-from radmeter.doctor.context import Look
+from radmeter.doctor.context import Context
 from radmeter.doctor.finding import Findings, Teller
 
 tell = Teller("adoption")
@@ -8,11 +8,11 @@ tell = Teller("adoption")
 AT_WORK = ("preparing", "opening", "bounding", "undoing", "returning")
 
 
-def check(look: Look) -> Findings:
+def check(context: Context) -> Findings:
     """Say how far an adoption is, and the backfill after it."""
-    if not look.there("radmeter.adoption"):
+    if not context.there("radmeter.adoption"):
         return  # an older schema, which the check of the migrations names
-    row = look.database.execute(
+    row = context.database.execute(
         "SELECT state, began_at, swapped_at FROM radmeter.adoption WHERE undone_at IS NULL ORDER BY id DESC LIMIT 1"
     ).fetchone()
     if row is None:
@@ -23,22 +23,22 @@ def check(look: Look) -> Findings:
         undo = " --undo" if state in ("undoing", "returning") else ""
         yield tell.red(
             f"begun {began:%Y-%m-%d %H:%M} and not finished ({state}); it goes on where it was",
-            look.radmeter(f"adopt --from radacct{undo}", owner=True),
+            context.remedy.radmeter(f"adopt --from radacct{undo}", owner=True),
         )
         return
     if swapped is None:
         yield tell.green(f"state {state}")
         return
-    yield from _backfill(look, f"radacct taken over {swapped:%Y-%m-%d %H:%M}")
+    yield from _backfill(context, f"radacct taken over {swapped:%Y-%m-%d %H:%M}")
 
 
-def _backfill(look: Look, said: str) -> Findings:
-    row = look.database.execute(
+def _backfill(context: Context, said: str) -> Findings:
+    row = context.database.execute(
         """SELECT running, counted_sessions, waiting, counted_ids::float8 / greatest(ids, 1),
                   filled_ids::float8 / greatest(ids, 1)
            FROM radmeter.backfill_progress()"""
     ).fetchone()
-    backfill = look.radmeter("backfill", owner=True)
+    backfill = context.remedy.radmeter("backfill", owner=True)
     if row is None:
         yield tell.red(f"{said}: its history is not in the counters", backfill)
         return

@@ -8,7 +8,8 @@ from pathlib import Path
 import psycopg
 from psycopg import errors
 
-from radmeter.doctor.context import Look, identifier
+from radmeter.doctor.commands import identifier
+from radmeter.doctor.context import Context
 from radmeter.doctor.finding import Finding, Findings, Teller
 
 tell = Teller("connection")
@@ -17,10 +18,10 @@ SLOW_MS = 20.0
 SOURCES = {"default": "embedded"}
 
 
-def check(look: Look) -> Findings:
+def check(context: Context) -> Findings:
     """Describe the connection, and find out what the other checks need to know."""
-    info = look.database.info
-    facts = look.facts
+    info = context.database.info
+    facts = context.facts
     (
         facts.name,
         facts.user,
@@ -32,7 +33,7 @@ def check(look: Look) -> Findings:
         facts.has_stock_radacct,
         standby,
         read_only,
-    ) = look.row(
+    ) = context.row(
         """SELECT current_database(), current_user, (SELECT rolsuper FROM pg_roles WHERE rolname = current_user),
                   coalesce(pg_get_userbyid(nspowner), ''),
                   coalesce((SELECT rolname FROM pg_roles WHERE oid = nspowner AND rolcanlogin), 'postgres'),
@@ -42,14 +43,14 @@ def check(look: Look) -> Findings:
                   pg_is_in_recovery(), (SELECT reset_val FROM pg_settings WHERE name = 'default_transaction_read_only')
            FROM (SELECT) AS one LEFT JOIN pg_namespace ON nspname = 'radmeter'"""
     )
-    if facts.has_schema and look.there("radmeter.adoption"):
-        facts.adopted = _adopted(look)
+    if facts.has_schema and context.there("radmeter.adoption"):
+        facts.adopted = _adopted(context)
     # A socket's "host" is its directory.
     socket = info.host.startswith("/")
     facts.is_local = socket or info.host in ("127.0.0.1", "::1", "localhost")
-    tls = bool(look.database.pgconn.ssl_in_use)
-    latency = _latency_ms(look)
-    source = look.settings.source("dsn")
+    tls = bool(context.database.pgconn.ssl_in_use)
+    latency = _latency_ms(context)
+    source = context.settings.source("dsn")
     where = f"{facts.name} on {info.host}" + ("" if socket else f" port {info.port}")
     said = (
         f"{where} as {facts.user}, by {SOURCES.get(source, source)}, {latency:.1f} ms, "
@@ -57,14 +58,16 @@ def check(look: Look) -> Findings:
     )
     detail = (f"server address: {info.hostaddr or info.host}", f"process of the server: {info.backend_pid}")
     if standby:
-        yield tell.red(f"{where} is a standby, which takes no packets", _primary(look))
+        yield tell.red(f"{where} is a standby, which takes no packets", _primary(context))
     elif read_only == "on":
         yield tell.red(
-            f"{where} is read-only for {facts.user} (default_transaction_read_only)", _writable(look)
+            f"{where} is read-only for {facts.user} (default_transaction_read_only)", _writable(context)
         )
-    elif look.settings.dsn is None and _only_for_us(look):
+    elif context.settings.dsn is None and _only_for_us(context):
         yield tell.yellow(
-            f"{said}; it runs for this look only, and psql needs it to run", look.radmeter("up"), *detail
+            f"{said}; it runs for this check only, and psql needs it to run",
+            context.remedy.radmeter("up"),
+            *detail,
         )
     elif latency > SLOW_MS:
         yield tell.yellow(f"{said}: slow", f"ping -c 5 {info.hostaddr or info.host}", *detail)
@@ -76,74 +79,74 @@ def check(look: Look) -> Findings:
         yield tell.green(said, *detail)
 
 
-def _only_for_us(look: Look) -> bool:
+def _only_for_us(context: Context) -> bool:
     """Tell whether nobody else holds on to the embedded server, each with a lock on one file."""
     try:
-        inode = str((look.settings.postgresql / "users.lock").stat().st_ino)
+        inode = str((context.settings.postgresql / "users.lock").stat().st_ino)
         lines = Path("/proc/locks").read_text(encoding="utf-8").splitlines()
     except OSError:
         return False
     return sum(line.split()[-3].rpartition(":")[2] == inode for line in lines if "FLOCK" in line) == 1
 
 
-def _primary(look: Look) -> str:
+def _primary(context: Context) -> str:
     """Return the setting that finds the primary, which this server may know."""
-    row = look.database.execute("SELECT sender_host, sender_port FROM pg_stat_wal_receiver").fetchone()
-    host, port = row if row and row[0] else ("PRIMARY", look.database.info.port)
-    user, name = look.facts.user, look.facts.name
+    row = context.database.execute("SELECT sender_host, sender_port FROM pg_stat_wal_receiver").fetchone()
+    host, port = row if row and row[0] else ("PRIMARY", context.database.info.port)
+    user, name = context.facts.user, context.facts.name
     return f"export RADMETER_DSN='host={host} port={port} dbname={name} user={user} target_session_attrs=read-write'"
 
 
-def _writable(look: Look) -> str:
+def _writable(context: Context) -> str:
     """Return the command that takes default_transaction_read_only back where it was set."""
     setting = "default_transaction_read_only"
-    row = look.database.execute(
+    row = context.database.execute(
         """SELECT setrole <> 0, setdatabase <> 0 FROM pg_db_role_setting
            WHERE setrole IN (0, (SELECT oid FROM pg_roles WHERE rolname = current_user))
              AND setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
              AND setconfig && %s ORDER BY 1 DESC, 2 DESC LIMIT 1""",
         ([f"{setting}={value}" for value in ("on", "true", "yes", "1")],),
     ).fetchone()
-    role, database = identifier(look.facts.user), identifier(look.facts.name)
+    role, database = identifier(context.facts.user), identifier(context.facts.name)
     if row is None:
         commands = [f"ALTER SYSTEM RESET {setting}", "SELECT pg_reload_conf()"]
     elif row[0]:
         commands = [f"ALTER ROLE {role} {f'IN DATABASE {database} ' if row[1] else ''}RESET {setting}"]
     else:
         commands = [f"ALTER DATABASE {database} RESET {setting}"]
-    return f"PGOPTIONS='-c {setting}=off' {look.psql(*commands)}"
+    return f"PGOPTIONS='-c {setting}=off' {context.remedy.psql(*commands)}"
 
 
-def _adopted(look: Look) -> bool:
+def _adopted(context: Context) -> bool:
     try:
         return bool(
-            look.row(
+            context.row(
                 """SELECT EXISTS (SELECT FROM radmeter.adoption
                                   WHERE swapped_at IS NOT NULL AND undone_at IS NULL)"""
             )[0]
         )
     except (errors.UndefinedColumn, errors.InsufficientPrivilege):
         return bool(
-            look.row("SELECT EXISTS (SELECT FROM pg_class WHERE oid = to_regclass('public.radacct_legacy'))")[
-                0
-            ]
+            context.row(
+                "SELECT EXISTS (SELECT FROM pg_class WHERE oid = to_regclass('public.radacct_legacy'))"
+            )[0]
         )
 
 
-def _latency_ms(look: Look) -> float:
+def _latency_ms(context: Context) -> float:
     times = []
     for _ in range(5):
         began = time.perf_counter()
-        look.row("SELECT 1")
+        context.row("SELECT 1")
         times.append(time.perf_counter() - began)
     return statistics.median(times) * 1000
 
 
-def failed(look: Look, error: Exception) -> Finding:
+def failed(context: Context, error: Exception) -> Finding:
     """Say why there is no connection, and what would make one."""
-    settings = look.settings
+    settings = context.settings
     source = settings.source("dsn")
-    asked = _asked(look)
+    asked = _asked(context)
     said = str(error).strip()
     # libpq repeats itself for each address, and asks whether the server is running on a line of its own.
     why = said.splitlines()[0].strip() if said else type(error).__name__
@@ -151,10 +154,10 @@ def failed(look: Look, error: Exception) -> Finding:
     by = SOURCES.get(source, source)
     name, user = asked.get("dbname") or asked.get("user") or "", asked.get("user") or ""
     if settings.dsn is None:
-        return tell.red(f"the embedded PostgreSQL cannot be used: {why}", look.radmeter("up"))
+        return tell.red(f"the embedded PostgreSQL cannot be used: {why}", context.remedy.radmeter("up"))
     if re.search(r'database "[^"]*" does not exist', why):
-        admin = look.elsewhere(f'CREATE DATABASE "{name}"', database="postgres")
-        return tell.red(f"(by {by}) {why}", f"{admin} && {look.radmeter('migrate up')}")
+        admin = context.remedy.elsewhere(f'CREATE DATABASE "{name}"', database="postgres")
+        return tell.red(f"(by {by}) {why}", f"{admin} && {context.remedy.radmeter('migrate up')}")
     if re.search(r'role "[^"]*" does not exist', why):
         return tell.red(f"(by {by}) {why}", f"sudo -u postgres createuser --pwprompt {user}")
     if "password" in why or "authentication failed" in why:
@@ -170,11 +173,11 @@ def failed(look: Look, error: Exception) -> Finding:
     )
 
 
-def _asked(look: Look) -> dict[str, str]:
+def _asked(context: Context) -> dict[str, str]:
     """Return what was asked for, with libpq's own defaults and variables filled in; no password."""
     known = {option.keyword.decode(): option.val for option in psycopg.pq.Conninfo.get_defaults()}
     try:
-        given = psycopg.conninfo.conninfo_to_dict(look.dsn or look.settings.dsn or "")
+        given = psycopg.conninfo.conninfo_to_dict(context.dsn or context.settings.dsn or "")
     except psycopg.ProgrammingError:
         given = {}
     filled = {key: (value or b"").decode(errors="replace") for key, value in known.items()}

@@ -1,24 +1,20 @@
-"""What the checks look at, and how the commands are written that mend what they find."""
+"""What the checks look at: settings, the connection, facts about the database."""
 
-import shlex
-import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import psycopg
-from psycopg.conninfo import make_conninfo
 
 from radmeter.config import Settings
-from radmeter.database.dsn import parse
-from radmeter.embedded import programs
-from radmeter.errors import StoreError
+from radmeter.doctor.commands import Commands
+from radmeter.doctor.facts import DatabaseFacts
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 
 @dataclass(kw_only=True)
-class Look:
+class Context:
     """What there is to look at. `connection` is None where there is no database, or none that answers."""
 
     settings: Settings
@@ -28,7 +24,7 @@ class Look:
     raddb: Path | None = None
     check_config: bool = False
     # What the check of the connection finds out for the others.
-    facts: "DatabaseFacts" = field(default_factory=lambda: DatabaseFacts())
+    facts: DatabaseFacts = field(default_factory=DatabaseFacts)
 
     @property
     def database(self) -> Connection:
@@ -54,98 +50,7 @@ class Look:
                                   WHERE nspname = %s AND relname = %s)"""
         return bool(self.row(query, schema, name)[0])
 
-    def psql(self, *statements: str, user: str | None = None) -> str:
-        """Return the command that runs SQL on the database as the owner of the schema, or as `user`."""
-        return " ".join(
-            [
-                shlex.quote(_psql()),
-                *self._target(user),
-                *(["-v ON_ERROR_STOP=1"] if len(statements) > 1 else []),
-                *(f"-c {shlex.quote(statement)}" for statement in statements),
-            ]
-        )
-
-    def gently(self, *statements: str) -> str:
-        """Return the command that runs SQL which would rather fail than make ingest wait; it may be run again."""
-        return f"PGOPTIONS='-c lock_timeout=200ms' {self.psql(*statements)}"
-
-    def radmeter(self, command: str, *, owner: bool = False, user: str | None = None) -> str:
-        """Return a command of radmeter's with the options that this one was given; as the schema's owner if asked."""
-        parts = ["radmeter", command]
-        if owner and not self.facts.is_owner and self.facts.owner:
-            user = self.facts.admin
-        if user is not None:
-            parts += ["--dsn", shlex.quote(self._conninfo(user))]
-        elif self.settings.source("dsn") == "--dsn":
-            parts += ["--dsn", shlex.quote(self._conninfo(None))]
-        if self.settings.source("state") == "--state":
-            parts += ["--state", shlex.quote(str(self.settings.state))]
-        return " ".join(parts)
-
-    def migrate(self) -> str:
-        """Return the command that brings the database up to date."""
-        return self.radmeter("migrate up", owner=True)
-
-    def reapply(self, *before: str) -> str:
-        """Return the command that makes functions, triggers, views and grants as they should be, changed or not."""
-        forget = self.psql(*before, "DELETE FROM radmeter.sql_file")
-        return f"{forget} && {self.migrate()}"
-
-    def _target(self, user: str | None) -> list[str]:
-        if user is None and not self.facts.is_owner and self.facts.owner:
-            user = self.facts.admin
-        source = self.settings.source("dsn")
-        if user is None and source == "RADMETER_DSN":
-            return ['"$RADMETER_DSN"']
-        if user is None and self.settings.dsn == "":
-            return []  # libpq's own variables
-        return [shlex.quote(self._conninfo(user))]
-
-    def _conninfo(self, user: str | None, database: str | None = None) -> str:
-        """Return a connection string without the password, which libpq then asks for."""
-        try:
-            parts = parse(self.dsn or self.settings.dsn or "")
-        except ValueError:
-            parts = {}
-        kept = {key: value for key, value in parts.items() if "password" not in key}
-        if user is not None:
-            kept["user"] = user
-        if database is not None:
-            kept["dbname"] = database
-        return make_conninfo("", **kept)
-
-    def elsewhere(self, statement: str, *, database: str, user: str | None = None) -> str:
-        """Return the command that runs SQL in another database of the same server."""
-        target = shlex.quote(self._conninfo(user, database))
-        return f"{shlex.quote(_psql())} {target} -c {shlex.quote(statement)}"
-
-
-@dataclass(kw_only=True)
-class DatabaseFacts:
-    """What the other checks need to know about the database."""
-
-    name: str = ""
-    user: str = ""
-    owner: str = ""  # of the schema radmeter
-    admin: str = "postgres"  # who can log in and change what the owner has
-    is_owner: bool = True
-    is_superuser: bool = False
-    is_local: bool = False
-    has_schema: bool = False
-    has_stock_radacct: bool = False  # FreeRADIUS's own table, not partitioned
-    adopted: bool = False
-
-
-def _psql() -> str:
-    """Return psql as it can be called: by name, or where the embedded PostgreSQL has it."""
-    if shutil.which("psql"):
-        return "psql"
-    try:
-        return str(programs.binaries() / "psql")
-    except StoreError:
-        return "psql"
-
-
-def identifier(name: str) -> str:
-    """Return a name as SQL takes it; ``schema.name`` as two."""
-    return ".".join(psycopg.sql.Identifier(part).as_string(None) for part in name.split("."))
+    @property
+    def remedy(self) -> Commands:
+        """The commands that mend what the checks find, written for this database."""
+        return Commands(settings=self.settings, dsn=self.dsn, facts=self.facts)

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from radmeter import __version__, resources
-from radmeter.doctor.context import Look
+from radmeter.doctor.context import Context
 from radmeter.doctor.finding import Finding, Findings, Teller
 from radmeter.freeradius import installed
 from radmeter.freeradius.raddb import Item, Section, expanded, read
@@ -50,15 +50,15 @@ class Server:
         )
 
 
-def check(look: Look) -> Findings:
+def check(context: Context) -> Findings:
     """Read the configuration in force, or the one in the usual place."""
-    raddb, known, how = installed.raddb(look.raddb, look.settings.journal)
+    raddb, known, how = installed.raddb(context.raddb, context.settings.journal)
     if raddb is None:
         if installed.program() is None:
             yield tell.green("not on this machine")
         else:
             yield tell.unknown(
-                "no configuration in the usual places", look.radmeter("doctor --raddb DIRECTORY")
+                "no configuration in the usual places", context.remedy.radmeter("doctor --raddb DIRECTORY")
             )
         return
     file, from_file = installed.environment_file()
@@ -71,20 +71,20 @@ def check(look: Look) -> Findings:
     except PermissionError as error:
         yield tell.unknown(
             f"{error.filename} may not be read by this user",
-            f"sudo {look.radmeter('doctor')} --raddb {raddb}",
+            f"sudo {context.remedy.radmeter('doctor')} --raddb {raddb}",
         )
         return
     if not server.instances:
-        yield _not_enabled(look, server, how)
+        yield _not_enabled(context, server, how)
         return
     faults = [
-        *_python(look, server, file),
+        *_python(context, server, file),
         *_instances(server),
         *_policy(server),
-        *_journal(look, server),
-        *_sql(look, server),
+        *_journal(context, server),
+        *_sql(context, server),
         *_traps(server),
-        *_asked(look, server),
+        *_asked(context, server),
     ]
     yield from faults
     if not faults:
@@ -92,7 +92,7 @@ def check(look: Look) -> Findings:
         yield tell.green(f"{raddb} ({how}): {names} takes every Accounting-Request")
 
 
-def _not_enabled(look: Look, server: Server, how: str) -> Finding:
+def _not_enabled(context: Context, server: Server, how: str) -> Finding:
     raddb, source = server.raddb, resources.directory("radius")
     said = f"{raddb} ({how}): radmeter is not in modules, accounting does not reach the journal"
     parts = []
@@ -105,7 +105,7 @@ def _not_enabled(look: Look, server: Server, how: str) -> Finding:
     return tell.yellow(said, command) if how == "not running" else tell.red(said, command)
 
 
-def _python(look: Look, server: Server, file: Path) -> Findings:
+def _python(context: Context, server: Server, file: Path) -> Findings:
     module = installed.python_module()
     if installed.program() is not None and module is None:
         yield tell.red("rlm_python3 is not installed", "sudo apt install freeradius-python3")
@@ -204,8 +204,8 @@ def _end(place: Section) -> int:
     return len(lines)
 
 
-def _journal(look: Look, server: Server) -> Findings:
-    ours = str(look.settings.journal)
+def _journal(context: Context, server: Server) -> Findings:
+    ours = str(context.settings.journal)
     for name, instance in server.instances.items():
         config = next((section for section in instance.sections if section.name == "config"), None)
         theirs = server.value(config, "journal") if config else ""
@@ -217,7 +217,7 @@ def _journal(look: Look, server: Server) -> Findings:
             )
 
 
-def _sql(look: Look, server: Server) -> Findings:
+def _sql(context: Context, server: Server) -> Findings:
     """Two writers of one radacct: rlm_sql's INSERT .. ON CONFLICT cannot work on a partitioned table."""
     modules = [name for name, module in server.modules.items() if module.name == "sql"]
     for place in server.root.all("accounting"):
@@ -226,8 +226,8 @@ def _sql(look: Look, server: Server) -> Findings:
                 continue
             database = server.value(server.modules[call.name], "radius_db")
             said = f"accounting of {place.path} still calls {call.name} (line {call.line}), database {database!r}"
-            if look.facts.adopted or (
-                look.facts.has_schema and look.facts.name in re.split(r"[\s='\"]+", database)
+            if context.facts.adopted or (
+                context.facts.has_schema and context.facts.name in re.split(r"[\s='\"]+", database)
             ):
                 yield tell.red(
                     f"{said}: its INSERT .. ON CONFLICT cannot work on the partitioned radacct",
@@ -268,6 +268,6 @@ def _traps(server: Server) -> Findings:
         )
 
 
-def _asked(look: Look, server: Server) -> Findings:
-    if look.check_config and (fault := installed.configuration_fault(server.raddb, server.environment)):
+def _asked(context: Context, server: Server) -> Findings:
+    if context.check_config and (fault := installed.configuration_fault(server.raddb, server.environment)):
         yield tell.red(f"radiusd -C: {fault}", f"sudo freeradius -XC -d {shlex.quote(str(server.raddb))}")

@@ -9,13 +9,13 @@ import shutil
 import time
 from pathlib import Path
 
-from radmeter.cli.common import human_bytes
-from radmeter.doctor.context import Look
+from radmeter.doctor.context import Context
 from radmeter.doctor.finding import Finding, Findings, Teller
-from radmeter.doctor.server import counted, duration
+from radmeter.doctor.server import duration
 from radmeter.errors import JournalError
 from radmeter.plugin.journal.files import read_node, segments
 from radmeter.plugin.journal.reader import JournalDepth, JournalReader
+from radmeter.units import counted, human_bytes
 
 tell = Teller("journal")
 
@@ -24,9 +24,9 @@ FREE_BYTES = 256 << 20
 SHIP = Teller("shipper")
 
 
-def check(look: Look) -> Findings:
+def check(context: Context) -> Findings:
     """The directory is there and can be written, has room, and what is in it is young."""
-    directory = look.settings.journal
+    directory = context.settings.journal
     place = shlex.quote(str(directory))
     if not directory.exists():
         yield tell.yellow(
@@ -38,31 +38,37 @@ def check(look: Look) -> Findings:
         yield tell.red(f"{directory} is no directory", f"sudo mv {place} {place}.old")
         return
     if not os.access(directory, os.R_OK | os.X_OK):
-        yield tell.unknown(f"{directory} may not be read by this user", f"sudo -E {look.radmeter('doctor')}")
+        yield tell.unknown(
+            f"{directory} may not be read by this user", f"sudo -E {context.remedy.radmeter('doctor')}"
+        )
         return
     faults = list(_writable(directory))
     try:
-        depth = _depth(look)
+        depth = _depth(context)
     except JournalError as error:
         yield from [*faults, tell.red(str(error), f"ls -l {place}")]
         return
     for path in depth.unreadable:
         faults.append(
-            tell.red(f"segment {path} is damaged: what follows waits behind it", look.radmeter("ship"))
+            tell.red(
+                f"segment {path} is damaged: what follows waits behind it", context.remedy.radmeter("ship")
+            )
         )
-    faults += _size(look, depth)
+    faults += _size(context, depth)
     age = time.time() - depth.oldest_received_at_us / 1e6 if depth.oldest_received_at_us else 0.0
-    known = look.connection is not None and look.facts.has_schema
+    known = context.connection is not None and context.facts.has_schema
     if known and depth.records and age > OLD_SECONDS:
         said = f"{depth.records:,} records wait, the oldest for {duration(age)}"
         ship = (
-            look.radmeter("ship") if not holder(directory, "reader") else look.radmeter("status --sample 5")
+            context.remedy.radmeter("ship")
+            if not holder(directory, "reader")
+            else context.remedy.radmeter("status --sample 5")
         )
         faults.append(tell.red(said, ship) if age > TOO_OLD_SECONDS else tell.yellow(said, ship))
     if faults:
         yield from faults
         return
-    limit = look.settings.journal_limit_bytes
+    limit = context.settings.journal_limit_bytes
     waits = f"{depth.records:,} records wait" if known else f"{depth.records:,} records, shipped or not"
     oldest = f", the oldest for {duration(age)}" if known and depth.records else ""
     yield tell.green(
@@ -114,13 +120,13 @@ def _me() -> str:
         return str(os.geteuid())
 
 
-def _depth(look: Look) -> JournalDepth:
-    reader = JournalReader(look.settings.journal)
+def _depth(context: Context) -> JournalDepth:
+    reader = JournalReader(context.settings.journal)
     try:
-        node = read_node(look.settings.journal)
+        node = read_node(context.settings.journal)
         after = 0
-        if node is not None and look.connection is not None and look.facts.has_schema:
-            row = look.database.execute(
+        if node is not None and context.connection is not None and context.facts.has_schema:
+            row = context.database.execute(
                 "SELECT last_seq FROM public.ingest_checkpoint WHERE node = %s", (node,)
             ).fetchone()
             after = row[0] if row else 0
@@ -131,15 +137,17 @@ def _depth(look: Look) -> JournalDepth:
         reader.close()
 
 
-def _size(look: Look, depth: JournalDepth) -> list[Finding]:
-    directory, limit = look.settings.journal, look.settings.journal_limit_bytes
+def _size(context: Context, depth: JournalDepth) -> list[Finding]:
+    directory, limit = context.settings.journal, context.settings.journal_limit_bytes
     found = []
     share = depth.size_bytes / limit
     more = f"export RADMETER_JOURNAL_LIMIT_BYTES={limit * 2}"
     if share >= 0.5:
         said = f"{directory} has {human_bytes(depth.size_bytes)}, {share:.0%} of its limit"
         command = (
-            look.radmeter("ship") if not holder(directory, "reader") else f"{more}  # and restart FreeRADIUS"
+            context.remedy.radmeter("ship")
+            if not holder(directory, "reader")
+            else f"{more}  # and restart FreeRADIUS"
         )
         if share >= 0.9:
             found.append(tell.red(f"{said}: at that routers get no reply", command))
@@ -171,19 +179,23 @@ def _mount(place: Path) -> Path:
     return place
 
 
-def shipper(look: Look) -> Findings:
+def shipper(context: Context) -> Findings:
     """Somebody holds the journal's lock for reading: that is the shipper."""
-    directory = look.settings.journal
+    directory = context.settings.journal
     try:
         if not directory.is_dir() or not segments(directory):
             yield SHIP.green("nothing to ship on this machine")
             return
         process = holder(directory, "reader")
     except PermissionError:
-        yield SHIP.unknown(f"this user may not look into {directory}", f"sudo -E {look.radmeter('doctor')}")
+        yield SHIP.unknown(
+            f"this user may not look into {directory}", f"sudo -E {context.remedy.radmeter('doctor')}"
+        )
         return
     if process is None:
-        yield SHIP.red("nobody ships the journal: packets are kept and not counted", look.radmeter("ship"))
+        yield SHIP.red(
+            "nobody ships the journal: packets are kept and not counted", context.remedy.radmeter("ship")
+        )
         return
     writer = holder(directory, "writer")
     yield SHIP.green(

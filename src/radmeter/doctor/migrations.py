@@ -2,7 +2,7 @@
 
 import psycopg
 
-from radmeter.doctor.context import Look
+from radmeter.doctor.context import Context
 from radmeter.doctor.finding import Findings, Teller
 from radmeter.errors import StoreError
 from radmeter.schema import revisions, sql_files
@@ -12,44 +12,45 @@ tell = Teller("migrations")
 SHOWN = 3
 
 
-def check(look: Look) -> Findings:
+def check(context: Context) -> Findings:
     """Compare what the database has with what this radmeter brings."""
-    if not look.facts.has_schema:
-        if look.facts.has_stock_radacct:
+    if not context.facts.has_schema:
+        if context.facts.has_stock_radacct:
             yield tell.red(
-                f"{look.facts.name} has FreeRADIUS's own radacct and nothing of radmeter's",
-                look.radmeter("adopt --from radacct"),
+                f"{context.facts.name} has FreeRADIUS's own radacct and nothing of radmeter's",
+                context.remedy.radmeter("adopt --from radacct"),
             )
         else:
-            yield tell.red(f"{look.facts.name} has no tables of radmeter's", look.migrate())
+            yield tell.red(f"{context.facts.name} has no tables of radmeter's", context.remedy.migrate())
         return
     newest = revisions.all_revisions()[-1].revision
-    with look.database.transaction(force_rollback=True):
+    with context.database.transaction(force_rollback=True):
         try:
-            pending = revisions.pending_revisions(look.database)
+            pending = revisions.pending_revisions(context.database)
         except psycopg.errors.InsufficientPrivilege:
-            yield tell.unknown(f"{look.facts.user} may not see the revision (radmeter.alembic_version)")
+            yield tell.unknown(f"{context.facts.user} may not see the revision (radmeter.alembic_version)")
             return
         except StoreError as error:
             yield tell.red(str(error), "pip install --upgrade radmeter")
             return
-        changed = sql_files.changed_files(look.database)
+        changed = sql_files.changed_files(context.database)
     if pending:
         names = ", ".join(f"{script.revision} ({revisions.title(script)})" for script in pending)
-        yield tell.red(f"not applied: {names}", look.migrate())
+        yield tell.red(f"not applied: {names}", context.remedy.migrate())
     if changed:
         some = ", ".join(changed[:SHOWN]) + (f" and {len(changed) - SHOWN} more" if changed[SHOWN:] else "")
-        yield tell.red(f"of sql/ not applied as it is now: {some}", look.migrate(), *changed)
-    if look.facts.has_stock_radacct and not _is_being_adopted(look):
+        yield tell.red(f"of sql/ not applied as it is now: {some}", context.remedy.migrate(), *changed)
+    if context.facts.has_stock_radacct and not _is_being_adopted(context):
         yield tell.red(
-            "public.radacct is FreeRADIUS's own table", look.radmeter("adopt --from radacct", owner=True)
+            "public.radacct is FreeRADIUS's own table",
+            context.remedy.radmeter("adopt --from radacct", owner=True),
         )
     elif not pending and not changed:
         yield tell.green(f"revision {newest}, all files of sql/ applied")
 
 
-def _is_being_adopted(look: Look) -> bool:
+def _is_being_adopted(context: Context) -> bool:
     """The check of the adoption then says how far it is."""
-    return look.there("radmeter.adoption") and bool(
-        look.row("SELECT EXISTS (SELECT FROM radmeter.adoption WHERE undone_at IS NULL)")[0]
+    return context.there("radmeter.adoption") and bool(
+        context.row("SELECT EXISTS (SELECT FROM radmeter.adoption WHERE undone_at IS NULL)")[0]
     )

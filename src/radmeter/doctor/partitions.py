@@ -4,22 +4,22 @@ import itertools
 import shlex
 from pathlib import Path
 
-from radmeter.doctor.context import Look
+from radmeter.doctor.context import Context
 from radmeter.doctor.finding import Findings, Teller
 from radmeter.partitions.months import ARCHIVE_LOCK, MONTHS_AHEAD
 
 tell = Teller("partitions")
 
 
-def check(look: Look) -> Findings:
+def check(context: Context) -> Findings:
     """This month and the next have their partition, without a gap, and none is half detached."""
-    ensure = look.radmeter("partitions ensure", owner=True)
-    spans = look.rows(
+    ensure = context.remedy.radmeter("partitions ensure", owner=True)
+    spans = context.rows(
         """SELECT name, CASE WHEN isfinite(from_at) THEN from_at END, to_at FROM radmeter.partitions
            WHERE to_at IS NOT NULL ORDER BY from_at"""
     )
     faults = 0
-    uncovered = look.rows(
+    uncovered = context.rows(
         """SELECT n, to_char(month, 'YYYY-MM')
            FROM generate_series(0, %s) AS n,
                LATERAL (SELECT (date_trunc('month', now() AT TIME ZONE 'UTC') + n * interval '1 month') AS month) AS at
@@ -45,18 +45,18 @@ def check(look: Look) -> Findings:
             faults += 1
             yield tell.yellow(
                 f"a gap between {before[0]} and {after[0]}: {before[2]:%Y-%m-%d} to {after[1]:%Y-%m-%d}",
-                look.psql(f"SELECT radmeter.ensure_partition({_literal(before[2].isoformat())})"),
+                context.remedy.psql(f"SELECT radmeter.ensure_partition({_literal(before[2].isoformat())})"),
             )
-    for (name,) in look.rows(
+    for (name,) in context.rows(
         """SELECT inhrelid::regclass::text FROM pg_inherits
            WHERE inhparent = to_regclass('public.radacct') AND inhdetachpending"""
     ):
         faults += 1
         yield tell.red(
             f"{name} is half detached: its sessions are not found",
-            look.psql(f"ALTER TABLE public.radacct DETACH PARTITION {name} FINALIZE"),
+            context.remedy.psql(f"ALTER TABLE public.radacct DETACH PARTITION {name} FINALIZE"),
         )
-    for finding in _archiving(look):
+    for finding in _archiving(context):
         faults += 1
         yield finding
     if not faults:
@@ -66,12 +66,12 @@ def check(look: Look) -> Findings:
         )
 
 
-def _archiving(look: Look) -> Findings:
+def _archiving(context: Context) -> Findings:
     """An archive or restore that was interrupted: the partition is in a file, and here, or neither in radacct."""
-    if not look.there("radmeter.archives"):
+    if not context.there("radmeter.archives"):
         return
     # Whoever is at it holds the lock. A 64-bit key is in pg_locks as two halves (PostgreSQL manual, pg_locks).
-    (at_work,) = look.row(
+    (at_work,) = context.row(
         """SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1 AND granted
                AND classid = %s AND objid = %s
                AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))""",
@@ -80,7 +80,7 @@ def _archiving(look: Look) -> Findings:
     )
     if at_work:
         return
-    for name, state, file, month in look.rows(
+    for name, state, file, month in context.rows(
         """SELECT name, state, file, to_char(to_at AT TIME ZONE 'UTC', 'YYYY-MM') FROM radmeter.archives
            WHERE state IN ('writing', 'written', 'detached', 'loaded') ORDER BY from_at"""
     ):
@@ -90,7 +90,7 @@ def _archiving(look: Look) -> Findings:
             else f"partitions archive --before {month} --to {shlex.quote(str(Path(file).parent))}"
         )
         said = f"the archive of {name} was interrupted ({state}); the same command goes on with it"
-        yield tell.yellow(said, look.radmeter(command, owner=True))
+        yield tell.yellow(said, context.remedy.radmeter(command, owner=True))
 
 
 def _literal(text: str) -> str:

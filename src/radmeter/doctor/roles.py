@@ -1,6 +1,7 @@
 """Roles: there, with their rights, and what the one in use may do; who owns the objects."""
 
-from radmeter.doctor.context import Look, identifier
+from radmeter.doctor.commands import identifier
+from radmeter.doctor.context import Context
 from radmeter.doctor.finding import Findings, Teller
 from radmeter.schema import manifest, ownership
 from radmeter.schema.ownership import OWNER
@@ -22,30 +23,35 @@ def expected_roles() -> list[str]:
     )
 
 
-def check(look: Look) -> Findings:
+def check(context: Context) -> Findings:
     """Check that the roles are there, that the one in use may do something, and that one owner has it all."""
     expected = expected_roles()
-    there = [row[0] for row in look.rows("SELECT rolname FROM pg_roles WHERE rolname = ANY (%s)", expected)]
+    there = [
+        row[0] for row in context.rows("SELECT rolname FROM pg_roles WHERE rolname = ANY (%s)", expected)
+    ]
     missing = [role for role in expected if role not in there]
-    (creates,) = look.row("SELECT rolsuper OR rolcreaterole FROM pg_roles WHERE rolname = current_user")
+    (creates,) = context.row("SELECT rolsuper OR rolcreaterole FROM pg_roles WHERE rolname = current_user")
     maker = None if creates else "postgres"
     for role in missing:
         # Whoever may create roles in a cluster is seldom who owns a database.
         yield tell.red(
             f"role {role} is missing",
-            f"{look.psql(f'CREATE ROLE {identifier(role)} NOLOGIN', user=maker)} && {look.reapply()}",
+            context.remedy.psql(f"CREATE ROLE {identifier(role)} NOLOGIN", user=maker)
+            + f" && {context.remedy.reapply()}",
         )
     if OWNER in there:
-        yield from _ownership(look)
-    may = _may(look, there)
-    user = look.facts.user
+        yield from _ownership(context)
+    may = _may(context, there)
+    user = context.facts.user
     if not may:
         grant = f"GRANT radmeter_reader TO {identifier(user)}"
-        yield tell.red(f"{user} may do nothing here: it has none of radmeter's roles", look.psql(grant))
+        yield tell.red(
+            f"{user} may do nothing here: it has none of radmeter's roles", context.remedy.psql(grant)
+        )
     elif not missing:
         login = [
             row[0]
-            for row in look.rows(
+            for row in context.rows(
                 "SELECT rolname FROM pg_roles WHERE rolname = ANY (%s) AND rolcanlogin ORDER BY 1", there
             )
         ]
@@ -56,30 +62,32 @@ def check(look: Look) -> Findings:
         )
 
 
-def _may(look: Look, roles: list[str]) -> list[str]:
+def _may(context: Context, roles: list[str]) -> list[str]:
     """Return what the role in use may do, in words."""
-    if look.facts.is_owner:
-        return ["migrate, run the jobs, ingest, read" + (" (superuser)" if look.facts.is_superuser else "")]
+    if context.facts.is_owner:
+        return [
+            "migrate, run the jobs, ingest, read" + (" (superuser)" if context.facts.is_superuser else "")
+        ]
     words = {
         "radmeter_ingest": "ingest",
         "radmeter_reader": "read",
         "radmeter_noc": "change routers and counters",
         "radmeter_billing": "bill",
     }
-    has = look.rows("SELECT role FROM unnest(%s::text[]) AS role WHERE pg_has_role(role, 'USAGE')", roles)
+    has = context.rows("SELECT role FROM unnest(%s::text[]) AS role WHERE pg_has_role(role, 'USAGE')", roles)
     return [words.get(role, role) for (role,) in has]
 
 
-def _ownership(look: Look) -> Findings:
+def _ownership(context: Context) -> Findings:
     """What belongs to another role is what the next migration may not be able to change."""
-    strangers = ownership.foreign(look.database)
+    strangers = ownership.foreign(context.database)
     names = ", ".join(thing.name for thing in strangers[:SHOWN])
     more = f" and {len(strangers) - SHOWN} more" if strangers[SHOWN:] else ""
     if strangers:
         # Who handed it over has to be a member of both roles.
-        by = look.radmeter("migrate up")
+        by = context.remedy.radmeter("migrate up")
         if not all(thing.movable for thing in strangers):
-            by = look.radmeter("migrate up", user="postgres")
+            by = context.remedy.radmeter("migrate up", user="postgres")
         yield tell.yellow(
             f"not {OWNER}'s but {', '.join(sorted({thing.owner for thing in strangers}))}'s: {names}{more}",
             by,

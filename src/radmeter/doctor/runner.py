@@ -8,7 +8,7 @@ from typing import NamedTuple
 import psycopg
 from psycopg import errors
 
-from radmeter.doctor.context import Look
+from radmeter.doctor.context import Context
 from radmeter.doctor.finding import Finding, Findings, Teller
 from radmeter.errors import RadmeterError, StoreError
 
@@ -18,7 +18,7 @@ LOCK_MS = 200
 CHECK_SECONDS = 20.0
 ALL_SECONDS = 90.0
 
-Check = Callable[[Look], Findings]
+Check = Callable[[Context], Findings]
 
 
 class Named(NamedTuple):
@@ -31,25 +31,25 @@ class Named(NamedTuple):
     needs_partitions: bool = False
 
 
-def examine(look: Look, checks: Sequence[Named], tell: Callable[[Finding], None]) -> None:
+def examine(context: Context, checks: Sequence[Named], tell: Callable[[Finding], None]) -> None:
     """Run the checks and tell what each finds as it finds it.
 
-    The connection of `look` is given up when a check gets no answer in time.
+    The connection of `context` is given up when a check gets no answer in time.
     """
     end = time.monotonic() + ALL_SECONDS
     for each in checks:
         teller = Teller(each.name)
-        if each.needs_database and look.connection is None:
+        if each.needs_database and context.connection is None:
             continue  # the check of the connection has said why
-        if (each.needs_schema or each.needs_partitions) and not look.facts.has_schema:
+        if (each.needs_schema or each.needs_partitions) and not context.facts.has_schema:
             continue  # so has that of the migrations
-        if each.needs_partitions and look.facts.has_stock_radacct:
+        if each.needs_partitions and context.facts.has_stock_radacct:
             continue  # likewise
         left = end - time.monotonic()
         if left <= 0:
             tell(teller.unknown(f"not looked at: the checks before took {ALL_SECONDS:.0f} s"))
             continue
-        _run(look, each, teller, tell, min(left, CHECK_SECONDS))
+        _run(context, each, teller, tell, min(left, CHECK_SECONDS))
 
 
 def bounded(connection: psycopg.Connection) -> None:
@@ -60,12 +60,14 @@ def bounded(connection: psycopg.Connection) -> None:
     connection.execute("SET client_min_messages = error")
 
 
-def _run(look: Look, named: Named, teller: Teller, tell: Callable[[Finding], None], seconds: float) -> None:
+def _run(
+    context: Context, named: Named, teller: Teller, tell: Callable[[Finding], None], seconds: float
+) -> None:
     found: list[Finding] = []
 
     def run() -> None:
         try:
-            found.extend(named.check(look))
+            found.extend(named.check(context))
         except Exception as error:
             found.append(_excuse(teller, error))
 
@@ -75,13 +77,13 @@ def _run(look: Look, named: Named, teller: Teller, tell: Callable[[Finding], Non
     if thread.is_alive():
         tell(teller.unknown(f"no answer within {seconds:.0f} s"))
         if named.needs_database:
-            look.connection = None
+            context.connection = None
         return
     for finding in found:
         tell(finding)
-    if look.connection is not None and look.connection.broken:
+    if context.connection is not None and context.connection.broken:
         tell(teller.unknown("the connection to the database was lost meanwhile"))
-        look.connection = None
+        context.connection = None
 
 
 def _excuse(teller: Teller, error: Exception) -> Finding:

@@ -2,22 +2,20 @@
 
 import re
 
-from radmeter.doctor.context import Look
+from radmeter.doctor.context import Context
 from radmeter.doctor.finding import Findings, Teller
 from radmeter.doctor.schema_remedies import remedy
 from radmeter.schema import manifest
-from radmeter.schema.manifest import Difference, Entry
+from radmeter.schema.drift import compare
+from radmeter.schema.manifest import Difference
 
 tell = Teller("schema")
 
-Key = tuple[str, str]
 # What is there while a partition is archived or restored; the check of the partitions tells of one that was left.
 _PASSING = re.compile(r"\bradmeter\.(archived|restoring)_\d+\b| radmeter_note_archive_change$")
-# What sessions are found by in any partition, whoever made it.
-NEEDED = ("(radacctid)", "(acctuniqueid)", "(username, acctstarttime)")
 
 
-def check(look: Look) -> Findings:
+def check(context: Context) -> Findings:
     """Name each object that is missing, different, or nobody's."""
     expected = manifest.expected()
     # Functions and sequences of public are found by name as well.
@@ -27,44 +25,23 @@ def check(look: Look) -> Findings:
         for entry in expected
         if entry.kind in ("function", "sequence") and entry.name.startswith("public.")
     }
-    found = [entry for entry in manifest.read(look.database, names) if not _PASSING.search(entry.name)]
-    roles = {row[0] for row in look.rows("SELECT rolname FROM pg_roles")}
+    found = [entry for entry in manifest.read(context.database, names) if not _PASSING.search(entry.name)]
+    roles = {row[0] for row in context.rows("SELECT rolname FROM pg_roles")}
     differences = list(compare(expected, found, roles))
     broken = False
     for each in differences:
         said = describe(each)
-        if each.state == "extra" and _is_operators_own(each, look):
+        if each.state == "extra" and _is_operators_own(each, context):
             continue
         broken = True
         # What everyone may do is another thing than an index too many.
         if each.state == "extra" and not each.name.startswith("PUBLIC "):
-            yield tell.yellow(said, remedy(each, look))
+            yield tell.yellow(said, remedy(each, context))
         else:
-            yield tell.red(said, remedy(each, look), *_both(each))
+            yield tell.red(said, remedy(each, context), *_both(each))
     if not broken:
-        own = [describe(each) for each in differences if _is_operators_own(each, look)]
+        own = [describe(each) for each in differences if _is_operators_own(each, context)]
         yield tell.green(f"all {len(expected)} objects are as they should be", *own)
-
-
-def compare(expected: list[Entry], found: list[Entry], roles: set[str] | None = None) -> list[Difference]:
-    """Return what differs, in the order of the manifest. `roles` are those there are: others have no grants to miss."""
-    month = [entry for entry in expected if manifest.MONTH in entry.table]
-    wanted = [entry for entry in expected if manifest.MONTH not in entry.table]
-    partitions = {
-        entry.table
-        for entry in found
-        if entry.kind == "table"
-        and entry.table.startswith("public.")
-        and entry.table not in {each.table for each in wanted}
-    }
-    differences = _differences(wanted, [entry for entry in found if entry.table not in partitions], roles)
-    for table in sorted(partitions):
-        of_table = [entry for entry in found if entry.table == table]
-        if manifest.is_month(table):
-            differences += _month_differences(month, of_table, table)
-        else:
-            differences += _adopted_differences(of_table, table)
-    return differences
 
 
 def describe(difference: Difference) -> str:
@@ -107,90 +84,11 @@ def _both(difference: Difference) -> tuple[str, ...]:
     return f"is:        {difference.found}", f"should be: {difference.expected}"
 
 
-def _differences(expected: list[Entry], found: list[Entry], roles: set[str] | None) -> list[Difference]:
-    wanted = {_key(entry): entry for entry in expected}
-    there = {_key(entry): entry for entry in found}
-    gone = {entry.table for entry in expected if entry.kind == "table"} - {
-        entry.table for entry in found if entry.kind == "table"
-    }
-    result = []
-    for key, entry in wanted.items():
-        has = there.get(key)
-        if entry.table in gone and entry.kind != "table":
-            continue  # what was on the table went with it
-        if has is None and entry.kind == "grant" and (roles is not None and _grantee(entry) not in roles):
-            continue
-        if has is None and entry.kind == "grant" and entry.name.partition(" on ")[2] in gone:
-            continue
-        if has is None:
-            result.append(Difference(entry.kind, entry.table, entry.name, entry.definition, ""))
-        elif entry.kind != "index" and has.definition != entry.definition:
-            result.append(Difference(entry.kind, entry.table, entry.name, entry.definition, has.definition))
-    known = {entry.name.partition(" on ")[2] for entry in expected if entry.kind == "grant"}
-    known |= {entry.name for entry in expected} | {f"function {entry.name}" for entry in expected}
-    for key, has in there.items():
-        if has.kind == "grant" and has.name.partition(" on ")[2] not in known:
-            continue  # the object itself is extra
-        if key not in wanted and has.definition and has.kind != "sequence":
-            result.append(Difference(has.kind, has.table, has.name, "", has.definition))
-    return _indexes_of_one_name(result)
-
-
-def _grantee(entry: Entry) -> str:
-    return entry.name.partition(" ")[0]
-
-
-def _key(entry: Entry) -> Key:
-    """An index is what it indexes, whatever it is called: adoption and restore may have given it another name."""
-    return entry.kind, manifest.index_key(entry.definition) if entry.kind == "index" else entry.name
-
-
-def _indexes_of_one_name(differences: list[Difference]) -> list[Difference]:
-    """Make one of an index that is missing and an extra one of its name."""
-    extra = {each.name: each for each in differences if each.kind == "index" and each.state == "extra"}
-    result = []
-    for each in differences:
-        if each.kind == "index" and each.state == "missing" and each.name in extra:
-            result.append(each._replace(found=extra.pop(each.name).found))
-        else:
-            result.append(each)
-    return [
-        each
-        for each in result
-        if not (each.kind == "index" and each.state == "extra" and each.name not in extra)
-    ]
-
-
-def _month_differences(month: list[Entry], found: list[Entry], table: str) -> list[Difference]:
-    """A month's columns are radacct's, as PostgreSQL sees to; its indexes and options are its own."""
-    name = table.removeprefix("public.")
-    kinds = ("table", "index", "constraint", "trigger")
-    wanted = [
-        Entry(entry.kind, *(text.replace(manifest.MONTH, name) for text in entry[1:]))
-        for entry in month
-        if entry.kind in kinds
-    ]
-    return _differences(wanted, [entry for entry in found if entry.kind in kinds], None)
-
-
-def _adopted_differences(found: list[Entry], table: str) -> list[Difference]:
-    """A table that was taken over has what indexes it had; only those that sessions are looked for by must be there."""
-    indexes = [
-        entry.definition for entry in found if entry.kind == "index" and "INVALID" not in entry.definition
-    ]
-    indexes += [entry.definition for entry in found if entry.kind == "constraint"]
-    return [
-        Difference("index", table, f"{table}{needed}", f"CREATE INDEX ON {table} USING btree {needed}", "")
-        for needed in NEEDED
-        if not any(needed[:-1] in definition for definition in indexes)
-    ]
-
-
-def _is_operators_own(difference: Difference, look: Look) -> bool:
+def _is_operators_own(difference: Difference, context: Context) -> bool:
     """Columns and indexes that came with an adopted table stay; so do other objects in public that read radmeter's."""
     return (
         difference.state == "extra"
-        and look.facts.adopted
+        and context.facts.adopted
         and difference.kind in ("column", "index", "constraint", "table", "sequence")
         and difference.table.startswith("public.radacct")
     )

@@ -1,6 +1,7 @@
 """The command that makes an object of the schema what it should be."""
 
-from radmeter.doctor.context import Look, identifier
+from radmeter.doctor.commands import identifier
+from radmeter.doctor.context import Context
 from radmeter.schema import manifest
 from radmeter.schema.manifest import Difference
 
@@ -8,12 +9,12 @@ from radmeter.schema.manifest import Difference
 FROM_FILES = ("function", "view", "trigger", "grant")
 
 
-def remedy(difference: Difference, look: Look) -> str:
+def remedy(difference: Difference, context: Context) -> str:
     """Return the command for one difference."""
     if difference.kind in FROM_FILES:
-        return _from_files(difference, look)
+        return _from_files(difference, context)
     if difference.kind == "column" and _is_double(difference.found) and "numeric" in difference.expected:
-        return look.migrate()  # which converts it online
+        return context.remedy.migrate()  # which converts it online
     statements = {
         "table": _table,
         "column": _column,
@@ -22,26 +23,32 @@ def remedy(difference: Difference, look: Look) -> str:
         "sequence": _sequence,
     }[difference.kind](difference)
     # CREATE INDEX CONCURRENTLY has to wait for others, and lets them write meanwhile.
-    return look.psql(*statements) if difference.kind == "index" else look.gently(*statements)
+    return (
+        context.remedy.psql(*statements)
+        if difference.kind == "index"
+        else context.remedy.with_lock_timeout(*statements)
+    )
 
 
 def _is_double(definition: str) -> bool:
     return definition.startswith(("double precision", "real"))
 
 
-def _from_files(difference: Difference, look: Look) -> str:
+def _from_files(difference: Difference, context: Context) -> str:
     if difference.state == "extra":
-        return look.gently(_drop(difference))
+        return context.remedy.with_lock_timeout(_drop(difference))
     # CREATE OR REPLACE keeps another result type or other columns, and refuses to.
     if difference.kind == "view" and difference.state == "different":
-        return look.reapply(f"DROP VIEW {identifier(difference.name)}")
+        return context.remedy.reapply(f"DROP VIEW {identifier(difference.name)}")
     if difference.kind == "function" and _signature(difference.found) != _signature(difference.expected):
-        return look.reapply(*([f"DROP FUNCTION {_called(difference.name)}"] if difference.found else []))
+        return context.remedy.reapply(
+            *([f"DROP FUNCTION {_called(difference.name)}"] if difference.found else [])
+        )
     if difference.kind == "trigger" and difference.state == "different":
-        return look.reapply(_drop(difference))
+        return context.remedy.reapply(_drop(difference))
     if difference.kind == "grant" and difference.found:
-        return look.reapply(_revoke(difference))
-    return look.reapply()
+        return context.remedy.reapply(_revoke(difference))
+    return context.remedy.reapply()
 
 
 def _drop(difference: Difference) -> str:

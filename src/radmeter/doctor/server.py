@@ -3,21 +3,21 @@
 import shutil
 from pathlib import Path
 
-from radmeter.cli.common import human_bytes
-from radmeter.doctor.context import Look
+from radmeter.doctor.context import Context
 from radmeter.doctor.finding import Findings, Teller
 from radmeter.doctor.tables import alter_system
+from radmeter.units import human_bytes
 
 MANY_SESSIONS = 100_000
 KEPT_WAL_BYTES = 1 << 30
 LONG_SECONDS, TOO_LONG_SECONDS = 300, 3600
 
 
-def settings(look: Look) -> Findings:
+def settings(context: Context) -> Findings:
     """The three without which a crash loses packets that were answered, and advice for many sessions."""
     tell = Teller("server")
     values: dict[str, str] = dict(
-        look.rows(
+        context.rows(
             """SELECT name, CASE WHEN unit IS NULL THEN setting ELSE current_setting(name) END FROM pg_settings
                WHERE name IN ('fsync', 'full_page_writes', 'synchronous_commit', 'max_wal_size', 'checkpoint_timeout',
                               'wal_compression')"""
@@ -32,17 +32,17 @@ def settings(look: Look) -> Findings:
     for name, reason in reasons.items():
         if values[name] == "off":
             faults += 1
-            yield tell.red(f"{name} is off: {reason}", alter_system(look, name, "on"))
+            yield tell.red(f"{name} is off: {reason}", alter_system(context, name, "on"))
     (sessions,) = (
-        look.row(
+        context.row(
             "SELECT greatest(reltuples, 0)::bigint FROM pg_class WHERE oid = to_regclass('public.radacct_open')"
         )
-        if look.there("public.radacct_open")
+        if context.there("public.radacct_open")
         else (0,)
     )
     if sessions >= MANY_SESSIONS:
         # Nearly every packet is then the first on its page since the checkpoint and writes the page into the WAL.
-        wal, seconds = look.row(
+        wal, seconds = context.row(
             """SELECT pg_size_bytes(current_setting('max_wal_size')),
                       extract(epoch FROM current_setting('checkpoint_timeout')::interval)::integer"""
         )
@@ -54,7 +54,7 @@ def settings(look: Look) -> Findings:
                 faults += 1
                 yield tell.yellow(
                     f"{name} is {values[name]} with {sessions:,} open sessions: each checkpoint makes the WAL swell",
-                    alter_system(look, name, value),
+                    alter_system(context, name, value),
                 )
     if not faults:
         yield tell.green(
@@ -64,10 +64,10 @@ def settings(look: Look) -> Findings:
         )
 
 
-def replication(look: Look) -> Findings:
+def replication(context: Context) -> Findings:
     """A slot nobody reads from keeps the WAL until the disk is full."""
     tell = Teller("replication")
-    slots = look.rows(
+    slots = context.rows(
         """SELECT slot_name, active, wal_status,
                   pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_receive_lsn()
                                        ELSE pg_current_wal_lsn() END, restart_lsn)::bigint
@@ -79,27 +79,27 @@ def replication(look: Look) -> Findings:
         if status == "lost":
             faults += 1
             yield tell.yellow(
-                f"slot {name} has lost its WAL: its standby has to be made anew", look.psql(drop)
+                f"slot {name} has lost its WAL: its standby has to be made anew", context.remedy.psql(drop)
             )
         elif not active:
             faults += 1
             said = f"slot {name}: nobody reads from it, it holds {human_bytes(kept)} of WAL"
-            command = look.psql(drop, user=None if look.facts.is_superuser else "postgres")
+            command = context.remedy.psql(drop, user=None if context.facts.is_superuser else "postgres")
             yield tell.red(said, command) if (kept or 0) > KEPT_WAL_BYTES else tell.yellow(said, command)
         elif (kept or 0) > KEPT_WAL_BYTES:
             faults += 1
             yield tell.yellow(
                 f"slot {name} is {human_bytes(kept)} behind",
-                look.psql("SELECT application_name, state, replay_lag FROM pg_stat_replication"),
+                context.remedy.psql("SELECT application_name, state, replay_lag FROM pg_stat_replication"),
             )
     if not faults:
         yield tell.green(f"{len(slots)} slots, none behind" if slots else "no slots")
 
 
-def transactions(look: Look) -> Findings:
+def transactions(context: Context) -> Findings:
     """A transaction that stays open keeps vacuum from every row that died since, and migrations from their locks."""
     tell = Teller("transactions")
-    rows = look.rows(
+    rows = context.rows(
         """SELECT pid, coalesce(usename, ''), coalesce(application_name, ''), state, query_id IS NULL,
                   extract(epoch FROM clock_timestamp() - xact_start)::bigint,
                   extract(epoch FROM clock_timestamp() - state_change)::bigint
@@ -120,12 +120,12 @@ def transactions(look: Look) -> Findings:
             if not waits
             else f"{who}: {how} {duration(seconds)} old"
         )
-        end = look.psql(
+        end = context.remedy.psql(
             f"SELECT pg_terminate_backend({pid})",
-            user=None if look.facts.is_superuser or user == look.facts.user else "postgres",
+            user=None if context.facts.is_superuser or user == context.facts.user else "postgres",
         )
         yield tell.red(said, end) if seconds > TOO_LONG_SECONDS else tell.yellow(said, end)
-    for name, seconds in look.rows(
+    for name, seconds in context.rows(
         """SELECT gid, extract(epoch FROM clock_timestamp() - prepared)::bigint FROM pg_prepared_xacts
            WHERE database = current_database() AND prepared < clock_timestamp() - %s * interval '1 second'""",
         LONG_SECONDS,
@@ -133,12 +133,12 @@ def transactions(look: Look) -> Findings:
         faults += 1
         yield tell.red(
             f"a prepared transaction {name!r} is {duration(seconds)} old and holds its locks",
-            look.psql("ROLLBACK PREPARED '" + name.replace("'", "''") + "'"),
+            context.remedy.psql("ROLLBACK PREPARED '" + name.replace("'", "''") + "'"),
         )
     if not faults:
         hidden = (
-            not look.facts.is_superuser
-            and not look.row("SELECT pg_has_role('pg_read_all_stats', 'USAGE')")[0]
+            not context.facts.is_superuser
+            and not context.row("SELECT pg_has_role('pg_read_all_stats', 'USAGE')")[0]
         )
         yield tell.green(
             f"none older than {LONG_SECONDS // 60} minutes"
@@ -146,16 +146,19 @@ def transactions(look: Look) -> Findings:
         )
 
 
-def disk(look: Look) -> Findings:
+def disk(context: Context) -> Findings:
     """Room where the data is, if that is here."""
     tell = Teller("disk")
-    size = human_bytes(look.row("SELECT pg_database_size(current_database())")[0])
-    if not look.row("SELECT pg_has_role('pg_read_all_settings', 'USAGE')")[0] and not look.facts.is_superuser:
+    size = human_bytes(context.row("SELECT pg_database_size(current_database())")[0])
+    if (
+        not context.row("SELECT pg_has_role('pg_read_all_settings', 'USAGE')")[0]
+        and not context.facts.is_superuser
+    ):
         yield tell.green(f"database {size}; where it is, this role may not see")
         return
-    place = Path(look.row("SELECT current_setting('data_directory')")[0])
+    place = Path(context.row("SELECT current_setting('data_directory')")[0])
     try:
-        usage = shutil.disk_usage(place) if look.facts.is_local else None
+        usage = shutil.disk_usage(place) if context.facts.is_local else None
     except OSError:
         usage = None
     if usage is None:
@@ -166,20 +169,20 @@ def disk(look: Look) -> Findings:
     if share >= 0.15 or usage.free > 200 << 30:
         yield tell.green(said)
         return
-    month = _oldest_month(look)
+    month = _oldest_month(context)
     command = (
-        look.radmeter(f"partitions archive --before {month} --to /mnt/archive")
+        context.remedy.radmeter(f"partitions archive --before {month} --to /mnt/archive")
         if month
         else f"sudo du -xh --max-depth=1 {place}"
     )
     yield tell.red(said, command) if share < 0.05 else tell.yellow(said, command)
 
 
-def _oldest_month(look: Look) -> str | None:
+def _oldest_month(context: Context) -> str | None:
     """Return the month before which there is one partition to archive, if that is past."""
-    if not look.there("radmeter.partitions"):
+    if not context.there("radmeter.partitions"):
         return None
-    row = look.row(
+    row = context.row(
         "SELECT to_char(min(to_at) AT TIME ZONE 'UTC', 'YYYY-MM') FROM radmeter.partitions WHERE to_at <= now()"
     )
     return row[0] if row[0] else None
@@ -191,8 +194,3 @@ def duration(seconds: float) -> str:
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {unit}"
     return f"{seconds:.0f} s"
-
-
-def counted(count: int, thing: str) -> str:
-    """Return so many things, in words."""
-    return f"{count:,} {thing}" + ("" if count == 1 else "s")

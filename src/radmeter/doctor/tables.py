@@ -1,6 +1,7 @@
 """The tables at work: autovacuum, the age of transaction ids, sequences, triggers, other promises."""
 
-from radmeter.doctor.context import Look, identifier
+from radmeter.doctor.commands import identifier
+from radmeter.doctor.context import Context
 from radmeter.doctor.finding import Findings, Teller
 from radmeter.schema import guarantees
 from radmeter.schema.guarantees import PARTITIONS, TRIGGERS
@@ -19,12 +20,12 @@ DEAD_SHARE = 2.0
 OLD_AGE, FATAL_AGE = 500_000_000, 1_500_000_000
 
 
-def triggers(look: Look) -> Findings:
+def triggers(context: Context) -> Findings:
     """The counters' triggers have to fire for whoever writes."""
     tell = Teller("triggers")
     table = "public.radacct"
     enabled = dict(
-        look.rows("SELECT tgname, tgenabled::text FROM pg_trigger WHERE tgrelid = to_regclass(%s)", table)
+        context.rows("SELECT tgname, tgenabled::text FROM pg_trigger WHERE tgrelid = to_regclass(%s)", table)
     )
     faults = 0
     for name in TRIGGERS:
@@ -34,46 +35,52 @@ def triggers(look: Look) -> Findings:
             how = "is disabled" if enabled[name] == "D" else "fires on replicas only"
             yield tell.red(
                 f"{name} on radacct {how}: sessions are kept and not counted (then: radmeter verify --repair)",
-                look.gently(f"ALTER TABLE {table} ENABLE TRIGGER {identifier(name)}"),
+                context.remedy.with_lock_timeout(f"ALTER TABLE {table} ENABLE TRIGGER {identifier(name)}"),
             )
         elif name not in enabled:
             faults += 1
-            yield tell.red(f"{name} on radacct is missing: sessions are kept and not counted", look.reapply())
+            yield tell.red(
+                f"{name} on radacct is missing: sessions are kept and not counted", context.remedy.reapply()
+            )
     # A replica's role switches them off for a session, and a setting of the database or role for all of them.
-    if look.row("SELECT reset_val FROM pg_settings WHERE name = 'session_replication_role'")[0] != "origin":
+    if (
+        context.row("SELECT reset_val FROM pg_settings WHERE name = 'session_replication_role'")[0]
+        != "origin"
+    ):
         faults += 1
-        statement = f"ALTER ROLE {identifier(look.facts.user)} RESET session_replication_role"
+        statement = f"ALTER ROLE {identifier(context.facts.user)} RESET session_replication_role"
         yield tell.red(
-            "session_replication_role is not origin: no trigger fires", look.psql(statement, user="postgres")
+            "session_replication_role is not origin: no trigger fires",
+            context.remedy.psql(statement, user="postgres"),
         )
     if not faults:
         yield tell.green(f"{len(TRIGGERS)} on radacct, enabled")
 
 
-def other_promises(look: Look) -> Findings:
+def other_promises(context: Context) -> Findings:
     """What `radmeter verify` checks about the schema as well: hot lookups are on an index."""
     tell = Teller("promises")
-    broken = guarantees.check(look.database)
+    broken = guarantees.check(context.database)
     # Checks of their own say more of these.
     elsewhere = (PARTITIONS, guarantees.TRIGGERS_FIRE, guarantees.MONEY_IS_DECIMAL)
     others = [each for each in broken if each.name not in elsewhere]
     for each in others:
-        yield tell.red(f"not so: {each.name}: {each.fault}", look.reapply())
+        yield tell.red(f"not so: {each.name}: {each.fault}", context.remedy.reapply())
     if not others:
         yield tell.green("a user's usage and a router's MAC are index lookups")
 
 
-def vacuum(look: Look) -> Findings:
+def vacuum(context: Context) -> Findings:
     """Autovacuum is on for the hot tables, keeps up, and no table grows old."""
     tell = Teller("autovacuum")
     faults = 0
     for setting in ("autovacuum", "track_counts"):
-        if look.row("SELECT current_setting(%s)", setting)[0] != "on":
+        if context.row("SELECT current_setting(%s)", setting)[0] != "on":
             faults += 1
             yield tell.red(
-                f"{setting} is off: tables and indexes grow without end", alter_system(look, setting, "on")
+                f"{setting} is off: tables and indexes grow without end", alter_system(context, setting, "on")
             )
-    rows = look.rows(
+    rows = context.rows(
         """SELECT name, options, n_live_tup, n_dead_tup, last_autovacuum, last_vacuum,
                   (SELECT count(*) FROM pg_stat_progress_vacuum
                    WHERE relid = class.oid AND datname = current_database())
@@ -95,26 +102,27 @@ def vacuum(look: Look) -> Findings:
         if off:
             faults += 1
             yield tell.red(
-                f"autovacuum is off for {name}", look.gently(f"ALTER TABLE {name} RESET (autovacuum_enabled)")
+                f"autovacuum is off for {name}",
+                context.remedy.with_lock_timeout(f"ALTER TABLE {name} RESET (autovacuum_enabled)"),
             )
         if dead > DEAD_ROWS and dead > DEAD_SHARE * max(live, 1) and not under_way:
             faults += 1
             yield tell.yellow(
                 f"{name} has {dead} dead rows for {live} live ones, vacuumed {when}",
-                look.psql(f"VACUUM (ANALYZE) {name}"),
+                context.remedy.psql(f"VACUUM (ANALYZE) {name}"),
             )
-    age, database_age = look.row(
+    age, database_age = context.row(
         "SELECT max(age(datfrozenxid)), max(mxid_age(datminmxid)) FROM pg_database WHERE datname = current_database()"
     )
     if max(age, database_age) > OLD_AGE:
         faults += 1
-        (table,) = look.row(
+        (table,) = context.row(
             """SELECT oid::regclass::text FROM pg_class WHERE relkind IN ('r', 'm', 't')
                ORDER BY greatest(age(relfrozenxid), mxid_age(relminmxid)) DESC LIMIT 1"""
         )
         said = f"{table} has not been frozen for {max(age, database_age):,} transactions; writing ends at 2,147,483,648"
         level = tell.red if max(age, database_age) > FATAL_AGE else tell.yellow
-        yield level(said, look.psql(f"VACUUM (FREEZE) {table}"))
+        yield level(said, context.remedy.psql(f"VACUUM (FREEZE) {table}"))
     if not faults:
         dead = sum(row[3] for row in rows)
         yield tell.green(
@@ -122,10 +130,10 @@ def vacuum(look: Look) -> Findings:
         )
 
 
-def sequences(look: Look) -> Findings:
+def sequences(context: Context) -> Findings:
     """A bigint is never used up; an adopted table may have brought an integer."""
     tell = Teller("sequences")
-    rows = look.rows(
+    rows = context.rows(
         """SELECT format('%%I.%%I', schemaname, sequencename), last_value::numeric / max_value,
                   data_type::text, max_value
            FROM pg_sequences JOIN pg_class ON pg_class.oid = to_regclass(format('%%I.%%I', schemaname, sequencename))
@@ -148,7 +156,7 @@ def sequences(look: Look) -> Findings:
     near = [(name, float(share), kind) for name, share, kind, _ in rows if share is not None and share > 0.5]
     for name, share, kind in near:
         said = f"{name} ({kind}) has used {share:.0%} of its numbers"
-        remedy = look.gently(f"ALTER SEQUENCE {name} AS bigint NO MAXVALUE")
+        remedy = context.remedy.with_lock_timeout(f"ALTER SEQUENCE {name} AS bigint NO MAXVALUE")
         yield tell.red(said, remedy) if share > 0.8 else tell.yellow(said, remedy)
     if not near:
         unseen = sum(share is None for _, share, _, _ in rows)
@@ -157,10 +165,10 @@ def sequences(look: Look) -> Findings:
         )
 
 
-def alter_system(look: Look, name: str, value: str) -> str:
+def alter_system(context: Context, name: str, value: str) -> str:
     """Return the command that sets a server's setting for good."""
-    return look.psql(
+    return context.remedy.psql(
         f"ALTER SYSTEM SET {name} = {value}",
         "SELECT pg_reload_conf()",
-        user=None if look.facts.is_superuser else "postgres",
+        user=None if context.facts.is_superuser else "postgres",
     )

@@ -4,7 +4,7 @@ import platform
 import sys
 
 from radmeter import __version__
-from radmeter.doctor.context import Look
+from radmeter.doctor.context import Context
 from radmeter.doctor.finding import Findings, Teller
 from radmeter.freeradius.installed import installed_version
 
@@ -14,15 +14,15 @@ OLDEST_POSTGRESQL = 15
 OLDEST_PYTHON = (3, 11)
 
 
-def check(look: Look) -> Findings:
+def check(context: Context) -> Findings:
     """Compare the versions with those that radmeter is tested with."""
     said = [f"radmeter {__version__}", f"Python {platform.python_version()}"]
     if sys.version_info < OLDEST_PYTHON:
         yield tell.red(
             f"Python {platform.python_version()}: 3.11 is the oldest", "sudo apt install python3.11"
         )
-    if look.connection is not None:
-        number = look.connection.info.server_version
+    if context.connection is not None:
+        number = context.connection.info.server_version
         shown = f"{number // 10000}.{number % 10000}"
         said.append(f"PostgreSQL {shown}")
         if number // 10000 < OLDEST_POSTGRESQL:

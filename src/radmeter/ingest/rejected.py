@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 
 import psycopg
 
-from radmeter.database.connection import records_json
-from radmeter.database.views import NotKnown, explained_errors
+from radmeter.database.connection import explained_errors
+from radmeter.database.views import NotKnown
 from radmeter.errors import RecordRefused, RejectedPacket, StoreError
+from radmeter.ingest.store import records_json
 from radmeter.packet import attributes as a
 from radmeter.packet.record import parse
 

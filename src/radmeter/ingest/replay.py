@@ -12,10 +12,10 @@ from typing import Any, BinaryIO
 
 import psycopg
 
-from radmeter.database.connection import connect, records_json
-from radmeter.database.views import explained_errors
+from radmeter.database.connection import connect, explained_errors
 from radmeter.errors import RadmeterError, RecordRefused, RejectedPacket, StoreError, StoreUnavailable
 from radmeter.ingest.shipper import as_json, as_rejected
+from radmeter.ingest.store import records_json
 from radmeter.packet.detail_file import LONGEST_LINE, Place, Stanza, packet, stanzas
 from radmeter.plugin.journal.reader import Entry
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import orjson
 
-from radmeter.database.connection import Store
 from radmeter.errors import JournalError, RecordRefused, RejectedPacket, StoreError, StoreUnavailable
+from radmeter.ingest.store import Store
 from radmeter.packet.record import parse
 from radmeter.plugin.journal.reader import Entry, JournalReader
 

@@ -11,8 +11,8 @@ import psycopg
 from psycopg import sql
 
 from radmeter import __version__
+from radmeter.database.connection import explained_errors
 from radmeter.database.lock_retries import gently
-from radmeter.database.views import explained_errors
 from radmeter.partitions import parquet_file
 from radmeter.partitions.archive_catalog import Record, find, is_recorded
 from radmeter.partitions.months import ARCHIVE_LOCK

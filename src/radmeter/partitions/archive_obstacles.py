@@ -5,7 +5,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from radmeter.database.views import explained_errors
+from radmeter.database.connection import explained_errors
 from radmeter.partitions.archive import Candidate
 
 Connection = psycopg.Connection[Any]

@@ -7,8 +7,8 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import class_row
 
+from radmeter.database.connection import explained_errors
 from radmeter.database.lock_retries import gently
-from radmeter.database.views import explained_errors
 
 Connection = psycopg.Connection[Any]
 

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import psycopg
 from psycopg import sql
 
+from radmeter.database.connection import explained_errors
 from radmeter.database.lock_retries import gently
-from radmeter.database.views import explained_errors
 from radmeter.partitions import parquet_file
 from radmeter.partitions.archive import columns
 from radmeter.partitions.archive_catalog import Record, find

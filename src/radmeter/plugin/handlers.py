@@ -9,8 +9,6 @@ import json
 import os
 import threading
 import time
-from dataclasses import dataclass
-from pathlib import Path
 
 import radiusd
 
@@ -18,19 +16,10 @@ from radmeter.errors import ConfigurationError, JournalError
 from radmeter.plugin import scheduling
 from radmeter.plugin.client_limit import ClientShares
 from radmeter.plugin.journal.writer import Journal
+from radmeter.plugin.settings import PluginSettings, check_place, read_settings
 
 Pairs = tuple[tuple[str, str], ...]
 
-DEFAULTS = {
-    "journal": "/var/lib/radmeter/journal",
-    "sync": "packet",
-    "sync_interval_ms": "5",
-    "segment_bytes": str(64 << 20),
-    "journal_limit_bytes": str(8 << 30),
-    "client_packets_per_second": "5000",
-    "scheduling": "auto",
-}
-SCHEDULING = ("auto", "realtime", "short", "normal")
 NOT_REALTIME = (
     "scheduling = realtime is not permitted here, so it is {in_force}. To permit it: with systemd LimitRTPRIO=1 under "
     "[Service] (systemctl edit freeradius), with Docker Compose ulimits: rtprio: 1"
@@ -47,19 +36,6 @@ _encode_any = json.JSONEncoder(ensure_ascii=False, check_circular=False, separat
 _encode_ascii = json.JSONEncoder(separators=(",", ":")).encode
 
 
-@dataclass(frozen=True, kw_only=True)
-class PluginSettings:
-    """The settings of the one journal that all instances of the module share."""
-
-    journal: str
-    sync: str
-    sync_interval_ms: int
-    segment_bytes: int
-    journal_limit_bytes: int
-    client_packets_per_second: int
-    scheduling: str
-
-
 class _State:
     """What lives as long as radiusd: the journal, its users, and what the log was told of a failure."""
 
@@ -71,66 +47,6 @@ class _State:
     telling = threading.Lock()
     failing = False
     refused = 0
-
-
-def read_settings(config: dict[str, object]) -> PluginSettings:
-    """Return the settings in force: the module's `config { }`, else RADMETER_*, else the defaults.
-
-    An empty value counts as absent, so that the site can write `sync = "$ENV{RADMETER_SYNC}"`.
-
-    Raises
-    ------
-    ConfigurationError
-    """
-    if unknown := sorted(set(config) - set(DEFAULTS)):
-        raise ConfigurationError(
-            f"config has unknown settings: {', '.join(unknown)}; known: {', '.join(DEFAULTS)}"
-        )
-    values = {
-        name: str(config.get(name) or os.environ.get(f"RADMETER_{name.upper()}") or default)
-        for name, default in DEFAULTS.items()
-    }
-    if not Path(values["journal"]).is_absolute():
-        raise ConfigurationError(
-            f"journal = {values['journal']!r}: give an absolute path, radiusd changes directory"
-        )
-    if values["sync"] not in ("packet", "interval"):
-        raise ConfigurationError(f"sync = {values['sync']!r}: allowed are packet and interval")
-    if values["scheduling"] not in SCHEDULING:
-        raise ConfigurationError(
-            f"scheduling = {values['scheduling']!r}: allowed are auto, realtime, short and normal"
-        )
-    return PluginSettings(
-        journal=values["journal"],
-        sync=values["sync"],
-        sync_interval_ms=_number("sync_interval_ms", values["sync_interval_ms"], 1, 60_000),
-        segment_bytes=_number("segment_bytes", values["segment_bytes"], 1 << 16, 1 << 40),
-        journal_limit_bytes=_number("journal_limit_bytes", values["journal_limit_bytes"], 1 << 20, 1 << 50),
-        client_packets_per_second=_number(
-            "client_packets_per_second", values["client_packets_per_second"], 0, 1_000_000
-        ),
-        scheduling=values["scheduling"],
-    )
-
-
-def _number(name: str, value: str, least: int, most: int) -> int:
-    if value.isdecimal() and least <= int(value) <= most:
-        return int(value)
-    raise ConfigurationError(f"{name} = {value!r}: allowed is a whole number from {least} to {most}")
-
-
-def check_place(journal: str) -> None:
-    """Raise ConfigurationError unless the journal can be written, or made; write nothing to find out."""
-    place = Path(journal)
-    while not place.exists() and place != place.parent:
-        place = place.parent
-    if not place.is_dir():
-        raise ConfigurationError(f"journal = {journal!r}: {place} is not a directory")
-    if not os.access(place, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
-        made = "" if str(place) == journal else f", so {journal} cannot be made"
-        raise ConfigurationError(
-            f"journal = {journal!r}: user id {os.geteuid()} may not write in {place}{made}"
-        )
 
 
 def instantiate(p: object) -> int:

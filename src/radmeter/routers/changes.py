@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import psycopg
 
-from radmeter.database import views
+from radmeter.database.connection import explained_errors
 from radmeter.database.operator import connect_as_operator
 from radmeter.routers.inventory import Line
 
@@ -121,7 +121,7 @@ class RouterWriter:
         while not self._execute("SELECT radmeter.merge_router_finish(%(id)s)", {"id": router_id})[0][0]:
             # Read without the lock of ingest, and kept by the server: there may be millions.
             with (
-                views.explained_errors("radmeter_noc"),
+                explained_errors("radmeter_noc"),
                 self._connection.cursor("closed_sessions", withhold=True) as closed,
             ):
                 closed.execute(
@@ -144,7 +144,7 @@ class RouterWriter:
                         break
 
     def _execute(self, query: str, values: dict[str, Any], *, undo: bool = False) -> list[tuple[Any, ...]]:
-        with views.explained_errors("radmeter_noc"):
+        with explained_errors("radmeter_noc"):
             for attempt in range(1, ATTEMPTS + 1):
                 try:
                     with self._connection.transaction(force_rollback=undo):

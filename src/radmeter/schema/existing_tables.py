@@ -153,7 +153,9 @@ def _modules(revisions: Iterable[str]) -> list[str]:
 
 
 def _ddl(module: str) -> str:
-    ddl: str = getattr(importlib.import_module(f"radmeter.schema.migrations.versions.{module}"), REVISIONS[module])
+    ddl: str = getattr(
+        importlib.import_module(f"radmeter.schema.migrations.versions.{module}"), REVISIONS[module]
+    )
     return ddl
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import psycopg
 from psycopg import sql
 
-from radmeter.database.views import explained_errors
+from radmeter.database.connection import explained_errors
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 

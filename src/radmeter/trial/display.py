@@ -11,8 +11,8 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 
-from radmeter.cli.common import human_bytes
 from radmeter.trial.totals import Compared, Usage
+from radmeter.units import human_bytes
 
 REDRAW_SECONDS = 0.5
 LINE_SECONDS = 2.0

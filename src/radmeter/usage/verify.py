@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import psycopg
 
-from radmeter.database.views import explained_errors
+from radmeter.database.connection import explained_errors
 from radmeter.errors import StoreError
 
 Connection = psycopg.Connection[tuple[Any, ...]]

@@ -12,7 +12,7 @@ from support.taking_over import Reader, assert_totals, dump, sessions, ship
 
 from radmeter.adoption import adopt, steps, undo
 from radmeter.errors import StoreError
-from radmeter.jobs.runner import close_stale
+from radmeter.jobs.stale_sessions import close_stale
 from radmeter.schema import upgrade
 from radmeter.schema.guarantees import check
 

@@ -10,7 +10,7 @@ from support.commands import Packets, radmeter
 from support.servers import Connection
 
 from radmeter.database.views import reading
-from radmeter.usage import counters
+from radmeter.usage.sessions import sessions_query
 
 
 @pytest.fixture
@@ -139,7 +139,7 @@ def test_a_page_reads_little_more_than_it_shows(database: str) -> None:
     ]
     with reading(database) as connection:
         for of, open_only, before in product(selections, (False, True), (None, somewhere)):
-            query = counters.sessions_query(open_only=open_only, before=before, **of).limit(51)
+            query = sessions_query(open_only=open_only, before=before, **of).limit(51)
             # Of 29,000, and 5,800 of the router: 51 and one of each of 14 partitions; of the open ones all of the
             # router (200) or the user, which are sorted. Of a user at a router all there are (290), being few.
             assert rows_read(connection, query) < 400, (of, open_only, before)

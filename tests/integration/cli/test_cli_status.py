@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from support.commands import Packets, Result, radmeter
 
-from radmeter.database.connection import Store
+from radmeter.ingest.store import Store
 from radmeter.plugin.journal.reader import JournalReader
 from radmeter.plugin.journal.writer import Journal
 

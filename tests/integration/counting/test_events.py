@@ -25,7 +25,7 @@ from support.ledger import (
 )
 from support.servers import Server
 
-from radmeter.database.connection import Store
+from radmeter.ingest.store import Store
 
 GIB = 1 << 30
 WRAP = 1 << 32

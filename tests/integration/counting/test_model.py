@@ -21,7 +21,7 @@ from support.ledger import EPOCH, MICROSECOND, Entry, Pairs, close_stale, empty,
 from support.model import DAY, SECOND, WRAP, Model, Plan, Router, instant
 from support.servers import Server, installed
 
-from radmeter.database.connection import Store
+from radmeter.ingest.store import Store
 
 LONG = os.environ.get("RADMETER_LONG") == "1"
 SEED = int(os.environ.get("RADMETER_SEED", "0"))

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from support.ledger import Entry, Pairs, close_stale, days, empty, microseconds, register, ship, users
 from support.servers import Server
 
-from radmeter.database.connection import Store
+from radmeter.ingest.store import Store
 
 GIB = 1 << 30
 WRAP = 1 << 32

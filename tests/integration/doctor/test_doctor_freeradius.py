@@ -175,10 +175,10 @@ def _said_to_nobody(directory: Path) -> str:
     """Return what the check says when it runs as the user nobody."""
     code = (
         "import os, sys; from pathlib import Path; from radmeter.config import Settings\n"
-        "from radmeter.doctor import freeradius; from radmeter.doctor.context import Look\n"
+        "from radmeter.doctor import freeradius; from radmeter.doctor.context import Context\n"
         "os.setgid(65534); os.setuid(65534)\n"
-        "look = Look(settings=Settings.load({}), raddb=Path(sys.argv[1]))\n"
-        "print([(each.level, each.said) for each in freeradius.check(look)])"
+        "context = Context(settings=Settings.load({}), raddb=Path(sys.argv[1]))\n"
+        "print([(each.level, each.said) for each in freeradius.check(context)])"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, directory], capture_output=True, text=True, check=False, cwd="/"

@@ -18,8 +18,8 @@ import psycopg
 import pytest
 from psycopg import errors
 
-from radmeter.database.connection import Store
 from radmeter.ingest.shipper import Shipper
+from radmeter.ingest.store import Store
 from radmeter.plugin.journal.reader import JournalReader
 from radmeter.plugin.journal.writer import Journal
 

@@ -8,8 +8,8 @@ import psycopg
 import pytest
 from support.commands import radmeter
 
-from radmeter.database.connection import Store
 from radmeter.ingest import rejected
+from radmeter.ingest.store import Store
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 

@@ -16,9 +16,9 @@ import psycopg
 import pytest
 from support.servers import Server
 
-from radmeter.database.connection import Store
 from radmeter.errors import JournalLocked, StoreUnavailable
 from radmeter.ingest.shipper import Shipper
+from radmeter.ingest.store import Store
 from radmeter.plugin.journal.reader import JournalReader
 from radmeter.plugin.journal.writer import Journal
 

@@ -16,6 +16,7 @@ from support.servers import Connection
 
 from radmeter.cli.main import cli
 from radmeter.jobs import runner as jobs
+from radmeter.jobs import stale_sessions
 from radmeter.partitions import months
 
 DEADLINE_SECONDS = 60.0
@@ -82,7 +83,7 @@ def test_a_stale_session_is_closed_at_its_last_update_and_moves_no_counter(conne
     silent_session(connection, "stale", 11)
     silent_session(connection, "live", 9)
     before = connection.execute("SELECT * FROM user_quota_usage ORDER BY 1").fetchall()
-    assert jobs.close_stale(connection) == 1
+    assert stale_sessions.close_stale(connection) == 1
     assert open_sessions(connection) == {"live"}
     row = connection.execute(
         """SELECT acctstoptime = acctupdatetime, acctterminatecause, closed_by, acctinputoctets
@@ -97,7 +98,7 @@ def test_a_session_may_miss_three_interims_of_the_interval_its_router_announced(
 ) -> None:
     silent_session(connection, "patient", 29, interim_interval=600)
     silent_session(connection, "gone", 31, interim_interval=600)
-    assert jobs.close_stale(connection) == 1
+    assert stale_sessions.close_stale(connection) == 1
     assert open_sessions(connection) == {"patient"}
 
 
@@ -108,7 +109,7 @@ def test_or_of_the_interval_that_was_observed_at_its_router(connection: Connecti
         silent_session(connection, f"quick{n}", 1, router_id=2, acctinterval=60)
     silent_session(connection, "at the slow one", 40, router_id=1)
     silent_session(connection, "at the quick one", 40, router_id=2)
-    assert jobs.close_stale(connection) == 1
+    assert stale_sessions.close_stale(connection) == 1
     assert "at the slow one" in open_sessions(connection)
     assert connection.execute("SELECT interim_interval FROM routers ORDER BY id").fetchall() == [
         (900,),
@@ -117,10 +118,13 @@ def test_or_of_the_interval_that_was_observed_at_its_router(connection: Connecti
 
 
 def test_many_are_closed_in_bounded_batches(connection: Connection) -> None:
-    for n in range(2 * jobs.CLOSE_BATCH + 1):
+    for n in range(2 * stale_sessions.CLOSE_BATCH + 1):
         silent_session(connection, f"stale{n}", 20)
     steps: list[tuple[int, int]] = []
-    assert jobs.close_stale(connection, progress=lambda done, total: steps.append((done, total))) == 401
+    assert (
+        stale_sessions.close_stale(connection, progress=lambda done, total: steps.append((done, total)))
+        == 401
+    )
     assert steps == [(200, 401), (400, 401), (401, 401)]
 
 
@@ -131,10 +135,10 @@ def test_a_session_that_another_writer_holds_is_left_for_the_next_run(
     silent_session(connection, "free", 20)
     with psycopg.connect(database) as other:
         other.execute("SELECT FROM radacct WHERE acctuniqueid = 'held' FOR UPDATE")
-        assert jobs.close_stale(connection) == 1
+        assert stale_sessions.close_stale(connection) == 1
         assert open_sessions(connection) == {"held"}
         other.rollback()
-    assert jobs.close_stale(connection) == 1
+    assert stale_sessions.close_stale(connection) == 1
 
 
 def test_one_runner_works_and_another_takes_over(

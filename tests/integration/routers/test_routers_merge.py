@@ -351,7 +351,7 @@ def test_a_merge_while_two_nodes_ship_loses_nothing(
     rounds = 40
 
     def ship(node: int) -> None:
-        from radmeter.database.connection import Store
+        from radmeter.ingest.store import Store
 
         try:
             store = Store(database)

@@ -2,8 +2,9 @@
 
 from support.servers import Connection
 
-from radmeter.doctor.schema import compare, describe
+from radmeter.doctor.schema import describe
 from radmeter.schema import manifest
+from radmeter.schema.drift import compare
 
 
 def test_a_fresh_install_equals_the_manifest(connection: Connection) -> None:

@@ -9,7 +9,7 @@ from support.commands import Packets, radmeter
 from support.schemas import dump
 from support.servers import Connection, Server
 
-from radmeter.jobs import runner
+from radmeter.jobs import stale_sessions
 from radmeter.partitions import months
 from radmeter.schema.ownership import PUBLIC_TABLES
 
@@ -458,7 +458,7 @@ def test_a_member_of_the_owner_migrates_and_runs_the_jobs_without_being_a_superu
     logins.execute(f"DROP TABLE public.{last[0]}".encode())
     with psycopg.connect(member, autocommit=True) as owner:
         assert months.ensure_partitions(owner) == 1
-        assert runner.close_stale(owner) == 0
+        assert stale_sessions.close_stale(owner) == 0
     assert owners(logins) == {"radmeter_owner"}
 
 

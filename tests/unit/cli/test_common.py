@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from radmeter.cli import common
 from radmeter.config import Settings
 from radmeter.errors import StoreError
+from radmeter.units import human_bytes
 
 NOON = datetime.datetime(2026, 11, 20, 12, 0, tzinfo=datetime.UTC)
 ROW = {
@@ -46,7 +47,7 @@ def utc(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_byte_counts_for_people_are_in_binary_units(count: int | Decimal | None, text: str) -> None:
-    assert common.human_bytes(count) == text
+    assert human_bytes(count) == text
 
 
 def test_json_has_exact_bytes_as_integers_and_times_in_iso_8601(capsys: pytest.CaptureFixture[str]) -> None:

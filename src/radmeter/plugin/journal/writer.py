@@ -9,10 +9,7 @@ from pathlib import Path
 from radmeter.errors import JournalError
 from radmeter.plugin.journal import files as files
 from radmeter.plugin.journal.group_commit import GroupCommit
-from radmeter.plugin.journal.reader import Entry, JournalDepth, JournalReader
 from radmeter.plugin.journal.segment_writer import Record, Segment
-
-__all__ = ["Entry", "Journal", "JournalDepth", "JournalReader"]
 
 RETRY_SECONDS = (
     0.2  # after a failure appends fail at once for so long: a sick disk is not asked for every packet

@@ -1,0 +1,84 @@
+"""The calls of the packet path: one connection of a shipper."""
+
+import select
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+import orjson
+import psycopg
+from psycopg import errors
+from psycopg.pq import ExecStatus
+
+from radmeter.database.connection import connect, translated_errors
+from radmeter.errors import StoreError
+
+
+def records_json(records: Sequence[dict[str, Any]]) -> str:
+    """Return a batch as the functions that take records take it."""
+    return orjson.dumps(records).decode()
+
+
+class Store:
+    """One connection of the shipper: the calls of the packet path."""
+
+    def __init__(self, dsn: str) -> None:
+        # A batch is answered within a second; a statement that hangs is a switch-over that went wrong.
+        self._connection = connect(dsn, prepare_threshold=0)
+        try:
+            with translated_errors():
+                self._connection.execute("SET statement_timeout = '60s'")
+                self._connection.execute("SET lock_timeout = '30s'")
+        except StoreError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+    def checkpoint(self, node: str) -> int:
+        """Return the last sequence number of `node` that is ingested, 0 for a node not seen before."""
+        with translated_errors():
+            row = self._connection.execute("SELECT radmeter.node_checkpoint(%s)", (node,)).fetchone()
+        return cast(int, row[0]) if row else 0
+
+    def ingest(
+        self, node: str, records: Sequence[dict[str, Any]], meanwhile: Callable[[], None] | None = None
+    ) -> int:
+        """Ingest a batch in one transaction; return the node's new checkpoint.
+
+        `meanwhile` is called once the database is at work on it.
+
+        Raises
+        ------
+        StoreUnavailable
+            Nothing of the batch is stored, or all of it is and the answer was lost: call again with the same batch.
+        RecordRefused
+            The database refuses a value in the batch; nothing of it is stored.
+        StoreError
+            The database is not as it should be, such as a missing function or right; nothing is stored.
+        """
+        # By libpq's own calls, which part sending from waiting; psycopg's pipeline mode would add a round trip.
+        pgconn = self._connection.pgconn
+        with translated_errors():
+            pgconn.send_query_params(
+                b"SELECT radmeter.ingest($1, $2::json)", [node.encode(), orjson.dumps(records)]
+            )
+            ready = select.poll()
+            ready.register(pgconn.socket, select.POLLIN | select.POLLOUT)
+            # psycopg's connections do not block; what the server says meanwhile is read.
+            while pgconn.flush():
+                ready.poll()
+                pgconn.consume_input()
+            if meanwhile is not None:
+                meanwhile()
+            ready.modify(pgconn.socket, select.POLLIN)
+            while pgconn.is_busy():
+                ready.poll()
+                pgconn.consume_input()
+            result = pgconn.get_result()
+            while pgconn.get_result() is not None:
+                pass
+            if result is None or result.status != ExecStatus.TUPLES_OK:
+                raise errors.error_from_result(result) if result else psycopg.OperationalError("no answer")
+            return int(result.get_value(0, 0) or 0)

@@ -1,0 +1,52 @@
+"""Open sessions that were not heard of for too long: find them, close them."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import psycopg
+
+from radmeter.database.connection import translated_errors
+
+# Rows closed in one transaction: ingest waits for no more than one of these.
+CLOSE_BATCH = 200
+
+
+class StaleSession(NamedTuple):
+    """An open session that was not heard of for too long."""
+
+    radacctid: int
+    acctuniqueid: str
+    username: str | None
+    router_id: int | None
+    last_update: object
+
+
+def stale_sessions(connection: psycopg.Connection, minutes: int | None = None) -> list[StaleSession]:
+    """Return the stale sessions; `minutes` is the least silence that counts, by default the installation's setting."""
+    with translated_errors():
+        rows = connection.execute("SELECT * FROM radmeter.stale_sessions(now(), %s)", (minutes,))
+        return [StaleSession(*row) for row in rows]
+
+
+def close_stale(
+    connection: psycopg.Connection,
+    minutes: int | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> int:
+    """Close the stale sessions in bounded batches, each a transaction; return how many were closed.
+
+    `progress` is told how many are done, of how many, after each batch.
+    """
+    with translated_errors():
+        connection.execute("SELECT radmeter.observe_intervals()")
+    stale = [session.radacctid for session in stale_sessions(connection, minutes)]
+    closed = 0
+    for begin in range(0, len(stale), CLOSE_BATCH):
+        batch = stale[begin : begin + CLOSE_BATCH]
+        with translated_errors():
+            row = connection.execute(
+                "SELECT radmeter.close_stale(%s, now(), %s)", (batch, minutes)
+            ).fetchone()
+        closed += row[0] if row else 0
+        progress(begin + len(batch), len(stale))
+    return closed

@@ -1,0 +1,39 @@
+"""Amounts and time spans in words, for people."""
+
+from decimal import Decimal
+
+UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
+
+
+def human_bytes(count: int | Decimal | None) -> str:
+    """Return a byte count for people, in binary units: ``1.5 GiB``; a dash where it is unknown."""
+    if count is None:
+        return "-"
+    size = float(count)
+    for unit in UNITS:
+        if abs(size) < 1024 or unit == UNITS[-1]:
+            break
+        size /= 1024
+    return f"{int(size)} B" if unit == "B" else f"{size:.2f} {unit}"
+
+
+def amount(count: float) -> str:
+    """Return a count as people read it: ``12,345``."""
+    return f"{count:,.0f}"
+
+
+def duration(seconds: float) -> str:
+    """Return a time as people read it: ``0.4 s``, ``12 s``, ``3 min 5 s``, ``2 h 10 min``."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def counted(count: int, thing: str) -> str:
+    """Return so many things, in words."""
+    return f"{count:,} {thing}" + ("" if count == 1 else "s")
