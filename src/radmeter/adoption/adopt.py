@@ -6,34 +6,31 @@ and goes on when it is called again. The closed rows are never copied: their tab
 
 import datetime
 import time
-from typing import Any
 
-import psycopg
 from psycopg import sql
 
 from radmeter.adoption import moves, obstacles, parent, state, swap
 from radmeter.adoption.columns import OURS, STOCK
 from radmeter.adoption.indexes import needed, progress_of
 from radmeter.adoption.moves import OPEN, TABLE
-from radmeter.adoption.state import Adoption
-from radmeter.adoption.steps import (
+from radmeter.adoption.operation import (
     DIVERT,
     LEGACY_CHECK,
     VACUUM_GIVES_WAY,
+    Operation,
     Refused,
-    Steps,
     exclusively,
     set_total,
 )
+from radmeter.adoption.state import Adoption
 from radmeter.adoption.table import Table, read
-from radmeter.database.connection import translated_errors
-from radmeter.database.lock_retries import create_index_gently
+from radmeter.database import advisory_locks
+from radmeter.database.connection import Connection, translated_errors
+from radmeter.database.lock_retries import create_index_with_lock_retries
 from radmeter.partitions.months import MONTHS_AHEAD
 from radmeter.schema import upgrade
 from radmeter.schema.ownership import OWNER
 from radmeter.schema.revisions import note
-
-Connection = psycopg.Connection[Any]
 
 NOT_MOVED = "acctstoptime IS NULL OR acctstoptime >= %(boundary)s"
 GOES_BACK = "acctstoptime < %(boundary)s"
@@ -64,7 +61,7 @@ def survey(connection: Connection) -> tuple[Table, datetime.datetime]:
     return table, boundary
 
 
-def adopt(steps: Steps) -> Adoption:
+def adopt(operation: Operation) -> Adoption:
     """Take the table over, or go on with it.
 
     Raises
@@ -75,51 +72,51 @@ def adopt(steps: Steps) -> Adoption:
         A lock was not to be had in time, or the server failed; the same call goes on from there.
     """
     with translated_errors():
-        upgrade.take_upgrade_lock(steps.connection, steps.said)
-        adoption = state.in_force(steps.connection)
+        advisory_locks.take_upgrade_lock(operation.connection, operation.said)
+        adoption = state.in_force(operation.connection)
         if adoption is None:
-            survey(steps.connection)
+            survey(operation.connection)
         elif adoption.state in ("undoing", "returning"):
             raise Refused(
                 "it is being undone: `radmeter adopt --undo` finishes that; then it can be taken over again"
             )
         elif adoption.state == "done":
             return adoption
-        steps.owner = _become_ready(steps)
-        adoption = adoption or _begin(steps)
+        operation.owner = _become_ready(operation)
+        adoption = adoption or _begin(operation)
         if adoption.state == "preparing":
-            _add_columns(steps)
-            _make_indexes(steps)
-            _open_child(steps, adoption)
-            adoption = _now(steps)
+            _add_columns(operation)
+            _make_indexes(operation)
+            _open_child(operation, adoption)
+            adoption = _now(operation)
         if adoption.state in ("opening", "bounding"):
-            adoption = _move_boundary(steps, adoption)
+            adoption = _move_boundary(operation, adoption)
         if adoption.state == "opening":
-            _move_open(steps, adoption)
-            _bound(steps, adoption)
-            adoption = _now(steps)
+            _move_open(operation, adoption)
+            _bound(operation, adoption)
+            adoption = _now(operation)
         if adoption.state == "bounding":
-            _validate(steps)
-            _route(steps)
-            _swap(steps, adoption)
-            adoption = _now(steps)
+            _validate(operation)
+            _route(operation)
+            _swap(operation, adoption)
+            adoption = _now(operation)
         if adoption.state == "swapped":
-            _finish(steps)
-            adoption = _now(steps)
+            _finish(operation)
+            adoption = _now(operation)
     return adoption
 
 
-def _now(steps: Steps) -> Adoption:
-    adoption = state.in_force(steps.connection)
+def _now(operation: Operation) -> Adoption:
+    adoption = state.in_force(operation.connection)
     assert adoption is not None
     return adoption
 
 
-def _become_ready(steps: Steps) -> str:
+def _become_ready(operation: Operation) -> str:
     """Make roles, tables and functions of radmeter's; return the role that is to own radacct."""
-    connection = steps.connection
-    acting = upgrade.prepare(connection, steps.said, steps.patience_seconds)
-    upgrade.run_revisions(connection, said=steps.said, patience_seconds=steps.patience_seconds)
+    connection = operation.connection
+    acting = upgrade.prepare(connection, operation.said, operation.patience_seconds)
+    upgrade.run_revisions(connection, said=operation.said, patience_seconds=operation.patience_seconds)
     connection.execute("RESET ROLE")
     if acting:
         return OWNER
@@ -128,8 +125,8 @@ def _become_ready(steps: Steps) -> str:
     return table.owner
 
 
-def _begin(steps: Steps) -> Adoption:
-    table = read(steps.connection)
+def _begin(operation: Operation) -> Adoption:
+    table = read(operation.connection)
     assert table is not None
     unique = table.unique_id()
     present = {column.name for column in table.columns}
@@ -150,13 +147,13 @@ def _begin(steps: Steps) -> Adoption:
         note(connection, "adoption", "began", None)
         return adoption
 
-    adoption: Adoption = steps.gently("beginning", work)
+    adoption: Adoption = operation.retried("beginning", work)
     return adoption
 
 
-def _add_columns(steps: Steps) -> None:
+def _add_columns(operation: Operation) -> None:
     """All at once, and in the catalog only: no row is written, none is read."""
-    table = read(steps.connection)
+    table = read(operation.connection)
     assert table is not None
     present = {column.name for column in table.columns}
     changes = [
@@ -172,30 +169,36 @@ def _add_columns(steps: Steps) -> None:
         exclusively(connection)
         connection.execute(f"ALTER TABLE public.radacct {', '.join(changes)}".encode())
 
-    steps.said("adding radmeter's columns")
-    steps.gently("adding columns to radacct", work)
+    operation.said("adding radmeter's columns")
+    operation.retried("adding columns to radacct", work)
 
 
-def _make_indexes(steps: Steps) -> None:
-    table = read(steps.connection)
+def _make_indexes(operation: Operation) -> None:
+    table = read(operation.connection)
     assert table is not None
     for name, statement in needed(table):
         with (
-            steps.progress(f"index {name.removeprefix('public.')}", None, "blocks") as bar,
-            progress_of(steps.connection, bar),
+            operation.progress(f"index {name.removeprefix('public.')}", None, "blocks") as bar,
+            progress_of(operation.connection, bar),
         ):
-            create_index_gently(
-                steps.connection, name, statement, patience_seconds=steps.patience_seconds, said=steps.said
+            create_index_with_lock_retries(
+                operation.connection,
+                name,
+                statement,
+                patience_seconds=operation.patience_seconds,
+                said=operation.said,
             )
 
 
-def _open_child(steps: Steps, adoption: Adoption) -> None:
+def _open_child(operation: Operation, adoption: Adoption) -> None:
     """The table for open sessions, which radacct shows as its own rows, and the trigger that sends new ones there."""
-    table = read(steps.connection)
+    table = read(operation.connection)
     assert table is not None
-    steps.said("making radmeter's views and functions")
-    steps.gently("preparing radmeter.radacct", lambda connection: parent.make(connection, table, steps.owner))
-    owner = sql.Identifier(steps.owner)
+    operation.said("making radmeter's views and functions")
+    operation.retried(
+        "preparing radmeter.radacct", lambda connection: parent.make(connection, table, operation.owner)
+    )
+    owner = sql.Identifier(operation.owner)
 
     def work(connection: Connection) -> None:
         run = connection.execute
@@ -212,18 +215,18 @@ def _open_child(steps: Steps, adoption: Adoption) -> None:
         for number, index in enumerate(parent.carried(table), 1):
             run(parent.index_on(index, OPEN, f"radacct_open_kept_{number}_idx").encode())
         run(sql.SQL("ALTER TABLE public.radacct_open OWNER TO {}").format(owner))
-        if steps.owner != table.owner:
+        if operation.owner != table.owner:
             # For the trigger's function, which is radmeter's.
             run(sql.SQL("GRANT SELECT, UPDATE ON public.radacct TO {}").format(owner))
         run(DIVERT)
         state.go_on(connection, "opening")
 
-    steps.gently("making radacct_open", work)
+    operation.retried("making radacct_open", work)
 
 
-def _move_boundary(steps: Steps, adoption: Adoption) -> Adoption:
+def _move_boundary(operation: Operation, adoption: Adoption) -> Adoption:
     """An adoption that was left alone for weeks: what radacct_legacy will hold must reach into the future still."""
-    if adoption.boundary > state.next_boundary(steps.connection, days=-27):
+    if adoption.boundary > state.next_boundary(operation.connection, days=-27):
         return adoption
 
     def work(connection: Connection) -> None:
@@ -234,23 +237,23 @@ def _move_boundary(steps: Steps, adoption: Adoption) -> Adoption:
             (state.next_boundary(connection),),
         )
 
-    steps.gently("moving the boundary", work)
-    return _now(steps)
+    operation.retried("moving the boundary", work)
+    return _now(operation)
 
 
-def _move_open(steps: Steps, adoption: Adoption) -> None:
+def _move_open(operation: Operation, adoption: Adoption) -> None:
     # Between the look at the rows and the trigger duplicates may have come where nothing kept the ids unique.
     if adoption.saved["unique"] is None:
-        table = read(steps.connection)
+        table = read(operation.connection)
         assert table is not None
-        found = list(obstacles.duplicates(steps.connection, table))
+        found = list(obstacles.duplicates(operation.connection, table))
         if found:
             raise Refused(f"since the beginning: {found[0]}")
     boundary = {"boundary": adoption.boundary}
-    steps.move("moving open sessions", TABLE, OPEN, NOT_MOVED, boundary)
+    operation.move("moving open sessions", TABLE, OPEN, NOT_MOVED, boundary)
 
 
-def _bound(steps: Steps, adoption: Adoption) -> None:
+def _bound(operation: Operation, adoption: Adoption) -> None:
     """From here on radacct itself takes closed rows only. NOT VALID: for new rows; the old ones are looked at next."""
 
     def work(connection: Connection) -> None:
@@ -265,11 +268,11 @@ def _bound(steps: Steps, adoption: Adoption) -> None:
         )
         state.go_on(connection, "bounding")
 
-    steps.gently("bounding radacct", work)
+    operation.retried("bounding radacct", work)
 
 
-def _validate(steps: Steps) -> None:
-    valid = steps.connection.execute(
+def _validate(operation: Operation) -> None:
+    valid = operation.connection.execute(
         "SELECT convalidated FROM pg_constraint WHERE conname = %s AND conrelid = 'public.radacct'::regclass",
         (LEGACY_CHECK,),
     ).fetchone()
@@ -280,44 +283,48 @@ def _validate(steps: Steps) -> None:
         connection.execute(VACUUM_GIVES_WAY)
         connection.execute(f"ALTER TABLE ONLY public.radacct VALIDATE CONSTRAINT {LEGACY_CHECK}")
 
-    with steps.progress("looking at every closed session once", None, "rows"):
-        steps.gently("validating the constraint", work)
+    with operation.progress("looking at every closed session once", None, "rows"):
+        operation.retried("validating the constraint", work)
 
 
-def _route(steps: Steps) -> None:
-    with steps.progress("finding the routers of open sessions", None, "sessions") as bar:
+def _route(operation: Operation) -> None:
+    with operation.progress("finding the routers of open sessions", None, "sessions") as bar:
         moves.route_open(
-            steps.connection,
+            operation.connection,
             lambda count: set_total(bar, count),
             lambda count: None if bar is None else bar.advance(count),
         )
 
 
-def _swap(steps: Steps, adoption: Adoption) -> None:
+def _swap(operation: Operation, adoption: Adoption) -> None:
     boundary = {"boundary": adoption.boundary}
-    steps.move("moving sessions that have stopped since", OPEN, TABLE, GOES_BACK, boundary)
-    table = read(steps.connection)
+    operation.move("moving sessions that have stopped since", OPEN, TABLE, GOES_BACK, boundary)
+    table = read(operation.connection)
     assert table is not None
     # Anew: the operator may have granted, or made an index, in the meantime.
-    steps.gently("preparing radmeter.radacct", lambda connection: parent.make(connection, table, steps.owner))
+    operation.retried(
+        "preparing radmeter.radacct", lambda connection: parent.make(connection, table, operation.owner)
+    )
     # A row that was closed a moment ago is moved in the swap itself: few, since this was just done.
-    steps.move("moving sessions that have stopped since", OPEN, TABLE, GOES_BACK, boundary)
-    steps.said("the swap")
-    seconds: float = steps.gently("the swap", lambda connection: swap.swap(connection, adoption, steps.owner))
-    steps.connection.execute(
+    operation.move("moving sessions that have stopped since", OPEN, TABLE, GOES_BACK, boundary)
+    operation.said("the swap")
+    seconds: float = operation.retried(
+        "the swap", lambda connection: swap.swap(connection, adoption, operation.owner)
+    )
+    operation.connection.execute(
         "UPDATE radmeter.adoption SET lock_seconds = %s WHERE undone_at IS NULL", (seconds,)
     )
 
 
-def _finish(steps: Steps) -> None:
+def _finish(operation: Operation) -> None:
     began = time.monotonic()
     for month in range(MONTHS_AHEAD + 1):
 
         def make(connection: Connection, month: int = month) -> None:
             connection.execute("SELECT radmeter.ensure_partition(now() + %s * interval '1 month')", (month,))
 
-        steps.gently("making a partition", make)
-    steps.connection.execute("ANALYZE public.radacct_open")
+        operation.retried("making a partition", make)
+    operation.connection.execute("ANALYZE public.radacct_open")
 
     def work(connection: Connection) -> None:
         connection.execute(
@@ -327,4 +334,4 @@ def _finish(steps: Steps) -> None:
         note(connection, "adoption", "done", time.monotonic() - began)
         state.go_on(connection, "done")
 
-    steps.gently("finishing", work)
+    operation.retried("finishing", work)

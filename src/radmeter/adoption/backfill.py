@@ -8,20 +8,16 @@ counted in the transaction that keeps its sums; what packets bring on top is cou
 import datetime
 import json
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import psycopg
-
-from radmeter.database.connection import explained_errors
+from radmeter.database import advisory_locks
+from radmeter.database.connection import Connection, explained_errors
 from radmeter.errors import StoreError
 from radmeter.packet.router_key import leading_mac
-
-Connection = psycopg.Connection[tuple[Any, ...]]
 
 COUNTERS, ROUTERS = PASSES = ("counters", "routers")
 OWNER = "radmeter_owner"
 # Session lock of the one backfill that may run.
-LOCK = "hashtextextended('radmeter.backfill', 0)"
 BUCKETS = 128
 # Ingest waits while routers are matched or discovered.
 PAIRS_AT_ONCE = 200
@@ -93,8 +89,8 @@ def lock(connection: Connection) -> None:
         There is one already.
     """
     with explained_errors(OWNER):
-        row = connection.execute(f"SELECT pg_try_advisory_lock({LOCK})".encode()).fetchone()
-    if row != (True,):
+        alone = advisory_locks.taken(connection, advisory_locks.BACKFILL)
+    if not alone:
         raise StoreError(
             "another backfill of this database is running: `radmeter backfill --status` shows how far it is"
         )

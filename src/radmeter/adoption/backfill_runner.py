@@ -6,18 +6,16 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 import psycopg
 from psycopg import errors
 
 from radmeter.adoption import backfill
 from radmeter.adoption.backfill import ROUTERS
-from radmeter.database.connection import connect
+from radmeter.database.connection import Connection, connect
 from radmeter.errors import StoreError
 from radmeter.interruption import Interruption
-
-Connection = psycopg.Connection[tuple[Any, ...]]
 
 # Sums of so many sessions are moved to the counters together: most counters are written once. With three million
 # it took as long, and a bucket kept ingest waiting for 60 to 126 ms instead of 30.

@@ -31,7 +31,7 @@ CHANGED_BY_INTERIMS = frozenset(
 )  # fmt: skip
 
 
-class Column(NamedTuple):
+class AddedColumn(NamedTuple):
     """A column: its type as PostgreSQL shows it, and all of its definition."""
 
     name: str
@@ -42,17 +42,17 @@ class Column(NamedTuple):
 SHOWN = {"timestamptz": "timestamp with time zone"}
 
 
-def _columns() -> list[Column]:
+def _columns() -> list[AddedColumn]:
     body = RADACCT[RADACCT.index("CREATE TABLE public.radacct (") : RADACCT.index(") PARTITION BY")]
     found = re.findall(r"^    (\w+) +(\w+)(.*?),?$", body, re.MULTILINE)
-    return [Column(name, SHOWN.get(kind, kind), kind + rest) for name, kind, rest in found]
+    return [AddedColumn(name, SHOWN.get(kind, kind), kind + rest) for name, kind, rest in found]
 
 
 _ALL = _columns()
 _LAST = [column.name for column in _ALL].index("class")
 STOCK = _ALL[: _LAST + 1]
 # PostgreSQL keeps the default of a column that is added as what all rows have that are there, without writing them.
-OURS = [*_ALL[_LAST + 1 :], Column("adopted", "boolean", "boolean DEFAULT true")]
+OURS = [*_ALL[_LAST + 1 :], AddedColumn("adopted", "boolean", "boolean DEFAULT true")]
 COMMENTS: list[tuple[str, str]] = [
     *re.findall(r"COMMENT ON COLUMN public\.radacct\.(\w+) IS\s+'((?:[^']|'')*)';", RADACCT),
     *re.findall(

@@ -8,8 +8,7 @@ from typing import Any
 import psycopg
 
 from radmeter.adoption.table import Table
-
-Connection = psycopg.Connection[Any]
+from radmeter.database.connection import Connection
 
 # Closed sessions are found by their id, which is unique among the open ones only, by user and time, and by router. The
 # last has no entries yet (radmeter backfill fills router_id in): to make it takes a look at the table, and no room.

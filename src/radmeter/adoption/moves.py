@@ -7,14 +7,12 @@ Writers are kept out for one batch at a time: an UPDATE that meets a row which i
 from collections.abc import Callable
 from typing import Any
 
-import psycopg
 from psycopg import sql
 from psycopg.types.json import Json
 
-from radmeter.database.lock_retries import gently
+from radmeter.database.connection import Connection
+from radmeter.database.lock_retries import with_lock_retries
 from radmeter.packet.router_key import leading_mac
-
-Connection = psycopg.Connection[Any]
 
 # A batch takes about 10 ms, during which writers wait.
 BATCH = 500
@@ -62,7 +60,7 @@ def move(
             opened.execute("LOCK TABLE ONLY public.radacct IN SHARE ROW EXCLUSIVE MODE")
             return move_now(opened, origin, target, which, {**parameters, "ids": batch}, names)
 
-        done += gently(
+        done += with_lock_retries(
             connection, work, what=f"moving sessions from {origin} to {target}", patience_seconds=patience_seconds,
             said=said,
         )  # fmt: skip

@@ -3,21 +3,18 @@
 import datetime
 import re
 from collections.abc import Iterator
-from typing import Any, NamedTuple
-
-import psycopg
+from typing import NamedTuple
 
 from radmeter.adoption.columns import ESSENTIAL, NEVER_NULL, OURS, STOCK
 from radmeter.adoption.table import Table
+from radmeter.database.connection import Connection
 from radmeter.schema.revisions import MIGRATIONS
-
-Connection = psycopg.Connection[Any]
 
 VARCHAR = re.compile(r"character varying(\(\d+\))?")
 OLDEST_SERVER = 150_000
 
 
-class Refusal(NamedTuple):
+class Obstacle(NamedTuple):
     """Why not, and what to do about it."""
 
     reason: str
@@ -27,7 +24,7 @@ class Refusal(NamedTuple):
         return f"{self.reason}\n    {self.remedy}"
 
 
-def refusals(connection: Connection, table: Table, boundary: datetime.datetime) -> list[Refusal]:
+def refusals(connection: Connection, table: Table, boundary: datetime.datetime) -> list[Obstacle]:
     """Return all that is in the way, what needs no reading of rows first; rows are read only if that is all well."""
     found = [*_server(connection, table), *_columns(table), *_keys(table), *_catalog(connection, table)]
     found += _names_in_the_way(connection)
@@ -42,33 +39,33 @@ def widened(table: Table) -> list[str]:
     ]
 
 
-def _server(connection: Connection, table: Table) -> Iterator[Refusal]:
+def _server(connection: Connection, table: Table) -> Iterator[Obstacle]:
     if connection.info.server_version < OLDEST_SERVER:
-        yield Refusal("the server is older than PostgreSQL 15", "upgrade the server first")
+        yield Obstacle("the server is older than PostgreSQL 15", "upgrade the server first")
     row = connection.execute(
         "SELECT pg_has_role(session_user, %s, 'USAGE'), has_schema_privilege(session_user, 'public', 'CREATE')",
         (table.owner,),
     ).fetchone()
     if row != (True, True):
-        yield Refusal(
+        yield Obstacle(
             f"radacct belongs to {table.owner}, and the role that logged in may not change it",
             f"log in as a superuser, or as a member of {table.owner} that may create tables in the schema public",
         )
     for view in table.views:
         row = connection.execute("SELECT pg_has_role(session_user, %s, 'USAGE')", (view.owner,)).fetchone()
         if row != (True,):
-            yield Refusal(
+            yield Obstacle(
                 f"the view {view.name} belongs to {view.owner}, and the role that logged in may not change it",
                 f"log in as a superuser, or as a member of {view.owner}",
             )
 
 
-def _columns(table: Table) -> Iterator[Refusal]:
+def _columns(table: Table) -> Iterator[Obstacle]:
     for wanted in STOCK:
         column = table.column(wanted.name)
         if column is None:
             if wanted.name in ESSENTIAL:
-                yield Refusal(
+                yield Obstacle(
                     f"radacct has no column {wanted.name}",
                     "compare it with FreeRADIUS's own schema.sql, and rename or add the column",
                 )
@@ -81,12 +78,12 @@ def _columns(table: Table) -> Iterator[Refusal]:
                 if wanted.kind == "inet"
                 else ""
             )
-            yield Refusal(
+            yield Obstacle(
                 f"{wanted.name} is {column.kind}, not {wanted.kind}: to change that writes all rows again",
                 f"in a maintenance window: ALTER TABLE radacct ALTER {wanted.name} TYPE {wanted.kind}{using};",
             )
         if column.not_null and wanted.name not in NEVER_NULL:
-            yield Refusal(
+            yield Obstacle(
                 f"{wanted.name} is NOT NULL, and there are packets without it",
                 f"ALTER TABLE radacct ALTER {wanted.name} DROP NOT NULL;",
             )
@@ -94,49 +91,49 @@ def _columns(table: Table) -> Iterator[Refusal]:
     ours = {column.name: column.kind for column in OURS}
     for column in table.columns:
         if column.generated:
-            yield Refusal(
+            yield Obstacle(
                 f"{column.name} is a generated column, which the partitions could not share",
                 f"drop it and have a view compute it: ALTER TABLE radacct DROP COLUMN {column.name};",
             )
         elif column.name in ours:
-            yield Refusal(
+            yield Obstacle(
                 f"radacct has a column {column.name}, as radmeter has one of its own",
                 f"ALTER TABLE radacct RENAME {column.name} TO my_{column.name};",
             )
         elif column.name not in stock and column.not_null and not column.has_default:
-            yield Refusal(
+            yield Obstacle(
                 f"{column.name} is NOT NULL and has no default: radmeter does not know what to write into it",
                 f"ALTER TABLE radacct ALTER {column.name} DROP NOT NULL; or give it a default",
             )
 
 
-def _keys(table: Table) -> Iterator[Refusal]:
+def _keys(table: Table) -> Iterator[Obstacle]:
     column = table.column("radacctid")
     if column is None:
         return
     if column.identity:
-        yield Refusal(
+        yield Obstacle(
             "radacctid is an identity column, which a partition cannot have on PostgreSQL 15",
             "SELECT max(radacctid) FROM radacct; ALTER TABLE radacct ALTER radacctid DROP IDENTITY; "
             "CREATE SEQUENCE radacct_radacctid_seq START <max + 1> OWNED BY radacct.radacctid; "
             "ALTER TABLE radacct ALTER radacctid SET DEFAULT nextval('radacct_radacctid_seq');",
         )
     elif table.sequence is None:
-        yield Refusal(
+        yield Obstacle(
             "radacctid takes no numbers from a sequence",
             "SELECT max(radacctid) FROM radacct; "
             "CREATE SEQUENCE radacct_radacctid_seq START <max + 1> OWNED BY radacct.radacctid; "
             "ALTER TABLE radacct ALTER radacctid SET DEFAULT nextval('radacct_radacctid_seq');",
         )
     if not any(index.unique and index.is_on("radacctid") for index in table.indexes):
-        yield Refusal(
+        yield Obstacle(
             "radacctid is not unique",
             "CREATE UNIQUE INDEX CONCURRENTLY radacct_radacctid_idx ON radacct (radacctid);",
         )
     for index in table.indexes:
         if index.unique and not index.is_on("radacctid") and not index.is_on("acctuniqueid"):
             drop = f"ALTER TABLE radacct DROP CONSTRAINT {index.constraint};" if index.constraint else ""
-            yield Refusal(
+            yield Obstacle(
                 f"the index {index.name} keeps ({', '.join(index.columns)}) unique, or is invalid: "
                 "sessions in several partitions cannot be kept unique by it",
                 (drop or f"DROP INDEX CONCURRENTLY {index.name};") + " and make it again without UNIQUE",
@@ -220,10 +217,10 @@ _CATALOG = (
 )
 
 
-def _catalog(connection: Connection, table: Table) -> Iterator[Refusal]:
+def _catalog(connection: Connection, table: Table) -> Iterator[Obstacle]:
     for reason, remedy, query in _CATALOG:
         for names in connection.execute(query.encode(), {"oid": table.oid}):
-            yield Refusal(reason.format(*names), remedy.format(*names))
+            yield Obstacle(reason.format(*names), remedy.format(*names))
     columns = widened(table)
     if columns:
         for (name,) in connection.execute(
@@ -232,13 +229,13 @@ def _catalog(connection: Connection, table: Table) -> Iterator[Refusal]:
                WHERE classid = 'pg_rewrite'::regclass AND refobjid = %s AND attname = ANY (%s)""",
             (table.oid, columns),
         ):
-            yield Refusal(
+            yield Obstacle(
                 f"the view {name} reads columns that are to become text ({', '.join(columns)})",
                 f"keep its definition (\\d+ {name} in psql), DROP VIEW {name}; and create it again afterwards",
             )
 
 
-def _names_in_the_way(connection: Connection) -> Iterator[Refusal]:
+def _names_in_the_way(connection: Connection) -> Iterator[Obstacle]:
     """What radmeter is going to make in public, and another program has made before."""
     names = ["radacct_legacy", "radacct_open", "radacct_legacy_radacctid_idx"]
     if connection.execute("SELECT to_regclass('radmeter.alembic_version')").fetchone() == (None,):
@@ -249,19 +246,19 @@ def _names_in_the_way(connection: Connection) -> Iterator[Refusal]:
            AND relname <> 'radacct' ORDER BY 1""",
         (names,),
     ):
-        yield Refusal(
+        yield Obstacle(
             f"there is a {name} in the schema public already, and radmeter needs the name",
             f"ALTER TABLE public.{name} RENAME TO my_{name}; or move it to another schema",
         )
 
 
-def _rows(connection: Connection, table: Table, boundary: datetime.datetime) -> Iterator[Refusal]:
+def _rows(connection: Connection, table: Table, boundary: datetime.datetime) -> Iterator[Obstacle]:
     row = connection.execute(
         "SELECT count(*) FROM public.radacct WHERE acctstoptime >= %s", (boundary,)
     ).fetchone()
     if row and row[0]:
         day = f"{boundary:%Y-%m-%d}"
-        yield Refusal(
+        yield Obstacle(
             f"{row[0]} sessions stopped in the future, after {boundary:%Y-%m-%d}: a router's clock was wrong",
             f"SELECT radacctid, username, acctstoptime FROM radacct WHERE acctstoptime >= '{day}'; shows them, "  # noqa: S608
             "UPDATE radacct SET acctstoptime = coalesce(acctstarttime + acctsessiontime * interval '1 second', now()) "
@@ -270,7 +267,7 @@ def _rows(connection: Connection, table: Table, boundary: datetime.datetime) -> 
     yield from duplicates(connection, table)
 
 
-def duplicates(connection: Connection, table: Table) -> Iterator[Refusal]:
+def duplicates(connection: Connection, table: Table) -> Iterator[Obstacle]:
     """Yield a refusal if acctuniqueid is not unique, where no index sees to that."""
     if table.unique_id() is not None:
         return
@@ -279,7 +276,7 @@ def duplicates(connection: Connection, table: Table) -> Iterator[Refusal]:
            WHERE acctuniqueid IS NOT NULL GROUP BY acctuniqueid HAVING count(*) > 1) AS double"""
     ).fetchone()
     if row and row[0]:
-        yield Refusal(
+        yield Obstacle(
             f"{row[0]} values of acctuniqueid are in {row[1]} rows: the sessions cannot be told apart",
             "SELECT acctuniqueid, count(*), array_agg(radacctid) FROM radacct GROUP BY 1 HAVING count(*) > 1; "
             "shows them. If they are sessions of their own, UPDATE radacct SET acctuniqueid = acctuniqueid || '-' "

@@ -1,17 +1,14 @@
 """The partitioned radacct that is to take the table's place, made ready beside it as radmeter.radacct."""
 
 import re
-from typing import Any
 
-import psycopg
 from psycopg import sql
 
 from radmeter.adoption.columns import CHANGED_BY_INTERIMS, COMMENTS
 from radmeter.adoption.table import Index, Table
+from radmeter.database.connection import Connection
 from radmeter.schema.ownership import OWNER
 from radmeter.schema.sql_files import apply_sql_files
-
-Connection = psycopg.Connection[Any]
 
 PARENT = "radmeter.radacct"
 

@@ -3,7 +3,7 @@
 import datetime
 import shutil
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import psycopg
 
@@ -13,8 +13,7 @@ from radmeter.adoption.moves import BATCH
 from radmeter.adoption.obstacles import widened
 from radmeter.adoption.parent import carried, left_behind
 from radmeter.adoption.table import Table
-
-Connection = psycopg.Connection[Any]
+from radmeter.database.connection import Connection
 
 # Guesses for a slow disk: nobody minds a step that takes less.
 INDEX_ROWS_PER_SECOND = 250_000

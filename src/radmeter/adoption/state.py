@@ -3,10 +3,9 @@
 import datetime
 from typing import Any, NamedTuple
 
-import psycopg
 from psycopg.types.json import Jsonb
 
-Connection = psycopg.Connection[Any]
+from radmeter.database.connection import Connection
 
 # In this order. `returning`: radacct is a plain table again, and the rows made meanwhile move back into it.
 STATES = ("preparing", "opening", "bounding", "swapped", "done", "undoing", "returning", "undone")
@@ -77,3 +76,13 @@ def next_boundary(connection: Connection, days: int = 7) -> datetime.datetime:
     boundary = row[0]
     assert isinstance(boundary, datetime.datetime)
     return boundary.astimezone(datetime.UTC)
+
+
+def remember_renamed(connection: Connection, renamed: list[str]) -> None:
+    if renamed:
+        connection.execute(
+            """UPDATE radmeter.adoption
+               SET saved = jsonb_set(saved, '{renamed}', coalesce(saved -> 'renamed', '[]') || %s::jsonb)
+               WHERE undone_at IS NULL""",
+            (Jsonb(renamed),),
+        )

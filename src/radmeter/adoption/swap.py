@@ -1,19 +1,16 @@
 """The swap: in one short transaction radacct becomes the oldest partition of the table that takes its name."""
 
 import time
-from typing import Any
 
-import psycopg
 from psycopg import sql
 
 from radmeter.adoption import moves
 from radmeter.adoption.moves import OPEN, TABLE
 from radmeter.adoption.state import Adoption
 from radmeter.adoption.table import Table, read
+from radmeter.database.connection import Connection
 from radmeter.errors import StoreError
 from radmeter.schema.revisions import note
-
-Connection = psycopg.Connection[Any]
 
 
 def swap(connection: Connection, adoption: Adoption, owner: str) -> float:

@@ -1,11 +1,9 @@
 """FreeRADIUS's radacct as it is: what the catalog says of it. Reads only."""
 
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import psycopg
-
-Connection = psycopg.Connection[Any]
+from radmeter.database.connection import Connection
 
 LEGACY = "public.radacct_legacy"
 

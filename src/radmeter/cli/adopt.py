@@ -10,7 +10,7 @@ from radmeter.adoption import adopt as adoption
 from radmeter.adoption import plan as adopt_plan
 from radmeter.adoption import state
 from radmeter.adoption import undo as adopt_undo
-from radmeter.adoption.steps import Refused, Steps
+from radmeter.adoption.operation import Operation, Refused
 from radmeter.adoption.table import Table
 from radmeter.cli.common import emit, emit_one, existing_database, format_option, with_settings
 from radmeter.config import Settings
@@ -175,8 +175,8 @@ def _status(connection: psycopg.Connection[Any], output_format: str) -> None:
     emit_one(row, output_format, columns=list(row))
 
 
-def _steps(connection: psycopg.Connection[Any], patience: float) -> Steps:
-    return Steps(
+def _steps(connection: psycopg.Connection[Any], patience: float) -> Operation:
+    return Operation(
         connection, said=lambda text: click.echo(text, err=True), progress=progress, patience_seconds=patience
     )
 

@@ -11,6 +11,7 @@ import click
 
 from radmeter.cli.common import Row, emit, existing_database, format_option, with_settings
 from radmeter.config import Settings
+from radmeter.database import advisory_locks
 from radmeter.database.connection import connect, explained_errors
 from radmeter.database.lock_retries import PATIENCE_SECONDS
 from radmeter.embedded.server import open_database
@@ -178,7 +179,7 @@ def up(settings: Settings, yes: bool, patience: float) -> None:
     with open_database(settings) as database, explained_errors("radmeter_owner"):
         with connect(database.dsn) as connection:
             # Another one that is at work is waited for, so that the plan is about what that leaves to do.
-            upgrade.take_upgrade_lock(connection, lambda text: click.echo(text, err=True))
+            advisory_locks.take_upgrade_lock(connection, lambda text: click.echo(text, err=True))
             upgrade.refuse_stock_table(connection)
             found = migration_plan.plan(connection)
             before = decimal_columns.last_change(connection)
@@ -328,8 +329,8 @@ def sql(settings: Settings, begin: str | None) -> None:
     tables of your own are not looked for: `radmeter migrate status` tells afterwards.
     """
     if begin is not None:
-        click.echo(migration_script.script_from(begin, upgrade.UPGRADE_LOCK), nl=False)
+        click.echo(migration_script.script_from(begin), nl=False)
         return
     with existing_database(settings) as dsn, connect(dsn) as connection, explained_errors("radmeter_owner"):
         upgrade.refuse_stock_table(connection)
-        click.echo(migration_script.script(connection, upgrade.UPGRADE_LOCK), nl=False)
+        click.echo(migration_script.script(connection), nl=False)

@@ -13,6 +13,9 @@ from radmeter.errors import RecordRefused, StoreError, StoreUnavailable
 
 log = logging.getLogger(__name__)
 
+# Rows are tuples, whatever is in them.
+Connection = psycopg.Connection[tuple[Any, ...]]
+
 # A peer that vanished without a word (a switch-over, a firewall) is noticed within about a minute instead of hours.
 # `target_session_attrs=read-write` of a multi-host DSN is libpq's own and works as written in the DSN.
 CONNECTION_DEFAULTS = {

@@ -10,20 +10,18 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import psycopg
 import sqlalchemy
 from psycopg import errors, sql
 
-from radmeter.database.connection import translated_errors
+from radmeter.database.connection import Connection, translated_errors
 from radmeter.errors import StoreError
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-Connection = psycopg.Connection[Any]
-
 # What ingest may be made to wait by a change that itself waits. The change's own time comes on top.
 LOCK_WAIT_MS = 50
 PATIENCE_SECONDS = 600.0
@@ -54,7 +52,7 @@ SELECT pid, coalesce(usename, backend_type, '?')::text, coalesce(application_nam
 FROM pg_stat_activity WHERE pid = ANY (pg_blocking_pids(%s)) ORDER BY xact_start NULLS LAST"""
 
 
-def gently(
+def with_lock_retries(
     connection: Connection,
     work: Callable[[Connection], T],
     *,
@@ -88,10 +86,10 @@ def gently(
             connection.execute(f"SET LOCAL lock_timeout = '{LOCK_WAIT_MS}ms'")
             return work(connection)
 
-    return patiently(connection, attempt, what=what, patience_seconds=patience_seconds, said=said)
+    return retry_until_locked(connection, attempt, what=what, patience_seconds=patience_seconds, said=said)
 
 
-def create_index_gently(
+def create_index_with_lock_retries(
     connection: Connection,
     name: str,
     statement: str,
@@ -119,7 +117,7 @@ def create_index_gently(
         # lock_timeout would mean starting again from nothing.
         connection.execute(statement.encode())
 
-    patiently(
+    retry_until_locked(
         connection, attempt, what=f"making the index {name}", patience_seconds=patience_seconds, said=said
     )
 
@@ -132,16 +130,16 @@ def outside_transaction(
     patience_seconds: float = PATIENCE_SECONDS,
     said: Callable[[str], None] = log.info,
 ) -> None:
-    """Run a statement that cannot be in a transaction (``DETACH PARTITION .. CONCURRENTLY``) as `gently` does."""
+    """Run a statement that cannot be in a transaction (``DETACH PARTITION .. CONCURRENTLY``) with lock retries."""
 
     def attempt() -> None:
         with _lock_timeout(connection):
             connection.execute(statement.encode())
 
-    patiently(connection, attempt, what=what, patience_seconds=patience_seconds, said=said)
+    retry_until_locked(connection, attempt, what=what, patience_seconds=patience_seconds, said=said)
 
 
-def patiently(
+def retry_until_locked(
     connection: Connection,
     attempt: Callable[[], T],
     *,

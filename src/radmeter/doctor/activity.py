@@ -3,10 +3,10 @@
 import datetime
 import time
 
+from radmeter.database import advisory_locks
 from radmeter.doctor.context import Context
 from radmeter.doctor.finding import Findings, Teller
 from radmeter.doctor.server import duration
-from radmeter.jobs.runner import JOBS_LOCK
 from radmeter.units import counted
 
 LATE_SECONDS, TOO_LATE_SECONDS = 60, 900
@@ -18,16 +18,9 @@ STALE_SESSIONS = 20
 def jobs(context: Context) -> Findings:
     """Whoever holds the advisory lock runs them."""
     tell = Teller("jobs")
-    # A 64-bit key is in pg_locks as two halves (PostgreSQL manual, pg_locks).
-    rows = context.rows(
-        """SELECT pid, (SELECT application_name FROM pg_stat_activity WHERE pg_stat_activity.pid = pg_locks.pid)
-           FROM pg_locks WHERE locktype = 'advisory' AND classid = %s AND objid = %s AND objsubid = 1 AND granted
-             AND database = (SELECT oid FROM pg_database WHERE datname = current_database())""",
-        JOBS_LOCK >> 32,
-        JOBS_LOCK & 0xFFFFFFFF,
-    )
-    if rows:
-        yield tell.green(f"at work (server process {rows[0][0]})")
+    runner = advisory_locks.holder(context.database, advisory_locks.JOBS)
+    if runner:
+        yield tell.green(f"at work (server process {runner.pid})")
     else:
         yield tell.red(
             "nobody runs them: stale sessions stay open, partitions are not made",

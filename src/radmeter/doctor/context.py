@@ -4,13 +4,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import psycopg
-
 from radmeter.config import Settings
+from radmeter.database.connection import Connection
 from radmeter.doctor.commands import Commands
 from radmeter.doctor.facts import DatabaseFacts
-
-Connection = psycopg.Connection[tuple[Any, ...]]
 
 
 @dataclass(kw_only=True)

@@ -4,9 +4,10 @@ import itertools
 import shlex
 from pathlib import Path
 
+from radmeter.database import advisory_locks
 from radmeter.doctor.context import Context
 from radmeter.doctor.finding import Findings, Teller
-from radmeter.partitions.months import ARCHIVE_LOCK, MONTHS_AHEAD
+from radmeter.partitions.months import MONTHS_AHEAD
 
 tell = Teller("partitions")
 
@@ -70,15 +71,7 @@ def _archiving(context: Context) -> Findings:
     """An archive or restore that was interrupted: the partition is in a file, and here, or neither in radacct."""
     if not context.there("radmeter.archives"):
         return
-    # Whoever is at it holds the lock. A 64-bit key is in pg_locks as two halves (PostgreSQL manual, pg_locks).
-    (at_work,) = context.row(
-        """SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1 AND granted
-               AND classid = %s AND objid = %s
-               AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))""",
-        ARCHIVE_LOCK >> 32,
-        ARCHIVE_LOCK & 0xFFFFFFFF,
-    )
-    if at_work:
+    if advisory_locks.holder(context.database, advisory_locks.ARCHIVE):
         return
     for name, state, file, month in context.rows(
         """SELECT name, state, file, to_char(to_at AT TIME ZONE 'UTC', 'YYYY-MM') FROM radmeter.archives

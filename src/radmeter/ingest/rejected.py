@@ -7,16 +7,12 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, NamedTuple
 
-import psycopg
-
-from radmeter.database.connection import explained_errors
+from radmeter.database.connection import Connection, explained_errors
 from radmeter.database.views import NotKnown
 from radmeter.errors import RecordRefused, RejectedPacket, StoreError
 from radmeter.ingest.store import records_json
 from radmeter.packet import attributes as a
 from radmeter.packet.record import parse
-
-Connection = psycopg.Connection[tuple[Any, ...]]
 
 # Packets in one transaction, which ingest waits for.
 BATCH = 500

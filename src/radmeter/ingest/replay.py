@@ -7,11 +7,12 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from typing import Any, BinaryIO
+from contextlib import contextmanager
+from typing import Any, BinaryIO, TypeVar
 
 import psycopg
 
+from radmeter.database.advisory_locks import given_back, replay_lock, taken
 from radmeter.database.connection import connect, explained_errors
 from radmeter.errors import RadmeterError, RecordRefused, RejectedPacket, StoreError, StoreUnavailable
 from radmeter.ingest.shipper import as_json, as_rejected
@@ -19,6 +20,7 @@ from radmeter.ingest.store import records_json
 from radmeter.packet.detail_file import LONGEST_LINE, Place, Stanza, packet, stanzas
 from radmeter.plugin.journal.reader import Entry
 
+T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 ROLE = "radmeter_ingest"
@@ -195,15 +197,14 @@ class Replayer:
     @contextmanager
     def _alone(self, node: str) -> Iterator[None]:
         """Keep other replays of the same file away: two that begin at once could take it for two files."""
-        key = f"radmeter.replay {node}"
-        if not self._query("SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", (key,))[0][0]:
+        lock = replay_lock(node)
+        if not self._retried(lambda connection: taken(connection, lock)):
             raise RadmeterError("another replay of this file runs")
         try:
             yield
         finally:
             if self._connection is not None:
-                with suppress(psycopg.Error):  # a connection that is lost has lost its locks
-                    self._connection.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", (key,))
+                given_back(self._connection, lock)
 
     def _complete_from_us(self) -> int:
         rows = self._query(
@@ -214,13 +215,16 @@ class Replayer:
         return int(rows[0][0]) if rows else 0
 
     def _query(self, query: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
-        """Run a query; once more after a moment if the database was away or chose another transaction to go on."""
+        return self._retried(lambda connection: connection.execute(query.encode(), values).fetchall())
+
+    def _retried(self, work: Callable[[psycopg.Connection[tuple[Any, ...]]], T]) -> T:
+        """Do `work`; once more after a moment if the database was away or chose another transaction to go on."""
         for pause in (*RETRY_SECONDS, None):
             try:
                 if self._connection is None:
                     self._connection = connect(self._dsn, prepare_threshold=0)
                 with explained_errors(ROLE):
-                    return self._connection.execute(query.encode(), values).fetchall()
+                    return work(self._connection)
             except StoreUnavailable as error:
                 self.close()
                 if pause is None:

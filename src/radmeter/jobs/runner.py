@@ -6,15 +6,14 @@ import threading
 import psycopg
 
 from radmeter.adoption import backfill
-from radmeter.database.connection import connect, translated_errors
+from radmeter.database import advisory_locks
+from radmeter.database.connection import connect
 from radmeter.errors import StoreError
 from radmeter.jobs.stale_sessions import close_stale
 from radmeter.partitions.months import ensure_partitions
 
 log = logging.getLogger(__name__)
 
-# Any 64-bit number that is ours alone: whoever holds it runs the jobs, the others stand by.
-JOBS_LOCK = 0x7261_646D_6A6F_6273  # "radmjobs"
 STANDBY_SECONDS = 5.0
 
 
@@ -37,7 +36,7 @@ def run(
     while not stop.is_set():
         try:
             with connect(dsn) as connection:
-                if not _acquire(connection):
+                if not advisory_locks.taken(connection, advisory_locks.JOBS):
                     said = _say(said, "standing by: another runner has the jobs", logging.INFO)
                     stop.wait(STANDBY_SECONDS)
                     continue
@@ -69,9 +68,3 @@ def _say(said: str | None, message: str, level: int) -> str:
     if message != said:
         log.log(level, "%s", message)
     return message
-
-
-def _acquire(connection: psycopg.Connection) -> bool:
-    with translated_errors():
-        row = connection.execute("SELECT pg_try_advisory_lock(%s)", (JOBS_LOCK,)).fetchone()
-    return bool(row and row[0])

@@ -7,19 +7,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import psycopg
 from psycopg import sql
 
 from radmeter import __version__
-from radmeter.database.connection import explained_errors
-from radmeter.database.lock_retries import gently
+from radmeter.database import advisory_locks
+from radmeter.database.connection import Connection, explained_errors
+from radmeter.database.lock_retries import with_lock_retries
 from radmeter.partitions import parquet_file
-from radmeter.partitions.archive_catalog import Record, find, is_recorded
-from radmeter.partitions.months import ARCHIVE_LOCK
+from radmeter.partitions.archive_catalog import Archive, find, is_recorded
 from radmeter.partitions.parquet_file import ArchiveError, Progress, Written
-from radmeter.partitions.parquet_rows import PARTS, Column, Metadata, UnfitFile, UnfitValue
+from radmeter.partitions.parquet_rows import PARTS, ArchivedColumn, Metadata, UnfitFile, UnfitValue
 
-Connection = psycopg.Connection[Any]
 Say = Callable[[str], None]
 
 # A partition that changes while it is written is written anew: late packets are few, and this many files too many.
@@ -54,17 +52,15 @@ def alone(connection: Connection) -> Iterator[None]:
         Another one is at it.
     """
     with explained_errors("radmeter_owner"):
-        row = connection.execute("SELECT pg_try_advisory_lock(%s)", (ARCHIVE_LOCK,)).fetchone()
-    if row is None or not row[0]:
+        got = advisory_locks.taken(connection, advisory_locks.ARCHIVE)
+    if not got:
         raise ArchiveError(
             "another `radmeter partitions archive` or `restore` is at work: wait until it is done"
         )
     try:
         yield
     finally:
-        # A connection that is gone has given its lock back.
-        with contextlib.suppress(psycopg.Error):
-            connection.execute("SELECT pg_advisory_unlock(%s)", (ARCHIVE_LOCK,))
+        advisory_locks.given_back(connection, advisory_locks.ARCHIVE)
 
 
 CANDIDATES = """
@@ -104,7 +100,7 @@ def finish(connection: Connection, say: Say, progress: Progress) -> None:
 
 def archive(
     connection: Connection, candidate: Candidate, directory: Path, progress: Progress, say: Say
-) -> Record:
+) -> Archive:
     """Write a partition to a file, verify it, detach the partition and drop it; return what was done.
 
     The connection is in autocommit mode and in `alone`.
@@ -148,10 +144,10 @@ def archive(
     return record
 
 
-def columns(connection: Connection, relid: int) -> tuple[Column, ...]:
+def columns(connection: Connection, relid: int) -> tuple[ArchivedColumn, ...]:
     """Return a table's columns, in order."""
     return tuple(
-        Column(name, kind)
+        ArchivedColumn(name, kind)
         for name, kind in connection.execute(
             "SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute"
             " WHERE attrelid = %s AND attnum > 0 AND NOT attisdropped ORDER BY attnum",
@@ -160,7 +156,7 @@ def columns(connection: Connection, relid: int) -> tuple[Column, ...]:
     )
 
 
-def _begun(connection: Connection, candidate: Candidate, directory: Path) -> tuple[Record, Written | None]:
+def _begun(connection: Connection, candidate: Candidate, directory: Path) -> tuple[Archive, Written | None]:
     """Return the record of an archive that was begun, with the file if it is still right, or of a new one."""
     with explained_errors("radmeter_owner"):
         begun = find(connection, "state IN ('writing', 'written') AND name = %s", (candidate.name,))
@@ -177,7 +173,7 @@ def _begun(connection: Connection, candidate: Candidate, directory: Path) -> tup
             _watch(connection, candidate)
             return record, None
         path = _free(connection, directory, candidate.name)
-        record = Record.begin(connection, candidate.name, candidate.from_at, candidate.to_at, path)
+        record = Archive.begin(connection, candidate.name, candidate.from_at, candidate.to_at, path)
         _watch(connection, candidate)
         return record, None
 
@@ -214,11 +210,11 @@ def _watch(connection: Connection, candidate: Candidate) -> None:
             sql.SQL("ALTER TABLE {} ENABLE ALWAYS TRIGGER {}").format(table, sql.Identifier(TRIGGER))
         )
 
-    gently(connection, create, what=f"watching {candidate.name}")
+    with_lock_retries(connection, create, what=f"watching {candidate.name}")
 
 
 def _write(
-    connection: Connection, candidate: Candidate, record: Record, progress: Progress
+    connection: Connection, candidate: Candidate, record: Archive, progress: Progress
 ) -> tuple[Written, int]:
     path = Path(record.file)
     with connection.transaction():
@@ -266,7 +262,7 @@ def _write(
     return written, changes
 
 
-def _detach(connection: Connection, candidate: Candidate, record: Record, say: Say) -> None:
+def _detach(connection: Connection, candidate: Candidate, record: Archive, say: Say) -> None:
     """Take the partition out of radacct, if it is what the file says.
 
     Not DETACH .. CONCURRENTLY, which PostgreSQL refuses where there is a default partition. All that is done under
@@ -290,10 +286,10 @@ def _detach(connection: Connection, candidate: Candidate, record: Record, say: S
         )
         record.detached(connection)
 
-    gently(connection, work, what=f"detaching {candidate.name}", said=say)
+    with_lock_retries(connection, work, what=f"detaching {candidate.name}", said=say)
 
 
-def _drop(connection: Connection, record: Record, progress: Progress) -> None:
+def _drop(connection: Connection, record: Archive, progress: Progress) -> None:
     """Delete what belongs to the sessions of a detached partition, in bounded batches, then drop it."""
     table = sql.Identifier("radmeter", record.detached_name)
     kept = [
@@ -336,10 +332,10 @@ def _drop(connection: Connection, record: Record, progress: Progress) -> None:
         connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(table))
         record.archived(connection)
 
-    gently(connection, drop, what=f"dropping {record.name}, which is detached")
+    with_lock_retries(connection, drop, what=f"dropping {record.name}, which is detached")
 
 
-def _forget(connection: Connection, candidate: Candidate, record: Record) -> None:
+def _forget(connection: Connection, candidate: Candidate, record: Archive) -> None:
     """Leave the database as it was before, as far as it lets us: the next run would do it as well."""
 
     def work(connection: Connection) -> None:
@@ -350,7 +346,7 @@ def _forget(connection: Connection, candidate: Candidate, record: Record) -> Non
         record.forget(connection)
 
     with contextlib.suppress(Exception):
-        gently(connection, work, what=f"leaving {candidate.name}", patience_seconds=5)
+        with_lock_retries(connection, work, what=f"leaving {candidate.name}", patience_seconds=5)
 
 
 def _changes(connection: Connection, candidate: Candidate) -> int:

@@ -7,15 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import psycopg
 from psycopg import sql
 from psycopg.rows import dict_row
 
+from radmeter.database.connection import Connection
 from radmeter.partitions import parquet_file
 from radmeter.partitions.parquet_file import Written
-from radmeter.partitions.parquet_rows import Column, UnfitFile
-
-Connection = psycopg.Connection[Any]
+from radmeter.partitions.parquet_rows import ArchivedColumn, UnfitFile
 
 FIELDS = (
     "id, name, CASE WHEN isfinite(from_at) THEN to_char(from_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')"
@@ -25,7 +23,7 @@ FIELDS = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Record:
+class Archive:
     """A row of radmeter.archived_partition."""
 
     id: int
@@ -40,7 +38,7 @@ class Record:
     checksum: str = ""
     file_bytes: int = 0
     file_sha256: str = ""
-    columns: tuple[Column, ...] = ()
+    columns: tuple[ArchivedColumn, ...] = ()
     indexes: tuple[dict[str, Any], ...] = ()
     changes: int = 0
     revision: str = ""
@@ -59,7 +57,7 @@ class Record:
     @classmethod
     def begin(
         cls, connection: Connection, name: str, from_at: str, to_at: datetime.datetime, path: Path
-    ) -> "Record":
+    ) -> "Archive":
         """Note that a file is being written."""
         row = connection.execute(
             "INSERT INTO radmeter.archived_partition (name, from_at, to_at, file) VALUES (%s, %s, %s, %s) RETURNING id",
@@ -70,7 +68,7 @@ class Record:
 
     def written(
         self, connection: Connection, written: Written, indexes: Sequence[dict[str, Any]], changes: int
-    ) -> "Record":
+    ) -> "Archive":
         """Note that the file is there and verified."""
         metadata = written.metadata
         connection.execute(
@@ -166,7 +164,7 @@ class Record:
         )
 
 
-def find(connection: Connection, condition: str, values: Sequence[Any]) -> list[Record]:
+def find(connection: Connection, condition: str, values: Sequence[Any]) -> list[Archive]:
     """Return the records that meet an SQL condition, oldest first."""
     query = f"SELECT {FIELDS} FROM radmeter.archived_partition WHERE {condition} ORDER BY id"  # noqa: S608 # ours
     with connection.cursor(row_factory=dict_row) as cursor:
@@ -183,8 +181,8 @@ def is_recorded(connection: Connection, path: Path) -> bool:
     )
 
 
-def _record(row: dict[str, Any]) -> Record:
+def _record(row: dict[str, Any]) -> Archive:
     given = {name: value for name, value in row.items() if value is not None}
-    given["columns"] = tuple(Column(**each) for each in given.get("columns", ()))
+    given["columns"] = tuple(ArchivedColumn(**each) for each in given.get("columns", ()))
     given["indexes"] = tuple(given.get("indexes", ()))
-    return Record(**given)
+    return Archive(**given)

@@ -1,14 +1,9 @@
 """Why a partition cannot be archived yet: what would be lost with it, or keeps it from being dropped."""
 
-from typing import Any
-
-import psycopg
 from psycopg import sql
 
-from radmeter.database.connection import explained_errors
+from radmeter.database.connection import Connection, explained_errors
 from radmeter.partitions.archive import Candidate
-
-Connection = psycopg.Connection[Any]
 
 # Views and materialized views by their rule, foreign keys, and a sequence that would go with its column.
 DEPENDENTS = """

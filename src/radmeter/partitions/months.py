@@ -1,21 +1,16 @@
 """The partitions of radacct: which there are, how large they are, and making the ones of the months to come."""
 
 import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import psycopg
 from psycopg import sql
 from psycopg.rows import class_row
 
-from radmeter.database.connection import explained_errors
-from radmeter.database.lock_retries import gently
-
-Connection = psycopg.Connection[Any]
+from radmeter.database.connection import Connection, explained_errors
+from radmeter.database.lock_retries import with_lock_retries
 
 # How many months after this one have their partition before any session can stop in them.
 MONTHS_AHEAD = 3
-# Any 64-bit number that is ours alone: held by the one that archives or restores, since both come and go with tables.
-ARCHIVE_LOCK = 0x7261_646D_6172_6368  # "radmarch"
 
 
 class Partition(NamedTuple):
@@ -89,7 +84,7 @@ def ensure(connection: Connection, at: datetime.datetime) -> bool:
         return bool(row and row[0])
 
     with explained_errors("radmeter_owner"):
-        return gently(connection, make, what=f"making the partition of {at:%Y-%m}")
+        return with_lock_retries(connection, make, what=f"making the partition of {at:%Y-%m}")
 
 
 def qualified(connection: Connection, relid: int) -> sql.Identifier:

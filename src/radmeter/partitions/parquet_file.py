@@ -19,8 +19,8 @@ from radmeter.errors import RadmeterError
 from radmeter.partitions.parquet_rows import (
     METADATA_KEY,
     PARTS,
+    ArchivedColumn,
     Checksum,
-    Column,
     Metadata,
     UnfitFile,
     lines,
@@ -73,7 +73,7 @@ ADOPTED_OF = "(SELECT to_jsonb(part)::text FROM radmeter.adopted_part AS part WH
 
 def sessions_query(
     table: sql.Composable,
-    columns: tuple[Column, ...],
+    columns: tuple[ArchivedColumn, ...],
     *,
     slices: str = "radmeter.session_slice",
     adopted: str = ADOPTED_OF,

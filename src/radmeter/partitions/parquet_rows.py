@@ -44,7 +44,7 @@ class UnfitValue(RadmeterError):
 
 
 @dataclass(frozen=True)
-class Column:
+class ArchivedColumn:
     """A column of radacct: its name and its type as PostgreSQL writes it."""
 
     name: str
@@ -68,7 +68,7 @@ class Metadata:
     partition: str
     from_at: str  # ISO 8601 in UTC, or -infinity
     to_at: str
-    columns: tuple[Column, ...]
+    columns: tuple[ArchivedColumn, ...]
     session_rows: int
     slice_rows: int
     part_rows: int
@@ -97,12 +97,12 @@ class Metadata:
                 raise UnfitFile(
                     f"was written by radmeter {found['version']}, which is newer: upgrade radmeter"
                 )
-            return cls(**{**found, "columns": tuple(Column(**each) for each in found["columns"])})
+            return cls(**{**found, "columns": tuple(ArchivedColumn(**each) for each in found["columns"])})
         except (ValueError, KeyError, TypeError) as error:
             raise UnfitFile(f"has metadata that radmeter does not write: {error!r}") from None
 
 
-def schema(columns: Sequence[Column]) -> pa.Schema:
+def schema(columns: Sequence[ArchivedColumn]) -> pa.Schema:
     """Return the columns of the file."""
     fields = [pa.field(each.name, each.arrow_type) for each in columns]
     return pa.schema([*fields, pa.field(SLICES, pa.list_(SLICE_TYPE)), pa.field(ADOPTED, pa.string())])
@@ -128,7 +128,7 @@ class Checksum:
         return f"{self._sum:032x}"
 
 
-def parsed(rows: Sequence[bytes | memoryview], columns: Sequence[Column]) -> pa.Table:
+def parsed(rows: Sequence[bytes | memoryview], columns: Sequence[ArchivedColumn]) -> pa.Table:
     """Return rows that COPY wrote, the parts at their end, as the file has them.
 
     Raises
@@ -162,7 +162,7 @@ def parsed(rows: Sequence[bytes | memoryview], columns: Sequence[Column]) -> pa.
 
 
 def rendered(
-    table: pa.Table | pa.RecordBatch, columns: Sequence[Column], *, parts: bool
+    table: pa.Table | pa.RecordBatch, columns: Sequence[ArchivedColumn], *, parts: bool
 ) -> pa.LargeBinaryArray:
     """Return the rows as COPY writes them, with or without the parts at their end."""
     fields = [_field(table.column(each.name), each) for each in columns]
@@ -218,7 +218,7 @@ def _flat(column: pa.Array | pa.ChunkedArray) -> pa.Array:
     return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
 
 
-def _field(values: Any, column: Column) -> Any:
+def _field(values: Any, column: ArchivedColumn) -> Any:
     if column.is_text:
         return _quoted(values.cast(pa.large_string()))
     if column.type == "boolean":

@@ -8,18 +8,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import psycopg
 from psycopg import sql
 
-from radmeter.database.connection import explained_errors
-from radmeter.database.lock_retries import gently
+from radmeter.database.connection import Connection, explained_errors
+from radmeter.database.lock_retries import with_lock_retries
 from radmeter.partitions import parquet_file
 from radmeter.partitions.archive import columns
-from radmeter.partitions.archive_catalog import Record, find
+from radmeter.partitions.archive_catalog import Archive, find
 from radmeter.partitions.parquet_file import ArchiveError, Progress
 from radmeter.partitions.parquet_rows import (
+    ArchivedColumn,
     Checksum,
-    Column,
     UnfitFile,
     lines,
     part_lines,
@@ -27,7 +26,6 @@ from radmeter.partitions.parquet_rows import (
     slice_lines,
 )
 
-Connection = psycopg.Connection[Any]
 Say = Callable[[str], None]
 
 STOP_CHECK = "radmeter_restored_span"
@@ -51,7 +49,7 @@ class Restored(NamedTuple):
     partition: str
 
 
-def record_of(connection: Connection, path: Path) -> Record:
+def record_of(connection: Connection, path: Path) -> Archive:
     """Return what the database knows of a file.
 
     Raises
@@ -83,7 +81,7 @@ def record_of(connection: Connection, path: Path) -> Record:
     return record
 
 
-def misfits(connection: Connection, record: Record) -> list[str]:
+def misfits(connection: Connection, record: Archive) -> list[str]:
     """Return what radacct has no column for any more, or one of another type."""
     with explained_errors("radmeter_owner"):
         now = {each.name: each.type for each in _radacct_columns(connection)}
@@ -95,7 +93,7 @@ def misfits(connection: Connection, record: Record) -> list[str]:
     ]
 
 
-def neighbours(connection: Connection, record: Record) -> list[Neighbour]:
+def neighbours(connection: Connection, record: Archive) -> list[Neighbour]:
     """Return the partitions that hold a part of the archived span by now.
 
     Raises
@@ -123,7 +121,7 @@ def neighbours(connection: Connection, record: Record) -> list[Neighbour]:
     return found
 
 
-def verify(path: Path, record: Record, progress: Progress) -> None:
+def verify(path: Path, record: Archive, progress: Progress) -> None:
     """Read the file through: is it what was written?"""
     with parquet_file.opened(path) as (_, metadata):
         pass
@@ -132,7 +130,7 @@ def verify(path: Path, record: Record, progress: Progress) -> None:
         raise UnfitFile("is not what the database noted when it was written")
 
 
-def restore(connection: Connection, path: Path, record: Record, progress: Progress, say: Say) -> Restored:
+def restore(connection: Connection, path: Path, record: Archive, progress: Progress, say: Say) -> Restored:
     """Load the file and put its sessions into radacct. Killed anywhere and run again, it goes on.
 
     The connection is in autocommit mode and in `radmeter.archive.alone`; the file was verified.
@@ -144,7 +142,7 @@ def restore(connection: Connection, path: Path, record: Record, progress: Progre
         return _attach(connection, record, say)
 
 
-def _load(connection: Connection, path: Path, record: Record, progress: Progress) -> None:
+def _load(connection: Connection, path: Path, record: Archive, progress: Progress) -> None:
     table = _loaded(record)
     with connection.transaction():
         connection.execute(parquet_file.COPY_SETTINGS.encode())
@@ -183,7 +181,7 @@ def _load(connection: Connection, path: Path, record: Record, progress: Progress
 
 
 def _copy(
-    connection: Connection, path: Path, record: Record, table: sql.Composable, progress: Progress
+    connection: Connection, path: Path, record: Archive, table: sql.Composable, progress: Progress
 ) -> None:
     names = sql.SQL(", ").join(sql.Identifier(each.name) for each in record.columns)
     into_table = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT csv)").format(table, names)
@@ -205,7 +203,7 @@ def _copy(
             bar.advance(len(batch))
 
 
-def _compare(connection: Connection, record: Record, table: sql.Composable, progress: Progress) -> None:
+def _compare(connection: Connection, record: Archive, table: sql.Composable, progress: Progress) -> None:
     """Read the loaded table as it was read when it was archived: are all values what they were?"""
     query = parquet_file.sessions_query(
         table,
@@ -225,7 +223,7 @@ def _compare(connection: Connection, record: Record, table: sql.Composable, prog
         )
 
 
-def _attach(connection: Connection, record: Record, say: Say) -> Restored:
+def _attach(connection: Connection, record: Archive, say: Say) -> Restored:
     def work(connection: Connection) -> Restored:
         connection.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
         beside = neighbours(connection, record)
@@ -251,10 +249,10 @@ def _attach(connection: Connection, record: Record, say: Say) -> Restored:
         )
         return _noted(connection, record, Restored(record.session_rows - twice, twice, name), late)
 
-    return gently(connection, work, what=f"attaching {record.name}", said=say)
+    return with_lock_retries(connection, work, what=f"attaching {record.name}", said=say)
 
 
-def _merge(connection: Connection, record: Record, into: Neighbour) -> Restored:
+def _merge(connection: Connection, record: Archive, into: Neighbour) -> Restored:
     """Add the sessions to the partition that is there, but for those that it has."""
     names = sql.SQL(", ").join(sql.Identifier(each.name) for each in _radacct_columns(connection))
     cursor = connection.execute(
@@ -268,7 +266,7 @@ def _merge(connection: Connection, record: Record, into: Neighbour) -> Restored:
     return _noted(connection, record, Restored(added, record.session_rows - added, into.name), [into])
 
 
-def _absorb(connection: Connection, record: Record, late: Neighbour) -> int:
+def _absorb(connection: Connection, record: Archive, late: Neighbour) -> int:
     """Take the few sessions of a month that late packets made; return how many of them are in the file as well."""
     names = sql.SQL(", ").join(sql.Identifier(each.name) for each in _radacct_columns(connection))
     about = {"late": sql.Identifier("public", late.name), "loaded": _loaded(record), "names": names}
@@ -284,7 +282,7 @@ def _absorb(connection: Connection, record: Record, late: Neighbour) -> int:
     return twice
 
 
-def _noted(connection: Connection, record: Record, done: Restored, late: Sequence[Neighbour]) -> Restored:
+def _noted(connection: Connection, record: Archive, done: Restored, late: Sequence[Neighbour]) -> Restored:
     """Note it; and that a month that late packets had made once more is complete for all that."""
     connection.execute(
         """UPDATE radmeter.session_month SET made = made - 1
@@ -304,7 +302,7 @@ def _noted(connection: Connection, record: Record, done: Restored, late: Sequenc
     return done
 
 
-def _rename(connection: Connection, record: Record) -> str:
+def _rename(connection: Connection, record: Archive) -> str:
     """Give the loaded table its old name in public; another one where that is taken. Return it."""
     name, number = record.name, 1
     while connection.execute("SELECT to_regclass(format('public.%%I', %s::text))", (name,)).fetchone() != (
@@ -334,7 +332,7 @@ def _index(connection: Connection, index: dict[str, Any], table: sql.Composable)
     )
 
 
-def _check_span(connection: Connection, record: Record, table: sql.Composable) -> None:
+def _check_span(connection: Connection, record: Archive, table: sql.Composable) -> None:
     """Have PostgreSQL know that all stops are within the span, so that attaching reads no row (manual, ALTER TABLE)."""
     after = (
         sql.SQL("")
@@ -348,7 +346,7 @@ def _check_span(connection: Connection, record: Record, table: sql.Composable) -
     )
 
 
-def _give_to_owner(connection: Connection, record: Record) -> None:
+def _give_to_owner(connection: Connection, record: Archive) -> None:
     """Whoever restores, radacct's owner has to be able to attach and alter the table."""
     row = connection.execute(
         "SELECT rolname, rolname = current_user FROM pg_class JOIN pg_roles ON pg_roles.oid = relowner"
@@ -360,16 +358,16 @@ def _give_to_owner(connection: Connection, record: Record) -> None:
         )
 
 
-def _radacct_columns(connection: Connection) -> tuple[Column, ...]:
+def _radacct_columns(connection: Connection) -> tuple[ArchivedColumn, ...]:
     row = connection.execute("SELECT 'public.radacct'::regclass::oid").fetchone()
     assert row is not None
     return columns(connection, row[0])
 
 
-def _exists(connection: Connection, record: Record) -> bool:
+def _exists(connection: Connection, record: Archive) -> bool:
     row = connection.execute("SELECT to_regclass(%s)", (f"radmeter.{record.loaded_name}",)).fetchone()
     return row != (None,)
 
 
-def _loaded(record: Record) -> sql.Identifier:
+def _loaded(record: Archive) -> sql.Identifier:
     return sql.Identifier("radmeter", record.loaded_name)

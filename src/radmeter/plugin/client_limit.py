@@ -19,7 +19,7 @@ class _Share:
         self.refused = 0
 
 
-class ClientShares:
+class ClientLimits:
     """Token buckets, one a client, that count only while more than one client is heard.
 
     One python3 instance serves all clients, one packet at a time, so a router gone mad would push the others' packets

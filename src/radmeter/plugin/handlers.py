@@ -14,8 +14,8 @@ import radiusd
 
 from radmeter.errors import ConfigurationError, JournalError
 from radmeter.plugin import scheduling
-from radmeter.plugin.client_limit import ClientShares
-from radmeter.plugin.journal.writer import Journal
+from radmeter.plugin.client_limit import ClientLimits
+from radmeter.plugin.journal.writer import JournalWriter
 from radmeter.plugin.settings import PluginSettings, check_place, read_settings
 
 Pairs = tuple[tuple[str, str], ...]
@@ -40,8 +40,8 @@ class _State:
     """What lives as long as radiusd: the journal, its users, and what the log was told of a failure."""
 
     settings: PluginSettings | None = None
-    journal: Journal | None = None
-    shares: ClientShares | None = None
+    journal: JournalWriter | None = None
+    shares: ClientLimits | None = None
     instances = 0
     rejected = False
     telling = threading.Lock()
@@ -64,7 +64,7 @@ def instantiate(p: object) -> int:
         return -1
     if _State.settings is None:
         _State.settings = settings
-        _State.journal = Journal(
+        _State.journal = JournalWriter(
             settings.journal,
             sync=settings.sync,
             interval_seconds=settings.sync_interval_ms / 1000,
@@ -72,7 +72,7 @@ def instantiate(p: object) -> int:
             limit_bytes=settings.journal_limit_bytes,
         )
         if settings.client_packets_per_second:
-            _State.shares = ClientShares(settings.client_packets_per_second)
+            _State.shares = ClientLimits(settings.client_packets_per_second)
         every = f" every {settings.sync_interval_ms} ms" if settings.sync == "interval" else ""
         scheduled = _schedule(settings)
         _log(radiusd.L_INFO, f"journal {settings.journal}, sync = {settings.sync}{every}, {scheduled}")
@@ -110,7 +110,7 @@ def accounting(p: Pairs | None) -> int:
     return OK
 
 
-def _within_share(shares: ClientShares, pairs: Pairs) -> bool:
+def _within_share(shares: ClientLimits, pairs: Pairs) -> bool:
     """Tell whether the packet is within its client's share. The log is told when a flood begins and when it is over."""
     client = ""
     for name, value in reversed(pairs):

@@ -6,13 +6,12 @@ text that is rounded, not the double behind it: 2.675 is 2.674999.. as a double,
 
 from collections.abc import Iterator
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import psycopg
 
+from radmeter.database.connection import Connection
 from radmeter.errors import StoreError
-
-Connection = psycopg.Connection[Any]
 
 # Table, column, digits, and digits behind the point. In the order in which they are converted.
 COLUMNS = (
@@ -26,7 +25,7 @@ COLUMNS = (
 AS_SHOWN = "SET LOCAL extra_float_digits = 1"
 
 
-class Column(NamedTuple):
+class DecimalColumn(NamedTuple):
     """A column in double precision or real."""
 
     table: str
@@ -109,7 +108,7 @@ WHERE refclassid = 'pg_class'::regclass AND refobjid = to_regclass(%(table)s) AN
 ORDER BY 1"""
 
 
-def find(connection: Connection) -> list[Column]:
+def find(connection: Connection) -> list[DecimalColumn]:
     """Return the columns that are to be decimals and are not."""
     found = []
     for table, column, precision, scale in COLUMNS:
@@ -121,7 +120,7 @@ def find(connection: Connection) -> list[Column]:
         kind, not_null, default, comment, pages, begun, key = row
         counted = connection.execute(f"SELECT count(*) FROM public.{table}".encode()).fetchone()
         found.append(
-            Column(
+            DecimalColumn(
                 table, column, precision, scale, kind, counted[0] if counted else 0, pages, not_null, default,
                 comment, key, begun,
             )
@@ -129,7 +128,7 @@ def find(connection: Connection) -> list[Column]:
     return found
 
 
-def check(connection: Connection, column: Column, *, online: bool) -> None:
+def check(connection: Connection, column: DecimalColumn, *, online: bool) -> None:
     """Refuse a column that cannot be converted, before anything is touched.
 
     Raises
@@ -167,7 +166,7 @@ def check(connection: Connection, column: Column, *, online: bool) -> None:
         )
 
 
-def changes(connection: Connection, column: Column) -> Iterator[Change]:
+def changes(connection: Connection, column: DecimalColumn) -> Iterator[Change]:
     """Yield the values whose decimal form will differ from what was shown."""
     with connection.transaction():
         connection.execute(AS_SHOWN)
@@ -192,7 +191,7 @@ def last_change(connection: Connection) -> int:
     return int(row[0]) if row else 0
 
 
-def at_once(column: Column, default: Decimal | None) -> list[str]:
+def at_once(column: DecimalColumn, default: Decimal | None) -> list[str]:
     """Return the statements that convert a small table in one transaction, under one lock."""
     alter = [f"ALTER COLUMN {column.column} TYPE {column.decimal} USING {column.rounded}"]
     if column.default is not None:
@@ -209,7 +208,7 @@ def at_once(column: Column, default: Decimal | None) -> list[str]:
     ]
 
 
-def begin(column: Column) -> list[str]:
+def begin(column: DecimalColumn) -> list[str]:
     """Return the statements that add the new column, and the trigger that fills it in rows which change meanwhile."""
     function = f"radmeter.{_trigger(column)}"
     return [
@@ -226,7 +225,7 @@ def begin(column: Column) -> list[str]:
     ]
 
 
-def fill(column: Column, first_page: int, last_page: int) -> str:
+def fill(column: DecimalColumn, first_page: int, last_page: int) -> str:
     """Return the statement that fills the new column in some pages, and keeps what was shown otherwise.
 
     A row that changes meanwhile moves out of its page, filled by the trigger. `AS_SHOWN` has to be in force.
@@ -240,7 +239,7 @@ def fill(column: Column, first_page: int, last_page: int) -> str:
         SELECT '{column.table}', '{column.column}', * FROM converted WHERE shown::numeric <> value"""
 
 
-def prove(column: Column) -> list[str]:
+def prove(column: DecimalColumn) -> list[str]:
     """Return the statements that let the new column be NOT NULL without a scan under a lock; each on its own."""
     if not column.not_null:
         return []
@@ -252,7 +251,7 @@ def prove(column: Column) -> list[str]:
     ]
 
 
-def swap(column: Column, default: Decimal | None) -> list[str]:
+def swap(column: DecimalColumn, default: Decimal | None) -> list[str]:
     """Return the statements that put the new column in the place of the old one."""
     table, name = f"ALTER TABLE public.{column.table}", column.column
     statements = [
@@ -275,7 +274,7 @@ def swap(column: Column, default: Decimal | None) -> list[str]:
     return statements
 
 
-def decimal_default(connection: Connection, column: Column) -> Decimal | None:
+def decimal_default(connection: Connection, column: DecimalColumn) -> Decimal | None:
     """Return the default as a decimal."""
     if column.default is None:
         return None
@@ -290,7 +289,7 @@ def decimal_default(connection: Connection, column: Column) -> Decimal | None:
     return Decimal(int(value)) if value == int(value) else value
 
 
-def _differing(column: Column) -> str:
+def _differing(column: DecimalColumn) -> str:
     """SQL: key, shown text and decimal of the values that will be another number."""
     return (
         f"SELECT {column.key}, {column.column}::text, {column.rounded} FROM public.{column.table} "
@@ -302,9 +301,9 @@ def _condition(key: str) -> str:
     return " AND ".join(f"{part.partition('=')[0]} = '{part.partition('=')[2]}'" for part in key.split(", "))
 
 
-def _trigger(column: Column) -> str:
+def _trigger(column: DecimalColumn) -> str:
     return f"convert_{column.table}_{column.column}"
 
 
-def _constraint(column: Column) -> str:
+def _constraint(column: DecimalColumn) -> str:
     return f"convert_{column.table}_{column.column}_check"

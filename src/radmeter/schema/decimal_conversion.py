@@ -3,17 +3,13 @@
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
-import psycopg
-
-from radmeter.database.lock_retries import PATIENCE_SECONDS, gently, log
+from radmeter.database.connection import Connection
+from radmeter.database.lock_retries import PATIENCE_SECONDS, log, with_lock_retries
 from radmeter.errors import StoreError
 from radmeter.schema import decimal_columns
-from radmeter.schema.decimal_columns import Column
+from radmeter.schema.decimal_columns import DecimalColumn
 from radmeter.schema.revisions import note
-
-Connection = psycopg.Connection[Any]
 
 # Rewriting so many rows with their indexes takes some 30 ms, during which the table is locked.
 ROWS_AT_ONCE = 2_000
@@ -21,12 +17,12 @@ ROWS_AT_ONCE = 2_000
 PAGES_A_BATCH = 16
 
 
-def is_online(column: Column) -> bool:
+def is_online(column: DecimalColumn) -> bool:
     """Tell whether a column is converted in batches, because its table is large or it was begun so."""
     return column.begun or column.rows > ROWS_AT_ONCE
 
 
-def check(connection: Connection) -> list[Column]:
+def check(connection: Connection) -> list[DecimalColumn]:
     """Return the columns that are to be converted, all of which can be.
 
     Raises
@@ -42,7 +38,7 @@ def check(connection: Connection) -> list[Column]:
 
 def convert(
     connection: Connection,
-    column: Column,
+    column: DecimalColumn,
     *,
     said: Callable[[str], None] = log.info,
     patience_seconds: float = PATIENCE_SECONDS,
@@ -54,7 +50,9 @@ def convert(
     what = f"converting {column.name} to {column.decimal}"
 
     def step(*statements: str) -> None:
-        gently(connection, partial(_run, statements), what=what, patience_seconds=patience_seconds, said=said)
+        with_lock_retries(
+            connection, partial(_run, statements), what=what, patience_seconds=patience_seconds, said=said
+        )
 
     if is_online(column):
         if not column.begun:
@@ -75,10 +73,10 @@ def convert(
         _run(last_statements, opened)
         note(opened, "decimals", column.name, time.monotonic() - began)
 
-    gently(connection, finish, what=what, patience_seconds=patience_seconds, said=said)
+    with_lock_retries(connection, finish, what=what, patience_seconds=patience_seconds, said=said)
 
 
-def _nothing_left(connection: Connection, column: Column) -> None:
+def _nothing_left(connection: Connection, column: DecimalColumn) -> None:
     row = connection.execute(
         f"SELECT count(*) FROM public.{column.table} "
         f"WHERE {column.new} IS NULL AND {column.column} IS NOT NULL".encode()

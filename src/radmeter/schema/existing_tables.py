@@ -8,16 +8,15 @@ import importlib
 import re
 from collections.abc import Iterable, Iterator
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import psycopg
 from alembic import context, op
 
-from radmeter.database.lock_retries import GAVE_WAY, gently
+from radmeter.database.connection import Connection
+from radmeter.database.lock_retries import GAVE_WAY, with_lock_retries
 from radmeter.errors import StoreError
 from radmeter.schema.revisions import note
-
-Connection = psycopg.Connection[Any]
 
 # Which may be there before the revision that makes them, in the order of their foreign keys.
 OWN = ("plans", "routers", "subscribers", "invoices")
@@ -48,7 +47,7 @@ SELECT relname, pg_get_indexdef(indexrelid), indisunique AND indpred IS NULL AND
 FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid WHERE indrelid = to_regclass(%s) ORDER BY relname"""
 
 
-class _Column(NamedTuple):
+class ExistingColumn(NamedTuple):
     name: str
     base: str
     type: str
@@ -83,7 +82,7 @@ def check(connection: Connection, revisions: Iterable[str]) -> dict[str, list[st
     pending_modules = _modules(revisions)
     if not pending(connection, revisions):
         return {}
-    return gently(
+    return with_lock_retries(
         connection, partial(_rehearse, pending_modules), what="rehearsing the takeover of your own tables"
     )
 
@@ -212,8 +211,8 @@ def _table(connection: Connection, table: str, problems: list[str]) -> Iterator[
     if kind != "r":
         problems.append(f"{name} is no ordinary table")
         return
-    ours = [_Column(*row) for row in connection.execute(COLUMNS, (f"radmeter.{table}",))]
-    theirs = {row[0]: _Column(*row) for row in connection.execute(COLUMNS, (name,))}
+    ours = [ExistingColumn(*row) for row in connection.execute(COLUMNS, (f"radmeter.{table}",))]
+    theirs = {row[0]: ExistingColumn(*row) for row in connection.execute(COLUMNS, (name,))}
     empty = connection.execute(f"SELECT NOT EXISTS (SELECT FROM {name})".encode()).fetchone() == (True,)
     for column in ours:
         there = theirs.get(column.name)
@@ -238,7 +237,7 @@ def _kind(connection: Connection, table: str) -> str:
     return row[0] if row else ""
 
 
-def _missing(name: str, column: _Column, empty: bool, problems: list[str]) -> Iterator[str]:
+def _missing(name: str, column: ExistingColumn, empty: bool, problems: list[str]) -> Iterator[str]:
     if column.name == "id" or (column.not_null and column.default is None and not empty):
         problems.append(f"{name} has no column {column.name} ({column.type})")
         return
@@ -248,7 +247,7 @@ def _missing(name: str, column: _Column, empty: bool, problems: list[str]) -> It
 
 
 def _present(
-    connection: Connection, name: str, ours: _Column, theirs: _Column, problems: list[str]
+    connection: Connection, name: str, ours: ExistingColumn, theirs: ExistingColumn, problems: list[str]
 ) -> Iterator[str]:
     alter = f"ALTER TABLE {name} ALTER COLUMN {ours.name}"
     kinds = (theirs.base, ours.base)

@@ -5,15 +5,12 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-import psycopg
 from psycopg import sql
 
-from radmeter.database.connection import explained_errors
-
-Connection = psycopg.Connection[tuple[Any, ...]]
+from radmeter.database.connection import Connection, explained_errors
 
 
-class Promise(NamedTuple):
+class Violation(NamedTuple):
     """A promise that is broken, and how."""
 
     name: str
@@ -29,7 +26,7 @@ MONEY_IS_DECIMAL = "money is decimal"
 TRIGGERS_FIRE = "the counters' triggers are enabled"
 
 
-def check(connection: Connection) -> list[Promise]:
+def check(connection: Connection) -> list[Violation]:
     """Return the promises that are broken. The connection is in autocommit mode; nothing is written."""
     checks: tuple[tuple[str, Callable[[Connection], str]], ...] = (
         (MONEY_IS_DECIMAL, _money),
@@ -42,7 +39,7 @@ def check(connection: Connection) -> list[Promise]:
     for name, fault in checks:
         with explained_errors("radmeter_reader"), connection.transaction(force_rollback=True):
             if found := fault(connection):
-                broken.append(Promise(name, found))
+                broken.append(Violation(name, found))
     return broken
 
 

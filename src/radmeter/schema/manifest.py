@@ -9,13 +9,13 @@ import sys
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import psycopg
 
+from radmeter.database.connection import Connection
 from radmeter.schema.manifest_queries import QUERIES
 
-Connection = psycopg.Connection[tuple[Any, ...]]
 FILE = Path(__file__).with_name("manifest.tsv")
 # A month's partition stands for all of them.
 MONTH = "radacct_{month}"

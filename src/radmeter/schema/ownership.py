@@ -2,16 +2,14 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import psycopg
 from psycopg import sql
 
-from radmeter.database.connection import translated_errors
-from radmeter.database.lock_retries import PATIENCE_SECONDS, gently, log
+from radmeter.database.connection import Connection, translated_errors
+from radmeter.database.lock_retries import PATIENCE_SECONDS, log, with_lock_retries
 from radmeter.schema.sql_files import roles_file
-
-Connection = psycopg.Connection[Any]
 
 OWNER = "radmeter_owner"
 
@@ -140,7 +138,7 @@ def hand_over(
     functions = [thing for thing in mine if thing.kind in ("FUNCTION", "SCHEMA")]
     for together in [*tables, *([functions] if functions else [])]:
         what = together[0].name if len(together) == 1 else f"{len(together)} functions"
-        gently(
+        with_lock_retries(
             connection,
             partial(_move, together),
             what=f"handing {what} over to {OWNER}",
@@ -150,7 +148,7 @@ def hand_over(
         done()
     if functions:
         # What a session made between the two looks.
-        gently(
+        with_lock_retries(
             connection,
             _open_temporary,
             what="handing a batch over",

@@ -1,20 +1,18 @@
 """What an upgrade would do to a database, in words: each step, what it locks, and for how long."""
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import psycopg
 from alembic.script import Script
 
+from radmeter.database.connection import Connection
 from radmeter.database.lock_retries import LOCK_WAIT_MS
 from radmeter.partitions.months import MONTHS_AHEAD
 from radmeter.schema import decimal_columns, decimal_conversion, existing_tables
-from radmeter.schema.decimal_columns import Change, Column
+from radmeter.schema.decimal_columns import Change, DecimalColumn
 from radmeter.schema.ownership import OWNER, foreign
 from radmeter.schema.revisions import current_revision, pending_revisions, title
 from radmeter.schema.sql_files import RADACCT, changed_files, current_files, is_so_already, statements
-
-Connection = psycopg.Connection[Any]
 
 ROLES = ("radmeter_owner", "radmeter_ingest", "radmeter_reader", "radmeter_noc", "radmeter_billing")
 
@@ -142,7 +140,7 @@ def _revision(connection: Connection, script: Script) -> Step:
     return Step("revision", script.revision, title(script), locks, whole)
 
 
-def _conversion(column: Column) -> Step:
+def _conversion(column: DecimalColumn) -> Step:
     relation = f"public.{column.table}"
     if decimal_conversion.is_online(column):
         what = (

@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import sqlalchemy
@@ -13,11 +12,9 @@ from alembic.config import Config
 from alembic.script import Script, ScriptDirectory
 
 from radmeter import __version__
-from radmeter.database.connection import translated_errors
-from radmeter.database.lock_retries import LOCK_WAIT_MS, PATIENCE_SECONDS, log, patiently
+from radmeter.database.connection import Connection, translated_errors
+from radmeter.database.lock_retries import LOCK_WAIT_MS, PATIENCE_SECONDS, log, retry_until_locked
 from radmeter.errors import StoreError
-
-Connection = psycopg.Connection[Any]
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -156,7 +153,7 @@ def _apply(
                 note(alchemy, "revision", script.revision, time.monotonic() - began)
 
         try:
-            patiently(connection, attempt, what=name, patience_seconds=patience_seconds, said=said)
+            retry_until_locked(connection, attempt, what=name, patience_seconds=patience_seconds, said=said)
         except StoreError as error:
             if "waiting" in str(error) or str(error).startswith(name):
                 raise

@@ -3,19 +3,18 @@
 import io
 from typing import Any
 
-import psycopg
 from alembic import command
 from psycopg import sql
 
 from radmeter import __version__
+from radmeter.database.advisory_locks import UPGRADE
+from radmeter.database.connection import Connection
 from radmeter.database.lock_retries import LOCK_WAIT_MS
 from radmeter.errors import ConfigurationError, StoreError
 from radmeter.partitions.months import MONTHS_AHEAD
 from radmeter.schema import decimal_columns, decimal_conversion, existing_tables, ownership
 from radmeter.schema.revisions import BOOTSTRAP, all_revisions, current_revision, revisions
 from radmeter.schema.sql_files import changed_files, current_files, is_so_already, roles_file, statements
-
-Connection = psycopg.Connection[Any]
 
 HEADER = """-- radmeter {version}: from {begin} to revision {end}.
 -- One transaction: psql -X -f FILE (with or without -1). It ends in the state in which `radmeter migrate up` ends.
@@ -24,7 +23,7 @@ HEADER = """-- radmeter {version}: from {begin} to revision {end}.
 BEGIN;
 SET LOCAL lock_timeout = '{wait}ms';
 SET LOCAL client_min_messages = warning;
-SELECT pg_advisory_xact_lock({key});
+SELECT pg_advisory_xact_lock(hashtextextended('{lock}', 0));
 """
 
 GUARD = """DO $script$
@@ -46,7 +45,7 @@ $script$;
 """
 
 
-def script(connection: Connection, key: int) -> str:
+def script(connection: Connection) -> str:
     """Return the script from the present state of a database; of comments only when there is nothing to do.
 
     Raises
@@ -86,10 +85,10 @@ def script(connection: Connection, key: int) -> str:
         missing = covered != (0,)
     if not pending and not columns and not missing and not changed_files(connection):
         return f"-- radmeter {__version__}: the database is up to date, there is nothing to do\n"
-    return _text(begin, key, taken, conversions, triggers)
+    return _text(begin, taken, conversions, triggers)
 
 
-def script_from(begin: str, key: int) -> str:
+def script_from(begin: str) -> str:
     """Return the script from a revision, or ``base``, for a database that cannot be looked at.
 
     Raises
@@ -103,7 +102,7 @@ def script_from(begin: str, key: int) -> str:
     triggers = [
         text for file in current_files() if file.path.startswith("triggers/") for text in statements(file)
     ]
-    return _text(None if begin == "base" else begin, key, {}, [], triggers)
+    return _text(None if begin == "base" else begin, {}, [], triggers)
 
 
 def _after(begin: str | None) -> list[Any]:
@@ -113,14 +112,12 @@ def _after(begin: str | None) -> list[Any]:
     return scripts[[script.revision for script in scripts].index(begin) + 1 :]
 
 
-def _text(
-    begin: str | None, key: int, taken: dict[str, list[str]], conversions: list[str], triggers: list[str]
-) -> str:
+def _text(begin: str | None, taken: dict[str, list[str]], conversions: list[str], triggers: list[str]) -> str:
     name = begin or "base"
     end = all_revisions()[-1].revision
     literal = "NULL" if begin is None else sql.Literal(begin).as_string()
     parts = [
-        HEADER.format(version=__version__, begin=name, end=end, wait=LOCK_WAIT_MS, key=key),
+        HEADER.format(version=__version__, begin=name, end=end, wait=LOCK_WAIT_MS, lock=UPGRADE),
         GUARD.format(revision=literal, name=name),
         roles_file(),
         "DO $script$ BEGIN\n"

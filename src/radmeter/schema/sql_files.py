@@ -4,15 +4,11 @@ import hashlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import psycopg
+from typing import NamedTuple
 
 from radmeter import resources
-from radmeter.database.connection import translated_errors
+from radmeter.database.connection import Connection, translated_errors
 from radmeter.errors import StoreError
-
-Connection = psycopg.Connection[Any]
 
 # Functions come first: a body in the form RETURN, a view or a trigger needs the functions it names. What ingest uses
 # comes last, so that its locks are held shortest: views lock themselves, triggers lock radacct.

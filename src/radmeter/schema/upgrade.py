@@ -7,8 +7,9 @@ from typing import Any, Protocol
 
 import psycopg
 
-from radmeter.database.connection import connect, translated_errors
-from radmeter.database.lock_retries import PATIENCE_SECONDS, gently, log
+from radmeter.database.advisory_locks import take_upgrade_lock
+from radmeter.database.connection import Connection, connect, translated_errors
+from radmeter.database.lock_retries import PATIENCE_SECONDS, log, with_lock_retries
 from radmeter.errors import StoreError
 from radmeter.partitions.months import MONTHS_AHEAD
 from radmeter.schema import decimal_conversion, existing_tables
@@ -16,13 +17,7 @@ from radmeter.schema.ownership import OWNER, act_as_owner, hand_over, make_roles
 from radmeter.schema.revisions import bootstrap, note, pending_revisions, revisions, run_revisions
 from radmeter.schema.sql_files import RADACCT, apply_sql_files, changed_files, sql_files
 
-__all__ = ["UPGRADE_LOCK", "apply_sql_files", "revisions", "run_revisions", "sql_files", "upgrade"]
-
-Connection = psycopg.Connection[Any]
-
-# Any 64-bit number that is ours alone: two upgrades of one database wait for each other on it.
-UPGRADE_LOCK = 0x7261_646D_6574_6572  # "radmeter"
-LOCK_POLL_SECONDS = 0.2
+__all__ = ["apply_sql_files", "revisions", "run_revisions", "sql_files", "upgrade"]
 
 
 class Listener(Protocol):
@@ -89,7 +84,7 @@ def upgrade(
                 connection, column, said=listener.say, patience_seconds=patience_seconds
             )
             listener.advance()
-        gently(
+        with_lock_retries(
             connection,
             _apply_files,
             what="applying the SQL files",
@@ -117,26 +112,6 @@ def _full_disk() -> Iterator[None]:
 def steps(revisions_and_columns: int) -> int:
     """Return how often a listener is told to advance: roles, each revision and column, SQL files, each partition."""
     return 1 + revisions_and_columns + 1 + MONTHS_AHEAD + 1
-
-
-def take_upgrade_lock(connection: Connection, said: Callable[[str], None]) -> None:
-    """Wait until no other upgrade of this database runs; the lock is held until the connection ends.
-
-    By asking again and again: a session that waits within a statement holds a snapshot, and what the other one makes
-    CONCURRENTLY would wait for that.
-    """
-    told = 0
-    while connection.execute("SELECT pg_try_advisory_lock(%s)", (UPGRADE_LOCK,)).fetchone() != (True,):
-        holder = connection.execute(
-            """SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted
-               AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-               AND ((classid::bigint << 32) | objid::bigint) = %s AND objsubid = 1""",
-            (UPGRADE_LOCK,),
-        ).fetchone()
-        if holder and holder[0] != told:
-            told = holder[0]
-            said(f"waiting: process {told} of the server is migrating this database")
-        time.sleep(LOCK_POLL_SECONDS)
 
 
 def refuse_stock_table(connection: Connection) -> None:
@@ -211,7 +186,7 @@ def _make_partitions(connection: Connection, listener: Listener, patience_second
             if row and row[0]:
                 note(opened, "partitions", row[1], time.monotonic() - began)
 
-        gently(
+        with_lock_retries(
             connection, make, what="making a partition", patience_seconds=patience_seconds, said=listener.say
         )
         listener.advance()

@@ -8,7 +8,7 @@ import psycopg
 from radmeter.database.connection import connect, translated_errors
 from radmeter.errors import JournalError, StoreUnavailable
 from radmeter.plugin.journal.reader import JournalReader
-from radmeter.trial.totals import Tally, Usage
+from radmeter.trial.totals import Totals, Usage
 
 MOST_RECENT = 50
 
@@ -24,7 +24,7 @@ RECENT_ROUTERS = """
 SELECT name, bytes_in, bytes_out FROM radmeter.router_usage ORDER BY last_updated DESC LIMIT %s"""
 
 
-class Counters:
+class Counted:
     """The counters of a database, read again and again. Connects anew after each failure."""
 
     def __init__(self, dsn: str, journal: Path) -> None:
@@ -38,7 +38,7 @@ class Counters:
             self._connection.close()
             self._connection = None
 
-    def of(self, names: Tally) -> Tally:
+    def of(self, names: Totals) -> Totals:
         """Return what is counted, over all time, for the users and routers of a tally.
 
         Raises
@@ -46,11 +46,11 @@ class Counters:
         StoreUnavailable
             The database does not answer.
         """
-        return Tally(self._usage(USERS, list(names.users)), self._usage(ROUTERS, list(names.routers)))
+        return Totals(self._usage(USERS, list(names.users)), self._usage(ROUTERS, list(names.routers)))
 
-    def recent(self) -> Tally:
+    def recent(self) -> Totals:
         """Return the current figures of the users, and of the routers by name, that were last heard of."""
-        return Tally(self._usage(RECENT_USERS, MOST_RECENT), self._usage(RECENT_ROUTERS, MOST_RECENT))
+        return Totals(self._usage(RECENT_USERS, MOST_RECENT), self._usage(RECENT_ROUTERS, MOST_RECENT))
 
     def waiting(self) -> int:
         """Return how many records the journal holds that are not counted yet."""

@@ -11,7 +11,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 
-from radmeter.trial.totals import Compared, Usage
+from radmeter.trial.totals import Comparison, Usage
 from radmeter.units import human_bytes
 
 REDRAW_SECONDS = 0.5
@@ -22,8 +22,8 @@ LINE_SECONDS = 2.0
 class Snapshot:
     """What is known at a moment. None: the database did not say."""
 
-    users: Sequence[Compared] | None
-    routers: Sequence[Compared] | None
+    users: Sequence[Comparison] | None
+    routers: Sequence[Comparison] | None
     packets: Mapping[str, int]
     waiting: int | None
     """Records in the journal that are not counted yet."""
@@ -97,7 +97,7 @@ class Display:
             parts.append(f"{snapshot.waiting} records wait in the journal")
         return ", ".join(parts)
 
-    def _table(self, what: str, rows: Sequence[Compared], most: int) -> Table:
+    def _table(self, what: str, rows: Sequence[Comparison], most: int) -> Table:
         table = Table(box=None, pad_edge=False, header_style="bold")
         table.add_column(what)
         if not self._bare:
@@ -113,7 +113,7 @@ class Display:
         return table
 
 
-def comparison(what: str, rows: Sequence[Compared]) -> Table:
+def comparison(what: str, rows: Sequence[Comparison]) -> Table:
     """Set bytes sent and bytes counted side by side, exactly."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column(what, no_wrap=True)
@@ -126,12 +126,12 @@ def comparison(what: str, rows: Sequence[Compared]) -> Table:
     return table
 
 
-def _sum(rows: Sequence[Compared]) -> Compared:
+def _sum(rows: Sequence[Comparison]) -> Comparison:
     def add(usages: list[Usage]) -> Usage:
         return Usage(sum(usage.bytes_in for usage in usages), sum(usage.bytes_out for usage in usages))
 
-    return Compared("all", add([row.sent for row in rows]), add([row.counted for row in rows]))
+    return Comparison("all", add([row.sent for row in rows]), add([row.counted for row in rows]))
 
 
-def _total(rows: Sequence[Compared] | None, side: str) -> str:
+def _total(rows: Sequence[Comparison] | None, side: str) -> str:
     return human_bytes(sum(sum(getattr(row, side)) for row in rows or ()))

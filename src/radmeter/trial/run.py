@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from radmeter.errors import RadmeterError, StoreError
 from radmeter.interruption import Interruption
 from radmeter.supervisor import last_lines
-from radmeter.trial.counted import Counters
+from radmeter.trial.counted import Counted
 from radmeter.trial.display import Display, Snapshot, comparison
-from radmeter.trial.services import Machine
+from radmeter.trial.services import Services
 from radmeter.trial.simulator import Simulator
-from radmeter.trial.totals import Tally, compare
+from radmeter.trial.totals import Totals, compare
 
 EQUAL, DIFFERENT, INTERRUPTED = 0, 3, 130
 QUIET_SECONDS = 60.0  # for the last replies, and for the shipper to get on
@@ -29,11 +29,11 @@ class Traffic:
     seed: int
 
 
-class Trial:
+class TrialRun:
     """What happens while the machine runs."""
 
     def __init__(
-        self, machine: Machine, counters: Counters, display: Display, interruption: Interruption
+        self, machine: Services, counters: Counted, display: Display, interruption: Interruption
     ) -> None:
         self._machine = machine
         self._counters = counters
@@ -46,7 +46,7 @@ class Trial:
         with self._display:
             while not self._interruption and (until is None or time.monotonic() < until):
                 time.sleep(TURN_SECONDS)
-                self._turn(lambda: (Tally(), self._counters.recent()), {})
+                self._turn(lambda: (Totals(), self._counters.recent()), {})
         return 0
 
     def play(self, traffic: Traffic, seconds: float | None) -> int:
@@ -68,7 +68,7 @@ class Trial:
             return INTERRUPTED if seconds else 0
         before = self._counters.of(simulator.sent)
 
-        def both() -> tuple[Tally, Tally]:
+        def both() -> tuple[Totals, Totals]:
             sent, counted = simulator.sent, self._counters.of(simulator.sent).since(before)
             return _named(sent, names), _named(counted, names)
 
@@ -92,7 +92,7 @@ class Trial:
         sent, counted = both()
         return self._compare(sent, counted, simulator)
 
-    def _compare(self, sent: Tally, counted: Tally, simulator: Simulator) -> int:
+    def _compare(self, sent: Totals, counted: Totals, simulator: Simulator) -> int:
         users = compare(sent.users, counted.users)
         routers = compare(sent.routers, counted.routers)
         self._display.print(comparison("bytes of user", users))
@@ -128,12 +128,12 @@ class Trial:
             time.sleep(0.05)
         return False
 
-    def _turn(self, both: Callable[[], tuple[Tally, Tally]], packets: Mapping[str, int]) -> None:
+    def _turn(self, both: Callable[[], tuple[Totals, Totals]], packets: Mapping[str, int]) -> None:
         self._machine.watch()
         if self._display.due:
             self._display.show(self._snapshot(both, packets))
 
-    def _snapshot(self, both: Callable[[], tuple[Tally, Tally]], packets: Mapping[str, int]) -> Snapshot:
+    def _snapshot(self, both: Callable[[], tuple[Totals, Totals]], packets: Mapping[str, int]) -> Snapshot:
         try:
             sent, counted = both()
             return Snapshot(
@@ -146,5 +146,5 @@ class Trial:
             return Snapshot(users=None, routers=None, packets=packets, waiting=None)
 
 
-def _named(tally: Tally, names: dict[str, str]) -> Tally:
-    return Tally(tally.users, {names.get(mac, mac): usage for mac, usage in tally.routers.items()})
+def _named(tally: Totals, names: dict[str, str]) -> Totals:
+    return Totals(tally.users, {names.get(mac, mac): usage for mac, usage in tally.routers.items()})

@@ -17,7 +17,7 @@ RADIUS_READY_SECONDS = 30.0
 READY = b"Ready to process requests"  # said once the sockets are bound
 
 
-class Machine:
+class Services:
     """The programs of `radmeter up`, as a context manager that leaves none behind."""
 
     def __init__(
@@ -34,7 +34,7 @@ class Machine:
         self._supervisor = Supervisor(settings.logs, say)
         self._server_pid = database.embedded.server_pid() if database.embedded else None
 
-    def __enter__(self) -> "Machine":
+    def __enter__(self) -> "Services":
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -12,7 +12,7 @@ from pyrad.dictionary import Dictionary
 
 from radmeter.errors import RadmeterError
 from radmeter.trial.router_socket import Outstanding, RouterSocket
-from radmeter.trial.totals import Tally, Usage
+from radmeter.trial.totals import Totals, Usage
 from radmeter.trial.traffic import Hotspots
 
 LONGEST_RETRANSMISSION = 4  # times the first
@@ -56,7 +56,7 @@ class Simulator:
         self.server = (host, port)
         self.packets: Counter[str] = Counter()
         self.hotspots = Hotspots(routers=routers, users=users, seed=seed, run=secrets.token_hex(4))
-        self.sent = Tally(
+        self.sent = Totals(
             dict.fromkeys((user.name for user in self.hotspots.users), Usage()),
             dict.fromkeys((router.mac for router in self.hotspots.routers), Usage()),
         )

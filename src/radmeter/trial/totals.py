@@ -12,7 +12,7 @@ class Usage(NamedTuple):
     bytes_out: int = 0
 
 
-class Compared(NamedTuple):
+class Comparison(NamedTuple):
     """One user or router: what the routers reported and had acknowledged, and what the database counted."""
 
     name: str
@@ -26,7 +26,7 @@ class Compared(NamedTuple):
 
 
 @dataclass
-class Tally:
+class Totals:
     """Usage by user name, and by router MAC as 12 hex digits."""
 
     users: dict[str, Usage] = field(default_factory=dict)
@@ -38,15 +38,15 @@ class Tally:
             self.users[user] = _plus(self.users.get(user, Usage()), new)
         self.routers[router] = _plus(self.routers.get(router, Usage()), new)
 
-    def since(self, before: Self) -> "Tally":
+    def since(self, before: Self) -> "Totals":
         """Return what came on top of an earlier tally."""
-        return Tally(_minus(self.users, before.users), _minus(self.routers, before.routers))
+        return Totals(_minus(self.users, before.users), _minus(self.routers, before.routers))
 
 
-def compare(sent: Mapping[str, Usage], counted: Mapping[str, Usage]) -> list[Compared]:
+def compare(sent: Mapping[str, Usage], counted: Mapping[str, Usage]) -> list[Comparison]:
     """Set both sides beside each other, in the order of their names."""
     names = sorted(sent.keys() | counted.keys())
-    return [Compared(name, sent.get(name, Usage()), counted.get(name, Usage())) for name in names]
+    return [Comparison(name, sent.get(name, Usage()), counted.get(name, Usage())) for name in names]
 
 
 def _plus(one: Usage, other: Usage) -> Usage:

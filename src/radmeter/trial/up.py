@@ -16,10 +16,10 @@ from radmeter.embedded.server import Database, open_database
 from radmeter.errors import RadmeterError
 from radmeter.interruption import Interrupted, Interruption
 from radmeter.schema import upgrade
-from radmeter.trial.counted import Counters
+from radmeter.trial.counted import Counted
 from radmeter.trial.display import Display
-from radmeter.trial.run import INTERRUPTED, Traffic, Trial
-from radmeter.trial.services import Machine, free_port, is_explicit
+from radmeter.trial.run import INTERRUPTED, Traffic, TrialRun
+from radmeter.trial.services import Services, free_port, is_explicit
 
 
 def run(settings: Settings, traffic: Traffic | None, seconds: float | None, console: Console) -> int:
@@ -42,15 +42,15 @@ def run(settings: Settings, traffic: Traffic | None, seconds: float | None, cons
             explicit = settings.source("timezone") != "default"
             upgrade.upgrade(database.dsn, timezone=settings.timezone if explicit else None)
         display = Display(console, bare=traffic is None)
-        machine = stack.enter_context(Machine(settings, database, interruption, display.say))
+        machine = stack.enter_context(Services(settings, database, interruption, display.say))
         with interruption.may_break():
             machine.start()
             settings = machine.settings
         _write_environment(settings, database)
         _introduce(settings, database, display.say)
-        counters = Counters(database.dsn, settings.journal)
+        counters = Counted(database.dsn, settings.journal)
         stack.callback(counters.close)
-        trial = Trial(machine, counters, display, interruption)
+        trial = TrialRun(machine, counters, display, interruption)
         try:
             if traffic is None:
                 return trial.look_on(seconds)

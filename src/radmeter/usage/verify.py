@@ -6,12 +6,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import psycopg
-
-from radmeter.database.connection import explained_errors
+from radmeter.database.connection import Connection, explained_errors
 from radmeter.errors import StoreError
-
-Connection = psycopg.Connection[tuple[Any, ...]]
 
 COUNTED_USERS = """
 SELECT count(*) FROM public.user_quota_usage AS usage

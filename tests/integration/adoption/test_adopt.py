@@ -10,7 +10,7 @@ from support import stock
 from support.servers import Server
 from support.taking_over import Reader, assert_totals, dump, sessions, ship
 
-from radmeter.adoption import adopt, steps, undo
+from radmeter.adoption import adopt, operation, undo
 from radmeter.errors import StoreError
 from radmeter.jobs.stale_sessions import close_stale
 from radmeter.schema import upgrade
@@ -49,12 +49,12 @@ def radius(server: Server) -> Iterator[str]:
 
 def take_over(dsn: str, **options: Any) -> None:
     with psycopg.connect(dsn, autocommit=True) as connection:
-        adopt.adopt(steps.Steps(connection, **options))
+        adopt.adopt(operation.Operation(connection, **options))
 
 
 def give_back(dsn: str) -> list[str]:
     with psycopg.connect(dsn, autocommit=True) as connection:
-        return undo.undo(steps.Steps(connection))
+        return undo.undo(operation.Operation(connection))
 
 
 def test_taken_over_while_rlm_sql_writes_and_tools_read_then_the_journal_goes_on(radius: str) -> None:

@@ -8,7 +8,7 @@ import pytest
 from support import stock
 from support.servers import Server
 
-from radmeter.adoption import adopt, steps
+from radmeter.adoption import adopt, operation
 
 Connection = psycopg.Connection[Any]
 
@@ -37,7 +37,7 @@ def bounding(server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Connec
         with monkeypatch.context() as patch, psycopg.connect(dsn, autocommit=True) as other:
             patch.setattr(adopt, "_swap", die)
             with pytest.raises(Killed):
-                adopt.adopt(steps.Steps(other))
+                adopt.adopt(operation.Operation(other))
         yield connection
 
 
@@ -72,7 +72,7 @@ def test_a_stop_in_the_future_gets_a_partition_of_its_own_month(bounding: Connec
     assert bounding.execute(INSERT, ("future", "2037-05-05Z", 9, None)).rowcount == 0
     assert bounding.execute(LOOK, ("future",)).fetchall() == [("radacct_open", 9, False)]
     with psycopg.connect(bounding.info.dsn, autocommit=True) as other:
-        adopt.adopt(steps.Steps(other))
+        adopt.adopt(operation.Operation(other))
     assert bounding.execute(LOOK, ("future",)).fetchall() == [("radacct_2037_05", 9, False)]
     # Adopted as all others: not counted by the swap.
     assert bounding.execute("SELECT adopted FROM radacct WHERE acctuniqueid = 'future'").fetchone() == (True,)

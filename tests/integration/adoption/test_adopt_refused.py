@@ -10,8 +10,7 @@ from support import stock
 from support.commands import radmeter
 from support.servers import Server
 
-from radmeter.adoption import adopt
-from radmeter.adoption import steps as adopt_steps
+from radmeter.adoption import adopt, operation
 
 Connection = psycopg.Connection[Any]
 
@@ -149,8 +148,8 @@ def test_refused_with_its_remedy_before_anything_is_touched(
 ) -> None:
     with psycopg.connect(radius, autocommit=True) as connection:
         connection.execute(change.encode())
-        with pytest.raises(adopt_steps.Refused) as refused:
-            adopt.adopt(adopt_steps.Steps(connection))
+        with pytest.raises(operation.Refused) as refused:
+            adopt.adopt(operation.Operation(connection))
         assert reason in str(refused.value)
         assert remedy in str(refused.value)
         assert connection.execute("SELECT to_regnamespace('radmeter')").fetchone() == (None,)
@@ -188,8 +187,8 @@ def test_a_role_that_may_not(radius: str) -> None:
     with psycopg.connect(radius, autocommit=True) as connection:
         connection.execute("CREATE ROLE stranger; SET SESSION AUTHORIZATION stranger")
         try:
-            with pytest.raises(adopt_steps.Refused, match="belongs to postgres"):
-                adopt.adopt(adopt_steps.Steps(connection))
+            with pytest.raises(operation.Refused, match="belongs to postgres"):
+                adopt.adopt(operation.Operation(connection))
         finally:
             connection.execute("RESET SESSION AUTHORIZATION; DROP ROLE stranger")
 
@@ -206,7 +205,7 @@ def test_the_columns_of_an_older_freeradius(server: Server, radius: str) -> None
         (node,) = connection.execute(
             "SELECT relfilenode FROM pg_class WHERE relname = 'radacct'"
         ).fetchone() or (0,)
-        adopt.adopt(adopt_steps.Steps(connection))
+        adopt.adopt(operation.Operation(connection))
         # Not one row was written again.
         assert connection.execute(
             "SELECT relfilenode FROM pg_class WHERE relname = 'radacct_legacy'"

@@ -14,15 +14,15 @@ from support.commands import Packets, Result, radmeter
 
 from radmeter.ingest.store import Store
 from radmeter.plugin.journal.reader import JournalReader
-from radmeter.plugin.journal.writer import Journal
+from radmeter.plugin.journal.writer import JournalWriter
 
 RECORD = '[["Acct-Status-Type","Start"]]'
 
 
 @pytest.fixture
-def journal(tmp_path: Path) -> Iterator[tuple[Path, Journal]]:
+def journal(tmp_path: Path) -> Iterator[tuple[Path, JournalWriter]]:
     directory = tmp_path / "journal"
-    opened = Journal(directory)
+    opened = JournalWriter(directory)
     yield directory, opened
     opened.close()
 
@@ -41,7 +41,9 @@ def status(dsn: str | None, journal: Path, *arguments: str) -> tuple[Result, Any
     return done, json.loads(done.output)
 
 
-def test_what_waits_in_the_journal_is_told_with_its_age(database: str, journal: tuple[Path, Journal]) -> None:
+def test_what_waits_in_the_journal_is_told_with_its_age(
+    database: str, journal: tuple[Path, JournalWriter]
+) -> None:
     directory, writer = journal
     now_us = int(time.time() * 1e6)
     seqs = [writer.append(now_us - age * 1_000_000, RECORD) for age in (90, 60, 30)]
@@ -62,7 +64,7 @@ def test_what_waits_in_the_journal_is_told_with_its_age(database: str, journal: 
     assert state["journal"]["oldest_unshipped_seconds"] is None
 
 
-def test_what_awaits_a_person_is_counted(database: str, journal: tuple[Path, Journal]) -> None:
+def test_what_awaits_a_person_is_counted(database: str, journal: tuple[Path, JournalWriter]) -> None:
     directory, writer = journal
     writer.append(1, RECORD)
     with Packets(database) as packets:
@@ -75,7 +77,9 @@ def test_what_awaits_a_person_is_counted(database: str, journal: tuple[Path, Jou
     assert [node["node"] for node in state["nodes"]] == ["other", "test-node"]
 
 
-def test_packets_per_second_are_measured_while_it_looks(database: str, journal: tuple[Path, Journal]) -> None:
+def test_packets_per_second_are_measured_while_it_looks(
+    database: str, journal: tuple[Path, JournalWriter]
+) -> None:
     directory, writer = journal
     writer.append(1, RECORD)
     reject(database, "busy", [1])
@@ -102,7 +106,7 @@ def test_packets_per_second_are_measured_while_it_looks(database: str, journal: 
 
 
 def test_without_the_database_the_journal_is_told_and_the_exit_code_is_1(
-    journal: tuple[Path, Journal],
+    journal: tuple[Path, JournalWriter],
 ) -> None:
     directory, writer = journal
     writer.append(1, RECORD)
@@ -127,7 +131,9 @@ def test_without_a_journal_the_database_is_told_and_the_exit_code_is_1(database:
     assert not (tmp_path / "none").exists()
 
 
-def test_a_segment_that_cannot_be_read_is_a_problem(database: str, journal: tuple[Path, Journal]) -> None:
+def test_a_segment_that_cannot_be_read_is_a_problem(
+    database: str, journal: tuple[Path, JournalWriter]
+) -> None:
     directory, writer = journal
     writer.append(1, RECORD)
     writer.close()
@@ -144,7 +150,7 @@ def test_without_any_database_it_says_so_and_makes_none(tmp_path: Path) -> None:
     assert "there is no database in /nonexistent/state/postgresql yet" in state["problems"][0]
 
 
-def test_csv_has_a_line_for_each_value(database: str, journal: tuple[Path, Journal]) -> None:
+def test_csv_has_a_line_for_each_value(database: str, journal: tuple[Path, JournalWriter]) -> None:
     directory, writer = journal
     writer.append(1, RECORD)
     reject(database, "other", [1])
@@ -156,7 +162,7 @@ def test_csv_has_a_line_for_each_value(database: str, journal: tuple[Path, Journ
     assert values["packets_per_second"] == ""
 
 
-def test_the_table_is_for_people(database: str, journal: tuple[Path, Journal]) -> None:
+def test_the_table_is_for_people(database: str, journal: tuple[Path, JournalWriter]) -> None:
     directory, writer = journal
     writer.append(1, RECORD)
     reject(database, "other", [1])

@@ -7,7 +7,11 @@ import psycopg
 import pytest
 from support.servers import Connection
 
-from radmeter.database.lock_retries import create_index_gently, gently, outside_transaction
+from radmeter.database.lock_retries import (
+    create_index_with_lock_retries,
+    outside_transaction,
+    with_lock_retries,
+)
 from radmeter.errors import StoreError
 
 
@@ -29,7 +33,7 @@ def test_nobody_queues_behind_the_wait_and_it_ends_when_the_holder_does(
     ):
         holder.execute("SELECT FROM t")
         change = threading.Thread(
-            target=gently,
+            target=with_lock_retries,
             args=(table, lambda opened: opened.execute("ALTER TABLE t ADD COLUMN y integer")),
             kwargs={"what": "changing t", "said": said.append},
         )
@@ -54,7 +58,7 @@ def test_after_its_patience_nothing_is_done(database: str, table: Connection) ->
         with pytest.raises(
             StoreError, match=r"changing t: the lock was not to be had within 0\.5 s: it is held by process"
         ):
-            gently(
+            with_lock_retries(
                 table, lambda opened: opened.execute("DROP TABLE t"), what="changing t", patience_seconds=0.5
             )
     assert table.execute("SELECT count(*) FROM t").fetchone() == (2,)
@@ -68,22 +72,22 @@ def test_what_fails_for_another_reason_is_not_tried_again(table: Connection) -> 
         opened.execute("SELECT 1 / 0")
 
     with pytest.raises(StoreError, match="division by zero"):
-        gently(table, fail, what="dividing")
+        with_lock_retries(table, fail, what="dividing")
     assert len(tries) == 1
 
 
 def test_an_index_that_was_left_invalid_is_made_again_and_a_valid_one_is_kept(table: Connection) -> None:
     statement = "CREATE UNIQUE INDEX CONCURRENTLY t_x_idx ON public.t (x)"
     with pytest.raises(StoreError, match="could not create unique index"):
-        create_index_gently(table, "public.t_x_idx", statement)
+        create_index_with_lock_retries(table, "public.t_x_idx", statement)
     state = "SELECT indisvalid, indexrelid FROM pg_index WHERE indexrelid = 'public.t_x_idx'::regclass"
     invalid, oid = table.execute(state).fetchone() or (None, None)
     assert invalid is False
     table.execute("DELETE FROM t WHERE ctid = '(0,1)'")
-    create_index_gently(table, "public.t_x_idx", statement)
+    create_index_with_lock_retries(table, "public.t_x_idx", statement)
     valid, made = table.execute(state).fetchone() or (None, None)
     assert (valid, made != oid) == (True, True)
-    create_index_gently(table, "public.t_x_idx", statement)
+    create_index_with_lock_retries(table, "public.t_x_idx", statement)
     assert table.execute(state).fetchone() == (True, made)
     outside_transaction(table, "DROP INDEX CONCURRENTLY public.t_x_idx", what="dropping")
     assert table.execute("SHOW lock_timeout").fetchone() == ("0",)

@@ -17,8 +17,8 @@ from support.commands import Packets, radmeter
 from support.doctoring import NOWHERE, Line, ask, faults, paste
 from support.servers import Connection, Server
 
-from radmeter.jobs.runner import JOBS_LOCK
-from radmeter.plugin.journal.writer import Journal
+from radmeter.database import advisory_locks
+from radmeter.plugin.journal.writer import JournalWriter
 
 
 def one(lines: list[Line], check: str) -> Line:
@@ -187,7 +187,7 @@ def test_a_role_that_may_nothing_is_given_the_right_to_read(database: str, conne
 def test_the_jobs_are_at_work_when_their_lock_is_held(database: str, connection: Connection) -> None:
     (found,) = faults(database, "jobs")
     assert found.remedy == "radmeter jobs run"
-    connection.execute("SELECT pg_advisory_lock(%s)", (JOBS_LOCK,))
+    assert advisory_locks.taken(connection, advisory_locks.JOBS)
     assert faults(database, "jobs") == []
 
 
@@ -329,7 +329,7 @@ class TestJournal:
 
     @pytest.fixture
     def journal(self, tmp_path: Path) -> Iterator[Path]:
-        writer = Journal(tmp_path / "journal")
+        writer = JournalWriter(tmp_path / "journal")
         writer.append(time.time_ns() // 1000 - 3600 * 10**6, '[["User-Name","alice"]]')
         yield tmp_path / "journal"
         writer.close()
@@ -351,7 +351,7 @@ class TestJournal:
 
     def test_one_near_its_limit(self, tmp_path: Path) -> None:
         journal = tmp_path / "filled"
-        writer = Journal(journal)
+        writer = JournalWriter(journal)
         writer.append(1, '["' + "x" * (1 << 20) + '"]')
         writer.close()
         (found, *_) = faults(

@@ -11,10 +11,10 @@ from support.doctoring import faults, paste
 from support.raddb import Raddb
 from support.screens import screen
 
+from radmeter.database import advisory_locks
 from radmeter.embedded.server import EmbeddedPostgresql
-from radmeter.jobs.runner import JOBS_LOCK
 from radmeter.plugin.journal.reader import JournalReader
-from radmeter.plugin.journal.writer import Journal
+from radmeter.plugin.journal.writer import JournalWriter
 from radmeter.schema import upgrade
 
 ROWS, COLUMNS = 40, 80
@@ -30,8 +30,8 @@ def healthy() -> Iterator[tuple[Raddb, str, Path]]:
         server = stack.enter_context(EmbeddedPostgresql(directory / "state" / "postgresql"))
         upgrade.upgrade(server.dsn())
         jobs = stack.enter_context(psycopg.connect(server.dsn(), autocommit=True))
-        jobs.execute("SELECT pg_advisory_lock(%s)", (JOBS_LOCK,))
-        journal = Journal(raddb.journal, limit_bytes=1 << 20)
+        assert advisory_locks.taken(jobs, advisory_locks.JOBS)
+        journal = JournalWriter(raddb.journal, limit_bytes=1 << 20)
         stack.callback(journal.close)
         journal.append(1, "[]")
         reader = JournalReader(raddb.journal)

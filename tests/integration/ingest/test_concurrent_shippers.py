@@ -21,7 +21,7 @@ from psycopg import errors
 from radmeter.ingest.shipper import Shipper
 from radmeter.ingest.store import Store
 from radmeter.plugin.journal.reader import JournalReader
-from radmeter.plugin.journal.writer import Journal
+from radmeter.plugin.journal.writer import JournalWriter
 
 USERS = 12
 ROUTERS = 4
@@ -98,7 +98,7 @@ def test_two_shippers_a_reaper_and_an_operator_lose_nothing_and_count_nothing_tw
     chance = random.Random(seed)
     site = Site(chance, int(time.time()))
     directories = [tmp_path / "journal-0", tmp_path / "journal-1"]
-    journals = [Journal(directory, sync="interval") for directory in directories]
+    journals = [JournalWriter(directory, sync="interval") for directory in directories]
     for journal in journals:  # which is made with its first packet
         journal.append(time.time_ns() // 1000, site.packets[0][1])
     stop, written = threading.Event(), threading.Event()

@@ -20,7 +20,7 @@ from radmeter.errors import JournalLocked, StoreUnavailable
 from radmeter.ingest.shipper import Shipper
 from radmeter.ingest.store import Store
 from radmeter.plugin.journal.reader import JournalReader
-from radmeter.plugin.journal.writer import Journal
+from radmeter.plugin.journal.writer import JournalWriter
 
 DEADLINE_SECONDS = 60.0
 
@@ -42,7 +42,7 @@ def pairs(user: int, status: str, octets: int, **changes: str) -> str:
 
 def fill(directory: Path, texts: list[str], **options: Any) -> None:
     """Append packets to the journal, as radiusd would."""
-    journal = Journal(directory, sync="interval", **options)
+    journal = JournalWriter(directory, sync="interval", **options)
     for text in texts:
         journal.append(time.time_ns() // 1000, text)
     journal.close()

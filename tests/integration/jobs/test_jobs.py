@@ -15,6 +15,7 @@ from support.commands import radmeter
 from support.servers import Connection
 
 from radmeter.cli.main import cli
+from radmeter.database import advisory_locks
 from radmeter.jobs import runner as jobs
 from radmeter.jobs import stale_sessions
 from radmeter.partitions import months
@@ -70,13 +71,8 @@ def runner(dsn: str) -> Iterator[threading.Event]:
 
 def leaders(connection: Connection) -> list[int]:
     """The server processes of those that hold the jobs' lock."""
-    rows = connection.execute(
-        """SELECT pid FROM pg_locks
-           WHERE locktype = 'advisory' AND granted AND (classid::bigint << 32 | objid::bigint) = %s
-             AND database = (SELECT oid FROM pg_database WHERE datname = current_database())""",
-        [jobs.JOBS_LOCK],
-    )
-    return [row[0] for row in rows]
+    holder = advisory_locks.holder(connection, advisory_locks.JOBS)
+    return [holder.pid] if holder else []
 
 
 def test_a_stale_session_is_closed_at_its_last_update_and_moves_no_counter(connection: Connection) -> None:

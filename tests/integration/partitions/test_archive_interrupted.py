@@ -18,6 +18,7 @@ from support.archives import counters, everything, ours_left, sessions_of, termi
 from support.commands import Packets, radmeter
 from support.servers import Connection, major_version
 
+from radmeter.database import advisory_locks
 from radmeter.errors import RadmeterError
 from radmeter.partitions import archive as archiving
 from radmeter.partitions import restore as restoring
@@ -154,8 +155,7 @@ def test_killed_it_goes_on(database: str, connection: Connection, tmp_path: Path
         process.send_signal(signal.SIGKILL)
     assert counters(connection) == {"users": before["users"], "routers": before["routers"]}
     # The server finds out when it next sends or reads; until then its session has the lock.
-    locked = "SELECT pg_try_advisory_lock(%s)"
-    while connection.execute(locked, (archiving.ARCHIVE_LOCK,)).fetchone() != (True,):
+    while not advisory_locks.taken(connection, advisory_locks.ARCHIVE):
         assert time.monotonic() < deadline
         time.sleep(0.05)
     connection.execute("SELECT pg_advisory_unlock_all()")

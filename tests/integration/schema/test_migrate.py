@@ -23,6 +23,7 @@ from support.screens import screen
 from support.servers import Connection, Server
 
 from radmeter import __version__
+from radmeter.database import advisory_locks
 from radmeter.database.connection import sqlalchemy_engine
 from radmeter.schema import decimal_conversion, upgrade
 from radmeter.schema.sql_files import sql_files
@@ -391,7 +392,7 @@ def test_two_at_once_the_second_waits_says_for_whom_and_finds_nothing_to_do(
     server: Server, database: str, empty: str
 ) -> None:
     with psycopg.connect(empty, autocommit=True) as first:
-        upgrade.take_upgrade_lock(first, lambda text: None)
+        advisory_locks.take_upgrade_lock(first, lambda text: None)
         second = begin_up(empty)
         try:
             assert second.stdout is not None
@@ -399,7 +400,7 @@ def test_two_at_once_the_second_waits_says_for_whom_and_finds_nothing_to_do(
                 f"waiting: process {first.info.backend_pid} of the server is migrating this database\n"
             )
             third = begin_up(empty)
-            first.execute("SELECT pg_advisory_unlock(%s)", (upgrade.UPGRADE_LOCK,))
+            advisory_locks.given_back(first, advisory_locks.UPGRADE)
             outputs = [second.communicate(timeout=60)[0], third.communicate(timeout=60)[0]]
         finally:
             second.kill()

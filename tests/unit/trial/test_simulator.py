@@ -13,7 +13,7 @@ from pyrad.packet import AcctPacket
 
 from radmeter.errors import RadmeterError
 from radmeter.trial.simulator import Simulator, Unacknowledged
-from radmeter.trial.totals import Compared, Tally, Usage, compare
+from radmeter.trial.totals import Comparison, Totals, Usage, compare
 from radmeter.trial.traffic import Hotspots, Router
 
 SECRET = "s3cret"
@@ -42,8 +42,8 @@ class Server:
         self._thread.join()
         self.socket.close()
 
-    def usage(self) -> Tally:
-        tally = Tally()
+    def usage(self) -> Totals:
+        tally = Totals()
         for packet in self.last.values():
             if "User-Name" not in packet:
                 continue
@@ -187,14 +187,14 @@ def test_comparison_shows_every_name_of_either_side() -> None:
     sent = {"b": Usage(1, 2), "a": Usage(3, 4)}
     counted = {"b": Usage(1, 2), "c": Usage(0, 1)}
     assert compare(sent, counted) == [
-        Compared("a", Usage(3, 4), Usage(0, 0)),
-        Compared("b", Usage(1, 2), Usage(1, 2)),
-        Compared("c", Usage(0, 0), Usage(0, 1)),
+        Comparison("a", Usage(3, 4), Usage(0, 0)),
+        Comparison("b", Usage(1, 2), Usage(1, 2)),
+        Comparison("c", Usage(0, 0), Usage(0, 1)),
     ]
     assert [row.equal for row in compare(sent, counted)] == [False, True, False]
 
 
 def test_a_tally_of_a_run_is_the_difference_over_it() -> None:
-    before = Tally(users={"a": Usage(10, 20)})
-    after = Tally(users={"a": Usage(15, 20), "b": Usage(1, 1)})
+    before = Totals(users={"a": Usage(10, 20)})
+    after = Totals(users={"a": Usage(15, 20), "b": Usage(1, 1)})
     assert after.since(before).users == {"a": Usage(5, 0), "b": Usage(1, 1)}

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from radmeter.errors import JournalError
 from radmeter.plugin.journal import files as files
-from radmeter.plugin.journal.segment_reader import DamagedSegment, Entry, SegmentLog
+from radmeter.plugin.journal.segment_reader import DamagedSegment, Entry, SegmentReader
 
 __all__ = ["Entry", "JournalDepth", "JournalReader"]
 
@@ -29,7 +29,7 @@ class JournalReader:
     """Reads a journal that another process may be writing. Neither waits for the other."""
 
     def __init__(self, directory: str | os.PathLike[str]) -> None:
-        self._log: SegmentLog | None = None
+        self._log: SegmentReader | None = None
         self._node: str | None = None
         self._directory = Path(directory).absolute()
 
@@ -159,11 +159,11 @@ class JournalReader:
                 f"and is now {now}; start this program again"
             )
 
-    def _open(self, segment: files.SegmentFile) -> SegmentLog:
+    def _open(self, segment: files.SegmentFile) -> SegmentReader:
         """Return a segment's log, the one used last if it is the same."""
         if self._log is None or self._log.path != segment.path:
             self.close()
-            self._log = SegmentLog(segment.path, segment.first_seq)
+            self._log = SegmentReader(segment.path, segment.first_seq)
         return self._log
 
     def _ends_by(self, segment: files.SegmentFile, seq: int) -> bool:

@@ -33,7 +33,7 @@ def _open_unnoticed(path: Path) -> int:
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
 
-class SegmentLog:
+class SegmentReader:
     """A segment's records from the first on. They end where no whole record follows.
 
     Raises

@@ -23,7 +23,7 @@ _PAGE_BYTES = 4096
 _ZEROS = bytes(_PAGE_BYTES)
 
 
-class Segment:
+class SegmentWriter:
     """The segment being written.
 
     `sync_commits`: a commit waits for the disk. Otherwise it survives the death of the process only, and a

@@ -9,14 +9,14 @@ from pathlib import Path
 from radmeter.errors import JournalError
 from radmeter.plugin.journal import files as files
 from radmeter.plugin.journal.group_commit import GroupCommit
-from radmeter.plugin.journal.segment_writer import Record, Segment
+from radmeter.plugin.journal.segment_writer import Record, SegmentWriter
 
 RETRY_SECONDS = (
     0.2  # after a failure appends fail at once for so long: a sick disk is not asked for every packet
 )
 
 
-class Journal:
+class JournalWriter:
     """The journal's writer. Thread safe; concurrent appends share commits.
 
     Nothing is touched on disk before the first append. One process writes a journal at a time.
@@ -57,7 +57,7 @@ class Journal:
         self._writing = threading.Lock()
         self._lock = files.RoleLock(self._directory, "writer")
         self._node: str | None = None
-        self._segment: Segment | None = None
+        self._segment: SegmentWriter | None = None
         self._other_bytes = 0  # on disk, without the active segment, when last looked at
         self._next_seq = 0  # 0: never opened
         self._failure: JournalError | None = None
@@ -120,7 +120,7 @@ class Journal:
                 self._unsynced.set()
             return seq
 
-    def _make_ready(self) -> Segment:
+    def _make_ready(self) -> SegmentWriter:
         """Return a segment that can take records: the slow path of an append. Raises JournalError."""
         if self._failure is not None and time.monotonic() < self._retry_at:
             raise type(self._failure)(*self._failure.args)
@@ -155,7 +155,7 @@ class Journal:
         self._retry_at = time.monotonic() + RETRY_SECONDS
         return self._failure
 
-    def _open(self) -> Segment:
+    def _open(self) -> SegmentWriter:
         """Open the journal, making it if need be, with a gap in the numbers."""
         files.make_directory(self._directory)
         self._lock.acquire()
@@ -172,16 +172,16 @@ class Journal:
         beyond_own = self._next_seq + files.GAP if self._next_seq else 1
         return self._start(max(beyond_newest, beyond_own))
 
-    def _roll_over(self, segment: Segment) -> Segment:
+    def _roll_over(self, segment: SegmentWriter) -> SegmentWriter:
         """Begin the next segment where `segment` ends. What was in that is durable then in either mode."""
         segment.sync()
         self._segment = None
         segment.close()
         return self._start(segment.next_seq)
 
-    def _start(self, first_seq: int) -> Segment:
+    def _start(self, first_seq: int) -> SegmentWriter:
         try:
-            self._segment = Segment(
+            self._segment = SegmentWriter(
                 self._directory, first_seq, sync_commits=self._sync_commits, full_bytes=self._segment_bytes
             )
         except OSError:

@@ -16,11 +16,11 @@ from radmeter.errors import JournalError
 from radmeter.plugin.journal.reader import JournalReader
 from radmeter.plugin.journal.record_format import HEADER
 from radmeter.plugin.journal.segment_writer import LAYOUT_BYTES
-from radmeter.plugin.journal.writer import RETRY_SECONDS, Journal
+from radmeter.plugin.journal.writer import RETRY_SECONDS, JournalWriter
 
 WRITER = """
 import sys, threading
-from radmeter.plugin.journal.writer import Journal
+from radmeter.plugin.journal.writer import JournalWriter
 directory, sync, threads, segment_bytes = sys.argv[1:]
 journal = Journal(directory, sync=sync, segment_bytes=int(segment_bytes))
 printing = threading.Lock()
@@ -77,7 +77,7 @@ def test_everything_a_killed_writer_acknowledged_is_read_and_its_successor_goes_
     acknowledged = killed_writer(directory, sync, threads, after=1500, segment_bytes=200_000)
     assert len(acknowledged) >= 1500
     assert len(list(directory.glob("segment-*.log"))) > 2, "it was killed over several segments"
-    successor = Journal(directory, sync=sync)
+    successor = JournalWriter(directory, sync=sync)
     first = successor.append(2, '["successor"]')
     read = read_all(directory)
     successor.close()
@@ -113,7 +113,7 @@ def test_a_writer_killed_while_it_lays_out_leaves_no_zeros_to_be_taken_for_recor
 KILLED_LAYING_OUT = """
 import os, signal, sys
 from radmeter.plugin.journal import segment_writer
-from radmeter.plugin.journal.writer import Journal
+from radmeter.plugin.journal.writer import JournalWriter
 directory, sync, pages = sys.argv[1], sys.argv[2], int(sys.argv[3])
 pwrite, left = os.pwrite, pages
 def counted(descriptor, data, offset):
@@ -174,9 +174,9 @@ class ClosingJournal:
     """A journal that is closed at the end of a block."""
 
     def __init__(self, directory: Path, **settings: object) -> None:
-        self._journal = Journal(directory, **settings)  # type: ignore[arg-type]
+        self._journal = JournalWriter(directory, **settings)  # type: ignore[arg-type]
 
-    def __enter__(self) -> Journal:
+    def __enter__(self) -> JournalWriter:
         return self._journal
 
     def __exit__(self, *_: object) -> None:
@@ -246,7 +246,7 @@ def test_at_a_file_size_limit_it_refuses_and_recovers(tmp_path: Path) -> None:
 import resource, signal, sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 from test_crash import append_once_recovered, fill, read_all
-from radmeter.plugin.journal.writer import Journal
+from radmeter.plugin.journal.writer import JournalWriter
 from pathlib import Path
 directory = Path({str(tmp_path / "journal")!r})
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -284,7 +284,7 @@ def fill_disk(place: Path) -> None:
             ballast.write(b"\0" * 512)
 
 
-def fill(journal: Journal) -> list[int]:
+def fill(journal: JournalWriter) -> list[int]:
     """Append until the journal refuses; return what it acknowledged."""
     acknowledged = []
     for _ in range(5000):
@@ -295,7 +295,7 @@ def fill(journal: Journal) -> list[int]:
     raise AssertionError("the disk never got full")
 
 
-def append_once_recovered(journal: Journal, pairs: str) -> int:
+def append_once_recovered(journal: JournalWriter, pairs: str) -> int:
     """Append as soon as the journal takes it, as retransmissions would."""
     deadline = time.monotonic() + 20
     while True:

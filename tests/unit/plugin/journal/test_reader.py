@@ -11,8 +11,8 @@ import pytest
 from radmeter.errors import JournalError, JournalLocked
 from radmeter.plugin.journal.reader import JournalReader
 from radmeter.plugin.journal.record_format import HEADER, unpack
-from radmeter.plugin.journal.segment_writer import Segment
-from radmeter.plugin.journal.writer import Journal
+from radmeter.plugin.journal.segment_writer import SegmentWriter
+from radmeter.plugin.journal.writer import JournalWriter
 
 TEXT = f'["{"x" * 700}"]'
 
@@ -23,8 +23,8 @@ def directory(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def journal(directory: Path) -> Iterator[Journal]:
-    journal = Journal(directory, sync="interval", segment_bytes=20_000)
+def journal(directory: Path) -> Iterator[JournalWriter]:
+    journal = JournalWriter(directory, sync="interval", segment_bytes=20_000)
     yield journal
     journal.close()
 
@@ -46,7 +46,7 @@ def first_seq(segment: Path) -> int:
 
 def fill(directory: Path, *, sync: str = "interval", segment_bytes: int = 20_000) -> list[Path]:
     """Make a journal of closed segments with a hundred records, numbered from 1 without a gap."""
-    journal = Journal(directory, sync=sync, segment_bytes=segment_bytes)
+    journal = JournalWriter(directory, sync=sync, segment_bytes=segment_bytes)
     for n in range(100):
         journal.append(n, TEXT)
     journal.close()
@@ -77,13 +77,13 @@ def test_batches_follow_each_other_over_segments_and_openings(directory: Path, r
     assert [entry.seq - seen[100].seq for entry in seen[100:]] == list(range(100))
 
 
-def test_a_reader_sees_what_was_appended_a_moment_ago(journal: Journal, reader: JournalReader) -> None:
+def test_a_reader_sees_what_was_appended_a_moment_ago(journal: JournalWriter, reader: JournalReader) -> None:
     for n in range(300):
         seq = journal.append(n, TEXT)
         assert [(entry.seq, entry.received_at_us) for entry in reader.read(seq - 1, 10)] == [(seq, n)]
 
 
-def test_depth_is_what_waits(journal: Journal, reader: JournalReader, directory: Path) -> None:
+def test_depth_is_what_waits(journal: JournalWriter, reader: JournalReader, directory: Path) -> None:
     for n in range(100):
         journal.append(1000 + n, TEXT)
     depth = reader.depth(0)
@@ -109,7 +109,7 @@ def test_only_segments_shipped_to_their_last_record_are_dropped(
 
 
 def test_the_newest_segment_is_never_dropped(
-    journal: Journal, reader: JournalReader, directory: Path
+    journal: JournalWriter, reader: JournalReader, directory: Path
 ) -> None:
     last = journal.append(1, TEXT)
     assert reader.drop_through(last) == 0
@@ -134,7 +134,7 @@ def test_the_last_segment_of_an_earlier_opening_is_dropped_when_shipped(
 
 
 def test_a_reader_in_the_middle_of_a_segment_sees_it_grow_and_end(
-    journal: Journal, reader: JournalReader, directory: Path
+    journal: JournalWriter, reader: JournalReader, directory: Path
 ) -> None:
     journal.append(1, TEXT)
     assert [entry.seq for entry in reader.read(0, 1)] == [1]
@@ -146,7 +146,7 @@ def test_a_reader_in_the_middle_of_a_segment_sees_it_grow_and_end(
 
 
 def test_any_record_is_found_wherever_it_lies(directory: Path) -> None:
-    journal = Journal(directory)
+    journal = JournalWriter(directory)
     texts = [f'["{"x" * (n * 37 % 5000)}"]' for n in range(1000)]
     for n, text in enumerate(texts):
         journal.append(n, text)
@@ -160,7 +160,7 @@ def test_any_record_is_found_wherever_it_lies(directory: Path) -> None:
 
 
 def test_reading_does_not_change_the_records_of_a_live_journal(
-    journal: Journal, reader: JournalReader, directory: Path
+    journal: JournalWriter, reader: JournalReader, directory: Path
 ) -> None:
     journal.append(1, TEXT)
     reader.read(0, 10)
@@ -191,7 +191,7 @@ def test_a_journal_of_another_owner_is_read_too(
     assert len(reader.read(0, 1)) == 1
 
 
-def test_a_second_shipper_is_told_who_the_first_is(journal: Journal, reader: JournalReader) -> None:
+def test_a_second_shipper_is_told_who_the_first_is(journal: JournalWriter, reader: JournalReader) -> None:
     journal.append(1, TEXT)
     with reader.lock():
         other = JournalReader(reader._directory)
@@ -289,7 +289,7 @@ def test_records_behind_a_gap_prove_damage_only_if_what_is_missing_was_durable(
     directory: Path, reader: JournalReader, synced: bool
 ) -> None:
     directory.mkdir()
-    segment = Segment(directory, 1, sync_commits=False, full_bytes=1 << 20)
+    segment = SegmentWriter(directory, 1, sync_commits=False, full_bytes=1 << 20)
     for n in range(1, 21):
         segment.commit([(n, TEXT.encode())])
         if synced and n == 5:
@@ -308,7 +308,7 @@ def test_records_behind_a_gap_prove_damage_only_if_what_is_missing_was_durable(
 def test_a_reader_beside_a_busy_writer_takes_nothing_for_damage(directory: Path) -> None:
     code = f"""
 import sys
-from radmeter.plugin.journal.writer import Journal
+from radmeter.plugin.journal.writer import JournalWriter
 journal = Journal({str(directory)!r}, sync="interval", interval_seconds=0.0001, segment_bytes=3 << 20)
 for n in range(30000):
     journal.append(n, '["' + "x" * (n * 37 % 3000) + '"]')

@@ -16,9 +16,9 @@ import pytest
 from radmeter.errors import JournalError, JournalLocked
 from radmeter.plugin.journal import files, segment_writer
 from radmeter.plugin.journal.reader import JournalReader
-from radmeter.plugin.journal.writer import RETRY_SECONDS, Journal
+from radmeter.plugin.journal.writer import RETRY_SECONDS, JournalWriter
 
-Open = Callable[..., Journal]
+Open = Callable[..., JournalWriter]
 
 
 @pytest.fixture
@@ -29,10 +29,10 @@ def directory(tmp_path: Path) -> Path:
 @pytest.fixture
 def opened(directory: Path) -> Iterator[Open]:
     """Journals on the test's directory, closed in the end."""
-    made: list[Journal] = []
+    made: list[JournalWriter] = []
 
-    def open_journal(place: Path = directory, **settings: object) -> Journal:
-        made.append(Journal(place, **settings))  # type: ignore[arg-type]
+    def open_journal(place: Path = directory, **settings: object) -> JournalWriter:
+        made.append(JournalWriter(place, **settings))  # type: ignore[arg-type]
         return made[-1]
 
     yield open_journal
@@ -48,7 +48,7 @@ def pairs_of(directory: Path, after: int = 0) -> list[str]:
         reader.close()
 
 
-def append_once_recovered(journal: Journal, pairs: str) -> int:
+def append_once_recovered(journal: JournalWriter, pairs: str) -> int:
     """Append as soon as the journal takes it, as retransmissions would."""
     deadline = time.monotonic() + 20
     while True:
@@ -209,13 +209,13 @@ def test_many_threads_share_commits(
     opened: Open, directory: Path, monkeypatch: pytest.MonkeyPatch, sync: str
 ) -> None:
     commits: list[int] = []
-    commit = segment_writer.Segment.commit
+    commit = segment_writer.SegmentWriter.commit
 
-    def counted(self: segment_writer.Segment, records: list[segment_writer.Record]) -> int:
+    def counted(self: segment_writer.SegmentWriter, records: list[segment_writer.Record]) -> int:
         commits.append(len(records))
         return commit(self, records)
 
-    monkeypatch.setattr(segment_writer.Segment, "commit", counted)
+    monkeypatch.setattr(segment_writer.SegmentWriter, "commit", counted)
     journal = opened(sync=sync, segment_bytes=200_000)
     numbers: dict[str, int] = {}
 
@@ -288,7 +288,7 @@ def test_a_second_writer_is_told_who_the_first_is(opened: Open, directory: Path)
 
 def test_a_second_writing_process_is_told_who_the_first_is(opened: Open, directory: Path) -> None:
     opened().append(1, "[]")
-    code = f"from radmeter.plugin.journal.writer import Journal; Journal({str(directory)!r}).append(1, '[]')"
+    code = f"from radmeter.plugin.journal.writer import JournalWriter; Journal({str(directory)!r}).append(1, '[]')"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (
         f"JournalLocked: the journal {directory} has its writer already: process {os.getpid()}" in run.stderr
@@ -299,7 +299,7 @@ def test_a_forked_child_does_not_touch_its_parents_journal(directory: Path) -> N
     code = f"""
 import os, sys
 from radmeter.errors import JournalLocked
-from radmeter.plugin.journal.writer import Journal
+from radmeter.plugin.journal.writer import JournalWriter
 journal = Journal({str(directory)!r}, sync="interval")
 journal.append(1, '["parent"]')
 child = os.fork()
@@ -320,7 +320,7 @@ journal.close()
 def test_a_journal_opened_before_daemonising_belongs_to_the_daemon(directory: Path) -> None:
     code = f"""
 import os, time
-from radmeter.plugin.journal.writer import Journal
+from radmeter.plugin.journal.writer import JournalWriter
 journal = Journal({str(directory)!r})
 journal.append(1, '["parent"]')
 parent = os.getpid()
@@ -458,7 +458,7 @@ def test_a_directory_it_makes_is_the_groups_too_unless_the_umask_keeps_the_group
 ) -> None:
     code = f"""
 import os
-from radmeter.plugin.journal.writer import Journal
+from radmeter.plugin.journal.writer import JournalWriter
 os.umask({umask})
 Journal({str(directory)!r}).append(1, "[]")
 """

@@ -5,13 +5,11 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
-import psycopg
-
 from radmeter.adoption import moves
-from radmeter.database.lock_retries import LOCK_WAIT_MS, PATIENCE_SECONDS, gently, log
+from radmeter.database.connection import Connection
+from radmeter.database.lock_retries import LOCK_WAIT_MS, PATIENCE_SECONDS, log, with_lock_retries
 from radmeter.errors import StoreError
 
-Connection = psycopg.Connection[Any]
 Work = Callable[[Connection], Any]
 
 # Autovacuum gives way to who waits for its table for deadlock_timeout (1 s); a wait for SHARE UPDATE EXCLUSIVE is in
@@ -31,7 +29,7 @@ class Refused(StoreError):
 
 
 @dataclass
-class Steps:
+class Operation:
     """A connection at work, and who wants to hear of it."""
 
     connection: Connection
@@ -42,9 +40,9 @@ class Steps:
     patience_seconds: float = PATIENCE_SECONDS
     owner: str = field(default="", init=False)
 
-    def gently(self, what: str, work: Work) -> Any:
+    def retried(self, what: str, work: Work) -> Any:
         """Do work in a short transaction that waits for no lock."""
-        return gently(
+        return with_lock_retries(
             self.connection, work, what=what, patience_seconds=self.patience_seconds, said=self.said
         )
 

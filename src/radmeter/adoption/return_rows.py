@@ -1,0 +1,87 @@
+"""Undoing an adoption: the rows of radmeter's partitions go back into FreeRADIUS's table, in batches."""
+
+from psycopg import sql
+
+from radmeter.adoption import moves
+from radmeter.adoption.moves import TABLE
+from radmeter.adoption.operation import Operation, exclusively
+from radmeter.adoption.state import remember_renamed
+from radmeter.database.connection import Connection
+
+
+def return_rows(operation: Operation) -> None:
+    """The rows of the tables that inherit go back into radacct, in batches; an empty one is dropped."""
+    connection = operation.connection
+    while True:
+        child = connection.execute(
+            """SELECT format('%I.%I', nspname, relname) FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid
+               JOIN pg_namespace ON pg_namespace.oid = relnamespace
+               WHERE inhparent = 'public.radacct'::regclass ORDER BY 1 LIMIT 1"""
+        ).fetchone()
+        if child is None:
+            return
+        name = child[0]
+        with operation.progress(
+            f"moving the sessions of {name.removeprefix('public.')} back", None, "sessions"
+        ) as bar:
+            while True:
+
+                def work(opened: Connection, name: str = name) -> int:
+                    opened.execute("LOCK TABLE ONLY public.radacct IN SHARE ROW EXCLUSIVE MODE")
+                    return _return_batch(opened, name)
+
+                moved = operation.retried(f"moving sessions of {name} back", work)
+                if bar is not None:
+                    bar.advance(moved)
+                if moved == 0:
+                    break
+
+        def drop(opened: Connection, name: str = name) -> None:
+            # Not the whole of radacct is locked for others, if the table is empty still.
+            exclusively(opened)
+            if _return_batch(opened, name) == 0:
+                opened.execute(f"ALTER TABLE {name} NO INHERIT public.radacct".encode())
+                opened.execute(f"DROP TABLE {name}".encode())
+
+        operation.retried(f"dropping {name}", drop)
+
+
+def _return_batch(connection: Connection, name: str) -> int:
+    """Move some rows; of two sessions with one id the open one, else the one in radacct, keeps it."""
+    ids = [
+        row[0]
+        for row in connection.execute(
+            sql.SQL(
+                "SELECT radacctid FROM ONLY {} ORDER BY acctstoptime NULLS LAST, radacctid LIMIT %s"
+            ).format(sql.Identifier(*name.split("."))),
+            (moves.BATCH,),
+        )
+    ]
+    if not ids:
+        return 0
+    values = {"ids": ids}
+    origin = sql.Identifier(*name.split("."))
+    renamed = connection.execute(
+        sql.SQL(
+            """UPDATE ONLY public.radacct AS known SET acctuniqueid = known.acctuniqueid || '-' || known.radacctid
+               FROM ONLY {} AS session
+               WHERE session.radacctid = ANY (%(ids)s) AND session.acctstoptime IS NULL
+                 AND known.acctuniqueid = session.acctuniqueid
+               RETURNING known.acctuniqueid"""
+        ).format(origin),
+        values,
+    ).fetchall()
+    renamed += connection.execute(
+        sql.SQL(
+            """UPDATE ONLY {origin} AS session SET acctuniqueid = session.acctuniqueid || '-' || session.radacctid
+               WHERE session.radacctid = ANY (%(ids)s)
+                 AND (EXISTS (SELECT FROM ONLY public.radacct AS known WHERE known.acctuniqueid = session.acctuniqueid)
+                      OR EXISTS (SELECT FROM ONLY {origin} AS other
+                                 WHERE other.acctuniqueid = session.acctuniqueid AND other.radacctid < session.radacctid
+                                   AND other.radacctid = ANY (%(ids)s)))
+               RETURNING session.acctuniqueid"""
+        ).format(origin=origin),
+        values,
+    ).fetchall()
+    remember_renamed(connection, [row[0] for row in renamed])
+    return moves.move_now(connection, name, TABLE, "true", values)

@@ -1,0 +1,105 @@
+"""Undoing an adoption: FreeRADIUS's table gets its name back, in one short transaction."""
+
+from psycopg import sql
+
+from radmeter.adoption import state
+from radmeter.adoption.indexes import progress_of
+from radmeter.adoption.moves import TABLE
+from radmeter.adoption.operation import DIVERT, LEGACY_CHECK, Operation
+from radmeter.adoption.state import Adoption, remember_renamed
+from radmeter.adoption.swap import give_sequence
+from radmeter.adoption.table import LEGACY, read
+from radmeter.database.connection import Connection
+from radmeter.database.lock_retries import create_index_with_lock_retries
+from radmeter.schema.revisions import note
+
+
+def swap_back(operation: Operation, adoption: Adoption) -> None:
+    operation.retried("beginning to undo", lambda connection: state.go_on(connection, "undoing"))
+    unique = adoption.saved["unique"]
+    if unique is not None:
+        _tell_apart(operation, adoption)
+        statement = unique["definition"].replace("CREATE UNIQUE INDEX", "CREATE UNIQUE INDEX CONCURRENTLY", 1)
+        statement = statement.replace(" ON public.radacct ", f" ON {LEGACY} ", 1)
+        with (
+            operation.progress(f"index {unique['name']}", None, "blocks") as bar,
+            progress_of(operation.connection, bar),
+        ):
+            create_index_with_lock_retries(
+                operation.connection,
+                f"public.{unique['name']}",
+                statement,
+                patience_seconds=operation.patience_seconds,
+                said=operation.said,
+            )
+    operation.said("swapping back")
+    operation.retried("swapping back", lambda connection: _swap(connection, adoption, operation.owner))
+
+
+def _tell_apart(operation: Operation, adoption: Adoption) -> None:
+    """Ids that were given out again after a Stop: among the old rows the later session gets another."""
+
+    def work(connection: Connection) -> None:
+        rows = connection.execute(
+            """UPDATE ONLY public.radacct_legacy AS later
+               SET acctuniqueid = later.acctuniqueid || '-' || later.radacctid
+               WHERE later.radacctid > %s AND EXISTS (
+                   SELECT FROM ONLY public.radacct_legacy AS other
+                   WHERE other.acctuniqueid = later.acctuniqueid AND other.radacctid < later.radacctid)
+               RETURNING later.acctuniqueid""",
+            (adoption.last_id,),
+        ).fetchall()
+        remember_renamed(connection, [row[0] for row in rows])
+
+    operation.retried("telling sessions apart", work)
+
+
+def _swap(connection: Connection, adoption: Adoption, owner: str) -> None:
+    """The other way round: the partitions become tables that inherit from radacct, and are empty soon."""
+    run = connection.execute
+    run("SET LOCAL search_path = pg_catalog")
+    run("SET LOCAL client_min_messages = warning")
+    run("SET LOCAL lock_timeout = '5s'")
+    run("LOCK TABLE public.radacct IN SHARE UPDATE EXCLUSIVE MODE")
+    table = read(connection)
+    assert table is not None
+    run("SET LOCAL lock_timeout = '50ms'")
+    run("LOCK TABLE public.radacct IN ACCESS EXCLUSIVE MODE")
+    saved = adoption.saved
+    former = sql.Identifier(saved["owner"])
+    names = [
+        row[0]
+        for row in run(
+            """SELECT format('%I.%I', nspname, relname) FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid
+               JOIN pg_namespace ON pg_namespace.oid = relnamespace
+               WHERE inhparent = 'public.radacct'::regclass ORDER BY 1"""
+        )
+    ]
+    for name in names:
+        run(f"ALTER TABLE public.radacct DETACH PARTITION {name}".encode())
+    # A sequence that a column owns would go to the other schema with it.
+    run(f"ALTER SEQUENCE {saved['sequence']} OWNED BY NONE".encode())
+    run("ALTER TABLE public.radacct SET SCHEMA radmeter")
+    run("ALTER TABLE public.radacct_legacy RENAME TO radacct")
+    run(sql.SQL("ALTER TABLE public.radacct OWNER TO {}").format(former))
+    run(f"ALTER TABLE public.radacct DROP CONSTRAINT {LEGACY_CHECK}")
+    unique = saved["unique"]
+    if unique is not None and unique["constraint"]:
+        run(
+            sql.SQL("ALTER TABLE public.radacct ADD CONSTRAINT {} UNIQUE USING INDEX {}").format(
+                sql.Identifier(unique["constraint"]), sql.Identifier(unique["name"])
+            )
+        )
+    run("ALTER TABLE public.radacct_open DROP CONSTRAINT radacct_open_is_open")
+    for name in names:
+        if name != LEGACY:
+            run(f"ALTER TABLE {name} INHERIT public.radacct".encode())
+    give_sequence(connection, saved["sequence"], TABLE, saved["owner"], saved["owner"])
+    if owner != saved["owner"]:
+        run(sql.SQL("GRANT SELECT, UPDATE ON public.radacct TO {}").format(sql.Identifier(owner)))
+    run(DIVERT)
+    for view in table.views:
+        if not view.name.startswith("radmeter."):
+            run(view.statement.encode())
+    state.go_on(connection, "returning")
+    note(connection, "adoption", "swapped back", None)

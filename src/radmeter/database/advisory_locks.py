@@ -1,0 +1,98 @@
+"""Advisory locks: who of several programs may do a thing that only one may do at a time.
+
+A lock has a name. Its key is the hash of the name, here as in the functions under ``sql/``. A session that ends gives
+its locks back (PostgreSQL manual, "Advisory Locks").
+"""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import psycopg
+
+from radmeter.database.connection import Connection, translated_errors
+
+POLL_SECONDS = 0.05
+
+# The names. `ingest` is taken by the SQL functions too, for their transaction.
+INGEST = "radmeter.ingest"
+JOBS = "radmeter.jobs"
+UPGRADE = "radmeter.upgrade"
+ARCHIVE = "radmeter.archive"
+BACKFILL = "radmeter.backfill"
+ENSURE_PARTITION = "radmeter.ensure_partition"
+
+
+class LockHolder(NamedTuple):
+    """The session that holds a lock."""
+
+    pid: int
+    application: str
+
+
+def replay_lock(node: str) -> str:
+    """Return the name of the lock of one detail file."""
+    return f"radmeter.replay {node}"
+
+
+def taken(connection: Connection, name: str, *, patience_seconds: float = 0.0) -> bool:
+    """Take a lock until the connection ends or gives it back; return False if another session has it.
+
+    Waiting means asking again: a session that waits within a statement holds a snapshot, and an index that the holder
+    makes CONCURRENTLY would wait for that.
+    """
+    deadline = time.monotonic() + patience_seconds
+    while True:
+        with translated_errors():
+            row = connection.execute(
+                "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", (name,)
+            ).fetchone()
+        if row == (True,):
+            return True
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(POLL_SECONDS)
+
+
+def given_back(connection: Connection, name: str) -> None:
+    """Give a lock back. A connection that is lost has given it back already."""
+    with contextlib.suppress(psycopg.Error):
+        connection.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", (name,))
+
+
+@contextlib.contextmanager
+def held(connection: Connection, name: str, *, patience_seconds: float = 0.0) -> Iterator[bool]:
+    """Hold a lock for the block. Gives False, and holds nothing, if another session has it."""
+    got = taken(connection, name, patience_seconds=patience_seconds)
+    try:
+        yield got
+    finally:
+        if got:
+            given_back(connection, name)
+
+
+def holder(connection: Connection, name: str) -> LockHolder | None:
+    """Return the session that holds a lock in this database."""
+    with translated_errors():
+        # pg_locks shows a 64-bit key as two halves (PostgreSQL manual, pg_locks).
+        row = connection.execute(
+            """SELECT pid, coalesce((SELECT application_name FROM pg_stat_activity AS activity
+                                     WHERE activity.pid = pg_locks.pid), '')
+               FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 1
+                 AND ((classid::bigint << 32) | objid::bigint) = hashtextextended(%s, 0)
+                 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())""",
+            (name,),
+        ).fetchone()
+    return None if row is None else LockHolder(*row)
+
+
+def take_upgrade_lock(connection: Connection, say: Callable[[str], None]) -> None:
+    """Wait until no other upgrade of this database runs, then hold the lock until the connection ends."""
+    told = 0
+    while not taken(connection, UPGRADE):
+        other = holder(connection, UPGRADE)
+        if other and other.pid != told:
+            told = other.pid
+            say(f"waiting: process {told} of the server is migrating this database")
+        time.sleep(POLL_SECONDS)
