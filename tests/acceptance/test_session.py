@@ -60,7 +60,7 @@ def test_a_session_is_counted_to_the_byte(line: Line, router: Router) -> None:
 
 
 def test_pyrad_is_answered_and_counted(line: Line) -> None:
-    with files("radmeter").joinpath("dictionary").open() as dictionary:
+    with files("radmeter.freeradius").joinpath("dictionary").open() as dictionary:
         client = Client(
             line.server.address[0],
             acctport=line.server.address[1],

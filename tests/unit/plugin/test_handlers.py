@@ -333,13 +333,14 @@ def test_an_instance_with_other_settings_is_refused(plugin: ModuleType, radiusd:
     assert plugin.detach() == 0, "radiusd refuses to start: its exit status must not become success"
 
 
-def test_it_brings_nothing_but_the_standard_library_into_radiusd(tmp_path: Path) -> None:
+def loaded(tmp_path: Path, code: str) -> tuple[list[str], list[str]]:
+    """Return what modules the code leaves in an interpreter: those of PyPI, and radmeter's own."""
     package = Path(radmeter.__file__).parent
     (tmp_path / "radiusd.py").write_text("RLM_MODULE_OK, RLM_MODULE_INVALID = 2, 4\n")
     code = f"""
 import sys
 sys.path[:0] = [{str(tmp_path)!r}, {str(package.parent)!r}]
-import radmeter.plugin
+{code}
 allowed = sys.stdlib_module_names | {{"radmeter", "radiusd", "__main__"}}
 print(sorted(name for name in sys.modules if name.split(".")[0] not in allowed))
 print(sorted(name for name in sys.modules if name.startswith("radmeter.")))
@@ -348,6 +349,45 @@ print(sorted(name for name in sys.modules if name.startswith("radmeter.")))
         [sys.executable, "-I", "-S", "-c", code], check=True, capture_output=True, text=True
     )
     foreign, ours = map(ast.literal_eval, run.stdout.splitlines())
+    return foreign, ours
+
+
+def test_radiusd_loads_the_writer_and_neither_the_reader_nor_the_rest_of_radmeter(tmp_path: Path) -> None:
+    foreign, ours = loaded(tmp_path, "import radmeter.plugin; radmeter.plugin.accounting")
     assert foreign == []
-    assert "radmeter.plugin.journal.writer" in ours
-    assert "radmeter.config" not in ours
+    assert ours == [
+        "radmeter.errors",
+        "radmeter.plugin",
+        "radmeter.plugin.client_limit",
+        "radmeter.plugin.handlers",
+        "radmeter.plugin.journal",
+        "radmeter.plugin.journal.files",
+        "radmeter.plugin.journal.group_commit",
+        "radmeter.plugin.journal.record_format",
+        "radmeter.plugin.journal.segment_writer",
+        "radmeter.plugin.journal.writer",
+        "radmeter.plugin.scheduling",
+        "radmeter.plugin.settings",
+    ]
+
+
+def test_the_whole_folder_needs_the_standard_library_and_errors_only(tmp_path: Path) -> None:
+    package = Path(radmeter.__file__).parent
+    modules = [
+        ".".join(("radmeter", *path.relative_to(package).with_suffix("").parts)).removesuffix(".__init__")
+        for path in (package / "plugin").rglob("*.py")
+    ]
+    assert len(modules) >= 13
+    foreign, ours = loaded(tmp_path, f"import {', '.join(modules)}")
+    assert foreign == []
+    assert [name for name in ours if not name.startswith("radmeter.plugin")] == ["radmeter.errors"]
+
+
+def test_the_package_hands_on_what_rlm_python3_asks_for_and_nothing_else(plugin: ModuleType) -> None:
+    package = importlib.import_module("radmeter.plugin")
+    assert [getattr(package, name) for name in package.FUNCTIONS] == [
+        plugin.instantiate,
+        plugin.accounting,
+        plugin.detach,
+    ]
+    assert not hasattr(package, "authorize")

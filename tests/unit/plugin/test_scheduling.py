@@ -12,7 +12,7 @@ import radmeter
 
 PREAMBLE = """
 import os, resource, threading
-from radmeter import scheduling
+from radmeter.plugin import scheduling
 from support.scheduled import scheduled
 """
 UNPRIVILEGED = """

@@ -32,7 +32,7 @@ class Server:
         self.last: dict[str, AcctPacket] = {}
         self._silent_share = silent_share
         self._secret = secret.encode()
-        self._dictionary = Dictionary(str(files("radmeter") / "dictionary"))
+        self._dictionary = Dictionary(str(files("radmeter.freeradius") / "dictionary"))
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._serve)
         self._thread.start()

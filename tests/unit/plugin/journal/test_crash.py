@@ -22,7 +22,7 @@ WRITER = """
 import sys, threading
 from radmeter.plugin.journal.writer import JournalWriter
 directory, sync, threads, segment_bytes = sys.argv[1:]
-journal = Journal(directory, sync=sync, segment_bytes=int(segment_bytes))
+journal = JournalWriter(directory, sync=sync, segment_bytes=int(segment_bytes))
 printing = threading.Lock()
 def append(thread):
     n = 0
@@ -124,7 +124,7 @@ def counted(descriptor, data, offset):
         left -= 1
     return pwrite(descriptor, data, offset)
 segment_writer.os.pwrite = counted
-journal = Journal(directory, sync=sync)
+journal = JournalWriter(directory, sync=sync)
 while True:
     print(journal.append(1, '["' + "x" * 1500 + '"]'), flush=True)
 """
@@ -250,7 +250,7 @@ from radmeter.plugin.journal.writer import JournalWriter
 from pathlib import Path
 directory = Path({str(tmp_path / "journal")!r})
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-journal = Journal(directory)
+journal = JournalWriter(directory)
 journal.append(1, "[]")
 resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, resource.RLIM_INFINITY))
 acknowledged = fill(journal)

@@ -309,7 +309,7 @@ def test_a_reader_beside_a_busy_writer_takes_nothing_for_damage(directory: Path)
     code = f"""
 import sys
 from radmeter.plugin.journal.writer import JournalWriter
-journal = Journal({str(directory)!r}, sync="interval", interval_seconds=0.0001, segment_bytes=3 << 20)
+journal = JournalWriter({str(directory)!r}, sync="interval", interval_seconds=0.0001, segment_bytes=3 << 20)
 for n in range(30000):
     journal.append(n, '["' + "x" * (n * 37 % 3000) + '"]')
 journal.close()

@@ -288,7 +288,9 @@ def test_a_second_writer_is_told_who_the_first_is(opened: Open, directory: Path)
 
 def test_a_second_writing_process_is_told_who_the_first_is(opened: Open, directory: Path) -> None:
     opened().append(1, "[]")
-    code = f"from radmeter.plugin.journal.writer import JournalWriter; Journal({str(directory)!r}).append(1, '[]')"
+    code = f"""
+from radmeter.plugin.journal.writer import JournalWriter
+JournalWriter({str(directory)!r}).append(1, '[]')"""
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (
         f"JournalLocked: the journal {directory} has its writer already: process {os.getpid()}" in run.stderr
@@ -300,7 +302,7 @@ def test_a_forked_child_does_not_touch_its_parents_journal(directory: Path) -> N
 import os, sys
 from radmeter.errors import JournalLocked
 from radmeter.plugin.journal.writer import JournalWriter
-journal = Journal({str(directory)!r}, sync="interval")
+journal = JournalWriter({str(directory)!r}, sync="interval")
 journal.append(1, '["parent"]')
 child = os.fork()
 if not child:
@@ -321,7 +323,7 @@ def test_a_journal_opened_before_daemonising_belongs_to_the_daemon(directory: Pa
     code = f"""
 import os, time
 from radmeter.plugin.journal.writer import JournalWriter
-journal = Journal({str(directory)!r})
+journal = JournalWriter({str(directory)!r})
 journal.append(1, '["parent"]')
 parent = os.getpid()
 if os.fork():
@@ -460,7 +462,7 @@ def test_a_directory_it_makes_is_the_groups_too_unless_the_umask_keeps_the_group
 import os
 from radmeter.plugin.journal.writer import JournalWriter
 os.umask({umask})
-Journal({str(directory)!r}).append(1, "[]")
+JournalWriter({str(directory)!r}).append(1, "[]")
 """
     subprocess.run([sys.executable, "-c", code], check=True)
     assert stat.S_IMODE(directory.stat().st_mode) == mode
