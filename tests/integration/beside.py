@@ -25,7 +25,7 @@ class Beside(Generic[T]):
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def __enter__(self) -> Self:
-        self._connection = psycopg.connect(self._dsn, autocommit=True)
+        self.connection = psycopg.connect(self._dsn, autocommit=True)
         self._thread.start()
         return self
 
@@ -33,14 +33,14 @@ class Beside(Generic[T]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._thread.is_alive() and error is not None:
-            self._connection.cancel()
+            self.connection.cancel()
         self._thread.join(DEADLINE_SECONDS)
-        self._connection.close()
+        self.connection.close()
 
     @property
     def pid(self) -> int:
         """The server process that works."""
-        return self._connection.info.backend_pid
+        return self.connection.info.backend_pid
 
     @property
     def ended(self) -> bool:
@@ -75,7 +75,7 @@ class Beside(Generic[T]):
 
     def _run(self) -> None:
         try:
-            self._results.append(self._work(self._connection))
+            self._results.append(self._work(self.connection))
         except BaseException as failure:
             self._failures.append(failure)
 

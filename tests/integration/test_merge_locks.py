@@ -88,7 +88,7 @@ def test_a_merge_takes_the_session_of_a_batch_under_way_along(routers: str, conn
 def test_a_merge_waits_for_a_batch_that_closes_a_session(routers: str, connection: Connection) -> None:
     """An UPDATE that waited for a row which moves to another partition fails."""
     with Packets(routers) as packets:
-        packets.add("Start", "s", ago=60, Called_Station_Id=OLD)
+        packets.add("Interim-Update", "s", ago=60, Called_Station_Id=OLD, Acct_Input_Octets=7)
     with psycopg.connect(routers) as shipper:
         ingest(shipper, packet(2, "Stop", "s", Called_Station_Id=OLD, Acct_Input_Octets=7))
         with Beside(routers, call(MERGE)) as merging:
