@@ -47,17 +47,18 @@ class Beside(Generic[T]):
         """Whether the work is done, or has failed."""
         return not self._thread.is_alive()
 
-    def waits_for(self, holder: Connection) -> bool:
-        """Wait until the work waits for a lock of `holder`: True; or has ended without: False.
+    def waits_for(self, *holders: Connection) -> bool:
+        """Wait until the work waits for a lock of one of the holders: True; or has ended without: False.
 
-        `holder` may be in a transaction: another connection looks.
+        A holder may be in a transaction: another connection looks.
         """
+        pids = [holder.info.backend_pid for holder in holders]
         deadline = time.monotonic() + DEADLINE_SECONDS
         with psycopg.connect(self._dsn, autocommit=True) as beside:
             while time.monotonic() < deadline:
                 ended = self.ended
                 if beside.execute(
-                    "SELECT %s = ANY (pg_blocking_pids(%s))", (holder.info.backend_pid, self.pid)
+                    "SELECT %s::integer[] && pg_blocking_pids(%s)", (pids, self.pid)
                 ).fetchone() == (True,):
                     return True
                 if ended:

@@ -25,13 +25,15 @@ def total(connection: Connection) -> int:
 
 
 def test_a_batch_that_is_shipped_twice_at_once_is_counted_once(database: str, connection: Connection) -> None:
-    batch = (NODE, Json([stop(1, "s", 100)]))
+    with Packets(database) as packets:  # a router that is discovered is waited for too
+        packets.add("Start", "t", User_Name="alice", NAS_Identifier="x")
+    batch = (NODE, Json([stop(2, "s", 100)]))
     with psycopg.connect(database) as shipper:
         shipper.execute(INGEST, batch)
         with Beside(database, call(INGEST, *batch)) as again:
             waited = again.waits_for(shipper)
             shipper.commit()
-            assert again.result() == 1
+            assert again.result() == 2
     assert total(connection) == 100
     assert waited
 

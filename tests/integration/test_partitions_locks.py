@@ -8,13 +8,24 @@ ENSURE = "SELECT radmeter.ensure_partition('2031-05-05Z')"
 MADE = "SELECT count(*) FROM pg_inherits WHERE inhrelid::regclass::text ~ '^radacct_2031_05'"
 
 
+# Whoever makes a table stops here, having looked what there is, until the test lets it on.
+PAUSE = """
+CREATE FUNCTION public.pause() RETURNS event_trigger LANGUAGE plpgsql AS
+$$ BEGIN PERFORM pg_advisory_xact_lock_shared(77); END $$;
+GRANT EXECUTE ON FUNCTION public.pause() TO PUBLIC;
+CREATE EVENT TRIGGER pause ON ddl_command_start WHEN TAG IN ('CREATE TABLE') EXECUTE FUNCTION public.pause()"""
+
+
 def test_a_month_that_two_miss_at_once_is_made_once(database: str, connection: Connection) -> None:
-    with psycopg.connect(database) as first:
-        assert first.execute(ENSURE).fetchone() == (True,)
-        with Beside(database, call(ENSURE)) as second:
-            waited = second.waits_for(first)
-            first.commit()
-            assert second.result() is False
+    connection.execute(PAUSE)
+    with psycopg.connect(database, autocommit=True) as holder:
+        holder.execute("SELECT pg_advisory_lock(77)")
+        with Beside(database, call(ENSURE)) as first:
+            assert first.waits_for(holder)
+            with Beside(database, call(ENSURE)) as second:
+                waited = second.waits_for(first.connection, holder)
+                holder.execute("SELECT pg_advisory_unlock(77)")
+                assert (first.result(), second.result()) == (True, False)
     assert connection.execute(MADE).fetchone() == (1,)
     assert waited
 
