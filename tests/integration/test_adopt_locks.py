@@ -97,16 +97,6 @@ def test_a_router_that_reboots_while_its_sessions_move_closes_them_all(
     assert left_open(radius) == 0
 
 
-def test_a_router_that_reboots_while_the_last_sessions_move_closes_them_all(
-    radius: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Those that came since the batches, by a writer that the trigger does not reach."""
-    killed(radius, monkeypatch, (adopt, "_move_open"), take_over)
-    monkeypatch.setattr(adopt, "_move_open", lambda *_: None)
-    assert reboot_beside(radius, "public.radacct_open", take_over) == 20
-    assert left_open(radius) == 0
-
-
 def test_a_router_that_reboots_while_its_sessions_move_back_closes_them_all(
     radius: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
