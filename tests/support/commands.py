@@ -57,6 +57,24 @@ def radmeter(dsn: str | None, *arguments: str | Path, **environment: str) -> Res
     return Result(exit_code, output.getvalue(), errors.getvalue())
 
 
+def packet(
+    seq: int, status: str, session: str, *, ago: float = 0, skew: int = 0, **attributes: str | int
+) -> dict[str, Any]:
+    """Make a packet that arrived `ago` seconds ago from a router whose clock is `skew` seconds fast.
+
+    Underscores in the names of attributes are dashes. It is as `radmeter.ingest` takes it.
+    """
+    now_us = int((time.time() - ago) * 1e6)
+    pairs = {
+        "Acct-Status-Type": status,
+        "Acct-Session-Id": session,
+        "NAS-IP-Address": "10.0.0.1",
+        "Tmp-Integer-0": str(now_us // 1_000_000 + skew),
+        **{name.replace("_", "-"): str(value) for name, value in attributes.items()},
+    }
+    return AccountingRecord.from_pairs(pairs.items(), now_us, seq).as_json()
+
+
 class Packets:
     """Accounting packets on their way into a database, in the order in which they are made."""
 
@@ -77,21 +95,9 @@ class Packets:
     def add(
         self, status: str, session: str, *, ago: float = 0, skew: int = 0, **attributes: str | int
     ) -> None:
-        """Make a packet that arrived `ago` seconds ago from a router whose clock is `skew` seconds fast.
-
-        Underscores in the names of attributes are dashes.
-        """
-        now_us = int((time.time() - ago) * 1e6)
-        pairs = {
-            "Acct-Status-Type": status,
-            "Acct-Session-Id": session,
-            "NAS-IP-Address": "10.0.0.1",
-            "Tmp-Integer-0": str(now_us // 1_000_000 + skew),
-            **{name.replace("_", "-"): str(value) for name, value in attributes.items()},
-        }
+        """Make a packet as `packet` does, with the next number."""
         self.seq += 1
-        record = AccountingRecord.from_pairs(pairs.items(), now_us, self.seq)
-        self._batch.append(record.as_json())
+        self._batch.append(packet(self.seq, status, session, ago=ago, skew=skew, **attributes))
 
     def ship(self) -> None:
         """Ingest what was made so far."""
