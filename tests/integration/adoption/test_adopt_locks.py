@@ -6,12 +6,14 @@ from typing import Any
 
 import psycopg
 import pytest
-import stock
-from beside import DEADLINE_SECONDS, LOOK_SECONDS, Beside
-from commands import Packets, radmeter
-from servers import Server
+from support import stock
+from support.beside import DEADLINE_SECONDS, LOOK_SECONDS, Beside
+from support.commands import Packets, radmeter
+from support.servers import Server
 
-from radmeter import adopt, adopt_steps, adopt_undo, jobs, verify
+from radmeter.adoption import adopt, operation, undo
+from radmeter.database import advisory_locks
+from radmeter.usage import verify
 
 Connection = psycopg.Connection[Any]
 
@@ -45,11 +47,11 @@ def radius(server: Server) -> Iterator[str]:
 
 
 def take_over(connection: Connection) -> None:
-    adopt.adopt(adopt_steps.Steps(connection))
+    adopt.adopt(operation.Operation(connection))
 
 
 def give_back(connection: Connection) -> list[str]:
-    return adopt_undo.undo(adopt_steps.Steps(connection))
+    return undo.undo(operation.Operation(connection))
 
 
 def killed(
@@ -102,7 +104,7 @@ def test_a_router_that_reboots_while_its_sessions_move_back_closes_them_all(
 ) -> None:
     with psycopg.connect(radius, autocommit=True) as connection:
         take_over(connection)
-    killed(radius, monkeypatch, (adopt_undo, "_return_rows"), give_back)
+    killed(radius, monkeypatch, (undo, "_return_rows"), give_back)
     assert reboot_beside(radius, "public.radacct", give_back) == 20
     assert left_open(radius) == 0
 
@@ -126,22 +128,19 @@ def asks_again(undoing: Beside[Any], connection: Connection, held: int) -> bool:
 
 def test_undo_waits_for_each_of_radmeters_own_writers(radius: str) -> None:
     """A batch would be half in the partitioned table and half in FreeRADIUS's own."""
-    keys = (
-        str(jobs.JOBS_LOCK), "hashtextextended('radmeter.backfill', 0)", "hashtextextended('radmeter.ingest', 0)"
-    )  # fmt: skip
+    names = (advisory_locks.JOBS, advisory_locks.BACKFILL, advisory_locks.INGEST)
     with (
         psycopg.connect(radius, autocommit=True) as holder,
         psycopg.connect(radius, autocommit=True) as connection,
     ):
         take_over(connection)
         connection.execute("SELECT pg_advisory_unlock_all()")
-        for key in keys:
-            holder.execute(f"SELECT pg_advisory_lock({key})".encode())
+        assert [advisory_locks.taken(holder, name) for name in names] == [True, True, True]
         with Beside(radius, give_back) as undoing:
-            for held, key in enumerate(keys, start=1):  # the upgrade lock comes first
-                assert asks_again(undoing, connection, held), key
+            for held, name in enumerate(names, start=1):  # the upgrade lock comes first
+                assert asks_again(undoing, connection, held), name
                 assert connection.execute("SELECT state FROM radmeter.adoption").fetchone() == ("done",)
-                holder.execute(f"SELECT pg_advisory_unlock({key})".encode())
+                advisory_locks.given_back(holder, name)
             assert undoing.result() == []
         assert connection.execute(
             "SELECT relkind FROM pg_class WHERE oid = 'radacct'::regclass"

@@ -1,8 +1,8 @@
 """Partitions that are made and taken away beside others who need them."""
 
 import psycopg
-from beside import Beside, call
-from servers import Connection
+from support.beside import Beside, call
+from support.servers import Connection
 
 ENSURE = "SELECT radmeter.ensure_partition('2031-05-05Z')"
 MADE = "SELECT count(*) FROM pg_inherits WHERE inhrelid::regclass::text ~ '^radacct_2031_05'"

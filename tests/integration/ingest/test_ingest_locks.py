@@ -4,11 +4,11 @@ from typing import Any
 
 import psycopg
 import pytest
-from beside import Beside, call
-from commands import NODE, Packets, packet
-from ledger import users
 from psycopg.types.json import Json
-from servers import Connection
+from support.beside import Beside, call
+from support.commands import NODE, Packets, packet
+from support.ledger import users
+from support.servers import Connection
 
 INGEST = "SELECT radmeter.ingest(%s, %s)"
 RETRY = "SELECT radmeter.retry_rejected(%s)"

@@ -5,13 +5,14 @@ from typing import Any
 
 import psycopg
 import pytest
-from adopted import make_legacy, put
-from beside import Beside
-from commands import Packets
-from ledger import days, users
-from servers import Connection
+from support.adopted import make_legacy, put
+from support.beside import Beside
+from support.commands import Packets
+from support.ledger import days, users
+from support.servers import Connection
 
-from radmeter import backfill, verify
+from radmeter.adoption import backfill
+from radmeter.usage import verify
 
 MARCH = datetime(2024, 3, 31, 12, tzinfo=UTC)
 EVER = (1, 1_000_000)

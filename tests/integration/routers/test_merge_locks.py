@@ -8,15 +8,16 @@ from typing import Any
 
 import psycopg
 import pytest
-from adopted import make_legacy, put
-from beside import Beside, call
-from commands import NODE, Packets, packet
-from ledger import days, register
 from psycopg.types.json import Json
-from servers import Connection
+from support.adopted import make_legacy, put
+from support.beside import Beside, call
+from support.commands import NODE, Packets, packet
+from support.ledger import days, register
+from support.servers import Connection
 
-from radmeter import backfill, verify
-from radmeter.router_changes import writing
+from radmeter.adoption import backfill
+from radmeter.routers.changes import writing
+from radmeter.usage import verify
 
 OLD, NEW = "02-00-00-00-00-01", "02-00-00-00-00-02"
 MARCH = datetime(2024, 3, 31, 12, tzinfo=UTC)

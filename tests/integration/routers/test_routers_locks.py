@@ -4,9 +4,9 @@ from typing import Any
 
 import psycopg
 import pytest
-from beside import Beside, call
-from ledger import register
-from servers import Connection
+from support.beside import Beside, call
+from support.ledger import register
+from support.servers import Connection
 
 CHANGE = 'SELECT radmeter.change_router(1, \'{"timezone": "Asia/Tokyo"}\', false)'
 CLAIM = "SELECT radmeter.claim_router(1, %s, %s::macaddr, NULL, NULL, NULL)"
