@@ -251,6 +251,33 @@ def test_in_interval_mode_the_disk_has_it_soon(
         synced.clear()
 
 
+def test_in_interval_mode_what_is_appended_during_a_sync_gets_one_of_its_own(
+    opened: Open, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    syncs: list[list[str]] = []
+    during, go_on, again = threading.Event(), threading.Event(), threading.Event()
+
+    def held(descriptor: int, sync: Callable[[int], None] = os.fdatasync) -> None:
+        syncs.append(pairs_of(directory))
+        sync(descriptor)
+        if len(syncs) == 1:
+            during.set()
+            assert go_on.wait(20)
+        else:
+            again.set()
+
+    monkeypatch.setattr(os, "fdatasync", held)
+    journal = opened(sync="interval", interval_seconds=0.001)
+    journal.append(1, '["before the sync"]')
+    assert during.wait(20)
+    try:
+        journal.append(2, '["during the sync"]')
+    finally:
+        go_on.set()
+    assert again.wait(20), "the second record was never synced"
+    assert syncs == [['["before the sync"]'], ['["before the sync"]', '["during the sync"]']]
+
+
 def test_a_failed_background_sync_makes_appends_fail_until_a_new_segment_is_there(
     opened: Open, directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
