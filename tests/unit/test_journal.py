@@ -312,6 +312,15 @@ def test_a_second_writer_is_told_who_the_first_is(opened: Open, directory: Path)
     append_once_recovered(second, "[]")
 
 
+def test_a_second_writer_touches_nothing_of_the_firsts(opened: Open, directory: Path) -> None:
+    opened().append(1, "[]")
+    begun = directory / ".new-segment-00000000000000000002.log"  # as the first makes it when one is full
+    begun.touch()
+    with pytest.raises(JournalLocked):
+        opened().append(1, "[]")
+    assert begun.exists()
+
+
 def test_a_second_writing_process_is_told_who_the_first_is(opened: Open, directory: Path) -> None:
     opened().append(1, "[]")
     code = f"from radmeter.journal import Journal; Journal({str(directory)!r}).append(1, '[]')"

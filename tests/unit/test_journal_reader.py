@@ -403,6 +403,38 @@ def test_what_a_failed_sync_was_to_save_is_not_durable(
     assert not is_damage(reader, 1)
 
 
+def test_a_page_that_is_seen_late_is_no_damage(
+    directory: Path, reader: JournalReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    laid = Laid(directory, sync_commits=True)
+    for _ in range(8):
+        laid.commit(1)
+    laid.segment.close()
+    start, end = records_at(laid.segment.path)[4]
+    assert [entry.seq for entry in reader.read(0, 4)] == [1, 2, 3, 4]
+    reads: list[int] = []
+
+    def late(descriptor: int, count: int, offset: int, pread: Callable[..., bytes] = os.pread) -> bytes:
+        """Give zeros for the fifth record when it is looked at for the first time."""
+        data = bytearray(pread(descriptor, count, offset))
+        reads.append(offset)
+        if len(reads) == 1:
+            data[start - offset : end - offset] = bytes(end - start)
+        return bytes(data)
+
+    monkeypatch.setattr(os, "pread", late)
+    assert reader.read(4, 100) == []
+    assert reads == [start, start]
+    assert [entry.seq for entry in reader.read(4, 100)] == [5, 6, 7, 8]
+
+
+def test_damage_in_a_segment_that_was_shipped_stops_nothing(directory: Path, reader: JournalReader) -> None:
+    shipped, following, *_ = fill(directory, sync="packet")
+    damage(shipped, "zeros")
+    after = first_seq(following) - 1
+    assert [entry.seq for entry in reader.read(after, 2)] == [after + 1, after + 2]
+
+
 def test_a_reader_beside_a_busy_writer_takes_nothing_for_damage(directory: Path) -> None:
     code = f"""
 import sys
