@@ -179,6 +179,23 @@ def test_a_record_whose_sync_failed_is_not_acknowledged_nor_left(
     assert pairs_of(directory) == ['["before"]', '["after"]']
 
 
+@pytest.mark.parametrize("call", ["fsync", "fdatasync"])
+def test_a_segment_that_never_held_a_record_is_not_left(
+    opened: Open, directory: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    sync: Callable[[int], None] = getattr(os, call)
+
+    def failing(descriptor: int) -> None:
+        if list(directory.glob("segment-*")):
+            raise OSError(5, "Input/output error")
+        sync(descriptor)
+
+    monkeypatch.setattr(os, call, failing)
+    with pytest.raises(JournalError, match="Input/output error"):
+        opened().append(1, "[]")
+    assert {path.name for path in directory.iterdir()} == {"node", "writer.lock"}
+
+
 def test_every_opening_starts_a_segment_beyond_a_gap(opened: Open, directory: Path) -> None:
     last = 0
     for _ in range(3):
