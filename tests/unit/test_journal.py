@@ -179,6 +179,23 @@ def test_a_record_whose_sync_failed_is_not_acknowledged_nor_left(
     assert pairs_of(directory) == ['["before"]', '["after"]']
 
 
+def test_a_segment_is_not_closed_under_a_sync(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    directory.mkdir()
+    segment = journal_segment.Segment(directory, 1, sync_commits=False, full_bytes=20_000)
+    segment.commit([(1, b"[]")])
+    closing = threading.Thread(target=segment.close)
+
+    def meanwhile(descriptor: int, sync: Callable[[int], None] = os.fdatasync) -> None:
+        closing.start()
+        closing.join(0.5)  # one that does not wait is done by then
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fdatasync", meanwhile)
+    segment.sync()
+    closing.join(20)
+    assert not closing.is_alive()
+
+
 @pytest.mark.parametrize("call", ["fsync", "fdatasync"])
 def test_a_segment_that_never_held_a_record_is_not_left(
     opened: Open, directory: Path, monkeypatch: pytest.MonkeyPatch, call: str
