@@ -15,6 +15,8 @@ CODES = {
     "User-Name": 1,
     "NAS-IP-Address": 4,
     "NAS-Port": 5,
+    "Service-Type": 6,
+    "Framed-Protocol": 7,
     "Framed-IP-Address": 8,
     "Class": 25,
     "Called-Station-Id": 30,
@@ -26,13 +28,24 @@ CODES = {
     "Acct-Input-Octets": 42,
     "Acct-Output-Octets": 43,
     "Acct-Session-Id": 44,
+    "Acct-Authentic": 45,
     "Acct-Session-Time": 46,
+    "Acct-Input-Packets": 47,
+    "Acct-Output-Packets": 48,
     "Acct-Terminate-Cause": 49,
+    "Acct-Multi-Session-Id": 50,
     "Acct-Input-Gigawords": 52,
     "Acct-Output-Gigawords": 53,
     "Event-Timestamp": 55,
+    "NAS-Port-Type": 61,
     "Connect-Info": 77,
+    "Acct-Interim-Interval": 85,
     "NAS-Port-Id": 87,
+    "NAS-IPv6-Address": 95,
+    "Framed-Interface-Id": 96,
+    "Framed-IPv6-Prefix": 97,
+    "Delegated-IPv6-Prefix": 123,
+    "Framed-IPv6-Address": 168,
 }
 STATUS = {"Start": 1, "Stop": 2, "Interim-Update": 3, "Accounting-On": 7, "Tunnel-Start": 9, "Failed": 15}
 
@@ -98,16 +111,21 @@ class Router:
 
     def answered(self, packet: bytes, *, seconds: float = 5.0) -> bool:
         """Send a packet once; tell whether it was answered in time."""
+        return self.reply(packet, seconds=seconds) is not None
+
+    def reply(self, packet: bytes, *, seconds: float = 5.0) -> bytes | None:
+        """Send a packet once; return the attributes of the answer, None if there was none in time."""
         try:
             self._socket.sendto(packet, self._server)
             deadline = time.monotonic() + seconds
             while (left := deadline - time.monotonic()) > 0:
                 self._socket.settimeout(left)
-                if answers(self._socket.recv(4096), packet):
-                    return True
+                reply = self._socket.recv(4096)
+                if answers(reply, packet):
+                    return reply[20:]
         except (TimeoutError, ConnectionRefusedError):
             pass
-        return False
+        return None
 
     def insist(self, packet: bytes, *, seconds: float = 30.0) -> None:
         """Send the same packet again and again, as a router does, until it is answered."""

@@ -23,6 +23,10 @@ from radmeter.plugin.journal.reader import JournalReader
 from radmeter.plugin.journal.writer import JournalWriter
 
 DEADLINE_SECONDS = 60.0
+SHIP_SECONDS = 30.0  # it takes a second or two
+
+# Whatever hangs fails: a test here takes some seconds, on a busy machine some more.
+pytestmark = pytest.mark.timeout(120, func_only=True)
 
 
 def pairs(user: int, status: str, octets: int, **changes: str) -> str:
@@ -51,9 +55,23 @@ def fill(directory: Path, texts: list[str], **options: Any) -> None:
 def ship(directory: Path, dsn: str, batch_records: int = 100) -> None:
     """Ship until the journal is empty."""
     reader = JournalReader(directory)
-    shipper = Shipper(reader, lambda: Store(dsn), batch_records=batch_records, batch_seconds=0.001)
     with reader.lock():
-        shipper.run(threading.Event(), until_empty=True)
+        run(Shipper(reader, lambda: Store(dsn), batch_records=batch_records, batch_seconds=0.001))
+
+
+def run(shipper: Shipper) -> None:
+    """Run a shipper until its journal is empty; one that tries the same batch for ever fails."""
+    stop = threading.Event()
+    deadline = threading.Timer(SHIP_SECONDS, stop.set)
+    deadline.start()
+    try:
+        shipper.run(stop, until_empty=True)
+    finally:
+        deadline.cancel()
+        deadline.join()
+    assert not stop.is_set(), (
+        f"shipped for {SHIP_SECONDS:.0f} s, and not all; its trouble: {shipper._trouble}"
+    )
 
 
 def totals(connection: psycopg.Connection[Any]) -> tuple[int, int, int]:
@@ -116,6 +134,7 @@ def test_shipped_segments_are_deleted_and_nothing_else(
     assert totals(connection) == (500, 3500, 35000)
 
 
+@pytest.mark.timeout(SHIP_SECONDS, func_only=True)  # a batch that is sent in part is waited for without end
 def test_batches_that_no_socket_takes_at_once_are_counted_while_the_next_is_read(
     tmp_path: Path, database: str, connection: psycopg.Connection[Any]
 ) -> None:
@@ -138,9 +157,8 @@ def test_a_fault_while_the_next_batch_is_read_ahead_skips_none_of_it(
             return done
 
     reader = JournalReader(tmp_path)
-    shipper = Shipper(reader, lambda: Fails(database), batch_records=10, batch_seconds=0.001)
     with reader.lock():
-        shipper.run(threading.Event(), until_empty=True)
+        run(Shipper(reader, lambda: Fails(database), batch_records=10, batch_seconds=0.001))
     assert totals(connection) == (100, 700, 7000)
     assert connection.execute("SELECT sum(records) FROM ingest_checkpoint").fetchone() == (100,)
 

@@ -16,6 +16,7 @@ import psycopg
 import pytest
 from support.archives import counters, everything, ours_left, sessions_of, terminated
 from support.commands import Packets, radmeter
+from support.power_cut import PowerCut
 from support.servers import Connection, major_version
 
 from radmeter.database import advisory_locks
@@ -43,6 +44,26 @@ class Fragile(psycopg.Connection[Any]):
                 self.left = None
                 terminated(self.info.dsn, self.info.backend_pid)
         return super().execute(*arguments, **options)
+
+
+class Watched(psycopg.Connection[Any]):
+    """A connection that does something before the partition leaves radacct, and before it is dropped."""
+
+    def execute(self, query: Any, *arguments: Any, **options: Any) -> Any:
+        """Execute a statement."""
+        text = (
+            query
+            if isinstance(query, str)
+            else query.decode()
+            if isinstance(query, bytes)
+            else query.as_string(self)
+        )
+        if "DETACH PARTITION" in text or "DROP TABLE" in text:
+            self.before(text)
+        return super().execute(query, *arguments, **options)
+
+    def before(self, statement: str) -> None:
+        """Do nothing."""
 
 
 class Hook:
@@ -167,6 +188,47 @@ def test_killed_it_goes_on(database: str, connection: Connection, tmp_path: Path
     assert [path.name for path in tmp_path.iterdir()] == [FILE]
     assert everything(connection) == before
     assert ours_left(connection) == []
+
+
+def test_the_file_survives_a_power_cut_from_before_the_partition_is_detached(
+    database: str, connection: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sessions_of(database, connection, "2026-03", 12)
+    directory = tmp_path / "archive"
+    directory.mkdir()
+    cut = PowerCut(directory).watch(monkeypatch)
+    left: list[tuple[str, dict[str, bytes]]] = []
+
+    class CutOff(Watched):
+        def before(self, statement: str) -> None:
+            place = cut.leave(tmp_path / f"left-{len(left)}", names="synced")
+            left.append((statement.split()[0], {path.name: path.read_bytes() for path in place.iterdir()}))
+
+    with CutOff.connect(database, autocommit=True) as worker:
+        archive(worker, directory)
+    cut.close()
+    file = (directory / FILE).read_bytes()
+    assert [statement for statement, _ in left] == ["ALTER", "DROP"]
+    for _, files in left:
+        assert files == {FILE: file}
+
+
+def test_a_name_left_by_a_power_cut_is_the_name_of_a_whole_file(
+    database: str, connection: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sessions_of(database, connection, "2026-03", 12)
+    directory = tmp_path / "archive"
+    directory.mkdir()
+    left: list[dict[str, bytes]] = []
+
+    def before_sync() -> None:
+        place = cut.leave(tmp_path / f"left-{len(left)}", names="all")
+        left.append({path.name: path.read_bytes() for path in place.iterdir() if path.name == FILE})
+
+    cut = PowerCut(directory, before_sync).watch(monkeypatch)
+    archive(connection, directory)
+    cut.close()
+    assert left == [{}, {FILE: (directory / FILE).read_bytes()}]
 
 
 def test_a_session_that_changed_since_it_was_written_has_the_file_written_anew(

@@ -225,6 +225,42 @@ class TestTextThatIsNoUtf8:
         assert record.session_id == "80000001"
         assert record.input_octets == 5
 
+    # In the order in which the policy hands it over, and what it leaves as it is.
+    TEXT = (
+        ("User-Name", "alice"),
+        ("Acct-Session-Id", "80000001"),
+        ("Called-Station-Id", "AA-BB-CC-DD-EE-FF:Lobby"),
+        ("Calling-Station-Id", "11-22-33-44-55-66"),
+        ("NAS-Identifier", "hotspot-1"),
+        ("NAS-Port-Id", "ether1"),
+        ("Acct-Multi-Session-Id", "link 1"),
+        ("Connect-Info", "fast"),
+    )
+    OTHER = (
+        ("Acct-Status-Type", "Interim-Update"),
+        ("NAS-IP-Address", "192.0.2.1"),
+        ("Acct-Input-Octets", "5"),
+        ("Acct-Input-Gigawords", "1"),
+        ("Acct-Output-Octets", "6"),
+        ("Acct-Output-Gigawords", "2"),
+        ("Event-Timestamp", "Nov 15 2023 03:57:20 +0545"),
+        ("Tmp-Integer-0", str(ARRIVAL - 60)),
+        ("Class", "0x01"),
+        ("Proxy-State", "0x0100ff"),
+        ("Proxy-State", "0x02"),
+    )
+
+    def test_its_record_is_that_of_the_same_packet_with_its_text_as_text(self) -> None:
+        octets = [
+            (f"Tmp-Octets-{number}", "0x" + value.encode().hex())
+            for number, (_, value) in enumerate(self.TEXT)
+        ]
+        record = AccountingRecord.from_pairs([*octets, *self.OTHER], ARRIVAL_US)
+        assert record == AccountingRecord.from_pairs([*self.TEXT, *self.OTHER], ARRIVAL_US)
+        assert (record.input_octets, record.output_octets) == ((1 << 32) + 5, (2 << 32) + 6)
+        assert (record.stamped, record.event_us) == (True, (ARRIVAL - 60) * 1_000_000)
+        assert "0100ff" not in str(record), "Proxy-State is the proxy's own"
+
     def test_a_nul_at_the_end_is_no_part_of_it(self) -> None:
         pairs = [*self.PAIRS, ("Tmp-Octets-2", "0x" + b"AA-BB-CC-DD-EE-FF:x\0".hex())]
         assert AccountingRecord.from_pairs(pairs, ARRIVAL_US).called_station_id == "AA-BB-CC-DD-EE-FF:x"

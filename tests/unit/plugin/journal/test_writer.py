@@ -180,6 +180,40 @@ def test_a_record_whose_sync_failed_is_not_acknowledged_nor_left(
     assert pairs_of(directory) == ['["before"]', '["after"]']
 
 
+def test_a_segment_is_not_closed_under_a_sync(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    directory.mkdir()
+    segment = segment_writer.SegmentWriter(directory, 1, sync_commits=False, full_bytes=20_000)
+    segment.commit([(1, b"[]")])
+    closing = threading.Thread(target=segment.close)
+
+    def meanwhile(descriptor: int, sync: Callable[[int], None] = os.fdatasync) -> None:
+        closing.start()
+        closing.join(0.5)  # one that does not wait is done by then
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fdatasync", meanwhile)
+    segment.sync()
+    closing.join(20)
+    assert not closing.is_alive()
+
+
+@pytest.mark.parametrize("call", ["fsync", "fdatasync"])
+def test_a_segment_that_never_held_a_record_is_not_left(
+    opened: Open, directory: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    sync: Callable[[int], None] = getattr(os, call)
+
+    def failing(descriptor: int) -> None:
+        if list(directory.glob("segment-*")):
+            raise OSError(5, "Input/output error")
+        sync(descriptor)
+
+    monkeypatch.setattr(os, call, failing)
+    with pytest.raises(JournalError, match="Input/output error"):
+        opened().append(1, "[]")
+    assert {path.name for path in directory.iterdir()} == {"node", "writer.lock"}
+
+
 def test_every_opening_starts_a_segment_beyond_a_gap(opened: Open, directory: Path) -> None:
     last = 0
     for _ in range(3):
@@ -252,6 +286,33 @@ def test_in_interval_mode_the_disk_has_it_soon(
         synced.clear()
 
 
+def test_in_interval_mode_what_is_appended_during_a_sync_gets_one_of_its_own(
+    opened: Open, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    syncs: list[list[str]] = []
+    during, go_on, again = threading.Event(), threading.Event(), threading.Event()
+
+    def held(descriptor: int, sync: Callable[[int], None] = os.fdatasync) -> None:
+        syncs.append(pairs_of(directory))
+        sync(descriptor)
+        if len(syncs) == 1:
+            during.set()
+            assert go_on.wait(20)
+        else:
+            again.set()
+
+    monkeypatch.setattr(os, "fdatasync", held)
+    journal = opened(sync="interval", interval_seconds=0.001)
+    journal.append(1, '["before the sync"]')
+    assert during.wait(20)
+    try:
+        journal.append(2, '["during the sync"]')
+    finally:
+        go_on.set()
+    assert again.wait(20), "the second record was never synced"
+    assert syncs == [['["before the sync"]'], ['["before the sync"]', '["during the sync"]']]
+
+
 def test_a_failed_background_sync_makes_appends_fail_until_a_new_segment_is_there(
     opened: Open, directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -284,6 +345,15 @@ def test_a_second_writer_is_told_who_the_first_is(opened: Open, directory: Path)
         second.append(1, "[]")
     first.close()
     append_once_recovered(second, "[]")
+
+
+def test_a_second_writer_touches_nothing_of_the_firsts(opened: Open, directory: Path) -> None:
+    opened().append(1, "[]")
+    begun = directory / ".new-segment-00000000000000000002.log"  # as the first makes it when one is full
+    begun.touch()
+    with pytest.raises(JournalLocked):
+        opened().append(1, "[]")
+    assert begun.exists()
 
 
 def test_a_second_writing_process_is_told_who_the_first_is(opened: Open, directory: Path) -> None:

@@ -1,0 +1,113 @@
+"""A disk that loses at a power cut what was not synced: the worst that POSIX permits, and a program must survive."""
+
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple, Self
+
+import pytest
+
+
+class _Inode(NamedTuple):
+    """A file or directory. A descriptor of it is held, so that its number is not given to another."""
+
+    number: int
+    descriptor: int
+    is_directory: bool
+
+
+class PowerCut:
+    """Watches a directory and tells what a power cut would leave of it.
+
+    What is there at the beginning is durable. From then on a file's content is durable as it was when the file was
+    last synced, and a name when its directory was.
+
+    Parameters
+    ----------
+    top
+        The directory.
+    before_sync
+        Called before every sync: a moment at which a power cut shows whether the order is right.
+    """
+
+    def __init__(self, top: Path, before_sync: Callable[[], None] = lambda: None) -> None:
+        self.before_sync = before_sync
+        self.syncs = 0
+        self._inodes: dict[int, _Inode] = {}
+        self._contents: dict[int, bytes] = {}
+        self._names: dict[int, dict[str, _Inode]] = {}
+        self._top = self._inode(os.open(top, os.O_RDONLY))
+        self._all_durable(self._top)
+
+    def watch(self, monkeypatch: pytest.MonkeyPatch) -> Self:
+        """See the syncs of this process from here on."""
+        for name in ("fsync", "fdatasync"):
+            monkeypatch.setattr(os, name, self._watched(getattr(os, name)))
+        return self
+
+    def close(self) -> None:
+        """Let go of what was held."""
+        for inode in self._inodes.values():
+            os.close(inode.descriptor)
+
+    def leave(self, place: Path, *, names: str) -> Path:
+        """Make in `place` what a power cut would leave now, and return `place`.
+
+        `names`: which names it leaves, the `synced` ones or, since the disk may have written them of its own
+        accord, `all`.
+        """
+        self._leave(self._top, place, names)
+        return place
+
+    def _leave(self, directory: _Inode, place: Path, names: str) -> None:
+        place.mkdir()
+        found = self._names.get(directory.number, {}) if names == "synced" else self._entries(directory)
+        for name, inode in found.items():
+            if inode.is_directory:
+                self._leave(inode, place / name, names)
+            else:
+                (place / name).write_bytes(self._contents.get(inode.number, b""))
+
+    def _watched(self, sync: Callable[[int], None]) -> Callable[[int], None]:
+        def watched(descriptor: int) -> None:
+            self.before_sync()
+            inode = self._inode(os.dup(descriptor))
+            # Taken before: what is written during the sync need not be in it.
+            names = self._entries(inode) if inode.is_directory else {}
+            content = b"" if inode.is_directory else self._content(inode)
+            sync(descriptor)
+            self.syncs += 1
+            if inode.is_directory:
+                self._names[inode.number] = names
+            else:
+                self._contents[inode.number] = content
+
+        return watched
+
+    def _inode(self, descriptor: int) -> _Inode:
+        status = os.fstat(descriptor)
+        known = self._inodes.get(status.st_ino)
+        if known is not None:
+            os.close(descriptor)
+            return known
+        inode = _Inode(status.st_ino, descriptor, os.path.isdir(f"/proc/self/fd/{descriptor}"))  # noqa: PTH112
+        return self._inodes.setdefault(inode.number, inode)
+
+    def _entries(self, directory: _Inode) -> dict[str, _Inode]:
+        found = {}
+        for name in os.listdir(f"/proc/self/fd/{directory.descriptor}"):  # noqa: PTH208
+            with suppress(FileNotFoundError):  # another thread or process deletes files
+                found[name] = self._inode(os.open(name, os.O_RDONLY, dir_fd=directory.descriptor))
+        return found
+
+    def _content(self, file: _Inode) -> bytes:
+        return Path(f"/proc/self/fd/{file.descriptor}").read_bytes()
+
+    def _all_durable(self, directory: _Inode) -> None:
+        self._names[directory.number] = self._entries(directory)
+        for inode in self._names[directory.number].values():
+            if inode.is_directory:
+                self._all_durable(inode)
+            else:
+                self._contents[inode.number] = self._content(inode)

@@ -1,0 +1,129 @@
+"""The journal on a disk that loses what was not synced: cut off at every sync, and between them."""
+
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from support.power_cut import PowerCut
+
+from radmeter.plugin.journal.reader import JournalReader
+from radmeter.plugin.journal.writer import JournalWriter
+
+SEGMENT_BYTES = 2000
+NEVER_SECONDS = 3600.0
+
+
+class Disk:
+    """A journal in a directory of its own, and what would be left of it."""
+
+    def __init__(self, base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.top = base / "disk"
+        self.top.mkdir()
+        self.directory = self.top / "journal"
+        self.cut = PowerCut(self.top).watch(monkeypatch)
+        self.journals: list[JournalWriter] = []
+        self._places = (base / f"left-{number}" for number in itertools.count())
+
+    def open(self, **settings: object) -> JournalWriter:
+        self.journals.append(JournalWriter(self.directory, segment_bytes=SEGMENT_BYTES, **settings))  # type: ignore[arg-type]
+        return self.journals[-1]
+
+    def left(self, names: str) -> tuple[list[str], list[int], str | None]:
+        """Return what a power cut leaves now: the records, their numbers, and the journal's name.
+
+        Raises
+        ------
+        JournalError
+            It leaves what passes for damage.
+        """
+        reader = JournalReader(self.cut.leave(next(self._places), names=names) / "journal")
+        found: list[tuple[str, int]] = []
+        while batch := reader.read(found[-1][1] if found else 0, 1000):
+            found += [(entry.pairs, entry.seq) for entry in batch]
+        node = reader.node() if found else None
+        reader.close()
+        return [text for text, _ in found], [seq for _, seq in found], node
+
+
+@pytest.fixture
+def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Disk]:
+    disk = Disk(tmp_path, monkeypatch)
+    yield disk
+    disk.cut.before_sync = lambda: None
+    for journal in disk.journals:
+        journal.close()
+    disk.cut.close()
+
+
+def texts() -> Iterator[str]:
+    return (f'["{number}", "{"x" * 300}"]' for number in itertools.count())
+
+
+def checked(disk: Disk, must_be_left: Callable[[], list[str]]) -> Callable[[], None]:
+    """A look at what a power cut would leave now."""
+
+    def look() -> None:
+        for names in ("synced", "all"):
+            records, _, node = disk.left(names)
+            wanted = must_be_left()
+            assert records[: len(wanted)] == wanted, f"with {names} names"
+            assert node == (JournalReader(disk.directory).node() if records else None)
+
+    return look
+
+
+def test_what_was_acknowledged_survives_a_power_cut_at_any_moment(disk: Disk) -> None:
+    acknowledged: list[str] = []
+    disk.cut.before_sync = look = checked(disk, lambda: acknowledged)
+    for _ in range(2):
+        journal = disk.open(sync="packet")
+        for text in itertools.islice(texts(), 15):
+            journal.append(1, text)
+            acknowledged.append(text)
+            look()
+        journal.close()
+        look()
+    assert len(list(disk.directory.glob("segment-*"))) > 4
+    assert disk.cut.syncs > 30 + 4 * 2
+
+
+def test_in_interval_mode_a_segment_is_durable_before_the_next_one_is_begun(disk: Disk) -> None:
+    # The disk is not asked by the clock here: only the roll-over and the close can have made it durable.
+    journal = disk.open(sync="interval", interval_seconds=NEVER_SECONDS)
+    appended: list[str] = []
+
+    def begun() -> list[Path]:
+        return sorted(disk.directory.glob("segment-*"))
+
+    def of_full_segments() -> list[str]:
+        if len(begun()) < 2:
+            return []
+        return appended[: int(begun()[-1].stem.removeprefix("segment-")) - 1]
+
+    disk.cut.before_sync = look = checked(disk, of_full_segments)
+    for text in itertools.islice(texts(), 25):
+        journal.append(1, text)
+        appended.append(text)
+        look()
+    assert len(begun()) > 3
+    assert disk.left("all")[0] == of_full_segments() != appended, "what was not synced is lost"
+    journal.close()
+    assert disk.left("synced")[0] == appended, "close makes the rest durable"
+
+
+@pytest.mark.parametrize("sync", ["packet", "interval"])
+@pytest.mark.parametrize("names", ["synced", "all"])
+def test_no_number_is_given_out_again_after_a_power_cut(
+    disk: Disk, tmp_path: Path, sync: str, names: str
+) -> None:
+    journal = disk.open(sync=sync, interval_seconds=NEVER_SECONDS)
+    for text in itertools.islice(texts(), 20):
+        last = journal.append(1, text)
+        left = disk.cut.leave(tmp_path / f"cut after {last}", names=names) / "journal"
+        successor = JournalWriter(left, sync=sync)
+        try:
+            first = successor.append(1, "[]")
+        finally:
+            successor.close()
+        assert first > last
