@@ -212,13 +212,14 @@ def _lock_timeout(connection: Connection) -> Iterator[None]:
 @contextmanager
 def _seen(connection: Connection, holders: list[Holder]) -> Iterator[None]:
     """Note who keeps `connection` waiting, from a connection beside it: afterwards nobody can tell any more."""
-    done = threading.Event()
+    done, connected = threading.Event(), threading.Event()
     info = connection.info
     dsn = psycopg.conninfo.make_conninfo(info.dsn, password=info.password or None)
     pid = info.backend_pid
 
     def look() -> None:
         with suppress(psycopg.Error), psycopg.connect(dsn, autocommit=True, connect_timeout=5) as beside:
+            connected.set()
             while not done.is_set():
                 found = beside.execute(HOLDERS, (pid,)).fetchall()
                 if found:
@@ -228,6 +229,8 @@ def _seen(connection: Connection, holders: list[Holder]) -> Iterator[None]:
 
     thread = threading.Thread(target=look, name="lock holders", daemon=True)
     thread.start()
+    # On a busy server a connection takes longer than the lock is waited for.
+    connected.wait(5)
     try:
         yield
     finally:

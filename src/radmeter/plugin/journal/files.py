@@ -62,14 +62,20 @@ def size_bytes(directory: Path, *, without: Path | None = None) -> int:
 
 
 def make_directory(directory: Path) -> None:
-    """Make the journal's directory, writable for its group unless the umask keeps the group out."""
-    if directory.is_dir():
-        return
-    directory.mkdir(mode=0o770, parents=True, exist_ok=True)
-    # radiusd's own umask (027) would let a shipper of the same group read, and not delete.
-    if directory.stat().st_mode & 0o050:
-        directory.chmod(0o770)
-    sync_path(directory.parent)
+    """Make the journal's directory, its name durable; writable for its group unless the umask keeps the group out."""
+    missing = [place for place in (directory, *directory.parents) if not place.exists()]
+    if missing:
+        directory.mkdir(mode=0o770, parents=True, exist_ok=True)
+        # radiusd's own umask (027) would let a shipper of the same group read, and not delete.
+        if directory.stat().st_mode & 0o050:
+            directory.chmod(0o770)
+        for place in missing:
+            sync_path(place.parent)
+    else:
+        # A writer that was killed after it had made the directory has not synced its name. A parent that radiusd may
+        # not read is another's, who made the directory.
+        with contextlib.suppress(PermissionError):
+            sync_path(directory.parent)
 
 
 def file_mode(directory: Path) -> int:

@@ -37,7 +37,8 @@ class Disk:
         JournalError
             It leaves what passes for damage.
         """
-        reader = JournalReader(self.cut.leave(next(self._places), names=names) / "journal")
+        left = self.cut.leave(next(self._places), names=names)
+        reader = JournalReader(left / self.directory.relative_to(self.top))
         found: list[tuple[str, int]] = []
         while batch := reader.read(found[-1][1] if found else 0, 1000):
             found += [(entry.pairs, entry.seq) for entry in batch]
@@ -86,6 +87,18 @@ def test_what_was_acknowledged_survives_a_power_cut_at_any_moment(disk: Disk) ->
         look()
     assert len(list(disk.directory.glob("segment-*"))) > 4
     assert disk.cut.syncs > 30 + 4 * 2
+
+
+def test_the_directory_and_those_above_it_that_were_missing_survive_a_power_cut(disk: Disk) -> None:
+    disk.directory = disk.top / "lib" / "radmeter" / "journal"
+    disk.open().append(1, '["kept"]')
+    assert disk.left("synced")[0] == ['["kept"]']
+
+
+def test_the_directory_survives_if_the_writer_that_made_it_was_killed_before_the_sync(disk: Disk) -> None:
+    disk.directory.mkdir()
+    disk.open().append(1, '["kept"]')
+    assert disk.left("synced")[0] == ['["kept"]']
 
 
 def test_in_interval_mode_a_segment_is_durable_before_the_next_one_is_begun(disk: Disk) -> None:
