@@ -665,6 +665,12 @@ def test_sessions_complete_from_is_the_end_of_the_latest_month_that_was_dropped(
     assert value(connection, "radmeter.sessions_complete_from()") == datetime.fromisoformat(
         "2020-04-01T00:00Z"
     )
+    # A month that lies ahead has no session yet.
+    connection.execute("SELECT radmeter.ensure_partition('2199-01-15')")
+    connection.execute("DROP TABLE radacct_2199_01")
+    assert value(connection, "radmeter.sessions_complete_from()") == datetime.fromisoformat(
+        "2020-04-01T00:00Z"
+    )
 
 
 # Usage and what else is read
