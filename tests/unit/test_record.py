@@ -149,6 +149,13 @@ class TestEventTime:
         assert event_time(ARRIVAL - 7 * 86400, ARRIVAL_US, None) == ((ARRIVAL - 7 * 86400) * 1_000_000, True)
         assert event_time(ARRIVAL + 300, ARRIVAL_US, None) == ((ARRIVAL + 300) * 1_000_000, True)
 
+    def test_the_window_is_of_whole_seconds(self) -> None:
+        late = ARRIVAL_US + 999_999
+        assert event_time(ARRIVAL + 300, late, None)[1]
+        assert not event_time(ARRIVAL + 301, late, None)[1]
+        assert event_time(ARRIVAL - 7 * 86400, late, None)[1]
+        assert not event_time(ARRIVAL - 7 * 86400 - 1, late, None)[1]
+
     @pytest.mark.parametrize(
         "stamp", [0, 1_199_145_600, ARRIVAL - 7 * 86400 - 1, ARRIVAL + 301, 4_294_967_295]
     )
