@@ -590,6 +590,19 @@ EXAMPLES = [
         days=("harbour 03-10 1001/2002",),
     ),
     example(
+        "late for one of two closed sessions: its first instant is of it, whatever session time is shown",
+        stop("10:10", 1, 2, 600),
+        start("10:12"),
+        stop("10:20", 1000, 2000, 480),
+        interim("10:12", 900, 1800, 720, arrived="10:21"),
+        sessions=(
+            "anna harbour 10:00 .. 10:10 User-Request 1/2",
+            "anna harbour 10:12 .. 10:20 User-Request 1000/2000",
+        ),
+        users=("anna 03-01 1001/2002",),
+        days=("harbour 03-10 1001/2002",),
+    ),
+    example(
         "late for one of two closed sessions: a Stop sent again, whatever session time it shows",
         start("10:00"),
         interim("10:10", 100, 200, 600),
