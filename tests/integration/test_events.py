@@ -379,6 +379,14 @@ EXAMPLES = [
         **one("10:00 ..", "160/270"),
     ),
     example(
+        "not newer: than every packet before it, not only than the one before it",
+        interim("10:20", 150, 250, 1200),
+        interim("10:10", 100, 200, 600, arrived="10:21"),
+        interim("10:15", 60, 70, 900, arrived="10:22"),
+        Reaper("10:40"),
+        **one("10:00 .. 10:20 Admin-Reset", "150/250"),
+    ),
+    example(
         "not newer: each direction is judged on its own",
         interim("10:20", 150, 200, 1200),
         interim("10:10", 100, 290, 600, arrived="10:21"),
