@@ -296,6 +296,13 @@ EXAMPLES = [
         days=("harbour 03-10 110/220",),
     ),
     example(
+        "Start: stamped in the second of the last update is not later",
+        interim("10:10", 100, 200, 600),
+        start("10:10", arrived="10:11"),
+        interim("10:20", 150, 250, 1200),
+        **one("10:00 ..", "150/250"),
+    ),
+    example(
         "Start: stamped later than an open session without octets is the same session",
         start("10:00"),
         start("10:12"),
@@ -569,6 +576,12 @@ EXAMPLES = [
         days=("harbour 03-10 166/219",),
     ),
     example(
+        "unstamped Start a minute after a Stop is a late one of the stopped session",
+        stop("10:20", 150, 200, 1200),
+        start("10:21", stamped=False),
+        **one("10:00 .. 10:20 User-Request", "150/200"),
+    ),
+    example(
         "unstamped Start later than a minute after a Stop is a new session",
         stop("10:20", 150, 200, 1200),
         start("10:21:01", stamped=False),
@@ -609,6 +622,45 @@ EXAMPLES = [
         ),
         users=("anna 03-01 1001/2002",),
         days=("harbour 03-10 1001/2002",),
+    ),
+    example(
+        "late for one of two closed sessions: unstamped, a minute after the stop it still lies in it",
+        stop("10:10", 1, 2, 600),
+        start("10:12"),
+        stop("10:20", 1000, 2000, 480),
+        interim("10:21", 900, 1800, 1260, stamped=False),
+        sessions=(
+            "anna harbour 10:00 .. 10:10 User-Request 1/2",
+            "anna harbour 10:12 .. 10:20 User-Request 1000/2000",
+        ),
+        users=("anna 03-01 1001/2002",),
+        days=("harbour 03-10 1001/2002",),
+    ),
+    example(
+        "late for one of two closed sessions: in neither, for the one that began last at or before its session",
+        stop("10:11:30", 1, 2, 690),
+        start("10:12"),
+        stop("10:20", 1000, 2000, 480),
+        interim("10:30", 1100, 2100, 1080, stamped=False),
+        sessions=(
+            "anna harbour 10:00 .. 10:11:30 User-Request 1/2",
+            "anna harbour 10:12 .. 10:20 User-Request 1100/2100",
+        ),
+        users=("anna 03-01 1101/2102",),
+        days=("harbour 03-10 1101/2102",),
+    ),
+    example(
+        "late for a session that a new Start closed: counts what exceeds, does not reopen",
+        interim("10:10", 100, 200, 600),
+        start("10:12"),
+        stop("10:13", 1, 2, 60),
+        interim("10:20", 150, 190, 1200),
+        sessions=(
+            "anna harbour 10:00 .. 10:10 NAS-Reboot 150/200",
+            "anna harbour 10:12 .. 10:13 User-Request 1/2",
+        ),
+        users=("anna 03-01 151/202",),
+        days=("harbour 03-10 151/202",),
     ),
     example(
         "late for one of two closed sessions: a Stop sent again, whatever session time it shows",
@@ -855,6 +907,13 @@ EXAMPLES = [
         interim("10:10", 100, 200, 600, more=(("Acct-Interim-Interval", "600"),)),
         Reaper("10:39"),
         **one("10:00 ..", "100/200"),
+    ),
+    example(
+        "stale: by the interval that the router announced last",
+        interim("10:10", 100, 200, 600, more=(("Acct-Interim-Interval", "1200"),)),
+        interim("10:20", 100, 200, 1200, more=(("Acct-Interim-Interval", "60"),)),
+        Reaper("10:30:30"),
+        **one("10:00 .. 10:20 Admin-Reset", "100/200"),
     ),
     example(
         "stale: a session of which only the Start came",
