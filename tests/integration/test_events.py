@@ -225,6 +225,16 @@ EXAMPLES = [
         users=("bert 03-01 120/200",),
         days=("harbour 03-10 120/200",),
     ),
+    example(
+        "identity: the user and the router of the first packet, with their period and day",
+        interim("03:00", 10, 10, 600, router="lodge", more=CLASS),
+        interim("03:10", 20, 20, 1200, router="hostel", user="daily", more=CLASS),
+        stop("03:20", 30, 30, 1800, router="lodge", more=CLASS),
+        interim("03:15", 35, 35, 1500, arrived="03:21", router="hostel", user="daily", more=CLASS),
+        sessions=("anna lodge 02:50 .. 03:20 User-Request 35/35",),
+        users=("anna 03-01 35/35",),
+        days=("lodge 03-09 35/35",),
+    ),
     # --- Start
     example(
         "Start: opens a session with zero octets", start("10:00"), **{**one("10:00 ..", "0/0"), **NO_COUNTERS}
