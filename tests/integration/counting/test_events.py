@@ -236,6 +236,16 @@ EXAMPLES = [
         users=("bert 03-01 120/200",),
         days=("harbour 03-10 120/200",),
     ),
+    example(
+        "identity: the user and the router of the first packet, with their period and day",
+        interim("03:00", 10, 10, 600, router="lodge", more=CLASS),
+        interim("03:10", 20, 20, 1200, router="hostel", user="daily", more=CLASS),
+        stop("03:20", 30, 30, 1800, router="lodge", more=CLASS),
+        interim("03:15", 35, 35, 1500, arrived="03:21", router="hostel", user="daily", more=CLASS),
+        sessions=("anna lodge 02:50 .. 03:20 User-Request 35/35",),
+        users=("anna 03-01 35/35",),
+        days=("lodge 03-09 35/35",),
+    ),
     # --- Start
     example(
         "Start: opens a session with zero octets", start("10:00"), **{**one("10:00 ..", "0/0"), **NO_COUNTERS}
@@ -305,6 +315,13 @@ EXAMPLES = [
         sessions=("anna harbour 10:00 .. 10:10 NAS-Reboot 100/200", "anna harbour 10:12 .. 10/20"),
         users=("anna 03-01 110/220",),
         days=("harbour 03-10 110/220",),
+    ),
+    example(
+        "Start: stamped in the second of the last update is not later",
+        interim("10:10", 100, 200, 600),
+        start("10:10", arrived="10:11"),
+        interim("10:20", 150, 250, 1200),
+        **one("10:00 ..", "150/250"),
     ),
     example(
         "Start: stamped later than an open session without octets is the same session",
@@ -388,6 +405,14 @@ EXAMPLES = [
         interim("10:10", 100, 200, 600, arrived="10:21"),
         interim("10:30", 160, 270, 1800),
         **one("10:00 ..", "160/270"),
+    ),
+    example(
+        "not newer: than every packet before it, not only than the one before it",
+        interim("10:20", 150, 250, 1200),
+        interim("10:10", 100, 200, 600, arrived="10:21"),
+        interim("10:15", 60, 70, 900, arrived="10:22"),
+        Reaper("10:40"),
+        **one("10:00 .. 10:20 Admin-Reset", "150/250"),
     ),
     example(
         "not newer: each direction is judged on its own",
@@ -572,6 +597,12 @@ EXAMPLES = [
         days=("harbour 03-10 166/219",),
     ),
     example(
+        "unstamped Start a minute after a Stop is a late one of the stopped session",
+        stop("10:20", 150, 200, 1200),
+        start("10:21", stamped=False),
+        **one("10:00 .. 10:20 User-Request", "150/200"),
+    ),
+    example(
         "unstamped Start later than a minute after a Stop is a new session",
         stop("10:20", 150, 200, 1200),
         start("10:21:01", stamped=False),
@@ -599,6 +630,58 @@ EXAMPLES = [
         ),
         users=("anna 03-01 1001/2002",),
         days=("harbour 03-10 1001/2002",),
+    ),
+    example(
+        "late for one of two closed sessions: its first instant is of it, whatever session time is shown",
+        stop("10:10", 1, 2, 600),
+        start("10:12"),
+        stop("10:20", 1000, 2000, 480),
+        interim("10:12", 900, 1800, 720, arrived="10:21"),
+        sessions=(
+            "anna harbour 10:00 .. 10:10 User-Request 1/2",
+            "anna harbour 10:12 .. 10:20 User-Request 1000/2000",
+        ),
+        users=("anna 03-01 1001/2002",),
+        days=("harbour 03-10 1001/2002",),
+    ),
+    example(
+        "late for one of two closed sessions: unstamped, a minute after the stop it still lies in it",
+        stop("10:10", 1, 2, 600),
+        start("10:12"),
+        stop("10:20", 1000, 2000, 480),
+        interim("10:21", 900, 1800, 1260, stamped=False),
+        sessions=(
+            "anna harbour 10:00 .. 10:10 User-Request 1/2",
+            "anna harbour 10:12 .. 10:20 User-Request 1000/2000",
+        ),
+        users=("anna 03-01 1001/2002",),
+        days=("harbour 03-10 1001/2002",),
+    ),
+    example(
+        "late for one of two closed sessions: in neither, for the one that began last at or before its session",
+        stop("10:11:30", 1, 2, 690),
+        start("10:12"),
+        stop("10:20", 1000, 2000, 480),
+        interim("10:30", 1100, 2100, 1080, stamped=False),
+        sessions=(
+            "anna harbour 10:00 .. 10:11:30 User-Request 1/2",
+            "anna harbour 10:12 .. 10:20 User-Request 1100/2100",
+        ),
+        users=("anna 03-01 1101/2102",),
+        days=("harbour 03-10 1101/2102",),
+    ),
+    example(
+        "late for a session that a new Start closed: counts what exceeds, does not reopen",
+        interim("10:10", 100, 200, 600),
+        start("10:12"),
+        stop("10:13", 1, 2, 60),
+        interim("10:20", 150, 190, 1200),
+        sessions=(
+            "anna harbour 10:00 .. 10:10 NAS-Reboot 150/200",
+            "anna harbour 10:12 .. 10:13 User-Request 1/2",
+        ),
+        users=("anna 03-01 151/202",),
+        days=("harbour 03-10 151/202",),
     ),
     example(
         "late for one of two closed sessions: a Stop sent again, whatever session time it shows",
@@ -690,6 +773,24 @@ EXAMPLES = [
         sessions=("anna harbour 10:00 .. 130/240",),
         users=("anna 03-01 130/240",),
         days=("harbour 03-10 100/200", "harbour 03-15 30/40"),
+    ),
+    example(
+        "interim after the reaper closed: one without a session time 7 days after the stop is taken back",
+        interim("10:10", 100, 200, 600),
+        Reaper("10:30"),
+        interim("17 10:10", 130, 240),
+        sessions=("anna harbour 10:00 .. 130/240",),
+        users=("anna 03-01 130/240",),
+        days=("harbour 03-10 100/200", "harbour 03-17 30/40"),
+    ),
+    example(
+        "interim after the reaper closed: one without a session time more than 7 days after the stop is a new one",
+        interim("10:10", 100, 200, 600),
+        Reaper("10:30"),
+        interim("17 10:10:01", 30, 40),
+        sessions=("anna harbour 10:00 .. 10:10 Admin-Reset 100/200", "anna harbour 17 10:10:01 .. 30/40"),
+        users=("anna 03-01 130/240",),
+        days=("harbour 03-10 100/200", "harbour 03-17 30/40"),
     ),
     example(
         "interim after an Accounting-On closed, of a session that began before: opens again, and counts",
@@ -793,10 +894,47 @@ EXAMPLES = [
         **one("08:00 ..", "100/200"),
     ),
     example(
+        "stale: judged by the last arrival, also of a packet that was sent again",
+        interim("10:10", 100, 200, 600),
+        interim("10:10", 100, 200, 600, arrived="10:15"),
+        Reaper("10:24:30"),
+        **one("10:00 ..", "100/200"),
+    ),
+    example(
+        "stale: a packet that was sent again is no later update",
+        interim("10:10", 100, 200, 600),
+        interim("10:10", 100, 200, 600, arrived="10:15"),
+        Reaper("10:25:30"),
+        **one("10:00 .. 10:10 Admin-Reset", "100/200"),
+    ),
+    example(
+        "stale: a packet that arrived earlier and is ingested later does not set the arrival back",
+        interim("10:14", 100, 200, 840, arrived="10:15"),
+        interim("10:13", 90, 190, 780, arrived="10:14"),
+        Reaper("10:24:30"),
+        **one("10:00 ..", "100/200"),
+    ),
+    example(
+        "stale: nor one that counts for a session that was closed",
+        interim("10:10", 100, 200, 600),
+        Reaper("10:30"),
+        interim("10:05", 110, 90, 300, arrived="10:40"),
+        interim("10:34", 120, 200, 2040, arrived="10:35"),
+        Reaper("10:49:30"),
+        **one("10:00 ..", "120/200"),
+    ),
+    example(
         "stale: three interim intervals where the router sends Acct-Interim-Interval",
         interim("10:10", 100, 200, 600, more=(("Acct-Interim-Interval", "600"),)),
         Reaper("10:39"),
         **one("10:00 ..", "100/200"),
+    ),
+    example(
+        "stale: by the interval that the router announced last",
+        interim("10:10", 100, 200, 600, more=(("Acct-Interim-Interval", "1200"),)),
+        interim("10:20", 100, 200, 1200, more=(("Acct-Interim-Interval", "60"),)),
+        Reaper("10:30:30"),
+        **one("10:00 .. 10:20 Admin-Reset", "100/200"),
     ),
     example(
         "stale: a session of which only the Start came",
@@ -1032,6 +1170,44 @@ EXAMPLES = [
         users=("anna 03-01 5/6", "anna 04-01 10/20"),
     ),
     example(
+        "a row that another program inserts is dated by its last update, else its stop, else its start",
+        Statement(
+            """INSERT INTO radacct (acctsessionid, acctuniqueid, username, nasipaddress, router_id, acctstarttime,
+                                    acctupdatetime, acctstoptime, acctinputoctets, acctoutputoctets)
+               SELECT session, session, 'daily', '192.0.2.9', routers.id, began::timestamptz, heard::timestamptz,
+                      ended::timestamptz, octets, 0
+               FROM routers, (VALUES ('a', '2026-03-01 10:00Z', '2026-03-02 10:00Z', '2026-03-03 10:00Z', 1),
+                                     ('b', '2026-03-04 10:00Z', NULL, '2026-03-05 10:00Z', 2),
+                                     ('c', '2026-03-06 10:00Z', NULL, NULL, 4)
+                             ) AS row (session, began, heard, ended, octets)
+               WHERE routers.name = 'harbour'"""
+        ),
+        sessions=(
+            "daily harbour 01 10:00 .. 03 10:00 1/0",
+            "daily harbour 04 10:00 .. 05 10:00 2/0",
+            "daily harbour 06 10:00 .. 4/0",
+        ),
+        users=("daily 03-02 1/0", "daily 03-05 2/0", "daily 03-06 4/0"),
+        days=("harbour 03-02 1/0", "harbour 03-05 2/0", "harbour 03-06 4/0"),
+    ),
+    example(
+        "octets that another program's UPDATE brings are dated by the row's last update, else its stop, else its start",
+        Statement(
+            """INSERT INTO radacct (acctsessionid, acctuniqueid, username, nasipaddress, acctstarttime, acctupdatetime,
+                                    acctstoptime)
+               VALUES ('a', 'a', 'daily', '192.0.2.9', '2026-03-01 10:00Z', '2026-03-02 10:00Z', '2026-03-03 10:00Z'),
+                      ('b', 'b', 'daily', '192.0.2.9', '2026-03-04 10:00Z', NULL, '2026-03-05 10:00Z'),
+                      ('c', 'c', 'daily', '192.0.2.9', '2026-03-06 10:00Z', NULL, NULL)"""
+        ),
+        Statement("UPDATE radacct SET acctinputoctets = ascii(acctsessionid) - 96, acctoutputoctets = 0"),
+        sessions=(
+            "daily 01 10:00 .. 03 10:00 1/0",
+            "daily 04 10:00 .. 05 10:00 2/0",
+            "daily 06 10:00 .. 3/0",
+        ),
+        users=("daily 03-02 1/0", "daily 03-05 2/0", "daily 03-06 3/0"),
+    ),
+    example(
         "an operator's UPDATE of the user moves the octets to the other user, each in its period",
         interim("2026-03-31 23:50", 100, 200, 600),
         interim("2026-04-01 00:10", 130, 240, 1800),
@@ -1067,6 +1243,29 @@ def used_database(server: Server) -> Iterator[tuple[psycopg.Connection[Any], Sto
         store.close()
 
 
+# Where it is another day, and on the last day of a month another month, for ten hours of each day of UTC.
+FAR_ZONE = "Pacific/Kiritimati"
+
+DROP_PAST_MONTHS = """
+DO $$
+DECLARE
+    v_month regclass;
+BEGIN
+    FOR v_month IN SELECT relid FROM radmeter.partitions WHERE to_at <= now() LOOP
+        EXECUTE format('DROP TABLE %s', v_month);
+    END LOOP;
+END;
+$$
+"""
+MAKE_SPRING = "SELECT radmeter.ensure_partition('2026-03-01Z'), radmeter.ensure_partition('2026-04-01Z')"
+
+
+def use_zone(connection: psycopg.Connection[Any], store: Store, zone: str) -> None:
+    """Set the time zone of all sessions, which must not matter."""
+    for each in (connection, store._connection):
+        each.execute("SELECT set_config('timezone', %s, false)", (zone,))
+
+
 def set_up(connection: psycopg.Connection[Any]) -> None:
     empty(connection)
     for name, columns in ROUTERS.items():
@@ -1091,6 +1290,7 @@ def apply(
         if isinstance(event, Reaper):
             close_stale(connection, moment(event.at))
         elif isinstance(event, Statement):
+            connection.execute(MAKE_SPRING)  # other programs rely on the periodic jobs for that
             connection.execute(event.sql)
 
 
@@ -1136,13 +1336,20 @@ def anomalies(connection: psycopg.Connection[Any]) -> tuple[str, ...]:
     )
 
 
-@pytest.mark.parametrize("largest_batch", [1, 1000], ids=["packet by packet", "one batch"])
+@pytest.mark.parametrize(
+    ("largest_batch", "zone"),
+    [(1, "UTC"), (1000, FAR_ZONE)],
+    ids=["packet by packet", "one batch, in a far time zone"],
+)
 @pytest.mark.parametrize("case", EXAMPLES, ids=lambda case: case.rule)
 def test_what_counts(
-    used_database: tuple[psycopg.Connection[Any], Store], case: Example, largest_batch: int
+    used_database: tuple[psycopg.Connection[Any], Store], case: Example, largest_batch: int, zone: str
 ) -> None:
     connection, store = used_database
+    use_zone(connection, store, zone)
     set_up(connection)
+    if zone == FAR_ZONE:
+        connection.execute(DROP_PAST_MONTHS)  # so that each example has to make the months that it needs
     apply(connection, store, case.events, largest_batch)
     rejected = connection.execute("SELECT count(*) FROM rejected_packet").fetchone()
     assert rejected is not None

@@ -166,6 +166,16 @@ def test_period_start(
     ) == day(expected)  # fmt: skip
 
 
+def test_periods_have_days_of_the_calendar_and_not_of_the_sessions_zone(connection: Connection) -> None:
+    """Samoa went over the date line and had no 30 December 2011."""
+    connection.execute("SET timezone = 'Pacific/Apia'")
+    assert value(connection, "radmeter.month_day('2011-12-10', 30::smallint)") == day("2011-12-30")
+    call = "radmeter.period_start('monthly', 30::smallint, NULL, %s)"
+    assert value(connection, call, day("2011-12-30")) == day("2011-12-30")
+    assert value(connection, call, day("2011-12-29")) == day("2011-11-30")
+    assert value(connection, call, day("2012-01-01")) == day("2011-12-30")
+
+
 @pytest.mark.parametrize("anchor_day", [1, 15, 28, 29, 30, 31])
 @pytest.mark.parametrize("quota_type", ["daily", "weekly", "monthly"])
 def test_periods_follow_each_other_without_gap_or_overlap(
@@ -413,6 +423,10 @@ def test_discovery_key(
         # One that was only discovered lends its name to a packet without a MAC, and its address to none.
         (None, None, "discovered", "10.0.0.99", 8),
         (UNKNOWN_MAC, None, "discovered", "10.0.0.8", None),
+        (None, UNKNOWN_MAC, UNKNOWN_MAC, "10.0.0.8", None),
+        (UNKNOWN_MAC, None, "discovered name", "10.0.0.99", None),
+        (None, None, "discovered name", "10.0.0.99", None),
+        (None, None, "discovered twice", "10.0.0.99", None),
         (None, None, None, "10.0.0.8", None),
         (None, None, None, "10.0.0.9", 9),
         # Retired: by its MAC and by what it was discovered by.
@@ -452,7 +466,11 @@ def test_match_router(
                   (10, 'i', '02:00:00:00:00:10', 'retired', NULL, 'retired', NULL, NULL, NULL),
                   (11, 'merged name', '02:00:00:00:00:11', 'merged', NULL, 'retired', NULL, 1, 'active'),
                   (12, 'k', '02:00:00:00:00:12', 'factory name', NULL, 'retired', 'ip:10.0.0.12', 1, 'discovered'),
-                  (13, 'l', NULL, 'shared', NULL, 'retired', NULL, 1, 'active')"""
+                  (13, 'l', NULL, 'shared', NULL, 'retired', NULL, 1, 'active'),
+                  (14, 'm', '02:00:00:00:00:14', '02:00:00:00:00:99', NULL, 'discovered', 'mac:14', NULL, NULL),
+                  (15, 'discovered name', '02:00:00:00:00:15', NULL, NULL, 'discovered', 'mac:15', NULL, NULL),
+                  (16, 'n', '02:00:00:00:00:16', 'discovered twice', NULL, 'discovered', 'mac:16', NULL, NULL),
+                  (17, 'o', '02:00:00:00:00:17', 'discovered twice', NULL, 'discovered', 'mac:17', NULL, NULL)"""
     )
     call = "radmeter.match_router(%s, %s, %s, %s)"
     assert value(connection, call, mac, nas_mac, nas_identifier, ip) == expected
@@ -462,9 +480,17 @@ def test_discover_router_makes_one_row_and_finds_it_again(connection: Connection
     call = "radmeter.discover_router(%s, %s, %s, %s)"
     made = value(connection, call, MAC, None, "ap", "10.0.0.1")
     assert value(connection, call, MAC, None, "other", "10.0.0.2") == made
+    assert value(connection, call, None, MAC, "ap", "10.0.0.1") == made
     assert value(connection, call, None, None, "ap", "10.0.0.1") != made
+    # The same name and address with another MAC is another router.
+    other = value(connection, call, OTHER_MAC, None, "ap", "10.0.0.1")
+    assert value(connection, call, None, OTHER_MAC, "ap", "10.0.0.1") == other != made
     rows = connection.execute("SELECT name, status, discovery_key FROM routers ORDER BY id").fetchall()
-    assert rows == [(MAC, "discovered", f"mac:{MAC}"), ("ap", "discovered", "nas:ap")]
+    assert rows == [
+        (MAC, "discovered", f"mac:{MAC}"),
+        ("ap", "discovered", "nas:ap"),
+        (OTHER_MAC, "discovered", f"mac:{OTHER_MAC}"),
+    ]
 
 
 def open_session(connection: Connection, router_id: int, ago_seconds: int, **columns: object) -> int:
@@ -566,6 +592,19 @@ def test_ensure_partition_makes_a_month_of_utc_once(connection: Connection) -> N
     assert indexes.fetchall() == []
 
 
+def test_partitions_are_read_alike_whatever_the_session_writes_dates_as(connection: Connection) -> None:
+    """IST is what India writes; read back by a session of another zone it is Israel's."""
+    spans = """SELECT name, extract(epoch FROM from_at)::bigint, extract(epoch FROM to_at)::bigint
+               FROM radmeter.partitions ORDER BY 2 NULLS LAST"""
+    before = connection.execute(spans).fetchall()
+    assert value(connection, "bool_or(to_at > now()) FROM radmeter.partitions") is True
+    connection.execute("SET datestyle = 'SQL, DMY'")
+    connection.execute("SET timezone = 'Asia/Kolkata'")
+    assert connection.execute(spans).fetchall() == before
+    assert value(connection, "radmeter.ensure_partition(now())") is False
+    assert value(connection, "isfinite(radmeter.sessions_complete_from())") is False
+
+
 def test_ensure_partition_from_two_places_at_once(database: str, connection: Connection) -> None:
     made: list[bool] = []
     failures: list[BaseException] = []
@@ -588,7 +627,11 @@ def test_ensure_partition_from_two_places_at_once(database: str, connection: Con
     assert sorted(made) == [False, False, False, True]
 
 
-def test_note_session_month_counts_only_months_that_may_have_had_sessions(connection: Connection) -> None:
+@pytest.mark.parametrize("zone", ["UTC", "America/New_York", "Pacific/Auckland"])
+def test_note_session_month_counts_only_months_that_may_have_had_sessions(
+    connection: Connection, zone: str
+) -> None:
+    connection.execute("SELECT set_config('timezone', %s, false)", (zone,))
     for month in ("2020-01-01", "2020-01-01", "2099-01-01", "2099-01-01"):
         connection.execute(
             "SELECT radmeter.note_session_month(%s::date::timestamp AT TIME ZONE 'UTC')", (month,)
@@ -599,9 +642,11 @@ def test_note_session_month_counts_only_months_that_may_have_had_sessions(connec
     assert rows.fetchall() == [("2020-01-01", 2), ("2099-01-01", 1)]
 
 
+@pytest.mark.parametrize("zone", ["UTC", "America/New_York", "Pacific/Auckland"])
 def test_sessions_complete_from_is_the_end_of_the_latest_month_that_was_dropped(
-    connection: Connection,
+    connection: Connection, zone: str
 ) -> None:
+    connection.execute("SELECT set_config('timezone', %s, false)", (zone,))
     complete = "isfinite(radmeter.sessions_complete_from())"
     assert value(connection, complete) is False
     connection.execute(
@@ -617,6 +662,12 @@ def test_sessions_complete_from_is_the_end_of_the_latest_month_that_was_dropped(
         "2020-02-01T00:00Z"
     )
     connection.execute("DROP TABLE radacct_2020_03")
+    assert value(connection, "radmeter.sessions_complete_from()") == datetime.fromisoformat(
+        "2020-04-01T00:00Z"
+    )
+    # A month that lies ahead has no session yet.
+    connection.execute("SELECT radmeter.ensure_partition('2199-01-15')")
+    connection.execute("DROP TABLE radacct_2199_01")
     assert value(connection, "radmeter.sessions_complete_from()") == datetime.fromisoformat(
         "2020-04-01T00:00Z"
     )
