@@ -121,8 +121,8 @@ def test_a_wrong_password_is_said_and_not_shown(
 def test_a_server_that_hangs_does_not_hang_the_doctor(database: str) -> None:
     # Stopped in its tracks when it has answered a few questions: no timeout of its own fires.
     code = (
-        "import os, signal, sys; from radmeter.doctor import examine, migrations\n"
-        "from radmeter.cli.main import main; before = migrations.check; examine.CHECK_SECONDS = 1.0\n"
+        "import os, signal, sys; from radmeter.doctor import migrations, runner\n"
+        "from radmeter.cli.main import main; before = migrations.check; runner.CHECK_SECONDS = 1.0\n"
         "import radmeter.doctor.checks as checks\n"
         "def stop(context):\n"
         "    os.kill(context.connection.info.backend_pid, signal.SIGSTOP)\n"
