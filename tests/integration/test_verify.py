@@ -130,6 +130,16 @@ def test_octets_that_came_while_the_triggers_were_off_are_found(busy: str, conne
     ]
 
 
+def test_another_writer_may_move_the_day_together_with_the_octets(busy: str, connection: Connection) -> None:
+    changed = connection.execute(
+        """UPDATE radacct SET acctinputoctets = acctinputoctets + 10, usage_date = usage_date + 1,
+               acctupdatetime = acctupdatetime + interval '1 microsecond'
+           WHERE acctinputoctets > 0"""
+    )
+    assert changed.rowcount > 0
+    assert different(connection) == []
+
+
 def test_only_what_is_asked_for_is_judged(busy: str, connection: Connection) -> None:
     connection.execute("UPDATE user_quota_usage SET bytes_in = 1")
     connection.execute("UPDATE router_daily_usage SET bytes_in = 1")
