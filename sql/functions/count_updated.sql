@@ -16,6 +16,11 @@ DECLARE
     v_shifted bigint[];   -- sessions with a counter that wrapped or was restarted
     v_adopted bigint[];   -- adopted sessions that changed in what their adopted part depends on
 BEGIN
+    -- It fires for a statement that changed no row too, as most of those do that ingest makes for rare cases.
+    IF NOT EXISTS (SELECT FROM new_rows) THEN
+        RETURN NULL;
+    END IF;
+
     WITH changed AS MATERIALIZED (
         SELECT radacctid, username, router_id, old_username, old_router_id, old_usage_date, old_period_start,
                old_octets_in, old_octets_out, foreign_writer, sliced, reassigned, shifted, adopted, counts,
