@@ -26,7 +26,9 @@ from radmeter import __version__
 from radmeter.database import advisory_locks
 from radmeter.database.connection import connect, sqlalchemy_engine
 from radmeter.errors import LockTimeout
+from radmeter.partitions.months import MONTHS_AHEAD
 from radmeter.schema import decimal_conversion, upgrade
+from radmeter.schema import plan as migration_plan
 from radmeter.schema.sql_files import sql_files
 
 # What ingest may be made to wait: the wait for a lock, and the longest step under one.
@@ -148,6 +150,17 @@ def test_an_empty_database_is_told_what_will_be_made_and_left_empty(server: Serv
     assert (steps["current"], steps["newest"]) == (None, REVISIONS[-1])
     assert [step["name"] for step in steps["steps"] if step["kind"] == "revision"] == REVISIONS
     assert dump(server, empty) == nothing
+
+
+def test_where_nobody_knows_the_missing_months_all_of_them_are_planned(connection: Connection) -> None:
+    """As in a database of an earlier version."""
+    assert migration_plan.partitions_to_make(connection) == []
+    connection.execute("DROP FUNCTION radmeter.missing_months")
+    connection.execute(ALL_FILES_CHANGED)
+    steps = migration_plan.plan(connection).steps
+    made = [step for step in steps if step.kind == "partitions"]
+    assert len({step.name for step in made}) == MONTHS_AHEAD + 1
+    assert all(step.locks for step in made)
 
 
 def test_nothing_to_do_is_said_by_each_command(database: str) -> None:
