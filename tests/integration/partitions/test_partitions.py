@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 import psycopg
 import pytest
+from support.functions import value
 from support.servers import Connection
 
 from radmeter.partitions import months
@@ -17,12 +18,6 @@ ALTER TABLE public.radacct ATTACH PARTITION public.radacct_legacy FOR VALUES FRO
 
 def utc(text: str) -> datetime:
     return datetime.fromisoformat(text).replace(tzinfo=UTC)
-
-
-def value(connection: Connection, expression: str) -> object:
-    row = connection.execute(f"SELECT {expression}".encode()).fetchone()
-    assert row is not None
-    return row[0]
 
 
 def drop_months(connection: Connection) -> None:
