@@ -111,7 +111,7 @@ def test_a_quarantine_file_replayed_alone_counts_as_the_journal_would(
         shipper.start()
         eventually(
             lambda: database.rows(
-                "SELECT count(*)::int FROM ingest_checkpoint WHERE node NOT LIKE 'detail:%%'"
+                "SELECT count(*)::int FROM ingest_checkpoint WHERE source NOT LIKE 'detail:%%'"
             ),
             [(1,)],
         )

@@ -61,11 +61,11 @@ def sessions_of(database: str, connection: Connection, month: str, count: int = 
 
 
 def everything(connection: Connection) -> dict[str, Any]:
-    """Return every session, slice, adopted part and counter there is, as text."""
+    """Return every session, slice, adoption baseline and counter there is, as text."""
     queries = {
         "sessions": "SELECT tableoid::regclass::text, session::text FROM radacct AS session",
         "slices": "SELECT slice::text FROM radmeter.session_slice AS slice",
-        "parts": "SELECT part::text FROM radmeter.adopted_part AS part",
+        "parts": "SELECT part::text FROM radmeter.adoption_baseline AS part",
         "users": "SELECT usage::text FROM user_quota_usage AS usage",
         "routers": "SELECT usage::text FROM router_daily_usage AS usage",
         "indexes": "SELECT indexdef FROM pg_indexes WHERE tablename ~ '^radacct'",

@@ -1,5 +1,5 @@
 -- radmeter.adopted_effects(): what the changes of user and router in radmeter.adopted_move will do to the counters, for
--- sessions whose adopted part is counted: taken from the one that had it, given to the one that has it.
+-- sessions whose adoption baseline is counted: taken from the one that had it, given to the one that has it.
 -- One SELECT, so that it becomes part of the caller's query.
 CREATE OR REPLACE FUNCTION radmeter.adopted_effects()
 RETURNS TABLE (move tid, old_username text, new_username text, old_router_id bigint, new_router_id bigint,
@@ -14,7 +14,7 @@ AS $$
            first.bytes_in, first.bytes_out
     FROM radmeter.adopted_move AS move
     JOIN radmeter.backfill ON move.radacctid <@ backfill.counted
-    JOIN radmeter.adopted_part AS first ON first.radacctid = move.radacctid
+    JOIN radmeter.adoption_baseline AS first ON first.radacctid = move.radacctid
     JOIN radmeter.adopted_router AS known USING (calledstationid, nasipaddress)
     LEFT JOIN radmeter.adopted_user AS plan ON plan.username = first.username;
 $$;

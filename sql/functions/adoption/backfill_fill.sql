@@ -21,7 +21,7 @@ BEGIN
         ORDER BY session.radacctid FOR UPDATE SKIP LOCKED) AS held;
     UPDATE public.radacct AS session SET router_id = coalesce(first.router_id, known.router_id)
     FROM unnest(v_ids) AS held (radacctid)
-    LEFT JOIN radmeter.adopted_part AS first ON first.radacctid = held.radacctid
+    LEFT JOIN radmeter.adoption_baseline AS first ON first.radacctid = held.radacctid
     CROSS JOIN radmeter.adopted_router AS known
     WHERE session.radacctid = held.radacctid AND session.radacctid >= p_first AND session.radacctid < p_end
       AND known.calledstationid = coalesce(first.calledstationid, session.calledstationid, '')

@@ -12,7 +12,7 @@ AS $$
 BEGIN
     WITH part AS MATERIALIZED (
         SELECT part.username, part.router_id, part.usage_date, part.period_start, part.bytes_in, part.bytes_out
-        FROM radmeter.adopted_parts() AS part WHERE part.radacctid >= p_first AND part.radacctid < p_end
+        FROM radmeter.adoption_baselines() AS part WHERE part.radacctid >= p_first AND part.radacctid < p_end
     ), found AS MATERIALIZED (
         SELECT count(*) AS sessions, count(*) FILTER (WHERE usage_date IS NULL) AS unknown FROM part
     ), users AS (

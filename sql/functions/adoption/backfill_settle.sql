@@ -1,4 +1,4 @@
--- radmeter.backfill_settle([radacctids]): makes the changes of user and router that had to wait until the adopted part of
+-- radmeter.backfill_settle([radacctids]): makes the changes of user and router that had to wait until the adoption baseline of
 -- their session was counted. Those of the given sessions, else some of all: until it returns 0. Returns how many.
 -- Called by radmeter.reassign_adopted in the transaction of the change, by the backfill and by the periodic jobs.
 -- Writes user_quota_usage, router_daily_usage, radmeter.adopted_move.

@@ -1,5 +1,5 @@
 -- radmeter.backfill_unknown_routers(first, end): what the adopted sessions of a range of ids, the end left out, have of
--- routers that radmeter.adopted_router does not know. Reads radacct, radmeter.adopted_part, radmeter.adopted_router.
+-- routers that radmeter.adopted_router does not know. Reads radacct, radmeter.adoption_baseline, radmeter.adopted_router.
 CREATE OR REPLACE FUNCTION radmeter.backfill_unknown_routers(p_first bigint, p_end bigint)
 RETURNS TABLE (calledstationid text, nasipaddress inet)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off
@@ -8,7 +8,7 @@ AS $$
         SELECT DISTINCT coalesce(first.calledstationid, session.calledstationid, ''),
                         coalesce(first.nasipaddress, session.nasipaddress)
         FROM public.radacct AS session
-        LEFT JOIN radmeter.adopted_part AS first ON first.radacctid = session.radacctid
+        LEFT JOIN radmeter.adoption_baseline AS first ON first.radacctid = session.radacctid
         WHERE session.radacctid >= p_first AND session.radacctid < p_end AND session.adopted
     ) AS seen (calledstationid, nasipaddress)
     LEFT JOIN radmeter.adopted_router AS known USING (calledstationid, nasipaddress)

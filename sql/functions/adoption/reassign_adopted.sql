@@ -21,7 +21,7 @@ BEGIN
            coalesce(old_router_id, first.router_id), coalesce(new_router_id, first.router_id)
     FROM unnest(p_radacctids, p_old_usernames, p_new_usernames, p_old_router_ids, p_new_router_ids)
         AS change (radacctid, old_username, new_username, old_router_id, new_router_id)
-    JOIN radmeter.adopted_part AS first USING (radacctid)
+    JOIN radmeter.adoption_baseline AS first USING (radacctid)
     WHERE first.bytes_in <> 0 OR first.bytes_out <> 0;
     IF EXISTS (SELECT FROM radmeter.backfill CROSS JOIN unnest(p_radacctids) AS id WHERE id <@ counted) THEN
         PERFORM radmeter.backfill_settle(p_radacctids);

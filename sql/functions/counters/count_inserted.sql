@@ -2,7 +2,7 @@
 -- router_daily_usage, each counter row once a statement, in the order of its key.
 -- radmeter.ingest leaves day and period in the row. Another writer (rlm_sql) does not: its octets are dated by the row's
 -- last update, and kept as a slice of their own (see radmeter.session_slice).
--- A copy of an adopted row is counted here, and so has nothing for the backfill (see radmeter.adopted_part).
+-- A copy of an adopted row is counted here, and so has nothing for the backfill (see radmeter.adoption_baseline).
 -- A row that is deleted takes nothing back, hence no trigger for DELETE: counters outlive their sessions.
 CREATE OR REPLACE FUNCTION radmeter.count_inserted() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog SET jit = off
@@ -29,7 +29,7 @@ BEGIN
         INSERT INTO radmeter.session_slice (radacctid, usage_date, period_start, bytes_in, bytes_out)
         SELECT radacctid, usage_date, period_start, bytes_in, bytes_out FROM gained WHERE foreign_writer
     ), copies AS (
-        INSERT INTO radmeter.adopted_part
+        INSERT INTO radmeter.adoption_baseline
             (radacctid, username, router_id, calledstationid, nasipaddress, at, bytes_in, bytes_out)
         SELECT radacctid, username, router_id, coalesce(calledstationid, ''), nasipaddress, NULL, 0, 0
         FROM new_rows WHERE adopted

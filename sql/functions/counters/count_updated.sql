@@ -4,7 +4,7 @@
 -- writer (rlm_sql, an operator's UPDATE) does not: its increase is dated by the row's last update, and kept as a slice of
 -- its own (see radmeter.session_slice). Writes accounting_anomaly where a router's counter wrapped or was restarted.
 -- What an adopted session had when it was taken over is counted by radmeter backfill, not here: before the row shows
--- anything else, it is kept in radmeter.adopted_part, as it was.
+-- anything else, it is kept in radmeter.adoption_baseline, as it was.
 -- Hash joins whatever the planner thinks: transition tables have no statistics. They are named here since a trigger runs
 -- under the settings of the function that fired it, and radmeter.update_open has them off. No sequential scans: the plan
 -- is made at a session's first batch, when radmeter.session_slice may be empty still, and kept.
@@ -14,7 +14,7 @@ SET enable_nestloop = off SET enable_hashjoin = on SET enable_mergejoin = on SET
 AS $$
 DECLARE
     v_shifted bigint[];   -- sessions with a counter that wrapped or was restarted
-    v_adopted bigint[];   -- adopted sessions that changed in what their adopted part depends on
+    v_adopted bigint[];   -- adopted sessions that changed in what their adoption baseline depends on
 BEGIN
     -- It fires for a statement that changed no row too, as most of those do that ingest makes for rare cases.
     IF NOT EXISTS (SELECT FROM new_rows) THEN
@@ -69,9 +69,9 @@ BEGIN
         FROM changed
         CROSS JOIN LATERAL radmeter.session_parts(radacctid, old_usage_date, old_period_start,
             old_octets_in, old_octets_out) AS part
-        -- An adopted session has counted nothing before its adopted part is kept.
+        -- An adopted session has counted nothing before its adoption baseline is kept.
         WHERE (changed.reassigned OR changed.sliced)
-          AND (NOT changed.adopted OR (SELECT true FROM radmeter.adopted_part AS first
+          AND (NOT changed.adopted OR (SELECT true FROM radmeter.adoption_baseline AS first
                                        WHERE first.radacctid = changed.radacctid))
     ), delta AS NOT MATERIALIZED (
         -- What was gained, what moved away, and what moved to; nothing moves where the user, or the router, stays.
@@ -121,8 +121,8 @@ BEGIN
     INTO v_shifted, v_adopted FROM changed WHERE shifted OR adopted;
 
     IF v_adopted IS NOT NULL THEN
-        -- Not where the row is only told the router that its adopted part counts for: ten million are.
-        INSERT INTO radmeter.adopted_part
+        -- Not where the row is only told the router that its adoption baseline counts for: ten million are.
+        INSERT INTO radmeter.adoption_baseline
             (radacctid, username, router_id, calledstationid, nasipaddress, at, bytes_in, bytes_out)
         SELECT radacctid, before.username, before.router_id, coalesce(before.calledstationid, ''), before.nasipaddress,
                coalesce(before.acctupdatetime, before.acctstoptime, before.acctstarttime),
@@ -148,7 +148,7 @@ BEGIN
         FROM old_rows AS before JOIN new_rows AS after USING (radacctid)
         JOIN unnest(v_adopted) AS adopted (radacctid) USING (radacctid)
         WHERE (after.username IS DISTINCT FROM before.username OR after.router_id IS DISTINCT FROM before.router_id)
-          AND (SELECT true FROM radmeter.adopted_part AS first WHERE first.radacctid = before.radacctid)
+          AND (SELECT true FROM radmeter.adoption_baseline AS first WHERE first.radacctid = before.radacctid)
         HAVING count(*) > 0;
     END IF;
 

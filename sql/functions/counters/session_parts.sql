@@ -1,7 +1,7 @@
 -- radmeter.session_parts(radacctid, usage_date, period_start, octets_in, octets_out): a session's octets by day and period.
 -- The arguments are the session's row; its finished slices are read from radmeter.session_slice, and what they leave is
 -- the part under way. What the triggers never counted is left out: what an adopted session had when it was taken over,
--- from radmeter.adopted_part (see radmeter.adopted_parts). Returns no row for a part of zero octets.
+-- from radmeter.adoption_baseline (see radmeter.adoption_baselines). Returns no row for a part of zero octets.
 CREATE OR REPLACE FUNCTION radmeter.session_parts(
     p_radacctid bigint, p_usage_date date, p_period_start date, p_octets_in bigint, p_octets_out bigint)
 RETURNS TABLE (radacctid bigint, usage_date date, period_start date, bytes_in bigint, bytes_out bigint,
@@ -18,6 +18,6 @@ AS $$
                 FROM radmeter.session_slice AS slice WHERE slice.radacctid = p_radacctid
                 UNION ALL
                 SELECT first.bytes_in, first.bytes_out
-                FROM radmeter.adopted_part AS first WHERE first.radacctid = p_radacctid) AS known) AS under_way
+                FROM radmeter.adoption_baseline AS first WHERE first.radacctid = p_radacctid) AS known) AS under_way
     WHERE left_in <> 0 OR left_out <> 0;
 $$;

@@ -8,7 +8,7 @@ DECLARE
     v_dropped jsonb;
 BEGIN
     WITH dropped AS (
-        DELETE FROM public.rejected_packet WHERE id = ANY (p_ids) RETURNING id, node, seq, received_at, reason
+        DELETE FROM public.rejected_packet WHERE id = ANY (p_ids) RETURNING id, source AS node, seq, received_at, reason
     )
     SELECT jsonb_agg(to_jsonb(dropped) ORDER BY id) INTO v_dropped FROM dropped;
     IF v_dropped IS NULL THEN

@@ -1,13 +1,13 @@
--- radmeter.ingest(node, records): takes a batch of a node's journal, exactly once. The only way packets come in.
---   node     the journal the records come from
+-- radmeter.ingest(source, records): takes a batch of a source, exactly once. The only way packets come in.
+--   source   where the records come from: the name of a journal (its node), `detail:` with a digest, or `retry`
 --   records  JSON array in journal order; each element is an accounting record as radmeter.record.AccountingRecord
 --            writes it, or a packet that cannot be counted: {"seq", "received_us", "reason", "pairs"}
--- Returns the node's new checkpoint: everything at or below it is counted, what was there before is skipped.
+-- Returns the source's new checkpoint: everything at or below it is counted, what was there before is skipped.
 -- Writes ingest_checkpoint, radacct (whose triggers keep the counters), rejected_packet, routers (discovered only).
 --
--- One batch is applied at a time, over all nodes: batches of a busy site touch the same routers anyway and would wait
+-- One batch is applied at a time, over all sources: batches of a busy site touch the same routers anyway and would wait
 -- for each other's counters; waiting here, before the first row is touched, they can never deadlock.
-CREATE OR REPLACE FUNCTION radmeter.ingest(p_node text, p_records json) RETURNS bigint
+CREATE OR REPLACE FUNCTION radmeter.ingest(p_source text, p_records json) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 -- Compiling its statements takes longer than any batch: seconds for the first few on a server with jit as it comes.
 SET jit = off
@@ -21,8 +21,8 @@ DECLARE
     v_segments integer;
 BEGIN
     PERFORM pg_advisory_xact_lock(hashtextextended('radmeter.ingest', 0));
-    SELECT last_seq INTO v_checkpoint FROM public.ingest_checkpoint WHERE node = p_node;
-    SELECT * INTO v_batch FROM radmeter.unpack_records(p_node, p_records, coalesce(v_checkpoint, 0));
+    SELECT last_seq INTO v_checkpoint FROM public.ingest_checkpoint WHERE source = p_source;
+    SELECT * INTO v_batch FROM radmeter.unpack_records(p_source, p_records, coalesce(v_checkpoint, 0));
     IF v_batch.last_seq IS NULL THEN
         RETURN coalesce(v_checkpoint, 0);
     END IF;
@@ -41,10 +41,10 @@ BEGIN
     END LOOP;
 
     INSERT INTO public.ingest_checkpoint AS checkpoint
-            (node, last_seq, records, rejected, last_received_at, updated_at)
-        VALUES (p_node, v_batch.last_seq, v_batch.records, v_batch.rejected, v_batch.last_received_at,
+            (source, last_seq, records, rejected, last_received_at, updated_at)
+        VALUES (p_source, v_batch.last_seq, v_batch.records, v_batch.rejected, v_batch.last_received_at,
                 clock_timestamp())
-    ON CONFLICT (node) DO UPDATE SET
+    ON CONFLICT (source) DO UPDATE SET
         last_seq = excluded.last_seq,
         records = checkpoint.records + excluded.records,
         rejected = checkpoint.rejected + excluded.rejected,

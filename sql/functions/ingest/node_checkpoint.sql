@@ -3,5 +3,5 @@
 CREATE OR REPLACE FUNCTION radmeter.node_checkpoint(p_node text) RETURNS bigint
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog
 AS $$
-    SELECT coalesce((SELECT last_seq FROM public.ingest_checkpoint WHERE node = p_node), 0);
+    SELECT coalesce((SELECT last_seq FROM public.ingest_checkpoint WHERE source = p_node), 0);
 $$;

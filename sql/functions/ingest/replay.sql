@@ -1,22 +1,22 @@
--- radmeter.replay(node, records, name, stanzas, size, digest): ingests packets of a detail file and keeps in mind how far
+-- radmeter.replay(source, records, name, stanzas, size, digest): ingests packets of a detail file and keeps in mind how far
 -- the file was replayed, in one transaction: killed at any point, a replay goes on where the counters are.
---   node, records  as radmeter.ingest takes them; seq is the number of the stanza in the file. No record: only stanzas
+--   source, records  as radmeter.ingest takes them; seq is the number of the stanza in the file. No record: only stanzas
 --                  that are no packets
 --   name           of the file, for people
 --   stanzas, size  how many stanzas and bytes of the file are done with these
 --   digest         BLAKE2b-128 of those bytes, by which the file is known again
 -- Writes radmeter.replayed_file, and what radmeter.ingest writes.
 CREATE OR REPLACE FUNCTION radmeter.replay(
-    p_node text, p_records json, p_name text, p_stanzas bigint, p_size bigint, p_digest bytea) RETURNS void
+    p_source text, p_records json, p_name text, p_stanzas bigint, p_size bigint, p_digest bytea) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     IF json_array_length(p_records) > 0 THEN
-        PERFORM radmeter.ingest(p_node, p_records);
+        PERFORM radmeter.ingest(p_source, p_records);
     END IF;
-    INSERT INTO radmeter.replayed_file AS file (node, name, stanzas, size, digest)
-    VALUES (p_node, p_name, p_stanzas, p_size, p_digest)
-    ON CONFLICT (node) DO UPDATE SET
+    INSERT INTO radmeter.replayed_file AS file (source, name, stanzas, size, digest)
+    VALUES (p_source, p_name, p_stanzas, p_size, p_digest)
+    ON CONFLICT (source) DO UPDATE SET
         name = excluded.name, stanzas = excluded.stanzas, size = excluded.size, digest = excluded.digest,
         updated_at = excluded.updated_at
     WHERE file.stanzas < excluded.stanzas;

@@ -3,7 +3,7 @@
 --   records  JSON array of accounting records as radmeter.ingest takes them, each with "id" (rejected_packet.id) and
 --            without seq; or {"id", "reason"}: still not countable, for that reason
 -- Returns the ids that were ingested. One that is gone meanwhile (retried or dropped by another) is skipped.
--- Their node is "retry": its numbers are given out here, under the lock that ingest takes anyway.
+-- Their source is "retry": its numbers are given out here, under the lock that ingest takes anyway.
 -- Writes rejected_packet, audit_log, and what radmeter.ingest writes.
 CREATE OR REPLACE FUNCTION radmeter.retry_rejected(p_records json) RETURNS bigint[]
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp

@@ -1,10 +1,10 @@
--- radmeter.unpack_records(node, records, checkpoint): the records above the checkpoint, with router, day and period,
+-- radmeter.unpack_records(source, records, checkpoint): the records above the checkpoint, with router, day and period,
 -- into the session's temporary table `incoming`; what cannot be counted into rejected_packet.
 -- Returns one row over the records above the checkpoint: the last seq (NULL: there are none), how many there are, how
 -- many of them were rejected, and the last arrival.
 -- Called by radmeter.ingest only. Writes pg_temp.incoming, rejected_packet, and routers where one is discovered.
 CREATE OR REPLACE FUNCTION radmeter.unpack_records(
-    p_node text, p_records json, p_checkpoint bigint,
+    p_source text, p_records json, p_checkpoint bigint,
     OUT last_seq bigint, OUT records bigint, OUT rejected bigint, OUT last_received_at timestamptz)
 LANGUAGE plpgsql
 AS $$
@@ -31,10 +31,10 @@ BEGIN
             interim_interval integer, skew_seconds bigint, reason text, pairs json)
         WHERE seq > p_checkpoint
     ), set_aside AS (
-        INSERT INTO public.rejected_packet (node, seq, received_at, reason, pairs)
-        SELECT p_node, seq, received_at, reason, pairs
+        INSERT INTO public.rejected_packet (source, seq, received_at, reason, pairs)
+        SELECT p_source, seq, received_at, reason, pairs
         FROM parsed WHERE reason IS NOT NULL
-        ON CONFLICT (node, seq) DO NOTHING
+        ON CONFLICT (source, seq) DO NOTHING
     ), keys AS MATERIALIZED (
         SELECT DISTINCT ON (router_key)
                router_key, router_mac AS mac, nas_mac, nas_identifier, router_ip AS ip

@@ -1,7 +1,7 @@
 -- radmeter.merge_router_finish(from): ends the merge of a router whose sessions have all moved: its anomalies follow, and
 -- what is left of its days, which sessions counted that retention has dropped since.
 -- Returns false, and changes nothing more, if it has sessions yet; true once all is done, also by an earlier call.
--- Writes accounting_anomaly, router_daily_usage, routers, audit_log, radmeter.adopted_router and adopted_part.
+-- Writes accounting_anomaly, router_daily_usage, routers, audit_log, radmeter.adopted_router and radmeter.adoption_baseline.
 CREATE OR REPLACE FUNCTION radmeter.merge_router_finish(p_from bigint) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
@@ -48,7 +48,7 @@ BEGIN
     FROM left_over JOIN moved USING (usage_date);
     -- Adopted sessions without a router_id count for it by these.
     UPDATE radmeter.adopted_router SET router_id = v_into WHERE router_id = p_from;
-    UPDATE radmeter.adopted_part SET router_id = v_into WHERE router_id = p_from;
+    UPDATE radmeter.adoption_baseline SET router_id = v_into WHERE router_id = p_from;
     UPDATE public.routers SET merged_at = now(), updated_at = now() WHERE id = p_from;
     PERFORM radmeter.audit('routers merge', jsonb_build_object(
         'finished', p_from, 'into', v_into, 'days_of_dropped_sessions', coalesce(v_days, '[]')));

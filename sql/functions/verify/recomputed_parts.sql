@@ -5,7 +5,7 @@
 -- An adopted session counts what it has gained since it was taken over, in the same way; and what it had then once the
 -- backfill has counted it. acctstoptime is that part's own time there.
 -- One SELECT, so that it becomes part of the caller's query. Reads radacct, radmeter.session_slice, and what
--- radmeter.adopted_parts reads.
+-- radmeter.adoption_baselines reads.
 CREATE OR REPLACE FUNCTION radmeter.recomputed_parts()
 RETURNS TABLE (username text, router_id bigint, acctstoptime timestamptz, usage_date date, period_start date,
                bytes_in bigint, bytes_out bigint)
@@ -27,12 +27,12 @@ AS $$
            coalesce(session.period_start, radmeter.user_period_start(session.username,
                coalesce(session.acctupdatetime, session.acctstoptime, session.acctstarttime, now()))),
            coalesce(session.acctinputoctets, 0) - first.bytes_in, coalesce(session.acctoutputoctets, 0) - first.bytes_out
-    FROM radmeter.adopted_part AS first
+    FROM radmeter.adoption_baseline AS first
     JOIN public.radacct AS session ON session.radacctid = first.radacctid
     UNION ALL
     SELECT adopted.username, adopted.router_id, adopted.at, adopted.usage_date, adopted.period_start,
            adopted.bytes_in, adopted.bytes_out
-    FROM radmeter.adopted_parts() AS adopted
+    FROM radmeter.adoption_baselines() AS adopted
     WHERE adopted.counted AND (adopted.bytes_in <> 0 OR adopted.bytes_out <> 0)
     UNION ALL
     SELECT session.username, session.router_id, session.acctstoptime, part.usage_date, part.period_start,

@@ -1,8 +1,8 @@
 """Counts the history of an adopted radacct: the calls of the database, each a short piece of the whole.
 
 Exact while packets arrive, since what an adopted session had when it was taken over is the same in every snapshot: in
-its row, or in ``radmeter.adopted_part`` once the row shows more. A range of ids is read in one snapshot, and marked as
-counted in the transaction that keeps its sums; what packets bring on top is counted by the triggers, as always.
+its row, or in ``radmeter.adoption_baseline`` once the row shows more. A range of ids is read in one snapshot, and
+marked as counted in the transaction that keeps its sums; what packets bring on top is counted by the triggers, as always.
 """
 
 import datetime
@@ -205,9 +205,8 @@ LAG = """
 SELECT coalesce((SELECT max(extract(epoch FROM replay_lag)) FROM pg_stat_replication
                  WHERE state = 'streaming'), 0)::float8,
        coalesce((SELECT max(extract(epoch FROM updated_at - last_received_at))
-                 FROM public.ingest_checkpoint AS checkpoint
-                 WHERE updated_at > now() - interval '30 seconds'
-                   AND NOT EXISTS (SELECT FROM radmeter.replayed_file AS file WHERE file.node = checkpoint.node)),
+                 FROM radmeter.nodes
+                 WHERE updated_at > now() - interval '30 seconds' AND NOT starts_with(node, 'detail:')),
                 0)::float8"""
 
 

@@ -18,7 +18,7 @@ from radmeter.database.lock_retries import outside_transaction
 from radmeter.schema.revisions import note
 
 # What was counted goes with the sessions: rlm_sql will write them, and they would be counted again.
-COUNTED = r"^(session_slice|session_month|adopted_\w+|backfill|backfill_\w+)$"
+COUNTED = r"^(session_slice|session_month|adopted_\w+|adoption_baseline|backfill|backfill_\w+)$"
 
 
 def undo(operation: Operation) -> list[str]:

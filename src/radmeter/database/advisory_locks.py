@@ -31,9 +31,9 @@ class LockHolder(NamedTuple):
     application: str
 
 
-def replay_lock(node: str) -> str:
+def replay_lock(source: str) -> str:
     """Return the name of the lock of one detail file."""
-    return f"radmeter.replay {node}"
+    return f"radmeter.replay {source}"
 
 
 def taken(connection: Connection, name: str, *, patience_seconds: float = 0.0) -> bool:

@@ -31,14 +31,13 @@ def jobs(context: Context) -> Findings:
 def ingest(context: Context) -> Findings:
     """How late the latest batch of each node was, and how long ago that is."""
     tell = Teller("ingest")
-    # A detail file that was replayed is a node, too, and silent for ever.
-    files = "EXISTS (SELECT FROM radmeter.replayed_file WHERE replayed_file.node = ingest_checkpoint.node)"
+    # A detail file that was replayed is silent for ever.
     rows = context.rows(
-        f"""SELECT node, extract(epoch FROM updated_at - last_received_at)::bigint,
+        """SELECT node, extract(epoch FROM updated_at - last_received_at)::bigint,
                   extract(epoch FROM clock_timestamp() - updated_at)::bigint, records
-           FROM public.ingest_checkpoint
+           FROM radmeter.nodes
            WHERE updated_at > clock_timestamp() - %s * interval '1 second'
-             AND NOT {files if _sees(context, "radmeter.replayed_file") else "false"} ORDER BY node""",  # noqa: S608 # one of two literals
+             AND NOT starts_with(node, 'detail:') ORDER BY node""",
         GONE_SECONDS,
     )
     faults = 0

@@ -127,7 +127,7 @@ def _depth(context: Context) -> JournalDepth:
         after = 0
         if node is not None and context.connection is not None and context.facts.has_schema:
             row = context.database.execute(
-                "SELECT last_seq FROM public.ingest_checkpoint WHERE node = %s", (node,)
+                "SELECT last_seq FROM radmeter.nodes WHERE node = %s", (node,)
             ).fetchone()
             after = row[0] if row else 0
         return reader.depth(after)

@@ -66,9 +66,9 @@ class Filter:
 
 
 PACKETS = """
-SELECT id, node, seq, received_at, rejected_at, reason, pairs::text FROM public.rejected_packet
+SELECT id, source, seq, received_at, rejected_at, reason, pairs::text FROM public.rejected_packet
 WHERE (%(reason)s::text IS NULL OR position(lower(%(reason)s) IN lower(reason)) > 0)
-  AND (%(node)s::text IS NULL OR node = %(node)s)
+  AND (%(node)s::text IS NULL OR source = %(node)s)
   AND (%(since)s::timestamptz IS NULL OR rejected_at >= %(since)s)"""
 
 

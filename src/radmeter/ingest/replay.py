@@ -1,4 +1,4 @@
-"""Detail files into the database, exactly once: each file is a node of its own, each stanza a number in it."""
+"""Detail files into the database, exactly once: each file is a source of its own, each stanza a number in it."""
 
 import dataclasses
 import datetime
@@ -105,18 +105,18 @@ class Replayer:
         if first is None:
             return outcome
         with self._alone(f"detail:{first.identity}"):
-            node, place = self._resume(stream, f"detail:{first.identity}")
+            source, place = self._resume(stream, f"detail:{first.identity}")
             outcome.before = place.stanzas
             on_progress()
             complete_from_us = self._complete_from_us()
             cut = stanzas(_lines(stream), place)
             while batch := list(itertools.islice(cut, self._batch_records)):
-                self._replay_batch(node, name, batch, complete_from_us, outcome)
+                self._replay_batch(source, name, batch, complete_from_us, outcome)
                 on_progress()
         return outcome
 
     def _replay_batch(
-        self, node: str, name: str, batch: Sequence[Stanza], complete_from_us: int, outcome: Outcome
+        self, source: str, name: str, batch: Sequence[Stanza], complete_from_us: int, outcome: Outcome
     ) -> None:
         entries: list[tuple[Stanza, Entry]] = []
         done: Stanza | None = None
@@ -136,7 +136,7 @@ class Replayer:
             done = stanza
         # Of a file without a single packet (it is no detail file) nothing is kept.
         if done is not None and (entries or outcome.shipped or outcome.before):
-            self._ship(node, name, entries, done, outcome)
+            self._ship(source, name, entries, done, outcome)
 
     def _entry(self, stanza: Stanza) -> Entry:
         found = packet(stanza, self._zone)
@@ -146,58 +146,60 @@ class Replayer:
         return Entry(stanza.number, found.received_us, json.dumps(found.pairs, ensure_ascii=False))
 
     def _ship(
-        self, node: str, name: str, entries: Sequence[tuple[Stanza, Entry]], done: Stanza, outcome: Outcome
+        self, source: str, name: str, entries: Sequence[tuple[Stanza, Entry]], done: Stanza, outcome: Outcome
     ) -> None:
         """Ship packets up to the stanza `done`; one that the database refuses is set aside, and the others go in."""
         records = [(stanza, as_json(entry)) for stanza, entry in entries]
         try:
-            self._send(node, name, [record for _, record in records], done)
+            self._send(source, name, [record for _, record in records], done)
         except RecordRefused as refused:
             if len(entries) > 1:
                 middle = len(entries) // 2
-                self._ship(node, name, entries[:middle], entries[middle - 1][0], outcome)
-                self._ship(node, name, entries[middle:], done, outcome)
+                self._ship(source, name, entries[:middle], entries[middle - 1][0], outcome)
+                self._ship(source, name, entries[middle:], done, outcome)
                 return
             stanza, entry = entries[0]
             records = [(stanza, as_rejected(entry, f"the database refuses it: {refused}"))]
-            self._send(node, name, [records[0][1]], done)
+            self._send(source, name, [records[0][1]], done)
         outcome.shipped += len(records)
         for stanza, record in records:
             if "reason" in record:
                 outcome.set_aside += 1
                 self._on_problem(stanza.line, f"set aside: {record['reason']}")
 
-    def _send(self, node: str, name: str, records: Sequence[dict[str, Any]], done: Stanza) -> None:
+    def _send(self, source: str, name: str, records: Sequence[dict[str, Any]], done: Stanza) -> None:
         text = records_json(records)
         self._query(
             "SELECT radmeter.replay(%s, %s::json, %s, %s, %s, %s)",
-            (node, text, name, done.number, done.size, done.digest),
+            (source, text, name, done.number, done.size, done.digest),
         )
 
-    def _resume(self, stream: BinaryIO, node: str) -> tuple[str, Place]:
-        """Return a file's node and the place to go on: the end of the longest replayed part that it begins with."""
-        known = self._query("SELECT node, stanzas, size, digest FROM radmeter.replayed_files(%s)", (node,))
+    def _resume(self, stream: BinaryIO, source: str) -> tuple[str, Place]:
+        """Return a file's source and the place to go on: the end of the longest replayed part that it begins with."""
+        known = self._query(
+            "SELECT source, stanzas, size, digest FROM radmeter.replayed_files(%s)", (source,)
+        )
         stream.seek(0)
-        place, found_node, found = Place(), None, Place()
-        for known_node, count, size, digest in known:
+        place, found_source, found = Place(), None, Place()
+        for known_source, count, size, digest in known:
             while place.size < size and (chunk := stream.read(min(CHUNK_BYTES, size - place.size))):
                 place.size += len(chunk)
                 place.lines += chunk.count(b"\n")
                 place.hash.update(chunk)
             if place.size == size and place.hash.digest() == digest:
-                found_node = known_node
+                found_source = known_source
                 found = Place(count, place.lines, size, place.hash.copy())
         stream.seek(found.size)
-        if found_node is None:
+        if found_source is None:
             taken = {row[0] for row in known}
-            names = itertools.chain([node], (f"{node}:{number}" for number in itertools.count(2)))
-            found_node = next(name for name in names if name not in taken)
-        return found_node, found
+            names = itertools.chain([source], (f"{source}:{number}" for number in itertools.count(2)))
+            found_source = next(name for name in names if name not in taken)
+        return found_source, found
 
     @contextmanager
-    def _alone(self, node: str) -> Iterator[None]:
+    def _alone(self, source: str) -> Iterator[None]:
         """Keep other replays of the same file away: two that begin at once could take it for two files."""
-        lock = replay_lock(node)
+        lock = replay_lock(source)
         if not self._retried(lambda connection: taken(connection, lock)):
             raise RadmeterError("another replay of this file runs")
         try:

@@ -16,7 +16,14 @@ from radmeter.database.lock_retries import with_lock_retries
 from radmeter.partitions import parquet_file
 from radmeter.partitions.archive_catalog import Archive, find, is_recorded
 from radmeter.partitions.parquet_file import ArchiveError, Progress, Written
-from radmeter.partitions.parquet_rows import PARTS, ArchivedColumn, Metadata, UnfitFile, UnfitValue
+from radmeter.partitions.parquet_rows import (
+    PART_TABLES,
+    PARTS,
+    ArchivedColumn,
+    Metadata,
+    UnfitFile,
+    UnfitValue,
+)
 
 Say = Callable[[str], None]
 
@@ -294,7 +301,7 @@ def _drop(connection: Connection, record: Archive, progress: Progress) -> None:
     table = sql.Identifier("radmeter", record.detached_name)
     kept = [
         sql.Identifier("radmeter", name)
-        for name, count in zip(PARTS, (record.slice_rows, record.part_rows), strict=True)
+        for name, count in zip(PART_TABLES, (record.slice_rows, record.part_rows), strict=True)
         if count
     ]
     if kept:

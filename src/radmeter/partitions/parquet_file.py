@@ -68,7 +68,8 @@ class Content(NamedTuple):
 
 SLICES_OF = """(SELECT string_agg(usage_date || ',' || period_start || ',' || bytes_in || ',' || bytes_out, ';'
     ORDER BY usage_date, period_start) FROM {} AS slice WHERE slice.radacctid = session.radacctid)"""
-ADOPTED_OF = "(SELECT to_jsonb(part)::text FROM radmeter.adopted_part AS part WHERE part.radacctid = session.radacctid)"
+ADOPTED_OF = """(SELECT to_jsonb(part)::text FROM radmeter.adoption_baseline AS part
+    WHERE part.radacctid = session.radacctid)"""
 
 
 def sessions_query(
@@ -80,7 +81,7 @@ def sessions_query(
 ) -> sql.Composed:
     """Return the COPY that writes the sessions of a table with what belongs to them.
 
-    `slices` is the table of the slices, `adopted` an expression for the adopted part of `session`.
+    `slices` is the table of the slices, `adopted` an expression for the adoption baseline of `session`.
     """
     selected: list[sql.Composable] = [
         sql.SQL("session.{}").format(sql.Identifier(each.name)) for each in columns

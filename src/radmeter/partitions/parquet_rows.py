@@ -25,9 +25,11 @@ ARROW_TYPES: dict[str, pa.DataType] = {
     "date": pa.date32(),
     "timestamp with time zone": pa.timestamp("us", tz="UTC"),
 }
-# What a session has in radmeter.session_slice and radmeter.adopted_part goes with it, in columns of these names: the
-# slices as a list of structures, the other, which is a note for radmeter alone, as JSON.
+# What a session has in radmeter.session_slice and radmeter.adoption_baseline goes with it, in columns of these names.
+# The second keeps the name that the table had when the first files were written. The slices are a list of structures, the
+# baseline is JSON.
 SLICES, ADOPTED = PARTS = ("session_slice", "adopted_part")
+PART_TABLES = ("session_slice", "adoption_baseline")
 SLICE_FIELDS = ("usage_date", "period_start", "bytes_in", "bytes_out")
 SLICE_TYPE = pa.struct(
     [pa.field(name, pa.int64() if name.startswith("bytes_") else pa.date32()) for name in SLICE_FIELDS]
@@ -188,7 +190,7 @@ def slice_rows(table: pa.Table | pa.RecordBatch) -> int:
 
 
 def part_rows(table: pa.Table | pa.RecordBatch) -> int:
-    """Return how many of the sessions have an adopted part."""
+    """Return how many of the sessions have an adoption baseline."""
     return len(table) - int(table.column(ADOPTED).null_count)
 
 
@@ -203,7 +205,7 @@ def slice_lines(table: pa.Table | pa.RecordBatch) -> bytes:
 
 
 def part_lines(table: pa.Table | pa.RecordBatch) -> bytes:
-    """Return the adopted parts, each with its radacctid, as COPY reads them."""
+    """Return the adoption baselines, each with its radacctid, as COPY reads them."""
     kept = pa.table({name: table.column(name) for name in ("radacctid", ADOPTED)}).filter(
         pc.field(ADOPTED).is_valid()
     )

@@ -163,9 +163,9 @@ def _load(connection: Connection, path: Path, record: Archive, progress: Progres
                ANALYZE pg_temp.restored_slice;
                ANALYZE pg_temp.restored_part;
                INSERT INTO radmeter.session_slice SELECT * FROM pg_temp.restored_slice ON CONFLICT DO NOTHING;
-               INSERT INTO radmeter.adopted_part
+               INSERT INTO radmeter.adoption_baseline
                SELECT kept.* FROM pg_temp.restored_part
-               CROSS JOIN jsonb_populate_record(NULL::radmeter.adopted_part, part::jsonb) AS kept
+               CROSS JOIN jsonb_populate_record(NULL::radmeter.adoption_baseline, part::jsonb) AS kept
                ON CONFLICT DO NOTHING"""
         )
         _compare(connection, record, table, progress)

@@ -1,7 +1,7 @@
 """Alembic's revisions of the tables: which there are, which a database has, and how one is applied."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -116,8 +116,12 @@ def run_revisions(
     said: Callable[[str], None] = log.info,
     patience_seconds: float = PATIENCE_SECONDS,
     done: Callable[[], None] = lambda: None,
+    apply_files: Callable[[Connection], None] | None = None,
 ) -> list[str]:
     """Apply the pending revisions, each in a transaction of its own that waits for no lock longer than it may.
+
+    A revision that renames what the SQL files use says so (`with_sql_files`). From the first such one on, the revisions
+    and the files are one transaction: a batch that comes meanwhile meets all of the old names or all of the new ones.
 
     Parameters
     ----------
@@ -127,30 +131,46 @@ def run_revisions(
         The last one to apply.
     done
         Called after each.
+    apply_files
+        Applies the SQL files. None where no function of radmeter's is in use yet.
     """
-    applied = []
-    for script in pending_revisions(connection):
-        _apply(connection, script, said, patience_seconds)
-        applied.append(script.revision)
+    scripts = pending_revisions(connection)
+    if upto != "head":
+        scripts = scripts[: [script.revision for script in scripts].index(upto) + 1]
+    together = len(scripts)
+    if apply_files is not None:
+        renaming = (at for at, each in enumerate(scripts) if getattr(each.module, "with_sql_files", False))
+        together = next(renaming, together)
+    for script in scripts[:together]:
+        _apply(connection, [script], said, patience_seconds)
         done()
-        if script.revision == upto:
-            break
-    return applied
+    if scripts[together:]:
+        _apply(connection, scripts[together:], said, patience_seconds, apply_files)
+        for _ in scripts[together:]:
+            done()
+    return [script.revision for script in scripts]
 
 
 def _apply(
-    connection: Connection, script: Script, said: Callable[[str], None], patience_seconds: float
+    connection: Connection,
+    scripts: Sequence[Script],
+    said: Callable[[str], None],
+    patience_seconds: float,
+    apply_files: Callable[[Connection], None] | None = None,
 ) -> None:
-    name = f"revision {script.revision} ({title(script)})"
+    name = ", ".join(f"revision {script.revision} ({title(script)})" for script in scripts)
 
     with _alchemy(connection) as alchemy:
 
         def attempt() -> None:
-            began = time.monotonic()
             with alchemy.begin():
                 alchemy.execute(sqlalchemy.text(f"SET LOCAL lock_timeout = '{LOCK_WAIT_MS}ms'"))
-                command.upgrade(revisions(alchemy), script.revision)
-                note(alchemy, "revision", script.revision, time.monotonic() - began)
+                for script in scripts:
+                    began = time.monotonic()
+                    command.upgrade(revisions(alchemy), script.revision)
+                    note(alchemy, "revision", script.revision, time.monotonic() - began)
+                if apply_files is not None:
+                    apply_files(connection)
 
         try:
             retry_until_locked(connection, attempt, what=name, patience_seconds=patience_seconds, said=said)

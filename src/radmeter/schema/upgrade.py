@@ -82,7 +82,13 @@ def upgrade(
         decimal_conversion.check(connection)
         prepare(connection, listener.say, patience_seconds)
         listener.advance()
-        run_revisions(connection, said=listener.say, patience_seconds=patience_seconds, done=listener.advance)
+        run_revisions(
+            connection,
+            said=listener.say,
+            patience_seconds=patience_seconds,
+            done=listener.advance,
+            apply_files=_apply_files,
+        )
         for column in decimal_conversion.check(connection):
             decimal_conversion.convert(
                 connection, column, said=listener.say, patience_seconds=patience_seconds

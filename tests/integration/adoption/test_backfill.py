@@ -139,7 +139,7 @@ def test_a_change_beside_a_range_counts_once(
         for change in CHANGES:
             empty(connection)
             connection.execute(
-                "TRUNCATE radmeter.adopted_part, radmeter.adopted_user, radmeter.adopted_move, radmeter.backfill"
+                "TRUNCATE radmeter.adoption_baseline, radmeter.adopted_user, radmeter.adopted_move, radmeter.backfill"
             )
             register(connection, "hotel", mac=HOTEL, timezone="Asia/Tokyo")
             register(connection, "cafe", mac="02:00:00:00:00:02")

@@ -155,7 +155,7 @@ def test_killed_at_any_moment_it_goes_on(
 
 def test_it_pauses_while_ingest_is_behind(history: str, connection: Connection) -> None:
     connection.execute(
-        """INSERT INTO ingest_checkpoint (node, last_received_at, updated_at)
+        """INSERT INTO ingest_checkpoint (source, last_received_at, updated_at)
            VALUES ('slow', now() - interval '1 minute', now() + interval '5 minutes')"""
     )
     assert backfill.lag_seconds(connection) == (pytest.approx(360, abs=1), "ingest")

@@ -270,7 +270,7 @@ def test_a_router_with_an_unbelievable_clock(database: str) -> None:
 
 def test_a_node_that_is_late_and_one_that_is_silent(database: str, connection: Connection) -> None:
     connection.execute(
-        """INSERT INTO ingest_checkpoint (node, last_received_at, updated_at) VALUES
+        """INSERT INTO ingest_checkpoint (source, last_received_at, updated_at) VALUES
            ('late', now() - interval '1 hour', now()), ('well', now(), now()),
            ('silent-0011', now() - interval '1 day', now() - interval '1 day'),
            ('gone', now() - interval '1 year', now() - interval '1 year')"""
@@ -284,7 +284,7 @@ def test_a_node_that_is_late_and_one_that_is_silent(database: str, connection: C
 
 def test_how_late_and_how_silent_a_node_may_be(database: str, connection: Connection) -> None:
     connection.execute(
-        """INSERT INTO ingest_checkpoint (node, last_received_at, updated_at)
+        """INSERT INTO ingest_checkpoint (source, last_received_at, updated_at)
            SELECT node, now() - make_interval(secs => late + silent), now() - make_interval(secs => silent)
            FROM (VALUES ('late 60', 60, 0), ('late 61', 61, 0), ('late 900', 900, 0), ('late 901', 901, 0),
                         ('silent 3540', 0, 3540), ('silent 3605', 0, 3605),
@@ -377,7 +377,7 @@ def test_how_many_sessions_may_be_silent_and_for_how_long(database: str, connect
 
 def test_packets_that_could_not_be_counted(database: str, connection: Connection) -> None:
     connection.execute(
-        "INSERT INTO rejected_packet (node, seq, received_at, reason, pairs) VALUES ('n', 1, now(), 'bad', '[]')"
+        "INSERT INTO rejected_packet (source, seq, received_at, reason, pairs) VALUES ('n', 1, now(), 'bad', '[]')"
     )
     (found,) = faults(database, "rejected")
     assert found.said.startswith("1 packets could not be counted")

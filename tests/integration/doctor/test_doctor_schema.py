@@ -104,7 +104,7 @@ BROKEN = {
     "a key dropped": (
         "ALTER TABLE ingest_checkpoint DROP CONSTRAINT ingest_checkpoint_pkey",
         "schema",
-        "constraint public.ingest_checkpoint ingest_checkpoint_pkey is missing: PRIMARY KEY (node)",
+        "constraint public.ingest_checkpoint ingest_checkpoint_pkey is missing: PRIMARY KEY (source)",
     ),
     "a table's options reset": (
         "ALTER TABLE radacct_open RESET (fillfactor)",

@@ -38,7 +38,7 @@ def healthy() -> Iterator[tuple[Raddb, str, Path]]:
         node = reader.node()
         stack.enter_context(reader.lock())
         jobs.execute(
-            "INSERT INTO ingest_checkpoint (node, last_seq, last_received_at) VALUES (%s, %s, now())",
+            "INSERT INTO ingest_checkpoint (source, last_seq, last_received_at) VALUES (%s, %s, now())",
             (node, 1 << 62),
         )
         yield raddb, server.dsn(), directory / "state"

@@ -41,7 +41,7 @@ def test_a_batch_that_is_shipped_twice_at_once_is_counted_once(database: str, co
 def test_two_retries_at_once_lose_neither_packet(database: str, connection: Connection) -> None:
     """Their node is one, so the second must not give its packets the numbers of the first."""
     connection.execute(
-        """INSERT INTO rejected_packet (node, seq, received_at, reason, pairs)
+        """INSERT INTO rejected_packet (source, seq, received_at, reason, pairs)
            SELECT 'n', seq, now(), 'as a test', '[]' FROM generate_series(1, 2) AS seq"""
     )
     first, second = ([{**stop(0, f"s{each}", 10**each), "id": each}] for each in (1, 2))
@@ -60,7 +60,7 @@ def test_one_packet_that_is_retried_twice_at_once_is_counted_once(
     database: str, connection: Connection
 ) -> None:
     connection.execute(
-        """INSERT INTO rejected_packet (node, seq, received_at, reason, pairs)
+        """INSERT INTO rejected_packet (source, seq, received_at, reason, pairs)
            VALUES ('n', 1, now(), 'as a test', '[]')"""
     )
     records = Json([{**stop(0, "s", 10), "id": 1}])

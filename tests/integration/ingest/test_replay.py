@@ -56,7 +56,7 @@ def octets(connection: Connection) -> int:
 
 def checkpoints(connection: Connection) -> list[tuple[Any, ...]]:
     return connection.execute(
-        "SELECT last_seq, records, rejected FROM ingest_checkpoint WHERE node LIKE 'detail:%' ORDER BY node"
+        "SELECT last_seq, records, rejected FROM ingest_checkpoint WHERE source LIKE 'detail:%' ORDER BY source"
     ).fetchall()
 
 

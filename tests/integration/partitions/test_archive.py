@@ -104,7 +104,7 @@ def test_what_an_adopted_session_had_goes_with_it(
 ) -> None:
     sessions_of(database, connection, "2026-03", 8)
     connection.execute(
-        """INSERT INTO radmeter.adopted_part
+        """INSERT INTO radmeter.adoption_baseline
            SELECT radacctid, 'a,"b' || chr(10), 1, 'x;y', '10.0.0.1', acctstarttime, 5, 6
            FROM radacct_2026_03 WHERE radacctid % 3 = 0"""
     )

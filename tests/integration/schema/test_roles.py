@@ -66,7 +66,7 @@ PARTS = {
     "reassign_adopted",
     "pending_user_sums",
     "pending_router_sums",
-    "adopted_parts",
+    "adoption_baselines",
     "adopted_effects",
     "apply_round",
     "arrival_allowance",

@@ -11,8 +11,9 @@ from support.schemas import REVISIONS, dump
 from support.servers import Server
 
 from radmeter.database.connection import sqlalchemy_engine
-from radmeter.errors import StoreUnavailable
+from radmeter.errors import StoreError, StoreUnavailable
 from radmeter.schema import upgrade as schema
+from radmeter.schema.revisions import BOOTSTRAP, current_revision
 
 
 @pytest.fixture
@@ -93,3 +94,25 @@ def test_the_usage_of_a_user_is_one_index_lookup(connection: psycopg.Connection[
     (usage,) = connection.execute("SELECT get_user_total_usage('user7', '2024-01-15Z')").fetchone() or (None,)
     assert usage == 14
     assert connection.execute("SELECT get_user_total_usage('nobody')").fetchone() == (0,)
+
+
+def test_a_revision_that_renames_is_undone_if_the_sql_files_cannot_follow(empty: str) -> None:
+    """Between the two every batch would be refused."""
+    with sqlalchemy_engine(empty).connect() as alchemy:
+        alchemy.execute(sqlalchemy.text("CREATE SCHEMA radmeter"))
+        alchemy.commit()
+        command.upgrade(schema.revisions(alchemy), "0008")
+        alchemy.commit()
+
+    def fail(connection: psycopg.Connection[Any]) -> None:
+        connection.execute("SELECT source FROM ingest_checkpoint")  # it is renamed already
+        raise StoreError("a file cannot be applied")
+
+    with psycopg.connect(empty, autocommit=True) as connection:
+        connection.execute(BOOTSTRAP)
+        with pytest.raises(
+            StoreError, match=r"revision 0009 .* nothing of it is done: a file cannot be applied"
+        ):
+            schema.run_revisions(connection, apply_files=fail)
+        assert connection.execute("SELECT count(node) FROM ingest_checkpoint").fetchone() == (0,)
+        assert current_revision(connection) == "0008"

@@ -5,7 +5,7 @@ from support.servers import Connection
 
 
 def test_node_checkpoint_is_zero_for_a_new_node(connection: Connection) -> None:
-    connection.execute("INSERT INTO ingest_checkpoint (node, last_seq) VALUES ('known', 4294967299)")
+    connection.execute("INSERT INTO ingest_checkpoint (source, last_seq) VALUES ('known', 4294967299)")
     assert value(connection, "radmeter.node_checkpoint('known')") == 4294967299
     assert value(connection, "radmeter.node_checkpoint('new')") == 0
 

@@ -1,11 +1,11 @@
--- radmeter.adopted_parts(): what every adopted session had when it was taken over, the day and the period it counts for,
+-- radmeter.adoption_baselines(): what every adopted session had when it was taken over, the day and the period it counts for,
 -- and whose it is now: what radmeter backfill counts and radmeter verify recomputes.
--- It is in the row itself as long as nothing that it depends on changed, else in radmeter.adopted_part: whichever of the
+-- It is in the row itself as long as nothing that it depends on changed, else in radmeter.adoption_baseline: whichever of the
 -- two a snapshot sees, the part is the same. The day and the period are those of the session's last update before the
 -- change, for the user and the router that it had then, by the plans and zones that were kept when the backfill began.
 -- counted: the backfill has counted it. Returns no usage_date where radmeter.adopted_router does not know the router yet, and no row before a backfill.
 -- One SELECT, so that it becomes part of the caller's query. Reads radacct and radmeter's tables of the adoption.
-CREATE OR REPLACE FUNCTION radmeter.adopted_parts()
+CREATE OR REPLACE FUNCTION radmeter.adoption_baselines()
 RETURNS TABLE (radacctid bigint, username text, router_id bigint, at timestamptz, usage_date date, period_start date,
                bytes_in bigint, bytes_out bigint, counted boolean)
 LANGUAGE sql STABLE PARALLEL SAFE
@@ -19,7 +19,7 @@ AS $$
            session.radacctid <@ backfill.counted
     FROM radmeter.backfill
     CROSS JOIN public.radacct AS session
-    LEFT JOIN radmeter.adopted_part AS first ON first.radacctid = session.radacctid
+    LEFT JOIN radmeter.adoption_baseline AS first ON first.radacctid = session.radacctid
     LEFT JOIN radmeter.adopted_router AS known
         ON known.calledstationid = coalesce(first.calledstationid, session.calledstationid, '')
        AND known.nasipaddress = coalesce(first.nasipaddress, session.nasipaddress)
