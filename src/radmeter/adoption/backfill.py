@@ -2,7 +2,7 @@
 
 Exact while packets arrive, since what an adopted session had when it was taken over is the same in every snapshot: in
 its row, or in ``radmeter.adoption_baseline`` once the row shows more. A range of ids is read in one snapshot, and
-marked as counted in the transaction that keeps its sums; what packets bring on top is counted by the triggers, as always.
+marked as counted in the transaction that keeps its sums. The triggers count what packets bring on top, as always.
 """
 
 import datetime

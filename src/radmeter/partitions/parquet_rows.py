@@ -26,8 +26,8 @@ ARROW_TYPES: dict[str, pa.DataType] = {
     "timestamp with time zone": pa.timestamp("us", tz="UTC"),
 }
 # What a session has in radmeter.session_slice and radmeter.adoption_baseline goes with it, in columns of these names.
-# The second keeps the name that the table had when the first files were written. The slices are a list of structures, the
-# baseline is JSON.
+# The second keeps the name that the table had when the first files were written. The slices are a list of structures,
+# the baseline is JSON.
 SLICES, ADOPTED = PARTS = ("session_slice", "adopted_part")
 PART_TABLES = ("session_slice", "adoption_baseline")
 SLICE_FIELDS = ("usage_date", "period_start", "bytes_in", "bytes_out")
