@@ -152,6 +152,16 @@ def test_rows_that_another_writer_inserted_while_the_triggers_were_off_are_dated
     assert [(each.day, each.recomputed_in) for each in found if each.name == "site"] == dated
 
 
+def test_another_writer_may_move_the_day_together_with_the_octets(busy: str, connection: Connection) -> None:
+    changed = connection.execute(
+        """UPDATE radacct SET acctinputoctets = acctinputoctets + 10, usage_date = usage_date + 1,
+               acctupdatetime = acctupdatetime + interval '1 microsecond'
+           WHERE acctinputoctets > 0"""
+    )
+    assert changed.rowcount > 0
+    assert different(connection) == []
+
+
 def test_only_what_is_asked_for_is_judged(busy: str, connection: Connection) -> None:
     connection.execute("UPDATE user_quota_usage SET bytes_in = 1")
     connection.execute("UPDATE router_daily_usage SET bytes_in = 1")
