@@ -31,6 +31,12 @@ def ask(dsn: str | None, *arguments: str | Path, **environment: str) -> list[Lin
     return [Line(each["check"], each["level"], each["said"], each["remedy"]) for each in findings]
 
 
+def one(lines: list[Line], check: str) -> Line:
+    """Return the only finding of a check."""
+    (line,) = [each for each in lines if each.check == check]
+    return line
+
+
 def faults(
     dsn: str | None, *checks: str, arguments: tuple[str | Path, ...] = (), **environment: str
 ) -> list[Line]:

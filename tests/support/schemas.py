@@ -1,4 +1,4 @@
-"""What tests of upgrades share: dumps of a schema, the revisions, psql, the decimal columns."""
+"""What tests of the schema share: dumps of it, the revisions, psql, names from the catalog, the decimal columns."""
 
 import itertools
 import subprocess
@@ -42,6 +42,10 @@ def types(connection: Connection) -> dict[str, str]:
         (list(SPECIFIED),),
     )
     return dict(rows.fetchall())
+
+
+def names(connection: Connection, query: str, *arguments: object) -> set[str]:
+    return {row[0] for row in connection.execute(query.encode(), arguments)}
 
 
 def psql(server: Server, dsn: str, script: str, *options: str) -> subprocess.CompletedProcess[str]:

@@ -1,4 +1,4 @@
-"""`radmeter doctor`: what it says of a database, a journal and a machine in any state, and how it ends."""
+"""`radmeter doctor`: what it says of a database and a machine in any state, and how it ends."""
 
 import json
 import os
@@ -14,17 +14,10 @@ import psycopg
 import pytest
 from support import stock
 from support.commands import Packets, radmeter
-from support.doctoring import NOWHERE, Line, ask, faults, paste
+from support.doctoring import NOWHERE, ask, faults, one, paste
 from support.servers import Connection, Server
 
 from radmeter.database import advisory_locks
-from radmeter.plugin.journal.reader import JournalReader
-from radmeter.plugin.journal.writer import JournalWriter
-
-
-def one(lines: list[Line], check: str) -> Line:
-    (line,) = [each for each in lines if each.check == check]
-    return line
 
 
 def test_an_exit_code_for_red_for_yellow_and_for_no_database(database: str, connection: Connection) -> None:
@@ -416,100 +409,6 @@ def test_an_adopted_database_is_green_once_its_history_is_counted(server: Server
         assert found.said.endswith("its history is not in the counters")
         paste(f"{found.remedy} --yes", dsn)
         assert faults(dsn, *checks) == []
-
-
-class TestJournal:
-    """The journal of this machine."""
-
-    @pytest.fixture
-    def journal(self, tmp_path: Path) -> Iterator[Path]:
-        writer = JournalWriter(tmp_path / "journal")
-        writer.append(time.time_ns() // 1000 - 3600 * 10**6, '[["User-Name","alice"]]')
-        yield tmp_path / "journal"
-        writer.close()
-
-    def test_one_that_nobody_ships(self, database: str, journal: Path) -> None:
-        found = faults(database, "journal", "shipper", RADMETER_JOURNAL=str(journal))
-        assert {line.check: line.remedy for line in found} == {
-            "journal": "radmeter ship",
-            "shipper": "radmeter ship",
-        }
-        assert "1 records wait, the oldest for 60 min" in found[0].said
-
-    def test_one_that_is_shipped(self, database: str, journal: Path) -> None:
-        with JournalReader(journal).lock():
-            lines = ask(database, "--only", "shipper", RADMETER_JOURNAL=str(journal))
-        assert one(lines, "shipper").said.startswith(f"at work (process {os.getpid()}); radiusd writes")
-
-    @pytest.mark.parametrize(("age", "level"), [(20, None), (65, "yellow"), (840, "yellow"), (905, "red")])
-    def test_how_long_a_record_may_wait(
-        self, database: str, tmp_path: Path, age: int, level: str | None
-    ) -> None:
-        writer = JournalWriter(tmp_path / "journal")
-        writer.append(time.time_ns() // 1000 - age * 10**6, '[["User-Name","alice"]]')
-        writer.append(time.time_ns() // 1000, '[["User-Name","bob"]]')
-        writer.close()
-        found = faults(database, "journal", RADMETER_JOURNAL=str(tmp_path / "journal"))
-        assert [line.level for line in found] == ([level] if level else [])
-        assert level is None or found[0].said.startswith("2 records wait, the oldest for")
-
-    def test_how_full_it_may_be(self, tmp_path: Path) -> None:
-        writer = JournalWriter(tmp_path / "filled")
-        writer.append(1, '["' + "x" * (3 << 20) + '"]')
-        writer.close()
-        reader = JournalReader(tmp_path / "filled")
-        size = reader.depth(0).size_bytes
-        reader.close()
-        levels = []
-        for limit in (size * 2 + 1, size * 2, size * 10 // 9 + 1, size * 10 // 9):
-            found = faults(
-                None,
-                "journal",
-                RADMETER_JOURNAL=str(tmp_path / "filled"),
-                RADMETER_JOURNAL_LIMIT_BYTES=str(limit),
-            )
-            levels.append([line.level for line in found if "of its limit" in line.said])
-        assert levels == [[], ["yellow"], ["yellow"], ["red"]]
-
-    def test_one_near_its_limit(self, tmp_path: Path) -> None:
-        journal = tmp_path / "filled"
-        writer = JournalWriter(journal)
-        writer.append(1, '["' + "x" * (1 << 20) + '"]')
-        writer.close()
-        (found, *_) = faults(
-            None, "journal", RADMETER_JOURNAL=str(journal), RADMETER_JOURNAL_LIMIT_BYTES=str(1 << 20)
-        )
-        assert found.level == "red"
-        assert "of its limit" in found.said
-
-    def test_one_that_nobody_may_write(self, journal: Path) -> None:
-        mode = journal.stat().st_mode
-        journal.chmod(0o555)
-        try:
-            found = [
-                line
-                for line in faults(None, "journal", RADMETER_JOURNAL=str(journal))
-                if line.check == "journal"
-            ]
-            assert f"{journal} can be written by nobody (mode 0555)" in found[0].said
-            paste(found[0].remedy.replace("sudo ", ""))
-            left = faults(None, "journal", RADMETER_JOURNAL=str(journal))
-            assert not [line for line in left if "written" in line.said]
-        finally:
-            journal.chmod(mode)
-
-    def test_one_with_a_damaged_segment(self, journal: Path) -> None:
-        (segment,) = journal.glob("segment-*.log")
-        content = bytearray(segment.read_bytes())
-        content[0:8] = b"\xff" * 8
-        segment.write_bytes(bytes(content))
-        found = faults(None, "journal", RADMETER_JOURNAL=str(journal))
-        assert any("damaged" in line.said for line in found), found
-
-    def test_one_that_is_a_file(self, tmp_path: Path) -> None:
-        (tmp_path / "journal").write_text("")
-        found = faults(None, "journal", RADMETER_JOURNAL=str(tmp_path / "journal"))
-        assert any("is no directory" in line.said for line in found)
 
 
 def test_nothing_is_written_and_no_lock_is_waited_for(database: str, connection: Connection) -> None:

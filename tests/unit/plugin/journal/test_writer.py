@@ -22,11 +22,6 @@ Open = Callable[..., JournalWriter]
 
 
 @pytest.fixture
-def directory(tmp_path: Path) -> Path:
-    return tmp_path / "journal"
-
-
-@pytest.fixture
 def opened(directory: Path) -> Iterator[Open]:
     """Journals on the test's directory, closed in the end."""
     made: list[JournalWriter] = []
