@@ -340,7 +340,7 @@ class TestJournal:
             "journal": "radmeter ship",
             "shipper": "radmeter ship",
         }
-        assert "1 records wait, the oldest for 60 min" in found[0].said
+        assert "1 records wait, the oldest for 1 h 0 min" in found[0].said
 
     def test_one_that_is_shipped(self, database: str, journal: Path) -> None:
         from radmeter.plugin.journal.reader import JournalReader
