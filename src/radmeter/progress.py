@@ -1,24 +1,30 @@
 """How far something is: a bar with rate and time left on a terminal, a plain line now and then elsewhere."""
 
 import datetime
+import logging
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
+from rich import progress as rich
 from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 from radmeter.units import amount, duration
 
+log = logging.getLogger(__name__)
+
 LINE_EVERY_SECONDS = 5.0
 
+# Takes a line that is worth showing.
+Say = Callable[[str], None]
 
-class Bar(Protocol):
-    """What is told how far it is. Threads may share one."""
+
+class Listener(Protocol):
+    """Whoever is told how far something is. Threads may share one."""
 
     total: float | None
 
@@ -33,11 +39,45 @@ class Bar(Protocol):
         """So many more are done."""
 
     def say(self, text: str) -> None:
-        """Print a line above the bar."""
+        """Something is worth a line."""
+
+
+class Progress(Protocol):
+    """Begins to show how far something is, as `progress` does."""
+
+    def __call__(
+        self, title: str, total: float | None = None, unit: str = "rows"
+    ) -> AbstractContextManager[Listener]:
+        """Return what gives the listener; it ends when the work does."""
+
+
+class Quiet:
+    """A listener that shows no progress. What is worth a line goes to the log."""
+
+    def __init__(self) -> None:
+        self.total: float | None = None
+        self.completed = 0.0
+
+    def advance(self, count: float = 1) -> None:
+        """Show nothing."""
+
+    def say(self, text: str) -> None:
+        """Log it."""
+        log.info("%s", text)
 
 
 @contextmanager
-def progress(title: str, total: float | None = None, unit: str = "rows") -> Iterator[Bar]:
+def no_progress(
+    title: str,  # as in `progress`
+    total: float | None = None,
+    unit: str = "rows",
+) -> Iterator[Listener]:
+    """Show nothing: the `Progress` of whoever does not look on."""
+    yield Quiet()
+
+
+@contextmanager
+def progress(title: str, total: float | None = None, unit: str = "rows") -> Iterator[Listener]:
     """Show on standard error how far something is that may take over a second.
 
     Parameters
@@ -45,7 +85,7 @@ def progress(title: str, total: float | None = None, unit: str = "rows") -> Iter
     title
         What is done: ``"counting sessions"``.
     total
-        Of how many; None: not known (yet: `Bar.total` may be set later).
+        Of how many; None: not known (yet: `Listener.total` may be set later).
     unit
         Of what.
     """
@@ -60,12 +100,12 @@ def progress(title: str, total: float | None = None, unit: str = "rows") -> Iter
             lines.close()
 
 
-class _Rate(ProgressColumn):
+class _Rate(rich.ProgressColumn):
     def __init__(self, unit: str) -> None:
         super().__init__()
         self._unit = unit
 
-    def render(self, task: Task) -> Text:
+    def render(self, task: rich.Task) -> Text:
         """Return how many are done, of how many, and how many a second."""
         done = amount(task.completed) + ("" if task.total is None else f" of {amount(task.total)}")
         speed = task.finished_speed or task.speed
@@ -76,11 +116,11 @@ class _TerminalBar:
     """A bar on the terminal."""
 
     def __init__(self, title: str, total: float | None, unit: str) -> None:
-        self._progress = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=30),
+        self._progress = rich.Progress(
+            rich.TextColumn("{task.description}", markup=False),
+            rich.BarColumn(bar_width=30),
             _Rate(unit),
-            TimeRemainingColumn(compact=True),
+            rich.TimeRemainingColumn(compact=True),
             console=Console(stderr=True, markup=False),
         )
         self._task = self._progress.add_task(title, total=total)

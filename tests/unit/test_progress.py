@@ -35,7 +35,16 @@ def test_what_takes_no_time_says_nothing(capsys: pytest.CaptureFixture[str]) -> 
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0.04, "0.0 s"), (9.9, "9.9 s"), (59.6, "1 min 0 s"), (185, "3 min 5 s"), (7800, "2 h 10 min")],
+    [
+        (0.04, "0.0 s"),
+        (9.9, "9.9 s"),
+        (59.6, "1 min 0 s"),
+        (185, "3 min 5 s"),
+        (7800, "2 h 10 min"),
+        (86399, "23 h 59 min"),
+        (86400, "1 d 0 h"),
+        (3 * 86400 + 4 * 3600, "3 d 4 h"),
+    ],
 )
 def test_a_duration_as_people_read_it(seconds: float, text: str) -> None:
     assert duration(seconds) == text

@@ -52,7 +52,13 @@ BEGIN
             FROM keys LEFT JOIN public.routers AS router ON router.mac = keys.mac
             OFFSET 0) AS found  -- so that match_router is not called for each of the columns that need its answer
     ), unpacked AS (
-        INSERT INTO pg_temp.incoming
+        INSERT INTO pg_temp.incoming (
+            seq, segment, round, status, uid, session_id, username, realm, nas_ip, nas_port_id, nas_port_type,
+            event_time, belongs_from, start_time, stamped, received_at, session_time,
+            authentic, connect_info, input_octets, output_octets, gigawords, called_station_id, calling_station_id,
+            terminate_cause, service_type, framed_protocol, framed_ip, framed_ipv6, framed_ipv6_prefix,
+            framed_interface_id, delegated_ipv6_prefix, class, router_id, interim_interval, skew_seconds,
+            usage_date, period_start, router_mac, nas_mac, nas_identifier, router_ip)
         SELECT parsed.seq, 0, CASE WHEN parsed.status NOT IN ('Accounting-On', 'Accounting-Off') THEN 1 END,
                parsed.status, uid, session_id, username, realm, nas_ip, nas_port_id, nas_port_type,
                event_time,

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import psycopg
 from psycopg import errors
@@ -16,6 +15,7 @@ from radmeter.adoption.backfill import ROUTERS
 from radmeter.database.connection import Connection, connect
 from radmeter.errors import StoreError
 from radmeter.interruption import Interruption
+from radmeter.progress import Listener
 
 # Sums of so many sessions are moved to the counters together: most counters are written once. With three million
 # it took as long, and a bucket kept ingest waiting for 60 to 126 ms instead of 30.
@@ -24,16 +24,6 @@ LAG_LOOK_SECONDS = 1.0
 SAY_EVERY_SECONDS = 10.0
 RETRIES = 10
 TRY_AGAIN = (errors.DeadlockDetected, errors.SerializationFailure, errors.LockNotAvailable)
-
-
-class Bar(Protocol):
-    """What is told how far it is."""
-
-    def advance(self, count: float = 1) -> None:
-        """So many ids more are done."""
-
-    def say(self, text: str) -> None:
-        """Tell the operator."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,13 +105,13 @@ class Runner:
         """Whether to begin nothing new."""
         return bool(self.interruption) or self._failed.is_set()
 
-    def count(self, spans: Sequence[tuple[int, int]], bar: Bar) -> None:
+    def count(self, spans: Sequence[tuple[int, int]], bar: Listener) -> None:
         """Count the adopted sessions of spans of ids, and bring their sums into the counters."""
         work = Spans(list(spans), width=20_000, widest=100_000, seconds=1.0)
         with self._watched(bar):
             self._all(lambda connection: self._count(connection, work, bar))
 
-    def fill(self, connection: Connection, bar: Bar) -> None:
+    def fill(self, connection: Connection, bar: Listener) -> None:
         """Give adopted sessions their router_id until all have it; rows that others hold come later."""
         with self._watched(bar):
             while not self.stopping:
@@ -134,7 +124,7 @@ class Runner:
                 if not self.stopping and sum(e - f for f, e in backfill.left(connection, ROUTERS)) >= before:
                     time.sleep(0.5)  # others hold all that is left
 
-    def move(self, bar: Bar) -> int:
+    def move(self, bar: Listener) -> int:
         """Bring all sums that were found into the counters; return how many counters were added to.
 
         So that a counter is complete when the operator stops; at the second wish to stop the rest waits.
@@ -144,7 +134,7 @@ class Runner:
             pass
         return moved
 
-    def _count(self, connection: Connection, work: Spans, bar: Bar) -> None:
+    def _count(self, connection: Connection, work: Spans, bar: Listener) -> None:
         while not self.stopping and (span := work.take()):
             began = time.monotonic()
             sessions = self._again(lambda span=span: backfill.count(connection, *span))  # type: ignore[misc]
@@ -160,7 +150,7 @@ class Runner:
                 self._wave(connection)
             self._hold_back(seconds)
 
-    def _fill(self, connection: Connection, work: Spans, bar: Bar) -> None:
+    def _fill(self, connection: Connection, work: Spans, bar: Listener) -> None:
         while not self.stopping and (span := work.take()):
             began = time.monotonic()
             left_over = self._again(lambda span=span: backfill.fill(connection, *span))  # type: ignore[misc]
@@ -170,7 +160,7 @@ class Runner:
                 bar.advance(span[1] - span[0])
             self._hold_back(seconds)
 
-    def _wave(self, connection: Connection, bar: Bar | None = None) -> int:
+    def _wave(self, connection: Connection, bar: Listener | None = None) -> int:
         """Move bucket after bucket: ingest comes between any two."""
         moved = 0
         with self._moving:
@@ -226,7 +216,7 @@ class Runner:
             raise cancelled
 
     @contextmanager
-    def _watched(self, bar: Bar) -> Iterator[None]:
+    def _watched(self, bar: Listener) -> Iterator[None]:
         """Pause while replication or ingest is behind."""
         done = threading.Event()
         watcher = threading.Thread(target=self._watch, args=(done, bar), name="lag", daemon=True)
@@ -238,7 +228,7 @@ class Runner:
             watcher.join()
             self._paused.clear()
 
-    def _watch(self, done: threading.Event, bar: Bar) -> None:
+    def _watch(self, done: threading.Event, bar: Listener) -> None:
         said_at = float("-inf")
         with suppress(StoreError, psycopg.Error), connect(self._dsn) as connection:
             while not done.is_set():

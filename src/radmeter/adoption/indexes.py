@@ -3,12 +3,12 @@
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
 
 import psycopg
 
 from radmeter.adoption.table import Table
 from radmeter.database.connection import Connection
+from radmeter.progress import Listener, Quiet
 
 # Closed sessions are found by their id, which is unique among the open ones only, by user and time, and by router. The
 # last has no entries yet (radmeter backfill fills router_id in): to make it takes a look at the table, and no room.
@@ -39,9 +39,9 @@ def room_needed(table: Table) -> int:
 
 
 @contextmanager
-def progress_of(connection: Connection, bar: Any) -> Iterator[None]:
-    """Tell a bar how far CREATE INDEX on `connection` is, as seen from another connection."""
-    if bar is None:
+def progress_of(connection: Connection, bar: Listener) -> Iterator[None]:
+    """Tell a listener how far CREATE INDEX on `connection` is, as seen from another connection."""
+    if isinstance(bar, Quiet):
         yield
         return
     done = threading.Event()

@@ -1,7 +1,6 @@
 """What the steps of an adoption and of its undoing share: how each is done, and what one makes and both remove."""
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,6 +8,7 @@ from radmeter.adoption import moves
 from radmeter.database.connection import Connection
 from radmeter.database.lock_retries import LOCK_WAIT_MS, PATIENCE_SECONDS, log, with_lock_retries
 from radmeter.errors import StoreError
+from radmeter.progress import Listener, Progress, Say, no_progress
 
 Work = Callable[[Connection], Any]
 
@@ -33,10 +33,8 @@ class Operation:
     """A connection at work, and who wants to hear of it."""
 
     connection: Connection
-    said: Callable[[str], None] = log.info
-    progress: Callable[[str, float | None, str], AbstractContextManager[Any]] = lambda title, total, unit: (
-        nullcontext()
-    )
+    said: Say = log.info
+    progress: Progress = no_progress
     patience_seconds: float = PATIENCE_SECONDS
     owner: str = field(default="", init=False)
 
@@ -55,10 +53,10 @@ class Operation:
                 target,
                 which,
                 parameters,
-                said=self.said if bar is None else bar.say,
+                said=bar.say,
                 patience_seconds=self.patience_seconds,
                 found=lambda count: set_total(bar, count),
-                moved=lambda count: None if bar is None else bar.advance(count),
+                moved=bar.advance,
             )
 
 
@@ -69,7 +67,6 @@ def exclusively(connection: Connection, lock: str = "ACCESS EXCLUSIVE") -> None:
     connection.execute(f"LOCK TABLE ONLY public.radacct IN {lock} MODE".encode())
 
 
-def set_total(bar: Any, total: int) -> None:
-    """Tell a bar, if there is one, of how many."""
-    if bar is not None:
-        bar.total = total
+def set_total(bar: Listener, total: int) -> None:
+    """Tell a listener of how many."""
+    bar.total = total

@@ -31,8 +31,7 @@ def return_rows(operation: Operation) -> None:
                     return _return_batch(opened, name)
 
                 moved = operation.retried(f"moving sessions of {name} back", work)
-                if bar is not None:
-                    bar.advance(moved)
+                bar.advance(moved)
                 if moved == 0:
                     break
 

@@ -1,6 +1,5 @@
 """`radmeter adopt`: take over FreeRADIUS's own radacct, and give it back."""
 
-import sys
 from typing import Any
 
 import click
@@ -12,7 +11,7 @@ from radmeter.adoption import state
 from radmeter.adoption import undo as adopt_undo
 from radmeter.adoption.operation import Operation, Refused
 from radmeter.adoption.table import Table
-from radmeter.cli.common import emit, emit_one, existing_database, format_option, with_settings
+from radmeter.cli.common import confirm, emit, emit_one, existing_database, format_option, with_settings
 from radmeter.config import Settings
 from radmeter.database.connection import translated_errors
 from radmeter.database.lock_retries import PATIENCE_SECONDS
@@ -108,7 +107,7 @@ def _adopt(
         click.echo(f"begun {known.began_at:%Y-%m-%d %H:%M} UTC: {STATES[known.state]}", err=not plan)
     if plan or (known is not None and known.state == "done"):
         return
-    _confirm("Go on with it?" if known else "Take radacct over?", yes)
+    confirm("Go on with it?" if known else "Take radacct over?", yes)
     done = adoption.adopt(_steps(connection, patience))
     seconds = done.lock_seconds or 0.0
     click.echo(f"radacct is radmeter's; the swap kept others waiting for {seconds * 1000:.0f} ms")
@@ -152,7 +151,7 @@ def _undo(connection: psycopg.Connection[Any], yes: bool, patience: float) -> No
                 110,
             )
         )
-    _confirm("Give radacct back?", yes)
+    confirm("Give radacct back?", yes)
     renamed = adopt_undo.undo(_steps(connection, patience))
     click.echo("radacct is FreeRADIUS's own table again: put rlm_sql back into its accounting section")
     if renamed:
@@ -179,11 +178,3 @@ def _steps(connection: psycopg.Connection[Any], patience: float) -> Operation:
     return Operation(
         connection, said=lambda text: click.echo(text, err=True), progress=progress, patience_seconds=patience
     )
-
-
-def _confirm(question: str, yes: bool) -> None:
-    if yes:
-        return
-    if not sys.stdin.isatty():
-        raise click.UsageError(f"{question} Nobody is there to answer: give --yes")
-    click.confirm(question, abort=True)

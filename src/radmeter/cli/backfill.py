@@ -8,7 +8,7 @@ import click
 from radmeter.adoption import backfill as history
 from radmeter.adoption.backfill import COUNTERS, ROUTERS, Progress
 from radmeter.adoption.backfill_runner import Pace, Runner
-from radmeter.cli.common import Row, emit, emit_one, existing_database, format_option, with_settings
+from radmeter.cli.common import Row, confirm, emit, emit_one, existing_database, format_option, with_settings
 from radmeter.config import Settings
 from radmeter.errors import StoreError
 from radmeter.interruption import Interruption
@@ -126,7 +126,7 @@ def _run(dsn: str, pace: Pace, interruption: Interruption, passes: tuple[str, ..
     with connect_as_operator(dsn) as connection:
         if history.progress(connection) is None and history.adopted(connection):
             with interruption.may_break():
-                _ask(
+                confirm(
                     "This counts every session that was in radacct before radmeter"
                     + (
                         ", and gives each its router_id (which rewrites the row)."
@@ -170,7 +170,7 @@ def _redo(
     from radmeter.database.operator import connect_as_operator
 
     with interruption.may_break():
-        _ask("This sets the counters of the span to what their sessions add up to. Go on?", yes)
+        confirm("This sets the counters of the span to what their sessions add up to. Go on?", yes)
     with connect_as_operator(dsn) as connection, Runner(dsn, pace, interruption) as runner:
         history.lock(connection)
         with interruption.may_break(), progress("adding up the sessions", unit="steps") as bar:
@@ -185,14 +185,6 @@ def _redo(
 def _move(runner: Runner) -> None:
     with progress("adding to the counters", history.BUCKETS, unit="parts") as bar:
         runner.move(bar)
-
-
-def _ask(question: str, yes: bool) -> None:
-    if yes:
-        return
-    if not sys.stdin.isatty():
-        raise click.UsageError("this must be confirmed: run it on a terminal, or with --yes")
-    click.confirm(question, abort=True, err=True)
 
 
 def _summary(at: Progress, passes: tuple[str, ...]) -> str:

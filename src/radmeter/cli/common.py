@@ -94,6 +94,21 @@ def with_settings(*names: str) -> Callable[[F], F]:
     return decorate
 
 
+def confirm(question: str, yes: bool) -> None:
+    """Ask on standard error whether to go on, unless `yes` says so already; a no ends the command.
+
+    Raises
+    ------
+    click.UsageError
+        There is no terminal to ask at.
+    """
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise click.UsageError("there is no terminal to ask at: give --yes to do this without being asked")
+    click.confirm(question, abort=True, err=True)
+
+
 def emit(rows: Sequence[Row], output_format: str, *, columns: Sequence[str], title: str = "") -> None:
     """Print rows. A column whose name begins with ``bytes_`` is a byte count.
 

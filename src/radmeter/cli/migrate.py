@@ -1,7 +1,6 @@
 """`radmeter migrate`: what an upgrade of the database would do, doing it, and what was done."""
 
 import json
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from getpass import getuser
@@ -9,13 +8,13 @@ from typing import Any
 
 import click
 
-from radmeter.cli.common import Row, emit, existing_database, format_option, with_settings
+from radmeter.cli.common import Row, confirm, emit, existing_database, format_option, with_settings
 from radmeter.config import Settings
 from radmeter.database import advisory_locks
 from radmeter.database.connection import connect, explained_errors
 from radmeter.database.lock_retries import PATIENCE_SECONDS
 from radmeter.embedded.server import open_database
-from radmeter.progress import progress
+from radmeter.progress import Listener, progress
 from radmeter.schema import decimal_columns, upgrade
 from radmeter.schema import plan as migration_plan
 from radmeter.schema import script as migration_script
@@ -184,8 +183,8 @@ def up(settings: Settings, yes: bool, patience: float) -> None:
             found = migration_plan.plan(connection)
             before = decimal_columns.last_change(connection)
         _say_plan(found)
-        if found.steps and not yes:
-            _ask()
+        if found.steps:
+            confirm("Do this?", yes)
         explicit = settings.source("timezone") != "default"
         with _steps(found) as bar:
             upgrade.upgrade(
@@ -212,16 +211,10 @@ def _operator() -> str:
 
 
 @contextmanager
-def _steps(found: Plan) -> Iterator[Any]:
+def _steps(found: Plan) -> Iterator[Listener]:
     total = upgrade.steps(len([step for step in found.steps if step.kind in ("revision", "decimals")]))
     with progress("migrating", total if found.steps else None, "steps") as bar:
         yield bar
-
-
-def _ask() -> None:
-    if not sys.stdin.isatty():
-        raise click.UsageError("there is no terminal to ask at: give --yes to do this without being asked")
-    click.confirm("\ndo this?", abort=True)
 
 
 @migrate.command(

@@ -2,13 +2,12 @@
 
 import datetime
 import shutil
-import sys
 import time
 from pathlib import Path
 
 import click
 
-from radmeter.cli.common import Row, emit, existing_database, format_option, with_settings
+from radmeter.cli.common import Row, confirm, emit, existing_database, format_option, with_settings
 from radmeter.config import Settings
 from radmeter.progress import progress
 from radmeter.units import amount, duration, human_bytes
@@ -156,7 +155,7 @@ def archive(settings: Settings, before: datetime.datetime, directory: Path, yes:
         _show_plan(found, left, directory)
         if dry_run:
             return
-        _confirm("Take them out of radacct?", yes)
+        confirm("Take them out of radacct?", yes)
         with archiving.alone(connection):
             archiving.finish(connection, _say, progress)
             for each in found:
@@ -222,7 +221,7 @@ def restore(settings: Settings, file: Path, yes: bool) -> None:
             click.echo(
                 f"{file.name}: {amount(record.session_rows)} sessions of {record.name}, whole and undamaged{late}"
             )
-            _confirm("Bring them back into radacct?", yes)
+            confirm("Bring them back into radacct?", yes)
             with alone(connection):
                 began = time.monotonic()
                 done = restoring.restore(connection, file, record, progress, _say)
@@ -264,14 +263,6 @@ def _show_plan(found: list, left: list[str], directory: Path) -> None:  # type: 
             f"{newest.name} ended less than {LATE_DAYS} days ago: a late packet of one of its sessions would not find"
             " it, and count as a session of its own."
         )
-
-
-def _confirm(question: str, yes: bool) -> None:
-    if yes:
-        return
-    if not sys.stdin.isatty():
-        raise click.UsageError("there is no terminal to ask on: give --yes")
-    click.confirm(question, abort=True)
 
 
 def _say(text: str) -> None:

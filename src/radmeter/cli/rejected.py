@@ -9,7 +9,15 @@ from typing import Any
 
 import click
 
-from radmeter.cli.common import TEXT, emit, existing_database, format_option, printable, with_settings
+from radmeter.cli.common import (
+    TEXT,
+    confirm,
+    emit,
+    existing_database,
+    format_option,
+    printable,
+    with_settings,
+)
 from radmeter.config import Settings
 from radmeter.packet import attributes as a
 
@@ -197,8 +205,8 @@ def drop(
         wanted = list(ids) if ids else rejected.ids(connection, which)
         if ids:
             rejected.by_id(connection, ids)
-        if wanted and not yes:
-            click.confirm(f"Give up {len(wanted)} packets for ever?", abort=True, err=True)
+        if wanted:
+            confirm(f"Give up {len(wanted)} packets for ever?", yes)
         dropped = rejected.drop(connection, wanted) if wanted else 0
     click.echo(f"{dropped} packets dropped")
 

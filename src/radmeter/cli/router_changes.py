@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from radmeter.cli.common import TEXT, emit, existing_database, printable, with_settings
+from radmeter.cli.common import TEXT, confirm, emit_one, existing_database, printable, with_settings
 from radmeter.config import Settings
 
 WHICH = "NAME|MAC|#ID|NAS-ID"
@@ -161,12 +161,15 @@ def merge(settings: Settings, source: str, target: str, yes: bool) -> None:
             if not started and not yes:
                 rows = [merge_preview(connection, router, COUNTED) for router in (merged, into)]
         if not started and not yes:
-            emit([_shown(row) for row in rows], "table", columns=PREVIEW)
+            # One below the other: beside each other they are wider than a terminal.
+            for row in rows:
+                emit_one(_shown(row), "table", columns=PREVIEW)
+                click.echo()
             if merged.timezone != into.timezone:
                 click.echo(
                     f"Days so far stay in {merged.timezone}; later ones are in {into.timezone}.", err=True
                 )
-            click.confirm("Merge the first into the second? It cannot be undone.", abort=True, err=True)
+            confirm("Merge the first into the second? It cannot be undone.", yes)
         with writing(dsn) as writer:
             moved = sum(_shown_progress(writer.merge(merged.id, into.id)))
     click.echo(printable(f"merged {merged} into {into}: {moved} sessions moved"))

@@ -6,8 +6,7 @@ import time
 from radmeter.database import advisory_locks
 from radmeter.doctor.context import Context
 from radmeter.doctor.finding import Findings, Teller
-from radmeter.doctor.server import duration
-from radmeter.units import counted
+from radmeter.units import counted, duration
 
 LATE_SECONDS, TOO_LATE_SECONDS = 60, 900
 SILENT_SECONDS, GONE_SECONDS = 3600, 30 * 86400

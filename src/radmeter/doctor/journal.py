@@ -11,11 +11,10 @@ from pathlib import Path
 
 from radmeter.doctor.context import Context
 from radmeter.doctor.finding import Finding, Findings, Teller
-from radmeter.doctor.server import duration
 from radmeter.errors import JournalError
 from radmeter.plugin.journal.files import read_node, segments
 from radmeter.plugin.journal.reader import JournalDepth, JournalReader
-from radmeter.units import counted, human_bytes
+from radmeter.units import counted, duration, human_bytes
 
 tell = Teller("journal")
 

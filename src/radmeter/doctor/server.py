@@ -6,7 +6,7 @@ from pathlib import Path
 from radmeter.doctor.context import Context
 from radmeter.doctor.finding import Findings, Teller
 from radmeter.doctor.tables import alter_system
-from radmeter.units import human_bytes
+from radmeter.units import duration, human_bytes
 
 MANY_SESSIONS = 100_000
 KEPT_WAL_BYTES = 1 << 30
@@ -186,11 +186,3 @@ def _oldest_month(context: Context) -> str | None:
         "SELECT to_char(min(to_at) AT TIME ZONE 'UTC', 'YYYY-MM') FROM radmeter.partitions WHERE to_at <= now()"
     )
     return row[0] if row[0] else None
-
-
-def duration(seconds: float) -> str:
-    """Return a time span for people."""
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.0f} s"

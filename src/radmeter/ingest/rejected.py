@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from radmeter.database.connection import Connection, explained_errors
 from radmeter.database.views import NotKnown
 from radmeter.errors import RecordRefused, RejectedPacket, StoreError
+from radmeter.ingest.halving import send_halving
 from radmeter.ingest.store import records_json
 from radmeter.packet import attributes as a
 from radmeter.packet.record import parse
@@ -146,16 +147,21 @@ def _ingest(connection: Connection, records: Sequence[dict[str, Any]]) -> int:
     """Ingest a batch; one that the database refuses is left with the reason, and the others go in."""
     if not records:
         return 0
-    text = records_json(records)
-    try:
+    ingested = 0
+
+    def send(batch: Sequence[dict[str, Any]]) -> None:
+        nonlocal ingested
         with explained_errors("radmeter_noc"):
-            row = connection.execute("SELECT radmeter.retry_rejected(%s::json)", (text,)).fetchone()
-    except RecordRefused as refused:
-        if len(records) == 1:
-            if "reason" in records[0]:
-                raise StoreError(f"rejected packet {records[0]['id']}: {refused}") from refused
-            reason = f"the database refuses it: {refused}"
-            return _ingest(connection, [{"id": records[0]["id"], "reason": reason}])
-        middle = len(records) // 2
-        return _ingest(connection, records[:middle]) + _ingest(connection, records[middle:])
-    return len(row[0]) if row else 0
+            row = connection.execute(
+                "SELECT radmeter.retry_rejected(%s::json)", (records_json(batch),)
+            ).fetchone()
+        ingested += len(row[0]) if row else 0
+
+    def leave(record: dict[str, Any], reason: str) -> None:
+        try:
+            send([{"id": record["id"], "reason": reason}])
+        except RecordRefused as refused:
+            raise StoreError(f"rejected packet {record['id']}: {refused}") from refused
+
+    send_halving(records, send, leave)
+    return ingested

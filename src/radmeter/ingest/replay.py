@@ -14,13 +14,16 @@ import psycopg
 
 from radmeter.database.advisory_locks import given_back, replay_lock, taken
 from radmeter.database.connection import connect, explained_errors
-from radmeter.errors import RadmeterError, RecordRefused, RejectedPacket, StoreError, StoreUnavailable
+from radmeter.errors import RadmeterError, RejectedPacket, StoreError, StoreUnavailable
+from radmeter.ingest.halving import send_halving
 from radmeter.ingest.shipper import as_json, as_rejected
 from radmeter.ingest.store import records_json
 from radmeter.packet.detail_file import LONGEST_LINE, Place, Stanza, packet, stanzas
 from radmeter.plugin.journal.reader import Entry
 
 T = TypeVar("T")
+# A packet of a detail file, and what is made of it.
+Packet = tuple[Stanza, Entry, dict[str, Any]]
 log = logging.getLogger(__name__)
 
 ROLE = "radmeter_ingest"
@@ -149,23 +152,29 @@ class Replayer:
         self, source: str, name: str, entries: Sequence[tuple[Stanza, Entry]], done: Stanza, outcome: Outcome
     ) -> None:
         """Ship packets up to the stanza `done`; one that the database refuses is set aside, and the others go in."""
-        records = [(stanza, as_json(entry)) for stanza, entry in entries]
-        try:
-            self._send(source, name, [record for _, record in records], done)
-        except RecordRefused as refused:
-            if len(entries) > 1:
-                middle = len(entries) // 2
-                self._ship(source, name, entries[:middle], entries[middle - 1][0], outcome)
-                self._ship(source, name, entries[middle:], done, outcome)
-                return
-            stanza, entry = entries[0]
-            records = [(stanza, as_rejected(entry, f"the database refuses it: {refused}"))]
-            self._send(source, name, [records[0][1]], done)
-        outcome.shipped += len(records)
-        for stanza, record in records:
-            if "reason" in record:
-                outcome.set_aside += 1
-                self._on_problem(stanza.line, f"set aside: {record['reason']}")
+        packets = [(stanza, entry, as_json(entry)) for stanza, entry in entries]
+
+        def send(batch: Sequence[Packet]) -> None:
+            self._send(source, name, [record for _, _, record in batch], up_to(batch))
+            outcome.shipped += len(batch)
+            for stanza, _, record in batch:
+                if "reason" in record:
+                    tell_set_aside(stanza, record["reason"])
+
+        def set_aside(packet: Packet, reason: str) -> None:
+            stanza, entry, _ = packet
+            self._send(source, name, [as_rejected(entry, reason)], up_to([packet]))
+            outcome.shipped += 1
+            tell_set_aside(stanza, reason)
+
+        def up_to(batch: Sequence[Packet]) -> Stanza:
+            return done if not batch or batch[-1] is packets[-1] else batch[-1][0]
+
+        def tell_set_aside(stanza: Stanza, reason: str) -> None:
+            outcome.set_aside += 1
+            self._on_problem(stanza.line, f"set aside: {reason}")
+
+        send_halving(packets, send, set_aside)
 
     def _send(self, source: str, name: str, records: Sequence[dict[str, Any]], done: Stanza) -> None:
         text = records_json(records)

@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 
 from radmeter.errors import JournalError, RecordRefused, RejectedPacket, StoreError, StoreUnavailable
+from radmeter.ingest.halving import send_halving
 from radmeter.ingest.store import Store
 from radmeter.packet.record import parse
 from radmeter.plugin.journal.reader import Entry, JournalReader
@@ -97,23 +98,23 @@ class Shipper:
         self, store: Store, node: str, entries: Sequence[Entry], records: Sequence[dict[str, Any]]
     ) -> None:
         """Ingest entries; one that the database refuses is set aside with the reason, and the others go in."""
-        try:
-            self._after = store.ingest(node, records, meanwhile=lambda: self._read_ahead(entries[-1].seq))
-        except RecordRefused as refused:
-            if len(entries) > 1:
-                middle = len(entries) // 2
-                self._ingest(store, node, entries[:middle], records[:middle])
-                self._ingest(store, node, entries[middle:], records[middle:])
-                return
-            log.debug("packet %d is set aside: %s", entries[0].seq, refused)
+
+        def send(batch: Sequence[tuple[Entry, dict[str, Any]]]) -> None:
+            self._after = store.ingest(
+                node, [record for _, record in batch], meanwhile=lambda: self._read_ahead(batch[-1][0].seq)
+            )
+
+        def set_aside(item: tuple[Entry, dict[str, Any]], reason: str) -> None:
+            entry, _ = item
+            log.debug("packet %d is set aside: %s", entry.seq, reason)
             try:
-                self._after = store.ingest(
-                    node, [as_rejected(entries[0], f"the database refuses it: {refused}")]
-                )
+                self._after = store.ingest(node, [as_rejected(entry, reason)])
             except RecordRefused as error:
                 raise StoreError(
-                    f"packet {entries[0].seq} can be neither counted nor set aside: {error}"
+                    f"packet {entry.seq} can be neither counted nor set aside: {error}"
                 ) from error
+
+        send_halving(list(zip(entries, records, strict=True)), send, set_aside)
 
     def _read_ahead(self, after: int) -> None:
         """Make the next batch ready. What keeps it from being read is found, and told, when its turn comes."""

@@ -2,7 +2,7 @@
 
 import contextlib
 import datetime
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,7 +15,7 @@ from radmeter.database.connection import Connection, explained_errors
 from radmeter.database.lock_retries import with_lock_retries
 from radmeter.partitions import parquet_file
 from radmeter.partitions.archive_catalog import Archive, find, is_recorded
-from radmeter.partitions.parquet_file import ArchiveError, Progress, Written
+from radmeter.partitions.parquet_file import ArchiveError, Written
 from radmeter.partitions.parquet_rows import (
     PART_TABLES,
     PARTS,
@@ -24,8 +24,7 @@ from radmeter.partitions.parquet_rows import (
     UnfitFile,
     UnfitValue,
 )
-
-Say = Callable[[str], None]
+from radmeter.progress import Progress, Say
 
 # A partition that changes while it is written is written anew: late packets are few, and this many files too many.
 ATTEMPTS = 5

@@ -4,8 +4,8 @@ import contextlib
 import errno
 import hashlib
 import os
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,13 +30,11 @@ from radmeter.partitions.parquet_rows import (
     schema,
     slice_rows,
 )
+from radmeter.progress import Progress
 
 # Rows in memory at a time, and in a row group of the file: some 30 MB of text.
 BATCH_ROWS = 65_536
 UNFINISHED = ".part"
-
-# Shows how far something is: `radmeter.cli.progress.progress`.
-Progress = Callable[..., AbstractContextManager[Any]]
 
 # What COPY writes must not depend on the session.
 COPY_SETTINGS = """

@@ -4,7 +4,7 @@ The counters' triggers are on radacct, and those of a statement fire for the tab
 CREATE TRIGGER): what is loaded into another table, or inserted into a partition by its own name, fires none of them.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +15,7 @@ from radmeter.database.lock_retries import with_lock_retries
 from radmeter.partitions import parquet_file
 from radmeter.partitions.archive import columns
 from radmeter.partitions.archive_catalog import Archive, find
-from radmeter.partitions.parquet_file import ArchiveError, Progress
+from radmeter.partitions.parquet_file import ArchiveError
 from radmeter.partitions.parquet_rows import (
     ArchivedColumn,
     Checksum,
@@ -25,8 +25,7 @@ from radmeter.partitions.parquet_rows import (
     rendered,
     slice_lines,
 )
-
-Say = Callable[[str], None]
+from radmeter.progress import Progress, Say
 
 STOP_CHECK = "radmeter_restored_span"
 

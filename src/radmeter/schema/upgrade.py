@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any
 
 import psycopg
 
@@ -12,30 +12,13 @@ from radmeter.database.connection import Connection, connect, translated_errors
 from radmeter.database.lock_retries import PATIENCE_SECONDS, log, with_lock_retries
 from radmeter.errors import DiskFull, StoreError
 from radmeter.partitions.months import MONTHS_AHEAD
+from radmeter.progress import Listener, Quiet
 from radmeter.schema import decimal_conversion, existing_tables
 from radmeter.schema.ownership import OWNER, act_as_owner, hand_over, make_roles, may_act_as_owner
 from radmeter.schema.revisions import bootstrap, note, pending_revisions, revisions, run_revisions
 from radmeter.schema.sql_files import RADACCT, apply_sql_files, changed_files, sql_files
 
 __all__ = ["apply_sql_files", "revisions", "run_revisions", "sql_files", "upgrade"]
-
-
-class Listener(Protocol):
-    """Whoever wants to know how far an upgrade is: a progress bar."""
-
-    def advance(self, count: float = 1) -> None:
-        """A step is done."""
-
-    def say(self, text: str) -> None:
-        """Something is worth a line."""
-
-
-class _Log:
-    def advance(self, count: float = 1) -> None:
-        pass
-
-    def say(self, text: str) -> None:
-        log.info("%s", text)
 
 
 def upgrade(
@@ -72,7 +55,7 @@ def upgrade(
     StoreError
         It cannot be upgraded as it is.
     """
-    listener = listener or _Log()
+    listener = listener or Quiet()
     given: dict[str, Any] = {} if options is None else {"options": options}
     with connect(dsn, **given) as connection, _full_disk(), translated_errors():
         take_upgrade_lock(connection, listener.say)

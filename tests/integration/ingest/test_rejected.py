@@ -7,6 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 from support.commands import radmeter
+from support.screens import screen
 
 from radmeter.ingest import rejected
 from radmeter.ingest.store import Store
@@ -177,15 +178,15 @@ def retry_all(dsn: str) -> int:
         return sum(good for good, _ in rejected.retry(connection, wanted))
 
 
-def test_drop_asks_first(database: str, connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_drop_asks_first(database: str, connection: Connection) -> None:
     set_aside(database, ("odd", GOOD), ("other", GOOD))
-    monkeypatch.setattr("click.termui.visible_prompt_func", lambda _: "n")
-    refused = radmeter(database, "rejected", "drop", "1")
-    assert refused.exit_code == 130
-    assert ids(connection) == [1, 2]
-    monkeypatch.setattr("click.termui.visible_prompt_func", lambda _: "y")
-    assert radmeter(database, "rejected", "drop", "1").output == "1 packets dropped\n"
-    assert ids(connection) == [2]
+    for answer, exit_code, left in (("n", 130, [1, 2]), ("y", 0, [2])):
+        with screen(database, "rejected", "drop", "1") as terminal:
+            terminal.expect(r"Give up 1 packets for ever\? \[y/N\]: ")
+            terminal.type(answer)
+            assert terminal.end() == exit_code
+        assert ids(connection) == left
+    assert "1 packets dropped" in terminal.text
 
 
 def test_drop_by_reason_is_audited(database: str, connection: Connection) -> None:

@@ -1,6 +1,5 @@
 """Merging routers: usage follows, to the byte and the day, while packets arrive."""
 
-import io
 import threading
 from datetime import date
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 from support.commands import Packets, radmeter
+from support.screens import screen
 from support.servers import Connection
 
 from radmeter.errors import StoreError
@@ -441,14 +441,14 @@ def test_the_reaper_at_work_on_the_same_sessions_is_waited_for(
 
 
 def test_the_command_previews_asks_and_tells(
-    database: str, connection: Connection, two: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+    database: str, connection: Connection, two: tuple[int, int]
 ) -> None:
     old, new = two
-    monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
-    done = radmeter(database, "routers", "merge", OLD, NEW)
-    assert done.exit_code == 130  # aborted
-    assert "Merge the first into the second? It cannot be undone." in done.errors
-    assert f"#{old} 02:00:00:00:00:01" in done.output
+    with screen(database, "routers", "merge", OLD, NEW) as terminal:
+        terminal.expect(r"Merge the first into the second\? It cannot be undone\. \[y/N\]: ")
+        assert f"#{old} 02:00:00:00:00:01" in terminal.text
+        terminal.type("n")
+        assert terminal.end() == 130
     assert session_routers(connection) == {old, new}
 
     done = radmeter(database, "routers", "merge", OLD, NEW, "--yes")

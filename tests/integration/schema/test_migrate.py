@@ -282,14 +282,14 @@ def test_freeradius_own_table_is_refused_and_untouched(server: Server, empty: st
 def test_a_person_is_shown_the_plan_and_asked(server: Server, empty: str) -> None:
     nothing = dump(server, empty)
     with screen(empty, "migrate", "up") as seen:
-        shown = seen.expect(r"do this\? \[y/N\]: ")
+        shown = seen.expect(r"Do this\? \[y/N\]: ")
         assert "revision 0001: The tables" in shown
         assert "about" in shown
         seen.type("n")
         assert seen.end() == 130
     assert dump(server, empty) == nothing
     with screen(empty, "migrate", "up") as seen:
-        seen.expect(r"do this\? \[y/N\]: ")
+        seen.expect(r"Do this\? \[y/N\]: ")
         seen.type("y")
         assert seen.end() == 0
         assert "━" in seen.text  # the bar
@@ -298,7 +298,7 @@ def test_a_person_is_shown_the_plan_and_asked(server: Server, empty: str) -> Non
     with screen(empty, "migrate", "up") as seen:
         assert seen.end() == 0
         assert "nothing to do" in seen.text
-        assert "do this" not in seen.text
+        assert "Do this" not in seen.text
 
 
 def test_without_a_terminal_somebody_has_to_say_yes(server: Server, empty: str) -> None:
