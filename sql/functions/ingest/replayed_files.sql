@@ -1,6 +1,7 @@
--- radmeter.replayed_files(node): what was replayed of the detail files that begin with a stanza, the longest last.
---   node  detail: and the digest of that stanza
--- Two files can begin alike and go on differently (one packet sent to two servers): the second has node || ':2'.
+-- radmeter.replayed_files(node): how far the detail files that begin with one stanza are replayed, the longest last.
+--   node  'detail:' and the digest of that stanza
+-- Two files can have the same first stanza and then differ, if one packet was sent to two servers. The second file then
+-- has node || ':2'.
 -- Reads radmeter.replayed_file.
 CREATE OR REPLACE FUNCTION radmeter.replayed_files(p_node text)
 RETURNS TABLE (node text, stanzas bigint, size bigint, digest bytea)
