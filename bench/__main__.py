@@ -1,8 +1,8 @@
-"""Measure radmeter beside rlm_sql on this machine: packets answered, counted, and what each costs.
+"""Compare radmeter with rlm_sql on this machine: packets answered, packets counted, and the cost of a packet.
 
-Starts all it needs on the loopback, in a directory of its own under var/bench/, and leaves nothing behind but
-results.md, results.json and, where matplotlib is installed, plots. Compares the totals of every user and router with
-what was sent after each run, to the byte, and fails if they differ.
+Starts all programs on the loopback, in its own directory under var/bench/. Leaves only results.md, results.json and, if
+matplotlib is installed, plots. After each run it compares the totals of every user and router with what was sent, to
+the byte, and fails if they differ.
 """
 
 import argparse
@@ -39,7 +39,7 @@ CHECKED = ("systems", "large", "lookups", "flood")
 
 
 def main() -> int:
-    """Run what the command line asks for; 1 if totals differ or, with --check, a target is missed."""
+    """Run the parts that the command line names. Return 1 if totals differ or, with --check, if a target is missed."""
     options = _options()
     plan = QUICK if options.quick else CHECK if options.check else FULL
     parts = options.parts or (CHECKED if options.check else PARTS)
@@ -49,9 +49,9 @@ def main() -> int:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        print(f"error: another benchmark runs ({lock.name}); they would measure each other", file=sys.stderr)
+        print(f"error: another benchmark is running ({lock.name}): both would be disturbed", file=sys.stderr)
         return 1
-    for killed in RESULTS.glob("run-*"):  # the lock is ours, so theirs is nobody's
+    for killed in RESULTS.glob("run-*"):  # left by killed runs: with the lock held, no other run is alive
         shutil.rmtree(killed, ignore_errors=True)
     private = Path(tempfile.mkdtemp(prefix="run-", dir=RESULTS))
     started = time.monotonic()
@@ -63,7 +63,7 @@ def main() -> int:
         earlier.unlink()
 
     def keep(found: dict[str, Any]) -> None:
-        """Write what was found so far, so that nothing is lost of an hour that ends early."""
+        """Write the results so far, so that an hour's run that ends early loses nothing."""
         found["seconds"] = round(time.monotonic() - started)
         report.write(found, RESULTS)
 
@@ -85,7 +85,7 @@ def main() -> int:
         say("no plots: matplotlib is missing (pip install radmeter[bench])")
     print(report.markdown(results))
     say("written: " + " ".join(str(path) for path in written))
-    missed = [target for target in judge(results) if not target.guarded]
+    missed = [target for target in judge(results) if not target.within_slack]
     return 1 if options.check and missed else 0
 
 
@@ -95,15 +95,19 @@ def _options() -> argparse.Namespace:
     )
     how = parser.add_mutually_exclusive_group()
     how.add_argument(
-        "--quick", action="store_true", help="a look, in under 3 minutes; without it, about 45 minutes"
+        "--quick", action="store_true", help="rough figures in under 3 minutes, instead of about 45 minutes"
     )
     how.add_argument(
         "--check",
         action="store_true",
-        help="only what the targets need; exit with 1 if one is missed, slack included",
+        help="measure only what the targets need; exit with 1 if one is missed by more than its slack",
     )
     parser.add_argument(
-        "--parts", nargs="+", choices=PARTS, metavar="PART", help=f"only some of: {', '.join(PARTS)}"
+        "--parts",
+        nargs="+",
+        choices=PARTS,
+        metavar="PART",
+        help=f"measure only these parts: {', '.join(PARTS)}",
     )
     return parser.parse_args()
 

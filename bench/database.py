@@ -1,4 +1,4 @@
-"""The databases under test: one server for all, filled with open sessions, cloned for each run, checked after it."""
+"""The databases under test, on one server: filled with open sessions, cloned for each run and checked after it."""
 
 import secrets
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ from radmeter.schema import upgrade
 HERE = Path(__file__).parent
 Bytes = tuple[int, int]
 
-# The places of traffic.py, as they are when a run begins: one row a place.
+# The places of traffic.py, as they are when a run begins: one row for each place.
 PLACES = f"""
 CREATE TEMPORARY TABLE place AS
 SELECT place,
@@ -69,7 +69,7 @@ FROM generate_series(0, %(routers)s - 1) AS router
 
 
 class Databases:
-    """One server with radmeter's own settings (fsync and synchronous_commit on) for every system under test."""
+    """One server for all systems under test, with radmeter's own settings (fsync and synchronous_commit on)."""
 
     def __init__(self, server: EmbeddedPostgresql, raddb: Path, base: int) -> None:
         self.server = server
@@ -92,7 +92,7 @@ class Databases:
         return psycopg.connect(self.server.dsn(database), autocommit=True)
 
     def wal_bytes(self) -> int:
-        """Return how much write-ahead log the server has written so far."""
+        """Return how many bytes of write-ahead log the server has written so far."""
         with self.connect() as connection:
             row = connection.execute("SELECT pg_current_wal_lsn() - '0/0'").fetchone()
         assert row is not None
@@ -104,7 +104,10 @@ class Databases:
 
     @contextmanager
     def clone(self, kind: str, population: Population) -> Iterator[str]:
-        """Give the name of a fresh database: `stock`, `triggers` or `radmeter`, with the population's sessions."""
+        """Make a database for the block, with the population's sessions; yield its name.
+
+        `kind`: ``stock``, ``triggers`` or ``radmeter``.
+        """
         key = (kind, population)
         if key not in self._templates:
             self._templates[key] = self._fill(kind, population)
@@ -113,7 +116,7 @@ class Databases:
 
     @contextmanager
     def empty(self, kind: str) -> Iterator[str]:
-        """Give the name of a database without sessions."""
+        """Make a database without sessions for the block; yield its name."""
         with self._fresh("template1") as name:
             self._make(kind, name)
             yield name
@@ -130,7 +133,7 @@ class Databases:
 
     def _create(self, name: str, template: str) -> None:
         with self.connect() as connection:
-            # Copied as files, at a checkpoint: every run begins with the write-ahead log in the same state.
+            # Copied as files, with a checkpoint, so that every run begins with the write-ahead log in the same state.
             connection.execute(
                 sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy").format(
                     sql.Identifier(name), sql.Identifier(template)
@@ -172,7 +175,7 @@ class Databases:
         return name
 
     def differences(self, name: str, kind: str, run: traffic.Traffic) -> list[str]:
-        """Compare every user's and every router's octets with what was sent; say where they differ."""
+        """Compare every user's and every router's octets with what was sent; return the differences in words."""
         population = run.population
         users: dict[int, Bytes] = {}
         routers: dict[int, Bytes] = {}
@@ -186,15 +189,15 @@ class Databases:
                 routers[router] = (so_far[0] + octets_in, so_far[1] + octets_out)
                 users[place] = (octets_in, octets_out)
         place = "('x' || lpad(substr(username, 7, 7), 8, '0'))::bit(32)::int"
-        looks = [("radacct", place, "acctinputoctets", "acctoutputoctets", users)]
+        checks = [("radacct", place, "acctinputoctets", "acctoutputoctets", users)]
         if kind != "stock":
-            looks += [
+            checks += [
                 ("user_quota_usage", place, "bytes_in", "bytes_out", users),
                 ("router_daily_usage", "router_id - 1", "bytes_in", "bytes_out", routers),
             ]
         found = []
         with self.connect(name) as connection:
-            for table, key, octets_in, octets_out, expected in looks:
+            for table, key, octets_in, octets_out, expected in checks:
                 rows = connection.execute(
                     f"SELECT {key}, sum({octets_in})::bigint, sum({octets_out})::bigint FROM {table} GROUP BY 1"
                 )
@@ -214,7 +217,7 @@ class Databases:
 
 
 def _bound(query: str, values: dict[str, int]) -> str:
-    """Return a query with numbers in place of %(name)s; its other percent signs are PostgreSQL's modulo."""
+    """Return a query with numbers in place of %(name)s. Its other percent signs are PostgreSQL's modulo operator."""
     for name, value in values.items():
         query = query.replace(f"%({name})s", str(value))
     return query

@@ -1,4 +1,4 @@
-"""What happens over many packets, and when the database is away: memory, backlog, recovery."""
+"""Measures long runs, and a database that is away: memory, backlog, recovery."""
 
 import time
 from collections.abc import Callable
@@ -13,11 +13,11 @@ from radmeter.plugin.journal.reader import JournalReader
 
 Say = Callable[[str], None]
 SAMPLES = 50
-CAUGHT_UP_SECONDS = 1.0  # of the offered load: what is under way anyhow
+CAUGHT_UP_SECONDS = 1.0  # caught up: only this much of the offered load is under way
 
 
 def recover(bench: Bench, plan: Plan, say: Say) -> dict[str, Any]:
-    """Fill the journal through radiusd with the shipper stopped, watching radiusd's memory; then time the shipper."""
+    """Fill the journal through radiusd without a shipper, and measure radiusd's memory. Then time the shipper."""
     say(f"recovery: {plan.resident_packets:,} packets into the journal")
     with Run(bench, INTERVAL, plan.small) as run:
         assert run.radiusd is not None
@@ -53,7 +53,7 @@ def recover(bench: Bench, plan: Plan, say: Say) -> dict[str, Any]:
 
 
 def lose_database(bench: Bench, plan: Plan, say: Say) -> dict[str, Any]:
-    """Shut the shipper out of the database for a while under a steady load, then see how soon it has caught up."""
+    """Refuse the shipper's connections for a while, under a steady load. Then measure how soon it has caught up."""
     rate, away = plan.away_rate, plan.away_seconds
     say(f"database away for {away:g} s at {rate} packets/s")
     before, most_after = 2.0, 20.0 + away / 10

@@ -1,4 +1,4 @@
-"""One client gone mad: it is answered no more than its share, the others are served as before."""
+"""One client floods the server: it gets no more answers than its limit, and the other clients notice nothing."""
 
 import hashlib
 import socket
@@ -13,7 +13,7 @@ from bench.plan import Plan
 from bench.systems import INTERVAL, SECRET, Bench, Run
 
 Say = Callable[[str], None]
-SHARE = 1000  # packets a second
+LIMIT = 1000  # packets a second
 OFFERED = 10_000
 OTHERS = 500
 SOURCE = "127.0.0.2"
@@ -21,34 +21,36 @@ TICK_SECONDS = 0.005
 SOCKETS = 16
 USER = "flood"
 LEAST_SECONDS = 5.0
-BURST_SECONDS = 3  # what a client may save up, and a moment for the clocks to differ
+BURST_SECONDS = 3  # the burst that a client may send, and an allowance for different clocks
 
 
 def flood(bench: Bench, plan: Plan, say: Say) -> dict[str, Any]:
-    """Serve some clients alone, then beside one that sends ten times its share.
+    """Serve some clients alone, then beside one that sends ten times its limit.
 
     Raises
     ------
     RuntimeError
-        The mad client had more kept than its share, or less kept than it was answered.
+        More packets of the flooding client were kept than its limit allows, or fewer than were answered.
     """
-    say(f"flood: {OFFERED:,} packets/s from one client whose share is {SHARE:,}")
-    with Run(bench, INTERVAL, plan.small, loopback_clients=True, client_packets_per_second=SHARE) as run:
+    say(f"flood: {OFFERED:,} packets/s from one client whose limit is {LIMIT:,}")
+    with Run(bench, INTERVAL, plan.small, loopback_clients=True, client_packets_per_second=LIMIT) as run:
         run.start_shipper()
         alone = _serve(run, plan)
-        with MadClient(run.port) as mad:
+        with FloodingClient(run.port) as client:
             beside = _serve(run, plan)
-            seconds = mad.stop()
-        run.await_arrival(besides=mad.answered)
+            seconds = client.stop()
+        run.await_arrival(besides=client.answered)
         kept = _take_out(run)
         run.check_totals()
-    if not mad.answered <= kept <= SHARE * (seconds + BURST_SECONDS):
-        raise RuntimeError(f"of {mad.sent} packets of a flood {mad.answered} were answered, {kept} kept")
+    if not client.answered <= kept <= LIMIT * (seconds + BURST_SECONDS):
+        raise RuntimeError(
+            f"of {client.sent} packets of a flood {client.answered} were answered, {kept} kept"
+        )
     return {
-        "share": SHARE,
+        "limit": LIMIT,
         "seconds": seconds,
-        "sent": mad.sent,
-        "answered": mad.answered,
+        "sent": client.sent,
+        "answered": client.answered,
         "kept": kept,
         "others_rate": OTHERS,
         "alone": alone,
@@ -56,8 +58,8 @@ def flood(bench: Bench, plan: Plan, say: Say) -> dict[str, Any]:
     }
 
 
-class MadClient:
-    """Sends Stops, each of a session of its own, on a schedule and whatever is answered."""
+class FloodingClient:
+    """Sends Stops on a schedule, each for a new session. It does not wait for answers."""
 
     def __init__(self, port: int) -> None:
         self.sent = self.answered = 0
@@ -84,12 +86,12 @@ class MadClient:
             one.close()
 
     def stop(self) -> float:
-        """Send no more; return how long it was sent."""
+        """Stop sending; return for how many seconds it has sent."""
         if not self._stop.is_set():
             self._stop.set()
             self._thread.join()
             self._seconds = time.monotonic() - self._began
-            time.sleep(0.5)  # what is under way
+            time.sleep(0.5)  # for answers that are under way
             self._take_answers()
         return self._seconds
 
@@ -125,14 +127,14 @@ def _stop_packet(number: int) -> bytes:
             (43, struct.pack("!I", 10)),
         )
     )
-    # An identifier is used again after 256 packets of its socket, answered or not.
+    # After 256 packets of a socket an identifier is used again, answered or not.
     header = struct.pack("!BBH", 4, number // SOCKETS & 255, 20 + len(attributes))
     # RFC 2866 section 3: the Request Authenticator.
     return header + hashlib.md5(header + bytes(16) + attributes + SECRET.encode()).digest() + attributes
 
 
 def _serve(run: Run, plan: Plan) -> dict[str, Any]:
-    """Offer what the other clients send; return how soon they were answered."""
+    """Send the other clients' packets; return how soon they were answered."""
     seconds, warm_up = max(plan.latency_seconds, LEAST_SECONDS), 1.0
     count = int((seconds + warm_up) * OTHERS) + 1
     with run.load(count, rate=OTHERS, seconds=seconds + warm_up, warm_up=warm_up) as load:
@@ -142,7 +144,7 @@ def _serve(run: Run, plan: Plan) -> dict[str, Any]:
 
 
 def _take_out(run: Run) -> int:
-    """Count what was kept of the mad client, and delete it: the totals of the others are checked without it."""
+    """Delete the flooding client's sessions and usage, so that the others' totals can be checked; return how many."""
     with run.connection.transaction():
         run.connection.execute("SET LOCAL session_replication_role = replica")  # no triggers
         kept = run.connection.execute("DELETE FROM radacct WHERE username = %s", [USER]).rowcount

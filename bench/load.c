@@ -1,18 +1,18 @@
 /* load: sends prebuilt Accounting-Requests over several sockets and times the replies.
  *
  *   load PACKETS CONTROL PORT IN_FLIGHT RATE SECONDS WARM_UP GUARD
- *     PACKETS     descriptor of a file: RADIUS packets end to end, which say their own lengths (RFC 2865 section 3)
- *     CONTROL     descriptor of a file of four int64, shared with who started us:
+ *     PACKETS     descriptor of a file: RADIUS packets end to end; each says its own length (RFC 2865 section 3)
+ *     CONTROL     descriptor of a file of four int64, shared with the program that started this one:
  *                 how many packets may be sent so far; 1 to stop; sent; acknowledged
  *     IN_FLIGHT   most packets without a reply at once
  *     RATE        packets a second, sent on schedule whatever the replies do; 0: as fast as replies come
  *     WARM_UP     seconds at the beginning that are not counted
- *     GUARD       a packet is not sent before the one so many before it was acknowledged, so that two packets of
- *                 one session never overtake each other
- *   load echo     answers each packet on a port of its own, which it prints: what this program itself can do
+ *     GUARD       a packet is not sent until the packet GUARD places before it was acknowledged, so that two packets
+ *                 of one session never overtake each other
+ *   load echo     answers each packet on a free port, which it prints: measures this program itself
  *
  * Packet i has the identifier (i / (32 * SOCKETS) * 32 + i % 32) % 256 and goes out on socket i / 32 % SOCKETS.
- * What is not answered is sent again every RETRY_SECONDS. Prints one JSON object.
+ * A packet without a reply is sent again every RETRY_SECONDS. Prints one JSON object.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -102,8 +102,8 @@ int main(int argc, char **argv) {
     int64_t in_flight = atoll(argv[4]), guard = atoll(argv[8]);
     double rate = atof(argv[5]), seconds = atof(argv[6]), warm_up = atof(argv[7]);
 
-    /* To be behind with sending or with looking at replies would count as the server's time. Not at full speed, where
-       the systems would be kept from the processor. */
+    /* Real-time, because a delay in sending or in reading replies would count as the server's time. Not at full speed,
+       where this program would keep the systems under test from the processor. */
     struct sched_param first = {.sched_priority = 2};
     int real_time = rate > 0 && !sched_setscheduler(0, SCHED_FIFO, &first);
 
@@ -179,7 +179,7 @@ int main(int argc, char **argv) {
         if (sending && end - t < wait) wait = end - t;
         if (wait < 0) wait = blocked ? 0.0005 : 0;
         struct timespec timeout = {(time_t)wait, (long)((wait - (time_t)wait) * 1e9)};
-        /* Far more in flight than this: looking at every reply by itself would take CPU from what is measured. */
+        /* With many packets in flight, reading each reply at once would take CPU from the systems under test. */
         if (!rate && in_flight >= 4 * BLOCK) nanosleep(&pause, NULL);
         int ready = ppoll(waits, SOCKETS, &timeout, NULL);
 

@@ -1,4 +1,4 @@
-"""Runs the load generator: `load.c`, compiled at first use, or where there is no compiler `load_python.py`."""
+"""Runs the load generator: `load.c`, compiled at the start, or `load_python.py` if there is no compiler."""
 
 import json
 import mmap
@@ -23,7 +23,7 @@ SOURCE = Path(__file__).with_name("load.c")
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What one load did. Latencies in seconds."""
+    """The result of one load. Latencies are in seconds."""
 
     sent: int
     acknowledged: int
@@ -33,7 +33,7 @@ class Outcome:
     counted_seconds: float
     cpu_seconds: float
     real_time: bool
-    """Whether the generator had priority over all others, as it asks for at a fixed rate."""
+    """Whether the generator had real-time priority, for which it asks at a fixed rate."""
     latency_seconds: dict[str, float]
     each_second: list[int]
 
@@ -44,7 +44,7 @@ class Outcome:
 
 
 class Generator:
-    """The program that loads, ready to be started."""
+    """The load generator, ready to be started."""
 
     def __init__(self, directory: Path) -> None:
         self.command = [sys.executable, "-m", "bench.load_python"]
@@ -57,7 +57,7 @@ class Generator:
 
     @contextmanager
     def echo(self) -> Iterator[int]:
-        """Give the port of a program that answers every packet and does nothing else."""
+        """Run a program that only answers packets, for the block; yield its port."""
         child = Child([*self.command, "echo"], stdout=subprocess.PIPE)
         try:
             yield int(child.first_line())
@@ -76,18 +76,18 @@ class Generator:
         guard: int = NO_LIMIT,
         allowed: int = NO_LIMIT,
     ) -> "Load":
-        """Begin to send; see load.c for the parameters."""
+        """Begin to send. The parameters are those of load.c."""
         options = [str(value) for value in (port, in_flight, rate, seconds, warm_up, guard)]
         return Load(self.command, packets, options, allowed)
 
 
 class Load:
-    """A load under way."""
+    """A load that is running."""
 
     def __init__(
         self, command: list[str], packets: Iterable[bytes], options: list[str], allowed: int
     ) -> None:
-        # In memory: what is measured includes the disk.
+        # In memory, because the disk is part of what is measured.
         self._packets = os.memfd_create("packets")
         self._control_file = os.memfd_create("control")
         with open(self._packets, "wb", closefd=False) as file:  # a descriptor
@@ -114,11 +114,11 @@ class Load:
         os.close(self._control_file)
 
     def allow(self, count: int) -> None:
-        """Let the generator send up to so many packets since its start."""
+        """Let the generator send up to `count` packets, counted from its start."""
         struct.pack_into("q", self._control, 0, count)
 
     def stop(self) -> None:
-        """Send nothing new."""
+        """Send no new packets."""
         struct.pack_into("q", self._control, 8, 1)
 
     @property
@@ -134,7 +134,7 @@ class Load:
         return self._child.running
 
     def finish(self) -> Outcome:
-        """Wait for the end and return what was done."""
+        """Wait for the end and return the result. Raises RuntimeError if a packet was never answered."""
         output = self._child.output()
         found: dict[str, Any] = json.loads(output)
         outcome = Outcome(**found)

@@ -1,4 +1,4 @@
-"""The load generator for machines without a C compiler: does what load.c does, at twice the cost."""
+"""The load generator for machines without a C compiler. It does the same as load.c, at twice the cost."""
 
 import contextlib
 import json
@@ -16,12 +16,12 @@ from bench.traffic import BLOCK, SOCKETS
 RETRY_SECONDS = 2.0
 DRAIN_SECONDS = 60.0
 RECEIVE_BYTES = 8 << 20
-SO_RCVBUFFORCE = 33  # socket(7); the module socket does not name it
+SO_RCVBUFFORCE = 33  # socket(7); Python's module socket has no name for it
 ALLOWED, STOP, SENT, ACKNOWLEDGED = range(4)
 
 
 def open_socket() -> socket.socket:
-    """Return a UDP socket that holds as many packets as may be in flight, where we may have that."""
+    """Return a UDP socket whose buffer holds all packets in flight, if the system permits that size."""
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     try:
         sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BYTES)
@@ -31,7 +31,7 @@ def open_socket() -> socket.socket:
 
 
 def echo() -> None:
-    """Answer every packet, on a port of our own, which is printed."""
+    """Answer every packet on a free port, which is printed."""
     with open_socket() as sock:
         sock.bind(("127.0.0.1", 0))
         print(sock.getsockname()[1], flush=True)
@@ -41,7 +41,7 @@ def echo() -> None:
 
 
 class Load:
-    """One load; the parameters are those of load.c."""
+    """One run of the load generator. The parameters are those of load.c."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Quota and router lookups on databases of two sizes, against the SUM and the ILIKE that they replace."""
+"""Measures quota and router lookups on databases of two sizes, and the SUM and ILIKE queries that they replace."""
 
 import statistics
 import time
@@ -18,7 +18,7 @@ SESSIONS_OF_A_USER = 100  # over three months
 LOOKUPS = ("quota", "quota by SUM", "MAC match", "MAC match by ILIKE")
 TURNS = 30
 CALLS_A_TURN = 50
-TURN_SECONDS = 0.1  # a slow query is called less often, but once a turn
+TURN_SECONDS = 0.1  # a slow query is called less often, but at least once a turn
 
 CLOSED = """
 CREATE TEMPORARY TABLE closed AS
@@ -62,12 +62,12 @@ ILIKE = "SELECT id FROM stock.routers WHERE %s ILIKE '%%' || mac || '%%'"
 
 
 def measure(databases: Databases, sizes: Sequence[LookupSize], say: Say) -> dict[str, Any]:
-    """Time each lookup in a database of each size, in turns; seconds, the median and the 99th percentile.
+    """Time each lookup in a database of each size, in turns. Return the median and the 99th percentile, in seconds.
 
     Raises
     ------
     RuntimeError
-        A lookup and what it replaces disagree.
+        A lookup and the query that it replaces have different results.
     """
     with ExitStack() as stack:
         connections = []
@@ -80,18 +80,18 @@ def measure(databases: Databases, sizes: Sequence[LookupSize], say: Say) -> dict
         at = time.strftime("%Y-%m-%d %H:%M:%S+00", time.gmtime(databases.base))
         found: dict[str, Any] = {"sizes": [vars(size) for size in sizes]}
         turns: dict[str, list[list[list[float]]]] = {name: [[] for _ in sizes] for name in LOOKUPS}
-        # On one core: a connection whose server process the kernel has put on another, as it does after a long SUM,
-        # takes 0.06 ms more for any query, to wake a core that sleeps.
+        # On one core: after a long SUM the kernel moves a connection's server process to another core. Then every query
+        # takes 0.06 ms more, to wake a core that sleeps.
         with on_one_core(connection.info.backend_pid for connection in connections):
             for connection, size in zip(connections, sizes, strict=True):
                 for name in ("quota", "MAC match"):
-                    # After the filling their pages are in the kernel's cache, not in the server's: of 100,000 routers
-                    # most would be met for the first time half through the turns.
+                    # After filling, the pages are in the kernel's cache but not in the server's. Most of 100,000
+                    # routers would be read for the first time only half through the turns.
                     query, arguments = _calls(name, size, at)
                     for argument in arguments:
                         connection.execute(query, argument, prepare=True)
-            for turn in range(-2, TURNS):  # two to warm up the rest
-                # All of them in each turn: what else the machine does then hits both sizes alike.
+            for turn in range(-2, TURNS):  # two more turns as warm-up
+                # All lookups in each turn, so that other load on the machine affects both sizes alike.
                 for name in LOOKUPS:
                     for connection, size, timed in zip(connections, sizes, turns[name], strict=True):
                         seconds = _time(connection, _calls(name, size, at), turn)
@@ -130,7 +130,7 @@ def _fill(connection: psycopg.Connection[Any], databases: Databases, size: Looku
 
 @contextmanager
 def _indexes_last(connection: psycopg.Connection[Any]) -> Iterator[None]:
-    """Take the indexes of both radacct away while they are filled, and make them again: that takes half the time."""
+    """Drop the indexes of both radacct tables while they are filled, then make them again. This halves the time."""
     indexes = connection.execute(
         "SELECT indexrelid::regclass::text, pg_get_indexdef(indexrelid) FROM pg_index "
         "JOIN pg_class ON pg_class.oid = indrelid "
@@ -145,7 +145,7 @@ def _indexes_last(connection: psycopg.Connection[Any]) -> Iterator[None]:
 
 
 def _calls(name: str, size: LookupSize, at: str) -> Calls:
-    """Return a query and what to call it with: other users and routers each time, all over the tables."""
+    """Return a query and its arguments: another user or router for each call, from all parts of the tables."""
     users = max(size.closed_sessions // SESSIONS_OF_A_USER, 1)
     numbers = range(1, 4001)
     if name.startswith("quota"):
@@ -158,7 +158,7 @@ def _calls(name: str, size: LookupSize, at: str) -> Calls:
 
 
 def _time(connection: psycopg.Connection[Any], calls: Calls, turn: int) -> list[float]:
-    """Call a query as an application does, prepared, one call a round trip; return the seconds of each."""
+    """Call a prepared query as an application does, one round trip for each call; return the seconds of each."""
     query, arguments = calls
     found: list[float] = []
     began = time.perf_counter()

@@ -1,4 +1,4 @@
-"""How much is measured: figures to publish in under an hour, a look in three minutes, a guard that exits."""
+"""How much is measured: in full in under an hour, quickly in three minutes, or only what `--check` needs."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ PARTS = ("systems", "large", "lookups", "flood", "recovery", "away")
 
 @dataclass(frozen=True, kw_only=True)
 class LookupSize:
-    """A database to look things up in."""
+    """The size of a database for lookups."""
 
     closed_sessions: int
     routers: int
@@ -23,7 +23,7 @@ class Plan:
     """Sizes and times, in seconds."""
 
     repeats: int
-    """Rounds over all systems. Rates that last are measured in each, the rest in the first `answers`."""
+    """Rounds over all systems. Lasting rates are measured in each round, the rest in the first `answers` rounds."""
     answers: int
     acknowledge_seconds: float
     latency_seconds: float
@@ -34,10 +34,13 @@ class Plan:
     large_systems: tuple[System, ...]
     large_repeats: int
     large_warm_up_seconds: float
-    """Until each page was logged whole once since the checkpoint that a run begins with; the next is minutes away."""
+    """A run begins with a checkpoint, after which each page is logged whole once. The warm-up lasts until then.
+
+    The next checkpoint is minutes away.
+    """
     lookups: tuple[LookupSize, LookupSize]
     resident_packets: int
-    """For the memory of radiusd, and then the records that wait in the journal."""
+    """Packets for measuring radiusd's memory. They are then the records that wait in the journal."""
     away_seconds: float
     away_rate: int
 
@@ -84,7 +87,7 @@ QUICK = Plan(
     away_rate=2000,
 )
 
-# What the targets need, and no more; each rate as often as it takes for a median to mean something.
+# Only what the targets need. Each rate is measured often enough for a useful median.
 CHECK = Plan(
     repeats=3,
     answers=3,

@@ -1,4 +1,4 @@
-"""The results as pictures; matplotlib is in the optional dependencies `bench`."""
+"""Draws the results. Needs matplotlib, which is in the optional dependencies `bench`."""
 
 import statistics
 from importlib.util import find_spec
@@ -11,12 +11,12 @@ COLOURS = ("#9aa5b1", "#616e7c", "#2f9e6e", "#2563a8", "#d9b44a")
 
 
 def possible() -> bool:
-    """Tell whether matplotlib is there."""
+    """Tell whether matplotlib is installed."""
     return find_spec("matplotlib") is not None
 
 
 def draw(results: dict[str, Any], directory: Path) -> list[Path]:
-    """Write what there are figures for; return the paths."""
+    """Draw a plot for each part that has results; return the paths."""
     import matplotlib
 
     matplotlib.use("Agg")

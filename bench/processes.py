@@ -1,4 +1,4 @@
-"""Programs under test: started with an end in sight, and what the kernel knows of what they use."""
+"""Starts and ends the programs under test, and reads from the kernel what they use."""
 
 import os
 import signal
@@ -17,7 +17,7 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Child:
-    """A process that ends with us, however we end."""
+    """A process that ends when the benchmark ends, in whatever way that ends."""
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class Child:
         return self._process.stdout.readline()
 
     def await_line(self, text: str, seconds: float = 30.0) -> None:
-        """Wait until the log has a line with some text."""
+        """Wait until the log has a line with this text."""
         assert self.log is not None
         deadline = time.monotonic() + seconds
         while text not in (said := self.log.read_text(errors="replace")):
@@ -73,7 +73,7 @@ class Child:
             time.sleep(0.02)
 
     def stop(self, seconds: float = 30.0) -> None:
-        """End it as an operator would; kill it if it takes longer than it may."""
+        """End it as an operator would; kill it after `seconds`."""
         if self.running:
             self._process.terminate()
             try:
@@ -91,7 +91,7 @@ class Child:
 
 
 def free_port() -> int:
-    """Return a UDP port of the loopback that is free now."""
+    """Return a free UDP port of the loopback."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -99,7 +99,7 @@ def free_port() -> int:
 
 @contextmanager
 def on_one_core(pids: Iterable[int]) -> Iterator[None]:
-    """Keep these processes and ourselves on one core for a while, where that is allowed."""
+    """Keep these processes and this one on one core for the block, if that is permitted."""
     everywhere = os.sched_getaffinity(0)
     kept = []
     try:
@@ -116,11 +116,11 @@ def on_one_core(pids: Iterable[int]) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Use:
-    """What a process and all its descendants have used so far, those included that have ended."""
+    """What a process and all its descendants have used so far, including those that have ended."""
 
     cpu_seconds: float
     written_bytes: int
-    """Handed to write(2), of files and pipes; what is sent through sockets is not in it."""
+    """Bytes passed to write(2), for files and pipes. Bytes sent through sockets are not included."""
 
     def __sub__(self, before: "Use") -> "Use":
         return Use(self.cpu_seconds - before.cpu_seconds, self.written_bytes - before.written_bytes)
@@ -130,29 +130,29 @@ class Use:
 
 
 def use(pid: int) -> Use:
-    """Read what the tree of processes under `pid` has used: proc(5), /proc/PID/stat and /proc/PID/io."""
+    """Return what the process `pid` and its descendants have used: proc(5), /proc/PID/stat and /proc/PID/io."""
     total = Use(0.0, 0)
     for one in _tree(pid):
         try:
             stat = _stat(one)
             io = Path(f"/proc/{one}/io").read_text()
         except OSError:
-            continue  # ended meanwhile; its parent has its figures
-        # utime, stime, and those of the children that were waited for
+            continue  # it has ended, and its parent's figures include it
+        # utime, stime, and those of children that have ended
         ticks = sum(int(field) for field in stat[11:15])
-        # Not write_bytes: it counts a whole folio, up to megabytes, for each first write into one (Linux 6).
+        # Not write_bytes: it counts a whole folio, up to megabytes, at the first write into it (Linux 6).
         total += Use(ticks / _TICKS, int(io.split("wchar: ")[1].split("\n")[0]))
     return total
 
 
 def device_written_bytes(directory: Path) -> int | None:
-    """Return what the device of a directory has written so far, for everyone; None where it has no figures."""
+    """Return the bytes that a directory's device has written so far, for all programs; None if it has no figures."""
     device = directory.stat().st_dev
     try:
         fields = Path(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}/stat").read_text().split()
     except OSError:
         return None
-    return int(fields[6]) * 512  # sectors, of 512 bytes whatever the device has
+    return int(fields[6]) * 512  # the kernel's sectors have 512 bytes on every device
 
 
 def resident_bytes(pid: int) -> int:
@@ -164,7 +164,7 @@ def resident_bytes(pid: int) -> int:
 
 
 def _stat(pid: int) -> list[str]:
-    """Return the fields of /proc/PID/stat from the third on; the second may contain anything."""
+    """Return the fields of /proc/PID/stat from the third on. The second may contain any text."""
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
 
 

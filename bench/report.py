@@ -1,4 +1,4 @@
-"""The results as Markdown, for people, and as JSON, for programs."""
+"""Writes the results: as Markdown for people, and as JSON for programs."""
 
 import json
 import statistics
@@ -13,7 +13,7 @@ Results = dict[str, Any]
 
 
 def write(results: Results, directory: Path) -> list[Path]:
-    """Write results.json and results.md; return their paths."""
+    """Write results.md and results.json; return their paths."""
     directory.mkdir(parents=True, exist_ok=True)
     as_json, as_markdown = directory / "results.json", directory / "results.md"
     as_json.write_text(json.dumps(results, indent=1) + "\n")
@@ -46,8 +46,8 @@ def _machine(results: Results) -> str:
         + "\n".join(f"- {name}: {value}" for name, value in machine.items())
         + f"\n- load generator: {generator['language']}, {generator['echo_rate']:,.0f} packets/s against an echo, "
         f"{generator['echo_cpu_us']:.1f} us CPU a packet\n\n"
-        "Totals of every user and every router were compared with what was sent after each run, to the byte. "
-        "Medians; in brackets the lowest and the highest of the repeats."
+        "After each run the totals of every user and every router were compared with what was sent, to the byte. "
+        "Figures are medians, with the lowest and the highest of the repeats in brackets."
     )
 
 
@@ -96,7 +96,8 @@ def _costs(systems: Results) -> str:
         + table(
             ["system", *heads, "radiusd, bytes", "PostgreSQL, bytes", "of it WAL", "disk, all together"], rows
         )
-        + "\n\nBytes by program are those handed to write(2); the disk's are its own count, whoever wrote."
+        + "\n\nThe bytes of a program are those that it passed to write(2). The disk's bytes are its own count, for "
+        "all programs."
     )
 
 
@@ -108,8 +109,8 @@ def _acknowledged(results: Results) -> str:
     return (
         "## Acknowledged packets/s, by packets in flight\n\n"
         + table(["system", *(str(number) for number in IN_FLIGHT)], rows)
-        + "\n\nrlm_sql answers when the database has the packet; radmeter when the journal has it, here without its "
-        "shipper beside it: what a burst may be."
+        + "\n\nrlm_sql answers when the database has the packet, radmeter when the journal has it. Here radmeter runs "
+        "without its shipper: this is the highest rate of a burst."
     )
 
 
@@ -126,12 +127,13 @@ def _latency(systems: Results) -> str:
     return (
         "## Latency at an offered rate, milliseconds\n\n"
         + table(["system", "offered/s", "p50", "p95", "p99", "max", "sent again"], rows)
-        + "\n\nFrom when a packet was due. radmeter with its shipper and the database at work, and scheduling = auto."
+        + "\n\nMeasured from the time at which a packet was due. radmeter runs with its shipper and scheduling = auto."
         + (
             ""
             if real_time
-            else " No real-time priority is permitted here (CAP_SYS_NICE, or a limit RLIMIT_RTPRIO of 2): neither for "
-            "radmeter's radiusd with sync=packet nor for the load generator, whose own waits are in these figures."
+            else " Real-time priority is not permitted here (it needs CAP_SYS_NICE, or RLIMIT_RTPRIO of 2), neither "
+            "for radmeter's radiusd with sync=packet nor for the load generator. So these figures include the generator's "
+            "own waits."
         )
     )
 
@@ -169,7 +171,7 @@ def _flood(found: Results) -> str:
     return (
         "## A flood from one client\n\n"
         f"One client sent {found['sent'] / found['seconds']:,.0f} packets/s for {found['seconds']:.1f} s, with "
-        f"client_packets_per_second = {found['share']:,}: {found['answered'] / found['seconds']:,.0f} a second were "
+        f"client_packets_per_second = {found['limit']:,}: {found['answered'] / found['seconds']:,.0f} a second were "
         f"answered, and {found['kept']:,} of {found['sent']:,} kept. The others' replies at "
         f"{found['others_rate']:,} packets/s, milliseconds:\n\n"
         + table(["the others", "p50", "p95", "p99", "max", "sent again"], rows)
@@ -198,13 +200,13 @@ def _away(found: Results) -> str:
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a Markdown table: the first column to the left, the others to the right."""
+    """Return a Markdown table: the first column is aligned to the left, the others to the right."""
     lines = [heads, ["---", *["---:"] * (len(heads) - 1)], *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def spread(values: Sequence[float]) -> str:
-    """Return the median, with the range where there is one."""
+    """Return the median, with the range if there are several values."""
     if not values:
         return "-"
     middle = f"{statistics.median(values):,.0f}"

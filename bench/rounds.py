@@ -1,4 +1,4 @@
-"""One system after the other, again and again: what they answer, how soon, and what lasts."""
+"""Measures one system after the other, in rounds: how many packets they answer, how soon, and the rate that lasts."""
 
 from collections.abc import Callable
 from dataclasses import asdict
@@ -11,11 +11,11 @@ from bench.traffic import Population
 
 Say = Callable[[str], None]
 Figures = dict[str, Any]
-MOST_PER_SECOND = 60_000  # packets to prepare, where nothing is known yet; the empty handler answers as many
+MOST_PER_SECOND = 60_000  # packets to prepare if no rate is known yet; the empty handler answers as many
 
 
 def of_systems(bench: Bench, plan: Plan, say: Say) -> Figures:
-    """Measure every system in rounds, so that what the machine does meanwhile hits all alike."""
+    """Measure every system in rounds, so that other load on the machine affects all alike."""
     found: Figures = {
         system.name: {"acknowledged": {}, "latency": {}, "sustained": [], "sent_again": 0} for system in ALL
     }
@@ -41,9 +41,9 @@ def of_systems(bench: Bench, plan: Plan, say: Say) -> Figures:
 
 
 def of_large(bench: Bench, plan: Plan, small: Figures, say: Say) -> Figures:
-    """Measure the rate that lasts with many open sessions and routers, in turns with few.
+    """Measure the lasting rate with many open sessions and routers, in turn with few.
 
-    A system without a target for it is measured once, and its rate with few is the one found before, if it was.
+    A system without a target for this is measured once. Its rate with few sessions is the one measured before, if any.
     """
     found: Figures = {system.name: {"sustained": [], "beside": []} for system in plan.large_systems}
     for number in range(plan.large_repeats):
@@ -71,7 +71,7 @@ def of_large(bench: Bench, plan: Plan, small: Figures, say: Say) -> Figures:
 
 
 def _answers(run: Run, figures: Figures, plan: Plan, say: Say) -> None:
-    """As fast as packets are answered. radmeter's shipper does not run yet: the database is not waited for."""
+    """Measure how fast packets are answered. radmeter's shipper does not run yet, so the database does not matter."""
     most = _likely(run.system, figures)
     for in_flight in IN_FLIGHT:
         say(f"{run.system.name}: {in_flight} in flight")
@@ -85,7 +85,10 @@ def _answers(run: Run, figures: Figures, plan: Plan, say: Say) -> None:
 
 
 def _latencies(run: Run, figures: Figures, plan: Plan, say: Say) -> None:
-    """At a rate that is offered whatever the answers do; from when a packet was due, so that no stall is left out."""
+    """Measure latencies at an offered rate, which does not depend on the answers.
+
+    They are measured from the time at which a packet was due, so that every stall is included.
+    """
     for offered in OFFERED:
         say(f"{run.system.name}: {offered} packets/s offered")
         seconds, warm_up = plan.latency_seconds, plan.latency_seconds / 5
@@ -116,12 +119,12 @@ def _sustained(run: Run, figures: Figures, plan: Plan, say: Say, *, warm_up: flo
 
 
 def _likely(system: System, figures: Figures) -> float:
-    """Return more packets a second than the system will do."""
+    """Return a rate in packets a second that the system will not reach."""
     if known := [rate for rates in (figures.get("acknowledged") or {}).values() for rate in rates]:
         return 1.4 * max(known) + 1000
     return MOST_PER_SECOND if system.kind in ("empty", "radmeter") else MOST_PER_SECOND / 4
 
 
 def sessions(population: Population) -> str:
-    """Say how large a population is."""
+    """Return the size of a population in words."""
     return f"{population.open_sessions:,} open sessions, {population.routers:,} routers"

@@ -1,5 +1,5 @@
--- What rlm_sql needs to keep the same two counters: row triggers on the stock radacct.
--- As cheap as such triggers get: one function, plans cached, the router found by equality on an index.
+-- Row triggers on the stock radacct, with which rlm_sql keeps the same two counters.
+-- They are as cheap as row triggers can be: one function, cached plans, the router found by equality on an index.
 CREATE TABLE routers (
     id    bigint PRIMARY KEY,
     name  text NOT NULL UNIQUE,

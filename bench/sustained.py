@@ -1,4 +1,4 @@
-"""The rate that lasts: as fast as packets are counted in PostgreSQL, the journal not growing."""
+"""Measures the lasting rate: how fast packets are counted in PostgreSQL while the journal does not grow."""
 
 import time
 from dataclasses import dataclass
@@ -8,14 +8,14 @@ from bench.processes import device_written_bytes
 from bench.systems import Run
 
 IN_FLIGHT = 128
-# Packets that may be acknowledged and not counted yet: some batches, so that the shipper never waits for packets.
+# Packets that may be acknowledged but not counted yet. These are some batches, so the shipper never waits for packets.
 BACKLOG = 5000
 POLL_SECONDS = 0.02
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sustained:
-    """What lasted, and what a packet cost."""
+    """The lasting rate, and the cost of a packet."""
 
     rate: float
     packets: int
@@ -27,17 +27,17 @@ class Sustained:
     written_bytes: dict[str, float]
     """Bytes written to files a packet, by program."""
     device_bytes: float | None
-    """Bytes that the disk was given a packet, whoever wrote them."""
+    """Bytes that the disk has written for a packet, for all programs."""
     wal_bytes: float
     each_second: list[int]
 
 
 def sustain(run: Run, *, seconds: float, warm_up: float, most_per_second: float) -> Sustained:
-    """Load a system for a while and measure what it does after the warm-up.
+    """Load a system for a while, and measure it after the warm-up.
 
     The packets are sent as fast as they are answered, up to `most_per_second`. A system that acknowledges before it
-    counts is allowed so many packets more than it has counted, so what it acknowledges is what it counts, whatever
-    its journal could take.
+    counts gets at most BACKLOG packets more than it has counted. So it acknowledges as fast as it counts, even if its
+    journal could take more.
     """
     packets = int(most_per_second * (seconds + warm_up))
     counted_before = run.traffic.visits

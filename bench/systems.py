@@ -1,4 +1,4 @@
-"""The systems under test: each a FreeRADIUS on a port of its own, with its database and, for radmeter, its shipper."""
+"""The systems under test: each is a FreeRADIUS on its own port, with its database and, for radmeter, a shipper."""
 
 import shutil
 import sys
@@ -22,7 +22,7 @@ READY = "Ready to process requests"
 HERE = Path(__file__).parent
 ARRIVES_SECONDS = 600.0
 
-# Called as radmeter's plugin is, in the same configuration, and does nothing: what rlm_python3 leaves to be used.
+# Called in the same way as radmeter's plugin, but does nothing. It shows the highest rate that rlm_python3 allows.
 EMPTY_PLUGIN = """
 import os
 import radiusd
@@ -44,7 +44,7 @@ class System:
 
     name: str
     kind: str
-    """The database's: stock, triggers, radmeter; or empty, which has none."""
+    """The kind of database: stock, triggers or radmeter; ``empty`` has none."""
     sync: str = "packet"
 
     @property
@@ -72,9 +72,9 @@ class Bench:
 
 
 class Run:
-    """A system under test, running, with a population of its own.
+    """A running system under test, with its own population.
 
-    `loopback_clients`: each address of the loopback is a client of its own, not 127.0.0.1 alone.
+    `loopback_clients`: every address of the loopback network is a separate client, not only 127.0.0.1.
     """
 
     def __init__(
@@ -124,7 +124,7 @@ class Run:
         else:
             command, environment = self._radmeter()
         log = self.directory / "radiusd.log"
-        # rlm_python3 before 3.2.4 heeds PYTHONPATH, which may lead to the real plugin.
+        # rlm_python3 before 3.2.4 uses PYTHONPATH, which could load the real plugin.
         self.radiusd = Child(command, environment={**environment, "PYTHONPATH": ""}, log=log)
         self._stack.callback(self.radiusd.stop)
         self.radiusd.await_line(READY)
@@ -175,7 +175,7 @@ class Run:
         )
 
     def start_shipper(self) -> None:
-        """Start `radmeter ship`; until then acknowledged packets stay in the journal."""
+        """Start `radmeter ship`. Until then acknowledged packets stay in the journal."""
         self.shipper = Child(
             [sys.executable, "-m", "radmeter", "ship"],
             environment={"RADMETER_DSN": self.dsn, "RADMETER_JOURNAL": str(self.journal)},
@@ -184,25 +184,25 @@ class Run:
         self._stack.callback(self.shipper.stop)
 
     def load(self, count: int, **options: Any) -> Load:
-        """Begin to send up to `count` packets; call `sent` with the outcome's number afterwards."""
-        # Two packets of one session are so far apart; the second must not overtake the first.
+        """Begin to send up to `count` packets. Afterwards call `sent` with the number that the outcome says."""
+        # Two packets of one session are this far apart, and the second must not overtake the first.
         return self.bench.generator.start(
             self.traffic.build(count), self.port, guard=self.traffic.population.places, **options
         )
 
     def sent(self, count: int) -> None:
-        """Take note of how many packets were sent: the next load goes on after them."""
+        """Note how many packets were sent, so that the next load continues after them."""
         self.traffic.visits += count
 
     def arrived(self) -> int:
-        """Return how many packets are counted in PostgreSQL, of a system that ships."""
-        look = "SELECT coalesce(sum(records), 0)::bigint FROM ingest_checkpoint"
-        row = self.connection.execute(look).fetchone()
+        """Return how many packets of a system that ships are counted in PostgreSQL."""
+        query = "SELECT coalesce(sum(records), 0)::bigint FROM ingest_checkpoint"
+        row = self.connection.execute(query).fetchone()
         assert row is not None
         return int(row[0])
 
     def await_arrival(self, besides: int = 0) -> float:
-        """Wait until every packet sent is counted, and so many more; return how long that took."""
+        """Wait until all sent packets, and `besides` more, are counted; return the seconds that this took."""
         started, expected = time.monotonic(), self.traffic.visits + besides
         while self.system.ships and (arrived := self.arrived()) < expected:
             if time.monotonic() - started > ARRIVES_SECONDS:
@@ -211,7 +211,7 @@ class Run:
         return time.monotonic() - started
 
     def check_totals(self) -> None:
-        """Raise RuntimeError unless every counter has what was sent, to the byte."""
+        """Raise RuntimeError if a counter differs from what was sent."""
         if self.database is None:
             return
         self.await_arrival()
@@ -222,7 +222,7 @@ class Run:
             )
 
     def uses(self) -> dict[str, Use]:
-        """Return what each of the programs has used so far."""
+        """Return what each program has used so far."""
         assert self.radiusd is not None
         found = {"radiusd": use(self.radiusd.pid)}
         if self.shipper is not None:
@@ -232,7 +232,7 @@ class Run:
         return found
 
     def logs(self) -> str:
-        """Return the ends of the programs' logs."""
+        """Return the last lines of the programs' logs."""
         return "\n".join(
             f"{path.name}:\n" + "\n".join(path.read_text(errors="replace").splitlines()[-10:])
             for path in sorted(self.directory.glob("*.log"))

@@ -1,7 +1,8 @@
-"""What the routers send: sessions that start, report and stop, as prebuilt packets; and the totals they must give.
+"""The packets that routers send, prebuilt, and the totals that they must add up to.
 
-Everything follows from the number of a session's place and how often it was visited, so the database can be filled
-with the same sessions by one statement (see `database.py`), and the totals are known without asking anyone.
+Sessions start, report and stop in places. All values follow from the number of the place and from how often it was
+visited. So one statement can fill the database with the same sessions (see `database.py`), and the expected totals can
+be computed.
 """
 
 import hashlib
@@ -10,10 +11,10 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-# A session is visited so often: a Start, 18 Interim-Updates, a Stop, then the next one begins in its place.
+# Visits of a session: a Start, 18 Interim-Updates and a Stop. Then the next session begins in its place.
 VISITS = 20
 VISIT_SECONDS = 30
-# Every so many'th place is a heavy user's, who passes 4 GiB within a session, where the octets need Gigawords.
+# One place in this many is a heavy user's, who passes 4 GiB within a session, where the octets need Gigawords.
 HEAVY_EVERY = 50
 HEAVY_BYTES_IN, HEAVY_BYTES_OUT = 40_000_000, 400_000_000
 
@@ -35,18 +36,18 @@ def _integer(kind: int, value: int) -> bytes:
 
 @dataclass(frozen=True, kw_only=True)
 class Population:
-    """Places for sessions, each with a user of its own, spread over the routers."""
+    """Places for sessions, each with its own user, spread over the routers."""
 
     open_sessions: int
     routers: int
 
     @property
     def places(self) -> int:
-        """One place in VISITS is between two sessions when the run begins."""
+        """The number of places. When the run begins, one place in VISITS is between two sessions."""
         return self.open_sessions * VISITS // (VISITS - 1)
 
     def stride(self) -> int:
-        """Return the step from one visited place to the next: no two neighbours share a page or a router."""
+        """Return the step from one visited place to the next. Consecutive packets share no page and no router."""
         step = int(self.places * 0.6180339887) | 1
         while _common_divisor(step, self.places) != 1:
             step += 2
@@ -60,12 +61,12 @@ def _common_divisor(a: int, b: int) -> int:
 
 
 def router_of(place: int, population: Population) -> int:
-    """Return the router of a place: VISITS neighbours share one, so each has sessions of every age."""
+    """Return the router of a place. VISITS neighbours share a router, so each router has sessions of every age."""
     return place // VISITS % population.routers
 
 
 def first_step(place: int) -> int:
-    """Return where in its session a place is when the run begins; 0: its first packet is a Start."""
+    """Return the step of a place's session when the run begins. 0: its first packet is a Start."""
     return place * 7 % VISITS
 
 
@@ -80,12 +81,12 @@ def bytes_out(place: int) -> int:
 
 
 def session_begin_base() -> int:
-    """Return 06:00 UTC of yesterday: all events of a run then fall into one day, within what a clock may be off."""
+    """Return 06:00 UTC of yesterday. All events of a run then fall on one day, and their timestamps are believed."""
     return int(time.time()) // 86_400 * 86_400 - 18 * 3600
 
 
 class Traffic:
-    """The packets of one run, in order; each call of `build` goes on where the last one's were sent."""
+    """The packets of one run, in order. Each call of `build` continues after the packets that were sent."""
 
     def __init__(self, population: Population, *, secret: bytes, base: int) -> None:
         self.population = population
@@ -93,11 +94,11 @@ class Traffic:
         self.visits = 0  # packets sent, over all places
         self._secret = secret
         self._stride = population.stride()
-        self._turns = pow(self._stride, -1, population.places)  # a place times this is its turn in a round
+        self._turns = pow(self._stride, -1, population.places)  # place * _turns: the place's turn in a round
         self._static: dict[int, tuple[bytes, bytes]] = {}
 
     def build(self, count: int) -> Iterator[bytes]:
-        """Give the next `count` packets, end to end, some thousands at a time."""
+        """Yield the next `count` packets, end to end, some thousands at a time."""
         for first in range(0, count, PART):
             yield self._build(first, min(first + PART, count))
 
@@ -139,7 +140,7 @@ class Traffic:
         return b"".join(parts)
 
     def _of_place(self, place: int) -> tuple[bytes, bytes]:
-        """Return the attributes of a place that do not change, before and after those that do."""
+        """Return a place's constant attributes: those before and those after the variable ones."""
         found = self._static.get(place)
         if found is None:
             router = router_of(place, self.population)
@@ -159,7 +160,7 @@ class Traffic:
                 )
             )
             found = (head, tail)
-            if self.population.places <= 100_000:  # a million would be visited about once
+            if self.population.places <= 100_000:  # of a million places, each is visited about once
                 self._static[place] = found
         return found
 
@@ -169,7 +170,7 @@ class Traffic:
         return rounds + (place * self._turns % self.population.places < rest)
 
     def counted_visits(self, place: int, visits: int) -> int:
-        """Return how many of a place's first `visits` packets reported octets: all but the Starts."""
+        """Return how many of a place's first `visits` packets report octets: all except Starts."""
         first = first_step(place)
         starts = (first + visits + VISITS - 1) // VISITS - (first + VISITS - 1) // VISITS
         return visits - starts

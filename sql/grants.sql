@@ -1,7 +1,7 @@
--- What the roles of roles.sql may do: nothing that is not listed here.
+-- The privileges of the roles in roles.sql. They have no others.
 DO $$
 BEGIN
-    -- Functions are executable by everyone unless said otherwise (PostgreSQL manual, CREATE FUNCTION).
+    -- By default everyone may execute a function (PostgreSQL manual, CREATE FUNCTION).
     REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA radmeter FROM PUBLIC;
     REVOKE EXECUTE ON FUNCTION public.get_user_total_usage(text, timestamptz) FROM PUBLIC;
 
@@ -20,9 +20,9 @@ BEGIN
             radmeter.router_activity, radmeter.router_clock, radmeter.user_plans, radmeter.nodes, radmeter.totals,
             radmeter.partitions, radmeter.archives
             TO radmeter_reader;
-        -- The views and functions below ask for the default time zone and the user's period as the one who reads.
+        -- The views and functions read the default time zone and the user's period with the reader's own privileges.
         GRANT SELECT ON radmeter.setting TO radmeter_reader;
-        -- `radmeter doctor`, `migrate status` and `migrate history`.
+        -- For `radmeter doctor`, `migrate status` and `migrate history`.
         GRANT SELECT ON radmeter.alembic_version, radmeter.sql_file, radmeter.migration_log, radmeter.decimal_change,
             radmeter.session_month, radmeter.adoption, radmeter.backfill TO radmeter_reader;
         GRANT EXECUTE ON FUNCTION public.get_user_total_usage(text, timestamptz), radmeter.setting_value(text),
@@ -53,7 +53,7 @@ BEGIN
             radmeter.user_period_start(text, timestamptz), radmeter.period_start(text, smallint, date, date),
             radmeter.month_day(date, smallint)
             TO radmeter_billing;
-        -- What is issued stays as it was issued: no UPDATE, no DELETE.
+        -- No UPDATE and no DELETE: an issued invoice never changes.
         GRANT INSERT ON public.invoices TO radmeter_billing;
     END IF;
 END;

@@ -1,12 +1,12 @@
--- Roles by what they may do. Group roles without login: an operator grants them to the roles that log in.
---   radmeter_owner    owns all that is ours: runs migrations, jobs and partitions without being a superuser
+-- The group roles. They cannot log in: an operator grants them to the roles that do.
+--   radmeter_owner    owns all objects of radmeter: runs migrations, jobs and partitions without being a superuser
 --   radmeter_ingest   execute radmeter.ingest and read its checkpoint (the shipper), and replay detail files
 --   radmeter_reader   read the counters, sessions and views, and verify the counters
 --   radmeter_noc      add, claim, import, change and merge routers, repair counters, retry and drop rejected packets, and
 --                     read as radmeter_reader does
 --   radmeter_billing  read counters, plans, subscribers and routers, and issue invoices
--- Run at each `radmeter migrate up` by the one who logged in, before radmeter_owner takes over. Where he may not make
--- roles or grant, he is warned, and everything is his own.
+-- Each `radmeter migrate up` runs this as the role that logged in, before it becomes radmeter_owner. If that role may not
+-- make or grant roles, it gets a warning, and it owns all objects itself.
 DO $$
 DECLARE
     v_role text;
@@ -17,7 +17,7 @@ BEGIN
             BEGIN
                 EXECUTE format('CREATE ROLE %I NOLOGIN', v_role);
             EXCEPTION
-                -- Roles belong to the cluster: another database's upgrade may have made it just now.
+                -- Roles belong to the whole cluster: the upgrade of another database may have made it just now.
                 WHEN duplicate_object OR unique_violation THEN NULL;
                 WHEN insufficient_privilege THEN
                     RAISE WARNING 'role % was not made: % may not create roles', v_role, current_user;
@@ -40,8 +40,8 @@ BEGIN
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'radmeter_owner') THEN
         RETURN;
     END IF;
-    -- One who made the role without being a superuser is not its member by that (before 16), or may not act as it
-    -- (since).
+    -- A role that is not a superuser and has made radmeter_owner is not its member before PostgreSQL 16. Since 16 it is a
+    -- member but may not SET ROLE to it.
     IF NOT pg_has_role('radmeter_owner', 'MEMBER')
             OR (current_setting('server_version_num')::integer >= 160000 AND NOT pg_has_role('radmeter_owner', 'SET')) THEN
         BEGIN
@@ -49,10 +49,10 @@ BEGIN
         EXCEPTION
             WHEN duplicate_object OR unique_violation THEN NULL;
             WHEN insufficient_privilege THEN
-                RAISE WARNING '% is no member of radmeter_owner: what is made stays its own', current_user;
+                RAISE WARNING '% is not a member of radmeter_owner: it owns the objects that it makes', current_user;
         END;
     END IF;
-    -- It makes tables, partitions among them, and the temporary table of a batch.
+    -- It makes tables, partitions, and the temporary table of a batch.
     BEGIN
         IF NOT has_schema_privilege('radmeter_owner', 'public', 'USAGE, CREATE')
                 OR NOT has_schema_privilege('radmeter_owner', 'public', 'CREATE') THEN

@@ -1,5 +1,5 @@
--- The read interface: what tools and people read, whatever the tables look like. New columns go to the end of a view
--- (PostgreSQL manual, CREATE VIEW).
+-- The read interface: tools and people read these views, not the tables. New columns go to the end of a view (PostgreSQL
+-- manual, CREATE VIEW).
 CREATE OR REPLACE VIEW radmeter.user_usage AS
 SELECT username, period_start, bytes_in, bytes_out,
        bytes_in::numeric + bytes_out AS bytes_total, last_updated
@@ -27,16 +27,17 @@ SELECT router.id, router.name, router.mac, router.nas_identifier, router.ip_addr
            radmeter.setting_value('stale_minutes')::integer))::integer AS stale_after_seconds
 FROM public.routers AS router;
 
--- A router's open sessions, and how far its clock was off in the latest packet that it stamped.
+-- The open sessions of a router, and how far its clock was off in its latest packet with an Event-Timestamp.
 CREATE OR REPLACE VIEW radmeter.router_activity AS
 SELECT router_id, count(*) AS open_sessions, max(arrived_at) AS last_packet_at,
        (array_agg(clock_skew_seconds ORDER BY arrived_at DESC)
            FILTER (WHERE clock_skew_seconds IS NOT NULL))[1] AS clock_skew_seconds
 FROM public.radacct WHERE acctstoptime IS NULL GROUP BY router_id;
 
--- A router's clock, from its open sessions and those that began in the last two days: Event-Timestamp less arrival of the
--- latest packet of each. The median and the span of the middle half; and how many were so far off that the arrival was
--- taken for the time of the event, more than 7 days before it or 5 minutes after (docs/architecture.md).
+-- How far a router's clock is off, from its open sessions and those that began in the last two days. The value of each
+-- session is the Event-Timestamp of its latest packet less the arrival: their median, and the span of the middle half.
+-- unbelievable_sessions: how many values were more than 7 days before or 5 minutes after the arrival, so that the
+-- Event-Timestamp was not used (docs/architecture.md).
 CREATE OR REPLACE VIEW radmeter.router_clock AS
 SELECT router_id, count(*) AS sessions, count(clock_skew_seconds) AS stamped_sessions,
        count(*) FILTER (WHERE clock_skew_seconds NOT BETWEEN -604800 AND 300) AS unbelievable_sessions,
@@ -65,7 +66,7 @@ SELECT (SELECT count(*) FROM public.radacct WHERE acctstoptime IS NULL) AS open_
 CREATE OR REPLACE VIEW radmeter.partitions AS
 SELECT name, from_at, to_at, relid FROM radmeter.radacct_partitions();
 
--- Partitions that are, or were, in files (radmeter partitions archive).
+-- Partitions that are or were archived in files (radmeter partitions archive).
 CREATE OR REPLACE VIEW radmeter.archives AS
 SELECT id, name, from_at, to_at, state, file, session_rows, file_bytes, file_sha256, checksum, version,
        began_at, written_at, detached_at, archived_at, restored_at

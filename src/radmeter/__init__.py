@@ -1,7 +1,7 @@
-"""radmeter: RADIUS accounting packets into exact usage counters.
+"""radmeter turns RADIUS accounting packets into exact usage counters.
 
-This module stays free of imports: radiusd loads it together with `radmeter.plugin`, and nothing but the standard
-library may come with it.
+This module must not import anything: radiusd loads it together with `radmeter.plugin`, which may use the standard
+library only.
 """
 
 __version__ = "0.1.0"

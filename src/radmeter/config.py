@@ -1,4 +1,4 @@
-"""One frozen Settings, from the environment and the command line; each value knows where it came from."""
+"""The settings, from the environment and the command line. Each value has its source."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -12,14 +12,14 @@ from radmeter.database.dsn import redacted
 from radmeter.errors import ConfigurationError
 from radmeter.plugin import settings as plugin
 
-# Any of these means that the operator points libpq at a server: radmeter then does not start one of its own.
+# If one of these is set, the operator points libpq at a server, and radmeter does not start its embedded one.
 LIBPQ_VARIABLES = ("PGHOST", "PGSERVICE", "PGDATABASE", "PGUSER")
 
 Parse = Callable[[str], Any]
 
 
 class Setting(NamedTuple):
-    """What can be set: the field of Settings, its environment variable, its default and its meaning."""
+    """A setting: its field in Settings, its environment variable, its default and its meaning."""
 
     name: str
     variable: str
@@ -33,7 +33,7 @@ class Setting(NamedTuple):
 
 
 class SettingInForce(NamedTuple):
-    """A setting's value fit for display (no password, no secret) and where it came from."""
+    """A setting with its value, without passwords and secrets, and its source."""
 
     name: str
     variable: str
@@ -44,7 +44,7 @@ class SettingInForce(NamedTuple):
 
 
 def _path(text: str) -> Path:
-    # Absolute at once: the processes that `radmeter up` starts, and radiusd, have other working directories.
+    # Absolute, because radiusd and the programs of `radmeter up` have other working directories.
     return Path(text).expanduser().absolute()
 
 
@@ -80,7 +80,7 @@ def _timezone(text: str) -> str:
 
 def _text(text: str) -> str:
     if not text.isprintable() or '"' in text or "\\" in text:
-        # It ends up between quotes in FreeRADIUS's configuration and in a shell's environment file.
+        # It is written between quotes into FreeRADIUS's configuration and into a shell's environment file.
         raise ValueError("printable characters without a double quote or backslash")
     return text
 
@@ -97,10 +97,10 @@ def _about(variable: str, default: str, parse: Parse, meaning: str) -> dict[str,
 # In a default, `{state}` stands for the state directory in force.
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What is in force. Built by `Settings.load`; sizes in bytes, times in the unit of the name."""
+    """The settings in force, from `Settings.load`. Sizes are in bytes; times are in the unit that the name says."""
 
     state: Path = field(
-        metadata=_about("RADMETER_STATE", "var", _path, "directory for everything radmeter keeps itself")
+        metadata=_about("RADMETER_STATE", "var", _path, "directory for all files of radmeter's own")
     )
     dsn: str | None = field(
         repr=False,
@@ -135,7 +135,7 @@ class Settings:
             "RADMETER_SEGMENT_BYTES",
             plugin.DEFAULTS["segment_bytes"],
             _integer(*plugin.LIMITS["segment_bytes"]),
-            "size at which a segment rolls over",
+            "bytes at which a segment is closed and the next one begins",
         )
     )
     journal_limit_bytes: int = field(
@@ -143,7 +143,7 @@ class Settings:
             "RADMETER_JOURNAL_LIMIT_BYTES",
             plugin.DEFAULTS["journal_limit_bytes"],
             _integer(*plugin.LIMITS["journal_limit_bytes"]),
-            "size at which the journal refuses packets until the shipper has caught up",
+            "bytes at which the journal refuses packets until the shipper has caught up",
         )
     )
     client_packets_per_second: int = field(
@@ -180,7 +180,7 @@ class Settings:
             "RADMETER_TIMEZONE",
             "UTC",
             _timezone,
-            "time zone of days and periods where a router or plan has none",
+            "time zone of days and periods, for routers and plans without their own",
         )
     )
     stale_minutes: int = field(
@@ -215,14 +215,14 @@ class Settings:
 
     @classmethod
     def load(cls, environ: Mapping[str, str] | None = None, **overrides: object) -> Self:
-        """Read the settings: an override (a command line option) wins over the environment over the default.
+        """Read the settings: an override (a command line option), else the environment variable, else the default.
 
         An override of None and an empty environment variable count as not given.
 
         Raises
         ------
         ConfigurationError
-            A value that cannot be used; names the variable or option, the value and what is allowed.
+            A value cannot be used. The message names the variable or option, the value and what is allowed.
         """
         environ = os.environ if environ is None else environ
         unknown = overrides.keys() - {setting.name for setting in ALL}
@@ -251,15 +251,15 @@ class Settings:
         return cls(**values, _sources=sources)
 
     def override(self, source: str, **values: object) -> Self:
-        """Return these settings with some values replaced by what `source` found out, such as a free port."""
+        """Return these settings with some values replaced, such as a free port; `source` says who chose them."""
         return replace(self, **values, _sources={**self._sources, **dict.fromkeys(values, source)})  # type: ignore[arg-type] # names are checked by replace, types by the callers' tests
 
     def source(self, name: str) -> str:
-        """Tell where a value came from: an environment variable, an option, or ``default``."""
+        """Return where a value came from: an environment variable, an option, or ``default``."""
         return self._sources.get(name, "default")
 
     def in_force(self) -> list[SettingInForce]:
-        """List every setting with its value and source, passwords and secrets hidden."""
+        """Return every setting with its value and source; passwords and secrets are hidden."""
         rows = []
         for name, variable, default, meaning in ALL:
             value = getattr(self, name)
@@ -285,7 +285,7 @@ class Settings:
 
     @property
     def logs(self) -> Path:
-        """Where the processes that radmeter starts write what they have to say."""
+        """The directory for the logs of the programs that radmeter starts."""
         return self.state / "log"
 
 

@@ -1,8 +1,8 @@
-"""Every error radmeter raises on purpose: one root, the peer's faults apart from ours."""
+"""The errors that radmeter raises on purpose, under one base class."""
 
 
 class RadmeterError(Exception):
-    """radmeter cannot do what was asked. The message says what happened, to which thing, and what to do next."""
+    """radmeter cannot do what was asked. The message names the thing, says what happened and what to do next."""
 
 
 class ConfigurationError(RadmeterError):
@@ -10,7 +10,7 @@ class ConfigurationError(RadmeterError):
 
 
 class JournalError(RadmeterError):
-    """The journal cannot take or give records."""
+    """The journal cannot be written or read."""
 
 
 class JournalLocked(JournalError):
@@ -22,7 +22,7 @@ class StoreError(RadmeterError):
 
 
 class StoreUnavailable(StoreError):
-    """The database cannot be reached, or gave up a transaction that may be tried again."""
+    """The database cannot be reached, or it aborted a transaction that may be tried again."""
 
 
 class UnusableDsn(StoreError):
@@ -42,4 +42,4 @@ class RecordRefused(StoreError):
 
 
 class RejectedPacket(RadmeterError):
-    """The peer's fault: an accounting packet that cannot be counted. The message is the reason kept with it."""
+    """An accounting packet cannot be counted: the router's fault. The message is the reason kept with the packet."""

@@ -1,4 +1,4 @@
-"""SIGINT, SIGTERM and SIGHUP as a wish to stop, which never tears a step in two."""
+"""SIGINT, SIGTERM and SIGHUP as requests to stop, which interrupt nothing that must be finished."""
 
 import signal
 from collections.abc import Iterator
@@ -8,14 +8,14 @@ from typing import Self
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal came while we were only waiting."""
+    """A signal came where it may interrupt."""
 
 
 class Interruption:
-    """Counts the wishes to stop, as a context manager around all that must be undone.
+    """Counts the requests to stop, as a context manager around everything that must be cleaned up.
 
-    One raises `Interrupted` where that does no harm (`may_break`), else it waits to be asked for: whoever
-    presses Ctrl-C twice interrupts the work, never the clearing up after it.
+    A signal raises `Interrupted` only in a `may_break` block, where that does no harm. Elsewhere it is only counted,
+    and the program asks for the count. So a second Ctrl-C can interrupt an activity, but never the clean-up after it.
     """
 
     def __init__(self) -> None:
@@ -39,7 +39,7 @@ class Interruption:
 
     @contextmanager
     def may_break(self, after: int = 0) -> Iterator[None]:
-        """Let a signal break off what is done inside, the first one after so many that are let pass."""
+        """Let a signal interrupt the block. The first `after` signals do not."""
         if self.count > after:
             raise Interrupted
         self._breaks_at = after + 1

@@ -1,13 +1,13 @@
-"""Where the files that ship with the package are: `sql/` and `radius/`."""
+"""Finds the files that come with the package: `sql/` and `radius/`."""
 
 from importlib.resources import files
 from pathlib import Path
 
 
 def directory(name: str) -> Path:
-    """Return the directory `name` (``sql`` or ``radius``).
+    """Return the path of the directory `name` (``sql`` or ``radius``).
 
-    In an installed wheel it lies inside the package; in a checkout (editable install) beside ``src``.
+    In an installed wheel it is inside the package. In a checkout (editable install) it is beside ``src``.
     """
     package = Path(str(files("radmeter")))
     installed = package / name

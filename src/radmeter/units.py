@@ -6,7 +6,7 @@ UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
 
 def human_bytes(count: int | Decimal | None) -> str:
-    """Return a byte count for people, in binary units: ``1.5 GiB``; a dash where it is unknown."""
+    """Return a byte count in binary units, such as ``1.50 GiB``; a dash if it is None."""
     if count is None:
         return "-"
     size = float(count)
@@ -18,7 +18,7 @@ def human_bytes(count: int | Decimal | None) -> str:
 
 
 def amount(count: float) -> str:
-    """Return a count as people read it: ``12,345``."""
+    """Return a count with thousands separators, such as ``12,345``."""
     return f"{count:,.0f}"
 
 
@@ -37,5 +37,5 @@ def duration(seconds: float) -> str:
 
 
 def counted(count: int, thing: str) -> str:
-    """Return so many things, in words."""
+    """Return a count with its noun: ``1 packet``, ``1,200 packets``."""
     return f"{count:,} {thing}" + ("" if count == 1 else "s")

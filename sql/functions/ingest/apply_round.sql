@@ -1,11 +1,12 @@
--- radmeter.apply_round(segment, round): applies one record a session, in four steps, each to what the ones before left:
--- the open session of that id; a closed one that the record still belongs to; an open one that began later than the
--- record says; else a new session. Called by radmeter.ingest only. Writes radacct.
+-- radmeter.apply_round(segment, round): applies one record of each session.
+-- A record goes to the first of these that exists: the open session of its id; a closed session of its id that it still
+-- belongs to; an open session of its id that began after the record's event; a new session.
+-- Called by radmeter.ingest only. Writes radacct.
 CREATE OR REPLACE FUNCTION radmeter.apply_round(p_segment integer, p_round integer) RETURNS void
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    v_left bigint[];  -- seq of the records that no step has taken yet
+    v_left bigint[];  -- seq of the records that no step has applied yet
 BEGIN
     PERFORM radmeter.close_superseded(p_segment, p_round);
     v_left := radmeter.update_open(p_segment, p_round);

@@ -1,5 +1,5 @@
--- radmeter.create_incoming(): the temporary table that holds a batch while radmeter.ingest applies it.
--- A temporary table writes no WAL, and is emptied at the end of each transaction.
+-- radmeter.create_incoming(): makes the temporary table that holds a batch while radmeter.ingest applies it.
+-- A temporary table writes no WAL. This one is emptied at the end of each transaction.
 CREATE OR REPLACE FUNCTION radmeter.create_incoming() RETURNS void
 LANGUAGE sql
 AS $$
@@ -16,7 +16,7 @@ AS $$
         nas_port_id          text,
         nas_port_type        text,
         event_time           timestamptz,
-        belongs_from         timestamptz, -- a session that stopped before this is another one
+        belongs_from         timestamptz, -- the record does not belong to a session that stopped before this
         start_time           timestamptz,
         stamped              boolean,   -- event_time is the router's Event-Timestamp
         received_at          timestamptz,
@@ -42,7 +42,7 @@ AS $$
         skew_seconds         bigint,
         usage_date           date,
         period_start         date,
-        router_mac           macaddr,   -- these four name the router, see radmeter.match_router
+        router_mac           macaddr,   -- these four name the router: see radmeter.match_router
         nas_mac              macaddr,
         nas_identifier       text,
         router_ip            inet

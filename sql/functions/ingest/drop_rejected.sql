@@ -1,6 +1,6 @@
--- radmeter.drop_rejected(ids): gives packets up that were set aside. What they were stays in audit_log, not their
--- attributes.
--- Returns how many. Writes rejected_packet, audit_log.
+-- radmeter.drop_rejected(ids): deletes rejected packets. audit_log keeps their node, seq, arrival and reason, but not
+-- their attributes.
+-- Returns how many were deleted. Writes rejected_packet, audit_log.
 CREATE OR REPLACE FUNCTION radmeter.drop_rejected(p_ids bigint[]) RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$

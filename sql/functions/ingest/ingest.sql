@@ -1,15 +1,16 @@
--- radmeter.ingest(source, records): takes a batch of a source, exactly once. The only way packets come in.
---   source   where the records come from: the name of a journal (its node), `detail:` with a digest, or `retry`
---   records  JSON array in journal order; each element is an accounting record as radmeter.record.AccountingRecord
---            writes it, or a packet that cannot be counted: {"seq", "received_us", "reason", "pairs"}
--- Returns the source's new checkpoint: everything at or below it is counted, what was there before is skipped.
+-- radmeter.ingest(source, records): applies a batch of one source, exactly once. All packets come in through it.
+--   source   where the records come from: the name of a journal (its node), 'detail:' with a digest, or 'retry'
+--   records  JSON array in journal order. Each element is an accounting record, as
+--            radmeter.packet.record.AccountingRecord writes it, or a packet that cannot be counted:
+--            {"seq", "received_us", "reason", "pairs"}
+-- Returns the source's new checkpoint. All records up to it are counted. Records up to the old checkpoint are skipped.
 -- Writes ingest_checkpoint, radacct (whose triggers keep the counters), rejected_packet, routers (discovered only).
 --
--- One batch is applied at a time, over all sources: batches of a busy site touch the same routers anyway and would wait
--- for each other's counters; waiting here, before the first row is touched, they can never deadlock.
+-- One batch is applied at a time, over all sources. Batches of a busy site change the same routers' counters and would wait
+-- for each other anyway. They wait here, before they lock any row, so they can never deadlock.
 CREATE OR REPLACE FUNCTION radmeter.ingest(p_source text, p_records json) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
--- Compiling its statements takes longer than any batch: seconds for the first few on a server with jit as it comes.
+-- JIT compilation takes longer than a batch: with PostgreSQL's default, the first few batches take seconds.
 SET jit = off
 AS $$
 DECLARE

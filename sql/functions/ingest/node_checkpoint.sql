@@ -1,4 +1,4 @@
--- radmeter.node_checkpoint(node): the last sequence number of a node's journal that is ingested, 0 for a new node.
+-- radmeter.node_checkpoint(node): the last sequence number of a node's journal that is ingested; 0 for a new node.
 -- Reads ingest_checkpoint.
 CREATE OR REPLACE FUNCTION radmeter.node_checkpoint(p_node text) RETURNS bigint
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog

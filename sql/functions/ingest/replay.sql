@@ -1,10 +1,10 @@
--- radmeter.replay(source, records, name, stanzas, size, digest): ingests packets of a detail file and keeps in mind how far
--- the file was replayed, in one transaction: killed at any point, a replay goes on where the counters are.
---   source, records  as radmeter.ingest takes them; seq is the number of the stanza in the file. No record: only stanzas
---                  that are no packets
---   name           of the file, for people
---   stanzas, size  how many stanzas and bytes of the file are done with these
---   digest         BLAKE2b-128 of those bytes, by which the file is known again
+-- radmeter.replay(source, records, name, stanzas, size, digest): ingests packets of a detail file, and notes in the same
+-- transaction how far the file is replayed. A replay that is killed at any point can go on where the counters are.
+--   source, records  as radmeter.ingest takes them; seq is the stanza's number in the file. records is empty if the stanzas
+--                  are not packets
+--   name           the file's name, for display
+--   stanzas, size  how many stanzas and bytes of the file are done after this call
+--   digest         BLAKE2b-128 of those bytes, by which the file is recognised
 -- Writes radmeter.replayed_file, and what radmeter.ingest writes.
 CREATE OR REPLACE FUNCTION radmeter.replay(
     p_source text, p_records json, p_name text, p_stanzas bigint, p_size bigint, p_digest bytea) RETURNS void

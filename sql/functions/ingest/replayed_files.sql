@@ -1,6 +1,7 @@
--- radmeter.replayed_files(source): what was replayed of the detail files that begin with a stanza, the longest last.
---   source  detail: and the digest of that stanza
--- Two files can begin alike and go on differently (one packet sent to two servers): the second has source || ':2'.
+-- radmeter.replayed_files(source): how far the detail files that begin with one stanza are replayed, the longest last.
+--   source  'detail:' and the digest of that stanza
+-- Two files can have the same first stanza and then differ, if one packet was sent to two servers. The second file then
+-- has source || ':2'.
 -- Reads radmeter.replayed_file.
 CREATE OR REPLACE FUNCTION radmeter.replayed_files(p_source text)
 RETURNS TABLE (source text, stanzas bigint, size bigint, digest bytea)

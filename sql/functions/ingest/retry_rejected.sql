@@ -1,9 +1,9 @@
--- radmeter.retry_rejected(records): ingests packets that were set aside, now that they can be parsed. In one transaction
--- with their removal from rejected_packet, so that a retry that was cut off counts nothing twice.
+-- radmeter.retry_rejected(records): ingests rejected packets that can now be parsed, and removes them from rejected_packet.
+-- Both happen in one transaction, so that an interrupted retry counts nothing twice.
 --   records  JSON array of accounting records as radmeter.ingest takes them, each with "id" (rejected_packet.id) and
---            without seq; or {"id", "reason"}: still not countable, for that reason
--- Returns the ids that were ingested. One that is gone meanwhile (retried or dropped by another) is skipped.
--- Their source is "retry": its numbers are given out here, under the lock that ingest takes anyway.
+--            without seq; or {"id", "reason"} for a packet that still cannot be counted, with the reason
+-- Returns the ids that were ingested. A packet that another call has retried or dropped meanwhile is skipped.
+-- Their source is "retry". Its sequence numbers are assigned here, under the lock of radmeter.ingest.
 -- Writes rejected_packet, audit_log, and what radmeter.ingest writes.
 CREATE OR REPLACE FUNCTION radmeter.retry_rejected(p_records json) RETURNS bigint[]
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp

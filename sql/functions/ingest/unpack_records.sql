@@ -1,8 +1,8 @@
--- radmeter.unpack_records(source, records, checkpoint): the records above the checkpoint, with router, day and period,
--- into the session's temporary table `incoming`; what cannot be counted into rejected_packet.
--- Returns one row over the records above the checkpoint: the last seq (NULL: there are none), how many there are, how
--- many of them were rejected, and the last arrival.
--- Called by radmeter.ingest only. Writes pg_temp.incoming, rejected_packet, and routers where one is discovered.
+-- radmeter.unpack_records(source, records, checkpoint): puts the records above the checkpoint into the temporary table
+-- `incoming`, with their router, day and period. Packets that cannot be counted go to rejected_packet.
+-- Returns one row about the records above the checkpoint: the last seq (NULL: there are none), their number, how many of
+-- them were rejected, and the last arrival.
+-- Called by radmeter.ingest only. Writes pg_temp.incoming, rejected_packet, and routers if one is discovered.
 CREATE OR REPLACE FUNCTION radmeter.unpack_records(
     p_source text, p_records json, p_checkpoint bigint,
     OUT last_seq bigint, OUT records bigint, OUT rejected bigint, OUT last_received_at timestamptz)
@@ -40,8 +40,8 @@ BEGIN
                router_key, router_mac AS mac, nas_mac, nas_identifier, router_ip AS ip
         FROM parsed WHERE reason IS NULL ORDER BY router_key
     ), matched AS MATERIALIZED (
-        -- The first rule of match_router as a join: it matches nearly all, and a call for each would take longer.
-        -- It finds the time zone on the way, where the router was not merged into another.
+        -- This join is the first rule of match_router. It matches nearly all keys, and a call for each key would take
+        -- longer. It also finds the time zone, if the router was not merged into another.
         SELECT router_key, router_id,
                CASE WHEN router_id = found_id THEN found_timezone
                     ELSE (SELECT timezone FROM public.routers WHERE id = router_id) END AS timezone
@@ -50,7 +50,7 @@ BEGIN
                    coalesce(router.merged_into, router.id,
                             radmeter.match_router(keys.mac, nas_mac, keys.nas_identifier, ip)) AS router_id
             FROM keys LEFT JOIN public.routers AS router ON router.mac = keys.mac
-            OFFSET 0) AS found  -- so that match_router is not called for each of the columns that need its answer
+            OFFSET 0) AS found  -- OFFSET 0: match_router is called once, not once for each column that uses its result
     ), unpacked AS (
         INSERT INTO pg_temp.incoming (
             seq, segment, round, status, uid, session_id, username, realm, nas_ip, nas_port_id, nas_port_type,
@@ -62,7 +62,7 @@ BEGIN
         SELECT parsed.seq, 0, CASE WHEN parsed.status NOT IN ('Accounting-On', 'Accounting-Off') THEN 1 END,
                parsed.status, uid, session_id, username, realm, nas_ip, nas_port_id, nas_port_type,
                event_time,
-               -- What has no session time does not show its start: 10 minutes.
+               -- Without Acct-Session-Time the start is unknown: allow 10 minutes.
                event_time - coalesce(session_time, CASE parsed.status WHEN 'Start' THEN 0 ELSE 600 END)
                    * interval '1 second' - radmeter.arrival_allowance(stamped),
                event_time - coalesce(session_time, 0) * interval '1 second',

@@ -1,22 +1,24 @@
 -- radmeter.update_closed(seqs): applies records of the batch to the closed sessions that they still belong to.
--- A record belongs to a session of its id that stopped at or after the record's session began; of several, to the one in
--- which the event lies, else the one that began last at or before the record's session, else the earliest.
---   After a real Stop: a late interim or a second Stop counts what exceeds, and reopens nothing.
---   A late Start moves the start earlier if it is, and nothing else.
---   After the reaper, or Accounting-On/Off: a later interim or Stop shows that the session lived. It is opened again and
---   its record left for radmeter.update_open, unless another session of that id is open by now.
--- Returns the seqs that are left: those of reopened sessions and those that belong to none. Writes radacct.
+-- A record belongs to a closed session of its id if the record's session began at or before that session's stop. If there
+-- are several, it goes to the one in which its event lies; else to the one that began last at or before the record's
+-- session; else to the earliest.
+--   After a real Stop, a late interim or a second Stop counts only what exceeds the total, and does not reopen the session.
+--   A late Start only moves the start, and only to an earlier time.
+--   If the reaper or an Accounting-On/Off closed the session, a newer interim or Stop shows that it was still alive. The
+--   session is opened again, and the record is left for radmeter.update_open, unless another session of that id is open.
+-- Returns the seqs of records that are left: those of reopened sessions, and those that belong to no session.
+-- Writes radacct.
 CREATE OR REPLACE FUNCTION radmeter.update_closed(p_seqs bigint[]) RETURNS bigint[]
 LANGUAGE plpgsql SET enable_hashjoin = off SET enable_mergejoin = off
 AS $$
 DECLARE
     v_seqs bigint[];      -- the records that belong to a closed session,
-    v_ids bigint[];       -- the radacctid of each,
-    v_stops timestamptz[];-- and its stop, which names the partition,
-    v_reopen boolean[];   -- and whether it is to be opened again
+    v_ids bigint[];       -- the radacctid of each session,
+    v_stops timestamptz[];-- its stop, which tells the partition,
+    v_reopen boolean[];   -- and whether to open it again
     v_from timestamptz;
 BEGIN
-    -- Partitions before any of the records can belong to are never looked at.
+    -- No record can belong to a session that stopped before v_from, so earlier partitions are not read.
     v_from := (SELECT greatest(min(least(belongs_from, event_time - interval '7 days')),
                                min(event_time) - interval '400 days')
                FROM pg_temp.incoming WHERE seq = ANY (p_seqs));
@@ -39,7 +41,7 @@ BEGIN
             closed.acctstarttime <= record.start_time AS began_before) AS fit
         WHERE closed.acctuniqueid = record.uid AND closed.acctstoptime >= v_from
           AND (closed.acctstoptime >= record.belongs_from
-               -- Without a session time nothing shows when the session began; the reaper only guessed that it ended.
+               -- Without Acct-Session-Time the start is unknown, and the reaper only guessed that the session ended.
                OR closed.closed_by = 'reaper' AND record.session_time IS NULL AND record.status <> 'Start'
                   AND closed.acctstoptime >= record.event_time - interval '7 days')
         ORDER BY event_lies_in DESC, began_before DESC,

@@ -1,13 +1,13 @@
 -- radmeter.update_open(segment, round [, seqs]): applies the records of a round to the open sessions of their ids.
---   seqs  only these records, and then also to a session that began after the record's event
--- Returns the seqs that found no session. Writes radacct.
--- A Stop moves the row to the partition of its month. A plain UPDATE, since a row that MERGE moves between partitions
--- reaches the triggers as a new one and would be counted again. All is computed in SET, from the row as it is when it is
--- locked: a value read in a join before could be another writer's old one.
+--   seqs  if given: only these records, and also to sessions that began after the record's event
+-- Returns the seqs of records that found no session. Writes radacct.
+-- A Stop moves the row to the partition of its month. This is a plain UPDATE: if MERGE moved the row, the triggers would see
+-- an insert and count it again. All values are computed in SET, from the row as it is when it is locked. A value that was
+-- read in a join before could be outdated by another writer.
 CREATE OR REPLACE FUNCTION radmeter.update_open(
     p_segment integer, p_round integer, p_seqs bigint[] DEFAULT NULL) RETURNS bigint[]
 LANGUAGE plpgsql
--- One index lookup a record, whatever the planner thinks of a temporary table it has no statistics of.
+-- One index lookup for each record. The temporary table has no statistics, so the planner might choose otherwise.
 SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
@@ -36,7 +36,7 @@ BEGIN
                 octets_in, octets_out, offset_in, offset_out,
                 CASE WHEN counts THEN record.event_time ELSE session.counted_at END,
                 CASE WHEN NOT counts THEN session.usage_date
-                     -- A session that radmeter took over may have none: its first packet says which.
+                     -- An adopted session may have no router_id: its first packet names the router.
                      WHEN coalesce(session.router_id, record.router_id) = record.router_id THEN record.usage_date
                      ELSE radmeter.usage_date(session.router_id, record.event_time) END,
                 CASE WHEN NOT counts THEN session.period_start
@@ -58,7 +58,7 @@ BEGIN
                 coalesce(record.skew_seconds, session.clock_skew_seconds),
                 coalesce(session.router_id, record.router_id)
             FROM (SELECT record.status = 'Start' AS is_start, record.status = 'Stop' AS is_stop) AS event,
-                -- rlm_sql's Start, come again, sets acctupdatetime back: the session time of an adopted session shows that.
+                -- In rlm_sql a repeated Start sets acctupdatetime back. An adopted session's acctsessiontime shows that.
                 LATERAL (SELECT radmeter.is_newer(
                     CASE WHEN session.adopted AND session.counted_at IS NULL
                          THEN greatest(session.acctupdatetime,

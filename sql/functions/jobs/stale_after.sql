@@ -1,6 +1,6 @@
--- radmeter.stale_after(session_interval, router_interval, minutes): how long a session may be silent.
--- Three missed interims: of the interval the router announced for the session (Acct-Interim-Interval, RFC 2869 section
--- 5.16), else of the one observed at the router; and not less than `minutes`, by default the setting stale_minutes.
+-- radmeter.stale_after(session_interval, router_interval, minutes): how long a session may be without a packet.
+-- This is the time of three interims, and at least `minutes`. The interval is the one in the session's packets
+-- (Acct-Interim-Interval, RFC 2869 section 5.16), else the one observed for the router.
 CREATE OR REPLACE FUNCTION radmeter.stale_after(
     p_session_interval integer, p_router_interval integer, p_minutes integer) RETURNS interval
 LANGUAGE sql IMMUTABLE PARALLEL SAFE

@@ -1,6 +1,6 @@
--- radmeter.stale_sessions([at [, minutes]]): open sessions that were silent for too long at an instant.
--- Judged by arrival, not by the router's clock. Returns radacctid, user, router and last update, in the order of their
--- ids. Reads radacct, routers, radmeter.setting.
+-- radmeter.stale_sessions([at [, minutes]]): open sessions that at a given time had no packet for too long.
+-- The arrival counts, not the router's clock. Returns radacctid, user, router and last update, ordered by radacctid.
+-- Reads radacct, routers, radmeter.setting.
 CREATE OR REPLACE FUNCTION radmeter.stale_sessions(p_at timestamptz DEFAULT now(), p_minutes integer DEFAULT NULL)
 RETURNS TABLE (radacctid bigint, acctuniqueid text, username text, router_id bigint, last_update timestamptz)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog

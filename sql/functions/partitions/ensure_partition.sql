@@ -1,9 +1,10 @@
--- radmeter.ensure_partition(at): makes the partition of radacct for sessions that stop in the month of an instant, unless
--- a partition covers the instant, whatever it is called and however long it is.
--- Returns true if it was made. Months are UTC; where a neighbour reaches into the month, what is left of it.
--- Writes the schema public.
--- Attached rather than created in place: ATTACH lets radacct's readers and writers go on, but for those of radacct_open,
--- the default partition, whose CHECK spares the scan of the open sessions (PostgreSQL manual, ALTER TABLE).
+-- radmeter.ensure_partition(at): makes the partition of radacct for sessions that stop in the month of a given time, unless
+-- a partition of any name and length covers that time.
+-- Returns true if it made one. Months are UTC. If a neighbour partition covers a part of the month, the new one covers the
+-- rest. Writes the schema public.
+-- The partition is made as a table and then attached, because ATTACH does not block radacct's readers and writers. It
+-- blocks only those of radacct_open, the default partition; its CHECK makes a scan of the open sessions unnecessary
+-- (PostgreSQL manual, ALTER TABLE).
 CREATE OR REPLACE FUNCTION radmeter.ensure_partition(p_at timestamptz) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET datestyle = 'ISO'
 AS $$
@@ -14,9 +15,10 @@ DECLARE
     v_name text := v_month;
     v_bounds text := format('FOR VALUES FROM (%L) TO (%L)', v_from, v_to);
 BEGIN
-    -- What is found here stays until the caller has written to it: a DETACH (radmeter partitions archive) waits for this.
+    -- With this lock, a partition that is found here stays until the caller has written to it: a DETACH (radmeter
+    -- partitions archive) waits for the lock.
     LOCK TABLE ONLY public.radacct IN ACCESS SHARE MODE;
-    -- Nearly always it is there under its name, which asking for takes no longer than a lookup.
+    -- Nearly always the partition exists under its usual name. This check is a mere lookup.
     IF EXISTS (SELECT FROM pg_class JOIN pg_inherits ON inhrelid = pg_class.oid
                WHERE relname = v_month AND relnamespace = 'public'::regnamespace
                  AND inhparent = 'public.radacct'::regclass
@@ -24,7 +26,7 @@ BEGIN
             OR EXISTS (SELECT FROM radmeter.radacct_partitions() WHERE from_at <= p_at AND p_at < to_at) THEN
         RETURN false;
     END IF;
-    -- Two sessions that miss the same month: the second waits here and finds it made.
+    -- If two sessions miss the same month, the second one waits here, and then finds the partition.
     PERFORM pg_advisory_xact_lock(hashtextextended('radmeter.ensure_partition', 0));
     IF EXISTS (SELECT FROM radmeter.radacct_partitions() WHERE from_at <= p_at AND p_at < to_at) THEN
         RETURN false;
@@ -32,7 +34,7 @@ BEGIN
     SELECT greatest(v_from, max(to_at) FILTER (WHERE to_at <= p_at)),
            least(v_to, min(from_at) FILTER (WHERE from_at > p_at))
     INTO v_from, v_to FROM radmeter.radacct_partitions();
-    -- The name may be another's table: a home-made archive, or what is left of a month of which a part is there.
+    -- Another table may have the name: an operator's own archive, or a partition for a part of the month.
     FOR v_number IN 2 .. 100 LOOP
         EXIT WHEN to_regclass('public.' || quote_ident(v_name)) IS NULL;
         v_name := v_month || '_' || v_number;

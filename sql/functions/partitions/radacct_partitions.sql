@@ -1,7 +1,7 @@
--- radmeter.radacct_partitions(): the partitions of radacct and what each holds, read from the catalog, whatever they are
--- called: the one that adoption attached begins at -infinity.
+-- radmeter.radacct_partitions(): the partitions of radacct with their bounds, from the catalog, under any name. The
+-- partition that adoption attached begins at -infinity.
 -- Returns from_at (included) and to_at (not included); both NULL for the default partition. Reads the catalog.
--- pg_get_expr writes the bounds by DateStyle and TimeZone of the session, hence their settings here.
+-- pg_get_expr prints the bounds in the session's DateStyle and TimeZone, so both are set here.
 CREATE OR REPLACE FUNCTION radmeter.radacct_partitions()
 RETURNS TABLE (name text, from_at timestamptz, to_at timestamptz, relid oid)
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET datestyle = 'ISO'

@@ -1,10 +1,11 @@
--- radmeter.change_router(id, changes, keep_mac): changes what a router is known by, or its time zone.
---   changes   JSON object of mac, nas_identifier, ip_address, timezone; null clears, what is absent stays
---   keep_mac  packets that name the old MAC go on finding this router; else that is another router's from now on
--- Its usage stays with it, and each octet on the date on which it was counted; what comes later goes by the new zone.
--- The MAC of a router that was merged into it can be taken over.
--- Under the lock of radmeter.ingest, which looks at MACs. Returns whether anything changed. Writes routers, audit_log.
--- SQLSTATE RM001, with the reason: there is no such router, the MAC is another's, or was discovered and is to be merged.
+-- radmeter.change_router(id, changes, keep_mac): changes a router's MAC, NAS-Identifier, address or time zone.
+--   changes   JSON object of mac, nas_identifier, ip_address, timezone; null clears a value, an absent one stays
+--   keep_mac  true: packets with the old MAC still find this router; false: the old MAC may become another router's
+-- The router keeps its usage, and each counted octet keeps its date. Later usage is dated in the new time zone.
+-- The new MAC may be that of a router that was merged into this one.
+-- Takes the lock of radmeter.ingest, which reads MACs. Returns whether anything changed. Writes routers, audit_log.
+-- SQLSTATE RM001, with the reason: there is no such router, or another router has the MAC, or a router with the MAC was
+-- discovered and must be merged first.
 CREATE OR REPLACE FUNCTION radmeter.change_router(p_id bigint, p_changes jsonb, p_keep_mac boolean) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$

@@ -1,5 +1,5 @@
--- radmeter.discovery_key(mac, nas_mac, nas_identifier, ip): what a router not in the table is recognised by.
--- Returns text: mac:, nas: or ip: and the value; NULL if the packet names its router in no way.
+-- radmeter.discovery_key(mac, nas_mac, nas_identifier, ip): the key by which a discovered router is found again.
+-- Returns text: mac:, nas: or ip: and the value; NULL if the packet does not name its router.
 CREATE OR REPLACE FUNCTION radmeter.discovery_key(
     p_mac macaddr, p_nas_mac macaddr, p_nas_identifier text, p_ip inet) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE

@@ -1,13 +1,13 @@
--- radmeter.import_routers(lines): brings a batch of an inventory into routers. Twice is the same as once.
---   lines  JSON array of {"line", "name", "mac", "nas_identifier", "nas_mac", "ip_address", "timezone"}; what is absent
---          or null is left as it is; nas_mac is the nas_identifier where that is a MAC. No two lines of a batch may
---          have the same name or the same MAC.
+-- radmeter.import_routers(lines): imports a batch of inventory lines into routers. A second import changes nothing.
+--   lines  JSON array of {"line", "name", "mac", "nas_identifier", "nas_mac", "ip_address", "timezone"}. An absent or null
+--          value changes nothing. nas_mac is the nas_identifier if that is a MAC. No two lines of a batch may have the
+--          same name or the same MAC.
 -- Returns for each line the outcome (added, claimed, updated, unchanged or refused), the router, and why it was refused.
--- Writes routers; audit_log where it changes one.
--- A line means the router with its MAC; else, of those not discovered, the one with its name; else the one that was
--- discovered by the identifier or address that it gives. A discovered one is thereby claimed and keeps its usage, and
--- its discovery key, by which packets without a MAC go on finding it.
--- A MAC never goes from one named router to another here: that would move a site's usage by a slip in a spreadsheet.
+-- Writes routers; audit_log if it changes a router.
+-- A line means the router with its MAC; else the router with its name that is not just discovered; else the router that
+-- was discovered by the line's identifier or address. A discovered router is thereby claimed. It keeps its usage and its
+-- discovery key, by which packets without a MAC still find it.
+-- A MAC never moves from one registered router to another here: a slip in a spreadsheet would then move a site's usage.
 CREATE OR REPLACE FUNCTION radmeter.import_routers(p_lines json)
 RETURNS TABLE (line bigint, outcome text, router_id bigint, reason text)
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -18,7 +18,7 @@ WITH given AS MATERIALIZED (
 ), found AS MATERIALIZED (
     SELECT given.*, by_mac.id AS mac_id, by_mac.status AS mac_status, by_mac.name AS mac_name,
            by_name.id AS name_id, by_name.status AS name_status, by_name.mac AS name_mac, by_key.id AS key_id,
-           -- Two lines with one identifier: the first is the router discovered by it.
+           -- If two lines have the same identifier, the first one is the router discovered by it.
            row_number() OVER (PARTITION BY by_key.id ORDER BY given.line) AS key_turn
     FROM given
     LEFT JOIN public.routers AS by_mac ON by_mac.mac = given.mac

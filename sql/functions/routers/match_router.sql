@@ -1,10 +1,10 @@
--- radmeter.match_router(mac, nas_mac, nas_identifier, ip): the router that sent a packet, by equality on an index.
--- In this order: the MAC at the head of Called-Station-Id; NAS-Identifier where it is a MAC; NAS-Identifier by name, if
+-- radmeter.match_router(mac, nas_mac, nas_identifier, ip): finds the router that sent a packet, by equality on an index.
+-- Tries in this order: the MAC at the head of Called-Station-Id; NAS-Identifier if it is a MAC; NAS-Identifier as text, if
 -- exactly one router has it; the address, if exactly one router has it; a router discovered before by the same key.
--- The keys of a router that was merged into another find the other, as far as they found it before.
+-- A key that found a merged router finds the router that it was merged into.
 -- Returns routers.id, or NULL for a router not seen before. Reads routers.
--- A router that was only discovered never lends its name or address to a packet that shows another MAC: the factory
--- names and addresses of hotspot routers are all alike.
+-- A packet with a MAC never finds a discovered router by name or address, because hotspot routers often have the same
+-- factory names and addresses.
 CREATE OR REPLACE FUNCTION radmeter.match_router(
     p_mac macaddr, p_nas_mac macaddr, p_nas_identifier text, p_ip inet) RETURNS bigint
 LANGUAGE plpgsql STABLE

@@ -1,12 +1,13 @@
--- radmeter.merge_router(from, into): begins to make a router part of another one: from here on, packets that name it
--- find the other, which has its open sessions. What else it has follows in batches: radmeter.merge_router_sessions, then
--- radmeter.merge_router_finish.
--- In one transaction under the lock of radmeter.ingest: no packet falls between. Its MAC goes over where the other has
--- none; else, and with the rest of its keys, it stays as a retired router that points to the other. So do those that
--- were merged into it before. The day that an octet was counted on stays that date, whatever the time zone of the other.
--- Called again for a merge under way, or done, it changes nothing. Returns how many open sessions were moved.
--- Writes routers, radacct (whose trigger moves the counters), audit_log. SQLSTATE RM001, with the reason: one of them is
--- unknown, they are the same one, one was merged already, the other is retired, or only discovered and the first is not.
+-- radmeter.merge_router(from, into): begins to merge router `from` into router `into`.
+-- From now on packets that name `from` find `into`, and the open sessions of `from` belong to `into`. The rest follows in
+-- batches: call radmeter.merge_router_sessions, then radmeter.merge_router_finish.
+-- One transaction under the lock of radmeter.ingest, so that no packet comes in between. If `into` has no MAC, it gets that
+-- of `from`. `from` stays as a retired router with its other keys and points to `into`; so do routers that were merged
+-- into `from` before. Each counted octet keeps its date, even if `into` has another time zone.
+-- A second call for a merge that is under way or done changes nothing. Returns how many open sessions were moved.
+-- Writes routers, radacct (whose trigger moves the counters), audit_log.
+-- SQLSTATE RM001, with the reason: one of them is unknown; both are the same; one was merged already; `into` is retired, or
+-- is only discovered and `from` is not.
 CREATE OR REPLACE FUNCTION radmeter.merge_router(p_from bigint, p_into bigint) RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
@@ -44,7 +45,7 @@ BEGIN
     UPDATE public.routers SET
         status = 'retired', merged_status = status, merged_into = p_into, updated_at = now(), total_usage = 0,
         mac = CASE WHEN v_into.mac IS NOT NULL THEN mac END,
-        -- Discovered routers may have a name that others have; retired ones may not.
+        -- A discovered router may share its name with others; a retired one may not.
         name = CASE WHEN status = 'discovered' THEN format('%s (merged #%s)', name, id) ELSE name END
     WHERE id = p_from;
     UPDATE public.routers SET

@@ -1,7 +1,7 @@
--- radmeter.merge_router_finish(from): ends the merge of a router whose sessions have all moved: its anomalies follow, and
--- what is left of its days, which sessions counted that retention has dropped since.
--- Returns false, and changes nothing more, if it has sessions yet; true once all is done, also by an earlier call.
--- Writes accounting_anomaly, router_daily_usage, routers, audit_log, radmeter.adopted_router and radmeter.adoption_baseline.
+-- radmeter.merge_router_finish(from): ends the merge of a router whose sessions have all moved. Moves its anomalies, and
+-- the usage that is left in its counters: that of sessions that retention has dropped since.
+-- Returns false, without further changes, if the router still has sessions; true if all is done, also by an earlier call.
+-- Writes accounting_anomaly, router_daily_usage, routers, audit_log, radmeter.adopted_router, adoption_baseline.
 CREATE OR REPLACE FUNCTION radmeter.merge_router_finish(p_from bigint) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
@@ -12,18 +12,18 @@ BEGIN
     IF v_into IS NULL THEN
         RAISE EXCEPTION 'router #% is not being merged', p_from USING ERRCODE = 'RM001';
     END IF;
-    -- Both are done again under the lock, and take no time then: ingest need not wait for the long first time.
+    -- Both statements run again under the lock below, and then take no time. So ingest does not wait for this long run.
     IF EXISTS (SELECT FROM public.radacct WHERE router_id = p_from) THEN
         RETURN false;
     END IF;
     UPDATE public.accounting_anomaly SET router_id = v_into WHERE router_id = p_from;
 
     PERFORM pg_advisory_xact_lock(hashtextextended('radmeter.ingest', 0));
-    -- Adopted sessions are being given their router: come again, rather than keep ingest waiting.
+    -- Adopted sessions are getting their router now. Return and be called again, so that ingest need not wait.
     IF NOT pg_try_advisory_xact_lock(hashtextextended('radmeter.adopted_router', 0)) THEN
         RETURN false;
     END IF;
-    -- Again, since the router it is merged into can have been merged itself meanwhile.
+    -- Read it again, since that router may have been merged into another meanwhile.
     SELECT merged_into INTO v_into FROM public.routers WHERE id = p_from FOR NO KEY UPDATE;
     IF (SELECT merged_at IS NOT NULL FROM public.routers WHERE id = p_from) THEN
         RETURN true;
@@ -46,7 +46,7 @@ BEGIN
     )
     SELECT jsonb_agg(jsonb_build_array(usage_date, bytes_in, bytes_out) ORDER BY usage_date) INTO v_days
     FROM left_over JOIN moved USING (usage_date);
-    -- Adopted sessions without a router_id count for it by these.
+    -- These tables name the router of adopted sessions without a router_id.
     UPDATE radmeter.adopted_router SET router_id = v_into WHERE router_id = p_from;
     UPDATE radmeter.adoption_baseline SET router_id = v_into WHERE router_id = p_from;
     UPDATE public.routers SET merged_at = now(), updated_at = now() WHERE id = p_from;

@@ -1,12 +1,13 @@
--- radmeter.merge_router_sessions(from, radacctids, stops): moves closed sessions of a router that is being merged to the
--- one that it is merged into; the trigger on radacct moves what they counted, each day its own.
---   stops  acctstoptime of each, which names the partition; a session with another stop by now is left for a later batch
--- The caller hands in bounded batches: ingest waits for one of them. Open sessions that were closed when the merge began
--- and were opened again since go along. Returns how many were moved. Writes radacct.
+-- radmeter.merge_router_sessions(from, radacctids, stops): moves closed sessions of a router under merge to the router that
+-- it is merged into. The trigger on radacct moves their usage, day by day.
+--   stops  acctstoptime of each session, which tells its partition. A session whose stop has changed since is skipped; a
+--          later batch has it.
+-- The caller passes batches of bounded size, because ingest waits for each. Sessions that were closed when the merge began
+-- and have been reopened since are moved too. Returns how many were moved. Writes radacct.
 CREATE OR REPLACE FUNCTION radmeter.merge_router_sessions(
     p_from bigint, p_radacctids bigint[], p_stops timestamptz[]) RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
--- One index lookup a session, in its partition only.
+-- One index lookup for each session, in its partition only.
 SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off
 AS $$
 DECLARE

@@ -1,8 +1,8 @@
 -- radmeter.rename_router(id, name): gives a router another name.
--- Packets can find a router by its name (radmeter.match_router): the old one becomes its NAS-Identifier where it has none.
--- The name of a router that was merged into it can be taken over: that one gets the old name.
--- Returns what is its NAS-Identifier from now on and was not before, or NULL. Writes routers, audit_log.
--- SQLSTATE RM001, with the reason: there is no such router, it is only discovered, or the name is another's.
+-- Packets can find a router by its name (radmeter.match_router). So the old name becomes its NAS-Identifier if it has none.
+-- The new name may be that of a router that was merged into it. That router then gets the old name.
+-- Returns the new NAS-Identifier if the old name became it, else NULL. Writes routers, audit_log.
+-- SQLSTATE RM001, with the reason: there is no such router, it is only discovered, or another router has the name.
 CREATE OR REPLACE FUNCTION radmeter.rename_router(p_id bigint, p_name text) RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
@@ -26,7 +26,7 @@ BEGIN
         RAISE EXCEPTION 'the name "%" is taken by the % router #%', p_name, v_other.status, v_other.id
             USING ERRCODE = 'RM001';
     END IF;
-    -- The index of names looks at each row by itself, so two that change names need a third one on the way.
+    -- The unique index checks each row at once, so two routers that swap names need a third name in between.
     UPDATE public.routers SET name = format('#%s', id) WHERE id = v_other.id;
     v_identifier := CASE WHEN v_router.nas_identifier IS NULL AND v_router.status = 'active' AND v_other.id IS NULL
                          THEN v_router.name END;

@@ -1,6 +1,6 @@
--- radmeter.retire_router(id, undo): a router that is out of use, or is in use again after all.
--- It keeps its usage and its name. Should it send again, its MAC (and what it was discovered by) finds it still, so that
--- nothing is lost; its NAS-Identifier, name and address find it no more, since a successor may have them.
+-- radmeter.retire_router(id, undo): takes a router out of use; with undo, takes it into use again.
+-- It keeps its usage and its name. If it sends again, its packets still find it by its MAC and by its discovery key, so
+-- that nothing is lost. They no longer find it by NAS-Identifier, name or address, since a successor may have them.
 -- Returns whether anything changed. Writes routers, audit_log.
 -- SQLSTATE RM001, with the reason: there is no such router, or it was merged into another.
 CREATE OR REPLACE FUNCTION radmeter.retire_router(p_id bigint, p_undo boolean) RETURNS boolean
@@ -20,7 +20,7 @@ BEGIN
     END IF;
     UPDATE public.routers SET
         status = CASE WHEN p_undo THEN 'active' ELSE 'retired' END,
-        -- Discovered routers may have a name that others have; retired ones may not.
+        -- A discovered router may share its name with others; a retired one may not.
         name = CASE WHEN v_router.status = 'discovered'
                          AND EXISTS (SELECT FROM public.routers AS other
                                      WHERE other.name = v_router.name AND other.status <> 'discovered')

@@ -1,7 +1,7 @@
--- radmeter.audit(action, detail): notes in audit_log what a person changed, in the transaction of the change.
+-- radmeter.audit(action, detail): notes an operator's change in audit_log, in the transaction of the change.
 --   action  the command, such as 'routers merge'
---   detail  what was changed, before and after
--- The role is the one that logged in; the operator is what the command line put into radmeter.operator, if anything.
+--   detail  the values before and after
+-- `who` is the role that logged in. `operator` is the login name that the command line set in radmeter.operator, if any.
 -- Returns audit_log.id. Writes audit_log.
 CREATE OR REPLACE FUNCTION radmeter.audit(p_action text, p_detail jsonb) RETURNS bigint
 LANGUAGE sql

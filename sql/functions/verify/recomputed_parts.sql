@@ -1,10 +1,11 @@
--- radmeter.recomputed_parts(): what every session in radacct counts, by user, router, day and period: the independent
--- path on which radmeter verify recomputes the counters.
--- Written as sums: each row's total on its last day, and each finished slice moved from there to its own day. So it reads
--- both tables once, needs no sum per session, and takes an index where the caller asks for one user or router.
--- An adopted session counts what it has gained since it was taken over, in the same way; and what it had then once the
--- backfill has counted it. acctstoptime is that part's own time there.
--- One SELECT, so that it becomes part of the caller's query. Reads radacct, radmeter.session_slice, and what
+-- radmeter.recomputed_parts(): the octets of every session in radacct by user, router, day and period. radmeter verify
+-- recomputes the counters from them, independently of the triggers.
+-- The rows are parts to be summed: each session's total on its last day, and each finished slice, subtracted from that day
+-- and added to its own. So both tables are read once, no sum per session is needed, and an index is used if the caller asks
+-- for one user or router.
+-- An adopted session counts what it has gained since its adoption, in the same way. What it had before counts as soon as the
+-- backfill has counted it; the acctstoptime of that part is the part's own time.
+-- One SELECT, so that PostgreSQL inlines it into the caller's query. Reads radacct, radmeter.session_slice, and what
 -- radmeter.adoption_baselines reads.
 CREATE OR REPLACE FUNCTION radmeter.recomputed_parts()
 RETURNS TABLE (username text, router_id bigint, acctstoptime timestamptz, usage_date date, period_start date,
@@ -12,7 +13,7 @@ RETURNS TABLE (username text, router_id bigint, acctstoptime timestamptz, usage_
 LANGUAGE sql STABLE PARALLEL SAFE
 AS $$
     SELECT session.username, session.router_id, session.acctstoptime,
-           -- Without a day only where another writer inserted the row while the triggers were off.
+           -- usage_date is NULL only if another writer inserted the row while the triggers were off.
            coalesce(session.usage_date, radmeter.usage_date(session.router_id,
                coalesce(session.acctupdatetime, session.acctstoptime, session.acctstarttime, now()))),
            coalesce(session.period_start, radmeter.user_period_start(session.username,

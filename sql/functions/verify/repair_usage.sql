@@ -1,9 +1,9 @@
--- radmeter.repair_usage(usernames, period_starts, router_ids, usage_dates): sets counters to what the sessions add up to,
--- in one transaction, with a row in audit_log that has each one before and after.
---   usernames, period_starts   the user counters to look at, paired
---   router_ids, usage_dates    the router days to look at, paired
--- Each is recomputed here, while nothing moves: ingest waits at its own lock, other writers of radacct at the table's. So
--- one that is right by now is left alone, and so is one whose sessions are not all there any more.
+-- radmeter.repair_usage(usernames, period_starts, router_ids, usage_dates): sets counters to the sum of their sessions, in
+-- one transaction. A row in audit_log has the old and the new value of each.
+--   usernames, period_starts   the user counters to check, in pairs
+--   router_ids, usage_dates    the router counters to check, in pairs
+-- Each counter is recomputed here, while nothing changes: ingest waits for its own lock, other writers of radacct for the
+-- table's lock. A counter that is right now is not changed, nor one whose sessions are no longer all there.
 -- Returns how many were changed. Writes user_quota_usage, router_daily_usage, audit_log.
 CREATE OR REPLACE FUNCTION radmeter.repair_usage(
     p_usernames text[], p_period_starts date[], p_router_ids bigint[], p_usage_dates date[]) RETURNS integer
@@ -13,7 +13,7 @@ DECLARE
     v_users jsonb;
     v_routers jsonb;
 BEGIN
-    -- One repair at a time: radmeter.backfill_redo finds differences while ingest goes on, and adds them later.
+    -- One repair at a time, since radmeter.backfill_redo finds differences while ingest goes on, and adds them later.
     PERFORM pg_advisory_xact_lock(hashtextextended('radmeter.repair', 0));
     PERFORM pg_advisory_xact_lock(hashtextextended('radmeter.ingest', 0));
     LOCK TABLE public.radacct IN SHARE ROW EXCLUSIVE MODE;

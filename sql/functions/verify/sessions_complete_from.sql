@@ -1,7 +1,8 @@
--- radmeter.sessions_complete_from(): the instant from which no session is gone: the end of the latest month that no
--- partition covers any more (dropped, or detached), whether or not it was made again since; or of the latest partition
--- that was archived and not restored.
--- Returns -infinity if none ever was. Reads radmeter.session_month, radmeter.archived_partition and the catalog.
+-- radmeter.sessions_complete_from(): the time from which on all sessions are still there. This is the end of the latest
+-- month whose partition was dropped or detached, even if it was made again since; or the end of the latest partition that
+-- was archived and not restored, if that is later.
+-- Returns -infinity if no session was ever removed. Reads radmeter.session_month, radmeter.archived_partition and the
+-- catalog.
 CREATE OR REPLACE FUNCTION radmeter.sessions_complete_from() RETURNS timestamptz
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC'
 AS $$

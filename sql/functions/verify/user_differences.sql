@@ -1,10 +1,11 @@
--- radmeter.user_differences(from, to, usernames): where user_quota_usage is not what the sessions add up to.
---   from, to   only periods that hold a day of the span; NULL: open
+-- radmeter.user_differences(from, to, usernames): rows of user_quota_usage that differ from the sum of their sessions.
+--   from, to   only periods with a day from `from` to `to`; NULL: no limit
 --   usernames  only these; NULL: all
--- Returns the counted and the recomputed octets, and whether all sessions of the period are there still: where retention
--- dropped some, a difference says nothing. Reads user_quota_usage, and what radmeter.recomputed_parts reads.
--- What a backfill has found and not yet added to the counters is not expected in them.
--- A day of grace after what was dropped: a late packet counts on its own day, which can be the one after the stop.
+-- Returns the counted and the recomputed octets, and whether all sessions of the period are still there. If retention
+-- dropped some, a difference proves nothing. Reads user_quota_usage, and what radmeter.recomputed_parts reads.
+-- Usage that a backfill has found but not yet added to the counters is left out.
+-- One more day after the dropped sessions is not complete: a late packet counts on its own day, perhaps the day after the
+-- stop.
 CREATE OR REPLACE FUNCTION radmeter.user_differences(p_from date, p_to date, p_usernames text[])
 RETURNS TABLE (username text, period_start date, counted_in numeric, counted_out numeric,
                recomputed_in numeric, recomputed_out numeric, complete boolean)

@@ -1,1 +1,1 @@
-"""A connection to PostgreSQL and how to behave on it: errors, lock retries, advisory locks, the read interface."""
+"""Access to PostgreSQL: connections, errors, lock retries, advisory locks and the read interface."""

@@ -1,7 +1,7 @@
-"""Advisory locks: who of several programs may do a thing that only one may do at a time.
+"""Advisory locks: only one of several programs does a thing at a time.
 
-A lock has a name. Its key is the hash of the name, here as in the functions under ``sql/``. A session that ends gives
-its locks back (PostgreSQL manual, "Advisory Locks").
+A lock has a name, and its key is the hash of the name. The functions under ``sql/`` use the same keys. When a session
+ends, its locks are released (PostgreSQL manual, "Advisory Locks").
 """
 
 import contextlib
@@ -15,7 +15,7 @@ from radmeter.database.connection import Connection, translated_errors
 
 POLL_SECONDS = 0.05
 
-# The names. `ingest` is taken by the SQL functions too, for their transaction.
+# The names. SQL functions take `INGEST` too, until the end of their transaction.
 INGEST = "radmeter.ingest"
 JOBS = "radmeter.jobs"
 UPGRADE = "radmeter.upgrade"
@@ -37,10 +37,10 @@ def replay_lock(source: str) -> str:
 
 
 def taken(connection: Connection, name: str, *, patience_seconds: float = 0.0) -> bool:
-    """Take a lock until the connection ends or gives it back; return False if another session has it.
+    """Take a lock until the connection ends or releases it; return False if another session has it.
 
-    Waiting means asking again: a session that waits within a statement holds a snapshot, and an index that the holder
-    makes CONCURRENTLY would wait for that.
+    To wait, the function asks again and again. A session that waited inside a statement would hold a snapshot, and if
+    the holder makes an index CONCURRENTLY, that would wait for the snapshot.
     """
     deadline = time.monotonic() + patience_seconds
     while True:
@@ -56,14 +56,14 @@ def taken(connection: Connection, name: str, *, patience_seconds: float = 0.0) -
 
 
 def given_back(connection: Connection, name: str) -> None:
-    """Give a lock back. A connection that is lost has given it back already."""
+    """Release a lock. If the connection is lost, the lock is released already."""
     with contextlib.suppress(psycopg.Error):
         connection.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", (name,))
 
 
 @contextlib.contextmanager
 def held(connection: Connection, name: str, *, patience_seconds: float = 0.0) -> Iterator[bool]:
-    """Hold a lock for the block. Gives False, and holds nothing, if another session has it."""
+    """Hold a lock for the block. Yields False, without the lock, if another session has it."""
     got = taken(connection, name, patience_seconds=patience_seconds)
     try:
         yield got
@@ -73,7 +73,7 @@ def held(connection: Connection, name: str, *, patience_seconds: float = 0.0) ->
 
 
 def holder(connection: Connection, name: str) -> LockHolder | None:
-    """Return the session that holds a lock in this database."""
+    """Return the session that holds a lock in this database; None if none does."""
     with translated_errors():
         # pg_locks shows a 64-bit key as two halves (PostgreSQL manual, pg_locks).
         row = connection.execute(

@@ -1,4 +1,4 @@
-"""PostgreSQL: connections, and the calls on the packet path. The only module there that speaks psycopg."""
+"""Opens connections to PostgreSQL, and turns psycopg's errors into radmeter's."""
 
 import logging
 from collections.abc import Iterator
@@ -13,11 +13,11 @@ from radmeter.errors import RecordRefused, StoreError, StoreUnavailable, Unusabl
 
 log = logging.getLogger(__name__)
 
-# Rows are tuples, whatever is in them.
+# A connection whose rows are tuples.
 Connection = psycopg.Connection[tuple[Any, ...]]
 
-# A peer that vanished without a word (a switch-over, a firewall) is noticed within about a minute instead of hours.
-# `target_session_attrs=read-write` of a multi-host DSN is libpq's own and works as written in the DSN.
+# With these, a server that is gone without closing the connection (a switch-over, a firewall) is noticed within about a
+# minute instead of hours. `target_session_attrs=read-write` in a multi-host DSN is libpq's own option and works too.
 CONNECTION_DEFAULTS = {
     "connect_timeout": "5",
     "keepalives_idle": "20",
@@ -27,7 +27,7 @@ CONNECTION_DEFAULTS = {
     "application_name": "radmeter",
 }
 
-# Tried again as they are: the server is away, is stopping, or chose this transaction to give way to another.
+# The same call may be tried again: the server is away or stopping, or it aborted this transaction in favour of another.
 TRANSIENT = (
     psycopg.OperationalError,
     errors.DeadlockDetected,
@@ -39,12 +39,12 @@ TRANSIENT = (
 
 
 def connection_string(dsn: str) -> str:
-    """Return `dsn` with radmeter's defaults for what it leaves open.
+    """Return `dsn` with radmeter's defaults for the options that it does not set.
 
     Raises
     ------
     UnusableDsn
-        It is no libpq connection string.
+        `dsn` is not a libpq connection string.
     """
     try:
         given = psycopg.conninfo.conninfo_to_dict(dsn)
@@ -59,7 +59,7 @@ def connect(dsn: str, *, autocommit: bool = True, **options: Any) -> psycopg.Con
     Raises
     ------
     StoreUnavailable
-        No server of the DSN can be reached, or none of them takes writes where the DSN asks for that.
+        No server of the DSN can be reached, or the DSN asks for a writable server and none is.
     """
     try:
         return psycopg.connect(connection_string(dsn), autocommit=autocommit, **options)
@@ -68,7 +68,7 @@ def connect(dsn: str, *, autocommit: bool = True, **options: Any) -> psycopg.Con
 
 
 def sqlalchemy_engine(dsn: str) -> sqlalchemy.Engine:
-    """Return an engine that opens its connections as `connect` does; it pools none."""
+    """Return an engine that opens its connections with `connect`, without a pool."""
     return sqlalchemy.create_engine(
         "postgresql+psycopg://",
         creator=lambda: connect(dsn, autocommit=False),
@@ -76,23 +76,23 @@ def sqlalchemy_engine(dsn: str) -> sqlalchemy.Engine:
     )
 
 
-# SQLSTATE classes that are about a value: data exception, integrity constraint, program limit (PostgreSQL manual,
-# appendix A). Anything else (a missing function, a missing right) is about the installation.
+# SQLSTATE classes for errors of a value: data exception, integrity constraint, program limit (PostgreSQL manual,
+# appendix A). Other errors, such as a missing function or privilege, are errors of the installation.
 VALUE_CLASSES = ("22", "23", "54")
 
 
 @contextmanager
 def translated_errors() -> Iterator[None]:
-    """Turn the driver's errors into ours.
+    """Turn psycopg's errors into radmeter's.
 
-    `StoreUnavailable` for what may be tried again as it is, `RecordRefused` for a value the database will never take,
-    else `StoreError`.
+    `StoreUnavailable`: the same call may be tried again. `RecordRefused`: the database will never accept a value.
+    `StoreError`: all others.
     """
     try:
         yield
     except psycopg.Error as error:
         message = error.diag.message_primary or str(error).strip()
-        # First, since psycopg counts a row too long for its index among the operational errors.
+        # Check this first: psycopg raises an OperationalError for a row that is too long for its index.
         if (error.sqlstate or "")[:2] in VALUE_CLASSES:
             raise RecordRefused(message) from error
         if isinstance(error, TRANSIENT):
@@ -102,7 +102,7 @@ def translated_errors() -> Iterator[None]:
 
 @contextmanager
 def explained_errors(role: str) -> Iterator[None]:
-    """Turn the driver's errors into ours, with the remedy where the schema or a grant of `role` is missing."""
+    """Turn psycopg's errors into radmeter's; name the remedy if the schema or a grant of `role` is missing."""
     try:
         with translated_errors():
             yield

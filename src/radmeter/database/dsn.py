@@ -1,23 +1,23 @@
-"""Connection strings of PostgreSQL, as libpq takes them."""
+"""Parses PostgreSQL's connection strings, in libpq's forms, and hides their passwords."""
 
 from typing import Any
 
 
 def parse(dsn: str) -> dict[str, Any]:
-    """Return the keywords and values of a connection string. Raises ValueError, which tells none of them."""
-    # Here and not at the top: most commands never look inside a connection string, and psycopg loads slowly.
+    """Return the keywords and values of a connection string. Raises ValueError, without any of them in its message."""
+    # Imported here because psycopg loads slowly, and most commands never parse a connection string.
     from psycopg import ProgrammingError
     from psycopg.conninfo import conninfo_to_dict
 
     try:
         return conninfo_to_dict(dsn)
     except ProgrammingError:
-        # libpq's own message repeats parts of the string, among them perhaps the password.
+        # libpq's own message repeats parts of the string, perhaps the password.
         raise ValueError("a libpq connection string, such as postgresql://user@host/database") from None
 
 
 def redacted(dsn: str) -> str:
-    """Return a connection string fit for logs: keywords and values, with passwords and keys as ``***``."""
+    """Return a connection string for logs: keywords and values, with passwords and keys as ``***``."""
     try:
         parts = parse(dsn)
     except ValueError:

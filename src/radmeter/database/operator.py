@@ -1,4 +1,4 @@
-"""Connections of people who change something: audit_log gets their login name beside the database role."""
+"""Connections for changes by an operator: audit_log records the login name beside the database role."""
 
 import getpass
 
@@ -8,7 +8,7 @@ from radmeter.database.connection import connect
 
 
 def connect_as_operator(dsn: str) -> psycopg.Connection:
-    """Open a connection in autocommit mode that knows who sits in front of it.
+    """Open a connection in autocommit mode that passes the operator's login name to the database.
 
     Raises
     ------
@@ -21,7 +21,7 @@ def connect_as_operator(dsn: str) -> psycopg.Connection:
 
 
 def login_name() -> str:
-    """Return the name of the user of this machine, empty if it has none (a container's bare number)."""
+    """Return the login name; empty if the user id has no name, as in some containers."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):

@@ -1,4 +1,4 @@
-"""The read interface: a connection that only reads, and the views of ``sql/views.sql``."""
+"""The read interface: read-only connections, and the views of ``sql/views.sql``."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -45,19 +45,19 @@ class NotKnown(StoreError):
 
 @contextmanager
 def reading(dsn: str) -> Iterator[Connection]:
-    """Give a connection that cannot write. It sees one state of the database until `Connection.rollback`.
+    """Open a read-only connection for the block. It sees one state of the database until `Connection.rollback`.
 
     Raises
     ------
     StoreUnavailable
         The database cannot be reached.
     StoreError
-        It has no tables of radmeter's, or the role may not read them.
+        The database has no tables of radmeter, or the role may not read them.
     """
     with explained_errors("radmeter_reader"):
         try:
             with sqlalchemy_engine(dsn).connect() as connection:
-                # What is read in two queries belongs together: a session closing in between is in both or neither.
+                # Two queries must see the same state: a session that closes between them is in both or in neither.
                 yield connection.execution_options(
                     isolation_level="REPEATABLE READ", postgresql_readonly=True
                 )
@@ -71,6 +71,6 @@ def rows(connection: Connection, query: sqlalchemy.Select[Any]) -> list[Row]:
 
 
 def page(connection: Connection, query: sqlalchemy.Select[Any], limit: int) -> tuple[Sequence[Row], bool]:
-    """Return the first rows of an ordered query, and whether there are more."""
+    """Return the first `limit` rows of an ordered query, and whether there are more."""
     found = rows(connection, query.limit(limit + 1))
     return found[:limit], len(found) > limit

@@ -1,1 +1,1 @@
-"""FreeRADIUS as a program on this machine: the installed one, a private one, its configuration, is it alive."""
+"""FreeRADIUS on this machine: the installed server, a private one, its configuration, and whether it answers."""

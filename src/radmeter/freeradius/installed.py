@@ -1,4 +1,4 @@
-"""The FreeRADIUS of this machine: its version, its configuration directory, its environment, its Python."""
+"""Finds the FreeRADIUS of this machine: its version, configuration directory, environment and Python."""
 
 import os
 import re
@@ -21,28 +21,28 @@ PLACES = (
     "/usr/local/etc/raddb",
     "/opt/freeradius/etc/raddb",
 )
-# Where systemd's units of Debian and Fedora take the environment from.
+# The environment files of the systemd units of Debian and Fedora.
 ENVIRONMENT_FILES = ("/etc/default/freeradius", "/etc/sysconfig/radiusd")
 PROGRAM_SECONDS = 10
 _VARIABLE = re.compile(r"\s*(?:export\s+)?(RADMETER_[A-Z_]+|PYTHONPATH)=(.*)")
 
 
 class Running(NamedTuple):
-    """A radiusd that runs: its process, the directory it was given, and what its environment says of radmeter."""
+    """A running radiusd: its process id, its configuration directory, and the RADMETER_* variables it has."""
 
     pid: int
     raddb: Path | None
-    environment: dict[str, str] | None  # None: not ours to see
+    environment: dict[str, str] | None  # None: this user may not read it
 
 
 def program() -> str | None:
-    """Return the path of FreeRADIUS, None if it is not installed."""
+    """Return the path of FreeRADIUS; None if it is not installed."""
     path = os.pathsep.join([os.environ.get("PATH", os.defpath), *PROGRAM_DIRECTORIES])
     return next((found for name in PROGRAMS if (found := shutil.which(name, path=path))), None)
 
 
 def installed_version() -> tuple[int, ...] | None:
-    """Return the version of FreeRADIUS; `-v` prints it and ends."""
+    """Return the version of FreeRADIUS, from its option `-v`; None if it is not known."""
     path = program()
     if path is None:
         return None
@@ -51,7 +51,7 @@ def installed_version() -> tuple[int, ...] | None:
 
 
 def running() -> list[Running]:
-    """Return the radiusd processes of this machine, as far as they can be seen."""
+    """Return the radiusd processes of this machine that this user can see."""
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
@@ -80,7 +80,7 @@ def _environment(process: Path) -> dict[str, str] | None:
 
 
 def environment_file() -> tuple[Path, dict[str, str]]:
-    """Return the file that a service takes its environment from, and what it says of radmeter."""
+    """Return the service's environment file, and the variables for radmeter in it."""
     for name in ENVIRONMENT_FILES:
         try:
             lines = Path(name).read_text(encoding="utf-8", errors="replace").splitlines()
@@ -94,7 +94,7 @@ def environment_file() -> tuple[Path, dict[str, str]]:
 def raddb(given: Path | None, journal: Path) -> tuple[Path | None, dict[str, str] | None, str]:
     """Return the configuration directory, the environment of its server (None: unknown) and how it was found.
 
-    Of several servers the one that writes to `journal`.
+    If several servers run, the one that writes to `journal` is preferred.
     """
     processes = sorted(running(), key=lambda each: not _writes_to(each, journal))
     if given is not None:
@@ -110,7 +110,7 @@ def raddb(given: Path | None, journal: Path) -> tuple[Path | None, dict[str, str
 
 
 def embedded_python() -> str | None:
-    """Return the version of the Python that rlm_python3 is linked with, such as ``3.11``; None: not found out."""
+    """Return the version of the Python that rlm_python3 is linked with, such as ``3.11``; None if it is not known."""
     path = python_module()
     if path is None or shutil.which("ldd") is None:
         return None
@@ -119,7 +119,7 @@ def embedded_python() -> str | None:
 
 
 def python_module() -> Path | None:
-    """Return where rlm_python3 is."""
+    """Return the path of rlm_python3; None if it is not installed."""
     path = program()
     if path is None:
         return None
@@ -129,9 +129,9 @@ def python_module() -> Path | None:
 
 
 def import_fault(python: str, directory: str) -> str:
-    """Return why a Python cannot import the plugin from a directory; "" if it can. Nothing is written there."""
+    """Return why a Python cannot import the plugin from a directory; "" if it can. Writes nothing there."""
     code = (
-        # radiusd gives the module of its name, with constants.
+        # Inside radiusd there is a module `radiusd` with constants. Here a stand-in takes its place.
         "import sys, types; sys.path.append(sys.argv[1]); sys.modules['radiusd'] = types.ModuleType('radiusd')\n"
         "sys.modules['radiusd'].__getattr__ = lambda name: 0\n"
         "import radmeter.plugin; print('imported', radmeter.plugin.__file__)"
@@ -140,11 +140,11 @@ def import_fault(python: str, directory: str) -> str:
     if said.startswith("imported"):
         return ""
     lines = [line for line in said.splitlines() if line.strip()]
-    return lines[-1].strip() if lines else "it says nothing"
+    return lines[-1].strip() if lines else "it prints nothing"
 
 
 def configuration_fault(directory: Path, environment: dict[str, str]) -> str:
-    """Return what `radiusd -C` has against a configuration; "" if nothing. It ends by itself and serves nobody."""
+    """Return the error that `radiusd -C` finds in a configuration; "" if none. `-C` only checks and then ends."""
     path = program()
     if path is None:
         return "FreeRADIUS is not installed"

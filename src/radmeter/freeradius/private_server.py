@@ -1,4 +1,4 @@
-"""A private FreeRADIUS that does accounting for radmeter alone: its program, command and environment."""
+"""A private FreeRADIUS that only does accounting for radmeter: its program, command and environment."""
 
 import os
 import shutil
@@ -9,18 +9,18 @@ from radmeter import resources
 from radmeter.config import Settings
 from radmeter.errors import ConfigurationError
 
-PROGRAMS = ("freeradius", "radiusd")  # Debian's name, everyone else's
+PROGRAMS = ("freeradius", "radiusd")  # the name on Debian, and on all others
 # Not on the PATH of an ordinary user on Debian.
 PROGRAM_DIRECTORIES = ("/usr/sbin", "/usr/local/sbin", "/sbin")
-# Below the program's prefix: Debian, Fedora, built from source.
+# Below the program's prefix: on Debian, on Fedora, and when built from source.
 LIBRARY_DIRECTORIES = ("lib/freeradius", "lib64/freeradius", "lib", "lib64")
-PYTHON_MODULE = "rlm_python3.so"  # a package of its own, and easily forgotten
+PYTHON_MODULE = "rlm_python3.so"  # in a separate package, which is easily forgotten
 INSTALL = "on Debian or Ubuntu: apt install freeradius freeradius-python3"
 
 
 @dataclass(frozen=True, kw_only=True)
 class PrivateServer:
-    """How to run the server. `environment` is added to one's own; the log goes to standard output."""
+    """How to run the server. Add `environment` to the caller's own. The log goes to standard output."""
 
     command: tuple[str, ...]
     environment: dict[str, str]
@@ -28,14 +28,14 @@ class PrivateServer:
 
 
 def prepare(run_directory: Path, settings: Settings) -> PrivateServer:
-    """Describe a FreeRADIUS on the host and port of the settings that fills their journal.
+    """Describe a FreeRADIUS that listens on the host and port of the settings and writes to their journal.
 
-    The configuration is read where it was installed, and nothing is written there.
+    It reads the configuration from the installed package and writes nothing there.
 
     Parameters
     ----------
     run_directory
-        Made if missing. Gets the quarantine file, in radacct/.
+        Made if missing. The quarantine file is written below it, in radacct/.
 
     Raises
     ------
@@ -52,8 +52,8 @@ def prepare(run_directory: Path, settings: Settings) -> PrivateServer:
         command=(program, "-f", "-l", "stdout", "-d", str(resources.directory("radius"))),
         environment={
             "RADMETER_RUN": str(run_directory.absolute()),
-            # The plugin imports nothing but radmeter and the standard library: that other packages lie in the
-            # same directory, perhaps built for another Python than the one in radiusd, does no harm.
+            # The plugin imports only radmeter and the standard library. Other packages in this directory do no harm,
+            # even if they were built for another Python than the one in radiusd.
             "RADMETER_PYTHON_PATH": str(Path(__file__).absolute().parent.parent.parent),
             "RADMETER_JOURNAL": str(settings.journal),
             "RADMETER_SYNC": settings.sync,
@@ -65,7 +65,7 @@ def prepare(run_directory: Path, settings: Settings) -> PrivateServer:
             "RADIUS_ACCT_HOST": settings.acct_host,
             "RADIUS_ACCT_PORT": str(settings.acct_port),
             "RADIUS_SECRET": settings.secret,
-            # No __pycache__ by another Python, and perhaps by root, beside the installed package.
+            # radiusd's Python, perhaps as root, must not write __pycache__ into the installed package.
             "PYTHONDONTWRITEBYTECODE": "1",
         },
         run_directory=run_directory,

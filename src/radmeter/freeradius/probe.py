@@ -1,4 +1,4 @@
-"""Asks a RADIUS accounting server whether it is there: Status-Server (RFC 5997), which counts nothing."""
+"""Asks a RADIUS accounting server for a sign of life, by Status-Server (RFC 5997). Nothing is counted."""
 
 import socket
 import sys
@@ -12,7 +12,7 @@ from radmeter.errors import ConfigurationError
 
 
 def answers(host: str, port: int, secret: str, *, seconds: float = 1.0) -> bool:
-    """Tell whether a server with this secret answers there within some seconds."""
+    """Tell whether a server with this secret answers at the host and port within `seconds`."""
     dictionary = Dictionary(str(files("radmeter.freeradius") / "dictionary"))
     request = AcctPacket(code=StatusServer, secret=secret.encode(), dict=dictionary)
     try:
@@ -22,14 +22,14 @@ def answers(host: str, port: int, secret: str, *, seconds: float = 1.0) -> bool:
             each.connect(address)
             each.send(request.RequestPacket())
             datagram = each.recv(4096)
-    except OSError:  # nobody listens, or silence
+    except OSError:  # no server, or no answer in time
         return False
     reply = request.CreateReply(packet=datagram)
     return reply.code == AccountingResponse and bool(request.VerifyReply(reply, datagram))
 
 
 def main() -> int:
-    """Ask the server of the settings; 0 if it answers."""
+    """Probe the server that the settings name. Return the exit code: 0 if it answers."""
     try:
         settings = Settings.load()
     except ConfigurationError as error:

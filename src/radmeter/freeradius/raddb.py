@@ -1,11 +1,11 @@
-"""FreeRADIUS's configuration, read as its server reads it as far as a check needs: sections, items, includes."""
+"""Reads FreeRADIUS's configuration as the server does, as far as a check needs it: sections, items, includes."""
 
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-# What is in a directory of $INCLUDE and is none of the configuration: FreeRADIUS takes letters, digits, _ and . only.
+# Of an $INCLUDEd directory, FreeRADIUS reads only files whose names have letters, digits, _ and . alone.
 _NAME = re.compile(r"[A-Za-z0-9_.]+")
 _TOKEN = re.compile(
     r"""\s*(?:(?P<comment>\#.*)|(?P<brace>[{}])|(?P<text>(?:"(?:\\.|[^"])*"|'[^']*'|\$\{[^}]*\}
@@ -18,7 +18,7 @@ DEEPEST = 20
 
 @dataclass
 class Section:
-    """A section: ``name argument {``. `items` are its lines that open no section."""
+    """A section: ``name argument {``. `items` are its lines that do not open a section."""
 
     name: str
     argument: str
@@ -28,19 +28,19 @@ class Section:
     sections: list["Section"] = field(default_factory=list)
 
     def all(self, name: str) -> Iterator["Section"]:
-        """Yield the sections of a name, however deep."""
+        """Yield the sections with this name, at any depth."""
         for section in self.sections:
             if section.name == name:
                 yield section
             yield from section.all(name)
 
     def value(self, name: str) -> str | None:
-        """Return the last value of an item ``name = value``, unquoted."""
+        """Return the value of the last item ``name = value``, without quotes; None if there is none."""
         found = [item.value for item in self.items if item.name == name]
         return found[-1] if found else None
 
     def calls(self) -> list["Item"]:
-        """Return what a section of unlang calls, in order: its own lines, and what stands in sections in it."""
+        """Return the calls in a section of unlang, in order, with those in its inner sections."""
         inner = [item for section in self.sections for item in [section.called(), *section.calls()]]
         return sorted([*self.items, *inner], key=lambda item: (str(item.path), item.line))
 
@@ -51,7 +51,7 @@ class Section:
 
 @dataclass
 class Item:
-    """A line: ``name = value``, or a name alone."""
+    """A line: ``name = value``, or only a name."""
 
     name: str
     value: str
@@ -73,7 +73,7 @@ def read(raddb: Path) -> Section:
 
 
 def expanded(text: str, root: Section, environment: Mapping[str, str]) -> str:
-    """Return a value with ${..} and $ENV{..} filled in, as far as they are known."""
+    """Return a value with ${..} and $ENV{..} replaced; unknown ones become empty."""
 
     def fill(match: re.Match[str]) -> str:
         if match[1]:
@@ -102,7 +102,7 @@ def _read_into(section: Section, path: Path, raddb: Path, depth: int) -> None:
                 if len(open_sections) > 1:
                     open_sections.pop()
             elif brace == "{":
-                pass  # a section that was opened by its text
+                pass  # the text before it has opened the section
             elif text.startswith("$INCLUDE") or text.startswith("$-INCLUDE"):
                 _include(open_sections[-1], text, path, raddb, depth)
             elif text and line[position:].lstrip().startswith("{"):
@@ -122,7 +122,7 @@ def _include(section: Section, text: str, path: Path, raddb: Path, depth: int) -
     target = re.sub(r"\$\{(?:confdir|raddbdir|modconfdir|certdir)\}", str(raddb), target)
     if depth > DEEPEST or "${" in target:
         return
-    # Relative to the file that includes; from radiusd.conf that is raddb.
+    # Relative to the including file. For radiusd.conf this is raddb.
     place = path.parent / target
     if place.is_dir():
         for each in sorted(place.iterdir()):

@@ -1,1 +1,1 @@
-"""What runs every few minutes, on one machine at a time."""
+"""Jobs that run every few minutes, in one process at a time."""

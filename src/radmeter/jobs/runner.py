@@ -1,4 +1,7 @@
-"""Periodic work: stale sessions, partitions ahead, what a backfill left. One runner at a time, by advisory lock."""
+"""Runs the periodic jobs: close stale sessions, make partitions ahead, finish what a backfill left.
+
+An advisory lock lets only one runner work at a time.
+"""
 
 import logging
 import threading
@@ -18,9 +21,9 @@ STANDBY_SECONDS = 5.0
 
 
 def settle_history(connection: psycopg.Connection) -> int:
-    """Move what adopted sessions counted to the user or router that they changed to; return how many changes.
+    """Move the usage of adopted sessions to their new user or router; return how many changes were settled.
 
-    `radmeter backfill` does so itself; a change that was committed just after its end is left to this.
+    `radmeter backfill` does this itself. This job settles changes that were committed just after it ended.
     """
     settled = 0
     while found := backfill.settle(connection):
@@ -31,7 +34,7 @@ def settle_history(connection: psycopg.Connection) -> int:
 def run(
     dsn: str, stop: threading.Event, *, interval_seconds: float, stale_minutes: int | None = None
 ) -> None:
-    """Run the jobs every `interval_seconds` while this is the one runner; stand by while another is."""
+    """Run the jobs every `interval_seconds` while this process has the lock; stand by while another has it."""
     said: str | None = None
     while not stop.is_set():
         try:
@@ -55,8 +58,8 @@ def _run_while_leader(
             log.info("%d partitions made", made)
         if settled := settle_history(connection):
             log.info("%d adopted sessions that changed hands moved what they had counted", settled)
-        # Waiting comes first: after an outage of the database the interims of the time are still in the journals,
-        # and all sessions look stale until the shippers have caught up.
+        # Wait before closing sessions. After an outage of the database, its interims are still in the journals, and
+        # all sessions look stale until the shippers have caught up.
         if stop.wait(interval_seconds):
             return
         if closed := close_stale(connection, stale_minutes):

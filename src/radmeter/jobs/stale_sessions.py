@@ -1,4 +1,4 @@
-"""Open sessions that were not heard of for too long: find them, close them."""
+"""Finds stale sessions, and closes them: open sessions without a packet for too long."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -7,12 +7,12 @@ import psycopg
 
 from radmeter.database.connection import translated_errors
 
-# Rows closed in one transaction: ingest waits for no more than one of these.
+# Sessions closed in one transaction. Ingest waits for at most one such transaction.
 CLOSE_BATCH = 200
 
 
 class StaleSession(NamedTuple):
-    """An open session that was not heard of for too long."""
+    """An open session without a packet for too long."""
 
     radacctid: int
     acctuniqueid: str
@@ -22,7 +22,7 @@ class StaleSession(NamedTuple):
 
 
 def stale_sessions(connection: psycopg.Connection, minutes: int | None = None) -> list[StaleSession]:
-    """Return the stale sessions; `minutes` is the least silence that counts, by default the installation's setting."""
+    """Return the stale sessions. `minutes`: the shortest silence that counts; None: the installation's setting."""
     with translated_errors():
         rows = connection.execute("SELECT * FROM radmeter.stale_sessions(now(), %s)", (minutes,))
         return [StaleSession(*row) for row in rows]
@@ -33,9 +33,9 @@ def close_stale(
     minutes: int | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> int:
-    """Close the stale sessions in bounded batches, each a transaction; return how many were closed.
+    """Close the stale sessions in batches, each in one transaction; return how many were closed.
 
-    `progress` is told how many are done, of how many, after each batch.
+    After each batch, `progress` is called with the number done and the number of all.
     """
     with translated_errors():
         connection.execute("SELECT radmeter.observe_intervals()")

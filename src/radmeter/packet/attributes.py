@@ -1,4 +1,4 @@
-"""The RADIUS attributes radmeter reads, by the names of FreeRADIUS's dictionary."""
+"""The RADIUS attributes that radmeter reads, under the names of FreeRADIUS's dictionary."""
 
 # RFC 2865, RADIUS
 USER_NAME = "User-Name"  # 5.1
@@ -38,12 +38,12 @@ FRAMED_IPV6_PREFIX = "Framed-IPv6-Prefix"  # RFC 3162 2.3
 DELEGATED_IPV6_PREFIX = "Delegated-IPv6-Prefix"  # RFC 4818 3
 FRAMED_IPV6_ADDRESS = "Framed-IPv6-Address"  # RFC 6911 3.1
 
-# FreeRADIUS's own: Realm is set by its realm modules, the rest by radius/policy.d/radmeter.
+# Internal attributes of FreeRADIUS. Its realm modules set Realm; radius/policy.d/radmeter sets the others.
 REALM = "Realm"
 EVENT_TIMESTAMP_SECONDS = "Tmp-Integer-0"
 SOURCE_IPV4 = "Tmp-IP-Address-0"
 SOURCE_IPV6 = "Tmp-String-0"
-# Where a packet has text that is not UTF-8, the policy hands over the text attributes as octets.
+# If a packet has text that is not UTF-8, the policy passes these text attributes as octets.
 TEXT_AS_OCTETS = {
     "Tmp-Octets-0": USER_NAME,
     "Tmp-Octets-1": ACCT_SESSION_ID,

@@ -1,12 +1,12 @@
-"""The dates in detail files, which are text in the local time of the server that wrote them. Pure.
+"""The dates in detail files: text in the local time of the server that wrote them. Pure.
 
-A local time is handled as seconds since 1970 as if it were in UTC, until the zone is known.
+Until the zone is known, a local time is kept as seconds since 1970, computed as if the time were UTC.
 """
 
 import datetime
 import re
 
-# Always English: FreeRADIUS does not set a locale.
+# Always English, because FreeRADIUS does not set a locale.
 _NAMES = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _MONTHS = {name: number for number, name in enumerate(_NAMES, start=1)}
 _HEADER = re.compile(r"[A-Z][a-z]{2} ([A-Z][a-z]{2}) +(\d{1,2}) (\d\d):(\d\d):(\d\d) (\d{4})")
@@ -15,12 +15,12 @@ _OFFSET = re.compile(r"([+-])(\d\d):?(\d\d)?")
 
 
 def header_seconds(header: str) -> int | None:
-    """Return the local time of a stanza's header line (``Fri Nov 20 11:43:03 2026``), None if it is another text."""
+    """Return the local time of a stanza's header line (``Fri Nov 20 11:43:03 2026``); None if it has another form."""
     return _local_seconds(_HEADER.match(header), year=6, time=3)
 
 
 def in_zone(local: int, zone: datetime.tzinfo, name: str | None = None) -> int:
-    """Return a local time in seconds since 1970. `name` tells the hour that comes twice in autumn apart: CEST, CET."""
+    """Return a local time in seconds since 1970. `name` (CEST, CET) tells apart the hour that comes twice in autumn."""
     moment = datetime.datetime.fromtimestamp(local, datetime.UTC).replace(tzinfo=zone)
     second = moment.replace(fold=1)
     return int((second if second.tzname() == name else moment).timestamp())
@@ -34,11 +34,11 @@ def event_timestamp(text: str, copy: str, offset: int | None, zone: datetime.tzi
     text
         As printed: ``Nov 20 2026 11:42:58 CET``, or seconds.
     copy
-        Tmp-Integer-0, which in a file of radmeter's own site is the same time in seconds; elsewhere it can be anything.
+        Tmp-Integer-0. With radmeter's policy it is the same time in seconds; in other files it can be anything.
     offset
-        Seconds by which the server's clock was ahead of UTC when the packet arrived, as its header shows.
+        Seconds from UTC to the server's local time when the packet arrived, from the stanza's header.
     zone
-        The server's time zone, where it is known.
+        The server's time zone, if it is known.
     """
     if text.isascii() and text.isdigit():
         return int(text)
@@ -60,7 +60,7 @@ def event_timestamp(text: str, copy: str, offset: int | None, zone: datetime.tzi
 
 
 def _local_seconds(match: re.Match[str] | None, *, year: int, time: int) -> int | None:
-    """Return a date as seconds since 1970 as if it were in UTC; `year` and `time` say where in the match they begin."""
+    """Return a date as seconds since 1970, as if it were UTC. `year` and `time`: their group numbers in the match."""
     if match is None or match[1] not in _MONTHS:
         return None
     hour, minute, second = (int(match[time + index]) for index in range(3))
@@ -80,5 +80,5 @@ def _local_seconds(match: re.Match[str] | None, *, year: int, time: int) -> int 
 
 
 def _is_offset(seconds: int) -> bool:
-    """Tell whether a difference can be one between local time and UTC."""
+    """Tell whether a difference in seconds is a possible UTC offset."""
     return seconds % 900 == 0 and abs(seconds) <= 14 * 3600

@@ -1,6 +1,7 @@
-"""FreeRADIUS `detail` files: from bytes to packets, as rlm_detail of FreeRADIUS 3 writes them. Pure.
+"""Reads packets from FreeRADIUS `detail` files, as rlm_detail of FreeRADIUS 3 writes them. Pure.
 
-A stanza is a header line (``%t``, the server's local time), a tab-indented ``Name = value`` a line, an empty line::
+A stanza is a header line (``%t``, the server's local time), one tab-indented line ``Name = value`` for each attribute,
+and an empty line::
 
     Fri Nov 20 11:43:03 2026
             Packet-Src-IP-Address = 192.0.2.1
@@ -8,8 +9,9 @@ A stanza is a header line (``%t``, the server's local time), a tab-indented ``Na
             Acct-Status-Type = Start
             Timestamp = 1795171383
 
-Text is between double quotes, with backslash escapes (octal for what is not printable); numbers, addresses and names of
-enumerations are bare; dates are text in the server's local time. ``Timestamp`` is the arrival, in seconds since 1970.
+Text is between double quotes, with backslash escapes (octal for unprintable octets). Numbers, addresses and names of
+enumerations have no quotes. Dates are text in the server's local time. ``Timestamp`` is the arrival, in seconds since
+1970.
 """
 
 import datetime
@@ -24,10 +26,10 @@ from radmeter.errors import RejectedPacket
 from radmeter.packet import attributes as a
 from radmeter.packet.detail_dates import event_timestamp, header_seconds, in_zone
 
-# A RADIUS packet has at most 4096 octets (RFC 2866 section 3), four characters an octet at most when escaped.
+# A RADIUS packet has at most 4096 octets (RFC 2866 section 3). An escaped octet takes at most four characters.
 LONGEST_LINE = 64 << 10
 MOST_LINES = 4096
-# rlm_detail cuts a line off at 1022 characters, the closing quote with the rest. Short of that, its lack is damage.
+# rlm_detail cuts a line off at 1022 characters, also its closing quote. On a shorter line a missing quote is damage.
 CUT_LINE = 1000
 
 _ATTRIBUTE = re.compile(rb"([A-Za-z0-9][A-Za-z0-9._:/-]*) (?:=|:=|\+=) (.*)", re.DOTALL)
@@ -37,12 +39,13 @@ _ESCAPE = re.compile(rb"\\(?:([0-7]{3})|x([0-9A-Fa-f]{2})|(.))", re.DOTALL)
 _LETTERS = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"a": b"\a", b"b": b"\b", b"f": b"\f", b"v": b"\v"}
 
 
-# What makes a session that session (radmeter.record.unique_id): half of it would make another one.
+# The attributes that identify a session (radmeter.packet.record.unique_id). A cut value would make another session.
 _IDENTITY = {
     name.encode() for name in (a.USER_NAME, a.ACCT_SESSION_ID, a.NAS_IDENTIFIER, a.NAS_PORT_ID, a.CLASS)
 }
-# What rlm_detail adds, and what radius/policy.d/radmeter would have given the packet: made anew from what is sure.
+# Attributes that radius/policy.d/radmeter adds. `_pairs` makes them again from reliable values.
 _OURS = {a.SOURCE_IPV4, a.SOURCE_IPV6, a.EVENT_TIMESTAMP_SECONDS, *a.TEXT_AS_OCTETS}
+# Attributes that rlm_detail adds.
 _ADDED = re.compile(
     r"Packet-(Src|Dst)-(IP-Address|IPv6-Address|Port)|Packet-Type|Timestamp|Request-Authenticator"
 )
@@ -51,7 +54,7 @@ _OCTETS_NAME = {name: octets for octets, name in a.TEXT_AS_OCTETS.items()}
 
 @dataclass
 class Place:
-    """How far a file was read: the stanzas and bytes that are done with, and the hash of those bytes."""
+    """How far a file has been read: stanzas, lines and bytes, and the hash of those bytes."""
 
     stanzas: int = 0
     lines: int = 0
@@ -59,14 +62,17 @@ class Place:
     hash: Any = field(default_factory=lambda: hashlib.blake2b(digest_size=16))
 
     def take(self, line: bytes) -> None:
-        """Go past a line."""
+        """Move past a line."""
         self.lines += 1
         self.size += len(line)
         self.hash.update(line)
 
 
 class Stanza(NamedTuple):
-    """A stanza as it stands in the file: number and line from 1; size and digest of the file up to its end."""
+    """A stanza as the file has it.
+
+    `number` and `line` count from 1. `size` and `digest` are those of the file up to the stanza's end.
+    """
 
     number: int
     line: int
@@ -78,21 +84,21 @@ class Stanza(NamedTuple):
 
     @property
     def identity(self) -> str:
-        """A digest of the stanza, by which a file is known that begins with it."""
+        """A digest of the stanza. A file is identified by that of its first stanza."""
         return hashlib.blake2b(b"".join((self.header, *self.body)), digest_size=8).hexdigest()
 
 
 class Packet(NamedTuple):
-    """The packet of a stanza: when it arrived, and its attributes as rlm_python3 would have given them."""
+    """The packet of a stanza: its arrival, and its attributes as rlm_python3 would have passed them."""
 
     received_us: int
     pairs: list[tuple[str, str]]
 
 
 def stanzas(lines: Iterable[bytes], place: Place) -> Iterator[Stanza]:
-    """Cut a file into stanzas, beginning at `place`, which moves along.
+    """Cut a file into stanzas, from `place` on; `place` moves along.
 
-    One that another one follows without an empty line between (the server died while it wrote) ends there.
+    If the server died while it wrote a stanza, the empty line is missing. The stanza then ends at the next header.
     """
     header, first_line = b"", 0
     body: list[bytes] = []
@@ -124,24 +130,25 @@ def stanzas(lines: Iterable[bytes], place: Place) -> Iterator[Stanza]:
 
 
 def packet(stanza: Stanza, zone: datetime.tzinfo | None = None) -> Packet:
-    """Read a stanza.
+    """Return the packet of a stanza.
 
     Parameters
     ----------
     zone
-        The time zone of the server that wrote the file. None: seen from the stanza, whose header is in local time.
+        The time zone of the server that wrote the file. None: derive the offset from the stanza's header, which is in
+        local time.
 
     Raises
     ------
     RejectedPacket
-        It is no accounting packet, or not all of one.
+        The stanza is not an accounting packet, or not a complete one.
     """
     if len(stanza.body) >= MOST_LINES:
         raise RejectedPacket(f"more than {MOST_LINES} lines without an empty one")
     first_line = stanza.line + stanza.header.count(b"\n")
     values = [_attribute(line, first_line + index) for index, line in enumerate(stanza.body)]
     stamps = [value for name, value in values if name == "Timestamp"]
-    # Timestamp is written last; of the last line of a file that is being written, perhaps not all.
+    # Timestamp is written last. The last line of a file that is being written may be incomplete.
     whole = stanza.end == "empty line" or (stamps and stanza.body[-1].endswith(b"\n"))
     if not whole:
         raise RejectedPacket("the stanza breaks off")
@@ -182,14 +189,14 @@ def _arrival(stamp: bytes | None, header: int | None, zone: datetime.tzinfo | No
             raise RejectedPacket(f"Timestamp {_shown(stamp)} is not a number of seconds")
         return int(stamp)
     if header is None or zone is None:
-        raise RejectedPacket("no Timestamp: when it arrived is not known")
+        raise RejectedPacket("no Timestamp: the arrival time is not known")
     return in_zone(header, zone)
 
 
 def _pairs(
     values: list[tuple[str, bytes]], arrival: int, header: int | None, zone: datetime.tzinfo | None
 ) -> list[tuple[str, str]]:
-    """Return the attributes as rlm_python3 and radmeter's policy would have given them for the packet."""
+    """Return the attributes as rlm_python3 and radmeter's policy would have passed them."""
     first: dict[str, bytes] = {}
     pairs: list[tuple[str, str]] = []
     for name, value in values:
@@ -211,7 +218,7 @@ def _pairs(
         seconds = event_timestamp(
             _text(first[a.EVENT_TIMESTAMP]), _text(first.get(a.EVENT_TIMESTAMP_SECONDS, b"")), offset, zone
         )
-        # Else its text must not be read as if it were in UTC.
+        # Drop the text: it would be read as UTC.
         pairs = [pair for pair in pairs if pair[0] != a.EVENT_TIMESTAMP]
         if seconds is not None:
             pairs.append((a.EVENT_TIMESTAMP_SECONDS, str(seconds)))

@@ -1,4 +1,4 @@
-"""From the attributes of an accounting packet to a record that can be counted. Pure: no clock, no database."""
+"""Makes a record that can be counted from an accounting packet's attributes. Pure: no clock, no database."""
 
 import datetime
 import hashlib
@@ -12,21 +12,24 @@ from radmeter.errors import RejectedPacket
 from radmeter.packet import attributes as a
 from radmeter.packet.router_key import router_key
 
-# A router's clock is believed within this window around the arrival; outside it has lost its battery or its mind.
+# An Event-Timestamp is believed only within this window around the arrival. Outside it the router's clock is wrong.
 STAMP_AT_MOST_BEFORE_SECONDS = 7 * 86400
 STAMP_AT_MOST_AFTER_SECONDS = 5 * 60
-# No session lasts longer; a greater Acct-Session-Time is garbage and says nothing about the start.
+# No session lasts longer. A greater Acct-Session-Time is garbage and says nothing about the start.
 LONGEST_SESSION_SECONDS = 400 * 86400
-# 4 PiB in one session. Beyond it is garbage, and a thousand of it in one batch would overflow a bigint counter.
+# 4 PiB in one session. More is garbage, and a thousand such values in one batch would overflow a bigint counter.
 MOST_OCTETS = 1 << 52
 UINT32 = 1 << 32
 
-# The class that FreeRADIUS's policy `insert_acct_class` gives out: "ai:" and 32 hexadecimal digits.
+# The Class that FreeRADIUS's policy `insert_acct_class` assigns: "ai:" and 32 hexadecimal digits.
 _ACCT_CLASS = re.compile(r"ai:([0-9a-f]{32})", re.IGNORECASE)
 
 
 class AccountingRecord(NamedTuple):
-    """One accounting packet, ready for `radmeter.ingest`, which takes these names. Times in microseconds since 1970."""
+    """One accounting packet, ready for the SQL function `radmeter.ingest`, which reads these names.
+
+    Names that end in ``_us`` are times in microseconds since 1970.
+    """
 
     seq: int
     received_us: int
@@ -39,7 +42,7 @@ class AccountingRecord(NamedTuple):
     nas_port_id: str | None
     nas_port_type: str | None
     event_us: int
-    stamped: bool  # event_us is the router's Event-Timestamp; else arrival less Acct-Delay-Time
+    stamped: bool  # True: event_us is the router's Event-Timestamp. False: the arrival less Acct-Delay-Time
     session_time: int | None
     authentic: str | None
     connect_info: str | None
@@ -72,8 +75,8 @@ class AccountingRecord(NamedTuple):
         Parameters
         ----------
         pairs
-            The attributes as rlm_python3 gives them: (name, value), enumerations by name, octets as ``0x..``. Of an
-            attribute that comes twice the first counts, as in FreeRADIUS's ``%{Name}``.
+            The attributes as rlm_python3 gives them: (name, value), enumerations by name, octets as ``0x..``. If an
+            attribute comes twice, the first one counts, as in FreeRADIUS's ``%{Name}``.
         received_us
             Arrival, microseconds since 1970.
         seq
@@ -144,7 +147,7 @@ class AccountingRecord(NamedTuple):
         )
 
     def as_json(self) -> dict[str, Any]:
-        """Return the record as `radmeter.ingest` takes it: by name, without what the packet does not have."""
+        """Return the record as `radmeter.ingest` takes it: values by name, without those that are None."""
         return {name: value for name, value in zip(_JSON_NAMES, self, strict=True) if value is not None}
 
 
@@ -160,14 +163,14 @@ def parse(pairs_json: str, received_us: int, seq: int) -> AccountingRecord:
     except RejectedPacket:
         raise
     except Exception as error:
-        # Whatever it is, also a fault of ours: this packet is set aside and may be tried again, the others go on.
+        # Even if the fault is radmeter's own: this packet is set aside and can be retried, the others go on.
         raise RejectedPacket(f"not a list of attributes: {type(error).__name__}: {error}") from error
 
 
 def event_time(stamp: int | None, received_us: int, delay_seconds: int | None) -> tuple[int, bool]:
-    """Return when the event happened, in microseconds since 1970, and whether the router's clock says so.
+    """Return the event time in microseconds since 1970, and whether it is the router's Event-Timestamp.
 
-    The Event-Timestamp if it is within a sane window of the arrival, else the arrival less Acct-Delay-Time.
+    If the Event-Timestamp is missing or too far from the arrival, the event time is the arrival less Acct-Delay-Time.
     """
     if stamp is not None:
         before = received_us // 1_000_000 - stamp
@@ -179,9 +182,9 @@ def event_time(stamp: int | None, received_us: int, delay_seconds: int | None) -
 
 
 def unique_id(values: dict[str, str]) -> str:
-    """Return acctuniqueid as FreeRADIUS does (`acct_unique` in raddb/policy.d/accounting), from the raw attributes.
+    """Return acctuniqueid as FreeRADIUS computes it (`acct_unique` in raddb/policy.d/accounting).
 
-    Here and not there: the policy's %{md5:} leaks memory before FreeRADIUS 3.2.2.
+    It is computed here because the policy's %{md5:} leaks memory before FreeRADIUS 3.2.2.
     """
     session_id = values.get(a.ACCT_SESSION_ID, "")
     class_hex = values.get(a.CLASS, "")
@@ -205,19 +208,22 @@ def unique_id(values: dict[str, str]) -> str:
 
 
 def _restore_text(values: dict[str, str]) -> str:
-    """Put back the text that came as octets, what is no UTF-8 written as ``\\xe9``; return the packet's unique id."""
+    """Restore the text attributes that came as octets, and return the packet's unique id.
+
+    Octets that are not UTF-8 are written as ``\\xe9``. The unique id is computed from the octets as they came.
+    """
     raw: dict[str, str] = {}
     for octets_name, name in a.TEXT_AS_OCTETS.items():
         if octets_name in values:
             octets = bytes.fromhex(values[octets_name].removeprefix("0x"))
-            octets = octets.rstrip(b"\0")  # of routers that count the end of a C string in
+            octets = octets.rstrip(b"\0")  # some routers send the NUL that ends a C string
             raw[name] = octets.decode("utf-8", "surrogateescape")
             values[name] = octets.decode("utf-8", "backslashreplace").replace("\0", "\\x00")
     return unique_id({**values, **raw})
 
 
 def _md5(text: str) -> str:
-    # An identifier that must equal FreeRADIUS's, not a protection.
+    # MD5 because the identifier must equal FreeRADIUS's; it protects nothing.
     return hashlib.md5(text.encode("utf-8", "surrogateescape"), usedforsecurity=False).hexdigest()
 
 
@@ -234,7 +240,7 @@ def _uint32(values: dict[str, str], name: str) -> int | None:
     text = values.get(name)
     if text is None:
         return None
-    # RFC 2865 section 5: an integer is 32 bits unsigned. isdigit() alone would let other scripts' digits through.
+    # RFC 2865 section 5: an integer is 32 bits, unsigned. isdigit() alone would accept digits of other scripts.
     if text.isascii() and text.isdigit() and len(text) <= 10:
         number = int(text)
         if number < UINT32:
@@ -243,13 +249,13 @@ def _uint32(values: dict[str, str], name: str) -> int | None:
 
 
 def _octets(values: dict[str, str], octets_name: str, gigawords_name: str) -> tuple[int | None, bool]:
-    """Return Gigawords << 32 | Octets, None where the packet has no octets; and whether it has gigawords."""
+    """Return Gigawords << 32 | Octets (None if the packet has no Octets), and whether it has Gigawords."""
     octets = _uint32(values, octets_name)
     gigawords = _uint32(values, gigawords_name)
     if gigawords is None:
         return octets, False
     if octets is None:
-        # The low half is unknown, and with it the sum.
+        # The low half is unknown, so the sum is unknown too.
         return None, True
     total = gigawords << 32 | octets
     if total > MOST_OCTETS:
@@ -260,7 +266,7 @@ def _octets(values: dict[str, str], octets_name: str, gigawords_name: str) -> tu
 
 
 def _stamp(seconds: str | None, text: str | None) -> int | None:
-    """Return the Event-Timestamp in seconds since 1970, from the policy's copy or, in UTC, from its text."""
+    """Return the Event-Timestamp in seconds since 1970, from the policy's copy, else from its text in UTC."""
     if seconds is not None and seconds.isascii() and seconds.isdigit():
         return int(seconds)
     if text is None:
@@ -276,5 +282,5 @@ def _stamp(seconds: str | None, text: str | None) -> int | None:
 
 def _interim_interval(values: dict[str, str]) -> int | None:
     interval = _uint32(values, a.ACCT_INTERIM_INTERVAL)
-    # RFC 2869 section 5.16: not less than 60; more than a day is no interval that could tell a session's end.
+    # RFC 2869 section 5.16: at least 60. An interval of more than a day is no help in finding a session's end.
     return interval if interval is not None and 0 < interval <= 86400 else None

@@ -1,11 +1,11 @@
-"""How a packet names the router it came from: MAC addresses and station ids in their normal forms. Pure."""
+"""Which router a packet names: MAC addresses and station ids in their normal forms. Pure."""
 
 import re
 from functools import lru_cache
 from typing import NamedTuple
 
-# A MAC at the head of a text, in the forms that routers write. What follows it must not be a letter or digit, or the
-# text is a longer hexadecimal word and no MAC. A seventh octet in the same form makes it an EUI-64, no MAC either.
+# A MAC at the head of a text, in the forms that routers write. If a letter or digit follows it, the text is a longer
+# hexadecimal word and not a MAC. If two more octets follow in the same form, it is an EUI-64 and not a MAC.
 _PAIR = "[0-9A-Fa-f]{2}"
 _QUAD = "[0-9A-Fa-f]{4}"
 _MAC = re.compile(
@@ -21,35 +21,36 @@ _MAC = re.compile(
     re.VERBOSE,
 )
 _NOT_HEX = re.compile("[^0-9A-Fa-f]")
-# Placeholders of routers that do not know their own address.
-_NOBODY = {"00:00:00:00:00:00", "ff:ff:ff:ff:ff:ff"}
+# Placeholders that routers write when they do not know their own address.
+_PLACEHOLDERS = {"00:00:00:00:00:00", "ff:ff:ff:ff:ff:ff"}
 
 
 class RouterKey(NamedTuple):
-    """What of a packet names its router, in the order in which it is tried."""
+    """The values of a packet that name its router, in the order in which they are tried."""
 
     router_mac: str | None  # MAC at the head of Called-Station-Id
     nas_mac: str | None  # NAS-Identifier, where it is a MAC
     nas_identifier: str | None
     router_ip: str | None  # NAS-IPv6-Address, else NAS-IP-Address, else the packet's source
-    text: str  # equal for equal keys
+    text: str  # the same for equal keys
 
 
 def leading_mac(text: str) -> str | None:
     """Return the MAC address at the head of a station id as ``aa:bb:cc:dd:ee:ff``, or None.
 
-    Quotes and blanks around it and an SSID behind it do not matter: ``AA-BB-CC-DD-EE-FF:SSID`` (RFC 3580 section 3.20).
+    Quotes and blanks around the MAC, and an SSID after it, are ignored: ``AA-BB-CC-DD-EE-FF:SSID`` (RFC 3580
+    section 3.20).
     """
     match = _MAC.match(text.lstrip(" \t\"'"))
     if match is None:
         return None
     digits = _NOT_HEX.sub("", match.group()).lower()
     mac = ":".join(digits[i : i + 2] for i in range(0, 12, 2))
-    return None if mac in _NOBODY else mac
+    return None if mac in _PLACEHOLDERS else mac
 
 
 def normal_mac(text: str) -> str | None:
-    """Return a text that is a MAC address and nothing else as ``aa:bb:cc:dd:ee:ff``, or None."""
+    """Return a MAC address as ``aa:bb:cc:dd:ee:ff``; None if the text is not a MAC address and nothing else."""
     bare = text.strip(" \t\"'")
     match = _MAC.fullmatch(bare)
     return leading_mac(bare) if match else None
@@ -57,7 +58,7 @@ def normal_mac(text: str) -> str | None:
 
 @lru_cache(maxsize=65536)
 def router_key(called_station_id: str | None, nas_identifier: str | None, ip: str | None) -> RouterKey:
-    """Return the key of a packet's router. Cached: a site has few routers and many packets."""
+    """Return the key of a packet's router. Cached, because a site has few routers and many packets."""
     parts = (
         leading_mac(called_station_id) if called_station_id else None,
         normal_mac(nas_identifier) if nas_identifier else None,

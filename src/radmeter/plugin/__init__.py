@@ -1,8 +1,8 @@
-"""Inside radiusd: an Accounting-Request into the journal. Standard library only.
+"""The plugin inside radiusd: it writes each Accounting-Request into the journal. Standard library only.
 
 `module = radmeter.plugin` in the operator's raddb names this package. rlm_python3 asks it for FUNCTIONS, which are in
-`handlers`. They are looked up only when asked for (PEP 562): the shipper, which has no module `radiusd`, imports the
-journal from here.
+`handlers`. `handlers` is imported only when one of them is asked for (PEP 562), because the shipper imports the
+journal from this package and has no module `radiusd`.
 """
 
 import importlib
@@ -11,7 +11,7 @@ FUNCTIONS = ("instantiate", "accounting", "detach")
 
 
 def __getattr__(name: str) -> object:
-    # Not `from radmeter.plugin import handlers`: that asks this function for `handlers`, without end.
+    # `from radmeter.plugin import handlers` would call this function for `handlers`, again and again.
     if name not in FUNCTIONS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module("radmeter.plugin.handlers"), name)

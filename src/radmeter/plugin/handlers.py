@@ -1,6 +1,7 @@
-"""What rlm_python3 calls inside radiusd: journal the packet, then let radiusd answer. Standard library only.
+"""The functions that rlm_python3 calls inside radiusd: journal the packet, then let radiusd answer it.
 
-A server that could not record a packet must not answer it (RFC 2866 §2): the router sends it again.
+Standard library only. A server that could not record a packet must not answer it (RFC 2866 §2): the router sends it
+again.
 """
 
 import contextlib
@@ -21,15 +22,15 @@ from radmeter.plugin.settings import PluginSettings, check_place, read_settings
 Pairs = tuple[tuple[str, str], ...]
 
 NOT_REALTIME = (
-    "scheduling = realtime is not permitted here, so it is {in_force}. To permit it: with systemd LimitRTPRIO=1 under "
-    "[Service] (systemctl edit freeradius), with Docker Compose ulimits: rtprio: 1"
+    "scheduling = realtime is not permitted here, so it is {in_force}. To permit it, set LimitRTPRIO=1 under [Service] "
+    "with systemd (systemctl edit freeradius), or ulimits: rtprio: 1 with Docker Compose"
 )
-# What radius/policy.d/radmeter notes the packet's source address in, near the end of the list.
+# radius/policy.d/radmeter keeps the packet's source address in one of these, near the end of the list.
 SOURCES = ("Tmp-IP-Address-0", "Tmp-String-0")
 
 OK = int(radiusd.RLM_MODULE_OK)
-# Not FAIL, for which rlm_python3 writes a line of its own into the log for every packet. radius/policy.d/radmeter makes
-# either a failure.
+# Not FAIL: rlm_python3 writes a line of its own into the log for every FAIL. radius/policy.d/radmeter treats both as a
+# failure.
 REFUSED = int(radiusd.RLM_MODULE_INVALID)
 
 _encode_any = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":")).encode
@@ -37,11 +38,11 @@ _encode_ascii = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class _State:
-    """What lives as long as radiusd: the journal, its users, and what the log was told of a failure."""
+    """State that lives as long as radiusd: the journal, the instances that use it, and the failure under way."""
 
     settings: PluginSettings | None = None
     journal: JournalWriter | None = None
-    shares: ClientLimits | None = None
+    limits: ClientLimits | None = None
     instances = 0
     rejected = False
     telling = threading.Lock()
@@ -50,7 +51,10 @@ class _State:
 
 
 def instantiate(p: object) -> int:
-    """Check the configuration. The journal opens with the first packet: `freeradius -C` comes here too."""
+    """Check the configuration; return 0, or -1 after an error message in the log.
+
+    The journal is opened at the first packet, because `freeradius -C` calls this function too.
+    """
     try:
         settings = read_settings(getattr(radiusd, "config", None) or {})
         check_place(settings.journal)
@@ -72,7 +76,7 @@ def instantiate(p: object) -> int:
             limit_bytes=settings.journal_limit_bytes,
         )
         if settings.client_packets_per_second:
-            _State.shares = ClientLimits(settings.client_packets_per_second)
+            _State.limits = ClientLimits(settings.client_packets_per_second)
         every = f" every {settings.sync_interval_ms} ms" if settings.sync == "interval" else ""
         scheduled = _schedule(settings)
         _log(radiusd.L_INFO, f"journal {settings.journal}, sync = {settings.sync}{every}, {scheduled}")
@@ -81,9 +85,9 @@ def instantiate(p: object) -> int:
 
 
 def _schedule(settings: PluginSettings) -> str:
-    """Have the main thread scheduled as the settings say, which all others inherit, and return that in words."""
+    """Set the main thread's scheduling, which all other threads inherit, and return it in words."""
     wanted = settings.scheduling
-    if wanted == "auto":  # in interval mode every packet would preempt: a fifth fewer a second
+    if wanted == "auto":  # realtime in interval mode: every packet preempts, a fifth fewer packets a second
         wanted = "realtime" if settings.sync == "packet" else "short"
     granted = scheduling.ask(wanted)
     in_force = scheduling.in_force()
@@ -93,11 +97,11 @@ def _schedule(settings: PluginSettings) -> str:
 
 
 def accounting(p: Pairs | None) -> int:
-    """Journal one Accounting-Request: OK, and so an answer, only once it is kept."""
+    """Journal one Accounting-Request. Return OK, after which radiusd answers, only when the journal has it."""
     try:
         assert _State.journal is not None
         pairs = p or ()
-        if _State.shares is not None and not _within_share(_State.shares, pairs):
+        if _State.limits is not None and not _within_limit(_State.limits, pairs):
             return REFUSED
         try:
             _State.journal.append(time.time_ns() // 1000, _encode(pairs))
@@ -110,32 +114,32 @@ def accounting(p: Pairs | None) -> int:
     return OK
 
 
-def _within_share(shares: ClientLimits, pairs: Pairs) -> bool:
-    """Tell whether the packet is within its client's share. The log is told when a flood begins and when it is over."""
+def _within_limit(limits: ClientLimits, pairs: Pairs) -> bool:
+    """Tell whether the packet is within its client's limit. Log when a flood begins and when it is over."""
     client = ""
     for name, value in reversed(pairs):
         if name in SOURCES:
             client = value
             break
-    admitted = shares.admits(client, time.monotonic())
-    if not admitted:
-        if shares.exceeding(client) == 1:
+    allowed = limits.allow(client, time.monotonic())
+    if not allowed:
+        if limits.refused(client) == 1:
             rate = _State.settings.client_packets_per_second if _State.settings else 0
             _log(
                 radiusd.L_ERR,
                 f"client {client} sends more than client_packets_per_second = {rate} while others send too: "
                 "the rest is not answered",
             )
-    elif refused := shares.within_again(client):
+    elif refused := limits.end_flood(client):
         _log(
             radiusd.L_INFO,
-            f"client {client} is within its share again; {refused} of its packets were refused",
+            f"client {client} is within its limit again; {refused} of its packets were refused",
         )
-    return admitted
+    return allowed
 
 
 def _encode(pairs: Pairs) -> str:
-    """Return `pairs` as JSON. Put together by hand where no text needs escaping: that takes two thirds of the time."""
+    """Return `pairs` as JSON. Text that needs no escaping is joined by hand, in two thirds of the encoder's time."""
     text = '[["' + '"],["'.join(map('","'.join, pairs)) + '"]]'
     if text.count('"') == 4 * len(pairs) and "\\" not in text and text.isprintable():
         return text
@@ -143,23 +147,23 @@ def _encode(pairs: Pairs) -> str:
 
 
 def detach(*_: object) -> int:
-    """Close the journal when the last instance goes, and leave."""
+    """Close the journal when the last instance is detached, and end the process."""
     _State.instances -= 1
-    if _State.instances > 0 or _State.rejected:  # rejected: radiusd ends by itself, and not with success
+    if _State.instances > 0 or _State.rejected:  # rejected: radiusd ends by itself, with a failure
         return 0
     if _State.journal is not None:
         try:
             _State.journal.close()
         except JournalError as error:
             _log(radiusd.L_ERR, f"the journal was not closed cleanly: {error}")
-    # FreeRADIUS 3.2.1 would abort in Py_Finalize. What `freeradius -C` has printed is still in C's buffers.
+    # FreeRADIUS 3.2.1 would abort in Py_Finalize, so end here. C's buffers still hold the output of `freeradius -C`.
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).fflush(None)
     os._exit(0)
 
 
 def _refuse(error: Exception) -> int:
-    """Refuse a packet. The log is told when that begins, not for each packet."""
+    """Refuse a packet. Log the first refusal of a failure only."""
     with _State.telling:
         _State.refused += 1
         begins, _State.failing = not _State.failing, True

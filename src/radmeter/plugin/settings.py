@@ -1,4 +1,4 @@
-"""The plugin's settings: the module's config { } in raddb, else RADMETER_* of the environment, else the defaults."""
+"""The plugin's settings: from the module's config { } in raddb, else from RADMETER_* variables, else the defaults."""
 
 import os
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ DEFAULTS = {
 }
 SYNC = ("packet", "interval")
 SCHEDULING = ("auto", "realtime", "short", "normal")
-# The least and the most that each number may be.
+# The lowest and the highest value of each number.
 LIMITS = {
     "sync_interval_ms": (1, 60_000),
     "segment_bytes": (1 << 16, 1 << 40),
@@ -42,11 +42,12 @@ class PluginSettings:
 def read_settings(config: dict[str, object]) -> PluginSettings:
     """Return the settings in force: the module's `config { }`, else RADMETER_*, else the defaults.
 
-    An empty value counts as absent, so that the site can write `sync = "$ENV{RADMETER_SYNC}"`.
+    An empty value counts as absent, so that raddb can say `sync = "$ENV{RADMETER_SYNC}"`.
 
     Raises
     ------
     ConfigurationError
+        A setting is unknown, or a value cannot be used.
     """
     if unknown := sorted(set(config) - set(DEFAULTS)):
         raise ConfigurationError(
@@ -80,7 +81,7 @@ def _number(name: str, value: str) -> int:
 
 
 def check_place(journal: str) -> None:
-    """Raise ConfigurationError unless the journal can be written, or made; write nothing to find out."""
+    """Raise ConfigurationError unless the journal's directory can be written or made. Writes nothing."""
     place = Path(journal)
     while not place.exists() and place != place.parent:
         place = place.parent

@@ -1,4 +1,4 @@
-"""Routers: adding, claiming, importing, changing and merging them, through SQL functions."""
+"""Adds, claims, imports, changes and merges routers, through SQL functions."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,10 +12,10 @@ from radmeter.database.operator import connect_as_operator
 from radmeter.routers.inventory import Line
 
 ATTEMPTS = 5
-# Sessions moved in one transaction of a merge: ingest waits for no more than one of these.
+# Sessions moved in one transaction of a merge. Ingest waits for at most one such transaction.
 MERGE_BATCH = 1000
 
-# A router that is discovered, or another import, at the same moment: the next attempt sees what that one wrote.
+# A discovery or another import at the same moment. The next attempt sees what it wrote.
 _CONCURRENT = (
     psycopg.errors.UniqueViolation,
     psycopg.errors.DeadlockDetected,
@@ -24,7 +24,7 @@ _CONCURRENT = (
 
 
 class Outcome(NamedTuple):
-    """What became of a line: added, claimed, updated, unchanged, or refused for a reason."""
+    """The result of one inventory line: added, claimed, updated, unchanged, or refused for a reason."""
 
     line: int
     outcome: str
@@ -33,18 +33,21 @@ class Outcome(NamedTuple):
 
 
 class RouterWriter:
-    """One connection that changes routers."""
+    """Changes routers over one connection."""
 
     def __init__(self, connection: psycopg.Connection[Any]) -> None:
         self._connection = connection
 
     def timezones(self) -> dict[str, str]:
-        """Return the time zones that the database knows, by their names in lower case."""
+        """Return the names of the time zones that the database knows, by the same names in lower case."""
         names = self._execute("SELECT name FROM pg_timezone_names WHERE name NOT LIKE 'posix%%'", {})
         return {name.lower(): name for (name,) in names}
 
     def add(self, router: Line) -> int:
-        """Add a router; return its id. Raises StoreError if its name or MAC is taken or it is to be claimed."""
+        """Add a router and return its id.
+
+        Raises StoreError if its name or MAC is taken, or if it is already discovered and must be claimed.
+        """
         ((router_id,),) = self._execute(
             "SELECT radmeter.add_router(%(name)s, %(mac)s, %(nas_identifier)s, %(ip_address)s, %(timezone)s)",
             router.as_json(),
@@ -53,7 +56,10 @@ class RouterWriter:
         return router_id
 
     def claim(self, router_id: int, router: Line) -> None:
-        """Make a discovered router an active one. Raises StoreError if it is not one, or the name or MAC is taken."""
+        """Make a discovered router an active one.
+
+        Raises StoreError if the router is not a discovered one, or if the name or MAC is taken.
+        """
         self._execute(
             "SELECT radmeter.claim_router"
             "(%(id)s, %(name)s, %(mac)s, %(nas_identifier)s, %(ip_address)s, %(timezone)s)",
@@ -61,7 +67,7 @@ class RouterWriter:
         )
 
     def import_lines(self, lines: Sequence[Line], *, dry_run: bool = False) -> list[Outcome]:
-        """Bring lines of an inventory into the database in one transaction; with `dry_run`, only tell what would be."""
+        """Import lines of an inventory in one transaction. With `dry_run`, only return what would be done."""
         text = json.dumps([line.as_json() for line in lines], ensure_ascii=False)
         rows = self._execute(
             "SELECT * FROM radmeter.import_routers(%(lines)s)", {"lines": text}, undo=dry_run
@@ -69,9 +75,10 @@ class RouterWriter:
         return [Outcome(*row) for row in rows]
 
     def rename(self, router_id: int, name: str) -> str | None:
-        """Give a router another name; return the old one if it became its NAS-Identifier, so that packets find it.
+        """Rename a router.
 
-        Raises StoreError if the router is only discovered, or the name is taken.
+        If packets find the router by its old name, the old name becomes its NAS-Identifier and is returned; else None.
+        Raises StoreError if the router is only discovered, or if the name is taken.
         """
         ((identifier,),) = self._execute(
             "SELECT radmeter.rename_router(%(id)s, %(name)s)", {"id": router_id, "name": name}
@@ -79,9 +86,9 @@ class RouterWriter:
         return None if identifier is None else str(identifier)
 
     def change(self, router_id: int, changes: Mapping[str, str | None], *, keep_mac: bool = False) -> bool:
-        """Change what a router is known by, or its time zone; None clears. Return whether anything was different.
+        """Change a router's MAC, NAS-Identifier, address or time zone; None clears a value.
 
-        Raises StoreError if the MAC is another's.
+        Returns whether anything changed. Raises StoreError if another router has the MAC.
         """
         ((changed,),) = self._execute(
             "SELECT radmeter.change_router(%(id)s, %(changes)s::jsonb, %(keep_mac)s)",
@@ -90,16 +97,19 @@ class RouterWriter:
         return bool(changed)
 
     def retire(self, router_id: int, *, undo: bool = False) -> bool:
-        """Take a router out of use, or back; return whether it was not so. Raises StoreError if it was merged."""
+        """Retire a router, or with `undo` make it active again; return whether this changed anything.
+
+        Raises StoreError if the router was merged.
+        """
         ((changed,),) = self._execute(
             "SELECT radmeter.retire_router(%(id)s, %(undo)s)", {"id": router_id, "undo": undo}
         )
         return bool(changed)
 
     def merge(self, source: int, target: int) -> Iterator[int]:
-        """Make one router part of another; yield how many sessions have moved, after each of many short transactions.
+        """Merge one router into another; after each of many short transactions, yield how many sessions it moved.
 
-        Cut off, it is finished by calling it again. What was merged into either before and is not finished is, too.
+        If a merge is interrupted, call it again to finish it. This also finishes earlier merges into either router.
 
         Raises
         ------
@@ -119,7 +129,7 @@ class RouterWriter:
 
     def _merge_closed(self, router_id: int) -> Iterator[int]:
         while not self._execute("SELECT radmeter.merge_router_finish(%(id)s)", {"id": router_id})[0][0]:
-            # Read without the lock of ingest, and kept by the server: there may be millions.
+            # Read without the ingest lock, with a cursor that the server keeps: there may be millions of sessions.
             with (
                 explained_errors("radmeter_noc"),
                 self._connection.cursor("closed_sessions", withhold=True) as closed,
@@ -157,6 +167,6 @@ class RouterWriter:
 
 @contextmanager
 def writing(dsn: str) -> Iterator[RouterWriter]:
-    """Give a connection that changes routers."""
+    """Open a connection that changes routers, for the block."""
     with connect_as_operator(dsn) as connection:
         yield RouterWriter(connection)

@@ -1,4 +1,4 @@
-"""Reads an inventory of routers from CSV, line by line; what is wrong with a line is told, the others go on. Pure."""
+"""Reads an inventory of routers from CSV, line by line. A bad line is reported and does not stop the others. Pure."""
 
 import csv
 import ipaddress
@@ -11,7 +11,7 @@ from radmeter.packet.router_key import normal_mac
 
 COLUMNS = ("name", "mac", "nas_identifier", "ip_address", "timezone")
 LONGEST_NAME = 200
-LONGEST_ATTRIBUTE_BYTES = 253  # of a RADIUS attribute's value, RFC 2865 section 5
+LONGEST_ATTRIBUTE_BYTES = 253  # the longest value of a RADIUS attribute, RFC 2865 section 5
 
 
 class BadLine(RadmeterError):
@@ -19,12 +19,12 @@ class BadLine(RadmeterError):
 
 
 class BadInventory(RadmeterError):
-    """A file is no inventory of routers."""
+    """A file is not an inventory of routers."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """A router as an operator gives it. None: not given."""
+    """A router as an operator describes it. None: not given."""
 
     number: int = 1
     name: str | None = None
@@ -37,16 +37,16 @@ class Line:
     def checked(
         cls, given: Mapping[str, str | None], timezones: Mapping[str, str], number: int = 1
     ) -> "Line":
-        """Return a line with each value in its normal form, empty ones as None.
+        """Return a line with each value in its normal form, and empty values as None.
 
         Parameters
         ----------
         given
             Values by column, as they were typed.
         timezones
-            The names of time zones that can be used, by the same in lower case.
+            The names of the allowed time zones, by the same names in lower case.
         number
-            Which line it is.
+            The line's number.
 
         Raises
         ------
@@ -63,8 +63,8 @@ class Line:
         return cls(number=number, **values)
 
     def as_json(self) -> dict[str, Any]:
-        """Return it as the SQL functions take it."""
-        # A NAS-Identifier that is a MAC finds a router by it; see radmeter.match_router.
+        """Return the line as the SQL functions take it."""
+        # If a NAS-Identifier is a MAC, packets find the router by it: see radmeter.match_router.
         nas_mac = normal_mac(self.nas_identifier) if self.nas_identifier else None
         return {"line": self.number, "nas_mac": nas_mac} | {name: getattr(self, name) for name in COLUMNS}
 
@@ -73,7 +73,7 @@ def _name(text: str, timezones: Mapping[str, str]) -> str:
     if len(text) > LONGEST_NAME:
         raise BadLine(f"the name has {len(text)} characters, more than {LONGEST_NAME}")
     if text.startswith("#"):
-        raise BadLine(f"the name {text!r} begins with #, which is how ids are written")
+        raise BadLine(f"the name {text!r} begins with #, as ids do")
     return text
 
 
@@ -96,7 +96,7 @@ def _ip_address(text: str, timezones: Mapping[str, str]) -> str:
     except ValueError:
         raise BadLine(f"{text!r} is not an IPv4 or IPv6 address") from None
     if getattr(address, "scope_id", None):
-        raise BadLine(f"{text!r} has a scope, which an address of a router cannot have")
+        raise BadLine(f"{text!r} has a scope: a router's address cannot have one")
     return str(address)
 
 
@@ -117,9 +117,9 @@ _CHECKS = {
 
 
 def read(lines: Iterable[bytes], timezones: Mapping[str, str]) -> Iterator[Line | tuple[int, str]]:
-    """Read an inventory; yield each router, or the number of a bad line and the reason. Empty lines are skipped.
+    """Read an inventory. Yield each router, or for a bad line its number and the reason. Empty lines are skipped.
 
-    Each line is read by itself, so that a forgotten quote spoils one line and not the rest of the file.
+    Each line is read on its own, so that a forgotten quote spoils only one line.
 
     Raises
     ------
@@ -154,7 +154,7 @@ def _header(raw: bytes) -> list[str]:
     if unknown:
         raise BadInventory(f"{expected} (it has {unknown[0]!r})")
     if "name" not in columns or len(set(columns)) < len(columns):
-        raise BadInventory(f"{expected} (columns may be left out, but not name, and none is there twice)")
+        raise BadInventory(f"{expected} (columns other than name may be left out, and none may come twice)")
     return columns
 
 
@@ -169,7 +169,7 @@ def _fields(raw: bytes) -> list[str]:
 
 
 def _check_first(line: Line, seen: dict[tuple[str, str], int]) -> None:
-    """Refuse a second line for the same router: which of the two is meant cannot be known."""
+    """Raise BadLine for a second line of the same router: nobody can know which of the two is meant."""
     if line.name is None:
         raise BadLine("it has no name")
     keys = [("name", line.name)] + ([("MAC", line.mac)] if line.mac else [])

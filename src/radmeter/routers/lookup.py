@@ -1,4 +1,4 @@
-"""Routers as the read side shows them, and finding the one that a person means."""
+"""Reads routers, and finds the router that an operator names."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from radmeter.packet.router_key import normal_mac
 
 @dataclass(frozen=True, kw_only=True)
 class Router:
-    """A router as the read side shows it. `today` is the day in its time zone."""
+    """A router, as the view router_list shows it. `today` is the date in its time zone."""
 
     id: int
     name: str
@@ -35,7 +35,7 @@ class Router:
     stale_after_seconds: int
 
     def __str__(self) -> str:
-        """Return what tells it from its namesakes."""
+        """Return text that identifies it also among routers of the same name."""
         where = self.mac or self.nas_identifier or self.ip_address or "no MAC"
         return f"#{self.id} {self.name!r} ({self.status}, {where})"
 
@@ -43,14 +43,14 @@ class Router:
 def find_router(
     connection: Connection, text: str, *, status: str | None = None, follow: bool = True
 ) -> Router:
-    """Return the router that a person means: by ``#ID``, by MAC in any form, by name or a bare id, by NAS-Identifier.
+    """Return the router that `text` names: ``#ID``, a MAC in any form, a name, an id alone, or a NAS-Identifier.
 
-    A router that was merged stands for the one that has its usage, unless it is named by ``#ID`` or `follow` is false.
+    For a merged router, the router that has its usage is returned, unless `text` is ``#ID`` or `follow` is false.
 
     Raises
     ------
     NotKnown
-        None matches, or several do; the message names them by their ids.
+        No router matches, or several do. The message then lists them with their ids.
     """
     found = _matching(connection, text, status)
     if follow and not text.startswith("#"):
@@ -58,7 +58,7 @@ def find_router(
     if not found:
         raise NotKnown(
             f"there is no {status + ' ' if status else ''}router {text!r}: "
-            f"`radmeter routers list{' --status ' + status if status else ''}` shows those there are"
+            f"`radmeter routers list{' --status ' + status if status else ''}` lists them"
         )
     if len(found) > 1:
         listed = ", ".join(map(str, found[:10])) + (", .." if len(found) > 10 else "")
@@ -86,7 +86,7 @@ def _matching(connection: Connection, text: str, status: str | None) -> list[Rou
 def _select(
     connection: Connection, conditions: Sequence[ColumnElement[bool]], status: str | None = None
 ) -> list[Router]:
-    """Return the routers that meet any of the conditions, each of which has an index."""
+    """Return the routers that meet at least one of the conditions. Each condition has an index."""
     if not conditions:
         return []
     query = select(views.router_list).where(or_(*conditions)).order_by(views.router_list.c.id)
@@ -96,7 +96,7 @@ def _select(
 
 
 def _followed(connection: Connection, found: Sequence[Router]) -> list[Router]:
-    """Return the routers that have the usage of those found, each once."""
+    """Replace merged routers by those that have their usage; return each router once."""
     whole = {router.id: router for router in found if router.merged_into is None}
     missing = {router.merged_into for router in found if router.merged_into is not None} - whole.keys()
     if missing:
@@ -105,14 +105,14 @@ def _followed(connection: Connection, found: Sequence[Router]) -> list[Router]:
 
 
 def merged_routers(connection: Connection, router: Router) -> list[Router]:
-    """Return the routers that were merged into one: its aliases."""
+    """Return the routers that were merged into this one: its aliases."""
     return _select(connection, [views.router_list.c.merged_into == router.id])
 
 
 def list_routers(
     connection: Connection, *, status: str | None, after: int, limit: int
 ) -> tuple[Sequence[Row], bool]:
-    """Return routers in the order of their ids, from after one on, and whether there are more."""
+    """Return routers by id, those with an id above `after`, and whether there are more."""
     query = select(views.router_list).where(views.router_list.c.id > after).order_by(views.router_list.c.id)
     if status is not None:
         query = query.where(views.router_list.c.status == status)
@@ -120,14 +120,14 @@ def list_routers(
 
 
 def activity(connection: Connection, router: Router) -> Row:
-    """Return what a router's open sessions tell: how many, its latest packet, how far its clock is off."""
+    """Return how many sessions of a router are open, when its last packet came, and how far its clock is off."""
     view = views.router_activity
     found = views.rows(connection, select(view).where(view.c.router_id == router.id))
     return found[0] if found else {"open_sessions": 0, "last_packet_at": None, "clock_skew_seconds": None}
 
 
 def clock(connection: Connection, router: Router) -> Row:
-    """Return how far a router's clock is off, over its open sessions and the recent ones."""
+    """Return how far a router's clock is off, from its open and recent sessions."""
     view = views.router_clock
     columns = [column for column in view.c if column.name != "router_id"]
     found = views.rows(connection, select(*columns).where(view.c.router_id == router.id))
@@ -135,7 +135,7 @@ def clock(connection: Connection, router: Router) -> Row:
 
 
 def merge_preview(connection: Connection, router: Router, most: int) -> Row:
-    """Return a router and what it has, before a merge; sessions are counted up to one more than `most`."""
+    """Return a router and what it has, before a merge. Closed sessions are counted up to `most` + 1."""
     sessions, usage = views.sessions.c, views.router_usage.c
     closed = select(sessions.radacctid).where(
         sessions.router_id == router.id, sessions.acctstoptime.is_not(None)

@@ -1,1 +1,1 @@
-"""`radmeter up` and `simulate`: everything on one machine, and the proof that it counts."""
+"""`radmeter up` and `simulate`: run everything on one machine, and prove that it counts every byte."""

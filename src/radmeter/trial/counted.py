@@ -1,4 +1,4 @@
-"""Looks on while a database counts: what it has counted by now, and what the journal still keeps from it."""
+"""Reads what a database has counted so far, and how many records still wait in the journal."""
 
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ SELECT name, bytes_in, bytes_out FROM radmeter.router_usage ORDER BY last_update
 
 
 class Counted:
-    """The counters of a database, read again and again. Connects anew after each failure."""
+    """Reads the counters of a database repeatedly. After a failure the next reading connects again."""
 
     def __init__(self, dsn: str, journal: Path) -> None:
         self._dsn = dsn
@@ -39,7 +39,7 @@ class Counted:
             self._connection = None
 
     def of(self, names: Totals) -> Totals:
-        """Return what is counted, over all time, for the users and routers of a tally.
+        """Return what is counted, over all time, for the users and routers in `names`.
 
         Raises
         ------
@@ -49,17 +49,17 @@ class Counted:
         return Totals(self._usage(USERS, list(names.users)), self._usage(ROUTERS, list(names.routers)))
 
     def recent(self) -> Totals:
-        """Return the current figures of the users, and of the routers by name, that were last heard of."""
+        """Return the latest counters: of users, and of routers by name."""
         return Totals(self._usage(RECENT_USERS, MOST_RECENT), self._usage(RECENT_ROUTERS, MOST_RECENT))
 
     def waiting(self) -> int:
-        """Return how many records the journal holds that are not counted yet."""
+        """Return how many records in the journal are not counted yet."""
         reader = JournalReader(self._journal)
         try:
             node = reader.node()
             row = self._query("SELECT radmeter.node_checkpoint(%s)", node)[0]
             return reader.depth(row[0]).records
-        except JournalError:  # no journal yet: the first packet makes it
+        except JournalError:  # no journal before the first packet
             return 0
         finally:
             reader.close()

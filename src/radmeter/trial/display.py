@@ -1,4 +1,4 @@
-"""What `radmeter up` shows: a live table on a terminal, plain lines elsewhere, the comparison at the end."""
+"""The output of `radmeter up`: a live table on a terminal, plain lines elsewhere, and the comparison at the end."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ LINE_SECONDS = 2.0
 
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:
-    """What is known at a moment. None: the database did not say."""
+    """The figures at a moment. None: the database did not answer."""
 
     users: Sequence[Comparison] | None
     routers: Sequence[Comparison] | None
@@ -56,7 +56,7 @@ class Display:
         self._console.print(message, markup=False, highlight=False, soft_wrap=True)
 
     def print(self, table: Table) -> None:
-        """Print a table once, under everything before it."""
+        """Print a table once, below the earlier output."""
         self._console.print(table, "")
 
     @property
@@ -114,7 +114,7 @@ class Display:
 
 
 def comparison(what: str, rows: Sequence[Comparison]) -> Table:
-    """Set bytes sent and bytes counted side by side, exactly."""
+    """Return a table of bytes sent and bytes counted, side by side, as exact figures."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column(what, no_wrap=True)
     for heading in ("in: sent", "counted", "out: sent", "counted"):

@@ -1,4 +1,4 @@
-"""A simulated router's end of the wire: its socket, its identifiers, its authenticators."""
+"""A simulated router's UDP socket, with its identifiers and authenticators."""
 
 import hashlib
 import hmac
@@ -11,13 +11,13 @@ from pyrad.packet import AccountingResponse, AcctPacket
 
 from radmeter.trial.traffic import Report
 
-# Of the 256, the share that retransmissions may take, so that every first sending finds one.
+# Retransmissions may use this many of the 256 identifiers, so that there is always one for a new packet.
 MOST_RETRY_IDENTIFIERS = 127
 
 
 @dataclass(eq=False)
 class Outstanding:
-    """A report on its way: sent and not acknowledged yet."""
+    """A report that is sent but not acknowledged yet."""
 
     report: Report
     user: int | None
@@ -30,7 +30,7 @@ class Outstanding:
 
 
 class RouterSocket:
-    """Sends one router's reports. Every router has a socket, and so 256 identifiers, of its own (RFC 2865 5)."""
+    """Sends one router's reports. Each router has its own socket, and so its own 256 identifiers (RFC 2865 5)."""
 
     def __init__(self, host: str, port: int, secret: bytes, dictionary: Dictionary) -> None:
         self._secret = secret
@@ -55,7 +55,7 @@ class RouterSocket:
         return self._socket.fileno()
 
     def encode(self, sending: Outstanding, delay_seconds: int = 0) -> None:
-        """Make the packet, under an identifier of its own."""
+        """Make the packet, with an unused identifier."""
         report = sending.report
         identifier = self._next_identifier
         while identifier in self._awaited:
@@ -73,42 +73,43 @@ class RouterSocket:
         self._awaited[identifier] = sending, packet.authenticator
 
     def encode_again(self, sending: Outstanding, delay_seconds: int) -> None:
-        """Make the packet for a retransmission: the same one, unless it has to tell how late it is.
+        """Make the packet for a retransmission: the same one, or one with a new Acct-Delay-Time.
 
-        With another delay its contents are other ones, and so is its identifier (RFC 2866 section 5.2).
+        A router without a clock sends the delay. A new delay changes the contents, so the packet needs a new identifier
+        (RFC 2866 section 5.2).
         """
         if not sending.report.router.has_clock and len(self._awaited) <= MOST_RETRY_IDENTIFIERS:
             self.encode(sending, delay_seconds)
 
     def send(self, sending: Outstanding) -> bool:
-        """Send the packet; False if it did not get out."""
+        """Send the packet; return False if the system refused it."""
         try:
             self._socket.send(sending.datagram)
-        except OSError:  # no room, or nobody listens: as lost as any other packet
+        except OSError:  # a full buffer, or no server: treat the packet as lost
             return False
         return True
 
     def receive(self) -> Iterator[Outstanding | None]:
-        """Give what the replies at hand acknowledge; None for one that is not genuine."""
+        """Yield the report that each waiting reply acknowledges; None for a reply that is not genuine."""
         while True:
             try:
                 reply = self._socket.recv(4096)
             except BlockingIOError:
                 return
-            except OSError:  # ICMP says that nobody listens: the packet is sent again in its time
+            except OSError:  # ICMP: no server there; the packet is sent again later
                 continue
             awaited = self._awaited.get(reply[1]) if len(reply) >= 20 else None
-            if awaited is not None:  # else the second reply to a packet that was sent twice
+            if awaited is not None:  # None: the second reply to a packet that was sent twice
                 sending, authenticator = awaited
                 yield sending if self._is_genuine(reply, authenticator) else None
 
     def forget(self, sending: Outstanding) -> None:
-        """Set the identifiers of an acknowledged packet free."""
+        """Free the identifiers of an acknowledged packet."""
         for identifier in sending.identifiers:
             del self._awaited[identifier]
 
     def _is_genuine(self, reply: bytes, request_authenticator: bytes) -> bool:
-        # RFC 2866 section 3, Response Authenticator. pyrad would decode the packet for it.
+        # RFC 2866 section 3, Response Authenticator. Done here because pyrad would decode the whole packet.
         signed = reply[:4] + request_authenticator + reply[20:] + self._secret
         expected = hashlib.md5(signed).digest()  # noqa: S324 # the RFC's choice
         return reply[0] == AccountingResponse and hmac.compare_digest(expected, reply[4:20])

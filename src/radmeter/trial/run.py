@@ -1,4 +1,4 @@
-"""Traffic against a running machine, and the proof that every byte of it was counted."""
+"""Plays traffic to the running services, and proves that every byte of it is counted."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -14,7 +14,7 @@ from radmeter.trial.simulator import Simulator
 from radmeter.trial.totals import Totals, compare
 
 EQUAL, DIFFERENT, INTERRUPTED = 0, 3, 130
-QUIET_SECONDS = 60.0  # for the last replies, and for the shipper to get on
+QUIET_SECONDS = 60.0  # the longest wait for the last replies, and for the shipper to make progress
 TURN_SECONDS = 0.1
 
 
@@ -30,18 +30,18 @@ class Traffic:
 
 
 class TrialRun:
-    """What happens while the machine runs."""
+    """Shows or plays traffic while the services run."""
 
     def __init__(
-        self, machine: Services, counters: Counted, display: Display, interruption: Interruption
+        self, services: Services, counters: Counted, display: Display, interruption: Interruption
     ) -> None:
-        self._machine = machine
+        self._services = services
         self._counters = counters
         self._display = display
         self._interruption = interruption
 
-    def look_on(self, seconds: float | None) -> int:
-        """Show what others send."""
+    def watch(self, seconds: float | None) -> int:
+        """Show what other clients send, for some seconds or until a signal; return the exit code."""
         until = None if seconds is None else time.monotonic() + seconds
         with self._display:
             while not self._interruption and (until is None or time.monotonic() < until):
@@ -50,8 +50,11 @@ class TrialRun:
         return 0
 
     def play(self, traffic: Traffic, seconds: float | None) -> int:
-        """Play traffic; after some seconds, if so many are given, compare what was sent with what was counted."""
-        settings = self._machine.settings
+        """Play traffic, for some seconds or until a signal; return the exit code.
+
+        With `seconds`, then compare what was sent with what was counted.
+        """
+        settings = self._services.settings
         simulator = Simulator(
             host=settings.acct_host,
             port=settings.acct_port,
@@ -63,7 +66,7 @@ class TrialRun:
             seed=traffic.seed,
         )
         names = {router.mac: router.name for router in simulator.hotspots.routers}
-        # What a run that was killed left in the journal belongs to that run.
+        # Records that a killed run left in the journal belong to that run.
         if not self._ship_everything():
             return INTERRUPTED if seconds else 0
         before = self._counters.of(simulator.sent)
@@ -110,7 +113,7 @@ class TrialRun:
         return EQUAL
 
     def _ship_everything(self) -> bool:
-        """Wait until nothing waits in the journal; False if a signal came first."""
+        """Wait until the journal is empty; return False if a signal came first."""
         least, since = None, time.monotonic()
         while not self._interruption:
             try:
@@ -122,14 +125,14 @@ class TrialRun:
             if least is None or waiting < least:
                 least, since = waiting, time.monotonic()
             if time.monotonic() - since > QUIET_SECONDS:
-                log = last_lines(self._machine.settings.logs / "shipper.log")
+                log = last_lines(self._services.settings.logs / "shipper.log")
                 raise RadmeterError(f"{waiting} records wait in the journal and nothing moves\n{log}")
-            self._machine.watch()
+            self._services.watch()
             time.sleep(0.05)
         return False
 
     def _turn(self, both: Callable[[], tuple[Totals, Totals]], packets: Mapping[str, int]) -> None:
-        self._machine.watch()
+        self._services.watch()
         if self._display.due:
             self._display.show(self._snapshot(both, packets))
 
@@ -146,5 +149,6 @@ class TrialRun:
             return Snapshot(users=None, routers=None, packets=packets, waiting=None)
 
 
-def _named(tally: Totals, names: dict[str, str]) -> Totals:
-    return Totals(tally.users, {names.get(mac, mac): usage for mac, usage in tally.routers.items()})
+def _named(totals: Totals, names: dict[str, str]) -> Totals:
+    """Replace the routers' MACs by their names."""
+    return Totals(totals.users, {names.get(mac, mac): usage for mac, usage in totals.routers.items()})

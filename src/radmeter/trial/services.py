@@ -1,4 +1,4 @@
-"""The programs of `radmeter up`: FreeRADIUS, shipper and jobs beside a database, on one machine."""
+"""The programs that `radmeter up` starts beside a database: FreeRADIUS, the shipper and the jobs."""
 
 import errno
 import socket
@@ -14,11 +14,11 @@ from radmeter.interruption import Interruption
 from radmeter.supervisor import Program, Supervisor, last_lines
 
 RADIUS_READY_SECONDS = 30.0
-READY = b"Ready to process requests"  # said once the sockets are bound
+READY = b"Ready to process requests"  # FreeRADIUS logs this when its sockets are bound
 
 
 class Services:
-    """The programs of `radmeter up`, as a context manager that leaves none behind."""
+    """The programs of `radmeter up`, as a context manager that stops them all at the end."""
 
     def __init__(
         self,
@@ -45,15 +45,19 @@ class Services:
         environment = self.settings.environment()
         if self._database.embedded:
             environment["RADMETER_DSN"] = self._database.dsn
-        us = (sys.executable, "-P", "-m", "radmeter")
-        # What takes packets comes last, so that it is stopped first.
-        self._supervisor.start(Program(name="shipper", arguments=(*us, "ship"), environment=environment))
-        self._supervisor.start(Program(name="jobs", arguments=(*us, "jobs", "run"), environment=environment))
+        radmeter = (sys.executable, "-P", "-m", "radmeter")
+        # FreeRADIUS takes the packets: it is started last, so that it is stopped first.
+        self._supervisor.start(
+            Program(name="shipper", arguments=(*radmeter, "ship"), environment=environment)
+        )
+        self._supervisor.start(
+            Program(name="jobs", arguments=(*radmeter, "jobs", "run"), environment=environment)
+        )
         while not self._start_freeradius():
             self._supervisor.stop("freeradius")
 
     def _start_freeradius(self) -> bool:
-        """Start it on the port of the settings or a free one; False if somebody else was faster to take that."""
+        """Start FreeRADIUS on the settings' port or a free one; False if another program took that port first."""
         port = free_port(self.settings, self._say)
         settings = (
             self.settings
@@ -67,7 +71,7 @@ class Services:
             Program(name="freeradius", arguments=server.command, environment=server.environment)
         )
         deadline = time.monotonic() + RADIUS_READY_SECONDS
-        # An answer alone proves nothing: it may be another server's, which has the port and the same secret.
+        # An answer alone proves nothing: another server may have the port and the same secret.
         while not (
             READY in log.read_bytes()[before:]
             and probe.answers(settings.acct_host, port, settings.secret, seconds=0.2)
@@ -83,7 +87,7 @@ class Services:
         return True
 
     def watch(self) -> None:
-        """Start again what has died."""
+        """Start programs again that have died."""
         self._supervisor.watch()
         embedded = self._database.embedded
         if embedded is None:
@@ -103,12 +107,12 @@ class Services:
 
 
 def is_explicit(settings: Settings) -> bool:
-    """Tell whether the operator asked for the port: then it is that one or none."""
+    """Tell whether the operator chose the port. If so, no other port may be used."""
     return settings.source("acct_port") not in ("default", "free")
 
 
 def free_port(settings: Settings, say: Callable[[str], None]) -> int:
-    """Return the port of the settings, or, if nobody asked for it and it is taken, one the kernel has free."""
+    """Return the settings' port. If it is taken and the operator did not choose it, return a free one."""
     if _is_free(settings.acct_host, settings.acct_port):
         return settings.acct_port
     if is_explicit(settings):

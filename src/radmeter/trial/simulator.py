@@ -1,4 +1,4 @@
-"""Plays routers to a RADIUS accounting server, and tallies what it acknowledged."""
+"""Simulates routers for a RADIUS accounting server, and adds up what it acknowledged."""
 
 import heapq
 import random
@@ -15,29 +15,29 @@ from radmeter.trial.router_socket import Outstanding, RouterSocket
 from radmeter.trial.totals import Totals, Usage
 from radmeter.trial.traffic import Hotspots
 
-LONGEST_RETRANSMISSION = 4  # times the first
-MOST_OUTSTANDING = 128  # a burst of more could overflow the server's socket buffer
-TWICE_SHARE = 0.03  # packets sent twice at once, as by a network that duplicates
-REPLY_LOST_SHARE = 0.02  # replies that the router never sees, so that it sends again
+LONGEST_RETRANSMISSION = 4  # the longest wait for a reply, as a multiple of the first wait
+MOST_OUTSTANDING = 128  # a larger burst could overflow the server's socket buffer
+TWICE_SHARE = 0.03  # share of packets sent twice at once, as if the network had duplicated them
+REPLY_LOST_SHARE = 0.02  # share of replies that the router never sees, so that it sends again
 
 
 class Unacknowledged(RadmeterError):
-    """Packets without a reply when the run had to end: what was counted cannot be known."""
+    """At the end of the run some packets have no reply, so nobody knows whether they are counted."""
 
 
 class Simulator:
-    """Sends the reports of simulated hotspots, each user's one after the other, until they are acknowledged.
+    """Sends the reports of simulated hotspots until they are acknowledged, one report of a user at a time.
 
-    Without threads: call `run` for as long as there shall be traffic, then `finish`.
+    It has no threads: call `run` for as long as traffic is wanted, then `finish`.
 
     Parameters
     ----------
     rate
-        Most new packets a second. Retransmissions come on top.
+        The highest number of new packets a second, without retransmissions.
     interim_seconds
         Time between two reports of a user.
     retransmission_seconds
-        How long to wait for a reply at first; twice and four times that later.
+        The first wait for a reply. Later waits are two and four times as long.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class Simulator:
 
     @property
     def outstanding(self) -> int:
-        """How many packets wait for a reply."""
+        """The number of packets that wait for a reply."""
         return self._outstanding
 
     def run(self, seconds: float) -> None:
@@ -105,7 +105,7 @@ class Simulator:
                 self._receive(key.data)
 
     def leave(self) -> None:
-        """Let no user come any more, and those who are there go: `finished` after some more `run`."""
+        """Let no new user come, and let all present users leave. `finished` becomes true after more calls of `run`."""
         if not self._leaving:
             self._leaving = True
             waiting = {number for _, number in self._due}
@@ -113,16 +113,16 @@ class Simulator:
 
     @property
     def finished(self) -> bool:
-        """Whether everybody has left and everything was acknowledged."""
+        """Whether all users have left and all packets are acknowledged."""
         return self._leaving and not self._due and not self._outstanding
 
     def finish(self, seconds: float = 60.0) -> None:
-        """Let everybody leave, and wait until everything was acknowledged.
+        """Let all users leave, and wait until all packets are acknowledged.
 
         Raises
         ------
         Unacknowledged
-            Something was not, within so many seconds.
+            Some packets have no reply after `seconds`.
         """
         self.leave()
         deadline = time.monotonic() + seconds
@@ -132,7 +132,7 @@ class Simulator:
             self.run(0.05)
 
     def unacknowledged(self) -> Unacknowledged:
-        """Say what has had no reply."""
+        """Return the error for packets without a reply."""
         host, port = self.server
         acknowledged = self.packets["acknowledged"]
         return Unacknowledged(
@@ -165,7 +165,7 @@ class Simulator:
             self._send_first(Outstanding(report, user, now))
 
     def _booting(self) -> bool:
-        # Nobody comes before the routers are known to be up: Accounting-On ends all sessions of its router.
+        # No user comes before all routers are up, because Accounting-On ends all sessions of its router.
         return self.packets["acknowledged"] < len(self.hotspots.routers)
 
     def _send_first(self, sending: Outstanding) -> None:

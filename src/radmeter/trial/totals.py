@@ -1,4 +1,4 @@
-"""Bytes per user and per router: what was sent, what was counted, and where the two differ."""
+"""Bytes of each user and each router: what was sent, what was counted, and the differences."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ class Usage(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """One user or router: what the routers reported and had acknowledged, and what the database counted."""
+    """One user or router: the acknowledged bytes that routers reported, and the bytes that the database counted."""
 
     name: str
     sent: Usage
@@ -33,18 +33,18 @@ class Totals:
     routers: dict[str, Usage] = field(default_factory=dict)
 
     def add(self, user: str | None, router: str, new: Usage) -> None:
-        """Count usage for a router, and for a user if there is one."""
+        """Add usage to a router, and to a user if there is one."""
         if user is not None:
             self.users[user] = _plus(self.users.get(user, Usage()), new)
         self.routers[router] = _plus(self.routers.get(router, Usage()), new)
 
     def since(self, before: Self) -> "Totals":
-        """Return what came on top of an earlier tally."""
+        """Return the increase since earlier totals."""
         return Totals(_minus(self.users, before.users), _minus(self.routers, before.routers))
 
 
 def compare(sent: Mapping[str, Usage], counted: Mapping[str, Usage]) -> list[Comparison]:
-    """Set both sides beside each other, in the order of their names."""
+    """Return a comparison for each name in either mapping, in the order of the names."""
     names = sorted(sent.keys() | counted.keys())
     return [Comparison(name, sent.get(name, Usage()), counted.get(name, Usage())) for name in names]
 

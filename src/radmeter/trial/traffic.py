@@ -1,15 +1,15 @@
-"""Hotspot traffic as routers report it: who is where, what they report next. No socket, no clock."""
+"""Hotspot traffic as routers report it: which user is where, and the next report. No socket, no clock."""
 
 import random
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 GIB = 1 << 30
-STOP_SHARE = 0.15  # of the reports after a Start
-ROAM_SHARE = 0.6  # of the Stops: on to another router at once
+STOP_SHARE = 0.15  # share of Stops among the reports after a Start
+ROAM_SHARE = 0.6  # share of Stops after which the user goes to another router at once
 HEAVY_EVERY = 4  # every fourth user passes 4 GiB within a few reports, where the octets need Gigawords
 
-# As routers write their address into Called-Station-Id (RFC 3580 section 3.20 asks for the first form).
+# The forms in which routers write their MAC into Called-Station-Id. RFC 3580 section 3.20 asks for the first one.
 STATION_FORMATS: tuple[Callable[[str, str], str], ...] = (
     lambda mac, ssid: f"{_grouped(mac, 2, '-').upper()}:{ssid}",
     lambda mac, ssid: f"{_grouped(mac, 2, ':')}:{ssid}",
@@ -36,16 +36,16 @@ class Router:
     """12 lower case hex digits."""
     address: str
     has_clock: bool
-    """Whether it sends Event-Timestamp. One that does not says how late a packet is (RFC 2866 5.2)."""
+    """Whether it sends Event-Timestamp. A router without a clock sends Acct-Delay-Time (RFC 2866 section 5.2)."""
 
     def called_station_id(self, ssid: str) -> str:
-        """Write the router's MAC and the SSID the way this router does."""
+        """Return the router's MAC and the SSID in this router's form."""
         return STATION_FORMATS[self.number % len(STATION_FORMATS)](self.mac, ssid)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What a router has to report: one Accounting-Request, whatever it takes to have it acknowledged."""
+    """What a router has to report: one Accounting-Request, sent until it is acknowledged."""
 
     router: Router
     username: str | None
@@ -53,7 +53,7 @@ class Report:
     event_time: float
     attributes: Mapping[str, str | int]
     new_bytes_in: int = 0
-    """Octets from the user since the session's report before."""
+    """Octets from the user since the session's last report."""
     new_bytes_out: int = 0
 
 
@@ -77,12 +77,12 @@ class _User:
 
 
 class Hotspots:
-    """Users who come, use, roam and go.
+    """Users who start, use, roam and stop.
 
     Parameters
     ----------
     run
-        Sets this run's session ids apart from those of other runs with the same seed.
+        Part of this run's session ids, so that they differ from those of other runs with the same seed.
     """
 
     def __init__(self, *, routers: int, users: int, seed: int, run: str) -> None:
@@ -101,7 +101,7 @@ class Hotspots:
         self.users = [_User(number=number, name=f"sim-guest-{number + 1:03}") for number in range(users)]
 
     def boots(self, now: float) -> Iterator[Report]:
-        """Report that each router has started (RFC 2866 section 5.1, Accounting-On)."""
+        """Yield the report of each router that it has started (RFC 2866 section 5.1, Accounting-On)."""
         for router in self.routers:
             session_id = {"Acct-Session-Id": f"{self._run}-on-{router.number}"}
             called = {"Called-Station-Id": router.called_station_id(SSIDS[0])}
@@ -114,7 +114,7 @@ class Hotspots:
             )
 
     def next_report(self, number: int, now: float) -> Report:
-        """Have a user do something, and return what the router says about it."""
+        """Let a user do something, and return the router's report of it."""
         user = self.users[number]
         if user.session is None:
             return self._start(user, now)
@@ -123,18 +123,18 @@ class Hotspots:
         return self._interim(user, now)
 
     def last_report(self, number: int, now: float) -> Report | None:
-        """Have a user leave; None if they are not there."""
+        """Let a user leave, and return the report; None if the user is not there."""
         user = self.users[number]
         return None if user.session is None else self._stop(user, now, roam=False)
 
     def roams(self, number: int) -> bool:
-        """Tell whether a user left a router for another one, to be there at once."""
+        """Tell whether a user has left a router and goes to another one at once."""
         user = self.users[number]
         return user.session is None and user.last_router is not None
 
     def _start(self, user: _User, now: float) -> Report:
         user.sessions += 1
-        if user.last_router is None:  # everyone has a favourite place, so that every router has guests
+        if user.last_router is None:  # each user has a usual place, so that every router has guests
             router = self.routers[user.number % len(self.routers)]
         else:
             elsewhere = [each for each in self.routers if each is not user.last_router]
@@ -208,7 +208,7 @@ def _of_router(router: Router) -> dict[str, str | int]:
 
 
 def _octets(direction: str, count: int) -> dict[str, str | int]:
-    # RFC 2869 section 5.1: how often the 32 bits were full. Many routers leave it out while it is zero.
+    # RFC 2869 section 5.1: how often the 32-bit counter has wrapped. Many routers leave it out while it is zero.
     gigawords: dict[str, str | int] = {}
     if count >> 32:
         gigawords[f"Acct-{direction}-Gigawords"] = count >> 32

@@ -1,4 +1,4 @@
-"""`radmeter up`: everything on one machine, with traffic to look at."""
+"""`radmeter up`: runs everything on one machine, with simulated traffic."""
 
 import fcntl
 import os
@@ -28,32 +28,32 @@ def run(settings: Settings, traffic: Traffic | None, seconds: float | None, cons
     Raises
     ------
     RadmeterError
-        Something cannot be started or does not get on. Everything is stopped by then.
+        Something cannot be started, or makes no progress. All programs are stopped before it is raised.
     """
     with ExitStack() as stack:
         interruption = stack.enter_context(Interruption())
         settings.state.mkdir(parents=True, exist_ok=True)
         stack.enter_context(_only_one(settings.state))
         if is_explicit(settings):
-            free_port(settings, console.print)  # an error is better now than after the database was made
+            free_port(settings, console.print)  # fail now, before the database is made
         with interruption.may_break():
             database = stack.enter_context(open_database(settings))
-            # The default is not a wish: it must not undo what an operator has set in the database.
+            # Only an explicit time zone overwrites the database's.
             explicit = settings.source("timezone") != "default"
             upgrade.upgrade(database.dsn, timezone=settings.timezone if explicit else None)
         display = Display(console, bare=traffic is None)
-        machine = stack.enter_context(Services(settings, database, interruption, display.say))
+        services = stack.enter_context(Services(settings, database, interruption, display.say))
         with interruption.may_break():
-            machine.start()
-            settings = machine.settings
+            services.start()
+            settings = services.settings
         _write_environment(settings, database)
         _introduce(settings, database, display.say)
         counters = Counted(database.dsn, settings.journal)
         stack.callback(counters.close)
-        trial = TrialRun(machine, counters, display, interruption)
+        trial = TrialRun(services, counters, display, interruption)
         try:
             if traffic is None:
-                return trial.look_on(seconds)
+                return trial.watch(seconds)
             return trial.play(traffic, seconds)
         except Interrupted:
             return INTERRUPTED
@@ -76,7 +76,7 @@ def _only_one(state: Path) -> Iterator[None]:
 
 
 def _write_environment(settings: Settings, database: Database) -> None:
-    """Write what another client needs to know, for a shell to source."""
+    """Write the variables that another client needs, as a file for a shell to source."""
     with psycopg.connect(database.dsn) as connection:
         dsn = database.dsn or psycopg.conninfo.make_conninfo(
             connection.info.dsn, password=connection.info.password or None

@@ -1,1 +1,1 @@
-"""The read side: counters, sessions, the state of ingest; `verify` recomputes the counters."""
+"""Reads counters, sessions and the state of ingest; `verify` recomputes the counters."""

@@ -1,4 +1,4 @@
-"""The read side: usage of users and routers, sessions, and the state of ingest."""
+"""Reads the usage of users and routers."""
 
 from datetime import date, timedelta
 
@@ -12,12 +12,12 @@ NOTHING: Row = {"bytes_in": 0, "bytes_out": 0, "bytes_total": 0, "last_updated":
 
 
 def current_period(connection: Connection, username: str) -> date:
-    """Return the first day of a user's quota period now.
+    """Return the first day of a user's current quota period.
 
     Raises
     ------
     NotKnown
-        No subscriber, counter or session has this name: a slip of the pen must not read as no usage.
+        No subscriber, counter or session has this name. A mistyped name must not look like a user without usage.
     """
     known = or_(
         *(
@@ -37,7 +37,10 @@ def current_period(connection: Connection, username: str) -> date:
 
 
 def user_usage(connection: Connection, username: str, periods: int) -> list[Row]:
-    """Return a user's current quota period, zero if nothing is counted, and the latest others with usage."""
+    """Return a user's current quota period (zero if nothing is counted) and the latest others with usage.
+
+    At most `periods` rows, the current period first.
+    """
     current = current_period(connection, username)
     query = select(views.user_usage).where(views.user_usage.c.username == username)
     period_start = views.user_usage.c.period_start
@@ -49,12 +52,12 @@ def user_usage(connection: Connection, username: str, periods: int) -> list[Row]
 
 
 def router_usage(connection: Connection, router: Router, days: int) -> list[Row]:
-    """Return a router's latest days, today in its time zone first; days without usage are zero."""
+    """Return a router's latest days, today in its time zone first. Days without usage have zero bytes."""
     first = router.today - timedelta(days=days - 1)
     columns = views.router_usage.c
     query = select(views.router_usage).where(columns.router_id == router.id, columns.usage_date >= first)
     counted = {row["usage_date"]: row for row in views.rows(connection, query)}
-    # A day after today is there when the router's clock is a little ahead at midnight.
+    # If the router's clock is a little ahead at midnight, there is already a row for tomorrow.
     shown = {first + timedelta(days=day) for day in range(days)} | counted.keys()
     return [
         counted.get(day, {"router_id": router.id, "usage_date": day, **NOTHING})

@@ -1,4 +1,4 @@
-"""How far each source of packets was ingested, and what there is in all."""
+"""Reads how far each journal is ingested, and the totals over all."""
 
 from sqlalchemy import Connection, func, select
 
@@ -7,7 +7,7 @@ from radmeter.database.views import Row
 
 
 def nodes(connection: Connection) -> list[Row]:
-    """Return how far each node's journal is ingested, and when this was read."""
+    """Return how far each node's journal is ingested, and the time of this reading (`read_at`)."""
     return views.rows(
         connection,
         select(views.nodes, func.clock_timestamp().label("read_at")).order_by(views.nodes.c.node),
@@ -15,6 +15,6 @@ def nodes(connection: Connection) -> list[Row]:
 
 
 def totals(connection: Connection) -> Row:
-    """Return how many sessions are open, packets rejected and routers discovered."""
+    """Return the numbers of open sessions, rejected packets and discovered routers."""
     (row,) = views.rows(connection, select(*views.totals.c))
     return row

@@ -1,4 +1,4 @@
-"""Sessions: those under way and those that ended."""
+"""Reads sessions, open and closed."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -41,10 +41,10 @@ def sessions_query(
     router_id: int | None = None,
     before: tuple[datetime | None, int] | None = None,
 ) -> sqlalchemy.Select[Any]:
-    """Return the query for sessions, newest first, from before a key (start, id) on.
+    """Return the query for sessions, newest first; with `before`, those that come after that (start, id).
 
-    Of one user or router it goes by start, else by id: each is the order of an index in every partition, so a page
-    costs the same however long the history is.
+    The sessions of one user or router are ordered by start, others by id. Every partition has an index in each of these
+    orders, so a page costs the same however long the history is.
     """
     query = select(*_SESSION)
     if open_only:
@@ -58,7 +58,7 @@ def sessions_query(
         query = query.where(_session.router_id == router_id)
     if before is not None:
         start, radacctid = before
-        if start is None:  # written by another than radmeter; first in descending order
+        if start is None:  # written by another program; NULL comes first in descending order
             key = or_(_session.acctstarttime.is_not(None), _session.radacctid < radacctid)
         else:
             key = tuple_(_session.acctstarttime, _session.radacctid) < tuple_(start, radacctid)
@@ -80,7 +80,7 @@ def sessions(
     Raises
     ------
     NotKnown
-        The session `before` which the page is to begin is not there.
+        There is no session with the id `before`.
     """
     key = None
     if before is not None:

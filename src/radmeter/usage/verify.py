@@ -1,4 +1,4 @@
-"""Recomputes the counters from the sessions, by another path than the triggers that keep them, and repairs them."""
+"""Recomputes the counters from the sessions, in another way than the triggers do, and repairs them."""
 
 import datetime
 from collections.abc import Iterator, Sequence
@@ -32,7 +32,10 @@ LEFT JOIN public.routers AS router ON router.id = router_id"""
 
 @dataclass(frozen=True, kw_only=True)
 class Scope:
-    """What to look at. None: everything. A user without a router means users only, and the other way round."""
+    """Which counters to check. None: all.
+
+    With usernames only, no router counters are checked. With router ids only, no user counters are checked.
+    """
 
     first_day: datetime.date | None = None
     last_day: datetime.date | None = None
@@ -41,12 +44,12 @@ class Scope:
 
     @property
     def users(self) -> bool:
-        """Whether user counters are looked at."""
+        """Whether user counters are checked."""
         return self.usernames is not None or self.router_ids is None
 
     @property
     def routers(self) -> bool:
-        """Whether router counters are looked at."""
+        """Whether router counters are checked."""
         return self.router_ids is not None or self.usernames is None
 
     @property
@@ -61,7 +64,7 @@ class Scope:
 
 
 class Difference(NamedTuple):
-    """A counter that is not what the sessions add up to: a user's in a period, or a router's on a day. In bytes."""
+    """A counter that differs from the sum of its sessions: a user's in a period, or a router's on a day. In bytes."""
 
     username: str | None
     router_id: int | None
@@ -71,24 +74,24 @@ class Difference(NamedTuple):
     recomputed_in: int
     counted_out: int
     recomputed_out: int
-    complete: bool  # all its sessions are there; else retention dropped some, and the difference says nothing
+    complete: bool  # False: retention dropped some of its sessions, and the difference proves nothing
 
     @property
     def key(self) -> tuple[str | None, int | None, datetime.date]:
-        """What tells the counter from all others."""
+        """The counter's unique key."""
         return self.username, self.router_id, self.day
 
 
 @contextmanager
 def snapshot(connection: Connection) -> Iterator[None]:
-    """See one state of the database until the end: packets that arrive meanwhile are in all of it or in none."""
+    """Read one state of the database in the whole block. Packets that are counted meanwhile are not seen."""
     with explained_errors("radmeter_reader"), connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         yield
 
 
 def today(connection: Connection) -> datetime.date:
-    """Return the day it is in the installation's time zone."""
+    """Return today's date in the installation's time zone."""
     with explained_errors("radmeter_reader"):
         row = connection.execute(
             "SELECT (now() AT TIME ZONE radmeter.setting_value('timezone'))::date"
@@ -100,7 +103,7 @@ def today(connection: Connection) -> datetime.date:
 
 
 def complete_from(connection: Connection) -> datetime.datetime | None:
-    """Return from when on all sessions are there; None: none was ever dropped."""
+    """Return the time from which on all sessions are kept; None if none was ever dropped."""
     with explained_errors("radmeter_reader"):
         row = connection.execute(
             "SELECT moment FROM radmeter.sessions_complete_from() AS moment WHERE isfinite(moment)"
@@ -109,19 +112,20 @@ def complete_from(connection: Connection) -> datetime.datetime | None:
 
 
 def user_differences(connection: Connection, scope: Scope) -> tuple[int, list[Difference]]:
-    """Return how many user counters there are in the scope, and those that differ."""
+    """Return the number of user counters in the scope, and those that differ."""
     return _compare(connection, COUNTED_USERS, USER_DIFFERENCES, scope) if scope.users else (0, [])
 
 
 def router_differences(connection: Connection, scope: Scope) -> tuple[int, list[Difference]]:
-    """Return how many router days there are in the scope, and those that differ."""
+    """Return the number of router counters in the scope, and those that differ."""
     return _compare(connection, COUNTED_ROUTERS, ROUTER_DIFFERENCES, scope) if scope.routers else (0, [])
 
 
 def repair(connection: Connection, differences: Sequence[Difference]) -> int:
-    """Set the counters that differ to what their sessions add up to, in one audited transaction; return how many.
+    """Set the counters that differ to the sum of their sessions; return how many were set.
 
-    Ingest waits meanwhile, and each counter is recomputed under that lock. What is not complete is left alone.
+    This is one audited transaction. It holds the ingest lock, so ingest waits, and recomputes each counter under it.
+    Counters that are not complete are not changed.
     """
     users = [each for each in differences if each.username is not None]
     routers = [each for each in differences if each.router_id is not None]
@@ -141,7 +145,7 @@ def repair(connection: Connection, differences: Sequence[Difference]) -> int:
 
 
 def still_different(connection: Connection, differences: Sequence[Difference]) -> list[Difference]:
-    """Return those of the differences that are there yet, in their state now."""
+    """Recompute the given differences, and return those that still exist, with their current values."""
     before = {each.key for each in differences}
     scope = Scope(
         usernames=sorted({each.username for each in differences if each.username is not None}),

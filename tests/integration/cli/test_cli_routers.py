@@ -117,10 +117,10 @@ def test_a_claim_by_a_name_that_several_have_is_told_with_their_ids(
         (["add", "--name", "new", "--mac", "02-00-00-00-00-02"],
          "this router was discovered as #2 and has usage: claim it with \"radmeter routers claim '#2'\""),
         (["claim", "nowhere", "--name", "x"],
-         "there is no discovered router 'nowhere': `radmeter routers list --status discovered` shows those there are"),
+         "there is no discovered router 'nowhere': `radmeter routers list --status discovered` lists them"),
         (["claim", "#2", "--name", "lobby"],
          'the name "lobby" is taken by the active router #1: choose another with --name'),
-        (["show", "nowhere"], "there is no router 'nowhere': `radmeter routers list` shows those there are"),
+        (["show", "nowhere"], "there is no router 'nowhere': `radmeter routers list` lists them"),
     ],
 )  # fmt: skip
 def test_a_slip_of_the_pen_is_one_line_that_names_it(

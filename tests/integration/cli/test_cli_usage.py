@@ -129,9 +129,7 @@ def test_days_are_those_of_the_routers_zone_and_days_without_usage_are_zero(
 def test_an_unknown_router_is_an_error_that_names_it(database: str, text: str) -> None:
     done = radmeter(database, "usage", "router", text)
     assert (done.exit_code, done.output) == (1, "")
-    assert done.errors == (
-        f"error: there is no router {text!r}: `radmeter routers list` shows those there are\n"
-    )
+    assert done.errors == (f"error: there is no router {text!r}: `radmeter routers list` lists them\n")
 
 
 def test_a_name_that_several_routers_have_is_told_with_their_ids(

@@ -216,12 +216,12 @@ def test_a_discovered_router_is_retired_also_if_its_name_is_taken(
         (["rename", "#3", "x"], "router #3 \"02:00:00:00:00:02\" is only discovered: "
                                 "claim it with \"radmeter routers claim '#3' --name ..\""),
         (["rename", "lobby", " "], "the name is empty"),
-        (["rename", "lobby", "#1"], "the name '#1' begins with #, which is how ids are written"),
+        (["rename", "lobby", "#1"], "the name '#1' begins with #, as ids do"),
         (["set", "lobby", "--mac", "02:00:00:00:00:09"],
          'the MAC 02:00:00:00:00:09 belongs to the active router #2 "cafe"'),
         (["set", "lobby", "--mac", "zz"], "'zz' is not a MAC address, such as AA-BB-CC-DD-EE-FF"),
         (["set", "nowhere", "--timezone", "UTC"],
-         "there is no router 'nowhere': `radmeter routers list` shows those there are"),
+         "there is no router 'nowhere': `radmeter routers list` lists them"),
         (["retire", "#4"], 'router #4 "gone" was merged into #1'),
     ],
 )  # fmt: skip

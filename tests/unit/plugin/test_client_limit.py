@@ -1,4 +1,4 @@
-"""A client's share of the server, as packets at given times."""
+"""The limit of one client, with packets at given times."""
 
 import pytest
 
@@ -8,55 +8,55 @@ RATE = 10
 BURST = int(RATE * BURST_SECONDS)
 
 
-def admitted(shares: ClientLimits, client: str, times: list[float]) -> int:
-    return sum(shares.admits(client, time) for time in times)
+def allowed(limits: ClientLimits, client: str, times: list[float]) -> int:
+    return sum(limits.allow(client, time) for time in times)
 
 
-def test_a_client_that_is_alone_gets_all_it_asks_for() -> None:
-    assert admitted(ClientLimits(RATE), "a", [0.0] * 1000) == 1000
+def test_a_client_that_is_alone_has_no_limit() -> None:
+    assert allowed(ClientLimits(RATE), "a", [0.0] * 1000) == 1000
 
 
-def test_beside_others_a_flood_gets_its_share_and_they_get_theirs() -> None:
-    shares = ClientLimits(RATE)
-    assert shares.admits("b", 0.0)
+def test_a_flood_is_limited_and_other_clients_lose_nothing() -> None:
+    limits = ClientLimits(RATE)
+    assert limits.allow("b", 0.0)
     flood, others = 0, 0
     for tick in range(1000):  # ten seconds, a hundred packets of the flood to one of each other client
         now = tick / 100
-        flood += admitted(shares, "a", [now] * 100)
+        flood += allowed(limits, "a", [now] * 100)
         if tick % 20 == 0:
-            others += shares.admits("b", now) + shares.admits("c", now)
+            others += limits.allow("b", now) + limits.allow("c", now)
     assert others == 100
     assert BURST + 10 * RATE - 1 <= flood <= BURST + 10 * RATE + 1
 
 
-def test_a_burst_after_silence_is_within_the_share() -> None:
-    shares = ClientLimits(RATE)
-    shares.admits("b", 0.0)
-    assert admitted(shares, "a", [1.0] * (BURST + 5)) == BURST
-    shares.admits("b", 2.0)
-    assert admitted(shares, "a", [2.0] * 50) == RATE
+def test_a_burst_after_silence_is_allowed() -> None:
+    limits = ClientLimits(RATE)
+    limits.allow("b", 0.0)
+    assert allowed(limits, "a", [1.0] * (BURST + 5)) == BURST
+    limits.allow("b", 2.0)
+    assert allowed(limits, "a", [2.0] * 50) == RATE
 
 
-def test_alone_again_after_a_while() -> None:
-    shares = ClientLimits(RATE)
-    shares.admits("b", 0.0)
-    assert admitted(shares, "a", [0.0] * 100) == BURST
-    assert admitted(shares, "a", [ALONE_SECONDS + 1] * 100) == 100
+def test_a_client_that_is_alone_again_has_no_limit() -> None:
+    limits = ClientLimits(RATE)
+    limits.allow("b", 0.0)
+    assert allowed(limits, "a", [0.0] * 100) == BURST
+    assert allowed(limits, "a", [ALONE_SECONDS + 1] * 100) == 100
 
 
 def test_the_end_of_a_flood_is_told_once_with_what_it_cost() -> None:
-    shares = ClientLimits(RATE)
-    shares.admits("b", 0.0)
-    admitted(shares, "a", [0.0] * (BURST + 7))
-    assert shares.exceeding("a") == 7
-    assert shares.within_again("a") == 0
-    assert shares.admits("a", 5.0)
-    assert shares.within_again("a") == 7
-    assert shares.within_again("a") == 0
+    limits = ClientLimits(RATE)
+    limits.allow("b", 0.0)
+    allowed(limits, "a", [0.0] * (BURST + 7))
+    assert limits.refused("a") == 7
+    assert limits.end_flood("a") == 0
+    assert limits.allow("a", 5.0)
+    assert limits.end_flood("a") == 7
+    assert limits.end_flood("a") == 0
 
 
 @pytest.mark.parametrize("clients", [MOST_CLIENTS + 10])
 def test_it_remembers_no_more_clients_than_it_should(clients: int) -> None:
-    shares = ClientLimits(RATE)
-    assert all(shares.admits(str(client), 0.0) for client in range(clients))
-    assert len(shares._shares) <= MOST_CLIENTS
+    limits = ClientLimits(RATE)
+    assert all(limits.allow(str(client), 0.0) for client in range(clients))
+    assert len(limits._buckets) <= MOST_CLIENTS

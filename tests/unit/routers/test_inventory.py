@@ -55,7 +55,7 @@ def test_quotes_are_those_of_csv() -> None:
         ),
         (b"x,,,10.0.0.300,", "'10.0.0.300' is not an IPv4 or IPv6 address"),
         (b"x,,,10.0.0.0/24,", "'10.0.0.0/24' is not an IPv4 or IPv6 address"),
-        (b"x,,,fe80::1%eth0,", "'fe80::1%eth0' has a scope, which an address of a router cannot have"),
+        (b"x,,,fe80::1%eth0,", "'fe80::1%eth0' has a scope: a router's address cannot have one"),
         (
             b"x,,,,Mars/Base",
             "there is no time zone 'Mars/Base': give an IANA name, such as UTC or Europe/Berlin",
@@ -66,7 +66,7 @@ def test_quotes_are_those_of_csv() -> None:
         (b'"x,,,,', "it is not CSV: unexpected end of data"),
         (b"a\x00b,,,,", "name 'a\\x00b' has characters that cannot be printed"),
         (b"a\x1b[2J,,,,", "name 'a\\x1b[2J' has characters that cannot be printed"),
-        (b"#7,,,,", "the name '#7' begins with #, which is how ids are written"),
+        (b"#7,,,,", "the name '#7' begins with #, as ids do"),
         (b"x" * 201 + b",,,,", "the name has 201 characters, more than 200"),
         (b"x,," + b"y" * 254 + b",,", "the nas_identifier is longer than 253 bytes"),
     ],

@@ -1,4 +1,4 @@
-"""What the journal looks like on disk: names, modes, locks. The one thing its writer and its reader share."""
+"""The journal on disk: file names, modes and locks. The only code that its writer and its reader share."""
 
 import contextlib
 import fcntl
@@ -12,8 +12,9 @@ from typing import NamedTuple
 
 from radmeter.errors import JournalError, JournalLocked
 
-# Every opening starts a segment at least this far beyond the last sequence number given out. A power cut can
-# take records that were shipped already; were their numbers used again, new packets would pass for counted.
+# Each time the journal is opened, it starts a segment at least this far beyond the last sequence number in use. A power
+# cut can lose records that are already shipped. If new packets got their numbers, the database would skip them as
+# counted.
 GAP = 2**32
 
 _SEGMENT = re.compile(r"segment-(\d{20})\.log")
@@ -21,19 +22,19 @@ _UNFINISHED = ".new-"
 
 
 class SegmentFile(NamedTuple):
-    """A segment's place: the first sequence number it may hold, and its file."""
+    """A segment: the first sequence number it may hold, and its file."""
 
     first_seq: int
     path: Path
 
 
 def segment_path(directory: Path, first_seq: int) -> Path:
-    """Return where the segment that begins with `first_seq` lives."""
+    """Return the path of the segment that begins with `first_seq`."""
     return directory / f"segment-{first_seq:020d}.log"
 
 
 def unfinished_path(path: Path) -> Path:
-    """Return where a file is made before a rename gives it its name, whole or not at all."""
+    """Return the path at which a file is made. A rename then gives the finished file its name."""
     return path.with_name(_UNFINISHED + path.name)
 
 
@@ -51,7 +52,7 @@ def remove_leftovers(directory: Path) -> None:
 
 
 def size_bytes(directory: Path, *, without: Path | None = None) -> int:
-    """Return what the journal takes on disk, leaving out the segment at `without`."""
+    """Return the journal's bytes on disk, without the segment at `without`."""
     total = 0
     with os.scandir(directory) as entries:
         for entry in entries:
@@ -62,29 +63,29 @@ def size_bytes(directory: Path, *, without: Path | None = None) -> int:
 
 
 def make_directory(directory: Path) -> None:
-    """Make the journal's directory, its name durable; writable for its group unless the umask keeps the group out."""
+    """Make the journal's directory durably; its group may write in it unless the umask keeps the group out."""
     missing = [place for place in (directory, *directory.parents) if not place.exists()]
     if missing:
         directory.mkdir(mode=0o770, parents=True, exist_ok=True)
-        # radiusd's own umask (027) would let a shipper of the same group read, and not delete.
+        # With radiusd's own umask (027) a shipper of the same group could read, but not delete.
         if directory.stat().st_mode & 0o050:
             directory.chmod(0o770)
         for place in missing:
             sync_path(place.parent)
     else:
-        # A writer that was killed after it had made the directory has not synced its name. A parent that radiusd may
-        # not read is another's, who made the directory.
+        # A writer may have been killed between making the directory and syncing its name. If radiusd may not read
+        # the parent, another user made the directory.
         with contextlib.suppress(PermissionError):
             sync_path(directory.parent)
 
 
 def file_mode(directory: Path) -> int:
-    """Return the mode of files in `directory`: shared with the group as the directory is."""
+    """Return the mode for files in `directory`: the group gets the same rights as on the directory."""
     return 0o600 | (directory.stat().st_mode & 0o060)
 
 
 def create_file(path: Path) -> int:
-    """Create `path`, in place of what a crash left there, and return a descriptor to write it."""
+    """Create `path`, replacing a file that a crash left there; return a descriptor for writing."""
     path.unlink(missing_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     os.fchmod(descriptor, file_mode(path.parent))
@@ -101,7 +102,7 @@ def sync_path(path: Path) -> None:
 
 
 def read_node(directory: Path) -> str | None:
-    """Return the name this journal goes by in the database, None if it has none yet."""
+    """Return the journal's node name, by which the database knows it; None if it has none yet."""
     try:
         return (directory / "node").read_text(encoding="utf-8").strip() or None
     except FileNotFoundError:
@@ -109,12 +110,12 @@ def read_node(directory: Path) -> str | None:
 
 
 def new_node() -> str:
-    """Return a name that no journal had before."""
+    """Return a new, unique node name."""
     return f"{socket.gethostname() or 'localhost'}-{secrets.token_hex(4)}"
 
 
 def write_node(directory: Path, node: str) -> None:
-    """Give the journal its name."""
+    """Give the journal its node name, durably."""
     path = directory / "node"
     descriptor = create_file(unfinished_path(path))
     try:
@@ -127,7 +128,7 @@ def write_node(directory: Path, node: str) -> None:
 
 
 class RoleLock:
-    """One process per journal and role (`writer`, `reader`), by flock: it cannot outlive its process."""
+    """A lock for one process per journal and role (`writer`, `reader`). flock releases it when the process ends."""
 
     def __init__(self, directory: Path, role: str) -> None:
         self._directory = directory
@@ -136,15 +137,15 @@ class RoleLock:
         self._descriptor: int | None = None
 
     def acquire(self) -> None:
-        """Take the lock, or keep it. Raises JournalLocked naming the holder, or OSError."""
+        """Take the lock, or keep it. Raises JournalLocked, which names the holder, or OSError."""
         if self._descriptor is not None:
             if self._in_place(self._descriptor):
                 return
-            self.release()  # the directory was removed and made again: the file that is locked is gone
+            self.release()  # the directory was removed and made again: the locked file is gone
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            with contextlib.suppress(PermissionError):  # another user's file, made when that one had the role
+            with contextlib.suppress(PermissionError):  # the file of another user, who had the role before
                 os.fchmod(descriptor, file_mode(self._directory))
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, f"{os.getpid()} {socket.gethostname()}\n".encode(), 0)
@@ -161,7 +162,7 @@ class RoleLock:
         self._descriptor = descriptor
 
     def release(self) -> None:
-        """Give the lock back."""
+        """Release the lock."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
@@ -174,7 +175,7 @@ class RoleLock:
 
 
 def unusable(directory: Path, error: Exception) -> JournalError:
-    """Return `error`, whatever the operating system said, as the journal's own."""
+    """Return an error of the operating system as a JournalError, with the free space if there is little."""
     said = str(error)
     with contextlib.suppress(OSError):
         free_bytes = shutil.disk_usage(directory).free

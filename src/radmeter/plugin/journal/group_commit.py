@@ -1,4 +1,4 @@
-"""Group commit: threads that append at the same time share one commit; a lone thread pays nothing for it."""
+"""Group commit: threads that append at the same time share one commit. A lone thread loses no time by it."""
 
 import threading
 from collections.abc import Callable
@@ -8,7 +8,7 @@ Item = TypeVar("Item")
 
 
 class _Ticket(Generic[Item]):
-    """One waiting thread's item on its way into a commit."""
+    """The item of one waiting thread, and the result of its commit."""
 
     __slots__ = ("error", "gate", "item", "seq")
 
@@ -21,16 +21,16 @@ class _Ticket(Generic[Item]):
 
 
 class GroupCommit(Generic[Item]):
-    """Leader and followers.
+    """Commits for leaders and followers.
 
-    The first thread to come leads: it commits. Those that come meanwhile queue; when the leader is done, the
-    first of them leads next and commits for all that have queued by then.
+    The first thread becomes the leader and commits. Threads that arrive meanwhile wait in a queue. When the leader is
+    done, the first thread in the queue leads next and commits the items of all that wait by then.
 
     Parameters
     ----------
     commit
-        Commits all items or none and returns the number of the first; the others follow on. Called by one
-        thread at a time.
+        Commits all items or none and returns the first item's number. The others have the numbers after it. Called
+        by one thread at a time.
     """
 
     def __init__(self, commit: Callable[[list[Item]], int]) -> None:
@@ -52,7 +52,7 @@ class GroupCommit(Generic[Item]):
             finally:
                 self._hand_on()
         ticket.gate.acquire()
-        if ticket.seq is None and ticket.error is None:  # let through to lead
+        if ticket.seq is None and ticket.error is None:  # woken to lead
             with self._mutex:
                 batch, self._queue = self._queue, []
             self._lead(batch)
@@ -62,7 +62,7 @@ class GroupCommit(Generic[Item]):
         return ticket.seq
 
     def _lead(self, batch: list[_Ticket[Item]]) -> None:
-        """Commit for the whole batch, then let the next leader and this batch's followers through."""
+        """Commit for the whole batch, then wake the next leader and this batch's followers."""
         try:
             seq = self._commit([ticket.item for ticket in batch])
             for offset, ticket in enumerate(batch):
@@ -70,7 +70,7 @@ class GroupCommit(Generic[Item]):
         except BaseException as error:
             batch[0].error = error
             for ticket in batch[1:]:
-                # Its own exception for each thread: they would write into each other's traceback.
+                # A separate exception for each thread, because raising one extends its traceback.
                 ticket.error = type(error)(*error.args)
         finally:
             self._hand_on()
@@ -78,9 +78,9 @@ class GroupCommit(Generic[Item]):
                 ticket.gate.release()
 
     def _hand_on(self) -> None:
-        """Let the first of those who came meanwhile through to lead."""
+        """Wake the first waiting thread as the next leader."""
         with self._mutex:
-            heir = self._queue[0] if self._queue else None
-            self._leading = heir is not None
-        if heir is not None:
-            heir.gate.release()
+            leader = self._queue[0] if self._queue else None
+            self._leading = leader is not None
+        if leader is not None:
+            leader.gate.release()

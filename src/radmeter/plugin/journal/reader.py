@@ -1,4 +1,4 @@
-"""The journal's reading side: records in order, and deletion of the segments that have been shipped."""
+"""Reads the journal's records in order, and deletes segments that are shipped."""
 
 import errno
 import itertools
@@ -16,7 +16,7 @@ __all__ = ["Entry", "JournalDepth", "JournalReader"]
 
 
 class JournalDepth(NamedTuple):
-    """What waits in the journal. `unreadable` names the segments that could not be counted."""
+    """How much waits in the journal. `unreadable` names the segments that could not be counted."""
 
     records: int
     oldest_received_at_us: int | None
@@ -34,7 +34,7 @@ class JournalReader:
         self._directory = Path(directory).absolute()
 
     def node(self) -> str:
-        """Return the node that this journal's records are counted. Raises JournalError if there is none."""
+        """Return the name under which this journal's records are counted. Raises JournalError if it has none."""
         if self._node is None:
             self._node = self._read_node()
         if self._node is None:
@@ -45,7 +45,7 @@ class JournalReader:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Be the journal's only shipper. Raises JournalLocked naming the process that is."""
+        """Be the journal's only shipper for the block. Raises JournalLocked, which names the other process."""
         lock = files.RoleLock(self._directory, "reader")
         with self._usable():
             lock.acquire()
@@ -60,12 +60,12 @@ class JournalReader:
         Raises
         ------
         JournalError
-            A segment is damaged, and the records before the damage have been returned already; or the journal
-            was made anew since `node` was asked. Nothing is ever skipped.
+            A segment is damaged, and the records before the damage have been returned already. Or the journal was
+            made anew since `node` was read. Nothing is ever skipped.
         """
         self._check_node()
         found: list[Entry] = []
-        # Listed before reading: a segment that is not the last of this list gets no more records.
+        # List the segments before reading: only the last one of this list can get more records.
         listed = self._segments()
         for segment, following in itertools.zip_longest(listed, listed[1:]):
             if following is not None and following.first_seq <= after + 1:
@@ -87,7 +87,7 @@ class JournalReader:
         return found
 
     def drop_through(self, seq: int) -> int:
-        """Delete the segments, but the newest, whose records are all `seq` or below; return how many."""
+        """Delete the segments whose records all have numbers up to `seq`, except the newest; return how many."""
         dropped = 0
         for segment, following in itertools.pairwise(self._segments()):
             if following.first_seq > seq + 1 and (
@@ -127,7 +127,7 @@ class JournalReader:
         return JournalDepth(records, oldest, len(listed), size, tuple(unreadable))
 
     def close(self) -> None:
-        """Close the segment that is open. Reading again opens it again."""
+        """Close the open segment. The next read opens it again."""
         log, self._log = self._log, None
         if log is not None:
             log.close()
@@ -152,7 +152,7 @@ class JournalReader:
             return files.read_node(self._directory)
 
     def _check_node(self) -> None:
-        """A journal made anew begins its numbers again: whoever knows the old one would skip its records."""
+        """Raise JournalError if the journal was made anew: its numbers begin again, and records would be skipped."""
         if self._node is not None and (now := self._read_node()) not in (None, self._node):
             raise JournalError(
                 f"the journal {self._directory} was made anew while it was read: it was {self._node} "
@@ -160,14 +160,14 @@ class JournalReader:
             )
 
     def _open(self, segment: files.SegmentFile) -> SegmentReader:
-        """Return a segment's log, the one used last if it is the same."""
+        """Return a reader of the segment; the last one is reused."""
         if self._log is None or self._log.path != segment.path:
             self.close()
             self._log = SegmentReader(segment.path, segment.first_seq)
         return self._log
 
     def _ends_by(self, segment: files.SegmentFile, seq: int) -> bool:
-        """Tell whether no record of a segment left by its writer is above `seq`. One that cannot be read is kept."""
+        """Tell whether a finished segment has no record above `seq`. False if it cannot be read: it is kept."""
         if segment.first_seq > seq + 1:
             return False
         try:
@@ -177,9 +177,8 @@ class JournalReader:
             return False
 
     def _unreadable(self, path: Path, error: Exception) -> JournalError:
-        if (
-            isinstance(error, OSError) and error.errno != errno.EIO
-        ):  # what is wrong is around the segment, not in it
+        # Errors other than EIO are about the file's surroundings, such as its permissions, not its content.
+        if isinstance(error, OSError) and error.errno != errno.EIO:
             return files.unusable(self._directory, error)
         return JournalError(
             f"the journal's segment {path} cannot be read: {error}. Shipping stops before it and skips nothing. "
@@ -188,5 +187,5 @@ class JournalReader:
 
 
 def _was_full(segment: files.SegmentFile, following: files.SegmentFile) -> bool:
-    """Tell whether the writer left `segment` for being full: it ends where `following` begins then."""
+    """Tell whether the writer finished `segment` because it was full. It then ends where `following` begins."""
     return following.first_seq < segment.first_seq + files.GAP

@@ -1,13 +1,13 @@
-"""How the journal writes a record, and how it knows one again. Pure."""
+"""The format of a record in the journal: how it is written and recognised. Pure."""
 
 import struct
 import zlib
 from typing import NamedTuple
 
-# The first bytes of a segment. Another form of record will have another number here.
+# The first bytes of a segment. Another record format will have another number here.
 HEADER = b"radmeter log 1\n\0"
 
-# Begins each record. No UTF-8 text has the first of these bytes, so a record's own text is never taken for a record.
+# Each record begins with it. UTF-8 text never has the first of these bytes, so no text looks like a record.
 MARK = b"\xffREC"
 _CHECK = struct.Struct("<4sI")  # mark, CRC-32 of all that follows
 _FIELDS = struct.Struct("<IQQq")  # bytes of text, seq, durable_seq, received_at_us
@@ -15,9 +15,9 @@ _BEFORE_TEXT = _CHECK.size + _FIELDS.size
 
 
 class Packed(NamedTuple):
-    """A record as it stands in a segment.
+    """A record as it is stored in a segment.
 
-    `durable_seq`: when this record was written, all with lower numbers had survived a power cut already.
+    `durable_seq`: when this record was written, all records with numbers below `durable_seq` were safely on disk.
     """
 
     seq: int
@@ -34,13 +34,13 @@ def pack(seq: int, durable_seq: int, received_at_us: int, text: bytes) -> bytes:
 
 
 def unpack(data: bytes, start: int) -> Packed | None:
-    """Return the record that begins at `start`, or None where no whole and undamaged one does."""
+    """Return the record that begins at `start`, or None if there is no complete, undamaged one."""
     if len(data) < start + _BEFORE_TEXT:
         return None
     mark, check = _CHECK.unpack_from(data, start)
     length, seq, durable_seq, received_at_us = _FIELDS.unpack_from(data, start + _CHECK.size)
     end = start + _BEFORE_TEXT + length
-    # Zeros, and what is left of a write that was cut short, have no mark or not this sum.
+    # Zeros have no mark; the rest of an interrupted write has no mark or another checksum.
     if mark != MARK or end > len(data):
         return None
     if zlib.crc32(memoryview(data)[start + _CHECK.size : end]) != check:
@@ -49,9 +49,9 @@ def unpack(data: bytes, start: int) -> Packed | None:
 
 
 def proof_of_loss(data: bytes, seq: int) -> Packed | None:
-    """Return a record in `data` that shows that the one numbered `seq` was durable once, None if there is none.
+    """Return a record in `data` that proves that record `seq` was durable once; None if there is none.
 
-    A power cut may take any of what was not durable yet, in any order: records behind such a gap prove nothing.
+    A power cut may lose any records that were not durable yet, in any order. Records behind such a gap prove nothing.
     """
     start = data.find(MARK)
     while start >= 0:

@@ -20,34 +20,34 @@ class Entry(NamedTuple):
 
 
 class DamagedSegment(Exception):
-    """Records that were durable are not there any more."""
+    """Records are missing that were durable once."""
 
 
 def _open_unnoticed(path: Path) -> int:
-    """Open a segment so that reading it does not write its access time, which holds up the writer's next sync."""
+    """Open a segment without updating its access time: that update would delay the writer's next sync."""
     try:
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOATIME)
-    except (
-        PermissionError
-    ):  # for the file's owner only; others are helped by a file system mounted with noatime
+    except PermissionError:
+        # Only the file's owner may use O_NOATIME. For others, mount the file system with noatime.
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
 
 class SegmentReader:
-    """A segment's records from the first on. They end where no whole record follows.
+    """Reads a segment's records. They end where no complete record follows.
 
     Raises
     ------
     OSError
+        From any method: the file cannot be read.
     DamagedSegment
-        By any method: records are missing that a power cut cannot have taken.
+        From any method: records are missing that a power cut cannot have lost.
     """
 
     def __init__(self, path: Path, first_seq: int) -> None:
         self.path = path
         self._first_seq = first_seq
         self._descriptor = _open_unnoticed(path)
-        self._next = first_seq, len(HEADER)  # where the last reading ended: a number, and its place
+        self._next = first_seq, len(HEADER)  # the number and offset of the next record to read
         try:
             if os.pread(self._descriptor, len(HEADER), 0) != HEADER:
                 raise DamagedSegment("it does not begin as a segment does")
@@ -60,7 +60,7 @@ class SegmentReader:
         os.close(self._descriptor)
 
     def read(self, wanted: int | None) -> Iterator[Entry]:
-        """Yield the records from the one numbered `wanted` on; without it, some of the last ones."""
+        """Yield the records from number `wanted` on; if it is None, some of the last records."""
         seq, offset = self._next if wanted == self._next[0] else self._find(wanted)
         chunk_bytes = _CHUNK_BYTES
         while True:
@@ -75,7 +75,7 @@ class SegmentReader:
             if start:
                 offset += start
             elif len(data) == chunk_bytes:
-                chunk_bytes *= 4  # a long record, or the zeros that are laid out behind the log
+                chunk_bytes *= 4  # a long record, or the zeros behind the log
             else:
                 self._check_end(seq, offset, data)
                 return
@@ -85,17 +85,16 @@ class SegmentReader:
         proof = unpack(data, 0) or proof_of_loss(data, seq)
         if proof is None:
             return
-        # The writer may have written both while this was read: the later one is seen, the earlier is there by now.
+        # The writer may have written both records during the read, and only the later one was seen. Read again.
         again = unpack(os.pread(self._descriptor, len(data), offset), 0)
         if again is None or again.seq != seq:
             raise DamagedSegment(f"record {seq} is missing at byte {offset}, and {proof.seq} is there")
 
     def _find(self, wanted: int | None) -> tuple[int, int]:
-        """Return a record's number, not above `wanted`, and where it begins: by bisection."""
+        """Find by bisection a record whose number is not above `wanted`; return its number and offset."""
         low = (self._first_seq, len(HEADER))
-        high = os.lseek(
-            self._descriptor, 0, os.SEEK_END
-        )  # no fstat, which would slow down the writer's next sync
+        # Not fstat: it would slow down the writer's next sync.
+        high = os.lseek(self._descriptor, 0, os.SEEK_END)
         while high - low[1] > _PROBE_BYTES:
             middle = (low[1] + high) // 2
             data = os.pread(self._descriptor, _PROBE_BYTES, middle)

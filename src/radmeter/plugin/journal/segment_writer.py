@@ -1,7 +1,7 @@
-"""The journal's active segment: a log that one process writes, record behind record, and never writes twice.
+"""The journal's active segment: one process appends records to it and never overwrites one.
 
-The file is laid out with zeros ahead of the log. Where it need not grow, a sync has no metadata to write and takes two
-thirds of the time.
+The file is filled with zeros ahead of the log. A sync of a file that does not grow has no metadata to write and takes
+two thirds of the time.
 """
 
 import contextlib
@@ -15,23 +15,23 @@ from radmeter.plugin.journal.record_format import HEADER, pack
 
 Record = tuple[int, bytes]  # received_at_us, text
 
-# So much ahead. The packet that meets the end of it waits 1 ms for this, 3 ms for a whole MiB.
+# The size of one stretch of zeros. The packet that reaches its end waits 1 ms for the next; 3 ms if it were a MiB.
 LAYOUT_BYTES = 1 << 18
-# Page by page: one large write would lie in the page cache as one large folio, and the kernel would count all of it as
-# dirty, and throttle for it, at each small write.
+# Zeros are written page by page. One large write would become one large folio in the page cache. The kernel would then
+# count all of it as dirty at each small write, and slow the writer down.
 _PAGE_BYTES = 4096
 _ZEROS = bytes(_PAGE_BYTES)
 
 
 class SegmentWriter:
-    """The segment being written.
+    """Writes a segment.
 
-    `sync_commits`: a commit waits for the disk. Otherwise it survives the death of the process only, and a
-    power cut from the next `sync` on. The file is laid out up to `full_bytes` and no further.
+    `sync_commits`: each commit waits for the disk. Without it, a commit survives the death of the process at once, and
+    a power cut only after the next `sync`. Zeros are laid out up to `full_bytes` and no further.
     """
 
     def __init__(self, directory: Path, first_seq: int, *, sync_commits: bool, full_bytes: int) -> None:
-        """Make it, whole and durable before it has its name. Raises OSError."""
+        """Make the file. It is complete and durable before it gets its name. Raises OSError."""
         path = files.segment_path(directory, first_seq)
         unfinished = files.unfinished_path(path)
         descriptor = files.create_file(unfinished)
@@ -51,12 +51,12 @@ class SegmentWriter:
         self._sync_commits = sync_commits
         self._layout_end = full_bytes
         self._descriptor: int | None = descriptor
-        self._descriptor_lock = threading.Lock()  # it must not be closed under a sync
+        self._descriptor_lock = threading.Lock()  # so that no sync runs on a closed descriptor
 
     def commit(self, records: Sequence[Record]) -> int:
-        """Write `records` in one go and return the first one's number. Raises OSError.
+        """Write `records` in one call and return the first one's number. Raises OSError.
 
-        After an error nothing in this segment may be acknowledged any more: what the disk has of it is unknown.
+        After an error no packet may be acknowledged from this segment: what is on disk is unknown.
         """
         seq, durable_seq = self.next_seq, self._durable_seq
         if len(records) == 1:
@@ -68,7 +68,7 @@ class SegmentWriter:
         if end > self.disk_bytes:
             self._lay_out()
         written = os.pwrite(self._descriptor, data, self.log_bytes)
-        while written < len(data):  # the disk got full in the middle: it says so when asked again
+        while written < len(data):  # the disk is full: the next write raises the error
             written += os.pwrite(self._descriptor, data[written:], self.log_bytes + written)
         self.disk_bytes = max(self.disk_bytes, end)
         self.next_seq += len(records)
@@ -79,11 +79,11 @@ class SegmentWriter:
 
     @property
     def empty(self) -> bool:
-        """Whether nothing that was acknowledged is in it."""
+        """Whether it holds no acknowledged record."""
         return self.log_bytes == len(HEADER)
 
     def _lay_out(self) -> None:
-        """Lay out the next stretch, unless the disk has no room for it: the records may still fit."""
+        """Write the next stretch of zeros. A full disk is no error here: the records may still fit."""
         assert self._descriptor is not None
         end = min(self.disk_bytes + LAYOUT_BYTES, self._layout_end)
         try:
@@ -102,18 +102,18 @@ class SegmentWriter:
                 next_seq = self.next_seq
                 try:
                     os.fdatasync(self._descriptor)
-                    # Records in a file that was deleted would be gone with it. Asked by name: after an fstat the next
-                    # write stamps the inode (multigrain timestamps, Linux 6.13), and each sync takes 60 us more.
+                    # Records in a deleted file are lost. Check by name, not by fstat: after an fstat the next write
+                    # updates the inode's time (multigrain timestamps, Linux 6.13), and each sync takes 60 us more.
                     if not os.access(self.path, os.F_OK):
                         raise FileNotFoundError(f"{self.path} was removed while it was being written")
                 except OSError as error:
-                    # The kernel reports a failed write once and then forgets it: never trust this file again.
+                    # The kernel reports a failed write only once. Never trust this file again.
                     self.sync_error = error
                     raise
                 self._durable_seq = next_seq
 
     def close(self) -> None:
-        """Close the segment, giving back what was laid out behind the log, and what was never acknowledged."""
+        """Close the segment. Cut off the zeros behind the log, and records that were never acknowledged."""
         with self._descriptor_lock:
             descriptor, self._descriptor = self._descriptor, None
             if descriptor is not None:

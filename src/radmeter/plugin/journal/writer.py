@@ -11,25 +11,24 @@ from radmeter.plugin.journal import files as files
 from radmeter.plugin.journal.group_commit import GroupCommit
 from radmeter.plugin.journal.segment_writer import Record, SegmentWriter
 
-RETRY_SECONDS = (
-    0.2  # after a failure appends fail at once for so long: a sick disk is not asked for every packet
-)
+# After a failure all appends fail at once for this long, so that not every packet waits for a sick disk.
+RETRY_SECONDS = 0.2
 
 
 class JournalWriter:
     """The journal's writer. Thread safe; concurrent appends share commits.
 
-    Nothing is touched on disk before the first append. One process writes a journal at a time.
+    Nothing on disk is touched before the first append. Only one process at a time writes a journal.
 
     Parameters
     ----------
     sync
         ``packet``: an append returns when its record would survive a power cut. ``interval``: it returns when
-        the record would survive the death of this process; a power cut can cost the last `interval_seconds`.
+        the record would survive the death of this process; a power cut can lose the last `interval_seconds`.
     segment_bytes
-        A segment that has grown to this is closed and the next one begun.
+        At this size a segment is closed and the next one begins.
     limit_bytes
-        Appends fail while the journal takes this much on disk.
+        Appends fail while the journal takes this many bytes on disk.
     """
 
     def __init__(
@@ -46,7 +45,7 @@ class JournalWriter:
         self._directory = Path(directory).absolute()
         self._sync_commits = sync == "packet"
         self._interval_seconds = interval_seconds
-        # The newest segment is never deleted, so it must not be able to use up the limit by itself.
+        # The newest segment is never deleted, so it alone must not reach the limit.
         self._segment_bytes = max(1, min(segment_bytes, limit_bytes // 4))
         self._limit_bytes = limit_bytes
         self._begin()
@@ -58,7 +57,7 @@ class JournalWriter:
         self._lock = files.RoleLock(self._directory, "writer")
         self._node: str | None = None
         self._segment: SegmentWriter | None = None
-        self._other_bytes = 0  # on disk, without the active segment, when last looked at
+        self._other_bytes = 0  # on disk, without the active segment, at the last check
         self._next_seq = 0  # 0: never opened
         self._failure: JournalError | None = None
         self._retry_at = 0.0
@@ -67,22 +66,22 @@ class JournalWriter:
         self._syncer: threading.Thread | None = None
 
     def append(self, received_at_us: int, pairs_json: str) -> int:
-        """Keep one packet and return its sequence number.
+        """Journal one packet and return its sequence number.
 
         Raises
         ------
         JournalError
-            The packet is not kept and must not be acknowledged. A later append recovers by itself.
+            The packet is not journaled and must not be acknowledged. Later appends try again by themselves.
         UnicodeEncodeError
             `pairs_json` is not Unicode text (it has lone surrogates).
         """
         if os.getpid() != self._pid:
             self._start_afresh_in_child()
-        # Bad text fails here, alone, and not with all the others in its commit.
+        # Encode here, so that bad text fails alone and not together with the others in its commit.
         return self._group.append((received_at_us, pairs_json.encode()))
 
     def close(self) -> None:
-        """Make what was appended durable and give the journal back. Raises JournalError if that fails."""
+        """Make all appended records durable and release the journal. Raises JournalError if that fails."""
         with self._writing:
             self._closed.set()
             self._unsynced.set()
@@ -121,7 +120,7 @@ class JournalWriter:
             return seq
 
     def _make_ready(self) -> SegmentWriter:
-        """Return a segment that can take records: the slow path of an append. Raises JournalError."""
+        """Return a segment that can take records, on the slow path of an append. Raises JournalError."""
         if self._failure is not None and time.monotonic() < self._retry_at:
             raise type(self._failure)(*self._failure.args)
         try:
@@ -144,7 +143,7 @@ class JournalWriter:
         return segment
 
     def _failed(self, error: Exception) -> JournalError:
-        """Give up the active segment, whose state is in doubt after `error`, and put off the next attempt."""
+        """Give up the active segment, whose state is unknown after `error`, and delay the next attempt."""
         segment, self._segment = self._segment, None
         if segment is not None and segment.empty:
             with contextlib.suppress(OSError):
@@ -156,24 +155,24 @@ class JournalWriter:
         return self._failure
 
     def _open(self) -> SegmentWriter:
-        """Open the journal, making it if need be, with a gap in the numbers."""
+        """Open the journal, or make it. Its numbers continue after a gap."""
         files.make_directory(self._directory)
         self._lock.acquire()
         files.remove_leftovers(self._directory)
         existing = files.segments(self._directory)
         node = files.read_node(self._directory)
         if self._node is None:
-            # Without segments nobody knows which numbers were used up: a journal made anew is a new node.
+            # Without segments the used numbers are unknown, so the journal becomes a new node.
             self._node = (node if existing else None) or files.new_node()
         if node != self._node:
             files.write_node(self._directory, self._node)
-        # The newest segment is not read for its last number, it may be damaged: it holds fewer than GAP.
+        # The newest segment may be damaged, so its last number is not read. It holds fewer than GAP records.
         beyond_newest = existing[-1].first_seq + 2 * files.GAP if existing else 1
         beyond_own = self._next_seq + files.GAP if self._next_seq else 1
         return self._start(max(beyond_newest, beyond_own))
 
     def _roll_over(self, segment: SegmentWriter) -> SegmentWriter:
-        """Begin the next segment where `segment` ends. What was in that is durable then in either mode."""
+        """Begin the next segment where `segment` ends. The records of `segment` are then durable in both modes."""
         segment.sync()
         self._segment = None
         segment.close()
@@ -185,7 +184,7 @@ class JournalWriter:
                 self._directory, first_seq, sync_commits=self._sync_commits, full_bytes=self._segment_bytes
             )
         except OSError:
-            with contextlib.suppress(OSError):  # on a full disk every byte counts
+            with contextlib.suppress(OSError):  # leave nothing behind on a full disk
                 files.remove_leftovers(self._directory)
                 files.segment_path(self._directory, first_seq).unlink(missing_ok=True)
             raise
@@ -200,13 +199,13 @@ class JournalWriter:
         while not self._closed.is_set():
             self._unsynced.wait()
             self._closed.wait(self._interval_seconds)
-            self._unsynced.clear()  # before the sync: what is committed during it needs the next one
+            self._unsynced.clear()  # before the sync: records committed during it need the next sync
             segment = self._segment
             if segment is not None and segment.sync_error is None:
-                with contextlib.suppress(OSError):  # the next append finds it in sync_error
+                with contextlib.suppress(OSError):  # the next append finds the error in sync_error
                     segment.sync()
 
     def _start_afresh_in_child(self) -> None:
-        """Forget the parent's journal. Its segment stays open here: to close it would cut it off."""
-        self._lock.release()  # the copy; the parent's descriptor still holds it
+        """Forget the parent's journal. Its segment stays open here, because closing it would truncate it."""
+        self._lock.release()  # closes the copy; the parent's descriptor still holds the lock
         self._begin()
