@@ -50,7 +50,7 @@ def processes_of(base: Path) -> list[str]:
             at_home = (entry / "cwd").readlink() == base / "data"
         except OSError:
             continue
-        if at_home or ("radmeter.keeper" in words and str(base) in words):
+        if at_home or ("radmeter.embedded.keeper" in words and str(base) in words):
             found.append(f"{entry.name}: {' '.join(words)}")
     return found
 
