@@ -12,17 +12,19 @@ import shutil
 import signal
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from radmeter.embedded.programs import SERVER_SETTINGS, binaries, server_user, socket_directory
 from radmeter.errors import RadmeterError, StoreError
 from radmeter.interruption import Interruption
+from radmeter.plugin.journal.files import sync_path
 from radmeter.supervisor import Program, Supervisor
 
 POLL_SECONDS = 0.1
 FAST_SHUTDOWN_SECONDS = 60.0  # writes a checkpoint; as much as max_wal_size holds may have to reach the disk
-EARLIER_SECONDS = 60.0
+OTHERS_SECONDS = 60.0
 SERVER = "postgresql"
 
 
@@ -60,27 +62,24 @@ class Keeper:
         finally:
             os.ftruncate(self.mark, 0)
             self.supervisor.stop_all(FAST_SHUTDOWN_SECONDS)
+            self._await_end_of_others()  # an initdb that was killed may have left its own children
             shutil.rmtree(unfinished, ignore_errors=True)
             if socket_directory(self.base) != self.data:
                 shutil.rmtree(socket_directory(self.base), ignore_errors=True)
 
     def say(self, message: str) -> None:
         """Write a message into the server's log."""
-        with self.log.open("a") as log:
+        with suppress(OSError), self.log.open("a") as log:  # a full disk is no reason to stop the server
             print(f"keeper [{os.getpid()}] {message}", file=log)
 
     def _wanted(self) -> bool:
         # Once taken the lock is kept until this process ends: a new user waits for that, then starts a new keeper.
-        try:
-            fcntl.flock(self.users, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return not self.interruption
-        return False
+        return not try_lock(self.users, fcntl.LOCK_EX) and not self.interruption
 
     def _initialise(self, unfinished: Path) -> None:
         # Under another name until it is whole: an initdb that was killed leaves nothing that looks like data.
         def prepare() -> dict[str, Any]:
-            options = self._after_earlier_ones()
+            options = self._await_end_of_others()
             shutil.rmtree(unfinished, ignore_errors=True)
             self._make_private(unfinished)
             return options
@@ -98,10 +97,7 @@ class Keeper:
         if self.supervisor.stop("initdb"):
             raise StoreError(f"initdb did not get done\n{self.supervisor.last_words('initdb')}")
         unfinished.rename(self.data)
-        # Or a power cut could take the rename back, and the next start make the data anew.
-        directory = os.open(self.base, os.O_RDONLY)
-        os.fsync(directory)
-        os.close(directory)
+        sync_path(self.base)  # or a power cut could take the name back, and the next start make the data anew
 
     def _run(self) -> None:
         settings = {**SERVER_SETTINGS, "unix_socket_directories": f'"{socket_directory(self.base)}"'}
@@ -129,33 +125,29 @@ class Keeper:
             time.sleep(POLL_SECONDS)
 
     def _prepare_server(self) -> dict[str, Any]:
-        options = self._after_earlier_ones()
+        options = self._await_end_of_others()
         # PostgreSQL refuses to start when the pid in its file is alive, whoever has that number by now: in a
         # container that was killed and started again, likely one of ours.
         for pid in self._pid_file()[:1]:
             if _command(pid) == "postgres":
                 raise StoreError(f"another PostgreSQL, process {pid}, runs in {self.data}")
-            (self.data / "postmaster.pid").unlink()
+        (self.data / "postmaster.pid").unlink(missing_ok=True)
         if socket_directory(self.base) != self.data:
             self._make_private(socket_directory(self.base))
         return options
 
-    def _after_earlier_ones(self) -> dict[str, Any]:
-        """Wait until nothing of an earlier server or initdb is left. Return how to start the next one.
+    def _await_end_of_others(self) -> dict[str, Any]:
+        """Wait until no PostgreSQL process of this directory is left. Return how to start the next one.
 
-        All processes of a server have inherited its lock on ``server.lock``. It is free when the last has ended.
+        It inherits the lock on ``server.lock``, and its children from it: the lock is free when the last has ended.
         """
         if self.server_lock is not None:
             os.close(self.server_lock)
         self.server_lock = os.open(self.base / "server.lock", os.O_RDWR | os.O_CREAT, 0o600)
-        deadline = time.monotonic() + EARLIER_SECONDS
-        while True:
-            try:
-                fcntl.flock(self.server_lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise StoreError(f"an earlier PostgreSQL in {self.data} does not end") from None
+        deadline = time.monotonic() + OTHERS_SECONDS
+        while not try_lock(self.server_lock, fcntl.LOCK_EX):
+            if time.monotonic() > deadline:
+                raise StoreError(f"processes of an earlier PostgreSQL in {self.base} do not end")
             time.sleep(0.05)
         options: dict[str, Any] = {"cwd": "/", "pass_fds": [self.server_lock]}
         if self.user is not None:
@@ -176,6 +168,15 @@ class Keeper:
         owner = os.geteuid() if self.user is None else self.user.pw_uid
         if directory.is_symlink() or about.st_uid != owner or about.st_mode & 0o077:
             raise StoreError(f"{directory} must be a directory that only user {owner} may enter")
+
+
+def try_lock(lock: int, how: int) -> bool:
+    """Lock an open file, shared or exclusively, if that is possible without waiting."""
+    try:
+        fcntl.flock(lock, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _command(pid: str) -> str:

@@ -19,7 +19,7 @@ import psycopg
 
 from radmeter.config import Settings
 from radmeter.embedded import programs as postgresql
-from radmeter.embedded.keeper import FAST_SHUTDOWN_SECONDS
+from radmeter.embedded.keeper import FAST_SHUTDOWN_SECONDS, try_lock
 from radmeter.errors import StoreError, StoreUnavailable
 from radmeter.supervisor import last_lines
 
@@ -98,11 +98,10 @@ class EmbeddedPostgresql:
 
     def ensure_running(self) -> None:
         """Start the server if it does not run, and wait until it answers."""
-        started = False
-        deadline = time.monotonic() + READY_SECONDS
         start = os.open(self.base / "start.lock", os.O_RDWR)
         try:
             fcntl.flock(start, fcntl.LOCK_EX)
+            started, deadline = False, time.monotonic() + READY_SECONDS
             while not self._answers():
                 if time.monotonic() > deadline:
                     raise StoreUnavailable(f"the embedded PostgreSQL does not answer\n{last_lines(self.log)}")
@@ -146,12 +145,9 @@ class EmbeddedPostgresql:
     def _may_lock(self, name: str, how: int) -> bool:
         lock = os.open(self.base / f"{name}.lock", os.O_RDWR)
         try:
-            fcntl.flock(lock, how | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
+            return try_lock(lock, how)
         finally:
             os.close(lock)
-        return True
 
     def _answers(self) -> bool:
         # Only a kept server counts: one whose keeper was killed still answers for a moment, shutting down.

@@ -41,16 +41,21 @@ def alive(pid: int) -> bool:
         return False
 
 
+def parent_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
 def processes_of(base: Path) -> list[str]:
-    """Keeper and PostgreSQL processes of a directory, zombies aside."""
+    """Keeper, initdb and PostgreSQL processes of a directory, zombies aside."""
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             words = (entry / "cmdline").read_bytes().decode().split("\0")
-            at_home = (entry / "cwd").readlink() == base / "data"
+            at_home = (entry / "cwd").readlink() in (base / "data", base / "data.unfinished")
         except OSError:
             continue
-        if at_home or ("radmeter.embedded.keeper" in words and str(base) in words):
+        ours = "radmeter.embedded.keeper" in words or words[0].endswith("/initdb")
+        if at_home or (ours and str(base) in " ".join(words)):
             found.append(f"{entry.name}: {' '.join(words)}")
     return found
 
@@ -110,7 +115,7 @@ def test_a_second_user_joins_the_running_server_which_stops_with_the_last(base: 
         server_pid = int(first.stdout.readline())
         with EmbeddedPostgresql(base) as second:
             assert second.server_pid() == server_pid
-            end(first, signal.SIGTERM)
+            end(first, signal.SIGKILL)
             with psycopg.connect(second.dsn()) as connection:
                 connection.execute("SELECT 1")
             assert alive(server_pid)
@@ -145,8 +150,7 @@ def test_when_the_keeper_is_killed_the_server_stops_and_a_new_keeper_starts_it(b
     with EmbeddedPostgresql(base) as server:
         first = server.server_pid()
         assert first is not None
-        keeper_pid = int(Path(f"/proc/{first}/stat").read_text().rpartition(")")[2].split()[1])
-        os.kill(keeper_pid, signal.SIGKILL)
+        os.kill(parent_of(first), signal.SIGKILL)
         await_true(lambda: not server.kept())
         server.ensure_running()
         assert server.server_pid() != first
@@ -171,6 +175,73 @@ def test_an_initdb_that_was_killed_half_way_is_begun_anew(base: Path) -> None:
     (half / "base").write_text("torn")
     with EmbeddedPostgresql(base) as server, psycopg.connect(server.dsn()) as connection:
         connection.execute("SELECT 1")
+
+
+def stopped_initdb(base: Path) -> int:
+    """Wait for initdb, and stop it so that it stays half way."""
+    pids = []
+
+    def found() -> bool:
+        pids[:] = [int(each.partition(":")[0]) for each in processes_of(base) if "/initdb" in each]
+        return bool(pids)
+
+    await_true(found)
+    os.kill(pids[0], signal.SIGSTOP)
+    return pids[0]
+
+
+@pytest.mark.parametrize("signals", [[signal.SIGINT] * 2, [signal.SIGKILL]], ids=["SIGINT-SIGINT", "SIGKILL"])
+def test_an_initdb_that_nobody_waits_for_is_ended(base: Path, signals: list[signal.Signals]) -> None:
+    with hold(base) as user:
+        initdb = stopped_initdb(base)
+        for each in signals:
+            user.send_signal(each)
+        user.communicate(timeout=60)
+    await_true(lambda: not alive(initdb))
+    await_true(lambda: processes_of(base) == [])
+    assert not (base / "data").exists()
+    assert not (base / "data.unfinished").exists()
+
+
+def test_when_the_keeper_is_killed_initdb_ends_and_the_next_user_begins_it_anew(base: Path) -> None:
+    with hold(base) as user:
+        initdb = stopped_initdb(base)
+        os.kill(parent_of(initdb), signal.SIGKILL)
+        user.communicate(timeout=60)
+        assert user.returncode == 1
+    await_true(lambda: processes_of(base) == [])
+    with EmbeddedPostgresql(base) as server, psycopg.connect(server.dsn()) as connection:
+        connection.execute("SELECT 1")
+    assert processes_of(base) == []
+
+
+def test_all_are_killed_and_nothing_stays(base: Path) -> None:
+    with hold(base) as first, hold(base) as second:
+        assert first.stdout is not None
+        assert second.stdout is not None
+        server_pid = int(first.stdout.readline())
+        assert int(second.stdout.readline()) == server_pid
+        for pid in (first.pid, parent_of(server_pid), second.pid):
+            os.kill(pid, signal.SIGKILL)
+        first.communicate(timeout=60)
+        second.communicate(timeout=60)
+    await_true(lambda: processes_of(base) == [])
+
+
+def test_processes_of_a_killed_server_are_waited_for(base: Path) -> None:
+    with EmbeddedPostgresql(base) as server, psycopg.connect(server.dsn(), autocommit=True) as connection:
+        first = server.server_pid()
+        assert first is not None
+        backend = connection.info.backend_pid
+        os.kill(backend, signal.SIGSTOP)
+        os.kill(first, signal.SIGKILL)
+        await_true(lambda: "keeper" in server.log.read_text())
+        assert server.server_pid() in (None, first)
+        os.kill(backend, signal.SIGCONT)
+        server.ensure_running()
+        assert not alive(backend)
+        assert server.server_pid() not in (None, first)
+    assert processes_of(base) == []
 
 
 def test_a_server_that_cannot_start_is_an_error_with_its_own_words(base: Path) -> None:
