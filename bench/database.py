@@ -11,7 +11,7 @@ from psycopg import sql
 
 from bench import traffic
 from bench.traffic import HEAVY_BYTES_IN, HEAVY_BYTES_OUT, HEAVY_EVERY, VISIT_SECONDS, VISITS, Population
-from radmeter.embedded import keeper
+from radmeter.embedded import programs
 from radmeter.embedded.server import EmbeddedPostgresql
 from radmeter.schema import upgrade
 
@@ -86,7 +86,7 @@ class Databases:
 
     @property
     def socket_directory(self) -> Path:
-        return keeper.socket_directory(self.server.base)
+        return programs.socket_directory(self.server.base)
 
     def connect(self, database: str = "postgres") -> psycopg.Connection[tuple[Any, ...]]:
         return psycopg.connect(self.server.dsn(database), autocommit=True)

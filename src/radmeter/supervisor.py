@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from radmeter.errors import RadmeterError
 
@@ -17,6 +18,7 @@ LONGEST_BACKOFF_SECONDS = 30.0
 SETTLED_SECONDS = 30.0  # a program that lived this long starts again with the first backoff
 LOG_LINES_SHOWN = 8
 LONGEST_LOG_BYTES = 32 << 20
+KILLED_SECONDS = 5.0  # for what it takes on a kill signal that is not SIGKILL
 
 _PR_SET_PDEATHSIG = 1
 _prctl = ctypes.CDLL(None, use_errno=True).prctl  # looked up now: between fork and exec is no place to import
@@ -32,11 +34,26 @@ def end_with_parent(how: signal.Signals) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Program:
-    """What to run. `environment` is added to our own."""
+    """What to run, and how it ends.
+
+    Attributes
+    ----------
+    environment
+        Added to our own.
+    prepare
+        Called before each start. Returns further arguments of `subprocess.Popen`.
+    end_signal
+        Asks the program to end.
+    kill_signal
+        Makes it end at once. The kernel sends it when we end, however we end.
+    """
 
     name: str
     arguments: Sequence[str | os.PathLike[str]]
     environment: Mapping[str, str] = field(default_factory=dict)
+    prepare: Callable[[], Mapping[str, Any]] = dict
+    end_signal: signal.Signals = signal.SIGTERM
+    kill_signal: signal.Signals = signal.SIGKILL
 
 
 @dataclass(kw_only=True)
@@ -109,19 +126,20 @@ class Supervisor:
         for name in reversed(list(self._children)):
             self.stop(name, max(0.0, deadline - time.monotonic()), hurry)
 
-    def stop(self, name: str, seconds: float = 10.0, hurry: Callable[[], bool] = lambda: False) -> None:
-        """Stop one program for good."""
-        process = self._children[name].process
-        deadline = time.monotonic() + seconds
+    def stop(self, name: str, seconds: float = 10.0, hurry: Callable[[], bool] = lambda: False) -> int:
+        """Stop one program for good, if it has not ended. Return its exit status, as `subprocess` has it."""
+        child = self._children[name]
+        program, process = child.program, child.process
         if not _ended(process):
-            process.terminate()
-        while not _ended(process) and time.monotonic() < deadline and not hurry():
-            time.sleep(0.01)
-        if not _ended(process):
+            os.kill(process.pid, program.end_signal)
+        if not _ends(process, seconds, hurry):
             with suppress(OSError):  # nobody may be listening any more
-                self._say(f"{name} does not end on SIGTERM; killing it")
+                self._say(f"{name} does not end on {program.end_signal.name}; killing it")
+            os.kill(process.pid, program.kill_signal)
+            _ends(process, KILLED_SECONDS)
         _end_group(process)
         del self._children[name]
+        return process.returncode
 
     def _bury(self, child: _Child) -> None:
         _end_group(child.process)
@@ -143,11 +161,12 @@ class Supervisor:
         us = os.getpid()
 
         def before_exec() -> None:
-            end_with_parent(signal.SIGKILL)
+            end_with_parent(program.kill_signal)
             if os.getppid() != us:  # we ended before the kernel was asked
                 os._exit(1)
 
         try:
+            options = program.prepare()
             with log.open("ab") as output:
                 return subprocess.Popen(
                     program.arguments,
@@ -156,7 +175,8 @@ class Supervisor:
                     stderr=subprocess.STDOUT,
                     env={**os.environ, **program.environment},
                     start_new_session=True,
-                    preexec_fn=before_exec,
+                    preexec_fn=before_exec,  # after a change of user, which would undo it
+                    **options,
                 )
         except (OSError, subprocess.SubprocessError) as error:
             raise RadmeterError(f"{program.name} cannot be started: {error}") from error
@@ -185,6 +205,15 @@ def _ended(process: subprocess.Popen[bytes]) -> bool:
     if process.returncode is not None:
         return True
     return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+
+def _ends(
+    process: subprocess.Popen[bytes], seconds: float, hurry: Callable[[], bool] = lambda: False
+) -> bool:
+    deadline = time.monotonic() + seconds
+    while not (ended := _ended(process)) and time.monotonic() < deadline and not hurry():
+        time.sleep(0.01)
+    return ended
 
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:

@@ -17,7 +17,8 @@ from urllib.parse import quote
 
 import psycopg
 
-from radmeter.embedded import keeper, server
+from radmeter.embedded import server
+from radmeter.embedded.programs import binaries, server_user
 from radmeter.schema import upgrade
 from radmeter.supervisor import end_with_parent
 
@@ -52,7 +53,7 @@ SERVER_SETTINGS = {
 
 def installed() -> dict[str, Path]:
     """Return the directories of programs: ``postgresql-18`` (embedded) first, then the machine's own."""
-    found = {"postgresql-18": keeper.binaries()}
+    found = {"postgresql-18": binaries()}
     for programs in sorted(Path("/usr/lib/postgresql").glob("*/bin")):
         major = programs.parent.name
         if major.isdigit() and int(major) >= OLDEST_SUPPORTED and (programs / "initdb").exists():
@@ -72,7 +73,7 @@ class Server:
         self._identity: dict[str, Any] = {}
         if os.geteuid() == 0:
             server._make_ready_for_root(self.base)
-            user = keeper.server_user()
+            user = server_user()
             assert user is not None
             os.chown(self.base, user.pw_uid, user.pw_gid)
             self._identity = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}

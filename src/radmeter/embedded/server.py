@@ -19,7 +19,7 @@ import psycopg
 
 from radmeter.config import Settings
 from radmeter.embedded import programs as postgresql
-from radmeter.embedded.keeper import FAST_SHUTDOWN_SECONDS
+from radmeter.embedded.keeper import FAST_SHUTDOWN_SECONDS, try_lock
 from radmeter.errors import StoreError, StoreUnavailable
 from radmeter.supervisor import last_lines
 
@@ -61,7 +61,6 @@ class EmbeddedPostgresql:
         self.base = base.absolute()
         self.log = self.base / "postgresql.log" if log is None else log
         self._users: int | None = None
-        self._keeper_pid: int | None = None
 
     def __enter__(self) -> Self:
         self.open()
@@ -102,17 +101,15 @@ class EmbeddedPostgresql:
         start = os.open(self.base / "start.lock", os.O_RDWR)
         try:
             fcntl.flock(start, fcntl.LOCK_EX)
-            if not self._keeper_lives():
-                self._keeper_pid = None
-            deadline = time.monotonic() + READY_SECONDS
+            started, deadline = False, time.monotonic() + READY_SECONDS
             while not self._answers():
                 if time.monotonic() > deadline:
                     raise StoreUnavailable(f"the embedded PostgreSQL does not answer\n{last_lines(self.log)}")
-                if not self.kept() and not self._keeper_lives():
-                    if self._keeper_pid is not None:
-                        self._keeper_pid = None
+                if not self.kept():
+                    if started:
                         raise StoreError(f"the embedded PostgreSQL cannot be started\n{last_lines(self.log)}")
                     self._start_keeper()
+                    started = True
                 time.sleep(0.02)
             with psycopg.connect(self.dsn("postgres"), autocommit=True) as connection:
                 if not connection.execute("SELECT FROM pg_database WHERE datname = %s", [DATABASE]).rowcount:
@@ -133,35 +130,24 @@ class EmbeddedPostgresql:
         """Let go, and wait until the server has stopped if nobody else holds on. May be called again."""
         if self._users is None:
             return
-        fcntl.flock(self._users, fcntl.LOCK_UN)
-        deadline = time.monotonic() + STOPPED_SECONDS
-        # Ours may be on its way still, and not have taken its lock, if we were interrupted.
-        while (self._keeper_lives() or self.kept()) and time.monotonic() < deadline:
-            if not self._try_lock(fcntl.LOCK_EX) and self._try_lock(fcntl.LOCK_SH):
-                break  # shared with others: it runs on for them
-            time.sleep(0.02)
         os.close(self._users)
         self._users = None
-
-    def _try_lock(self, how: int) -> bool:
-        assert self._users is not None
-        try:
-            fcntl.flock(self._users, how | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        fcntl.flock(self._users, fcntl.LOCK_UN)
-        return True
+        deadline = time.monotonic() + STOPPED_SECONDS
+        while self.kept() and time.monotonic() < deadline:
+            if not self._may_lock("users", fcntl.LOCK_EX) and self._may_lock("users", fcntl.LOCK_SH):
+                break  # shared with others: it runs on for them
+            time.sleep(0.02)
 
     def kept(self) -> bool:
         """Tell whether a keeper looks after the server; it starts the server again when that dies."""
-        mark = os.open(self.base / "keeper.lock", os.O_RDWR)
+        return not self._may_lock("keeper", fcntl.LOCK_SH)
+
+    def _may_lock(self, name: str, how: int) -> bool:
+        lock = os.open(self.base / f"{name}.lock", os.O_RDWR)
         try:
-            fcntl.flock(mark, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
+            return try_lock(lock, how)
         finally:
-            os.close(mark)
-        return False
+            os.close(lock)
 
     def _answers(self) -> bool:
         # Only a kept server counts: one whose keeper was killed still answers for a moment, shutting down.
@@ -174,32 +160,26 @@ class EmbeddedPostgresql:
         return True
 
     def _start_keeper(self) -> None:
-        os.truncate(self.base / "keeper.lock", 0)
-        output = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        # It inherits our lock, so there is no moment at which it has been started and nobody can tell.
+        mark = os.open(self.base / "keeper.lock", os.O_RDWR)
         try:
-            # Not subprocess: the keeper may outlive us, for another user.
-            # -P: no module from the working directory.
-            self._keeper_pid = os.posix_spawn(
-                sys.executable,
-                [sys.executable, "-P", "-m", "radmeter.embedded.keeper", str(self.base)],
-                os.environ,
-                file_actions=[
-                    (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-                    (os.POSIX_SPAWN_DUP2, output, 1),
-                    (os.POSIX_SPAWN_DUP2, output, 2),
-                ],
-                setsid=True,
-            )
+            fcntl.flock(mark, fcntl.LOCK_EX)  # waits for those who only look
+            os.truncate(mark, 0)
+            with self.log.open("ab") as log:
+                subprocess.run(
+                    # -P: no module from the working directory.
+                    [sys.executable, "-P", "-m", "radmeter.embedded.keeper", self.base, self.log, str(mark)],
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    pass_fds=[mark],
+                    start_new_session=True,
+                    check=True,
+                )
+        except (OSError, subprocess.CalledProcessError) as error:
+            raise StoreError(f"the embedded PostgreSQL cannot be started: {error}") from error
         finally:
-            os.close(output)
-
-    def _keeper_lives(self) -> bool:
-        if self._keeper_pid is None:
-            return False
-        try:
-            return os.waitpid(self._keeper_pid, os.WNOHANG) == (0, 0)
-        except ChildProcessError:
-            return False
+            os.close(mark)
 
 
 def _make_ready_for_root(base: Path) -> None:

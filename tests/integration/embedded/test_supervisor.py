@@ -131,6 +131,45 @@ def test_one_that_does_not_listen_is_killed_at_the_deadline(supervisor: Supervis
     assert said == ["deaf does not end on SIGTERM; killing it"]
 
 
+def test_a_program_may_have_signals_of_its_own_and_its_exit_status_is_told(
+    supervisor: Supervisor, said: list[str]
+) -> None:
+    code = (
+        "import signal, sys, time\n"
+        "signal.signal(signal.SIGINT, lambda *_: print('asked', flush=True))\n"
+        "signal.signal(signal.SIGQUIT, lambda *_: sys.exit(7))\n"
+        "print('ready', flush=True)\n"
+        "while True: time.sleep(600)\n"
+    )
+    supervisor.start(
+        Program(name="own", arguments=python(code), end_signal=signal.SIGINT, kill_signal=signal.SIGQUIT)
+    )
+    awaits(supervisor, "own", "ready")
+    assert supervisor.stop("own", 0.2) == 7
+    assert "asked" in supervisor.last_words("own")
+    assert said == ["own does not end on SIGINT; killing it"]
+
+
+def test_each_start_is_prepared_and_one_that_cannot_be_is_tried_again(
+    supervisor: Supervisor, said: list[str], tmp_path: Path
+) -> None:
+    places = iter([tmp_path, tmp_path / "missing", tmp_path.parent])
+    program = Program(
+        name="here",
+        arguments=python("import os; print('at', os.getcwd(), 'end')"),
+        prepare=lambda: {"cwd": next(places)},
+    )
+    supervisor.start(program)
+    awaits(supervisor, "here", f"at {tmp_path} end")
+
+    def started_elsewhere() -> bool:
+        supervisor.watch()
+        return f"at {tmp_path.parent} end" in supervisor.last_words("here")
+
+    await_true(started_elsewhere)
+    assert any("here cannot be started" in words for words in said)
+
+
 def test_a_hurry_does_not_wait_for_the_deadline(supervisor: Supervisor) -> None:
     supervisor.start(Program(name="deaf", arguments=python(DEAF)))
     awaits(supervisor, "deaf", "here I am")
