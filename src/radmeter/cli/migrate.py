@@ -25,6 +25,11 @@ from radmeter.schema.sql_files import changed_files
 from radmeter.units import duration
 
 PENDING = 3
+REAPPLY = click.option(
+    "--reapply",
+    is_flag=True,
+    help="Apply all SQL files (functions, triggers, views, grants) again, also where none changed.",
+)
 SHOWN_CHANGES = 20
 DECIMALS = ("table", "column", "key", "shown", "decimal")
 STEPS = ("kind", "name", "what", "seconds", "locks")
@@ -95,6 +100,7 @@ def _say_plan(plan: Plan) -> None:
 Examples:
   radmeter migrate plan
   radmeter migrate plan --format json
+  radmeter migrate plan --reapply
   radmeter migrate plan --decimals --format csv > becomes.csv
 
 \b
@@ -103,14 +109,15 @@ Exit codes: 0 shown (also when there is nothing to do), 1 it cannot be done (the
 )
 @with_settings("state", "dsn")
 @format_option
+@REAPPLY
 @click.option(
     "--decimals", "only_decimals", is_flag=True, help="Only the values whose decimal form will differ."
 )
-def plan(settings: Settings, output_format: str, only_decimals: bool) -> None:
+def plan(settings: Settings, output_format: str, reapply: bool, only_decimals: bool) -> None:
     """Say what `up` would do: each step, what it locks and for how long. Changes nothing."""
     with existing_database(settings) as dsn, connect(dsn) as connection, explained_errors("radmeter_owner"):
         upgrade.refuse_stock_table(connection)
-        found = migration_plan.plan(connection)
+        found = migration_plan.plan(connection, reapply=reapply)
     changes = _decimals(found.changes)
     steps: list[Row] = [
         {**step._asdict(), "seconds": round(step.seconds, 3), "locks": "; ".join(map(str, step.locks))}
@@ -149,6 +156,7 @@ def plan(settings: Settings, output_format: str, only_decimals: bool) -> None:
     epilog="""\b
 Examples:
   radmeter migrate up
+  radmeter migrate up --reapply        # after somebody changed or dropped a function, a view or a grant
   RADMETER_DSN=postgresql://owner@db/radius radmeter migrate up --yes
 
 \b
@@ -161,6 +169,7 @@ Exit codes:
 """
 )
 @with_settings("state", "dsn", "timezone")
+@REAPPLY
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option(
     "--patience",
@@ -170,7 +179,7 @@ Exit codes:
     metavar="SECONDS",
     help="How long to go on trying to get a lock that somebody holds.",
 )
-def up(settings: Settings, yes: bool, patience: float) -> None:
+def up(settings: Settings, reapply: bool, yes: bool, patience: float) -> None:
     """Bring the database to the newest schema, after saying what that takes.
 
     Safe to run twice, from two places at once, and after it was killed. Ingest goes on.
@@ -180,7 +189,7 @@ def up(settings: Settings, yes: bool, patience: float) -> None:
             # Another one that is at work is waited for, so that the plan is about what that leaves to do.
             advisory_locks.take_upgrade_lock(connection, lambda text: click.echo(text, err=True))
             upgrade.refuse_stock_table(connection)
-            found = migration_plan.plan(connection)
+            found = migration_plan.plan(connection, reapply=reapply)
             before = decimal_columns.last_change(connection)
         _say_plan(found)
         if found.steps:
@@ -193,6 +202,7 @@ def up(settings: Settings, yes: bool, patience: float) -> None:
                 listener=bar,
                 patience_seconds=patience,
                 options=f"-c radmeter.operator={_operator()}",
+                reapply=reapply,
             )
         with connect(database.dsn) as connection:
             changes = decimal_columns.kept_changes(connection, before)

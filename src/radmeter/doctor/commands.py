@@ -55,9 +55,9 @@ class Commands:
         return self.radmeter("migrate up", owner=True)
 
     def reapply(self, *before: str) -> str:
-        """Return the command that makes functions, triggers, views and grants as they should be, changed or not."""
-        forget = self.psql(*before, "DELETE FROM radmeter.sql_file")
-        return f"{forget} && {self.migrate()}"
+        """Return the command that makes functions, triggers, views and grants as they should be, after some SQL."""
+        again = self.radmeter("migrate up --reapply", owner=True)
+        return f"{self.psql(*before)} && {again}" if before else again
 
     def _target(self, user: str | None) -> list[str]:
         if user is None and not self.facts.is_owner and self.facts.owner:

@@ -68,8 +68,13 @@ class Plan(NamedTuple):
         return sum(step.seconds for step in self.steps)
 
 
-def plan(connection: Connection) -> Plan:
+def plan(connection: Connection, *, reapply: bool = False) -> Plan:
     """Return what an upgrade would do; reads only.
+
+    Parameters
+    ----------
+    reapply
+        The SQL files are to be applied also where none changed.
 
     Raises
     ------
@@ -85,7 +90,7 @@ def plan(connection: Connection) -> Plan:
         *_taken_over(connection, taken),
         *(_revision(connection, script) for script in pending),
         *(_conversion(column) for column in columns),
-        *_files(connection),
+        *_files(connection, reapply),
         *_partitions(connection),
     ]
     changes = [change for column in columns for change in decimal_columns.changes(connection, column)]
@@ -156,12 +161,14 @@ def _conversion(column: DecimalColumn) -> Step:
     return Step("decimals", column.name, what, (Lock(relation, "ACCESS EXCLUSIVE", seconds),), seconds)
 
 
-def _files(connection: Connection) -> Iterator[Step]:
+def _files(connection: Connection, reapply: bool) -> Iterator[Step]:
     changed = changed_files(connection)
-    if not changed:
+    if not changed and not reapply:
         return
     files = current_files()
-    names = ", ".join(changed[:5]) + (f" and {len(changed) - 5} more" if len(changed) > 5 else "")
+    what = f"apply the {len(files)} SQL files{' again' if reapply else ''}, of which {len(changed)} changed"
+    if changed:
+        what += ": " + ", ".join(changed[:5]) + (f" and {len(changed) - 5} more" if len(changed) > 5 else "")
     locks = []
     if _is_there(connection, "radmeter.user_usage"):
         locks.append(Lock("the views of the schema radmeter", "ACCESS EXCLUSIVE", 0.1))
@@ -169,7 +176,6 @@ def _files(connection: Connection) -> Iterator[Step]:
         triggers = [text for file in files if file.path.startswith("triggers/") for text in statements(file)]
         if not all(is_so_already(connection, text) for text in triggers):
             locks.append(Lock(RADACCT, "SHARE ROW EXCLUSIVE", 0.01))
-    what = f"apply the {len(files)} SQL files, of which {len(changed)} changed: {names}"
     yield Step("files", "sql", what, tuple(locks), FILE_SECONDS * len(files))
 
 

@@ -68,7 +68,7 @@ def changed_files(connection: Connection) -> list[str]:
     return [path for path in files | applied if files.get(path) != applied.get(path)]
 
 
-def apply_sql_files(connection: Connection, radacct: str = RADACCT) -> bool:
+def apply_sql_files(connection: Connection, radacct: str = RADACCT, *, reapply: bool = False) -> bool:
     """Apply all files if any changed, in the transaction of the caller; return whether there was anything to do.
 
     They are written to be applied twice, and together they are one state.
@@ -77,9 +77,11 @@ def apply_sql_files(connection: Connection, radacct: str = RADACCT) -> bool:
     ----------
     radacct
         The table that is to become public.radacct, where that is being prepared under another name.
+    reapply
+        Also if none changed.
     """
     files = current_files()
-    if not changed_files(connection):
+    if not reapply and not changed_files(connection):
         return False
     # Bodies are checked when they first run: one function may name another that comes later in the list.
     connection.execute("SET LOCAL check_function_bodies = off")

@@ -28,6 +28,7 @@ def upgrade(
     listener: Listener | None = None,
     patience_seconds: float = PATIENCE_SECONDS,
     options: str | None = None,
+    reapply: bool = False,
 ) -> None:
     """Bring the database at `dsn` to the newest schema; safe to run twice and from two places at once.
 
@@ -43,6 +44,8 @@ def upgrade(
         How long to go on trying to get a lock.
     options
         libpq's, for the connection: settings of the session.
+    reapply
+        Apply the SQL files also where none changed.
 
     Raises
     ------
@@ -79,7 +82,7 @@ def upgrade(
             listener.advance()
         with_lock_retries(
             connection,
-            _apply_files,
+            lambda opened: _apply_files(opened, reapply),
             what="applying the SQL files",
             patience_seconds=patience_seconds,
             said=listener.say,
@@ -155,11 +158,12 @@ def prepare(
     return True
 
 
-def _apply_files(connection: Connection) -> None:
+def _apply_files(connection: Connection, reapply: bool) -> None:
     began = time.monotonic()
     changed = changed_files(connection)
-    if apply_sql_files(connection):
-        note(connection, "files", f"{len(changed)} changed", time.monotonic() - began)
+    if apply_sql_files(connection, reapply=reapply):
+        name = "all again" if reapply else f"{len(changed)} changed"
+        note(connection, "files", name, time.monotonic() - began)
 
 
 def _make_partitions(connection: Connection, listener: Listener, patience_seconds: float) -> None:

@@ -152,6 +152,23 @@ def test_an_empty_database_is_told_what_will_be_made_and_left_empty(server: Serv
     assert dump(server, empty) == nothing
 
 
+def test_reapply_makes_what_was_changed_by_hand_as_it_should_be(
+    server: Server, database: str, connection: Connection
+) -> None:
+    before = dump(server, database)
+    connection.execute("DROP VIEW radmeter.nodes; DROP FUNCTION radmeter.drop_rejected")
+    connection.execute("DROP TRIGGER _100_count_updated ON radacct")
+    assert radmeter(database, "migrate", "up", "--yes").output.startswith("nothing to do: ")
+    (step,) = radmeter(database, "migrate", "plan", "--reapply", "--format", "json").json()["steps"]
+    assert (step["kind"], "again, of which 0 changed" in step["what"]) == ("files", True)
+    assert "public.radacct" in [lock["relation"] for lock in step["locks"]]
+    done = radmeter(database, "migrate", "up", "--reapply", "--yes")
+    assert done.exit_code == 0, done.errors
+    assert dump(server, database) == before
+    history = radmeter(database, "migrate", "history", "--format", "json").json()
+    assert (history[-1]["kind"], history[-1]["name"]) == ("files", "all again")
+
+
 def test_where_nobody_knows_the_missing_months_all_of_them_are_planned(connection: Connection) -> None:
     """As in a database of an earlier version."""
     assert migration_plan.partitions_to_make(connection) == []
