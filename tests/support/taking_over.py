@@ -2,13 +2,40 @@
 
 import subprocess
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import psycopg
+import pytest
 
+from radmeter.adoption import states
+from radmeter.adoption.operation import Operation
+from radmeter.adoption.state import Adoption
+from radmeter.adoption.states import Step
 from radmeter.ingest.store import Store
 from support import stock
 from support.servers import Connection, Server
+
+
+class Killed(Exception):
+    """The process ends here."""
+
+
+def killed_before(
+    dsn: str, function: Callable[[Operation, Adoption], None], work: Callable[[Connection], Any]
+) -> None:
+    """Do the work, an adoption or its undoing, up to a step."""
+    taken = states.take
+
+    def take(step: Step, operation: Operation, adoption: Adoption) -> None:
+        if step.function is function:
+            raise Killed
+        taken(step, operation, adoption)
+
+    with pytest.MonkeyPatch.context() as patch, psycopg.connect(dsn, autocommit=True) as connection:
+        patch.setattr(states, "take", take)
+        with pytest.raises(Killed):
+            work(connection)
 
 
 def dump(server: Server, dsn: str) -> list[str]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from radmeter.adoption import moves
+from radmeter.adoption.table import Table
 from radmeter.database.connection import Connection
 from radmeter.database.lock_retries import LOCK_WAIT_MS, PATIENCE_SECONDS, log, with_lock_retries
 from radmeter.errors import StoreError
@@ -30,13 +31,18 @@ class Refused(StoreError):
 
 @dataclass
 class Operation:
-    """A connection at work, and who wants to hear of it."""
+    """A connection at work, who wants to hear of it, and what the steps of one run need to know.
+
+    `owner` is the role that is to own radacct. `table` is radacct as it was when the command began, read once: no step
+    needs to see what an earlier one has added. Where it matters what others have changed since, it is read anew.
+    """
 
     connection: Connection
     said: Say = log.info
     progress: Progress = no_progress
     patience_seconds: float = PATIENCE_SECONDS
     owner: str = field(default="", init=False)
+    table: Table = field(init=False)
 
     def retried(self, what: str, work: Work) -> Any:
         """Do work in a short transaction that waits for no lock."""

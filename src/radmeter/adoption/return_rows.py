@@ -2,14 +2,25 @@
 
 from psycopg import sql
 
-from radmeter.adoption import moves
+from radmeter.adoption import moves, state
 from radmeter.adoption.moves import TABLE
-from radmeter.adoption.operation import Operation, exclusively
-from radmeter.adoption.state import remember_renamed
+from radmeter.adoption.operation import LEGACY_CHECK, Operation, exclusively
+from radmeter.adoption.state import Adoption, remember_renamed
 from radmeter.database.connection import Connection
 
 
-def return_rows(operation: Operation) -> None:
+def turn_back(operation: Operation, adoption: Adoption) -> None:
+    """Before the swap: radacct takes open sessions again."""
+
+    def work(connection: Connection) -> None:
+        exclusively(connection)
+        connection.execute(f"ALTER TABLE ONLY public.radacct DROP CONSTRAINT IF EXISTS {LEGACY_CHECK}")
+        state.go_on(connection, "returning")
+
+    operation.retried("turning back", work)
+
+
+def return_rows(operation: Operation, adoption: Adoption) -> None:
     """The rows of the tables that inherit go back into radacct, in batches; an empty one is dropped."""
     connection = operation.connection
     while True:

@@ -1,4 +1,4 @@
-"""How far an adoption is, and what the table was before: radmeter.adoption, one row for each."""
+"""How far an adoption is, and what the table was before: radmeter.adoption, one row for each (see `states`)."""
 
 import datetime
 from typing import Any, NamedTuple
@@ -6,10 +6,6 @@ from typing import Any, NamedTuple
 from psycopg.types.json import Jsonb
 
 from radmeter.database.connection import Connection
-
-# In this order. `returning`: radacct is a plain table again, and the rows made meanwhile move back into it.
-STATES = ("preparing", "opening", "bounding", "swapped", "done", "undoing", "returning", "undone")
-BEFORE_SWAP = ("preparing", "opening", "bounding")
 
 
 class Adoption(NamedTuple):
@@ -48,16 +44,13 @@ def latest(connection: Connection) -> Adoption | None:
     return Adoption(*row) if row else None
 
 
-def begin(connection: Connection, boundary: datetime.datetime, saved: dict[str, Any]) -> Adoption:
+def begin(connection: Connection, boundary: datetime.datetime, saved: dict[str, Any]) -> None:
     """Write down that an adoption begins."""
     connection.execute(
         """INSERT INTO radmeter.adoption (state, boundary, saved, operator)
            VALUES ('preparing', %s, %s, nullif(current_setting('radmeter.operator', true), ''))""",
         (boundary, Jsonb(saved)),
     )
-    adoption = in_force(connection)
-    assert adoption is not None
-    return adoption
 
 
 def go_on(connection: Connection, state: str) -> None:

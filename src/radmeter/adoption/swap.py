@@ -25,8 +25,8 @@ def swap(connection: Connection, adoption: Adoption, owner: str) -> float:
     run("SET LOCAL lock_timeout = '5s'")
     run("LOCK TABLE ONLY public.radacct IN SHARE UPDATE EXCLUSIVE MODE")
     run("LOCK TABLE ONLY public.radacct_open IN SHARE UPDATE EXCLUSIVE MODE")
+    # Anew: from here on nobody can change a view or an index until the swap is done.
     table = read(connection)
-    assert table is not None
     last = _last_id(connection, table)
     run("SET LOCAL lock_timeout = '50ms'")
     run("LOCK TABLE ONLY public.radacct IN ACCESS EXCLUSIVE MODE")

@@ -14,24 +14,34 @@ from radmeter.database.lock_retries import create_index_with_lock_retries
 from radmeter.schema.revisions import note
 
 
-def swap_back(operation: Operation, adoption: Adoption) -> None:
+def begin_to_undo(operation: Operation, adoption: Adoption) -> None:
+    """Write down that radacct is on its way back: `radmeter adopt` does not go on with it any more."""
     operation.retried("beginning to undo", lambda connection: state.go_on(connection, "undoing"))
+
+
+def make_unique(operation: Operation, adoption: Adoption) -> None:
+    """Make the unique index of the old table again, where it had one."""
     unique = adoption.saved["unique"]
-    if unique is not None:
-        _tell_apart(operation, adoption)
-        statement = unique["definition"].replace("CREATE UNIQUE INDEX", "CREATE UNIQUE INDEX CONCURRENTLY", 1)
-        statement = statement.replace(" ON public.radacct ", f" ON {LEGACY} ", 1)
-        with (
-            operation.progress(f"index {unique['name']}", None, "blocks") as bar,
-            progress_of(operation.connection, bar),
-        ):
-            create_index_with_lock_retries(
-                operation.connection,
-                f"public.{unique['name']}",
-                statement,
-                patience_seconds=operation.patience_seconds,
-                said=operation.said,
-            )
+    if unique is None:
+        return
+    _tell_apart(operation, adoption)
+    statement = unique["definition"].replace("CREATE UNIQUE INDEX", "CREATE UNIQUE INDEX CONCURRENTLY", 1)
+    statement = statement.replace(" ON public.radacct ", f" ON {LEGACY} ", 1)
+    with (
+        operation.progress(f"index {unique['name']}", None, "blocks") as bar,
+        progress_of(operation.connection, bar),
+    ):
+        create_index_with_lock_retries(
+            operation.connection,
+            f"public.{unique['name']}",
+            statement,
+            patience_seconds=operation.patience_seconds,
+            said=operation.said,
+        )
+
+
+def swap_tables_back(operation: Operation, adoption: Adoption) -> None:
+    """Give the old table its name back."""
     operation.said("swapping back")
     operation.retried("swapping back", lambda connection: _swap(connection, adoption, operation.owner))
 
@@ -62,7 +72,6 @@ def _swap(connection: Connection, adoption: Adoption, owner: str) -> None:
     run("SET LOCAL lock_timeout = '5s'")
     run("LOCK TABLE public.radacct IN SHARE UPDATE EXCLUSIVE MODE")
     table = read(connection)
-    assert table is not None
     run("SET LOCAL lock_timeout = '50ms'")
     run("LOCK TABLE public.radacct IN ACCESS EXCLUSIVE MODE")
     saved = adoption.saved

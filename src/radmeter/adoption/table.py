@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from radmeter.database.connection import Connection
+from radmeter.errors import StoreError
 
 LEGACY = "public.radacct_legacy"
 
@@ -115,18 +116,25 @@ JOIN pg_class ON pg_class.oid = refobjid AND relkind = 'S' JOIN pg_namespace ON 
 WHERE adrelid = %s AND attname = 'radacctid'"""
 
 
-def read(connection: Connection, name: str = "public.radacct") -> Table | None:
-    """Read a table; None: there is none of that name."""
+def read(connection: Connection) -> Table:
+    """Read public.radacct.
+
+    Raises
+    ------
+    StoreError
+        There is none.
+    """
     row = connection.execute(
         """SELECT oid, relkind::text, pg_get_userbyid(relowner)::text, obj_description(oid, 'pg_class'),
                   greatest(reltuples, 0)::bigint,
                   CASE WHEN relkind = 'r' THEN pg_table_size(oid) ELSE 0 END,
                   CASE WHEN relkind = 'r' THEN pg_indexes_size(oid) ELSE 0 END
-           FROM pg_class WHERE oid = to_regclass(%s)""",
-        (name,),
+           FROM pg_class WHERE oid = to_regclass('public.radacct')"""
     ).fetchone()
     if row is None:
-        return None
+        raise StoreError(
+            "there is no table public.radacct: `radmeter migrate up` makes one in a new database"
+        )
     table = Table(*row)
     # Names as they are with nothing on the search path: all with their schema.
     with connection.transaction():

@@ -10,6 +10,7 @@ from radmeter.adoption import plan as adopt_plan
 from radmeter.adoption import state
 from radmeter.adoption import undo as adopt_undo
 from radmeter.adoption.operation import Operation, Refused
+from radmeter.adoption.states import MEANS
 from radmeter.adoption.table import Table
 from radmeter.cli.common import confirm, emit, emit_one, existing_database, format_option, with_settings
 from radmeter.config import Settings
@@ -29,17 +30,6 @@ Examples:
 \b
 Exit codes: 0 done, 1 refused or failed (the reason and the remedy are on standard error; the same command goes on
 from there), 2 wrong options, or a prompt that nobody can answer, 130 interrupted."""
-
-STATES = {
-    "preparing": "columns and indexes are being made; rlm_sql writes",
-    "opening": "open sessions are moving to radacct_open; rlm_sql writes",
-    "bounding": "all is ready for the swap; rlm_sql writes",
-    "swapped": "radacct is partitioned; partitions ahead are being made",
-    "done": "radacct is partitioned",
-    "undoing": "the way back is being prepared; radacct is partitioned",
-    "returning": "radacct is FreeRADIUS's own again, sessions are moving back into it",
-    "undone": "radacct is FreeRADIUS's own again",
-}
 
 
 @click.command(epilog=EXAMPLES)
@@ -104,7 +94,7 @@ def _adopt(
         if plan or not yes:
             _print_plan(connection, table, boundary, steps, output_format)
     else:
-        click.echo(f"begun {known.began_at:%Y-%m-%d %H:%M} UTC: {STATES[known.state]}", err=not plan)
+        click.echo(f"begun {known.began_at:%Y-%m-%d %H:%M} UTC: {MEANS[known.state]}", err=not plan)
     if plan or (known is not None and known.state == "done"):
         return
     confirm("Go on with it?" if known else "Take radacct over?", yes)
@@ -143,7 +133,7 @@ def _undo(connection: psycopg.Connection[Any], yes: bool, patience: float) -> No
     if known is None:
         raise adopt_undo.nothing_to_undo(connection)
     if not yes:
-        click.echo(f"begun {known.began_at:%Y-%m-%d %H:%M} UTC: {STATES[known.state]}")
+        click.echo(f"begun {known.began_at:%Y-%m-%d %H:%M} UTC: {MEANS[known.state]}")
         click.echo(
             click.wrap_text(
                 "radacct becomes FreeRADIUS's own table again, with its indexes, all sessions that it had and all "
@@ -164,7 +154,7 @@ def _status(connection: psycopg.Connection[Any], output_format: str) -> None:
     known = state.latest(connection)
     row = {
         "state": "none" if known is None else known.state,
-        "meaning": "radacct was not taken over" if known is None else STATES[known.state],
+        "meaning": "radacct was not taken over" if known is None else MEANS[known.state],
         "boundary": known and known.boundary,
         "began_at": known and known.began_at,
         "swapped_at": known and known.swapped_at,

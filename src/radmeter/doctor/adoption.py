@@ -1,11 +1,10 @@
 """A table that is being taken over, or whose history is not counted yet."""
 
+from radmeter.adoption.states import ADOPT
 from radmeter.doctor.context import Context
 from radmeter.doctor.finding import Findings, Teller
 
 tell = Teller("adoption")
-
-AT_WORK = ("preparing", "opening", "bounding", "undoing", "returning")
 
 
 def check(context: Context) -> Findings:
@@ -19,15 +18,11 @@ def check(context: Context) -> Findings:
         yield tell.green("none: radacct is radmeter's own")
         return
     state, began, swapped = row
-    if state in AT_WORK:
-        undo = " --undo" if state in ("undoing", "returning") else ""
+    if state != "done":
         yield tell.red(
             f"begun {began:%Y-%m-%d %H:%M} and not finished ({state}); it goes on where it was",
-            context.remedy.radmeter(f"adopt --from radacct{undo}", owner=True),
+            context.remedy.radmeter(f"adopt {'--from radacct' if state in ADOPT else '--undo'}", owner=True),
         )
-        return
-    if swapped is None:
-        yield tell.green(f"state {state}")
         return
     yield from _backfill(context, f"radacct taken over {swapped:%Y-%m-%d %H:%M}")
 

@@ -1,4 +1,4 @@
-"""Converts the columns of `radmeter.decimals` in a database that goes on working."""
+"""Converts the columns of `decimal_columns` in a database that goes on working."""
 
 import time
 from collections.abc import Callable
@@ -11,7 +11,8 @@ from radmeter.schema import decimal_columns
 from radmeter.schema.decimal_columns import DecimalColumn
 from radmeter.schema.revisions import note
 
-# Rewriting so many rows with their indexes takes some 30 ms, during which the table is locked.
+# Rewriting so many rows with their indexes takes some 30 ms, during which the table is locked. Why small tables are not
+# converted as large ones are: docs/decisions.md, two ways to convert a double.
 ROWS_AT_ONCE = 2_000
 # Pages of 8 KiB: a transaction of some milliseconds.
 PAGES_A_BATCH = 16

@@ -20,9 +20,9 @@ from radmeter.schema.revisions import note
 
 # Which may be there before the revision that makes them, in the order of their foreign keys.
 OWN = ("plans", "routers", "subscribers", "invoices")
-REVISIONS = {"0001_tables": "TABLES", "0004_money": "INVOICES"}
+REVISIONS = {"0001": ("0001_tables", "TABLES"), "0004": ("0004_money", "INVOICES")}
 
-# Types that become ours without a value being changed. Doubles are converted later, see `radmeter.decimals`.
+# Types that become ours without a value being changed. Doubles are converted later, see `decimal_columns`.
 WIDENED = {
     ("character varying", "text"), ("character", "text"), ("smallint", "bigint"), ("integer", "bigint"),
     ("smallint", "integer"), ("smallint", "numeric"), ("integer", "numeric"), ("bigint", "numeric"),
@@ -67,8 +67,7 @@ def own_tables(connection: Connection, names: Iterable[str] = OWN) -> list[str]:
 
 def pending(connection: Connection, revisions: Iterable[str]) -> list[str]:
     """Return the tables that the pending `revisions` would take over."""
-    names = [name for module in _modules(revisions) for name in _made_by(_ddl(module))]
-    return own_tables(connection, names)
+    return own_tables(connection, [name for ddl in _ddls(revisions).values() for name in _made_by(ddl)])
 
 
 def check(connection: Connection, revisions: Iterable[str]) -> dict[str, list[str]]:
@@ -79,25 +78,24 @@ def check(connection: Connection, revisions: Iterable[str]) -> dict[str, list[st
     StoreError
         A table cannot be taken over. Nothing is touched.
     """
-    pending_modules = _modules(revisions)
-    if not pending(connection, revisions):
+    ddls = _ddls(revisions)
+    if not pending(connection, ddls):
         return {}
     return with_lock_retries(
-        connection, partial(_rehearse, pending_modules), what="rehearsing the takeover of your own tables"
+        connection, partial(_rehearse, ddls), what="rehearsing the takeover of your own tables"
     )
 
 
-def _rehearse(modules: list[str], connection: Connection) -> dict[str, list[str]]:
+def _rehearse(ddls: dict[str, str], connection: Connection) -> dict[str, list[str]]:
     statements: dict[str, list[str]] = {}
     problems: list[str] = []
     with connection.transaction(force_rollback=True):
         connection.execute("SET LOCAL client_min_messages = warning")
         if connection.execute("SELECT to_regnamespace('radmeter')").fetchone() == (None,):
             connection.execute("CREATE SCHEMA radmeter")
-        for module in modules:
+        for revision, ddl in ddls.items():
             found: list[str] = []
-            revision = module.partition("_")[0]
-            statements[revision] = _statements(connection, _ddl(module), found)
+            statements[revision] = _statements(connection, ddl, found)
             problems += found or _failures(connection, statements[revision])
     if problems:
         raise StoreError(
@@ -146,16 +144,14 @@ def create(ddl: str) -> None:
     note(connection, "takeover", ", ".join(own), None)
 
 
-def _modules(revisions: Iterable[str]) -> list[str]:
+def _ddls(revisions: Iterable[str]) -> dict[str, str]:
+    """Return the DDL of those revisions that make tables which may be there before, by revision."""
     wanted = set(revisions)
-    return [module for module in REVISIONS if module.partition("_")[0] in wanted]
-
-
-def _ddl(module: str) -> str:
-    ddl: str = getattr(
-        importlib.import_module(f"radmeter.schema.migrations.versions.{module}"), REVISIONS[module]
-    )
-    return ddl
+    return {
+        revision: getattr(importlib.import_module(f"radmeter.schema.migrations.versions.{module}"), name)
+        for revision, (module, name) in REVISIONS.items()
+        if revision in wanted
+    }
 
 
 def _made_by(ddl: str) -> list[str]:
@@ -167,48 +163,39 @@ def _split(ddl: str) -> list[str]:
     return [statement.strip() for statement in bare.split(";\n") if statement.strip()]
 
 
+def _makes(statement: str, tables: list[str]) -> bool:
+    """Tell whether a statement makes one of the tables, or an index on one."""
+    table = rf"public\.({'|'.join(tables)}) "
+    return re.match(rf"CREATE TABLE {table}|CREATE (UNIQUE )?INDEX \w+ ON {table}", statement) is not None
+
+
 def _statements(connection: Connection, ddl: str, problems: list[str]) -> list[str]:
-    adapted = _adapted(connection, ddl, problems)
-    # A foreign key may name a table that is made only now.
-    keys = [statement for statement in adapted if "FOREIGN KEY" in statement]
-    columns = [statement for statement in adapted if statement not in keys]
-    return [*columns, *_without(connection, ddl), *keys]
-
-
-def _without(connection: Connection, ddl: str) -> Iterator[str]:
-    """Yield the statements of the DDL that are still to be run: not those that make what is there."""
-    own = "|".join(own_tables(connection, _made_by(ddl))) or "-"
-    for statement in _split(ddl):
-        if not re.match(
-            rf"CREATE TABLE public\.({own}) |CREATE (UNIQUE )?INDEX \w+ ON public\.({own}) ", statement
-        ):
-            yield statement
-
-
-def _adapted(connection: Connection, ddl: str, problems: list[str]) -> list[str]:
-    """Return the statements that make the tables that are there like ours."""
+    """Return the statements that make the tables that are there like ours, and those of the DDL that make the rest."""
     made = _made_by(ddl)
     own = own_tables(connection, made)
-    beside = "|".join(made)
-    statements: list[str] = []
+    adapted: list[str] = []
     with connection.transaction(force_rollback=True):
         for statement in _split(ddl):
-            if re.match(
-                rf"CREATE TABLE public\.({beside}) |CREATE (UNIQUE )?INDEX \w+ ON public\.({beside}) ",
-                statement,
-            ):
-                text = re.sub(rf"\bpublic\.({beside})\b", r"radmeter.\1", statement)
+            if _makes(statement, made):
+                text = re.sub(rf"\bpublic\.({'|'.join(made)})\b", r"radmeter.\1", statement)
                 # Only what a taken-over table is like matters here, not what its keys point to.
                 text = re.sub(r" REFERENCES public\.plans \(id\)", "", text) if made == ["invoices"] else text
                 connection.execute(text.encode())
         for table in own:
-            statements += _table(connection, table, problems)
-    return statements
+            adapted += _table(connection, table, problems)
+    # A foreign key may name a table that is made only now.
+    keys = [statement for statement in adapted if "FOREIGN KEY" in statement]
+    columns = [statement for statement in adapted if statement not in keys]
+    rest = [statement for statement in _split(ddl) if not own or not _makes(statement, own)]
+    return [*columns, *rest, *keys]
 
 
 def _table(connection: Connection, table: str, problems: list[str]) -> Iterator[str]:
-    name, kind = f"public.{table}", _kind(connection, table)
-    if kind != "r":
+    name = f"public.{table}"
+    kind = connection.execute(
+        "SELECT relkind::text FROM pg_class WHERE oid = to_regclass(%s)", (name,)
+    ).fetchone()
+    if kind != ("r",):
         problems.append(f"{name} is no ordinary table")
         return
     ours = [ExistingColumn(*row) for row in connection.execute(COLUMNS, (f"radmeter.{table}",))]
@@ -228,13 +215,6 @@ def _table(connection: Connection, table: str, problems: list[str]) -> Iterator[
                 f"ALTER TABLE {name} ALTER COLUMN {there.name} DROP NOT NULL, or SET DEFAULT"
             )
     yield from _keys(connection, table)
-
-
-def _kind(connection: Connection, table: str) -> str:
-    row = connection.execute(
-        "SELECT relkind::text FROM pg_class WHERE oid = to_regclass(%s)", (f"public.{table}",)
-    ).fetchone()
-    return row[0] if row else ""
 
 
 def _missing(name: str, column: ExistingColumn, empty: bool, problems: list[str]) -> Iterator[str]:

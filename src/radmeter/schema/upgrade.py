@@ -158,7 +158,7 @@ def prepare(
     return True
 
 
-def _apply_files(connection: Connection, reapply: bool) -> None:
+def _apply_files(connection: Connection, reapply: bool = False) -> None:
     began = time.monotonic()
     changed = changed_files(connection)
     if apply_sql_files(connection, reapply=reapply):

@@ -8,9 +8,9 @@ import psycopg
 import pytest
 from support import stock
 from support.servers import Server
-from support.taking_over import Reader, assert_totals, dump, sessions, ship
+from support.taking_over import Reader, assert_totals, dump, killed_before, sessions, ship
 
-from radmeter.adoption import adopt, operation, undo
+from radmeter.adoption import adopt, operation, states, undo
 from radmeter.errors import StoreError
 from radmeter.jobs.stale_sessions import close_stale
 from radmeter.schema import upgrade
@@ -241,30 +241,20 @@ def test_undo_while_rlm_sql_writes_keeps_all_that_was_made_since(server: Server,
         assert connection.execute("SELECT count(*) FROM user_quota_usage").fetchone() == (0,)
 
 
-@pytest.mark.parametrize("state", ["preparing", "opening", "bounding", "swapped", "returning"])
-def test_undo_from_every_state(
-    server: Server, radius: str, state: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("state", list(states.UNDO))
+def test_undo_from_every_state(server: Server, radius: str, state: str) -> None:
     rows, definition = sessions(radius), dump(server, radius)
-
-    class Killed(Exception):
-        pass
-
-    def die(*_: Any, **__: Any) -> None:
-        raise Killed
-
-    step = {"preparing": "_make_indexes", "opening": "_bound", "bounding": "_swap", "swapped": "_finish"}
-    with monkeypatch.context() as patch:
-        if state in step:
-            patch.setattr(adopt, step[state], die)
-        else:
-            take_over(radius)
-            patch.setattr(undo, "_tidy", die)
-        with pytest.raises(Killed):
-            take_over(radius) if state in step else give_back(radius)
+    if state in states.ADOPT:
+        last = states.ADOPT[state].steps[-1].function
+        killed_before(radius, last, lambda connection: adopt.adopt(operation.Operation(connection)))
+    else:
+        take_over(radius)
+    if state in ("undoing", "returning"):
+        last = states.UNDO[state].steps[-1].function
+        killed_before(radius, last, lambda connection: undo.undo(operation.Operation(connection)))
     with psycopg.connect(radius) as connection:
         assert connection.execute("SELECT state FROM radmeter.adoption").fetchone() == (state,)
-    if state == "returning":
+    if state in ("undoing", "returning"):
         with pytest.raises(StoreError, match="--undo"):
             take_over(radius)
     assert give_back(radius) == []

@@ -7,8 +7,10 @@ import psycopg
 import pytest
 from support import stock
 from support.servers import Server
+from support.taking_over import killed_before
 
 from radmeter.adoption import adopt, operation
+from radmeter.adoption.bounding import swap_tables
 
 Connection = psycopg.Connection[Any]
 
@@ -20,24 +22,14 @@ LOOK = "SELECT tableoid::regclass::text, acctinputoctets, acctstoptime IS NULL F
 
 
 @pytest.fixture
-def bounding(server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Connection]:
+def bounding(server: Server) -> Iterator[Connection]:
     """A database that is all ready for the swap."""
-
-    class Killed(Exception):
-        pass
-
-    def die(*_: Any) -> None:
-        raise Killed
-
     with server.clone("template0") as dsn, psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute(stock.RADACCT)
         stock.fill(connection, 100, open_sessions=5)
         connection.execute(INSERT, ("closed", "2024-01-01Z", 7, "User-Request"))
         connection.execute(INSERT, ("open", None, 7, None))
-        with monkeypatch.context() as patch, psycopg.connect(dsn, autocommit=True) as other:
-            patch.setattr(adopt, "_swap", die)
-            with pytest.raises(Killed):
-                adopt.adopt(operation.Operation(other))
+        killed_before(dsn, swap_tables, lambda other: adopt.adopt(operation.Operation(other)))
         yield connection
 
 

@@ -5,14 +5,20 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 import psycopg
 import pytest
 from support import stock
 from support.servers import Server
-from support.taking_over import Reader, assert_totals, dump, sessions, ship
+from support.taking_over import Killed, Reader, assert_totals, dump, sessions, ship
+
+from radmeter.adoption import adopt, operation, states, undo
+from radmeter.adoption.operation import Operation
+from radmeter.adoption.state import Adoption
+from radmeter.adoption.states import Step, Way
 
 Connection = psycopg.Connection[Any]
 
@@ -27,6 +33,45 @@ def radius(server: Server) -> Iterator[str]:
             )
             stock.fill(connection, 2000, open_sessions=60, zombies=1500)
         yield dsn
+
+
+def killed_after_each_step(
+    dsn: str, monkeypatch: pytest.MonkeyPatch, ways: Mapping[str, Way], work: Callable[[Operation], Any]
+) -> list[tuple[str, Step]]:
+    """Do the work again and again, killed after each step once; return the steps that it was killed after."""
+    taken = states.take
+    killed: list[tuple[str, Step]] = []
+    rows = len(sessions(dsn))
+
+    def take(step: Step, operation: Operation, adoption: Adoption) -> None:
+        taken(step, operation, adoption)
+        if (adoption.state, step) not in killed:
+            killed.append((adoption.state, step))
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(states, "take", take)
+        for _ in range(sum(len(way.steps) for way in ways.values())):
+            with psycopg.connect(dsn, autocommit=True) as connection, suppress(Killed):
+                work(operation.Operation(connection))
+                break
+            assert len(sessions(dsn)) == rows
+    return killed
+
+
+def test_killed_after_each_step_it_goes_on(
+    server: Server, radius: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    definition, before = dump(server, radius), sessions(radius)
+    killed = killed_after_each_step(radius, monkeypatch, states.ADOPT, adopt.adopt)
+    assert killed == [(name, step) for name, way in states.ADOPT.items() for step in way.steps]
+    with psycopg.connect(radius) as connection:
+        assert connection.execute("SELECT state FROM radmeter.adoption").fetchall() == [("done",)]
+    back = {name: states.UNDO[name] for name in ("done", "undoing", "returning")}
+    killed = killed_after_each_step(radius, monkeypatch, back, undo.undo)
+    assert killed == [(name, step) for name, way in back.items() for step in way.steps]
+    # The last step was done: it was killed in the moment after.
+    assert (dump(server, radius), sessions(radius)) == (definition, before)
 
 
 def run_killed(dsn: str, seed: int, *arguments: str) -> int:

@@ -10,8 +10,9 @@ from support import stock
 from support.beside import DEADLINE_SECONDS, LOOK_SECONDS, Beside
 from support.commands import Packets, radmeter
 from support.servers import Server
+from support.taking_over import killed_before
 
-from radmeter.adoption import adopt, operation, undo
+from radmeter.adoption import adopt, opening, operation, return_rows, undo
 from radmeter.database import advisory_locks
 from radmeter.usage import verify
 
@@ -26,14 +27,6 @@ GO_ON = "DROP FUNCTION public.pause() CASCADE"
 REBOOT = (
     "UPDATE radacct SET acctstoptime = now(), acctterminatecause = 'NAS-Reboot' WHERE acctstoptime IS NULL"
 )
-
-
-class Killed(Exception):
-    """The process ends here."""
-
-
-def die(*_: Any, **__: Any) -> None:
-    raise Killed
 
 
 @pytest.fixture
@@ -52,16 +45,6 @@ def take_over(connection: Connection) -> None:
 
 def give_back(connection: Connection) -> list[str]:
     return undo.undo(operation.Operation(connection))
-
-
-def killed(
-    dsn: str, monkeypatch: pytest.MonkeyPatch, step: tuple[Any, str], work: Callable[..., Any]
-) -> None:
-    """Do the work up to a step."""
-    with monkeypatch.context() as patch, psycopg.connect(dsn, autocommit=True) as connection:
-        patch.setattr(*step, die)
-        with pytest.raises(Killed):
-            work(connection)
 
 
 def reboot_beside(dsn: str, table: str, work: Callable[[Connection], Any]) -> int:
@@ -91,20 +74,16 @@ def left_open(dsn: str) -> int:
         return int(count)
 
 
-def test_a_router_that_reboots_while_its_sessions_move_closes_them_all(
-    radius: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    killed(radius, monkeypatch, (adopt, "_move_open"), take_over)
+def test_a_router_that_reboots_while_its_sessions_move_closes_them_all(radius: str) -> None:
+    killed_before(radius, opening.move_open, take_over)
     assert reboot_beside(radius, "public.radacct_open", take_over) == 20
     assert left_open(radius) == 0
 
 
-def test_a_router_that_reboots_while_its_sessions_move_back_closes_them_all(
-    radius: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_router_that_reboots_while_its_sessions_move_back_closes_them_all(radius: str) -> None:
     with psycopg.connect(radius, autocommit=True) as connection:
         take_over(connection)
-    killed(radius, monkeypatch, (undo, "_return_rows"), give_back)
+    killed_before(radius, return_rows.return_rows, give_back)
     assert reboot_beside(radius, "public.radacct", give_back) == 20
     assert left_open(radius) == 0
 
@@ -153,7 +132,7 @@ def rows_counted(connection: Connection) -> dict[str, int]:
         """SELECT oid::regclass::text FROM pg_class WHERE relkind = 'r' AND (
                oid IN ('public.user_quota_usage'::regclass, 'public.router_daily_usage'::regclass)
                OR relnamespace = 'radmeter'::regnamespace
-                  AND relname ~ '^(session_slice|session_month|adopted_|backfill)')"""
+                  AND relname ~ '^(session_slice|session_month|adopted_|adoption_baseline|backfill)')"""
     ).fetchall()
     counted = {}
     for (table,) in tables:
@@ -190,11 +169,9 @@ def test_undo_takes_away_all_that_was_counted_and_it_is_counted_anew_once(radius
 
 
 @pytest.mark.parametrize("status", ["open", "closed"])
-def test_a_session_that_is_inserted_twice_at_once_is_there_once(
-    radius: str, monkeypatch: pytest.MonkeyPatch, status: str
-) -> None:
+def test_a_session_that_is_inserted_twice_at_once_is_there_once(radius: str, status: str) -> None:
     """While radacct is taken over, its unique index does not reach the open sessions."""
-    killed(radius, monkeypatch, (adopt, "_bound"), take_over)
+    killed_before(radius, opening.bound, take_over)
     insert = """
         INSERT INTO radacct (acctsessionid, acctuniqueid, nasipaddress, acctstarttime, acctstoptime, acctinputoctets)
         VALUES ('1', 'new', '10.0.0.1', '2025-01-01Z', %s, 7) ON CONFLICT (acctuniqueid) DO NOTHING"""

@@ -386,6 +386,9 @@ def test_an_adoption_that_is_not_finished_and_a_history_that_is_not_counted(
     (found,) = faults(database, "adoption")
     assert "not finished (opening)" in found.said
     assert found.remedy == "radmeter adopt --from radacct"
+    connection.execute("UPDATE radmeter.adoption SET state = 'returning'")
+    (found,) = faults(database, "adoption")
+    assert found.remedy == "radmeter adopt --undo"
     connection.execute("UPDATE radmeter.adoption SET state = 'done', swapped_at = now()")
     (found,) = faults(database, "adoption")
     assert (found.level, found.remedy) == ("red", "radmeter backfill")

@@ -119,6 +119,30 @@ def test_a_view_on_the_column_is_refused_by_its_name(database: str, doubles: Con
     assert radmeter(database, "migrate", "up", "--yes").exit_code == 0
 
 
+def order(connection: Connection, table: str) -> list[str]:
+    rows = connection.execute(
+        """SELECT attname::text FROM pg_attribute
+           WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum""",
+        (table,),
+    )
+    return [name for (name,) in rows]
+
+
+def test_a_small_table_keeps_the_places_of_its_columns_its_constraints_and_indexes(
+    database: str, doubles: Connection
+) -> None:
+    """Why it is not converted as a large one is: a program that inserts without naming columns goes on working."""
+    doubles.execute("ALTER TABLE plans ADD CONSTRAINT fair CHECK (price >= 0)")
+    doubles.execute("CREATE INDEX plans_by_price ON plans (price)")
+    before = order(doubles, "plans")
+    upgrade.upgrade(database)
+    assert types(doubles) == SPECIFIED
+    assert order(doubles, "plans") == before
+    assert doubles.execute("SELECT to_regclass('plans_by_price') IS NOT NULL").fetchone() == (True,)
+    with pytest.raises(psycopg.errors.CheckViolation):
+        doubles.execute("INSERT INTO plans (name, price) VALUES ('refund', -1)")
+
+
 @pytest.fixture
 def many(doubles: Connection) -> Connection:
     """More routers than are converted under one lock."""
@@ -128,6 +152,18 @@ def many(doubles: Connection) -> Connection:
     )
     doubles.execute("ANALYZE routers")
     return doubles
+
+
+def test_an_index_on_a_column_of_a_large_table_is_refused_by_its_name(
+    database: str, many: Connection
+) -> None:
+    many.execute("CREATE INDEX routers_by_usage ON routers (total_usage)")
+    refused = radmeter(database, "migrate", "up", "--yes")
+    assert refused.exit_code == 1
+    assert "it is used by the index routers_by_usage" in refused.errors
+    many.execute("DROP INDEX routers_by_usage")
+    upgrade.upgrade(database)
+    assert order(many, "routers")[-1] == "total_usage"
 
 
 def test_a_large_table_is_converted_while_packets_and_changes_come_in(

@@ -1,0 +1,56 @@
+"""The state `opening`: open sessions move to radacct_open, until radacct has closed ones only."""
+
+from psycopg import sql
+
+from radmeter.adoption import moves, obstacles, state
+from radmeter.adoption.moves import OPEN, TABLE
+from radmeter.adoption.operation import LEGACY_CHECK, Operation, Refused, exclusively
+from radmeter.adoption.state import Adoption
+from radmeter.database.connection import Connection
+
+NOT_MOVED = "acctstoptime IS NULL OR acctstoptime >= %(boundary)s"
+
+
+def move_boundary(operation: Operation, adoption: Adoption) -> None:
+    """An adoption that was left alone for weeks: what radacct_legacy will hold must reach into the future still."""
+    if adoption.boundary > state.next_boundary(operation.connection, days=-27):
+        return
+
+    def work(connection: Connection) -> None:
+        exclusively(connection)
+        connection.execute(f"ALTER TABLE ONLY public.radacct DROP CONSTRAINT IF EXISTS {LEGACY_CHECK}")
+        connection.execute(
+            "UPDATE radmeter.adoption SET boundary = %s, state = 'opening' WHERE undone_at IS NULL",
+            (state.next_boundary(connection),),
+        )
+
+    operation.retried("moving the boundary", work)
+
+
+def move_open(operation: Operation, adoption: Adoption) -> None:
+    """Move the open sessions, and those that stopped beyond the boundary."""
+    # Between the look at the rows and the trigger duplicates may have come where nothing kept the ids unique.
+    if adoption.saved["unique"] is None:
+        found = list(obstacles.duplicates(operation.connection, operation.table))
+        if found:
+            raise Refused(f"since the beginning: {found[0]}")
+    boundary = {"boundary": adoption.boundary}
+    operation.move("moving open sessions", TABLE, OPEN, NOT_MOVED, boundary)
+
+
+def bound(operation: Operation, adoption: Adoption) -> None:
+    """From here on radacct itself takes closed rows only. NOT VALID: for new rows; the old ones are looked at next."""
+
+    def work(connection: Connection) -> None:
+        exclusively(connection)
+        # What came in between the moving and this, by a writer that has the trigger off.
+        moves.move_now(connection, TABLE, OPEN, NOT_MOVED, {"boundary": adoption.boundary})
+        connection.execute(
+            sql.SQL(
+                "ALTER TABLE ONLY public.radacct ADD CONSTRAINT {} "
+                "CHECK (acctstoptime IS NOT NULL AND acctstoptime < {}) NO INHERIT NOT VALID"
+            ).format(sql.Identifier(LEGACY_CHECK), sql.Literal(adoption.boundary))
+        )
+        state.go_on(connection, "bounding")
+
+    operation.retried("bounding radacct", work)

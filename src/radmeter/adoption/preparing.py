@@ -1,0 +1,81 @@
+"""The state `preparing`: radacct gets radmeter's columns and indexes, and a table for open sessions beside it."""
+
+from psycopg import sql
+
+from radmeter.adoption import obstacles, parent, state
+from radmeter.adoption.columns import OURS, STOCK
+from radmeter.adoption.indexes import needed, progress_of
+from radmeter.adoption.moves import OPEN
+from radmeter.adoption.operation import DIVERT, VACUUM_GIVES_WAY, Operation, exclusively
+from radmeter.adoption.state import Adoption
+from radmeter.database.connection import Connection
+from radmeter.database.lock_retries import create_index_with_lock_retries
+
+
+def add_columns(operation: Operation, adoption: Adoption) -> None:
+    """All at once, and in the catalog only: no row is written, none is read."""
+    present = {column.name for column in operation.table.columns}
+    changes = [
+        f"ADD COLUMN {column.name} {column.definition}"
+        for column in (*STOCK, *OURS)
+        if column.name not in present
+    ]
+    changes += [f"ALTER {column} TYPE text" for column in obstacles.widened(operation.table)]
+    if not changes:
+        return
+
+    def work(connection: Connection) -> None:
+        exclusively(connection)
+        connection.execute(f"ALTER TABLE public.radacct {', '.join(changes)}".encode())
+
+    operation.said("adding radmeter's columns")
+    operation.retried("adding columns to radacct", work)
+
+
+def make_indexes(operation: Operation, adoption: Adoption) -> None:
+    """Make the indexes that the table lacks, without keeping anyone from writing."""
+    for name, statement in needed(operation.table):
+        with (
+            operation.progress(f"index {name.removeprefix('public.')}", None, "blocks") as bar,
+            progress_of(operation.connection, bar),
+        ):
+            create_index_with_lock_retries(
+                operation.connection,
+                name,
+                statement,
+                patience_seconds=operation.patience_seconds,
+                said=operation.said,
+            )
+
+
+def make_open_table(operation: Operation, adoption: Adoption) -> None:
+    """The table for open sessions, which radacct shows as its own rows, and the trigger that sends new ones there."""
+    table = operation.table
+    operation.said("making radmeter's views and functions")
+    operation.retried(
+        "preparing radmeter.radacct", lambda connection: parent.make(connection, table, operation.owner)
+    )
+    owner = sql.Identifier(operation.owner)
+
+    def work(connection: Connection) -> None:
+        run = connection.execute
+        run(VACUUM_GIVES_WAY)
+        run("SET LOCAL lock_timeout = '50ms'")
+        run(
+            """CREATE TABLE public.radacct_open () INHERITS (public.radacct)
+               WITH (fillfactor = 60, autovacuum_vacuum_cost_delay = 0)"""
+        )
+        run("CREATE UNIQUE INDEX radacct_open_radacctid_idx ON public.radacct_open (radacctid)")
+        run("CREATE UNIQUE INDEX radacct_open_acctuniqueid_idx ON public.radacct_open (acctuniqueid)")
+        run("CREATE INDEX radacct_open_router_id_idx ON public.radacct_open (router_id)")
+        run("CREATE INDEX radacct_open_username_idx ON public.radacct_open (username)")
+        for number, index in enumerate(parent.carried(table), 1):
+            run(parent.index_on(index, OPEN, f"radacct_open_kept_{number}_idx").encode())
+        run(sql.SQL("ALTER TABLE public.radacct_open OWNER TO {}").format(owner))
+        if operation.owner != table.owner:
+            # For the trigger's function, which is radmeter's.
+            run(sql.SQL("GRANT SELECT, UPDATE ON public.radacct TO {}").format(owner))
+        run(DIVERT)
+        state.go_on(connection, "opening")
+
+    operation.retried("making radacct_open", work)

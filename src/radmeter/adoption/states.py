@@ -1,0 +1,162 @@
+"""The states of an adoption: what is done in each, and which is next, for taking radacct over and for giving it back.
+
+One is in radmeter.adoption at every moment. The last step of a state writes the next one down in the transaction that
+brings it about, and each step can be done again, so that an adoption which is killed anywhere goes on where it was.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from radmeter.adoption import state as written
+from radmeter.adoption.bounding import find_routers, swap_tables, validate
+from radmeter.adoption.opening import bound, move_boundary, move_open
+from radmeter.adoption.operation import Operation
+from radmeter.adoption.preparing import add_columns, make_indexes, make_open_table
+from radmeter.adoption.return_rows import return_rows, turn_back
+from radmeter.adoption.state import Adoption
+from radmeter.adoption.swap_back import begin_to_undo, make_unique, swap_tables_back
+from radmeter.adoption.swapped import finish
+from radmeter.adoption.tidy import tidy
+
+
+@dataclass(frozen=True)
+class Step:
+    """What is done, in words, and by which function."""
+
+    does: str
+    function: Callable[[Operation, Adoption], None]
+
+
+@dataclass(frozen=True)
+class Way:
+    """The steps of a state in one direction, and the state that the last one leads to.
+
+    A step may lead back to the state `again` where it finds that things have changed.
+    """
+
+    steps: tuple[Step, ...]
+    next: str
+    again: str | None = None
+
+
+@dataclass(frozen=True)
+class State:
+    """A state: its name in radmeter.adoption, what it means to an operator, and the ways out of it."""
+
+    name: str
+    means: str
+    adopt: Way | None = None
+    undo: Way | None = None
+
+
+_MOVE_BOUNDARY = Step("if it was left alone for weeks: the boundary moves to a later month", move_boundary)
+_TURN_BACK = Way((Step("the CHECK is dropped: radacct takes open sessions again", turn_back),), "returning")
+_BEGIN_TO_UNDO = Way(
+    (Step("the way back begins; radmeter's own writers are kept out until the swap", begin_to_undo),),
+    "undoing",
+)
+
+STATES = (
+    State(
+        "preparing",
+        "columns and indexes are being made; rlm_sql writes",
+        adopt=Way(
+            (
+                Step("radmeter's columns are added", add_columns),
+                Step("the indexes that closed sessions need are made", make_indexes),
+                Step("radacct_open is made, and a trigger that sends new sessions there", make_open_table),
+            ),
+            "opening",
+        ),
+        undo=_TURN_BACK,
+    ),
+    State(
+        "opening",
+        "open sessions are moving to radacct_open; rlm_sql writes",
+        adopt=Way(
+            (
+                _MOVE_BOUNDARY,
+                Step("open sessions move to radacct_open, in batches", move_open),
+                Step("a CHECK, not validated yet, keeps open sessions out of radacct", bound),
+            ),
+            "bounding",
+        ),
+        undo=_TURN_BACK,
+    ),
+    State(
+        "bounding",
+        "all is ready for the swap; rlm_sql writes",
+        adopt=Way(
+            (
+                _MOVE_BOUNDARY,
+                Step("the CHECK is validated: every closed session is read once", validate),
+                Step("the routers of open sessions are found", find_routers),
+                Step("radacct becomes a partition of the table that takes its name", swap_tables),
+            ),
+            "swapped",
+            again="opening",
+        ),
+        undo=_TURN_BACK,
+    ),
+    State(
+        "swapped",
+        "radacct is partitioned; partitions ahead are being made",
+        adopt=Way((Step("the partitions ahead are made", finish),), "done"),
+        undo=_BEGIN_TO_UNDO,
+    ),
+    State("done", "radacct is partitioned", undo=_BEGIN_TO_UNDO),
+    State(
+        "undoing",
+        "the way back is being prepared; radacct is partitioned",
+        undo=Way(
+            (
+                Step("sessions that share an id are told apart, the unique index is made again", make_unique),
+                Step("the closed sessions' table gets its name back, the others inherit", swap_tables_back),
+            ),
+            "returning",
+        ),
+    ),
+    State(
+        "returning",
+        "radacct is FreeRADIUS's own again, sessions are moving back into it",
+        undo=Way(
+            (
+                Step("the sessions of the other tables move back, in batches", return_rows),
+                Step("columns, indexes, trigger and counters are taken away", tidy),
+            ),
+            "undone",
+        ),
+    ),
+    State("undone", "radacct is FreeRADIUS's own again"),
+)
+
+# In these radmeter's own writers can write, and are to be kept out of a swap.
+PARTITIONED = ("swapped", "done", "undoing")
+MEANS: Mapping[str, str] = {state.name: state.means for state in STATES}
+ADOPT: Mapping[str, Way] = {state.name: state.adopt for state in STATES if state.adopt is not None}
+UNDO: Mapping[str, Way] = {state.name: state.undo for state in STATES if state.undo is not None}
+
+
+def walk(operation: Operation, ways: Mapping[str, Way], until: str) -> Adoption:
+    """Do what is to be done, state by state, until the adoption is in the state `until`; return it then."""
+    adoption = _latest(operation)
+    while adoption.state != until:
+        way, here = ways[adoption.state], adoption.state
+        for step in way.steps:
+            take(step, operation, adoption)
+            adoption = _latest(operation)
+            if adoption.state != here:
+                break
+        assert adoption.state in (way.next, way.again), f"from {here} to {adoption.state}"
+    return adoption
+
+
+def take(step: Step, operation: Operation, adoption: Adoption) -> None:
+    """Take a step. Tests end here what is to be killed."""
+    step.function(operation, adoption)
+
+
+def _latest(operation: Operation) -> Adoption:
+    adoption = written.latest(operation.connection)
+    assert adoption is not None
+    return adoption

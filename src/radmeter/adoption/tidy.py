@@ -1,0 +1,58 @@
+"""Undoing an adoption: what it made is taken away, down to the columns."""
+
+from psycopg import sql
+
+from radmeter.adoption.columns import OURS
+from radmeter.adoption.indexes import NAMES
+from radmeter.adoption.operation import Operation, exclusively
+from radmeter.adoption.state import Adoption
+from radmeter.database.connection import Connection
+from radmeter.database.lock_retries import outside_transaction
+from radmeter.schema.revisions import note
+
+# What was counted goes with the sessions: rlm_sql will write them, and they would be counted again.
+COUNTED = r"^(session_slice|session_month|adopted_\w+|adoption_baseline|backfill|backfill_\w+)$"
+
+
+def tidy(operation: Operation, adoption: Adoption) -> None:
+    """Take away what the adoption made."""
+    for name in NAMES:
+        outside_transaction(
+            operation.connection,
+            f"DROP INDEX CONCURRENTLY IF EXISTS {name}",
+            what=f"dropping the index {name}",
+            patience_seconds=operation.patience_seconds,
+            said=operation.said,
+        )
+
+    def work(connection: Connection) -> None:
+        run = connection.execute
+        run("SET LOCAL client_min_messages = warning")
+        exclusively(connection)
+        run("DROP TRIGGER IF EXISTS radmeter_divert ON public.radacct")
+        columns = [column.name for column in OURS] + list(adoption.saved["columns_added"])
+        run(
+            f"ALTER TABLE public.radacct {', '.join(f'DROP COLUMN IF EXISTS {name}' for name in columns)}".encode()
+        )
+        if operation.owner != adoption.saved["owner"]:
+            run(sql.SQL("REVOKE ALL ON public.radacct FROM {}").format(sql.Identifier(operation.owner)))
+        run("DROP TABLE IF EXISTS radmeter.radacct CASCADE")
+        run("DELETE FROM radmeter.sql_file")  # views went with it
+        tables = run(
+            """SELECT string_agg(oid::regclass::text, ', ') FROM pg_class
+               WHERE relkind = 'r' AND relnamespace = 'radmeter'::regnamespace AND relname ~ %s""",
+            (COUNTED,),
+        ).fetchone()
+        assert tables is not None
+        run(f"TRUNCATE public.user_quota_usage, public.router_daily_usage, {tables[0]}".encode())
+        # Not by radmeter.audit, which an adoption that has just begun has not made yet.
+        run(
+            """INSERT INTO public.audit_log (operator, action, detail)
+               VALUES (nullif(current_setting('radmeter.operator', true), ''), 'adopt undo', '{"table": "radacct"}')"""
+        )
+        run(
+            "UPDATE radmeter.adoption SET state = 'undone', undone_at = clock_timestamp() WHERE undone_at IS NULL"
+        )
+        note(connection, "adoption", "undone", None)
+
+    operation.retried("tidying up", work)
