@@ -105,7 +105,8 @@ def _run(mutants: list[Mutant], least: float) -> int:
                 with broken_by(mutant, tree):
                     result = runner.run(stage)
                 if result.failed:
-                    how = f"killed by {'a hang, ' if result.timed_out else ''}{result.killer or 'an error before the first test'}"
+                    killer = result.killer or "an error before the first test"
+                    how = f"killed by {'a hang, ' if result.timed_out else ''}{killer}"
                     break
             else:
                 survivors.append(mutant)
