@@ -29,7 +29,7 @@ BEGIN
             radmeter.user_period_start(text, timestamptz), radmeter.stale_after(integer, integer, integer),
             radmeter.period_start(text, smallint, date, date), radmeter.month_day(date, smallint),
             radmeter.user_differences(date, date, text[]), radmeter.router_differences(date, date, bigint[]),
-            radmeter.sessions_complete_from(), radmeter.radacct_partitions()
+            radmeter.sessions_complete_from(), radmeter.radacct_partitions(), radmeter.missing_months(integer)
             TO radmeter_reader;
     END IF;
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'radmeter_noc') THEN

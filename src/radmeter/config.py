@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 from radmeter.database.dsn import parse as parse_dsn
 from radmeter.database.dsn import redacted
 from radmeter.errors import ConfigurationError
+from radmeter.plugin import settings as plugin
 
 # Any of these means that the operator points libpq at a server: radmeter then does not start one of its own.
 LIBPQ_VARIABLES = ("PGHOST", "PGSERVICE", "PGDATABASE", "PGUSER")
@@ -116,48 +117,48 @@ class Settings:
     sync: Literal["packet", "interval"] = field(
         metadata=_about(
             "RADMETER_SYNC",
-            "packet",
-            _choice("packet", "interval"),
+            plugin.DEFAULTS["sync"],
+            _choice(*plugin.SYNC),
             "packet: on disk before each reply; interval: a power cut can cost the last interval",
         )
     )
     sync_interval_ms: int = field(
         metadata=_about(
             "RADMETER_SYNC_INTERVAL_MS",
-            "5",
-            _integer(1, 60_000),
+            plugin.DEFAULTS["sync_interval_ms"],
+            _integer(*plugin.LIMITS["sync_interval_ms"]),
             "milliseconds between two flushes to disk with sync = interval",
         )
     )
     segment_bytes: int = field(
         metadata=_about(
             "RADMETER_SEGMENT_BYTES",
-            str(64 << 20),
-            _integer(1 << 16, 1 << 40),
+            plugin.DEFAULTS["segment_bytes"],
+            _integer(*plugin.LIMITS["segment_bytes"]),
             "size at which a segment rolls over",
         )
     )
     journal_limit_bytes: int = field(
         metadata=_about(
             "RADMETER_JOURNAL_LIMIT_BYTES",
-            str(8 << 30),
-            _integer(1 << 20, 1 << 50),
+            plugin.DEFAULTS["journal_limit_bytes"],
+            _integer(*plugin.LIMITS["journal_limit_bytes"]),
             "size at which the journal refuses packets until the shipper has caught up",
         )
     )
     client_packets_per_second: int = field(
         metadata=_about(
             "RADMETER_CLIENT_PACKETS_PER_SECOND",
-            "5000",
-            _integer(0, 1_000_000),
+            plugin.DEFAULTS["client_packets_per_second"],
+            _integer(*plugin.LIMITS["client_packets_per_second"]),
             "packets a second answered to one RADIUS client while others send too; 0: no limit",
         )
     )
     scheduling: Literal["auto", "realtime", "short", "normal"] = field(
         metadata=_about(
             "RADMETER_SCHEDULING",
-            "auto",
-            _choice("auto", "realtime", "short", "normal"),
+            plugin.DEFAULTS["scheduling"],
+            _choice(*plugin.SCHEDULING),
             "how radiusd gets a processor; auto: realtime with sync = packet where permitted, else short slices",
         )
     )

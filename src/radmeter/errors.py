@@ -25,6 +25,18 @@ class StoreUnavailable(StoreError):
     """The database cannot be reached, or gave up a transaction that may be tried again."""
 
 
+class UnusableDsn(StoreError):
+    """The DSN is not a connection string that PostgreSQL's library understands."""
+
+
+class LockTimeout(StoreError):
+    """A lock could not be had within the patience that was given. Nothing of the step is done."""
+
+
+class DiskFull(StoreError):
+    """The disk of the database's server is full. Nothing of the step is done."""
+
+
 class RecordRefused(StoreError):
     """The database refuses a value in the batch, and would refuse it again."""
 

@@ -6,28 +6,35 @@
 -- What an adopted session had when it was taken over is counted by radmeter backfill, not here: before the row shows
 -- anything else, it is kept in radmeter.adopted_part, as it was.
 -- Hash joins whatever the planner thinks: transition tables have no statistics. They are named here since a trigger runs
--- under the settings of the function that fired it, and radmeter.update_open has them off.
+-- under the settings of the function that fired it, and radmeter.update_open has them off. No sequential scans: the plan
+-- is made at a session's first batch, when radmeter.session_slice may be empty still, and kept.
 CREATE OR REPLACE FUNCTION radmeter.count_updated() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog SET jit = off
-SET enable_nestloop = off SET enable_hashjoin = on SET enable_mergejoin = on SET enable_seqscan = on
+SET enable_nestloop = off SET enable_hashjoin = on SET enable_mergejoin = on SET enable_seqscan = off
 AS $$
 DECLARE
-    v_sliced bigint[];    -- sessions whose increase falls into another day or period than the one before
-    v_reassigned bigint[];-- sessions that now belong to another user or router
     v_shifted bigint[];   -- sessions with a counter that wrapped or was restarted
-    v_adopted bigint[];   -- adopted sessions that changed in what their adopted part depends on,
-    v_filled boolean[];   -- and whether all that changed is that they have a router_id now
-    v_later jsonb;        -- slices of sessions that changed hands at the same time
+    v_adopted bigint[];   -- adopted sessions that changed in what their adopted part depends on
 BEGIN
-    WITH gained AS MATERIALIZED (
-        SELECT radacctid, username, router_id, foreign_writer, sliced, reassigned, shifted, adopted, filled,
+    -- It fires for a statement that changed no row too, as most of those do that ingest makes for rare cases.
+    IF NOT EXISTS (SELECT FROM new_rows) THEN
+        RETURN NULL;
+    END IF;
+
+    WITH changed AS MATERIALIZED (
+        SELECT radacctid, username, router_id, old_username, old_router_id, old_usage_date, old_period_start,
+               old_octets_in, old_octets_out, foreign_writer, sliced, reassigned, shifted, adopted, counts,
                CASE WHEN foreign_writer AND counts THEN radmeter.usage_date(router_id, acctupdatetime)
                     ELSE usage_date END AS usage_date,
                CASE WHEN foreign_writer AND counts THEN radmeter.user_period_start(username, acctupdatetime)
                     ELSE period_start END AS period_start,
-               bytes_in, bytes_out, counts
+               bytes_in, bytes_out
         FROM (
             SELECT after.radacctid, after.username, after.router_id, after.usage_date, after.period_start,
+                   before.username AS old_username, before.router_id AS old_router_id,
+                   before.usage_date AS old_usage_date, before.period_start AS old_period_start,
+                   coalesce(before.acctinputoctets, 0) AS old_octets_in,
+                   coalesce(before.acctoutputoctets, 0) AS old_octets_out,
                    coalesce(after.acctupdatetime, after.acctstoptime, after.acctstarttime, now()) AS acctupdatetime,
                    coalesce(after.acctinputoctets, 0) - coalesce(before.acctinputoctets, 0) AS bytes_in,
                    coalesce(after.acctoutputoctets, 0) - coalesce(before.acctoutputoctets, 0) AS bytes_out,
@@ -41,14 +48,7 @@ BEGIN
                    after.input_offset > before.input_offset OR after.output_offset > before.output_offset AS shifted,
                    coalesce(after.acctinputoctets, 0) <> coalesce(before.acctinputoctets, 0)
                        OR coalesce(after.acctoutputoctets, 0) <> coalesce(before.acctoutputoctets, 0) AS counts,
-                   before.adopted IS TRUE AS adopted,
-                   before.adopted IS TRUE AND before.router_id IS NULL AND (
-                           after.acctinputoctets, after.acctoutputoctets, after.username, after.acctupdatetime,
-                           after.acctstoptime, after.acctstarttime, after.calledstationid, after.nasipaddress)
-                       IS NOT DISTINCT FROM (
-                           before.acctinputoctets, before.acctoutputoctets, before.username, before.acctupdatetime,
-                           before.acctstoptime, before.acctstarttime, before.calledstationid, before.nasipaddress)
-                       AS filled
+                   before.adopted IS TRUE AS adopted
             FROM new_rows AS after JOIN old_rows AS before USING (radacctid)
             WHERE after.acctinputoctets IS DISTINCT FROM before.acctinputoctets
                OR after.acctoutputoctets IS DISTINCT FROM before.acctoutputoctets
@@ -60,11 +60,37 @@ BEGIN
                        IS DISTINCT FROM coalesce(before.acctupdatetime, before.acctstoptime, before.acctstarttime)
                    OR after.calledstationid IS DISTINCT FROM before.calledstationid
                    OR after.nasipaddress <> before.nasipaddress)
-        ) AS changed
+        ) AS change
+    ), counted AS MATERIALIZED (
+        -- What sessions had counted before the change, by day and period. It follows a session to another user or router.
+        -- The part that was under way is finished where the session goes on in another day or period.
+        SELECT changed.username, changed.router_id, changed.old_username, changed.old_router_id,
+               changed.sliced AND NOT part.finished AS finishes, part.*
+        FROM changed
+        CROSS JOIN LATERAL radmeter.session_parts(radacctid, old_usage_date, old_period_start,
+            old_octets_in, old_octets_out) AS part
+        -- An adopted session has counted nothing before its adopted part is kept.
+        WHERE (changed.reassigned OR changed.sliced)
+          AND (NOT changed.adopted OR (SELECT true FROM radmeter.adopted_part AS first
+                                       WHERE first.radacctid = changed.radacctid))
+    ), delta AS NOT MATERIALIZED (
+        -- What was gained, what moved away, and what moved to; nothing moves where the user, or the router, stays.
+        -- Read twice rather than written down once: a batch seldom has more in it than what was gained.
+        SELECT username, period_start, router_id, usage_date, bytes_in, bytes_out FROM changed WHERE counts
+        UNION ALL
+        SELECT CASE WHEN old_username IS DISTINCT FROM username THEN old_username END, period_start,
+               CASE WHEN old_router_id IS DISTINCT FROM router_id THEN old_router_id END, usage_date,
+               -bytes_in, -bytes_out
+        FROM counted
+        UNION ALL
+        SELECT CASE WHEN old_username IS DISTINCT FROM username THEN username END, period_start,
+               CASE WHEN old_router_id IS DISTINCT FROM router_id THEN router_id END, usage_date,
+               bytes_in, bytes_out
+        FROM counted
     ), users AS (
         INSERT INTO public.user_quota_usage AS usage (username, period_start, bytes_in, bytes_out)
         SELECT username, period_start, sum(bytes_in), sum(bytes_out)
-        FROM gained WHERE username IS NOT NULL AND counts
+        FROM delta WHERE username IS NOT NULL
         GROUP BY username, period_start ORDER BY username, period_start
         ON CONFLICT (username, period_start) DO UPDATE SET
             bytes_in = usage.bytes_in + excluded.bytes_in,
@@ -73,24 +99,26 @@ BEGIN
     ), routers AS (
         INSERT INTO public.router_daily_usage AS usage (router_id, usage_date, bytes_in, bytes_out)
         SELECT router_id, usage_date, sum(bytes_in), sum(bytes_out)
-        FROM gained WHERE router_id IS NOT NULL AND counts
+        FROM delta WHERE router_id IS NOT NULL
         GROUP BY router_id, usage_date ORDER BY router_id, usage_date
         ON CONFLICT (router_id, usage_date) DO UPDATE SET
             bytes_in = usage.bytes_in + excluded.bytes_in,
             bytes_out = usage.bytes_out + excluded.bytes_out,
             last_updated = excluded.last_updated
     ), slices AS (
+        -- The row has room for the part of one day and period: those of another writer and finished ones are kept.
+        -- What this adds is not in `counted` yet: one statement has one snapshot.
         INSERT INTO radmeter.session_slice AS slice (radacctid, usage_date, period_start, bytes_in, bytes_out)
-        SELECT radacctid, usage_date, period_start, bytes_in, bytes_out
-        FROM gained WHERE foreign_writer AND counts AND NOT reassigned
+        SELECT radacctid, usage_date, period_start, sum(bytes_in), sum(bytes_out) FROM (
+            SELECT radacctid, usage_date, period_start, bytes_in, bytes_out FROM changed WHERE foreign_writer AND counts
+            UNION ALL
+            SELECT radacctid, usage_date, period_start, bytes_in, bytes_out FROM counted WHERE finishes) AS kept
+        GROUP BY radacctid, usage_date, period_start
         ON CONFLICT (radacctid, usage_date, period_start) DO UPDATE SET
             bytes_in = slice.bytes_in + excluded.bytes_in, bytes_out = slice.bytes_out + excluded.bytes_out
     )
-    SELECT array_agg(radacctid) FILTER (WHERE sliced), array_agg(radacctid) FILTER (WHERE reassigned),
-           array_agg(radacctid) FILTER (WHERE shifted),
-           array_agg(radacctid) FILTER (WHERE adopted), array_agg(filled) FILTER (WHERE adopted),
-           jsonb_agg(gained) FILTER (WHERE foreign_writer AND counts AND reassigned)
-    INTO v_sliced, v_reassigned, v_shifted, v_adopted, v_filled, v_later FROM gained;
+    SELECT array_agg(radacctid) FILTER (WHERE shifted), array_agg(radacctid) FILTER (WHERE adopted)
+    INTO v_shifted, v_adopted FROM changed WHERE shifted OR adopted;
 
     IF v_adopted IS NOT NULL THEN
         -- Not where the row is only told the router that its adopted part counts for: ten million are.
@@ -100,86 +128,28 @@ BEGIN
                coalesce(before.acctupdatetime, before.acctstoptime, before.acctstarttime),
                coalesce(before.acctinputoctets, 0), coalesce(before.acctoutputoctets, 0)
         FROM old_rows AS before JOIN new_rows AS after USING (radacctid)
-        JOIN unnest(v_adopted, v_filled) AS adopted (radacctid, filled) USING (radacctid)
-        WHERE NOT (adopted.filled AND after.router_id IS NOT DISTINCT FROM (
-            SELECT known.router_id FROM radmeter.adopted_router AS known
-            WHERE known.calledstationid = coalesce(before.calledstationid, '')
-              AND known.nasipaddress = before.nasipaddress))
+        JOIN unnest(v_adopted) AS adopted (radacctid) USING (radacctid)
+        WHERE NOT (before.router_id IS NULL
+            AND (after.acctinputoctets, after.acctoutputoctets, after.username, after.acctupdatetime,
+                 after.acctstoptime, after.acctstarttime, after.calledstationid, after.nasipaddress)
+                IS NOT DISTINCT FROM (
+                 before.acctinputoctets, before.acctoutputoctets, before.username, before.acctupdatetime,
+                 before.acctstoptime, before.acctstarttime, before.calledstationid, before.nasipaddress)
+            AND after.router_id IS NOT DISTINCT FROM (
+                SELECT known.router_id FROM radmeter.adopted_router AS known
+                WHERE known.calledstationid = coalesce(before.calledstationid, '')
+                  AND known.nasipaddress = before.nasipaddress))
         ORDER BY radacctid
         ON CONFLICT (radacctid) DO NOTHING;
-    END IF;
 
-    IF v_reassigned IS NOT NULL AND v_adopted IS NOT NULL THEN
         PERFORM radmeter.reassign_adopted(
             array_agg(radacctid), array_agg(before.username), array_agg(after.username),
             array_agg(before.router_id), array_agg(after.router_id))
         FROM old_rows AS before JOIN new_rows AS after USING (radacctid)
-        JOIN unnest(v_reassigned) AS reassigned (radacctid) USING (radacctid)
-        WHERE before.adopted
+        JOIN unnest(v_adopted) AS adopted (radacctid) USING (radacctid)
+        WHERE (after.username IS DISTINCT FROM before.username OR after.router_id IS DISTINCT FROM before.router_id)
           AND (SELECT true FROM radmeter.adopted_part AS first WHERE first.radacctid = before.radacctid)
         HAVING count(*) > 0;
-    END IF;
-
-    IF v_reassigned IS NOT NULL THEN
-        -- What was counted before the change follows the session, each day and period its own.
-        WITH counted AS MATERIALIZED (
-            SELECT before.username AS old_username, before.router_id AS old_router_id,
-                   after.username AS new_username, after.router_id AS new_router_id, part.*
-            FROM old_rows AS before JOIN new_rows AS after USING (radacctid)
-            JOIN unnest(v_reassigned) AS reassigned (radacctid) USING (radacctid)
-            CROSS JOIN LATERAL radmeter.session_parts(before.radacctid, before.usage_date, before.period_start,
-                coalesce(before.acctinputoctets, 0), coalesce(before.acctoutputoctets, 0)) AS part
-            -- An adopted session that did not gain anything has nothing but what reassign_adopted moves.
-            WHERE before.adopted IS NOT TRUE OR (SELECT true FROM radmeter.adopted_part AS first
-                                                 WHERE first.radacctid = before.radacctid)
-        ), users AS (
-            INSERT INTO public.user_quota_usage AS usage (username, period_start, bytes_in, bytes_out)
-            SELECT username, period_start, sum(bytes_in), sum(bytes_out) FROM (
-                SELECT old_username AS username, period_start, -bytes_in AS bytes_in, -bytes_out AS bytes_out
-                FROM counted WHERE old_username IS DISTINCT FROM new_username
-                UNION ALL
-                SELECT new_username, period_start, bytes_in, bytes_out
-                FROM counted WHERE old_username IS DISTINCT FROM new_username) AS moved
-            WHERE username IS NOT NULL GROUP BY username, period_start ORDER BY username, period_start
-            ON CONFLICT (username, period_start) DO UPDATE SET
-                bytes_in = usage.bytes_in + excluded.bytes_in,
-                bytes_out = usage.bytes_out + excluded.bytes_out,
-                last_updated = excluded.last_updated
-        )
-        INSERT INTO public.router_daily_usage AS usage (router_id, usage_date, bytes_in, bytes_out)
-        SELECT router_id, usage_date, sum(bytes_in), sum(bytes_out) FROM (
-            SELECT old_router_id AS router_id, usage_date, -bytes_in AS bytes_in, -bytes_out AS bytes_out
-            FROM counted WHERE old_router_id IS DISTINCT FROM new_router_id
-            UNION ALL
-            SELECT new_router_id, usage_date, bytes_in, bytes_out
-            FROM counted WHERE old_router_id IS DISTINCT FROM new_router_id) AS moved
-        WHERE router_id IS NOT NULL GROUP BY router_id, usage_date ORDER BY router_id, usage_date
-        ON CONFLICT (router_id, usage_date) DO UPDATE SET
-            bytes_in = usage.bytes_in + excluded.bytes_in,
-            bytes_out = usage.bytes_out + excluded.bytes_out,
-            last_updated = excluded.last_updated;
-    END IF;
-
-    IF v_later IS NOT NULL THEN
-        -- Counted for the new one already, so not to be among what was moved.
-        INSERT INTO radmeter.session_slice AS slice (radacctid, usage_date, period_start, bytes_in, bytes_out)
-        SELECT radacctid, usage_date, period_start, bytes_in, bytes_out
-        FROM jsonb_to_recordset(v_later) AS later (
-            radacctid bigint, usage_date date, period_start date, bytes_in bigint, bytes_out bigint)
-        ON CONFLICT (radacctid, usage_date, period_start) DO UPDATE SET
-            bytes_in = slice.bytes_in + excluded.bytes_in, bytes_out = slice.bytes_out + excluded.bytes_out;
-    END IF;
-
-    IF v_sliced IS NOT NULL THEN
-        -- The part of the day and period before is finished: kept, since the row itself has room for one only.
-        INSERT INTO radmeter.session_slice AS slice (radacctid, usage_date, period_start, bytes_in, bytes_out)
-        SELECT part.radacctid, part.usage_date, part.period_start, part.bytes_in, part.bytes_out
-        FROM old_rows AS before
-        CROSS JOIN LATERAL radmeter.session_parts(before.radacctid, before.usage_date, before.period_start,
-            coalesce(before.acctinputoctets, 0), coalesce(before.acctoutputoctets, 0)) AS part
-        WHERE before.radacctid = ANY (v_sliced) AND NOT part.finished
-        ON CONFLICT (radacctid, usage_date, period_start) DO UPDATE SET
-            bytes_in = slice.bytes_in + excluded.bytes_in, bytes_out = slice.bytes_out + excluded.bytes_out;
     END IF;
 
     IF v_shifted IS NOT NULL THEN

@@ -155,7 +155,7 @@ Examples:
 \b
 Exit codes:
   0    the schema is up to date
-  1    it cannot be done, or a lock was not to be had within --patience; what was done until then stays, and the same
+  1    it cannot be done, or could not get a lock within --patience; what was done until then stays, and the same
        command goes on from there
   2    wrong options or settings, or nobody to ask and no --yes
   130  interrupted, or the question was answered with no

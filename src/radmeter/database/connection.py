@@ -9,7 +9,7 @@ import psycopg
 import sqlalchemy
 from psycopg import errors
 
-from radmeter.errors import RecordRefused, StoreError, StoreUnavailable
+from radmeter.errors import RecordRefused, StoreError, StoreUnavailable, UnusableDsn
 
 log = logging.getLogger(__name__)
 
@@ -43,13 +43,13 @@ def connection_string(dsn: str) -> str:
 
     Raises
     ------
-    StoreError
+    UnusableDsn
         It is no libpq connection string.
     """
     try:
         given = psycopg.conninfo.conninfo_to_dict(dsn)
     except psycopg.ProgrammingError as error:
-        raise StoreError(f"the DSN is not a PostgreSQL connection string: {str(error).strip()}") from None
+        raise UnusableDsn(f"the DSN is not a PostgreSQL connection string: {str(error).strip()}") from None
     return psycopg.conninfo.make_conninfo(**{**CONNECTION_DEFAULTS, **given})  # type: ignore[arg-type] # its own output
 
 

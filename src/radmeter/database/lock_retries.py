@@ -17,7 +17,7 @@ import sqlalchemy
 from psycopg import errors, sql
 
 from radmeter.database.connection import Connection, translated_errors
-from radmeter.errors import StoreError
+from radmeter.errors import DiskFull, LockTimeout, StoreError
 
 log = logging.getLogger(__name__)
 
@@ -77,8 +77,12 @@ def with_lock_retries(
 
     Raises
     ------
+    LockTimeout
+        It could not get the locks in time; nothing of the work is done.
+    DiskFull
+        The disk of the server is full; nothing of the work is done.
     StoreError
-        The locks were not to be had in time, or the work failed; nothing of it is done.
+        The work failed; nothing of it is done.
     """
 
     def attempt() -> T:
@@ -165,7 +169,7 @@ def retry_until_locked(
                 return attempt()
         except StoreError as error:
             if isinstance(error.__cause__, errors.DiskFull):
-                raise StoreError(
+                raise DiskFull(
                     f"{what}: the disk of the server is full ({error}). Nothing of this step is done: make room, then "
                     "run the same command again"
                 ) from error
@@ -174,8 +178,8 @@ def retry_until_locked(
             now = time.monotonic()
             who = " and ".join(map(str, holders)) or "other sessions in turn"
             if now >= deadline:
-                raise StoreError(
-                    f"{what}: the lock was not to be had within {patience_seconds:g} s: it is held by {who}. "
+                raise LockTimeout(
+                    f"{what}: could not get the lock within {patience_seconds:g} s: it is held by {who}. "
                     "Nothing of this step is done. Have that transaction ended (SELECT pg_terminate_backend(<process>) "
                     "ends it), or be more patient (--patience), then run the same command again"
                 ) from error

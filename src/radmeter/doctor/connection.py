@@ -11,6 +11,7 @@ from psycopg import errors
 from radmeter.doctor.commands import identifier
 from radmeter.doctor.context import Context
 from radmeter.doctor.finding import Finding, Findings, Teller
+from radmeter.errors import UnusableDsn
 
 tell = Teller("connection")
 
@@ -160,9 +161,12 @@ def failed(context: Context, error: Exception) -> Finding:
         return tell.red(f"(by {by}) {why}", f"{admin} && {context.remedy.radmeter('migrate up')}")
     if re.search(r'role "[^"]*" does not exist', why):
         return tell.red(f"(by {by}) {why}", f"sudo -u postgres createuser --pwprompt {user}")
-    if "password" in why or "authentication failed" in why:
+    # Of a connection that was refused libpq gives no SQLSTATE, but whether the server asked for a password.
+    pgconn = error.__cause__.pgconn if isinstance(error.__cause__, psycopg.OperationalError) else None
+    asked_password = pgconn is not None and (pgconn.needs_password or pgconn.used_password)
+    if asked_password or "authentication failed" in why:
         return tell.red(f"(by {by}) {why}", f"sudo -u postgres psql -c '\\password {user}'")
-    if "not a PostgreSQL connection string" in why:
+    if isinstance(error, UnusableDsn):
         return tell.red(f"(by {by}) {why}", "radmeter config")
     host = str(asked.get("host") or "")
     if not host or host.startswith("/") or host in ("localhost", "127.0.0.1", "::1"):

@@ -7,7 +7,7 @@ from pathlib import Path
 from radmeter.database import advisory_locks
 from radmeter.doctor.context import Context
 from radmeter.doctor.finding import Findings, Teller
-from radmeter.partitions.months import MONTHS_AHEAD
+from radmeter.partitions.months import MONTHS_AHEAD, missing_months
 
 tell = Teller("partitions")
 
@@ -20,16 +20,8 @@ def check(context: Context) -> Findings:
            WHERE to_at IS NOT NULL ORDER BY from_at"""
     )
     faults = 0
-    uncovered = context.rows(
-        """SELECT n, to_char(month, 'YYYY-MM')
-           FROM generate_series(0, %s) AS n,
-               LATERAL (SELECT (date_trunc('month', now() AT TIME ZONE 'UTC') + n * interval '1 month') AS month) AS at
-           WHERE NOT EXISTS (SELECT FROM radmeter.partitions
-                             WHERE from_at <= month AT TIME ZONE 'UTC' AND month AT TIME ZONE 'UTC' < to_at)
-           ORDER BY n""",
-        MONTHS_AHEAD,
-    )
-    near = [month for n, month in uncovered if n <= 1]
+    uncovered = [month.name for month in missing_months(context.database)]
+    near = [month.name for month in missing_months(context.database, 1)]
     if near:
         faults += 1
         yield tell.red(
@@ -38,9 +30,7 @@ def check(context: Context) -> Findings:
         )
     elif uncovered:
         faults += 1
-        yield tell.yellow(
-            f"none for {', '.join(month for _, month in uncovered)} (does `radmeter jobs run` run?)", ensure
-        )
+        yield tell.yellow(f"none for {', '.join(uncovered)} (does `radmeter jobs run` run?)", ensure)
     for before, after in itertools.pairwise(spans):
         if after[1] is not None and before[2] is not None and before[2] < after[1]:
             faults += 1

@@ -4,7 +4,8 @@ from radmeter.doctor.commands import identifier
 from radmeter.doctor.context import Context
 from radmeter.doctor.finding import Findings, Teller
 from radmeter.schema import guarantees
-from radmeter.schema.guarantees import PARTITIONS, TRIGGERS
+from radmeter.schema import triggers as schema_triggers
+from radmeter.schema.guarantees import PARTITIONS
 
 HOT = (
     "public.radacct_open",
@@ -23,24 +24,16 @@ OLD_AGE, FATAL_AGE = 500_000_000, 1_500_000_000
 def triggers(context: Context) -> Findings:
     """The counters' triggers have to fire for whoever writes."""
     tell = Teller("triggers")
-    table = "public.radacct"
-    enabled = dict(
-        context.rows("SELECT tgname, tgenabled::text FROM pg_trigger WHERE tgrelid = to_regclass(%s)", table)
-    )
     faults = 0
-    for name in TRIGGERS:
-        # O and A fire for what an ordinary session writes; D is disabled, R is for a replica.
-        if name in enabled and enabled[name] not in ("O", "A"):
-            faults += 1
-            how = "is disabled" if enabled[name] == "D" else "fires on replicas only"
+    for trigger, state in schema_triggers.faults(context.database):
+        faults += 1
+        said = f"{trigger.name} on {trigger.table.removeprefix('public.')} {state}: sessions are kept and not counted"
+        if state == schema_triggers.MISSING:
+            yield tell.red(said, context.remedy.reapply())
+        else:
+            enable = f"ALTER TABLE {trigger.table} ENABLE TRIGGER {identifier(trigger.name)}"
             yield tell.red(
-                f"{name} on radacct {how}: sessions are kept and not counted (then: radmeter verify --repair)",
-                context.remedy.with_lock_timeout(f"ALTER TABLE {table} ENABLE TRIGGER {identifier(name)}"),
-            )
-        elif name not in enabled:
-            faults += 1
-            yield tell.red(
-                f"{name} on radacct is missing: sessions are kept and not counted", context.remedy.reapply()
+                f"{said} (then: radmeter verify --repair)", context.remedy.with_lock_timeout(enable)
             )
     # A replica's role switches them off for a session, and a setting of the database or role for all of them.
     if (
@@ -54,7 +47,7 @@ def triggers(context: Context) -> Findings:
             context.remedy.psql(statement, user="postgres"),
         )
     if not faults:
-        yield tell.green(f"{len(TRIGGERS)} on radacct, enabled")
+        yield tell.green(f"{len(schema_triggers.EXPECTED)} on radacct, enabled")
 
 
 def other_promises(context: Context) -> Findings:

@@ -12,8 +12,8 @@ _MAC = re.compile(
     rf"""(?:
         (?:{_PAIR}-){{5}}{_PAIR} (?! -{_PAIR}-{_PAIR} (?![0-9A-Za-z]) )   # AA-BB-CC-DD-EE-FF, RFC 3580 section 3.20
       | (?:{_PAIR}:){{5}}{_PAIR} (?! :{_PAIR}:{_PAIR} (?![0-9A-Za-z]) )   # aa:bb:cc:dd:ee:ff
-      | (?:{_PAIR}[ ]){{5}}{_PAIR}                                        # AA BB CC DD EE FF
-      | {_QUAD}\.{_QUAD}\.{_QUAD}                                         # aabb.ccdd.eeff, Cisco
+      | (?:{_PAIR}[ ]){{5}}{_PAIR} (?! [ ]{_PAIR}[ ]{_PAIR} (?![0-9A-Za-z]) )   # AA BB CC DD EE FF
+      | {_QUAD}\.{_QUAD}\.{_QUAD} (?! \.{_QUAD}(?![0-9A-Za-z]) )            # aabb.ccdd.eeff, Cisco
       | {_QUAD}-{_QUAD}-{_QUAD} (?! -{_QUAD}(?![0-9A-Za-z]) )             # AABB-CCDD-EEFF, Huawei, H3C
       | {_QUAD}:{_QUAD}:{_QUAD} (?! :{_QUAD}(?![0-9A-Za-z]) )             # aabb:ccdd:eeff
       | [0-9A-Fa-f]{{12}}                                                 # AABBCCDDEEFF

@@ -26,6 +26,13 @@ class Partition(NamedTuple):
     file: str | None
 
 
+class Month(NamedTuple):
+    """A month of UTC, with its name as in ``2026-03``."""
+
+    begins_at: datetime.datetime
+    name: str
+
+
 # A span is shown in days of UTC, in which the months are; -infinity is no day.
 PARTITIONS = """
 WITH known AS (
@@ -50,15 +57,6 @@ SELECT name, kind,
        rows_estimate, bytes_total, last_autovacuum, file
 FROM known ORDER BY from_at NULLS LAST, file NULLS LAST"""
 
-MISSING = """
-SELECT month AT TIME ZONE 'UTC'
-FROM generate_series(date_trunc('month', now() AT TIME ZONE 'UTC'),
-                     date_trunc('month', now() AT TIME ZONE 'UTC') + %s * interval '1 month',
-                     interval '1 month') AS month
-WHERE NOT EXISTS (SELECT FROM radmeter.partitions
-                  WHERE from_at <= month AT TIME ZONE 'UTC' AND month AT TIME ZONE 'UTC' < to_at)
-ORDER BY month"""
-
 
 def partitions(connection: Connection) -> list[Partition]:
     """Return the partitions, oldest first, with those that are in files; the open sessions' comes last."""
@@ -66,17 +64,23 @@ def partitions(connection: Connection) -> list[Partition]:
         return cursor.execute(PARTITIONS).fetchall()
 
 
+def missing_months(connection: Connection, ahead: int = MONTHS_AHEAD) -> list[Month]:
+    """Return the months, this one and the next ones, that no partition covers."""
+    rows = connection.execute("SELECT month, name FROM radmeter.missing_months(%s)", (ahead,))
+    return [Month(*row) for row in rows]
+
+
 def ensure_partitions(connection: Connection, months: int = MONTHS_AHEAD) -> int:
     """Make the partitions of this month and the next ones that no partition covers; return how many were made."""
     with explained_errors("radmeter_owner"):
-        missing = [row[0] for row in connection.execute(MISSING, (months,))]
-    return sum(ensure(connection, month) for month in missing)
+        missing = missing_months(connection, months)
+    return sum(ensure(connection, month.begins_at) for month in missing)
 
 
 def ensure(connection: Connection, at: datetime.datetime) -> bool:
     """Make the partition of the month of an instant unless one covers it; return whether it was made.
 
-    Attaching it locks the open sessions for an instant, so it waits for nobody for long (`radmeter.gentle`).
+    Attaching it locks the open sessions for an instant, so it waits for nobody for long (`with_lock_retries`).
     """
 
     def make(connection: Connection) -> bool:

@@ -15,9 +15,15 @@ DEFAULTS = {
     "client_packets_per_second": "5000",
     "scheduling": "auto",
 }
-
-
+SYNC = ("packet", "interval")
 SCHEDULING = ("auto", "realtime", "short", "normal")
+# The least and the most that each number may be.
+LIMITS = {
+    "sync_interval_ms": (1, 60_000),
+    "segment_bytes": (1 << 16, 1 << 40),
+    "journal_limit_bytes": (1 << 20, 1 << 50),
+    "client_packets_per_second": (0, 1_000_000),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,26 +60,20 @@ def read_settings(config: dict[str, object]) -> PluginSettings:
         raise ConfigurationError(
             f"journal = {values['journal']!r}: give an absolute path, radiusd changes directory"
         )
-    if values["sync"] not in ("packet", "interval"):
-        raise ConfigurationError(f"sync = {values['sync']!r}: allowed are packet and interval")
-    if values["scheduling"] not in SCHEDULING:
-        raise ConfigurationError(
-            f"scheduling = {values['scheduling']!r}: allowed are auto, realtime, short and normal"
-        )
+    for name, allowed in (("sync", SYNC), ("scheduling", SCHEDULING)):
+        if values[name] not in allowed:
+            words = f"{', '.join(allowed[:-1])} and {allowed[-1]}"
+            raise ConfigurationError(f"{name} = {values[name]!r}: allowed are {words}")
     return PluginSettings(
         journal=values["journal"],
         sync=values["sync"],
-        sync_interval_ms=_number("sync_interval_ms", values["sync_interval_ms"], 1, 60_000),
-        segment_bytes=_number("segment_bytes", values["segment_bytes"], 1 << 16, 1 << 40),
-        journal_limit_bytes=_number("journal_limit_bytes", values["journal_limit_bytes"], 1 << 20, 1 << 50),
-        client_packets_per_second=_number(
-            "client_packets_per_second", values["client_packets_per_second"], 0, 1_000_000
-        ),
         scheduling=values["scheduling"],
+        **{name: _number(name, values[name]) for name in LIMITS},
     )
 
 
-def _number(name: str, value: str, least: int, most: int) -> int:
+def _number(name: str, value: str) -> int:
+    least, most = LIMITS[name]
     if value.isdecimal() and least <= int(value) <= most:
         return int(value)
     raise ConfigurationError(f"{name} = {value!r}: allowed is a whole number from {least} to {most}")

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 from psycopg import sql
 
 from radmeter.database.connection import Connection, explained_errors
+from radmeter.partitions.months import missing_months
+from radmeter.schema import triggers
 
 
 class Violation(NamedTuple):
@@ -18,9 +20,6 @@ class Violation(NamedTuple):
 
 
 MONEY = (("plans", "price"), ("routers", "total_usage"))
-TRIGGERS = ("_100_count_inserted", "_100_count_updated")
-
-
 PARTITIONS = "partitions are made ahead"
 MONEY_IS_DECIMAL = "money is decimal"
 TRIGGERS_FIRE = "the counters' triggers are enabled"
@@ -104,34 +103,19 @@ def _mac_plan(connection: Connection) -> str:
 
 
 def _partitions(connection: Connection) -> str:
-    missing = connection.execute(
-        """SELECT to_char(month, 'YYYY-MM')
-           FROM generate_series(date_trunc('month', now() AT TIME ZONE 'UTC'),
-                                date_trunc('month', now() AT TIME ZONE 'UTC') + interval '1 month',
-                                interval '1 month') AS month
-           WHERE NOT EXISTS (SELECT FROM radmeter.partitions
-                             WHERE from_at <= month AT TIME ZONE 'UTC' AND month AT TIME ZONE 'UTC' < to_at)"""
-    ).fetchall()
+    missing = missing_months(connection, 1)
     if not missing:
         return ""
-    return f"none for {', '.join(row[0] for row in missing)}: does `radmeter jobs run` run?"
+    return f"none for {', '.join(month.name for month in missing)}: does `radmeter jobs run` run?"
 
 
 def _triggers(connection: Connection) -> str:
-    enabled: dict[str, str] = dict(
-        connection.execute(
-            "SELECT tgname, tgenabled::text FROM pg_trigger WHERE tgrelid = to_regclass('public.radacct')"
-        ).fetchall()
+    return "; ".join(
+        f"{trigger.name} is missing: run `radmeter migrate up`"
+        if state == triggers.MISSING
+        else f"{trigger.name} {state}: ALTER TABLE {trigger.table} ENABLE TRIGGER {trigger.name}"
+        for trigger, state in triggers.faults(connection)
     )
-    # O and A fire for what an ordinary session writes; D is disabled, R is for a replica.
-    faults = [
-        f"{name} is missing: run `radmeter migrate up`"
-        if name not in enabled
-        else f"{name} is disabled: ALTER TABLE public.radacct ENABLE TRIGGER {name}"
-        for name in TRIGGERS
-        if enabled.get(name) not in ("O", "A")
-    ]
-    return "; ".join(faults)
 
 
 def _plan(connection: Connection, query: str, types: str, values: str) -> list[dict[str, Any]]:

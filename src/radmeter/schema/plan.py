@@ -7,7 +7,7 @@ from alembic.script import Script
 
 from radmeter.database.connection import Connection
 from radmeter.database.lock_retries import LOCK_WAIT_MS
-from radmeter.partitions.months import MONTHS_AHEAD
+from radmeter.partitions.months import MONTHS_AHEAD, missing_months
 from radmeter.schema import decimal_columns, decimal_conversion, existing_tables
 from radmeter.schema.decimal_columns import Change, DecimalColumn
 from radmeter.schema.ownership import OWNER, foreign
@@ -174,19 +174,8 @@ def _files(connection: Connection) -> Iterator[Step]:
 
 
 def _partitions(connection: Connection) -> Iterator[Step]:
-    there = _is_there(connection, "radmeter.partitions")
-    rows = connection.execute(
-        "SELECT to_char(month, 'YYYY-MM') FROM generate_series(date_trunc('month', now() AT TIME ZONE 'UTC'), "
-        "date_trunc('month', now() AT TIME ZONE 'UTC') + %s * interval '1 month', interval '1 month') AS month"
-        + (
-            " WHERE NOT EXISTS (SELECT FROM radmeter.partitions WHERE from_at <= month AT TIME ZONE 'UTC'"
-            " AND to_at > month AT TIME ZONE 'UTC')"
-            if there
-            else ""
-        ),
-        (MONTHS_AHEAD,),
-    ).fetchall()
-    for (month,) in rows:
+    there = _is_there(connection, RADACCT)
+    for month in partitions_to_make(connection):
         locks = (
             Lock(RADACCT, "SHARE UPDATE EXCLUSIVE", STEP_SECONDS),
             Lock("public.radacct_open", "ACCESS EXCLUSIVE", STEP_SECONDS),
@@ -198,6 +187,21 @@ def _partitions(connection: Connection) -> Iterator[Step]:
             locks if there else (),
             STEP_SECONDS,
         )
+
+
+def partitions_to_make(connection: Connection) -> list[str]:
+    """Return the months whose partition an upgrade makes.
+
+    All of them where the function that knows better is not there yet: the upgrade brings it.
+    """
+    if connection.execute("SELECT to_regprocedure('radmeter.missing_months(integer)')").fetchone() == (None,):
+        rows = connection.execute(
+            "SELECT to_char(now() AT TIME ZONE 'UTC' + n * interval '1 month', 'YYYY-MM')"
+            " FROM generate_series(0, %s) AS n",
+            (MONTHS_AHEAD,),
+        )
+        return [name for (name,) in rows]
+    return [month.name for month in missing_months(connection)]
 
 
 def _is_there(connection: Connection, relation: str) -> bool:

@@ -14,7 +14,7 @@ from alembic.script import Script, ScriptDirectory
 from radmeter import __version__
 from radmeter.database.connection import Connection, translated_errors
 from radmeter.database.lock_retries import LOCK_WAIT_MS, PATIENCE_SECONDS, log, retry_until_locked
-from radmeter.errors import StoreError
+from radmeter.errors import DiskFull, LockTimeout, StoreError
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -154,9 +154,9 @@ def _apply(
 
         try:
             retry_until_locked(connection, attempt, what=name, patience_seconds=patience_seconds, said=said)
+        except (LockTimeout, DiskFull):
+            raise  # they name the revision already
         except StoreError as error:
-            if "waiting" in str(error) or str(error).startswith(name):
-                raise
             raise type(error)(f"{name} cannot be applied, nothing of it is done: {error}") from error
 
 

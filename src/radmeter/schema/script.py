@@ -13,6 +13,7 @@ from radmeter.database.lock_retries import LOCK_WAIT_MS
 from radmeter.errors import ConfigurationError, StoreError
 from radmeter.partitions.months import MONTHS_AHEAD
 from radmeter.schema import decimal_columns, decimal_conversion, existing_tables, ownership
+from radmeter.schema.plan import partitions_to_make
 from radmeter.schema.revisions import BOOTSTRAP, all_revisions, current_revision, revisions
 from radmeter.schema.sql_files import changed_files, current_files, is_so_already, roles_file, statements
 
@@ -74,16 +75,7 @@ def script(connection: Connection) -> str:
         for text in statements(file)
         if begin is None or not is_so_already(connection, text)
     ]
-    missing = connection.execute("SELECT to_regclass('radmeter.partitions')").fetchone() == (None,)
-    if not missing:
-        covered = connection.execute(
-            """SELECT count(*) FROM generate_series(0, %s) AS n WHERE NOT EXISTS (
-                   SELECT FROM radmeter.partitions
-                   WHERE from_at <= now() + n * interval '1 month' AND to_at > now() + n * interval '1 month')""",
-            (MONTHS_AHEAD,),
-        ).fetchone()
-        missing = covered != (0,)
-    if not pending and not columns and not missing and not changed_files(connection):
+    if not pending and not columns and not partitions_to_make(connection) and not changed_files(connection):
         return f"-- radmeter {__version__}: the database is up to date, there is nothing to do\n"
     return _text(begin, taken, conversions, triggers)
 
@@ -137,8 +129,7 @@ def _text(begin: str | None, taken: dict[str, list[str]], conversions: list[str]
         f"INSERT INTO radmeter.sql_file (path, checksum) VALUES\n    {values};",
         _note("files", f"{len(files)} by script") + ";",
         # Last, since attaching one locks the open sessions.
-        "SELECT radmeter.ensure_partition(now() + n * interval '1 month')\n"
-        f"FROM generate_series(0, {MONTHS_AHEAD}) AS n;",
+        f"SELECT radmeter.ensure_partition(month) FROM radmeter.missing_months({MONTHS_AHEAD});",
         "COMMIT;",
     ]
     return "\n".join(part.strip() + "\n" for part in parts)

@@ -10,7 +10,7 @@ import psycopg
 from radmeter.database.advisory_locks import take_upgrade_lock
 from radmeter.database.connection import Connection, connect, translated_errors
 from radmeter.database.lock_retries import PATIENCE_SECONDS, log, with_lock_retries
-from radmeter.errors import StoreError
+from radmeter.errors import DiskFull, StoreError
 from radmeter.partitions.months import MONTHS_AHEAD
 from radmeter.schema import decimal_conversion, existing_tables
 from radmeter.schema.ownership import OWNER, act_as_owner, hand_over, make_roles, may_act_as_owner
@@ -65,8 +65,12 @@ def upgrade(
     ------
     StoreUnavailable
         The database cannot be reached.
+    LockTimeout
+        It could not get a lock within the patience that was given.
+    DiskFull
+        The disk of the server is full.
     StoreError
-        It cannot be upgraded as it is, or a lock was not to be had.
+        It cannot be upgraded as it is.
     """
     listener = listener or _Log()
     given: dict[str, Any] = {} if options is None else {"options": options}
@@ -103,7 +107,7 @@ def _full_disk() -> Iterator[None]:
         yield
     except StoreError as error:
         if isinstance(error.__cause__, psycopg.errors.DiskFull):
-            raise StoreError(
+            raise DiskFull(
                 f"the disk of the server is full ({error}): make room, then run the same command again"
             ) from error
         raise

@@ -362,6 +362,29 @@ def test_redo_sets_right_what_differs_in_the_span_and_nothing_else(
     assert totals(users(connection)) == {"alice": (101, 11)}
 
 
+def test_redo_leaves_alone_what_may_be_of_a_month_that_was_dropped(
+    history: str, connection: Connection
+) -> None:
+    """March is gone. The counters of its sessions are all that is left of them, and are no difference."""
+    for octets, (month, day) in enumerate(((3, 10), (4, 1), (4, 10), (5, 10)), 1):
+        at = datetime(2024, month, day, 12, tzinfo=UTC)
+        closed(connection, f"s{octets}", at=at, octets=(octets, 0))
+    run(history)
+    assert len(days(connection)) == 4
+    connection.execute("DELETE FROM radacct WHERE acctuniqueid = 's1'")
+    connection.execute("INSERT INTO radmeter.session_month (month, made) VALUES ('2024-03-01', 2)")
+    for table in ("user_quota_usage", "router_daily_usage"):
+        connection.execute(f"UPDATE {table} SET bytes_in = bytes_in + 100".encode())
+    result = radmeter(history, "backfill", "--redo", "--yes")
+    assert result.exit_code == 0, result.errors
+    # A late packet of a session of March may have counted on 1 April, and so in the period of April.
+    assert "1 counters of users and 2 days of routers were set right" in result.errors
+    found = {day: octets[0] for (_, day), octets in users(connection).items()}
+    assert found == {"2024-03-01": 101, "2024-04-01": 105, "2024-05-01": 4}
+    found = {day: octets[0] for (_, day), octets in days(connection).items()}
+    assert found == {"2024-03-10": 101, "2024-04-01": 102, "2024-04-10": 3, "2024-05-10": 4}
+
+
 def test_a_killed_range_leaves_nothing_behind(history: str, connection: Connection) -> None:
     closed(connection, "a", octets=(100, 10))
     backfill.begin(connection)

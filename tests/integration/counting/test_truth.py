@@ -1,6 +1,7 @@
 """What sane routers reported last is what is counted, whatever the network, the servers and the reaper do in between.
 
-No rule is written again here, unlike in tests/model.py: octets that a router counted in a session are there once.
+No rule is written again here, unlike in tests/support/model.py: octets that a router counted in a session are there
+once.
 """
 
 from collections import defaultdict

@@ -12,7 +12,7 @@ from radmeter.database.lock_retries import (
     outside_transaction,
     with_lock_retries,
 )
-from radmeter.errors import StoreError
+from radmeter.errors import DiskFull, LockTimeout, StoreError
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def test_after_its_patience_nothing_is_done(database: str, table: Connection) ->
     with psycopg.connect(database) as holder:
         holder.execute("SELECT FROM t")
         with pytest.raises(
-            StoreError, match=r"changing t: the lock was not to be had within 0\.5 s: it is held by process"
+            LockTimeout, match=r"changing t: could not get the lock within 0\.5 s: it is held by process"
         ):
             with_lock_retries(
                 table, lambda opened: opened.execute("DROP TABLE t"), what="changing t", patience_seconds=0.5
@@ -74,6 +74,15 @@ def test_what_fails_for_another_reason_is_not_tried_again(table: Connection) -> 
     with pytest.raises(StoreError, match="division by zero"):
         with_lock_retries(table, fail, what="dividing")
     assert len(tries) == 1
+
+
+def test_a_full_disk_of_the_server_has_a_class_of_its_own(table: Connection) -> None:
+    work = (
+        "DO $$ BEGIN DROP TABLE t; RAISE EXCEPTION USING ERRCODE = 'disk_full', MESSAGE = 'no room'; END $$"
+    )
+    with pytest.raises(DiskFull, match=r"changing t: the disk of the server is full \(no room\)"):
+        with_lock_retries(table, lambda opened: opened.execute(work), what="changing t")
+    assert table.execute("SELECT count(*) FROM t").fetchone() == (2,)
 
 
 def test_an_index_that_was_left_invalid_is_made_again_and_a_valid_one_is_kept(table: Connection) -> None:

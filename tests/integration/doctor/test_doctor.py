@@ -18,6 +18,7 @@ from support.doctoring import NOWHERE, Line, ask, faults, paste
 from support.servers import Connection, Server
 
 from radmeter.database import advisory_locks
+from radmeter.plugin.journal.reader import JournalReader
 from radmeter.plugin.journal.writer import JournalWriter
 
 
@@ -120,8 +121,8 @@ def test_a_wrong_password_is_said_and_not_shown(
 def test_a_server_that_hangs_does_not_hang_the_doctor(database: str) -> None:
     # Stopped in its tracks when it has answered a few questions: no timeout of its own fires.
     code = (
-        "import os, signal, sys; from radmeter.doctor import examine, migrations\n"
-        "from radmeter.cli.main import main; before = migrations.check; examine.CHECK_SECONDS = 1.0\n"
+        "import os, signal, sys; from radmeter.doctor import migrations, runner\n"
+        "from radmeter.cli.main import main; before = migrations.check; runner.CHECK_SECONDS = 1.0\n"
         "import radmeter.doctor.checks as checks\n"
         "def stop(context):\n"
         "    os.kill(context.connection.info.backend_pid, signal.SIGSTOP)\n"
@@ -281,6 +282,99 @@ def test_a_node_that_is_late_and_one_that_is_silent(database: str, connection: C
     ]
 
 
+def test_how_late_and_how_silent_a_node_may_be(database: str, connection: Connection) -> None:
+    connection.execute(
+        """INSERT INTO ingest_checkpoint (node, last_received_at, updated_at)
+           SELECT node, now() - make_interval(secs => late + silent), now() - make_interval(secs => silent)
+           FROM (VALUES ('late 60', 60, 0), ('late 61', 61, 0), ('late 900', 900, 0), ('late 901', 901, 0),
+                        ('silent 3540', 0, 3540), ('silent 3605', 0, 3605),
+                        ('a month', 0, 30 * 86400 - 60), ('gone', 0, 30 * 86400)) AS at (node, late, silent)"""
+    )
+    found = faults(database, "ingest")
+    assert {line.said.partition(":")[0]: line.level for line in found} == {
+        "late 61": "yellow",
+        "late 900": "yellow",
+        "late 901": "red",
+        "silent 3605": "yellow",
+        "a month": "yellow",
+    }
+
+
+class Clock:
+    """This machine's clock, so many seconds fast."""
+
+    def __init__(self, fast: float) -> None:
+        self._fast = fast
+
+    def time(self) -> float:
+        return time.time() + self._fast
+
+
+@pytest.mark.parametrize(
+    ("fast", "level", "said"),
+    [
+        (1.9, None, ""),
+        (-1.9, None, ""),
+        (2.5, "yellow", "behind this machine's"),
+        (-2.5, "yellow", "ahead of this machine's"),
+        (59.9, "yellow", "behind this machine's"),
+        (-59.9, "yellow", "ahead of this machine's"),
+        (61, "red", "behind this machine's"),
+        (-61, "red", "ahead of this machine's"),
+    ],
+)
+def test_the_clocks_of_this_machine_and_of_the_database(
+    database: str, monkeypatch: pytest.MonkeyPatch, fast: float, level: str | None, said: str
+) -> None:
+    monkeypatch.setattr("radmeter.doctor.activity.time", Clock(fast))
+    deadline = time.monotonic() + 60
+    # The time that the answer took is taken off, so that on a busy machine the clocks may look nearer than they are.
+    found = faults(database, "clocks")
+    while level is not None and [line.level for line in found] != [level]:
+        assert time.monotonic() < deadline, found
+        found = faults(database, "clocks")
+    assert [line.level for line in found] == ([level] if level else [])
+    assert level is None or said in found[0].said
+
+
+def test_how_far_a_routers_clock_is_believed(database: str, connection: Connection) -> None:
+    """As far as an Event-Timestamp is: from 7 days before the arrival to 5 minutes after."""
+    connection.execute(
+        "INSERT INTO routers (id, name) VALUES (1, 'old'), (2, 'older'), (3, 'fast'), (4, 'faster')"
+    )
+    connection.execute(
+        """INSERT INTO radacct (acctsessionid, acctuniqueid, nasipaddress, router_id, clock_skew_seconds,
+                                acctstarttime, acctupdatetime, arrived_at)
+           SELECT 's', gen_random_uuid()::text, '::1', id, skew, now(), now(), now()
+           FROM (VALUES (1, -604800), (2, -604801), (3, 300), (4, 301), (1, NULL)) AS router (id, skew)"""
+    )
+    (found,) = faults(database, "clocks")
+    assert found.said == "unbelievable clocks, the arrival counts instead: older, faster"
+    rows = connection.execute("SELECT router_id, unbelievable_sessions FROM radmeter.router_clock ORDER BY 1")
+    assert rows.fetchall() == [(1, 0), (2, 1), (3, 0), (4, 1)]
+    connection.execute("UPDATE radacct SET acctstoptime = now() WHERE clock_skew_seconds IN (-604801, 301)")
+    assert faults(database, "clocks") == []
+
+
+def test_how_many_sessions_may_be_silent_and_for_how_long(database: str, connection: Connection) -> None:
+    """Three times what makes one stale: 30 minutes, or nine of its interims."""
+    with Packets(database) as packets:
+        for number in range(19):
+            packets.add("Start", f"silent {number}", ago=1805)
+        packets.add("Start", "silent for long", ago=8105, Acct_Interim_Interval=900)
+        for number in range(20):
+            packets.add("Start", f"live {number}", ago=1700)
+        packets.add("Start", "patient", ago=8000, Acct_Interim_Interval=900)
+    assert faults(database, "sessions") == []
+    with Packets(database) as packets:
+        packets.add("Start", "one too many", ago=1805)
+    (found,) = faults(database, "sessions")
+    assert (found.level, found.said.partition(" open")[0]) == ("yellow", "21 of 42")
+    connection.execute("DELETE FROM radacct WHERE acctsessionid = 'live 0'")
+    (found,) = faults(database, "sessions")
+    assert (found.level, found.said.partition(" open")[0]) == ("red", "21 of 41")
+
+
 def test_packets_that_could_not_be_counted(database: str, connection: Connection) -> None:
     connection.execute(
         "INSERT INTO rejected_packet (node, seq, received_at, reason, pairs) VALUES ('n', 1, now(), 'bad', '[]')"
@@ -343,11 +437,39 @@ class TestJournal:
         assert "1 records wait, the oldest for 60 min" in found[0].said
 
     def test_one_that_is_shipped(self, database: str, journal: Path) -> None:
-        from radmeter.plugin.journal.reader import JournalReader
-
         with JournalReader(journal).lock():
             lines = ask(database, "--only", "shipper", RADMETER_JOURNAL=str(journal))
         assert one(lines, "shipper").said.startswith(f"at work (process {os.getpid()}); radiusd writes")
+
+    @pytest.mark.parametrize(("age", "level"), [(20, None), (65, "yellow"), (840, "yellow"), (905, "red")])
+    def test_how_long_a_record_may_wait(
+        self, database: str, tmp_path: Path, age: int, level: str | None
+    ) -> None:
+        writer = JournalWriter(tmp_path / "journal")
+        writer.append(time.time_ns() // 1000 - age * 10**6, '[["User-Name","alice"]]')
+        writer.append(time.time_ns() // 1000, '[["User-Name","bob"]]')
+        writer.close()
+        found = faults(database, "journal", RADMETER_JOURNAL=str(tmp_path / "journal"))
+        assert [line.level for line in found] == ([level] if level else [])
+        assert level is None or found[0].said.startswith("2 records wait, the oldest for")
+
+    def test_how_full_it_may_be(self, tmp_path: Path) -> None:
+        writer = JournalWriter(tmp_path / "filled")
+        writer.append(1, '["' + "x" * (3 << 20) + '"]')
+        writer.close()
+        reader = JournalReader(tmp_path / "filled")
+        size = reader.depth(0).size_bytes
+        reader.close()
+        levels = []
+        for limit in (size * 2 + 1, size * 2, size * 10 // 9 + 1, size * 10 // 9):
+            found = faults(
+                None,
+                "journal",
+                RADMETER_JOURNAL=str(tmp_path / "filled"),
+                RADMETER_JOURNAL_LIMIT_BYTES=str(limit),
+            )
+            levels.append([line.level for line in found if "of its limit" in line.said])
+        assert levels == [[], ["yellow"], ["yellow"], ["red"]]
 
     def test_one_near_its_limit(self, tmp_path: Path) -> None:
         journal = tmp_path / "filled"
@@ -399,6 +521,27 @@ def test_nothing_is_written_and_no_lock_is_waited_for(database: str, connection:
         assert "locked by another session" in " ".join(line.said for line in lines)
         blocker.rollback()
     assert NOWHERE
+
+
+@pytest.mark.parametrize(
+    ("does", "said"),
+    [
+        ("PERFORM pg_sleep(60)", "not answered within 2 s"),
+        ("DELETE FROM public.routers", "cannot execute DELETE in a read-only transaction"),
+    ],
+)
+def test_a_question_that_takes_long_is_given_up_and_one_that_writes_is_refused(
+    database: str, connection: Connection, monkeypatch: pytest.MonkeyPatch, does: str, said: str
+) -> None:
+    monkeypatch.setattr("radmeter.doctor.runner.STATEMENT_MS", 2000)
+    connection.execute(
+        f"""CREATE OR REPLACE FUNCTION radmeter.radacct_partitions()
+            RETURNS TABLE (name text, from_at timestamptz, to_at timestamptz, relid oid) LANGUAGE plpgsql
+            AS $$ BEGIN {does}; END; $$""".encode()
+    )
+    lines = ask(database, "--only", "partitions", "--only", "rejected")
+    assert (one(lines, "partitions").level, one(lines, "partitions").said) == ("unknown", said)
+    assert one(lines, "rejected").level == "green"
 
 
 @pytest.mark.parametrize("statement", ["ALTER ROLE postgres IN DATABASE {} SET", "ALTER DATABASE {} SET"])

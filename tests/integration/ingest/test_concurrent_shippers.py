@@ -1,7 +1,7 @@
 """Two FreeRADIUS hosts, the reaper and an operator write at the same time: nothing is lost, nothing counted twice.
 
-Deadlock detection is on and quick (tests/servers.py: deadlock_timeout). Who has to give way (40P01, 40001) tries again:
-the shipper by itself, the reaper at its next run, the operator as a person would.
+Deadlock detection is on and quick (tests/support/servers.py: deadlock_timeout). Who has to give way (40P01, 40001)
+tries again: the shipper by itself, the reaper at its next run, the operator as a person would.
 """
 
 import json

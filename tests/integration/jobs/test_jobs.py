@@ -171,6 +171,32 @@ def test_a_runner_whose_connection_is_cut_comes_back(
         wait_until(lambda: not open_sessions(connection), "the session closed")
 
 
+class Interval(threading.Event):
+    """Lets the runner wait no time, notes for how long it would have, and what is open; ends it the third time."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__()
+        self._connection = connection
+        self.waits: list[tuple[float | None, set[str]]] = []
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.waits.append((timeout, open_sessions(self._connection)))
+        if len(self.waits) == 3:
+            self.set()
+        silent_session(self._connection, f"stale{len(self.waits)}", 20)
+        return self.is_set()
+
+
+def test_stale_sessions_are_closed_after_an_interval_and_not_at_once(
+    database: str, connection: Connection
+) -> None:
+    silent_session(connection, "stale0", 20)
+    intervals = Interval(connection)
+    jobs.run(database, intervals, interval_seconds=77.0)
+    assert intervals.waits == [(77.0, {"stale0"}), (77.0, set()), (77.0, set())]
+    assert open_sessions(connection) == {"stale3"}  # nothing is closed on the way out
+
+
 def test_missing_partitions_are_made(connection: Connection) -> None:
     connection.execute("SELECT radmeter.ensure_partition(now())")
     assert months.ensure_partitions(connection) == 0

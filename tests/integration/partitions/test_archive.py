@@ -8,15 +8,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from support.archives import HOME_MADE, STRANGE, counters, everything, ours_left, sessions_of
 from support.commands import radmeter
+from support.functions import value
 from support.servers import Connection
 
 MONTHS = ("2026-02", "2026-03", "2026-04")
-
-
-def value(connection: Connection, expression: str) -> object:
-    row = connection.execute(f"SELECT {expression}".encode()).fetchone()
-    assert row is not None
-    return row[0]
 
 
 def archive(database: str, before: str, directory: Path) -> None:

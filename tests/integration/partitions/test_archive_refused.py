@@ -108,16 +108,31 @@ def test_adopted_sessions_that_are_not_counted_yet(
     said = refused(month, *archive(tmp_path), "--dry-run")
     assert "their usage would be lost: run `radmeter backfill` first" in said
     assert everything(connection) == before
-    span = connection.execute("SELECT min(radacctid), max(radacctid) FROM radacct_2026_03").fetchone()
+    # What is not counted may be there if it was not adopted.
     connection.execute(
         """INSERT INTO radmeter.backfill (timezone, first_id, last_id, counted)
-           VALUES ('UTC', %s::bigint, %s::bigint, int8multirange(int8range(%s::bigint, %s::bigint, '[)')))""",
-        (*span, *span),  # type: ignore[misc]
+           SELECT 'UTC', min(radacctid), max(radacctid), range_agg(int8range(radacctid, radacctid, '[]'))
+           FROM radacct_2026_03 WHERE adopted"""
     )
-    last_is_adopted = span is not None and span[1] % 2 == 0
-    done = radmeter(month, "partitions", *map(str, archive(tmp_path)), "--dry-run")
-    assert done.exit_code == (1 if last_is_adopted else 0)
-    connection.execute("UPDATE radmeter.backfill SET counted = int8multirange(int8range(0, NULL))")
+    assert radmeter(month, "partitions", *map(str, archive(tmp_path)), "--dry-run").exit_code == 0
+
+
+@pytest.mark.parametrize("alone", ["min", "max"])
+def test_a_single_adopted_session_that_is_not_counted_yet_is_enough(
+    month: str, connection: Connection, tmp_path: Path, alone: str
+) -> None:
+    """All but the one with the lowest id, or the highest, is counted."""
+    connection.execute("UPDATE radacct_2026_03 SET adopted = true")
+    counted = "int8range(min(radacctid) + 1, NULL)" if alone == "min" else "int8range(NULL, max(radacctid))"
+    connection.execute(
+        f"""INSERT INTO radmeter.backfill (timezone, first_id, last_id, counted)
+            SELECT 'UTC', min(radacctid), max(radacctid), int8multirange({counted}) FROM radacct_2026_03""".encode()
+    )
+    assert "their usage would be lost" in refused(month, *archive(tmp_path), "--dry-run")
+    connection.execute(
+        f"""UPDATE radmeter.backfill SET counted = counted + int8multirange(int8range(lone, lone, '[]'))
+            FROM (SELECT {alone}(radacctid) AS lone FROM radacct_2026_03) AS uncounted""".encode()
+    )
     assert radmeter(month, "partitions", *map(str, archive(tmp_path)), "--dry-run").exit_code == 0
 
 

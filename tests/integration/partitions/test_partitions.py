@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 import psycopg
 import pytest
+from support.functions import value
 from support.servers import Connection
 
 from radmeter.partitions import months
@@ -17,12 +18,6 @@ ALTER TABLE public.radacct ATTACH PARTITION public.radacct_legacy FOR VALUES FRO
 
 def utc(text: str) -> datetime:
     return datetime.fromisoformat(text).replace(tzinfo=UTC)
-
-
-def value(connection: Connection, expression: str) -> object:
-    row = connection.execute(f"SELECT {expression}".encode()).fetchone()
-    assert row is not None
-    return row[0]
 
 
 def drop_months(connection: Connection) -> None:
@@ -125,6 +120,24 @@ def test_partitions_ahead_are_made_beside_a_legacy_partition_and_promised(connec
     assert months.ensure_partitions(connection) == months.MONTHS_AHEAD
     assert guarantees.check(connection) == []
     assert months.ensure_partitions(connection) == 0
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Pacific/Kiritimati", "Pacific/Niue"])
+def test_missing_months_are_months_of_utc_whatever_the_zone_of_the_session(
+    connection: Connection, zone: str
+) -> None:
+    assert months.missing_months(connection) == []
+    drop_months(connection)
+    connection.execute(f"SET timezone = '{zone}'")
+    months_of_utc = connection.execute(
+        """SELECT to_char(date_trunc('month', now() AT TIME ZONE 'UTC') + n * interval '1 month', 'YYYY-MM')
+           FROM generate_series(0, 2) AS n"""
+    ).fetchall()
+    found = months.missing_months(connection, 2)
+    assert [(month.name,) for month in found] == months_of_utc
+    assert [month.begins_at for month in found] == [utc(f"{month.name}-01") for month in found]
+    assert months.ensure(connection, found[1].begins_at)
+    assert months.missing_months(connection, 2) == [found[0], found[2]]
 
 
 def test_postgresql_does_not_detach_concurrently_beside_a_default_partition(connection: Connection) -> None:

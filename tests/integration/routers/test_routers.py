@@ -74,6 +74,39 @@ def test_a_claimed_router_keeps_its_usage_and_goes_on_counting(database: str, co
     assert bytes_in(connection) == {discovered[0]: 9}
 
 
+@pytest.mark.parametrize("batches", ["one batch", "packet by packet"])
+def test_routers_that_show_one_factory_name_are_told_apart_by_their_macs(
+    database: str, connection: Connection, batches: str
+) -> None:
+    with Packets(database) as packets:
+        for number, shown in enumerate(
+            (
+                {"Called_Station_Id": MAC, "NAS_Identifier": "MikroTik"},
+                {"NAS_Identifier": "MikroTik"},  # as long as one router shows that name
+                {"Called_Station_Id": OTHER_MAC, "NAS_Identifier": "MikroTik"},
+                {"NAS_Identifier": "MikroTik"},  # now it may be either
+                {"Called_Station_Id": "02-00-00-00-00-03:wifi", "NAS_Identifier": MAC.upper()},
+                {"NAS_Identifier": "02-00-00-00-00-04"},
+            )
+        ):
+            packets.add("Stop", f"s{number}", Acct_Input_Octets=10**number, **shown)
+            if batches == "packet by packet":
+                packets.ship()
+    found = routers(connection)
+    assert {name: each[1:4] for name, each in found.items()} == {
+        MAC: ("discovered", MAC, "MikroTik"),
+        OTHER_MAC: ("discovered", OTHER_MAC, "MikroTik"),
+        "MikroTik": ("discovered", None, "MikroTik"),
+        "02:00:00:00:00:04": ("discovered", "02:00:00:00:00:04", "02-00-00-00-00-04"),
+    }
+    assert {name: bytes_in(connection)[each[0]] for name, each in found.items()} == {
+        MAC: 10011,  # with the packet that shows a MAC of nobody and this one as its identifier
+        OTHER_MAC: 100,
+        "MikroTik": 1000,
+        "02:00:00:00:00:04": 100000,
+    }
+
+
 @pytest.mark.parametrize(
     "attributes", [{"NAS_Identifier": "ap-1"}, {}, {"NAS_Identifier": "02-00-00-00-00-09"}]
 )

@@ -24,8 +24,11 @@ from support.servers import Connection, Server
 
 from radmeter import __version__
 from radmeter.database import advisory_locks
-from radmeter.database.connection import sqlalchemy_engine
+from radmeter.database.connection import connect, sqlalchemy_engine
+from radmeter.errors import LockTimeout
+from radmeter.partitions.months import MONTHS_AHEAD
 from radmeter.schema import decimal_conversion, upgrade
+from radmeter.schema import plan as migration_plan
 from radmeter.schema.sql_files import sql_files
 
 # What ingest may be made to wait: the wait for a lock, and the longest step under one.
@@ -147,6 +150,17 @@ def test_an_empty_database_is_told_what_will_be_made_and_left_empty(server: Serv
     assert (steps["current"], steps["newest"]) == (None, REVISIONS[-1])
     assert [step["name"] for step in steps["steps"] if step["kind"] == "revision"] == REVISIONS
     assert dump(server, empty) == nothing
+
+
+def test_where_nobody_knows_the_missing_months_all_of_them_are_planned(connection: Connection) -> None:
+    """As in a database of an earlier version."""
+    assert migration_plan.partitions_to_make(connection) == []
+    connection.execute("DROP FUNCTION radmeter.missing_months")
+    connection.execute(ALL_FILES_CHANGED)
+    steps = migration_plan.plan(connection).steps
+    made = [step for step in steps if step.kind == "partitions"]
+    assert len({step.name for step in made}) == MONTHS_AHEAD + 1
+    assert all(step.locks for step in made)
 
 
 def test_nothing_to_do_is_said_by_each_command(database: str) -> None:
@@ -379,10 +393,22 @@ def test_after_its_patience_it_fails_says_who_and_has_done_nothing_of_the_step(
         failed = radmeter(database, "migrate", "up", "--yes", "--patience", "1")
         assert 1 <= time.monotonic() - began < 30
     assert failed.exit_code == 1
-    assert "applying the SQL files: the lock was not to be had within 1 s" in failed.errors
+    assert "applying the SQL files: could not get the lock within 1 s" in failed.errors
     assert f"process {pid} (postgres, nightly-report" in failed.errors
     assert dump(server, database) == before
     assert radmeter(database, "migrate", "up", "--yes").exit_code == 0
+
+
+def test_a_revision_that_does_not_get_its_lock_is_named_once(empty: str) -> None:
+    at_revision(empty, "0006")
+    with connect(empty) as connection, psycopg.connect(empty) as other:
+        upgrade.prepare(connection)
+        other.execute("LOCK TABLE radacct_open IN SHARE MODE")
+        with pytest.raises(
+            LockTimeout, match=r"^revision 0007 \(.*\): could not get the lock within 0\.5 s"
+        ) as failed:
+            upgrade.run_revisions(connection, patience_seconds=0.5)
+    assert "cannot be applied" not in str(failed.value)
 
 
 # twice, killed

@@ -18,6 +18,7 @@ ROLES = ("radmeter_ingest", "radmeter_reader", "radmeter_noc", "radmeter_billing
 # Every function there is. Who may execute it, by name: read by views and queries of the one who reads
 READERS = {
     "get_user_total_usage",
+    "missing_months",
     "month_day",
     "period_start",
     "radacct_partitions",

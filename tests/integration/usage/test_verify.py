@@ -131,6 +131,37 @@ def test_octets_that_came_while_the_triggers_were_off_are_found(busy: str, conne
     ]
 
 
+def test_rows_that_another_writer_inserted_while_the_triggers_were_off_are_dated_as_the_triggers_do(
+    connection: Connection,
+) -> None:
+    connection.execute("INSERT INTO plans (name, quota_type) VALUES ('day', 'daily')")
+    connection.execute("INSERT INTO subscribers VALUES ('alice', 1, '2020-01-01')")
+    connection.execute("INSERT INTO routers (id, name) VALUES (1, 'site')")
+    connection.execute("SELECT radmeter.ensure_partition('2026-03-01Z')")
+    connection.execute("ALTER TABLE radacct DISABLE TRIGGER _100_count_inserted")
+    connection.execute(
+        """INSERT INTO radacct (acctsessionid, acctuniqueid, username, nasipaddress, router_id, acctstarttime,
+                                acctupdatetime, acctstoptime, acctinputoctets)
+           VALUES ('a', 'a', 'alice', '::1', 1, '2026-03-01 12:00Z', '2026-03-02 12:00Z', '2026-03-03 12:00Z', 1),
+                  ('b', 'b', 'alice', '::1', 1, '2026-03-04 12:00Z', NULL, '2026-03-05 12:00Z', 2),
+                  ('c', 'c', 'alice', '::1', 1, '2026-03-06 12:00Z', NULL, NULL, 4)"""
+    )
+    dated = [(date(2026, 3, 2), 1), (date(2026, 3, 5), 2), (date(2026, 3, 6), 4)]
+    found = different(connection)
+    assert [(each.day, each.recomputed_in) for each in found if each.name == "alice"] == dated
+    assert [(each.day, each.recomputed_in) for each in found if each.name == "site"] == dated
+
+
+def test_another_writer_may_move_the_day_together_with_the_octets(busy: str, connection: Connection) -> None:
+    changed = connection.execute(
+        """UPDATE radacct SET acctinputoctets = acctinputoctets + 10, usage_date = usage_date + 1,
+               acctupdatetime = acctupdatetime + interval '1 microsecond'
+           WHERE acctinputoctets > 0"""
+    )
+    assert changed.rowcount > 0
+    assert different(connection) == []
+
+
 def test_only_what_is_asked_for_is_judged(busy: str, connection: Connection) -> None:
     connection.execute("UPDATE user_quota_usage SET bytes_in = 1")
     connection.execute("UPDATE router_daily_usage SET bytes_in = 1")

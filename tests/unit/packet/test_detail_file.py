@@ -82,6 +82,11 @@ def test_the_arrival_is_the_timestamp() -> None:
     assert packet(first).received_us == ARRIVAL_US
 
 
+def test_the_timestamp_is_the_one_that_rlm_detail_wrote_last() -> None:
+    (one,) = cut(stanza("Timestamp = 5"))
+    assert packet(one).received_us == ARRIVAL_US
+
+
 def test_the_packet_header_gives_the_source_and_is_no_attribute() -> None:
     assert pairs(HEADED) == [
         ("Acct-Status-Type", "Interim-Update"),
@@ -169,6 +174,8 @@ def test_attributes_of_radmeters_policy_are_not_believed_in_a_file_of_another_si
     ("event", "seconds"),
     [
         ("Nov 20 2026 10:42:58 UTC", 1795171378),
+        ("Nov 20 2026 10:42:58 GMT", 1795171378),
+        ("Nov 20 2026 10:42:60 UTC", 1795171379),  # a leap second
         ("Nov 20 2026 11:42:58 CET", 1795171378),  # the header shows that the server was an hour ahead
         ("Nov 20 2026 13:42:58 +03", 1795171378),
         ("Nov 20 2026 05:12:58 -0530", 1795171378),
@@ -177,6 +184,24 @@ def test_attributes_of_radmeters_policy_are_not_believed_in_a_file_of_another_si
 )
 def test_event_timestamp_is_text_in_the_servers_local_time(event: str, seconds: int) -> None:
     assert dict(pairs(stanza(f'Event-Timestamp = "{event}"')))["Tmp-Integer-0"] == str(seconds)
+
+
+@pytest.mark.parametrize(
+    ("header", "event", "seconds"),
+    [
+        ("Fri Nov 20 16:28:03 2026", "Nov 20 2026 16:27:58 +0545", 1795171378),
+        ("Fri Nov 20 16:28:03 2026", "Nov 20 2026 16:27:58 NPT", 1795171378),
+        ("Sat Nov 21 00:43:03 2026", "Nov 21 2026 00:42:58 LINT", 1795171378),
+        # No zone is 14 hours and a quarter ahead, or some minutes: the header is another time.
+        ("Sat Nov 21 00:58:03 2026", "Nov 21 2026 00:57:58 XYZ", None),
+        ("Fri Nov 20 11:50:03 2026", "Nov 20 2026 11:49:58 XYZ", None),
+    ],
+)
+def test_the_header_shows_how_far_ahead_the_servers_clock_was(
+    header: str, event: str, seconds: int | None
+) -> None:
+    found = dict(pairs(stanza(f'Event-Timestamp = "{event}"', header=header)))
+    assert found.get("Tmp-Integer-0") == (None if seconds is None else str(seconds))
 
 
 def test_event_timestamp_in_a_given_zone_tells_the_hour_that_comes_twice_apart_by_its_name() -> None:
@@ -209,7 +234,9 @@ def test_without_a_timestamp_the_header_in_a_given_zone_is_the_arrival() -> None
     [
         (stanza("User-Name"), "line 3 is not an attribute: 'User-Name'"),
         (stanza('User-Name = "cut off'), "line 3 has no closing quote"),
+        (stanza(f'Calling-Station-Id = "{"x" * 900}'), "line 3 has no closing quote"),
         (stanza(stamp="soon"), "Timestamp 'soon' is not a number"),
+        (stanza(stamp="179517138300"), "is not a number of seconds"),
         (b'Fri Nov 20 11:43:03 2026\n\tUser-Name = "x"\n\tTimestamp = 1\n\n', "no Acct-Status-Type"),
         (b"Fri Nov 20 11:43:03 2026\n\tAcct-Status-Type = Start\n", "breaks off"),
         (b"Fri Nov 20 11:43:03 2026\n\tAcct-Status-Type = Start\n\tTimestamp = 17951", "breaks off"),

@@ -98,6 +98,19 @@ class TestOctets:
         reason = rejection(Acct_Input_Octets=value)
         assert reason == f"Acct-Input-Octets {value!r} is not an integer from 0 to 4294967295"
 
+    def test_the_largest_integer_is_one(self) -> None:
+        assert packet(Acct_Input_Octets="4294967295").input_octets == (1 << 32) - 1
+
+    def test_gigawords_in_one_direction_are_gigawords(self) -> None:
+        assert packet(Acct_Input_Gigawords="0").gigawords
+        assert packet(Acct_Output_Gigawords="0").gigawords
+        assert packet(Acct_Input_Octets=None, Acct_Input_Gigawords="1").gigawords
+
+    def test_the_most_that_a_session_can_carry(self) -> None:
+        most = packet(Acct_Input_Gigawords=str(1 << 20), Acct_Input_Octets="0")
+        assert most.input_octets == 1 << 52
+        assert "absurd" in rejection(Acct_Input_Gigawords=str(1 << 20), Acct_Input_Octets="1")
+
     def test_more_than_a_session_can_carry_is_rejected(self) -> None:
         assert "absurd" in rejection(Acct_Output_Gigawords="4294967295")
 
@@ -136,6 +149,13 @@ class TestEventTime:
         assert event_time(ARRIVAL - 7 * 86400, ARRIVAL_US, None) == ((ARRIVAL - 7 * 86400) * 1_000_000, True)
         assert event_time(ARRIVAL + 300, ARRIVAL_US, None) == ((ARRIVAL + 300) * 1_000_000, True)
 
+    def test_the_window_is_of_whole_seconds(self) -> None:
+        late = ARRIVAL_US + 999_999
+        assert event_time(ARRIVAL + 300, late, None)[1]
+        assert not event_time(ARRIVAL + 301, late, None)[1]
+        assert event_time(ARRIVAL - 7 * 86400, late, None)[1]
+        assert not event_time(ARRIVAL - 7 * 86400 - 1, late, None)[1]
+
     @pytest.mark.parametrize(
         "stamp", [0, 1_199_145_600, ARRIVAL - 7 * 86400 - 1, ARRIVAL + 301, 4_294_967_295]
     )
@@ -147,6 +167,19 @@ class TestEventTime:
 
     def test_an_absurd_delay_is_not_believed(self) -> None:
         assert event_time(None, ARRIVAL_US, 4_294_967_295) == (ARRIVAL_US, False)
+
+    def test_the_longest_delay_is_that_of_the_oldest_stamp(self) -> None:
+        longest = 7 * 86400
+        assert event_time(None, ARRIVAL_US, longest) == (ARRIVAL_US - longest * 1_000_000, False)
+        assert event_time(None, ARRIVAL_US, longest + 1) == (ARRIVAL_US, False)
+
+    def test_the_seconds_of_the_policy_go_before_the_text(self) -> None:
+        record = packet(Event_Timestamp="Nov 14 2023 22:13:20 UTC")
+        assert record.event_us == (ARRIVAL - 10) * 1_000_000
+
+    def test_a_stamp_in_seconds_where_a_text_is_usual(self) -> None:
+        record = packet(Tmp_Integer_0=None, Event_Timestamp=str(ARRIVAL - 5))
+        assert (record.event_us, record.stamped) == ((ARRIVAL - 5) * 1_000_000, True)
 
     def test_a_stamp_as_text_in_utc(self) -> None:
         record = packet(Tmp_Integer_0=None, Event_Timestamp="Nov 14 2023 22:13:20 UTC")
@@ -162,6 +195,31 @@ class TestEventTime:
 
 def test_an_absurd_session_time_says_nothing_about_the_start() -> None:
     assert packet(Acct_Session_Time="4294967295").session_time is None
+
+
+def test_the_longest_session_time_that_is_believed() -> None:
+    longest = 400 * 86400
+    assert packet(Acct_Session_Time=str(longest)).session_time == longest
+    assert packet(Acct_Session_Time=str(longest + 1)).session_time is None
+
+
+@pytest.mark.parametrize(
+    ("announced", "kept"), [("0", None), ("1", 1), ("600", 600), ("86400", 86400), ("86401", None)]
+)
+def test_the_interim_interval_that_a_router_announces(announced: str, kept: int | None) -> None:
+    assert packet(Acct_Interim_Interval=announced).interim_interval == kept
+
+
+def test_the_port_by_its_id_or_else_its_number() -> None:
+    assert packet().nas_port_id == "ether1"
+    assert packet(NAS_Port_Id=None).nas_port_id == "15728640"
+
+
+def test_the_address_that_names_the_router() -> None:
+    assert packet(NAS_IPv6_Address="2001:db8::1").router_ip == "2001:db8::1"
+    assert packet(NAS_IP_Address=None).router_ip == "198.51.100.7"
+    source = packet(NAS_IP_Address=None, Tmp_IP_Address_0=None, Tmp_String_0="2001:db8::2")
+    assert (source.router_ip, source.nas_ip) == ("2001:db8::2", "2001:db8::2")
 
 
 def test_nas_address_or_else_the_source() -> None:

@@ -30,6 +30,22 @@ MAC = "aa:bb:cc:dd:ee:ff"
         "'aa:bb:cc:dd:ee:ff'",
         "  aa:bb:cc:dd:ee:ff",
         "aA-Bb-cC-Dd-Ee-fF@lobby",
+        # An SSID of hexadecimal digits that is not two more octets in the form of the address.
+        "AA-BB-CC-DD-EE-FF:00:11",
+        "AA-BB-CC-DD-EE-FF-00",
+        "AA:BB:CC:DD:EE:FF:00:11st floor",
+        "AA-BB-CC-DD-EE-FF-00-11st floor",
+        "AA BB CC DD EE FF 00 11st floor",
+        "AA BB CC DD EE FF 00",
+        "AA:BB:CC:DD:EE:FF:0:11",
+        "aabb:ccdd:eeff:001",
+        "aabb:ccdd:eeff:00112",
+        "aabb-ccdd-eeff-00112",
+        "aabb.ccdd.eeff.00112",
+        "aabb-ccdd-eeff:0011",
+        "aabb.ccdd.eeff:0011",
+        "AABBCCDDEEFF:0011",
+        "AA-BB-CC-DD-EE-FF_1",
     ],
 )
 def test_a_mac_at_the_head_has_one_normal_form(text: str) -> None:
@@ -54,6 +70,30 @@ def test_a_mac_at_the_head_has_one_normal_form(text: str) -> None:
         "AA:BB:CC:DD:EE:FF:00:11",  # EUI-64
         "AA-BB-CC-DD-EE-FF-00-11:SSID",
         "AABB-CCDD-EEFF-0011",
+        "aabb:ccdd:eeff:0011",
+        "aabb:ccdd:eeff:0011:SSID",
+        "aabb.ccdd.eeff.0011",
+        "AA BB CC DD EE FF 00 11",
+        "AABBCCDDEEFF0011",
+        "aabb.ccdd-eeff",
+        "aabb:ccdd.eeff",
+        "aabb-ccdd:eeff",
+        "aabb.ccdd.eef",
+        "aabb:ccdd:eef",
+        "aabb-ccdd-eeff0",
+        "aabb.ccdd.eeffg",
+        "aabb:ccdd:eeffg",
+        "AA:BB:CC:DD:EE:F",
+        "AA:BB:CC:DD:EE:FFF",
+        "AA-BB-CC-DD-EE-FFG",
+        "AA BB CC DD EE FFF",
+        "AA BB CC DD EE",
+        "A:B:C:D:E:F",
+        "AAB-BCC-DDE-EFF",
+        "AA--BB-CC-DD-EE-FF",
+        "GA-BB-CC-DD-EE-FF",
+        "aabbcc-ddeeff",
+        "0x AABBCCDDEEFF",
         "lobby:AA-BB-CC-DD-EE-FF",  # not at the head
         "hotspot-aabbccddeeff",
         "00-00-00-00-00-00:SSID",  # a router that does not know its own
@@ -68,7 +108,11 @@ def test_what_only_looks_like_hex_is_no_mac(text: str) -> None:
 def test_a_nas_identifier_is_a_mac_only_as_a_whole() -> None:
     assert normal_mac("AABB-CCDD-EEFF") == MAC
     assert normal_mac(' "aa:bb:cc:dd:ee:ff" ') == MAC
+    assert normal_mac("AABB.CCDD.EEFF") == MAC
     assert normal_mac("AA-BB-CC-DD-EE-FF:SSID") is None
+    assert normal_mac("AA-BB-CC-DD-EE-FF:") is None
+    assert normal_mac("aabb:ccdd:eeff:0011") is None
+    assert normal_mac("00:00:00:00:00:00") is None
     assert normal_mac("router AABBCCDDEEFF") is None
 
 
@@ -81,4 +125,14 @@ def test_a_key_has_what_names_the_router() -> None:
 def test_keys_that_differ_have_texts_that_differ() -> None:
     assert (
         router_key("AA-BB-CC-DD-EE-FF", None, None).text != router_key(None, "aa:bb:cc:dd:ee:ff", None).text
+    )
+
+
+def test_what_a_packet_leaves_empty_names_no_router() -> None:
+    assert router_key("", "", "")[:4] == (None, None, None, None)
+    assert router_key("aabb:ccdd:eeff:0011", "FF:FF:FF:FF:FF:FF", None)[:4] == (
+        None,
+        None,
+        "FF:FF:FF:FF:FF:FF",
+        None,
     )

@@ -1,0 +1,187 @@
+"""Octets: what a packet adds to the total, in each direction by itself."""
+
+import pytest
+from support.events import (
+    GIB,
+    NO_COUNTERS,
+    WRAP,
+    Example,
+    Reaper,
+    example,
+    interim,
+    one,
+    start,
+    stop,
+)
+from support.outcomes import Counted
+
+EXAMPLES = [
+    # --- growth and reordering
+    example(
+        "newer, octets not less: the total grows by the difference",
+        interim("10:10", 100, 200, 600),
+        interim("10:20", 150, 200, 1200),
+        interim("10:30", 150, 290, 1800),
+        **one("10:00 ..", "150/290"),
+    ),
+    example(
+        "not newer: a reordered interim subtracts nothing",
+        start("10:00"),
+        interim("10:20", 150, 250, 1200),
+        interim("10:10", 100, 200, 600, arrived="10:21"),
+        interim("10:30", 160, 270, 1800),
+        **one("10:00 ..", "160/270"),
+    ),
+    example(
+        "not newer: than every packet before it, not only than the one before it",
+        interim("10:20", 150, 250, 1200),
+        interim("10:10", 100, 200, 600, arrived="10:21"),
+        interim("10:15", 60, 70, 900, arrived="10:22"),
+        Reaper("10:40"),
+        **one("10:00 .. 10:20 Admin-Reset", "150/250"),
+    ),
+    example(
+        "not newer: each direction is judged on its own",
+        interim("10:20", 150, 200, 1200),
+        interim("10:10", 100, 290, 600, arrived="10:21"),
+        **one("10:00 ..", "150/290"),
+    ),
+    example(
+        "not newer: after the router's clock was set back, what exceeds is counted once",
+        interim("10:20", 100, 200, 1200),
+        interim("10:10", 150, 250, 1800, arrived="10:30"),
+        interim("10:40", 160, 260, 2400),
+        **one("10:00 ..", "160/260"),
+    ),
+    example(
+        "not newer: an unstamped retransmission shows a session time that went back",
+        interim("10:10", 100, 200, 600, stamped=False),
+        interim("10:20", 150, 250, 1200, stamped=False),
+        interim("10:21", 100, 200, 600, stamped=False),
+        interim("10:30", 160, 260, 1800, stamped=False),
+        **one("10:00 ..", "160/260"),
+    ),
+    example(
+        "not newer: an unstamped packet happened Acct-Delay-Time before it came",
+        interim("10:20", 150, 250, stamped=False),
+        interim("10:21", 100, 200, stamped=False, more=(("Acct-Delay-Time", "660"),)),
+        interim("10:30", 160, 260, stamped=False),
+        **one("10:20 ..", "160/260"),
+    ),
+    # --- falling counters
+    example(
+        "newer, octets less: the router restarted its counter",
+        interim("10:10", 1000, 2000, 600),
+        interim("10:20", 30, 40, 1200),
+        interim("10:30", 50, 70, 1800),
+        anomalies=("restart input 1000 1030", "restart output 2000 2040"),
+        **one("10:00 ..", "1050/2070"),
+    ),
+    example(
+        "newer, octets less: in one direction only",
+        interim("10:10", 1000, 2000, 600),
+        interim("10:20", 1100, 40, 1200),
+        anomalies=("restart output 2000 2040",),
+        **one("10:00 ..", "1100/2040"),
+    ),
+    example(
+        "newer, octets less: without Gigawords and with the last value near 2^32 the counter wrapped",
+        interim("10:10", WRAP - 100, 3 * GIB, 600, gigawords=False),
+        interim("10:20", 50, 10, 1200, gigawords=False),
+        interim("10:30", 60, 20, 1800, gigawords=False),
+        anomalies=(f"wrap input {WRAP - 100} {WRAP + 50}", f"wrap output {3 * GIB} {WRAP + 10}"),
+        **one("10:00 ..", f"{WRAP + 60}/{WRAP + 20}"),
+    ),
+    example(
+        "newer, octets less: below the top quarter it is a restart",
+        interim("10:10", 3 * GIB - 1, 1, 600, gigawords=False),
+        interim("10:20", 50, 1, 1200, gigawords=False),
+        anomalies=(f"restart input {3 * GIB - 1} {3 * GIB + 49}",),
+        **one("10:00 ..", f"{3 * GIB + 49}/1"),
+    ),
+    example(
+        "newer, octets less: with Gigawords a counter near 2^32 cannot have wrapped",
+        interim("10:10", WRAP - 100, 0, 600),
+        interim("10:20", 50, 0, 1200),
+        anomalies=(f"restart input {WRAP - 100} {WRAP - 50}",),
+        **one("10:00 ..", f"{WRAP - 50}/0"),
+    ),
+    example(
+        "newer, octets less: twice around",
+        *(
+            interim(f"{10 + n}:00", 4 * GIB - 1 if n % 2 else 0, 0, 3600 * n, gigawords=False)
+            for n in range(1, 6)
+        ),
+        anomalies=(f"wrap input {WRAP - 1} {WRAP}", f"wrap input {2 * WRAP - 1} {2 * WRAP}"),
+        **one("10:00 ..", f"{3 * WRAP - 1}/0"),
+    ),
+    example(
+        "newer, octets less: a late packet from before the restart is counted at most once",
+        interim("10:20", 1000, 2000, 1200),
+        interim("10:30", 30, 40, 1800),
+        interim("10:10", 500, 600, 600, arrived="10:31"),
+        interim("10:40", 50, 60, 2400),
+        anomalies=("restart input 1000 1030", "restart output 2000 2040"),
+        **one("10:00 ..", "1050/2060"),
+    ),
+    example(
+        "a Stop with fewer octets than the last interim is a restart too",
+        interim("10:10", 1000, 2000, 600),
+        stop("10:20", 30, 40, 1200),
+        anomalies=("restart input 1000 1030", "restart output 2000 2040"),
+        **one("10:00 .. 10:20 User-Request", "1030/2040"),
+    ),
+    example(
+        "octets of many terabytes",
+        interim("10:10", 5 << 40, 7 << 40, 600),
+        stop("10:20", (5 << 40) + 1, (7 << 40) + 2, 1200),
+        **one("10:00 .. 10:20 User-Request", f"{(5 << 40) + 1}/{(7 << 40) + 2}"),
+    ),
+    example(
+        "not newer: a clock set back after a restart counts nothing twice",
+        interim("10:20", 1000, 1000, 1200),
+        interim("10:30", 50, 50, 1800),
+        interim("10:10", 1100, 1100, 2400, arrived="10:40"),
+        interim("10:50", 1200, 1200, 3000),
+        anomalies=("restart input 1000 1050", "restart output 1000 1050"),
+        **one("10:00 ..", "1200/1200"),
+    ),
+    example(
+        "newer, octets less: a restart to zero, nothing else having grown",
+        interim("10:10", 100, 200, 600),
+        interim("10:20", 100, 0, 1200),
+        interim("10:30", 100, 7, 1800),
+        anomalies=("restart output 200 200",),
+        **one("10:00 ..", "100/207"),
+    ),
+    # --- octets absent
+    example(
+        "octets absent: unknown, not zero",
+        interim("10:10", None, None, 600),
+        **{**one("10:00 ..", "?/?"), **NO_COUNTERS},
+    ),
+    example(
+        "octets absent: a Stop without octets does not zero the usage",
+        interim("10:10", 100, 200, 600),
+        stop("10:20", None, None, 1200),
+        **one("10:00 .. 10:20 User-Request", "100/200"),
+    ),
+    example(
+        "octets absent: in one direction",
+        interim("10:10", 100, None, 600),
+        interim("10:20", None, 200, 1200),
+        interim("10:30", 110, 220, 1800),
+        **one("10:00 ..", "110/220"),
+    ),
+    example(
+        "octets absent, then known",
+        interim("10:10", None, None, 600),
+        interim("10:20", 100, 200, 1200),
+        **one("10:00 ..", "100/200"),
+    ),
+]
+
+
+@pytest.mark.parametrize("case", EXAMPLES, ids=lambda case: case.rule)
+def test_octets(counted: Counted, case: Example) -> None:
+    assert counted(case) == case.outcome

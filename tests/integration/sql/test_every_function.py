@@ -1,0 +1,75 @@
+"""Each function of `sql/functions` is tested somewhere: by itself, below this folder, or with what calls it."""
+
+import re
+from pathlib import Path
+
+from radmeter import resources
+
+INTEGRATION = Path(__file__).parents[1]
+
+# Steps of another function, which work on its temporary table or in its transaction: what they do is tested where the
+# function is that calls them.
+WITHIN = {
+    "apply_round": "test_interim_stop.py",
+    "close_rebooted": "test_closing.py",
+    "close_superseded": "test_start.py",
+    "count_inserted": "test_other_writers.py",
+    "count_updated": "test_octets.py",
+    "create_incoming": "test_interim_stop.py",
+    "discover_routers": "test_closing.py",
+    "insert_sessions": "test_interim_stop.py",
+    "number_rounds": "test_interim_stop.py",
+    "unpack_records": "test_not_counted.py",
+    "update_closed": "test_interim_stop.py",
+    "update_open": "test_octets.py",
+    "recomputed_parts": "test_verify.py",
+    "adopted_effects": "test_backfill.py",
+    "adopted_parts": "test_backfill.py",
+    "pending_router_sums": "test_backfill.py",
+    "pending_user_sums": "test_backfill.py",
+    "reassign_adopted": "test_backfill.py",
+}
+# Called by one function or command of ours, and tested with it.
+THROUGH_PYTHON = {
+    "add_router": "test_routers.py",
+    "backfill_begin": "test_backfill.py",
+    "backfill_fill": "test_backfill.py",
+    "backfill_move": "test_backfill.py",
+    "backfill_progress": "test_backfill.py",
+    "backfill_range": "test_backfill.py",
+    "backfill_redo": "test_backfill.py",
+    "backfill_routers": "test_backfill.py",
+    "backfill_settle": "test_backfill.py",
+    "backfill_unknown_routers": "test_backfill.py",
+    "change_router": "test_routers_changes.py",
+    "claim_router": "test_routers.py",
+    "drop_rejected": "test_rejected.py",
+    "import_routers": "test_routers.py",
+    "merge_router": "test_routers_merge.py",
+    "merge_router_finish": "test_routers_merge.py",
+    "merge_router_sessions": "test_routers_merge.py",
+    "rename_router": "test_routers_changes.py",
+    "repair_usage": "test_verify.py",
+    "replay": "test_replay.py",
+    "replayed_files": "test_replay.py",
+    "retire_router": "test_routers_changes.py",
+    "retry_rejected": "test_rejected.py",
+    "router_differences": "test_verify.py",
+    "user_differences": "test_verify.py",
+}
+
+
+def test_every_function_is_tested_somewhere() -> None:
+    written = {
+        name
+        for file in (resources.directory("sql") / "functions").rglob("*.sql")
+        for name in re.findall(r"CREATE OR REPLACE FUNCTION (?:radmeter|public)\.(\w+)", file.read_text())
+    }
+    texts = [file.read_text() for file in INTEGRATION.rglob("test_*.py") if file.name != "test_roles.py"]
+    called = {
+        name for name in written if any(re.search(rf"(?:radmeter|public)\.{name}\(", text) for text in texts)
+    }
+    known = WITHIN | THROUGH_PYTHON
+    assert known.keys() - written == set(), "listed here and not in sql/functions"
+    assert written - called - known.keys() == set(), "in sql/functions and in no test"
+    assert set(known.values()) - {file.name for file in INTEGRATION.rglob("test_*.py")} == set()
