@@ -60,3 +60,14 @@ def test_it_remembers_no_more_clients_than_it_should(clients: int) -> None:
     shares = ClientLimits(RATE)
     assert all(shares.admits(str(client), 0.0) for client in range(clients))
     assert len(shares._shares) <= MOST_CLIENTS
+
+
+def test_a_client_is_well_within_its_share_again_when_half_of_it_is_left() -> None:
+    shares = ClientLimits(RATE)
+    shares.admits("b", 0.0)
+    admitted(shares, "a", [0.0] * (BURST + 3))
+    half = BURST / 2 / RATE
+    assert shares.admits("a", half)  # which leaves one packet less than half
+    assert shares.within_again("a") == 0
+    assert shares.admits("a", half + 2 / RATE)
+    assert shares.within_again("a") == 3
