@@ -40,6 +40,19 @@ ROOMS: dict[str, tuple[str, str, Stage]] = {
     "ingest": ("src/radmeter/ingest/*.py", "tests/integration/ingest", ()),
 }
 
+# Files whose quickest tests are in another's.
+OF_OTHERS: dict[str, Stage] = {
+    f"src/radmeter/{file}.py": tuple(f"tests/unit/{test}.py" for test in tests)
+    for file, tests in {
+        "plugin/__init__": ("plugin/test_handlers",),
+        "plugin/journal/files": ("plugin/journal/test_writer", "plugin/journal/test_reader"),
+        "plugin/journal/record_format": ("plugin/journal/test_reader",),
+        "plugin/journal/segment_reader": ("plugin/journal/test_reader",),
+        "plugin/journal/segment_writer": ("plugin/journal/test_writer",),
+        "packet/detail_dates": ("packet/test_detail_file",),
+    }.items()
+}
+
 
 def mutants(sample: int, seed: int, pattern: str) -> list[Mutant]:
     """Return mutants of the files whose path has `pattern` in it, at most `sample` of each file (0: all)."""
@@ -156,9 +169,11 @@ def _compiles(source: str) -> bool:
 
 
 def _stages(room: str, path: str) -> tuple[Stage, ...]:
-    """The test file named as the code is, if there is one; the room's tests; then others."""
+    """The test file named as the code is, if there is one; its folder; the room's tests; then others."""
     _, tests, others = ROOMS[room]
-    inner = PurePath(path).parent.relative_to(f"src/radmeter/{room}")
-    own = f"{PurePath(tests) / inner}/test_{PurePath(path).stem}.py"
-    stages: list[Stage] = [(own,)] if (ROOT / own).exists() else []
-    return (*stages, (tests,), *([others] if others else []))
+    folder = PurePath(tests) / PurePath(path).parent.relative_to(f"src/radmeter/{room}")
+    own = OF_OTHERS.get(path, (f"{folder}/test_{PurePath(path).stem}.py",))
+    stages = [own, (str(folder),), (tests,), others]
+    return tuple(
+        dict.fromkeys(stage for stage in stages if stage and all((ROOT / test).exists() for test in stage))
+    )

@@ -215,11 +215,21 @@ def test_event_timestamp_in_a_given_zone_tells_the_hour_that_comes_twice_apart_b
 def test_event_timestamp_prefers_the_policys_copy_in_seconds() -> None:
     found = dict(pairs(stanza('Event-Timestamp = "Nov 20 2026 11:42:58 XYZ"', "Tmp-Integer-0 = 1795171378")))
     assert found["Tmp-Integer-0"] == "1795171378"
+    # Nothing else would tell the server's zone.
+    alone = stanza(
+        'Event-Timestamp = "Nov 20 2026 11:42:58 XYZ"', "Tmp-Integer-0 = 1795171378", header="somewhen"
+    )
+    assert dict(pairs(alone))["Tmp-Integer-0"] == "1795171378"
 
 
 def test_event_timestamp_that_cannot_be_read_is_left_out_rather_than_taken_for_utc() -> None:
-    found = dict(pairs(stanza('Event-Timestamp = "Nov 20 2026 11:42:58 XYZ"', header="somewhen")))
-    assert found.keys() == {"Acct-Status-Type"}
+    for lines, header in (
+        (('Event-Timestamp = "Nov 20 2026 11:42:58 XYZ"',), "somewhen"),
+        (('Event-Timestamp = "Feb 30 2026 11:42:58 UTC"',), "Fri Nov 20 11:43:03 2026"),
+        (('Event-Timestamp = "Nov 20 2026 24:00:00 UTC"',), "Fri Nov 20 11:43:03 2026"),
+    ):
+        found = dict(pairs(stanza(*lines, header=header)))
+        assert found.keys() == {"Acct-Status-Type"}
 
 
 def test_without_a_timestamp_the_header_in_a_given_zone_is_the_arrival() -> None:
