@@ -302,3 +302,11 @@ def test_windows_line_ends_and_blank_lines_between_do_not_matter() -> None:
     one, two = cut(b"\n\n" + PLAIN.replace(b"\n", b"\r\n") + b"\n\n" + HEADED)
     assert packet(one).pairs == pairs(PLAIN)
     assert packet(two).pairs == pairs(HEADED)
+
+
+def test_a_stanza_without_a_header_begins_at_its_first_line() -> None:
+    headless = PLAIN.partition(b"\n")[2]
+    first, second, third = cut(PLAIN + headless + PLAIN)
+    lines = PLAIN.count(b"\n")
+    assert (first.line, second.line, third.line) == (1, lines + 1, 2 * lines)
+    assert second.header == b""
