@@ -115,7 +115,7 @@ def _python(context: Context, server: Server, file: Path) -> Findings:
         yield tell.red(f"rlm_python3 has Python {version}: 3.11 is the oldest", "sudo apt full-upgrade")
     for name, instance in server.instances.items():
         path = server.value(instance, "python_path")
-        places = [place for place in path.split(":") if (Path(place) / "radmeter" / "plugin.py").is_file()]
+        places = [place for place in path.split(":") if (Path(place) / "radmeter" / "plugin").is_dir()]
         if not places:
             here = str(Path(resources.__file__).absolute().parent.parent)
             line = shlex.quote(f"RADMETER_PYTHON_PATH={here}")

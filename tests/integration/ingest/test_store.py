@@ -87,6 +87,18 @@ def test_a_batch_that_takes_too_long_may_be_sent_again(
     assert connection.execute("SELECT sum(bytes_in) FROM user_quota_usage").fetchone() == (7,)
 
 
+def test_waiting_for_the_database_takes_no_processor(
+    store: Store, connection: psycopg.Connection[Any]
+) -> None:
+    store._connection.execute("SET lock_timeout = '2s'")
+    with connection.transaction():
+        connection.execute("LOCK TABLE radacct")
+        before = time.thread_time()
+        with pytest.raises(StoreUnavailable, match="timeout"):
+            store.ingest(NODE, [record(1)])
+    assert time.thread_time() - before < 0.1
+
+
 # SQLSTATE by what it is about: the value, or the installation (PostgreSQL manual, appendix A).
 OF_A_VALUE = {
     "22P02 no address": {"NAS_IP_Address": "not an address"},

@@ -215,11 +215,21 @@ def test_event_timestamp_in_a_given_zone_tells_the_hour_that_comes_twice_apart_b
 def test_event_timestamp_prefers_the_policys_copy_in_seconds() -> None:
     found = dict(pairs(stanza('Event-Timestamp = "Nov 20 2026 11:42:58 XYZ"', "Tmp-Integer-0 = 1795171378")))
     assert found["Tmp-Integer-0"] == "1795171378"
+    # Nothing else would tell the server's zone.
+    alone = stanza(
+        'Event-Timestamp = "Nov 20 2026 11:42:58 XYZ"', "Tmp-Integer-0 = 1795171378", header="somewhen"
+    )
+    assert dict(pairs(alone))["Tmp-Integer-0"] == "1795171378"
 
 
 def test_event_timestamp_that_cannot_be_read_is_left_out_rather_than_taken_for_utc() -> None:
-    found = dict(pairs(stanza('Event-Timestamp = "Nov 20 2026 11:42:58 XYZ"', header="somewhen")))
-    assert found.keys() == {"Acct-Status-Type"}
+    for lines, header in (
+        (('Event-Timestamp = "Nov 20 2026 11:42:58 XYZ"',), "somewhen"),
+        (('Event-Timestamp = "Feb 30 2026 11:42:58 UTC"',), "Fri Nov 20 11:43:03 2026"),
+        (('Event-Timestamp = "Nov 20 2026 24:00:00 UTC"',), "Fri Nov 20 11:43:03 2026"),
+    ):
+        found = dict(pairs(stanza(*lines, header=header)))
+        assert found.keys() == {"Acct-Status-Type"}
 
 
 def test_without_a_timestamp_the_header_in_a_given_zone_is_the_arrival() -> None:
@@ -292,3 +302,11 @@ def test_windows_line_ends_and_blank_lines_between_do_not_matter() -> None:
     one, two = cut(b"\n\n" + PLAIN.replace(b"\n", b"\r\n") + b"\n\n" + HEADED)
     assert packet(one).pairs == pairs(PLAIN)
     assert packet(two).pairs == pairs(HEADED)
+
+
+def test_a_stanza_without_a_header_begins_at_its_first_line() -> None:
+    headless = PLAIN.partition(b"\n")[2]
+    first, second, third = cut(PLAIN + headless + PLAIN)
+    lines = PLAIN.count(b"\n")
+    assert (first.line, second.line, third.line) == (1, lines + 1, 2 * lines)
+    assert second.header == b""

@@ -60,3 +60,14 @@ def test_it_remembers_no_more_clients_than_it_should(clients: int) -> None:
     limits = ClientLimits(RATE)
     assert all(limits.allow(str(client), 0.0) for client in range(clients))
     assert len(limits._buckets) <= MOST_CLIENTS
+
+
+def test_a_client_is_well_within_its_limit_again_when_half_of_it_is_left() -> None:
+    limits = ClientLimits(RATE)
+    limits.allow("b", 0.0)
+    allowed(limits, "a", [0.0] * (BURST + 3))
+    half = BURST / 2 / RATE
+    assert limits.allow("a", half)  # which leaves one packet less than half
+    assert limits.end_flood("a") == 0
+    assert limits.allow("a", half + 2 / RATE)
+    assert limits.end_flood("a") == 3

@@ -2,7 +2,9 @@
 
 import itertools
 import os
+import re
 import shutil
+import socket
 import stat
 import subprocess
 import sys
@@ -340,6 +342,15 @@ def test_a_second_writer_is_told_who_the_first_is(opened: Open, directory: Path)
         second.append(1, "[]")
     first.close()
     append_once_recovered(second, "[]")
+
+
+def test_the_lock_names_its_holder_and_nothing_of_the_holder_before(opened: Open, directory: Path) -> None:
+    directory.mkdir()
+    (directory / "writer.lock").write_text(f"1234567890 {'radius' * 20}\n", encoding="utf-8")
+    opened().append(1, "[]")
+    holder = f"process {os.getpid()} on {socket.gethostname()} holds"
+    with pytest.raises(JournalLocked, match=re.escape(holder)):
+        opened().append(1, "[]")
 
 
 def test_a_second_writer_touches_nothing_of_the_firsts(opened: Open, directory: Path) -> None:
