@@ -103,7 +103,11 @@ def _options() -> argparse.Namespace:
         help="measure only what the targets need; exit with 1 if one is missed by more than its slack",
     )
     parser.add_argument(
-        "--parts", nargs="+", choices=PARTS, metavar="PART", help=f"measure only these parts: {', '.join(PARTS)}"
+        "--parts",
+        nargs="+",
+        choices=PARTS,
+        metavar="PART",
+        help=f"measure only these parts: {', '.join(PARTS)}",
     )
     return parser.parse_args()
 

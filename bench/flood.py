@@ -43,7 +43,9 @@ def flood(bench: Bench, plan: Plan, say: Say) -> dict[str, Any]:
         kept = _take_out(run)
         run.check_totals()
     if not client.answered <= kept <= LIMIT * (seconds + BURST_SECONDS):
-        raise RuntimeError(f"of {client.sent} packets of a flood {client.answered} were answered, {kept} kept")
+        raise RuntimeError(
+            f"of {client.sent} packets of a flood {client.answered} were answered, {kept} kept"
+        )
     return {
         "limit": LIMIT,
         "seconds": seconds,

@@ -132,8 +132,8 @@ def _latency(systems: Results) -> str:
             ""
             if real_time
             else " Real-time priority is not permitted here (it needs CAP_SYS_NICE, or RLIMIT_RTPRIO of 2), neither "
-            "for radmeter's radiusd with sync=packet nor for the load generator. So these figures include the generator's "
-            "own waits."
+            "for radmeter's radiusd with sync=packet nor for the load generator. So these figures include the "
+            "generator's own waits."
         )
     )
 

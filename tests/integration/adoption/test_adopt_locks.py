@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 from support import stock
-from support.beside import DEADLINE_SECONDS, LOOK_SECONDS, Beside
+from support.beside import DEADLINE_SECONDS, POLL_SECONDS, Beside
 from support.commands import Packets, radmeter
 from support.servers import Server
 
@@ -122,7 +122,7 @@ def asks_again(undoing: Beside[Any], connection: Connection, held: int) -> bool:
             (undoing.pid, held),
         )
         times.update(began for (began,) in rows)
-        time.sleep(LOOK_SECONDS)
+        time.sleep(POLL_SECONDS)
     return not undoing.ended
 
 

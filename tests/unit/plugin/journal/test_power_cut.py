@@ -1,4 +1,4 @@
-"""The journal on a disk that loses what was not synced: cut off at every sync, and between them."""
+"""The journal on a disk that loses unsynced data: power cuts at every sync and between syncs."""
 
 import itertools
 from collections.abc import Callable, Iterator
@@ -15,7 +15,7 @@ NEVER_SECONDS = 3600.0
 
 
 class Disk:
-    """A journal in a directory of its own, and what would be left of it."""
+    """A journal in its own directory, and what a power cut would leave of it."""
 
     def __init__(self, base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.top = base / "disk"
@@ -35,7 +35,7 @@ class Disk:
         Raises
         ------
         JournalError
-            It leaves what passes for damage.
+            It leaves something that the reader takes for damage.
         """
         left = self.cut.leave(next(self._places), names=names)
         reader = JournalReader(left / self.directory.relative_to(self.top))
@@ -62,7 +62,7 @@ def texts() -> Iterator[str]:
 
 
 def checked(disk: Disk, must_be_left: Callable[[], list[str]]) -> Callable[[], None]:
-    """A look at what a power cut would leave now."""
+    """Check what a power cut would leave now."""
 
     def look() -> None:
         for names in ("synced", "all"):
@@ -74,7 +74,7 @@ def checked(disk: Disk, must_be_left: Callable[[], list[str]]) -> Callable[[], N
     return look
 
 
-def test_what_was_acknowledged_survives_a_power_cut_at_any_moment(disk: Disk) -> None:
+def test_acknowledged_records_survive_a_power_cut_at_any_moment(disk: Disk) -> None:
     acknowledged: list[str] = []
     disk.cut.before_sync = look = checked(disk, lambda: acknowledged)
     for _ in range(2):
@@ -102,7 +102,7 @@ def test_the_directory_survives_if_the_writer_that_made_it_was_killed_before_the
 
 
 def test_in_interval_mode_a_segment_is_durable_before_the_next_one_is_begun(disk: Disk) -> None:
-    # The disk is not asked by the clock here: only the roll-over and the close can have made it durable.
+    # The interval is too long to matter here: only the roll-over and the close can have synced the segment.
     journal = disk.open(sync="interval", interval_seconds=NEVER_SECONDS)
     appended: list[str] = []
 
@@ -127,9 +127,7 @@ def test_in_interval_mode_a_segment_is_durable_before_the_next_one_is_begun(disk
 
 @pytest.mark.parametrize("sync", ["packet", "interval"])
 @pytest.mark.parametrize("names", ["synced", "all"])
-def test_no_number_is_given_out_again_after_a_power_cut(
-    disk: Disk, tmp_path: Path, sync: str, names: str
-) -> None:
+def test_no_number_is_used_again_after_a_power_cut(disk: Disk, tmp_path: Path, sync: str, names: str) -> None:
     journal = disk.open(sync=sync, interval_seconds=NEVER_SECONDS)
     for text in itertools.islice(texts(), 20):
         last = journal.append(1, text)

@@ -45,7 +45,7 @@ def first_seq(segment: Path) -> int:
 
 
 def fill(directory: Path, *, sync: str = "interval", segment_bytes: int = 20_000) -> list[Path]:
-    """Make a journal of closed segments with a hundred records, numbered from 1 without a gap."""
+    """Make a journal of closed segments with a hundred records, numbered from 1 without gaps."""
     journal = JournalWriter(directory, sync=sync, segment_bytes=segment_bytes)
     for n in range(100):
         journal.append(n, TEXT)
@@ -54,7 +54,7 @@ def fill(directory: Path, *, sync: str = "interval", segment_bytes: int = 20_000
     return segments(directory)
 
 
-def test_where_no_journal_is_there_is_nothing_to_read(reader: JournalReader) -> None:
+def test_without_a_journal_there_is_nothing_to_read(reader: JournalReader) -> None:
     assert reader.read(0, 10) == []
     assert reader.depth(0) == (0, None, 0, 0, ())
     assert reader.drop_through(10**18) == 0
@@ -83,7 +83,9 @@ def test_a_reader_sees_what_was_appended_a_moment_ago(journal: JournalWriter, re
         assert [(entry.seq, entry.received_at_us) for entry in reader.read(seq - 1, 10)] == [(seq, n)]
 
 
-def test_depth_is_what_waits(journal: JournalWriter, reader: JournalReader, directory: Path) -> None:
+def test_depth_counts_the_records_that_wait(
+    journal: JournalWriter, reader: JournalReader, directory: Path
+) -> None:
     for n in range(100):
         journal.append(1000 + n, TEXT)
     depth = reader.depth(0)
@@ -164,19 +166,21 @@ def test_reading_does_not_change_the_records_of_a_live_journal(
 ) -> None:
     journal.append(1, TEXT)
     reader.read(0, 10)
-    reader.close()  # must not take the log from under the writer
+    reader.close()  # must not remove the log while the writer uses it
     journal.append(2, TEXT)
     assert [entry.received_at_us for entry in reader.read(0, 10)] == [1, 2]
 
 
 def test_reading_leaves_the_access_time_alone(directory: Path, reader: JournalReader) -> None:
     (segment, *_) = fill(directory)
-    os.utime(segment, ns=(0, 1))  # read before it was last written: what relatime waits for
+    os.utime(
+        segment, ns=(0, 1)
+    )  # last read before it was last written: then relatime would update the access time
     assert reader.read(0, 1)
     assert segment.stat().st_atime_ns == 0
 
 
-def test_a_journal_of_another_owner_is_read_too(
+def test_a_journal_of_another_owner_can_be_read(
     directory: Path, reader: JournalReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(directory)
@@ -191,7 +195,9 @@ def test_a_journal_of_another_owner_is_read_too(
     assert len(reader.read(0, 1)) == 1
 
 
-def test_a_second_shipper_is_told_who_the_first_is(journal: JournalWriter, reader: JournalReader) -> None:
+def test_a_second_shipper_gets_an_error_that_names_the_first(
+    journal: JournalWriter, reader: JournalReader
+) -> None:
     journal.append(1, TEXT)
     with reader.lock():
         other = JournalReader(reader._directory)
@@ -225,7 +231,7 @@ def test_a_corrupt_segment_stops_reading_before_it_until_it_is_moved_away(
 
 
 def records_at(segment: Path) -> list[tuple[int, int]]:
-    """Where each record of a segment begins and ends."""
+    """Return where each record of a segment begins and ends."""
     content, places, start = segment.read_bytes(), [], len(HEADER)
     while record := unpack(content, start):
         places.append((start, record.end))
@@ -256,7 +262,7 @@ DAMAGE = ["a bit", "the length", "zeros", "taken out", "the first ones taken out
 
 @pytest.mark.parametrize("kind", DAMAGE)
 @pytest.mark.parametrize("sync", ["packet", "interval"])
-def test_damage_in_a_full_segment_is_told_and_not_passed_over(
+def test_damage_in_a_full_segment_is_reported_and_not_skipped(
     directory: Path, reader: JournalReader, kind: str, sync: str
 ) -> None:
     bad = fill(directory, sync=sync)[0]
@@ -271,7 +277,7 @@ def test_damage_in_a_full_segment_is_told_and_not_passed_over(
 
 
 @pytest.mark.parametrize("kind", DAMAGE[:-1])
-def test_damage_in_the_last_segment_of_an_opening_is_told_from_its_end(
+def test_damage_in_the_last_segment_of_an_opening_is_told_apart_from_its_end(
     directory: Path, reader: JournalReader, kind: str
 ) -> None:
     bad = fill(directory, sync="packet", segment_bytes=64 << 20)[0]
@@ -285,7 +291,7 @@ def test_damage_in_the_last_segment_of_an_opening_is_told_from_its_end(
 
 
 @pytest.mark.parametrize("synced", [True, False])
-def test_records_behind_a_gap_prove_damage_only_if_what_is_missing_was_durable(
+def test_records_behind_a_gap_prove_damage_only_if_the_missing_ones_were_durable(
     directory: Path, reader: JournalReader, synced: bool
 ) -> None:
     directory.mkdir()
@@ -295,7 +301,7 @@ def test_records_behind_a_gap_prove_damage_only_if_what_is_missing_was_durable(
         if synced and n == 5:
             segment.sync()
     segment.close()
-    damage(segment.path, "zeros")  # what a power cut leaves of pages that were not written yet
+    damage(segment.path, "zeros")  # a power cut leaves zeros for pages that were not written yet
     read = [entry.seq for entry in reader.read(0, 100)]
     assert read == [1, 2, 3, 4]
     if synced:
@@ -306,7 +312,7 @@ def test_records_behind_a_gap_prove_damage_only_if_what_is_missing_was_durable(
 
 
 class Laid:
-    """A segment written commit by commit, of which a record is then lost."""
+    """A segment that is written commit by commit, and then loses a record."""
 
     def __init__(self, directory: Path, first_seq: int = 1, *, sync_commits: bool = False) -> None:
         directory.mkdir(exist_ok=True)
@@ -316,7 +322,7 @@ class Laid:
         self.segment.commit([(1, TEXT.encode())] * count)
 
     def lose(self, seq: int) -> None:
-        """Close it, and have zeros where a record was: a page that was not written, or is not there any more."""
+        """Close it, and replace a record by zeros, like a page that was never written or is lost."""
         self.segment.close()
         content = bytearray(self.segment.path.read_bytes())
         start, end = records_at(self.segment.path)[seq - self.segment.first_seq]
@@ -325,7 +331,7 @@ class Laid:
 
 
 def is_damage(reader: JournalReader, seq: int) -> bool:
-    """Whether the reader takes a lost record for damage, and not for the end of the log."""
+    """Tell whether the reader takes a lost record for damage, not for the end of the log."""
     try:
         found = reader.read(seq - 1, 100)
     except JournalError as error:
@@ -368,7 +374,7 @@ def test_a_record_lost_before_the_commit_behind_it_began_is_damage(
     assert is_damage(reader, lost)
 
 
-def test_what_was_written_during_a_sync_is_not_durable_by_it(
+def test_a_sync_does_not_make_records_durable_that_are_written_during_it(
     directory: Path, reader: JournalReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     laid = Laid(directory)
@@ -386,7 +392,7 @@ def test_what_was_written_during_a_sync_is_not_durable_by_it(
     assert not is_damage(reader, 2)
 
 
-def test_what_a_failed_sync_was_to_save_is_not_durable(
+def test_records_of_a_failed_sync_are_not_durable(
     directory: Path, reader: JournalReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     laid = Laid(directory)
@@ -404,7 +410,7 @@ def test_what_a_failed_sync_was_to_save_is_not_durable(
     assert not is_damage(reader, 1)
 
 
-def test_a_page_that_is_seen_late_is_no_damage(
+def test_a_page_that_is_seen_late_is_not_damage(
     directory: Path, reader: JournalReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     laid = Laid(directory, sync_commits=True)
@@ -416,7 +422,7 @@ def test_a_page_that_is_seen_late_is_no_damage(
     reads: list[int] = []
 
     def late(descriptor: int, count: int, offset: int, pread: Callable[..., bytes] = os.pread) -> bytes:
-        """Give zeros for the fifth record when it is looked at for the first time."""
+        """Return zeros for the fifth record when it is read for the first time."""
         data = bytearray(pread(descriptor, count, offset))
         reads.append(offset)
         if len(reads) == 1:
@@ -436,7 +442,7 @@ def test_damage_in_a_segment_that_was_shipped_stops_nothing(directory: Path, rea
     assert [entry.seq for entry in reader.read(after, 2)] == [after + 1, after + 2]
 
 
-def test_a_reader_beside_a_busy_writer_takes_nothing_for_damage(directory: Path) -> None:
+def test_a_reader_beside_a_busy_writer_reports_no_damage(directory: Path) -> None:
     code = f"""
 import sys
 from radmeter.plugin.journal.writer import JournalWriter
@@ -458,7 +464,7 @@ journal.close()
 
 
 @pytest.mark.parametrize("content", [b"", b"no segment at all" * 1000])
-def test_another_file_in_place_of_a_segment_is_told(
+def test_another_file_in_place_of_a_segment_is_reported(
     directory: Path, reader: JournalReader, content: bytes
 ) -> None:
     fill(directory)[0].write_bytes(content)
