@@ -43,7 +43,7 @@ class Server:
         self.socket.close()
 
     def usage(self) -> Totals:
-        tally = Totals()
+        totals = Totals()
         for packet in self.last.values():
             if "User-Name" not in packet:
                 continue
@@ -53,8 +53,8 @@ class Server:
                 for way in ("Input", "Output")
             }
             usage = Usage(octets["Input"], octets["Output"])
-            tally.add(packet["User-Name"][0], MACS[packet["NAS-Identifier"][0]], usage)
-        return tally
+            totals.add(packet["User-Name"][0], MACS[packet["NAS-Identifier"][0]], usage)
+        return totals
 
     def _serve(self) -> None:
         chance = random.Random(7)

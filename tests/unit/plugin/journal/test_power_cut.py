@@ -62,29 +62,29 @@ def texts() -> Iterator[str]:
 
 
 def checked(disk: Disk, must_be_left: Callable[[], list[str]]) -> Callable[[], None]:
-    """Check what a power cut would leave now."""
+    """Return a check of what a power cut would leave now."""
 
-    def look() -> None:
+    def check() -> None:
         for names in ("synced", "all"):
             records, _, node = disk.left(names)
             wanted = must_be_left()
             assert records[: len(wanted)] == wanted, f"with {names} names"
             assert node == (JournalReader(disk.directory).node() if records else None)
 
-    return look
+    return check
 
 
 def test_acknowledged_records_survive_a_power_cut_at_any_moment(disk: Disk) -> None:
     acknowledged: list[str] = []
-    disk.cut.before_sync = look = checked(disk, lambda: acknowledged)
+    disk.cut.before_sync = check = checked(disk, lambda: acknowledged)
     for _ in range(2):
         journal = disk.open(sync="packet")
         for text in itertools.islice(texts(), 15):
             journal.append(1, text)
             acknowledged.append(text)
-            look()
+            check()
         journal.close()
-        look()
+        check()
     assert len(list(disk.directory.glob("segment-*"))) > 4
     assert disk.cut.syncs > 30 + 4 * 2
 
@@ -114,11 +114,11 @@ def test_in_interval_mode_a_segment_is_durable_before_the_next_one_is_begun(disk
             return []
         return appended[: int(begun()[-1].stem.removeprefix("segment-")) - 1]
 
-    disk.cut.before_sync = look = checked(disk, of_full_segments)
+    disk.cut.before_sync = check = checked(disk, of_full_segments)
     for text in itertools.islice(texts(), 25):
         journal.append(1, text)
         appended.append(text)
-        look()
+        check()
     assert len(begun()) > 3
     assert disk.left("all")[0] == of_full_segments() != appended, "what was not synced is lost"
     journal.close()
