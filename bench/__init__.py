@@ -1,1 +1,1 @@
-"""The benchmark: radmeter beside rlm_sql on one machine in one run. `scripts/bench` starts it."""
+"""The benchmark: compares radmeter with rlm_sql on one machine, in one run. `scripts/bench` starts it."""

@@ -235,10 +235,10 @@ int main(int argc, char **argv) {
            counted_until - start - warm_up,
            used.ru_utime.tv_sec + used.ru_stime.tv_sec + 1e-6 * (used.ru_utime.tv_usec + used.ru_stime.tv_usec),
            real_time ? "true" : "false");
-    static const double shares[] = {0.5, 0.95, 0.99, 1.0};
+    static const double quantiles[] = {0.5, 0.95, 0.99, 1.0};
     static const char *names[] = {"p50", "p95", "p99", "max"};
     for (int k = 0; k < 4; k++) {
-        int64_t at = shares[k] * timed;
+        int64_t at = quantiles[k] * timed;
         if (at >= timed) at = timed - 1;
         printf("%s\"%s\": %.7f", k ? ", " : "", names[k], timed ? latency[at] : -1.0);
     }

@@ -167,7 +167,7 @@ class Load:
     def _print(self) -> None:
         ordered = sorted(self.latencies) or [-1.0]
         used = resource.getrusage(resource.RUSAGE_SELF)
-        shares = {"p50": 0.5, "p95": 0.95, "p99": 0.99, "max": 1.0}
+        quantiles = {"p50": 0.5, "p95": 0.95, "p99": 0.99, "max": 1.0}
         outcome = {
             "sent": self.next,
             "acknowledged": self.acknowledged,
@@ -178,8 +178,8 @@ class Load:
             "cpu_seconds": used.ru_utime + used.ru_stime,
             "real_time": os.sched_getscheduler(0) == os.SCHED_FIFO,
             "latency_seconds": {
-                name: ordered[min(int(share * len(ordered)), len(ordered) - 1)]
-                for name, share in shares.items()
+                name: ordered[min(int(quantile * len(ordered)), len(ordered) - 1)]
+                for name, quantile in quantiles.items()
             },
             "each_second": [
                 self.each_second.get(second, 0) for second in range(int(self.last_ack - self.start) + 1)

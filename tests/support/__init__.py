@@ -1,1 +1,1 @@
-"""What tests share: servers, programs, wires, the model of the rules, ledgers."""
+"""Shared by tests: servers, programs, packets, the reference model, ledgers."""

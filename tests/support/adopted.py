@@ -1,4 +1,4 @@
-"""A database that was taken over from FreeRADIUS: sessions that were there before the triggers."""
+"""A database that was adopted from FreeRADIUS, with sessions that are older than the triggers."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -32,7 +32,7 @@ $$
 
 
 def make_legacy(connection: Connection) -> None:
-    """Attach a partition as an adoption does: everything up to the end of this month."""
+    """Attach a partition for all times up to the end of this month, as adoption does."""
     connection.execute(LEGACY)
 
 
@@ -49,7 +49,7 @@ def put(
     octets: Sequence[int | None] = (0, 0),
     **columns: Any,
 ) -> int:
-    """Put a session where it was before radmeter: no trigger sees it. Return its radacctid."""
+    """Insert a session as it was before radmeter, past the triggers; return its radacctid."""
     table = "radacct_open" if stop is None else "radacct_legacy"
     given = {
         "acctuniqueid": uniqueid,

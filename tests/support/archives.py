@@ -1,4 +1,4 @@
-"""Sessions of months gone by, and all that they and the counters say, for what archives and restores them."""
+"""Sessions of past months, and all data of theirs and of the counters, for tests that archive and restore them."""
 
 import time
 from typing import Any
@@ -10,7 +10,7 @@ from support.servers import Connection
 
 DAY = 86_400
 
-# What an operator may have added to radacct, with values that a careless format would change.
+# Columns that an operator may have added to radacct, with values that a careless file format would change.
 HOME_MADE = """
 ALTER TABLE public.radacct
     ADD COLUMN note text, ADD COLUMN price numeric(10,3), ADD COLUMN ratio double precision, ADD COLUMN tags text[],
@@ -37,14 +37,14 @@ WHERE acctstoptime IS NOT NULL;
 
 
 def stop_at(connection: Connection, text: str) -> float:
-    """Return how long ago an instant was, in seconds."""
+    """Return how many seconds ago a time was."""
     row = connection.execute("SELECT extract(epoch FROM %s::timestamptz)::float8", (text,)).fetchone()
     assert row is not None
     return time.time() - float(row[0])
 
 
 def sessions_of(database: str, connection: Connection, month: str, count: int = 40) -> None:
-    """Make sessions that stop in a month, every fourth over midnight, with a slice, and open ones of today."""
+    """Make sessions that stop in a month, and open ones of today. Every fourth lasts over midnight and has a slice."""
     ago = stop_at(connection, f"{month}-10T12:00Z")
     with Packets(database) as packets:
         for number in range(count):
@@ -85,7 +85,7 @@ def counters(connection: Connection) -> dict[str, Any]:
 
 
 def ours_left(connection: Connection) -> list[Any]:
-    """Return what an archive or restore leaves behind only while it is not done."""
+    """Return the objects that exist only while an archive or restore is unfinished."""
     return connection.execute(
         """SELECT relname FROM pg_class WHERE relnamespace = 'radmeter'::regnamespace
                  AND relname ~ '^(archived|restoring)_[0-9]'
@@ -96,6 +96,6 @@ def ours_left(connection: Connection) -> list[Any]:
 
 
 def terminated(database: str, pid: int) -> None:
-    """Have the server end a session."""
+    """Let the server end a database session."""
     with psycopg.connect(database, autocommit=True) as connection:
         connection.execute("SELECT pg_terminate_backend(%s, 5000)", (pid,))

@@ -1,4 +1,4 @@
-"""Work on a connection of its own, beside that of the test, and whether it has to wait for that one."""
+"""Runs an action on a second connection beside the test's, and tells whether it must wait for the test's locks."""
 
 import threading
 import time
@@ -12,14 +12,14 @@ Connection = psycopg.Connection[Any]
 T = TypeVar("T")
 
 DEADLINE_SECONDS = 60.0
-LOOK_SECONDS = 0.005
+POLL_SECONDS = 0.005
 
 
 class Beside(Generic[T]):
-    """Does `work` in a thread, with an autocommit connection of its own."""
+    """Runs `action` in a thread, with its own autocommit connection."""
 
-    def __init__(self, dsn: str, work: Callable[[Connection], T]) -> None:
-        self._dsn, self._work = dsn, work
+    def __init__(self, dsn: str, action: Callable[[Connection], T]) -> None:
+        self._dsn, self._action = dsn, action
         self._results: list[T] = []
         self._failures: list[BaseException] = []
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -39,18 +39,18 @@ class Beside(Generic[T]):
 
     @property
     def pid(self) -> int:
-        """The server process that works."""
+        """The process id of the action's server process."""
         return self.connection.info.backend_pid
 
     @property
     def ended(self) -> bool:
-        """Whether the work is done, or has failed."""
+        """Whether the action is done or has failed."""
         return not self._thread.is_alive()
 
     def waits_for(self, *holders: Connection) -> bool:
-        """Wait until the work waits for a lock of one of the holders: True; or has ended without: False.
+        """Return True once the action waits for a lock of one of the holders, False if it has ended without waiting.
 
-        A holder may be in a transaction: another connection looks.
+        A third connection checks this, because a holder may be in a transaction.
         """
         pids = [holder.info.backend_pid for holder in holders]
         deadline = time.monotonic() + DEADLINE_SECONDS
@@ -63,29 +63,29 @@ class Beside(Generic[T]):
                     return True
                 if ended:
                     return False
-                self._thread.join(LOOK_SECONDS)
-        raise AssertionError(f"the work neither waited nor ended within {DEADLINE_SECONDS:g} s")
+                self._thread.join(POLL_SECONDS)
+        raise AssertionError(f"the action neither waited nor ended within {DEADLINE_SECONDS:g} s")
 
     def result(self) -> T:
-        """Return what the work returned, or raise what it raised."""
+        """Return what the action returned, or raise what it raised."""
         self._thread.join(DEADLINE_SECONDS)
-        assert self.ended, f"the work did not end within {DEADLINE_SECONDS:g} s"
+        assert self.ended, f"the action did not end within {DEADLINE_SECONDS:g} s"
         if self._failures:
             raise self._failures[0]
         return self._results[0]
 
     def _run(self) -> None:
         try:
-            self._results.append(self._work(self.connection))
+            self._results.append(self._action(self.connection))
         except BaseException as failure:
             self._failures.append(failure)
 
 
 def call(query: str, *values: object) -> Callable[[Connection], Any]:
-    """Return work that runs a query and returns the first column of its first row."""
+    """Return an action that runs a query and returns the first column of its first row."""
 
-    def work(connection: Connection) -> Any:
+    def action(connection: Connection) -> Any:
         row = connection.execute(query.encode(), values).fetchone()
         return None if row is None else row[0]
 
-    return work
+    return action

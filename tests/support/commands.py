@@ -1,4 +1,4 @@
-"""Runs `radmeter` as a person would, and makes packets for it to have something to show."""
+"""Runs `radmeter` commands, and makes packets for them to show."""
 
 import csv
 import io
@@ -20,7 +20,7 @@ NODE = "test-node"
 
 @dataclass(frozen=True)
 class Result:
-    """How a command ended, and what it said."""
+    """A command's exit code and output."""
 
     exit_code: int
     output: str
@@ -38,7 +38,7 @@ class Result:
 
 
 def radmeter(dsn: str | None, *arguments: str | Path, **environment: str) -> Result:
-    """Run the command as the console script does, with nothing but this in its settings."""
+    """Run the command as the console script does, with only the given settings."""
     settings = {"RADMETER_JOURNAL": "/nonexistent/journal", "RADMETER_STATE": "/nonexistent/state"}
     if dsn is not None:
         settings["RADMETER_DSN"] = dsn
@@ -62,7 +62,7 @@ def packet(
 ) -> dict[str, Any]:
     """Make a packet that arrived `ago` seconds ago from a router whose clock is `skew` seconds fast.
 
-    Underscores in the names of attributes are dashes. It is as `radmeter.ingest` takes it.
+    Underscores in the names of attributes stand for dashes. The packet is in the form that `radmeter.ingest` takes.
     """
     now_us = int((time.time() - ago) * 1e6)
     pairs = {
@@ -76,7 +76,7 @@ def packet(
 
 
 class Packets:
-    """Accounting packets on their way into a database, in the order in which they are made."""
+    """Makes accounting packets and ingests them in order."""
 
     def __init__(self, dsn: str) -> None:
         self._store = Store(dsn)
@@ -100,7 +100,7 @@ class Packets:
         self._batch.append(packet(self.seq, status, session, ago=ago, skew=skew, **attributes))
 
     def ship(self) -> None:
-        """Ingest what was made so far."""
+        """Ingest the packets that were made so far."""
         for first in range(0, len(self._batch), 1000):
             self._store.ingest(NODE, self._batch[first : first + 1000])
         self._batch.clear()

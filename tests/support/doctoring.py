@@ -1,4 +1,4 @@
-"""Asks `radmeter doctor`, and does what it says: pastes the command that it prints into a shell."""
+"""Runs `radmeter doctor`, and runs the command that it prints in a shell, as an operator would paste it."""
 
 import json
 import os
@@ -23,7 +23,7 @@ class Line:
 
 
 def ask(dsn: str | None, *arguments: str | Path, **environment: str) -> list[Line]:
-    """Return all that it finds."""
+    """Return all findings."""
     result = radmeter(dsn, "doctor", "--format", "json", *arguments, **environment)
     assert result.exit_code in (0, 1, 3), result.errors
     assert "Traceback" not in result.errors
@@ -40,7 +40,7 @@ def one(lines: list[Line], check: str) -> Line:
 def faults(
     dsn: str | None, *checks: str, arguments: tuple[str | Path, ...] = (), **environment: str
 ) -> list[Line]:
-    """Return what is not green of some checks."""
+    """Return the findings of some checks that are not green."""
     return [
         line
         for line in ask(dsn, *(f"--only={check}" for check in checks), *arguments, **environment)
@@ -49,7 +49,7 @@ def faults(
 
 
 def paste(command: str, dsn: str | None = None, **environment: str) -> str:
-    """Run a command as in an operator's shell, who says yes, and return what it says."""
+    """Run a command in a shell, as an operator who answers yes; return its output."""
     command = command.replace("radmeter migrate up", "radmeter migrate up --yes")
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("RADMETER", "PG"))}
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])

@@ -1,4 +1,4 @@
-"""Packets into a database on the way that the shipper takes, and what the database made of them."""
+"""Puts packets into a database as the shipper does, and reads what was counted."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -43,7 +43,7 @@ def ship(store: Store, node: str, entries: Iterable[Entry]) -> None:
 
 
 def empty(connection: psycopg.Connection[Any], *, timezone: str = "UTC", stale_minutes: int = 10) -> None:
-    """Make the database one that nobody has used before, partitions aside."""
+    """Make the database as new, except for its partitions."""
     present = [
         name
         for name in TABLES.replace(",", " ").split()
@@ -68,7 +68,7 @@ def register(connection: psycopg.Connection[Any], name: str, **columns: Any) -> 
 def subscribe(
     connection: psycopg.Connection[Any], username: str, quota_start: str = "2026-01-01", **plan: Any
 ) -> None:
-    """Give a user a plan of their own."""
+    """Give a user their own plan."""
     names = ["name", *plan]
     connection.execute(
         f"""WITH plan AS (
@@ -79,7 +79,7 @@ def subscribe(
 
 
 def close_stale(connection: psycopg.Connection[Any], at: datetime) -> int:
-    """Run the reaper as if it were `at`; return how many sessions it closed."""
+    """Run the reaper as if the time were `at`; return how many sessions it closed."""
     row = connection.execute(
         """SELECT radmeter.close_stale(
                (SELECT coalesce(array_agg(radacctid), '{}') FROM radmeter.stale_sessions(%s)), %s)""",
@@ -90,7 +90,7 @@ def close_stale(connection: psycopg.Connection[Any], at: datetime) -> int:
 
 
 def users(connection: psycopg.Connection[Any]) -> Mapping[tuple[str, str], tuple[int, int]]:
-    """Octets by user name and first day of the period; periods without any are left out."""
+    """Return octets by user name and first day of the period, without periods that have none."""
     rows = connection.execute(
         """SELECT username, period_start::text, bytes_in, bytes_out FROM user_quota_usage
            WHERE bytes_in <> 0 OR bytes_out <> 0"""
@@ -99,7 +99,7 @@ def users(connection: psycopg.Connection[Any]) -> Mapping[tuple[str, str], tuple
 
 
 def days(connection: psycopg.Connection[Any]) -> Mapping[tuple[str, str], tuple[int, int]]:
-    """Octets by router name and day; days without any are left out."""
+    """Return octets by router name and day, without days that have none."""
     rows = connection.execute(
         """SELECT router.name, usage_date::text, bytes_in, bytes_out
            FROM router_daily_usage AS usage JOIN routers AS router ON router.id = usage.router_id

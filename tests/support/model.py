@@ -1,6 +1,6 @@
-"""A reference model of what counts: the rules of docs/architecture.md in plain Python, one packet after the other.
+"""A reference model of counting: the rules of docs/architecture.md in plain Python, one packet after the other.
 
-Written from the rules and nothing else; it shares no code with `src/` and `sql/`, so that the two can be compared.
+It is written from the rules alone and shares no code with `src/` and `sql/`, so that the results can be compared.
 Times are microseconds since 1970.
 """
 
@@ -41,7 +41,7 @@ class Plan:
     quota_start: date = date(2026, 1, 1)
 
     def period_start(self, day: date) -> date:
-        """The first day of the period that a day lies in."""
+        """Return the first day of the period that contains a day."""
         if self.quota_type == "daily":
             return day
         if self.quota_type == "one-time":
@@ -68,7 +68,7 @@ class Router:
     ip_address: str | None = None
     timezone: str | None = None
     interim_interval: int = 0
-    """How often it was seen to send interims, seconds."""
+    """Its observed time between interims, in seconds."""
 
 
 class Rejected(Exception):
@@ -77,7 +77,7 @@ class Rejected(Exception):
 
 @dataclass(frozen=True)
 class Packet:
-    """What the rules need of an Accounting-Request."""
+    """The values of an Accounting-Request that the rules use."""
 
     status: str
     id: str
@@ -98,7 +98,7 @@ class Packet:
 
     @property
     def began(self) -> int:
-        """When the packet's session began, as far as the packet shows."""
+        """When the packet's session began, according to the packet."""
         return self.at - (self.session_time or 0) * SECOND
 
 
@@ -115,21 +115,21 @@ class Session:
     session_time: int | None = None
     total: list[int | None] = field(default_factory=lambda: [None, None])
     reported: list[int | None] = field(default_factory=lambda: [None, None])
-    """What the router reported last."""
+    """The router's last values."""
     stop: int | None = None
     cause: str | None = None
     closed_by: str | None = None
     """packet, reaper, reboot, superseded or somebody."""
     interim_interval: int = 0
     unnamed: dict[date, list[int]] = field(default_factory=lambda: defaultdict(lambda: [0, 0]))
-    """What was counted before a user name came, by calendar month."""
+    """Octets counted before a user name came, by calendar month."""
 
     @property
     def has_octets(self) -> bool:
         return any(self.total)
 
     def is_older_than(self, packet: Packet) -> bool:
-        """Whether the packet is newer than all that was heard of the session."""
+        """Whether the packet is newer than all earlier packets of the session."""
         if packet.at <= self.heard:
             return False
         if packet.stamped or packet.session_time is None or self.session_time is None:
@@ -162,7 +162,7 @@ class Model:
     users: dict[tuple[str, date], list[int]] = field(default_factory=lambda: defaultdict(lambda: [0, 0]))
     days: dict[tuple[str, date], list[int]] = field(default_factory=lambda: defaultdict(lambda: [0, 0]))
     discovered: dict[str, Router] = field(default_factory=dict)
-    """By the key that each was recognised by, which is its name too."""
+    """By discovery key, which is also the router's name here."""
     checkpoints: dict[str, int] = field(default_factory=dict)
     anomalies: int = 0
     rejected: int = 0
@@ -170,7 +170,7 @@ class Model:
     # --- what happens
 
     def receive(self, node: str, seq: int, arrival: int, pairs: Sequence[tuple[str, str]]) -> None:
-        """Take a packet from a node's journal, unless it was taken before."""
+        """Count a packet of a node's journal, unless it was counted before."""
         if seq <= self.checkpoints.get(node, 0):
             return
         self.checkpoints[node] = seq
@@ -188,7 +188,7 @@ class Model:
             self._count(packet, router)
 
     def reap(self, at: int) -> int:
-        """Close what was not heard of for too long; return how many sessions."""
+        """Close the stale sessions; return how many."""
         closed = 0
         for session in self.open_sessions():
             observed = next((r.interim_interval for r in self.routers if r.name == session.router), 0)
@@ -199,13 +199,13 @@ class Model:
         return closed
 
     def close(self, id: str, at: int, cause: str) -> None:
-        """An operator closes the open session of an id."""
+        """Close the open session of an id, as an operator does."""
         for session in self.open_sessions():
             if session.id == id:
                 self._close(session, at, cause, "somebody")
 
     def delete_closed(self, before: int) -> None:
-        """An operator deletes the sessions that stopped before a time."""
+        """Delete the sessions that stopped before a time, as an operator does."""
         self.sessions = [
             session for session in self.sessions if session.stop is None or session.stop >= before
         ]
@@ -216,7 +216,7 @@ class Model:
     # --- "How a packet names its router"
 
     def router_of(self, packet: Packet) -> str:
-        """The router's name, or the key by which it was discovered."""
+        """Return the router's name, or its discovery key."""
         for mac in (packet.station_mac, packet.nas_mac):
             for router in self.routers:
                 if mac is not None and router.mac == mac:
@@ -224,7 +224,7 @@ class Model:
             if mac is not None and f"mac:{mac}" in self.discovered:
                 return f"mac:{mac}"
         mac, name = packet.station_mac or packet.nas_mac, packet.nas_identifier
-        # Factory names are alike at every site: a discovered router lends its name to packets without a MAC only.
+        # Factory names are the same at every site, so only packets without a MAC find a discovered router by name.
         lending = list(self.discovered.values()) if mac is None else []
         for found in (
             [r.name for r in self.routers if name is not None and r.nas_identifier == name],
@@ -252,7 +252,7 @@ class Model:
                 and packet.at > open_session.heard
                 and open_session.has_octets
             ):
-                if in_closed_session:  # a copy of that one's Start
+                if in_closed_session:  # a retransmission of the closed session's Start
                     return
                 self._close(open_session, open_session.heard, "NAS-Reboot", "superseded")
                 self._open(packet, router)
@@ -296,7 +296,7 @@ class Model:
             self._close(session, packet.at, packet.cause, "packet")
 
     def _continue(self, session: Session, packet: Packet) -> None:
-        """A packet of the open session."""
+        """Apply a packet to the open session."""
         self._name(session, packet)
         if packet.status == "Start":
             session.start = min(session.start, packet.began)
@@ -309,7 +309,7 @@ class Model:
             self._close(session, max(packet.at, session.start), packet.cause, "packet")
 
     def _late(self, session: Session, packet: Packet, can_reopen: bool) -> None:
-        """A packet of a closed session."""
+        """Apply a packet to a closed session."""
         self._name(session, packet)
         if packet.status == "Start":
             session.start = min(session.start, packet.began)
@@ -359,7 +359,7 @@ class Model:
                     self.users[packet.username, period][direction] += counted[direction]
 
     def _add(self, session: Session, packet: Packet, direction: int, increase: int) -> None:
-        """Count an increase for the day and the period of the packet that brought it."""
+        """Count an increase on the day and in the period of its packet."""
         session.total[direction] = (session.total[direction] or 0) + increase
         timezone = next((r.timezone for r in self.routers if r.name == session.router), None) or self.timezone
         self.days[session.router, day_of(packet.at, timezone)][direction] += increase
@@ -380,7 +380,7 @@ class Model:
 
 
 def read(pairs: Sequence[tuple[str, str]], arrival: int) -> Packet:
-    """Read the attributes of a packet; of one that comes twice the first counts."""
+    """Return the packet with these attributes. If an attribute comes twice, the first one counts."""
     values: dict[str, str] = {}
     for name, value in pairs:
         values.setdefault(name, value)
@@ -418,7 +418,7 @@ def read(pairs: Sequence[tuple[str, str]], arrival: int) -> Packet:
 
 
 def unique_id(values: dict[str, str]) -> str:
-    """acct_unique of FreeRADIUS."""
+    """Return acctuniqueid as FreeRADIUS's acct_unique computes it."""
     class_ = values.get("Class", "")
     if class_.startswith("0x61693a"):
         parts = [bytes.fromhex(class_[8:]).decode()[:32], values.get("Acct-Session-Id", "")]

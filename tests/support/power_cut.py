@@ -1,4 +1,4 @@
-"""A disk that loses at a power cut what was not synced: the worst that POSIX permits, and a program must survive."""
+"""A disk that at a power cut loses everything that was not synced: the worst case that POSIX permits."""
 
 import os
 from collections.abc import Callable
@@ -10,7 +10,7 @@ import pytest
 
 
 class _Inode(NamedTuple):
-    """A file or directory. A descriptor of it is held, so that its number is not given to another."""
+    """A file or directory. A descriptor of it stays open, so that its inode number is not used again."""
 
     number: int
     descriptor: int
@@ -18,17 +18,17 @@ class _Inode(NamedTuple):
 
 
 class PowerCut:
-    """Watches a directory and tells what a power cut would leave of it.
+    """Watches a directory, and shows what a power cut would leave of it.
 
-    What is there at the beginning is durable. From then on a file's content is durable as it was when the file was
-    last synced, and a name when its directory was.
+    Everything that is there at the beginning is durable. Later a file's content is durable as it was at the file's last
+    sync, and a name is durable since its directory's last sync.
 
     Parameters
     ----------
     top
         The directory.
     before_sync
-        Called before every sync: a moment at which a power cut shows whether the order is right.
+        Called before every sync. A power cut at this moment shows whether the order is right.
     """
 
     def __init__(self, top: Path, before_sync: Callable[[], None] = lambda: None) -> None:
@@ -41,21 +41,21 @@ class PowerCut:
         self._all_durable(self._top)
 
     def watch(self, monkeypatch: pytest.MonkeyPatch) -> Self:
-        """See the syncs of this process from here on."""
+        """Watch the syncs of this process from now on."""
         for name in ("fsync", "fdatasync"):
             monkeypatch.setattr(os, name, self._watched(getattr(os, name)))
         return self
 
     def close(self) -> None:
-        """Let go of what was held."""
+        """Close the open descriptors."""
         for inode in self._inodes.values():
             os.close(inode.descriptor)
 
     def leave(self, place: Path, *, names: str) -> Path:
-        """Make in `place` what a power cut would leave now, and return `place`.
+        """Make in `place` a copy of what a power cut would leave now; return `place`.
 
-        `names`: which names it leaves, the `synced` ones or, since the disk may have written them of its own
-        accord, `all`.
+        `names`: the names that it leaves, only the ``synced`` ones or ``all``, since the disk may also have written
+        the others.
         """
         self._leave(self._top, place, names)
         return place
@@ -73,7 +73,7 @@ class PowerCut:
         def watched(descriptor: int) -> None:
             self.before_sync()
             inode = self._inode(os.dup(descriptor))
-            # Taken before: what is written during the sync need not be in it.
+            # Read before the sync: data that is written during the sync need not be durable after it.
             names = self._entries(inode) if inode.is_directory else {}
             content = b"" if inode.is_directory else self._content(inode)
             sync(descriptor)

@@ -1,4 +1,4 @@
-"""The real programs of the line: FreeRADIUS with the plugin, and the shipper. Each is ended by its own pid."""
+"""The real programs under test: FreeRADIUS with the plugin, and the shipper. Each is ended by its own pid."""
 
 import os
 import socket
@@ -17,27 +17,27 @@ from radmeter.freeradius import private_server
 
 T = TypeVar("T")
 READY = "Ready to process requests"
-# What the person who runs the tests has set for a radmeter of their own is not meant for these.
+# Without the variables that the person who runs the tests has set for their own radmeter.
 OTHERS_ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "RAD"))}
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """Return a UDP port that the kernel says is free."""
+    """Return a free UDP port."""
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.bind((host, 0))
         return int(probe.getsockname()[1])
 
 
-def eventually(look: Callable[[], T], expected: T, seconds: float = 20.0) -> None:
-    """Look until what is seen is what is expected; fail with what was seen last."""
+def eventually(read: Callable[[], T], expected: T, seconds: float = 20.0) -> None:
+    """Wait until `read` returns the expected value; fail with the last value after `seconds`."""
     deadline = time.monotonic() + seconds
-    while (seen := look()) != expected and time.monotonic() < deadline:
+    while (value := read()) != expected and time.monotonic() < deadline:
         time.sleep(0.02)
-    assert seen == expected
+    assert value == expected
 
 
 class Child:
-    """A program under test; its output goes to a file."""
+    """A program under test. Its output goes to a file."""
 
     def __init__(self, log: Path) -> None:
         self.log = log
@@ -50,7 +50,7 @@ class Child:
         if self.process is not None:
             self.process.kill()
             self.process.wait()
-        # pytest shows it with a test that failed.
+        # pytest shows this if the test fails.
         print(f"{self.log}:", *self.lines()[-20:], sep="\n  ")
 
     def spawn(self, command: list[str], environment: dict[str, str]) -> None:
@@ -80,7 +80,7 @@ class Child:
         return status
 
     def lines(self, containing: str = "") -> list[str]:
-        """Return the lines of the log that contain something."""
+        """Return the lines of the log that contain a text."""
         if not self.log.exists():
             return []
         return [line for line in self.log.read_text(errors="replace").splitlines() if containing in line]
@@ -99,7 +99,7 @@ class FreeRadius(Child):
         self.address = (host, free_port(host))
 
     def start(self) -> Self:
-        """Start on the same port as before, or, the first time, on another one if it was taken meanwhile."""
+        """Start on the same port as before. The first time it may be another port, if the port was taken meanwhile."""
         for _ in range(5):
             settings = Settings.load({}, **self._settings, acct_port=self.address[1])
             server = private_server.prepare(self.run_directory, settings)
@@ -138,14 +138,14 @@ class Shipper(Child):
 
 
 class Database:
-    """A database of one test; every look is a connection of its own, so that it survives a restart."""
+    """The database of a test. Each query has its own connection, so that a restart of the server does no harm."""
 
     def __init__(self, dsn: str) -> None:
         self.dsn = dsn
 
     @property
     def conninfo(self) -> str:
-        """The connection string in libpq's other form, which rlm_sql can add to."""
+        """The connection string in libpq's keyword form, to which rlm_sql can append."""
         return psycopg.conninfo.make_conninfo(**psycopg.conninfo.conninfo_to_dict(self.dsn))  # type: ignore[arg-type]
 
     def rows(self, sql: str, *parameters: object) -> list[tuple[object, ...]]:
@@ -157,7 +157,7 @@ class Database:
             connection.execute(sql.encode())
 
     def user(self, username: str) -> list[tuple[object, ...]]:
-        """Return (bytes in, bytes out) of a user, over all periods."""
+        """Return (bytes in, bytes out) of a user over all periods; an empty list if nothing is counted."""
         return self.rows(
             "SELECT sum(bytes_in)::bigint, sum(bytes_out)::bigint FROM user_quota_usage "
             "WHERE username = %s HAVING count(*) > 0",
@@ -165,7 +165,7 @@ class Database:
         )
 
     def router(self, mac: str) -> list[tuple[object, ...]]:
-        """Return (day, bytes in, bytes out) of a router."""
+        """Return (day, bytes in, bytes out) of a router for each day."""
         return self.rows(
             "SELECT usage_date, bytes_in, bytes_out FROM router_daily_usage "
             "JOIN routers ON routers.id = router_id WHERE mac = %s::macaddr ORDER BY usage_date",
@@ -175,7 +175,7 @@ class Database:
 
 @dataclass
 class Line:
-    """Everything between a router's packet and a counter."""
+    """All programs between a router's packet and a counter."""
 
     server: FreeRadius
     shipper: Shipper

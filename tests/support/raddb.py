@@ -1,4 +1,4 @@
-"""A FreeRADIUS configuration directory that is as radmeter's README says, to be spoilt."""
+"""A FreeRADIUS configuration directory as radmeter's README describes it, for tests to break."""
 
 import shutil
 import stat
@@ -46,7 +46,7 @@ server inner-tunnel {
 
 
 class Raddb:
-    """The directory, and beside it a journal and programs that an operator has and a test must not use."""
+    """The directory. Beside it are a journal, and stand-ins for programs that a test must not run."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory / "raddb"
@@ -69,7 +69,7 @@ class Raddb:
             path.chmod(path.stat().st_mode | stat.S_IXUSR)
 
     def edit(self, name: str, before: str, after: str) -> None:
-        """Replace some text in one of its files."""
+        """Replace a text in one of its files."""
         path = self.directory / name
         text = path.read_text()
         assert before in text

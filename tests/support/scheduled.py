@@ -1,4 +1,4 @@
-"""How the kernel schedules a thread, asked past radmeter."""
+"""Asks the kernel how it schedules a thread, without radmeter's code."""
 
 import ctypes
 import os
@@ -15,11 +15,11 @@ class Scheduled(NamedTuple):
     policy: int
     priority: int
     nice: int
-    slice_ns: int  # 0: not to be seen here
+    slice_ns: int  # 0: the kernel does not show it
 
 
 def scheduled(tid: int) -> Scheduled:
-    """Return how a thread is scheduled; the slice of ordinary threads only, which Linux shows from 6.12 on."""
+    """Return how a thread is scheduled. Linux shows the slice from 6.12 on, for ordinary threads only."""
     attributes = ctypes.create_string_buffer(48)
     slice_ns = 0
     if number := SCHED_GETATTR.get(os.uname().machine):
@@ -39,6 +39,6 @@ def threads(pid: int) -> list[Scheduled]:
 
 
 def realtime_permitted() -> bool:
-    """Tell whether a program that is started here may have the lowest of the real-time priorities."""
+    """Tell whether a program that is started here may have the lowest real-time priority."""
     code = "import os; os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))"
     return subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0

@@ -15,7 +15,7 @@ REVISIONS = [script.revision for script in ScriptDirectory.from_config(schema.re
 
 
 def dump(server: Server, dsn: str) -> str:
-    """The schema as pg_dump writes it, without what differs from run to run."""
+    """Return the schema as pg_dump writes it, without the lines that differ from run to run."""
     done = subprocess.run(
         [server.programs / "pg_dump", "--schema-only", "--no-owner", dsn],
         capture_output=True,
@@ -28,7 +28,7 @@ def dump(server: Server, dsn: str) -> str:
 SPECIFIED = {f"{table}.{column}": f"numeric({digits},{scale})" for table, column, digits, scale in COLUMNS}
 
 
-# As an older system has them: the types are doubles, nothing else differs.
+# The columns of an older system: only their types differ, which are floating point.
 AS_DOUBLES = "\n".join(
     f"ALTER TABLE {table} ALTER {column} TYPE {kind};"
     for (table, column, *_), kind in zip(COLUMNS, itertools.cycle(["double precision", "real"]), strict=False)

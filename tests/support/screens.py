@@ -1,4 +1,4 @@
-"""`radmeter` on a terminal: what a person sees, and types."""
+"""Runs `radmeter` on a terminal: reads what it shows, and types."""
 
 import os
 import re
@@ -21,7 +21,7 @@ class Screen:
         self._seen = ""
 
     def expect(self, words: str, seconds: float = 30) -> str:
-        """Wait for a regular expression; return what was printed up to its end, as a person sees it."""
+        """Wait for a regular expression; return the new text up to its end, as a person sees it."""
         try:
             self.child.expect(words, timeout=seconds)
         except (pexpect.EOF, pexpect.TIMEOUT) as error:
@@ -33,7 +33,7 @@ class Screen:
         return new
 
     def type(self, line: str) -> None:
-        """Type a line, with Return."""
+        """Type a line and Return."""
         self.child.sendline(line)
 
     def end(self, seconds: float = 60) -> int:
@@ -47,20 +47,20 @@ class Screen:
 
     @property
     def text(self) -> str:
-        """All that was shown so far, without colours and the moving of the cursor."""
+        """All text that was shown so far, without colours and cursor movements."""
         return self._seen
 
 
 def plain(text: str) -> str:
-    """Return a terminal's input as text: lines that were drawn over one another follow one another."""
+    """Return a terminal's input as plain text. A line that was drawn over another one comes after it."""
     return CONTROL.sub("", text).replace("\r\n", "\n").replace("\r", "\n")
 
 
 @contextmanager
 def screen(dsn: str | None, *arguments: str | Path, **environment: str) -> Iterator[Screen]:
-    """Run `radmeter` on a terminal, with nothing but this in its settings; it is ended in the end."""
+    """Run `radmeter` on a terminal for the block, with only the given settings."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("RADMETER", "PG"))}
-    # They would win over the size of the terminal.
+    # COLUMNS and LINES would override the size of the terminal.
     kept = {name: value for name, value in kept.items() if name not in ("COLUMNS", "LINES")}
     kept |= {
         "RADMETER_JOURNAL": "/nonexistent/journal",

@@ -1,4 +1,4 @@
-"""Throw-away PostgreSQL servers for tests: the embedded 18, and those that the machine has installed."""
+"""Temporary PostgreSQL servers for tests: the embedded 18, and those that are installed on the machine."""
 
 import os
 import re
@@ -28,11 +28,11 @@ OLDEST_SUPPORTED = 15
 TEMPLATE = "radmeter_template"
 START_SECONDS = 60.0
 
-# Databases by the hundred are made and dropped: in memory that takes a sixth of the time where there is room for it.
+# The tests make and drop hundreds of databases. In memory that takes a sixth of the time, if there is room.
 MEMORY = Path("/dev/shm")
 MEMORY_BYTES = 4 << 30
 
-# Nothing here outlives the tests, so nothing has to reach the disk.
+# Nothing here is needed after the tests, so nothing has to reach the disk.
 SERVER_SETTINGS = {
     "listen_addresses": "",
     "port": "5432",  # names the socket only
@@ -43,7 +43,7 @@ SERVER_SETTINGS = {
     "max_connections": "60",
     "shared_buffers": "64MB",
     "max_wal_size": "1GB",
-    "autovacuum": "off",  # plans are the same from run to run, and the template is free to be cloned
+    "autovacuum": "off",  # so that plans are the same in every run, and nobody uses the template when it is cloned
     "deadlock_timeout": "200ms",
     "timezone": "UTC",
     "log_timezone": "UTC",
@@ -62,7 +62,7 @@ def installed() -> dict[str, Path]:
 
 
 class Server:
-    """A PostgreSQL server in a temporary directory. It ends with this process, however that ends."""
+    """A PostgreSQL server in a temporary directory. It ends when this process ends, in whatever way."""
 
     def __init__(self, programs: Path) -> None:
         self.programs = programs
@@ -112,7 +112,7 @@ class Server:
         return f"postgresql://postgres@/{quote(database)}?host={quote(str(self.base), safe='')}&port=5432"
 
     def start(self) -> None:
-        """Start the server, again after `stop`, and wait until it answers."""
+        """Start the server, also again after `stop`, and wait until it answers."""
         settings = {**SERVER_SETTINGS, "unix_socket_directories": str(self.base)}
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         with self.log.open("ab") as log:
@@ -140,7 +140,7 @@ class Server:
                 time.sleep(0.02)
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
-        """Stop the server: SIGINT with its connections, SIGQUIT as in a crash."""
+        """Stop the server. SIGINT ends its connections in order; SIGQUIT is like a crash."""
         process, self._process = self._process, None
         if process is None or process.poll() is not None:
             return
@@ -160,14 +160,14 @@ class Server:
             shutil.rmtree(self.base, ignore_errors=True)
 
     def make_template(self) -> None:
-        """Make the database with the newest schema that `clone` copies."""
+        """Make the database that `clone` copies, with the newest schema."""
         with psycopg.connect(self.dsn(), autocommit=True) as connection:
             connection.execute(f"CREATE DATABASE {TEMPLATE}")
         upgrade.upgrade(self.dsn(TEMPLATE))
 
     @contextmanager
     def clone(self, template: str = TEMPLATE) -> Iterator[str]:
-        """Give the connection string of a fresh copy of a database; drop it afterwards, in use or not."""
+        """Make a copy of a database for the block; yield its connection string. It is dropped even if it is in use."""
         name = f"test_{secrets.token_hex(6)}"
         with psycopg.connect(self.dsn(), autocommit=True) as connection:
             connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
@@ -175,18 +175,18 @@ class Server:
             yield self.dsn(name)
         finally:
             if self._process is None:
-                self.start()  # a test that stopped the server leaves it stopped
+                self.start()  # the test has stopped the server
             with psycopg.connect(self.dsn(), autocommit=True) as connection:
                 connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
     @contextmanager
     def small_disk(self, megabytes: int) -> Iterator[Path]:
-        """Give a directory of the server's user on a file system of its own that is soon full.
+        """Mount a small file system for the block; yield a directory on it that the server's user owns.
 
         Raises
         ------
         PermissionError
-            Nobody but root may mount one, and not everywhere.
+            It cannot be mounted. Only root can do so, and not everywhere.
         """
         disk = self.base / f"disk-{secrets.token_hex(4)}"
         disk.mkdir()
@@ -230,7 +230,7 @@ def major_version(dsn: str) -> int:
 
 
 def _roomy_directory() -> Path | None:
-    """Return the memory file system if it has room; None: where temporary files go."""
+    """Return the memory file system if it has room; None: the default directory for temporary files."""
     try:
         roomy = shutil.disk_usage(MEMORY).free >= MEMORY_BYTES
     except OSError:

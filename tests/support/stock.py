@@ -1,4 +1,4 @@
-"""A FreeRADIUS 3.2 database as it comes: the stock radacct, years of sessions in it, and rlm_sql writing to it.
+"""FreeRADIUS 3.2's own database: the stock radacct with years of sessions, and rlm_sql writing to it.
 
 The table and the statements are those of raddb/mods-config/sql/main/postgresql (schema.sql, queries.conf).
 """
@@ -54,8 +54,9 @@ CREATE INDEX radacct_start_user_idx ON radacct (AcctStartTime, UserName);
 CREATE INDEX radacct_calss_idx ON radacct (Class);
 """
 
-# As `fill` makes them, by the million and on the server: `closed` rows of three years, then `open` ones of today.
-# Every tenth user name is missing or empty, every eleventh session has no octets, every thirteenth lasted no time.
+# Sessions like those of `fill`, but made on the server, by the million: `closed` ones of three years, then `open` ones
+# of today. Every tenth user name is missing or empty, every eleventh session has no octets, every thirteenth has no
+# length.
 GENERATED = """
 INSERT INTO radacct (acctsessionid, acctuniqueid, username, nasipaddress, acctstarttime, acctupdatetime, acctstoptime,
     acctsessiontime, acctinputoctets, acctoutputoctets, calledstationid, callingstationid, acctterminatecause)
@@ -135,7 +136,7 @@ VALUES (%(session_id)s, %(uid)s, %(username)s, NULLIF('', ''), %(nas_ip)s, NULLI
     NULLIF(%(ip)s, '')::inet, NULLIF('', '')::inet, NULLIF('', '')::inet, NULLIF('', ''), NULLIF('', '')::inet)
 ON CONFLICT (AcctUniqueId) DO NOTHING"""
 
-# rlm_sql goes to the next statement where one touched no row.
+# rlm_sql goes to the next statement if one touched no row.
 STATEMENTS = {
     "Start": (START, START_AGAIN),
     "Interim-Update": (INTERIM, INTERIM_INSERT),
@@ -152,7 +153,7 @@ CALLED = (
     "02-00-00-00-00-{0:02X}:hotspot",
     "02:00:00:00:00:{0:02x}",
     "0200.0000.00{0:02x}",
-    "hotspot{0}",  # no MAC: its router is found by the address
+    "hotspot{0}",  # no MAC: the router is found by its address
     "",
 )
 
@@ -160,16 +161,16 @@ CALLED = (
 def fill(
     connection: Connection, closed: int, *, open_sessions: int = 0, zombies: int = 0, seed: int = 1
 ) -> None:
-    """Write sessions as real tables have them into the stock radacct: by COPY, from a seed.
+    """Write sessions like those of real tables into the stock radacct, by COPY, from a seed.
 
     Parameters
     ----------
     closed
-        Of the last three years; some without user, octets, start or update time, some of zero length.
+        Closed sessions of the last three years. Some have no user, octets, start or update time, some no length.
     open_sessions
-        Heard of within the last minutes.
+        Open sessions with an update within the last minute.
     zombies
-        Never stopped, heard of last months and years ago, some never.
+        Sessions that never stopped. Their last update was days or years ago; some have none.
     """
     chance = random.Random(seed)
     now = int(time.time())
@@ -206,7 +207,7 @@ def _row(chance: random.Random, number: int, kind: str, now: int, seed: int) -> 
     yield chance.choice((None, "", "user-ümlaut", *(f"user{n}" for n in range(20))))
     yield f"10.0.0.{router + 1}"
     yield chance.choice((None, "Wireless-802.11", "Ethernet"))
-    # A zombie that shows no time at all; a session whose start was lost.
+    # A zombie without any time; a closed session whose start was lost.
     no_start = chance.random() < 0.02 and kind != "open"
     yield None if no_start else _timestamp(start)
     yield None if update is None or (no_start and kind == "zombie") else _timestamp(update)
@@ -228,7 +229,7 @@ def _timestamp(seconds: int) -> str:
 
 @dataclass
 class Session:
-    """A session of the traffic: what it last told."""
+    """A session of the traffic, with its last values."""
 
     session_id: str
     username: str
@@ -242,14 +243,14 @@ class Session:
 
 @dataclass
 class Traffic:
-    """Packets of live sessions: for rlm_sql at once, and for the journal that radmeter's plugin keeps beside it.
+    """Packets of live sessions. Each goes to rlm_sql at once, and to `journal`, as to radmeter's plugin beside rlm_sql.
 
-    One packet at a time, as one thread of radiusd does it. `journal` has them all as `radmeter.ingest` takes them.
+    Packets go one at a time, as in one thread of radiusd. `journal` has them in the form that `radmeter.ingest` takes.
     """
 
     dsn: str
     seed: int = 7
-    first: int = 0  # the number of the first session: traffic that goes on elsewhere makes ids of its own
+    first: int = 0  # the number of the first session, so that continued traffic makes new ids
     journal: list[dict[str, Any]] = field(default_factory=list)
     sessions: list[Session] = field(default_factory=list)
     longest_seconds: float = 0.0
@@ -268,7 +269,7 @@ class Traffic:
         self._thread.start()
 
     def end(self) -> None:
-        """Send no more; wait for the last one."""
+        """Stop sending, and wait for the last packet."""
         self._stop.set()
         if self._thread is not None:
             self._thread.join(60)
@@ -284,11 +285,11 @@ class Traffic:
                 try:
                     self.send(connection, status, values)
                 except psycopg.Error as error:
-                    # After the swap rlm_sql's INSERT finds no unique index: the packet is in the journal.
+                    # After the swap of tables rlm_sql's INSERT finds no unique index. The packet is in the journal.
                     self.errors.append(f"{status}: {error}".strip())
 
     def choose(self) -> tuple[Session, str]:
-        """Return the session that speaks next, and what it says."""
+        """Return the session of the next packet, and the packet's status."""
         living = [session for session in self.sessions if not session.stopped]
         draw = self._chance.random()
         if len(living) < 5 or (draw < 0.15 and len(living) < 60):
@@ -300,16 +301,16 @@ class Traffic:
                 int(time.time()) - self._chance.randrange(3000),
             )
             self.sessions.append(session)
-            # A few whose Start was lost.
+            # Now and then the Start is lost.
             return session, self._chance.choice(("Start", "Start", "Start", "Interim-Update"))
         session = self._chance.choice(living)
         if draw < 0.25:
             return session, "Stop"
-        # A Start that was not answered in time comes again.
+        # Now and then a Start is sent again, as if it had no answer in time.
         return session, "Start" if draw < 0.28 else "Interim-Update"
 
     def packet(self, session: Session, status: str) -> dict[str, Any]:
-        """Make a packet of a session: into the journal, and as rlm_sql's statements take it."""
+        """Make a packet of a session: append it to the journal, and return the values for rlm_sql's statements."""
         now_us = int(time.time() * 1e6)
         if status != "Start":
             session.octets_in += self._chance.randrange(1, 100_000)
@@ -350,7 +351,7 @@ class Traffic:
         }
 
     def send(self, connection: Connection, status: str, values: dict[str, Any]) -> None:
-        """Execute rlm_sql's statements of a packet, up to the first that touches a row."""
+        """Execute rlm_sql's statements for a packet, up to the first one that touches a row."""
         for statement in STATEMENTS[status]:
             began = time.monotonic()
             touched = connection.execute(statement.encode(), values).rowcount

@@ -1,4 +1,4 @@
-"""Debian's own FreeRADIUS configuration, in a copy, as an operator changes it."""
+"""A copy of Debian's own FreeRADIUS configuration, changed as an operator would change it."""
 
 import re
 import shutil
@@ -14,7 +14,7 @@ ACCOUNTING = "radmeter_accounting"
 
 
 class StockServer(Child):
-    """Debian's configuration in a copy, on free ports, with the lines of radius/README.md."""
+    """A server with a copy of Debian's configuration, on free ports, with the lines of radius/README.md."""
 
     def __init__(self, base: Path, journal: Path) -> None:
         super().__init__(base / "radius.log")
@@ -36,7 +36,7 @@ class StockServer(Child):
         path.write_text(re.sub(pattern, replacement, path.read_text()))
 
     def install(self) -> None:
-        """Do what the README says."""
+        """Install radmeter as the README says."""
         for name in ("mods-available/radmeter", "policy.d/radmeter"):
             shutil.copy(resources.directory("radius") / name, self.raddb / name)
         (self.raddb / "mods-enabled" / "radmeter").symlink_to("../mods-available/radmeter")
@@ -46,7 +46,7 @@ class StockServer(Child):
         )
 
     def write_with_rlm_sql(self, conninfo: str) -> None:
-        """Have rlm_sql write to a database, as docs/adoption.md says: what it cannot write goes on to radmeter."""
+        """Let rlm_sql write to a database, as docs/adoption.md says. If it fails, the packet still goes to radmeter."""
         module = self.raddb / "mods-available" / "sql"
         text = module.read_text()
         for pattern, replacement in (
@@ -63,7 +63,7 @@ class StockServer(Child):
         )
 
     def leave_rlm_sql(self) -> None:
-        """Take rlm_sql out of the accounting section again."""
+        """Remove rlm_sql from the accounting section again."""
         self._edit("sites-available/default", r"\tsql \{\n\t\tfail = 1\n\t\}\n", "")
 
     def proxy(self, realm: str, home: tuple[str, int]) -> None:
@@ -89,7 +89,7 @@ class StockServer(Child):
 
     @property
     def address(self) -> tuple[str, int]:
-        """Where accounting is served on IPv4."""
+        """The IPv4 address and port of accounting."""
         lines = self.lines("Listening on acct address 127.0.0.1")
         return "127.0.0.1", int(lines[0].split(" port ")[1].split()[0])
 

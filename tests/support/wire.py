@@ -1,4 +1,4 @@
-"""RADIUS accounting packets byte by byte: a client library refuses to build most of what has to be survived."""
+"""Builds RADIUS accounting packets byte by byte, because a client library refuses to build most bad ones."""
 
 import hashlib
 import itertools
@@ -63,7 +63,7 @@ def attribute(code: int, value: Value) -> bytes:
 
 
 def attributes(pairs: Pairs) -> bytes:
-    """Encode attributes by name; Acct-Status-Type by the name of its value too."""
+    """Encode attributes by name. Acct-Status-Type may also be given by the name of its value."""
     items = pairs.items() if isinstance(pairs, Mapping) else pairs
     return b"".join(
         attribute(CODES[name], STATUS.get(value, value) if isinstance(value, str) else value)
@@ -86,7 +86,7 @@ def answers(reply: bytes, packet: bytes, secret: bytes = SECRET) -> bool:
 
 
 class Router:
-    """A NAS with a socket of its own that sends to one server."""
+    """A NAS with its own socket that sends to one server."""
 
     def __init__(self, server: tuple[str, int], *, source: str = "") -> None:
         family = socket.AF_INET6 if ":" in server[0] else socket.AF_INET
@@ -102,7 +102,7 @@ class Router:
         self._socket.close()
 
     def packet(self, body: bytes | Pairs, *, secret: bytes = SECRET) -> bytes:
-        """Build an Accounting-Request under the next identifier."""
+        """Build an Accounting-Request with the next identifier."""
         return request(body, identifier=next(self._identifiers), secret=secret)
 
     def send(self, body: bytes | Pairs, *, secret: bytes = SECRET, seconds: float = 5.0) -> bool:
@@ -114,7 +114,7 @@ class Router:
         return self.reply(packet, seconds=seconds) is not None
 
     def reply(self, packet: bytes, *, seconds: float = 5.0) -> bytes | None:
-        """Send a packet once; return the attributes of the answer, None if there was none in time."""
+        """Send a packet once; return the attributes of the answer, or None if there was none in time."""
         try:
             self._socket.sendto(packet, self._server)
             deadline = time.monotonic() + seconds
@@ -128,7 +128,7 @@ class Router:
         return None
 
     def insist(self, packet: bytes, *, seconds: float = 30.0) -> None:
-        """Send the same packet again and again, as a router does, until it is answered."""
+        """Send the same packet repeatedly, as a router does, until it is answered."""
         deadline = time.monotonic() + seconds
         while not self.answered(packet, seconds=0.5):
             assert time.monotonic() < deadline, "no answer"

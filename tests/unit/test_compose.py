@@ -1,4 +1,4 @@
-"""The compose file and the Dockerfile: valid, without secrets of their own, and naming only what is there."""
+"""The compose file and the Dockerfile: they are valid, have no secrets, and name only files and commands that exist."""
 
 import fnmatch
 import json
@@ -15,7 +15,7 @@ from radmeter.cli.main import cli
 ROOT = Path(__file__).parents[2]
 COMPOSE = (ROOT / "docker-compose.yml").read_text()
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
-# Documented at the head of the file, as values to try it out with.
+# The head of the file documents these values for a trial.
 TRY_OUT = {"POSTGRES_PASSWORD": "radmeter", "RADIUS_SECRET": "testing123"}
 
 
@@ -70,7 +70,7 @@ def test_each_command_of_a_service_exists() -> None:
         assert not isinstance(command, click.Group)
 
 
-def test_the_image_gets_what_the_package_is_made_of() -> None:
+def test_the_image_gets_all_files_that_the_package_is_built_from() -> None:
     copied = [
         source
         for line in re.findall(r"^COPY (?!--from)(.*)$", DOCKERFILE, re.M)
@@ -89,6 +89,6 @@ def test_journal_and_shipper_share_a_volume_and_a_user() -> None:
     assert "user:" not in COMPOSE
 
 
-def test_radiusd_and_nobody_else_may_be_real_time() -> None:
+def test_only_radiusd_may_be_real_time() -> None:
     services = re.split(r"^  (?=\w+:$)", COMPOSE.split("\nservices:\n")[1], flags=re.M)
     assert [service.split(":")[0] for service in services if "rtprio: 1\n" in service] == ["freeradius"]

@@ -1,4 +1,4 @@
-"""Settings: an option wins over the environment, the environment over the default, and each says so."""
+"""Settings: an option wins over the environment, the environment over the default. Each value shows its source."""
 
 from pathlib import Path
 
@@ -45,7 +45,7 @@ def test_the_journal_follows_the_state_directory_unless_it_is_set(tmp_path: Path
 
 
 @pytest.mark.parametrize("variable", ["PGHOST", "PGSERVICE", "PGDATABASE", "PGUSER"])
-def test_libpqs_own_variables_mean_a_server_of_the_operators(variable: str) -> None:
+def test_libpqs_own_variables_mean_the_operators_own_server(variable: str) -> None:
     settings = Settings.load({variable: "something"})
     assert (settings.dsn, settings.source("dsn")) == ("", variable)
 
@@ -142,6 +142,6 @@ def test_every_setting_has_a_variable_a_meaning_and_an_option() -> None:
         assert setting.option.startswith("--")
 
 
-def test_a_misspelt_override_is_our_mistake_and_not_ignored() -> None:
+def test_a_misspelt_override_is_a_type_error_and_not_ignored() -> None:
     with pytest.raises(TypeError, match="sink"):
         Settings.load({}, sink="packet")

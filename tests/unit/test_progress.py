@@ -1,4 +1,4 @@
-"""Progress without a terminal: plain lines, some seconds apart."""
+"""Progress without a terminal: plain lines with some seconds in between."""
 
 import re
 
@@ -27,7 +27,7 @@ def test_lines_have_time_done_total_rate_and_time_left(
     assert len(lines) == 3
 
 
-def test_what_takes_no_time_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_short_task_prints_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     with progress("nothing", 3) as bar:
         bar.completed = 3
     assert capsys.readouterr().err == ""

@@ -1,4 +1,4 @@
-"""The rooms of src/radmeter: imports go downward only, and the documents name files that are there."""
+"""The rooms of src/radmeter: imports go downward only, and the documents name only files that exist."""
 
 import ast
 import re
@@ -17,13 +17,13 @@ DOCUMENTS = sorted([*(ROOT / "docs").glob("*.md"), ROOT / "README.md", ROOT / "C
 
 
 def floors() -> dict[str, int]:
-    """The floor of each room, as docs/architecture.md has it."""
+    """Return the floor of each room, from docs/architecture.md."""
     rows = re.findall(r"^\| (\d) \| (`[\w`, ]+`) \|$", ARCHITECTURE, re.MULTILINE)
     return {room: int(floor) for floor, rooms in rows for room in re.findall(r"`(\w+)`", rooms)}
 
 
 def room(module: str) -> str:
-    """The room of a module: the part behind `radmeter`; the package itself has none."""
+    """Return the room of a module: the part after `radmeter`. The package itself has none."""
     return [*module.split("."), ""][1]
 
 
@@ -61,7 +61,7 @@ def test_imports_go_downward_only() -> None:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
-def test_every_file_that_a_document_names_is_there(document: Path) -> None:
+def test_every_file_that_a_document_names_exists(document: Path) -> None:
     named = set(re.findall(r"`((?:[\w.-]+/)*[\w-]+\.(?:py|sql|tsv|c))`", document.read_text()))
     there = [
         str(path.relative_to(ROOT))

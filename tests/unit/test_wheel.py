@@ -1,4 +1,4 @@
-"""The wheel: `sql/` and `radius/` ship inside it and are found there, away from any checkout."""
+"""The wheel: it contains `sql/` and `radius/`, which are found in it without a checkout."""
 
 import os
 import subprocess
@@ -13,7 +13,7 @@ CHECKOUT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory with the wheel's files, as pip would lay them out."""
+    """Make a directory with the wheel's files, as pip installs them."""
     directory = tmp_path_factory.mktemp("wheel")
     subprocess.run(
         [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", directory, CHECKOUT],
@@ -27,7 +27,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(site: Path, *arguments: str) -> str:
-    """Run Python on the wheel's files alone, in a directory that is not the checkout."""
+    """Run Python with only the wheel's files, outside the checkout."""
     environment = {**os.environ, "PYTHONPATH": str(site)}
     done = subprocess.run(
         [sys.executable, "-P", *arguments],

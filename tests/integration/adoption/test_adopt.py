@@ -7,8 +7,8 @@ from typing import Any
 import psycopg
 import pytest
 from support import stock
+from support.adoption import Reader, assert_totals, dump, killed_before, sessions, ship
 from support.servers import Server
-from support.taking_over import Reader, assert_totals, dump, killed_before, sessions, ship
 
 from radmeter.adoption import adopt, operation, states, undo
 from radmeter.errors import StoreError

@@ -6,8 +6,8 @@ from typing import Any
 import psycopg
 import pytest
 from support import stock
+from support.adoption import killed_before
 from support.servers import Server
-from support.taking_over import killed_before
 
 from radmeter.adoption import adopt, operation
 from radmeter.adoption.bounding import swap_tables

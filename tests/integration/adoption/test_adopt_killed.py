@@ -12,8 +12,8 @@ from typing import Any
 import psycopg
 import pytest
 from support import stock
+from support.adoption import Killed, Reader, assert_totals, dump, sessions, ship
 from support.servers import Server
-from support.taking_over import Killed, Reader, assert_totals, dump, sessions, ship
 
 from radmeter.adoption import adopt, operation, states, undo
 from radmeter.adoption.operation import Operation

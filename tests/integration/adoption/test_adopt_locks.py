@@ -7,10 +7,10 @@ from typing import Any
 import psycopg
 import pytest
 from support import stock
-from support.beside import DEADLINE_SECONDS, LOOK_SECONDS, Beside
+from support.adoption import killed_before
+from support.beside import DEADLINE_SECONDS, POLL_SECONDS, Beside
 from support.commands import Packets, radmeter
 from support.servers import Server
-from support.taking_over import killed_before
 
 from radmeter.adoption import adopt, opening, operation, return_rows, undo
 from radmeter.database import advisory_locks
@@ -101,7 +101,7 @@ def asks_again(undoing: Beside[Any], connection: Connection, held: int) -> bool:
             (undoing.pid, held),
         )
         times.update(began for (began,) in rows)
-        time.sleep(LOOK_SECONDS)
+        time.sleep(POLL_SECONDS)
     return not undoing.ended
 
 

@@ -1,4 +1,4 @@
-"""What commands print: exact numbers for programs, readable and harmless text for people."""
+"""The output of commands: exact numbers for programs, readable and harmless text for people."""
 
 import datetime
 import json
@@ -107,7 +107,7 @@ def test_one_thing_is_a_json_object_and_one_line_of_csv(capsys: pytest.CaptureFi
 @common.with_settings("state", "batch_records")
 @click.argument("name", type=common.TEXT)
 def show(settings: Settings, name: str) -> None:
-    """Print what is in force."""
+    """Print the settings in force."""
     click.echo(f"{name} {settings.batch_records} {settings.source('batch_records')}")
 
 

@@ -1,4 +1,4 @@
-"""How the private FreeRADIUS is run, and what is said when it cannot be."""
+"""How the private FreeRADIUS is run, and the errors if it cannot be run."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from radmeter.freeradius import private_server
 
 @pytest.fixture
 def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A machine with a `radiusd` and its Python module, and nothing else."""
+    """Make a system that has only a `radiusd` and its Python module."""
     binaries, libraries = tmp_path / "sbin", tmp_path / "lib"
     binaries.mkdir()
     libraries.mkdir()

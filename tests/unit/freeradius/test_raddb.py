@@ -109,7 +109,7 @@ def test_the_configuration_that_comes_with_radmeter() -> None:
     assert [call.name for call in section(root, "preacct").calls()] == ["radmeter_preacct"]
 
 
-def test_of_two_servers_the_one_that_writes_to_the_journal_is_looked_at(tmp_path: Path) -> None:
+def test_of_two_servers_the_one_that_writes_to_the_journal_is_chosen(tmp_path: Path) -> None:
     with ExitStack() as stack:
         for name in ("first", "mine", "last"):
             server = subprocess.Popen(
@@ -119,9 +119,9 @@ def test_of_two_servers_the_one_that_writes_to_the_journal_is_looked_at(tmp_path
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
             )
-            stack.callback(server.communicate)  # the end of its input ends it
+            stack.callback(server.communicate)  # it ends at the end of its input
             assert server.stdout is not None
-            server.stdout.readline()  # it is what it says it is from now on
+            server.stdout.readline()  # from now on it has the new name
         raddb, environment, _ = installed.raddb(None, tmp_path / "mine" / "journal")
     assert raddb == tmp_path / "mine"
     assert environment == {"RADMETER_JOURNAL": str(tmp_path / "mine" / "journal")}

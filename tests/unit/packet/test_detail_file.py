@@ -1,4 +1,4 @@
-"""Detail files. The stanzas are as FreeRADIUS 3.2.1 wrote them, with TZ=Europe/Berlin, from packets of all sorts."""
+"""Detail files. FreeRADIUS 3.2.1 wrote the stanzas, with TZ=Europe/Berlin, from packets of all kinds."""
 
 import io
 from zoneinfo import ZoneInfo
@@ -62,7 +62,7 @@ def stanza(*lines: str, header: str = "Fri Nov 20 11:43:03 2026", stamp: str | N
     return "\n\t".join([header, *body]).encode() + b"\n\n"
 
 
-def test_a_plain_stanza_is_what_rlm_python3_would_have_given() -> None:
+def test_a_plain_stanza_has_the_pairs_that_rlm_python3_would_have_passed() -> None:
     assert pairs(PLAIN) == [
         ("Acct-Status-Type", "Start"),
         ("Acct-Session-Id", "s1"),
@@ -87,7 +87,7 @@ def test_the_timestamp_is_the_one_that_rlm_detail_wrote_last() -> None:
     assert packet(one).received_us == ARRIVAL_US
 
 
-def test_the_packet_header_gives_the_source_and_is_no_attribute() -> None:
+def test_the_packet_header_gives_the_source_and_is_not_an_attribute() -> None:
     assert pairs(HEADED) == [
         ("Acct-Status-Type", "Interim-Update"),
         ("Acct-Session-Id", "s1"),
@@ -130,7 +130,7 @@ def test_values_as_they_are_escaped(written: str, meant: str) -> None:
     assert dict(pairs(stanza(f"User-Name = {written}")))["User-Name"] == meant
 
 
-def test_text_that_is_not_utf8_goes_as_octets_like_the_policy_hands_it_over() -> None:
+def test_text_that_is_not_utf8_becomes_octets_as_in_the_policy() -> None:
     found = pairs(
         stanza(
             r'User-Name = "caf\351"',
@@ -192,7 +192,7 @@ def test_event_timestamp_is_text_in_the_servers_local_time(event: str, seconds: 
         ("Fri Nov 20 16:28:03 2026", "Nov 20 2026 16:27:58 +0545", 1795171378),
         ("Fri Nov 20 16:28:03 2026", "Nov 20 2026 16:27:58 NPT", 1795171378),
         ("Sat Nov 21 00:43:03 2026", "Nov 21 2026 00:42:58 LINT", 1795171378),
-        # No zone is 14 hours and a quarter ahead, or some minutes: the header is another time.
+        # No zone is 14 hours and a quarter ahead, or a few minutes: the header has another time.
         ("Sat Nov 21 00:58:03 2026", "Nov 21 2026 00:57:58 XYZ", None),
         ("Fri Nov 20 11:50:03 2026", "Nov 20 2026 11:49:58 XYZ", None),
     ],
@@ -204,7 +204,7 @@ def test_the_header_shows_how_far_ahead_the_servers_clock_was(
     assert found.get("Tmp-Integer-0") == (None if seconds is None else str(seconds))
 
 
-def test_event_timestamp_in_a_given_zone_tells_the_hour_that_comes_twice_apart_by_its_name() -> None:
+def test_event_timestamp_in_a_given_zone_tells_apart_the_hour_that_comes_twice_by_the_zones_name() -> None:
     berlin = ZoneInfo("Europe/Berlin")
     summer = dict(pairs(stanza('Event-Timestamp = "Oct 25 2026 02:30:00 CEST"'), berlin))
     winter = dict(pairs(stanza('Event-Timestamp = "Oct 25 2026 02:30:00 CET"'), berlin))
@@ -252,20 +252,20 @@ def test_without_a_timestamp_the_header_in_a_given_zone_is_the_arrival() -> None
         (b"Fri Nov 20 11:43:03 2026\n\tAcct-Status-Type = Start\n\tTimestamp = 17951", "breaks off"),
     ],
 )
-def test_what_is_no_packet_is_named_with_its_line(text: bytes, reason: str) -> None:
+def test_a_stanza_that_is_not_a_packet_is_reported_with_its_line(text: bytes, reason: str) -> None:
     (one,) = cut(text)
     with pytest.raises(RejectedPacket, match=reason):
         packet(one)
 
 
-def test_a_long_value_that_rlm_detail_cut_off_is_kept_as_far_as_it_goes() -> None:
+def test_a_long_value_that_rlm_detail_cut_off_is_kept_up_to_the_cut() -> None:
     cut_off = r"\377" * 249 + r"\37"
     found = pairs(stanza('User-Name = "q"', f'Calling-Station-Id = "{cut_off}', "Acct-Input-Octets = 77"))
     assert ("Tmp-Octets-3", "0x" + "ff" * 249) in found
     assert ("Acct-Input-Octets", "77") in found
 
 
-def test_a_long_user_name_that_was_cut_off_would_be_another_user() -> None:
+def test_a_long_user_name_that_was_cut_off_is_rejected_as_it_would_be_another_user() -> None:
     (one,) = cut(stanza('User-Name = "' + r"\377" * 250))
     with pytest.raises(RejectedPacket, match="line 3 has no closing quote"):
         packet(one)
@@ -280,7 +280,7 @@ def test_a_stanza_ends_where_the_next_begins_if_the_server_died_while_writing() 
     assert packet(second).received_us == ARRIVAL_US
 
 
-def test_numbers_lines_sizes_and_digests_go_on_from_a_place() -> None:
+def test_numbers_lines_sizes_and_digests_continue_from_a_place() -> None:
     whole = cut(PLAIN + HEADED)
     place = Place()
     assert next(stanzas(io.BytesIO(PLAIN), place)) == whole[0]

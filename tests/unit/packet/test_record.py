@@ -1,4 +1,4 @@
-"""Attributes to records: literal packets, literal expectations."""
+"""Records from attributes: literal packets, literal expectations."""
 
 import hashlib
 import json
@@ -94,11 +94,11 @@ class TestOctets:
     @pytest.mark.parametrize(
         "value", ["-5", "4294967296", "1e3", "", " 1", "١٢", "0x10", "99999999999999999999"]
     )
-    def test_what_is_no_32_bit_unsigned_integer_is_rejected(self, value: str) -> None:
+    def test_a_value_that_is_not_a_32_bit_unsigned_integer_is_rejected(self, value: str) -> None:
         reason = rejection(Acct_Input_Octets=value)
         assert reason == f"Acct-Input-Octets {value!r} is not an integer from 0 to 4294967295"
 
-    def test_the_largest_integer_is_one(self) -> None:
+    def test_the_largest_32_bit_integer_is_accepted(self) -> None:
         assert packet(Acct_Input_Octets="4294967295").input_octets == (1 << 32) - 1
 
     def test_gigawords_in_one_direction_are_gigawords(self) -> None:
@@ -106,28 +106,28 @@ class TestOctets:
         assert packet(Acct_Output_Gigawords="0").gigawords
         assert packet(Acct_Input_Octets=None, Acct_Input_Gigawords="1").gigawords
 
-    def test_the_most_that_a_session_can_carry(self) -> None:
+    def test_the_most_octets_that_a_session_may_have(self) -> None:
         most = packet(Acct_Input_Gigawords=str(1 << 20), Acct_Input_Octets="0")
         assert most.input_octets == 1 << 52
         assert "absurd" in rejection(Acct_Input_Gigawords=str(1 << 20), Acct_Input_Octets="1")
 
-    def test_more_than_a_session_can_carry_is_rejected(self) -> None:
+    def test_more_octets_than_a_session_may_have_are_rejected(self) -> None:
         assert "absurd" in rejection(Acct_Output_Gigawords="4294967295")
 
 
 class TestStatus:
     @pytest.mark.parametrize("status", ["Start", "Stop", "Interim-Update", "Accounting-On", "Accounting-Off"])
-    def test_the_five_that_count(self, status: str) -> None:
+    def test_the_five_statuses_that_count(self, status: str) -> None:
         assert packet(Acct_Status_Type=status).status == status
 
     def test_alive_is_an_older_name_of_interim_update(self) -> None:
         assert packet(Acct_Status_Type="Alive").status == "Interim-Update"
 
     @pytest.mark.parametrize("status", ["Failed", "Tunnel-Start", "Tunnel-Link-Stop", "99"])
-    def test_others_are_kept_but_not_counted(self, status: str) -> None:
+    def test_other_statuses_are_kept_but_not_counted(self, status: str) -> None:
         assert rejection(Acct_Status_Type=status) == f"Acct-Status-Type {status} is not counted"
 
-    def test_none_is_rejected(self) -> None:
+    def test_a_packet_without_a_status_is_rejected(self) -> None:
         assert rejection(Acct_Status_Type=None) == "Acct-Status-Type is missing"
 
 
@@ -139,7 +139,7 @@ def test_accounting_on_needs_no_session_id() -> None:
     assert packet(Acct_Status_Type="Accounting-On", Acct_Session_Id=None).session_id is None
 
 
-def test_no_user_name_is_counted_for_the_router() -> None:
+def test_a_packet_without_user_name_counts_for_the_router() -> None:
     assert packet(User_Name=None).username is None
     assert packet(User_Name="").username is None
 
@@ -159,10 +159,10 @@ class TestEventTime:
     @pytest.mark.parametrize(
         "stamp", [0, 1_199_145_600, ARRIVAL - 7 * 86400 - 1, ARRIVAL + 301, 4_294_967_295]
     )
-    def test_a_clock_far_off_falls_back_to_arrival(self, stamp: int) -> None:
+    def test_if_the_clock_is_far_off_the_arrival_counts(self, stamp: int) -> None:
         assert event_time(stamp, ARRIVAL_US, None) == (ARRIVAL_US, False)
 
-    def test_without_a_stamp_arrival_less_the_delay(self) -> None:
+    def test_without_a_stamp_the_event_time_is_the_arrival_less_the_delay(self) -> None:
         assert event_time(None, ARRIVAL_US, 90) == (ARRIVAL_US - 90_000_000, False)
 
     def test_an_absurd_delay_is_not_believed(self) -> None:
@@ -173,11 +173,11 @@ class TestEventTime:
         assert event_time(None, ARRIVAL_US, longest) == (ARRIVAL_US - longest * 1_000_000, False)
         assert event_time(None, ARRIVAL_US, longest + 1) == (ARRIVAL_US, False)
 
-    def test_the_seconds_of_the_policy_go_before_the_text(self) -> None:
+    def test_the_seconds_of_the_policy_are_preferred_to_the_text(self) -> None:
         record = packet(Event_Timestamp="Nov 14 2023 22:13:20 UTC")
         assert record.event_us == (ARRIVAL - 10) * 1_000_000
 
-    def test_a_stamp_in_seconds_where_a_text_is_usual(self) -> None:
+    def test_a_stamp_in_seconds_instead_of_text(self) -> None:
         record = packet(Tmp_Integer_0=None, Event_Timestamp=str(ARRIVAL - 5))
         assert (record.event_us, record.stamped) == ((ARRIVAL - 5) * 1_000_000, True)
 
@@ -228,7 +228,7 @@ def test_nas_address_or_else_the_source() -> None:
     assert packet(NAS_IP_Address=None, Tmp_IP_Address_0=None).nas_ip == "0.0.0.0"
 
 
-def test_a_packet_that_names_its_router_in_no_way_is_rejected() -> None:
+def test_a_packet_that_does_not_name_its_router_is_rejected() -> None:
     reason = rejection(
         NAS_IP_Address=None, Tmp_IP_Address_0=None, Called_Station_Id="lobby", NAS_Identifier=None
     )
@@ -236,7 +236,7 @@ def test_a_packet_that_names_its_router_in_no_way_is_rejected() -> None:
 
 
 class TestUniqueId:
-    """As raddb/policy.d/accounting of FreeRADIUS 3.2 computes Acct-Unique-Session-Id."""
+    """Expected values are those of raddb/policy.d/accounting of FreeRADIUS 3.2 for Acct-Unique-Session-Id."""
 
     VALUES = dict(INTERIM)  # noqa: RUF012 # never changed
 
@@ -253,19 +253,19 @@ class TestUniqueId:
         values = {**self.VALUES, "NAS-IPv6-Address": "2001:db8::1"}
         assert unique_id(values) == self.md5("alice,80000001,2001:db8::1,hotspot-1,ether1,15728640")
 
-    def test_from_the_class_that_freeradius_gave_out(self) -> None:
+    def test_from_the_class_that_freeradius_assigned(self) -> None:
         digest = "0123456789abcdef0123456789ABCDEF"
         values = {**self.VALUES, "Class": "0x" + f"ai:{digest}".encode().hex()}
         assert unique_id(values) == self.md5(f"{digest},80000001")
 
     @pytest.mark.parametrize("class_", ["ai:short", "other", "AI:" + "0" * 32])
-    def test_any_other_class_says_nothing(self, class_: str) -> None:
+    def test_any_other_class_is_ignored(self, class_: str) -> None:
         values = {**self.VALUES, "Class": "0x" + class_.encode().hex()}
         assert unique_id(values) == unique_id(self.VALUES)
 
 
-class TestTextThatIsNoUtf8:
-    """radius/policy.d/radmeter hands such a packet's text over as octets."""
+class TestTextThatIsNotUtf8:
+    """radius/policy.d/radmeter passes such a packet's text as octets."""
 
     PAIRS = (
         ("Tmp-Octets-0", "0x" + "Renée".encode("latin-1").hex()),
@@ -283,7 +283,7 @@ class TestTextThatIsNoUtf8:
         assert record.session_id == "80000001"
         assert record.input_octets == 5
 
-    # In the order in which the policy hands it over, and what it leaves as it is.
+    # In the policy's order, with the attributes that it does not change.
     TEXT = (
         ("User-Name", "alice"),
         ("Acct-Session-Id", "80000001"),
@@ -337,15 +337,15 @@ class TestJournalEntries:
     @pytest.mark.parametrize(
         "text", ["", "{", "5", "[[1]]", '["User-Name"]', '[["User-Name", "x", "y"]]', "null"]
     )
-    def test_what_is_no_list_of_pairs_is_rejected(self, text: str) -> None:
+    def test_an_entry_that_is_not_a_list_of_pairs_is_rejected(self, text: str) -> None:
         with pytest.raises(RejectedPacket):
             parse(text, ARRIVAL_US, 1)
 
-    def test_values_that_are_no_text_are_rejected(self) -> None:
+    def test_values_that_are_not_text_are_rejected(self) -> None:
         pairs: list[Any] = [*INTERIM, ("Acct-Delay-Time", 5)]
         with pytest.raises(RejectedPacket):
             parse(json.dumps(pairs), ARRIVAL_US, 1)
 
-    def test_a_lone_surrogate_is_no_text(self) -> None:
+    def test_a_lone_surrogate_is_rejected(self) -> None:
         with pytest.raises(RejectedPacket):
             parse('[["User-Name", "\\ud800"]]', ARRIVAL_US, 1)

@@ -30,7 +30,7 @@ MAC = "aa:bb:cc:dd:ee:ff"
         "'aa:bb:cc:dd:ee:ff'",
         "  aa:bb:cc:dd:ee:ff",
         "aA-Bb-cC-Dd-Ee-fF@lobby",
-        # An SSID of hexadecimal digits that is not two more octets in the form of the address.
+        # An SSID of hexadecimal digits that are not two more octets in the MAC's form.
         "AA-BB-CC-DD-EE-FF:00:11",
         "AA-BB-CC-DD-EE-FF-00",
         "AA:BB:CC:DD:EE:FF:00:11st floor",
@@ -96,16 +96,16 @@ def test_a_mac_at_the_head_has_one_normal_form(text: str) -> None:
         "0x AABBCCDDEEFF",
         "lobby:AA-BB-CC-DD-EE-FF",  # not at the head
         "hotspot-aabbccddeeff",
-        "00-00-00-00-00-00:SSID",  # a router that does not know its own
+        "00-00-00-00-00-00:SSID",  # a router that does not know its own MAC
         "FF-FF-FF-FF-FF-FF",
         "ＡＡ-BB-CC-DD-EE-FF",  # full-width letters are no hex digits
     ],
 )
-def test_what_only_looks_like_hex_is_no_mac(text: str) -> None:
+def test_a_text_that_only_looks_like_a_mac_is_not_one(text: str) -> None:
     assert leading_mac(text) is None
 
 
-def test_a_nas_identifier_is_a_mac_only_as_a_whole() -> None:
+def test_a_nas_identifier_is_a_mac_only_if_there_is_nothing_else_in_it() -> None:
     assert normal_mac("AABB-CCDD-EEFF") == MAC
     assert normal_mac(' "aa:bb:cc:dd:ee:ff" ') == MAC
     assert normal_mac("AABB.CCDD.EEFF") == MAC
@@ -116,7 +116,7 @@ def test_a_nas_identifier_is_a_mac_only_as_a_whole() -> None:
     assert normal_mac("router AABBCCDDEEFF") is None
 
 
-def test_a_key_has_what_names_the_router() -> None:
+def test_a_key_has_the_values_that_name_the_router() -> None:
     key = router_key("AA-BB-CC-DD-EE-FF:SSID", "11:22:33:44:55:66", "10.0.0.1")
     assert key[:4] == (MAC, "11:22:33:44:55:66", "11:22:33:44:55:66", "10.0.0.1")
     assert router_key("lobby", "router-1", None)[:4] == (None, None, "router-1", None)
@@ -128,7 +128,7 @@ def test_keys_that_differ_have_texts_that_differ() -> None:
     )
 
 
-def test_what_a_packet_leaves_empty_names_no_router() -> None:
+def test_empty_values_name_no_router() -> None:
     assert router_key("", "", "")[:4] == (None, None, None, None)
     assert router_key("aabb:ccdd:eeff:0011", "FF:FF:FF:FF:FF:FF", None)[:4] == (
         None,

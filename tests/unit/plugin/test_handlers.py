@@ -1,4 +1,4 @@
-"""The plugin outside radiusd: `radiusd` is a module only the server can give, so a small one stands in for it."""
+"""The plugin outside radiusd. Only the server has the module `radiusd`, so a small one stands in for it."""
 
 import ast
 import importlib
@@ -24,7 +24,7 @@ PAIRS = (("Acct-Status-Type", "Start"), ("Acct-Session-Id", "s1"), ("Class", "0x
 
 
 class Left(BaseException):
-    """What os._exit does here."""
+    """Raised here instead of os._exit."""
 
 
 class FakeRadiusd(ModuleType):
@@ -55,7 +55,7 @@ def radiusd(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeRadiusd:
 
 @pytest.fixture
 def plugin(radiusd: FakeRadiusd, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
-    """The plugin as radiusd imports it: fresh."""
+    """Import the plugin anew, as radiusd does."""
     monkeypatch.delitem(sys.modules, "radmeter.plugin.handlers", raising=False)
     plugin = importlib.import_module("radmeter.plugin.handlers")
 
@@ -111,7 +111,7 @@ def test_the_return_code_is_an_int_and_nothing_else(plugin: ModuleType) -> None:
         ((("User-Name", "\udcff"),), [["User-Name", "\udcff"]]),
     ],
 )
-def test_whatever_radiusd_passes_is_kept(
+def test_all_text_that_radiusd_passes_is_kept(
     plugin: ModuleType, radiusd: FakeRadiusd, pairs: object, kept: object
 ) -> None:
     plugin.instantiate(None)
@@ -147,7 +147,7 @@ def test_instantiate_touches_nothing_on_disk(plugin: ModuleType, tmp_path: Path)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_start_up_says_which_journal_and_how_safe(plugin: ModuleType, radiusd: FakeRadiusd) -> None:
+def test_the_start_logs_the_journal_and_its_sync_mode(plugin: ModuleType, radiusd: FakeRadiusd) -> None:
     radiusd.config |= {"sync": "interval", "sync_interval_ms": "7"}
     plugin.instantiate(None)
     in_force = plugin.scheduling.in_force()
@@ -227,7 +227,7 @@ def test_a_configuration_error_stops_the_start_and_says_what_is_allowed(
     assert said in error
 
 
-def test_what_config_leaves_empty_comes_from_the_environment_then_from_the_defaults(
+def test_an_empty_setting_comes_from_the_environment_else_from_the_defaults(
     plugin: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RADMETER_JOURNAL", "/srv/journal")
@@ -286,7 +286,7 @@ def test_failure_and_recovery_are_logged_once_each(
     assert journaled(radiusd) == [[list(pair) for pair in PAIRS]] * 2
 
 
-def test_any_error_at_all_is_fail_and_never_an_exception(
+def test_every_error_is_a_failure_code_and_never_an_exception(
     plugin: ModuleType, radiusd: FakeRadiusd, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plugin.instantiate(None)
@@ -334,7 +334,7 @@ def test_an_instance_with_other_settings_is_refused(plugin: ModuleType, radiusd:
 
 
 def loaded(tmp_path: Path, code: str) -> tuple[list[str], list[str]]:
-    """Return what modules the code leaves in an interpreter: those of PyPI, and radmeter's own."""
+    """Return the modules that code loads into an interpreter: those from PyPI, and radmeter's own."""
     package = Path(radmeter.__file__).parent
     (tmp_path / "radiusd.py").write_text("RLM_MODULE_OK, RLM_MODULE_INVALID = 2, 4\n")
     code = f"""
@@ -371,7 +371,7 @@ def test_radiusd_loads_the_writer_and_neither_the_reader_nor_the_rest_of_radmete
     ]
 
 
-def test_the_whole_folder_needs_the_standard_library_and_errors_only(tmp_path: Path) -> None:
+def test_the_whole_folder_imports_only_the_standard_library_and_errors(tmp_path: Path) -> None:
     package = Path(radmeter.__file__).parent
     modules = [
         ".".join(("radmeter", *path.relative_to(package).with_suffix("").parts)).removesuffix(".__init__")
@@ -383,7 +383,7 @@ def test_the_whole_folder_needs_the_standard_library_and_errors_only(tmp_path: P
     assert [name for name in ours if not name.startswith("radmeter.plugin")] == ["radmeter.errors"]
 
 
-def test_the_package_hands_on_what_rlm_python3_asks_for_and_nothing_else(plugin: ModuleType) -> None:
+def test_the_package_has_the_functions_of_rlm_python3_and_no_others(plugin: ModuleType) -> None:
     package = importlib.import_module("radmeter.plugin")
     assert [getattr(package, name) for name in package.FUNCTIONS] == [
         plugin.instantiate,

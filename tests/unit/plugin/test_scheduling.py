@@ -1,4 +1,4 @@
-"""What is asked of the kernel's scheduler, and what it gives. In processes of their own: the tests' stays as it is."""
+"""What the plugin asks of the kernel's scheduler and what it gets. Separate processes, so that pytest's own stays."""
 
 import os
 import subprocess
@@ -34,7 +34,7 @@ needs_slices = pytest.mark.skipif(not HERE.slice_ns, reason="this kernel has no 
 
 
 def python(code: str) -> list[str]:
-    """Run code and return what it says: the answer of ask(), then REPORT's three lines."""
+    """Run code and return its output: the result of ask(), then REPORT's three lines."""
     path = os.pathsep.join([str(Path(radmeter.__file__).parents[1]), str(Path(__file__).parents[2])])
     run = subprocess.run(
         [sys.executable, "-c", PREAMBLE + code + REPORT],
@@ -51,7 +51,7 @@ def words(state: Scheduled) -> str:
 
 
 @needs_realtime
-def test_realtime_is_given_where_it_is_permitted_and_threads_inherit_it() -> None:
+def test_realtime_is_granted_if_permitted_and_threads_inherit_it() -> None:
     answer, in_force, main, thread = python("print(scheduling.ask('realtime'))")
     assert (answer, in_force) == ("True", "SCHED_RR priority 1")
     assert main.startswith(f"{os.SCHED_RR} 1 ")
@@ -82,7 +82,7 @@ def test_normal_asks_for_nothing() -> None:
 
 @needs_realtime
 @pytest.mark.parametrize("scheduling", ["realtime", "short", "normal"])
-def test_what_an_operator_made_real_time_stays_so(scheduling: str) -> None:
+def test_a_process_that_an_operator_made_real_time_stays_so(scheduling: str) -> None:
     answer, in_force, main, _ = python(
         "os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))\n"
         + f"print(scheduling.ask({scheduling!r}))"
@@ -92,7 +92,7 @@ def test_what_an_operator_made_real_time_stays_so(scheduling: str) -> None:
 
 
 @pytest.mark.parametrize("scheduling", ["realtime", "short"])
-def test_what_an_operator_made_idle_stays_so(scheduling: str) -> None:
+def test_a_process_that_an_operator_made_idle_stays_so(scheduling: str) -> None:
     answer, in_force, main, _ = python(
         "os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0)); before = scheduled(0)\n"
         f"print(scheduling.ask({scheduling!r}) and scheduled(0) == before)"
@@ -113,17 +113,17 @@ def test_batch_stays_batch_in_short_slices() -> None:
 @pytest.mark.parametrize(
     "refusal",
     [
-        "scheduling._SYSTEM_CALLS.clear()",  # a machine whose numbers we do not know
+        "scheduling._SYSTEM_CALLS.clear()",  # a processor type whose call numbers are not known
         "scheduling._SYSTEM_CALLS = dict.fromkeys(scheduling._SYSTEM_CALLS, (10_000, 10_000))",  # ENOSYS
         "scheduling.sys = type('Of32Bits', (), {'maxsize': 2**31 - 1})",
     ],
 )
-def test_where_there_are_no_slices_nothing_happens(refusal: str) -> None:
+def test_without_slices_nothing_happens(refusal: str) -> None:
     answer, in_force, main, _ = python(f"{refusal}\nprint(scheduling.ask('short'))")
     assert (answer, in_force, main) == ("True", "SCHED_OTHER", words(HERE))
 
 
-def test_a_libc_without_the_calls_is_left_alone() -> None:
+def test_a_libc_without_the_calls_is_no_error() -> None:
     answer, in_force, main, _ = python(
         "def refuse(*_): raise OSError(38, 'Function not implemented')\n"  # musl
         "known, os.sched_getscheduler = os.sched_getscheduler, refuse\n"

@@ -1,4 +1,4 @@
-"""An inventory of routers: each bad line is told with its reason and spoils no other."""
+"""An inventory of routers: each bad line is reported with its reason and spoils no other."""
 
 import pytest
 
@@ -71,7 +71,7 @@ def test_quotes_are_those_of_csv() -> None:
         (b"x,," + b"y" * 254 + b",,", "the nas_identifier is longer than 253 bytes"),
     ],
 )
-def test_a_bad_line_is_told_and_the_others_go_on(line: bytes, reason: str) -> None:
+def test_a_bad_line_is_reported_and_the_others_go_on(line: bytes, reason: str) -> None:
     assert read(b"before,,,,\n", line + b"\n", b"after,,,,\n") == [
         Line(number=2, name="before"),
         (3, reason),
@@ -102,7 +102,7 @@ def test_a_second_line_for_the_same_name_or_mac_is_bad() -> None:
         b'"name\n',
     ],
 )
-def test_a_file_without_the_header_is_no_inventory(header: bytes) -> None:
+def test_a_file_without_the_header_is_not_an_inventory(header: bytes) -> None:
     with pytest.raises(BadInventory, match="the first line must be the header: name,mac,nas_identifier,"):
         read(b"lobby,,,,\n", header=header)
 
@@ -112,7 +112,7 @@ def test_a_nas_identifier_that_is_a_mac_finds_the_router_by_it() -> None:
     assert Line(nas_identifier="cafe").as_json()["nas_mac"] is None
 
 
-def test_values_from_the_command_line_are_checked_alike() -> None:
+def test_values_from_the_command_line_are_checked_in_the_same_way() -> None:
     assert Line.checked({"name": " x ", "mac": None}, ZONES) == Line(name="x")
     with pytest.raises(BadLine, match="not a MAC"):
         Line.checked({"mac": "zz"}, ZONES)

@@ -1,4 +1,4 @@
-"""The simulator counts as sent what was acknowledged, and nothing else."""
+"""The simulator counts as sent only what was acknowledged."""
 
 import random
 import socket
@@ -21,7 +21,7 @@ MACS = {router.name: router.mac for router in Hotspots(routers=7, users=0, seed=
 
 
 class Server:
-    """Acknowledges some packets, loses others, and keeps what a session reported last."""
+    """Acknowledges some packets, loses others, and keeps the last report of each session."""
 
     def __init__(self, *, silent_share: float = 0.0, secret: str = SECRET) -> None:
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -43,7 +43,7 @@ class Server:
         self.socket.close()
 
     def usage(self) -> Totals:
-        tally = Totals()
+        totals = Totals()
         for packet in self.last.values():
             if "User-Name" not in packet:
                 continue
@@ -53,8 +53,8 @@ class Server:
                 for way in ("Input", "Output")
             }
             usage = Usage(octets["Input"], octets["Output"])
-            tally.add(packet["User-Name"][0], MACS[packet["NAS-Identifier"][0]], usage)
-        return tally
+            totals.add(packet["User-Name"][0], MACS[packet["NAS-Identifier"][0]], usage)
+        return totals
 
     def _serve(self) -> None:
         chance = random.Random(7)
@@ -86,7 +86,7 @@ def simulator(port: int, **options: float) -> Simulator:
     return Simulator(host="127.0.0.1", port=port, secret=SECRET, **settings)  # type: ignore[arg-type] # mixed numbers
 
 
-def test_what_it_says_it_sent_is_what_the_server_was_told(server: Server) -> None:
+def test_its_totals_are_what_the_server_received(server: Server) -> None:
     sending = simulator(server.port)
     sending.run(2.0)
     sending.finish()
@@ -128,7 +128,7 @@ def test_packets_and_replies_that_get_lost_change_nothing() -> None:
     assert {user: usage for user, usage in sending.sent.users.items() if any(usage)} == server.usage().users
 
 
-def test_a_retransmission_is_the_same_packet_or_tells_its_delay_under_a_new_identifier() -> None:
+def test_a_retransmission_is_the_same_packet_or_has_its_delay_and_a_new_identifier() -> None:
     server = Server(silent_share=0.5)
     sending = simulator(server.port, users=6, retransmission_seconds=0.3)
     sending.run(1.0)
@@ -194,7 +194,7 @@ def test_comparison_shows_every_name_of_either_side() -> None:
     assert [row.equal for row in compare(sent, counted)] == [False, True, False]
 
 
-def test_a_tally_of_a_run_is_the_difference_over_it() -> None:
+def test_the_totals_of_a_run_are_the_difference_over_it() -> None:
     before = Totals(users={"a": Usage(10, 20)})
     after = Totals(users={"a": Usage(15, 20), "b": Usage(1, 1)})
     assert after.since(before).users == {"a": Usage(5, 0), "b": Usage(1, 1)}

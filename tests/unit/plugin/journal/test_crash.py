@@ -1,4 +1,4 @@
-"""What the journal must survive: a killed writer, a torn log, a full disk, a disk that turns read-only."""
+"""The journal survives a killed writer, a torn log, a full disk, and a disk that becomes read-only."""
 
 import contextlib
 import os
@@ -43,7 +43,7 @@ for thread in running:
 def killed_writer(
     directory: Path, sync: str, threads: int = 1, *, after: int, segment_bytes: int = 64 << 20
 ) -> dict[int, str]:
-    """Run a writer, kill it in mid-traffic, and return what it acknowledged."""
+    """Run a writer, kill it under traffic, and return the records that it acknowledged."""
     command = [sys.executable, "-c", WRITER, str(directory), sync, str(threads), str(segment_bytes)]
     writer = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert writer.stdout is not None
@@ -54,7 +54,7 @@ def killed_writer(
         seq, name = line.split()
         acknowledged[int(seq)] = name
         if len(acknowledged) == after:
-            writer.send_signal(signal.SIGKILL)  # what it still prints before it dies is read as well
+            writer.send_signal(signal.SIGKILL)  # also read what it prints before it dies
     writer.stdout.close()
     assert writer.wait(20) == -signal.SIGKILL
     return acknowledged
@@ -88,9 +88,7 @@ def test_everything_a_killed_writer_acknowledged_is_read_and_its_successor_goes_
 
 
 @pytest.mark.parametrize("sync", ["packet", "interval"])
-def test_a_writer_killed_while_it_lays_out_leaves_no_zeros_to_be_taken_for_records(
-    tmp_path: Path, sync: str
-) -> None:
+def test_zeros_that_a_killed_writer_has_laid_out_are_not_read_as_records(tmp_path: Path, sync: str) -> None:
     ahead = LAYOUT_BYTES // 4096
     for pages in (0, 1, 2, ahead - 1, ahead, ahead + 1, ahead + 44, 2 * ahead - 1):
         directory = tmp_path / f"journal-{pages}"
@@ -131,17 +129,17 @@ while True:
 
 
 def log_of(directory: Path) -> tuple[Path, int]:
-    """Return a killed writer's segment and where its log ends, what is laid out behind it left out."""
+    """Return a killed writer's segment, and where its log ends, before the zeros that are laid out."""
     (log,) = directory.glob("segment-*.log")
     return log, len(log.read_bytes().rstrip(b"\0"))
 
 
 @pytest.mark.parametrize("torn_bytes", [1, 7, 23, 39, 300, 646])
-def test_a_torn_tail_behind_what_was_acknowledged_costs_nothing(tmp_path: Path, torn_bytes: int) -> None:
+def test_a_torn_tail_behind_the_acknowledged_records_loses_none(tmp_path: Path, torn_bytes: int) -> None:
     directory = tmp_path / "journal"
     acknowledged = killed_writer(directory, "packet", after=40)
     log, end = log_of(directory)
-    with log.open("r+b") as tail:  # part of a commit that never came to its end
+    with log.open("r+b") as tail:  # a part of an unfinished commit
         tail.seek(end)
         tail.write(log.read_bytes()[len(HEADER) : len(HEADER) + torn_bytes])
     before = list(read_all(directory))
@@ -171,7 +169,7 @@ def test_a_truncated_log_keeps_every_commit_before_the_cut(tmp_path: Path, lost_
 
 
 class ClosingJournal:
-    """A journal that is closed at the end of a block."""
+    """A journal that is closed at the end of the block."""
 
     def __init__(self, directory: Path, **settings: object) -> None:
         self._journal = JournalWriter(directory, **settings)  # type: ignore[arg-type]
@@ -185,7 +183,7 @@ class ClosingJournal:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 2 MiB of its own."""
+    """Mount a file system of 2 MiB."""
     if os.geteuid() != 0 or shutil.which("mount") is None:
         pytest.skip("a file system of its own needs root; the file size limit is tested instead")
     place = tmp_path / "disk"
@@ -264,7 +262,9 @@ assert len(acknowledged) > 20
     assert run.returncode == 0, run.stderr
 
 
-def test_a_disk_that_turns_read_only_is_refused_and_used_again_when_it_is_back(small_disk: Path) -> None:
+def test_a_disk_that_becomes_read_only_is_refused_and_used_again_when_it_is_writable(
+    small_disk: Path,
+) -> None:
     directory = small_disk / "journal"
     with ClosingJournal(directory) as journal:
         journal.append(1, '["before"]')
@@ -285,7 +285,7 @@ def fill_disk(place: Path) -> None:
 
 
 def fill(journal: JournalWriter) -> list[int]:
-    """Append until the journal refuses; return what it acknowledged."""
+    """Append until the journal refuses; return the records that it acknowledged."""
     acknowledged = []
     for _ in range(5000):
         try:
@@ -296,7 +296,7 @@ def fill(journal: JournalWriter) -> list[int]:
 
 
 def append_once_recovered(journal: JournalWriter, pairs: str) -> int:
-    """Append as soon as the journal takes it, as retransmissions would."""
+    """Append a record as soon as the journal takes it, as retransmissions do."""
     deadline = time.monotonic() + 20
     while True:
         try:

@@ -1,4 +1,4 @@
-"""Group commit, deterministically: the commit is held until everyone has queued."""
+"""Group commit, deterministically: the commit is held until all threads wait in the queue."""
 
 import threading
 import time
@@ -8,7 +8,7 @@ import pytest
 from radmeter.plugin.journal.group_commit import GroupCommit
 
 
-def test_those_who_come_during_a_commit_share_the_next_one() -> None:
+def test_threads_that_arrive_during_a_commit_share_the_next_one() -> None:
     batches: list[list[str]] = []
     first_commits, go_on = threading.Event(), threading.Event()
 

@@ -1,4 +1,4 @@
-"""The journal on a disk that loses what was not synced: cut off at every sync, and between them."""
+"""The journal on a disk that loses unsynced data: power cuts at every sync and between syncs."""
 
 import itertools
 from collections.abc import Callable, Iterator
@@ -15,7 +15,7 @@ NEVER_SECONDS = 3600.0
 
 
 class Disk:
-    """A journal in a directory of its own, and what would be left of it."""
+    """A journal in its own directory, and what a power cut would leave of it."""
 
     def __init__(self, base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.top = base / "disk"
@@ -35,7 +35,7 @@ class Disk:
         Raises
         ------
         JournalError
-            It leaves what passes for damage.
+            It leaves something that the reader takes for damage.
         """
         left = self.cut.leave(next(self._places), names=names)
         reader = JournalReader(left / self.directory.relative_to(self.top))
@@ -62,29 +62,29 @@ def texts() -> Iterator[str]:
 
 
 def checked(disk: Disk, must_be_left: Callable[[], list[str]]) -> Callable[[], None]:
-    """A look at what a power cut would leave now."""
+    """Return a check of what a power cut would leave now."""
 
-    def look() -> None:
+    def check() -> None:
         for names in ("synced", "all"):
             records, _, node = disk.left(names)
             wanted = must_be_left()
             assert records[: len(wanted)] == wanted, f"with {names} names"
             assert node == (JournalReader(disk.directory).node() if records else None)
 
-    return look
+    return check
 
 
-def test_what_was_acknowledged_survives_a_power_cut_at_any_moment(disk: Disk) -> None:
+def test_acknowledged_records_survive_a_power_cut_at_any_moment(disk: Disk) -> None:
     acknowledged: list[str] = []
-    disk.cut.before_sync = look = checked(disk, lambda: acknowledged)
+    disk.cut.before_sync = check = checked(disk, lambda: acknowledged)
     for _ in range(2):
         journal = disk.open(sync="packet")
         for text in itertools.islice(texts(), 15):
             journal.append(1, text)
             acknowledged.append(text)
-            look()
+            check()
         journal.close()
-        look()
+        check()
     assert len(list(disk.directory.glob("segment-*"))) > 4
     assert disk.cut.syncs > 30 + 4 * 2
 
@@ -102,7 +102,7 @@ def test_the_directory_survives_if_the_writer_that_made_it_was_killed_before_the
 
 
 def test_in_interval_mode_a_segment_is_durable_before_the_next_one_is_begun(disk: Disk) -> None:
-    # The disk is not asked by the clock here: only the roll-over and the close can have made it durable.
+    # The interval is too long to matter here: only the roll-over and the close can have synced the segment.
     journal = disk.open(sync="interval", interval_seconds=NEVER_SECONDS)
     appended: list[str] = []
 
@@ -114,11 +114,11 @@ def test_in_interval_mode_a_segment_is_durable_before_the_next_one_is_begun(disk
             return []
         return appended[: int(begun()[-1].stem.removeprefix("segment-")) - 1]
 
-    disk.cut.before_sync = look = checked(disk, of_full_segments)
+    disk.cut.before_sync = check = checked(disk, of_full_segments)
     for text in itertools.islice(texts(), 25):
         journal.append(1, text)
         appended.append(text)
-        look()
+        check()
     assert len(begun()) > 3
     assert disk.left("all")[0] == of_full_segments() != appended, "what was not synced is lost"
     journal.close()
@@ -127,9 +127,7 @@ def test_in_interval_mode_a_segment_is_durable_before_the_next_one_is_begun(disk
 
 @pytest.mark.parametrize("sync", ["packet", "interval"])
 @pytest.mark.parametrize("names", ["synced", "all"])
-def test_no_number_is_given_out_again_after_a_power_cut(
-    disk: Disk, tmp_path: Path, sync: str, names: str
-) -> None:
+def test_no_number_is_used_again_after_a_power_cut(disk: Disk, tmp_path: Path, sync: str, names: str) -> None:
     journal = disk.open(sync=sync, interval_seconds=NEVER_SECONDS)
     for text in itertools.islice(texts(), 20):
         last = journal.append(1, text)

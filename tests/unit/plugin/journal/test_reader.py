@@ -50,7 +50,9 @@ def test_a_reader_sees_what_was_appended_a_moment_ago(journal: JournalWriter, re
         assert [(entry.seq, entry.received_at_us) for entry in reader.read(seq - 1, 10)] == [(seq, n)]
 
 
-def test_depth_is_what_waits(journal: JournalWriter, reader: JournalReader, directory: Path) -> None:
+def test_depth_counts_the_records_that_wait(
+    journal: JournalWriter, reader: JournalReader, directory: Path
+) -> None:
     for n in range(100):
         journal.append(1000 + n, TEXT)
     depth = reader.depth(0)
@@ -131,19 +133,21 @@ def test_reading_does_not_change_the_records_of_a_live_journal(
 ) -> None:
     journal.append(1, TEXT)
     reader.read(0, 10)
-    reader.close()  # must not take the log from under the writer
+    reader.close()  # must not remove the log while the writer uses it
     journal.append(2, TEXT)
     assert [entry.received_at_us for entry in reader.read(0, 10)] == [1, 2]
 
 
 def test_reading_leaves_the_access_time_alone(directory: Path, reader: JournalReader) -> None:
     (segment, *_) = fill(directory)
-    os.utime(segment, ns=(0, 1))  # read before it was last written: what relatime waits for
+    os.utime(
+        segment, ns=(0, 1)
+    )  # last read before it was last written: then relatime would update the access time
     assert reader.read(0, 1)
     assert segment.stat().st_atime_ns == 0
 
 
-def test_a_journal_of_another_owner_is_read_too(
+def test_a_journal_of_another_owner_can_be_read(
     directory: Path, reader: JournalReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(directory)
@@ -158,7 +162,9 @@ def test_a_journal_of_another_owner_is_read_too(
     assert len(reader.read(0, 1)) == 1
 
 
-def test_a_second_shipper_is_told_who_the_first_is(journal: JournalWriter, reader: JournalReader) -> None:
+def test_a_second_shipper_gets_an_error_that_names_the_first(
+    journal: JournalWriter, reader: JournalReader
+) -> None:
     journal.append(1, TEXT)
     with reader.lock():
         other = JournalReader(reader._directory)

@@ -25,7 +25,7 @@ Open = Callable[..., JournalWriter]
 
 @pytest.fixture
 def opened(directory: Path) -> Iterator[Open]:
-    """Journals on the test's directory, closed in the end."""
+    """Make journals in the test's directory, and close them at the end."""
     made: list[JournalWriter] = []
 
     def open_journal(place: Path = directory, **settings: object) -> JournalWriter:
@@ -46,7 +46,7 @@ def pairs_of(directory: Path, after: int = 0) -> list[str]:
 
 
 def append_once_recovered(journal: JournalWriter, pairs: str) -> int:
-    """Append as soon as the journal takes it, as retransmissions would."""
+    """Append a record as soon as the journal takes it, as retransmissions do."""
     deadline = time.monotonic() + 20
     while True:
         try:
@@ -57,7 +57,7 @@ def append_once_recovered(journal: JournalWriter, pairs: str) -> int:
 
 
 @pytest.mark.parametrize("sync", ["packet", "interval"])
-def test_what_was_appended_is_read_in_order_with_contiguous_numbers(
+def test_appended_records_are_read_in_order_with_contiguous_numbers(
     opened: Open, directory: Path, sync: str
 ) -> None:
     journal = opened(sync=sync)
@@ -81,7 +81,7 @@ def test_text_that_is_not_unicode_is_refused_alone(opened: Open, directory: Path
     assert journal.append(1, "[]") == 1
 
 
-def test_nothing_is_made_before_the_first_append(opened: Open, directory: Path) -> None:
+def test_no_file_is_made_before_the_first_append(opened: Open, directory: Path) -> None:
     opened().close()
     assert not directory.exists()
 
@@ -95,7 +95,7 @@ def test_a_closed_journal_refuses(opened: Open) -> None:
 
 
 @pytest.mark.parametrize("sync", ["packet", "interval"])
-def test_the_log_is_laid_out_ahead_and_closing_gives_that_back(
+def test_the_log_is_laid_out_ahead_and_closing_cuts_that_off(
     opened: Open, directory: Path, sync: str
 ) -> None:
     journal = opened(sync=sync)
@@ -110,7 +110,7 @@ def test_the_log_is_laid_out_ahead_and_closing_gives_that_back(
 
 
 @pytest.mark.parametrize("sync", ["packet", "interval"])
-def test_records_longer_than_what_is_laid_out_are_kept(opened: Open, directory: Path, sync: str) -> None:
+def test_records_longer_than_the_laid_out_stretch_are_kept(opened: Open, directory: Path, sync: str) -> None:
     texts = [f'["{"x" * size}"]' for size in (1, 3 << 20, 1, 1 << 20, 2, 70_000, 3)]
     journal = opened(sync=sync)
     for text in texts:
@@ -145,7 +145,7 @@ def test_a_disk_without_room_to_lay_out_takes_records(
     assert pairs_of(directory) == texts
 
 
-def test_a_write_cut_short_is_carried_on(
+def test_a_write_that_was_cut_short_is_continued(
     opened: Open, directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def part(descriptor: int, data: bytes, offset: int, pwrite: Callable[..., int] = os.pwrite) -> int:
@@ -160,7 +160,7 @@ def test_a_write_cut_short_is_carried_on(
     assert pairs_of(directory) == texts
 
 
-def test_a_record_whose_sync_failed_is_not_acknowledged_nor_left(
+def test_a_record_whose_sync_failed_is_neither_acknowledged_nor_left(
     opened: Open, directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     journal = opened()
@@ -185,7 +185,7 @@ def test_a_segment_is_not_closed_under_a_sync(directory: Path, monkeypatch: pyte
 
     def meanwhile(descriptor: int, sync: Callable[[int], None] = os.fdatasync) -> None:
         closing.start()
-        closing.join(0.5)  # one that does not wait is done by then
+        closing.join(0.5)  # a close that does not wait is done by then
         sync(descriptor)
 
     monkeypatch.setattr(os, "fdatasync", meanwhile)
@@ -266,7 +266,7 @@ def test_many_threads_share_commits(
     assert len(commits) < 1600
 
 
-def test_in_interval_mode_the_disk_has_it_soon(
+def test_in_interval_mode_a_record_is_on_disk_soon(
     opened: Open, directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     synced = threading.Event()
@@ -283,7 +283,7 @@ def test_in_interval_mode_the_disk_has_it_soon(
         synced.clear()
 
 
-def test_in_interval_mode_what_is_appended_during_a_sync_gets_one_of_its_own(
+def test_in_interval_mode_a_record_appended_during_a_sync_gets_the_next_sync(
     opened: Open, directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     syncs: list[list[str]] = []
@@ -335,7 +335,7 @@ def test_a_failed_background_sync_makes_appends_fail_until_a_new_segment_is_ther
     assert pairs_of(directory)[-1] == '["after"]'
 
 
-def test_a_second_writer_is_told_who_the_first_is(opened: Open, directory: Path) -> None:
+def test_a_second_writer_gets_an_error_that_names_the_first(opened: Open, directory: Path) -> None:
     first, second = opened(), opened()
     first.append(1, "[]")
     with pytest.raises(JournalLocked, match=f"process {os.getpid()} on"):
@@ -362,7 +362,7 @@ def test_a_second_writer_touches_nothing_of_the_firsts(opened: Open, directory: 
     assert begun.exists()
 
 
-def test_a_second_writing_process_is_told_who_the_first_is(opened: Open, directory: Path) -> None:
+def test_a_second_writing_process_gets_an_error_that_names_the_first(opened: Open, directory: Path) -> None:
     opened().append(1, "[]")
     code = f"""
 from radmeter.plugin.journal.writer import JournalWriter
@@ -446,7 +446,7 @@ def test_a_journal_that_cannot_be_made_refuses_and_recovers_without_being_opened
     assert pairs_of(obstacle / "journal") == ['["kept"]']
 
 
-def test_a_failing_disk_is_not_asked_for_every_packet(
+def test_a_failing_disk_is_not_tried_for_every_packet(
     opened: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[float] = []
@@ -467,7 +467,7 @@ def test_a_failing_disk_is_not_asked_for_every_packet(
     assert all(later - earlier >= RETRY_SECONDS for earlier, later in itertools.pairwise(asked))
 
 
-def test_a_directory_removed_underneath_is_noticed_and_made_again(opened: Open, directory: Path) -> None:
+def test_a_directory_that_was_removed_is_noticed_and_made_again(opened: Open, directory: Path) -> None:
     journal = opened()
     first = journal.append(1, '["lost with the directory"]')
     node = JournalReader(directory).node()
@@ -481,7 +481,7 @@ def test_a_directory_removed_underneath_is_noticed_and_made_again(opened: Open, 
         opened().append(1, "[]")
 
 
-def test_a_segment_removed_underneath_is_noticed(opened: Open, directory: Path) -> None:
+def test_a_segment_that_was_removed_is_noticed(opened: Open, directory: Path) -> None:
     journal = opened()
     journal.append(1, '["lost"]')
     for path in directory.glob("segment-*.log"):
@@ -531,7 +531,7 @@ def test_files_are_shared_with_the_group_as_the_directory_is(
 
 
 @pytest.mark.parametrize(("umask", "mode"), [(0o027, 0o770), (0o077, 0o700)])
-def test_a_directory_it_makes_is_the_groups_too_unless_the_umask_keeps_the_group_out(
+def test_the_group_may_write_in_a_directory_it_makes_unless_the_umask_keeps_the_group_out(
     directory: Path, umask: int, mode: int
 ) -> None:
     code = f"""
@@ -544,7 +544,7 @@ JournalWriter({str(directory)!r}).append(1, "[]")
     assert stat.S_IMODE(directory.stat().st_mode) == mode
 
 
-def test_what_a_crash_left_is_cleared_away(opened: Open, directory: Path) -> None:
+def test_leftovers_of_a_crash_are_removed(opened: Open, directory: Path) -> None:
     directory.mkdir()
     left = [
         ".new-segment-00000000000000000001.log",

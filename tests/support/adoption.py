@@ -1,4 +1,4 @@
-"""What tests of adoption share: a tool that reads radacct all the time, dumps, sessions, totals."""
+"""Shared by the tests of adoption: a tool that reads radacct all the time, dumps, sessions, totals."""
 
 import subprocess
 import threading
@@ -39,7 +39,7 @@ def killed_before(
 
 
 def dump(server: Server, dsn: str) -> list[str]:
-    """The table and the views on it as pg_dump writes them."""
+    """Return the table and its views as pg_dump writes them."""
     done = subprocess.run(
         [server.programs / "pg_dump", "--schema-only", "-t", "public.radacct*", "-t", "public.long*", dsn],
         capture_output=True, text=True, check=True,
@@ -48,13 +48,13 @@ def dump(server: Server, dsn: str) -> list[str]:
 
 
 def sessions(dsn: str) -> list[tuple[Any, ...]]:
-    """All rows, by FreeRADIUS's own columns and the site's."""
+    """Return all rows, with FreeRADIUS's own columns and the site's."""
     with psycopg.connect(dsn) as connection:
         return connection.execute("SELECT (row(radacct.*))::text FROM radacct ORDER BY radacctid").fetchall()
 
 
 class Reader:
-    """A tool that reads radacct by name, all the time: how many rows it finds never falls, and none is there twice."""
+    """A tool that reads radacct by name all the time. The number of rows must never fall, and no row may come twice."""
 
     def __init__(self, dsn: str) -> None:
         self._dsn, self._stop = dsn, threading.Event()
@@ -88,7 +88,7 @@ class Reader:
 
 
 def assert_totals(connection: Connection, traffic: stock.Traffic) -> None:
-    """Each session of the traffic is there once, with what it last told."""
+    """Assert that each session of the traffic is there once, with its last values."""
     found: dict[str, list[tuple[Any, ...]]] = {}
     for uid, *rest in connection.execute(
         """SELECT acctuniqueid, acctinputoctets, acctoutputoctets, acctstoptime IS NOT NULL FROM radacct
