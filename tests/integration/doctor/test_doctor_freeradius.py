@@ -94,7 +94,7 @@ def test_a_package_that_cannot_be_imported(raddb: Raddb, tmp_path: Path) -> None
     package = tmp_path / "broken" / "radmeter"
     package.mkdir(parents=True)
     (package / "__init__.py").write_text("")
-    (package / "plugin.py").write_text("import numpy_that_is_not_there\n")
+    (package / "plugin" / "__init__.py").write_text("import numpy_that_is_not_there\n")
     raddb.edit("mods-available/radmeter", str(PYTHON_PATH), str(package.parent))
     (found,) = raddb.faults()
     assert "numpy_that_is_not_there" in found.said
