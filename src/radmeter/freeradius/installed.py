@@ -134,7 +134,8 @@ def import_fault(python: str, directory: str) -> str:
         # Inside radiusd there is a module `radiusd` with constants. Here a stand-in takes its place.
         "import sys, types; sys.path.append(sys.argv[1]); sys.modules['radiusd'] = types.ModuleType('radiusd')\n"
         "sys.modules['radiusd'].__getattr__ = lambda name: 0\n"
-        "import radmeter.plugin; print('imported', radmeter.plugin.__file__)"
+        # The package loads its handlers when one is asked for, as rlm_python3 does.
+        "import radmeter.plugin as p; p.instantiate, p.accounting, p.detach; print('imported', p.__file__)"
     )
     said = _said(python, "-I", "-B", "-c", code, directory)
     if said.startswith("imported"):

@@ -92,13 +92,15 @@ def test_a_python_path_without_radmeter(raddb: Raddb, tmp_path: Path) -> None:
 
 def test_a_package_that_cannot_be_imported(raddb: Raddb, tmp_path: Path) -> None:
     package = tmp_path / "broken" / "radmeter"
-    package.mkdir(parents=True)
+    (package / "plugin").mkdir(parents=True)
     (package / "__init__.py").write_text("")
-    (package / "plugin" / "__init__.py").write_text("import numpy_that_is_not_there\n")
+    # The package imports well by itself; what it hands on does not.
+    shutil.copy(Path(radmeter.__file__).parent / "plugin" / "__init__.py", package / "plugin")
+    (package / "plugin" / "handlers.py").write_text("import numpy_that_is_not_there\n")
     raddb.edit("mods-available/radmeter", str(PYTHON_PATH), str(package.parent))
     (found,) = raddb.faults()
     assert "numpy_that_is_not_there" in found.said
-    assert not list(package.glob("__pycache__"))
+    assert not list(package.glob("**/__pycache__"))
 
 
 def test_another_journal_than_the_commands(raddb: Raddb, tmp_path: Path) -> None:
