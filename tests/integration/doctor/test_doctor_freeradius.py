@@ -95,7 +95,7 @@ def test_a_package_that_cannot_be_imported(raddb: Raddb, tmp_path: Path) -> None
     (package / "plugin").mkdir(parents=True)
     (package / "__init__.py").write_text("")
     # The package imports well by itself; what it hands on does not.
-    shutil.copy(Path(radmeter.__file__).parent / "plugin" / "__init__.py", package / "plugin")
+    shutil.copy(PYTHON_PATH / "radmeter" / "plugin" / "__init__.py", package / "plugin")
     (package / "plugin" / "handlers.py").write_text("import numpy_that_is_not_there\n")
     raddb.edit("mods-available/radmeter", str(PYTHON_PATH), str(package.parent))
     (found,) = raddb.faults()
