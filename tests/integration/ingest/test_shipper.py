@@ -167,7 +167,7 @@ DIES_AFTER_COMMIT = """
 import os, sys, threading
 from radmeter.plugin.journal.reader import JournalReader
 from radmeter.ingest.shipper import Shipper
-from radmeter.database.connection import Store
+from radmeter.ingest.store import Store
 
 class Dies(Store):
     def ingest(self, node, records, meanwhile=None):
