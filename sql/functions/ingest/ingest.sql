@@ -6,8 +6,8 @@
 -- Returns the node's new checkpoint. All records up to it are counted. Records up to the old checkpoint are skipped.
 -- Writes ingest_checkpoint, radacct (whose triggers keep the counters), rejected_packet, routers (discovered only).
 --
--- One batch is applied at a time, over all nodes. Batches of a busy site change the same routers' counters and would wait
--- for each other anyway. They wait here, before they lock any row, so they can never deadlock.
+-- One batch is applied at a time, over all nodes. Batches of a busy site change the same routers' counters and would
+-- wait for each other anyway. They wait here, before they lock any row, so they can never deadlock.
 CREATE OR REPLACE FUNCTION radmeter.ingest(p_node text, p_records json) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 -- JIT compilation takes longer than a batch: with PostgreSQL's default, the first few batches take seconds.

@@ -1,7 +1,7 @@
 -- radmeter.replay(node, records, name, stanzas, size, digest): ingests packets of a detail file, and notes in the same
 -- transaction how far the file is replayed. A replay that is killed at any point can go on where the counters are.
---   node, records  as radmeter.ingest takes them; seq is the stanza's number in the file. records is empty if the stanzas
---                  are not packets
+--   node, records  as radmeter.ingest takes them; seq is the stanza's number in the file. records is empty if the
+--                  stanzas are not packets
 --   name           the file's name, for display
 --   stanzas, size  how many stanzas and bytes of the file are done after this call
 --   digest         BLAKE2b-128 of those bytes, by which the file is recognised

@@ -1,7 +1,7 @@
--- radmeter.merge_router_finish(from): ends the merge of a router whose sessions have all moved. Moves its anomalies, and
--- the usage that is left in its counters: that of sessions that retention has dropped since.
--- Returns false, without further changes, if the router still has sessions; true if all is done, also by an earlier call.
--- Writes accounting_anomaly, router_daily_usage, routers, audit_log, radmeter.adopted_router and adopted_part.
+-- radmeter.merge_router_finish(from): ends the merge of a router whose sessions have all moved. Moves its anomalies,
+-- and the usage that is left in its counters: that of sessions that retention has dropped since.
+-- Returns false, without further changes, if the router still has sessions; true if all is done, also by an earlier
+-- call. Writes accounting_anomaly, router_daily_usage, routers, audit_log, radmeter.adopted_router and adopted_part.
 CREATE OR REPLACE FUNCTION radmeter.merge_router_finish(p_from bigint) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
