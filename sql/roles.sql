@@ -2,11 +2,11 @@
 --   radmeter_owner    owns all objects of radmeter: runs migrations, jobs and partitions without being a superuser
 --   radmeter_ingest   execute radmeter.ingest and read its checkpoint (the shipper), and replay detail files
 --   radmeter_reader   read the counters, sessions and views, and verify the counters
---   radmeter_noc      add, claim, import, change and merge routers, repair counters, retry and drop rejected packets, and
---                     read as radmeter_reader does
+--   radmeter_noc      add, claim, import, change and merge routers, repair counters, retry and drop rejected packets,
+--                     and read as radmeter_reader does
 --   radmeter_billing  read counters, plans, subscribers and routers, and issue invoices
--- Each `radmeter migrate up` runs this as the role that logged in, before it becomes radmeter_owner. If that role may not
--- make or grant roles, it gets a warning, and it owns all objects itself.
+-- Each `radmeter migrate up` runs this as the role that logged in, before it becomes radmeter_owner. If that role may
+-- not make or grant roles, it gets a warning, and it owns all objects itself.
 DO $$
 DECLARE
     v_role text;
@@ -40,8 +40,8 @@ BEGIN
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'radmeter_owner') THEN
         RETURN;
     END IF;
-    -- A role that is not a superuser and has made radmeter_owner is not its member before PostgreSQL 16. Since 16 it is a
-    -- member but may not SET ROLE to it.
+    -- A role that is not a superuser and has made radmeter_owner is not its member before PostgreSQL 16. Since 16 it is
+    -- a member but may not SET ROLE to it.
     IF NOT pg_has_role('radmeter_owner', 'MEMBER')
             OR (current_setting('server_version_num')::integer >= 160000 AND NOT pg_has_role('radmeter_owner', 'SET')) THEN
         BEGIN

@@ -1,5 +1,5 @@
--- The read interface: tools and people read these views, not the tables. New columns go to the end of a view (PostgreSQL
--- manual, CREATE VIEW).
+-- The read interface: tools and people read these views, not the tables. New columns go to the end of a view
+-- (PostgreSQL manual, CREATE VIEW).
 CREATE OR REPLACE VIEW radmeter.user_usage AS
 SELECT username, period_start, bytes_in, bytes_out,
        bytes_in::numeric + bytes_out AS bytes_total, last_updated

@@ -1,8 +1,8 @@
--- radmeter.close_rebooted(segment): closes the open sessions of the router whose Accounting-On or -Off begins a segment of
--- the batch: stop = last update, cause NAS-Reboot (RFC 2866 section 5.1, 5.10).
--- The router is matched as for any packet, so sessions of other routers behind the same address stay open. Only sessions
--- that began and had their last update before the event are closed, so a late Accounting-On closes no live session.
--- Writes radacct.
+-- radmeter.close_rebooted(segment): closes the open sessions of the router whose Accounting-On or -Off begins a segment
+-- of the batch: stop = last update, cause NAS-Reboot (RFC 2866 section 5.1, 5.10).
+-- The router is matched as for any packet, so sessions of other routers behind the same address stay open. Only
+-- sessions that began and had their last update before the event are closed, so a late Accounting-On closes no live
+-- session. Writes radacct.
 CREATE OR REPLACE FUNCTION radmeter.close_rebooted(p_segment integer) RETURNS void
 LANGUAGE plpgsql
 AS $$

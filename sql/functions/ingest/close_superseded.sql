@@ -1,8 +1,8 @@
 -- radmeter.close_superseded(segment, round): closes open sessions that a Start shows to be over.
--- A stamped Start that is later than all packets of the open session of its id begins a new session: the router has lost
--- its state without a Stop or Accounting-On, and uses its session ids again. The old session is closed at its last update.
--- A session without octets is not closed, and the Start counts as its own: nothing is lost by it, and some routers stamp a
--- Start anew each time they send it.
+-- A stamped Start that is later than all packets of the open session of its id begins a new session: the router has
+-- lost its state without a Stop or Accounting-On, and uses its session ids again. The old session is closed at its last
+-- update. A session without octets is not closed, and the Start counts as its own: nothing is lost by it, and some
+-- routers stamp a Start anew each time they send it.
 -- If the event of a Start lies in a closed session of its id, the Start is a retransmission of that session's and is
 -- deleted from the batch. Writes radacct, pg_temp.incoming.
 CREATE OR REPLACE FUNCTION radmeter.close_superseded(p_segment integer, p_round integer) RETURNS void

@@ -1,6 +1,6 @@
 -- radmeter.insert_sessions(seqs): inserts new sessions for records of the batch that belong to no session in the table.
--- A Start opens a session with zero octets. An Interim-Update opens a session that began Acct-Session-Time earlier. A Stop
--- inserts a closed session and counts all its octets. Writes radacct.
+-- A Start opens a session with zero octets. An Interim-Update opens a session that began Acct-Session-Time earlier. A
+-- Stop inserts a closed session and counts all its octets. Writes radacct.
 CREATE OR REPLACE FUNCTION radmeter.insert_sessions(p_seqs bigint[]) RETURNS void
 LANGUAGE sql
 AS $$

@@ -1,8 +1,8 @@
 -- radmeter.number_rounds(): decides the order in which the records of the batch are applied.
--- Accounting-On and -Off cut the batch into segments. In a segment each round has one record of each session, so that each
--- record is applied to the result of the one before. If a packet was sent again, with no other packet of its session in
--- between, only the first copy is kept, since the others would add nothing. It gets the arrival of the last copy, by which
--- the reaper judges the session.
+-- Accounting-On and -Off cut the batch into segments. In a segment each round has one record of each session, so that
+-- each record is applied to the result of the one before. If a packet was sent again, with no other packet of its
+-- session in between, only the first copy is kept, since the others would add nothing. It gets the arrival of the last
+-- copy, by which the reaper judges the session.
 -- Most batches have only one record of each session. Then nothing is written. Writes pg_temp.incoming.
 CREATE OR REPLACE FUNCTION radmeter.number_rounds() RETURNS void
 LANGUAGE plpgsql

@@ -1,5 +1,5 @@
--- radmeter.retry_rejected(records): ingests rejected packets that can now be parsed, and removes them from rejected_packet.
--- Both happen in one transaction, so that an interrupted retry counts nothing twice.
+-- radmeter.retry_rejected(records): ingests rejected packets that can now be parsed, and removes them from
+-- rejected_packet. Both happen in one transaction, so that an interrupted retry counts nothing twice.
 --   records  JSON array of accounting records as radmeter.ingest takes them, each with "id" (rejected_packet.id) and
 --            without seq; or {"id", "reason"} for a packet that still cannot be counted, with the reason
 -- Returns the ids that were ingested. A packet that another call has retried or dropped meanwhile is skipped.

@@ -1,7 +1,7 @@
 -- radmeter.unpack_records(source, records, checkpoint): puts the records above the checkpoint into the temporary table
 -- `incoming`, with their router, day and period. Packets that cannot be counted go to rejected_packet.
--- Returns one row about the records above the checkpoint: the last seq (NULL: there are none), their number, how many of
--- them were rejected, and the last arrival.
+-- Returns one row about the records above the checkpoint: the last seq (NULL: there are none), their number, how many
+-- of them were rejected, and the last arrival.
 -- Called by radmeter.ingest only. Writes pg_temp.incoming, rejected_packet, and routers if one is discovered.
 CREATE OR REPLACE FUNCTION radmeter.unpack_records(
     p_source text, p_records json, p_checkpoint bigint,

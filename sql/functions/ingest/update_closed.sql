@@ -1,11 +1,13 @@
 -- radmeter.update_closed(seqs): applies records of the batch to the closed sessions that they still belong to.
--- A record belongs to a closed session of its id if the record's session began at or before that session's stop. If there
--- are several, it goes to the one in which its event lies; else to the one that began last at or before the record's
--- session; else to the earliest.
---   After a real Stop, a late interim or a second Stop counts only what exceeds the total, and does not reopen the session.
+-- A record belongs to a closed session of its id if the record's session began at or before that session's stop. If
+-- there are several, it goes to the one in which its event lies; else to the one that began last at or before the
+-- record's session; else to the earliest.
+--   After a real Stop, a late interim or a second Stop counts only what exceeds the total, and does not reopen the
+--   session.
 --   A late Start only moves the start, and only to an earlier time.
---   If the reaper or an Accounting-On/Off closed the session, a newer interim or Stop shows that it was still alive. The
---   session is opened again, and the record is left for radmeter.update_open, unless another session of that id is open.
+--   If the reaper or an Accounting-On/Off closed the session, a newer interim or Stop shows that it was still alive.
+--   The session is opened again, and the record is left for radmeter.update_open, unless another session of that id is
+--   open.
 -- Returns the seqs of records that are left: those of reopened sessions, and those that belong to no session.
 -- Writes radacct.
 CREATE OR REPLACE FUNCTION radmeter.update_closed(p_seqs bigint[]) RETURNS bigint[]

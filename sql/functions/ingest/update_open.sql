@@ -1,9 +1,9 @@
 -- radmeter.update_open(segment, round [, seqs]): applies the records of a round to the open sessions of their ids.
 --   seqs  if given: only these records, and also to sessions that began after the record's event
 -- Returns the seqs of records that found no session. Writes radacct.
--- A Stop moves the row to the partition of its month. This is a plain UPDATE: if MERGE moved the row, the triggers would see
--- an insert and count it again. All values are computed in SET, from the row as it is when it is locked. A value that was
--- read in a join before could be outdated by another writer.
+-- A Stop moves the row to the partition of its month. This is a plain UPDATE: if MERGE moved the row, the triggers
+-- would see an insert and count it again. All values are computed in SET, from the row as it is when it is locked. A
+-- value that was read in a join before could be outdated by another writer.
 CREATE OR REPLACE FUNCTION radmeter.update_open(
     p_segment integer, p_round integer, p_seqs bigint[] DEFAULT NULL) RETURNS bigint[]
 LANGUAGE plpgsql
@@ -58,7 +58,8 @@ BEGIN
                 coalesce(record.skew_seconds, session.clock_skew_seconds),
                 coalesce(session.router_id, record.router_id)
             FROM (SELECT record.status = 'Start' AS is_start, record.status = 'Stop' AS is_stop) AS event,
-                -- In rlm_sql a repeated Start sets acctupdatetime back. An adopted session's acctsessiontime shows that.
+                -- In rlm_sql a repeated Start sets acctupdatetime back. An adopted session's acctsessiontime shows
+                -- that.
                 LATERAL (SELECT radmeter.is_newer(
                     CASE WHEN session.adopted AND session.counted_at IS NULL
                          THEN greatest(session.acctupdatetime,

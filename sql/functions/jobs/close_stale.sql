@@ -1,8 +1,8 @@
 -- radmeter.close_stale(radacctids [, at [, minutes]]): closes the given sessions, as far as they are stale: stop = last
--- update, cause Admin-Reset (RFC 2866 section 5.10). The caller passes batches of bounded size, so that ingest never waits
--- for more than one batch.
--- Each session is checked again under the row's lock, since an interim may have come in since radmeter.stale_sessions. Rows
--- that another writer holds are left for the next run. Returns how many sessions it closed.
+-- update, cause Admin-Reset (RFC 2866 section 5.10). The caller passes batches of bounded size, so that ingest never
+-- waits for more than one batch.
+-- Each session is checked again under the row's lock, since an interim may have come in since radmeter.stale_sessions.
+-- Rows that another writer holds are left for the next run. Returns how many sessions it closed.
 CREATE OR REPLACE FUNCTION radmeter.close_stale(
     p_radacctids bigint[], p_at timestamptz DEFAULT now(), p_minutes integer DEFAULT NULL) RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog

@@ -1,7 +1,7 @@
 -- radmeter.observe_intervals(): writes how often each router sends interims into routers.interim_interval.
 -- It is the median over the router's open sessions, since retransmissions make a few intervals too short. A value is
--- written only if it differs by more than a tenth. Called by the periodic jobs, never on the packet path. Returns how many
--- routers changed.
+-- written only if it differs by more than a tenth. Called by the periodic jobs, never on the packet path. Returns how
+-- many routers changed.
 CREATE OR REPLACE FUNCTION radmeter.observe_intervals() RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog
 AS $$

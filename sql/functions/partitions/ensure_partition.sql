@@ -1,7 +1,7 @@
--- radmeter.ensure_partition(at): makes the partition of radacct for sessions that stop in the month of a given time, unless
--- a partition of any name and length covers that time.
--- Returns true if it made one. Months are UTC. If a neighbour partition covers a part of the month, the new one covers the
--- rest. Writes the schema public.
+-- radmeter.ensure_partition(at): makes the partition of radacct for sessions that stop in the month of a given time,
+-- unless a partition of any name and length covers that time.
+-- Returns true if it made one. Months are UTC. If a neighbour partition covers a part of the month, the new one covers
+-- the rest. Writes the schema public.
 -- The partition is made as a table and then attached, because ATTACH does not block radacct's readers and writers. It
 -- blocks only those of radacct_open, the default partition; its CHECK makes a scan of the open sessions unnecessary
 -- (PostgreSQL manual, ALTER TABLE).

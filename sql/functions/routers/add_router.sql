@@ -1,6 +1,7 @@
 -- radmeter.add_router(name, mac, nas_identifier, ip_address, timezone): adds a registered router.
 -- All values except the name may be NULL. Returns routers.id. Writes routers.
--- SQLSTATE RM001, with the reason: another router has the name or MAC, or the router was discovered and must be claimed.
+-- SQLSTATE RM001, with the reason: another router has the name or MAC, or the router was discovered and must be
+-- claimed.
 CREATE OR REPLACE FUNCTION radmeter.add_router(
     p_name text, p_mac macaddr, p_nas_identifier text, p_ip_address inet, p_timezone text) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp

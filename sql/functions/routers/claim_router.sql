@@ -1,7 +1,7 @@
 -- radmeter.claim_router(id, name, mac, nas_identifier, ip_address, timezone): makes a discovered router an active one.
 -- A value that is NULL stays as it was discovered. The router keeps its usage. Writes routers, audit_log.
--- SQLSTATE RM001, with the reason: there is no such router, it is not a discovered one, or another router has the name or
--- the MAC.
+-- SQLSTATE RM001, with the reason: there is no such router, it is not a discovered one, or another router has the name
+-- or the MAC.
 CREATE OR REPLACE FUNCTION radmeter.claim_router(
     p_id bigint, p_name text, p_mac macaddr, p_nas_identifier text, p_ip_address inet, p_timezone text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp

@@ -1,5 +1,5 @@
--- radmeter.discover_router(mac, nas_mac, nas_identifier, ip): makes a row for a router not seen before, so that its usage
--- is kept from the first packet on. The NOC claims or merges it later.
+-- radmeter.discover_router(mac, nas_mac, nas_identifier, ip): makes a row for a router not seen before, so that its
+-- usage is kept from the first packet on. The NOC claims or merges it later.
 -- Returns routers.id. Writes routers.
 CREATE OR REPLACE FUNCTION radmeter.discover_router(
     p_mac macaddr, p_nas_mac macaddr, p_nas_identifier text, p_ip inet) RETURNS bigint

@@ -1,6 +1,6 @@
 -- radmeter.discover_routers(): finds or makes the router of each record, in a batch with a router not seen before.
--- Works packet by packet, in order, since a later packet may find the router that an earlier one has discovered. This is
--- rare: once for each router.
+-- Works packet by packet, in order, since a later packet may find the router that an earlier one has discovered. This
+-- is rare: once for each router.
 -- Called by radmeter.unpack_records only. Writes routers, pg_temp.incoming.
 CREATE OR REPLACE FUNCTION radmeter.discover_routers() RETURNS void
 LANGUAGE plpgsql

@@ -1,12 +1,12 @@
 -- radmeter.import_routers(lines): imports a batch of inventory lines into routers. A second import changes nothing.
---   lines  JSON array of {"line", "name", "mac", "nas_identifier", "nas_mac", "ip_address", "timezone"}. An absent or null
---          value changes nothing. nas_mac is the nas_identifier if that is a MAC. No two lines of a batch may have the
---          same name or the same MAC.
--- Returns for each line the outcome (added, claimed, updated, unchanged or refused), the router, and why it was refused.
--- Writes routers; audit_log if it changes a router.
+--   lines  JSON array of {"line", "name", "mac", "nas_identifier", "nas_mac", "ip_address", "timezone"}. An absent or
+--          null value changes nothing. nas_mac is the nas_identifier if that is a MAC. No two lines of a batch may have
+--          the same name or the same MAC.
+-- Returns for each line the outcome (added, claimed, updated, unchanged or refused), the router, and why it was
+-- refused. Writes routers; audit_log if it changes a router.
 -- A line means the router with its MAC; else the router with its name that is not just discovered; else the router that
--- was discovered by the line's identifier or address. A discovered router is thereby claimed. It keeps its usage and its
--- discovery key, by which packets without a MAC still find it.
+-- was discovered by the line's identifier or address. A discovered router is thereby claimed. It keeps its usage and
+-- its discovery key, by which packets without a MAC still find it.
 -- A MAC never moves from one registered router to another here: a slip in a spreadsheet would then move a site's usage.
 CREATE OR REPLACE FUNCTION radmeter.import_routers(p_lines json)
 RETURNS TABLE (line bigint, outcome text, router_id bigint, reason text)

@@ -1,7 +1,7 @@
--- radmeter.match_router(mac, nas_mac, nas_identifier, ip): finds the router that sent a packet, by equality on an index.
--- Tries in this order: the MAC at the head of Called-Station-Id; NAS-Identifier if it is a MAC; NAS-Identifier as text, if
--- exactly one router has it; the address, if exactly one router has it; a router discovered before by the same key.
--- A key that found a merged router finds the router that it was merged into.
+-- radmeter.match_router(mac, nas_mac, nas_identifier, ip): finds the router that sent a packet, by equality on an
+-- index. Tries in this order: the MAC at the head of Called-Station-Id; NAS-Identifier if it is a MAC; NAS-Identifier
+-- as text, if exactly one router has it; the address, if exactly one router has it; a router discovered before by the
+-- same key. A key that found a merged router finds the router that it was merged into.
 -- Returns routers.id, or NULL for a router not seen before. Reads routers.
 -- A packet with a MAC never finds a discovered router by name or address, because hotspot routers often have the same
 -- factory names and addresses.

@@ -1,13 +1,13 @@
 -- radmeter.merge_router(from, into): begins to merge router `from` into router `into`.
--- From now on packets that name `from` find `into`, and the open sessions of `from` belong to `into`. The rest follows in
--- batches: call radmeter.merge_router_sessions, then radmeter.merge_router_finish.
--- One transaction under the lock of radmeter.ingest, so that no packet comes in between. If `into` has no MAC, it gets that
--- of `from`. `from` stays as a retired router with its other keys and points to `into`; so do routers that were merged
--- into `from` before. Each counted octet keeps its date, even if `into` has another time zone.
+-- From now on packets that name `from` find `into`, and the open sessions of `from` belong to `into`. The rest follows
+-- in batches: call radmeter.merge_router_sessions, then radmeter.merge_router_finish.
+-- One transaction under the lock of radmeter.ingest, so that no packet comes in between. If `into` has no MAC, it gets
+-- that of `from`. `from` stays as a retired router with its other keys and points to `into`; so do routers that were
+-- merged into `from` before. Each counted octet keeps its date, even if `into` has another time zone.
 -- A second call for a merge that is under way or done changes nothing. Returns how many open sessions were moved.
 -- Writes routers, radacct (whose trigger moves the counters), audit_log.
--- SQLSTATE RM001, with the reason: one of them is unknown; both are the same; one was merged already; `into` is retired, or
--- is only discovered and `from` is not.
+-- SQLSTATE RM001, with the reason: one of them is unknown; both are the same; one was merged already; `into` is
+-- retired, or is only discovered and `from` is not.
 CREATE OR REPLACE FUNCTION radmeter.merge_router(p_from bigint, p_into bigint) RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$

@@ -1,9 +1,9 @@
--- radmeter.merge_router_sessions(from, radacctids, stops): moves closed sessions of a router under merge to the router that
--- it is merged into. The trigger on radacct moves their usage, day by day.
---   stops  acctstoptime of each session, which tells its partition. A session whose stop has changed since is skipped; a
---          later batch has it.
--- The caller passes batches of bounded size, because ingest waits for each. Sessions that were closed when the merge began
--- and have been reopened since are moved too. Returns how many were moved. Writes radacct.
+-- radmeter.merge_router_sessions(from, radacctids, stops): moves closed sessions of a router under merge to the router
+-- that it is merged into. The trigger on radacct moves their usage, day by day.
+--   stops  acctstoptime of each session, which tells its partition. A session whose stop has changed since is skipped;
+--          a later batch has it.
+-- The caller passes batches of bounded size, because ingest waits for each. Sessions that were closed when the merge
+-- began and have been reopened since are moved too. Returns how many were moved. Writes radacct.
 CREATE OR REPLACE FUNCTION radmeter.merge_router_sessions(
     p_from bigint, p_radacctids bigint[], p_stops timestamptz[]) RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp

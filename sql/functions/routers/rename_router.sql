@@ -1,6 +1,6 @@
 -- radmeter.rename_router(id, name): gives a router another name.
--- Packets can find a router by its name (radmeter.match_router). So the old name becomes its NAS-Identifier if it has none.
--- The new name may be that of a router that was merged into it. That router then gets the old name.
+-- Packets can find a router by its name (radmeter.match_router). So the old name becomes its NAS-Identifier if it has
+-- none. The new name may be that of a router that was merged into it. That router then gets the old name.
 -- Returns the new NAS-Identifier if the old name became it, else NULL. Writes routers, audit_log.
 -- SQLSTATE RM001, with the reason: there is no such router, it is only discovered, or another router has the name.
 CREATE OR REPLACE FUNCTION radmeter.rename_router(p_id bigint, p_name text) RETURNS text

@@ -1,7 +1,8 @@
 -- radmeter.audit(action, detail): notes an operator's change in audit_log, in the transaction of the change.
 --   action  the command, such as 'routers merge'
 --   detail  the values before and after
--- `who` is the role that logged in. `operator` is the login name that the command line set in radmeter.operator, if any.
+-- `who` is the role that logged in. `operator` is the login name that the command line set in radmeter.operator, if
+-- any.
 -- Returns audit_log.id. Writes audit_log.
 CREATE OR REPLACE FUNCTION radmeter.audit(p_action text, p_detail jsonb) RETURNS bigint
 LANGUAGE sql

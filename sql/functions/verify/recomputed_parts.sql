@@ -1,10 +1,10 @@
 -- radmeter.recomputed_parts(): the octets of every session in radacct by user, router, day and period. radmeter verify
 -- recomputes the counters from them, independently of the triggers.
--- The rows are parts to be summed: each session's total on its last day, and each finished slice, subtracted from that day
--- and added to its own. So both tables are read once, no sum per session is needed, and an index is used if the caller asks
--- for one user or router.
--- An adopted session counts what it has gained since its adoption, in the same way. What it had before counts as soon as the
--- backfill has counted it; the acctstoptime of that part is the part's own time.
+-- The rows are parts to be summed: each session's total on its last day, and each finished slice, subtracted from that
+-- day and added to its own. So both tables are read once, no sum per session is needed, and an index is used if the
+-- caller asks for one user or router.
+-- An adopted session counts what it has gained since its adoption, in the same way. What it had before counts as soon
+-- as the backfill has counted it; the acctstoptime of that part is the part's own time.
 -- One SELECT, so that PostgreSQL inlines it into the caller's query. Reads radacct, radmeter.session_slice, and what
 -- radmeter.adoption_baselines reads.
 CREATE OR REPLACE FUNCTION radmeter.recomputed_parts()

@@ -1,9 +1,9 @@
--- radmeter.repair_usage(usernames, period_starts, router_ids, usage_dates): sets counters to the sum of their sessions, in
--- one transaction. A row in audit_log has the old and the new value of each.
+-- radmeter.repair_usage(usernames, period_starts, router_ids, usage_dates): sets counters to the sum of their sessions,
+-- in one transaction. A row in audit_log has the old and the new value of each.
 --   usernames, period_starts   the user counters to check, in pairs
 --   router_ids, usage_dates    the router counters to check, in pairs
--- Each counter is recomputed here, while nothing changes: ingest waits for its own lock, other writers of radacct for the
--- table's lock. A counter that is right now is not changed, nor one whose sessions are no longer all there.
+-- Each counter is recomputed here, while nothing changes: ingest waits for its own lock, other writers of radacct for
+-- the table's lock. A counter that is right now is not changed, nor one whose sessions are no longer all there.
 -- Returns how many were changed. Writes user_quota_usage, router_daily_usage, audit_log.
 CREATE OR REPLACE FUNCTION radmeter.repair_usage(
     p_usernames text[], p_period_starts date[], p_router_ids bigint[], p_usage_dates date[]) RETURNS integer

@@ -1,11 +1,12 @@
--- radmeter.router_differences(from, to, router_ids): rows of router_daily_usage that differ from the sum of their sessions.
+-- radmeter.router_differences(from, to, router_ids): rows of router_daily_usage that differ from the sum of their
+-- sessions.
 --   from, to    the first and the last day; NULL: no limit
 --   router_ids  only these; NULL: all
--- Returns the counted and the recomputed octets, and whether all sessions of the day are still there. If retention dropped
--- some, a difference proves nothing. Reads router_daily_usage, and what radmeter.recomputed_parts reads.
+-- Returns the counted and the recomputed octets, and whether all sessions of the day are still there. If retention
+-- dropped some, a difference proves nothing. Reads router_daily_usage, and what radmeter.recomputed_parts reads.
 -- Usage that a backfill has found but not yet added to the counters is left out.
--- One more day after the dropped sessions is not complete: a late packet counts on its own day, perhaps the day after the
--- stop.
+-- One more day after the dropped sessions is not complete: a late packet counts on its own day, perhaps the day after
+-- the stop.
 CREATE OR REPLACE FUNCTION radmeter.router_differences(p_from date, p_to date, p_router_ids bigint[])
 RETURNS TABLE (router_id bigint, usage_date date, counted_in numeric, counted_out numeric,
                recomputed_in numeric, recomputed_out numeric, complete boolean)

@@ -1,6 +1,6 @@
 -- radmeter.sessions_complete_from(): the time from which on all sessions are still there. This is the end of the latest
--- month whose partition was dropped or detached, even if it was made again since; or the end of the latest partition that
--- was archived and not restored, if that is later.
+-- month whose partition was dropped or detached, even if it was made again since; or the end of the latest partition
+-- that was archived and not restored, if that is later.
 -- Returns -infinity if no session was ever removed. Reads radmeter.session_month, radmeter.archived_partition and the
 -- catalog.
 CREATE OR REPLACE FUNCTION radmeter.sessions_complete_from() RETURNS timestamptz

@@ -4,8 +4,8 @@
 -- Returns the counted and the recomputed octets, and whether all sessions of the period are still there. If retention
 -- dropped some, a difference proves nothing. Reads user_quota_usage, and what radmeter.recomputed_parts reads.
 -- Usage that a backfill has found but not yet added to the counters is left out.
--- One more day after the dropped sessions is not complete: a late packet counts on its own day, perhaps the day after the
--- stop.
+-- One more day after the dropped sessions is not complete: a late packet counts on its own day, perhaps the day after
+-- the stop.
 CREATE OR REPLACE FUNCTION radmeter.user_differences(p_from date, p_to date, p_usernames text[])
 RETURNS TABLE (username text, period_start date, counted_in numeric, counted_out numeric,
                recomputed_in numeric, recomputed_out numeric, complete boolean)
