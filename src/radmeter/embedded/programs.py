@@ -25,8 +25,8 @@ SERVER_SETTINGS = {
     "unix_socket_permissions": "0700",
     "max_connections": "50",
     # With a million open sessions nearly every packet is the first to change its page since the checkpoint, so the
-    # whole page goes into the WAL. To compress these pages took half of the server's time (pglz; lz4 is not built in). So
-    # checkpoints are made rare instead.
+    # whole page goes into the WAL. To compress these pages took half of the server's time (pglz; lz4 is not built in).
+    # So checkpoints are made rare instead.
     "shared_buffers": f"{_shared_buffers_mebibytes()}MB",
     "max_wal_size": "4GB",
     "checkpoint_timeout": "30min",
