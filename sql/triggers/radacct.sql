@@ -1,6 +1,6 @@
--- Triggers on the table keep the counters, so that they are right after every writer: ingest, the reaper, an operator's
--- UPDATE, rlm_sql. Statement triggers with transition tables see a batch as one set. On the partitioned table they also
--- see an UPDATE that moves a row between partitions as an update (PostgreSQL manual, CREATE TRIGGER).
+-- Triggers on the table keep the counters, so that these are right after every writer: ingest, the reaper, rlm_sql, an
+-- operator's UPDATE. Statement triggers with transition tables see a batch as one set. On the partitioned table, an
+-- UPDATE that moves a row between partitions is an update for them, too (PostgreSQL manual, CREATE TRIGGER).
 CREATE OR REPLACE TRIGGER _100_count_inserted
     AFTER INSERT ON public.radacct
     REFERENCING NEW TABLE AS new_rows

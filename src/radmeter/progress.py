@@ -1,4 +1,4 @@
-"""How far something is: a bar with rate and time left on a terminal, a plain line now and then elsewhere."""
+"""Shows progress: a bar with rate and time left on a terminal, else a plain line every few seconds."""
 
 import datetime
 import logging
@@ -19,12 +19,12 @@ log = logging.getLogger(__name__)
 
 LINE_EVERY_SECONDS = 5.0
 
-# Takes a line that is worth showing.
+# Takes a line to show.
 Say = Callable[[str], None]
 
 
 class Listener(Protocol):
-    """Whoever is told how far something is. Threads may share one."""
+    """Is told how far something is. Threads may share one."""
 
     total: float | None
 
@@ -36,23 +36,23 @@ class Listener(Protocol):
     def completed(self, done: float) -> None: ...
 
     def advance(self, count: float = 1) -> None:
-        """So many more are done."""
+        """Add `count` to what is done."""
 
     def say(self, text: str) -> None:
-        """Something is worth a line."""
+        """Show a line."""
 
 
 class Progress(Protocol):
-    """Begins to show how far something is, as `progress` does."""
+    """A function like `progress` that begins to show how far something is."""
 
     def __call__(
         self, title: str, total: float | None = None, unit: str = "rows"
     ) -> AbstractContextManager[Listener]:
-        """Return what gives the listener; it ends when the work does."""
+        """Return a context manager that gives the listener and ends the display."""
 
 
 class Quiet:
-    """A listener that shows no progress. What is worth a line goes to the log."""
+    """A listener that shows no progress. Lines go to the log."""
 
     def __init__(self) -> None:
         self.total: float | None = None
@@ -62,7 +62,7 @@ class Quiet:
         """Show nothing."""
 
     def say(self, text: str) -> None:
-        """Log it."""
+        """Log the line."""
         log.info("%s", text)
 
 
@@ -72,22 +72,22 @@ def no_progress(
     total: float | None = None,
     unit: str = "rows",
 ) -> Iterator[Listener]:
-    """Show nothing: the `Progress` of whoever does not look on."""
+    """Show no progress."""
     yield Quiet()
 
 
 @contextmanager
 def progress(title: str, total: float | None = None, unit: str = "rows") -> Iterator[Listener]:
-    """Show on standard error how far something is that may take over a second.
+    """Show on standard error how far something is. For work that may take more than a second.
 
     Parameters
     ----------
     title
-        What is done: ``"counting sessions"``.
+        The work: ``"counting sessions"``.
     total
-        Of how many; None: not known (yet: `Listener.total` may be set later).
+        How much there is to do. None: not known. `Listener.total` may be set later.
     unit
-        Of what.
+        What is counted: ``"rows"``.
     """
     if sys.stderr.isatty():
         with _TerminalBar(title, total, unit) as bar:
@@ -156,7 +156,7 @@ class _TerminalBar:
 
 
 class _Lines:
-    """A line every few seconds, and one in the end if there was time for any."""
+    """A line every few seconds, and one at the end if there was a line before."""
 
     def __init__(self, title: str, total: float | None, unit: str) -> None:
         self.total = total

@@ -1,4 +1,4 @@
-"""Starts programs, starts them again when they die, and stops them all, whatever happens to us."""
+"""Starts programs, starts them again when they die, and stops them all, even if we are killed."""
 
 import ctypes
 import os
@@ -15,37 +15,37 @@ from radmeter.errors import RadmeterError
 
 FIRST_BACKOFF_SECONDS = 0.5
 LONGEST_BACKOFF_SECONDS = 30.0
-SETTLED_SECONDS = 30.0  # a program that lived this long starts again with the first backoff
+SETTLED_SECONDS = 30.0  # after a program has run this long, its backoff begins with the first one again
 LOG_LINES_SHOWN = 8
 LONGEST_LOG_BYTES = 32 << 20
-KILLED_SECONDS = 5.0  # for what it takes on a kill signal that is not SIGKILL
+KILLED_SECONDS = 5.0  # the time that a program may take to end on its kill signal, which may not be SIGKILL
 
 _PR_SET_PDEATHSIG = 1
-_prctl = ctypes.CDLL(None, use_errno=True).prctl  # looked up now: between fork and exec is no place to import
+_prctl = ctypes.CDLL(None, use_errno=True).prctl  # looked up here: between fork and exec it would not be safe
 
 
 def end_with_parent(how: signal.Signals) -> None:
     """Have the kernel send us a signal when the thread that started us ends, however it ends (prctl(2)).
 
-    To be called between fork and exec, after a change of user, which would clear it.
+    Call it between fork and exec, after a change of user: that would clear the setting.
     """
     _prctl(_PR_SET_PDEATHSIG, int(how), 0, 0, 0)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Program:
-    """What to run, and how it ends.
+    """A program to run, and how to end it.
 
     Attributes
     ----------
     environment
-        Added to our own.
+        Variables that are added to our own environment.
     prepare
-        Called before each start. Returns further arguments of `subprocess.Popen`.
+        Called before each start. Returns more arguments for `subprocess.Popen`.
     end_signal
         Asks the program to end.
     kill_signal
-        Makes it end at once. The kernel sends it when we end, however we end.
+        Ends the program at once. The kernel sends it when we end, however we end.
     """
 
     name: str
@@ -66,11 +66,10 @@ class _Child:
 
 
 class Supervisor:
-    """Keeps programs running, each in a session of its own: Ctrl-C at the terminal reaches only us.
+    """Keeps programs running, each in a session of its own, so that Ctrl-C at the terminal reaches only us.
 
-    Not a thread: `watch` is to be called every now and then, from the thread that called `start`. A program
-    that we could not stop, because we were killed, is killed by the kernel. Nothing that radmeter runs loses
-    anything that way: what was answered is in the journal, and what is in the journal is counted once.
+    It has no thread. Call `watch` regularly, from the thread that called `start`. If we are killed, the kernel kills
+    the programs. Nothing is lost then: every answered packet is in the journal, and the journal is counted once.
     """
 
     def __init__(self, logs: Path, say: Callable[[str], None]) -> None:
@@ -79,23 +78,23 @@ class Supervisor:
         self._children: dict[str, _Child] = {}
 
     def start(self, program: Program) -> None:
-        """Start a program; what it writes goes to ``<logs>/<name>.log``."""
+        """Start a program. Its output goes to ``<logs>/<name>.log``."""
         self._children[program.name] = _Child(
             program=program, process=self._spawn(program), started=time.monotonic()
         )
 
     def log(self, name: str) -> Path:
-        """Return the file that a program's output goes to."""
+        """Return the file with a program's output."""
         return self._logs / f"{name}.log"
 
     def pids(self) -> dict[str, int]:
-        """Return the process ids of what runs now."""
+        """Return the process ids of the programs that run now, by name."""
         return {
             name: child.process.pid for name, child in self._children.items() if not _ended(child.process)
         }
 
     def watch(self) -> None:
-        """Start again what has died, later with each time that it dies soon, and say so."""
+        """Start programs again that have died, and say so. One that dies soon each time waits longer each time."""
         for child in self._children.values():
             if child.start_again_at is None:
                 if _ended(child.process):
@@ -109,31 +108,31 @@ class Supervisor:
                     child.started, child.start_again_at = time.monotonic(), None
 
     def last_words(self, name: str) -> str:
-        """Return the last lines of a program's log, indented, under the log's name."""
+        """Return the last lines of a program's log, indented, below the log's name."""
         return last_lines(self.log(name))
 
     def stop_all(self, seconds: float = 10.0, hurry: Callable[[], bool] = lambda: False) -> None:
-        """Stop every program, the last started first, each after the one before has ended.
+        """Stop every program, the last started first. Each is stopped after the one before has ended.
 
         Parameters
         ----------
         seconds
-            How long all of them together may take over it before they are killed.
+            How long all programs together may take to end before they are killed.
         hurry
-            Asked meanwhile; kill at once if true.
+            Called while waiting. If it returns True, the program is killed at once.
         """
         deadline = time.monotonic() + seconds
         for name in reversed(list(self._children)):
             self.stop(name, max(0.0, deadline - time.monotonic()), hurry)
 
     def stop(self, name: str, seconds: float = 10.0, hurry: Callable[[], bool] = lambda: False) -> int:
-        """Stop one program for good, if it has not ended. Return its exit status, as `subprocess` has it."""
+        """Stop one program for good, if it has not ended. Return its exit status as in `Popen.returncode`."""
         child = self._children[name]
         program, process = child.program, child.process
         if not _ended(process):
             os.kill(process.pid, program.end_signal)
         if not _ends(process, seconds, hurry):
-            with suppress(OSError):  # nobody may be listening any more
+            with suppress(OSError):  # the terminal may be gone
                 self._say(f"{name} does not end on {program.end_signal.name}; killing it")
             os.kill(process.pid, program.kill_signal)
             _ends(process, KILLED_SECONDS)
@@ -162,7 +161,7 @@ class Supervisor:
 
         def before_exec() -> None:
             end_with_parent(program.kill_signal)
-            if os.getppid() != us:  # we ended before the kernel was asked
+            if os.getppid() != us:  # we ended before the call above
                 os._exit(1)
 
         try:
@@ -175,7 +174,7 @@ class Supervisor:
                     stderr=subprocess.STDOUT,
                     env={**os.environ, **program.environment},
                     start_new_session=True,
-                    preexec_fn=before_exec,  # after a change of user, which would undo it
+                    preexec_fn=before_exec,  # runs after the change of user, which would undo it
                     **options,
                 )
         except (OSError, subprocess.SubprocessError) as error:
@@ -183,7 +182,7 @@ class Supervisor:
 
 
 def last_lines(log: Path, lines: int = LOG_LINES_SHOWN) -> str:
-    """Return the last lines of a file, indented, under the file's name."""
+    """Return the last lines of a file, indented, below the file's name."""
     try:
         with log.open("rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - 8192))
@@ -200,8 +199,7 @@ def _how_it_ended(returncode: int) -> str:
 
 
 def _ended(process: subprocess.Popen[bytes]) -> bool:
-    # Looks without reaping: while the zombie is there, its number is nobody else's, and its group can be
-    # killed safely.
+    # WNOWAIT leaves the zombie: no other process can get its pid, so its group can be killed safely.
     if process.returncode is not None:
         return True
     return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
@@ -217,7 +215,7 @@ def _ends(
 
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:
-    """Kill a child with everything it left behind in its group."""
+    """Kill all processes that are left in a child's group, and wait for the child."""
     if process.returncode is None:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()

@@ -1,6 +1,6 @@
--- radmeter.adopted_effects(): what the changes of user and router in radmeter.adopted_move will do to the counters, for
--- sessions whose adoption baseline is counted: taken from the one that had it, given to the one that has it.
--- One SELECT, so that it becomes part of the caller's query.
+-- radmeter.adopted_effects(): how the changes of user and router in radmeter.adopted_move will change the counters, for
+-- sessions whose adoption baseline is counted: it is taken from the old user and router, and given to the new ones.
+-- It is one SELECT, so that PostgreSQL makes it part of the caller's query.
 CREATE OR REPLACE FUNCTION radmeter.adopted_effects()
 RETURNS TABLE (move tid, old_username text, new_username text, old_router_id bigint, new_router_id bigint,
                usage_date date, period_start date, bytes_in bigint, bytes_out bigint)

@@ -1,10 +1,12 @@
--- radmeter.adoption_baselines(): what every adopted session had when it was taken over, the day and the period it counts for,
--- and whose it is now: what radmeter backfill counts and radmeter verify recomputes.
--- It is in the row itself as long as nothing that it depends on changed, else in radmeter.adoption_baseline: whichever of the
--- two a snapshot sees, the part is the same. The day and the period are those of the session's last update before the
--- change, for the user and the router that it had then, by the plans and zones that were kept when the backfill began.
--- counted: the backfill has counted it. Returns no usage_date where radmeter.adopted_router does not know the router yet, and no row before a backfill.
--- One SELECT, so that it becomes part of the caller's query. Reads radacct and radmeter's tables of the adoption.
+-- radmeter.adoption_baselines(): the octets that every adopted session had when it was adopted, the day and the period
+-- they count for, and the user and router they belong to now. radmeter backfill counts them, radmeter verify recomputes
+-- them.
+-- They are in the row itself while no column that they depend on has changed, else in radmeter.adoption_baseline. Either
+-- way a snapshot sees the same octets. The day and the period are those of the session's last update before the change,
+-- for the user and the router of that time, by the plans and time zones that were kept when the backfill began.
+-- counted: the backfill has counted them. usage_date is NULL while radmeter.adopted_router does not know the router.
+-- Before a backfill there is no row.
+-- It is one SELECT, so that PostgreSQL makes it part of the caller's query. Reads radacct and the adoption's tables.
 CREATE OR REPLACE FUNCTION radmeter.adoption_baselines()
 RETURNS TABLE (radacctid bigint, username text, router_id bigint, at timestamptz, usage_date date, period_start date,
                bytes_in bigint, bytes_out bigint, counted boolean)

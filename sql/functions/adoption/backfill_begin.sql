@@ -1,6 +1,7 @@
--- radmeter.backfill_begin(): the backfill of an adopted radacct begins, or goes on: keeps the plans and time zones by
--- which its history is counted, and the ids that it can have.
--- Returns false where there is no adopted session. Called again it changes nothing.
+-- radmeter.backfill_begin(): begins the backfill of an adopted radacct: keeps the plans and time zones by which its
+-- history is counted, and the first and last id that adopted sessions can have. If it has begun before, this changes
+-- nothing.
+-- Returns false if there is no adopted session.
 -- Writes radmeter.backfill, radmeter.adopted_user, radmeter.adopted_router.
 CREATE OR REPLACE FUNCTION radmeter.backfill_begin() RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -14,7 +15,7 @@ BEGIN
     IF NOT EXISTS (SELECT FROM public.radacct WHERE adopted) THEN
         RETURN false;
     END IF;
-    -- No router is found between the steps.
+    -- With this lock no router is found between the statements below.
     PERFORM pg_advisory_xact_lock(hashtextextended('radmeter.ingest', 0));
     INSERT INTO radmeter.backfill (timezone, first_id, last_id)
     SELECT v_timezone, min(radacctid), max(radacctid) FROM public.radacct

@@ -1,8 +1,8 @@
--- radmeter.backfill_fill(first, end): fills in router_id of the adopted sessions of a range of ids, the end left out.
--- The router is the one that their octets are counted for anyway, so no counter moves; but what came since the adoption
--- by packets that did not name the router better starts to count for it now (the trigger on radacct sees to both).
--- Rows that another writer holds are left, so nobody deadlocks; the range is marked when none is.
--- Returns how many were filled, how many are left, and how many are of a router that is not known: then nothing was done.
+-- radmeter.backfill_fill(first, end): fills in router_id of the adopted sessions with ids from first to before end.
+-- The history of these sessions is counted for the same router, so it does not move. What packets added since the
+-- adoption without a better name of the router begins to count for it now. The trigger on radacct does both.
+-- Rows that another writer has locked are left out, so nobody deadlocks. The range is marked as filled when none is left.
+-- Returns how many were filled, how many are left, and how many have an unknown router. These are not filled.
 -- Writes radacct, radmeter.backfill.
 CREATE OR REPLACE FUNCTION radmeter.backfill_fill(
     p_first bigint, p_end bigint, OUT filled bigint, OUT left_over bigint, OUT unknown bigint)
@@ -12,7 +12,8 @@ AS $$
 DECLARE
     v_ids bigint[];
 BEGIN
-    -- A merge that is about to end looks for the last sessions of its router: not while some are being given it.
+    -- A merge that is about to end reads the last sessions of its router. The lock keeps it from doing so while sessions
+    -- get that router here.
     PERFORM pg_advisory_xact_lock_shared(hashtextextended('radmeter.adopted_router', 0));
     SELECT array_agg(radacctid) INTO v_ids FROM (
         SELECT session.radacctid FROM public.radacct AS session

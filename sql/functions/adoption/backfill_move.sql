@@ -1,6 +1,6 @@
--- radmeter.backfill_move(bucket): adds the sums of a bucket that radmeter.backfill_range found to the counters.
--- Each is deleted in the transaction that adds it. Under the lock of radmeter.ingest, which waits for one bucket, and in
--- the order of keys. A router that was merged meanwhile: the sums are the other's.
+-- radmeter.backfill_move(bucket): adds the sums of a bucket, found by radmeter.backfill_range, to the counters.
+-- Each sum is deleted in the transaction that adds it. It takes the lock of radmeter.ingest, which so waits for one
+-- bucket, and adds in the order of keys. If a router was merged meanwhile, its sums go to the router that it became.
 -- Returns how many counters it added to. Writes user_quota_usage, router_daily_usage, radmeter.backfill_user and _router.
 CREATE OR REPLACE FUNCTION radmeter.backfill_move(p_bucket integer) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off

@@ -1,7 +1,8 @@
--- radmeter.backfill_progress(): how far the history of an adopted radacct is counted; no row before the backfill begins.
---   ids, counted_ids, filled_ids  of all radacctid that an adopted session can have; they may have gaps
---   run_*                         the latest run: since when, how far, when it last did something
---   waiting                       sums and changes of owner that are not in the counters yet
+-- radmeter.backfill_progress(): how far the history of an adopted radacct is counted. No row before the backfill begins.
+--   ids, counted_ids, filled_ids  numbers of radacctid that an adopted session can have: all, counted, filled. Not every
+--                                 id has a session
+--   run_*, changed_at             the latest run: when it began, how far it is, when it last did something
+--   waiting                       sums, and changes of user or router, that are not in the counters yet
 -- Reads radmeter's tables of the backfill, pg_locks.
 CREATE OR REPLACE FUNCTION radmeter.backfill_progress()
 RETURNS TABLE (running boolean, began_at timestamptz, pass text, ids bigint, counted_ids bigint, counted_sessions bigint,

@@ -1,8 +1,8 @@
--- radmeter.backfill_range(first, end): counts what the adopted sessions of a range of ids had, the end left out: the sums
--- into radmeter.backfill_user and radmeter.backfill_router, from where radmeter.backfill_move adds them to the counters.
--- One statement reads the rows, so one snapshot does, and the range is marked in the same transaction: the sums are there
--- when it is marked, and not when it is not. A session that is changed meanwhile has the same part before and after.
--- Returns how many adopted sessions there were, and how many of a router that is not known: then nothing was done.
+-- radmeter.backfill_range(first, end): counts the history of the adopted sessions with ids from first to before end. The
+-- sums go into radmeter.backfill_user and radmeter.backfill_router. radmeter.backfill_move adds them to the counters.
+-- One statement reads the rows, so all are read in one snapshot. The range is marked as counted in the same transaction:
+-- its sums exist if and only if it is marked. A session's history is the same before and after a change of the session.
+-- Returns how many adopted sessions there are, and how many have an unknown router. If any has, nothing is done.
 -- Takes no lock that a packet needs. Writes radmeter.backfill_user, backfill_router, adopted_move, backfill.
 CREATE OR REPLACE FUNCTION radmeter.backfill_range(
     p_first bigint, p_end bigint, OUT sessions bigint, OUT unknown bigint)
@@ -19,7 +19,7 @@ BEGIN
         INSERT INTO radmeter.backfill_user (bucket, usernames, period_starts, bytes_in, bytes_out)
         SELECT hashtext(username) & 127, array_agg(username), array_agg(period_start),
                array_agg(bytes_in), array_agg(bytes_out)
-        -- Not summed here: few users have many sessions in one range, and the bucket will be summed over many ranges.
+        -- Not summed here: few users have many sessions in one range. radmeter.backfill_move sums over many ranges.
         FROM part WHERE username IS NOT NULL AND (bytes_in <> 0 OR bytes_out <> 0)
         GROUP BY 1 HAVING (SELECT found.unknown FROM found) = 0
     ), routers AS (
@@ -31,7 +31,7 @@ BEGIN
               GROUP BY router_id, usage_date) AS sums
         GROUP BY 1 HAVING (SELECT found.unknown FROM found) = 0
     ), seen AS (
-        -- Whoever has these is the one that was counted just now.
+        -- These changes of user or router are counted just now: the snapshot sees the new user and router.
         DELETE FROM radmeter.adopted_move
         WHERE radacctid >= p_first AND radacctid < p_end AND (SELECT found.unknown FROM found) = 0
     )

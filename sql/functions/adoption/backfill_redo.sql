@@ -1,9 +1,9 @@
--- radmeter.backfill_redo(from, to): recomputes the counters of a span of days and adds what they lack, or takes off what
--- they have too much, as radmeter.backfill_range does: into radmeter.backfill_user and radmeter.backfill_router.
---   from, to  as for radmeter.user_differences and radmeter.router_differences; NULL: open
--- What radmeter verify --repair does at once while ingest waits, this does while packets arrive: what a counter lacks in
--- one snapshot it lacks in every later state, since packets add the same to it and to its sessions.
--- Returns how many counters of users and days of routers differed. Those whose sessions are not all there are left alone.
+-- radmeter.backfill_redo(from, to): recomputes the counters of a span of days. What they lack, or have too much, goes
+-- into radmeter.backfill_user and radmeter.backfill_router, as in radmeter.backfill_range.
+--   from, to  as for radmeter.user_differences and radmeter.router_differences. NULL: open
+-- radmeter verify --repair does the same at once, while ingest waits. This works while packets arrive: a difference in
+-- one snapshot stays the same later, since packets add the same to a counter and to its sessions.
+-- Returns how many counters of users and days of routers differed. Counters without all their sessions are left alone.
 -- Writes radmeter.backfill_user, radmeter.backfill_router, audit_log.
 CREATE OR REPLACE FUNCTION radmeter.backfill_redo(p_from date, p_to date, OUT users bigint, OUT routers bigint)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off
@@ -12,7 +12,8 @@ DECLARE
     v_users jsonb;
     v_routers jsonb;
 BEGIN
-    -- Not beside radmeter.repair_usage: what it sets right between the look and the addition would be added again.
+    -- Not at the same time as radmeter.repair_usage: a correction between our reading and our addition would be made
+    -- twice.
     PERFORM pg_advisory_xact_lock(hashtextextended('radmeter.repair', 0));
     WITH different AS MATERIALIZED (
         SELECT * FROM radmeter.user_differences(p_from, p_to, NULL) WHERE complete

@@ -1,8 +1,8 @@
--- radmeter.backfill_routers(pairs): finds the routers of adopted sessions by what their rows have of them.
---   pairs  JSON array of {"calledstationid", "nasipaddress", "mac"}: as in the rows (empty for none), and the MAC at the
---          head of the first, if there is one; not more than some hundreds, since ingest waits meanwhile
--- Matched as a packet's router is, else discovered; one that is known already stays. Returns how many were new.
--- Under the lock of radmeter.ingest, so that no router is merged between. Writes radmeter.adopted_router, routers.
+-- radmeter.backfill_routers(pairs): finds the routers of adopted sessions from their rows.
+--   pairs  JSON array of {"calledstationid", "nasipaddress", "mac"}: the first two as in the rows ("" for none), and the
+--          MAC at the start of calledstationid, if there is one. At most some hundreds, since ingest waits meanwhile
+-- A router is matched like a packet's router, else discovered. A pair that is known stays. Returns how many were new.
+-- Takes the lock of radmeter.ingest, so that no router is merged meanwhile. Writes radmeter.adopted_router, routers.
 CREATE OR REPLACE FUNCTION radmeter.backfill_routers(p_pairs json) RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$

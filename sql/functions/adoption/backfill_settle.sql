@@ -1,23 +1,24 @@
--- radmeter.backfill_settle([radacctids]): makes the changes of user and router that had to wait until the adoption baseline of
--- their session was counted. Those of the given sessions, else some of all: until it returns 0. Returns how many.
+-- radmeter.backfill_settle([radacctids]): makes the changes of user and router that had to wait until the adoption
+-- baseline of their session was counted: those of the given sessions, else up to 1000 of all. Returns how many. Call it
+-- until it returns 0.
 -- Called by radmeter.reassign_adopted in the transaction of the change, by the backfill and by the periodic jobs.
 -- Writes user_quota_usage, router_daily_usage, radmeter.adopted_move.
 CREATE OR REPLACE FUNCTION radmeter.backfill_settle(p_radacctids bigint[] DEFAULT NULL) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off
--- Some index lookups a change, whatever the caller's settings are and however large the tables.
+-- A few index lookups for each change, under any settings of the caller and with tables of any size.
 SET enable_nestloop = on SET enable_hashjoin = off SET enable_mergejoin = off SET plan_cache_mode = force_custom_plan
 AS $$
 DECLARE
     v_settled bigint;
 BEGIN
-    -- All at once only where nobody waits for the caller: not from a trigger, which may be in any transaction.
+    -- The lock of ingest is taken only for all sessions, never from the trigger: that may run in any transaction.
     IF p_radacctids IS NULL THEN
         IF NOT EXISTS (SELECT FROM radmeter.adopted_move) THEN
             RETURN 0;
         END IF;
         PERFORM pg_advisory_xact_lock(hashtextextended('radmeter.ingest', 0));
     END IF;
-    -- By what was deleted, not by what was found: another one may be settling the same.
+    -- The counters get what was deleted here, not what was found: another session may settle the same changes.
     WITH settled AS (
         DELETE FROM radmeter.adopted_move WHERE ctid = ANY (ARRAY(
             SELECT move.ctid FROM radmeter.adopted_move AS move

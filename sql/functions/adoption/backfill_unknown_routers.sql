@@ -1,5 +1,6 @@
--- radmeter.backfill_unknown_routers(first, end): what the adopted sessions of a range of ids, the end left out, have of
--- routers that radmeter.adopted_router does not know. Reads radacct, radmeter.adoption_baseline, radmeter.adopted_router.
+-- radmeter.backfill_unknown_routers(first, end): Called-Station-Id and NAS-IP-Address of the adopted sessions with ids
+-- from first to before end whose router is not in radmeter.adopted_router.
+-- Reads radacct, radmeter.adoption_baseline, radmeter.adopted_router.
 CREATE OR REPLACE FUNCTION radmeter.backfill_unknown_routers(p_first bigint, p_end bigint)
 RETURNS TABLE (calledstationid text, nasipaddress inet)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off

@@ -1,10 +1,10 @@
--- radmeter.divert_session(): row trigger on FreeRADIUS's own radacct while radmeter adopt takes it over, or gives it back.
--- Open sessions are in radacct_open then, a table that inherits from radacct, where radacct's unique index does not reach:
--- what rlm_sql inserts ON CONFLICT (acctuniqueid) has to find them here. A row that is not inserted counts as none, and
--- rlm_sql goes on to its next statement, an UPDATE, which reaches all tables by the name radacct.
---   A session that is open in another of the tables: brought up to date as the packet says, octets never lowered.
---   An id that is there already, closed: left alone.
---   Taking over, and open or stopped beyond what radacct_legacy will hold: goes to radacct_open.
+-- radmeter.divert_session(): row trigger on FreeRADIUS's own radacct while radmeter adopt adopts it, or gives it back.
+-- Open sessions are then in radacct_open, a table that inherits from radacct. radacct's unique index does not cover it,
+-- so this trigger must find the conflicts of rlm_sql's INSERT .. ON CONFLICT (acctuniqueid). If it returns NULL, no row
+-- is inserted. rlm_sql then runs its next statement, an UPDATE, which reaches all tables by the name radacct.
+--   The session is open in another table: it is updated as the packet says, and its octets are never lowered.
+--   The id is there already, closed: nothing is done.
+--   While radacct is adopted, an open session, or one that stopped after the boundary: it goes into radacct_open.
 -- Reads radmeter.adoption; writes radacct, radacct_open.
 CREATE OR REPLACE FUNCTION radmeter.divert_session() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -14,7 +14,7 @@ DECLARE
     v_boundary timestamptz;
 BEGIN
     IF NEW.acctuniqueid IS NOT NULL THEN
-        -- As a unique index over all the tables would: of two at once the second waits for the first.
+        -- As with a unique index over all tables: of two inserts at the same time the second waits for the first.
         PERFORM pg_advisory_xact_lock(hashtextextended('radmeter.divert ' || NEW.acctuniqueid, 0));
         UPDATE public.radacct AS session SET
             acctupdatetime = greatest(session.acctupdatetime, NEW.acctupdatetime),

@@ -1,6 +1,6 @@
--- radmeter.pending_router_sums(): what a backfill has found or has to move for routers and has not added to the counters yet.
--- The sums over the sessions have it already, the counters will have it: reconciliation takes it off.
--- One SELECT, so that it becomes part of the caller's query.
+-- radmeter.pending_router_sums(): the sums for routers that a backfill has found, or has to move, and has not added to
+-- the counters yet. The sessions have these octets and the counters will have them, so reconciliation subtracts them.
+-- It is one SELECT, so that PostgreSQL makes it part of the caller's query.
 CREATE OR REPLACE FUNCTION radmeter.pending_router_sums()
 RETURNS TABLE (router_id bigint, usage_date date, bytes_in bigint, bytes_out bigint)
 LANGUAGE sql STABLE PARALLEL SAFE

@@ -1,6 +1,6 @@
--- radmeter.pending_user_sums(): what a backfill has found or has to move for users and has not added to the counters yet.
--- The sums over the sessions have it already, the counters will have it: reconciliation takes it off.
--- One SELECT, so that it becomes part of the caller's query.
+-- radmeter.pending_user_sums(): the sums for users that a backfill has found, or has to move, and has not added to the
+-- counters yet. The sessions have these octets and the counters will have them, so reconciliation subtracts them.
+-- It is one SELECT, so that PostgreSQL makes it part of the caller's query.
 CREATE OR REPLACE FUNCTION radmeter.pending_user_sums()
 RETURNS TABLE (username text, period_start date, bytes_in bigint, bytes_out bigint)
 LANGUAGE sql STABLE PARALLEL SAFE

@@ -1,9 +1,9 @@
--- radmeter.count_inserted(): statement trigger on radacct. Adds what inserted rows carry to user_quota_usage and
+-- radmeter.count_inserted(): statement trigger on radacct. Adds the octets of inserted rows to user_quota_usage and
 -- router_daily_usage, each counter row once a statement, in the order of its key.
--- radmeter.ingest leaves day and period in the row. Another writer (rlm_sql) does not: its octets are dated by the row's
--- last update, and kept as a slice of their own (see radmeter.session_slice).
--- A copy of an adopted row is counted here, and so has nothing for the backfill (see radmeter.adoption_baseline).
--- A row that is deleted takes nothing back, hence no trigger for DELETE: counters outlive their sessions.
+-- radmeter.ingest leaves day and period in the row. Another writer (rlm_sql) does not: its octets count on the day of
+-- the row's last update, and are kept as a slice of their own (see radmeter.session_slice).
+-- A copy of an adopted row is counted here, so the backfill must count nothing for it (see radmeter.adoption_baseline).
+-- There is no trigger for DELETE: a deleted row takes nothing back, since counters outlive their sessions.
 CREATE OR REPLACE FUNCTION radmeter.count_inserted() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog SET jit = off
 AS $$

@@ -1,22 +1,22 @@
 -- radmeter.count_updated(): statement trigger on radacct. Adds what updated rows gained to user_quota_usage and
 -- router_daily_usage, each counter row once a statement, in the order of its key.
--- An increase belongs to the day and period of the event that brought it, which radmeter.ingest leaves in the row. Another
--- writer (rlm_sql, an operator's UPDATE) does not: its increase is dated by the row's last update, and kept as a slice of
--- its own (see radmeter.session_slice). Writes accounting_anomaly where a router's counter wrapped or was restarted.
--- What an adopted session had when it was taken over is counted by radmeter backfill, not here: before the row shows
--- anything else, it is kept in radmeter.adoption_baseline, as it was.
--- Hash joins whatever the planner thinks: transition tables have no statistics. They are named here since a trigger runs
--- under the settings of the function that fired it, and radmeter.update_open has them off. No sequential scans: the plan
--- is made at a session's first batch, when radmeter.session_slice may be empty still, and kept.
+-- An increase belongs to the day and period of its event. radmeter.ingest leaves these in the row. Another writer
+-- (rlm_sql, an operator's UPDATE) does not: its increase counts on the day of the row's last update, and is kept as a
+-- slice of its own (see radmeter.session_slice). Writes accounting_anomaly if a router's counter wrapped or restarted.
+-- radmeter backfill, not this trigger, counts the octets that an adopted session had when it was adopted. Before the row
+-- changes, they are kept in radmeter.adoption_baseline.
+-- Hash joins are forced: transition tables have no statistics, so the planner would guess. They are set on here since a
+-- trigger runs under the settings of the function that fired it, and radmeter.update_open has them off. Sequential scans
+-- are off: the plan is made at a connection's first batch and kept, and radmeter.session_slice may be empty then.
 CREATE OR REPLACE FUNCTION radmeter.count_updated() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog SET jit = off
 SET enable_nestloop = off SET enable_hashjoin = on SET enable_mergejoin = on SET enable_seqscan = off
 AS $$
 DECLARE
     v_shifted bigint[];   -- sessions with a counter that wrapped or was restarted
-    v_adopted bigint[];   -- adopted sessions that changed in what their adoption baseline depends on
+    v_adopted bigint[];   -- adopted sessions with a change in a column that their adoption baseline depends on
 BEGIN
-    -- It fires for a statement that changed no row too, as most of those do that ingest makes for rare cases.
+    -- The trigger also fires for a statement that changed no row. Most of ingest's statements for rare cases change none.
     IF NOT EXISTS (SELECT FROM new_rows) THEN
         RETURN NULL;
     END IF;
@@ -38,7 +38,7 @@ BEGIN
                    coalesce(after.acctupdatetime, after.acctstoptime, after.acctstarttime, now()) AS acctupdatetime,
                    coalesce(after.acctinputoctets, 0) - coalesce(before.acctinputoctets, 0) AS bytes_in,
                    coalesce(after.acctoutputoctets, 0) - coalesce(before.acctoutputoctets, 0) AS bytes_out,
-                   -- radmeter moves counted_at with the octets, or finds it where it was with no later update.
+                   -- radmeter sets counted_at with the octets. If it leaves counted_at, it leaves acctupdatetime, too.
                    after.counted_at IS NULL
                        OR after.counted_at = before.counted_at
                           AND after.acctupdatetime IS DISTINCT FROM before.acctupdatetime AS foreign_writer,
@@ -62,8 +62,8 @@ BEGIN
                    OR after.nasipaddress <> before.nasipaddress)
         ) AS change
     ), counted AS MATERIALIZED (
-        -- What sessions had counted before the change, by day and period. It follows a session to another user or router.
-        -- The part that was under way is finished where the session goes on in another day or period.
+        -- What the sessions had counted before the change, by day and period. It moves with a session to another user or
+        -- router. If the session goes on in another day or period, the part that was under way is finished.
         SELECT changed.username, changed.router_id, changed.old_username, changed.old_router_id,
                changed.sliced AND NOT part.finished AS finishes, part.*
         FROM changed
@@ -74,8 +74,9 @@ BEGIN
           AND (NOT changed.adopted OR (SELECT true FROM radmeter.adoption_baseline AS first
                                        WHERE first.radacctid = changed.radacctid))
     ), delta AS NOT MATERIALIZED (
-        -- What was gained, what moved away, and what moved to; nothing moves where the user, or the router, stays.
-        -- Read twice rather than written down once: a batch seldom has more in it than what was gained.
+        -- What was gained, what is taken from the old user or router, what is given to the new one. Nothing moves if the
+        -- user, or the router, is the same. NOT MATERIALIZED: to compute this twice costs less than to store it, since a
+        -- batch seldom has more than gains.
         SELECT username, period_start, router_id, usage_date, bytes_in, bytes_out FROM changed WHERE counts
         UNION ALL
         SELECT CASE WHEN old_username IS DISTINCT FROM username THEN old_username END, period_start,
@@ -106,8 +107,8 @@ BEGIN
             bytes_out = usage.bytes_out + excluded.bytes_out,
             last_updated = excluded.last_updated
     ), slices AS (
-        -- The row has room for the part of one day and period: those of another writer and finished ones are kept.
-        -- What this adds is not in `counted` yet: one statement has one snapshot.
+        -- The row has room for one part, that of one day and period. Finished parts and those of other writers are kept as
+        -- slices. `counted` does not see the slices that this adds: one statement has one snapshot.
         INSERT INTO radmeter.session_slice AS slice (radacctid, usage_date, period_start, bytes_in, bytes_out)
         SELECT radacctid, usage_date, period_start, sum(bytes_in), sum(bytes_out) FROM (
             SELECT radacctid, usage_date, period_start, bytes_in, bytes_out FROM changed WHERE foreign_writer AND counts
@@ -121,7 +122,8 @@ BEGIN
     INTO v_shifted, v_adopted FROM changed WHERE shifted OR adopted;
 
     IF v_adopted IS NOT NULL THEN
-        -- Not where the row is only told the router that its adoption baseline counts for: ten million are.
+        -- Not if the change only fills in the router_id for which the adoption baseline counts: the backfill does that
+        -- for millions of rows.
         INSERT INTO radmeter.adoption_baseline
             (radacctid, username, router_id, calledstationid, nasipaddress, at, bytes_in, bytes_out)
         SELECT radacctid, before.username, before.router_id, coalesce(before.calledstationid, ''), before.nasipaddress,

@@ -1,5 +1,5 @@
--- radmeter.month_day(day, anchor_day): the anchor day of the month that holds a day.
--- 31 in April is the 30th: clamped to the last day of short months.
+-- radmeter.month_day(day, anchor_day): the anchor day in the month of a day.
+-- If the month is shorter, it is the month's last day: anchor day 31 in April is the 30th.
 CREATE OR REPLACE FUNCTION radmeter.month_day(p_day date, p_anchor_day smallint) RETURNS date
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN least(

@@ -1,6 +1,6 @@
--- radmeter.period_start(quota_type, anchor_day, quota_start, day): the first day of the quota period that holds a day.
--- Every argument but the day may be NULL, for a user without a plan: monthly from the 1st.
--- monthly: anchor_day is the day of the month on which a period begins, the last day where the month is shorter.
+-- radmeter.period_start(quota_type, anchor_day, quota_start, day): the first day of the quota period that a day is in.
+-- For a user without a plan all arguments except the day are NULL: the period is the month from the 1st.
+-- monthly: anchor_day is the day of the month on which a period begins, or the last day of a shorter month.
 -- weekly: anchor_day is the ISO weekday, 1 = Monday. one-time: a single period, from quota_start.
 CREATE OR REPLACE FUNCTION radmeter.period_start(
     p_quota_type text, p_anchor_day smallint, p_quota_start date, p_day date) RETURNS date

@@ -1,7 +1,7 @@
 -- radmeter.session_parts(radacctid, usage_date, period_start, octets_in, octets_out): a session's octets by day and period.
--- The arguments are the session's row; its finished slices are read from radmeter.session_slice, and what they leave is
--- the part under way. What the triggers never counted is left out: what an adopted session had when it was taken over,
--- from radmeter.adoption_baseline (see radmeter.adoption_baselines). Returns no row for a part of zero octets.
+-- The arguments are columns of the session's row. Its finished slices are read from radmeter.session_slice. The rest of
+-- its octets is the part under way. What the triggers never counted is left out: the octets that an adopted session had
+-- when it was adopted, from radmeter.adoption_baseline (see radmeter.adoption_baselines). Returns no row for zero octets.
 CREATE OR REPLACE FUNCTION radmeter.session_parts(
     p_radacctid bigint, p_usage_date date, p_period_start date, p_octets_in bigint, p_octets_out bigint)
 RETURNS TABLE (radacctid bigint, usage_date date, period_start date, bytes_in bigint, bytes_out bigint,

@@ -1,5 +1,5 @@
--- radmeter.usage_date(router, at): the day of an instant in the router's time zone.
--- The router's own zone, else the installation's. Reads routers, radmeter.setting.
+-- radmeter.usage_date(router, at): the day of an instant in the router's time zone, or in the installation's time zone
+-- if the router has none. Reads routers, radmeter.setting.
 CREATE OR REPLACE FUNCTION radmeter.usage_date(p_router_id bigint, p_at timestamptz) RETURNS date
 LANGUAGE sql STABLE PARALLEL SAFE
 AS $$

@@ -1,5 +1,5 @@
--- radmeter.user_period_start(username, at): the first day of the user's quota period that holds an instant.
--- In the plan's time zone, else the installation's. Reads subscribers, plans, radmeter.setting.
+-- radmeter.user_period_start(username, at): the first day of the user's quota period that an instant is in, in the
+-- plan's time zone, or in the installation's if the plan has none. Reads subscribers, plans, radmeter.setting.
 CREATE OR REPLACE FUNCTION radmeter.user_period_start(p_username text, p_at timestamptz) RETURNS date
 LANGUAGE sql STABLE PARALLEL SAFE
 AS $$

@@ -1,1 +1,1 @@
-"""FreeRADIUS's own radacct becomes radmeter's, and back; its history is counted."""
+"""Adopts FreeRADIUS's own radacct, gives it back, and counts its history."""

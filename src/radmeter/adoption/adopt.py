@@ -1,8 +1,8 @@
-"""Turns FreeRADIUS's own radacct into the partitioned one while rlm_sql goes on writing to it (docs/adoption.md).
+"""Turns FreeRADIUS's own radacct into radmeter's partitioned one, while rlm_sql writes to it (docs/adoption.md).
 
-Step by step (`states`), each in transactions of its own and written down in radmeter.adoption, so that it can be
-killed anywhere and goes on when it is called again. The closed rows are never copied: their table becomes the oldest
-partition.
+The steps are in `states`. Each step has transactions of its own, and radmeter.adoption says how far the adoption is.
+So it can be killed anywhere, and the next call goes on from there. The closed rows are never copied: their table
+becomes the oldest partition.
 """
 
 import datetime
@@ -20,12 +20,12 @@ from radmeter.schema.revisions import note
 
 
 def survey(connection: Connection) -> tuple[Table, datetime.datetime]:
-    """Look at the table without touching anything.
+    """Read the table and check that it can be adopted. Return the table and the boundary. Changes nothing.
 
     Raises
     ------
     Refused
-        With all the reasons, and what to do about each.
+        The table cannot be adopted. The message has all reasons, and what to do about each.
     StoreError
         There is no such table.
     """
@@ -33,37 +33,37 @@ def survey(connection: Connection) -> tuple[Table, datetime.datetime]:
         table = read(connection)
         if table.relkind != "r":
             kinds = {"p": "is partitioned already", "v": "is a view", "f": "is a foreign table"}
-            raise Refused(f"public.radacct {kinds.get(table.relkind, 'is no ordinary table')}")
+            raise Refused(f"public.radacct {kinds.get(table.relkind, 'is not an ordinary table')}")
         boundary = state.next_boundary(connection)
-        found = obstacles.refusals(connection, table, boundary)
+        found = obstacles.find(connection, table, boundary)
     if found:
-        reasons = "\n".join(f"{number}. {refusal}" for number, refusal in enumerate(found, 1))
-        raise Refused(f"radacct cannot be taken over as it is, and nothing was touched:\n{reasons}")
+        reasons = "\n".join(f"{number}. {obstacle}" for number, obstacle in enumerate(found, 1))
+        raise Refused(f"radacct cannot be adopted as it is, and nothing was changed:\n{reasons}")
     return table, boundary
 
 
 def adopt(operation: Operation) -> Adoption:
-    """Take the table over, or go on with it.
+    """Adopt the table, or go on with its adoption.
 
     Raises
     ------
     Refused
-        It cannot be, and nothing was touched.
+        The table cannot be adopted, and nothing was changed.
     StoreError
-        A lock was not to be had in time, or the server failed; the same call goes on from there.
+        A step could not get its locks in time, or the server failed. The same call goes on from there.
     """
     connection = operation.connection
     with translated_errors():
         advisory_locks.take_upgrade_lock(connection, operation.said)
         adoption = state.in_force(connection)
         if adoption is None:
-            # Anew, whatever the plan has shown: the operator took time to answer, and another command the lock.
+            # The table may have changed since the plan was shown, while we waited for the answer and for the lock.
             operation.table, _ = survey(connection)
         elif adoption.state == "done":
             return adoption
         elif adoption.state not in states.ADOPT:
             raise Refused(
-                "it is being undone: `radmeter adopt --undo` finishes that; then it can be taken over again"
+                "the adoption is being undone: finish that with `radmeter adopt --undo`, then adopt radacct again"
             )
         else:
             operation.table = read(connection)
@@ -74,7 +74,7 @@ def adopt(operation: Operation) -> Adoption:
 
 
 def _become_ready(operation: Operation) -> str:
-    """Make roles, tables and functions of radmeter's; return the role that is to own radacct."""
+    """Make radmeter's roles and tables. Return the role that will own radacct."""
     connection = operation.connection
     acting = upgrade.prepare(connection, operation.said, operation.patience_seconds)
     upgrade.run_revisions(connection, said=operation.said, patience_seconds=operation.patience_seconds)

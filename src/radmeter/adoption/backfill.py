@@ -1,8 +1,8 @@
-"""Counts the history of an adopted radacct: the calls of the database, each a short piece of the whole.
+"""Counts the history of an adopted radacct: the calls of the database, each a short part of the work.
 
-Exact while packets arrive, since what an adopted session had when it was taken over is the same in every snapshot: in
-its row, or in ``radmeter.adoption_baseline`` once the row shows more. A range of ids is read in one snapshot, and
-marked as counted in the transaction that keeps its sums. The triggers count what packets bring on top, as always.
+The result is exact while packets arrive. An adopted session's adoption baseline is the same in every snapshot: it is
+in the session's row, or in ``radmeter.adoption_baseline`` once packets have changed the row. A range of ids is read
+in one snapshot, and marked as counted in the transaction that keeps its sums. The triggers count what packets add.
 """
 
 import datetime
@@ -17,14 +17,14 @@ from radmeter.packet.router_key import leading_mac
 
 COUNTERS, ROUTERS = PASSES = ("counters", "routers")
 OWNER = "radmeter_owner"
-# Session lock of the one backfill that may run.
+# The sums are kept in this many parts. One part is added to the counters at a time.
 BUCKETS = 128
-# Ingest waits while routers are matched or discovered.
+# Routers that are matched or discovered in one call. Ingest waits meanwhile.
 PAIRS_AT_ONCE = 200
 
 
 class Progress(NamedTuple):
-    """How far the history is counted: `radmeter.backfill_progress`."""
+    """How far the history is counted: the columns of `radmeter.backfill_progress`."""
 
     running: bool
     began_at: datetime.datetime
@@ -51,23 +51,23 @@ class Progress(NamedTuple):
 
     @property
     def seconds_left(self) -> float | None:
-        """How long the latest pass would take yet at its rate; None: not known."""
+        """How many seconds the latest pass still takes at its rate, None if unknown."""
         if self.run_began_at is None or self.last_pass is None or not self.run_ids:
             return None
         if self.done_ids(self.last_pass) >= self.ids and not self.complete:
-            return None  # the other pass, which has another rate, or the sums that wait
+            return None  # what is left is the other pass, which has another rate, or sums that wait
         seconds = (self.changed_at - self.run_began_at).total_seconds()
         return (self.ids - self.done_ids(self.last_pass)) * seconds / self.run_ids
 
     @property
     def sessions_a_second(self) -> float | None:
-        """The rate of the latest pass; None: not known."""
+        """The rate of the latest pass, None if unknown."""
         seconds = (self.changed_at - self.run_began_at).total_seconds() if self.run_began_at else 0.0
         return self.run_sessions / seconds if seconds > 0 else None
 
 
 def progress(connection: Connection) -> Progress | None:
-    """Return how far the backfill is; None: it has not begun."""
+    """Return how far the backfill is, None if it has not begun."""
     with explained_errors(OWNER):
         row = connection.execute("SELECT * FROM radmeter.backfill_progress()").fetchone()
     return Progress(*row) if row else None
@@ -81,12 +81,12 @@ def adopted(connection: Connection) -> bool:
 
 
 def lock(connection: Connection) -> None:
-    """Be the one backfill of this database until the connection ends.
+    """Keep other backfills of this database away until the connection ends.
 
     Raises
     ------
     StoreError
-        There is one already.
+        Another backfill is running.
     """
     with explained_errors(OWNER):
         alone = advisory_locks.taken(connection, advisory_locks.BACKFILL)
@@ -97,24 +97,24 @@ def lock(connection: Connection) -> None:
 
 
 def begin(connection: Connection) -> None:
-    """Begin, or go on.
+    """Begin the backfill, or go on with it.
 
     Raises
     ------
     StoreError
-        Nothing was adopted.
+        There is no adopted session.
     """
     with explained_errors(OWNER):
         row = connection.execute("SELECT radmeter.backfill_begin()").fetchone()
     if row != (True,):
         raise StoreError(
             "radacct has no session that was there before radmeter: there is no history to count "
-            "(`radmeter adopt` takes a FreeRADIUS table over)"
+            "(`radmeter adopt` adopts a FreeRADIUS table)"
         )
 
 
 def begin_pass(connection: Connection, work: str) -> list[tuple[int, int]]:
-    """Note that a pass begins; return the spans of ids that it has to do, the end of each left out."""
+    """Write down that a pass begins. Return the spans of ids that it has to do, each without its end."""
     with explained_errors(OWNER):
         connection.execute(
             """UPDATE radmeter.backfill SET pass = %s, run_began_at = clock_timestamp(),
@@ -125,7 +125,7 @@ def begin_pass(connection: Connection, work: str) -> list[tuple[int, int]]:
 
 
 def left(connection: Connection, work: str) -> list[tuple[int, int]]:
-    """Return the spans of ids that a pass has to do yet, the end of each left out."""
+    """Return the spans of ids that a pass still has to do, each without its end."""
     with explained_errors(OWNER):
         return connection.execute(
             """SELECT lower(span), upper(span) FROM radmeter.backfill, unnest(
@@ -136,25 +136,25 @@ def left(connection: Connection, work: str) -> list[tuple[int, int]]:
 
 
 def count(connection: Connection, first: int, end: int) -> int:
-    """Count a range of ids, the end left out; return how many adopted sessions it has."""
+    """Count the adopted sessions with ids from `first` to before `end`. Return how many there are."""
     return _with_routers(connection, "SELECT * FROM radmeter.backfill_range(%s, %s)", first, end)
 
 
 def fill(connection: Connection, first: int, end: int) -> int:
-    """Give the adopted sessions of a range of ids their router_id; return how many could not be had just now."""
+    """Give the adopted sessions with ids from `first` to before `end` their router_id. Return how many were locked."""
     return _with_routers(
         connection, "SELECT left_over, unknown FROM radmeter.backfill_fill(%s, %s)", first, end
     )
 
 
 def move(connection: Connection, bucket: int) -> int:
-    """Add the sums of one bucket to the counters; return how many counters."""
+    """Add the sums of one bucket to the counters. Return how many counters were changed."""
     (moved,) = _call(connection, "SELECT radmeter.backfill_move(%s)", bucket)
     return moved
 
 
 def settle(connection: Connection) -> int:
-    """Make changes of user or router that waited for their session to be counted; return how many, 0 at the end."""
+    """Make changes of user or router that waited for their session's count. Return how many, 0 when none is left."""
     (settled,) = _call(connection, "SELECT radmeter.backfill_settle()")
     return settled
 
@@ -162,9 +162,9 @@ def settle(connection: Connection) -> int:
 def redo(
     connection: Connection, first_day: datetime.date | None, last_day: datetime.date | None
 ) -> tuple[int, int]:
-    """Find what the counters of a span of days lack; return how many of users and days of routers differed.
+    """Find what is missing in the counters of a span of days. `move` adds it.
 
-    What is found is added by `move`.
+    Return how many counters of users and how many days of routers differed.
     """
     users, routers = _call(
         connection, "SELECT * FROM radmeter.backfill_redo(%s::date, %s::date)", first_day, last_day
@@ -173,7 +173,7 @@ def redo(
 
 
 def find_routers(connection: Connection, first: int, end: int) -> None:
-    """Find the routers of the sessions of a range of ids that are not known yet."""
+    """Find the routers, not known yet, of the sessions with ids from `first` to before `end`."""
     with explained_errors(OWNER):
         pairs = connection.execute(
             "SELECT calledstationid, nasipaddress::text FROM radmeter.backfill_unknown_routers(%s, %s)",
@@ -183,7 +183,7 @@ def find_routers(connection: Connection, first: int, end: int) -> None:
 
 
 def resolve_routers(connection: Connection, pairs: Sequence[tuple[str, str]]) -> None:
-    """Find the routers that Called-Station-Id (empty for none) and NAS-IP-Address name, and keep them."""
+    """Find the routers for pairs of Called-Station-Id ("" if none) and NAS-IP-Address, and keep them."""
     for start in range(0, len(pairs), PAIRS_AT_ONCE):
         found = [
             {"calledstationid": station_id, "nasipaddress": address, "mac": leading_mac(station_id)}
@@ -193,14 +193,14 @@ def resolve_routers(connection: Connection, pairs: Sequence[tuple[str, str]]) ->
 
 
 def lag_seconds(connection: Connection) -> tuple[float, str]:
-    """Return the longest lag, and whose: of a standby's replay, or of the packets that ingest takes in."""
+    """Return the longest lag in seconds, and whose it is: that of replication or that of ingest."""
     with explained_errors(OWNER):
         row = connection.execute(LAG).fetchone()
     assert row is not None
     return max(((row[0], "replication"), (row[1], "ingest")))
 
 
-# A standby that has replayed all has no lag to show. Files that are replayed are as old as they are.
+# A standby that has replayed all shows no lag. Replayed detail files are left out: old packets are no lag.
 LAG = """
 SELECT coalesce((SELECT max(extract(epoch FROM replay_lag)) FROM pg_stat_replication
                  WHERE state = 'streaming'), 0)::float8,
@@ -211,8 +211,8 @@ SELECT coalesce((SELECT max(extract(epoch FROM replay_lag)) FROM pg_stat_replica
 
 
 def _with_routers(connection: Connection, query: str, first: int, end: int) -> int:
-    """Do a range; the first time that it names routers which are not known, they are found and it is done again."""
-    for _ in range(5):  # other jobs look for the same ones
+    """Do a range. If its sessions have unknown routers, find these and do the range again."""
+    for _ in range(5):  # other jobs may look for the same routers
         done, unknown = _call(connection, query, first, end)
         if not unknown:
             return done

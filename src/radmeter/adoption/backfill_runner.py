@@ -1,4 +1,4 @@
-"""Runs a backfill: ranges of ids handed to some connections at once, held back where others would suffer."""
+"""Runs a backfill: hands ranges of ids to several connections, and rests where it would slow others down."""
 
 import threading
 import time
@@ -17,8 +17,8 @@ from radmeter.errors import StoreError
 from radmeter.interruption import Interruption
 from radmeter.progress import Listener
 
-# Sums of so many sessions are moved to the counters together: most counters are written once. With three million
-# it took as long, and a bucket kept ingest waiting for 60 to 126 ms instead of 30.
+# The sums of so many sessions are moved to the counters together, so most counters are written once. With three
+# million sessions it took as long, and a bucket kept ingest waiting for 60 to 126 ms instead of 30.
 WAVE_SESSIONS = 1_000_000
 LAG_LOOK_SECONDS = 1.0
 SAY_EVERY_SECONDS = 10.0
@@ -32,14 +32,14 @@ class Pace:
 
     jobs: int = 1
     max_load: float = 1.0
-    """Share of its time that each job works."""
+    """The part of its time that each job works, up to 1."""
     max_lag_seconds: float = 10.0
-    """It pauses while replication or ingest is further behind."""
+    """The backfill pauses while replication or ingest is further behind."""
 
 
 @dataclass
 class Spans:
-    """Spans of ids, handed out in ranges that take about as long as they should."""
+    """Spans of ids, handed out in ranges that take about `seconds` each."""
 
     spans: list[tuple[int, int]]
     width: int
@@ -53,7 +53,7 @@ class Spans:
         return sum(end - first for first, end in self.spans)
 
     def take(self) -> tuple[int, int] | None:
-        """Return the next range, its end left out; None: there is none."""
+        """Return the next range as its first id and the id after its last, None if none is left."""
         with self.lock:
             if not self.spans:
                 return None
@@ -63,21 +63,21 @@ class Spans:
             return first, cut
 
     def took(self, ids: int, seconds: float) -> None:
-        """Learn from the time that a range took."""
+        """Adjust the width of the next ranges to the time that a range took."""
         with self.lock:
-            if ids >= self.width // 2:  # not from the last bit of a span
-                wish = self.width * self.seconds / max(seconds, 0.001)
-                self.width = int(max(100, min(wish, self.width * 2, self.widest)))
+            if ids >= self.width // 2:  # the short rest of a span would mislead
+                fitting = self.width * self.seconds / max(seconds, 0.001)
+                self.width = int(max(100, min(fitting, self.width * 2, self.widest)))
 
 
 class Runner:
-    """The connections of one backfill. It stops in order at the first wish to stop, at once at the second."""
+    """The connections of one backfill. The first Ctrl-C ends it after the ranges under way, the second at once."""
 
     def __init__(self, dsn: str, pace: Pace, interruption: Interruption) -> None:
         self.pace = pace
         self.interruption = interruption
         self._dsn = dsn
-        self._waiting = 0  # sessions whose sums were found since the last wave
+        self._waiting = 0  # sessions counted since the last wave
         self._moving = threading.Lock()
         self._paused = threading.Event()
         self._failed = threading.Event()
@@ -88,7 +88,7 @@ class Runner:
         try:
             for _ in range(self.pace.jobs):
                 connection = self._exit.enter_context(connect(self._dsn, prepare_threshold=None))
-                # A range lost in a crash is one that was not counted: its mark is in the same transaction.
+                # A crash may lose a range. It is then not marked as counted: the mark is in the same transaction.
                 connection.execute("SET synchronous_commit = off")
                 connection.execute("SET application_name = 'radmeter backfill'")
                 self._connections.append(connection)
@@ -102,20 +102,20 @@ class Runner:
 
     @property
     def stopping(self) -> bool:
-        """Whether to begin nothing new."""
+        """Whether nothing new may begin."""
         return bool(self.interruption) or self._failed.is_set()
 
     def count(self, spans: Sequence[tuple[int, int]], bar: Listener) -> None:
-        """Count the adopted sessions of spans of ids, and bring their sums into the counters."""
+        """Count the adopted sessions of spans of ids, and add their sums to the counters wave by wave."""
         work = Spans(list(spans), width=20_000, widest=100_000, seconds=1.0)
         with self._watched(bar):
             self._all(lambda connection: self._count(connection, work, bar))
 
     def fill(self, connection: Connection, bar: Listener) -> None:
-        """Give adopted sessions their router_id until all have it; rows that others hold come later."""
+        """Give adopted sessions their router_id until all have it. Rows that others have locked come later."""
         with self._watched(bar):
             while not self.stopping:
-                # Short: whoever wants a row of the range waits for it.
+                # Short ranges: a writer that needs a row of the range waits for it.
                 work = Spans(backfill.left(connection, ROUTERS), width=1000, widest=20_000, seconds=0.08)
                 before = work.ids
                 if not before:
@@ -125,9 +125,9 @@ class Runner:
                     time.sleep(0.5)  # others hold all that is left
 
     def move(self, bar: Listener) -> int:
-        """Bring all sums that were found into the counters; return how many counters were added to.
+        """Add all sums that wait to the counters. Return how many counters were changed.
 
-        So that a counter is complete when the operator stops; at the second wish to stop the rest waits.
+        So the counters have all that is counted, even if the operator stops. The second Ctrl-C leaves the rest waiting.
         """
         moved = self._wave(self._connections[0], bar)
         while not self.stopping and self._again(lambda: backfill.settle(self._connections[0])):
@@ -161,7 +161,7 @@ class Runner:
             self._hold_back(seconds)
 
     def _wave(self, connection: Connection, bar: Listener | None = None) -> int:
-        """Move bucket after bucket: ingest comes between any two."""
+        """Move bucket after bucket. Ingest can run between two buckets."""
         moved = 0
         with self._moving:
             for bucket in range(backfill.BUCKETS):
@@ -175,7 +175,7 @@ class Runner:
         return moved
 
     def _again(self, call: Callable[[], int]) -> int:
-        """Do what had to give way to another again, from its beginning."""
+        """Call a function again from its beginning if it had to give way to another session."""
         for attempt in range(RETRIES):
             try:
                 return call()
@@ -186,7 +186,7 @@ class Runner:
         raise AssertionError
 
     def _hold_back(self, worked_seconds: float) -> None:
-        """Rest as long as the load asks for, and while the database has no time for us."""
+        """Rest as long as the maximum load says, and while the backfill is paused."""
         until = time.monotonic() + worked_seconds * (1 - self.pace.max_load) / self.pace.max_load
         while not self.stopping:
             rest = until - time.monotonic()
@@ -195,7 +195,7 @@ class Runner:
             time.sleep(min(max(rest, 0.01), 0.05))
 
     def _all(self, work: Callable[[Connection], None]) -> None:
-        """Let every connection work; the first failure stops all, the second wish to stop cancels them."""
+        """Let every connection work. The first failure stops all of them, and so does the second Ctrl-C."""
         with ThreadPoolExecutor(len(self._connections), thread_name_prefix="backfill") as pool:
             futures = [pool.submit(work, connection) for connection in self._connections]
             while (done := wait(futures, timeout=0.1, return_when=FIRST_EXCEPTION)).not_done:
@@ -243,5 +243,5 @@ class Runner:
                     said_at = float("-inf")
                     bar.say(f"going on: {whose} is {lag:.1f} s behind")
                 done.wait(LAG_LOOK_SECONDS)
-        # Without a look at the lag there is no reason to stand still for ever.
+        # If the lag can no longer be read, do not pause for ever.
         self._paused.clear()

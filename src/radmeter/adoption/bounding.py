@@ -1,4 +1,4 @@
-"""The state `bounding`: it is proven that radacct has closed sessions only, and it becomes a partition."""
+"""The state `bounding`: a check proves that radacct has closed sessions only, and radacct becomes a partition."""
 
 from radmeter.adoption import moves, parent
 from radmeter.adoption.moves import OPEN, TABLE
@@ -12,7 +12,7 @@ GOES_BACK = "acctstoptime < %(boundary)s"
 
 
 def validate(operation: Operation, adoption: Adoption) -> None:
-    """Prove it online: VALIDATE reads every row, and keeps nobody from writing."""
+    """Validate the CHECK: VALIDATE reads every row, and others can write meanwhile."""
     valid = operation.connection.execute(
         "SELECT convalidated FROM pg_constraint WHERE conname = %s AND conrelid = 'public.radacct'::regclass",
         (LEGACY_CHECK,),
@@ -24,7 +24,7 @@ def validate(operation: Operation, adoption: Adoption) -> None:
         connection.execute(VACUUM_GIVES_WAY)
         connection.execute(f"ALTER TABLE ONLY public.radacct VALIDATE CONSTRAINT {LEGACY_CHECK}")
 
-    with operation.progress("looking at every closed session once", None, "rows"):
+    with operation.progress("reading every closed session once", None, "rows"):
         operation.retried("validating the constraint", work)
 
 
@@ -39,16 +39,16 @@ def find_routers(operation: Operation, adoption: Adoption) -> None:
 
 
 def swap_tables(operation: Operation, adoption: Adoption) -> None:
-    """Make the partitioned table ready as radmeter.radacct, and give it the name."""
+    """Make the partitioned table as radmeter.radacct, and give it the name public.radacct."""
     boundary = {"boundary": adoption.boundary}
     operation.move("moving sessions that have stopped since", OPEN, TABLE, GOES_BACK, boundary)
-    # Read anew, and made anew: the indexes took their time, in which the operator may have granted, commented, or made
-    # an index. What comes between this and the swap is the swap's own to see.
+    # The table is read and radmeter.radacct is made again: while the indexes were built, the operator may have added a
+    # grant, a comment or an index. The swap itself sees what changes between here and the swap.
     table = read(operation.connection)
     operation.retried(
         "preparing radmeter.radacct", lambda connection: parent.make(connection, table, operation.owner)
     )
-    # A row that was closed a moment ago is moved in the swap itself: few, since this was just done.
+    # The swap itself moves sessions that stop after this. They are few.
     operation.move("moving sessions that have stopped since", OPEN, TABLE, GOES_BACK, boundary)
     operation.said("the swap")
     seconds: float = operation.retried(

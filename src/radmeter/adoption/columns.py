@@ -1,4 +1,4 @@
-"""The columns of radacct: FreeRADIUS's, and radmeter's own behind them, as the first revision has them."""
+"""The columns of radacct: FreeRADIUS's, then radmeter's own, as the first revision makes them."""
 
 import importlib
 import re
@@ -11,7 +11,7 @@ def _version(name: str) -> Any:
 
 RADACCT: str = _version("0001_tables").RADACCT
 
-# Without these a table is no accounting table. Any other stock column that an older FreeRADIUS did not have is added.
+# A table without one of these is refused. Other stock columns, which an older FreeRADIUS did not have, are added.
 ESSENTIAL = frozenset(
     {
         "radacctid", "acctsessionid", "acctuniqueid", "username", "nasipaddress", "acctstarttime", "acctstoptime",
@@ -19,9 +19,9 @@ ESSENTIAL = frozenset(
         "acctterminatecause",
     }
 )  # fmt: skip
-# Never NULL in what radmeter writes; every other column may be.
+# radmeter never writes NULL into these columns. Every other column may be NULL.
 NEVER_NULL = frozenset({"radacctid", "acctsessionid", "acctuniqueid", "nasipaddress"})
-# What an interim changes: an index that names one of these would have to be written with every packet.
+# Columns that an interim changes. With an index on one of these, every packet would write all indexes again.
 CHANGED_BY_INTERIMS = frozenset(
     {
         "acctupdatetime", "acctinterval", "acctsessiontime", "acctinputoctets", "acctoutputoctets", "framedipaddress",
@@ -32,7 +32,7 @@ CHANGED_BY_INTERIMS = frozenset(
 
 
 class AddedColumn(NamedTuple):
-    """A column: its type as PostgreSQL shows it, and all of its definition."""
+    """A column: its name, its type as PostgreSQL shows it, and its whole definition."""
 
     name: str
     kind: str
@@ -51,7 +51,7 @@ def _columns() -> list[AddedColumn]:
 _ALL = _columns()
 _LAST = [column.name for column in _ALL].index("class")
 STOCK = _ALL[: _LAST + 1]
-# PostgreSQL keeps the default of a column that is added as what all rows have that are there, without writing them.
+# A new column's default is the value of all existing rows. PostgreSQL keeps it in the catalog and writes no row.
 OURS = [*_ALL[_LAST + 1 :], AddedColumn("adopted", "boolean", "boolean DEFAULT true")]
 COMMENTS: list[tuple[str, str]] = [
     *re.findall(r"COMMENT ON COLUMN public\.radacct\.(\w+) IS\s+'((?:[^']|'')*)';", RADACCT),

@@ -7,7 +7,7 @@ from radmeter.adoption.states import MEANS, STATES, State, Way
 
 
 def diagram() -> str:
-    """Return the diagram: each state, what is done in it, and where that leads."""
+    """Return the diagram: each state, its steps, and the next state."""
     adopt = "\n".join(_direction("radmeter adopt --from radacct", lambda state: state.adopt))
     undo = "\n".join(_direction("radmeter adopt --undo", lambda state: state.undo))
     return f"{adopt}\n\n{undo}\n"
@@ -16,7 +16,7 @@ def diagram() -> str:
 def _direction(command: str, way_of: Callable[[State], Way | None]) -> Iterator[str]:
     yield command
     on_the_way = [state for state in STATES if way_of(state) is not None]
-    # States that are left by the same way are drawn as one.
+    # States with the same way out are drawn as one.
     blocks = [(way, [state.name for state in states]) for way, states in groupby(on_the_way, way_of)]
     joined = False
     for number, (way, names) in enumerate(blocks, start=1):
@@ -26,7 +26,7 @@ def _direction(command: str, way_of: Callable[[State], Way | None]) -> Iterator[
         yield f"  {', '.join(names)}" + (f": {MEANS[names[0]]}" if len(names) == 1 else "")
         yield from (f"  |  {place}. {step.does}" for place, step in enumerate(way.steps, start=1))
         if way.again is not None:
-            yield f"  +--> {way.again} again, if what it rests on has changed"
+            yield f"  +--> {way.again} again, if a step finds that something has changed"
         joined = number < len(blocks) and blocks[number][1] == [way.next]
         if joined:
             yield "  v"

@@ -1,4 +1,4 @@
-"""The indexes that the old rows get before they become a partition, made while all goes on."""
+"""The indexes that the old rows get before they become a partition. They are made while others read and write."""
 
 import threading
 from collections.abc import Iterator
@@ -10,8 +10,9 @@ from radmeter.adoption.table import Table
 from radmeter.database.connection import Connection
 from radmeter.progress import Listener, Quiet
 
-# Closed sessions are found by their id, which is unique among the open ones only, by user and time, and by router. The
-# last has no entries yet (radmeter backfill fills router_id in): to make it takes a look at the table, and no room.
+# Closed sessions are found by their id (not unique: only open sessions have unique ids), by user and time, and by
+# router. The index by router has no entries yet (radmeter backfill fills router_id in): to make it, PostgreSQL reads
+# the table once, and needs no room on the disk.
 _INDEXES = (
     ("radacct_legacy_acctuniqueid_idx", ("acctuniqueid",), ""),
     ("radacct_legacy_username_idx", ("username", "acctstarttime"), ""),
@@ -33,14 +34,14 @@ def needed(table: Table) -> list[tuple[str, str]]:
 
 
 def room_needed(table: Table) -> int:
-    """Return how many bytes the new indexes take, about: 60 to 75 an entry with ids and names of usual length."""
+    """Return about how many bytes the new indexes take, for ids and names of usual length."""
     widths = {"radacct_legacy_acctuniqueid_idx": 65, "radacct_legacy_username_idx": 40}
     return sum(table.rows * widths.get(name.removeprefix("public."), 0) for name, _ in needed(table))
 
 
 @contextmanager
 def progress_of(connection: Connection, bar: Listener) -> Iterator[None]:
-    """Tell a listener how far CREATE INDEX on `connection` is, as seen from another connection."""
+    """Tell a listener how far CREATE INDEX on `connection` is, read over another connection."""
     if isinstance(bar, Quiet):
         yield
         return

@@ -1,7 +1,7 @@
-"""Rows on their way between FreeRADIUS's radacct and the tables that inherit from it, in batches that writers wait for.
+"""Moves rows between FreeRADIUS's radacct and the tables that inherit from it, in batches that writers wait for.
 
-Writers are kept out for one batch at a time: an UPDATE that meets a row which is just being moved would skip it
-(PostgreSQL manual, READ COMMITTED), and an Accounting-On would leave its session open.
+Writers are kept out for one batch at a time. An UPDATE that meets a row while it is moved would skip the row
+(PostgreSQL manual, READ COMMITTED): an Accounting-On, for example, would leave the session open.
 """
 
 from collections.abc import Callable
@@ -44,7 +44,7 @@ def move(
     found: Callable[[int], None],
     moved: Callable[[int], None],
 ) -> int:
-    """Move those rows of `origin` that fit the condition `which` to `target`, in batches; return how many."""
+    """Move the rows of `origin` that meet the condition `which` to `target`, in batches. Return how many."""
     condition = sql.SQL(which)
     find = sql.SQL("SELECT radacctid FROM ONLY {} WHERE {} ORDER BY radacctid").format(
         _table(origin), condition
@@ -76,7 +76,7 @@ def move_now(
     parameters: dict[str, Any],
     names: sql.Composed | None = None,
 ) -> int:
-    """Move rows in the transaction of the caller; return how many. With `ids` among the parameters: only these."""
+    """Move rows in the transaction of the caller. Return how many. `ids` in the parameters limits it to these rows."""
     names = names or columns(connection)
     only = sql.SQL("radacctid = ANY (%(ids)s) AND ") if "ids" in parameters else sql.SQL("")
     connection.execute("SET LOCAL radmeter.moving = 'on'")
@@ -98,7 +98,7 @@ def move_now(
 
 
 def route_open(connection: Connection, found: Callable[[int], None], advance: Callable[[int], None]) -> None:
-    """Give the sessions of radacct_open their router_id, matched or discovered by what their rows show of it."""
+    """Give the sessions of radacct_open their router_id: the router is matched or discovered from their rows."""
     pairs = connection.execute(
         """SELECT DISTINCT coalesce(calledstationid, ''), nasipaddress::text FROM ONLY public.radacct_open
            WHERE router_id IS NULL ORDER BY 1, 2"""
@@ -116,7 +116,7 @@ def route_open(connection: Connection, found: Callable[[int], None], advance: Ca
                 ),
             ),
         )
-    # One that shows no time at all would never be stale: it counts as heard of now, and the reaper closes it.
+    # A session without any time would never become stale. Now counts as its arrival, so that the reaper can close it.
     connection.execute(
         """UPDATE ONLY public.radacct_open SET arrived_at = now()
            WHERE arrived_at IS NULL AND acctupdatetime IS NULL AND acctstarttime IS NULL"""

@@ -1,4 +1,4 @@
-"""What keeps a table from being adopted: found before anything is touched, each with what mends it. Reads only."""
+"""Finds what prevents the adoption of a table, before anything is changed, each with its remedy. Reads only."""
 
 import datetime
 import re
@@ -15,7 +15,7 @@ OLDEST_SERVER = 150_000
 
 
 class Obstacle(NamedTuple):
-    """Why not, and what to do about it."""
+    """A reason why a table cannot be adopted, and what to do about it."""
 
     reason: str
     remedy: str
@@ -24,8 +24,8 @@ class Obstacle(NamedTuple):
         return f"{self.reason}\n    {self.remedy}"
 
 
-def refusals(connection: Connection, table: Table, boundary: datetime.datetime) -> list[Obstacle]:
-    """Return all that is in the way, what needs no reading of rows first; rows are read only if that is all well."""
+def find(connection: Connection, table: Table, boundary: datetime.datetime) -> list[Obstacle]:
+    """Return all obstacles that the catalog shows. If there are none, read the rows and return theirs."""
     found = [*_server(connection, table), *_columns(table), *_keys(table), *_catalog(connection, table)]
     found += _names_in_the_way(connection)
     return found or list(_rows(connection, table, boundary))
@@ -79,12 +79,12 @@ def _columns(table: Table) -> Iterator[Obstacle]:
                 else ""
             )
             yield Obstacle(
-                f"{wanted.name} is {column.kind}, not {wanted.kind}: to change that writes all rows again",
+                f"{wanted.name} is {column.kind}, not {wanted.kind}: to change the type rewrites all rows",
                 f"in a maintenance window: ALTER TABLE radacct ALTER {wanted.name} TYPE {wanted.kind}{using};",
             )
         if column.not_null and wanted.name not in NEVER_NULL:
             yield Obstacle(
-                f"{wanted.name} is NOT NULL, and there are packets without it",
+                f"{wanted.name} is NOT NULL, but some packets have no value for it",
                 f"ALTER TABLE radacct ALTER {wanted.name} DROP NOT NULL;",
             )
     stock = {column.name for column in STOCK}
@@ -92,12 +92,12 @@ def _columns(table: Table) -> Iterator[Obstacle]:
     for column in table.columns:
         if column.generated:
             yield Obstacle(
-                f"{column.name} is a generated column, which the partitions could not share",
-                f"drop it and have a view compute it: ALTER TABLE radacct DROP COLUMN {column.name};",
+                f"{column.name} is a generated column, which the partitions cannot share",
+                f"drop it and compute it in a view: ALTER TABLE radacct DROP COLUMN {column.name};",
             )
         elif column.name in ours:
             yield Obstacle(
-                f"radacct has a column {column.name}, as radmeter has one of its own",
+                f"radacct has a column {column.name}, and radmeter adds a column of that name",
                 f"ALTER TABLE radacct RENAME {column.name} TO my_{column.name};",
             )
         elif column.name not in stock and column.not_null and not column.has_default:
@@ -120,7 +120,7 @@ def _keys(table: Table) -> Iterator[Obstacle]:
         )
     elif table.sequence is None:
         yield Obstacle(
-            "radacctid takes no numbers from a sequence",
+            "radacctid gets no numbers from a sequence",
             "SELECT max(radacctid) FROM radacct; "
             "CREATE SEQUENCE radacct_radacctid_seq START <max + 1> OWNED BY radacct.radacctid; "
             "ALTER TABLE radacct ALTER radacctid SET DEFAULT nextval('radacct_radacctid_seq');",
@@ -135,16 +135,16 @@ def _keys(table: Table) -> Iterator[Obstacle]:
             drop = f"ALTER TABLE radacct DROP CONSTRAINT {index.constraint};" if index.constraint else ""
             yield Obstacle(
                 f"the index {index.name} keeps ({', '.join(index.columns)}) unique, or is invalid: "
-                "sessions in several partitions cannot be kept unique by it",
+                "it cannot keep sessions unique over several partitions",
                 (drop or f"DROP INDEX CONCURRENTLY {index.name};") + " and make it again without UNIQUE",
             )
 
 
-# Each gives name and remedy of what stands in the way, for the table with the oid %(oid)s.
+# Reason, remedy and query. The query returns the names for reason and remedy, for the table with the oid %(oid)s.
 _CATALOG = (
     (
         "the trigger {0} would not fire for sessions in other partitions as it does now",
-        "DROP TRIGGER {0} ON radacct; and create it again afterwards, if radmeter's counters do not do its work",
+        "DROP TRIGGER {0} ON radacct; and create it again afterwards, unless radmeter's counters replace it",
         """SELECT quote_ident(tgname) FROM pg_trigger WHERE tgrelid = %(oid)s AND NOT tgisinternal
            AND tgname <> 'radmeter_divert'""",
     ),
@@ -160,13 +160,13 @@ _CATALOG = (
            UNION SELECT 'policy ' || polname FROM pg_policy WHERE polrelid = %(oid)s""",
     ),
     (
-        "the foreign key {0} cannot go on over the partitions",
+        "the foreign key {0} cannot be kept over the partitions",
         "ALTER TABLE {1} DROP CONSTRAINT {0};",
         """SELECT quote_ident(conname), conrelid::regclass::text FROM pg_constraint
            WHERE contype = 'f' AND %(oid)s IN (conrelid, confrelid)""",
     ),
     (
-        "the constraint {0} could refuse what radmeter writes",
+        "the constraint {0} could refuse rows that radmeter writes",
         "ALTER TABLE radacct DROP CONSTRAINT {0};",
         "SELECT quote_ident(conname) FROM pg_constraint WHERE contype IN ('c', 'x') AND conrelid = %(oid)s",
     ),
@@ -202,7 +202,7 @@ _CATALOG = (
                  FROM pg_class JOIN pg_type ON pg_type.oid = reltype WHERE pg_class.oid = %(oid)s)""",
     ),
     (
-        "the publication {0} publishes radacct, and a table that is moved about cannot be replicated logically",
+        "the publication {0} publishes radacct, and logical replication cannot follow the adoption",
         "ALTER PUBLICATION {0} DROP TABLE radacct; (or drop it), and add it again afterwards",
         """SELECT quote_ident(pubname) FROM pg_publication WHERE puballtables
            OR oid IN (SELECT prpubid FROM pg_publication_rel WHERE prrelid = %(oid)s)
@@ -236,7 +236,7 @@ def _catalog(connection: Connection, table: Table) -> Iterator[Obstacle]:
 
 
 def _names_in_the_way(connection: Connection) -> Iterator[Obstacle]:
-    """What radmeter is going to make in public, and another program has made before."""
+    """Find tables and indexes in public with names that radmeter needs."""
     names = ["radacct_legacy", "radacct_open", "radacct_legacy_radacctid_idx"]
     if connection.execute("SELECT to_regclass('radmeter.alembic_version')").fetchone() == (None,):
         for path in sorted((MIGRATIONS / "versions").glob("*.py")):
@@ -247,7 +247,7 @@ def _names_in_the_way(connection: Connection) -> Iterator[Obstacle]:
         (names,),
     ):
         yield Obstacle(
-            f"there is a {name} in the schema public already, and radmeter needs the name",
+            f"there is a {name} in the schema public already, and radmeter needs that name",
             f"ALTER TABLE public.{name} RENAME TO my_{name}; or move it to another schema",
         )
 
@@ -262,13 +262,13 @@ def _rows(connection: Connection, table: Table, boundary: datetime.datetime) -> 
             f"{row[0]} sessions stopped in the future, after {boundary:%Y-%m-%d}: a router's clock was wrong",
             f"SELECT radacctid, username, acctstoptime FROM radacct WHERE acctstoptime >= '{day}'; shows them, "  # noqa: S608
             "UPDATE radacct SET acctstoptime = coalesce(acctstarttime + acctsessiontime * interval '1 second', now()) "
-            f"WHERE acctstoptime >= '{day}'; mends them",
+            f"WHERE acctstoptime >= '{day}'; corrects them",
         )
     yield from duplicates(connection, table)
 
 
 def duplicates(connection: Connection, table: Table) -> Iterator[Obstacle]:
-    """Yield a refusal if acctuniqueid is not unique, where no index sees to that."""
+    """Yield an obstacle if acctuniqueid is not unique. A unique index makes the check needless."""
     if table.unique_id() is not None:
         return
     row = connection.execute(

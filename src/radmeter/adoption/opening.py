@@ -1,4 +1,4 @@
-"""The state `opening`: open sessions move to radacct_open, until radacct has closed ones only."""
+"""The state `opening`: open sessions move to radacct_open, until radacct has only closed sessions."""
 
 from psycopg import sql
 
@@ -12,7 +12,7 @@ NOT_MOVED = "acctstoptime IS NULL OR acctstoptime >= %(boundary)s"
 
 
 def move_boundary(operation: Operation, adoption: Adoption) -> None:
-    """An adoption that was left alone for weeks: what radacct_legacy will hold must reach into the future still."""
+    """Move the boundary if the adoption stood still for weeks: the end of radacct_legacy must be in the future."""
     if adoption.boundary > state.next_boundary(operation.connection, days=-27):
         return
 
@@ -29,21 +29,24 @@ def move_boundary(operation: Operation, adoption: Adoption) -> None:
 
 def move_open(operation: Operation, adoption: Adoption) -> None:
     """Move the open sessions, and those that stopped beyond the boundary."""
-    # Between the look at the rows and the trigger duplicates may have come where nothing kept the ids unique.
+    # Without a unique index, duplicates may have come between the first check and the trigger.
     if adoption.saved["unique"] is None:
         found = list(obstacles.duplicates(operation.connection, operation.table))
         if found:
-            raise Refused(f"since the beginning: {found[0]}")
+            raise Refused(f"new since the adoption began: {found[0]}")
     boundary = {"boundary": adoption.boundary}
     operation.move("moving open sessions", TABLE, OPEN, NOT_MOVED, boundary)
 
 
 def bound(operation: Operation, adoption: Adoption) -> None:
-    """From here on radacct itself takes closed rows only. NOT VALID: for new rows; the old ones are looked at next."""
+    """Let radacct itself take only closed rows from now on.
+
+    The CHECK is NOT VALID: it holds for new rows. The old rows are checked in the next state.
+    """
 
     def work(connection: Connection) -> None:
         exclusively(connection)
-        # What came in between the moving and this, by a writer that has the trigger off.
+        # A writer with the trigger off may have added open sessions since they were moved.
         moves.move_now(connection, TABLE, OPEN, NOT_MOVED, {"boundary": adoption.boundary})
         connection.execute(
             sql.SQL(

@@ -1,4 +1,4 @@
-"""What the steps of an adoption and of its undoing share: how each is done, and what one makes and both remove."""
+"""What the steps of an adoption and of its undoing share: how to do a step, and what both make or remove."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,8 +13,8 @@ from radmeter.progress import Listener, Progress, Say, no_progress
 
 Work = Callable[[Connection], Any]
 
-# Autovacuum gives way to who waits for its table for deadlock_timeout (1 s); a wait for SHARE UPDATE EXCLUSIVE is in
-# the way of neither readers nor writers.
+# Autovacuum gives way to a session that waits for its table for deadlock_timeout (1 s). A wait for SHARE UPDATE
+# EXCLUSIVE blocks neither readers nor writers.
 VACUUM_GIVES_WAY = (
     "SET LOCAL lock_timeout = '5s'; LOCK TABLE ONLY public.radacct IN SHARE UPDATE EXCLUSIVE MODE"
 )
@@ -26,15 +26,15 @@ EXECUTE FUNCTION radmeter.divert_session()"""
 
 
 class Refused(StoreError):
-    """The table cannot be adopted as it is; nothing was touched."""
+    """The table cannot be adopted as it is, or not be given back. Nothing was changed."""
 
 
 @dataclass
 class Operation:
-    """A connection at work, who wants to hear of it, and what the steps of one run need to know.
+    """One run of the command: its connection, its listeners, and what its steps need to know.
 
-    `owner` is the role that is to own radacct. `table` is radacct as it was when the command began, read once: no step
-    needs to see what an earlier one has added. Where it matters what others have changed since, it is read anew.
+    `owner` is the role that will own radacct. `table` is radacct as it was when the command began, read once: no step
+    needs what an earlier step has added. A step that needs to know what others have changed reads the table again.
     """
 
     connection: Connection
@@ -45,13 +45,13 @@ class Operation:
     table: Table = field(init=False)
 
     def retried(self, what: str, work: Work) -> Any:
-        """Do work in a short transaction that waits for no lock."""
+        """Do work in a short transaction, with lock retries. `what` names it in messages."""
         return with_lock_retries(
             self.connection, work, what=what, patience_seconds=self.patience_seconds, said=self.said
         )
 
     def move(self, title: str, origin: str, target: str, which: str, parameters: dict[str, Any]) -> int:
-        """Move rows with a bar."""
+        """Move rows and show the progress. Return how many."""
         with self.progress(title, None, "sessions") as bar:
             return moves.move(
                 self.connection,
@@ -67,12 +67,12 @@ class Operation:
 
 
 def exclusively(connection: Connection, lock: str = "ACCESS EXCLUSIVE") -> None:
-    """Lock the table: autovacuum gets the time to give way, nobody else is waited for."""
+    """Lock radacct. Autovacuum gets the time to give way. Any other holder makes the transaction give up soon."""
     connection.execute(VACUUM_GIVES_WAY)
     connection.execute(f"SET LOCAL lock_timeout = '{LOCK_WAIT_MS}ms'")
     connection.execute(f"LOCK TABLE ONLY public.radacct IN {lock} MODE".encode())
 
 
 def set_total(bar: Listener, total: int) -> None:
-    """Tell a listener of how many."""
+    """Tell a listener the total."""
     bar.total = total

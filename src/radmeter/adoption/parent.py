@@ -1,4 +1,4 @@
-"""The partitioned radacct that is to take the table's place, made ready beside it as radmeter.radacct."""
+"""Makes the partitioned radacct that will replace the table, beside it as radmeter.radacct."""
 
 import re
 
@@ -12,7 +12,7 @@ from radmeter.schema.sql_files import apply_sql_files
 
 PARENT = "radmeter.radacct"
 
-# What every partition has of radmeter's own: by these columns none is made twice.
+# The columns of radmeter's own indexes, which every partition has. No second index on these is made.
 _PARTITION_INDEXES = (
     ["radacctid"],
     ["acctuniqueid"],
@@ -22,10 +22,10 @@ _PARTITION_INDEXES = (
 
 
 def carried(table: Table) -> list[Index]:
-    """Return the indexes that all partitions are to have: the table's own, but for what radmeter has itself.
+    """Return the table's indexes that all partitions get, without those that radmeter has itself.
 
-    Left to the old rows alone: those of open sessions only, which radacct_open makes needless, and those by a column
-    that every interim changes, which would make each packet write all indexes again (PostgreSQL, heap-only tuples).
+    Two kinds stay on the old rows only. Indexes of open sessions: radacct_open makes them needless. Indexes by a
+    column that every interim changes: each packet would write all indexes again (PostgreSQL, heap-only tuples).
     """
     return [
         index
@@ -39,7 +39,7 @@ def carried(table: Table) -> list[Index]:
 
 
 def left_behind(table: Table) -> list[Index]:
-    """Return the indexes that only the old rows keep because interims change what they name."""
+    """Return the indexes that stay on the old rows only, because interims change their columns."""
     return [index for index in table.indexes if CHANGED_BY_INTERIMS.intersection(index.names)]
 
 
@@ -54,14 +54,14 @@ def index_on(index: Index, table: str, name: str) -> str:
 
 
 def make(connection: Connection, table: Table, owner: str) -> None:
-    """Make radmeter.radacct anew with columns, defaults, comments, grants, indexes, views and triggers.
+    """Make radmeter.radacct again with columns, defaults, comments, grants, indexes, views and triggers.
 
-    In the caller's transaction. Reads the table's definition under ACCESS SHARE, which is in nobody's way.
+    In the caller's transaction. Reads the table's definition under ACCESS SHARE, which keeps nobody waiting.
     """
     run = connection.execute
     run("SET LOCAL client_min_messages = warning")
     run("DROP TABLE IF EXISTS radmeter.radacct CASCADE")
-    run("DELETE FROM radmeter.sql_file")  # the views went with it
+    run("DELETE FROM radmeter.sql_file")  # the views were dropped with it
     run(
         """CREATE TABLE radmeter.radacct (LIKE public.radacct
            INCLUDING DEFAULTS INCLUDING COMMENTS INCLUDING STORAGE INCLUDING COMPRESSION)
@@ -93,9 +93,9 @@ def make(connection: Connection, table: Table, owner: str) -> None:
 
 
 def _grants(connection: Connection, table: Table, owner: str) -> list[str]:
-    """Return the statements that give on the new table what was granted on the old one.
+    """Return the statements that grant on the new table what was granted on the old one.
 
-    Its owner becomes a reader and writer like any other: FreeRADIUS's role is not to own radmeter's table.
+    The old table's owner, FreeRADIUS's role, may read and write the new table, but does not own it.
     """
     statements = [
         f"GRANT {privileges}{column} ON radmeter.radacct TO {grantee}{option}"

@@ -1,4 +1,4 @@
-"""What an adoption would do, said before it does anything. Reads only."""
+"""Says what an adoption would do, before it does anything. Reads only."""
 
 import datetime
 import shutil
@@ -15,14 +15,14 @@ from radmeter.adoption.parent import carried, left_behind
 from radmeter.adoption.table import Table
 from radmeter.database.connection import Connection
 
-# Guesses for a slow disk: nobody minds a step that takes less.
+# Estimates for a slow disk: a step may well take less.
 INDEX_ROWS_PER_SECOND = 250_000
-LOOK_ROWS_PER_SECOND = 1_500_000
+READ_ROWS_PER_SECOND = 1_500_000
 MOVED_ROWS_PER_SECOND = 8_000
 
 
 class PlanStep(NamedTuple):
-    """A step: what it does, whom it keeps waiting, and about how long it takes."""
+    """A step: what it does, who waits meanwhile, and about how many seconds it takes."""
 
     step: str
     what: str
@@ -59,7 +59,7 @@ def steps(connection: Connection, table: Table) -> list[PlanStep]:
             "check",
             "a constraint is validated: every closed session is read once",
             "nobody",
-            table.rows / LOOK_ROWS_PER_SECOND,
+            table.rows / READ_ROWS_PER_SECOND,
         ),
         PlanStep(
             "swap",
@@ -71,7 +71,7 @@ def steps(connection: Connection, table: Table) -> list[PlanStep]:
 
 
 def notes(connection: Connection, table: Table, boundary: datetime.datetime) -> list[str]:
-    """Return what else there is to know: what is kept and how, what it needs, what has to be ready."""
+    """Return notes for the operator: what is kept and how, the disk that is needed, and what must be ready."""
     stock = {column.name for column in STOCK}
     extra = [column.name for column in table.columns if column.name not in stock]
     everywhere = [index.name for index in carried(table)]
@@ -88,7 +88,7 @@ def notes(connection: Connection, table: Table, boundary: datetime.datetime) -> 
         said.append(f"Kept, and made in all partitions: the indexes {', '.join(everywhere)}.")
     if behind:
         said.append(
-            "Kept for the old sessions only, since every interim changes what they name: the indexes "
+            "Kept for the old sessions only, since every interim changes their columns: the indexes "
             f"{', '.join(behind)}."
         )
     if table.views:
@@ -104,16 +104,16 @@ def notes(connection: Connection, table: Table, boundary: datetime.datetime) -> 
         + ("." if free is None else f"; {_size(free)} are free.")
     )
     said.append(
-        "FreeRADIUS: from the swap on rlm_sql can no longer insert sessions (ON CONFLICT (AcctUniqueId) needs one "
-        "index over all partitions). Before it, radmeter's plugin must be journaling beside rlm_sql, and `radmeter "
-        "ship` must not run; after it, take rlm_sql out of the accounting section and start `radmeter ship`: "
+        "FreeRADIUS: after the swap rlm_sql can no longer insert sessions (ON CONFLICT (AcctUniqueId) needs one "
+        "index over all partitions). Before the swap, radmeter's plugin must journal beside rlm_sql, and `radmeter "
+        "ship` must not run. After it, take rlm_sql out of the accounting section and start `radmeter ship`: "
         "docs/adoption.md."
     )
     return said
 
 
 def lacks_room(connection: Connection, table: Table) -> str | None:
-    """Return why the disk is too small; None: it is not, or nobody can tell from here."""
+    """Return why the disk is too small. None: there is room, or it cannot be known."""
     free = _free_bytes(connection)
     room = room_needed(table)
     if free is None or free > room * 1.2:
@@ -122,7 +122,7 @@ def lacks_room(connection: Connection, table: Table) -> str | None:
 
 
 def _free_bytes(connection: Connection) -> int | None:
-    """The server's free disk, where the server is on this machine and its directory can be known."""
+    """Return the server's free disk. None: the server is on another machine, or its directory is unknown."""
     if not (
         connection.info.host.startswith("/") or connection.info.host in ("localhost", "127.0.0.1", "::1")
     ):

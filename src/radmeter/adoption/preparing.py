@@ -13,7 +13,7 @@ from radmeter.database.lock_retries import create_index_with_lock_retries
 
 
 def add_columns(operation: Operation, adoption: Adoption) -> None:
-    """All at once, and in the catalog only: no row is written, none is read."""
+    """Add all columns at once. Only the catalog changes: no row is written or read."""
     present = {column.name for column in operation.table.columns}
     changes = [
         f"ADD COLUMN {column.name} {column.definition}"
@@ -33,7 +33,7 @@ def add_columns(operation: Operation, adoption: Adoption) -> None:
 
 
 def make_indexes(operation: Operation, adoption: Adoption) -> None:
-    """Make the indexes that the table lacks, without keeping anyone from writing."""
+    """Make the indexes that the table lacks. Others can write meanwhile."""
     for name, statement in needed(operation.table):
         with (
             operation.progress(f"index {name.removeprefix('public.')}", None, "blocks") as bar,
@@ -49,7 +49,7 @@ def make_indexes(operation: Operation, adoption: Adoption) -> None:
 
 
 def make_open_table(operation: Operation, adoption: Adoption) -> None:
-    """The table for open sessions, which radacct shows as its own rows, and the trigger that sends new ones there."""
+    """Make radacct_open, whose rows radacct shows as its own, and the trigger that sends new sessions there."""
     table = operation.table
     operation.said("making radmeter's views and functions")
     operation.retried(
@@ -73,7 +73,7 @@ def make_open_table(operation: Operation, adoption: Adoption) -> None:
             run(parent.index_on(index, OPEN, f"radacct_open_kept_{number}_idx").encode())
         run(sql.SQL("ALTER TABLE public.radacct_open OWNER TO {}").format(owner))
         if operation.owner != table.owner:
-            # For the trigger's function, which is radmeter's.
+            # The trigger's function needs it: it runs as this role.
             run(sql.SQL("GRANT SELECT, UPDATE ON public.radacct TO {}").format(owner))
         run(DIVERT)
         state.go_on(connection, "opening")

@@ -1,4 +1,4 @@
-"""Undoing an adoption: the rows of radmeter's partitions go back into FreeRADIUS's table, in batches."""
+"""Undoes an adoption: moves the rows of radmeter's partitions back into FreeRADIUS's table, in batches."""
 
 from psycopg import sql
 
@@ -10,7 +10,7 @@ from radmeter.database.connection import Connection
 
 
 def turn_back(operation: Operation, adoption: Adoption) -> None:
-    """Before the swap: radacct takes open sessions again."""
+    """Turn back before the swap: let radacct take open sessions again."""
 
     def work(connection: Connection) -> None:
         exclusively(connection)
@@ -21,7 +21,7 @@ def turn_back(operation: Operation, adoption: Adoption) -> None:
 
 
 def return_rows(operation: Operation, adoption: Adoption) -> None:
-    """The rows of the tables that inherit go back into radacct, in batches; an empty one is dropped."""
+    """Move the rows of the tables that inherit back into radacct, in batches. Drop each table when it is empty."""
     connection = operation.connection
     while True:
         child = connection.execute(
@@ -47,7 +47,7 @@ def return_rows(operation: Operation, adoption: Adoption) -> None:
                     break
 
         def drop(opened: Connection, name: str = name) -> None:
-            # Not the whole of radacct is locked for others, if the table is empty still.
+            # A writer may have added rows since the last batch. They are moved first.
             exclusively(opened)
             if _return_batch(opened, name) == 0:
                 opened.execute(f"ALTER TABLE {name} NO INHERIT public.radacct".encode())
@@ -57,7 +57,7 @@ def return_rows(operation: Operation, adoption: Adoption) -> None:
 
 
 def _return_batch(connection: Connection, name: str) -> int:
-    """Move some rows; of two sessions with one id the open one, else the one in radacct, keeps it."""
+    """Move a batch of rows. Of two sessions with the same id the open one keeps it, else the one in radacct."""
     ids = [
         row[0]
         for row in connection.execute(

@@ -1,4 +1,4 @@
-"""How far an adoption is, and what the table was before: radmeter.adoption, one row for each (see `states`)."""
+"""The table radmeter.adoption: how far each adoption is, and what the table was like before (see `states`)."""
 
 import datetime
 from typing import Any, NamedTuple
@@ -9,7 +9,7 @@ from radmeter.database.connection import Connection
 
 
 class Adoption(NamedTuple):
-    """The adoption in force."""
+    """A row of radmeter.adoption."""
 
     id: int
     state: str
@@ -27,7 +27,7 @@ _COLUMNS = "id, state, boundary, first_id, last_id, saved, began_at, swapped_at,
 
 
 def in_force(connection: Connection) -> Adoption | None:
-    """Return the adoption that is not undone; None: there is none."""
+    """Return the adoption that is not undone, None if there is none."""
     if connection.execute("SELECT to_regclass('radmeter.adoption')").fetchone() == (None,):
         return None
     row = connection.execute(f"SELECT {_COLUMNS} FROM radmeter.adoption WHERE undone_at IS NULL").fetchone()  # noqa: S608
@@ -35,7 +35,7 @@ def in_force(connection: Connection) -> Adoption | None:
 
 
 def latest(connection: Connection) -> Adoption | None:
-    """Return the latest adoption, undone or not."""
+    """Return the latest adoption, undone or not, None if there was none."""
     if connection.execute("SELECT to_regclass('radmeter.adoption')").fetchone() == (None,):
         return None
     row = connection.execute(
@@ -54,12 +54,12 @@ def begin(connection: Connection, boundary: datetime.datetime, saved: dict[str, 
 
 
 def go_on(connection: Connection, state: str) -> None:
-    """Write down that the adoption in force is in another state now, in the transaction that brings it there."""
+    """Write down the new state of the adoption in force, in the transaction that leads to this state."""
     connection.execute("UPDATE radmeter.adoption SET state = %s WHERE undone_at IS NULL", (state,))
 
 
 def next_boundary(connection: Connection, days: int = 7) -> datetime.datetime:
-    """Return the first start of a month (UTC) that is at least so many days ahead."""
+    """Return the first start of a month (UTC) that is at least `days` ahead."""
     row = connection.execute(
         """SELECT (date_trunc('month', now() AT TIME ZONE 'UTC' + %s * interval '1 day') + interval '1 month')
                   AT TIME ZONE 'UTC'""",

@@ -1,7 +1,7 @@
-"""The states of an adoption: what is done in each, and which is next, for taking radacct over and for giving it back.
+"""The states of an adoption: the steps of each and the next state, both to adopt radacct and to give it back.
 
-One is in radmeter.adoption at every moment. The last step of a state writes the next one down in the transaction that
-brings it about, and each step can be done again, so that an adoption which is killed anywhere goes on where it was.
+radmeter.adoption has the current state at every moment. The last step of a state writes down the next state in its own
+transaction. Each step can be done again. So an adoption that is killed anywhere goes on from there.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,7 +21,7 @@ from radmeter.adoption.tidy import tidy
 
 @dataclass(frozen=True)
 class Step:
-    """What is done, in words, and by which function."""
+    """A step: what it does, in words, and the function that does it."""
 
     does: str
     function: Callable[[Operation, Adoption], None]
@@ -29,9 +29,9 @@ class Step:
 
 @dataclass(frozen=True)
 class Way:
-    """The steps of a state in one direction, and the state that the last one leads to.
+    """The steps of a state in one direction, and the next state.
 
-    A step may lead back to the state `again` where it finds that things have changed.
+    A step may lead back to the state `again` if it finds that something has changed.
     """
 
     steps: tuple[Step, ...]
@@ -49,7 +49,9 @@ class State:
     undo: Way | None = None
 
 
-_MOVE_BOUNDARY = Step("if it was left alone for weeks: the boundary moves to a later month", move_boundary)
+_MOVE_BOUNDARY = Step(
+    "if the adoption stood still for weeks: the boundary moves to a later month", move_boundary
+)
 _TURN_BACK = Way((Step("the CHECK is dropped: radacct takes open sessions again", turn_back),), "returning")
 _BEGIN_TO_UNDO = Way(
     (Step("the way back begins; radmeter's own writers are kept out until the swap", begin_to_undo),),
@@ -130,7 +132,7 @@ STATES = (
     State("undone", "radacct is FreeRADIUS's own again"),
 )
 
-# In these radmeter's own writers can write, and are to be kept out of a swap.
+# In these states radmeter's own writers can write. A swap must keep them out.
 PARTITIONED = ("swapped", "done", "undoing")
 MEANS: Mapping[str, str] = {state.name: state.means for state in STATES}
 ADOPT: Mapping[str, Way] = {state.name: state.adopt for state in STATES if state.adopt is not None}
@@ -138,7 +140,7 @@ UNDO: Mapping[str, Way] = {state.name: state.undo for state in STATES if state.u
 
 
 def walk(operation: Operation, ways: Mapping[str, Way], until: str) -> Adoption:
-    """Do what is to be done, state by state, until the adoption is in the state `until`; return it then."""
+    """Do the steps of each state until the adoption is in the state `until`. Return the adoption."""
     adoption = _latest(operation)
     while adoption.state != until:
         way, here = ways[adoption.state], adoption.state
@@ -152,7 +154,7 @@ def walk(operation: Operation, ways: Mapping[str, Way], until: str) -> Adoption:
 
 
 def take(step: Step, operation: Operation, adoption: Adoption) -> None:
-    """Take a step. Tests end here what is to be killed."""
+    """Do a step. Tests replace this function to kill an adoption before or after a step."""
     step.function(operation, adoption)
 
 

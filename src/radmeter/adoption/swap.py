@@ -1,4 +1,4 @@
-"""The swap: in one short transaction radacct becomes the oldest partition of the table that takes its name."""
+"""The swap: in one short transaction radacct becomes the oldest partition of the table that gets its name."""
 
 import time
 
@@ -14,18 +14,18 @@ from radmeter.schema.revisions import note
 
 
 def swap(connection: Connection, adoption: Adoption, owner: str) -> float:
-    """Swap the tables in the caller's transaction; return how long the locks were held until now, in seconds.
+    """Swap the tables in the caller's transaction. Return for how many seconds the locks have been held.
 
-    The order of the locks is that of whoever reads by the name radacct: first the table, then what inherits from it.
+    The locks are taken in the order of a query that reads radacct: first the table, then what inherits from it.
     """
     run = connection.execute
     run("SET LOCAL search_path = pg_catalog")
     run("SET LOCAL client_min_messages = warning")
-    # Autovacuum gives way to this one, for which nobody else waits.
+    # Autovacuum gives way to this lock. Readers and writers do not wait for it.
     run("SET LOCAL lock_timeout = '5s'")
     run("LOCK TABLE ONLY public.radacct IN SHARE UPDATE EXCLUSIVE MODE")
     run("LOCK TABLE ONLY public.radacct_open IN SHARE UPDATE EXCLUSIVE MODE")
-    # Anew: from here on nobody can change a view or an index until the swap is done.
+    # Read the table again: from here on nobody can change a view or an index until the swap is done.
     table = read(connection)
     last = _last_id(connection, table)
     run("SET LOCAL lock_timeout = '50ms'")
@@ -40,7 +40,7 @@ def swap(connection: Connection, adoption: Adoption, owner: str) -> float:
         run(f"ALTER TABLE public.{name} ALTER adopted DROP DEFAULT")
         run(sql.SQL("ALTER TABLE public.{} OWNER TO {}").format(sql.Identifier(name), sql.Identifier(owner)))
     run("ALTER TABLE radmeter.radacct SET SCHEMA public")
-    # The default partition first: with no other there it needs no look at its rows. The others are proven by CHECKs.
+    # The default partition comes first: while it is the only one, its rows need no check. CHECKs prove the other one.
     run("ALTER TABLE public.radacct ATTACH PARTITION public.radacct_open DEFAULT")
     legacy = (
         "ALTER TABLE public.radacct ATTACH PARTITION public.radacct_legacy FOR VALUES FROM (MINVALUE) TO ({})"
@@ -75,21 +75,22 @@ def _last_id(connection: Connection, table: Table) -> int:
 
 
 def _close(connection: Connection, adoption: Adoption, table: Table, owner: str) -> None:
-    """The last closed rows go where they belong, and what kept the table FreeRADIUS's own goes away."""
+    """Move the last closed rows to their table. Remove the trigger and the unique index of FreeRADIUS's own table."""
     run = connection.execute
     boundary = {"boundary": adoption.boundary}
     moves.move_now(connection, OPEN, TABLE, "acctstoptime < %(boundary)s", boundary)
     if run(
         "SELECT EXISTS (SELECT FROM public.radacct_open WHERE acctstoptime >= %(boundary)s)", boundary
     ).fetchone() == (True,):
-        # Stopped in a month that radacct_legacy will not hold: a router's clock. Kept aside until there is one for it.
+        # A router's clock was wrong: the session stopped in a month after those of radacct_legacy. Keep it in a
+        # temporary table until its month has a partition.
         run(
             """CREATE TEMPORARY TABLE beyond ON COMMIT DROP AS
                SELECT * FROM public.radacct_open WHERE acctstoptime IS NOT NULL"""
         )
         run("DELETE FROM public.radacct_open WHERE acctstoptime IS NOT NULL")
     run("DROP TRIGGER radmeter_divert ON public.radacct")
-    # An id may be used again after a Stop: unique among open sessions only, which radacct_open sees to.
+    # A router may use an id again after a Stop. Ids are unique among open sessions only, by an index of radacct_open.
     unique = table.unique_id()
     if unique is not None and unique.constraint:
         run(
@@ -102,12 +103,15 @@ def _close(connection: Connection, adoption: Adoption, table: Table, owner: str)
         index.is_on("acctuniqueid") and not index.unique for index in table.indexes
     ):
         raise StoreError(
-            "the index by acctuniqueid has gone since the preparations: run `radmeter adopt --from radacct` again"
+            "the index by acctuniqueid was dropped meanwhile: run `radmeter adopt --from radacct` again"
         )
 
 
 def _put_beyond(connection: Connection, adoption: Adoption) -> None:
-    """Sessions that stopped beyond what radacct_legacy holds: into their months, past the triggers, as adopted rows."""
+    """Insert the sessions that stopped after the boundary into their months' partitions, as adopted rows.
+
+    The partitions have no triggers, so nothing is counted.
+    """
     if connection.execute("SELECT to_regclass('pg_temp.beyond')").fetchone() == (None,):
         return
     names = moves.columns(connection)
@@ -131,7 +135,7 @@ def _put_beyond(connection: Connection, adoption: Adoption) -> None:
 
 
 def give_sequence(connection: Connection, name: str, target: str, owner: str, former: str) -> None:
-    """The numbers go on from where they were; who could take one still can."""
+    """Give the sequence to another table and owner. Its numbers go on, and the former owner may still use it."""
     sequence = sql.Identifier(*name.split("."))
     connection.execute(sql.SQL("ALTER SEQUENCE {} OWNED BY NONE").format(sequence))
     connection.execute(sql.SQL("ALTER SEQUENCE {} OWNER TO {}").format(sequence, sql.Identifier(owner)))

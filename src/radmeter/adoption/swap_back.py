@@ -1,4 +1,4 @@
-"""Undoing an adoption: FreeRADIUS's table gets its name back, in one short transaction."""
+"""Undoes an adoption: gives FreeRADIUS's table its name back, in one short transaction."""
 
 from psycopg import sql
 
@@ -15,12 +15,12 @@ from radmeter.schema.revisions import note
 
 
 def begin_to_undo(operation: Operation, adoption: Adoption) -> None:
-    """Write down that radacct is on its way back: `radmeter adopt` does not go on with it any more."""
+    """Write down that the adoption is being undone, so that `radmeter adopt` no longer goes on with it."""
     operation.retried("beginning to undo", lambda connection: state.go_on(connection, "undoing"))
 
 
 def make_unique(operation: Operation, adoption: Adoption) -> None:
-    """Make the unique index of the old table again, where it had one."""
+    """Make the unique index of the old table again, if it had one."""
     unique = adoption.saved["unique"]
     if unique is None:
         return
@@ -47,7 +47,7 @@ def swap_tables_back(operation: Operation, adoption: Adoption) -> None:
 
 
 def _tell_apart(operation: Operation, adoption: Adoption) -> None:
-    """Ids that were given out again after a Stop: among the old rows the later session gets another."""
+    """If a router used an id again after a Stop: give the later session, among the old rows, another id."""
 
     def work(connection: Connection) -> None:
         rows = connection.execute(
@@ -65,7 +65,7 @@ def _tell_apart(operation: Operation, adoption: Adoption) -> None:
 
 
 def _swap(connection: Connection, adoption: Adoption, owner: str) -> None:
-    """The other way round: the partitions become tables that inherit from radacct, and are empty soon."""
+    """Swap back: the partitions become tables that inherit from radacct. Later their rows move into it."""
     run = connection.execute
     run("SET LOCAL search_path = pg_catalog")
     run("SET LOCAL client_min_messages = warning")
@@ -86,7 +86,7 @@ def _swap(connection: Connection, adoption: Adoption, owner: str) -> None:
     ]
     for name in names:
         run(f"ALTER TABLE public.radacct DETACH PARTITION {name}".encode())
-    # A sequence that a column owns would go to the other schema with it.
+    # A sequence that a column owns would move to the other schema with its table.
     run(f"ALTER SEQUENCE {saved['sequence']} OWNED BY NONE".encode())
     run("ALTER TABLE public.radacct SET SCHEMA radmeter")
     run("ALTER TABLE public.radacct_legacy RENAME TO radacct")

@@ -1,4 +1,4 @@
-"""The state `swapped`: the partitions ahead are made, and it is written down that all is done."""
+"""The state `swapped`: the partitions ahead are made, and the adoption is marked as done."""
 
 import time
 
@@ -11,7 +11,7 @@ from radmeter.schema.revisions import note
 
 
 def finish(operation: Operation, adoption: Adoption) -> None:
-    """Make this month's partition and those ahead."""
+    """Make this month's partition and those ahead, and mark the adoption as done."""
     began = time.monotonic()
     for month in range(MONTHS_AHEAD + 1):
 

@@ -1,4 +1,4 @@
-"""FreeRADIUS's radacct as it is: what the catalog says of it. Reads only."""
+"""Reads what the catalog says about FreeRADIUS's radacct. Reads only."""
 
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -10,7 +10,7 @@ LEGACY = "public.radacct_legacy"
 
 
 class TableColumn(NamedTuple):
-    """A column as the catalog has it."""
+    """A column, as the catalog describes it."""
 
     name: str
     kind: str
@@ -21,7 +21,7 @@ class TableColumn(NamedTuple):
 
 
 class Index(NamedTuple):
-    """An index: its columns in order (an expression is empty), and all that it names, in its condition too."""
+    """An index. `columns` are in order, "" for an expression. `names` are all columns of it and its condition."""
 
     name: str
     definition: str
@@ -33,12 +33,12 @@ class Index(NamedTuple):
     constraint: str | None
 
     def is_on(self, *columns: str) -> bool:
-        """Tell whether it has all rows, by these columns and no others."""
+        """Tell whether it is valid, has all rows, and is on exactly these columns."""
         return self.valid and not self.partial and self.columns == list(columns)
 
 
 class View(NamedTuple):
-    """A view that reads the table, as it is to be written again."""
+    """A view that reads the table, with what is needed to define it again."""
 
     name: str
     options: str | None
@@ -47,14 +47,14 @@ class View(NamedTuple):
 
     @property
     def statement(self) -> str:
-        """The statement that binds it to what has the table's name now; its owner, grants and comment stay."""
+        """The statement that binds it to the table that now has the name. Its owner, grants and comment stay."""
         options = f" WITH ({self.options})" if self.options else ""
         return f"CREATE OR REPLACE VIEW {self.name}{options} AS {self.definition}"
 
 
 @dataclass
 class Table:
-    """What is known of the table."""
+    """What the catalog says about the table."""
 
     oid: int
     relkind: str
@@ -69,11 +69,11 @@ class Table:
     sequence: str | None = None
 
     def column(self, name: str) -> TableColumn | None:
-        """Return a column, None: it has none of that name."""
+        """Return the column of a name, None if there is none."""
         return next((column for column in self.columns if column.name == name), None)
 
     def unique_id(self) -> Index | None:
-        """Return the index that keeps acctuniqueid unique."""
+        """Return the index that keeps acctuniqueid unique, None if there is none."""
         return next((each for each in self.indexes if each.unique and each.is_on("acctuniqueid")), None)
 
 
@@ -136,7 +136,7 @@ def read(connection: Connection) -> Table:
             "there is no table public.radacct: `radmeter migrate up` makes one in a new database"
         )
     table = Table(*row)
-    # Names as they are with nothing on the search path: all with their schema.
+    # With this search path PostgreSQL prints all names with their schema.
     with connection.transaction():
         connection.execute("SET LOCAL search_path = pg_catalog")
         table.columns = [TableColumn(*each) for each in connection.execute(_COLUMNS, (table.oid,))]

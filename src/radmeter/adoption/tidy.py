@@ -1,4 +1,4 @@
-"""Undoing an adoption: what it made is taken away, down to the columns."""
+"""Undoes an adoption: removes what it made, down to the columns."""
 
 from psycopg import sql
 
@@ -10,12 +10,13 @@ from radmeter.database.connection import Connection
 from radmeter.database.lock_retries import outside_transaction
 from radmeter.schema.revisions import note
 
-# What was counted goes with the sessions: rlm_sql will write them, and they would be counted again.
+# Tables of what was counted. They are emptied: rlm_sql goes on with the same sessions, and another adoption would
+# count them again.
 COUNTED = r"^(session_slice|session_month|adopted_\w+|adoption_baseline|backfill|backfill_\w+)$"
 
 
 def tidy(operation: Operation, adoption: Adoption) -> None:
-    """Take away what the adoption made."""
+    """Remove what the adoption made."""
     for name in NAMES:
         outside_transaction(
             operation.connection,
@@ -37,7 +38,7 @@ def tidy(operation: Operation, adoption: Adoption) -> None:
         if operation.owner != adoption.saved["owner"]:
             run(sql.SQL("REVOKE ALL ON public.radacct FROM {}").format(sql.Identifier(operation.owner)))
         run("DROP TABLE IF EXISTS radmeter.radacct CASCADE")
-        run("DELETE FROM radmeter.sql_file")  # views went with it
+        run("DELETE FROM radmeter.sql_file")  # the views were dropped with it
         tables = run(
             """SELECT string_agg(oid::regclass::text, ', ') FROM pg_class
                WHERE relkind = 'r' AND relnamespace = 'radmeter'::regnamespace AND relname ~ %s""",
@@ -45,7 +46,7 @@ def tidy(operation: Operation, adoption: Adoption) -> None:
         ).fetchone()
         assert tables is not None
         run(f"TRUNCATE public.user_quota_usage, public.router_daily_usage, {tables[0]}".encode())
-        # Not by radmeter.audit, which an adoption that has just begun has not made yet.
+        # radmeter.audit may not exist: an adoption that has just begun has not made it yet.
         run(
             """INSERT INTO public.audit_log (operator, action, detail)
                VALUES (nullif(current_setting('radmeter.operator', true), ''), 'adopt undo', '{"table": "radacct"}')"""

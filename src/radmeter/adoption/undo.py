@@ -1,4 +1,4 @@
-"""Gives FreeRADIUS its own radacct back: radmeter.adopt in the other direction, from wherever that got to."""
+"""Gives FreeRADIUS its own radacct back: undoes an adoption, from any state."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -11,17 +11,17 @@ from radmeter.database.connection import Connection, translated_errors
 
 
 def undo(operation: Operation) -> list[str]:
-    """Make radacct the table again that it was, with all its rows and those made since.
+    """Make radacct the plain table again that it was, with its old rows and those made since.
 
     Returns
     -------
     list of str
-        The acctuniqueid of sessions that got another one, since a later session has theirs: ``<old id>-<radacctid>``.
+        The new acctuniqueid of sessions whose id another session has too: ``<old id>-<radacctid>``.
 
     Raises
     ------
     Refused
-        There is nothing to undo, or it can be no longer; nothing was touched.
+        There is nothing to undo, or it cannot be undone any longer. Nothing was changed.
     """
     connection = operation.connection
     with translated_errors():
@@ -45,7 +45,7 @@ def nothing_to_undo(connection: Connection) -> Refused:
         return Refused(
             f"radacct was given back at {before.undone_at:%Y-%m-%d %H:%M} UTC: there is nothing to undo"
         )
-    return Refused("radacct was not taken over by `radmeter adopt`: there is nothing to undo")
+    return Refused("`radmeter adopt` has not adopted radacct: there is nothing to undo")
 
 
 def _owner(connection: Connection) -> str:
@@ -57,7 +57,7 @@ def _owner(connection: Connection) -> str:
 
 
 def _refuse(connection: Connection) -> None:
-    """Refuse where something of the table is not there any more, or would be lost."""
+    """Refuse if a part of the table is not there any more, or would be lost."""
     row = connection.execute(
         """SELECT (SELECT inhparent = to_regclass('public.radacct') FROM pg_inherits
                    WHERE inhrelid = to_regclass('public.radacct_legacy')),
@@ -86,11 +86,11 @@ def _refuse(connection: Connection) -> None:
 
 @contextmanager
 def _alone(connection: Connection) -> Iterator[None]:
-    """Keep radmeter's own writers out: shippers wait, and what they have stays in the journals."""
+    """Keep radmeter's own writers out. Shippers wait, and their packets stay in the journals."""
     writers = (
-        (advisory_locks.JOBS, "`radmeter jobs run` is at work: stop it"),
-        (advisory_locks.BACKFILL, "`radmeter backfill` is at work: stop it"),
-        (advisory_locks.INGEST, "radmeter.ingest is at work: stop `radmeter ship`"),
+        (advisory_locks.JOBS, "`radmeter jobs run` is running: stop it"),
+        (advisory_locks.BACKFILL, "`radmeter backfill` is running: stop it"),
+        (advisory_locks.INGEST, "radmeter.ingest is running: stop `radmeter ship`"),
     )
     with ExitStack() as stack:
         for name, reason in writers:

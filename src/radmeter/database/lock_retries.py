@@ -1,7 +1,7 @@
-"""Changes to a database that must not stop: each waits for its locks a moment only, and tries again.
+"""Lock retries: a change of a live database waits only a moment for its locks, gives up, and tries again.
 
-Whoever waits for a lock makes everyone wait who comes after: the queue of a lock is served in order. So a change that
-meets a long transaction gives up after `LOCK_WAIT_MS`, lets those behind it through, and comes back.
+PostgreSQL serves the queue of a lock in order. So a change that waits for a lock makes all later sessions wait too. A
+change that meets a long transaction therefore gives up after `LOCK_WAIT_MS`, lets the others through, and tries again.
 """
 
 import logging
@@ -22,7 +22,7 @@ from radmeter.errors import DiskFull, LockTimeout, StoreError
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-# What ingest may be made to wait by a change that itself waits. The change's own time comes on top.
+# A change that waits for a lock keeps ingest waiting for this time at most. The time of the change itself comes on top.
 LOCK_WAIT_MS = 50
 PATIENCE_SECONDS = 600.0
 LONGEST_PAUSE_SECONDS = 2.0
@@ -32,7 +32,7 @@ GAVE_WAY = (errors.LockNotAvailable, errors.DeadlockDetected, errors.Serializati
 
 
 class Holder(NamedTuple):
-    """A session that has a lock which another waits for. Never its query: that could hold a password."""
+    """A session that holds a lock for which another one waits. Its query is left out: it could have a password."""
 
     pid: int
     user: str
@@ -60,29 +60,29 @@ def with_lock_retries(
     patience_seconds: float = PATIENCE_SECONDS,
     said: Callable[[str], None] = log.info,
 ) -> T:
-    """Run `work` in a transaction that waits for no lock longer than `LOCK_WAIT_MS`; again until it gets them.
+    """Run `work` in a transaction that waits at most `LOCK_WAIT_MS` for a lock. Try again until it gets its locks.
 
     Parameters
     ----------
     connection
         In autocommit mode.
     work
-        What to do; it may be done several times, each time from the start.
+        What to do. It may run several times, each time from the start.
     what
         The change, for messages: ``"attaching radacct_2024_03"``.
     patience_seconds
-        How long to go on trying.
+        How long to try.
     said
-        Takes a line, once every few seconds of waiting: who holds the lock.
+        Takes a line that says who holds the lock, every few seconds while it waits.
 
     Raises
     ------
     LockTimeout
-        It could not get the locks in time; nothing of the work is done.
+        The work could not get its locks in time. Nothing of it is done.
     DiskFull
-        The disk of the server is full; nothing of the work is done.
+        The disk of the server is full. Nothing of the work is done.
     StoreError
-        The work failed; nothing of it is done.
+        The work failed. Nothing of it is done.
     """
 
     def attempt() -> T:
@@ -101,10 +101,10 @@ def create_index_with_lock_retries(
     patience_seconds: float = PATIENCE_SECONDS,
     said: Callable[[str], None] = log.info,
 ) -> None:
-    """Run ``CREATE [UNIQUE] INDEX CONCURRENTLY`` of index `name` (with its schema) unless it is there and valid.
+    """Run ``CREATE [UNIQUE] INDEX CONCURRENTLY`` of index `name` (with its schema) unless there is a valid one.
 
-    It cannot be in a transaction, and one that was interrupted leaves an INVALID index, which is dropped first. It
-    waits for the transactions that began before it without keeping anyone from reading or writing.
+    The statement cannot be in a transaction. If it was interrupted, it has left an INVALID index, which is dropped
+    first. It waits for the transactions that began before it, while others can read and write.
     """
 
     def attempt() -> None:
@@ -117,8 +117,8 @@ def create_index_with_lock_retries(
             drop = sql.SQL("DROP INDEX CONCURRENTLY {}").format(sql.Identifier(*name.split(".")))
             with _lock_timeout(connection):
                 connection.execute(drop)
-        # It waits for old transactions by their virtual ids, holding what blocks schema changes only: for those a
-        # lock_timeout would mean starting again from nothing.
+        # No lock_timeout here. The statement waits for the virtual ids of old transactions, and a timeout would make it
+        # start again from nothing. Its own lock blocks only changes of the schema.
         connection.execute(statement.encode())
 
     retry_until_locked(
@@ -134,7 +134,7 @@ def outside_transaction(
     patience_seconds: float = PATIENCE_SECONDS,
     said: Callable[[str], None] = log.info,
 ) -> None:
-    """Run a statement that cannot be in a transaction (``DETACH PARTITION .. CONCURRENTLY``) with lock retries."""
+    """Run a statement with lock retries that cannot be in a transaction (``DETACH PARTITION .. CONCURRENTLY``)."""
 
     def attempt() -> None:
         with _lock_timeout(connection):
@@ -157,7 +157,7 @@ def retry_until_locked(
     pause = 0.05
     while True:
         holders: list[Holder] = []
-        # The first try is the common case and needs no one to look on; the last one says in the error who it was.
+        # Most changes need one try, so the first one does not look for the holders. The last one does, for the error.
         now = time.monotonic()
         looking = next_word is not None and (now >= next_word or deadline - now < LONGEST_PAUSE_SECONDS)
         try:
@@ -180,8 +180,8 @@ def retry_until_locked(
             if now >= deadline:
                 raise LockTimeout(
                     f"{what}: could not get the lock within {patience_seconds:g} s: it is held by {who}. "
-                    "Nothing of this step is done. Have that transaction ended (SELECT pg_terminate_backend(<process>) "
-                    "ends it), or be more patient (--patience), then run the same command again"
+                    "Nothing of this step is done. End that transaction (SELECT pg_terminate_backend(<process>) ends "
+                    "it), or be more patient (--patience), then run the same command again"
                 ) from error
             if next_word is None:
                 next_word = now
@@ -194,7 +194,7 @@ def retry_until_locked(
 
 @contextmanager
 def _driver_errors() -> Iterator[None]:
-    """Give SQLAlchemy's wrapping of the driver's errors away."""
+    """Raise the driver's error in place of SQLAlchemy's, which wraps it."""
     try:
         yield
     except sqlalchemy.exc.DBAPIError as error:
@@ -215,7 +215,7 @@ def _lock_timeout(connection: Connection) -> Iterator[None]:
 
 @contextmanager
 def _seen(connection: Connection, holders: list[Holder]) -> Iterator[None]:
-    """Note who keeps `connection` waiting, from a connection beside it: afterwards nobody can tell any more."""
+    """Find over a second connection who keeps `connection` waiting. Afterwards nobody could tell."""
     done, connected = threading.Event(), threading.Event()
     info = connection.info
     dsn = psycopg.conninfo.make_conninfo(info.dsn, password=info.password or None)
@@ -233,7 +233,7 @@ def _seen(connection: Connection, holders: list[Holder]) -> Iterator[None]:
 
     thread = threading.Thread(target=look, name="lock holders", daemon=True)
     thread.start()
-    # On a busy server a connection takes longer than the lock is waited for.
+    # On a busy server, to connect takes longer than the wait for the lock.
     connected.wait(5)
     try:
         yield

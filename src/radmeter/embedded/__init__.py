@@ -1,1 +1,1 @@
-"""The PostgreSQL that comes along."""
+"""The embedded PostgreSQL, which comes with radmeter."""

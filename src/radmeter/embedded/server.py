@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL for those who have no server: starts for its first user, stops after its last."""
+"""The embedded PostgreSQL, for those who have no server. It starts for its first user and stops after its last."""
 
 import fcntl
 import logging
@@ -23,7 +23,7 @@ from radmeter.embedded.keeper import FAST_SHUTDOWN_SECONDS, try_lock
 from radmeter.errors import StoreError, StoreUnavailable
 from radmeter.supervisor import last_lines
 
-READY_SECONDS = 300.0  # after a crash it replays up to max_wal_size first
+READY_SECONDS = 300.0  # after a crash it first replays WAL, up to max_wal_size
 STOPPED_SECONDS = FAST_SHUTDOWN_SECONDS + 15.0
 DATABASE = "radmeter"
 
@@ -32,7 +32,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Database:
-    """A database that can be used. `embedded` is the server behind it if it is ours."""
+    """A database that can be used. `embedded` is its server if that is the embedded one."""
 
     dsn: str
     embedded: "EmbeddedPostgresql | None" = None
@@ -40,12 +40,12 @@ class Database:
 
 @contextmanager
 def open_database(settings: Settings) -> Iterator[Database]:
-    """Give the database of the settings: the operator's, or the embedded one, started if it does not run.
+    """Give the database of the settings: the operator's own, or the embedded one. Start that if it does not run.
 
     Raises
     ------
     StoreError
-        The embedded PostgreSQL cannot be started; the message ends with what it said.
+        The embedded PostgreSQL cannot be started. The message ends with the last lines of its log.
     """
     if settings.dsn is not None:
         yield Database(settings.dsn)
@@ -55,7 +55,7 @@ def open_database(settings: Settings) -> Iterator[Database]:
 
 
 class EmbeddedPostgresql:
-    """A hold on the PostgreSQL kept in a directory. It runs while anyone holds on, in any process."""
+    """One user of the PostgreSQL in a directory. The server runs while it has a user, in any process."""
 
     def __init__(self, base: Path, log: Path | None = None) -> None:
         self.base = base.absolute()
@@ -77,7 +77,7 @@ class EmbeddedPostgresql:
         return f"postgresql://postgres@/{quote(database, safe='')}?host={sockets}&port=5432"
 
     def open(self) -> None:
-        """Hold on to the server, and start it if nobody did."""
+        """Become a user of the server, and start it if it does not run."""
         try:
             self.base.mkdir(parents=True, exist_ok=True)
             self.base = self.base.resolve()
@@ -87,7 +87,9 @@ class EmbeddedPostgresql:
             if os.geteuid() == 0:
                 _make_ready_for_root(self.base)
             self._users = os.open(self.base / "users.lock", os.O_RDWR)
-            fcntl.flock(self._users, fcntl.LOCK_SH)  # waits for a keeper that is just stopping the server
+            fcntl.flock(
+                self._users, fcntl.LOCK_SH
+            )  # if a keeper is stopping the server, this waits until it is done
         except OSError as error:
             raise StoreError(f"the embedded PostgreSQL cannot be used: {error}") from error
         try:
@@ -120,14 +122,14 @@ class EmbeddedPostgresql:
             os.close(start)
 
     def server_pid(self) -> int | None:
-        """Return the server's process id, another one once it was started again; None: it does not run."""
+        """Return the server's process id, None if it does not run. A restart changes the id."""
         if not self.kept():
             return None
         pid = (self.base / "keeper.lock").read_text()
         return int(pid) if pid else None
 
     def close(self) -> None:
-        """Let go, and wait until the server has stopped if nobody else holds on. May be called again."""
+        """Stop using the server. If there is no other user, wait until it has stopped. May be called again."""
         if self._users is None:
             return
         os.close(self._users)
@@ -135,11 +137,11 @@ class EmbeddedPostgresql:
         deadline = time.monotonic() + STOPPED_SECONDS
         while self.kept() and time.monotonic() < deadline:
             if not self._may_lock("users", fcntl.LOCK_EX) and self._may_lock("users", fcntl.LOCK_SH):
-                break  # shared with others: it runs on for them
+                break  # others use the server, so it runs on
             time.sleep(0.02)
 
     def kept(self) -> bool:
-        """Tell whether a keeper looks after the server; it starts the server again when that dies."""
+        """Tell whether the server has a keeper, which starts the server again if it dies."""
         return not self._may_lock("keeper", fcntl.LOCK_SH)
 
     def _may_lock(self, name: str, how: int) -> bool:
@@ -150,7 +152,7 @@ class EmbeddedPostgresql:
             os.close(lock)
 
     def _answers(self) -> bool:
-        # Only a kept server counts: one whose keeper was killed still answers for a moment, shutting down.
+        # A server whose keeper was killed still answers for a moment while it shuts down. It does not count.
         if self.server_pid() is None:
             return False
         try:
@@ -160,14 +162,14 @@ class EmbeddedPostgresql:
         return True
 
     def _start_keeper(self) -> None:
-        # It inherits our lock, so there is no moment at which it has been started and nobody can tell.
+        # The keeper inherits our lock, so from its start on everyone can see that there is a keeper.
         mark = os.open(self.base / "keeper.lock", os.O_RDWR)
         try:
-            fcntl.flock(mark, fcntl.LOCK_EX)  # waits for those who only look
+            fcntl.flock(mark, fcntl.LOCK_EX)  # waits for processes that only check the lock (`kept`)
             os.truncate(mark, 0)
             with self.log.open("ab") as log:
                 subprocess.run(
-                    # -P: no module from the working directory.
+                    # -P: import no module from the working directory.
                     [sys.executable, "-P", "-m", "radmeter.embedded.keeper", self.base, self.log, str(mark)],
                     stdin=subprocess.DEVNULL,
                     stdout=log,
@@ -183,22 +185,22 @@ class EmbeddedPostgresql:
 
 
 def _make_ready_for_root(base: Path) -> None:
-    """Give PostgreSQL, which refuses to run as root, a user of its own and a way to its programs and data."""
+    """Give PostgreSQL, which refuses to run as root, a user of its own and access to its programs and data."""
     try:
         user = postgresql.server_user()
     except StoreError:
         command = ["useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", "radmeter"]
-        _log.warning("PostgreSQL refuses to run as root: making it the system user radmeter")
+        _log.warning("PostgreSQL refuses to run as root: making the system user radmeter for it")
         with suppress(OSError):
             subprocess.run(command, check=False)
         user = postgresql.server_user()
     assert user is not None
     programs = postgresql.binaries().resolve()
-    # Passing through is enough: what lies in the directories stays unlisted, the data is the server's alone.
+    # The right to pass through (x) is enough: others cannot list the directories, and only the server reads the data.
     for directory in [base, *base.parents, programs, *programs.parents]:
         mode = directory.stat().st_mode
         if not mode & stat.S_IXOTH and directory.stat().st_uid != user.pw_uid:
-            _log.warning("letting the user radmeter, who runs PostgreSQL, pass through %s", directory)
+            _log.warning("letting the user radmeter, which runs PostgreSQL, pass through %s", directory)
             directory.chmod(mode | stat.S_IXOTH)
     if not (programs / "postgres").stat().st_mode & stat.S_IXOTH:  # installed with a strict umask
         for path in [programs.parent, *programs.parent.rglob("*")]:

@@ -1,1 +1,1 @@
-"""The three ways into `radmeter.ingest`: the shipper, the replay of detail files, the retry of rejected packets."""
+"""The three ways in which packets get into the database: shipper, replay of detail files, retry of rejected packets."""

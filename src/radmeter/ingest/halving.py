@@ -1,4 +1,4 @@
-"""A batch that the database refuses: it is halved until the items that it refuses stand alone."""
+"""Halves a batch that the database refuses, until the refused items stand alone."""
 
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -11,16 +11,16 @@ T = TypeVar("T")
 def send_halving(
     batch: Sequence[T], send: Callable[[Sequence[T]], None], set_aside: Callable[[T, str], None]
 ) -> None:
-    """Send a batch; where it is refused, its first half and then its second, each in the same way.
+    """Send a batch. If it is refused, send its first half and then its second half in the same way.
 
     Parameters
     ----------
     batch
-        In the order in which it has to be sent.
+        The items, in the order in which they must be sent.
     send
-        Sends items in one transaction, or raises `RecordRefused`, and nothing of them is sent.
+        Sends items in one transaction. If it raises `RecordRefused`, none of them was sent.
     set_aside
-        Takes an item that is refused alone, and the reason, before anything after it is sent.
+        Takes a single refused item and the reason, before any later item is sent.
     """
     try:
         send(batch)

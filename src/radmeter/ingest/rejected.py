@@ -1,4 +1,4 @@
-"""Packets that were set aside: looking at them, shipping them again, giving them up."""
+"""Rejected packets: list them, retry them, drop them."""
 
 import datetime
 import json
@@ -15,7 +15,7 @@ from radmeter.ingest.store import records_json
 from radmeter.packet import attributes as a
 from radmeter.packet.record import parse
 
-# Packets in one transaction, which ingest waits for.
+# Packets in one transaction. Ingest waits for it.
 BATCH = 500
 
 
@@ -32,14 +32,14 @@ class Packet(NamedTuple):
 
     @property
     def attributes(self) -> list[tuple[str, str]] | None:
-        """The attributes as (name, value), or None where the journal's entry is no such list."""
+        """The attributes as (name, value), or None if the journal's entry is not such a list."""
         try:
             return [(str(name), str(value)) for name, value in json.loads(self.pairs)]
         except (ValueError, TypeError):
             return None
 
     def attribute(self, name: str) -> str | None:
-        """Return the first attribute of a name, its text where it came as octets."""
+        """Return the first attribute of a name, as text even if it came as octets. None: there is none."""
         octets_name = next((each for each, text in a.TEXT_AS_OCTETS.items() if text == name), None)
         for found, value in self.attributes or ():
             if found == name:
@@ -54,7 +54,7 @@ class Packet(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Filter:
-    """Which packets. `reason` is a part of the reason, in any case."""
+    """Selects packets. `reason` is a part of the reason, in upper or lower case. None selects all."""
 
     reason: str | None = None
     node: str | None = None
@@ -62,7 +62,7 @@ class Filter:
 
     @property
     def values(self) -> dict[str, Any]:
-        """The parameters of the query."""
+        """The parameters of `PACKETS`."""
         return {"reason": self.reason, "node": self.node, "since": self.since}
 
 
@@ -76,7 +76,7 @@ WHERE (%(reason)s::text IS NULL OR position(lower(%(reason)s) IN lower(reason)) 
 def page(
     connection: Connection, which: Filter, *, before: int | None = None, limit: int = 50
 ) -> tuple[Sequence[Packet], bool]:
-    """Return packets, the latest first, from before an id on, and whether there are more."""
+    """Return up to `limit` packets with ids below `before`, the latest first, and whether there are more."""
     query = PACKETS + " AND (%(before)s::bigint IS NULL OR id < %(before)s) ORDER BY id DESC LIMIT %(limit)s"
     values = {**which.values, "before": before, "limit": limit + 1}
     with explained_errors("radmeter_reader"):
@@ -90,7 +90,7 @@ def by_id(connection: Connection, ids: Sequence[int]) -> list[Packet]:
     Raises
     ------
     NotKnown
-        One of them is not there.
+        There is no packet with one of the ids.
     """
     query = PACKETS + " AND id = ANY (%(ids)s) ORDER BY id"
     with explained_errors("radmeter_reader"):
@@ -100,23 +100,23 @@ def by_id(connection: Connection, ids: Sequence[int]) -> list[Packet]:
     if missing:
         listed = ", ".join(map(str, missing))
         raise NotKnown(
-            f"there is no rejected packet {listed}: `radmeter rejected list` shows those there are"
+            f"there is no rejected packet {listed}: `radmeter rejected list` shows the rejected packets"
         )
     return found
 
 
 def ids(connection: Connection, which: Filter) -> list[int]:
-    """Return the ids of all packets of a filter, in the order in which they arrived."""
+    """Return the ids of all packets that a filter selects, in the order in which they arrived."""
     query = "SELECT id FROM (" + PACKETS + ") AS packet ORDER BY received_at, id"  # noqa: S608  # constants
     with explained_errors("radmeter_reader"):
         return [row[0] for row in connection.execute(query.encode(), which.values)]
 
 
 def retry(connection: Connection, wanted: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Parse packets and ingest them again, in batches; yield for each how many were ingested and how many were not.
+    """Parse packets and ingest them again, in batches. Yield how many of each batch were ingested, and how many not.
 
-    Each batch is one transaction with the removal of its packets, so that none is counted twice, whatever happens. What
-    still cannot be counted stays, with the reason of today.
+    The transaction that ingests a batch also removes its packets from rejected_packet, so none is counted twice. A
+    packet that still cannot be counted stays, with the new reason.
     """
     remaining = iter(wanted)
     while batch := list(islice(remaining, BATCH)):
@@ -129,7 +129,7 @@ def retry(connection: Connection, wanted: Sequence[int]) -> Iterator[tuple[int, 
 
 
 def drop(connection: Connection, wanted: Sequence[int]) -> int:
-    """Give packets up, in one audited transaction; return how many there were."""
+    """Delete packets in one transaction, with a line in audit_log. Return how many were deleted."""
     with explained_errors("radmeter_noc"):
         row = connection.execute("SELECT radmeter.drop_rejected(%s::bigint[])", (list(wanted),)).fetchone()
     return int(row[0]) if row else 0
@@ -144,7 +144,7 @@ def _record(packet: Packet) -> dict[str, Any]:
 
 
 def _ingest(connection: Connection, records: Sequence[dict[str, Any]]) -> int:
-    """Ingest a batch; one that the database refuses is left with the reason, and the others go in."""
+    """Ingest a batch. A packet that the database refuses stays with the reason, the others are counted."""
     if not records:
         return 0
     ingested = 0

@@ -1,4 +1,4 @@
-"""Detail files into the database, exactly once: each file is a source of its own, each stanza a number in it."""
+"""Counts detail files exactly once: each file is a source of its own, and each stanza has a number in it."""
 
 import dataclasses
 import datetime
@@ -22,13 +22,13 @@ from radmeter.packet.detail_file import LONGEST_LINE, Place, Stanza, packet, sta
 from radmeter.plugin.journal.reader import Entry
 
 T = TypeVar("T")
-# A packet of a detail file, and what is made of it.
+# A packet of a detail file: its stanza, its entry as in a journal, and its record.
 Packet = tuple[Stanza, Entry, dict[str, Any]]
 log = logging.getLogger(__name__)
 
 ROLE = "radmeter_ingest"
 CHUNK_BYTES = 1 << 20
-# Before FreeRADIUS there were no detail files, and none come from tomorrow.
+# The first and the last believable time of a packet: FreeRADIUS is from 1999, and a clock may be a day fast.
 EARLIEST_SECONDS = int(datetime.datetime(1999, 1, 1, tzinfo=datetime.UTC).timestamp())
 MOST_AHEAD_SECONDS = 86400
 RETRY_SECONDS = (0.2, 1.0, 3.0)
@@ -37,7 +37,7 @@ UNFINISHED = ": nothing of it is shipped; replay the file again when it is whole
 
 @dataclasses.dataclass
 class Outcome:
-    """What became of a file: packets shipped, of these set aside, stanzas replayed before, stanzas that are bad."""
+    """The result for a file: packets shipped, how many of them were set aside, stanzas replayed before, bad stanzas."""
 
     shipped: int = 0
     set_aside: int = 0
@@ -53,13 +53,13 @@ class Replayer:
     dsn
         The database.
     zone
-        The time zone of the servers that wrote the files, where it is known.
+        The time zone of the servers that wrote the files, None if it is not known.
     batch_records
         Packets in one transaction.
     count_dropped
-        Also packets of months whose sessions were dropped: they cannot be told from ones that were counted before.
+        Count packets of months whose sessions were dropped, too. Nobody can tell whether they were counted before.
     on_problem
-        Told the line and the reason of each stanza that is no packet, and of each packet that is set aside.
+        Called with the line and the reason for each stanza that is no packet, and for each packet that is set aside.
     """
 
     def __init__(
@@ -85,23 +85,23 @@ class Replayer:
             connection.close()
 
     def replay(self, stream: BinaryIO, name: str, on_progress: Callable[[], None] = lambda: None) -> Outcome:
-        """Replay a file from where it was left.
+        """Replay a file from the place where the last replay of it ended.
 
         Parameters
         ----------
         stream
-            The file, which can be read again from its start.
+            The file. It must be seekable.
         name
-            What to call it, in messages and in the database.
+            The file's name for messages and for the database.
         on_progress
             Called after each batch.
 
         Raises
         ------
         StoreUnavailable
-            The database went away; what was shipped is counted, and the next replay goes on there.
+            The connection was lost. What was shipped is counted, and the next replay goes on there.
         RadmeterError
-            Another replay of the file runs, or its sessions may have been dropped.
+            Another replay of the file is running, or its sessions may have been dropped.
         """
         outcome = Outcome()
         first = next(stanzas(_lines(stream), Place()), None)
@@ -128,7 +128,7 @@ class Replayer:
                 entry = self._entry(stanza)
             except RejectedPacket as reason:
                 outcome.bad += 1
-                unfinished = stanza.end == "file"  # the server is perhaps just writing it
+                unfinished = stanza.end == "file"  # FreeRADIUS may still be writing it
                 self._on_problem(stanza.line, str(reason) + (UNFINISHED if unfinished else ""))
                 if unfinished:
                     break
@@ -137,7 +137,7 @@ class Replayer:
                     raise RadmeterError(_dropped(stanza, complete_from_us))
                 entries.append((stanza, entry))
             done = stanza
-        # Of a file without a single packet (it is no detail file) nothing is kept.
+        # A file without any packet is no detail file. Nothing is kept of it.
         if done is not None and (entries or outcome.shipped or outcome.before):
             self._ship(source, name, entries, done, outcome)
 
@@ -145,13 +145,13 @@ class Replayer:
         found = packet(stanza, self._zone)
         seconds = found.received_us // 1_000_000
         if not EARLIEST_SECONDS <= seconds <= time.time() + MOST_AHEAD_SECONDS:
-            raise RejectedPacket(f"Timestamp {seconds} cannot be when it arrived")
+            raise RejectedPacket(f"Timestamp {seconds} cannot be the time of arrival")
         return Entry(stanza.number, found.received_us, json.dumps(found.pairs, ensure_ascii=False))
 
     def _ship(
         self, source: str, name: str, entries: Sequence[tuple[Stanza, Entry]], done: Stanza, outcome: Outcome
     ) -> None:
-        """Ship packets up to the stanza `done`; one that the database refuses is set aside, and the others go in."""
+        """Ship packets up to the stanza `done`. A packet that the database refuses is set aside, the others go in."""
         packets = [(stanza, entry, as_json(entry)) for stanza, entry in entries]
 
         def send(batch: Sequence[Packet]) -> None:
@@ -184,7 +184,7 @@ class Replayer:
         )
 
     def _resume(self, stream: BinaryIO, source: str) -> tuple[str, Place]:
-        """Return a file's source and the place to go on: the end of the longest replayed part that it begins with."""
+        """Return a file's source and the place to go on: the end of the longest replayed part at the file's start."""
         known = self._query(
             "SELECT source, stanzas, size, digest FROM radmeter.replayed_files(%s)", (source,)
         )
@@ -207,10 +207,10 @@ class Replayer:
 
     @contextmanager
     def _alone(self, source: str) -> Iterator[None]:
-        """Keep other replays of the same file away: two that begin at once could take it for two files."""
+        """Keep other replays of the same file away: two at the same time could take it for two files."""
         lock = replay_lock(source)
         if not self._retried(lambda connection: taken(connection, lock)):
-            raise RadmeterError("another replay of this file runs")
+            raise RadmeterError("another replay of this file is running")
         try:
             yield
         finally:
@@ -229,7 +229,7 @@ class Replayer:
         return self._retried(lambda connection: connection.execute(query.encode(), values).fetchall())
 
     def _retried(self, work: Callable[[psycopg.Connection[tuple[Any, ...]]], T]) -> T:
-        """Do `work`; once more after a moment if the database was away or chose another transaction to go on."""
+        """Do `work`. Try again after a pause if the connection was lost or the database ended the transaction."""
         for pause in (*RETRY_SECONDS, None):
             try:
                 if self._connection is None:
@@ -248,13 +248,13 @@ class Replayer:
 
 
 def _lines(stream: BinaryIO) -> Iterator[bytes]:
-    """Yield the lines of a file, a very long one (no detail file) in pieces."""
+    """Yield the lines of a file. A very long line, which no detail file has, comes in pieces."""
     return iter(lambda: stream.readline(LONGEST_LINE), b"")
 
 
 def _dropped(stanza: Stanza, complete_from_us: int) -> str:
     day = datetime.datetime.fromtimestamp(complete_from_us / 1e6, datetime.UTC).date()
     return (
-        f"line {stanza.line}: the packet is from before {day}, and sessions of then were dropped. If it was "
-        "counted already, it would be counted again; --count-dropped counts it all the same"
+        f"line {stanza.line}: the packet is from before {day}, and the sessions of that time were dropped. If the "
+        "packet was counted before, it would be counted again. --count-dropped counts it anyway"
     )

@@ -1,4 +1,4 @@
-"""From the journal into the database: read in order, parse, ingest in batches, exactly once."""
+"""Ships a journal: reads its packets in order, parses them, and ingests them in batches, exactly once."""
 
 import contextlib
 import json
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 FIRST_RETRY_SECONDS = 0.1
 LONGEST_RETRY_SECONDS = 5.0
-# Whole segments are deleted, so looking once a second is often enough.
+# Only whole segments are deleted, so a check once a second is often enough.
 DROP_SECONDS = 1.0
 
 
@@ -32,9 +32,9 @@ class Shipper:
     journal
         The journal to read.
     open_store
-        Opens a connection to the database; called again after each failure.
+        Opens a connection to the database. Called again after each failure.
     batch_records, batch_seconds
-        A batch is shipped when it has so many records, or its first has waited so long.
+        A batch is shipped when it has so many records, or when its first record has waited so long.
     """
 
     def __init__(
@@ -51,13 +51,13 @@ class Shipper:
         self._batch_seconds = batch_seconds
         self._store: Store | None = None
         self._after = 0
-        self._ahead: list[Entry] = []  # read while the database was at work on the batch before
-        self._ahead_records: list[dict[str, Any]] = []  # and parsed, if they make a whole batch
+        self._ahead: list[Entry] = []  # the next batch, read while the database ingests the one before
+        self._ahead_records: list[dict[str, Any]] = []  # the same, parsed, if the batch is full
         self._trouble: str | None = None
         self._dropped_at = 0.0
 
     def run(self, stop: threading.Event, *, until_empty: bool = False) -> None:
-        """Ship until `stop` is set, or, with `until_empty`, until nothing is left. A batch in hand is finished."""
+        """Ship until `stop` is set, or, with `until_empty`, until the journal is empty. A begun batch is finished."""
         retry_seconds = FIRST_RETRY_SECONDS
         while not stop.is_set():
             try:
@@ -75,7 +75,7 @@ class Shipper:
         self._close_store()
 
     def _next_batch(self, stop: threading.Event) -> Sequence[Entry]:
-        """Ship the next batch if there is one; return it."""
+        """Ship the next batch if there is one. Return its entries."""
         node = self._journal.node()
         if self._store is None:
             self._store = self._open_store()
@@ -84,7 +84,7 @@ class Shipper:
         if not entries:
             entries = self._journal.read(self._after, self._batch_records)
         if len(entries) < self._batch_records:
-            # Give the batch time to fill: a transaction for each packet is what this is here to avoid.
+            # Give the batch time to fill, to avoid a transaction for each packet.
             stop.wait(self._batch_seconds)
             if entries:
                 entries += self._journal.read(entries[-1].seq, self._batch_records - len(entries))
@@ -97,7 +97,7 @@ class Shipper:
     def _ingest(
         self, store: Store, node: str, entries: Sequence[Entry], records: Sequence[dict[str, Any]]
     ) -> None:
-        """Ingest entries; one that the database refuses is set aside with the reason, and the others go in."""
+        """Ingest entries. An entry that the database refuses is set aside with the reason, the others go in."""
 
         def send(batch: Sequence[tuple[Entry, dict[str, Any]]]) -> None:
             self._after = store.ingest(
@@ -117,7 +117,7 @@ class Shipper:
         send_halving(list(zip(entries, records, strict=True)), send, set_aside)
 
     def _read_ahead(self, after: int) -> None:
-        """Make the next batch ready. What keeps it from being read is found, and told, when its turn comes."""
+        """Read the next batch. If that fails, the error is reported when the batch's turn comes."""
         self._ahead, self._ahead_records = [], []
         with contextlib.suppress(JournalError):
             self._ahead = self._journal.read(after, self._batch_records)
@@ -136,7 +136,7 @@ class Shipper:
             store.close()
 
     def _note_trouble(self, error: Exception) -> None:
-        """Say what is wrong when it begins and when it changes, not at every try."""
+        """Log an error when it begins and when it changes, not at every try."""
         message = str(error)
         if message != self._trouble:
             level = logging.WARNING if isinstance(error, StoreUnavailable | JournalError) else logging.ERROR
@@ -150,7 +150,7 @@ class Shipper:
 
 
 def as_json(entry: Entry) -> dict[str, Any]:
-    """Return an entry as `radmeter.ingest` takes it: a record, or a packet set aside with the reason."""
+    """Return an entry as JSON for `radmeter.ingest`: a record, or a packet to set aside with the reason."""
     try:
         return parse(entry.pairs, entry.received_at_us, entry.seq).as_json()
     except RejectedPacket as reason:
@@ -158,11 +158,10 @@ def as_json(entry: Entry) -> dict[str, Any]:
 
 
 def as_rejected(entry: Entry, reason: str) -> dict[str, Any]:
-    """Return an entry as a packet that `radmeter.ingest` sets aside with the reason."""
+    """Return an entry as JSON for `radmeter.ingest`, to be set aside with the reason."""
     pairs: object = entry.pairs
     with contextlib.suppress(ValueError):
         json.loads(entry.pairs)
-        pairs = orjson.Fragment(
-            entry.pairs
-        )  # as it is: it may hold what is no Unicode text once it is parsed
+        # The text goes in unparsed: once parsed it may hold text that is not valid Unicode.
+        pairs = orjson.Fragment(entry.pairs)
     return {"seq": entry.seq, "received_us": entry.received_at_us, "reason": reason, "pairs": pairs}

@@ -1,4 +1,4 @@
-"""The calls of the packet path: one connection of a shipper."""
+"""The shipper's connection to the database, with the calls that carry packets."""
 
 import select
 from collections.abc import Callable, Sequence
@@ -14,15 +14,15 @@ from radmeter.errors import StoreError
 
 
 def records_json(records: Sequence[dict[str, Any]]) -> str:
-    """Return a batch as the functions that take records take it."""
+    """Return a batch as JSON text for the SQL functions that take records."""
     return orjson.dumps(records).decode()
 
 
 class Store:
-    """One connection of the shipper: the calls of the packet path."""
+    """One connection of the shipper."""
 
     def __init__(self, dsn: str) -> None:
-        # A batch is answered within a second; a statement that hangs is a switch-over that went wrong.
+        # A batch takes less than a second. A statement that hangs means that a switch-over went wrong.
         self._connection = connect(dsn, prepare_threshold=0)
         try:
             with translated_errors():
@@ -37,7 +37,7 @@ class Store:
         self._connection.close()
 
     def checkpoint(self, node: str) -> int:
-        """Return the last sequence number of `node` that is ingested, 0 for a node not seen before."""
+        """Return the last sequence number of `node` that is ingested, 0 for a new node."""
         with translated_errors():
             row = self._connection.execute("SELECT radmeter.node_checkpoint(%s)", (node,)).fetchone()
         return cast(int, row[0]) if row else 0
@@ -45,20 +45,20 @@ class Store:
     def ingest(
         self, node: str, records: Sequence[dict[str, Any]], meanwhile: Callable[[], None] | None = None
     ) -> int:
-        """Ingest a batch in one transaction; return the node's new checkpoint.
+        """Ingest a batch in one transaction. Return the node's new checkpoint.
 
-        `meanwhile` is called once the database is at work on it.
+        `meanwhile` is called once the batch is sent, while the database ingests it.
 
         Raises
         ------
         StoreUnavailable
-            Nothing of the batch is stored, or all of it is and the answer was lost: call again with the same batch.
+            Nothing of the batch is stored, or all is stored and the answer was lost: call again with the same batch.
         RecordRefused
-            The database refuses a value in the batch; nothing of it is stored.
+            The database refuses a value in the batch. Nothing of the batch is stored.
         StoreError
-            The database is not as it should be, such as a missing function or right; nothing is stored.
+            The database is not as it should be, for example a function or right is missing. Nothing is stored.
         """
-        # By libpq's own calls, which part sending from waiting; psycopg's pipeline mode would add a round trip.
+        # libpq's own calls separate sending from waiting. psycopg's pipeline mode would add a round trip.
         pgconn = self._connection.pgconn
         with translated_errors():
             pgconn.send_query_params(
@@ -66,7 +66,7 @@ class Store:
             )
             ready = select.poll()
             ready.register(pgconn.socket, select.POLLIN | select.POLLOUT)
-            # psycopg's connections do not block; what the server says meanwhile is read.
+            # psycopg's connections do not block. Read what the server sends meanwhile.
             while pgconn.flush():
                 ready.poll()
                 pgconn.consume_input()

@@ -1,7 +1,7 @@
-"""Money and reported volumes in double precision become decimals, and what was shown otherwise is kept.
+"""Converts money and reported volumes from double precision to decimals, and keeps the values that change.
 
-A double is shown as the shortest text that is the same double, and that text is what a customer has seen. So it is the
-text that is rounded, not the double behind it: 2.675 is 2.674999.. as a double, was shown as 2.675, and becomes 2.68.
+PostgreSQL shows a double as the shortest text that is the same double. A customer has seen that text. So the text is
+rounded, not the double behind it: 2.675 is 2.674999.. as a double, was shown as 2.675, and becomes 2.68.
 """
 
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ import psycopg
 from radmeter.database.connection import Connection
 from radmeter.errors import StoreError
 
-# Table, column, digits, and digits behind the point. In the order in which they are converted.
+# Table, column, number of digits, digits after the point. They are converted in this order.
 COLUMNS = (
     ("plans", "price", 10, 2),
     ("invoices", "amount", 10, 2),
@@ -21,7 +21,7 @@ COLUMNS = (
     ("routers", "total_usage", 12, 2),
 )
 
-# The text of a double depends on it; this is the default, in which it is the shortest that is the same double.
+# The text of a double depends on this setting. 1 is the default: the shortest text that is the same double.
 AS_SHOWN = "SET LOCAL extra_float_digits = 1"
 
 
@@ -48,17 +48,17 @@ class DecimalColumn(NamedTuple):
 
     @property
     def decimal(self) -> str:
-        """The type that it becomes."""
+        """The type that the column gets."""
         return f"numeric({self.precision},{self.scale})"
 
     @property
     def rounded(self) -> str:
-        """SQL: the value that it becomes."""
+        """SQL: the rounded value."""
         return f"round({self.column}::text::numeric, {self.scale})"
 
     @property
     def new(self) -> str:
-        """The column that holds the decimals until it takes the other's name."""
+        """The column that holds the decimals until it gets the old column's name."""
         return f"{self.column}_decimal"
 
 
@@ -87,7 +87,7 @@ FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid
 WHERE attrelid = to_regclass(%(table)s) AND attname = %(column)s AND NOT attisdropped AND relkind = 'r'
   AND atttypid IN ('float4'::regtype, 'float8'::regtype)"""
 
-# What stands in the way of another type: PostgreSQL would refuse in the middle.
+# What depends on the column's type. PostgreSQL would refuse to change the type in the middle of the conversion.
 DEPENDENTS = """
 SELECT DISTINCT CASE classid
     WHEN 'pg_rewrite'::regclass THEN (SELECT 'the view ' || ev_class::regclass FROM pg_rewrite WHERE oid = objid)
@@ -109,7 +109,7 @@ ORDER BY 1"""
 
 
 def find(connection: Connection) -> list[DecimalColumn]:
-    """Return the columns that are to be decimals and are not."""
+    """Return the columns that must become decimals."""
     found = []
     for table, column, precision, scale in COLUMNS:
         row = connection.execute(
@@ -129,17 +129,17 @@ def find(connection: Connection) -> list[DecimalColumn]:
 
 
 def check(connection: Connection, column: DecimalColumn, *, online: bool) -> None:
-    """Refuse a column that cannot be converted, before anything is touched.
+    """Refuse a column that cannot be converted, before anything is changed.
 
     Raises
     ------
     StoreError
-        A value is no decimal of that many digits, or something depends on the column's type.
+        A value does not fit into the digits of the decimal, or something depends on the column's type.
     """
     with connection.transaction():
         connection.execute(AS_SHOWN)
         limit = Decimal(10) ** (column.precision - column.scale)
-        # NaN is greater than all numbers, and infinity than all others.
+        # NaN and infinity are found too: PostgreSQL sorts infinity after all other numbers, and NaN after infinity.
         bad = connection.execute(
             f"""SELECT {column.key}, {column.column}::text FROM public.{column.table}
                 WHERE abs(round({column.column}::text::numeric, {column.scale})) >= {limit}
@@ -149,8 +149,8 @@ def check(connection: Connection, column: DecimalColumn, *, online: bool) -> Non
         rows = "; ".join(f"{key}: {shown}" for key, shown in bad[:3]) + ("; .." if len(bad) > 3 else "")
         key, _ = bad[0]
         raise StoreError(
-            f"public.{column.name} cannot become {column.decimal}, nothing is touched: {rows}. Mend it, such as "
-            f"UPDATE public.{column.table} SET {column.column} = 0 WHERE {_condition(key)}, "
+            f"public.{column.name} cannot become {column.decimal}, nothing was changed: {rows}. Correct it, for "
+            f"example UPDATE public.{column.table} SET {column.column} = 0 WHERE {_condition(key)}, "
             "then run `radmeter migrate up` again"
         )
     named = {"table": f"public.{column.table}", "column": column.column, "all": online}
@@ -161,13 +161,13 @@ def check(connection: Connection, column: DecimalColumn, *, online: bool) -> Non
     ]
     if dependents:
         raise StoreError(
-            f"public.{column.name} cannot become {column.decimal}, nothing is touched: it is used by "
+            f"public.{column.name} cannot become {column.decimal}, nothing was changed: it is used by "
             f"{', '.join(dependents)}. Drop that, run `radmeter migrate up`, and make it again"
         )
 
 
 def changes(connection: Connection, column: DecimalColumn) -> Iterator[Change]:
-    """Yield the values whose decimal form will differ from what was shown."""
+    """Yield the values whose decimal will differ from what was shown before."""
     with connection.transaction():
         connection.execute(AS_SHOWN)
         for key, shown, value in connection.execute(_differing(column).encode()):
@@ -175,7 +175,7 @@ def changes(connection: Connection, column: DecimalColumn) -> Iterator[Change]:
 
 
 def kept_changes(connection: Connection, since: int = 0) -> list[Change]:
-    """Return the values that were converted and shown otherwise before, from `radmeter.decimal_change`."""
+    """Return the values that the conversion changed, from `radmeter.decimal_change`."""
     rows = connection.execute(
         "SELECT table_name, column_name, key, shown, value FROM radmeter.decimal_change WHERE id > %s ORDER BY id",
         (since,),
@@ -195,7 +195,7 @@ def at_once(column: DecimalColumn, default: Decimal | None) -> list[str]:
     """Return the statements that convert a small table in one transaction, under one lock."""
     alter = [f"ALTER COLUMN {column.column} TYPE {column.decimal} USING {column.rounded}"]
     if column.default is not None:
-        # A default is converted by a cast, and would be shown as one.
+        # PostgreSQL would convert the default by a cast, and show the cast as part of the default.
         alter = [f"ALTER COLUMN {column.column} DROP DEFAULT", *alter]
     if default is not None:
         alter.append(f"ALTER COLUMN {column.column} SET DEFAULT {default}")
@@ -209,7 +209,7 @@ def at_once(column: DecimalColumn, default: Decimal | None) -> list[str]:
 
 
 def begin(column: DecimalColumn) -> list[str]:
-    """Return the statements that add the new column, and the trigger that fills it in rows which change meanwhile."""
+    """Return the statements that add the new column, and the trigger that fills it in rows that change meanwhile."""
     function = f"radmeter.{_trigger(column)}"
     return [
         f"ALTER TABLE public.{column.table} ADD COLUMN {column.new} {column.decimal}",
@@ -226,9 +226,9 @@ def begin(column: DecimalColumn) -> list[str]:
 
 
 def fill(column: DecimalColumn, first_page: int, last_page: int) -> str:
-    """Return the statement that fills the new column in some pages, and keeps what was shown otherwise.
+    """Return the statement that fills the new column in some pages, and keeps the values that change.
 
-    A row that changes meanwhile moves out of its page, filled by the trigger. `AS_SHOWN` has to be in force.
+    A row that is updated meanwhile moves out of its page. The trigger fills it. `AS_SHOWN` must be in force.
     """
     return f"""WITH converted AS (
             UPDATE public.{column.table} SET {column.new} = {column.rounded}
@@ -240,7 +240,7 @@ def fill(column: DecimalColumn, first_page: int, last_page: int) -> str:
 
 
 def prove(column: DecimalColumn) -> list[str]:
-    """Return the statements that let the new column be NOT NULL without a scan under a lock; each on its own."""
+    """Return the statements that prepare NOT NULL, so that no scan happens under a lock. Each is a transaction."""
     if not column.not_null:
         return []
     table, name = f"ALTER TABLE public.{column.table}", _constraint(column)
@@ -252,7 +252,7 @@ def prove(column: DecimalColumn) -> list[str]:
 
 
 def swap(column: DecimalColumn, default: Decimal | None) -> list[str]:
-    """Return the statements that put the new column in the place of the old one."""
+    """Return the statements that replace the old column by the new one."""
     table, name = f"ALTER TABLE public.{column.table}", column.column
     statements = [
         f"DROP TRIGGER {_trigger(column)} ON public.{column.table}",
@@ -290,7 +290,7 @@ def decimal_default(connection: Connection, column: DecimalColumn) -> Decimal | 
 
 
 def _differing(column: DecimalColumn) -> str:
-    """SQL: key, shown text and decimal of the values that will be another number."""
+    """SQL: key, shown text and decimal of the values whose number changes."""
     return (
         f"SELECT {column.key}, {column.column}::text, {column.rounded} FROM public.{column.table} "
         f"WHERE {column.column}::text::numeric <> {column.rounded} ORDER BY 1"

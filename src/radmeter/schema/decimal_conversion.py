@@ -1,4 +1,4 @@
-"""Converts the columns of `decimal_columns` in a database that goes on working."""
+"""Converts the columns of `decimal_columns` in a live database."""
 
 import time
 from collections.abc import Callable
@@ -11,25 +11,25 @@ from radmeter.schema import decimal_columns
 from radmeter.schema.decimal_columns import DecimalColumn
 from radmeter.schema.revisions import note
 
-# Rewriting so many rows with their indexes takes some 30 ms, during which the table is locked. Why small tables are not
-# converted as large ones are: docs/decisions.md, two ways to convert a double.
+# To rewrite so many rows with their indexes takes about 30 ms. The table is locked during that time.
+# docs/decisions.md says why small tables are converted in another way than large ones (two ways to convert a double).
 ROWS_AT_ONCE = 2_000
-# Pages of 8 KiB: a transaction of some milliseconds.
+# Pages of 8 KiB. One batch is a transaction of some milliseconds.
 PAGES_A_BATCH = 16
 
 
 def is_online(column: DecimalColumn) -> bool:
-    """Tell whether a column is converted in batches, because its table is large or it was begun so."""
+    """Tell whether a column is converted in batches: its table is large, or a conversion in batches has begun."""
     return column.begun or column.rows > ROWS_AT_ONCE
 
 
 def check(connection: Connection) -> list[DecimalColumn]:
-    """Return the columns that are to be converted, all of which can be.
+    """Return the columns to convert, after a check that all of them can be converted.
 
     Raises
     ------
     StoreError
-        One cannot; nothing is touched.
+        One of them cannot be converted. Nothing was changed.
     """
     columns = decimal_columns.find(connection)
     for column in columns:
@@ -45,7 +45,7 @@ def convert(
     patience_seconds: float = PATIENCE_SECONDS,
     done: Callable[[float], None] = lambda rows: None,
 ) -> None:
-    """Convert one column; killed at any point it goes on where it was."""
+    """Convert one column. If it is killed at any point, the next call goes on from there."""
     began = time.monotonic()
     default = decimal_columns.decimal_default(connection, column)
     what = f"converting {column.name} to {column.decimal}"
@@ -84,8 +84,8 @@ def _nothing_left(connection: Connection, column: DecimalColumn) -> None:
     ).fetchone()
     if row != (0,):
         raise StoreError(
-            f"public.{column.name}: {row[0] if row else 'some'} rows were written meanwhile by a session that fires "
-            "no triggers (session_replication_role): run `radmeter migrate up` again"
+            f"public.{column.name}: a session that fires no triggers (session_replication_role) wrote "
+            f"{row[0] if row else 'some'} rows meanwhile: run `radmeter migrate up` again"
         )
 
 

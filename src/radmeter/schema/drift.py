@@ -1,4 +1,4 @@
-"""How a live schema differs from the manifest."""
+"""Finds how a live schema differs from the manifest."""
 
 from radmeter.schema import manifest
 from radmeter.schema.manifest import Difference, Entry
@@ -6,12 +6,15 @@ from radmeter.schema.manifest import Difference, Entry
 Key = tuple[str, str]
 
 
-# What sessions are found by in any partition, whoever made it.
+# Columns by which sessions are looked up. Every partition needs an index on each, also an adopted one.
 NEEDED = ("(radacctid)", "(acctuniqueid)", "(username, acctstarttime)")
 
 
 def compare(expected: list[Entry], found: list[Entry], roles: set[str] | None = None) -> list[Difference]:
-    """Return what differs, in the order of the manifest. `roles` are those there are: others have no grants to miss."""
+    """Return the differences, in the order of the manifest.
+
+    `roles` are the roles that exist. A grant to a role that does not exist is not missed. None: all roles exist.
+    """
     month = [entry for entry in expected if manifest.MONTH in entry.table]
     wanted = [entry for entry in expected if manifest.MONTH not in entry.table]
     partitions = {
@@ -41,7 +44,7 @@ def _differences(expected: list[Entry], found: list[Entry], roles: set[str] | No
     for key, entry in wanted.items():
         has = there.get(key)
         if entry.table in gone and entry.kind != "table":
-            continue  # what was on the table went with it
+            continue  # the table is missing, and all that was on it
         if has is None and entry.kind == "grant" and (roles is not None and _grantee(entry) not in roles):
             continue
         if has is None and entry.kind == "grant" and entry.name.partition(" on ")[2] in gone:
@@ -65,12 +68,12 @@ def _grantee(entry: Entry) -> str:
 
 
 def _key(entry: Entry) -> Key:
-    """An index is what it indexes, whatever it is called: adoption and restore may have given it another name."""
+    """An index is compared by its definition without its name: adoption and restore may have named it otherwise."""
     return entry.kind, manifest.index_key(entry.definition) if entry.kind == "index" else entry.name
 
 
 def _indexes_of_one_name(differences: list[Difference]) -> list[Difference]:
-    """Make one of an index that is missing and an extra one of its name."""
+    """Join a missing index and an extra index of the same name into one difference."""
     extra = {each.name: each for each in differences if each.kind == "index" and each.state == "extra"}
     result = []
     for each in differences:
@@ -86,7 +89,7 @@ def _indexes_of_one_name(differences: list[Difference]) -> list[Difference]:
 
 
 def _month_differences(month: list[Entry], found: list[Entry], table: str) -> list[Difference]:
-    """A month's columns are radacct's, as PostgreSQL sees to; its indexes and options are its own."""
+    """Compare a month's partition. PostgreSQL keeps its columns like radacct's; indexes and options are its own."""
     name = table.removeprefix("public.")
     kinds = ("table", "index", "constraint", "trigger")
     wanted = [
@@ -98,7 +101,7 @@ def _month_differences(month: list[Entry], found: list[Entry], table: str) -> li
 
 
 def _adopted_differences(found: list[Entry], table: str) -> list[Difference]:
-    """A table that was taken over has what indexes it had; only those that sessions are looked for by must be there."""
+    """An adopted table keeps its own indexes. Only the indexes that find sessions must be there."""
     indexes = [
         entry.definition for entry in found if entry.kind == "index" and "INVALID" not in entry.definition
     ]

@@ -1,7 +1,7 @@
-"""Tables of a home-made system that are named as ours: taken over where they can be, else refused before any change.
+"""Adopts existing tables of a home-made system that have the names of ours, or refuses them before any change.
 
-Ours are made beside them in the schema radmeter, compared by the catalog, and dropped again, so that the revisions stay
-the only place that says what a table is like.
+Our tables are made beside them in the schema radmeter, compared by the catalog, and dropped again. So the revisions
+stay the only place that defines a table.
 """
 
 import importlib
@@ -18,15 +18,16 @@ from radmeter.database.lock_retries import GAVE_WAY, with_lock_retries
 from radmeter.errors import StoreError
 from radmeter.schema.revisions import note
 
-# Which may be there before the revision that makes them, in the order of their foreign keys.
+# Tables that may exist before the revision that makes them, in the order of their foreign keys.
 OWN = ("plans", "routers", "subscribers", "invoices")
 REVISIONS = {"0001": ("0001_tables", "TABLES"), "0004": ("0004_money", "INVOICES")}
 
-# Types that become ours without a value being changed. Doubles are converted later, see `decimal_columns`.
+# Type changes that change no value: (theirs, ours).
 WIDENED = {
     ("character varying", "text"), ("character", "text"), ("smallint", "bigint"), ("integer", "bigint"),
     ("smallint", "integer"), ("smallint", "numeric"), ("integer", "numeric"), ("bigint", "numeric"),
 }  # fmt: skip
+# Types that stay as they are: (theirs, ours). Doubles are converted later, see `decimal_columns`.
 AS_IT_IS = {
     ("double precision", "numeric"), ("real", "numeric"), ("numeric", "numeric"), ("integer", "smallint"),
 }  # fmt: skip
@@ -57,7 +58,7 @@ class ExistingColumn(NamedTuple):
 
 
 def own_tables(connection: Connection, names: Iterable[str] = OWN) -> list[str]:
-    """Return which of the tables are there, before the revision that makes them."""
+    """Return the tables that exist already, before the revision that makes them."""
     rows = connection.execute(
         "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relname = ANY (%s)",
         (list(names),),
@@ -66,23 +67,25 @@ def own_tables(connection: Connection, names: Iterable[str] = OWN) -> list[str]:
 
 
 def pending(connection: Connection, revisions: Iterable[str]) -> list[str]:
-    """Return the tables that the pending `revisions` would take over."""
+    """Return the existing tables that the pending `revisions` would adopt."""
     return own_tables(connection, [name for ddl in _ddls(revisions).values() for name in _made_by(ddl)])
 
 
 def check(connection: Connection, revisions: Iterable[str]) -> dict[str, list[str]]:
-    """Return the statements by which the tables are taken over, a list a revision, after doing it all and undoing it.
+    """Return the statements that adopt the existing tables, one list for each revision.
+
+    All statements are run once and rolled back.
 
     Raises
     ------
     StoreError
-        A table cannot be taken over. Nothing is touched.
+        A table cannot be adopted. Nothing was changed.
     """
     ddls = _ddls(revisions)
     if not pending(connection, ddls):
         return {}
     return with_lock_retries(
-        connection, partial(_rehearse, ddls), what="rehearsing the takeover of your own tables"
+        connection, partial(_rehearse, ddls), what="rehearsing the adoption of your existing tables"
     )
 
 
@@ -99,9 +102,9 @@ def _rehearse(ddls: dict[str, str], connection: Connection) -> dict[str, list[st
             problems += found or _failures(connection, statements[revision])
     if problems:
         raise StoreError(
-            "tables of your own that are named as radmeter's cannot be taken over, nothing is touched:\n  "
+            "existing tables with the names of radmeter's tables cannot be adopted, nothing was changed:\n  "
             + "\n  ".join(problems)
-            + "\nmend that (or rename the table), then run `radmeter migrate up` again"
+            + "\ncorrect that (or rename the table), then run `radmeter migrate up` again"
         )
     return statements
 
@@ -113,7 +116,7 @@ def _failures(connection: Connection, statements: list[str]) -> list[str]:
             with connection.transaction():
                 connection.execute(statement.encode())
         except psycopg.errors.UndefinedTable:
-            pass  # of a revision that is not applied yet
+            pass  # the table of a revision that is not applied yet
         except GAVE_WAY:
             raise
         except psycopg.Error as error:
@@ -123,9 +126,9 @@ def _failures(connection: Connection, statements: list[str]) -> list[str]:
 
 
 def create(ddl: str) -> None:
-    """Run the DDL of a revision, or take over the tables that are there already. To be called by a revision."""
+    """Run the DDL of a revision, or adopt the tables that exist already. A revision calls this."""
     if context.is_offline_mode():
-        planned = context.config.attributes.get("takeover", {})
+        planned = context.config.attributes.get("existing_tables", {})
         for statement in planned.get(context.config.attributes.get("step"), [ddl]):
             op.execute(statement)
         return
@@ -145,7 +148,7 @@ def create(ddl: str) -> None:
 
 
 def _ddls(revisions: Iterable[str]) -> dict[str, str]:
-    """Return the DDL of those revisions that make tables which may be there before, by revision."""
+    """Return the DDL of the revisions that make tables which may exist before, by revision."""
     wanted = set(revisions)
     return {
         revision: getattr(importlib.import_module(f"radmeter.schema.migrations.versions.{module}"), name)
@@ -170,7 +173,7 @@ def _makes(statement: str, tables: list[str]) -> bool:
 
 
 def _statements(connection: Connection, ddl: str, problems: list[str]) -> list[str]:
-    """Return the statements that make the tables that are there like ours, and those of the DDL that make the rest."""
+    """Return the statements that change existing tables to be like ours, and the DDL that makes the other tables."""
     made = _made_by(ddl)
     own = own_tables(connection, made)
     adapted: list[str] = []
@@ -178,12 +181,12 @@ def _statements(connection: Connection, ddl: str, problems: list[str]) -> list[s
         for statement in _split(ddl):
             if _makes(statement, made):
                 text = re.sub(rf"\bpublic\.({'|'.join(made)})\b", r"radmeter.\1", statement)
-                # Only what a taken-over table is like matters here, not what its keys point to.
+                # Only the form of the table matters here, not the table that its foreign key points to.
                 text = re.sub(r" REFERENCES public\.plans \(id\)", "", text) if made == ["invoices"] else text
                 connection.execute(text.encode())
         for table in own:
             adapted += _table(connection, table, problems)
-    # A foreign key may name a table that is made only now.
+    # Foreign keys come last: they may name a table that is made only now.
     keys = [statement for statement in adapted if "FOREIGN KEY" in statement]
     columns = [statement for statement in adapted if statement not in keys]
     rest = [statement for statement in _split(ddl) if not own or not _makes(statement, own)]
@@ -196,7 +199,7 @@ def _table(connection: Connection, table: str, problems: list[str]) -> Iterator[
         "SELECT relkind::text FROM pg_class WHERE oid = to_regclass(%s)", (name,)
     ).fetchone()
     if kind != ("r",):
-        problems.append(f"{name} is no ordinary table")
+        problems.append(f"{name} is not an ordinary table")
         return
     ours = [ExistingColumn(*row) for row in connection.execute(COLUMNS, (f"radmeter.{table}",))]
     theirs = {row[0]: ExistingColumn(*row) for row in connection.execute(COLUMNS, (name,))}
@@ -240,7 +243,7 @@ def _present(
                 f"SELECT setval(pg_get_serial_sequence('{name}', 'id'), max(id)) FROM {name} HAVING max(id) IS NOT NULL"
             )
         return
-    # A key to another table has the type that the other one's has.
+    # A foreign key keeps the type of the column that it points to.
     if ours.name.endswith("_id") and theirs.base in ("integer", "bigint"):
         kinds = ("bigint", "bigint")
     if kinds in WIDENED:
@@ -301,7 +304,7 @@ def _keys(connection: Connection, table: str) -> Iterator[str]:
 
 
 def _shape(definition: str) -> str:
-    """An index's definition without its name."""
+    """Return an index's definition without its name."""
     return re.sub(r"INDEX \S+ ON", "INDEX ON", definition)
 
 

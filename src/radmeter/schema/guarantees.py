@@ -1,4 +1,4 @@
-"""What the schema promises, checked in the database as it is: money, plans of hot queries, partitions, triggers."""
+"""Checks the guarantees of the schema in a live database: money, plans of hot queries, partitions, triggers."""
 
 import json
 import re
@@ -13,7 +13,7 @@ from radmeter.schema import triggers
 
 
 class Violation(NamedTuple):
-    """A promise that is broken, and how."""
+    """A broken guarantee: its name, and what is wrong."""
 
     name: str
     fault: str
@@ -26,7 +26,7 @@ TRIGGERS_FIRE = "the counters' triggers are enabled"
 
 
 def check(connection: Connection) -> list[Violation]:
-    """Return the promises that are broken. The connection is in autocommit mode; nothing is written."""
+    """Return the broken guarantees. The connection must be in autocommit mode. Nothing is written."""
     checks: tuple[tuple[str, Callable[[Connection], str]], ...] = (
         (MONEY_IS_DECIMAL, _money),
         ("get_user_total_usage reads one index entry and no session", _usage_plan),
@@ -46,7 +46,7 @@ def _money(connection: Connection) -> str:
     types = {
         (table, column): kind
         for table, column, kind in connection.execute(
-            # Other tables in public may be another program's.
+            # Other tables in public may belong to another program.
             """SELECT relname, attname, format_type(atttypid, atttypmod)
                FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid
                WHERE (relnamespace = 'radmeter'::regnamespace
@@ -69,13 +69,13 @@ def _usage_plan(connection: Connection) -> str:
     ).fetchone()
     if row is None:
         return "the function is missing"
-    # The body as the function runs it, for any user: with parameters, and indexes preferred however small the table is.
+    # The function's body with parameters, so that the plan is the one for any user.
     body = re.sub(r"\bp_at\b", "$2", re.sub(r"\bp_username\b", "$1", row[0])).strip().rstrip(";")
     nodes = _plan(connection, body, "text, timestamptz", "'nobody', now()")
     lookups = [node for node in nodes if node.get("Relation Name") == "user_quota_usage"]
     if not lookups or any("Index Name" not in node or "Index Cond" not in node for node in lookups):
         return f"user_quota_usage is read by {_shown(lookups)}"
-    # What a nested function reads is in no plan: so look at what one call has touched.
+    # The plan does not show what a nested function reads. So compare the statistics before and after one call.
     scans = """SELECT coalesce(sum(coalesce(seq_scan, 0) + coalesce(idx_scan, 0)), 0)
                FROM pg_stat_xact_user_tables WHERE schemaname = 'public' AND relname ~ '^radacct'"""
     before = connection.execute(scans).fetchone()
@@ -119,21 +119,22 @@ def _triggers(connection: Connection) -> str:
 
 
 def _plan(connection: Connection, query: str, types: str, values: str) -> list[dict[str, Any]]:
-    """Return the nodes of the plan that serves any values of the parameters, in a transaction that is rolled back."""
+    """Return the nodes of the plan for any values of the parameters. The caller rolls the transaction back."""
     connection.execute("SET LOCAL search_path = pg_catalog")
     connection.execute("SET LOCAL plan_cache_mode = force_generic_plan")
+    # A small table would be scanned although it has the index.
     connection.execute("SET LOCAL enable_seqscan = off")
     connection.execute(
-        sql.SQL("PREPARE radmeter_promise ({}) AS {}").format(sql.SQL(types), sql.SQL(query)),
+        sql.SQL("PREPARE radmeter_guarantee ({}) AS {}").format(sql.SQL(types), sql.SQL(query)),
         prepare=False,
     )
     try:
         row = connection.execute(
-            sql.SQL("EXPLAIN (FORMAT JSON) EXECUTE radmeter_promise ({})").format(sql.SQL(values)),
+            sql.SQL("EXPLAIN (FORMAT JSON) EXECUTE radmeter_guarantee ({})").format(sql.SQL(values)),
             prepare=False,
         ).fetchone()
     finally:
-        connection.execute("DEALLOCATE radmeter_promise")
+        connection.execute("DEALLOCATE radmeter_guarantee")
     assert row is not None
     plan = json.loads(row[0]) if isinstance(row[0], str) else row[0]
     return list(_nodes(plan[0]["Plan"]))

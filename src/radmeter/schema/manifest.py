@@ -1,7 +1,7 @@
-"""The schema as it should be: read from a fresh install, kept in manifest.tsv, compared with a live database.
+"""The manifest: the schema of a fresh install, kept in manifest.tsv and compared with a live database.
 
-``python -m radmeter.schema.manifest`` writes the file (``scripts/schema``). It has the schema in words that are the
-same on every supported version of PostgreSQL, so that a review also shows what a revision changed.
+``python -m radmeter.schema.manifest`` writes the file (``scripts/schema``). The text is the same on every supported
+version of PostgreSQL, so a review of the file shows what a revision changed.
 """
 
 import re
@@ -17,7 +17,7 @@ from radmeter.database.connection import Connection
 from radmeter.schema.manifest_queries import QUERIES
 
 FILE = Path(__file__).with_name("manifest.tsv")
-# A month's partition stands for all of them.
+# One entry stands for the partitions of all months.
 MONTH = "radacct_{month}"
 _MONTHLY = re.compile(r"radacct_\d{4}_\d{2}(?!\d)")
 _QUALIFIER = re.compile(r'\b[a-z_][a-z0-9_]*\.(?=[a-z_"])')
@@ -34,7 +34,7 @@ class Entry(NamedTuple):
 
 
 class Difference(NamedTuple):
-    """An object that is not as it should be. `expected` is empty for an extra one, `found` for a missing one."""
+    """An object that differs from the manifest. An extra object has no `expected`, a missing one no `found`."""
 
     kind: str
     table: str
@@ -49,18 +49,18 @@ class Difference(NamedTuple):
 
 
 def expected() -> list[Entry]:
-    """Return the schema as it should be, with one month's partition that stands for all."""
+    """Return the entries of the manifest. One month's partition stands for all."""
     return [Entry(*line.split("\t")) for line in FILE.read_text(encoding="utf-8").splitlines()]
 
 
 def read(connection: Connection, tables: Iterable[str] | None = None) -> list[Entry]:
-    """Return the schema as it is: all of the schema radmeter, and of public `tables` and radacct's partitions.
+    """Return what a database has: all of the schema radmeter, and in public the `tables` and radacct's partitions.
 
-    `tables` are names with their schema; None: everything in public, for a database that has nothing else there.
+    `tables` are names with their schema. None: all of public, for a database where public has nothing else.
     """
     names = None if tables is None else [name.removeprefix("public.") for name in tables]
     with connection.transaction(force_rollback=True):
-        # What is in none of the schemas of the path is printed with its schema.
+        # With this path PostgreSQL prints the names of all our objects with their schema.
         connection.execute("SET LOCAL search_path = pg_catalog")
         found = [
             Entry(kind, *row)
@@ -71,16 +71,16 @@ def read(connection: Connection, tables: Iterable[str] | None = None) -> list[En
 
 
 def _normal(entry: Entry) -> Entry:
-    """Return an object on one line, as every version of PostgreSQL shows it."""
+    """Return an object with its definition on one line, alike for every version of PostgreSQL."""
     text = " ".join(entry.definition.split())
     if entry.kind == "view":
-        # Before 16 a column is printed with its table's name even where there is only one table.
+        # Before PostgreSQL 16 a column is printed with its table's name, even if there is only one table.
         text = _QUALIFIER.sub("", text).replace("( ", "(").replace(" )", ")").rstrip(";")
     return entry._replace(definition=text)
 
 
 def index_key(definition: str) -> str:
-    """Return what an index is, whatever its name."""
+    """Return the definition of an index without its name."""
     return _INDEX_NAME.sub(r"\1 ON ", definition)
 
 
@@ -91,27 +91,27 @@ def index_name(definition: str) -> str:
 
 
 def as_month(entry: Entry) -> Entry:
-    """Return an object of a month's partition as that of any month."""
+    """Return an object of a month's partition with ``{month}`` in place of the month."""
     return Entry(entry.kind, *(_MONTHLY.sub(MONTH, text) for text in entry[1:]))
 
 
 def is_month(table: str) -> bool:
-    """Tell whether a table is a month's partition by its name."""
+    """Tell by a table's name whether it is a month's partition."""
     return bool(_MONTHLY.fullmatch(table.removeprefix("public.")))
 
 
 def write(connection: Connection) -> None:
-    """Write the file from a database with a fresh install and nothing else."""
+    """Write the manifest from a database that has only a fresh install."""
     FILE.write_text(as_text(connection), encoding="utf-8")
 
 
 def as_text(connection: Connection) -> str:
-    """Return what `write` writes."""
+    """Return the text of the manifest, as `write` writes it."""
     return "".join("\t".join(entry) + "\n" for entry in sorted(set(map(as_month, read(connection)))))
 
 
 def main() -> int:
-    """Install into an embedded PostgreSQL made for this, and write the file."""
+    """Install radmeter into a new embedded PostgreSQL, and write the manifest from it."""
     from radmeter.embedded.server import EmbeddedPostgresql
     from radmeter.schema import upgrade
 

@@ -1,10 +1,10 @@
-"""How each kind of object is read from the catalog: (table, name, definition), alike on PostgreSQL 15 and later.
+"""Queries that read each kind of object from the catalog: (table, name, definition), alike on PostgreSQL 15 and later.
 
-`%(names)s` are the tables of public to look at, NULL for all. Comments do not count, nor does the order of columns.
+`%(names)s` are the tables of public to read, NULL for all. Comments and the order of columns are left out.
 """
 
-# ruff: noqa: S608 # put together from the constants of this file
-# Tables, views and sequences that are looked at. A partition of radacct is one wherever it stands.
+# ruff: noqa: S608 # the queries are made of the constants of this file
+# Tables, views and sequences to read. Partitions of radacct are always among them.
 _OURS = """(class.relnamespace = to_regnamespace('radmeter')
     OR class.relnamespace = 'public'::regnamespace
        AND (%(names)s::text[] IS NULL OR class.relname = ANY (%(names)s)
@@ -35,7 +35,8 @@ JOIN pg_attribute ON attrelid = class.oid AND attnum > 0 AND NOT attisdropped
 JOIN pg_type ON pg_type.oid = atttypid
 LEFT JOIN pg_attrdef ON adrelid = class.oid AND adnum = attnum"""
 
-# NOT NULL is the column's here: PostgreSQL 18 has constraints for it. What a partition's parent gives it counts there.
+# NOT NULL is part of the column here, although PostgreSQL 18 has constraints for it. A constraint that a partition
+# has from its parent is listed with the parent.
 _CONSTRAINT = f"""
 SELECT {_NAME}, {_NAME} || ' ' || conname,
     pg_get_constraintdef(pg_constraint.oid) || CASE WHEN convalidated THEN '' ELSE ' NOT VALID' END
@@ -72,7 +73,8 @@ WHERE (proc.pronamespace = to_regnamespace('radmeter')
           AND (%(names)s::text[] IS NULL OR proname = ANY (%(names)s)))
   AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = proc.oid AND deptype = 'e')"""
 
-# The text alone would not tell one table's column from another's: `normal` takes the tables' names out of it.
+# `_normal` in `manifest` removes the names of tables from the view's text. So the columns that the view reads are
+# listed with their tables.
 _VIEW = f"""
 SELECT '', {_NAME}, concat_ws(' ',
     (SELECT string_agg(attname || ' ' || format_type(atttypid, atttypmod), ', ' ORDER BY attnum)
@@ -85,7 +87,7 @@ SELECT '', {_NAME}, concat_ws(' ',
     'as', pg_get_viewdef(class.oid))
 FROM pg_class AS class WHERE class.relkind IN ('v', 'm') AND {_OURS}"""
 
-# Those of identity columns are the columns' own.
+# The sequence of an identity column is part of the column, and not listed.
 _SEQUENCE = f"""
 SELECT '', {_NAME}, concat_ws(' ', format_type(seqtypid, NULL), 'increment', seqincrement, 'from', seqmin, 'to', seqmax,
     CASE WHEN seqcycle THEN 'cycle' END,
@@ -95,7 +97,7 @@ SELECT '', {_NAME}, concat_ws(' ', format_type(seqtypid, NULL), 'increment', seq
 FROM pg_class AS class JOIN pg_sequence ON seqrelid = class.oid
 WHERE {_OURS} AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = class.oid AND deptype = 'i')"""
 
-# What everyone and radmeter's roles may do. An owner's own rights are not grants.
+# The rights of PUBLIC and of radmeter's roles. An owner's own rights are not grants.
 _GRANT = f"""
 SELECT '', coalesce(rolname, 'PUBLIC') || ' on ' || object, string_agg(privilege_type, ', ' ORDER BY privilege_type)
 FROM (SELECT {_NAME} AS object, relowner AS owner,

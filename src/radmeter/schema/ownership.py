@@ -1,4 +1,4 @@
-"""The role that owns what is ours: a member of it can do all that an upgrade needs, without being a superuser."""
+"""The role radmeter_owner owns our objects. A member of it can do all that an upgrade needs, and is no superuser."""
 
 from collections.abc import Callable
 from functools import partial
@@ -13,7 +13,7 @@ from radmeter.schema.sql_files import roles_file
 
 OWNER = "radmeter_owner"
 
-# What is ours in the schema public; in the schema radmeter it is everything. Partitions go with their table.
+# Our tables in the schema public. In the schema radmeter everything is ours. Partitions belong to their table.
 PUBLIC_TABLES = (
     "accounting_anomaly",
     "audit_log",
@@ -29,7 +29,7 @@ PUBLIC_TABLES = (
 )
 PUBLIC_FUNCTIONS = ("get_user_total_usage",)
 
-# Sequences of a column go with their table (PostgreSQL manual, ALTER TABLE), and so are not listed.
+# A column's sequence changes its owner with the table (PostgreSQL manual, ALTER TABLE), so it is not listed.
 FOREIGN = """
 WITH ours AS (
     SELECT CASE WHEN relkind = 'v' THEN 'VIEW' WHEN relkind = 'm' THEN 'MATERIALIZED VIEW'
@@ -37,7 +37,7 @@ WITH ours AS (
            format('%%I.%%I', nspname, relname) AS name, relowner AS owner
     FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
     WHERE relkind IN ('r', 'p', 'v', 'm', 'S')
-      -- FreeRADIUS's own radacct is its own until it is adopted.
+      -- FreeRADIUS's own radacct keeps its owner until it is adopted.
       AND NOT (nspname = 'public' AND relname = 'radacct' AND relkind = 'r')
       AND (nspname = 'radmeter'
            OR nspname = 'public' AND relkind IN ('r', 'p') AND (relname = ANY (%(tables)s)
@@ -56,8 +56,9 @@ FROM ours JOIN pg_roles ON pg_roles.oid = owner
 WHERE rolname <> %(owner)s
 ORDER BY kind = 'SCHEMA', kind = 'FUNCTION', kind <> 'TABLE', name"""
 
-# Made by radmeter.create_incoming, so owned by who owned that, and not to be altered from another session. Who may not
-# look into the others' schemas leaves them: a shipper gets on once it has connected anew.
+# radmeter.create_incoming makes the temporary table, so the owner of that function owns it. Another session cannot
+# alter it. A role without the right to use the other sessions' schemas leaves the tables alone: a shipper works again
+# as soon as it has connected again.
 TEMPORARY = """
 SELECT format('%%I.%%I', nspname, relname) FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
 WHERE relpersistence = 't' AND relkind = 'r' AND relname = 'incoming'
@@ -70,7 +71,7 @@ WHERE classid = 'pg_class'::regclass AND refobjid = to_regclass(%s) AND relkind 
 
 
 class Foreign(NamedTuple):
-    """Something of ours that another role owns."""
+    """One of our objects that another role owns."""
 
     kind: str
     name: str
@@ -80,7 +81,7 @@ class Foreign(NamedTuple):
 
 
 def make_roles(connection: Connection, said: Callable[[str], None] = log.info) -> None:
-    """Make the roles that are missing, as far as the one who logged in may; say what he may not."""
+    """Make the missing roles, as far as the role that logged in may. Say what it may not do."""
 
     def warn(diagnostic: psycopg.errors.Diagnostic) -> None:
         if diagnostic.severity_nonlocalized == "WARNING":
@@ -95,7 +96,7 @@ def make_roles(connection: Connection, said: Callable[[str], None] = log.info) -
 
 
 def may_act_as_owner(connection: Connection) -> bool:
-    """Tell whether the one who logged in can make things that radmeter_owner owns."""
+    """Tell whether the role that logged in can make objects that radmeter_owner owns."""
     kind = "SET" if connection.info.server_version >= 160_000 else "MEMBER"
     row = connection.execute(
         """SELECT pg_has_role(session_user, oid, %s) AND has_schema_privilege(oid, 'public', 'CREATE')
@@ -106,7 +107,7 @@ def may_act_as_owner(connection: Connection) -> bool:
 
 
 def act_as_owner(connection: Connection) -> bool:
-    """Do from now on everything as radmeter_owner, if the one who logged in may; return whether."""
+    """Act as radmeter_owner from now on, if the role that logged in may. Return whether it may."""
     if not may_act_as_owner(connection):
         return False
     connection.execute(f"SET ROLE {OWNER}")
@@ -114,7 +115,7 @@ def act_as_owner(connection: Connection) -> bool:
 
 
 def foreign(connection: Connection) -> list[Foreign]:
-    """Return what is ours and another role owns."""
+    """Return our objects that another role owns."""
     values = {"tables": list(PUBLIC_TABLES), "functions": list(PUBLIC_FUNCTIONS), "owner": OWNER}
     return [Foreign(*row) for row in connection.execute(FOREIGN, values)]
 
@@ -126,15 +127,15 @@ def hand_over(
     patience_seconds: float = PATIENCE_SECONDS,
     done: Callable[[], None] = lambda: None,
 ) -> int:
-    """Make radmeter_owner the owner of what is ours, as far as the one who logged in may; return how much it was.
+    """Make radmeter_owner the owner of our objects, as far as the role that logged in may. Return how many it got.
 
-    Who owned a table before may go on writing to it. One at a time: each locks itself for a moment. Functions come
-    last: they run as their owner, who may write to what was moved.
+    The former owner of a table may still write to it. Tables are handed over one at a time: each is locked for a
+    moment. Functions come last. They run as their owner, and the former owner may still write to the tables.
     """
     things = foreign(connection)
     mine = [thing for thing in things if thing.movable]
     tables = [[thing] for thing in mine if thing.kind not in ("FUNCTION", "SCHEMA")]
-    # They call each other as their owner, so they move together, which keeps nobody waiting.
+    # Functions call each other as their owner, so all are handed over together. That keeps nobody waiting.
     functions = [thing for thing in mine if thing.kind in ("FUNCTION", "SCHEMA")]
     for together in [*tables, *([functions] if functions else [])]:
         what = together[0].name if len(together) == 1 else f"{len(together)} functions"
@@ -147,7 +148,7 @@ def hand_over(
         )
         done()
     if functions:
-        # What a session made between the two looks.
+        # A session may have made a temporary table since `_move` opened them.
         with_lock_retries(
             connection,
             _open_temporary,
@@ -164,7 +165,7 @@ def hand_over(
 
 
 def _open_temporary(connection: Connection) -> None:
-    """Open the temporary tables of the sessions that ingest: they stay as long as a shipper is connected."""
+    """Let radmeter_owner use the temporary tables of sessions that ingest. They stay while a shipper is connected."""
     for (name,) in connection.execute(TEMPORARY, (OWNER,)).fetchall():
         connection.execute(f"GRANT ALL ON TABLE {name} TO {OWNER}".encode())
 
@@ -174,8 +175,8 @@ def _move(things: list[Foreign], connection: Connection) -> None:
         _open_temporary(connection)
     for thing in things:
         connection.execute(f"ALTER {thing.kind} {thing.name} OWNER TO {OWNER}".encode())
-        # Another program's role goes on reading and writing its table, and gets nothing besides. The one who migrates
-        # is a member of radmeter_owner.
+        # The role of another program may still read and write its table, and gets no other right. The role that
+        # migrates needs none: it is a member of radmeter_owner.
         if thing.kind == "TABLE" and not thing.superuser and thing.owner != connection.info.user:
             role, table = sql.Identifier(thing.owner), thing.name
             rights = sql.SQL("GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE {} TO {}")
@@ -186,7 +187,7 @@ def _move(things: list[Foreign], connection: Connection) -> None:
 
 
 def script() -> str:
-    """Return SQL that does what `hand_over` and `act_as_owner` do, in a transaction."""
+    """Return SQL that does the same as `hand_over` and `act_as_owner`, for use in a transaction."""
     query = FOREIGN.replace("%%", "%")
     for name, value in {
         "tables": list(PUBLIC_TABLES),
@@ -201,7 +202,7 @@ BEGIN
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{OWNER}'
                      AND pg_has_role(session_user, oid, 'MEMBER')
                      AND has_schema_privilege(oid, 'public', 'CREATE')) THEN
-        RAISE WARNING 'what is made belongs to %', session_user;
+        RAISE WARNING 'new objects belong to %', session_user;
         RETURN;
     END IF;
     FOR v_thing IN {query} LOOP

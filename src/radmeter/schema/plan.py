@@ -1,4 +1,4 @@
-"""What an upgrade would do to a database, in words: each step, what it locks, and for how long."""
+"""Says what an upgrade would do to a database: each step, what it locks, and for how long."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -16,15 +16,15 @@ from radmeter.schema.sql_files import RADACCT, changed_files, current_files, is_
 
 ROLES = ("radmeter_owner", "radmeter_ingest", "radmeter_reader", "radmeter_noc", "radmeter_billing")
 
-# What a revision locks that was there before it; a revision of its own may say so itself, in `locks`.
+# What each revision locks of the tables that existed before it. A revision may also say so itself, in `locks`.
 LOCKS: dict[str, dict[str, str]] = {
     "0003": {"public.routers": "ACCESS EXCLUSIVE", "public.accounting_anomaly": "SHARE"},
     "0004": {"public.plans": "SHARE ROW EXCLUSIVE"},
 }
 
-# Seconds for what is there in any case, a row of an index that is made under a lock (measured: 0.4 us to 2.5 us), a row
-# that is rewritten (4-6 us), a row that a batch converts (3-4 us, and the pauses between batches), a SQL file. Those by
-# the row on the careful side, since they were measured on a server without fsync.
+# Seconds for: a step in any case; one row of an index that is made under a lock (measured: 0.4 us to 2.5 us); one row
+# that is rewritten (4-6 us); one row that a batch converts (3-4 us, and the pauses between batches); one SQL file.
+# The numbers for a row are on the high side, since they were measured on a server without fsync.
 STEP_SECONDS = 0.02
 INDEX_ROW_SECONDS = 2.5e-6
 REWRITTEN_ROW_SECONDS = 1.5e-5
@@ -33,7 +33,7 @@ FILE_SECONDS = 0.004
 
 
 class Lock(NamedTuple):
-    """A lock on what others use, and how long it is held."""
+    """A lock on a table that others use, and how long it is held."""
 
     relation: str
     mode: str
@@ -45,7 +45,7 @@ class Lock(NamedTuple):
 
 
 class Step(NamedTuple):
-    """A transaction, or several small ones that belong together."""
+    """A step of an upgrade: one transaction, or several small ones that belong together."""
 
     kind: str
     name: str
@@ -55,7 +55,7 @@ class Step(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """All that is to be done."""
+    """All steps of an upgrade."""
 
     current: str | None
     newest: str
@@ -64,30 +64,30 @@ class Plan(NamedTuple):
 
     @property
     def seconds(self) -> float:
-        """The estimate for all of it, waiting for locks not included."""
+        """The estimate for all steps, without the time to wait for locks."""
         return sum(step.seconds for step in self.steps)
 
 
 def plan(connection: Connection, *, reapply: bool = False) -> Plan:
-    """Return what an upgrade would do; reads only.
+    """Return what an upgrade would do. Reads only.
 
     Parameters
     ----------
     reapply
-        The SQL files are to be applied also where none changed.
+        Apply the SQL files even if none changed.
 
     Raises
     ------
     StoreError
-        It could not be done, and nothing would be touched.
+        The upgrade would be refused, and would change nothing.
     """
     pending = pending_revisions(connection)
-    taken = existing_tables.check(connection, [script.revision for script in pending])
+    adopting = existing_tables.check(connection, [script.revision for script in pending])
     columns = decimal_conversion.check(connection)
     steps = [
         *_roles(connection),
         *_handed_over(connection),
-        *_taken_over(connection, taken),
+        *_existing_tables(connection, adopting),
         *(_revision(connection, script) for script in pending),
         *(_conversion(column) for column in columns),
         *_files(connection, reapply),
@@ -120,13 +120,13 @@ def _handed_over(connection: Connection) -> Iterator[Step]:
         yield Step("ownership", OWNER, what, locks, 0.005 * len(things))
 
 
-def _taken_over(connection: Connection, taken: dict[str, list[str]]) -> Iterator[Step]:
-    for table in existing_tables.pending(connection, taken):
-        found = [text for texts in taken.values() for text in texts if f"public.{table} " in text]
+def _existing_tables(connection: Connection, adopting: dict[str, list[str]]) -> Iterator[Step]:
+    for table in existing_tables.pending(connection, adopting):
+        found = [text for texts in adopting.values() for text in texts if f"public.{table} " in text]
         altered = [text for text in found if text.startswith(("ALTER", "CREATE"))]
         seconds = STEP_SECONDS + _rows(connection, f"public.{table}") * REWRITTEN_ROW_SECONDS
         yield Step(
-            "takeover", table, f"take public.{table} over, which is there already: {len(altered)} changes",
+            "takeover", table, f"adopt the existing table public.{table}: {len(altered)} changes",
             (Lock(f"public.{table}", "ACCESS EXCLUSIVE", seconds),), seconds,
         )  # fmt: skip
 
@@ -134,7 +134,7 @@ def _taken_over(connection: Connection, taken: dict[str, list[str]]) -> Iterator
 def _revision(connection: Connection, script: Script) -> Step:
     declared = {**LOCKS.get(script.revision, {}), **getattr(script.module, "locks", {})}
     seconds = {
-        # A lock that lets others write is for a setting, not for an index.
+        # A lock under which others may write is for a change of settings, not for an index.
         relation: STEP_SECONDS
         + (_rows(connection, relation) * INDEX_ROW_SECONDS if mode != "SHARE UPDATE EXCLUSIVE" else 0.0)
         for relation, mode in declared.items()
@@ -198,7 +198,7 @@ def _partitions(connection: Connection) -> Iterator[Step]:
 def partitions_to_make(connection: Connection) -> list[str]:
     """Return the months whose partition an upgrade makes.
 
-    All of them where the function that knows better is not there yet: the upgrade brings it.
+    All months ahead if the database does not have the function that finds the missing ones: the upgrade brings it.
     """
     if connection.execute("SELECT to_regprocedure('radmeter.missing_months(integer)')").fetchone() == (None,):
         rows = connection.execute(
@@ -215,7 +215,7 @@ def _is_there(connection: Connection, relation: str) -> bool:
 
 
 def _rows(connection: Connection, relation: str) -> float:
-    """How many rows there are about: by the size where nobody has counted yet."""
+    """Return about how many rows a table has: from its statistics, or from its size if it has none."""
     row = connection.execute(
         """SELECT CASE WHEN reltuples > 0 THEN reltuples ELSE pg_relation_size(oid) / 100 END
            FROM pg_class WHERE oid = to_regclass(%s)""",
@@ -225,8 +225,8 @@ def _rows(connection: Connection, relation: str) -> float:
 
 
 def advice() -> str:
-    """Say how the locks are taken."""
+    """Return a sentence on how the locks are taken."""
     return (
-        f"Each lock is waited for {LOCK_WAIT_MS} ms at a time, so that nobody queues behind the wait for longer; "
-        "a step that does not get its locks is rolled back and tried again."
+        f"A step waits at most {LOCK_WAIT_MS} ms for a lock, so nobody waits behind it for longer. "
+        "A step that does not get its locks is rolled back and tried again."
     )

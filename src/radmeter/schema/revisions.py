@@ -1,4 +1,4 @@
-"""Alembic's revisions of the tables: which there are, which a database has, and how one is applied."""
+"""Alembic's revisions of the tables: lists them, reads which a database has, and applies the missing ones."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -18,8 +18,8 @@ from radmeter.errors import DiskFull, LockTimeout, StoreError
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
-# What there has to be before the first revision, as Alembic's own table has to; IF NOT EXISTS would still ask for the
-# right to create.
+# Must exist before the first revision, as Alembic's own table must. CREATE TABLE IF NOT EXISTS would need the right to
+# create even if the table exists.
 BOOTSTRAP = """
 DO $$
 BEGIN
@@ -61,7 +61,7 @@ def all_revisions() -> list[Script]:
 
 
 def current_revision(connection: Connection) -> str | None:
-    """Return the revision that a database is at; None before the first.
+    """Return the revision that a database is at, None before the first.
 
     Raises
     ------
@@ -77,7 +77,7 @@ def current_revision(connection: Connection) -> str | None:
     if row[0] not in known:
         raise StoreError(
             f"the database is at revision {row[0]}, and radmeter {__version__} knows none after {known[-1]}: "
-            "a newer radmeter has migrated it; install that one"
+            "a newer radmeter has migrated it. Install that one"
         )
     return str(row[0])
 
@@ -92,12 +92,12 @@ def pending_revisions(connection: Connection) -> list[Script]:
 
 
 def bootstrap(connection: Connection) -> None:
-    """Make what there has to be in the schema radmeter before the first revision."""
+    """Make what the first revision needs in the schema radmeter."""
     connection.execute(BOOTSTRAP)
 
 
 def note(connection: Connection | sqlalchemy.Connection, kind: str, name: str, seconds: float | None) -> None:
-    """Keep a change of the schema in mind, in the transaction of the change."""
+    """Write a change of the schema into radmeter.migration_log, in the transaction of the change."""
     statement = "INSERT INTO radmeter.migration_log (kind, name, seconds, version) VALUES "
     if isinstance(connection, sqlalchemy.Connection):
         values = {"kind": kind, "name": name, "seconds": seconds, "version": __version__}
@@ -118,21 +118,21 @@ def run_revisions(
     done: Callable[[], None] = lambda: None,
     apply_files: Callable[[Connection], None] | None = None,
 ) -> list[str]:
-    """Apply the pending revisions, each in a transaction of its own that waits for no lock longer than it may.
+    """Apply the pending revisions with lock retries, each in a transaction of its own.
 
-    A revision that renames what the SQL files use says so (`with_sql_files`). From the first such one on, the revisions
-    and the files are one transaction: a batch that comes meanwhile meets all of the old names or all of the new ones.
+    A revision that renames what the SQL files use says so (`with_sql_files`). From the first such revision on, all
+    revisions and the files are one transaction: a batch sees either all old names or all new ones.
 
     Parameters
     ----------
     connection
         In autocommit mode.
     upto
-        The last one to apply.
+        The last revision to apply.
     done
-        Called after each.
+        Called after each revision.
     apply_files
-        Applies the SQL files. None where no function of radmeter's is in use yet.
+        Applies the SQL files. None if no function of radmeter's is in use yet.
     """
     scripts = pending_revisions(connection)
     if upto != "head":
@@ -177,17 +177,17 @@ def _apply(
         except (LockTimeout, DiskFull):
             raise  # they name the revision already
         except StoreError as error:
-            raise type(error)(f"{name} cannot be applied, nothing of it is done: {error}") from error
+            raise type(error)(f"{name} cannot be applied, nothing of it was done: {error}") from error
 
 
 def title(script: Script) -> str:
-    """Return what a revision is about, in one line."""
+    """Return the title of a revision: the first line of its docstring."""
     return (script.doc or "").strip().splitlines()[0].rstrip(".")
 
 
 @contextmanager
 def _alchemy(connection: Connection) -> Iterator[sqlalchemy.Connection]:
-    """Give psycopg's connection as SQLAlchemy's, which Alembic wants; in autocommit mode it would begin nothing."""
+    """Give psycopg's connection as SQLAlchemy's, which Alembic needs. In autocommit mode it would begin nothing."""
     connection.autocommit = False
     engine = sqlalchemy.create_engine(
         "postgresql+psycopg://", creator=lambda: connection, poolclass=sqlalchemy.StaticPool
@@ -196,7 +196,7 @@ def _alchemy(connection: Connection) -> Iterator[sqlalchemy.Connection]:
         with engine.connect() as alchemy:
             yield alchemy
     except sqlalchemy.exc.DBAPIError as error:
-        # Tidying up after a connection that the server ended fails as well: what came before is the one to hear of.
+        # If the server ended the connection, tidying up fails as well. The first error is the one to report.
         first: BaseException | None = error
         while first is not None and not isinstance(first, StoreError):
             first = first.__context__
@@ -205,6 +205,6 @@ def _alchemy(connection: Connection) -> Iterator[sqlalchemy.Connection]:
         with translated_errors():
             raise (error.orig if isinstance(error.orig, psycopg.Error) else error) from None
     finally:
-        with suppress(psycopg.Error):  # the error that ended the connection is the one to hear of
+        with suppress(psycopg.Error):  # the error that ended the connection is reported already
             connection.rollback()
             connection.autocommit = True

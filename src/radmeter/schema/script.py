@@ -1,4 +1,4 @@
-"""An upgrade as a script of SQL, for a DBA who runs it by hand."""
+"""Writes an upgrade as an SQL script, for a DBA who runs it by hand."""
 
 import io
 from typing import Any
@@ -18,9 +18,9 @@ from radmeter.schema.revisions import BOOTSTRAP, all_revisions, current_revision
 from radmeter.schema.sql_files import changed_files, current_files, is_so_already, roles_file, statements
 
 HEADER = """-- radmeter {version}: from {begin} to revision {end}.
--- One transaction: psql -X -f FILE (with or without -1). It ends in the state in which `radmeter migrate up` ends.
--- Its locks are held until its end, which `radmeter migrate up` avoids, and each is waited for {wait} ms only: where it
--- ends with a lock timeout nothing is done, and it can be run again.
+-- One transaction: psql -X -f FILE (with or without -1). The result is the same as that of `radmeter migrate up`.
+-- It holds its locks until its end, which `radmeter migrate up` avoids, and waits at most {wait} ms for each lock.
+-- If it ends with a lock timeout, nothing was done: run it again.
 BEGIN;
 SET LOCAL lock_timeout = '{wait}ms';
 SET LOCAL client_min_messages = warning;
@@ -32,7 +32,7 @@ DECLARE
     v_revision text;
 BEGIN
     IF (SELECT relkind FROM pg_class WHERE oid = to_regclass('public.radacct')) = 'r' THEN
-        RAISE EXCEPTION 'public.radacct is a table of FreeRADIUS: radmeter adopt --from radacct takes it over';
+        RAISE EXCEPTION 'public.radacct is a table of FreeRADIUS: radmeter adopt --from radacct adopts it';
     END IF;
     IF to_regclass('radmeter.alembic_version') IS NOT NULL THEN
         SELECT version_num INTO v_revision FROM radmeter.alembic_version;
@@ -47,7 +47,7 @@ $script$;
 
 
 def script(connection: Connection) -> str:
-    """Return the script from the present state of a database; of comments only when there is nothing to do.
+    """Return the script that upgrades a database from its present state. Without anything to do it is one comment.
 
     Raises
     ------
@@ -56,11 +56,11 @@ def script(connection: Connection) -> str:
     """
     begin = current_revision(connection)
     pending = [each.revision for each in _after(begin)]
-    taken = existing_tables.check(connection, pending)
+    adopting = existing_tables.check(connection, pending)
     columns = decimal_conversion.check(connection)
     if any(column.begun for column in columns):
         raise StoreError(
-            "`radmeter migrate up` was interrupted while it converted a column in batches: let it go on to the end"
+            "`radmeter migrate up` was interrupted while it converted a column in batches: run it again to the end"
         )
     conversions = [
         statement
@@ -77,11 +77,11 @@ def script(connection: Connection) -> str:
     ]
     if not pending and not columns and not partitions_to_make(connection) and not changed_files(connection):
         return f"-- radmeter {__version__}: the database is up to date, there is nothing to do\n"
-    return _text(begin, taken, conversions, triggers)
+    return _text(begin, adopting, conversions, triggers)
 
 
 def script_from(begin: str) -> str:
-    """Return the script from a revision, or ``base``, for a database that cannot be looked at.
+    """Return the script that upgrades from a revision, or from ``base``, for a database that cannot be reached.
 
     Raises
     ------
@@ -104,7 +104,9 @@ def _after(begin: str | None) -> list[Any]:
     return scripts[[script.revision for script in scripts].index(begin) + 1 :]
 
 
-def _text(begin: str | None, taken: dict[str, list[str]], conversions: list[str], triggers: list[str]) -> str:
+def _text(
+    begin: str | None, adopting: dict[str, list[str]], conversions: list[str], triggers: list[str]
+) -> str:
     name = begin or "base"
     end = all_revisions()[-1].revision
     literal = "NULL" if begin is None else sql.Literal(begin).as_string()
@@ -116,7 +118,7 @@ def _text(begin: str | None, taken: dict[str, list[str]], conversions: list[str]
         "    IF to_regnamespace('radmeter') IS NULL THEN CREATE SCHEMA radmeter; END IF;\nEND; $script$;",
         ownership.script(),
         BOOTSTRAP + ";",
-        *(_revision(begin, taken) if begin != end else []),
+        *(_revision(begin, adopting) if begin != end else []),
         *(statement.rstrip(";") + ";" for statement in conversions),
         "SET LOCAL check_function_bodies = off;",
     ]
@@ -128,21 +130,21 @@ def _text(begin: str | None, taken: dict[str, list[str]], conversions: list[str]
         "DELETE FROM radmeter.sql_file;",
         f"INSERT INTO radmeter.sql_file (path, checksum) VALUES\n    {values};",
         _note("files", f"{len(files)} by script") + ";",
-        # Last, since attaching one locks the open sessions.
+        # Partitions come last: to attach one locks the open sessions.
         f"SELECT radmeter.ensure_partition(month) FROM radmeter.missing_months({MONTHS_AHEAD});",
         "COMMIT;",
     ]
     return "\n".join(part.strip() + "\n" for part in parts)
 
 
-def _revision(begin: str | None, taken: dict[str, list[str]]) -> list[str]:
+def _revision(begin: str | None, adopting: dict[str, list[str]]) -> list[str]:
     parts = []
     last = begin or "base"
     for each in _after(begin):
         buffer = io.StringIO()
         config = revisions()
         config.output_buffer = buffer
-        config.attributes["takeover"] = taken
+        config.attributes["existing_tables"] = adopting
         config.attributes["step"] = each.revision
         command.upgrade(config, f"{last}:{each.revision}", sql=True)
         parts += [buffer.getvalue(), _note("revision", each.revision) + ";"]

@@ -1,4 +1,4 @@
-"""The files under ``sql/``: functions, views, grants and triggers as they are now, applied again when one changed."""
+"""The files under ``sql/``: functions, views, grants and triggers. All are applied again when one has changed."""
 
 import hashlib
 import re
@@ -10,8 +10,8 @@ from radmeter import resources
 from radmeter.database.connection import Connection, translated_errors
 from radmeter.errors import StoreError
 
-# Functions come first: a body in the form RETURN, a view or a trigger needs the functions it names. What ingest uses
-# comes last, so that its locks are held shortest: views lock themselves, triggers lock radacct.
+# Functions come first: views, triggers and bodies in the form RETURN need the functions that they name. Views lock
+# themselves and triggers lock radacct, so they come last: what ingest uses is locked for the shortest time.
 ORDER = (
     "functions/shared",
     "functions/counters",
@@ -30,7 +30,7 @@ RADACCT = "public.radacct"
 
 
 class SqlFile(NamedTuple):
-    """A file: its path below ``sql/``, its text, and the SHA-256 of that."""
+    """A file: its path below ``sql/``, its text, and the text's SHA-256."""
 
     path: str
     text: str
@@ -50,17 +50,17 @@ def sql_files() -> list[tuple[str, str]]:
 
 
 def roles_file() -> str:
-    """Return the file that makes the roles. It is run each time, by the one who logged in, before the others."""
+    """Return the text of the file that makes the roles. It runs each time, before the others, as the login role."""
     return (resources.directory("sql") / ROLES).read_text(encoding="utf-8")
 
 
 def current_files() -> list[SqlFile]:
-    """Return the files with their checksums, in order."""
+    """Return the files with their checksums, in the order in which they are applied."""
     return [SqlFile(path, text, hashlib.sha256(text.encode()).hexdigest()) for path, text in sql_files()]
 
 
 def changed_files(connection: Connection) -> list[str]:
-    """Return the paths whose file is not what the database has: changed, new or gone."""
+    """Return the paths of files that differ from what the database has: changed, new or removed."""
     applied: dict[str, str] = {}
     if connection.execute("SELECT to_regclass('radmeter.sql_file')").fetchone() != (None,):
         applied = dict(connection.execute("SELECT path, checksum FROM radmeter.sql_file").fetchall())
@@ -69,21 +69,21 @@ def changed_files(connection: Connection) -> list[str]:
 
 
 def apply_sql_files(connection: Connection, radacct: str = RADACCT, *, reapply: bool = False) -> bool:
-    """Apply all files if any changed, in the transaction of the caller; return whether there was anything to do.
+    """Apply all files if any has changed, in the transaction of the caller. Return whether they were applied.
 
-    They are written to be applied twice, and together they are one state.
+    A file may be applied twice. All files together are one state, so they are always applied together.
 
     Parameters
     ----------
     radacct
-        The table that is to become public.radacct, where that is being prepared under another name.
+        The table that will become public.radacct. An adoption prepares it under another name.
     reapply
-        Also if none changed.
+        Apply the files even if none has changed.
     """
     files = current_files()
     if not reapply and not changed_files(connection):
         return False
-    # Bodies are checked when they first run: one function may name another that comes later in the list.
+    # Bodies are not checked before they run: a function may name another one that comes later in the list.
     connection.execute("SET LOCAL check_function_bodies = off")
     connection.execute("SET LOCAL client_min_messages = warning")
     for file in files:
@@ -104,7 +104,7 @@ def apply_sql_files(connection: Connection, radacct: str = RADACCT, *, reapply: 
 
 
 def statements(file: SqlFile, radacct: str = RADACCT) -> Iterator[str]:
-    """Yield what of a file is sent at once: triggers one by one, anything else as a whole."""
+    """Yield the statements of a file: triggers one by one, any other file as a whole."""
     text = file.text
     if not file.path.startswith("functions/") and radacct != RADACCT:
         text = re.sub(r"\bpublic\.radacct\b", radacct, text)
@@ -116,7 +116,7 @@ def statements(file: SqlFile, radacct: str = RADACCT) -> Iterator[str]:
 
 
 def is_so_already(connection: Connection, statement: str) -> bool:
-    """Tell whether a trigger is as the statement makes it already: making it again would lock its table for nothing."""
+    """Tell whether the trigger of a statement exists unchanged. To make it again would lock its table for nothing."""
     match = re.match(r"CREATE OR REPLACE TRIGGER (\w+)\s.*?\sON ([\w.]+)\s", statement, re.DOTALL)
     if match is None:
         return False

@@ -1,4 +1,4 @@
-"""The triggers that keep the counters: which there have to be, and which of them do not fire."""
+"""The triggers that keep the counters: lists those that must exist, and finds those that do not fire."""
 
 from typing import NamedTuple
 
@@ -6,14 +6,14 @@ from radmeter.database.connection import Connection
 
 
 class Trigger(NamedTuple):
-    """A trigger that has to be there, and to fire for whoever writes to its table."""
+    """A trigger that must exist, and must fire for every writer of its table."""
 
     table: str
     name: str
 
 
 class Fault(NamedTuple):
-    """A trigger that does not fire, and why: one of the three below."""
+    """A trigger that does not fire, and why: one of the three states below."""
 
     trigger: Trigger
     state: str
@@ -28,7 +28,7 @@ EXPECTED = (
 
 
 def faults(connection: Connection) -> list[Fault]:
-    """Return the expected triggers that do not fire, in the order of the list."""
+    """Return the expected triggers that do not fire, in the order of `EXPECTED`."""
     found = []
     for trigger in EXPECTED:
         row = connection.execute(
@@ -36,6 +36,6 @@ def faults(connection: Connection) -> list[Fault]:
         ).fetchone()
         if row is None:
             found.append(Fault(trigger, MISSING))
-        elif row[0] not in ("O", "A"):  # these fire for what an ordinary session writes
+        elif row[0] not in ("O", "A"):  # with these a trigger fires in ordinary sessions
             found.append(Fault(trigger, DISABLED if row[0] == "D" else ON_REPLICAS))
     return found

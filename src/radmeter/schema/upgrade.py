@@ -1,4 +1,4 @@
-"""Brings a database to the newest schema: Alembic revisions for the tables, then the files under `sql/`."""
+"""Upgrades a database to the newest schema: Alembic revisions for the tables, then the files under `sql/`."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -30,40 +30,40 @@ def upgrade(
     options: str | None = None,
     reapply: bool = False,
 ) -> None:
-    """Bring the database at `dsn` to the newest schema; safe to run twice and from two places at once.
+    """Upgrade the database at `dsn` to the newest schema. Safe to run twice, and from two places at once.
 
     Parameters
     ----------
     dsn
         libpq connection string or URI of a role that may create tables and roles, or of a member of radmeter_owner.
     timezone
-        IANA name; when given it becomes the installation's default time zone.
+        An IANA name that becomes the installation's time zone. None: it stays.
     listener
-        Is told how far it is; by default the log is.
+        Is told of the progress. None: it goes to the log.
     patience_seconds
-        How long to go on trying to get a lock.
+        How long to try to get a lock.
     options
-        libpq's, for the connection: settings of the session.
+        libpq's `options` for the connection: settings of the session.
     reapply
-        Apply the SQL files also where none changed.
+        Apply the SQL files even if none has changed.
 
     Raises
     ------
     StoreUnavailable
         The database cannot be reached.
     LockTimeout
-        It could not get a lock within the patience that was given.
+        A step could not get a lock within `patience_seconds`.
     DiskFull
         The disk of the server is full.
     StoreError
-        It cannot be upgraded as it is.
+        The database cannot be upgraded as it is.
     """
     listener = listener or Quiet()
     given: dict[str, Any] = {} if options is None else {"options": options}
     with connect(dsn, **given) as connection, _full_disk(), translated_errors():
         take_upgrade_lock(connection, listener.say)
         refuse_stock_table(connection)
-        # What cannot be done is found before anything is.
+        # Find what cannot be done before anything is changed.
         existing_tables.check(connection, [script.revision for script in pending_revisions(connection)])
         decimal_conversion.check(connection)
         prepare(connection, listener.say, patience_seconds)
@@ -106,27 +106,27 @@ def _full_disk() -> Iterator[None]:
 
 
 def steps(revisions_and_columns: int) -> int:
-    """Return how often a listener is told to advance: roles, each revision and column, SQL files, each partition."""
+    """Return how often a listener advances: once for roles, each revision, column, the SQL files, each partition."""
     return 1 + revisions_and_columns + 1 + MONTHS_AHEAD + 1
 
 
 def refuse_stock_table(connection: Connection) -> None:
-    """Refuse a database whose radacct is not ours.
+    """Refuse a database whose radacct is not radmeter's.
 
     Raises
     ------
     StoreError
-        It is FreeRADIUS's own table, or no table.
+        public.radacct is FreeRADIUS's own table, or no table.
     """
     row = connection.execute(
         "SELECT relkind::text FROM pg_class WHERE oid = to_regclass(%s)", (RADACCT,)
     ).fetchone()
     if row == ("r",):
         raise StoreError(
-            "public.radacct is FreeRADIUS's own table: `radmeter adopt --from radacct` takes it over, with its sessions"
+            "public.radacct is FreeRADIUS's own table: `radmeter adopt --from radacct` adopts it, with its sessions"
         )
     if row not in (None, ("p",)):
-        raise StoreError("public.radacct is no table: rename it, then run `radmeter migrate up` again")
+        raise StoreError("public.radacct is not a table: rename it, then run `radmeter migrate up` again")
 
 
 def prepare(
@@ -134,20 +134,19 @@ def prepare(
     said: Callable[[str], None] = log.info,
     patience_seconds: float = PATIENCE_SECONDS,
 ) -> bool:
-    """Make the roles and the schema radmeter, hand over to radmeter_owner what is ours, and act as it from now on.
+    """Make the roles and the schema radmeter, hand our objects over to radmeter_owner, and act as it from now on.
 
     Returns
     -------
     bool
-        Whether it acts as radmeter_owner; else all stays with the role that logged in, as it may not more.
+        Whether the session acts as radmeter_owner. If the role that logged in may not, it owns what is made.
     """
     make_roles(connection, said)
     if connection.execute("SELECT to_regnamespace('radmeter')").fetchone() == (None,):
         connection.execute("CREATE SCHEMA radmeter")
     began = time.monotonic()
     if not may_act_as_owner(connection):
-        # As before there was such a role.
-        said(f"warning: what is made belongs to the role that logged in, since that may not act as {OWNER}")
+        said(f"warning: new objects belong to the role that logged in, since it may not act as {OWNER}")
         bootstrap(connection)
         return False
     moved = hand_over(connection, said=said, patience_seconds=patience_seconds)
@@ -167,9 +166,9 @@ def _apply_files(connection: Connection, reapply: bool = False) -> None:
 
 
 def _make_partitions(connection: Connection, listener: Listener, patience_seconds: float) -> None:
-    """The jobs keep making them; a database is whole before they first run.
+    """Make the partitions ahead, so that they exist before the jobs first run. Later the jobs make them.
 
-    Each in a transaction of its own: attaching one locks the open sessions until its end.
+    Each has a transaction of its own: to attach a partition locks the open sessions until the transaction ends.
     """
     for month in range(MONTHS_AHEAD + 1):
 

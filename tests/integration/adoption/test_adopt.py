@@ -1,4 +1,4 @@
-"""Taking over FreeRADIUS's own radacct, while rlm_sql writes to it and tools read it, and giving it back."""
+"""Adopting FreeRADIUS's own radacct, while rlm_sql writes to it and tools read it, and giving it back."""
 
 import threading
 from collections.abc import Iterator
@@ -206,7 +206,7 @@ def test_undo_gives_back_the_table_byte_for_byte(server: Server, radius: str) ->
     assert give_back(radius) == []
     assert dump(server, radius) == definition
     assert sessions(radius) == rows
-    # And again: it can be taken over once more.
+    # And again: it can be adopted once more.
     take_over(radius)
     with psycopg.connect(radius) as connection:
         assert connection.execute("SELECT count(*) FROM radmeter.sessions").fetchone() == (len(rows),)

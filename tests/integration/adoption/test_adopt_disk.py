@@ -1,4 +1,4 @@
-"""Taking over on a disk that fills: nothing is lost, rlm_sql goes on, and with room again so does the command."""
+"""Adopting on a disk that fills: nothing is lost, rlm_sql goes on, and with room again so does the command."""
 
 import subprocess
 from pathlib import Path

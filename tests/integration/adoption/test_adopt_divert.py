@@ -1,4 +1,4 @@
-"""radmeter.divert_session(): what an INSERT of rlm_sql does while radacct is taken over."""
+"""radmeter.divert_session(): what an INSERT of rlm_sql does while radacct is adopted."""
 
 from collections.abc import Iterator
 from typing import Any

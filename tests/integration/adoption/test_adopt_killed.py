@@ -1,4 +1,4 @@
-"""Taking over and giving back, killed at random moments, by SIGKILL and by the server: called again it goes on."""
+"""Adopting and giving back, killed at random moments, by SIGKILL and by the server: called again it goes on."""
 
 import os
 import random

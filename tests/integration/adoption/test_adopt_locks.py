@@ -170,7 +170,7 @@ def test_undo_takes_away_all_that_was_counted_and_it_is_counted_anew_once(radius
 
 @pytest.mark.parametrize("status", ["open", "closed"])
 def test_a_session_that_is_inserted_twice_at_once_is_there_once(radius: str, status: str) -> None:
-    """While radacct is taken over, its unique index does not reach the open sessions."""
+    """While radacct is being adopted, its unique index does not reach the open sessions."""
     killed_before(radius, opening.bound, take_over)
     insert = """
         INSERT INTO radacct (acctsessionid, acctuniqueid, nasipaddress, acctstarttime, acctstoptime, acctinputoctets)

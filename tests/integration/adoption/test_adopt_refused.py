@@ -1,4 +1,4 @@
-"""What keeps FreeRADIUS's radacct from being taken over: said with its remedy, before anything is touched."""
+"""What prevents the adoption of FreeRADIUS's radacct: told with its remedy, before anything is changed."""
 
 import subprocess
 from collections.abc import Iterator
@@ -143,7 +143,7 @@ def schema_of(server: Server, dsn: str) -> list[str]:
 
 
 @pytest.mark.parametrize(("change", "reason", "remedy"), REFUSED, ids=[case[1] for case in REFUSED])
-def test_refused_with_its_remedy_before_anything_is_touched(
+def test_refused_with_its_remedy_before_anything_is_changed(
     radius: str, change: str, reason: str, remedy: str
 ) -> None:
     with psycopg.connect(radius, autocommit=True) as connection:
@@ -155,7 +155,7 @@ def test_refused_with_its_remedy_before_anything_is_touched(
         assert connection.execute("SELECT to_regnamespace('radmeter')").fetchone() == (None,)
 
 
-def test_all_reasons_at_once_and_nothing_is_touched(server: Server, radius: str) -> None:
+def test_all_reasons_at_once_and_nothing_is_changed(server: Server, radius: str) -> None:
     with psycopg.connect(radius, autocommit=True) as connection:
         connection.execute(
             "ALTER TABLE radacct ADD x integer NOT NULL DEFAULT 1; ALTER TABLE radacct ALTER x DROP DEFAULT"

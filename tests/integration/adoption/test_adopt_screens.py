@@ -51,7 +51,7 @@ def test_a_refusal_says_why_and_what_to_do(radius: str) -> None:
     with psycopg.connect(radius, autocommit=True) as connection:
         connection.execute("CREATE MATERIALIZED VIEW by_day AS SELECT count(*) FROM radacct")
     with screen(radius, "adopt", "--from", "radacct") as terminal:
-        terminal.expect("nothing was touched")
+        terminal.expect("nothing was changed")
         terminal.expect("1. the materialized view by_day would go on reading the old rows only")
         terminal.expect("DROP MATERIALIZED VIEW by_day;")
         assert terminal.end() == 1

@@ -32,7 +32,7 @@ HISTORY = datetime(2024, 2, 28, 20, 30, tzinfo=UTC)
 
 
 class Adopted:
-    """A session as it was when it was taken over."""
+    """A session as it was when it was adopted."""
 
     def __init__(self, number: int, chance: random.Random) -> None:
         self.number = number

@@ -209,7 +209,7 @@ def test_drop_by_reason_is_audited(database: str, connection: Connection) -> Non
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("show", "7"), "there is no rejected packet 7: `radmeter rejected list` shows those there are"),
+        (("show", "7"), "there is no rejected packet 7: `radmeter rejected list` shows the rejected packets"),
         (("show", "x"), "'x' is not a valid integer"),
         (("retry",), "name packets by their ids, or give --all"),
         (("retry", "1", "--all"), "name packets by their ids, or give --all"),

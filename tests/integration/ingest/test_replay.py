@@ -250,7 +250,7 @@ def test_bad_stanzas_are_told_by_line_and_the_others_count(
     told = [line.removeprefix(f"{file}, ") for line in result.errors.splitlines()]
     assert told == [
         f"line {lines + 1}: line {lines + 6} has no closing quote: 'User-Name = \"cut off'",
-        f"line {2 * lines + 1}: Timestamp {NOW + 10 * 86400} cannot be when it arrived",
+        f"line {2 * lines + 1}: Timestamp {NOW + 10 * 86400} cannot be the time of arrival",
         f"line {3 * lines + 1}: the stanza breaks off",
         f"line {5 * lines - 1}: set aside: Acct-Status-Type Failed is not counted",
     ]
@@ -301,7 +301,7 @@ def test_a_month_whose_sessions_were_dropped_is_not_counted_again(
     copy = write(tmp_path / "copy", stanza("t", 5, at=at + 30 * 86400), stanza("s", 10, at=at, status="Stop"))
     result = radmeter(database, "replay", copy)
     assert result.exit_code == 1
-    assert "the packet is from before 2026-03-01, and sessions of then were dropped" in result.errors
+    assert "the packet is from before 2026-03-01, and the sessions of that time were dropped" in result.errors
     assert octets(connection) == 10
     assert radmeter(database, "replay", copy, "--count-dropped").exit_code == 0
     assert octets(connection) == 25
@@ -315,7 +315,7 @@ def test_two_replays_of_a_file_at_once(database: str, connection: Connection, tm
         one.replay(stream, "detail", lambda: results.append(radmeter(database, "replay", file)))
     one.close()
     assert results[0].exit_code == 1
-    assert results[0].errors == f"error: {file}: another replay of this file runs\n"
+    assert results[0].errors == f"error: {file}: another replay of this file is running\n"
 
 
 def test_files_that_cannot_be_read_are_told_and_the_others_replayed(

@@ -98,7 +98,7 @@ def test_what_is_no_decimal_of_so_many_digits_is_refused_before_anything_is_touc
     for command in ("plan", "up"):
         refused = radmeter(database, "migrate", command, *(["--yes"] if command == "up" else []))
         assert refused.exit_code == 1
-        assert "public.plans.price cannot become numeric(10,2), nothing is touched: id=7: " in refused.errors
+        assert "public.plans.price cannot become numeric(10,2), nothing was changed: id=7: " in refused.errors
         assert "UPDATE public.plans SET price = 0 WHERE id = '7'" in refused.errors
     assert (dump(server, database), reported(doubles)) == before
     assert doubles.execute("SELECT count(*) FROM radmeter.sql_file WHERE checksum <> 'old'").fetchone() == (

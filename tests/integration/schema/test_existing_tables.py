@@ -1,4 +1,4 @@
-"""Tables of a home-made system that are named as ours are taken over, or refused before anything is touched."""
+"""Existing tables of a home-made system with the names of ours are adopted, or refused before any change."""
 
 from collections.abc import Iterator
 from decimal import Decimal
@@ -37,7 +37,7 @@ def test_usable_tables_are_taken_over_with_their_rows_and_columns_and_work(serve
     planned = radmeter(own, "migrate", "plan")
     assert planned.exit_code == 0, planned.errors
     for table in ("plans", "routers", "subscribers", "invoices"):
-        assert f"take public.{table} over, which is there already" in planned.output
+        assert f"adopt the existing table public.{table}: " in planned.output
     assert "plans.price, id=2: was shown as 2.675, becomes 2.68" in planned.output
     done = radmeter(own, "migrate", "up", "--yes")
     assert done.exit_code == 0, done.errors
@@ -109,12 +109,12 @@ NOT_USABLE = {
         ALTER TABLE routers ALTER serial_number DROP DEFAULT""",
     "public.subscribers has no column plan_id (bigint)": "ALTER TABLE subscribers DROP plan_id",
     "routers_status_check": "ALTER TABLE routers ADD status text NOT NULL DEFAULT 'broken'",
-    "public.plans.price cannot become numeric(10,2), nothing is touched: id=1": """
+    "public.plans.price cannot become numeric(10,2), nothing was changed: id=1": """
         UPDATE plans SET price = 'NaN' WHERE id = 1""",
     "(username, period_start)=(alice, 2024-01-01)": """
         INSERT INTO invoices (username, period_start, period_end, amount)
         SELECT username, period_start, period_end, 1 FROM invoices""",
-    "public.routers is no ordinary table": "DROP TABLE routers; CREATE VIEW routers AS SELECT 1 AS id",
+    "public.routers is not an ordinary table": "DROP TABLE routers; CREATE VIEW routers AS SELECT 1 AS id",
 }
 
 
@@ -129,5 +129,5 @@ def test_what_cannot_be_taken_over_is_refused_by_table_and_column_and_untouched(
         refused = radmeter(own, "migrate", *command)
         assert refused.exit_code == 1, refused.output
         assert said in refused.errors
-        assert "nothing is touched" in refused.errors
+        assert "nothing was changed" in refused.errors
     assert dump(server, own) == before

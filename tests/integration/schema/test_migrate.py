@@ -510,7 +510,7 @@ def test_a_connection_that_the_server_ends_within_a_revision_is_an_error_of_one_
         failed = radmeter(empty, "migrate", "up", "--yes")
         assert failed.exit_code == 1
         assert "error: revision 0004" in failed.errors
-        assert "nothing of it is done: the connection is lost" in failed.errors
+        assert "nothing of it was done: the connection is lost" in failed.errors
         assert "Traceback" not in failed.errors
         connection.execute("DROP FUNCTION public.ended() CASCADE")
     assert radmeter(empty, "migrate", "up", "--yes").exit_code == 0

@@ -111,7 +111,7 @@ def test_a_revision_that_renames_is_undone_if_the_sql_files_cannot_follow(empty:
     with psycopg.connect(empty, autocommit=True) as connection:
         connection.execute(BOOTSTRAP)
         with pytest.raises(
-            StoreError, match=r"revision 0009 .* nothing of it is done: a file cannot be applied"
+            StoreError, match=r"revision 0009 .* nothing of it was done: a file cannot be applied"
         ):
             schema.run_revisions(connection, apply_files=fail)
         assert connection.execute("SELECT count(node) FROM ingest_checkpoint").fetchone() == (0,)
