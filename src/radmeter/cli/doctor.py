@@ -77,7 +77,7 @@ def doctor(
     verbose: bool,
     output_format: str,
 ) -> None:
-    """Check everything. Say what is wrong, with which object, and print the command that repairs it.
+    """Check everything: say what is wrong, with which object, and print the command that repairs it.
 
     green is well. yellow works, but not for ever. red does not work, counts wrong, or soon will. unknown could not be
     checked, for instance because this database role may not see it.

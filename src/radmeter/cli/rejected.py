@@ -52,7 +52,12 @@ class Since(click.types.StringParamType):
 def filters(command: Any) -> Any:
     """Add the options that select packets."""
     for option in (
-        click.option("--since", type=Since(), metavar="TIME|SPAN", help="Only packets set aside since then."),
+        click.option(
+            "--since",
+            type=Since(),
+            metavar="TIME|SPAN",
+            help="Only packets set aside since then, such as 7d.",
+        ),
         click.option("--node", type=TEXT, help="Only packets of this node's journal."),
         click.option(
             "--reason", type=TEXT, help="Only packets with this text in the reason, upper or lower case."

@@ -40,7 +40,7 @@ Exit codes: 0 everything was acknowledged, 1 something was not, 2 wrong options 
     default=10.0,
     show_default=True,
     type=click.FloatRange(min=0),
-    help="Then all users leave.",
+    help="How long to send. Then all users leave.",
 )
 @click.option(
     "--interim-seconds",

@@ -59,7 +59,7 @@ Exit codes:
 @click.option(
     "--repair",
     is_flag=True,
-    help="Set differing counters to the sums of their sessions, audited.",
+    help="Set differing counters to the sums of their sessions, with an entry in audit_log.",
 )
 @format_option
 @with_settings("state", "dsn")
