@@ -1,4 +1,4 @@
-"""`radmeter adopt`: take over FreeRADIUS's own radacct, and give it back."""
+"""`radmeter adopt`: adopt FreeRADIUS's own radacct, and give it back."""
 
 from typing import Any
 
@@ -23,20 +23,20 @@ from radmeter.units import duration, human_bytes
 EXAMPLES = """\b
 Examples:
   radmeter adopt --from radacct --plan     what would happen, and how long it takes
-  radmeter adopt --from radacct            do it; call it again if it was interrupted
-  radmeter adopt --status                  how far it is
+  radmeter adopt --from radacct            do it; run it again if it was interrupted
+  radmeter adopt --status                  how far the adoption is
   radmeter adopt --undo                    give radacct back to FreeRADIUS
 
 \b
-Exit codes: 0 done, 1 refused or failed (the reason and the remedy are on standard error; the same command goes on
-from there), 2 wrong options, or a prompt that nobody can answer, 130 interrupted."""
+Exit codes: 0 done, 1 refused or failed (standard error says why and what to do; run the same command again and it
+goes on), 2 wrong options, or there is no terminal to ask at and no --yes, 130 interrupted."""
 
 
 @click.command(epilog=EXAMPLES)
-@click.option("--from", "table", metavar="TABLE", help="The table to take over: radacct.")
+@click.option("--from", "table", metavar="TABLE", help="The table to adopt: radacct.")
 @click.option("--plan", is_flag=True, help="Say what would be done, and do nothing.")
 @click.option("--undo", is_flag=True, help="Make radacct FreeRADIUS's own table again, with all sessions.")
-@click.option("--status", is_flag=True, help="Say how far it is.")
+@click.option("--status", is_flag=True, help="Say how far the adoption is.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option(
     "--patience",
@@ -44,7 +44,7 @@ from there), 2 wrong options, or a prompt that nobody can answer, 130 interrupte
     type=click.FloatRange(min=0),
     default=PATIENCE_SECONDS,
     show_default=True,
-    help="How long to try for a lock that another transaction has.",
+    help="How long to try to get a lock that another transaction holds.",
 )
 @with_settings("state", "dsn")
 @format_option
@@ -58,10 +58,11 @@ def adopt(
     patience: float,
     output_format: str,
 ) -> None:
-    """Take over a FreeRADIUS database: its radacct becomes the oldest partition of radmeter's.
+    """Adopt the radacct of a FreeRADIUS database: it becomes the oldest partition of radmeter's radacct.
 
-    Closed sessions are not copied, tools go on reading them by the name radacct, and rlm_sql goes on writing until the
-    swap, which takes less than 0.2 seconds. It can be undone until the first partition is archived or dropped.
+    Closed sessions are not copied. Tools still read them under the name radacct. rlm_sql goes on writing until the
+    swap, which takes less than 0.2 seconds. The adoption can be undone until the first partition is archived or
+    dropped.
     """
     if sum((table is not None, undo, status)) != 1:
         raise click.UsageError("give one of --from radacct, --undo and --status")
@@ -75,8 +76,8 @@ def adopt(
         elif table is not None:
             if table.lower() not in ("radacct", "public.radacct"):
                 raise click.UsageError(
-                    f"--from {table}: only public.radacct can be taken over; "
-                    f"ALTER TABLE {table} SET SCHEMA public, or RENAME TO radacct, makes it that"
+                    f"--from {table}: only public.radacct can be adopted; "
+                    f"move or rename the table first: ALTER TABLE {table} SET SCHEMA public, or RENAME TO radacct"
                 )
             _adopt(connection, plan, yes, patience, output_format)
 
@@ -97,12 +98,12 @@ def _adopt(
         click.echo(f"begun {known.began_at:%Y-%m-%d %H:%M} UTC: {MEANS[known.state]}", err=not plan)
     if plan or (known is not None and known.state == "done"):
         return
-    confirm("Go on with it?" if known else "Take radacct over?", yes)
+    confirm("Go on with the adoption?" if known else "Adopt radacct?", yes)
     done = adoption.adopt(_steps(connection, patience))
     seconds = done.lock_seconds or 0.0
     click.echo(f"radacct is radmeter's; the swap kept others waiting for {seconds * 1000:.0f} ms")
     click.echo(
-        "next: take rlm_sql out of FreeRADIUS's accounting section, start `radmeter ship`, `radmeter jobs run`,"
+        "next: remove rlm_sql from FreeRADIUS's accounting section, start `radmeter ship`, `radmeter jobs run`,"
     )
     click.echo("      count the history: `radmeter backfill`")
 
@@ -136,8 +137,8 @@ def _undo(connection: psycopg.Connection[Any], yes: bool, patience: float) -> No
         click.echo(f"begun {known.began_at:%Y-%m-%d %H:%M} UTC: {MEANS[known.state]}")
         click.echo(
             click.wrap_text(
-                "radacct becomes FreeRADIUS's own table again, with its indexes, all sessions that it had and all "
-                "since. radmeter's counters are emptied; packets that are in a journal and not shipped stay there.",
+                "radacct becomes FreeRADIUS's own table again, with its indexes, its old sessions and all since. "
+                "radmeter's counters are emptied. Packets in a journal that are not shipped stay there.",
                 110,
             )
         )
@@ -145,7 +146,7 @@ def _undo(connection: psycopg.Connection[Any], yes: bool, patience: float) -> No
     renamed = adopt_undo.undo(_steps(connection, patience))
     click.echo("radacct is FreeRADIUS's own table again: put rlm_sql back into its accounting section")
     if renamed:
-        click.echo(f"{len(renamed)} sessions shared an id with a later one, and have another now:")
+        click.echo(f"{len(renamed)} sessions shared an id with a later one. They have a new id now:")
         for unique_id in renamed:
             click.echo(f"  {unique_id}")
 
@@ -154,7 +155,7 @@ def _status(connection: psycopg.Connection[Any], output_format: str) -> None:
     known = state.latest(connection)
     row = {
         "state": "none" if known is None else known.state,
-        "meaning": "radacct was not taken over" if known is None else MEANS[known.state],
+        "meaning": "radacct was not adopted" if known is None else MEANS[known.state],
         "boundary": known and known.boundary,
         "began_at": known and known.began_at,
         "swapped_at": known and known.swapped_at,

@@ -1,4 +1,4 @@
-"""`radmeter backfill`: the history of an adopted radacct into the counters."""
+"""`radmeter backfill`: count the history of an adopted radacct into the counters."""
 
 import datetime
 import sys
@@ -50,16 +50,20 @@ Exit codes:
   130  interrupted; run it again and it goes on
 """
 )
-@click.option("--only", type=click.Choice(history.PASSES), help="One of the two passes only.")
+@click.option("--only", type=click.Choice(history.PASSES), help="Run only one of the two passes.")
 @click.option(
-    "--jobs", type=click.IntRange(1, 16), default=1, show_default=True, help="So many connections at once."
+    "--jobs",
+    type=click.IntRange(1, 16),
+    default=1,
+    show_default=True,
+    help="How many connections to use at once.",
 )
 @click.option(
     "--max-load",
     type=click.FloatRange(0, 1, min_open=True),
     default=1.0,
     show_default=True,
-    help="Share of its time that each job works; the rest it sleeps.",
+    help="The share of its time that each job works. It sleeps the rest.",
 )
 @click.option(
     "--max-lag",
@@ -67,14 +71,14 @@ Exit codes:
     default=10.0,
     show_default=True,
     metavar="SECONDS",
-    help="Pause while a standby or ingest is further behind than that.",
+    help="Pause while a standby or ingest is further behind than this.",
 )
 @click.option("--status", "show_status", is_flag=True, help="Show how far it is, and change nothing.")
 @click.option(
-    "--redo", is_flag=True, help="Recompute the counters of --from .. --to, and set right what differs."
+    "--redo", is_flag=True, help="Recompute the counters of --from .. --to, and correct those that differ."
 )
-@click.option("--from", "first_day", type=DAY, metavar="DATE", help="With --redo: from this day on.")
-@click.option("--to", "last_day", type=DAY, metavar="DATE", help="With --redo: up to and with this day.")
+@click.option("--from", "first_day", type=DAY, metavar="DATE", help="With --redo: the first day.")
+@click.option("--to", "last_day", type=DAY, metavar="DATE", help="With --redo: the last day.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @format_option
 @with_settings("state", "dsn")
@@ -93,12 +97,12 @@ def backfill(
 ) -> None:
     """Count the history of an adopted radacct.
 
-    Two passes over the sessions that were there before radmeter: the first adds what they had to the counters of users
-    and routers, the second gives each its router_id. Both go in short ranges while packets arrive, and each session is
-    counted once, whatever happens: killed, interrupted or run again, it goes on where it was. Sessions count on the day
-    of their last update, since history has no other.
+    It makes two passes over the sessions that were there before radmeter. The first pass adds their octets to the
+    counters of users and routers. The second gives each session its router_id. Both work in short ranges while packets
+    arrive. Each session is counted exactly once: if the command is killed or interrupted, run it again and it goes on
+    from there. A session counts on the day of its last update, because the history has no other date.
 
-    The second pass rewrites every row, so radacct_legacy can grow to twice its size; the counters do not need it.
+    The second pass rewrites every row, so radacct_legacy can grow to twice its size. The counters do not need it.
     """
     if (first_day or last_day) and not redo:
         raise click.UsageError("--from and --to go with --redo")
@@ -133,7 +137,7 @@ def _run(dsn: str, pace: Pace, interruption: Interruption, passes: tuple[str, ..
                         if ROUTERS in passes
                         else "."
                     )
-                    + "\nPackets are counted meanwhile; it can be interrupted. Begin?",
+                    + "\nPackets are counted meanwhile. It can be interrupted. Begin?",
                     yes,
                 )
         history.lock(connection)
@@ -170,7 +174,7 @@ def _redo(
     from radmeter.database.operator import connect_as_operator
 
     with interruption.may_break():
-        confirm("This sets the counters of the span to what their sessions add up to. Go on?", yes)
+        confirm("This sets the counters of these days to the sums of their sessions. Go on?", yes)
     with connect_as_operator(dsn) as connection, Runner(dsn, pace, interruption) as runner:
         history.lock(connection)
         with interruption.may_break(), progress("adding up the sessions", unit="steps") as bar:
@@ -179,7 +183,7 @@ def _redo(
             )
             bar.advance()
         _move(runner)
-    click.echo(f"{users} counters of users and {routers} days of routers were set right", err=True)
+    click.echo(f"{users} counters of users and {routers} days of routers were corrected", err=True)
 
 
 def _move(runner: Runner) -> None:

@@ -34,7 +34,7 @@ format_option = click.option(
 
 
 class Text(click.types.StringParamType):
-    """A name as the database holds it; not every argument of a process is text."""
+    """A name that the database can hold. An argument of a process can be bytes that are not UTF-8."""
 
     name = "text"
 
@@ -52,12 +52,12 @@ TEXT = Text()
 
 @contextmanager
 def existing_database(settings: Settings) -> Iterator[str]:
-    """Give the connection string of the database of the settings; the embedded one only if it has been made.
+    """Yield the connection string of the database. The embedded one is started, but not made.
 
     Raises
     ------
     StoreError
-        There is none yet, or the embedded PostgreSQL cannot be started.
+        There is no database yet, or the embedded PostgreSQL cannot be started.
     """
     if settings.dsn is None and not (settings.postgresql / "data").exists():
         raise StoreError(
@@ -68,7 +68,7 @@ def existing_database(settings: Settings) -> Iterator[str]:
 
 
 def with_settings(*names: str) -> Callable[[F], F]:
-    """Give the command the `Settings` in force as its first argument, and an option for each setting in `names`.
+    """Pass the `Settings` in force to the command as its first argument, with an option for each setting in `names`.
 
     An option wins over its environment variable. Without names the command takes no setting options.
     """
@@ -95,7 +95,7 @@ def with_settings(*names: str) -> Callable[[F], F]:
 
 
 def confirm(question: str, yes: bool) -> None:
-    """Ask on standard error whether to go on, unless `yes` says so already; a no ends the command.
+    """Ask on standard error whether to go on, unless `yes` is true. The answer no ends the command.
 
     Raises
     ------
@@ -105,7 +105,7 @@ def confirm(question: str, yes: bool) -> None:
     if yes:
         return
     if not sys.stdin.isatty():
-        raise click.UsageError("there is no terminal to ask at: give --yes to do this without being asked")
+        raise click.UsageError("there is no terminal to ask at: give --yes to go on without a question")
     click.confirm(question, abort=True, err=True)
 
 
@@ -133,7 +133,7 @@ def emit(rows: Sequence[Row], output_format: str, *, columns: Sequence[str], tit
 
 
 def emit_one(row: Row, output_format: str, *, columns: Sequence[str]) -> None:
-    """Print one thing: a table from top to bottom, a JSON object, or CSV with one line."""
+    """Print one row: one line per column, a JSON object, or CSV with one row."""
     if output_format == "json":
         click.echo(json.dumps({name: plain(row[name]) for name in columns}, indent=2, ensure_ascii=False))
     elif output_format == "csv":
@@ -167,12 +167,12 @@ def cell(name: str, value: Any) -> str:
 
 
 def printable(text: str) -> str:
-    """Return text fit for a terminal: names come from packets, and could hold its control sequences."""
+    """Return text that is safe on a terminal. Names come from packets and can contain control sequences."""
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
 def plain(value: Any) -> Any:
-    """Return the value as JSON and CSV have it: whole numbers as numbers, times in ISO 8601, the rest as text."""
+    """Return the value for JSON and CSV: whole numbers as numbers, times in ISO 8601, the rest as text."""
     if value is None or isinstance(value, bool | int | str):
         return value
     if isinstance(value, Decimal):

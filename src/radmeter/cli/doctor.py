@@ -1,4 +1,4 @@
-"""`radmeter doctor`: one screen of what is well and what is not, each with the command that mends it."""
+"""`radmeter doctor`: one screen of what is well and what is wrong, with the commands that repair it."""
 
 import json
 import shutil
@@ -18,10 +18,10 @@ from radmeter.errors import StoreError
 
 EXIT_COULD_NOT_LOOK, EXIT_FOUND = 1, 3
 COLORS = {Level.GREEN: "green", Level.YELLOW: "yellow", Level.RED: "red", Level.UNKNOWN: "bright_black"}
-# The width of the first two columns; what follows hangs below itself.
+# The width of the first two columns. The third column is indented by both.
 LEVEL_WIDTH, CHECK_WIDTH = 8, 13
 INDENT = " " * (LEVEL_WIDTH + CHECK_WIDTH)
-# Of one check, without --verbose.
+# How many findings of one check are shown without --verbose.
 SHOWN = 6
 DETAILS = 60
 
@@ -38,7 +38,7 @@ Examples:
 \b
 Exit codes:
   0  nothing is red (with --strict: nothing is yellow either)
-  1  there is no database that answers: what can be looked at without it is shown
+  1  the database does not answer; doctor shows what it can check without it
   2  wrong options or settings
   3  something is red
 """
@@ -46,19 +46,19 @@ Exit codes:
 @click.option(
     "--raddb",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="FreeRADIUS's configuration directory; else that of the server that runs, or the usual places.",
+    help="FreeRADIUS's configuration directory.  [default: the running server's, or the usual places]",
 )
 @click.option(
-    "--check-config", is_flag=True, help="Also ask FreeRADIUS itself (radiusd -C, which serves nobody)."
+    "--check-config", is_flag=True, help="Also ask FreeRADIUS itself (radiusd -C, which serves no packets)."
 )
 @click.option(
     "--only",
     multiple=True,
     metavar="CHECK",
-    help="Only this check, such as schema; may be given several times.",
+    help="Run only this check, such as schema. May be given several times.",
 )
-@click.option("--strict", is_flag=True, help="Exit code 3 for what is yellow as well.")
-@click.option("--verbose", is_flag=True, help="Show all of everything, and the details.")
+@click.option("--strict", is_flag=True, help="Exit with 3 for yellow as well.")
+@click.option("--verbose", is_flag=True, help="Show all findings, with details.")
 @click.option(
     "--format",
     "output_format",
@@ -77,13 +77,13 @@ def doctor(
     verbose: bool,
     output_format: str,
 ) -> None:
-    """Context at everything, and say what is wrong, with which thing, and the command that mends it.
+    """Check everything: say what is wrong, with which object, and print the command that repairs it.
 
-    green is well; yellow works, but not for ever; red does not work, counts wrong or is about to; unknown could not be
-    looked at, for instance because this database role may not see it.
+    green is well. yellow works, but not for ever. red does not work, counts wrong, or soon will. unknown could not be
+    checked, for instance because this database role may not see it.
 
-    It only reads, waits for no lock, and takes a few seconds. Commands are for a shell with the settings of this one;
-    those with psql that ask for a password want that of the database's owner.
+    doctor only reads, waits for no lock, and takes a few seconds. Run its commands in a shell with the same settings.
+    If a psql command asks for a password, give that of the database's owner.
     """
     findings, lost = _examine(settings, raddb, check_config, only)
     level = _worst(findings, strict)
@@ -101,7 +101,7 @@ def doctor(
 def _examine(
     settings: Settings, raddb: Path | None, check_config: bool, only: tuple[str, ...]
 ) -> tuple[list[Finding], bool]:
-    """Return what was found, and whether that is without the database, or without its end."""
+    """Return the findings, and whether the database did not answer or was lost before the end."""
     from radmeter.database.connection import connect
     from radmeter.doctor import connection
     from radmeter.doctor.checks import CHECKS
@@ -110,8 +110,8 @@ def _examine(
 
     names = [named.name for named in CHECKS]
     if unknown := sorted(set(only) - set(names)):
-        raise click.UsageError(f"--only {unknown[0]}: there are {', '.join(names)}")
-    # What the others need to know is found out by that of the connection.
+        raise click.UsageError(f"--only {unknown[0]}: the checks are {', '.join(names)}")
+    # The check of the connection collects the facts that the others need.
     checks = [named for named in CHECKS if not only or named.name in (*only, "connection")]
     findings: list[Finding] = []
     context = Context(settings=settings, raddb=raddb, check_config=check_config)
@@ -128,7 +128,7 @@ def _examine(
             findings.append(connection.failed(context, error))
         examine(context, checks, findings.append)
         if context.connection is None:
-            stack.pop_all()  # it may hang: the process ends without asking it
+            stack.pop_all()  # closing may hang: the process ends without it
     return sorted(findings, key=lambda each: names.index(each.check)), context.connection is None
 
 
@@ -164,7 +164,7 @@ def _lines(findings: list[Finding], verbose: bool) -> Iterator[str]:
             if finding.remedy and finding.remedy != following:
                 yield from _remedy(finding)
         if hidden := of_check[len(shown) :]:
-            yield f"{INDENT}and {len(hidden)} more of this: radmeter doctor --verbose"
+            yield f"{INDENT}and {len(hidden)} more: radmeter doctor --verbose"
     counts = {level: sum(each.level is level for each in findings) for level in Level}
     said = ", ".join(f"{count} {level}" for level, count in counts.items() if count)
     yield click.style(said, fg=COLORS[_worst(findings, strict=False)], bold=True)
@@ -182,5 +182,5 @@ def _finding(finding: Finding, width: int, verbose: bool) -> Iterator[str]:
 
 
 def _remedy(finding: Finding) -> Iterator[str]:
-    # Never broken into lines: what is pasted has to be one.
+    # A command is never broken into lines, so that it can be pasted.
     yield f"{' ' * LEVEL_WIDTH}{click.style('run:', bold=True)}{' ' * (CHECK_WIDTH - 4)}{finding.remedy}"

@@ -16,16 +16,16 @@ from radmeter.jobs import runner, stale_sessions
 
 @click.group()
 def jobs() -> None:
-    """Close stale sessions, make partitions ahead."""
+    """Close stale sessions, and make partitions ahead."""
 
 
 @jobs.command("run", epilog="Example: radmeter jobs run --jobs-seconds 60 --stale-minutes 30")
 @with_settings("state", "dsn", "stale_minutes", "jobs_seconds")
 def run(settings: Settings) -> None:
-    """Run the jobs until SIGTERM or Ctrl-C. Any number may run: one works, the others stand by.
+    """Run the jobs until SIGTERM or Ctrl-C. Several may be started: one works, the others stand by.
 
-    Stale sessions are closed for the first time after one interval, not at once: after an outage of the database
-    the journals hold what came in meanwhile, and the shippers need the time to catch up.
+    The first stale sessions are closed after one interval, not at once. After an outage of the database the journals
+    hold the packets that came meanwhile, and the shippers need that time to catch up.
     """
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -41,8 +41,8 @@ def run(settings: Settings) -> None:
 def close_stale(settings: Settings, dry_run: bool, output_format: str) -> None:
     """Close sessions that were silent for too long: stop = last update, cause Admin-Reset.
 
-    Too long is three missed interims, by the interval that the router announced or else was observed to keep, and not
-    less than the setting stale_minutes.
+    Too long is three missed interims, and at least the setting stale_minutes. The interim interval is the one that the
+    router announced, else the one that was observed.
     """
     with open_database(settings) as database, connect(database.dsn) as connection:
         if dry_run:
@@ -62,5 +62,5 @@ def close_stale(settings: Settings, dry_run: bool, output_format: str) -> None:
 
 
 def _least(settings: Settings) -> int | None:
-    """The setting if it was given here; else the installation's own, in the database."""
+    """Return the setting if it was given here, else the installation's setting in the database."""
     return settings.stale_minutes if settings.source("stale_minutes") != "default" else None

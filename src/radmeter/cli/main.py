@@ -1,4 +1,4 @@
-"""The command `radmeter`: its groups, loaded when asked for, and how errors end."""
+"""The command `radmeter`: loads its subcommands when they are named, and turns errors into messages."""
 
 import importlib
 import logging
@@ -11,7 +11,7 @@ import click
 from radmeter import __version__
 from radmeter.errors import ConfigurationError, RadmeterError
 
-# Loaded when named, so that `radmeter ship` does not wait for what only `radmeter usage` needs.
+# A command is loaded when it is named, so that `radmeter ship` does not load what only `radmeter usage` needs.
 COMMANDS = {
     "up": "radmeter.cli.up:up",
     "simulate": "radmeter.cli.simulate:simulate",
@@ -74,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("alembic").setLevel(logging.WARNING)
     try:
-        # A command that ends by ctx.exit(n) gives n back, one that returns gives None.
+        # ctx.exit(n) makes this return n. A command that returns makes it return None.
         code = cli.main(args=arguments, prog_name="radmeter", standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
     except click.exceptions.Abort:
@@ -90,6 +90,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:
-        # The reader of our output has gone (`radmeter sessions | head`); what is left in the buffer goes nowhere.
+        # The reader of our output has gone (`radmeter sessions | head`). The rest of the buffer is thrown away.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(EXIT_FAILED)

@@ -1,4 +1,4 @@
-"""`radmeter migrate`: what an upgrade of the database would do, doing it, and what was done."""
+"""`radmeter migrate`: shows what an upgrade of the database would do, does it, and shows what was done."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -28,7 +28,7 @@ PENDING = 3
 REAPPLY = click.option(
     "--reapply",
     is_flag=True,
-    help="Apply all SQL files (functions, triggers, views, grants) again, also where none changed.",
+    help="Apply all SQL files (functions, triggers, views, grants) again, changed or not.",
 )
 SHOWN_CHANGES = 20
 DECIMALS = ("table", "column", "key", "shown", "decimal")
@@ -38,8 +38,8 @@ HISTORY = ("at", "kind", "name", "seconds", "who", "operator", "version")
 EXIT_CODES = """\b
 Exit codes:
   0    done, or there is nothing to do
-  1    it cannot be done, or failed; what was done until then stays, and the same command goes on from there
-  2    wrong options or settings; `up` without --yes where nobody can be asked
+  1    it cannot be done, or failed; finished steps stay, and the same command goes on from there
+  2    wrong options or settings; `up` without --yes and without a terminal to ask at
   3    `status`: something is pending
   130  interrupted, or the question was answered with no
 """
@@ -49,7 +49,7 @@ Exit codes:
 def migrate() -> None:
     """Create or upgrade radmeter's tables, functions, triggers and roles, while packets come in.
 
-    No step keeps ingest waiting for more than a fraction of a second. Every command may be interrupted or killed at any
+    No step keeps ingest waiting for more than a fraction of a second. Every command can be interrupted or killed at any
     point and run again.
     """
 
@@ -64,7 +64,7 @@ def _decimals(changes: Sequence[Change]) -> list[Row]:
 def _say_changes(changes: Sequence[Change], verb: str, where: str) -> None:
     if not changes:
         return
-    click.echo("values that were shown otherwise than their decimal is:")
+    click.echo("values whose decimal differs from what was shown:")
     for change in changes[:SHOWN_CHANGES]:
         name = f"{change.table}.{change.column}"
         click.echo(f"  {name}, {change.key}: was shown as {change.shown}, {verb} {change.value}")
@@ -104,17 +104,17 @@ Examples:
   radmeter migrate plan --decimals --format csv > becomes.csv
 
 \b
-Exit codes: 0 shown (also when there is nothing to do), 1 it cannot be done (the reason says why), 2 wrong options
+Exit codes: 0 shown (also when there is nothing to do), 1 it cannot be done (standard error says why), 2 wrong options
 """
 )
 @with_settings("state", "dsn")
 @format_option
 @REAPPLY
 @click.option(
-    "--decimals", "only_decimals", is_flag=True, help="Only the values whose decimal form will differ."
+    "--decimals", "only_decimals", is_flag=True, help="Show only the values whose decimal form will differ."
 )
 def plan(settings: Settings, output_format: str, reapply: bool, only_decimals: bool) -> None:
-    """Say what `up` would do: each step, what it locks and for how long. Changes nothing."""
+    """Say what `up` would do: each step, what it locks and for how long. It changes nothing."""
     with existing_database(settings) as dsn, connect(dsn) as connection, explained_errors("radmeter_owner"):
         upgrade.refuse_stock_table(connection)
         found = migration_plan.plan(connection, reapply=reapply)
@@ -162,9 +162,9 @@ Examples:
 \b
 Exit codes:
   0    the schema is up to date
-  1    it cannot be done, or could not get a lock within --patience; what was done until then stays, and the same
-       command goes on from there
-  2    wrong options or settings, or nobody to ask and no --yes
+  1    it cannot be done, or could not get a lock within --patience; finished steps stay, and the same command goes on
+       from there
+  2    wrong options or settings, or no terminal to ask at and no --yes
   130  interrupted, or the question was answered with no
 """
 )
@@ -177,16 +177,16 @@ Exit codes:
     show_default=True,
     type=click.FloatRange(min=0),
     metavar="SECONDS",
-    help="How long to go on trying to get a lock that somebody holds.",
+    help="How long to try to get a lock that another transaction holds.",
 )
 def up(settings: Settings, reapply: bool, yes: bool, patience: float) -> None:
-    """Bring the database to the newest schema, after saying what that takes.
+    """Bring the database to the newest schema. Show the plan and ask first.
 
-    Safe to run twice, from two places at once, and after it was killed. Ingest goes on.
+    It is safe to run it twice, from two places at once, and after it was killed. Ingest goes on.
     """
     with open_database(settings) as database, explained_errors("radmeter_owner"):
         with connect(database.dsn) as connection:
-            # Another one that is at work is waited for, so that the plan is about what that leaves to do.
+            # If another upgrade is running, wait for it, so that the plan has only what is left to do.
             advisory_locks.take_upgrade_lock(connection, lambda text: click.echo(text, err=True))
             upgrade.refuse_stock_table(connection)
             found = migration_plan.plan(connection, reapply=reapply)
@@ -212,7 +212,7 @@ def up(settings: Settings, reapply: bool, yes: bool, patience: float) -> None:
 
 
 def _operator() -> str:
-    """The login name on this machine, as an option of a connection can carry it."""
+    """Return the login name on this machine, in a form that a connection option can hold."""
     try:
         name = getuser()
     except (KeyError, OSError):
@@ -288,10 +288,10 @@ Exit codes: 0 shown, 1 the database cannot be asked, 2 wrong options
     "--decimals",
     "only_decimals",
     is_flag=True,
-    help="The values that were shown otherwise before conversion.",
+    help="Show the values that were shown differently before conversion.",
 )
 def history(settings: Settings, output_format: str, only_decimals: bool) -> None:
-    """Show what was applied when, by whom, how long it took, and with which version of radmeter."""
+    """Show what was applied: when, by whom, how long it took, and by which version of radmeter."""
     with existing_database(settings) as dsn, connect(dsn) as connection, explained_errors("radmeter_reader"):
         if only_decimals:
             emit(_decimals(decimal_columns.kept_changes(connection)), output_format, columns=DECIMALS)
@@ -314,7 +314,7 @@ def history(settings: Settings, output_format: str, only_decimals: bool) -> None
     epilog="""\b
 Examples:
   radmeter migrate sql > upgrade.sql; psql -X -f upgrade.sql "$RADMETER_DSN"
-  radmeter migrate sql --from base     # for a new database, without looking at one
+  radmeter migrate sql --from base     # for a new database, without reading one
   radmeter migrate sql --from 0003
 
 \b
@@ -323,13 +323,13 @@ Exit codes: 0 printed, 1 the database cannot be asked or upgraded as it is, 2 wr
 )
 @with_settings("state", "dsn")
 @click.option(
-    "--from", "begin", metavar="REVISION", help="From this revision or `base`; no database is asked."
+    "--from", "begin", metavar="REVISION", help="Begin at this revision, or at `base`. No database is asked."
 )
 def sql(settings: Settings, begin: str | None) -> None:
     """Print what `up` would do as one script for a DBA to run with psql.
 
-    It ends in the same state. Doubles are converted under one lock, however large the table; with --from, doubles and
-    tables of your own are not looked for: `radmeter migrate status` tells afterwards.
+    The script ends in the same state as `up`. It converts doubles under one lock, however large the table is. With
+    --from it does not look for doubles or existing tables: run `radmeter migrate status` afterwards.
     """
     if begin is not None:
         click.echo(migration_script.script_from(begin), nl=False)

@@ -1,4 +1,4 @@
-"""`radmeter partitions`: months of sessions, made ahead, taken out into files, brought back."""
+"""`radmeter partitions`: months of sessions are listed, made ahead, archived into files and restored."""
 
 import datetime
 import shutil
@@ -15,13 +15,13 @@ from radmeter.units import amount, duration, human_bytes
 MONTH = click.DateTime(["%Y-%m"])
 COLUMNS = ("name", "kind", "first_day", "end_day", "rows_estimate", "bytes_total", "last_autovacuum", "file")
 
-# A session that is archived is not there for a late packet, which then counts as a session of its own.
+# A late packet of an archived session does not find the session. It then counts as a session of its own.
 LATE_DAYS = 8
 
 
 @click.group()
 def partitions() -> None:
-    """Months of sessions: list them, make them ahead, take old ones out into Parquet files, bring them back."""
+    """List months of sessions, make them ahead, archive old ones into Parquet files, and restore them."""
 
 
 @partitions.command(
@@ -41,11 +41,11 @@ Exit codes:
 @format_option
 @with_settings("state", "dsn")
 def list_(settings: Settings, output_format: str) -> None:
-    """List the partitions of radacct, oldest first, with those that were taken out into files.
+    """List the partitions of radacct, oldest first, with the archived ones.
 
-    Days are of UTC, in which the months are; the end day is the first that is not in the partition. The kind: open
-    (sessions that have not stopped), current, ahead, past, legacy (before the first month of radmeter's own), archived.
-    Rows are PostgreSQL's estimate, the size is with the indexes; for a file both are exact.
+    Months and days are in UTC. The end day is the first day after the partition. The kinds are open (sessions that have
+    not stopped), current, ahead, past, legacy (before the first month of radmeter's own), archived. The number of rows
+    is PostgreSQL's estimate, the size includes the indexes. For a file both are exact.
     """
     from radmeter.database.connection import connect
     from radmeter.partitions.months import partitions as read
@@ -66,28 +66,30 @@ Examples:
 
 \b
 Exit codes:
-  0  they are there
+  0  all partitions exist
   1  failed
   2  wrong options or settings
 """,
 )
 @click.argument("months", type=MONTH, nargs=-1, metavar="[MONTH]...")
-@click.option("--months", "ahead", type=click.IntRange(0, 120), help="This month and so many more.")
+@click.option("--months", "ahead", type=click.IntRange(0, 120), help="This month and as many after it.")
 @with_settings("state", "dsn")
 def ensure(settings: Settings, months: tuple[datetime.datetime, ...], ahead: int | None) -> None:
-    """Make partitions that are missing: of the months given, or of this one and the next ones (3, as the jobs do)."""
+    """Make missing partitions: of the months given, or of this month and the next 3, as the jobs do."""
     from radmeter.database.connection import connect
     from radmeter.partitions.months import MONTHS_AHEAD, ensure_partitions
     from radmeter.partitions.months import ensure as make
 
     if months and ahead is not None:
-        raise click.UsageError("give months, or --months, not both")
+        raise click.UsageError("give either months or --months")
     with existing_database(settings) as dsn, connect(dsn) as connection:
         made = sum(make(connection, month.replace(tzinfo=datetime.UTC)) for month in months)
         if not months:
             made = ensure_partitions(connection, MONTHS_AHEAD if ahead is None else ahead)
     click.echo(
-        f"{made} {'partition' if made == 1 else 'partitions'} made" if made else "nothing to do: all there"
+        f"{made} {'partition' if made == 1 else 'partitions'} made"
+        if made
+        else "nothing to do: all partitions exist"
     )
 
 
@@ -103,7 +105,7 @@ Exit codes:
   0    done, or nothing to archive
   1    failed: the reason is on standard error, and nothing is lost
   2    wrong options or settings
-  130  interrupted: run it again, it goes on
+  130  interrupted; run it again and it goes on
 """,
 )
 @click.option(
@@ -111,7 +113,7 @@ Exit codes:
     type=MONTH,
     required=True,
     metavar="MONTH",
-    help="Partitions that end at it or before, YYYY-MM.",
+    help="Archive the partitions that end at the beginning of this month or earlier, YYYY-MM.",
 )
 @click.option(
     "--to",
@@ -119,20 +121,20 @@ Exit codes:
     type=click.Path(path_type=Path),
     required=True,
     metavar="DIR",
-    help="Where the files go, on this machine.",
+    help="The directory for the files, on this machine.",
 )
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 @with_settings("state", "dsn")
 def archive(settings: Settings, before: datetime.datetime, directory: Path, yes: bool, dry_run: bool) -> None:
-    """Take old months out of radacct: each into a Parquet file, verified, then detached and dropped.
+    """Archive old months of radacct: write each into a Parquet file, verify the file, then detach and drop the month.
 
-    Oldest first; never this month, never the open sessions. The file is written under another name, made durable,
-    read back from the disk and compared by its number of sessions and a checksum of all values; a session that changed
-    meanwhile has it written anew. Packets are taken in all the while: detaching locks radacct for milliseconds, and
-    waits for that lock 50 ms at a time.
+    The oldest month comes first. This month and the open sessions are never archived. The file is written under another
+    name, made durable, and read back from the disk. The number of sessions and a checksum of all values are compared.
+    If a session changed meanwhile, the file is written again. Packets are counted meanwhile: detaching locks radacct
+    for milliseconds, and waits for that lock 50 ms at a time.
 
-    Counters and invoices stay as they are. `radmeter verify` does not judge days whose sessions are not all there.
+    Counters and invoices stay as they are. `radmeter verify` does not judge days with archived sessions.
     """
     from radmeter.database.operator import connect_as_operator
     from radmeter.partitions import archive as archiving
@@ -155,7 +157,7 @@ def archive(settings: Settings, before: datetime.datetime, directory: Path, yes:
         _show_plan(found, left, directory)
         if dry_run:
             return
-        confirm("Take them out of radacct?", yes)
+        confirm("Archive them?", yes)
         with archiving.alone(connection):
             archiving.finish(connection, _say, progress)
             for each in found:
@@ -177,21 +179,21 @@ Examples:
 
 \b
 Exit codes:
-  0    done, or restored before
+  0    done, or already restored
   1    failed: the reason is on standard error, and nothing is changed
   2    wrong options or settings
-  130  interrupted: run it again, it goes on
+  130  interrupted; run it again and it goes on
 """,
 )
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @with_settings("state", "dsn")
 def restore(settings: Settings, file: Path, yes: bool) -> None:
-    """Bring the sessions of a file back into radacct. No counter moves: they have had this usage all the time.
+    """Bring the sessions of a file back into radacct. No counter changes: the counters kept this usage.
 
-    The file is read through first: a damaged one, or another database's, is refused. It is loaded into a table of its
-    own, compared with what was archived, indexed as it was, and attached; where late packets made the month again,
-    the sessions that are not there yet are added to it.
+    The whole file is read first. A damaged file, or one of another database, is refused. It is loaded into a table of
+    its own, compared with what was archived, indexed as before, and attached. If late packets made the month again,
+    the missing sessions are added to it.
     """
     from radmeter.database.operator import connect_as_operator
     from radmeter.partitions import restore as restoring
@@ -205,7 +207,7 @@ def restore(settings: Settings, file: Path, yes: bool) -> None:
             record = restoring.record_of(connection, file)
             if gone := restoring.misfits(connection, record):
                 raise ArchiveError(
-                    f"{file} has columns that radacct has not: {', '.join(gone)}. Add them "
+                    f"{file} has columns that radacct does not have: {', '.join(gone)}. Add them "
                     "(ALTER TABLE public.radacct ADD COLUMN ..), then run this command again"
                 )
             beside = restoring.neighbours(connection, record)
@@ -214,14 +216,14 @@ def restore(settings: Settings, file: Path, yes: bool) -> None:
                 return
             restoring.verify(file, record, progress)
             late = (
-                f"; {', '.join(each.name for each in beside)}, made since, is joined with it"
+                f"; {', '.join(each.name for each in beside)}, made since, will be joined with it"
                 if beside
                 else ""
             )
             click.echo(
-                f"{file.name}: {amount(record.session_rows)} sessions of {record.name}, whole and undamaged{late}"
+                f"{file.name}: {amount(record.session_rows)} sessions of {record.name}, complete and undamaged{late}"
             )
-            confirm("Bring them back into radacct?", yes)
+            confirm("Restore them?", yes)
             with alone(connection):
                 began = time.monotonic()
                 done = restoring.restore(connection, file, record, progress, _say)
@@ -235,13 +237,13 @@ def restore(settings: Settings, file: Path, yes: bool) -> None:
 
 def _check_directory(directory: Path) -> None:
     if not directory.is_dir():
-        why = "is not a directory" if directory.exists() else f"is not there: mkdir -p {directory}"
+        why = "is not a directory" if directory.exists() else f"does not exist: mkdir -p {directory}"
         raise click.BadParameter(f"{directory} {why}", param_hint="--to")
 
 
 def _show_plan(found: list, left: list[str], directory: Path) -> None:  # type: ignore[type-arg]
     if left:
-        click.echo(f"Detached by a run that was interrupted, to be dropped: {', '.join(left)}")
+        click.echo(f"Detached by an interrupted run, will be dropped: {', '.join(left)}")
     if not found:
         return
     rows = [
@@ -254,14 +256,19 @@ def _show_plan(found: list, left: list[str], directory: Path) -> None:  # type: 
         }
         for each in found
     ]
-    emit(rows, "table", columns=tuple(rows[0]), title=f"To be written to {directory}, verified, and dropped:")
+    emit(
+        rows,
+        "table",
+        columns=tuple(rows[0]),
+        title=f"These will be written to {directory}, verified, and dropped:",
+    )
     free = shutil.disk_usage(directory).free
     click.echo(f"{human_bytes(free)} are free there. The files take a fraction of the tables' size.")
     newest = found[-1]
     if newest.to_at > datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=LATE_DAYS):
         click.echo(
-            f"{newest.name} ended less than {LATE_DAYS} days ago: a late packet of one of its sessions would not find"
-            " it, and count as a session of its own."
+            f"{newest.name} ended less than {LATE_DAYS} days ago: if a late packet of one of its sessions comes,"
+            " it will not find the session and will count as a new one."
         )
 
 

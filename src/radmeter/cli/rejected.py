@@ -32,12 +32,12 @@ UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"
 
 
 class Since(click.types.StringParamType):
-    """A moment, or a span of time before now."""
+    """A time, or a span before now."""
 
     name = "since"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return it as an aware datetime; without an offset it is in the machine's local time."""
+        """Return an aware datetime. A time without an offset is in the machine's local time."""
         try:
             if match := SPAN.fullmatch(value):
                 span = datetime.timedelta(**{UNITS[match[2]]: int(match[1])})
@@ -50,11 +50,18 @@ class Since(click.types.StringParamType):
 
 
 def filters(command: Any) -> Any:
-    """Add the options that say which packets."""
+    """Add the options that select packets."""
     for option in (
-        click.option("--since", type=Since(), metavar="TIME|SPAN", help="Set aside since then, such as 7d."),
-        click.option("--node", type=TEXT, help="Of this node's journal."),
-        click.option("--reason", type=TEXT, help="With this text in the reason, in any case."),
+        click.option(
+            "--since",
+            type=Since(),
+            metavar="TIME|SPAN",
+            help="Only packets set aside since then, such as 7d.",
+        ),
+        click.option("--node", type=TEXT, help="Only packets of this node's journal."),
+        click.option(
+            "--reason", type=TEXT, help="Only packets with this text in the reason, upper or lower case."
+        ),
     ):
         command = option(command)
     return command
@@ -62,10 +69,10 @@ def filters(command: Any) -> Any:
 
 @click.group(epilog="Example: radmeter rejected list --since 1d")
 def rejected() -> None:
-    """Look at packets that could not be counted; ship them again, or give them up.
+    """Show packets that could not be counted, count them again, or give them up.
 
-    A packet that cannot be parsed or that the database refuses is set aside with the reason, and never holds up the
-    others. Retry it when radmeter has learnt to read it.
+    A packet that cannot be parsed or that the database refuses is set aside with the reason. It never holds up the
+    others. Retry it after an upgrade of radmeter that can read it.
     """
 
 
@@ -138,7 +145,9 @@ def show(settings: Settings, ids: tuple[int, ...], output_format: str) -> None:
     "retry", epilog="Example: radmeter rejected retry 17 18; radmeter rejected retry --all --since 7d"
 )
 @click.argument("ids", metavar="[ID]...", type=ID, nargs=-1)
-@click.option("--all", "everything", is_flag=True, help="All there are, or all of the filters below.")
+@click.option(
+    "--all", "everything", is_flag=True, help="All rejected packets, or all that match the filters."
+)
 @filters
 @with_settings("state", "dsn")
 def retry(
@@ -151,7 +160,7 @@ def retry(
 ) -> None:
     """Parse packets again and count those that can be counted now, each exactly once. The others stay, with the reason.
 
-    They count at the time at which they arrived. Exit code 1 if any stays.
+    A packet counts at the time of its arrival. Exit code 1 if any packet stays.
     """
     from radmeter.database.operator import connect_as_operator
     from radmeter.ingest import rejected
@@ -193,7 +202,7 @@ def drop(
     since: datetime.datetime | None,
     yes: bool,
 ) -> None:
-    """Give packets up: they will never be counted. Asks first; audit_log keeps which they were."""
+    """Give packets up: they will never be counted. It asks first. audit_log keeps which packets they were."""
     from radmeter.database.operator import connect_as_operator
     from radmeter.ingest import rejected
 
@@ -206,14 +215,14 @@ def drop(
         if ids:
             rejected.by_id(connection, ids)
         if wanted:
-            confirm(f"Give up {len(wanted)} packets for ever?", yes)
+            confirm(f"Give up {len(wanted)} packets? They will never be counted.", yes)
         dropped = rejected.drop(connection, wanted) if wanted else 0
     click.echo(f"{dropped} packets dropped")
 
 
 @contextmanager
 def _progress(packets: int) -> Iterator[Callable[[int], None]]:
-    """Show how many packets are done where a person looks on and there are many."""
+    """Show how many packets are done, if there is a terminal and there are many packets."""
     if not sys.stderr.isatty() or packets < MANY:
         yield lambda count: None
         return

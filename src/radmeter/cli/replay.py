@@ -1,4 +1,4 @@
-"""`radmeter replay`: detail files into the database."""
+"""`radmeter replay`: ship detail files into the database."""
 
 import gzip
 import shutil
@@ -23,7 +23,10 @@ PROBLEMS_TOLD = 100
 
 
 class Source(NamedTuple):
-    """A file to replay: what is read, and what shows how far it is (the same, or the compressed file beneath)."""
+    """A file to replay: the stream to read, and the stream whose position shows the progress.
+
+    They differ for a compressed file.
+    """
 
     stream: BinaryIO
     raw: BinaryIO
@@ -69,18 +72,21 @@ Exit codes:
     help="Time zone of the server that wrote the files, for the"
     " dates in them.  [default: seen from each packet]",
 )
-@click.option("--count-dropped", is_flag=True, help="Also packets of months whose sessions were dropped.")
+@click.option(
+    "--count-dropped", is_flag=True, help="Count packets of months whose sessions were dropped, too."
+)
 @with_settings("state", "dsn", "batch_records")
 def replay(
     settings: Settings, files: tuple[Path, ...], zone: zoneinfo.ZoneInfo | None, count_dropped: bool
 ) -> None:
     """Ship FreeRADIUS detail files, plain or compressed with gzip; - is standard input.
 
-    Packets count at the time of their arrival, the stanza's Timestamp. Twice is the same as once: a file is known
-    again by its contents, whatever its name, and goes on where it ended, also after it has grown or a replay was cut
-    off. Packets that also came another way (in the journal, in another file) are duplicates, which add nothing.
+    Packets count at the time of their arrival, the stanza's Timestamp. A file that is replayed twice is counted once:
+    it is recognised by its contents, whatever its name is. If it has grown, or if a replay was interrupted, the next
+    replay goes on from there. Packets that also came another way (in the journal, in another file) are duplicates and
+    add nothing.
 
-    So is the quarantine file of radmeter's own FreeRADIUS configuration, whose packets were journaled too.
+    The quarantine file of radmeter's own FreeRADIUS configuration adds nothing either: its packets are in the journal.
     """
     from radmeter.ingest.replay import Replayer
 
@@ -129,7 +135,7 @@ def replay(
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Source]:
-    """Open a file so that it can be read twice: standard input is copied to a temporary file first."""
+    """Open a file so that it can be read twice. Standard input is copied to a temporary file first."""
     with tempfile.TemporaryFile() if str(path) == "-" else path.open("rb") as raw:
         if str(path) == "-":
             shutil.copyfileobj(sys.stdin.buffer, raw)
@@ -146,7 +152,7 @@ def _opened(path: Path) -> Iterator[Source]:
 
 @contextmanager
 def _progress(console: Console, name: str, source: Source) -> Iterator[Callable[[], None]]:
-    """Show how far a file is where a person looks on; messages go above."""
+    """Show the progress in a file, if there is a terminal. Messages go above it."""
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),

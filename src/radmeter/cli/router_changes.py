@@ -1,4 +1,4 @@
-"""`radmeter routers rename|set|retire|merge`: what changes about a router, and its usage follows."""
+"""`radmeter routers rename|set|retire|merge`: change a router. Its usage stays with it."""
 
 import sys
 from collections.abc import Iterator
@@ -22,19 +22,23 @@ PREVIEW = (
     "days",
     "bytes_total",
 )
-# More are not counted for a preview.
+# A preview counts no further.
 COUNTED = 100_000
 
 _GIVEN = (
     click.option("--mac", type=TEXT, help="MAC address, in any of the usual forms."),
     click.option("--nas-identifier", type=TEXT, help="The NAS-Identifier it sends."),
-    click.option("--ip", "ip_address", type=TEXT, help="The address of its packets, where no other has it."),
-    click.option("--timezone", type=TEXT, help="IANA name; its days begin at midnight there."),
+    click.option(
+        "--ip", "ip_address", type=TEXT, help="The source address of its packets, if no other router has it."
+    ),
+    click.option(
+        "--timezone", type=TEXT, help="IANA name of its time zone. Its days begin at midnight there."
+    ),
 )
 
 
 def given_options(command: Any) -> Any:
-    """Add the options that say what a router is known by."""
+    """Add the options for a router's keys and time zone."""
     for option in reversed(_GIVEN):
         command = option(command)
     return command
@@ -47,7 +51,7 @@ def given_options(command: Any) -> Any:
 def rename(settings: Settings, router: str, name: str) -> None:
     """Give a router another name. Its usage stays with it.
 
-    If packets find it by its name so far, they go on doing so: without a NAS-Identifier the old name becomes that.
+    Packets that find it by its old name still do: if it has no NAS-Identifier, the old name becomes it.
     """
     from radmeter.database.views import reading
     from radmeter.routers.changes import writing
@@ -73,16 +77,16 @@ def rename(settings: Settings, router: str, name: str) -> None:
 @click.option(
     "--keep-mac",
     is_flag=True,
-    help="Packets with the old MAC are this router's still (late ones, two radios).",
+    help="Packets with the old MAC still belong to this router (late packets, two radios).",
 )
 @with_settings("state", "dsn")
 def set_(settings: Settings, router: str, keep_mac: bool, **given: str | None) -> None:
-    """Change what a router is known by, or its time zone. An empty value, such as --mac '', takes it away.
+    """Change the keys or the time zone of a router. An empty value, such as --mac '', removes a key.
 
-    Its usage stays with it, each byte on the day on which it was counted; what comes later is counted by the new time
-    zone. After a change of MAC, a device that still sends the old one is a router of its own (if its NAS-Identifier and
-    address are not this router's), unless --keep-mac is given. A new MAC that has sent packets already was discovered
-    as another router: merge that one first.
+    Its usage stays with it, each byte on the day on which it was counted. Later packets count by the new time zone.
+    After a change of MAC, a device that still sends the old MAC is another router (if its NAS-Identifier and address
+    are not this router's), unless --keep-mac is given. If the new MAC has already sent packets, it was discovered as
+    another router: merge that one first.
     """
     from radmeter.database.views import reading
     from radmeter.routers.changes import writing
@@ -101,18 +105,18 @@ def set_(settings: Settings, router: str, keep_mac: bool, **given: str | None) -
             line = Line.checked(named, writer.timezones() if given["timezone"] else {})
             changes = {column: getattr(line, column) for column in named}
             changed = writer.change(found.id, changes, keep_mac=keep_mac)
-    click.echo(f"router #{found.id} {found.name!r} {'is changed' if changed else 'was so already'}")
+    click.echo(f"router #{found.id} {found.name!r} {'is changed' if changed else 'is unchanged'}")
 
 
 @click.command(epilog="Example: radmeter routers retire lobby")
 @click.argument("router", metavar=WHICH, type=TEXT)
-@click.option("--undo", is_flag=True, help="It is in use again.")
+@click.option("--undo", is_flag=True, help="Put it in use again.")
 @with_settings("state", "dsn")
 def retire(settings: Settings, router: str, undo: bool) -> None:
-    """Take a router out of use. Its usage is kept, and its name is not given to another.
+    """Take a router out of use. Its usage is kept, and no other router can have its name.
 
-    Should it send again, it is still found by its MAC, so that nothing is lost; by its NAS-Identifier, name and address
-    no more, since the next device at the site may have them.
+    If it sends again, it is still found by its MAC, so that nothing is lost. It is no longer found by its
+    NAS-Identifier, name or address, because the next device at the site may have them.
     """
     from radmeter.database.views import reading
     from radmeter.routers.changes import writing
@@ -129,7 +133,7 @@ def retire(settings: Settings, router: str, undo: bool) -> None:
         return
     click.echo(f"router #{found.id} {found.name!r} is {'in use again' if undo else 'retired'}")
     if sessions and not undo:
-        click.echo(f"it has {sessions} open sessions, which go on counting")
+        click.echo(f"it has {sessions} open sessions, which still count")
 
 
 @click.command(epilog="Example: radmeter routers merge '#17' lobby --yes")
@@ -140,12 +144,14 @@ def retire(settings: Settings, router: str, undo: bool) -> None:
 def merge(settings: Settings, source: str, target: str, yes: bool) -> None:
     """Make the router FROM part of the router INTO: its sessions, its usage of each day, and its anomalies.
 
-    From then on packets with the MAC, NAS-Identifier or address of FROM are INTO's. FROM stays as a retired router that
-    points to INTO. What was counted on a day stays on that date, also where the time zones differ. It cannot be undone.
+    From then on packets with the MAC, NAS-Identifier or address of FROM count for INTO. FROM stays as a retired router
+    that points to INTO. Usage stays on the date on which it was counted, even if the time zones differ. A merge cannot
+    be undone.
 
-    Right while packets arrive. Open sessions move at once, about 25,000 a second, and the shipper waits that long
-    (packets are answered and journalled meanwhile); closed ones in batches of 1,000, between which the shipper goes on.
-    Until all have moved, the usage of some days is partly FROM's. If it is cut off, run it again: it goes on.
+    It can run while packets arrive. All open sessions move at once, about 25,000 a second, and the shipper waits that
+    long (packets are answered and written to the journal meanwhile). Closed sessions move in batches of 1,000; the
+    shipper goes on between them. Until all have moved, a part of the usage is still FROM's. If the merge is
+    interrupted, run it again and it goes on.
     """
     from radmeter.database.views import reading
     from radmeter.routers.changes import writing
@@ -161,13 +167,13 @@ def merge(settings: Settings, source: str, target: str, yes: bool) -> None:
             if not started and not yes:
                 rows = [merge_preview(connection, router, COUNTED) for router in (merged, into)]
         if not started and not yes:
-            # One below the other: beside each other they are wider than a terminal.
+            # One below the other, because side by side they are wider than a terminal.
             for row in rows:
                 emit_one(_shown(row), "table", columns=PREVIEW)
                 click.echo()
             if merged.timezone != into.timezone:
                 click.echo(
-                    f"Days so far stay in {merged.timezone}; later ones are in {into.timezone}.", err=True
+                    f"Days so far stay in {merged.timezone}. Later days are in {into.timezone}.", err=True
                 )
             confirm("Merge the first into the second? It cannot be undone.", yes)
         with writing(dsn) as writer:
@@ -181,7 +187,7 @@ def _shown(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _shown_progress(moved: Iterator[int]) -> Iterator[int]:
-    """Yield the numbers; show their sum where a person looks on."""
+    """Yield the numbers. Show their sum, if there is a terminal."""
     total = 0
     for count in moved:
         total += count

@@ -1,4 +1,4 @@
-"""`radmeter routers`: the routers there are, and which of them the NOC knows."""
+"""`radmeter routers`: list, show, add, claim and import routers."""
 
 import json
 import os
@@ -55,9 +55,9 @@ OUTCOMES = ("added", "claimed", "updated", "unchanged", "refused")
 def routers() -> None:
     """List, add, claim, import, change and merge routers.
 
-    A router that is not known here is discovered by its first packet, so that its usage is kept; claim it to give
-    it a name, or merge it into the router that it is. Routers are recognised by MAC, then by NAS-Identifier, then by
-    address. What rename, set, retire and merge change is in audit_log.
+    The first packet of an unknown router discovers it, so that its usage is kept. Claim a discovered router to give it
+    a name, or merge it if it is another row of a known router. Routers are recognised by MAC, then by NAS-Identifier,
+    then by address. audit_log keeps the changes of rename, set, retire and merge.
     """
 
 
@@ -66,7 +66,9 @@ for command in (rename, set_, retire, merge):
 
 
 @routers.command("list", epilog="Example: radmeter routers list --status discovered")
-@click.option("--status", type=click.Choice(["active", "discovered", "retired"]), help="Only these.")
+@click.option(
+    "--status", type=click.Choice(["active", "discovered", "retired"]), help="Only routers with this status."
+)
 @click.option("--limit", type=click.IntRange(1, 1_000_000), default=200, show_default=True, help="How many.")
 @click.option(
     "--after", metavar="ID", type=click.IntRange(0, 2**63 - 1), default=0, help="Go on after this id."
@@ -97,11 +99,11 @@ def list_(settings: Settings, status: str | None, limit: int, after: int, output
 @format_option
 @with_settings("state", "dsn")
 def show(settings: Settings, router: str, days: int, output_format: str) -> None:
-    """Show all there is to know about a router: its keys, its open sessions, its clock, its usage.
+    """Show everything about a router: its keys, its open sessions, its clock, its usage.
 
-    clock_skew_seconds is how far its clock was ahead in the latest packet; median and spread (of the middle half) are
-    over its open sessions and those of the last two days. A clock is unbelievable if it is more than 5 minutes ahead
-    or 7 days behind: then the arrival counts as the time of the event.
+    clock_skew_seconds is how far its clock was ahead in the latest packet. Median and spread (of the middle half) are
+    over its open sessions and the sessions of the last two days. A clock is unbelievable if it is more than 5 minutes
+    ahead or 7 days behind. Then the arrival counts as the time of the event.
     """
     from radmeter.database.views import reading
     from radmeter.routers import lookup as routers
@@ -139,7 +141,7 @@ def show(settings: Settings, router: str, days: int, output_format: str) -> None
     "add",
     epilog="Example: radmeter routers add --name lobby --mac AA-BB-CC-DD-EE-FF --timezone Europe/Berlin",
 )
-@click.option("--name", type=TEXT, required=True, help="Its name, which no other has.")
+@click.option("--name", type=TEXT, required=True, help="Its name. No other router may have it.")
 @given_options
 @with_settings("state", "dsn")
 def add(settings: Settings, name: str, **given: str | None) -> None:
@@ -157,11 +159,11 @@ def add(settings: Settings, name: str, **given: str | None) -> None:
 
 @routers.command("claim", epilog="Example: radmeter routers claim AA-BB-CC-DD-EE-FF --name lobby")
 @click.argument("router", metavar="ID|MAC|NAME", type=TEXT)
-@click.option("--name", type=TEXT, help="Its name from now on; else the one it was discovered with.")
+@click.option("--name", type=TEXT, help="Its new name.  [default: the name it was discovered with]")
 @given_options
 @with_settings("state", "dsn")
 def claim(settings: Settings, router: str, name: str | None, **given: str | None) -> None:
-    """Make a discovered router a known one. Its usage is kept."""
+    """Register a discovered router. Its usage is kept."""
     from radmeter.database.views import reading
     from radmeter.routers.changes import writing
     from radmeter.routers.inventory import Line
@@ -183,13 +185,14 @@ The file begins with the header name,mac,nas_identifier,ip_address,timezone.
 Example: radmeter routers import inventory.csv --dry-run""",
 )
 @click.argument("file", metavar="CSV", type=click.File("rb"))
-@click.option("--dry-run", is_flag=True, help="Only tell what would be done.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be done.")
 @with_settings("state", "dsn")
 def import_(settings: Settings, file: BinaryIO, dry_run: bool) -> None:
-    """Bring an inventory in: adds routers, claims discovered ones, completes what is known. Twice is as once.
+    """Import an inventory: add new routers, claim discovered ones, and update registered ones.
 
-    A line whose MAC or name is another router's is refused; so is what cannot be read. Each is told with its number
-    and reason, the others go in. Empty fields change nothing.
+    An import that is run twice changes nothing the second time. A line is refused if its MAC or name is another
+    router's, or if it cannot be read. Refused lines are shown with their number and the reason. The others are
+    imported. Empty fields change nothing.
 
     Exit code 1 if any line was refused.
     """
@@ -211,7 +214,7 @@ def import_(settings: Settings, file: BinaryIO, dry_run: bool) -> None:
                 outcomes = writer.import_lines(lines, dry_run=dry_run) if lines else []
             except RadmeterError:
                 done = sum(counts.values()) - counts["refused"]
-                click.echo(f"stopped: {done} lines are in. Import the file again to go on.", err=True)
+                click.echo(f"stopped: {done} lines are imported. Import the file again to go on.", err=True)
                 raise
             refused = [(each.line, each.reason) for each in outcomes if each.outcome == "refused"]
             for number, reason in sorted(bad + refused):
@@ -225,7 +228,7 @@ def import_(settings: Settings, file: BinaryIO, dry_run: bool) -> None:
 
 
 def _with_progress(file: BinaryIO) -> Iterator[bytes]:
-    """Yield the file's lines; show how far it is where a person looks on and the file is long."""
+    """Yield the file's lines. Show the progress, if there is a terminal and the file is long."""
     size = file.seek(0, os.SEEK_END) if file.seekable() else 0
     if size:
         file.seek(0)

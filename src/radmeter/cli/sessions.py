@@ -1,4 +1,4 @@
-"""`radmeter sessions`: who is or was online, where, and for how much."""
+"""`radmeter sessions`: who is or was online, at which router, and with how many octets."""
 
 import click
 
@@ -42,7 +42,7 @@ COLUMNS = (
 Examples: radmeter sessions --open --router lobby
           radmeter sessions --user alice --limit 200 --format csv"""
 )
-@click.option("--open", "open_only", is_flag=True, help="Only sessions under way.")
+@click.option("--open", "open_only", is_flag=True, help="Only open sessions.")
 @click.option("--user", "username", metavar="NAME", type=TEXT, help="Only sessions of this user.")
 @click.option("--router", metavar="NAME|MAC|#ID", type=TEXT, help="Only sessions at this router.")
 @click.option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="How many.")
@@ -60,7 +60,7 @@ def sessions(
 ) -> None:
     """List sessions, newest first, a page at a time.
 
-    A note on standard error says how to go on when there are more.
+    If there are more, a note on standard error says how to go on.
     """
     from radmeter.database.views import reading
     from radmeter.routers.lookup import find_router

@@ -1,4 +1,4 @@
-"""`radmeter ship`: the journal into the database."""
+"""`radmeter ship`: ship the journal into the database."""
 
 import contextlib
 import logging
@@ -30,8 +30,9 @@ Examples:
 def ship(settings: Settings, until_empty: bool) -> None:
     """Ship the journal into the database, in batches, exactly once.
 
-    Runs until SIGTERM or Ctrl-C, and finishes the batch in hand. One shipper a journal: a second one says so and exits
-    with 1. When the database is away it waits and goes on by itself; the journal keeps what comes in meanwhile.
+    It runs until SIGTERM or Ctrl-C, and then finishes its batch. A journal has one shipper: a second one says so and
+    exits with 1. If the database does not answer, it waits and goes on by itself. The journal keeps the packets that
+    come meanwhile.
     """
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -56,7 +57,7 @@ def ship(settings: Settings, until_empty: bool) -> None:
 
 
 def _wait_for_journal(reader: JournalReader, stop: threading.Event) -> None:
-    """Wait for radiusd to make the journal, which it does when the first packet arrives."""
+    """Wait until radiusd makes the journal. It does so when the first packet arrives."""
     said = False
     while not stop.is_set():
         try:

@@ -1,4 +1,4 @@
-"""`radmeter simulate`: hotspot traffic against an accounting server."""
+"""`radmeter simulate`: send hotspot traffic to an accounting server."""
 
 import click
 
@@ -29,19 +29,27 @@ Exit codes: 0 everything was acknowledged, 1 something was not, 2 wrong options 
 @click.option("--routers", default=5, show_default=True, type=click.IntRange(1, 65_536))
 @click.option("--users", default=24, show_default=True, type=click.IntRange(1, 65_536))
 @click.option(
-    "--rate", default=100.0, show_default=True, type=click.FloatRange(min=0.1), help="Most packets a second."
+    "--rate",
+    default=100.0,
+    show_default=True,
+    type=click.FloatRange(min=0.1),
+    help="Packets a second, at most.",
 )
 @click.option(
-    "--seconds", default=10.0, show_default=True, type=click.FloatRange(min=0), help="Then everyone leaves."
+    "--seconds",
+    default=10.0,
+    show_default=True,
+    type=click.FloatRange(min=0),
+    help="How long to send. Then all users leave.",
 )
 @click.option(
     "--interim-seconds",
     default=2.0,
     show_default=True,
     type=click.FloatRange(min=0.01),
-    help="Between two reports of a user.",
+    help="Time between two Interim-Updates of a user.",
 )
-@click.option("--seed", default=1, show_default=True, help="The same seed plays the same traffic.")
+@click.option("--seed", default=1, show_default=True, help="The same seed gives the same traffic.")
 @format_option
 def simulate(
     settings: Settings,
@@ -55,11 +63,11 @@ def simulate(
     seed: int,
     output_format: str,
 ) -> None:
-    """Play routers and their users to a RADIUS accounting server; print the bytes it acknowledged.
+    """Simulate routers and users for a RADIUS accounting server. Print the bytes that it acknowledged.
 
-    Users come, use, roam between routers and go; counters pass 4 GiB; some packets are sent twice, some
-    replies are ignored as if lost. A packet without a reply is sent again until there is one. Ctrl-C lets
-    everyone leave at once, a second one stops without waiting.
+    Users come, use octets, roam between routers and leave. Counters pass 4 GiB. Some packets are sent twice,
+    and some replies are ignored as if they were lost. A packet without a reply is sent again until it gets
+    one. At Ctrl-C all users leave at once. A second Ctrl-C stops without waiting.
     """
     simulator = Simulator(
         host=host or settings.acct_host,

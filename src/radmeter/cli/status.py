@@ -1,4 +1,4 @@
-"""`radmeter status`: whether packets get from the journal into the counters, and how fast."""
+"""`radmeter status`: show whether packets get from the journal into the counters, and how fast."""
 
 import csv
 import json
@@ -26,14 +26,15 @@ State = dict[str, Any]
     type=click.FloatRange(0, 3600),
     default=1.0,
     show_default=True,
-    help="How long to watch for packets per second; 0: do not.",
+    help="How long to measure packets per second. 0: do not measure.",
 )
 @format_option
 @with_settings("state", "dsn", "journal")
 def status(settings: Settings, sample: float, output_format: str) -> None:
-    """Show how deep the journal is, how far each node is ingested and how fast, and what awaits a person.
+    """Show what is in the journal, how far and how fast each node is ingested, and what an operator has to do.
 
-    Exit code 1 if the journal or the database cannot be reached; the other is shown nevertheless.
+    An operator looks after rejected packets and discovered routers. Exit code 1 if the journal or the database cannot
+    be reached; the other one is shown.
     """
     problems: list[str] = []
     database = _database(settings, sample, problems)
@@ -63,7 +64,7 @@ def _database(settings: Settings, sample: float, problems: list[str]) -> State:
             before = {row["node"]: row for row in ingest_state.nodes(connection)}
             state |= ingest_state.totals(connection)
             if sample:
-                connection.rollback()  # or the second look would see what the first did
+                connection.rollback()  # else the second reading would see the same as the first
                 time.sleep(sample)
             nodes = ingest_state.nodes(connection)
     except StoreError as error:
@@ -77,7 +78,7 @@ def _database(settings: Settings, sample: float, problems: list[str]) -> State:
 
 
 def _rate(before: State | None, after: State) -> float:
-    if before is None:  # its first packets, since we looked
+    if before is None:  # its first packets came after our first reading
         return 0.0
     seconds: float = (after["read_at"] - before["read_at"]).total_seconds()
     records: int = after["records"] - before["records"]
@@ -102,7 +103,7 @@ def _journal(settings: Settings, database: State, problems: list[str]) -> State:
     state |= {"node": node, "segments": depth.segments, "bytes_on_disk": depth.size_bytes}
     if not known:
         problems.append(
-            f"journal: how many of its {depth.records} records are shipped, only the database knows"
+            f"journal: {depth.records} records; only the database knows how many of them are shipped"
         )
         return state
     oldest = depth.oldest_received_at_us
@@ -144,7 +145,7 @@ def _print(state: State) -> None:
 
 
 def _flat(prefix: str, value: Any) -> list[tuple[str, Any]]:
-    """Return nested values as dotted names; the rows of a list by their node or number."""
+    """Return nested values with dotted names. Rows of a list are named by their node or number."""
     if isinstance(value, dict):
         return [pair for name, each in value.items() for pair in _flat(f"{prefix}.{name}".strip("."), each)]
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""`radmeter up`: everything on one machine."""
+"""`radmeter up`: run everything on one machine."""
 
 import sys
 
@@ -23,7 +23,7 @@ Examples:
 \b
 Exit codes:
   0    ended by Ctrl-C or SIGTERM; with --seconds: bytes sent and counted are equal
-  1    something could not be started, or did not get on; the message says what
+  1    something could not be started, or stopped working; the message says what
   2    wrong options or settings
   3    with --seconds: bytes sent and bytes counted differ
   130  interrupted before it was up, or before the comparison that --seconds asks for
@@ -33,13 +33,13 @@ Exit codes:
 @click.option(
     "--port",
     type=click.IntRange(1, 65_535),
-    help="UDP port for accounting.  [env: RADIUS_ACCT_PORT; default: 1813, or any free one if that is in use]",
+    help="UDP port for accounting.  [env: RADIUS_ACCT_PORT; default: 1813, or any free port if that is in use]",
 )
-@click.option("--bare", is_flag=True, help="No traffic: wait for what others send.")
+@click.option("--bare", is_flag=True, help="Send no traffic. Wait for the packets of others.")
 @click.option(
     "--seconds",
     type=click.FloatRange(min=0, min_open=True),
-    help="Stop after so many; then compare, per user and router, bytes sent with bytes counted.",
+    help="Stop after so many seconds. Then compare bytes sent with bytes counted, for each user and router.",
 )
 @click.option("--routers", default=5, show_default=True, type=click.IntRange(1, 65_536))
 @click.option("--users", default=24, show_default=True, type=click.IntRange(1, 65_536))
@@ -51,9 +51,9 @@ Exit codes:
     default=2.0,
     show_default=True,
     type=click.FloatRange(min=0.01),
-    help="Between reports.",
+    help="Time between two Interim-Updates of a user.",
 )
-@click.option("--seed", default=1, show_default=True, help="Of the traffic: the same one, the same traffic.")
+@click.option("--seed", default=1, show_default=True, help="The same seed gives the same traffic.")
 def up(
     settings: Settings,
     port: int | None,
@@ -65,10 +65,10 @@ def up(
     interim_seconds: float,
     seed: int,
 ) -> None:
-    """Run everything on this machine: PostgreSQL, FreeRADIUS, shipper, jobs, and hotspot traffic to look at.
+    """Run everything on this machine: PostgreSQL, FreeRADIUS, shipper, jobs, and simulated hotspot traffic.
 
     PostgreSQL is embedded unless RADMETER_DSN or libpq's PG* variables name one. FreeRADIUS listens on loopback.
-    Nothing is installed, nothing keeps running: Ctrl-C stops it all.
+    Nothing is installed. Ctrl-C stops everything.
     """
     if port is not None:
         settings = settings.override("--port", acct_port=port)

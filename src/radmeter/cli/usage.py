@@ -1,4 +1,4 @@
-"""`radmeter usage`: what users and routers have used."""
+"""`radmeter usage`: show what users and routers have used."""
 
 import click
 
@@ -19,7 +19,7 @@ ROUTER_COLUMNS = (
 
 @click.group(epilog="Example: radmeter usage user alice")
 def usage() -> None:
-    """Show what a user or a router has used, sessions under way included.
+    """Show what a user or a router has used, open sessions included.
 
     bytes_in are octets from the user (Acct-Input-Octets), bytes_out octets to the user.
     """
@@ -32,7 +32,7 @@ def usage() -> None:
     type=click.IntRange(1, 10_000),
     default=1,
     show_default=True,
-    help="How many quota periods: the current one, and the latest others with usage.",
+    help="How many quota periods: the current one, and the latest before it with usage.",
 )
 @format_option
 @with_settings("state", "dsn")
@@ -58,7 +58,7 @@ def user(settings: Settings, name: str, periods: int, output_format: str) -> Non
 @format_option
 @with_settings("state", "dsn")
 def router(settings: Settings, router: str, days: int, output_format: str) -> None:
-    """Show what went through a router each day, in its own time zone.
+    """Show the usage of a router on each day of its own time zone.
 
     #ID must be quoted in a shell: '#12'.
     """

@@ -1,4 +1,4 @@
-"""`radmeter verify`: do the counters say what the sessions add up to?"""
+"""`radmeter verify`: compare the counters with the sums of the sessions."""
 
 import datetime
 import sys
@@ -22,7 +22,7 @@ COLUMNS = (
     "recomputed_out",
     "state",
 )
-# More than that nobody reads, and drawing it takes longer than finding it.
+# Nobody reads more, and printing them takes longer than finding them.
 TABLE_ROWS = 500
 DAY = click.DateTime(["%Y-%m-%d"])
 
@@ -38,20 +38,29 @@ Examples:
 \b
 Exit codes:
   0  every counter is right, or was repaired
-  1  a counter differs or a promise of the schema is broken
+  1  a counter differs, or a guarantee of the schema is violated
   2  wrong options or settings
 """
 )
-@click.option("--from", "first_day", type=DAY, metavar="DATE", help="From this day on.")
-@click.option("--to", "last_day", type=DAY, metavar="DATE", help="Up to and with this day.")
-@click.option("--days", type=click.IntRange(1, 100_000), help="The last so many days, today included.")
+@click.option("--from", "first_day", type=DAY, metavar="DATE", help="The first day.")
+@click.option("--to", "last_day", type=DAY, metavar="DATE", help="The last day.")
+@click.option("--days", type=click.IntRange(1, 100_000), help="So many days, today included.")
 @click.option(
-    "--user", "usernames", type=TEXT, multiple=True, metavar="NAME", help="This user's counters only."
+    "--user", "usernames", type=TEXT, multiple=True, metavar="NAME", help="Only this user's counters."
 )
 @click.option(
-    "--router", "routers", type=TEXT, multiple=True, metavar="NAME|MAC|#ID", help="This router's only."
+    "--router",
+    "routers",
+    type=TEXT,
+    multiple=True,
+    metavar="NAME|MAC|#ID",
+    help="Only this router's counters.",
 )
-@click.option("--repair", is_flag=True, help="Set what differs to what the sessions add up to, audited.")
+@click.option(
+    "--repair",
+    is_flag=True,
+    help="Set differing counters to the sums of their sessions, with an entry in audit_log.",
+)
 @format_option
 @with_settings("state", "dsn")
 def verify(
@@ -64,14 +73,14 @@ def verify(
     repair: bool,
     output_format: str,
 ) -> None:
-    """Recompute the counters from the sessions, list those that differ, and check what the schema promises.
+    """Recompute the counters from the sessions, list those that differ, and check the guarantees of the schema.
 
-    Right while packets arrive: everything is read from one state of the database. A span of days means the routers'
-    days in it and the users' quota periods that hold any of them. A counter that is not what its sessions add up to is
-    not judged where sessions of its time were dropped (retention); how many these are is told.
+    The result is right while packets arrive, because everything is read from one state of the database. A span of days
+    selects the routers' days in it, and the users' quota periods with any of these days. A counter that differs is not
+    judged if sessions of its time were dropped (retention). The summary says how many these are.
 
-    A counter above its sessions can also mean that sessions were deleted by hand: --repair would take their usage
-    away, so look first. audit_log keeps every repaired counter as it was before and after.
+    A counter above the sum of its sessions can also mean that sessions were deleted by hand. --repair would remove
+    their usage, so check that first. audit_log keeps every repaired counter, before and after.
     """
     from radmeter.database.operator import connect_as_operator
     from radmeter.partitions.months import ensure_partitions
@@ -127,7 +136,7 @@ def verify(
         )
     outcome = [f"{len(findings)} differ"] if findings else []
     outcome += [f"{len(findings) - len(left)} repaired"] if repair and findings else []
-    outcome += [f"{len(broken)} promises of the schema broken"] if broken else []
+    outcome += [f"{len(broken)} guarantees of the schema violated"] if broken else []
     click.echo(f"{summary}: {', '.join(outcome) or 'all right'}", err=True)
     if left or broken:
         sys.exit(1)
@@ -137,7 +146,7 @@ def _show(rows: list[dict[str, object]], output_format: str) -> None:
     if output_format != "table":
         emit(rows, output_format, columns=COLUMNS)
     elif rows:
-        # The counters come first, what is wrong with the schema is never left out.
+        # The counters come first. Violations of the schema are never left out.
         schema = [row for row in rows if row["finding"] == "schema"]
         shown = rows[: len(rows) - len(schema)][:TABLE_ROWS] + schema
         emit(shown, output_format, columns=COLUMNS)
@@ -172,7 +181,7 @@ def _router_ids(dsn: str, routers: Sequence[str]) -> list[int]:
 
 @contextmanager
 def _step(console: Console, what: str) -> Iterator[None]:
-    """Show what is being done, and for how long, where a person looks on."""
+    """Show what is being done, if there is a terminal."""
     if not console.is_terminal:
         yield
         return

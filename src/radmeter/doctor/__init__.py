@@ -1,1 +1,1 @@
-"""`radmeter doctor`: what is wrong, with which thing, and the command that mends it. One kind of check a file."""
+"""`radmeter doctor`: says what is wrong, with which object, and how to repair it. One kind of check a file."""

@@ -1,4 +1,4 @@
-"""What is at work: the jobs, each node's way into the counters, clocks, sessions that nobody closes."""
+"""Checks of what is running: jobs, ingest from each node, clocks, stale sessions, rejected packets."""
 
 import datetime
 import time
@@ -15,11 +15,11 @@ STALE_SESSIONS = 20
 
 
 def jobs(context: Context) -> Findings:
-    """Whoever holds the advisory lock runs them."""
+    """Check that the jobs run. The process that holds the advisory lock runs them."""
     tell = Teller("jobs")
     runner = advisory_locks.holder(context.database, advisory_locks.JOBS)
     if runner:
-        yield tell.green(f"at work (server process {runner.pid})")
+        yield tell.green(f"running (server process {runner.pid})")
     else:
         yield tell.red(
             "nobody runs them: stale sessions stay open, partitions are not made",
@@ -28,9 +28,9 @@ def jobs(context: Context) -> Findings:
 
 
 def ingest(context: Context) -> Findings:
-    """How late the latest batch of each node was, and how long ago that is."""
+    """Check how late the latest batch of each node was, and how long ago it came."""
     tell = Teller("ingest")
-    # A detail file that was replayed is silent for ever.
+    # A detail file sends nothing more after its replay.
     rows = context.rows(
         """SELECT node, extract(epoch FROM updated_at - last_received_at)::bigint,
                   extract(epoch FROM clock_timestamp() - updated_at)::bigint, records
@@ -49,7 +49,7 @@ def ingest(context: Context) -> Findings:
         elif silent > SILENT_SECONDS:
             faults += 1
             yield tell.yellow(
-                f"{node}: nothing for {duration(silent)}: is its shipper at work?",
+                f"{node}: nothing for {duration(silent)}: is its shipper running?",
                 f"{context.remedy.radmeter('ship')}  # on {node.rpartition('-')[0] or node}",
             )
     if not faults:
@@ -66,12 +66,12 @@ def ingest(context: Context) -> Findings:
 
 
 def clocks(context: Context) -> Findings:
-    """This machine's clock against the database's, and routers that say an impossible time."""
+    """Compare this machine's clock with the database's, and find routers whose clocks cannot be right."""
     tell = Teller("clocks")
     began = time.time()
     (theirs,) = context.row("SELECT clock_timestamp()")
     ended = time.time()
-    # What lies between asking and answering cannot be told from a difference of the clocks.
+    # The time between question and answer may look like a difference of the clocks.
     skew = theirs.astimezone(datetime.UTC).timestamp() - (began + ended) / 2
     apart = max(0.0, abs(skew) - (ended - began) / 2)
     faults = 0
@@ -94,18 +94,20 @@ def clocks(context: Context) -> Findings:
             f" and {len(rows) - 3} more" if rows[3:] else ""
         )
         yield tell.yellow(
-            f"unbelievable clocks, the arrival counts instead: {names}",
+            f"unbelievable clocks, so the time of arrival counts: {names}",
             context.remedy.radmeter(f"routers show '#{rows[0][0]}'")
             if rows[0][0] is not None
             else context.remedy.radmeter("routers list"),
             *(f"{name}: {count} open sessions" for _, name, count in rows),
         )
     if not faults:
-        yield tell.green(f"the database's is {apart:.1f} s off this machine's, no router's is unbelievable")
+        yield tell.green(
+            f"the database's clock is {apart:.1f} s off this machine's, no router's is unbelievable"
+        )
 
 
 def sessions(context: Context) -> Findings:
-    """Open sessions that the jobs should have closed long ago."""
+    """Find open sessions that the jobs should have closed long ago."""
     tell = Teller("sessions")
     (minutes,) = context.row(
         "SELECT coalesce((SELECT value::integer FROM radmeter.setting WHERE name = 'stale_minutes'), 10)"
@@ -120,7 +122,7 @@ def sessions(context: Context) -> Findings:
         minutes,
     )
     if stale > STALE_SESSIONS:
-        said = f"{stale:,} of {total:,} open sessions were silent for three times what makes one stale"
+        said = f"{stale:,} of {total:,} open sessions were silent three times as long as a stale session is"
         command = context.remedy.radmeter("jobs close-stale", owner=True)
         yield tell.red(said, command) if stale > total / 2 else tell.yellow(said, command)
     else:
@@ -130,7 +132,7 @@ def sessions(context: Context) -> Findings:
 
 
 def rejected(context: Context) -> Findings:
-    """Packets that could not be counted wait for a person."""
+    """Find rejected packets. They are counted only if an operator retries them."""
     tell = Teller("rejected")
     total, today = context.row(
         """SELECT count(*), count(*) FILTER (WHERE rejected_at > now() - interval '1 day')

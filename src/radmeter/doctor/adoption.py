@@ -1,4 +1,4 @@
-"""A table that is being taken over, or whose history is not counted yet."""
+"""Checks of an adoption that is not finished, and of a history that is not counted yet."""
 
 from radmeter.adoption.states import ADOPT
 from radmeter.doctor.context import Context
@@ -10,7 +10,7 @@ tell = Teller("adoption")
 def check(context: Context) -> Findings:
     """Say how far an adoption is, and the backfill after it."""
     if not context.there("radmeter.adoption"):
-        return  # an older schema, which the check of the migrations names
+        return  # an older schema; the check of the migrations reports it
     row = context.database.execute(
         "SELECT state, began_at, swapped_at FROM radmeter.adoption WHERE undone_at IS NULL ORDER BY id DESC LIMIT 1"
     ).fetchone()
@@ -20,11 +20,11 @@ def check(context: Context) -> Findings:
     state, began, swapped = row
     if state != "done":
         yield tell.red(
-            f"begun {began:%Y-%m-%d %H:%M} and not finished ({state}); it goes on where it was",
+            f"begun {began:%Y-%m-%d %H:%M} and not finished ({state}); it can go on from there",
             context.remedy.radmeter(f"adopt {'--from radacct' if state in ADOPT else '--undo'}", owner=True),
         )
         return
-    yield from _backfill(context, f"radacct taken over {swapped:%Y-%m-%d %H:%M}")
+    yield from _backfill(context, f"radacct adopted {swapped:%Y-%m-%d %H:%M}")
 
 
 def _backfill(context: Context, said: str) -> Findings:
@@ -40,7 +40,7 @@ def _backfill(context: Context, said: str) -> Findings:
     running, sessions, waiting, counted, filled = row
     how_far = f"{counted:.0%} of its history is in the counters, {filled:.0%} has its router"
     if running:
-        yield tell.green(f"{said}; radmeter backfill is at work: {how_far}")
+        yield tell.green(f"{said}; radmeter backfill is running: {how_far}")
     elif counted < 1 or filled < 1 or waiting:
         yield tell.yellow(f"{said}: {how_far}", backfill)
     else:

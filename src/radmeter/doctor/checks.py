@@ -1,4 +1,4 @@
-"""All checks, in the order of the screen: what the ones below need comes first."""
+"""All checks, in the order of the screen. A check comes after those that it depends on."""
 
 from radmeter.doctor import (
     activity,
@@ -23,7 +23,7 @@ CHECKS = (
     Named("roles", roles.check, needs_schema=True),
     Named("schema", schema.check, needs_partitions=True),
     Named("triggers", tables.triggers, needs_partitions=True),
-    Named("promises", tables.other_promises, needs_partitions=True),
+    Named("guarantees", tables.other_guarantees, needs_partitions=True),
     Named("partitions", partitions.check, needs_partitions=True),
     Named("autovacuum", tables.vacuum, needs_schema=True),
     Named("sequences", tables.sequences, needs_schema=True),

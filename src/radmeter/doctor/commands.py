@@ -1,4 +1,4 @@
-"""The commands that mend what a check found, as an operator would paste them."""
+"""The commands that repair what a check found, ready to paste into a shell."""
 
 import shlex
 import shutil
@@ -34,11 +34,11 @@ class Commands:
         )
 
     def with_lock_timeout(self, *statements: str) -> str:
-        """Return the command that runs SQL which would rather fail than make ingest wait; it may be run again."""
+        """Return the command that runs SQL with a short lock timeout, for ingest's sake. If it fails, run it again."""
         return f"PGOPTIONS='-c lock_timeout=200ms' {self.psql(*statements)}"
 
     def radmeter(self, command: str, *, owner: bool = False, user: str | None = None) -> str:
-        """Return a command of radmeter's with the options that this one was given; as the schema's owner if asked."""
+        """Return a radmeter command with the options that this command was given, as the schema's owner if `owner`."""
         parts = ["radmeter", command]
         if owner and not self.facts.is_owner and self.facts.owner:
             user = self.facts.admin
@@ -55,7 +55,7 @@ class Commands:
         return self.radmeter("migrate up", owner=True)
 
     def reapply(self, *before: str) -> str:
-        """Return the command that makes functions, triggers, views and grants as they should be, after some SQL."""
+        """Return the command that runs `statements`, then applies all functions, triggers, views and grants again."""
         again = self.radmeter("migrate up --reapply", owner=True)
         return f"{self.psql(*before)} && {again}" if before else again
 
@@ -70,7 +70,7 @@ class Commands:
         return [shlex.quote(self._conninfo(user))]
 
     def _conninfo(self, user: str | None, database: str | None = None) -> str:
-        """Return a connection string without the password, which libpq then asks for."""
+        """Return a connection string without the password. libpq then asks for it."""
         try:
             parts = parse(self.dsn or self.settings.dsn or "")
         except ValueError:
@@ -89,7 +89,7 @@ class Commands:
 
 
 def _psql() -> str:
-    """Return psql as it can be called: by name, or where the embedded PostgreSQL has it."""
+    """Return how psql can be called: by its name, or by its path in the embedded PostgreSQL."""
     if shutil.which("psql"):
         return "psql"
     try:
@@ -99,5 +99,5 @@ def _psql() -> str:
 
 
 def identifier(name: str) -> str:
-    """Return a name as SQL takes it; ``schema.name`` as two."""
+    """Return a name quoted for SQL. ``schema.name`` is quoted as two names."""
     return ".".join(psycopg.sql.Identifier(part).as_string(None) for part in name.split("."))

@@ -1,4 +1,4 @@
-"""Which database it is, by which setting, how far away, and whether others on the network can read along."""
+"""Checks of the connection: which database, by which setting, how fast, and whether others can read along."""
 
 import re
 import statistics
@@ -20,7 +20,7 @@ SOURCES = {"default": "embedded"}
 
 
 def check(context: Context) -> Findings:
-    """Describe the connection, and find out what the other checks need to know."""
+    """Describe the connection, and collect the facts that the other checks need."""
     info = context.database.info
     facts = context.facts
     (
@@ -66,7 +66,7 @@ def check(context: Context) -> Findings:
         )
     elif context.settings.dsn is None and _only_for_us(context):
         yield tell.yellow(
-            f"{said}; it runs for this check only, and psql needs it to run",
+            f"{said}; the server runs only during this check, but psql needs it to run",
             context.remedy.radmeter("up"),
             *detail,
         )
@@ -81,7 +81,7 @@ def check(context: Context) -> Findings:
 
 
 def _only_for_us(context: Context) -> bool:
-    """Tell whether nobody else holds on to the embedded server, each with a lock on one file."""
+    """Return whether no other process uses the embedded server. Each user holds a lock on one file."""
     try:
         inode = str((context.settings.postgresql / "users.lock").stat().st_ino)
         lines = Path("/proc/locks").read_text(encoding="utf-8").splitlines()
@@ -91,7 +91,7 @@ def _only_for_us(context: Context) -> bool:
 
 
 def _primary(context: Context) -> str:
-    """Return the setting that finds the primary, which this server may know."""
+    """Return the setting that finds the primary. Its address comes from this standby, if it knows it."""
     row = context.database.execute("SELECT sender_host, sender_port FROM pg_stat_wal_receiver").fetchone()
     host, port = row if row and row[0] else ("PRIMARY", context.database.info.port)
     user, name = context.facts.user, context.facts.name
@@ -99,7 +99,7 @@ def _primary(context: Context) -> str:
 
 
 def _writable(context: Context) -> str:
-    """Return the command that takes default_transaction_read_only back where it was set."""
+    """Return the command that resets default_transaction_read_only where it was set: role, database or server."""
     setting = "default_transaction_read_only"
     row = context.database.execute(
         """SELECT setrole <> 0, setdatabase <> 0 FROM pg_db_role_setting
@@ -144,12 +144,12 @@ def _latency_ms(context: Context) -> float:
 
 
 def failed(context: Context, error: Exception) -> Finding:
-    """Say why there is no connection, and what would make one."""
+    """Return why there is no connection, and the command that would help."""
     settings = context.settings
     source = settings.source("dsn")
     asked = _asked(context)
     said = str(error).strip()
-    # libpq repeats itself for each address, and asks whether the server is running on a line of its own.
+    # libpq repeats its message for each address, and adds a line that asks whether the server is running.
     why = said.splitlines()[0].strip() if said else type(error).__name__
     why = why.removeprefix("the database cannot be reached: ").removeprefix("connection failed: ")
     by = SOURCES.get(source, source)
@@ -161,7 +161,7 @@ def failed(context: Context, error: Exception) -> Finding:
         return tell.red(f"(by {by}) {why}", f"{admin} && {context.remedy.radmeter('migrate up')}")
     if re.search(r'role "[^"]*" does not exist', why):
         return tell.red(f"(by {by}) {why}", f"sudo -u postgres createuser --pwprompt {user}")
-    # Of a connection that was refused libpq gives no SQLSTATE, but whether the server asked for a password.
+    # For a refused connection libpq gives no SQLSTATE. It says only whether the server asked for a password.
     pgconn = error.__cause__.pgconn if isinstance(error.__cause__, psycopg.OperationalError) else None
     asked_password = pgconn is not None and (pgconn.needs_password or pgconn.used_password)
     if asked_password or "authentication failed" in why:
@@ -178,7 +178,7 @@ def failed(context: Context, error: Exception) -> Finding:
 
 
 def _asked(context: Context) -> dict[str, str]:
-    """Return what was asked for, with libpq's own defaults and variables filled in; no password."""
+    """Return the parameters of the connection, with libpq's defaults and variables, without the password."""
     known = {option.keyword.decode(): option.val for option in psycopg.pq.Conninfo.get_defaults()}
     try:
         given = psycopg.conninfo.conninfo_to_dict(context.dsn or context.settings.dsn or "")

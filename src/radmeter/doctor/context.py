@@ -1,4 +1,4 @@
-"""What the checks look at: settings, the connection, facts about the database."""
+"""What the checks use: settings, the connection, facts about the database."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +12,7 @@ from radmeter.doctor.facts import DatabaseFacts
 
 @dataclass(kw_only=True)
 class Context:
-    """What there is to look at. `connection` is None where there is no database, or none that answers."""
+    """What the checks use. `connection` is None if there is no database, or if it does not answer."""
 
     settings: Settings
     dsn: str | None = None
@@ -20,17 +20,17 @@ class Context:
     no_database: str = ""
     raddb: Path | None = None
     check_config: bool = False
-    # What the check of the connection finds out for the others.
+    # The check of the connection fills these in for the others.
     facts: DatabaseFacts = field(default_factory=DatabaseFacts)
 
     @property
     def database(self) -> Connection:
-        """The connection, for checks that are only called when there is one."""
+        """Return the connection. For checks that run only if there is one."""
         assert self.connection is not None
         return self.connection
 
     def row(self, query: str, *parameters: object) -> tuple[Any, ...]:
-        """Return the one row of a query."""
+        """Return the only row of a query."""
         found = self.database.execute(query.encode(), parameters).fetchone()
         assert found is not None
         return found
@@ -40,8 +40,8 @@ class Context:
         return self.database.execute(query.encode(), parameters).fetchall()
 
     def there(self, relation: str) -> bool:
-        """Tell whether a table or view is there."""
-        # Not by to_regclass, which fails for who may not use the schema.
+        """Return whether a table or view exists."""
+        # to_regclass fails for a role that may not use the schema.
         schema, _, name = relation.partition(".")
         query = """SELECT EXISTS (SELECT FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
                                   WHERE nspname = %s AND relname = %s)"""
@@ -49,5 +49,5 @@ class Context:
 
     @property
     def remedy(self) -> Commands:
-        """The commands that mend what the checks find, written for this database."""
+        """Return the writer of the commands that repair what the checks find, for this database."""
         return Commands(settings=self.settings, dsn=self.dsn, facts=self.facts)

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 @dataclass(kw_only=True)
 class DatabaseFacts:
-    """What the other checks need to know about the database."""
+    """Facts about the database that the checks need."""
 
     name: str = ""
     user: str = ""
     owner: str = ""  # of the schema radmeter
-    admin: str = "postgres"  # who can log in and change what the owner has
+    admin: str = "postgres"  # a role that can log in and change what the owner has
     is_owner: bool = True
     is_superuser: bool = False
     is_local: bool = False

@@ -1,4 +1,4 @@
-"""What a check found: a line of the screen."""
+"""What a check found: one entry on the screen."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Level(StrEnum):
-    """How bad it is. UNKNOWN: it could not be looked at."""
+    """How bad it is. UNKNOWN: it could not be checked."""
 
     GREEN = "green"
     YELLOW = "yellow"
@@ -23,9 +23,9 @@ class Finding:
     check
         The check's name, such as ``schema``.
     said
-        What was found, naming the object.
+        What was found, with the name of the object.
     remedy
-        The command that mends it, to be pasted into a shell; "" if there is nothing to mend.
+        The command that repairs it, to be pasted into a shell. Empty if there is nothing to repair.
     detail
         What --verbose shows below it.
     """
@@ -51,13 +51,13 @@ class Teller:
         return Finding(check=self._check, level=Level.GREEN, said=said, detail=detail)
 
     def yellow(self, said: str, remedy: str, *detail: str) -> Finding:
-        """Works, and will not for ever, or not as well as it could."""
+        """Works, but not for ever, or not as well as it could."""
         return Finding(check=self._check, level=Level.YELLOW, said=said, remedy=remedy, detail=detail)
 
     def red(self, said: str, remedy: str, *detail: str) -> Finding:
-        """Does not work, or counts wrong, or is about to."""
+        """Does not work, counts wrong, or soon will."""
         return Finding(check=self._check, level=Level.RED, said=said, remedy=remedy, detail=detail)
 
     def unknown(self, said: str, remedy: str = "") -> Finding:
-        """Could not be looked at."""
+        """Could not be checked."""
         return Finding(check=self._check, level=Level.UNKNOWN, said=said, remedy=remedy)

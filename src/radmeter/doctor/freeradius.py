@@ -1,4 +1,4 @@
-"""FreeRADIUS as it is configured: does every Accounting-Request reach the journal, and this one."""
+"""Checks of FreeRADIUS's configuration: does every Accounting-Request reach the journal, and the right journal?"""
 
 import re
 import shlex
@@ -16,7 +16,7 @@ tell = Teller("freeradius")
 
 PLUGIN = "radmeter.plugin"
 DEFAULT_JOURNAL = "/var/lib/radmeter/journal"
-# Before these, with what goes wrong: FreeRADIUS issues 4951, 5091, 5111, 5580, 5485 and its changelog.
+# Older versions have these faults: FreeRADIUS issues 4951, 5091, 5111, 5580, 5485 and its changelog.
 SEVERAL_INSTANCES = (3, 2, 8)
 ACCT_UNIQUE_LEAKS = (3, 2, 2)
 DETAIL_CRASHES = (3, 2, 6)
@@ -24,7 +24,7 @@ OLDEST_PYTHON = (3, 11)
 
 
 class Server:
-    """A server's configuration, with what it needs to be understood."""
+    """A server's configuration, with the variables that it uses."""
 
     def __init__(self, raddb: Path, environment: dict[str, str], root: Section) -> None:
         self.raddb = raddb
@@ -70,7 +70,7 @@ def check(context: Context) -> Findings:
         return
     except PermissionError as error:
         yield tell.unknown(
-            f"{error.filename} may not be read by this user",
+            f"this user may not read {error.filename}",
             f"sudo {context.remedy.radmeter('doctor')} --raddb {raddb}",
         )
         return
@@ -101,7 +101,7 @@ def _not_enabled(context: Context, server: Server, how: str) -> Finding:
         parts.append(f"sudo cp {source}/policy.d/radmeter {raddb}/policy.d/")
     parts.append(f"sudo ln -s ../mods-available/radmeter {raddb}/mods-enabled/")
     command = " && ".join(parts)
-    # A server that only lies there (a package that came along) takes no packets from anybody.
+    # A server that is installed but does not run takes no packets.
     return tell.yellow(said, command) if how == "not running" else tell.red(said, command)
 
 
@@ -120,13 +120,13 @@ def _python(context: Context, server: Server, file: Path) -> Findings:
             here = str(Path(resources.__file__).absolute().parent.parent)
             line = shlex.quote(f"RADMETER_PYTHON_PATH={here}")
             yield tell.red(
-                f"{name}: python_path is {path!r}, where there is no radmeter",
+                f"{name}: python_path is {path!r}, but radmeter is not there",
                 f"echo {line} | sudo tee -a {file} && {server.restart}",
             )
             continue
         python = shutil.which(f"python{version}") if version else sys.executable
         if python is None:
-            continue  # radiusd has it as a library only
+            continue  # radiusd has this Python only as a library: there is no interpreter to ask
         if fault := installed.import_fault(python, places[0]):
             mend = f"sudo {sys.executable} -m pip install --force-reinstall radmeter=={__version__}"
             if "Permission" in fault:
@@ -151,7 +151,7 @@ def _instances(server: Server) -> Findings:
 
 
 def _policy(server: Server) -> Findings:
-    """The two policies have to be called, the one first, the other last."""
+    """Check that the two policies are called: one first, the other last."""
     for section, name, first in (
         ("preacct", "radmeter_preacct", True),
         ("accounting", "radmeter_accounting", False),
@@ -160,14 +160,14 @@ def _policy(server: Server) -> Findings:
         takes = [place for place in places if _takes_accounting(place, server)]
         if not takes:
             yield tell.red(
-                f"no server has a section {section}",
+                f"no virtual server has a section {section}",
                 f"sudo cp {resources.directory('radius')}/sites-available/radmeter {server.raddb}/sites-enabled/",
             )
         for place in takes:
             calls = [call.name for call in place.calls()]
             direct = set(server.instances) & set(calls)
             if name not in calls and not (direct and section == "accounting"):
-                # Spaces: a tab that is pasted into a shell would complete.
+                # Spaces, because a shell takes a pasted tab for a completion.
                 at = f"{place.line}a\\    {name}" if first else f"{_end(place)}i\\    {name}"
                 yield tell.red(
                     f"{section} of {place.path} does not call {name}",
@@ -184,7 +184,7 @@ def _policy(server: Server) -> Findings:
 
 
 def _takes_accounting(place: Section, server: Server) -> bool:
-    """Tell whether a section is of a server that gets Accounting-Requests, not of an inner tunnel or a proxy's."""
+    """Return whether the section's server gets Accounting-Requests. An inner tunnel or a proxy does not."""
     for virtual in server.root.sections:
         if virtual.name == "server" and place in virtual.sections:
             kinds = [listen.value("type") for listen in virtual.sections if listen.name == "listen"]
@@ -218,7 +218,7 @@ def _journal(context: Context, server: Server) -> Findings:
 
 
 def _sql(context: Context, server: Server) -> Findings:
-    """Two writers of one radacct: rlm_sql's INSERT .. ON CONFLICT cannot work on a partitioned table."""
+    """Find rlm_sql as a second writer of radacct. Its INSERT .. ON CONFLICT cannot work on a partitioned table."""
     modules = [name for name, module in server.modules.items() if module.name == "sql"]
     for place in server.root.all("accounting"):
         for call in place.calls():

@@ -1,4 +1,4 @@
-"""The journal of this machine, and whether somebody ships it."""
+"""Checks of this machine's journal and its shipper."""
 
 import fcntl
 import grp
@@ -24,21 +24,21 @@ SHIP = Teller("shipper")
 
 
 def check(context: Context) -> Findings:
-    """The directory is there and can be written, has room, and what is in it is young."""
+    """Check that the directory exists, can be written and has room, and that no record waits for long."""
     directory = context.settings.journal
     place = shlex.quote(str(directory))
     if not directory.exists():
         yield tell.yellow(
-            f"{directory} is not there yet: radiusd makes it at the first packet, if it may",
+            f"{directory} does not exist yet: radiusd makes it at the first packet, if it has the rights",
             f"sudo install -d -o {_user()} -g {_user()} -m 750 {place}",
         )
         return
     if not directory.is_dir():
-        yield tell.red(f"{directory} is no directory", f"sudo mv {place} {place}.old")
+        yield tell.red(f"{directory} is not a directory", f"sudo mv {place} {place}.old")
         return
     if not os.access(directory, os.R_OK | os.X_OK):
         yield tell.unknown(
-            f"{directory} may not be read by this user", f"sudo -E {context.remedy.radmeter('doctor')}"
+            f"this user may not read {directory}", f"sudo -E {context.remedy.radmeter('doctor')}"
         )
         return
     faults = list(_writable(directory))
@@ -49,9 +49,7 @@ def check(context: Context) -> Findings:
         return
     for path in depth.unreadable:
         faults.append(
-            tell.red(
-                f"segment {path} is damaged: what follows waits behind it", context.remedy.radmeter("ship")
-            )
+            tell.red(f"segment {path} is damaged: the records after it wait", context.remedy.radmeter("ship"))
         )
     faults += _size(context, depth)
     age = time.time() - depth.oldest_received_at_us / 1e6 if depth.oldest_received_at_us else 0.0
@@ -77,7 +75,7 @@ def check(context: Context) -> Findings:
 
 
 def _user() -> str:
-    """Return who radiusd runs as, by the packages' custom."""
+    """Return the user that radiusd runs as in the packages."""
     for name in ("freerad", "radiusd"):
         try:
             return pwd.getpwnam(name).pw_name
@@ -91,12 +89,12 @@ def _writable(directory: Path) -> Findings:
     owner = directory.stat()
     if not owner.st_mode & 0o222 or not owner.st_mode & 0o111:
         yield tell.red(
-            f"{directory} can be written by nobody (mode {owner.st_mode & 0o7777:04o})",
+            f"nobody can write {directory} (mode {owner.st_mode & 0o7777:04o})",
             f"sudo chmod u+rwx {place}",
         )
     elif not os.access(directory, os.W_OK | os.X_OK):
         yield tell.yellow(
-            f"{directory} may not be written by this user, who so cannot ship it",
+            f"this user may not write {directory}, so it cannot ship it",
             f"sudo usermod -aG {_group(owner.st_gid)} {_me()} && sudo chmod g+rwxs {place}",
         )
     elif os.statvfs(directory).f_flag & os.ST_RDONLY:
@@ -149,14 +147,14 @@ def _size(context: Context, depth: JournalDepth) -> list[Finding]:
             else f"{more}  # and restart FreeRADIUS"
         )
         if share >= 0.9:
-            found.append(tell.red(f"{said}: at that routers get no reply", command))
+            found.append(tell.red(f"{said}: at the limit, routers get no reply", command))
         else:
             found.append(tell.yellow(said, command))
     usage = shutil.disk_usage(directory)
     if usage.free < FREE_BYTES:
         found.append(
             tell.red(
-                f"{human_bytes(usage.free)} free on the disk of {directory}: on a full one routers get no reply",
+                f"{human_bytes(usage.free)} free on the disk of {directory}: if it is full, routers get no reply",
                 f"sudo du -xh --max-depth=2 {shlex.quote(str(_mount(directory)))} | sort -h | tail -20",
             )
         )
@@ -164,7 +162,7 @@ def _size(context: Context, depth: JournalDepth) -> list[Finding]:
         found.append(
             tell.yellow(
                 f"{human_bytes(usage.free)} free on the disk of {directory}, whose limit is {human_bytes(limit)}: "
-                "the disk is full first",
+                "the disk will be full before that",
                 f"export RADMETER_JOURNAL_LIMIT_BYTES={max(1 << 20, (usage.free + depth.size_bytes) // 2)}"
                 "  # and restart FreeRADIUS",
             )
@@ -179,7 +177,7 @@ def _mount(place: Path) -> Path:
 
 
 def shipper(context: Context) -> Findings:
-    """Somebody holds the journal's lock for reading: that is the shipper."""
+    """Check that a shipper runs: it holds the journal's lock for readers."""
     directory = context.settings.journal
     try:
         if not directory.is_dir() or not segments(directory):
@@ -198,7 +196,7 @@ def shipper(context: Context) -> Findings:
         return
     writer = holder(directory, "writer")
     yield SHIP.green(
-        f"at work ({process})"
+        f"running ({process})"
         + (f"; radiusd writes ({writer})" if writer else "; radiusd does not write now")
     )
 
@@ -206,7 +204,7 @@ def shipper(context: Context) -> Findings:
 def holder(directory: Path, role: str) -> str | None:
     """Return who holds the journal's lock for a role, None if nobody does.
 
-    Looked up in the kernel's list where that can be; else the lock is tried, for a moment.
+    The kernel's list of locks says it. If that cannot be read, this takes the lock for a moment.
     """
     path = directory / f"{role}.lock"
     try:
@@ -219,7 +217,7 @@ def holder(directory: Path, role: str) -> str | None:
         return None
     except (OSError, IndexError):
         pass
-    # A process of another container is not in our list.
+    # A process in another container is not in our list.
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)

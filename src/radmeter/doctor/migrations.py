@@ -1,4 +1,4 @@
-"""Which revision the tables are at, and whether the files under sql/ are what was applied."""
+"""Checks of the migrations: the revision of the tables, and whether the files under sql/ are applied."""
 
 import psycopg
 
@@ -13,7 +13,7 @@ SHOWN = 3
 
 
 def check(context: Context) -> Findings:
-    """Compare what the database has with what this radmeter brings."""
+    """Compare the database's revision and SQL files with those of this radmeter."""
     if not context.facts.has_schema:
         if context.facts.has_stock_radacct:
             yield tell.red(
@@ -39,7 +39,9 @@ def check(context: Context) -> Findings:
         yield tell.red(f"not applied: {names}", context.remedy.migrate())
     if changed:
         some = ", ".join(changed[:SHOWN]) + (f" and {len(changed) - SHOWN} more" if changed[SHOWN:] else "")
-        yield tell.red(f"of sql/ not applied as it is now: {some}", context.remedy.migrate(), *changed)
+        yield tell.red(
+            f"files of sql/ not applied in their present form: {some}", context.remedy.migrate(), *changed
+        )
     if context.facts.has_stock_radacct and not _is_being_adopted(context):
         yield tell.red(
             "public.radacct is FreeRADIUS's own table",
@@ -50,7 +52,7 @@ def check(context: Context) -> Findings:
 
 
 def _is_being_adopted(context: Context) -> bool:
-    """The check of the adoption then says how far it is."""
+    """Return whether an adoption is under way. The check of the adoption then says how far it is."""
     return context.there("radmeter.adoption") and bool(
         context.row("SELECT EXISTS (SELECT FROM radmeter.adoption WHERE undone_at IS NULL)")[0]
     )

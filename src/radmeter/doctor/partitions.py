@@ -1,4 +1,4 @@
-"""Partitions of radacct: made ahead, without a gap, none half detached, no archive left half done."""
+"""Checks of radacct's partitions: made ahead, without gaps, none half detached, no archive unfinished."""
 
 import itertools
 import shlex
@@ -13,7 +13,7 @@ tell = Teller("partitions")
 
 
 def check(context: Context) -> Findings:
-    """This month and the next have their partition, without a gap, and none is half detached."""
+    """Check that this month and the next have a partition, that there is no gap, and that none is half detached."""
     ensure = context.remedy.radmeter("partitions ensure", owner=True)
     spans = context.rows(
         """SELECT name, CASE WHEN isfinite(from_at) THEN from_at END, to_at FROM radmeter.partitions
@@ -58,7 +58,7 @@ def check(context: Context) -> Findings:
 
 
 def _archiving(context: Context) -> Findings:
-    """An archive or restore that was interrupted: the partition is in a file, and here, or neither in radacct."""
+    """Find an archive or restore that was interrupted, and name the command that goes on with it."""
     if not context.there("radmeter.archives"):
         return
     if advisory_locks.holder(context.database, advisory_locks.ARCHIVE):

@@ -1,4 +1,4 @@
-"""Roles: there, with their rights, and what the one in use may do; who owns the objects."""
+"""Checks of the roles: which exist, what the role in use may do, who owns the objects."""
 
 from radmeter.doctor.commands import identifier
 from radmeter.doctor.context import Context
@@ -12,7 +12,7 @@ SHOWN = 3
 
 
 def expected_roles() -> list[str]:
-    """Return the owner's role, and those that anything is granted to."""
+    """Return the owner's role, and all roles with grants."""
     return sorted(
         {OWNER}
         | {
@@ -24,7 +24,7 @@ def expected_roles() -> list[str]:
 
 
 def check(context: Context) -> Findings:
-    """Check that the roles are there, that the one in use may do something, and that one owner has it all."""
+    """Check that the roles exist, that the one in use has rights, and that one role owns everything."""
     expected = expected_roles()
     there = [
         row[0] for row in context.rows("SELECT rolname FROM pg_roles WHERE rolname = ANY (%s)", expected)
@@ -33,7 +33,7 @@ def check(context: Context) -> Findings:
     (creates,) = context.row("SELECT rolsuper OR rolcreaterole FROM pg_roles WHERE rolname = current_user")
     maker = None if creates else "postgres"
     for role in missing:
-        # Whoever may create roles in a cluster is seldom who owns a database.
+        # The owner of a database can rarely create roles.
         yield tell.red(
             f"role {role} is missing",
             context.remedy.psql(f"CREATE ROLE {identifier(role)} NOLOGIN", user=maker)
@@ -79,12 +79,12 @@ def _may(context: Context, roles: list[str]) -> list[str]:
 
 
 def _ownership(context: Context) -> Findings:
-    """What belongs to another role is what the next migration may not be able to change."""
+    """Find objects of other roles. The next migration may not be able to change them."""
     strangers = ownership.foreign(context.database)
     names = ", ".join(thing.name for thing in strangers[:SHOWN])
     more = f" and {len(strangers) - SHOWN} more" if strangers[SHOWN:] else ""
     if strangers:
-        # Who handed it over has to be a member of both roles.
+        # Only a member of both roles can change the owner.
         by = context.remedy.radmeter("migrate up")
         if not all(thing.movable for thing in strangers):
             by = context.remedy.radmeter("migrate up", user="postgres")

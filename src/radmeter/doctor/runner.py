@@ -1,4 +1,4 @@
-"""Runs the checks one after the other, each bounded in time, and goes on whatever one of them ends in."""
+"""Runs the checks one after the other, each with a time limit. If one fails, the others still run."""
 
 import threading
 import time
@@ -14,7 +14,7 @@ from radmeter.errors import RadmeterError, StoreError
 
 STATEMENT_MS = 5_000
 LOCK_MS = 200
-# A server that is stopped in its tracks answers no statement_timeout.
+# A frozen server (SIGSTOP, lost network) does not obey statement_timeout.
 CHECK_SECONDS = 20.0
 ALL_SECONDS = 90.0
 
@@ -22,7 +22,7 @@ Check = Callable[[Context], Findings]
 
 
 class Named(NamedTuple):
-    """A check, its name on the screen, and what has to be there for it: a database, radmeter's schema, its radacct."""
+    """A check, its name on the screen, and what it needs: a database, radmeter's schema, its partitioned radacct."""
 
     name: str
     check: Check
@@ -32,28 +32,28 @@ class Named(NamedTuple):
 
 
 def examine(context: Context, checks: Sequence[Named], tell: Callable[[Finding], None]) -> None:
-    """Run the checks and tell what each finds as it finds it.
+    """Run the checks. Report each finding at once.
 
-    The connection of `context` is given up when a check gets no answer in time.
+    If a check gets no answer in time, the connection of `context` is given up.
     """
     end = time.monotonic() + ALL_SECONDS
     for each in checks:
         teller = Teller(each.name)
         if each.needs_database and context.connection is None:
-            continue  # the check of the connection has said why
+            continue  # the check of the connection says why
         if (each.needs_schema or each.needs_partitions) and not context.facts.has_schema:
-            continue  # so has that of the migrations
+            continue  # the check of the migrations says why
         if each.needs_partitions and context.facts.has_stock_radacct:
-            continue  # likewise
+            continue  # the check of the migrations says why
         left = end - time.monotonic()
         if left <= 0:
-            tell(teller.unknown(f"not looked at: the checks before took {ALL_SECONDS:.0f} s"))
+            tell(teller.unknown(f"not checked: the checks before took {ALL_SECONDS:.0f} s"))
             continue
         _run(context, each, teller, tell, min(left, CHECK_SECONDS))
 
 
 def bounded(connection: psycopg.Connection) -> None:
-    """Let the connection only read, and never wait for long."""
+    """Make the connection read-only, and limit how long it waits."""
     connection.execute("SET default_transaction_read_only = on")
     connection.execute(f"SET statement_timeout = {STATEMENT_MS}")
     connection.execute(f"SET lock_timeout = {LOCK_MS}")
@@ -87,13 +87,13 @@ def _run(
 
 
 def _excuse(teller: Teller, error: Exception) -> Finding:
-    """Return why a check came to no end."""
+    """Return why a check failed."""
     cause = error.__cause__ if isinstance(error, StoreError) and error.__cause__ else error
     said = str(error).strip().partition("\n")[0]
     if isinstance(cause, errors.InsufficientPrivilege):
         return teller.unknown(f"this role may not see it: {said}")
     if isinstance(cause, errors.QueryCanceled):
-        return teller.unknown(f"not answered within {STATEMENT_MS // 1000} s")
+        return teller.unknown(f"no answer within {STATEMENT_MS // 1000} s")
     if isinstance(cause, errors.LockNotAvailable):
         return teller.unknown("locked by another session: try again")
     if isinstance(cause, errors.UndefinedTable | errors.UndefinedFunction | errors.UndefinedColumn):

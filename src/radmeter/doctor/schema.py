@@ -1,4 +1,4 @@
-"""The schema as it is against the schema as it should be, object by object."""
+"""Compares the schema with the manifest, object by object."""
 
 import re
 
@@ -11,14 +11,14 @@ from radmeter.schema.manifest import Difference
 
 tell = Teller("schema")
 
-# What is there while a partition is archived or restored; the check of the partitions tells of one that was left.
+# These exist while a partition is archived or restored. The check of the partitions reports one that was left.
 _PASSING = re.compile(r"\bradmeter\.(archived|restoring)_\d+\b| radmeter_note_archive_change$")
 
 
 def check(context: Context) -> Findings:
-    """Name each object that is missing, different, or nobody's."""
+    """Name each object that is missing, different or unknown."""
     expected = manifest.expected()
-    # Functions and sequences of public are found by name as well.
+    # In public, functions and sequences are recognised by their names too.
     names = {entry.table for entry in expected if entry.table.startswith("public.")}
     names |= {
         entry.name.partition("(")[0]
@@ -34,7 +34,7 @@ def check(context: Context) -> Findings:
         if each.state == "extra" and _is_operators_own(each, context):
             continue
         broken = True
-        # What everyone may do is another thing than an index too many.
+        # An extra right for everybody (PUBLIC) is red. An extra index is only yellow.
         if each.state == "extra" and not each.name.startswith("PUBLIC "):
             yield tell.yellow(said, remedy(each, context))
         else:
@@ -85,7 +85,7 @@ def _both(difference: Difference) -> tuple[str, ...]:
 
 
 def _is_operators_own(difference: Difference, context: Context) -> bool:
-    """Columns and indexes that came with an adopted table stay; so do other objects in public that read radmeter's."""
+    """Return whether an object (a column, an index, ..) came with an adopted radacct. Such objects may stay."""
     return (
         difference.state == "extra"
         and context.facts.adopted

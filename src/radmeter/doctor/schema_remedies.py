@@ -1,11 +1,11 @@
-"""The command that makes an object of the schema what it should be."""
+"""The commands that repair objects of the schema."""
 
 from radmeter.doctor.commands import identifier
 from radmeter.doctor.context import Context
 from radmeter.schema import manifest
 from radmeter.schema.manifest import Difference
 
-# What the files under sql/ make, all of it again.
+# The files under sql/ make these. The remedy is to apply all of them again.
 FROM_FILES = ("function", "view", "trigger", "grant")
 
 
@@ -22,7 +22,7 @@ def remedy(difference: Difference, context: Context) -> str:
         "index": _index,
         "sequence": _sequence,
     }[difference.kind](difference)
-    # CREATE INDEX CONCURRENTLY has to wait for others, and lets them write meanwhile.
+    # CREATE INDEX CONCURRENTLY waits for other transactions, and lets them write meanwhile.
     return (
         context.remedy.psql(*statements)
         if difference.kind == "index"
@@ -37,7 +37,7 @@ def _is_double(definition: str) -> bool:
 def _from_files(difference: Difference, context: Context) -> str:
     if difference.state == "extra":
         return context.remedy.with_lock_timeout(_drop(difference))
-    # CREATE OR REPLACE keeps another result type or other columns, and refuses to.
+    # CREATE OR REPLACE refuses to change the result type or the columns.
     if difference.kind == "view" and difference.state == "different":
         return context.remedy.reapply(f"DROP VIEW {identifier(difference.name)}")
     if difference.kind == "function" and _signature(difference.found) != _signature(difference.expected):
@@ -71,7 +71,7 @@ def _revoke(difference: Difference) -> str:
 
 
 def _called(name: str) -> str:
-    """A function as DROP FUNCTION takes it: names of arguments and defaults may stand there."""
+    """Return a function in the form that DROP FUNCTION takes. The names of its arguments may stay."""
     schema_name, _, arguments = name.partition("(")
     return f"{identifier(schema_name)}({arguments}"
 

@@ -1,4 +1,4 @@
-"""The server: settings that decide what a crash costs, what holds back WAL and vacuum, room on its disk."""
+"""Checks of the server: settings that protect from a crash, replication slots, long transactions, disk."""
 
 import shutil
 from pathlib import Path
@@ -14,7 +14,7 @@ LONG_SECONDS, TOO_LONG_SECONDS = 300, 3600
 
 
 def settings(context: Context) -> Findings:
-    """The three without which a crash loses packets that were answered, and advice for many sessions."""
+    """Check the three settings that keep answered packets safe in a crash, and advise for many open sessions."""
     tell = Teller("server")
     values: dict[str, str] = dict(
         context.rows(
@@ -41,7 +41,7 @@ def settings(context: Context) -> Findings:
         else (0,)
     )
     if sessions >= MANY_SESSIONS:
-        # Nearly every packet is then the first on its page since the checkpoint and writes the page into the WAL.
+        # Nearly every packet is then the first on its page since the checkpoint, and writes it whole into the WAL.
         wal, seconds = context.row(
             """SELECT pg_size_bytes(current_setting('max_wal_size')),
                       extract(epoch FROM current_setting('checkpoint_timeout')::interval)::integer"""
@@ -65,7 +65,7 @@ def settings(context: Context) -> Findings:
 
 
 def replication(context: Context) -> Findings:
-    """A slot nobody reads from keeps the WAL until the disk is full."""
+    """Find replication slots that nobody reads from. They keep the WAL until the disk is full."""
     tell = Teller("replication")
     slots = context.rows(
         """SELECT slot_name, active, wal_status,
@@ -79,7 +79,7 @@ def replication(context: Context) -> Findings:
         if status == "lost":
             faults += 1
             yield tell.yellow(
-                f"slot {name} has lost its WAL: its standby has to be made anew", context.remedy.psql(drop)
+                f"slot {name} has lost its WAL: its standby must be made again", context.remedy.psql(drop)
             )
         elif not active:
             faults += 1
@@ -97,7 +97,7 @@ def replication(context: Context) -> Findings:
 
 
 def transactions(context: Context) -> Findings:
-    """A transaction that stays open keeps vacuum from every row that died since, and migrations from their locks."""
+    """Find long transactions. They stop vacuum from removing rows that died since, and keep locks from migrations."""
     tell = Teller("transactions")
     rows = context.rows(
         """SELECT pid, coalesce(usename, ''), coalesce(application_name, ''), state, query_id IS NULL,
@@ -147,14 +147,14 @@ def transactions(context: Context) -> Findings:
 
 
 def disk(context: Context) -> Findings:
-    """Room where the data is, if that is here."""
+    """Check the free space of the data directory, if it is on this machine."""
     tell = Teller("disk")
     size = human_bytes(context.row("SELECT pg_database_size(current_database())")[0])
     if (
         not context.row("SELECT pg_has_role('pg_read_all_settings', 'USAGE')")[0]
         and not context.facts.is_superuser
     ):
-        yield tell.green(f"database {size}; where it is, this role may not see")
+        yield tell.green(f"database {size}; this role may not see where it is")
         return
     place = Path(context.row("SELECT current_setting('data_directory')")[0])
     try:
@@ -179,7 +179,7 @@ def disk(context: Context) -> Findings:
 
 
 def _oldest_month(context: Context) -> str | None:
-    """Return the month before which there is one partition to archive, if that is past."""
+    """Return the month before which `archive` finds one partition. None if no partition is past."""
     if not context.there("radmeter.partitions"):
         return None
     row = context.row(

@@ -1,4 +1,4 @@
-"""The tables at work: autovacuum, the age of transaction ids, sequences, triggers, other promises."""
+"""Checks of the tables: triggers, other guarantees, autovacuum, the age of transaction ids, sequences."""
 
 from radmeter.doctor.commands import identifier
 from radmeter.doctor.context import Context
@@ -14,15 +14,15 @@ HOT = (
     "public.ingest_checkpoint",
 )
 
-# Dead rows at which an autovacuum that works has been at it for long.
+# With so many dead rows, a working autovacuum would have started long ago.
 DEAD_ROWS = 10_000
 DEAD_SHARE = 2.0
-# Transaction ids: PostgreSQL begins to shout at 2^31 - 40 million and stops at 3 million before the end.
+# Transaction ids: PostgreSQL warns from 2^31 - 40 million on, and stops 3 million before the end.
 OLD_AGE, FATAL_AGE = 500_000_000, 1_500_000_000
 
 
 def triggers(context: Context) -> Findings:
-    """The counters' triggers have to fire for whoever writes."""
+    """Check that the counters' triggers fire for every writer."""
     tell = Teller("triggers")
     faults = 0
     for trigger, state in schema_triggers.faults(context.database):
@@ -35,7 +35,7 @@ def triggers(context: Context) -> Findings:
             yield tell.red(
                 f"{said} (then: radmeter verify --repair)", context.remedy.with_lock_timeout(enable)
             )
-    # A replica's role switches them off for a session, and a setting of the database or role for all of them.
+    # session_replication_role = replica switches the triggers off. A database or a role can have it for all sessions.
     if (
         context.row("SELECT reset_val FROM pg_settings WHERE name = 'session_replication_role'")[0]
         != "origin"
@@ -50,21 +50,21 @@ def triggers(context: Context) -> Findings:
         yield tell.green(f"{len(schema_triggers.EXPECTED)} on radacct, enabled")
 
 
-def other_promises(context: Context) -> Findings:
-    """What `radmeter verify` checks about the schema as well: hot lookups are on an index."""
-    tell = Teller("promises")
+def other_guarantees(context: Context) -> Findings:
+    """Check the guarantees of `radmeter verify` that have no check of their own: hot lookups use an index."""
+    tell = Teller("guarantees")
     broken = guarantees.check(context.database)
-    # Checks of their own say more of these.
+    # These have checks of their own, which say more.
     elsewhere = (PARTITIONS, guarantees.TRIGGERS_FIRE, guarantees.MONEY_IS_DECIMAL)
     others = [each for each in broken if each.name not in elsewhere]
     for each in others:
-        yield tell.red(f"not so: {each.name}: {each.fault}", context.remedy.reapply())
+        yield tell.red(f"broken: {each.name}: {each.fault}", context.remedy.reapply())
     if not others:
         yield tell.green("a user's usage and a router's MAC are index lookups")
 
 
 def vacuum(context: Context) -> Findings:
-    """Autovacuum is on for the hot tables, keeps up, and no table grows old."""
+    """Check that autovacuum is on for the hot tables and keeps up, and that no table needs freezing."""
     tell = Teller("autovacuum")
     faults = 0
     for setting in ("autovacuum", "track_counts"):
@@ -124,7 +124,7 @@ def vacuum(context: Context) -> Findings:
 
 
 def sequences(context: Context) -> Findings:
-    """A bigint is never used up; an adopted table may have brought an integer."""
+    """Find sequences that run out of numbers. A bigint never does, but an adopted table may have an integer."""
     tell = Teller("sequences")
     rows = context.rows(
         """SELECT format('%%I.%%I', schemaname, sequencename), last_value::numeric / max_value,
@@ -154,12 +154,13 @@ def sequences(context: Context) -> Findings:
     if not near:
         unseen = sum(share is None for _, share, _, _ in rows)
         yield tell.green(
-            f"{len(rows)}, none past half" + (f" ({unseen} unused or not to be seen)" if unseen else "")
+            f"{len(rows)}, none past half"
+            + (f" ({unseen} unused or hidden from this role)" if unseen else "")
         )
 
 
 def alter_system(context: Context, name: str, value: str) -> str:
-    """Return the command that sets a server's setting for good."""
+    """Return the command that changes a setting of the server permanently."""
     return context.remedy.psql(
         f"ALTER SYSTEM SET {name} = {value}",
         "SELECT pg_reload_conf()",

@@ -1,4 +1,4 @@
-"""Versions: radmeter's, Python's, PostgreSQL's, FreeRADIUS's."""
+"""Checks of the versions of radmeter, Python, PostgreSQL and FreeRADIUS."""
 
 import platform
 import sys
@@ -19,7 +19,7 @@ def check(context: Context) -> Findings:
     said = [f"radmeter {__version__}", f"Python {platform.python_version()}"]
     if sys.version_info < OLDEST_PYTHON:
         yield tell.red(
-            f"Python {platform.python_version()}: 3.11 is the oldest", "sudo apt install python3.11"
+            f"Python {platform.python_version()}: radmeter needs 3.11 or later", "sudo apt install python3.11"
         )
     if context.connection is not None:
         number = context.connection.info.server_version
@@ -27,7 +27,7 @@ def check(context: Context) -> Findings:
         said.append(f"PostgreSQL {shown}")
         if number // 10000 < OLDEST_POSTGRESQL:
             yield tell.red(
-                f"PostgreSQL {shown}: {OLDEST_POSTGRESQL} is the oldest that can count (see pg_upgradecluster)",
+                f"PostgreSQL {shown}: {OLDEST_POSTGRESQL} is the oldest that radmeter works with",
                 f"sudo pg_upgradecluster {number // 10000} main",
             )
     version = installed_version()

@@ -1,4 +1,7 @@
-"""Takes old partitions of radacct out: written to a file, read back, detached, dropped. Killed anywhere, it goes on."""
+"""Archives old partitions of radacct: writes a file, reads it back, detaches and drops the partition.
+
+An archive that was killed at any point goes on when it is run again.
+"""
 
 import contextlib
 import datetime
@@ -26,9 +29,9 @@ from radmeter.partitions.parquet_rows import (
 )
 from radmeter.progress import Progress, Say
 
-# A partition that changes while it is written is written anew: late packets are few, and this many files too many.
+# A partition that changes while it is written is written again. Late packets are few: after so many attempts, give up.
 ATTEMPTS = 5
-# Sessions whose slices are deleted in one transaction.
+# Slices of so many sessions are deleted in one transaction.
 SLICE_BATCH = 20_000
 TRIGGER = "radmeter_note_archive_change"
 
@@ -50,18 +53,18 @@ class _Changed(Exception):
 
 @contextmanager
 def alone(connection: Connection) -> Iterator[None]:
-    """Be the only one who archives or restores.
+    """Hold the lock that lets only one process archive or restore.
 
     Raises
     ------
     ArchiveError
-        Another one is at it.
+        Another process holds the lock.
     """
     with explained_errors("radmeter_owner"):
         got = advisory_locks.taken(connection, advisory_locks.ARCHIVE)
     if not got:
         raise ArchiveError(
-            "another `radmeter partitions archive` or `restore` is at work: wait until it is done"
+            "another `radmeter partitions archive` or `restore` is running: wait until it is done"
         )
     try:
         yield
@@ -80,14 +83,14 @@ WHERE part.to_at <= %s AND part.to_at <= now() ORDER BY part.to_at"""
 
 
 def candidates(connection: Connection, before: datetime.date) -> list[Candidate]:
-    """Return the partitions that end at or before the beginning of a month of UTC, oldest first; never this month's."""
+    """Return the past partitions that end at or before the beginning of a month (UTC), oldest first."""
     instant = datetime.datetime(before.year, before.month, 1, tzinfo=datetime.UTC)
     with explained_errors("radmeter_owner"):
         return [Candidate._make(row) for row in connection.execute(CANDIDATES, (instant,))]
 
 
 def unfinished(connection: Connection) -> list[str]:
-    """Return the names of the partitions that are detached, but not dropped yet."""
+    """Return the names of the partitions that are detached but not dropped yet."""
     with explained_errors("radmeter_owner"):
         return [
             row[0]
@@ -98,7 +101,7 @@ def unfinished(connection: Connection) -> list[str]:
 
 
 def finish(connection: Connection, say: Say, progress: Progress) -> None:
-    """Drop what an archive that was interrupted left detached."""
+    """Drop the partitions that an interrupted archive left detached."""
     for record in find(connection, "state = 'detached'", ()):
         _drop(connection, record, progress)
         say(f"{record.name}: dropped, its sessions are in {record.file}")
@@ -107,16 +110,16 @@ def finish(connection: Connection, say: Say, progress: Progress) -> None:
 def archive(
     connection: Connection, candidate: Candidate, directory: Path, progress: Progress, say: Say
 ) -> Archive:
-    """Write a partition to a file, verify it, detach the partition and drop it; return what was done.
+    """Write a partition to a file, verify the file, detach and drop the partition. Return the record of the archive.
 
-    The connection is in autocommit mode and in `alone`.
+    The connection is in autocommit mode and holds the lock of `alone`.
 
     Raises
     ------
     ArchiveError
-        The file cannot be written, or its place is taken; the partition is as before.
+        The file cannot be written, or another file has its name. The partition is as before.
     StoreError
-        The database does not do it; run again, it goes on from where it was.
+        The database refused or failed. Run it again and it goes on from there.
     """
     record, written = _begun(connection, candidate, directory)
     try:
@@ -133,12 +136,14 @@ def archive(
                     if attempt + 1 == ATTEMPTS:
                         raise ArchiveError(
                             f"{candidate.name} changed each of the {ATTEMPTS} times while it was written: "
-                            "late packets of its sessions come in all the time; archive it later"
+                            "late packets of its sessions keep coming; archive it later"
                         ) from None
-                    say(f"{candidate.name} changed while it was written: late packets; it is written anew")
+                    say(
+                        f"{candidate.name} changed while it was written, because of late packets: writing it again"
+                    )
     except (ArchiveError, UnfitValue):
         parquet_file.discard(Path(record.file))
-        # One that was finished, but is no longer what the partition is.
+        # A finished file, if the partition has changed since.
         Path(record.file).unlink(missing_ok=True)
         _forget(connection, candidate, record)
         raise
@@ -163,7 +168,7 @@ def columns(connection: Connection, relid: int) -> tuple[ArchivedColumn, ...]:
 
 
 def _begun(connection: Connection, candidate: Candidate, directory: Path) -> tuple[Archive, Written | None]:
-    """Return the record of an archive that was begun, with the file if it is still right, or of a new one."""
+    """Return the record of an archive: of one that was begun, with its file if that is still right, or of a new one."""
     with explained_errors("radmeter_owner"):
         begun = find(connection, "state IN ('writing', 'written') AND name = %s", (candidate.name,))
         for record in begun:
@@ -185,7 +190,7 @@ def _begun(connection: Connection, candidate: Candidate, directory: Path) -> tup
 
 
 def _free(connection: Connection, directory: Path, name: str) -> Path:
-    """Return where the file goes: a month that was made again for late packets is archived a second time."""
+    """Return a free path for the file. It has a number if late packets made the month again after its archive."""
     number = 1
     while True:
         path = directory / (f"{name}.parquet" if number == 1 else f"{name}-{number}.parquet")
@@ -193,7 +198,7 @@ def _free(connection: Connection, directory: Path, name: str) -> Path:
             number += 1
         elif path.exists():
             raise ArchiveError(
-                f"{path} is already there, and is no file that this database knows of: "
+                f"{path} already exists, and this database did not write it: "
                 "move it away, or give another directory (--to)"
             )
         else:
@@ -201,7 +206,7 @@ def _free(connection: Connection, directory: Path, name: str) -> Path:
 
 
 def _watch(connection: Connection, candidate: Candidate) -> None:
-    """From here on, changes of the partition's rows are noted."""
+    """Create the trigger that notes changes of the partition's rows."""
 
     def create(connection: Connection) -> None:
         table = _table(candidate)
@@ -211,7 +216,7 @@ def _watch(connection: Connection, candidate: Candidate) -> None:
                 " FOR EACH ROW EXECUTE FUNCTION radmeter.note_archive_change()"
             ).format(sql.Identifier(TRIGGER), table)
         )
-        # Also for a writer that replays another server's changes (session_replication_role = replica).
+        # ALWAYS: it also fires for logical replication (session_replication_role = replica).
         connection.execute(
             sql.SQL("ALTER TABLE {} ENABLE ALWAYS TRIGGER {}").format(table, sql.Identifier(TRIGGER))
         )
@@ -231,8 +236,8 @@ def _write(
         taken = {each.name for each in found} & set(PARTS)
         if taken:
             raise ArchiveError(
-                f"{candidate.name} has a column {taken.pop()!r}, which is radmeter's name for what goes with "
-                "a session into the file: rename the column"
+                f"{candidate.name} has a column {taken.pop()!r}, a name that radmeter uses in the file "
+                "itself: rename the column"
             )
         row = connection.execute("SELECT version_num FROM radmeter.alembic_version").fetchone()
         metadata = parquet_file.write(
@@ -260,7 +265,7 @@ def _write(
         parquet_file.verify(unpublished, metadata, progress, f"checking {path.name}")
     except UnfitFile as error:
         raise ArchiveError(
-            f"{unpublished} was written and read back, and {error}: do not trust this disk. "
+            f"{unpublished} was read back after it was written, and {error}: do not trust this disk. "
             f"Nothing was lost: {candidate.name} is in radacct as before"
         ) from error
     written = Written(metadata, unpublished.stat().st_size, parquet_file.sha256(unpublished))
@@ -269,14 +274,14 @@ def _write(
 
 
 def _detach(connection: Connection, candidate: Candidate, record: Archive, say: Say) -> None:
-    """Take the partition out of radacct, if it is what the file says.
+    """Detach the partition from radacct, if it is still what the file holds.
 
-    Not DETACH .. CONCURRENTLY, which PostgreSQL refuses where there is a default partition. All that is done under
-    the lock takes no longer for a large partition: it is neither read nor deleted there.
+    This cannot use DETACH .. CONCURRENTLY: PostgreSQL refuses it if there is a default partition. The work under the
+    lock takes no longer for a large partition, because its rows are neither read nor deleted there.
     """
 
     def work(connection: Connection) -> None:
-        # What was committed until the lock was had is to be seen.
+        # So that this sees everything that was committed before it got the lock.
         connection.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
         table = _table(candidate)
         connection.execute(sql.SQL("ALTER TABLE public.radacct DETACH PARTITION {}").format(table))
@@ -296,7 +301,7 @@ def _detach(connection: Connection, candidate: Candidate, record: Archive, say: 
 
 
 def _drop(connection: Connection, record: Archive, progress: Progress) -> None:
-    """Delete what belongs to the sessions of a detached partition, in bounded batches, then drop it."""
+    """Delete the slices and baselines of a detached partition's sessions in batches, then drop the partition."""
     table = sql.Identifier("radmeter", record.detached_name)
     kept = [
         sql.Identifier("radmeter", name)
@@ -304,7 +309,7 @@ def _drop(connection: Connection, record: Archive, progress: Progress) -> None:
         if count
     ]
     if kept:
-        with progress(f"deleting what belongs to {record.name}", record.session_rows) as bar:
+        with progress(f"deleting the slices and baselines of {record.name}", record.session_rows) as bar:
             last = -(1 << 63)
             while True:
                 row = connection.execute(
@@ -342,7 +347,7 @@ def _drop(connection: Connection, record: Archive, progress: Progress) -> None:
 
 
 def _forget(connection: Connection, candidate: Candidate, record: Archive) -> None:
-    """Leave the database as it was before, as far as it lets us: the next run would do it as well."""
+    """Undo the preparations for an archive. Errors are ignored, because the next run does it again."""
 
     def work(connection: Connection) -> None:
         connection.execute(

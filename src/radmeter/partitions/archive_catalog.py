@@ -1,4 +1,4 @@
-"""What radmeter.archived_partition says of a partition on its way into a file, and back."""
+"""The records of archives in radmeter.archived_partition."""
 
 import datetime
 import json
@@ -46,12 +46,12 @@ class Archive:
 
     @property
     def detached_name(self) -> str:
-        """What the table is called in the schema radmeter between being detached and being dropped."""
+        """Return the table's name in the schema radmeter after it is detached, until it is dropped."""
         return f"archived_{self.id}"
 
     @property
     def loaded_name(self) -> str:
-        """What the table is called in the schema radmeter between being loaded and being attached."""
+        """Return the table's name in the schema radmeter after it is loaded, until it is attached."""
         return f"restoring_{self.id}"
 
     @classmethod
@@ -69,7 +69,7 @@ class Archive:
     def written(
         self, connection: Connection, written: Written, indexes: Sequence[dict[str, Any]], changes: int
     ) -> "Archive":
-        """Note that the file is there and verified."""
+        """Note that the file is written and verified."""
         metadata = written.metadata
         connection.execute(
             """UPDATE radmeter.archived_partition SET
@@ -107,7 +107,7 @@ class Archive:
         )
 
     def detached(self, connection: Connection) -> None:
-        """Note that the partition is out of radacct, with what was done in audit_log."""
+        """Note that the partition is detached, also in audit_log."""
         self._state(connection, "detached", "detached_at")
         self.audit(connection, "partitions archive")
 
@@ -116,11 +116,11 @@ class Archive:
         self._state(connection, "archived", "archived_at")
 
     def loaded(self, connection: Connection) -> None:
-        """Note that the file is read into a table that is not in radacct yet."""
+        """Note that the file is loaded into a table that is not attached yet."""
         self._state(connection, "loaded", None)
 
     def restored(self, connection: Connection, **detail: Any) -> None:
-        """Note that the sessions are in radacct again, with what was done in audit_log."""
+        """Note that the sessions are in radacct again, also in audit_log."""
         self._state(connection, "restored", "restored_at")
         self.audit(connection, "partitions restore", **detail)
 
@@ -132,7 +132,7 @@ class Archive:
         )
 
     def audit(self, connection: Connection, action: str, **detail: Any) -> None:
-        """Write it to audit_log."""
+        """Write an action on this archive to audit_log."""
         about = {
             "partition": self.name,
             "from": self.from_at,
@@ -145,14 +145,14 @@ class Archive:
         connection.execute("SELECT radmeter.audit(%s, %s::jsonb)", (action, json.dumps({**about, **detail})))
 
     def file_is_whole(self) -> bool:
-        """Whether the file is the one that was verified."""
+        """Return whether the file is the one that was verified."""
         try:
             return parquet_file.sha256(Path(self.file)) == self.file_sha256
         except UnfitFile:
             return False
 
     def as_written(self) -> Written:
-        """Return what `written` was given."""
+        """Return the argument that `written` got."""
         with parquet_file.opened(Path(self.file)) as (_, metadata):
             return Written(metadata, self.file_bytes, self.file_sha256)
 
@@ -165,14 +165,14 @@ class Archive:
 
 
 def find(connection: Connection, condition: str, values: Sequence[Any]) -> list[Archive]:
-    """Return the records that meet an SQL condition, oldest first."""
+    """Return the records that match an SQL condition, oldest first."""
     query = f"SELECT {FIELDS} FROM radmeter.archived_partition WHERE {condition} ORDER BY id"  # noqa: S608 # ours
     with connection.cursor(row_factory=dict_row) as cursor:
         return [_record(row) for row in cursor.execute(query.encode(), values)]
 
 
 def is_recorded(connection: Connection, path: Path) -> bool:
-    """Whether an archive was written to a path, wherever that file is now."""
+    """Return whether an archive was ever written to a path, even if the file is elsewhere now."""
     return (
         connection.execute(
             "SELECT FROM radmeter.archived_partition WHERE file = %s LIMIT 1", (str(path),)

@@ -1,11 +1,11 @@
-"""Why a partition cannot be archived yet: what would be lost with it, or keeps it from being dropped."""
+"""Reasons why a partition cannot be archived yet: usage that would be lost, or objects that depend on it."""
 
 from psycopg import sql
 
 from radmeter.database.connection import Connection, explained_errors
 from radmeter.partitions.archive import Candidate
 
-# Views and materialized views by their rule, foreign keys, and a sequence that would go with its column.
+# Views and materialized views (by their rule), foreign keys, and a sequence that would be dropped with its column.
 DEPENDENTS = """
 SELECT DISTINCT CASE reader.relkind WHEN 'm' THEN 'the materialized view ' ELSE 'the view ' END
        || reader.oid::regclass::text || ' reads it: DROP or redefine it'
@@ -23,7 +23,7 @@ WHERE relkind = 'S' AND refclassid = 'pg_class'::regclass AND refobjid = %(relid
 
 
 def obstacles(connection: Connection, candidate: Candidate) -> list[str]:
-    """Return what keeps a partition from being archived, each with its remedy."""
+    """Return the obstacles to archiving a partition, each with its remedy."""
     with explained_errors("radmeter_owner"):
         found = [row[0] for row in connection.execute(DEPENDENTS, {"relid": candidate.relid})]
         if _has_uncounted(connection, candidate):
@@ -35,7 +35,7 @@ def obstacles(connection: Connection, candidate: Candidate) -> list[str]:
 
 
 def _has_uncounted(connection: Connection, candidate: Candidate) -> bool:
-    """Whether sessions that were in the table when it was taken over are not in the counters yet."""
+    """Return whether the partition has adopted sessions that are not in the counters yet."""
     if not _one(
         connection,
         "SELECT EXISTS (SELECT FROM pg_attribute WHERE attrelid = %s AND attname = 'adopted' AND NOT attisdropped)",
@@ -51,7 +51,7 @@ def _has_uncounted(connection: Connection, candidate: Candidate) -> bool:
     ):
         counted = "coalesce((SELECT range_agg(counted) FROM radmeter.backfill), '{}'::int8multirange)"
     about = {"table": sql.Identifier("public", candidate.name), "counted": sql.SQL(counted)}
-    # Two lookups say it nearly always; only a span that is not counted as a whole is looked through.
+    # The lowest and the highest id nearly always suffice. All sessions are read only if a part is uncounted.
     whole = sql.SQL(
         "SELECT coalesce({counted} @> int8range(min(radacctid), max(radacctid), '[]'), true) FROM {table}"
     ).format(**about)

@@ -1,4 +1,4 @@
-"""The partitions of radacct: which there are, how large they are, and making the ones of the months to come."""
+"""The partitions of radacct: lists them with their sizes, and makes those of the coming months."""
 
 import datetime
 from typing import NamedTuple
@@ -9,31 +9,31 @@ from psycopg.rows import class_row
 from radmeter.database.connection import Connection, explained_errors
 from radmeter.database.lock_retries import with_lock_retries
 
-# How many months after this one have their partition before any session can stop in them.
+# Partitions are made for so many months after this one.
 MONTHS_AHEAD = 3
 
 
 class Partition(NamedTuple):
-    """A partition of radacct. The default partition, of the open sessions, has no span."""
+    """A partition of radacct. The default partition has the open sessions, and no span."""
 
     name: str
     kind: str  # open; legacy: before the first month of radmeter's own; current, ahead, past; archived: in a file
-    first_day: datetime.date | None  # None: from the beginning
-    end_day: datetime.date | None  # the first day that is not in it
-    rows_estimate: int | None  # as of the last ANALYZE; None: never, for a partition that has rows
+    first_day: datetime.date | None  # None: no beginning
+    end_day: datetime.date | None  # the first day after it
+    rows_estimate: int | None  # as of the last ANALYZE; None: it has rows but was never analyzed
     bytes_total: int | None  # with its indexes
     last_autovacuum: datetime.datetime | None
     file: str | None
 
 
 class Month(NamedTuple):
-    """A month of UTC, with its name as in ``2026-03``."""
+    """A month in UTC, and its name, such as ``2026-03``."""
 
     begins_at: datetime.datetime
     name: str
 
 
-# A span is shown in days of UTC, in which the months are; -infinity is no day.
+# Months are months of UTC, so a span is shown in days of UTC. -infinity is not a day.
 PARTITIONS = """
 WITH known AS (
     SELECT part.name, part.from_at, part.to_at,
@@ -59,28 +59,28 @@ FROM known ORDER BY from_at NULLS LAST, file NULLS LAST"""
 
 
 def partitions(connection: Connection) -> list[Partition]:
-    """Return the partitions, oldest first, with those that are in files; the open sessions' comes last."""
+    """Return the partitions, oldest first, with those in files. The partition of the open sessions comes last."""
     with explained_errors("radmeter_reader"), connection.cursor(row_factory=class_row(Partition)) as cursor:
         return cursor.execute(PARTITIONS).fetchall()
 
 
 def missing_months(connection: Connection, ahead: int = MONTHS_AHEAD) -> list[Month]:
-    """Return the months, this one and the next ones, that no partition covers."""
+    """Return the months that no partition covers, of this one and the next `ahead`."""
     rows = connection.execute("SELECT month, name FROM radmeter.missing_months(%s)", (ahead,))
     return [Month(*row) for row in rows]
 
 
 def ensure_partitions(connection: Connection, months: int = MONTHS_AHEAD) -> int:
-    """Make the partitions of this month and the next ones that no partition covers; return how many were made."""
+    """Make the missing partitions of this month and the next `ahead`. Return how many were made."""
     with explained_errors("radmeter_owner"):
         missing = missing_months(connection, months)
     return sum(ensure(connection, month.begins_at) for month in missing)
 
 
 def ensure(connection: Connection, at: datetime.datetime) -> bool:
-    """Make the partition of the month of an instant unless one covers it; return whether it was made.
+    """Make the partition of an instant's month, unless a partition covers it. Return whether it was made.
 
-    Attaching it locks the open sessions for an instant, so it waits for nobody for long (`with_lock_retries`).
+    Attaching it locks the open sessions for an instant. So it waits only briefly for the lock (`with_lock_retries`).
     """
 
     def make(connection: Connection) -> bool:
@@ -92,7 +92,7 @@ def ensure(connection: Connection, at: datetime.datetime) -> bool:
 
 
 def qualified(connection: Connection, relid: int) -> sql.Identifier:
-    """Return the name of a table, with its schema, for a statement."""
+    """Return the name of a table with its schema, quoted for a statement."""
     row = connection.execute(
         "SELECT nspname, relname FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace"
         " WHERE pg_class.oid = %s",

@@ -1,4 +1,4 @@
-"""One Parquet file for each partition: written from COPY in batches, made durable, read back."""
+"""Parquet files, one for each partition: writes them from COPY in batches, makes them durable, reads them back."""
 
 import contextlib
 import errno
@@ -32,11 +32,11 @@ from radmeter.partitions.parquet_rows import (
 )
 from radmeter.progress import Progress
 
-# Rows in memory at a time, and in a row group of the file: some 30 MB of text.
+# So many rows are in memory at a time, and in a row group of the file: about 30 MB of text.
 BATCH_ROWS = 65_536
 UNFINISHED = ".part"
 
-# What COPY writes must not depend on the session.
+# The output of COPY must not depend on the settings of the session.
 COPY_SETTINGS = """
 SET LOCAL timezone = 'UTC'; SET LOCAL datestyle = 'ISO, YMD'; SET LOCAL intervalstyle = 'postgres';
 SET LOCAL extra_float_digits = 1; SET LOCAL bytea_output = 'hex'; SET LOCAL client_encoding = 'UTF8';
@@ -48,7 +48,7 @@ class ArchiveError(RadmeterError):
 
 
 class Written(NamedTuple):
-    """A file that was read back and found to be what was written."""
+    """A file that was read back and compared with what was written."""
 
     metadata: Metadata
     file_bytes: int
@@ -56,7 +56,7 @@ class Written(NamedTuple):
 
 
 class Content(NamedTuple):
-    """What was found in a file, or in a table."""
+    """The counts and the checksum of a file or a table."""
 
     session_rows: int
     slice_rows: int
@@ -77,7 +77,7 @@ def sessions_query(
     slices: str = "radmeter.session_slice",
     adopted: str = ADOPTED_OF,
 ) -> sql.Composed:
-    """Return the COPY that writes the sessions of a table with what belongs to them.
+    """Return the COPY that writes the sessions of a table with their slices and baselines.
 
     `slices` is the table of the slices, `adopted` an expression for the adoption baseline of `session`.
     """
@@ -94,12 +94,12 @@ def sessions_query(
 
 
 def batches(connection: psycopg.Connection[Any], query: sql.Composed) -> Iterator[list[bytes]]:
-    """Run a COPY; give its rows, `BATCH_ROWS` at a time.
+    """Run a COPY and yield its rows, `BATCH_ROWS` at a time.
 
     Raises
     ------
     ArchiveError
-        The server says it sent another number of rows than came.
+        The server says that it sent more or fewer rows than came.
     """
     count = 0
     with connection.cursor() as cursor:
@@ -116,7 +116,7 @@ def batches(connection: psycopg.Connection[Any], query: sql.Composed) -> Iterato
                 count += len(rows)
                 yield rows
         if cursor.rowcount != count:
-            raise ArchiveError(f"the server sent {cursor.rowcount} rows, and {count} came: run it again")
+            raise ArchiveError(f"the server sent {cursor.rowcount} rows, but {count} came: run it again")
 
 
 def write(
@@ -127,7 +127,7 @@ def write(
     progress: Progress,
     estimate: int | None,
 ) -> Metadata:
-    """Write what `query` gives to `path` with `UNFINISHED` at its end, durably; return the metadata with its counts.
+    """Write the rows of `query` durably to `path` with `UNFINISHED` appended. Return the metadata with the counts.
 
     Raises
     ------
@@ -157,18 +157,18 @@ def write(
             writer.add_key_value_metadata({METADATA_KEY.decode(): metadata.to_json()})
             writer.close()
         except BaseException:
-            # It would write its end when it is collected, into a file that is closed by then.
+            # Else the garbage collector would close it, and it would write its end into a closed file.
             writer.is_open = False
             raise
         file.flush()
         os.fsync(file.fileno())
-        # So that what is read back comes from the disk and not from memory.
+        # So that reading back reads the disk and not the memory.
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
     return metadata
 
 
 def publish(path: Path) -> None:
-    """Give a finished file its name, durably."""
+    """Rename a finished file to its final name, durably."""
     with _disk_errors(path):
         Path(f"{path}{UNFINISHED}").rename(path)
         directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
@@ -179,44 +179,44 @@ def publish(path: Path) -> None:
 
 
 def discard(path: Path) -> None:
-    """Delete what there is of an unfinished file."""
+    """Delete the unfinished file, if there is one."""
     with contextlib.suppress(OSError):
         Path(f"{path}{UNFINISHED}").unlink(missing_ok=True)
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[tuple[pq.ParquetFile, Metadata]]:
-    """Open a file of ours.
+    """Open a file that radmeter wrote.
 
     Raises
     ------
     UnfitFile
-        It is none, or its end is damaged.
+        radmeter did not write it, or its end is damaged.
     """
     try:
-        # Not mapped into memory: a damaged disk is an error then, not a SIGBUS.
+        # Not mapped into memory, so that a damaged disk is an error and not a SIGBUS.
         with pq.ParquetFile(path, memory_map=False, pre_buffer=False) as file:
             found = (file.metadata.metadata or {}).get(METADATA_KEY)
             if found is None:
                 raise UnfitFile("is a Parquet file, but radmeter did not write it")
             metadata = Metadata.from_json(found)
             if file.schema_arrow.names != schema(metadata.columns).names:
-                raise UnfitFile("has other columns than it says it has")
+                raise UnfitFile("has other columns than its metadata says")
             yield file, metadata
     except FileNotFoundError:
-        raise UnfitFile("is not there") from None
+        raise UnfitFile("does not exist") from None
     except PermissionError as error:
         raise UnfitFile(f"cannot be read: {error.strerror}") from None
     except IsADirectoryError:
         raise UnfitFile("is a directory") from None
     except pa.ArrowInvalid as error:
-        raise UnfitFile(f"is no Parquet file, or its end is missing: {str(error).strip()}") from None
+        raise UnfitFile(f"is not a Parquet file, or its end is missing: {str(error).strip()}") from None
     except (OSError, pa.ArrowException) as error:
         raise UnfitFile(f"is damaged: {str(error).strip()}") from None
 
 
 def content(path: Path, progress: Progress, title: str) -> Content:
-    """Read a file through; return what is in it."""
+    """Read the whole file. Return its counts and checksum."""
     checksum, slices, parts = Checksum(), 0, 0
     with opened(path) as (file, metadata), progress(title, metadata.session_rows) as bar:
         for batch in file.iter_batches(batch_size=BATCH_ROWS, use_threads=False):
@@ -228,7 +228,7 @@ def content(path: Path, progress: Progress, title: str) -> Content:
 
 
 def verify(path: Path, metadata: Metadata, progress: Progress, title: str) -> None:
-    """Read a file through.
+    """Read the whole file and compare it with `metadata`.
 
     Raises
     ------
@@ -243,7 +243,7 @@ def verify(path: Path, metadata: Metadata, progress: Progress, title: str) -> No
 
 
 def sha256(path: Path) -> str:
-    """Return the digest of a whole file."""
+    """Return the SHA-256 of the whole file, in hexadecimal."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""Sessions between PostgreSQL's CSV, as COPY writes and reads it, and the columns of a Parquet file."""
+"""Converts sessions between the CSV of PostgreSQL's COPY and the columns of a Parquet file."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ from radmeter.errors import RadmeterError
 FORMAT = 1
 METADATA_KEY = b"radmeter"
 
-# Types that Parquet has too. All others are kept as the text that PostgreSQL writes, which it reads back exactly.
+# Types that Parquet has too. Other types are kept as PostgreSQL's text, which PostgreSQL reads back exactly.
 ARROW_TYPES: dict[str, pa.DataType] = {
     "bigint": pa.int64(),
     "integer": pa.int32(),
@@ -25,9 +25,9 @@ ARROW_TYPES: dict[str, pa.DataType] = {
     "date": pa.date32(),
     "timestamp with time zone": pa.timestamp("us", tz="UTC"),
 }
-# What a session has in radmeter.session_slice and radmeter.adoption_baseline goes with it, in columns of these names.
-# The second keeps the name that the table had when the first files were written. The slices are a list of structures,
-# the baseline is JSON.
+# The rows of a session in radmeter.session_slice and radmeter.adoption_baseline are kept in columns of these names.
+# The second name is the one that the table had when the first files were written. The slices are a list of
+# structures, the baseline is JSON.
 SLICES, ADOPTED = PARTS = ("session_slice", "adopted_part")
 PART_TABLES = ("session_slice", "adoption_baseline")
 SLICE_FIELDS = ("usage_date", "period_start", "bytes_in", "bytes_out")
@@ -38,34 +38,34 @@ MODULUS = 1 << 128
 
 
 class UnfitFile(RadmeterError):
-    """The file is not what it should be: damaged, or another's."""
+    """The file is damaged, or it is not a file of this database."""
 
 
 class UnfitValue(RadmeterError):
-    """A session has a value that the file has no room for."""
+    """A session has a value that a Parquet file cannot hold."""
 
 
 @dataclass(frozen=True)
 class ArchivedColumn:
-    """A column of radacct: its name and its type as PostgreSQL writes it."""
+    """A column of radacct: its name, and its type in PostgreSQL's words."""
 
     name: str
     type: str
 
     @property
     def arrow_type(self) -> pa.DataType:
-        """Its type in the file."""
+        """Return its type in the file."""
         return ARROW_TYPES.get(self.type, pa.string())
 
     @property
     def is_text(self) -> bool:
-        """Whether the file has PostgreSQL's text."""
+        """Return whether the file holds PostgreSQL's text."""
         return self.type not in ARROW_TYPES
 
 
 @dataclass(frozen=True, kw_only=True)
 class Metadata:
-    """What the file says about itself."""
+    """The metadata in the file."""
 
     partition: str
     from_at: str  # ISO 8601 in UTC, or -infinity
@@ -81,17 +81,17 @@ class Metadata:
     format: int = FORMAT
 
     def to_json(self) -> str:
-        """Return it as the file keeps it."""
+        """Return the metadata in the form that is in the file."""
         return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, text: bytes) -> Self:
-        """Read it.
+        """Parse the metadata of a file.
 
         Raises
         ------
         UnfitFile
-            It is not as `to_json` writes it.
+            `to_json` did not write it.
         """
         try:
             found = json.loads(text)
@@ -101,7 +101,7 @@ class Metadata:
                 )
             return cls(**{**found, "columns": tuple(ArchivedColumn(**each) for each in found["columns"])})
         except (ValueError, KeyError, TypeError) as error:
-            raise UnfitFile(f"has metadata that radmeter does not write: {error!r}") from None
+            raise UnfitFile(f"has metadata that radmeter did not write: {error!r}") from None
 
 
 def schema(columns: Sequence[ArchivedColumn]) -> pa.Schema:
@@ -111,7 +111,7 @@ def schema(columns: Sequence[ArchivedColumn]) -> pa.Schema:
 
 
 class Checksum:
-    """Sum modulo 2^128 of the BLAKE2b-128 of each row as COPY writes it: the same in whatever order they come."""
+    """Sum modulo 2^128 of the BLAKE2b-128 of each row as COPY writes it. The order of the rows does not matter."""
 
     def __init__(self) -> None:
         self.rows = 0
@@ -131,12 +131,12 @@ class Checksum:
 
 
 def parsed(rows: Sequence[bytes | memoryview], columns: Sequence[ArchivedColumn]) -> pa.Table:
-    """Return rows that COPY wrote, the parts at their end, as the file has them.
+    """Return the rows of a COPY, which end with the parts, as columns of the file.
 
     Raises
     ------
     UnfitValue
-        A value has no place in its column, such as a timestamp that is infinite.
+        Its column cannot hold a value, such as an infinite timestamp.
     """
     text = b"".join(rows)
     names = [each.name for each in columns]
@@ -185,7 +185,7 @@ def lines(array: Any) -> Iterator[memoryview]:
 
 
 def slice_rows(table: pa.Table | pa.RecordBatch) -> int:
-    """Return how many slices the sessions have together."""
+    """Return the number of slices of all sessions."""
     return int(pc.sum(pc.list_value_length(table.column(SLICES))).as_py() or 0)
 
 
@@ -227,7 +227,7 @@ def _field(values: Any, column: ArchivedColumn) -> Any:
         return pc.if_else(values, _text("t"), _text("f"))
     text = values.cast(pa.large_string())
     if column.type == "timestamp with time zone":
-        # 2026-10-01 12:34:56.120000Z, where PostgreSQL writes no zeros at the end of the fraction.
+        # 2026-10-01 12:34:56.120000Z. PostgreSQL writes no zeros at the end of the fraction.
         return pc.replace_substring_regex(text, r"\.?0*Z$", "+00")
     return text
 
@@ -238,7 +238,7 @@ def _quoted(text: Any) -> Any:
 
 
 def _text(value: str | None) -> pa.Scalar:
-    # With 64-bit offsets: a column of a batch can be longer than 2 GiB.
+    # 64-bit offsets, because a column of a batch can be longer than 2 GiB.
     return pa.scalar(value, pa.large_string())
 
 
@@ -270,7 +270,7 @@ def _slices_rendered(column: Any) -> Any:
     if len(flat) == 0:
         return pa.nulls(len(array), pa.large_string())
     text = pc.binary_join_element_wise(*(flat.field(name).cast(pa.string()) for name in SLICE_FIELDS), ",")
-    # Lists that are null have no length of their own in what flatten gives.
+    # flatten leaves out lists that are null.
     lengths = pc.fill_null(pc.list_value_length(array), 0)
     offsets = pa.concat_arrays([pa.array([0], pa.int32()), pc.cumulative_sum(lengths).cast(pa.int32())])
     joined = pc.binary_join(pa.ListArray.from_arrays(offsets, text), ";").cast(pa.large_string())

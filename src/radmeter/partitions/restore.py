@@ -1,7 +1,8 @@
-"""Brings the sessions of an archived partition back into radacct; no counter moves, since no trigger sees them.
+"""Brings the sessions of an archived partition back into radacct. No counter changes, because no trigger fires.
 
-The counters' triggers are on radacct, and those of a statement fire for the table that it names (PostgreSQL manual,
-CREATE TRIGGER): what is loaded into another table, or inserted into a partition by its own name, fires none of them.
+The counters' triggers are statement triggers on radacct. They fire only for statements that name radacct (PostgreSQL
+manual, CREATE TRIGGER). So they do not fire if rows are loaded into another table, or inserted into a partition by
+its own name.
 """
 
 from collections.abc import Sequence
@@ -31,17 +32,17 @@ STOP_CHECK = "radmeter_restored_span"
 
 
 class Neighbour(NamedTuple):
-    """A partition that is where the archived one was: late packets made it."""
+    """A partition in the archived span. Late packets made it."""
 
     name: str
     from_at: str
     to_at: str
-    within: bool  # all of it lies in the archived span
-    around: bool  # all of the archived span lies in it
+    within: bool  # it lies wholly in the archived span
+    around: bool  # the archived span lies wholly in it
 
 
 class Restored(NamedTuple):
-    """What was done."""
+    """The result of a restore."""
 
     added: int
     already_there: int
@@ -49,12 +50,12 @@ class Restored(NamedTuple):
 
 
 def record_of(connection: Connection, path: Path) -> Archive:
-    """Return what the database knows of a file.
+    """Return the database's record of a file.
 
     Raises
     ------
     UnfitFile
-        It is damaged, or none of this database's.
+        It is damaged, or not of this database.
     ArchiveError
         Its archive is not finished.
     """
@@ -66,22 +67,22 @@ def record_of(connection: Connection, path: Path) -> Archive:
             alike = find(connection, "name = %s AND checksum = %s", (metadata.partition, metadata.checksum))
             if alike:
                 raise UnfitFile(
-                    f"is damaged: its SHA-256 is {digest}, and was {alike[-1].file_sha256} when it was written"
+                    f"is damaged: its SHA-256 is {digest}, but was {alike[-1].file_sha256} when it was written"
                 )
             raise UnfitFile(
                 f"is another database's: it holds {metadata.partition} with the checksum {metadata.checksum},"
-                " of which radmeter.archives here knows nothing"
+                " which is not in radmeter.archives here"
             )
     record = known[-1]
     if record.state in ("writing", "written", "detached"):
         raise ArchiveError(
-            f"the archive of {record.name} is not finished: run `radmeter partitions archive` again, it goes on"
+            f"the archive of {record.name} is not finished: run `radmeter partitions archive` again and it goes on"
         )
     return record
 
 
 def misfits(connection: Connection, record: Archive) -> list[str]:
-    """Return what radacct has no column for any more, or one of another type."""
+    """Return the archived columns that radacct no longer has, or has with another type."""
     with explained_errors("radmeter_owner"):
         now = {each.name: each.type for each in _radacct_columns(connection)}
     return [
@@ -93,12 +94,12 @@ def misfits(connection: Connection, record: Archive) -> list[str]:
 
 
 def neighbours(connection: Connection, record: Archive) -> list[Neighbour]:
-    """Return the partitions that hold a part of the archived span by now.
+    """Return the partitions that now hold a part of the archived span.
 
     Raises
     ------
     ArchiveError
-        One of them reaches out of it on one side.
+        A partition holds only a part of the span, and also time outside it.
     """
     with explained_errors("radmeter_owner"):
         found = [
@@ -114,28 +115,28 @@ def neighbours(connection: Connection, record: Archive) -> list[Neighbour]:
     for each in found:
         if not each.within and not each.around:
             raise ArchiveError(
-                f"{each.name} holds a part of the span of {record.name} and reaches out of it: "
+                f"{each.name} holds only a part of the span of {record.name}, and also time outside it: "
                 "the two cannot both be partitions of radacct"
             )
     return found
 
 
 def verify(path: Path, record: Archive, progress: Progress) -> None:
-    """Read the file through: is it what was written?"""
+    """Read the whole file and check that it is what was written."""
     with parquet_file.opened(path) as (_, metadata):
         pass
     parquet_file.verify(path, metadata, progress, f"checking {path.name}")
     if (metadata.session_rows, metadata.checksum) != (record.session_rows, record.checksum):
-        raise UnfitFile("is not what the database noted when it was written")
+        raise UnfitFile("differs from what the database noted when it was written")
 
 
 def restore(connection: Connection, path: Path, record: Archive, progress: Progress, say: Say) -> Restored:
-    """Load the file and put its sessions into radacct. Killed anywhere and run again, it goes on.
+    """Load the file and put its sessions into radacct. If it is killed, run it again and it goes on.
 
-    The connection is in autocommit mode and in `radmeter.archive.alone`; the file was verified.
+    The connection is in autocommit mode and holds the lock of `archive.alone`. The file is verified.
     """
     with explained_errors("radmeter_owner"):
-        # Loaded in one transaction: the table is there, then it is whole.
+        # It is loaded in one transaction: if the table exists, it is complete.
         if not _exists(connection, record):
             _load(connection, path, record, progress)
         return _attach(connection, record, say)
@@ -203,7 +204,7 @@ def _copy(
 
 
 def _compare(connection: Connection, record: Archive, table: sql.Composable, progress: Progress) -> None:
-    """Read the loaded table as it was read when it was archived: are all values what they were?"""
+    """Read the loaded table like the archived one, and check that all values are the same."""
     query = parquet_file.sessions_query(
         table,
         record.columns,
@@ -230,7 +231,7 @@ def _attach(connection: Connection, record: Archive, say: Say) -> Restored:
         if around:
             say(f"adding the sessions to {around[0].name}, which late packets made")
             return _merge(connection, record, around[0])
-        # Nobody makes a month while we look which there are.
+        # Nobody may make a month while this reads which months exist.
         connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('radmeter.ensure_partition', 0))")
         late = neighbours(connection, record)
         twice = sum(_absorb(connection, record, each) for each in late)
@@ -252,7 +253,7 @@ def _attach(connection: Connection, record: Archive, say: Say) -> Restored:
 
 
 def _merge(connection: Connection, record: Archive, into: Neighbour) -> Restored:
-    """Add the sessions to the partition that is there, but for those that it has."""
+    """Add the sessions to the partition that exists, except those that it has."""
     names = sql.SQL(", ").join(sql.Identifier(each.name) for each in _radacct_columns(connection))
     cursor = connection.execute(
         sql.SQL(
@@ -266,11 +267,11 @@ def _merge(connection: Connection, record: Archive, into: Neighbour) -> Restored
 
 
 def _absorb(connection: Connection, record: Archive, late: Neighbour) -> int:
-    """Take the few sessions of a month that late packets made; return how many of them are in the file as well."""
+    """Move the few sessions of a partition that late packets made. Return how many of them are in the file too."""
     names = sql.SQL(", ").join(sql.Identifier(each.name) for each in _radacct_columns(connection))
     about = {"late": sql.Identifier("public", late.name), "loaded": _loaded(record), "names": names}
     connection.execute(sql.SQL("ALTER TABLE public.radacct DETACH PARTITION {late}").format(**about))
-    # What is in radacct is newer than what is in the file.
+    # A session in radacct is newer than the same session in the file.
     twice = connection.execute(
         sql.SQL(
             "DELETE FROM {loaded} AS loaded USING {late} AS late WHERE late.radacctid = loaded.radacctid"
@@ -282,7 +283,7 @@ def _absorb(connection: Connection, record: Archive, late: Neighbour) -> int:
 
 
 def _noted(connection: Connection, record: Archive, done: Restored, late: Sequence[Neighbour]) -> Restored:
-    """Note it; and that a month that late packets had made once more is complete for all that."""
+    """Note the restore, and that a month that late packets had made again is complete now."""
     connection.execute(
         """UPDATE radmeter.session_month SET made = made - 1
            WHERE made > 1
@@ -302,7 +303,7 @@ def _noted(connection: Connection, record: Archive, done: Restored, late: Sequen
 
 
 def _rename(connection: Connection, record: Archive) -> str:
-    """Give the loaded table its old name in public; another one where that is taken. Return it."""
+    """Give the loaded table its old name in public, or another if that is taken. Return the name."""
     name, number = record.name, 1
     while connection.execute("SELECT to_regclass(format('public.%%I', %s::text))", (name,)).fetchone() != (
         None,
@@ -315,7 +316,7 @@ def _rename(connection: Connection, record: Archive) -> str:
 
 
 def _index(connection: Connection, index: dict[str, Any], table: sql.Composable) -> None:
-    """Make an index that the partition had, under its name where that is free."""
+    """Make an index that the partition had. It gets its old name if that is free."""
     taken = connection.execute(
         "SELECT to_regclass(format('public.%%I', %(name)s::text)),"
         " to_regclass(format('radmeter.%%I', %(name)s::text))",
@@ -332,7 +333,7 @@ def _index(connection: Connection, index: dict[str, Any], table: sql.Composable)
 
 
 def _check_span(connection: Connection, record: Archive, table: sql.Composable) -> None:
-    """Have PostgreSQL know that all stops are within the span, so that attaching reads no row (manual, ALTER TABLE)."""
+    """Add a constraint that all stops are within the span, so that attaching reads no row (manual, ALTER TABLE)."""
     after = (
         sql.SQL("")
         if record.from_at == "-infinity"
@@ -346,7 +347,7 @@ def _check_span(connection: Connection, record: Archive, table: sql.Composable) 
 
 
 def _give_to_owner(connection: Connection, record: Archive) -> None:
-    """Whoever restores, radacct's owner has to be able to attach and alter the table."""
+    """Give the table to radacct's owner, who must be able to attach and alter it."""
     row = connection.execute(
         "SELECT rolname, rolname = current_user FROM pg_class JOIN pg_roles ON pg_roles.oid = relowner"
         " WHERE pg_class.oid = 'public.radacct'::regclass"

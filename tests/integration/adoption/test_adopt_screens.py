@@ -23,7 +23,7 @@ def test_the_plan_the_question_the_bars_and_the_way_back(radius: str) -> None:
     with screen(radius, "adopt", "--from", "radacct") as terminal:
         terminal.expect(r"about 3,000 sessions")
         terminal.expect(r"1,000 move to radacct_open, 2 batches of 500")
-        terminal.expect(r"Take radacct over\? \[y/N\]: ")
+        terminal.expect(r"Adopt radacct\? \[y/N\]: ")
         terminal.type("y")
         terminal.expect("index radacct_legacy_acctuniqueid_idx")
         terminal.expect(r"1,000 of 1,000 sessions")

@@ -50,7 +50,7 @@ def test_a_legacy_partition_begins_at_no_day(database: str, connection: Connecti
 
 
 def test_ensure_makes_what_is_missing(database: str, connection: Connection) -> None:
-    assert radmeter(database, "partitions", "ensure").output == "nothing to do: all there\n"
+    assert radmeter(database, "partitions", "ensure").output == "nothing to do: all partitions exist\n"
     assert radmeter(database, "partitions", "ensure", "--months", "5").output == "2 partitions made\n"
     assert radmeter(database, "partitions", "ensure", "2020-01", "2020-01").output == "1 partition made\n"
     names = {row[0] for row in connection.execute("SELECT name FROM radmeter.partitions")}
@@ -81,7 +81,7 @@ def test_on_a_terminal_it_shows_asks_and_draws(database: str, connection: Connec
     before = everything(connection)
     command = ("partitions", "archive", "--before", "2026-04", "--to", tmp_path)
     with screen(database, *command) as shown:
-        shown.expect(r"Take them out of radacct\? \[y/N\]")
+        shown.expect(r"Archive them\? \[y/N\]")
         shown.type("n")
         assert shown.end() == 130
     assert everything(connection) == before
@@ -95,11 +95,11 @@ def test_on_a_terminal_it_shows_asks_and_draws(database: str, connection: Connec
     assert "8 of 8 rows" in shown.text
     assert "radacct_2026_03: 8 sessions in " in shown.text
     with screen(database, "partitions", "restore", tmp_path / "radacct_2026_03.parquet") as shown:
-        shown.expect(r"Bring them back into radacct\? \[y/N\]")
+        shown.expect(r"Restore them\? \[y/N\]")
         shown.type("y")
         assert shown.end() == 0
     for words in (
-        "whole and undamaged",
+        "complete and undamaged",
         "loading radacct_2026_03",
         "comparing radacct_2026_03",
         "8 sessions are back",

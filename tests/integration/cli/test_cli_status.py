@@ -64,7 +64,7 @@ def test_what_waits_in_the_journal_is_told_with_its_age(
     assert state["journal"]["oldest_unshipped_seconds"] is None
 
 
-def test_what_awaits_a_person_is_counted(database: str, journal: tuple[Path, JournalWriter]) -> None:
+def test_what_an_operator_has_to_do_is_counted(database: str, journal: tuple[Path, JournalWriter]) -> None:
     directory, writer = journal
     writer.append(1, RECORD)
     with Packets(database) as packets:

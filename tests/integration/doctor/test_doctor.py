@@ -342,7 +342,7 @@ def test_how_far_a_routers_clock_is_believed(database: str, connection: Connecti
            FROM (VALUES (1, -604800), (2, -604801), (3, 300), (4, 301), (1, NULL)) AS router (id, skew)"""
     )
     (found,) = faults(database, "clocks")
-    assert found.said == "unbelievable clocks, the arrival counts instead: older, faster"
+    assert found.said == "unbelievable clocks, so the time of arrival counts: older, faster"
     rows = connection.execute("SELECT router_id, unbelievable_sessions FROM radmeter.router_clock ORDER BY 1")
     assert rows.fetchall() == [(1, 0), (2, 1), (3, 0), (4, 1)]
     connection.execute("UPDATE radacct SET acctstoptime = now() WHERE clock_skew_seconds IN (-604801, 301)")
@@ -350,7 +350,7 @@ def test_how_far_a_routers_clock_is_believed(database: str, connection: Connecti
 
 
 def test_how_many_sessions_may_be_silent_and_for_how_long(database: str, connection: Connection) -> None:
-    """Three times what makes one stale: 30 minutes, or nine of its interims."""
+    """Three times as long as a stale session: 30 minutes, or nine of its interims."""
     with Packets(database) as packets:
         for number in range(19):
             packets.add("Start", f"silent {number}", ago=1805)
@@ -399,7 +399,16 @@ def test_an_adoption_that_is_not_finished_and_a_history_that_is_not_counted(
 
 
 def test_an_adopted_database_is_green_once_its_history_is_counted(server: Server) -> None:
-    checks = ("migrations", "roles", "schema", "triggers", "promises", "partitions", "sequences", "adoption")
+    checks = (
+        "migrations",
+        "roles",
+        "schema",
+        "triggers",
+        "guarantees",
+        "partitions",
+        "sequences",
+        "adoption",
+    )
     with server.clone("template0") as dsn:
         with psycopg.connect(dsn, autocommit=True) as connection:
             connection.execute(stock.RADACCT.encode())
@@ -428,7 +437,7 @@ def test_nothing_is_written_and_no_lock_is_waited_for(database: str, connection:
 @pytest.mark.parametrize(
     ("does", "said"),
     [
-        ("PERFORM pg_sleep(60)", "not answered within 2 s"),
+        ("PERFORM pg_sleep(60)", "no answer within 2 s"),
         ("DELETE FROM public.routers", "cannot execute DELETE in a read-only transaction"),
     ],
 )

@@ -86,7 +86,7 @@ def test_a_python_path_without_radmeter(raddb: Raddb, tmp_path: Path) -> None:
     raddb.edit("mods-available/radmeter", str(PYTHON_PATH), str(tmp_path))
     (found,) = raddb.faults()
     assert found.level == "red"
-    assert f"python_path is {str(tmp_path)!r}, where there is no radmeter" in found.said
+    assert f"python_path is {str(tmp_path)!r}, but radmeter is not there" in found.said
     assert f"RADMETER_PYTHON_PATH={PYTHON_PATH}" in found.remedy
 
 
@@ -170,7 +170,7 @@ def test_a_configuration_that_may_not_be_read_is_not_red(raddb: Raddb) -> None:
         shutil.copytree(raddb.directory, Path(directory) / "raddb", symlinks=True)
         (Path(directory) / "raddb" / "radiusd.conf").chmod(0)
         said = _said_to_nobody(Path(directory) / "raddb")
-    assert "may not be read by this user" in said
+    assert "this user may not read" in said
 
 
 def _said_to_nobody(directory: Path) -> str:

@@ -32,7 +32,7 @@ def test_a_journal_that_nobody_ships(database: str, journal: Path) -> None:
 def test_a_journal_that_is_shipped(database: str, journal: Path) -> None:
     with JournalReader(journal).lock():
         lines = ask(database, "--only", "shipper", RADMETER_JOURNAL=str(journal))
-    assert one(lines, "shipper").said.startswith(f"at work (process {os.getpid()}); radiusd writes")
+    assert one(lines, "shipper").said.startswith(f"running (process {os.getpid()}); radiusd writes")
 
 
 @pytest.mark.parametrize(("age", "level"), [(20, None), (65, "yellow"), (840, "yellow"), (905, "red")])
@@ -84,7 +84,7 @@ def test_a_journal_that_nobody_may_write(journal: Path) -> None:
         found = [
             line for line in faults(None, "journal", RADMETER_JOURNAL=str(journal)) if line.check == "journal"
         ]
-        assert f"{journal} can be written by nobody (mode 0555)" in found[0].said
+        assert f"nobody can write {journal} (mode 0555)" in found[0].said
         paste(found[0].remedy.replace("sudo ", ""))
         left = faults(None, "journal", RADMETER_JOURNAL=str(journal))
         assert not [line for line in left if "written" in line.said]
@@ -104,4 +104,4 @@ def test_a_journal_with_a_damaged_segment(journal: Path) -> None:
 def test_a_journal_that_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "journal").write_text("")
     found = faults(None, "journal", RADMETER_JOURNAL=str(tmp_path / "journal"))
-    assert any("is no directory" in line.said for line in found)
+    assert any("is not a directory" in line.said for line in found)

@@ -7,7 +7,7 @@ from support.servers import Connection, Server
 
 from radmeter.schema import revisions, upgrade
 
-CHECKS = ("migrations", "roles", "schema", "triggers", "promises", "partitions", "sequences")
+CHECKS = ("migrations", "roles", "schema", "triggers", "guarantees", "partitions", "sequences")
 
 # What somebody did to the database; the check that names it; what it says; red or yellow.
 BROKEN = {
@@ -129,7 +129,7 @@ BROKEN = {
     "files applied that are not these": (
         "UPDATE radmeter.sql_file SET checksum = 'old' WHERE path = 'functions/ingest/ingest.sql'",
         "migrations",
-        "of sql/ not applied as it is now: functions/ingest/ingest.sql",
+        "files of sql/ not applied in their present form: functions/ingest/ingest.sql",
     ),
     "the next month's partition dropped": (
         "DO $$ BEGIN EXECUTE format('DROP TABLE %I', to_char(date_trunc('month', now() AT TIME ZONE 'UTC') "

@@ -182,7 +182,7 @@ def test_drop_asks_first(database: str, connection: Connection) -> None:
     set_aside(database, ("odd", GOOD), ("other", GOOD))
     for answer, exit_code, left in (("n", 130, [1, 2]), ("y", 0, [2])):
         with screen(database, "rejected", "drop", "1") as terminal:
-            terminal.expect(r"Give up 1 packets for ever\? \[y/N\]: ")
+            terminal.expect(r"Give up 1 packets\? They will never be counted\. \[y/N\]: ")
             terminal.type(answer)
             assert terminal.end() == exit_code
         assert ids(connection) == left

@@ -54,7 +54,7 @@ def test_a_directory_that_is_not_there_and_a_file_that_is(
     before = everything(connection)
     assert f"mkdir -p {tmp_path}/no" in refused(month, *archive(tmp_path / "no"), code=2)
     (tmp_path / FILE).write_text("mine")
-    assert "no file that this database knows of" in refused(month, *archive(tmp_path))
+    assert "this database did not write it" in refused(month, *archive(tmp_path))
     assert (tmp_path / FILE).read_text() == "mine"
     assert everything(connection) == before
     assert ours_left(connection) == []
@@ -142,8 +142,8 @@ def test_a_damaged_file_is_refused(month: str, connection: Connection, tmp_path:
     whole = (tmp_path / FILE).read_bytes()
     for damaged, said in (
         (whole[:3000] + bytes([whole[3000] ^ 1]) + whole[3001:], "is damaged: its SHA-256 is"),
-        (whole[:-100], "is no Parquet file, or its end is missing"),
-        (b"", "is no Parquet file, or its end is missing"),
+        (whole[:-100], "is not a Parquet file, or its end is missing"),
+        (b"", "is not a Parquet file, or its end is missing"),
         (b"PAR1" + bytes(1000) + b"PAR1", "is damaged: "),
     ):
         (tmp_path / FILE).write_bytes(damaged)
@@ -160,7 +160,7 @@ def test_a_file_of_another_program_or_database_is_refused(
 ) -> None:
     pq.write_table(pa.table({"a": [1]}), tmp_path / "theirs.parquet")
     assert "radmeter did not write it" in refused(month, "restore", tmp_path / "theirs.parquet", "--yes")
-    assert "is not there" in refused(month, "restore", tmp_path / "none.parquet", "--yes")
+    assert "does not exist" in refused(month, "restore", tmp_path / "none.parquet", "--yes")
     assert "is a directory" in refused(month, "restore", tmp_path, "--yes")
     assert radmeter(month, "partitions", *map(str, archive(tmp_path))).exit_code == 0
     with server.clone() as other:

@@ -110,7 +110,7 @@ def test_months_that_a_legacy_partition_covers_are_complete_until_it_goes(connec
     assert value(connection, complete_from) == utc("2024-04-01")
 
 
-def test_partitions_ahead_are_made_beside_a_legacy_partition_and_promised(connection: Connection) -> None:
+def test_partitions_ahead_are_made_beside_a_legacy_partition_and_guaranteed(connection: Connection) -> None:
     drop_months(connection)
     assert [each.name for each in guarantees.check(connection)] == [guarantees.PARTITIONS]
     month = connection.execute("SELECT date_trunc('month', now(), 'UTC') + interval '1 month'").fetchone()

@@ -169,7 +169,7 @@ def test_what_is_given_empty_is_taken_away_and_what_is_not_given_stays(
     )
     assert routers(connection)[lobby] == ("lobby", "active", "02:00:00:00:00:01", None, None)
     again = radmeter(database, "routers", "set", "lobby", "--mac", OLD)
-    assert (again.exit_code, again.output) == (0, "router #1 'lobby' was so already\n")
+    assert (again.exit_code, again.output) == (0, "router #1 'lobby' is unchanged\n")
     assert len(audited(connection)) == 1
 
 
@@ -183,7 +183,7 @@ def test_a_retired_router_that_sends_loses_nothing_and_leaves_its_name_and_addre
     with Packets(database) as packets:
         packets.add("Start", "s0", Called_Station_Id=OLD)
     done = radmeter(database, "routers", "retire", "lobby")
-    assert done.output == f"router #{old} 'lobby' is retired\nit has 1 open sessions, which go on counting\n"
+    assert done.output == f"router #{old} 'lobby' is retired\nit has 1 open sessions, which still count\n"
     new = add(database, name="lobby-2", nas_identifier="ap-1")
     stop(database, "s1", Called_Station_Id=OLD)
     stop(database, "s2", NAS_Identifier="ap-1")

@@ -305,7 +305,7 @@ def test_a_reader_may_verify_and_may_not_repair(busy: str, connection: Connectio
         ),
     ],
 )
-def test_a_broken_promise_of_the_schema_is_told(
+def test_a_violated_guarantee_of_the_schema_is_shown(
     busy: str, connection: Connection, damage: str, fault: str
 ) -> None:
     connection.execute(damage.encode())
