@@ -17,7 +17,6 @@ class Context:
     settings: Settings
     dsn: str | None = None
     connection: Connection | None = None
-    no_database: str = ""
     raddb: Path | None = None
     check_config: bool = False
     # What the check of the connection finds out for the others.
