@@ -21,6 +21,7 @@ JOBS = "radmeter.jobs"
 UPGRADE = "radmeter.upgrade"
 ARCHIVE = "radmeter.archive"
 BACKFILL = "radmeter.backfill"
+ENSURE_PARTITION = "radmeter.ensure_partition"
 
 
 class LockHolder(NamedTuple):
