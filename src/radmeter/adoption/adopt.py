@@ -16,7 +16,7 @@ from radmeter.database import advisory_locks
 from radmeter.database.connection import Connection, translated_errors
 from radmeter.schema import upgrade
 from radmeter.schema.ownership import OWNER
-from radmeter.schema.revisions import note
+from radmeter.schema.revisions import note, run_revisions
 
 
 def survey(connection: Connection) -> tuple[Table, datetime.datetime]:
@@ -77,7 +77,7 @@ def _become_ready(operation: Operation) -> str:
     """Make radmeter's roles and tables. Return the role that will own radacct."""
     connection = operation.connection
     acting = upgrade.prepare(connection, operation.said, operation.patience_seconds)
-    upgrade.run_revisions(connection, said=operation.said, patience_seconds=operation.patience_seconds)
+    run_revisions(connection, said=operation.said, patience_seconds=operation.patience_seconds)
     connection.execute("RESET ROLE")
     return OWNER if acting else operation.table.owner
 

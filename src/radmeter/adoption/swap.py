@@ -32,7 +32,7 @@ def swap(connection: Connection, adoption: Adoption, owner: str) -> float:
     run("LOCK TABLE ONLY public.radacct IN ACCESS EXCLUSIVE MODE")
     began = time.monotonic()
     run("LOCK TABLE ONLY public.radacct_open IN ACCESS EXCLUSIVE MODE")
-    _close(connection, adoption, table, owner)
+    _close(connection, adoption, table)
     run("ALTER TABLE public.radacct RENAME TO radacct_legacy")
     run("ALTER TABLE public.radacct_open NO INHERIT public.radacct_legacy")
     run("ALTER TABLE public.radacct_open ADD CONSTRAINT radacct_open_is_open CHECK (acctstoptime IS NULL)")
@@ -48,7 +48,7 @@ def swap(connection: Connection, adoption: Adoption, owner: str) -> float:
     run(sql.SQL(legacy).format(sql.Literal(adoption.boundary)))
     assert table.sequence is not None
     give_sequence(connection, table.sequence, "public.radacct", owner, table.owner)
-    _put_beyond(connection, adoption)
+    _put_beyond(connection)
     for view in table.views:
         run(view.statement.encode())
     run(
@@ -74,7 +74,7 @@ def _last_id(connection: Connection, table: Table) -> int:
     return int(row[0])
 
 
-def _close(connection: Connection, adoption: Adoption, table: Table, owner: str) -> None:
+def _close(connection: Connection, adoption: Adoption, table: Table) -> None:
     """Move the last closed rows to their table. Remove the trigger and the unique index of FreeRADIUS's own table."""
     run = connection.execute
     boundary = {"boundary": adoption.boundary}
@@ -107,7 +107,7 @@ def _close(connection: Connection, adoption: Adoption, table: Table, owner: str)
         )
 
 
-def _put_beyond(connection: Connection, adoption: Adoption) -> None:
+def _put_beyond(connection: Connection) -> None:
     """Insert the sessions that stopped after the boundary into their months' partitions, as adopted rows.
 
     The partitions have no triggers, so nothing is counted.

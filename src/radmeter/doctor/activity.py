@@ -145,11 +145,3 @@ def rejected(context: Context) -> Findings:
         )
     else:
         yield tell.green("no packets")
-
-
-def _sees(context: Context, relation: str) -> bool:
-    return bool(
-        context.row(
-            "SELECT to_regclass(%s) IS NOT NULL AND has_table_privilege(%s, 'SELECT')", relation, relation
-        )[0]
-    )

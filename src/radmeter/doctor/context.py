@@ -17,7 +17,6 @@ class Context:
     settings: Settings
     dsn: str | None = None
     connection: Connection | None = None
-    no_database: str = ""
     raddb: Path | None = None
     check_config: bool = False
     # The check of the connection fills these in for the others.

@@ -75,10 +75,10 @@ def check(context: Context) -> Findings:
         )
         return
     if not server.instances:
-        yield _not_enabled(context, server, how)
+        yield _not_enabled(server, how)
         return
     faults = [
-        *_python(context, server, file),
+        *_python(server, file),
         *_instances(server),
         *_policy(server),
         *_journal(context, server),
@@ -92,7 +92,7 @@ def check(context: Context) -> Findings:
         yield tell.green(f"{raddb} ({how}): {names} takes every Accounting-Request")
 
 
-def _not_enabled(context: Context, server: Server, how: str) -> Finding:
+def _not_enabled(server: Server, how: str) -> Finding:
     raddb, source = server.raddb, resources.directory("radius")
     said = f"{raddb} ({how}): radmeter is not in modules, accounting does not reach the journal"
     parts = []
@@ -105,7 +105,7 @@ def _not_enabled(context: Context, server: Server, how: str) -> Finding:
     return tell.yellow(said, command) if how == "not running" else tell.red(said, command)
 
 
-def _python(context: Context, server: Server, file: Path) -> Findings:
+def _python(server: Server, file: Path) -> Findings:
     module = installed.python_module()
     if installed.program() is not None and module is None:
         yield tell.red("rlm_python3 is not installed", "sudo apt install freeradius-python3")

@@ -5,7 +5,6 @@ from radmeter.doctor.context import Context
 from radmeter.doctor.finding import Findings, Teller
 from radmeter.schema import guarantees
 from radmeter.schema import triggers as schema_triggers
-from radmeter.schema.guarantees import PARTITIONS
 
 HOT = (
     "public.radacct_open",
@@ -55,7 +54,7 @@ def other_guarantees(context: Context) -> Findings:
     tell = Teller("guarantees")
     broken = guarantees.check(context.database)
     # These have checks of their own, which say more.
-    elsewhere = (PARTITIONS, guarantees.TRIGGERS_FIRE, guarantees.MONEY_IS_DECIMAL)
+    elsewhere = (guarantees.PARTITIONS, guarantees.TRIGGERS_FIRE, guarantees.MONEY_IS_DECIMAL)
     others = [each for each in broken if each.name not in elsewhere]
     for each in others:
         yield tell.red(f"broken: {each.name}: {each.fault}", context.remedy.reapply())

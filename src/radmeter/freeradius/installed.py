@@ -7,13 +7,12 @@ import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
-from radmeter.freeradius.private_server import (
-    LIBRARY_DIRECTORIES,
-    PROGRAM_DIRECTORIES,
-    PROGRAMS,
-    PYTHON_MODULE,
-)
-
+PROGRAMS = ("freeradius", "radiusd")  # the name on Debian, and on all others
+# Not on the PATH of an ordinary user on Debian.
+PROGRAM_DIRECTORIES = ("/usr/sbin", "/usr/local/sbin", "/sbin")
+# Below the program's prefix: on Debian, on Fedora, and when built from source.
+LIBRARY_DIRECTORIES = ("lib/freeradius", "lib64/freeradius", "lib", "lib64")
+PYTHON_MODULE = "rlm_python3.so"  # in a separate package, which is easily forgotten
 PLACES = (
     "/etc/freeradius/3.0",
     "/etc/freeradius",

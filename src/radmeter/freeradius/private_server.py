@@ -1,20 +1,13 @@
 """A private FreeRADIUS that only does accounting for radmeter: its program, command and environment."""
 
-import os
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from radmeter import resources
 from radmeter.config import Settings
 from radmeter.errors import ConfigurationError
+from radmeter.freeradius import installed
 
-PROGRAMS = ("freeradius", "radiusd")  # the name on Debian, and on all others
-# Not on the PATH of an ordinary user on Debian.
-PROGRAM_DIRECTORIES = ("/usr/sbin", "/usr/local/sbin", "/sbin")
-# Below the program's prefix: on Debian, on Fedora, and when built from source.
-LIBRARY_DIRECTORIES = ("lib/freeradius", "lib64/freeradius", "lib", "lib64")
-PYTHON_MODULE = "rlm_python3.so"  # in a separate package, which is easily forgotten
 INSTALL = "on Debian or Ubuntu: apt install freeradius freeradius-python3"
 
 
@@ -42,8 +35,13 @@ def prepare(run_directory: Path, settings: Settings) -> PrivateServer:
     ConfigurationError
         FreeRADIUS or its Python module is not installed, or the directory cannot be made.
     """
-    program = _program()
-    _require_python_module(program)
+    program = installed.program()
+    if program is None:
+        raise ConfigurationError(f"FreeRADIUS is not installed ({INSTALL})")
+    if installed.python_module() is None:
+        raise ConfigurationError(
+            f"FreeRADIUS is installed ({program}), its Python module {installed.PYTHON_MODULE} is not ({INSTALL})"
+        )
     try:
         run_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
@@ -70,19 +68,3 @@ def prepare(run_directory: Path, settings: Settings) -> PrivateServer:
         },
         run_directory=run_directory,
     )
-
-
-def _program() -> str:
-    path = os.pathsep.join([os.environ.get("PATH", os.defpath), *PROGRAM_DIRECTORIES])
-    for name in PROGRAMS:
-        if found := shutil.which(name, path=path):
-            return found
-    raise ConfigurationError(f"FreeRADIUS is not installed ({INSTALL})")
-
-
-def _require_python_module(program: str) -> None:
-    prefix = Path(program).resolve().parent.parent
-    if not any((prefix / directory / PYTHON_MODULE).exists() for directory in LIBRARY_DIRECTORIES):
-        raise ConfigurationError(
-            f"FreeRADIUS is installed ({program}), its Python module {PYTHON_MODULE} is not ({INSTALL})"
-        )

@@ -3,7 +3,6 @@
 import datetime
 from typing import NamedTuple
 
-from psycopg import sql
 from psycopg.rows import class_row
 
 from radmeter.database.connection import Connection, explained_errors
@@ -89,14 +88,3 @@ def ensure(connection: Connection, at: datetime.datetime) -> bool:
 
     with explained_errors("radmeter_owner"):
         return with_lock_retries(connection, make, what=f"making the partition of {at:%Y-%m}")
-
-
-def qualified(connection: Connection, relid: int) -> sql.Identifier:
-    """Return the name of a table with its schema, quoted for a statement."""
-    row = connection.execute(
-        "SELECT nspname, relname FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace"
-        " WHERE pg_class.oid = %s",
-        (relid,),
-    ).fetchone()
-    assert row is not None
-    return sql.Identifier(*row)

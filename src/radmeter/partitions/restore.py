@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from psycopg import sql
 
+from radmeter.database import advisory_locks
 from radmeter.database.connection import Connection, explained_errors
 from radmeter.database.lock_retries import with_lock_retries
 from radmeter.partitions import parquet_file
@@ -232,7 +233,9 @@ def _attach(connection: Connection, record: Archive, say: Say) -> Restored:
             say(f"adding the sessions to {around[0].name}, which late packets made")
             return _merge(connection, record, around[0])
         # Nobody may make a month while this reads which months exist.
-        connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('radmeter.ensure_partition', 0))")
+        connection.execute(
+            "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (advisory_locks.ENSURE_PARTITION,)
+        )
         late = neighbours(connection, record)
         twice = sum(_absorb(connection, record, each) for each in late)
         name = _rename(connection, record)

@@ -15,10 +15,8 @@ from radmeter.partitions.months import MONTHS_AHEAD
 from radmeter.progress import Listener, Quiet
 from radmeter.schema import decimal_conversion, existing_tables
 from radmeter.schema.ownership import OWNER, act_as_owner, hand_over, make_roles, may_act_as_owner
-from radmeter.schema.revisions import bootstrap, note, pending_revisions, revisions, run_revisions
-from radmeter.schema.sql_files import RADACCT, apply_sql_files, changed_files, sql_files
-
-__all__ = ["apply_sql_files", "revisions", "run_revisions", "sql_files", "upgrade"]
+from radmeter.schema.revisions import bootstrap, note, pending_revisions, run_revisions
+from radmeter.schema.sql_files import RADACCT, apply_sql_files, changed_files
 
 
 def upgrade(

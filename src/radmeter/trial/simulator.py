@@ -89,11 +89,6 @@ class Simulator:
         for each in self._sockets:
             each.close()
 
-    @property
-    def outstanding(self) -> int:
-        """The number of packets that wait for a reply."""
-        return self._outstanding
-
     def run(self, seconds: float) -> None:
         """Play traffic for some seconds."""
         until = time.monotonic() + seconds

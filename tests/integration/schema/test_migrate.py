@@ -27,7 +27,7 @@ from radmeter.database import advisory_locks
 from radmeter.database.connection import connect, sqlalchemy_engine
 from radmeter.errors import LockTimeout
 from radmeter.partitions.months import MONTHS_AHEAD
-from radmeter.schema import decimal_conversion, upgrade
+from radmeter.schema import decimal_conversion, revisions, upgrade
 from radmeter.schema import plan as migration_plan
 from radmeter.schema.sql_files import sql_files
 
@@ -63,7 +63,7 @@ def at_revision(dsn: str, revision: str) -> None:
     with sqlalchemy_engine(dsn).connect() as connection:
         connection.execute(sqlalchemy.text("CREATE SCHEMA radmeter"))
         connection.commit()
-        command.upgrade(upgrade.revisions(connection), revision)
+        command.upgrade(revisions.revisions(connection), revision)
         connection.commit()
 
 
@@ -424,7 +424,7 @@ def test_a_revision_that_does_not_get_its_lock_is_named_once(empty: str) -> None
         with pytest.raises(
             LockTimeout, match=r"^revision 0007 \(.*\): could not get the lock within 0\.5 s"
         ) as failed:
-            upgrade.run_revisions(connection, patience_seconds=0.5)
+            revisions.run_revisions(connection, patience_seconds=0.5)
     assert "cannot be applied" not in str(failed.value)
 
 

@@ -11,7 +11,7 @@ from support.schemas import AS_DOUBLES, REVISIONS, dump, psql
 from support.servers import Server
 
 from radmeter.database.connection import sqlalchemy_engine
-from radmeter.schema import upgrade
+from radmeter.schema import revisions
 
 STATE = (
     "SELECT version_num FROM radmeter.alembic_version",
@@ -60,7 +60,7 @@ def test_from_each_revision_it_makes_what_a_fresh_install_is(
     with sqlalchemy_engine(empty).connect() as connection:
         connection.execute(sqlalchemy.text("CREATE SCHEMA radmeter"))
         connection.commit()
-        command.upgrade(upgrade.revisions(connection), revision)
+        command.upgrade(revisions.revisions(connection), revision)
         connection.commit()
     printed = radmeter(empty, "migrate", "sql", *([] if looking else ["--from", revision]))
     assert printed.exit_code == 0, printed.errors

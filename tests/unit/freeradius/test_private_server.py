@@ -6,6 +6,7 @@ import pytest
 
 from radmeter.config import Settings
 from radmeter.errors import ConfigurationError
+from radmeter.freeradius import installed as installed_server
 from radmeter.freeradius import private_server
 
 
@@ -20,7 +21,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     program.chmod(0o755)
     (libraries / "rlm_python3.so").touch()
     monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
-    monkeypatch.setattr(private_server, "PROGRAM_DIRECTORIES", (str(binaries),))
+    monkeypatch.setattr(installed_server, "PROGRAM_DIRECTORIES", (str(binaries),))
     return tmp_path
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from radmeter.errors import JournalError
-from radmeter.plugin.journal import files as files
+from radmeter.plugin.journal import files
 from radmeter.plugin.journal.segment_reader import DamagedSegment, Entry, SegmentReader
 
 __all__ = ["Entry", "JournalDepth", "JournalReader"]

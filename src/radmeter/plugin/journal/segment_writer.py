@@ -10,7 +10,7 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from radmeter.plugin.journal import files as files
+from radmeter.plugin.journal import files
 from radmeter.plugin.journal.record_format import HEADER, pack
 
 Record = tuple[int, bytes]  # received_at_us, text

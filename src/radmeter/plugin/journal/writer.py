@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from radmeter.errors import JournalError
-from radmeter.plugin.journal import files as files
+from radmeter.plugin.journal import files
 from radmeter.plugin.journal.group_commit import GroupCommit
 from radmeter.plugin.journal.segment_writer import Record, SegmentWriter
 
