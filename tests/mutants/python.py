@@ -31,7 +31,7 @@ class Change(NamedTuple):
 
 # A room, its files, and the tests run where those of its own notice nothing.
 ROOMS: dict[str, tuple[str, str, Stage]] = {
-    "plugin": ("src/radmeter/plugin/**/*.py", "tests/unit/plugin", ("tests/acceptance/test_session.py",)),
+    "plugin": ("src/radmeter/plugin/**/*.py", "tests/unit/plugin", ()),
     "packet": (
         "src/radmeter/packet/*.py",
         "tests/unit/packet",
@@ -169,11 +169,11 @@ def _compiles(source: str) -> bool:
 
 
 def _stages(room: str, path: str) -> tuple[Stage, ...]:
-    """The test file named as the code is, if there is one; its folder; the room's tests; then others."""
+    """The test file named as the code is, if there is one; the tests of its folder; then others."""
     _, tests, others = ROOMS[room]
     folder = PurePath(tests) / PurePath(path).parent.relative_to(f"src/radmeter/{room}")
     own = OF_OTHERS.get(path, (f"{folder}/test_{PurePath(path).stem}.py",))
-    stages = [own, (str(folder),), (tests,), others]
+    stages = [own, (str(folder),), others]
     return tuple(
         dict.fromkeys(stage for stage in stages if stage and all((ROOT / test).exists() for test in stage))
     )
