@@ -3,6 +3,7 @@
 import argparse
 import os
 import random
+import re
 import signal
 import sys
 import time
@@ -19,7 +20,7 @@ SAMPLE = 10
 EXAMPLES = """\
 examples:
   scripts/mutate                            all of ours, and a random sample of the Python code: an hour or two
-  scripts/mutate sql counted_octets         mutants of SQL whose file or rule has "counted_octets" in it
+  scripts/mutate sql counted_octets         mutants of SQL whose file or rule has this in it
   scripts/mutate python journal/writer      a sample of one file
   scripts/mutate --sample 0 python shipper  every mutant of one file
   scripts/mutate --seed 7 python            the sample of an earlier run, from the seed that it printed
@@ -42,7 +43,7 @@ def main() -> int:
     )
     parser.add_argument("kind", nargs="?", choices=[*KINDS, "all"], default="all", help="which mutants (all)")
     parser.add_argument(
-        "pattern", nargs="?", default="", help="only those whose file or rule has this text in it"
+        "pattern", nargs="?", default="", help="only those whose file or rule matches this regular expression"
     )
     parser.add_argument(
         "--sample", type=int, default=SAMPLE, metavar="N", help=f"of a Python file; 0: all ({SAMPLE})"
@@ -88,7 +89,9 @@ def _chosen(kind: str, pattern: str, sample: int, seed: int) -> list[Mutant]:
     for name in table.KINDS:
         if kind in (name, "all"):
             chosen += [
-                mutant for mutant in table.mutants(name) if pattern in mutant.path or pattern in mutant.title
+                mutant
+                for mutant in table.mutants(name)
+                if re.search(pattern, mutant.path) or re.search(pattern, mutant.title)
             ]
     return chosen
 

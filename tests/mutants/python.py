@@ -3,6 +3,7 @@
 import ast
 import difflib
 import random
+import re
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -55,13 +56,13 @@ OF_OTHERS: dict[str, Stage] = {
 
 
 def mutants(sample: int, seed: int, pattern: str) -> list[Mutant]:
-    """Return mutants of the files whose path has `pattern` in it, at most `sample` of each file (0: all)."""
+    """Return mutants of the files whose path matches `pattern`, at most `sample` of each file (0: all)."""
     skipped = {(entry.file, entry.before, entry.after) for entry in equivalents()}
     chosen = []
     for room, (files, _, _) in ROOMS.items():
         for file in sorted(ROOT.glob(files)):
             path = str(file.relative_to(ROOT))
-            if pattern not in path:
+            if not re.search(pattern, path):
                 continue
             source = file.read_text(encoding="utf-8")
             seen = {source}
