@@ -125,6 +125,13 @@ def test_another_file_that_begins_alike_is_another_file(
         assert radmeter(database, "replay", file).exit_code == 0
     assert octets(connection) == 120 + 2 * octets_of_other
     assert checkpoints(connection) == [(3, 3, 0), (3, 3, 0)]
+    # Both go on to be known when they have grown.
+    for file in (one, other):
+        write(file, file.read_bytes(), stanza(f"{file.name} on", 3), stanza("y", 0))
+        assert (
+            "2 packets shipped, 0 of them set aside, 3 stanzas" in radmeter(database, "replay", file).output
+        )
+    assert octets(connection) == 126 + 2 * octets_of_other
 
 
 def test_a_replay_that_was_cut_off_goes_on(database: str, connection: Connection, tmp_path: Path) -> None:
