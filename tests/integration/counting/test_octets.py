@@ -49,7 +49,7 @@ EXAMPLES = [
     example(
         "not newer: packets of one moment that differ in one direction are not the same packet",
         interim("10:10", 100, 200, 600),
-        interim("10:10", 100, 230, 600),
+        interim("10:10", 150, 200, 600),
         interim("10:10", 150, 230, 600),
         **one("10:00 ..", "150/230"),
     ),
