@@ -81,6 +81,13 @@ def test_the_quarantine_file_has_the_packets_that_the_journal_has(server: FreeRa
         assert 0 <= entry.received_at_us - found.received_us < 2_000_000
 
 
+def test_a_quarantine_file_that_cannot_be_written_stops_no_packet(server: FreeRadius, router: Router) -> None:
+    (server.run_directory / "radacct" / "radmeter-quarantine" / "detail").mkdir(parents=True)
+    assert router.send(interim("s", **PACKETS["name in Latin-1"]))
+    (entry,) = JournalReader(server.journal).read(0, 100)
+    assert "636166e9" in entry.pairs  # the name, as octets
+
+
 def test_the_quarantine_file_counts_nothing_twice(line: Line, router: Router) -> None:
     for name, attributes in PACKETS.items():
         for octets in (100, 300, 50, 200):  # the counter is restarted once: 300, then 200 more

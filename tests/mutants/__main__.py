@@ -3,10 +3,12 @@
 import argparse
 import os
 import random
+import re
 import signal
 import sys
 import time
 from collections import Counter
+from pathlib import Path
 from types import FrameType
 
 from mutants import table
@@ -16,10 +18,11 @@ from mutants.tree import broken_by, copied_tree
 
 KINDS = ("python", *table.KINDS)
 SAMPLE = 10
+SURVIVED = "SURVIVED"
 EXAMPLES = """\
 examples:
   scripts/mutate                            all of ours, and a random sample of the Python code: an hour or two
-  scripts/mutate sql counted_octets         mutants of SQL whose file or rule has "counted_octets" in it
+  scripts/mutate sql counted_octets         mutants of SQL whose file or rule has this in it
   scripts/mutate python journal/writer      a sample of one file
   scripts/mutate --sample 0 python shipper  every mutant of one file
   scripts/mutate --seed 7 python            the sample of an earlier run, from the seed that it printed
@@ -31,7 +34,7 @@ nothing can notice it, an entry in tests/mutants/equivalent.toml says why.
 
 
 def main() -> int:
-    """Run mutants as the command line says; 1 if too few were killed."""
+    """Run mutants as the command line says; 1 if too few were killed, 2 if some could not be judged."""
     signal.signal(signal.SIGTERM, _interrupted)
     parser = argparse.ArgumentParser(
         prog="scripts/mutate",
@@ -42,7 +45,7 @@ def main() -> int:
     )
     parser.add_argument("kind", nargs="?", choices=[*KINDS, "all"], default="all", help="which mutants (all)")
     parser.add_argument(
-        "pattern", nargs="?", default="", help="only those whose file or rule has this text in it"
+        "pattern", nargs="?", default="", help="only those whose file or rule matches this regular expression"
     )
     parser.add_argument(
         "--sample", type=int, default=SAMPLE, metavar="N", help=f"of a Python file; 0: all ({SAMPLE})"
@@ -71,9 +74,6 @@ def main() -> int:
     os.nice(10)  # for hours, beside other work
     try:
         return _run(chosen, options.least)
-    except BaselineError as error:
-        print(error, file=sys.stderr)
-        return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
@@ -88,35 +88,48 @@ def _chosen(kind: str, pattern: str, sample: int, seed: int) -> list[Mutant]:
     for name in table.KINDS:
         if kind in (name, "all"):
             chosen += [
-                mutant for mutant in table.mutants(name) if pattern in mutant.path or pattern in mutant.title
+                mutant
+                for mutant in table.mutants(name)
+                if re.search(pattern, mutant.path) or re.search(pattern, mutant.title)
             ]
     return chosen
 
 
 def _run(mutants: list[Mutant], least: float) -> int:
+    judged: list[Mutant] = []
     survivors: list[Mutant] = []
     with copied_tree() as tree:
         runner = Runner(tree)
         for number, mutant in enumerate(mutants, 1):
             started = time.monotonic()
-            how = "SURVIVED"
-            for stage in mutant.stages:
-                runner.baseline(stage)
-                with broken_by(mutant, tree):
-                    result = runner.run(stage)
-                if result.failed:
-                    killer = result.killer or "an error before the first test"
-                    how = f"killed by {'a hang, ' if result.timed_out else ''}{killer}"
-                    break
+            try:
+                how = _fate(mutant, runner, tree)
+            except BaselineError as error:
+                how = f"NOT JUDGED: {error}"
             else:
-                survivors.append(mutant)
+                judged.append(mutant)
             print(
                 f"{number:4} {time.monotonic() - started:4.0f} s  {mutant.room}  {mutant.title}  {how}",
                 flush=True,
             )
-            if survivors and survivors[-1] is mutant:
+            if how == SURVIVED:
+                survivors.append(mutant)
                 print(mutant.diff(), flush=True)
-    return _report(mutants, survivors, least)
+    if not judged:
+        return 2
+    return max(_report(judged, survivors, least), 2 if len(judged) < len(mutants) else 0)
+
+
+def _fate(mutant: Mutant, runner: Runner, tree: Path) -> str:
+    """Run the tests of a mutant until one fails; say which. Raises BaselineError."""
+    for stage in mutant.stages:
+        runner.baseline(stage)
+        with broken_by(mutant, tree):
+            result = runner.run(stage)
+        if result.failed:
+            killer = result.killer or "an error before the first test"
+            return f"killed by {'a hang, ' if result.timed_out else ''}{killer}"
+    return SURVIVED
 
 
 def _report(mutants: list[Mutant], survivors: list[Mutant], least: float) -> int:

@@ -49,6 +49,22 @@ EXAMPLES = [
     ),
     # --- day and period
     example(
+        "day: a late interim after the Stop counts in its own day",
+        stop("11 00:10", 100, 200, 1200),
+        interim("23:55", 130, 200, 300, arrived="11 00:11"),
+        sessions=("anna harbour 23:50 .. 11 00:10 User-Request 130/200",),
+        users=("anna 03-01 130/200",),
+        days=("harbour 03-10 30/0", "harbour 03-11 100/200"),
+    ),
+    example(
+        "period: a late interim after the Stop counts in its own period",
+        stop("11 00:10", 100, 200, 1200, user="daily"),
+        interim("23:55", 130, 200, 300, arrived="11 00:11", user="daily"),
+        sessions=("daily harbour 23:50 .. 11 00:10 User-Request 130/200",),
+        users=("daily 03-10 30/0", "daily 03-11 100/200"),
+        days=("harbour 03-10 30/0", "harbour 03-11 100/200"),
+    ),
+    example(
         "day: a session over midnight is split at the interims",
         start("23:00"),
         interim("23:50", 100, 200, 3000),

@@ -60,6 +60,14 @@ EXAMPLES = [
         days=("harbour 03-10 160/270",),
     ),
     example(
+        "identity: a user name that comes with the packet sent again",
+        interim("10:10", 100, 200, 600, user=None, more=CLASS),
+        interim("10:10", 100, 200, 600, user="bert", more=CLASS),
+        sessions=("bert harbour 10:00 .. 100/200",),
+        users=("bert 03-01 100/200",),
+        days=("harbour 03-10 100/200",),
+    ),
+    example(
         "identity: what was counted before the user name came stays in its calendar month",
         interim("10:10", 100, 200, 600, user=None, more=CLASS),
         interim("11 10:20", 150, 260, 87600, user="daily", more=CLASS),

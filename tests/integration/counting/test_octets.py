@@ -47,6 +47,13 @@ EXAMPLES = [
         **one("10:00 ..", "150/290"),
     ),
     example(
+        "not newer: packets of one moment that differ in one direction are not the same packet",
+        interim("10:10", 100, 200, 600),
+        interim("10:10", 150, 200, 600),
+        interim("10:10", 150, 230, 600),
+        **one("10:00 ..", "150/230"),
+    ),
+    example(
         "not newer: after the router's clock was set back, what exceeds is counted once",
         interim("10:20", 100, 200, 1200),
         interim("10:10", 150, 250, 1800, arrived="10:30"),

@@ -113,17 +113,25 @@ def test_standard_input(database: str, connection: Connection, monkeypatch: pyte
     assert octets(connection) == 100
 
 
+@pytest.mark.parametrize("octets_of_other", [1, 20], ids=["shorter", "of the same length"])
 def test_another_file_that_begins_alike_is_another_file(
-    database: str, connection: Connection, tmp_path: Path
+    database: str, connection: Connection, tmp_path: Path, octets_of_other: int
 ) -> None:
     # One packet that a router sent to two servers, which then heard of different sessions.
     alike = stanza("s", 100)
     one = write(tmp_path / "one", alike, stanza("t", 10), stanza("u", 10))
-    other = write(tmp_path / "other", alike, stanza("v", 1), stanza("w", 1))
+    other = write(tmp_path / "other", alike, *(stanza(session, octets_of_other) for session in "vw"))
     for file in (one, other, one, other):
         assert radmeter(database, "replay", file).exit_code == 0
-    assert octets(connection) == 122
+    assert octets(connection) == 120 + 2 * octets_of_other
     assert checkpoints(connection) == [(3, 3, 0), (3, 3, 0)]
+    # Both go on to be known when they have grown.
+    for file in (one, other):
+        write(file, file.read_bytes(), stanza(f"{file.name} on", 3), stanza("y", 0))
+        assert (
+            "2 packets shipped, 0 of them set aside, 3 stanzas" in radmeter(database, "replay", file).output
+        )
+    assert octets(connection) == 126 + 2 * octets_of_other
 
 
 def test_a_replay_that_was_cut_off_goes_on(database: str, connection: Connection, tmp_path: Path) -> None:

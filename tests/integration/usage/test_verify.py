@@ -53,6 +53,23 @@ def test_counters_of_ordinary_traffic_are_right(busy: str) -> None:
     assert "counters of users and 9 days of routers: all right" in result.errors
 
 
+def test_a_session_whose_day_goes_there_and_back_again_is_right(
+    database: str, connection: Connection
+) -> None:
+    at_noon = 3 * DAY + (time.time() - DAY / 2) % DAY  # three days ago, far from midnight
+    with Packets(database) as packets:
+        packets.add("Interim-Update", "s", ago=at_noon, Acct_Input_Octets=100)
+        packets.add("Interim-Update", "s", ago=DAY, Acct_Input_Octets=150)
+    with Packets(database) as packets:  # late, on the first day again, whose part was finished
+        packets.add("Interim-Update", "s", ago=at_noon - 60, Acct_Input_Octets=170)
+    for octets, ago in ((200, 60), (210, 0)):
+        with Packets(database) as packets:
+            packets.add("Interim-Update", "s", ago=ago, Acct_Input_Octets=octets)
+        assert different(connection) == []
+    counted = connection.execute("SELECT bytes_in FROM router_daily_usage ORDER BY usage_date").fetchall()
+    assert (counted[0], sum(row[0] for row in counted)) == ((120,), 210)
+
+
 def test_a_database_without_a_session_is_right(database: str) -> None:
     assert radmeter(database, "verify", "--format", "json").json() == []
 

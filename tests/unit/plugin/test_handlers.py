@@ -160,6 +160,31 @@ def test_the_start_logs_the_journal_and_its_sync_mode(plugin: ModuleType, radius
     ]
 
 
+def test_the_journal_gets_what_the_settings_say(
+    plugin: ModuleType, radiusd: FakeRadiusd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: dict[str, object] = {}
+
+    def open_journal(directory: str, **options: object) -> None:
+        given.update(options, directory=directory)
+
+    monkeypatch.setattr(plugin, "JournalWriter", open_journal)
+    radiusd.config |= {
+        "sync": "interval",
+        "sync_interval_ms": "7",
+        "segment_bytes": "100000",
+        "journal_limit_bytes": "2000000",
+    }
+    assert plugin.instantiate(None) == 0
+    assert given == {
+        "directory": radiusd.config["journal"],
+        "sync": "interval",
+        "interval_seconds": 0.007,
+        "segment_bytes": 100_000,
+        "limit_bytes": 2_000_000,
+    }
+
+
 @pytest.mark.parametrize(
     ("sync", "scheduling", "asked", "granted", "warned"),
     [

@@ -56,6 +56,7 @@ def test_discovery_key(
         # Retired: by its MAC and by what it was discovered by.
         ("02:00:00:00:00:10", None, None, None, 10),
         (None, None, "retired", None, None),
+        (None, None, "retired name", None, None),
         # Merged: as it was before, and the other is meant.
         ("02:00:00:00:00:11", None, None, None, 1),
         (UNKNOWN_MAC, None, "merged", None, 1),
@@ -87,7 +88,7 @@ def test_match_router(
                   (7, 'f', NULL, 'twice', '10.0.0.6', 'active', NULL, NULL, NULL),
                   (8, 'g', '02:00:00:00:00:08', 'discovered', '10.0.0.8', 'discovered', 'mac:02:..:08', NULL, NULL),
                   (9, 'h', NULL, NULL, '10.0.0.9', 'discovered', 'ip:10.0.0.9', NULL, NULL),
-                  (10, 'i', '02:00:00:00:00:10', 'retired', NULL, 'retired', NULL, NULL, NULL),
+                  (10, 'retired name', '02:00:00:00:00:10', 'retired', NULL, 'retired', NULL, NULL, NULL),
                   (11, 'merged name', '02:00:00:00:00:11', 'merged', NULL, 'retired', NULL, 1, 'active'),
                   (12, 'k', '02:00:00:00:00:12', 'factory name', NULL, 'retired', 'ip:10.0.0.12', 1, 'discovered'),
                   (13, 'l', NULL, 'shared', NULL, 'retired', NULL, 1, 'active'),
