@@ -56,7 +56,7 @@ BROKEN = {
     "a function's rights changed": (
         "ALTER FUNCTION radmeter.ingest(text, json) SECURITY INVOKER",
         "schema",
-        "function radmeter.ingest(p_node text, p_records json) is",
+        "function radmeter.ingest(p_source text, p_records json) is",
     ),
     "a function dropped": (
         "DROP FUNCTION radmeter.close_stale(bigint[], timestamptz, integer)",
