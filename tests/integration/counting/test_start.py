@@ -27,6 +27,14 @@ EXAMPLES = [
         **one("10:00 ..", "100/200"),
     ),
     example(
+        "Start: octets in a second or late one are not counted",
+        interim("10:10", 100, 200, 600),
+        start("10:00", octets=(7000, 8000), arrived="10:11"),
+        stop("10:20", 150, 250, 1200),
+        start("10:00", octets=(7000, 8000), arrived="10:21"),
+        **one("10:00 .. 10:20 User-Request", "150/250"),
+    ),
+    example(
         "Start: a second one moves nothing",
         start("10:00"),
         interim("10:10", 100, 200, 600),

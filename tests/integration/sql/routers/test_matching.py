@@ -59,6 +59,7 @@ def test_discovery_key(
         (None, None, "retired name", None, None),
         # Merged: as it was before, and the other is meant.
         ("02:00:00:00:00:11", None, None, None, 1),
+        (None, "02:00:00:00:00:11", None, None, 1),
         (UNKNOWN_MAC, None, "merged", None, 1),
         (UNKNOWN_MAC, None, "merged name", None, 1),
         (UNKNOWN_MAC, None, "shared", None, 1),
