@@ -56,10 +56,10 @@ def test_after_its_patience_nothing_is_done(database: str, table: Connection) ->
     with psycopg.connect(database) as holder:
         holder.execute("SELECT FROM t")
         with pytest.raises(
-            LockTimeout, match=r"changing t: could not get the lock within 0\.5 s: it is held by process"
+            LockTimeout, match=r"changing t: could not get the lock within 3 s: it is held by process"
         ):
             with_lock_retries(
-                table, lambda opened: opened.execute("DROP TABLE t"), what="changing t", patience_seconds=0.5
+                table, lambda opened: opened.execute("DROP TABLE t"), what="changing t", patience_seconds=3
             )
     assert table.execute("SELECT count(*) FROM t").fetchone() == (2,)
 
