@@ -95,6 +95,7 @@ def test_sessions_of_another_writer_are_right(connection: Connection) -> None:
         "DELETE FROM user_quota_usage WHERE username = 'user1'",
         "INSERT INTO user_quota_usage (username, period_start, bytes_in) VALUES ('ghost', '2026-11-01', 1)",
         "UPDATE router_daily_usage SET bytes_in = bytes_in + 1 WHERE usage_date > current_date - 2",
+        "UPDATE router_daily_usage SET bytes_out = bytes_out + 1 WHERE usage_date > current_date - 2",
         "DELETE FROM router_daily_usage WHERE router_id = 1",
         "UPDATE router_daily_usage SET usage_date = usage_date - 30 WHERE router_id = 2",
     ],

@@ -107,7 +107,9 @@ def test_discover_router_makes_one_row_and_finds_it_again(connection: Connection
     made = value(connection, call, MAC, None, "ap", "10.0.0.1")
     assert value(connection, call, MAC, None, "other", "10.0.0.2") == made
     assert value(connection, call, None, MAC, "ap", "10.0.0.1") == made
-    assert value(connection, call, None, None, "ap", "10.0.0.1") != made
+    named = value(connection, call, None, None, "ap", "10.0.0.1")
+    assert named != made
+    assert value(connection, call, None, None, "ap", "10.0.0.2") == named
     # The same name and address with another MAC is another router.
     other = value(connection, call, OTHER_MAC, None, "ap", "10.0.0.1")
     assert value(connection, call, None, OTHER_MAC, "ap", "10.0.0.1") == other != made
