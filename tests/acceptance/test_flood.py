@@ -1,4 +1,4 @@
-"""A router gone mad is answered no more than its share; the others are served as before."""
+"""A router gone mad is answered no more than its limit; the others are served as before."""
 
 import shutil
 import socket
@@ -11,7 +11,7 @@ from support.wire import Router, request
 
 from radmeter import resources
 
-SHARE = 50
+LIMIT = 50
 FLOOD = "sends more than client_packets_per_second"
 
 
@@ -28,11 +28,11 @@ def two_clients(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("two_clients")
-def test_a_flood_is_answered_no_more_than_its_share_and_others_as_before(
+def test_a_flood_is_answered_no_more_than_its_limit_and_others_as_before(
     tmp_path: Path, database: Database
 ) -> None:
     with (
-        FreeRadius(tmp_path / "run", tmp_path / "journal", client_packets_per_second=SHARE) as server,
+        FreeRadius(tmp_path / "run", tmp_path / "journal", client_packets_per_second=LIMIT) as server,
         Shipper(tmp_path / "ship.log", server.journal, database.dsn) as shipper,
         Router(server.start().address, source="127.0.0.2") as other,
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as flood,
@@ -54,7 +54,7 @@ def test_a_flood_is_answered_no_more_than_its_share_and_others_as_before(
         shipper.start()
         eventually(lambda: database.user("other"), [(others, 10 * others)])
         ((kept, _),) = database.user("flood")
-        assert kept <= SHARE * (seconds + 4) < sent
+        assert kept <= LIMIT * (seconds + 4) < sent
         assert "127.0.0.1" in server.lines(FLOOD)[0]
 
 

@@ -9,7 +9,7 @@ from radmeter.adoption.moves import OPEN
 from radmeter.adoption.operation import DIVERT, VACUUM_GIVES_WAY, Operation, exclusively
 from radmeter.adoption.state import Adoption
 from radmeter.database.connection import Connection
-from radmeter.database.lock_retries import create_index_with_lock_retries
+from radmeter.database.lock_retries import LOCK_WAIT_MS, create_index_with_lock_retries
 
 
 def add_columns(operation: Operation, adoption: Adoption) -> None:
@@ -60,7 +60,7 @@ def make_open_table(operation: Operation, adoption: Adoption) -> None:
     def work(connection: Connection) -> None:
         run = connection.execute
         run(VACUUM_GIVES_WAY)
-        run("SET LOCAL lock_timeout = '50ms'")
+        run(f"SET LOCAL lock_timeout = '{LOCK_WAIT_MS}ms'")
         run(
             """CREATE TABLE public.radacct_open () INHERITS (public.radacct)
                WITH (fillfactor = 60, autovacuum_vacuum_cost_delay = 0)"""

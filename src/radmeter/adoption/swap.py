@@ -9,6 +9,7 @@ from radmeter.adoption.moves import OPEN, TABLE
 from radmeter.adoption.state import Adoption
 from radmeter.adoption.table import Table, read
 from radmeter.database.connection import Connection
+from radmeter.database.lock_retries import LOCK_WAIT_MS
 from radmeter.errors import StoreError
 from radmeter.schema.revisions import note
 
@@ -28,7 +29,7 @@ def swap(connection: Connection, adoption: Adoption, owner: str) -> float:
     # Read the table again: from here on nobody can change a view or an index until the swap is done.
     table = read(connection)
     last = _last_id(connection, table)
-    run("SET LOCAL lock_timeout = '50ms'")
+    run(f"SET LOCAL lock_timeout = '{LOCK_WAIT_MS}ms'")
     run("LOCK TABLE ONLY public.radacct IN ACCESS EXCLUSIVE MODE")
     began = time.monotonic()
     run("LOCK TABLE ONLY public.radacct_open IN ACCESS EXCLUSIVE MODE")

@@ -10,7 +10,7 @@ from radmeter.adoption.state import Adoption, remember_renamed
 from radmeter.adoption.swap import give_sequence
 from radmeter.adoption.table import LEGACY, read
 from radmeter.database.connection import Connection
-from radmeter.database.lock_retries import create_index_with_lock_retries
+from radmeter.database.lock_retries import LOCK_WAIT_MS, create_index_with_lock_retries
 from radmeter.schema.revisions import note
 
 
@@ -72,7 +72,7 @@ def _swap(connection: Connection, adoption: Adoption, owner: str) -> None:
     run("SET LOCAL lock_timeout = '5s'")
     run("LOCK TABLE public.radacct IN SHARE UPDATE EXCLUSIVE MODE")
     table = read(connection)
-    run("SET LOCAL lock_timeout = '50ms'")
+    run(f"SET LOCAL lock_timeout = '{LOCK_WAIT_MS}ms'")
     run("LOCK TABLE public.radacct IN ACCESS EXCLUSIVE MODE")
     saved = adoption.saved
     former = sql.Identifier(saved["owner"])

@@ -63,7 +63,7 @@ def test_retried_packets_are_applied_in_the_order_they_are_given_in(connection: 
         for number, octets in ((2, 100), (3, 40))
     ]
     connection.execute(
-        """INSERT INTO rejected_packet (id, node, seq, received_at, reason, pairs) OVERRIDING SYSTEM VALUE
+        """INSERT INTO rejected_packet (id, source, seq, received_at, reason, pairs) OVERRIDING SYSTEM VALUE
            SELECT id, 'n', id, now(), 'old', '[]' FROM generate_series(2, 3) AS id"""
     )
     assert value(connection, "radmeter.retry_rejected(%s::json)", json.dumps(records)) == [2, 3]
