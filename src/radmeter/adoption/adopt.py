@@ -77,7 +77,17 @@ def _become_ready(operation: Operation) -> str:
     """Make radmeter's roles and tables. Return the role that will own radacct."""
     connection = operation.connection
     acting = upgrade.prepare(connection, operation.said, operation.patience_seconds)
-    run_revisions(connection, said=operation.said, patience_seconds=operation.patience_seconds)
+    # After the swap, ingest and the triggers use what a revision may rename. Before it no function is in use, and the
+    # swap's preparation applies the files.
+    swapped = connection.execute(
+        "SELECT relkind = 'p' FROM pg_class WHERE oid = 'public.radacct'::regclass"
+    ).fetchone() == (True,)
+    run_revisions(
+        connection,
+        said=operation.said,
+        patience_seconds=operation.patience_seconds,
+        apply_files=upgrade.apply_files if swapped else None,
+    )
     connection.execute("RESET ROLE")
     return OWNER if acting else operation.table.owner
 

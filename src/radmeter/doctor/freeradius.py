@@ -71,7 +71,7 @@ def check(context: Context) -> Findings:
     except PermissionError as error:
         yield tell.unknown(
             f"this user may not read {error.filename}",
-            f"sudo {context.remedy.radmeter('doctor')} --raddb {raddb}",
+            f"sudo {context.remedy.radmeter('doctor')} --raddb {shlex.quote(str(raddb))}",
         )
         return
     if not server.instances:
@@ -93,10 +93,10 @@ def check(context: Context) -> Findings:
 
 
 def _not_enabled(server: Server, how: str) -> Finding:
-    raddb, source = server.raddb, resources.directory("radius")
-    said = f"{raddb} ({how}): radmeter is not in modules, accounting does not reach the journal"
+    raddb, source = shlex.quote(str(server.raddb)), shlex.quote(str(resources.directory("radius")))
+    said = f"{server.raddb} ({how}): radmeter is not in modules, accounting does not reach the journal"
     parts = []
-    if not (raddb / "mods-available" / "radmeter").exists():
+    if not (server.raddb / "mods-available" / "radmeter").exists():
         parts.append(f"sudo cp {source}/mods-available/radmeter {raddb}/mods-available/")
         parts.append(f"sudo cp {source}/policy.d/radmeter {raddb}/policy.d/")
     parts.append(f"sudo ln -s ../mods-available/radmeter {raddb}/mods-enabled/")
@@ -128,7 +128,9 @@ def _python(server: Server, file: Path) -> Findings:
         if python is None:
             continue  # radiusd has this Python only as a library: there is no interpreter to ask
         if fault := installed.import_fault(python, places[0]):
-            mend = f"sudo {sys.executable} -m pip install --force-reinstall radmeter=={__version__}"
+            mend = (
+                f"sudo {shlex.quote(sys.executable)} -m pip install --force-reinstall radmeter=={__version__}"
+            )
             if "Permission" in fault:
                 mend = f"sudo chmod -R a+rX {shlex.quote(places[0])}"
             yield tell.red(
@@ -161,7 +163,8 @@ def _policy(server: Server) -> Findings:
         if not takes:
             yield tell.red(
                 f"no virtual server has a section {section}",
-                f"sudo cp {resources.directory('radius')}/sites-available/radmeter {server.raddb}/sites-enabled/",
+                f"sudo cp {shlex.quote(str(resources.directory('radius')))}/sites-available/radmeter "
+                f"{shlex.quote(str(server.raddb))}/sites-enabled/",
             )
         for place in takes:
             calls = [call.name for call in place.calls()]

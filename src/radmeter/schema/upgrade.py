@@ -71,7 +71,7 @@ def upgrade(
             said=listener.say,
             patience_seconds=patience_seconds,
             done=listener.advance,
-            apply_files=_apply_files,
+            apply_files=apply_files,
         )
         for column in decimal_conversion.check(connection):
             decimal_conversion.convert(
@@ -80,7 +80,7 @@ def upgrade(
             listener.advance()
         with_lock_retries(
             connection,
-            lambda opened: _apply_files(opened, reapply),
+            lambda opened: apply_files(opened, reapply),
             what="applying the SQL files",
             patience_seconds=patience_seconds,
             said=listener.say,
@@ -119,12 +119,23 @@ def refuse_stock_table(connection: Connection) -> None:
     row = connection.execute(
         "SELECT relkind::text FROM pg_class WHERE oid = to_regclass(%s)", (RADACCT,)
     ).fetchone()
+    if row == ("r",) and _is_being_undone(connection):
+        raise StoreError("the adoption of radacct is being undone: `radmeter adopt --undo` finishes that")
     if row == ("r",):
         raise StoreError(
             "public.radacct is FreeRADIUS's own table: `radmeter adopt --from radacct` adopts it, with its sessions"
         )
     if row not in (None, ("p",)):
         raise StoreError("public.radacct is not a table: rename it, then run `radmeter migrate up` again")
+
+
+def _is_being_undone(connection: Connection) -> bool:
+    if connection.execute("SELECT to_regclass('radmeter.adoption')").fetchone() == (None,):
+        return False
+    row = connection.execute(
+        "SELECT EXISTS (SELECT FROM radmeter.adoption WHERE undone_at IS NULL AND state = 'returning')"
+    ).fetchone()
+    return row == (True,)
 
 
 def prepare(
@@ -155,7 +166,8 @@ def prepare(
     return True
 
 
-def _apply_files(connection: Connection, reapply: bool = False) -> None:
+def apply_files(connection: Connection, reapply: bool = False) -> None:
+    """Apply the SQL files if one changed, or all if asked, and note it in migration_log."""
     began = time.monotonic()
     changed = changed_files(connection)
     if apply_sql_files(connection, reapply=reapply):

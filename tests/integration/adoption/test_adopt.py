@@ -11,9 +11,11 @@ from support.adoption import Reader, assert_totals, dump, killed_before, session
 from support.servers import Server
 
 from radmeter.adoption import adopt, operation, states, undo
+from radmeter.adoption.swapped import finish
+from radmeter.adoption.tidy import tidy
 from radmeter.errors import StoreError
 from radmeter.jobs.stale_sessions import close_stale
-from radmeter.schema import upgrade
+from radmeter.schema import revisions, upgrade
 from radmeter.schema.guarantees import check
 
 Connection = psycopg.Connection[Any]
@@ -260,6 +262,43 @@ def test_undo_from_every_state(server: Server, radius: str, state: str) -> None:
     assert give_back(radius) == []
     assert sessions(radius) == rows
     assert dump(server, radius) == definition
+
+
+# As a radmeter of revision 0008 leaves it.
+BACK_TO_0008 = """
+ALTER TABLE ingest_checkpoint RENAME COLUMN source TO node;
+ALTER TABLE rejected_packet RENAME COLUMN source TO node;
+ALTER TABLE rejected_packet RENAME CONSTRAINT rejected_packet_source_seq_key TO rejected_packet_node_seq_key;
+ALTER TABLE radmeter.replayed_file RENAME COLUMN source TO node;
+ALTER TABLE radmeter.adoption_baseline RENAME TO adopted_part;
+ALTER INDEX radmeter.adoption_baseline_pkey RENAME TO adopted_part_pkey;
+UPDATE radmeter.alembic_version SET version_num = '0008';
+UPDATE radmeter.sql_file SET checksum = 'old'
+"""
+
+
+def test_a_newer_radmeter_that_goes_on_after_the_swap_brings_its_functions_along(radius: str) -> None:
+    killed_before(radius, finish, lambda connection: adopt.adopt(operation.Operation(connection)))
+    with psycopg.connect(radius, autocommit=True) as connection:
+        assert connection.execute("SELECT state FROM radmeter.adoption").fetchone() == ("swapped",)
+        connection.execute(BACK_TO_0008)
+        take_over(radius)
+        assert revisions.current_revision(connection) == "0009"
+        changed = connection.execute(
+            """UPDATE radacct SET acctinputoctets = acctinputoctets + 5
+               WHERE radacctid = (SELECT min(radacctid) FROM radacct)"""
+        )
+        assert changed.rowcount > 0
+        assert connection.execute("SELECT radmeter.ingest('node', '[]')").fetchone() == (0,)
+        assert check(connection) == []
+
+
+def test_an_upgrade_names_the_command_that_finishes_an_undoing(radius: str) -> None:
+    take_over(radius)
+    killed_before(radius, tidy, lambda connection: undo.undo(operation.Operation(connection)))
+    with pytest.raises(StoreError, match="is being undone: `radmeter adopt --undo` finishes that"):
+        upgrade.upgrade(radius)
+    give_back(radius)
 
 
 def test_undo_is_refused_once_a_partition_is_gone(radius: str) -> None:

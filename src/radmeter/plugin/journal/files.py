@@ -67,16 +67,26 @@ def make_directory(directory: Path) -> None:
     missing = [place for place in (directory, *directory.parents) if not place.exists()]
     if missing:
         directory.mkdir(mode=0o770, parents=True, exist_ok=True)
-        # With radiusd's own umask (027) a shipper of the same group could read, but not delete.
+        # radiusd's own umask (027) would let a shipper of the same group read, and not delete.
         if directory.stat().st_mode & 0o050:
             directory.chmod(0o770)
-        for place in missing:
-            sync_path(place.parent)
+        try:
+            for place in missing:
+                sync_path(place.parent)
+        except OSError:
+            # The names are not durable. Without the directories the next packet is refused as well.
+            for place in missing:
+                with contextlib.suppress(OSError):
+                    place.rmdir()
+            raise
     else:
-        # A writer may have been killed between making the directory and syncing its name. If radiusd may not read
-        # the parent, another user made the directory.
+        # A writer that was killed after it had made the directories has not synced their names. A parent that radiusd
+        # may not read belongs to another user, who made what is in it.
         with contextlib.suppress(PermissionError):
             sync_path(directory.parent)
+        for place in directory.parent.parents:
+            with contextlib.suppress(OSError):  # not every file system far above can be asked
+                sync_path(place)
 
 
 def file_mode(directory: Path) -> int:

@@ -1,12 +1,15 @@
 """The journal on a disk that loses unsynced data: power cuts at every sync and between syncs."""
 
 import itertools
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from support.power_cut import PowerCut
 
+from radmeter.errors import JournalError
+from radmeter.plugin.journal import files
 from radmeter.plugin.journal.reader import JournalReader
 from radmeter.plugin.journal.writer import JournalWriter
 
@@ -96,9 +99,21 @@ def test_the_directory_and_those_above_it_that_were_missing_survive_a_power_cut(
 
 
 def test_the_directory_survives_if_the_writer_that_made_it_was_killed_before_the_sync(disk: Disk) -> None:
-    disk.directory.mkdir()
+    disk.directory = disk.top / "lib" / "radmeter" / "journal"
+    disk.directory.mkdir(parents=True)
     disk.open().append(1, '["kept"]')
     assert disk.left("synced")[0] == ['["kept"]']
+
+
+def test_a_directory_whose_name_cannot_be_made_durable_is_refused_each_time(
+    disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "sync_path", lambda path: os.close(os.open("/nonexistent", os.O_RDONLY)))
+    journal = disk.open()
+    for _ in range(2):
+        with pytest.raises(JournalError):
+            journal.append(1, "[]")
+        assert not disk.directory.exists()
 
 
 def test_in_interval_mode_a_segment_is_durable_before_the_next_one_is_begun(disk: Disk) -> None:
