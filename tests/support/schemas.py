@@ -3,15 +3,11 @@
 import itertools
 import subprocess
 
-from alembic.script import ScriptDirectory
-
-from radmeter.schema import upgrade as schema
 from radmeter.schema.decimal_columns import COLUMNS
+from radmeter.schema.revisions import all_revisions
 from support.servers import Connection, Server
 
-REVISIONS = [script.revision for script in ScriptDirectory.from_config(schema.revisions()).walk_revisions()][
-    ::-1
-]
+REVISIONS = [script.revision for script in all_revisions()]
 
 
 def dump(server: Server, dsn: str) -> str:

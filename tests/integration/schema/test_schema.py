@@ -13,7 +13,7 @@ from support.servers import Server
 from radmeter.database.connection import sqlalchemy_engine
 from radmeter.errors import StoreError, StoreUnavailable
 from radmeter.schema import upgrade as schema
-from radmeter.schema.revisions import BOOTSTRAP, current_revision
+from radmeter.schema.revisions import BOOTSTRAP, current_revision, revisions, run_revisions
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def test_an_upgrade_from_each_revision_is_a_fresh_install(
     with sqlalchemy_engine(empty).connect() as connection:
         connection.execute(sqlalchemy.text("CREATE SCHEMA radmeter"))
         connection.commit()
-        command.upgrade(schema.revisions(connection), revision)
+        command.upgrade(revisions(connection), revision)
         connection.commit()
     schema.upgrade(empty)
     assert dump(server, empty) == dump(server, database)
@@ -101,7 +101,7 @@ def test_a_revision_that_renames_is_undone_if_the_sql_files_cannot_follow(empty:
     with sqlalchemy_engine(empty).connect() as alchemy:
         alchemy.execute(sqlalchemy.text("CREATE SCHEMA radmeter"))
         alchemy.commit()
-        command.upgrade(schema.revisions(alchemy), "0008")
+        command.upgrade(revisions(alchemy), "0008")
         alchemy.commit()
 
     def fail(connection: psycopg.Connection[Any]) -> None:
@@ -113,6 +113,6 @@ def test_a_revision_that_renames_is_undone_if_the_sql_files_cannot_follow(empty:
         with pytest.raises(
             StoreError, match=r"revision 0009 .* nothing of it was done: a file cannot be applied"
         ):
-            schema.run_revisions(connection, apply_files=fail)
+            run_revisions(connection, apply_files=fail)
         assert connection.execute("SELECT count(node) FROM ingest_checkpoint").fetchone() == (0,)
         assert current_revision(connection) == "0008"
