@@ -45,7 +45,7 @@ def processes_of(state: Path) -> dict[int, str]:
     return found
 
 
-def await_true(what: Callable[[], bool], seconds: float = 60.0) -> None:
+def await_true(what: Callable[[], bool], seconds: float = 120) -> None:
     deadline = time.monotonic() + seconds
     while not what():
         assert time.monotonic() < deadline, "it did not happen"
@@ -278,7 +278,7 @@ def test_on_a_terminal_there_is_a_live_table_and_ctrl_c_ends_it(place: Path) -> 
 
     def read_until(words: bytes) -> None:
         nonlocal seen
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while words not in seen and time.monotonic() < deadline:
             if select.select([terminal], [], [], 0.5)[0]:
                 try:

@@ -11,7 +11,7 @@ import psycopg
 Connection = psycopg.Connection[Any]
 T = TypeVar("T")
 
-DEADLINE_SECONDS = 60.0
+DEADLINE_SECONDS = 120.0
 POLL_SECONDS = 0.005
 
 

@@ -28,7 +28,7 @@ def free_port(host: str = "127.0.0.1") -> int:
         return int(probe.getsockname()[1])
 
 
-def eventually(read: Callable[[], T], expected: T, seconds: float = 20.0) -> None:
+def eventually(read: Callable[[], T], expected: T, seconds: float = 120.0) -> None:
     """Wait until `read` returns the expected value; fail with the last value after `seconds`."""
     deadline = time.monotonic() + seconds
     while (value := read()) != expected and time.monotonic() < deadline:
@@ -71,7 +71,7 @@ class Child:
         self.process.wait()
         self.process = None
 
-    def stop(self, seconds: float = 10.0) -> int:
+    def stop(self, seconds: float = 60.0) -> int:
         """End the program as an operator would, and return its exit status."""
         assert self.process is not None
         self.process.terminate()
@@ -115,7 +115,7 @@ class FreeRadius(Child):
 
     def _wait(self, ready: int) -> bool:
         assert self.process is not None
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while self.process.poll() is None and time.monotonic() < deadline:
             if len(self.lines(READY)) > ready:
                 return True

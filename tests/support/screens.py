@@ -20,7 +20,7 @@ class Screen:
         self.child = child
         self._seen = ""
 
-    def expect(self, words: str, seconds: float = 30) -> str:
+    def expect(self, words: str, seconds: float = 120) -> str:
         """Wait for a regular expression; return the new text up to its end, as a person sees it."""
         try:
             self.child.expect(words, timeout=seconds)
@@ -36,7 +36,7 @@ class Screen:
         """Type a line and Return."""
         self.child.sendline(line)
 
-    def end(self, seconds: float = 60) -> int:
+    def end(self, seconds: float = 120) -> int:
         """Wait for the program to end; return its exit code."""
         self.child.expect(pexpect.EOF, timeout=seconds)
         self._seen += plain(self.child.before)

@@ -127,7 +127,7 @@ class Router:
             pass
         return None
 
-    def insist(self, packet: bytes, *, seconds: float = 30.0) -> None:
+    def insist(self, packet: bytes, *, seconds: float = 120.0) -> None:
         """Send the same packet repeatedly, as a router does, until it is answered."""
         deadline = time.monotonic() + seconds
         while not self.answered(packet, seconds=0.5):

@@ -43,7 +43,7 @@ def alive(pid: int) -> bool:
         return False
 
 
-def await_true(what: Callable[[], bool], seconds: float = 20.0) -> None:
+def await_true(what: Callable[[], bool], seconds: float = 120.0) -> None:
     deadline = time.monotonic() + seconds
     while not what():
         assert time.monotonic() < deadline, "it did not happen"

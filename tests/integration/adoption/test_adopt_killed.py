@@ -88,7 +88,7 @@ def run_killed(dsn: str, seed: int, *arguments: str) -> int:
             # Where it is in its start does not matter: it is given its time from when the server knows it.
             at_work = """SELECT pid FROM pg_stat_activity
                          WHERE application_name = 'radmeter' AND datname = current_database()"""
-            deadline = time.monotonic() + 30
+            deadline = time.monotonic() + 120
             row = None
             while process.poll() is None and row is None and time.monotonic() < deadline:
                 row = connection.execute(at_work.encode()).fetchone()

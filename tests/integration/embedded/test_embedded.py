@@ -28,7 +28,7 @@ with EmbeddedPostgresql(Path(sys.argv[1])) as server:
 """
 
 
-def await_true(what: Callable[[], bool], seconds: float = 30.0) -> None:
+def await_true(what: Callable[[], bool], seconds: float = 120) -> None:
     deadline = time.monotonic() + seconds
     while not what():
         assert time.monotonic() < deadline, "it did not happen"

@@ -22,7 +22,7 @@ from radmeter.ingest.store import Store
 from radmeter.plugin.journal.reader import JournalReader
 from radmeter.plugin.journal.writer import JournalWriter
 
-DEADLINE_SECONDS = 60.0
+DEADLINE_SECONDS = 100.0
 SHIP_SECONDS = 30.0  # it takes a second or two
 
 # Whatever hangs fails: a test here takes some seconds, on a busy machine some more.

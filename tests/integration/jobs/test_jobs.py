@@ -20,7 +20,7 @@ from radmeter.jobs import runner as jobs
 from radmeter.jobs import stale_sessions
 from radmeter.partitions import months
 
-DEADLINE_SECONDS = 60.0
+DEADLINE_SECONDS = 120.0
 
 
 def silent_session(connection: Connection, name: str, minutes: int, **more: object) -> None:

@@ -83,7 +83,7 @@ def begin_up(dsn: str, *options: str) -> subprocess.Popen[str]:
     )
 
 
-def await_true(what: Callable[[], bool], seconds: float = 60.0) -> None:
+def await_true(what: Callable[[], bool], seconds: float = 120) -> None:
     deadline = time.monotonic() + seconds
     while not what():
         assert time.monotonic() < deadline, "it did not happen"

@@ -297,7 +297,7 @@ def fill(journal: JournalWriter) -> list[int]:
 
 def append_once_recovered(journal: JournalWriter, pairs: str) -> int:
     """Append a record as soon as the journal takes it, as retransmissions do."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while True:
         try:
             return journal.append(1, pairs)

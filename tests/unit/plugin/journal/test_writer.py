@@ -47,7 +47,7 @@ def pairs_of(directory: Path, after: int = 0) -> list[str]:
 
 def append_once_recovered(journal: JournalWriter, pairs: str) -> int:
     """Append a record as soon as the journal takes it, as retransmissions do."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while True:
         try:
             return journal.append(1, pairs)
