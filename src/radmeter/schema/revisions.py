@@ -121,7 +121,7 @@ def run_revisions(
     """Apply the pending revisions with lock retries, each in a transaction of its own.
 
     A revision that renames what the SQL files use says so (`with_sql_files`). From the first such revision on, all
-    revisions and the files are one transaction: a batch sees either all old names or all new ones.
+    revisions and the files are one transaction. Else every batch between the two would be refused.
 
     Parameters
     ----------

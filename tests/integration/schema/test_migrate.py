@@ -31,8 +31,8 @@ from radmeter.schema import decimal_conversion, revisions, upgrade
 from radmeter.schema import plan as migration_plan
 from radmeter.schema.sql_files import sql_files
 
-# How long a change may keep ingest waiting: 0.2 s on an idle machine. The tests' machines are shared.
-LONGEST_WAIT_SECONDS = 2.0
+# How long a change may keep ingest waiting: the wait for a lock, and the longest step under one.
+LONGEST_WAIT_SECONDS = 0.2
 # As before there was a role that owns everything.
 OWNED_BY_WHO_MADE_IT = """
 DO $$
@@ -81,6 +81,11 @@ def begin_up(dsn: str, *options: str) -> subprocess.Popen[str]:
         stderr=subprocess.STDOUT,
         text=True,
     )
+
+
+def longest_wait_seconds() -> float:
+    """How long that is here and now: on a machine with more work than processors each step takes longer by as much."""
+    return LONGEST_WAIT_SECONDS * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
 def await_true(what: Callable[[], bool], seconds: float = 120) -> None:
@@ -352,7 +357,7 @@ def test_ingest_never_waits_long_while_all_files_are_applied_and_everything_is_h
             done = radmeter(database, "migrate", "up", "--yes")
             assert done.exit_code == 0, done.errors
             ingest.await_batches(3)
-    assert max(ingest.seconds) < LONGEST_WAIT_SECONDS
+    assert max(ingest.seconds) < longest_wait_seconds()
     assert radmeter(database, "verify").exit_code == 0
 
 
@@ -392,7 +397,7 @@ def test_while_somebody_holds_a_lock_ingest_goes_on_and_up_says_who_and_ends_whe
             process.wait()
             process.stdout.close()
         ingest.await_batches(3)
-    assert max(ingest.seconds) < LONGEST_WAIT_SECONDS
+    assert max(ingest.seconds) < longest_wait_seconds()
     with server.clone() as fresh:
         assert dump(server, database) == dump(server, fresh)
 

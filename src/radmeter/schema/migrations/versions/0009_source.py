@@ -1,7 +1,7 @@
 """Where packets come from is called source; what an adopted session had before radmeter is its adoption baseline.
 
 `node` named a journal and also detail files and `retry`. The SQL files replace the functions that use the old names in
-the same transaction, so no batch meets half of the change.
+the same transaction. A batch that was waiting meanwhile fails as a whole, once, and is sent again.
 
 Revision ID: 0009
 Revises: 0008
