@@ -18,7 +18,7 @@ BEGIN
             public.audit_log, public.invoices,
             radmeter.user_usage, radmeter.router_usage, radmeter.sessions, radmeter.router_list,
             radmeter.router_activity, radmeter.router_clock, radmeter.user_plans, radmeter.nodes, radmeter.totals,
-            radmeter.partitions, radmeter.archives
+            radmeter.partitions, radmeter.archives, radmeter.discovery_limits
             TO radmeter_reader;
         -- The views and functions read the default time zone and the user's period with the reader's own privileges.
         GRANT SELECT ON radmeter.setting TO radmeter_reader;

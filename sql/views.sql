@@ -71,3 +71,13 @@ CREATE OR REPLACE VIEW radmeter.archives AS
 SELECT id, name, from_at, to_at, state, file, session_rows, file_bytes, file_sha256, checksum, version,
        began_at, written_at, detached_at, archived_at, restored_at
 FROM radmeter.archived_partition;
+
+-- RADIUS clients that reached the limit discoveries_per_client_hour, for as long as they are remembered.
+-- keys: about how many routers were beyond it in that hour, from the share of hash bits that are not set.
+CREATE OR REPLACE VIEW radmeter.discovery_limits AS
+SELECT count.client, router.id AS router_id, router.name AS router_name, count.beyond_from, count.beyond_until,
+       round(-4096 * ln(greatest(4096 - bit_count(count.beyond_keys), 1) / 4096.0))::bigint AS keys
+FROM radmeter.discovery_count AS count
+LEFT JOIN public.routers AS found ON found.discovery_key = 'limit:' || count.client
+LEFT JOIN public.routers AS router ON router.id = coalesce(found.merged_into, found.id)
+WHERE count.beyond_until IS NOT NULL;

@@ -10,7 +10,7 @@ AS $$
                 WHEN setting.value <> 'off' THEN setting.value::bigint END,
            known.default_value, known.unit, known.meaning
     FROM (VALUES
-        ('discoveries_per_client_hour', 1000::bigint, 'routers',
+        ('discoveries_per_client_hour', 10000::bigint, 'routers',
          'routers that packets of one RADIUS client can discover within an hour')
     ) AS known (name, default_value, unit, meaning)
     LEFT JOIN radmeter.setting ON setting.name = known.name
