@@ -25,6 +25,10 @@ class StoreUnavailable(StoreError):
     """The database cannot be reached, or it aborted a transaction that may be tried again."""
 
 
+class StoreTimeout(StoreUnavailable):
+    """The database ended a statement that took too long. Nothing of it is done; with less to do it may succeed."""
+
+
 class UnusableDsn(StoreError):
     """The DSN is not a connection string that PostgreSQL's library understands."""
 

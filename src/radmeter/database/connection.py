@@ -9,7 +9,7 @@ import psycopg
 import sqlalchemy
 from psycopg import errors
 
-from radmeter.errors import RecordRefused, StoreError, StoreUnavailable, UnusableDsn
+from radmeter.errors import RecordRefused, StoreError, StoreTimeout, StoreUnavailable, UnusableDsn
 
 log = logging.getLogger(__name__)
 
@@ -85,8 +85,8 @@ VALUE_CLASSES = ("22", "23", "54")
 def translated_errors() -> Iterator[None]:
     """Turn psycopg's errors into radmeter's.
 
-    `StoreUnavailable`: the same call may be tried again. `RecordRefused`: the database will never accept a value.
-    `StoreError`: all others.
+    `StoreUnavailable`: the same call may be tried again. `StoreTimeout`: it may, or with less to do. `RecordRefused`:
+    the database will never accept a value. `StoreError`: all others.
     """
     try:
         yield
@@ -95,6 +95,8 @@ def translated_errors() -> Iterator[None]:
         # Check this first: psycopg raises an OperationalError for a row that is too long for its index.
         if (error.sqlstate or "")[:2] in VALUE_CLASSES:
             raise RecordRefused(message) from error
+        if isinstance(error, errors.QueryCanceled):
+            raise StoreTimeout(message) from error
         if isinstance(error, TRANSIENT):
             raise StoreUnavailable(message) from error
         raise StoreError(message) from error

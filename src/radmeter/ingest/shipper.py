@@ -11,7 +11,15 @@ from typing import Any
 
 import orjson
 
-from radmeter.errors import JournalError, RecordRefused, RejectedPacket, StoreError, StoreUnavailable
+from radmeter.errors import (
+    JournalError,
+    RecordRefused,
+    RejectedPacket,
+    StoreError,
+    StoreTimeout,
+    StoreUnavailable,
+)
+from radmeter.ingest.batch_size import BatchSize
 from radmeter.ingest.halving import send_halving
 from radmeter.ingest.store import Store
 from radmeter.packet.record import client_ip, parse
@@ -48,7 +56,7 @@ class Shipper:
     ) -> None:
         self._journal = journal
         self._open_store = open_store
-        self._batch_records = batch_records
+        self._size = BatchSize(batch_records)
         self._batch_seconds = batch_seconds
         self._store: Store | None = None
         self._after = 0
@@ -83,14 +91,22 @@ class Shipper:
             self._after = self._store.checkpoint(node)
         (entries, self._ahead), (records, self._ahead_records) = (self._ahead, []), (self._ahead_records, [])
         if not entries:
-            entries = self._journal.read(self._after, self._batch_records)
-        if len(entries) < self._batch_records:
+            entries = self._journal.read(self._after, self._size.records)
+        if len(entries) < self._size.records:
             # Give the batch time to fill, to avoid a transaction for each packet.
             stop.wait(self._batch_seconds)
             if entries:
-                entries += self._journal.read(entries[-1].seq, self._batch_records - len(entries))
+                entries += self._journal.read(entries[-1].seq, self._size.records - len(entries))
         if entries:
-            self._ingest(self._store, node, entries, records or [as_json(entry) for entry in entries])
+            # The records of a batch that has grown since it was read ahead are those of its beginning.
+            records += [as_json(entry) for entry in entries[len(records) :]]
+            began = time.monotonic()
+            try:
+                self._ingest(self._store, node, entries, records)
+            except StoreTimeout as timeout:
+                self._size.timed_out(len(entries), time.monotonic() - began)
+                raise StoreTimeout(_timed_out(entries, timeout)) from timeout
+            self._size.taken(time.monotonic() - began)
         if time.monotonic() - self._dropped_at >= DROP_SECONDS:
             self._drop_shipped()
         return entries
@@ -121,8 +137,8 @@ class Shipper:
         """Read the next batch. If that fails, the error is reported when the batch's turn comes."""
         self._ahead, self._ahead_records = [], []
         with contextlib.suppress(JournalError):
-            self._ahead = self._journal.read(after, self._batch_records)
-            if len(self._ahead) == self._batch_records:
+            self._ahead = self._journal.read(after, self._size.records)
+            if len(self._ahead) == self._size.records:
                 self._ahead_records = [as_json(entry) for entry in self._ahead]
 
     def _drop_shipped(self) -> None:
@@ -148,6 +164,15 @@ class Shipper:
         if self._trouble is not None:
             log.info("shipping goes on")
         self._trouble = None
+
+
+def _timed_out(entries: Sequence[Entry], timeout: StoreTimeout) -> str:
+    if len(entries) > 1:
+        return f"a batch of {len(entries)} packets: {timeout}. It is tried again, then with half as many"
+    return (
+        f"packet {entries[0].seq} alone: {timeout}. It is tried again and not set aside: "
+        "find out what slows the database down"
+    )
 
 
 def as_json(entry: Entry) -> dict[str, Any]:
