@@ -6,7 +6,7 @@
 CREATE OR REPLACE FUNCTION radmeter.unpack_records(
     p_source text, p_records json, p_checkpoint bigint,
     OUT last_seq bigint, OUT records bigint, OUT rejected bigint, OUT last_received_at timestamptz)
-LANGUAGE plpgsql
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE

@@ -4,6 +4,7 @@
 version of PostgreSQL, so a review of the file shows what a revision changed.
 """
 
+import hashlib
 import re
 import sys
 import tempfile
@@ -74,9 +75,18 @@ def _normal(entry: Entry) -> Entry:
     """Return an object with its definition on one line, alike for every version of PostgreSQL."""
     text = " ".join(entry.definition.split())
     if entry.kind == "view":
-        # Before PostgreSQL 16 a column is printed with its table's name, even if there is only one table.
-        text = _QUALIFIER.sub("", text).replace("( ", "(").replace(" )", ")").rstrip(";")
+        text = _without_qualifiers(text)
+    if entry.kind == "function" and " parsed " in text:
+        head, _, body = text.partition(" parsed ")
+        body, _, used = body.rpartition(" uses ")
+        digest = hashlib.md5(f"{_without_qualifiers(body)} {used}".encode(), usedforsecurity=False)
+        text = f"{head} body {digest.hexdigest()}"
     return entry._replace(definition=text)
+
+
+def _without_qualifiers(text: str) -> str:
+    """Before PostgreSQL 16 a column is printed with its table's name, even if there is only one table."""
+    return _QUALIFIER.sub("", text).replace("( ", "(").replace(" )", ")").rstrip(";")
 
 
 def index_key(definition: str) -> str:

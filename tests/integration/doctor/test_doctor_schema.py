@@ -112,9 +112,9 @@ BROKEN = {
         "table public.radacct_open is table with (autovacuum",
     ),
     "a table dropped": (
-        "DROP TABLE radmeter.session_slice",
+        "DROP TABLE radmeter.replayed_file",
         "schema",
-        "table radmeter.session_slice is missing",
+        "table radmeter.replayed_file is missing",
     ),
     "a right taken away": (
         "REVOKE EXECUTE ON FUNCTION radmeter.ingest(text, json) FROM radmeter_ingest",
