@@ -12,9 +12,7 @@ AS $$
 DECLARE
     v_timezone text := radmeter.setting_value('timezone');
 BEGIN
-    IF to_regclass('pg_temp.incoming') IS NULL THEN
-        PERFORM radmeter.create_incoming();
-    END IF;
+    PERFORM radmeter.prepare_incoming();
 
     WITH parsed AS MATERIALIZED (
         SELECT record.*,

@@ -12,9 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-import psycopg
-
-from radmeter.database.connection import Connection
+from radmeter.database.connection import Connection, connect
 from radmeter.schema.manifest_queries import QUERIES
 
 FILE = Path(__file__).with_name("manifest.tsv")
@@ -130,7 +128,7 @@ def main() -> int:
         EmbeddedPostgresql(Path(directory) / "postgresql") as server,
     ):
         upgrade.upgrade(server.dsn())
-        with psycopg.connect(server.dsn(), autocommit=True) as connection:
+        with connect(server.dsn()) as connection:
             write(connection)
     print(FILE)
     return 0

@@ -78,7 +78,9 @@ def test_a_function_that_a_conversion_makes_for_a_while_too(connection: Connecti
     for column in columns:
         for statement in decimal_columns.begin(column):
             connection.execute(statement.encode())
-    assert len(names(connection, "SELECT proname FROM pg_proc WHERE proname ~ '^convert_.*_'")) == len(columns)
+    assert len(names(connection, "SELECT proname FROM pg_proc WHERE proname ~ '^convert_.*_'")) == len(
+        columns
+    )
     assert_fixed(connection)
 
 
@@ -134,7 +136,8 @@ BEGIN
         EXECUTE format('CREATE VIEW pg_temp.%I AS SELECT pg_temp.evil()', v_name);
     END LOOP;
     FOR v_name IN SELECT typname FROM pg_catalog.pg_type
-                  WHERE typnamespace = 'pg_catalog'::regnamespace AND typtype IN ('b', 'm', 'r') AND typname !~ '^_' LOOP
+                  WHERE typnamespace = 'pg_catalog'::regnamespace AND typtype IN ('b', 'm', 'r')
+                    AND typname !~ '^_' LOOP
         EXECUTE format('CREATE DOMAIN pg_temp.%I AS pg_catalog.text CHECK (pg_temp.evil())', v_name);
     END LOOP;
 END $$"""
@@ -194,6 +197,8 @@ def test_what_a_caller_has_in_its_session_does_not_run(
 ) -> None:
     login = f"caller_{role}"
     connection.execute(f"CREATE ROLE {login} LOGIN".encode())
+    # As everybody may by default. The functions must be safe even so.
+    connection.execute(f"GRANT TEMPORARY ON DATABASE {connection.info.dbname} TO {login}".encode())
     try:
         if role == "freeradius_in_test":
             connection.execute(f"GRANT SELECT, INSERT, UPDATE ON public.radacct TO {login}".encode())
