@@ -69,7 +69,8 @@ BEGIN
                            'SET search_path = pg_catalog AS %%L', v_left, v_right,
                 format(v_ran, %(ran)s || 'operator', %(ran)s || format('operator (%%s, %%s)', v_left, v_right)));
             FOREACH v_operator IN ARRAY %(operators)s::text[] LOOP
-                CONTINUE WHEN to_regoperator(format('pg_catalog.%%s(%%s,%%s)', v_operator, v_left, v_right)) IS NOT NULL;
+                CONTINUE WHEN to_regoperator(
+                    format('pg_catalog.%%s(%%s,%%s)', v_operator, v_left, v_right)) IS NOT NULL;
                 EXECUTE format('CREATE OPERATOR public.%%s (FUNCTION = public.shadow, LEFTARG = %%s, RIGHTARG = %%s)',
                     v_operator, v_left, v_right);
             END LOOP;
