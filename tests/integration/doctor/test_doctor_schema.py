@@ -158,7 +158,7 @@ BROKEN = {
         'CREATE DOMAIN public."a \'b" AS text; CREATE FUNCTION public.lower(public."a \'b") RETURNS text LANGUAGE sql '
         "AS 'SELECT 1::text'",
         "public",
-        'which other programs may call by mistake: function public.lower(public."a \'b"), function public.now(integer), '
+        'function public.lower(public."a \'b"), function public.now(integer), '
         "function public.pg_has_role(text,text,text)",
     ),
     "operators, aggregates and procedures with names of PostgreSQL's": (
