@@ -6,15 +6,13 @@
 CREATE OR REPLACE FUNCTION radmeter.unpack_records(
     p_source text, p_records json, p_checkpoint bigint,
     OUT last_seq bigint, OUT records bigint, OUT rejected bigint, OUT last_received_at timestamptz)
-LANGUAGE plpgsql
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
     v_timezone text := radmeter.setting_value('timezone');
 BEGIN
-    IF to_regclass('pg_temp.incoming') IS NULL THEN
-        PERFORM radmeter.create_incoming();
-    END IF;
+    PERFORM radmeter.prepare_incoming();
 
     WITH parsed AS MATERIALIZED (
         SELECT record.*,

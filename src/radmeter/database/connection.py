@@ -53,8 +53,13 @@ def connection_string(dsn: str) -> str:
     return psycopg.conninfo.make_conninfo(**{**CONNECTION_DEFAULTS, **given})  # type: ignore[arg-type] # its own output
 
 
+# Everybody may have been allowed to make functions in `public`. One with a better signature than PostgreSQL's own would
+# run as the role that connects (CVE-2018-1058). So only pg_catalog is searched, and statements name their schemas.
+SEARCH_PATH = "SET search_path = pg_catalog"
+
+
 def connect(dsn: str, *, autocommit: bool = True, **options: Any) -> psycopg.Connection[tuple[Any, ...]]:
-    """Open a connection.
+    """Open a connection. It finds types, functions and operators in pg_catalog only.
 
     Raises
     ------
@@ -62,9 +67,18 @@ def connect(dsn: str, *, autocommit: bool = True, **options: Any) -> psycopg.Con
         No server of the DSN can be reached, or the DSN asks for a writable server and none is.
     """
     try:
-        return psycopg.connect(connection_string(dsn), autocommit=autocommit, **options)
+        connection = psycopg.connect(connection_string(dsn), autocommit=True, **options)
+        try:
+            # A statement of its own: PgBouncer refuses `options=-csearch_path=..` at the start of a connection. In
+            # autocommit mode, since a rollback would take it back.
+            connection.execute(SEARCH_PATH, prepare=False)
+            connection.autocommit = autocommit
+        except BaseException:
+            connection.close()
+            raise
     except psycopg.OperationalError as error:
         raise StoreUnavailable(f"the database cannot be reached: {str(error).strip()}") from error
+    return connection
 
 
 def sqlalchemy_engine(dsn: str) -> sqlalchemy.Engine:

@@ -33,6 +33,11 @@ class Commands:
             ]
         )
 
+    @property
+    def superuser(self) -> str | None:
+        """Return the `user` of `psql` for what only a superuser may do. None: the role in use is one."""
+        return None if self.facts.is_superuser else "postgres"
+
     def with_lock_timeout(self, *statements: str) -> str:
         """Return the command that runs SQL with a short lock timeout, for ingest's sake. If it fails, run it again."""
         return f"PGOPTIONS='-c lock_timeout=200ms' {self.psql(*statements)}"

@@ -18,6 +18,7 @@ from urllib.parse import quote
 import psycopg
 
 from radmeter.config import Settings
+from radmeter.database.connection import connect
 from radmeter.embedded import programs as postgresql
 from radmeter.embedded.keeper import FAST_SHUTDOWN_SECONDS, try_lock
 from radmeter.errors import StoreError, StoreUnavailable
@@ -113,10 +114,10 @@ class EmbeddedPostgresql:
                     self._start_keeper()
                     started = True
                 time.sleep(0.02)
-            with psycopg.connect(self.dsn("postgres"), autocommit=True) as connection:
+            with connect(self.dsn("postgres")) as connection:
                 if not connection.execute("SELECT FROM pg_database WHERE datname = %s", [DATABASE]).rowcount:
                     connection.execute(f"CREATE DATABASE {DATABASE}")
-        except psycopg.Error as error:
+        except (psycopg.Error, StoreUnavailable) as error:
             raise StoreUnavailable(f"the embedded PostgreSQL: {error}\n{last_lines(self.log)}") from error
         finally:
             os.close(start)
@@ -156,8 +157,8 @@ class EmbeddedPostgresql:
         if self.server_pid() is None:
             return False
         try:
-            psycopg.connect(self.dsn("postgres"), connect_timeout=5).close()
-        except psycopg.OperationalError:
+            connect(self.dsn("postgres"), connect_timeout=5).close()
+        except StoreUnavailable:
             return False
         return True
 

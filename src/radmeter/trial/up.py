@@ -11,6 +11,7 @@ import psycopg
 from rich.console import Console
 
 from radmeter.config import Settings
+from radmeter.database.connection import connect
 from radmeter.database.dsn import redacted
 from radmeter.embedded.server import Database, open_database
 from radmeter.errors import RadmeterError
@@ -77,7 +78,7 @@ def _only_one(state: Path) -> Iterator[None]:
 
 def _write_environment(settings: Settings, database: Database) -> None:
     """Write the variables that another client needs, as a file for a shell to source."""
-    with psycopg.connect(database.dsn) as connection:
+    with connect(database.dsn) as connection:
         dsn = database.dsn or psycopg.conninfo.make_conninfo(
             connection.info.dsn, password=connection.info.password or None
         )

@@ -85,6 +85,7 @@ PARTS = {
     "match_router",
     "note_archive_change",
     "note_session_month",
+    "prepare_incoming",
     "number_rounds",
     "recomputed_parts",
     "session_parts",

@@ -16,6 +16,7 @@ WITHIN = {
     "count_inserted": "test_other_writers.py",
     "count_updated": "test_octets.py",
     "create_incoming": "test_interim_stop.py",
+    "prepare_incoming": "test_staging.py",
     "discover_routers": "test_closing.py",
     "insert_sessions": "test_interim_stop.py",
     "number_rounds": "test_interim_stop.py",
