@@ -17,6 +17,8 @@ WITHIN = {
     "count_updated": "test_octets.py",
     "create_incoming": "test_interim_stop.py",
     "discover_routers": "test_closing.py",
+    "check_journal": "test_source_role.py",
+    "ingest_batch": "test_checkpoint.py",
     "insert_sessions": "test_interim_stop.py",
     "number_rounds": "test_interim_stop.py",
     "unpack_records": "test_not_counted.py",
