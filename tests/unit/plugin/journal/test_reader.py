@@ -209,6 +209,7 @@ def test_a_checkpoint_is_a_record_of_the_journal_or_it_is_not(directory: Path, r
     assert [reader.check_checkpoint(seq) for seq in (101, first - 1)] == [Checkpoint.UNKNOWN] * 2
     assert [reader.check_checkpoint(seq) for seq in (100, first, first + 99)] == [Checkpoint.KNOWN] * 3
     assert reader.check_checkpoint(first + 100) is Checkpoint.ABOVE
+    reader.close()  # it has the segment open
     after[-1].write_bytes(b"no segment at all")
     assert reader.check_checkpoint(first + 99) is Checkpoint.UNKNOWN
     reader.drop_through(first - 1)
