@@ -29,7 +29,8 @@ BEGIN
             radmeter.user_period_start(text, timestamptz), radmeter.stale_after(integer, integer, integer),
             radmeter.period_start(text, smallint, date, date), radmeter.month_day(date, smallint),
             radmeter.user_differences(date, date, text[]), radmeter.router_differences(date, date, bigint[]),
-            radmeter.sessions_complete_from(), radmeter.radacct_partitions(), radmeter.missing_months(integer)
+            radmeter.sessions_complete_from(), radmeter.radacct_partitions(), radmeter.missing_months(integer),
+            radmeter.limits()
             TO radmeter_reader;
     END IF;
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'radmeter_noc') THEN
@@ -40,7 +41,8 @@ BEGIN
             radmeter.retire_router(bigint, boolean), radmeter.merge_router(bigint, bigint),
             radmeter.merge_router_sessions(bigint, bigint[], timestamptz[]), radmeter.merge_router_finish(bigint),
             radmeter.repair_usage(text[], date[], bigint[], date[]),
-            radmeter.retry_rejected(json), radmeter.drop_rejected(bigint[])
+            radmeter.retry_rejected(json), radmeter.drop_rejected(bigint[]),
+            radmeter.set_limit(text, text)
             TO radmeter_noc;
     END IF;
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'radmeter_billing') THEN

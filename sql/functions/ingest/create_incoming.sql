@@ -45,6 +45,7 @@ AS $$
         router_mac           macaddr,   -- these four name the router: see radmeter.match_router
         nas_mac              macaddr,
         nas_identifier       text,
-        router_ip            inet
+        router_ip            inet,
+        client_ip            inet       -- the RADIUS client that sent the packet
     ) ON COMMIT DELETE ROWS;
 $$;

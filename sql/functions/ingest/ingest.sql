@@ -2,7 +2,7 @@
 --   source   the name of a journal (its node)
 --   records  JSON array in journal order. Each element is an accounting record, as
 --            radmeter.packet.record.AccountingRecord writes it, or a packet that cannot be counted:
---            {"seq", "received_us", "reason", "pairs"}
+--            {"seq", "received_us", "client_ip", "reason", "pairs"}
 -- Returns the source's new checkpoint. All records up to it are counted. Records up to the old checkpoint are skipped.
 -- SQLSTATE RM002: the journal belongs to another role, or the source is no journal. RM003: its numbers are impossible.
 -- Writes ingest_checkpoint, radacct (whose triggers keep the counters), rejected_packet, routers (discovered only).

@@ -34,7 +34,7 @@ BEGIN
             framed_protocol text, framed_ip inet, framed_ipv6 inet, framed_ipv6_prefix inet,
             framed_interface_id text, delegated_ipv6_prefix inet, class text,
             router_key text, router_mac macaddr, nas_mac macaddr, nas_identifier text, router_ip inet,
-            interim_interval integer, skew_seconds bigint, reason text, pairs json)
+            interim_interval integer, skew_seconds bigint, client_ip inet, reason text, pairs json)
         WHERE (seq BETWEEN 1 AND p_checkpoint) IS NOT TRUE
     ), set_aside AS (
         INSERT INTO public.rejected_packet (source, seq, received_at, reason, pairs)
@@ -64,7 +64,7 @@ BEGIN
             authentic, connect_info, input_octets, output_octets, gigawords, called_station_id, calling_station_id,
             terminate_cause, service_type, framed_protocol, framed_ip, framed_ipv6, framed_ipv6_prefix,
             framed_interface_id, delegated_ipv6_prefix, class, router_id, interim_interval, skew_seconds,
-            usage_date, period_start, router_mac, nas_mac, nas_identifier, router_ip)
+            usage_date, period_start, router_mac, nas_mac, nas_identifier, router_ip, client_ip)
         SELECT parsed.seq, 0, CASE WHEN parsed.status NOT IN ('Accounting-On', 'Accounting-Off') THEN 1 END,
                parsed.status, uid, session_id, username, realm, nas_ip, nas_port_id, nas_port_type,
                event_time,
@@ -80,7 +80,7 @@ BEGIN
                (event_time AT TIME ZONE coalesce(matched.timezone, v_timezone))::date,
                radmeter.period_start(plan.quota_type, plan.anchor_day, subscriber.quota_start,
                    (event_time AT TIME ZONE coalesce(plan.timezone, v_timezone))::date),
-               router_mac, parsed.nas_mac, parsed.nas_identifier, router_ip
+               router_mac, parsed.nas_mac, parsed.nas_identifier, router_ip, client_ip
         FROM parsed
         JOIN matched USING (router_key)
         LEFT JOIN public.subscribers AS subscriber USING (username)

@@ -1,6 +1,7 @@
 """Ships a journal: reads its packets in order, parses them, and ingests them in batches, exactly once."""
 
 import contextlib
+import ipaddress
 import json
 import logging
 import threading
@@ -13,7 +14,7 @@ import orjson
 from radmeter.errors import JournalError, RecordRefused, RejectedPacket, StoreError, StoreUnavailable
 from radmeter.ingest.halving import send_halving
 from radmeter.ingest.store import Store
-from radmeter.packet.record import parse
+from radmeter.packet.record import client_ip, parse
 from radmeter.plugin.journal.reader import Checkpoint, Entry, JournalReader
 
 log = logging.getLogger(__name__)
@@ -206,8 +207,24 @@ def as_json(entry: Entry) -> dict[str, Any]:
 def as_rejected(entry: Entry, reason: str) -> dict[str, Any]:
     """Return an entry as JSON for `radmeter.ingest`, to be set aside with the reason."""
     pairs: object = entry.pairs
+    client = None
     with contextlib.suppress(ValueError):
-        json.loads(entry.pairs)
+        parsed = json.loads(entry.pairs)
         # The text goes in unparsed: once parsed it may hold text that is not valid Unicode.
         pairs = orjson.Fragment(entry.pairs)
-    return {"seq": entry.seq, "received_us": entry.received_at_us, "reason": reason, "pairs": pairs}
+        client = _client_ip(parsed)
+    return {
+        "seq": entry.seq,
+        "received_us": entry.received_at_us,
+        "client_ip": client,
+        "reason": reason,
+        "pairs": pairs,
+    }
+
+
+def _client_ip(pairs: Any) -> str | None:
+    """Return the client's address of an entry that may not be a packet; None if it names none."""
+    try:
+        return str(ipaddress.ip_address(client_ip(dict(reversed(pairs))) or ""))
+    except (TypeError, ValueError):
+        return None

@@ -3,7 +3,7 @@
 import datetime
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
 import orjson
@@ -67,6 +67,7 @@ class AccountingRecord(NamedTuple):
     router_ip: str | None
     interim_interval: int | None
     skew_seconds: int | None
+    client_ip: str | None  # the RADIUS client: the source address of the packet
 
     @classmethod
     def from_pairs(cls, pairs: Sequence[tuple[str, str]], received_us: int, seq: int = 0) -> Self:
@@ -101,7 +102,7 @@ class AccountingRecord(NamedTuple):
         event_us, stamped = event_time(stamp, received_us, _uint32(values, a.ACCT_DELAY_TIME))
         session_time = _uint32(values, a.ACCT_SESSION_TIME)
         nas_ip = get(a.NAS_IPV6_ADDRESS) or get(a.NAS_IP_ADDRESS)
-        source_ip = get(a.SOURCE_IPV4) or get(a.SOURCE_IPV6)
+        source_ip = client_ip(values)
         key = router_key(get(a.CALLED_STATION_ID), get(a.NAS_IDENTIFIER), nas_ip or source_ip)
         if not any(key[:4]):
             raise RejectedPacket("nothing in the packet names its router: no MAC, NAS-Identifier or address")
@@ -144,6 +145,7 @@ class AccountingRecord(NamedTuple):
             key.router_ip,
             _interim_interval(values),
             None if stamp is None else stamp - received_us // 1_000_000,
+            source_ip,
         )
 
     def as_json(self) -> dict[str, Any]:
@@ -165,6 +167,11 @@ def parse(pairs_json: str, received_us: int, seq: int) -> AccountingRecord:
     except Exception as error:
         # Even if the fault is radmeter's own: this packet is set aside and can be retried, the others go on.
         raise RejectedPacket(f"not a list of attributes: {type(error).__name__}: {error}") from error
+
+
+def client_ip(values: Mapping[str, str]) -> str | None:
+    """Return the address of the RADIUS client that sent the packet, as the policy noted it."""
+    return values.get(a.SOURCE_IPV4) or values.get(a.SOURCE_IPV6)
 
 
 def event_time(stamp: int | None, received_us: int, delay_seconds: int | None) -> tuple[int, bool]:

@@ -13,6 +13,7 @@ ROLES = ("radmeter_ingest", "radmeter_reader", "radmeter_noc", "radmeter_billing
 # Every function there is. Who may execute it, by name: read by views and queries of the one who reads
 READERS = {
     "get_user_total_usage",
+    "limits",
     "missing_months",
     "month_day",
     "period_start",
@@ -38,6 +39,7 @@ NOCS = {
     "repair_usage",
     "retire_router",
     "retry_rejected",
+    "set_limit",
 }
 INGESTS = {"ingest", "node_checkpoint", "replay", "replayed_files", "sessions_complete_from"}
 # the periodic jobs, which run as the owner: they make partitions, and close what they choose
@@ -81,6 +83,7 @@ PARTS = {
     "ingest_batch",
     "insert_sessions",
     "is_newer",
+    "limit_value",
     "match_router",
     "note_archive_change",
     "note_session_month",

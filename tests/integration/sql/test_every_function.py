@@ -50,6 +50,7 @@ THROUGH_PYTHON = {
     "merge_router": "test_routers_merge.py",
     "merge_router_finish": "test_routers_merge.py",
     "merge_router_sessions": "test_routers_merge.py",
+    "limits": "test_cli_limits.py",
     "missing_months": "test_partitions.py",
     "rename_router": "test_routers_changes.py",
     "repair_usage": "test_verify.py",
@@ -58,6 +59,7 @@ THROUGH_PYTHON = {
     "retire_router": "test_routers_changes.py",
     "retry_rejected": "test_rejected.py",
     "router_differences": "test_verify.py",
+    "set_limit": "test_cli_limits.py",
     "user_differences": "test_verify.py",
 }
 

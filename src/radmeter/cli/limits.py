@@ -1,0 +1,47 @@
+"""`radmeter limits list|set`: the limits that keep a flood from filling tables."""
+
+import click
+
+from radmeter.cli.common import TEXT, emit, existing_database, format_option, with_settings
+from radmeter.config import Settings
+
+COLUMNS = ["name", "value", "default", "unit", "meaning"]
+
+
+@click.group(epilog="Example: radmeter limits set discoveries_per_client_hour 5000")
+def limits() -> None:
+    """Show and set the limits of this installation. They are kept in the database."""
+
+
+@limits.command("list", epilog="Example: radmeter limits list --format json")
+@format_option
+@with_settings("state", "dsn")
+def list_limits(settings: Settings, output_format: str) -> None:
+    """Show each limit: its value, default, unit and meaning."""
+    from radmeter.database.connection import connect
+    from radmeter.usage import limits as read
+
+    with existing_database(settings) as dsn, connect(dsn) as connection:
+        rows = read.limits(connection)
+    if output_format == "table":
+        rows = [{**row, **{name: _shown(row[name]) for name in ("value", "default")}} for row in rows]
+    emit(rows, output_format, columns=COLUMNS)
+
+
+@limits.command("set", epilog="Example: radmeter limits set discoveries_per_client_hour off")
+@click.argument("name", type=TEXT)
+@click.argument("value", metavar="NUMBER|off|default", type=TEXT)
+@with_settings("state", "dsn")
+def set_limit(settings: Settings, name: str, value: str) -> None:
+    """Set the limit NAME. `off` means no limit, `default` sets the default again. The audit log notes the change."""
+    from radmeter.database.operator import connect_as_operator
+    from radmeter.usage import limits as write
+
+    with existing_database(settings) as dsn, connect_as_operator(dsn) as connection:
+        changed = write.set_limit(connection, name, None if value == "default" else value)
+        now = next(row["value"] for row in write.limits(connection) if row["name"] == name)
+    click.echo(f"{name}: {_shown(now)}" + ("" if changed else ", as before"))
+
+
+def _shown(value: int | None) -> str:
+    return "off" if value is None else f"{value:,}"

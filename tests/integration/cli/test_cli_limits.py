@@ -1,0 +1,45 @@
+"""`radmeter limits`: the limits of an installation are shown, set, and audited."""
+
+from support.commands import radmeter
+from support.servers import Connection
+
+NAME = "discoveries_per_client_hour"
+
+
+def in_force(connection: Connection) -> int | None:
+    row = connection.execute("SELECT radmeter.limit_value(%s)", (NAME,)).fetchone()
+    assert row is not None
+    return row[0]
+
+
+def test_a_limit_is_set_taken_off_and_set_back(database: str, connection: Connection) -> None:
+    (before,) = (
+        row for row in radmeter(database, "limits", "list", "--format", "json").json() if row["name"] == NAME
+    )
+    assert before["value"] == before["default"] == in_force(connection)
+
+    assert radmeter(database, "limits", "set", NAME, "7").output == f"{NAME}: 7\n"
+    assert in_force(connection) == 7
+    assert radmeter(database, "limits", "set", NAME, "7").output == f"{NAME}: 7, as before\n"
+    assert radmeter(database, "limits", "set", NAME, "off").output == f"{NAME}: off\n"
+    assert in_force(connection) is None
+    radmeter(database, "limits", "set", NAME, "default")
+    assert in_force(connection) == before["default"]
+
+    audited = connection.execute(
+        "SELECT detail ->> 'before', detail ->> 'after' FROM public.audit_log WHERE action = 'limits set' ORDER BY id"
+    ).fetchall()
+    default = str(before["default"])
+    assert audited == [(default, "7"), ("7", None), (None, default)]
+
+
+def test_a_value_that_is_no_limit_is_refused(database: str, connection: Connection) -> None:
+    before = in_force(connection)
+    for value in ("-1", "1.5", "1e3", "many", "", "9" * 20, "١"):
+        refused = radmeter(database, "limits", "set", "--", NAME, value)
+        assert (refused.exit_code, value in refused.errors) == (1, True)
+        assert len(refused.errors.splitlines()) == 1
+    refused = radmeter(database, "limits", "set", "discoveries", "7")
+    assert refused.exit_code == 1
+    assert NAME in refused.errors
+    assert in_force(connection) == before
