@@ -130,6 +130,7 @@ def _print(state: State) -> None:
     for row in state["nodes"] or ():
         lines += [
             ("checkpoint", row["node"]),
+            ("  role", row["role"]),
             ("  last packet", row["last_received_at"]),
             ("  ingested", row["updated_at"]),
             (

@@ -122,7 +122,13 @@ def explained_errors(role: str) -> Iterator[None]:
             yield
     except StoreError as error:
         cause = error.__cause__
-        if isinstance(cause, errors.UndefinedTable | errors.UndefinedFunction | errors.InvalidSchemaName):
+        missing = (
+            errors.UndefinedTable,
+            errors.UndefinedColumn,
+            errors.UndefinedFunction,
+            errors.InvalidSchemaName,
+        )
+        if isinstance(cause, missing):
             raise StoreError(
                 f"the database is not up to date ({error}): run `radmeter migrate up`"
             ) from error

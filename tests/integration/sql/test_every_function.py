@@ -18,6 +18,8 @@ WITHIN = {
     "create_incoming": "test_interim_stop.py",
     "prepare_incoming": "test_staging.py",
     "discover_routers": "test_closing.py",
+    "check_journal": "test_source_role.py",
+    "ingest_batch": "test_checkpoint.py",
     "insert_sessions": "test_interim_stop.py",
     "number_rounds": "test_interim_stop.py",
     "unpack_records": "test_not_counted.py",

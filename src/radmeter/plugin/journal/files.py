@@ -19,6 +19,7 @@ GAP = 2**32
 
 _SEGMENT = re.compile(r"segment-(\d{20})\.log")
 _UNFINISHED = ".new-"
+KEPT = "kept-"
 
 
 class SegmentFile(NamedTuple):
@@ -31,6 +32,16 @@ class SegmentFile(NamedTuple):
 def segment_path(directory: Path, first_seq: int) -> Path:
     """Return the path of the segment that begins with `first_seq`."""
     return directory / f"segment-{first_seq:020d}.log"
+
+
+def kept_path(path: Path) -> Path:
+    """Return the name of a segment that is no longer shipped and must not be deleted."""
+    return path.with_name(KEPT + path.name)
+
+
+def kept_segments(directory: Path) -> list[Path]:
+    """Return the segments that the shipper keeps because nothing shows that it shipped them."""
+    return sorted(directory.glob(f"{KEPT}segment-*.log"))
 
 
 def unfinished_path(path: Path) -> Path:
@@ -120,8 +131,12 @@ def read_node(directory: Path) -> str | None:
 
 
 def new_node() -> str:
-    """Return a new, unique node name."""
-    return f"{socket.gethostname() or 'localhost'}-{secrets.token_hex(4)}"
+    """Return a new, unique node name: the host's name and a random number.
+
+    It never begins like another source of the database (``detail:``), whatever the host's name is.
+    """
+    host = re.sub(r"[^\w.-]", "-", socket.gethostname(), flags=re.ASCII) or "localhost"
+    return f"{host}-{secrets.token_hex(4)}"
 
 
 def write_node(directory: Path, node: str) -> None:

@@ -5,6 +5,7 @@ import itertools
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from enum import Enum
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,7 +13,7 @@ from radmeter.errors import JournalError
 from radmeter.plugin.journal import files
 from radmeter.plugin.journal.segment_reader import DamagedSegment, Entry, SegmentReader
 
-__all__ = ["Entry", "JournalDepth", "JournalReader"]
+__all__ = ["Checkpoint", "Entry", "JournalDepth", "JournalReader"]
 
 
 class JournalDepth(NamedTuple):
@@ -23,6 +24,14 @@ class JournalDepth(NamedTuple):
     segments: int
     size_bytes: int
     unreadable: tuple[str, ...] = ()
+
+
+class Checkpoint(Enum):
+    """What a journal knows of the number up to which a database has its records."""
+
+    KNOWN = "a record of the journal, or of a segment that was shipped and deleted"
+    ABOVE = "above the journal's last record"
+    UNKNOWN = "between two segments, or in a damaged one"
 
 
 class JournalReader:
@@ -86,8 +95,24 @@ class JournalReader:
                 raise self._unreadable(segment.path, error) from error
         return found
 
-    def drop_through(self, seq: int) -> int:
-        """Delete the segments whose records all have numbers up to `seq`, except the newest; return how many."""
+    def check_checkpoint(self, seq: int) -> Checkpoint:
+        """Compare the number up to which a database has this journal's records with the journal itself."""
+        listed = self._segments()
+        behind = [segment for segment in listed if segment.first_seq <= seq]
+        if not behind:
+            return Checkpoint.KNOWN  # its segment was shipped and deleted
+        with suppress(OSError, DamagedSegment):
+            if next(self._open(behind[-1]).read(seq), None) is not None:
+                return Checkpoint.KNOWN
+            return Checkpoint.ABOVE if behind[-1] == listed[-1] else Checkpoint.UNKNOWN
+        self.close()
+        return Checkpoint.UNKNOWN
+
+    def drop_through(self, seq: int, keep_through: int = 0) -> int:
+        """Delete the segments whose records all have numbers up to `seq`, except the newest; return how many.
+
+        Those that begin at or below `keep_through` get the name of a kept segment instead.
+        """
         dropped = 0
         for segment, following in itertools.pairwise(self._segments()):
             if following.first_seq > seq + 1 and (
@@ -97,7 +122,10 @@ class JournalReader:
             if self._log is not None and self._log.path == segment.path:
                 self.close()
             with self._usable():
-                segment.path.unlink(missing_ok=True)
+                if segment.first_seq <= keep_through:
+                    segment.path.rename(files.kept_path(segment.path))
+                else:
+                    segment.path.unlink(missing_ok=True)
             dropped += 1
         return dropped
 
