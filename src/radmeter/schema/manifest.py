@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import psycopg
 
+from radmeter import output
 from radmeter.database.connection import Connection
 from radmeter.schema.manifest_queries import QUERIES
 
@@ -122,7 +123,7 @@ def main() -> int:
         upgrade.upgrade(server.dsn())
         with psycopg.connect(server.dsn(), autocommit=True) as connection:
             write(connection)
-    print(FILE)
+    output.say(str(FILE))
     return 0
 
 
