@@ -5,6 +5,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from radmeter.config import Settings
 from radmeter.embedded.server import Database
@@ -73,7 +74,7 @@ class Services:
         deadline = time.monotonic() + RADIUS_READY_SECONDS
         # An answer alone proves nothing: another server may have the port and the same secret.
         while not (
-            READY in log.read_bytes()[before:]
+            READY in _since(log, before)
             and probe.answers(settings.acct_host, port, settings.secret, seconds=0.2)
         ):
             ended = "freeradius" not in self._supervisor.pids()
@@ -104,6 +105,13 @@ class Services:
             self._server_pid = pid
             log = last_lines(self.settings.logs / "postgresql.log")
             self._say("the embedded PostgreSQL had died and was started again", *log)
+
+
+def _since(log: Path, offset: int) -> bytes:
+    """Return what was added to a log since it had `offset` bytes, up to a MiB."""
+    with log.open("rb") as file:
+        file.seek(offset)
+        return file.read(1 << 20)
 
 
 def is_explicit(settings: Settings) -> bool:
