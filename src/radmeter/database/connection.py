@@ -10,6 +10,7 @@ import sqlalchemy
 from psycopg import errors
 
 from radmeter.errors import RecordRefused, StoreError, StoreUnavailable, UnusableDsn
+from radmeter.printable import one_line
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +50,7 @@ def connection_string(dsn: str) -> str:
     try:
         given = psycopg.conninfo.conninfo_to_dict(dsn)
     except psycopg.ProgrammingError as error:
-        raise UnusableDsn(f"the DSN is not a PostgreSQL connection string: {str(error).strip()}") from None
+        raise UnusableDsn(f"the DSN is not a PostgreSQL connection string: {one_line(str(error))}") from None
     return psycopg.conninfo.make_conninfo(**{**CONNECTION_DEFAULTS, **given})  # type: ignore[arg-type] # its own output
 
 
@@ -77,7 +78,7 @@ def connect(dsn: str, *, autocommit: bool = True, **options: Any) -> psycopg.Con
             connection.close()
             raise
     except psycopg.OperationalError as error:
-        raise StoreUnavailable(f"the database cannot be reached: {str(error).strip()}") from error
+        raise StoreUnavailable(f"the database cannot be reached: {one_line(str(error))}") from error
     return connection
 
 
@@ -105,7 +106,7 @@ def translated_errors() -> Iterator[None]:
     try:
         yield
     except psycopg.Error as error:
-        message = error.diag.message_primary or str(error).strip()
+        message = error.diag.message_primary or one_line(str(error))
         # Check this first: psycopg raises an OperationalError for a row that is too long for its index.
         if (error.sqlstate or "")[:2] in VALUE_CLASSES:
             raise RecordRefused(message) from error

@@ -22,6 +22,7 @@ from radmeter.database.connection import connect
 from radmeter.embedded import programs as postgresql
 from radmeter.embedded.keeper import FAST_SHUTDOWN_SECONDS, try_lock
 from radmeter.errors import StoreError, StoreUnavailable
+from radmeter.printable import one_line
 from radmeter.supervisor import last_lines
 
 READY_SECONDS = 300.0  # after a crash it first replays WAL, up to max_wal_size
@@ -107,10 +108,10 @@ class EmbeddedPostgresql:
             started, deadline = False, time.monotonic() + READY_SECONDS
             while not self._answers():
                 if time.monotonic() > deadline:
-                    raise StoreUnavailable(f"the embedded PostgreSQL does not answer\n{last_lines(self.log)}")
+                    raise StoreUnavailable("the embedded PostgreSQL does not answer", *last_lines(self.log))
                 if not self.kept():
                     if started:
-                        raise StoreError(f"the embedded PostgreSQL cannot be started\n{last_lines(self.log)}")
+                        raise StoreError("the embedded PostgreSQL cannot be started", *last_lines(self.log))
                     self._start_keeper()
                     started = True
                 time.sleep(0.02)
@@ -118,7 +119,9 @@ class EmbeddedPostgresql:
                 if not connection.execute("SELECT FROM pg_database WHERE datname = %s", [DATABASE]).rowcount:
                     connection.execute(f"CREATE DATABASE {DATABASE}")
         except (psycopg.Error, StoreUnavailable) as error:
-            raise StoreUnavailable(f"the embedded PostgreSQL: {error}\n{last_lines(self.log)}") from error
+            raise StoreUnavailable(
+                f"the embedded PostgreSQL: {one_line(str(error))}", *last_lines(self.log)
+            ) from error
         finally:
             os.close(start)
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from radmeter import output
 from radmeter.database.connection import Connection, connect
 from radmeter.schema.manifest_queries import QUERIES
 
@@ -130,7 +131,7 @@ def main() -> int:
         upgrade.upgrade(server.dsn())
         with connect(server.dsn()) as connection:
             write(connection)
-    print(FILE)
+    output.say(str(FILE))
     return 0
 
 

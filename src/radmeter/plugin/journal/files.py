@@ -17,6 +17,9 @@ from radmeter.errors import JournalError, JournalLocked
 # counted.
 GAP = 2**32
 
+# A host's name has at most 64 bytes on Linux.
+LONGEST_NODE_BYTES = 1024
+
 _SEGMENT = re.compile(r"segment-(\d{20})\.log")
 _UNFINISHED = ".new-"
 KEPT = "kept-"
@@ -123,11 +126,27 @@ def sync_path(path: Path) -> None:
 
 
 def read_node(directory: Path) -> str | None:
-    """Return the journal's node name, by which the database knows it; None if it has none yet."""
+    """Return the journal's node name, by which the database knows it; None if it has none yet.
+
+    Raises
+    ------
+    JournalError
+        The file `node` does not hold a name.
+    """
+    path = directory / "node"
     try:
-        return (directory / "node").read_text(encoding="utf-8").strip() or None
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError:
         return None
+    try:
+        data = os.read(descriptor, LONGEST_NODE_BYTES + 1)
+        if len(data) <= LONGEST_NODE_BYTES:
+            return data.decode().strip() or None
+    except UnicodeDecodeError:
+        pass
+    finally:
+        os.close(descriptor)
+    raise JournalError(f"{path} does not hold a node's name")
 
 
 def new_node() -> str:

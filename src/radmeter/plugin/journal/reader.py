@@ -16,6 +16,10 @@ from radmeter.plugin.journal.segment_reader import DamagedSegment, Entry, Segmen
 __all__ = ["Checkpoint", "Entry", "JournalDepth", "JournalReader"]
 
 
+# A batch ends early at so much text: records of the greatest length must not fill the memory.
+BATCH_TEXT = 8 << 20
+
+
 class JournalDepth(NamedTuple):
     """How much waits in the journal. `unreadable` names the segments that could not be counted."""
 
@@ -64,7 +68,7 @@ class JournalReader:
             lock.release()
 
     def read(self, after: int, limit: int) -> list[Entry]:
-        """Return up to `limit` records with numbers above `after`, in order.
+        """Return up to `limit` records with numbers above `after`, in order; fewer if they are very long.
 
         Raises
         ------
@@ -74,6 +78,7 @@ class JournalReader:
         """
         self._check_node()
         found: list[Entry] = []
+        text = 0
         # List the segments before reading: only the last one of this list can get more records.
         listed = self._segments()
         for segment, following in itertools.zip_longest(listed, listed[1:]):
@@ -84,6 +89,9 @@ class JournalReader:
                 for entry in itertools.islice(self._open(segment).read(expected), limit - len(found)):
                     found.append(entry)
                     expected += 1
+                    text += len(entry.pairs)
+                    if text >= BATCH_TEXT:
+                        return found
                 if len(found) >= limit:
                     break
                 if following and _was_full(segment, following) and expected < following.first_seq:
