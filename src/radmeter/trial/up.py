@@ -14,6 +14,7 @@ from radmeter.config import Settings
 from radmeter.database.dsn import redacted
 from radmeter.embedded.server import Database, open_database
 from radmeter.errors import RadmeterError
+from radmeter.freeradius import private_server
 from radmeter.interruption import Interrupted, Interruption
 from radmeter.schema import upgrade
 from radmeter.trial.counted import Counted
@@ -36,6 +37,7 @@ def run(settings: Settings, traffic: Traffic | None, seconds: float | None, cons
         stack.enter_context(_only_one(settings.state))
         if is_explicit(settings):
             free_port(settings, console.print)  # fail now, before the database is made
+        private_server.prepare(settings.state / "radius", settings)  # the same
         with interruption.may_break():
             database = stack.enter_context(open_database(settings))
             # Only an explicit time zone overwrites the database's.

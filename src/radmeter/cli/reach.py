@@ -1,0 +1,25 @@
+"""Tells a health check whether this service reaches the database with its own role: exit 0 if it does."""
+
+import sys
+
+from radmeter.config import Settings
+from radmeter.database.connection import connect
+from radmeter.errors import RadmeterError
+
+
+def main() -> int:
+    """Log in once. Return the exit code."""
+    try:
+        settings = Settings.load()
+        if settings.dsn is None:
+            print("error: no database is named: set RADMETER_DSN or PGHOST", file=sys.stderr)
+            return 2
+        connect(settings.dsn).close()
+    except RadmeterError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
