@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-import psycopg
 from rich.console import Console
 
 from radmeter.config import Settings
@@ -17,6 +16,7 @@ from radmeter.errors import RadmeterError
 from radmeter.freeradius import private_server
 from radmeter.interruption import Interrupted, Interruption
 from radmeter.schema import upgrade
+from radmeter.trial import dropped
 from radmeter.trial.counted import Counted
 from radmeter.trial.display import Display
 from radmeter.trial.run import INTERRUPTED, Traffic, TrialRun
@@ -38,13 +38,14 @@ def run(settings: Settings, traffic: Traffic | None, seconds: float | None, cons
         if is_explicit(settings):
             free_port(settings, console.print)  # fail now, before the database is made
         private_server.prepare(settings.state / "radius", settings)  # the same
+        user = dropped.prepare(settings)
         with interruption.may_break():
             database = stack.enter_context(open_database(settings))
             # Only an explicit time zone overwrites the database's.
             explicit = settings.source("timezone") != "default"
             upgrade.upgrade(database.dsn, timezone=settings.timezone if explicit else None)
         display = Display(console, bare=traffic is None)
-        services = stack.enter_context(Services(settings, database, interruption, display.say))
+        services = stack.enter_context(Services(settings, database, interruption, display.say, user))
         with interruption.may_break():
             services.start()
             settings = services.settings
@@ -79,12 +80,8 @@ def _only_one(state: Path) -> Iterator[None]:
 
 def _write_environment(settings: Settings, database: Database) -> None:
     """Write the variables that another client needs, as a file for a shell to source."""
-    with psycopg.connect(database.dsn) as connection:
-        dsn = database.dsn or psycopg.conninfo.make_conninfo(
-            connection.info.dsn, password=connection.info.password or None
-        )
     values = {
-        "RADMETER_DSN": dsn,
+        "RADMETER_DSN": database.dsn or database.complete_dsn(),
         "RADMETER_JOURNAL": str(settings.journal),
         "RADIUS_ACCT_HOST": settings.acct_host,
         "RADIUS_ACCT_PORT": str(settings.acct_port),
