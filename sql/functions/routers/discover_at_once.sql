@@ -4,7 +4,7 @@
 -- A record keeps router_id NULL if somebody has registered its router meanwhile.
 -- Called by radmeter.discover_routers only. Writes routers, radmeter.discovery_count, pg_temp.incoming.
 CREATE OR REPLACE FUNCTION radmeter.discover_at_once(p_in_order text[]) RETURNS void
-LANGUAGE plpgsql
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     v_clients text[];  -- for each key: the client,

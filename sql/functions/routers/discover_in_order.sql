@@ -3,7 +3,7 @@
 -- Beyond the limit discoveries_per_client_hour a record gets the limit router; an Accounting-On or -Off gets none.
 -- Called by radmeter.discover_routers only. Writes routers, radmeter.discovery_count, pg_temp.incoming.
 CREATE OR REPLACE FUNCTION radmeter.discover_in_order(p_keys text[]) RETURNS void
-LANGUAGE plpgsql
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     v_packet record;

@@ -6,7 +6,7 @@
 -- Accounting-On or -Off beyond it leaves the batch, since the sessions there are those of many routers.
 -- Called by radmeter.unpack_records only. Writes routers, radmeter.discovery_count, pg_temp.incoming.
 CREATE OR REPLACE FUNCTION radmeter.discover_routers() RETURNS void
-LANGUAGE plpgsql
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     v_in_order text[];

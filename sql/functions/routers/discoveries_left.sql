@@ -2,7 +2,7 @@
 -- The hour begins with the client's first discovery. Returns NULL if there is no limit.
 -- Reads radmeter.discovery_count, and the limit discoveries_per_client_hour.
 CREATE OR REPLACE FUNCTION radmeter.discoveries_left(p_client text) RETURNS bigint
-LANGUAGE sql STABLE
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT greatest(0, most - coalesce((
         SELECT discovered FROM radmeter.discovery_count

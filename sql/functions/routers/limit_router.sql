@@ -3,7 +3,7 @@
 -- No packet names it. It is found by its discovery key, also if it was retired or merged into another.
 -- Returns routers.id. Writes routers.
 CREATE OR REPLACE FUNCTION radmeter.limit_router(p_client text) RETURNS bigint
-LANGUAGE plpgsql
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     v_key text := 'limit:' || p_client;

@@ -9,7 +9,7 @@
 -- time does not depend on how many routers have the key.
 CREATE OR REPLACE FUNCTION radmeter.match_router(
     p_mac macaddr, p_nas_mac macaddr, p_nas_identifier text, p_ip inet) RETURNS bigint
-LANGUAGE plpgsql STABLE
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 -- A plan that sorts or scans would be good for the few routers of the last ANALYZE, and is kept when a flood discovers
 -- thousands.
 SET enable_seqscan = off SET enable_sort = off

@@ -5,7 +5,7 @@
 -- set, radmeter.beyond_discovery_limit estimates the number. A counter would count each packet of a key.
 -- Forgets clients that discovered nothing for a day and reached no limit for a week. Writes radmeter.discovery_count.
 CREATE OR REPLACE FUNCTION radmeter.note_discoveries(p_client text, p_discovered bigint, p_beyond text[]) RETURNS void
-LANGUAGE plpgsql
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     v_began_at timestamptz;

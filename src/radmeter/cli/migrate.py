@@ -1,24 +1,36 @@
 """`radmeter migrate`: shows what an upgrade of the database would do, does it, and shows what was done."""
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from getpass import getuser
+from pathlib import Path
 from typing import Any
 
 import click
 
-from radmeter.cli.common import Row, confirm, emit, existing_database, format_option, with_settings
+from radmeter import output
+from radmeter.cli.common import (
+    Figure,
+    Row,
+    confirm,
+    emit,
+    emit_json,
+    existing_database,
+    format_option,
+    with_settings,
+)
 from radmeter.config import Settings
 from radmeter.database import advisory_locks
 from radmeter.database.connection import connect, explained_errors
 from radmeter.database.lock_retries import PATIENCE_SECONDS
 from radmeter.embedded.server import open_database
+from radmeter.errors import ConfigurationError
 from radmeter.progress import Listener, progress
 from radmeter.schema import decimal_columns, upgrade
 from radmeter.schema import plan as migration_plan
 from radmeter.schema import script as migration_script
 from radmeter.schema.decimal_columns import Change
+from radmeter.schema.login_roles import Login, make_login_roles
 from radmeter.schema.plan import Plan
 from radmeter.schema.revisions import all_revisions, current_revision, pending_revisions
 from radmeter.schema.sql_files import changed_files
@@ -56,7 +68,7 @@ def migrate() -> None:
 
 def _decimals(changes: Sequence[Change]) -> list[Row]:
     return [
-        {"table": table, "column": column, "key": key, "shown": shown, "decimal": str(value)}
+        {"table": table, "column": column, "key": key, "shown": Figure(shown), "decimal": Figure(value)}
         for table, column, key, shown, value in changes
     ]
 
@@ -64,33 +76,34 @@ def _decimals(changes: Sequence[Change]) -> list[Row]:
 def _say_changes(changes: Sequence[Change], verb: str, where: str) -> None:
     if not changes:
         return
-    click.echo("values whose decimal differs from what was shown:")
+    output.say("values whose decimal differs from what was shown:")
     for change in changes[:SHOWN_CHANGES]:
         name = f"{change.table}.{change.column}"
-        click.echo(f"  {name}, {change.key}: was shown as {change.shown}, {verb} {change.value}")
+        output.say(f"  {name}, {change.key}: was shown as {change.shown}, {verb} {change.value}")
     if len(changes) > SHOWN_CHANGES:
-        click.echo(f"  and {len(changes) - SHOWN_CHANGES} more: {where}")
+        output.say(f"  and {len(changes) - SHOWN_CHANGES} more: {where}")
 
 
 def _say_plan(plan: Plan) -> None:
     if not plan.steps:
-        click.echo(
+        output.say(
             f"nothing to do: the database is at revision {plan.current}, the newest, and its SQL files are too"
         )
         return
     at = f"revision {plan.current}" if plan.current else "no revision: radmeter's tables are made"
-    click.echo(f"the database is at {at}; the newest is {plan.newest}\n")
+    output.say(f"the database is at {at}; the newest is {plan.newest}", "")
     for number, step in enumerate(plan.steps, 1):
         label = f"revision {step.name}: " if step.kind == "revision" else ""
-        click.echo(f"{number:>3}. {label}{step.what} ({duration(step.seconds)})")
+        output.say(f"{number:>3}. {label}{step.what} ({duration(step.seconds)})")
         if not step.locks:
-            click.echo("       locks nothing that is in use")
+            output.say("       locks nothing that is in use")
         for lock in step.locks[:4]:
-            click.echo(f"       {lock}")
+            output.say(f"       {lock}")
         if len(step.locks) > 4:
-            click.echo(f"       and {len(step.locks) - 4} more such locks, one at a time")
-    click.echo(
-        f"\nabout {duration(plan.seconds)} in all, waiting for locks not included. {migration_plan.advice()}"
+            output.say(f"       and {len(step.locks) - 4} more such locks, one at a time")
+    output.say(
+        "",
+        f"about {duration(plan.seconds)} in all, waiting for locks not included. {migration_plan.advice()}",
     )
     _say_changes(plan.changes, "becomes", "radmeter migrate plan --decimals")
 
@@ -145,7 +158,7 @@ def plan(settings: Settings, output_format: str, reapply: bool, only_decimals: b
             ],
             "decimals": changes,
         }
-        click.echo(json.dumps(objects, indent=2, ensure_ascii=False))
+        emit_json(objects)
     elif output_format == "csv":
         emit(steps, output_format, columns=STEPS)
     else:
@@ -187,7 +200,7 @@ def up(settings: Settings, reapply: bool, yes: bool, patience: float) -> None:
     with open_database(settings) as database, explained_errors("radmeter_owner"):
         with connect(database.dsn) as connection:
             # If another upgrade is running, wait for it, so that the plan has only what is left to do.
-            advisory_locks.take_upgrade_lock(connection, lambda text: click.echo(text, err=True))
+            advisory_locks.take_upgrade_lock(connection, lambda text: output.say(text, err=True))
             upgrade.refuse_stock_table(connection)
             found = migration_plan.plan(connection, reapply=reapply)
             before = decimal_columns.last_change(connection)
@@ -208,7 +221,7 @@ def up(settings: Settings, reapply: bool, yes: bool, patience: float) -> None:
             changes = decimal_columns.kept_changes(connection, before)
     _say_changes(changes, "is", "radmeter migrate history --decimals")
     if found.steps:
-        click.echo("the schema is up to date")
+        output.say("the schema is up to date")
 
 
 def _operator() -> str:
@@ -255,16 +268,16 @@ def status(ctx: click.Context, settings: Settings, output_format: str) -> None:
         "doubles": columns,
     }
     if output_format == "json":
-        click.echo(json.dumps(row, indent=2))
+        emit_json(row)
     elif output_format == "csv":
         emit([{name: _joined(value) for name, value in row.items()}], output_format, columns=list(row))
     else:
         width = max(map(len, row)) + 2
         for name, value in row.items():
-            click.echo(f"{name.replace('_', ' '):<{width}}{_joined(value) or '-'}")
+            output.say(f"{name.replace('_', ' '):<{width}}{_joined(value) or '-'}")
     if pending or files or columns:
         if output_format == "table":
-            click.echo("run `radmeter migrate up`", err=True)
+            output.say("run `radmeter migrate up`", err=True)
         ctx.exit(PENDING)
 
 
@@ -332,8 +345,62 @@ def sql(settings: Settings, begin: str | None) -> None:
     --from it does not look for doubles or existing tables: run `radmeter migrate status` afterwards.
     """
     if begin is not None:
-        click.echo(migration_script.script_from(begin), nl=False)
+        output.say(*migration_script.script_from(begin).rstrip("\n").split("\n"))
         return
     with existing_database(settings) as dsn, connect(dsn) as connection, explained_errors("radmeter_owner"):
         upgrade.refuse_stock_table(connection)
-        click.echo(migration_script.script(connection), nl=False)
+        output.say(*migration_script.script(connection).rstrip("\n").split("\n"))
+
+
+@migrate.command(
+    epilog="""\b
+Examples:
+  radmeter migrate roles --login radmeter_shipper=radmeter_ingest --passwords /run/secrets
+  radmeter migrate roles --login deploy=radmeter_owner       # it logs in by `peer` or a certificate
+
+\b
+Exit codes: 0 done, 1 it cannot be done, 2 wrong options or settings
+"""
+)
+@with_settings("state", "dsn")
+@click.option(
+    "--login",
+    "logins",
+    multiple=True,
+    metavar="ROLE=GROUP",
+    help="Make this role, which may log in, a member of this group alone. May be repeated.",
+)
+@click.option(
+    "--passwords",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="DIRECTORY",
+    help="Give each role the password in the file of its name there.",
+)
+def roles(settings: Settings, logins: Sequence[str], passwords: Path | None) -> None:
+    """Make radmeter's group roles, and a role that logs in for each service. Run it as a superuser.
+
+    Nothing else needs a superuser: `migrate up` runs as a member of radmeter_owner. It may be run again, for instance
+    after a password was changed.
+    """
+    wanted = [_login(each, passwords) for each in logins]
+    with existing_database(settings) as dsn, connect(dsn) as connection:
+        for line in make_login_roles(connection, wanted):
+            output.say(line)
+
+
+def _login(text: str, passwords: Path | None) -> Login:
+    name, _, group = text.partition("=")
+    if not name or not group:
+        raise click.UsageError(
+            f"--login {text!r}: write ROLE=GROUP, such as radmeter_shipper=radmeter_ingest"
+        )
+    if passwords is None:
+        return Login(name, group)
+    path = passwords / name
+    try:
+        password = path.read_text(encoding="utf-8").removesuffix("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"the password of {name} cannot be read: {error}") from None
+    if not password:
+        raise ConfigurationError(f"{path} is empty: write the password of {name} into it")
+    return Login(name, group, password)

@@ -1,14 +1,13 @@
 """The embedded PostgreSQL, for those who have no server. It starts for its first user and stops after its last."""
 
 import fcntl
-import logging
 import os
 import stat
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -18,16 +17,17 @@ from urllib.parse import quote
 import psycopg
 
 from radmeter.config import Settings
+from radmeter.database.connection import connect
 from radmeter.embedded import programs as postgresql
 from radmeter.embedded.keeper import FAST_SHUTDOWN_SECONDS, try_lock
+from radmeter.embedded.service_user import let_read, let_through, service_user
 from radmeter.errors import StoreError, StoreUnavailable
+from radmeter.printable import one_line
 from radmeter.supervisor import last_lines
 
 READY_SECONDS = 300.0  # after a crash it first replays WAL, up to max_wal_size
 STOPPED_SECONDS = FAST_SHUTDOWN_SECONDS + 15.0
 DATABASE = "radmeter"
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,15 @@ class Database:
 
     dsn: str
     embedded: "EmbeddedPostgresql | None" = None
+
+    def complete_dsn(self) -> str:
+        """Return a connection string that means the same for another user with other files and variables."""
+        if self.embedded is not None:
+            return self.dsn
+        with connect(self.dsn) as connection:
+            return psycopg.conninfo.make_conninfo(
+                connection.info.dsn, password=connection.info.password or None
+            )
 
 
 @contextmanager
@@ -106,18 +115,20 @@ class EmbeddedPostgresql:
             started, deadline = False, time.monotonic() + READY_SECONDS
             while not self._answers():
                 if time.monotonic() > deadline:
-                    raise StoreUnavailable(f"the embedded PostgreSQL does not answer\n{last_lines(self.log)}")
+                    raise StoreUnavailable("the embedded PostgreSQL does not answer", *last_lines(self.log))
                 if not self.kept():
                     if started:
-                        raise StoreError(f"the embedded PostgreSQL cannot be started\n{last_lines(self.log)}")
+                        raise StoreError("the embedded PostgreSQL cannot be started", *last_lines(self.log))
                     self._start_keeper()
                     started = True
                 time.sleep(0.02)
-            with psycopg.connect(self.dsn("postgres"), autocommit=True) as connection:
+            with connect(self.dsn("postgres")) as connection:
                 if not connection.execute("SELECT FROM pg_database WHERE datname = %s", [DATABASE]).rowcount:
                     connection.execute(f"CREATE DATABASE {DATABASE}")
-        except psycopg.Error as error:
-            raise StoreUnavailable(f"the embedded PostgreSQL: {error}\n{last_lines(self.log)}") from error
+        except (psycopg.Error, StoreUnavailable) as error:
+            raise StoreUnavailable(
+                f"the embedded PostgreSQL: {one_line(str(error))}", *last_lines(self.log)
+            ) from error
         finally:
             os.close(start)
 
@@ -156,8 +167,8 @@ class EmbeddedPostgresql:
         if self.server_pid() is None:
             return False
         try:
-            psycopg.connect(self.dsn("postgres"), connect_timeout=5).close()
-        except psycopg.OperationalError:
+            connect(self.dsn("postgres"), connect_timeout=5).close()
+        except StoreUnavailable:
             return False
         return True
 
@@ -186,23 +197,9 @@ class EmbeddedPostgresql:
 
 def _make_ready_for_root(base: Path) -> None:
     """Give PostgreSQL, which refuses to run as root, a user of its own and access to its programs and data."""
-    try:
-        user = postgresql.server_user()
-    except StoreError:
-        command = ["useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", "radmeter"]
-        _log.warning("PostgreSQL refuses to run as root: making the system user radmeter for it")
-        with suppress(OSError):
-            subprocess.run(command, check=False)
-        user = postgresql.server_user()
+    user = service_user()
     assert user is not None
     programs = postgresql.binaries().resolve()
-    # The right to pass through (x) is enough: others cannot list the directories, and only the server reads the data.
-    for directory in [base, *base.parents, programs, *programs.parents]:
-        mode = directory.stat().st_mode
-        if not mode & stat.S_IXOTH and directory.stat().st_uid != user.pw_uid:
-            _log.warning("letting the user radmeter, which runs PostgreSQL, pass through %s", directory)
-            directory.chmod(mode | stat.S_IXOTH)
+    let_through(user, [base, programs])
     if not (programs / "postgres").stat().st_mode & stat.S_IXOTH:  # installed with a strict umask
-        for path in [programs.parent, *programs.parent.rglob("*")]:
-            mode = path.stat().st_mode
-            path.chmod(mode | stat.S_IROTH | (stat.S_IXOTH if mode & stat.S_IXUSR else 0))
+        let_read(user, programs.parent)

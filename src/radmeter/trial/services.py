@@ -1,17 +1,22 @@
 """The programs that `radmeter up` starts beside a database: FreeRADIUS, the shipper and the jobs."""
 
 import errno
+import pwd
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
 
 from radmeter.config import Settings
 from radmeter.embedded.server import Database
+from radmeter.embedded.service_user import hand_over
 from radmeter.errors import ConfigurationError, RadmeterError, StoreError
 from radmeter.freeradius import private_server, probe
 from radmeter.interruption import Interruption
 from radmeter.supervisor import Program, Supervisor, last_lines
+from radmeter.trial import dropped
 
 RADIUS_READY_SECONDS = 30.0
 READY = b"Ready to process requests"  # FreeRADIUS logs this when its sockets are bound
@@ -25,9 +30,11 @@ class Services:
         settings: Settings,
         database: Database,
         interruption: Interruption,
-        say: Callable[[str], None],
+        say: Callable[..., None],
+        user: pwd.struct_passwd | None = None,
     ) -> None:
         self.settings = settings
+        self._user = user
         self._database = database
         self._interruption = interruption
         self._say = say
@@ -42,17 +49,23 @@ class Services:
 
     def start(self) -> None:
         """Start the shipper, the jobs and FreeRADIUS, and wait until FreeRADIUS answers."""
-        environment = self.settings.environment()
-        if self._database.embedded:
-            environment["RADMETER_DSN"] = self._database.dsn
+        environment = {
+            **self.settings.environment(),
+            **dropped.environment(self._user),
+            "RADMETER_DSN": self._database.dsn if self._user is None else self._database.complete_dsn(),
+            "RADIUS_SECRET": "",  # only FreeRADIUS needs it
+        }
         radmeter = (sys.executable, "-P", "-m", "radmeter")
         # FreeRADIUS takes the packets: it is started last, so that it is stopped first.
-        self._supervisor.start(
-            Program(name="shipper", arguments=(*radmeter, "ship"), environment=environment)
-        )
-        self._supervisor.start(
-            Program(name="jobs", arguments=(*radmeter, "jobs", "run"), environment=environment)
-        )
+        for name, command in (("shipper", ("ship",)), ("jobs", ("jobs", "run"))):
+            self._supervisor.start(
+                Program(
+                    name=name,
+                    arguments=(*radmeter, *command),
+                    environment=environment,
+                    prepare=lambda: dropped.options(self._user),
+                )
+            )
         while not self._start_freeradius():
             self._supervisor.stop("freeradius")
 
@@ -65,15 +78,29 @@ class Services:
             else self.settings.override("free", acct_port=port)
         )
         server = private_server.prepare(settings.state / "radius", settings)
+        if self._user is not None:
+            hand_over(self._user, server.run_directory)
         log = self._supervisor.log("freeradius")
         before = log.stat().st_size if log.exists() else 0
         self._supervisor.start(
-            Program(name="freeradius", arguments=server.command, environment=server.environment)
+            Program(
+                name="freeradius",
+                arguments=server.command,
+                # It needs no database.
+                environment={
+                    **server.environment,
+                    **dropped.environment(self._user),
+                    "RADMETER_DSN": "",
+                    "RADMETER_PASSWORD_FILE": "",
+                    "PGPASSWORD": "",
+                },
+                prepare=self._radiusd_options,
+            )
         )
         deadline = time.monotonic() + RADIUS_READY_SECONDS
         # An answer alone proves nothing: another server may have the port and the same secret.
         while not (
-            READY in log.read_bytes()[before:]
+            READY in _since(log, before)
             and probe.answers(settings.acct_host, port, settings.secret, seconds=0.2)
         ):
             ended = "freeradius" not in self._supervisor.pids()
@@ -81,10 +108,15 @@ class Services:
                 return False
             if ended or time.monotonic() > deadline:
                 words = self._supervisor.last_words("freeradius")
-                raise RadmeterError(f"FreeRADIUS does not get ready on UDP port {port}\n{words}")
+                raise RadmeterError(f"FreeRADIUS does not get ready on UDP port {port}", *words)
             time.sleep(0.05)
         self.settings = settings
         return True
+
+    def _radiusd_options(self) -> Mapping[str, Any]:
+        if self._user is not None:
+            dropped.permit_realtime()
+        return dropped.options(self._user)
 
     def watch(self) -> None:
         """Start programs again that have died."""
@@ -98,12 +130,19 @@ class Services:
                 try:
                     embedded.ensure_running()
                 except StoreError as error:
-                    self._say(str(error))
+                    self._say(*error.args)
             self._server_pid = embedded.server_pid()
         elif (pid := embedded.server_pid()) != self._server_pid and pid is not None:
             self._server_pid = pid
             log = last_lines(self.settings.logs / "postgresql.log")
-            self._say(f"the embedded PostgreSQL had died and was started again\n{log}")
+            self._say("the embedded PostgreSQL had died and was started again", *log)
+
+
+def _since(log: Path, offset: int) -> bytes:
+    """Return what was added to a log since it had `offset` bytes, up to a MiB."""
+    with log.open("rb") as file:
+        file.seek(offset)
+        return file.read(1 << 20)
 
 
 def is_explicit(settings: Settings) -> bool:
@@ -111,7 +150,7 @@ def is_explicit(settings: Settings) -> bool:
     return settings.source("acct_port") not in ("default", "free")
 
 
-def free_port(settings: Settings, say: Callable[[str], None]) -> int:
+def free_port(settings: Settings, say: Callable[..., None]) -> int:
     """Return the settings' port. If it is taken and the operator did not choose it, return a free one."""
     if _is_free(settings.acct_host, settings.acct_port):
         return settings.acct_port

@@ -68,6 +68,7 @@ PARTS = {
     "apply_round",
     "arrival_allowance",
     "audit",
+    "check_journal",
     "close_rebooted",
     "close_superseded",
     "count_inserted",
@@ -83,6 +84,7 @@ PARTS = {
     "discovery_client",
     "discovery_key",
     "divert_session",
+    "ingest_batch",
     "insert_sessions",
     "is_newer",
     "limit_router",
@@ -91,6 +93,7 @@ PARTS = {
     "note_archive_change",
     "note_discoveries",
     "note_session_month",
+    "prepare_incoming",
     "number_rounds",
     "plain_address",
     "recomputed_parts",
@@ -249,7 +252,7 @@ def test_a_function_that_runs_as_its_owner_looks_nowhere_else(connection: Connec
 INGEST = {
     "ingest": "SELECT radmeter.ingest('n', '[]')",
     "checkpoint": "SELECT radmeter.node_checkpoint('n')",
-    "replay": "SELECT radmeter.replay('n', '[]', 'detail', 1, 1, '\\x00')",
+    "replay": "SELECT radmeter.replay('detail:n', '[]', 'detail', 1, 1, '\\x00')",
     "replayed": "SELECT * FROM radmeter.replayed_files('n')",
 }
 READ = {relation: f"SELECT * FROM {relation}" for relation in sorted(TABLES)} | {

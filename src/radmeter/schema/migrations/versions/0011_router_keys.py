@@ -4,13 +4,13 @@ The indexes leave out what is not asked for: 70,000 discovered routers with the 
 indexes by address. They have the router that the key means, so its first and its last entry tell whether there is one.
 
 Revision ID: 0011
-Revises: 0009
+Revises: 0010
 """
 
 from alembic import op
 
 revision = "0011"
-down_revision = "0009"
+down_revision = "0010"
 branch_labels = None
 depends_on = None
 
