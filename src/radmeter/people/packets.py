@@ -96,7 +96,7 @@ def without_name(packet: Rejected, username: str, pseudonym: str) -> Rejected | 
             for pair, (name, text) in zip(pairs, restored, strict=True)
         ]
         return packet._replace(pairs=json.dumps(kept), reason=_quoted(packet.reason, {username}, pseudonym))
-    kept = [(name, value) for name, value in restored if name in KEPT and value != username]
+    kept = [(name, value) for name, value in restored if name in KEPT and username not in value]
     removed = {value for name, value in restored if (name, value) not in kept}
     about = [
         (a.USER_NAME, pseudonym),
