@@ -1,7 +1,8 @@
-"""`radmeter people show|erase`: what is stored about a person, and how to erase it."""
+"""`radmeter people show|erase|pseudonymise`: what is stored about a person, and how to erase or disguise it."""
 
 import json
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,9 +16,13 @@ from radmeter.cli.common import (
     printable,
     with_settings,
 )
+from radmeter.cli.pseudonymised import pseudonym_options
 from radmeter.config import Settings
 from radmeter.database.connection import Connection
 from radmeter.progress import progress
+
+if TYPE_CHECKING:
+    from radmeter.people.pseudonyms import Pseudonyms
 
 COLUMNS = ("kind", "number", "first", "last", "on_erase", "place")
 FOUND_AGAIN = 3
@@ -150,6 +155,33 @@ def erase(settings: Settings, user: str, yes: bool, even_open: bool, output_form
             err=True,
         )
         raise click.exceptions.Exit(FOUND_AGAIN)
+
+
+@people.command(
+    "pseudonymise",
+    epilog="""\b
+Examples:
+  radmeter people pseudonymise /srv/archive/radacct_2026_03.parquet --to study.parquet
+  radmeter people pseudonymise /srv/archive/radacct_2026_03.parquet --to study.parquet --pseudonym-key study.key
+""",
+)
+@click.argument("archive", type=click.Path(path_type=Path))
+@click.option(
+    "--to", "target", type=click.Path(path_type=Path), required=True, metavar="FILE", help="The copy."
+)
+@pseudonym_options
+def pseudonymise(archive: Path, target: Path, pseudonyms: "Pseudonyms | None") -> None:
+    """Copy the archive ARCHIVE with pseudonyms for users, stations, addresses and session ids, to give it away.
+
+    Routers, times and octets stay. Connect info, class, NAS port, realm and columns of your own are left out. The copy
+    cannot be restored. Without --pseudonym-key the key is made for this run only.
+    """
+    from radmeter.people.archive_copy import copy_with_pseudonyms
+    from radmeter.people.pseudonyms import Pseudonyms
+
+    copied = copy_with_pseudonyms(archive, target, pseudonyms or Pseudonyms.of_one_run(), progress)
+    left_out = f"; left out: {', '.join(copied.left_out)}" if copied.left_out else ""
+    click.echo(printable(f"{copied.sessions} sessions in {target}{left_out}"))
 
 
 def _rows(settings: Settings, connection: Connection, user: str) -> list[dict[str, Any]]:

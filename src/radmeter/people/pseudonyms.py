@@ -59,17 +59,16 @@ class Pseudonyms:
         digest = hmac.new(self._key, f"{kind}\0{value}".encode("utf-8", "surrogatepass"), hashlib.sha256)
         return f"{kind}-{digest.hexdigest()[:24]}"
 
+    def of_station(self, value: str) -> str:
+        """Return the pseudonym of a calling station id. A MAC has one pseudonym, however it is written."""
+        return self.of("station", normal_mac(value) or value)
+
     def applied(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        """Return a row of an export with pseudonyms. A MAC has one pseudonym, however it is written."""
-        return {
-            name: self.of(FIELDS[name], _alike(name, str(value)))
-            if name in FIELDS and value is not None
-            else value
-            for name, value in row.items()
-        }
+        """Return a row of an export with pseudonyms."""
+        return {name: self._replaced(name, value) for name, value in row.items()}
 
-
-def _alike(name: str, value: str) -> str:
-    if name != "calling_station_id":
-        return value
-    return normal_mac(value) or value
+    def _replaced(self, name: str, value: Any) -> Any:
+        kind = FIELDS.get(name)
+        if kind is None or value is None:
+            return value
+        return self.of_station(str(value)) if kind == "station" else self.of(kind, str(value))
