@@ -1,7 +1,6 @@
 """Files on this machine that hold a user's name: journal segments, detail and quarantine files, archives."""
 
 import json
-import mmap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -11,6 +10,9 @@ from radmeter.plugin.journal.files import segments
 
 # Where Debian's FreeRADIUS writes its detail and quarantine files.
 RADACCT = Path("/var/log/freeradius/radacct")
+
+
+CHUNK_BYTES = 1 << 20
 
 
 class FileWithName(NamedTuple):
@@ -92,8 +94,13 @@ def has_name(path: Path, username: str) -> bool:
         b'"0x' + username.encode().hex().encode() + b'"',
         b'"' + username.encode() + b'"',
     }
+    overlap = max(map(len, forms)) - 1
+    # Not mapped into memory: the writer may cut the file meanwhile.
     with path.open("rb") as file:
-        if file.seek(0, 2) == 0:
-            return False
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            return any(content.find(form) >= 0 for form in forms)
+        tail = b""
+        while chunk := file.read(CHUNK_BYTES):
+            content = tail + chunk
+            if any(form in content for form in forms):
+                return True
+            tail = content[-overlap:]
+    return False
