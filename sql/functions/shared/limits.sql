@@ -11,7 +11,9 @@ AS $$
            known.default_value, known.unit, known.meaning
     FROM (VALUES
         ('discoveries_per_client_hour', 1000::bigint, 'routers',
-         'routers that packets of one RADIUS client can discover within an hour')
+         'routers that packets of one RADIUS client can discover within an hour'),
+        ('personal_keep_days', NULL, 'days',
+         'how long closed sessions keep calling station id, framed addresses, connect info and class')
     ) AS known (name, default_value, unit, meaning)
     LEFT JOIN radmeter.setting ON setting.name = known.name
     ORDER BY known.name;

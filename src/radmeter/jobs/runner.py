@@ -1,4 +1,4 @@
-"""Runs the periodic jobs: close stale sessions, make partitions ahead, finish what a backfill left.
+"""Runs the periodic jobs: close stale sessions, make partitions ahead, finish what a backfill left, clear old sessions.
 
 An advisory lock lets only one runner work at a time.
 """
@@ -14,6 +14,7 @@ from radmeter.database.connection import connect
 from radmeter.errors import StoreError
 from radmeter.jobs.stale_sessions import close_stale
 from radmeter.partitions.months import ensure_partitions
+from radmeter.people.clearing import clear_old
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +65,8 @@ def _run_while_leader(
             return
         if closed := close_stale(connection, stale_minutes):
             log.info("%d stale sessions closed", closed)
+        if cleared := clear_old(connection, stopping=stop.is_set):
+            log.info("%d old sessions cleared of personal attributes", cleared)
 
 
 def _say(said: str | None, message: str, level: int) -> str:

@@ -12,6 +12,8 @@ ROLES = ("radmeter_ingest", "radmeter_reader", "radmeter_noc", "radmeter_billing
 
 # Every function there is. Who may execute it, by name: read by views and queries of the one who reads
 READERS = {
+    "audit_lines_with",
+    "erasures",
     "get_user_total_usage",
     "limits",
     "missing_months",
@@ -24,6 +26,7 @@ READERS = {
     "stale_after",
     "user_differences",
     "user_period_start",
+    "without_name",
 }
 # changes that people make
 NOCS = {
@@ -53,8 +56,15 @@ OWNERS = {
     "backfill_routers",
     "backfill_settle",
     "backfill_unknown_routers",
+    "begin_erasure",
+    "clear_attributes",
     "close_stale",
+    "end_erasure",
     "ensure_partition",
+    "erase_notes",
+    "erase_packets",
+    "erase_sessions",
+    "finish_erasure",
     "observe_intervals",
     "stale_sessions",
 }
@@ -74,6 +84,7 @@ PARTS = {
     "count_inserted",
     "count_updated",
     "counted_octets",
+    "count_erased",
     "counted_offset",
     "create_incoming",
     "discover_router",
@@ -81,8 +92,10 @@ PARTS = {
     "discovery_key",
     "divert_session",
     "ingest_batch",
+    "erasure_pseudonym",
     "insert_sessions",
     "is_newer",
+    "is_pseudonym",
     "limit_value",
     "match_router",
     "note_archive_change",
@@ -136,6 +149,7 @@ STATE = {
     "adoption",
     "alembic_version",
     "backfill",
+    "cleared_partition",
     "decimal_change",
     "migration_log",
     "session_month",
@@ -323,6 +337,14 @@ WRITE = (
         "partition": "SELECT radmeter.ensure_partition(now())",
         "count": "SELECT radmeter.insert_sessions('{1}')",
         "slices": "SELECT * FROM radmeter.session_slice",
+        "names of the erased": "SELECT * FROM radmeter.erasure",
+        "begin to erase": "SELECT radmeter.begin_erasure('alice')",
+        "erase sessions": "SELECT radmeter.erase_sessions('alice', '{1}', '{2026-01-01}')",
+        "erase notes": "SELECT radmeter.erase_notes('alice')",
+        "erase packets": "SELECT radmeter.erase_packets('alice', '[]')",
+        "finish to erase": "SELECT radmeter.finish_erasure('alice')",
+        "end to erase": "SELECT radmeter.end_erasure('alice')",
+        "clear attributes": "SELECT radmeter.clear_attributes('{1}', '{2026-01-01}')",
         "schema": "CREATE TABLE radmeter.mine (x int)",
         "public": "CREATE TABLE public.mine (x int)",
     }
