@@ -55,7 +55,7 @@ SELECT subscriber.username, plan.name AS plan, plan.quota_type, plan.quota_bytes
 FROM public.subscribers AS subscriber JOIN public.plans AS plan ON plan.id = subscriber.plan_id;
 
 CREATE OR REPLACE VIEW radmeter.nodes AS
-SELECT source AS node, last_seq, records, rejected, last_received_at, updated_at FROM public.ingest_checkpoint;
+SELECT source AS node, last_seq, records, rejected, last_received_at, updated_at, role FROM public.ingest_checkpoint;
 
 CREATE OR REPLACE VIEW radmeter.totals AS
 SELECT (SELECT count(*) FROM public.radacct WHERE acctstoptime IS NULL) AS open_sessions,

@@ -1,19 +1,18 @@
 """`radmeter people show|erase|pseudonymise`: what is stored about a person, and how to erase or disguise it."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from radmeter import output
 from radmeter.cli.common import (
     TEXT,
     confirm,
     emit,
+    emit_json,
     existing_database,
     format_option,
-    plain,
-    printable,
     with_settings,
 )
 from radmeter.cli.pseudonymised import pseudonym_options
@@ -68,7 +67,7 @@ def show(settings: Settings, user: str, output_format: str) -> None:
         raise _nothing(user)
     emit(rows, output_format, columns=COLUMNS)
     if began is not None:
-        click.echo(
+        output.say(
             f"An erasure of this user began {began:%Y-%m-%d %H:%M %Z} and has not ended: "
             "run `radmeter people erase` again",
             err=True,
@@ -127,7 +126,7 @@ def erase(settings: Settings, user: str, yes: bool, even_open: bool, output_form
         if not yes:
             emit(rows, "table", columns=COLUMNS)
             if own and any(row["kind"] == "subscriber" for row in rows):
-                click.echo(f"The columns {', '.join(own)} of the row in subscribers will be removed.")
+                output.say(f"The columns {', '.join(own)} of the row in subscribers will be removed.")
             confirm("Erase this user? It cannot be undone.", yes)
         done = erasure.erase(connection, user, even_open=even_open, progress=progress, said=_say)
         after = _rows(settings, connection, user)
@@ -138,17 +137,17 @@ def erase(settings: Settings, user: str, yes: bool, even_open: bool, output_form
         result = {
             "pseudonym": done.pseudonym,
             "rows": done.rows,
-            "kept": [{name: plain(row[name]) for name in COLUMNS} for row in kept],
-            "came_back": [{name: plain(row[name]) for name in COLUMNS} for row in back],
+            "kept": [{name: row[name] for name in COLUMNS} for row in kept],
+            "came_back": [{name: row[name] for name in COLUMNS} for row in back],
         }
-        click.echo(json.dumps(result, indent=2, ensure_ascii=False))
+        emit_json(result)
     else:
         changed = ", ".join(f"{rows} in {table}" for table, rows in sorted(done.rows.items()))
-        click.echo(f"erased: the pseudonym is {done.pseudonym}. Rows changed: {changed or 'none'}")
+        output.say(f"erased: the pseudonym is {done.pseudonym}. Rows changed: {changed or 'none'}")
         if kept:
             emit(kept, "table", columns=COLUMNS, title="Not changed, and still with the name:")
     if back:
-        click.echo(
+        output.say(
             "the name has come back since: "
             + ", ".join(f"{row['number']} {row['kind']}" for row in back)
             + ". Run this command again when the user's sessions are closed",
@@ -181,7 +180,7 @@ def pseudonymise(archive: Path, target: Path, pseudonyms: "Pseudonyms | None") -
 
     copied = copy_with_pseudonyms(archive, target, pseudonyms or Pseudonyms.of_one_run(), progress)
     left_out = f"; left out: {', '.join(copied.left_out)}" if copied.left_out else ""
-    click.echo(printable(f"{copied.sessions} sessions in {target}{left_out}"))
+    output.say(f"{copied.sessions} sessions in {target}{left_out}")
 
 
 def _rows(settings: Settings, connection: Connection, user: str) -> list[dict[str, Any]]:
@@ -215,8 +214,8 @@ def _rows(settings: Settings, connection: Connection, user: str) -> list[dict[st
 def _nothing(user: str) -> Exception:
     from radmeter.database.views import NotKnown
 
-    return NotKnown(f"nothing here has the user name {printable(user)!r}, written exactly so")
+    return NotKnown(f"nothing here has the user name {user!r}, written exactly so")
 
 
 def _say(text: str) -> None:
-    click.echo(text, err=True)
+    output.say(text, err=True)

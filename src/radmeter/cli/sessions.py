@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from radmeter import output
 from radmeter.cli.common import TEXT, emit, existing_database, format_option, with_settings
 from radmeter.cli.pseudonymised import pseudonym_options
 from radmeter.config import Settings
@@ -92,4 +93,4 @@ def sessions(
         rows = [pseudonyms.applied(row) for row in rows]
     emit(rows, output_format, columns=TABLE_COLUMNS if output_format == "table" else COLUMNS)
     if more:
-        click.echo(f"There are more: go on with --before {rows[-1]['id']}", err=True)
+        output.say(f"There are more: go on with --before {rows[-1]['id']}", err=True)

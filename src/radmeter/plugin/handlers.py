@@ -18,6 +18,7 @@ from radmeter.plugin import scheduling
 from radmeter.plugin.client_limit import ClientLimits
 from radmeter.plugin.journal.writer import JournalWriter
 from radmeter.plugin.settings import PluginSettings, check_place, read_settings
+from radmeter.printable import printable
 
 Pairs = tuple[tuple[str, str], ...]
 
@@ -182,4 +183,4 @@ def _recovered() -> None:
 
 
 def _log(level: int, message: str) -> None:
-    radiusd.radlog(level, "radmeter: " + message.replace("\0", "\\0"))  # radlog refuses an embedded NUL
+    radiusd.radlog(level, "radmeter: " + printable(message))  # radlog refuses an embedded NUL

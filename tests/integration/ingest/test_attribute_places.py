@@ -91,6 +91,7 @@ FIELDS: dict[str, tuple[Any, tuple[str, str] | None]] = {
     "router_ip": ("2001:db8::1", None),
     "interim_interval": (600, ("interim_interval", "600")),
     "skew_seconds": (-21, ("clock_skew_seconds", "-21")),
+    "client_ip": ("203.0.113.1", None),
 }
 # What an update of a session that is known leaves as the session's first packet had it.
 OF_THE_FIRST_PACKET = {

@@ -78,6 +78,7 @@ PARTS = {
     "apply_round",
     "arrival_allowance",
     "audit",
+    "check_journal",
     "close_rebooted",
     "close_superseded",
     "count_inserted",
@@ -91,6 +92,7 @@ PARTS = {
     "discovery_key",
     "divert_session",
     "erasure_pseudonym",
+    "ingest_batch",
     "insert_sessions",
     "is_newer",
     "is_pseudonym",
@@ -98,6 +100,7 @@ PARTS = {
     "match_router",
     "note_archive_change",
     "note_session_month",
+    "prepare_incoming",
     "number_rounds",
     "recomputed_parts",
     "session_parts",
@@ -255,7 +258,7 @@ def test_a_function_that_runs_as_its_owner_looks_nowhere_else(connection: Connec
 INGEST = {
     "ingest": "SELECT radmeter.ingest('n', '[]')",
     "checkpoint": "SELECT radmeter.node_checkpoint('n')",
-    "replay": "SELECT radmeter.replay('n', '[]', 'detail', 1, 1, '\\x00')",
+    "replay": "SELECT radmeter.replay('detail:n', '[]', 'detail', 1, 1, '\\x00')",
     "replayed": "SELECT * FROM radmeter.replayed_files('n')",
 }
 READ = {relation: f"SELECT * FROM {relation}" for relation in sorted(TABLES)} | {
