@@ -138,8 +138,8 @@ def erase(settings: Settings, user: str, yes: bool, even_open: bool, output_form
         result = {
             "pseudonym": done.pseudonym,
             "rows": done.rows,
-            "kept": [{name: plain(row[name]) for name in COLUMNS} for row in kept],
-            "came_back": [{name: plain(row[name]) for name in COLUMNS} for row in back],
+            "kept": [{name: row[name] for name in COLUMNS} for row in kept],
+            "came_back": [{name: row[name] for name in COLUMNS} for row in back],
         }
         emit_json(result)
     else:
