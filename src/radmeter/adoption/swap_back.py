@@ -2,10 +2,9 @@
 
 from psycopg import sql
 
-from radmeter.adoption import state
+from radmeter.adoption import ownership, state
 from radmeter.adoption.indexes import progress_of
 from radmeter.adoption.moves import TABLE
-from radmeter.adoption import ownership
 from radmeter.adoption.operation import DIVERT, LEGACY_CHECK, Operation
 from radmeter.adoption.state import Adoption, remember_renamed
 from radmeter.adoption.table import LEGACY, read
