@@ -12,7 +12,7 @@ BEGIN
             radmeter.sessions_complete_from() TO radmeter_ingest;
     END IF;
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'radmeter_reader') THEN
-        GRANT USAGE ON SCHEMA public, radmeter TO radmeter_reader;
+        GRANT USAGE ON SCHEMA radmeter TO radmeter_reader;
         GRANT SELECT ON public.radacct, public.routers, public.plans, public.subscribers, public.user_quota_usage,
             public.router_daily_usage, public.ingest_checkpoint, public.rejected_packet, public.accounting_anomaly,
             public.audit_log, public.invoices,
@@ -47,7 +47,7 @@ BEGIN
             TO radmeter_noc;
     END IF;
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'radmeter_billing') THEN
-        GRANT USAGE ON SCHEMA public, radmeter TO radmeter_billing;
+        GRANT USAGE ON SCHEMA radmeter TO radmeter_billing;
         GRANT SELECT ON public.user_quota_usage, public.router_daily_usage, public.plans, public.subscribers,
             public.routers, public.invoices, radmeter.user_usage, radmeter.router_usage, radmeter.user_plans,
             radmeter.setting
