@@ -13,7 +13,6 @@ from radmeter.cli.common import (
     emit_json,
     existing_database,
     format_option,
-    plain,
     with_settings,
 )
 from radmeter.cli.pseudonymised import pseudonym_options
