@@ -175,6 +175,14 @@ class Settings:
             "milliseconds the shipper waits for a batch to fill",
         )
     )
+    kept_segments_bytes: int = field(
+        metadata=_about(
+            "RADMETER_KEPT_SEGMENTS_BYTES",
+            str(1 << 30),
+            _integer(0, 1 << 50),
+            "bytes of shipped segments that the shipper keeps because packets in them were left out; 0: none",
+        )
+    )
     timezone: str = field(
         metadata=_about(
             "RADMETER_TIMEZONE",

@@ -2,9 +2,11 @@
 --   source   where the records come from: the name of a journal (its node), 'detail:' with a digest, or 'retry'
 --   records  JSON array in journal order. Each element is an accounting record, as
 --            radmeter.packet.record.AccountingRecord writes it, or a packet that cannot be counted:
---            {"seq", "received_us", "client_ip", "reason", "pairs"}
+--            {"seq", "received_us", "client_ip", "reason", "pairs"}, or one whose status type carries no usage:
+--            {"seq", "received_us", "ignored"}
 -- Returns the source's new checkpoint. All records up to it are counted. Records up to the old checkpoint are skipped.
--- Writes ingest_checkpoint, radacct (whose triggers keep the counters), rejected_packet, routers (discovered only).
+-- Writes ingest_checkpoint, radacct (whose triggers keep the counters), rejected_packet and kept_per_hour (see
+-- radmeter.set_aside), routers (discovered only).
 --
 -- One batch is applied at a time, over all sources. Batches of a busy site change the same routers' counters and would wait
 -- for each other anyway. They wait here, before they lock any row, so they can never deadlock.
@@ -42,13 +44,14 @@ BEGIN
     END LOOP;
 
     INSERT INTO public.ingest_checkpoint AS checkpoint
-            (source, last_seq, records, rejected, last_received_at, updated_at)
-        VALUES (p_source, v_batch.last_seq, v_batch.records, v_batch.rejected, v_batch.last_received_at,
-                clock_timestamp())
+            (source, last_seq, records, rejected, ignored, last_received_at, updated_at)
+        VALUES (p_source, v_batch.last_seq, v_batch.records, v_batch.rejected, v_batch.ignored,
+                v_batch.last_received_at, clock_timestamp())
     ON CONFLICT (source) DO UPDATE SET
         last_seq = excluded.last_seq,
         records = checkpoint.records + excluded.records,
         rejected = checkpoint.rejected + excluded.rejected,
+        ignored = checkpoint.ignored + excluded.ignored,
         last_received_at = excluded.last_received_at,
         updated_at = excluded.updated_at;
     RETURN v_batch.last_seq;

@@ -1,4 +1,5 @@
-"""Runs the periodic jobs: close stale sessions, make partitions ahead, finish what a backfill left.
+"""Runs the periodic jobs: close stale sessions, make partitions ahead, finish what a backfill left, remove what is
+too old.
 
 An advisory lock lets only one runner work at a time.
 """
@@ -12,6 +13,7 @@ from radmeter.adoption import backfill
 from radmeter.database import advisory_locks
 from radmeter.database.connection import connect
 from radmeter.errors import StoreError
+from radmeter.jobs import retention
 from radmeter.jobs.stale_sessions import close_stale
 from radmeter.partitions.months import ensure_partitions
 
@@ -64,6 +66,8 @@ def _run_while_leader(
             return
         if closed := close_stale(connection, stale_minutes):
             log.info("%d stale sessions closed", closed)
+        for kind, reason, rows in retention.expire(connection):
+            log.info("%d rows of the kind %s removed because of their %s", rows, kind, reason)
 
 
 def _say(said: str | None, message: str, level: int) -> str:

@@ -3,7 +3,7 @@
 import errno
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -86,8 +86,14 @@ class JournalReader:
                 raise self._unreadable(segment.path, error) from error
         return found
 
-    def drop_through(self, seq: int) -> int:
-        """Delete the segments whose records all have numbers up to `seq`, except the newest; return how many."""
+    def drop_through(
+        self, seq: int, put_away: Callable[[files.SegmentFile, int], bool] = lambda segment, last_seq: False
+    ) -> int:
+        """Delete the segments whose records all have numbers up to `seq`, except the newest; return how many.
+
+        `put_away` is called first with each segment and the highest number that its records can have. It returns
+        whether it has moved the segment away instead.
+        """
         dropped = 0
         for segment, following in itertools.pairwise(self._segments()):
             if following.first_seq > seq + 1 and (
@@ -97,7 +103,8 @@ class JournalReader:
             if self._log is not None and self._log.path == segment.path:
                 self.close()
             with self._usable():
-                segment.path.unlink(missing_ok=True)
+                if not put_away(segment, following.first_seq - 1):
+                    segment.path.unlink(missing_ok=True)
             dropped += 1
         return dropped
 
