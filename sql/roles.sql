@@ -52,18 +52,55 @@ BEGIN
                 RAISE WARNING '% is not a member of radmeter_owner: it owns the objects that it makes', current_user;
         END;
     END IF;
-    -- It makes tables, partitions, and the temporary table of a batch.
+    -- It makes tables and partitions.
     BEGIN
         IF NOT has_schema_privilege('radmeter_owner', 'public', 'USAGE, CREATE')
                 OR NOT has_schema_privilege('radmeter_owner', 'public', 'CREATE') THEN
             GRANT USAGE, CREATE ON SCHEMA public TO radmeter_owner;
         END IF;
-        IF NOT has_database_privilege('radmeter_owner', current_database(), 'TEMPORARY') THEN
-            EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO radmeter_owner', current_database());
-        END IF;
     EXCEPTION
         WHEN insufficient_privilege THEN
             RAISE WARNING 'radmeter_owner may not make tables here: % may not grant that', current_user;
     END;
+END;
+$$;
+
+-- TEMPORARY on this database: only the role that owns the objects may make temporary tables, because radmeter.ingest runs
+-- as that role. By default everybody may (PUBLIC). Temporary tables, types and functions of a caller are a way to have
+-- its own code run by a function of somebody else. Another program of this database that needs temporary tables gets the
+-- right by name: GRANT TEMPORARY ON DATABASE .. TO its role.
+DO $$
+DECLARE
+    v_database name;
+    v_may_grant boolean;
+    v_acl aclitem[];
+    v_owner name;
+BEGIN
+    SELECT datname, pg_has_role(datdba, 'USAGE'), coalesce(datacl, acldefault('d', datdba))
+    INTO v_database, v_may_grant, v_acl FROM pg_database WHERE datname = current_database();
+    -- Without membership in radmeter_owner, the role that migrates owns the objects.
+    FOR v_owner IN
+        SELECT rolname FROM pg_roles
+        WHERE rolname = 'radmeter_owner'
+           OR rolname = current_user AND NOT EXISTS (SELECT FROM pg_roles AS owner WHERE owner.rolname = 'radmeter_owner'
+                                                         AND pg_has_role(owner.oid, 'MEMBER')) LOOP
+        IF EXISTS (SELECT FROM aclexplode(v_acl) JOIN pg_roles ON pg_roles.oid = grantee
+                   WHERE rolname = v_owner AND privilege_type = 'TEMPORARY') THEN
+            CONTINUE;
+        ELSIF v_may_grant THEN
+            EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO %I', v_database, v_owner);
+        ELSE
+            RAISE WARNING '% may not grant it: GRANT TEMPORARY ON DATABASE % TO %',
+                current_user, quote_ident(v_database), quote_ident(v_owner);
+        END IF;
+    END LOOP;
+    IF EXISTS (SELECT FROM aclexplode(v_acl) WHERE grantee = 0 AND privilege_type = 'TEMPORARY') THEN
+        IF v_may_grant THEN
+            EXECUTE format('REVOKE TEMPORARY ON DATABASE %I FROM PUBLIC', v_database);
+        ELSE
+            RAISE WARNING 'everybody may make temporary tables, and % may not change that: '
+                'REVOKE TEMPORARY ON DATABASE % FROM PUBLIC', current_user, quote_ident(v_database);
+        END IF;
+    END IF;
 END;
 $$;

@@ -55,7 +55,8 @@ SELECT subscriber.username, plan.name AS plan, plan.quota_type, plan.quota_bytes
 FROM public.subscribers AS subscriber JOIN public.plans AS plan ON plan.id = subscriber.plan_id;
 
 CREATE OR REPLACE VIEW radmeter.nodes AS
-SELECT source AS node, last_seq, records, rejected, last_received_at, updated_at, ignored FROM public.ingest_checkpoint;
+SELECT source AS node, last_seq, records, rejected, last_received_at, updated_at, role, ignored
+FROM public.ingest_checkpoint;
 
 -- What was left out because of a limit: rejected packets by node, client and hour of arrival, anomalies by router and hour.
 CREATE OR REPLACE VIEW radmeter.left_out AS

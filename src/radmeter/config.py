@@ -175,9 +175,9 @@ class Settings:
             "milliseconds the shipper waits for a batch to fill",
         )
     )
-    kept_segments_bytes: int = field(
+    left_out_bytes: int = field(
         metadata=_about(
-            "RADMETER_KEPT_SEGMENTS_BYTES",
+            "RADMETER_LEFT_OUT_BYTES",
             str(1 << 30),
             _integer(0, 1 << 50),
             "bytes of shipped segments that the shipper keeps because packets in them were left out; 0: none",

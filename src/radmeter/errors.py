@@ -2,7 +2,14 @@
 
 
 class RadmeterError(Exception):
-    """radmeter cannot do what was asked. The message names the thing, says what happened and what to do next."""
+    """radmeter cannot do what was asked. The message names the thing, says what happened and what to do next.
+
+    Each argument is a line of the message.
+    """
+
+    def __str__(self) -> str:
+        """Return the message as one line."""
+        return " ".join(str(line).strip() for line in self.args)
 
 
 class ConfigurationError(RadmeterError):

@@ -10,9 +10,10 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
 from rich import progress as rich
-from rich.console import Console
 from rich.text import Text
 
+from radmeter import output
+from radmeter.printable import printable
 from radmeter.units import amount, duration
 
 log = logging.getLogger(__name__)
@@ -121,9 +122,9 @@ class _TerminalBar:
             rich.BarColumn(bar_width=30),
             _Rate(unit),
             rich.TimeRemainingColumn(compact=True),
-            console=Console(stderr=True, markup=False),
+            console=output.console(stderr=True),
         )
-        self._task = self._progress.add_task(title, total=total)
+        self._task = self._progress.add_task(printable(title), total=total)
 
     def __enter__(self) -> "_TerminalBar":
         self._progress.start()
@@ -152,7 +153,7 @@ class _TerminalBar:
         self._progress.advance(self._task, count)
 
     def say(self, text: str) -> None:
-        self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        output.say_above(self._progress.console, text)
 
 
 class _Lines:
@@ -181,7 +182,7 @@ class _Lines:
             self._tell()
 
     def say(self, text: str) -> None:
-        print(f"{_clock()} {text}", file=sys.stderr, flush=True)
+        output.say(f"{_clock()} {text}", err=True)
 
     def close(self) -> None:
         if self._said > self._began:

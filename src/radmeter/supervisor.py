@@ -72,7 +72,8 @@ class Supervisor:
     the programs. Nothing is lost then: every answered packet is in the journal, and the journal is counted once.
     """
 
-    def __init__(self, logs: Path, say: Callable[[str], None]) -> None:
+    def __init__(self, logs: Path, say: Callable[..., None]) -> None:
+        # `say` takes the lines of a message.
         self._logs = logs
         self._say = say
         self._children: dict[str, _Child] = {}
@@ -103,11 +104,11 @@ class Supervisor:
                 try:
                     child.process = self._spawn(child.program)
                 except RadmeterError as error:
-                    self._postpone(child, str(error))
+                    self._postpone(child, *error.args)
                 else:
                     child.started, child.start_again_at = time.monotonic(), None
 
-    def last_words(self, name: str) -> str:
+    def last_words(self, name: str) -> list[str]:
         """Return the last lines of a program's log, indented, below the log's name."""
         return last_lines(self.log(name))
 
@@ -145,10 +146,10 @@ class Supervisor:
         if time.monotonic() - child.started > SETTLED_SECONDS:
             child.backoff_seconds = FIRST_BACKOFF_SECONDS
         name = child.program.name
-        self._postpone(child, f"{name} {_how_it_ended(child.process.returncode)}\n{self.last_words(name)}")
+        self._postpone(child, f"{name} {_how_it_ended(child.process.returncode)}", *self.last_words(name))
 
-    def _postpone(self, child: _Child, why: str) -> None:
-        self._say(f"{why}\n  starting {child.program.name} again in {child.backoff_seconds:g} s")
+    def _postpone(self, child: _Child, *why: str) -> None:
+        self._say(*why, f"  starting {child.program.name} again in {child.backoff_seconds:g} s")
         child.start_again_at = time.monotonic() + child.backoff_seconds
         child.backoff_seconds = min(2 * child.backoff_seconds, LONGEST_BACKOFF_SECONDS)
 
@@ -181,7 +182,7 @@ class Supervisor:
             raise RadmeterError(f"{program.name} cannot be started: {error}") from error
 
 
-def last_lines(log: Path, lines: int = LOG_LINES_SHOWN) -> str:
+def last_lines(log: Path, lines: int = LOG_LINES_SHOWN) -> list[str]:
     """Return the last lines of a file, indented, below the file's name."""
     try:
         with log.open("rb") as file:
@@ -189,7 +190,7 @@ def last_lines(log: Path, lines: int = LOG_LINES_SHOWN) -> str:
             text = file.read().decode(errors="replace").splitlines()[-lines:]
     except OSError as error:
         text = [str(error)]
-    return "\n".join([f"  {log}:", *(f"    {line}" for line in text)])
+    return [f"  {log}:", *(f"    {line}" for line in text)]
 
 
 def _how_it_ended(returncode: int) -> str:

@@ -171,6 +171,12 @@ class Server:
         name = f"test_{secrets.token_hex(6)}"
         with psycopg.connect(self.dsn(), autocommit=True) as connection:
             connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+            if template == TEMPLATE:
+                # The privileges of a database are not copied. These are sql/roles.sql's.
+                connection.execute(
+                    f"""REVOKE TEMPORARY ON DATABASE {name} FROM PUBLIC;
+                        GRANT TEMPORARY ON DATABASE {name} TO radmeter_owner"""
+                )
         try:
             yield self.dsn(name)
         finally:

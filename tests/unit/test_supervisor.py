@@ -57,13 +57,13 @@ def said() -> list[str]:
 
 @pytest.fixture
 def supervisor(tmp_path: Path, said: list[str]) -> Iterator[Supervisor]:
-    supervisor = Supervisor(tmp_path / "log", said.append)
+    supervisor = Supervisor(tmp_path / "log", lambda *lines: said.append("\n".join(lines)))
     yield supervisor
     supervisor.stop_all(seconds=0)
 
 
 def awaits(supervisor: Supervisor, name: str, words: str) -> None:
-    await_true(lambda: words in supervisor.last_words(name))
+    await_true(lambda: words in "\n".join(supervisor.last_words(name)))
 
 
 def test_a_program_that_dies_is_started_again_and_its_last_words_are_shown(
@@ -146,7 +146,7 @@ def test_a_program_may_have_signals_of_its_own_and_its_exit_status_is_told(
     )
     awaits(supervisor, "own", "ready")
     assert supervisor.stop("own", 0.2) == 7
-    assert "asked" in supervisor.last_words("own")
+    assert "asked" in "\n".join(supervisor.last_words("own"))
     assert said == ["own does not end on SIGINT; killing it"]
 
 
@@ -164,7 +164,7 @@ def test_each_start_is_prepared_and_one_that_cannot_be_is_tried_again(
 
     def started_elsewhere() -> bool:
         supervisor.watch()
-        return f"at {tmp_path.parent} end" in supervisor.last_words("here")
+        return f"at {tmp_path.parent} end" in "\n".join(supervisor.last_words("here"))
 
     await_true(started_elsewhere)
     assert any("here cannot be started" in words for words in said)
@@ -212,4 +212,4 @@ def test_a_program_that_is_not_there_is_an_error_that_names_it(supervisor: Super
 
 
 def test_a_log_is_not_needed_to_say_what_happened(tmp_path: Path) -> None:
-    assert "No such file" in last_lines(tmp_path / "missing.log")
+    assert "No such file" in last_lines(tmp_path / "missing.log")[1]

@@ -5,7 +5,7 @@ CREATE OR REPLACE FUNCTION radmeter.adopted_effects()
 RETURNS TABLE (move tid, old_username text, new_username text, old_router_id bigint, new_router_id bigint,
                usage_date date, period_start date, bytes_in bigint, bytes_out bigint)
 LANGUAGE sql STABLE PARALLEL SAFE
-AS $$
+BEGIN ATOMIC
     SELECT move.ctid, move.old_username, move.new_username,
            coalesce(move.old_router_id, known.router_id), coalesce(move.new_router_id, known.router_id),
            (coalesce(first.at, backfill.began_at) AT TIME ZONE known.timezone)::date,
@@ -17,4 +17,4 @@ AS $$
     JOIN radmeter.adoption_baseline AS first ON first.radacctid = move.radacctid
     JOIN radmeter.adopted_router AS known USING (calledstationid, nasipaddress)
     LEFT JOIN radmeter.adopted_user AS plan ON plan.username = first.username;
-$$;
+END;

@@ -11,7 +11,7 @@ CREATE OR REPLACE FUNCTION radmeter.adoption_baselines()
 RETURNS TABLE (radacctid bigint, username text, router_id bigint, at timestamptz, usage_date date, period_start date,
                bytes_in bigint, bytes_out bigint, counted boolean)
 LANGUAGE sql STABLE PARALLEL SAFE
-AS $$
+BEGIN ATOMIC
     SELECT session.radacctid, session.username, coalesce(session.router_id, first.router_id, known.router_id),
            moment.at, (moment.at AT TIME ZONE known.timezone)::date,
            radmeter.period_start(plan.quota_type, plan.anchor_day, plan.quota_start,
@@ -33,4 +33,4 @@ AS $$
              ELSE first.at END,
         backfill.began_at) AS at) AS moment
     WHERE session.adopted;
-$$;
+END;

@@ -4,7 +4,7 @@
 CREATE OR REPLACE FUNCTION radmeter.pending_router_sums()
 RETURNS TABLE (router_id bigint, usage_date date, bytes_in bigint, bytes_out bigint)
 LANGUAGE sql STABLE PARALLEL SAFE
-AS $$
+BEGIN ATOMIC
     SELECT CASE WHEN router.merged_at IS NULL THEN router.id ELSE router.merged_into END,
            part.usage_date, part.bytes_in, part.bytes_out
     FROM (
@@ -19,4 +19,4 @@ AS $$
         ) AS side (router_id, usage_date, bytes_in, bytes_out)
     ) AS part (router_id, usage_date, bytes_in, bytes_out)
     JOIN public.routers AS router ON router.id = part.router_id;
-$$;
+END;

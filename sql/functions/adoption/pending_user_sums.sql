@@ -4,7 +4,7 @@
 CREATE OR REPLACE FUNCTION radmeter.pending_user_sums()
 RETURNS TABLE (username text, period_start date, bytes_in bigint, bytes_out bigint)
 LANGUAGE sql STABLE PARALLEL SAFE
-AS $$
+BEGIN ATOMIC
     SELECT part.* FROM radmeter.backfill_user AS found
     CROSS JOIN LATERAL unnest(found.usernames, found.period_starts, found.bytes_in, found.bytes_out)
         AS part (username, period_start, bytes_in, bytes_out)
@@ -15,4 +15,4 @@ AS $$
         (effect.new_username, effect.period_start, effect.bytes_in, effect.bytes_out)
     ) AS side (username, period_start, bytes_in, bytes_out)
     WHERE side.username IS NOT NULL;
-$$;
+END;

@@ -8,7 +8,8 @@
 CREATE OR REPLACE FUNCTION radmeter.reassign_adopted(
     p_radacctids bigint[], p_old_usernames text[], p_new_usernames text[],
     p_old_router_ids bigint[], p_new_router_ids bigint[]) RETURNS void
-LANGUAGE plpgsql SET plan_cache_mode = force_custom_plan
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_custom_plan
 -- One index lookup for each session, under any settings of the trigger.
 SET enable_nestloop = on SET enable_hashjoin = off SET enable_mergejoin = off
 AS $$

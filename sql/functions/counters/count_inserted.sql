@@ -5,7 +5,7 @@
 -- A copy of an adopted row is counted here, so the backfill must count nothing for it (see radmeter.adoption_baseline).
 -- There is no trigger for DELETE: a deleted row takes nothing back, since counters outlive their sessions.
 CREATE OR REPLACE FUNCTION radmeter.count_inserted() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog SET jit = off
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
 BEGIN
     WITH gained AS MATERIALIZED (

@@ -10,7 +10,7 @@
 -- trigger runs under the settings of the function that fired it, and radmeter.update_open has them off. Sequential scans
 -- are off: the plan is made at a connection's first batch and kept, and radmeter.session_slice may be empty then.
 CREATE OR REPLACE FUNCTION radmeter.count_updated() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog SET jit = off
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off
 SET enable_nestloop = off SET enable_hashjoin = on SET enable_mergejoin = on SET enable_seqscan = off
 AS $$
 DECLARE

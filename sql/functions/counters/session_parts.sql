@@ -7,7 +7,7 @@ CREATE OR REPLACE FUNCTION radmeter.session_parts(
 RETURNS TABLE (radacctid bigint, usage_date date, period_start date, bytes_in bigint, bytes_out bigint,
                finished boolean)
 LANGUAGE sql STABLE
-AS $$
+BEGIN ATOMIC
     SELECT slice.radacctid, slice.usage_date, slice.period_start, slice.bytes_in, slice.bytes_out, true
     FROM radmeter.session_slice AS slice WHERE slice.radacctid = p_radacctid
     UNION ALL
@@ -20,4 +20,4 @@ AS $$
                 SELECT first.bytes_in, first.bytes_out
                 FROM radmeter.adoption_baseline AS first WHERE first.radacctid = p_radacctid) AS known) AS under_way
     WHERE left_in <> 0 OR left_out <> 0;
-$$;
+END;

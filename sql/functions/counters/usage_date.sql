@@ -2,8 +2,8 @@
 -- if the router has none. Reads routers, radmeter.setting.
 CREATE OR REPLACE FUNCTION radmeter.usage_date(p_router_id bigint, p_at timestamptz) RETURNS date
 LANGUAGE sql STABLE PARALLEL SAFE
-AS $$
+BEGIN ATOMIC
     SELECT (p_at AT TIME ZONE coalesce(
         (SELECT timezone FROM public.routers WHERE id = p_router_id),
         radmeter.setting_value('timezone')))::date;
-$$;
+END;

@@ -2,11 +2,11 @@
 -- plan's time zone, or in the installation's if the plan has none. Reads subscribers, plans, radmeter.setting.
 CREATE OR REPLACE FUNCTION radmeter.user_period_start(p_username text, p_at timestamptz) RETURNS date
 LANGUAGE sql STABLE PARALLEL SAFE
-AS $$
+BEGIN ATOMIC
     SELECT radmeter.period_start(
             plan.quota_type, plan.anchor_day, subscriber.quota_start,
             (p_at AT TIME ZONE coalesce(plan.timezone, radmeter.setting_value('timezone')))::date)
     FROM (VALUES (p_username)) AS asked (username)
     LEFT JOIN public.subscribers AS subscriber USING (username)
     LEFT JOIN public.plans AS plan ON plan.id = subscriber.plan_id;
-$$;
+END;

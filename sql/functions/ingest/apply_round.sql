@@ -3,7 +3,7 @@
 -- belongs to; an open session of its id that began after the record's event; a new session.
 -- Called by radmeter.ingest only. Writes radacct, and what count_new_users writes.
 CREATE OR REPLACE FUNCTION radmeter.apply_round(p_segment integer, p_round integer) RETURNS void
-LANGUAGE plpgsql
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     v_left bigint[];  -- seq of the records that no step has applied yet

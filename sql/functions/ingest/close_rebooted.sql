@@ -4,7 +4,7 @@
 -- sessions that began and had their last update before the event are closed, so a late Accounting-On closes no live
 -- session. Writes radacct.
 CREATE OR REPLACE FUNCTION radmeter.close_rebooted(p_segment integer) RETURNS void
-LANGUAGE plpgsql
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     IF p_segment = 0 THEN

@@ -6,7 +6,7 @@
 -- If the event of a Start lies in a closed session of its id, the Start is a retransmission of that session's and is
 -- deleted from the batch. Writes radacct, pg_temp.incoming.
 CREATE OR REPLACE FUNCTION radmeter.close_superseded(p_segment integer, p_round integer) RETURNS void
-LANGUAGE plpgsql
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     v_ids bigint[];

@@ -4,7 +4,7 @@
 -- Called by radmeter.apply_round only, before the records' sessions are inserted. Reads pg_temp.incoming,
 -- user_quota_usage. Writes radmeter.kept_per_hour.
 CREATE OR REPLACE FUNCTION radmeter.count_new_users(p_seqs bigint[]) RETURNS void
-LANGUAGE sql
+LANGUAGE sql SET search_path = pg_catalog, pg_temp
 AS $$
     INSERT INTO radmeter.kept_per_hour AS hourly (kind, source, hour, client, kept, kept_bytes, left_out)
     WITH counted AS MATERIALIZED (

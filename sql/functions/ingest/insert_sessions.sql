@@ -2,7 +2,7 @@
 -- A Start opens a session with zero octets. An Interim-Update opens a session that began Acct-Session-Time earlier. A
 -- Stop inserts a closed session and counts all its octets. Writes radacct.
 CREATE OR REPLACE FUNCTION radmeter.insert_sessions(p_seqs bigint[]) RETURNS void
-LANGUAGE sql
+LANGUAGE sql SET search_path = pg_catalog, pg_temp
 AS $$
     INSERT INTO public.radacct (
         acctsessionid, acctuniqueid, username, realm, nasipaddress, nasportid, nasporttype,

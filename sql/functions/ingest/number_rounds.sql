@@ -5,7 +5,7 @@
 -- copy, by which the reaper judges the session.
 -- Most batches have only one record of each session. Then nothing is written. Writes pg_temp.incoming.
 CREATE OR REPLACE FUNCTION radmeter.number_rounds() RETURNS void
-LANGUAGE plpgsql
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     IF (SELECT count(DISTINCT uid) = count(*) AND count(round) = count(*) FROM pg_temp.incoming) THEN

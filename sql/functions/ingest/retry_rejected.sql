@@ -33,7 +33,7 @@ BEGIN
     IF v_ids IS NULL THEN
         RETURN '{}';
     END IF;
-    PERFORM radmeter.ingest('retry', v_records);
+    PERFORM radmeter.ingest_batch('retry', v_records);
     PERFORM radmeter.audit('rejected retry', jsonb_build_object('ids', to_jsonb(v_ids)));
     RETURN v_ids;
 END;

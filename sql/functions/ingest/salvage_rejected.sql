@@ -3,7 +3,7 @@
 --            that cannot be counted
 -- A packet is taken if its seq lies in the range of what was left out of its client and hour. That range is then shortened,
 -- so each packet is salvaged once, and is not salvaged again after it was retried or dropped.
--- Returns how many were taken. Writes rejected_packet, radmeter.kept_per_hour, audit_log.
+-- Returns how many were taken. SQLSTATE RM002: the journal belongs to another role. Writes rejected_packet, radmeter.kept_per_hour, audit_log.
 CREATE OR REPLACE FUNCTION radmeter.salvage_rejected(p_source text, p_packets json) RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
@@ -11,6 +11,7 @@ DECLARE
     v_taken integer;
 BEGIN
     PERFORM pg_advisory_xact_lock(hashtextextended('radmeter.ingest', 0));
+    PERFORM radmeter.check_journal(p_source);
     WITH given AS MATERIALIZED (
         SELECT packet.*, date_trunc('hour', at.received_at, 'UTC') AS hour, at.received_at,
                coalesce(host(client_ip), 'unknown') AS sender

@@ -7,7 +7,7 @@
 -- therefore holds from the next hour on.
 -- The clients beyond the first thousand of an hour share one row, `others`. Else a flood with forged addresses could make
 -- this table grow instead.
--- Called by radmeter.ingest, under its lock. Writes rejected_packet, radmeter.kept_per_hour.
+-- Called by radmeter.unpack_records, under its lock. Writes rejected_packet, radmeter.kept_per_hour.
 CREATE OR REPLACE FUNCTION radmeter.set_aside(p_source text, p_packets json) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$

@@ -3,25 +3,30 @@
 -- status type carries no usage are counted as ignored.
 -- Returns one row about the records above the checkpoint: the last seq (NULL: there are none), their number, how many
 -- of them were rejected and how many ignored, and the last arrival.
--- Called by radmeter.ingest only. Writes pg_temp.incoming, what set_aside writes, and routers if one is discovered.
+-- SQLSTATE RM003: the numbers of the records cannot be those of a journal. They must be above 0 and increase: a record
+-- that came twice in one call would count twice. And they must not go on too far: a journal goes on by
+-- 2 * 2^32 when radiusd starts (plugin/journal/files.py, GAP). 2^57 are 2^24 starts. The plugin starts a journal at most
+-- every 0.2 s, so that would take it 39 days, without one record that is shipped.
+-- Called by radmeter.ingest_batch only. Writes pg_temp.incoming, what set_aside writes, and routers if one is
+-- discovered.
 CREATE OR REPLACE FUNCTION radmeter.unpack_records(
     p_source text, p_records json, p_checkpoint bigint,
     OUT last_seq bigint, OUT records bigint, OUT rejected bigint, OUT ignored bigint, OUT last_received_at timestamptz)
-LANGUAGE plpgsql
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
     v_timezone text := radmeter.setting_value('timezone');
     v_rejected json;
+    v_disordered bigint;
 BEGIN
-    IF to_regclass('pg_temp.incoming') IS NULL THEN
-        PERFORM radmeter.create_incoming();
-    END IF;
+    PERFORM radmeter.prepare_incoming();
 
     WITH parsed AS MATERIALIZED (
         SELECT record.*,
                timestamptz 'epoch' + record.event_us * interval '1 microsecond' AS event_time,
-               timestamptz 'epoch' + record.received_us * interval '1 microsecond' AS received_at
+               timestamptz 'epoch' + record.received_us * interval '1 microsecond' AS received_at,
+               lag(seq, 1, 0::bigint) OVER () AS previous_seq
         FROM json_to_recordset(p_records) AS record (
             seq bigint, received_us bigint, status text, uid text, session_id text, username text, realm text,
             nas_ip inet, nas_port_id text, nas_port_type text, event_us bigint, stamped boolean, session_time bigint,
@@ -32,7 +37,7 @@ BEGIN
             router_key text, router_mac macaddr, nas_mac macaddr, nas_identifier text, router_ip inet,
             interim_interval integer, skew_seconds bigint, client_ip inet, reason text, pairs json,
             ignored text)
-        WHERE seq > p_checkpoint
+        WHERE (seq BETWEEN 1 AND p_checkpoint) IS NOT TRUE
     ), keys AS MATERIALIZED (
         SELECT DISTINCT ON (router_key)
                router_key, router_mac AS mac, nas_mac, nas_identifier, router_ip AS ip
@@ -79,9 +84,18 @@ BEGIN
         LEFT JOIN public.plans AS plan ON plan.id = subscriber.plan_id
     )
     SELECT max(seq), count(*), count(reason), count(parsed.ignored), max(received_at),
+           count(*) FILTER (WHERE (seq > previous_seq) IS NOT TRUE),
            json_agg(json_build_object('seq', seq, 'received_at', received_at, 'client_ip', client_ip,
                                       'reason', reason, 'pairs', pairs)) FILTER (WHERE reason IS NOT NULL)
-    INTO last_seq, records, rejected, ignored, last_received_at, v_rejected FROM parsed;
+    INTO last_seq, records, rejected, ignored, last_received_at, v_disordered, v_rejected FROM parsed;
+
+    IF v_disordered > 0 THEN
+        RAISE EXCEPTION 'source "%": % records have numbers that are not above 0 or not above the one before',
+            p_source, v_disordered USING ERRCODE = 'RM003';
+    ELSIF last_seq - p_checkpoint > 1::bigint << 57 THEN
+        RAISE EXCEPTION 'source "%": number % is too far above the last one, %: no journal goes on so far',
+            p_source, last_seq, p_checkpoint USING ERRCODE = 'RM003';
+    END IF;
 
     IF v_rejected IS NOT NULL THEN
         PERFORM radmeter.set_aside(p_source, v_rejected);

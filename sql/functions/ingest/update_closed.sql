@@ -11,7 +11,8 @@
 -- Returns the seqs of records that are left: those of reopened sessions, and those that belong to no session.
 -- Writes radacct.
 CREATE OR REPLACE FUNCTION radmeter.update_closed(p_seqs bigint[]) RETURNS bigint[]
-LANGUAGE plpgsql SET enable_hashjoin = off SET enable_mergejoin = off
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+SET enable_hashjoin = off SET enable_mergejoin = off
 AS $$
 DECLARE
     v_seqs bigint[];      -- the records that belong to a closed session,

@@ -6,7 +6,7 @@
 -- value that was read in a join before could be outdated by another writer.
 CREATE OR REPLACE FUNCTION radmeter.update_open(
     p_segment integer, p_round integer, p_seqs bigint[] DEFAULT NULL) RETURNS bigint[]
-LANGUAGE plpgsql
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 -- One index lookup for each record. The temporary table has no statistics, so the planner might choose otherwise.
 SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET plan_cache_mode = force_generic_plan
 AS $$

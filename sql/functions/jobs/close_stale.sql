@@ -5,7 +5,7 @@
 -- Rows that another writer holds are left for the next run. Returns how many sessions it closed.
 CREATE OR REPLACE FUNCTION radmeter.close_stale(
     p_radacctids bigint[], p_at timestamptz DEFAULT now(), p_minutes integer DEFAULT NULL) RETURNS integer
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     v_minutes integer := coalesce(p_minutes, radmeter.setting_value('stale_minutes')::integer);

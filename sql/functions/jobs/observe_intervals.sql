@@ -3,7 +3,7 @@
 -- written only if it differs by more than a tenth. Called by the periodic jobs, never on the packet path. Returns how
 -- many routers changed.
 CREATE OR REPLACE FUNCTION radmeter.observe_intervals() RETURNS integer
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     v_changed integer;

@@ -3,7 +3,7 @@
 -- Reads radacct, routers, radmeter.setting.
 CREATE OR REPLACE FUNCTION radmeter.stale_sessions(p_at timestamptz DEFAULT now(), p_minutes integer DEFAULT NULL)
 RETURNS TABLE (radacctid bigint, acctuniqueid text, username text, router_id bigint, last_update timestamptz)
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT session.radacctid, session.acctuniqueid, session.username, session.router_id,
            coalesce(session.acctupdatetime, session.acctstarttime)

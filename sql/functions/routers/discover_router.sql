@@ -3,7 +3,7 @@
 -- Returns routers.id. Writes routers.
 CREATE OR REPLACE FUNCTION radmeter.discover_router(
     p_mac macaddr, p_nas_mac macaddr, p_nas_identifier text, p_ip inet) RETURNS bigint
-LANGUAGE plpgsql
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     v_key text := radmeter.discovery_key(p_mac, p_nas_mac, p_nas_identifier, p_ip);

@@ -3,7 +3,7 @@
 -- is rare: once for each router.
 -- Called by radmeter.unpack_records only. Writes routers, pg_temp.incoming.
 CREATE OR REPLACE FUNCTION radmeter.discover_routers() RETURNS void
-LANGUAGE plpgsql
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     v_packet record;

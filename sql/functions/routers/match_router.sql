@@ -7,7 +7,7 @@
 -- factory names and addresses.
 CREATE OR REPLACE FUNCTION radmeter.match_router(
     p_mac macaddr, p_nas_mac macaddr, p_nas_identifier text, p_ip inet) RETURNS bigint
-LANGUAGE plpgsql STABLE
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     v_id bigint;

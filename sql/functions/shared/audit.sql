@@ -5,7 +5,7 @@
 -- any.
 -- Returns audit_log.id. Writes audit_log.
 CREATE OR REPLACE FUNCTION radmeter.audit(p_action text, p_detail jsonb) RETURNS bigint
-LANGUAGE sql
+LANGUAGE sql SET search_path = pg_catalog, pg_temp
 AS $$
     INSERT INTO public.audit_log (who, operator, action, detail)
     VALUES (session_user, nullif(current_setting('radmeter.operator', true), ''), p_action, p_detail)

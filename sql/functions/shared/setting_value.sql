@@ -2,6 +2,6 @@
 -- Returns text; NULL if there is no such setting. Reads radmeter.setting.
 CREATE OR REPLACE FUNCTION radmeter.setting_value(p_name text) RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE
-AS $$
+BEGIN ATOMIC
     SELECT value FROM radmeter.setting WHERE name = p_name;
-$$;
+END;

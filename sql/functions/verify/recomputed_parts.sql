@@ -11,7 +11,7 @@ CREATE OR REPLACE FUNCTION radmeter.recomputed_parts()
 RETURNS TABLE (username text, router_id bigint, acctstoptime timestamptz, usage_date date, period_start date,
                bytes_in bigint, bytes_out bigint)
 LANGUAGE sql STABLE PARALLEL SAFE
-AS $$
+BEGIN ATOMIC
     SELECT session.username, session.router_id, session.acctstoptime,
            -- usage_date is NULL only if another writer inserted the row while the triggers were off.
            coalesce(session.usage_date, radmeter.usage_date(session.router_id,
@@ -48,4 +48,4 @@ AS $$
              coalesce(session.acctupdatetime, session.acctstoptime, session.acctstarttime, now()))),
          -slice.bytes_in, -slice.bytes_out)
     ) AS part (usage_date, period_start, bytes_in, bytes_out);
-$$;
+END;

@@ -37,8 +37,14 @@ def survey(connection: Connection) -> tuple[Table, datetime.datetime]:
         boundary = state.next_boundary(connection)
         found = obstacles.find(connection, table, boundary)
     if found:
-        reasons = "\n".join(f"{number}. {obstacle}" for number, obstacle in enumerate(found, 1))
-        raise Refused(f"radacct cannot be adopted as it is, and nothing was changed:\n{reasons}")
+        raise Refused(
+            "radacct cannot be adopted as it is, and nothing was changed:",
+            *(
+                line
+                for number, obstacle in enumerate(found, 1)
+                for line in (f"{number}. {obstacle.reason}", f"    {obstacle.remedy}")
+            ),
+        )
     return table, boundary
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from itertools import groupby
 
+from radmeter import output
 from radmeter.adoption.states import MEANS, STATES, State, Way
 
 
@@ -37,4 +38,4 @@ def _direction(command: str, way_of: Callable[[State], Way | None]) -> Iterator[
 
 
 if __name__ == "__main__":
-    print(diagram(), end="")
+    output.say(*diagram().rstrip("\n").split("\n"))

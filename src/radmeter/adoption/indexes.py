@@ -7,7 +7,8 @@ from contextlib import contextmanager, suppress
 import psycopg
 
 from radmeter.adoption.table import Table
-from radmeter.database.connection import Connection
+from radmeter.database.connection import Connection, connect
+from radmeter.errors import StoreError
 from radmeter.progress import Listener, Quiet
 
 # Closed sessions are found by their id (not unique: only open sessions have unique ids), by user and time, and by
@@ -50,7 +51,7 @@ def progress_of(connection: Connection, bar: Listener) -> Iterator[None]:
     dsn = psycopg.conninfo.make_conninfo(info.dsn, password=info.password or None)
 
     def look() -> None:
-        with suppress(psycopg.Error), psycopg.connect(dsn, autocommit=True, connect_timeout=5) as beside:
+        with suppress(psycopg.Error, StoreError), connect(dsn, connect_timeout=5) as beside:
             while not done.wait(0.2):
                 row = beside.execute(
                     """SELECT blocks_total, blocks_done FROM pg_stat_progress_create_index

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from radmeter.adoption.columns import ESSENTIAL, NEVER_NULL, OURS, STOCK
 from radmeter.adoption.table import Table
 from radmeter.database.connection import Connection
+from radmeter.database.identifiers import listed, quoted
 from radmeter.schema.revisions import MIGRATIONS
 
 VARCHAR = re.compile(r"character varying(\(\d+\))?")
@@ -21,7 +22,7 @@ class Obstacle(NamedTuple):
     remedy: str
 
     def __str__(self) -> str:
-        return f"{self.reason}\n    {self.remedy}"
+        return f"{self.reason}: {self.remedy}"
 
 
 def find(connection: Connection, table: Table, boundary: datetime.datetime) -> list[Obstacle]:
@@ -48,15 +49,15 @@ def _server(connection: Connection, table: Table) -> Iterator[Obstacle]:
     ).fetchone()
     if row != (True, True):
         yield Obstacle(
-            f"radacct belongs to {table.owner}, and the role that logged in may not change it",
-            f"log in as a superuser, or as a member of {table.owner} that may create tables in the schema public",
+            f"radacct belongs to {quoted(table.owner)}, and the role that logged in may not change it",
+            f"log in as a superuser, or as a member of {quoted(table.owner)} that may create tables in public",
         )
     for view in table.views:
         row = connection.execute("SELECT pg_has_role(session_user, %s, 'USAGE')", (view.owner,)).fetchone()
         if row != (True,):
             yield Obstacle(
-                f"the view {view.name} belongs to {view.owner}, and the role that logged in may not change it",
-                f"log in as a superuser, or as a member of {view.owner}",
+                f"the view {view.name} belongs to {quoted(view.owner)}, and the role that logged in may not change it",
+                f"log in as a superuser, or as a member of {quoted(view.owner)}",
             )
 
 
@@ -92,18 +93,18 @@ def _columns(table: Table) -> Iterator[Obstacle]:
     for column in table.columns:
         if column.generated:
             yield Obstacle(
-                f"{column.name} is a generated column, which the partitions cannot share",
-                f"drop it and compute it in a view: ALTER TABLE radacct DROP COLUMN {column.name};",
+                f"{quoted(column.name)} is a generated column, which the partitions cannot share",
+                f"drop it and compute it in a view: ALTER TABLE radacct DROP COLUMN {quoted(column.name)};",
             )
         elif column.name in ours:
             yield Obstacle(
-                f"radacct has a column {column.name}, and radmeter adds a column of that name",
-                f"ALTER TABLE radacct RENAME {column.name} TO my_{column.name};",
+                f"radacct has a column {quoted(column.name)}, and radmeter adds a column of that name",
+                f"ALTER TABLE radacct RENAME {quoted(column.name)} TO {quoted(f'my_{column.name}')};",
             )
         elif column.name not in stock and column.not_null and not column.has_default:
             yield Obstacle(
-                f"{column.name} is NOT NULL and has no default: radmeter does not know what to write into it",
-                f"ALTER TABLE radacct ALTER {column.name} DROP NOT NULL; or give it a default",
+                f"{quoted(column.name)} is NOT NULL and has no default: radmeter does not know what to write into it",
+                f"ALTER TABLE radacct ALTER {quoted(column.name)} DROP NOT NULL; or give it a default",
             )
 
 
@@ -132,11 +133,14 @@ def _keys(table: Table) -> Iterator[Obstacle]:
         )
     for index in table.indexes:
         if index.unique and not index.is_on("radacctid") and not index.is_on("acctuniqueid"):
-            drop = f"ALTER TABLE radacct DROP CONSTRAINT {index.constraint};" if index.constraint else ""
+            drop = (
+                f"ALTER TABLE radacct DROP CONSTRAINT {quoted(index.constraint)};" if index.constraint else ""
+            )
             yield Obstacle(
-                f"the index {index.name} keeps ({', '.join(index.columns)}) unique, or is invalid: "
+                f"the index {quoted(index.name)} keeps ({listed(index.columns)}) unique, or is invalid: "
                 "it cannot keep sessions unique over several partitions",
-                (drop or f"DROP INDEX CONCURRENTLY {index.name};") + " and make it again without UNIQUE",
+                (drop or f"DROP INDEX CONCURRENTLY {quoted(index.name)};")
+                + " and make it again without UNIQUE",
             )
 
 

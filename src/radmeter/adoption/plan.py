@@ -14,6 +14,7 @@ from radmeter.adoption.obstacles import widened
 from radmeter.adoption.parent import carried, left_behind
 from radmeter.adoption.table import Table
 from radmeter.database.connection import Connection
+from radmeter.database.identifiers import listed
 
 # Estimates for a slow disk: a step may well take less.
 INDEX_ROWS_PER_SECOND = 250_000
@@ -83,13 +84,13 @@ def notes(connection: Connection, table: Table, boundary: datetime.datetime) -> 
         f"before {boundary:%Y-%m-%d} (UTC)."
     ]
     if extra:
-        said.append(f"Kept as they are, and in all partitions: the columns {', '.join(extra)}.")
+        said.append(f"Kept as they are, and in all partitions: the columns {listed(extra)}.")
     if everywhere:
-        said.append(f"Kept, and made in all partitions: the indexes {', '.join(everywhere)}.")
+        said.append(f"Kept, and made in all partitions: the indexes {listed(everywhere)}.")
     if behind:
         said.append(
             "Kept for the old sessions only, since every interim changes their columns: the indexes "
-            f"{', '.join(behind)}."
+            f"{listed(behind)}."
         )
     if table.views:
         said.append(

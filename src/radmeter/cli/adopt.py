@@ -5,6 +5,7 @@ from typing import Any
 import click
 import psycopg
 
+from radmeter import output
 from radmeter.adoption import adopt as adoption
 from radmeter.adoption import plan as adopt_plan
 from radmeter.adoption import state
@@ -15,8 +16,10 @@ from radmeter.adoption.table import Table
 from radmeter.cli.common import confirm, emit, emit_one, existing_database, format_option, with_settings
 from radmeter.config import Settings
 from radmeter.database.connection import translated_errors
+from radmeter.database.identifiers import quoted
 from radmeter.database.lock_retries import PATIENCE_SECONDS
 from radmeter.database.operator import connect_as_operator
+from radmeter.printable import printable
 from radmeter.progress import progress
 from radmeter.units import duration, human_bytes
 
@@ -95,17 +98,17 @@ def _adopt(
         if plan or not yes:
             _print_plan(connection, table, boundary, steps, output_format)
     else:
-        click.echo(f"begun {known.began_at:%Y-%m-%d %H:%M} UTC: {MEANS[known.state]}", err=not plan)
+        output.say(f"begun {known.began_at:%Y-%m-%d %H:%M} UTC: {MEANS[known.state]}", err=not plan)
     if plan or (known is not None and known.state == "done"):
         return
     confirm("Go on with the adoption?" if known else "Adopt radacct?", yes)
     done = adoption.adopt(_steps(connection, patience))
     seconds = done.lock_seconds or 0.0
-    click.echo(f"radacct is radmeter's; the swap kept others waiting for {seconds * 1000:.0f} ms")
-    click.echo(
+    output.say(f"radacct is radmeter's; the swap kept others waiting for {seconds * 1000:.0f} ms")
+    output.say(
         "next: remove rlm_sql from FreeRADIUS's accounting section, start `radmeter ship`, `radmeter jobs run`,"
     )
-    click.echo("      count the history: `radmeter backfill`")
+    output.say("      count the history: `radmeter backfill`")
 
 
 def _print_plan(
@@ -119,14 +122,15 @@ def _print_plan(
     if output_format != "table":
         emit(rows, output_format, columns=["step", "what", "waits", "seconds"])
         return
-    click.echo(
-        f"radacct of {table.owner}: about {table.rows:,} sessions, {human_bytes(table.heap_bytes)}, "
-        f"indexes {human_bytes(table.index_bytes)}\n"
+    output.say(
+        f"radacct of {quoted(table.owner)}: about {table.rows:,} sessions, {human_bytes(table.heap_bytes)}, "
+        f"indexes {human_bytes(table.index_bytes)}",
+        "",
     )
     emit(rows, "table", columns=["step", "what", "waits", "time"])
     for note in adopt_plan.notes(connection, table, boundary):
-        click.echo("\n" + click.wrap_text(note, 110))
-    click.echo()
+        output.say("", *click.wrap_text(printable(note), 110).split("\n"))
+    output.say()
 
 
 def _undo(connection: psycopg.Connection[Any], yes: bool, patience: float) -> None:
@@ -134,21 +138,21 @@ def _undo(connection: psycopg.Connection[Any], yes: bool, patience: float) -> No
     if known is None:
         raise adopt_undo.nothing_to_undo(connection)
     if not yes:
-        click.echo(f"begun {known.began_at:%Y-%m-%d %H:%M} UTC: {MEANS[known.state]}")
-        click.echo(
-            click.wrap_text(
+        output.say(f"begun {known.began_at:%Y-%m-%d %H:%M} UTC: {MEANS[known.state]}")
+        output.say(
+            *click.wrap_text(
                 "radacct becomes FreeRADIUS's own table again, with its indexes, its old sessions and all since. "
                 "radmeter's counters are emptied. Packets in a journal that are not shipped stay there.",
                 110,
-            )
+            ).split("\n")
         )
     confirm("Give radacct back?", yes)
     renamed = adopt_undo.undo(_steps(connection, patience))
-    click.echo("radacct is FreeRADIUS's own table again: put rlm_sql back into its accounting section")
+    output.say("radacct is FreeRADIUS's own table again: put rlm_sql back into its accounting section")
     if renamed:
-        click.echo(f"{len(renamed)} sessions shared an id with a later one. They have a new id now:")
+        output.say(f"{len(renamed)} sessions shared an id with a later one. They have a new id now:")
         for unique_id in renamed:
-            click.echo(f"  {unique_id}")
+            output.say(f"  {unique_id}")
 
 
 def _status(connection: psycopg.Connection[Any], output_format: str) -> None:
@@ -167,5 +171,5 @@ def _status(connection: psycopg.Connection[Any], output_format: str) -> None:
 
 def _steps(connection: psycopg.Connection[Any], patience: float) -> Operation:
     return Operation(
-        connection, said=lambda text: click.echo(text, err=True), progress=progress, patience_seconds=patience
+        connection, said=lambda text: output.say(text, err=True), progress=progress, patience_seconds=patience
     )

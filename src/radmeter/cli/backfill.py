@@ -5,6 +5,7 @@ import sys
 
 import click
 
+from radmeter import output
 from radmeter.adoption import backfill as history
 from radmeter.adoption.backfill import COUNTERS, ROUTERS, Progress
 from radmeter.adoption.backfill_runner import Pace, Runner
@@ -120,7 +121,7 @@ def backfill(
             else:
                 _run(dsn, pace, interruption, history.PASSES if only is None else (only,), yes)
         if interruption:
-            click.echo("interrupted; `radmeter backfill` goes on where it was", err=True)
+            output.say("interrupted; `radmeter backfill` goes on where it was", err=True)
             sys.exit(EXIT_INTERRUPTED)
 
 
@@ -137,7 +138,7 @@ def _run(dsn: str, pace: Pace, interruption: Interruption, passes: tuple[str, ..
                         if ROUTERS in passes
                         else "."
                     )
-                    + "\nPackets are counted meanwhile. It can be interrupted. Begin?",
+                    + " Packets are counted meanwhile. It can be interrupted. Begin?",
                     yes,
                 )
         history.lock(connection)
@@ -160,7 +161,7 @@ def _run(dsn: str, pace: Pace, interruption: Interruption, passes: tuple[str, ..
                     _move(runner)
         at = history.progress(connection)
         assert at is not None
-    click.echo(_summary(at, passes), err=True)
+    output.say(_summary(at, passes), err=True)
 
 
 def _redo(
@@ -183,7 +184,7 @@ def _redo(
             )
             bar.advance()
         _move(runner)
-    click.echo(f"{users} counters of users and {routers} days of routers were corrected", err=True)
+    output.say(f"{users} counters of users and {routers} days of routers were corrected", err=True)
 
 
 def _move(runner: Runner) -> None:

@@ -4,33 +4,71 @@ import csv
 import datetime
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from functools import wraps
 from typing import Any, TypeVar, cast
 
 import click
-from rich.console import Console
 from rich.table import Table
 
+from radmeter import output
 from radmeter.config import ALL, Settings
 from radmeter.embedded.server import open_database
 from radmeter.errors import StoreError
+from radmeter.printable import escaped, escaped_json, printable
 from radmeter.units import human_bytes
 
 Row = dict[str, Any]
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-format_option = click.option(
-    "--format",
-    "output_format",
-    type=click.Choice(["table", "json", "csv"]),
-    default="table",
-    show_default=True,
-    help="table for people (human sizes); json and csv for programs (exact bytes).",
-)
+# The key of `--raw` in click's context.
+RAW = "radmeter.raw"
+
+
+def format_option(function: F) -> F:
+    """Add the options --format and --raw. The command gets `output_format`; `emit_csv` looks after --raw."""
+
+    @wraps(function)
+    def wrapper(*args: Any, raw: bool, **kwargs: Any) -> Any:
+        if raw and kwargs["output_format"] != "csv":
+            raise click.UsageError("--raw goes with --format csv")
+        click.get_current_context().meta[RAW] = raw
+        return function(*args, **kwargs)
+
+    command: Any = wrapper
+    for option in (
+        click.option(
+            "--raw",
+            is_flag=True,
+            help="With csv: no apostrophe before text that a spreadsheet would run, such as =1+1. For programs.",
+        ),
+        click.option(
+            "--format",
+            "output_format",
+            type=click.Choice(["table", "json", "csv"]),
+            default="table",
+            show_default=True,
+            help="table for people (human sizes); json and csv for programs (exact bytes).",
+        ),
+    ):
+        command = option(command)
+    return cast(F, command)
+
+
+class Figure(str):
+    """A number that is kept as text because every digit matters. In CSV it is a number."""
+
+
+# Values that are never text of others.
+NUMBERS = (bool, int, float, Decimal, datetime.date, datetime.time, datetime.timedelta, Figure)
+# What begins a formula; U+2212 is the minus sign of typographers.
+FORMULA = ("=", "+", "-", "@", "\u2212")
+# What programs skip at the head of a cell: blanks, quotes, and characters without a width.
+SKIPPED = ' \t\r\n\v\f"\x00\u00a0\u3000\u200b\u200c\u200d\u2060\ufeff\u200e\u200f\u061c'
 
 
 class Text(click.types.StringParamType):
@@ -106,7 +144,7 @@ def confirm(question: str, yes: bool) -> None:
         return
     if not sys.stdin.isatty():
         raise click.UsageError("there is no terminal to ask at: give --yes to go on without a question")
-    click.confirm(question, abort=True, err=True)
+    click.confirm(printable(question), abort=True, err=True)
 
 
 def emit(rows: Sequence[Row], output_format: str, *, columns: Sequence[str], title: str = "") -> None:
@@ -122,12 +160,9 @@ def emit(rows: Sequence[Row], output_format: str, *, columns: Sequence[str], tit
         The columns to show, in order.
     """
     if output_format == "json":
-        objects = [{name: plain(row[name]) for name in columns} for row in rows]
-        click.echo(json.dumps(objects, indent=2, ensure_ascii=False))
+        emit_json([{name: plain(row[name]) for name in columns} for row in rows])
     elif output_format == "csv":
-        writer = csv.writer(sys.stdout, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows([plain(row[name]) for name in columns] for row in rows)
+        emit_csv(([row[name] for name in columns] for row in rows), columns=columns)
     else:
         _print_table(rows, columns, title)
 
@@ -135,13 +170,55 @@ def emit(rows: Sequence[Row], output_format: str, *, columns: Sequence[str], tit
 def emit_one(row: Row, output_format: str, *, columns: Sequence[str]) -> None:
     """Print one row: one line per column, a JSON object, or CSV with one row."""
     if output_format == "json":
-        click.echo(json.dumps({name: plain(row[name]) for name in columns}, indent=2, ensure_ascii=False))
+        emit_json({name: plain(row[name]) for name in columns})
     elif output_format == "csv":
         emit([row], output_format, columns=columns)
     else:
         width = max(map(len, columns)) + 2
         for name in columns:
-            click.echo(f"{name.replace('_', ' '):<{width}}{cell(name, row[name])}")
+            output.say(f"{name.replace('_', ' '):<{width}}{cell(name, row[name])}")
+
+
+def emit_json(value: Any) -> None:
+    """Print a value as JSON. Control characters in it are written as JSON escapes, so they decode to themselves."""
+    document = json.dumps(value, indent=2, ensure_ascii=False, default=plain)
+    click.echo(escaped_json(document))
+
+
+def emit_csv(rows: Iterable[Sequence[Any]], *, columns: Sequence[str]) -> None:
+    """Print rows as CSV with a header line.
+
+    Control characters are written out. Text that a spreadsheet would run as a formula gets an apostrophe before it,
+    unless --raw was given.
+    """
+    context = click.get_current_context(silent=True)
+    raw = context is not None and context.meta.get(RAW, False)
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([_csv_cell(value, raw) for value in row] for row in rows)
+
+
+def _csv_cell(value: Any, raw: bool) -> Any:
+    if value is None or isinstance(value, NUMBERS):
+        return plain(value)
+    text = str(value)
+    return escaped(text) if raw else harmless(text)
+
+
+def harmless(text: str) -> str:
+    """Return text for a cell of CSV that no spreadsheet runs, with control characters written out.
+
+    A formula begins with =, +, - or @, also in their wide forms; a TAB or a line break before it may be skipped
+    (OWASP, CSV Injection). Where ; separates cells, text behind one begins a cell.
+    """
+    return ";".join(("'" if _begins_formula(part) else "") + escaped(part) for part in text.split(";"))
+
+
+def _begins_formula(text: str) -> bool:
+    if text[:1] in ("\t", "\r", "\n"):
+        return True
+    head = text.lstrip(SKIPPED)[:1]
+    return head != "" and unicodedata.normalize("NFKC", head) in FORMULA
 
 
 def _print_table(rows: Sequence[Row], columns: Sequence[str], title: str) -> None:
@@ -152,8 +229,8 @@ def _print_table(rows: Sequence[Row], columns: Sequence[str], title: str) -> Non
     for row in rows:
         table.add_row(*(cell(name, row[name]) for name in columns))
     if title:
-        click.echo(title)
-    Console(width=None if sys.stdout.isatty() else 200).print(table, markup=False)
+        output.say(title)
+    output.console().print(table)
 
 
 def cell(name: str, value: Any) -> str:
@@ -164,11 +241,6 @@ def cell(name: str, value: Any) -> str:
     if isinstance(value, datetime.datetime):
         return value.astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
     return printable(str(value))
-
-
-def printable(text: str) -> str:
-    """Return text that is safe on a terminal. Names come from packets and can contain control sequences."""
-    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
 def plain(value: Any) -> Any:

@@ -1,6 +1,5 @@
 """`radmeter doctor`: one screen of what is well and what is wrong, with the commands that repair it."""
 
-import json
 import shutil
 import sys
 import textwrap
@@ -11,16 +10,20 @@ from pathlib import Path
 
 import click
 
-from radmeter.cli.common import existing_database, printable, with_settings
+from radmeter import output
+from radmeter.cli.common import emit_json, existing_database, with_settings
 from radmeter.config import Settings
 from radmeter.doctor.finding import Finding, Level
 from radmeter.errors import StoreError
+from radmeter.printable import printable
 
 EXIT_COULD_NOT_LOOK, EXIT_FOUND = 1, 3
 COLORS = {Level.GREEN: "green", Level.YELLOW: "yellow", Level.RED: "red", Level.UNKNOWN: "bright_black"}
 # The width of the first two columns. The third column is indented by both.
 LEVEL_WIDTH, CHECK_WIDTH = 8, 13
 INDENT = " " * (LEVEL_WIDTH + CHECK_WIDTH)
+# The parts of a line: text, or text in bold with its color.
+Line = tuple[str | tuple[str, str | None], ...]
 # How many findings of one check are shown without --verbose.
 SHOWN = 6
 DETAILS = 60
@@ -88,10 +91,10 @@ def doctor(
     findings, lost = _examine(settings, raddb, check_config, only)
     level = _worst(findings, strict)
     if output_format == "json":
-        click.echo(json.dumps(_as_json(findings), indent=2, ensure_ascii=False))
+        emit_json(_as_json(findings))
     else:
         for line in _lines(findings, verbose):
-            click.echo(line)
+            output.say_styled(*line)
     if lost:
         sys.exit(EXIT_COULD_NOT_LOOK)
     if level is Level.RED:
@@ -153,7 +156,7 @@ def _as_json(findings: list[Finding]) -> dict[str, object]:
     }
 
 
-def _lines(findings: list[Finding], verbose: bool) -> Iterator[str]:
+def _lines(findings: list[Finding], verbose: bool) -> Iterator[Line]:
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
     for check in dict.fromkeys(each.check for each in findings):
         of_check = [each for each in findings if each.check == check]
@@ -164,23 +167,23 @@ def _lines(findings: list[Finding], verbose: bool) -> Iterator[str]:
             if finding.remedy and finding.remedy != following:
                 yield from _remedy(finding)
         if hidden := of_check[len(shown) :]:
-            yield f"{INDENT}and {len(hidden)} more: radmeter doctor --verbose"
+            yield (f"{INDENT}and {len(hidden)} more: radmeter doctor --verbose",)
     counts = {level: sum(each.level is level for each in findings) for level in Level}
     said = ", ".join(f"{count} {level}" for level, count in counts.items() if count)
-    yield click.style(said, fg=COLORS[_worst(findings, strict=False)], bold=True)
+    yield ((said, COLORS[_worst(findings, strict=False)]),)
 
 
-def _finding(finding: Finding, width: int, verbose: bool) -> Iterator[str]:
-    level = click.style(f"{finding.level:<{LEVEL_WIDTH}}", fg=COLORS[finding.level], bold=True)
+def _finding(finding: Finding, width: int, verbose: bool) -> Iterator[Line]:
+    level = (f"{finding.level:<{LEVEL_WIDTH}}", COLORS[finding.level])
     said = printable(finding.said)
     room = width - len(INDENT)
     parts = textwrap.wrap(said, room, break_on_hyphens=False) if room > 20 else [said]
-    yield f"{level}{finding.check:<{CHECK_WIDTH}}{parts[0] if parts else ''}"
-    yield from (INDENT + part for part in parts[1:])
+    yield level, f"{finding.check:<{CHECK_WIDTH}}{parts[0] if parts else ''}"
+    yield from ((INDENT + part,) for part in parts[1:])
     if verbose:
-        yield from (f"{INDENT}  {printable(each)}" for each in finding.detail[:DETAILS])
+        yield from ((f"{INDENT}  {each}",) for each in finding.detail[:DETAILS])
 
 
-def _remedy(finding: Finding) -> Iterator[str]:
+def _remedy(finding: Finding) -> Iterator[Line]:
     # A command is never broken into lines, so that it can be pasted.
-    yield f"{' ' * LEVEL_WIDTH}{click.style('run:', bold=True)}{' ' * (CHECK_WIDTH - 4)}{finding.remedy}"
+    yield " " * LEVEL_WIDTH, ("run:", None), " " * (CHECK_WIDTH - 4) + finding.remedy

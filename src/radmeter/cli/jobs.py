@@ -4,9 +4,9 @@ import signal
 import threading
 
 import click
-from rich.console import Console
 from rich.progress import Progress
 
+from radmeter import output
 from radmeter.cli.common import emit, format_option, with_settings
 from radmeter.config import Settings
 from radmeter.database.connection import connect
@@ -50,7 +50,7 @@ def close_stale(settings: Settings, dry_run: bool, output_format: str) -> None:
             rows = [session._asdict() for session in stale]
             emit(rows, output_format, columns=stale_sessions.StaleSession._fields)
             return
-        console = Console(stderr=True)
+        console = output.console(stderr=True)
         with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
             task = progress.add_task("closing", total=None)
             closed = stale_sessions.close_stale(
@@ -58,7 +58,7 @@ def close_stale(settings: Settings, dry_run: bool, output_format: str) -> None:
                 _least(settings),
                 lambda done, total: progress.update(task, completed=done, total=total),
             )
-    click.echo(f"{closed} stale sessions closed")
+    output.say(f"{closed} stale sessions closed")
 
 
 @jobs.command("expire", epilog="Example: radmeter jobs expire --dry-run")

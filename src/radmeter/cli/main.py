@@ -8,8 +8,9 @@ from collections.abc import Sequence
 
 import click
 
-from radmeter import __version__
+from radmeter import __version__, output
 from radmeter.errors import ConfigurationError, RadmeterError
+from radmeter.printable import printable
 
 # A command is loaded when it is named, so that `radmeter ship` does not load what only `radmeter usage` needs.
 COMMANDS = {
@@ -72,7 +73,7 @@ def cli() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line. A user's mistake ends in a message, never in a traceback."""
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    output.prepare()
     logging.getLogger("alembic").setLevel(logging.WARNING)
     try:
         # ctx.exit(n) makes this return n. A command that returns makes it return None.
@@ -83,10 +84,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
     except click.ClickException as error:
+        if not isinstance(error, click.MissingParameter):  # click writes its message, in several lines
+            vars(error)["message"] = printable(error.message)
         error.show()
         sys.exit(error.exit_code)
     except RadmeterError as error:
-        click.echo(f"error: {error}", err=True)
+        first, *more = map(str, error.args or (error,))
+        output.say(f"error: {first}", *more, err=True)
         sys.exit(EXIT_CONFIGURATION if isinstance(error, ConfigurationError) else EXIT_FAILED)
     except KeyboardInterrupt:
         sys.exit(130)

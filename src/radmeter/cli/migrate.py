@@ -1,6 +1,5 @@
 """`radmeter migrate`: shows what an upgrade of the database would do, does it, and shows what was done."""
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from getpass import getuser
@@ -8,7 +7,17 @@ from typing import Any
 
 import click
 
-from radmeter.cli.common import Row, confirm, emit, existing_database, format_option, with_settings
+from radmeter import output
+from radmeter.cli.common import (
+    Figure,
+    Row,
+    confirm,
+    emit,
+    emit_json,
+    existing_database,
+    format_option,
+    with_settings,
+)
 from radmeter.config import Settings
 from radmeter.database import advisory_locks
 from radmeter.database.connection import connect, explained_errors
@@ -56,7 +65,7 @@ def migrate() -> None:
 
 def _decimals(changes: Sequence[Change]) -> list[Row]:
     return [
-        {"table": table, "column": column, "key": key, "shown": shown, "decimal": str(value)}
+        {"table": table, "column": column, "key": key, "shown": Figure(shown), "decimal": Figure(value)}
         for table, column, key, shown, value in changes
     ]
 
@@ -64,33 +73,34 @@ def _decimals(changes: Sequence[Change]) -> list[Row]:
 def _say_changes(changes: Sequence[Change], verb: str, where: str) -> None:
     if not changes:
         return
-    click.echo("values whose decimal differs from what was shown:")
+    output.say("values whose decimal differs from what was shown:")
     for change in changes[:SHOWN_CHANGES]:
         name = f"{change.table}.{change.column}"
-        click.echo(f"  {name}, {change.key}: was shown as {change.shown}, {verb} {change.value}")
+        output.say(f"  {name}, {change.key}: was shown as {change.shown}, {verb} {change.value}")
     if len(changes) > SHOWN_CHANGES:
-        click.echo(f"  and {len(changes) - SHOWN_CHANGES} more: {where}")
+        output.say(f"  and {len(changes) - SHOWN_CHANGES} more: {where}")
 
 
 def _say_plan(plan: Plan) -> None:
     if not plan.steps:
-        click.echo(
+        output.say(
             f"nothing to do: the database is at revision {plan.current}, the newest, and its SQL files are too"
         )
         return
     at = f"revision {plan.current}" if plan.current else "no revision: radmeter's tables are made"
-    click.echo(f"the database is at {at}; the newest is {plan.newest}\n")
+    output.say(f"the database is at {at}; the newest is {plan.newest}", "")
     for number, step in enumerate(plan.steps, 1):
         label = f"revision {step.name}: " if step.kind == "revision" else ""
-        click.echo(f"{number:>3}. {label}{step.what} ({duration(step.seconds)})")
+        output.say(f"{number:>3}. {label}{step.what} ({duration(step.seconds)})")
         if not step.locks:
-            click.echo("       locks nothing that is in use")
+            output.say("       locks nothing that is in use")
         for lock in step.locks[:4]:
-            click.echo(f"       {lock}")
+            output.say(f"       {lock}")
         if len(step.locks) > 4:
-            click.echo(f"       and {len(step.locks) - 4} more such locks, one at a time")
-    click.echo(
-        f"\nabout {duration(plan.seconds)} in all, waiting for locks not included. {migration_plan.advice()}"
+            output.say(f"       and {len(step.locks) - 4} more such locks, one at a time")
+    output.say(
+        "",
+        f"about {duration(plan.seconds)} in all, waiting for locks not included. {migration_plan.advice()}",
     )
     _say_changes(plan.changes, "becomes", "radmeter migrate plan --decimals")
 
@@ -145,7 +155,7 @@ def plan(settings: Settings, output_format: str, reapply: bool, only_decimals: b
             ],
             "decimals": changes,
         }
-        click.echo(json.dumps(objects, indent=2, ensure_ascii=False))
+        emit_json(objects)
     elif output_format == "csv":
         emit(steps, output_format, columns=STEPS)
     else:
@@ -187,7 +197,7 @@ def up(settings: Settings, reapply: bool, yes: bool, patience: float) -> None:
     with open_database(settings) as database, explained_errors("radmeter_owner"):
         with connect(database.dsn) as connection:
             # If another upgrade is running, wait for it, so that the plan has only what is left to do.
-            advisory_locks.take_upgrade_lock(connection, lambda text: click.echo(text, err=True))
+            advisory_locks.take_upgrade_lock(connection, lambda text: output.say(text, err=True))
             upgrade.refuse_stock_table(connection)
             found = migration_plan.plan(connection, reapply=reapply)
             before = decimal_columns.last_change(connection)
@@ -208,7 +218,7 @@ def up(settings: Settings, reapply: bool, yes: bool, patience: float) -> None:
             changes = decimal_columns.kept_changes(connection, before)
     _say_changes(changes, "is", "radmeter migrate history --decimals")
     if found.steps:
-        click.echo("the schema is up to date")
+        output.say("the schema is up to date")
 
 
 def _operator() -> str:
@@ -255,16 +265,16 @@ def status(ctx: click.Context, settings: Settings, output_format: str) -> None:
         "doubles": columns,
     }
     if output_format == "json":
-        click.echo(json.dumps(row, indent=2))
+        emit_json(row)
     elif output_format == "csv":
         emit([{name: _joined(value) for name, value in row.items()}], output_format, columns=list(row))
     else:
         width = max(map(len, row)) + 2
         for name, value in row.items():
-            click.echo(f"{name.replace('_', ' '):<{width}}{_joined(value) or '-'}")
+            output.say(f"{name.replace('_', ' '):<{width}}{_joined(value) or '-'}")
     if pending or files or columns:
         if output_format == "table":
-            click.echo("run `radmeter migrate up`", err=True)
+            output.say("run `radmeter migrate up`", err=True)
         ctx.exit(PENDING)
 
 
@@ -332,8 +342,8 @@ def sql(settings: Settings, begin: str | None) -> None:
     --from it does not look for doubles or existing tables: run `radmeter migrate status` afterwards.
     """
     if begin is not None:
-        click.echo(migration_script.script_from(begin), nl=False)
+        output.say(*migration_script.script_from(begin).rstrip("\n").split("\n"))
         return
     with existing_database(settings) as dsn, connect(dsn) as connection, explained_errors("radmeter_owner"):
         upgrade.refuse_stock_table(connection)
-        click.echo(migration_script.script(connection), nl=False)
+        output.say(*migration_script.script(connection).rstrip("\n").split("\n"))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from radmeter import output
 from radmeter.cli.common import Row, confirm, emit, existing_database, format_option, with_settings
 from radmeter.config import Settings
 from radmeter.progress import progress
@@ -86,7 +87,7 @@ def ensure(settings: Settings, months: tuple[datetime.datetime, ...], ahead: int
         made = sum(make(connection, month.replace(tzinfo=datetime.UTC)) for month in months)
         if not months:
             made = ensure_partitions(connection, MONTHS_AHEAD if ahead is None else ahead)
-    click.echo(
+    output.say(
         f"{made} {'partition' if made == 1 else 'partitions'} made"
         if made
         else "nothing to do: all partitions exist"
@@ -147,7 +148,7 @@ def archive(settings: Settings, before: datetime.datetime, directory: Path, yes:
         found = archiving.candidates(connection, before.date())
         left = archiving.unfinished(connection)
         if not found and not left:
-            click.echo(f"nothing to archive: no partition ends at or before {before:%Y-%m}")
+            output.say(f"nothing to archive: no partition ends at or before {before:%Y-%m}")
             return
         hindered = [f"{each.name}: {why}" for each in found for why in obstacles(connection, each)]
         if hindered:
@@ -163,7 +164,7 @@ def archive(settings: Settings, before: datetime.datetime, directory: Path, yes:
             for each in found:
                 began = time.monotonic()
                 record = archiving.archive(connection, each, directory, progress, _say)
-                click.echo(
+                output.say(
                     f"{record.name}: {amount(record.session_rows)} sessions in {record.file}, "
                     f"{human_bytes(record.file_bytes)} (was {human_bytes(each.bytes_total)}), verified and dropped "
                     f"in {duration(time.monotonic() - began)}"
@@ -212,7 +213,7 @@ def restore(settings: Settings, file: Path, yes: bool) -> None:
                 )
             beside = restoring.neighbours(connection, record)
             if record.state == "restored" and any(each.around for each in beside):
-                click.echo(f"{file.name} is restored already: its sessions are in {beside[0].name}")
+                output.say(f"{file.name} is restored already: its sessions are in {beside[0].name}")
                 return
             restoring.verify(file, record, progress)
             late = (
@@ -220,7 +221,7 @@ def restore(settings: Settings, file: Path, yes: bool) -> None:
                 if beside
                 else ""
             )
-            click.echo(
+            output.say(
                 f"{file.name}: {amount(record.session_rows)} sessions of {record.name}, complete and undamaged{late}"
             )
             confirm("Restore them?", yes)
@@ -230,7 +231,7 @@ def restore(settings: Settings, file: Path, yes: bool) -> None:
     except UnfitFile as error:
         raise ArchiveError(f"{file} {error}. Nothing was changed") from error
     there = f", {amount(done.already_there)} were there already" if done.already_there else ""
-    click.echo(
+    output.say(
         f"{done.partition}: {amount(done.added)} sessions are back{there}, in {duration(time.monotonic() - began)}"
     )
 
@@ -243,7 +244,7 @@ def _check_directory(directory: Path) -> None:
 
 def _show_plan(found: list, left: list[str], directory: Path) -> None:  # type: ignore[type-arg]
     if left:
-        click.echo(f"Detached by an interrupted run, will be dropped: {', '.join(left)}")
+        output.say(f"Detached by an interrupted run, will be dropped: {', '.join(left)}")
     if not found:
         return
     rows = [
@@ -263,14 +264,14 @@ def _show_plan(found: list, left: list[str], directory: Path) -> None:  # type: 
         title=f"These will be written to {directory}, verified, and dropped:",
     )
     free = shutil.disk_usage(directory).free
-    click.echo(f"{human_bytes(free)} are free there. The files take a fraction of the tables' size.")
+    output.say(f"{human_bytes(free)} are free there. The files take a fraction of the tables' size.")
     newest = found[-1]
     if newest.to_at > datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=LATE_DAYS):
-        click.echo(
+        output.say(
             f"{newest.name} ended less than {LATE_DAYS} days ago: if a late packet of one of its sessions comes,"
             " it will not find the session and will count as a new one."
         )
 
 
 def _say(text: str) -> None:
-    click.echo(text, err=True)
+    output.say(text, err=True)

@@ -9,13 +9,13 @@ from typing import Any
 
 import click
 
+from radmeter import output
 from radmeter.cli.common import (
     TEXT,
     confirm,
     emit,
     existing_database,
     format_option,
-    printable,
     with_settings,
 )
 from radmeter.config import Settings
@@ -119,7 +119,7 @@ def list_(
     ]
     emit(rows, output_format, columns=COLUMNS)
     if more:
-        click.echo(f"There are more: go on with --before {packets[-1].id}", err=True)
+        output.say(f"There are more: go on with --before {packets[-1].id}", err=True)
 
 
 @rejected.command("show", epilog="Example: radmeter rejected show 17")
@@ -143,12 +143,12 @@ def show(settings: Settings, ids: tuple[int, ...], output_format: str) -> None:
         return
     for index, packet in enumerate(packets):
         if index:
-            click.echo()
+            output.say()
         for field in HEAD:
-            click.echo(f"{field.replace('_', ' ') + ':':<13}{printable(str(getattr(packet, field)))}")
-        click.echo()
+            output.say(f"{field.replace('_', ' ') + ':':<13}{getattr(packet, field)}")
+        output.say()
         for name, value in packet.attributes or [("(no list of attributes)", packet.pairs)]:
-            click.echo(f"    {printable(name)} = {printable(value)}")
+            output.say(f"    {name} = {value}")
 
 
 @rejected.command(
@@ -192,7 +192,7 @@ def retry(
             for good, bad in rejected.retry(connection, wanted):
                 ingested, left = ingested + good, left + bad
                 advance(good + bad)
-    click.echo(f"{ingested} packets shipped, {left} stay")
+    output.say(f"{ingested} packets shipped, {left} stay")
     if left:
         sys.exit(1)
 
@@ -227,7 +227,7 @@ def drop(
         if wanted:
             confirm(f"Give up {len(wanted)} packets? They will never be counted.", yes)
         dropped = rejected.drop(connection, wanted) if wanted else 0
-    click.echo(f"{dropped} packets dropped")
+    output.say(f"{dropped} packets dropped")
 
 
 @rejected.command("left-out", epilog="Example: radmeter rejected left-out --format json")

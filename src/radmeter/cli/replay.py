@@ -14,9 +14,11 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-from radmeter.cli.common import existing_database, printable, with_settings
+from radmeter import output
+from radmeter.cli.common import existing_database, with_settings
 from radmeter.config import Settings
 from radmeter.errors import RadmeterError
+from radmeter.printable import printable
 
 GZIP = b"\x1f\x8b"
 PROBLEMS_TOLD = 100
@@ -96,11 +98,9 @@ def replay(
         nonlocal told
         told += 1
         if told <= PROBLEMS_TOLD:
-            console.print(
-                f"{path}, line {line}: {printable(reason)}", markup=False, highlight=False, soft_wrap=True
-            )
+            output.say_above(console, f"{path}, line {line}: {reason}")
 
-    console = Console(stderr=True)
+    console = output.console(stderr=True)
     with (
         existing_database(settings) as dsn,
         closing(
@@ -120,15 +120,15 @@ def replay(
             except (OSError, EOFError, RadmeterError) as error:
                 failed = True
                 reason = (isinstance(error, OSError) and error.strerror) or str(error)
-                click.echo(f"error: {path}: {reason}", err=True)
+                output.say(f"error: {path}: {reason}", err=True)
                 continue
             failed = failed or outcome.bad > 0
-            click.echo(
+            output.say(
                 f"{path}: {outcome.shipped} packets shipped, {outcome.set_aside} of them set aside, "
                 f"{outcome.before} stanzas were replayed before, {outcome.bad} bad"
             )
     if told > PROBLEMS_TOLD:
-        click.echo(f"{told - PROBLEMS_TOLD} more lines like these are not shown", err=True)
+        output.say(f"{told - PROBLEMS_TOLD} more lines like these are not shown", err=True)
     if failed:
         sys.exit(1)
 
@@ -167,5 +167,5 @@ def _progress(console: Console, name: str, source: Source) -> Iterator[Callable[
         redirect_stderr=False,
         disable=not console.is_terminal,
     ) as progress:
-        task = progress.add_task(name, total=source.size)
+        task = progress.add_task(printable(name), total=source.size)
         yield lambda: progress.update(task, completed=source.raw.tell())

@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from radmeter.cli.common import TEXT, confirm, emit_one, existing_database, printable, with_settings
+from radmeter import output
+from radmeter.cli.common import TEXT, confirm, emit_one, existing_database, with_settings
 from radmeter.config import Settings
 
 WHICH = "NAME|MAC|#ID|NAS-ID"
@@ -66,9 +67,9 @@ def rename(settings: Settings, router: str, name: str) -> None:
             found = find_router(connection, router)
         with writing(dsn) as writer:
             identifier = writer.rename(found.id, checked)
-    click.echo(f"router #{found.id} {found.name!r} is {checked!r} from now on")
+    output.say(f"router #{found.id} {found.name!r} is {checked!r} from now on")
     if identifier is not None:
-        click.echo(f"its NAS-Identifier is {identifier!r}, so that packets with that name find it")
+        output.say(f"its NAS-Identifier is {identifier!r}, so that packets with that name find it")
 
 
 @click.command("set", epilog="Example: radmeter routers set lobby --mac AA-BB-CC-DD-EE-FF --timezone UTC")
@@ -105,7 +106,7 @@ def set_(settings: Settings, router: str, keep_mac: bool, **given: str | None) -
             line = Line.checked(named, writer.timezones() if given["timezone"] else {})
             changes = {column: getattr(line, column) for column in named}
             changed = writer.change(found.id, changes, keep_mac=keep_mac)
-    click.echo(f"router #{found.id} {found.name!r} {'is changed' if changed else 'is unchanged'}")
+    output.say(f"router #{found.id} {found.name!r} {'is changed' if changed else 'is unchanged'}")
 
 
 @click.command(epilog="Example: radmeter routers retire lobby")
@@ -129,11 +130,11 @@ def retire(settings: Settings, router: str, undo: bool) -> None:
         with writing(dsn) as writer:
             changed = writer.retire(found.id, undo=undo)
     if not changed:
-        click.echo(f"router #{found.id} {found.name!r} {'is in use' if undo else 'was retired'} already")
+        output.say(f"router #{found.id} {found.name!r} {'is in use' if undo else 'was retired'} already")
         return
-    click.echo(f"router #{found.id} {found.name!r} is {'in use again' if undo else 'retired'}")
+    output.say(f"router #{found.id} {found.name!r} is {'in use again' if undo else 'retired'}")
     if sessions and not undo:
-        click.echo(f"it has {sessions} open sessions, which still count")
+        output.say(f"it has {sessions} open sessions, which still count")
 
 
 @click.command(epilog="Example: radmeter routers merge '#17' lobby --yes")
@@ -162,7 +163,7 @@ def merge(settings: Settings, source: str, target: str, yes: bool) -> None:
             merged, into = find_router(connection, source, follow=False), find_router(connection, target)
             started = merged.merged_into == into.id
             if started and merged.merged_at is not None:
-                click.echo(f"router {merged} was merged into {into} already")
+                output.say(f"router {merged} was merged into {into} already")
                 return
             if not started and not yes:
                 rows = [merge_preview(connection, router, COUNTED) for router in (merged, into)]
@@ -170,15 +171,15 @@ def merge(settings: Settings, source: str, target: str, yes: bool) -> None:
             # One below the other, because side by side they are wider than a terminal.
             for row in rows:
                 emit_one(_shown(row), "table", columns=PREVIEW)
-                click.echo()
+                output.say()
             if merged.timezone != into.timezone:
-                click.echo(
+                output.say(
                     f"Days so far stay in {merged.timezone}. Later days are in {into.timezone}.", err=True
                 )
             confirm("Merge the first into the second? It cannot be undone.", yes)
         with writing(dsn) as writer:
             moved = sum(_shown_progress(writer.merge(merged.id, into.id)))
-    click.echo(printable(f"merged {merged} into {into}: {moved} sessions moved"))
+    output.say(f"merged {merged} into {into}: {moved} sessions moved")
 
 
 def _shown(row: dict[str, Any]) -> dict[str, Any]:
@@ -192,7 +193,7 @@ def _shown_progress(moved: Iterator[int]) -> Iterator[int]:
     for count in moved:
         total += count
         if sys.stderr.isatty():
-            click.echo(f"\r{total} sessions moved ", nl=False, err=True)
+            output.rewrite(f"{total} sessions moved ")
         yield count
     if sys.stderr.isatty():
-        click.echo(err=True)
+        output.say(err=True)

@@ -1,6 +1,5 @@
 """`radmeter routers`: list, show, add, claim and import routers."""
 
-import json
 import os
 import sys
 from collections.abc import Iterator
@@ -9,14 +8,15 @@ from typing import BinaryIO
 
 import click
 
+from radmeter import output
 from radmeter.cli.common import (
     TEXT,
     emit,
+    emit_json,
     emit_one,
     existing_database,
     format_option,
     plain,
-    printable,
     with_settings,
 )
 from radmeter.cli.router_changes import given_options, merge, rename, retire, set_
@@ -84,7 +84,7 @@ def list_(settings: Settings, status: str | None, limit: int, after: int, output
         rows, more = list_routers(connection, status=status, after=after, limit=limit)
     emit(rows, output_format, columns=COLUMNS)
     if more:
-        click.echo(f"There are more: go on with --after {rows[-1]['id']}", err=True)
+        output.say(f"There are more: go on with --after {rows[-1]['id']}", err=True)
 
 
 @routers.command("show", epilog="Example: radmeter routers show lobby --days 30")
@@ -129,11 +129,11 @@ def show(settings: Settings, router: str, days: int, output_format: str) -> None
         row["aliases"] = [{name: plain(getattr(each, name)) for name in ALIAS} for each in aliases]
         row["usage"] = [{name: plain(each[name]) for name in USAGE} for each in used]
         values = {name: row[name] if name in LISTS else plain(row[name]) for name in (*DETAILS, "usage")}
-        click.echo(json.dumps(values, indent=2, ensure_ascii=False))
+        emit_json(values)
         return
     emit_one(row, output_format, columns=DETAILS)
     if output_format == "table":
-        click.echo()
+        output.say()
         emit(used, output_format, columns=USAGE)
 
 
@@ -154,7 +154,7 @@ def add(settings: Settings, name: str, **given: str | None) -> None:
         if line.name is None:
             raise BadLine("the name is empty: give one with --name")
         router_id = writer.add(line)
-    click.echo(f"added router #{router_id} {line.name!r}")
+    output.say(f"added router #{router_id} {line.name!r}")
 
 
 @routers.command("claim", epilog="Example: radmeter routers claim AA-BB-CC-DD-EE-FF --name lobby")
@@ -175,7 +175,7 @@ def claim(settings: Settings, router: str, name: str | None, **given: str | None
         with writing(dsn) as writer:
             line = Line.checked({"name": name, **given}, writer.timezones() if given["timezone"] else {})
             writer.claim(found.id, line)
-    click.echo(f"claimed router #{found.id} {line.name or found.name!r}")
+    output.say(f"claimed router #{found.id} {line.name or found.name!r}")
 
 
 @routers.command(
@@ -202,7 +202,7 @@ def import_(settings: Settings, file: BinaryIO, dry_run: bool) -> None:
     counts = dict.fromkeys(OUTCOMES, 0)
 
     def refuse(number: int, reason: str | None) -> None:
-        click.echo(f"line {number}: {printable(str(reason))}", err=True)
+        output.say(f"line {number}: {reason}", err=True)
         counts["refused"] += 1
 
     with existing_database(settings) as dsn, writing(dsn) as writer:
@@ -214,7 +214,7 @@ def import_(settings: Settings, file: BinaryIO, dry_run: bool) -> None:
                 outcomes = writer.import_lines(lines, dry_run=dry_run) if lines else []
             except RadmeterError:
                 done = sum(counts.values()) - counts["refused"]
-                click.echo(f"stopped: {done} lines are imported. Import the file again to go on.", err=True)
+                output.say(f"stopped: {done} lines are imported. Import the file again to go on.", err=True)
                 raise
             refused = [(each.line, each.reason) for each in outcomes if each.outcome == "refused"]
             for number, reason in sorted(bad + refused):
@@ -222,21 +222,23 @@ def import_(settings: Settings, file: BinaryIO, dry_run: bool) -> None:
             for each in outcomes:
                 counts[each.outcome] += each.outcome != "refused"
     told = ", ".join(f"{count} {outcome}" for outcome, count in counts.items() if count) or "nothing"
-    click.echo(f"{'dry run, nothing is changed: ' if dry_run else ''}{sum(counts.values())} lines: {told}")
+    output.say(f"{'dry run, nothing is changed: ' if dry_run else ''}{sum(counts.values())} lines: {told}")
     if counts["refused"]:
         sys.exit(1)
 
 
 def _with_progress(file: BinaryIO) -> Iterator[bytes]:
-    """Yield the file's lines. Show the progress, if there is a terminal and the file is long."""
+    """Yield the file's lines, bounded. Show the progress, if there is a terminal and the file is long."""
+    from radmeter.routers.inventory import lines_of
+
     size = file.seek(0, os.SEEK_END) if file.seekable() else 0
     if size:
         file.seek(0)
     if not sys.stderr.isatty() or size < LONG_FILE_BYTES:
-        yield from file
+        yield from lines_of(file)
         return
     with click.progressbar(length=size, label="importing", file=sys.stderr) as bar:
-        for number, line in enumerate(file, start=1):
+        for number, line in enumerate(lines_of(file), start=1):
             yield line
             if number % 1000 == 0:
                 bar.update(file.tell() - bar.pos)

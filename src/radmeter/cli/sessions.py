@@ -2,6 +2,7 @@
 
 import click
 
+from radmeter import output
 from radmeter.cli.common import TEXT, emit, existing_database, format_option, with_settings
 from radmeter.config import Settings
 
@@ -81,4 +82,4 @@ def sessions(
         )
     emit(rows, output_format, columns=TABLE_COLUMNS if output_format == "table" else COLUMNS)
     if more:
-        click.echo(f"There are more: go on with --before {rows[-1]['id']}", err=True)
+        output.say(f"There are more: go on with --before {rows[-1]['id']}", err=True)

@@ -2,6 +2,7 @@
 
 import click
 
+from radmeter import output
 from radmeter.cli.common import Row, emit, format_option, with_settings
 from radmeter.config import Settings
 from radmeter.interruption import Interruption
@@ -89,7 +90,7 @@ def simulate(
     simulator.close()
     emit(_rows(simulator), output_format, columns=COLUMNS, title="acknowledged")
     counts = ", ".join(f"{count} {what}" for what, count in sorted(simulator.packets.items()))
-    click.echo(f"packets: {counts}", err=True)
+    output.say(f"packets: {counts}", err=True)
 
 
 def _rows(simulator: Simulator) -> list[Row]:

@@ -1,7 +1,5 @@
 """`radmeter status`: show whether packets get from the journal into the counters, and how fast."""
 
-import csv
-import json
 import sys
 import time
 from contextlib import ExitStack
@@ -10,7 +8,8 @@ from typing import Any
 
 import click
 
-from radmeter.cli.common import cell, existing_database, format_option, plain, with_settings
+from radmeter import output
+from radmeter.cli.common import cell, emit_csv, emit_json, existing_database, format_option, with_settings
 from radmeter.config import Settings
 from radmeter.errors import JournalError, StoreError
 from radmeter.plugin.journal.reader import JournalReader
@@ -41,11 +40,9 @@ def status(settings: Settings, sample: float, output_format: str) -> None:
     journal = _journal(settings, database, problems)
     state: State = {"journal": journal, **database, "problems": problems}
     if output_format == "json":
-        click.echo(json.dumps(state, indent=2, ensure_ascii=False, default=plain))
+        emit_json(state)
     elif output_format == "csv":
-        writer = csv.writer(sys.stdout, lineterminator="\n")
-        writer.writerow(("name", "value"))
-        writer.writerows(_flat("", state))
+        emit_csv(_flat("", state), columns=("name", "value"))
     else:
         _print(state)
     if problems:
@@ -135,6 +132,7 @@ def _print(state: State) -> None:
     for row in state["nodes"] or ():
         lines += [
             ("checkpoint", row["node"]),
+            ("  role", row["role"]),
             ("  last packet", row["last_received_at"]),
             ("  ingested", row["updated_at"]),
             (
@@ -145,9 +143,9 @@ def _print(state: State) -> None:
             ("  packets per second", row["packets_per_second"]),
         ]
     for name, value in lines:
-        click.echo(f"{name:<22}{cell(name, value)}")
+        output.say(f"{name:<22}{cell(name, value)}")
     for problem in state["problems"]:
-        click.echo(f"problem: {problem}", err=True)
+        output.say(f"problem: {problem}", err=True)
 
 
 def _sized(rows: int | None, size_bytes: int | None) -> str | None:
@@ -164,4 +162,4 @@ def _flat(prefix: str, value: Any) -> list[tuple[str, Any]]:
             for number, each in enumerate(value)
             for pair in _flat(f"{prefix}.{each['node'] if isinstance(each, dict) else number}", each)
         ]
-    return [(prefix, plain(value))]
+    return [(prefix, value)]

@@ -3,8 +3,8 @@
 import sys
 
 import click
-from rich.console import Console
 
+from radmeter import output
 from radmeter.cli.common import with_settings
 from radmeter.config import Settings
 from radmeter.trial import up as everything
@@ -73,5 +73,5 @@ def up(
     if port is not None:
         settings = settings.override("--port", acct_port=port)
     traffic = Traffic(routers=routers, users=users, rate=rate, interim_seconds=interim_seconds, seed=seed)
-    console = Console(width=None if sys.stdout.isatty() else COLUMNS_WITHOUT_TERMINAL, markup=False)
+    console = output.console(width=COLUMNS_WITHOUT_TERMINAL)
     sys.exit(everything.run(settings, None if bare else traffic, seconds, console))

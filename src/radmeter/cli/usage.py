@@ -2,7 +2,7 @@
 
 import click
 
-from radmeter.cli.common import TEXT, emit, existing_database, format_option, printable, with_settings
+from radmeter.cli.common import TEXT, emit, existing_database, format_option, with_settings
 from radmeter.config import Settings
 
 USER_COLUMNS = ("username", "period_start", "bytes_in", "bytes_out", "bytes_total", "last_updated")
@@ -73,5 +73,5 @@ def router(settings: Settings, router: str, days: int, output_format: str) -> No
         [{**row, "router": found.name} for row in rows],
         output_format,
         columns=ROUTER_COLUMNS[2:] if output_format == "table" else ROUTER_COLUMNS,
-        title=printable(f"{found}, days in {found.timezone}"),
+        title=f"{found}, days in {found.timezone}",
     )

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import click
 from rich.console import Console
 
+from radmeter import output
 from radmeter.cli.common import TEXT, emit, existing_database, format_option, with_settings
 from radmeter.config import Settings
 from radmeter.usage.verify import Difference, Scope
@@ -91,7 +92,7 @@ def verify(
         raise click.UsageError("--days and --from or --to exclude each other")
     if first_day and last_day and first_day > last_day:
         raise click.UsageError("--from is after --to")
-    progress = Console(stderr=True)
+    progress = output.console(stderr=True)
     with existing_database(settings) as dsn, connect_as_operator(dsn) as connection:
         first = first_day.date() if first_day else None
         if days is not None:
@@ -137,7 +138,7 @@ def verify(
     outcome = [f"{len(findings)} differ"] if findings else []
     outcome += [f"{len(findings) - len(left)} repaired"] if repair and findings else []
     outcome += [f"{len(broken)} guarantees of the schema violated"] if broken else []
-    click.echo(f"{summary}: {', '.join(outcome) or 'all right'}", err=True)
+    output.say(f"{summary}: {', '.join(outcome) or 'all right'}", err=True)
     if left or broken:
         sys.exit(1)
 
@@ -151,7 +152,7 @@ def _show(rows: list[dict[str, object]], output_format: str) -> None:
         shown = rows[: len(rows) - len(schema)][:TABLE_ROWS] + schema
         emit(shown, output_format, columns=COLUMNS)
         if len(shown) < len(rows):
-            click.echo(f"{len(rows) - len(shown)} more are not shown: --format csv has all", err=True)
+            output.say(f"{len(rows) - len(shown)} more are not shown: --format csv has all", err=True)
 
 
 def _row(difference: Difference, state: str) -> dict[str, object]:

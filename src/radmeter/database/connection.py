@@ -10,6 +10,7 @@ import sqlalchemy
 from psycopg import errors
 
 from radmeter.errors import RecordRefused, StoreError, StoreUnavailable, UnusableDsn
+from radmeter.printable import one_line
 
 log = logging.getLogger(__name__)
 
@@ -49,12 +50,17 @@ def connection_string(dsn: str) -> str:
     try:
         given = psycopg.conninfo.conninfo_to_dict(dsn)
     except psycopg.ProgrammingError as error:
-        raise UnusableDsn(f"the DSN is not a PostgreSQL connection string: {str(error).strip()}") from None
+        raise UnusableDsn(f"the DSN is not a PostgreSQL connection string: {one_line(str(error))}") from None
     return psycopg.conninfo.make_conninfo(**{**CONNECTION_DEFAULTS, **given})  # type: ignore[arg-type] # its own output
 
 
+# Everybody may have been allowed to make functions in `public`. One with a better signature than PostgreSQL's own would
+# run as the role that connects (CVE-2018-1058). So only pg_catalog is searched, and statements name their schemas.
+SEARCH_PATH = "SET search_path = pg_catalog"
+
+
 def connect(dsn: str, *, autocommit: bool = True, **options: Any) -> psycopg.Connection[tuple[Any, ...]]:
-    """Open a connection.
+    """Open a connection. It finds types, functions and operators in pg_catalog only.
 
     Raises
     ------
@@ -62,9 +68,18 @@ def connect(dsn: str, *, autocommit: bool = True, **options: Any) -> psycopg.Con
         No server of the DSN can be reached, or the DSN asks for a writable server and none is.
     """
     try:
-        return psycopg.connect(connection_string(dsn), autocommit=autocommit, **options)
+        connection = psycopg.connect(connection_string(dsn), autocommit=True, **options)
+        try:
+            # A statement of its own: PgBouncer refuses `options=-csearch_path=..` at the start of a connection. In
+            # autocommit mode, since a rollback would take it back.
+            connection.execute(SEARCH_PATH, prepare=False)
+            connection.autocommit = autocommit
+        except BaseException:
+            connection.close()
+            raise
     except psycopg.OperationalError as error:
-        raise StoreUnavailable(f"the database cannot be reached: {str(error).strip()}") from error
+        raise StoreUnavailable(f"the database cannot be reached: {one_line(str(error))}") from error
+    return connection
 
 
 def sqlalchemy_engine(dsn: str) -> sqlalchemy.Engine:
@@ -91,7 +106,7 @@ def translated_errors() -> Iterator[None]:
     try:
         yield
     except psycopg.Error as error:
-        message = error.diag.message_primary or str(error).strip()
+        message = error.diag.message_primary or one_line(str(error))
         # Check this first: psycopg raises an OperationalError for a row that is too long for its index.
         if (error.sqlstate or "")[:2] in VALUE_CLASSES:
             raise RecordRefused(message) from error
@@ -108,7 +123,13 @@ def explained_errors(role: str) -> Iterator[None]:
             yield
     except StoreError as error:
         cause = error.__cause__
-        if isinstance(cause, errors.UndefinedTable | errors.UndefinedFunction | errors.InvalidSchemaName):
+        missing = (
+            errors.UndefinedTable,
+            errors.UndefinedColumn,
+            errors.UndefinedFunction,
+            errors.InvalidSchemaName,
+        )
+        if isinstance(cause, missing):
             raise StoreError(
                 f"the database is not up to date ({error}): run `radmeter migrate up`"
             ) from error

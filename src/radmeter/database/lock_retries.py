@@ -16,7 +16,7 @@ import psycopg
 import sqlalchemy
 from psycopg import errors, sql
 
-from radmeter.database.connection import Connection, translated_errors
+from radmeter.database.connection import Connection, connect, translated_errors
 from radmeter.errors import DiskFull, LockTimeout, StoreError
 
 log = logging.getLogger(__name__)
@@ -222,7 +222,7 @@ def _seen(connection: Connection, holders: list[Holder]) -> Iterator[None]:
     pid = info.backend_pid
 
     def look() -> None:
-        with suppress(psycopg.Error), psycopg.connect(dsn, autocommit=True, connect_timeout=5) as beside:
+        with suppress(psycopg.Error, StoreError), connect(dsn, connect_timeout=5) as beside:
             connected.set()
             while not done.is_set():
                 found = beside.execute(HOLDERS, (pid,)).fetchall()

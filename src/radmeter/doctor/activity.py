@@ -6,6 +6,7 @@ import time
 from radmeter.database import advisory_locks
 from radmeter.doctor.context import Context
 from radmeter.doctor.finding import Findings, Teller
+from radmeter.printable import printable
 from radmeter.units import counted, duration
 
 LATE_SECONDS, TOO_LATE_SECONDS = 60, 900
@@ -50,7 +51,7 @@ def ingest(context: Context) -> Findings:
             faults += 1
             yield tell.yellow(
                 f"{node}: nothing for {duration(silent)}: is its shipper running?",
-                f"{context.remedy.radmeter('ship')}  # on {node.rpartition('-')[0] or node}",
+                f"{context.remedy.radmeter('ship')}  # on {printable(node.rpartition('-')[0] or node)}",
             )
     if not faults:
         latest = min((silent for _, _, silent, _ in rows), default=None)

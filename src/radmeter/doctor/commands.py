@@ -12,6 +12,7 @@ from radmeter.database.dsn import parse
 from radmeter.doctor.facts import DatabaseFacts
 from radmeter.embedded import programs
 from radmeter.errors import StoreError
+from radmeter.printable import printable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,9 +30,14 @@ class Commands:
                 shlex.quote(_psql()),
                 *self._target(user),
                 *(["-v ON_ERROR_STOP=1"] if len(statements) > 1 else []),
-                *(f"-c {shlex.quote(statement)}" for statement in statements),
+                *(f"-c {shell_quoted(statement)}" for statement in statements),
             ]
         )
+
+    @property
+    def superuser(self) -> str | None:
+        """Return the `user` of `psql` for what only a superuser may do. None: the role in use is one."""
+        return None if self.facts.is_superuser else "postgres"
 
     def with_lock_timeout(self, *statements: str) -> str:
         """Return the command that runs SQL with a short lock timeout, for ingest's sake. If it fails, run it again."""
@@ -85,7 +91,7 @@ class Commands:
     def elsewhere(self, statement: str, *, database: str, user: str | None = None) -> str:
         """Return the command that runs SQL in another database of the same server."""
         target = shlex.quote(self._conninfo(user, database))
-        return f"{shlex.quote(_psql())} {target} -c {shlex.quote(statement)}"
+        return f"{shlex.quote(_psql())} {target} -c {shell_quoted(statement)}"
 
 
 def _psql() -> str:
@@ -96,6 +102,13 @@ def _psql() -> str:
         return str(programs.binaries() / "psql")
     except StoreError:
         return "psql"
+
+
+def shell_quoted(text: str) -> str:
+    """Return an argument quoted for a shell. Control characters are written as bash's $'..' takes them."""
+    if text.isprintable():
+        return shlex.quote(text)
+    return "$'" + printable(text.replace("\\", "\\\\").replace("'", "\\'")) + "'"
 
 
 def identifier(name: str) -> str:

@@ -10,7 +10,7 @@ from radmeter import __version__, resources
 from radmeter.doctor.context import Context
 from radmeter.doctor.finding import Finding, Findings, Teller
 from radmeter.freeradius import installed
-from radmeter.freeradius.raddb import Item, Section, expanded, read
+from radmeter.freeradius.raddb import Item, Section, expanded, read, text_of
 
 tell = Teller("freeradius")
 
@@ -198,7 +198,7 @@ def _takes_accounting(place: Section, server: Server) -> bool:
 def _end(place: Section) -> int:
     """Return the line of the closing brace of a section."""
     depth = 0
-    lines = place.path.read_text(encoding="utf-8", errors="replace").splitlines()
+    lines = text_of(place.path).splitlines()
     for number, line in enumerate(lines[place.line - 1 :], place.line):
         code = line.partition("#")[0]
         depth += code.count("{") - code.count("}")

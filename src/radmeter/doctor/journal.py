@@ -12,7 +12,7 @@ from pathlib import Path
 from radmeter.doctor.context import Context
 from radmeter.doctor.finding import Finding, Findings, Teller
 from radmeter.errors import JournalError
-from radmeter.plugin.journal.files import read_node, segments
+from radmeter.plugin.journal.files import kept_segments, read_node, segments
 from radmeter.plugin.journal.reader import JournalDepth, JournalReader
 from radmeter.units import counted, duration, human_bytes
 
@@ -51,7 +51,7 @@ def check(context: Context) -> Findings:
         faults.append(
             tell.red(f"segment {path} is damaged: the records after it wait", context.remedy.radmeter("ship"))
         )
-    faults += _size(context, depth)
+    faults += [*_kept(directory), *_size(context, depth)]
     age = time.time() - depth.oldest_received_at_us / 1e6 if depth.oldest_received_at_us else 0.0
     known = context.connection is not None and context.facts.has_schema
     if known and depth.records and age > OLD_SECONDS:
@@ -132,6 +132,17 @@ def _depth(context: Context) -> JournalDepth:
         raise JournalError(f"the journal cannot be read: {error}") from error
     finally:
         reader.close()
+
+
+def _kept(directory: Path) -> Findings:
+    """Say which segments the shipper keeps because another program, or a power cut, moved the checkpoint past them."""
+    if kept := kept_segments(directory):
+        size = human_bytes(sum(path.stat().st_size for path in kept))
+        yield tell.yellow(
+            f"{counted(len(kept), 'segment')} ({size}) kept in {directory}: the database's checkpoint was above "
+            "the journal's own records. If no power cut explains that, packets in them may not be counted",
+            f"sudo mv {' '.join(shlex.quote(str(path)) for path in kept[:3])} /var/tmp/",
+        )
 
 
 def _size(context: Context, depth: JournalDepth) -> list[Finding]:

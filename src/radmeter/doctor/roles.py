@@ -41,6 +41,8 @@ def check(context: Context) -> Findings:
         )
     if OWNER in there:
         yield from _ownership(context)
+    yield from _superusers(context, expected)
+    yield from _temporary(context)
     may = _may(context, there)
     user = context.facts.user
     if not may:
@@ -59,6 +61,66 @@ def check(context: Context) -> Findings:
             f"{len(there)} there; {user} may {', '.join(may)}",
             "there: " + ", ".join(sorted(there)),
             *([f"may log in: {', '.join(login)}"] if login else []),
+        )
+
+
+# A role of ours, or a direct or indirect member of one, that is a superuser; and the grant by which it is a member.
+# oid 10 is the superuser that initdb made.
+SUPERUSERS = """
+WITH RECURSIVE member AS (
+    SELECT oid, rolname AS granted, rolname AS reached FROM pg_roles WHERE rolname = ANY (%s)
+    UNION
+    SELECT grants.member, pg_get_userbyid(grants.roleid), member.reached
+    FROM pg_auth_members AS grants JOIN member ON member.oid = grants.roleid
+)
+SELECT rolname, min(reached), min(granted), pg_roles.oid = 10
+FROM member JOIN pg_roles USING (oid) WHERE rolsuper GROUP BY rolname, pg_roles.oid ORDER BY 1"""
+
+
+def _superusers(context: Context, roles: list[str]) -> Findings:
+    """Find superusers that were given our roles: what they run could do anything, on all databases of the server.
+
+    A superuser that is no member is left out. It may do everything anyway, and runs `migrate` and the trial.
+    """
+    for name, reached, granted, first in context.rows(SUPERUSERS, roles):
+        # The first superuser of a server must stay one.
+        mend = (
+            f"REVOKE {identifier(granted)} FROM {identifier(name)}"
+            if first
+            else f"ALTER ROLE {identifier(name)} NOSUPERUSER"
+        )
+        said = f"{name} is a superuser" + ("" if name == reached else f" and a member of {reached}")
+        yield tell.red(
+            f"{said}: no program of radmeter needs one",
+            context.remedy.psql(mend, user=context.remedy.superuser),
+        )
+
+
+def _temporary(context: Context) -> Findings:
+    """Check who may make temporary tables: the role that owns the objects, for `ingest`, and nobody by default."""
+    name, owner, owner_may, everybody = context.row(
+        """SELECT current_database(), pg_get_userbyid(proowner)::text,
+                  has_database_privilege(proowner, current_database(), 'TEMPORARY'),
+                  EXISTS (SELECT FROM pg_database, aclexplode(coalesce(datacl, acldefault('d', datdba)))
+                          WHERE datname = current_database() AND grantee = 0 AND privilege_type = 'TEMPORARY')
+           FROM (SELECT) AS one LEFT JOIN pg_proc ON pg_proc.oid = to_regprocedure('radmeter.ingest(text, json)')"""
+    )
+    database = identifier(name)
+    if owner is not None and not owner_may:
+        yield tell.red(
+            f"{owner} may not make temporary tables in {name}: ingest stops at its next connection",
+            context.remedy.psql(
+                f"GRANT TEMPORARY ON DATABASE {database} TO {identifier(owner)}",
+                user=context.remedy.superuser,
+            ),
+        )
+    if everybody:
+        statements = [f"REVOKE TEMPORARY ON DATABASE {database} FROM PUBLIC"]
+        if owner is not None:
+            statements.insert(0, f"GRANT TEMPORARY ON DATABASE {database} TO {identifier(owner)}")
+        yield tell.yellow(
+            f"everybody may make temporary tables in {name}; only {owner or OWNER} needs to",
+            context.remedy.psql(*statements, user=context.remedy.superuser),
         )
 
 

@@ -20,6 +20,7 @@ from radmeter.embedded.programs import SERVER_SETTINGS, binaries, server_user, s
 from radmeter.errors import RadmeterError, StoreError
 from radmeter.interruption import Interruption
 from radmeter.plugin.journal.files import sync_path
+from radmeter.printable import printable
 from radmeter.supervisor import Program, Supervisor
 
 POLL_SECONDS = 0.1
@@ -44,7 +45,7 @@ class Keeper:
         self.users = os.open(base / "users.lock", os.O_RDWR)
         self.server_lock: int | None = None
         self.interruption = Interruption()
-        self.supervisor = Supervisor(log.parent, lambda message: self.say(message.splitlines()[0]))
+        self.supervisor = Supervisor(log.parent, lambda message, *_: self.say(message))
 
     def keep(self) -> None:
         """Run until nobody uses the server, or until a signal asks to end.
@@ -70,7 +71,7 @@ class Keeper:
     def say(self, message: str) -> None:
         """Write a message into the server's log."""
         with suppress(OSError), self.log.open("a") as log:  # a full disk must not stop the server
-            print(f"keeper [{os.getpid()}] {message}", file=log)
+            log.write(f"keeper [{os.getpid()}] {printable(message)}\n")
 
     def _wanted(self) -> bool:
         # If we get the lock, nobody uses the server. We keep the lock until this process ends. A new user waits for
@@ -96,7 +97,7 @@ class Keeper:
         while "initdb" in self.supervisor.pids() and self._wanted():
             time.sleep(POLL_SECONDS)
         if self.supervisor.stop("initdb"):
-            raise StoreError(f"initdb failed\n{self.supervisor.last_words('initdb')}")
+            raise StoreError("initdb failed", *self.supervisor.last_words("initdb"))
         unfinished.rename(self.data)
         sync_path(
             self.base

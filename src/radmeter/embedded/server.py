@@ -18,9 +18,11 @@ from urllib.parse import quote
 import psycopg
 
 from radmeter.config import Settings
+from radmeter.database.connection import connect
 from radmeter.embedded import programs as postgresql
 from radmeter.embedded.keeper import FAST_SHUTDOWN_SECONDS, try_lock
 from radmeter.errors import StoreError, StoreUnavailable
+from radmeter.printable import one_line
 from radmeter.supervisor import last_lines
 
 READY_SECONDS = 300.0  # after a crash it first replays WAL, up to max_wal_size
@@ -106,18 +108,20 @@ class EmbeddedPostgresql:
             started, deadline = False, time.monotonic() + READY_SECONDS
             while not self._answers():
                 if time.monotonic() > deadline:
-                    raise StoreUnavailable(f"the embedded PostgreSQL does not answer\n{last_lines(self.log)}")
+                    raise StoreUnavailable("the embedded PostgreSQL does not answer", *last_lines(self.log))
                 if not self.kept():
                     if started:
-                        raise StoreError(f"the embedded PostgreSQL cannot be started\n{last_lines(self.log)}")
+                        raise StoreError("the embedded PostgreSQL cannot be started", *last_lines(self.log))
                     self._start_keeper()
                     started = True
                 time.sleep(0.02)
-            with psycopg.connect(self.dsn("postgres"), autocommit=True) as connection:
+            with connect(self.dsn("postgres")) as connection:
                 if not connection.execute("SELECT FROM pg_database WHERE datname = %s", [DATABASE]).rowcount:
                     connection.execute(f"CREATE DATABASE {DATABASE}")
-        except psycopg.Error as error:
-            raise StoreUnavailable(f"the embedded PostgreSQL: {error}\n{last_lines(self.log)}") from error
+        except (psycopg.Error, StoreUnavailable) as error:
+            raise StoreUnavailable(
+                f"the embedded PostgreSQL: {one_line(str(error))}", *last_lines(self.log)
+            ) from error
         finally:
             os.close(start)
 
@@ -156,8 +160,8 @@ class EmbeddedPostgresql:
         if self.server_pid() is None:
             return False
         try:
-            psycopg.connect(self.dsn("postgres"), connect_timeout=5).close()
-        except psycopg.OperationalError:
+            connect(self.dsn("postgres"), connect_timeout=5).close()
+        except StoreUnavailable:
             return False
         return True
 

@@ -7,6 +7,7 @@ from importlib.resources import files
 from pyrad.dictionary import Dictionary
 from pyrad.packet import AccountingResponse, AcctPacket, StatusServer
 
+from radmeter import output
 from radmeter.config import Settings
 from radmeter.errors import ConfigurationError
 
@@ -33,11 +34,11 @@ def main() -> int:
     try:
         settings = Settings.load()
     except ConfigurationError as error:
-        print(f"error: {error}", file=sys.stderr)
+        output.say(f"error: {error}", err=True)
         return 2
     if answers(settings.acct_host, settings.acct_port, settings.secret):
         return 0
-    print(f"no answer from {settings.acct_host} port {settings.acct_port}", file=sys.stderr)
+    output.say(f"no answer from {settings.acct_host} port {settings.acct_port}", err=True)
     return 1
 
 

@@ -1,5 +1,6 @@
 """Reads FreeRADIUS's configuration as the server does, as far as a check needs it: sections, items, includes."""
 
+import errno
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -14,6 +15,9 @@ _TOKEN = re.compile(
 )
 _REFERENCE = re.compile(r"\$(ENV)?\{([^}]*)\}")
 DEEPEST = 20
+# More than any server has. A file that includes itself twice would be read a million times.
+MOST_FILES = 2000
+LARGEST_FILE = 1 << 20
 
 
 @dataclass
@@ -68,7 +72,7 @@ def read(raddb: Path) -> Section:
         A file cannot be read.
     """
     root = Section("", "", raddb / "radiusd.conf", 1)
-    _read_into(root, raddb / "radiusd.conf", raddb, 0)
+    _read_into(root, raddb / "radiusd.conf", raddb, 0, iter(range(MOST_FILES)))
     return root
 
 
@@ -88,10 +92,21 @@ def expanded(text: str, root: Section, environment: Mapping[str, str]) -> str:
     return text
 
 
-def _read_into(section: Section, path: Path, raddb: Path, depth: int) -> None:
-    """Read a file into a section."""
+def text_of(path: Path) -> str:
+    """Return the text of a configuration file. Raises OSError, also if it is larger than any."""
+    with path.open("rb") as file:
+        data = file.read(LARGEST_FILE + 1)
+    if len(data) > LARGEST_FILE:
+        raise OSError(errno.EFBIG, f"larger than {LARGEST_FILE} bytes", str(path))
+    return data.decode("utf-8", "replace")
+
+
+def _read_into(section: Section, path: Path, raddb: Path, depth: int, left: Iterator[int]) -> None:
+    """Read a file into a section, if there are files left to read."""
     open_sections = [section]
-    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
+    if next(left, None) is None:
+        raise OSError(errno.ELOOP, f"more than {MOST_FILES} files are included", str(path))
+    for number, line in enumerate(text_of(path).splitlines(), 1):
         position = 0
         while match := _TOKEN.match(line, position):
             position = match.end()
@@ -104,7 +119,7 @@ def _read_into(section: Section, path: Path, raddb: Path, depth: int) -> None:
             elif brace == "{":
                 pass  # the text before it has opened the section
             elif text.startswith("$INCLUDE") or text.startswith("$-INCLUDE"):
-                _include(open_sections[-1], text, path, raddb, depth)
+                _include(open_sections[-1], text, path, raddb, depth, left)
             elif text and line[position:].lstrip().startswith("{"):
                 name, _, argument = text.partition(" ")
                 opened = Section(name, argument.strip(), path, number)
@@ -117,7 +132,7 @@ def _read_into(section: Section, path: Path, raddb: Path, depth: int) -> None:
                 )
 
 
-def _include(section: Section, text: str, path: Path, raddb: Path, depth: int) -> None:
+def _include(section: Section, text: str, path: Path, raddb: Path, depth: int, left: Iterator[int]) -> None:
     target = text.partition(" ")[2].strip().strip("\"'")
     target = re.sub(r"\$\{(?:confdir|raddbdir|modconfdir|certdir)\}", str(raddb), target)
     if depth > DEEPEST or "${" in target:
@@ -127,6 +142,6 @@ def _include(section: Section, text: str, path: Path, raddb: Path, depth: int) -
     if place.is_dir():
         for each in sorted(place.iterdir()):
             if each.is_file() and _NAME.fullmatch(each.name):
-                _read_into(section, each, raddb, depth + 1)
+                _read_into(section, each, raddb, depth + 1, left)
     elif place.exists() or not text.startswith("$-"):
-        _read_into(section, place, raddb, depth + 1)
+        _read_into(section, place, raddb, depth + 1, left)

@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 
 ROLE = "radmeter_ingest"
 CHUNK_BYTES = 1 << 20
+# A batch ends early at so many bytes: the longest stanzas must not fill the memory.
+BATCH_BYTES = 8 << 20
 # The first and the last believable time of a packet: FreeRADIUS is from 1999, and a clock may be a day fast.
 EARLIEST_SECONDS = int(datetime.datetime(1999, 1, 1, tzinfo=datetime.UTC).timestamp())
 MOST_AHEAD_SECONDS = 86400
@@ -113,10 +115,21 @@ class Replayer:
             on_progress()
             complete_from_us = self._complete_from_us()
             cut = stanzas(_lines(stream), place)
-            while batch := list(itertools.islice(cut, self._batch_records)):
+            while batch := self._next_batch(cut):
                 self._replay_batch(source, name, batch, complete_from_us, outcome)
                 on_progress()
         return outcome
+
+    def _next_batch(self, cut: Iterator[Stanza]) -> list[Stanza]:
+        """Return the next stanzas: as many as a batch has records, or fewer if they are very long."""
+        batch: list[Stanza] = []
+        size = 0
+        for stanza in itertools.islice(cut, self._batch_records):
+            batch.append(stanza)
+            size += len(stanza.header) + sum(map(len, stanza.body))
+            if size >= BATCH_BYTES:
+                break
+        return batch
 
     def _replay_batch(
         self, source: str, name: str, batch: Sequence[Stanza], complete_from_us: int, outcome: Outcome

@@ -20,11 +20,11 @@ from radmeter.errors import (
     StoreUnavailable,
 )
 from radmeter.ingest.halving import send_halving
-from radmeter.ingest.kept_segments import KeptSegments
+from radmeter.ingest.left_out_segments import LeftOutSegments
 from radmeter.ingest.store import Store
 from radmeter.packet.record import client_ip, parse
 from radmeter.plugin.journal.files import SegmentFile
-from radmeter.plugin.journal.reader import Entry, JournalReader
+from radmeter.plugin.journal.reader import Checkpoint, Entry, JournalReader
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ class Shipper:
         *,
         batch_records: int = 1000,
         batch_seconds: float = 0.05,
-        kept: KeptSegments | None = None,
+        kept: LeftOutSegments | None = None,
     ) -> None:
         self._journal = journal
         self._open_store = open_store
@@ -64,7 +64,12 @@ class Shipper:
         self._batch_seconds = batch_seconds
         self._kept = kept
         self._store: Store | None = None
-        self._after = 0
+        self._after = 0  # where to go on reading: the database's checkpoint
+        self._sent = 0  # the highest number that this shipper has sent
+        self._shipped = 0  # the highest number that this shipper knows to be ingested
+        self._doubted = (
+            0  # the highest checkpoint that is no number of the journal, and not of this shipper's making
+        )
         self._ahead: list[Entry] = []  # the next batch, read while the database ingests the one before
         self._ahead_records: list[dict[str, Any]] = []  # the same, parsed, if the batch is full
         self._trouble: str | None = None
@@ -94,7 +99,7 @@ class Shipper:
         node = self._journal.node()
         if self._store is None:
             self._store = self._open_store()
-            self._after = self._store.checkpoint(node)
+            self._read_checkpoint(node, self._store.checkpoint(node))
         (entries, self._ahead), (records, self._ahead_records) = (self._ahead, []), (self._ahead_records, [])
         if not entries:
             entries = self._journal.read(self._after, self._batch_records)
@@ -115,21 +120,62 @@ class Shipper:
         """Ingest entries. An entry that the database refuses is set aside with the reason, the others go in."""
 
         def send(batch: Sequence[tuple[Entry, dict[str, Any]]]) -> None:
-            self._after = store.ingest(
-                node, [record for _, record in batch], meanwhile=lambda: self._read_ahead(batch[-1][0].seq)
+            last = batch[-1][0].seq
+            self._sent = max(self._sent, last)
+            answer = store.ingest(
+                node, [record for _, record in batch], meanwhile=lambda: self._read_ahead(last)
             )
+            self._take_answer(answer, last)
 
         def set_aside(item: tuple[Entry, dict[str, Any]], reason: str) -> None:
             entry, _ = item
             log.debug("packet %d is set aside: %s", entry.seq, reason)
             try:
-                self._after = store.ingest(node, [as_rejected(entry, reason)])
+                self._take_answer(store.ingest(node, [as_rejected(entry, reason)]), entry.seq)
             except RecordRefused as error:
                 raise StoreError(
                     f"packet {entry.seq} can be neither counted nor set aside: {error}"
                 ) from error
 
         send_halving(list(zip(entries, records, strict=True)), send, set_aside)
+
+    def _take_answer(self, answer: int, last: int) -> None:
+        """Note that all records up to the last one sent are ingested. StoreError: the answer is another number."""
+        if answer != last:
+            raise StoreError(
+                f"the database answers that it has all records up to {answer}, and the last one sent was {last}: "
+                "another program ships under this journal's name"
+            )
+        self._after = self._shipped = answer
+
+    def _read_checkpoint(self, node: str, checkpoint: int) -> None:
+        """Go on after the database's checkpoint. Say so if neither the journal nor this shipper explains it.
+
+        A power cut can take records from the journal that are ingested already. radiusd then goes on in a new segment
+        above them, and so does the shipper. But someone may also have moved the checkpoint. So segments below it are
+        kept.
+        """
+        self._after = checkpoint
+        found = self._journal.check_checkpoint(checkpoint)
+        if checkpoint <= self._sent or (self._sent == 0 and found is Checkpoint.KNOWN):
+            self._shipped, self._doubted = checkpoint, 0
+            return
+        self._drop_shipped()
+        if checkpoint == self._doubted:
+            return
+        self._doubted = checkpoint
+        said = {
+            Checkpoint.ABOVE: "above the journal's last record: shipping waits until radiusd's records are above it",
+            Checkpoint.UNKNOWN: "no record of the journal: shipping goes on above it",
+            Checkpoint.KNOWN: "above what this shipper has sent: shipping goes on above it",
+        }
+        log.warning(
+            "the database's checkpoint of %s is %d, %s. After a power cut this is normal. Segments that begin below it "
+            "are kept as kept-segment-*.log, because this shipper did not ship them",
+            node,
+            checkpoint,
+            said[found],
+        )
 
     def _read_ahead(self, after: int) -> None:
         """Read the next batch. If that fails, the error is reported when the batch's turn comes."""
@@ -141,8 +187,8 @@ class Shipper:
 
     def _drop_shipped(self) -> None:
         self._dropped_at = time.monotonic()
-        if self._after and self._store is not None:
-            self._journal.drop_through(self._after, self._put_away)
+        if self._shipped and self._store is not None:
+            self._journal.drop_through(self._shipped, keep_through=self._doubted, put_away=self._put_away)
             if self._kept is not None:
                 self._kept.prune()
 

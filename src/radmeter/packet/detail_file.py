@@ -29,6 +29,8 @@ from radmeter.packet.detail_dates import event_timestamp, header_seconds, in_zon
 # A RADIUS packet has at most 4096 octets (RFC 2866 section 3). An escaped octet takes at most four characters.
 LONGEST_LINE = 64 << 10
 MOST_LINES = 4096
+# The most that is kept of a stanza. A whole one is shorter, as a record of the journal is.
+LONGEST_STANZA = 512 << 10
 # rlm_detail cuts a line off at 1022 characters, also its closing quote. On a shorter line a missing quote is damage.
 CUT_LINE = 1000
 
@@ -102,6 +104,7 @@ def stanzas(lines: Iterable[bytes], place: Place) -> Iterator[Stanza]:
     """
     header, first_line = b"", 0
     body: list[bytes] = []
+    kept = 0
 
     def stanza(end: Literal["empty line", "next header", "file"]) -> Stanza:
         place.stanzas += 1
@@ -112,19 +115,20 @@ def stanzas(lines: Iterable[bytes], place: Place) -> Iterator[Stanza]:
         if text and not text.startswith((b"\t", b" ")):
             if body:
                 yield stanza("next header")
-                header, body = b"", []
+                header, body, kept = b"", [], 0
             if not header:
                 first_line = place.lines + 1
             header = (header + line)[:LONGEST_LINE]
         elif text.strip():
             if not header and not body:
                 first_line = place.lines + 1
-            if len(body) < MOST_LINES:
+            if len(body) < MOST_LINES and kept < LONGEST_STANZA:
                 body.append(line)
+                kept += len(line)
         place.take(line)
         if not text.strip() and (header or body):
             yield stanza("empty line")
-            header, body = b"", []
+            header, body, kept = b"", [], 0
     if header or body:
         yield stanza("file")
 
@@ -145,6 +149,8 @@ def packet(stanza: Stanza, zone: datetime.tzinfo | None = None) -> Packet:
     """
     if len(stanza.body) >= MOST_LINES:
         raise RejectedPacket(f"more than {MOST_LINES} lines without an empty one")
+    if sum(map(len, stanza.body)) >= LONGEST_STANZA:
+        raise RejectedPacket(f"more than {LONGEST_STANZA} bytes without an empty line")
     first_line = stanza.line + stanza.header.count(b"\n")
     values = [_attribute(line, first_line + index) for index, line in enumerate(stanza.body)]
     stamps = [value for name, value in values if name == "Timestamp"]

@@ -153,7 +153,7 @@ class Archive:
 
     def as_written(self) -> Written:
         """Return the argument that `written` got."""
-        with parquet_file.opened(Path(self.file)) as (_, metadata):
+        with parquet_file.opened(Path(self.file), self.file_sha256) as (_, metadata):
             return Written(metadata, self.file_bytes, self.file_sha256)
 
     def _state(self, connection: Connection, state: str, moment: str | None) -> None:

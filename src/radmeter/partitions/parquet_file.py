@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import hashlib
+import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -185,8 +186,11 @@ def discard(path: Path) -> None:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[tuple[pq.ParquetFile, Metadata]]:
+def opened(path: Path, sha256: str | None = None) -> Iterator[tuple[pq.ParquetFile, Metadata]]:
     """Open a file that radmeter wrote.
+
+    With `sha256`, the whole file is hashed first, and another digest is an `UnfitFile`: no byte that somebody else
+    wrote is parsed.
 
     Raises
     ------
@@ -195,7 +199,7 @@ def opened(path: Path) -> Iterator[tuple[pq.ParquetFile, Metadata]]:
     """
     try:
         # Not mapped into memory, so that a damaged disk is an error and not a SIGBUS.
-        with pq.ParquetFile(path, memory_map=False, pre_buffer=False) as file:
+        with path.open("rb") as source, _parsed(source, sha256) as file:
             found = (file.metadata.metadata or {}).get(METADATA_KEY)
             if found is None:
                 raise UnfitFile("is a Parquet file, but radmeter did not write it")
@@ -215,10 +219,19 @@ def opened(path: Path) -> Iterator[tuple[pq.ParquetFile, Metadata]]:
         raise UnfitFile(f"is damaged: {str(error).strip()}") from None
 
 
-def content(path: Path, progress: Progress, title: str) -> Content:
-    """Read the whole file. Return its counts and checksum."""
+def _parsed(source: io.BufferedReader, sha256: str | None) -> pq.ParquetFile:
+    if sha256 is not None:
+        found = hashlib.file_digest(source, "sha256").hexdigest()
+        if found != sha256:
+            raise UnfitFile(f"is damaged: its SHA-256 is {found}, but was {sha256} when it was written")
+        source.seek(0)
+    return pq.ParquetFile(source, memory_map=False, pre_buffer=False)
+
+
+def content(path: Path, progress: Progress, title: str, sha256: str | None = None) -> Content:
+    """Read the whole file. Return its counts and checksum. `sha256` as in `opened`."""
     checksum, slices, parts = Checksum(), 0, 0
-    with opened(path) as (file, metadata), progress(title, metadata.session_rows) as bar:
+    with opened(path, sha256) as (file, metadata), progress(title, metadata.session_rows) as bar:
         for batch in file.iter_batches(batch_size=BATCH_ROWS, use_threads=False):
             checksum.add(lines(rendered(batch, metadata.columns, parts=True)))
             slices += slice_rows(batch)
@@ -227,15 +240,15 @@ def content(path: Path, progress: Progress, title: str) -> Content:
     return Content(checksum.rows, slices, parts, str(checksum))
 
 
-def verify(path: Path, metadata: Metadata, progress: Progress, title: str) -> None:
-    """Read the whole file and compare it with `metadata`.
+def verify(path: Path, metadata: Metadata, progress: Progress, title: str, sha256: str | None = None) -> None:
+    """Read the whole file and compare it with `metadata`. `sha256` as in `opened`.
 
     Raises
     ------
     UnfitFile
         It does not hold what `metadata` says.
     """
-    found = content(path, progress, title)
+    found = content(path, progress, title, sha256)
     said = Content(metadata.session_rows, metadata.slice_rows, metadata.part_rows, metadata.checksum)
     for what, has, should in zip(Content._fields, found, said, strict=True):
         if has != should:
@@ -243,10 +256,16 @@ def verify(path: Path, metadata: Metadata, progress: Progress, title: str) -> No
 
 
 def sha256(path: Path) -> str:
-    """Return the SHA-256 of the whole file, in hexadecimal."""
+    """Return the SHA-256 of the whole file, in hexadecimal. Raises UnfitFile."""
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise UnfitFile("is not a regular file")  # a pipe or a device may have no end
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:
+        raise UnfitFile("does not exist") from None
+    except IsADirectoryError:
+        raise UnfitFile("is a directory") from None
     except OSError as error:
         raise UnfitFile(f"cannot be read: {error.strerror}") from None
 

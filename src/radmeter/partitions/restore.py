@@ -27,6 +27,7 @@ from radmeter.partitions.parquet_rows import (
     rendered,
     slice_lines,
 )
+from radmeter.printable import printable
 from radmeter.progress import Progress, Say
 
 STOP_CHECK = "radmeter_restored_span"
@@ -51,7 +52,7 @@ class Restored(NamedTuple):
 
 
 def record_of(connection: Connection, path: Path) -> Archive:
-    """Return the database's record of a file.
+    """Return the database's record of a file. It is found by its SHA-256: nothing in the file is parsed before.
 
     Raises
     ------
@@ -60,19 +61,21 @@ def record_of(connection: Connection, path: Path) -> Archive:
     ArchiveError
         Its archive is not finished.
     """
-    with parquet_file.opened(path) as (_, metadata):
-        digest = parquet_file.sha256(path)
+    digest = parquet_file.sha256(path)
+    name = printable(path.name)  # it need not be UTF-8
     with explained_errors("radmeter_owner"):
         known = find(connection, "file_sha256 = %s", (digest,))
         if not known:
-            alike = find(connection, "name = %s AND checksum = %s", (metadata.partition, metadata.checksum))
+            alike = find(
+                connection, "file_sha256 <> '' AND right(file, %s) = %s", (len(name) + 1, f"/{name}")
+            )
             if alike:
                 raise UnfitFile(
-                    f"is damaged: its SHA-256 is {digest}, but was {alike[-1].file_sha256} when it was written"
+                    f"is damaged, or another database's: its SHA-256 is {digest}. The file of this name that was "
+                    f"written here has {alike[-1].file_sha256}"
                 )
             raise UnfitFile(
-                f"is another database's: it holds {metadata.partition} with the checksum {metadata.checksum},"
-                " which is not in radmeter.archives here"
+                f"is not one that was written here: its SHA-256 is {digest}, which is not in radmeter.archives"
             )
     record = known[-1]
     if record.state in ("writing", "written", "detached"):
@@ -124,9 +127,9 @@ def neighbours(connection: Connection, record: Archive) -> list[Neighbour]:
 
 def verify(path: Path, record: Archive, progress: Progress) -> None:
     """Read the whole file and check that it is what was written."""
-    with parquet_file.opened(path) as (_, metadata):
+    with parquet_file.opened(path, record.file_sha256) as (_, metadata):
         pass
-    parquet_file.verify(path, metadata, progress, f"checking {path.name}")
+    parquet_file.verify(path, metadata, progress, f"checking {path.name}", record.file_sha256)
     if (metadata.session_rows, metadata.checksum) != (record.session_rows, record.checksum):
         raise UnfitFile("differs from what the database noted when it was written")
 
@@ -187,7 +190,7 @@ def _copy(
     names = sql.SQL(", ").join(sql.Identifier(each.name) for each in record.columns)
     into_table = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT csv)").format(table, names)
     with (
-        parquet_file.opened(path) as (file, _),
+        parquet_file.opened(path, record.file_sha256) as (file, _),
         progress(f"loading {record.name}", record.session_rows) as bar,
         connection.cursor() as cursor,
     ):

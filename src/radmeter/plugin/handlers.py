@@ -19,6 +19,7 @@ from radmeter.plugin.client_limit import ClientLimits
 from radmeter.plugin.journal.writer import JournalWriter
 from radmeter.plugin.quarantine import Quarantine
 from radmeter.plugin.settings import PluginSettings, check_place, read_settings
+from radmeter.printable import printable
 
 Pairs = tuple[tuple[str, str], ...]
 
@@ -188,4 +189,4 @@ def _recovered() -> None:
 
 
 def _log(level: int, message: str) -> None:
-    radiusd.radlog(level, "radmeter: " + message.replace("\0", "\\0"))  # radlog refuses an embedded NUL
+    radiusd.radlog(level, "radmeter: " + printable(message))  # radlog refuses an embedded NUL

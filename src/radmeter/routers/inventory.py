@@ -4,13 +4,17 @@ import csv
 import ipaddress
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, BinaryIO
 
 from radmeter.errors import RadmeterError
 from radmeter.packet.router_key import normal_mac
 
 COLUMNS = ("name", "mac", "nas_identifier", "ip_address", "timezone")
 LONGEST_NAME = 200
+LONGEST_LINE = 8192
+LONGEST_REASON = 400
+# No file has more routers: the names and MACs of the lines before are kept, to find a router that comes twice.
+MOST_ROUTERS = 1_000_000
 LONGEST_ATTRIBUTE_BYTES = 253  # the longest value of a RADIUS attribute, RFC 2865 section 5
 
 
@@ -119,12 +123,12 @@ _CHECKS = {
 def read(lines: Iterable[bytes], timezones: Mapping[str, str]) -> Iterator[Line | tuple[int, str]]:
     """Read an inventory. Yield each router, or for a bad line its number and the reason. Empty lines are skipped.
 
-    Each line is read on its own, so that a forgotten quote spoils only one line.
+    Each line is read on its own, so that a forgotten quote spoils only one line. A line as `lines_of` gives it.
 
     Raises
     ------
     BadInventory
-        The first line is not the header.
+        The first line is not the header, or there are more than `MOST_ROUTERS` routers.
     """
     numbered = enumerate(lines, start=1)
     columns = _header(next(numbered, (1, b""))[1])
@@ -133,15 +137,29 @@ def read(lines: Iterable[bytes], timezones: Mapping[str, str]) -> Iterator[Line 
         if not raw.strip(b" \t\r\n,"):
             continue
         try:
+            if len(raw) > LONGEST_LINE:
+                raise BadLine(f"it is longer than {LONGEST_LINE} bytes")
             fields = _fields(raw)
             if len(fields) != len(columns):
                 raise BadLine(f"it has {len(fields)} fields, the header has {len(columns)}")
             line = Line.checked(dict(zip(columns, fields, strict=True)), timezones, number)
             _check_first(line, seen)
         except BadLine as error:
-            yield number, str(error)
+            reason = str(error)
+            yield number, reason if len(reason) <= LONGEST_REASON else reason[:LONGEST_REASON] + ".."
         else:
+            if len(seen) > 2 * MOST_ROUTERS:
+                raise BadInventory(f"it has more than {MOST_ROUTERS:,} routers: split the file")
             yield line
+
+
+def lines_of(file: BinaryIO) -> Iterator[bytes]:
+    """Yield a file's lines. Of a line that is too long only the head comes, one byte longer than a line may be."""
+    while line := file.readline(LONGEST_LINE + 1):
+        yield line
+        while len(line) > LONGEST_LINE and not line.endswith(b"\n"):
+            if not (line := file.readline(LONGEST_LINE + 1)):
+                return
 
 
 def _header(raw: bytes) -> list[str]:

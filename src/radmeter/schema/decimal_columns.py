@@ -214,7 +214,7 @@ def begin(column: DecimalColumn) -> list[str]:
     return [
         f"ALTER TABLE public.{column.table} ADD COLUMN {column.new} {column.decimal}",
         f"""CREATE OR REPLACE FUNCTION {function}() RETURNS trigger
-            LANGUAGE plpgsql SET search_path = pg_catalog SET extra_float_digits = 1
+            LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET extra_float_digits = 1
             AS 'BEGIN
                     NEW.{column.new} := round(NEW.{column.column}::text::numeric, {column.scale});
                     RETURN NEW;

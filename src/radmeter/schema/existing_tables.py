@@ -102,9 +102,9 @@ def _rehearse(ddls: dict[str, str], connection: Connection) -> dict[str, list[st
             problems += found or _failures(connection, statements[revision])
     if problems:
         raise StoreError(
-            "existing tables with the names of radmeter's tables cannot be adopted, nothing was changed:\n  "
-            + "\n  ".join(problems)
-            + "\ncorrect that (or rename the table), then run `radmeter migrate up` again"
+            "existing tables with the names of radmeter's tables cannot be adopted, nothing was changed:",
+            *(f"  {problem}" for problem in problems),
+            "correct that (or rename the table), then run `radmeter migrate up` again",
         )
     return statements
 

@@ -4,6 +4,7 @@
 version of PostgreSQL, so a review of the file shows what a revision changed.
 """
 
+import hashlib
 import re
 import sys
 import tempfile
@@ -11,9 +12,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-import psycopg
-
-from radmeter.database.connection import Connection
+from radmeter import output
+from radmeter.database.connection import Connection, connect
 from radmeter.schema.manifest_queries import QUERIES
 
 FILE = Path(__file__).with_name("manifest.tsv")
@@ -74,9 +74,18 @@ def _normal(entry: Entry) -> Entry:
     """Return an object with its definition on one line, alike for every version of PostgreSQL."""
     text = " ".join(entry.definition.split())
     if entry.kind == "view":
-        # Before PostgreSQL 16 a column is printed with its table's name, even if there is only one table.
-        text = _QUALIFIER.sub("", text).replace("( ", "(").replace(" )", ")").rstrip(";")
+        text = _without_qualifiers(text)
+    if entry.kind == "function" and " parsed " in text:
+        head, _, body = text.partition(" parsed ")
+        body, _, used = body.rpartition(" uses ")
+        digest = hashlib.md5(f"{_without_qualifiers(body)} {used}".encode(), usedforsecurity=False)
+        text = f"{head} body {digest.hexdigest()}"
     return entry._replace(definition=text)
+
+
+def _without_qualifiers(text: str) -> str:
+    """Before PostgreSQL 16 a column is printed with its table's name, even if there is only one table."""
+    return _QUALIFIER.sub("", text).replace("( ", "(").replace(" )", ")").rstrip(";")
 
 
 def index_key(definition: str) -> str:
@@ -120,9 +129,9 @@ def main() -> int:
         EmbeddedPostgresql(Path(directory) / "postgresql") as server,
     ):
         upgrade.upgrade(server.dsn())
-        with psycopg.connect(server.dsn(), autocommit=True) as connection:
+        with connect(server.dsn()) as connection:
             write(connection)
-    print(FILE)
+    output.say(str(FILE))
     return 0
 
 

@@ -65,7 +65,17 @@ SELECT '', name || '(' || pg_get_function_identity_arguments(proc.oid) || ')', c
     CASE proparallel WHEN 's' THEN 'PARALLEL SAFE' WHEN 'r' THEN 'PARALLEL RESTRICTED' END,
     CASE WHEN prorows NOT IN (0, 1000) THEN 'ROWS ' || prorows END,
     (SELECT string_agg('SET ' || setting, ' ' ORDER BY setting) FROM unnest(proconfig) AS setting),
-    'body ' || md5(prosrc))
+    CASE WHEN prosqlbody IS NULL THEN 'body ' || md5(prosrc)
+         -- The objects that the body is bound to, whatever their names are in a search path.
+         ELSE 'parsed ' || pg_get_function_sqlbody(proc.oid) || ' uses ' || coalesce((
+             SELECT string_agg(DISTINCT CASE refclassid
+                 WHEN 'pg_class'::regclass THEN refobjid::regclass::text
+                 WHEN 'pg_proc'::regclass THEN refobjid::regprocedure::text
+                 WHEN 'pg_operator'::regclass THEN refobjid::regoperator::text
+                 WHEN 'pg_type'::regclass THEN refobjid::regtype::text
+                 ELSE refclassid::regclass || ' ' || refobjid END COLLATE "C", ' ')
+             FROM pg_depend WHERE classid = 'pg_proc'::regclass AND objid = proc.oid AND deptype = 'n'
+               AND refclassid <> 'pg_namespace'::regclass), 'nothing') END)
 FROM pg_proc AS proc JOIN pg_language ON pg_language.oid = prolang,
 LATERAL (SELECT proc.pronamespace::regnamespace || '.' || proname AS name) AS named
 WHERE (proc.pronamespace = to_regnamespace('radmeter')

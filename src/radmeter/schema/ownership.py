@@ -56,15 +56,6 @@ FROM ours JOIN pg_roles ON pg_roles.oid = owner
 WHERE rolname <> %(owner)s
 ORDER BY kind = 'SCHEMA', kind = 'FUNCTION', kind <> 'TABLE', name"""
 
-# radmeter.create_incoming makes the temporary table, so the owner of that function owns it. Another session cannot
-# alter it. A role without the right to use the other sessions' schemas leaves the tables alone: a shipper works again
-# as soon as it has connected again.
-TEMPORARY = """
-SELECT format('%%I.%%I', nspname, relname) FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
-WHERE relpersistence = 't' AND relkind = 'r' AND relname = 'incoming'
-  AND NOT has_table_privilege(%s, pg_class.oid, 'INSERT')
-  AND has_schema_privilege(pg_namespace.oid, 'USAGE') AND pg_has_role(relowner, 'USAGE')
-ORDER BY 1"""
 SEQUENCES = """
 SELECT objid::regclass::text FROM pg_depend JOIN pg_class ON pg_class.oid = objid
 WHERE classid = 'pg_class'::regclass AND refobjid = to_regclass(%s) AND relkind = 'S' AND deptype IN ('a', 'i')"""
@@ -130,7 +121,9 @@ def hand_over(
     """Make radmeter_owner the owner of our objects, as far as the role that logged in may. Return how many it got.
 
     The former owner of a table may still write to it. Tables are handed over one at a time: each is locked for a
-    moment. Functions come last. They run as their owner, and the former owner may still write to the tables.
+    moment. Functions come last. They run as their owner, and the former owner may still write to the tables. A
+    session that ingests has a temporary table of the former owner's. `radmeter.ingest` refuses it once, and the
+    shipper connects again.
     """
     things = foreign(connection)
     mine = [thing for thing in things if thing.movable]
@@ -147,15 +140,6 @@ def hand_over(
             said=said,
         )
         done()
-    if functions:
-        # A session may have made a temporary table since `_move` opened them.
-        with_lock_retries(
-            connection,
-            _open_temporary,
-            what="handing a batch over",
-            patience_seconds=patience_seconds,
-            said=said,
-        )
     for thing in things:
         if not thing.movable:
             said(
@@ -164,15 +148,7 @@ def hand_over(
     return len(mine)
 
 
-def _open_temporary(connection: Connection) -> None:
-    """Let radmeter_owner use the temporary tables of sessions that ingest. They stay while a shipper is connected."""
-    for (name,) in connection.execute(TEMPORARY, (OWNER,)).fetchall():
-        connection.execute(f"GRANT ALL ON TABLE {name} TO {OWNER}".encode())
-
-
 def _move(things: list[Foreign], connection: Connection) -> None:
-    if any(thing.kind == "FUNCTION" for thing in things):
-        _open_temporary(connection)
     for thing in things:
         connection.execute(f"ALTER {thing.kind} {thing.name} OWNER TO {OWNER}".encode())
         # The role of another program may still read and write its table, and gets no other right. The role that

@@ -8,7 +8,7 @@ from psycopg import sql
 
 from radmeter import __version__
 from radmeter.database.advisory_locks import UPGRADE
-from radmeter.database.connection import Connection
+from radmeter.database.connection import SEARCH_PATH, Connection
 from radmeter.database.lock_retries import LOCK_WAIT_MS
 from radmeter.errors import ConfigurationError, StoreError
 from radmeter.partitions.months import MONTHS_AHEAD
@@ -17,11 +17,15 @@ from radmeter.schema.plan import partitions_to_make
 from radmeter.schema.revisions import BOOTSTRAP, all_revisions, current_revision, revisions
 from radmeter.schema.sql_files import changed_files, current_files, is_so_already, roles_file, statements
 
+# Names are looked up in pg_catalog only, as in our own connections.
+PATH = SEARCH_PATH.replace("SET ", "SET LOCAL ")
+
 HEADER = """-- radmeter {version}: from {begin} to revision {end}.
 -- One transaction: psql -X -f FILE (with or without -1). The result is the same as that of `radmeter migrate up`.
 -- It holds its locks until its end, which `radmeter migrate up` avoids, and waits at most {wait} ms for each lock.
 -- If it ends with a lock timeout, nothing was done: run it again.
 BEGIN;
+{path};
 SET LOCAL lock_timeout = '{wait}ms';
 SET LOCAL client_min_messages = warning;
 SELECT pg_advisory_xact_lock(hashtextextended('{lock}', 0));
@@ -111,7 +115,7 @@ def _text(
     end = all_revisions()[-1].revision
     literal = "NULL" if begin is None else sql.Literal(begin).as_string()
     parts = [
-        HEADER.format(version=__version__, begin=name, end=end, wait=LOCK_WAIT_MS, lock=UPGRADE),
+        HEADER.format(version=__version__, begin=name, end=end, wait=LOCK_WAIT_MS, lock=UPGRADE, path=PATH),
         GUARD.format(revision=literal, name=name),
         roles_file(),
         "DO $script$ BEGIN\n"

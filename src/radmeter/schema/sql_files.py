@@ -106,7 +106,9 @@ def apply_sql_files(connection: Connection, radacct: str = RADACCT, *, reapply: 
 def statements(file: SqlFile, radacct: str = RADACCT) -> Iterator[str]:
     """Yield the statements of a file: triggers one by one, any other file as a whole."""
     text = file.text
-    if not file.path.startswith("functions/") and radacct != RADACCT:
+    # The name in a function's text is looked up when the function runs. Then the table has the name. A parsed body
+    # (BEGIN ATOMIC) is bound to the table itself, like a view.
+    if radacct != RADACCT and (not file.path.startswith("functions/") or "\nBEGIN ATOMIC\n" in text):
         text = re.sub(r"\bpublic\.radacct\b", radacct, text)
     if file.path.startswith("triggers/") and "$$" not in text:
         bare = re.sub(r"^\s*--.*$", "", text, flags=re.MULTILINE)

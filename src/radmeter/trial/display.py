@@ -11,6 +11,8 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 
+from radmeter import output
+from radmeter.printable import printable
 from radmeter.trial.totals import Comparison, Usage
 from radmeter.units import human_bytes
 
@@ -51,9 +53,9 @@ class Display:
         if self._live is not None:
             self._live.stop()
 
-    def say(self, message: str) -> None:
-        """Print a message, above the table if there is one."""
-        self._console.print(message, markup=False, highlight=False, soft_wrap=True)
+    def say(self, *lines: str) -> None:
+        """Print the lines of a message, above the table if there is one."""
+        output.say_above(self._console, *lines)
 
     def print(self, table: Table) -> None:
         """Print a table once, below the earlier output."""
@@ -107,7 +109,7 @@ class Display:
         shown = sorted(rows, key=lambda row: -sum(row.counted))[:most]
         for row in sorted(shown):
             sent = [] if self._bare else [human_bytes(sum(row.sent))]
-            table.add_row(row.name, *sent, *map(human_bytes, row.counted))
+            table.add_row(printable(row.name), *sent, *map(human_bytes, row.counted))
         if len(rows) > most:
             table.add_row(f"and {len(rows) - most} more")
         return table
@@ -122,7 +124,9 @@ def comparison(what: str, rows: Sequence[Comparison]) -> Table:
     table.add_column("")
     for row in [*rows, _sum(rows)]:
         figures = (row.sent.bytes_in, row.counted.bytes_in, row.sent.bytes_out, row.counted.bytes_out)
-        table.add_row(row.name, *(f"{figure:,}" for figure in figures), "equal" if row.equal else "DIFFERENT")
+        table.add_row(
+            printable(row.name), *(f"{figure:,}" for figure in figures), "equal" if row.equal else "DIFFERENT"
+        )
     return table
 
 

@@ -126,7 +126,7 @@ class TrialRun:
                 least, since = waiting, time.monotonic()
             if time.monotonic() - since > QUIET_SECONDS:
                 log = last_lines(self._services.settings.logs / "shipper.log")
-                raise RadmeterError(f"{waiting} records wait in the journal and nothing moves\n{log}")
+                raise RadmeterError(f"{waiting} records wait in the journal and nothing moves", *log)
             self._services.watch()
             time.sleep(0.05)
         return False

@@ -5,6 +5,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from radmeter.config import Settings
 from radmeter.embedded.server import Database
@@ -25,7 +26,7 @@ class Services:
         settings: Settings,
         database: Database,
         interruption: Interruption,
-        say: Callable[[str], None],
+        say: Callable[..., None],
     ) -> None:
         self.settings = settings
         self._database = database
@@ -73,7 +74,7 @@ class Services:
         deadline = time.monotonic() + RADIUS_READY_SECONDS
         # An answer alone proves nothing: another server may have the port and the same secret.
         while not (
-            READY in log.read_bytes()[before:]
+            READY in _since(log, before)
             and probe.answers(settings.acct_host, port, settings.secret, seconds=0.2)
         ):
             ended = "freeradius" not in self._supervisor.pids()
@@ -81,7 +82,7 @@ class Services:
                 return False
             if ended or time.monotonic() > deadline:
                 words = self._supervisor.last_words("freeradius")
-                raise RadmeterError(f"FreeRADIUS does not get ready on UDP port {port}\n{words}")
+                raise RadmeterError(f"FreeRADIUS does not get ready on UDP port {port}", *words)
             time.sleep(0.05)
         self.settings = settings
         return True
@@ -98,12 +99,19 @@ class Services:
                 try:
                     embedded.ensure_running()
                 except StoreError as error:
-                    self._say(str(error))
+                    self._say(*error.args)
             self._server_pid = embedded.server_pid()
         elif (pid := embedded.server_pid()) != self._server_pid and pid is not None:
             self._server_pid = pid
             log = last_lines(self.settings.logs / "postgresql.log")
-            self._say(f"the embedded PostgreSQL had died and was started again\n{log}")
+            self._say("the embedded PostgreSQL had died and was started again", *log)
+
+
+def _since(log: Path, offset: int) -> bytes:
+    """Return what was added to a log since it had `offset` bytes, up to a MiB."""
+    with log.open("rb") as file:
+        file.seek(offset)
+        return file.read(1 << 20)
 
 
 def is_explicit(settings: Settings) -> bool:
@@ -111,7 +119,7 @@ def is_explicit(settings: Settings) -> bool:
     return settings.source("acct_port") not in ("default", "free")
 
 
-def free_port(settings: Settings, say: Callable[[str], None]) -> int:
+def free_port(settings: Settings, say: Callable[..., None]) -> int:
     """Return the settings' port. If it is taken and the operator did not choose it, return a free one."""
     if _is_free(settings.acct_host, settings.acct_port):
         return settings.acct_port

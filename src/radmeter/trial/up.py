@@ -10,7 +10,9 @@ from pathlib import Path
 import psycopg
 from rich.console import Console
 
+from radmeter import output
 from radmeter.config import Settings
+from radmeter.database.connection import connect
 from radmeter.database.dsn import redacted
 from radmeter.embedded.server import Database, open_database
 from radmeter.errors import RadmeterError
@@ -35,7 +37,9 @@ def run(settings: Settings, traffic: Traffic | None, seconds: float | None, cons
         settings.state.mkdir(parents=True, exist_ok=True)
         stack.enter_context(_only_one(settings.state))
         if is_explicit(settings):
-            free_port(settings, console.print)  # fail now, before the database is made
+            free_port(
+                settings, lambda line: output.say_above(console, line)
+            )  # fail now, before the database is made
         with interruption.may_break():
             database = stack.enter_context(open_database(settings))
             # Only an explicit time zone overwrites the database's.
@@ -77,7 +81,7 @@ def _only_one(state: Path) -> Iterator[None]:
 
 def _write_environment(settings: Settings, database: Database) -> None:
     """Write the variables that another client needs, as a file for a shell to source."""
-    with psycopg.connect(database.dsn) as connection:
+    with connect(database.dsn) as connection:
         dsn = database.dsn or psycopg.conninfo.make_conninfo(
             connection.info.dsn, password=connection.info.password or None
         )
@@ -99,13 +103,13 @@ def _environment_file(settings: Settings) -> Path:
     return settings.state / "radmeter.env"
 
 
-def _introduce(settings: Settings, database: Database, say: Callable[[str], None]) -> None:
+def _introduce(settings: Settings, database: Database, say: Callable[..., None]) -> None:
     where = f"embedded PostgreSQL in {settings.postgresql}" if database.embedded else redacted(database.dsn)
     say(
-        f"radmeter is up; Ctrl-C stops it\n"
-        f"  RADIUS accounting  {settings.acct_host} port {settings.acct_port}\n"
-        f"  database           {where or 'as the PG* variables say'}\n"
-        f"  journal            {settings.journal}\n"
-        f"  logs               {settings.logs}\n"
-        f"  for other clients  {_environment_file(settings)}"
+        "radmeter is up; Ctrl-C stops it",
+        f"  RADIUS accounting  {settings.acct_host} port {settings.acct_port}",
+        f"  database           {where or 'as the PG* variables say'}",
+        f"  journal            {settings.journal}",
+        f"  logs               {settings.logs}",
+        f"  for other clients  {_environment_file(settings)}",
     )

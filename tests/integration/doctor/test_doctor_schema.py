@@ -7,7 +7,7 @@ from support.servers import Connection, Server
 
 from radmeter.schema import revisions, upgrade
 
-CHECKS = ("migrations", "roles", "schema", "triggers", "guarantees", "partitions", "sequences")
+CHECKS = ("migrations", "roles", "public", "schema", "triggers", "guarantees", "partitions", "sequences")
 
 # What somebody did to the database; the check that names it; what it says; red or yellow.
 BROKEN = {
@@ -112,9 +112,9 @@ BROKEN = {
         "table public.radacct_open is table with (autovacuum",
     ),
     "a table dropped": (
-        "DROP TABLE radmeter.session_slice",
+        "DROP TABLE radmeter.replayed_file",
         "schema",
-        "table radmeter.session_slice is missing",
+        "table radmeter.replayed_file is missing",
     ),
     "a right taken away": (
         "REVOKE EXECUTE ON FUNCTION radmeter.ingest(text, json) FROM radmeter_ingest",
@@ -141,6 +141,40 @@ BROKEN = {
         "ALTER TABLE plans OWNER TO postgres",
         "roles",
         "not radmeter_owner's but postgres's: public.plans",
+    ),
+    "everybody may make temporary tables": (
+        "DO $$ BEGIN EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO PUBLIC', current_database()); END $$",
+        "roles",
+        "everybody may make temporary tables in ",
+    ),
+    "the owner may make none": (
+        "DO $$ BEGIN EXECUTE format('REVOKE TEMPORARY ON DATABASE %I FROM radmeter_owner', current_database()); END $$",
+        "roles",
+        "radmeter_owner may not make temporary tables in ",
+    ),
+    "a function with a name of PostgreSQL's": (
+        "CREATE FUNCTION public.pg_has_role(text, text, text) RETURNS boolean LANGUAGE sql AS 'SELECT true'; "
+        "CREATE FUNCTION public.now(int DEFAULT 1) RETURNS int LANGUAGE sql AS 'SELECT 1'; "
+        'CREATE DOMAIN public."a \'b" AS text; CREATE FUNCTION public.lower(public."a \'b") RETURNS text LANGUAGE sql '
+        "AS 'SELECT 1::text'",
+        "public",
+        'function public.lower(public."a \'b"), function public.now(integer), '
+        "function public.pg_has_role(text,text,text)",
+    ),
+    "operators, aggregates and procedures with names of PostgreSQL's": (
+        "CREATE FUNCTION public.same(text, name) RETURNS boolean LANGUAGE sql AS 'SELECT true'; "
+        "CREATE FUNCTION public.minus(text) RETURNS boolean LANGUAGE sql AS 'SELECT true'; "
+        "CREATE OPERATOR public.= (FUNCTION = public.same, LEFTARG = text, RIGHTARG = name); "
+        "CREATE OPERATOR public.- (FUNCTION = public.minus, RIGHTARG = text); "
+        "CREATE AGGREGATE public.max(jsonb) (SFUNC = jsonb_concat, STYPE = jsonb); "
+        "CREATE PROCEDURE public.version(text) LANGUAGE sql AS 'SELECT 1'",
+        "public",
+        "aggregate public.max(jsonb), operator public.-(NONE,text), operator public.=(text,name) and 1 more",
+    ),
+    "everybody may create in public": (
+        "GRANT CREATE ON SCHEMA public TO PUBLIC",
+        "public",
+        "everybody may create tables and functions in the schema public",
     ),
     "a trigger of somebody's": (
         "CREATE FUNCTION public.somebodys() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'; "
@@ -192,6 +226,54 @@ def test_the_line_names_it_and_its_command_mends_it(
         if not (found := faults(database, *CHECKS)):
             break
     assert found == []
+
+
+def test_functions_of_an_extension_and_others_are_not_named(database: str, connection: Connection) -> None:
+    connection.execute("CREATE FUNCTION public.of_the_site(text) RETURNS int LANGUAGE sql AS 'SELECT 1'")
+    connection.execute("CREATE FUNCTION public.length(int) RETURNS int LANGUAGE sql AS 'SELECT 1'")
+    # As a function of an extension, of which there may be none on this machine.
+    connection.execute("ALTER EXTENSION plpgsql ADD FUNCTION public.length(int)")
+    assert faults(database, "public") == []
+
+
+def test_a_superuser_that_has_a_role_of_ours_is_red_and_one_that_has_none_is_not(
+    database: str, connection: Connection
+) -> None:
+    """The superuser of these tests, which migrated, is none: as in `radmeter up`."""
+    assert faults(database, "roles") == []
+    for statement in (
+        "CREATE ROLE service_in_test LOGIN SUPERUSER",
+        "CREATE ROLE group_in_test IN ROLE radmeter_ingest",
+        "GRANT group_in_test TO service_in_test",
+        "GRANT radmeter_reader TO postgres",
+    ):
+        connection.execute(statement.encode())
+    try:
+        found = {line.said: line for line in faults(database, "roles")}
+        assert {line.level for line in found.values()} == {"red"}
+        assert found.keys() == {
+            "postgres is a superuser and a member of radmeter_reader: no program of radmeter needs one",
+            "service_in_test is a superuser and a member of radmeter_ingest: no program of radmeter needs one",
+        }
+        for line in found.values():
+            paste(line.remedy, database)
+        assert faults(database, "roles") == []
+        assert connection.execute("SELECT rolsuper FROM pg_roles WHERE rolname = 'postgres'").fetchone() == (
+            True,
+        )
+        connection.execute("ALTER ROLE radmeter_billing SUPERUSER")
+        (line,) = faults(database, "roles")
+        assert line.said == "radmeter_billing is a superuser: no program of radmeter needs one"
+        paste(line.remedy, database)
+        assert faults(database, "roles") == []
+    finally:
+        for statement in (
+            "ALTER ROLE radmeter_billing NOSUPERUSER",
+            "REVOKE radmeter_reader FROM postgres",
+            "DROP ROLE service_in_test",
+            "DROP ROLE group_in_test",
+        ):
+            connection.execute(statement.encode())
 
 
 def test_several_faults_are_named_each(database: str, connection: Connection) -> None:

@@ -12,7 +12,7 @@ from support.commands import radmeter
 from support.journals import segments
 from support.servers import Connection
 
-from radmeter.ingest.kept_segments import FOLDER, KeptSegments
+from radmeter.ingest.left_out_segments import FOLDER, LeftOutSegments
 from radmeter.ingest.shipper import Shipper
 from radmeter.ingest.store import Store
 from radmeter.plugin.journal.reader import JournalReader
@@ -52,7 +52,7 @@ def ship(directory: Path, dsn: str, *, batch_records: int = 100, kept_bytes: int
             lambda: Store(dsn),
             batch_records=batch_records,
             batch_seconds=0.001,
-            kept=KeptSegments(directory, kept_bytes),
+            kept=LeftOutSegments(directory, kept_bytes),
         ).run(threading.Event(), until_empty=True)
 
 

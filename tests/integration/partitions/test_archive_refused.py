@@ -1,5 +1,6 @@
 """What archive and restore refuse, naming what is wrong, with nothing changed."""
 
+from hashlib import sha256
 from pathlib import Path
 
 import pyarrow as pa
@@ -8,6 +9,9 @@ import pytest
 from support.archives import everything, ours_left, sessions_of
 from support.commands import radmeter
 from support.servers import Connection, Server
+
+from radmeter.partitions import restore
+from radmeter.partitions.archive_catalog import Archive
 
 FILE = "radacct_2026_03.parquet"
 
@@ -136,33 +140,61 @@ def test_a_single_adopted_session_that_is_not_counted_yet_is_enough(
     assert radmeter(month, "partitions", *map(str, archive(tmp_path)), "--dry-run").exit_code == 0
 
 
-def test_a_damaged_file_is_refused(month: str, connection: Connection, tmp_path: Path) -> None:
+def test_a_damaged_file_is_refused_before_it_is_parsed(
+    month: str, connection: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert radmeter(month, "partitions", *map(str, archive(tmp_path))).exit_code == 0
     before = everything(connection)
     whole = (tmp_path / FILE).read_bytes()
-    for damaged, said in (
-        (whole[:3000] + bytes([whole[3000] ^ 1]) + whole[3001:], "is damaged: its SHA-256 is"),
-        (whole[:-100], "is not a Parquet file, or its end is missing"),
-        (b"", "is not a Parquet file, or its end is missing"),
-        (b"PAR1" + bytes(1000) + b"PAR1", "is damaged: "),
+    parsed: list[object] = []
+    monkeypatch.setattr(pq, "ParquetFile", lambda *given, **options: parsed.append(given))
+    for damaged in (
+        whole[:3000] + bytes([whole[3000] ^ 1]) + whole[3001:],
+        whole[:-100],
+        b"",
+        b"PAR1" + bytes(1000) + b"PAR1",
     ):
         (tmp_path / FILE).write_bytes(damaged)
         found = refused(month, "restore", tmp_path / FILE, "--yes")
-        assert said in found
+        assert f"is damaged, or another database's: its SHA-256 is {sha256(damaged).hexdigest()}" in found
+        assert sha256(whole).hexdigest() in found
+        assert parsed == []
         assert "Nothing was changed" in found
         assert everything(connection) == before
+    monkeypatch.undo()
     (tmp_path / FILE).write_bytes(whole)
     assert radmeter(month, "partitions", "restore", tmp_path / FILE, "--yes").exit_code == 0
+
+
+def test_a_file_that_is_exchanged_after_it_was_checked_is_not_parsed(
+    month: str, connection: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert radmeter(month, "partitions", *map(str, archive(tmp_path))).exit_code == 0
+    before = everything(connection)
+    whole = (tmp_path / FILE).read_bytes()
+    known = restore.record_of
+
+    def exchanged(connection: Connection, path: Path) -> Archive:
+        record = known(connection, path)
+        path.write_bytes(whole[:-1] + b"x")
+        return record
+
+    monkeypatch.setattr(restore, "record_of", exchanged)
+    found = refused(month, "restore", tmp_path / FILE, "--yes")
+    assert "is damaged: its SHA-256 is" in found
+    assert everything(connection) == before
 
 
 def test_a_file_of_another_program_or_database_is_refused(
     server: Server, month: str, connection: Connection, tmp_path: Path
 ) -> None:
     pq.write_table(pa.table({"a": [1]}), tmp_path / "theirs.parquet")
-    assert "radmeter did not write it" in refused(month, "restore", tmp_path / "theirs.parquet", "--yes")
+    assert "is not one that was written here" in refused(
+        month, "restore", tmp_path / "theirs.parquet", "--yes"
+    )
     assert "does not exist" in refused(month, "restore", tmp_path / "none.parquet", "--yes")
     assert "is a directory" in refused(month, "restore", tmp_path, "--yes")
     assert radmeter(month, "partitions", *map(str, archive(tmp_path))).exit_code == 0
     with server.clone() as other:
-        assert "is another database's" in refused(other, "restore", tmp_path / FILE, "--yes")
+        assert "is not one that was written here" in refused(other, "restore", tmp_path / FILE, "--yes")
     assert ours_left(connection) == []

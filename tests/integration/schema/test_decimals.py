@@ -114,7 +114,7 @@ def test_a_view_on_the_column_is_refused_by_its_name(database: str, doubles: Con
     doubles.execute("CREATE VIEW public.prices AS SELECT name, price FROM plans")
     refused = radmeter(database, "migrate", "up", "--yes")
     assert refused.exit_code == 1
-    assert "it is used by the view prices" in refused.errors
+    assert "it is used by the view public.prices" in refused.errors
     doubles.execute("DROP VIEW public.prices")
     assert radmeter(database, "migrate", "up", "--yes").exit_code == 0
 
@@ -160,7 +160,7 @@ def test_an_index_on_a_column_of_a_large_table_is_refused_by_its_name(
     many.execute("CREATE INDEX routers_by_usage ON routers (total_usage)")
     refused = radmeter(database, "migrate", "up", "--yes")
     assert refused.exit_code == 1
-    assert "it is used by the index routers_by_usage" in refused.errors
+    assert "it is used by the index public.routers_by_usage" in refused.errors
     many.execute("DROP INDEX routers_by_usage")
     upgrade.upgrade(database)
     assert order(many, "routers")[-1] == "total_usage"

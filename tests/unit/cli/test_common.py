@@ -92,7 +92,7 @@ def test_names_from_packets_cannot_drive_the_terminal(capsys: pytest.CaptureFixt
     common.emit_one(row, "table", columns=["username", "bytes_in"])
     table, one = capsys.readouterr().out.split("0 B")[:2]
     for text in table, one:
-        assert r"[bold]\x1b[2Jeve\r\nroot\u202e" in text
+        assert r"[bold]\u001b[2Jeve\u000d\u000aroot\u202e" in text
         assert "\x1b" not in text
 
 

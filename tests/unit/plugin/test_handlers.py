@@ -323,7 +323,7 @@ def test_every_error_is_a_failure_code_and_never_an_exception(
 
     monkeypatch.setattr(plugin, "_encode", broken)
     assert plugin.accounting(PAIRS) == INVALID
-    assert errors(radiusd) == ["radmeter: packets cannot be kept and are not answered: with a \\0 in it"]
+    assert errors(radiusd) == ["radmeter: packets cannot be kept and are not answered: with a \\u0000 in it"]
 
 
 def test_all_instances_share_one_journal_and_the_last_to_go_closes_it(
@@ -396,10 +396,11 @@ def test_radiusd_loads_the_writer_and_neither_the_reader_nor_the_rest_of_radmete
         "radmeter.plugin.quarantine",
         "radmeter.plugin.scheduling",
         "radmeter.plugin.settings",
+        "radmeter.printable",
     ]
 
 
-def test_the_whole_folder_imports_only_the_standard_library_and_errors(tmp_path: Path) -> None:
+def test_the_whole_folder_imports_only_the_standard_library_errors_and_printable(tmp_path: Path) -> None:
     package = Path(radmeter.__file__).parent
     modules = [
         ".".join(("radmeter", *path.relative_to(package).with_suffix("").parts)).removesuffix(".__init__")
@@ -408,7 +409,10 @@ def test_the_whole_folder_imports_only_the_standard_library_and_errors(tmp_path:
     assert len(modules) >= 13
     foreign, ours = loaded(tmp_path, f"import {', '.join(modules)}")
     assert foreign == []
-    assert [name for name in ours if not name.startswith("radmeter.plugin")] == ["radmeter.errors"]
+    assert [name for name in ours if not name.startswith("radmeter.plugin")] == [
+        "radmeter.errors",
+        "radmeter.printable",
+    ]
 
 
 def test_the_package_has_the_functions_of_rlm_python3_and_no_others(plugin: ModuleType) -> None:

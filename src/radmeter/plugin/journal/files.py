@@ -17,8 +17,12 @@ from radmeter.errors import JournalError, JournalLocked
 # counted.
 GAP = 2**32
 
+# A host's name has at most 64 bytes on Linux.
+LONGEST_NODE_BYTES = 1024
+
 _SEGMENT = re.compile(r"segment-(\d{20})\.log")
 _UNFINISHED = ".new-"
+KEPT = "kept-"
 
 
 class SegmentFile(NamedTuple):
@@ -31,6 +35,16 @@ class SegmentFile(NamedTuple):
 def segment_path(directory: Path, first_seq: int) -> Path:
     """Return the path of the segment that begins with `first_seq`."""
     return directory / f"segment-{first_seq:020d}.log"
+
+
+def kept_path(path: Path) -> Path:
+    """Return the name of a segment that is no longer shipped and must not be deleted."""
+    return path.with_name(KEPT + path.name)
+
+
+def kept_segments(directory: Path) -> list[Path]:
+    """Return the segments that the shipper keeps because nothing shows that it shipped them."""
+    return sorted(directory.glob(f"{KEPT}segment-*.log"))
 
 
 def unfinished_path(path: Path) -> Path:
@@ -112,16 +126,36 @@ def sync_path(path: Path) -> None:
 
 
 def read_node(directory: Path) -> str | None:
-    """Return the journal's node name, by which the database knows it; None if it has none yet."""
+    """Return the journal's node name, by which the database knows it; None if it has none yet.
+
+    Raises
+    ------
+    JournalError
+        The file `node` does not hold a name.
+    """
+    path = directory / "node"
     try:
-        return (directory / "node").read_text(encoding="utf-8").strip() or None
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError:
         return None
+    try:
+        data = os.read(descriptor, LONGEST_NODE_BYTES + 1)
+        if len(data) <= LONGEST_NODE_BYTES:
+            return data.decode().strip() or None
+    except UnicodeDecodeError:
+        pass
+    finally:
+        os.close(descriptor)
+    raise JournalError(f"{path} does not hold a node's name")
 
 
 def new_node() -> str:
-    """Return a new, unique node name."""
-    return f"{socket.gethostname() or 'localhost'}-{secrets.token_hex(4)}"
+    """Return a new, unique node name: the host's name and a random number.
+
+    It never begins like another source of the database (``detail:``), whatever the host's name is.
+    """
+    host = re.sub(r"[^\w.-]", "-", socket.gethostname(), flags=re.ASCII) or "localhost"
+    return f"{host}-{secrets.token_hex(4)}"
 
 
 def write_node(directory: Path, node: str) -> None:

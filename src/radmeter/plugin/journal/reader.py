@@ -5,6 +5,7 @@ import itertools
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from enum import Enum
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,7 +13,11 @@ from radmeter.errors import JournalError
 from radmeter.plugin.journal import files
 from radmeter.plugin.journal.segment_reader import DamagedSegment, Entry, SegmentReader
 
-__all__ = ["Entry", "JournalDepth", "JournalReader"]
+__all__ = ["Checkpoint", "Entry", "JournalDepth", "JournalReader"]
+
+
+# A batch ends early at so much text: records of the greatest length must not fill the memory.
+BATCH_TEXT = 8 << 20
 
 
 class JournalDepth(NamedTuple):
@@ -23,6 +28,14 @@ class JournalDepth(NamedTuple):
     segments: int
     size_bytes: int
     unreadable: tuple[str, ...] = ()
+
+
+class Checkpoint(Enum):
+    """What a journal knows of the number up to which a database has its records."""
+
+    KNOWN = "a record of the journal, or of a segment that was shipped and deleted"
+    ABOVE = "above the journal's last record"
+    UNKNOWN = "between two segments, or in a damaged one"
 
 
 class JournalReader:
@@ -55,7 +68,7 @@ class JournalReader:
             lock.release()
 
     def read(self, after: int, limit: int) -> list[Entry]:
-        """Return up to `limit` records with numbers above `after`, in order.
+        """Return up to `limit` records with numbers above `after`, in order; fewer if they are very long.
 
         Raises
         ------
@@ -65,6 +78,7 @@ class JournalReader:
         """
         self._check_node()
         found: list[Entry] = []
+        text = 0
         # List the segments before reading: only the last one of this list can get more records.
         listed = self._segments()
         for segment, following in itertools.zip_longest(listed, listed[1:]):
@@ -75,6 +89,9 @@ class JournalReader:
                 for entry in itertools.islice(self._open(segment).read(expected), limit - len(found)):
                     found.append(entry)
                     expected += 1
+                    text += len(entry.pairs)
+                    if text >= BATCH_TEXT:
+                        return found
                 if len(found) >= limit:
                     break
                 if following and _was_full(segment, following) and expected < following.first_seq:
@@ -86,13 +103,30 @@ class JournalReader:
                 raise self._unreadable(segment.path, error) from error
         return found
 
+    def check_checkpoint(self, seq: int) -> Checkpoint:
+        """Compare the number up to which a database has this journal's records with the journal itself."""
+        listed = self._segments()
+        behind = [segment for segment in listed if segment.first_seq <= seq]
+        if not behind:
+            return Checkpoint.KNOWN  # its segment was shipped and deleted
+        with suppress(OSError, DamagedSegment):
+            if next(self._open(behind[-1]).read(seq), None) is not None:
+                return Checkpoint.KNOWN
+            return Checkpoint.ABOVE if behind[-1] == listed[-1] else Checkpoint.UNKNOWN
+        self.close()
+        return Checkpoint.UNKNOWN
+
     def drop_through(
-        self, seq: int, put_away: Callable[[files.SegmentFile, int], bool] = lambda segment, last_seq: False
+        self,
+        seq: int,
+        keep_through: int = 0,
+        put_away: Callable[[files.SegmentFile, int], bool] = lambda segment, last_seq: False,
     ) -> int:
         """Delete the segments whose records all have numbers up to `seq`, except the newest; return how many.
 
-        `put_away` is called first with each segment and the highest number that its records can have. It returns
-        whether it has moved the segment away instead.
+        Those that begin at or below `keep_through` get the name of a kept segment instead.
+        Of the others, `put_away` is called first with each segment and the highest number that its records can have. It
+        returns whether it has moved the segment away.
         """
         dropped = 0
         for segment, following in itertools.pairwise(self._segments()):
@@ -103,7 +137,9 @@ class JournalReader:
             if self._log is not None and self._log.path == segment.path:
                 self.close()
             with self._usable():
-                if not put_away(segment, following.first_seq - 1):
+                if segment.first_seq <= keep_through:
+                    segment.path.rename(files.kept_path(segment.path))
+                elif not put_away(segment, following.first_seq - 1):
                     segment.path.unlink(missing_ok=True)
             dropped += 1
         return dropped

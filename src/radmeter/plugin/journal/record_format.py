@@ -12,6 +12,12 @@ MARK = b"\xffREC"
 _CHECK = struct.Struct("<4sI")  # mark, CRC-32 of all that follows
 _FIELDS = struct.Struct("<IQQq")  # bytes of text, seq, durable_seq, received_at_us
 _BEFORE_TEXT = _CHECK.size + _FIELDS.size
+# The checksum is over all from here on.
+CHECKED_FROM = _CHECK.size
+# A packet has at most 4096 octets (RFC 2866 section 3). 1,350 attributes of one octet each, all with long names and
+# values, make about 180 kB of JSON.
+LONGEST_TEXT = 512 << 10
+LONGEST_RECORD = _BEFORE_TEXT + LONGEST_TEXT
 
 
 class Packed(NamedTuple):
@@ -41,11 +47,25 @@ def unpack(data: bytes, start: int) -> Packed | None:
     length, seq, durable_seq, received_at_us = _FIELDS.unpack_from(data, start + _CHECK.size)
     end = start + _BEFORE_TEXT + length
     # Zeros have no mark; the rest of an interrupted write has no mark or another checksum.
-    if mark != MARK or end > len(data):
+    if mark != MARK or end > len(data) or length > LONGEST_TEXT:
         return None
     if zlib.crc32(memoryview(data)[start + _CHECK.size : end]) != check:
         return None
     return Packed(seq, durable_seq, received_at_us, data[end - length : end], end)
+
+
+def announced_bytes(data: bytes) -> int:
+    """Return how long the record at the head of `data` says that it is; 0 if none begins there."""
+    if len(data) < _BEFORE_TEXT or not data.startswith(MARK):
+        return 0
+    length: int = _FIELDS.unpack_from(data, _CHECK.size)[0]
+    return _BEFORE_TEXT + length
+
+
+def stored_check(head: bytes) -> int:
+    """Return the checksum in the head of a record."""
+    check: int = _CHECK.unpack_from(head)[1]
+    return check
 
 
 def proof_of_loss(data: bytes, seq: int) -> Packed | None:

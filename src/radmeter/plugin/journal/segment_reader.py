@@ -1,14 +1,26 @@
 """Reading one segment, which another process may be writing."""
 
+import errno
 import os
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from radmeter.plugin.journal.record_format import HEADER, MARK, proof_of_loss, unpack
+from radmeter.plugin.journal.record_format import (
+    CHECKED_FROM,
+    HEADER,
+    LONGEST_RECORD,
+    MARK,
+    Packed,
+    announced_bytes,
+    proof_of_loss,
+    stored_check,
+    unpack,
+)
 
 _CHUNK_BYTES = 256 << 10
-_PROBE_BYTES = 64 << 10  # holds the longest record that RADIUS can make
+_PROBE_BYTES = 64 << 10  # holds nearly every record
 
 
 class Entry(NamedTuple):
@@ -35,12 +47,14 @@ def _open_unnoticed(path: Path) -> int:
 class SegmentReader:
     """Reads a segment's records. They end where no complete record follows.
 
+    However large the file is, at most two of the longest records are in memory.
+
     Raises
     ------
     OSError
         From any method: the file cannot be read.
     DamagedSegment
-        From any method: records are missing that a power cut cannot have lost.
+        From any method: records are missing that a power cut cannot have lost, or a record is none of a packet's.
     """
 
     def __init__(self, path: Path, first_seq: int) -> None:
@@ -71,24 +85,61 @@ class SegmentReader:
                 seq += 1
                 if wanted is None or record.seq >= wanted:
                     self._next = seq, offset + start
-                    yield Entry(record.seq, record.received_at_us, record.text.decode())
+                    yield Entry(record.seq, record.received_at_us, _text(record.seq, record.text))
             if start:
                 offset += start
-            elif len(data) == chunk_bytes:
-                chunk_bytes *= 4  # a long record, or the zeros behind the log
+            elif len(data) == chunk_bytes == _CHUNK_BYTES:
+                chunk_bytes = LONGEST_RECORD  # a long record, or the zeros behind the log
             else:
                 self._check_end(seq, offset, data)
                 return
 
     def _check_end(self, seq: int, offset: int, data: bytes) -> None:
-        """Raise DamagedSegment if the log cannot have ended before record `seq`, at `offset`."""
+        """Raise DamagedSegment if the log cannot have ended before record `seq`, at `offset`. `data` is there."""
+        if (length := announced_bytes(data)) > LONGEST_RECORD and self._is_whole(offset, length):
+            raise DamagedSegment(f"the record at byte {offset} has {length} bytes, more than any packet's")
         proof = unpack(data, 0) or proof_of_loss(data, seq)
+        if proof is None and len(data) == LONGEST_RECORD:
+            proof = self._proof_behind(seq, offset)
         if proof is None:
             return
         # The writer may have written both records during the read, and only the later one was seen. Read again.
         again = unpack(os.pread(self._descriptor, len(data), offset), 0)
         if again is None or again.seq != seq:
             raise DamagedSegment(f"record {seq} is missing at byte {offset}, and {proof.seq} is there")
+
+    def _proof_behind(self, seq: int, offset: int) -> Packed | None:
+        """Return a record behind `offset` that proves the loss of record `seq`, as `proof_of_loss` does."""
+        while (offset := self._next_data(offset)) >= 0:
+            data = os.pread(self._descriptor, 2 * LONGEST_RECORD, offset)
+            if (proof := proof_of_loss(data, seq)) is not None:
+                return proof
+            if len(data) < 2 * LONGEST_RECORD:
+                return None
+            offset += LONGEST_RECORD  # a record that begins before this is whole in `data`
+        return None
+
+    def _next_data(self, offset: int) -> int:
+        """Return the first offset from `offset` on that is not in a hole of the file, -1 if there is none."""
+        try:
+            return os.lseek(self._descriptor, offset, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno == errno.ENXIO:
+                return -1
+            raise
+
+    def _is_whole(self, offset: int, length: int) -> bool:
+        """Tell whether a record that is too long has the checksum that it says."""
+        if offset + length > os.lseek(self._descriptor, 0, os.SEEK_END):
+            return False
+        check, position = 0, offset + CHECKED_FROM
+        while position < offset + length:
+            data = os.pread(self._descriptor, min(_CHUNK_BYTES, offset + length - position), position)
+            if not data:
+                return False
+            check = zlib.crc32(data, check)
+            position += len(data)
+        return check == stored_check(os.pread(self._descriptor, CHECKED_FROM, offset))
 
     def _find(self, wanted: int | None) -> tuple[int, int]:
         """Find by bisection a record whose number is not above `wanted`; return its number and offset."""
@@ -106,3 +157,10 @@ class SegmentReader:
             else:
                 high = middle
         return low
+
+
+def _text(seq: int, text: bytes) -> str:
+    try:
+        return text.decode()
+    except UnicodeDecodeError as error:
+        raise DamagedSegment(f"record {seq} is not UTF-8") from error

@@ -9,6 +9,7 @@ from pathlib import Path
 from radmeter.errors import JournalError
 from radmeter.plugin.journal import files
 from radmeter.plugin.journal.group_commit import GroupCommit
+from radmeter.plugin.journal.record_format import LONGEST_TEXT
 from radmeter.plugin.journal.segment_writer import Record, SegmentWriter
 
 # After a failure all appends fail at once for this long, so that not every packet waits for a sick disk.
@@ -71,14 +72,18 @@ class JournalWriter:
         Raises
         ------
         JournalError
-            The packet is not journaled and must not be acknowledged. Later appends try again by themselves.
+            The packet is not journaled and must not be acknowledged. Later appends try again by themselves. Or the
+            packet is longer than any that RADIUS can carry.
         UnicodeEncodeError
             `pairs_json` is not Unicode text (it has lone surrogates).
         """
         if os.getpid() != self._pid:
             self._start_afresh_in_child()
         # Encode here, so that bad text fails alone and not together with the others in its commit.
-        return self._group.append((received_at_us, pairs_json.encode()))
+        text = pairs_json.encode()
+        if len(text) > LONGEST_TEXT:
+            raise JournalError(f"a packet of {len(text)} bytes of JSON is longer than {LONGEST_TEXT}")
+        return self._group.append((received_at_us, text))
 
     def close(self) -> None:
         """Make all appended records durable and release the journal. Raises JournalError if that fails."""

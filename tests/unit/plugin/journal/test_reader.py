@@ -10,7 +10,8 @@ import pytest
 from support.journals import TEXT, fill, first_seq, segments
 
 from radmeter.errors import JournalError, JournalLocked
-from radmeter.plugin.journal.reader import JournalReader
+from radmeter.plugin.journal import files
+from radmeter.plugin.journal.reader import Checkpoint, JournalReader
 from radmeter.plugin.journal.writer import JournalWriter
 
 
@@ -171,7 +172,8 @@ def test_a_second_shipper_gets_an_error_that_names_the_first(
         with pytest.raises(JournalLocked, match=f"reader already: process {os.getpid()} on"), other.lock():
             pass
         code = f"""
-from radmeter.plugin.journal.reader import JournalReader
+from radmeter.plugin.journal import files
+from radmeter.plugin.journal.reader import Checkpoint, JournalReader
 with JournalReader({str(reader._directory)!r}).lock(): pass
 """
         run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
@@ -195,3 +197,46 @@ def test_a_corrupt_segment_stops_reading_before_it_until_it_is_moved_away(
     assert reader.drop_through(first_seq(following) - 2) == 0, "a segment that cannot be read is kept"
     bad.rename(directory.parent / "for rescue")
     assert reader.read(batch[-1].seq, 1000)[0].seq == first_seq(following)
+
+
+def test_a_checkpoint_is_a_record_of_the_journal_or_it_is_not(directory: Path, reader: JournalReader) -> None:
+    assert reader.check_checkpoint(5) is Checkpoint.KNOWN, "there is nothing to compare it with"
+    before = fill(directory)
+    assert [reader.check_checkpoint(seq) for seq in (0, 1, 100)] == [Checkpoint.KNOWN] * 3
+    assert [reader.check_checkpoint(seq) for seq in (101, 2**62)] == [Checkpoint.ABOVE] * 2
+    after = fill(directory)[len(before) :]
+    first = first_seq(after[0])
+    assert [reader.check_checkpoint(seq) for seq in (101, first - 1)] == [Checkpoint.UNKNOWN] * 2
+    assert [reader.check_checkpoint(seq) for seq in (100, first, first + 99)] == [Checkpoint.KNOWN] * 3
+    assert reader.check_checkpoint(first + 100) is Checkpoint.ABOVE
+    reader.close()  # it has the segment open
+    after[-1].write_bytes(b"no segment at all")
+    assert reader.check_checkpoint(first + 99) is Checkpoint.UNKNOWN
+    reader.drop_through(first - 1)
+    assert reader.check_checkpoint(first - 1) is Checkpoint.KNOWN, "its segment was shipped and deleted"
+
+
+def test_segments_that_begin_below_a_number_are_kept_and_not_deleted(
+    directory: Path, reader: JournalReader
+) -> None:
+    before = fill(directory)
+    texts = {path.name: path.read_bytes() for path in before}
+    middle = first_seq(before[1]) + 1
+    assert reader.drop_through(100, keep_through=middle) == len(before) - 1
+    kept = files.kept_segments(directory)
+    assert [path.name for path in kept] == [f"kept-{path.name}" for path in before[:2]]
+    assert [path.read_bytes() for path in kept] == [texts[path.name] for path in before[:2]]
+    assert segments(directory) == before[-1:]
+    assert files.segments(directory) == [(first_seq(before[-1]), before[-1])], (
+        "no reader takes them for segments"
+    )
+
+
+def test_no_hosts_name_makes_a_node_that_is_another_kind_of_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    for host, node in (
+        ("detail:1", "detail-1-"),
+        ("radius1.example", "radius1.example-"),
+        ("", "localhost-"),
+    ):
+        monkeypatch.setattr("socket.gethostname", lambda host=host: host)
+        assert files.new_node().startswith(node)

@@ -21,7 +21,7 @@ KEPT_SECONDS = 7 * 86400
 LEAST_FREE_BYTES = 1 << 30
 
 
-class KeptSegments:
+class LeftOutSegments:
     """The segments of a journal that were kept. They are moved, not copied.
 
     Parameters
@@ -65,7 +65,7 @@ class KeptSegments:
             if sum(sizes.values()) > (0 if too_full else self._limit_bytes):
                 if sizes[segment]:
                     self._delete(
-                        segment, "the disk is nearly full" if too_full else "kept_segments_bytes is reached"
+                        segment, "the disk is nearly full" if too_full else "left_out_bytes is reached"
                     )
                 sizes[segment] = 0
 
@@ -83,7 +83,7 @@ class KeptSegments:
 def segments_of(journal: Path) -> list[SegmentFile]:
     """Return the segments of a journal that are still there, kept ones too, oldest first."""
     with contextlib.suppress(FileNotFoundError):
-        return sorted([*KeptSegments(journal, 0).segments(), *files.segments(journal)])
+        return sorted([*LeftOutSegments(journal, 0).segments(), *files.segments(journal)])
     return []
 
 

@@ -1,0 +1,65 @@
+"""Checks the schema public: who may create in it, and what in it has the name of a function or operator of PostgreSQL.
+
+radmeter's own connections and functions search pg_catalog only. Other programs of this database, and people in psql,
+search public too. There ``public.length(varchar)`` is called in place of PostgreSQL's own, with the caller's rights
+(CVE-2018-1058).
+"""
+
+from radmeter.doctor.context import Context
+from radmeter.doctor.finding import Findings, Teller
+
+tell = Teller("public")
+
+SHOWN = 3
+
+# An extension's functions and operators are left out, and radmeter's own.
+SHADOWS = """
+SELECT kind, name, statement FROM (
+    SELECT CASE prokind WHEN 'p' THEN 'procedure' WHEN 'a' THEN 'aggregate' ELSE 'function' END AS kind,
+           oid::regprocedure::text AS name,
+           format('DROP %%s %%s', CASE prokind WHEN 'p' THEN 'PROCEDURE' WHEN 'a' THEN 'AGGREGATE' ELSE 'FUNCTION' END,
+                  oid::regprocedure) AS statement, 'pg_proc'::regclass AS class, oid
+    FROM pg_proc AS proc
+    WHERE pronamespace = 'public'::regnamespace
+      AND EXISTS (SELECT FROM pg_proc AS own
+                  WHERE own.proname = proc.proname AND own.pronamespace = 'pg_catalog'::regnamespace)
+    UNION ALL
+    SELECT 'operator', oid::regoperator::text,
+           format('DROP OPERATOR public.%%s (%%s, %%s)', oprname,
+                  CASE oprleft WHEN 0 THEN 'NONE' ELSE oprleft::regtype::text END, oprright::regtype),
+           'pg_operator'::regclass, oid
+    FROM pg_operator AS operator
+    WHERE oprnamespace = 'public'::regnamespace
+      AND EXISTS (SELECT FROM pg_operator AS own
+                  WHERE own.oprname = operator.oprname AND own.oprnamespace = 'pg_catalog'::regnamespace)
+) AS found
+WHERE NOT EXISTS (SELECT FROM pg_depend WHERE classid = class AND objid = found.oid AND deptype = 'e')
+ORDER BY kind, name"""
+
+MAY_CREATE = """
+SELECT EXISTS (SELECT FROM pg_namespace, aclexplode(coalesce(nspacl, acldefault('n', nspowner)))
+               WHERE nspname = 'public' AND grantee = 0 AND privilege_type = 'CREATE')"""
+
+
+def check(context: Context) -> Findings:
+    """Name what hides PostgreSQL's own functions and operators, and the right to make more."""
+    (everybody,) = context.row(MAY_CREATE)
+    if everybody:
+        yield tell.yellow(
+            "everybody may create tables and functions in the schema public",
+            context.remedy.psql("REVOKE CREATE ON SCHEMA public FROM PUBLIC", user=context.remedy.superuser),
+        )
+    found = context.rows(SHADOWS)
+    if found:
+        named = ", ".join(f"{kind} {name}" for kind, name, _ in found[:SHOWN])
+        more = f" and {len(found) - SHOWN} more" if found[SHOWN:] else ""
+        yield tell.yellow(
+            f"in public there are functions or operators with names of PostgreSQL's own, which other programs may call "
+            f"by mistake: {named}{more}",
+            context.remedy.psql(
+                *(statement for _, _, statement in found[:SHOWN]), user=context.remedy.superuser
+            ),
+            *(f"{kind} {name}" for kind, name, _ in found),
+        )
+    elif not everybody:
+        yield tell.green("nothing in the schema public has the name of a function or operator of PostgreSQL")

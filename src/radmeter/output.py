@@ -1,0 +1,89 @@
+"""Writes lines to standard output and standard error. No other module does, so that every text is made harmless."""
+
+import io
+import logging
+import sys
+import traceback
+from types import TracebackType
+
+import click
+from rich.console import Console
+
+from radmeter.printable import printable
+
+COLUMNS_WITHOUT_TERMINAL = 200
+
+
+def say(*lines: str, err: bool = False) -> None:
+    """Print lines to standard output, or to standard error. A line break within a line is written out.
+
+    Without lines, print an empty one.
+    """
+    for line in lines or ("",):
+        click.echo(printable(line), err=err)
+
+
+def say_styled(*parts: str | tuple[str, str | None]) -> None:
+    """Print one line. A part with a color, (text, color), is bold and in that color if there is a terminal."""
+    click.echo(
+        "".join(
+            printable(part)
+            if isinstance(part, str)
+            else click.style(printable(part[0]), fg=part[1], bold=True)
+            for part in parts
+        )
+    )
+
+
+def say_above(console: Console, *lines: str) -> None:
+    """Print lines above what a console shows live."""
+    for line in lines:
+        console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
+
+
+def rewrite(text: str) -> None:
+    """Write text over the present line of the terminal on standard error."""
+    click.echo(f"\r{printable(text)}", nl=False, err=True)
+
+
+def console(*, stderr: bool = False, width: int | None = COLUMNS_WITHOUT_TERMINAL) -> Console:
+    """Return a console of rich's that takes text as it is. `width` holds where there is no terminal.
+
+    rich would take ``:cd:`` in a MAC address for the name of an emoji, and ``[x]`` for markup.
+    """
+    terminal = (sys.stderr if stderr else sys.stdout).isatty()
+    return Console(
+        stderr=stderr, width=None if terminal else width, markup=False, emoji=False, highlight=False
+    )
+
+
+def prepare() -> None:
+    """Set up the streams, the log and the report of a program's own fault."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that is not UTF-8 cannot show every name. Better an escape than a traceback.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(LogFormatter("%(asctime)s %(levelname)s %(message)s"))
+    logging.basicConfig(handlers=[handler], level=logging.INFO)
+    sys.excepthook = _report
+
+
+def _report(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    text = "".join(traceback.format_exception(kind, error, trace))
+    say(*text.rstrip("\n").split("\n"), err=True)
+
+
+class LogFormatter(logging.Formatter):
+    """Formats a log record as one harmless line. A traceback keeps its lines."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # the name that logging calls
+        """Return the record's line."""
+        return printable(super().formatMessage(record))
+
+    def formatException(
+        self,
+        ei: tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None],
+    ) -> str:
+        """Return the traceback."""
+        return "\n".join(map(printable, super().formatException(ei).split("\n")))

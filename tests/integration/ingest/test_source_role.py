@@ -1,0 +1,375 @@
+"""A journal belongs to the role that first used it; numbers that no journal has are refused."""
+
+import json
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import sql
+from support.commands import radmeter
+from support.doctoring import faults, paste
+from support.functions import value
+from support.logins import as_role, login_role
+from support.processes import eventually
+from support.servers import Connection
+
+from radmeter.errors import RecordRefused, StoreError, StoreUnavailable
+from radmeter.ingest import rejected
+from radmeter.ingest.shipper import Shipper, as_json
+from radmeter.ingest.store import Store
+from radmeter.plugin.journal.files import GAP
+from radmeter.plugin.journal.reader import Entry, JournalReader
+from radmeter.plugin.journal.writer import JournalWriter
+
+pytestmark = pytest.mark.timeout(120, func_only=True)
+
+NODE = "radius1-00000001"
+LAST = 2**63 - 1
+# How far one call may go on: 2^24 starts of radiusd.
+FARTHEST = 2**57
+
+
+def record(seq: int, octets: int = 7) -> dict[str, Any]:
+    pairs = [
+        ("Acct-Status-Type", "Stop"),
+        ("Acct-Session-Id", f"session {seq}"),
+        ("User-Name", "alice"),
+        ("NAS-IP-Address", "192.0.2.1"),
+        ("Acct-Input-Octets", str(octets)),
+    ]
+    return as_json(Entry(seq, time.time_ns() // 1000, json.dumps(pairs)))
+
+
+def ingest(dsn: str, role: str, *numbers: int, source: str = NODE) -> int:
+    store = Store(as_role(dsn, role))
+    try:
+        return store.ingest(source, [record(number) for number in numbers])
+    finally:
+        store.close()
+
+
+def checkpoint(connection: Connection) -> tuple[Any, ...] | None:
+    return connection.execute("SELECT last_seq, role FROM radmeter.nodes WHERE node = %s", (NODE,)).fetchone()
+
+
+@pytest.fixture
+def roles(connection: Connection) -> Iterator[tuple[str, str]]:
+    """Two roles that log in and may ingest."""
+    with ExitStack() as stack:
+        yield (
+            stack.enter_context(login_role(connection, "radmeter_ingest")),
+            stack.enter_context(login_role(connection, "radmeter_ingest")),
+        )
+
+
+def test_another_role_moves_no_journals_checkpoint(
+    database: str, connection: Connection, roles: tuple[str, str]
+) -> None:
+    mine, other = roles
+    assert ingest(database, mine, 1, 2) == 2
+    for numbers in ((LAST,), (3,), (1,), ()):
+        with pytest.raises(StoreError) as refused:
+            ingest(database, other, *numbers)
+        assert not isinstance(refused.value, RecordRefused | StoreUnavailable), "it would be set aside"
+        assert str(refused.value) == (
+            f'journal "{NODE}" belongs to role "{mine}", and role "{other}" is not a member of it. '
+            f"If it shall ship this journal: GRANT {mine} TO {other}"
+        )
+    assert checkpoint(connection) == (2, mine)
+    assert ingest(database, mine, 3) == 3
+    assert value(connection, "records FROM ingest_checkpoint") == 3
+
+
+def test_a_member_of_the_role_ships_too_and_the_journal_stays_the_roles(
+    database: str, connection: Connection, roles: tuple[str, str]
+) -> None:
+    mine, other = roles
+    ingest(database, mine, 1)
+    with pytest.raises(StoreError) as refused:
+        ingest(database, other, 2)
+    # The remedy as it is printed. INHERIT does not matter.
+    connection.execute(str(refused.value).rpartition(": ")[2].encode())
+    connection.execute(sql.SQL("ALTER ROLE {} NOINHERIT").format(sql.Identifier(other)))
+    connection.execute(
+        sql.SQL("GRANT EXECUTE ON FUNCTION radmeter.ingest(text, json) TO {0}").format(sql.Identifier(other))
+    )
+    connection.execute(sql.SQL("GRANT USAGE ON SCHEMA radmeter TO {0}").format(sql.Identifier(other)))
+    assert ingest(database, other, 2) == 2
+    assert checkpoint(connection) == (2, mine)
+    connection.execute(sql.SQL("DROP OWNED BY {0}").format(sql.Identifier(other)))
+    assert ingest(database, mine, 3) == 3
+
+
+def test_a_superuser_ships_any_journal_and_is_not_granted_to_anybody(
+    database: str, connection: Connection, roles: tuple[str, str]
+) -> None:
+    mine, other = roles
+    assert ingest(database, mine, 1) == 1
+    assert ingest(database, "postgres", 2) == 2
+    assert checkpoint(connection) == (2, mine)
+    ingest(database, "postgres", 1, source="theirs")
+    with pytest.raises(StoreError, match=r"belongs to role .postgres.") as refused:
+        ingest(database, other, 2, source="theirs")
+    assert "GRANT" not in str(refused.value)
+    connection.execute(str(refused.value).rpartition(": ")[2].encode())
+    assert ingest(database, other, 2, source="theirs") == 2
+
+
+def test_after_an_upgrade_the_first_to_ship_takes_the_journal(
+    database: str, connection: Connection, roles: tuple[str, str]
+) -> None:
+    mine, other = roles
+    connection.execute("INSERT INTO ingest_checkpoint (source, last_seq) VALUES (%s, 5)", (NODE,))
+    assert ingest(database, mine) == 5, "nothing was shipped"
+    assert checkpoint(connection) == (5, None)
+    assert ingest(database, mine, 4, 5) == 5
+    assert checkpoint(connection) == (5, None)
+    assert ingest(database, mine, 5, 6) == 6
+    assert checkpoint(connection) == (6, mine)
+    with pytest.raises(StoreError, match="belongs to role"):
+        ingest(database, other, 7)
+
+
+@pytest.mark.parametrize("how", ["DROP ROLE {}", "ALTER ROLE {} RENAME TO {}"])
+def test_a_role_that_is_gone_owns_nothing(database: str, connection: Connection, how: str) -> None:
+    with (
+        login_role(connection, "radmeter_ingest") as first,
+        login_role(connection, "radmeter_ingest") as next_one,
+    ):
+        ingest(database, first, 1)
+        renamed = f"{first}_renamed"
+        connection.execute(sql.SQL(how).format(*map(sql.Identifier, (first, renamed)[: how.count("{}")])))
+        try:
+            assert ingest(database, next_one, 2) == 2
+            assert checkpoint(connection) == (2, next_one)
+        finally:
+            connection.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(renamed)))
+
+
+@pytest.mark.parametrize("source", ["retry", "detail:0123", "detail:"])
+def test_no_journal_has_the_name_of_another_kind_of_source(
+    database: str, connection: Connection, roles: tuple[str, str], source: str
+) -> None:
+    """Else a role that may only ship could move the numbers of retries and of detail files."""
+    for role in (roles[0], "postgres"):
+        with pytest.raises(StoreError, match="is no journal") as refused:
+            ingest(database, role, 1, source=source)
+        assert not isinstance(refused.value, RecordRefused | StoreUnavailable)
+    assert value(connection, "count(*) FROM ingest_checkpoint") == 0
+
+
+def test_a_replay_is_of_a_detail_file(database: str, roles: tuple[str, str]) -> None:
+    mine, other = roles
+    ingest(database, mine, 1)
+    with psycopg.connect(as_role(database, other), autocommit=True) as limited:
+        for records in ("[]", json.dumps([record(2)])):
+            with pytest.raises(psycopg.Error, match="is no detail file") as refused:
+                limited.execute("SELECT radmeter.replay(%s, %s, 'name', 1, 1, '')", (NODE, records))
+            assert refused.value.sqlstate == "RM002"
+
+
+def test_detail_files_and_retries_are_open_to_all_who_may_run_them(
+    database: str, connection: Connection, roles: tuple[str, str]
+) -> None:
+    for seq, role in enumerate(roles, start=1):
+        with psycopg.connect(as_role(database, role), autocommit=True) as replaying:
+            replaying.execute(
+                "SELECT radmeter.replay('detail:1', %s, 'name', %s, %s, '')", (json.dumps([record(seq)]), seq, seq)
+            )  # fmt: skip
+    assert value(connection, "last_seq FROM ingest_checkpoint WHERE source = 'detail:1'") == 2
+    for number in (1, 2):
+        pairs = json.dumps(
+            [["Acct-Status-Type", "Stop"], ["Acct-Session-Id", f"{number}"], ["NAS-Identifier", "a"]]
+        )
+        connection.execute(
+            "INSERT INTO rejected_packet (source, seq, received_at, reason, pairs) VALUES ('n', %s, now(), 'old', %s)",
+            (number, pairs),
+        )  # fmt: skip
+        with (
+            login_role(connection, "radmeter_noc") as person,
+            psycopg.connect(as_role(database, person), autocommit=True) as retrying,
+        ):
+            assert list(rejected.retry(retrying, rejected.ids(retrying, rejected.Filter()))) == [(1, 0)]
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        pytest.param((LAST,), id="the last bigint"),
+        pytest.param((1, LAST), id="the last bigint after a good one"),
+        pytest.param((FARTHEST + 1,), id="too far"),
+        pytest.param((1, 1), id="the same twice"),
+        pytest.param((1, 2, 1), id="an earlier one again"),
+        pytest.param((2, 1), id="backwards"),
+        pytest.param((0,), id="zero"),
+        pytest.param((-1, 1), id="negative"),
+    ],
+)
+def test_numbers_that_no_journal_has_are_refused_and_nothing_is_counted(
+    database: str, connection: Connection, roles: tuple[str, str], numbers: tuple[int, ...]
+) -> None:
+    with pytest.raises(StoreError, match="number") as refused:
+        ingest(database, roles[0], *numbers)
+    assert not isinstance(refused.value, RecordRefused | StoreUnavailable), "it would be set aside"
+    cause = refused.value.__cause__
+    assert isinstance(cause, psycopg.Error)
+    assert cause.sqlstate == "RM003"
+    assert value(connection, "count(*) FROM ingest_checkpoint") == 0
+    assert value(connection, "count(*) FROM radacct") == 0
+
+
+def test_a_duplicate_among_skipped_numbers_is_found(database: str, roles: tuple[str, str]) -> None:
+    assert ingest(database, roles[0], 1, 2, 3) == 3
+    assert ingest(database, roles[0], 2, 3, 4) == 4
+    with pytest.raises(StoreError, match="not above the one before"):
+        ingest(database, roles[0], 5, 2, 5)
+
+
+def test_a_journal_whose_radiusd_was_started_very_often_is_shipped(
+    database: str, roles: tuple[str, str]
+) -> None:
+    assert ingest(database, roles[0], 1) == 1
+    after_years = 1 + 2**20 * 2 * GAP
+    assert ingest(database, roles[0], after_years, after_years + 1) == after_years + 1
+    assert ingest(database, roles[0], after_years + 1 + FARTHEST) == after_years + 1 + FARTHEST
+
+
+def fill(directory: Path, first: int, last: int, **options: Any) -> None:
+    """Journal the packets of some sessions, as radiusd would."""
+    journal = JournalWriter(directory, sync="interval", **options)
+    append(journal, first, last)
+    journal.close()
+
+
+def append(journal: JournalWriter, first: int, last: int) -> None:
+    for number in range(first, last + 1):
+        pairs = {
+            "Acct-Status-Type": "Stop",
+            "Acct-Session-Id": f"session {number}",
+            "User-Name": f"user{number}",
+            "NAS-IP-Address": "192.0.2.1",
+            "Acct-Input-Octets": "7",
+        }
+        journal.append(time.time_ns() // 1000, json.dumps(list(pairs.items())))
+
+
+class Running:
+    """A shipper in a thread of its own."""
+
+    def __init__(self, directory: Path, dsn: str) -> None:
+        self._stop = threading.Event()
+        self._reader = JournalReader(directory)
+        self._shipper = Shipper(self._reader, lambda: Store(dsn), batch_records=10, batch_seconds=0.001)
+        self._thread = threading.Thread(target=self._run)
+
+    def _run(self) -> None:
+        with self._reader.lock():
+            self._shipper.run(self._stop)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+
+def users(connection: Connection) -> int:
+    return int(value(connection, "count(*) FROM user_quota_usage"))
+
+
+def forge(connection: Connection, last_seq: int) -> None:
+    connection.execute("UPDATE ingest_checkpoint SET last_seq = %s", (last_seq,))
+
+
+def kept(directory: Path) -> str:
+    """What the segments hold that the shipper kept."""
+    return "".join(path.read_text(errors="replace") for path in directory.glob("kept-segment-*.log"))
+
+
+def shipper(directory: Path, open_store: Callable[[], Store]) -> Shipper:
+    return Shipper(JournalReader(directory), open_store, batch_records=10, batch_seconds=0.001)
+
+
+def test_a_shipper_of_another_role_waits_with_the_remedy_and_goes_on_when_it_is_done(
+    tmp_path: Path, database: str, connection: Connection, roles: tuple[str, str], caplog: pytest.LogCaptureFixture
+) -> None:  # fmt: skip
+    mine, other = roles
+    fill(tmp_path, 1, 25)
+    with Running(tmp_path, as_role(database, mine)):
+        eventually(lambda: users(connection), 25)
+    fill(tmp_path, 26, 50)
+    with caplog.at_level(logging.INFO, "radmeter"), Running(tmp_path, as_role(database, other)):
+        eventually(lambda: f"GRANT {mine} TO {other}" in caplog.text, True)
+        assert users(connection) == 25
+        connection.execute(sql.SQL("GRANT {} TO {}").format(*map(sql.Identifier, roles)))
+        eventually(lambda: users(connection), 50)
+    assert value(connection, "count(*) FROM rejected_packet") == 0
+    assert value(connection, "role FROM ingest_checkpoint") == mine
+    status = radmeter(database, "status", "--sample", "0", "--format", "json", RADMETER_JOURNAL=str(tmp_path))
+    assert [node["role"] for node in status.json()["nodes"]] == [mine]
+
+
+def test_after_a_power_cut_shipping_waits_for_the_next_segment_and_keeps_the_last_one(
+    tmp_path: Path, database: str, connection: Connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    fill(tmp_path, 1, 25)
+    shipper(tmp_path, lambda: Store(database)).run(threading.Event(), until_empty=True)
+    # The disk has lost the last records. Or somebody moved the checkpoint: the shipper cannot tell.
+    forge(connection, 1000)
+    with caplog.at_level(logging.INFO, "radmeter"), Running(tmp_path, database):
+        eventually(lambda: "above the journal's last record: shipping waits" in caplog.text, True)
+        fill(tmp_path, 26, 400, segment_bytes=20_000)
+        eventually(lambda: users(connection), 400)
+    assert caplog.text.count("checkpoint") == 1, "it is said once"
+    assert [f'"session {number}"' in kept(tmp_path) for number in (1, 25, 26)] == [True, True, False]
+    # Said for as long as it is there.
+    (fault,) = faults(database, "journal", RADMETER_JOURNAL=str(tmp_path))
+    assert fault.level == "yellow"
+    assert fault.said.startswith("1 segment (")
+    assert fault.remedy.startswith("sudo mv ")
+    paste(fault.remedy.removeprefix("sudo ").replace(" /var/tmp/", f" {elsewhere}"))
+    assert kept(tmp_path) == ""
+    assert faults(database, "journal", RADMETER_JOURNAL=str(tmp_path)) == []
+
+
+def test_a_checkpoint_that_another_program_moved_deletes_nothing_that_was_not_shipped(
+    tmp_path: Path, database: str, connection: Connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    journal = JournalWriter(tmp_path, sync="interval", segment_bytes=20_000)
+    append(journal, 1, 25)
+    running = shipper(tmp_path, lambda: Store(database))
+    running.run(threading.Event(), until_empty=True)
+    append(journal, 26, 400)
+    forge(connection, 30)
+    running.run(threading.Event(), until_empty=True)
+    journal.close()
+    assert "above what this shipper has sent" in caplog.text
+    assert users(connection) == 395, "26 to 30 are taken as counted"
+    assert [f'"session {number}"' in kept(tmp_path) for number in (26, 30, 400)] == [True, True, False]
+
+
+def test_an_answer_that_is_not_the_last_number_sent_is_refused(
+    tmp_path: Path, database: str, connection: Connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    fill(tmp_path, 1, 100)
+    calls = iter(range(100))
+
+    class Forged(Store):
+        def ingest(self, *arguments: Any, **named: Any) -> int:
+            if next(calls) == 2:
+                forge(connection, 35)
+            return super().ingest(*arguments, **named)
+
+    shipper(tmp_path, lambda: Forged(database)).run(threading.Event(), until_empty=True)
+    assert "all records up to 35, and the last one sent was 30" in caplog.text
+    assert users(connection) == 100 - 15
+    assert len(list(tmp_path.glob("*segment-*.log"))) == 1
