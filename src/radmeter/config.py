@@ -196,6 +196,14 @@ class Settings:
             "milliseconds the shipper waits for a batch to fill",
         )
     )
+    left_out_bytes: int = field(
+        metadata=_about(
+            "RADMETER_LEFT_OUT_BYTES",
+            str(1 << 30),
+            _integer(0, 1 << 50),
+            "bytes of shipped segments that the shipper keeps because packets in them were left out; 0: none",
+        )
+    )
     timezone: str = field(
         metadata=_about(
             "RADMETER_TIMEZONE",

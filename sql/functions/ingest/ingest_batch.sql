@@ -36,13 +36,14 @@ BEGIN
     END LOOP;
 
     INSERT INTO public.ingest_checkpoint AS checkpoint
-            (source, last_seq, records, rejected, last_received_at, updated_at, role)
-        VALUES (p_source, v_batch.last_seq, v_batch.records, v_batch.rejected, v_batch.last_received_at,
-                clock_timestamp(), session_user)
+            (source, last_seq, records, rejected, ignored, last_received_at, updated_at, role)
+        VALUES (p_source, v_batch.last_seq, v_batch.records, v_batch.rejected, v_batch.ignored,
+                v_batch.last_received_at, clock_timestamp(), session_user)
     ON CONFLICT (source) DO UPDATE SET
         last_seq = excluded.last_seq,
         records = checkpoint.records + excluded.records,
         rejected = checkpoint.rejected + excluded.rejected,
+        ignored = checkpoint.ignored + excluded.ignored,
         last_received_at = excluded.last_received_at,
         updated_at = excluded.updated_at,
         -- NULL: the row is older than the column. A role that was dropped or renamed is nobody's any more.

@@ -11,12 +11,12 @@ from radmeter.cli.common import emit, format_option, with_settings
 from radmeter.config import Settings
 from radmeter.database.connection import connect
 from radmeter.embedded.server import open_database
-from radmeter.jobs import runner, stale_sessions
+from radmeter.jobs import retention, runner, stale_sessions
 
 
 @click.group()
 def jobs() -> None:
-    """Close stale sessions, and make partitions ahead."""
+    """Close stale sessions, make partitions ahead, and remove what is older than the limits allow."""
 
 
 @jobs.command("run", epilog="Example: radmeter jobs run --jobs-seconds 60 --stale-minutes 30")
@@ -59,6 +59,42 @@ def close_stale(settings: Settings, dry_run: bool, output_format: str) -> None:
                 lambda done, total: progress.update(task, completed=done, total=total),
             )
     output.say(f"{closed} stale sessions closed")
+
+
+@jobs.command(
+    "clear-personal",
+    epilog="Example: radmeter limits set personal_keep_days 90; radmeter jobs clear-personal",
+)
+@with_settings("state", "dsn")
+def clear_personal(settings: Settings) -> None:
+    """Clear personal attributes of sessions that stopped longer ago than the limit personal_keep_days.
+
+    They are calling station id, framed addresses, connect info and class. The user name stays, and no counter changes.
+    `radmeter jobs run` does this once a day. Without the limit nothing is cleared.
+    """
+    from radmeter.people.clearing import clear_old, keep_days
+
+    with open_database(settings) as database, connect(database.dsn) as connection:
+        days = keep_days(connection)
+        cleared = clear_old(connection)
+    if days is None:
+        output.say("nothing to do: the limit personal_keep_days is off")
+    else:
+        output.say(f"{cleared} sessions that stopped more than {days} days ago were cleared")
+
+
+@jobs.command("expire", epilog="Example: radmeter jobs expire --dry-run")
+@with_settings("state", "dsn")
+@click.option("--dry-run", is_flag=True, help="Show what would be removed and remove nothing.")
+@format_option
+def expire(settings: Settings, dry_run: bool, output_format: str) -> None:
+    """Remove rejected packets and anomalies beyond the limits on their age and size, in small batches.
+
+    `radmeter limits` shows and sets the limits. `radmeter jobs run` does the same after each interval.
+    """
+    with open_database(settings) as database, connect(database.dsn) as connection:
+        found = retention.would_expire(connection) if dry_run else retention.expire(connection)
+    emit([each._asdict() for each in found], output_format, columns=retention.Expired._fields)
 
 
 def _least(settings: Settings) -> int | None:

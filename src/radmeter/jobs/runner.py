@@ -1,4 +1,4 @@
-"""Runs the periodic jobs: close stale sessions, make partitions ahead, finish what a backfill left.
+"""Runs the periodic jobs: close stale sessions, make partitions ahead, finish what a backfill left, remove what is old.
 
 An advisory lock lets only one runner work at a time.
 """
@@ -12,8 +12,10 @@ from radmeter.adoption import backfill
 from radmeter.database import advisory_locks
 from radmeter.database.connection import connect
 from radmeter.errors import StoreError
+from radmeter.jobs import retention
 from radmeter.jobs.stale_sessions import close_stale
 from radmeter.partitions.months import ensure_partitions
+from radmeter.people.clearing import clear_old
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +66,10 @@ def _run_while_leader(
             return
         if closed := close_stale(connection, stale_minutes):
             log.info("%d stale sessions closed", closed)
+        if cleared := clear_old(connection, stopping=stop.is_set):
+            log.info("%d old sessions cleared of personal attributes", cleared)
+        for kind, reason, rows in retention.expire(connection):
+            log.info("%d rows of the kind %s removed because of their %s", rows, kind, reason)
 
 
 def _say(said: str | None, message: str, level: int) -> str:

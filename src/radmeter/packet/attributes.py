@@ -43,6 +43,9 @@ REALM = "Realm"
 EVENT_TIMESTAMP_SECONDS = "Tmp-Integer-0"
 SOURCE_IPV4 = "Tmp-IP-Address-0"
 SOURCE_IPV6 = "Tmp-String-0"
+# `radmeter people erase` puts it into rejected packets of an erased user: the packet's unique id, which depends on the
+# name. No dictionary has this attribute, so no packet brings it.
+UNIQUE_ID_OF_ERASED = "Radmeter-Unique-Id"
 # If a packet has text that is not UTF-8, the policy passes these text attributes as octets.
 TEXT_AS_OCTETS = {
     "Tmp-Octets-0": USER_NAME,
@@ -68,5 +71,17 @@ STATUS_NAMES = {
     "Alive": INTERIM_UPDATE,
     "Accounting-On": ACCOUNTING_ON,
     "Accounting-Off": ACCOUNTING_OFF,
+}
+# They carry no usage of a user: tunnels (RFC 2867 section 4; the octets of a link are also in its sessions' packets),
+# and what RFC 2866 section 5.1 reserves. A number stands for a value that the dictionary does not name.
+STATUS_WITHOUT_USAGE = {
+    "Tunnel-Start",
+    "Tunnel-Stop",
+    "Tunnel-Reject",
+    "Tunnel-Link-Start",
+    "Tunnel-Link-Stop",
+    "Tunnel-Link-Reject",
+    "Failed",
+    *map(str, range(9, 16)),
 }
 SESSION_STATUS = {START, STOP, INTERIM_UPDATE}

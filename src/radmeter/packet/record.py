@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Self
 
 import orjson
 
-from radmeter.errors import RejectedPacket
+from radmeter.errors import IgnoredPacket, RejectedPacket
 from radmeter.packet import attributes as a
 from radmeter.packet.router_key import router_key
 
@@ -87,6 +87,8 @@ class AccountingRecord(NamedTuple):
         ------
         RejectedPacket
             The packet cannot be counted; the message is the reason.
+        IgnoredPacket
+            The packet carries no usage.
         """
         values = dict(reversed(pairs))
         uid = unique_id(values)
@@ -193,6 +195,8 @@ def unique_id(values: dict[str, str]) -> str:
 
     It is computed here because the policy's %{md5:} leaks memory before FreeRADIUS 3.2.2.
     """
+    if kept := values.get(a.UNIQUE_ID_OF_ERASED):
+        return kept
     session_id = values.get(a.ACCT_SESSION_ID, "")
     class_hex = values.get(a.CLASS, "")
     if class_hex.startswith("0x61693a"):  # "ai:"
@@ -212,6 +216,11 @@ def unique_id(values: dict[str, str]) -> str:
         values.get(a.NAS_PORT, ""),
     )
     return _md5(",".join(parts))
+
+
+def identity(values: dict[str, str]) -> str:
+    """Return the unique id of a packet whose text may have come as octets."""
+    return _restore_text(dict(values))
 
 
 def _restore_text(values: dict[str, str]) -> str:
@@ -240,7 +249,8 @@ def _status(value: str | None) -> str:
     try:
         return a.STATUS_NAMES[value]
     except KeyError:
-        raise RejectedPacket(f"{a.ACCT_STATUS_TYPE} {value} is not counted") from None
+        error = IgnoredPacket if value in a.STATUS_WITHOUT_USAGE else RejectedPacket
+        raise error(f"{a.ACCT_STATUS_TYPE} {value} is not counted") from None
 
 
 def _uint32(values: dict[str, str], name: str) -> int | None:

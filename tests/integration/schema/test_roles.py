@@ -12,6 +12,8 @@ ROLES = ("radmeter_ingest", "radmeter_reader", "radmeter_noc", "radmeter_billing
 
 # Every function there is. Who may execute it, by name: read by views and queries of the one who reads
 READERS = {
+    "audit_lines_with",
+    "erasures",
     "get_user_total_usage",
     "limits",
     "missing_months",
@@ -24,6 +26,7 @@ READERS = {
     "stale_after",
     "user_differences",
     "user_period_start",
+    "without_name",
 }
 # changes that people make
 NOCS = {
@@ -41,7 +44,15 @@ NOCS = {
     "retry_rejected",
     "set_limit",
 }
-INGESTS = {"ingest", "node_checkpoint", "replay", "replayed_files", "sessions_complete_from"}
+INGESTS = {
+    "ingest",
+    "left_out_ranges",
+    "node_checkpoint",
+    "replay",
+    "replayed_files",
+    "salvage_rejected",
+    "sessions_complete_from",
+}
 # the periodic jobs, which run as the owner: they make partitions, and close what they choose
 OWNERS = {
     "backfill_begin",
@@ -53,8 +64,18 @@ OWNERS = {
     "backfill_routers",
     "backfill_settle",
     "backfill_unknown_routers",
+    "begin_erasure",
+    "clear_attributes",
     "close_stale",
+    "end_erasure",
     "ensure_partition",
+    "erase_notes",
+    "erase_packets",
+    "erase_sessions",
+    "finish_erasure",
+    "expire",
+    "expiring",
+    "note_expired",
     "observe_intervals",
     "stale_sessions",
 }
@@ -72,8 +93,10 @@ PARTS = {
     "close_rebooted",
     "close_superseded",
     "count_inserted",
+    "count_new_users",
     "count_updated",
     "counted_octets",
+    "count_erased",
     "counted_offset",
     "create_incoming",
     "discover_at_once",
@@ -84,10 +107,13 @@ PARTS = {
     "discovery_client",
     "discovery_key",
     "divert_session",
+    "erasure_pseudonym",
     "ingest_batch",
     "insert_sessions",
     "is_newer",
     "limit_router",
+    "is_pseudonym",
+    "kept_as",
     "limit_value",
     "match_router",
     "note_archive_change",
@@ -98,6 +124,7 @@ PARTS = {
     "plain_address",
     "recomputed_parts",
     "session_parts",
+    "set_aside",
     "unpack_records",
     "update_closed",
     "update_open",
@@ -128,6 +155,8 @@ TABLES = {
 VIEWS = {
     "archives",
     "discovery_limits",
+    "left_out",
+    "new_users",
     "nodes",
     "partitions",
     "router_activity",
@@ -144,6 +173,7 @@ STATE = {
     "adoption",
     "alembic_version",
     "backfill",
+    "cleared_partition",
     "decimal_change",
     "migration_log",
     "session_month",
@@ -254,6 +284,8 @@ INGEST = {
     "checkpoint": "SELECT radmeter.node_checkpoint('n')",
     "replay": "SELECT radmeter.replay('detail:n', '[]', 'detail', 1, 1, '\\x00')",
     "replayed": "SELECT * FROM radmeter.replayed_files('n')",
+    "left out": "SELECT * FROM radmeter.left_out_ranges('n')",
+    "salvage": "SELECT radmeter.salvage_rejected('n', '[]')",
 }
 READ = {relation: f"SELECT * FROM {relation}" for relation in sorted(TABLES)} | {
     view: f"SELECT * FROM radmeter.{view}" for view in sorted(VIEWS)
@@ -327,10 +359,21 @@ WRITE = (
         "audit": "SELECT radmeter.audit('forged', '{}')",
         "forget": "DELETE FROM audit_log",
         "setting": "UPDATE radmeter.setting SET value = 'Mars'",
+        "expire": "SELECT radmeter.expire('rejected packet', 1, 1)",
+        "limits of hours": "UPDATE radmeter.kept_per_hour SET kept = 0",
+        "set aside": "SELECT radmeter.set_aside('n', '[]')",
         "reap": "SELECT radmeter.close_stale('{1}')",
         "partition": "SELECT radmeter.ensure_partition(now())",
         "count": "SELECT radmeter.insert_sessions('{1}')",
         "slices": "SELECT * FROM radmeter.session_slice",
+        "names of the erased": "SELECT * FROM radmeter.erasure",
+        "begin to erase": "SELECT radmeter.begin_erasure('alice')",
+        "erase sessions": "SELECT radmeter.erase_sessions('alice', '{1}', '{2026-01-01}')",
+        "erase notes": "SELECT radmeter.erase_notes('alice')",
+        "erase packets": "SELECT radmeter.erase_packets('alice', '[]')",
+        "finish to erase": "SELECT radmeter.finish_erasure('alice')",
+        "end to erase": "SELECT radmeter.end_erasure('alice')",
+        "clear attributes": "SELECT radmeter.clear_attributes('{1}', '{2026-01-01}')",
         "schema": "CREATE TABLE radmeter.mine (x int)",
         "public": "CREATE TABLE public.mine (x int)",
     }
