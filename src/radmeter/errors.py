@@ -1,5 +1,7 @@
 """The errors that radmeter raises on purpose, under one base class."""
 
+from collections.abc import Mapping
+
 
 class RadmeterError(Exception):
     """radmeter cannot do what was asked. The message names the thing, says what happened and what to do next.
@@ -50,6 +52,17 @@ class DiskFull(StoreError):
 
 class RecordRefused(StoreError):
     """The database refuses a value in the batch, and would refuse it again."""
+
+
+class RecordsRefused(RecordRefused):
+    """The database refuses some records of the batch, and says which. Nothing of the batch is stored.
+
+    `reasons` has the reason for each of them, by its number (seq).
+    """
+
+    def __init__(self, message: str, reasons: Mapping[int, str]) -> None:
+        super().__init__(message)
+        self.reasons = dict(reasons)
 
 
 class RejectedPacket(RadmeterError):

@@ -3,7 +3,8 @@
 CREATE OR REPLACE FUNCTION radmeter.plain_address(p_ip inet) RETURNS inet
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE
-    WHEN family(p_ip) = 6 AND p_ip <<= inet '::ffff:0.0.0.0/96'
-        THEN inet '0.0.0.0' + (host(p_ip)::inet - inet '::ffff:0.0.0.0')
-    ELSE host(p_ip)::inet
+    WHEN family(p_ip) = 4 THEN set_masklen(p_ip, 32)
+    WHEN p_ip <<= inet '::ffff:0.0.0.0/96'
+        THEN inet '0.0.0.0' + (set_masklen(p_ip, 128) - inet '::ffff:0.0.0.0')
+    ELSE set_masklen(p_ip, 128)
 END;

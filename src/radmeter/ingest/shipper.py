@@ -6,7 +6,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -21,6 +21,7 @@ from radmeter.errors import (
     StoreUnavailable,
 )
 from radmeter.ingest.batch_size import BatchSize
+from radmeter.ingest.clients_seen import ClientsSeen
 from radmeter.ingest.halving import send_halving
 from radmeter.ingest.left_out_segments import LeftOutSegments
 from radmeter.ingest.store import Store
@@ -63,6 +64,7 @@ class Shipper:
         self._journal = journal
         self._open_store = open_store
         self._size = BatchSize(batch_records)
+        self._clients = ClientsSeen()
         self._batch_seconds = batch_seconds
         self._kept = kept
         self._store: Store | None = None
@@ -147,7 +149,14 @@ class Shipper:
                     f"packet {entry.seq} can be neither counted nor set aside: {error}"
                 ) from error
 
-        send_halving(list(zip(entries, records, strict=True)), send, set_aside)
+        def marked(
+            item: tuple[Entry, dict[str, Any]], reasons: Mapping[int, str]
+        ) -> tuple[Entry, dict[str, Any]]:
+            entry, record = item
+            return (entry, as_rejected(entry, reasons[entry.seq]) if entry.seq in reasons else record)
+
+        self._clients.mark(records)
+        send_halving(list(zip(entries, records, strict=True)), send, set_aside, marked)
 
     def _take_answer(self, answer: int, last: int) -> None:
         """Note that all records up to the last one sent are ingested. StoreError: the answer is another number."""
@@ -212,6 +221,7 @@ class Shipper:
 
     def _close_store(self) -> None:
         store, self._store = self._store, None
+        self._clients.forget()
         self._ahead, self._ahead_records = [], []
         if store is not None:
             store.close()
