@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from functools import wraps
+from importlib.util import find_spec
 from typing import Any, TypeVar, cast
 
 import click
@@ -16,7 +17,7 @@ from rich.table import Table
 
 from radmeter.config import ALL, Settings
 from radmeter.embedded.server import open_database
-from radmeter.errors import StoreError
+from radmeter.errors import ConfigurationError, StoreError
 from radmeter.units import human_bytes
 
 Row = dict[str, Any]
@@ -65,6 +66,18 @@ def existing_database(settings: Settings) -> Iterator[str]:
         )
     with open_database(settings) as database:
         yield database.dsn
+
+
+def require_extra(package: str, extra: str) -> None:
+    """Check that a package which one of radmeter's extras installs is there.
+
+    Raises
+    ------
+    ConfigurationError
+        It is not installed. The message names the extra.
+    """
+    if find_spec(package) is None:
+        raise ConfigurationError(f"{package} is not installed: pip install 'radmeter[{extra}]'")
 
 
 def with_settings(*names: str) -> Callable[[F], F]:
