@@ -20,14 +20,13 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/*
 COPY --from=build /opt/radmeter /opt/radmeter
 # The plugin writes the journal and the shipper deletes from it, so both have one user. A new volume gets the owner of the
-# directory that it covers.
+# directory that it covers. The other services have users without a name (docker-compose.yml).
 RUN groupadd --gid 10001 radmeter \
     && useradd --uid 10001 --gid radmeter --no-create-home --shell /usr/sbin/nologin radmeter \
     && install -d -o radmeter -g radmeter -m 0750 /var/lib/radmeter /var/lib/radmeter/run \
     && ln -s /opt/radmeter/lib/python3*/site-packages /opt/radmeter/site-packages \
     && cp -r /opt/radmeter/site-packages/radmeter/radius /etc/radmeter \
-    && printf 'client routers {\n\tipaddr = "$ENV{RADIUS_CLIENTS}"\n\tsecret = "$ENV{RADIUS_SECRET}"\n}\n' \
-        >>/etc/radmeter/clients.conf
+    && cat /etc/radmeter/clients.container.conf >>/etc/radmeter/clients.conf
 ENV PATH=/opt/radmeter/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
@@ -35,6 +34,5 @@ ENV PATH=/opt/radmeter/bin:$PATH \
     RADMETER_RUN=/var/lib/radmeter/run \
     RADMETER_PYTHON_PATH=/opt/radmeter/site-packages
 USER radmeter
-WORKDIR /var/lib/radmeter
-VOLUME /var/lib/radmeter
+WORKDIR /
 CMD ["radmeter", "--help"]

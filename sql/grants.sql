@@ -13,7 +13,7 @@ BEGIN
             TO radmeter_ingest;
     END IF;
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'radmeter_reader') THEN
-        GRANT USAGE ON SCHEMA public, radmeter TO radmeter_reader;
+        GRANT USAGE ON SCHEMA radmeter TO radmeter_reader;
         GRANT SELECT ON public.radacct, public.routers, public.plans, public.subscribers, public.user_quota_usage,
             public.router_daily_usage, public.ingest_checkpoint, public.rejected_packet, public.accounting_anomaly,
             public.audit_log, public.invoices,
@@ -25,13 +25,14 @@ BEGIN
         GRANT SELECT ON radmeter.setting TO radmeter_reader;
         -- For `radmeter doctor`, `migrate status` and `migrate history`.
         GRANT SELECT ON radmeter.alembic_version, radmeter.sql_file, radmeter.migration_log, radmeter.decimal_change,
-            radmeter.session_month, radmeter.adoption, radmeter.backfill TO radmeter_reader;
+            radmeter.session_month, radmeter.adoption, radmeter.backfill, radmeter.cleared_partition TO radmeter_reader;
         GRANT EXECUTE ON FUNCTION public.get_user_total_usage(text, timestamptz), radmeter.setting_value(text),
             radmeter.user_period_start(text, timestamptz), radmeter.stale_after(integer, integer, integer),
             radmeter.period_start(text, smallint, date, date), radmeter.month_day(date, smallint),
             radmeter.user_differences(date, date, text[]), radmeter.router_differences(date, date, bigint[]),
             radmeter.sessions_complete_from(), radmeter.radacct_partitions(), radmeter.missing_months(integer),
-            radmeter.limits()
+            radmeter.limits(), radmeter.erasures(text), radmeter.audit_lines_with(text),
+            radmeter.without_name(jsonb, text, text)
             TO radmeter_reader;
     END IF;
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'radmeter_noc') THEN
@@ -47,7 +48,7 @@ BEGIN
             TO radmeter_noc;
     END IF;
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'radmeter_billing') THEN
-        GRANT USAGE ON SCHEMA public, radmeter TO radmeter_billing;
+        GRANT USAGE ON SCHEMA radmeter TO radmeter_billing;
         GRANT SELECT ON public.user_quota_usage, public.router_daily_usage, public.plans, public.subscribers,
             public.routers, public.invoices, radmeter.user_usage, radmeter.router_usage, radmeter.user_plans,
             radmeter.setting

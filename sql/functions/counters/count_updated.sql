@@ -35,7 +35,11 @@ BEGIN
         FROM (
             SELECT after.radacctid, after.username, after.router_id, after.usage_date, after.period_start,
                    before.username AS old_username, before.router_id AS old_router_id,
-                   before.usage_date AS old_usage_date, before.period_start AS old_period_start,
+                   -- NULL: another writer inserted the row while the triggers were off. As in radmeter.recomputed_parts.
+                   coalesce(before.usage_date, radmeter.usage_date(before.router_id, coalesce(before.acctupdatetime,
+                       before.acctstoptime, before.acctstarttime, now()))) AS old_usage_date,
+                   coalesce(before.period_start, radmeter.user_period_start(before.username, coalesce(
+                       before.acctupdatetime, before.acctstoptime, before.acctstarttime, now()))) AS old_period_start,
                    coalesce(before.acctinputoctets, 0) AS old_octets_in,
                    coalesce(before.acctoutputoctets, 0) AS old_octets_out,
                    coalesce(after.acctupdatetime, after.acctstoptime, after.acctstarttime, now()) AS acctupdatetime,

@@ -44,20 +44,23 @@ BEGIN
                      ELSE radmeter.user_period_start(session.username, record.event_time) END,
                 coalesce(session.username, record.username),
                 coalesce(session.acctauthentic, record.authentic),
-                coalesce(session.connectinfo_start, CASE WHEN NOT is_stop THEN record.connect_info END),
-                CASE WHEN is_stop THEN record.connect_info ELSE session.connectinfo_stop END,
+                CASE WHEN NOT erased
+                     THEN coalesce(session.connectinfo_start, CASE WHEN NOT is_stop THEN record.connect_info END) END,
+                CASE WHEN erased THEN NULL WHEN is_stop THEN record.connect_info ELSE session.connectinfo_stop END,
                 CASE WHEN is_stop THEN record.terminate_cause END,
                 CASE WHEN is_stop THEN 'stop' END,
-                coalesce(record.framed_ip, session.framedipaddress),
-                coalesce(record.framed_ipv6, session.framedipv6address),
-                coalesce(record.framed_ipv6_prefix, session.framedipv6prefix),
-                coalesce(record.framed_interface_id, session.framedinterfaceid),
-                coalesce(record.delegated_ipv6_prefix, session.delegatedipv6prefix),
+                CASE WHEN NOT erased THEN coalesce(record.framed_ip, session.framedipaddress) END,
+                CASE WHEN NOT erased THEN coalesce(record.framed_ipv6, session.framedipv6address) END,
+                CASE WHEN NOT erased THEN coalesce(record.framed_ipv6_prefix, session.framedipv6prefix) END,
+                CASE WHEN NOT erased THEN coalesce(record.framed_interface_id, session.framedinterfaceid) END,
+                CASE WHEN NOT erased THEN coalesce(record.delegated_ipv6_prefix, session.delegatedipv6prefix) END,
                 greatest(session.arrived_at, record.received_at),
                 coalesce(record.interim_interval, session.interim_interval),
                 coalesce(record.skew_seconds, session.clock_skew_seconds),
                 coalesce(session.router_id, record.router_id)
-            FROM (SELECT record.status = 'Start' AS is_start, record.status = 'Stop' AS is_stop) AS event,
+            FROM (SELECT record.status = 'Start' AS is_start, record.status = 'Stop' AS is_stop,
+                         -- The user was erased (radmeter people erase): no packet brings personal attributes back.
+                         coalesce(radmeter.is_pseudonym(session.username), false) AS erased) AS event,
                 -- In rlm_sql a repeated Start sets acctupdatetime back. An adopted session's acctsessiontime shows
                 -- that.
                 LATERAL (SELECT radmeter.is_newer(

@@ -23,7 +23,9 @@ AS $$
         ('rejected_bytes_per_client_hour', 4194304, 'bytes',
          'bytes of rejected packets of one RADIUS client that are kept of an hour'),
         ('rejected_keep_days', 180, 'days', 'rejected packets that are older are removed'),
-        ('rejected_keep_bytes', 1073741824, 'bytes', 'the oldest rejected packets beyond this size are removed')
+        ('rejected_keep_bytes', 1073741824, 'bytes', 'the oldest rejected packets beyond this size are removed'),
+        ('personal_keep_days', NULL, 'days',
+         'how long closed sessions keep calling station id, framed addresses, connect info and class')
     ) AS known (name, default_value, unit, meaning)
     LEFT JOIN radmeter.setting ON setting.name = known.name
     ORDER BY known.name;

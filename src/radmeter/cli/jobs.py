@@ -16,7 +16,7 @@ from radmeter.jobs import retention, runner, stale_sessions
 
 @click.group()
 def jobs() -> None:
-    """Close stale sessions, make partitions ahead, and remove old rejected packets and anomalies."""
+    """Close stale sessions, make partitions ahead, remove or clear what is too old."""
 
 
 @jobs.command("run", epilog="Example: radmeter jobs run --jobs-seconds 60 --stale-minutes 30")
@@ -73,6 +73,28 @@ def expire(settings: Settings, dry_run: bool, output_format: str) -> None:
     with open_database(settings) as database, connect(database.dsn) as connection:
         found = retention.would_expire(connection) if dry_run else retention.expire(connection)
     emit([each._asdict() for each in found], output_format, columns=retention.Expired._fields)
+
+
+@jobs.command(
+    "clear-personal",
+    epilog="Example: radmeter limits set personal_keep_days 90; radmeter jobs clear-personal",
+)
+@with_settings("state", "dsn")
+def clear_personal(settings: Settings) -> None:
+    """Clear personal attributes of sessions that stopped longer ago than the limit personal_keep_days.
+
+    They are calling station id, framed addresses, connect info and class. The user name stays, and no counter changes.
+    `radmeter jobs run` does this once a day. Without the limit nothing is cleared.
+    """
+    from radmeter.people.clearing import clear_old, keep_days
+
+    with open_database(settings) as database, connect(database.dsn) as connection:
+        days = keep_days(connection)
+        cleared = clear_old(connection)
+    if days is None:
+        output.say("nothing to do: the limit personal_keep_days is off")
+    else:
+        output.say(f"{cleared} sessions that stopped more than {days} days ago were cleared")
 
 
 def _least(settings: Settings) -> int | None:

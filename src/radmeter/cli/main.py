@@ -30,6 +30,7 @@ COMMANDS = {
     "doctor": "radmeter.cli.doctor:doctor",
     "replay": "radmeter.cli.replay:replay",
     "rejected": "radmeter.cli.rejected:rejected",
+    "people": "radmeter.cli.people:people",
     "limits": "radmeter.cli.limits:limits",
     "config": "radmeter.cli.config:config",
 }

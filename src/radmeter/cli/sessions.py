@@ -1,10 +1,16 @@
 """`radmeter sessions`: who is or was online, at which router, and with how many octets."""
 
+from typing import TYPE_CHECKING
+
 import click
 
 from radmeter import output
 from radmeter.cli.common import TEXT, emit, existing_database, format_option, with_settings
+from radmeter.cli.pseudonymised import pseudonym_options
 from radmeter.config import Settings
+
+if TYPE_CHECKING:
+    from radmeter.people.pseudonyms import Pseudonyms
 
 TABLE_COLUMNS = (
     "id",
@@ -41,13 +47,15 @@ COLUMNS = (
 @click.command(
     epilog="""\b
 Examples: radmeter sessions --open --router lobby
-          radmeter sessions --user alice --limit 200 --format csv"""
+          radmeter sessions --user alice --limit 200 --format csv
+          radmeter sessions --limit 100000 --format csv --pseudonym-key study.key"""
 )
 @click.option("--open", "open_only", is_flag=True, help="Only open sessions.")
 @click.option("--user", "username", metavar="NAME", type=TEXT, help="Only sessions of this user.")
 @click.option("--router", metavar="NAME|MAC|#ID", type=TEXT, help="Only sessions at this router.")
 @click.option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="How many.")
 @click.option("--before", metavar="ID", type=click.IntRange(0, 2**63 - 1), help="Go on after the session ID.")
+@pseudonym_options
 @format_option
 @with_settings("state", "dsn")
 def sessions(
@@ -58,6 +66,7 @@ def sessions(
     limit: int,
     before: int | None,
     output_format: str,
+    pseudonyms: "Pseudonyms | None",
 ) -> None:
     """List sessions, newest first, a page at a time.
 
@@ -80,6 +89,8 @@ def sessions(
             before=before,
             limit=limit,
         )
+    if pseudonyms is not None:
+        rows = [pseudonyms.applied(row) for row in rows]
     emit(rows, output_format, columns=TABLE_COLUMNS if output_format == "table" else COLUMNS)
     if more:
         output.say(f"There are more: go on with --before {rows[-1]['id']}", err=True)

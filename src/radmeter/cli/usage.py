@@ -1,9 +1,15 @@
 """`radmeter usage`: show what users and routers have used."""
 
+from typing import TYPE_CHECKING
+
 import click
 
 from radmeter.cli.common import TEXT, emit, existing_database, format_option, with_settings
+from radmeter.cli.pseudonymised import pseudonym_options
 from radmeter.config import Settings
+
+if TYPE_CHECKING:
+    from radmeter.people.pseudonyms import Pseudonyms
 
 USER_COLUMNS = ("username", "period_start", "bytes_in", "bytes_out", "bytes_total", "last_updated")
 ROUTER_COLUMNS = (
@@ -34,15 +40,20 @@ def usage() -> None:
     show_default=True,
     help="How many quota periods: the current one, and the latest before it with usage.",
 )
+@pseudonym_options
 @format_option
 @with_settings("state", "dsn")
-def user(settings: Settings, name: str, periods: int, output_format: str) -> None:
+def user(
+    settings: Settings, name: str, periods: int, output_format: str, pseudonyms: "Pseudonyms | None"
+) -> None:
     """Show what the user NAME has used in the quota period. An unknown user is an error, not zero usage."""
     from radmeter.database.views import reading
     from radmeter.usage import counters as read
 
     with existing_database(settings) as dsn, reading(dsn) as connection:
         rows = read.user_usage(connection, name, periods)
+    if pseudonyms is not None:
+        rows = [pseudonyms.applied(row) for row in rows]
     emit(rows, output_format, columns=USER_COLUMNS)
 
 

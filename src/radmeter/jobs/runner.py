@@ -1,5 +1,4 @@
-"""Runs the periodic jobs: close stale sessions, make partitions ahead, finish what a backfill left, remove what is
-too old.
+"""Runs the periodic jobs: close stale sessions, make partitions ahead, finish a backfill, remove or clear what is too old.
 
 An advisory lock lets only one runner work at a time.
 """
@@ -16,6 +15,7 @@ from radmeter.errors import StoreError
 from radmeter.jobs import retention
 from radmeter.jobs.stale_sessions import close_stale
 from radmeter.partitions.months import ensure_partitions
+from radmeter.people.clearing import clear_old
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +68,8 @@ def _run_while_leader(
             log.info("%d stale sessions closed", closed)
         for kind, reason, rows in retention.expire(connection):
             log.info("%d rows of the kind %s removed because of their %s", rows, kind, reason)
+        if cleared := clear_old(connection, stopping=stop.is_set):
+            log.info("%d old sessions cleared of personal attributes", cleared)
 
 
 def _say(said: str | None, message: str, level: int) -> str:

@@ -195,6 +195,8 @@ def unique_id(values: dict[str, str]) -> str:
 
     It is computed here because the policy's %{md5:} leaks memory before FreeRADIUS 3.2.2.
     """
+    if kept := values.get(a.UNIQUE_ID_OF_ERASED):
+        return kept
     session_id = values.get(a.ACCT_SESSION_ID, "")
     class_hex = values.get(a.CLASS, "")
     if class_hex.startswith("0x61693a"):  # "ai:"
@@ -214,6 +216,11 @@ def unique_id(values: dict[str, str]) -> str:
         values.get(a.NAS_PORT, ""),
     )
     return _md5(",".join(parts))
+
+
+def identity(values: dict[str, str]) -> str:
+    """Return the unique id of a packet whose text may have come as octets."""
+    return _restore_text(dict(values))
 
 
 def _restore_text(values: dict[str, str]) -> str:

@@ -21,6 +21,7 @@ ORDER = (
     "functions/partitions",
     "functions/adoption",
     "functions/verify",
+    "functions/people",
     "views.sql",
     "grants.sql",
     "triggers",

@@ -1,0 +1,106 @@
+"""Files on this machine that hold a user's name: journal segments, detail and quarantine files, archives."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from radmeter.config import Settings
+from radmeter.plugin.journal.files import segments
+
+# Where Debian's FreeRADIUS writes its detail and quarantine files.
+RADACCT = Path("/var/log/freeradius/radacct")
+
+
+CHUNK_BYTES = 1 << 20
+
+
+class FileWithName(NamedTuple):
+    """A file, what it is, and what to do with it. `unreadable`: this user may not read it, so it may have the name."""
+
+    path: Path
+    kind: str
+    remedy: str
+    unreadable: bool = False
+
+
+def files_with_name(settings: Settings, username: str) -> Iterator[FileWithName]:
+    """Yield the files of this machine's FreeRADIUS and journal that have the name."""
+    for path in _segments(settings.journal):
+        yield from _checked(
+            path,
+            username,
+            "journal segment",
+            "the shipper deletes it when it is full and all of it is shipped",
+        )
+    for place in (RADACCT, settings.state / "radius" / "radacct"):
+        for path in _files_below(place):
+            yield from _checked(
+                path, username, "detail or quarantine file", "delete it, or let logrotate do so"
+            )
+
+
+def sessions_in_archive(path: Path, username: str) -> int | None:
+    """Return how many sessions of a user are in an archive; None if it cannot be read here."""
+    try:
+        from pyarrow import ArrowException, compute, parquet
+    except ImportError:
+        return None
+    try:
+        names = parquet.ParquetFile(path)
+        return sum(
+            compute.sum(compute.equal(batch.column(0), username)).as_py() or 0
+            for batch in names.iter_batches(columns=["username"])
+        )
+    except (OSError, ArrowException, IndexError):
+        return None
+
+
+def _segments(journal: Path) -> list[Path]:
+    try:
+        return [segment.path for segment in segments(journal)]
+    except OSError:
+        return []
+
+
+def _files_below(place: Path) -> list[Path]:
+    try:
+        return sorted(path for path in place.rglob("*") if path.is_file())
+    except OSError:
+        return []
+
+
+def _checked(path: Path, username: str, kind: str, remedy: str) -> Iterator[FileWithName]:
+    try:
+        if has_name(path, username):
+            yield FileWithName(path, kind, remedy)
+    except FileNotFoundError:
+        return  # shipped or rotated meanwhile
+    except OSError:
+        yield FileWithName(path, kind, remedy, unreadable=True)
+
+
+def has_name(path: Path, username: str) -> bool:
+    """Return whether a journal segment or detail file has the name as a value. Compressed files cannot be searched.
+
+    Raises
+    ------
+    OSError
+        The file cannot be read.
+    """
+    forms = {
+        json.dumps(username).encode(),
+        json.dumps(username, ensure_ascii=False).encode("utf-8", "surrogatepass"),
+        b'"0x' + username.encode().hex().encode() + b'"',
+        b'"' + username.encode() + b'"',
+    }
+    overlap = max(map(len, forms)) - 1
+    # Not mapped into memory: the writer may cut the file meanwhile.
+    with path.open("rb") as file:
+        tail = b""
+        while chunk := file.read(CHUNK_BYTES):
+            content = tail + chunk
+            if any(form in content for form in forms):
+                return True
+            tail = content[-overlap:]
+    return False

@@ -1,0 +1,153 @@
+"""Rejected packets of a person: find them, and make copies that do not name the person."""
+
+import json
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from radmeter.database.connection import Connection, explained_errors
+from radmeter.errors import RejectedPacket
+from radmeter.packet import attributes as a
+from radmeter.packet.record import identity
+
+# Packets that are read, or replaced, at a time.
+BATCH = 500
+
+# What a packet needs to be counted. All other attributes of a person's packet are removed, since vendors put names,
+# addresses and device ids into attributes of their own.
+KEPT = {
+    a.NAS_IP_ADDRESS,
+    a.NAS_IPV6_ADDRESS,
+    a.NAS_IDENTIFIER,
+    a.NAS_PORT_TYPE,
+    a.CALLED_STATION_ID,
+    a.SERVICE_TYPE,
+    a.FRAMED_PROTOCOL,
+    a.ACCT_STATUS_TYPE,
+    a.ACCT_DELAY_TIME,
+    a.ACCT_INPUT_OCTETS,
+    a.ACCT_OUTPUT_OCTETS,
+    a.ACCT_INPUT_GIGAWORDS,
+    a.ACCT_OUTPUT_GIGAWORDS,
+    a.ACCT_AUTHENTIC,
+    a.ACCT_SESSION_TIME,
+    a.ACCT_TERMINATE_CAUSE,
+    a.ACCT_INTERIM_INTERVAL,
+    a.EVENT_TIMESTAMP,
+    a.EVENT_TIMESTAMP_SECONDS,
+    a.SOURCE_IPV4,
+    a.SOURCE_IPV6,
+}
+ERASED = "erased"
+# A shorter value would be found in reasons where it means something else.
+SHORTEST_QUOTED = 3
+
+
+class Rejected(NamedTuple):
+    """A rejected packet: `pairs` is JSON text."""
+
+    id: int
+    reason: str
+    pairs: str
+
+
+def rejected_packets(connection: Connection) -> Iterator[list[Rejected]]:
+    """Yield all rejected packets in batches, in the order of their ids."""
+    last = 0
+    while True:
+        with explained_errors("radmeter_reader"):
+            rows = connection.execute(
+                "SELECT id, reason, pairs::text FROM public.rejected_packet WHERE id > %s ORDER BY id LIMIT %s",
+                (last, BATCH),
+            ).fetchall()
+        if not rows:
+            return
+        yield [Rejected._make(row) for row in rows]
+        last = rows[-1][0]
+
+
+def names(packet: Rejected, username: str) -> bool:
+    """Return whether a packet names the user."""
+    return without_name(packet, username, "") is not None
+
+
+def without_name(packet: Rejected, username: str, pseudonym: str) -> Rejected | None:
+    """Return a copy of a packet without the user's name; None if the packet does not have the name.
+
+    In a packet of the user, the pseudonym replaces the name, and all attributes are removed that the packet does not
+    need to be counted. Its session stays the same one. In a packet of somebody else, values that are the name are
+    replaced.
+    """
+    try:
+        content = json.loads(packet.pairs)
+    except ValueError:
+        return None
+    pairs = _attributes(content)
+    if pairs is None:
+        # The journal's entry was not a list of attributes. Nobody can count it.
+        if username not in _texts(content):
+            return None
+        return packet._replace(pairs="[]", reason=packet.reason.replace(username, pseudonym or ERASED))
+    restored = [(a.TEXT_AS_OCTETS.get(name, name), _text(name, value)) for name, value in pairs]
+    if not any(value == username for _, value in restored):
+        return None
+    if username not in (value for name, value in restored if name == a.USER_NAME):
+        kept = [
+            pair if text != username else (name, pseudonym)
+            for pair, (name, text) in zip(pairs, restored, strict=True)
+        ]
+        return packet._replace(pairs=json.dumps(kept), reason=_quoted(packet.reason, {username}, pseudonym))
+    kept = [(name, value) for name, value in restored if name in KEPT and username not in value]
+    removed = {value for name, value in restored if (name, value) not in kept}
+    about = [
+        (a.USER_NAME, pseudonym),
+        (a.ACCT_SESSION_ID, ERASED),
+        (a.UNIQUE_ID_OF_ERASED, _unique_id(pairs)),
+    ]
+    had_session = any(name == a.ACCT_SESSION_ID for name, _ in restored)
+    kept += [pair for pair in about if had_session or pair[0] == a.USER_NAME]
+    return packet._replace(pairs=json.dumps(kept), reason=_quoted(packet.reason, removed, ERASED))
+
+
+def _attributes(content: Any) -> list[tuple[str, str]] | None:
+    try:
+        return [(str(name), str(value)) for name, value in content]
+    except (ValueError, TypeError):
+        return None
+
+
+def _texts(content: Any) -> Iterator[str]:
+    """Yield all strings of a JSON value."""
+    if isinstance(content, str):
+        yield content
+    elif isinstance(content, list):
+        for each in content:
+            yield from _texts(each)
+    elif isinstance(content, dict):
+        for name, each in content.items():
+            yield name
+            yield from _texts(each)
+
+
+def _text(name: str, value: str) -> str:
+    """Return a value as the record has it: text that came as octets is restored, NULs at its end are left out."""
+    if name in a.TEXT_AS_OCTETS:
+        try:
+            value = bytes.fromhex(value.removeprefix("0x")).decode("utf-8", "backslashreplace")
+        except ValueError:
+            return value
+    return value.rstrip("\0")
+
+
+def _unique_id(pairs: list[tuple[str, str]]) -> str:
+    try:
+        return identity(dict(reversed(pairs)))
+    except (RejectedPacket, ValueError):
+        return ""
+
+
+def _quoted(reason: str, removed: set[str], replacement: str) -> str:
+    """Return a reason without the values that were removed from the packet. A reason may quote one."""
+    for value in sorted(removed, key=len, reverse=True):
+        if len(value) >= SHORTEST_QUOTED:
+            reason = reason.replace(value, replacement)
+    return reason
