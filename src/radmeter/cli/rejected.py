@@ -272,9 +272,9 @@ def salvage(settings: Settings) -> None:
     damaged: list[str] = []
     with existing_database(settings) as dsn, connect(dsn) as connection:
         taken = sum(run(connection, settings.journal, damaged.append))
-    click.echo(f"{taken} packets salvaged")
+    output.say(f"{taken} packets salvaged")
     for message in damaged:
-        click.echo(f"cannot be read: {message}", err=True)
+        output.say(f"cannot be read: {message}", err=True)
     if damaged:
         sys.exit(1)
 

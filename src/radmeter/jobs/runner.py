@@ -1,4 +1,4 @@
-"""Runs the periodic jobs: close stale sessions, make partitions ahead, finish a backfill, remove or clear what is too old.
+"""Runs the periodic jobs: close stale sessions, make partitions ahead, finish a backfill, remove or clear old rows.
 
 An advisory lock lets only one runner work at a time.
 """
