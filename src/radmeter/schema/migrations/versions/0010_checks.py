@@ -19,7 +19,13 @@ COMMENT ON COLUMN public.ingest_checkpoint.role IS
     'the role that first used the source; a journal takes batches only from it and its members; NULL: not used yet';
 """
 
+OPERATOR = """
+COMMENT ON COLUMN public.audit_log.operator IS
+    'the login name on the machine of the command line, as the client claims it; nobody checks it. `who` is checked';
+"""
+
 
 def upgrade() -> None:
     """Add the column."""
     op.execute(ROLE)
+    op.execute(OPERATOR)
