@@ -2,8 +2,8 @@
 -- rejected_packet. Both happen in one transaction, so that an interrupted retry counts nothing twice.
 --   records  JSON array of accounting records as radmeter.ingest takes them, each with "id" (rejected_packet.id) and
 --            without seq; or {"id", "reason"} for a packet that still cannot be counted, with the reason
--- A record counts only if it is that of the stored packet (radmeter.packet_differences). Otherwise the packet stays, and
--- its reason names the fields that differ. The arrival is the stored one.
+-- A record counts only if it is that of the stored packet (radmeter.packet_differences) and within the limits
+-- (radmeter.record_fault). Otherwise the packet stays, with the reason. The arrival is the stored one.
 -- Returns the ids that were ingested. A packet that another call has retried or dropped meanwhile is skipped.
 -- Their source is "retry". Its sequence numbers are assigned here, under the lock of radmeter.ingest.
 -- Writes rejected_packet, audit_log, and what radmeter.ingest writes.
@@ -21,7 +21,14 @@ BEGIN
 
     WITH given AS MATERIALIZED (
         SELECT id, source, seq, received_at, record, position,
-               radmeter.packet_differences(pairs, received_at, record) AS differences
+               coalesce('these fields of the record are not those of the packet: '
+                            || radmeter.packet_differences(pairs, received_at, record),
+                        (SELECT radmeter.record_fault(status, uid, session_id, nas_ip, router_key, NULL, event_us, stamped,
+                             session_time, input_octets, output_octets, gigawords, interim_interval)
+                         FROM jsonb_to_record(record) AS field (
+                             status text, uid text, session_id text, nas_ip inet, router_key text, event_us bigint,
+                             stamped boolean, session_time bigint, input_octets bigint, output_octets bigint,
+                             gigawords boolean, interim_interval bigint))) AS fault
         FROM (SELECT DISTINCT ON (id) (element ->> 'id')::bigint AS id, element::jsonb AS record, position
               FROM json_array_elements(p_records) WITH ORDINALITY AS given (element, position)
               WHERE element ->> 'reason' IS NULL
@@ -29,11 +36,11 @@ BEGIN
         JOIN public.rejected_packet AS packet USING (id)
     ), refused AS (
         UPDATE public.rejected_packet AS packet
-        SET reason = format('retry: these fields of the record are not those of the packet: %s', differences)
-        FROM given WHERE packet.id = given.id AND differences IS NOT NULL
+        SET reason = 'retry: ' || fault
+        FROM given WHERE packet.id = given.id AND fault IS NOT NULL
     ), taken AS (
         DELETE FROM public.rejected_packet AS packet USING given
-        WHERE packet.id = given.id AND differences IS NULL RETURNING packet.id
+        WHERE packet.id = given.id AND fault IS NULL RETURNING packet.id
     )
     SELECT json_agg(record - ARRAY['id', 'reason', 'pairs'] || jsonb_build_object(
                         'seq', radmeter.node_checkpoint('retry') + number,

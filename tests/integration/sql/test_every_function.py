@@ -20,6 +20,8 @@ WITHIN = {
     "check_journal": "test_source_role.py",
     "ingest_batch": "test_checkpoint.py",
     "insert_sessions": "test_interim_stop.py",
+    "last_possible_time": "test_limits.py",
+    "record_fault": "test_limits.py",
     "number_rounds": "test_interim_stop.py",
     "unpack_records": "test_not_counted.py",
     "update_closed": "test_interim_stop.py",

@@ -8,6 +8,8 @@ from support.servers import Connection
 
 from radmeter.packet.record import parse
 
+SECOND = 1_700_000_000
+
 
 def test_node_checkpoint_is_zero_for_a_new_node(connection: Connection) -> None:
     connection.execute("INSERT INTO ingest_checkpoint (source, last_seq) VALUES ('known', 4294967299)")
@@ -24,8 +26,18 @@ def test_a_checkpoint_adds_up_the_records_of_all_batches_each_once(connection: C
     def ingest(*numbers: int) -> int:
         # Every third cannot be counted.
         records = [
-            {"seq": number, "received_us": number * 1_000_000, "status": "Start", "uid": f"u{number}"}
-            | {"session_id": "s", "event_us": number * 1_000_000, "stamped": True, "gigawords": False}
+            {
+                "seq": number,
+                "received_us": (SECOND + number) * 1_000_000,
+                "status": "Start",
+                "uid": f"u{number}",
+            }
+            | {
+                "session_id": "s",
+                "event_us": (SECOND + number) * 1_000_000,
+                "stamped": True,
+                "gigawords": False,
+            }
             | {"router_key": "k", "router_ip": "192.0.2.1", "nas_ip": "192.0.2.1"}
             | ({"reason": "some reason", "pairs": []} if number % 3 == 0 else {})
             for number in numbers
@@ -36,12 +48,12 @@ def test_a_checkpoint_adds_up_the_records_of_all_batches_each_once(connection: C
         "SELECT last_seq, records, rejected, extract(epoch FROM last_received_at)::int FROM ingest_checkpoint"
     )
     assert ingest(1, 2, 3, 4) == 4
-    assert connection.execute(counted).fetchall() == [(4, 4, 1, 4)]
+    assert connection.execute(counted).fetchall() == [(4, 4, 1, SECOND + 4)]
     # The answer was lost: all of it comes again, and more.
     assert ingest(1, 2, 3, 4, 5, 6) == 6
-    assert connection.execute(counted).fetchall() == [(6, 6, 2, 6)]
+    assert connection.execute(counted).fetchall() == [(6, 6, 2, SECOND + 6)]
     assert ingest(4, 5, 6) == 6
-    assert connection.execute(counted).fetchall() == [(6, 6, 2, 6)]
+    assert connection.execute(counted).fetchall() == [(6, 6, 2, SECOND + 6)]
     assert value(connection, "array_agg(seq ORDER BY id)::text FROM rejected_packet") == "{3,6}"
 
 
