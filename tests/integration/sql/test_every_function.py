@@ -22,6 +22,8 @@ WITHIN = {
     "check_journal": "test_source_role.py",
     "ingest_batch": "test_checkpoint.py",
     "insert_sessions": "test_interim_stop.py",
+    "last_possible_time": "test_limits.py",
+    "record_fault": "test_limits.py",
     "number_rounds": "test_interim_stop.py",
     "kept_as": "test_left_out.py",
     "set_aside": "test_left_out.py",
