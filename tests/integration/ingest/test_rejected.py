@@ -85,7 +85,7 @@ def test_show_has_every_attribute_and_no_control_character(database: str) -> Non
     set_aside(database, ("odd", [*GOOD, ["Reply-Message", "\x1b[31mred"]]), ("no list", "half of a"))
     shown = radmeter(database, "rejected", "show", "1", "2")
     assert "    User-Name = alice\n" in shown.output
-    assert "    Reply-Message = \\x1b[31mred\n" in shown.output
+    assert "    Reply-Message = \\u001b[31mred\n" in shown.output
     assert '    (no list of attributes) = "half of a"\n' in shown.output
     assert "reason:      odd\n" in shown.output
     rows = radmeter(database, "rejected", "show", "1", "--format", "json").json()
