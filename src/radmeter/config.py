@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple, Self
 from zoneinfo import ZoneInfo
 
 from radmeter.database.dsn import parse as parse_dsn
-from radmeter.database.dsn import redacted
+from radmeter.database.dsn import redacted, with_password
 from radmeter.errors import ConfigurationError
 from radmeter.plugin import settings as plugin
 
@@ -90,6 +90,19 @@ def _dsn(text: str) -> str:
     return text
 
 
+def _with_password(dsn: str | None, path: Path, source: str) -> str:
+    """Return a connection string with the password in a file, without the line feed at its end."""
+    if dsn is None:
+        raise ConfigurationError(f"{source}: there is no database to use it for; set RADMETER_DSN or PGHOST")
+    try:
+        password = path.read_text(encoding="utf-8").removesuffix("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{source}: the password cannot be read: {error}") from None
+    if not password or not password.isprintable():
+        raise ConfigurationError(f"{source}: {path} must have one line, the password")
+    return with_password(dsn, password)
+
+
 def _about(variable: str, default: str, parse: Parse, meaning: str) -> dict[str, Any]:
     return {"variable": variable, "default": default, "parse": parse, "meaning": meaning}
 
@@ -110,6 +123,14 @@ class Settings:
             _dsn,
             "PostgreSQL connection string; empty: libpq's PG* variables if set, else an embedded PostgreSQL",
         ),
+    )
+    password_file: Path | None = field(
+        metadata=_about(
+            "RADMETER_PASSWORD_FILE",
+            "",
+            _path,
+            "file with the database's password, such as a container's secret",
+        )
     )
     journal: Path = field(
         metadata=_about("RADMETER_JOURNAL", "{state}/journal", _path, "directory of the journal")
@@ -173,6 +194,14 @@ class Settings:
             "50",
             _integer(0, 60_000),
             "milliseconds the shipper waits for a batch to fill",
+        )
+    )
+    left_out_bytes: int = field(
+        metadata=_about(
+            "RADMETER_LEFT_OUT_BYTES",
+            str(1 << 30),
+            _integer(0, 1 << 50),
+            "bytes of shipped segments that the shipper keeps because packets in them were left out; 0: none",
         )
     )
     timezone: str = field(
@@ -240,6 +269,9 @@ class Settings:
                 libpq = next((variable for variable in LIBPQ_VARIABLES if environ.get(variable)), None)
                 values[name], sources[name] = (None, "default") if libpq is None else ("", libpq)
                 continue
+            elif name == "password_file":
+                values[name], sources[name] = None, "default"
+                continue
             else:
                 text, source = about["default"].format(state=values.get("state")), "default"
             try:
@@ -248,6 +280,8 @@ class Settings:
                 shown = "" if name in ("dsn", "secret") else f" {text!r}"
                 raise ConfigurationError(f"{source}{shown}: allowed is {error}") from None
             sources[name] = source
+        if values["password_file"] is not None:
+            values["dsn"] = _with_password(values["dsn"], values["password_file"], sources["password_file"])
         return cls(**values, _sources=sources)
 
     def override(self, source: str, **values: object) -> Self:
@@ -275,7 +309,9 @@ class Settings:
 
     def environment(self) -> dict[str, str]:
         """Return the variables that give another process these settings."""
+        # The connection string has the password already.
         values = {setting.variable: getattr(self, setting.name) for setting in ALL}
+        values["RADMETER_PASSWORD_FILE"] = None
         return {variable: str(value) for variable, value in values.items() if value not in (None, "")}
 
     @property

@@ -50,3 +50,7 @@ class RecordRefused(StoreError):
 
 class RejectedPacket(RadmeterError):
     """An accounting packet cannot be counted: the router's fault. The message is the reason kept with the packet."""
+
+
+class IgnoredPacket(RejectedPacket):
+    """An accounting packet carries no usage by its status type. It is not kept."""

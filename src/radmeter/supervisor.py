@@ -21,6 +21,7 @@ LONGEST_LOG_BYTES = 32 << 20
 KILLED_SECONDS = 5.0  # the time that a program may take to end on its kill signal, which may not be SIGKILL
 
 _PR_SET_PDEATHSIG = 1
+_PR_SET_NO_NEW_PRIVS = 38
 _prctl = ctypes.CDLL(None, use_errno=True).prctl  # looked up here: between fork and exec it would not be safe
 
 
@@ -30,6 +31,11 @@ def end_with_parent(how: signal.Signals) -> None:
     Call it between fork and exec, after a change of user: that would clear the setting.
     """
     _prctl(_PR_SET_PDEATHSIG, int(how), 0, 0, 0)
+
+
+def give_up_new_privileges() -> None:
+    """Keep us and what we start from ever getting more privileges, by a set-user-ID program for instance."""
+    _prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,6 +167,7 @@ class Supervisor:
         us = os.getpid()
 
         def before_exec() -> None:
+            give_up_new_privileges()
             end_with_parent(program.kill_signal)
             if os.getppid() != us:  # we ended before the call above
                 os._exit(1)

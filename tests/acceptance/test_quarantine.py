@@ -8,7 +8,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from support.processes import Database, FreeRadius, Line, Shipper, eventually
+import pytest
+from support.processes import OTHERS_ENVIRONMENT, Database, FreeRadius, Line, Shipper, eventually
 from support.wire import Router, Value
 
 from radmeter.packet.detail_file import Place, packet, stanzas
@@ -123,3 +124,42 @@ def test_a_quarantine_file_replayed_alone_counts_as_the_journal_would(
             [(1,)],
         )
     assert usage(database) == replayed
+
+
+def test_a_client_fills_the_quarantine_file_no_further_and_all_its_packets_are_journaled(
+    server: FreeRadius, router: Router
+) -> None:
+    for number in range(130):
+        assert router.send(interim(f"s{number}", **PACKETS["name in Latin-1"]))
+    with (server.run_directory / "radacct" / "radmeter-quarantine" / "detail").open("rb") as file:
+        written = [packet(stanza) for stanza in stanzas(file, Place())]
+    assert [dict(found.pairs)["Acct-Session-Id"] for found in written] == [f"s{n}" for n in range(100)]
+    assert not any("Cache" in name for found in written for name, _ in found.pairs)
+    entries = JournalReader(server.journal).read(0, 1000)
+    records = [parse(entry.pairs, entry.received_at_us, 1) for entry in entries]
+    assert [record.session_id for record in records] == [f"s{number}" for number in range(130)]
+    assert not any("Cache" in entry.pairs or "Tmp-Integer-9" in entry.pairs for entry in entries)
+
+
+def test_a_full_quarantine_file_is_renamed_and_the_server_begins_another(
+    tmp_path: Path, router: Router, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(OTHERS_ENVIRONMENT, "RADMETER_QUARANTINE_LIMIT_BYTES", "4000")
+    with (
+        FreeRadius(tmp_path / "small", tmp_path / "journal") as server,
+        Router(server.start().address) as other,
+    ):
+        quarantine = server.run_directory / "radacct" / "radmeter-quarantine" / "detail"
+        full = quarantine.with_name("detail.full")
+        for number in range(20):
+            assert other.send(interim(f"s{number}", **PACKETS["name in Latin-1"]))
+        deadline = time.monotonic() + 120
+        while not full.exists():
+            assert other.send(interim("good"))
+            assert time.monotonic() < deadline
+        assert other.send(interim("s20", **PACKETS["name in Latin-1"]))
+        names = []
+        for path in (full, quarantine):
+            with path.open("rb") as file:
+                names += [dict(packet(each).pairs)["Acct-Session-Id"] for each in stanzas(file, Place())]
+        assert names == [f"s{number}" for number in range(21)]

@@ -4,8 +4,10 @@ import contextlib
 import json
 import os
 import pty
+import pwd
 import re
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -17,6 +19,9 @@ from pathlib import Path
 
 import psycopg
 import pytest
+
+import radmeter
+from radmeter import resources
 
 RADMETER = (sys.executable, "-m", "radmeter")
 # Many reports in little time.
@@ -62,7 +67,7 @@ def free_port() -> int:
 class Up:
     """A `radmeter up` that runs."""
 
-    def __init__(self, state: Path, *options: str) -> None:
+    def __init__(self, state: Path, *options: str, **variables: str) -> None:
         self.state = state
         self.output = state.parent / "output"
         with self.output.open("wb") as output:
@@ -71,7 +76,7 @@ class Up:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env=environment(state),
+                env=environment(state) | variables,
                 cwd=state.parent,
             )
 
@@ -121,8 +126,8 @@ def place() -> Iterator[Path]:
 def start(place: Path) -> Iterator[Callable[..., Up]]:
     started: list[Up] = []
 
-    def start(*options: str) -> Up:
-        started.append(Up(place / "state", *options))
+    def start(*options: str, **variables: str) -> Up:
+        started.append(Up(place / "state", *options, **variables))
         return started[-1]
 
     yield start
@@ -309,3 +314,74 @@ def test_when_the_default_port_is_taken_another_one_is(place: Path) -> None:
             check=True,
         )
     assert re.search(r"UDP port 1813 of 127.0.0.1 is in use: taking (\d+)\n", answer.stdout)
+
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root starts programs as another user")
+
+
+def status_of(pid: int) -> dict[str, list[str]]:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return {name: value.split() for name, _, value in (line.partition(":") for line in lines)}
+
+
+@needs_root
+def test_as_root_the_programs_run_as_another_user(start: Callable[..., Up]) -> None:
+    up = start(*BUSY)
+    up.await_output("packets acknowledged")
+    user = pwd.getpwnam("radmeter")
+    for words in ("radmeter ship", "freeradius", "radmeter jobs", "bin/postgres"):
+        status = status_of(up.pid(words))
+        assert set(status["Uid"]) == {str(user.pw_uid)}, words
+        assert set(status["Gid"]) == {str(user.pw_gid)}, words
+        assert status["Groups"] in ([], [str(user.pw_gid)]), words
+        assert status["NoNewPrivs"] == ["1"], words
+        assert int(status["CapEff"][0], 16) == 0, words
+    as_root = {pid for pid in processes_of(up.state) if "0" in status_of(pid)["Uid"]}
+    # The keeper starts PostgreSQL as its user, and takes no input.
+    assert as_root == {up.process.pid, up.pid("radmeter.embedded.keeper")}
+    for words in ("radmeter ship", "radmeter jobs"):
+        variables = Path(f"/proc/{up.pid(words)}/environ").read_bytes().split(b"\0")
+        assert b"RADIUS_SECRET=" in variables
+        assert b"HOME=/root" not in variables
+    assert up.end(signal.SIGINT) == 0
+
+
+@needs_root
+def test_as_root_it_works_where_only_root_may_read(place: Path, start: Callable[..., Up]) -> None:
+    checkout = place / "checkout"
+    checkout.mkdir(mode=0o700)
+    source = Path(radmeter.__file__).parent
+    shutil.copytree(source, checkout / "src" / "radmeter", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("sql", "radius"):
+        shutil.copytree(resources.directory(name), checkout / name)
+    for path in checkout.rglob("*"):
+        path.chmod(0o700 if path.is_dir() else 0o600)
+    up = start("--seconds", "3", *BUSY, PYTHONPATH=str(checkout / "src"))
+    assert up.process.wait(timeout=240) == 0, up.text
+    assert "equal to the byte" in up.text
+    assert f"letting the user radmeter pass through {checkout}\n" in up.text
+    assert f"letting the user radmeter read {checkout / 'src' / 'radmeter'}\n" in up.text
+    assert checkout.stat().st_mode & 0o777 == 0o701
+
+
+@needs_root
+def test_as_root_it_takes_over_a_journal_of_roots_and_leaves_those_of_others(
+    place: Path, start: Callable[..., Up]
+) -> None:
+    journal = place / "journal"
+    journal.mkdir()
+    (journal / "reader.lock").touch(mode=0o600)
+    up = start("--seconds", "2", *BUSY, RADMETER_JOURNAL=str(journal))
+    assert up.process.wait(timeout=240) == 0, up.text
+    assert {path.stat().st_uid for path in [journal, *journal.iterdir()]} == {pwd.getpwnam("radmeter").pw_uid}
+    os.chown(journal, 65534, 65534)
+    up = start("--seconds", "2", RADMETER_JOURNAL=str(journal))
+    assert up.process.wait(timeout=240) == 2
+    assert f"{journal} belongs to user 65534" in up.text
+
+
+def test_a_server_open_to_strangers_is_refused_before_anything_is_made(start: Callable[..., Up]) -> None:
+    up = start(RADIUS_ACCT_HOST="0.0.0.0")
+    assert up.process.wait(timeout=60) == 2
+    assert "is the well-known 'testing123', and 0.0.0.0 (RADIUS_ACCT_HOST) is not loopback" in up.text
+    assert not (up.state / "postgresql").exists()

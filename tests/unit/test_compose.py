@@ -1,22 +1,26 @@
 """The compose file and the Dockerfile: they are valid, have no secrets, and name only files and commands that exist."""
 
 import fnmatch
-import json
+import importlib.util
 import re
 import shutil
+import stat
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
+from support.compose import MissingVariable, load
 
 from radmeter.cli.main import cli
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = (ROOT / "docker-compose.yml").read_text()
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
-# The head of the file documents these values for a trial.
-TRY_OUT = {"POSTGRES_PASSWORD": "radmeter", "RADIUS_SECRET": "testing123"}
+FILE = load({"RADIUS_SECRET": "a-secret"})
+SERVICES: dict[str, dict[str, Any]] = FILE["services"]
+SUPERUSER = "postgres"
 
 
 def client() -> list[str] | None:
@@ -34,40 +38,121 @@ def test_docker_compose_takes_the_file() -> None:
     if command is None:
         pytest.skip("neither `docker compose` nor docker-compose is installed")
     answer = subprocess.run(
-        [*command, "--file", str(ROOT / "docker-compose.yml"), "config"], capture_output=True, text=True
+        [*command, "--file", str(ROOT / "docker-compose.yml"), "config"],
+        capture_output=True,
+        text=True,
+        env={"PATH": "/usr/bin:/bin", "RADIUS_SECRET": "a-secret"},
     )
     assert answer.returncode == 0, answer.stderr
-    for service in ("postgres", "migrate", "freeradius", "shipper", "jobs"):
-        assert f"\n  {service}:\n" in answer.stdout
+    for service in SERVICES:
+        assert f"\n  {service}:\n" in answer.stdout or SERVICES[service].get("profiles")
 
 
-def test_every_variable_has_a_default_and_secrets_have_none_but_the_documented() -> None:
-    variables = re.findall(r"\$\{(\w+)(:-([^}]*))?\}", COMPOSE.split("\nx-radmeter")[1])
-    assert variables
-    for name, default, value in variables:
-        assert default, f"{name} has no default"
-        if re.search("PASSWORD|SECRET", name):
-            assert value == TRY_OUT[name]
-            assert f"#   {name} " in COMPOSE, "said where the file begins"
-    for line in COMPOSE.splitlines():
-        if re.match(r"\s+\w*(PASSWORD|SECRET)\w*:", line):
-            assert "${" in line, line
+def test_the_radius_secret_is_required_and_no_secret_has_a_default() -> None:
+    with pytest.raises(MissingVariable, match="RADIUS_SECRET"):
+        load({})
+    for name, default in re.findall(r"\$\{(\w+):-([^}]*)\}", COMPOSE):
+        assert not re.search("PASSWORD|_SECRET$", name), f"{name} has the default {default}"
+    for about in SERVICES.values():
+        for name, value in about["environment"].items():
+            assert not re.search("PASSWORD", name) or (
+                name.endswith("_FILE") and value.startswith("/run/secrets/")
+            )
+
+
+def test_only_freeradius_gets_the_radius_secret() -> None:
+    assert [name for name, about in SERVICES.items() if "a-secret" in str(about)] == ["freeradius"]
+
+
+def test_each_service_logs_in_as_its_own_role_and_only_one_as_the_superuser() -> None:
+    logins = {name: about["environment"].get("PGUSER") for name, about in SERVICES.items()}
+    assert logins == {
+        "postgres": None,
+        "roles": SUPERUSER,
+        "migrate": "radmeter_migrate",
+        "freeradius": None,
+        "shipper": "radmeter_shipper",
+        "jobs": "radmeter_jobs",
+        "operator": "radmeter_operator",
+    }
+    made = dict(re.findall(r"--login=(\w+)=(\w+)", COMPOSE))
+    assert set(made) == set(logins.values()) - {None, SUPERUSER}
+    for name, about in SERVICES.items():
+        wanted = {
+            "postgres": {SUPERUSER},
+            "roles": {SUPERUSER, *made},
+            "freeradius": set(),
+        }.get(name, {logins[name]})
+        assert set(about.get("secrets", [])) == wanted, name
+    assert SERVICES["roles"]["restart"] == "on-failure"
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_each_service_is_confined(name: str) -> None:
+    about = SERVICES[name]
+    assert about["cap_drop"] == ["ALL"]
+    assert not about.get("cap_add")
+    assert "no-new-privileges:true" in about["security_opt"]
+    assert about["read_only"] is True
+    assert not about["user"].startswith(("0", "root"))
+
+
+def test_only_those_who_share_the_journal_share_a_user() -> None:
+    users: dict[str, list[str]] = {}
+    for name, about in SERVICES.items():
+        users.setdefault(about["user"], []).append(name)
+    assert [names for names in users.values() if len(names) > 1] == [["freeradius", "shipper", "operator"]]
+    with_journal = [
+        name for name, about in SERVICES.items() if "radmeter:/var/lib/radmeter" in str(about.get("volumes"))
+    ]
+    assert with_journal == ["freeradius", "shipper", "operator"]
+
+
+def test_freeradius_does_not_reach_the_database_nor_the_database_the_world() -> None:
+    assert SERVICES["freeradius"]["networks"] == ["radius"]
+    assert all(about["networks"] == ["database"] for name, about in SERVICES.items() if name != "freeradius")
+    assert FILE["networks"]["database"] == {"internal": True}
+    assert [name for name, about in SERVICES.items() if about.get("ports")] == ["freeradius"]
+
+
+def test_the_script_makes_the_files_of_all_secrets(tmp_path: Path) -> None:
+    (tmp_path / "scripts").mkdir()
+    script = shutil.copy(ROOT / "scripts" / "secrets", tmp_path / "scripts")
+    subprocess.run([script], check=True)
+    made = {path.name: path.read_text() for path in (tmp_path / "secrets").iterdir()}
+    assert set(made) == set(FILE["secrets"])
+    assert {Path(about["file"]).name for about in FILE["secrets"].values()} == set(made)
+    assert len(set(made.values())) == len(made)
+    assert all(len(password) == 48 for password in made.values())
+    assert stat.S_IMODE((tmp_path / "secrets").stat().st_mode) == 0o700
+    assert stat.S_IMODE((tmp_path / ".env").stat().st_mode) == 0o600
+    environment = (tmp_path / ".env").read_text()
+    subprocess.run([script], check=True)
+    assert {path.name: path.read_text() for path in (tmp_path / "secrets").iterdir()} == made
+    assert (tmp_path / ".env").read_text() == environment
+    for ignored in ("/secrets/", "/.env"):
+        assert ignored in (ROOT / ".gitignore").read_text().split()
 
 
 def test_each_command_of_a_service_exists() -> None:
-    commands = [json.loads(words) for words in re.findall(r'(\["radmeter".*\])', COMPOSE)]
-    assert len(commands) == 3
-    for words in commands:
+    commands = [about["command"] for about in SERVICES.values() if "command" in about]
+    commands += [about["healthcheck"]["test"][1:] for about in SERVICES.values() if "healthcheck" in about]
+    radmeters = [words for words in commands if words[0] == "radmeter"]
+    assert len(radmeters) == 5
+    for words in radmeters:
         command: click.Command | None = cli
         for word in words[1:]:
             if word.startswith("--"):
                 assert command is not None
-                assert any(word in parameter.opts for parameter in command.params)
+                assert any(word.partition("=")[0] in parameter.opts for parameter in command.params)
                 continue
             assert isinstance(command, click.Group)
             command = command.get_command(click.Context(command), word)
         assert command is not None
         assert not isinstance(command, click.Group)
+    modules = {words[words.index("-m") + 1] for words in commands if "-m" in words}
+    assert modules == {"radmeter.freeradius.start", "radmeter.freeradius.probe", "radmeter.cli.reach"}
+    assert all(importlib.util.find_spec(module) for module in modules)
 
 
 def test_the_image_gets_all_files_that_the_package_is_built_from() -> None:
@@ -76,19 +161,18 @@ def test_the_image_gets_all_files_that_the_package_is_built_from() -> None:
         for line in re.findall(r"^COPY (?!--from)(.*)$", DOCKERFILE, re.M)
         for source in line.split()[:-1]
     ]
-    assert {"pyproject.toml", "README.md", "src", "sql", "radius"} == set(copied)
+    assert {"pyproject.toml", "README.md", "LICENSE", "locks", "src", "sql", "radius"} == set(copied)
     let_through = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line[0] == "!"]
     for source in copied:
         assert (ROOT / source).exists()
         assert any(fnmatch.fnmatch(source, pattern) for pattern in let_through)
 
 
-def test_journal_and_shipper_share_a_volume_and_a_user() -> None:
-    assert "- radmeter:/var/lib/radmeter" in COMPOSE
+def test_the_image_does_not_run_as_root() -> None:
     assert re.findall(r"^USER (\w+)$", DOCKERFILE, re.M) == ["radmeter"]
-    assert "user:" not in COMPOSE
 
 
 def test_only_radiusd_may_be_real_time() -> None:
-    services = re.split(r"^  (?=\w+:$)", COMPOSE.split("\nservices:\n")[1], flags=re.M)
-    assert [service.split(":")[0] for service in services if "rtprio: 1\n" in service] == ["freeradius"]
+    assert [name for name, about in SERVICES.items() if about.get("ulimits") == {"rtprio": 1}] == [
+        "freeradius"
+    ]

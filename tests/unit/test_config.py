@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from radmeter.config import ALL, Settings
-from radmeter.database.dsn import redacted
+from radmeter.database.dsn import parse, redacted
 from radmeter.errors import ConfigurationError
 
 
@@ -145,3 +145,40 @@ def test_every_setting_has_a_variable_a_meaning_and_an_option() -> None:
 def test_a_misspelt_override_is_a_type_error_and_not_ignored() -> None:
     with pytest.raises(TypeError, match="sink"):
         Settings.load({}, sink="packet")
+
+
+def test_a_password_comes_from_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "password"
+    path.write_text("it's a secret\n")
+    environ = {"RADMETER_PASSWORD_FILE": str(path)}
+    settings = Settings.load({**environ, "RADMETER_DSN": "postgresql://ship@db/radius"})
+    assert settings.dsn is not None
+    assert parse(settings.dsn) == {
+        "user": "ship",
+        "host": "db",
+        "dbname": "radius",
+        "password": "it's a secret",
+    }
+    assert "secret" not in " ".join(row.value for row in settings.in_force() if row.name == "dsn")
+    assert "RADMETER_PASSWORD_FILE" not in settings.environment()
+    libpq = Settings.load({**environ, "PGHOST": "db"})
+    assert libpq.dsn is not None
+    assert parse(libpq.dsn) == {"password": "it's a secret"}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"), [(None, "cannot be read"), ("", "one line"), ("a\nb\n", "one line")]
+)
+def test_a_password_file_that_cannot_be_used_is_named(
+    tmp_path: Path, content: str | None, message: str
+) -> None:
+    path = tmp_path / "password"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(ConfigurationError, match=f"RADMETER_PASSWORD_FILE: .*{message}"):
+        Settings.load({"RADMETER_PASSWORD_FILE": str(path), "RADMETER_DSN": "host=db"})
+
+
+def test_a_password_for_no_database_is_a_mistake(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="RADMETER_PASSWORD_FILE: there is no database"):
+        Settings.load({"RADMETER_PASSWORD_FILE": str(tmp_path / "password")})

@@ -2,7 +2,8 @@
 -- router_daily_usage, each counter row once a statement, in the order of its key.
 -- An increase belongs to the day and period of its event. radmeter.ingest leaves these in the row. Another writer
 -- (rlm_sql, an operator's UPDATE) does not: its increase counts on the day of the row's last update, and is kept as a
--- slice of its own (see radmeter.session_slice). Writes accounting_anomaly if a router's counter wrapped or restarted.
+-- slice of its own (see radmeter.session_slice). Writes accounting_anomaly if a router's counter wrapped or restarted,
+-- up to the limit anomalies_per_router_hour; the rest is counted in radmeter.kept_per_hour.
 -- radmeter backfill, not this trigger, counts the octets that an adopted session had when it was adopted. Before the row
 -- changes, they are kept in radmeter.adoption_baseline.
 -- Hash joins are forced: transition tables have no statistics, so the planner would guess. They are set on here since a
@@ -15,6 +16,8 @@ AS $$
 DECLARE
     v_shifted bigint[];   -- sessions with a counter that wrapped or was restarted
     v_adopted bigint[];   -- adopted sessions with a change in a column that their adoption baseline depends on
+    v_hour timestamptz := date_trunc('hour', now(), 'UTC');
+    v_most bigint;        -- anomalies of a router that are kept of an hour; NULL: all
 BEGIN
     -- The trigger also fires for a statement that changed no row. Most of ingest's statements for rare cases change none.
     IF NOT EXISTS (SELECT FROM new_rows) THEN
@@ -159,18 +162,37 @@ BEGIN
     END IF;
 
     IF v_shifted IS NOT NULL THEN
-        INSERT INTO public.accounting_anomaly (kind, radacctid, acctuniqueid, username, router_id, event_time,
-                                               direction, octets_before, octets_after)
-        SELECT CASE WHEN shift.offset_after = shift.offset_before + 4294967296 THEN 'counter wrapped'
-                    ELSE 'counter restarted' END,
-               after.radacctid, after.acctuniqueid, after.username, after.router_id, after.acctupdatetime,
-               shift.direction, shift.octets_before, shift.octets_after
-        FROM old_rows AS before JOIN new_rows AS after USING (radacctid)
-        CROSS JOIN LATERAL (VALUES
-            ('input', before.acctinputoctets, after.acctinputoctets, before.input_offset, after.input_offset),
-            ('output', before.acctoutputoctets, after.acctoutputoctets, before.output_offset, after.output_offset)
-        ) AS shift (direction, octets_before, octets_after, offset_before, offset_after)
-        WHERE after.radacctid = ANY (v_shifted) AND shift.offset_after > shift.offset_before;
+        v_most := radmeter.limit_value('anomalies_per_router_hour');
+        WITH shift AS MATERIALIZED (
+            SELECT CASE WHEN shift.offset_after = shift.offset_before + 4294967296 THEN 'counter wrapped'
+                        ELSE 'counter restarted' END AS kind,
+                   after.radacctid, after.acctuniqueid, after.username, after.router_id, after.acctupdatetime,
+                   shift.direction, shift.octets_before, shift.octets_after,
+                   coalesce('#' || after.router_id, 'unknown') AS router
+            FROM old_rows AS before JOIN new_rows AS after USING (radacctid)
+            CROSS JOIN LATERAL (VALUES
+                ('input', before.acctinputoctets, after.acctinputoctets, before.input_offset, after.input_offset),
+                ('output', before.acctoutputoctets, after.acctoutputoctets, before.output_offset, after.output_offset)
+            ) AS shift (direction, octets_before, octets_after, offset_before, offset_after)
+            WHERE after.radacctid = ANY (v_shifted) AND shift.offset_after > shift.offset_before
+        ), judged AS MATERIALIZED (
+            SELECT shift.*, coalesce(coalesce(hourly.kept, 0)
+                       + row_number() OVER (PARTITION BY router ORDER BY radacctid, direction) <= v_most, true) AS fits
+            FROM shift LEFT JOIN radmeter.kept_per_hour AS hourly
+                ON hourly.kind = 'anomaly' AND hourly.source = '' AND hourly.hour = v_hour AND hourly.client = router
+        ), kept AS (
+            INSERT INTO public.accounting_anomaly (kind, radacctid, acctuniqueid, username, router_id, event_time,
+                                                   direction, octets_before, octets_after)
+            SELECT kind, radacctid, acctuniqueid, username, router_id, acctupdatetime,
+                   direction, octets_before, octets_after
+            FROM judged WHERE fits
+        )
+        INSERT INTO radmeter.kept_per_hour AS hourly (kind, source, hour, client, kept, kept_bytes, left_out)
+        SELECT 'anomaly', '', v_hour, router, count(*) FILTER (WHERE fits), 0, count(*) FILTER (WHERE NOT fits)
+        FROM judged GROUP BY router ORDER BY router
+        ON CONFLICT (kind, source, hour, client) DO UPDATE SET
+            kept = hourly.kept + excluded.kept, left_out = hourly.left_out + excluded.left_out,
+            updated_at = excluded.updated_at;
     END IF;
     RETURN NULL;
 END;

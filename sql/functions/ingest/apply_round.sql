@@ -1,7 +1,7 @@
 -- radmeter.apply_round(segment, round): applies one record of each session.
 -- A record goes to the first of these that exists: the open session of its id; a closed session of its id that it still
 -- belongs to; an open session of its id that began after the record's event; a new session.
--- Called by radmeter.ingest only. Writes radacct.
+-- Called by radmeter.ingest only. Writes radacct, and what count_new_users writes.
 CREATE OR REPLACE FUNCTION radmeter.apply_round(p_segment integer, p_round integer) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
@@ -17,6 +17,7 @@ BEGIN
         v_left := radmeter.update_open(p_segment, p_round, v_left);
     END IF;
     IF cardinality(v_left) > 0 THEN
+        PERFORM radmeter.count_new_users(v_left);
         PERFORM radmeter.insert_sessions(v_left);
     END IF;
 END;

@@ -4,7 +4,7 @@
 -- was dropped or renamed, the next role that ingests takes the journal over.
 -- SQLSTATE RM002. Called by radmeter.ingest only. Reads ingest_checkpoint.
 CREATE OR REPLACE FUNCTION radmeter.check_journal(p_source text) RETURNS void
-LANGUAGE plpgsql STABLE
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     v_owner record;

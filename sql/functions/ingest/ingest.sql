@@ -2,10 +2,12 @@
 --   source   the name of a journal (its node)
 --   records  JSON array in journal order. Each element is an accounting record, as
 --            radmeter.packet.record.AccountingRecord writes it, or a packet that cannot be counted:
---            {"seq", "received_us", "client_ip", "reason", "pairs"}
+--            {"seq", "received_us", "client_ip", "reason", "pairs"}, or one whose status type carries no usage:
+--            {"seq", "received_us", "ignored"}
 -- Returns the source's new checkpoint. All records up to it are counted. Records up to the old checkpoint are skipped.
 -- SQLSTATE RM002: the journal belongs to another role, or the source is no journal. RM003: its numbers are impossible.
--- Writes ingest_checkpoint, radacct (whose triggers keep the counters), rejected_packet, routers (discovered only).
+-- Writes ingest_checkpoint, radacct (whose triggers keep the counters), rejected_packet and kept_per_hour (see
+-- radmeter.set_aside), routers (discovered only).
 --
 -- One batch is applied at a time, over all sources. Batches of a busy site change the same routers' counters and would wait
 -- for each other anyway. They wait here, before they lock any row, so they can never deadlock.

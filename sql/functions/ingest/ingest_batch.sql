@@ -4,7 +4,7 @@
 -- Returns the source's new checkpoint.
 -- Called by radmeter.ingest, radmeter.replay and radmeter.retry_rejected only. Writes what radmeter.ingest writes.
 CREATE OR REPLACE FUNCTION radmeter.ingest_batch(p_source text, p_records json) RETURNS bigint
-LANGUAGE plpgsql
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 -- JIT compilation takes longer than a batch: with PostgreSQL's default, the first few batches take seconds.
 SET jit = off
 AS $$
@@ -36,13 +36,14 @@ BEGIN
     END LOOP;
 
     INSERT INTO public.ingest_checkpoint AS checkpoint
-            (source, last_seq, records, rejected, last_received_at, updated_at, role)
-        VALUES (p_source, v_batch.last_seq, v_batch.records, v_batch.rejected, v_batch.last_received_at,
-                clock_timestamp(), session_user)
+            (source, last_seq, records, rejected, ignored, last_received_at, updated_at, role)
+        VALUES (p_source, v_batch.last_seq, v_batch.records, v_batch.rejected, v_batch.ignored,
+                v_batch.last_received_at, clock_timestamp(), session_user)
     ON CONFLICT (source) DO UPDATE SET
         last_seq = excluded.last_seq,
         records = checkpoint.records + excluded.records,
         rejected = checkpoint.rejected + excluded.rejected,
+        ignored = checkpoint.ignored + excluded.ignored,
         last_received_at = excluded.last_received_at,
         updated_at = excluded.updated_at,
         -- NULL: the row is older than the column. A role that was dropped or renamed is nobody's any more.

@@ -1,20 +1,23 @@
 -- radmeter.unpack_records(source, records, checkpoint): puts the records above the checkpoint into the temporary table
--- `incoming`, with their router, day and period. Packets that cannot be counted go to rejected_packet.
+-- `incoming`, with their router, day and period. Packets that cannot be counted go to radmeter.set_aside. Packets whose
+-- status type carries no usage are counted as ignored.
 -- Returns one row about the records above the checkpoint: the last seq (NULL: there are none), their number, how many
--- of them were rejected, and the last arrival.
+-- of them were rejected and how many ignored, and the last arrival.
 -- SQLSTATE RM003: the numbers of the records cannot be those of a journal. They must be above 0 and increase: a record
 -- that came twice in one call would count twice. And they must not go on too far: a journal goes on by
 -- 2 * 2^32 when radiusd starts (plugin/journal/files.py, GAP). 2^57 are 2^24 starts. The plugin starts a journal at most
 -- every 0.2 s, so that would take it 39 days, without one record that is shipped.
--- Called by radmeter.ingest_batch only. Writes pg_temp.incoming, rejected_packet, and routers if one is discovered.
+-- Called by radmeter.ingest_batch only. Writes pg_temp.incoming, what set_aside writes, and routers if one is
+-- discovered.
 CREATE OR REPLACE FUNCTION radmeter.unpack_records(
     p_source text, p_records json, p_checkpoint bigint,
-    OUT last_seq bigint, OUT records bigint, OUT rejected bigint, OUT last_received_at timestamptz)
+    OUT last_seq bigint, OUT records bigint, OUT rejected bigint, OUT ignored bigint, OUT last_received_at timestamptz)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
     v_timezone text := radmeter.setting_value('timezone');
+    v_rejected json;
     v_disordered bigint;
 BEGIN
     PERFORM radmeter.prepare_incoming();
@@ -32,17 +35,13 @@ BEGIN
             framed_protocol text, framed_ip inet, framed_ipv6 inet, framed_ipv6_prefix inet,
             framed_interface_id text, delegated_ipv6_prefix inet, class text,
             router_key text, router_mac macaddr, nas_mac macaddr, nas_identifier text, router_ip inet,
-            interim_interval integer, skew_seconds bigint, client_ip inet, reason text, pairs json)
+            interim_interval integer, skew_seconds bigint, client_ip inet, reason text, pairs json,
+            ignored text)
         WHERE (seq BETWEEN 1 AND p_checkpoint) IS NOT TRUE
-    ), set_aside AS (
-        INSERT INTO public.rejected_packet (source, seq, received_at, reason, pairs)
-        SELECT p_source, seq, received_at, reason, pairs
-        FROM parsed WHERE reason IS NOT NULL
-        ON CONFLICT (source, seq) DO NOTHING
     ), keys AS MATERIALIZED (
         SELECT DISTINCT ON (router_key)
                router_key, router_mac AS mac, nas_mac, nas_identifier, router_ip AS ip
-        FROM parsed WHERE reason IS NULL ORDER BY router_key
+        FROM parsed WHERE reason IS NULL AND ignored IS NULL ORDER BY router_key
     ), matched AS MATERIALIZED (
         -- This join is the first rule of match_router. It matches nearly all keys, and a call for each key would take
         -- longer. It also finds the time zone, if the router was not merged into another.
@@ -84,9 +83,11 @@ BEGIN
         LEFT JOIN public.subscribers AS subscriber USING (username)
         LEFT JOIN public.plans AS plan ON plan.id = subscriber.plan_id
     )
-    SELECT max(seq), count(*), count(reason), max(received_at),
-           count(*) FILTER (WHERE (seq > previous_seq) IS NOT TRUE)
-    INTO last_seq, records, rejected, last_received_at, v_disordered FROM parsed;
+    SELECT max(seq), count(*), count(reason), count(parsed.ignored), max(received_at),
+           count(*) FILTER (WHERE (seq > previous_seq) IS NOT TRUE),
+           json_agg(json_build_object('seq', seq, 'received_at', received_at, 'client_ip', client_ip,
+                                      'reason', reason, 'pairs', pairs)) FILTER (WHERE reason IS NOT NULL)
+    INTO last_seq, records, rejected, ignored, last_received_at, v_disordered, v_rejected FROM parsed;
 
     IF v_disordered > 0 THEN
         RAISE EXCEPTION 'source "%": % records have numbers that are not above 0 or not above the one before',
@@ -94,6 +95,10 @@ BEGIN
     ELSIF last_seq - p_checkpoint > 1::bigint << 57 THEN
         RAISE EXCEPTION 'source "%": number % is too far above the last one, %: no journal goes on so far',
             p_source, last_seq, p_checkpoint USING ERRCODE = 'RM003';
+    END IF;
+
+    IF v_rejected IS NOT NULL THEN
+        PERFORM radmeter.set_aside(p_source, v_rejected);
     END IF;
 
     IF EXISTS (SELECT FROM pg_temp.incoming WHERE router_id IS NULL) THEN

@@ -12,6 +12,18 @@ AS $$
     FROM (VALUES
         ('discoveries_per_client_hour', 1000::bigint, 'routers',
          'routers that packets of one RADIUS client can discover within an hour'),
+        ('anomalies_per_router_hour', 100, 'rows',
+         'anomalies of one router that are kept of an hour; the others are counted'),
+        ('anomalies_keep_days', 400, 'days', 'anomalies that are older are removed'),
+        ('anomalies_keep_bytes', 268435456, 'bytes', 'the oldest anomalies beyond this size are removed'),
+        ('new_users_per_client_hour', 10000, 'users',
+         'doctor warns if one RADIUS client brings more new user names within an hour; all are counted'),
+        ('rejected_per_client_hour', 1000, 'packets',
+         'rejected packets of one RADIUS client that are kept of an hour; the others are listed as left out'),
+        ('rejected_bytes_per_client_hour', 4194304, 'bytes',
+         'bytes of rejected packets of one RADIUS client that are kept of an hour'),
+        ('rejected_keep_days', 180, 'days', 'rejected packets that are older are removed'),
+        ('rejected_keep_bytes', 1073741824, 'bytes', 'the oldest rejected packets beyond this size are removed'),
         ('personal_keep_days', NULL, 'days',
          'how long closed sessions keep calling station id, framed addresses, connect info and class')
     ) AS known (name, default_value, unit, meaning)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from radmeter.adoption.columns import ESSENTIAL, NEVER_NULL, OURS, STOCK
+from radmeter.adoption.ownership import foreign_code
 from radmeter.adoption.table import Table
 from radmeter.database.connection import Connection
 from radmeter.database.identifiers import listed, quoted
@@ -27,7 +28,7 @@ class Obstacle(NamedTuple):
 
 def find(connection: Connection, table: Table, boundary: datetime.datetime) -> list[Obstacle]:
     """Return all obstacles that the catalog shows. If there are none, read the rows and return theirs."""
-    found = [*_server(connection, table), *_columns(table), *_keys(table), *_catalog(connection, table)]
+    found = [*_server(connection, table), *_columns(table), *_keys(table), *in_catalog(connection, table)]
     found += _names_in_the_way(connection)
     return found or list(_rows(connection, table, boundary))
 
@@ -221,7 +222,14 @@ _CATALOG = (
 )
 
 
-def _catalog(connection: Connection, table: Table) -> Iterator[Obstacle]:
+def in_catalog(connection: Connection, table: Table) -> Iterator[Obstacle]:
+    """Yield what the catalog shows to be in the way: triggers, rules, constraints, views, code of others."""
+    for what, name, owner in foreign_code(connection, table.oid):
+        kind, _, which = name.removeprefix("the ").partition(" ")
+        yield Obstacle(
+            f"{what} of radacct uses {name} of {owner}, who could so run commands with the rights of radmeter's owner",
+            f"read it, and ALTER {kind.upper()} {which} OWNER TO a superuser; or drop what uses it",
+        )
     for reason, remedy, query in _CATALOG:
         for names in connection.execute(query.encode(), {"oid": table.oid}):
             yield Obstacle(reason.format(*names), remedy.format(*names))

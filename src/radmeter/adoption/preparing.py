@@ -2,14 +2,15 @@
 
 from psycopg import sql
 
-from radmeter.adoption import obstacles, parent, state
+from radmeter.adoption import obstacles, ownership, parent, state
 from radmeter.adoption.columns import OURS, STOCK
 from radmeter.adoption.indexes import needed, progress_of
 from radmeter.adoption.moves import OPEN
-from radmeter.adoption.operation import DIVERT, VACUUM_GIVES_WAY, Operation, exclusively
+from radmeter.adoption.operation import DIVERT, Operation, Refused, exclusively
 from radmeter.adoption.state import Adoption
+from radmeter.adoption.table import read
 from radmeter.database.connection import Connection
-from radmeter.database.lock_retries import LOCK_WAIT_MS, create_index_with_lock_retries
+from radmeter.database.lock_retries import create_index_with_lock_retries
 
 
 def add_columns(operation: Operation, adoption: Adoption) -> None:
@@ -59,8 +60,11 @@ def make_open_table(operation: Operation, adoption: Adoption) -> None:
 
     def work(connection: Connection) -> None:
         run = connection.execute
-        run(VACUUM_GIVES_WAY)
-        run(f"SET LOCAL lock_timeout = '{LOCK_WAIT_MS}ms'")
+        exclusively(connection)
+        ownership.take(connection, operation.owner, table.owner, table.sequence)
+        # From here on only radmeter's owner can change the table. Its former owner may have done so since the survey.
+        if found := list(obstacles.in_catalog(connection, read(connection))):
+            raise Refused(f"new since the adoption began: {found[0]}")
         run(
             """CREATE TABLE public.radacct_open () INHERITS (public.radacct)
                WITH (fillfactor = 60, autovacuum_vacuum_cost_delay = 0)"""
@@ -72,9 +76,6 @@ def make_open_table(operation: Operation, adoption: Adoption) -> None:
         for number, index in enumerate(parent.carried(table), 1):
             run(parent.index_on(index, OPEN, f"radacct_open_kept_{number}_idx").encode())
         run(sql.SQL("ALTER TABLE public.radacct_open OWNER TO {}").format(owner))
-        if operation.owner != table.owner:
-            # The trigger's function needs it: it runs as this role.
-            run(sql.SQL("GRANT SELECT, UPDATE ON public.radacct TO {}").format(owner))
         run(DIVERT)
         state.go_on(connection, "opening")
 

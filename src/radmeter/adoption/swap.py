@@ -6,6 +6,7 @@ from psycopg import sql
 
 from radmeter.adoption import moves
 from radmeter.adoption.moves import OPEN, TABLE
+from radmeter.adoption.ownership import give_sequence
 from radmeter.adoption.state import Adoption
 from radmeter.adoption.table import Table, read
 from radmeter.database.connection import Connection
@@ -48,7 +49,7 @@ def swap(connection: Connection, adoption: Adoption, owner: str) -> float:
     )
     run(sql.SQL(legacy).format(sql.Literal(adoption.boundary)))
     assert table.sequence is not None
-    give_sequence(connection, table.sequence, "public.radacct", owner, table.owner)
+    give_sequence(connection, table.sequence, "public.radacct", owner, adoption.saved["owner"])
     _put_beyond(connection)
     for view in table.views:
         run(view.statement.encode())
@@ -132,20 +133,4 @@ def _put_beyond(connection: Connection) -> None:
                 "WHERE date_trunc('month', acctstoptime, 'UTC') = %s"
             ).format(sql.Identifier(*row[0].split(".")), names=names),
             (month,),
-        )
-
-
-def give_sequence(connection: Connection, name: str, target: str, owner: str, former: str) -> None:
-    """Give the sequence to another table and owner. Its numbers go on, and the former owner may still use it."""
-    sequence = sql.Identifier(*name.split("."))
-    connection.execute(sql.SQL("ALTER SEQUENCE {} OWNED BY NONE").format(sequence))
-    connection.execute(sql.SQL("ALTER SEQUENCE {} OWNER TO {}").format(sequence, sql.Identifier(owner)))
-    connection.execute(
-        sql.SQL("ALTER SEQUENCE {} OWNED BY {}.radacctid").format(
-            sequence, sql.Identifier(*target.split("."))
-        )
-    )
-    if former != owner:
-        connection.execute(
-            sql.SQL("GRANT USAGE, SELECT ON SEQUENCE {} TO {}").format(sequence, sql.Identifier(former))
         )

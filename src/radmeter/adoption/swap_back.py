@@ -2,12 +2,11 @@
 
 from psycopg import sql
 
-from radmeter.adoption import state
+from radmeter.adoption import ownership, state
 from radmeter.adoption.indexes import progress_of
 from radmeter.adoption.moves import TABLE
 from radmeter.adoption.operation import DIVERT, LEGACY_CHECK, Operation
 from radmeter.adoption.state import Adoption, remember_renamed
-from radmeter.adoption.swap import give_sequence
 from radmeter.adoption.table import LEGACY, read
 from radmeter.database.connection import Connection
 from radmeter.database.lock_retries import LOCK_WAIT_MS, create_index_with_lock_retries
@@ -75,7 +74,6 @@ def _swap(connection: Connection, adoption: Adoption, owner: str) -> None:
     run(f"SET LOCAL lock_timeout = '{LOCK_WAIT_MS}ms'")
     run("LOCK TABLE public.radacct IN ACCESS EXCLUSIVE MODE")
     saved = adoption.saved
-    former = sql.Identifier(saved["owner"])
     names = [
         row[0]
         for row in run(
@@ -90,7 +88,6 @@ def _swap(connection: Connection, adoption: Adoption, owner: str) -> None:
     run(f"ALTER SEQUENCE {saved['sequence']} OWNED BY NONE".encode())
     run("ALTER TABLE public.radacct SET SCHEMA radmeter")
     run("ALTER TABLE public.radacct_legacy RENAME TO radacct")
-    run(sql.SQL("ALTER TABLE public.radacct OWNER TO {}").format(former))
     run(f"ALTER TABLE public.radacct DROP CONSTRAINT {LEGACY_CHECK}")
     unique = saved["unique"]
     if unique is not None and unique["constraint"]:
@@ -103,9 +100,10 @@ def _swap(connection: Connection, adoption: Adoption, owner: str) -> None:
     for name in names:
         if name != LEGACY:
             run(f"ALTER TABLE {name} INHERIT public.radacct".encode())
-    give_sequence(connection, saved["sequence"], TABLE, saved["owner"], saved["owner"])
+    # radmeter's owner keeps the table until it has changed the last row of it (see `ownership`).
+    ownership.give_sequence(connection, saved["sequence"], TABLE, owner, saved["owner"])
     if owner != saved["owner"]:
-        run(sql.SQL("GRANT SELECT, UPDATE ON public.radacct TO {}").format(sql.Identifier(owner)))
+        ownership.let_write(connection, saved["owner"])
     run(DIVERT)
     for view in table.views:
         if not view.name.startswith("radmeter."):

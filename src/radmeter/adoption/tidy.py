@@ -1,7 +1,6 @@
 """Undoes an adoption: removes what it made, down to the columns."""
 
-from psycopg import sql
-
+from radmeter.adoption import ownership
 from radmeter.adoption.columns import OURS
 from radmeter.adoption.indexes import NAMES
 from radmeter.adoption.operation import Operation, exclusively
@@ -35,8 +34,7 @@ def tidy(operation: Operation, adoption: Adoption) -> None:
         run(
             f"ALTER TABLE public.radacct {', '.join(f'DROP COLUMN IF EXISTS {name}' for name in columns)}".encode()
         )
-        if operation.owner != adoption.saved["owner"]:
-            run(sql.SQL("REVOKE ALL ON public.radacct FROM {}").format(sql.Identifier(operation.owner)))
+        ownership.give_back(connection, operation.owner, adoption.saved["owner"])
         run("DROP TABLE IF EXISTS radmeter.radacct CASCADE")
         run("DELETE FROM radmeter.sql_file")  # the views were dropped with it
         tables = run(

@@ -11,12 +11,12 @@ from radmeter.cli.common import emit, format_option, with_settings
 from radmeter.config import Settings
 from radmeter.database.connection import connect
 from radmeter.embedded.server import open_database
-from radmeter.jobs import runner, stale_sessions
+from radmeter.jobs import retention, runner, stale_sessions
 
 
 @click.group()
 def jobs() -> None:
-    """Close stale sessions, make partitions ahead, and clear personal attributes of old sessions."""
+    """Close stale sessions, make partitions ahead, remove or clear what is too old."""
 
 
 @jobs.command("run", epilog="Example: radmeter jobs run --jobs-seconds 60 --stale-minutes 30")
@@ -59,6 +59,20 @@ def close_stale(settings: Settings, dry_run: bool, output_format: str) -> None:
                 lambda done, total: progress.update(task, completed=done, total=total),
             )
     output.say(f"{closed} stale sessions closed")
+
+
+@jobs.command("expire", epilog="Example: radmeter jobs expire --dry-run")
+@with_settings("state", "dsn")
+@click.option("--dry-run", is_flag=True, help="Show what would be removed and remove nothing.")
+@format_option
+def expire(settings: Settings, dry_run: bool, output_format: str) -> None:
+    """Remove rejected packets and anomalies beyond the limits on their age and size, in small batches.
+
+    `radmeter limits` shows and sets the limits. `radmeter jobs run` does the same after each interval.
+    """
+    with open_database(settings) as database, connect(database.dsn) as connection:
+        found = retention.would_expire(connection) if dry_run else retention.expire(connection)
+    emit([each._asdict() for each in found], output_format, columns=retention.Expired._fields)
 
 
 @jobs.command(

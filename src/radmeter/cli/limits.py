@@ -2,6 +2,7 @@
 
 import click
 
+from radmeter import output
 from radmeter.cli.common import TEXT, emit, existing_database, format_option, with_settings
 from radmeter.config import Settings
 
@@ -40,7 +41,7 @@ def set_limit(settings: Settings, name: str, value: str) -> None:
     with existing_database(settings) as dsn, connect_as_operator(dsn) as connection:
         changed = write.set_limit(connection, name, None if value == "default" else value)
         now = next(row["value"] for row in write.limits(connection) if row["name"] == name)
-    click.echo(f"{name}: {_shown(now)}" + ("" if changed else ", as before"))
+    output.say(f"{name}: {_shown(now)}" + ("" if changed else ", as before"))
 
 
 def _shown(value: int | None) -> str:

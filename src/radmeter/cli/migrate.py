@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from getpass import getuser
+from pathlib import Path
 from typing import Any
 
 import click
@@ -23,11 +24,13 @@ from radmeter.database import advisory_locks
 from radmeter.database.connection import connect, explained_errors
 from radmeter.database.lock_retries import PATIENCE_SECONDS
 from radmeter.embedded.server import open_database
+from radmeter.errors import ConfigurationError
 from radmeter.progress import Listener, progress
 from radmeter.schema import decimal_columns, upgrade
 from radmeter.schema import plan as migration_plan
 from radmeter.schema import script as migration_script
 from radmeter.schema.decimal_columns import Change
+from radmeter.schema.login_roles import Login, make_login_roles
 from radmeter.schema.plan import Plan
 from radmeter.schema.revisions import all_revisions, current_revision, pending_revisions
 from radmeter.schema.sql_files import changed_files
@@ -347,3 +350,57 @@ def sql(settings: Settings, begin: str | None) -> None:
     with existing_database(settings) as dsn, connect(dsn) as connection, explained_errors("radmeter_owner"):
         upgrade.refuse_stock_table(connection)
         output.say(*migration_script.script(connection).rstrip("\n").split("\n"))
+
+
+@migrate.command(
+    epilog="""\b
+Examples:
+  radmeter migrate roles --login radmeter_shipper=radmeter_ingest --passwords /run/secrets
+  radmeter migrate roles --login deploy=radmeter_owner       # it logs in by `peer` or a certificate
+
+\b
+Exit codes: 0 done, 1 it cannot be done, 2 wrong options or settings
+"""
+)
+@with_settings("state", "dsn")
+@click.option(
+    "--login",
+    "logins",
+    multiple=True,
+    metavar="ROLE=GROUP",
+    help="Make this role, which may log in, a member of this group alone. May be repeated.",
+)
+@click.option(
+    "--passwords",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="DIRECTORY",
+    help="Give each role the password in the file of its name there.",
+)
+def roles(settings: Settings, logins: Sequence[str], passwords: Path | None) -> None:
+    """Make radmeter's group roles, and a role that logs in for each service. Run it as a superuser.
+
+    Nothing else needs a superuser: `migrate up` runs as a member of radmeter_owner. It may be run again, for instance
+    after a password was changed.
+    """
+    wanted = [_login(each, passwords) for each in logins]
+    with existing_database(settings) as dsn, connect(dsn) as connection:
+        for line in make_login_roles(connection, wanted):
+            output.say(line)
+
+
+def _login(text: str, passwords: Path | None) -> Login:
+    name, _, group = text.partition("=")
+    if not name or not group:
+        raise click.UsageError(
+            f"--login {text!r}: write ROLE=GROUP, such as radmeter_shipper=radmeter_ingest"
+        )
+    if passwords is None:
+        return Login(name, group)
+    path = passwords / name
+    try:
+        password = path.read_text(encoding="utf-8").removesuffix("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"the password of {name} cannot be read: {error}") from None
+    if not password:
+        raise ConfigurationError(f"{path} is empty: write the password of {name} into it")
+    return Login(name, group, password)

@@ -21,9 +21,19 @@ from radmeter.cli.common import (
 from radmeter.config import Settings
 from radmeter.packet import attributes as a
 
-COLUMNS = ("id", "rejected_at", "received_at", "node", "status", "username", "session_id", "reason")
+COLUMNS = (
+    "id",
+    "rejected_at",
+    "received_at",
+    "node",
+    "client_ip",
+    "status",
+    "username",
+    "session_id",
+    "reason",
+)
 ATTRIBUTES = ("id", "number", "name", "value")
-HEAD = ("id", "node", "seq", "received_at", "rejected_at", "reason")
+HEAD = ("id", "node", "seq", "client_ip", "received_at", "rejected_at", "reason")
 MANY = 1000
 LARGEST_ID = 2**63 - 1
 ID = click.IntRange(1, LARGEST_ID)
@@ -218,6 +228,55 @@ def drop(
             confirm(f"Give up {len(wanted)} packets? They will never be counted.", yes)
         dropped = rejected.drop(connection, wanted) if wanted else 0
     output.say(f"{dropped} packets dropped")
+
+
+@rejected.command("left-out", epilog="Example: radmeter rejected left-out --format json")
+@format_option
+@with_settings("state", "dsn", "journal")
+def left_out(settings: Settings, output_format: str) -> None:
+    """List what was left out because of a limit: rejected packets, and rows about counters that restarted.
+
+    There is a row for each node, client and hour. The numbers of its packets lie from first_seq to last_seq. Other
+    packets, which were counted or kept, have numbers between them. SEGMENTS are the files of this machine's journal
+    that still hold them. `radmeter rejected salvage` reads those.
+    """
+    from radmeter.database.connection import connect
+    from radmeter.ingest.salvage import NAMES
+    from radmeter.ingest.salvage import left_out as read
+
+    with existing_database(settings) as dsn, connect(dsn) as connection:
+        rows = read(connection, settings.journal)
+    shorten = output_format == "table"
+    rows = [{**row, "segments": _segments(row["segments"], shorten=shorten)} for row in rows]
+    emit(rows, output_format, columns=(*NAMES, "segments"))
+
+
+def _segments(names: list[str] | None, *, shorten: bool) -> str | None:
+    if not names:
+        return None if names is None else "gone"
+    return f"{names[0]} and {len(names) - 1} more" if shorten and names[1:] else " ".join(names)
+
+
+@rejected.command("salvage", epilog="Example: radmeter rejected salvage --journal /var/lib/radmeter/journal")
+@with_settings("state", "dsn", "journal")
+def salvage(settings: Settings) -> None:
+    """Keep the rejected packets that were left out because of a limit and are still in this machine's journal.
+
+    They are then in `radmeter rejected list`, without a limit, each once. Run it as the user and the database role of
+    `radmeter ship`, and before an upgrade: only a packet that this version cannot parse is taken. Exit code 1 if a
+    segment cannot be read.
+    """
+    from radmeter.database.connection import connect
+    from radmeter.ingest.salvage import salvage as run
+
+    damaged: list[str] = []
+    with existing_database(settings) as dsn, connect(dsn) as connection:
+        taken = sum(run(connection, settings.journal, damaged.append))
+    output.say(f"{taken} packets salvaged")
+    for message in damaged:
+        output.say(f"cannot be read: {message}", err=True)
+    if damaged:
+        sys.exit(1)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from radmeter.cli.common import with_settings
 from radmeter.config import Settings
 from radmeter.embedded.server import open_database
 from radmeter.errors import JournalError, JournalLocked
+from radmeter.ingest.left_out_segments import LeftOutSegments
 from radmeter.ingest.shipper import Shipper
 from radmeter.ingest.store import Store
 from radmeter.plugin.journal.reader import JournalReader
@@ -25,7 +26,7 @@ Examples:
   radmeter ship --until-empty
 """
 )
-@with_settings("state", "dsn", "journal", "batch_records", "batch_ms")
+@with_settings("state", "dsn", "journal", "batch_records", "batch_ms", "left_out_bytes")
 @click.option("--until-empty", is_flag=True, help="Stop when nothing is left in the journal.")
 def ship(settings: Settings, until_empty: bool) -> None:
     """Ship the journal into the database, in batches, exactly once.
@@ -51,6 +52,7 @@ def ship(settings: Settings, until_empty: bool) -> None:
             lambda: Store(database.dsn),
             batch_records=settings.batch_records,
             batch_seconds=settings.batch_ms / 1000,
+            kept=LeftOutSegments(settings.journal, settings.left_out_bytes),
         )
         shipper.run(stop, until_empty=until_empty)
     log.info("shipping ends")

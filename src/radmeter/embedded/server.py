@@ -1,14 +1,13 @@
 """The embedded PostgreSQL, for those who have no server. It starts for its first user and stops after its last."""
 
 import fcntl
-import logging
 import os
 import stat
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -21,6 +20,7 @@ from radmeter.config import Settings
 from radmeter.database.connection import connect
 from radmeter.embedded import programs as postgresql
 from radmeter.embedded.keeper import FAST_SHUTDOWN_SECONDS, try_lock
+from radmeter.embedded.service_user import let_read, let_through, service_user
 from radmeter.errors import StoreError, StoreUnavailable
 from radmeter.printable import one_line
 from radmeter.supervisor import last_lines
@@ -29,8 +29,6 @@ READY_SECONDS = 300.0  # after a crash it first replays WAL, up to max_wal_size
 STOPPED_SECONDS = FAST_SHUTDOWN_SECONDS + 15.0
 DATABASE = "radmeter"
 
-_log = logging.getLogger(__name__)
-
 
 @dataclass(frozen=True)
 class Database:
@@ -38,6 +36,15 @@ class Database:
 
     dsn: str
     embedded: "EmbeddedPostgresql | None" = None
+
+    def complete_dsn(self) -> str:
+        """Return a connection string that means the same for another user with other files and variables."""
+        if self.embedded is not None:
+            return self.dsn
+        with connect(self.dsn) as connection:
+            return psycopg.conninfo.make_conninfo(
+                connection.info.dsn, password=connection.info.password or None
+            )
 
 
 @contextmanager
@@ -190,23 +197,9 @@ class EmbeddedPostgresql:
 
 def _make_ready_for_root(base: Path) -> None:
     """Give PostgreSQL, which refuses to run as root, a user of its own and access to its programs and data."""
-    try:
-        user = postgresql.server_user()
-    except StoreError:
-        command = ["useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", "radmeter"]
-        _log.warning("PostgreSQL refuses to run as root: making the system user radmeter for it")
-        with suppress(OSError):
-            subprocess.run(command, check=False)
-        user = postgresql.server_user()
+    user = service_user()
     assert user is not None
     programs = postgresql.binaries().resolve()
-    # The right to pass through (x) is enough: others cannot list the directories, and only the server reads the data.
-    for directory in [base, *base.parents, programs, *programs.parents]:
-        mode = directory.stat().st_mode
-        if not mode & stat.S_IXOTH and directory.stat().st_uid != user.pw_uid:
-            _log.warning("letting the user radmeter, which runs PostgreSQL, pass through %s", directory)
-            directory.chmod(mode | stat.S_IXOTH)
+    let_through(user, [base, programs])
     if not (programs / "postgres").stat().st_mode & stat.S_IXOTH:  # installed with a strict umask
-        for path in [programs.parent, *programs.parent.rglob("*")]:
-            mode = path.stat().st_mode
-            path.chmod(mode | stat.S_IROTH | (stat.S_IXOTH if mode & stat.S_IXUSR else 0))
+        let_read(user, programs.parent)

@@ -23,11 +23,11 @@ PLACES = (
 # The environment files of the systemd units of Debian and Fedora.
 ENVIRONMENT_FILES = ("/etc/default/freeradius", "/etc/sysconfig/radiusd")
 PROGRAM_SECONDS = 10
-_VARIABLE = re.compile(r"\s*(?:export\s+)?(RADMETER_[A-Z_]+|PYTHONPATH)=(.*)")
+_VARIABLE = re.compile(r"\s*(?:export\s+)?(RADMETER_[A-Z_]+|RADIUS_[A-Z_]+|PYTHONPATH)=(.*)")
 
 
 class Running(NamedTuple):
-    """A running radiusd: its process id, its configuration directory, and the RADMETER_* variables it has."""
+    """A running radiusd: its process id, its configuration directory, and its variables RADMETER_* and RADIUS_*."""
 
     pid: int
     raddb: Path | None
@@ -75,7 +75,7 @@ def _environment(process: Path) -> dict[str, str] | None:
     except OSError:
         return None
     pairs = (variable.partition("=") for variable in text.split("\0"))
-    return {name: value for name, _, value in pairs if name.startswith("RADMETER_")}
+    return {name: value for name, _, value in pairs if name.startswith(("RADMETER_", "RADIUS_"))}
 
 
 def environment_file() -> tuple[Path, dict[str, str]]:

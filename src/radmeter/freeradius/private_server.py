@@ -7,6 +7,7 @@ from radmeter import resources
 from radmeter.config import Settings
 from radmeter.errors import ConfigurationError
 from radmeter.freeradius import installed
+from radmeter.freeradius.exposure import refuse
 
 INSTALL = "on Debian or Ubuntu: apt install freeradius freeradius-python3"
 
@@ -33,7 +34,8 @@ def prepare(run_directory: Path, settings: Settings) -> PrivateServer:
     Raises
     ------
     ConfigurationError
-        FreeRADIUS or its Python module is not installed, or the directory cannot be made.
+        FreeRADIUS or its Python module is not installed, strangers could send to the server, or the directory cannot be
+        made.
     """
     program = installed.program()
     if program is None:
@@ -42,29 +44,32 @@ def prepare(run_directory: Path, settings: Settings) -> PrivateServer:
         raise ConfigurationError(
             f"FreeRADIUS is installed ({program}), its Python module {installed.PYTHON_MODULE} is not ({INSTALL})"
         )
+    directory = resources.directory("radius")
+    environment = {
+        "RADMETER_RUN": str(run_directory.absolute()),
+        # The plugin imports only radmeter and the standard library. Other packages in this directory do no harm,
+        # even if they were built for another Python than the one in radiusd.
+        "RADMETER_PYTHON_PATH": str(Path(__file__).absolute().parent.parent.parent),
+        "RADMETER_JOURNAL": str(settings.journal),
+        "RADMETER_SYNC": settings.sync,
+        "RADMETER_SYNC_INTERVAL_MS": str(settings.sync_interval_ms),
+        "RADMETER_SEGMENT_BYTES": str(settings.segment_bytes),
+        "RADMETER_CLIENT_PACKETS_PER_SECOND": str(settings.client_packets_per_second),
+        "RADMETER_SCHEDULING": settings.scheduling,
+        "RADMETER_JOURNAL_LIMIT_BYTES": str(settings.journal_limit_bytes),
+        "RADIUS_ACCT_HOST": settings.acct_host,
+        "RADIUS_ACCT_PORT": str(settings.acct_port),
+        "RADIUS_SECRET": settings.secret,
+        # radiusd's Python, perhaps as root, must not write __pycache__ into the installed package.
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    refuse(directory, environment)
     try:
         run_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigurationError(f"the run directory of FreeRADIUS cannot be made: {error}") from error
     return PrivateServer(
-        command=(program, "-f", "-l", "stdout", "-d", str(resources.directory("radius"))),
-        environment={
-            "RADMETER_RUN": str(run_directory.absolute()),
-            # The plugin imports only radmeter and the standard library. Other packages in this directory do no harm,
-            # even if they were built for another Python than the one in radiusd.
-            "RADMETER_PYTHON_PATH": str(Path(__file__).absolute().parent.parent.parent),
-            "RADMETER_JOURNAL": str(settings.journal),
-            "RADMETER_SYNC": settings.sync,
-            "RADMETER_SYNC_INTERVAL_MS": str(settings.sync_interval_ms),
-            "RADMETER_SEGMENT_BYTES": str(settings.segment_bytes),
-            "RADMETER_CLIENT_PACKETS_PER_SECOND": str(settings.client_packets_per_second),
-            "RADMETER_SCHEDULING": settings.scheduling,
-            "RADMETER_JOURNAL_LIMIT_BYTES": str(settings.journal_limit_bytes),
-            "RADIUS_ACCT_HOST": settings.acct_host,
-            "RADIUS_ACCT_PORT": str(settings.acct_port),
-            "RADIUS_SECRET": settings.secret,
-            # radiusd's Python, perhaps as root, must not write __pycache__ into the installed package.
-            "PYTHONDONTWRITEBYTECODE": "1",
-        },
+        command=(program, "-f", "-l", "stdout", "-d", str(directory)),
+        environment=environment,
         run_directory=run_directory,
     )

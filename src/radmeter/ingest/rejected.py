@@ -29,6 +29,7 @@ class Packet(NamedTuple):
     rejected_at: datetime.datetime
     reason: str
     pairs: str
+    client_ip: str | None = None
 
     @property
     def attributes(self) -> list[tuple[str, str]] | None:
@@ -67,7 +68,8 @@ class Filter:
 
 
 PACKETS = """
-SELECT id, source, seq, received_at, rejected_at, reason, pairs::text FROM public.rejected_packet
+SELECT id, source, seq, received_at, rejected_at, reason, pairs::text, host(client_ip)
+FROM public.rejected_packet
 WHERE (%(reason)s::text IS NULL OR position(lower(%(reason)s) IN lower(reason)) > 0)
   AND (%(node)s::text IS NULL OR source = %(node)s)
   AND (%(since)s::timestamptz IS NULL OR rejected_at >= %(since)s)"""

@@ -11,10 +11,19 @@ from typing import Any
 
 import orjson
 
-from radmeter.errors import JournalError, RecordRefused, RejectedPacket, StoreError, StoreUnavailable
+from radmeter.errors import (
+    IgnoredPacket,
+    JournalError,
+    RecordRefused,
+    RejectedPacket,
+    StoreError,
+    StoreUnavailable,
+)
 from radmeter.ingest.halving import send_halving
+from radmeter.ingest.left_out_segments import LeftOutSegments
 from radmeter.ingest.store import Store
 from radmeter.packet.record import client_ip, parse
+from radmeter.plugin.journal.files import SegmentFile
 from radmeter.plugin.journal.reader import Checkpoint, Entry, JournalReader
 
 log = logging.getLogger(__name__)
@@ -36,6 +45,8 @@ class Shipper:
         Opens a connection to the database. Called again after each failure.
     batch_records, batch_seconds
         A batch is shipped when it has so many records, or when its first record has waited so long.
+    kept
+        Takes the segments in which packets lie that the database left out.
     """
 
     def __init__(
@@ -45,11 +56,13 @@ class Shipper:
         *,
         batch_records: int = 1000,
         batch_seconds: float = 0.05,
+        kept: LeftOutSegments | None = None,
     ) -> None:
         self._journal = journal
         self._open_store = open_store
         self._batch_records = batch_records
         self._batch_seconds = batch_seconds
+        self._kept = kept
         self._store: Store | None = None
         self._after = 0  # where to go on reading: the database's checkpoint
         self._sent = 0  # the highest number that this shipper has sent
@@ -77,7 +90,8 @@ class Shipper:
                 self._close_store()
                 stop.wait(retry_seconds)
                 retry_seconds = min(2 * retry_seconds, LONGEST_RETRY_SECONDS)
-        self._drop_shipped()
+        with contextlib.suppress(StoreError, JournalError):  # the next shipper drops them
+            self._drop_shipped()
         self._close_store()
 
     def _next_batch(self, stop: threading.Event) -> Sequence[Entry]:
@@ -173,8 +187,18 @@ class Shipper:
 
     def _drop_shipped(self) -> None:
         self._dropped_at = time.monotonic()
-        if self._shipped:
-            self._journal.drop_through(self._shipped, keep_through=self._doubted)
+        if self._shipped and self._store is not None:
+            self._journal.drop_through(self._shipped, keep_through=self._doubted, put_away=self._put_away)
+            if self._kept is not None:
+                self._kept.prune()
+
+    def _put_away(self, segment: SegmentFile, last_seq: int) -> bool:
+        """Keep a shipped segment if packets in it may have been left out. Return whether it is kept."""
+        if self._kept is None or self._store is None:
+            return False
+        ranges = self._store.left_out(self._journal.node())
+        left_out = any(first <= last_seq and last >= segment.first_seq for first, last in ranges)
+        return left_out and self._kept.keep(segment)
 
     def _close_store(self) -> None:
         store, self._store = self._store, None
@@ -197,9 +221,11 @@ class Shipper:
 
 
 def as_json(entry: Entry) -> dict[str, Any]:
-    """Return an entry as JSON for `radmeter.ingest`: a record, or a packet to set aside with the reason."""
+    """Return an entry as JSON for `radmeter.ingest`: a record, or a packet to set aside or ignore, with the reason."""
     try:
         return parse(entry.pairs, entry.received_at_us, entry.seq).as_json()
+    except IgnoredPacket as reason:
+        return {"seq": entry.seq, "received_us": entry.received_at_us, "ignored": str(reason)}
     except RejectedPacket as reason:
         return as_rejected(entry, str(reason))
 

@@ -42,6 +42,14 @@ class Store:
             row = self._connection.execute("SELECT radmeter.node_checkpoint(%s)", (node,)).fetchone()
         return cast(int, row[0]) if row else 0
 
+    def left_out(self, node: str) -> list[tuple[int, int]]:
+        """Return ranges of numbers in which packets of `node` were left out because of a limit, and not salvaged."""
+        with translated_errors():
+            rows = self._connection.execute(
+                "SELECT first_seq, last_seq FROM radmeter.left_out_ranges(%s)", (node,)
+            )
+            return [(first, last) for first, last in rows]
+
     def ingest(
         self, node: str, records: Sequence[dict[str, Any]], meanwhile: Callable[[], None] | None = None
     ) -> int:

@@ -1,4 +1,4 @@
-"""Runs the periodic jobs: close stale sessions, make partitions ahead, finish what a backfill left, clear old sessions.
+"""Runs the periodic jobs: close stale sessions, make partitions ahead, finish a backfill, remove or clear old rows.
 
 An advisory lock lets only one runner work at a time.
 """
@@ -12,6 +12,7 @@ from radmeter.adoption import backfill
 from radmeter.database import advisory_locks
 from radmeter.database.connection import connect
 from radmeter.errors import StoreError
+from radmeter.jobs import retention
 from radmeter.jobs.stale_sessions import close_stale
 from radmeter.partitions.months import ensure_partitions
 from radmeter.people.clearing import clear_old
@@ -65,6 +66,8 @@ def _run_while_leader(
             return
         if closed := close_stale(connection, stale_minutes):
             log.info("%d stale sessions closed", closed)
+        for kind, reason, rows in retention.expire(connection):
+            log.info("%d rows of the kind %s removed because of their %s", rows, kind, reason)
         if cleared := clear_old(connection, stopping=stop.is_set):
             log.info("%d old sessions cleared of personal attributes", cleared)
 

@@ -72,4 +72,16 @@ STATUS_NAMES = {
     "Accounting-On": ACCOUNTING_ON,
     "Accounting-Off": ACCOUNTING_OFF,
 }
+# They carry no usage of a user: tunnels (RFC 2867 section 4; the octets of a link are also in its sessions' packets),
+# and what RFC 2866 section 5.1 reserves. A number stands for a value that the dictionary does not name.
+STATUS_WITHOUT_USAGE = {
+    "Tunnel-Start",
+    "Tunnel-Stop",
+    "Tunnel-Reject",
+    "Tunnel-Link-Start",
+    "Tunnel-Link-Stop",
+    "Tunnel-Link-Reject",
+    "Failed",
+    *map(str, range(9, 16)),
+}
 SESSION_STATUS = {START, STOP, INTERIM_UPDATE}

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Self
 
 import orjson
 
-from radmeter.errors import RejectedPacket
+from radmeter.errors import IgnoredPacket, RejectedPacket
 from radmeter.packet import attributes as a
 from radmeter.packet.router_key import router_key
 
@@ -87,6 +87,8 @@ class AccountingRecord(NamedTuple):
         ------
         RejectedPacket
             The packet cannot be counted; the message is the reason.
+        IgnoredPacket
+            The packet carries no usage.
         """
         values = dict(reversed(pairs))
         uid = unique_id(values)
@@ -247,7 +249,8 @@ def _status(value: str | None) -> str:
     try:
         return a.STATUS_NAMES[value]
     except KeyError:
-        raise RejectedPacket(f"{a.ACCT_STATUS_TYPE} {value} is not counted") from None
+        error = IgnoredPacket if value in a.STATUS_WITHOUT_USAGE else RejectedPacket
+        raise error(f"{a.ACCT_STATUS_TYPE} {value} is not counted") from None
 
 
 def _uint32(values: dict[str, str], name: str) -> int | None:

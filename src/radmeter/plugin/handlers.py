@@ -17,6 +17,7 @@ from radmeter.errors import ConfigurationError, JournalError
 from radmeter.plugin import scheduling
 from radmeter.plugin.client_limit import ClientLimits
 from radmeter.plugin.journal.writer import JournalWriter
+from radmeter.plugin.quarantine import Quarantine
 from radmeter.plugin.settings import PluginSettings, check_place, read_settings
 from radmeter.printable import printable
 
@@ -44,6 +45,7 @@ class _State:
     settings: PluginSettings | None = None
     journal: JournalWriter | None = None
     limits: ClientLimits | None = None
+    quarantine: Quarantine | None = None
     instances = 0
     rejected = False
     telling = threading.Lock()
@@ -78,6 +80,8 @@ def instantiate(p: object) -> int:
         )
         if settings.client_packets_per_second:
             _State.limits = ClientLimits(settings.client_packets_per_second)
+        if settings.quarantine:
+            _State.quarantine = Quarantine(settings.quarantine, settings.quarantine_limit_bytes)
         every = f" every {settings.sync_interval_ms} ms" if settings.sync == "interval" else ""
         scheduled = _schedule(settings)
         _log(radiusd.L_INFO, f"journal {settings.journal}, sync = {settings.sync}{every}, {scheduled}")
@@ -104,6 +108,8 @@ def accounting(p: Pairs | None) -> int:
         pairs = p or ()
         if _State.limits is not None and not _within_limit(_State.limits, pairs):
             return REFUSED
+        if _State.quarantine is not None:
+            _State.quarantine.check(time.monotonic())
         try:
             _State.journal.append(time.time_ns() // 1000, _encode(pairs))
         except UnicodeEncodeError:

@@ -13,6 +13,8 @@ DEFAULTS = {
     "segment_bytes": str(64 << 20),
     "journal_limit_bytes": str(8 << 30),
     "client_packets_per_second": "5000",
+    "quarantine": "",
+    "quarantine_limit_bytes": str(64 << 20),
     "scheduling": "auto",
 }
 SYNC = ("packet", "interval")
@@ -23,6 +25,7 @@ LIMITS = {
     "segment_bytes": (1 << 16, 1 << 40),
     "journal_limit_bytes": (1 << 20, 1 << 50),
     "client_packets_per_second": (0, 1_000_000),
+    "quarantine_limit_bytes": (0, 1 << 50),
 }
 
 
@@ -36,6 +39,8 @@ class PluginSettings:
     segment_bytes: int
     journal_limit_bytes: int
     client_packets_per_second: int
+    quarantine: str
+    quarantine_limit_bytes: int
     scheduling: str
 
 
@@ -69,6 +74,7 @@ def read_settings(config: dict[str, object]) -> PluginSettings:
         journal=values["journal"],
         sync=values["sync"],
         scheduling=values["scheduling"],
+        quarantine=values["quarantine"],
         **{name: _number(name, values[name]) for name in LIMITS},
     )
 

@@ -1,18 +1,22 @@
 """The programs that `radmeter up` starts beside a database: FreeRADIUS, the shipper and the jobs."""
 
 import errno
+import pwd
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from radmeter.config import Settings
 from radmeter.embedded.server import Database
+from radmeter.embedded.service_user import hand_over
 from radmeter.errors import ConfigurationError, RadmeterError, StoreError
 from radmeter.freeradius import private_server, probe
 from radmeter.interruption import Interruption
 from radmeter.supervisor import Program, Supervisor, last_lines
+from radmeter.trial import dropped
 
 RADIUS_READY_SECONDS = 30.0
 READY = b"Ready to process requests"  # FreeRADIUS logs this when its sockets are bound
@@ -27,8 +31,10 @@ class Services:
         database: Database,
         interruption: Interruption,
         say: Callable[..., None],
+        user: pwd.struct_passwd | None = None,
     ) -> None:
         self.settings = settings
+        self._user = user
         self._database = database
         self._interruption = interruption
         self._say = say
@@ -43,17 +49,23 @@ class Services:
 
     def start(self) -> None:
         """Start the shipper, the jobs and FreeRADIUS, and wait until FreeRADIUS answers."""
-        environment = self.settings.environment()
-        if self._database.embedded:
-            environment["RADMETER_DSN"] = self._database.dsn
+        environment = {
+            **self.settings.environment(),
+            **dropped.environment(self._user),
+            "RADMETER_DSN": self._database.dsn if self._user is None else self._database.complete_dsn(),
+            "RADIUS_SECRET": "",  # only FreeRADIUS needs it
+        }
         radmeter = (sys.executable, "-P", "-m", "radmeter")
         # FreeRADIUS takes the packets: it is started last, so that it is stopped first.
-        self._supervisor.start(
-            Program(name="shipper", arguments=(*radmeter, "ship"), environment=environment)
-        )
-        self._supervisor.start(
-            Program(name="jobs", arguments=(*radmeter, "jobs", "run"), environment=environment)
-        )
+        for name, command in (("shipper", ("ship",)), ("jobs", ("jobs", "run"))):
+            self._supervisor.start(
+                Program(
+                    name=name,
+                    arguments=(*radmeter, *command),
+                    environment=environment,
+                    prepare=lambda: dropped.options(self._user),
+                )
+            )
         while not self._start_freeradius():
             self._supervisor.stop("freeradius")
 
@@ -66,10 +78,24 @@ class Services:
             else self.settings.override("free", acct_port=port)
         )
         server = private_server.prepare(settings.state / "radius", settings)
+        if self._user is not None:
+            hand_over(self._user, server.run_directory)
         log = self._supervisor.log("freeradius")
         before = log.stat().st_size if log.exists() else 0
         self._supervisor.start(
-            Program(name="freeradius", arguments=server.command, environment=server.environment)
+            Program(
+                name="freeradius",
+                arguments=server.command,
+                # It needs no database.
+                environment={
+                    **server.environment,
+                    **dropped.environment(self._user),
+                    "RADMETER_DSN": "",
+                    "RADMETER_PASSWORD_FILE": "",
+                    "PGPASSWORD": "",
+                },
+                prepare=self._radiusd_options,
+            )
         )
         deadline = time.monotonic() + RADIUS_READY_SECONDS
         # An answer alone proves nothing: another server may have the port and the same secret.
@@ -86,6 +112,11 @@ class Services:
             time.sleep(0.05)
         self.settings = settings
         return True
+
+    def _radiusd_options(self) -> Mapping[str, Any]:
+        if self._user is not None:
+            dropped.permit_realtime()
+        return dropped.options(self._user)
 
     def watch(self) -> None:
         """Start programs again that have died."""

@@ -7,17 +7,17 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-import psycopg
 from rich.console import Console
 
 from radmeter import output
 from radmeter.config import Settings
-from radmeter.database.connection import connect
 from radmeter.database.dsn import redacted
 from radmeter.embedded.server import Database, open_database
 from radmeter.errors import RadmeterError
+from radmeter.freeradius import private_server
 from radmeter.interruption import Interrupted, Interruption
 from radmeter.schema import upgrade
+from radmeter.trial import dropped
 from radmeter.trial.counted import Counted
 from radmeter.trial.display import Display
 from radmeter.trial.run import INTERRUPTED, Traffic, TrialRun
@@ -37,16 +37,17 @@ def run(settings: Settings, traffic: Traffic | None, seconds: float | None, cons
         settings.state.mkdir(parents=True, exist_ok=True)
         stack.enter_context(_only_one(settings.state))
         if is_explicit(settings):
-            free_port(
-                settings, lambda line: output.say_above(console, line)
-            )  # fail now, before the database is made
+            # Fail now, before the database is made.
+            free_port(settings, lambda line: output.say_above(console, line))
+        private_server.prepare(settings.state / "radius", settings)  # the same
+        user = dropped.prepare(settings)
         with interruption.may_break():
             database = stack.enter_context(open_database(settings))
             # Only an explicit time zone overwrites the database's.
             explicit = settings.source("timezone") != "default"
             upgrade.upgrade(database.dsn, timezone=settings.timezone if explicit else None)
         display = Display(console, bare=traffic is None)
-        services = stack.enter_context(Services(settings, database, interruption, display.say))
+        services = stack.enter_context(Services(settings, database, interruption, display.say, user))
         with interruption.may_break():
             services.start()
             settings = services.settings
@@ -81,12 +82,8 @@ def _only_one(state: Path) -> Iterator[None]:
 
 def _write_environment(settings: Settings, database: Database) -> None:
     """Write the variables that another client needs, as a file for a shell to source."""
-    with connect(database.dsn) as connection:
-        dsn = database.dsn or psycopg.conninfo.make_conninfo(
-            connection.info.dsn, password=connection.info.password or None
-        )
     values = {
-        "RADMETER_DSN": dsn,
+        "RADMETER_DSN": database.dsn or database.complete_dsn(),
         "RADMETER_JOURNAL": str(settings.journal),
         "RADIUS_ACCT_HOST": settings.acct_host,
         "RADIUS_ACCT_PORT": str(settings.acct_port),

@@ -32,11 +32,12 @@ EXAMPLES = [
         **one("10:00 ..", "3/4"),
     ),
     example(
-        "not counted: Failed and Tunnel-Start are kept",
+        "no usage: Failed and Tunnel-Start are ignored, an unknown status is kept",
         replace(interim("10:10", 1, 2, 600), status="Failed"),
         replace(interim("10:10", 1, 2, 600), status="Tunnel-Start"),
+        replace(interim("10:10", 1, 2, 600), status="17"),
         interim("10:20", 10, 20, 1200),
-        rejected=2,
+        rejected=1,
         **one("10:00 ..", "10/20"),
     ),
 ]

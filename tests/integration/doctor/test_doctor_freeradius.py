@@ -186,3 +186,24 @@ def _said_to_nobody(directory: Path) -> str:
         [sys.executable, "-c", code, directory], capture_output=True, text=True, check=False, cwd="/"
     )
     return done.stdout + done.stderr
+
+
+def test_clients_that_strangers_can_be_are_red(raddb: Raddb) -> None:
+    clients = raddb.directory / "clients.conf"
+    clients.write_text(
+        "client localhost {\n\tipaddr = 127.0.0.1\n\tsecret = testing123\n}\n"
+        "client routers {\n\tipaddr = 192.0.2.0/24\n\tsecret = testing123\n}\n"
+    )
+    raddb.edit("radiusd.conf", "$INCLUDE sites-enabled/", "$INCLUDE clients.conf\n$INCLUDE sites-enabled/")
+    (found,) = raddb.faults()
+    assert found.level == "red"
+    assert "the secret of client routers" in found.said
+    assert "is the well-known 'testing123'" in found.said
+    assert found.remedy == f"sudoedit {clients}  # line 5"
+    clients.write_text("client routers {\n\tipaddr = 0.0.0.0/0\n\tsecret = ours\n}\n")
+    (found,) = raddb.faults()
+    assert (found.level, "takes packets from 0.0.0.0/0" in found.said) == ("red", True)
+    for kind in ("acct", "auth"):
+        assert len(raddb.faults()) == 1
+        raddb.edit("sites-enabled/default", f"type = {kind}", f"type = {kind}\n\t\tipaddr = 127.0.0.1")
+    assert raddb.faults() == []

@@ -259,21 +259,24 @@ def test_a_record_that_the_database_refuses_is_set_aside_and_the_others_count(
     texts = [pairs(n, "Stop", 7) for n in range(100)]
     texts[13] = pairs(13, "Stop", 7, NAS_IP_Address="not an address")
     texts[57] = pairs(57, "Stop", 7, User_Name="x" * 20000 + os.urandom(20000).hex())  # no index can hold it
-    texts[58] = pairs(58, "Tunnel-Stop", 7)
+    texts[58] = pairs(58, "Subsystem-On", 7)
+    texts[59] = pairs(59, "Tunnel-Stop", 7)
     texts[99] = "no JSON"
     fill(tmp_path, texts)
     ship(tmp_path, database, batch_records)
-    assert totals(connection) == (96, 672, 6720)
+    assert totals(connection) == (95, 665, 6650)
     rows = connection.execute("SELECT reason FROM rejected_packet ORDER BY seq").fetchall()
     reasons = [row[0] for row in rows]
     assert "not an address" in reasons[0]
     assert reasons[1].startswith("the database refuses it: ")
-    assert reasons[2] == "Acct-Status-Type Tunnel-Stop is not counted"
+    assert reasons[2] == "Acct-Status-Type Subsystem-On is not counted"
     assert reasons[3].startswith("not a list of attributes")
     (kept,) = connection.execute("SELECT pairs FROM rejected_packet ORDER BY seq LIMIT 1").fetchone() or (
         None,
     )
     assert ["NAS-IP-Address", "not an address"] in kept
+    states = connection.execute("SELECT records, rejected, ignored FROM radmeter.nodes").fetchall()
+    assert states == [(100, 4, 1)]
 
 
 def test_a_fault_of_the_installation_empties_no_journal(

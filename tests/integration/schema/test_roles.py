@@ -44,7 +44,15 @@ NOCS = {
     "retry_rejected",
     "set_limit",
 }
-INGESTS = {"ingest", "node_checkpoint", "replay", "replayed_files", "sessions_complete_from"}
+INGESTS = {
+    "ingest",
+    "left_out_ranges",
+    "node_checkpoint",
+    "replay",
+    "replayed_files",
+    "salvage_rejected",
+    "sessions_complete_from",
+}
 # the periodic jobs, which run as the owner: they make partitions, and close what they choose
 OWNERS = {
     "backfill_begin",
@@ -65,6 +73,9 @@ OWNERS = {
     "erase_packets",
     "erase_sessions",
     "finish_erasure",
+    "expire",
+    "expiring",
+    "note_expired",
     "observe_intervals",
     "stale_sessions",
 }
@@ -82,6 +93,7 @@ PARTS = {
     "close_rebooted",
     "close_superseded",
     "count_inserted",
+    "count_new_users",
     "count_updated",
     "counted_octets",
     "count_erased",
@@ -96,6 +108,7 @@ PARTS = {
     "insert_sessions",
     "is_newer",
     "is_pseudonym",
+    "kept_as",
     "limit_value",
     "match_router",
     "note_archive_change",
@@ -104,6 +117,7 @@ PARTS = {
     "number_rounds",
     "recomputed_parts",
     "session_parts",
+    "set_aside",
     "unpack_records",
     "update_closed",
     "update_open",
@@ -133,6 +147,8 @@ TABLES = {
 }
 VIEWS = {
     "archives",
+    "left_out",
+    "new_users",
     "nodes",
     "partitions",
     "router_activity",
@@ -260,6 +276,8 @@ INGEST = {
     "checkpoint": "SELECT radmeter.node_checkpoint('n')",
     "replay": "SELECT radmeter.replay('detail:n', '[]', 'detail', 1, 1, '\\x00')",
     "replayed": "SELECT * FROM radmeter.replayed_files('n')",
+    "left out": "SELECT * FROM radmeter.left_out_ranges('n')",
+    "salvage": "SELECT radmeter.salvage_rejected('n', '[]')",
 }
 READ = {relation: f"SELECT * FROM {relation}" for relation in sorted(TABLES)} | {
     view: f"SELECT * FROM radmeter.{view}" for view in sorted(VIEWS)
@@ -333,6 +351,9 @@ WRITE = (
         "audit": "SELECT radmeter.audit('forged', '{}')",
         "forget": "DELETE FROM audit_log",
         "setting": "UPDATE radmeter.setting SET value = 'Mars'",
+        "expire": "SELECT radmeter.expire('rejected packet', 1, 1)",
+        "limits of hours": "UPDATE radmeter.kept_per_hour SET kept = 0",
+        "set aside": "SELECT radmeter.set_aside('n', '[]')",
         "reap": "SELECT radmeter.close_stale('{1}')",
         "partition": "SELECT radmeter.ensure_partition(now())",
         "count": "SELECT radmeter.insert_sessions('{1}')",

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from radmeter.errors import RejectedPacket
+from radmeter.errors import IgnoredPacket, RejectedPacket
 from radmeter.packet.record import AccountingRecord, event_time, parse, unique_id
 
 ARRIVAL = 1_700_000_000  # seconds since 1970
@@ -123,9 +123,14 @@ class TestStatus:
     def test_alive_is_an_older_name_of_interim_update(self) -> None:
         assert packet(Acct_Status_Type="Alive").status == "Interim-Update"
 
-    @pytest.mark.parametrize("status", ["Failed", "Tunnel-Start", "Tunnel-Link-Stop", "99"])
+    @pytest.mark.parametrize("status", ["Subsystem-On", "4", "16", "99"])
     def test_other_statuses_are_kept_but_not_counted(self, status: str) -> None:
         assert rejection(Acct_Status_Type=status) == f"Acct-Status-Type {status} is not counted"
+
+    @pytest.mark.parametrize("status", ["Failed", "Tunnel-Start", "Tunnel-Link-Stop", "9", "15"])
+    def test_statuses_without_usage_are_ignored(self, status: str) -> None:
+        with pytest.raises(IgnoredPacket):
+            packet(Acct_Status_Type=status)
 
     def test_a_packet_without_a_status_is_rejected(self) -> None:
         assert rejection(Acct_Status_Type=None) == "Acct-Status-Type is missing"

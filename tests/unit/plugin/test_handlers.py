@@ -266,6 +266,8 @@ def test_an_empty_setting_comes_from_the_environment_else_from_the_defaults(
         segment_bytes=2_000_000,
         journal_limit_bytes=8 << 30,
         client_packets_per_second=5000,
+        quarantine="",
+        quarantine_limit_bytes=64 << 20,
         scheduling="auto",
     )
     monkeypatch.delenv("RADMETER_JOURNAL")
@@ -391,6 +393,7 @@ def test_radiusd_loads_the_writer_and_neither_the_reader_nor_the_rest_of_radmete
         "radmeter.plugin.journal.record_format",
         "radmeter.plugin.journal.segment_writer",
         "radmeter.plugin.journal.writer",
+        "radmeter.plugin.quarantine",
         "radmeter.plugin.scheduling",
         "radmeter.plugin.settings",
         "radmeter.printable",

@@ -3,7 +3,7 @@
 import errno
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from enum import Enum
 from pathlib import Path
@@ -116,10 +116,17 @@ class JournalReader:
         self.close()
         return Checkpoint.UNKNOWN
 
-    def drop_through(self, seq: int, keep_through: int = 0) -> int:
+    def drop_through(
+        self,
+        seq: int,
+        keep_through: int = 0,
+        put_away: Callable[[files.SegmentFile, int], bool] = lambda segment, last_seq: False,
+    ) -> int:
         """Delete the segments whose records all have numbers up to `seq`, except the newest; return how many.
 
         Those that begin at or below `keep_through` get the name of a kept segment instead.
+        Of the others, `put_away` is called first with each segment and the highest number that its records can have. It
+        returns whether it has moved the segment away.
         """
         dropped = 0
         for segment, following in itertools.pairwise(self._segments()):
@@ -132,7 +139,7 @@ class JournalReader:
             with self._usable():
                 if segment.first_seq <= keep_through:
                     segment.path.rename(files.kept_path(segment.path))
-                else:
+                elif not put_away(segment, following.first_seq - 1):
                     segment.path.unlink(missing_ok=True)
             dropped += 1
         return dropped

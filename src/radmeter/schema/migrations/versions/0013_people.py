@@ -1,13 +1,13 @@
 """Erasures of people that are under way, and how far personal attributes of old sessions are cleared.
 
 Revision ID: 0013
-Revises: 0010
+Revises: 0012
 """
 
 from alembic import op
 
 revision = "0013"
-down_revision = "0010"
+down_revision = "0012"
 branch_labels = None
 depends_on = None
 

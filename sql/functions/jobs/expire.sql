@@ -1,0 +1,24 @@
+-- radmeter.expire(kind, until_id, rows): removes the oldest rows of a table that radmeter.expiring named, up to `rows` of
+-- them. Rows that another transaction holds are left for later, so it waits for nobody.
+-- Returns how many were removed. Called by the jobs. Writes rejected_packet or accounting_anomaly.
+CREATE OR REPLACE FUNCTION radmeter.expire(p_kind text, p_until_id bigint, p_rows integer) RETURNS integer
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_removed integer;
+BEGIN
+    IF p_kind = 'rejected packet' THEN
+        DELETE FROM public.rejected_packet WHERE id IN (
+            SELECT id FROM public.rejected_packet WHERE id <= p_until_id
+            ORDER BY id LIMIT p_rows FOR UPDATE SKIP LOCKED);
+    ELSIF p_kind = 'anomaly' THEN
+        DELETE FROM public.accounting_anomaly WHERE id IN (
+            SELECT id FROM public.accounting_anomaly WHERE id <= p_until_id
+            ORDER BY id LIMIT p_rows FOR UPDATE SKIP LOCKED);
+    ELSE
+        RAISE EXCEPTION 'nothing of the kind "%" is removed', p_kind;
+    END IF;
+    GET DIAGNOSTICS v_removed = ROW_COUNT;
+    RETURN v_removed;
+END;
+$$;

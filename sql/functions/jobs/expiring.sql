@@ -1,0 +1,35 @@
+-- radmeter.expiring(): the rejected packets and anomalies that are older, or take more room, than the limits allow.
+-- Returns a row for each table (kind) and reason (age or size) with something to remove: the rows with ids up to until_id.
+-- The size is added up from the latest row backwards, only if the table and its indexes take more than the limit.
+-- Called by the jobs. Reads rejected_packet, accounting_anomaly. Waits for no lock.
+CREATE OR REPLACE FUNCTION radmeter.expiring()
+RETURNS TABLE (kind text, reason text, until_id bigint)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN QUERY
+    SELECT 'rejected packet', 'age', max(id) FROM public.rejected_packet
+    WHERE rejected_at < now() - radmeter.limit_value('rejected_keep_days') * interval '1 day' HAVING max(id) IS NOT NULL;
+
+    IF pg_total_relation_size('public.rejected_packet') > radmeter.limit_value('rejected_keep_bytes') THEN
+        RETURN QUERY
+        SELECT 'rejected packet', 'size', id
+        FROM (SELECT id, sum(pg_column_size(pairs) + octet_length(packet.reason) + 200) OVER (ORDER BY id DESC) AS bytes
+              FROM public.rejected_packet AS packet) AS summed
+        WHERE bytes > radmeter.limit_value('rejected_keep_bytes') ORDER BY id DESC LIMIT 1;
+    END IF;
+
+    RETURN QUERY
+    SELECT 'anomaly', 'age', max(id) FROM public.accounting_anomaly
+    WHERE detected_at < now() - radmeter.limit_value('anomalies_keep_days') * interval '1 day'
+    HAVING max(id) IS NOT NULL;
+
+    IF pg_total_relation_size('public.accounting_anomaly') > radmeter.limit_value('anomalies_keep_bytes') THEN
+        RETURN QUERY
+        SELECT 'anomaly', 'size', id
+        FROM (SELECT id, sum(pg_column_size(anomaly.*) + 100) OVER (ORDER BY id DESC) AS bytes
+              FROM public.accounting_anomaly AS anomaly) AS summed
+        WHERE bytes > radmeter.limit_value('anomalies_keep_bytes') ORDER BY id DESC LIMIT 1;
+    END IF;
+END;
+$$;

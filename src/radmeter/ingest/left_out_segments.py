@@ -1,0 +1,118 @@
+"""Keeps shipped segments of a journal in which packets lie that the database left out because of a limit."""
+
+import contextlib
+import logging
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from radmeter.plugin.journal import files
+from radmeter.plugin.journal.files import SegmentFile
+from radmeter.plugin.journal.reader import Entry
+from radmeter.plugin.journal.segment_reader import DamagedSegment, SegmentReader
+
+log = logging.getLogger(__name__)
+
+# Below the journal's directory. Its files do not count as the journal's: they never make it refuse packets.
+FOLDER = "left-out"
+KEPT_SECONDS = 7 * 86400
+# With less free space on the disk, nothing is kept: the journal needs the space.
+LEAST_FREE_BYTES = 1 << 30
+
+
+class LeftOutSegments:
+    """The segments of a journal that were kept. They are moved, not copied.
+
+    Parameters
+    ----------
+    journal
+        The journal's directory.
+    limit_bytes
+        The most bytes that are kept. The oldest segments go first. They also go after seven days, and when less than
+        1 GiB is free on the disk.
+    """
+
+    def __init__(self, journal: Path, limit_bytes: int) -> None:
+        self._journal = journal
+        self._directory = journal / FOLDER
+        self._limit_bytes = limit_bytes
+
+    def keep(self, segment: SegmentFile) -> bool:
+        """Move a segment out of the journal. Return False if it is not kept."""
+        if not self._limit_bytes or shutil.disk_usage(self._journal).free < LEAST_FREE_BYTES:
+            return False
+        if not self._directory.exists():
+            self._directory.mkdir(mode=0o700)
+            self._directory.chmod(self._journal.stat().st_mode & 0o770)
+        segment.path.rename(self._directory / segment.path.name)
+        log.info("segment %s is kept in %s: packets in it were left out", segment.path.name, self._directory)
+        return True
+
+    def prune(self) -> None:
+        """Delete the segments that are too old or too many."""
+        kept = self.segments()
+        sizes = dict.fromkeys(kept, 0)
+        for segment in kept:
+            with contextlib.suppress(FileNotFoundError):
+                found = segment.path.stat()
+                sizes[segment] = found.st_size
+                if found.st_mtime < time.time() - KEPT_SECONDS:
+                    self._delete(segment, "older than seven days")
+                    sizes[segment] = 0
+        too_full = bool(kept) and shutil.disk_usage(self._journal).free < LEAST_FREE_BYTES
+        for segment in kept:
+            if sum(sizes.values()) > (0 if too_full else self._limit_bytes):
+                if sizes[segment]:
+                    self._delete(
+                        segment, "the disk is nearly full" if too_full else "left_out_bytes is reached"
+                    )
+                sizes[segment] = 0
+
+    def segments(self) -> list[SegmentFile]:
+        """Return the kept segments, oldest first."""
+        with contextlib.suppress(FileNotFoundError):
+            return files.segments(self._directory)
+        return []
+
+    def _delete(self, segment: SegmentFile, why: str) -> None:
+        segment.path.unlink(missing_ok=True)
+        log.warning("kept segment %s is deleted: %s", segment.path.name, why)
+
+
+def segments_of(journal: Path) -> list[SegmentFile]:
+    """Return the segments of a journal that are still there, kept ones too, oldest first."""
+    with contextlib.suppress(FileNotFoundError):
+        return sorted([*LeftOutSegments(journal, 0).segments(), *files.segments(journal)])
+    return []
+
+
+def segments_with(segments: Sequence[SegmentFile], first_seq: int, last_seq: int) -> list[SegmentFile]:
+    """Return those of some segments in which records from `first_seq` to `last_seq` may lie."""
+    found = []
+    for index, segment in enumerate(segments):
+        following = segments[index + 1].first_seq if index + 1 < len(segments) else None
+        if segment.first_seq <= last_seq and (following is None or following > first_seq):
+            found.append(segment)
+    return found
+
+
+def read_range(
+    segments: Sequence[SegmentFile], first_seq: int, last_seq: int, on_damage: Callable[[str], None]
+) -> Iterator[Entry]:
+    """Yield the records from `first_seq` to `last_seq` of segments. The rest of a damaged segment is missed."""
+    for segment in segments_with(segments, first_seq, last_seq):
+        try:
+            reader = SegmentReader(segment.path, segment.first_seq)
+        except (OSError, DamagedSegment) as error:
+            on_damage(f"{segment.path}: {error}")
+            continue
+        try:
+            for entry in reader.read(max(first_seq, segment.first_seq)):
+                if entry.seq > last_seq:
+                    break
+                yield entry
+        except (OSError, DamagedSegment) as error:
+            on_damage(f"{segment.path}: {error}")
+        finally:
+            reader.close()

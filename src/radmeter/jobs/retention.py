@@ -1,0 +1,74 @@
+"""Removes rejected packets and anomalies that are older, or take more room, than the limits allow."""
+
+import json
+from typing import NamedTuple
+
+import psycopg
+
+from radmeter.database.connection import translated_errors
+
+# Rows removed in one transaction. Nobody waits for it: ingest only adds rows.
+EXPIRE_BATCH = 1000
+
+
+class Expiring(NamedTuple):
+    """Rows of a kind that are to be removed, for a reason (``age`` or ``size``): those with ids up to `until_id`."""
+
+    kind: str
+    reason: str
+    until_id: int
+
+
+class Expired(NamedTuple):
+    """How many rows of a kind were removed, or would be, and why."""
+
+    kind: str
+    reason: str
+    rows: int
+
+
+TABLES = {"rejected packet": "rejected_packet", "anomaly": "accounting_anomaly"}
+
+
+def expiring(connection: psycopg.Connection) -> list[Expiring]:
+    """Return what is to be removed."""
+    with translated_errors():
+        rows = connection.execute("SELECT kind, reason, until_id FROM radmeter.expiring()")
+        return [Expiring(*row) for row in rows]
+
+
+def would_expire(connection: psycopg.Connection) -> list[Expired]:
+    """Return what `expire` would remove now. A row that is too old and too many counts under each reason."""
+    found = []
+    for each in expiring(connection):
+        with translated_errors():
+            row = connection.execute(
+                f"SELECT count(*) FROM public.{TABLES[each.kind]} WHERE id <= %s".encode(),  # noqa: S608  # constants
+                (each.until_id,),
+            ).fetchone()
+        found.append(Expired(each.kind, each.reason, row[0] if row else 0))
+    return found
+
+
+def expire(connection: psycopg.Connection) -> list[Expired]:
+    """Remove what is too old or too much, in batches, each in one transaction. audit_log notes what was removed."""
+    removed = []
+    for each in expiring(connection):
+        rows = 0
+        while batch := _remove(connection, each):
+            rows += batch
+        if rows:
+            removed.append(Expired(each.kind, each.reason, rows))
+    with translated_errors():
+        connection.execute(
+            "SELECT radmeter.note_expired(%s::jsonb)", (json.dumps([each._asdict() for each in removed]),)
+        )
+    return removed
+
+
+def _remove(connection: psycopg.Connection, what: Expiring) -> int:
+    with translated_errors():
+        row = connection.execute(
+            "SELECT radmeter.expire(%s, %s, %s)", (what.kind, what.until_id, EXPIRE_BATCH)
+        ).fetchone()
+    return row[0] if row else 0

@@ -1,0 +1,73 @@
+"""Makes the roles that log in: one for each service, a member of one of radmeter's groups and nothing more."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from psycopg import sql
+
+from radmeter.database.connection import Connection, translated_errors
+from radmeter.errors import StoreError
+from radmeter.schema.ownership import OWNER, make_roles
+
+ATTRIBUTES = "LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS INHERIT"
+
+
+@dataclass(frozen=True)
+class Login:
+    """A role that logs in. Without a password it needs another way, such as `peer` or a certificate."""
+
+    name: str
+    group: str
+    password: str | None = None
+
+
+def make_login_roles(connection: Connection, logins: Sequence[Login]) -> list[str]:
+    """Make or change the roles, with the groups and the schema radmeter. Return what was done, a line each.
+
+    The connection's role must be a superuser, or one that may create roles. Afterwards nothing needs it: a member of
+    radmeter_owner upgrades the schema. A role that is there already gets exactly these attributes and this one group.
+
+    Raises
+    ------
+    StoreError
+        The connection's role may not do this, or a name is not that of a role that can be made.
+    """
+    with translated_errors(), connection.transaction():
+        make_roles(connection)
+        groups = {
+            row[0]
+            for row in connection.execute("SELECT rolname FROM pg_catalog.pg_roles WHERE NOT rolcanlogin")
+        }
+        row = connection.execute("SELECT session_user").fetchone()
+        said = []
+        for login in logins:
+            if login.group not in groups:
+                raise StoreError(f"{login.group}: there is no such group role")
+            if row == (login.name,):
+                raise StoreError(f"{login.name}: this command is logged in as it; name another role")
+            said.append(_make(connection, login))
+        connection.execute(f"CREATE SCHEMA IF NOT EXISTS radmeter AUTHORIZATION {OWNER}".encode())
+    return said
+
+
+def _make(connection: Connection, login: Login) -> str:
+    name, group = sql.Identifier(login.name), sql.Identifier(login.group)
+    found = connection.execute("SELECT 1 FROM pg_catalog.pg_roles WHERE rolname = %s", (login.name,)).rowcount
+    verb = "ALTER" if found else "CREATE"
+    connection.execute(sql.SQL(f"{verb} ROLE {{}} {ATTRIBUTES}").format(name))
+    if login.password is not None:
+        # The server gets the SCRAM verifier, so the password is in no log.
+        verifier = connection.pgconn.encrypt_password(
+            login.password.encode(), login.name.encode(), b"scram-sha-256"
+        ).decode()
+        connection.execute(sql.SQL("ALTER ROLE {} PASSWORD {}").format(name, sql.Literal(verifier)))
+    others = connection.execute(
+        """SELECT roleid::pg_catalog.regrole::text FROM pg_catalog.pg_auth_members
+           WHERE member = (SELECT oid FROM pg_catalog.pg_roles WHERE rolname = %s)
+             AND roleid <> (SELECT oid FROM pg_catalog.pg_roles WHERE rolname = %s)""",
+        (login.name, login.group),
+    ).fetchall()
+    for (other,) in others:
+        connection.execute(sql.SQL("REVOKE {} FROM {}").format(sql.SQL(other), name))
+    connection.execute(sql.SQL("GRANT {} TO {}").format(group, name))
+    return f"{login.name}: {'changed' if found else 'made'}, a member of {login.group}"
