@@ -10,8 +10,8 @@ DECLARE
     v_owner record;
 BEGIN
     IF p_source = 'retry' OR starts_with(p_source, 'detail:') THEN
-        RAISE EXCEPTION 'source "%" is no journal: detail files come in by radmeter.replay, rejected packets by radmeter.retry_rejected',
-            p_source USING ERRCODE = 'RM002';
+        RAISE EXCEPTION 'source "%" is no journal: detail files come in by radmeter.replay, rejected packets by %',
+            p_source, 'radmeter.retry_rejected' USING ERRCODE = 'RM002';
     END IF;
     SELECT rolname, rolsuper INTO v_owner
     FROM public.ingest_checkpoint AS checkpoint JOIN pg_roles AS role ON role.rolname = checkpoint.role

@@ -58,7 +58,9 @@ BEGIN
                     THEN timestamptz 'epoch' + event_us * interval '1 microsecond'
                     -- Only Acct-Delay-Time tells how long before such an arrival the event was.
                     ELSE v_now + place * interval '1 microsecond'
-                        - CASE WHEN NOT stamped AND event_us BETWEEN greatest(received_us, 0) - 604800000000 AND received_us
+                        - CASE WHEN NOT stamped
+                                    AND event_us BETWEEN greatest(received_us, -9000000000000000000) - 604800000000
+                                                     AND received_us
                                THEN received_us - event_us ELSE 0 END * interval '1 microsecond' END AS event_time
         FROM given
     ), keys AS MATERIALIZED (

@@ -69,7 +69,7 @@ BEGINNINGS = tuple(
         "2026-02-28 20:00",
         "2026-03-08 04:00",
         "2026-04-04 12:00",
-        "2026-10-31 23:00",
+        "2025-11-01 23:00",
         "2025-12-31 10:00",  # before today: a server's clock is not ahead of the database's
     )
 )

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from support.doctoring import faults
 from support.functions import value
+from support.model import Model
 from support.servers import Connection
 
 from radmeter.ingest.shipper import Shipper, as_json
@@ -198,6 +199,33 @@ def test_a_delay_is_known_even_if_the_arrival_is_not(connection: Connection) -> 
     ingest(connection, record(1, now_us() + 30 * DAY_US, Acct_Delay_Time="3600"))
     late = value(connection, "extract(epoch FROM clock_timestamp() - acctstoptime)::int FROM radacct")
     assert 3600 <= late < 3700
+
+
+@pytest.mark.parametrize("stamped", [True, False])
+@pytest.mark.parametrize("ahead_us", [30 * DAY_US, -40 * 365 * DAY_US, 0])
+def test_the_model_dates_an_impossible_arrival_alike(
+    connection: Connection, ahead_us: int, stamped: bool
+) -> None:
+    arrival = now_us() + ahead_us
+    pairs = [
+        ("Acct-Status-Type", "Stop"),
+        ("Acct-Session-Id", "s"),
+        ("User-Name", "anna"),
+        ("NAS-Identifier", "x"),
+    ]
+    pairs += [("NAS-IP-Address", "192.0.2.1"), ("Acct-Input-Octets", "7"), ("Acct-Session-Time", "60")]
+    pairs.append(("Tmp-Integer-0", str(arrival // 10**6 - 5)) if stamped else ("Acct-Delay-Time", "20"))
+    ingest(connection, as_json(Entry(1, arrival, json.dumps(pairs))))
+    row = connection.execute("SELECT arrived_at, acctstarttime, acctstoptime FROM radacct").fetchone()
+    assert row is not None
+    arrived, start, stop = (round(each.timestamp() * 10**6) for each in row)
+    model = Model()
+    model.receive(NODE, 1, arrival, pairs, clock=arrived if ahead_us else now_us())
+    (session,) = model.sessions
+    assert (session.arrival, session.start, session.stop, session.total) == (arrived, start, stop, [7, None])
+    assert (
+        model.wrong_clocks == (1 if ahead_us else 0) == value(connection, "count(*) FROM accounting_anomaly")
+    )
 
 
 def test_arrivals_of_long_ago_and_of_a_fast_clock_are_believed(connection: Connection) -> None:
