@@ -22,6 +22,7 @@ from typing import Any
 from bench import endurance, lookups, plots, report, rounds
 from bench.database import Databases
 from bench.flood import flood
+from bench.floods import floods
 from bench.load import Generator
 from bench.plan import CHECK, FULL, PARTS, QUICK, Plan
 from bench.systems import Bench
@@ -35,7 +36,7 @@ from radmeter.freeradius import private_server
 RESULTS = Path(__file__).parents[1] / "var" / "bench"
 RADDB = (Path("/etc/freeradius/3.0"), Path("/etc/raddb"), Path("/usr/local/etc/raddb"))
 ECHO_PACKETS = 60_000
-CHECKED = ("systems", "large", "lookups", "flood")
+CHECKED = ("systems", "large", "lookups", "flood", "floods")
 
 
 def main() -> int:
@@ -140,6 +141,7 @@ def _measure(
             "large": lambda: rounds.of_large(bench, plan, results.get("systems", {}), say),
             "lookups": lambda: lookups.measure(databases, plan.lookups, say),
             "flood": lambda: flood(bench, plan, say),
+            "floods": lambda: floods(bench, plan, say),
             "recovery": lambda: endurance.recover(bench, plan, say),
             "away": lambda: endurance.lose_database(bench, plan, say),
         }

@@ -168,6 +168,10 @@ class Databases:
                 connection.execute(
                     _bound(ROUTERS.format(columns=identifier[0], values=identifier[1]), values)
                 )
+                if own:  # the rows have ids of their own; a router that is discovered needs a free one
+                    connection.execute(
+                        "SELECT setval(pg_get_serial_sequence('public.routers', 'id'), max(id)) FROM public.routers"
+                    )
                 for statement in COUNTERS.split(";"):
                     connection.execute(_bound(statement, values))
         with self.connect(name) as connection:

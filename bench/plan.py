@@ -7,7 +7,7 @@ from bench.traffic import Population
 
 IN_FLIGHT = (1, 8, 32, 128)
 OFFERED = (500, 2000)  # packets a second
-PARTS = ("systems", "large", "lookups", "flood", "recovery", "away")
+PARTS = ("systems", "large", "lookups", "flood", "floods", "recovery", "away")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +39,9 @@ class Plan:
     The next checkpoint is minutes away.
     """
     lookups: tuple[LookupSize, LookupSize]
+    flood_turns: int
+    """Rounds without and with each kind of flood, of `flood_seconds` each."""
+    flood_seconds: float
     resident_packets: int
     """Packets for measuring radiusd's memory. They are then the records that wait in the journal."""
     away_seconds: float
@@ -61,6 +64,8 @@ FULL = Plan(
         LookupSize(closed_sessions=10_000, routers=100),
         LookupSize(closed_sessions=10_000_000, routers=100_000),
     ),
+    flood_turns=3,
+    flood_seconds=10,
     resident_packets=1_000_000,
     away_seconds=600,
     away_rate=2000,
@@ -82,6 +87,8 @@ QUICK = Plan(
         LookupSize(closed_sessions=10_000, routers=100),
         LookupSize(closed_sessions=200_000, routers=100_000),
     ),
+    flood_turns=1,
+    flood_seconds=2,
     resident_packets=60_000,
     away_seconds=5,
     away_rate=2000,
@@ -104,6 +111,8 @@ CHECK = Plan(
         LookupSize(closed_sessions=10_000, routers=100),
         LookupSize(closed_sessions=1_000_000, routers=100_000),
     ),
+    flood_turns=2,
+    flood_seconds=5,
     resident_packets=0,
     away_seconds=0,
     away_rate=0,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.plan import IN_FLIGHT, OFFERED
-from bench.targets import judge
+from bench.targets import judge, paired
 
 Results = dict[str, Any]
 
@@ -32,6 +32,7 @@ def markdown(results: Results) -> str:
     if "lookups" in results:
         parts.append(_lookups(results["lookups"]))
     parts += [_flood(results["flood"])] if "flood" in results else []
+    parts += [_floods(results["floods"])] if "floods" in results else []
     parts += [_recovery(results["recovery"])] if "recovery" in results else []
     parts += [_away(results["away"])] if "away" in results else []
     if targets := judge(results):
@@ -175,6 +176,25 @@ def _flood(found: Results) -> str:
         f"answered, and {found['kept']:,} of {found['sent']:,} kept. The others' replies at "
         f"{found['others_rate']:,} packets/s, milliseconds:\n\n"
         + table(["the others", "p50", "p95", "p99", "max", "sent again"], rows)
+    )
+
+
+def _floods(found: Results) -> str:
+    rows = [
+        [
+            kind,
+            *(f"{statistics.median(one[key]):,.0f}" for key in ("alone", "beside")),
+            f"{paired(one['beside'], one['alone']):.2f}",
+            f"{one['sent']:,}",
+            f"{one['kept']:,}",
+        ]
+        for kind, one in found["kinds"].items()
+    ]
+    return (
+        "## Floods that make something grow\n\n"
+        f"One client sent {found['offered']:,} packets/s, with client_packets_per_second = {found['limit']:,}. The "
+        "others sent as fast as they were answered. Their packets counted a second, and the flood's packets:\n\n"
+        + table(["flood of", "without it", "beside it", "ratio", "sent", "kept"], rows)
     )
 
 

@@ -88,6 +88,9 @@ def judge(results: dict[str, Any]) -> list[Target]:
         allowed = one["limit"] * (one["seconds"] + BURST_SECONDS)
         most("flood: packets kept / client limit", one["kept"] / allowed, 1, 1)
         most("flood: packets of others sent again", one["beside"]["sent_again"], 0, 1)
+    for kind, figures in results.get("floods", {}).get("kinds", {}).items():
+        ratio = paired(figures["beside"], figures["alone"])
+        least(f"rate beside a flood of {kind} / without it", ratio, 0.8)
     if "away" in results:
         seconds = results["away"]["caught_up_seconds"]
         most("seconds to ship what waited while the database was away", seconds, 60, 1)

@@ -82,10 +82,9 @@ def test_a_malformed_packet_is_not_answered(peer: Router, shared_line: Line, nam
 
 NOT_COUNTED = {
     "unknown status type": (stop("rejected", Acct_Status_Type=99), "Acct-Status-Type 99"),
-    "status type Failed": (stop("rejected", Acct_Status_Type="Failed"), "Acct-Status-Type Failed"),
-    "status type of a tunnel": (
-        stop("rejected", Acct_Status_Type="Tunnel-Start"),
-        "Acct-Status-Type Tunnel-Start",
+    "status type of a subsystem": (
+        stop("rejected", Acct_Status_Type=18),
+        "Acct-Status-Type Subsystem-On",
     ),
     "status type missing": (stop("rejected", Acct_Status_Type=None), "Acct-Status-Type is missing"),
     "status type of one octet": (stop("rejected", Acct_Status_Type=b"\x02"), "Acct-Status-Type is missing"),
@@ -114,6 +113,22 @@ def test_what_cannot_be_counted_is_kept_with_the_reason(peer: Router, shared_lin
 
 # Answered and counted, whatever else is wrong with it.
 
+
+@pytest.mark.parametrize("status", [*range(9, 15), "Failed"])
+def test_a_status_type_without_usage_is_answered_and_neither_counted_nor_kept(
+    peer: Router, shared_line: Line, status: str | int
+) -> None:
+    database = shared_line.database
+    count = "SELECT sum(ignored)::int, (SELECT count(*)::int FROM rejected_packet) FROM ingest_checkpoint"
+    assert peer.send(stop("before", Acct_Session_Id=f"before {status}"))
+    eventually(lambda: database.rows(SESSIONS, f"before {status}"), [(1,)])
+    ((ignored, kept),) = database.rows(count)
+    assert peer.send(stop("ignored", Acct_Status_Type=status))
+    eventually(lambda: database.rows(count), [(ignored + 1, kept)])
+    assert database.user("ignored") == []
+
+
+SESSIONS = "SELECT count(*)::int FROM radacct WHERE acctsessionid = %s"
 LONG = "u" * 253
 COUNTED: dict[str, tuple[Pairs, str, tuple[int, int]]] = {
     "user name as long as can be": (stop(LONG, Acct_Session_Id="long"), LONG, (100, 0)),

@@ -16,7 +16,7 @@ from radmeter.jobs import retention, runner, stale_sessions
 
 @click.group()
 def jobs() -> None:
-    """Close stale sessions, make partitions ahead, and remove what is older than the limits allow."""
+    """Close stale sessions, make partitions ahead, remove or clear what is too old."""
 
 
 @jobs.command("run", epilog="Example: radmeter jobs run --jobs-seconds 60 --stale-minutes 30")
@@ -61,6 +61,20 @@ def close_stale(settings: Settings, dry_run: bool, output_format: str) -> None:
     output.say(f"{closed} stale sessions closed")
 
 
+@jobs.command("expire", epilog="Example: radmeter jobs expire --dry-run")
+@with_settings("state", "dsn")
+@click.option("--dry-run", is_flag=True, help="Show what would be removed and remove nothing.")
+@format_option
+def expire(settings: Settings, dry_run: bool, output_format: str) -> None:
+    """Remove rejected packets and anomalies beyond the limits on their age and size, in small batches.
+
+    `radmeter limits` shows and sets the limits. `radmeter jobs run` does the same after each interval.
+    """
+    with open_database(settings) as database, connect(database.dsn) as connection:
+        found = retention.would_expire(connection) if dry_run else retention.expire(connection)
+    emit([each._asdict() for each in found], output_format, columns=retention.Expired._fields)
+
+
 @jobs.command(
     "clear-personal",
     epilog="Example: radmeter limits set personal_keep_days 90; radmeter jobs clear-personal",
@@ -81,20 +95,6 @@ def clear_personal(settings: Settings) -> None:
         output.say("nothing to do: the limit personal_keep_days is off")
     else:
         output.say(f"{cleared} sessions that stopped more than {days} days ago were cleared")
-
-
-@jobs.command("expire", epilog="Example: radmeter jobs expire --dry-run")
-@with_settings("state", "dsn")
-@click.option("--dry-run", is_flag=True, help="Show what would be removed and remove nothing.")
-@format_option
-def expire(settings: Settings, dry_run: bool, output_format: str) -> None:
-    """Remove rejected packets and anomalies beyond the limits on their age and size, in small batches.
-
-    `radmeter limits` shows and sets the limits. `radmeter jobs run` does the same after each interval.
-    """
-    with open_database(settings) as database, connect(database.dsn) as connection:
-        found = retention.would_expire(connection) if dry_run else retention.expire(connection)
-    emit([each._asdict() for each in found], output_format, columns=retention.Expired._fields)
 
 
 def _least(settings: Settings) -> int | None:

@@ -9,8 +9,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import orjson
-
 from radmeter.errors import (
     IgnoredPacket,
     JournalError,
@@ -261,17 +259,11 @@ def as_json(entry: Entry) -> dict[str, Any]:
 
 def as_rejected(entry: Entry, reason: str) -> dict[str, Any]:
     """Return an entry as JSON for `radmeter.ingest`, to be set aside with the reason."""
-    pairs: object = entry.pairs
-    client = None
-    with contextlib.suppress(ValueError):
-        parsed = json.loads(entry.pairs)
-        # The text goes in unparsed: once parsed it may hold text that is not valid Unicode.
-        pairs = orjson.Fragment(entry.pairs)
-        client = _client_ip(parsed)
+    pairs = _storable(entry.pairs)
     return {
         "seq": entry.seq,
         "received_us": entry.received_at_us,
-        "client_ip": client,
+        "client_ip": _client_ip(pairs),
         "reason": reason,
         "pairs": pairs,
     }
@@ -283,3 +275,24 @@ def _client_ip(pairs: Any) -> str | None:
         return str(ipaddress.ip_address(client_ip(dict(reversed(pairs))) or ""))
     except (TypeError, ValueError):
         return None
+
+
+def _storable(text: str) -> object:
+    """Return a journal entry's text as a JSON value that PostgreSQL takes: the list of pairs, or the text itself.
+
+    What it refuses, such as null or a NUL, could never be set aside, and nothing after it would be shipped.
+    """
+    try:
+        pairs = json.loads(text)
+    except (ValueError, RecursionError):
+        return _clean(text)
+    if isinstance(pairs, list) and all(
+        isinstance(pair, list) and all(isinstance(part, str) for part in pair) for pair in pairs
+    ):
+        return [[_clean(part) for part in pair] for pair in pairs]
+    return _clean(text)
+
+
+def _clean(text: str) -> str:
+    """Return text without NUL and lone surrogates, which are written out."""
+    return text.replace("\0", "\\x00").encode("utf-8", "backslashreplace").decode()

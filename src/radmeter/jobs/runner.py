@@ -1,4 +1,4 @@
-"""Runs the periodic jobs: close stale sessions, make partitions ahead, finish what a backfill left, remove what is old.
+"""Runs the periodic jobs: close stale sessions, make partitions ahead, finish a backfill, remove or clear old rows.
 
 An advisory lock lets only one runner work at a time.
 """
@@ -66,10 +66,10 @@ def _run_while_leader(
             return
         if closed := close_stale(connection, stale_minutes):
             log.info("%d stale sessions closed", closed)
-        if cleared := clear_old(connection, stopping=stop.is_set):
-            log.info("%d old sessions cleared of personal attributes", cleared)
         for kind, reason, rows in retention.expire(connection):
             log.info("%d rows of the kind %s removed because of their %s", rows, kind, reason)
+        if cleared := clear_old(connection, stopping=stop.is_set):
+            log.info("%d old sessions cleared of personal attributes", cleared)
 
 
 def _say(said: str | None, message: str, level: int) -> str:

@@ -463,3 +463,59 @@ def test_a_database_that_was_made_read_only(database: str, connection: Connectio
     assert "read-only for postgres" in found.said
     paste(found.remedy, database)
     assert faults(database, "connection") == []
+
+
+def kept(connection: Connection, kind: str, client: str, *, count: int = 0, left_out: int = 0) -> None:
+    connection.execute(
+        """INSERT INTO radmeter.kept_per_hour
+               (kind, source, hour, client, kept, kept_bytes, left_out, first_seq, last_seq)
+           VALUES (%s, '', now(), %s, %s, 0, %s, 1, 9)""",
+        (kind, client, count, left_out),
+    )
+
+
+def test_rejected_packets_that_were_left_out_are_named_with_their_clients(
+    database: str, connection: Connection
+) -> None:
+    for number in range(5):
+        kept(connection, "rejected packet", f"192.0.2.{number}", left_out=100 - number)
+    (found,) = faults(database, "rejected")
+    assert found.level == "yellow"
+    assert "490 rejected packets were left out" in found.said
+    assert "192.0.2.0 100, 192.0.2.1 99, 192.0.2.2 98 and 2 more" in found.said
+    assert "rejected left-out" in found.remedy
+    connection.execute("UPDATE radmeter.kept_per_hour SET salvaged = left_out")
+    assert faults(database, "rejected") == []
+
+
+def test_a_table_that_has_nearly_reached_its_limit_is_yellow(database: str, connection: Connection) -> None:
+    assert faults(database, "rejected") == faults(database, "anomalies") == []
+    for limit, table in (
+        ("rejected_keep_bytes", "rejected_packet"),
+        ("anomalies_keep_bytes", "accounting_anomaly"),
+    ):
+        connection.execute(
+            "SELECT radmeter.set_limit(%s, (pg_total_relation_size(%s) + 1)::text)", (limit, table)
+        )
+    for check, limit in (("rejected", "rejected_keep_bytes"), ("anomalies", "anomalies_keep_bytes")):
+        (found,) = faults(database, check)
+        assert found.level == "yellow"
+        assert limit in found.said
+
+
+def test_a_router_whose_counters_go_back_all_the_time_is_named(database: str, connection: Connection) -> None:
+    connection.execute("INSERT INTO routers (name) VALUES ('lobby')")
+    kept(connection, "anomaly", "#1", count=100, left_out=7)
+    (found,) = faults(database, "anomalies")
+    assert found.level == "yellow"
+    assert "lobby 7" in found.said
+
+
+def test_a_client_that_makes_up_user_names_is_named(database: str, connection: Connection) -> None:
+    kept(connection, "new user", "192.0.2.1", count=10_000)
+    assert faults(database, "users") == []
+    kept(connection, "new user", "192.0.2.66", count=10_001)
+    (found,) = faults(database, "users")
+    assert found.level == "yellow"
+    assert "192.0.2.66 10,001" in found.said
+    assert "192.0.2.1 " not in found.said

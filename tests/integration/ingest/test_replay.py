@@ -248,7 +248,7 @@ def test_bad_stanzas_are_told_by_line_and_the_others_count(
         stanza("u", 10, at=NOW + 10 * 86400),
         stanza("v", 10).split(b"\tTimestamp")[0],  # the server died here
         stanza("w", 10),
-        stanza("x", 10, status="Failed"),
+        stanza("x", 10, status="Subsystem-On"),
     )
     result = radmeter(database, "replay", file)
     assert result.exit_code == 1
@@ -260,7 +260,7 @@ def test_bad_stanzas_are_told_by_line_and_the_others_count(
         f"line {lines + 1}: line {lines + 6} has no closing quote: 'User-Name = \"cut off'",
         f"line {2 * lines + 1}: Timestamp {NOW + 10 * 86400} cannot be the time of arrival",
         f"line {3 * lines + 1}: the stanza breaks off",
-        f"line {5 * lines - 1}: set aside: Acct-Status-Type Failed is not counted",
+        f"line {5 * lines - 1}: set aside: Acct-Status-Type Subsystem-On is not counted",
     ]
     assert octets(connection) == 20
     again = radmeter(database, "replay", file)

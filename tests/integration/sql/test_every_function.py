@@ -30,6 +30,8 @@ WITHIN = {
     "note_networks": "test_clients.py",
     "refuse_unbelieved": "test_clients.py",
     "limit_router": "test_discovery.py",
+    "last_possible_time": "test_limits.py",
+    "record_fault": "test_limits.py",
     "number_rounds": "test_interim_stop.py",
     "kept_as": "test_left_out.py",
     "set_aside": "test_left_out.py",
