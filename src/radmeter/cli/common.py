@@ -264,4 +264,6 @@ def plain(value: Any) -> Any:
         return int(value) if value == value.to_integral_value() else str(value)
     if isinstance(value, datetime.datetime | datetime.date):
         return value.isoformat()
+    if isinstance(value, list):
+        return [plain(each) for each in value]
     return str(value)

@@ -6,7 +6,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from radmeter.errors import (
@@ -15,8 +15,11 @@ from radmeter.errors import (
     RecordRefused,
     RejectedPacket,
     StoreError,
+    StoreTimeout,
     StoreUnavailable,
 )
+from radmeter.ingest.batch_size import BatchSize
+from radmeter.ingest.clients_seen import ClientsSeen
 from radmeter.ingest.halving import send_halving
 from radmeter.ingest.left_out_segments import LeftOutSegments
 from radmeter.ingest.store import Store
@@ -58,7 +61,8 @@ class Shipper:
     ) -> None:
         self._journal = journal
         self._open_store = open_store
-        self._batch_records = batch_records
+        self._size = BatchSize(batch_records)
+        self._clients = ClientsSeen()
         self._batch_seconds = batch_seconds
         self._kept = kept
         self._store: Store | None = None
@@ -100,14 +104,22 @@ class Shipper:
             self._read_checkpoint(node, self._store.checkpoint(node))
         (entries, self._ahead), (records, self._ahead_records) = (self._ahead, []), (self._ahead_records, [])
         if not entries:
-            entries = self._journal.read(self._after, self._batch_records)
-        if len(entries) < self._batch_records:
+            entries = self._journal.read(self._after, self._size.records)
+        if len(entries) < self._size.records:
             # Give the batch time to fill, to avoid a transaction for each packet.
             stop.wait(self._batch_seconds)
             if entries:
-                entries += self._journal.read(entries[-1].seq, self._batch_records - len(entries))
+                entries += self._journal.read(entries[-1].seq, self._size.records - len(entries))
         if entries:
-            self._ingest(self._store, node, entries, records or [as_json(entry) for entry in entries])
+            # The records of a batch that has grown since it was read ahead are those of its beginning.
+            records += [as_json(entry) for entry in entries[len(records) :]]
+            began = time.monotonic()
+            try:
+                self._ingest(self._store, node, entries, records)
+            except StoreTimeout as timeout:
+                self._size.timed_out(len(entries), time.monotonic() - began)
+                raise StoreTimeout(_timed_out(entries, timeout)) from timeout
+            self._size.taken(time.monotonic() - began)
         if time.monotonic() - self._dropped_at >= DROP_SECONDS:
             self._drop_shipped()
         return entries
@@ -135,7 +147,14 @@ class Shipper:
                     f"packet {entry.seq} can be neither counted nor set aside: {error}"
                 ) from error
 
-        send_halving(list(zip(entries, records, strict=True)), send, set_aside)
+        def marked(
+            item: tuple[Entry, dict[str, Any]], reasons: Mapping[int, str]
+        ) -> tuple[Entry, dict[str, Any]]:
+            entry, record = item
+            return (entry, as_rejected(entry, reasons[entry.seq]) if entry.seq in reasons else record)
+
+        self._clients.mark(records)
+        send_halving(list(zip(entries, records, strict=True)), send, set_aside, marked)
 
     def _take_answer(self, answer: int, last: int) -> None:
         """Note that all records up to the last one sent are ingested. StoreError: the answer is another number."""
@@ -179,8 +198,8 @@ class Shipper:
         """Read the next batch. If that fails, the error is reported when the batch's turn comes."""
         self._ahead, self._ahead_records = [], []
         with contextlib.suppress(JournalError):
-            self._ahead = self._journal.read(after, self._batch_records)
-            if len(self._ahead) == self._batch_records:
+            self._ahead = self._journal.read(after, self._size.records)
+            if len(self._ahead) == self._size.records:
                 self._ahead_records = [as_json(entry) for entry in self._ahead]
 
     def _drop_shipped(self) -> None:
@@ -200,6 +219,7 @@ class Shipper:
 
     def _close_store(self) -> None:
         store, self._store = self._store, None
+        self._clients.forget()
         self._ahead, self._ahead_records = [], []
         if store is not None:
             store.close()
@@ -216,6 +236,15 @@ class Shipper:
         if self._trouble is not None:
             log.info("shipping goes on")
         self._trouble = None
+
+
+def _timed_out(entries: Sequence[Entry], timeout: StoreTimeout) -> str:
+    if len(entries) > 1:
+        return f"a batch of {len(entries)} packets: {timeout}. It is tried again, then with half as many"
+    return (
+        f"packet {entries[0].seq} alone: {timeout}. It is tried again and not set aside: "
+        "find out what slows the database down"
+    )
 
 
 def as_json(entry: Entry) -> dict[str, Any]:

@@ -225,7 +225,12 @@ def _pairs(
             first.setdefault(name, value)
             pairs.append((name, _text(value)))
 
-    source = first.get("Packet-Src-IP-Address") or first.get("Packet-Src-IPv6-Address")
+    # Client-IP-Address is what rlm_preprocess adds, also to a detail file without log_packet_header.
+    source = (
+        first.get("Packet-Src-IP-Address")
+        or first.get("Packet-Src-IPv6-Address")
+        or first.get("Client-IP-Address")
+    )
     address = _address(source or first.get(a.SOURCE_IPV4) or first.get(a.SOURCE_IPV6))
     if address is not None:
         pairs.append((a.SOURCE_IPV4 if address.version == 4 else a.SOURCE_IPV6, str(address)))
