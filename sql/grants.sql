@@ -19,7 +19,8 @@ BEGIN
             public.audit_log, public.invoices,
             radmeter.user_usage, radmeter.router_usage, radmeter.sessions, radmeter.router_list,
             radmeter.router_activity, radmeter.router_clock, radmeter.user_plans, radmeter.nodes, radmeter.totals,
-            radmeter.partitions, radmeter.archives, radmeter.left_out, radmeter.new_users
+            radmeter.partitions, radmeter.archives, radmeter.left_out, radmeter.new_users,
+            radmeter.discovery_limits, radmeter.router_networks
             TO radmeter_reader;
         -- The views and functions read the default time zone and the user's period with the reader's own privileges.
         GRANT SELECT ON radmeter.setting TO radmeter_reader;

@@ -24,7 +24,8 @@ SELECT router.id, router.name, router.mac, router.nas_identifier, router.ip_addr
        (now() AT TIME ZONE coalesce(router.timezone, radmeter.setting_value('timezone')))::date AS today,
        router.discovery_key, router.updated_at, router.merged_into, router.merged_at, router.interim_interval,
        extract(epoch FROM radmeter.stale_after(NULL, router.interim_interval,
-           radmeter.setting_value('stale_minutes')::integer))::integer AS stale_after_seconds
+           radmeter.setting_value('stale_minutes')::integer))::integer AS stale_after_seconds,
+       router.clients
 FROM public.routers AS router;
 
 -- The open sessions of a router, and how far its clock was off in its latest packet with an Event-Timestamp.
@@ -87,3 +88,24 @@ CREATE OR REPLACE VIEW radmeter.archives AS
 SELECT id, name, from_at, to_at, state, file, session_rows, file_bytes, file_sha256, checksum, version,
        began_at, written_at, detached_at, archived_at, restored_at
 FROM radmeter.archived_partition;
+
+-- RADIUS clients that reached the limit discoveries_per_client_hour, for as long as they are remembered.
+-- keys: about how many routers were beyond it in that hour, from the share of hash bits that are not set.
+CREATE OR REPLACE VIEW radmeter.discovery_limits AS
+SELECT count.client, router.id AS router_id, router.name AS router_name, count.beyond_from, count.beyond_until,
+       round(-4096 * ln(greatest(4096 - bit_count(count.beyond_keys), 1) / 4096.0))::bigint AS keys
+FROM radmeter.discovery_count AS count
+LEFT JOIN public.routers AS found ON found.discovery_key = 'limit:' || count.client
+LEFT JOIN public.routers AS router ON router.id = coalesce(found.merged_into, found.id)
+WHERE count.beyond_until IS NOT NULL;
+
+-- The networks from which each router's packets came lately. elsewhere_too: packets came from another network at the
+-- same time. A site whose address changes leaves one network for the other, and its times do not overlap by more than
+-- the 10 minutes that packets may be late.
+CREATE OR REPLACE VIEW radmeter.router_networks AS
+SELECT known.router_id, known.network, known.first_seen, known.last_seen,
+       EXISTS (SELECT FROM radmeter.router_network AS other
+               WHERE other.router_id = known.router_id AND other.network <> known.network
+                 AND other.first_seen + interval '10 minutes' < known.last_seen
+                 AND known.first_seen + interval '10 minutes' < other.last_seen) AS elsewhere_too
+FROM radmeter.router_network AS known;

@@ -1,5 +1,7 @@
 """The errors that radmeter raises on purpose, under one base class."""
 
+from collections.abc import Mapping
+
 
 class RadmeterError(Exception):
     """radmeter cannot do what was asked. The message names the thing, says what happened and what to do next.
@@ -32,6 +34,10 @@ class StoreUnavailable(StoreError):
     """The database cannot be reached, or it aborted a transaction that may be tried again."""
 
 
+class StoreTimeout(StoreUnavailable):
+    """The database ended a statement that took too long. Nothing of it is done; with less to do it may succeed."""
+
+
 class UnusableDsn(StoreError):
     """The DSN is not a connection string that PostgreSQL's library understands."""
 
@@ -46,6 +52,17 @@ class DiskFull(StoreError):
 
 class RecordRefused(StoreError):
     """The database refuses a value in the batch, and would refuse it again."""
+
+
+class RecordsRefused(RecordRefused):
+    """The database refuses some records of the batch, and says which. Nothing of the batch is stored.
+
+    `reasons` has the reason for each of them, by its number (seq).
+    """
+
+    def __init__(self, message: str, reasons: Mapping[int, str]) -> None:
+        super().__init__(message)
+        self.reasons = dict(reasons)
 
 
 class RejectedPacket(RadmeterError):

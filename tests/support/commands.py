@@ -79,6 +79,7 @@ class Packets:
     """Makes accounting packets and ingests them in order."""
 
     def __init__(self, dsn: str) -> None:
+        self._dsn = dsn
         self._store = Store(dsn)
         self._batch: list[dict[str, Any]] = []
         self.seq = self._store.checkpoint(NODE)
@@ -91,6 +92,12 @@ class Packets:
             self.ship()
         finally:
             self._store.close()
+
+    def reconnect(self) -> None:
+        """Ingest what is left over a new connection, as a shipper does after a failure."""
+        self._store.close()
+        self._store = Store(self._dsn)
+        self.ship()
 
     def add(
         self, status: str, session: str, *, ago: float = 0, skew: int = 0, **attributes: str | int

@@ -9,7 +9,7 @@ import re
 from calendar import monthrange
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -17,6 +17,8 @@ SECOND = 1_000_000
 DAY = 86400 * SECOND
 WRAP = 1 << 32
 TOP_QUARTER = 3 << 30
+MOST_OCTETS = 1 << 52
+FREERADIUS_BEGINS = 915_148_800 * SECOND  # 1999-01-01
 
 Octets = tuple[int | None, int | None]
 
@@ -165,12 +167,19 @@ class Model:
     """By discovery key, which is also the router's name here."""
     checkpoints: dict[str, int] = field(default_factory=dict)
     anomalies: int = 0
+    wrong_clocks: int = 0
+    """Packets that arrived at an impossible time."""
     rejected: int = 0
 
     # --- what happens
 
-    def receive(self, node: str, seq: int, arrival: int, pairs: Sequence[tuple[str, str]]) -> None:
-        """Count a packet of a node's journal, unless it was counted before."""
+    def receive(
+        self, node: str, seq: int, arrival: int, pairs: Sequence[tuple[str, str]], clock: int | None = None
+    ) -> None:
+        """Count a packet of a node's journal, unless it was counted before.
+
+        `clock`: the time of the database. None: no arrival is impossible.
+        """
         if seq <= self.checkpoints.get(node, 0):
             return
         self.checkpoints[node] = seq
@@ -179,6 +188,11 @@ class Model:
         except Rejected:
             self.rejected += 1
             return
+        if clock is not None and not FREERADIUS_BEGINS <= arrival <= clock + 300 * SECOND:
+            # Of what the packet and the server say about the time, only Acct-Delay-Time may be right.
+            delay = 0 if packet.stamped else arrival - packet.at
+            packet = replace(packet, arrival=clock, at=clock - delay, stamped=False)
+            self.wrong_clocks += 1
         router = self.router_of(packet)
         if packet.status in ("Accounting-On", "Accounting-Off"):
             for session in self.open_sessions():
@@ -439,7 +453,10 @@ def _number(values: dict[str, str], name: str) -> int | None:
 def _octets(values: dict[str, str], direction: str) -> int | None:
     octets = _number(values, f"Acct-{direction}-Octets")
     gigawords = _number(values, f"Acct-{direction}-Gigawords")
-    return None if octets is None else (gigawords or 0) << 32 | octets
+    total = None if octets is None else (gigawords or 0) << 32 | octets
+    if total is not None and total > MOST_OCTETS:
+        raise Rejected
+    return total
 
 
 def _mac(text: str) -> str | None:

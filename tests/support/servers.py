@@ -64,8 +64,9 @@ def installed() -> dict[str, Path]:
 class Server:
     """A PostgreSQL server in a temporary directory. It ends when this process ends, in whatever way."""
 
-    def __init__(self, programs: Path) -> None:
+    def __init__(self, programs: Path, **settings: str) -> None:
         self.programs = programs
+        self._settings = {**SERVER_SETTINGS, **settings}
         self.base = Path(tempfile.mkdtemp(prefix="radmeter-test-", dir=_roomy_directory()))
         self.log = self.base / "postgresql.log"
         self._process: subprocess.Popen[bytes] | None = None
@@ -109,11 +110,12 @@ class Server:
 
     def dsn(self, database: str = "postgres") -> str:
         """Return the connection string of a database."""
-        return f"postgresql://postgres@/{quote(database)}?host={quote(str(self.base), safe='')}&port=5432"
+        place = f"host={quote(str(self.base), safe='')}&port={self._settings['port']}"
+        return f"postgresql://postgres@/{quote(database)}?{place}"
 
     def start(self) -> None:
         """Start the server, also again after `stop`, and wait until it answers."""
-        settings = {**SERVER_SETTINGS, "unix_socket_directories": str(self.base)}
+        settings = {**self._settings, "unix_socket_directories": str(self.base)}
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(

@@ -161,7 +161,7 @@ def test_the_image_gets_all_files_that_the_package_is_built_from() -> None:
         for line in re.findall(r"^COPY (?!--from)(.*)$", DOCKERFILE, re.M)
         for source in line.split()[:-1]
     ]
-    assert {"pyproject.toml", "README.md", "src", "sql", "radius"} == set(copied)
+    assert {"pyproject.toml", "README.md", "LICENSE", "locks", "src", "sql", "radius"} == set(copied)
     let_through = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line[0] == "!"]
     for source in copied:
         assert (ROOT / source).exists()

@@ -4,14 +4,14 @@
 -- was dropped or renamed, the next role that ingests takes the journal over.
 -- SQLSTATE RM002. Called by radmeter.ingest only. Reads ingest_checkpoint.
 CREATE OR REPLACE FUNCTION radmeter.check_journal(p_source text) RETURNS void
-LANGUAGE plpgsql STABLE
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     v_owner record;
 BEGIN
     IF p_source = 'retry' OR starts_with(p_source, 'detail:') THEN
-        RAISE EXCEPTION 'source "%" is no journal: detail files come in by radmeter.replay, rejected packets by radmeter.retry_rejected',
-            p_source USING ERRCODE = 'RM002';
+        RAISE EXCEPTION 'source "%" is no journal: detail files come in by radmeter.replay, rejected packets by %',
+            p_source, 'radmeter.retry_rejected' USING ERRCODE = 'RM002';
     END IF;
     SELECT rolname, rolsuper INTO v_owner
     FROM public.ingest_checkpoint AS checkpoint JOIN pg_roles AS role ON role.rolname = checkpoint.role

@@ -11,14 +11,16 @@ BEGIN
         RETURN;
     END IF;
     PERFORM radmeter.ensure_partition(month) FROM (
-        SELECT DISTINCT date_trunc('month', coalesce(session.acctupdatetime, session.acctstarttime), 'UTC') AS month
+        SELECT DISTINCT date_trunc('month', radmeter.last_possible_time(
+            coalesce(session.acctupdatetime, session.acctstarttime), event.event_time), 'UTC') AS month
         FROM pg_temp.incoming AS event
         JOIN public.radacct AS session ON session.router_id = event.router_id AND session.acctstoptime IS NULL
         WHERE event.segment = p_segment AND event.round IS NULL) AS stops
     WHERE month IS NOT NULL;
 
     UPDATE public.radacct AS session SET
-        acctstoptime = coalesce(session.acctupdatetime, session.acctstarttime),
+        acctstoptime = radmeter.last_possible_time(
+            coalesce(session.acctupdatetime, session.acctstarttime), event.event_time),
         acctterminatecause = 'NAS-Reboot',
         closed_by = 'reboot'
     FROM pg_temp.incoming AS event

@@ -31,10 +31,10 @@ BEGIN
         RETURN;
     END IF;
     PERFORM radmeter.ensure_partition(month)
-        FROM (SELECT DISTINCT date_trunc('month', acctupdatetime, 'UTC') AS month
+        FROM (SELECT DISTINCT date_trunc('month', radmeter.last_possible_time(acctupdatetime, now()), 'UTC') AS month
               FROM public.radacct WHERE radacctid = ANY (v_ids) AND acctstoptime IS NULL) AS stops;
     UPDATE public.radacct SET
-        acctstoptime = acctupdatetime,
+        acctstoptime = radmeter.last_possible_time(acctupdatetime, now()),
         acctterminatecause = 'NAS-Reboot',
         closed_by = 'superseded'
     WHERE radacctid = ANY (v_ids) AND acctstoptime IS NULL;

@@ -4,7 +4,7 @@
 -- Returns the source's new checkpoint.
 -- Called by radmeter.ingest, radmeter.replay and radmeter.retry_rejected only. Writes what radmeter.ingest writes.
 CREATE OR REPLACE FUNCTION radmeter.ingest_batch(p_source text, p_records json) RETURNS bigint
-LANGUAGE plpgsql
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 -- JIT compilation takes longer than a batch: with PostgreSQL's default, the first few batches take seconds.
 SET jit = off
 AS $$

@@ -9,7 +9,7 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     v_table regclass := to_regclass('pg_temp.incoming');
-    v_version text := (SELECT format('radmeter.create_incoming %s', xmin) FROM pg_proc
+    v_version text := (SELECT 'radmeter.create_incoming ' || md5(prosrc) FROM pg_proc
                        WHERE oid = 'radmeter.create_incoming()'::regprocedure);
 BEGIN
     IF v_table IS NOT NULL THEN

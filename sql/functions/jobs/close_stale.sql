@@ -12,10 +12,11 @@ DECLARE
     v_closed integer;
 BEGIN
     PERFORM radmeter.ensure_partition(month) FROM (
-        SELECT DISTINCT date_trunc('month', coalesce(acctupdatetime, acctstarttime, p_at), 'UTC') AS month
+        SELECT DISTINCT date_trunc('month', radmeter.last_possible_time(coalesce(acctupdatetime, acctstarttime), p_at), 'UTC') AS month
         FROM public.radacct WHERE radacctid = ANY (p_radacctids) AND acctstoptime IS NULL) AS stops;
     WITH stale AS MATERIALIZED (
-        SELECT session.radacctid, coalesce(session.acctupdatetime, session.acctstarttime, p_at) AS stopped_at
+        SELECT session.radacctid,
+               radmeter.last_possible_time(coalesce(session.acctupdatetime, session.acctstarttime), p_at) AS stopped_at
         FROM public.radacct AS session
         LEFT JOIN public.routers AS router ON router.id = session.router_id
         WHERE session.radacctid = ANY (p_radacctids) AND session.acctstoptime IS NULL

@@ -1,5 +1,7 @@
 -- radmeter.ensure_partition(at): makes the partition of radacct for sessions that stop in the month of a given time,
 -- unless a partition of any name and length covers that time.
+-- A time at which no session can have stopped is refused (radmeter.is_possible_time), with SQLSTATE 22008: one wrong time must
+-- not make a partition that stays for ever, and a record that has it is set aside.
 -- Returns true if it made one. Months are UTC. If a neighbour partition covers a part of the month, the new one covers
 -- the rest. Writes the schema public.
 -- The partition is made as a table and then attached, because ATTACH does not block radacct's readers and writers. It
@@ -25,6 +27,10 @@ BEGIN
                  AND pg_get_expr(relpartbound, pg_class.oid) = v_bounds)
             OR EXISTS (SELECT FROM radmeter.radacct_partitions() WHERE from_at <= p_at AND p_at < to_at) THEN
         RETURN false;
+    END IF;
+    IF radmeter.is_possible_time(p_at) IS NOT TRUE THEN
+        RAISE EXCEPTION 'no partition is made for %: a session cannot have stopped then', p_at
+            USING ERRCODE = 'datetime_field_overflow';
     END IF;
     -- If two sessions miss the same month, the second one waits here, and then finds the partition.
     PERFORM pg_advisory_xact_lock(hashtextextended('radmeter.ensure_partition', 0));

@@ -1,7 +1,7 @@
 -- radmeter.erasure_pseudonym(username): the pseudonym of the erasure of a user that is under way.
 -- SQLSTATE RM001 if there is none. Called by the functions of an erasure only. Reads radmeter.erasure.
 CREATE OR REPLACE FUNCTION radmeter.erasure_pseudonym(p_username text) RETURNS text
-LANGUAGE plpgsql STABLE
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     v_pseudonym text := (SELECT pseudonym FROM radmeter.erasure WHERE username = p_username);

@@ -1,6 +1,6 @@
 -- radmeter.import_routers(lines): imports a batch of inventory lines into routers. A second import changes nothing.
---   lines  JSON array of {"line", "name", "mac", "nas_identifier", "nas_mac", "ip_address", "timezone"}. An absent or
---          null value changes nothing. nas_mac is the nas_identifier if that is a MAC. No two lines of a batch may have
+--   lines  JSON array of {"line", "name", "mac", "nas_identifier", "nas_mac", "ip_address", "timezone", "clients"}. An
+--          absent or null value changes nothing. clients is an array of addresses and networks; an empty one means any. nas_mac is the nas_identifier if that is a MAC. No two lines of a batch may have
 --          the same name or the same MAC.
 -- Returns for each line the outcome (added, claimed, updated, unchanged or refused), the router, and why it was
 -- refused. Writes routers; audit_log if it changes a router.
@@ -14,7 +14,8 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 WITH given AS MATERIALIZED (
     SELECT * FROM json_to_recordset(p_lines) AS given (
-        line bigint, name text, mac macaddr, nas_identifier text, nas_mac macaddr, ip_address inet, timezone text)
+        line bigint, name text, mac macaddr, nas_identifier text, nas_mac macaddr, ip_address inet, timezone text,
+        clients cidr[])
 ), found AS MATERIALIZED (
     SELECT given.*, by_mac.id AS mac_id, by_mac.status AS mac_status, by_mac.name AS mac_name,
            by_name.id AS name_id, by_name.status AS name_status, by_name.mac AS name_mac, by_key.id AS key_id,
@@ -44,14 +45,15 @@ WITH given AS MATERIALIZED (
     FROM found
 ), compared AS MATERIALIZED (
     SELECT judged.line, judged.target, judged.reason, judged.name, judged.mac, judged.nas_identifier,
-           judged.ip_address, judged.timezone,
+           judged.ip_address, judged.timezone, judged.clients,
            CASE
                WHEN judged.reason IS NOT NULL THEN 'refused'
                WHEN judged.target IS NULL THEN 'added'
                WHEN router.status = 'discovered' THEN 'claimed'
                WHEN (coalesce(judged.mac, router.mac), coalesce(judged.nas_identifier, router.nas_identifier),
-                     coalesce(judged.ip_address, router.ip_address), coalesce(judged.timezone, router.timezone))
-                   IS DISTINCT FROM (router.mac, router.nas_identifier, router.ip_address, router.timezone)
+                     coalesce(judged.ip_address, router.ip_address), coalesce(judged.timezone, router.timezone),
+                     nullif(coalesce(judged.clients, router.clients), '{}'))
+                   IS DISTINCT FROM (router.mac, router.nas_identifier, router.ip_address, router.timezone, router.clients)
                THEN 'updated'
                ELSE 'unchanged'
            END AS outcome
@@ -64,6 +66,7 @@ WITH given AS MATERIALIZED (
         nas_identifier = coalesce(given.nas_identifier, router.nas_identifier),
         ip_address = coalesce(given.ip_address, router.ip_address),
         timezone = coalesce(given.timezone, router.timezone),
+        clients = nullif(coalesce(given.clients, router.clients), '{}'),
         updated_at = now()
     FROM (SELECT * FROM compared WHERE outcome IN ('claimed', 'updated') ORDER BY target) AS given
     WHERE router.id = given.target
@@ -72,13 +75,14 @@ WITH given AS MATERIALIZED (
     SELECT session_user, nullif(current_setting('radmeter.operator', true), ''), 'routers import',
            jsonb_agg(jsonb_build_object('outcome', compared.outcome, 'before', to_jsonb(router),
                'name', compared.name, 'mac', compared.mac, 'nas_identifier', compared.nas_identifier,
-               'ip_address', compared.ip_address, 'timezone', compared.timezone) ORDER BY compared.line)
+               'ip_address', compared.ip_address, 'timezone', compared.timezone,
+               'clients', compared.clients) ORDER BY compared.line)
     FROM compared JOIN public.routers AS router ON router.id = compared.target
     WHERE compared.outcome IN ('claimed', 'updated')
     HAVING count(*) > 0
 ), added AS (
-    INSERT INTO public.routers AS router (name, mac, nas_identifier, ip_address, timezone)
-    SELECT name, mac, nas_identifier, ip_address, timezone FROM compared WHERE outcome = 'added' ORDER BY line
+    INSERT INTO public.routers AS router (name, mac, nas_identifier, ip_address, timezone, clients)
+    SELECT name, mac, nas_identifier, ip_address, timezone, nullif(clients, '{}') FROM compared WHERE outcome = 'added' ORDER BY line
     RETURNING router.id, router.name
 )
 SELECT compared.line, compared.outcome, coalesce(compared.target, added.id), compared.reason

@@ -5,7 +5,7 @@
 -- that of `from`. `from` stays as a retired router with its other keys and points to `into`; so do routers that were
 -- merged into `from` before. Each counted octet keeps its date, even if `into` has another time zone.
 -- A second call for a merge that is under way or done changes nothing. Returns how many open sessions were moved.
--- Writes routers, radacct (whose trigger moves the counters), audit_log.
+-- Writes routers, radmeter.router_network, radacct (whose trigger moves the counters), audit_log.
 -- SQLSTATE RM001, with the reason: one of them is unknown; both are the same; one was merged already; `into` is
 -- retired, or is only discovered and `from` is not.
 CREATE OR REPLACE FUNCTION radmeter.merge_router(p_from bigint, p_into bigint) RETURNS integer
@@ -51,6 +51,15 @@ BEGIN
     UPDATE public.routers SET
         mac = coalesce(mac, v_from.mac), total_usage = total_usage + v_from.total_usage, updated_at = now()
     WHERE id = p_into;
+
+    WITH moved AS (
+        DELETE FROM radmeter.router_network WHERE router_id = p_from RETURNING network, first_seen, last_seen
+    )
+    INSERT INTO radmeter.router_network AS known (router_id, network, first_seen, last_seen)
+    SELECT p_into, network, first_seen, last_seen FROM moved
+    ON CONFLICT (router_id, network) DO UPDATE SET
+        first_seen = least(known.first_seen, excluded.first_seen),
+        last_seen = greatest(known.last_seen, excluded.last_seen);
 
     PERFORM radmeter.audit('routers merge', jsonb_build_object(
         'before', jsonb_build_array(to_jsonb(v_from), to_jsonb(v_into)),

@@ -10,7 +10,7 @@ AS $$
                 WHEN setting.value <> 'off' THEN setting.value::bigint END,
            known.default_value, known.unit, known.meaning
     FROM (VALUES
-        ('discoveries_per_client_hour', 1000::bigint, 'routers',
+        ('discoveries_per_client_hour', 10000::bigint, 'routers',
          'routers that packets of one RADIUS client can discover within an hour'),
         ('anomalies_per_router_hour', 100, 'rows',
          'anomalies of one router that are kept of an hour; the others are counted'),

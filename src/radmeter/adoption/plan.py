@@ -15,6 +15,7 @@ from radmeter.adoption.parent import carried, left_behind
 from radmeter.adoption.table import Table
 from radmeter.database.connection import Connection
 from radmeter.database.identifiers import listed
+from radmeter.schema.ownership import will_revoke_temporary
 
 # Estimates for a slow disk: a step may well take less.
 INDEX_ROWS_PER_SECOND = 250_000
@@ -104,6 +105,11 @@ def notes(connection: Connection, table: Table, boundary: datetime.datetime) -> 
         f"Disk: the indexes take about {_size(room)}"
         + ("." if free is None else f"; {_size(free)} are free.")
     )
+    if will_revoke_temporary(connection):
+        said.append(
+            "TEMPORARY on the database is revoked from PUBLIC. If another program here needs temporary tables, grant "
+            "TEMPORARY to its role by name: docs/operations.md."
+        )
     said.append(
         "FreeRADIUS: after the swap rlm_sql can no longer insert sessions (ON CONFLICT (AcctUniqueId) needs one "
         "index over all partitions). Before the swap, radmeter's plugin must journal beside rlm_sql, and `radmeter "

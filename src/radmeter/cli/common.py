@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from functools import wraps
+from importlib.util import find_spec
 from typing import Any, TypeVar, cast
 
 import click
@@ -17,7 +18,7 @@ from rich.table import Table
 from radmeter import output
 from radmeter.config import ALL, Settings
 from radmeter.embedded.server import open_database
-from radmeter.errors import StoreError
+from radmeter.errors import ConfigurationError, StoreError
 from radmeter.printable import escaped, escaped_json, printable
 from radmeter.units import human_bytes
 
@@ -103,6 +104,18 @@ def existing_database(settings: Settings) -> Iterator[str]:
         )
     with open_database(settings) as database:
         yield database.dsn
+
+
+def require_extra(package: str, extra: str) -> None:
+    """Check that a package which one of radmeter's extras installs is there.
+
+    Raises
+    ------
+    ConfigurationError
+        It is not installed. The message names the extra.
+    """
+    if find_spec(package) is None:
+        raise ConfigurationError(f"{package} is not installed: pip install 'radmeter[{extra}]'")
 
 
 def with_settings(*names: str) -> Callable[[F], F]:
@@ -251,4 +264,6 @@ def plain(value: Any) -> Any:
         return int(value) if value == value.to_integral_value() else str(value)
     if isinstance(value, datetime.datetime | datetime.date):
         return value.isoformat()
+    if isinstance(value, list):
+        return [plain(each) for each in value]
     return str(value)

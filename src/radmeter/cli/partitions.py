@@ -8,7 +8,15 @@ from pathlib import Path
 import click
 
 from radmeter import output
-from radmeter.cli.common import Row, confirm, emit, existing_database, format_option, with_settings
+from radmeter.cli.common import (
+    Row,
+    confirm,
+    emit,
+    existing_database,
+    format_option,
+    require_extra,
+    with_settings,
+)
 from radmeter.config import Settings
 from radmeter.progress import progress
 from radmeter.units import amount, duration, human_bytes
@@ -137,6 +145,7 @@ def archive(settings: Settings, before: datetime.datetime, directory: Path, yes:
 
     Counters and invoices stay as they are. `radmeter verify` does not judge days with archived sessions.
     """
+    require_extra("pyarrow", "archive")
     from radmeter.database.operator import connect_as_operator
     from radmeter.partitions import archive as archiving
     from radmeter.partitions.archive_obstacles import obstacles
@@ -196,6 +205,7 @@ def restore(settings: Settings, file: Path, yes: bool) -> None:
     its own, compared with what was archived, indexed as before, and attached. If late packets made the month again,
     the missing sessions are added to it.
     """
+    require_extra("pyarrow", "archive")
     from radmeter.database.operator import connect_as_operator
     from radmeter.partitions import restore as restoring
     from radmeter.partitions.archive import alone

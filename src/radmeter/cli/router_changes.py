@@ -76,18 +76,27 @@ def rename(settings: Settings, router: str, name: str) -> None:
 @click.argument("router", metavar=WHICH, type=TEXT)
 @given_options
 @click.option(
+    "--clients",
+    metavar="ADDRESS,NETWORK,..|any",
+    type=TEXT,
+    help="The RADIUS clients whose packets may name this router. Packets of others are set aside.",
+)
+@click.option(
     "--keep-mac",
     is_flag=True,
     help="Packets with the old MAC still belong to this router (late packets, two radios).",
 )
 @with_settings("state", "dsn")
 def set_(settings: Settings, router: str, keep_mac: bool, **given: str | None) -> None:
-    """Change the keys or the time zone of a router. An empty value, such as --mac '', removes a key.
+    """Change the keys, the time zone or the RADIUS clients of a router. An empty value (--mac '') removes a key.
 
     Its usage stays with it, each byte on the day on which it was counted. Later packets count by the new time zone.
     After a change of MAC, a device that still sends the old MAC is another router (if its NAS-Identifier and address
     are not this router's), unless --keep-mac is given. If the new MAC has already sent packets, it was discovered as
     another router: merge that one first.
+
+    By default, packets of any RADIUS client may name a router. With --clients, its packets count only if they come from
+    one of these source addresses. Give all of them: also those of a proxy, and the old one while a site moves.
     """
     from radmeter.database.views import reading
     from radmeter.routers.changes import writing
@@ -96,7 +105,7 @@ def set_(settings: Settings, router: str, keep_mac: bool, **given: str | None) -
 
     named = {column: text for column, text in given.items() if text is not None}
     if not named:
-        raise click.UsageError("give at least one of --mac, --nas-identifier, --ip and --timezone")
+        raise click.UsageError("give at least one of --mac, --nas-identifier, --ip, --timezone and --clients")
     if keep_mac and "mac" not in named:
         raise click.UsageError("--keep-mac goes with --mac")
     with existing_database(settings) as dsn:
@@ -104,7 +113,9 @@ def set_(settings: Settings, router: str, keep_mac: bool, **given: str | None) -
             found = find_router(connection, router)
         with writing(dsn) as writer:
             line = Line.checked(named, writer.timezones() if given["timezone"] else {})
-            changes = {column: getattr(line, column) for column in named}
+            changes: dict[str, Any] = {column: getattr(line, column) for column in named}
+            if "clients" in changes:
+                changes["clients"] = line.client_networks or None
             changed = writer.change(found.id, changes, keep_mac=keep_mac)
     output.say(f"router #{found.id} {found.name!r} {'is changed' if changed else 'is unchanged'}")
 

@@ -26,6 +26,8 @@ from radmeter.errors import RadmeterError
 COLUMNS = ("id", "name", "mac", "nas_identifier", "ip_address", "timezone", "status")
 DETAILS = (
     *COLUMNS,
+    "clients",
+    "networks",
     "discovery_key",
     "aliases",
     "merged_into",
@@ -82,7 +84,10 @@ def list_(settings: Settings, status: str | None, limit: int, after: int, output
 
     with existing_database(settings) as dsn, reading(dsn) as connection:
         rows, more = list_routers(connection, status=status, after=after, limit=limit)
-    emit(rows, output_format, columns=COLUMNS)
+    if output_format == "json":
+        emit(rows, output_format, columns=(*COLUMNS, "clients"))
+    else:
+        emit(rows, output_format, columns=COLUMNS)
     if more:
         output.say(f"There are more: go on with --after {rows[-1]['id']}", err=True)
 
@@ -104,6 +109,8 @@ def show(settings: Settings, router: str, days: int, output_format: str) -> None
     clock_skew_seconds is how far its clock was ahead in the latest packet. Median and spread (of the middle half) are
     over its open sessions and the sessions of the last two days. A clock is unbelievable if it is more than 5 minutes
     ahead or 7 days behind. Then the arrival counts as the time of the event.
+
+    clients are the RADIUS clients whose packets may name it. networks are those from which its packets came lately.
     """
     from radmeter.database.views import reading
     from radmeter.routers import lookup as routers
@@ -114,6 +121,7 @@ def show(settings: Settings, router: str, days: int, output_format: str) -> None
         used = counters.router_usage(connection, found, days)
         clock = routers.clock(connection, found)
         aliases = routers.merged_routers(connection, found)
+        networks = routers.networks(connection, found)
         row = {**vars(found), **routers.activity(connection, found)}
     (today, *_) = [each for each in used if each["usage_date"] == found.today]
     row |= {
@@ -124,6 +132,7 @@ def show(settings: Settings, router: str, days: int, output_format: str) -> None
         "unbelievable_clock_sessions": clock["unbelievable_sessions"],
         "aliases": "; ".join(map(str, aliases)) or None,
         "bytes_today": today["bytes_total"],
+        "networks": networks,
     }
     if output_format == "json":
         row["aliases"] = [{name: plain(getattr(each, name)) for name in ALIAS} for each in aliases]
@@ -131,6 +140,8 @@ def show(settings: Settings, router: str, days: int, output_format: str) -> None
         values = {name: row[name] if name in LISTS else plain(row[name]) for name in (*DETAILS, "usage")}
         emit_json(values)
         return
+    row["clients"] = ", ".join(map(str, found.clients or ())) or "any"
+    row["networks"] = ", ".join(networks) or None
     emit_one(row, output_format, columns=DETAILS)
     if output_format == "table":
         output.say()
@@ -181,7 +192,7 @@ def claim(settings: Settings, router: str, name: str | None, **given: str | None
 @routers.command(
     "import",
     epilog="""\b
-The file begins with the header name,mac,nas_identifier,ip_address,timezone.
+The file begins with the header name,mac,nas_identifier,ip_address,timezone,clients.
 Example: radmeter routers import inventory.csv --dry-run""",
 )
 @click.argument("file", metavar="CSV", type=click.File("rb"))

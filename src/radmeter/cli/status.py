@@ -56,12 +56,13 @@ def _database(settings: Settings, sample: float, problems: list[str]) -> State:
     state: State = {"packets_per_second": None, "nodes": None}
     state |= {"rejected_packets": None, "discovered_routers": None, "open_sessions": None}
     state |= {"rejected_bytes": None, "anomalies": None, "anomaly_bytes": None, "left_out_today": None}
-    state |= {"ignored_packets": None}
+    state |= {"ignored_packets": None, "discovery_limits": None}
     try:
         with ExitStack() as stack:
             connection = stack.enter_context(reading(stack.enter_context(existing_database(settings))))
             before = {row["node"]: row for row in ingest_state.nodes(connection)}
             state |= ingest_state.totals(connection)
+            state["discovery_limits"] = ingest_state.discovery_limits(connection)
             if sample:
                 connection.rollback()  # else the second reading would see the same as the first
                 time.sleep(sample)
@@ -128,6 +129,7 @@ def _print(state: State) -> None:
         ("ignored packets", state["ignored_packets"]),
         ("anomalies", _sized(state["anomalies"], state["anomaly_bytes"])),
         ("discovered routers", state["discovered_routers"]),
+        *(("discovery limit", _reached(row)) for row in state["discovery_limits"] or ()),
     ]
     for row in state["nodes"] or ():
         lines += [
@@ -148,18 +150,27 @@ def _print(state: State) -> None:
         output.say(f"problem: {problem}", err=True)
 
 
+def _reached(row: State) -> str:
+    return (
+        f"reached by client {row['client']}: about {row['keys']:,} routers beyond it, whose usage went to "
+        f"#{row['router_id']}, last at {cell('', row['beyond_until'])}. See `radmeter doctor`"
+    )
+
+
 def _sized(rows: int | None, size_bytes: int | None) -> str | None:
     return None if rows is None else f"{rows}, in {human_bytes(size_bytes)}"
 
 
 def _flat(prefix: str, value: Any) -> list[tuple[str, Any]]:
-    """Return nested values with dotted names. Rows of a list are named by their node or number."""
+    """Return nested values with dotted names. Rows of a list are named by their node, client or number."""
     if isinstance(value, dict):
         return [pair for name, each in value.items() for pair in _flat(f"{prefix}.{name}".strip("."), each)]
     if isinstance(value, list):
         return [
             pair
             for number, each in enumerate(value)
-            for pair in _flat(f"{prefix}.{each['node'] if isinstance(each, dict) else number}", each)
+            for pair in _flat(
+                f"{prefix}.{each.get('node', each.get('client')) if isinstance(each, dict) else number}", each
+            )
         ]
     return [(prefix, value)]

@@ -1,5 +1,6 @@
 """Opens connections to PostgreSQL, and turns psycopg's errors into radmeter's."""
 
+import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +10,14 @@ import psycopg
 import sqlalchemy
 from psycopg import errors
 
-from radmeter.errors import RecordRefused, StoreError, StoreUnavailable, UnusableDsn
+from radmeter.errors import (
+    RecordRefused,
+    RecordsRefused,
+    StoreError,
+    StoreTimeout,
+    StoreUnavailable,
+    UnusableDsn,
+)
 from radmeter.printable import one_line
 
 log = logging.getLogger(__name__)
@@ -94,22 +102,31 @@ def sqlalchemy_engine(dsn: str) -> sqlalchemy.Engine:
 # SQLSTATE classes for errors of a value: data exception, integrity constraint, program limit (PostgreSQL manual,
 # appendix A). Other errors, such as a missing function or privilege, are errors of the installation.
 VALUE_CLASSES = ("22", "23", "54")
+# radmeter.refuse_unbelieved: the detail is JSON, the reason for each seq.
+REFUSED_RECORDS = "RM011"
 
 
 @contextmanager
 def translated_errors() -> Iterator[None]:
     """Turn psycopg's errors into radmeter's.
 
-    `StoreUnavailable`: the same call may be tried again. `RecordRefused`: the database will never accept a value.
-    `StoreError`: all others.
+    `StoreUnavailable`: the same call may be tried again. `StoreTimeout`: it may, or with less to do. `RecordRefused`:
+    the database will never accept a value. `StoreError`: all others.
     """
     try:
         yield
     except psycopg.Error as error:
         message = error.diag.message_primary or one_line(str(error))
+        if error.sqlstate == REFUSED_RECORDS:
+            reasons = {
+                int(seq): reason for seq, reason in json.loads(error.diag.message_detail or "{}").items()
+            }
+            raise RecordsRefused(next(iter(reasons.values()), message), reasons) from error
         # Check this first: psycopg raises an OperationalError for a row that is too long for its index.
         if (error.sqlstate or "")[:2] in VALUE_CLASSES:
             raise RecordRefused(message) from error
+        if isinstance(error, errors.QueryCanceled):
+            raise StoreTimeout(message) from error
         if isinstance(error, TRANSIENT):
             raise StoreUnavailable(message) from error
         raise StoreError(message) from error

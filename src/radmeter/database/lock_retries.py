@@ -180,8 +180,9 @@ def retry_until_locked(
             if now >= deadline:
                 raise LockTimeout(
                     f"{what}: could not get the lock within {patience_seconds:g} s: it is held by {who}. "
-                    "Nothing of this step is done. End that transaction (SELECT pg_terminate_backend(<process>) ends "
-                    "it), or be more patient (--patience), then run the same command again"
+                    "Nothing of this step is done. End that transaction "
+                    "(SELECT pg_catalog.pg_terminate_backend(<process>) ends it), or be more patient (--patience), "
+                    "then run the same command again"
                 ) from error
             if next_word is None:
                 next_word = now

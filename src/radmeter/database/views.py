@@ -24,12 +24,14 @@ router_usage = _view("router_usage", "router_id usage_date bytes_in bytes_out by
 router_list = _view(
     "router_list",
     "id name mac nas_identifier ip_address status timezone created_at today discovery_key updated_at"
-    " merged_into merged_at interim_interval stale_after_seconds",
+    " merged_into merged_at interim_interval stale_after_seconds clients",
 )
 router_activity = _view("router_activity", "router_id open_sessions last_packet_at clock_skew_seconds")
 router_clock = _view(
     "router_clock", "router_id sessions stamped_sessions unbelievable_sessions median_seconds spread_seconds"
 )
+router_networks = _view("router_networks", "router_id network first_seen last_seen elsewhere_too")
+discovery_limits = _view("discovery_limits", "client router_id router_name beyond_from beyond_until keys")
 sessions = _view(
     "sessions",
     "radacctid acctuniqueid acctsessionid username router_id router_name router_mac acctstarttime acctupdatetime"

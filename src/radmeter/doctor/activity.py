@@ -2,6 +2,7 @@
 
 import datetime
 import time
+from collections.abc import Sequence
 
 from radmeter.database import advisory_locks
 from radmeter.doctor.context import Context
@@ -101,10 +102,29 @@ def clocks(context: Context) -> Findings:
             else context.remedy.radmeter("routers list"),
             *(f"{name}: {count} open sessions" for _, name, count in rows),
         )
+    for node, records, ahead, ago in _wrong_servers(context):
+        faults += 1
+        yield tell.red(
+            f"{node}: {records:,} packets came at a time that its server's clock had wrong by {duration(abs(ahead))} "
+            f"({'ahead' if ahead > 0 else 'behind'}), {duration(ago)} ago. They count at the time of the database",
+            f"timedatectl timesync-status  # on {node.rpartition('-')[0] or node}, and on the database's server",
+        )
     if not faults:
         yield tell.green(
             f"the database's clock is {apart:.1f} s off this machine's, no router's is unbelievable"
         )
+
+
+def _wrong_servers(context: Context) -> Sequence[tuple[str, int, int, int]]:
+    """Return the nodes with impossible arrivals in the last day: packets; seconds ahead, seconds ago of the latest."""
+    return context.rows(
+        """SELECT source, sum(records)::bigint, (array_agg(ahead_seconds ORDER BY id DESC))[1],
+                  extract(epoch FROM clock_timestamp() - max(event_time))::bigint
+           FROM public.accounting_anomaly
+           WHERE kind = 'server clock' AND detected_at > clock_timestamp() - interval '25 hours'
+             AND event_time > clock_timestamp() - interval '1 day'
+           GROUP BY source ORDER BY source"""
+    )
 
 
 def sessions(context: Context) -> Findings:

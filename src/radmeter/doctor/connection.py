@@ -110,7 +110,7 @@ def _writable(context: Context) -> str:
     ).fetchone()
     role, database = identifier(context.facts.user), identifier(context.facts.name)
     if row is None:
-        commands = [f"ALTER SYSTEM RESET {setting}", "SELECT pg_reload_conf()"]
+        commands = [f"ALTER SYSTEM RESET {setting}", "SELECT pg_catalog.pg_reload_conf()"]
     elif row[0]:
         commands = [f"ALTER ROLE {role} {f'IN DATABASE {database} ' if row[1] else ''}RESET {setting}"]
     else:

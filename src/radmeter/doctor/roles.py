@@ -103,7 +103,9 @@ def _temporary(context: Context) -> Findings:
                   has_database_privilege(proowner, current_database(), 'TEMPORARY'),
                   EXISTS (SELECT FROM pg_database, aclexplode(coalesce(datacl, acldefault('d', datdba)))
                           WHERE datname = current_database() AND grantee = 0 AND privilege_type = 'TEMPORARY')
-           FROM (SELECT) AS one LEFT JOIN pg_proc ON pg_proc.oid = to_regprocedure('radmeter.ingest(text, json)')"""
+           -- Not to_regprocedure: it fails for a role that may not use the schema.
+           FROM (SELECT) AS one LEFT JOIN (pg_proc JOIN pg_namespace ON pg_namespace.oid = pronamespace)
+               ON nspname = 'radmeter' AND proname = 'ingest' LIMIT 1"""
     )
     database = identifier(name)
     if owner is not None and not owner_may:

@@ -75,7 +75,7 @@ def replication(context: Context) -> Findings:
     )
     faults = 0
     for name, active, status, kept in slots:
-        drop = f"SELECT pg_drop_replication_slot('{name}')"
+        drop = f"SELECT pg_catalog.pg_drop_replication_slot('{name}')"
         if status == "lost":
             faults += 1
             yield tell.yellow(
@@ -121,7 +121,7 @@ def transactions(context: Context) -> Findings:
             else f"{who}: {how} {duration(seconds)} old"
         )
         end = context.remedy.psql(
-            f"SELECT pg_terminate_backend({pid})",
+            f"SELECT pg_catalog.pg_terminate_backend({pid})",
             user=None if context.facts.is_superuser or user == context.facts.user else "postgres",
         )
         yield tell.red(said, end) if seconds > TOO_LONG_SECONDS else tell.yellow(said, end)

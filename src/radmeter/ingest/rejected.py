@@ -36,7 +36,7 @@ class Packet(NamedTuple):
         """The attributes as (name, value), or None if the journal's entry is not such a list."""
         try:
             return [(str(name), str(value)) for name, value in json.loads(self.pairs)]
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, RecursionError):
             return None
 
     def attribute(self, name: str) -> str | None:

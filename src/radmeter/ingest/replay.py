@@ -6,7 +6,7 @@ import itertools
 import json
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, BinaryIO, TypeVar
 
@@ -181,13 +181,17 @@ class Replayer:
             tell_set_aside(stanza, reason)
 
         def up_to(batch: Sequence[Packet]) -> Stanza:
-            return done if not batch or batch[-1] is packets[-1] else batch[-1][0]
+            return done if not batch or batch[-1][0] is packets[-1][0] else batch[-1][0]
 
         def tell_set_aside(stanza: Stanza, reason: str) -> None:
             outcome.set_aside += 1
             self._on_problem(stanza.line, f"set aside: {reason}")
 
-        send_halving(packets, send, set_aside)
+        def marked(packet: Packet, reasons: Mapping[int, str]) -> Packet:
+            stanza, entry, record = packet
+            return stanza, entry, as_rejected(entry, reasons[entry.seq]) if entry.seq in reasons else record
+
+        send_halving(packets, send, set_aside, marked)
 
     def _send(self, source: str, name: str, records: Sequence[dict[str, Any]], done: Stanza) -> None:
         text = records_json(records)

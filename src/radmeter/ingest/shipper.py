@@ -6,10 +6,8 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
-
-import orjson
 
 from radmeter.errors import (
     IgnoredPacket,
@@ -17,8 +15,11 @@ from radmeter.errors import (
     RecordRefused,
     RejectedPacket,
     StoreError,
+    StoreTimeout,
     StoreUnavailable,
 )
+from radmeter.ingest.batch_size import BatchSize
+from radmeter.ingest.clients_seen import ClientsSeen
 from radmeter.ingest.halving import send_halving
 from radmeter.ingest.left_out_segments import LeftOutSegments
 from radmeter.ingest.store import Store
@@ -60,7 +61,8 @@ class Shipper:
     ) -> None:
         self._journal = journal
         self._open_store = open_store
-        self._batch_records = batch_records
+        self._size = BatchSize(batch_records)
+        self._clients = ClientsSeen()
         self._batch_seconds = batch_seconds
         self._kept = kept
         self._store: Store | None = None
@@ -102,14 +104,22 @@ class Shipper:
             self._read_checkpoint(node, self._store.checkpoint(node))
         (entries, self._ahead), (records, self._ahead_records) = (self._ahead, []), (self._ahead_records, [])
         if not entries:
-            entries = self._journal.read(self._after, self._batch_records)
-        if len(entries) < self._batch_records:
+            entries = self._journal.read(self._after, self._size.records)
+        if len(entries) < self._size.records:
             # Give the batch time to fill, to avoid a transaction for each packet.
             stop.wait(self._batch_seconds)
             if entries:
-                entries += self._journal.read(entries[-1].seq, self._batch_records - len(entries))
+                entries += self._journal.read(entries[-1].seq, self._size.records - len(entries))
         if entries:
-            self._ingest(self._store, node, entries, records or [as_json(entry) for entry in entries])
+            # The records of a batch that has grown since it was read ahead are those of its beginning.
+            records += [as_json(entry) for entry in entries[len(records) :]]
+            began = time.monotonic()
+            try:
+                self._ingest(self._store, node, entries, records)
+            except StoreTimeout as timeout:
+                self._size.timed_out(len(entries), time.monotonic() - began)
+                raise StoreTimeout(_timed_out(entries, timeout)) from timeout
+            self._size.taken(time.monotonic() - began)
         if time.monotonic() - self._dropped_at >= DROP_SECONDS:
             self._drop_shipped()
         return entries
@@ -137,7 +147,14 @@ class Shipper:
                     f"packet {entry.seq} can be neither counted nor set aside: {error}"
                 ) from error
 
-        send_halving(list(zip(entries, records, strict=True)), send, set_aside)
+        def marked(
+            item: tuple[Entry, dict[str, Any]], reasons: Mapping[int, str]
+        ) -> tuple[Entry, dict[str, Any]]:
+            entry, record = item
+            return (entry, as_rejected(entry, reasons[entry.seq]) if entry.seq in reasons else record)
+
+        self._clients.mark(records)
+        send_halving(list(zip(entries, records, strict=True)), send, set_aside, marked)
 
     def _take_answer(self, answer: int, last: int) -> None:
         """Note that all records up to the last one sent are ingested. StoreError: the answer is another number."""
@@ -181,8 +198,8 @@ class Shipper:
         """Read the next batch. If that fails, the error is reported when the batch's turn comes."""
         self._ahead, self._ahead_records = [], []
         with contextlib.suppress(JournalError):
-            self._ahead = self._journal.read(after, self._batch_records)
-            if len(self._ahead) == self._batch_records:
+            self._ahead = self._journal.read(after, self._size.records)
+            if len(self._ahead) == self._size.records:
                 self._ahead_records = [as_json(entry) for entry in self._ahead]
 
     def _drop_shipped(self) -> None:
@@ -202,6 +219,7 @@ class Shipper:
 
     def _close_store(self) -> None:
         store, self._store = self._store, None
+        self._clients.forget()
         self._ahead, self._ahead_records = [], []
         if store is not None:
             store.close()
@@ -220,6 +238,15 @@ class Shipper:
         self._trouble = None
 
 
+def _timed_out(entries: Sequence[Entry], timeout: StoreTimeout) -> str:
+    if len(entries) > 1:
+        return f"a batch of {len(entries)} packets: {timeout}. It is tried again, then with half as many"
+    return (
+        f"packet {entries[0].seq} alone: {timeout}. It is tried again and not set aside: "
+        "find out what slows the database down"
+    )
+
+
 def as_json(entry: Entry) -> dict[str, Any]:
     """Return an entry as JSON for `radmeter.ingest`: a record, or a packet to set aside or ignore, with the reason."""
     try:
@@ -232,17 +259,11 @@ def as_json(entry: Entry) -> dict[str, Any]:
 
 def as_rejected(entry: Entry, reason: str) -> dict[str, Any]:
     """Return an entry as JSON for `radmeter.ingest`, to be set aside with the reason."""
-    pairs: object = entry.pairs
-    client = None
-    with contextlib.suppress(ValueError):
-        parsed = json.loads(entry.pairs)
-        # The text goes in unparsed: once parsed it may hold text that is not valid Unicode.
-        pairs = orjson.Fragment(entry.pairs)
-        client = _client_ip(parsed)
+    pairs = _storable(entry.pairs)
     return {
         "seq": entry.seq,
         "received_us": entry.received_at_us,
-        "client_ip": client,
+        "client_ip": _client_ip(pairs),
         "reason": reason,
         "pairs": pairs,
     }
@@ -254,3 +275,24 @@ def _client_ip(pairs: Any) -> str | None:
         return str(ipaddress.ip_address(client_ip(dict(reversed(pairs))) or ""))
     except (TypeError, ValueError):
         return None
+
+
+def _storable(text: str) -> object:
+    """Return a journal entry's text as a JSON value that PostgreSQL takes: the list of pairs, or the text itself.
+
+    What it refuses, such as null or a NUL, could never be set aside, and nothing after it would be shipped.
+    """
+    try:
+        pairs = json.loads(text)
+    except (ValueError, RecursionError):
+        return _clean(text)
+    if isinstance(pairs, list) and all(
+        isinstance(pair, list) and all(isinstance(part, str) for part in pair) for pair in pairs
+    ):
+        return [[_clean(part) for part in pair] for pair in pairs]
+    return _clean(text)
+
+
+def _clean(text: str) -> str:
+    """Return text without NUL and lone surrogates, which are written out."""
+    return text.replace("\0", "\\x00").encode("utf-8", "backslashreplace").decode()

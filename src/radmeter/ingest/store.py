@@ -59,6 +59,8 @@ class Store:
 
         Raises
         ------
+        StoreTimeout
+            The batch took longer than the statement timeout. Nothing of it is stored.
         StoreUnavailable
             Nothing of the batch is stored, or all is stored and the answer was lost: call again with the same batch.
         RecordRefused

@@ -10,8 +10,15 @@ import re
 _NAMES = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _MONTHS = {name: number for number, name in enumerate(_NAMES, start=1)}
 _HEADER = re.compile(r"[A-Z][a-z]{2} ([A-Z][a-z]{2}) +(\d{1,2}) (\d\d):(\d\d):(\d\d) (\d{4})")
+HEADER_LENGTH = 24
 _DATE = re.compile(r"([A-Z][a-z]{2}) +(\d{1,2}) (\d{4}) (\d\d):(\d\d):(\d\d) (\S+)")
 _OFFSET = re.compile(r"([+-])(\d\d):?(\d\d)?")
+
+
+def ends_with_header(line: bytes) -> bool:
+    """Tell whether a line is a stanza's header, or ends with one. No attribute's line does."""
+    # Quick for the others: an attribute's line rarely has a colon there.
+    return line[-8:-7] == b":" and _HEADER.fullmatch(line[-HEADER_LENGTH:].decode("latin-1")) is not None
 
 
 def header_seconds(header: str) -> int | None:

@@ -24,7 +24,13 @@ from typing import Any, Literal, NamedTuple
 
 from radmeter.errors import RejectedPacket
 from radmeter.packet import attributes as a
-from radmeter.packet.detail_dates import event_timestamp, header_seconds, in_zone
+from radmeter.packet.detail_dates import (
+    HEADER_LENGTH,
+    ends_with_header,
+    event_timestamp,
+    header_seconds,
+    in_zone,
+)
 
 # A RADIUS packet has at most 4096 octets (RFC 2866 section 3). An escaped octet takes at most four characters.
 LONGEST_LINE = 64 << 10
@@ -100,7 +106,8 @@ class Packet(NamedTuple):
 def stanzas(lines: Iterable[bytes], place: Place) -> Iterator[Stanza]:
     """Cut a file into stanzas, from `place` on; `place` moves along.
 
-    If the server died while it wrote a stanza, the empty line is missing. The stanza then ends at the next header.
+    If the server died while it wrote a stanza, the empty line is missing. The stanza then ends at the next header,
+    which may begin in the middle of a line.
     """
     header, first_line = b"", 0
     body: list[bytes] = []
@@ -112,13 +119,16 @@ def stanzas(lines: Iterable[bytes], place: Place) -> Iterator[Stanza]:
 
     for line in lines:
         text = line.rstrip(b"\r\n")
-        if text and not text.startswith((b"\t", b" ")):
+        begun = ends_with_header(text)
+        if begun or (text and not text.startswith((b"\t", b" "))):
             if body:
                 yield stanza("next header")
                 header, body, kept = b"", [], 0
-            if not header:
+            if begun or not header:
                 first_line = place.lines + 1
-            header = (header + line)[:LONGEST_LINE]
+            header = (
+                line[-HEADER_LENGTH - len(line) + len(text) :] if begun else (header + line)[:LONGEST_LINE]
+            )
         elif text.strip():
             if not header and not body:
                 first_line = place.lines + 1
@@ -215,7 +225,12 @@ def _pairs(
             first.setdefault(name, value)
             pairs.append((name, _text(value)))
 
-    source = first.get("Packet-Src-IP-Address") or first.get("Packet-Src-IPv6-Address")
+    # Client-IP-Address is what rlm_preprocess adds, also to a detail file without log_packet_header.
+    source = (
+        first.get("Packet-Src-IP-Address")
+        or first.get("Packet-Src-IPv6-Address")
+        or first.get("Client-IP-Address")
+    )
     address = _address(source or first.get(a.SOURCE_IPV4) or first.get(a.SOURCE_IPV6))
     if address is not None:
         pairs.append((a.SOURCE_IPV4 if address.version == 4 else a.SOURCE_IPV6, str(address)))

@@ -231,7 +231,12 @@ def _restore_text(values: dict[str, str]) -> str:
     raw: dict[str, str] = {}
     for octets_name, name in a.TEXT_AS_OCTETS.items():
         if octets_name in values:
-            octets = bytes.fromhex(values[octets_name].removeprefix("0x"))
+            try:
+                octets = bytes.fromhex(values[octets_name].removeprefix("0x"))
+            except ValueError:
+                raise RejectedPacket(
+                    f"{octets_name} {values[octets_name][:40]!r} is not in hexadecimal"
+                ) from None
             octets = octets.rstrip(b"\0")  # some routers send the NUL that ends a C string
             raw[name] = octets.decode("utf-8", "surrogateescape")
             values[name] = octets.decode("utf-8", "backslashreplace").replace("\0", "\\x00")

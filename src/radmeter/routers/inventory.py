@@ -9,7 +9,9 @@ from typing import Any, BinaryIO
 from radmeter.errors import RadmeterError
 from radmeter.packet.router_key import normal_mac
 
-COLUMNS = ("name", "mac", "nas_identifier", "ip_address", "timezone")
+COLUMNS = ("name", "mac", "nas_identifier", "ip_address", "timezone", "clients")
+ANY = "any"
+MOST_CLIENTS = 64
 LONGEST_NAME = 200
 LONGEST_LINE = 8192
 LONGEST_REASON = 400
@@ -36,6 +38,7 @@ class Line:
     nas_identifier: str | None = None
     ip_address: str | None = None
     timezone: str | None = None
+    clients: str | None = None  # addresses and networks with commas between them, or `any`
 
     @classmethod
     def checked(
@@ -70,7 +73,17 @@ class Line:
         """Return the line as the SQL functions take it."""
         # If a NAS-Identifier is a MAC, packets find the router by it: see radmeter.match_router.
         nas_mac = normal_mac(self.nas_identifier) if self.nas_identifier else None
-        return {"line": self.number, "nas_mac": nas_mac} | {name: getattr(self, name) for name in COLUMNS}
+        return {
+            "line": self.number,
+            "nas_mac": nas_mac,
+            **{name: getattr(self, name) for name in COLUMNS},
+            "clients": None if self.clients is None else self.client_networks,
+        }
+
+    @property
+    def client_networks(self) -> list[str]:
+        """The networks of `clients`. Empty: any client, or it is not given."""
+        return [] if self.clients in (None, ANY) else str(self.clients).split(",")
 
 
 def _name(text: str, timezones: Mapping[str, str]) -> str:
@@ -111,12 +124,38 @@ def _timezone(text: str, timezones: Mapping[str, str]) -> str:
     return name
 
 
+def _clients(text: str, timezones: Mapping[str, str]) -> str:
+    if text.lower() == ANY:
+        return ANY
+    networks = dict.fromkeys(_network(each.strip()) for each in text.replace(";", ",").split(","))
+    if len(networks) > MOST_CLIENTS:
+        raise BadLine(f"it has {len(networks)} clients, more than {MOST_CLIENTS}: give networks")
+    return ",".join(networks)
+
+
+def _network(text: str) -> str:
+    try:
+        network = ipaddress.ip_network(text)
+    except ValueError as error:
+        raise BadLine(
+            f"client {text!r} is not an address or network, such as 192.0.2.7 or 198.51.100.0/24: {error}"
+        ) from None
+    # The database compares an IPv4-mapped address as the IPv4 address.
+    mapped = getattr(network.network_address, "ipv4_mapped", None)
+    if mapped is not None and network.prefixlen >= 96:
+        network = ipaddress.ip_network((mapped, network.prefixlen - 96))
+    if getattr(network.network_address, "scope_id", None):
+        raise BadLine(f"client {text!r} has a scope: a RADIUS client's address cannot have one")
+    return str(network)
+
+
 _CHECKS = {
     "name": _name,
     "mac": _mac,
     "nas_identifier": _nas_identifier,
     "ip_address": _ip_address,
     "timezone": _timezone,
+    "clients": _clients,
 }
 
 

@@ -33,6 +33,7 @@ class Router:
     merged_at: datetime | None
     interim_interval: int | None
     stale_after_seconds: int
+    clients: Any  # RADIUS clients whose packets may name it; None: any
 
     def __str__(self) -> str:
         """Return text that identifies it also among routers of the same name."""
@@ -117,6 +118,13 @@ def list_routers(
     if status is not None:
         query = query.where(views.router_list.c.status == status)
     return views.page(connection, query, limit)
+
+
+def networks(connection: Connection, router: Router) -> list[str]:
+    """Return the networks from which a router's packets came lately, the latest first."""
+    view = views.router_networks.c
+    query = select(view.network).where(view.router_id == router.id).order_by(view.last_seen.desc())
+    return [str(row["network"]) for row in views.rows(connection, query)]
 
 
 def activity(connection: Connection, router: Router) -> Row:

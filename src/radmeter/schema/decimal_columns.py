@@ -108,6 +108,14 @@ WHERE refclassid = 'pg_class'::regclass AND refobjid = to_regclass(%(table)s) AN
 ORDER BY 1"""
 
 
+# A default is evaluated to convert it, maybe by a superuser. It must not call what the table's owner has made.
+DEFAULT_CALLS = """
+SELECT EXISTS (SELECT FROM pg_depend JOIN pg_attrdef ON classid = 'pg_attrdef'::regclass AND objid = pg_attrdef.oid
+               JOIN pg_attribute ON attrelid = adrelid AND attnum = adnum
+               WHERE adrelid = to_regclass(%(table)s) AND attname = %(column)s
+                 AND refclassid IN ('pg_proc'::regclass, 'pg_operator'::regclass, 'pg_type'::regclass))"""
+
+
 def find(connection: Connection) -> list[DecimalColumn]:
     """Return the columns that must become decimals."""
     found = []
@@ -154,6 +162,12 @@ def check(connection: Connection, column: DecimalColumn, *, online: bool) -> Non
             "then run `radmeter migrate up` again"
         )
     named = {"table": f"public.{column.table}", "column": column.column, "all": online}
+    if connection.execute(DEFAULT_CALLS, named).fetchone() == (True,):
+        raise StoreError(
+            f"public.{column.name} cannot become {column.decimal}, nothing was changed: its default ({column.default}) "
+            f"is not a constant. ALTER TABLE public.{column.table} ALTER COLUMN {column.column} DROP DEFAULT, "
+            "run `radmeter migrate up`, and set it again"
+        )
     dependents = [
         row[0]
         for row in connection.execute(DEPENDENTS, named)
@@ -298,7 +312,8 @@ def _differing(column: DecimalColumn) -> str:
 
 
 def _condition(key: str) -> str:
-    return " AND ".join(f"{part.partition('=')[0]} = '{part.partition('=')[2]}'" for part in key.split(", "))
+    parts = (part.partition("=") for part in key.split(", "))
+    return " AND ".join(f"{name} = {psycopg.sql.Literal(value).as_string()}" for name, _, value in parts)
 
 
 def _trigger(column: DecimalColumn) -> str:

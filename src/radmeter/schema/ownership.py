@@ -86,6 +86,17 @@ def make_roles(connection: Connection, said: Callable[[str], None] = log.info) -
         connection.remove_notice_handler(warn)
 
 
+def will_revoke_temporary(connection: Connection) -> bool:
+    """Tell whether the file of the roles will take the right to make temporary tables from PUBLIC."""
+    row = connection.execute(
+        """SELECT pg_has_role(datdba, 'USAGE')
+               AND EXISTS (SELECT FROM aclexplode(coalesce(datacl, acldefault('d', datdba)))
+                           WHERE grantee = 0 AND privilege_type = 'TEMPORARY')
+           FROM pg_database WHERE datname = current_database()"""
+    ).fetchone()
+    return row == (True,)
+
+
 def may_act_as_owner(connection: Connection) -> bool:
     """Tell whether the role that logged in can make objects that radmeter_owner owns."""
     kind = "SET" if connection.info.server_version >= 160_000 else "MEMBER"

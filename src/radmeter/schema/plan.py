@@ -10,7 +10,7 @@ from radmeter.database.lock_retries import LOCK_WAIT_MS
 from radmeter.partitions.months import MONTHS_AHEAD, missing_months
 from radmeter.schema import decimal_columns, decimal_conversion, existing_tables
 from radmeter.schema.decimal_columns import Change, DecimalColumn
-from radmeter.schema.ownership import OWNER, foreign
+from radmeter.schema.ownership import OWNER, foreign, will_revoke_temporary
 from radmeter.schema.revisions import current_revision, pending_revisions, title
 from radmeter.schema.sql_files import RADACCT, changed_files, current_files, is_so_already, statements
 
@@ -105,6 +105,9 @@ def _roles(connection: Connection) -> Iterator[Step]:
     ).fetchall()
     if missing := [role for role in ROLES if (role,) not in rows]:
         yield Step("roles", "roles", f"make the roles {', '.join(missing)} (without login)", (), STEP_SECONDS)
+    if will_revoke_temporary(connection):
+        what = f"revoke TEMPORARY on the database from PUBLIC: only {OWNER} needs temporary tables"
+        yield Step("roles", "TEMPORARY", what, (), STEP_SECONDS)
 
 
 def _handed_over(connection: Connection) -> Iterator[Step]:

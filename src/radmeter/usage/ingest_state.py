@@ -14,6 +14,16 @@ def nodes(connection: Connection) -> list[Row]:
     )
 
 
+def discovery_limits(connection: Connection) -> list[Row]:
+    """Return the RADIUS clients that reached the limit of discoveries within a day, the latest first."""
+    view = views.discovery_limits.c
+    since = func.now() - func.make_interval(0, 0, 0, 1)
+    return views.rows(
+        connection,
+        select(*view).where(view.beyond_until > since).order_by(view.beyond_until.desc(), view.client),
+    )
+
+
 def totals(connection: Connection) -> Row:
     """Return the numbers of open sessions, rejected packets and discovered routers."""
     (row,) = views.rows(connection, select(*views.totals.c))

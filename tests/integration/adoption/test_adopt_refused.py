@@ -165,7 +165,7 @@ def test_all_reasons_at_once_and_nothing_is_changed(server: Server, radius: str)
     result = radmeter(radius, "adopt", "--from", "radacct", "--yes")
     assert result.exit_code == 1
     assert "1. x is NOT NULL" in result.errors
-    assert "2. the materialized view m" in result.errors
+    assert "2. the materialized view public.m" in result.errors
     assert schema_of(server, radius) == before
 
 

@@ -52,6 +52,6 @@ def test_a_refusal_says_why_and_what_to_do(radius: str) -> None:
         connection.execute("CREATE MATERIALIZED VIEW by_day AS SELECT count(*) FROM radacct")
     with screen(radius, "adopt", "--from", "radacct") as terminal:
         terminal.expect("nothing was changed")
-        terminal.expect("1. the materialized view by_day would go on reading the old rows only")
-        terminal.expect("DROP MATERIALIZED VIEW by_day;")
+        terminal.expect("1. the materialized view public.by_day would go on reading the old rows only")
+        terminal.expect("DROP MATERIALIZED VIEW public.by_day;")
         assert terminal.end() == 1

@@ -48,9 +48,12 @@ READ: dict[str, tuple[str, ...]] = {
     "rejected list": (),
     "rejected show": ("{rejected}",),
     "config": (),
+    "limits list": (),
+    "people show": ("{user}",),
+    "people erase": ("{user}", "--yes", "--even-open"),
 }
 WITHOUT_DATA = {"simulate", "jobs close-stale", "migrate plan", "migrate status", "migrate history", "adopt"}
-WITHOUT_DATA |= {"partitions list", "backfill", "verify", "config"}
+WITHOUT_DATA |= {"limits list", "partitions list", "backfill", "verify", "config"}
 
 
 def commands(command: click.Command = cli, path: tuple[str, ...] = ()) -> Iterator[tuple[str, click.Command]]:

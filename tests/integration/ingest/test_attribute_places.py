@@ -147,7 +147,8 @@ INCOMING = columns(within(function("create_incoming"), "TEMPORARY TABLE incoming
 def test_each_attribute_that_is_read_has_a_value_here() -> None:
     names = {value for name, value in vars(attributes).items() if name.isupper() and isinstance(value, str)}
     statuses = {*attributes.STATUS_NAMES, *attributes.STATUS_NAMES.values()}
-    assert names - statuses == set(VALUES)
+    # Written by radmeter into a packet that it has erased, not by a router.
+    assert names - statuses - {attributes.UNIQUE_ID_OF_ERASED} == set(VALUES)
 
 
 def test_the_record_has_each_attribute_in_its_place() -> None:
@@ -161,7 +162,7 @@ def test_the_record_has_each_attribute_in_its_place() -> None:
 
 def test_ingest_takes_the_names_of_the_record_with_fitting_types() -> None:
     given = {in_sql(field): str(kind) for field, kind in AccountingRecord.__annotations__.items()}
-    assert list(RECORD) == [*given, "reason", "pairs"]
+    assert list(RECORD) == [*given, "reason", "pairs", "ignored"]
     for name, kind in given.items():
         plain = re.sub(r"<class '(\w+)'>", r"\1", kind).removesuffix(" | None")
         assert RECORD[name] in SQL_TYPES[plain], name
@@ -171,7 +172,7 @@ def test_unpacking_fills_each_column_of_the_batch() -> None:
     inserted = within(function("unpack_records"), "INSERT INTO pg_temp.incoming (")
     assert [name.strip() for name in inserted.split(",")] == list(INCOMING)
     for name, kind in RECORD.items():
-        if name not in {*MADE_INTO_TIMES, "router_key", "reason", "pairs"}:
+        if name not in {*MADE_INTO_TIMES, "router_key", "reason", "pairs", "ignored"}:
             assert INCOMING.get(name) == kind, name
 
 

@@ -1,5 +1,6 @@
 """What ingest, its relatives and the reaper wait for, and what they leave to whoever holds it."""
 
+import time
 from typing import Any
 
 import psycopg
@@ -10,6 +11,8 @@ from support.commands import NODE, Packets, packet
 from support.ledger import users
 from support.servers import Connection
 
+from radmeter.packet.record import AccountingRecord
+
 INGEST = "SELECT radmeter.ingest(%s, %s)"
 RETRY = "SELECT radmeter.retry_rejected(%s)"
 # A batch that has nothing in it holds the lock until its transaction ends, and nothing else.
@@ -18,6 +21,20 @@ NOTHING = (NODE, Json([]))
 
 def stop(seq: int, session: str, octets: int) -> dict[str, Any]:
     return packet(seq, "Stop", session, User_Name="alice", NAS_Identifier="x", Acct_Input_Octets=octets)
+
+
+def set_aside(connection: Connection, session: str, octets: int) -> dict[str, Any]:
+    """Set a packet aside. Return its record, as a retry gives it."""
+    arrival = int(time.time())
+    pairs = [("Acct-Status-Type", "Stop"), ("Acct-Session-Id", session), ("User-Name", "alice")]
+    pairs += [("NAS-Identifier", "x"), ("Acct-Input-Octets", str(octets))]
+    row = connection.execute(
+        """INSERT INTO rejected_packet (source, seq, received_at, reason, pairs)
+           SELECT 'n', count(*) + 1, to_timestamp(%s), 'as a test', %s FROM rejected_packet RETURNING id""",
+        (arrival, Json(pairs)),
+    ).fetchone()
+    assert row is not None
+    return {**AccountingRecord.from_pairs(pairs, arrival * 1_000_000).as_json(), "id": row[0]}
 
 
 def total(connection: Connection) -> int:
@@ -40,11 +57,7 @@ def test_a_batch_that_is_shipped_twice_at_once_is_counted_once(database: str, co
 
 def test_two_retries_at_once_lose_neither_packet(database: str, connection: Connection) -> None:
     """Their node is one, so the second must not give its packets the numbers of the first."""
-    connection.execute(
-        """INSERT INTO rejected_packet (source, seq, received_at, reason, pairs)
-           SELECT 'n', seq, now(), 'as a test', '[]' FROM generate_series(1, 2) AS seq"""
-    )
-    first, second = ([{**stop(0, f"s{each}", 10**each), "id": each}] for each in (1, 2))
+    first, second = ([set_aside(connection, f"s{each}", 10**each)] for each in (1, 2))
     with psycopg.connect(database) as one:
         assert one.execute(RETRY, (Json(first),)).fetchone() == ([1],)
         with Beside(database, call(RETRY, Json(second))) as other:
@@ -59,11 +72,7 @@ def test_two_retries_at_once_lose_neither_packet(database: str, connection: Conn
 def test_one_packet_that_is_retried_twice_at_once_is_counted_once(
     database: str, connection: Connection
 ) -> None:
-    connection.execute(
-        """INSERT INTO rejected_packet (source, seq, received_at, reason, pairs)
-           VALUES ('n', 1, now(), 'as a test', '[]')"""
-    )
-    records = Json([{**stop(0, "s", 10), "id": 1}])
+    records = Json([set_aside(connection, "s", 10)])
     with psycopg.connect(database) as one:
         assert one.execute(RETRY, (records,)).fetchone() == ([1],)
         with Beside(database, call(RETRY, records)) as other:

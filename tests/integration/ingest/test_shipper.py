@@ -7,10 +7,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import psycopg
 import pytest
@@ -291,6 +291,71 @@ def test_a_fault_of_the_installation_empties_no_journal(
         assert connection.execute("SELECT count(*) FROM rejected_packet").fetchone() == (0,)
         connection.execute("ALTER FUNCTION radmeter.lost(bigint[]) RENAME TO insert_sessions")
         wait_until(lambda: totals(connection)[0] == 10, "10 users")
+
+
+SLOW_USERS = """
+CREATE FUNCTION public.slow() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_sleep(CASE WHEN new.username = 'user20' THEN {one} ELSE {each} END);
+    RETURN new;
+END;
+$$;
+CREATE TRIGGER slow BEFORE INSERT ON public.user_quota_usage FOR EACH ROW EXECUTE FUNCTION public.slow()"""
+
+
+class Hasty(Store):
+    """A store whose statements may take a second, not a minute. It notes how many records were sent each time."""
+
+    sent: ClassVar[list[int]] = []
+
+    def __init__(self, dsn: str) -> None:
+        super().__init__(dsn)
+        self._connection.execute("SET statement_timeout = '1s'")
+
+    def ingest(self, node: str, records: Sequence[dict[str, Any]], *rest: Any, **more: Any) -> int:
+        self.sent.append(len(records))
+        return super().ingest(node, records, *rest, **more)
+
+
+def test_a_batch_that_times_out_is_halved_until_it_is_taken(
+    tmp_path: Path, database: str, connection: psycopg.Connection[Any]
+) -> None:
+    connection.execute(SLOW_USERS.format(one=0.03, each=0.03).encode())
+    fill(tmp_path, [pairs(n, "Stop", 7) for n in range(100)])
+    Hasty.sent.clear()
+    reader = JournalReader(tmp_path)
+    with reader.lock():
+        run(Shipper(reader, lambda: Hasty(database), batch_records=64, batch_seconds=0.001))
+    assert totals(connection) == (100, 700, 7000)
+    assert connection.execute("SELECT count(*) FROM rejected_packet").fetchone() == (0,)
+    assert Hasty.sent[:3] == [64, 64, 32]
+
+
+def test_a_packet_that_times_out_alone_is_kept_and_tried_on(
+    tmp_path: Path, database: str, connection: psycopg.Connection[Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    connection.execute(SLOW_USERS.format(one=3600, each=0).encode())
+    fill(tmp_path, [pairs(n, "Stop", 7) for n in range(40)])
+    Hasty.sent.clear()
+    reader, stop = JournalReader(tmp_path), threading.Event()
+    shipper = Shipper(reader, lambda: Hasty(database), batch_records=8, batch_seconds=0.001)
+    with reader.lock():
+        thread = threading.Thread(target=shipper.run, args=(stop,))
+        thread.start()
+        try:
+            wait_until(lambda: "alone: " in caplog.text, "the packet alone")
+            # Those before it are counted, those after it wait.
+            assert totals(connection) == (20, 140, 1400)
+            assert connection.execute("SELECT count(*) FROM rejected_packet").fetchone() == (0,)
+            connection.execute("DROP TRIGGER slow ON public.user_quota_usage")
+            wait_until(lambda: totals(connection)[0] == 40, "40 users")
+        finally:
+            stop.set()
+            thread.join(DEADLINE_SECONDS)
+    assert totals(connection) == (40, 280, 2800)
+    assert connection.execute("SELECT count(*) FROM rejected_packet").fetchone() == (0,)
+    assert "find out what slows the database down" in caplog.text
+    assert Hasty.sent[-1] > 1  # batches have grown again
 
 
 def test_a_journal_made_anew_is_not_taken_for_the_old_one(

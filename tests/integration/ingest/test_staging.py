@@ -69,7 +69,7 @@ MADE_BY_THE_CALLER = {
     "with a rule": COPY + "CREATE RULE evil AS ON INSERT TO incoming DO ALSO SELECT 1",
     "with row security": COPY + "ALTER TABLE incoming ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY",
     "with a comment like ours": COPY + """DO $$ BEGIN EXECUTE format('COMMENT ON TABLE incoming IS %L', (
-        SELECT format('radmeter.create_incoming %s', xmin) FROM pg_proc WHERE proname = 'create_incoming')); END $$;
+        SELECT 'radmeter.create_incoming ' || md5(prosrc) FROM pg_proc WHERE proname = 'create_incoming')); END $$;
         GRANT ALL ON incoming TO PUBLIC""",
     "another table": "CREATE TEMPORARY TABLE incoming (x int)",
     "a table with children": COPY + "CREATE TEMPORARY TABLE child () INHERITS (incoming)",
@@ -145,12 +145,18 @@ def test_a_session_goes_on_with_a_new_table_after_an_upgrade_that_changed_it(
     connection.execute("SELECT radmeter.ingest('n', %s)", (batch("s1"),))
     before = value(connection, "'pg_temp.incoming'::regclass::oid")
     columns = names(connection, INCOMING)
-    connection.execute("ALTER TABLE pg_temp.incoming DROP COLUMN class")  # as an older version made it
+    connection.execute("ALTER TABLE pg_temp.incoming DROP COLUMN class")
+    connection.execute("COMMENT ON TABLE pg_temp.incoming IS 'radmeter.create_incoming of an older version'")
     upgrade.upgrade(database, reapply=True)
     connection.execute("SELECT radmeter.ingest('n', %s)", (batch("s2", first=2),))
     assert value(connection, "'pg_temp.incoming'::regclass::oid") != before
     assert names(connection, INCOMING) == columns
     assert counted(connection) == 10
+    # An upgrade that does not change it leaves the session its table.
+    before = value(connection, "'pg_temp.incoming'::regclass::oid")
+    upgrade.upgrade(database, reapply=True)
+    connection.execute("SELECT radmeter.ingest('n', %s)", (batch("s3", first=3),))
+    assert value(connection, "'pg_temp.incoming'::regclass::oid") == before
 
 
 def acl(connection: Connection) -> set[tuple[str, str]]:
@@ -172,6 +178,7 @@ def test_only_the_owner_may_make_temporary_tables_after_every_upgrade(
     name = connection.info.dbname
     connection.execute(f"GRANT TEMPORARY ON DATABASE {name} TO PUBLIC".encode())
     connection.execute(f"REVOKE TEMPORARY ON DATABASE {name} FROM radmeter_owner".encode())
+    assert "revoke TEMPORARY on the database from PUBLIC" in radmeter(database, "migrate", "plan").output
     upgrade.upgrade(database)
     assert acl(connection) == mine
     with server.clone("template0") as fresh, psycopg.connect(fresh, autocommit=True) as other:

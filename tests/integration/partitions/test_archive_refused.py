@@ -93,13 +93,13 @@ def test_what_depends_on_the_partition_is_named(month: str, connection: Connecti
            RESET ROLE"""
     )
     said = refused(month, *archive(tmp_path))
-    assert "the view mine reads it: DROP or redefine it" in said
-    assert "ALTER SEQUENCE ours OWNED BY public.radacct.radacctid" in said
+    assert "the view public.mine reads it: DROP or redefine it" in said
+    assert "ALTER SEQUENCE public.ours OWNED BY public.radacct.radacctid" in said
     connection.execute(
         "DROP VIEW mine; DROP SEQUENCE ours; ALTER TABLE radacct_2026_03 ADD PRIMARY KEY (radacctid)"
     )
     connection.execute("CREATE TABLE notes (id bigint REFERENCES radacct_2026_03 (radacctid))")
-    assert "of notes refers to it: drop that constraint" in refused(month, *archive(tmp_path))
+    assert "of public.notes refers to it: drop that constraint" in refused(month, *archive(tmp_path))
     connection.execute("DROP TABLE notes")
     assert radmeter(month, "partitions", *map(str, archive(tmp_path))).exit_code == 0
 

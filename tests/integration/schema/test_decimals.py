@@ -154,6 +154,22 @@ def many(doubles: Connection) -> Connection:
     return doubles
 
 
+def test_a_default_that_calls_a_function_is_refused_and_not_called(
+    database: str, doubles: Connection
+) -> None:
+    """To know its value, it would have to be called, maybe as a superuser."""
+    doubles.execute(
+        """CREATE FUNCTION public.evil() RETURNS numeric LANGUAGE plpgsql AS $$ BEGIN RAISE 'called'; END $$;
+           ALTER TABLE plans ALTER price SET DEFAULT public.evil()"""
+    )
+    for command in (("plan",), ("sql",), ("up", "--yes")):
+        refused = radmeter(database, "migrate", *command)
+        assert refused.exit_code == 1
+        assert "its default (public.evil()) is not a constant" in refused.errors
+    doubles.execute("ALTER TABLE plans ALTER price DROP DEFAULT")
+    assert radmeter(database, "migrate", "up", "--yes").exit_code == 0
+
+
 def test_an_index_on_a_column_of_a_large_table_is_refused_by_its_name(
     database: str, many: Connection
 ) -> None:

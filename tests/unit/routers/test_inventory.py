@@ -116,3 +116,41 @@ def test_values_from_the_command_line_are_checked_in_the_same_way() -> None:
     assert Line.checked({"name": " x ", "mac": None}, ZONES) == Line(name="x")
     with pytest.raises(BadLine, match="not a MAC"):
         Line.checked({"mac": "zz"}, ZONES)
+
+
+@pytest.mark.parametrize(
+    ("given", "clients", "networks"),
+    [
+        ("192.0.2.7", "192.0.2.7/32", ["192.0.2.7/32"]),
+        (
+            " 192.0.2.7 , 198.51.100.0/24 ",
+            "192.0.2.7/32,198.51.100.0/24",
+            ["192.0.2.7/32", "198.51.100.0/24"],
+        ),
+        ("192.0.2.7;192.0.2.7", "192.0.2.7/32", ["192.0.2.7/32"]),
+        ("2001:DB8::/48", "2001:db8::/48", ["2001:db8::/48"]),
+        ("::ffff:192.0.2.7", "192.0.2.7/32", ["192.0.2.7/32"]),
+        ("::ffff:192.0.2.0/120", "192.0.2.0/24", ["192.0.2.0/24"]),
+        ("ANY", "any", []),
+        ("", None, []),
+    ],
+)
+def test_clients_are_addresses_and_networks(given: str, clients: str | None, networks: list[str]) -> None:
+    line = Line.checked({"name": "a", "clients": given}, {})
+    assert line.clients == clients
+    assert line.client_networks == networks
+    assert line.as_json()["clients"] == (None if clients is None else networks)
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["192.0.2.7/24", "192.0.2", "any,192.0.2.7", "192.0.2.7,", "fe80::1%eth0", "host", "192.0.2.7/33"],
+)
+def test_clients_that_are_none_are_refused(given: str) -> None:
+    with pytest.raises(BadLine, match="client"):
+        Line.checked({"name": "a", "clients": given}, {})
+
+
+def test_so_many_clients_are_refused() -> None:
+    with pytest.raises(BadLine, match="65 clients"):
+        Line.checked({"name": "a", "clients": ",".join(f"192.0.2.{n}" for n in range(65))}, {})

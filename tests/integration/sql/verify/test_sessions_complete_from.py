@@ -1,6 +1,6 @@
 """From when on no month of sessions is missing, which is as far back as verify can judge."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 import pytest
 from support.functions import value
@@ -31,8 +31,9 @@ def test_sessions_complete_from_is_the_end_of_the_latest_month_that_was_dropped(
         "2020-04-01T00:00Z"
     )
     # A month that lies ahead has no session yet.
-    connection.execute("SELECT radmeter.ensure_partition('2199-01-15')")
-    connection.execute("DROP TABLE radacct_2199_01")
+    far = f"{datetime.now(UTC).year + 9}"
+    connection.execute("SELECT radmeter.ensure_partition(%s)", (f"{far}-01-15",))
+    connection.execute(f"DROP TABLE radacct_{far}_01".encode())
     assert value(connection, "radmeter.sessions_complete_from()") == datetime.fromisoformat(
         "2020-04-01T00:00Z"
     )

@@ -1,0 +1,179 @@
+"""RADIUS over TLS: a proxy at a site sends accounting with a certificate, and the plugin records it."""
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from support.documents import block
+from support.processes import READY, Child, Database, Shipper, eventually, free_port
+from support.wire import Router
+
+from radmeter import resources
+from radmeter.config import Settings
+from radmeter.freeradius import installed, private_server
+
+pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
+
+# A FreeRADIUS at a site: it takes accounting from the loopback, and hands it on over TLS.
+PROXY = """
+name = proxy
+prefix = /usr
+logdir = {run}
+run_dir = {run}
+radacctdir = {run}
+proxy_requests = yes
+security {{
+	allow_core_dumps = no
+}}
+thread pool {{
+	start_servers = 1
+	max_servers = 2
+	min_spare_servers = 1
+	max_spare_servers = 1
+}}
+client routers {{
+	ipaddr = 127.0.0.1
+	secret = testing123
+}}
+modules {{
+}}
+proxy server {{
+	default_fallback = no
+}}
+home_server radmeter {{
+	type = acct
+	ipaddr = 127.0.0.1
+	port = {upstream}
+	proto = tcp
+	secret = radsec
+	response_window = 10
+	status_check = none
+	tls {{
+		{certificate}
+		ca_file = {tls}/ca.crt
+		tls_min_version = "1.2"
+		tls_max_version = "1.2"
+		cipher_list = "DEFAULT"
+	}}
+}}
+home_server_pool radmeter {{
+	type = fail-over
+	home_server = radmeter
+}}
+realm radmeter {{
+	acct_pool = radmeter
+}}
+server proxy {{
+	listen {{
+		type = acct
+		ipaddr = 127.0.0.1
+		port = {port}
+	}}
+	preacct {{
+		update control {{
+			&Proxy-To-Realm := "radmeter"
+		}}
+	}}
+	accounting {{
+	}}
+}}
+"""
+
+
+class FreeRadius(Child):
+    """A FreeRADIUS with a configuration directory."""
+
+    def start(self, raddb: Path, environment: dict[str, str]) -> None:
+        program = installed.program()
+        assert program is not None
+        self.spawn([program, "-f", "-l", "stdout", "-d", str(raddb)], environment)
+        eventually(lambda: bool(self.lines(READY)) or self._ended(), True)
+        assert not self._ended(), self.lines()
+
+    def _ended(self) -> bool:
+        return self.process is None or self.process.poll() is not None
+
+
+def certificates(directory: Path) -> Path:
+    """Make the certificates as the document says."""
+    directory.mkdir(parents=True)
+    script = block("security.md", "radsec")
+    subprocess.run(["bash", "-euc", script], cwd=directory, check=True, capture_output=True)
+    return directory
+
+
+class Site:
+    """The server with RadSec, and proxies that send to it."""
+
+    def __init__(self, directory: Path, journal: Path, stack: ExitStack) -> None:
+        self.directory, self._stack = directory, stack
+        raddb = directory / "raddb"
+        shutil.copytree(resources.directory("radius"), raddb)
+        self.tls = certificates(raddb / "tls")
+        self.port = free_port()
+        site = raddb / "sites-available" / "radsec"
+        site.write_text(site.read_text().replace("port = 2083", f"port = {self.port}"))
+        with (raddb / "radiusd.conf").open("a") as file:
+            file.write("$INCLUDE sites-available/radsec\n")
+        settings = Settings.load({}, journal=journal, acct_port=free_port(), secret="a secret of our own")
+        environment = private_server.prepare(directory / "run", settings).environment
+        self.server = stack.enter_context(FreeRadius(directory / "server.log"))
+        self.server.start(raddb, environment)
+
+    def proxy(self, name: str, certificate: str) -> Router:
+        """Start a proxy; return a router that sends to it."""
+        raddb, port = self.directory / name, free_port()
+        raddb.mkdir()
+        (raddb / "radiusd.conf").write_text(
+            PROXY.format(run=raddb, upstream=self.port, port=port, tls=self.tls, certificate=certificate)
+        )
+        self._stack.enter_context(FreeRadius(raddb / "proxy.log")).start(raddb, {})
+        return self._stack.enter_context(Router(("127.0.0.1", port)))
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    with ExitStack() as stack:
+        yield Site(tmp_path, tmp_path / "journal", stack)
+
+
+def named(directory: Path, name: str) -> str:
+    return f"private_key_file = {directory}/{name}.key\n\t\tcertificate_file = {directory}/{name}.crt"
+
+
+STOP = {
+    "Acct-Status-Type": "Stop",
+    "User-Name": "anna",
+    "Acct-Session-Id": "s",
+    "NAS-Identifier": "lobby",
+    "Acct-Input-Octets": 100,
+    "Acct-Output-Octets": 200,
+    "Acct-Session-Time": 60,
+}
+
+
+def test_a_packet_over_tls_is_recorded_before_it_is_answered(
+    site: Site, tmp_path: Path, database: Database
+) -> None:
+    router = site.proxy("proxy", named(site.tls, "router"))
+    packet = router.packet(STOP)
+    eventually(lambda: router.answered(packet), True)
+    assert router.answered(packet), "sent again"
+    journal = b"".join(path.read_bytes() for path in (tmp_path / "journal").glob("segment-*"))
+    assert b'"Tmp-IP-Address-0","127.0.0.1"' in journal.replace(b" ", b""), (
+        "the address of the TLS connection"
+    )
+    with Shipper(tmp_path / "ship.log", tmp_path / "journal", database.dsn) as shipper:
+        shipper.start()
+        eventually(lambda: database.user("anna"), [(100, 200)])
+
+
+def test_without_a_certificate_of_the_authority_nothing_gets_through(site: Site, tmp_path: Path) -> None:
+    other = certificates(tmp_path / "other")
+    for name, certificate in (("stranger", named(other, "router")), ("nobody", "")):
+        router = site.proxy(name, certificate)
+        assert not router.send(STOP, seconds=3)
+    assert not (tmp_path / "journal").exists()

@@ -1,0 +1,64 @@
+"""A captured packet that somebody sends again: what docs/security.md says is left of it."""
+
+import pytest
+from support.events import Example, example, interim, stop
+from support.outcomes import Counted
+
+ONCE = {
+    "sessions": ("anna harbour 10:00 .. 10:10 User-Request 100/200",),
+    "users": ("anna 03-01 100/200",),
+    "days": ("harbour 03-10 100/200",),
+}
+
+EXAMPLES = [
+    example(
+        "with Event-Timestamp: nothing for 7 days",
+        stop("10:10", 100, 200, 600),
+        stop("10:10", 100, 200, 600, arrived="11:10"),
+        stop("10:10", 100, 200, 600, arrived="17 10:00"),
+        **ONCE,
+    ),
+    example(
+        "with Event-Timestamp: after 7 days it counts again",
+        stop("10:10", 100, 200, 600),
+        stop("10:10", 100, 200, 600, arrived="18 10:10"),
+        sessions=(
+            "anna harbour 10:00 .. 10:10 User-Request 100/200",
+            "anna harbour 18 10:00 .. 18 10:10 User-Request 100/200",
+        ),
+        users=("anna 03-01 200/400",),
+        days=("harbour 03-10 100/200", "harbour 03-18 100/200"),
+    ),
+    example(
+        "without Event-Timestamp: nothing while its session is open",
+        interim("10:10", 100, 200, 600, stamped=False),
+        interim("10:20", 150, 260, 1200, stamped=False),
+        interim("10:25", 100, 200, 600, stamped=False),
+        interim("10:26", 150, 260, 1200, stamped=False),
+        sessions=("anna harbour 10:00 .. 150/260",),
+        users=("anna 03-01 150/260",),
+        days=("harbour 03-10 150/260",),
+    ),
+    example(
+        "without Event-Timestamp: nothing for as long as the session took, and a minute",
+        stop("10:10", 100, 200, 600, stamped=False),
+        stop("10:20", 100, 200, 600, stamped=False),
+        **ONCE,
+    ),
+    example(
+        "without Event-Timestamp: later than that it counts again",
+        stop("10:10", 100, 200, 600, stamped=False),
+        stop("10:30", 100, 200, 600, stamped=False),
+        sessions=(
+            "anna harbour 10:00 .. 10:10 User-Request 100/200",
+            "anna harbour 10:20 .. 10:30 User-Request 100/200",
+        ),
+        users=("anna 03-01 200/400",),
+        days=("harbour 03-10 200/400",),
+    ),
+]
+
+
+@pytest.mark.parametrize("case", EXAMPLES, ids=lambda case: case.rule)
+def test_resent(counted: Counted, case: Example) -> None:
+    assert counted(case) == case.outcome

@@ -1,0 +1,401 @@
+"""A router that is bound to RADIUS clients: packets of others change nothing, and can be counted later."""
+
+import json
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+from support.commands import radmeter
+from support.doctoring import ask, faults, one
+from support.ledger import register
+from support.servers import Connection
+
+from radmeter.ingest.shipper import Shipper
+from radmeter.ingest.store import Store
+from radmeter.plugin.journal.reader import JournalReader
+from radmeter.plugin.journal.writer import JournalWriter
+
+MAC, OTHER_MAC = "02-00-00-00-00-01", "02-00-00-00-00-02"
+OURS, SAME_NETWORK, THEIRS = "192.0.2.7", "192.0.2.77", "203.0.113.9"
+SHIP_SECONDS = 60.0
+
+
+def pairs(session: str, client: str | None, status: str = "Interim-Update", **names: str) -> str:
+    """Return the attributes of a packet, as the plugin writes them."""
+    source = "Tmp-String-0" if client and ":" in client else "Tmp-IP-Address-0"
+    attributes = {
+        "Acct-Status-Type": status,
+        "User-Name": "anna",
+        "Acct-Session-Id": session,
+        "Acct-Input-Octets": "1000",
+        "Acct-Output-Octets": "1",
+        **{name.replace("_", "-"): value for name, value in names.items()},
+        **({source: client} if client else {}),
+    }
+    return json.dumps(list(attributes.items()))
+
+
+class Counting(Store):
+    """A store that notes how many batches were sent."""
+
+    batches: ClassVar[list[int]] = []
+
+    def ingest(self, node: str, records: Sequence[dict[str, Any]], *rest: Any, **more: Any) -> int:
+        self.batches.append(len(records))
+        return super().ingest(node, records, *rest, **more)
+
+
+def ship(journal: Path, dsn: str, *texts: str, at_us: int | None = None) -> None:
+    """Append packets to a journal and ship it until it is empty."""
+    writer = JournalWriter(journal, sync="interval")
+    for text in texts:
+        writer.append(at_us or time.time_ns() // 1000, text)
+    writer.close()
+    Counting.batches.clear()
+    reader, stop = JournalReader(journal), threading.Event()
+    timer = threading.Timer(SHIP_SECONDS, stop.set)
+    timer.start()
+    try:
+        with reader.lock():
+            Shipper(reader, lambda: Counting(dsn), batch_seconds=0.001).run(stop, until_empty=True)
+    finally:
+        timer.cancel()
+        timer.join()
+    assert not stop.is_set()
+
+
+def sessions(connection: Connection) -> dict[str, str]:
+    rows = connection.execute(
+        "SELECT acctsessionid, router.name FROM radacct LEFT JOIN routers AS router ON router.id = router_id"
+    )
+    return dict(rows.fetchall())
+
+
+def reasons(connection: Connection) -> list[str]:
+    return [row[0] for row in connection.execute("SELECT reason FROM rejected_packet ORDER BY seq")]
+
+
+def number(connection: Connection, query: str) -> int:
+    row = connection.execute(query.encode()).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+@pytest.fixture
+def bound(connection: Connection) -> int:
+    """A router that is found in each way, bound to one network."""
+    return register(
+        connection,
+        "harbour",
+        mac=MAC,
+        nas_identifier="harbour-ap",
+        ip_address="10.0.0.1",
+        discovery_key="nas:old-name",
+        clients=["192.0.2.0/24"],
+    )
+
+
+WAYS: dict[str, dict[str, str]] = {
+    "mac": {"Called_Station_Id": MAC, "NAS_IP_Address": "10.0.0.9"},
+    "nas-identifier is the mac": {"NAS_Identifier": MAC},
+    "nas-identifier": {"NAS_Identifier": "harbour-ap", "Called_Station_Id": OTHER_MAC},
+    "name": {"NAS_Identifier": "harbour"},
+    "address": {"NAS_IP_Address": "10.0.0.1", "NAS_Identifier": "unknown"},
+    "discovery key": {"NAS_Identifier": "old-name"},
+    "merged": {"Called_Station_Id": "02-00-00-00-00-03"},
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_packet_of_another_client_changes_nothing(
+    tmp_path: Path, database: str, connection: Connection, bound: int, way: str
+) -> None:
+    register(connection, "other", ip_address="10.0.0.9")
+    merged = {"status": "retired", "merged_into": bound, "merged_status": "active"}
+    register(connection, "merged", mac="02-00-00-00-00-03", **merged)
+    ship(tmp_path, database, pairs("open", OURS, Called_Station_Id=MAC))
+    routers = number(connection, "SELECT count(*) FROM routers")
+    ship(
+        tmp_path,
+        database,
+        pairs("forged", THEIRS, **WAYS[way]),
+        pairs("", THEIRS, "Accounting-Off", **WAYS[way]),
+        pairs("good", SAME_NETWORK, **WAYS[way]),
+        pairs("unknown", None, **WAYS[way]),
+        pairs("mapped", f"::ffff:{SAME_NETWORK}", **WAYS[way]),
+        pairs("forged", "2001:db8::1", "Stop", **WAYS[way]),
+        pairs("elsewhere", THEIRS, NAS_IP_Address="10.0.0.9"),
+    )
+    assert sessions(connection) == {
+        "open": "harbour",
+        "good": "harbour",
+        "mapped": "harbour",
+        "elsewhere": "other",
+    }
+    assert number(connection, "SELECT count(*) FROM radacct WHERE acctstoptime IS NOT NULL") == 0
+    assert number(connection, "SELECT count(*) FROM routers") == routers
+    first, off, unknown, stop = reasons(connection)
+    for part in (
+        f'router #{bound} "harbour" is bound to the RADIUS clients 192.0.2.0/24',
+        f"the packet came from {THEIRS}",
+        f"radmeter routers set '#{bound}' --clients ..",
+        "radmeter rejected retry",
+    ):
+        assert part in first
+    assert off == first
+    assert "does not say from which client it came" in unknown
+    assert "2001:db8::1" in stop
+
+
+def test_a_flood_of_forged_packets_takes_two_calls_a_batch(
+    tmp_path: Path, database: str, connection: Connection, bound: int
+) -> None:
+    texts = [pairs(f"s{n}", THEIRS if n % 2 else OURS, Called_Station_Id=MAC) for n in range(600)]
+    ship(tmp_path, database, *texts)
+    assert Counting.batches == [600, 600]
+    assert len(sessions(connection)) == 300
+    assert len(reasons(connection)) == 300
+
+
+def test_a_packet_is_counted_once_the_binding_allows_it(
+    tmp_path: Path, database: str, connection: Connection, bound: int
+) -> None:
+    ship(tmp_path, database, pairs("moved", THEIRS, Called_Station_Id=MAC))
+    assert sessions(connection) == {}
+    result = radmeter(database, "rejected", "retry", "--all")
+    assert sessions(connection) == {}, result.output
+    assert THEIRS in reasons(connection)[0]
+    assert number(connection, "SELECT last_seq FROM ingest_checkpoint") > 0
+
+    result = radmeter(database, "routers", "set", "harbour", "--clients", f"192.0.2.0/24,{THEIRS}")
+    assert result.output == f"router #{bound} 'harbour' is changed\n"
+    radmeter(database, "rejected", "retry", "--all")
+    assert sessions(connection) == {"moved": "harbour"}
+    assert reasons(connection) == []
+
+
+def test_a_replayed_packet_is_judged_too(
+    tmp_path: Path, database: str, connection: Connection, bound: int
+) -> None:
+    now = int(time.time())
+    stanza = "\n".join(
+        (
+            time.strftime("%a %b %e %H:%M:%S %Y", time.gmtime(now)),
+            "\tAcct-Status-Type = Interim-Update",
+            '\tAcct-Session-Id = "{session}"',
+            f'\tCalled-Station-Id = "{MAC}"',
+            "\tAcct-Input-Octets = 7",
+            "{client}",
+            f"\tTimestamp = {now}",
+            "\n",
+        )
+    )
+    file = tmp_path / "detail"
+    file.write_text(
+        stanza.format(session="ours", client=f"\tPacket-Src-IP-Address = {OURS}")
+        + stanza.format(session="theirs", client=f"\tClient-IP-Address = {THEIRS}")
+        + stanza.format(session="unknown", client='\tUser-Name = "anna"')
+    )
+    result = radmeter(database, "replay", file)
+    assert sessions(connection) == {"ours": "harbour"}, result.output + result.errors
+    assert len(reasons(connection)) == 2
+    assert THEIRS in result.errors
+    assert number(connection, "SELECT stanzas FROM radmeter.replayed_file") == 3
+
+
+def test_the_binding_is_set_shown_imported_and_taken_off(
+    tmp_path: Path, database: str, connection: Connection
+) -> None:
+    register(connection, "harbour", mac=MAC)
+    radmeter(database, "routers", "set", "harbour", "--clients", "192.0.2.7, 198.51.100.0/24")
+    shown = radmeter(database, "routers", "show", "harbour", "--format", "json").json()
+    assert shown["clients"] == ["192.0.2.7/32", "198.51.100.0/24"]
+    (listed,) = radmeter(database, "routers", "list", "--format", "json").json()
+    assert listed["clients"] == shown["clients"]
+    assert "192.0.2.7/32, 198.51.100.0/24" in radmeter(database, "routers", "show", "harbour").output
+    again = radmeter(database, "routers", "set", "harbour", "--clients", "192.0.2.7,198.51.100.0/24")
+    assert "is unchanged" in again.output
+    audited = connection.execute(
+        "SELECT detail -> 'after' -> 'clients' FROM audit_log WHERE action = 'routers set'"
+    ).fetchall()
+    assert audited == [(["192.0.2.7/32", "198.51.100.0/24"],)]
+
+    file = tmp_path / "inventory.csv"
+    for clients, outcome, stored in (
+        ("", "unchanged", ["192.0.2.7/32", "198.51.100.0/24"]),
+        ('"192.0.2.8,2001:db8::/48"', "updated", ["192.0.2.8/32", "2001:db8::/48"]),
+        ("any", "updated", None),
+        ("any", "unchanged", None),
+    ):
+        file.write_text(f"name,mac,clients\nharbour,{MAC},{clients}\n")
+        result = radmeter(database, "routers", "import", file)
+        assert f"1 {outcome}" in result.output, result.errors
+        shown = radmeter(database, "routers", "show", "harbour", "--format", "json").json()
+        assert shown["clients"] == stored
+    file.write_text("name,clients\nnew,192.0.2.1\nopen,any\n")
+    assert "2 added" in radmeter(database, "routers", "import", file).output
+    assert connection.execute("SELECT name, clients IS NULL FROM routers ORDER BY id").fetchall() == [
+        ("harbour", True),
+        ("new", False),
+        ("open", True),
+    ]
+    radmeter(database, "routers", "set", "new", "--clients", "any")
+    assert "any" in radmeter(database, "routers", "show", "new").output
+    refused = radmeter(database, "routers", "set", "new", "--clients", "192.0.2.7/24")
+    assert refused.exit_code == 1
+    assert "192.0.2.7/24" in refused.errors
+
+
+@pytest.mark.parametrize(
+    ("client", "clients", "may"),
+    [
+        ("192.0.2.7", None, True),
+        (None, None, True),
+        (None, ["0.0.0.0/0"], False),
+        ("192.0.2.7", ["192.0.2.7/32"], True),
+        ("192.0.2.8", ["192.0.2.7/32"], False),
+        ("192.0.2.8", ["198.51.100.0/24", "192.0.2.0/24"], True),
+        ("::ffff:192.0.2.8", ["192.0.2.0/24"], True),
+        ("2001:db8::1", ["192.0.2.0/24"], False),
+        ("2001:db8::1", ["2001:db8::/32"], True),
+        ("192.0.2.8", ["::/0"], False),
+    ],
+)
+def test_may_name_router(
+    connection: Connection, client: str | None, clients: list[str] | None, may: bool
+) -> None:
+    row = connection.execute(
+        "SELECT radmeter.may_name_router(%s::inet, %s::cidr[])", (client, clients)
+    ).fetchone()
+    assert row == (may,)
+
+
+# --- the networks from which routers are named
+
+HOUR_US = 3_600_000_000
+HOURS = "extract(epoch FROM {} - now()) / 3600"
+
+
+def networks(connection: Connection) -> list[tuple[str, int, int, bool]]:
+    """Return each network with its first and last packet in hours from now, and whether another is used too."""
+    return connection.execute(
+        f"""SELECT network::text, round({HOURS.format("first_seen")})::integer,
+                   round({HOURS.format("last_seen")})::integer, elsewhere_too
+            FROM radmeter.router_networks ORDER BY first_seen, network""".encode()
+    ).fetchall()
+
+
+def heard(journal: Path, database: str, hours: float, *clients: str, mac: str = MAC) -> None:
+    """Let packets of a router come from clients, some hours from now, by another shipper each time."""
+    at_us = time.time_ns() // 1000 + int(hours * HOUR_US)
+    ship(
+        journal,
+        database,
+        *(pairs(f"s{hours}{n}", client, Called_Station_Id=mac) for n, client in enumerate(clients)),
+        at_us=at_us,
+    )
+
+
+@pytest.fixture
+def harbour(connection: Connection) -> int:
+    return register(connection, "harbour", mac=MAC)
+
+
+def advice(database: str) -> list[str]:
+    return [line.said for line in faults(database, "networks")]
+
+
+def test_a_router_named_from_two_networks_at_a_time_is_told(
+    tmp_path: Path, database: str, connection: Connection, harbour: int
+) -> None:
+    heard(tmp_path, database, -5, OURS)
+    heard(tmp_path, database, -3, SAME_NETWORK)
+    assert networks(connection) == [("192.0.2.0/24", -5, -3, False)]
+    assert advice(database) == []
+    heard(tmp_path, database, -2, THEIRS)  # once is enough
+    heard(tmp_path, database, -1.6, f"::ffff:{OURS}", "2001:db8:1::1", "2001:db8:1::2")
+    assert networks(connection) == [
+        ("192.0.2.0/24", -5, -2, True),
+        ("203.0.113.0/24", -2, -2, True),
+        ("2001:db8:1::/48", -2, -2, False),
+    ]
+    heard(tmp_path, database, 0, OURS)
+    (said,) = advice(database)
+    assert f"#{harbour} harbour" in said
+    assert "192.0.2.0/24 and 203.0.113.0/24" in said
+    assert "--clients" in said
+    assert one(ask(database), "networks").remedy == f"radmeter routers show '#{harbour}'"
+    connection.execute("UPDATE routers SET clients = '{192.0.2.0/24}'")
+    assert advice(database) == []
+
+
+def test_a_site_whose_address_changes_is_not_told(
+    tmp_path: Path, database: str, connection: Connection, harbour: int
+) -> None:
+    used = [(-40, OURS), (-38, OURS), (-37, THEIRS), (-20, THEIRS), (-16, THEIRS), (-14, THEIRS), (-13, OURS)]
+    for hour, client in [*used, (-8, OURS), (-3, OURS), (-1, OURS)]:
+        heard(tmp_path, database, hour, client)
+    # A late packet from before the change.
+    heard(tmp_path, database, -12.9, THEIRS)
+    assert networks(connection) == [
+        ("203.0.113.0/24", -20, -13, False),
+        ("192.0.2.0/24", -13, -1, False),
+    ]
+    assert advice(database) == []
+
+
+def test_networks_are_noted_once_an_hour_and_eight_for_a_router(
+    tmp_path: Path, database: str, connection: Connection, harbour: int
+) -> None:
+    heard(tmp_path, database, -60, "10.0.9.1")
+    heard(tmp_path, database, -2, *(f"10.0.{n}.1" for n in range(20)))
+    assert len(networks(connection)) == 8
+    assert "10.0.9.0/24" not in [network for network, *_ in networks(connection)]  # forgotten after two days
+    before = connection.execute("SELECT ctid FROM radmeter.router_network ORDER BY 1").fetchall()
+    heard(tmp_path, database, -1.5, *(f"10.0.{n}.1" for n in range(20)))
+    assert connection.execute("SELECT ctid FROM radmeter.router_network ORDER BY 1").fetchall() == before
+
+
+def test_networks_follow_a_merge(tmp_path: Path, database: str, connection: Connection, harbour: int) -> None:
+    heard(tmp_path, database, -5, OURS)
+    heard(tmp_path, database, -4, SAME_NETWORK, THEIRS, mac=OTHER_MAC)
+    row = connection.execute("SELECT id FROM routers WHERE status = 'discovered'").fetchone()
+    assert row is not None
+    radmeter(database, "routers", "merge", f"#{row[0]}", "harbour", "--yes")
+    assert networks(connection) == [("192.0.2.0/24", -5, -4, False), ("203.0.113.0/24", -4, -4, False)]
+    assert connection.execute("SELECT DISTINCT router_id FROM radmeter.router_network").fetchall() == [
+        (harbour,)
+    ]
+
+
+def limits_in_status(database: str) -> list[dict[str, Any]]:
+    output = radmeter(database, "status", "--sample", "0", "--format", "json").output
+    return list(json.loads(output)["discovery_limits"])
+
+
+def test_status_and_doctor_tell_of_a_reached_limit(
+    tmp_path: Path, database: str, connection: Connection
+) -> None:
+    assert one(ask(database), "discovery").level == "green"
+    assert limits_in_status(database) == []
+    radmeter(database, "limits", "set", "discoveries_per_client_hour", "1")
+    ship(tmp_path, database, *(pairs(f"s{n}", THEIRS, NAS_Identifier=f"r{n}") for n in range(31)))
+    (told,) = faults(database, "discovery")
+    assert f"{THEIRS} (about 30 routers)" in told.said
+    assert "routers import" in told.said
+    assert told.remedy.startswith("radmeter limits set discoveries_per_client_hour ")
+    (row,) = limits_in_status(database)
+    assert (row["client"], row["keys"]) == (THEIRS, 30)
+    assert (
+        f"reached by client {THEIRS}: about 30 routers"
+        in radmeter(database, "status", "--sample", "0").output
+    )
+    assert (
+        f"discovery_limits.{THEIRS}.keys,30"
+        in radmeter(database, "status", "--sample", "0", "--format", "csv").output
+    )
+    connection.execute("UPDATE radmeter.discovery_count SET beyond_until = now() - interval '25 hours'")
+    assert one(ask(database), "discovery").level == "green"

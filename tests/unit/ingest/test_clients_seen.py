@@ -1,0 +1,49 @@
+"""`radmeter.ingest.clients_seen`: the first record of a router and client within the hour is marked."""
+
+from typing import Any
+
+import pytest
+
+from radmeter.ingest import clients_seen
+from radmeter.ingest.clients_seen import FORGOTTEN_SECONDS, ClientsSeen
+
+
+def marked(seen: ClientsSeen, *pairs: tuple[str | None, str | None]) -> list[bool]:
+    records: list[dict[str, Any]] = [
+        {name: value for name, value in (("router_key", key), ("client_ip", client)) if value}
+        for key, client in pairs
+    ]
+    seen.mark(records)
+    return ["new_client" in record for record in records]
+
+
+def test_each_router_is_marked_once_for_each_client() -> None:
+    seen = ClientsSeen()
+    a, b = ("r1", "192.0.2.1"), ("r1", "192.0.2.2")
+    assert marked(seen, a, a, b, ("r2", "192.0.2.1")) == [True, False, True, True]
+    assert marked(seen, a, b) == [False, False]
+
+
+def test_a_packet_without_a_client_or_that_is_set_aside_is_not_marked() -> None:
+    assert marked(ClientsSeen(), ("r1", None), (None, "192.0.2.1")) == [False, False]
+
+
+def test_all_is_marked_again_after_an_hour_and_after_a_failure() -> None:
+    now = 0.0
+    seen = ClientsSeen(lambda: now)
+    a = ("r1", "192.0.2.1")
+    assert marked(seen, a) == [True]
+    now = FORGOTTEN_SECONDS
+    assert marked(seen, a) == [False]
+    now += 1.0
+    assert marked(seen, a) == [True]
+    seen.forget()
+    assert marked(seen, a) == [True]
+
+
+def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clients_seen, "MOST_PAIRS", 10)
+    seen = ClientsSeen()
+    for n in range(100):
+        assert marked(seen, (f"r{n}", "192.0.2.1")) == [True]
+        assert len(seen._seen) <= 11
