@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 import psycopg
 
-from radmeter.ingest.shipper import as_json
+from radmeter.errors import RecordsRefused
+from radmeter.ingest.shipper import as_json, as_rejected
 from radmeter.ingest.store import Store
 from radmeter.plugin.journal.reader import Entry as JournalEntry
 
@@ -36,11 +37,20 @@ def microseconds(moment: datetime) -> int:
 
 
 def ship(store: Store, node: str, entries: Iterable[Entry]) -> None:
-    """Ingest a batch as the shipper does."""
-    store.ingest(
-        node,
-        [as_json(JournalEntry(seq, received_us, json.dumps(pairs))) for seq, received_us, pairs in entries],
-    )
+    """Ingest a batch as the shipper does: if the database says that it refuses some records, they are marked."""
+    journal = [JournalEntry(seq, received_us, json.dumps(pairs)) for seq, received_us, pairs in entries]
+    records = [as_json(entry) for entry in journal]
+    try:
+        store.ingest(node, records)
+    except RecordsRefused as refused:
+        reasons = refused.reasons
+        store.ingest(
+            node,
+            [
+                as_rejected(entry, reasons[entry.seq]) if entry.seq in reasons else record
+                for entry, record in zip(journal, records, strict=True)
+            ],
+        )
 
 
 def empty(connection: psycopg.Connection[Any], *, timezone: str = "UTC", stale_minutes: int = 10) -> None:

@@ -71,6 +71,8 @@ class Router:
     timezone: str | None = None
     interim_interval: int = 0
     """Its observed time between interims, in seconds."""
+    clients: tuple[str, ...] = ()
+    """Addresses of the RADIUS clients whose packets may name it. None: any."""
 
 
 class Rejected(Exception):
@@ -97,6 +99,7 @@ class Packet:
     nas_mac: str | None
     nas_identifier: str | None
     address: str | None
+    client: str | None
 
     @property
     def began(self) -> int:
@@ -194,6 +197,10 @@ class Model:
             packet = replace(packet, arrival=clock, at=clock - delay, stamped=False)
             self.wrong_clocks += 1
         router = self.router_of(packet)
+        bound = next((each.clients for each in self.routers if each.name == router), ())
+        if bound and packet.client not in bound:
+            self.rejected += 1
+            return
         if packet.status in ("Accounting-On", "Accounting-Off"):
             for session in self.open_sessions():
                 if session.router == router and session.start <= packet.at and session.heard <= packet.at:
@@ -428,6 +435,7 @@ def read(pairs: Sequence[tuple[str, str]], arrival: int) -> Packet:
         nas_mac=_mac(values.get("NAS-Identifier", "")),
         nas_identifier=values.get("NAS-Identifier"),
         address=values.get("NAS-IP-Address"),
+        client=values.get("Tmp-IP-Address-0"),
     )
 
 

@@ -62,4 +62,4 @@ def check(context: Context) -> Findings:
             *(f"{kind} {name}" for kind, name, _ in found),
         )
     elif not everybody:
-        yield tell.green("nothing in the schema public has the name of a function or operator of PostgreSQL")
+        yield tell.green("nothing in it has the name of something of PostgreSQL")

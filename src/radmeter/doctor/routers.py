@@ -9,9 +9,15 @@ SHOWN = 3
 LISTED = 100
 
 
-def discovery(context: Context) -> Findings:
+def check(context: Context) -> Findings:
+    """Find floods of new routers, and routers that are named from several networks."""
+    tell = Teller("routers")
+    found = [*_discovery(context, tell), *_networks(context, tell)]
+    yield from found or [tell.green("none named from two networks at once, no limit reached")]
+
+
+def _discovery(context: Context, tell: Teller) -> Findings:
     """Find RADIUS clients that reached the limit of discoveries within a day."""
-    tell = Teller("discovery")
     if not context.there("radmeter.discovery_limits"):
         return
     rows = context.rows(
@@ -21,7 +27,6 @@ def discovery(context: Context) -> Findings:
         LISTED,
     )
     if not rows:
-        yield tell.green("no RADIUS client reached the limit of new routers")
         return
     clients = ", ".join(
         f"{printable(client)} (about {keys:,} routers)" for client, _, keys, _ in rows[:SHOWN]
@@ -38,9 +43,8 @@ def discovery(context: Context) -> Findings:
     )
 
 
-def networks(context: Context) -> Findings:
+def _networks(context: Context, tell: Teller) -> Findings:
     """Find routers that packets from several networks name at the same time, and that are not bound to clients."""
-    tell = Teller("networks")
     if not context.there("radmeter.router_networks"):
         return
     rows = context.rows(
@@ -53,9 +57,6 @@ def networks(context: Context) -> Findings:
         LISTED,
     )
     if not rows:
-        yield tell.green(
-            "no router is named from several networks at the same time, or those are bound to clients"
-        )
         return
     router_id, _, first, total = rows[0]
     named = ", ".join(

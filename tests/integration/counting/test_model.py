@@ -34,6 +34,7 @@ ROUTERS = (
     Router("delta", ip_address="10.0.0.4", timezone="Asia/Kolkata"),
     Router("echo", ip_address="10.0.0.9", timezone="Pacific/Auckland"),
     Router("foxtrot", ip_address="10.0.0.9"),
+    Router("golf", mac="02:00:00:00:00:0f", nas_identifier="golf-ap", clients=("192.0.2.7",)),
 )
 # What a packet says about its router: the first three registered, by name, by address; the others are discovered.
 DOORS: tuple[Pairs, ...] = (
@@ -46,6 +47,10 @@ DOORS: tuple[Pairs, ...] = (
     (("Called-Station-Id", "02000000000d:Bar"), ("NAS-Identifier", "MikroTik"), ("NAS-IP-Address", "10.0.0.77")),
     (("NAS-Identifier", "02:00:00:00:00:0D"), ("NAS-IP-Address", "10.0.0.77")),
     (("NAS-Identifier", "MikroTik"), ("NAS-IP-Address", "10.0.0.77")),
+    # Bound to a client: by its MAC from that client; from another one, also by its name, with the address of delta.
+    (("Called-Station-Id", "02-00-00-00-00-0F"), ("NAS-IP-Address", "10.0.0.77"), ("Tmp-IP-Address-0", "192.0.2.7")),
+    (("Called-Station-Id", "02-00-00-00-00-0F"), ("NAS-IP-Address", "10.0.0.77"), ("Tmp-IP-Address-0", "192.0.2.9")),
+    (("NAS-Identifier", "golf-ap"), ("NAS-IP-Address", "10.0.0.4")),
 )  # fmt: skip
 PLANS = {
     "daily": Plan("daily", timezone="America/Sao_Paulo"),
@@ -56,7 +61,8 @@ PLANS = {
 # A session of its own for each: who, at which router. The same user on several routers, several users on one.
 SLOTS = (
     ("anna", 0), ("anna", 1), ("daily", 1), ("daily", 2), ("weekly", 3), ("monthly-31", 4), ("one-time", 6), (None, 0),
-    (None, 5), ("anna", 7), ("bert", 8), ("monthly-31", 1), ("daily", 6), ("anna", 4),
+    (None, 5), ("anna", 7), ("bert", 8), ("monthly-31", 1), ("daily", 6), ("anna", 4), ("anna", 9), ("daily", 10),
+    ("anna", 11),
 )  # fmt: skip
 # With a Class by which FreeRADIUS identifies a session, the user name need not be in each packet.
 CLASS_SLOTS = (12, 13)
@@ -188,6 +194,7 @@ class Agreement(RuleBasedStateMachine):
         empty(self.connection, timezone=timezone)
         for router in ROUTERS:
             columns = {name: value for name, value in vars(router).items() if name != "name" and value}
+            columns |= {"clients": list(router.clients) or None}
             register(self.connection, router.name, **columns)
         for username, plan in PLANS.items():
             columns = {

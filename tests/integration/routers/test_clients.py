@@ -305,7 +305,7 @@ def harbour(connection: Connection) -> int:
 
 
 def advice(database: str) -> list[str]:
-    return [line.said for line in faults(database, "networks")]
+    return [line.said for line in faults(database, "routers")]
 
 
 def test_a_router_named_from_two_networks_at_a_time_is_told(
@@ -327,7 +327,7 @@ def test_a_router_named_from_two_networks_at_a_time_is_told(
     assert f"#{harbour} harbour" in said
     assert "192.0.2.0/24 and 203.0.113.0/24" in said
     assert "--clients" in said
-    assert one(ask(database), "networks").remedy == f"radmeter routers show '#{harbour}'"
+    assert one(ask(database), "routers").remedy == f"radmeter routers show '#{harbour}'"
     connection.execute("UPDATE routers SET clients = '{192.0.2.0/24}'")
     assert advice(database) == []
 
@@ -379,11 +379,11 @@ def limits_in_status(database: str) -> list[dict[str, Any]]:
 def test_status_and_doctor_tell_of_a_reached_limit(
     tmp_path: Path, database: str, connection: Connection
 ) -> None:
-    assert one(ask(database), "discovery").level == "green"
+    assert one(ask(database), "routers").level == "green"
     assert limits_in_status(database) == []
     radmeter(database, "limits", "set", "discoveries_per_client_hour", "1")
     ship(tmp_path, database, *(pairs(f"s{n}", THEIRS, NAS_Identifier=f"r{n}") for n in range(31)))
-    (told,) = faults(database, "discovery")
+    (told,) = faults(database, "routers")
     assert f"{THEIRS} (about 30 routers)" in told.said
     assert "routers import" in told.said
     assert told.remedy.startswith("radmeter limits set discoveries_per_client_hour ")
@@ -398,4 +398,4 @@ def test_status_and_doctor_tell_of_a_reached_limit(
         in radmeter(database, "status", "--sample", "0", "--format", "csv").output
     )
     connection.execute("UPDATE radmeter.discovery_count SET beyond_until = now() - interval '25 hours'")
-    assert one(ask(database), "discovery").level == "green"
+    assert one(ask(database), "routers").level == "green"
