@@ -1,6 +1,6 @@
 /* load: sends prebuilt Accounting-Requests over several sockets and times the replies.
  *
- *   load PACKETS CONTROL PORT IN_FLIGHT RATE SECONDS WARM_UP GUARD
+ *   load PACKETS CONTROL PORT IN_FLIGHT RATE SECONDS WARM_UP GUARD SOURCES
  *     PACKETS     descriptor of a file: RADIUS packets end to end; each says its own length (RFC 2865 section 3)
  *     CONTROL     descriptor of a file of four int64, shared with the program that started this one:
  *                 how many packets may be sent so far; 1 to stop; sent; acknowledged
@@ -9,6 +9,7 @@
  *     WARM_UP     seconds at the beginning that are not counted
  *     GUARD       a packet is not sent until the packet GUARD places before it was acknowledged, so that two packets
  *                 of one session never overtake each other
+ *     SOURCES     addresses that it sends from, 127.0.1.1 and on, so many RADIUS clients; 1: only 127.0.0.1
  *   load echo     answers each packet on a free port, which it prints: measures this program itself
  *
  * Packet i has the identifier (i / (32 * SOCKETS) * 32 + i % 32) % 256 and goes out on socket i / 32 % SOCKETS.
@@ -97,9 +98,10 @@ static int by_size(const void *a, const void *b) {
 int main(int argc, char **argv) {
     prctl(PR_SET_TIMERSLACK, 1);
     if (argc == 2 && !strcmp(argv[1], "echo")) echo();
-    if (argc != 9) return 2;
+    if (argc != 10) return 2;
     int port = atoi(argv[3]);
     int64_t in_flight = atoll(argv[4]), guard = atoll(argv[8]);
+    int sources = atoi(argv[9]);
     double rate = atof(argv[5]), seconds = atof(argv[6]), warm_up = atof(argv[7]);
 
     /* Real-time, because a delay in sending or in reading replies would count as the server's time. Not at full speed,
@@ -129,6 +131,11 @@ int main(int argc, char **argv) {
     int64_t slots[SOCKETS][256];
     for (int s = 0; s < SOCKETS; s++) {
         sockets[s] = open_socket();
+        if (sources > 1) {
+            struct sockaddr_in from = loopback(0);
+            from.sin_addr.s_addr = htonl(0x7f000101 + s % sources);
+            if (bind(sockets[s], (struct sockaddr *)&from, sizeof from)) fail("bind");
+        }
         if (connect(sockets[s], (struct sockaddr *)&to, sizeof to)) fail("connect");
         waits[s] = (struct pollfd){.fd = sockets[s], .events = POLLIN};
         for (int id = 0; id < 256; id++) slots[s][id] = -1;

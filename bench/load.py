@@ -74,10 +74,11 @@ class Generator:
         seconds: float,
         warm_up: float = 0.0,
         guard: int = NO_LIMIT,
+        sources: int = 1,
         allowed: int = NO_LIMIT,
     ) -> "Load":
         """Begin to send. The parameters are those of load.c."""
-        options = [str(value) for value in (port, in_flight, rate, seconds, warm_up, guard)]
+        options = [str(value) for value in (port, in_flight, rate, seconds, warm_up, guard, sources)]
         return Load(self.command, packets, options, allowed)
 
 

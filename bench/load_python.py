@@ -53,6 +53,7 @@ class Load:
         seconds: float,
         warm_up: float,
         guard: int,
+        sources: int,
     ) -> None:
         self.data = mmap.mmap(packets, 0, prot=mmap.PROT_READ)
         self.control = memoryview(mmap.mmap(control, mmap.PAGESIZE)).cast("q")
@@ -64,8 +65,10 @@ class Load:
         self.total = len(self.starts) - 1
         self.sockets = [open_socket() for _ in range(SOCKETS)]
         self.poll = select.epoll()
-        for sock in self.sockets:
+        for number, sock in enumerate(self.sockets):
             sock.setblocking(False)
+            if sources > 1:
+                sock.bind((f"127.0.1.{1 + number % sources}", 0))
             sock.connect(("127.0.0.1", port))
             self.poll.register(sock, select.EPOLLIN)
         self.by_number = {sock.fileno(): number for number, sock in enumerate(self.sockets)}
@@ -191,7 +194,7 @@ class Load:
 if __name__ == "__main__":
     if sys.argv[1:] == ["echo"]:
         echo()
-    packets, control, port, in_flight, rate, seconds, warm_up, guard = sys.argv[1:]
+    packets, control, port, in_flight, rate, seconds, warm_up, guard, sources = sys.argv[1:]
     if float(rate):
         with contextlib.suppress(OSError):
             os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(2))
@@ -204,4 +207,5 @@ if __name__ == "__main__":
         float(seconds),
         float(warm_up),
         int(guard),
+        int(sources),
     ).run()

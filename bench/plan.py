@@ -88,7 +88,7 @@ QUICK = Plan(
         LookupSize(closed_sessions=200_000, routers=100_000),
     ),
     flood_turns=1,
-    flood_seconds=2,
+    flood_seconds=4,
     resident_packets=60_000,
     away_seconds=5,
     away_rate=2000,

@@ -1,5 +1,6 @@
 """The whole line for real: FreeRADIUS with the plugin, the journal, the shipper and PostgreSQL, on loopback."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,6 +8,8 @@ import pytest
 from support.processes import Database, FreeRadius, Line, Shipper
 from support.servers import Server, installed
 from support.wire import Router
+
+from radmeter import resources
 
 
 @pytest.fixture(scope="session")
@@ -61,3 +64,15 @@ def router(server: FreeRadius) -> Iterator[Router]:
     """A router that sends to the server."""
     with Router(server.address) as router:
         yield router
+
+
+@pytest.fixture
+def two_clients(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`radius/` with all of the loopback as clients, each address one of its own."""
+    raddb = tmp_path / "raddb"
+    shutil.copytree(resources.directory("radius"), raddb)
+    clients = raddb / "clients.conf"
+    text = clients.read_text()
+    assert "ipaddr = 127.0.0.1\n" in text
+    clients.write_text(text.replace("ipaddr = 127.0.0.1\n", "ipaddr = 127.0.0.0/8\n"))
+    monkeypatch.setattr(resources, "directory", lambda name: raddb)

@@ -1,6 +1,5 @@
 """A router gone mad is answered no more than its limit; the others are served as before."""
 
-import shutil
 import socket
 import time
 from pathlib import Path
@@ -9,22 +8,8 @@ import pytest
 from support.processes import Database, FreeRadius, Shipper, eventually
 from support.wire import Router, request
 
-from radmeter import resources
-
 LIMIT = 50
 FLOOD = "sends more than client_packets_per_second"
-
-
-@pytest.fixture
-def two_clients(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`radius/` with all of the loopback as clients, each address one of its own."""
-    raddb = tmp_path / "raddb"
-    shutil.copytree(resources.directory("radius"), raddb)
-    clients = raddb / "clients.conf"
-    text = clients.read_text()
-    assert "ipaddr = 127.0.0.1\n" in text
-    clients.write_text(text.replace("ipaddr = 127.0.0.1\n", "ipaddr = 127.0.0.0/8\n"))
-    monkeypatch.setattr(resources, "directory", lambda name: raddb)
 
 
 @pytest.mark.usefixtures("two_clients")

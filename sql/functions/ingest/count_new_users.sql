@@ -12,7 +12,10 @@ AS $$
                count(DISTINCT username) AS users
         FROM pg_temp.incoming AS record
         WHERE seq = ANY (p_seqs) AND username IS NOT NULL
-          AND NOT EXISTS (SELECT FROM public.user_quota_usage AS known WHERE known.username = record.username)
+          -- LIMIT: one lookup in the index for each record. Else the planner, which knows nothing about the batch, might
+          -- read all of user_quota_usage.
+          AND (SELECT true FROM public.user_quota_usage AS known
+               WHERE known.username = record.username LIMIT 1) IS NULL
         GROUP BY 1, 2
     )
     SELECT 'new user', '', hours.hour, named.client, sum(users), 0, 0

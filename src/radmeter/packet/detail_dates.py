@@ -17,8 +17,7 @@ _OFFSET = re.compile(r"([+-])(\d\d):?(\d\d)?")
 
 def ends_with_header(line: bytes) -> bool:
     """Tell whether a line is a stanza's header, or ends with one. No attribute's line does."""
-    # Quick for the others: an attribute's line rarely has a colon there.
-    return line[-8:-7] == b":" and _HEADER.fullmatch(line[-HEADER_LENGTH:].decode("latin-1")) is not None
+    return _HEADER.fullmatch(line[-HEADER_LENGTH:].decode("latin-1")) is not None
 
 
 def header_seconds(header: str) -> int | None:

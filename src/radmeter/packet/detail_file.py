@@ -119,7 +119,8 @@ def stanzas(lines: Iterable[bytes], place: Place) -> Iterator[Stanza]:
 
     for line in lines:
         text = line.rstrip(b"\r\n")
-        begun = ends_with_header(text)
+        # The first condition is quick: a time has a colon there, and few attributes do.
+        begun = text[-8:-7] == b":" and ends_with_header(text)
         if begun or (text and not text.startswith((b"\t", b" "))):
             if body:
                 yield stanza("next header")

@@ -31,7 +31,10 @@ def reject(dsn: str, node: str, seqs: list[int]) -> None:
     """Ingest packets that cannot be counted: they move the checkpoint as others do."""
     store = Store(dsn)
     try:
-        store.ingest(node, [{"seq": seq, "received_us": 1, "reason": "no", "pairs": []} for seq in seqs])
+        store.ingest(
+            node,
+            [{"seq": seq, "received_us": 1_700_000_000_000_001, "reason": "no", "pairs": []} for seq in seqs],
+        )
     finally:
         store.close()
 
@@ -57,7 +60,7 @@ def test_what_waits_in_the_journal_is_told_with_its_age(
     assert 60 <= state["journal"]["oldest_unshipped_seconds"] < 90
     (told,) = state["nodes"]
     assert (told["node"], told["last_seq"], told["records"], told["rejected"]) == (node, seqs[0], 1, 1)
-    assert told["last_received_at"] == "1970-01-01T00:00:00.000001+00:00"
+    assert told["last_received_at"] == "2023-11-14T22:13:20.000001+00:00"
     reject(database, node, seqs[1:])
     _, state = status(database, directory, "--sample", "0")
     assert state["journal"]["unshipped_records"] == 0

@@ -48,7 +48,8 @@ def test_how_long_a_record_may_wait(database: str, tmp_path: Path, age: int, lev
 
 def test_how_full_it_may_be(tmp_path: Path) -> None:
     writer = JournalWriter(tmp_path / "filled")
-    writer.append(1, '["' + "x" * (3 << 20) + '"]')
+    for _ in range(8):
+        writer.append(1, '["' + "x" * 400_000 + '"]')
     writer.close()
     reader = JournalReader(tmp_path / "filled")
     size = reader.depth(0).size_bytes
@@ -68,7 +69,8 @@ def test_how_full_it_may_be(tmp_path: Path) -> None:
 def test_a_journal_near_its_limit(tmp_path: Path) -> None:
     journal = tmp_path / "filled"
     writer = JournalWriter(journal)
-    writer.append(1, '["' + "x" * (1 << 20) + '"]')
+    for _ in range(3):
+        writer.append(1, '["' + "x" * 400_000 + '"]')
     writer.close()
     (found, *_) = faults(
         None, "journal", RADMETER_JOURNAL=str(journal), RADMETER_JOURNAL_LIMIT_BYTES=str(1 << 20)
