@@ -162,7 +162,7 @@ def test_the_record_has_each_attribute_in_its_place() -> None:
 
 def test_ingest_takes_the_names_of_the_record_with_fitting_types() -> None:
     given = {in_sql(field): str(kind) for field, kind in AccountingRecord.__annotations__.items()}
-    assert list(RECORD) == [*given, "reason", "pairs", "ignored"]
+    assert list(RECORD) == [*given, "reason", "pairs", "ignored", "new_client"]
     for name, kind in given.items():
         plain = re.sub(r"<class '(\w+)'>", r"\1", kind).removesuffix(" | None")
         assert RECORD[name] in SQL_TYPES[plain], name
@@ -172,7 +172,7 @@ def test_unpacking_fills_each_column_of_the_batch() -> None:
     inserted = within(function("unpack_records"), "INSERT INTO pg_temp.incoming (")
     assert [name.strip() for name in inserted.split(",")] == list(INCOMING)
     for name, kind in RECORD.items():
-        if name not in {*MADE_INTO_TIMES, "router_key", "reason", "pairs", "ignored"}:
+        if name not in {*MADE_INTO_TIMES, "router_key", "reason", "pairs", "ignored", "new_client"}:
             assert INCOMING.get(name) == kind, name
 
 

@@ -251,7 +251,7 @@ def test_what_is_no_packet_is_set_aside_whenever_it_came(
     arrival = IMPOSSIBLE[name]()
     entries = [
         Entry(1, arrival, "no packet"),
-        Entry(2, arrival, json.dumps([["Acct-Status-Type", "Tunnel-Stop"]])),
+        Entry(2, arrival, json.dumps([["Acct-Status-Type", "Sideways"]])),
     ]
     records = [as_json(entry) for entry in entries]
     with closing(Store(database)) as store:
