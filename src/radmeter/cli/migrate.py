@@ -345,11 +345,11 @@ def sql(settings: Settings, begin: str | None) -> None:
     --from it does not look for doubles or existing tables: run `radmeter migrate status` afterwards.
     """
     if begin is not None:
-        output.say(*migration_script.script_from(begin).rstrip("\n").split("\n"))
+        output.document(migration_script.script_from(begin))
         return
     with existing_database(settings) as dsn, connect(dsn) as connection, explained_errors("radmeter_owner"):
         upgrade.refuse_stock_table(connection)
-        output.say(*migration_script.script(connection).rstrip("\n").split("\n"))
+        output.document(migration_script.script(connection))
 
 
 @migrate.command(
