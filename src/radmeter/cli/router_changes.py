@@ -9,6 +9,7 @@ import click
 from radmeter import output
 from radmeter.cli.common import TEXT, confirm, emit_one, existing_database, with_settings
 from radmeter.config import Settings
+from radmeter.units import counted
 
 WHICH = "NAME|MAC|#ID|NAS-ID"
 PREVIEW = (
@@ -190,7 +191,7 @@ def merge(settings: Settings, source: str, target: str, yes: bool) -> None:
             confirm("Merge the first into the second? It cannot be undone.", yes)
         with writing(dsn) as writer:
             moved = sum(_shown_progress(writer.merge(merged.id, into.id)))
-    output.say(f"merged {merged} into {into}: {moved} sessions moved")
+    output.say(f"merged {merged} into {into}: {counted(moved, 'session')} moved")
 
 
 def _shown(row: dict[str, Any]) -> dict[str, Any]:
@@ -204,7 +205,7 @@ def _shown_progress(moved: Iterator[int]) -> Iterator[int]:
     for count in moved:
         total += count
         if sys.stderr.isatty():
-            output.rewrite(f"{total} sessions moved ")
+            output.rewrite(f"{counted(total, 'session')} moved ")
         yield count
     if sys.stderr.isatty():
         output.say(err=True)
