@@ -272,7 +272,7 @@ def _rows(connection: Connection, table: Table, boundary: datetime.datetime) -> 
     if row and row[0]:
         day = f"{boundary:%Y-%m-%d}"
         yield Obstacle(
-            f"{counted(row[0], 'session')} stopped in the future, after {boundary:%Y-%m-%d}: a router's clock was wrong",
+            f"{counted(row[0], 'session')} stopped in the future, after {day}: a router's clock was wrong",
             f"SELECT radacctid, username, acctstoptime FROM radacct WHERE acctstoptime >= '{day}'; shows them, "  # noqa: S608
             "UPDATE radacct SET acctstoptime = coalesce(acctstarttime + acctsessiontime * interval '1 second', now()) "
             f"WHERE acctstoptime >= '{day}'; corrects them",

@@ -15,6 +15,7 @@ from radmeter.adoption.parent import carried, left_behind
 from radmeter.adoption.table import Table
 from radmeter.database.connection import Connection
 from radmeter.database.identifiers import listed
+from radmeter.units import counted
 from radmeter.schema.ownership import will_revoke_temporary
 
 # Estimates for a slow disk: a step may well take less.
@@ -65,7 +66,7 @@ def steps(connection: Connection, table: Table) -> list[PlanStep]:
         ),
         PlanStep(
             "swap",
-            f"radacct becomes the partition radacct_legacy; {len(table.views)} views are bound to the new radacct",
+            f"radacct becomes the partition radacct_legacy; {counted(len(table.views), 'view')} bound to the new radacct",
             "all, less than 0.2 s",
             0.1,
         ),
