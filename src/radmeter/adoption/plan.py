@@ -15,8 +15,8 @@ from radmeter.adoption.parent import carried, left_behind
 from radmeter.adoption.table import Table
 from radmeter.database.connection import Connection
 from radmeter.database.identifiers import listed
-from radmeter.units import counted
 from radmeter.schema.ownership import will_revoke_temporary
+from radmeter.units import counted
 
 # Estimates for a slow disk: a step may well take less.
 INDEX_ROWS_PER_SECOND = 250_000
@@ -66,7 +66,8 @@ def steps(connection: Connection, table: Table) -> list[PlanStep]:
         ),
         PlanStep(
             "swap",
-            f"radacct becomes the partition radacct_legacy; {counted(len(table.views), 'view')} bound to the new radacct",
+            f"radacct becomes the partition radacct_legacy; {counted(len(table.views), 'view')} bound to the new "
+            "radacct",
             "all, less than 0.2 s",
             0.1,
         ),

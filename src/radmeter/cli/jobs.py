@@ -82,7 +82,7 @@ def expire(settings: Settings, dry_run: bool, output_format: str) -> None:
 )
 @with_settings("state", "dsn")
 def clear_personal(settings: Settings) -> None:
-    """Clear personal attributes of sessions that stopped longer ago than the limit personal_keep_days.
+    """Clear personal attributes of sessions that stopped more than `personal_keep_days` days ago.
 
     They are calling station id, framed addresses, connect info and class. The user name stays, and no counter changes.
     `radmeter jobs run` does this once a day. Without the limit nothing is cleared.

@@ -368,7 +368,7 @@ Exit codes: 0 done, 1 it cannot be done, 2 wrong options or settings
     "logins",
     multiple=True,
     metavar="ROLE=GROUP",
-    help="Make this role, which may log in, a member of this group alone. May be repeated.",
+    help="Make ROLE, which may log in, a member of GROUP and of no other group. May be repeated.",
 )
 @click.option(
     "--passwords",

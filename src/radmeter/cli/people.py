@@ -106,7 +106,7 @@ Exit codes:
 )
 @with_settings("state", "dsn", "journal")
 def erase(settings: Settings, user: str, yes: bool, even_open: bool, output_format: str) -> None:
-    """Replace the user name USER by a random pseudonym, and clear what else tells who it was.
+    """Replace the user name USER by a random pseudonym, and clear what else identifies the person.
 
     Sessions lose their session id, calling station id, framed addresses, NAS port, realm, connect info and class.
     Octets, days, routers and totals stay exact, and packets are counted meanwhile. Nobody can compute the pseudonym

@@ -263,9 +263,9 @@ def _segments(names: list[str] | None, *, shorten: bool) -> str | None:
 def salvage(settings: Settings) -> None:
     """Keep the rejected packets that were left out because of a limit and are still in this machine's journal.
 
-    They are then in `radmeter rejected list`, without a limit, each once. Run it as the user and the database role of
-    `radmeter ship`, and before an upgrade: only a packet that this version cannot parse is taken. Exit code 1 if a
-    segment cannot be read.
+    `radmeter rejected list` then shows them. Each is kept once, and no limit applies. Run it as the user and the
+    database role of `radmeter ship`. Run it before an upgrade: it takes only packets that this version cannot parse.
+    Exit code 1 if a segment cannot be read.
     """
     from radmeter.database.connection import connect
     from radmeter.ingest.salvage import salvage as run

@@ -97,7 +97,7 @@ def set_(settings: Settings, router: str, keep_mac: bool, **given: str | None) -
     another router: merge that one first.
 
     By default, packets of any RADIUS client may name a router. With --clients, its packets count only if they come from
-    one of these source addresses. Give all of them: also those of a proxy, and the old one while a site moves.
+    one of these source addresses. Give all: the address of a proxy too, and the old one while a site moves.
     """
     from radmeter.database.views import reading
     from radmeter.routers.changes import writing
