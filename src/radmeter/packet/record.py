@@ -160,10 +160,12 @@ _JSON_NAMES = tuple(name.rstrip("_") for name in AccountingRecord._fields)
 
 def parse(pairs_json: str, received_us: int, seq: int) -> AccountingRecord:
     """Make the record of a journal entry; see `AccountingRecord.from_pairs`."""
-    if "\\u0000" in pairs_json:
-        raise RejectedPacket("a value has a NUL character, which PostgreSQL cannot store")
     try:
-        return AccountingRecord.from_pairs(orjson.loads(pairs_json), received_us, seq)
+        pairs = orjson.loads(pairs_json)
+        # A value may also be the text \u0000, which JSON writes with two backslashes.
+        if "\\u0000" in pairs_json and any("\0" in part for pair in pairs for part in pair):
+            raise RejectedPacket("a value has a NUL character, which PostgreSQL cannot store")
+        return AccountingRecord.from_pairs(pairs, received_us, seq)
     except RejectedPacket:
         raise
     except Exception as error:
