@@ -231,6 +231,28 @@ def test_a_replayed_packet_is_judged_too(
     assert number(connection, "SELECT stanzas FROM radmeter.replayed_file") == 3
 
 
+def test_networks_that_the_binding_shuts_out_are_named(
+    tmp_path: Path, database: str, connection: Connection
+) -> None:
+    register(connection, "harbour", mac=MAC)
+    ship(
+        tmp_path,
+        database,
+        *(pairs("s", each, Called_Station_Id=MAC) for each in (OURS, THEIRS, "2001:db8::1")),
+    )
+    for clients, outside in (
+        (f"{OURS},{THEIRS},2001:db8::/32", ()),
+        (OURS, ("203.0.113.0/24", "2001:db8::/48")),
+        ("2001:db8::1,203.0.113.0/25", ("192.0.2.0/24",)),
+        ("any", ()),
+    ):
+        result = radmeter(database, "routers", "set", "harbour", "--clients", clients)
+        assert result.exit_code == 0
+        assert bool(result.errors) == bool(outside)
+        for network in ("192.0.2.0/24", "203.0.113.0/24", "2001:db8::/48"):
+            assert (network in result.errors) == (network in outside)
+
+
 def test_the_binding_is_set_shown_imported_and_taken_off(
     tmp_path: Path, database: str, connection: Connection
 ) -> None:
