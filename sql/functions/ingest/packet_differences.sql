@@ -7,7 +7,7 @@
 -- Returns the names of the fields that differ; NULL if the record is that of the packet.
 CREATE OR REPLACE FUNCTION radmeter.packet_differences(p_pairs json, p_received_at timestamptz, p_record jsonb)
 RETURNS text
-LANGUAGE plpgsql IMMUTABLE
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     v_values jsonb;   -- the first value of each attribute; text that came as octets is restored
@@ -67,6 +67,8 @@ BEGIN
                     (4, class IS NULL, 'NAS-Identifier', NULL), (5, class IS NULL, 'NAS-Port-Id', NULL),
                     (6, class IS NULL, 'NAS-Port', NULL)) AS part (place, used, name, octets)
     WHERE used;
+    -- `radmeter people erase` keeps the unique id of a packet whose name it has replaced.
+    v_uid := coalesce(nullif(v_values ->> 'Radmeter-Unique-Id', ''), v_uid);
 
     -- Event-Timestamp: the policy's copy in seconds, else the attribute, in seconds or as "Nov 20 2026 10:42:58 UTC".
     v_date := regexp_match(v_values ->> 'Event-Timestamp',

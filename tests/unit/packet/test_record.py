@@ -340,7 +340,9 @@ class TestJournalEntries:
             parse(json.dumps([*INTERIM, ("Filter-Id", "a\0b")]), ARRIVAL_US, 1)
 
     def test_the_text_of_an_escape_is_no_nul(self) -> None:
-        pairs = [("User-Name", r"x\u0000") if name == "User-Name" else (name, value) for name, value in INTERIM]
+        pairs = [
+            ("User-Name", r"x\u0000") if name == "User-Name" else (name, value) for name, value in INTERIM
+        ]
         assert parse(json.dumps(pairs), ARRIVAL_US, 1).username == r"x\u0000"
 
     @pytest.mark.parametrize(
