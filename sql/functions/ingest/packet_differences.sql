@@ -67,6 +67,8 @@ BEGIN
                     (4, class IS NULL, 'NAS-Identifier', NULL), (5, class IS NULL, 'NAS-Port-Id', NULL),
                     (6, class IS NULL, 'NAS-Port', NULL)) AS part (place, used, name, octets)
     WHERE used;
+    -- `radmeter people erase` keeps the unique id of a packet whose name it has replaced.
+    v_uid := coalesce(nullif(v_values ->> 'Radmeter-Unique-Id', ''), v_uid);
 
     -- Event-Timestamp: the policy's copy in seconds, else the attribute, in seconds or as "Nov 20 2026 10:42:58 UTC".
     v_date := regexp_match(v_values ->> 'Event-Timestamp',
