@@ -29,8 +29,8 @@ class LeftOutSegments:
     journal
         The journal's directory.
     limit_bytes
-        The most bytes that are kept. The oldest segments go first. They also go seven days after they were kept, and when
-        less than 1 GiB is free on the disk.
+        The most bytes that are kept. The oldest segments go first. They also go seven days after they were kept, and
+        when less than 1 GiB is free on the disk.
     """
 
     def __init__(self, journal: Path, limit_bytes: int) -> None:
