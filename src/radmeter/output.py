@@ -9,7 +9,7 @@ from types import TracebackType
 import click
 from rich.console import Console
 
-from radmeter.printable import printable
+from radmeter.printable import escaped_json, printable
 
 COLUMNS_WITHOUT_TERMINAL = 200
 
@@ -21,6 +21,14 @@ def say(*lines: str, err: bool = False) -> None:
     """
     for line in lines or ("",):
         click.echo(printable(line), err=err)
+
+
+def document(text: str) -> None:
+    """Write a part of a document for programs (JSON, CSV, SQL) to standard output. Its line breaks stay.
+
+    The caller writes out control characters, in the way of the document. Those that are left are written out here.
+    """
+    click.echo(escaped_json(text), nl=False)
 
 
 def say_styled(*parts: str | tuple[str, str | None]) -> None:

@@ -70,7 +70,7 @@ def test_packets_are_counted(compose: Compose) -> None:
     assert users
 
     def counted() -> dict[str, list[int]]:
-        rows = psql(compose, "SELECT username, bytes_in, bytes_out FROM user_quota_usage")
+        rows = psql(compose, "SELECT username, bytes_in, bytes_out FROM public.user_quota_usage")
         return {str(name): [int(bytes_in), int(bytes_out)] for name, bytes_in, bytes_out in rows}
 
     eventually(counted, users)

@@ -18,8 +18,8 @@ from radmeter.plugin.journal.reader import Entry, JournalReader
 
 BAD = "Connect-Info"
 PROXY_STATE = [("Proxy-State", b"\x01\x00\xff"), ("Proxy-State", b"second")]
-# What the policy and FreeRADIUS add, besides.
-NOT_SENT = {a.REALM, a.EVENT_TIMESTAMP_SECONDS, a.SOURCE_IPV4, a.SOURCE_IPV6}
+# What the policy, FreeRADIUS and an erasure add, besides.
+NOT_SENT = {a.REALM, a.EVENT_TIMESTAMP_SECONDS, a.SOURCE_IPV4, a.SOURCE_IPV6, a.UNIQUE_ID_OF_ERASED}
 
 
 def packet(stamp: int, connect_info: Value) -> list[tuple[str, Value]]:

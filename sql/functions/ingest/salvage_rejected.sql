@@ -3,7 +3,8 @@
 --            that cannot be counted
 -- A packet is taken if its seq lies in the range of what was left out of its client and hour. That range is then shortened,
 -- so each packet is salvaged once, and is not salvaged again after it was retried or dropped.
--- Returns how many were taken. SQLSTATE RM002: the journal belongs to another role. Writes rejected_packet, radmeter.kept_per_hour, audit_log.
+-- Returns how many were taken. SQLSTATE RM002: the journal belongs to another role.
+-- Writes rejected_packet, radmeter.kept_per_hour, audit_log.
 CREATE OR REPLACE FUNCTION radmeter.salvage_rejected(p_source text, p_packets json) RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$

@@ -1,7 +1,8 @@
 -- radmeter.import_routers(lines): imports a batch of inventory lines into routers. A second import changes nothing.
 --   lines  JSON array of {"line", "name", "mac", "nas_identifier", "nas_mac", "ip_address", "timezone", "clients"}. An
---          absent or null value changes nothing. clients is an array of addresses and networks; an empty one means any. nas_mac is the nas_identifier if that is a MAC. No two lines of a batch may have
---          the same name or the same MAC.
+--          absent or null value changes nothing. clients is an array of addresses and networks; an empty one means any.
+--          nas_mac is the nas_identifier if that is a MAC. No two lines of a batch may have the same name or the same
+--          MAC.
 -- Returns for each line the outcome (added, claimed, updated, unchanged or refused), the router, and why it was
 -- refused. Writes routers; audit_log if it changes a router.
 -- A line means the router with its MAC; else the router with its name that is not just discovered; else the router that

@@ -1,7 +1,8 @@
 -- radmeter.note_networks(): notes the networks from which the records of the batch name their routers, if they are new
 -- or were noted more than an hour ago. A router has at most 8: further ones are not noted until one is 2 days old.
 -- If nothing came from a network for 6 hours, it begins anew: the address of a DSL site may come back.
--- Called by radmeter.unpack_records only, and only if the shipper has marked a record (new_client). Writes radmeter.router_network.
+-- Called by radmeter.unpack_records only, and only if the shipper has marked a record (new_client).
+-- Writes radmeter.router_network.
 CREATE OR REPLACE FUNCTION radmeter.note_networks() RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$

@@ -11,6 +11,7 @@ from radmeter.adoption.table import Table
 from radmeter.database.connection import Connection
 from radmeter.database.identifiers import listed, quoted
 from radmeter.schema.revisions import MIGRATIONS
+from radmeter.units import counted
 
 VARCHAR = re.compile(r"character varying(\(\d+\))?")
 OLDEST_SERVER = 150_000
@@ -271,7 +272,7 @@ def _rows(connection: Connection, table: Table, boundary: datetime.datetime) -> 
     if row and row[0]:
         day = f"{boundary:%Y-%m-%d}"
         yield Obstacle(
-            f"{row[0]} sessions stopped in the future, after {boundary:%Y-%m-%d}: a router's clock was wrong",
+            f"{counted(row[0], 'session')} stopped in the future, after {day}: a router's clock was wrong",
             f"SELECT radacctid, username, acctstoptime FROM radacct WHERE acctstoptime >= '{day}'; shows them, "  # noqa: S608
             "UPDATE radacct SET acctstoptime = coalesce(acctstarttime + acctsessiontime * interval '1 second', now()) "
             f"WHERE acctstoptime >= '{day}'; corrects them",

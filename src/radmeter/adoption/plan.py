@@ -16,6 +16,7 @@ from radmeter.adoption.table import Table
 from radmeter.database.connection import Connection
 from radmeter.database.identifiers import listed
 from radmeter.schema.ownership import will_revoke_temporary
+from radmeter.units import counted
 
 # Estimates for a slow disk: a step may well take less.
 INDEX_ROWS_PER_SECOND = 250_000
@@ -65,7 +66,8 @@ def steps(connection: Connection, table: Table) -> list[PlanStep]:
         ),
         PlanStep(
             "swap",
-            f"radacct becomes the partition radacct_legacy; {len(table.views)} views are bound to the new radacct",
+            f"radacct becomes the partition radacct_legacy; {counted(len(table.views), 'view')} bound to the new "
+            "radacct",
             "all, less than 0.2 s",
             0.1,
         ),

@@ -2,6 +2,7 @@
 
 import csv
 import datetime
+import io
 import json
 import sys
 import unicodedata
@@ -28,6 +29,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 # The key of `--raw` in click's context.
 RAW = "radmeter.raw"
+
+# CSV is written in parts of about this many characters, so that a long list needs no memory.
+CSV_PART = 65_536
 
 
 def format_option(function: F) -> F:
@@ -195,7 +199,7 @@ def emit_one(row: Row, output_format: str, *, columns: Sequence[str]) -> None:
 def emit_json(value: Any) -> None:
     """Print a value as JSON. Control characters in it are written as JSON escapes, so they decode to themselves."""
     document = json.dumps(value, indent=2, ensure_ascii=False, default=plain)
-    click.echo(escaped_json(document))
+    output.document(escaped_json(document) + "\n")
 
 
 def emit_csv(rows: Iterable[Sequence[Any]], *, columns: Sequence[str]) -> None:
@@ -206,9 +210,16 @@ def emit_csv(rows: Iterable[Sequence[Any]], *, columns: Sequence[str]) -> None:
     """
     context = click.get_current_context(silent=True)
     raw = context is not None and context.meta.get(RAW, False)
-    writer = csv.writer(sys.stdout, lineterminator="\n")
+    part = io.StringIO()
+    writer = csv.writer(part, lineterminator="\n")
     writer.writerow(columns)
-    writer.writerows([_csv_cell(value, raw) for value in row] for row in rows)
+    for row in rows:
+        writer.writerow([_csv_cell(value, raw) for value in row])
+        if part.tell() > CSV_PART:
+            output.document(part.getvalue())
+            part.seek(0)
+            part.truncate()
+    output.document(part.getvalue())
 
 
 def _csv_cell(value: Any, raw: bool) -> Any:

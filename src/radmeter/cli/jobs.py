@@ -12,6 +12,7 @@ from radmeter.config import Settings
 from radmeter.database.connection import connect
 from radmeter.embedded.server import open_database
 from radmeter.jobs import retention, runner, stale_sessions
+from radmeter.units import counted
 
 
 @click.group()
@@ -81,7 +82,7 @@ def expire(settings: Settings, dry_run: bool, output_format: str) -> None:
 )
 @with_settings("state", "dsn")
 def clear_personal(settings: Settings) -> None:
-    """Clear personal attributes of sessions that stopped longer ago than the limit personal_keep_days.
+    """Clear personal attributes of sessions that stopped more than `personal_keep_days` days ago.
 
     They are calling station id, framed addresses, connect info and class. The user name stays, and no counter changes.
     `radmeter jobs run` does this once a day. Without the limit nothing is cleared.
@@ -94,7 +95,7 @@ def clear_personal(settings: Settings) -> None:
     if days is None:
         output.say("nothing to do: the limit personal_keep_days is off")
     else:
-        output.say(f"{cleared} sessions that stopped more than {days} days ago were cleared")
+        output.say(f"{counted(cleared, 'session')} that stopped more than {days} days ago were cleared")
 
 
 def _least(settings: Settings) -> int | None:

@@ -345,11 +345,11 @@ def sql(settings: Settings, begin: str | None) -> None:
     --from it does not look for doubles or existing tables: run `radmeter migrate status` afterwards.
     """
     if begin is not None:
-        output.say(*migration_script.script_from(begin).rstrip("\n").split("\n"))
+        output.document(migration_script.script_from(begin))
         return
     with existing_database(settings) as dsn, connect(dsn) as connection, explained_errors("radmeter_owner"):
         upgrade.refuse_stock_table(connection)
-        output.say(*migration_script.script(connection).rstrip("\n").split("\n"))
+        output.document(migration_script.script(connection))
 
 
 @migrate.command(
@@ -368,7 +368,7 @@ Exit codes: 0 done, 1 it cannot be done, 2 wrong options or settings
     "logins",
     multiple=True,
     metavar="ROLE=GROUP",
-    help="Make this role, which may log in, a member of this group alone. May be repeated.",
+    help="Make ROLE, which may log in, a member of GROUP and of no other group. May be repeated.",
 )
 @click.option(
     "--passwords",

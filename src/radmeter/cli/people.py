@@ -19,6 +19,7 @@ from radmeter.cli.pseudonymised import pseudonym_options
 from radmeter.config import Settings
 from radmeter.database.connection import Connection
 from radmeter.progress import progress
+from radmeter.units import counted
 
 if TYPE_CHECKING:
     from radmeter.people.pseudonyms import Pseudonyms
@@ -105,7 +106,7 @@ Exit codes:
 )
 @with_settings("state", "dsn", "journal")
 def erase(settings: Settings, user: str, yes: bool, even_open: bool, output_format: str) -> None:
-    """Replace the user name USER by a random pseudonym, and clear what else tells who it was.
+    """Replace the user name USER by a random pseudonym, and clear what else identifies the person.
 
     Sessions lose their session id, calling station id, framed addresses, NAS port, realm, connect info and class.
     Octets, days, routers and totals stay exact, and packets are counted meanwhile. Nobody can compute the pseudonym
@@ -180,7 +181,7 @@ def pseudonymise(archive: Path, target: Path, pseudonyms: "Pseudonyms | None") -
 
     copied = copy_with_pseudonyms(archive, target, pseudonyms or Pseudonyms.of_one_run(), progress)
     left_out = f"; left out: {', '.join(copied.left_out)}" if copied.left_out else ""
-    output.say(f"{copied.sessions} sessions in {target}{left_out}")
+    output.say(f"{counted(copied.sessions, 'session')} in {target}{left_out}")
 
 
 def _rows(settings: Settings, connection: Connection, user: str) -> list[dict[str, Any]]:

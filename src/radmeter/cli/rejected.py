@@ -20,6 +20,7 @@ from radmeter.cli.common import (
 )
 from radmeter.config import Settings
 from radmeter.packet import attributes as a
+from radmeter.units import counted
 
 COLUMNS = (
     "id",
@@ -192,7 +193,7 @@ def retry(
             for good, bad in rejected.retry(connection, wanted):
                 ingested, left = ingested + good, left + bad
                 advance(good + bad)
-    output.say(f"{ingested} packets shipped, {left} stay")
+    output.say(f"{counted(ingested, 'packet')} shipped, {left} {'stays' if left == 1 else 'stay'}")
     if left:
         sys.exit(1)
 
@@ -225,9 +226,9 @@ def drop(
         if ids:
             rejected.by_id(connection, ids)
         if wanted:
-            confirm(f"Give up {len(wanted)} packets? They will never be counted.", yes)
+            confirm(f"Give up {counted(len(wanted), 'packet')}? They will never be counted.", yes)
         dropped = rejected.drop(connection, wanted) if wanted else 0
-    output.say(f"{dropped} packets dropped")
+    output.say(f"{counted(dropped, 'packet')} dropped")
 
 
 @rejected.command("left-out", epilog="Example: radmeter rejected left-out --format json")
@@ -262,9 +263,9 @@ def _segments(names: list[str] | None, *, shorten: bool) -> str | None:
 def salvage(settings: Settings) -> None:
     """Keep the rejected packets that were left out because of a limit and are still in this machine's journal.
 
-    They are then in `radmeter rejected list`, without a limit, each once. Run it as the user and the database role of
-    `radmeter ship`, and before an upgrade: only a packet that this version cannot parse is taken. Exit code 1 if a
-    segment cannot be read.
+    `radmeter rejected list` then shows them. Each is kept once, and no limit applies. Run it as the user and the
+    database role of `radmeter ship`. Run it before an upgrade: it takes only packets that this version cannot parse.
+    Exit code 1 if a segment cannot be read.
     """
     from radmeter.database.connection import connect
     from radmeter.ingest.salvage import salvage as run
@@ -272,7 +273,7 @@ def salvage(settings: Settings) -> None:
     damaged: list[str] = []
     with existing_database(settings) as dsn, connect(dsn) as connection:
         taken = sum(run(connection, settings.journal, damaged.append))
-    output.say(f"{taken} packets salvaged")
+    output.say(f"{counted(taken, 'packet')} salvaged")
     for message in damaged:
         output.say(f"cannot be read: {message}", err=True)
     if damaged:

@@ -9,6 +9,7 @@ import click
 from radmeter import output
 from radmeter.cli.common import TEXT, confirm, emit_one, existing_database, with_settings
 from radmeter.config import Settings
+from radmeter.units import counted
 
 WHICH = "NAME|MAC|#ID|NAS-ID"
 PREVIEW = (
@@ -96,7 +97,7 @@ def set_(settings: Settings, router: str, keep_mac: bool, **given: str | None) -
     another router: merge that one first.
 
     By default, packets of any RADIUS client may name a router. With --clients, its packets count only if they come from
-    one of these source addresses. Give all of them: also those of a proxy, and the old one while a site moves.
+    one of these source addresses. Give all: the address of a proxy too, and the old one while a site moves.
     """
     from radmeter.database.views import reading
     from radmeter.routers.changes import writing
@@ -190,7 +191,7 @@ def merge(settings: Settings, source: str, target: str, yes: bool) -> None:
             confirm("Merge the first into the second? It cannot be undone.", yes)
         with writing(dsn) as writer:
             moved = sum(_shown_progress(writer.merge(merged.id, into.id)))
-    output.say(f"merged {merged} into {into}: {moved} sessions moved")
+    output.say(f"merged {merged} into {into}: {counted(moved, 'session')} moved")
 
 
 def _shown(row: dict[str, Any]) -> dict[str, Any]:
@@ -204,7 +205,7 @@ def _shown_progress(moved: Iterator[int]) -> Iterator[int]:
     for count in moved:
         total += count
         if sys.stderr.isatty():
-            output.rewrite(f"{total} sessions moved ")
+            output.rewrite(f"{counted(total, 'session')} moved ")
         yield count
     if sys.stderr.isatty():
         output.say(err=True)

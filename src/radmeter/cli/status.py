@@ -13,7 +13,7 @@ from radmeter.cli.common import cell, emit_csv, emit_json, existing_database, fo
 from radmeter.config import Settings
 from radmeter.errors import JournalError, StoreError
 from radmeter.plugin.journal.reader import JournalReader
-from radmeter.units import human_bytes
+from radmeter.units import counted, human_bytes
 
 State = dict[str, Any]
 
@@ -153,7 +153,7 @@ def _print(state: State) -> None:
 
 def _reached(row: State) -> str:
     return (
-        f"reached by client {row['client']}: about {row['keys']:,} routers beyond it, whose usage went to "
+        f"reached by client {row['client']}: about {counted(row['keys'], 'router')} beyond it, whose usage went to "
         f"#{row['router_id']}, last at {cell('', row['beyond_until'])}. See `radmeter doctor`"
     )
 

@@ -1,4 +1,4 @@
-"""Writes names of tables, columns and indexes for a person to read and to paste into SQL."""
+"""Writes names and texts for a person to read and to paste into SQL."""
 
 import re
 
@@ -16,6 +16,17 @@ def quoted(name: str) -> str:
         for char in name.replace("\\", "\\\\").replace('"', '""')
     )
     return f'U&"{text}"'
+
+
+def literal(text: str) -> str:
+    """Return text as a string constant of SQL. Characters that cannot be seen are Unicode escapes."""
+    plain = text.replace("'", "''")
+    if text.isprintable() and "\\" not in text:
+        return f"'{plain}'"
+    shown = "".join(
+        char if char.isprintable() else f"\\U{ord(char):08x}" for char in plain.replace("\\", "\\\\")
+    )
+    return f"E'{shown}'"
 
 
 def listed(names: list[str]) -> str:

@@ -54,8 +54,12 @@ def check(context: Context) -> Findings:
     faults += [*_kept(directory), *_size(context, depth)]
     age = time.time() - depth.oldest_received_at_us / 1e6 if depth.oldest_received_at_us else 0.0
     known = context.connection is not None and context.facts.has_schema
+    records = counted(depth.records, "record")
+    waits = (
+        f"{records} {'waits' if depth.records == 1 else 'wait'}" if known else f"{records}, shipped or not"
+    )
     if known and depth.records and age > OLD_SECONDS:
-        said = f"{depth.records:,} records wait, the oldest for {duration(age)}"
+        said = f"{waits}, the oldest for {duration(age)}"
         ship = (
             context.remedy.radmeter("ship")
             if not holder(directory, "reader")
@@ -66,7 +70,6 @@ def check(context: Context) -> Findings:
         yield from faults
         return
     limit = context.settings.journal_limit_bytes
-    waits = f"{depth.records:,} records wait" if known else f"{depth.records:,} records, shipped or not"
     oldest = f", the oldest for {duration(age)}" if known and depth.records else ""
     yield tell.green(
         f"{directory}: {waits}{oldest}; {human_bytes(depth.size_bytes)} of {human_bytes(limit)}",

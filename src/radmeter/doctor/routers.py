@@ -26,14 +26,14 @@ def _discovery(context: Context, tell: Teller) -> Findings:
     )
     if not rows:
         return
-    clients = first_of([f"{client} (about {keys:,} routers)" for client, _, keys, _ in rows])
+    clients = first_of([f"{client} (about {counted(keys, 'router')})" for client, _, keys, _ in rows])
     raised = 2 * max(keys for _, _, keys, _ in rows) + 10_000
     yield tell.yellow(
         f"the limit of new routers was reached by {clients}: their usage went to one router for each "
         "client. If they are real, import them (radmeter routers import) or raise the limit",
         context.remedy.radmeter(f"limits set discoveries_per_client_hour {raised}"),
         *(
-            f"client {client}: about {keys:,} routers, usage in #{router_id}, last at {at} UTC"
+            f"client {client}: about {counted(keys, 'router')}, usage in #{router_id}, last at {at} UTC"
             for client, router_id, keys, at in rows
         ),
     )

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import psycopg
 
 from radmeter.database.connection import Connection
+from radmeter.database.identifiers import literal, quoted
 from radmeter.errors import StoreError
 
 # Table, column, number of digits, digits after the point. They are converted in this order.
@@ -77,11 +78,11 @@ SELECT format_type(atttypid, NULL), attnotnull, pg_get_expr(adbin, adrelid), col
        pg_relation_size(attrelid) / current_setting('block_size')::bigint,
        EXISTS (SELECT FROM pg_attribute AS made WHERE made.attrelid = pg_attribute.attrelid AND made.attname = %(new)s
                  AND NOT made.attisdropped),
-       coalesce((SELECT string_agg(format('%%L || coalesce(%%I::text, %%L)', part.attname || '=', part.attname, 'NULL'),
-                                   ' || '', '' || ' ORDER BY array_position(indkey::int2[], part.attnum))
-                 FROM pg_index JOIN pg_attribute AS part
-                     ON part.attrelid = indrelid AND part.attnum = ANY (indkey::int2[])
-                 WHERE indrelid = pg_attribute.attrelid AND indisprimary), '''ctid='' || ctid')
+       ARRAY (SELECT ARRAY[part.attname::text, quote_ident(part.attname)]
+              FROM pg_index JOIN pg_attribute AS part
+                  ON part.attrelid = indrelid AND part.attnum = ANY (indkey::int2[])
+              WHERE indrelid = pg_attribute.attrelid AND indisprimary
+              ORDER BY array_position(indkey::int2[], part.attnum))
 FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid
     LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
 WHERE attrelid = to_regclass(%(table)s) AND attname = %(column)s AND NOT attisdropped AND relkind = 'r'
@@ -130,10 +131,23 @@ def find(connection: Connection) -> list[DecimalColumn]:
         found.append(
             DecimalColumn(
                 table, column, precision, scale, kind, counted[0] if counted else 0, pages, not_null, default,
-                comment, key, begun,
+                comment, _key(key), begun,
             )
         )  # fmt: skip
     return found
+
+
+def _key(columns: list[list[str]]) -> str:
+    """Return SQL for the text that names a row: ``name=value`` of each column of its primary key.
+
+    The expression is part of the script for a DBA, so a name's control characters are escapes.
+    """
+    if not columns:
+        return "'ctid=' || ctid"
+    return " || ', ' || ".join(
+        f"{literal(f'{name}=')} || coalesce({ident if name.isprintable() else quoted(name)}::text, 'NULL')"
+        for name, ident in columns
+    )
 
 
 def check(connection: Connection, column: DecimalColumn, *, online: bool) -> None:

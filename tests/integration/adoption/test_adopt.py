@@ -266,6 +266,18 @@ def test_undo_from_every_state(server: Server, radius: str, state: str) -> None:
 
 # As a radmeter of revision 0008 leaves it.
 BACK_TO_0008 = """
+DROP TABLE radmeter.erasure, radmeter.cleared_partition;
+DROP TABLE radmeter.kept_per_hour CASCADE;
+DROP INDEX rejected_packet_rejected_at_idx;
+ALTER TABLE rejected_packet DROP COLUMN client_ip CASCADE;
+ALTER TABLE ingest_checkpoint DROP COLUMN ignored CASCADE, DROP COLUMN role CASCADE,
+    DROP CONSTRAINT IF EXISTS ingest_checkpoint_check;
+DROP TABLE radmeter.discovery_count CASCADE;
+DROP TABLE radmeter.router_network CASCADE;
+DROP INDEX routers_active_nas_identifier_idx, routers_discovered_nas_identifier_idx, routers_active_ip_address_idx;
+ALTER TABLE routers DROP COLUMN clients CASCADE;
+ALTER TABLE accounting_anomaly
+    DROP COLUMN source CASCADE, DROP COLUMN records CASCADE, DROP COLUMN ahead_seconds CASCADE;
 ALTER TABLE ingest_checkpoint RENAME COLUMN source TO node;
 ALTER TABLE rejected_packet RENAME COLUMN source TO node;
 ALTER TABLE rejected_packet RENAME CONSTRAINT rejected_packet_source_seq_key TO rejected_packet_node_seq_key;
@@ -283,7 +295,7 @@ def test_a_newer_radmeter_that_goes_on_after_the_swap_brings_its_functions_along
         assert connection.execute("SELECT state FROM radmeter.adoption").fetchone() == ("swapped",)
         connection.execute(BACK_TO_0008)
         take_over(radius)
-        assert revisions.current_revision(connection) == "0009"
+        assert revisions.current_revision(connection) == revisions.all_revisions()[-1].revision
         changed = connection.execute(
             """UPDATE radacct SET acctinputoctets = acctinputoctets + 5
                WHERE radacctid = (SELECT min(radacctid) FROM radacct)"""

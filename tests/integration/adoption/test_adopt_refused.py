@@ -109,7 +109,7 @@ REFUSED = [
     ("CREATE TABLE routers (id integer)", "there is a routers", "RENAME TO my_routers"),
     (
         "UPDATE radacct SET acctstoptime = '2099-01-01Z' WHERE radacctid = 1",
-        "1 sessions stopped in the future",
+        "1 session stopped in the future",
         "UPDATE radacct SET acctstoptime",
     ),
     (

@@ -373,7 +373,7 @@ def test_packets_that_could_not_be_counted(database: str, connection: Connection
         "INSERT INTO rejected_packet (source, seq, received_at, reason, pairs) VALUES ('n', 1, now(), 'bad', '[]')"
     )
     (found,) = faults(database, "rejected")
-    assert found.said.startswith("1 packets could not be counted")
+    assert found.said.startswith("1 packet could not be counted")
     assert "bad" in paste(found.remedy, database)
 
 

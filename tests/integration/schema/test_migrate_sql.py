@@ -6,11 +6,13 @@ import psycopg
 import pytest
 import sqlalchemy
 from alembic import command
+from psycopg import sql
 from support.commands import radmeter
 from support.schemas import AS_DOUBLES, REVISIONS, dump, psql
 from support.servers import Server
 
 from radmeter.database.connection import sqlalchemy_engine
+from radmeter.printable import CONTROL
 from radmeter.schema import revisions
 
 STATE = (
@@ -82,6 +84,33 @@ def test_doubles_and_changed_files_of_the_present_state_are_in_it(
     assert connection.execute("SELECT key, shown, value::text FROM radmeter.decimal_change").fetchall() == [
         ("id=4", "2.675", "2.68")
     ]
+
+
+def test_names_with_control_characters_are_escapes_and_exact(
+    server: Server, database: str, connection: psycopg.Connection[Any]
+) -> None:
+    name = "tab\tblank\u00a0it's \\ \"\x1b[2J"
+    column = sql.Identifier(name)
+    connection.execute(AS_DOUBLES.encode())
+    connection.execute("ALTER TABLE plans DROP CONSTRAINT plans_pkey CASCADE")
+    connection.execute(
+        sql.SQL(
+            """ALTER TABLE plans ADD COLUMN {column} text NOT NULL DEFAULT 'a', ADD COLUMN "order" bigint
+               GENERATED ALWAYS AS IDENTITY, ADD PRIMARY KEY ({column}, "order")"""
+        ).format(column=column)
+    )
+    connection.execute("INSERT INTO plans (id, name, price) VALUES (4, 'half', 2.675)")
+    order = connection.execute('SELECT "order" FROM plans WHERE id = 4').fetchone()
+    assert order is not None
+    script = radmeter(database, "migrate", "sql").output
+    assert not CONTROL.search(script.replace("\n", ""))
+    assert "\u00a0" not in script
+    done = psql(server, database, script)
+    assert done.returncode == 0, done.stderr
+    assert connection.execute("SELECT key, shown FROM radmeter.decimal_change").fetchall() == [
+        (f"{name}=a, order={order[0]}", "2.675")
+    ]
+    assert connection.execute("SELECT price::text FROM plans WHERE id = 4").fetchone() == ("2.68",)
 
 
 def test_a_script_for_another_revision_changes_nothing(server: Server, database: str) -> None:

@@ -1,0 +1,47 @@
+"""The form of the documents: blank lines where every renderer of Markdown needs them, and lines that fit a screen."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "radius" / "README.md"])
+LONGEST = 120
+
+
+def kinds(document: Path) -> Iterator[tuple[int, str, str]]:
+    """Yield for each line its number, what it is and its text. A line of code is part of its fence."""
+    fenced = False
+    for number, line in enumerate(document.read_text().splitlines(), 1):
+        fence = line.lstrip().startswith("```")
+        if fence or fenced:
+            yield number, "code", line
+        elif not line.strip() or line.startswith("<!-- run:"):
+            yield number, "blank", line
+        elif line.startswith("#"):
+            yield number, "heading", line
+        elif line.lstrip().startswith("|"):
+            yield number, "table", line
+        else:
+            yield number, "indented" if re.match(r" {4}\S", line) else "prose", line
+        fenced ^= fence
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_blank_lines_separate_headings_tables_and_code(document: Path) -> None:
+    glued = []
+    before = "blank"
+    for number, kind, line in kinds(document):
+        apart = {before, kind} & {"heading", "table", "code"} and "blank" not in (before, kind)
+        if apart and (kind != before or kind == "heading"):
+            glued.append(f"{number}: {line}")
+        before = kind
+    assert glued == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_prose_fits(document: Path) -> None:
+    # Screens of commands (indented or fenced) and tables are as wide as they are.
+    assert [n for n, kind, line in kinds(document) if kind == "prose" and len(line) > LONGEST] == []
