@@ -1,5 +1,5 @@
 -- radmeter.note_expired(removed): notes in audit_log what the jobs have removed, and forgets the hours of
--- radmeter.kept_per_hour of which nothing was left out for two days, or which were left alone for rejected_keep_days.
+-- radmeter.kept_per_hour of which nothing was left out for two days, or which were left alone for 180 days.
 --   removed  JSON array of {"kind", "reason", "rows"}; empty: nothing is noted
 -- Called by the jobs, once a run. Writes audit_log, radmeter.kept_per_hour.
 CREATE OR REPLACE FUNCTION radmeter.note_expired(p_removed jsonb) RETURNS void
@@ -12,8 +12,7 @@ BEGIN
     DELETE FROM radmeter.kept_per_hour WHERE ctid = ANY (ARRAY(
         SELECT ctid FROM radmeter.kept_per_hour
         WHERE updated_at < now() - interval '2 days'
-          AND (left_out = 0
-               OR updated_at < now() - radmeter.limit_value('rejected_keep_days') * interval '1 day')
+          AND (left_out = 0 OR updated_at < now() - interval '180 days')
         LIMIT 10000 FOR UPDATE SKIP LOCKED));
 END;
 $$;

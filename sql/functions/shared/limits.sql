@@ -22,7 +22,7 @@ AS $$
          'rejected packets of one RADIUS client that are kept of an hour; the others are listed as left out'),
         ('rejected_bytes_per_client_hour', 4194304, 'bytes',
          'bytes of rejected packets of one RADIUS client that are kept of an hour'),
-        ('rejected_keep_days', 180, 'days', 'rejected packets that are older are removed'),
+        ('rejected_keep_days', NULL, 'days', 'rejected packets that are older are removed, also those that nobody retried'),
         ('rejected_keep_bytes', 1073741824, 'bytes', 'the oldest rejected packets beyond this size are removed'),
         ('personal_keep_days', NULL, 'days',
          'how long closed sessions keep calling station id, framed addresses, connect info and class')

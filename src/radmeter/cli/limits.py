@@ -1,11 +1,15 @@
 """`radmeter limits list|set`: the limits that keep a flood from filling tables."""
 
+from typing import Any
+
 import click
 
 from radmeter import output
-from radmeter.cli.common import TEXT, emit, existing_database, format_option, with_settings
+from radmeter.cli.common import TEXT, confirm, emit, existing_database, format_option, with_settings
 from radmeter.config import Settings
 
+# What the names of the limits contain beyond which the jobs remove or clear what is stored.
+KEEP = "_keep_"
 COLUMNS = ["name", "value", "default", "unit", "meaning"]
 
 
@@ -19,8 +23,8 @@ def limits() -> None:
 @with_settings("state", "dsn")
 def list_limits(settings: Settings, output_format: str) -> None:
     """Show each limit: its value, default, unit and meaning."""
+    from radmeter.database import limits as read
     from radmeter.database.connection import connect
-    from radmeter.usage import limits as read
 
     with existing_database(settings) as dsn, connect(dsn) as connection:
         rows = read.limits(connection)
@@ -32,16 +36,33 @@ def list_limits(settings: Settings, output_format: str) -> None:
 @limits.command("set", epilog="Example: radmeter limits set discoveries_per_client_hour off")
 @click.argument("name", type=TEXT)
 @click.argument("value", metavar="NUMBER|off|default", type=TEXT)
+@click.option("--yes", is_flag=True, help="Do not ask before data is removed.")
 @with_settings("state", "dsn")
-def set_limit(settings: Settings, name: str, value: str) -> None:
-    """Set the limit NAME. `off` means no limit, `default` sets the default again. The audit log notes the change."""
+def set_limit(settings: Settings, name: str, value: str, yes: bool) -> None:
+    """Set the limit NAME. `off` means no limit, `default` sets the default again. The audit log notes the change.
+
+    Before a limit is lowered beyond which data is removed, such as rejected_keep_days, the command asks.
+    """
+    from radmeter.database import limits as write
     from radmeter.database.operator import connect_as_operator
-    from radmeter.usage import limits as write
 
     with existing_database(settings) as dsn, connect_as_operator(dsn) as connection:
+        if KEEP in name and _lowered(write.limits(connection), name, value):
+            confirm(
+                f"Beyond {name} the jobs remove data, and nothing brings it back. Set it to {value}?", yes
+            )
         changed = write.set_limit(connection, name, None if value == "default" else value)
         now = next(row["value"] for row in write.limits(connection) if row["name"] == name)
     output.say(f"{name}: {_shown(now)}" + ("" if changed else ", as before"))
+
+
+def _lowered(rows: list[dict[str, Any]], name: str, value: str) -> bool:
+    """Return whether a value is lower than the one in force. Of a value that is none, the database tells."""
+    for row in rows:
+        if row["name"] == name:
+            new = row["default"] if value == "default" else int(value) if value.isdecimal() else None
+            return new is not None and (row["value"] is None or new < row["value"])
+    return False
 
 
 def _shown(value: int | None) -> str:

@@ -56,7 +56,7 @@ def _database(settings: Settings, sample: float, problems: list[str]) -> State:
     state: State = {"packets_per_second": None, "nodes": None}
     state |= {"rejected_packets": None, "discovered_routers": None, "open_sessions": None}
     state |= {"rejected_bytes": None, "anomalies": None, "anomaly_bytes": None, "left_out_today": None}
-    state |= {"ignored_packets": None, "discovery_limits": None}
+    state |= {"ignored_packets": None, "personal_cleared_at": None, "discovery_limits": None}
     try:
         with ExitStack() as stack:
             connection = stack.enter_context(reading(stack.enter_context(existing_database(settings))))
@@ -128,6 +128,7 @@ def _print(state: State) -> None:
         ("left out, last day", state["left_out_today"]),
         ("ignored packets", state["ignored_packets"]),
         ("anomalies", _sized(state["anomalies"], state["anomaly_bytes"])),
+        ("attributes cleared", state["personal_cleared_at"]),
         ("discovered routers", state["discovered_routers"]),
         *(("discovery limit", _reached(row)) for row in state["discovery_limits"] or ()),
     ]

@@ -15,8 +15,9 @@ from radmeter.database.connection import Connection, translated_errors
 
 POLL_SECONDS = 0.05
 
-# The names. SQL functions take `INGEST` too, until the end of their transaction.
+# The names. SQL functions take `INGEST` and `REPAIR` too, until the end of their transaction.
 INGEST = "radmeter.ingest"
+REPAIR = "radmeter.repair"
 JOBS = "radmeter.jobs"
 UPGRADE = "radmeter.upgrade"
 ARCHIVE = "radmeter.archive"
@@ -53,6 +54,11 @@ def taken(connection: Connection, name: str, *, patience_seconds: float = 0.0) -
         if time.monotonic() >= deadline:
             return False
         time.sleep(POLL_SECONDS)
+
+
+def take_in_transaction(connection: Connection, name: str) -> None:
+    """Wait in the lock's queue, then hold the lock until the end of the transaction."""
+    connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (name,))
 
 
 def given_back(connection: Connection, name: str) -> None:

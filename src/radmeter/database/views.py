@@ -41,7 +41,7 @@ nodes = _view("nodes", "node last_seq records rejected last_received_at updated_
 totals = _view(
     "totals",
     "open_sessions rejected_packets discovered_routers rejected_bytes anomalies anomaly_bytes left_out_today"
-    " ignored_packets",
+    " ignored_packets personal_cleared_at",
 )
 
 

@@ -1,8 +1,11 @@
 """What a check found: one entry on the screen."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+
+# How many clients or routers a finding names on the screen.
+SHOWN = 3
 
 
 class Level(StrEnum):
@@ -61,3 +64,15 @@ class Teller:
     def unknown(self, said: str, remedy: str = "") -> Finding:
         """Could not be checked."""
         return Finding(check=self._check, level=Level.UNKNOWN, said=said, remedy=remedy)
+
+
+def first_of(named: Sequence[str], total: int | None = None) -> str:
+    """Return the first three clients or routers, and how many more there are. --verbose names all.
+
+    Parameters
+    ----------
+    total
+        How many there are, if `named` does not have all.
+    """
+    more = (len(named) if total is None else total) - SHOWN
+    return ", ".join(named[:SHOWN]) + (f" and {more} more" if more > 0 else "")

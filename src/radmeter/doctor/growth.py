@@ -1,11 +1,12 @@
 """Checks of what senders can make grow: rejected packets, anomalies, user names."""
 
 from radmeter.doctor.context import Context
-from radmeter.doctor.finding import Finding, Findings, Teller
+from radmeter.doctor.finding import Finding, Findings, Teller, first_of
 from radmeter.units import counted, human_bytes
 
 NEARLY_FULL = 0.8
-NAMED = 3  # clients or routers named on the screen; --verbose names all
+# Rejected packets that the jobs will remove because of their age within so many days make doctor yellow.
+WARNING_DAYS = 14
 
 
 def rejected(context: Context) -> Findings:
@@ -17,6 +18,7 @@ def rejected(context: Context) -> Findings:
     )
     faults = list(_left_out(context, tell))
     faults += _size(context, tell, "public.rejected_packet", "rejected_keep_bytes", "rejected list")
+    faults += _soon_removed(context, tell)
     if total:
         faults.append(
             tell.yellow(
@@ -25,6 +27,24 @@ def rejected(context: Context) -> Findings:
             )
         )
     yield from faults or [tell.green("no packets")]
+
+
+def _soon_removed(context: Context, tell: Teller) -> Findings:
+    """Find packets that will soon be older than the limit. Nobody has retried them, so their usage would be lost."""
+    soon, days = context.row(
+        """SELECT (SELECT count(*)
+                   FROM (SELECT FROM public.rejected_packet
+                         WHERE rejected_at < now() - greatest(least(value, 2000000) - %s, 0) * interval '1 day'
+                         LIMIT 100000) AS old), value
+           FROM radmeter.limits() WHERE name = 'rejected_keep_days'""",
+        WARNING_DAYS,
+    )
+    if days is not None and soon:
+        yield tell.yellow(
+            f"{counted(soon, 'rejected packet')} will be removed within {WARNING_DAYS} days, because "
+            f"rejected_keep_days is {days:,}. Their usage is not counted",
+            f"{context.remedy.radmeter('rejected retry --all')}  # or: limits set rejected_keep_days off",
+        )
 
 
 def _left_out(context: Context, tell: Teller) -> Findings:
@@ -36,7 +56,7 @@ def _left_out(context: Context, tell: Teller) -> Findings:
     if rows:
         yield tell.yellow(
             f"{sum(count for _, count in rows):,} rejected packets were left out in 7 days, because a client sent more "
-            f"than rejected_per_client_hour or rejected_bytes_per_client_hour: {_names(rows)}",
+            f"than rejected_per_client_hour or rejected_bytes_per_client_hour: {_first(rows)}",
             f"{context.remedy.radmeter('rejected left-out')}  # and then rejected salvage, where the journal is",
             *(f"{client}: {counted(count, 'packet')}" for client, count in rows),
         )
@@ -56,7 +76,7 @@ def anomalies(context: Context) -> Findings:
         faults.append(
             tell.yellow(
                 "counters went back more often than anomalies_per_router_hour in the last day (all usage is counted): "
-                + _names(rows),
+                + _first(rows),
                 context.remedy.radmeter("rejected left-out"),
                 *(f"{router}: {count:,} not kept" for router, count in rows),
             )
@@ -75,7 +95,7 @@ def users(context: Context) -> Findings:
     )
     if rows:
         yield tell.yellow(
-            f"more new user names within an hour than new_users_per_client_hour (all are counted): {_names(rows)}",
+            f"more new user names within an hour than new_users_per_client_hour (all are counted): {_first(rows)}",
             context.remedy.radmeter("limits list"),
             *(f"{client}: {count:,} in an hour" for client, count in rows),
         )
@@ -96,7 +116,6 @@ def _size(context: Context, tell: Teller, table: str, limit: str, command: str) 
     return [tell.yellow(said, context.remedy.radmeter(command))]
 
 
-def _names(rows: list[tuple[str, int]]) -> str:
-    """Return the first clients or routers with their numbers, and how many more there are."""
-    names = ", ".join(f"{name} {count:,}" for name, count in rows[:NAMED])
-    return names + (f" and {len(rows) - NAMED} more" if rows[NAMED:] else "")
+def _first(rows: list[tuple[str, int]]) -> str:
+    """Return the first clients or routers with their numbers."""
+    return first_of([f"{name} {count:,}" for name, count in rows])

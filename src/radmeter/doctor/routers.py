@@ -1,11 +1,9 @@
 """Checks of routers: floods of new ones, and routers that are named from several networks."""
 
 from radmeter.doctor.context import Context
-from radmeter.doctor.finding import Findings, Teller
-from radmeter.printable import printable
+from radmeter.doctor.finding import Findings, Teller, first_of
 from radmeter.units import counted
 
-SHOWN = 3
 LISTED = 100
 
 
@@ -28,16 +26,14 @@ def _discovery(context: Context, tell: Teller) -> Findings:
     )
     if not rows:
         return
-    clients = ", ".join(
-        f"{printable(client)} (about {counted(keys, 'router')})" for client, _, keys, _ in rows[:SHOWN]
-    )
+    clients = first_of([f"{client} (about {counted(keys, 'router')})" for client, _, keys, _ in rows])
     raised = 2 * max(keys for _, _, keys, _ in rows) + 10_000
     yield tell.yellow(
-        f"the limit of new routers was reached by {clients}{_more(rows)}: their usage went to one router for each "
+        f"the limit of new routers was reached by {clients}: their usage went to one router for each "
         "client. If they are real, import them (radmeter routers import) or raise the limit",
         context.remedy.radmeter(f"limits set discoveries_per_client_hour {raised}"),
         *(
-            f"client {printable(client)}: about {counted(keys, 'router')}, usage in #{router_id}, last at {at} UTC"
+            f"client {client}: about {counted(keys, 'router')}, usage in #{router_id}, last at {at} UTC"
             for client, router_id, keys, at in rows
         ),
     )
@@ -59,18 +55,12 @@ def _networks(context: Context, tell: Teller) -> Findings:
     if not rows:
         return
     router_id, _, first, total = rows[0]
-    named = ", ".join(
-        f"#{each} {printable(name)} from {' and '.join(found)}" for each, name, found, _ in rows[:SHOWN]
-    )
+    named = first_of([f"#{each} {name} from {' and '.join(found)}" for each, name, found, _ in rows], total)
     yield tell.yellow(
-        f"packets from several networks name {counted(total, 'router')} at the same time: {named}"
-        f"{f' and {total - SHOWN} more' if total > SHOWN else ''}. Any RADIUS client may speak for them. Bind each to "
+        f"packets from several networks name {counted(total, 'router')} at the same time: {named}. "
+        f"Any RADIUS client may speak for them. Bind each to "
         f"the networks that are right: radmeter routers set '#{router_id}' --clients {first[0]},..",
         # Not the command that binds it: one of the networks may be a forger's.
         context.remedy.radmeter(f"routers show '#{router_id}'"),
-        *(f"#{each} {printable(name)}: {', '.join(found)}" for each, name, found, _ in rows),
+        *(f"#{each} {name}: {', '.join(found)}" for each, name, found, _ in rows),
     )
-
-
-def _more(rows: list[tuple[object, ...]]) -> str:
-    return f" and {len(rows) - SHOWN} more" if len(rows) > SHOWN else ""

@@ -29,8 +29,8 @@ class LeftOutSegments:
     journal
         The journal's directory.
     limit_bytes
-        The most bytes that are kept. The oldest segments go first. They also go after seven days, and when less than
-        1 GiB is free on the disk.
+        The most bytes that are kept. The oldest segments go first. They also go seven days after they were kept, and
+        when less than 1 GiB is free on the disk.
     """
 
     def __init__(self, journal: Path, limit_bytes: int) -> None:
@@ -57,8 +57,9 @@ class LeftOutSegments:
             with contextlib.suppress(FileNotFoundError):
                 found = segment.path.stat()
                 sizes[segment] = found.st_size
-                if found.st_mtime < time.time() - KEPT_SECONDS:
-                    self._delete(segment, "older than seven days")
+                # Its last write may be as long ago as the database was away. The rename was a change of the file.
+                if max(found.st_mtime, found.st_ctime) < time.time() - KEPT_SECONDS:
+                    self._delete(segment, "kept for seven days")
                     sizes[segment] = 0
         too_full = bool(kept) and shutil.disk_usage(self._journal).free < LEAST_FREE_BYTES
         for segment in kept:

@@ -1,6 +1,7 @@
 """Removes rejected packets and anomalies that are older, or take more room, than the limits allow."""
 
 import json
+from collections.abc import Callable
 from typing import NamedTuple
 
 import psycopg
@@ -50,12 +51,18 @@ def would_expire(connection: psycopg.Connection) -> list[Expired]:
     return found
 
 
-def expire(connection: psycopg.Connection) -> list[Expired]:
-    """Remove what is too old or too much, in batches, each in one transaction. audit_log notes what was removed."""
+def expire(connection: psycopg.Connection, *, stopping: Callable[[], bool] = lambda: False) -> list[Expired]:
+    """Remove what is too old or too much, in batches, each in one transaction. audit_log notes what was removed.
+
+    Parameters
+    ----------
+    stopping
+        Tells before each batch whether to stop. What is left is removed the next time.
+    """
     removed = []
     for each in expiring(connection):
         rows = 0
-        while batch := _remove(connection, each):
+        while not stopping() and (batch := _remove(connection, each)):
             rows += batch
         if rows:
             removed.append(Expired(each.kind, each.reason, rows))

@@ -66,7 +66,7 @@ def _run_while_leader(
             return
         if closed := close_stale(connection, stale_minutes):
             log.info("%d stale sessions closed", closed)
-        for kind, reason, rows in retention.expire(connection):
+        for kind, reason, rows in retention.expire(connection, stopping=stop.is_set):
             log.info("%d rows of the kind %s removed because of their %s", rows, kind, reason)
         if cleared := clear_old(connection, stopping=stop.is_set):
             log.info("%d old sessions cleared of personal attributes", cleared)

@@ -236,9 +236,7 @@ def _attach(connection: Connection, record: Archive, say: Say) -> Restored:
             say(f"adding the sessions to {around[0].name}, which late packets made")
             return _merge(connection, record, around[0])
         # Nobody may make a month while this reads which months exist.
-        connection.execute(
-            "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (advisory_locks.ENSURE_PARTITION,)
-        )
+        advisory_locks.take_in_transaction(connection, advisory_locks.ENSURE_PARTITION)
         late = neighbours(connection, record)
         twice = sum(_absorb(connection, record, each) for each in late)
         name = _rename(connection, record)

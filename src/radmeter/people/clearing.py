@@ -57,6 +57,8 @@ def clear_old(
     stopping
         Tells between two batches whether to stop. What is left is done the next time.
     """
+    if keep_days(connection) is None:
+        return 0
     cleared = 0
     with translated_errors():
         connection.execute(

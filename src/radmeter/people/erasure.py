@@ -18,7 +18,6 @@ from radmeter.progress import Progress, Say, no_progress
 OWNER = "radmeter_owner"
 # Sessions changed in one transaction. Ingest waits for at most one such transaction.
 BATCH = 500
-INGEST_LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('radmeter.ingest', 0))"
 
 
 class OpenSessions(StoreError):
@@ -159,8 +158,8 @@ def _lock_ingest(connection: Connection) -> None:
     """Wait for the lock of ingest in its queue, so that busy shippers cannot starve us, then for no other lock."""
     connection.execute("SET LOCAL lock_timeout = 0")
     # In the order of radmeter.repair_usage.
-    connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('radmeter.repair', 0))")
-    connection.execute(INGEST_LOCK)
+    for name in (advisory_locks.REPAIR, advisory_locks.INGEST):
+        advisory_locks.take_in_transaction(connection, name)
     connection.execute(f"SET LOCAL lock_timeout = '{LOCK_WAIT_MS}ms'")
 
 

@@ -1,16 +1,20 @@
 """Files on this machine that hold a user's name: journal segments, detail and quarantine files, archives."""
 
 import json
+import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from radmeter.config import Settings
-from radmeter.plugin.journal.files import segments
+from radmeter.ingest.left_out_segments import LeftOutSegments
+from radmeter.plugin.journal.files import kept_segments, segments
 
 # Where Debian's FreeRADIUS writes its detail and quarantine files.
 RADACCT = Path("/var/log/freeradius/radacct")
-
+# The variable with the directory above it for a FreeRADIUS with the configuration under radius/, as in the container.
+RUN = "RADMETER_RUN"
 
 CHUNK_BYTES = 1 << 20
 
@@ -26,14 +30,12 @@ class FileWithName(NamedTuple):
 
 def files_with_name(settings: Settings, username: str) -> Iterator[FileWithName]:
     """Yield the files of this machine's FreeRADIUS and journal that have the name."""
-    for path in _segments(settings.journal):
-        yield from _checked(
-            path,
-            username,
-            "journal segment",
-            "the shipper deletes it when it is full and all of it is shipped",
-        )
-    for place in (RADACCT, settings.state / "radius" / "radacct"):
+    for path, kind, remedy in _segments(settings.journal):
+        yield from _checked(path, username, kind, remedy)
+    places = {RADACCT, settings.state / "radius" / "radacct"}
+    if run := os.environ.get(RUN):
+        places.add(Path(run) / "radacct")
+    for place in sorted(places):
         for path in _files_below(place):
             yield from _checked(
                 path, username, "detail or quarantine file", "delete it, or let logrotate do so"
@@ -56,11 +58,21 @@ def sessions_in_archive(path: Path, username: str) -> int | None:
         return None
 
 
-def _segments(journal: Path) -> list[Path]:
-    try:
-        return [segment.path for segment in segments(journal)]
-    except OSError:
-        return []
+def _segments(journal: Path) -> Iterator[tuple[Path, str, str]]:
+    """Yield the segments of a journal, also those that are kept, each with what it is and what to do with it."""
+    with suppress(OSError):
+        for segment in segments(journal):
+            remedy = "the shipper deletes it when it is full and all of it is shipped"
+            yield segment.path, "journal segment", remedy
+    with suppress(OSError):
+        for segment in LeftOutSegments(journal, 0).segments():
+            remedy = (
+                "`rejected salvage` brings the name back; the shipper deletes it after 7 days, or delete it"
+            )
+            yield segment.path, "left-out segment", remedy
+    with suppress(OSError):
+        for path in kept_segments(journal):
+            yield path, "kept segment", "delete it when you know that its packets are counted"
 
 
 def _files_below(place: Path) -> list[Path]:

@@ -1,6 +1,8 @@
 """Rejected packets of a person: find them, and make copies that do not name the person."""
 
+import ipaddress
 import json
+import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -14,29 +16,32 @@ BATCH = 500
 
 # What a packet needs to be counted. All other attributes of a person's packet are removed, since vendors put names,
 # addresses and device ids into attributes of their own.
-KEPT = {
-    a.NAS_IP_ADDRESS,
-    a.NAS_IPV6_ADDRESS,
-    a.NAS_IDENTIFIER,
-    a.NAS_PORT_TYPE,
-    a.CALLED_STATION_ID,
-    a.SERVICE_TYPE,
-    a.FRAMED_PROTOCOL,
-    a.ACCT_STATUS_TYPE,
+NUMBERS = {
     a.ACCT_DELAY_TIME,
     a.ACCT_INPUT_OCTETS,
     a.ACCT_OUTPUT_OCTETS,
     a.ACCT_INPUT_GIGAWORDS,
     a.ACCT_OUTPUT_GIGAWORDS,
-    a.ACCT_AUTHENTIC,
     a.ACCT_SESSION_TIME,
-    a.ACCT_TERMINATE_CAUSE,
     a.ACCT_INTERIM_INTERVAL,
-    a.EVENT_TIMESTAMP,
     a.EVENT_TIMESTAMP_SECONDS,
-    a.SOURCE_IPV4,
-    a.SOURCE_IPV6,
 }
+ADDRESSES = {a.NAS_IP_ADDRESS, a.NAS_IPV6_ADDRESS, a.SOURCE_IPV4, a.SOURCE_IPV6}
+# They name a router, or are words of the dictionary. Only a value that is the name is removed: art is no Start.
+WORDS = {
+    a.NAS_IDENTIFIER,
+    a.CALLED_STATION_ID,
+    a.NAS_PORT_TYPE,
+    a.SERVICE_TYPE,
+    a.FRAMED_PROTOCOL,
+    a.ACCT_AUTHENTIC,
+    a.ACCT_TERMINATE_CAUSE,
+}
+COUNTED = {*NUMBERS, *ADDRESSES, a.EVENT_TIMESTAMP, a.ACCT_STATUS_TYPE}
+# In a packet of somebody else these stay as they are too: its unique id is made from them.
+IDENTITY = {a.ACCT_SESSION_ID, a.NAS_PORT, a.NAS_PORT_ID, a.CLASS}
+# Event-Timestamp as FreeRADIUS writes it, whatever the time zone.
+_TIME = re.compile(r"[A-Z][a-z]{2} [ \d]\d \d{4} \d\d:\d\d:\d\d \S+", re.ASCII)
 ERASED = "erased"
 # A shorter value would be found in reasons where it means something else.
 SHORTEST_QUOTED = 3
@@ -75,7 +80,7 @@ def without_name(packet: Rejected, username: str, pseudonym: str) -> Rejected | 
 
     In a packet of the user, the pseudonym replaces the name, and all attributes are removed that the packet does not
     need to be counted. Its session stays the same one. In a packet of somebody else, values that are the name are
-    replaced.
+    replaced. Numbers, times and addresses stay in both, even if they look like the name.
     """
     try:
         content = json.loads(packet.pairs)
@@ -86,17 +91,27 @@ def without_name(packet: Rejected, username: str, pseudonym: str) -> Rejected | 
         # The journal's entry was not a list of attributes. Nobody can count it.
         if username not in _texts(content):
             return None
-        return packet._replace(pairs="[]", reason=packet.reason.replace(username, pseudonym or ERASED))
+        return packet._replace(pairs="[]", reason=_replaced(packet.reason, username, pseudonym or ERASED))
     restored = [(a.TEXT_AS_OCTETS.get(name, name), _text(name, value)) for name, value in pairs]
-    if not any(value == username for _, value in restored):
-        return None
     if username not in (value for name, value in restored if name == a.USER_NAME):
+        named = [
+            text == username
+            and name not in WORDS | IDENTITY
+            and not (name in COUNTED and _is_sound(name, text))
+            for name, text in restored
+        ]
+        if not any(named):
+            return None
         kept = [
-            pair if text != username else (name, pseudonym)
-            for pair, (name, text) in zip(pairs, restored, strict=True)
+            (name, pseudonym) if is_name else pair
+            for pair, (name, _), is_name in zip(pairs, restored, named, strict=True)
         ]
         return packet._replace(pairs=json.dumps(kept), reason=_quoted(packet.reason, {username}, pseudonym))
-    kept = [(name, value) for name, value in restored if name in KEPT and username not in value]
+    kept = [
+        (name, value if _is_sound(name, value) else _replaced(value, username, ERASED))
+        for name, value in restored
+        if name in COUNTED or (name in WORDS and value != username)
+    ]
     removed = {value for name, value in restored if (name, value) not in kept}
     about = [
         (a.USER_NAME, pseudonym),
@@ -106,6 +121,26 @@ def without_name(packet: Rejected, username: str, pseudonym: str) -> Rejected | 
     had_session = any(name == a.ACCT_SESSION_ID for name, _ in restored)
     kept += [pair for pair in about if had_session or pair[0] == a.USER_NAME]
     return packet._replace(pairs=json.dumps(kept), reason=_quoted(packet.reason, removed, ERASED))
+
+
+def _is_sound(name: str, value: str) -> bool:
+    """Return whether a value is what its attribute should be. Then it is no name, even if it looks like one."""
+    if name in NUMBERS:
+        return value.isascii() and value.isdigit()
+    if name in ADDRESSES:
+        try:
+            ipaddress.ip_address(value)
+        except ValueError:
+            return False
+        return True
+    if name == a.EVENT_TIMESTAMP:
+        return (value.isascii() and value.isdigit()) or _TIME.fullmatch(value) is not None
+    return True
+
+
+def _replaced(text: str, name: str, replacement: str) -> str:
+    """Return text with a replacement where the name is a word, as the SQL function radmeter.without_name does."""
+    return re.sub(rf"(?<![\w@.-]){re.escape(name)}(?![\w@.-])", lambda _: replacement, text)
 
 
 def _attributes(content: Any) -> list[tuple[str, str]] | None:

@@ -43,3 +43,32 @@ def test_a_value_that_is_no_limit_is_refused(database: str, connection: Connecti
     assert refused.exit_code == 1
     assert NAME in refused.errors
     assert in_force(connection) == before
+
+
+KEEP_LIMITS = ("anomalies_keep_bytes", "anomalies_keep_days", "personal_keep_days", "rejected_keep_bytes",
+               "rejected_keep_days")  # fmt: skip
+
+
+def test_every_limit_that_removes_data_asks_before_it_is_lowered(
+    database: str, connection: Connection
+) -> None:
+    rows = radmeter(database, "limits", "list", "--format", "json").json()
+    removing = [row for row in rows if "removed" in row["meaning"] or "how long" in row["meaning"]]
+    assert [row["name"] for row in removing] == list(KEEP_LIMITS)
+    for name in KEEP_LIMITS:
+        # Nobody is at a terminal here, so the question ends the command.
+        connection.execute("SELECT radmeter.set_limit(%s, NULL)", (name,))
+        before = connection.execute("SELECT radmeter.limit_value(%s)", (name,)).fetchone()
+        refused = radmeter(database, "limits", "set", name, "0")
+        assert (refused.exit_code, "--yes" in refused.errors) == (2, True)
+        assert connection.execute("SELECT radmeter.limit_value(%s)", (name,)).fetchone() == before
+        assert radmeter(database, "limits", "set", name, "0", "--yes").output == f"{name}: 0\n"
+        # A higher one removes less.
+        assert radmeter(database, "limits", "set", name, "5").output == f"{name}: 5\n"
+        assert radmeter(database, "limits", "set", name, "5").output == f"{name}: 5, as before\n"
+        assert radmeter(database, "limits", "set", name, "4").exit_code == 2
+        assert radmeter(database, "limits", "set", name, "off").output == f"{name}: off\n"
+        # The default may be lower, too.
+        default = next(row["default"] for row in rows if row["name"] == name)
+        back = radmeter(database, "limits", "set", name, "default")
+        assert back.exit_code == (0 if default is None else 2)

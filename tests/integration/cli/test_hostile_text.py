@@ -47,13 +47,15 @@ READ: dict[str, tuple[str, ...]] = {
     "doctor": ("--verbose",),
     "rejected list": (),
     "rejected show": ("{rejected}",),
+    "rejected left-out": (),
+    "jobs expire": ("--dry-run",),
     "config": (),
     "limits list": (),
     "people show": ("{user}",),
     "people erase": ("{user}", "--yes", "--even-open"),
 }
 WITHOUT_DATA = {"simulate", "jobs close-stale", "migrate plan", "migrate status", "migrate history", "adopt"}
-WITHOUT_DATA |= {"limits list", "partitions list", "backfill", "verify", "config"}
+WITHOUT_DATA |= {"jobs expire", "limits list", "partitions list", "backfill", "verify", "config"}
 
 
 def commands(command: click.Command = cli, path: tuple[str, ...] = ()) -> Iterator[tuple[str, click.Command]]:
@@ -109,6 +111,12 @@ def hostile(database: str, connection: Connection) -> dict[str, str]:
     pairs = [["User-Name", HOSTILE], ["Acct-Session-Id", HOSTILE], [HOSTILE, HOSTILE]]
     store.ingest(NODE, [{"seq": 1, "received_us": received_us, "reason": HOSTILE, "pairs": pairs}])
     store.close()
+    connection.execute(
+        """INSERT INTO radmeter.kept_per_hour
+               (kind, source, hour, client, kept, kept_bytes, left_out, first_seq, last_seq)
+           VALUES ('rejected packet', %s, now(), %s, 1, 1, 1, 1, 1)""",
+        (NODE, HOSTILE),
+    )
     (router,) = connection.execute("SELECT id FROM routers").fetchone() or (None,)
     (rejected,) = connection.execute("SELECT id FROM rejected_packet").fetchone() or (None,)
     # A counter that differs, a partition and a function of somebody else's making.

@@ -503,6 +503,29 @@ def test_a_table_that_has_nearly_reached_its_limit_is_yellow(database: str, conn
         assert limit in found.said
 
 
+def test_rejected_packets_that_the_jobs_will_soon_remove_are_named(
+    database: str, connection: Connection
+) -> None:
+    connection.execute(
+        """INSERT INTO rejected_packet (source, seq, received_at, rejected_at, reason, pairs)
+           SELECT 'node', days, now(), now() - days * interval '1 day', 'odd', '[]'
+           FROM unnest(ARRAY[1, 165, 167, 179]) AS days"""
+    )
+
+    def said() -> list[str]:
+        return [found.said for found in faults(database, "rejected") if "will be removed" in found.said]
+
+    assert said() == []
+    connection.execute("SELECT radmeter.set_limit('rejected_keep_days', '180')")
+    (line,) = said()
+    assert line.startswith(
+        "2 rejected packets will be removed within 14 days, because rejected_keep_days is 180"
+    )
+    connection.execute("SELECT radmeter.set_limit('rejected_keep_days', '5')")
+    (line,) = said()
+    assert line.startswith("4 rejected packets will")
+
+
 def test_a_router_whose_counters_go_back_all_the_time_is_named(database: str, connection: Connection) -> None:
     connection.execute("INSERT INTO routers (name) VALUES ('lobby')")
     kept(connection, "anomaly", "#1", count=100, left_out=7)

@@ -1,6 +1,7 @@
 """A client's rejected packets are kept up to a limit. The others are counted, listed and salvaged, each once."""
 
 import json
+import os
 import threading
 import time
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from support.commands import radmeter
 from support.journals import segments
 from support.servers import Connection
 
+from radmeter.ingest import left_out_segments
 from radmeter.ingest.left_out_segments import FOLDER, LeftOutSegments
 from radmeter.ingest.shipper import Shipper
 from radmeter.ingest.store import Store
@@ -280,6 +282,25 @@ def test_kept_segments_take_no_more_room_than_allowed(
     ).json()
     assert row["segments"].split() == [*names, segments(tmp_path)[0].name]
     ship(tmp_path, database, kept_bytes=0)
+    assert segments(tmp_path / FOLDER) == []
+
+
+def test_a_segment_is_kept_for_seven_days_however_long_it_waited_before(
+    tmp_path: Path, database: str, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limit(connection, "rejected_per_client_hour", 5)
+    fill(tmp_path, [text(FLOOD, n) for n in range(1000)])
+    fortnight_ago = time.time() - 14 * 86_400
+    for path in segments(tmp_path):
+        os.utime(path, (fortnight_ago, fortnight_ago))
+    # As after an outage of the database: the packets are shipped two weeks later.
+    ship(tmp_path, database)
+    found = segments(tmp_path / FOLDER)
+    assert found
+    ship(tmp_path, database)
+    assert segments(tmp_path / FOLDER) == found
+    monkeypatch.setattr(left_out_segments, "KEPT_SECONDS", -60)
+    ship(tmp_path, database)
     assert segments(tmp_path / FOLDER) == []
 
 

@@ -39,6 +39,7 @@ def audited(connection: Connection) -> list[object]:
 
 
 def test_what_is_too_old_is_removed_and_noted(connection: Connection) -> None:
+    limit(connection, "rejected_keep_days", 180)
     reject(connection, 2500, days=181)
     reject(connection, 30, days=179)
     note_anomalies(connection, 20, days=401)
@@ -50,6 +51,25 @@ def test_what_is_too_old_is_removed_and_noted(connection: Connection) -> None:
     assert audited(connection) == [[each._asdict() for each in removed]]
     assert retention.expire(connection) == []
     assert len(audited(connection)) == 1
+
+
+def test_packets_that_nobody_retried_stay_however_old_they_are_unless_a_limit_is_set(
+    connection: Connection,
+) -> None:
+    reject(connection, 3, days=4000)
+    assert retention.would_expire(connection) == retention.expire(connection) == []
+    assert connection.execute("SELECT count(*) FROM rejected_packet").fetchone() == (3,)
+
+
+def test_it_stops_between_two_batches_and_goes_on_the_next_time(connection: Connection) -> None:
+    limit(connection, "rejected_keep_days", 180)
+    reject(connection, 2500, days=181)
+    note_anomalies(connection, 20, days=401)
+    answers = iter([False, False])
+    removed = retention.expire(connection, stopping=lambda: next(answers, True))
+    assert removed == [("rejected packet", "age", 2000)]
+    assert audited(connection) == [[removed[0]._asdict()]]
+    assert retention.expire(connection) == [("rejected packet", "age", 500), ("anomaly", "age", 20)]
 
 
 def test_the_oldest_beyond_the_size_are_removed(connection: Connection) -> None:
@@ -72,6 +92,7 @@ def test_the_oldest_beyond_the_size_are_removed(connection: Connection) -> None:
 
 
 def test_a_row_that_somebody_holds_keeps_nobody_waiting(database: str, connection: Connection) -> None:
+    limit(connection, "rejected_keep_days", 180)
     reject(connection, 10, days=200)
     with psycopg.connect(database) as holder:
         holder.execute("SELECT FROM rejected_packet WHERE seq % 10 = 5 FOR UPDATE")
@@ -93,6 +114,7 @@ def test_hours_without_anything_left_out_are_forgotten_after_two_days(connection
 
 
 def test_the_command_shows_what_it_would_remove(database: str, connection: Connection) -> None:
+    limit(connection, "rejected_keep_days", 180)
     reject(connection, 3, days=200)
     would = radmeter(database, "jobs", "expire", "--dry-run", "--format", "json").json()
     assert would == [{"kind": "rejected packet", "reason": "age", "rows": 3}]

@@ -1,10 +1,13 @@
 """Personal attributes of old sessions are cleared by the jobs, if the limit personal_keep_days says so."""
 
+import json
 import threading
+from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
 import pytest
+from support.adopted import make_legacy, put
 from support.beside import Beside
 from support.commands import Packets, radmeter
 from support.doctoring import Line, ask, one
@@ -50,7 +53,7 @@ def kept(connection: Connection) -> set[str]:
 
 
 def keep(database: str, days: object) -> None:
-    assert radmeter(database, "limits", "set", "personal_keep_days", str(days)).exit_code == 0
+    assert radmeter(database, "limits", "set", "personal_keep_days", str(days), "--yes").exit_code == 0
 
 
 def yesterday(connection: Connection) -> None:
@@ -90,6 +93,17 @@ def test_old_sessions_are_cleared_and_nothing_else_changes(sessions: str, connec
     assert (days(connection), users(connection)) == before
     assert different(connection) == []
     assert connection.execute("SELECT DISTINCT username FROM radacct").fetchall() == [("alice",)]
+
+
+def test_while_the_limit_is_off_no_partition_is_looked_at(database: str, connection: Connection) -> None:
+    """An adopted table has no first month, so it would be older than any limit."""
+    make_legacy(connection)
+    put(connection, "old", stop=datetime(2024, 3, 1, tzinfo=UTC), callingstationid="A1")
+    assert clear_old(connection) == 0
+    assert connection.execute("SELECT count(*) FROM radmeter.cleared_partition").fetchone() == (0,)
+    assert connection.execute("SELECT callingstationid FROM radacct_legacy").fetchone() == ("A1",)
+    keep(database, 25)
+    assert clear_old(connection) == 1
 
 
 def test_a_partition_is_read_once_a_day_and_not_again_if_it_has_not_changed(
@@ -174,6 +188,23 @@ def test_the_jobs_do_it(sessions: str, connection: Connection) -> None:
         stop.set()
         running.join(60)
     assert {"0 days", "10 days", "20 days"} <= kept(connection) <= {"0 days", "10 days", "20 days", "open"}
+
+
+def test_status_tells_when_it_was_done(sessions: str, connection: Connection) -> None:
+    def cleared_at() -> object:
+        done = radmeter(sessions, "status", "--sample", "0", "--format", "json")
+        return json.loads(done.output)["personal_cleared_at"]
+
+    assert cleared_at() is None
+    keep(sessions, 25)
+    clear_old(connection)
+    (last,) = connection.execute("SELECT max(cleared_at) FROM radmeter.cleared_partition").fetchone() or (
+        None,
+    )
+    assert last is not None
+    assert datetime.fromisoformat(str(cleared_at())) == last
+    shown = radmeter(sessions, "status", "--sample", "0").output
+    assert f"attributes cleared    {last.astimezone():%Y-%m-%d}" in shown
 
 
 def test_doctor_tells_when_it_was_done(sessions: str, connection: Connection) -> None:

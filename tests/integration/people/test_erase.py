@@ -239,12 +239,34 @@ def test_a_packet_that_was_rejected_is_counted_for_the_pseudonym_after_a_fix(
     before = connection.execute("SELECT count(*) FROM radacct").fetchone()
     retried = radmeter(planted, "rejected", "retry", str(ids[1]))
     assert retried.exit_code == 0, retried.errors
-    assert "1 " in retried.output
+    assert retried.output == "1 packets shipped, 0 stay\n"
     assert connection.execute("SELECT count(*) FROM radacct").fetchone() == before
     assert connection.execute("SELECT DISTINCT username FROM radacct ORDER BY 1").fetchall() == [
         ("bob",), (pseudonym,)
     ]  # fmt: skip
     assert different(connection) == []
+
+
+@pytest.mark.parametrize("name", ["12", "date"])
+def test_a_rejected_packet_of_a_short_name_counts_the_same_octets_after_an_erasure(
+    database: str, connection: Connection, name: str
+) -> None:
+    """The name is part of the status, of numbers and of addresses, and those are no name."""
+    about = [("Acct-Status-Type", "Interim-Update"), ("User-Name", name), ("NAS-IP-Address", "10.0.12.1")]
+    about += [("Acct-Input-Octets", "5123"), ("Acct-Output-Octets", "12"), ("NAS-Identifier", "art 12")]
+    reject(database, 1, *about, ("Acct-Session-Id", "s12"), ("Acct-Session-Time", "none"))
+    reject(database, 2, *about[:1], ("User-Name", "bob"), *about[2:], ("Acct-Session-Id", "12"),
+           ("Acct-Session-Time", "none"))  # fmt: skip
+    pseudonym = erase(database, "--format", "json", name=name).json()["pseudonym"]
+    connection.execute("UPDATE rejected_packet SET pairs = replace(pairs::text, '\"none\"', '\"12\"')::json")
+    retried = radmeter(database, "rejected", "retry", "--all")
+    assert retried.output == "2 packets shipped, 0 stay\n"
+    assert connection.execute(
+        """SELECT username, acctsessionid, acctinputoctets, acctoutputoctets, host(nasipaddress)
+           FROM radacct ORDER BY username"""
+    ).fetchall() == [("bob", "12", 5123, 12, "10.0.12.1"), (pseudonym, "erased", 5123, 12, "10.0.12.1")]
+    assert connection.execute("SELECT nas_identifier FROM routers").fetchall() == [("art 12",)]
+    assert sorted(users(connection).values()) == [(5123, 12), (5123, 12)]
 
 
 def test_a_pseudonym_is_random_and_never_the_same_again(database: str, connection: Connection) -> None:

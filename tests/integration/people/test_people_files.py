@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 from support.commands import Packets, radmeter
 
+from radmeter.ingest.left_out_segments import FOLDER
 from radmeter.people import files
 from radmeter.people.files import has_name
+from radmeter.plugin.journal.files import kept_path
 from radmeter.plugin.journal.writer import JournalWriter
 
 PAIRS = [["Acct-Status-Type", "Stop"], ["Acct-Session-Id", "s1"], ["NAS-IP-Address", "10.0.0.1"]]
@@ -45,6 +47,32 @@ def test_files_are_listed_with_what_to_do(database: str, tmp_path: Path) -> None
     again = radmeter(database, "people", "show", "alice", **places)
     assert again.exit_code == 0
     assert str(segment) in again.output.replace("\n", "")
+
+
+def test_kept_segments_and_the_containers_quarantine_are_listed(database: str, tmp_path: Path) -> None:
+    journal, run = tmp_path / "journal", tmp_path / "run"
+    journal_with(journal, ["User-Name", "alice"])
+    (segment,) = journal.glob("segment-*")
+    kept = segment.rename(kept_path(segment))
+    left_out = journal / FOLDER / segment.name
+    left_out.parent.mkdir()
+    left_out.write_bytes(kept.read_bytes())
+    for name in ("detail", "detail.full"):
+        file = run / "radacct" / "radmeter-quarantine" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text('Sat Nov 21 20:00:00 2026\n\tUser-Name = "alice"\n\n')
+    places = {"RADMETER_JOURNAL": str(journal), "RADMETER_RUN": str(run)}
+    for rows in (
+        radmeter(database, "people", "show", "alice", "--format", "json", **places).json(),
+        radmeter(database, "people", "erase", "alice", "--yes", "--format", "json", **places).json()["kept"],
+    ):
+        assert sorted((row["kind"], row["place"].split(": ")[0]) for row in rows) == [
+            ("detail or quarantine file", f"{file.parent}/detail"),
+            ("detail or quarantine file", f"{file.parent}/detail.full"),
+            ("kept segment", str(kept)),
+            ("left-out segment", str(left_out)),
+        ]
+    assert "salvage" in next(row["place"] for row in rows if row["kind"] == "left-out segment")
 
 
 @pytest.mark.parametrize("name", ["alice", "käthe", 'x"y', "back\\slash"])
