@@ -91,19 +91,16 @@ def rename(settings: Settings, router: str, name: str) -> None:
 def set_(settings: Settings, router: str, keep_mac: bool, **given: str | None) -> None:
     """Change the keys, the time zone or the RADIUS clients of a router. An empty value (--mac '') removes a key.
 
-        Its usage stays with it, each byte on the day on which it was counted. Later packets count by the new time zone.
-        After a change of MAC, a device that still sends the old MAC is another router (if its NAS-Identifier and address
-        are not this router's), unless --keep-mac is given. If the new MAC has already sent packets, it was discovered as
-        another router: merge that one first.
+    Its usage stays with it, each byte on the day on which it was counted. Later packets count by the new time zone.
+    After a change of MAC, a device that still sends the old MAC is another router (if its NAS-Identifier and address
+    are not this router's), unless --keep-mac is given. If the new MAC has already sent packets, it was discovered as
+    another router: merge that one first.
 
-        By default, packets of any RADIUS client may name a router. With --clients, its packets count only if they come from
-    <<<<<<< HEAD
-        one of these source addresses. Give all: the address of a proxy too, and the old one while a site moves.
-    =======
-        one of these source addresses. Give all of them: also those of a proxy, and the old one while a site moves. It says
-        if packets came lately from elsewhere. Those are set aside only up to the limits of a client and hour (`radmeter
-        limits list`). What is beyond them cannot be salvaged, so its usage is lost: look at `radmeter rejected list` soon.
-    >>>>>>> fix-ingest
+    By default, packets of any RADIUS client may name a router. With --clients, its packets count only if they come
+    from one of these source addresses. Give all: the address of a proxy too, and the old one while a site moves.
+    The command says if packets came lately from elsewhere. Those are set aside, up to the limits of a client and
+    hour (`radmeter limits list`). What is beyond them cannot be salvaged, so its usage is lost: look at
+    `radmeter rejected list` soon.
     """
     from radmeter.database.views import reading
     from radmeter.routers.changes import writing

@@ -164,23 +164,14 @@ class AccountingRecord(NamedTuple):
 _JSON_NAMES = tuple(name.rstrip("_") for name in AccountingRecord._fields)
 
 
-<<<<<<< HEAD
-def parse(pairs_json: str, received_us: int, seq: int) -> AccountingRecord:
-    """Make the record of a journal entry; see `AccountingRecord.from_pairs`."""
+def parse(pairs_json: str, received_us: int, seq: int, *, set_aside: bool = False) -> AccountingRecord:
+    """Make the record of a journal entry, or of a packet that was set aside; see `AccountingRecord.from_pairs`."""
     try:
         pairs = orjson.loads(pairs_json)
         # A value may also be the text \u0000, which JSON writes with two backslashes.
         if "\\u0000" in pairs_json and any("\0" in part for pair in pairs for part in pair):
             raise RejectedPacket("a value has a NUL character, which PostgreSQL cannot store")
-        return AccountingRecord.from_pairs(pairs, received_us, seq)
-=======
-def parse(pairs_json: str, received_us: int, seq: int, *, set_aside: bool = False) -> AccountingRecord:
-    """Make the record of a journal entry, or of a packet that was set aside; see `AccountingRecord.from_pairs`."""
-    if "\\u0000" in pairs_json:
-        raise RejectedPacket("a value has a NUL character, which PostgreSQL cannot store")
-    try:
-        return AccountingRecord.from_pairs(orjson.loads(pairs_json), received_us, seq, set_aside=set_aside)
->>>>>>> fix-ingest
+        return AccountingRecord.from_pairs(pairs, received_us, seq, set_aside=set_aside)
     except RejectedPacket:
         raise
     except Exception as error:
