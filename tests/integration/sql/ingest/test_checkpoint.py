@@ -61,7 +61,7 @@ def test_how_far_a_file_was_replayed_does_not_go_back(connection: Connection) ->
     for stanzas, size in ((10, 1000), (4, 400), (10, 1001)):
         value(
             connection,
-            "radmeter.replay('detail:1', '[]', 'detail', %s, %s, %s)",
+            "radmeter.replay('detail:0123456789abcdef', '[]', 'detail', %s, %s, %s)",
             stanzas,
             size,
             stanzas.to_bytes(16),
