@@ -1,6 +1,6 @@
 -- radmeter.set_aside(source, packets): keeps rejected packets in rejected_packet, within the limits
 -- rejected_per_client_hour and rejected_bytes_per_client_hour. The rest is counted in radmeter.kept_per_hour.
---   packets  as stored, each is within bounds (radmeter.stored_pairs): JSON array of {"seq", "received_at", "client_ip", "reason", "pairs"}
+--   packets  JSON array of {"seq", "received_at", "client_ip", "reason", "pairs"}
 -- The limits hold for each source, client and hour of arrival. So no client's packets are left out because of another's.
 -- Once a packet is left out, all later ones of that source, client and hour are. So the rejected packets of a client and
 -- hour from first_seq on are exactly those that were left out (radmeter.salvage_rejected needs that). A higher limit
@@ -16,12 +16,10 @@ DECLARE
     v_most_bytes bigint := radmeter.limit_value('rejected_bytes_per_client_hour');
 BEGIN
     WITH given AS MATERIALIZED (
-        SELECT packet.seq, packet.received_at, packet.client_ip, packet.reason, packet.pairs,
-               date_trunc('hour', received_at, 'UTC') AS hour, coalesce(host(client_ip), 'unknown') AS sender,
+        SELECT packet.*, date_trunc('hour', received_at, 'UTC') AS hour, coalesce(host(client_ip), 'unknown') AS sender,
                octet_length(reason) + octet_length(pairs::text) AS bytes
-        FROM (SELECT seq, received_at, client_ip, left(reason, 10000) AS reason, radmeter.stored_pairs(pairs) AS pairs
-              FROM json_to_recordset(p_packets) AS packet (
-                  seq bigint, received_at timestamptz, client_ip inet, reason text, pairs json) OFFSET 0) AS packet
+        FROM json_to_recordset(p_packets) AS packet (
+            seq bigint, received_at timestamptz, client_ip inet, reason text, pairs json)
     ), named AS (
         SELECT given.*, counted.client
         FROM (SELECT hour, array_agg(DISTINCT sender) AS senders FROM given GROUP BY hour) AS hours
@@ -42,7 +40,9 @@ BEGIN
         FROM numbered
     ), kept AS (
         INSERT INTO public.rejected_packet (source, seq, received_at, client_ip, reason, pairs)
-        SELECT p_source, seq, received_at, client_ip, reason, pairs FROM judged WHERE fits ORDER BY seq
+        -- Stored within bounds, whatever came.
+        SELECT p_source, seq, received_at, client_ip, left(reason, 10000), radmeter.stored_pairs(pairs)
+        FROM judged WHERE fits ORDER BY seq
         ON CONFLICT (source, seq) DO NOTHING
     )
     INSERT INTO radmeter.kept_per_hour AS hourly

@@ -10,7 +10,9 @@ DECLARE
     v_plain boolean := false;
 BEGIN
     IF octet_length(p_pairs::text) <= 524288 THEN
-        IF json_typeof(p_pairs) = 'array' THEN
+        IF json_typeof(p_pairs) = 'string' THEN
+            v_plain := octet_length(p_pairs::text) <= 65536;
+        ELSIF json_typeof(p_pairs) = 'array' THEN
             SELECT coalesce(bool_and(json_typeof(pair) = 'array' AND CASE json_typeof(pair) WHEN 'array' THEN
                 json_array_length(pair) = 2 AND json_typeof(pair -> 0) = 'string' AND json_typeof(pair -> 1) = 'string'
                 END), true)

@@ -27,7 +27,7 @@ BEGIN
         RETURN false;
     END IF;
     IF NOT radmeter.is_time_zone(v_new.timezone) AND v_new.timezone IS DISTINCT FROM v_router.timezone THEN
-        RAISE EXCEPTION 'time zone "%" is not known', v_new.timezone USING ERRCODE = 'RM001';
+        RAISE EXCEPTION 'time zone "%" not recognized', v_new.timezone USING ERRCODE = 'RM001';
     END IF;
     IF v_new.mac IS DISTINCT FROM v_router.mac THEN
         SELECT * INTO v_other FROM public.routers WHERE mac = v_new.mac FOR UPDATE;

@@ -29,7 +29,7 @@ BEGIN
             USING ERRCODE = 'RM001';
     END IF;
     IF NOT radmeter.is_time_zone(p_timezone) THEN
-        RAISE EXCEPTION 'time zone "%" is not known', p_timezone USING ERRCODE = 'RM001';
+        RAISE EXCEPTION 'time zone "%" not recognized', p_timezone USING ERRCODE = 'RM001';
     END IF;
     UPDATE public.routers SET
         status = 'active',

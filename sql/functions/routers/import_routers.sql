@@ -34,8 +34,8 @@ WITH given AS MATERIALIZED (
 ), judged AS MATERIALIZED (
     SELECT found.*, coalesce(mac_id, name_id, CASE WHEN key_turn = 1 THEN key_id END) AS target,
         CASE
-            WHEN timezone NOT IN (SELECT name FROM zones) THEN
-                format('time zone "%s" is not known', timezone)
+            WHEN timezone IS NOT NULL AND timezone NOT IN (SELECT name FROM zones) THEN
+                format('time zone "%s" not recognized', timezone)
             WHEN mac_status = 'retired' THEN
                 format('the MAC %s belongs to the retired router #%s "%s"', mac, mac_id, mac_name)
             WHEN mac_status = 'active' AND mac_name <> name THEN

@@ -144,10 +144,7 @@ def _strangers(context: Context) -> Findings:
         f"{named} {'belongs' if len(found) == 1 else 'belong'} to {found[0].owner}, which is not {ours}: it may drop "
         "radmeter's tables, and grant rights to others",
         context.remedy.psql(
-            *(
-                f"ALTER {thing.kind} {identifier(thing.name)} OWNER TO {identifier(ours)}"
-                for thing in found
-            ),
+            *(f"ALTER {thing.kind} {identifier(thing.name)} OWNER TO {identifier(ours)}" for thing in found),
             user=context.remedy.superuser,
         ),
         *(f"{thing.kind.lower()} {thing.name}: {thing.owner}" for thing in found),

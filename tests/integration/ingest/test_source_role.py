@@ -180,7 +180,8 @@ DETAIL = "detail:0123456789abcdef"
 def replay(dsn: str, role: str, source: str, records: list[dict[str, Any]], stanzas: int) -> None:
     with psycopg.connect(as_role(dsn, role), autocommit=True) as replaying:
         replaying.execute(
-            "SELECT radmeter.replay(%s, %s, 'name', %s, %s, '')", (source, json.dumps(records), stanzas, stanzas)
+            "SELECT radmeter.replay(%s, %s, 'name', %s, %s, '')",
+            (source, json.dumps(records), stanzas, stanzas),
         )
 
 
@@ -191,7 +192,9 @@ def test_a_detail_file_belongs_to_the_role_that_first_replayed_it(
     replay(database, mine, DETAIL, [record(1)], 1)
     ignored = {"seq": 2**56, "received_us": time.time_ns() // 1000, "ignored": "x"}
     for records, stanzas in (([ignored], 2**56), ([record(2)], 2), ([], 9)):
-        with pytest.raises(psycopg.Error, match=f'detail file "{DETAIL}" belongs to role "{mine}"') as refused:
+        with pytest.raises(
+            psycopg.Error, match=f'detail file "{DETAIL}" belongs to role "{mine}"'
+        ) as refused:
             replay(database, other, DETAIL, records, stanzas)
         assert refused.value.sqlstate == "RM002"
     replay(database, other, f"{DETAIL}:2", [record(1)], 1)
@@ -204,9 +207,7 @@ def test_a_detail_file_belongs_to_the_role_that_first_replayed_it(
     replay(database, other, DETAIL, [record(3)], 3)
 
 
-def test_a_part_without_packets_is_its_roles_too(
-    database: str, roles: tuple[str, str]
-) -> None:
+def test_a_part_without_packets_is_its_roles_too(database: str, roles: tuple[str, str]) -> None:
     """Else another role could note a file as replayed that is not, and its owner would skip it."""
     replay(database, roles[1], DETAIL, [], 5)
     with pytest.raises(psycopg.Error, match="belongs to role"):
@@ -222,7 +223,9 @@ def test_no_packet_is_beyond_the_part_that_is_replayed(
     assert value(connection, "count(*) FROM ingest_checkpoint") == 0
 
 
-@pytest.mark.parametrize("source", ["detail", "detail:", "detail:01", "detail:0123456789abcde%", f"{DETAIL}:2"])
+@pytest.mark.parametrize(
+    "source", ["detail", "detail:", "detail:01", "detail:0123456789abcde%", f"{DETAIL}:2"]
+)
 def test_only_the_files_of_a_whole_digest_are_listed(
     database: str, connection: Connection, roles: tuple[str, str], source: str
 ) -> None:
