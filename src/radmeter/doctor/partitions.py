@@ -62,7 +62,8 @@ def check(context: Context) -> Findings:
 TAKEN = """
 SELECT kind, name, pg_get_userbyid(owner) FROM (
     SELECT CASE relkind WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW' WHEN 'S' THEN 'SEQUENCE'
-                        WHEN 'i' THEN 'INDEX' WHEN 'f' THEN 'FOREIGN TABLE' WHEN 'c' THEN 'TYPE' ELSE 'TABLE' END AS kind,
+                        WHEN 'i' THEN 'INDEX' WHEN 'f' THEN 'FOREIGN TABLE' WHEN 'c' THEN 'TYPE'
+                        ELSE 'TABLE' END AS kind,
            relname AS name, relowner AS owner
     FROM pg_class WHERE relnamespace = 'public'::regnamespace
     UNION ALL

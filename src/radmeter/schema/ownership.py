@@ -116,8 +116,8 @@ def act_as_owner(connection: Connection) -> bool:
     return True
 
 
-# Who may act as the role that owns our objects is no stranger, nor is a superuser. pg_database_owner is whoever owns the
-# database.
+# Who may act as the role that owns our objects is no stranger, nor is a superuser. pg_database_owner is whoever owns
+# the database.
 STRANGERS = """
 SELECT what, name, rolname
 FROM (SELECT 'DATABASE' AS what, datname AS name, datdba AS owner FROM pg_database WHERE datname = current_database()
@@ -137,7 +137,7 @@ class Stranger(NamedTuple):
 
 
 def strangers(connection: Connection, ours: str = OWNER) -> list[Stranger]:
-    """Return the database and the schema public, if their owner is neither `ours` nor a member of it nor a superuser."""
+    """Return the database and the schema public, if their owner may not act as `ours`. A superuser may."""
     if connection.execute("SELECT FROM pg_roles WHERE rolname = %s", (ours,)).fetchone() is None:
         return []
     return [Stranger(*row) for row in connection.execute(STRANGERS, (ours,))]

@@ -1,4 +1,4 @@
-"""What a database role of another program tried, with radmeter's own roles or without: it stops nobody and hides nothing."""
+"""What a hostile database role tried, with radmeter's roles or without. It stops nobody and hides nothing."""
 
 import json
 import time
@@ -156,7 +156,10 @@ def test_a_retry_passes_on_only_what_was_compared(database: str, connection: Con
             noc.execute("SELECT radmeter.retry_rejected(%s)", (json.dumps([{**good, **extra}]),))
     assert value(connection, "bytes_in FROM user_quota_usage WHERE username = 'bob'") == 5000
     assert value(connection, "count(*) FROM audit_log WHERE action = 'rejected retry'") == 1
-    assert connection.execute("SELECT records, rejected, ignored FROM ingest_checkpoint WHERE source = 'retry'").fetchone() == (1, 0, 0)  # fmt: skip
+    row = connection.execute(
+        "SELECT records, rejected, ignored FROM ingest_checkpoint WHERE source = 'retry'"
+    )
+    assert row.fetchone() == (1, 0, 0)
 
 
 def test_a_retry_keeps_the_first_reason_and_stores_no_long_one(database: str, connection: Connection) -> None:
