@@ -52,9 +52,10 @@ def test_a_router_added_before_its_first_packet_is_not_discovered(
     with Packets(database) as packets:
         packets.add("Stop", "s1", Called_Station_Id="AABB.CCDD.EEFF", Acct_Input_Octets=5)
     assert routers(connection) == {"lobby": (lobby, "active", MAC, None, None, None)}
-    assert connection.execute("SELECT action, detail -> 0 ->> 'name', detail -> 0 ->> 'outcome' FROM audit_log").fetchall() == [
-        ("routers import", "lobby", "added")
-    ]  # fmt: skip
+    audited = connection.execute(
+        "SELECT action, detail -> 0 ->> 'name', detail -> 0 ->> 'outcome' FROM audit_log"
+    )
+    assert audited.fetchall() == [("routers import", "lobby", "added")]
     assert bytes_in(connection) == {lobby: 5}
 
 
