@@ -59,7 +59,10 @@ BEGIN
             radmeter.month_day(date, smallint)
             TO radmeter_billing;
         -- No UPDATE and no DELETE: an issued invoice never changes.
-        GRANT INSERT ON public.invoices TO radmeter_billing;
+        -- Not id, issued_at and issued_by: the database sets them.
+        REVOKE INSERT ON public.invoices FROM radmeter_billing;
+        GRANT INSERT (username, plan_id, period_start, period_end, usage, amount, currency) ON public.invoices
+            TO radmeter_billing;
     END IF;
 END;
 $$;

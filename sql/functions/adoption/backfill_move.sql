@@ -14,13 +14,13 @@ BEGIN
         DELETE FROM radmeter.backfill_user WHERE bucket = p_bucket RETURNING *
     )
     INSERT INTO public.user_quota_usage AS usage (username, period_start, bytes_in, bytes_out)
-    SELECT part.username, part.period_start, sum(part.bytes_in), sum(part.bytes_out)
+    SELECT part.username, part.period_start, radmeter.as_counter(sum(part.bytes_in)), radmeter.as_counter(sum(part.bytes_out))
     FROM found CROSS JOIN LATERAL unnest(found.usernames, found.period_starts, found.bytes_in, found.bytes_out)
         AS part (username, period_start, bytes_in, bytes_out)
     GROUP BY part.username, part.period_start ORDER BY part.username, part.period_start
     ON CONFLICT (username, period_start) DO UPDATE SET
-        bytes_in = usage.bytes_in + excluded.bytes_in,
-        bytes_out = usage.bytes_out + excluded.bytes_out,
+        bytes_in = radmeter.as_counter(usage.bytes_in::numeric + excluded.bytes_in),
+        bytes_out = radmeter.as_counter(usage.bytes_out::numeric + excluded.bytes_out),
         last_updated = excluded.last_updated;
     GET DIAGNOSTICS v_users = ROW_COUNT;
 
@@ -29,14 +29,14 @@ BEGIN
     )
     INSERT INTO public.router_daily_usage AS usage (router_id, usage_date, bytes_in, bytes_out)
     SELECT CASE WHEN router.merged_at IS NULL THEN router.id ELSE router.merged_into END AS router_id,
-           part.usage_date, sum(part.bytes_in), sum(part.bytes_out)
+           part.usage_date, radmeter.as_counter(sum(part.bytes_in)), radmeter.as_counter(sum(part.bytes_out))
     FROM found CROSS JOIN LATERAL unnest(found.router_ids, found.usage_dates, found.bytes_in, found.bytes_out)
         AS part (router_id, usage_date, bytes_in, bytes_out)
     JOIN public.routers AS router ON router.id = part.router_id
     GROUP BY 1, 2 ORDER BY 1, 2
     ON CONFLICT (router_id, usage_date) DO UPDATE SET
-        bytes_in = usage.bytes_in + excluded.bytes_in,
-        bytes_out = usage.bytes_out + excluded.bytes_out,
+        bytes_in = radmeter.as_counter(usage.bytes_in::numeric + excluded.bytes_in),
+        bytes_out = radmeter.as_counter(usage.bytes_out::numeric + excluded.bytes_out),
         last_updated = excluded.last_updated;
     GET DIAGNOSTICS v_routers = ROW_COUNT;
     RETURN v_users + v_routers;

@@ -30,20 +30,20 @@ BEGIN
         SELECT effect.* FROM settled JOIN radmeter.adopted_effects() AS effect USING (move)
     ), users AS (
         INSERT INTO public.user_quota_usage AS usage (username, period_start, bytes_in, bytes_out)
-        SELECT username, period_start, sum(bytes_in), sum(bytes_out) FROM (
+        SELECT username, period_start, radmeter.as_counter(sum(bytes_in)), radmeter.as_counter(sum(bytes_out)) FROM (
             SELECT old_username AS username, period_start, -bytes_in AS bytes_in, -bytes_out AS bytes_out FROM effect
             UNION ALL
             SELECT new_username, period_start, bytes_in, bytes_out FROM effect) AS moved
         WHERE username IS NOT NULL GROUP BY username, period_start HAVING sum(bytes_in) <> 0 OR sum(bytes_out) <> 0
         ORDER BY username, period_start
         ON CONFLICT (username, period_start) DO UPDATE SET
-            bytes_in = usage.bytes_in + excluded.bytes_in,
-            bytes_out = usage.bytes_out + excluded.bytes_out,
+            bytes_in = radmeter.as_counter(usage.bytes_in::numeric + excluded.bytes_in),
+            bytes_out = radmeter.as_counter(usage.bytes_out::numeric + excluded.bytes_out),
             last_updated = excluded.last_updated
     ), routers AS (
         INSERT INTO public.router_daily_usage AS usage (router_id, usage_date, bytes_in, bytes_out)
         SELECT CASE WHEN router.merged_at IS NULL THEN router.id ELSE router.merged_into END AS router_id,
-               usage_date, sum(bytes_in), sum(bytes_out)
+               usage_date, radmeter.as_counter(sum(bytes_in)), radmeter.as_counter(sum(bytes_out))
         FROM (SELECT old_router_id AS router_id, usage_date, -bytes_in AS bytes_in, -bytes_out AS bytes_out
               FROM effect
               UNION ALL
@@ -51,8 +51,8 @@ BEGIN
         JOIN public.routers AS router ON router.id = moved.router_id
         GROUP BY 1, 2 HAVING sum(bytes_in) <> 0 OR sum(bytes_out) <> 0 ORDER BY 1, 2
         ON CONFLICT (router_id, usage_date) DO UPDATE SET
-            bytes_in = usage.bytes_in + excluded.bytes_in,
-            bytes_out = usage.bytes_out + excluded.bytes_out,
+            bytes_in = radmeter.as_counter(usage.bytes_in::numeric + excluded.bytes_in),
+            bytes_out = radmeter.as_counter(usage.bytes_out::numeric + excluded.bytes_out),
             last_updated = excluded.last_updated
     )
     SELECT count(*) INTO v_settled FROM settled;

@@ -19,11 +19,11 @@ BEGIN
         WHERE acctinputoctets <> 0 OR acctoutputoctets <> 0
     ), users AS (
         INSERT INTO public.user_quota_usage AS usage (username, period_start, bytes_in, bytes_out)
-        SELECT username, period_start, sum(bytes_in), sum(bytes_out)
+        SELECT username, period_start, radmeter.as_counter(sum(bytes_in)), radmeter.as_counter(sum(bytes_out))
         FROM gained WHERE username IS NOT NULL GROUP BY username, period_start ORDER BY username, period_start
         ON CONFLICT (username, period_start) DO UPDATE SET
-            bytes_in = usage.bytes_in + excluded.bytes_in,
-            bytes_out = usage.bytes_out + excluded.bytes_out,
+            bytes_in = radmeter.as_counter(usage.bytes_in::numeric + excluded.bytes_in),
+            bytes_out = radmeter.as_counter(usage.bytes_out::numeric + excluded.bytes_out),
             last_updated = excluded.last_updated
     ), slices AS (
         INSERT INTO radmeter.session_slice (radacctid, usage_date, period_start, bytes_in, bytes_out)
@@ -36,11 +36,11 @@ BEGIN
         ON CONFLICT (radacctid) DO NOTHING
     )
     INSERT INTO public.router_daily_usage AS usage (router_id, usage_date, bytes_in, bytes_out)
-    SELECT router_id, usage_date, sum(bytes_in), sum(bytes_out)
+    SELECT router_id, usage_date, radmeter.as_counter(sum(bytes_in)), radmeter.as_counter(sum(bytes_out))
     FROM gained WHERE router_id IS NOT NULL GROUP BY router_id, usage_date ORDER BY router_id, usage_date
     ON CONFLICT (router_id, usage_date) DO UPDATE SET
-        bytes_in = usage.bytes_in + excluded.bytes_in,
-        bytes_out = usage.bytes_out + excluded.bytes_out,
+        bytes_in = radmeter.as_counter(usage.bytes_in::numeric + excluded.bytes_in),
+        bytes_out = radmeter.as_counter(usage.bytes_out::numeric + excluded.bytes_out),
         last_updated = excluded.last_updated;
     RETURN NULL;
 END;

@@ -8,6 +8,7 @@ RETURNS TABLE (source text, stanzas bigint, size bigint, digest bytea)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT source, stanzas, size, digest FROM radmeter.replayed_file
-    WHERE source = p_source OR starts_with(source, p_source || ':')
+    -- Only a whole digest: a shorter text would list the files of others.
+    WHERE p_source ~ '^detail:[0-9a-f]{16}$' AND (source = p_source OR starts_with(source, p_source || ':'))
     ORDER BY size, source;
 $$;

@@ -4,6 +4,7 @@
 --            without seq; or {"id", "reason"} for a packet that still cannot be counted, with the reason
 -- A record counts only if it is that of the stored packet (radmeter.packet_differences) and within the limits
 -- (radmeter.record_fault). Otherwise the packet stays, with the reason. The arrival is the stored one.
+-- The packet's first reason stays in front (radmeter.retry_reason). Only the fields that are compared are passed on.
 -- Returns the ids that were ingested. A packet that another call has retried or dropped meanwhile is skipped.
 -- Their source is "retry". Its sequence numbers are assigned here, under the lock of radmeter.ingest.
 -- Writes rejected_packet, audit_log, and what radmeter.ingest writes.
@@ -13,11 +14,22 @@ AS $$
 DECLARE
     v_records json;
     v_packets jsonb;
+    v_not_counted bigint;  -- records of this source that were not counted
+    -- Exactly what radmeter.packet_differences compares. Another field would be believed.
+    c_fields CONSTANT text[] := ARRAY[
+        'status', 'uid', 'session_id', 'username', 'realm', 'nas_ip', 'nas_port_id',
+        'nas_port_type', 'event_us', 'stamped', 'session_time', 'authentic', 'connect_info',
+        'input_octets', 'output_octets', 'gigawords', 'called_station_id', 'calling_station_id',
+        'terminate_cause', 'service_type', 'framed_protocol', 'framed_ip', 'framed_ipv6',
+        'framed_ipv6_prefix', 'framed_interface_id', 'delegated_ipv6_prefix', 'class', 'router_key',
+        'router_mac', 'nas_mac', 'nas_identifier', 'router_ip', 'interim_interval', 'skew_seconds',
+        'client_ip'];
 BEGIN
     PERFORM pg_advisory_xact_lock(hashtextextended('radmeter.ingest', 0));
-    UPDATE public.rejected_packet AS packet SET reason = given.reason
+    UPDATE public.rejected_packet AS packet SET reason = radmeter.retry_reason(packet.reason, given.reason)
     FROM json_to_recordset(p_records) AS given (id bigint, reason text)
-    WHERE packet.id = given.id AND given.reason IS NOT NULL AND packet.reason <> given.reason;
+    WHERE packet.id = given.id AND given.reason IS NOT NULL
+      AND packet.reason <> radmeter.retry_reason(packet.reason, given.reason);
 
     WITH given AS MATERIALIZED (
         SELECT id, source, seq, received_at, record, position,
@@ -29,20 +41,22 @@ BEGIN
                              status text, uid text, session_id text, nas_ip inet, router_key text, event_us bigint,
                              stamped boolean, session_time bigint, input_octets bigint, output_octets bigint,
                              gigawords boolean, interim_interval bigint))) AS fault
-        FROM (SELECT DISTINCT ON (id) (element ->> 'id')::bigint AS id, element::jsonb AS record, position
+        FROM (SELECT DISTINCT ON (id) (element ->> 'id')::bigint AS id, position,
+                     (SELECT coalesce(jsonb_object_agg(key, value), '{}') FROM jsonb_each(element::jsonb)
+                      WHERE key = ANY (c_fields)) AS record
               FROM json_array_elements(p_records) WITH ORDINALITY AS given (element, position)
               WHERE element ->> 'reason' IS NULL
               ORDER BY id, position) AS given
         JOIN public.rejected_packet AS packet USING (id)
     ), refused AS (
         UPDATE public.rejected_packet AS packet
-        SET reason = 'retry: ' || fault
+        SET reason = radmeter.retry_reason(packet.reason, fault)
         FROM given WHERE packet.id = given.id AND fault IS NOT NULL
     ), taken AS (
         DELETE FROM public.rejected_packet AS packet USING given
         WHERE packet.id = given.id AND fault IS NULL RETURNING packet.id
     )
-    SELECT json_agg(record - ARRAY['id', 'reason', 'pairs', 'ignored', 'new_client'] || jsonb_build_object(
+    SELECT json_agg(record || jsonb_build_object(
                         'seq', radmeter.node_checkpoint('retry') + number,
                         'received_us', (extract(epoch FROM received_at) * 1000000)::bigint) ORDER BY number),
            jsonb_agg(jsonb_build_object('id', id, 'source', source, 'seq', seq, 'record', record) ORDER BY number)
@@ -52,7 +66,13 @@ BEGIN
     IF v_packets IS NULL THEN
         RETURN '{}';
     END IF;
+    SELECT rejected + ignored INTO v_not_counted FROM public.ingest_checkpoint WHERE source = 'retry';
     PERFORM radmeter.ingest_batch('retry', v_records);
+    -- Never: audit_log would say that they were counted.
+    IF (SELECT rejected + ignored FROM public.ingest_checkpoint WHERE source = 'retry')
+            > coalesce(v_not_counted, 0) THEN
+        RAISE EXCEPTION 'retry: a record was not counted' USING ERRCODE = 'check_violation';
+    END IF;
     PERFORM radmeter.audit('rejected retry', jsonb_build_object('packets', (
         SELECT jsonb_agg(packet - 'record'::text || jsonb_build_object(
             'status', record.status, 'user', record.username, 'router', router.id, 'router_name', router.name,

@@ -23,8 +23,9 @@ BEGIN
         FROM json_to_recordset(p_packets) AS packet (
             seq bigint, received_us bigint, client_ip inet, reason text, pairs json)
         WHERE reason IS NOT NULL
-    ), left_out AS MATERIALIZED (
-        SELECT given.*, hourly.client
+    ), found AS (
+        SELECT given.*, hourly.client, hourly.left_out - hourly.salvaged AS most,
+               row_number() OVER (PARTITION BY given.hour, hourly.client ORDER BY given.seq) AS number
         FROM given JOIN radmeter.kept_per_hour AS hourly
             ON hourly.kind = 'rejected packet' AND hourly.source = p_source AND hourly.hour = given.hour
                AND given.seq BETWEEN hourly.first_seq AND hourly.last_seq
@@ -33,9 +34,12 @@ BEGIN
                                 WHERE own.kind = 'rejected packet' AND own.source = p_source
                                   AND own.hour = given.hour AND own.client = given.sender)
                    THEN given.sender ELSE 'others' END
+    ), left_out AS MATERIALIZED (
+        SELECT * FROM found WHERE number <= most  -- not more than were left out
     ), kept AS (
         INSERT INTO public.rejected_packet (source, seq, received_at, client_ip, reason, pairs)
-        SELECT p_source, seq, received_at, client_ip, reason, pairs FROM left_out ORDER BY seq
+        SELECT p_source, seq, received_at, client_ip, left(reason, 10000), radmeter.stored_pairs(pairs)
+        FROM left_out ORDER BY seq
         ON CONFLICT (source, seq) DO NOTHING
         RETURNING seq
     ), shortened AS (

@@ -42,7 +42,9 @@ BEGIN
         FROM numbered
     ), kept AS (
         INSERT INTO public.rejected_packet (source, seq, received_at, client_ip, reason, pairs)
-        SELECT p_source, seq, received_at, client_ip, reason, pairs FROM judged WHERE fits ORDER BY seq
+        -- Stored within bounds, whatever came.
+        SELECT p_source, seq, received_at, client_ip, left(reason, 10000), radmeter.stored_pairs(pairs)
+        FROM judged WHERE fits ORDER BY seq
         ON CONFLICT (source, seq) DO NOTHING
     )
     INSERT INTO radmeter.kept_per_hour AS hourly

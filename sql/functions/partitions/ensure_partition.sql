@@ -15,6 +15,8 @@ DECLARE
     v_to timestamptz := date_trunc('month', p_at) + interval '1 month';
     v_month text := 'radacct_' || to_char(p_at, 'YYYY_MM');
     v_name text := v_month;
+    v_number integer := 1;
+    v_lock_timeout text := current_setting('lock_timeout');
     v_bounds text := format('FOR VALUES FROM (%L) TO (%L)', v_from, v_to);
 BEGIN
     -- With this lock, a partition that is found here stays until the caller has written to it: a DETACH (radmeter
@@ -40,16 +42,28 @@ BEGIN
     SELECT greatest(v_from, max(to_at) FILTER (WHERE to_at <= p_at)),
            least(v_to, min(from_at) FILTER (WHERE from_at > p_at))
     INTO v_from, v_to FROM radmeter.radacct_partitions();
-    -- Another table may have the name: an operator's own archive, or a partition for a part of the month.
-    FOR v_number IN 2 .. 100 LOOP
-        EXIT WHEN to_regclass('public.' || quote_ident(v_name)) IS NULL;
-        v_name := v_month || '_' || v_number;
+    -- Something else may have the name: an operator's own archive, a partition for a part of the month, a type, or
+    -- what another transaction has made and not committed. Whatever it is, the partition gets the next name. After a few,
+    -- that is one that nobody can guess.
+    LOOP
+        BEGIN
+            PERFORM set_config('lock_timeout', '1s', true);
+            EXECUTE format('CREATE TABLE public.%I (LIKE public.radacct INCLUDING DEFAULTS INCLUDING COMMENTS)', v_name);
+            EXECUTE format('CREATE UNIQUE INDEX ON public.%I (radacctid)', v_name);
+            EXECUTE format('CREATE INDEX ON public.%I (acctuniqueid)', v_name);
+            EXECUTE format('CREATE INDEX ON public.%I (username, acctstarttime)', v_name);
+            EXECUTE format('CREATE INDEX ON public.%I (router_id, acctstarttime)', v_name);
+            PERFORM set_config('lock_timeout', v_lock_timeout, true);
+            EXIT;
+        EXCEPTION WHEN duplicate_table OR duplicate_object OR unique_violation OR lock_not_available THEN
+            IF v_number > 9 THEN
+                RAISE;
+            END IF;
+            v_number := v_number + 1;
+            v_name := v_month || '_' || CASE WHEN v_number < 6 THEN v_number::text
+                                             ELSE left(replace(gen_random_uuid()::text, '-', ''), 12) END;
+        END;
     END LOOP;
-    EXECUTE format('CREATE TABLE public.%I (LIKE public.radacct INCLUDING DEFAULTS INCLUDING COMMENTS)', v_name);
-    EXECUTE format('CREATE UNIQUE INDEX ON public.%I (radacctid)', v_name);
-    EXECUTE format('CREATE INDEX ON public.%I (acctuniqueid)', v_name);
-    EXECUTE format('CREATE INDEX ON public.%I (username, acctstarttime)', v_name);
-    EXECUTE format('CREATE INDEX ON public.%I (router_id, acctstarttime)', v_name);
     EXECUTE format('ALTER TABLE public.radacct ATTACH PARTITION public.%I FOR VALUES FROM (%L) TO (%L)',
         v_name, v_from, v_to);
     IF v_to = v_from + interval '1 month' THEN

@@ -26,8 +26,8 @@ BEGIN
         SELECT v_pseudonym, period_start, bytes_in, bytes_out, last_updated FROM left_over
         WHERE bytes_in <> 0 OR bytes_out <> 0 ORDER BY period_start
         ON CONFLICT (username, period_start) DO UPDATE SET
-            bytes_in = usage.bytes_in + excluded.bytes_in,
-            bytes_out = usage.bytes_out + excluded.bytes_out,
+            bytes_in = radmeter.as_counter(usage.bytes_in::numeric + excluded.bytes_in),
+            bytes_out = radmeter.as_counter(usage.bytes_out::numeric + excluded.bytes_out),
             last_updated = greatest(usage.last_updated, excluded.last_updated)
     )
     SELECT count(*) INTO v_rows FROM left_over;

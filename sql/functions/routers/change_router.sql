@@ -26,6 +26,9 @@ BEGIN
     IF v_new IS NOT DISTINCT FROM v_router THEN
         RETURN false;
     END IF;
+    IF v_new.timezone IS DISTINCT FROM v_router.timezone AND NOT radmeter.is_time_zone(v_new.timezone) THEN
+        RAISE EXCEPTION 'time zone "%" not recognized', v_new.timezone USING ERRCODE = 'RM001';
+    END IF;
     IF v_new.mac IS DISTINCT FROM v_router.mac THEN
         SELECT * INTO v_other FROM public.routers WHERE mac = v_new.mac FOR UPDATE;
         IF v_other.status = 'discovered' THEN

@@ -28,6 +28,9 @@ BEGIN
         RAISE EXCEPTION 'the MAC % belongs to the % router #% "%"', p_mac, v_other.status, v_other.id, v_other.name
             USING ERRCODE = 'RM001';
     END IF;
+    IF NOT radmeter.is_time_zone(p_timezone) THEN
+        RAISE EXCEPTION 'time zone "%" not recognized', p_timezone USING ERRCODE = 'RM001';
+    END IF;
     UPDATE public.routers SET
         status = 'active',
         name = coalesce(p_name, name),

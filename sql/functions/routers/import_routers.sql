@@ -4,7 +4,7 @@
 --          nas_mac is the nas_identifier if that is a MAC. No two lines of a batch may have the same name or the same
 --          MAC.
 -- Returns for each line the outcome (added, claimed, updated, unchanged or refused), the router, and why it was
--- refused. Writes routers; audit_log if it changes a router.
+-- refused. Writes routers; audit_log if it adds or changes a router.
 -- A line means the router with its MAC; else the router with its name that is not just discovered; else the router that
 -- was discovered by the line's identifier or address. A discovered router is thereby claimed. It keeps its usage and
 -- its discovery key, by which packets without a MAC still find it.
@@ -17,6 +17,10 @@ WITH given AS MATERIALIZED (
     SELECT * FROM json_to_recordset(p_lines) AS given (
         line bigint, name text, mac macaddr, nas_identifier text, nas_mac macaddr, ip_address inet, timezone text,
         clients cidr[])
+), zones AS MATERIALIZED (
+    -- As radmeter.is_time_zone, once for all lines.
+    SELECT DISTINCT given.timezone AS name
+    FROM given JOIN pg_catalog.pg_timezone_names AS zone ON lower(zone.name) = lower(given.timezone)
 ), found AS MATERIALIZED (
     SELECT given.*, by_mac.id AS mac_id, by_mac.status AS mac_status, by_mac.name AS mac_name,
            by_name.id AS name_id, by_name.status AS name_status, by_name.mac AS name_mac, by_key.id AS key_id,
@@ -31,6 +35,8 @@ WITH given AS MATERIALIZED (
 ), judged AS MATERIALIZED (
     SELECT found.*, coalesce(mac_id, name_id, CASE WHEN key_turn = 1 THEN key_id END) AS target,
         CASE
+            WHEN timezone IS NOT NULL AND timezone NOT IN (SELECT name FROM zones) THEN
+                format('time zone "%s" not recognized', timezone)
             WHEN mac_status = 'retired' THEN
                 format('the MAC %s belongs to the retired router #%s "%s"', mac, mac_id, mac_name)
             WHEN mac_status = 'active' AND mac_name <> name THEN
@@ -78,8 +84,8 @@ WITH given AS MATERIALIZED (
                'name', compared.name, 'mac', compared.mac, 'nas_identifier', compared.nas_identifier,
                'ip_address', compared.ip_address, 'timezone', compared.timezone,
                'clients', compared.clients) ORDER BY compared.line)
-    FROM compared JOIN public.routers AS router ON router.id = compared.target
-    WHERE compared.outcome IN ('claimed', 'updated')
+    FROM compared LEFT JOIN public.routers AS router ON router.id = compared.target
+    WHERE compared.outcome IN ('added', 'claimed', 'updated')
     HAVING count(*) > 0
 ), added AS (
     INSERT INTO public.routers AS router (name, mac, nas_identifier, ip_address, timezone, clients)

@@ -39,8 +39,8 @@ BEGIN
         SELECT v_into, usage_date, bytes_in, bytes_out FROM left_over
         WHERE bytes_in <> 0 OR bytes_out <> 0 ORDER BY usage_date
         ON CONFLICT (router_id, usage_date) DO UPDATE SET
-            bytes_in = usage.bytes_in + excluded.bytes_in,
-            bytes_out = usage.bytes_out + excluded.bytes_out,
+            bytes_in = radmeter.as_counter(usage.bytes_in::numeric + excluded.bytes_in),
+            bytes_out = radmeter.as_counter(usage.bytes_out::numeric + excluded.bytes_out),
             last_updated = excluded.last_updated
         RETURNING usage_date
     )

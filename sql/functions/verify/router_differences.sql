@@ -20,7 +20,8 @@ DECLARE
 BEGIN
     RETURN QUERY
     WITH recomputed AS (
-        SELECT part.router_id, part.usage_date, sum(part.bytes_in) AS bytes_in, sum(part.bytes_out) AS bytes_out
+        SELECT part.router_id, part.usage_date, radmeter.as_counter(sum(part.bytes_in))::numeric AS bytes_in,
+               radmeter.as_counter(sum(part.bytes_out))::numeric AS bytes_out
         FROM (SELECT session.router_id, session.acctstoptime, session.usage_date,
                      session.bytes_in, session.bytes_out
               FROM radmeter.recomputed_parts() AS session

@@ -19,7 +19,8 @@ DECLARE
 BEGIN
     RETURN QUERY
     WITH recomputed AS (
-        SELECT part.username, part.period_start, sum(part.bytes_in) AS bytes_in, sum(part.bytes_out) AS bytes_out
+        SELECT part.username, part.period_start, radmeter.as_counter(sum(part.bytes_in))::numeric AS bytes_in,
+               radmeter.as_counter(sum(part.bytes_out))::numeric AS bytes_out
         FROM (SELECT session.username, session.period_start, session.bytes_in, session.bytes_out
               FROM radmeter.recomputed_parts() AS session
               UNION ALL

@@ -14,8 +14,8 @@ from radmeter.adoption.obstacles import widened
 from radmeter.adoption.parent import carried, left_behind
 from radmeter.adoption.table import Table
 from radmeter.database.connection import Connection
-from radmeter.database.identifiers import listed
-from radmeter.schema.ownership import will_revoke_temporary
+from radmeter.database.identifiers import listed, quoted
+from radmeter.schema.ownership import OWNER, strangers, will_revoke_temporary
 from radmeter.units import counted
 
 # Estimates for a slow disk: a step may well take less.
@@ -112,6 +112,11 @@ def notes(connection: Connection, table: Table, boundary: datetime.datetime) -> 
             "TEMPORARY on the database is revoked from PUBLIC. If another program here needs temporary tables, grant "
             "TEMPORARY to its role by name: docs/operations.md."
         )
+    said += [
+        f"The {thing.kind.lower()} {thing.name} belongs to {thing.owner}: that role may drop radmeter's tables. "
+        f"After the adoption: ALTER {thing.kind} {quoted(thing.name)} OWNER TO {OWNER} (docs/operations.md)."
+        for thing in strangers(connection)
+    ]
     said.append(
         "FreeRADIUS: after the swap rlm_sql can no longer insert sessions (ON CONFLICT (AcctUniqueId) needs one "
         "index over all partitions). Before the swap, radmeter's plugin must journal beside rlm_sql, and `radmeter "

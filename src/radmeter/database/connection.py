@@ -65,6 +65,9 @@ def connection_string(dsn: str) -> str:
 # Everybody may have been allowed to make functions in `public`. One with a better signature than PostgreSQL's own would
 # run as the role that connects (CVE-2018-1058). So only pg_catalog is searched, and statements name their schemas.
 SEARCH_PATH = "SET search_path = pg_catalog"
+# A client that hangs must not hold the lock of ingest for ever. A shorter time of the server stays.
+IDLE_TIMEOUT = """SELECT pg_catalog.set_config('idle_in_transaction_session_timeout', '15min', false)
+WHERE pg_catalog.current_setting('idle_in_transaction_session_timeout') OPERATOR(pg_catalog.=) '0'"""
 
 
 def connect(dsn: str, *, autocommit: bool = True, **options: Any) -> psycopg.Connection[tuple[Any, ...]]:
@@ -80,7 +83,7 @@ def connect(dsn: str, *, autocommit: bool = True, **options: Any) -> psycopg.Con
         try:
             # A statement of its own: PgBouncer refuses `options=-csearch_path=..` at the start of a connection. In
             # autocommit mode, since a rollback would take it back.
-            connection.execute(SEARCH_PATH, prepare=False)
+            connection.execute(f"{SEARCH_PATH}; {IDLE_TIMEOUT}".encode(), prepare=False)
             connection.autocommit = autocommit
         except BaseException:
             connection.close()

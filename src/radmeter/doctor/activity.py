@@ -14,6 +14,7 @@ LATE_SECONDS, TOO_LATE_SECONDS = 60, 900
 SILENT_SECONDS, GONE_SECONDS = 3600, 30 * 86400
 SKEW_SECONDS, GREAT_SKEW_SECONDS = 2.0, 60.0
 STALE_SESSIONS = 20
+HELD_SECONDS = 5
 
 
 def jobs(context: Context) -> Findings:
@@ -42,6 +43,9 @@ def ingest(context: Context) -> Findings:
         GONE_SECONDS,
     )
     faults = 0
+    for finding in _held(context, tell):
+        faults += 1
+        yield finding
     status = context.remedy.radmeter("status --sample 5")
     for node, late, silent, _ in rows:
         if late is not None and late > LATE_SECONDS:
@@ -65,6 +69,41 @@ def ingest(context: Context) -> Findings:
                 for node, late, silent, records in rows
             ),
         )
+
+
+# One lock: one transaction of one process. Others see neither its state nor its age, so doctor looks for a while.
+INGEST_LOCK = """
+SELECT activity.pid, coalesce(usename, '')::text, coalesce(application_name, ''), coalesce(state, ''),
+       virtualtransaction, extract(epoch FROM clock_timestamp() - xact_start)::bigint
+FROM pg_locks JOIN pg_stat_activity AS activity USING (pid)
+WHERE locktype = 'advisory' AND granted AND objsubid = 1
+  AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+  AND ((classid::bigint << 32) | objid::bigint) = hashtextextended(%s, 0)"""
+
+
+def _held(context: Context, tell: Teller) -> Findings:
+    """Find a session that has held the lock of ingest for long: meanwhile nothing is ingested."""
+    began = time.monotonic()
+    first = context.rows(INGEST_LOCK, advisory_locks.INGEST)
+    held = first
+    while held and held[0][4] == first[0][4] and (held[0][5] or 0) < HELD_SECONDS:
+        if time.monotonic() - began >= HELD_SECONDS:
+            break
+        time.sleep(0.2)
+        held = context.rows(INGEST_LOCK, advisory_locks.INGEST)
+    if not held or held[0][4] != first[0][4]:
+        return
+    pid, user, application, state, _, seconds = held[0]
+    idle = ", idle in its transaction" if state.startswith("idle in transaction") else ""
+    level = tell.red if idle or (seconds or 0) > LATE_SECONDS else tell.yellow
+    yield level(
+        f"process {pid} ({user}{', ' + application if application else ''}{idle}) has held the lock of ingest for "
+        f"{duration(seconds or HELD_SECONDS)}: nothing is ingested meanwhile",
+        context.remedy.psql(
+            f"SELECT pg_catalog.pg_terminate_backend({pid})",
+            user=None if context.facts.is_superuser or user == context.facts.user else "postgres",
+        ),
+    )
 
 
 def clocks(context: Context) -> Findings:

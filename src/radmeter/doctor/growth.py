@@ -1,5 +1,6 @@
 """Checks of what senders can make grow: rejected packets, anomalies, user names."""
 
+from radmeter.doctor.commands import shell_quoted
 from radmeter.doctor.context import Context
 from radmeter.doctor.finding import Finding, Findings, Teller, first_of
 from radmeter.units import counted, human_bytes
@@ -85,7 +86,7 @@ def anomalies(context: Context) -> Findings:
 
 
 def users(context: Context) -> Findings:
-    """Find clients that bring more new user names than a site has people."""
+    """Find clients that bring more new user names than a site has people, and users whose counter is full."""
     tell = Teller("users")
     rows = context.rows(
         """SELECT client, max(users) FROM radmeter.new_users
@@ -99,7 +100,18 @@ def users(context: Context) -> Findings:
             context.remedy.radmeter("limits list"),
             *(f"{client}: {count:,} in an hour" for client, count in rows),
         )
-    else:
+    full = context.rows(
+        """SELECT username, period_start::text FROM public.user_quota_usage
+           WHERE greatest(bytes_in, bytes_out) = 9223372036854775807 ORDER BY 2 DESC, 1 LIMIT 100"""
+    )
+    if full:
+        names = first_of([f"{name} ({period})" for name, period in full])
+        yield tell.red(
+            f"the counter is full, so a router reports octets that no link carries: {names}",
+            f"{context.remedy.radmeter('sessions --user')} {shell_quoted(full[0][0])}",
+            *(f"{name}: the period from {period}" for name, period in full),
+        )
+    if not rows and not full:
         yield tell.green("no client brings too many new names")
 
 

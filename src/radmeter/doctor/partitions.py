@@ -5,6 +5,7 @@ import shlex
 from pathlib import Path
 
 from radmeter.database import advisory_locks
+from radmeter.doctor.commands import identifier
 from radmeter.doctor.context import Context
 from radmeter.doctor.finding import Findings, Teller
 from radmeter.partitions.months import MONTHS_AHEAD, missing_months
@@ -47,13 +48,44 @@ def check(context: Context) -> Findings:
             f"{name} is half detached: its sessions are not found",
             context.remedy.psql(f"ALTER TABLE public.radacct DETACH PARTITION {name} FINALIZE"),
         )
-    for finding in _archiving(context):
+    for finding in (*_taken(context), *_archiving(context)):
         faults += 1
         yield finding
     if not faults:
         yield tell.green(
             f"{len(spans)} months, {MONTHS_AHEAD} ahead" if spans else "none",
             *(f"{name} to {to}" for name, _, to in spans),
+        )
+
+
+# A table has a type of the same name. Only the table is named then.
+TAKEN = """
+SELECT kind, name, pg_get_userbyid(owner) FROM (
+    SELECT CASE relkind WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW' WHEN 'S' THEN 'SEQUENCE'
+                        WHEN 'i' THEN 'INDEX' WHEN 'f' THEN 'FOREIGN TABLE' WHEN 'c' THEN 'TYPE'
+                        ELSE 'TABLE' END AS kind,
+           relname AS name, relowner AS owner
+    FROM pg_class WHERE relnamespace = 'public'::regnamespace
+    UNION ALL
+    SELECT CASE typtype WHEN 'd' THEN 'DOMAIN' ELSE 'TYPE' END, typname, typowner FROM pg_type
+    WHERE typnamespace = 'public'::regnamespace AND typrelid = 0 AND typelem = 0) AS thing
+WHERE name ~ '^radacct_[0-9]{4}_[0-9]{2}$'
+  AND name >= to_char(now() AT TIME ZONE 'UTC', '"radacct_"YYYY_MM')
+  AND owner <> (SELECT relowner FROM pg_class WHERE oid = to_regclass('public.radacct'))
+ORDER BY name"""
+
+
+def _taken(context: Context) -> Findings:
+    """Find names of months to come that an object of another role has. The partition then gets another name."""
+    for kind, name, owner in context.rows(TAKEN):
+        if name in {row[0] for row in context.rows("SELECT name FROM radmeter.partitions")}:
+            continue
+        yield tell.red(
+            f"{owner} has made {kind.lower()} public.{name}: that is the name of a month's partition",
+            context.remedy.psql(
+                f"ALTER {kind} public.{identifier(name)} RENAME TO {identifier('of_' + owner + '_' + name)}",
+                user=context.remedy.superuser,
+            ),
         )
 
 

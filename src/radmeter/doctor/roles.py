@@ -43,6 +43,7 @@ def check(context: Context) -> Findings:
         yield from _ownership(context)
     yield from _superusers(context, expected)
     yield from _temporary(context)
+    yield from _strangers(context)
     may = _may(context, there)
     user = context.facts.user
     if not may:
@@ -124,6 +125,30 @@ def _temporary(context: Context) -> Findings:
             f"everybody may make temporary tables in {name}; only {owner or OWNER} needs to",
             context.remedy.psql(*statements, user=context.remedy.superuser),
         )
+
+
+def _strangers(context: Context) -> Findings:
+    """Find an owner of the database, or of the schema public, that is none of ours."""
+    rows = context.rows(
+        """SELECT pg_get_userbyid(proowner)::text FROM pg_proc JOIN pg_namespace ON pg_namespace.oid = pronamespace
+           WHERE nspname = 'radmeter' AND proname = 'ingest' LIMIT 1"""
+    )
+    ours = rows[0][0] if rows else OWNER
+    found = ownership.strangers(context.database, ours)
+    if not found:
+        return
+    named = " and ".join(
+        f"{'the database' if thing.kind == 'DATABASE' else 'the schema'} {thing.name}" for thing in found
+    )
+    yield tell.red(
+        f"{named} {'belongs' if len(found) == 1 else 'belong'} to {found[0].owner}, which is not {ours}: it may drop "
+        "radmeter's tables, and grant rights to others",
+        context.remedy.psql(
+            *(f"ALTER {thing.kind} {identifier(thing.name)} OWNER TO {identifier(ours)}" for thing in found),
+            user=context.remedy.superuser,
+        ),
+        *(f"{thing.kind.lower()} {thing.name}: {thing.owner}" for thing in found),
+    )
 
 
 def _may(context: Context, roles: list[str]) -> list[str]:

@@ -67,6 +67,10 @@ def _drop(difference: Difference) -> str:
 
 def _revoke(difference: Difference) -> str:
     who, _, what = difference.name.partition(" on ")
+    if what.startswith("column "):
+        table, _, column = what.removeprefix("column ").rpartition(".")
+        rights = ", ".join(f"{right} ({column})" for right in difference.found.split(", "))
+        return f"REVOKE {rights} ON {table} FROM {who}"
     return f"REVOKE {difference.found} ON {what} FROM {who}"
 
 

@@ -4,7 +4,7 @@ import ipaddress
 import json
 import re
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from radmeter.database.connection import Connection, explained_errors
 from radmeter.errors import RejectedPacket
@@ -82,14 +82,10 @@ def without_name(packet: Rejected, username: str, pseudonym: str) -> Rejected | 
     need to be counted. Its session stays the same one. In a packet of somebody else, values that are the name are
     replaced. Numbers, times and addresses stay in both, even if they look like the name.
     """
-    try:
-        content = json.loads(packet.pairs)
-    except ValueError:
-        return None
-    pairs = _attributes(content)
+    pairs = _attributes(packet.pairs)
     if pairs is None:
         # The journal's entry was not a list of attributes. Nobody can count it.
-        if username not in _texts(content):
+        if not _contains(packet.pairs, username):
             return None
         return packet._replace(pairs="[]", reason=_replaced(packet.reason, username, pseudonym or ERASED))
     restored = [(a.TEXT_AS_OCTETS.get(name, name), _text(name, value)) for name, value in pairs]
@@ -143,24 +139,35 @@ def _replaced(text: str, name: str, replacement: str) -> str:
     return re.sub(rf"(?<![\w@.-]){re.escape(name)}(?![\w@.-])", lambda _: replacement, text)
 
 
-def _attributes(content: Any) -> list[tuple[str, str]] | None:
+def _attributes(pairs: str) -> list[tuple[str, str]] | None:
+    """Return the attributes; None if it is not a list of them, or nothing that can be parsed."""
     try:
-        return [(str(name), str(value)) for name, value in content]
-    except (ValueError, TypeError):
+        content = json.loads(pairs, parse_int=str, parse_float=str)
+        found = [(name, value) for name, value in content]
+    except (ValueError, TypeError, RecursionError):
         return None
+    return found if all(isinstance(text, str) for pair in found for text in pair) else None
 
 
-def _texts(content: Any) -> Iterator[str]:
-    """Yield all strings of a JSON value."""
-    if isinstance(content, str):
-        yield content
-    elif isinstance(content, list):
-        for each in content:
-            yield from _texts(each)
-    elif isinstance(content, dict):
-        for name, each in content.items():
-            yield name
-            yield from _texts(each)
+def _contains(pairs: str, username: str) -> bool:
+    """Tell whether JSON has a name. It is not parsed, since it may be nested too deeply, or cut off."""
+    text = pairs
+    # Once for a list of attributes, twice for one that was stored as a text.
+    for _ in range(2):
+        text = _ESCAPE.sub(_unescaped, text)
+        text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        if re.search(rf"(?<!\w){re.escape(username)}(?!\w)", text):
+            return True
+    return False
+
+
+_ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(.))", re.DOTALL)
+_CONTROLS = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f"}
+
+
+def _unescaped(escape: re.Match[str]) -> str:
+    code, letter = escape.groups()
+    return chr(int(code, 16)) if code else _CONTROLS.get(letter, letter)
 
 
 def _text(name: str, value: str) -> str:

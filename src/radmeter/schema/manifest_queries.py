@@ -114,6 +114,10 @@ FROM (SELECT {_NAME} AS object, relowner AS owner,
              coalesce(relacl, acldefault(CASE relkind WHEN 'S' THEN 's' ELSE 'r' END::"char", relowner)) AS acl
       FROM pg_class AS class WHERE class.relkind IN ('r', 'p', 'v', 'm', 'S') AND {_OURS}
       UNION ALL
+      SELECT 'column ' || {_NAME} || '.' || attname, relowner, attacl
+      FROM pg_attribute JOIN pg_class AS class ON class.oid = attrelid
+      WHERE attacl IS NOT NULL AND NOT attisdropped AND class.relkind IN ('r', 'p', 'v', 'm') AND {_OURS}
+      UNION ALL
       SELECT 'function ' || pronamespace::regnamespace || '.' || proname
                  || '(' || pg_get_function_identity_arguments(oid) || ')',
              proowner, coalesce(proacl, acldefault('f', proowner))

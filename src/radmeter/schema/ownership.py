@@ -116,6 +116,33 @@ def act_as_owner(connection: Connection) -> bool:
     return True
 
 
+# Who may act as the role that owns our objects is no stranger, nor is a superuser. pg_database_owner is whoever owns
+# the database.
+STRANGERS = """
+SELECT what, name, rolname
+FROM (SELECT 'DATABASE' AS what, datname AS name, datdba AS owner FROM pg_database WHERE datname = current_database()
+      UNION ALL
+      SELECT 'SCHEMA', nspname, nspowner FROM pg_namespace WHERE nspname = 'public') AS thing
+JOIN pg_roles ON pg_roles.oid = thing.owner
+WHERE rolname <> 'pg_database_owner' AND NOT pg_has_role(thing.owner, %s, 'MEMBER')
+ORDER BY what"""
+
+
+class Stranger(NamedTuple):
+    """The database or its schema public, whose owner is none of ours: it may drop what is in it, and grant rights."""
+
+    kind: str
+    name: str
+    owner: str
+
+
+def strangers(connection: Connection, ours: str = OWNER) -> list[Stranger]:
+    """Return the database and the schema public, if their owner may not act as `ours`. A superuser may."""
+    if connection.execute("SELECT FROM pg_roles WHERE rolname = %s", (ours,)).fetchone() is None:
+        return []
+    return [Stranger(*row) for row in connection.execute(STRANGERS, (ours,))]
+
+
 def foreign(connection: Connection) -> list[Foreign]:
     """Return our objects that another role owns."""
     values = {"tables": list(PUBLIC_TABLES), "functions": list(PUBLIC_FUNCTIONS), "owner": OWNER}

@@ -268,6 +268,19 @@ def test_a_database_without_the_limits_leaves_nothing_out(
     assert [record.message for record in caplog.records if "shipping" in record.message] == []
 
 
+def test_no_more_is_salvaged_than_was_left_out(database: str, connection: Connection) -> None:
+    """Numbers may lie between those that were left out: packets that counted, or that were never there."""
+    limit(connection, "rejected_per_client_hour", 1)
+    packet = {"received_us": NOW_US, "client_ip": FLOOD, "reason": "odd", "pairs": []}
+    store = Store(database)
+    store.ingest("node", [{**packet, "seq": seq} for seq in (1, 10, 100)])
+    store.close()
+    forged = [{**packet, "seq": seq} for seq in range(10, 101)]
+    for expected in (2, 0):
+        taken = connection.execute("SELECT radmeter.salvage_rejected('node', %s)", (json.dumps(forged),))
+        assert taken.fetchone() == (expected,)
+
+
 def test_kept_segments_take_no_more_room_than_allowed(
     tmp_path: Path, database: str, connection: Connection
 ) -> None:

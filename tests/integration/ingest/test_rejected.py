@@ -108,7 +108,7 @@ def test_retry_counts_what_can_be_counted_now_at_its_arrival(database: str, conn
         connection.execute("SELECT timestamptz '2026-11-20 10:43:03.123457+00'").fetchone() or ()
     )
     left = connection.execute("SELECT id, reason FROM rejected_packet").fetchall()
-    assert left == [(2, "Acct-Status-Type Failed is not counted")]
+    assert left == [(2, "the same; retry: Acct-Status-Type Failed is not counted")]
     (action, detail) = connection.execute("SELECT action, detail FROM audit_log").fetchone() or (None, {})
     assert action == "rejected retry"
     assert [(each["id"], each["user"], each["input_octets"]) for each in detail["packets"]] == [
@@ -140,7 +140,7 @@ def test_retry_of_what_the_database_refuses_leaves_it_with_the_reason(
     assert result.output == "2 packets shipped, 1 stays\n"
     assert counted(connection) == [("alice", "2026-11-01", 2000)]
     assert connection.execute("SELECT reason FROM rejected_packet").fetchall() == [
-        ('the database refuses it: invalid input syntax for type inet: "nonsense"',)
+        ('old; retry: the database refuses it: invalid input syntax for type inet: "nonsense"',)
     ]
 
 

@@ -174,15 +174,70 @@ def test_a_replay_is_of_a_detail_file(database: str, roles: tuple[str, str]) -> 
             assert refused.value.sqlstate == "RM002"
 
 
-def test_detail_files_and_retries_are_open_to_all_who_may_run_them(
+DETAIL = "detail:0123456789abcdef"
+
+
+def replay(dsn: str, role: str, source: str, records: list[dict[str, Any]], stanzas: int) -> None:
+    with psycopg.connect(as_role(dsn, role), autocommit=True) as replaying:
+        replaying.execute(
+            "SELECT radmeter.replay(%s, %s, 'name', %s, %s, '')",
+            (source, json.dumps(records), stanzas, stanzas),
+        )
+
+
+def test_a_detail_file_belongs_to_the_role_that_first_replayed_it(
     database: str, connection: Connection, roles: tuple[str, str]
 ) -> None:
-    for seq, role in enumerate(roles, start=1):
-        with psycopg.connect(as_role(database, role), autocommit=True) as replaying:
-            replaying.execute(
-                "SELECT radmeter.replay('detail:1', %s, 'name', %s, %s, '')", (json.dumps([record(seq)]), seq, seq)
-            )  # fmt: skip
-    assert value(connection, "last_seq FROM ingest_checkpoint WHERE source = 'detail:1'") == 2
+    mine, other = roles
+    replay(database, mine, DETAIL, [record(1)], 1)
+    ignored = {"seq": 2**56, "received_us": time.time_ns() // 1000, "ignored": "x"}
+    for records, stanzas in (([ignored], 2**56), ([record(2)], 2), ([], 9)):
+        with pytest.raises(
+            psycopg.Error, match=f'detail file "{DETAIL}" belongs to role "{mine}"'
+        ) as refused:
+            replay(database, other, DETAIL, records, stanzas)
+        assert refused.value.sqlstate == "RM002"
+    replay(database, other, f"{DETAIL}:2", [record(1)], 1)
+    replay(database, mine, DETAIL, [record(2)], 2)
+    assert connection.execute("SELECT node, last_seq, role FROM radmeter.nodes ORDER BY node").fetchall() == [
+        (DETAIL, 2, mine),
+        (f"{DETAIL}:2", 1, other),
+    ]
+    connection.execute(sql.SQL("GRANT {} TO {}").format(*map(sql.Identifier, roles)))
+    replay(database, other, DETAIL, [record(3)], 3)
+
+
+def test_a_part_without_packets_is_its_roles_too(database: str, roles: tuple[str, str]) -> None:
+    """Else another role could note a file as replayed that is not, and its owner would skip it."""
+    replay(database, roles[1], DETAIL, [], 5)
+    with pytest.raises(psycopg.Error, match="belongs to role"):
+        replay(database, roles[0], DETAIL, [], 6)
+
+
+def test_no_packet_is_beyond_the_part_that_is_replayed(
+    database: str, connection: Connection, roles: tuple[str, str]
+) -> None:
+    with pytest.raises(psycopg.Error, match="is not one of the first 2 stanzas") as refused:
+        replay(database, roles[0], DETAIL, [record(1), record(3)], 2)
+    assert refused.value.sqlstate == "RM003"
+    assert value(connection, "count(*) FROM ingest_checkpoint") == 0
+
+
+@pytest.mark.parametrize(
+    "source", ["detail", "detail:", "detail:01", "detail:0123456789abcde%", f"{DETAIL}:2"]
+)
+def test_only_the_files_of_a_whole_digest_are_listed(
+    database: str, connection: Connection, roles: tuple[str, str], source: str
+) -> None:
+    replay(database, roles[0], DETAIL, [record(1)], 1)
+    replay(database, roles[0], f"{DETAIL}:2", [record(1)], 1)
+    with psycopg.connect(as_role(database, roles[1]), autocommit=True) as other:
+        listed = other.execute("SELECT source FROM radmeter.replayed_files(%s)", (source,)).fetchall()
+        assert listed == []
+        assert other.execute("SELECT count(*) FROM radmeter.replayed_files(%s)", (DETAIL,)).fetchone() == (2,)
+
+
+def test_retries_are_open_to_all_who_may_run_them(database: str, connection: Connection) -> None:
     for number in (1, 2):
         pairs = json.dumps(
             [["Acct-Status-Type", "Stop"], ["Acct-Session-Id", f"{number}"], ["NAS-Identifier", "a"]]

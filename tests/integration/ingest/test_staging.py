@@ -86,7 +86,10 @@ def test_a_table_of_the_caller_is_refused_and_nothing_of_it_runs(
 ) -> None:
     with psycopg.connect(shipper, autocommit=True) as caller:
         caller.execute(MADE_BY_THE_CALLER[making].encode())
-        for call in ("radmeter.ingest('n', %s)", "radmeter.replay('detail:1', %s, 'detail', 1, 1, '\\x00')"):
+        for call in (
+            "radmeter.ingest('n', %s)",
+            "radmeter.replay('detail:0123456789abcdef', %s, 'detail', 1, 1, '\\x00')",
+        ):
             with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState, match="connect again") as refused:
                 caller.execute(f"SELECT {call}".encode(), (batch("s1"),))
             assert refused.value.diag.message_hint == "DISCARD TEMP drops it, too."

@@ -52,6 +52,10 @@ def test_a_router_added_before_its_first_packet_is_not_discovered(
     with Packets(database) as packets:
         packets.add("Stop", "s1", Called_Station_Id="AABB.CCDD.EEFF", Acct_Input_Octets=5)
     assert routers(connection) == {"lobby": (lobby, "active", MAC, None, None, None)}
+    audited = connection.execute(
+        "SELECT action, detail -> 0 ->> 'name', detail -> 0 ->> 'outcome' FROM audit_log"
+    )
+    assert audited.fetchall() == [("routers import", "lobby", "added")]
     assert bytes_in(connection) == {lobby: 5}
 
 
@@ -267,6 +271,27 @@ def test_a_bad_time_zone_does_not_get_past_the_database(database: str, connectio
     with pytest.raises(StoreError, match=r"time zone .Mars/Base. not recognized"):
         add(database, name="lobby", timezone="Mars/Base")
     assert routers(connection) == {}
+
+
+@pytest.mark.parametrize("zone", ["X-167", "EST5EDT,M3.2.0,M11.1.0", "+05", "Mars/Base"])
+def test_only_names_of_time_zones_are_taken(database: str, connection: Connection, zone: str) -> None:
+    """PostgreSQL also takes POSIX rules. With X-167 a day is a week off."""
+    add(database, name="lobby", mac=MAC, timezone="europe/berlin")
+    with Packets(database) as packets:
+        packets.add("Stop", "s1", Called_Station_Id=OTHER_MAC, Acct_Input_Octets=5)
+    for statement in (
+        "radmeter.add_router('a', NULL, NULL, NULL, %s)",
+        "radmeter.claim_router(2, 'b', NULL, NULL, NULL, %s)",
+        "radmeter.change_router(1, jsonb_build_object('timezone', %s::text), false)",
+    ):
+        with pytest.raises(psycopg.Error, match="not recognized"):
+            connection.execute(f"SELECT {statement}".encode(), (zone,))
+    assert import_one(database, name="lobby", timezone=zone) == (
+        "refused",
+        1,
+        f'time zone "{zone}" not recognized',
+    )
+    assert [row[5] for row in routers(connection).values()] == ["europe/berlin", None]
 
 
 def test_a_claim_leaves_its_row_in_the_audit_log(database: str, connection: Connection) -> None:

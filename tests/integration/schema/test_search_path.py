@@ -162,8 +162,8 @@ CALLS = {
            "session_time": 110, "input_octets": 50, "output_octets": 70, "gigawords": true, "router_key": "k",
            "router_ip": "10.0.0.1"}]')""",
         "SELECT radmeter.node_checkpoint('node'), radmeter.sessions_complete_from()",
-        "SELECT radmeter.replay('detail:1', '[]', 'detail', 1, 1, '\\x00')",
-        "SELECT count(*) FROM radmeter.replayed_files('detail:1')",
+        "SELECT radmeter.replay('detail:0123456789abcdef', '[]', 'detail', 1, 1, '\\x00')",
+        "SELECT count(*) FROM radmeter.replayed_files('detail:0123456789abcdef')",
     ),
     "radmeter_noc": (
         "SELECT radmeter.add_router('lobby', '02:00:00:00:00:01', 'nas', '10.0.0.9', 'UTC')",

@@ -61,7 +61,7 @@ def test_how_far_a_file_was_replayed_does_not_go_back(connection: Connection) ->
     for stanzas, size in ((10, 1000), (4, 400), (10, 1001)):
         value(
             connection,
-            "radmeter.replay('detail:1', '[]', 'detail', %s, %s, %s)",
+            "radmeter.replay('detail:0123456789abcdef', '[]', 'detail', %s, %s, %s)",
             stanzas,
             size,
             stanzas.to_bytes(16),
@@ -127,7 +127,7 @@ def test_a_retry_counts_what_was_stored_and_the_audit_log_says_what_was_counted(
     assert connection.execute("SELECT last_seq FROM ingest_checkpoint WHERE source = 'retry'").fetchall() == [
         (1,)
     ]
-    said = "retry: these fields of the record are not those of the packet: "
+    said = "old; retry: these fields of the record are not those of the packet: "
     assert connection.execute("SELECT id, reason FROM rejected_packet ORDER BY id").fetchall() == [
         (2, f"{said}input_octets"),
         (3, f"{said}uid, username"),
