@@ -8,6 +8,7 @@ from radmeter.adoption.columns import OURS
 from radmeter.adoption.operation import Operation, Refused
 from radmeter.database import advisory_locks
 from radmeter.database.connection import Connection, translated_errors
+from radmeter.schema import table_code
 
 
 def undo(operation: Operation) -> list[str]:
@@ -81,6 +82,13 @@ def _refuse(connection: Connection) -> None:
     ):
         raise Refused(
             f"the view {name} reads radmeter's columns ({columns}): DROP VIEW {name}; then undo again"
+        )
+
+    row = connection.execute("SELECT 'public.radacct'::regclass::oid").fetchone()
+    assert row is not None
+    if found := table_code.of_views(connection, row[0]):
+        raise Refused(
+            "it cannot be undone as it is, and nothing was changed:", *(f"  {each}" for each in found)
         )
 
 

@@ -12,6 +12,7 @@ import psycopg
 
 from radmeter.database.connection import Connection
 from radmeter.errors import StoreError
+from radmeter.schema import table_code
 
 # Table, column, number of digits, digits after the point. They are converted in this order.
 COLUMNS = (
@@ -108,12 +109,10 @@ WHERE refclassid = 'pg_class'::regclass AND refobjid = to_regclass(%(table)s) AN
 ORDER BY 1"""
 
 
-# A default is evaluated to convert it, maybe by a superuser. It must not call what the table's owner has made.
-DEFAULT_CALLS = """
-SELECT EXISTS (SELECT FROM pg_depend JOIN pg_attrdef ON classid = 'pg_attrdef'::regclass AND objid = pg_attrdef.oid
-               JOIN pg_attribute ON attrelid = adrelid AND attnum = adnum
-               WHERE adrelid = to_regclass(%(table)s) AND attname = %(column)s
-                 AND refclassid IN ('pg_proc'::regclass, 'pg_operator'::regclass, 'pg_type'::regclass))"""
+# A default is evaluated to convert it, maybe by a superuser. It must run nothing.
+DEFAULT_TREE = """
+SELECT adbin::text FROM pg_attrdef JOIN pg_attribute ON attrelid = adrelid AND attnum = adnum
+WHERE adrelid = to_regclass(%(table)s) AND attname = %(column)s"""
 
 
 def find(connection: Connection) -> list[DecimalColumn]:
@@ -162,7 +161,8 @@ def check(connection: Connection, column: DecimalColumn, *, online: bool) -> Non
             "then run `radmeter migrate up` again"
         )
     named = {"table": f"public.{column.table}", "column": column.column, "all": online}
-    if connection.execute(DEFAULT_CALLS, named).fetchone() == (True,):
+    tree = connection.execute(DEFAULT_TREE, named).fetchone()
+    if tree is not None and not table_code.harmless(connection, tree[0]):
         raise StoreError(
             f"public.{column.name} cannot become {column.decimal}, nothing was changed: its default ({column.default}) "
             f"is not a constant. ALTER TABLE public.{column.table} ALTER COLUMN {column.column} DROP DEFAULT, "

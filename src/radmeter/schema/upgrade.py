@@ -14,7 +14,14 @@ from radmeter.errors import DiskFull, StoreError
 from radmeter.partitions.months import MONTHS_AHEAD
 from radmeter.progress import Listener, Quiet
 from radmeter.schema import decimal_conversion, existing_tables
-from radmeter.schema.ownership import OWNER, act_as_owner, hand_over, make_roles, may_act_as_owner
+from radmeter.schema.ownership import (
+    OWNER,
+    act_as_owner,
+    hand_over,
+    make_roles,
+    may_act_as_owner,
+    refuse_strangers,
+)
 from radmeter.schema.revisions import bootstrap, note, pending_revisions, run_revisions
 from radmeter.schema.sql_files import RADACCT, apply_sql_files, changed_files
 
@@ -62,6 +69,7 @@ def upgrade(
         take_upgrade_lock(connection, listener.say)
         refuse_stock_table(connection)
         # Find what cannot be done before anything is changed.
+        refuse_strangers(connection)
         existing_tables.check(connection, [script.revision for script in pending_revisions(connection)])
         decimal_conversion.check(connection)
         prepare(connection, listener.say, patience_seconds)
