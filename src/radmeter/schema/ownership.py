@@ -163,8 +163,8 @@ def hand_over(
     session that ingests has a temporary table of the former owner's. `radmeter.ingest` refuses it once, and the
     shipper connects again.
     """
-    refuse_strangers(connection)
     things = foreign(connection)
+    _refuse([thing for thing in things if not thing.trusted])
     mine = [thing for thing in things if thing.movable]
     tables = [[thing] for thing in mine if thing.kind not in ("ROUTINE", "SCHEMA")]
     # Functions call each other as their owner, so all are handed over together. That keeps nobody waiting.
@@ -195,7 +195,10 @@ def refuse_strangers(connection: Connection) -> None:
     StoreError
         There are some. The message has each with its remedy. Nothing was changed.
     """
-    strangers = [thing for thing in foreign(connection) if not thing.trusted]
+    _refuse([thing for thing in foreign(connection) if not thing.trusted])
+
+
+def _refuse(strangers: list[Foreign]) -> None:
     if strangers:
         more = len(strangers) - LISTED
         raise StoreError(

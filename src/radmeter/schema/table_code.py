@@ -21,11 +21,11 @@ FIRST_OID = 16384
 HARMLESS_FUNCTIONS = tuple(
     """abs age array_length btrim cardinality ceil ceiling char_length character_length clock_timestamp concat
     concat_ws current_setting date_part date_trunc decode div encode extract family floor gen_random_uuid
-    greatest hashtext hashtextextended host initcap isfinite jsonb_typeof json_typeof least left length lower ltrim macaddr8_set7bit
-    make_date make_interval make_time make_timestamp make_timestamptz masklen md5 mod netmask network now num_nonnulls
-    num_nulls octet_length position power random regexp_replace replace reverse right round rtrim sha256 sign
-    split_part sqrt starts_with statement_timestamp strpos substr substring text textcat timeofday timezone to_char
-    to_date to_number to_timestamp transaction_timestamp translate trunc upper uuidv4 uuidv7""".split()  # noqa: SIM905 # a list of words
+    greatest hashtext hashtextextended host initcap isfinite jsonb_typeof json_typeof least left length lower
+    ltrim macaddr8_set7bit make_date make_interval make_time make_timestamp make_timestamptz masklen md5 mod
+    netmask network now num_nonnulls num_nulls octet_length position power random regexp_replace replace reverse right
+    round rtrim sha256 sign split_part sqrt starts_with statement_timestamp strpos substr substring text textcat timeofday
+    timezone to_char to_date to_number to_timestamp transaction_timestamp translate trunc upper uuidv4 uuidv7""".split()  # noqa: SIM905 # a list of words
 )
 # Nodes of a tree that run nothing but the functions and operators that they name. The types are looked at, too.
 HARMLESS_NODES = frozenset(
@@ -161,9 +161,8 @@ SELECT format('%%s of %%s inherits from or to %%s', other.oid::regclass, pg_get_
 FROM pg_inherits JOIN pg_class AS other
     ON other.oid = CASE inhrelid WHEN %(oid)s THEN inhparent ELSE inhrelid END
 JOIN pg_class AS own ON own.oid = %(oid)s
-WHERE %(oid)s IN (inhrelid, inhparent) AND NOT {other}
-  -- The partitions of a table that is to be handed over with it.
-  AND NOT (other.relowner = own.relowner AND (own.relkind = 'p' OR own.relispartition))
+-- Partitions are handed over, and looked at, with their table.
+WHERE %(oid)s IN (inhrelid, inhparent) AND own.relkind <> 'p' AND NOT own.relispartition AND NOT {other}
 ORDER BY 1""".format(
     function=TRUSTED.format("proowner"),
     other=TRUSTED.format("other.relowner"),
