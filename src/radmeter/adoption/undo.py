@@ -9,6 +9,7 @@ from radmeter.adoption.operation import Operation, Refused
 from radmeter.database import advisory_locks
 from radmeter.database.connection import Connection, translated_errors
 from radmeter.schema import table_code
+from radmeter.schema.ownership import refuse_strangers
 
 
 def undo(operation: Operation) -> list[str]:
@@ -27,6 +28,7 @@ def undo(operation: Operation) -> list[str]:
     connection = operation.connection
     with translated_errors():
         advisory_locks.take_upgrade_lock(connection, operation.said)
+        refuse_strangers(connection)
         adoption = state.in_force(connection)
         if adoption is None:
             raise nothing_to_undo(connection)

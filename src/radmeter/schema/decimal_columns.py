@@ -119,13 +119,15 @@ def find(connection: Connection) -> list[DecimalColumn]:
     """Return the columns that must become decimals."""
     found = []
     for table, column, precision, scale in COLUMNS:
-        row = connection.execute(
-            FIND, {"table": f"public.{table}", "column": column, "new": f"{column}_decimal"}
-        ).fetchone()
-        if row is None:
-            continue
-        kind, not_null, default, comment, pages, begun, key = row
-        counted = connection.execute(f"SELECT count(*) FROM public.{table}".encode()).fetchone()
+        with connection.transaction():
+            table_code.hold(connection, f"public.{table}")
+            row = connection.execute(
+                FIND, {"table": f"public.{table}", "column": column, "new": f"{column}_decimal"}
+            ).fetchone()
+            if row is None:
+                continue
+            kind, not_null, default, comment, pages, begun, key = row
+            counted = connection.execute(f"SELECT count(*) FROM public.{table}".encode()).fetchone()
         found.append(
             DecimalColumn(
                 table, column, precision, scale, kind, counted[0] if counted else 0, pages, not_null, default,
@@ -199,7 +201,7 @@ def kept_changes(connection: Connection, since: int = 0) -> list[Change]:
 
 def last_change(connection: Connection) -> int:
     """Return the id of the newest kept change."""
-    if connection.execute("SELECT to_regclass('radmeter.decimal_change')").fetchone() == (None,):
+    if not table_code.is_table(connection, "radmeter.decimal_change"):
         return 0
     row = connection.execute("SELECT coalesce(max(id), 0) FROM radmeter.decimal_change").fetchone()
     return int(row[0]) if row else 0

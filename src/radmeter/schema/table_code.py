@@ -25,7 +25,8 @@ HARMLESS_FUNCTIONS = tuple(
     ltrim macaddr8_set7bit make_date make_interval make_time make_timestamp make_timestamptz masklen md5 mod
     netmask network now num_nonnulls num_nulls octet_length position power random regexp_replace replace reverse right
     round rtrim sha256 sign split_part sqrt starts_with statement_timestamp strpos substr substring text textcat
-    timeofday timezone to_char to_date to_number to_timestamp transaction_timestamp translate trunc upper uuidv4 uuidv7""".split()  # noqa: SIM905 # a list of words
+    timeofday timezone to_char to_date to_number to_timestamp transaction_timestamp translate trunc upper
+    uuidv4 uuidv7""".split()  # noqa: SIM905 # a list of words
 )
 # Nodes of a tree that run nothing but the functions and operators that they name. The types are looked at, too.
 HARMLESS_NODES = frozenset(
@@ -193,6 +194,26 @@ JOIN pg_depend ON classid = 'pg_rewrite'::regclass AND objid = pg_rewrite.oid, L
 WHERE refclassid NOT IN ('pg_class'::regclass, 'pg_rewrite'::regclass, 'pg_constraint'::regclass)
   AND refobjid >= %(first)s
 ORDER BY 1, 4""".format(trusted=TRUSTED.format("owner"))  # noqa: S608
+
+
+def is_table(connection: Connection, name: str) -> bool:
+    """Tell whether there is an ordinary table of this name. To read a view would run the functions in it."""
+    row = connection.execute(
+        "SELECT relkind = 'r' FROM pg_class WHERE oid = to_regclass(%s)", (name,)
+    ).fetchone()
+    return row == (True,)
+
+
+def hold(connection: Connection, name: str) -> None:
+    """Lock a table, if it is one that may be read, so that it stays one until the caller's transaction ends.
+
+    Its owner could put a view in its place between the look at the catalog and the query.
+    """
+    row = connection.execute(
+        "SELECT has_table_privilege(oid, 'SELECT') FROM pg_class WHERE oid = to_regclass(%s)", (name,)
+    ).fetchone()
+    if row == (True,) and is_table(connection, name):
+        connection.execute(f"LOCK TABLE ONLY {name} IN ACCESS SHARE MODE".encode())
 
 
 def of_table(connection: Connection, oid: int) -> list[Obstacle]:

@@ -181,6 +181,20 @@ def test_a_schema_radmeter_with_a_door_is_not_taken_over(server: Server) -> None
                     """CREATE FUNCTION radmeter.door(sql text) RETURNS text SECURITY DEFINER
                        LANGUAGE plpgsql AS $$ BEGIN EXECUTE sql; RETURN current_user; END $$"""
                 )
+                # A command that reads one of these by name would run the function as the superuser.
+                plain.execute(
+                    """CREATE FUNCTION radmeter.evil() RETURNS text LANGUAGE plpgsql
+                       AS $$ BEGIN RAISE EXCEPTION 'ran as %', current_user; END $$;
+                       CREATE VIEW radmeter.alembic_version AS SELECT radmeter.evil() AS version_num;
+                       CREATE VIEW radmeter.sql_file AS SELECT radmeter.evil() AS path, '' AS checksum;
+                       CREATE VIEW radmeter.adoption AS SELECT radmeter.evil() AS state, NULL AS undone_at;
+                       CREATE TABLE public.radacct (radacctid bigint)"""
+                )
+            for command in (("migrate", "status"), ("adopt", "--status"), ("adopt", "--undo", "--yes"),
+                            ("adopt", "--from", "radacct", "--plan")):  # fmt: skip
+                done = radmeter(dsn, *command)
+                assert "ran as" not in done.output + done.errors
+            superuser.execute("DROP TABLE public.radacct")
             for command in (("plan",), ("up", "--yes"), ("sql",)):
                 refused = radmeter(dsn, "migrate", *command)
                 assert refused.exit_code == 1
