@@ -14,8 +14,8 @@ from radmeter.adoption.state import Adoption
 from radmeter.adoption.table import Table, read
 from radmeter.database import advisory_locks
 from radmeter.database.connection import Connection, translated_errors
-from radmeter.schema import upgrade
-from radmeter.schema.ownership import OWNER
+from radmeter.schema import table_code, upgrade
+from radmeter.schema.ownership import OWNER, refuse_strangers
 from radmeter.schema.revisions import note, run_revisions
 
 
@@ -29,7 +29,9 @@ def survey(connection: Connection) -> tuple[Table, datetime.datetime]:
     StoreError
         There is no such table.
     """
-    with translated_errors():
+    refuse_strangers(connection)
+    with translated_errors(), connection.transaction():
+        table_code.hold(connection, "public.radacct")
         table = read(connection)
         if table.relkind != "r":
             kinds = {"p": "is partitioned already", "v": "is a view", "f": "is a foreign table"}
@@ -61,6 +63,7 @@ def adopt(operation: Operation) -> Adoption:
     connection = operation.connection
     with translated_errors():
         advisory_locks.take_upgrade_lock(connection, operation.said)
+        refuse_strangers(connection)
         adoption = state.in_force(connection)
         if adoption is None:
             # The table may have changed since the plan was shown, while we waited for the answer and for the lock.

@@ -3,28 +3,18 @@
 import datetime
 import re
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from radmeter.adoption.columns import ESSENTIAL, NEVER_NULL, OURS, STOCK
-from radmeter.adoption.ownership import foreign_code
 from radmeter.adoption.table import Table
 from radmeter.database.connection import Connection
 from radmeter.database.identifiers import listed, quoted
+from radmeter.schema import table_code
 from radmeter.schema.revisions import MIGRATIONS
+from radmeter.schema.table_code import Obstacle
 from radmeter.units import counted
 
 VARCHAR = re.compile(r"character varying(\(\d+\))?")
 OLDEST_SERVER = 150_000
-
-
-class Obstacle(NamedTuple):
-    """A reason why a table cannot be adopted, and what to do about it."""
-
-    reason: str
-    remedy: str
-
-    def __str__(self) -> str:
-        return f"{self.reason}: {self.remedy}"
 
 
 def find(connection: Connection, table: Table, boundary: datetime.datetime) -> list[Obstacle]:
@@ -225,12 +215,7 @@ _CATALOG = (
 
 def in_catalog(connection: Connection, table: Table) -> Iterator[Obstacle]:
     """Yield what the catalog shows to be in the way: triggers, rules, constraints, views, code of others."""
-    for what, name, owner in foreign_code(connection, table.oid):
-        kind, _, which = name.removeprefix("the ").partition(" ")
-        yield Obstacle(
-            f"{what} of radacct uses {name} of {owner}, who could so run commands with the rights of radmeter's owner",
-            f"read it, and ALTER {kind.upper()} {which} OWNER TO a superuser; or drop what uses it",
-        )
+    yield from code(connection, table)
     for reason, remedy, query in _CATALOG:
         for names in connection.execute(query.encode(), {"oid": table.oid}):
             yield Obstacle(reason.format(*names), remedy.format(*names))
@@ -246,6 +231,11 @@ def in_catalog(connection: Connection, table: Table) -> Iterator[Obstacle]:
                 f"the view {name} reads columns that are to become text ({', '.join(columns)})",
                 f"keep its definition (\\d+ {name} in psql), DROP VIEW {name}; and create it again afterwards",
             )
+
+
+def code(connection: Connection, table: Table) -> list[Obstacle]:
+    """Return what of the table and its views would run code of others. Triggers and rules are in `_CATALOG`."""
+    return table_code.of_expressions(connection, table.oid) + table_code.of_views(connection, table.oid)
 
 
 def _names_in_the_way(connection: Connection) -> Iterator[Obstacle]:

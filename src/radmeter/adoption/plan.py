@@ -15,6 +15,7 @@ from radmeter.adoption.parent import carried, left_behind
 from radmeter.adoption.table import Table
 from radmeter.database.connection import Connection
 from radmeter.database.identifiers import listed, quoted
+from radmeter.schema import table_code
 from radmeter.schema.ownership import OWNER, strangers, will_revoke_temporary
 from radmeter.units import counted
 
@@ -39,8 +40,14 @@ def steps(connection: Connection, table: Table) -> list[PlanStep]:
     added = [column.name for column in (*STOCK, *OURS) if column.name not in present]
     changed = widened(table)
     indexes = needed(table)
-    row = connection.execute("SELECT count(*) FROM public.radacct WHERE acctstoptime IS NULL").fetchone()
-    open_sessions = row[0] if row else 0
+    with connection.transaction():
+        table_code.hold(connection, "public.radacct")
+        open_sessions = 0
+        if table_code.is_table(connection, "public.radacct"):
+            row = connection.execute(
+                "SELECT count(*) FROM public.radacct WHERE acctstoptime IS NULL"
+            ).fetchone()
+            open_sessions = row[0] if row else 0
     text = f", {', '.join(changed)} become text" if changed else ""
     built = sum(0.2 if "IS NOT NULL" in statement else 1.0 for _, statement in indexes)
     batches = -(-open_sessions // BATCH)

@@ -13,21 +13,39 @@ from radmeter.database.connection import Connection
 from radmeter.database.lock_retries import create_index_with_lock_retries
 
 
+def refuse_new(connection: Connection) -> None:
+    """Refuse what its former owner has added since the survey. Only radmeter's owner can change the table now.
+
+    Raises
+    ------
+    Refused
+        Something is in the way. The transaction is rolled back.
+    """
+    if found := list(obstacles.in_catalog(connection, read(connection))):
+        raise Refused(f"new since the adoption began: {found[0]}")
+
+
 def add_columns(operation: Operation, adoption: Adoption) -> None:
-    """Add all columns at once. Only the catalog changes: no row is written or read."""
-    present = {column.name for column in operation.table.columns}
-    changes = [
-        f"ADD COLUMN {column.name} {column.definition}"
-        for column in (*STOCK, *OURS)
-        if column.name not in present
-    ]
-    changes += [f"ALTER {column} TYPE text" for column in obstacles.widened(operation.table)]
-    if not changes:
-        return
+    """Take the table from its owner, and add all columns at once. Only the catalog changes: no row is written or read.
+
+    A change of a type runs the CHECKs and index expressions on the column. So the survey is repeated first, when
+    nobody else can change the table any more.
+    """
 
     def work(connection: Connection) -> None:
         exclusively(connection)
-        connection.execute(f"ALTER TABLE public.radacct {', '.join(changes)}".encode())
+        table = read(connection)
+        ownership.take(connection, operation.owner, adoption.saved["owner"], table)
+        refuse_new(connection)
+        present = {column.name for column in table.columns}
+        changes = [
+            f"ADD COLUMN {column.name} {column.definition}"
+            for column in (*STOCK, *OURS)
+            if column.name not in present
+        ]
+        changes += [f"ALTER {column} TYPE text" for column in obstacles.widened(table)]
+        if changes:
+            connection.execute(f"ALTER TABLE public.radacct {', '.join(changes)}".encode())
 
     operation.said("adding radmeter's columns")
     operation.retried("adding columns to radacct", work)
@@ -61,10 +79,10 @@ def make_open_table(operation: Operation, adoption: Adoption) -> None:
     def work(connection: Connection) -> None:
         run = connection.execute
         exclusively(connection)
-        ownership.take(connection, operation.owner, table.owner, table.sequence)
-        # From here on only radmeter's owner can change the table. Its former owner may have done so since the survey.
-        if found := list(obstacles.in_catalog(connection, read(connection))):
-            raise Refused(f"new since the adoption began: {found[0]}")
+        now = read(connection)
+        # An adoption that an earlier version began: until here the table belonged to its former owner.
+        ownership.take(connection, operation.owner, adoption.saved["owner"], now)
+        refuse_new(connection)
         run(
             """CREATE TABLE public.radacct_open () INHERITS (public.radacct)
                WITH (fillfactor = 60, autovacuum_vacuum_cost_delay = 0)"""

@@ -2,11 +2,14 @@
 
 from psycopg import sql
 
-from radmeter.adoption import moves, state
+from radmeter.adoption import moves, ownership, state
 from radmeter.adoption.moves import TABLE
-from radmeter.adoption.operation import LEGACY_CHECK, Operation, exclusively
+from radmeter.adoption.operation import LEGACY_CHECK, Operation, Refused, exclusively
 from radmeter.adoption.state import Adoption, remember_renamed
+from radmeter.adoption.table import read
 from radmeter.database.connection import Connection
+from radmeter.schema import table_code
+from radmeter.schema.ownership import OWNER
 
 
 def turn_back(operation: Operation, adoption: Adoption) -> None:
@@ -14,6 +17,12 @@ def turn_back(operation: Operation, adoption: Adoption) -> None:
 
     def work(connection: Connection) -> None:
         exclusively(connection)
+        table = read(connection)
+        if operation.owner not in (adoption.saved["owner"], table.owner):
+            # The adoption had not yet taken the table. What its owner added would run when rows are moved.
+            ownership.take(connection, operation.owner, adoption.saved["owner"], table)
+            if found := table_code.of_table(connection, table.oid):
+                raise Refused(f"it cannot be undone as it is: {found[0]}")
         connection.execute(f"ALTER TABLE ONLY public.radacct DROP CONSTRAINT IF EXISTS {LEGACY_CHECK}")
         state.go_on(connection, "returning")
 
@@ -25,13 +34,18 @@ def return_rows(operation: Operation, adoption: Adoption) -> None:
     connection = operation.connection
     while True:
         child = connection.execute(
-            """SELECT format('%I.%I', nspname, relname) FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid
+            """SELECT format('%I.%I', nspname, relname), pg_get_userbyid(relowner)::text
+               FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid
                JOIN pg_namespace ON pg_namespace.oid = relnamespace
                WHERE inhparent = 'public.radacct'::regclass ORDER BY 1 LIMIT 1"""
         ).fetchone()
         if child is None:
             return
-        name = child[0]
+        name, owner = child
+        if owner not in (operation.owner, OWNER):
+            raise Refused(
+                f"{name} of {owner} inherits from radacct: ALTER TABLE {name} NO INHERIT public.radacct;"
+            )
         with operation.progress(
             f"moving the sessions of {name.removeprefix('public.')} back", None, "sessions"
         ) as bar:

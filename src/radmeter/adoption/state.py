@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from psycopg.types.json import Jsonb
 
 from radmeter.database.connection import Connection
+from radmeter.schema import table_code
 
 
 class Adoption(NamedTuple):
@@ -28,7 +29,7 @@ _COLUMNS = "id, state, boundary, first_id, last_id, saved, began_at, swapped_at,
 
 def in_force(connection: Connection) -> Adoption | None:
     """Return the adoption that is not undone, None if there is none."""
-    if connection.execute("SELECT to_regclass('radmeter.adoption')").fetchone() == (None,):
+    if not table_code.is_table(connection, "radmeter.adoption"):
         return None
     row = connection.execute(f"SELECT {_COLUMNS} FROM radmeter.adoption WHERE undone_at IS NULL").fetchone()  # noqa: S608
     return Adoption(*row) if row else None
@@ -36,7 +37,7 @@ def in_force(connection: Connection) -> Adoption | None:
 
 def latest(connection: Connection) -> Adoption | None:
     """Return the latest adoption, undone or not, None if there was none."""
-    if connection.execute("SELECT to_regclass('radmeter.adoption')").fetchone() == (None,):
+    if not table_code.is_table(connection, "radmeter.adoption"):
         return None
     row = connection.execute(
         f"SELECT {_COLUMNS} FROM radmeter.adoption ORDER BY id DESC LIMIT 1"  # noqa: S608

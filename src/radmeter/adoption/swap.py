@@ -4,11 +4,12 @@ import time
 
 from psycopg import sql
 
-from radmeter.adoption import moves
+from radmeter.adoption import moves, obstacles
 from radmeter.adoption.moves import OPEN, TABLE
+from radmeter.adoption.operation import Refused
 from radmeter.adoption.ownership import give_sequence
 from radmeter.adoption.state import Adoption
-from radmeter.adoption.table import Table, read
+from radmeter.adoption.table import Table, read, read_views
 from radmeter.database.connection import Connection
 from radmeter.database.lock_retries import LOCK_WAIT_MS
 from radmeter.errors import StoreError
@@ -27,13 +28,17 @@ def swap(connection: Connection, adoption: Adoption, owner: str) -> float:
     run("SET LOCAL lock_timeout = '5s'")
     run("LOCK TABLE ONLY public.radacct IN SHARE UPDATE EXCLUSIVE MODE")
     run("LOCK TABLE ONLY public.radacct_open IN SHARE UPDATE EXCLUSIVE MODE")
-    # Read the table again: from here on nobody can change a view or an index until the swap is done.
+    # Read the table again: from here on nobody can change an index until the swap is done.
     table = read(connection)
     last = _last_id(connection, table)
     run(f"SET LOCAL lock_timeout = '{LOCK_WAIT_MS}ms'")
     run("LOCK TABLE ONLY public.radacct IN ACCESS EXCLUSIVE MODE")
     began = time.monotonic()
     run("LOCK TABLE ONLY public.radacct_open IN ACCESS EXCLUSIVE MODE")
+    # The views can change until here: whoever owns one can replace it.
+    table.views = read_views(connection, table)
+    if found := obstacles.code(connection, table):
+        raise Refused(f"new since the adoption began: {found[0]}")
     _close(connection, adoption, table)
     run("ALTER TABLE public.radacct RENAME TO radacct_legacy")
     run("ALTER TABLE public.radacct_open NO INHERIT public.radacct_legacy")

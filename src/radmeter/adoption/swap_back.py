@@ -5,11 +5,12 @@ from psycopg import sql
 from radmeter.adoption import ownership, state
 from radmeter.adoption.indexes import progress_of
 from radmeter.adoption.moves import TABLE
-from radmeter.adoption.operation import DIVERT, LEGACY_CHECK, Operation
+from radmeter.adoption.operation import DIVERT, LEGACY_CHECK, Operation, Refused
 from radmeter.adoption.state import Adoption, remember_renamed
-from radmeter.adoption.table import LEGACY, read
+from radmeter.adoption.table import LEGACY, read, read_views
 from radmeter.database.connection import Connection
 from radmeter.database.lock_retries import LOCK_WAIT_MS, create_index_with_lock_retries
+from radmeter.schema import table_code
 from radmeter.schema.revisions import note
 
 
@@ -73,6 +74,9 @@ def _swap(connection: Connection, adoption: Adoption, owner: str) -> None:
     table = read(connection)
     run(f"SET LOCAL lock_timeout = '{LOCK_WAIT_MS}ms'")
     run("LOCK TABLE public.radacct IN ACCESS EXCLUSIVE MODE")
+    table.views = read_views(connection, table)
+    if found := table_code.of_views(connection, table.oid):
+        raise Refused(f"it cannot be undone as it is: {found[0]}")
     saved = adoption.saved
     names = [
         row[0]

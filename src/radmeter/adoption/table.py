@@ -116,6 +116,13 @@ JOIN pg_class ON pg_class.oid = refobjid AND relkind = 'S' JOIN pg_namespace ON 
 WHERE adrelid = %s AND attname = 'radacctid'"""
 
 
+def read_views(connection: Connection, table: Table) -> list[View]:
+    """Read the views of the table. Under ACCESS EXCLUSIVE they stay as they are until the transaction ends."""
+    with connection.transaction():
+        connection.execute("SET LOCAL search_path = pg_catalog")
+        return [View(*each) for each in connection.execute(_VIEWS, (table.oid,))]
+
+
 def read(connection: Connection) -> Table:
     """Read public.radacct.
 

@@ -8,6 +8,8 @@ from radmeter.adoption.columns import OURS
 from radmeter.adoption.operation import Operation, Refused
 from radmeter.database import advisory_locks
 from radmeter.database.connection import Connection, translated_errors
+from radmeter.schema import table_code
+from radmeter.schema.ownership import refuse_strangers
 
 
 def undo(operation: Operation) -> list[str]:
@@ -26,6 +28,7 @@ def undo(operation: Operation) -> list[str]:
     connection = operation.connection
     with translated_errors():
         advisory_locks.take_upgrade_lock(connection, operation.said)
+        refuse_strangers(connection)
         adoption = state.in_force(connection)
         if adoption is None:
             raise nothing_to_undo(connection)
@@ -81,6 +84,13 @@ def _refuse(connection: Connection) -> None:
     ):
         raise Refused(
             f"the view {name} reads radmeter's columns ({columns}): DROP VIEW {name}; then undo again"
+        )
+
+    row = connection.execute("SELECT 'public.radacct'::regclass::oid").fetchone()
+    assert row is not None
+    if found := table_code.of_views(connection, row[0]):
+        raise Refused(
+            "it cannot be undone as it is, and nothing was changed:", *(f"  {each}" for each in found)
         )
 
 

@@ -180,5 +180,9 @@ def _ownership(context: Context) -> Findings:
         yield tell.yellow(
             f"not {OWNER}'s but {', '.join(sorted({thing.owner for thing in strangers}))}'s: {names}{more}",
             by,
-            *(f"{thing.kind.lower()} {thing.name}: {thing.owner}" for thing in strangers),
+            *(
+                f"{thing.kind.lower()} {thing.name}: {thing.owner}"
+                + ("" if thing.trusted else f", who is not trusted: {thing.remedy}")
+                for thing in strangers
+            ),
         )

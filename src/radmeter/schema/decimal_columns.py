@@ -13,6 +13,7 @@ import psycopg
 from radmeter.database.connection import Connection
 from radmeter.database.identifiers import literal, quoted
 from radmeter.errors import StoreError
+from radmeter.schema import table_code
 
 # Table, column, number of digits, digits after the point. They are converted in this order.
 COLUMNS = (
@@ -109,25 +110,25 @@ WHERE refclassid = 'pg_class'::regclass AND refobjid = to_regclass(%(table)s) AN
 ORDER BY 1"""
 
 
-# A default is evaluated to convert it, maybe by a superuser. It must not call what the table's owner has made.
-DEFAULT_CALLS = """
-SELECT EXISTS (SELECT FROM pg_depend JOIN pg_attrdef ON classid = 'pg_attrdef'::regclass AND objid = pg_attrdef.oid
-               JOIN pg_attribute ON attrelid = adrelid AND attnum = adnum
-               WHERE adrelid = to_regclass(%(table)s) AND attname = %(column)s
-                 AND refclassid IN ('pg_proc'::regclass, 'pg_operator'::regclass, 'pg_type'::regclass))"""
+# A default is evaluated to convert it, maybe by a superuser. It must run nothing.
+DEFAULT_TREE = """
+SELECT adbin::text FROM pg_attrdef JOIN pg_attribute ON attrelid = adrelid AND attnum = adnum
+WHERE adrelid = to_regclass(%(table)s) AND attname = %(column)s"""
 
 
 def find(connection: Connection) -> list[DecimalColumn]:
     """Return the columns that must become decimals."""
     found = []
     for table, column, precision, scale in COLUMNS:
-        row = connection.execute(
-            FIND, {"table": f"public.{table}", "column": column, "new": f"{column}_decimal"}
-        ).fetchone()
-        if row is None:
-            continue
-        kind, not_null, default, comment, pages, begun, key = row
-        counted = connection.execute(f"SELECT count(*) FROM public.{table}".encode()).fetchone()
+        with connection.transaction():
+            table_code.hold(connection, f"public.{table}")
+            row = connection.execute(
+                FIND, {"table": f"public.{table}", "column": column, "new": f"{column}_decimal"}
+            ).fetchone()
+            if row is None:
+                continue
+            kind, not_null, default, comment, pages, begun, key = row
+            counted = connection.execute(f"SELECT count(*) FROM public.{table}".encode()).fetchone()
         found.append(
             DecimalColumn(
                 table, column, precision, scale, kind, counted[0] if counted else 0, pages, not_null, default,
@@ -176,7 +177,8 @@ def check(connection: Connection, column: DecimalColumn, *, online: bool) -> Non
             "then run `radmeter migrate up` again"
         )
     named = {"table": f"public.{column.table}", "column": column.column, "all": online}
-    if connection.execute(DEFAULT_CALLS, named).fetchone() == (True,):
+    tree = connection.execute(DEFAULT_TREE, named).fetchone()
+    if tree is not None and not table_code.harmless(connection, tree[0]):
         raise StoreError(
             f"public.{column.name} cannot become {column.decimal}, nothing was changed: its default ({column.default}) "
             f"is not a constant. ALTER TABLE public.{column.table} ALTER COLUMN {column.column} DROP DEFAULT, "
@@ -213,7 +215,7 @@ def kept_changes(connection: Connection, since: int = 0) -> list[Change]:
 
 def last_change(connection: Connection) -> int:
     """Return the id of the newest kept change."""
-    if connection.execute("SELECT to_regclass('radmeter.decimal_change')").fetchone() == (None,):
+    if not table_code.is_table(connection, "radmeter.decimal_change"):
         return 0
     row = connection.execute("SELECT coalesce(max(id), 0) FROM radmeter.decimal_change").fetchone()
     return int(row[0]) if row else 0

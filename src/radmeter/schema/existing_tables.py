@@ -14,8 +14,11 @@ import psycopg
 from alembic import context, op
 
 from radmeter.database.connection import Connection
+from radmeter.database.identifiers import quoted
 from radmeter.database.lock_retries import GAVE_WAY, with_lock_retries
 from radmeter.errors import StoreError
+from radmeter.schema import table_code
+from radmeter.schema.ownership import OWNER
 from radmeter.schema.revisions import note
 
 # Tables that may exist before the revision that makes them, in the order of their foreign keys.
@@ -46,6 +49,17 @@ SELECT relname, pg_get_indexdef(indexrelid), indisunique AND indpred IS NULL AND
        ARRAY (SELECT attname FROM pg_attribute WHERE attrelid = indrelid AND attnum = ANY (indkey) ORDER BY attname),
        EXISTS (SELECT FROM pg_constraint WHERE conindid = indexrelid AND contype IN ('p', 'u')), indisprimary
 FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid WHERE indrelid = to_regclass(%s) ORDER BY relname"""
+
+
+# Who may have made a table that is adopted: the role that migrates, radmeter's owner, the database's, a superuser.
+OWNED = """
+SELECT pg_class.oid, rolname::text, rolsuper OR rolname IN (session_user, %(ours)s)
+           OR pg_roles.oid = (SELECT datdba FROM pg_database WHERE datname = current_database())
+FROM pg_class JOIN pg_roles ON pg_roles.oid = relowner WHERE pg_class.oid = to_regclass(%(name)s)"""
+REFUSAL = (
+    "existing tables with the names of radmeter's tables cannot be adopted, nothing was changed:",
+    "correct that (or rename the table), then run `radmeter migrate up` again",
+)
 
 
 class ExistingColumn(NamedTuple):
@@ -96,17 +110,40 @@ def _rehearse(ddls: dict[str, str], connection: Connection) -> dict[str, list[st
         connection.execute("SET LOCAL client_min_messages = warning")
         if connection.execute("SELECT to_regnamespace('radmeter')").fetchone() == (None,):
             connection.execute("CREATE SCHEMA radmeter")
+        refused = _refused(connection, pending(connection, ddls))
+        if refused:
+            # Nothing of these tables is run or altered, not even to find what else is in the way.
+            raise StoreError(*REFUSAL[:1], *(f"  {problem}" for problem in refused), *REFUSAL[1:])
         for revision, ddl in ddls.items():
             found: list[str] = []
             statements[revision] = _statements(connection, ddl, found)
             problems += found or _failures(connection, statements[revision])
     if problems:
-        raise StoreError(
-            "existing tables with the names of radmeter's tables cannot be adopted, nothing was changed:",
-            *(f"  {problem}" for problem in problems),
-            "correct that (or rename the table), then run `radmeter migrate up` again",
-        )
+        raise StoreError(*REFUSAL[:1], *(f"  {problem}" for problem in problems), *REFUSAL[1:])
     return statements
+
+
+def _refused(connection: Connection, tables: Iterable[str]) -> list[str]:
+    """Lock existing tables, and return what about their owners and their own code is in the way."""
+    problems: list[str] = []
+    for table in tables:
+        name = f"public.{table}"
+        kind = connection.execute(
+            "SELECT relkind = 'r' FROM pg_class WHERE oid = to_regclass(%s)", (name,)
+        ).fetchone()
+        if kind != (True,):
+            continue  # `_table` refuses it, and reads nothing of it
+        connection.execute(f"LOCK TABLE ONLY {name} IN ACCESS EXCLUSIVE MODE".encode())
+        row = connection.execute(OWNED, {"name": name, "ours": OWNER}).fetchone()
+        assert row is not None
+        oid, owner, trusted = row
+        if not trusted:
+            problems.append(
+                f"{name} belongs to {quoted(owner)}, who is neither a superuser nor the owner of the database: "
+                f"look at it (\\d+ {name} in psql), then ALTER TABLE {name} OWNER TO {OWNER} (or to a superuser)"
+            )
+        problems += map(str, table_code.of_table(connection, oid))
+    return problems
 
 
 def _failures(connection: Connection, statements: list[str]) -> list[str]:
@@ -138,8 +175,9 @@ def create(ddl: str) -> None:
     if not own:
         connection.execute(ddl.encode())
         return
-    problems: list[str] = []
-    statements = _statements(connection, ddl, problems)
+    # A table may have changed since the rehearsal. Locked, it cannot.
+    problems = _refused(connection, own)
+    statements = [] if problems else _statements(connection, ddl, problems)
     if problems:
         raise StoreError("; ".join(problems))
     for statement in statements:

@@ -8,10 +8,16 @@ import psycopg
 from psycopg import sql
 
 from radmeter.database.connection import Connection, translated_errors
+from radmeter.database.identifiers import quoted
 from radmeter.database.lock_retries import PATIENCE_SECONDS, log, with_lock_retries
+from radmeter.errors import StoreError
+from radmeter.schema import table_code
 from radmeter.schema.sql_files import roles_file
 
 OWNER = "radmeter_owner"
+ROLES = ("radmeter_owner", "radmeter_ingest", "radmeter_reader", "radmeter_noc", "radmeter_billing")
+# A message names so many objects.
+LISTED = 10
 
 # Our tables in the schema public. In the schema radmeter everything is ours. Partitions belong to their table.
 PUBLIC_TABLES = (
@@ -27,7 +33,7 @@ PUBLIC_TABLES = (
     "subscribers",
     "user_quota_usage",
 )
-PUBLIC_FUNCTIONS = ("get_user_total_usage",)
+PUBLIC_FUNCTIONS = ("public.get_user_total_usage(text,timestamp with time zone)",)
 
 # A column's sequence changes its owner with the table (PostgreSQL manual, ALTER TABLE), so it is not listed.
 FOREIGN = """
@@ -45,16 +51,22 @@ WITH ours AS (
       AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_class'::regclass AND objid = pg_class.oid
                         AND relkind = 'S' AND deptype IN ('a', 'i'))
     UNION ALL
-    SELECT 'FUNCTION', pg_proc.oid::regprocedure::text, proowner
+    SELECT 'ROUTINE', pg_proc.oid::regprocedure::text, proowner
     FROM pg_proc JOIN pg_namespace ON pg_namespace.oid = pronamespace
-    WHERE nspname = 'radmeter' OR nspname = 'public' AND proname = ANY (%(functions)s)
+    -- In public a function of the same name with other arguments is not ours.
+    WHERE nspname = 'radmeter'
+       OR pg_proc.oid IN (SELECT to_regprocedure(function) FROM unnest(%(functions)s::text[]) AS function)
     UNION ALL
     SELECT 'SCHEMA', 'radmeter', nspowner FROM pg_namespace WHERE nspname = 'radmeter'
 )
-SELECT kind, name, rolname, rolsuper, pg_has_role(session_user, owner, 'USAGE')
+SELECT kind, name, rolname, rolsuper, pg_has_role(session_user, owner, 'USAGE'),
+       rolsuper OR rolname = session_user
+           -- The rows of a table are what counts. Its code is looked at when it is handed over.
+           OR kind = 'TABLE' AND name LIKE 'public.%%'
+              AND owner = (SELECT datdba FROM pg_database WHERE datname = current_database()) AS trusted
 FROM ours JOIN pg_roles ON pg_roles.oid = owner
 WHERE rolname <> %(owner)s
-ORDER BY kind = 'SCHEMA', kind = 'FUNCTION', kind <> 'TABLE', name"""
+ORDER BY kind = 'SCHEMA', kind = 'ROUTINE', kind <> 'TABLE', name"""
 
 SEQUENCES = """
 SELECT objid::regclass::text FROM pg_depend JOIN pg_class ON pg_class.oid = objid
@@ -62,13 +74,28 @@ WHERE classid = 'pg_class'::regclass AND refobjid = to_regclass(%s) AND relkind 
 
 
 class Foreign(NamedTuple):
-    """One of our objects that another role owns."""
+    """One of our objects that another role owns.
+
+    `movable`: the role that logged in may hand it over. `trusted`: that cannot give its owner the rights of ours.
+    """
 
     kind: str
     name: str
     owner: str
     superuser: bool
     movable: bool
+    trusted: bool
+
+    @property
+    def remedy(self) -> str:
+        """What to do about an object that is not trusted."""
+        move = f"ALTER {self.kind} {self.name} OWNER TO {OWNER};"
+        other = {
+            "SCHEMA": "ALTER SCHEMA radmeter RENAME TO ..;",
+            "TABLE": f"ALTER TABLE {self.name} RENAME TO ..;",
+        }
+        drop = other.get(self.kind, f"DROP {self.kind} {self.name};")
+        return f"if you do not know it: {drop} else read it, and {move}"
 
 
 def make_roles(connection: Connection, said: Callable[[str], None] = log.info) -> None:
@@ -164,10 +191,11 @@ def hand_over(
     shipper connects again.
     """
     things = foreign(connection)
+    _refuse([thing for thing in things if not thing.trusted])
     mine = [thing for thing in things if thing.movable]
-    tables = [[thing] for thing in mine if thing.kind not in ("FUNCTION", "SCHEMA")]
+    tables = [[thing] for thing in mine if thing.kind not in ("ROUTINE", "SCHEMA")]
     # Functions call each other as their owner, so all are handed over together. That keeps nobody waiting.
-    functions = [thing for thing in mine if thing.kind in ("FUNCTION", "SCHEMA")]
+    functions = [thing for thing in mine if thing.kind in ("ROUTINE", "SCHEMA")]
     for together in [*tables, *([functions] if functions else [])]:
         what = together[0].name if len(together) == 1 else f"{len(together)} functions"
         with_lock_retries(
@@ -186,9 +214,39 @@ def hand_over(
     return len(mine)
 
 
+def refuse_strangers(connection: Connection) -> None:
+    """Refuse objects with our names that a role owns whose code must not get the rights of radmeter's owner.
+
+    Raises
+    ------
+    StoreError
+        There are some. The message has each with its remedy. Nothing was changed.
+    """
+    _refuse([thing for thing in foreign(connection) if not thing.trusted])
+
+
+def _refuse(strangers: list[Foreign]) -> None:
+    if strangers:
+        more = len(strangers) - LISTED
+        raise StoreError(
+            f"objects with names of radmeter's belong to roles that are no superuser, nothing was changed: {OWNER} "
+            "would run their code",
+            *(
+                f"  {thing.kind.lower()} {thing.name} of {quoted(thing.owner)}: {thing.remedy}"
+                for thing in strangers[:LISTED]
+            ),
+            *([f"  .. and {more} more"] if more > 0 else []),
+        )
+
+
 def _move(things: list[Foreign], connection: Connection) -> None:
     for thing in things:
         connection.execute(f"ALTER {thing.kind} {thing.name} OWNER TO {OWNER}".encode())
+        if thing.kind == "TABLE":
+            # Nobody else can change the table now. What it has was not looked at before.
+            table_code.refuse(connection, thing.name)
+        elif thing.kind in ("ROUTINE", "SCHEMA"):
+            _reset_grants(connection, thing)
         # The role of another program may still read and write its table, and gets no other right. The role that
         # migrates needs none: it is a member of radmeter_owner.
         if thing.kind == "TABLE" and not thing.superuser and thing.owner != connection.info.user:
@@ -198,6 +256,23 @@ def _move(things: list[Foreign], connection: Connection) -> None:
             for (sequence,) in connection.execute(SEQUENCES, (table,)).fetchall():
                 rights = sql.SQL("GRANT USAGE, SELECT ON SEQUENCE {} TO {}")
                 connection.execute(rights.format(sql.SQL(sequence), role))
+
+
+def _reset_grants(connection: Connection, thing: Foreign) -> None:
+    """Take from everybody but radmeter's own roles what the former owner granted. They keep what grants.sql gives."""
+    query = (
+        "SELECT nspacl, nspowner FROM pg_namespace WHERE nspname = 'radmeter'"
+        if thing.kind == "SCHEMA"
+        else "SELECT proacl, proowner FROM pg_proc WHERE oid = to_regprocedure(%(name)s)"
+    )
+    rows = connection.execute(
+        f"""SELECT DISTINCT CASE grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(grantee)) END
+            FROM ({query}) AS object (acl, owner), aclexplode(acl)
+            WHERE grantee <> owner AND pg_get_userbyid(grantee) <> ALL (%(roles)s)""".encode(),  # noqa: S608
+        {"name": thing.name, "roles": list(ROLES)},
+    ).fetchall()
+    for (grantee,) in rows:
+        connection.execute(f"REVOKE ALL ON {thing.kind} {thing.name} FROM {grantee} CASCADE".encode())
 
 
 def script() -> str:
@@ -220,6 +295,10 @@ BEGIN
         RETURN;
     END IF;
     FOR v_thing IN {query} LOOP
+        IF NOT v_thing.trusted THEN
+            RAISE EXCEPTION '% % has a name of radmeter''s and belongs to %: read it, then drop it or hand it over',
+                v_thing.kind, v_thing.name, v_thing.rolname;
+        END IF;
         EXECUTE format('ALTER %s %s OWNER TO {OWNER}', v_thing.kind, v_thing.name);
         IF v_thing.kind = 'TABLE' AND NOT v_thing.rolsuper AND v_thing.rolname <> session_user THEN
             EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE %s TO %I', v_thing.name, v_thing.rolname);

@@ -10,12 +10,10 @@ from radmeter.database.lock_retries import LOCK_WAIT_MS
 from radmeter.partitions.months import MONTHS_AHEAD, missing_months
 from radmeter.schema import decimal_columns, decimal_conversion, existing_tables
 from radmeter.schema.decimal_columns import Change, DecimalColumn
-from radmeter.schema.ownership import OWNER, foreign, will_revoke_temporary
+from radmeter.schema.ownership import OWNER, ROLES, foreign, refuse_strangers, will_revoke_temporary
 from radmeter.schema.revisions import current_revision, pending_revisions, title
 from radmeter.schema.sql_files import RADACCT, changed_files, current_files, is_so_already, statements
 from radmeter.units import counted
-
-ROLES = ("radmeter_owner", "radmeter_ingest", "radmeter_reader", "radmeter_noc", "radmeter_billing")
 
 # What each revision locks of the tables that existed before it. A revision may also say so itself, in `locks`.
 LOCKS: dict[str, dict[str, str]] = {
@@ -82,6 +80,7 @@ def plan(connection: Connection, *, reapply: bool = False) -> Plan:
     StoreError
         The upgrade would be refused, and would change nothing.
     """
+    refuse_strangers(connection)
     pending = pending_revisions(connection)
     adopting = existing_tables.check(connection, [script.revision for script in pending])
     columns = decimal_conversion.check(connection)
@@ -117,7 +116,7 @@ def _handed_over(connection: Connection) -> Iterator[Step]:
         locks = tuple(
             Lock(thing.name, "ACCESS EXCLUSIVE", 0.002)
             for thing in things
-            if thing.kind not in ("FUNCTION", "SCHEMA")
+            if thing.kind not in ("ROUTINE", "SCHEMA")
         )
         owners = ", ".join(sorted({thing.owner for thing in things}))
         what = f"hand {len(things)} objects of {owners} over to {OWNER}, one at a time"

@@ -15,6 +15,7 @@ from radmeter import __version__
 from radmeter.database.connection import Connection, translated_errors
 from radmeter.database.lock_retries import LOCK_WAIT_MS, PATIENCE_SECONDS, log, retry_until_locked
 from radmeter.errors import DiskFull, LockTimeout, StoreError
+from radmeter.schema import table_code
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -68,7 +69,7 @@ def current_revision(connection: Connection) -> str | None:
     StoreError
         A newer radmeter has migrated it.
     """
-    if connection.execute("SELECT to_regclass('radmeter.alembic_version')").fetchone() == (None,):
+    if not table_code.is_table(connection, "radmeter.alembic_version"):
         return None
     row = connection.execute("SELECT version_num FROM radmeter.alembic_version").fetchone()
     if row is None:

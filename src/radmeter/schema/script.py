@@ -58,6 +58,7 @@ def script(connection: Connection) -> str:
     StoreError
         The database cannot be upgraded as it is.
     """
+    ownership.refuse_strangers(connection)
     begin = current_revision(connection)
     pending = [each.revision for each in _after(begin)]
     adopting = existing_tables.check(connection, pending)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from radmeter import resources
 from radmeter.database.connection import Connection, translated_errors
 from radmeter.errors import StoreError
+from radmeter.schema import table_code
 
 # Functions come first: views, triggers and bodies in the form RETURN need the functions that they name. Views lock
 # themselves and triggers lock radacct, so they come last: what ingest uses is locked for the shortest time.
@@ -63,7 +64,7 @@ def current_files() -> list[SqlFile]:
 def changed_files(connection: Connection) -> list[str]:
     """Return the paths of files that differ from what the database has: changed, new or removed."""
     applied: dict[str, str] = {}
-    if connection.execute("SELECT to_regclass('radmeter.sql_file')").fetchone() != (None,):
+    if table_code.is_table(connection, "radmeter.sql_file"):
         applied = dict(connection.execute("SELECT path, checksum FROM radmeter.sql_file").fetchall())
     files = {file.path: file.checksum for file in current_files()}
     return [path for path in files | applied if files.get(path) != applied.get(path)]

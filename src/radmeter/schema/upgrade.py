@@ -13,8 +13,15 @@ from radmeter.database.lock_retries import PATIENCE_SECONDS, log, with_lock_retr
 from radmeter.errors import DiskFull, StoreError
 from radmeter.partitions.months import MONTHS_AHEAD
 from radmeter.progress import Listener, Quiet
-from radmeter.schema import decimal_conversion, existing_tables
-from radmeter.schema.ownership import OWNER, act_as_owner, hand_over, make_roles, may_act_as_owner
+from radmeter.schema import decimal_conversion, existing_tables, table_code
+from radmeter.schema.ownership import (
+    OWNER,
+    act_as_owner,
+    hand_over,
+    make_roles,
+    may_act_as_owner,
+    refuse_strangers,
+)
 from radmeter.schema.revisions import bootstrap, note, pending_revisions, run_revisions
 from radmeter.schema.sql_files import RADACCT, apply_sql_files, changed_files
 
@@ -60,8 +67,9 @@ def upgrade(
     given: dict[str, Any] = {} if options is None else {"options": options}
     with connect(dsn, **given) as connection, _full_disk(), translated_errors():
         take_upgrade_lock(connection, listener.say)
+        # Find what cannot be done before anything is changed. A stranger's tables are not even read.
+        refuse_strangers(connection)
         refuse_stock_table(connection)
-        # Find what cannot be done before anything is changed.
         existing_tables.check(connection, [script.revision for script in pending_revisions(connection)])
         decimal_conversion.check(connection)
         prepare(connection, listener.say, patience_seconds)
@@ -130,7 +138,7 @@ def refuse_stock_table(connection: Connection) -> None:
 
 
 def _is_being_undone(connection: Connection) -> bool:
-    if connection.execute("SELECT to_regclass('radmeter.adoption')").fetchone() == (None,):
+    if not table_code.is_table(connection, "radmeter.adoption"):
         return False
     row = connection.execute(
         "SELECT EXISTS (SELECT FROM radmeter.adoption WHERE undone_at IS NULL AND state = 'returning')"

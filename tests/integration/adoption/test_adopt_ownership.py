@@ -1,5 +1,6 @@
 """FreeRADIUS's role owns radacct before an adoption. It must not be able to have its code run by radmeter's roles."""
 
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,11 +14,12 @@ from support.servers import Connection, Server
 from radmeter.adoption import adopt, operation, undo
 from radmeter.adoption.bounding import swap_tables, validate
 from radmeter.adoption.opening import bound, move_open
-from radmeter.adoption.preparing import make_open_table
+from radmeter.adoption.preparing import add_columns, make_indexes, make_open_table
 from radmeter.adoption.return_rows import return_rows
 from radmeter.adoption.swap_back import swap_tables_back
 from radmeter.adoption.swapped import finish
 from radmeter.adoption.tidy import tidy
+from radmeter.schema import table_code
 
 ROLE = "freeradius_owner_in_test"
 
@@ -78,6 +80,8 @@ CHANGES = (
 @pytest.mark.parametrize(
     ("step", "work"),
     [
+        (make_indexes, adopts),
+        (make_open_table, adopts),
         (move_open, adopts),
         (bound, adopts),
         (validate, adopts),
@@ -126,7 +130,7 @@ def test_it_owns_radacct_again_after_an_undo(radius: str) -> None:
 
 
 def test_a_trigger_that_came_after_the_survey_is_seen_before_a_row_is_changed(radius: str) -> None:
-    killed_before(superuser(radius), make_open_table, adopts)
+    killed_before(superuser(radius), add_columns, adopts)
     with psycopg.connect(radius, autocommit=True) as connection:
         connection.execute(EVIL)
         connection.execute(CHANGES[0].encode())
@@ -146,32 +150,32 @@ def test_a_trigger_that_came_after_the_survey_is_seen_before_a_row_is_changed(ra
     [
         (
             "ALTER TABLE radacct ADD site text; ALTER TABLE radacct ALTER site SET DEFAULT public.evil('x')",
-            "a default of radacct uses the function public.evil(text)",
-            "ALTER FUNCTION public.evil(text) OWNER TO postgres",
+            "the default of public.radacct.site uses the function public.evil(text)",
+            "ALTER TABLE radacct ALTER site DROP DEFAULT",
         ),
         (
             """CREATE OR REPLACE FUNCTION public.evil(text) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT $1';
                CREATE INDEX by_evil_idx ON radacct (public.evil(username))""",
-            "the index public.by_evil_idx of radacct uses the function public.evil(text)",
+            "the index public.by_evil_idx uses the function public.evil(text)",
             "DROP INDEX by_evil_idx",
         ),
         (
             """CREATE OPERATOR public.### (FUNCTION = public.evil, RIGHTARG = text);
                ALTER TABLE radacct ADD site text; ALTER TABLE radacct ALTER site SET DEFAULT ### 'x'""",
-            "a default of radacct uses the operator public.###(NONE,text)",
+            "the default of public.radacct.site uses the operator public.###(NONE,text) of freeradius_owner_in_test",
             "ALTER TABLE radacct ALTER site DROP DEFAULT",
         ),
         (
             """CREATE OR REPLACE FUNCTION public.evil(text) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT $1';
                CREATE DOMAIN public.site AS text CHECK (public.evil(VALUE) <> 'x');
                ALTER TABLE radacct ADD site public.site""",
-            "a column of radacct uses the type public.site",
+            "the column public.radacct.site uses the type public.site of freeradius_owner_in_test",
             "ALTER TABLE radacct DROP site",
         ),
         (
             """CREATE OR REPLACE FUNCTION public.evil(text) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT $1';
                CREATE STATISTICS public.evil ON (public.evil(username)), (lower(username)) FROM radacct""",
-            "a statistics object of radacct uses the function public.evil(text)",
+            "the statistics object public.evil uses the function public.evil(text)",
             "DROP STATISTICS public.evil",
         ),
     ],
@@ -184,8 +188,218 @@ def test_code_of_its_own_that_the_table_uses_is_refused(
         connection.execute(making.encode())
     refused = radmeter(superuser(radius), "adopt", "--from", "radacct", "--plan")
     assert refused.exit_code == 1
-    assert f"{reason} of {ROLE}, who could so run commands" in refused.errors
+    assert f"{reason}, which could run code with the rights of radmeter_owner" in refused.errors
     with psycopg.connect(superuser(radius), autocommit=True) as connection:
         connection.execute(mending.encode())
     planned = radmeter(superuser(radius), "adopt", "--from", "radacct", "--plan")
     assert planned.exit_code == 0, planned.errors
+
+
+# What SQL text, files, other databases or the server's settings a default could reach with built-in functions.
+NOT_HARMLESS = (
+    "ts_rewrite('a'::tsquery, 'SELECT public.evil(''x'')::tsquery, ''b''::tsquery')::text",
+    "query_to_xml('SELECT public.evil(''x'')', true, true, '')::text",
+    "table_to_xml('public.radcheck', true, true, '')::text",
+    "database_to_xml(true, true, '')::text",
+    "cursor_to_xml('c', 1, true, true, '')::text",
+    "pg_read_file('PG_VERSION')",
+    "lo_import('/etc/hostname')::text",
+    "set_config('role', 'postgres', false)",
+    "pg_terminate_backend(1)::text",
+    "setval('public.radacct_radacctid_seq', 1)::text",
+    "nextval('public.radacct_radacctid_seq'::text::regclass)::text",
+    "pg_advisory_lock(1)::text",
+    "ts_stat('SELECT 1')::text",
+)
+HARMLESS = (
+    "'none'",
+    "lower('X') || now()::date",
+    "coalesce(current_user, session_user)",
+    "to_char(clock_timestamp(), 'YYYY')",
+    "CASE WHEN random() > 0.5 THEN 'a' ELSE gen_random_uuid()::text END",
+    "(now() AT TIME ZONE 'utc')::text",
+    "'T-' || nextval('public.radacct_radacctid_seq')",
+    "'{a,b}'::text[]::text",
+)
+
+
+@pytest.mark.parametrize("default", NOT_HARMLESS)
+def test_a_default_with_a_built_in_function_that_is_not_known_as_harmless_is_refused(
+    radius: str, default: str
+) -> None:
+    with psycopg.connect(radius, autocommit=True) as connection:
+        connection.execute("CREATE TABLE radcheck (id int)")
+        connection.execute("ALTER TABLE radacct ADD note text")
+        try:
+            connection.execute(f"ALTER TABLE radacct ALTER note SET DEFAULT {default}".encode())
+        except psycopg.errors.FeatureNotSupported:
+            return  # a function that returns a set cannot be a default
+    refused = radmeter(superuser(radius), "adopt", "--from", "radacct", "--yes")
+    assert refused.exit_code == 1
+    assert "the default of public.radacct.note uses " in refused.errors
+    assert "ALTER TABLE public.radacct ALTER COLUMN note DROP DEFAULT;" in refused.errors
+
+
+def test_harmless_defaults_are_kept(radius: str) -> None:
+    with psycopg.connect(radius, autocommit=True) as connection:
+        for number, default in enumerate(HARMLESS):
+            connection.execute(f"ALTER TABLE radacct ADD note{number} text".encode())
+            connection.execute(f"ALTER TABLE radacct ALTER note{number} SET DEFAULT {default}".encode())
+    done = radmeter(superuser(radius), "adopt", "--from", "radacct", "--yes")
+    assert done.exit_code == 0, done.errors
+    with psycopg.connect(superuser(radius)) as connection:
+        row = connection.execute(
+            "SELECT count(*) FROM pg_attrdef JOIN pg_attribute ON attrelid = adrelid AND attnum = adnum "
+            "WHERE adrelid = 'radacct'::regclass AND attname ~ '^note'"
+        ).fetchone()
+    assert row == (len(HARMLESS),)
+
+
+def test_every_function_on_the_list_is_postgresqls_own_and_changes_nothing(connection: Connection) -> None:
+    rows = connection.execute(
+        """SELECT proname::text, bool_or(provolatile = 'v') FROM pg_proc
+           WHERE pronamespace = 'pg_catalog'::regnamespace AND proname = ANY (%s) GROUP BY 1""",
+        (list(table_code.HARMLESS_FUNCTIONS),),
+    ).fetchall()
+    volatile = {name for name, is_volatile in rows if is_volatile}
+    assert volatile <= {"clock_timestamp", "gen_random_uuid", "random", "timeofday", "uuidv4", "uuidv7"}
+    # Those of later versions only, and words that the parser turns into nodes.
+    assert set(table_code.HARMLESS_FUNCTIONS) - {name for name, _ in rows} <= {
+        "uuidv4", "uuidv7", "greatest", "least", "decode", "extract",
+    }  # fmt: skip
+
+
+# A constant of an array of this domain runs the check when PostgreSQL reads the text of the view.
+EVIL_VIEW = """
+CREATE TABLE public.ran (who text);
+GRANT ALL ON public.ran TO PUBLIC;
+CREATE FUNCTION public.evil_check(text) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO public.ran VALUES (current_user);
+    RETURN true;
+END $$;
+CREATE DOMAIN public.evil_d AS text CHECK (public.evil_check(value));
+CREATE VIEW public.long_ones AS SELECT username, '{x}'::public.evil_d[] AS e FROM public.radacct;
+CREATE VIEW public.by_view AS SELECT username FROM public.long_ones;
+TRUNCATE public.ran"""
+
+
+def who_ran(radius: str) -> list[tuple[str]]:
+    with psycopg.connect(superuser(radius)) as connection:
+        return connection.execute("SELECT DISTINCT who FROM public.ran").fetchall()
+
+
+def test_a_view_with_a_type_of_its_owner_is_not_made_again(radius: str) -> None:
+    with psycopg.connect(radius, autocommit=True) as connection:
+        connection.execute(EVIL_VIEW)
+    for option in ("--plan", "--yes"):
+        refused = radmeter(superuser(radius), "adopt", "--from", "radacct", option)
+        assert refused.exit_code == 1
+        assert f"the view public.long_ones uses the type public.evil_d of {ROLE}" in refused.errors
+        assert "DROP VIEW public.long_ones;" in refused.errors
+    assert who_ran(radius) == []
+
+
+def test_a_view_that_comes_before_the_swap_or_the_way_back_is_not_made_again(radius: str) -> None:
+    killed_before(superuser(radius), swap_tables, adopts)
+    with psycopg.connect(radius, autocommit=True) as connection:
+        connection.execute(EVIL_VIEW)
+    refused = radmeter(superuser(radius), "adopt", "--from", "radacct", "--yes")
+    assert (
+        refused.exit_code,
+        "new since the adoption began: the view public.long_ones" in refused.errors,
+    ) == (
+        1,
+        True,
+    )
+    with psycopg.connect(radius, autocommit=True) as connection:
+        connection.execute("DROP VIEW public.by_view, public.long_ones")
+    assert radmeter(superuser(radius), "adopt", "--from", "radacct", "--yes").exit_code == 0
+    view = "CREATE VIEW public.long_ones AS SELECT username, '{x}'::public.evil_d[] AS e FROM public.radacct"
+    with psycopg.connect(radius, autocommit=True) as connection:
+        connection.execute(view.encode())
+        connection.execute("TRUNCATE public.ran")
+    refused = radmeter(superuser(radius), "adopt", "--undo", "--yes")
+    assert (refused.exit_code, "nothing was changed" in refused.errors) == (1, True)
+    with psycopg.connect(radius, autocommit=True) as connection:
+        connection.execute("DROP VIEW public.long_ones")
+    killed_before(superuser(radius), swap_tables_back, undoes)
+    with psycopg.connect(radius, autocommit=True) as connection:
+        connection.execute(view.encode())
+        connection.execute("TRUNCATE public.ran")
+    with psycopg.connect(superuser(radius), autocommit=True) as connection, pytest.raises(operation.Refused):
+        undoes(connection)
+    assert who_ran(radius) == []
+    with psycopg.connect(radius, autocommit=True) as connection:
+        connection.execute("DROP VIEW public.long_ones")
+    assert radmeter(superuser(radius), "adopt", "--undo", "--yes").exit_code == 0
+
+
+CHECK_ON_REALM = """
+ALTER TABLE public.radacct ALTER realm TYPE varchar(64);
+CREATE TABLE public.ran (who text);
+GRANT ALL ON public.ran TO PUBLIC;
+CREATE FUNCTION public.evil_check(text) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO public.ran VALUES (current_user);
+    RETURN true;
+END $$"""
+
+
+def test_a_check_that_comes_while_the_command_waits_for_its_lock_does_not_run(radius: str) -> None:
+    with psycopg.connect(radius, autocommit=True) as owner:
+        owner.execute(CHECK_ON_REALM)
+        with psycopg.connect(radius) as holder:
+            holder.execute("SELECT FROM public.radacct LIMIT 1")
+            outcome: list[BaseException] = []
+            waits = threading.Event()
+
+            def say(line: str) -> None:
+                if "waiting for a lock" in line:
+                    waits.set()
+
+            def work() -> None:
+                with psycopg.connect(superuser(radius), autocommit=True) as connection:
+                    try:
+                        adopt.adopt(
+                            operation.Operation(
+                                connection, said=lambda line: line.count("waiting") and waits.set()
+                            )
+                        )
+                    except Exception as error:
+                        outcome.append(error)
+
+            thread = threading.Thread(target=work)
+            thread.start()
+            assert waits.wait(60)
+            holder.execute("ALTER TABLE public.radacct ADD CONSTRAINT late CHECK (public.evil_check(realm))")
+            holder.execute("TRUNCATE public.ran")
+            holder.commit()
+            thread.join(60)
+        assert "new since the adoption began: the constraint late" in str(outcome[0])
+        assert who_ran(radius) == []
+        # The same when the adoption goes on, which has no survey of its own.
+        refused = radmeter(superuser(radius), "adopt", "--from", "radacct", "--yes")
+        assert (refused.exit_code, "the constraint late" in refused.errors) == (1, True)
+        assert who_ran(radius) == []
+        owner.execute("ALTER TABLE public.radacct DROP CONSTRAINT late")
+    done = radmeter(superuser(radius), "adopt", "--from", "radacct", "--yes")
+    assert done.exit_code == 0, done.errors
+
+
+def test_undoing_an_adoption_that_has_not_yet_taken_the_table_runs_nothing_of_its_owners(radius: str) -> None:
+    killed_before(superuser(radius), add_columns, adopts)
+    with psycopg.connect(radius, autocommit=True) as connection:
+        connection.execute(EVIL)
+        connection.execute("CREATE TABLE public.child () INHERITS (public.radacct)")
+        connection.execute("INSERT INTO public.child SELECT * FROM ONLY public.radacct LIMIT 1")
+        connection.execute(
+            "CREATE TRIGGER evil BEFORE UPDATE OR DELETE ON public.child "
+            "FOR EACH ROW EXECUTE FUNCTION public.evil()"
+        )
+    refused = radmeter(superuser(radius), "adopt", "--undo", "--yes")
+    assert (refused.exit_code, "inherits from" in refused.errors) == (1, True), refused.errors
+    with psycopg.connect(radius, autocommit=True) as connection:
+        connection.execute("ALTER TABLE public.child NO INHERIT public.radacct")
+    undone = radmeter(superuser(radius), "adopt", "--undo", "--yes")
+    assert undone.exit_code == 0, undone.errors

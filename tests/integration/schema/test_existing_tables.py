@@ -131,3 +131,111 @@ def test_what_cannot_be_taken_over_is_refused_by_table_and_column_and_untouched(
         assert said in refused.errors
         assert "nothing was changed" in refused.errors
     assert dump(server, own) == before
+
+
+STRANGER = "existing_owner_in_test"
+
+
+@pytest.fixture
+def strange(server: Server) -> Iterator[str]:
+    """A home-made table of a role that is no superuser, and may make tables in public."""
+    with server.clone("template0") as dsn, psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute(f"CREATE ROLE {STRANGER} LOGIN".encode())
+        connection.execute(f"GRANT CREATE ON SCHEMA public TO {STRANGER}".encode())
+        with psycopg.connect(dsn.replace("postgres@", f"{STRANGER}@"), autocommit=True) as owner:
+            owner.execute(
+                """CREATE TABLE ran (who text);
+                   GRANT ALL ON ran TO PUBLIC;
+                   CREATE FUNCTION evil(text) RETURNS boolean LANGUAGE plpgsql AS $$
+                   BEGIN INSERT INTO public.ran VALUES (current_user); RETURN true; END $$;
+                   CREATE FUNCTION evil() RETURNS trigger LANGUAGE plpgsql AS $$
+                   BEGIN INSERT INTO public.ran VALUES (current_user); RETURN NEW; END $$;
+                   CREATE TABLE routers (id bigserial PRIMARY KEY, name varchar(50) NOT NULL, mac macaddr UNIQUE);
+                   INSERT INTO routers (name) VALUES ('x')"""
+            )
+        try:
+            yield dsn
+        finally:
+            connection.execute(f"DROP OWNED BY {STRANGER} CASCADE".encode())
+            connection.execute(f"DROP ROLE {STRANGER}".encode())
+
+
+def refusals(dsn: str) -> list[str]:
+    """Return what each command says that refuses the table, and assert that none ran its owner's code."""
+    said = []
+    for command in (("plan",), ("sql",), ("up", "--yes")):
+        refused = radmeter(dsn, "migrate", *command)
+        assert refused.exit_code == 1, refused.output
+        assert "nothing was changed" in refused.errors
+        said.append(refused.errors)
+    with psycopg.connect(dsn) as connection:
+        assert connection.execute("SELECT * FROM ran").fetchall() == []
+    return said
+
+
+def test_a_table_of_a_role_that_is_not_trusted_is_refused_and_its_code_does_not_run(strange: str) -> None:
+    with psycopg.connect(strange.replace("postgres@", f"{STRANGER}@"), autocommit=True) as owner:
+        owner.execute("ALTER TABLE routers ADD CHECK (public.evil(name)) NOT VALID")
+    for said in refusals(strange):
+        assert f"public.routers of {STRANGER}" in said
+        assert "ALTER TABLE public.routers OWNER TO radmeter_owner" in said
+
+
+# Code of a table that is trusted for its owner, and the object that the message names.
+CODE = {
+    "the constraint evil_check of public.routers uses the function public.evil(text)": """
+        ALTER TABLE routers ADD CONSTRAINT evil_check CHECK (public.evil(name)) NOT VALID""",
+    f"the trigger evil of public.routers runs the function public.evil() of {STRANGER}": """
+        CREATE TRIGGER evil BEFORE INSERT OR UPDATE ON routers FOR EACH ROW EXECUTE FUNCTION public.evil()""",
+    "the default of public.routers.x uses the function ts_rewrite(tsquery,text)": """
+        ALTER TABLE routers ADD x text;
+        ALTER TABLE routers ALTER x SET DEFAULT ts_rewrite('a'::tsquery, 'SELECT 1')::text""",
+    "the generated column public.routers.g uses the function public.same(text)": f"""
+        CREATE FUNCTION public.same(text) RETURNS text IMMUTABLE LANGUAGE sql AS 'SELECT $1';
+        ALTER FUNCTION public.same OWNER TO {STRANGER};
+        ALTER TABLE routers ADD g text GENERATED ALWAYS AS (public.same(name)) STORED""",
+    "the rule evil rewrites what is done to public.routers": """
+        CREATE RULE evil AS ON UPDATE TO routers DO ALSO SELECT public.evil('x')""",
+    "row level security is on for public.routers": "ALTER TABLE routers ENABLE ROW LEVEL SECURITY",
+    "public.routers has the policy evil": "CREATE POLICY evil ON routers USING (public.evil(name))",
+    f"the column public.routers.d uses the type public.evil_d of {STRANGER}": f"""
+        CREATE DOMAIN evil_d AS text CHECK (public.evil(value));
+        ALTER DOMAIN evil_d OWNER TO {STRANGER};
+        ALTER TABLE routers ADD d public.evil_d[]""",
+    f"public.child of {STRANGER} inherits from or to public.routers": f"""
+        CREATE TABLE child () INHERITS (routers);
+        ALTER TABLE child OWNER TO {STRANGER}""",
+}
+
+
+@pytest.mark.parametrize(("reason", "making"), CODE.items(), ids=CODE)
+def test_code_that_a_table_of_a_trusted_owner_brings_with_it_is_refused(
+    strange: str, reason: str, making: str
+) -> None:
+    with psycopg.connect(strange, autocommit=True) as connection:
+        connection.execute("ALTER TABLE routers OWNER TO postgres")
+        connection.execute(making.encode())
+        connection.execute("TRUNCATE ran")
+    for said in refusals(strange):
+        assert reason in said
+
+
+def test_harmless_code_of_a_home_made_table_is_kept(own: str) -> None:
+    with psycopg.connect(own, autocommit=True) as connection:
+        connection.execute(
+            """ALTER TABLE routers ADD CHECK (length(name) > 1 AND (site IS NULL OR site IN ('north', 'south')));
+               ALTER TABLE routers ADD seen timestamptz DEFAULT now() - interval '1 day';
+               ALTER TABLE routers ADD shown text GENERATED ALWAYS AS (upper(name)) STORED;
+               CREATE INDEX by_lower ON routers (lower(name)) WHERE site <> '';
+               CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql
+               AS 'BEGIN NEW.seen := now(); RETURN NEW; END';
+               CREATE TRIGGER touch BEFORE UPDATE ON routers FOR EACH ROW WHEN (OLD.name <> NEW.name)
+               EXECUTE FUNCTION touch();"""
+        )
+    done = radmeter(own, "migrate", "up", "--yes")
+    assert done.exit_code == 0, done.errors
+    with psycopg.connect(own) as connection:
+        assert connection.execute("SELECT shown FROM routers").fetchall() == [("LOBBY",)]
+        assert connection.execute(
+            "SELECT tgname::text FROM pg_trigger WHERE tgrelid = 'routers'::regclass AND NOT tgisinternal"
+        ).fetchall() == [("touch",)]

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import psycopg
 import pytest
+from psycopg import sql
 from support.commands import Packets, radmeter
 from support.schemas import dump, names
 from support.servers import Connection, Server
@@ -94,10 +95,15 @@ def test_a_member_of_the_owner_migrates_and_runs_the_jobs_without_being_a_superu
     assert owners(logins) == {"radmeter_owner"}
 
 
-def test_what_another_role_owns_is_handed_over_and_that_role_goes_on_writing(
-    server: Server, database: str, logins: Connection
+def test_what_the_databases_owner_has_is_handed_over_and_that_role_goes_on_writing(
+    server: Server, database: str, logins: Connection, request: pytest.FixtureRequest
 ) -> None:
     before = dump(server, database)
+    name = sql.Identifier(logins.info.dbname)
+    logins.execute(sql.SQL("ALTER DATABASE {} OWNER TO plain_in_test").format(name))
+    request.addfinalizer(
+        lambda: logins.execute(sql.SQL("ALTER DATABASE {} OWNER TO postgres").format(name)) and None
+    )
     for table in ("radacct", "radacct_open", "plans", "user_quota_usage"):
         logins.execute(f"ALTER TABLE {table} OWNER TO plain_in_test".encode())
     logins.execute("ALTER FUNCTION radmeter.ingest OWNER TO postgres")
@@ -113,6 +119,120 @@ def test_what_another_role_owns_is_handed_over_and_that_role_goes_on_writing(
     logins.execute("REVOKE ALL ON ALL TABLES IN SCHEMA public FROM plain_in_test")
     logins.execute("REVOKE ALL ON ALL SEQUENCES IN SCHEMA public FROM plain_in_test")
     assert dump(server, database) == before
+
+
+# A role's object with a name of ours, and what the message says to do about it.
+STRANGERS = {
+    "ALTER FUNCTION radmeter.ingest(text, json) OWNER TO plain_in_test": "DROP ROUTINE radmeter.ingest(text,json);",
+    """ALTER FUNCTION public.get_user_total_usage(text, timestamptz)
+       OWNER TO plain_in_test""": "DROP ROUTINE public.get_user_total_usage(text,timestamp with time zone);",
+    """CREATE FUNCTION radmeter.door(sql text) RETURNS void SECURITY DEFINER LANGUAGE plpgsql
+       AS 'BEGIN EXECUTE sql; END';
+       ALTER FUNCTION radmeter.door OWNER TO plain_in_test""": "DROP ROUTINE radmeter.door(text);",
+    "ALTER SCHEMA radmeter OWNER TO plain_in_test": "ALTER SCHEMA radmeter OWNER TO radmeter_owner;",
+    "ALTER TABLE public.plans OWNER TO plain_in_test": "ALTER TABLE public.plans OWNER TO radmeter_owner;",
+    "ALTER VIEW radmeter.totals OWNER TO plain_in_test": "DROP VIEW radmeter.totals;",
+}
+
+
+@pytest.mark.parametrize(("making", "remedy"), STRANGERS.items(), ids=STRANGERS.values())
+def test_what_a_stranger_owns_is_not_handed_over(
+    server: Server, database: str, logins: Connection, making: str, remedy: str
+) -> None:
+    logins.execute("GRANT CREATE ON SCHEMA public, radmeter TO plain_in_test")
+    logins.execute(making.encode())
+    logins.execute("REVOKE CREATE ON SCHEMA public, radmeter FROM plain_in_test")
+    before = dump(server, database)
+    script = radmeter(database, "migrate", "sql")
+    for done in (script, radmeter(database, "migrate", "plan"), radmeter(database, "migrate", "up", "--yes")):
+        assert done.exit_code == 1
+        assert "belong to roles that are no superuser, nothing was changed" in done.errors
+        assert remedy in done.errors
+    assert dump(server, database) == before
+    assert "plain_in_test" in owners(logins)
+    logins.execute("REASSIGN OWNED BY plain_in_test TO radmeter_owner")
+
+
+def test_a_function_of_the_same_name_with_other_arguments_is_not_ours(
+    database: str, logins: Connection
+) -> None:
+    logins.execute("GRANT CREATE ON SCHEMA public TO plain_in_test")
+    with psycopg.connect(database.replace("postgres@", "plain_in_test@"), autocommit=True) as plain:
+        plain.execute(
+            """CREATE FUNCTION public.get_user_total_usage(sql text, x integer) RETURNS text SECURITY DEFINER
+               LANGUAGE plpgsql AS $$ BEGIN EXECUTE sql; RETURN current_user; END $$"""
+        )
+        assert radmeter(database, "migrate", "up", "--yes").exit_code == 0
+        assert plain.execute("SELECT public.get_user_total_usage('SELECT 1', 1)").fetchone() == (
+            "plain_in_test",
+        )
+
+
+def test_a_schema_radmeter_with_a_door_is_not_taken_over(server: Server) -> None:
+    """The role owns the database, too."""
+    with server.clone("template0") as dsn, psycopg.connect(dsn, autocommit=True) as superuser:
+        superuser.execute("CREATE ROLE door_in_test LOGIN")
+        name = sql.Identifier(superuser.info.dbname)
+        superuser.execute(sql.SQL("ALTER DATABASE {} OWNER TO door_in_test").format(name))
+        try:
+            with psycopg.connect(dsn.replace("postgres@", "door_in_test@"), autocommit=True) as plain:
+                plain.execute("CREATE SCHEMA radmeter")
+                plain.execute(
+                    """CREATE FUNCTION radmeter.door(sql text) RETURNS text SECURITY DEFINER
+                       LANGUAGE plpgsql AS $$ BEGIN EXECUTE sql; RETURN current_user; END $$"""
+                )
+                # A command that reads one of these by name would run the function as the superuser.
+                plain.execute(
+                    """CREATE FUNCTION radmeter.evil() RETURNS text LANGUAGE plpgsql
+                       AS $$ BEGIN RAISE EXCEPTION 'ran as %', current_user; END $$;
+                       CREATE VIEW radmeter.alembic_version AS SELECT radmeter.evil() AS version_num;
+                       CREATE VIEW radmeter.sql_file AS SELECT radmeter.evil() AS path, '' AS checksum;
+                       CREATE VIEW radmeter.adoption AS SELECT radmeter.evil() AS state, NULL AS undone_at;
+                       CREATE TABLE public.radacct (radacctid bigint)"""
+                )
+            for command in (("migrate", "status"), ("adopt", "--status"), ("adopt", "--undo", "--yes"),
+                            ("adopt", "--from", "radacct", "--plan")):  # fmt: skip
+                done = radmeter(dsn, *command)
+                assert "ran as" not in done.output + done.errors
+            superuser.execute("DROP TABLE public.radacct")
+            for command in (("plan",), ("up", "--yes"), ("sql",)):
+                refused = radmeter(dsn, "migrate", *command)
+                assert refused.exit_code == 1
+                assert "schema radmeter of door_in_test" in refused.errors
+                assert "routine radmeter.door(text) of door_in_test" in refused.errors
+        finally:
+            superuser.execute(sql.SQL("ALTER DATABASE {} OWNER TO postgres").format(name))
+            superuser.execute("DROP OWNED BY door_in_test CASCADE")
+            superuser.execute("DROP ROLE door_in_test")
+
+
+def test_a_function_that_is_handed_over_keeps_only_the_grants_of_our_roles(
+    server: Server, database: str, logins: Connection
+) -> None:
+    before = dump(server, database)
+    logins.execute("ALTER FUNCTION radmeter.ingest(text, json) OWNER TO postgres")
+    logins.execute("GRANT EXECUTE ON FUNCTION radmeter.ingest(text, json) TO plain_in_test, PUBLIC")
+    assert radmeter(database, "migrate", "up", "--yes").exit_code == 0
+    assert dump(server, database) == before
+
+
+def test_a_table_is_looked_at_before_it_is_handed_over(database: str, logins: Connection) -> None:
+    logins.execute("GRANT CREATE ON SCHEMA public TO plain_in_test")
+    logins.execute("ALTER TABLE public.plans OWNER TO postgres")
+    logins.execute(
+        "CREATE FUNCTION public.evil() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'"
+    )
+    logins.execute("CREATE TRIGGER evil BEFORE UPDATE ON plans FOR EACH ROW EXECUTE FUNCTION public.evil()")
+    logins.execute("ALTER FUNCTION public.evil() OWNER TO plain_in_test")
+    refused = radmeter(database, "migrate", "up", "--yes")
+    assert refused.exit_code == 1
+    assert (
+        "the trigger evil of public.plans runs the function public.evil() of plain_in_test" in refused.errors
+    )
+    logins.execute("ALTER FUNCTION public.evil() OWNER TO postgres")
+    done = radmeter(database, "migrate", "up", "--yes")
+    assert done.exit_code == 0, done.errors
+    assert owners(logins) == {"radmeter_owner", "postgres"}
 
 
 @pytest.mark.parametrize("attributes", ["CREATEROLE", ""])
