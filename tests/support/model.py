@@ -197,8 +197,7 @@ class Model:
             packet = replace(packet, arrival=clock, at=clock - delay, stamped=False)
             self.wrong_clocks += 1
         router = self.router_of(packet)
-        bound = next((each.clients for each in self.routers if each.name == router), ())
-        if bound and packet.client not in bound:
+        if any(packet.client not in bound.clients for bound in self._bound_routers(packet, router)):
             self.rejected += 1
             return
         if packet.status in ("Accounting-On", "Accounting-Off"):
@@ -258,6 +257,38 @@ class Model:
         key = f"mac:{mac}" if mac else f"nas:{name}" if name else f"ip:{packet.address}"
         self.discovered.setdefault(key, Router(key, mac, name, packet.address))
         return key
+
+    def _bound_routers(self, packet: Packet, router: str) -> list[Router]:
+        """Return the bound routers that a packet touches: by what it found, by a key, by a session of its id."""
+        touched = {router}
+        for key in ("station_mac", "nas_mac", "nas_identifier", "address"):
+            nothing = {"station_mac": None, "nas_mac": None, "nas_identifier": None, "address": None}
+            alone = replace(packet, **{**nothing, key: getattr(packet, key)})
+            touched.update(self._registered(alone))
+        if not packet.status.startswith("Accounting"):
+            of_id = [session for session in self.sessions if session.id == packet.id]
+            open_ = [session for session in of_id if session.stop is None]
+            touched.update(session.router for session in open_)
+            if not any(session.start <= packet.at for session in open_):
+                touched.update(
+                    session.router
+                    for session in of_id
+                    if session.stop is not None and session.may_own(packet)
+                )
+        return [each for each in self.routers if each.clients and each.name in touched]
+
+    def _registered(self, packet: Packet) -> list[str]:
+        """Return the registered router that a packet with one key finds, if any."""
+        name = packet.nas_identifier
+        for found in (
+            [r.name for r in self.routers if r.mac and r.mac in (packet.station_mac, packet.nas_mac)],
+            [r.name for r in self.routers if name is not None and r.nas_identifier == name],
+            [r.name for r in self.routers if r.name == name],
+            [r.name for r in self.routers if packet.address is not None and r.ip_address == packet.address],
+        ):
+            if len(found) == 1:
+                return found
+        return []
 
     # --- "What counts, event by event"
 

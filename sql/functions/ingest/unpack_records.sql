@@ -11,7 +11,7 @@
 -- that came twice in one call would count twice. And they must not go on too far: a journal goes on by
 -- 2 * 2^32 when radiusd starts (plugin/journal/files.py, GAP). 2^57 are 2^24 starts. The plugin starts a journal at most
 -- every 0.2 s, so that would take it 39 days, without one record that is shipped.
--- SQLSTATE RM011: records name a router that their RADIUS client may not name (radmeter.refuse_unbelieved).
+-- SQLSTATE RM011: records touch a bound router, and their RADIUS client is none of its clients (radmeter.refuse_unbelieved).
 -- Called by radmeter.ingest_batch only. Writes pg_temp.incoming, what set_aside writes, and routers if one is
 -- discovered.
 CREATE OR REPLACE FUNCTION radmeter.unpack_records(
@@ -24,7 +24,6 @@ DECLARE
     v_timezone text := radmeter.setting_value('timezone');
     v_rejected json;
     v_disordered bigint;
-    v_bound boolean;        -- a record names a router that only some RADIUS clients may name
     v_new_client boolean;   -- the shipper has not seen a record's router from that client lately
     v_now timestamptz := clock_timestamp();
     v_earliest_us bigint := 915148800000000;  -- 1999-01-01
@@ -72,15 +71,12 @@ BEGIN
         FROM parsed WHERE fault IS NULL AND ignored IS NULL ORDER BY router_key
     ), matched AS MATERIALIZED (
         -- This join is the first rule of match_router. It matches nearly all keys, and a call for each key would take
-        -- longer. It also finds the time zone and the clients, if the router was not merged into another.
+        -- longer. It also finds the time zone, if the router was not merged into another.
         SELECT router_key, router_id,
                CASE WHEN router_id = found_id THEN found_timezone
-                    ELSE (SELECT timezone FROM public.routers WHERE id = router_id) END AS timezone,
-               CASE WHEN router_id = found_id THEN found_bound
-                    ELSE (SELECT clients IS NOT NULL FROM public.routers WHERE id = router_id) END AS bound
+                    ELSE (SELECT timezone FROM public.routers WHERE id = router_id) END AS timezone
         FROM (
             SELECT router_key, router.id AS found_id, router.timezone AS found_timezone,
-                   router.clients IS NOT NULL AS found_bound,
                    coalesce(router.merged_into, router.id,
                             radmeter.match_router(keys.mac, nas_mac, keys.nas_identifier, ip)) AS router_id
             FROM keys LEFT JOIN public.routers AS router ON router.mac = keys.mac
@@ -118,12 +114,12 @@ BEGIN
     SELECT max(seq), count(*), count(fault), count(parsed.ignored), max(received_at),
            count(*) FILTER (WHERE (seq > previous_seq) IS NOT TRUE), count(*) FILTER (WHERE NOT is_dated),
            (array_agg(received_us ORDER BY seq DESC) FILTER (WHERE NOT is_dated))[1],
-           bool_or(new_client), (SELECT bool_or(bound) FROM matched),
+           bool_or(new_client),
            json_agg(json_build_object('seq', seq, 'received_at', received_at, 'client_ip', client_ip, 'reason', fault,
                'pairs', coalesce(pairs, (jsonb_strip_nulls(to_jsonb(parsed)) - ARRAY['place', 'previous_seq', 'is_dated',
                    'is_stamped', 'fault', 'new_client', 'received_at', 'event_time'])::json))) FILTER (WHERE fault IS NOT NULL)
     INTO last_seq, records, rejected, ignored, last_received_at, v_disordered, v_undated, v_arrival_us, v_new_client,
-        v_bound, v_rejected
+        v_rejected
     FROM parsed;
 
     IF v_disordered > 0 THEN
@@ -152,9 +148,8 @@ BEGIN
 
     IF EXISTS (SELECT FROM pg_temp.incoming WHERE router_id IS NULL) THEN
         PERFORM radmeter.discover_routers();
-        v_bound := true;  -- a record that was taken in order may have found a bound router
     END IF;
-    IF v_bound THEN
+    IF EXISTS (SELECT FROM public.routers WHERE clients IS NOT NULL) THEN
         PERFORM radmeter.refuse_unbelieved();
     END IF;
     IF v_new_client THEN

@@ -1,24 +1,103 @@
--- radmeter.refuse_unbelieved(): refuses the batch if it has records that name a router which their RADIUS client may not
--- name (routers.clients).
+-- radmeter.refuse_unbelieved(): refuses the batch if it has records that touch a bound router (routers.clients), and whose
+-- RADIUS client is not among its clients. A record touches the router that it found; each router that one of its keys
+-- finds alone, even if an earlier key found another; and the router of a session of its id, if the session is open or
+-- may own the record. Else a client with a known MAC of its own could count into the sessions of others, close them, or
+-- open a session whose id theirs would have.
+-- An earlier record of the batch stands for the session that it opens or goes on with.
 -- SQLSTATE RM011; DETAIL is a JSON object with the reason for each seq. The caller sends the batch again with these
 -- packets as ones to set aside, since only the caller has their attributes. They change nothing: no session is counted
 -- or closed, and no other router is found or discovered by them.
--- Called by radmeter.unpack_records only. Reads pg_temp.incoming, routers.
+-- Called by radmeter.unpack_records only, and only if there is a bound router. Reads pg_temp.incoming, routers, radacct.
 CREATE OR REPLACE FUNCTION radmeter.refuse_unbelieved() RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+-- One index lookup for each record. The temporary table has no statistics, so the planner might choose otherwise.
+SET enable_mergejoin = off SET enable_seqscan = off
 AS $$
 DECLARE
     v_reasons jsonb;
+    v_from timestamptz;
 BEGIN
-    SELECT jsonb_object_agg(record.seq, format(
-               'router #%s "%s" is bound to the RADIUS clients %s, and %s: '
+    -- No record can belong to a session that stopped before this (radmeter.update_closed).
+    v_from := (SELECT greatest(min(least(belongs_from, event_time - interval '7 days')),
+                               min(event_time) - interval '400 days')
+               FROM pg_temp.incoming WHERE round IS NOT NULL);
+
+    WITH bound AS MATERIALIZED (
+        SELECT id, name, clients FROM public.routers WHERE clients IS NOT NULL
+    ), place AS MATERIALIZED (  -- the rows of routers that mean a bound router: itself, and those merged into it
+        SELECT router.*, router.id AS bound_id FROM bound JOIN public.routers AS router USING (id)
+        UNION ALL
+        SELECT router.*, bound.id FROM bound JOIN public.routers AS router ON router.merged_into = bound.id
+    ), own_key AS MATERIALIZED (  -- is_own: no other router can have it
+        SELECT DISTINCT bound_id, named.*
+        FROM place, LATERAL (
+            VALUES ('mac:' || mac, true)
+            UNION ALL
+            -- A discovered router lends its name and address to no packet that finds another.
+            SELECT lent.*
+            FROM (VALUES ('nas:' || nas_identifier, false), ('nas:' || name, false), ('ip:' || host(ip_address), false),
+                         (discovery_key, true)) AS lent (key, is_own)
+            WHERE coalesce(merged_status, status) <> 'discovered') AS named (key, is_own)
+        WHERE named.key IS NOT NULL
+    ), record AS MATERIALIZED (
+        SELECT * FROM pg_temp.incoming
+    ), shown AS MATERIALIZED (
+        SELECT seq, client_ip, named.*
+        FROM record, LATERAL (VALUES
+            ('mac:' || router_mac, NULL::text, NULL::inet), ('mac:' || record.nas_mac, NULL, NULL),
+            ('nas:' || record.nas_identifier, record.nas_identifier, NULL),
+            ('ip:' || host(router_ip), NULL, router_ip)) AS named (key, nas_identifier, ip)
+        WHERE named.key IS NOT NULL
+    ), touched AS (
+        SELECT seq, client_ip, router_id AS bound_id, false AS by_session FROM record
+        UNION ALL
+        SELECT shown.seq, client_ip, bound_id, false
+        FROM shown JOIN own_key USING (key) JOIN bound ON bound.id = bound_id
+        WHERE CASE WHEN radmeter.may_name_router(client_ip, clients) THEN false
+                   ELSE is_own OR radmeter.match_router(NULL, NULL, shown.nas_identifier, shown.ip) = bound_id END
+        UNION ALL
+        SELECT record.seq, client_ip, place.bound_id, true
+        FROM record CROSS JOIN LATERAL (
+            SELECT session.router_id FROM public.radacct AS session
+            WHERE session.acctuniqueid = record.uid AND session.acctstoptime IS NULL
+            OFFSET 0) AS session
+        JOIN place ON place.id = session.router_id
+        WHERE round IS NOT NULL
+        UNION ALL
+        SELECT record.seq, client_ip, place.bound_id, true
+        FROM record CROSS JOIN LATERAL (
+            SELECT closed.router_id FROM public.radacct AS closed
+            WHERE closed.acctuniqueid = record.uid AND closed.acctstoptime >= v_from
+              AND (closed.acctstoptime >= record.belongs_from
+                   OR closed.closed_by = 'reaper' AND record.session_time IS NULL AND record.status <> 'Start'
+                      AND closed.acctstoptime >= record.event_time - interval '7 days')
+            OFFSET 0) AS session
+        JOIN place ON place.id = session.router_id
+        WHERE round IS NOT NULL
+          -- Such a record goes to the open session.
+          AND NOT EXISTS (SELECT FROM public.radacct AS open
+                          WHERE open.acctuniqueid = record.uid AND open.acctstoptime IS NULL
+                            AND (open.acctstarttime IS NULL OR open.acctstarttime <= record.event_time))
+        UNION ALL
+        SELECT record.seq, record.client_ip, bound.id, true
+        FROM bound JOIN record AS earlier ON earlier.router_id = bound.id
+        JOIN record ON record.uid = earlier.uid AND record.seq > earlier.seq
+        WHERE record.round IS NOT NULL AND earlier.round IS NOT NULL
+          AND radmeter.may_name_router(earlier.client_ip, bound.clients)
+          AND (earlier.status <> 'Stop' OR record.belongs_from <= earlier.event_time)
+    )
+    SELECT jsonb_object_agg(seq, format(
+               '%srouter #%s "%s" is bound to the RADIUS clients %s, and %s: '
                '"radmeter routers set ''#%s'' --clients .." changes that, then "radmeter rejected retry" counts the packet',
-               router.id, router.name, array_to_string(router.clients, ', '),
+               CASE WHEN by_session THEN 'the session is at a bound router: ' END,
+               id, name, array_to_string(clients, ', '),
                CASE WHEN client_ip IS NULL THEN 'the packet does not say from which client it came'
-                    ELSE format('the packet came from %s', host(client_ip)) END, router.id))
+                    ELSE format('the packet came from %s', host(client_ip)) END, id))
     INTO v_reasons
-    FROM pg_temp.incoming AS record JOIN public.routers AS router ON router.id = record.router_id
-    WHERE NOT radmeter.may_name_router(client_ip, router.clients);
+    FROM (SELECT DISTINCT ON (seq) touched.*, bound.*
+          FROM touched JOIN bound ON bound.id = bound_id
+          WHERE NOT radmeter.may_name_router(client_ip, clients)
+          ORDER BY seq, by_session, bound.id) AS refused;
     IF v_reasons IS NOT NULL THEN
         RAISE EXCEPTION '% records are of RADIUS clients that may not name the router',
             (SELECT count(*) FROM jsonb_object_keys(v_reasons))
