@@ -169,6 +169,8 @@ class Model:
     discovered: dict[str, Router] = field(default_factory=dict)
     """By discovery key, which is also the router's name here."""
     checkpoints: dict[str, int] = field(default_factory=dict)
+    latest: dict[str, int] = field(default_factory=dict)
+    """The latest arrival of a node that was believed."""
     anomalies: int = 0
     wrong_clocks: int = 0
     """Packets that arrived at an impossible time."""
@@ -191,11 +193,13 @@ class Model:
         except Rejected:
             self.rejected += 1
             return
-        if clock is not None and not FREERADIUS_BEGINS <= arrival <= clock + 300 * SECOND:
+        if clock is not None and not self._believes(node, arrival, clock):
             # Of what the packet and the server say about the time, only Acct-Delay-Time may be right.
             delay = 0 if packet.stamped else arrival - packet.at
             packet = replace(packet, arrival=clock, at=clock - delay, stamped=False)
             self.wrong_clocks += 1
+        else:
+            self.latest[node] = max(arrival, self.latest.get(node, arrival))
         router = self.router_of(packet)
         if any(packet.client not in bound.clients for bound in self._bound_routers(packet, router)):
             self.rejected += 1
@@ -232,6 +236,12 @@ class Model:
 
     def open_sessions(self) -> list[Session]:
         return [session for session in self.sessions if session.stop is None]
+
+    def _believes(self, node: str, arrival: int, clock: int) -> bool:
+        earliest = max(
+            FREERADIUS_BEGINS, clock - 400 * DAY, min(self.latest.get(node, 0), clock) - 3600 * SECOND
+        )
+        return earliest <= arrival <= clock + 300 * SECOND
 
     # --- "How a packet names its router"
 

@@ -3,10 +3,12 @@
 -- records beyond a limit (radmeter.record_fault), with as much of the record as was given. Packets whose status type
 -- carries no usage are counted as ignored.
 -- An arrival more than 5 minutes after the database's clock, or before 1999, is not believed: the clock of the server
--- that received the packet was wrong. The packet was acknowledged, so it counts, dated by the database's clock, as
--- unstamped. A row of accounting_anomaly says so, one for a source and hour.
+-- that received the packet was wrong. Nor is an arrival of a journal more than arrival_oldest_days before the database's
+-- clock, or more than an hour before the latest that was believed of it: a backlog is in order. The packet was
+-- acknowledged, so it counts, dated by the database's clock, as unstamped. A row of accounting_anomaly says so, one for a
+-- source and hour. Detail files and rejected packets are old with good reason.
 -- Returns one row about the records above the checkpoint: the last seq (NULL: there are none), their number, how many
--- of them were rejected and how many ignored, and the last arrival.
+-- of them were rejected and how many ignored, and the latest arrival that is believed (NULL: none).
 -- SQLSTATE RM003: the numbers of the records cannot be those of a journal. They must be above 0 and increase: a record
 -- that came twice in one call would count twice. And they must not go on too far: a journal goes on by
 -- 2 * 2^32 when radiusd starts (plugin/journal/files.py, GAP). 2^57 are 2^24 starts. The plugin starts a journal at most
@@ -27,15 +29,28 @@ DECLARE
     v_new_client boolean;   -- the shipper has not seen a record's router from that client lately
     v_now timestamptz := clock_timestamp();
     v_earliest_us bigint := 915148800000000;  -- 1999-01-01
-    v_latest_us bigint := (extract(epoch FROM v_now) + 300) * 1000000;
+    v_now_us bigint := extract(epoch FROM v_now) * 1000000;
+    v_latest_us bigint := v_now_us + 300000000;
+    v_believed_us bigint; -- the latest arrival of the journal that was believed; NULL: of no journal
     v_undated bigint;     -- records whose arrival is not believed,
     v_arrival_us bigint;  -- and the last one's arrival
 BEGIN
     PERFORM radmeter.prepare_incoming();
+    IF p_source <> 'retry' AND NOT starts_with(p_source, 'detail:') THEN
+        v_earliest_us := greatest(v_earliest_us,
+                                  v_now_us - radmeter.limit_value('arrival_oldest_days') * 86400000000);
+        v_believed_us := coalesce(
+            (SELECT least(extract(epoch FROM checkpoint.last_received_at) * 1000000, v_now_us)::bigint
+             FROM public.ingest_checkpoint AS checkpoint
+             WHERE source = p_source AND checkpoint.last_received_at IS NOT NULL), v_earliest_us);
+    END IF;
 
     WITH given AS (
         SELECT record.*, row_number() OVER () AS place, lag(seq, 1, 0::bigint) OVER () AS previous_seq,
-               coalesce(received_us BETWEEN v_earliest_us AND v_latest_us, false) AS is_dated
+               coalesce(received_us BETWEEN v_earliest_us AND v_latest_us, false)
+                   AND (v_believed_us IS NULL OR received_us >= greatest(v_believed_us,
+                       max(least(received_us, v_now_us)) FILTER (WHERE received_us BETWEEN v_earliest_us AND v_latest_us)
+                           OVER (ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)) - 3600000000) AS is_dated
         FROM json_to_recordset(p_records) AS record (
             seq bigint, received_us bigint, status text, uid text, session_id text, username text, realm text,
             nas_ip inet, nas_port_id text, nas_port_type text, event_us bigint, stamped boolean, session_time bigint,
@@ -111,7 +126,7 @@ BEGIN
         LEFT JOIN public.subscribers AS subscriber USING (username)
         LEFT JOIN public.plans AS plan ON plan.id = subscriber.plan_id
     )
-    SELECT max(seq), count(*), count(fault), count(parsed.ignored), max(received_at),
+    SELECT max(seq), count(*), count(fault), count(parsed.ignored), max(received_at) FILTER (WHERE is_dated),
            count(*) FILTER (WHERE (seq > previous_seq) IS NOT TRUE), count(*) FILTER (WHERE NOT is_dated),
            (array_agg(received_us ORDER BY seq DESC) FILTER (WHERE NOT is_dated))[1],
            bool_or(new_client),

@@ -51,7 +51,7 @@ DOORS: tuple[Pairs, ...] = (
     (("Called-Station-Id", "02-00-00-00-00-0F"), ("NAS-IP-Address", "10.0.0.77"), ("Tmp-IP-Address-0", "192.0.2.7")),
     (("Called-Station-Id", "02-00-00-00-00-0F"), ("NAS-IP-Address", "10.0.0.77"), ("Tmp-IP-Address-0", "192.0.2.9")),
     (("NAS-Identifier", "golf-ap"), ("NAS-IP-Address", "10.0.0.4")),
-    # From that other client: a MAC of its own, with the session of golf's client; and the name of golf.
+    # From that other client: a MAC of its own, without and with the name of golf.
     (("Called-Station-Id", "02-00-00-00-00-0D"), ("NAS-IP-Address", "10.0.0.77"), ("Tmp-IP-Address-0", "192.0.2.9")),
     (("Called-Station-Id", "02-00-00-00-00-0A"), ("NAS-Identifier", "golf-ap"), ("Tmp-IP-Address-0", "192.0.2.9")),
 )  # fmt: skip
@@ -69,8 +69,6 @@ SLOTS = (
 )  # fmt: skip
 # With a Class by which FreeRADIUS identifies a session, the user name need not be in each packet.
 CLASS_SLOTS = (12, 13)
-# A slot whose session has the id of another one's.
-SAME_ID = {17: 14}
 
 # Before a month's end, a leap day that is none, and the nights on which New York, Lord Howe and Auckland change clocks.
 BEGINNINGS = tuple(
@@ -313,7 +311,7 @@ class Agreement(RuleBasedStateMachine):
         pairs.extend(sent.extra)
         if sent.status in ("Accounting-On", "Accounting-Off"):
             return pairs
-        pairs.append(("Acct-Session-Id", f"session-{SAME_ID.get(slot, slot)}"))
+        pairs.append(("Acct-Session-Id", f"session-{slot}"))
         if slot in CLASS_SLOTS:
             pairs.append(("Class", "0x" + f"ai:{slot:032x}".encode().hex()))
         if username is not None and (sent.named or slot not in CLASS_SLOTS):
