@@ -30,7 +30,7 @@ DECLARE
     v_now timestamptz := clock_timestamp();
     v_earliest_us bigint := 915148800000000;  -- 1999-01-01
     v_now_us bigint := extract(epoch FROM v_now) * 1000000;
-    v_latest_us bigint := v_now_us + 300000000;
+    v_latest_us bigint := v_now_us + 300 * 1000000;
     v_believed_us bigint; -- the latest arrival of the journal that was believed; NULL: of no journal
     v_undated bigint;     -- records whose arrival is not believed,
     v_arrival_us bigint;  -- and the last one's arrival

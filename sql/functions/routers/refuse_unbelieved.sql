@@ -42,42 +42,41 @@ BEGIN
     ), record AS MATERIALIZED (
         SELECT * FROM pg_temp.incoming
     ), shown AS MATERIALIZED (
-        SELECT seq, client_ip, named.*
-        FROM record, LATERAL (VALUES
-            ('mac:' || router_mac, NULL::text, NULL::inet), ('mac:' || record.nas_mac, NULL, NULL),
-            ('nas:' || record.nas_identifier, record.nas_identifier, NULL),
+        SELECT seqs, client_ip, named.*
+        FROM (SELECT array_agg(seq) AS seqs, client_ip, router_mac, nas_mac, nas_identifier, router_ip
+              FROM record GROUP BY client_ip, router_mac, nas_mac, nas_identifier, router_ip) AS packet, LATERAL (VALUES
+            ('mac:' || router_mac, NULL::text, NULL::inet), ('mac:' || packet.nas_mac, NULL, NULL),
+            ('nas:' || packet.nas_identifier, packet.nas_identifier, NULL),
             ('ip:' || host(router_ip), NULL, router_ip)) AS named (key, nas_identifier, ip)
         WHERE named.key IS NOT NULL
+    ), owner AS MATERIALIZED (
+        SELECT record.*, session.router_id AS open_router_id,
+               session.radacctid IS NOT NULL
+                   AND coalesce(session.acctstarttime <= record.event_time, true) AS goes_to_open
+        FROM record LEFT JOIN public.radacct AS session
+            ON session.acctuniqueid = record.uid AND session.acctstoptime IS NULL
+        WHERE round IS NOT NULL
     ), touched AS (
         SELECT seq, client_ip, router_id AS bound_id, false AS by_session FROM record
         UNION ALL
-        SELECT shown.seq, client_ip, bound_id, false
+        SELECT unnest(seqs), client_ip, bound_id, false
         FROM shown JOIN own_key USING (key) JOIN bound ON bound.id = bound_id
         WHERE CASE WHEN radmeter.may_name_router(client_ip, clients) THEN false
                    ELSE is_own OR radmeter.match_router(NULL, NULL, shown.nas_identifier, shown.ip) = bound_id END
         UNION ALL
-        SELECT record.seq, client_ip, place.bound_id, true
-        FROM record CROSS JOIN LATERAL (
-            SELECT session.router_id FROM public.radacct AS session
-            WHERE session.acctuniqueid = record.uid AND session.acctstoptime IS NULL
-            OFFSET 0) AS session
-        JOIN place ON place.id = session.router_id
-        WHERE round IS NOT NULL
+        SELECT seq, client_ip, place.bound_id, true
+        FROM owner JOIN place ON place.id = open_router_id
         UNION ALL
-        SELECT record.seq, client_ip, place.bound_id, true
-        FROM record CROSS JOIN LATERAL (
+        SELECT owner.seq, client_ip, place.bound_id, true
+        FROM owner CROSS JOIN LATERAL (
             SELECT closed.router_id FROM public.radacct AS closed
-            WHERE closed.acctuniqueid = record.uid AND closed.acctstoptime >= v_from
-              AND (closed.acctstoptime >= record.belongs_from
-                   OR closed.closed_by = 'reaper' AND record.session_time IS NULL AND record.status <> 'Start'
-                      AND closed.acctstoptime >= record.event_time - interval '7 days')
+            WHERE closed.acctuniqueid = owner.uid AND closed.acctstoptime >= v_from
+              AND (closed.acctstoptime >= owner.belongs_from
+                   OR closed.closed_by = 'reaper' AND owner.session_time IS NULL AND owner.status <> 'Start'
+                      AND closed.acctstoptime >= owner.event_time - interval '7 days')
             OFFSET 0) AS session
         JOIN place ON place.id = session.router_id
-        WHERE round IS NOT NULL
-          -- Such a record goes to the open session.
-          AND NOT EXISTS (SELECT FROM public.radacct AS open
-                          WHERE open.acctuniqueid = record.uid AND open.acctstoptime IS NULL
-                            AND (open.acctstarttime IS NULL OR open.acctstarttime <= record.event_time))
+        WHERE NOT goes_to_open
         UNION ALL
         SELECT record.seq, record.client_ip, bound.id, true
         FROM bound JOIN record AS earlier ON earlier.router_id = bound.id

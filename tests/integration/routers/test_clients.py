@@ -431,8 +431,8 @@ def test_a_site_whose_address_changes_is_not_told(
     used = [(-40, OURS), (-38, OURS), (-37, THEIRS), (-20, THEIRS), (-16, THEIRS), (-14, THEIRS), (-13, OURS)]
     for hour, client in [*used, (-8, OURS), (-3, OURS), (-1, OURS)]:
         heard(tmp_path, database, hour, client)
-    # A late packet from before the change.
-    heard(tmp_path, database, -12.9, THEIRS)
+    # A late packet from before the change, of another node.
+    heard(tmp_path / "other", database, -12.9, THEIRS)
     assert networks(connection) == [
         ("203.0.113.0/24", -20, -13, False),
         ("192.0.2.0/24", -13, -1, False),
