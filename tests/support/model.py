@@ -169,6 +169,8 @@ class Model:
     discovered: dict[str, Router] = field(default_factory=dict)
     """By discovery key, which is also the router's name here."""
     checkpoints: dict[str, int] = field(default_factory=dict)
+    latest: dict[str, int] = field(default_factory=dict)
+    """The latest arrival of a node that was believed."""
     anomalies: int = 0
     wrong_clocks: int = 0
     """Packets that arrived at an impossible time."""
@@ -191,14 +193,15 @@ class Model:
         except Rejected:
             self.rejected += 1
             return
-        if clock is not None and not FREERADIUS_BEGINS <= arrival <= clock + 300 * SECOND:
+        if clock is not None and not self._believes(node, arrival, clock):
             # Of what the packet and the server say about the time, only Acct-Delay-Time may be right.
             delay = 0 if packet.stamped else arrival - packet.at
             packet = replace(packet, arrival=clock, at=clock - delay, stamped=False)
             self.wrong_clocks += 1
+        else:
+            self.latest[node] = max(arrival, self.latest.get(node, arrival))
         router = self.router_of(packet)
-        bound = next((each.clients for each in self.routers if each.name == router), ())
-        if bound and packet.client not in bound:
+        if any(packet.client not in bound.clients for bound in self._bound_routers(packet, router)):
             self.rejected += 1
             return
         if packet.status in ("Accounting-On", "Accounting-Off"):
@@ -234,6 +237,12 @@ class Model:
     def open_sessions(self) -> list[Session]:
         return [session for session in self.sessions if session.stop is None]
 
+    def _believes(self, node: str, arrival: int, clock: int) -> bool:
+        earliest = max(
+            FREERADIUS_BEGINS, clock - 400 * DAY, min(self.latest.get(node, 0), clock) - 3600 * SECOND
+        )
+        return earliest <= arrival <= clock + 300 * SECOND
+
     # --- "How a packet names its router"
 
     def router_of(self, packet: Packet) -> str:
@@ -258,6 +267,38 @@ class Model:
         key = f"mac:{mac}" if mac else f"nas:{name}" if name else f"ip:{packet.address}"
         self.discovered.setdefault(key, Router(key, mac, name, packet.address))
         return key
+
+    def _bound_routers(self, packet: Packet, router: str) -> list[Router]:
+        """Return the bound routers that a packet touches: by what it found, by a key, by a session of its id."""
+        touched = {router}
+        for key in ("station_mac", "nas_mac", "nas_identifier", "address"):
+            nothing = {"station_mac": None, "nas_mac": None, "nas_identifier": None, "address": None}
+            alone = replace(packet, **{**nothing, key: getattr(packet, key)})
+            touched.update(self._registered(alone))
+        if not packet.status.startswith("Accounting"):
+            of_id = [session for session in self.sessions if session.id == packet.id]
+            open_ = [session for session in of_id if session.stop is None]
+            touched.update(session.router for session in open_)
+            if not any(session.start <= packet.at for session in open_):
+                touched.update(
+                    session.router
+                    for session in of_id
+                    if session.stop is not None and session.may_own(packet)
+                )
+        return [each for each in self.routers if each.clients and each.name in touched]
+
+    def _registered(self, packet: Packet) -> list[str]:
+        """Return the registered router that a packet with one key finds, if any."""
+        name = packet.nas_identifier
+        for found in (
+            [r.name for r in self.routers if r.mac and r.mac in (packet.station_mac, packet.nas_mac)],
+            [r.name for r in self.routers if name is not None and r.nas_identifier == name],
+            [r.name for r in self.routers if r.name == name],
+            [r.name for r in self.routers if packet.address is not None and r.ip_address == packet.address],
+        ):
+            if len(found) == 1:
+                return found
+        return []
 
     # --- "What counts, event by event"
 

@@ -44,7 +44,8 @@ BEGIN
         records = checkpoint.records + excluded.records,
         rejected = checkpoint.rejected + excluded.rejected,
         ignored = checkpoint.ignored + excluded.ignored,
-        last_received_at = excluded.last_received_at,
+        -- unpack_records compares the next arrivals with it.
+        last_received_at = greatest(checkpoint.last_received_at, excluded.last_received_at),
         updated_at = excluded.updated_at,
         -- NULL: the row is older than the column. A role that was dropped or renamed is nobody's any more.
         role = CASE WHEN checkpoint.role IN (SELECT rolname FROM pg_roles) THEN checkpoint.role ELSE excluded.role END;

@@ -3,15 +3,17 @@
 -- records beyond a limit (radmeter.record_fault), with as much of the record as was given. Packets whose status type
 -- carries no usage are counted as ignored.
 -- An arrival that is impossible (radmeter.is_believed_arrival) is not believed: the clock of the server that received
--- the packet was wrong. The packet was acknowledged, so it counts, dated by the database's clock, as
--- unstamped. A row of accounting_anomaly says so, one for a source and hour.
+-- the packet was wrong. Nor is an arrival of a journal more than arrival_oldest_days before the database's clock, or
+-- more than an hour before the latest that was believed of it: a backlog is in order. The packet was acknowledged, so it
+-- counts, dated by the database's clock, as unstamped. A row of accounting_anomaly says so, one for a source and hour.
+-- Detail files and rejected packets are old with good reason.
 -- Returns one row about the records above the checkpoint: the last seq (NULL: there are none), their number, how many
--- of them were rejected and how many ignored, and the last arrival.
+-- of them were rejected and how many ignored, and the latest arrival that is believed (NULL: none).
 -- SQLSTATE RM003: the numbers of the records cannot be those of a journal. They must be above 0 and increase: a record
 -- that came twice in one call would count twice. And they must not go on too far: a journal goes on by
 -- 2 * 2^32 when radiusd starts (plugin/journal/files.py, GAP). 2^57 are 2^24 starts. The plugin starts a journal at most
 -- every 0.2 s, so that would take it 39 days, without one record that is shipped.
--- Records that name a router which their RADIUS client may not name are set aside, if they have their packet's
+-- Records that touch a router which their RADIUS client may not name are set aside, if they have their packet's
 -- attributes in "pairs". SQLSTATE RM011: one of them has not (radmeter.refuse_unbelieved).
 -- Called by radmeter.ingest_batch only. Writes pg_temp.incoming, what set_aside writes, and routers if one is
 -- discovered.
@@ -26,18 +28,31 @@ DECLARE
     v_rejected json;
     v_refused json;
     v_disordered bigint;
-    v_bound boolean;        -- a record names a router that only some RADIUS clients may name
     v_new_client boolean;   -- the shipper has not seen a record's router from that client lately
     v_now timestamptz := clock_timestamp();
     v_now_us bigint := extract(epoch FROM v_now) * 1000000;
+    v_oldest_us bigint;   -- of a journal, the oldest arrival that is believed,
+    v_believed_us bigint; -- and the latest one that was believed; NULL: of no journal
     v_undated bigint;     -- records whose arrival is not believed,
     v_arrival_us bigint;  -- and the last one's arrival
 BEGIN
     PERFORM radmeter.prepare_incoming();
+    IF p_source <> 'retry' AND NOT starts_with(p_source, 'detail:') THEN
+        v_oldest_us := coalesce(v_now_us - radmeter.limit_value('arrival_oldest_days') * 86400000000, 0);
+        v_believed_us := coalesce(
+            (SELECT least(extract(epoch FROM checkpoint.last_received_at) * 1000000, v_now_us)::bigint
+             FROM public.ingest_checkpoint AS checkpoint
+             WHERE source = p_source AND checkpoint.last_received_at IS NOT NULL), v_oldest_us);
+    END IF;
 
     WITH given AS (
         SELECT record.*, row_number() OVER () AS place, lag(seq, 1, 0::bigint) OVER () AS previous_seq,
-               radmeter.is_believed_arrival(received_us, v_now_us) AS is_dated
+               radmeter.is_believed_arrival(received_us, v_now_us)
+                   AND (v_believed_us IS NULL
+                        OR received_us >= v_oldest_us
+                           AND received_us >= greatest(v_believed_us, max(least(received_us, v_now_us)) FILTER (
+                               WHERE radmeter.is_believed_arrival(received_us, v_now_us) AND received_us >= v_oldest_us)
+                               OVER (ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)) - 3600000000) AS is_dated
         FROM json_to_recordset(p_records) AS record (
             seq bigint, received_us bigint, status text, uid text, session_id text, username text, realm text,
             nas_ip inet, nas_port_id text, nas_port_type text, event_us bigint, stamped boolean, session_time bigint,
@@ -73,15 +88,12 @@ BEGIN
         FROM parsed WHERE fault IS NULL AND ignored IS NULL ORDER BY router_key
     ), matched AS MATERIALIZED (
         -- This join is the first rule of match_router. It matches nearly all keys, and a call for each key would take
-        -- longer. It also finds the time zone and the clients, if the router was not merged into another.
+        -- longer. It also finds the time zone, if the router was not merged into another.
         SELECT router_key, router_id,
                CASE WHEN router_id = found_id THEN found_timezone
-                    ELSE (SELECT timezone FROM public.routers WHERE id = router_id) END AS timezone,
-               CASE WHEN router_id = found_id THEN found_bound
-                    ELSE (SELECT clients IS NOT NULL FROM public.routers WHERE id = router_id) END AS bound
+                    ELSE (SELECT timezone FROM public.routers WHERE id = router_id) END AS timezone
         FROM (
             SELECT router_key, router.id AS found_id, router.timezone AS found_timezone,
-                   router.clients IS NOT NULL AS found_bound,
                    coalesce(router.merged_into, router.id,
                             radmeter.match_router(keys.mac, nas_mac, keys.nas_identifier, ip)) AS router_id
             FROM keys LEFT JOIN public.routers AS router ON router.mac = keys.mac
@@ -116,16 +128,16 @@ BEGIN
         LEFT JOIN public.subscribers AS subscriber USING (username)
         LEFT JOIN public.plans AS plan ON plan.id = subscriber.plan_id
     )
-    SELECT max(seq), count(*), count(fault), count(parsed.ignored), max(received_at),
+    SELECT max(seq), count(*), count(fault), count(parsed.ignored), max(received_at) FILTER (WHERE is_dated),
            count(*) FILTER (WHERE (seq > previous_seq) IS NOT TRUE), count(*) FILTER (WHERE NOT is_dated),
            (array_agg(received_us ORDER BY seq DESC) FILTER (WHERE NOT is_dated))[1],
-           bool_or(new_client), (SELECT bool_or(bound) FROM matched),
+           bool_or(new_client),
            json_agg(json_build_object('seq', seq, 'received_at', received_at, 'received_us', received_us,
                'client_ip', client_ip, 'reason', fault,
                'pairs', coalesce(pairs, (jsonb_strip_nulls(to_jsonb(parsed)) - ARRAY['place', 'previous_seq', 'is_dated',
                    'is_stamped', 'fault', 'new_client', 'received_at', 'event_time'])::json))) FILTER (WHERE fault IS NOT NULL)
     INTO last_seq, records, rejected, ignored, last_received_at, v_disordered, v_undated, v_arrival_us, v_new_client,
-        v_bound, v_rejected
+        v_rejected
     FROM parsed;
 
     IF v_disordered > 0 THEN
@@ -151,9 +163,8 @@ BEGIN
 
     IF EXISTS (SELECT FROM pg_temp.incoming WHERE router_id IS NULL) THEN
         PERFORM radmeter.discover_routers();
-        v_bound := true;  -- a record that was taken in order may have found a bound router
     END IF;
-    IF v_bound THEN
+    IF EXISTS (SELECT FROM public.routers WHERE clients IS NOT NULL) THEN
         PERFORM radmeter.refuse_unbelieved();
         WITH refused AS (
             DELETE FROM pg_temp.incoming WHERE refused IS NOT NULL

@@ -24,6 +24,8 @@ AS $$
          'bytes of rejected packets of one RADIUS client that are kept of an hour'),
         ('rejected_keep_days', NULL, 'days', 'rejected packets that are older are removed, also those that nobody retried'),
         ('rejected_keep_bytes', 1073741824, 'bytes', 'the oldest rejected packets beyond this size are removed'),
+        ('arrival_oldest_days', 400, 'days',
+         'an older arrival in a journal is not believed: the server''s clock was wrong'),
         ('personal_keep_days', NULL, 'days',
          'how long closed sessions keep calling station id, framed addresses, connect info and class')
     ) AS known (name, default_value, unit, meaning)

@@ -51,6 +51,9 @@ DOORS: tuple[Pairs, ...] = (
     (("Called-Station-Id", "02-00-00-00-00-0F"), ("NAS-IP-Address", "10.0.0.77"), ("Tmp-IP-Address-0", "192.0.2.7")),
     (("Called-Station-Id", "02-00-00-00-00-0F"), ("NAS-IP-Address", "10.0.0.77"), ("Tmp-IP-Address-0", "192.0.2.9")),
     (("NAS-Identifier", "golf-ap"), ("NAS-IP-Address", "10.0.0.4")),
+    # From that other client: a MAC of its own, without and with the name of golf.
+    (("Called-Station-Id", "02-00-00-00-00-0D"), ("NAS-IP-Address", "10.0.0.77"), ("Tmp-IP-Address-0", "192.0.2.9")),
+    (("Called-Station-Id", "02-00-00-00-00-0A"), ("NAS-Identifier", "golf-ap"), ("Tmp-IP-Address-0", "192.0.2.9")),
 )  # fmt: skip
 PLANS = {
     "daily": Plan("daily", timezone="America/Sao_Paulo"),
@@ -62,7 +65,7 @@ PLANS = {
 SLOTS = (
     ("anna", 0), ("anna", 1), ("daily", 1), ("daily", 2), ("weekly", 3), ("monthly-31", 4), ("one-time", 6), (None, 0),
     (None, 5), ("anna", 7), ("bert", 8), ("monthly-31", 1), ("daily", 6), ("anna", 4), ("anna", 9), ("daily", 10),
-    ("anna", 11),
+    ("anna", 11), ("anna", 12), ("anna", 13),
 )  # fmt: skip
 # With a Class by which FreeRADIUS identifies a session, the user name need not be in each packet.
 CLASS_SLOTS = (12, 13)

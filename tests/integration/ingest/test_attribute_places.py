@@ -188,6 +188,7 @@ def test_a_new_session_and_an_update_take_it(field: str) -> None:
 
 def ingest(connection: Connection, seq: int, text: str) -> None:
     record = parse(text, ARRIVAL * 1_000_000, seq)
+    connection.execute("SELECT radmeter.set_limit('arrival_oldest_days', 'off')")
     connection.execute("SELECT radmeter.ingest('node', %s::json)", (json.dumps([record.as_json()]),))
 
 

@@ -167,6 +167,8 @@ IMPOSSIBLE = {
     "the last bigint": lambda: 2**63 - 1,
     "1998": lambda: int(datetime(1998, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp()) * 10**6,
     "1970": lambda: 0,
+    "2000, where a clock begins": lambda: int(datetime(2000, 1, 1, tzinfo=UTC).timestamp()) * 10**6,
+    "more than 400 days ago": lambda: now_us() - 401 * DAY_US,
     "before 1970": lambda: -(10**15),
     "the first bigint": lambda: -(2**63),
 }
@@ -222,7 +224,7 @@ def test_a_delay_is_known_even_if_the_arrival_is_not(connection: Connection) -> 
 
 
 @pytest.mark.parametrize("stamped", [True, False])
-@pytest.mark.parametrize("ahead_us", [30 * DAY_US, -40 * 365 * DAY_US, 0])
+@pytest.mark.parametrize("ahead_us", [30 * DAY_US, -40 * 365 * DAY_US, -401 * DAY_US, 0])
 def test_the_model_dates_an_impossible_arrival_alike(
     connection: Connection, ahead_us: int, stamped: bool
 ) -> None:
@@ -248,19 +250,74 @@ def test_the_model_dates_an_impossible_arrival_alike(
     )
 
 
-def test_arrivals_of_long_ago_and_of_a_fast_clock_are_believed(connection: Connection) -> None:
-    """A detail file of years ago is replayed, and a backlog comes days later."""
-    moments = [
-        int(datetime(1999, 1, 1, tzinfo=UTC).timestamp()) * 10**6,
-        now_us() - 400 * DAY_US,
-        now_us() + 200 * 10**6,
-    ]
-    ingest(connection, *(record(seq, at) for seq, at in enumerate(moments, start=1)))
+def stops(connection: Connection) -> list[int]:
     rows = connection.execute(
-        "SELECT (extract(epoch FROM acctstoptime) * 1000000)::bigint FROM radacct ORDER BY 1"
+        "SELECT (extract(epoch FROM acctstoptime) * 1000000)::bigint FROM radacct ORDER BY acctsessionid"
     )
-    assert [row[0] for row in rows] == moments
+    return [row[0] for row in rows]
+
+
+def test_arrivals_of_long_ago_and_of_a_fast_clock_are_believed(connection: Connection) -> None:
+    """A backlog comes days later."""
+    moments = [now_us() - 399 * DAY_US, now_us() - 398 * DAY_US, now_us() + 200 * 10**6, now_us()]
+    ingest(connection, *(record(seq, at) for seq, at in enumerate(moments, start=1)))
+    assert stops(connection) == moments
     assert value(connection, "count(*) FROM accounting_anomaly") == 0
+
+
+@pytest.mark.parametrize("source", ["detail:0", "retry"])
+def test_what_is_no_journal_may_be_years_old_and_go_back(connection: Connection, source: str) -> None:
+    """A detail file of years ago is replayed."""
+    years = [int(datetime(year, 1, 1, tzinfo=UTC).timestamp()) * 10**6 for year in (2001, 1999)]
+    for seq, at in enumerate(years, start=1):
+        connection.execute("SELECT radmeter.ingest_batch(%s, %s)", (source, json.dumps([record(seq, at)])))
+    assert stops(connection) == years
+    assert value(connection, "count(*) FROM accounting_anomaly") == 0
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_an_arrival_before_the_latest_of_its_journal_is_not_believed(
+    connection: Connection, at_once: bool
+) -> None:
+    """The clock of a server went back. Packets of a journal are out of order by seconds only."""
+    minute_us = 60 * 10**6
+    begin = now_us() - 3 * DAY_US
+    #           believed: all but the two that are more than an hour before the latest
+    minutes = [0, 120, 61, 59, -60 * 24 * 100, 121, 62]
+    records = [record(seq, begin + at * minute_us) for seq, at in enumerate(minutes, start=1)]
+    for batch in [records] if at_once else [[each] for each in records]:
+        ingest(connection, *batch)
+    believed = [at for at, wrong in zip(minutes, (0, 0, 0, 1, 1, 0, 0), strict=True) if not wrong]
+    found = stops(connection)
+    assert [found[n] for n in (0, 1, 2, 5, 6)] == [begin + at * minute_us for at in believed]
+    assert all(abs(found[n] - now_us()) < 600 * 10**6 for n in (3, 4))
+    assert value(connection, "sum(records) FROM accounting_anomaly") == 2
+    model = Model()
+    clock = now_us()
+    for each, at in zip(records, minutes, strict=True):
+        pairs = [("Acct-Status-Type", "Stop"), ("Acct-Session-Id", str(each["seq"])), ("NAS-Identifier", "x")]
+        model.receive(NODE, each["seq"], begin + at * minute_us, pairs, clock=clock)
+    assert [s.stop == clock for s in model.sessions] == [False, False, False, True, True, False, False]
+    # A journal of another node is judged by itself.
+    connection.execute(
+        "SELECT radmeter.ingest('other-00000001', %s)", (json.dumps([record(9, begin - 5 * DAY_US)]),)
+    )
+    assert stops(connection)[-1] == begin - 5 * DAY_US
+
+
+def test_a_wrong_clock_leaves_no_trace_on_the_packets_after_it(connection: Connection) -> None:
+    """Arrivals that are not believed do not move the latest one, neither does a database whose clock was ahead."""
+    begin = now_us() - 3 * DAY_US
+    ingest(connection, record(1, now_us() + 30 * DAY_US), record(2, 0))
+    assert value(connection, "last_received_at FROM ingest_checkpoint") is None
+    ingest(connection, record(3, begin))
+    ingest(connection, record(4, now_us() + 30 * DAY_US), record(5, begin + 1))
+    assert [stops(connection)[n] for n in (2, 4)] == [begin, begin + 1]
+    connection.execute("UPDATE ingest_checkpoint SET last_received_at = now() + interval '1 year'")
+    now = now_us()
+    ingest(connection, record(6, now))
+    assert stops(connection)[-1] == now
+    assert value(connection, "sum(records) FROM accounting_anomaly") == 3
 
 
 @pytest.mark.parametrize("name", IMPOSSIBLE)

@@ -150,6 +150,99 @@ def test_a_packet_of_another_client_changes_nothing(
     assert "2001:db8::1" in stop
 
 
+ATTACKER = {"Called_Station_Id": "02-00-00-00-00-66:evil"}
+HONEST = {"Called_Station_Id": MAC, "NAS_Identifier": "shared-name"}
+
+
+def totals(connection: Connection) -> dict[str, tuple[str, int, bool]]:
+    """Return each session's router and input octets, and whether it is open."""
+    rows = connection.execute(
+        """SELECT acctsessionid, router.name, acctinputoctets, acctstoptime IS NULL
+           FROM radacct JOIN routers AS router ON router.id = router_id"""
+    )
+    return {session: (name, octets, is_open) for session, name, octets, is_open in rows}
+
+
+@pytest.mark.parametrize("status", ["Start", "Interim-Update", "Stop"])
+@pytest.mark.parametrize("when", ["open", "same batch", "closed", "bound later", "merged"])
+def test_a_session_at_a_bound_router_is_touched_by_no_other_client(
+    tmp_path: Path, database: str, connection: Connection, bound: int, when: str, status: str
+) -> None:
+    """The attacker has a router of its own, and sends the user, session id and NAS-Identifier of another's session."""
+    register(connection, "evil", mac="02:00:00:00:00:66")
+    opened = pairs("s", OURS, "Stop" if when == "closed" else "Interim-Update", **HONEST)
+    forged = pairs("s", THEIRS, status, **ATTACKER, NAS_Identifier="shared-name", Acct_Input_Octets="5000000")
+    now_us = time.time_ns() // 1000
+    if when == "same batch":
+        ship(tmp_path, database, opened, forged, forged, at_us=now_us)
+    else:
+        if when == "bound later":
+            connection.execute("UPDATE routers SET clients = NULL")
+        ship(tmp_path, database, opened, at_us=now_us)
+        if when == "bound later":
+            radmeter(database, "routers", "set", "harbour", "--clients", "192.0.2.0/24")
+        if when == "merged":
+            into = register(connection, "into", nas_identifier="into", clients=["192.0.2.0/24"])
+            radmeter(database, "routers", "merge", f"#{bound}", f"#{into}", "--yes")
+        # An unstamped packet belongs to a closed session for 60 s.
+        ship(tmp_path, database, forged, forged, at_us=now_us + 1_000_000)
+    owner = "into" if when == "merged" else "harbour"
+    assert totals(connection) == {"s": (owner, 1000, when != "closed")}
+    assert len(reasons(connection)) == 2
+    assert "the session is at a bound router" in reasons(connection)[0]
+    radmeter(database, "rejected", "retry", "--all")
+    assert totals(connection) == {"s": (owner, 1000, when != "closed")}
+
+    # The router's own client goes on.
+    ship(tmp_path, database, pairs("s", SAME_NETWORK, "Stop", **HONEST, Acct_Input_Octets="1500"))
+    assert totals(connection) == {"s": (owner, 1500, False)}
+    assert len(reasons(connection)) == 2
+
+
+KEYS: dict[str, dict[str, str]] = {
+    "nas-identifier": {"NAS_Identifier": "harbour-ap"},
+    "name": {"NAS_Identifier": "harbour"},
+    "nas-identifier is the mac": {"NAS_Identifier": MAC},
+    "address": {"NAS_IP_Address": "10.0.0.1"},
+    "discovery key": {"NAS_Identifier": "old-name"},
+    "merged": {"NAS_Identifier": "merged-ap"},
+}
+
+
+@pytest.mark.parametrize("key", KEYS)
+@pytest.mark.parametrize("known", [True, False])
+def test_no_key_of_a_packet_may_name_a_bound_router(
+    tmp_path: Path, database: str, connection: Connection, bound: int, key: str, known: bool
+) -> None:
+    """Else the attacker opens a session first, and the honest client's octets go to the attacker's router."""
+    if known:
+        register(connection, "evil", mac="02:00:00:00:00:66")
+    merged = {"status": "retired", "merged_into": bound, "merged_status": "active"}
+    register(connection, "merged", nas_identifier="merged-ap", **merged)
+    for status in ("Start", "Interim-Update", "Stop", "Accounting-On"):
+        ship(tmp_path, database, pairs("s", THEIRS, status, **ATTACKER, **KEYS[key]))
+    assert totals(connection) == {}
+    assert len(reasons(connection)) == 4
+    assert number(connection, "SELECT count(*) FROM routers WHERE status = 'discovered'") == 0
+    ship(tmp_path, database, pairs("s", OURS, **HONEST | KEYS[key]))
+    assert totals(connection) == {"s": ("harbour", 1000, True)}
+    # A client of the bound router may show another MAC: it may be a controller of several.
+    ship(tmp_path, database, pairs("t", OURS, **ATTACKER, **KEYS[key]))
+    assert len(reasons(connection)) == 4
+    ship(tmp_path, database, pairs("u", THEIRS, **ATTACKER))
+    assert len(totals(connection)) == 3
+
+
+def test_a_name_that_two_routers_have_binds_nobody(
+    tmp_path: Path, database: str, connection: Connection, bound: int
+) -> None:
+    """It finds no router."""
+    register(connection, "other", nas_identifier="harbour-ap")
+    ship(tmp_path, database, pairs("s", THEIRS, **ATTACKER, NAS_Identifier="harbour-ap"))
+    assert reasons(connection) == []
+    assert len(totals(connection)) == 1
+
+
 def test_a_flood_of_forged_packets_takes_two_calls_a_batch(
     tmp_path: Path, database: str, connection: Connection, bound: int
 ) -> None:
@@ -385,8 +478,8 @@ def test_a_site_whose_address_changes_is_not_told(
     used = [(-40, OURS), (-38, OURS), (-37, THEIRS), (-20, THEIRS), (-16, THEIRS), (-14, THEIRS), (-13, OURS)]
     for hour, client in [*used, (-8, OURS), (-3, OURS), (-1, OURS)]:
         heard(tmp_path, database, hour, client)
-    # A late packet from before the change.
-    heard(tmp_path, database, -12.9, THEIRS)
+    # A late packet from before the change, of another node.
+    heard(tmp_path / "other", database, -12.9, THEIRS)
     assert networks(connection) == [
         ("203.0.113.0/24", -20, -13, False),
         ("192.0.2.0/24", -13, -1, False),
