@@ -46,10 +46,12 @@ SELECT router_id, count(*) AS sessions, count(clock_skew_seconds) AS stamped_ses
        percentile_disc(0.75) WITHIN GROUP (ORDER BY clock_skew_seconds)
            - percentile_disc(0.25) WITHIN GROUP (ORDER BY clock_skew_seconds) AS spread_seconds
 -- A router can send any Event-Timestamp, so the values are bounded: their difference must be a bigint.
-FROM (SELECT router_id, least(greatest(clock_skew_seconds, -9999999999), 9999999999) AS clock_skew_seconds
+FROM (SELECT router_id, CASE WHEN abs(clock_skew_seconds / 2) < 4999999999 THEN clock_skew_seconds
+                             WHEN clock_skew_seconds < 0 THEN -9999999999 WHEN clock_skew_seconds > 0 THEN 9999999999 END AS clock_skew_seconds
       FROM public.radacct WHERE acctstoptime IS NULL
       UNION ALL
-      SELECT router_id, least(greatest(clock_skew_seconds, -9999999999), 9999999999) FROM public.radacct
+      SELECT router_id, CASE WHEN abs(clock_skew_seconds / 2) < 4999999999 THEN clock_skew_seconds
+                             WHEN clock_skew_seconds < 0 THEN -9999999999 WHEN clock_skew_seconds > 0 THEN 9999999999 END FROM public.radacct
       WHERE acctstoptime >= now() - interval '2 days' AND acctstarttime >= now() - interval '2 days') AS recent
 GROUP BY router_id;
 

@@ -1,4 +1,4 @@
-"""An invoice keeps the role that issued it, and has real dates and numbers.
+"""An invoice keeps the role that issued it, and has a finite period.
 
 Revision ID: 0014
 Revises: 0013
@@ -17,8 +17,7 @@ locks = {"public.invoices": "ACCESS EXCLUSIVE"}
 INVOICES = """
 ALTER TABLE public.invoices
     ADD COLUMN IF NOT EXISTS issued_by text,
-    ADD CONSTRAINT invoices_finite_check CHECK (
-        isfinite(period_start) AND isfinite(period_end) AND usage <> 'NaN' AND amount <> 'NaN') NOT VALID;
+    ADD CONSTRAINT invoices_finite_check CHECK (isfinite(period_start) AND isfinite(period_end)) NOT VALID;
 ALTER TABLE public.invoices ALTER COLUMN issued_by SET DEFAULT session_user;
 COMMENT ON COLUMN public.invoices.issued_by IS 'the role that issued it; NULL: before this was kept';
 """
