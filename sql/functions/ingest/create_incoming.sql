@@ -47,6 +47,9 @@ AS $$
         nas_mac              macaddr,
         nas_identifier       text,
         router_ip            inet,
-        client_ip            inet       -- the RADIUS client that sent the packet
+        client_ip            inet,      -- the RADIUS client that sent the packet
+        received_us          bigint,    -- the arrival as it was sent
+        pairs                json,      -- the packet's attributes, if they were sent
+        refused              text       -- why the record is set aside: see radmeter.refuse_unbelieved
     ) ON COMMIT DELETE ROWS;
 $$;

@@ -3,9 +3,10 @@
 --   records  JSON array in journal order. Each element is an accounting record, as
 --            radmeter.packet.record.AccountingRecord writes it, or a packet that cannot be counted:
 --            {"seq", "received_us", "client_ip", "reason", "pairs"}, or one whose status type carries no usage:
---            {"seq", "received_us", "ignored"}
+--            {"seq", "received_us", "ignored"}. A record may have "pairs", too: see radmeter.refuse_unbelieved
 -- Returns the source's new checkpoint. All records up to it are counted. Records up to the old checkpoint are skipped.
 -- SQLSTATE RM002: the journal belongs to another role, or the source is no journal. RM003: its numbers are impossible.
+-- RM011: see radmeter.refuse_unbelieved.
 -- Writes ingest_checkpoint, radacct (whose triggers keep the counters), rejected_packet and kept_per_hour (see
 -- radmeter.set_aside), routers (discovered only).
 --

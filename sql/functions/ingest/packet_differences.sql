@@ -7,7 +7,7 @@
 -- Returns the names of the fields that differ; NULL if the record is that of the packet.
 CREATE OR REPLACE FUNCTION radmeter.packet_differences(p_pairs json, p_received_at timestamptz, p_record jsonb)
 RETURNS text
-LANGUAGE plpgsql IMMUTABLE
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     v_values jsonb;   -- the first value of each attribute; text that came as octets is restored

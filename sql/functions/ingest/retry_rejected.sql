@@ -42,7 +42,7 @@ BEGIN
         DELETE FROM public.rejected_packet AS packet USING given
         WHERE packet.id = given.id AND fault IS NULL RETURNING packet.id
     )
-    SELECT json_agg(record - ARRAY['id', 'reason', 'pairs'] || jsonb_build_object(
+    SELECT json_agg(record - ARRAY['id', 'reason', 'pairs', 'ignored', 'new_client'] || jsonb_build_object(
                         'seq', radmeter.node_checkpoint('retry') + number,
                         'received_us', (extract(epoch FROM received_at) * 1000000)::bigint) ORDER BY number),
            jsonb_agg(jsonb_build_object('id', id, 'source', source, 'seq', seq, 'record', record) ORDER BY number)

@@ -10,15 +10,18 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     v_taken integer;
+    v_now_us bigint := extract(epoch FROM clock_timestamp()) * 1000000;
 BEGIN
     PERFORM pg_advisory_xact_lock(hashtextextended('radmeter.ingest', 0));
     PERFORM radmeter.check_journal(p_source);
     WITH given AS MATERIALIZED (
-        SELECT packet.*, date_trunc('hour', at.received_at, 'UTC') AS hour, at.received_at,
-               coalesce(host(client_ip), 'unknown') AS sender
+        SELECT packet.*, radmeter.arrival_hour(received_us) AS hour,
+               CASE WHEN radmeter.is_believed_arrival(received_us, v_now_us)
+                    THEN timestamptz 'epoch' + received_us * interval '1 microsecond'
+                    ELSE clock_timestamp() END AS received_at,
+               coalesce(host(radmeter.plain_address(client_ip)), 'unknown') AS sender
         FROM json_to_recordset(p_packets) AS packet (
             seq bigint, received_us bigint, client_ip inet, reason text, pairs json)
-        CROSS JOIN LATERAL (SELECT timestamptz 'epoch' + received_us * interval '1 microsecond' AS received_at) AS at
         WHERE reason IS NOT NULL
     ), left_out AS MATERIALIZED (
         SELECT given.*, hourly.client

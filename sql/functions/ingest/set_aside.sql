@@ -1,6 +1,7 @@
 -- radmeter.set_aside(source, packets): keeps rejected packets in rejected_packet, within the limits
 -- rejected_per_client_hour and rejected_bytes_per_client_hour. The rest is counted in radmeter.kept_per_hour.
---   packets  JSON array of {"seq", "received_at", "client_ip", "reason", "pairs"}
+--   packets  JSON array of {"seq", "received_at", "received_us", "client_ip", "reason", "pairs"}; received_at is the arrival
+--            as it is kept, received_us the arrival as it was sent, by which radmeter.arrival_hour limits it
 -- The limits hold for each source, client and hour of arrival. So no client's packets are left out because of another's.
 -- Once a packet is left out, all later ones of that source, client and hour are. So the rejected packets of a client and
 -- hour from first_seq on are exactly those that were left out (radmeter.salvage_rejected needs that). A higher limit
@@ -16,10 +17,11 @@ DECLARE
     v_most_bytes bigint := radmeter.limit_value('rejected_bytes_per_client_hour');
 BEGIN
     WITH given AS MATERIALIZED (
-        SELECT packet.*, date_trunc('hour', received_at, 'UTC') AS hour, coalesce(host(client_ip), 'unknown') AS sender,
+        SELECT packet.*, radmeter.arrival_hour(received_us) AS hour,
+               coalesce(host(radmeter.plain_address(client_ip)), 'unknown') AS sender,
                octet_length(reason) + octet_length(pairs::text) AS bytes
         FROM json_to_recordset(p_packets) AS packet (
-            seq bigint, received_at timestamptz, client_ip inet, reason text, pairs json)
+            seq bigint, received_at timestamptz, received_us bigint, client_ip inet, reason text, pairs json)
     ), named AS (
         SELECT given.*, counted.client
         FROM (SELECT hour, array_agg(DISTINCT sender) AS senders FROM given GROUP BY hour) AS hours

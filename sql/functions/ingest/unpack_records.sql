@@ -2,8 +2,8 @@
 -- `incoming`, with their router, day and period. Packets that cannot be counted go to radmeter.set_aside, and so do
 -- records beyond a limit (radmeter.record_fault), with as much of the record as was given. Packets whose status type
 -- carries no usage are counted as ignored.
--- An arrival more than 5 minutes after the database's clock, or before 1999, is not believed: the clock of the server
--- that received the packet was wrong. The packet was acknowledged, so it counts, dated by the database's clock, as
+-- An arrival that is impossible (radmeter.is_believed_arrival) is not believed: the clock of the server that received
+-- the packet was wrong. The packet was acknowledged, so it counts, dated by the database's clock, as
 -- unstamped. A row of accounting_anomaly says so, one for a source and hour.
 -- Returns one row about the records above the checkpoint: the last seq (NULL: there are none), their number, how many
 -- of them were rejected and how many ignored, and the last arrival.
@@ -11,7 +11,8 @@
 -- that came twice in one call would count twice. And they must not go on too far: a journal goes on by
 -- 2 * 2^32 when radiusd starts (plugin/journal/files.py, GAP). 2^57 are 2^24 starts. The plugin starts a journal at most
 -- every 0.2 s, so that would take it 39 days, without one record that is shipped.
--- SQLSTATE RM011: records name a router that their RADIUS client may not name (radmeter.refuse_unbelieved).
+-- Records that name a router which their RADIUS client may not name are set aside, if they have their packet's
+-- attributes in "pairs". SQLSTATE RM011: one of them has not (radmeter.refuse_unbelieved).
 -- Called by radmeter.ingest_batch only. Writes pg_temp.incoming, what set_aside writes, and routers if one is
 -- discovered.
 CREATE OR REPLACE FUNCTION radmeter.unpack_records(
@@ -23,12 +24,12 @@ AS $$
 DECLARE
     v_timezone text := radmeter.setting_value('timezone');
     v_rejected json;
+    v_refused json;
     v_disordered bigint;
     v_bound boolean;        -- a record names a router that only some RADIUS clients may name
     v_new_client boolean;   -- the shipper has not seen a record's router from that client lately
     v_now timestamptz := clock_timestamp();
-    v_earliest_us bigint := 915148800000000;  -- 1999-01-01
-    v_latest_us bigint := (extract(epoch FROM v_now) + 300) * 1000000;
+    v_now_us bigint := extract(epoch FROM v_now) * 1000000;
     v_undated bigint;     -- records whose arrival is not believed,
     v_arrival_us bigint;  -- and the last one's arrival
 BEGIN
@@ -36,7 +37,7 @@ BEGIN
 
     WITH given AS (
         SELECT record.*, row_number() OVER () AS place, lag(seq, 1, 0::bigint) OVER () AS previous_seq,
-               coalesce(received_us BETWEEN v_earliest_us AND v_latest_us, false) AS is_dated
+               radmeter.is_believed_arrival(received_us, v_now_us) AS is_dated
         FROM json_to_recordset(p_records) AS record (
             seq bigint, received_us bigint, status text, uid text, session_id text, username text, realm text,
             nas_ip inet, nas_port_id text, nas_port_type text, event_us bigint, stamped boolean, session_time bigint,
@@ -57,7 +58,7 @@ BEGIN
                -- Microseconds apart, so that they stay in order.
                CASE WHEN is_dated THEN timestamptz 'epoch' + received_us * interval '1 microsecond'
                     ELSE v_now + place * interval '1 microsecond' END AS received_at,
-               CASE WHEN is_dated AND event_us BETWEEN 0 AND 2 * v_latest_us
+               CASE WHEN is_dated AND event_us BETWEEN 0 AND 2 * v_now_us
                     THEN timestamptz 'epoch' + event_us * interval '1 microsecond'
                     -- Only Acct-Delay-Time tells how long before such an arrival the event was.
                     ELSE v_now + place * interval '1 microsecond'
@@ -92,7 +93,7 @@ BEGIN
             authentic, connect_info, input_octets, output_octets, gigawords, called_station_id, calling_station_id,
             terminate_cause, service_type, framed_protocol, framed_ip, framed_ipv6, framed_ipv6_prefix,
             framed_interface_id, delegated_ipv6_prefix, class, router_id, interim_interval, skew_seconds,
-            usage_date, period_start, router_mac, nas_mac, nas_identifier, router_ip, client_ip)
+            usage_date, period_start, router_mac, nas_mac, nas_identifier, router_ip, client_ip, received_us, pairs)
         SELECT parsed.seq, 0, CASE WHEN parsed.status NOT IN ('Accounting-On', 'Accounting-Off') THEN 1 END,
                parsed.status, uid, session_id, username, realm, nas_ip, nas_port_id, nas_port_type,
                event_time,
@@ -108,10 +109,10 @@ BEGIN
                (event_time AT TIME ZONE coalesce(matched.timezone, v_timezone))::date,
                radmeter.period_start(plan.quota_type, plan.anchor_day, subscriber.quota_start,
                    (event_time AT TIME ZONE coalesce(plan.timezone, v_timezone))::date),
-               router_mac, parsed.nas_mac, parsed.nas_identifier, router_ip, client_ip
+               router_mac, parsed.nas_mac, parsed.nas_identifier, router_ip, client_ip, received_us, pairs
         FROM parsed
         -- No WHERE: the planner would expect nearly no row, and would choose a nested loop.
-        JOIN matched ON matched.router_key = CASE WHEN fault IS NULL THEN parsed.router_key END
+        JOIN matched ON matched.router_key = CASE WHEN fault IS NULL AND parsed.ignored IS NULL THEN parsed.router_key END
         LEFT JOIN public.subscribers AS subscriber USING (username)
         LEFT JOIN public.plans AS plan ON plan.id = subscriber.plan_id
     )
@@ -119,7 +120,8 @@ BEGIN
            count(*) FILTER (WHERE (seq > previous_seq) IS NOT TRUE), count(*) FILTER (WHERE NOT is_dated),
            (array_agg(received_us ORDER BY seq DESC) FILTER (WHERE NOT is_dated))[1],
            bool_or(new_client), (SELECT bool_or(bound) FROM matched),
-           json_agg(json_build_object('seq', seq, 'received_at', received_at, 'client_ip', client_ip, 'reason', fault,
+           json_agg(json_build_object('seq', seq, 'received_at', received_at, 'received_us', received_us,
+               'client_ip', client_ip, 'reason', fault,
                'pairs', coalesce(pairs, (jsonb_strip_nulls(to_jsonb(parsed)) - ARRAY['place', 'previous_seq', 'is_dated',
                    'is_stamped', 'fault', 'new_client', 'received_at', 'event_time'])::json))) FILTER (WHERE fault IS NOT NULL)
     INTO last_seq, records, rejected, ignored, last_received_at, v_disordered, v_undated, v_arrival_us, v_new_client,
@@ -134,9 +136,6 @@ BEGIN
             p_source, last_seq, p_checkpoint USING ERRCODE = 'RM003';
     END IF;
 
-    IF v_rejected IS NOT NULL THEN
-        PERFORM radmeter.set_aside(p_source, v_rejected);
-    END IF;
     IF v_undated > 0 THEN
         UPDATE public.accounting_anomaly SET
             records = records + v_undated, event_time = v_now,
@@ -156,6 +155,16 @@ BEGIN
     END IF;
     IF v_bound THEN
         PERFORM radmeter.refuse_unbelieved();
+        WITH refused AS (
+            DELETE FROM pg_temp.incoming WHERE refused IS NOT NULL
+            RETURNING seq, received_at, received_us, client_ip, refused AS reason, pairs
+        )
+        SELECT rejected + count(*), json_agg(refused) INTO rejected, v_refused FROM refused;
+    END IF;
+    IF rejected > 0 THEN
+        -- In one call: it judges the packets of a client in their order.
+        PERFORM radmeter.set_aside(p_source, array_to_json(ARRAY(
+            SELECT json_array_elements(v_rejected) UNION ALL SELECT json_array_elements(v_refused))));
     END IF;
     IF v_new_client THEN
         PERFORM radmeter.note_networks();

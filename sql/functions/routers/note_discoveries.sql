@@ -2,7 +2,7 @@
 -- notes the router keys beyond the limit.
 --   beyond  the keys, as radmeter.discovery_key returns them; a key may come more than once
 -- The number of keys beyond the limit is not kept, but a bit for the hash of each of them. From the bits that are not
--- set, radmeter.beyond_discovery_limit estimates the number. A counter would count each packet of a key.
+-- set, the view radmeter.discovery_limits estimates the number. A counter would count each packet of a key.
 -- Forgets clients that discovered nothing for a day and reached no limit for a week. Writes radmeter.discovery_count.
 CREATE OR REPLACE FUNCTION radmeter.note_discoveries(p_client text, p_discovered bigint, p_beyond text[]) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp

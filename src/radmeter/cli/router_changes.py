@@ -96,13 +96,16 @@ def set_(settings: Settings, router: str, keep_mac: bool, **given: str | None) -
     are not this router's), unless --keep-mac is given. If the new MAC has already sent packets, it was discovered as
     another router: merge that one first.
 
-    By default, packets of any RADIUS client may name a router. With --clients, its packets count only if they come from
-    one of these source addresses. Give all: the address of a proxy too, and the old one while a site moves.
+    By default, packets of any RADIUS client may name a router. With --clients, its packets count only if they come
+    from one of these source addresses. Give all: the address of a proxy too, and the old one while a site moves.
+    The command says if packets came lately from elsewhere. Those are set aside, up to the limits of a client and
+    hour (`radmeter limits list`). What is beyond them cannot be salvaged, so its usage is lost: look at
+    `radmeter rejected list` soon.
     """
     from radmeter.database.views import reading
     from radmeter.routers.changes import writing
     from radmeter.routers.inventory import Line
-    from radmeter.routers.lookup import find_router
+    from radmeter.routers.lookup import find_router, networks, networks_outside
 
     named = {column: text for column, text in given.items() if text is not None}
     if not named:
@@ -112,13 +115,25 @@ def set_(settings: Settings, router: str, keep_mac: bool, **given: str | None) -
     with existing_database(settings) as dsn:
         with reading(dsn) as connection:
             found = find_router(connection, router)
+            lately = networks(connection, found)
         with writing(dsn) as writer:
             line = Line.checked(named, writer.timezones() if given["timezone"] else {})
             changes: dict[str, Any] = {column: getattr(line, column) for column in named}
             if "clients" in changes:
                 changes["clients"] = line.client_networks or None
+                _tell_outside(networks_outside(lately, changes["clients"]) if changes["clients"] else [])
             changed = writer.change(found.id, changes, keep_mac=keep_mac)
     output.say(f"router #{found.id} {found.name!r} {'is changed' if changed else 'is unchanged'}")
+
+
+def _tell_outside(outside: list[str]) -> None:
+    """Say that packets which came lately would be set aside from now on."""
+    if outside:
+        output.say(
+            f"packets came lately from {', '.join(outside)}, where none of these clients is: from now on such packets "
+            "are set aside. If that is a mistake, give all clients, then run `radmeter rejected retry --all`",
+            err=True,
+        )
 
 
 @click.command(epilog="Example: radmeter routers retire lobby")

@@ -102,7 +102,7 @@ def sqlalchemy_engine(dsn: str) -> sqlalchemy.Engine:
 # SQLSTATE classes for errors of a value: data exception, integrity constraint, program limit (PostgreSQL manual,
 # appendix A). Other errors, such as a missing function or privilege, are errors of the installation.
 VALUE_CLASSES = ("22", "23", "54")
-# radmeter.refuse_unbelieved: the detail is JSON, the reason for each seq.
+# radmeter.refuse_unbelieved: the detail is JSON, the numbers (seq) for each reason.
 REFUSED_RECORDS = "RM011"
 
 
@@ -118,9 +118,8 @@ def translated_errors() -> Iterator[None]:
     except psycopg.Error as error:
         message = error.diag.message_primary or one_line(str(error))
         if error.sqlstate == REFUSED_RECORDS:
-            reasons = {
-                int(seq): reason for seq, reason in json.loads(error.diag.message_detail or "{}").items()
-            }
+            detail = json.loads(error.diag.message_detail or "{}")
+            reasons = {int(seq): reason for reason, seqs in detail.items() for seq in seqs}
             raise RecordsRefused(next(iter(reasons.values()), message), reasons) from error
         # Check this first: psycopg raises an OperationalError for a row that is too long for its index.
         if (error.sqlstate or "")[:2] in VALUE_CLASSES:

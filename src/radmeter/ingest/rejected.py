@@ -140,7 +140,7 @@ def drop(connection: Connection, wanted: Sequence[int]) -> int:
 def _record(packet: Packet) -> dict[str, Any]:
     received_us = round(packet.received_at.timestamp() * 1_000_000)
     try:
-        return {**parse(packet.pairs, received_us, 0).as_json(), "id": packet.id}
+        return {**parse(packet.pairs, received_us, 0, set_aside=True).as_json(), "id": packet.id}
     except RejectedPacket as reason:
         return {"id": packet.id, "reason": str(reason)}
 

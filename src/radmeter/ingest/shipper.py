@@ -4,6 +4,7 @@ import contextlib
 import ipaddress
 import json
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -23,6 +24,7 @@ from radmeter.ingest.clients_seen import ClientsSeen
 from radmeter.ingest.halving import send_halving
 from radmeter.ingest.left_out_segments import LeftOutSegments
 from radmeter.ingest.store import Store
+from radmeter.packet.attributes import UNIQUE_ID_OF_ERASED
 from radmeter.packet.record import client_ip, parse
 from radmeter.plugin.journal.files import SegmentFile
 from radmeter.plugin.journal.reader import Checkpoint, Entry, JournalReader
@@ -33,6 +35,9 @@ FIRST_RETRY_SECONDS = 0.1
 LONGEST_RETRY_SECONDS = 5.0
 # Only whole segments are deleted, so a check once a second is often enough.
 DROP_SECONDS = 1.0
+# After the database has refused packets of a router that is bound to other clients, records have their attributes, too,
+# for so long. It then sets such packets aside without an error, which PostgreSQL would log for each batch of a flood.
+ATTRIBUTES_SECONDS = 60.0
 
 
 class Shipper:
@@ -76,6 +81,7 @@ class Shipper:
         self._ahead_records: list[dict[str, Any]] = []  # the same, parsed, if the batch is full
         self._trouble: str | None = None
         self._dropped_at = 0.0
+        self._attributes_until = -math.inf
 
     def run(self, stop: threading.Event, *, until_empty: bool = False) -> None:
         """Ship until `stop` is set, or, with `until_empty`, until the journal is empty. A begun batch is finished."""
@@ -151,9 +157,12 @@ class Shipper:
             item: tuple[Entry, dict[str, Any]], reasons: Mapping[int, str]
         ) -> tuple[Entry, dict[str, Any]]:
             entry, record = item
+            self._attributes_until = time.monotonic() + ATTRIBUTES_SECONDS
             return (entry, as_rejected(entry, reasons[entry.seq]) if entry.seq in reasons else record)
 
         self._clients.mark(records)
+        if time.monotonic() < self._attributes_until:
+            records = [_with_attributes(*item) for item in zip(entries, records, strict=True)]
         send_halving(list(zip(entries, records, strict=True)), send, set_aside, marked)
 
     def _take_answer(self, answer: int, last: int) -> None:
@@ -269,6 +278,10 @@ def as_rejected(entry: Entry, reason: str) -> dict[str, Any]:
     }
 
 
+def _with_attributes(entry: Entry, record: dict[str, Any]) -> dict[str, Any]:
+    return record if "ignored" in record else {"pairs": _storable(entry.pairs), **record}
+
+
 def _client_ip(pairs: Any) -> str | None:
     """Return the client's address of an entry that may not be a packet; None if it names none."""
     try:
@@ -280,7 +293,8 @@ def _client_ip(pairs: Any) -> str | None:
 def _storable(text: str) -> object:
     """Return a journal entry's text as a JSON value that PostgreSQL takes: the list of pairs, or the text itself.
 
-    What it refuses, such as null or a NUL, could never be set aside, and nothing after it would be shipped.
+    What it refuses, such as null or a NUL, could never be set aside, and nothing after it would be shipped. The unique
+    id that only `radmeter people erase` may add to a packet is left out.
     """
     try:
         pairs = json.loads(text)
@@ -289,7 +303,7 @@ def _storable(text: str) -> object:
     if isinstance(pairs, list) and all(
         isinstance(pair, list) and all(isinstance(part, str) for part in pair) for pair in pairs
     ):
-        return [[_clean(part) for part in pair] for pair in pairs]
+        return [[_clean(part) for part in pair] for pair in pairs if pair[:1] != [UNIQUE_ID_OF_ERASED]]
     return _clean(text)
 
 

@@ -43,11 +43,17 @@ class Store:
         return cast(int, row[0]) if row else 0
 
     def left_out(self, node: str) -> list[tuple[int, int]]:
-        """Return ranges of numbers in which packets of `node` were left out because of a limit, and not salvaged."""
+        """Return ranges of numbers in which packets of `node` were left out because of a limit, and not salvaged.
+
+        A database without the function is older than the limits, and leaves nothing out.
+        """
         with translated_errors():
-            rows = self._connection.execute(
-                "SELECT first_seq, last_seq FROM radmeter.left_out_ranges(%s)", (node,)
-            )
+            try:
+                rows = self._connection.execute(
+                    "SELECT first_seq, last_seq FROM radmeter.left_out_ranges(%s)", (node,)
+                )
+            except errors.UndefinedFunction:
+                return []
             return [(first, last) for first, last in rows]
 
     def ingest(

@@ -44,7 +44,7 @@ EVENT_TIMESTAMP_SECONDS = "Tmp-Integer-0"
 SOURCE_IPV4 = "Tmp-IP-Address-0"
 SOURCE_IPV6 = "Tmp-String-0"
 # `radmeter people erase` puts it into rejected packets of an erased user: the packet's unique id, which depends on the
-# name. No dictionary has this attribute, so no packet brings it.
+# name. It is believed only there. In a journal or a detail file it is left out, whoever has written it.
 UNIQUE_ID_OF_ERASED = "Radmeter-Unique-Id"
 # If a packet has text that is not UTF-8, the policy passes these text attributes as octets.
 TEXT_AS_OCTETS = {

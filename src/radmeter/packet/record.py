@@ -70,7 +70,9 @@ class AccountingRecord(NamedTuple):
     client_ip: str | None  # the RADIUS client: the source address of the packet
 
     @classmethod
-    def from_pairs(cls, pairs: Sequence[tuple[str, str]], received_us: int, seq: int = 0) -> Self:
+    def from_pairs(
+        cls, pairs: Sequence[tuple[str, str]], received_us: int, seq: int = 0, *, set_aside: bool = False
+    ) -> Self:
         """Make the record of a packet.
 
         Parameters
@@ -82,6 +84,8 @@ class AccountingRecord(NamedTuple):
             Arrival, microseconds since 1970.
         seq
             The packet's number in its journal.
+        set_aside
+            The packet comes from public.rejected_packet, where its unique id may have been kept.
 
         Raises
         ------
@@ -91,6 +95,8 @@ class AccountingRecord(NamedTuple):
             The packet carries no usage.
         """
         values = dict(reversed(pairs))
+        if not set_aside:
+            values.pop(a.UNIQUE_ID_OF_ERASED, None)
         uid = unique_id(values)
         if not a.TEXT_AS_OCTETS.keys().isdisjoint(values):
             uid = _restore_text(values)
@@ -158,12 +164,14 @@ class AccountingRecord(NamedTuple):
 _JSON_NAMES = tuple(name.rstrip("_") for name in AccountingRecord._fields)
 
 
-def parse(pairs_json: str, received_us: int, seq: int) -> AccountingRecord:
-    """Make the record of a journal entry; see `AccountingRecord.from_pairs`."""
-    if "\\u0000" in pairs_json:
-        raise RejectedPacket("a value has a NUL character, which PostgreSQL cannot store")
+def parse(pairs_json: str, received_us: int, seq: int, *, set_aside: bool = False) -> AccountingRecord:
+    """Make the record of a journal entry, or of a packet that was set aside; see `AccountingRecord.from_pairs`."""
     try:
-        return AccountingRecord.from_pairs(orjson.loads(pairs_json), received_us, seq)
+        pairs = orjson.loads(pairs_json)
+        # A value may also be the text \u0000, which JSON writes with two backslashes.
+        if "\\u0000" in pairs_json and any("\0" in part for pair in pairs for part in pair):
+            raise RejectedPacket("a value has a NUL character, which PostgreSQL cannot store")
+        return AccountingRecord.from_pairs(pairs, received_us, seq, set_aside=set_aside)
     except RejectedPacket:
         raise
     except Exception as error:

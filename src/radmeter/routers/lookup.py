@@ -1,5 +1,6 @@
 """Reads routers, and finds the router that an operator names."""
 
+import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -12,6 +13,8 @@ from sqlalchemy.dialects.postgresql import MACADDR
 from radmeter.database import views
 from radmeter.database.views import NotKnown, Row
 from radmeter.packet.router_key import normal_mac
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,6 +128,18 @@ def networks(connection: Connection, router: Router) -> list[str]:
     view = views.router_networks.c
     query = select(view.network).where(view.router_id == router.id).order_by(view.last_seen.desc())
     return [str(row["network"]) for row in views.rows(connection, query)]
+
+
+def networks_outside(networks: Sequence[str], clients: Sequence[str]) -> list[str]:
+    """Return those networks in which none of the clients, addresses or networks, can be."""
+    allowed = [ipaddress.ip_network(each) for each in clients]
+    return [
+        each for each in networks if not any(_overlap(ipaddress.ip_network(each), one) for one in allowed)
+    ]
+
+
+def _overlap(one: Network, other: Network) -> bool:
+    return one.version == other.version and one.overlaps(other)
 
 
 def activity(connection: Connection, router: Router) -> Row:

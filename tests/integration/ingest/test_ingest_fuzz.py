@@ -16,7 +16,7 @@ from radmeter.database.connection import VALUE_CLASSES
 from radmeter.errors import RecordRefused
 from radmeter.ingest.shipper import as_json, as_rejected
 from radmeter.ingest.store import Store
-from radmeter.packet.record import AccountingRecord
+from radmeter.packet.record import MOST_OCTETS, AccountingRecord
 from radmeter.plugin.journal.reader import Entry
 
 # Of PostgreSQL: a value, a constraint, a limit. RM: radmeter's own refusals.
@@ -89,7 +89,10 @@ JSON = st.recursive(
     ),
     max_leaves=6,
 )
-FIELDS = sorted({name.rstrip("_") for name in AccountingRecord._fields} | {"reason", "pairs", "id", "new"})
+FIELDS = sorted(
+    {name.rstrip("_") for name in AccountingRecord._fields}
+    | {"reason", "pairs", "id", "new", "ignored", "new_client"}
+)
 
 
 @st.composite
@@ -152,8 +155,23 @@ def assert_right(connection: Connection) -> None:
         assert found == [], name
 
 
+# A whole record that is marked as ignored, too, with more octets than a session can have.
+IGNORED_TOO = {
+    **as_json(
+        Entry(
+            1,
+            ARRIVAL_US,
+            json.dumps([["Acct-Status-Type", "Stop"], ["Acct-Session-Id", "1"], ["NAS-Identifier", "a"]]),
+        )
+    ),
+    "input_octets": 2**62,
+    "ignored": "x",
+}
+
+
 @fuzzing(60)
 @given(given_batches=st.lists(batches(), min_size=1, max_size=3))
+@example(given_batches=[[IGNORED_TOO]])
 def test_any_batch(opened: Connection, given_batches: list[Any]) -> None:
     with opened.transaction(force_rollback=True):
         for batch in given_batches:
@@ -166,6 +184,10 @@ def test_any_batch(opened: Connection, given_batches: list[Any]) -> None:
                 assert checkpoint == after[0] >= before[0]
                 assert len(batch) >= after[1] - before[1] >= after[2] - before[2] >= 0
             assert_right(opened)
+        most = opened.execute(
+            "SELECT coalesce(max(greatest(acctinputoctets, acctoutputoctets)), 0) FROM radacct"
+        )
+        assert int((most.fetchone() or (0,))[0]) <= MOST_OCTETS
 
 
 @fuzzing(40)

@@ -214,6 +214,60 @@ def test_a_packet_that_was_never_left_out_is_not_salvaged(database: str, connect
     assert connection.execute("SELECT * FROM radmeter.left_out_ranges('other')").fetchall() == []
 
 
+@pytest.mark.parametrize(
+    "received_us",
+    [1, -5, NOW_US + 50 * 366 * 24 * HOUR_US, 2**63 - 1, -(2**63), None],
+    ids=["1970", "before 1970", "ahead", "the last", "the first", "none"],
+)
+def test_packets_with_an_arrival_that_is_not_believed_are_salvaged_too(
+    database: str, connection: Connection, received_us: int | None
+) -> None:
+    """They are kept at the database's time. When they are sent again, that is another hour."""
+    limit(connection, "rejected_per_client_hour", 2)
+    packet = {"received_us": received_us, "client_ip": FLOOD, "reason": "odd", "pairs": []}
+    packets = [{**packet, "seq": seq} for seq in (1, 2, 3, 4)]
+    store = Store(database)
+    store.ingest("node", packets)
+    assert store.left_out("node") == [(3, 4)]
+    for taken in (2, 0):
+        rows = connection.execute("SELECT radmeter.salvage_rejected('node', %s)", (json.dumps(packets),))
+        assert rows.fetchone() == (taken,)
+    assert store.left_out("node") == []
+    store.close()
+    rows = connection.execute(
+        "SELECT count(*), bool_and(received_at BETWEEN now() - interval '1 hour' AND now() + interval '1 hour')"
+        " FROM rejected_packet"
+    )
+    assert rows.fetchone() == (4, True)
+
+
+def test_a_client_has_one_limit_in_both_forms_of_its_address(database: str, connection: Connection) -> None:
+    limit(connection, "rejected_per_client_hour", 2)
+    packet = {"received_us": NOW_US, "reason": "odd", "pairs": []}
+    packets = [
+        {**packet, "seq": seq, "client_ip": f"::ffff:{FLOOD}" if seq % 2 else FLOOD} for seq in range(1, 7)
+    ]
+    store = Store(database)
+    store.ingest("node", packets)
+    store.close()
+    assert left_out(connection) == {FLOOD: (2, 4, 0, 3, 6)}
+    salvaged = connection.execute("SELECT radmeter.salvage_rejected('node', %s)", (json.dumps(packets),))
+    assert salvaged.fetchone() == (4,)
+
+
+def test_a_database_without_the_limits_leaves_nothing_out(
+    tmp_path: Path, database: str, connection: Connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A shipper may be newer than its database. It deletes what it has shipped, and says nothing of trouble."""
+    connection.execute("DROP FUNCTION radmeter.left_out_ranges(text)")
+    fill(tmp_path, [text(GOOD, n, "Stop") for n in range(1000)])
+    before = len(segments(tmp_path))
+    ship(tmp_path, database)
+    assert before > 1
+    assert len(segments(tmp_path)) == 1
+    assert [record.message for record in caplog.records if "shipping" in record.message] == []
+
+
 def test_kept_segments_take_no_more_room_than_allowed(
     tmp_path: Path, database: str, connection: Connection
 ) -> None:
@@ -265,6 +319,18 @@ def test_new_user_names_are_counted_by_client_and_never_dropped(
         GOOD: 1,
     }
     assert connection.execute("SELECT sum(bytes_in)::int FROM user_quota_usage").fetchone() == (53_000,)
+
+
+def test_a_user_is_new_once_though_nothing_was_transferred_yet(
+    tmp_path: Path, database: str, connection: Connection
+) -> None:
+    empty = text(GOOD, 1, "Start").replace('"1000"', '"0"')
+    fill(tmp_path, [empty, empty.replace(f"{GOOD}-1", "second")])
+    ship(tmp_path, database, batch_records=1)
+    fill(tmp_path, [empty.replace(f"{GOOD}-1", "third")])
+    ship(tmp_path, database)
+    assert connection.execute("SELECT count(*) FROM radacct").fetchone() == (3,)
+    assert connection.execute("SELECT client, users FROM radmeter.new_users").fetchall() == [(GOOD, 1)]
 
 
 def test_anomalies_of_a_router_are_kept_up_to_the_limit_and_all_usage_counts(

@@ -63,7 +63,7 @@ BEYOND = {
     "negative session time": ({"session_time": -1}, "session_time"),
     "interim interval": ({"interim_interval": 86401}, "interim_interval"),
     "no interim interval": ({"interim_interval": 0}, "interim_interval"),
-    "status": ({"status": "Tunnel-Stop"}, "status Tunnel-Stop"),
+    "status": ({"status": "Subsystem-On"}, "status Subsystem-On"),
     "no status": ({"status": None}, "status (none)"),
     "no uid": ({"uid": None}, "missing"),
     "no router": ({"router_key": None}, "missing"),
@@ -92,6 +92,21 @@ def test_a_record_beyond_a_limit_is_set_aside_with_the_reason_and_the_others_cou
     assert reason in said
     # As much of it as was given.
     assert {key: str(each) for key, each in pairs.items()} == {key: str(each) for key, each in forged.items()}
+
+
+def test_a_record_that_is_marked_as_ignored_is_not_counted_too(connection: Connection) -> None:
+    ingest(
+        connection,
+        record(1),
+        {**record(2), "ignored": "x"},
+        {**record(3), "ignored": "x", "input_octets": 2**62},
+    )
+    ingest(connection, {**record(4), "ignored": "x", "reason": "odd", "pairs": []})
+    assert counted(connection) == {"user1"}
+    assert connection.execute("SELECT records, rejected, ignored FROM ingest_checkpoint").fetchall() == [
+        (4, 0, 3)
+    ]
+    assert connection.execute("SELECT count(*) FROM radacct").fetchall() == [(1,)]
 
 
 def test_a_record_with_a_reason_is_not_counted_too(connection: Connection) -> None:

@@ -258,7 +258,8 @@ def test_bad_stanzas_are_told_by_line_and_the_others_count(
     told = [line.removeprefix(f"{file}, ") for line in result.errors.splitlines()]
     assert told == [
         f"line {lines + 1}: line {lines + 6} has no closing quote: 'User-Name = \"cut off'",
-        f"line {2 * lines + 1}: Timestamp {NOW + 10 * 86400} cannot be the time of arrival",
+        f"line {2 * lines + 1}: Timestamp {NOW + 10 * 86400} cannot be the time of arrival: "
+        "it is before 1999, or more than 5 minutes ahead",
         f"line {3 * lines + 1}: the stanza breaks off",
         f"line {5 * lines - 1}: set aside: Acct-Status-Type Subsystem-On is not counted",
     ]

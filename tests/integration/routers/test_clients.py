@@ -160,6 +160,31 @@ def test_a_flood_of_forged_packets_takes_two_calls_a_batch(
     assert len(reasons(connection)) == 300
 
 
+def test_only_the_first_batch_of_a_flood_is_an_error_for_postgresql(
+    tmp_path: Path, database: str, connection: Connection, bound: int
+) -> None:
+    """PostgreSQL writes each error into its log, with the detail. The others are set aside in one call, in order."""
+    connection.execute("SELECT radmeter.set_limit('rejected_per_client_hour', '700')")
+    texts = [
+        pairs(
+            f"s{n}",
+            THEIRS if n % 2 else OURS,
+            "Subsystem-On" if n % 10 == 5 else "Stop",
+            Called_Station_Id=MAC,
+        )
+        for n in range(2400)
+    ]
+    ship(tmp_path, database, *texts)
+    assert Counting.batches == [1000, 1000, 1000, 400]
+    assert len(sessions(connection)) == 1200
+    rows = connection.execute("SELECT client, kept, left_out FROM radmeter.left_out").fetchall()
+    assert rows == [(THEIRS, 700, 500)]
+    kept = connection.execute("SELECT pairs::text FROM rejected_packet ORDER BY seq").fetchall()
+    assert [json.loads(row[0]) for row in kept] == [json.loads(text) for text in texts[1:1400:2]]
+    rows = connection.execute("SELECT records, rejected FROM ingest_checkpoint").fetchall()
+    assert rows == [(2400, 1200)]
+
+
 def test_a_packet_is_counted_once_the_binding_allows_it(
     tmp_path: Path, database: str, connection: Connection, bound: int
 ) -> None:
@@ -204,6 +229,28 @@ def test_a_replayed_packet_is_judged_too(
     assert len(reasons(connection)) == 2
     assert THEIRS in result.errors
     assert number(connection, "SELECT stanzas FROM radmeter.replayed_file") == 3
+
+
+def test_networks_that_the_binding_shuts_out_are_named(
+    tmp_path: Path, database: str, connection: Connection
+) -> None:
+    register(connection, "harbour", mac=MAC)
+    ship(
+        tmp_path,
+        database,
+        *(pairs("s", each, Called_Station_Id=MAC) for each in (OURS, THEIRS, "2001:db8::1")),
+    )
+    for clients, outside in (
+        (f"{OURS},{THEIRS},2001:db8::/32", ()),
+        (OURS, ("203.0.113.0/24", "2001:db8::/48")),
+        ("2001:db8::1,203.0.113.0/25", ("192.0.2.0/24",)),
+        ("any", ()),
+    ):
+        result = radmeter(database, "routers", "set", "harbour", "--clients", clients)
+        assert result.exit_code == 0
+        assert bool(result.errors) == bool(outside)
+        for network in ("192.0.2.0/24", "203.0.113.0/24", "2001:db8::/48"):
+            assert (network in result.errors) == (network in outside)
 
 
 def test_the_binding_is_set_shown_imported_and_taken_off(

@@ -88,6 +88,8 @@ PARTS = {
     "adopted_effects",
     "apply_round",
     "arrival_allowance",
+    "arrival_hour",
+    "is_believed_arrival",
     "audit",
     "check_journal",
     "client_network",

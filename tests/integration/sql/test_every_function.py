@@ -11,6 +11,8 @@ INTEGRATION = Path(__file__).parents[1]
 # function is that calls them.
 WITHIN = {
     "apply_round": "test_interim_stop.py",
+    "arrival_hour": "test_left_out.py",
+    "is_believed_arrival": "test_left_out.py",
     "close_rebooted": "test_closing.py",
     "close_superseded": "test_start.py",
     "count_new_users": "test_left_out.py",

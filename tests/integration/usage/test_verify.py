@@ -289,6 +289,15 @@ def test_repair_leaves_alone_what_is_right_by_now(busy: str, connection: Connect
     assert connection.execute("SELECT count(*) FROM audit_log").fetchone() == (0,)
 
 
+def test_guarantees_hold_of_a_counter_table_with_few_users_and_many_periods(connection: Connection) -> None:
+    connection.execute(
+        """INSERT INTO user_quota_usage (username, period_start, bytes_in, bytes_out)
+           SELECT 'u' || n % 3, date '2000-01-01' + n, 1, 1 FROM generate_series(1, 3000) AS n"""
+    )
+    connection.execute("ANALYZE user_quota_usage")
+    assert guarantees.check(connection) == []
+
+
 def test_a_reader_may_verify_and_may_not_repair(busy: str, connection: Connection) -> None:
     connection.execute("UPDATE user_quota_usage SET bytes_in = bytes_in + 1 WHERE username = 'user1'")
     connection.execute("SET ROLE radmeter_reader")

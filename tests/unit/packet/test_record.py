@@ -339,6 +339,12 @@ class TestJournalEntries:
         with pytest.raises(RejectedPacket, match="NUL"):
             parse(json.dumps([*INTERIM, ("Filter-Id", "a\0b")]), ARRIVAL_US, 1)
 
+    def test_the_text_of_an_escape_is_no_nul(self) -> None:
+        pairs = [
+            ("User-Name", r"x\u0000") if name == "User-Name" else (name, value) for name, value in INTERIM
+        ]
+        assert parse(json.dumps(pairs), ARRIVAL_US, 1).username == r"x\u0000"
+
     @pytest.mark.parametrize(
         "text", ["", "{", "5", "[[1]]", '["User-Name"]', '[["User-Name", "x", "y"]]', "null"]
     )

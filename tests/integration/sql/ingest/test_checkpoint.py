@@ -146,6 +146,16 @@ def test_a_retry_counts_what_was_stored_and_the_audit_log_says_what_was_counted(
     }
 
 
+def test_a_retried_record_is_counted_whatever_else_it_says(connection: Connection) -> None:
+    """Else it would be neither counted nor set aside."""
+    set_aside(connection, 1, 100)
+    call = [{**retried(1, 100), "ignored": "x", "new_client": True}]
+    assert value(connection, "radmeter.retry_rejected(%s::json)", json.dumps(call)) == [1]
+    assert connection.execute("SELECT username, bytes_in FROM user_quota_usage").fetchall() == [
+        ("alice", 100)
+    ]
+
+
 def test_what_an_empty_retry_does_not_count_is_not_audited(connection: Connection) -> None:
     set_aside(connection, 1, 100)
     assert (
