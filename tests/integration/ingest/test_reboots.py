@@ -52,7 +52,7 @@ def some(chance: random.Random, seq: int) -> dict[str, Any]:
 
 
 def others(connection: Connection, chance: random.Random) -> None:
-    """Write as other programs do: sessions without a router, a start or an update, or with an update before the start."""
+    """Write as other programs do: without a router, a start or an update, or with an update before the start."""
     column = chance.choice(
         [
             "router_id = NULL",
