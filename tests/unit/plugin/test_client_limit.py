@@ -1,7 +1,10 @@
 """The limit of one client, with packets at given times."""
 
+import hashlib
+
 import pytest
 
+from radmeter.packet.record import identity
 from radmeter.plugin.client_limit import (
     ALONE_SECONDS,
     BURST_SECONDS,
@@ -156,3 +159,29 @@ def test_what_does_not_make_the_session_does_not_make_its_key() -> None:
     with_class = session_key((*STOP, shared))
     assert session_key((("User-Name", "bert"), *STOP, (shared[0], shared[1] + "62"))) == with_class
     assert session_key((("Acct-Session-Id", "2"), *STOP, shared)) != with_class
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        (),
+        (("NAS-IP-Address", "192.0.2.1"), ("NAS-Port", "7"), ("NAS-Port-Id", "slot0")),
+        (("NAS-IP-Address", "192.0.2.1"), ("NAS-IPv6-Address", "2001:db8::1")),
+        (("Class", "0x61693a" + "6a" * 32),),
+        (("Class", "0x61693a" + "6A" * 31 + "3"),),
+        (("Class", "0x61693a" + "61" * 40),),
+        (
+            ("Tmp-Octets-0", "0x616ee90000"),
+            ("Tmp-Octets-1", "0x2c"),
+            ("Tmp-Octets-4", "0x00"),
+            ("Tmp-Octets-5", "0x61"),
+        ),
+    ],
+)
+def test_the_key_is_what_acctuniqueid_is_made_of(more: tuple[tuple[str, str], ...]) -> None:
+    pairs = (*STOP, *more)
+    digest = hashlib.md5(session_key(pairs).encode("utf-8", "surrogateescape")).hexdigest()
+    values: dict[str, str] = {}
+    for name, value in pairs:
+        values.setdefault(name, value)
+    assert digest == identity(values)
