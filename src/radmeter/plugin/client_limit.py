@@ -16,7 +16,7 @@ MOST_CLIENTS = 100_000
 # Packets of a session are counted for this long, then from zero again. A session may send its seconds' worth at once.
 WINDOW_SECONDS = 4.0
 # A client's first packets of such a time are of too few sessions to matter: only a client that sends more pays.
-UNCOUNTED = 200
+UNCOUNTED = 20
 # More sessions than a client has within its limit. At this number they are forgotten: each may send as much again.
 MOST_SESSIONS = 50_000
 # Text that is not UTF-8 comes in these (radius/policy.d/radmeter).

@@ -120,7 +120,7 @@ def test_one_session_of_a_busy_client_is_limited_and_its_others_are_not(
 
 
 def test_a_quiet_client_and_one_that_is_alone_have_no_limit_of_sessions() -> None:
-    assert of_session(together(), STOP, [0.02 * tick for tick in range(400)]) == 400
+    assert of_session(together(), STOP, [0.2 * tick for tick in range(400)]) == 400
     assert of_session(ClientLimits(0, 5), STOP, [0.0] * 1000) == 1000
     limits = together()
     assert of_session(limits, STOP, [0.0]) == 1
