@@ -33,7 +33,8 @@ ARRIVES_SECONDS = 600.0
 
 ANOMALOUS_SESSIONS = 50
 
-INTERIM, UNKNOWN, TUNNEL_START = 3, 99, 9
+INTERIM, ACCOUNTING_ON, UNKNOWN, TUNNEL_START = 3, 7, 99, 9
+DAY_SECONDS = 86400
 
 
 def new_routers(number: int) -> Attributes:
@@ -81,6 +82,16 @@ def one_session(number: int) -> Attributes:
     ]
 
 
+def accounting_on(number: int) -> Attributes:
+    """Return an Accounting-On of a router, at a time before all its sessions. It closes nothing."""
+    return [
+        (44, b"00000000"),
+        (40, integer(ACCOUNTING_ON)),
+        (32, USER.encode()),
+        (55, integer(int(time.time()) - DAY_SECONDS)),
+    ]
+
+
 def not_utf8(number: int) -> Attributes:
     """Return a packet with text in Latin-1, of which the quarantine file gets a copy."""
     return [*stop_packet(number), (77, b"caf\xe9"), (30, b"02-F1-00-00-00-01:caf\xe9")]
@@ -104,6 +115,7 @@ KINDS: dict[str, Callable[[int], Attributes]] = {
     "rejected packets": rejected,
     "anomalies": anomalies,
     "packets of one session": one_session,
+    "accounting-on": accounting_on,
     "text that is not UTF-8": not_utf8,
     "status types without usage": without_usage,
     "new user names": new_users,
@@ -179,6 +191,10 @@ def _kept(run: Run, kind: str, client: FloodingClient, before: tuple[int, int]) 
     said = f"{kind}: {client.answered} of {client.sent} packets were answered, {set_aside} rejected, {ignored} ignored"
     said += f", {sessions} sessions have {octets_in} and {octets_out} octets"
     kept = {"rejected packets": set_aside, "status types without usage": ignored}.get(kind, sessions)
+    if kind == "accounting-on":
+        if any((sessions, set_aside, ignored)):
+            raise RuntimeError(said)
+        return client.answered
     if kind in ("anomalies", "packets of one session"):
         # How many packets made these sessions is not known: their octets depend on which were answered.
         if set_aside or ignored or not 0 < sessions <= ANOMALOUS_SESSIONS:

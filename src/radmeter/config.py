@@ -175,6 +175,14 @@ class Settings:
             "packets a second answered to one RADIUS client while others send too; 0: no limit",
         )
     )
+    session_packets_per_second: int = field(
+        metadata=_about(
+            "RADMETER_SESSION_PACKETS_PER_SECOND",
+            plugin.DEFAULTS["session_packets_per_second"],
+            _integer(*plugin.LIMITS["session_packets_per_second"]),
+            "packets a second answered to one session of a busy client while others send too; 0: no limit",
+        )
+    )
     scheduling: Literal["auto", "realtime", "short", "normal"] = field(
         metadata=_about(
             "RADMETER_SCHEDULING",

@@ -2,31 +2,39 @@
 -- of the batch: stop = last update, cause NAS-Reboot (RFC 2866 section 5.1, 5.10).
 -- The router is matched as for any packet, so sessions of other routers behind the same address stay open. Only
 -- sessions that began and had their last update before the event are closed, so a late Accounting-On closes no live
--- session. Writes radacct.
+-- session. A session that another writer moves meanwhile stays open, too. Writes radacct.
 CREATE OR REPLACE FUNCTION radmeter.close_rebooted(p_segment integer) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+    v_ids bigint[];
+    v_heard timestamptz[];
+    v_stops timestamptz[];
 BEGIN
     IF p_segment = 0 THEN
         RETURN;
     END IF;
-    PERFORM radmeter.ensure_partition(month) FROM (
-        SELECT DISTINCT date_trunc('month', radmeter.last_possible_time(
-            coalesce(session.acctupdatetime, session.acctstarttime), event.event_time), 'UTC') AS month
-        FROM pg_temp.incoming AS event
-        JOIN public.radacct AS session ON session.router_id = event.router_id AND session.acctstoptime IS NULL
-        WHERE event.segment = p_segment AND event.round IS NULL) AS stops
-    WHERE month IS NOT NULL;
-
-    UPDATE public.radacct AS session SET
-        acctstoptime = radmeter.last_possible_time(
-            coalesce(session.acctupdatetime, session.acctstarttime), event.event_time),
-        acctterminatecause = 'NAS-Reboot',
-        closed_by = 'reboot'
+    SELECT array_agg(session.radacctid), array_agg(coalesce(session.acctupdatetime, session.acctstarttime)),
+           array_agg(radmeter.last_possible_time(
+               coalesce(session.acctupdatetime, session.acctstarttime), event.event_time))
+    INTO v_ids, v_heard, v_stops
     FROM pg_temp.incoming AS event
+    JOIN public.radacct AS session ON session.router_id = event.router_id AND session.acctstoptime IS NULL
     WHERE event.segment = p_segment AND event.round IS NULL
-      AND session.router_id = event.router_id AND session.acctstoptime IS NULL
       AND session.acctstarttime <= event.event_time
       AND coalesce(session.acctupdatetime, session.acctstarttime) <= event.event_time;
+    IF v_ids IS NULL THEN
+        RETURN;
+    END IF;
+    PERFORM radmeter.ensure_partition(month)
+        FROM (SELECT DISTINCT date_trunc('month', stop, 'UTC') AS month FROM unnest(v_stops) AS stop) AS stops;
+
+    UPDATE public.radacct AS session SET
+        acctstoptime = found.stop,
+        acctterminatecause = 'NAS-Reboot',
+        closed_by = 'reboot'
+    FROM unnest(v_ids, v_heard, v_stops) AS found (radacctid, heard, stop)
+    WHERE session.radacctid = found.radacctid AND session.acctstoptime IS NULL
+      AND coalesce(session.acctupdatetime, session.acctstarttime) = found.heard;
 END;
 $$;

@@ -21,6 +21,7 @@ BEGIN
     IF v_batch.last_seq IS NULL THEN
         RETURN coalesce(v_checkpoint, 0);
     END IF;
+    PERFORM radmeter.drop_idle_reboots();
     PERFORM radmeter.number_rounds();
     PERFORM radmeter.ensure_partition(month)
         FROM (SELECT DISTINCT date_trunc('month', event_time, 'UTC') AS month

@@ -55,6 +55,7 @@ def prepare(run_directory: Path, settings: Settings) -> PrivateServer:
         "RADMETER_SYNC_INTERVAL_MS": str(settings.sync_interval_ms),
         "RADMETER_SEGMENT_BYTES": str(settings.segment_bytes),
         "RADMETER_CLIENT_PACKETS_PER_SECOND": str(settings.client_packets_per_second),
+        "RADMETER_SESSION_PACKETS_PER_SECOND": str(settings.session_packets_per_second),
         "RADMETER_SCHEDULING": settings.scheduling,
         "RADMETER_JOURNAL_LIMIT_BYTES": str(settings.journal_limit_bytes),
         "RADIUS_ACCT_HOST": settings.acct_host,

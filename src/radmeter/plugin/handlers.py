@@ -78,8 +78,10 @@ def instantiate(p: object) -> int:
             segment_bytes=settings.segment_bytes,
             limit_bytes=settings.journal_limit_bytes,
         )
-        if settings.client_packets_per_second:
-            _State.limits = ClientLimits(settings.client_packets_per_second)
+        if settings.client_packets_per_second or settings.session_packets_per_second:
+            _State.limits = ClientLimits(
+                settings.client_packets_per_second, settings.session_packets_per_second
+            )
         if settings.quarantine:
             _State.quarantine = Quarantine(settings.quarantine, settings.quarantine_limit_bytes)
         every = f" every {settings.sync_interval_ms} ms" if settings.sync == "interval" else ""
@@ -122,13 +124,14 @@ def accounting(p: Pairs | None) -> int:
 
 
 def _within_limit(limits: ClientLimits, pairs: Pairs) -> bool:
-    """Tell whether the packet is within its client's limit. Log when a flood begins and when it is over."""
+    """Tell whether the packet is within its client's and session's limit. Log when a flood begins and is over."""
     client = ""
     for name, value in reversed(pairs):
         if name in SOURCES:
             client = value
             break
-    allowed = limits.allow(client, time.monotonic())
+    now = time.monotonic()
+    allowed = limits.allow(client, now)
     if not allowed:
         if limits.refused(client) == 1:
             rate = _State.settings.client_packets_per_second if _State.settings else 0
@@ -142,7 +145,23 @@ def _within_limit(limits: ClientLimits, pairs: Pairs) -> bool:
             radiusd.L_INFO,
             f"client {client} is within its limit again; {refused} of its packets were refused",
         )
-    return allowed
+    return allowed and _within_session_limit(limits, client, pairs, now)
+
+
+def _within_session_limit(limits: ClientLimits, client: str, pairs: Pairs, now: float) -> bool:
+    """Tell whether the packet is within its session's limit. Log when a flood begins and when it is over."""
+    if limits.allow_session(client, pairs, now):
+        if cut := limits.end_session_flood(client, now):
+            _log(radiusd.L_INFO, f"client {client} floods no session any more; {cut} packets were refused")
+        return True
+    if limits.cut(client) == 1:
+        rate = _State.settings.session_packets_per_second if _State.settings else 0
+        _log(
+            radiusd.L_ERR,
+            f"client {client} sends more than session_packets_per_second = {rate} of one session, or Accounting-On of "
+            "one router, while others send too: the rest is not answered",
+        )
+    return False
 
 
 def _encode(pairs: Pairs) -> str:

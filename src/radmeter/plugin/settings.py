@@ -13,6 +13,7 @@ DEFAULTS = {
     "segment_bytes": str(64 << 20),
     "journal_limit_bytes": str(8 << 30),
     "client_packets_per_second": "5000",
+    "session_packets_per_second": "5",
     "quarantine": "",
     "quarantine_limit_bytes": str(64 << 20),
     "scheduling": "auto",
@@ -25,6 +26,7 @@ LIMITS = {
     "segment_bytes": (1 << 16, 1 << 40),
     "journal_limit_bytes": (1 << 20, 1 << 50),
     "client_packets_per_second": (0, 1_000_000),
+    "session_packets_per_second": (0, 1_000_000),
     "quarantine_limit_bytes": (0, 1 << 50),
 }
 
@@ -39,6 +41,7 @@ class PluginSettings:
     segment_bytes: int
     journal_limit_bytes: int
     client_packets_per_second: int
+    session_packets_per_second: int
     quarantine: str
     quarantine_limit_bytes: int
     scheduling: str

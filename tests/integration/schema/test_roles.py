@@ -112,6 +112,7 @@ PARTS = {
     "discovery_client",
     "discovery_key",
     "divert_session",
+    "drop_idle_reboots",
     "erasure_pseudonym",
     "ingest_batch",
     "insert_sessions",

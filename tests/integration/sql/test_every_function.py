@@ -19,6 +19,7 @@ WITHIN = {
     "count_inserted": "test_other_writers.py",
     "count_updated": "test_octets.py",
     "create_incoming": "test_interim_stop.py",
+    "drop_idle_reboots": "test_reboots.py",
     "discover_at_once": "test_discovery.py",
     "discover_in_order": "test_discovery.py",
     "discover_routers": "test_discovery.py",

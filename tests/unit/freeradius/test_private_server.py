@@ -54,6 +54,7 @@ def test_the_settings_are_handed_over(installed: Path) -> None:
         "RADMETER_SYNC_INTERVAL_MS": "7",
         "RADMETER_SEGMENT_BYTES": str(1 << 20),
         "RADMETER_CLIENT_PACKETS_PER_SECOND": "5000",
+        "RADMETER_SESSION_PACKETS_PER_SECOND": "5",
         "RADMETER_SCHEDULING": "short",
         "RADMETER_JOURNAL_LIMIT_BYTES": str(1 << 21),
         "RADIUS_ACCT_HOST": "::1",

@@ -15,6 +15,7 @@ from types import ModuleType
 import pytest
 
 import radmeter
+from radmeter.plugin.client_limit import UNCOUNTED
 from radmeter.plugin.journal.reader import JournalReader
 from radmeter.plugin.journal.writer import RETRY_SECONDS
 
@@ -266,6 +267,7 @@ def test_an_empty_setting_comes_from_the_environment_else_from_the_defaults(
         segment_bytes=2_000_000,
         journal_limit_bytes=8 << 30,
         client_packets_per_second=5000,
+        session_packets_per_second=5,
         quarantine="",
         quarantine_limit_bytes=64 << 20,
         scheduling="auto",
@@ -287,6 +289,20 @@ def test_a_flood_beside_others_is_refused_and_logged_once(plugin: ModuleType, ra
     (line,) = errors(radiusd)
     assert "192.0.2.66" in line
     assert len(journaled(radiusd)) == 52 + answers.count(OK)
+
+
+def test_a_flood_of_one_session_is_refused_and_logged_once_and_other_sessions_are_answered(
+    plugin: ModuleType, radiusd: FakeRadiusd
+) -> None:
+    assert plugin.instantiate(()) == 0
+    source = ("Tmp-IP-Address-0", "192.0.2.66")
+    assert plugin.accounting((*PAIRS, ("Tmp-IP-Address-0", "192.0.2.7"))) == OK
+    answers = [plugin.accounting((*PAIRS, ("NAS-Port", "1"), source)) for _ in range(UNCOUNTED + 60)]
+    assert answers == [OK] * answers.count(OK) + [INVALID] * answers.count(INVALID)
+    assert answers.count(OK) == UNCOUNTED + 20
+    assert plugin.accounting((*PAIRS, ("NAS-Port", "2"), source)) == OK
+    (line,) = errors(radiusd)
+    assert "192.0.2.66 sends more than session_packets_per_second = 5" in line
 
 
 def test_failure_and_recovery_are_logged_once_each(

@@ -15,6 +15,7 @@ ALLOWED = {
     "segment_bytes": (65_536, 1_099_511_627_776),
     "journal_limit_bytes": (1_048_576, 1_125_899_906_842_624),
     "client_packets_per_second": (0, 1_000_000),
+    "session_packets_per_second": (0, 1_000_000),
     "quarantine_limit_bytes": (0, 1_125_899_906_842_624),
 }
 
