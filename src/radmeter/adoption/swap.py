@@ -4,7 +4,7 @@ import time
 
 from psycopg import sql
 
-from radmeter.adoption import moves, obstacles
+from radmeter.adoption import moves
 from radmeter.adoption.moves import OPEN, TABLE
 from radmeter.adoption.operation import Refused
 from radmeter.adoption.ownership import give_sequence
@@ -13,7 +13,9 @@ from radmeter.adoption.table import Table, read, read_views
 from radmeter.database.connection import Connection
 from radmeter.database.lock_retries import LOCK_WAIT_MS
 from radmeter.errors import StoreError
+from radmeter.schema import table_code
 from radmeter.schema.revisions import note
+from radmeter.schema.table_code import Obstacle
 
 
 def swap(connection: Connection, adoption: Adoption, owner: str) -> float:
@@ -30,6 +32,7 @@ def swap(connection: Connection, adoption: Adoption, owner: str) -> float:
     run("LOCK TABLE ONLY public.radacct_open IN SHARE UPDATE EXCLUSIVE MODE")
     # Read the table again: from here on nobody can change an index until the swap is done.
     table = read(connection)
+    _refuse(table_code.of_expressions(connection, table.oid))
     last = _last_id(connection, table)
     run(f"SET LOCAL lock_timeout = '{LOCK_WAIT_MS}ms'")
     run("LOCK TABLE ONLY public.radacct IN ACCESS EXCLUSIVE MODE")
@@ -37,8 +40,7 @@ def swap(connection: Connection, adoption: Adoption, owner: str) -> float:
     run("LOCK TABLE ONLY public.radacct_open IN ACCESS EXCLUSIVE MODE")
     # The views can change until here: whoever owns one can replace it.
     table.views = read_views(connection, table)
-    if found := obstacles.code(connection, table):
-        raise Refused(f"new since the adoption began: {found[0]}")
+    _refuse(table_code.of_views(connection, table.oid))
     _close(connection, adoption, table)
     run("ALTER TABLE public.radacct RENAME TO radacct_legacy")
     run("ALTER TABLE public.radacct_open NO INHERIT public.radacct_legacy")
@@ -71,6 +73,11 @@ def swap(connection: Connection, adoption: Adoption, owner: str) -> float:
     seconds = time.monotonic() - began
     note(connection, "adoption", "swapped", seconds)
     return seconds
+
+
+def _refuse(found: list[Obstacle]) -> None:
+    if found:
+        raise Refused(f"new since the adoption began: {found[0]}")
 
 
 def _last_id(connection: Connection, table: Table) -> int:

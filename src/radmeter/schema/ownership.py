@@ -47,7 +47,8 @@ WITH ours AS (
       AND NOT (nspname = 'public' AND relname = 'radacct' AND relkind = 'r')
       AND (nspname = 'radmeter'
            OR nspname = 'public' AND relkind IN ('r', 'p') AND (relname = ANY (%(tables)s)
-               OR pg_class.oid IN (SELECT inhrelid FROM pg_inherits WHERE inhparent = to_regclass('public.radacct'))))
+               OR relispartition AND pg_class.oid IN (
+                   SELECT inhrelid FROM pg_inherits WHERE inhparent = to_regclass('public.radacct'))))
       AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_class'::regclass AND objid = pg_class.oid
                         AND relkind = 'S' AND deptype IN ('a', 'i'))
     UNION ALL
