@@ -18,7 +18,8 @@ from rich.table import Table
 from radmeter import output
 from radmeter.config import ALL, Settings
 from radmeter.embedded.server import open_database
-from radmeter.errors import ConfigurationError, StoreError
+from radmeter.errors import MissingExtra, StoreError
+from radmeter.os_errors import explained
 from radmeter.printable import escaped, escaped_json, printable
 from radmeter.units import human_bytes
 
@@ -111,11 +112,11 @@ def require_extra(package: str, extra: str) -> None:
 
     Raises
     ------
-    ConfigurationError
+    MissingExtra
         It is not installed. The message names the extra.
     """
     if find_spec(package) is None:
-        raise ConfigurationError(f"{package} is not installed: pip install 'radmeter[{extra}]'")
+        raise MissingExtra(f"{package} is not installed: pip install 'radmeter[{extra}]'")
 
 
 def with_settings(*names: str) -> Callable[[F], F]:
@@ -128,7 +129,16 @@ def with_settings(*names: str) -> Callable[[F], F]:
         @wraps(function)
         def wrapper(*args: Any, **kwargs: Any) -> Any:
             overrides = {name: kwargs.pop(name) for name in names}
-            return function(Settings.load(**overrides), *args, **kwargs)
+            settings = Settings.load(**overrides)
+            try:
+                return function(settings, *args, **kwargs)
+            except BrokenPipeError:
+                raise
+            except OSError as error:
+                message = explained(error, {"--journal": settings.journal, "--state": settings.state})
+                if message is None:
+                    raise
+                raise message from error
 
         command: Any = wrapper
         for setting in reversed(ALL):

@@ -10,6 +10,7 @@ import click
 
 from radmeter import __version__, output
 from radmeter.errors import ConfigurationError, RadmeterError
+from radmeter.os_errors import explained
 from radmeter.printable import printable
 
 # A command is loaded when it is named, so that `radmeter ship` does not load what only `radmeter usage` needs.
@@ -98,4 +99,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except BrokenPipeError:
         # The reader of our output has gone (`radmeter sessions | head`). The rest of the buffer is thrown away.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(EXIT_FAILED)
+    except OSError as error:
+        message = explained(error)
+        if message is None:
+            raise
+        output.say(f"error: {message}", err=True)
         sys.exit(EXIT_FAILED)

@@ -1,7 +1,9 @@
 """`radmeter replay`: ship detail files into the database."""
 
 import gzip
+import os
 import shutil
+import stat
 import sys
 import tempfile
 import zoneinfo
@@ -136,7 +138,7 @@ def replay(
 @contextmanager
 def _opened(path: Path) -> Iterator[Source]:
     """Open a file so that it can be read twice. Standard input is copied to a temporary file first."""
-    with tempfile.TemporaryFile() if str(path) == "-" else path.open("rb") as raw:
+    with tempfile.TemporaryFile() if str(path) == "-" else _regular(path) as raw:
         if str(path) == "-":
             shutil.copyfileobj(sys.stdin.buffer, raw)
         size = raw.seek(0, 2)
@@ -148,6 +150,15 @@ def _opened(path: Path) -> Iterator[Source]:
                 yield Source(cast(BinaryIO, unpacked), raw, size)
         else:
             yield Source(raw, raw, size)
+
+
+def _regular(path: Path) -> BinaryIO:
+    """Open a regular file. Opening a FIFO would wait for its writer, and it cannot be read twice."""
+    file = os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb")
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise RadmeterError("it is not a regular file: pipe it into `radmeter replay -`")
+    return file
 
 
 @contextmanager
