@@ -16,6 +16,7 @@ from radmeter.adoption.table import Table
 from radmeter.database.connection import Connection
 from radmeter.database.identifiers import listed
 from radmeter.schema.ownership import will_revoke_temporary
+from radmeter.units import counted
 
 # Estimates for a slow disk: a step may well take less.
 INDEX_ROWS_PER_SECOND = 250_000
@@ -53,7 +54,7 @@ def steps(connection: Connection, table: Table) -> list[PlanStep]:
         ),
         PlanStep(
             "open sessions",
-            f"{open_sessions:,} move to radacct_open, {batches} batches of {BATCH}",
+            f"{open_sessions:,} move to radacct_open, {counted(batches, 'batch', 'batches')} of {BATCH}",
             "writers, a batch at a time: 10 ms",
             open_sessions / MOVED_ROWS_PER_SECOND,
         ),

@@ -5,7 +5,7 @@ import datetime
 import json
 import sys
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from functools import wraps
@@ -148,11 +148,18 @@ def with_settings(*names: str) -> Callable[[F], F]:
                     setting.name,
                     envvar=None,
                     metavar=setting.name.upper(),
-                    help=f"{setting.meaning[0].upper()}{setting.meaning[1:]}.  [env: {setting.variable}]",
+                    help=f"{_sentence(setting.meaning)}.  [env: {setting.variable}]",
                 )(command)
         return cast(F, command)
 
     return decorate
+
+
+def _sentence(meaning: str) -> str:
+    """Return a setting's meaning with a capital letter, unless it begins with a value, such as ``packet:``."""
+    if meaning.split()[0].endswith(":"):
+        return meaning
+    return meaning[0].upper() + meaning[1:]
 
 
 def confirm(question: str, yes: bool) -> None:
@@ -190,16 +197,19 @@ def emit(rows: Sequence[Row], output_format: str, *, columns: Sequence[str], tit
         _print_table(rows, columns, title)
 
 
-def emit_one(row: Row, output_format: str, *, columns: Sequence[str]) -> None:
-    """Print one row: one line per column, a JSON object, or CSV with one row."""
+def emit_one(
+    row: Row, output_format: str, *, columns: Sequence[str], labels: Mapping[str, str] | None = None
+) -> None:
+    """Print one row: one line per column, a JSON object, or CSV with one row. `labels` are for people, by column."""
     if output_format == "json":
         emit_json({name: plain(row[name]) for name in columns})
     elif output_format == "csv":
         emit([row], output_format, columns=columns)
     else:
-        width = max(map(len, columns)) + 2
+        shown = {name: (labels or {}).get(name, name.replace("_", " ")) for name in columns}
+        width = max(map(len, shown.values())) + 2
         for name in columns:
-            output.say(f"{name.replace('_', ' '):<{width}}{cell(name, row[name])}")
+            output.say(f"{shown[name]:<{width}}{cell(name, row[name])}")
 
 
 def emit_json(value: Any) -> None:

@@ -1,5 +1,7 @@
 """`radmeter limits list|set`: the limits that keep a flood from filling tables."""
 
+from typing import Any
+
 import click
 
 from radmeter import output
@@ -7,6 +9,19 @@ from radmeter.cli.common import TEXT, emit, existing_database, format_option, wi
 from radmeter.config import Settings
 
 COLUMNS = ["name", "value", "default", "unit", "meaning"]
+
+
+class Value(click.types.StringParamType):
+    """A limit: a whole number, ``off`` or ``default``."""
+
+    name = "value"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the text, or end with a usage error."""
+        text = str(value)
+        if text not in ("off", "default") and not (text.isascii() and text.isdigit() and len(text) < 19):
+            self.fail(f"{value!r} is neither a whole number nor `off` nor `default`", param, ctx)
+        return text
 
 
 @click.group(epilog="Example: radmeter limits set discoveries_per_client_hour 5000")
@@ -31,7 +46,7 @@ def list_limits(settings: Settings, output_format: str) -> None:
 
 @limits.command("set", epilog="Example: radmeter limits set discoveries_per_client_hour off")
 @click.argument("name", type=TEXT)
-@click.argument("value", metavar="NUMBER|off|default", type=TEXT)
+@click.argument("value", metavar="NUMBER|off|default", type=Value())
 @with_settings("state", "dsn")
 def set_limit(settings: Settings, name: str, value: str) -> None:
     """Set the limit NAME. `off` means no limit, `default` sets the default again. The audit log notes the change."""

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 import click
 
 from radmeter import __version__, output
+from radmeter.cli import mistakes
 from radmeter.errors import ConfigurationError, RadmeterError
 from radmeter.os_errors import explained
-from radmeter.printable import printable
 
 # A command is loaded when it is named, so that `radmeter ship` does not load what only `radmeter usage` needs.
 COMMANDS = {
@@ -86,9 +86,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
     except click.ClickException as error:
-        if not isinstance(error, click.MissingParameter):  # click writes its message, in several lines
-            vars(error)["message"] = printable(error.message)
-        error.show()
+        context = error.ctx if isinstance(error, click.UsageError) else None
+        if context is not None:
+            output.say(*context.get_usage().split("\n"), err=True)
+            output.say(f"Try '{context.command_path} --help' for help.", "", err=True)
+        output.say(f"error: {mistakes.message(error)}", err=True)
         sys.exit(error.exit_code)
     except RadmeterError as error:
         first, *more = map(str, error.args or (error,))

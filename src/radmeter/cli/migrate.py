@@ -47,7 +47,12 @@ DECIMALS = ("table", "column", "key", "shown", "decimal")
 STEPS = ("kind", "name", "what", "seconds", "locks")
 HISTORY = ("at", "kind", "name", "seconds", "who", "operator", "version")
 
-EXIT_CODES = """\b
+EPILOG = """\b
+Examples:
+  radmeter migrate plan
+  radmeter migrate up
+
+\b
 Exit codes:
   0    done, or there is nothing to do
   1    it cannot be done, or failed; finished steps stay, and the same command goes on from there
@@ -57,7 +62,7 @@ Exit codes:
 """
 
 
-@click.group(epilog=EXIT_CODES)
+@click.group(epilog=EPILOG)
 def migrate() -> None:
     """Create or upgrade radmeter's tables, functions, triggers and roles, while packets come in.
 

@@ -20,6 +20,7 @@ from radmeter.cli.pseudonymised import pseudonym_options
 from radmeter.config import Settings
 from radmeter.database.connection import Connection
 from radmeter.progress import progress
+from radmeter.units import counted
 
 if TYPE_CHECKING:
     from radmeter.people.pseudonyms import Pseudonyms
@@ -182,7 +183,7 @@ def pseudonymise(archive: Path, target: Path, pseudonyms: "Pseudonyms | None") -
 
     copied = copy_with_pseudonyms(archive, target, pseudonyms or Pseudonyms.of_one_run(), progress)
     left_out = f"; left out: {', '.join(copied.left_out)}" if copied.left_out else ""
-    output.say(f"{copied.sessions} sessions in {target}{left_out}")
+    output.say(f"{counted(copied.sessions, 'session')} in {target}{left_out}")
 
 
 def _rows(settings: Settings, connection: Connection, user: str) -> list[dict[str, Any]]:

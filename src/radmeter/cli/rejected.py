@@ -20,6 +20,7 @@ from radmeter.cli.common import (
 )
 from radmeter.config import Settings
 from radmeter.packet import attributes as a
+from radmeter.units import counted, verb
 
 COLUMNS = (
     "id",
@@ -152,7 +153,12 @@ def show(settings: Settings, ids: tuple[int, ...], output_format: str) -> None:
 
 
 @rejected.command(
-    "retry", epilog="Example: radmeter rejected retry 17 18; radmeter rejected retry --all --since 7d"
+    "retry",
+    epilog="""\b
+Examples:
+  radmeter rejected retry 17 18
+  radmeter rejected retry --all --since 7d
+""",
 )
 @click.argument("ids", metavar="[ID]...", type=ID, nargs=-1)
 @click.option(
@@ -192,13 +198,18 @@ def retry(
             for good, bad in rejected.retry(connection, wanted):
                 ingested, left = ingested + good, left + bad
                 advance(good + bad)
-    output.say(f"{ingested} packets shipped, {left} stay")
+    output.say(f"{counted(ingested, 'packet')} counted, {left} {verb(left, 'stays', 'stay')}")
     if left:
         sys.exit(1)
 
 
 @rejected.command(
-    "drop", epilog="Example: radmeter rejected drop 17; radmeter rejected drop --reason Tunnel --yes"
+    "drop",
+    epilog="""\b
+Examples:
+  radmeter rejected drop 17
+  radmeter rejected drop --reason Tunnel --yes
+""",
 )
 @click.argument("ids", metavar="[ID]...", type=ID, nargs=-1)
 @filters
@@ -225,9 +236,9 @@ def drop(
         if ids:
             rejected.by_id(connection, ids)
         if wanted:
-            confirm(f"Give up {len(wanted)} packets? They will never be counted.", yes)
+            confirm(f"Give up {counted(len(wanted), 'packet')}? What is given up is never counted.", yes)
         dropped = rejected.drop(connection, wanted) if wanted else 0
-    output.say(f"{dropped} packets dropped")
+    output.say(f"{counted(dropped, 'packet')} dropped")
 
 
 @rejected.command("left-out", epilog="Example: radmeter rejected left-out --format json")
@@ -272,7 +283,7 @@ def salvage(settings: Settings) -> None:
     damaged: list[str] = []
     with existing_database(settings) as dsn, connect(dsn) as connection:
         taken = sum(run(connection, settings.journal, damaged.append))
-    output.say(f"{taken} packets salvaged")
+    output.say(f"{counted(taken, 'packet')} salvaged")
     for message in damaged:
         output.say(f"cannot be read: {message}", err=True)
     if damaged:

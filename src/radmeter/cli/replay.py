@@ -21,6 +21,7 @@ from radmeter.cli.common import existing_database, with_settings
 from radmeter.config import Settings
 from radmeter.errors import RadmeterError
 from radmeter.printable import printable
+from radmeter.units import counted, verb
 
 GZIP = b"\x1f\x8b"
 PROBLEMS_TOLD = 100
@@ -126,11 +127,11 @@ def replay(
                 continue
             failed = failed or outcome.bad > 0
             output.say(
-                f"{path}: {outcome.shipped} packets shipped, {outcome.set_aside} of them set aside, "
-                f"{outcome.before} stanzas were replayed before, {outcome.bad} bad"
+                f"{path}: {counted(outcome.shipped, 'packet')} shipped, {outcome.set_aside} of them set aside, "
+                f"{counted(outcome.before, 'stanza')} {verb(outcome.before, 'was', 'were')} replayed before, {outcome.bad} bad"
             )
     if told > PROBLEMS_TOLD:
-        output.say(f"{told - PROBLEMS_TOLD} more lines like these are not shown", err=True)
+        output.say(f"not shown: {counted(told - PROBLEMS_TOLD, 'more line')} like these", err=True)
     if failed:
         sys.exit(1)
 

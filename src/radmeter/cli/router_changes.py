@@ -9,6 +9,7 @@ import click
 from radmeter import output
 from radmeter.cli.common import TEXT, confirm, emit_one, existing_database, with_settings
 from radmeter.config import Settings
+from radmeter.units import counted
 
 WHICH = "NAME|MAC|#ID|NAS-ID"
 PREVIEW = (
@@ -65,6 +66,9 @@ def rename(settings: Settings, router: str, name: str) -> None:
     with existing_database(settings) as dsn:
         with reading(dsn) as connection:
             found = find_router(connection, router)
+        if found.name == checked:
+            output.say(f"router #{found.id} is {checked!r} already")
+            return
         with writing(dsn) as writer:
             identifier = writer.rename(found.id, checked)
     output.say(f"router #{found.id} {found.name!r} is {checked!r} from now on")
@@ -145,7 +149,7 @@ def retire(settings: Settings, router: str, undo: bool) -> None:
         return
     output.say(f"router #{found.id} {found.name!r} is {'in use again' if undo else 'retired'}")
     if sessions and not undo:
-        output.say(f"it has {sessions} open sessions, which still count")
+        output.say(f"it has {counted(sessions, 'open session')}, still counted")
 
 
 @click.command(epilog="Example: radmeter routers merge '#17' lobby --yes")
@@ -165,13 +169,15 @@ def merge(settings: Settings, source: str, target: str, yes: bool) -> None:
     shipper goes on between them. Until all have moved, a part of the usage is still FROM's. If the merge is
     interrupted, run it again and it goes on.
     """
-    from radmeter.database.views import reading
+    from radmeter.database.views import NotKnown, reading
     from radmeter.routers.changes import writing
     from radmeter.routers.lookup import find_router, merge_preview
 
     with existing_database(settings) as dsn:
         with reading(dsn) as connection:
             merged, into = find_router(connection, source, follow=False), find_router(connection, target)
+            if merged.id == into.id:
+                raise NotKnown(f"{source!r} and {target!r} are the same router, {into}: name two")
             started = merged.merged_into == into.id
             if started and merged.merged_at is not None:
                 output.say(f"router {merged} was merged into {into} already")
@@ -190,7 +196,7 @@ def merge(settings: Settings, source: str, target: str, yes: bool) -> None:
             confirm("Merge the first into the second? It cannot be undone.", yes)
         with writing(dsn) as writer:
             moved = sum(_shown_progress(writer.merge(merged.id, into.id)))
-    output.say(f"merged {merged} into {into}: {moved} sessions moved")
+    output.say(f"merged {merged} into {into}: {counted(moved, 'session')} moved")
 
 
 def _shown(row: dict[str, Any]) -> dict[str, Any]:
@@ -204,7 +210,7 @@ def _shown_progress(moved: Iterator[int]) -> Iterator[int]:
     for count in moved:
         total += count
         if sys.stderr.isatty():
-            output.rewrite(f"{total} sessions moved ")
+            output.rewrite(f"{counted(total, 'session')} moved ")
         yield count
     if sys.stderr.isatty():
         output.say(err=True)

@@ -2,7 +2,7 @@
 
 from radmeter.doctor.context import Context
 from radmeter.doctor.finding import Finding, Findings, Teller
-from radmeter.units import human_bytes
+from radmeter.units import counted, human_bytes
 
 NEARLY_FULL = 0.8
 NAMED = 3  # clients or routers named on the screen; --verbose names all
@@ -20,7 +20,7 @@ def rejected(context: Context) -> Findings:
     if total:
         faults.append(
             tell.yellow(
-                f"{total:,} packets could not be counted, {today:,} of them in the last day",
+                f"{counted(total, 'packet')} could not be counted, {today:,} of them in the last day",
                 context.remedy.radmeter("rejected list"),
             )
         )
@@ -38,7 +38,7 @@ def _left_out(context: Context, tell: Teller) -> Findings:
             f"{sum(count for _, count in rows):,} rejected packets were left out in 7 days, because a client sent more "
             f"than rejected_per_client_hour or rejected_bytes_per_client_hour: {_names(rows)}",
             f"{context.remedy.radmeter('rejected left-out')}  # and then rejected salvage, where the journal is",
-            *(f"{client}: {count:,} packets" for client, count in rows),
+            *(f"{client}: {counted(count, 'packet')}" for client, count in rows),
         )
 
 

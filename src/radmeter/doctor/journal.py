@@ -14,7 +14,7 @@ from radmeter.doctor.finding import Finding, Findings, Teller
 from radmeter.errors import JournalError
 from radmeter.plugin.journal.files import kept_segments, read_node, segments
 from radmeter.plugin.journal.reader import JournalDepth, JournalReader
-from radmeter.units import counted, duration, human_bytes
+from radmeter.units import counted, duration, human_bytes, verb
 
 tell = Teller("journal")
 
@@ -55,7 +55,7 @@ def check(context: Context) -> Findings:
     age = time.time() - depth.oldest_received_at_us / 1e6 if depth.oldest_received_at_us else 0.0
     known = context.connection is not None and context.facts.has_schema
     if known and depth.records and age > OLD_SECONDS:
-        said = f"{depth.records:,} records wait, the oldest for {duration(age)}"
+        said = f"{counted(depth.records, 'record')} {verb(depth.records, 'waits', 'wait')}, the oldest for {duration(age)}"
         ship = (
             context.remedy.radmeter("ship")
             if not holder(directory, "reader")
@@ -66,7 +66,11 @@ def check(context: Context) -> Findings:
         yield from faults
         return
     limit = context.settings.journal_limit_bytes
-    waits = f"{depth.records:,} records wait" if known else f"{depth.records:,} records, shipped or not"
+    waits = (
+        f"{counted(depth.records, 'record')} {verb(depth.records, 'waits', 'wait')}"
+        if known
+        else f"{counted(depth.records, 'record')}, shipped or not"
+    )
     oldest = f", the oldest for {duration(age)}" if known and depth.records else ""
     yield tell.green(
         f"{directory}: {waits}{oldest}; {human_bytes(depth.size_bytes)} of {human_bytes(limit)}",

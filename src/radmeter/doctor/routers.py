@@ -29,7 +29,7 @@ def _discovery(context: Context, tell: Teller) -> Findings:
     if not rows:
         return
     clients = ", ".join(
-        f"{printable(client)} (about {keys:,} routers)" for client, _, keys, _ in rows[:SHOWN]
+        f"{printable(client)} (about {counted(keys, 'router')})" for client, _, keys, _ in rows[:SHOWN]
     )
     raised = 2 * max(keys for _, _, keys, _ in rows) + 10_000
     yield tell.yellow(
@@ -37,7 +37,7 @@ def _discovery(context: Context, tell: Teller) -> Findings:
         "client. If they are real, import them (radmeter routers import) or raise the limit",
         context.remedy.radmeter(f"limits set discoveries_per_client_hour {raised}"),
         *(
-            f"client {printable(client)}: about {keys:,} routers, usage in #{router_id}, last at {at} UTC"
+            f"client {printable(client)}: about {counted(keys, 'router')}, usage in #{router_id}, last at {at} UTC"
             for client, router_id, keys, at in rows
         ),
     )

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import psycopg
 
-from radmeter.database.connection import translated_errors
+from radmeter.database.connection import explained_errors
 
 # Rows removed in one transaction. Nobody waits for it: ingest only adds rows.
 EXPIRE_BATCH = 1000
@@ -32,7 +32,7 @@ TABLES = {"rejected packet": "rejected_packet", "anomaly": "accounting_anomaly"}
 
 def expiring(connection: psycopg.Connection) -> list[Expiring]:
     """Return what is to be removed."""
-    with translated_errors():
+    with explained_errors("radmeter_owner"):
         rows = connection.execute("SELECT kind, reason, until_id FROM radmeter.expiring()")
         return [Expiring(*row) for row in rows]
 
@@ -41,7 +41,7 @@ def would_expire(connection: psycopg.Connection) -> list[Expired]:
     """Return what `expire` would remove now. A row that is too old and too many counts under each reason."""
     found = []
     for each in expiring(connection):
-        with translated_errors():
+        with explained_errors("radmeter_owner"):
             row = connection.execute(
                 f"SELECT count(*) FROM public.{TABLES[each.kind]} WHERE id <= %s".encode(),  # noqa: S608  # constants
                 (each.until_id,),
@@ -59,7 +59,7 @@ def expire(connection: psycopg.Connection) -> list[Expired]:
             rows += batch
         if rows:
             removed.append(Expired(each.kind, each.reason, rows))
-    with translated_errors():
+    with explained_errors("radmeter_owner"):
         connection.execute(
             "SELECT radmeter.note_expired(%s::jsonb)", (json.dumps([each._asdict() for each in removed]),)
         )
@@ -67,7 +67,7 @@ def expire(connection: psycopg.Connection) -> list[Expired]:
 
 
 def _remove(connection: psycopg.Connection, what: Expiring) -> int:
-    with translated_errors():
+    with explained_errors("radmeter_owner"):
         row = connection.execute(
             "SELECT radmeter.expire(%s, %s, %s)", (what.kind, what.until_id, EXPIRE_BATCH)
         ).fetchone()

@@ -13,6 +13,7 @@ from radmeter.schema.decimal_columns import Change, DecimalColumn
 from radmeter.schema.ownership import OWNER, foreign, will_revoke_temporary
 from radmeter.schema.revisions import current_revision, pending_revisions, title
 from radmeter.schema.sql_files import RADACCT, changed_files, current_files, is_so_already, statements
+from radmeter.units import counted
 
 ROLES = ("radmeter_owner", "radmeter_ingest", "radmeter_reader", "radmeter_noc", "radmeter_billing")
 
@@ -151,16 +152,16 @@ def _revision(connection: Connection, script: Script) -> Step:
 def _conversion(column: DecimalColumn) -> Step:
     relation = f"public.{column.table}"
     if decimal_conversion.is_online(column):
-        what = (
-            f"convert {column.name} from {column.type} to {column.decimal} in batches: {column.rows:,} rows"
-        )
+        what = f"convert {column.name} from {column.type} to {column.decimal} in batches: {counted(column.rows, 'row')}"
         locks = (
             Lock(relation, "ACCESS EXCLUSIVE", STEP_SECONDS),
             Lock(f"rows of {relation}", "FOR NO KEY UPDATE", 0.05),
         )
         return Step("decimals", column.name, what, locks, STEP_SECONDS + column.rows * CONVERTED_ROW_SECONDS)
     seconds = STEP_SECONDS + column.rows * REWRITTEN_ROW_SECONDS
-    what = f"convert {column.name} from {column.type} to {column.decimal} at once: {column.rows:,} rows"
+    what = (
+        f"convert {column.name} from {column.type} to {column.decimal} at once: {counted(column.rows, 'row')}"
+    )
     return Step("decimals", column.name, what, (Lock(relation, "ACCESS EXCLUSIVE", seconds),), seconds)
 
 

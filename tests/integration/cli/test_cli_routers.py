@@ -185,8 +185,10 @@ def test_a_long_inventory_goes_in_by_batches(database: str, connection: Connecti
     lines[7000] = "site-1,,,,\n"  # said already, in an earlier batch
     file.write_text(HEADER + "".join(lines))
     done = radmeter(database, "routers", "import", file)
-    assert done.output == "12000 lines: 11999 added, 1 refused\n"
+    assert done.output == "12,000 lines: 11999 added, 1 refused\n"
     assert done.errors == "line 7002: the name 'site-1' is on line 3 already\n"
     row = connection.execute("SELECT count(*), count(DISTINCT created_at) FROM routers").fetchone()
     assert row == (11_999, 3)
-    assert radmeter(database, "routers", "import", file).output == "12000 lines: 11999 unchanged, 1 refused\n"
+    assert (
+        radmeter(database, "routers", "import", file).output == "12,000 lines: 11999 unchanged, 1 refused\n"
+    )

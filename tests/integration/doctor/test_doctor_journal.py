@@ -26,7 +26,7 @@ def test_a_journal_that_nobody_ships(database: str, journal: Path) -> None:
         "journal": "radmeter ship",
         "shipper": "radmeter ship",
     }
-    assert "1 records wait, the oldest for 1 h 0 min" in found[0].said
+    assert "1 record waits, the oldest for 1 h 0 min" in found[0].said
 
 
 def test_a_journal_that_is_shipped(database: str, journal: Path) -> None:

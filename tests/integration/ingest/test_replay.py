@@ -70,13 +70,13 @@ def test_twice_is_the_same_as_once(database: str, connection: Connection, tmp_pa
     first = radmeter(database, "replay", file)
     assert (
         first.output
-        == f"{file}: 2500 packets shipped, 0 of them set aside, 0 stanzas were replayed before, 0 bad\n"
+        == f"{file}: 2,500 packets shipped, 0 of them set aside, 0 stanzas were replayed before, 0 bad\n"
     )
     assert octets(connection) == 250_000
     second = radmeter(database, "replay", file)
     assert (
         second.output
-        == f"{file}: 0 packets shipped, 0 of them set aside, 2500 stanzas were replayed before, 0 bad\n"
+        == f"{file}: 0 packets shipped, 0 of them set aside, 2,500 stanzas were replayed before, 0 bad\n"
     )
     assert (first.exit_code, second.exit_code) == (0, 0)
     assert octets(connection) == 250_000
@@ -90,7 +90,7 @@ def test_a_file_that_has_grown_goes_on_where_it_ended(
     radmeter(database, "replay", file)
     write(file, stanza("s", 100, at=NOW - 60), stanza("s", 300))
     assert (
-        "1 packets shipped, 0 of them set aside, 1 stanzas were replayed before"
+        "1 packet shipped, 0 of them set aside, 1 stanza was replayed before"
         in radmeter(database, "replay", file).output
     )
     assert octets(connection) == 300
@@ -109,7 +109,7 @@ def test_a_moved_and_compressed_file_is_known_again(
 def test_standard_input(database: str, connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
     text = io.BytesIO(gzip.compress(stanza("s", 100)))
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=text))
-    assert "-: 1 packets shipped" in radmeter(database, "replay", "-").output
+    assert "-: 1 packet shipped" in radmeter(database, "replay", "-").output
     assert octets(connection) == 100
 
 
@@ -278,7 +278,7 @@ def test_a_stanza_that_is_being_written_is_left_for_the_next_time(
     assert "replay the file again when it is whole" in result.errors
     assert octets(connection) == 10
     write(file, whole)
-    assert "1 packets shipped, 0 of them set aside, 1 stanzas" in radmeter(database, "replay", file).output
+    assert "1 packet shipped, 0 of them set aside, 1 stanza" in radmeter(database, "replay", file).output
     assert octets(connection) == 15
 
 
@@ -338,7 +338,7 @@ def test_files_that_cannot_be_read_are_told_and_the_others_replayed(
     assert f"error: {tmp_path / 'missing'}: No such file or directory" in result.errors
     assert f"error: {tmp_path}: Is a directory" in result.errors
     assert f"error: {broken}: Compressed file ended" in result.errors
-    assert f"{good}: 1 packets shipped" in result.output
+    assert f"{good}: 1 packet shipped" in result.output
     assert octets(connection) >= 10
     assert "Traceback" not in result.errors
 
