@@ -272,7 +272,8 @@ def _rows(connection: Connection, table: Table, boundary: datetime.datetime) -> 
     if row and row[0]:
         day = f"{boundary:%Y-%m-%d}"
         yield Obstacle(
-            f"{counted(row[0], 'session')} stopped in the future, after {boundary:%Y-%m-%d}: a router's clock was wrong",
+            f"{counted(row[0], 'session')} stopped in the future, after {boundary:%Y-%m-%d}: "
+            f"a router's clock was wrong",
             f"SELECT radacctid, username, acctstoptime FROM radacct WHERE acctstoptime >= '{day}'; shows them, "  # noqa: S608
             "UPDATE radacct SET acctstoptime = coalesce(acctstarttime + acctsessiontime * interval '1 second', now()) "
             f"WHERE acctstoptime >= '{day}'; corrects them",
@@ -290,7 +291,8 @@ def duplicates(connection: Connection, table: Table) -> Iterator[Obstacle]:
     ).fetchone()
     if row and row[0]:
         yield Obstacle(
-            f"{counted(row[0], 'value')} of acctuniqueid {verb(row[0])} in {counted(row[1], 'row')}: the sessions cannot be told apart",
+            f"{counted(row[0], 'value')} of acctuniqueid {verb(row[0])} in {counted(row[1], 'row')}: "
+            "the sessions cannot be told apart",
             "SELECT acctuniqueid, count(*), array_agg(radacctid) FROM radacct GROUP BY 1 HAVING count(*) > 1; "
             "shows them. If they are sessions of their own, UPDATE radacct SET acctuniqueid = acctuniqueid || '-' "
             "|| radacctid WHERE radacctid NOT IN (SELECT max(radacctid) FROM radacct GROUP BY acctuniqueid); gives "

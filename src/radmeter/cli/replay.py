@@ -128,7 +128,8 @@ def replay(
             failed = failed or outcome.bad > 0
             output.say(
                 f"{path}: {counted(outcome.shipped, 'packet')} shipped, {outcome.set_aside} of them set aside, "
-                f"{counted(outcome.before, 'stanza')} {verb(outcome.before, 'was', 'were')} replayed before, {outcome.bad} bad"
+                f"{counted(outcome.before, 'stanza')} {verb(outcome.before, 'was', 'were')} replayed before, "
+                f"{outcome.bad} bad"
             )
     if told > PROBLEMS_TOLD:
         output.say(f"not shown: {counted(told - PROBLEMS_TOLD, 'more line')} like these", err=True)

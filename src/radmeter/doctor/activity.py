@@ -105,7 +105,8 @@ def clocks(context: Context) -> Findings:
     for node, records, ahead, ago in _wrong_servers(context):
         faults += 1
         yield tell.red(
-            f"{node}: {counted(records, 'packet')} came at a time that its server's clock had wrong by {duration(abs(ahead))} "
+            f"{node}: {counted(records, 'packet')} came at a time that its server's clock had wrong by "
+            f"{duration(abs(ahead))} "
             f"({'ahead' if ahead > 0 else 'behind'}), {duration(ago)} ago. They count at the time of the database",
             f"timedatectl timesync-status  # on {node.rpartition('-')[0] or node}, and on the database's server",
         )

@@ -55,7 +55,10 @@ def check(context: Context) -> Findings:
     age = time.time() - depth.oldest_received_at_us / 1e6 if depth.oldest_received_at_us else 0.0
     known = context.connection is not None and context.facts.has_schema
     if known and depth.records and age > OLD_SECONDS:
-        said = f"{counted(depth.records, 'record')} {verb(depth.records, 'waits', 'wait')}, the oldest for {duration(age)}"
+        said = (
+            f"{counted(depth.records, 'record')} {verb(depth.records, 'waits', 'wait')}, "
+            f"the oldest for {duration(age)}"
+        )
         ship = (
             context.remedy.radmeter("ship")
             if not holder(directory, "reader")

@@ -53,7 +53,8 @@ def settings(context: Context) -> Findings:
             if low:
                 faults += 1
                 yield tell.yellow(
-                    f"{name} is {values[name]} with {counted(sessions, 'open session')}: each checkpoint makes the WAL swell",
+                    f"{name} is {values[name]} with {counted(sessions, 'open session')}: "
+                    "each checkpoint makes the WAL swell",
                     alter_system(context, name, value),
                 )
     if not faults:

@@ -134,7 +134,8 @@ class Simulator:
         host, port = self.server
         acknowledged = self.packets["acknowledged"]
         return Unacknowledged(
-            f"{counted(self._outstanding, 'packet')} without a reply of {host} port {port}, {acknowledged} acknowledged: "
+            f"{counted(self._outstanding, 'packet')} without a reply of {host} port {port}, "
+            f"{acknowledged} acknowledged: "
             "does the server run there, with the same secret, and does its log say why it is silent?"
         )
 
