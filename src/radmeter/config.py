@@ -11,6 +11,7 @@ from radmeter.database.dsn import parse as parse_dsn
 from radmeter.database.dsn import redacted, with_password
 from radmeter.errors import ConfigurationError
 from radmeter.plugin import settings as plugin
+from radmeter.secret_files import read_password
 
 # If one of these is set, the operator points libpq at a server, and radmeter does not start its embedded one.
 LIBPQ_VARIABLES = ("PGHOST", "PGSERVICE", "PGDATABASE", "PGUSER")
@@ -94,13 +95,7 @@ def _with_password(dsn: str | None, path: Path, source: str) -> str:
     """Return a connection string with the password in a file, without the line feed at its end."""
     if dsn is None:
         raise ConfigurationError(f"{source}: there is no database to use it for; set RADMETER_DSN or PGHOST")
-    try:
-        password = path.read_text(encoding="utf-8").removesuffix("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{source}: the password cannot be read: {error}") from None
-    if not password or not password.isprintable():
-        raise ConfigurationError(f"{source}: {path} must have one line, the password")
-    return with_password(dsn, password)
+    return with_password(dsn, read_password(path, f"{source}: the password in {path}"))
 
 
 def _about(variable: str, default: str, parse: Parse, meaning: str) -> dict[str, Any]:
@@ -311,7 +306,7 @@ class Settings:
                 else:
                     shown = redacted(value) or "(libpq's PG* variables)"
             else:
-                shown = "***" if name == "secret" else str(value)
+                shown = "***" if name == "secret" else "" if value is None else str(value)
             rows.append(SettingInForce(name, variable, shown, self.source(name), default, meaning))
         return rows
 

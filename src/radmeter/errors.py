@@ -1,6 +1,13 @@
 """The errors that radmeter raises on purpose, under one base class."""
 
+import os
 from collections.abc import Mapping
+
+
+def os_reason(error: OSError) -> str:
+    """Return what the operating system said, without its number: ``No such file or directory: /srv/journal``."""
+    reason = error.strerror or str(error)
+    return f"{reason}: {os.fsdecode(error.filename)}" if isinstance(error.filename, str | bytes) else reason
 
 
 class RadmeterError(Exception):
@@ -30,6 +37,10 @@ class StoreError(RadmeterError):
     """The database cannot do what was asked."""
 
 
+class MissingExtra(ConfigurationError, StoreError):
+    """A package is not installed that one of radmeter's extras brings."""
+
+
 class StoreUnavailable(StoreError):
     """The database cannot be reached, or it aborted a transaction that may be tried again."""
 
@@ -43,7 +54,7 @@ class UnusableDsn(StoreError):
 
 
 class LockTimeout(StoreError):
-    """A lock could not be had within the patience that was given. Nothing of the step is done."""
+    """Could not get a lock within the patience that was given. Nothing of the step is done."""
 
 
 class DiskFull(StoreError):

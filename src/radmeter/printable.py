@@ -5,6 +5,7 @@ them could drive a terminal, forge a line of a log, or turn the direction of wri
 """
 
 import re
+from itertools import pairwise
 
 # C0, DEL, C1; the bidirectional marks; the separators that some programs take for line breaks; lone surrogates.
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
@@ -32,8 +33,12 @@ def escaped_json(document: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """Return a message of several lines as one. libpq writes such messages."""
-    return " ".join(text.split())
+    """Return a message of several lines as one, with colons between them. libpq writes such messages."""
+    lines = [" ".join(line.split()) for line in text.splitlines()]
+    return "".join(
+        line if not before else f"{'' if before[-1] in '.,:;?!' else ':'} {line}"
+        for before, line in pairwise(["", *filter(None, lines)])
+    )
 
 
 def _written_out(char: str) -> str:

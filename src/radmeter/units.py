@@ -36,6 +36,11 @@ def duration(seconds: float) -> str:
     return f"{whole // 86400} d {whole % 86400 // 3600} h"
 
 
-def counted(count: int, thing: str) -> str:
-    """Return a count with its noun: ``1 packet``, ``1,200 packets``."""
-    return f"{count:,} {thing}" + ("" if count == 1 else "s")
+def counted(count: int, thing: str, things: str | None = None) -> str:
+    """Return a count with its noun: ``1 packet``, ``1,200 packets``. `things` is the plural, if it is not with an s."""
+    return f"{count:,} {thing if count == 1 else things or thing + 's'}"
+
+
+def verb(count: int, one: str = "is", many: str = "are") -> str:
+    """Return the verb that goes with a count: ``1 packet stays``, ``2 packets stay``."""
+    return one if count == 1 else many

@@ -14,6 +14,7 @@ from radmeter.database import advisory_locks
 from radmeter.database.connection import Connection, explained_errors
 from radmeter.errors import StoreError
 from radmeter.packet.router_key import leading_mac
+from radmeter.units import counted
 
 COUNTERS, ROUTERS = PASSES = ("counters", "routers")
 OWNER = "radmeter_owner"
@@ -217,7 +218,9 @@ def _with_routers(connection: Connection, query: str, first: int, end: int) -> i
         if not unknown:
             return done
         find_routers(connection, first, end)
-    raise StoreError(f"the routers of {unknown} sessions from {first} to {end - 1} cannot be found")
+    raise StoreError(
+        f"the routers of {counted(unknown, 'session')} from {first} to {end - 1} cannot be found"
+    )
 
 
 def _call(connection: Connection, query: str, *arguments: object) -> tuple[int, ...]:

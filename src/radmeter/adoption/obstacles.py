@@ -11,7 +11,7 @@ from radmeter.database.identifiers import listed, quoted
 from radmeter.schema import table_code
 from radmeter.schema.revisions import MIGRATIONS
 from radmeter.schema.table_code import Obstacle
-from radmeter.units import counted
+from radmeter.units import counted, verb
 
 VARCHAR = re.compile(r"character varying(\(\d+\))?")
 OLDEST_SERVER = 150_000
@@ -262,7 +262,8 @@ def _rows(connection: Connection, table: Table, boundary: datetime.datetime) -> 
     if row and row[0]:
         day = f"{boundary:%Y-%m-%d}"
         yield Obstacle(
-            f"{counted(row[0], 'session')} stopped in the future, after {day}: a router's clock was wrong",
+            f"{counted(row[0], 'session')} stopped in the future, after {boundary:%Y-%m-%d}: "
+            f"a router's clock was wrong",
             f"SELECT radacctid, username, acctstoptime FROM radacct WHERE acctstoptime >= '{day}'; shows them, "  # noqa: S608
             "UPDATE radacct SET acctstoptime = coalesce(acctstarttime + acctsessiontime * interval '1 second', now()) "
             f"WHERE acctstoptime >= '{day}'; corrects them",
@@ -280,7 +281,8 @@ def duplicates(connection: Connection, table: Table) -> Iterator[Obstacle]:
     ).fetchone()
     if row and row[0]:
         yield Obstacle(
-            f"{row[0]} values of acctuniqueid are in {row[1]} rows: the sessions cannot be told apart",
+            f"{counted(row[0], 'value')} of acctuniqueid {verb(row[0])} in {counted(row[1], 'row')}: "
+            "the sessions cannot be told apart",
             "SELECT acctuniqueid, count(*), array_agg(radacctid) FROM radacct GROUP BY 1 HAVING count(*) > 1; "
             "shows them. If they are sessions of their own, UPDATE radacct SET acctuniqueid = acctuniqueid || '-' "
             "|| radacctid WHERE radacctid NOT IN (SELECT max(radacctid) FROM radacct GROUP BY acctuniqueid); gives "

@@ -61,7 +61,7 @@ def steps(connection: Connection, table: Table) -> list[PlanStep]:
         ),
         PlanStep(
             "open sessions",
-            f"{open_sessions:,} move to radacct_open, {batches} batches of {BATCH}",
+            f"{open_sessions:,} move to radacct_open, {counted(batches, 'batch', 'batches')} of {BATCH}",
             "writers, a batch at a time: 10 ms",
             open_sessions / MOVED_ROWS_PER_SECOND,
         ),

@@ -15,13 +15,13 @@ from radmeter.adoption.states import MEANS
 from radmeter.adoption.table import Table
 from radmeter.cli.common import confirm, emit, emit_one, existing_database, format_option, with_settings
 from radmeter.config import Settings
-from radmeter.database.connection import translated_errors
+from radmeter.database.connection import explained_errors
 from radmeter.database.identifiers import quoted
 from radmeter.database.lock_retries import PATIENCE_SECONDS
 from radmeter.database.operator import connect_as_operator
 from radmeter.printable import printable
 from radmeter.progress import progress
-from radmeter.units import duration, human_bytes
+from radmeter.units import counted, duration, human_bytes
 
 EXAMPLES = """\b
 Examples:
@@ -71,7 +71,11 @@ def adopt(
         raise click.UsageError("give one of --from radacct, --undo and --status")
     if plan and table is None:
         raise click.UsageError("--plan goes with --from")
-    with existing_database(settings) as dsn, translated_errors(), connect_as_operator(dsn) as connection:
+    with (
+        existing_database(settings) as dsn,
+        explained_errors("radmeter_owner"),
+        connect_as_operator(dsn) as connection,
+    ):
         if status:
             _status(connection, output_format)
         elif undo:
@@ -123,7 +127,7 @@ def _print_plan(
         emit(rows, output_format, columns=["step", "what", "waits", "seconds"])
         return
     output.say(
-        f"radacct of {quoted(table.owner)}: about {table.rows:,} sessions, {human_bytes(table.heap_bytes)}, "
+        f"radacct of {quoted(table.owner)}: about {counted(table.rows, 'session')}, {human_bytes(table.heap_bytes)}, "
         f"indexes {human_bytes(table.index_bytes)}",
         "",
     )
@@ -150,7 +154,7 @@ def _undo(connection: psycopg.Connection[Any], yes: bool, patience: float) -> No
     renamed = adopt_undo.undo(_steps(connection, patience))
     output.say("radacct is FreeRADIUS's own table again: put rlm_sql back into its accounting section")
     if renamed:
-        output.say(f"{len(renamed)} sessions shared an id with a later one. They have a new id now:")
+        output.say(f"{counted(len(renamed), 'session')} shared an id with a later one and got a new id:")
         for unique_id in renamed:
             output.say(f"  {unique_id}")
 

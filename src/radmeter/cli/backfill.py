@@ -14,7 +14,7 @@ from radmeter.config import Settings
 from radmeter.errors import StoreError
 from radmeter.interruption import Interruption
 from radmeter.progress import progress
-from radmeter.units import amount, duration
+from radmeter.units import amount, counted, duration
 
 DAY = click.DateTime(["%Y-%m-%d"])
 EXIT_NOT_DONE = 3
@@ -184,7 +184,9 @@ def _redo(
             )
             bar.advance()
         _move(runner)
-    output.say(f"{users} counters of users and {routers} days of routers were corrected", err=True)
+    output.say(
+        f"corrected: {counted(users, 'counter')} of users and {counted(routers, 'day')} of routers", err=True
+    )
 
 
 def _move(runner: Runner) -> None:
@@ -195,7 +197,7 @@ def _move(runner: Runner) -> None:
 def _summary(at: Progress, passes: tuple[str, ...]) -> str:
     parts = []
     if COUNTERS in passes:
-        parts.append(f"{amount(at.counted_sessions)} sessions counted")
+        parts.append(f"{counted(at.counted_sessions, 'session')} counted")
     if ROUTERS in passes:
         parts.append(f"{amount(at.filled_sessions)} given their router_id")
     left = [

@@ -6,7 +6,7 @@ import io
 import json
 import sys
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from functools import wraps
@@ -19,7 +19,8 @@ from rich.table import Table
 from radmeter import output
 from radmeter.config import ALL, Settings
 from radmeter.embedded.server import open_database
-from radmeter.errors import ConfigurationError, StoreError
+from radmeter.errors import MissingExtra, StoreError
+from radmeter.os_errors import explained
 from radmeter.printable import escaped, escaped_json, printable
 from radmeter.units import human_bytes
 
@@ -115,11 +116,11 @@ def require_extra(package: str, extra: str) -> None:
 
     Raises
     ------
-    ConfigurationError
+    MissingExtra
         It is not installed. The message names the extra.
     """
     if find_spec(package) is None:
-        raise ConfigurationError(f"{package} is not installed: pip install 'radmeter[{extra}]'")
+        raise MissingExtra(f"{package} is not installed: pip install 'radmeter[{extra}]'")
 
 
 def with_settings(*names: str) -> Callable[[F], F]:
@@ -132,7 +133,16 @@ def with_settings(*names: str) -> Callable[[F], F]:
         @wraps(function)
         def wrapper(*args: Any, **kwargs: Any) -> Any:
             overrides = {name: kwargs.pop(name) for name in names}
-            return function(Settings.load(**overrides), *args, **kwargs)
+            settings = Settings.load(**overrides)
+            try:
+                return function(settings, *args, **kwargs)
+            except BrokenPipeError:
+                raise
+            except OSError as error:
+                message = explained(error, {"--journal": settings.journal, "--state": settings.state})
+                if message is None:
+                    raise
+                raise message from error
 
         command: Any = wrapper
         for setting in reversed(ALL):
@@ -142,11 +152,18 @@ def with_settings(*names: str) -> Callable[[F], F]:
                     setting.name,
                     envvar=None,
                     metavar=setting.name.upper(),
-                    help=f"{setting.meaning[0].upper()}{setting.meaning[1:]}.  [env: {setting.variable}]",
+                    help=f"{_sentence(setting.meaning)}.  [env: {setting.variable}]",
                 )(command)
         return cast(F, command)
 
     return decorate
+
+
+def _sentence(meaning: str) -> str:
+    """Return a setting's meaning with a capital letter, unless it begins with a value, such as ``packet:``."""
+    if meaning.split()[0].endswith(":"):
+        return meaning
+    return meaning[0].upper() + meaning[1:]
 
 
 def confirm(question: str, yes: bool) -> None:
@@ -184,16 +201,19 @@ def emit(rows: Sequence[Row], output_format: str, *, columns: Sequence[str], tit
         _print_table(rows, columns, title)
 
 
-def emit_one(row: Row, output_format: str, *, columns: Sequence[str]) -> None:
-    """Print one row: one line per column, a JSON object, or CSV with one row."""
+def emit_one(
+    row: Row, output_format: str, *, columns: Sequence[str], labels: Mapping[str, str] | None = None
+) -> None:
+    """Print one row: one line per column, a JSON object, or CSV with one row. `labels` are for people, by column."""
     if output_format == "json":
         emit_json({name: plain(row[name]) for name in columns})
     elif output_format == "csv":
         emit([row], output_format, columns=columns)
     else:
-        width = max(map(len, columns)) + 2
+        shown = {name: (labels or {}).get(name, name.replace("_", " ")) for name in columns}
+        width = max(map(len, shown.values())) + 2
         for name in columns:
-            output.say(f"{name.replace('_', ' '):<{width}}{cell(name, row[name])}")
+            output.say(f"{shown[name]:<{width}}{cell(name, row[name])}")
 
 
 def emit_json(value: Any) -> None:

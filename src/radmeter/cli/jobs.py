@@ -12,10 +12,10 @@ from radmeter.config import Settings
 from radmeter.database.connection import connect
 from radmeter.embedded.server import open_database
 from radmeter.jobs import retention, runner, stale_sessions
-from radmeter.units import counted
+from radmeter.units import counted, verb
 
 
-@click.group()
+@click.group(epilog="Example: radmeter jobs run")
 def jobs() -> None:
     """Close stale sessions, make partitions ahead, remove or clear what is too old."""
 
@@ -59,7 +59,7 @@ def close_stale(settings: Settings, dry_run: bool, output_format: str) -> None:
                 _least(settings),
                 lambda done, total: progress.update(task, completed=done, total=total),
             )
-    output.say(f"{closed} stale sessions closed")
+    output.say(f"{counted(closed, 'stale session')} closed")
 
 
 @jobs.command("expire", epilog="Example: radmeter jobs expire --dry-run")
@@ -78,7 +78,11 @@ def expire(settings: Settings, dry_run: bool, output_format: str) -> None:
 
 @jobs.command(
     "clear-personal",
-    epilog="Example: radmeter limits set personal_keep_days 90; radmeter jobs clear-personal",
+    epilog="""\b
+Examples:
+  radmeter limits set personal_keep_days 90
+  radmeter jobs clear-personal
+""",
 )
 @with_settings("state", "dsn")
 def clear_personal(settings: Settings) -> None:
@@ -95,7 +99,10 @@ def clear_personal(settings: Settings) -> None:
     if days is None:
         output.say("nothing to do: the limit personal_keep_days is off")
     else:
-        output.say(f"{counted(cleared, 'session')} that stopped more than {days} days ago were cleared")
+        output.say(
+            f"{counted(cleared, 'session')} that stopped more than {counted(days, 'day')} ago "
+            f"{verb(cleared, 'was', 'were')} cleared"
+        )
 
 
 def _least(settings: Settings) -> int | None:

@@ -13,6 +13,19 @@ KEEP = "_keep_"
 COLUMNS = ["name", "value", "default", "unit", "meaning"]
 
 
+class Value(click.types.StringParamType):
+    """A limit: a whole number, ``off`` or ``default``."""
+
+    name = "value"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the text, or end with a usage error."""
+        text = str(value)
+        if text not in ("off", "default") and not (text.isascii() and text.isdigit() and len(text) < 19):
+            self.fail(f"{value!r} is neither a whole number nor `off` nor `default`", param, ctx)
+        return text
+
+
 @click.group(epilog="Example: radmeter limits set discoveries_per_client_hour 5000")
 def limits() -> None:
     """Show and set the limits of this installation. They are kept in the database."""
@@ -35,7 +48,7 @@ def list_limits(settings: Settings, output_format: str) -> None:
 
 @limits.command("set", epilog="Example: radmeter limits set discoveries_per_client_hour off")
 @click.argument("name", type=TEXT)
-@click.argument("value", metavar="NUMBER|off|default", type=TEXT)
+@click.argument("value", metavar="NUMBER|off|default", type=Value())
 @click.option("--yes", is_flag=True, help="Do not ask before data is removed.")
 @with_settings("state", "dsn")
 def set_limit(settings: Settings, name: str, value: str, yes: bool) -> None:

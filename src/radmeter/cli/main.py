@@ -9,8 +9,9 @@ from collections.abc import Sequence
 import click
 
 from radmeter import __version__, output
+from radmeter.cli import mistakes
 from radmeter.errors import ConfigurationError, RadmeterError
-from radmeter.printable import printable
+from radmeter.os_errors import explained
 
 # A command is loaded when it is named, so that `radmeter ship` does not load what only `radmeter usage` needs.
 COMMANDS = {
@@ -85,9 +86,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
     except click.ClickException as error:
-        if not isinstance(error, click.MissingParameter):  # click writes its message, in several lines
-            vars(error)["message"] = printable(error.message)
-        error.show()
+        context = error.ctx if isinstance(error, click.UsageError) else None
+        if context is not None:
+            output.say(*context.get_usage().split("\n"), err=True)
+            output.say(f"Try '{context.command_path} --help' for help.", "", err=True)
+        output.say(f"error: {mistakes.message(error)}", err=True)
         sys.exit(error.exit_code)
     except RadmeterError as error:
         first, *more = map(str, error.args or (error,))
@@ -98,4 +101,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except BrokenPipeError:
         # The reader of our output has gone (`radmeter sessions | head`). The rest of the buffer is thrown away.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(EXIT_FAILED)
+    except OSError as error:
+        message = explained(error)
+        if message is None:
+            raise
+        output.say(f"error: {message}", err=True)
         sys.exit(EXIT_FAILED)

@@ -24,7 +24,6 @@ from radmeter.database import advisory_locks
 from radmeter.database.connection import connect, explained_errors
 from radmeter.database.lock_retries import PATIENCE_SECONDS
 from radmeter.embedded.server import open_database
-from radmeter.errors import ConfigurationError
 from radmeter.progress import Listener, progress
 from radmeter.schema import decimal_columns, upgrade
 from radmeter.schema import plan as migration_plan
@@ -34,6 +33,7 @@ from radmeter.schema.login_roles import Login, make_login_roles
 from radmeter.schema.plan import Plan
 from radmeter.schema.revisions import all_revisions, current_revision, pending_revisions
 from radmeter.schema.sql_files import changed_files
+from radmeter.secret_files import read_password
 from radmeter.units import duration
 
 PENDING = 3
@@ -47,7 +47,12 @@ DECIMALS = ("table", "column", "key", "shown", "decimal")
 STEPS = ("kind", "name", "what", "seconds", "locks")
 HISTORY = ("at", "kind", "name", "seconds", "who", "operator", "version")
 
-EXIT_CODES = """\b
+EPILOG = """\b
+Examples:
+  radmeter migrate plan
+  radmeter migrate up
+
+\b
 Exit codes:
   0    done, or there is nothing to do
   1    it cannot be done, or failed; finished steps stay, and the same command goes on from there
@@ -57,7 +62,7 @@ Exit codes:
 """
 
 
-@click.group(epilog=EXIT_CODES)
+@click.group(epilog=EPILOG)
 def migrate() -> None:
     """Create or upgrade radmeter's tables, functions, triggers and roles, while packets come in.
 
@@ -396,11 +401,4 @@ def _login(text: str, passwords: Path | None) -> Login:
         )
     if passwords is None:
         return Login(name, group)
-    path = passwords / name
-    try:
-        password = path.read_text(encoding="utf-8").removesuffix("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"the password of {name} cannot be read: {error}") from None
-    if not password:
-        raise ConfigurationError(f"{path} is empty: write the password of {name} into it")
-    return Login(name, group, password)
+    return Login(name, group, read_password(passwords / name, f"the password of {name} in {passwords}"))

@@ -4,6 +4,7 @@ import datetime
 import shutil
 import time
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -19,16 +20,57 @@ from radmeter.cli.common import (
 )
 from radmeter.config import Settings
 from radmeter.progress import progress
-from radmeter.units import amount, duration, human_bytes
+from radmeter.units import counted, duration, human_bytes, verb
 
-MONTH = click.DateTime(["%Y-%m"])
+# A month so far from the others is probably a slip of the pen.
+FAR = datetime.timedelta(days=800)
+MOST_MONTHS = 600
+
+
+class Month(click.types.StringParamType):
+    """A month, as its first instant in UTC."""
+
+    name = "month"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the month, or end with a usage error."""
+        if isinstance(value, datetime.datetime):
+            return value
+        try:
+            return datetime.datetime.strptime(value, "%Y-%m").replace(tzinfo=datetime.UTC)
+        except ValueError:
+            self.fail(f"{value!r} is not a month: write YYYY-MM, such as 2026-03", param, ctx)
+
+
+class Months(click.types.StringParamType):
+    """A month, or a span of months such as 2024-03..2025-08."""
+
+    name = "months"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the months, or end with a usage error."""
+        if isinstance(value, tuple):
+            return value
+        begin, dots, end = value.partition("..")
+        first = MONTH.convert(begin, param, ctx)
+        last = MONTH.convert(end, param, ctx) if dots else first
+        count = (last.year - first.year) * 12 + last.month - first.month + 1
+        if count < 1:
+            self.fail(f"{value!r} ends before it begins", param, ctx)
+        if count > MOST_MONTHS:
+            self.fail(f"{value!r} has {count} months, more than {MOST_MONTHS}", param, ctx)
+        months = range(first.month - 1, first.month - 1 + count)
+        return tuple(first.replace(year=first.year + each // 12, month=each % 12 + 1) for each in months)
+
+
+MONTH = Month()
 COLUMNS = ("name", "kind", "first_day", "end_day", "rows_estimate", "bytes_total", "last_autovacuum", "file")
 
 # A late packet of an archived session does not find the session. It then counts as a session of its own.
 LATE_DAYS = 8
 
 
-@click.group()
+@click.group(epilog="Example: radmeter partitions list")
 def partitions() -> None:
     """List months of sessions, make them ahead, archive old ones into Parquet files, and restore them."""
 
@@ -72,6 +114,7 @@ Examples:
   radmeter partitions ensure
   radmeter partitions ensure --months 12
   radmeter partitions ensure 2024-03 2024-04
+  radmeter partitions ensure 2024-03..2025-08
 
 \b
 Exit codes:
@@ -80,26 +123,29 @@ Exit codes:
   2  wrong options or settings
 """,
 )
-@click.argument("months", type=MONTH, nargs=-1, metavar="[MONTH]...")
+@click.argument("spans", type=Months(), nargs=-1, metavar="[MONTH|FIRST..LAST]...")
 @click.option("--months", "ahead", type=click.IntRange(0, 120), help="This month and as many after it.")
 @with_settings("state", "dsn")
-def ensure(settings: Settings, months: tuple[datetime.datetime, ...], ahead: int | None) -> None:
+def ensure(settings: Settings, spans: tuple[tuple[datetime.datetime, ...], ...], ahead: int | None) -> None:
     """Make missing partitions: of the months given, or of this month and the next 3, as the jobs do."""
+    months = [month for span in spans for month in span]
     from radmeter.database.connection import connect
-    from radmeter.partitions.months import MONTHS_AHEAD, ensure_partitions
+    from radmeter.partitions.months import MONTHS_AHEAD, ensure_partitions, first_month
     from radmeter.partitions.months import ensure as make
 
     if months and ahead is not None:
         raise click.UsageError("give either months or --months")
     with existing_database(settings) as dsn, connect(dsn) as connection:
-        made = sum(make(connection, month.replace(tzinfo=datetime.UTC)) for month in months)
+        first = first_month(connection)
+        for month in months:
+            if first is not None and month < first - FAR:
+                output.say(f"{month:%Y-%m} is far before the first partition, {first:%Y-%m}", err=True)
+            elif month > datetime.datetime.now(datetime.UTC) + FAR:
+                output.say(f"{month:%Y-%m} is far ahead", err=True)
+        made = sum(make(connection, month) for month in months)
         if not months:
             made = ensure_partitions(connection, MONTHS_AHEAD if ahead is None else ahead)
-    output.say(
-        f"{made} {'partition' if made == 1 else 'partitions'} made"
-        if made
-        else "nothing to do: all partitions exist"
-    )
+    output.say(f"{counted(made, 'partition')} made" if made else "nothing to do: all partitions exist")
 
 
 @partitions.command(
@@ -174,7 +220,7 @@ def archive(settings: Settings, before: datetime.datetime, directory: Path, yes:
                 began = time.monotonic()
                 record = archiving.archive(connection, each, directory, progress, _say)
                 output.say(
-                    f"{record.name}: {amount(record.session_rows)} sessions in {record.file}, "
+                    f"{record.name}: {counted(record.session_rows, 'session')} in {record.file}, "
                     f"{human_bytes(record.file_bytes)} (was {human_bytes(each.bytes_total)}), verified and dropped "
                     f"in {duration(time.monotonic() - began)}"
                 )
@@ -232,7 +278,7 @@ def restore(settings: Settings, file: Path, yes: bool) -> None:
                 else ""
             )
             output.say(
-                f"{file.name}: {amount(record.session_rows)} sessions of {record.name}, complete and undamaged{late}"
+                f"{file.name}: {counted(record.session_rows, 'session')} of {record.name}, complete and undamaged{late}"
             )
             confirm("Restore them?", yes)
             with alone(connection):
@@ -240,9 +286,14 @@ def restore(settings: Settings, file: Path, yes: bool) -> None:
                 done = restoring.restore(connection, file, record, progress, _say)
     except UnfitFile as error:
         raise ArchiveError(f"{file} {error}. Nothing was changed") from error
-    there = f", {amount(done.already_there)} were there already" if done.already_there else ""
+    there = (
+        f", {counted(done.already_there, 'session')} {verb(done.already_there, 'was', 'were')} there already"
+        if done.already_there
+        else ""
+    )
     output.say(
-        f"{done.partition}: {amount(done.added)} sessions are back{there}, in {duration(time.monotonic() - began)}"
+        f"{done.partition}: {counted(done.added, 'session')} {verb(done.added)} back{there}, "
+        f"in {duration(time.monotonic() - began)}"
     )
 
 

@@ -13,6 +13,7 @@ from radmeter.cli.common import (
     emit_json,
     existing_database,
     format_option,
+    require_extra,
     with_settings,
 )
 from radmeter.cli.pseudonymised import pseudonym_options
@@ -176,6 +177,7 @@ def pseudonymise(archive: Path, target: Path, pseudonyms: "Pseudonyms | None") -
     Routers, times and octets stay. Connect info, class, NAS port, realm and columns of your own are left out. The copy
     cannot be restored. Without --pseudonym-key the key is made for this run only.
     """
+    require_extra("pyarrow", "archive")
     from radmeter.people.archive_copy import copy_with_pseudonyms
     from radmeter.people.pseudonyms import Pseudonyms
 

@@ -20,7 +20,7 @@ from radmeter.cli.common import (
 )
 from radmeter.config import Settings
 from radmeter.packet import attributes as a
-from radmeter.units import counted
+from radmeter.units import counted, verb
 
 COLUMNS = (
     "id",
@@ -153,7 +153,12 @@ def show(settings: Settings, ids: tuple[int, ...], output_format: str) -> None:
 
 
 @rejected.command(
-    "retry", epilog="Example: radmeter rejected retry 17 18; radmeter rejected retry --all --since 7d"
+    "retry",
+    epilog="""\b
+Examples:
+  radmeter rejected retry 17 18
+  radmeter rejected retry --all --since 7d
+""",
 )
 @click.argument("ids", metavar="[ID]...", type=ID, nargs=-1)
 @click.option(
@@ -193,13 +198,18 @@ def retry(
             for good, bad in rejected.retry(connection, wanted):
                 ingested, left = ingested + good, left + bad
                 advance(good + bad)
-    output.say(f"{counted(ingested, 'packet')} shipped, {left} {'stays' if left == 1 else 'stay'}")
+    output.say(f"{counted(ingested, 'packet')} counted, {left} {verb(left, 'stays', 'stay')}")
     if left:
         sys.exit(1)
 
 
 @rejected.command(
-    "drop", epilog="Example: radmeter rejected drop 17; radmeter rejected drop --reason Tunnel --yes"
+    "drop",
+    epilog="""\b
+Examples:
+  radmeter rejected drop 17
+  radmeter rejected drop --reason Tunnel --yes
+""",
 )
 @click.argument("ids", metavar="[ID]...", type=ID, nargs=-1)
 @filters
@@ -226,7 +236,7 @@ def drop(
         if ids:
             rejected.by_id(connection, ids)
         if wanted:
-            confirm(f"Give up {counted(len(wanted), 'packet')}? They will never be counted.", yes)
+            confirm(f"Give up {counted(len(wanted), 'packet')}? What is given up is never counted.", yes)
         dropped = rejected.drop(connection, wanted) if wanted else 0
     output.say(f"{counted(dropped, 'packet')} dropped")
 

@@ -1,7 +1,9 @@
 """`radmeter replay`: ship detail files into the database."""
 
 import gzip
+import os
 import shutil
+import stat
 import sys
 import tempfile
 import zoneinfo
@@ -19,7 +21,7 @@ from radmeter.cli.common import existing_database, with_settings
 from radmeter.config import Settings
 from radmeter.errors import RadmeterError
 from radmeter.printable import printable
-from radmeter.units import counted
+from radmeter.units import counted, verb
 
 GZIP = b"\x1f\x8b"
 PROBLEMS_TOLD = 100
@@ -126,10 +128,11 @@ def replay(
             failed = failed or outcome.bad > 0
             output.say(
                 f"{path}: {counted(outcome.shipped, 'packet')} shipped, {outcome.set_aside} of them set aside, "
-                f"{counted(outcome.before, 'stanza')} replayed before, {outcome.bad} bad"
+                f"{counted(outcome.before, 'stanza')} {verb(outcome.before, 'was', 'were')} replayed before, "
+                f"{outcome.bad} bad"
             )
     if told > PROBLEMS_TOLD:
-        output.say(f"{told - PROBLEMS_TOLD} more lines like these are not shown", err=True)
+        output.say(f"not shown: {counted(told - PROBLEMS_TOLD, 'more line')} like these", err=True)
     if failed:
         sys.exit(1)
 
@@ -137,7 +140,7 @@ def replay(
 @contextmanager
 def _opened(path: Path) -> Iterator[Source]:
     """Open a file so that it can be read twice. Standard input is copied to a temporary file first."""
-    with tempfile.TemporaryFile() if str(path) == "-" else path.open("rb") as raw:
+    with tempfile.TemporaryFile() if str(path) == "-" else _regular(path) as raw:
         if str(path) == "-":
             shutil.copyfileobj(sys.stdin.buffer, raw)
         size = raw.seek(0, 2)
@@ -149,6 +152,15 @@ def _opened(path: Path) -> Iterator[Source]:
                 yield Source(cast(BinaryIO, unpacked), raw, size)
         else:
             yield Source(raw, raw, size)
+
+
+def _regular(path: Path) -> BinaryIO:
+    """Open a regular file. Opening a FIFO would wait for its writer, and it cannot be read twice."""
+    file = os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb")
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise RadmeterError("it is not a regular file: pipe it into `radmeter replay -`")
+    return file
 
 
 @contextmanager

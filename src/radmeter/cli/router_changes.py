@@ -66,6 +66,9 @@ def rename(settings: Settings, router: str, name: str) -> None:
     with existing_database(settings) as dsn:
         with reading(dsn) as connection:
             found = find_router(connection, router)
+        if found.name == checked:
+            output.say(f"router #{found.id} is {checked!r} already")
+            return
         with writing(dsn) as writer:
             identifier = writer.rename(found.id, checked)
     output.say(f"router #{found.id} {found.name!r} is {checked!r} from now on")
@@ -161,7 +164,7 @@ def retire(settings: Settings, router: str, undo: bool) -> None:
         return
     output.say(f"router #{found.id} {found.name!r} is {'in use again' if undo else 'retired'}")
     if sessions and not undo:
-        output.say(f"it has {sessions} open sessions, which still count")
+        output.say(f"it has {counted(sessions, 'open session')}, still counted")
 
 
 @click.command(epilog="Example: radmeter routers merge '#17' lobby --yes")
@@ -181,13 +184,15 @@ def merge(settings: Settings, source: str, target: str, yes: bool) -> None:
     shipper goes on between them. Until all have moved, a part of the usage is still FROM's. If the merge is
     interrupted, run it again and it goes on.
     """
-    from radmeter.database.views import reading
+    from radmeter.database.views import NotKnown, reading
     from radmeter.routers.changes import writing
     from radmeter.routers.lookup import find_router, merge_preview
 
     with existing_database(settings) as dsn:
         with reading(dsn) as connection:
             merged, into = find_router(connection, source, follow=False), find_router(connection, target)
+            if merged.id == into.id:
+                raise NotKnown(f"{source!r} and {target!r} are the same router, {into}: name two")
             started = merged.merged_into == into.id
             if started and merged.merged_at is not None:
                 output.say(f"router {merged} was merged into {into} already")

@@ -19,9 +19,10 @@ from radmeter.cli.common import (
     plain,
     with_settings,
 )
-from radmeter.cli.router_changes import given_options, merge, rename, retire, set_
+from radmeter.cli.router_changes import WHICH, given_options, merge, rename, retire, set_
 from radmeter.config import Settings
 from radmeter.errors import RadmeterError
+from radmeter.units import counted
 
 COLUMNS = ("id", "name", "mac", "nas_identifier", "ip_address", "timezone", "status")
 DETAILS = (
@@ -93,7 +94,7 @@ def list_(settings: Settings, status: str | None, limit: int, after: int, output
 
 
 @routers.command("show", epilog="Example: radmeter routers show lobby --days 30")
-@click.argument("router", metavar="NAME|MAC|#ID|NAS-ID", type=TEXT)
+@click.argument("router", metavar=WHICH, type=TEXT)
 @click.option(
     "--days",
     type=click.IntRange(1, 10_000),
@@ -142,7 +143,9 @@ def show(settings: Settings, router: str, days: int, output_format: str) -> None
         return
     row["clients"] = ", ".join(map(str, found.clients or ())) or "any"
     row["networks"] = ", ".join(networks) or None
-    emit_one(row, output_format, columns=DETAILS)
+    # A closed session's time of update can be older or newer than the last packet, so only open ones are asked.
+    labels = {"last_packet_at": "last packet of open sessions"}
+    emit_one(row, output_format, columns=DETAILS, labels=labels)
     if output_format == "table":
         output.say()
         emit(used, output_format, columns=USAGE)
@@ -150,7 +153,10 @@ def show(settings: Settings, router: str, days: int, output_format: str) -> None
 
 @routers.command(
     "add",
-    epilog="Example: radmeter routers add --name lobby --mac AA-BB-CC-DD-EE-FF --timezone Europe/Berlin",
+    epilog="""\b
+Example:
+  radmeter routers add --name lobby --mac AA-BB-CC-DD-EE-FF --timezone Europe/Berlin
+""",
 )
 @click.option("--name", type=TEXT, required=True, help="Its name. No other router may have it.")
 @given_options
@@ -169,7 +175,7 @@ def add(settings: Settings, name: str, **given: str | None) -> None:
 
 
 @routers.command("claim", epilog="Example: radmeter routers claim AA-BB-CC-DD-EE-FF --name lobby")
-@click.argument("router", metavar="ID|MAC|NAME", type=TEXT)
+@click.argument("router", metavar=WHICH, type=TEXT)
 @click.option("--name", type=TEXT, help="Its new name.  [default: the name it was discovered with]")
 @given_options
 @with_settings("state", "dsn")
@@ -225,7 +231,9 @@ def import_(settings: Settings, file: BinaryIO, dry_run: bool) -> None:
                 outcomes = writer.import_lines(lines, dry_run=dry_run) if lines else []
             except RadmeterError:
                 done = sum(counts.values()) - counts["refused"]
-                output.say(f"stopped: {done} lines are imported. Import the file again to go on.", err=True)
+                output.say(
+                    f"stopped: {counted(done, 'line')} imported. Import the file again to go on.", err=True
+                )
                 raise
             refused = [(each.line, each.reason) for each in outcomes if each.outcome == "refused"]
             for number, reason in sorted(bad + refused):
@@ -233,7 +241,9 @@ def import_(settings: Settings, file: BinaryIO, dry_run: bool) -> None:
             for each in outcomes:
                 counts[each.outcome] += each.outcome != "refused"
     told = ", ".join(f"{count} {outcome}" for outcome, count in counts.items() if count) or "nothing"
-    output.say(f"{'dry run, nothing is changed: ' if dry_run else ''}{sum(counts.values())} lines: {told}")
+    output.say(
+        f"{'dry run, nothing is changed: ' if dry_run else ''}{counted(sum(counts.values()), 'line')}: {told}"
+    )
     if counts["refused"]:
         sys.exit(1)
 

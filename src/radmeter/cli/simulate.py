@@ -27,8 +27,12 @@ Exit codes: 0 everything was acknowledged, 1 something was not, 2 wrong options 
 @click.option(
     "--port", type=click.IntRange(1, 65_535), help="Its UDP port.  [env: RADIUS_ACCT_PORT; default: 1813]"
 )
-@click.option("--routers", default=5, show_default=True, type=click.IntRange(1, 65_536))
-@click.option("--users", default=24, show_default=True, type=click.IntRange(1, 65_536))
+@click.option(
+    "--routers", default=5, show_default=True, type=click.IntRange(1, 65_536), help="How many routers send."
+)
+@click.option(
+    "--users", default=24, show_default=True, type=click.IntRange(1, 65_536), help="How many users they have."
+)
 @click.option(
     "--rate",
     default=100.0,

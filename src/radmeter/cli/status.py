@@ -16,6 +16,7 @@ from radmeter.plugin.journal.reader import JournalReader
 from radmeter.units import counted, human_bytes
 
 State = dict[str, Any]
+RETRY = "retry"
 
 
 @click.command(epilog="Example: radmeter status --sample 5 --format json")
@@ -103,7 +104,7 @@ def _journal(settings: Settings, database: State, problems: list[str]) -> State:
     state |= {"node": node, "segments": depth.segments, "bytes_on_disk": depth.size_bytes}
     if not known:
         problems.append(
-            f"journal: {depth.records} records; only the database knows how many of them are shipped"
+            f"journal: {counted(depth.records, 'record')}; only the database knows how many of them are shipped"
         )
         return state
     oldest = depth.oldest_received_at_us
@@ -116,12 +117,15 @@ def _journal(settings: Settings, database: State, problems: list[str]) -> State:
 def _print(state: State) -> None:
     journal = state["journal"]
     oldest = journal["oldest_unshipped_seconds"]
-    waiting = "-" if journal["unshipped_records"] is None else f"{journal['unshipped_records']} records"
+    waiting = "-" if journal["unshipped_records"] is None else counted(journal["unshipped_records"], "record")
     lines = [
         ("journal", journal["directory"]),
         ("  node", journal["node"]),
         ("  unshipped", waiting + (f", the oldest {oldest:.1f} s old" if oldest is not None else "")),
-        ("  on disk", f"{human_bytes(journal['bytes_on_disk'])} in {journal['segments'] or 0} segments"),
+        (
+            "  on disk",
+            _on_disk(journal),
+        ),
         ("packets per second", state["packets_per_second"]),
         ("open sessions", state["open_sessions"]),
         ("rejected packets", _sized(state["rejected_packets"], state["rejected_bytes"])),
@@ -134,7 +138,8 @@ def _print(state: State) -> None:
     ]
     for row in state["nodes"] or ():
         lines += [
-            ("checkpoint", row["node"]),
+            # Its records are rejected packets that were counted by `radmeter rejected retry`, and have no journal.
+            ("checkpoint", row["node"] if row["node"] != RETRY else "(rejected retry)"),
             ("  role", row["role"]),
             ("  last packet", row["last_received_at"]),
             ("  ingested", row["updated_at"]),
@@ -149,6 +154,12 @@ def _print(state: State) -> None:
         output.say(f"{name:<22}{cell(name, value)}")
     for problem in state["problems"]:
         output.say(f"problem: {problem}", err=True)
+
+
+def _on_disk(journal: State) -> str | None:
+    if journal["segments"] is None:
+        return None
+    return f"{human_bytes(journal['bytes_on_disk'])} in {counted(journal['segments'], 'segment')}"
 
 
 def _reached(row: State) -> str:

@@ -41,8 +41,12 @@ Exit codes:
     type=click.FloatRange(min=0, min_open=True),
     help="Stop after so many seconds. Then compare bytes sent with bytes counted, for each user and router.",
 )
-@click.option("--routers", default=5, show_default=True, type=click.IntRange(1, 65_536))
-@click.option("--users", default=24, show_default=True, type=click.IntRange(1, 65_536))
+@click.option(
+    "--routers", default=5, show_default=True, type=click.IntRange(1, 65_536), help="How many routers send."
+)
+@click.option(
+    "--users", default=24, show_default=True, type=click.IntRange(1, 65_536), help="How many users they have."
+)
 @click.option(
     "--rate", default=100.0, show_default=True, type=click.FloatRange(min=0.1), help="Packets a second."
 )

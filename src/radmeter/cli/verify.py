@@ -11,6 +11,7 @@ from rich.console import Console
 from radmeter import output
 from radmeter.cli.common import TEXT, emit, existing_database, format_option, with_settings
 from radmeter.config import Settings
+from radmeter.units import counted
 from radmeter.usage.verify import Difference, Scope
 
 COLUMNS = (
@@ -104,6 +105,8 @@ def verify(
             router_ids=_router_ids(dsn, routers) if routers else None,
         )
         with verify.snapshot(connection):
+            for username in usernames:
+                verify.check_user(connection, username)
             complete_from = verify.complete_from(connection)
             with _step(progress, "adding up the users' sessions"):
                 users, found = verify.user_differences(connection, scope)
@@ -137,7 +140,7 @@ def verify(
         )
     outcome = [f"{len(findings)} differ"] if findings else []
     outcome += [f"{len(findings) - len(left)} repaired"] if repair and findings else []
-    outcome += [f"{len(broken)} guarantees of the schema violated"] if broken else []
+    outcome += [counted(len(broken), "guarantee") + " of the schema violated"] if broken else []
     output.say(f"{summary}: {', '.join(outcome) or 'all right'}", err=True)
     if left or broken:
         sys.exit(1)
@@ -166,9 +169,9 @@ def _row(difference: Difference, state: str) -> dict[str, object]:
 def _summary(scope: Scope, users: int, days: int) -> str:
     parts = []
     if scope.users:
-        parts.append(f"{users} counters of users")
+        parts.append(counted(users, "counter") + " of users")
     if scope.routers:
-        parts.append(f"{days} days of routers")
+        parts.append(counted(days, "day") + " of routers")
     return " and ".join(parts)
 
 

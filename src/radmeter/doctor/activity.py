@@ -65,7 +65,7 @@ def ingest(context: Context) -> Findings:
             if latest is not None
             else "nothing was ingested yet",
             *(
-                f"{node}: {records:,} records, {late} s late, {silent} s ago"
+                f"{node}: {counted(records, 'record')}, {late} s late, {silent} s ago"
                 for node, late, silent, records in rows
             ),
         )
@@ -139,12 +139,13 @@ def clocks(context: Context) -> Findings:
             context.remedy.radmeter(f"routers show '#{rows[0][0]}'")
             if rows[0][0] is not None
             else context.remedy.radmeter("routers list"),
-            *(f"{name}: {count} open sessions" for _, name, count in rows),
+            *(f"{name}: {counted(count, 'open session')}" for _, name, count in rows),
         )
     for node, records, ahead, ago in _wrong_servers(context):
         faults += 1
         yield tell.red(
-            f"{node}: {records:,} packets came at a time that its server's clock had wrong by {duration(abs(ahead))} "
+            f"{node}: {counted(records, 'packet')} came at a time that its server's clock had wrong by "
+            f"{duration(abs(ahead))} "
             f"({'ahead' if ahead > 0 else 'behind'}), {duration(ago)} ago. They count at the time of the database",
             f"timedatectl timesync-status  # on {node.rpartition('-')[0] or node}, and on the database's server",
         )

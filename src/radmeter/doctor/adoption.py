@@ -44,4 +44,4 @@ def _backfill(context: Context, said: str) -> Findings:
     elif counted < 1 or filled < 1 or waiting:
         yield tell.yellow(f"{said}: {how_far}", backfill)
     else:
-        yield tell.green(f"{said}, history counted ({sessions:,} sessions)")
+        yield tell.green(f"{said}, history counted ({counted(sessions, 'session')})")

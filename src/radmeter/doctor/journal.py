@@ -14,7 +14,7 @@ from radmeter.doctor.finding import Finding, Findings, Teller
 from radmeter.errors import JournalError
 from radmeter.plugin.journal.files import kept_segments, read_node, segments
 from radmeter.plugin.journal.reader import JournalDepth, JournalReader
-from radmeter.units import counted, duration, human_bytes
+from radmeter.units import counted, duration, human_bytes, verb
 
 tell = Teller("journal")
 
@@ -55,9 +55,7 @@ def check(context: Context) -> Findings:
     age = time.time() - depth.oldest_received_at_us / 1e6 if depth.oldest_received_at_us else 0.0
     known = context.connection is not None and context.facts.has_schema
     records = counted(depth.records, "record")
-    waits = (
-        f"{records} {'waits' if depth.records == 1 else 'wait'}" if known else f"{records}, shipped or not"
-    )
+    waits = f"{records} {verb(depth.records, 'waits', 'wait')}" if known else f"{records}, shipped or not"
     if known and depth.records and age > OLD_SECONDS:
         said = f"{waits}, the oldest for {duration(age)}"
         ship = (

@@ -1,5 +1,6 @@
 """Checks of radacct's partitions: made ahead, without gaps, none half detached, no archive unfinished."""
 
+import datetime
 import itertools
 import shlex
 from pathlib import Path
@@ -9,6 +10,7 @@ from radmeter.doctor.commands import identifier
 from radmeter.doctor.context import Context
 from radmeter.doctor.finding import Findings, Teller
 from radmeter.partitions.months import MONTHS_AHEAD, missing_months
+from radmeter.units import counted
 
 tell = Teller("partitions")
 
@@ -37,7 +39,7 @@ def check(context: Context) -> Findings:
             faults += 1
             yield tell.yellow(
                 f"a gap between {before[0]} and {after[0]}: {before[2]:%Y-%m-%d} to {after[1]:%Y-%m-%d}",
-                context.remedy.psql(f"SELECT radmeter.ensure_partition({_literal(before[2].isoformat())})"),
+                context.remedy.radmeter(f"partitions ensure {_span(before[2], after[1])}", owner=True),
             )
     for (name,) in context.rows(
         """SELECT inhrelid::regclass::text FROM pg_inherits
@@ -53,7 +55,7 @@ def check(context: Context) -> Findings:
         yield finding
     if not faults:
         yield tell.green(
-            f"{len(spans)} months, {MONTHS_AHEAD} ahead" if spans else "none",
+            f"{counted(len(spans), 'month')}, {MONTHS_AHEAD} ahead" if spans else "none",
             *(f"{name} to {to}" for name, _, to in spans),
         )
 
@@ -108,5 +110,8 @@ def _archiving(context: Context) -> Findings:
         yield tell.yellow(said, context.remedy.radmeter(command, owner=True))
 
 
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
+def _span(first: datetime.datetime, end: datetime.datetime) -> str:
+    """Return the months from `first` to before `end`, as `partitions ensure` takes them."""
+    last = end - datetime.timedelta(microseconds=1)
+    months = [f"{each.astimezone(datetime.UTC):%Y-%m}" for each in (first, last)]
+    return months[0] if months[0] == months[1] else "..".join(months)

@@ -45,10 +45,12 @@ def check(context: Context) -> Findings:
     )
     if late:
         yield tell.yellow(
-            f"{counted(late, 'partition')} with personal attributes older than {days} days "
+            f"{counted(late, 'partition')} with personal attributes older than {counted(days, 'day')} "
             "(does `radmeter jobs run` run?)",
             context.remedy.radmeter("jobs clear-personal", owner=True),
         )
     elif not faults:
         ago = "not yet" if last is None else f"the last time {duration(last)} ago"
-        yield tell.green(f"sessions are cleared after {days} days, {ago}: {sessions:,} sessions so far")
+        yield tell.green(
+            f"sessions are cleared after {counted(days, 'day')}, {ago}: {counted(sessions, 'session')} so far"
+        )

@@ -6,7 +6,7 @@ from pathlib import Path
 from radmeter.doctor.context import Context
 from radmeter.doctor.finding import Findings, Teller
 from radmeter.doctor.tables import alter_system
-from radmeter.units import duration, human_bytes
+from radmeter.units import counted, duration, human_bytes
 
 MANY_SESSIONS = 100_000
 KEPT_WAL_BYTES = 1 << 30
@@ -53,7 +53,8 @@ def settings(context: Context) -> Findings:
             if low:
                 faults += 1
                 yield tell.yellow(
-                    f"{name} is {values[name]} with {sessions:,} open sessions: each checkpoint makes the WAL swell",
+                    f"{name} is {values[name]} with {counted(sessions, 'open session')}: "
+                    "each checkpoint makes the WAL swell",
                     alter_system(context, name, value),
                 )
     if not faults:

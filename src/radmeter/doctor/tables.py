@@ -5,6 +5,7 @@ from radmeter.doctor.context import Context
 from radmeter.doctor.finding import Findings, Teller
 from radmeter.schema import guarantees
 from radmeter.schema import triggers as schema_triggers
+from radmeter.units import counted
 
 HOT = (
     "public.radacct_open",
@@ -85,7 +86,7 @@ def vacuum(context: Context) -> Findings:
     for name, options, live, dead, automatic, manual, under_way in rows:
         last = max((at for at in (automatic, manual) if at), default=None)
         when = f"last {last:%Y-%m-%d %H:%M}" if last else "never yet"
-        detail.append(f"{name}: {live} rows, {dead} dead, {when}")
+        detail.append(f"{name}: {counted(live, 'row')}, {dead} dead, {when}")
         off = [
             option
             for option in options

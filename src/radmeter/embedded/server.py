@@ -22,6 +22,7 @@ from radmeter.embedded import programs as postgresql
 from radmeter.embedded.keeper import FAST_SHUTDOWN_SECONDS, try_lock
 from radmeter.embedded.service_user import let_read, let_through, service_user
 from radmeter.errors import StoreError, StoreUnavailable
+from radmeter.os_errors import refused
 from radmeter.printable import one_line
 from radmeter.supervisor import last_lines
 
@@ -100,7 +101,7 @@ class EmbeddedPostgresql:
                 self._users, fcntl.LOCK_SH
             )  # if a keeper is stopping the server, this waits until it is done
         except OSError as error:
-            raise StoreError(f"the embedded PostgreSQL cannot be used: {error}") from error
+            raise StoreError(f"the embedded PostgreSQL cannot be used: {refused(error)}") from error
         try:
             self.ensure_running()
         except BaseException:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from radmeter.embedded import programs
-from radmeter.errors import ConfigurationError, StoreError
+from radmeter.errors import ConfigurationError, StoreError, os_reason
 from radmeter.plugin.journal.files import sync_path
 
 _log = logging.getLogger(__name__)
@@ -92,5 +92,5 @@ def hand_over(user: pwd.struct_passwd, directory: Path) -> None:
             sync_path(directory.parent)
     except OSError as error:
         raise ConfigurationError(
-            f"{directory} cannot be given to the user {user.pw_name}: {error}"
+            f"{directory} cannot be given to the user {user.pw_name}: {os_reason(error)}"
         ) from error

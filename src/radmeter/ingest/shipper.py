@@ -28,6 +28,7 @@ from radmeter.packet.attributes import UNIQUE_ID_OF_ERASED
 from radmeter.packet.record import client_ip, parse
 from radmeter.plugin.journal.files import SegmentFile
 from radmeter.plugin.journal.reader import Checkpoint, Entry, JournalReader
+from radmeter.units import counted
 
 log = logging.getLogger(__name__)
 
@@ -249,7 +250,7 @@ class Shipper:
 
 def _timed_out(entries: Sequence[Entry], timeout: StoreTimeout) -> str:
     if len(entries) > 1:
-        return f"a batch of {len(entries)} packets: {timeout}. It is tried again, then with half as many"
+        return f"a batch of {counted(len(entries), 'packet')}: {timeout}. It is tried again, then with half as many"
     return (
         f"packet {entries[0].seq} alone: {timeout}. It is tried again and not set aside: "
         "find out what slows the database down"

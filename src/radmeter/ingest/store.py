@@ -9,7 +9,7 @@ import psycopg
 from psycopg import errors
 from psycopg.pq import ExecStatus
 
-from radmeter.database.connection import connect, translated_errors
+from radmeter.database.connection import connect, explained_errors
 from radmeter.errors import StoreError
 
 
@@ -25,7 +25,7 @@ class Store:
         # A batch takes less than a second. A statement that hangs means that a switch-over went wrong.
         self._connection = connect(dsn, prepare_threshold=0)
         try:
-            with translated_errors():
+            with explained_errors("radmeter_ingest"):
                 self._connection.execute("SET statement_timeout = '60s'")
                 self._connection.execute("SET lock_timeout = '30s'")
         except StoreError:
@@ -38,7 +38,7 @@ class Store:
 
     def checkpoint(self, node: str) -> int:
         """Return the last sequence number of `node` that is ingested, 0 for a new node."""
-        with translated_errors():
+        with explained_errors("radmeter_ingest"):
             row = self._connection.execute("SELECT radmeter.node_checkpoint(%s)", (node,)).fetchone()
         return cast(int, row[0]) if row else 0
 
@@ -47,7 +47,7 @@ class Store:
 
         A database without the function is older than the limits, and leaves nothing out.
         """
-        with translated_errors():
+        with explained_errors("radmeter_ingest"):
             try:
                 rows = self._connection.execute(
                     "SELECT first_seq, last_seq FROM radmeter.left_out_ranges(%s)", (node,)
@@ -76,7 +76,7 @@ class Store:
         """
         # libpq's own calls separate sending from waiting. psycopg's pipeline mode would add a round trip.
         pgconn = self._connection.pgconn
-        with translated_errors():
+        with explained_errors("radmeter_ingest"):
             pgconn.send_query_params(
                 b"SELECT radmeter.ingest($1, $2::json)", [node.encode(), orjson.dumps(records)]
             )

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import psycopg
 
-from radmeter.database.connection import translated_errors
+from radmeter.database.connection import explained_errors
 
 # Rows removed in one transaction. Nobody waits for it: ingest only adds rows.
 EXPIRE_BATCH = 1000
@@ -33,7 +33,7 @@ TABLES = {"rejected packet": "rejected_packet", "anomaly": "accounting_anomaly"}
 
 def expiring(connection: psycopg.Connection) -> list[Expiring]:
     """Return what is to be removed."""
-    with translated_errors():
+    with explained_errors("radmeter_owner"):
         rows = connection.execute("SELECT kind, reason, until_id FROM radmeter.expiring()")
         return [Expiring(*row) for row in rows]
 
@@ -42,7 +42,7 @@ def would_expire(connection: psycopg.Connection) -> list[Expired]:
     """Return what `expire` would remove now. A row that is too old and too many counts under each reason."""
     found = []
     for each in expiring(connection):
-        with translated_errors():
+        with explained_errors("radmeter_owner"):
             row = connection.execute(
                 f"SELECT count(*) FROM public.{TABLES[each.kind]} WHERE id <= %s".encode(),  # noqa: S608  # constants
                 (each.until_id,),
@@ -66,7 +66,7 @@ def expire(connection: psycopg.Connection, *, stopping: Callable[[], bool] = lam
             rows += batch
         if rows:
             removed.append(Expired(each.kind, each.reason, rows))
-    with translated_errors():
+    with explained_errors("radmeter_owner"):
         connection.execute(
             "SELECT radmeter.note_expired(%s::jsonb)", (json.dumps([each._asdict() for each in removed]),)
         )
@@ -74,7 +74,7 @@ def expire(connection: psycopg.Connection, *, stopping: Callable[[], bool] = lam
 
 
 def _remove(connection: psycopg.Connection, what: Expiring) -> int:
-    with translated_errors():
+    with explained_errors("radmeter_owner"):
         row = connection.execute(
             "SELECT radmeter.expire(%s, %s, %s)", (what.kind, what.until_id, EXPIRE_BATCH)
         ).fetchone()

@@ -16,6 +16,7 @@ from radmeter.jobs import retention
 from radmeter.jobs.stale_sessions import close_stale
 from radmeter.partitions.months import ensure_partitions
 from radmeter.people.clearing import clear_old
+from radmeter.units import counted
 
 log = logging.getLogger(__name__)
 
@@ -57,19 +58,19 @@ def _run_while_leader(
 ) -> None:
     while not stop.is_set():
         if made := ensure_partitions(connection):
-            log.info("%d partitions made", made)
+            log.info("%s made", counted(made, "partition"))
         if settled := settle_history(connection):
-            log.info("%d adopted sessions that changed hands moved what they had counted", settled)
+            log.info("%s that changed hands moved the usage", counted(settled, "adopted session"))
         # Wait before closing sessions. After an outage of the database, its interims are still in the journals, and
         # all sessions look stale until the shippers have caught up.
         if stop.wait(interval_seconds):
             return
         if closed := close_stale(connection, stale_minutes):
-            log.info("%d stale sessions closed", closed)
+            log.info("%s closed", counted(closed, "stale session"))
         for kind, reason, rows in retention.expire(connection, stopping=stop.is_set):
-            log.info("%d rows of the kind %s removed because of their %s", rows, kind, reason)
+            log.info("%s of the kind %s removed because of the %s", counted(rows, "row"), kind, reason)
         if cleared := clear_old(connection, stopping=stop.is_set):
-            log.info("%d old sessions cleared of personal attributes", cleared)
+            log.info("%s cleared of personal attributes", counted(cleared, "old session"))
 
 
 def _say(said: str | None, message: str, level: int) -> str:

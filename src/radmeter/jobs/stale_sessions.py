@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import psycopg
 
-from radmeter.database.connection import translated_errors
+from radmeter.database.connection import explained_errors
 
 # Sessions closed in one transaction. Ingest waits for at most one such transaction.
 CLOSE_BATCH = 200
@@ -23,7 +23,7 @@ class StaleSession(NamedTuple):
 
 def stale_sessions(connection: psycopg.Connection, minutes: int | None = None) -> list[StaleSession]:
     """Return the stale sessions. `minutes`: the shortest silence that counts; None: the installation's setting."""
-    with translated_errors():
+    with explained_errors("radmeter_owner"):
         rows = connection.execute("SELECT * FROM radmeter.stale_sessions(now(), %s)", (minutes,))
         return [StaleSession(*row) for row in rows]
 
@@ -37,13 +37,13 @@ def close_stale(
 
     After each batch, `progress` is called with the number done and the number of all.
     """
-    with translated_errors():
+    with explained_errors("radmeter_owner"):
         connection.execute("SELECT radmeter.observe_intervals()")
     stale = [session.radacctid for session in stale_sessions(connection, minutes)]
     closed = 0
     for begin in range(0, len(stale), CLOSE_BATCH):
         batch = stale[begin : begin + CLOSE_BATCH]
-        with translated_errors():
+        with explained_errors("radmeter_owner"):
             row = connection.execute(
                 "SELECT radmeter.close_stale(%s, now(), %s)", (batch, minutes)
             ).fetchone()

@@ -69,6 +69,15 @@ def missing_months(connection: Connection, ahead: int = MONTHS_AHEAD) -> list[Mo
     return [Month(*row) for row in rows]
 
 
+def first_month(connection: Connection) -> datetime.datetime | None:
+    """Return the beginning of the first partition of a month. None: there is none."""
+    with explained_errors("radmeter_owner"):
+        row = connection.execute(
+            "SELECT min(from_at) FROM radmeter.partitions WHERE isfinite(from_at)"
+        ).fetchone()
+    return row[0] if row else None
+
+
 def ensure_partitions(connection: Connection, months: int = MONTHS_AHEAD) -> int:
     """Make the missing partitions of this month and the next `ahead`. Return how many were made."""
     with explained_errors("radmeter_owner"):

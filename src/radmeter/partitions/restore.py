@@ -29,6 +29,7 @@ from radmeter.partitions.parquet_rows import (
 )
 from radmeter.printable import printable
 from radmeter.progress import Progress, Say
+from radmeter.units import counted
 
 STOP_CHECK = "radmeter_restored_span"
 
@@ -222,7 +223,7 @@ def _compare(connection: Connection, record: Archive, table: sql.Composable, pro
             bar.advance(len(rows))
     if (checksum.rows, str(checksum)) != (record.session_rows, record.checksum):
         raise ArchiveError(
-            f"what was loaded is not what was archived ({checksum.rows} sessions, checksum {checksum}; "
+            f"what was loaded is not what was archived ({counted(checksum.rows, 'session')}, checksum {checksum}; "
             f"it was {record.session_rows}, {record.checksum}): nothing was restored"
         )
 

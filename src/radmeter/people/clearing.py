@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from psycopg import sql
 
-from radmeter.database.connection import Connection, translated_errors
+from radmeter.database.connection import Connection, explained_errors
 
 # Sessions cleared in one transaction.
 BATCH = 500
@@ -40,7 +40,7 @@ class _Partition(NamedTuple):
 
 def keep_days(connection: Connection) -> int | None:
     """Return the limit in days; None if it is off."""
-    with translated_errors():
+    with explained_errors("radmeter_owner"):
         row = connection.execute("SELECT radmeter.limit_value('personal_keep_days')").fetchone()
     return None if row is None else row[0]
 
@@ -60,7 +60,7 @@ def clear_old(
     if keep_days(connection) is None:
         return 0
     cleared = 0
-    with translated_errors():
+    with explained_errors("radmeter_owner"):
         connection.execute(
             """DELETE FROM radmeter.cleared_partition
                WHERE partition NOT IN (SELECT relid FROM radmeter.radacct_partitions())"""

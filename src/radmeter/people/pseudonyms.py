@@ -9,6 +9,7 @@ from typing import Any
 
 from radmeter.errors import ConfigurationError
 from radmeter.packet.router_key import normal_mac
+from radmeter.secret_files import read_secret
 
 SHORTEST_KEY_BYTES = 16
 
@@ -41,12 +42,9 @@ class Pseudonyms:
         Raises
         ------
         ConfigurationError
-            The file cannot be read, or is too short to be a key.
+            The file cannot be read, is too large, or is too short to be a key.
         """
-        try:
-            key = path.read_bytes().rstrip()
-        except OSError as error:
-            raise ConfigurationError(f"the key {path} cannot be read: {error.strerror}") from error
+        key = read_secret(path, f"the key {path}").rstrip()
         if len(key) < SHORTEST_KEY_BYTES:
             raise ConfigurationError(
                 f"the key {path} has {len(key)} bytes, fewer than {SHORTEST_KEY_BYTES}: "

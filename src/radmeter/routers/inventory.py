@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-from radmeter.errors import RadmeterError
+from radmeter.errors import ConfigurationError, RadmeterError
 from radmeter.packet.router_key import normal_mac
 
 COLUMNS = ("name", "mac", "nas_identifier", "ip_address", "timezone", "clients")
@@ -20,7 +20,7 @@ MOST_ROUTERS = 1_000_000
 LONGEST_ATTRIBUTE_BYTES = 253  # the longest value of a RADIUS attribute, RFC 2865 section 5
 
 
-class BadLine(RadmeterError):
+class BadLine(ConfigurationError):
     """A line of an inventory cannot be used. The message is the reason."""
 
 
@@ -136,10 +136,14 @@ def _clients(text: str, timezones: Mapping[str, str]) -> str:
 def _network(text: str) -> str:
     try:
         network = ipaddress.ip_network(text)
-    except ValueError as error:
-        raise BadLine(
-            f"client {text!r} is not an address or network, such as 192.0.2.7 or 198.51.100.0/24: {error}"
-        ) from None
+    except ValueError:
+        try:
+            whole = ipaddress.ip_network(text, strict=False)
+        except ValueError:
+            raise BadLine(
+                f"client {text!r} is not an address or network, such as 192.0.2.7 or 198.51.100.0/24"
+            ) from None
+        raise BadLine(f"client {text!r} is an address within a network: write {whole}") from None
     # The database compares an IPv4-mapped address as the IPv4 address.
     mapped = getattr(network.network_address, "ipv4_mapped", None)
     if mapped is not None and network.prefixlen >= 96:

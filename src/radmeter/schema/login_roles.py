@@ -1,9 +1,11 @@
 """Makes the roles that log in: one for each service, a member of one of radmeter's groups and nothing more."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from psycopg import sql
+from psycopg.errors import InsufficientPrivilege
 
 from radmeter.database.connection import Connection, translated_errors
 from radmeter.errors import StoreError
@@ -32,7 +34,7 @@ def make_login_roles(connection: Connection, logins: Sequence[Login]) -> list[st
     StoreError
         The connection's role may not do this, or a name is not that of a role that can be made.
     """
-    with translated_errors(), connection.transaction():
+    with _explained(), connection.transaction():
         make_roles(connection)
         groups = {
             row[0]
@@ -42,7 +44,8 @@ def make_login_roles(connection: Connection, logins: Sequence[Login]) -> list[st
         said = []
         for login in logins:
             if login.group not in groups:
-                raise StoreError(f"{login.group}: there is no such group role")
+                listed = ", ".join(sorted(name for name in groups if name.startswith("radmeter_")))
+                raise StoreError(f"{login.group}: there is no such group role; radmeter's are {listed}")
             if row == (login.name,):
                 raise StoreError(f"{login.name}: this command is logged in as it; name another role")
             said.append(_make(connection, login))
@@ -50,9 +53,21 @@ def make_login_roles(connection: Connection, logins: Sequence[Login]) -> list[st
     return said
 
 
+@contextmanager
+def _explained() -> Iterator[None]:
+    try:
+        with translated_errors():
+            yield
+    except StoreError as error:
+        if isinstance(error.__cause__, InsufficientPrivilege):
+            raise StoreError(f"{error}: run it as a superuser, or as a role with CREATEROLE") from error
+        raise
+
+
 def _make(connection: Connection, login: Login) -> str:
     name, group = sql.Identifier(login.name), sql.Identifier(login.group)
     found = connection.execute("SELECT 1 FROM pg_catalog.pg_roles WHERE rolname = %s", (login.name,)).rowcount
+    before = _state(connection, login.name)
     verb = "ALTER" if found else "CREATE"
     connection.execute(sql.SQL(f"{verb} ROLE {{}} {ATTRIBUTES}").format(name))
     if login.password is not None:
@@ -70,4 +85,21 @@ def _make(connection: Connection, login: Login) -> str:
     for (other,) in others:
         connection.execute(sql.SQL("REVOKE {} FROM {}").format(sql.SQL(other), name))
     connection.execute(sql.SQL("GRANT {} TO {}").format(group, name))
-    return f"{login.name}: {'changed' if found else 'made'}, a member of {login.group}"
+    if not found:
+        done = "made"
+    elif before != _state(connection, login.name):
+        done = "changed"
+    else:
+        # Nobody can see whether the password was the same before.
+        done = "unchanged" if login.password is None else "its password is set again"
+    return f"{login.name}: {done}, a member of {login.group}"
+
+
+def _state(connection: Connection, name: str) -> tuple[object, ...] | None:
+    """Return a role's attributes and groups; None if there is no such role."""
+    return connection.execute(
+        """SELECT rolcanlogin, rolsuper, rolcreatedb, rolcreaterole, rolreplication, rolbypassrls, rolinherit,
+               ARRAY(SELECT roleid FROM pg_catalog.pg_auth_members WHERE member = role.oid ORDER BY roleid)
+           FROM pg_catalog.pg_roles AS role WHERE rolname = %s""",
+        (name,),
+    ).fetchone()

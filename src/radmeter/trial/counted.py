@@ -10,18 +10,16 @@ from radmeter.errors import JournalError, StoreUnavailable
 from radmeter.plugin.journal.reader import JournalReader
 from radmeter.trial.totals import Totals, Usage
 
-MOST_RECENT = 50
-
 USERS = """
 SELECT username, sum(bytes_in)::bigint, sum(bytes_out)::bigint
 FROM radmeter.user_usage WHERE username = ANY (%s) GROUP BY username"""
 ROUTERS = """
 SELECT replace(mac::text, ':', ''), sum(bytes_in)::bigint, sum(bytes_out)::bigint
 FROM radmeter.router_usage WHERE mac = ANY (%s::macaddr[]) GROUP BY mac"""
-RECENT_USERS = """
-SELECT username, bytes_in, bytes_out FROM radmeter.user_usage ORDER BY last_updated DESC LIMIT %s"""
-RECENT_ROUTERS = """
-SELECT name, bytes_in, bytes_out FROM radmeter.router_usage ORDER BY last_updated DESC LIMIT %s"""
+ALL_USERS = """
+SELECT username, sum(bytes_in)::bigint, sum(bytes_out)::bigint FROM radmeter.user_usage GROUP BY username"""
+ALL_ROUTERS = """
+SELECT name, sum(bytes_in)::bigint, sum(bytes_out)::bigint FROM radmeter.router_usage GROUP BY name"""
 
 
 class Counted:
@@ -48,9 +46,9 @@ class Counted:
         """
         return Totals(self._usage(USERS, list(names.users)), self._usage(ROUTERS, list(names.routers)))
 
-    def recent(self) -> Totals:
-        """Return the latest counters: of users, and of routers by name."""
-        return Totals(self._usage(RECENT_USERS, MOST_RECENT), self._usage(RECENT_ROUTERS, MOST_RECENT))
+    def everything(self) -> Totals:
+        """Return what is counted, over all time, for each user, and for each router by name."""
+        return Totals(self._usage(ALL_USERS), self._usage(ALL_ROUTERS))
 
     def waiting(self) -> int:
         """Return how many records in the journal are not counted yet."""
@@ -64,16 +62,16 @@ class Counted:
         finally:
             reader.close()
 
-    def _usage(self, query: str, parameter: object) -> dict[str, Usage]:
-        rows = self._query(query, parameter)
-        return {name: Usage(bytes_in, bytes_out) for name, bytes_in, bytes_out in reversed(rows)}
+    def _usage(self, query: str, *parameters: object) -> dict[str, Usage]:
+        rows = self._query(query, *parameters)
+        return {name: Usage(bytes_in, bytes_out) for name, bytes_in, bytes_out in rows}
 
-    def _query(self, query: str, parameter: object) -> list[tuple[Any, ...]]:
+    def _query(self, query: str, *parameters: object) -> list[tuple[Any, ...]]:
         try:
             if self._connection is None:
                 self._connection = connect(self._dsn, options="-c statement_timeout=10s")
             with translated_errors():
-                return self._connection.execute(query.encode(), [parameter]).fetchall()
+                return self._connection.execute(query.encode(), parameters).fetchall()
         except StoreUnavailable:
             self.close()
             raise

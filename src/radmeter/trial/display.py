@@ -14,7 +14,7 @@ from rich.table import Table
 from radmeter import output
 from radmeter.printable import printable
 from radmeter.trial.totals import Comparison, Usage
-from radmeter.units import human_bytes
+from radmeter.units import counted, human_bytes
 
 REDRAW_SECONDS = 0.5
 LINE_SECONDS = 2.0
@@ -89,14 +89,16 @@ class Display:
             self._packets = (now, acknowledged)
             rate = (acknowledged - before) / max(now - since, 0.001)
             again = snapshot.packets.get("retransmitted", 0)
-            parts.append(f"{acknowledged} packets acknowledged ({rate:.0f}/s, {again} sent again)")
+            parts.append(f"{counted(acknowledged, 'packet')} acknowledged ({rate:.0f}/s, {again} sent again)")
             parts.append(f"sent {_total(snapshot.users, 'sent')}")
         if snapshot.users is None:
             parts.append("the database does not answer")
         else:
-            parts.append(f"counted {_total(snapshot.users, 'counted')} for {len(snapshot.users)} users")
+            parts.append(
+                f"counted {_total(snapshot.users, 'counted')} for {counted(len(snapshot.users), 'user')}"
+            )
         if snapshot.waiting is not None:
-            parts.append(f"{snapshot.waiting} records wait in the journal")
+            parts.append(f"waiting in the journal: {counted(snapshot.waiting, 'record')}")
         return ", ".join(parts)
 
     def _table(self, what: str, rows: Sequence[Comparison], most: int) -> Table:

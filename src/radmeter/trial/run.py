@@ -12,6 +12,7 @@ from radmeter.trial.display import Display, Snapshot, comparison
 from radmeter.trial.services import Services
 from radmeter.trial.simulator import Simulator
 from radmeter.trial.totals import Totals, compare
+from radmeter.units import counted as number_of
 
 EQUAL, DIFFERENT, INTERRUPTED = 0, 3, 130
 QUIET_SECONDS = 60.0  # the longest wait for the last replies, and for the shipper to make progress
@@ -46,7 +47,7 @@ class TrialRun:
         with self._display:
             while not self._interruption and (until is None or time.monotonic() < until):
                 time.sleep(TURN_SECONDS)
-                self._turn(lambda: (Totals(), self._counters.recent()), {})
+                self._turn(lambda: (Totals(), self._counters.everything()), {})
         return 0
 
     def play(self, traffic: Traffic, seconds: float | None) -> int:
@@ -72,14 +73,18 @@ class TrialRun:
         before = self._counters.of(simulator.sent)
 
         def both() -> tuple[Totals, Totals]:
-            sent, counted = simulator.sent, self._counters.of(simulator.sent).since(before)
-            return _named(sent, names), _named(counted, names)
+            counted = self._counters.of(simulator.sent).since(before)
+            return _named(simulator.sent, names), _named(counted, names)
+
+        def live() -> tuple[Totals, Totals]:
+            # A packet is counted before its reply is read here, so acknowledged bytes could be fewer than counted ones.
+            return _named(simulator.reported, names), both()[1]
 
         with self._display:
             until = None if seconds is None else time.monotonic() + seconds
             while not self._interruption and (until is None or time.monotonic() < until):
                 simulator.run(TURN_SECONDS)
-                self._turn(both, simulator.packets)
+                self._turn(live, simulator.packets)
             if seconds is None:
                 return 0
             simulator.leave()
@@ -88,7 +93,7 @@ class TrialRun:
                 if time.monotonic() > deadline:
                     raise simulator.unacknowledged()
                 simulator.run(TURN_SECONDS)
-                self._turn(both, simulator.packets)
+                self._turn(live, simulator.packets)
             if not self._ship_everything():
                 return INTERRUPTED
             self._display.show(self._snapshot(both, simulator.packets))
@@ -102,14 +107,17 @@ class TrialRun:
         self._display.print(comparison("bytes of router", routers))
         packets = simulator.packets
         self._display.say(
-            f"{packets['acknowledged']} packets acknowledged, {packets['duplicated']} of them sent twice, "
-            f"{packets['replies lost']} replies lost, {packets['retransmitted']} retransmissions"
+            f"{number_of(packets['acknowledged'], 'packet')} acknowledged, {packets['duplicated']} of them sent twice, "
+            f"{number_of(packets['replies lost'], 'reply', 'replies')} lost, "
+            f"{number_of(packets['retransmitted'], 'retransmission')}"
         )
         different = [row.name for row in [*users, *routers] if not row.equal]
         if different:
             self._display.say(f"DIFFERENT: bytes sent and bytes counted differ for {', '.join(different)}")
             return DIFFERENT
-        self._display.say(f"equal to the byte: {len(users)} users, {len(routers)} routers")
+        self._display.say(
+            f"equal to the byte: {number_of(len(users), 'user')}, {number_of(len(routers), 'router')}"
+        )
         return EQUAL
 
     def _ship_everything(self) -> bool:
@@ -126,7 +134,9 @@ class TrialRun:
                 least, since = waiting, time.monotonic()
             if time.monotonic() - since > QUIET_SECONDS:
                 log = last_lines(self._services.settings.logs / "shipper.log")
-                raise RadmeterError(f"{waiting} records wait in the journal and nothing moves", *log)
+                raise RadmeterError(
+                    f"nothing moves, and the journal still has {number_of(waiting, 'record')}", *log
+                )
             self._services.watch()
             time.sleep(0.05)
         return False

@@ -12,7 +12,7 @@ from typing import Any
 from radmeter.config import Settings
 from radmeter.embedded.server import Database
 from radmeter.embedded.service_user import hand_over
-from radmeter.errors import ConfigurationError, RadmeterError, StoreError
+from radmeter.errors import ConfigurationError, RadmeterError, StoreError, os_reason
 from radmeter.freeradius import private_server, probe
 from radmeter.interruption import Interruption
 from radmeter.supervisor import Program, Supervisor, last_lines
@@ -170,7 +170,9 @@ def _is_free(host: str, port: int) -> bool:
         _bound(host, port).close()
     except OSError as error:
         if error.errno != errno.EADDRINUSE:
-            raise ConfigurationError(f"UDP port {port} of {host} cannot be used: {error}") from error
+            raise ConfigurationError(
+                f"UDP port {port} of {host} cannot be used: {os_reason(error)}"
+            ) from error
         return False
     return True
 

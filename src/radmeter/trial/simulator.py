@@ -14,6 +14,7 @@ from radmeter.errors import RadmeterError
 from radmeter.trial.router_socket import Outstanding, RouterSocket
 from radmeter.trial.totals import Totals, Usage
 from radmeter.trial.traffic import Hotspots
+from radmeter.units import counted
 
 LONGEST_RETRANSMISSION = 4  # the longest wait for a reply, as a multiple of the first wait
 MOST_OUTSTANDING = 128  # a larger burst could overflow the server's socket buffer
@@ -56,6 +57,8 @@ class Simulator:
         self.server = (host, port)
         self.packets: Counter[str] = Counter()
         self.hotspots = Hotspots(routers=routers, users=users, seed=seed, run=secrets.token_hex(4))
+        self.reported = Totals()
+        """What was sent so far, acknowledged or not."""
         self.sent = Totals(
             dict.fromkeys((user.name for user in self.hotspots.users), Usage()),
             dict.fromkeys((router.mac for router in self.hotspots.routers), Usage()),
@@ -131,7 +134,8 @@ class Simulator:
         host, port = self.server
         acknowledged = self.packets["acknowledged"]
         return Unacknowledged(
-            f"{self._outstanding} packets were not acknowledged by {host} port {port}, {acknowledged} were: "
+            f"{counted(self._outstanding, 'packet')} without a reply of {host} port {port}, "
+            f"{acknowledged} acknowledged: "
             "does the server run there, with the same secret, and does its log say why it is silent?"
         )
 
@@ -166,6 +170,9 @@ class Simulator:
     def _send_first(self, sending: Outstanding) -> None:
         self._outstanding += 1
         self.packets["sent"] += 1
+        report = sending.report
+        new = Usage(report.new_bytes_in, report.new_bytes_out)
+        self.reported.add(report.username, report.router.mac, new)
         sending.lose_reply = self._random.random() < REPLY_LOST_SHARE
         router = self._socket_of(sending)
         router.encode(sending)

@@ -351,7 +351,7 @@ def test_redo_sets_right_what_differs_in_the_span_and_nothing_else(
         assert (busy.exit_code, "another backfill" in busy.errors) == (1, True)
     result = radmeter(history, "backfill", "--redo", "--from", "2024-03-01", "--to", "2024-03-31", "--yes")
     assert result.exit_code == 0, result.errors
-    assert "1 counters of users and 1 days of routers were corrected" in result.errors
+    assert "corrected: 1 counter of users and 1 day of routers" in result.errors
     assert {each[1].month for each in different(connection)} == {4}
     (detail,) = connection.execute(
         "SELECT detail FROM audit_log WHERE action = 'backfill redo'"
@@ -378,7 +378,7 @@ def test_redo_leaves_alone_what_may_be_of_a_month_that_was_dropped(
     result = radmeter(history, "backfill", "--redo", "--yes")
     assert result.exit_code == 0, result.errors
     # A late packet of a session of March may have counted on 1 April, and so in the period of April.
-    assert "1 counters of users and 2 days of routers were corrected" in result.errors
+    assert "corrected: 1 counter of users and 2 days of routers" in result.errors
     found = {day: octets[0] for (_, day), octets in users(connection).items()}
     assert found == {"2024-03-01": 101, "2024-04-01": 105, "2024-05-01": 4}
     found = {day: octets[0] for (_, day), octets in days(connection).items()}

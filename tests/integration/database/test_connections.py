@@ -45,7 +45,7 @@ def of_the_read_commands(dsn: str) -> Iterator[Connection]:
 @contextmanager
 def of_the_counters(dsn: str) -> Iterator[Connection]:
     counters = Counted(dsn, Path("/nonexistent/journal"))
-    counters.recent()
+    counters.everything()
     assert counters._connection is not None
     yield counters._connection
     counters.close()
@@ -75,6 +75,6 @@ def test_counters_that_are_locked_are_given_up(database: str) -> None:
     with psycopg.connect(database) as holder:
         holder.execute("LOCK TABLE user_quota_usage")
         with pytest.raises(StoreUnavailable, match="statement timeout"):
-            counters.recent()
-    counters.recent()  # connects anew
+            counters.everything()
+    counters.everything()  # connects anew
     counters.close()

@@ -102,7 +102,7 @@ def test_text_that_came_as_octets_is_shown_as_text(database: str) -> None:
 def test_retry_counts_what_can_be_counted_now_at_its_arrival(database: str, connection: Connection) -> None:
     set_aside(database, ("a parser that could not", GOOD), ("the same", [["Acct-Status-Type", "Failed"]]))
     result = radmeter(database, "rejected", "retry", "--all")
-    assert (result.exit_code, result.output) == (1, "1 packet shipped, 1 stays\n")
+    assert (result.exit_code, result.output) == (1, "1 packet counted, 1 stays\n")
     assert counted(connection) == [("alice", "2026-11-01", 1000)]
     assert connection.execute("SELECT arrived_at FROM radacct").fetchone() == (
         connection.execute("SELECT timestamptz '2026-11-20 10:43:03.123457+00'").fetchone() or ()
@@ -137,7 +137,7 @@ def test_retry_of_what_the_database_refuses_leaves_it_with_the_reason(
         database, ("old", GOOD), ("old", bad), ("old", [*GOOD[:1], ["Acct-Session-Id", "s2"], *GOOD[2:]])
     )
     result = radmeter(database, "rejected", "retry", "--all", "--reason", "old")
-    assert result.output == "2 packets shipped, 1 stays\n"
+    assert result.output == "2 packets counted, 1 stays\n"
     assert counted(connection) == [("alice", "2026-11-01", 2000)]
     assert connection.execute("SELECT reason FROM rejected_packet").fetchall() == [
         ('old; retry: the database refuses it: invalid input syntax for type inet: "nonsense"',)
@@ -184,7 +184,7 @@ def test_drop_asks_first(database: str, connection: Connection) -> None:
     set_aside(database, ("odd", GOOD), ("other", GOOD))
     for answer, exit_code, left in (("n", 130, [1, 2]), ("y", 0, [2])):
         with screen(database, "rejected", "drop", "1") as terminal:
-            terminal.expect(r"Give up 1 packet\? They will never be counted\. \[y/N\]: ")
+            terminal.expect(r"Give up 1 packet\? What is given up is never counted\. \[y/N\]: ")
             terminal.type(answer)
             assert terminal.end() == exit_code
         assert ids(connection) == left
@@ -212,7 +212,7 @@ def test_drop_by_reason_is_audited(database: str, connection: Connection) -> Non
     ("arguments", "message"),
     [
         (("show", "7"), "there is no rejected packet 7: `radmeter rejected list` shows the rejected packets"),
-        (("show", "x"), "'x' is not a valid integer"),
+        (("show", "x"), "'x' is not a whole number"),
         (("retry",), "name packets by their ids, or give --all"),
         (("retry", "1", "--all"), "name packets by their ids, or give --all"),
         (("retry", "1", "--reason", "x"), "name packets by their ids, or give --all"),

@@ -70,13 +70,13 @@ def test_twice_is_the_same_as_once(database: str, connection: Connection, tmp_pa
     first = radmeter(database, "replay", file)
     assert (
         first.output
-        == f"{file}: 2,500 packets shipped, 0 of them set aside, 0 stanzas replayed before, 0 bad\n"
+        == f"{file}: 2,500 packets shipped, 0 of them set aside, 0 stanzas were replayed before, 0 bad\n"
     )
     assert octets(connection) == 250_000
     second = radmeter(database, "replay", file)
     assert (
         second.output
-        == f"{file}: 0 packets shipped, 0 of them set aside, 2,500 stanzas replayed before, 0 bad\n"
+        == f"{file}: 0 packets shipped, 0 of them set aside, 2,500 stanzas were replayed before, 0 bad\n"
     )
     assert (first.exit_code, second.exit_code) == (0, 0)
     assert octets(connection) == 250_000
@@ -90,7 +90,7 @@ def test_a_file_that_has_grown_goes_on_where_it_ended(
     radmeter(database, "replay", file)
     write(file, stanza("s", 100, at=NOW - 60), stanza("s", 300))
     assert (
-        "1 packet shipped, 0 of them set aside, 1 stanza replayed before"
+        "1 packet shipped, 0 of them set aside, 1 stanza was replayed before"
         in radmeter(database, "replay", file).output
     )
     assert octets(connection) == 300

@@ -217,7 +217,7 @@ def test_a_dry_run_lists_and_closes_none(database: str, connection: Connection) 
     done = CliRunner().invoke(cli, ["jobs", "close-stale", "--stale-minutes", "30", "--dsn", database])
     assert "0 stale sessions closed" in done.output
     done = CliRunner().invoke(cli, ["jobs", "close-stale", "--dsn", database])
-    assert "1 stale sessions closed" in done.output
+    assert "1 stale session closed" in done.output
 
 
 def test_what_an_adopted_session_counted_follows_it_when_the_backfill_has_just_ended(

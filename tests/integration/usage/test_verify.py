@@ -192,7 +192,7 @@ def test_only_what_is_asked_for_is_judged(busy: str, connection: Connection) -> 
     days = {each.day for each in different(connection, Scope(first_day=today, router_ids=[1, 2, 3]))}
     assert days == {today}
     assert radmeter(busy, "verify", "--router", "site1", "--days", "1").output.count("differs") == 1
-    assert radmeter(busy, "verify", "--user", "nobody-of-this-name").exit_code == 0
+    assert radmeter(busy, "verify", "--user", "nobody-of-this-name").exit_code == 1
 
 
 def test_a_span_means_the_periods_that_hold_a_day_of_it(connection: Connection, database: str) -> None:
@@ -360,7 +360,7 @@ def test_partitions_ahead(database: str, connection: Connection) -> None:
         (("--days", "2", "--from", "2026-11-01"), "exclude each other"),
         (("--from", "2026-11-02", "--to", "2026-11-01"), "--from is after --to"),
         (("--router", "nowhere"), "there is no router 'nowhere'"),
-        (("--from", "yesterday"), "does not match the format"),
+        (("--from", "yesterday"), "is not a date: write YYYY-MM-DD"),
     ],
 )
 def test_mistakes_end_in_a_message(database: str, arguments: tuple[str, ...], message: str) -> None:

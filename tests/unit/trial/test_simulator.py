@@ -145,7 +145,7 @@ def test_silence_is_an_error_that_names_the_server(secret: str) -> None:
     server = Server(silent_share=1.0, secret=secret)
     sending = simulator(server.port)
     sending.run(0.1)
-    with pytest.raises(Unacknowledged, match=f"7 packets .* 127.0.0.1 port {server.port}, 0 were"):
+    with pytest.raises(Unacknowledged, match=f"7 packets .* 127.0.0.1 port {server.port}, 0 acknowledged"):
         sending.finish(seconds=0.2)
     sending.close()
     server.close()

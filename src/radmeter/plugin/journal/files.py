@@ -10,7 +10,7 @@ import socket
 from pathlib import Path
 from typing import NamedTuple
 
-from radmeter.errors import JournalError, JournalLocked
+from radmeter.errors import JournalError, JournalLocked, os_reason
 
 # Each time the journal is opened, it starts a segment at least this far beyond the last sequence number in use. A power
 # cut can lose records that are already shipped. If new packets got their numbers, the database would skip them as
@@ -220,7 +220,9 @@ class RoleLock:
 
 def unusable(directory: Path, error: Exception) -> JournalError:
     """Return an error of the operating system as a JournalError, with the free space if there is little."""
-    said = str(error)
+    said = os_reason(error) if isinstance(error, OSError) else str(error)
+    if isinstance(error, FileNotFoundError) and error.filename and not os.path.isdir(directory):  # noqa: PTH112 # no error if it may not be seen
+        said = "there is no such directory"
     with contextlib.suppress(OSError):
         free_bytes = shutil.disk_usage(directory).free
         if free_bytes < 1 << 20:

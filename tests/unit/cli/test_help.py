@@ -1,0 +1,70 @@
+"""Each command's --help: it has examples, which are not wrapped, and a text for each option."""
+
+import re
+from collections.abc import Iterator
+
+import click
+import pytest
+
+from radmeter.cli.main import cli
+from tests.support.commands import radmeter
+
+
+def commands(command: click.Command = cli, path: tuple[str, ...] = ()) -> Iterator[tuple[str, click.Command]]:
+    """Yield every command and group with its name."""
+    if path:
+        yield " ".join(path), command
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            each = command.get_command(context, name)
+            assert each is not None
+            yield from commands(each, (*path, name))
+
+
+COMMANDS = dict(commands())
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_has_examples_that_are_not_wrapped(name: str) -> None:
+    command = COMMANDS[name]
+    assert "Example" in (command.epilog or ""), "it has no example"
+    written = [
+        line.removeprefix("Example:").strip()
+        for line in (command.epilog or "").splitlines()
+        if re.match(r"(Example:)?\s+radmeter |Example: ", line)
+    ]
+    assert written
+    shown = radmeter(None, *name.split(), "--help", COLUMNS="80").output
+    assert [line for line in written if line not in shown.splitlines() and not _in(line, shown)] == []
+
+
+def _in(line: str, shown: str) -> bool:
+    return any(each.strip().removeprefix("Example:").strip() == line for each in shown.splitlines())
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_option_has_a_text(name: str) -> None:
+    options = [each for each in COMMANDS[name].params if isinstance(each, click.Option)]
+    assert [each.opts for each in options if not each.help] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("usage", "user", "x", "--periods", "abc"), "'abc' is not a whole number from 1 to 10,000"),
+        (("usage", "user", "x", "--periods", "0"), "0 is not a whole number from 1 to 10,000"),
+        (("backfill", "--max-lag", "0"), "0.0 is not a number above 0"),
+        (("verify", "--from", "2026-13"), "'2026-13' is not a date: write YYYY-MM-DD"),
+        (("partitions", "ensure", "2026"), "'2026' is not a month: write YYYY-MM, such as 2026-03"),
+        (("partitions", "ensure", "2026-03..2026-01"), "'2026-03..2026-01' ends before it begins"),
+        (("limits", "set", "personal_keep_days", "many"), "neither a whole number nor"),
+        (("nonsense",), "No such command 'nonsense'."),
+    ],
+)
+def test_a_wrong_value_is_told_in_plain_words(arguments: tuple[str, ...], told: str) -> None:
+    done = radmeter("host=db.invalid", *arguments)
+    assert done.exit_code == 2
+    last = done.errors.splitlines()[-1]
+    assert last.startswith("error: ")
+    assert told in last
