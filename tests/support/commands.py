@@ -107,7 +107,11 @@ class Packets:
         self._batch.append(packet(self.seq, status, session, ago=ago, skew=skew, **attributes))
 
     def ship(self) -> None:
-        """Ingest the packets that were made so far."""
+        """Ingest the packets that were made so far, by arrival as in a journal."""
+        numbers = [record["seq"] for record in self._batch]
+        self._batch.sort(key=lambda record: int(record["received_us"]))
+        for number, record in zip(numbers, self._batch, strict=True):
+            record["seq"] = number
         for first in range(0, len(self._batch), 1000):
             self._store.ingest(NODE, self._batch[first : first + 1000])
         self._batch.clear()

@@ -63,7 +63,11 @@ def empty(connection: psycopg.Connection[Any], *, timezone: str = "UTC", stale_m
     connection.execute(f"TRUNCATE {', '.join(present)} RESTART IDENTITY CASCADE")
     for name, value in (("timezone", timezone), ("stale_minutes", str(stale_minutes))):
         connection.execute("UPDATE radmeter.setting SET value = %s WHERE name = %s", (value, name))
-    # The dates of the examples are fixed.
+    believe_old_arrivals(connection)
+
+
+def believe_old_arrivals(connection: psycopg.Connection[Any]) -> None:
+    """Let journals be as old as they want: for tests whose dates are fixed."""
     connection.execute(
         "INSERT INTO radmeter.setting (name, value) VALUES ('arrival_oldest_days', 'off') ON CONFLICT DO NOTHING"
     )

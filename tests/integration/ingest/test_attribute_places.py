@@ -5,6 +5,7 @@ import re
 from typing import Any
 
 import pytest
+from support.ledger import believe_old_arrivals
 from support.servers import Connection
 
 from radmeter import resources
@@ -187,6 +188,7 @@ def test_a_new_session_and_an_update_take_it(field: str) -> None:
 
 
 def ingest(connection: Connection, seq: int, text: str) -> None:
+    believe_old_arrivals(connection)
     record = parse(text, ARRIVAL * 1_000_000, seq)
     connection.execute("SELECT radmeter.set_limit('arrival_oldest_days', 'off')")
     connection.execute("SELECT radmeter.ingest('node', %s::json)", (json.dumps([record.as_json()]),))

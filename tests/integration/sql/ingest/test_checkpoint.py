@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 from support.functions import value
+from support.ledger import believe_old_arrivals
 from support.servers import Connection
 
 from radmeter.packet.record import parse
@@ -23,6 +24,8 @@ def test_ingest_of_nothing_moves_no_checkpoint(connection: Connection) -> None:
 
 
 def test_a_checkpoint_adds_up_the_records_of_all_batches_each_once(connection: Connection) -> None:
+    believe_old_arrivals(connection)
+
     def ingest(*numbers: int) -> int:
         # Every third cannot be counted.
         records = [
