@@ -78,11 +78,12 @@ def packet(
 class Packets:
     """Makes accounting packets and ingests them in order."""
 
-    def __init__(self, dsn: str) -> None:
+    def __init__(self, dsn: str, node: str = NODE) -> None:
         self._dsn = dsn
+        self._node = node
         self._store = Store(dsn)
         self._batch: list[dict[str, Any]] = []
-        self.seq = self._store.checkpoint(NODE)
+        self.seq = self._store.checkpoint(node)
 
     def __enter__(self) -> "Packets":
         return self
@@ -113,5 +114,5 @@ class Packets:
         for number, record in zip(numbers, self._batch, strict=True):
             record["seq"] = number
         for first in range(0, len(self._batch), 1000):
-            self._store.ingest(NODE, self._batch[first : first + 1000])
+            self._store.ingest(self._node, self._batch[first : first + 1000])
         self._batch.clear()

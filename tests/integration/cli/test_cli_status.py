@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 from support.commands import Packets, Result, radmeter
+from support.ledger import believe_old_arrivals
+from support.servers import Connection
 
 from radmeter.ingest.store import Store
 from radmeter.plugin.journal.reader import JournalReader
@@ -45,8 +47,9 @@ def status(dsn: str | None, journal: Path, *arguments: str) -> tuple[Result, Any
 
 
 def test_what_waits_in_the_journal_is_told_with_its_age(
-    database: str, journal: tuple[Path, JournalWriter]
+    database: str, connection: Connection, journal: tuple[Path, JournalWriter]
 ) -> None:
+    believe_old_arrivals(connection)
     directory, writer = journal
     now_us = int(time.time() * 1e6)
     seqs = [writer.append(now_us - age * 1_000_000, RECORD) for age in (90, 60, 30)]

@@ -111,7 +111,7 @@ def test_a_partition_is_read_once_a_day_and_not_again_if_it_has_not_changed(
 ) -> None:
     keep(sessions, 25)
     assert clear_old(connection) == 4
-    with Packets(sessions) as packets:
+    with Packets(sessions, "late-00000001") as packets:
         packets.add("Stop", "late", ago=55 * DAY, User_Name="alice", NAS_Identifier="lobby", **PERSONAL)
     # On the same day it is left.
     assert clear_old(connection) == 0

@@ -60,7 +60,7 @@ def test_a_session_whose_day_goes_there_and_back_again_is_right(
     with Packets(database) as packets:
         packets.add("Interim-Update", "s", ago=at_noon, Acct_Input_Octets=100)
         packets.add("Interim-Update", "s", ago=DAY, Acct_Input_Octets=150)
-    with Packets(database) as packets:  # late, on the first day again, whose part was finished
+    with Packets(database, "late-00000001") as packets:  # on the first day again, whose part was finished
         packets.add("Interim-Update", "s", ago=at_noon - 60, Acct_Input_Octets=170)
     for octets, ago in ((200, 60), (210, 0)):
         with Packets(database) as packets:
