@@ -140,7 +140,10 @@ def test_after_migrate_nothing_logs_in_as_a_superuser(compose: Compose) -> None:
 
 
 def test_the_one_time_services_may_run_again(compose: Compose) -> None:
-    for name, said in (("roles", "radmeter_shipper: changed"), ("migrate", "nothing to do")):
+    for name, said in (
+        ("roles", "radmeter_shipper: its password is set again"),
+        ("migrate", "nothing to do"),
+    ):
         done = compose.run(name)
         assert done.returncode == 0
         assert said in done.stdout

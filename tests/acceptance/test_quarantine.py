@@ -112,7 +112,7 @@ def test_a_quarantine_file_replayed_alone_counts_as_the_journal_would(
     packed = tmp_path / "quarantine.gz"
     packed.write_bytes(gzip.compress(quarantine.read_bytes()))
     replay(database, packed)
-    assert "6 stanzas replayed before" in replay(database, quarantine)
+    assert "6 stanzas were replayed before" in replay(database, quarantine)
     replayed = usage(database)
     assert [row[2] for row in replayed] == [100] * len(PACKETS)
     with Shipper(tmp_path / "ship.log", server.journal, database.dsn) as shipper:

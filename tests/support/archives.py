@@ -1,5 +1,6 @@
 """Sessions of past months, and all data of theirs and of the counters, for tests that archive and restore them."""
 
+import secrets
 import time
 from typing import Any
 
@@ -46,7 +47,8 @@ def stop_at(connection: Connection, text: str) -> float:
 def sessions_of(database: str, connection: Connection, month: str, count: int = 40) -> None:
     """Make sessions that stop in a month, and open ones of today. Every fourth lasts over midnight and has a slice."""
     ago = stop_at(connection, f"{month}-10T12:00Z")
-    with Packets(database) as packets:
+    # A journal of its own, as of a host that was away: its arrivals are older than what others have sent since.
+    with Packets(database, f"archives-{secrets.token_hex(4)}") as packets:
         for number in range(count):
             name, long = f"{month}-{number}", number % 4 == 0
             about = {"User_Name": f"user{number % 7}", "NAS_Identifier": f"site{number % 3}"}

@@ -3,6 +3,7 @@
 from radmeter.adoption.states import ADOPT
 from radmeter.doctor.context import Context
 from radmeter.doctor.finding import Findings, Teller
+from radmeter.units import counted
 
 tell = Teller("adoption")
 
@@ -37,11 +38,11 @@ def _backfill(context: Context, said: str) -> Findings:
     if row is None:
         yield tell.red(f"{said}: its history is not in the counters", backfill)
         return
-    running, sessions, waiting, counted, filled = row
-    how_far = f"{counted:.0%} of its history is in the counters, {filled:.0%} has its router"
+    running, sessions, waiting, share_counted, filled = row
+    how_far = f"{share_counted:.0%} of its history is in the counters, {filled:.0%} has its router"
     if running:
         yield tell.green(f"{said}; radmeter backfill is running: {how_far}")
-    elif counted < 1 or filled < 1 or waiting:
+    elif share_counted < 1 or filled < 1 or waiting:
         yield tell.yellow(f"{said}: {how_far}", backfill)
     else:
         yield tell.green(f"{said}, history counted ({counted(sessions, 'session')})")

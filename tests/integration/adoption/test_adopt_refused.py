@@ -57,7 +57,7 @@ REFUSED = [
         """ALTER TABLE radacct DROP CONSTRAINT radacct_acctuniqueid_key;
            INSERT INTO radacct (acctsessionid, acctuniqueid, nasipaddress)
            VALUES ('1', 'a', '::1'), ('1', 'a', '::1')""",
-        "1 values of acctuniqueid are in 2 rows",
+        "1 value of acctuniqueid is in 2 rows",
         "acctuniqueid || '-' || radacctid",
     ),
     (
@@ -76,7 +76,7 @@ REFUSED = [
     (
         "CREATE TABLE bill (session bigint CONSTRAINT of_session REFERENCES radacct)",
         "foreign key of_session",
-        "ALTER TABLE bill DROP CONSTRAINT",
+        "ALTER TABLE public.bill DROP CONSTRAINT",
     ),
     (
         "ALTER TABLE radacct ADD CONSTRAINT sane CHECK (acctsessiontime >= 0)",
@@ -85,27 +85,27 @@ REFUSED = [
     ),
     (
         "CREATE MATERIALIZED VIEW m AS SELECT * FROM radacct",
-        "materialized view m",
-        "DROP MATERIALIZED VIEW m",
+        "materialized view public.m",
+        "DROP MATERIALIZED VIEW public.m",
     ),
     (
         "CREATE VIEW g AS SELECT radacctid, username FROM radacct GROUP BY radacctid",
-        "view g groups by the primary key",
+        "view public.g groups by the primary key",
         "GROUP BY",
     ),
     (
         "CREATE FUNCTION f() RETURNS bigint BEGIN ATOMIC SELECT count(*) FROM radacct; END",
-        "function f()",
-        "DROP FUNCTION f()",
+        "function public.f()",
+        "DROP FUNCTION public.f()",
     ),
     (
         "CREATE FUNCTION f() RETURNS SETOF radacct LANGUAGE sql AS 'SELECT * FROM radacct'",
-        "function f()",
-        "DROP FUNCTION f()",
+        "function public.f()",
+        "DROP FUNCTION public.f()",
     ),
     ("CREATE TABLE kept (row radacct)", "kept has a column", "drop that column"),
     ("CREATE PUBLICATION p FOR TABLE radacct", "publication p", "ALTER PUBLICATION p"),
-    ("CREATE TABLE child () INHERITS (radacct)", "inherits from or to child", "NO INHERIT"),
+    ("CREATE TABLE child () INHERITS (radacct)", "inherits from or to public.child", "NO INHERIT"),
     ("CREATE TABLE routers (id integer)", "there is a routers", "RENAME TO my_routers"),
     (
         "UPDATE radacct SET acctstoptime = '2099-01-01Z' WHERE radacctid = 1",
@@ -114,8 +114,8 @@ REFUSED = [
     ),
     (
         "ALTER TABLE radacct ALTER username TYPE varchar(64); CREATE VIEW u AS SELECT username FROM radacct",
-        "the view u reads columns that are to become text",
-        "DROP VIEW u",
+        "the view public.u reads columns that are to become text",
+        "DROP VIEW public.u",
     ),
 ]
 

@@ -253,7 +253,7 @@ def test_bad_stanzas_are_told_by_line_and_the_others_count(
     result = radmeter(database, "replay", file)
     assert result.exit_code == 1
     assert result.output.endswith(
-        "3 packets shipped, 1 of them set aside, 0 stanzas replayed before, 3 bad\n"
+        "3 packets shipped, 1 of them set aside, 0 stanzas were replayed before, 3 bad\n"
     )
     told = [line.removeprefix(f"{file}, ") for line in result.errors.splitlines()]
     assert told == [

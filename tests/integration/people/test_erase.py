@@ -239,7 +239,7 @@ def test_a_packet_that_was_rejected_is_counted_for_the_pseudonym_after_a_fix(
     before = connection.execute("SELECT count(*) FROM radacct").fetchone()
     retried = radmeter(planted, "rejected", "retry", str(ids[1]))
     assert retried.exit_code == 0, retried.errors
-    assert retried.output == "1 packet shipped, 0 stay\n"
+    assert retried.output == "1 packet counted, 0 stay\n"
     assert connection.execute("SELECT count(*) FROM radacct").fetchone() == before
     assert connection.execute("SELECT DISTINCT username FROM radacct ORDER BY 1").fetchall() == [
         ("bob",), (pseudonym,)
@@ -260,7 +260,7 @@ def test_a_rejected_packet_of_a_short_name_counts_the_same_octets_after_an_erasu
     pseudonym = erase(database, "--format", "json", name=name).json()["pseudonym"]
     connection.execute("UPDATE rejected_packet SET pairs = replace(pairs::text, '\"none\"', '\"12\"')::json")
     retried = radmeter(database, "rejected", "retry", "--all")
-    assert retried.output == "2 packets shipped, 0 stay\n"
+    assert retried.output == "2 packets counted, 0 stay\n"
     assert connection.execute(
         """SELECT username, acctsessionid, acctinputoctets, acctoutputoctets, host(nasipaddress)
            FROM radacct ORDER BY username"""

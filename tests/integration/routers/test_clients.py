@@ -385,7 +385,7 @@ def test_the_binding_is_set_shown_imported_and_taken_off(
     radmeter(database, "routers", "set", "new", "--clients", "any")
     assert "any" in radmeter(database, "routers", "show", "new").output
     refused = radmeter(database, "routers", "set", "new", "--clients", "192.0.2.7/24")
-    assert refused.exit_code == 1
+    assert refused.exit_code == 2
     assert "192.0.2.7/24" in refused.errors
 
 

@@ -467,5 +467,6 @@ def test_the_command_previews_asks_and_tells(
     itself = radmeter(database, "routers", "merge", NEW, OLD, "--yes")
     assert (itself.exit_code, itself.errors) == (
         1,
-        f'error: router #{new} "02:00:00:00:00:02" cannot be merged into itself\n',
+        f"error: '02-00-00-00-00-02' and '02-00-00-00-00-01' are the same router, #{new} '02:00:00:00:00:02' "
+        "(discovered, 02:00:00:00:00:02): name two\n",
     )
