@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 from support.archives import HOME_MADE, STRANGE, counters, everything, ours_left, sessions_of
 from support.commands import radmeter
 from support.functions import value
+from support.ledger import believe_old_arrivals
 from support.servers import Connection
 
 MONTHS = ("2026-02", "2026-03", "2026-04")
@@ -191,6 +192,7 @@ def test_the_oldest_partition_of_an_adopted_table_goes_and_takes_back_the_months
            FOR VALUES FROM (MINVALUE) TO ('2026-04-01Z');
            INSERT INTO radmeter.session_month (month) VALUES ('2026-03-01')"""
     )
+    believe_old_arrivals(connection)
     for month in ("2024-07", "2026-03"):
         sessions_of(database, connection, month, 8)
     before = everything(connection)
