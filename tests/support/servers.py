@@ -67,17 +67,10 @@ class Server:
     def __init__(self, programs: Path, **settings: str) -> None:
         self.programs = programs
         self._settings = {**SERVER_SETTINGS, **settings}
-        self.base = Path(tempfile.mkdtemp(prefix="radmeter-test-", dir=_roomy_directory()))
+        self.base = temporary_directory()
         self.log = self.base / "postgresql.log"
         self._process: subprocess.Popen[bytes] | None = None
-        # PostgreSQL refuses to run as root.
-        self._identity: dict[str, Any] = {}
-        if os.geteuid() == 0:
-            server._make_ready_for_root(self.base)
-            user = server_user()
-            assert user is not None
-            os.chown(self.base, user.pw_uid, user.pw_gid)
-            self._identity = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+        self._identity = unprivileged(self.base)
 
     def __enter__(self) -> Self:
         try:
@@ -227,6 +220,25 @@ class Server:
 
     def _environment(self) -> dict[str, str]:
         return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8"}
+
+
+def temporary_directory() -> Path:
+    """Make a directory for servers, in memory if there is room."""
+    return Path(tempfile.mkdtemp(prefix="radmeter-test-", dir=_roomy_directory()))
+
+
+def unprivileged(base: Path) -> dict[str, Any]:
+    """Give a directory to the user that PostgreSQL runs as; return the arguments of `subprocess.Popen` for that user.
+
+    They are empty unless we are root: PostgreSQL refuses to run as root.
+    """
+    if os.geteuid() != 0:
+        return {}
+    server._make_ready_for_root(base)
+    user = server_user()
+    assert user is not None
+    os.chown(base, user.pw_uid, user.pw_gid)
+    return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
 
 
 def major_version(dsn: str) -> int:
