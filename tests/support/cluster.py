@@ -9,10 +9,9 @@ import shutil
 import signal
 import socket
 import subprocess
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -23,14 +22,13 @@ import psycopg
 
 from radmeter.supervisor import end_with_parent
 from support.deploy import rendered
-from support.processes import OTHERS_ENVIRONMENT
+from support.processes import OTHERS_ENVIRONMENT, READY_SECONDS, until
 from support.servers import temporary_directory, unprivileged
 
 NAMES = ("db1", "db2", "db3")
 PROGRAMS = Path("/usr/lib/postgresql/15/bin")
 NEEDED = ("patroni", "patronictl", "etcd", "haproxy", "pgbouncer")
 DATABASE = "radmeter"
-READY_SECONDS = 180.0
 PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin"])
 
 
@@ -50,14 +48,6 @@ def free_ports(count: int) -> Iterator[list[int]]:
             listener.bind(("127.0.0.1", 0))
             ports.append(int(listener.getsockname()[1]))
         yield ports
-
-
-def until(what: str, met: Callable[[], object], seconds: float = READY_SECONDS) -> None:
-    """Wait until a condition is met; fail with its name after `seconds`."""
-    deadline = time.monotonic() + seconds
-    while not met():
-        assert time.monotonic() < deadline, f"{what}: not within {seconds:.0f} s"
-        time.sleep(0.1)
 
 
 class Background:
@@ -119,7 +109,7 @@ class Member:
         for entry in Path("/proc").iterdir():
             if entry.name.isdigit():
                 with suppress(OSError):
-                    if Path(os.readlink(entry / "cwd")) == self.data:
+                    if (entry / "cwd").readlink() == self.data:
                         found.append(int(entry.name))
         return found
 

@@ -5,12 +5,15 @@ from collections.abc import Callable
 
 import psycopg
 
-from support.cluster import Cluster, Member, until
+from support.cluster import Cluster, Member
+from support.processes import until
 
 Fault = Callable[[Cluster], None]
 
 # How long the standbys get nothing before the leader dies. Patroni and PostgreSQL notice after some 20 seconds.
 HELD_BACK_SECONDS = 2.5
+# How long a frozen leader sleeps on while another one leads.
+FROZEN_SECONDS = 10.0
 
 
 def kill_postgresql(cluster: Cluster) -> None:
@@ -33,7 +36,7 @@ def freeze_leader(cluster: Cluster) -> None:
     leader.freeze()
     try:
         _another_leads(cluster, leader)
-        time.sleep(10)
+        time.sleep(FROZEN_SECONDS)
     finally:
         leader.thaw()
 

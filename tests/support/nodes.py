@@ -3,15 +3,18 @@
 import secrets
 import subprocess
 import sys
-from contextlib import ExitStack
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple, Self
 
-from support.cluster import Cluster, until
+import psycopg
+
+from support.cluster import Cluster
 from support.faults import Fault
 from support.outage import Outage
-from support.processes import OTHERS_ENVIRONMENT, Child, Database, FreeRadius, Shipper
+from support.processes import OTHERS_ENVIRONMENT, Child, Database, FreeRadius, Shipper, until
 from support.routers_with_ledger import Load, added, counted, differences
 
 COUNTED_SECONDS = 150.0
@@ -65,6 +68,24 @@ def logins(dsn: str, directory: Path) -> dict[str, str]:
     options = [part for login, group in made.items() for part in ("--login", f"{login}={group}")]
     command(dsn, "migrate", "roles", *options, "--passwords", directory)
     return passwords
+
+
+def wait_until_exact(loads: Sequence[Load], database: Database, shippers: Sequence[Shipper]) -> None:
+    """Wait until the database has counted exactly the ledgers of all loads, and its own check finds nothing wrong."""
+    expected = added(load.ledger() for load in loads)
+    found: list[str] = ["nothing read yet"]
+
+    def same() -> bool:
+        with suppress(psycopg.OperationalError):
+            found[:] = differences(expected, counted(database))
+        return not found
+
+    try:
+        until("exact", same, COUNTED_SECONDS)
+    except AssertionError as error:
+        said = [line for shipper in shippers for line in shipper.lines()[-12:]]
+        raise AssertionError("\n".join([f"{error}: {'; '.join(found)}", *said])) from None
+    command(database.dsn, "verify")
 
 
 class Nodes:
@@ -125,29 +146,23 @@ class Nodes:
 
     def exact(self) -> None:
         """Wait until everything that was answered is counted exactly once; fail with what is wrong."""
-        expected = added(load.ledger() for load in self._loads)
-        found: list[str] = ["nothing read yet"]
-
-        def same() -> bool:
-            found[:] = differences(expected, counted(self.database))
-            return not found
-
-        try:
-            until("exact", same, COUNTED_SECONDS)
-        except AssertionError as error:
-            said = [line for shipper in self.shippers for line in shipper.lines()[-12:]]
-            raise AssertionError("\n".join([f"{error}: {'; '.join(found)}", *said])) from None
-        command(self.cluster.through_haproxy(), "verify")
+        wait_until_exact(self._loads, self.database, self.shippers)
 
     def survive(self, fault: Fault, packets: int = 300) -> Survived:
         """Let a fault happen under load; wait until both nodes write again; check that all is exact."""
         with Outage(self.cluster.through_haproxy()) as outage:
             with self.load() as load:
                 until("traffic before the fault", load.more(packets))
-                until("both nodes write", lambda: len(outage.seconds) == len(self.servers))
+                began = datetime.now(UTC)
+                until("both nodes write", lambda: outage.written_since(began))
+                outage.begin()
                 fault(self.cluster)
                 mended = datetime.now(UTC)
                 until("traffic after the fault", load.more(packets))
                 until("both nodes write again", lambda: outage.written_since(mended))
             self.exact()
+        programs = (*self.servers, *self.shippers, self.jobs)
+        assert [
+            str(each.log) for each in programs if each.process is None or each.process.poll() is not None
+        ] == []
         return Survived(max(outage.seconds.values()), max(outage.back.values()))

@@ -34,6 +34,11 @@ class Outage:
         self._stop.set()
         self._thread.join()
 
+    def begin(self) -> None:
+        """Forget what was measured so far: traffic has only begun."""
+        self._longest.clear()
+        self._back.clear()
+
     @property
     def seconds(self) -> dict[str, float]:
         """The longest time without a batch, by node."""

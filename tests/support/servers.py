@@ -70,7 +70,8 @@ class Server:
         self.base = temporary_directory()
         self.log = self.base / "postgresql.log"
         self._process: subprocess.Popen[bytes] | None = None
-        self._identity = unprivileged(self.base)
+        self.identity = unprivileged(self.base)
+        self.environment: dict[str, str] = {}  # for the server and the commands that it runs
 
     def __enter__(self) -> Self:
         try:
@@ -120,7 +121,7 @@ class Server:
                 env=self._environment(),
                 start_new_session=True,  # Ctrl-C in the terminal is for pytest, which then stops the server
                 preexec_fn=lambda: end_with_parent(signal.SIGQUIT),
-                **self._identity,
+                **self.identity,
             )
         deadline = time.monotonic() + START_SECONDS
         while True:
@@ -198,8 +199,8 @@ class Server:
         try:
             place = disk / "tables"
             place.mkdir(mode=0o700)
-            if self._identity:
-                os.chown(place, self._identity["user"], self._identity["group"])
+            if self.identity:
+                os.chown(place, self.identity["user"], self.identity["group"])
             yield place
         finally:
             subprocess.run(["umount", "-l", str(disk)], check=True)
@@ -213,13 +214,13 @@ class Server:
             cwd="/",
             env=self._environment(),
             check=False,
-            **self._identity,
+            **self.identity,
         )
         if done.returncode:
             raise RuntimeError(f"{program} failed:\n{done.stdout.decode(errors='replace')}")
 
     def _environment(self) -> dict[str, str]:
-        return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8"}
+        return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8", **self.environment}
 
 
 def temporary_directory() -> Path:
