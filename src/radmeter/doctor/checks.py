@@ -3,6 +3,7 @@
 from radmeter.doctor import (
     activity,
     adoption,
+    backup,
     connection,
     freeradius,
     growth,
@@ -36,6 +37,7 @@ CHECKS = (
     Named("freeradius", freeradius.check, needs_database=False),
     Named("journal", journal.check, needs_database=False),
     Named("shipper", journal.shipper, needs_database=False),
+    Named("backup", backup.check, needs_database=False),
     Named("ingest", activity.ingest, needs_schema=True),
     Named("jobs", activity.jobs, needs_schema=True),
     Named("sessions", activity.sessions, needs_schema=True),

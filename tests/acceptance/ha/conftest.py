@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from support.cluster import Cluster, missing_programs
 from support.nodes import Nodes
+from support.site import Site, archived_site
 
 # Small segments, so that shipped ones are done with at once: what the database loses must be kept somewhere else.
 SEGMENT_BYTES = 1 << 16
@@ -39,3 +40,10 @@ def synchronous(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
     """Nodes before a cluster whose commits wait for one standby."""
     with nodes_before(tmp_path_factory.mktemp("synchronous"), synchronous=True) as nodes:
         yield nodes
+
+
+@pytest.fixture
+def archived(tmp_path: Path) -> Iterator[tuple[Site, dict[str, str]]]:
+    """A site whose server archives its WAL by pgBackRest, with one backup; and pgBackRest's environment variables."""
+    with archived_site(tmp_path) as found:
+        yield found
