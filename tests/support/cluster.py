@@ -353,9 +353,13 @@ class Cluster:
                 (list(NAMES),),
             ).fetchone()
             _, answer = leader.says("/cluster")
-            states = [each["state"] for each in (answer or {"members": []})["members"]]
+            members = (answer or {"members": []})["members"]
+            states = [each["state"] for each in members]
+            # The standby that may be promoted is the one that etcd names, a moment after PostgreSQL has it.
+            awaited = sum(each["role"] == "sync_standby" for each in members)
             return (
-                streaming == (2, 1 if self.synchronous else 0)
+                streaming == (2, int(self.synchronous))
+                and awaited == int(self.synchronous)
                 and len(states) == len(NAMES)
                 and all(state in ("running", "streaming") for state in states)
             )
