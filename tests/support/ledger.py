@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import psycopg
 
 from radmeter.errors import RecordsRefused
-from radmeter.ingest.shipper import as_json, as_rejected
+from radmeter.ingest.records import as_json, as_rejected
 from radmeter.ingest.store import Store
 from radmeter.plugin.journal.reader import Entry as JournalEntry
 
