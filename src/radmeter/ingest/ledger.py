@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from radmeter.errors import JournalError
 from radmeter.plugin.journal import files
 from radmeter.plugin.journal.reader import Segment
 
@@ -75,20 +76,22 @@ class Ledger:
         """Read the ledger. One that is damaged is put aside, and begins again: the database still knows the progress."""
         path = self._directory / LEDGER
         try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-            rows = [_known(row) for row in found["segments"]]
+            self.read()
+        except JournalError as error:
+            put_aside = path.with_name(f"{LEDGER}.damaged")
+            log.error("%s. It is kept as %s, and begins again", error, put_aside.name)
+            path.rename(put_aside)
+            self._known = {}
+
+    def read(self) -> None:
+        """Read the ledger, and change nothing on disk. Raises JournalError if it is damaged, and OSError."""
+        path = self._directory / LEDGER
+        try:
+            rows = [_known(row) for row in json.loads(path.read_text(encoding="utf-8"))["segments"]]
         except FileNotFoundError:
             rows = []
         except (ValueError, TypeError, KeyError) as error:
-            put_aside = path.with_name(f"{LEDGER}.damaged")
-            log.error(
-                "the ledger %s is damaged (%s): it is kept as %s, and begins again",
-                path,
-                error,
-                put_aside.name,
-            )
-            path.rename(put_aside)
-            rows = []
+            raise JournalError(f"the ledger {path} is damaged: {type(error).__name__}: {error}") from error
         self._known = {row.id: row for row in rows}
         self._changed = False
 

@@ -79,7 +79,7 @@ class Positions:
         self._open.clear()
         kept = self._kept_segments()
         segments = sorted([*self._present(), *kept], key=lambda segment: segment.first_seq)
-        rows = _registered(store, node, segments)
+        rows = registered(store, node, segments)
         rewound = []
         for segment in segments:
             row, known = rows[segment.header.id], self._ledger.saw(segment, node)
@@ -133,7 +133,7 @@ class Positions:
     def touch(self, store: Store) -> None:
         """Tell the database that the segments that are not wholly counted are still here."""
         if self._open:
-            _registered(store, self._journal.node(), [position.segment for position in self._open.values()])
+            registered(store, self._journal.node(), [position.segment for position in self._open.values()])
 
     def prune(self, store: Store) -> None:
         """Delete the kept segments that are too old or too many, and note what is no longer kept."""
@@ -182,7 +182,7 @@ class Positions:
             fork = segment.header._replace(
                 id=known.shipped_as, previous=known.id, first_seq=known.shipped_after + 1
             )
-            row = _registered(store, node, [segment._replace(header=fork)])[known.shipped_as]
+            row = registered(store, node, [segment._replace(header=fork)])[known.shipped_as]
             progress = Progress(row.last_seq, row.digest)
             if (row.last_seq, row.digest) != (known.last_seq, known.digest):
                 progress = Progress(row.last_seq, self._digest(segment, known.shipped_after, row.last_seq))
@@ -232,7 +232,7 @@ class Positions:
         fork = segment.header._replace(
             id=known.shipped_as, previous=known.id, first_seq=known.shipped_after + 1
         )
-        _registered(store, node, [segment._replace(header=fork)])
+        registered(store, node, [segment._replace(header=fork)])
         return Progress(known.shipped_after, 0)
 
     def _digest(self, segment: Segment, after: int, through: int) -> int:
@@ -291,7 +291,7 @@ class Positions:
         self._ledger.gone([known for known in self._ledger.all() if known.id not in here])
 
 
-def _registered(store: Store, node: str, segments: Sequence[Segment]) -> dict[str, Registered]:
+def registered(store: Store, node: str, segments: Sequence[Segment]) -> dict[str, Registered]:
     """Register segments. Return them, and those of the node that are not wholly counted, by their ids."""
     return _open_all(
         store,

@@ -5,28 +5,24 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from radmeter.errors import (
     JournalError,
-    ProgressMoved,
-    RecordRefused,
     StoreError,
     StoreTimeout,
     StoreUnavailable,
 )
 from radmeter.ingest import database_of_journal
 from radmeter.ingest.batch_size import BatchSize
-from radmeter.ingest.clients_seen import ClientsSeen
-from radmeter.ingest.halving import send_halving
 from radmeter.ingest.kept_segments import KeptSegments
 from radmeter.ingest.ledger import Ledger
 from radmeter.ingest.positions import Position, Positions, note_loss
-from radmeter.ingest.records import as_json, as_rejected, with_attributes
-from radmeter.ingest.store import Progress, Store
-from radmeter.plugin.journal.reader import Entry, JournalReader, Segment, digest_after
+from radmeter.ingest.records import as_json
+from radmeter.ingest.sending import Sender
+from radmeter.ingest.store import Store
+from radmeter.plugin.journal.reader import Entry, JournalReader, Segment
 from radmeter.plugin.journal.segment_reader import DamagedSegment
 from radmeter.units import counted
 
@@ -37,9 +33,6 @@ LONGEST_RETRY_SECONDS = 5.0
 # The ledger is written, and old kept segments are deleted, at most so often.
 SAVE_SECONDS = 1.0
 PRUNE_SECONDS = 60.0
-# After the database has refused packets of a router that is bound to other clients, records have their attributes, too,
-# for so long. It then sets such packets aside without an error, which PostgreSQL would log for each batch of a flood.
-ATTRIBUTES_SECONDS = 60.0
 
 
 class Shipper:
@@ -72,7 +65,7 @@ class Shipper:
         self._journal = journal
         self._open_store = open_store
         self._size = BatchSize(batch_records)
-        self._clients = ClientsSeen()
+        self._sender = Sender()
         self._batch_seconds = batch_seconds
         self._accept_database = accept_database
         self._ledger = Ledger(journal.directory)
@@ -83,7 +76,6 @@ class Shipper:
         self._trouble: str | None = None
         self._saved_at = 0.0
         self._pruned_at = -math.inf
-        self._attributes_until = -math.inf
 
     def run(self, stop: threading.Event, *, until_empty: bool = False) -> None:
         """Ship until `stop` is set, or, with `until_empty`, until the journal is empty. A begun batch is finished."""
@@ -144,7 +136,10 @@ class Shipper:
             records += [as_json(entry) for entry in entries[len(records) :]]
             began = time.monotonic()
             try:
-                self._ingest(store, position, entries, records)
+                self._sender.send(
+                    store, position, entries, records, lambda last: self._read_ahead(position, last)
+                )
+                self._ledger.change()
             except StoreTimeout as timeout:
                 self._size.timed_out(len(entries), time.monotonic() - began)
                 raise StoreTimeout(_timed_out(entries, timeout)) from timeout
@@ -180,55 +175,6 @@ class Shipper:
         self._positions.finish(store, position, end)
         return True
 
-    def _ingest(
-        self, store: Store, position: Position, entries: Sequence[Entry], records: Sequence[dict[str, Any]]
-    ) -> None:
-        """Ingest entries. An entry that the database refuses is set aside with the reason, the others go in."""
-
-        def ingest(batch: Sequence[tuple[Entry, dict[str, Any]]], meanwhile: Callable[[], None] | None) -> None:
-            last = batch[-1][0].seq
-            after = position.progress
-            digest = (
-                None
-                if after.digest is None
-                else digest_after(after.digest, [entry for entry, _ in batch])
-            )
-            answer = store.ingest(position.id, after, [record for _, record in batch], digest, meanwhile)
-            if answer != last:
-                raise StoreError(
-                    f"the database answers that it has the records of segment {position.id} up to {answer}, and the "
-                    f"last one sent was {last}: its functions are not those of radmeter. See `radmeter doctor`"
-                )
-            position.progress = Progress(last, digest)
-            arrivals = [entry.received_at_us for entry, _ in batch]
-            position.known.shipped(last, digest, min(arrivals), max(arrivals))
-            self._ledger.change()
-
-        def send(batch: Sequence[tuple[Entry, dict[str, Any]]]) -> None:
-            ingest(batch, lambda: self._read_ahead(position, batch[-1][0].seq))
-
-        def set_aside(item: tuple[Entry, dict[str, Any]], reason: str) -> None:
-            entry, _ = item
-            log.debug("packet %d is set aside: %s", entry.seq, reason)
-            try:
-                ingest([(entry, as_rejected(entry, reason))], None)
-            except RecordRefused as error:
-                raise StoreError(
-                    f"packet {entry.seq} can be neither counted nor set aside: {error}"
-                ) from error
-
-        def marked(
-            item: tuple[Entry, dict[str, Any]], reasons: Mapping[int, str]
-        ) -> tuple[Entry, dict[str, Any]]:
-            entry, record = item
-            self._attributes_until = time.monotonic() + ATTRIBUTES_SECONDS
-            return (entry, as_rejected(entry, reasons[entry.seq]) if entry.seq in reasons else record)
-
-        self._clients.mark(records)
-        if time.monotonic() < self._attributes_until:
-            records = [with_attributes(*item) for item in zip(entries, records, strict=True)]
-        send_halving(list(zip(entries, records, strict=True)), send, set_aside, marked)
-
     def _read_ahead(self, position: Position, after: int) -> None:
         """Read the next batch. If that fails, the error is reported when the batch's turn comes."""
         self._ahead, self._ahead_records = [], []
@@ -250,7 +196,7 @@ class Shipper:
 
     def _close_store(self) -> None:
         store, self._store = self._store, None
-        self._clients.forget()
+        self._sender.forget()
         self._ahead, self._ahead_records = [], []
         with contextlib.suppress(OSError):
             self._ledger.save()
