@@ -25,7 +25,7 @@ from radmeter.plugin.journal.record_format import SegmentHeader
 from radmeter.units import counted
 
 BATCH = 1000
-FOLDERS = ("", files.AGAIN_FOLDER, files.SHIPPED_FOLDER, files.DAMAGED_FOLDER, files.LEFT_OUT_FOLDER)
+FOLDERS = ("", *files.FOLDERS)
 
 
 class Result(NamedTuple):
