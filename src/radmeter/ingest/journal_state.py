@@ -17,11 +17,11 @@ from radmeter.plugin.journal.reader import read_header
 from radmeter.units import counted, human_bytes
 
 STATES = {
-    files.AGAIN_FOLDER: "again",
+    files.AGAIN: "again",
     "": "open",
-    files.SHIPPED_FOLDER: "kept",
-    files.DAMAGED_FOLDER: "damaged",
-    files.LEFT_OUT_FOLDER: "left out",
+    files.SHIPPED: "kept",
+    files.DAMAGED: "damaged",
+    files.LEFT_OUT: "left out",
 }
 
 
@@ -65,7 +65,7 @@ def segments(directory: Path, known_progress: Mapping[str, int] | None) -> list[
 def kept(directory: Path) -> Kept:
     """Return how much is kept in case the database is restored."""
     found = []
-    for file in _files(directory, directory / files.SHIPPED_FOLDER):
+    for file in _files(directory, directory / files.SHIPPED):
         with suppress(FileNotFoundError):
             found.append(file.path.stat())
     since = min((max(each.st_mtime, each.st_ctime) for each in found), default=None)

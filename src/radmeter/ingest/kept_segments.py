@@ -55,17 +55,17 @@ class KeptSegments:
 
     def keep(self, path: Path, segment_id: str, *, damaged: bool) -> Path:
         """Move a segment out of the journal, once all of it is counted. Return where it is now."""
-        return self._move(path, files.DAMAGED_FOLDER if damaged else files.SHIPPED_FOLDER, segment_id)
+        return self._move(path, files.DAMAGED if damaged else files.SHIPPED, segment_id)
 
     def bring_back(self, path: Path, segment_id: str) -> Path:
         """Move a kept segment to those that must be shipped again. The plugin never deletes these."""
-        return self._move(path, files.AGAIN_FOLDER, segment_id)
+        return self._move(path, files.AGAIN, segment_id)
 
     def segments(self) -> list[SegmentFile]:
         """Return the kept segments, those with the lowest numbers first."""
         return sorted(
             segment
-            for folder in (files.SHIPPED_FOLDER, files.DAMAGED_FOLDER, files.LEFT_OUT_FOLDER)
+            for folder in (files.SHIPPED, files.DAMAGED, files.LEFT_OUT)
             for segment in _segments(self._journal / folder)
         )
 
@@ -75,7 +75,7 @@ class KeptSegments:
         `is_left_out` tells whether packets in a segment may have been left out.
         """
         kept = []
-        for segment in _segments(self._journal / files.SHIPPED_FOLDER):
+        for segment in _segments(self._journal / files.SHIPPED):
             with suppress(FileNotFoundError):  # the plugin deletes segments when the disk is full
                 found = segment.path.stat()
                 # Its last write may be as long ago as the database was away. The rename changed the file, too.

@@ -33,7 +33,7 @@ class LeftOutSegments:
 
     def __init__(self, journal: Path, limit_bytes: int) -> None:
         self._journal = journal
-        self._directory = journal / files.LEFT_OUT_FOLDER
+        self._directory = journal / files.LEFT_OUT
         self._limit_bytes = limit_bytes
 
     def keep(self, segment: SegmentFile) -> bool:

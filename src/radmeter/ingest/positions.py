@@ -47,7 +47,7 @@ class Position:
     @property
     def is_again(self) -> bool:
         """Whether the segment was shipped before, and the database lacks it."""
-        return self.segment.path.parent.name == files.AGAIN_FOLDER
+        return self.segment.path.parent.name == files.AGAIN
 
 
 class Positions:
@@ -420,7 +420,7 @@ def note_loss(store: Store, node: str, position: Position, loss: Any) -> None:
         from_at=loss.after_us,
         to_at=loss.before_us,
         detail=f"{numbers} of segment {position.segment.path.name} cannot be read: {loss.what}. The packets around them "
-        f"are counted. The file is kept in {files.DAMAGED_FOLDER}/",
+        f"are counted. The file is kept in {files.DAMAGED}/",
     )
 
 

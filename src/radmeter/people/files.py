@@ -60,16 +60,16 @@ def sessions_in_archive(path: Path, username: str) -> int | None:
 # What a segment in a folder of the journal is, and what to do with it.
 KINDS = {
     "": ("journal segment", "the shipper moves it when it is full and all of it is shipped"),
-    files.AGAIN_FOLDER: ("segment that is shipped again", "the shipper moves it when all of it is shipped"),
-    files.SHIPPED_FOLDER: (
+    files.AGAIN: ("segment that is shipped again", "the shipper moves it when all of it is shipped"),
+    files.SHIPPED: (
         "kept segment",
         "the shipper deletes it after RADMETER_KEPT_HOURS. Until then it brings the name back if the database is restored",
     ),
-    files.LEFT_OUT_FOLDER: (
+    files.LEFT_OUT: (
         "left-out segment",
         "`rejected salvage` brings the name back; the shipper deletes it after 7 days, or delete it",
     ),
-    files.DAMAGED_FOLDER: ("damaged segment", "delete it when you have salvaged what you need"),
+    files.DAMAGED: ("damaged segment", "delete it when you have salvaged what you need"),
 }
 
 
