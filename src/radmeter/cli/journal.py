@@ -62,7 +62,7 @@ def status(settings: Settings, output_format: str) -> None:
     problems, progress, waiting = [], None, []
     try:
         with existing_database(settings) as dsn, connect(dsn) as connection:
-            progress = journal_state.progress(connection)
+            progress = journal_state.progress(connection, settings.journal)
             waiting = read(connection)
     except StoreError as error:
         problems.append(f"database: {error}")

@@ -1,7 +1,7 @@
 """What there is of a journal on this machine, beside what the database has of it. Reads only."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,10 +10,10 @@ from radmeter.config import Settings
 from radmeter.database.connection import Connection, explained_errors
 from radmeter.errors import JournalError
 from radmeter.ingest.kept_segments import limit_in_force
-from radmeter.ingest.ledger import Known, Ledger
+from radmeter.ingest.ledger import Ledger
 from radmeter.plugin.journal import files
 from radmeter.plugin.journal.files import SegmentFile
-from radmeter.plugin.journal.reader import read_header
+from radmeter.plugin.journal.segment_reader import SegmentReader
 from radmeter.units import counted, human_bytes
 
 STATES = {
@@ -33,13 +33,18 @@ class Kept(NamedTuple):
     since: datetime | None
 
 
-def progress(connection: Connection) -> dict[str, int]:
-    """Return the last number that the database has of each segment."""
+def progress(connection: Connection, directory: Path) -> dict[str, int]:
+    """Return the last number that the database has of each segment, by the id in the segment's header."""
+    ledger = Ledger(directory)
+    with suppress(OSError, JournalError):
+        ledger.read()
     with explained_errors("radmeter_reader"):
-        return {
+        found = {
             str(segment): last_seq
             for segment, last_seq in connection.execute("SELECT id, last_seq FROM radmeter.journal_segments")
         }
+    forked = {row.id: found.get(row.shipped_as, row.shipped_after) for row in ledger.all() if row.shipped_as}
+    return found | forked
 
 
 def segments(directory: Path, known_progress: Mapping[str, int] | None) -> list[dict[str, Any]]:
@@ -53,7 +58,7 @@ def segments(directory: Path, known_progress: Mapping[str, int] | None) -> list[
         The directory cannot be read.
     """
     ledger = Ledger(directory)
-    with suppress(OSError):
+    with suppress(OSError, JournalError):
         ledger.read()
     rows = []
     for folder, state in STATES.items():
@@ -98,49 +103,33 @@ def summary(settings: Settings, rows: Sequence[Mapping[str, Any]]) -> list[str]:
 def _row(
     file: SegmentFile, state: str, ledger: Ledger, known_progress: Mapping[str, int] | None, directory: Path
 ) -> dict[str, Any]:
-    header = None
-    with suppress(JournalError, OSError):
-        header = read_header(file.path, file.first_seq, files.read_node(directory))
-    known: Known | None = ledger.named(file.path.name)
-    if header is not None and header.id:
-        known = ledger.known(header.id) or known
-    segment_id = header.id if header is not None and header.id else known.id if known else None
-    shipped_as = known.shipped_as if known and known.shipped_as else segment_id
-    size, last = None, None
-    with suppress(OSError, JournalError):
+    known, segment_id, last, size = ledger.named(file.path.name), None, None, None
+    try:
         size = file.path.stat().st_size
-        last = last_number(file)
-    shipped = None
+        with closing(SegmentReader(file.path, file.first_seq)) as log:
+            last = log.last_seq()
+            segment_id = log.header.id or (
+                files.old_segment_id(node, file.first_seq) if (node := files.read_node(directory)) else None
+            )
+    except (OSError, JournalError):
+        pass
+    segment_id = segment_id or (known.id if known else None)
+    if segment_id is not None:
+        known = ledger.known(segment_id) or known
+    at = None
     if known_progress is not None and segment_id is not None:
-        at = known_progress.get(str(shipped_as), file.first_seq - 1)
-        shipped = max(0, at - file.first_seq + 1)
-        waiting = None if last is None else max(0, last - at)
-    else:
-        waiting = None
+        at = max(file.first_seq - 1, known_progress.get(segment_id, 0))
     return {
         "segment": segment_id,
         "state": state if segment_id is not None else "unknown",
         "first_seq": file.first_seq,
-        "shipped": shipped,
-        "waiting": waiting,
+        "shipped": None if at is None else at - file.first_seq + 1,
+        "waiting": None if at is None or last is None else max(0, last - at),
         "bytes_on_disk": size,
         "first_packet_at": _time(known.first_us if known else None),
         "last_packet_at": _time(known.last_us if known else None),
         "file": str(file.path.relative_to(directory)),
     }
-
-
-def last_number(file: SegmentFile) -> int:
-    """Return the last record's number of a segment, or the number before its first if it has none."""
-    from radmeter.plugin.journal.segment_reader import DamagedSegment, SegmentReader
-
-    reader = SegmentReader(file.path, file.first_seq)
-    try:
-        return max((entry.seq for entry in reader.read(None)), default=file.first_seq - 1)
-    except DamagedSegment as error:
-        raise JournalError(str(error)) from error
-    finally:
-        reader.close()
 
 
 def _files(journal: Path, directory: Path) -> list[SegmentFile]:

@@ -13,6 +13,7 @@ from radmeter.ingest.records import as_json
 from radmeter.ingest.sending import Sender
 from radmeter.ingest.store import Progress, Store
 from radmeter.plugin.journal import files
+from radmeter.plugin.journal.files import old_segment_id, read_node
 from radmeter.plugin.journal.reader import (
     Entry,
     Loss,
@@ -140,9 +141,11 @@ def _identity(path: Path, node: str, paths: Sequence[Path]) -> SegmentHeader:
     """
     first_seq = _first_seq(path)
     try:
-        header = read_header(path, first_seq, node)
-        if header.id:
-            return header
+        header = read_header(path)
+        if not header.id:  # format 1
+            of = read_node(journal_of(path)) or node
+            return header._replace(id=old_segment_id(of, first_seq), node=of)
+        return header
     except JournalError:
         pass
     top = journal_of(path)
@@ -152,10 +155,10 @@ def _identity(path: Path, node: str, paths: Sequence[Path]) -> SegmentHeader:
     known = ledger.named(path.name)
     if known is None:
         known = next((row for row in ledger.gone_segments() if row.name == path.name), None)
-    segment_id = known.id if known else _named_by_following(path, node, paths)
+    segment_id = known.id if known else _named_by_following(path, paths)
     return SegmentHeader(
         format=known.format if known else 2,
-        id=segment_id or files.old_segment_id(known.node if known else node, first_seq),
+        id=segment_id or old_segment_id(known.node if known else node, first_seq),
         previous=known.previous if known else None,
         previous_first_seq=None,
         first_seq=first_seq,
@@ -165,12 +168,12 @@ def _identity(path: Path, node: str, paths: Sequence[Path]) -> SegmentHeader:
     )
 
 
-def _named_by_following(path: Path, node: str, paths: Sequence[Path]) -> str | None:
+def _named_by_following(path: Path, paths: Sequence[Path]) -> str | None:
     first_seq = _first_seq(path)
     for other in paths:
         if _first_seq(other) > first_seq:
             try:
-                header = read_header(other, _first_seq(other), node)
+                header = read_header(other)
             except JournalError:
                 continue
             if header.previous_first_seq == first_seq:

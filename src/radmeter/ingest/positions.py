@@ -77,6 +77,7 @@ class Positions:
         """
         node = self._journal.node()
         self._open.clear()
+        self._put_unreadable_aside(store, node)
         kept = self._kept_segments()
         segments = sorted([*self._present(), *kept], key=lambda segment: segment.first_seq)
         rows = registered(store, node, segments)
@@ -102,7 +103,7 @@ class Positions:
     def current(self, store: Store) -> Position | None:
         """Return the first segment that is not wholly counted; None if there is none."""
         present = self._present()
-        if any(segment.header.id not in self._open for segment in present):
+        if self._journal.unreadable() or any(segment.header.id not in self._open for segment in present):
             self.compare(store)
             present = self._present()
         for segment in present:
@@ -159,22 +160,39 @@ class Positions:
                         f"database knows what is counted of it. Write the name into {segment.path.parent / 'node'}: "
                         "the names that the database knows are in `radmeter status`"
                     )
-                segment = segment._replace(header=segment.header._replace(id=known.id, node=known.node))
+                segment = _with_identity(segment, known)
             found.append(segment)
         return found
 
     def _kept_segments(self) -> list[Segment]:
         found = []
-        for file in self._kept.segments():
-            segment = self._journal.identified(file)
-            if segment is None or not segment.header.id:
-                known = self._ledger.named(file.path.name)
-                if known is None or segment is None:
-                    log.warning("%s has no identity that can be read: `radmeter journal salvage`", file.path)
-                    continue
-                segment = segment._replace(header=segment.header._replace(id=known.id, node=known.node))
-            found.append(segment)
+        for folder in (files.SHIPPED, files.DAMAGED, files.LEFT_OUT):
+            for segment in self._journal.segments_in(folder):
+                if segment.header.id:
+                    found.append(segment)
+                elif known := self._ledger.named(segment.path.name):
+                    found.append(_with_identity(segment, known))
         return found
+
+    def _put_unreadable_aside(self, store: Store, node: str) -> None:
+        """Move segments away whose header is damaged, and say so: the others must not wait for them."""
+        for path, reason in self._journal.unreadable():
+            first_seq = files.first_seq_in_name(path) or 0
+            if path.parent == self._journal.directory and self._journal.is_written(path):
+                raise JournalError(
+                    f"the segment {path}, which radiusd writes, cannot be read: {reason}. Restart radiusd: it begins "
+                    "another one"
+                )
+            aside = self._kept.keep(path, "", damaged=True)
+            _note(
+                store,
+                node,
+                "damaged",
+                None,
+                first_seq,
+                detail=f"segment {path.name} cannot be read: {reason}. Its packets are not counted yet. "
+                f"`radmeter journal salvage {aside}` ships what can be read of it",
+            )
 
     def _place(self, store: Store, node: str, segment: Segment, known: Known, row: Registered) -> None:
         """Note where to go on in a segment."""
@@ -199,7 +217,7 @@ class Positions:
     ) -> Progress:
         """Compare what the database has of a segment with the segment. Return where to go on."""
         end, digest = self._journal.digest(segment, row.last_seq)
-        if end < row.last_seq and not self._journal.is_written(segment):
+        if end < row.last_seq and not self._journal.is_written(segment.path):
             if not row.finished:
                 _note(
                     store,
@@ -289,6 +307,11 @@ class Positions:
             )
         # Their numbers and times are not forgotten, in case the database steps back again.
         self._ledger.gone([known for known in self._ledger.all() if known.id not in here])
+
+
+def _with_identity(segment: Segment, known: Known) -> Segment:
+    """Return a segment of format 1, whose journal has lost its name, with the identity that the ledger knows."""
+    return segment._replace(header=segment.header._replace(id=known.id, node=known.node))
 
 
 def registered(store: Store, node: str, segments: Sequence[Segment]) -> dict[str, Registered]:

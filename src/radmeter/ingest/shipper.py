@@ -22,8 +22,7 @@ from radmeter.ingest.positions import Position, Positions, note_loss
 from radmeter.ingest.records import as_json
 from radmeter.ingest.sending import Sender
 from radmeter.ingest.store import Store
-from radmeter.plugin.journal.reader import Entry, JournalReader, Segment
-from radmeter.plugin.journal.segment_reader import DamagedSegment
+from radmeter.plugin.journal.reader import DamagedSegment, Entry, JournalReader, Segment
 from radmeter.units import counted
 
 log = logging.getLogger(__name__)
@@ -153,8 +152,8 @@ class Shipper:
             try:
                 return self._journal.read(position.segment, after, limit)
             except DamagedSegment as damage:
-                if damage.loss is None:
-                    raise JournalError(f"{position.segment.path}: {damage}") from damage
+                if damage.loss is None:  # the header
+                    raise
                 note_loss(store, self._journal.node(), position, damage.loss)
                 position.known.damaged = True
                 self._ledger.change()
@@ -178,7 +177,7 @@ class Shipper:
     def _read_ahead(self, position: Position, after: int) -> None:
         """Read the next batch. If that fails, the error is reported when the batch's turn comes."""
         self._ahead, self._ahead_records = [], []
-        with contextlib.suppress(JournalError, DamagedSegment):
+        with contextlib.suppress(JournalError):
             self._ahead = self._journal.read(position.segment, after, self._size.records)
             if len(self._ahead) == self._size.records:
                 self._ahead_records = [as_json(entry) for entry in self._ahead]
