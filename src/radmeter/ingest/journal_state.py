@@ -35,16 +35,21 @@ class Kept(NamedTuple):
 
 def progress(connection: Connection, directory: Path) -> dict[str, int]:
     """Return the last number that the database has of each segment, by the id in the segment's header."""
-    ledger = Ledger(directory)
-    with suppress(OSError, JournalError):
-        ledger.read()
     with explained_errors("radmeter_reader"):
         found = {
             str(segment): last_seq
             for segment, last_seq in connection.execute("SELECT id, last_seq FROM radmeter.journal_segments")
         }
+    return with_forks(found, directory)
+
+
+def with_forks(found: Mapping[str, int], directory: Path) -> dict[str, int]:
+    """Return the last number of each segment, where a forked one has the progress of its new id."""
+    ledger = Ledger(directory)
+    with suppress(OSError, JournalError):
+        ledger.read()
     forked = {row.id: found.get(row.shipped_as, row.shipped_after) for row in ledger.all() if row.shipped_as}
-    return found | forked
+    return {**found, **forked}
 
 
 def segments(directory: Path, known_progress: Mapping[str, int] | None) -> list[dict[str, Any]]:
