@@ -199,7 +199,7 @@ def _sized(rows: int | None, size_bytes: int | None) -> str | None:
 
 
 def _flat(prefix: str, value: Any) -> list[tuple[str, Any]]:
-    """Return nested values with dotted names. Rows of a list are named by their node, client or number."""
+    """Return nested values with dotted names. Rows of a list are named by their node, client, kind or number."""
     if isinstance(value, dict):
         return [pair for name, each in value.items() for pair in _flat(f"{prefix}.{name}".strip("."), each)]
     if isinstance(value, list):
@@ -207,7 +207,11 @@ def _flat(prefix: str, value: Any) -> list[tuple[str, Any]]:
             pair
             for number, each in enumerate(value)
             for pair in _flat(
-                f"{prefix}.{each.get('node', each.get('client')) if isinstance(each, dict) else number}", each
+                f"{prefix}.{_named(each) if isinstance(each, dict) else number}", each
             )
         ]
     return [(prefix, value)]
+
+
+def _named(row: State) -> Any:
+    return next((row[name] for name in ("node", "client", "kind") if name in row), None)
