@@ -1,5 +1,6 @@
 """Puts packets into a database as the shipper does, and reads what was counted."""
 
+import contextlib
 import json
 import uuid
 import zlib
@@ -8,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 import psycopg
+from psycopg.types.json import Json
 
 from radmeter.errors import RecordsRefused
 from radmeter.ingest.shipper import as_json, as_rejected
@@ -60,7 +62,7 @@ def progress(database: Store | psycopg.Connection[Any], node: str) -> Progress:
 def ingest(
     database: Store | psycopg.Connection[Any],
     node: str,
-    records: Sequence[Mapping[str, Any]] | str,
+    records: Sequence[dict[str, Any]] | Json | str,
     *rest: Any,
 ) -> int:
     """Ingest a batch of a node's one segment, without the records that are counted already.
@@ -75,23 +77,30 @@ def ingest(
         For `Store.ingest`.
     """
     after = progress(database, node)
-    if not isinstance(records, str):
-        records = [record for record in records if record.get("seq") is None or record["seq"] > after.seq]
-    digest = zlib.crc32(repr(records).encode(), after.digest or 0)
+    given = records.obj if isinstance(records, Json) else records
+    if isinstance(given, str):
+        with contextlib.suppress(ValueError):
+            parsed = json.loads(given)
+            if isinstance(parsed, list) and any(_is_counted(each, after) for each in parsed):
+                given = json.dumps([each for each in parsed if not _is_counted(each, after)])
+    else:
+        given = [each for each in given if not _is_counted(each, after)]
+    digest = zlib.crc32(repr(given).encode(errors="surrogatepass"), after.digest or 0)
     if isinstance(database, Store):
-        assert not isinstance(records, str)
-        return database.ingest(segment_id(node), after, list(map(dict, records)), digest, *rest)
+        assert not isinstance(given, str)
+        return database.ingest(segment_id(node), after, given, digest, *rest)
     row = database.execute(
         "SELECT radmeter.ingest(%s::uuid, %s::bigint, %s::bigint, %s::json, %s::bigint)",
-        (
-            segment_id(node),
-            *after,
-            records if isinstance(records, str) else json.dumps(records, default=str),
-            digest,
-        ),
+        (segment_id(node), *after, given if isinstance(given, str) else json.dumps(given), digest),
     ).fetchone()
     assert row is not None
     return int(row[0])
+
+
+def _is_counted(record: Any, after: Progress) -> bool:
+    return (
+        isinstance(record, Mapping) and isinstance(record.get("seq"), int) and 1 <= record["seq"] <= after.seq
+    )
 
 
 def ship(store: Store, node: str, entries: Iterable[Entry]) -> None:
