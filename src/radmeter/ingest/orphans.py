@@ -14,15 +14,10 @@ from radmeter.ingest.sending import Sender
 from radmeter.ingest.store import Progress, Store
 from radmeter.plugin.journal import files
 from radmeter.plugin.journal.files import old_segment_id, read_node
-from radmeter.plugin.journal.reader import (
-    Entry,
-    Loss,
-    Segment,
-    digest_after,
-    read_header,
-    read_orphan,
-)
-from radmeter.plugin.journal.record_format import SegmentHeader
+from radmeter.plugin.journal.orphan import read_orphan
+from radmeter.plugin.journal.reader import Entry, Loss, Segment, digest_after
+from radmeter.plugin.journal.segment_format import HeaderError, SegmentHeader
+from radmeter.plugin.journal.segment_reader import read_header
 from radmeter.units import counted
 
 BATCH = 1000
@@ -146,7 +141,7 @@ def _identity(path: Path, node: str, paths: Sequence[Path]) -> SegmentHeader:
             of = read_node(journal_of(path)) or node
             return header._replace(id=old_segment_id(of, first_seq), node=of)
         return header
-    except JournalError:
+    except HeaderError:
         pass
     top = journal_of(path)
     ledger = Ledger(top)
@@ -174,7 +169,7 @@ def _named_by_following(path: Path, paths: Sequence[Path]) -> str | None:
         if _first_seq(other) > first_seq:
             try:
                 header = read_header(other)
-            except JournalError:
+            except (HeaderError, OSError):
                 continue
             if header.previous_first_seq == first_seq:
                 return header.previous

@@ -176,9 +176,10 @@ class Positions:
 
     def _put_unreadable_aside(self, store: Store, node: str) -> None:
         """Move segments away whose header is damaged, and say so: the others must not wait for them."""
+        newest = max((file.path for file in files.segments(self._journal.directory)), default=None)
         for path, reason in self._journal.unreadable():
-            first_seq = files.first_seq_in_name(path) or 0
-            if path.parent == self._journal.directory and self._journal.is_written(path):
+            first_seq = files.first_seq_in_name(path.name) or 0
+            if path == newest and self._journal.writer_alive():
                 raise JournalError(
                     f"the segment {path}, which radiusd writes, cannot be read: {reason}. Restart radiusd: it begins "
                     "another one"
@@ -217,7 +218,7 @@ class Positions:
     ) -> Progress:
         """Compare what the database has of a segment with the segment. Return where to go on."""
         end, digest = self._journal.digest(segment, row.last_seq)
-        if end < row.last_seq and not self._journal.is_written(segment.path):
+        if end < row.last_seq and not self._journal.is_written(segment):
             if not row.finished:
                 _note(
                     store,

@@ -80,7 +80,7 @@ def _segments(journal: Path) -> Iterator[tuple[Path, str, str]]:
             for segment in files.segments(journal / folder):
                 yield segment.path, kind, remedy
     with suppress(OSError):
-        for path in sorted(journal.glob("kept-segment-*.log")):
+        for path in files.kept_segments(journal):
             yield path, "kept segment of an older release", "delete it when you know that its packets are counted"
 
 

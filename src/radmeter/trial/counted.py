@@ -55,8 +55,8 @@ class Counted:
         reader = JournalReader(self._journal)
         try:
             node = reader.node()
-            row = self._query("SELECT radmeter.node_checkpoint(%s)", node)[0]
-            return reader.depth(row[0]).records
+            rows = self._query("SELECT last_seq FROM radmeter.nodes WHERE node = %s", node)
+            return reader.depth(rows[0][0] if rows else 0).records
         except JournalError:  # no journal before the first packet
             return 0
         finally:

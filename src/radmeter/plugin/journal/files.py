@@ -36,6 +36,10 @@ AGAIN = "again"  # segments that the shipper ships again
 DAMAGED = "damaged"  # segments from which records are lost, after the others were shipped
 
 
+LEFT_OUT = "left-out"  # segments that are no longer kept, and in which packets lie that the database left out
+FOLDERS = (AGAIN, SHIPPED, DAMAGED, LEFT_OUT)
+
+
 class SegmentFile(NamedTuple):
     """A segment: the first sequence number it may hold, and its file."""
 

@@ -83,7 +83,7 @@ class JournalReader:
     def __init__(self, directory: str | os.PathLike[str]) -> None:
         self._log: SegmentReader | None = None
         self._log_id = ""
-        self._directory = Path(directory).absolute()
+        self.directory = Path(directory).absolute()
         self._known: dict[
             str, tuple[int, Segment]
         ] = {}  # by path: the file's inode, and the segment without a node
@@ -100,23 +100,23 @@ class JournalReader:
         """
         if (node := self._read_node()) is not None:
             return node
-        listed = self._list(self._directory, None)[0]
+        listed = self._list(self.directory, None)[0]
         for segment in reversed(listed):
             if segment.header.node is not None:
                 return segment.header.node
         if listed:
             raise JournalError(
-                f"the journal {self._directory} has lost its name, and its segments are of a format that does not say "
-                f"it: write the name into {self._directory / 'node'}"
+                f"the journal {self.directory} has lost its name, and its segments are of a format that does not say "
+                f"it: write the name into {self.directory / 'node'}"
             )
         raise JournalError(
-            f"there is no journal in {self._directory} yet: radiusd makes it at the first packet"
+            f"there is no journal in {self.directory} yet: radiusd makes it at the first packet"
         )
 
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Be the journal's only shipper for the block. Raises JournalLocked, which names the other process."""
-        lock = files.RoleLock(self._directory, "reader")
+        lock = files.RoleLock(self.directory, "reader")
         with self._usable():
             lock.acquire()
         try:
@@ -128,7 +128,7 @@ class JournalReader:
         """Tell whether a process has the journal open for writing."""
         with self._usable():
             try:
-                descriptor = os.open(self._directory / "writer.lock", os.O_RDONLY | os.O_CLOEXEC)
+                descriptor = os.open(self.directory / "writer.lock", os.O_RDONLY | os.O_CLOEXEC)
             except FileNotFoundError:
                 return False
             try:
@@ -138,6 +138,15 @@ class JournalReader:
             finally:
                 os.close(descriptor)
             return False
+
+    def is_written(self, segment: Segment) -> bool:
+        """Tell whether the process that has the journal open for writing has begun a segment, so that it may add to it."""
+        made_at_us = segment.header.made_at_us
+        if made_at_us is None or segment.path.parent != self.directory or not self.writer_alive():
+            return False
+        # The holder writes its name into the file when it takes the lock, before it makes a segment.
+        with self._usable():
+            return made_at_us * 1000 >= (self.directory / "writer.lock").stat().st_mtime_ns
 
     def segments(self) -> list[Segment]:
         """Return the segments of the journal and of its folder `again`, in order of their first numbers.
@@ -153,7 +162,7 @@ class JournalReader:
 
     def segments_in(self, folder: str) -> list[Segment]:
         """Return the segments in one of the journal's folders, in order of their first numbers."""
-        return self._list(self._directory / folder, self._read_node())[0]
+        return self._list(self.directory / folder, self._read_node())[0]
 
     def read(self, segment: Segment, after: int, limit: int) -> list[Entry]:
         """Return up to `limit` records with numbers above `after`, in order; fewer if they are very long.
@@ -229,7 +238,7 @@ class JournalReader:
         with self._readable(segment.path):
             log = self._open(segment)
             if (
-                segment.path.parent == self._directory
+                segment.path.parent == self.directory
                 and segment.path not in self._following
                 and not _follows(segment, following)
                 and log.trailer() is None
@@ -261,7 +270,7 @@ class JournalReader:
                     unreadable.append(str(segment.path))
         size = 0
         with self._usable(), suppress(FileNotFoundError):
-            size = files.size_bytes(self._directory) if listed or unread else 0
+            size = files.size_bytes(self.directory) if listed or unread else 0
         return JournalDepth(records, oldest, len(listed), size, tuple(unreadable))
 
     def close(self) -> None:
@@ -292,9 +301,9 @@ class JournalReader:
 
     def _list_all(self) -> tuple[list[Segment], list[tuple[Path, str]]]:
         node = self._read_node()
-        listed, reasons = self._list(self._directory, node)
+        listed, reasons = self._list(self.directory, node)
         self._following = {each.path: following for each, following in itertools.pairwise(listed)}
-        again, reasons_again = self._list(self._directory / files.AGAIN, node)
+        again, reasons_again = self._list(self.directory / files.AGAIN, node)
         listed = sorted([*listed, *again], key=_order)
         self._known = {str(each.path): known for each in listed if (known := self._known.get(str(each.path)))}
         reasons |= reasons_again
@@ -340,7 +349,7 @@ class JournalReader:
         try:
             yield
         except OSError as error:
-            raise files.unusable(self._directory, error) from error
+            raise files.unusable(self.directory, error) from error
 
     @contextmanager
     def _readable(self, path: Path) -> Iterator[None]:
@@ -352,7 +361,7 @@ class JournalReader:
 
     def _read_node(self) -> str | None:
         with self._usable():
-            return files.read_node(self._directory)
+            return files.read_node(self.directory)
 
     def _open(self, segment: Segment) -> SegmentReader:
         """Return a reader of the segment; the last one is reused."""
@@ -364,7 +373,7 @@ class JournalReader:
     def _unreadable(self, path: Path, error: Exception) -> JournalError:
         # Errors other than EIO are about the file's surroundings, such as its permissions, not its content.
         if isinstance(error, OSError) and error.errno != errno.EIO:
-            return files.unusable(self._directory, error)
+            return files.unusable(self.directory, error)
         return JournalError(f"the journal's segment {path} cannot be read: {error}")
 
 
