@@ -109,7 +109,9 @@ def incidents(settings: Settings, all_: bool, output_format: str) -> None:
     emit(rows, output_format, columns=INCIDENTS if output_format == "table" and not all_ else COLUMNS)
 
 
-@journal.command(epilog="Example: radmeter journal acknowledge 3 4 --reason 'disk of node b died, ticket 812'")
+@journal.command(
+    epilog="Example: radmeter journal acknowledge 3 4 --reason 'disk of node b died, ticket 812'"
+)
 @click.argument("ids", nargs=-1, type=click.IntRange(1, 2**63 - 1), metavar="[ID]...")
 @click.option("--all", "all_", is_flag=True, help="All that are shown by `radmeter journal incidents`.")
 @click.option("--reason", type=TEXT, required=True, help="Why it is all right. It is kept in the audit log.")

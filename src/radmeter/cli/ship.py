@@ -29,7 +29,9 @@ Examples:
   radmeter ship --accept-database 5f0c1f3e-2a57-4c07-9f3b-0f1f6a7f6f11
 """
 )
-@with_settings("state", "dsn", "journal", "batch_records", "batch_ms", "kept_hours", "kept_bytes", "left_out_bytes")
+@with_settings(
+    "state", "dsn", "journal", "batch_records", "batch_ms", "kept_hours", "kept_bytes", "left_out_bytes"
+)
 @click.option("--until-empty", is_flag=True, help="Stop when nothing is left in the journal.")
 @click.option(
     "--accept-database",

@@ -206,9 +206,7 @@ def _flat(prefix: str, value: Any) -> list[tuple[str, Any]]:
         return [
             pair
             for number, each in enumerate(value)
-            for pair in _flat(
-                f"{prefix}.{_named(each) if isinstance(each, dict) else number}", each
-            )
+            for pair in _flat(f"{prefix}.{_named(each) if isinstance(each, dict) else number}", each)
         ]
     return [(prefix, value)]
 

@@ -34,7 +34,11 @@ def check(context: Context) -> Findings:
         if kind in LOST:
             many = counted(records, "packet") if records else "packets"
             more = " and an unknown number of others" if records and some_unknown else ""
-            between = f", received {from_at:%Y-%m-%d %H:%M} to {to_at:%Y-%m-%d %H:%M %Z}" if from_at and to_at else ""
+            between = (
+                f", received {from_at:%Y-%m-%d %H:%M} to {to_at:%Y-%m-%d %H:%M %Z}"
+                if from_at and to_at
+                else ""
+            )
             yield tell.red(
                 f"{many}{more} of {where} were acknowledged and are not counted ({kind}{between})",
                 f"{show}  # then: {context.remedy.radmeter('journal acknowledge --all --reason ...', owner=True)}",
@@ -42,14 +46,16 @@ def check(context: Context) -> Findings:
         elif kind == "rewound":
             state = "are being shipped again" if open_ else "were shipped again"
             yield tell.yellow(
-                f"the database lacked {counted(records or 0, 'packet')} of {where}, found {duration(ago)} ago: they {state}",
+                f"the database lacked {counted(records or 0, 'packet')} of {where}, found {duration(ago)} ago: "
+                f"they {state}",
                 context.remedy.radmeter("journal status") if open_ else show,
             )
         elif kind == "shorter":
             yield tell.green(f"segments of {where} end before what is counted of them, as after a power cut")
         else:
             yield tell.yellow(
-                f"{counted(count, 'segment')} of {where} {verb(count, 'was', 'were')} {kind}: two machines, or two copies of "
+                f"{counted(count, 'segment')} of {where} {verb(count, 'was', 'were')} {kind}: two machines, or "
+                f"two copies of "
                 "a directory, went on with the same journal",
                 show,
             )

@@ -49,9 +49,7 @@ def check(context: Context) -> Findings:
         yield from [*faults, tell.red(str(error), f"ls -l {place}")]
         return
     for path in depth.unreadable:
-        faults.append(
-            tell.red(f"segment {path} cannot be read", context.remedy.radmeter("journal status"))
-        )
+        faults.append(tell.red(f"segment {path} cannot be read", context.remedy.radmeter("journal status")))
     faults += [*_database(context), *_kept(context), *_size(context, depth)]
     age = time.time() - depth.oldest_received_at_us / 1e6 if depth.oldest_received_at_us else 0.0
     known = context.connection is not None and context.facts.has_schema
@@ -139,13 +137,16 @@ def _database(context: Context) -> Findings:
     try:
         known = database_of_journal.remembered(context.settings.journal)
     except JournalError as error:
-        yield tell.red(str(error), f"rm {shlex.quote(str(context.settings.journal / database_of_journal.NAME))}")
+        yield tell.red(
+            str(error), f"rm {shlex.quote(str(context.settings.journal / database_of_journal.NAME))}"
+        )
         return
     (identity,) = context.row("SELECT radmeter.database_id()::text")
     if known is not None and known != identity:
         yield tell.red(
             f"the journal ships to the database {known}, and this one is {identity}: nothing is shipped here",
-            context.remedy.radmeter(f"ship --accept-database {identity}") + "  # only if this one shall take over",
+            context.remedy.radmeter(f"ship --accept-database {identity}")
+            + "  # only if this one shall take over",
         )
 
 
@@ -155,9 +156,12 @@ def _kept(context: Context) -> Findings:
     if kept := sorted(directory.glob("kept-segment-*.log")):
         size = human_bytes(sum(path.stat().st_size for path in kept))
         yield tell.yellow(
-            f"{counted(len(kept), 'segment')} ({size}) kept in {directory} by an earlier release: packets in them may not "
+            f"{counted(len(kept), 'segment')} ({size}) kept in {directory} by an earlier release: packets in "
+            f"them may not "
             "be counted",
-            context.remedy.radmeter(f"journal salvage {' '.join(shlex.quote(str(path)) for path in kept[:3])}")
+            context.remedy.radmeter(
+                f"journal salvage {' '.join(shlex.quote(str(path)) for path in kept[:3])}"
+            )
             + "  # then move them away",
         )
 

@@ -31,8 +31,8 @@ FORMAT = 1
 class Known:
     """What is known of a segment.
 
-    `last_seq`, `digest`: how far it is shipped. `most_seq`: how far it ever was. Arrivals are in microseconds since 1970,
-    UTC. `ended`: all of it was shipped, and nothing is added to it.
+    `last_seq`, `digest`: how far it is shipped. `most_seq`: how far it ever was. Arrivals are in microseconds since
+    1970, UTC. `ended`: all of it was shipped, and nothing is added to it.
     `shipped_as`: the id under which the records above `shipped_after` are shipped, if the segment was forked.
     """
 
@@ -73,7 +73,8 @@ class Ledger:
         self._changed = False
 
     def load(self) -> None:
-        """Read the ledger. One that is damaged is put aside, and begins again: the database still knows the progress."""
+        """Read the ledger. One that is damaged is put aside, and begins again: the database still knows the "
+        "progress."""
         path = self._directory / LEDGER
         try:
             self.read()

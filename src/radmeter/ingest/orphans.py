@@ -202,7 +202,11 @@ def summary(result: Result) -> str:
 
 def described(loss: Loss) -> str:
     """Return in one line what is lost: numbers, and the arrivals of the packets around them."""
-    numbers = f"records from {loss.first_seq} on" if loss.last_seq is None else f"records {loss.first_seq} to {loss.last_seq}"
+    numbers = (
+        f"records from {loss.first_seq} on"
+        if loss.last_seq is None
+        else f"records {loss.first_seq} to {loss.last_seq}"
+    )
     times = [
         f"{word} {datetime.fromtimestamp(us / 1e6, UTC):%Y-%m-%d %H:%M:%S %Z}"
         for word, us in (("after", loss.after_us), ("before", loss.before_us))

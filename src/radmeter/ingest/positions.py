@@ -1,8 +1,8 @@
 """Compares the segments of a journal with the database's progress, and says where to go on.
 
-The database, the journal's directory, or both can step back in time: a backup is restored, a standby is promoted, a disk
-is cloned. Each segment has an identity, so nothing is mistaken for something else. What the database lacks is shipped
-again from what is kept. What is no longer there is said.
+The database, the journal's directory, or both can step back in time: a backup is restored, a standby is promoted, a
+disk is cloned. Each segment has an identity, so nothing is mistaken for something else. What the database lacks is
+shipped again from what is kept. What is no longer there is said.
 """
 
 import logging
@@ -213,9 +213,7 @@ class Positions:
         known.most_seq = max(known.most_seq, progress.seq)
         self._open[known.id] = Position(segment, known, progress)
 
-    def _checked(
-        self, store: Store, node: str, segment: Segment, known: Known, row: Registered
-    ) -> Progress:
+    def _checked(self, store: Store, node: str, segment: Segment, known: Known, row: Registered) -> Progress:
         """Compare what the database has of a segment with the segment. Return where to go on."""
         end, digest = self._journal.digest(segment, row.last_seq)
         if end < row.last_seq and not self._journal.is_written(segment):
@@ -244,7 +242,8 @@ class Positions:
             known.id,
             known.shipped_after + 1,
             last_seq=row.last_seq,
-            detail=f"another journal has shipped other records of segment {segment.path.name} under the same identity, up "
+            detail=f"another journal has shipped other records of segment {segment.path.name} under the "
+            "same identity, up "
             f"to {row.last_seq}: this machine was copied while radiusd ran. This journal's records after "
             f"{known.shipped_after} are shipped as segment {known.shipped_as}",
         )
@@ -263,7 +262,13 @@ class Positions:
         return digest
 
     def _report_missing(
-        self, store: Store, node: str, segments: Sequence[Segment], rows: dict[str, Registered], *, accepted: bool
+        self,
+        store: Store,
+        node: str,
+        segments: Sequence[Segment],
+        rows: dict[str, Registered],
+        *,
+        accepted: bool,
     ) -> None:
         """Say which packets the database lacks, and are no longer here."""
         here = {segment.header.id for segment in segments}
@@ -271,8 +276,7 @@ class Positions:
         lacking = {
             segment.header.previous
             for segment in segments
-            if segment.header.previous not in (None, *here)
-            and not rows[segment.header.id].previous_finished
+            if segment.header.previous not in (None, *here) and not rows[segment.header.id].previous_finished
         }
         vanished = [
             row
@@ -302,7 +306,8 @@ class Positions:
                 previous,
                 None,
                 to_at=segment.header.made_at_us,
-                detail=f"segment {previous}, the one before {segment.path.name}, is not wholly counted, and it is in no "
+                detail=f"segment {previous}, the one before {segment.path.name}, is not wholly counted, "
+                "and it is in no "
                 "folder of this journal. How many packets it had is not known",
                 reason=ACCEPTED if accepted else None,
             )
@@ -363,7 +368,8 @@ def _say_rewound(store: Store, node: str, rewound: Sequence[tuple[Known, Registe
     packets = sum(known.last_seq - row.last_seq for known, row in rewound)
     first, row = rewound[0]
     detail = (
-        f"the database lacks {counted(packets, 'packet')} of {counted(len(rewound), 'segment')} that it had counted: it "
+        f"the database lacks {counted(packets, 'packet')} of {counted(len(rewound), 'segment')} that it had "
+        f"counted: it "
         "was restored from a backup, or a standby that was behind was promoted. What is kept is shipped again"
     )
     log.warning("%s", detail)
@@ -396,7 +402,11 @@ def _note_missing(store: Store, node: str, row: Registered, known: Known | None,
         from_at=known.first_us if known else None,
         to_at=known.last_us if known else None,
         detail=f"{many} of segment {row.id} are not counted, and the segment is no longer kept here"
-        + ("" if last is not None and known and known.ended else ". It may have had more packets than are known"),
+        + (
+            ""
+            if last is not None and known and known.ended
+            else ". It may have had more packets than are known"
+        ),
         reason=ACCEPTED if accepted else None,
     )
 
@@ -432,7 +442,9 @@ def _note(
 def note_loss(store: Store, node: str, position: Position, loss: Any) -> None:
     """Say which records of a segment are damaged."""
     last = loss.last_seq
-    numbers = f"records {loss.first_seq} to {last}" if last is not None else f"records from {loss.first_seq} on"
+    numbers = (
+        f"records {loss.first_seq} to {last}" if last is not None else f"records from {loss.first_seq} on"
+    )
     _note(
         store,
         node,
@@ -443,15 +455,18 @@ def note_loss(store: Store, node: str, position: Position, loss: Any) -> None:
         records=None if last is None else last - loss.first_seq + 1,
         from_at=loss.after_us,
         to_at=loss.before_us,
-        detail=f"{numbers} of segment {position.segment.path.name} cannot be read: {loss.what}. The packets around them "
+        detail=f"{numbers} of segment {position.segment.path.name} cannot be read: "
+        f"{loss.what}. The packets around them "
         f"are counted. The file is kept in {files.DAMAGED}/",
     )
 
 
 def _copied(segment: Segment, node: str) -> str:
     return (
-        f"two segments of {node} go on after the same one, {segment.header.previous}: this journal was copied, or an older "
-        "copy of its directory was put back. Both are counted. If another machine goes on with the copy, give this one a "
+        f"two segments of {node} go on after the same one, {segment.header.previous}: this journal was copied, "
+        f"or an older "
+        "copy of its directory was put back. Both are counted. If another machine goes on with the copy, give "
+        "this one a "
         "name of its own: stop radiusd, remove the file `node` of the journal, and start radiusd again"
     )
 

@@ -127,9 +127,7 @@ class Shipper:
                 # Give the batch time to fill, to avoid a transaction for each packet.
                 stop.wait(self._batch_seconds)
                 if position is not None and entries:
-                    entries += self._read(
-                        store, position, entries[-1].seq, self._size.records - len(entries)
-                    )
+                    entries += self._read(store, position, entries[-1].seq, self._size.records - len(entries))
         if position is not None and entries:
             # The records of a batch that has grown since it was read ahead are those of its beginning.
             records += [as_json(entry) for entry in entries[len(records) :]]
@@ -163,9 +161,7 @@ class Shipper:
     def _finish(self, store: Store, position: Position, following: Segment | None) -> bool:
         """Finish a segment if all of it is counted and radiusd adds nothing more. Return whether it is finished."""
         end = (
-            position.progress.seq
-            if position.known.ended
-            else self._journal.end(position.segment, following)
+            position.progress.seq if position.known.ended else self._journal.end(position.segment, following)
         )
         if end is None or end > position.progress.seq:
             return False
@@ -183,7 +179,8 @@ class Shipper:
                 self._ahead_records = [as_json(entry) for entry in self._ahead]
 
     def _keep_house(self, store: Store) -> None:
-        """Write the ledger, tell the database that the segments are here, and delete old kept segments, now and then."""
+        """Write the ledger, tell the database that the segments are here, and delete old kept segments, now "
+        "and then."""
         now = time.monotonic()
         if now - self._saved_at >= SAVE_SECONDS:
             self._ledger.save()

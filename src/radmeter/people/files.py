@@ -63,7 +63,8 @@ KINDS = {
     files.AGAIN: ("segment that is shipped again", "the shipper moves it when all of it is shipped"),
     files.SHIPPED: (
         "kept segment",
-        "the shipper deletes it after RADMETER_KEPT_HOURS. Until then it brings the name back if the database is restored",
+        "the shipper deletes it after RADMETER_KEPT_HOURS. Until then it brings the name back if the database "
+        "is restored",
     ),
     files.LEFT_OUT: (
         "left-out segment",
@@ -81,7 +82,11 @@ def _segments(journal: Path) -> Iterator[tuple[Path, str, str]]:
                 yield segment.path, kind, remedy
     with suppress(OSError):
         for path in files.kept_segments(journal):
-            yield path, "kept segment of an older release", "delete it when you know that its packets are counted"
+            yield (
+                path,
+                "kept segment of an older release",
+                "delete it when you know that its packets are counted",
+            )
 
 
 def _files_below(place: Path) -> list[Path]:

@@ -209,7 +209,8 @@ class JournalWriter:
             # Without segments the used numbers are unknown, so the journal becomes a new node.
             known = node or (header.node if header else None)
             self._node = (known if existing else None) or files.new_node()
-        # The ids of segments of format 1 are made from the name in the file. With another name they would have other ids
+        # The ids of segments of format 1 are made from the name in the file. With another name they would have
+        # other ids
         # and be counted twice. So a lost file is made again only when they are gone.
         if node != self._node and (node is not None or not _any_old(self._directory)):
             files.write_node(self._directory, self._node)
