@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from radmeter.errors import JournalError
 from radmeter.ingest.kept_segments import KeptSegments
@@ -50,6 +50,14 @@ class Position:
         return self.segment.path.parent.name == files.AGAIN
 
 
+class Rewound(NamedTuple):
+    """A segment of which the database has less than it had: the numbers above `last_seq`, up to `had_seq`."""
+
+    known: Known
+    last_seq: int
+    had_seq: int
+
+
 class Positions:
     """The positions in a journal's segments.
 
@@ -85,7 +93,7 @@ class Positions:
         for segment in segments:
             row, known = rows[segment.header.id], self._ledger.saw(segment, node)
             if known.shipped_as is None and row.last_seq < known.last_seq:
-                rewound.append((known, row))
+                rewound.append(Rewound(known, row.last_seq, known.last_seq))
             if segment not in kept:
                 self._place(store, node, segment, known, row)
             elif not row.finished:
@@ -364,12 +372,11 @@ def _open_all(store: Store, node: str, described: Sequence[dict[str, Any]]) -> d
     return rows
 
 
-def _say_rewound(store: Store, node: str, rewound: Sequence[tuple[Known, Registered]]) -> int:
-    packets = sum(known.last_seq - row.last_seq for known, row in rewound)
-    first, row = rewound[0]
+def _say_rewound(store: Store, node: str, rewound: Sequence[Rewound]) -> int:
+    packets = sum(each.had_seq - each.last_seq for each in rewound)
+    first, last = rewound[0], rewound[-1]
     detail = (
-        f"the database lacks {counted(packets, 'packet')} of {counted(len(rewound), 'segment')} that it had "
-        f"counted: it "
+        f"the database lacks {counted(packets, 'packet')} of {counted(len(rewound), 'segment')} that it had counted: it "
         "was restored from a backup, or a standby that was behind was promoted. What is kept is shipped again"
     )
     log.warning("%s", detail)
@@ -377,12 +384,12 @@ def _say_rewound(store: Store, node: str, rewound: Sequence[tuple[Known, Registe
         store,
         node,
         "rewound",
-        first.id,
-        row.last_seq + 1,
-        last_seq=rewound[-1][0].last_seq,
+        first.known.id,
+        first.last_seq + 1,
+        last_seq=last.had_seq,
         records=packets,
-        from_at=first.first_us,
-        to_at=rewound[-1][0].last_us,
+        from_at=first.known.first_us,
+        to_at=last.known.last_us,
         detail=detail,
         logged=True,
     )
@@ -453,7 +460,7 @@ def note_loss(store: Store, node: str, position: Position, loss: Any) -> None:
         loss.first_seq,
         last_seq=last,
         records=None if last is None else last - loss.first_seq + 1,
-        from_at=loss.after_us,
+        from_at=loss.after_us or position.segment.header.made_at_us,
         to_at=loss.before_us,
         detail=f"{numbers} of segment {position.segment.path.name} cannot be read: "
         f"{loss.what}. The packets around them "
