@@ -88,7 +88,7 @@ def at_least(count: int, all_traffic: list[Traffic]) -> Callable[[], bool]:
 def ingested(database: Database) -> tuple[int, int]:
     """Return how many packets the database has taken, and the number of the last one."""
     ((records, last),) = database.rows(
-        "SELECT coalesce(sum(records), 0)::bigint, coalesce(max(last_seq), 0) FROM ingest_checkpoint"
+        "SELECT coalesce(sum(records), 0)::bigint, coalesce(max(last_seq), 0) FROM radmeter.nodes"
     )
     assert isinstance(records, int)
     assert isinstance(last, int)

@@ -118,9 +118,7 @@ def test_a_quarantine_file_replayed_alone_counts_as_the_journal_would(
     with Shipper(tmp_path / "ship.log", server.journal, database.dsn) as shipper:
         shipper.start()
         eventually(
-            lambda: database.rows(
-                "SELECT count(*)::int FROM ingest_checkpoint WHERE source NOT LIKE 'detail:%%'"
-            ),
+            lambda: database.rows("SELECT count(*)::int FROM radmeter.nodes WHERE node NOT LIKE 'detail:%%'"),
             [(1,)],
         )
     assert usage(database) == replayed

@@ -11,6 +11,7 @@ import sqlalchemy
 from psycopg import errors
 
 from radmeter.errors import (
+    ProgressMoved,
     RecordRefused,
     RecordsRefused,
     StoreError,
@@ -107,14 +108,17 @@ def sqlalchemy_engine(dsn: str) -> sqlalchemy.Engine:
 VALUE_CLASSES = ("22", "23", "54")
 # radmeter.refuse_unbelieved: the detail is JSON, the numbers (seq) for each reason.
 REFUSED_RECORDS = "RM011"
+# radmeter.ingest and radmeter.finish_segment: the segment's progress is another one than the caller takes it for.
+PROGRESS_MOVED = "RM004"
 
 
 @contextmanager
 def translated_errors() -> Iterator[None]:
     """Turn psycopg's errors into radmeter's.
 
-    `StoreUnavailable`: the same call may be tried again. `StoreTimeout`: it may, or with less to do. `RecordRefused`:
-    the database will never accept a value. `StoreError`: all others.
+    `StoreUnavailable`: the same call may be tried again. `StoreTimeout`: it may, or with less to do.
+    `ProgressMoved`: it may, once the caller has asked for the segment's progress. `RecordRefused`: the database will
+    never accept a value. `StoreError`: all others.
     """
     try:
         yield
@@ -124,6 +128,8 @@ def translated_errors() -> Iterator[None]:
             detail = json.loads(error.diag.message_detail or "{}")
             reasons = {int(seq): reason for reason, seqs in detail.items() for seq in seqs}
             raise RecordsRefused(next(iter(reasons.values()), message), reasons) from error
+        if error.sqlstate == PROGRESS_MOVED:
+            raise ProgressMoved(message) from error
         # Check this first: psycopg raises an OperationalError for a row that is too long for its index.
         if (error.sqlstate or "")[:2] in VALUE_CLASSES:
             raise RecordRefused(message) from error
