@@ -7,6 +7,7 @@ from pathlib import Path
 
 from radmeter.errors import JournalError, os_reason
 from radmeter.plugin.journal import files
+from radmeter.plugin.journal.headers import open_unnoticed
 from radmeter.plugin.journal.record_format import MOST_RECORDS, unpack
 from radmeter.plugin.journal.segment_format import (
     HEADER_1,
@@ -18,7 +19,7 @@ from radmeter.plugin.journal.segment_format import (
     unpack_header_fields,
     unpack_trailer,
 )
-from radmeter.plugin.journal.segment_reader import Entry, Loss, entry_of, open_unnoticed, said, whole_records
+from radmeter.plugin.journal.segment_reader import Entry, Loss, entry_of, said, whole_records
 
 _SECTOR_BYTES = 4096
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from radmeter.errors import JournalError
 from radmeter.plugin.journal import files
+from radmeter.plugin.journal.headers import read_header
 from radmeter.plugin.journal.orphan import read_orphan
 from radmeter.plugin.journal.segment_format import HeaderError, SegmentHeader
 from radmeter.plugin.journal.segment_reader import (
@@ -20,7 +21,6 @@ from radmeter.plugin.journal.segment_reader import (
     Entry,
     Loss,
     SegmentReader,
-    read_header,
     said,
 )
 
@@ -87,7 +87,7 @@ class JournalReader:
         self._known: dict[
             str, tuple[int, Segment]
         ] = {}  # by path: the file's inode, and the segment without a node
-        self._following: dict[Path, Segment] = {}  # by a segment's path, when the segments were last listed
+        self._following: dict[Path, Segment] | None = None  # by path, when the segments were last listed
         self._skipped: dict[str, list[Loss]] = {}  # by a segment's id
 
     def node(self) -> str:
@@ -240,7 +240,7 @@ class JournalReader:
             log = self._open(segment)
             if (
                 segment.path.parent == self.directory
-                and segment.path not in self._following
+                and self._next(segment) is None
                 and not _follows(segment, following)
                 and log.trailer() is None
             ):
@@ -256,7 +256,7 @@ class JournalReader:
             after = max(segment.first_seq - 1, progress.get(segment.id, 0))
             try:
                 log = self._open(segment)
-                following = self._following.get(segment.path)
+                following = self._next(segment)
                 if following is not None and _was_full(segment, following):
                     last = following.first_seq - 1
                 else:
@@ -285,7 +285,7 @@ class JournalReader:
 
     def _items(self, segment: Segment, wanted: int) -> Iterator[Entry | Loss]:
         """Yield records and losses from number `wanted` on, also what is lost before the next segment begins."""
-        following = self._following.get(segment.path)
+        following = self._next(segment)
         end = following.first_seq - 1 if following is not None and _was_full(segment, following) else None
         expected, log = max(wanted, segment.first_seq), self._open(segment)
         for item in log.items(wanted):
@@ -336,6 +336,12 @@ class JournalReader:
                         segment = segment._replace(header=segment.header._replace(id=identity, node=node))
                     found.append(segment)
         return sorted(found, key=_order), reasons
+
+    def _next(self, segment: Segment) -> Segment | None:
+        """Return the next segment in the journal's directory; None if there is none, or `segment` is elsewhere."""
+        if self._following is None:
+            self._list_all()
+        return (self._following or {}).get(segment.path)
 
     def _is_skipped(self, segment: Segment, loss: Loss) -> bool:
         return any(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from radmeter.errors import JournalError
-from radmeter.plugin.journal import files
+from radmeter.plugin.journal.headers import header_of, open_unnoticed
 from radmeter.plugin.journal.record_format import (
     CHECKED_FROM,
     HEAD_BYTES,
@@ -21,14 +21,7 @@ from radmeter.plugin.journal.record_format import (
     unpack,
     unpack_head,
 )
-from radmeter.plugin.journal.segment_format import (
-    LONGEST_HEADER,
-    TRAILER_BYTES,
-    HeaderError,
-    SegmentHeader,
-    unpack_header,
-    unpack_trailer,
-)
+from radmeter.plugin.journal.segment_format import TRAILER_BYTES, HeaderError, unpack_trailer
 
 _CHUNK_BYTES = 256 << 10
 _PROBE_BYTES = 64 << 10  # holds nearly every record
@@ -78,38 +71,6 @@ class _Place(NamedTuple):
     arrived_us: int | None
 
 
-def open_unnoticed(path: Path) -> int:
-    """Open a segment without updating its access time: that update would delay the writer's next sync."""
-    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
-    try:
-        return os.open(path, flags | os.O_NOATIME)
-    except PermissionError:
-        # Only the file's owner may use O_NOATIME. For others, mount the file system with noatime.
-        return os.open(path, flags)
-
-
-def read_header(path: Path) -> SegmentHeader:
-    """Return a segment's header. Raises HeaderError, or OSError if the file cannot be read."""
-    descriptor = open_unnoticed(path)
-    try:
-        return _header_of(descriptor, files.first_seq_in_name(path.name) or 0)[0]
-    finally:
-        os.close(descriptor)
-
-
-def _header_of(descriptor: int, first_seq: int) -> tuple[SegmentHeader, int]:
-    """Return the header of an open file, and where the records begin. `first_seq`: the first number in its name."""
-    try:
-        data = os.pread(descriptor, LONGEST_HEADER, 0)
-    except OSError as error:
-        if error.errno in (errno.EISDIR, errno.ESPIPE):
-            kind = "a directory" if error.errno == errno.EISDIR else "a pipe"
-            raise HeaderError(f"it is {kind} and no file") from None
-        raise
-    header, start = unpack_header(data)
-    return (header._replace(first_seq=first_seq) if header.format == 1 else header), start
-
-
 class SegmentReader:
     """Reads a segment's records. They end where no complete record follows.
 
@@ -132,7 +93,7 @@ class SegmentReader:
         self.path = path
         self._descriptor = open_unnoticed(path)
         try:
-            self.header, self._start = _header_of(self._descriptor, first_seq)
+            self.header, self._start = header_of(self._descriptor, first_seq)
         except HeaderError as error:
             self.close()
             raise DamagedSegment(f"{error}") from None

@@ -11,10 +11,10 @@ from pathlib import Path
 from radmeter.errors import JournalError
 from radmeter.plugin.journal import files
 from radmeter.plugin.journal.group_commit import GroupCommit
+from radmeter.plugin.journal.headers import read_header
 from radmeter.plugin.journal.kept import delete_oldest, is_full, make_room
 from radmeter.plugin.journal.record_format import LONGEST_TEXT
 from radmeter.plugin.journal.segment_format import PAIRS_JSON, HeaderError, SegmentHeader
-from radmeter.plugin.journal.segment_reader import read_header
 from radmeter.plugin.journal.segment_writer import Record, SegmentWriter
 
 # After a failure all appends fail at once for this long, so that not every packet waits for a sick disk.
@@ -209,9 +209,8 @@ class JournalWriter:
             # Without segments the used numbers are unknown, so the journal becomes a new node.
             known = node or (header.node if header else None)
             self._node = (known if existing else None) or files.new_node()
-        # The ids of segments of format 1 are made from the name in the file. With another name they would have
-        # other ids
-        # and be counted twice. So a lost file is made again only when they are gone.
+        # The ids of segments of format 1 are made from the name in the file. With another name they would have other
+        # ids and be counted twice. So a lost file is made again only when they are gone.
         if node != self._node and (node is not None or not _any_old(self._directory)):
             files.write_node(self._directory, self._node)
         # The newest segment may be damaged, so its last number is not read. It holds fewer than GAP records.
