@@ -14,10 +14,10 @@ from radmeter.ingest.sending import Sender
 from radmeter.ingest.store import Progress, Store
 from radmeter.plugin.journal import files
 from radmeter.plugin.journal.files import old_segment_id, read_node
+from radmeter.plugin.journal.headers import read_header
 from radmeter.plugin.journal.orphan import read_orphan
 from radmeter.plugin.journal.reader import Entry, Loss, Segment, digest_after
 from radmeter.plugin.journal.segment_format import HeaderError, SegmentHeader
-from radmeter.plugin.journal.segment_reader import read_header
 from radmeter.units import counted
 
 BATCH = 1000

@@ -135,16 +135,16 @@ def test_a_second_shipper_gets_an_error_that_names_the_first(
 ) -> None:
     journal.append(1, TEXT)
     with reader.lock():
-        other = JournalReader(reader._directory)
+        other = JournalReader(reader.directory)
         with pytest.raises(JournalLocked, match=f"reader already: process {os.getpid()} on"), other.lock():
             pass
         code = f"""
 from radmeter.plugin.journal import files
 from radmeter.plugin.journal.reader import JournalReader
-with JournalReader({str(reader._directory)!r}).lock(): pass
+with JournalReader({str(reader.directory)!r}).lock(): pass
 """
         run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-        assert f"JournalLocked: the journal {reader._directory} has its reader already" in run.stderr
+        assert f"JournalLocked: the journal {reader.directory} has its reader already" in run.stderr
     with other.lock():
         pass
 
