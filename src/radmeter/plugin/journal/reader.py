@@ -1,7 +1,6 @@
 """Reads the journal's segments, each by itself, and compares them with what a database says it has of them."""
 
 import errno
-import fcntl
 import itertools
 import math
 import os
@@ -127,17 +126,7 @@ class JournalReader:
     def writer_alive(self) -> bool:
         """Tell whether a process has the journal open for writing."""
         with self._usable():
-            try:
-                descriptor = os.open(self._directory / "writer.lock", os.O_RDONLY | os.O_CLOEXEC)
-            except FileNotFoundError:
-                return False
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return True
-            finally:
-                os.close(descriptor)
-            return False
+            return files.is_held(self._directory, "writer")
 
     def segments(self) -> list[Segment]:
         """Return the segments of the journal and of its folder `again`, in order of their first numbers.
