@@ -266,15 +266,9 @@ class JournalReader:
         """Yield records and losses from number `wanted` on, also what is lost before the next segment begins."""
         following = self._next(segment)
         end = following.first_seq - 1 if following is not None and _was_full(segment, following) else None
-        expected, log = max(wanted, segment.first_seq), self._open(segment)
-        for item in log.items(wanted):
-            if isinstance(item, Entry):
-                expected = item.seq + 1
-            elif item.last_seq is not None:
-                expected = item.last_seq + 1
-            elif end is not None:
-                break  # the next segment says how much is lost
-            yield item
+        log = self._open(segment)
+        yield from log.items(wanted, open_loss=end is None)  # else the next segment says how much is lost
+        expected = max(wanted, log.next_seq)
         if following is not None and end is not None and expected <= end:
             what = f"{said(expected, end)} missing at its end"
             yield Loss(expected, end, log.arrived_us, _first_arrival(following), what)
