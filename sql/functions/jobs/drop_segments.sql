@@ -25,7 +25,9 @@ BEGIN
             rejected = checkpoint.rejected + excluded.rejected,
             ignored = checkpoint.ignored + excluded.ignored,
             last_received_at = greatest(checkpoint.last_received_at, excluded.last_received_at),
-            updated_at = greatest(checkpoint.updated_at, excluded.updated_at)
+            -- Without packets it says when the journal got its role.
+            updated_at = CASE WHEN checkpoint.records = 0 THEN excluded.updated_at
+                              ELSE greatest(checkpoint.updated_at, excluded.updated_at) END
     )
     SELECT count(*) INTO v_removed FROM removed;
     RETURN v_removed;

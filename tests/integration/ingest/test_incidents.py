@@ -52,8 +52,8 @@ def test_an_incident_says_what_is_missing(store: Store, connection: Connection) 
     assert {name: at for name, at in only(connection).items() if name != "found_at"} == {
         "id": number, "kind": "missing", "node": NODE, "segment": SEGMENT, "first_seq": 11, "last_seq": 20,
         "records": 10, "from_at": "2023-11-14T22:13:20+00:00", "to_at": "2023-11-14T22:15:00+00:00",
-        "detail": "segment-11.log is gone", "role": "postgres", "settled_at": None, "acknowledged_at": None, "acknowledged_by": None, "reason": None,
-        "open": True,
+        "detail": "segment-11.log is gone", "role": "postgres", "settled_at": None,
+        "acknowledged_at": None, "acknowledged_by": None, "reason": None, "open": True,
     }  # fmt: skip
 
 

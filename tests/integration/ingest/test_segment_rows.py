@@ -66,11 +66,15 @@ def upgraded(server: Server) -> Iterator[str]:
             connection.execute(
                 """INSERT INTO public.ingest_checkpoint
                        (source, last_seq, records, rejected, ignored, last_received_at, updated_at)
-                   VALUES (%(node)s, 1005, 1000, 2, 3, now() - interval '1 minute', now()),
-                          ('detail:0123456789abcdef', 40, 40, 0, 0, now(), now()), ('retry', 7, 7, 0, 0, now(), now());
-                   INSERT INTO public.rejected_packet (source, seq, received_at, reason, pairs)
-                   VALUES (%(node)s, 4, now(), 'odd', '[]'), (%(node)s, 5, now(), 'odd', '[]')""",
-                {"node": NODE},
+                   VALUES (%s, 1005, 1000, 2, 3, now() - interval '1 minute', now()),
+                          ('detail:0123456789abcdef', 40, 40, 0, 0, now(), now()),
+                          ('retry', 7, 7, 0, 0, now(), now())""",
+                (NODE,),
+            )
+            connection.execute(
+                """INSERT INTO public.rejected_packet (source, seq, received_at, reason, pairs)
+                   SELECT %s, seq, now(), 'odd', '[]' FROM generate_series(4, 5) AS seq""",
+                (NODE,),
             )
         schema.upgrade(dsn)
         yield dsn
@@ -78,7 +82,7 @@ def upgraded(server: Server) -> Iterator[str]:
 
 def test_segments_of_the_old_format_begin_where_the_older_release_had_come(upgraded: str) -> None:
     with closing(Store(upgraded)) as store, psycopg.connect(upgraded, autocommit=True) as connection:
-        before = value(connection, "to_jsonb(node) FROM radmeter.nodes AS node WHERE node = %s", NODE)
+        before = value(connection, "to_jsonb(found) FROM radmeter.nodes AS found WHERE node = %s", NODE)
         rows: dict[int, Registered] = {
             row.first_seq: row
             for row in store.open_segments(NODE, [header(1), header(1001), header(1006), header(1006 + GAP)])
@@ -90,7 +94,7 @@ def test_segments_of_the_old_format_begin_where_the_older_release_had_come(upgra
             1006 + GAP: Progress(1005 + GAP, 0),
         }
         assert value(
-            connection, "to_jsonb(node) FROM radmeter.nodes AS node WHERE node = %s", NODE
+            connection, "to_jsonb(found) FROM radmeter.nodes AS found WHERE node = %s", NODE
         ) == before | {
             "last_seq": 1005 + GAP,
             "role": "postgres",
