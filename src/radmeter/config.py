@@ -62,6 +62,22 @@ def _integer(lowest: int, highest: int) -> Parse:
     return parse
 
 
+AUTO = "auto"
+
+
+def _integer_or_auto(lowest: int, highest: int) -> Parse:
+    """Parse a number. None: the program chooses it."""
+    number = _integer(lowest, highest)
+
+    def parse(text: str) -> int | None:
+        try:
+            return None if text == AUTO else int(number(text))
+        except ValueError as error:
+            raise ValueError(f"{error}, or {AUTO}") from None
+
+    return parse
+
+
 def _choice(*allowed: str) -> Parse:
     def parse(text: str) -> str:
         if text not in allowed:
@@ -204,7 +220,23 @@ class Settings:
             "RADMETER_LEFT_OUT_BYTES",
             str(1 << 30),
             _integer(0, 1 << 50),
-            "bytes of shipped segments that the shipper keeps because packets in them were left out; 0: none",
+            "bytes of shipped segments that the shipper keeps longer because packets in them were left out; 0: none",
+        )
+    )
+    kept_hours: int = field(
+        metadata=_about(
+            "RADMETER_KEPT_HOURS",
+            "48",
+            _integer(0, 100_000),
+            "hours that shipped segments are kept, for a database that is restored from a backup",
+        )
+    )
+    kept_bytes: int | None = field(
+        metadata=_about(
+            "RADMETER_KEPT_BYTES",
+            AUTO,
+            _integer_or_auto(0, 1 << 50),
+            "most bytes of shipped segments that are kept; auto: 16 GiB, and at most a tenth of the file system",
         )
     )
     timezone: str = field(
@@ -305,6 +337,8 @@ class Settings:
                     shown = f"(embedded in {self.postgresql})"
                 else:
                     shown = redacted(value) or "(libpq's PG* variables)"
+            elif name == "kept_bytes" and value is None:
+                shown = AUTO
             else:
                 shown = "***" if name == "secret" else "" if value is None else str(value)
             rows.append(SettingInForce(name, variable, shown, self.source(name), default, meaning))

@@ -12,7 +12,7 @@ import psycopg
 from psycopg.types.json import Json
 
 from radmeter.errors import RecordsRefused
-from radmeter.ingest.shipper import as_json, as_rejected
+from radmeter.ingest.records import as_json, as_rejected
 from radmeter.ingest.store import Progress, Store
 from radmeter.plugin.journal.reader import Entry as JournalEntry
 

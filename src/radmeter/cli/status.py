@@ -39,6 +39,7 @@ def status(settings: Settings, sample: float, output_format: str) -> None:
     problems: list[str] = []
     database = _database(settings, sample, problems)
     journal = _journal(settings, database, problems)
+    database.pop("segments")
     state: State = {"journal": journal, **database, "problems": problems}
     if output_format == "json":
         emit_json(state)
@@ -58,11 +59,14 @@ def _database(settings: Settings, sample: float, problems: list[str]) -> State:
     state |= {"rejected_packets": None, "discovered_routers": None, "open_sessions": None}
     state |= {"rejected_bytes": None, "anomalies": None, "anomaly_bytes": None, "left_out_today": None}
     state |= {"ignored_packets": None, "personal_cleared_at": None, "discovery_limits": None}
+    state |= {"incidents": None, "segments": None}
     try:
         with ExitStack() as stack:
             connection = stack.enter_context(reading(stack.enter_context(existing_database(settings))))
             before = {row["node"]: row for row in ingest_state.nodes(connection)}
             state |= ingest_state.totals(connection)
+            state["incidents"] = ingest_state.incidents(connection)
+            state["segments"] = ingest_state.segments(connection)
             state["discovery_limits"] = ingest_state.discovery_limits(connection)
             if sample:
                 connection.rollback()  # else the second reading would see the same as the first
@@ -87,14 +91,17 @@ def _rate(before: State | None, after: State) -> float:
 
 
 def _journal(settings: Settings, database: State, problems: list[str]) -> State:
+    from radmeter.ingest import journal_state
+
     state: State = {"directory": str(settings.journal), "node": None, "unshipped_records": None}
     state |= {"oldest_unshipped_seconds": None, "segments": None, "bytes_on_disk": None}
+    state |= {"kept_segments": None, "kept_bytes": None, "kept_since": None}
     reader = JournalReader(settings.journal)
     try:
         node = reader.node()
-        known = database["nodes"] is not None
-        checkpoints = {row["node"]: row["last_seq"] for row in database["nodes"] or ()}
-        depth = reader.depth(checkpoints.get(node, 0))
+        known = database["segments"] is not None
+        depth = reader.depth(journal_state.with_forks(database["segments"] or {}, settings.journal))
+        kept = journal_state.kept(settings.journal)
     except JournalError as error:
         problems.append(f"journal: {error}")
         return state
@@ -102,6 +109,7 @@ def _journal(settings: Settings, database: State, problems: list[str]) -> State:
         reader.close()
     problems += [f"journal: the segment {path} cannot be read" for path in depth.unreadable]
     state |= {"node": node, "segments": depth.segments, "bytes_on_disk": depth.size_bytes}
+    state |= {"kept_segments": kept.segments, "kept_bytes": kept.size_bytes, "kept_since": kept.since}
     if not known:
         problems.append(
             f"journal: {counted(depth.records, 'record')}; only the database knows how many of them are shipped"
@@ -126,6 +134,8 @@ def _print(state: State) -> None:
             "  on disk",
             _on_disk(journal),
         ),
+        ("  kept", _kept(journal)),
+        ("incidents", _incidents(state["incidents"])),
         ("packets per second", state["packets_per_second"]),
         ("open sessions", state["open_sessions"]),
         ("rejected packets", _sized(state["rejected_packets"], state["rejected_bytes"])),
@@ -162,6 +172,21 @@ def _on_disk(journal: State) -> str | None:
     return f"{human_bytes(journal['bytes_on_disk'])} in {counted(journal['segments'], 'segment')}"
 
 
+def _kept(journal: State) -> str | None:
+    if not journal["kept_segments"]:
+        return None if journal["kept_segments"] is None else "nothing"
+    since = cell("", journal["kept_since"])
+    return f"{human_bytes(journal['kept_bytes'])} in {counted(journal['kept_segments'], 'segment')}, since {since}"
+
+
+def _incidents(kinds: list[State] | None) -> str | None:
+    """Return what waits for somebody: how many incidents of each kind."""
+    if not kinds:
+        return None if kinds is None else "0"
+    named = ", ".join(f"{row['incidents']} {row['kind']}" for row in kinds)
+    return f"{named}. See `radmeter journal incidents`"
+
+
 def _reached(row: State) -> str:
     return (
         f"reached by client {row['client']}: about {counted(row['keys'], 'router')} beyond it, whose usage went to "
@@ -174,15 +199,17 @@ def _sized(rows: int | None, size_bytes: int | None) -> str | None:
 
 
 def _flat(prefix: str, value: Any) -> list[tuple[str, Any]]:
-    """Return nested values with dotted names. Rows of a list are named by their node, client or number."""
+    """Return nested values with dotted names. Rows of a list are named by their node, client, kind or number."""
     if isinstance(value, dict):
         return [pair for name, each in value.items() for pair in _flat(f"{prefix}.{name}".strip("."), each)]
     if isinstance(value, list):
         return [
             pair
             for number, each in enumerate(value)
-            for pair in _flat(
-                f"{prefix}.{each.get('node', each.get('client')) if isinstance(each, dict) else number}", each
-            )
+            for pair in _flat(f"{prefix}.{_named(each) if isinstance(each, dict) else number}", each)
         ]
     return [(prefix, value)]
+
+
+def _named(row: State) -> Any:
+    return next((row[name] for name in ("node", "client", "kind") if name in row), None)

@@ -38,6 +38,8 @@ sessions = _view(
     " acctstoptime acctsessiontime bytes_in bytes_out callingstationid framedipaddress acctterminatecause closed_by",
 )
 nodes = _view("nodes", "node last_seq records rejected last_received_at updated_at role ignored")
+journal_segments = _view("journal_segments", "id node last_seq")
+journal_incidents = _view("journal_incidents", "id kind acknowledged_at")
 totals = _view(
     "totals",
     "open_sessions rejected_packets discovered_routers rejected_bytes anomalies anomaly_bytes left_out_today"

@@ -12,7 +12,8 @@ from pathlib import Path
 from radmeter.doctor.context import Context
 from radmeter.doctor.finding import Finding, Findings, Teller
 from radmeter.errors import JournalError
-from radmeter.plugin.journal.files import kept_segments, read_node, segments
+from radmeter.ingest import database_of_journal, journal_state
+from radmeter.plugin.journal.files import read_node, segments
 from radmeter.plugin.journal.reader import JournalDepth, JournalReader
 from radmeter.units import counted, duration, human_bytes, verb
 
@@ -48,10 +49,8 @@ def check(context: Context) -> Findings:
         yield from [*faults, tell.red(str(error), f"ls -l {place}")]
         return
     for path in depth.unreadable:
-        faults.append(
-            tell.red(f"segment {path} is damaged: the records after it wait", context.remedy.radmeter("ship"))
-        )
-    faults += [*_kept(directory), *_size(context, depth)]
+        faults.append(tell.red(f"segment {path} cannot be read", context.remedy.radmeter("journal status")))
+    faults += [*_database(context), *_kept(context), *_size(context, depth)]
     age = time.time() - depth.oldest_received_at_us / 1e6 if depth.oldest_received_at_us else 0.0
     known = context.connection is not None and context.facts.has_schema
     records = counted(depth.records, "record")
@@ -121,28 +120,49 @@ def _me() -> str:
 def _depth(context: Context) -> JournalDepth:
     reader = JournalReader(context.settings.journal)
     try:
-        node = read_node(context.settings.journal)
-        after = 0
-        if node is not None and context.connection is not None and context.facts.has_schema:
-            row = context.database.execute(
-                "SELECT last_seq FROM radmeter.nodes WHERE node = %s", (node,)
-            ).fetchone()
-            after = row[0] if row else 0
-        return reader.depth(after)
+        known = {}
+        if context.connection is not None and context.facts.has_schema:
+            known = journal_state.progress(context.database, context.settings.journal)
+        return reader.depth(known)
     except OSError as error:
         raise JournalError(f"the journal cannot be read: {error}") from error
     finally:
         reader.close()
 
 
-def _kept(directory: Path) -> Findings:
-    """Say which segments the shipper keeps because another program, or a power cut, moved the checkpoint past them."""
-    if kept := kept_segments(directory):
+def _database(context: Context) -> Findings:
+    """Check that the database in use is the one that the journal ships to."""
+    if context.connection is None or not context.facts.has_schema:
+        return
+    try:
+        known = database_of_journal.remembered(context.settings.journal)
+    except JournalError as error:
+        yield tell.red(
+            str(error), f"rm {shlex.quote(str(context.settings.journal / database_of_journal.NAME))}"
+        )
+        return
+    (identity,) = context.row("SELECT radmeter.database_id()::text")
+    if known is not None and known != identity:
+        yield tell.red(
+            f"the journal ships to the database {known}, and this one is {identity}: nothing is shipped here",
+            context.remedy.radmeter(f"ship --accept-database {identity}")
+            + "  # only if this one shall take over",
+        )
+
+
+def _kept(context: Context) -> Findings:
+    """Say which segments an earlier release kept because the checkpoint was above the journal's own records."""
+    directory = context.settings.journal
+    if kept := sorted(directory.glob("kept-segment-*.log")):
         size = human_bytes(sum(path.stat().st_size for path in kept))
         yield tell.yellow(
-            f"{counted(len(kept), 'segment')} ({size}) kept in {directory}: the database's checkpoint was above "
-            "the journal's own records. If no power cut explains that, packets in them may not be counted",
-            f"sudo mv {' '.join(shlex.quote(str(path)) for path in kept[:3])} /var/tmp/",
+            f"{counted(len(kept), 'segment')} ({size}) kept in {directory} by an earlier release: packets in "
+            f"them may not "
+            "be counted",
+            context.remedy.radmeter(
+                f"journal salvage {' '.join(shlex.quote(str(path)) for path in kept[:3])}"
+            )
+            + "  # then move them away",
         )
 
 

@@ -7,6 +7,7 @@ import psycopg
 
 from radmeter.database.connection import connect, translated_errors
 from radmeter.errors import JournalError, StoreUnavailable
+from radmeter.ingest import journal_state
 from radmeter.plugin.journal.reader import JournalReader
 from radmeter.trial.totals import Totals, Usage
 
@@ -54,9 +55,8 @@ class Counted:
         """Return how many records in the journal are not counted yet."""
         reader = JournalReader(self._journal)
         try:
-            node = reader.node()
-            rows = self._query("SELECT last_seq FROM radmeter.nodes WHERE node = %s", node)
-            return reader.depth(rows[0][0] if rows else 0).records
+            rows = self._query("SELECT id::text, last_seq FROM radmeter.journal_segments")
+            return reader.depth(journal_state.with_forks(dict(rows), self._journal)).records
         except JournalError:  # no journal before the first packet
             return 0
         finally:

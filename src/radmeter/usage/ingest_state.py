@@ -28,3 +28,21 @@ def totals(connection: Connection) -> Row:
     """Return the numbers of open sessions, rejected packets and discovered routers."""
     (row,) = views.rows(connection, select(*views.totals.c))
     return row
+
+
+def segments(connection: Connection) -> dict[str, int]:
+    """Return the last number that is counted of each segment."""
+    view = views.journal_segments.c
+    return {str(row["id"]): row["last_seq"] for row in views.rows(connection, select(view.id, view.last_seq))}
+
+
+def incidents(connection: Connection) -> list[Row]:
+    """Return how many incidents of each kind nobody has acknowledged."""
+    view = views.journal_incidents.c
+    return views.rows(
+        connection,
+        select(view.kind, func.count().label("incidents"))
+        .where(view.acknowledged_at.is_(None))
+        .group_by(view.kind)
+        .order_by(view.kind),
+    )

@@ -14,7 +14,7 @@ from support.servers import Connection, Server
 
 from radmeter.database.connection import VALUE_CLASSES
 from radmeter.errors import RecordRefused
-from radmeter.ingest.shipper import as_json, as_rejected
+from radmeter.ingest.records import as_json, as_rejected
 from radmeter.ingest.store import Store
 from radmeter.packet.record import MOST_OCTETS, AccountingRecord
 from radmeter.plugin.journal.reader import Entry

@@ -15,7 +15,8 @@ from support.model import Model
 from support.rows_read import rows_read
 from support.servers import Connection
 
-from radmeter.ingest.shipper import Shipper, as_json
+from radmeter.ingest.records import as_json
+from radmeter.ingest.shipper import Shipper
 from radmeter.ingest.store import Store
 from radmeter.packet.record import (
     LONGEST_SESSION_SECONDS,

@@ -9,7 +9,7 @@ from support import ledger
 from support.functions import value
 from support.servers import Connection
 
-from radmeter.ingest.shipper import as_json
+from radmeter.ingest.records import as_json
 from radmeter.plugin.journal.reader import Entry
 
 NODE = "radius1-00000001"

@@ -15,7 +15,7 @@ from support.logins import as_role, login_role
 from support.servers import Connection
 
 from radmeter.errors import ProgressMoved, RecordRefused, StoreError, StoreUnavailable
-from radmeter.ingest.shipper import as_json
+from radmeter.ingest.records import as_json
 from radmeter.ingest.store import Progress, Registered, Store
 from radmeter.plugin.journal.reader import Entry
 

@@ -21,7 +21,8 @@ from support.servers import Connection
 
 from radmeter.errors import RecordRefused, StoreError, StoreUnavailable
 from radmeter.ingest import rejected
-from radmeter.ingest.shipper import Shipper, as_json
+from radmeter.ingest.records import as_json
+from radmeter.ingest.shipper import Shipper
 from radmeter.ingest.store import Store
 from radmeter.plugin.journal.reader import Entry, JournalReader
 from radmeter.plugin.journal.writer import JournalWriter

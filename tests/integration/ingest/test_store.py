@@ -10,7 +10,7 @@ import pytest
 from support.ledger import ingest, progress
 
 from radmeter.errors import RecordRefused, StoreError, StoreUnavailable
-from radmeter.ingest.shipper import as_json
+from radmeter.ingest.records import as_json
 from radmeter.ingest.store import Store
 from radmeter.plugin.journal.reader import Entry
 

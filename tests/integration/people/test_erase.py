@@ -15,7 +15,7 @@ from support.ledger import days, ingest, subscribe, users
 from support.servers import Connection
 
 from radmeter.adoption import backfill
-from radmeter.ingest.shipper import as_json
+from radmeter.ingest.records import as_json
 from radmeter.ingest.store import Store
 from radmeter.plugin.journal.reader import Entry
 from radmeter.usage import verify

@@ -10,7 +10,7 @@ from support.ledger import Entry, empty, register, ship
 from support.rows_read import rows_read
 from support.servers import Connection
 
-from radmeter.ingest.shipper import as_json
+from radmeter.ingest.records import as_json
 from radmeter.ingest.store import Store
 from radmeter.plugin.journal.reader import Entry as JournalEntry
 

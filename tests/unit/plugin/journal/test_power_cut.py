@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from support.journals import batches
 from support.power_cut import PowerCut
 
 from radmeter.errors import JournalError
@@ -42,9 +43,7 @@ class Disk:
         """
         left = self.cut.leave(next(self._places), names=names)
         reader = JournalReader(left / self.directory.relative_to(self.top))
-        found: list[tuple[str, int]] = []
-        while batch := reader.read(found[-1][1] if found else 0, 1000):
-            found += [(entry.pairs, entry.seq) for entry in batch]
+        found = [(entry.pairs, entry.seq) for batch in batches(reader) for entry in batch]
         node = reader.node() if found else None
         reader.close()
         return [text for text, _ in found], [seq for _, seq in found], node
