@@ -85,6 +85,7 @@ OWNERS = {
     "expiring",
     "note_expired",
     "observe_intervals",
+    "old_segments",
     "stale_sessions",
 }
 # and parts of the others, which would break the counters, or the audit, if they were called by themselves.
@@ -126,6 +127,7 @@ PARTS = {
     "erasure_pseudonym",
     "ingest_batch",
     "insert_sessions",
+    "latest_arrival",
     "is_newer",
     "limit_router",
     "is_pseudonym",
@@ -146,6 +148,7 @@ PARTS = {
     "plain_address",
     "packet_differences",
     "record_fault",
+    "registered_segment",
     "recomputed_parts",
     "refuse_unbelieved",
     "retry_reason",
@@ -312,7 +315,6 @@ def test_a_function_that_runs_as_its_owner_looks_nowhere_else(connection: Connec
 
 SEGMENT = "5b0d5f9c-8a56-4c7e-9d0e-1f2a3b4c5d6e"
 INGEST = {
-    "identity": "SELECT radmeter.database_id()",
     "register": "SELECT * FROM radmeter.open_segments('n', json_build_array(json_build_object("
     f"'id', '{SEGMENT}', 'format', 2, 'first_seq', 1)))",
     "ingest": f"SELECT radmeter.ingest('{SEGMENT}', 0, 0, '[]', 0)",
