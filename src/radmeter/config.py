@@ -127,6 +127,14 @@ class Settings:
             "file with the database's password, such as a container's secret",
         )
     )
+    answer_seconds: int = field(
+        metadata=_about(
+            "RADMETER_ANSWER_SECONDS",
+            "90",
+            _integer(2, 86_400),
+            "seconds without an answer after which a database that does not work on the statement is given up",
+        )
+    )
     journal: Path = field(
         metadata=_about("RADMETER_JOURNAL", "{state}/journal", _path, "directory of the journal")
     )

@@ -49,6 +49,10 @@ class StoreTimeout(StoreUnavailable):
     """The database ended a statement that took too long. Nothing of it is done; with less to do it may succeed."""
 
 
+class NoAnswer(StoreUnavailable):
+    """The database did not answer in time: it is frozen or cut off. What it does with the statement is not known."""
+
+
 class UnusableDsn(StoreError):
     """The DSN is not a connection string that PostgreSQL's library understands."""
 

@@ -18,6 +18,7 @@ from rich.table import Table
 
 from radmeter import output
 from radmeter.config import ALL, Settings
+from radmeter.database import deadline
 from radmeter.embedded.server import open_database
 from radmeter.errors import MissingExtra, StoreError
 from radmeter.os_errors import explained
@@ -134,6 +135,7 @@ def with_settings(*names: str) -> Callable[[F], F]:
         def wrapper(*args: Any, **kwargs: Any) -> Any:
             overrides = {name: kwargs.pop(name) for name in names}
             settings = Settings.load(**overrides)
+            deadline.use(settings.answer_seconds)
             try:
                 return function(settings, *args, **kwargs)
             except BrokenPipeError:

@@ -10,7 +10,10 @@ import psycopg
 import sqlalchemy
 from psycopg import errors
 
+from radmeter.database.deadline import Deadline, ordinary
+from radmeter.database.waiting import NoAnswerError, ServerProcess, WaitingConnection
 from radmeter.errors import (
+    NoAnswer,
     RecordRefused,
     RecordsRefused,
     StoreError,
@@ -68,10 +71,19 @@ SEARCH_PATH = "SET search_path = pg_catalog"
 # A client that hangs must not hold the lock of ingest for ever. A shorter time of the server stays.
 IDLE_TIMEOUT = """SELECT pg_catalog.set_config('idle_in_transaction_session_timeout', '15min', false)
 WHERE pg_catalog.current_setting('idle_in_transaction_session_timeout') OPERATOR(pg_catalog.=) '0'"""
+# Who the server's process is, to ask about it over another connection.
+PROCESS = "SELECT pg_catalog.pg_backend_pid(), pg_catalog.pg_postmaster_start_time()"
 
 
-def connect(dsn: str, *, autocommit: bool = True, **options: Any) -> psycopg.Connection[tuple[Any, ...]]:
+def connect(
+    dsn: str, *, autocommit: bool = True, deadline: Deadline | None = None, **options: Any
+) -> WaitingConnection:
     """Open a connection. It finds types, functions and operators in pg_catalog only.
+
+    Parameters
+    ----------
+    deadline
+        How long it waits for each answer.
 
     Raises
     ------
@@ -79,11 +91,15 @@ def connect(dsn: str, *, autocommit: bool = True, **options: Any) -> psycopg.Con
         No server of the DSN can be reached, or the DSN asks for a writable server and none is.
     """
     try:
-        connection = psycopg.connect(connection_string(dsn), autocommit=True, **options)
+        connection = WaitingConnection.connect(connection_string(dsn), autocommit=True, **options)
         try:
+            connection.deadline = deadline or ordinary()
             # A statement of its own: PgBouncer refuses `options=-csearch_path=..` at the start of a connection. In
             # autocommit mode, since a rollback would take it back.
-            connection.execute(f"{SEARCH_PATH}; {IDLE_TIMEOUT}".encode(), prepare=False)
+            cursor = connection.execute(f"{SEARCH_PATH}; {IDLE_TIMEOUT}; {PROCESS}".encode(), prepare=False)
+            while cursor.nextset():
+                pass
+            connection.process = ServerProcess._make(cursor.fetchone() or ())
             connection.autocommit = autocommit
         except BaseException:
             connection.close()
@@ -127,6 +143,8 @@ def translated_errors() -> Iterator[None]:
         # Check this first: psycopg raises an OperationalError for a row that is too long for its index.
         if (error.sqlstate or "")[:2] in VALUE_CLASSES:
             raise RecordRefused(message) from error
+        if isinstance(error, NoAnswerError):
+            raise NoAnswer(message) from error
         if isinstance(error, errors.QueryCanceled):
             raise StoreTimeout(message) from error
         if isinstance(error, TRANSIENT):
