@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 OPENS = ("connect", "AsyncConnection", "ConnectionPool", "create_engine")
 # The file and the call, and why it is allowed.
 ALLOWED = {
-    ("src/radmeter/database/connection.py", "WaitingConnection.connect"): "connect, which sets the path",
+    ("src/radmeter/database/connection.py", "TransactionsConnection.connect"): "connect, which sets the path",
     ("src/radmeter/database/waiting.py", "WaitingConnection.connect"): "sets the path before it asks",
     ("src/radmeter/database/connection.py", "sqlalchemy.create_engine"): "its connections come from connect",
     ("src/radmeter/schema/revisions.py", "sqlalchemy.create_engine"): "it is given an open connection",

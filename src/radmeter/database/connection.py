@@ -11,7 +11,8 @@ import sqlalchemy
 from psycopg import errors
 
 from radmeter.database.deadline import Deadline, ordinary
-from radmeter.database.waiting import NoAnswerError, ServerProcess, WaitingConnection
+from radmeter.database.transactions import TransactionsConnection
+from radmeter.database.waiting import NoAnswerError, ServerProcess
 from radmeter.errors import (
     NoAnswer,
     RecordRefused,
@@ -77,7 +78,7 @@ PROCESS = "SELECT pg_catalog.pg_backend_pid(), pg_catalog.pg_postmaster_start_ti
 
 def connect(
     dsn: str, *, autocommit: bool = True, deadline: Deadline | None = None, **options: Any
-) -> WaitingConnection:
+) -> TransactionsConnection:
     """Open a connection. It finds types, functions and operators in pg_catalog only.
 
     Parameters
@@ -91,7 +92,7 @@ def connect(
         No server of the DSN can be reached, or the DSN asks for a writable server and none is.
     """
     try:
-        connection = WaitingConnection.connect(connection_string(dsn), autocommit=True, **options)
+        connection = TransactionsConnection.connect(connection_string(dsn), autocommit=True, **options)
         try:
             connection.deadline = deadline or ordinary()
             # A statement of its own: PgBouncer refuses `options=-csearch_path=..` at the start of a connection. In

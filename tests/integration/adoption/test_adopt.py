@@ -267,6 +267,7 @@ def test_undo_from_every_state(server: Server, radius: str, state: str) -> None:
 # As a radmeter of revision 0008 leaves it.
 BACK_TO_0008 = """
 ALTER TABLE invoices DROP CONSTRAINT invoices_finite_check, DROP COLUMN issued_by CASCADE;
+DROP TABLE radmeter.lease CASCADE;
 DROP TABLE radmeter.erasure, radmeter.cleared_partition CASCADE;
 DROP TABLE radmeter.kept_per_hour CASCADE;
 DROP INDEX rejected_packet_rejected_at_idx;
