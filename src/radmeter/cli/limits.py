@@ -39,7 +39,7 @@ def list_limits(settings: Settings, output_format: str) -> None:
     from radmeter.database import limits as read
     from radmeter.database.connection import connect
 
-    with existing_database(settings) as dsn, connect(dsn) as connection:
+    with existing_database(settings) as dsn, connect(dsn, any_pooler=True) as connection:
         rows = read.limits(connection)
     if output_format == "table":
         rows = [{**row, **{name: _shown(row[name]) for name in ("value", "default")}} for row in rows]

@@ -101,7 +101,7 @@ def list_(settings: Settings, output_format: str) -> None:
     from radmeter.database.connection import connect
     from radmeter.partitions.months import partitions as read
 
-    with existing_database(settings) as dsn, connect(dsn) as connection:
+    with existing_database(settings) as dsn, connect(dsn, any_pooler=True) as connection:
         rows: list[Row] = [each._asdict() for each in read(connection)]
     columns = COLUMNS if output_format != "table" or any(row["file"] for row in rows) else COLUMNS[:-1]
     emit(rows, output_format, columns=columns)

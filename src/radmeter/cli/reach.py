@@ -17,7 +17,7 @@ def main() -> int:
             output.say("error: no database is named: set RADMETER_DSN or PGHOST", err=True)
             return 2
         deadline.use(settings.answer_seconds)
-        connect(settings.dsn).close()
+        connect(settings.dsn, any_pooler=True).close()
     except RadmeterError as error:
         output.say(f"error: {error}", err=True)
         return 1

@@ -107,7 +107,7 @@ def list_(
     from radmeter.ingest.rejected import Filter, page
 
     which = Filter(reason=reason, node=node, since=since)
-    with existing_database(settings) as dsn, connect(dsn) as connection:
+    with existing_database(settings) as dsn, connect(dsn, any_pooler=True) as connection:
         packets, more = page(connection, which, before=before, limit=limit)
     rows = [
         {
@@ -132,7 +132,7 @@ def show(settings: Settings, ids: tuple[int, ...], output_format: str) -> None:
     from radmeter.database.connection import connect
     from radmeter.ingest.rejected import by_id
 
-    with existing_database(settings) as dsn, connect(dsn) as connection:
+    with existing_database(settings) as dsn, connect(dsn, any_pooler=True) as connection:
         packets = by_id(connection, ids)
     if output_format != "table":
         rows = [
@@ -255,7 +255,7 @@ def left_out(settings: Settings, output_format: str) -> None:
     from radmeter.ingest.salvage import NAMES
     from radmeter.ingest.salvage import left_out as read
 
-    with existing_database(settings) as dsn, connect(dsn) as connection:
+    with existing_database(settings) as dsn, connect(dsn, any_pooler=True) as connection:
         rows = read(connection, settings.journal)
     shorten = output_format == "table"
     rows = [{**row, "segments": _segments(row["segments"], shorten=shorten)} for row in rows]

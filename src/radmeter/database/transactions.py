@@ -35,9 +35,14 @@ class BeginningCursor(psycopg.Cursor[tuple[Any, ...]]):
 
 
 class TransactionsConnection(WaitingConnection):
-    """A connection that waits no longer than its deadline. `begin_with`: how each transaction begins."""
+    """A connection that waits no longer than its deadline.
+
+    `begin_with` is how each transaction begins. `behind_pooler`: settings of the session would get lost, or stay behind
+    for other programs.
+    """
 
     begin_with: tuple[str, ...] = ()
+    behind_pooler: bool = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -66,13 +71,20 @@ class TransactionsConnection(WaitingConnection):
             self._begin()
             yield
 
+    def set(self, name: str, value: str) -> None:
+        """Set a parameter of the server for all that this connection does."""
+        if self.behind_pooler:
+            self.begin_with += (f"SET LOCAL {name} = {value}",)
+        else:
+            self.execute(f"SET {name} = {value}".encode())
+
     def _is_idle(self) -> bool:
         return self.pgconn.transaction_status == TransactionStatus.IDLE
 
     def _begin(self) -> None:
-        for statement in self.begin_with:
+        if self.begin_with:
             # Not with a cursor of this connection: that would begin again.
-            psycopg.Cursor(self).execute(statement.encode(), prepare=False)
+            psycopg.Cursor(self).execute("; ".join(self.begin_with).encode(), prepare=False)
 
 
 def _connection_of(cursor: psycopg.Cursor[Any]) -> TransactionsConnection:

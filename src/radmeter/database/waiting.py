@@ -118,7 +118,7 @@ class WaitingConnection(psycopg.Connection[tuple[Any, ...]]):
         if self.process is None or (longest is not None and silent >= longest):
             return None
         try:
-            with WaitingConnection.connect(_same_server(self), autocommit=True) as beside:
+            with WaitingConnection.connect(same_server(self), autocommit=True) as beside:
                 beside.deadline = Deadline(PROBE_SECONDS, PROBE_SECONDS)
                 beside.execute("SET search_path = pg_catalog", prepare=False)
                 row = beside.execute(PROBE, self.process, prepare=False).fetchone()
@@ -133,7 +133,7 @@ def _said(silent: float, sign: Sign | None) -> str:
     return f"no answer from the server for {silent:.0f} s: {why}. The connection was closed"
 
 
-def _same_server(connection: psycopg.Connection[Any]) -> str:
+def same_server(connection: psycopg.Connection[Any]) -> str:
     """Return the connection string of the very server that a connection has, of those that its own string names."""
     info = connection.info
     return psycopg.conninfo.make_conninfo(

@@ -24,11 +24,11 @@ class Store:
 
     def __init__(self, dsn: str) -> None:
         # A batch takes less than a second. A statement that hangs means that a switch-over went wrong.
-        self._connection = connect(dsn, deadline=deadline.prompt(), prepare_threshold=0)
+        self._connection = connect(dsn, deadline=deadline.prompt(), any_pooler=True, prepare_threshold=0)
         try:
             with explained_errors("radmeter_ingest"):
-                self._connection.execute(f"SET statement_timeout = {deadline.statement_ms()}")
-                self._connection.execute(f"SET lock_timeout = {deadline.lock_ms()}")
+                self._connection.set("statement_timeout", str(deadline.statement_ms()))
+                self._connection.set("lock_timeout", str(deadline.lock_ms()))
         except StoreError:
             self.close()
             raise
@@ -79,7 +79,7 @@ class Store:
         """
         # libpq's own calls separate sending from waiting. psycopg's pipeline mode would add a round trip.
         pgconn = self._connection.pgconn
-        with explained_errors("radmeter_ingest"):
+        with explained_errors("radmeter_ingest"), self._connection.begun():
             pgconn.send_query_params(
                 b"SELECT radmeter.ingest($1, $2::json)", [node.encode(), orjson.dumps(records)]
             )

@@ -267,9 +267,14 @@ def test_a_stop_within_a_transaction_keeps_the_others_out_only_for_the_time_of_a
         assert one.take()
         # What a process that is stopped here leaves behind: a transaction that holds the lease's row.
         two = lease.Lease(other, uuid.uuid4())
-        with pytest.raises(psycopg.errors.IdleInTransactionSessionTimeout), runner.transaction():
-            wait_until(two.take, "the lease taken over")
-            runner.execute("SELECT 1")
+
+        def stopped_within_a_transaction() -> None:
+            with runner.transaction():
+                wait_until(two.take, "the lease taken over")
+                runner.execute("SELECT 1")
+
+        with pytest.raises(psycopg.errors.IdleInTransactionSessionTimeout):
+            stopped_within_a_transaction()
 
 
 def test_each_statement_and_each_transaction_checks_the_lease(database: str, connection: Connection) -> None:

@@ -197,6 +197,7 @@ STATE = {
     "backfill",
     "cleared_partition",
     "decimal_change",
+    "lease",
     "migration_log",
     "session_month",
     "sql_file",
