@@ -29,6 +29,9 @@ Row = dict[str, Any]
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+# A standby that is less far behind is not worth a word.
+BEHIND_SECONDS = 1.0
+
 # The key of `--raw` in click's context.
 RAW = "radmeter.raw"
 
@@ -110,6 +113,37 @@ def existing_database(settings: Settings) -> Iterator[str]:
         )
     with open_database(settings) as database:
         yield database.dsn
+
+
+@contextmanager
+def reading_database(settings: Settings) -> Iterator[str]:
+    """Yield the connection string for a command that only reads: of a standby if one is set, else of the database.
+
+    If the standby is behind, a note on standard error says so. An option wins: with --dsn and without --read-dsn the
+    command reads from that database.
+
+    Raises
+    ------
+    StoreError
+        The standby cannot be reached, or there is no database yet.
+    """
+    chosen = settings.source("dsn") == "--dsn" and settings.source("read_dsn") != "--read-dsn"
+    if settings.read_dsn is None or chosen:
+        with existing_database(settings) as dsn:
+            yield dsn
+        return
+    # Imported here because psycopg loads slowly.
+    from radmeter.database.connection import connect
+    from radmeter.database.standby import standby
+
+    try:
+        with connect(settings.read_dsn, any_pooler=True) as connection:
+            found = standby(connection)
+    except StoreError as error:
+        raise StoreError(f"the standby to read from ({settings.source('read_dsn')}): {error}") from error
+    if found is not None and (found.behind_seconds is None or found.behind_seconds >= BEHIND_SECONDS):
+        output.say(f"note: read from a standby, {found}", err=True)
+    yield settings.read_dsn
 
 
 def require_extra(package: str, extra: str) -> None:
