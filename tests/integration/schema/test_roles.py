@@ -76,6 +76,7 @@ OWNERS = {
     "close_stale",
     "drop_segments",
     "end_erasure",
+    "end_lease",
     "ensure_partition",
     "erase_notes",
     "erase_packets",
@@ -83,10 +84,12 @@ OWNERS = {
     "finish_erasure",
     "expire",
     "expiring",
+    "hold_lease",
     "note_expired",
     "observe_intervals",
     "old_segments",
     "stale_sessions",
+    "take_lease",
 }
 # and parts of the others, which would break the counters, or the audit, if they were called by themselves.
 PARTS = {
@@ -209,6 +212,7 @@ STATE = {
     "backfill",
     "cleared_partition",
     "decimal_change",
+    "lease",
     "migration_log",
     "session_month",
     "sql_file",
@@ -417,6 +421,8 @@ WRITE = (
         "finish to erase": "SELECT radmeter.finish_erasure('alice')",
         "end to erase": "SELECT radmeter.end_erasure('alice')",
         "clear attributes": "SELECT radmeter.clear_attributes('{1}', '{2026-01-01}')",
+        "lease": "SELECT radmeter.take_lease('jobs', gen_random_uuid(), 'x', 30)",
+        "forged lease": "UPDATE radmeter.lease SET expires_at = 'infinity'",
         "schema": "CREATE TABLE radmeter.mine (x int)",
         "public": "CREATE TABLE public.mine (x int)",
     }
