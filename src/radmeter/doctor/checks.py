@@ -3,6 +3,7 @@
 from radmeter.doctor import (
     activity,
     adoption,
+    backup,
     connection,
     freeradius,
     growth,
@@ -38,6 +39,7 @@ CHECKS = (
     Named("journal", journal.check, needs_database=False),
     Named("shipper", journal.shipper, needs_database=False),
     Named("incidents", incidents.check, needs_schema=True),
+    Named("backup", backup.check, needs_database=False),
     Named("ingest", activity.ingest, needs_schema=True, primary=True),
     Named("jobs", activity.jobs, needs_schema=True, primary=True),
     Named("sessions", activity.sessions, needs_schema=True),
