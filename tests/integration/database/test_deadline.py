@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -241,6 +242,37 @@ def test_the_setting_reaches_every_connection(own_database: str) -> None:
         check=False,
     )
     for pid in done.stdout.split():
-        os.kill(int(pid), 18)
+        os.kill(int(pid), signal.SIGCONT)
     assert done.returncode == 1
     assert "no answer from the server for 2 s" in done.stderr
+
+
+def test_ctrl_c_ends_a_command_whose_server_is_frozen(own_database: str) -> None:
+    """A cancel request of libpq would wait for the server, too."""
+    code = (
+        "import os, signal\n"
+        "from radmeter.database import connection\n"
+        "opened = connection.connect\n"
+        "def connect(*given, **more):\n"
+        "    made = opened(*given, **more)\n"
+        "    os.kill(made.info.backend_pid, signal.SIGSTOP)\n"
+        "    print(made.info.backend_pid, flush=True)\n"
+        "    return made\n"
+        "connection.connect = connect\n"
+        "from radmeter.cli.main import main\n"
+        "main(['usage', 'user', 'alice'])\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code],
+        env=OTHERS_ENVIRONMENT | {"RADMETER_DSN": own_database, "RADMETER_ANSWER_SECONDS": "3600"},
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as command:
+        try:
+            assert command.stdout is not None
+            backend = int(command.stdout.readline())
+            command.send_signal(signal.SIGINT)
+            assert command.wait(100) == 130
+        finally:
+            os.kill(backend, signal.SIGCONT)
+            command.kill()
