@@ -15,6 +15,7 @@ from typing import Any, Self
 import psycopg
 import pytest
 from support.commands import Packets, radmeter
+from support.frozen import stopped
 from support.pgbouncer import PgBouncer, pgbouncer
 from support.processes import Child, Shipper, eventually
 from support.servers import Server, installed
@@ -260,6 +261,26 @@ def test_two_runners_behind_a_pool_of_sessions_take_turns(
         # The pooler still has its connections to the server. Nobody is kept out by them.
         with Runner(tmp_path / "third.log").start(dsn) as third:
             eventually(lambda: leads(third), True)
+
+
+def test_a_runner_that_was_stopped_behind_a_pool_of_sessions_does_nothing_when_it_wakes_up(
+    own_database: str, by_session: PgBouncer, tmp_path: Path
+) -> None:
+    dsn = by_session.dsn(own_database)
+    with psycopg.connect(own_database, autocommit=True) as connection:
+        leader = "SELECT program FROM radmeter.lease"
+        with Runner(tmp_path / "first.log").start(dsn) as first:
+            eventually(lambda: connection.execute(leader).fetchone(), (first.program,))
+            with Runner(tmp_path / "second.log").start(dsn) as second:
+                eventually(lambda: second.lines("standing by") != [], True)
+                assert first.process is not None
+                with stopped(first.process.pid):
+                    # As if its time had passed.
+                    connection.execute("UPDATE radmeter.lease SET expires_at = clock_timestamp()")
+                    eventually(lambda: connection.execute(leader).fetchone(), (second.program,))
+                eventually(lambda: first.lines("another process has taken over the lease") != [], True)
+                eventually(lambda: first.lines("standing by") != [], True)
+                assert connection.execute(leader).fetchone() == (second.program,)
 
 
 def test_runners_behind_a_pool_of_transactions_say_why_they_wait(
