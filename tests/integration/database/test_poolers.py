@@ -311,6 +311,19 @@ def test_if_the_pooler_were_not_recognised_two_runners_would_still_not_work_at_o
         assert refused.value.sqlstate == "RM006"
 
 
+@pytest.mark.parametrize("mode", ["session", "transaction"])
+def test_a_writable_server_may_be_asked_for_through_the_pooler(
+    own_server: Server, own_database: str, mode: str
+) -> None:
+    with pgbouncer(own_server, mode) as pooler:
+        dsn = psycopg.conninfo.make_conninfo(
+            pooler.dsn(own_database), target_session_attrs="read-write", connect_timeout=5
+        )
+        store = Store(dsn)
+        assert store.checkpoint("radius1-00000001") == 0
+        store.close()
+
+
 def test_a_frozen_server_behind_the_pooler_is_given_up(
     own_database: str, by_transaction: PgBouncer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
