@@ -103,6 +103,6 @@ def test_the_shipper_leaves_a_frozen_primary_for_the_promoted_standby(tmp_path: 
                             promoting.execute("SELECT pg_promote()")
                         journal.add(300)
                         eventually(lambda: counted(promoted), (600, 4200))
-                    assert ship.lines("no answer from the server for 3 s")
+                    assert ship.lines("no answer from the server")
                     assert not ship.lines("half as many")
     journal.close()
