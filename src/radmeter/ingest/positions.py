@@ -8,6 +8,7 @@ shipped again from what is kept. What is no longer there is said.
 import logging
 import uuid
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
@@ -362,20 +363,69 @@ class Positions:
                 _note_missing(store, node, row, None, accepted=accepted)
         for previous in sorted(each for each in lacking - away.keys() if each):
             segment = next(each for each in segments if each.header.previous == previous)
+            reason = ACCEPTED if accepted else None
+            first, last = self._numbers_before(segment, rows.get(previous))
+            many = (
+                "How many packets it had is not known" if first is None else f"It had {_packets(first, last)}"
+            )
             _note(
                 store,
                 node,
                 "missing",
                 previous,
-                None,
+                first,
+                last_seq=last,
+                records=None if first is None or last is None else last - first + 1,
                 to_at=segment.header.made_at_us,
-                detail=f"segment {previous}, the one before {segment.path.name}, is not wholly counted, "
-                "and it is in no "
-                "folder of this journal. How many packets it had is not known",
-                reason=ACCEPTED if accepted else None,
+                detail=f"segment {previous}, the one before {segment.path.name}, is not wholly counted, and it is in "
+                f"no folder of this journal. {many}",
+                reason=reason,
             )
+            self._report_hole(store, node, segments, segment, reason)
         # Their numbers and times are not forgotten, in case the database steps back again.
         self._ledger.gone([known for known in self._ledger.all() if known.id not in here])
+
+    def _numbers_before(self, segment: Segment, row: Registered | None) -> tuple[int | None, int | None]:
+        """Return which numbers of the segment before are not counted; None, None: how many it had is not known."""
+        first = segment.header.previous_first_seq
+        if first is None or segment.first_seq >= first + files.GAP:  # radiusd was started again in between
+            return None, None
+        first = max(first, row.last_seq + 1 if row else 0)
+        return (first, segment.first_seq - 1) if first < segment.first_seq else (None, None)
+
+    def _report_hole(
+        self, store: Store, node: str, segments: Sequence[Segment], segment: Segment, reason: str | None
+    ) -> None:
+        """Say which numbers before the one before `segment` no segment has. They go on from segment to segment."""
+        end = segment.header.previous_first_seq
+        if end is None or segment.first_seq >= end + files.GAP:
+            return
+        before = [each for each in segments if end - files.GAP < each.first_seq < end]
+        if not before:
+            return
+        with suppress(JournalError):
+            last = self._journal.end(before[-1], segment)
+            if last is not None and last + 1 < end:
+                _note(
+                    store,
+                    node,
+                    "missing",
+                    None,
+                    last + 1,
+                    last_seq=end - 1,
+                    records=end - last - 1,
+                    from_at=before[-1].header.made_at_us,
+                    to_at=segment.header.made_at_us,
+                    detail=f"{_packets(last + 1, end - 1)} between {before[-1].path.name} and {segment.path.name} are "
+                    "in no folder of this journal",
+                    reason=reason,
+                )
+
+
+def _packets(first_seq: int, last_seq: int | None) -> str:
+    if last_seq is None:
+        return f"packets from number {first_seq} on"
+    return f"{counted(last_seq - first_seq + 1, 'packet')} (numbers {first_seq} to {last_seq})"
 
 
 def _with_identity(segment: Segment, known: Known) -> Segment:
