@@ -98,7 +98,8 @@ def _ship(
         if each.seq <= row.last_seq:
             had += 1
             digest = digest_after(digest or 0, [each])
-            if each.seq == row.last_seq and row.digest is not None and digest != row.digest:
+            # Records that are lost now may have been readable when they were counted.
+            if each.seq == row.last_seq and not lost and row.digest is not None and digest != row.digest:
                 return Result(
                     path,
                     0,
