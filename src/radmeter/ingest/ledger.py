@@ -73,8 +73,7 @@ class Ledger:
         self._changed = False
 
     def load(self) -> None:
-        """Read the ledger. One that is damaged is put aside, and begins again: the database still knows the "
-        "progress."""
+        """Read the ledger. One that is damaged is put aside and begins again: the database knows the progress."""
         path = self._directory / LEDGER
         try:
             self.read()

@@ -6,6 +6,7 @@ shipped again from what is kept. What is no longer there is said.
 """
 
 import logging
+import shlex
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from radmeter.ingest.kept_segments import KeptSegments
 from radmeter.ingest.ledger import Known, Ledger
 from radmeter.ingest.store import Progress, Registered, Store
 from radmeter.plugin.journal import files
-from radmeter.plugin.journal.reader import JournalReader, Segment, digest_after
+from radmeter.plugin.journal.reader import JournalReader, Loss, Segment, digest_after
 from radmeter.units import counted
 
 log = logging.getLogger(__name__)
@@ -200,7 +201,7 @@ class Positions:
                 None,
                 first_seq,
                 detail=f"segment {path.name} cannot be read: {reason}. Its packets are not counted yet. "
-                f"`radmeter journal salvage {aside}` ships what can be read of it",
+                f"`radmeter journal salvage {shlex.quote(str(aside))}` ships what can be read of it",
             )
 
     def _place(self, store: Store, node: str, segment: Segment, known: Known, row: Registered) -> None:
@@ -330,7 +331,7 @@ def _with_identity(segment: Segment, known: Known) -> Segment:
 
 def registered(store: Store, node: str, segments: Sequence[Segment]) -> dict[str, Registered]:
     """Register segments. Return them, and those of the node that are not wholly counted, by their ids."""
-    return _open_all(
+    return open_all(
         store,
         node,
         [
@@ -347,7 +348,7 @@ def registered(store: Store, node: str, segments: Sequence[Segment]) -> dict[str
 
 
 def _registered_known(store: Store, node: str, known: Iterable[Known]) -> dict[str, Registered]:
-    return _open_all(
+    return open_all(
         store,
         node,
         [
@@ -363,7 +364,8 @@ def _registered_known(store: Store, node: str, known: Iterable[Known]) -> dict[s
     )
 
 
-def _open_all(store: Store, node: str, described: Sequence[dict[str, Any]]) -> dict[str, Registered]:
+def open_all(store: Store, node: str, described: Sequence[dict[str, Any]]) -> dict[str, Registered]:
+    """Register segments as `Store.open_segments` takes them, some at a time. Return what it returns, by the ids."""
     rows: dict[str, Registered] = {}
     for start in range(0, max(1, len(described)), CALL):
         for row in store.open_segments(node, described[start : start + CALL]):
@@ -447,8 +449,15 @@ def _note(
     return store.note_incident(node, {name: value for name, value in incident.items() if value is not None})
 
 
-def note_loss(store: Store, node: str, position: Position, loss: Any) -> None:
-    """Say which records of a segment are damaged."""
+def note_loss(
+    store: Store,
+    node: str,
+    position: Position,
+    loss: Loss,
+    *,
+    kept: str = f"The file is kept in {files.DAMAGED}/",
+) -> None:
+    """Say which records of a segment are damaged. `kept` says where the file is."""
     last = loss.last_seq
     numbers = (
         f"records {loss.first_seq} to {last}" if last is not None else f"records from {loss.first_seq} on"
@@ -464,8 +473,7 @@ def note_loss(store: Store, node: str, position: Position, loss: Any) -> None:
         from_at=loss.after_us or position.segment.header.made_at_us,
         to_at=loss.before_us,
         detail=f"{numbers} of segment {position.segment.path.name} cannot be read: "
-        f"{loss.what}. The packets around them "
-        f"are counted. The file is kept in {files.DAMAGED}/",
+        f"{loss.what}. The packets around them are counted. {kept}",
     )
 
 

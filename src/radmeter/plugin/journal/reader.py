@@ -140,8 +140,7 @@ class JournalReader:
             return False
 
     def is_written(self, segment: Segment) -> bool:
-        """Tell whether the process that has the journal open for writing has begun a segment, so that it may "
-        "add to it."""
+        """Tell whether a process has the journal open for writing and has begun this segment: it may add to it."""
         made_at_us = segment.header.made_at_us
         if made_at_us is None or segment.path.parent != self.directory or not self.writer_alive():
             return False
