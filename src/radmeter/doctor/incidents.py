@@ -62,7 +62,8 @@ def _finding(context: Context, row: Incidents) -> Finding:
     if row.kind == "shorter":
         return tell.green(f"segments of {where} end before what is counted of them, as after a power cut")
     if row.kind == "forked":
-        said = f"{counted(row.number, 'segment')} of {where} {verb(row.number, 'was', 'were')} continued by two machines"
+        many = f"{counted(row.number, 'segment')} of {where} {verb(row.number, 'was', 'were')}"
+        said = f"{many} continued by two machines"
     else:
         said = f"there are two journals named {where}: one was copied, or an older copy was put back"
     return tell.yellow(said, show)
