@@ -379,8 +379,8 @@ def _say_rewound(store: Store, node: str, rewound: Sequence[Rewound]) -> int:
     first, last = rewound[0], rewound[-1]
     detail = (
         f"the database lacks {counted(packets, 'packet')} of {counted(len(rewound), 'segment')} that it had "
-        f"counted: it "
-        "was restored from a backup, or a standby that was behind was promoted. What is kept is shipped again"
+        "counted: it was restored from a backup, or a standby that was behind was promoted. What is kept is shipped "
+        "again"
     )
     log.warning("%s", detail)
     return _note(

@@ -179,7 +179,7 @@ class Shipper:
                 self._ahead_records = [as_json(entry) for entry in self._ahead]
 
     def _keep_house(self, store: Store) -> None:
-        """Now and then write the ledger, tell the database which segments are here, and delete old kept ones."""
+        """Write the ledger now and then, tell the database that the segments are here, and delete old kept ones."""
         now = time.monotonic()
         if now - self._saved_at >= SAVE_SECONDS:
             self._ledger.save()
