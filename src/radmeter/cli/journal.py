@@ -18,6 +18,7 @@ from radmeter.cli.common import (
     emit,
     existing_database,
     format_option,
+    reading_database,
     with_settings,
 )
 from radmeter.config import Settings
@@ -80,9 +81,9 @@ def status(settings: Settings, all_: bool, output_format: str) -> None:
     except JournalError as error:
         problems.append(f"journal: {error}")
     try:
-        with existing_database(settings) as dsn, connect(dsn) as connection:
+        with existing_database(settings) as dsn, connect(dsn, any_pooler=True) as connection:
             journal_state.add_progress(rows, journal_state.progress(connection, journal_state.ids_of(rows)))
-            waiting = read(connection)
+            waiting = [row for row in read(connection) if row["settled_at"] is None]
     except StoreError as error:
         problems.append(f"database: {error}")
     if not problems or rows:
@@ -95,7 +96,9 @@ def status(settings: Settings, all_: bool, output_format: str) -> None:
         if shown:
             emit(shown, output_format, columns=FEW)
         output.say(*lines)
-        if unread := [row["path"] for row in rows if row["state"] == "unknown"]:
+        unread = [row["path"] for row in rows if row["state"] == "unknown"]
+        unsaved = any(row["kind"] == "damaged" and row["segment"] is None for row in waiting)
+        if unread and (unsaved or problems):
             command = " ".join(["radmeter journal salvage", *(shlex.quote(str(path)) for path in unread[:3])])
             output.say(f"{counted(len(unread), 'segment')} cannot be read: {command}")
         if waiting:
@@ -114,7 +117,7 @@ def status(settings: Settings, all_: bool, output_format: str) -> None:
     "--all", "all_", is_flag=True, help="Also those that are acknowledged, and those that ended long ago."
 )
 @format_option
-@with_settings("state", "dsn")
+@with_settings("state", "dsn", "read_dsn")
 def incidents(settings: Settings, all_: bool, output_format: str) -> None:
     """List what the shippers found, the latest first.
 
@@ -132,7 +135,7 @@ def incidents(settings: Settings, all_: bool, output_format: str) -> None:
     from radmeter.ingest.incidents import COLUMNS
     from radmeter.ingest.incidents import incidents as read
 
-    with existing_database(settings) as dsn, connect(dsn) as connection:
+    with reading_database(settings) as dsn, connect(dsn, any_pooler=True) as connection:
         rows = read(connection, all_=all_)
     if output_format != "table":
         emit(rows, output_format, columns=COLUMNS)
@@ -164,9 +167,11 @@ def _described(row: dict[str, Any]) -> Iterator[str]:
         facts.append(f"received {' '.join(times)}")
     if row["first_seq"] is not None:
         last = row["last_seq"]
-        facts.append(
-            f"numbers {row['first_seq']} to {last}" if last else f"numbers from {row['first_seq']} on"
-        )
+        if last is None:
+            facts.append(f"numbers from {row['first_seq']} on")
+        else:
+            one = last == row["first_seq"]
+            facts.append(f"number {last}" if one else f"numbers {row['first_seq']} to {last}")
     yield from _wrapped(", ".join(facts))
     yield from _wrapped(row["detail"])
     if row["settled_at"]:

@@ -121,18 +121,26 @@ def kept_line(settings: Settings, found: Kept) -> str:
     """Return in words how much is kept, since when, and whether its size cuts the time that was set."""
     if found.since is None:
         return "nothing"
-    limit = limit_in_force(settings.journal, settings.kept_bytes)
     said = (
-        f"{human_bytes(found.size_bytes)} of {human_bytes(limit)} in {counted(found.segments, 'segment')}, "
+        f"{human_bytes(found.size_bytes)} in {counted(found.segments, 'segment')}, "
         f"since {found.since.astimezone():%Y-%m-%d %H:%M:%S %Z}"
     )
-    age = max(0.0, time.time() - found.since.timestamp())
-    if found.size_bytes + found.largest_bytes > limit and age < settings.kept_hours * 3600:
-        said += (
-            f" ({duration(age)} ago: RADMETER_KEPT_BYTES is reached before the {counted(settings.kept_hours, 'hour')} "
-            "of RADMETER_KEPT_HOURS)"
-        )
+    if (seconds := cut_to(settings, found)) is not None:
+        limit = human_bytes(limit_in_force(settings.journal, settings.kept_bytes))
+        said += f": {duration(seconds)} of {counted(settings.kept_hours, 'hour')}, since more than {limit} is not kept"
     return said
+
+
+def cut_to(settings: Settings, found: Kept) -> float | None:
+    """Return to how many seconds the size cuts the time for which segments are kept; None if it does not.
+
+    It does if the next segment will push out the oldest one.
+    """
+    limit = limit_in_force(settings.journal, settings.kept_bytes)
+    if found.since is None or found.size_bytes + found.largest_bytes <= limit:
+        return None
+    seconds = max(0.0, time.time() - found.since.timestamp())
+    return seconds if seconds < settings.kept_hours * 3600 else None
 
 
 def summary(settings: Settings, rows: Sequence[Mapping[str, Any]]) -> list[str]:

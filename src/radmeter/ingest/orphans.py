@@ -1,7 +1,7 @@
 """Ships segments that no shipper carries: damaged ones, and those of a journal whose machine is gone."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -75,12 +75,12 @@ def packets_in(paths: Sequence[Path]) -> int:
     """Return about how many packets segments hold. One that cannot be read counts as empty."""
     total = 0
     for path in paths:
-        with suppress(OSError, DamagedSegment):
-            log = SegmentReader(path, files.first_seq_in_name(path.name) or 1)
+        with suppress(OSError, JournalError):
             try:
-                total += max(0, log.last_seq() - log.header.first_seq + 1)
-            finally:
-                log.close()
+                with closing(SegmentReader(path, files.first_seq_in_name(path.name) or 1)) as log:
+                    total += max(0, log.last_seq() - log.header.first_seq + 1)
+            except DamagedSegment:
+                total += sum(isinstance(each, Entry) for each in read_orphan(path))
     return total
 
 
@@ -123,7 +123,7 @@ def _ship(store: Store, path: Path, around: Surroundings, on_progress: Listener)
     except _Forked as fork:
         return Result(path, sum(shipped), 0, (), f"{fork}", identity.header.id if identity else None)
     except JournalError as error:
-        reason = f"{error}".removeprefix(f"{path}: ").removeprefix(f"{path} ")
+        reason = f"{error}".removeprefix(f"{path}: ").replace(f"{path} ", "it ", 1)
         return Result(path, sum(shipped), 0, (), reason, identity.header.id if identity else None)
     return Result(path, sum(shipped), had, tuple(lost), None, identity.header.id)
 
@@ -216,7 +216,7 @@ def _ship_once(
     compare()
     send()
     for loss in lost:
-        note_loss(store, node, position, loss, kept=f"The file is {path.absolute()}")
+        note_loss(store, node, position, loss, kept=f"The file is {path.absolute()}", logged=True)
     if position.progress.seq > row.last_seq or last >= row.last_seq or lost:
         # A file that ends before what is counted of it is not all of the segment.
         store.finish(header.id, position.progress.seq)

@@ -7,6 +7,7 @@ shipped again from what is kept. What is no longer there is said.
 
 import logging
 import shlex
+import time
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -130,7 +131,7 @@ class Positions:
         """Note that all of a segment is counted, and keep it."""
         store.finish(position.id, min(end, position.progress.seq))
         known = position.known
-        known.ended = True
+        known.ended, known.ended_us = True, time.time_ns() // 1000
         known.name = self._kept.keep(position.segment.path, known.id, damaged=known.damaged).name
         self._open.pop(known.id, None)
         self._ledger.change()
@@ -456,12 +457,14 @@ def note_loss(
     loss: Loss,
     *,
     kept: str = f"The file is kept in {files.DAMAGED}/",
+    logged: bool = False,
 ) -> None:
-    """Say which records of a segment are damaged. `kept` says where the file is."""
+    """Say which records of a segment are damaged. `kept` says where the file is. `logged`: the caller says it, too."""
     last = loss.last_seq
-    numbers = (
-        f"records {loss.first_seq} to {last}" if last is not None else f"records from {loss.first_seq} on"
-    )
+    if last is None:
+        numbers = f"records from {loss.first_seq} on"
+    else:
+        numbers = f"record {last}" if last == loss.first_seq else f"records {loss.first_seq} to {last}"
     _note(
         store,
         node,
@@ -474,6 +477,7 @@ def note_loss(
         to_at=loss.before_us,
         detail=f"{numbers} of segment {position.segment.path.name} cannot be read: "
         f"{loss.what}. The packets around them are counted. {kept}",
+        logged=logged,
     )
 
 

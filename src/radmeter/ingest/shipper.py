@@ -13,6 +13,7 @@ from radmeter.errors import (
     StoreError,
     StoreTimeout,
     StoreUnavailable,
+    WrongDatabase,
 )
 from radmeter.ingest import database_of_journal
 from radmeter.ingest.batch_size import BatchSize
@@ -87,6 +88,8 @@ class Shipper:
                     break
                 retry_seconds = FIRST_RETRY_SECONDS
             except (StoreError, JournalError) as error:
+                if until_empty and isinstance(error, WrongDatabase):
+                    raise  # it would wait for ever
                 self._note_trouble(error)
                 self._close_store()
                 stop.wait(retry_seconds)
