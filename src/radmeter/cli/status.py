@@ -2,7 +2,7 @@
 
 import sys
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -29,7 +29,7 @@ RETRY = "retry"
     help="How long to measure packets per second. 0: do not measure.",
 )
 @format_option
-@with_settings("state", "dsn", "read_dsn", "journal")
+@with_settings("state", "dsn", "read_dsn", "journal", "kept_hours", "kept_bytes")
 def status(settings: Settings, sample: float, output_format: str) -> None:
     """Show what is in the journal, how far and how fast each node is ingested, and what an operator has to do.
 
@@ -37,8 +37,9 @@ def status(settings: Settings, sample: float, output_format: str) -> None:
     be reached; the other one is shown.
     """
     problems: list[str] = []
-    database = _database(settings, sample, problems)
+    database = _database(settings, sample, _waiting_ids(settings), problems)
     journal = _journal(settings, database, problems)
+    kept = journal.pop("kept")  # in words
     database.pop("segments")
     state: State = {"journal": journal, **database, "problems": problems}
     if output_format == "json":
@@ -46,12 +47,21 @@ def status(settings: Settings, sample: float, output_format: str) -> None:
     elif output_format == "csv":
         emit_csv(_flat("", state), columns=("name", "value"))
     else:
-        _print(state)
+        _print(state, kept)
     if problems:
         sys.exit(1)
 
 
-def _database(settings: Settings, sample: float, problems: list[str]) -> State:
+def _waiting_ids(settings: Settings) -> list[str]:
+    """Return which segments the database is asked about. If the journal cannot be read, that is said later."""
+    from radmeter.ingest import journal_state
+
+    with suppress(JournalError):
+        return journal_state.waiting_ids(settings.journal)
+    return []
+
+
+def _database(settings: Settings, sample: float, ids: list[str], problems: list[str]) -> State:
     from radmeter.database.standby import standby
     from radmeter.database.views import driver_connection, reading
     from radmeter.usage import ingest_state
@@ -72,7 +82,7 @@ def _database(settings: Settings, sample: float, problems: list[str]) -> State:
             before = {row["node"]: row for row in ingest_state.nodes(connection)}
             state |= ingest_state.totals(connection)
             state["incidents"] = ingest_state.incidents(connection)
-            state["segments"] = ingest_state.segments(connection)
+            state["segments"] = ingest_state.segments(connection, ids)
             state["discovery_limits"] = ingest_state.discovery_limits(connection)
             if sample:
                 connection.rollback()  # else the second reading would see the same as the first
@@ -101,7 +111,7 @@ def _journal(settings: Settings, database: State, problems: list[str]) -> State:
 
     state: State = {"directory": str(settings.journal), "node": None, "unshipped_records": None}
     state |= {"oldest_unshipped_seconds": None, "segments": None, "bytes_on_disk": None}
-    state |= {"kept_segments": None, "kept_bytes": None, "kept_since": None}
+    state |= {"kept_segments": None, "kept_bytes": None, "kept_since": None, "kept": None}
     reader = JournalReader(settings.journal)
     try:
         node = reader.node()
@@ -116,6 +126,7 @@ def _journal(settings: Settings, database: State, problems: list[str]) -> State:
     problems += [f"journal: the segment {path} cannot be read" for path in depth.unreadable]
     state |= {"node": node, "segments": depth.segments, "bytes_on_disk": depth.size_bytes}
     state |= {"kept_segments": kept.segments, "kept_bytes": kept.size_bytes, "kept_since": kept.since}
+    state["kept"] = journal_state.kept_line(settings, kept)
     if not known:
         problems.append(
             f"journal: {counted(depth.records, 'record')}; only the database knows how many of them are shipped"
@@ -128,7 +139,7 @@ def _journal(settings: Settings, database: State, problems: list[str]) -> State:
     return state | {"unshipped_records": depth.records}
 
 
-def _print(state: State) -> None:
+def _print(state: State, kept: str | None) -> None:
     journal = state["journal"]
     oldest = journal["oldest_unshipped_seconds"]
     waiting = "-" if journal["unshipped_records"] is None else counted(journal["unshipped_records"], "record")
@@ -137,11 +148,8 @@ def _print(state: State) -> None:
         ("journal", journal["directory"]),
         ("  node", journal["node"]),
         ("  unshipped", waiting + (f", the oldest {oldest:.1f} s old" if oldest is not None else "")),
-        (
-            "  on disk",
-            _on_disk(journal),
-        ),
-        ("  kept", _kept(journal)),
+        ("  on disk", _on_disk(journal)),
+        ("  kept", kept),
         ("incidents", _incidents(state["incidents"])),
         ("packets per second", state["packets_per_second"]),
         ("open sessions", state["open_sessions"]),
@@ -156,7 +164,7 @@ def _print(state: State) -> None:
     for row in state["nodes"] or ():
         lines += [
             # Its records are rejected packets that were counted by `radmeter rejected retry`, and have no journal.
-            ("checkpoint", row["node"] if row["node"] != RETRY else "(rejected retry)"),
+            ("node", row["node"] if row["node"] != RETRY else "(rejected retry)"),
             ("  role", row["role"]),
             ("  last packet", row["last_received_at"]),
             ("  ingested", row["updated_at"]),
@@ -185,18 +193,11 @@ def _on_disk(journal: State) -> str | None:
     return f"{human_bytes(journal['bytes_on_disk'])} in {counted(journal['segments'], 'segment')}"
 
 
-def _kept(journal: State) -> str | None:
-    if not journal["kept_segments"]:
-        return None if journal["kept_segments"] is None else "nothing"
-    since = cell("", journal["kept_since"])
-    return f"{human_bytes(journal['kept_bytes'])} in {counted(journal['kept_segments'], 'segment')}, since {since}"
-
-
 def _incidents(kinds: list[State] | None) -> str | None:
     """Return what waits for somebody: how many incidents of each kind."""
     if not kinds:
         return None if kinds is None else "0"
-    named = ", ".join(f"{row['incidents']} {row['kind']}" for row in kinds)
+    named = ", ".join(f"{row['incidents']:,} {row['kind']}" for row in kinds)
     return f"{named}. See `radmeter journal incidents`"
 
 

@@ -39,7 +39,7 @@ sessions = _view(
 )
 nodes = _view("nodes", "node last_seq records rejected last_received_at updated_at role ignored")
 journal_segments = _view("journal_segments", "id node last_seq")
-journal_incidents = _view("journal_incidents", "id kind acknowledged_at")
+journal_incidents = _view("journal_incidents", "id kind found_at settled_at acknowledged_at")
 totals = _view(
     "totals",
     "open_sessions rejected_packets discovered_routers rejected_bytes anomalies anomaly_bytes left_out_today"

@@ -1,6 +1,5 @@
 """Checks of this machine's journal and its shipper."""
 
-import fcntl
 import grp
 import os
 import pwd
@@ -13,6 +12,7 @@ from radmeter.doctor.context import Context
 from radmeter.doctor.finding import Finding, Findings, Teller
 from radmeter.errors import JournalError
 from radmeter.ingest import database_of_journal, journal_state
+from radmeter.ingest.holders import READER, WRITER, holder
 from radmeter.plugin.journal.files import read_node, segments
 from radmeter.plugin.journal.reader import JournalDepth, JournalReader
 from radmeter.units import counted, duration, human_bytes, verb
@@ -59,7 +59,7 @@ def check(context: Context) -> Findings:
         said = f"{waits}, the oldest for {duration(age)}"
         ship = (
             context.remedy.radmeter("ship")
-            if not holder(directory, "reader")
+            if not holder(directory, READER)
             else context.remedy.radmeter("status --sample 5")
         )
         faults.append(tell.red(said, ship) if age > TOO_OLD_SECONDS else tell.yellow(said, ship))
@@ -122,8 +122,9 @@ def _depth(context: Context) -> JournalDepth:
     try:
         known = {}
         if context.connection is not None and context.facts.has_schema:
-            known = journal_state.progress(context.database, context.settings.journal)
-        return reader.depth(known)
+            ids = journal_state.waiting_ids(context.settings.journal)
+            known = journal_state.progress(context.database, ids)
+        return reader.depth(journal_state.with_forks(known, context.settings.journal))
     except OSError as error:
         raise JournalError(f"the journal cannot be read: {error}") from error
     finally:
@@ -175,7 +176,7 @@ def _size(context: Context, depth: JournalDepth) -> list[Finding]:
         said = f"{directory} has {human_bytes(depth.size_bytes)}, {share:.0%} of its limit"
         command = (
             context.remedy.radmeter("ship")
-            if not holder(directory, "reader")
+            if not holder(directory, READER)
             else f"{more}  # and restart FreeRADIUS"
         )
         if share >= 0.9:
@@ -215,7 +216,7 @@ def shipper(context: Context) -> Findings:
         if not directory.is_dir() or not segments(directory):
             yield SHIP.green("nothing to ship on this machine")
             return
-        process = holder(directory, "reader")
+        process = holder(directory, READER)
     except PermissionError:
         yield SHIP.unknown(
             f"this user may not look into {directory}", f"sudo -E {context.remedy.radmeter('doctor')}"
@@ -226,36 +227,8 @@ def shipper(context: Context) -> Findings:
             "nobody ships the journal: packets are kept and not counted", context.remedy.radmeter("ship")
         )
         return
-    writer = holder(directory, "writer")
+    writer = holder(directory, WRITER)
     yield SHIP.green(
         f"running ({process})"
         + (f"; radiusd writes ({writer})" if writer else "; radiusd does not write now")
     )
-
-
-def holder(directory: Path, role: str) -> str | None:
-    """Return who holds the journal's lock for a role, None if nobody does.
-
-    The kernel's list of locks says it. If that cannot be read, this takes the lock for a moment.
-    """
-    path = directory / f"{role}.lock"
-    try:
-        inode = path.stat().st_ino
-        for line in Path("/proc/locks").read_text(encoding="utf-8").splitlines():
-            words = line.split()
-            if "FLOCK" in words and words[-3].rpartition(":")[2] == str(inode) and words[-4] != "0":
-                return f"process {words[-4]}"
-    except FileNotFoundError:
-        return None
-    except (OSError, IndexError):
-        pass
-    # A process in another container is not in our list.
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        words = os.pread(descriptor, 200, 0).decode("utf-8", "replace").split()
-        return f"process {' on '.join(words)}" if words else "another process"
-    finally:
-        os.close(descriptor)
-    return None

@@ -74,3 +74,24 @@ def check(directory: Path, identity: str, ledger: Ledger, accepted: str | None) 
         f"start it once with --accept-database {identity}: it then gets all packets that the journal still has "
         f"({counted(shipped, 'packet')} of kept segments, and those not yet shipped)"
     )
+
+
+def check_unshipped(directory: Path, identity: str, accepted: str | None) -> None:
+    """Compare the database with the one to which the journal of some segments shipped. Nothing is written there.
+
+    Raises
+    ------
+    WrongDatabase
+        It is another database, and `accepted` is not its identity.
+    """
+    if accepted is not None and accepted.lower() == identity:
+        return
+    known = remembered(directory)
+    if known in (None, identity):
+        return
+    wrong = f" --accept-database names {accepted}, which is neither." if accepted else ""
+    raise WrongDatabase(
+        f"the journal {directory} has shipped to the database {known}, and the database in use is {identity}."
+        f"{wrong} Nothing is shipped. If the DSN is wrong, correct it. If this database shall get all that the journal "
+        f"still has, also what the other one has counted, add --accept-database {identity}"
+    )

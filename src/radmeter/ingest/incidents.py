@@ -1,10 +1,9 @@
-"""What the shipper found when time went back: list it, and acknowledge it with a reason."""
+"""What the shippers found when time went back: list it, and acknowledge it with a reason."""
 
 from collections.abc import Sequence
 from typing import Any
 
 from radmeter.database.connection import Connection, explained_errors
-from radmeter.errors import StoreError
 
 COLUMNS = (
     "id",
@@ -24,18 +23,28 @@ COLUMNS = (
     "detail",
 )
 
+# Of these, packets are lost until somebody says that this is all right, or until they are counted after all.
+LOST = ("missing", "damaged")
+# What has ended by itself, and what a power cut explains, is news for so long.
+NEWS_DAYS = 7
+# The rows of radmeter.journal_incidents that are shown.
+SHOWN = (
+    "acknowledged_at IS NULL AND (settled_at IS NULL AND kind <> 'shorter' "
+    f"OR coalesce(settled_at, found_at) > now() - interval '{NEWS_DAYS} days')"
+)
 
-def incidents(connection: Connection, *, node: str | None = None, all_: bool = False) -> list[dict[str, Any]]:
-    """Return the incidents that nobody has acknowledged, or all, the latest first."""
-    with explained_errors("radmeter_reader"):
-        rows = connection.execute(
-            """SELECT id, kind, node, records, from_at, to_at, found_at, settled_at, acknowledged_at,
-                      acknowledged_by, reason, segment, first_seq, last_seq, detail
-               FROM radmeter.journal_incidents
-               WHERE (%(all)s OR acknowledged_at IS NULL) AND (%(node)s::text IS NULL OR node = %(node)s)
-               ORDER BY id DESC""",
-            {"all": all_, "node": node},
-        )
+
+def incidents(
+    connection: Connection, *, all_: bool = False, role: str = "radmeter_reader"
+) -> list[dict[str, Any]]:
+    """Return the incidents that nobody has acknowledged, or all, the latest first.
+
+    `role`: the role that has the right, for the message if it is missing.
+    """
+    query = f"SELECT {', '.join(COLUMNS)} FROM radmeter.journal_incidents"  # noqa: S608 # names of columns
+    where = "" if all_ else f" WHERE {SHOWN}"
+    with explained_errors(role):
+        rows = connection.execute(f"{query}{where} ORDER BY id DESC".encode())
         return [dict(zip(COLUMNS, row, strict=True)) for row in rows]
 
 
@@ -45,13 +54,8 @@ def acknowledge(connection: Connection, ids: Sequence[int], reason: str) -> None
     Raises
     ------
     StoreError
-        There is no such incident, or it is acknowledged already.
+        There is no such incident, or somebody has acknowledged it already.
     """
-    known = {row["id"] for row in incidents(connection)}
-    if unknown := sorted(set(ids) - known):
-        raise StoreError(
-            f"no incident that waits has the id {', '.join(map(str, unknown))}: see `radmeter journal incidents`"
-        )
-    with explained_errors("radmeter_operator"), connection.transaction():
+    with explained_errors("radmeter_noc"), connection.transaction():
         for each in ids:
             connection.execute("SELECT radmeter.acknowledge_incident(%s, %s)", (each, reason))

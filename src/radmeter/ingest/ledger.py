@@ -33,7 +33,7 @@ class Known:
     """What is known of a segment.
 
     `last_seq`, `digest`: how far it is shipped. `most_seq`: how far it ever was. Arrivals are in microseconds since
-    1970, UTC. `ended`: all of it was shipped, and nothing is added to it.
+    1970, UTC. `ended`: all of it was shipped, and nothing is added to it; `ended_us`: when that was found.
     `shipped_as`: the id under which the records above `shipped_after` are shipped, if the segment was forked.
     """
 
@@ -49,6 +49,7 @@ class Known:
     first_us: int | None = None
     last_us: int | None = None
     ended: bool = False
+    ended_us: int | None = None
     damaged: bool = False
     shipped_as: str | None = None
     shipped_after: int = 0
@@ -83,7 +84,7 @@ class Ledger:
         self._make_room = make_room
 
     def load(self) -> None:
-        """Read the ledger. One that is damaged is put aside, and begins again: the database knows the progress."""
+        """Read the ledger. One that is damaged is put aside and begins again: the database knows the progress."""
         path = self._directory / LEDGER
         try:
             self.read()

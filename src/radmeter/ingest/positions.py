@@ -6,6 +6,8 @@ shipped again from what is kept. What is no longer there is said.
 """
 
 import logging
+import shlex
+import time
 import uuid
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -150,7 +152,7 @@ class Positions:
         have = max(position.progress.seq, position.lost_seq)
         if have < known.most_seq:
             _note_shorter(store, self._journal.node(), position.id, have, known)
-        known.ended = True
+        known.ended, known.ended_us = True, time.time_ns() // 1000
         known.name = self._kept.keep(position.segment.path, known.id, damaged=known.damaged).name
         self._open.pop(known.id, None)
         self._ledger.change()
@@ -257,7 +259,7 @@ class Positions:
                 None,
                 first_seq,
                 detail=f"segment {path.name} cannot be read: {reason}. Its packets are not counted yet. "
-                f"`radmeter journal salvage {aside}` ships what can be read of it",
+                f"`radmeter journal salvage {shlex.quote(str(aside))}` ships what can be read of it",
             )
 
     def _place(
@@ -435,7 +437,7 @@ def _with_identity(segment: Segment, known: Known) -> Segment:
 
 def registered(store: Store, node: str, segments: Sequence[Segment]) -> dict[str, Registered]:
     """Register segments. Return them, and those of the node that are not wholly counted, by their ids."""
-    return _open_all(
+    return open_all(
         store,
         node,
         [
@@ -452,7 +454,7 @@ def registered(store: Store, node: str, segments: Sequence[Segment]) -> dict[str
 
 
 def _registered_known(store: Store, node: str, known: Iterable[Known]) -> dict[str, Registered]:
-    return _open_all(
+    return open_all(
         store,
         node,
         [
@@ -483,7 +485,8 @@ def _learn(known: Known, row: Registered) -> None:
         known.most_seq = max(known.most_seq, row.last_seq)
 
 
-def _open_all(store: Store, node: str, described: Sequence[dict[str, Any]]) -> dict[str, Registered]:
+def open_all(store: Store, node: str, described: Sequence[dict[str, Any]]) -> dict[str, Registered]:
+    """Register segments as `Store.open_segments` takes them, some at a time. Return what it returns, by the ids."""
     rows: dict[str, Registered] = {}
     for start in range(0, max(1, len(described)), CALL):
         for row in store.open_segments(node, described[start : start + CALL]):
@@ -581,13 +584,22 @@ def _note(
     return store.note_incident(node, {name: value for name, value in incident.items() if value is not None})
 
 
-def note_loss(store: Store, node: str, position: Position, loss: Loss) -> None:
-    """Say which records of a segment are damaged."""
+def note_loss(
+    store: Store,
+    node: str,
+    position: Position,
+    loss: Loss,
+    *,
+    kept: str = f"The file is kept in {files.DAMAGED}/",
+    logged: bool = False,
+) -> None:
+    """Say which records of a segment are damaged. `kept` says where the file is. `logged`: the caller says it, too."""
     last = loss.last_seq
     position.lost_seq = max(position.lost_seq, last or 0)
-    numbers = (
-        f"records {loss.first_seq} to {last}" if last is not None else f"records from {loss.first_seq} on"
-    )
+    if last is None:
+        numbers = f"records from {loss.first_seq} on"
+    else:
+        numbers = f"record {last}" if last == loss.first_seq else f"records {loss.first_seq} to {last}"
     _note(
         store,
         node,
@@ -599,8 +611,8 @@ def note_loss(store: Store, node: str, position: Position, loss: Loss) -> None:
         from_at=loss.after_us or position.segment.header.made_at_us,
         to_at=loss.before_us,
         detail=f"{numbers} of segment {position.segment.path.name} cannot be read: "
-        f"{loss.what}. The packets around them "
-        f"are counted. The file is kept in {files.DAMAGED}/",
+        f"{loss.what}. The packets around them are counted. {kept}",
+        logged=logged,
     )
 
 

@@ -13,6 +13,7 @@ from radmeter.errors import (
     StoreError,
     StoreTimeout,
     StoreUnavailable,
+    WrongDatabase,
 )
 from radmeter.ingest import database_of_journal
 from radmeter.ingest.batch_size import BatchSize
@@ -89,6 +90,8 @@ class Shipper:
                     break
                 retry_seconds = FIRST_RETRY_SECONDS
             except (StoreError, JournalError, OSError) as error:
+                if until_empty and isinstance(error, WrongDatabase):
+                    raise  # it would wait for ever
                 if isinstance(error, OSError):  # the shipper's own files, for example on a sick disk
                     error = files.unusable(self._journal.directory, error)
                 self._note_trouble(error)

@@ -1,9 +1,13 @@
 """Reads how far each journal is ingested, and the totals over all."""
 
-from sqlalchemy import Connection, func, select
+from collections.abc import Sequence
+from uuid import UUID
+
+from sqlalchemy import Connection, func, select, text
 
 from radmeter.database import views
 from radmeter.database.views import Row
+from radmeter.ingest.incidents import SHOWN
 
 
 def nodes(connection: Connection) -> list[Row]:
@@ -30,19 +34,20 @@ def totals(connection: Connection) -> Row:
     return row
 
 
-def segments(connection: Connection) -> dict[str, int]:
-    """Return the last number that is counted of each segment."""
+def segments(connection: Connection, ids: Sequence[str]) -> dict[str, int]:
+    """Return the last number that is counted of some segments, by their ids."""
     view = views.journal_segments.c
-    return {str(row["id"]): row["last_seq"] for row in views.rows(connection, select(view.id, view.last_seq))}
+    chosen = select(view.id, view.last_seq).where(view.id.in_(list(map(UUID, ids))))
+    return {str(row["id"]): row["last_seq"] for row in views.rows(connection, chosen)}
 
 
 def incidents(connection: Connection) -> list[Row]:
-    """Return how many incidents of each kind nobody has acknowledged."""
+    """Return how many incidents of each kind wait for somebody, or ended lately."""
     view = views.journal_incidents.c
     return views.rows(
         connection,
         select(view.kind, func.count().label("incidents"))
-        .where(view.acknowledged_at.is_(None))
+        .where(text(SHOWN))
         .group_by(view.kind)
         .order_by(view.kind),
     )

@@ -177,6 +177,6 @@ def test_the_table_is_for_people(database: str, journal: tuple[Path, JournalWrit
     assert done.exit_code == 0
     shown = [line.split() for line in done.output.splitlines()]
     assert ["journal", str(directory)] in shown
-    assert ["checkpoint", "other"] in shown
+    assert ["node", "other"] in shown
     assert ["rejected", "packets", "1,", "in"] in [words[:4] for words in shown]
     assert ["left", "out,", "last", "day", "0"] in shown
