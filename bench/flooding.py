@@ -143,14 +143,15 @@ def waiting(run: Run) -> int:
     """Return how many records of the journal are not in the database."""
     reader = JournalReader(run.journal)
     try:
-        return reader.depth(checkpoint(run)).records
+        rows = run.connection.execute("SELECT id::text, last_seq FROM radmeter.journal_segments").fetchall()
+        return reader.depth(dict(rows)).records
     finally:
         reader.close()
 
 
 def checkpoint(run: Run) -> int:
     """Return the number of the last record that is in the database."""
-    row = run.connection.execute("SELECT coalesce(max(last_seq), 0) FROM ingest_checkpoint").fetchone()
+    row = run.connection.execute("SELECT coalesce(max(last_seq), 0) FROM radmeter.nodes").fetchone()
     return int(row[0]) if row else 0
 
 

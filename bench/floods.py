@@ -172,7 +172,7 @@ def _serve(run: Run, plan: Plan) -> float:
 def _counts(run: Run) -> tuple[int, int]:
     """Return how many packets were rejected and ignored so far."""
     row = run.connection.execute(
-        "SELECT coalesce(sum(rejected), 0)::bigint, coalesce(sum(ignored), 0)::bigint FROM ingest_checkpoint"
+        "SELECT coalesce(sum(rejected), 0)::bigint, coalesce(sum(ignored), 0)::bigint FROM radmeter.nodes"
     ).fetchone()
     assert row is not None
     return row[0], row[1]

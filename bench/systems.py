@@ -196,7 +196,7 @@ class Run:
 
     def arrived(self) -> int:
         """Return how many packets of a system that ships are counted in PostgreSQL."""
-        query = "SELECT coalesce(sum(records), 0)::bigint FROM ingest_checkpoint"
+        query = "SELECT coalesce(sum(records), 0)::bigint FROM radmeter.nodes"
         row = self.connection.execute(query).fetchone()
         assert row is not None
         return int(row[0])

@@ -7,9 +7,13 @@ BEGIN
 
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'radmeter_ingest') THEN
         GRANT USAGE ON SCHEMA radmeter TO radmeter_ingest;
-        GRANT EXECUTE ON FUNCTION radmeter.ingest(text, json), radmeter.node_checkpoint(text),
+        GRANT EXECUTE ON FUNCTION radmeter.database_id(), radmeter.open_segments(text, json),
+            radmeter.ingest(uuid, bigint, bigint, json, bigint), radmeter.finish_segment(uuid, bigint),
+            radmeter.note_incident(text, json), radmeter.settle_incident(bigint),
+            -- These two refuse the shipper of an older release, and say what to do.
+            radmeter.ingest(text, json), radmeter.node_checkpoint(text),
             radmeter.replay(text, json, text, bigint, bigint, bytea), radmeter.replayed_files(text),
-            radmeter.sessions_complete_from(), radmeter.left_out_ranges(text), radmeter.salvage_rejected(text, json)
+            radmeter.sessions_complete_from(), radmeter.left_out_ranges(text), radmeter.salvage_rejected(text, uuid, json)
             TO radmeter_ingest;
     END IF;
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'radmeter_reader') THEN
@@ -20,20 +24,22 @@ BEGIN
             radmeter.user_usage, radmeter.router_usage, radmeter.sessions, radmeter.router_list,
             radmeter.router_activity, radmeter.router_clock, radmeter.user_plans, radmeter.nodes, radmeter.totals,
             radmeter.partitions, radmeter.archives, radmeter.left_out, radmeter.new_users,
-            radmeter.discovery_limits, radmeter.router_networks
+            radmeter.discovery_limits, radmeter.router_networks,
+            radmeter.journal_segments, radmeter.journal_incidents
             TO radmeter_reader;
         -- The views and functions read the default time zone and the user's period with the reader's own privileges.
         GRANT SELECT ON radmeter.setting TO radmeter_reader;
         -- For `radmeter doctor`, `migrate status` and `migrate history`.
         GRANT SELECT ON radmeter.alembic_version, radmeter.sql_file, radmeter.migration_log, radmeter.decimal_change,
-            radmeter.session_month, radmeter.adoption, radmeter.backfill, radmeter.cleared_partition TO radmeter_reader;
+            radmeter.session_month, radmeter.adoption, radmeter.backfill, radmeter.cleared_partition, radmeter.lease
+            TO radmeter_reader;
         GRANT EXECUTE ON FUNCTION public.get_user_total_usage(text, timestamptz), radmeter.setting_value(text),
             radmeter.user_period_start(text, timestamptz), radmeter.stale_after(integer, integer, integer),
             radmeter.period_start(text, smallint, date, date), radmeter.month_day(date, smallint),
             radmeter.user_differences(date, date, text[]), radmeter.router_differences(date, date, bigint[]),
             radmeter.sessions_complete_from(), radmeter.radacct_partitions(), radmeter.missing_months(integer),
             radmeter.limits(), radmeter.erasures(text), radmeter.audit_lines_with(text),
-            radmeter.without_name(jsonb, text, text)
+            radmeter.without_name(jsonb, text, text), radmeter.database_id()
             TO radmeter_reader;
     END IF;
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'radmeter_noc') THEN
@@ -45,7 +51,7 @@ BEGIN
             radmeter.merge_router_sessions(bigint, bigint[], timestamptz[]), radmeter.merge_router_finish(bigint),
             radmeter.repair_usage(text[], date[], bigint[], date[]),
             radmeter.retry_rejected(json), radmeter.drop_rejected(bigint[]),
-            radmeter.set_limit(text, text)
+            radmeter.set_limit(text, text), radmeter.acknowledge_incident(bigint, text)
             TO radmeter_noc;
     END IF;
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'radmeter_billing') THEN

@@ -1,9 +1,9 @@
 -- The group roles. They cannot log in: an operator grants them to the roles that do.
 --   radmeter_owner    owns all objects of radmeter: runs migrations, jobs and partitions without being a superuser
---   radmeter_ingest   execute radmeter.ingest and read its checkpoint (the shipper), and replay detail files
+--   radmeter_ingest   register and ingest the segments of journals, note incidents (the shipper), and replay detail files
 --   radmeter_reader   read the counters, sessions and views, and verify the counters
 --   radmeter_noc      add, claim, import, change and merge routers, repair counters, retry and drop rejected packets,
---                     and read as radmeter_reader does
+--                     acknowledge incidents, and read as radmeter_reader does
 --   radmeter_billing  read counters, plans, subscribers and routers, and issue invoices
 -- Each `radmeter migrate up` runs this as the role that logged in, before it becomes radmeter_owner. If that role may
 -- not make or grant roles, it gets a warning, and it owns all objects itself.

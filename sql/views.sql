@@ -59,9 +59,31 @@ CREATE OR REPLACE VIEW radmeter.user_plans AS
 SELECT subscriber.username, plan.name AS plan, plan.quota_type, plan.quota_bytes
 FROM public.subscribers AS subscriber JOIN public.plans AS plan ON plan.id = subscriber.plan_id;
 
+-- How far each journal, each detail file and retry is ingested. updated_at: when its last batch was.
 CREATE OR REPLACE VIEW radmeter.nodes AS
-SELECT source AS node, last_seq, records, rejected, last_received_at, updated_at, role, ignored
-FROM public.ingest_checkpoint;
+SELECT node, max(last_seq) AS last_seq, sum(records)::bigint AS records, sum(rejected)::bigint AS rejected,
+       max(last_received_at) AS last_received_at,
+       coalesce(max(updated_at) FILTER (WHERE records > 0), max(updated_at)) AS updated_at,
+       max(owner) AS role, sum(ignored)::bigint AS ignored
+FROM (SELECT source AS node, last_seq, records, rejected, last_received_at, updated_at, role AS owner, ignored
+      FROM public.ingest_checkpoint
+      UNION ALL
+      SELECT node, last_seq, records, rejected, last_received_at, updated_at, NULL, ignored
+      FROM radmeter.journal_segment) AS part
+GROUP BY node;
+
+-- The segments of journals, and how far each is ingested.
+CREATE OR REPLACE VIEW radmeter.journal_segments AS
+SELECT id, node, role, format, first_seq, previous, last_seq, digest, records, rejected, ignored, last_received_at,
+       registered_at, updated_at, seen_at, finished_at
+FROM radmeter.journal_segment;
+
+-- What shippers found about their journals that a person should know. open: nobody has acknowledged it, and it has not
+-- ended by itself.
+CREATE OR REPLACE VIEW radmeter.journal_incidents AS
+SELECT id, kind, node, segment, first_seq, last_seq, records, from_at, to_at, detail, role, found_at, settled_at,
+       acknowledged_at, acknowledged_by, reason, acknowledged_at IS NULL AND settled_at IS NULL AS open
+FROM radmeter.journal_incident;
 
 -- What was left out because of a limit: rejected packets by node, client and hour of arrival, anomalies by router and hour.
 CREATE OR REPLACE VIEW radmeter.left_out AS
@@ -81,7 +103,7 @@ SELECT (SELECT count(*) FROM public.radacct WHERE acctstoptime IS NULL) AS open_
        pg_total_relation_size('public.accounting_anomaly') AS anomaly_bytes,
        (SELECT coalesce(sum(left_out), 0)::bigint FROM radmeter.kept_per_hour
         WHERE updated_at > now() - interval '1 day') AS left_out_today,
-       (SELECT coalesce(sum(ignored), 0)::bigint FROM public.ingest_checkpoint) AS ignored_packets,
+       (SELECT coalesce(sum(ignored), 0)::bigint FROM radmeter.nodes) AS ignored_packets,
        (SELECT max(cleared_at) FROM radmeter.cleared_partition) AS personal_cleared_at;
 
 -- The partitions of radacct: from_at is included, to_at is not; both NULL for the open sessions' partition.

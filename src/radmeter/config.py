@@ -62,6 +62,22 @@ def _integer(lowest: int, highest: int) -> Parse:
     return parse
 
 
+AUTO = "auto"
+
+
+def _integer_or_auto(lowest: int, highest: int) -> Parse:
+    """Parse a number. None: the program chooses it."""
+    number = _integer(lowest, highest)
+
+    def parse(text: str) -> int | None:
+        try:
+            return None if text == AUTO else int(number(text))
+        except ValueError as error:
+            raise ValueError(f"{error}, or {AUTO}") from None
+
+    return parse
+
+
 def _choice(*allowed: str) -> Parse:
     def parse(text: str) -> str:
         if text not in allowed:
@@ -119,12 +135,29 @@ class Settings:
             "PostgreSQL connection string; empty: libpq's PG* variables if set, else an embedded PostgreSQL",
         ),
     )
+    read_dsn: str | None = field(
+        repr=False,
+        metadata=_about(
+            "RADMETER_READ_DSN",
+            "",
+            _dsn,
+            "connection string of a standby for commands that only read; empty: they use the database itself",
+        ),
+    )
     password_file: Path | None = field(
         metadata=_about(
             "RADMETER_PASSWORD_FILE",
             "",
             _path,
             "file with the database's password, such as a container's secret",
+        )
+    )
+    answer_seconds: int = field(
+        metadata=_about(
+            "RADMETER_ANSWER_SECONDS",
+            "90",
+            _integer(2, 86_400),
+            "seconds without an answer after which a database that does not work on the statement is given up",
         )
     )
     journal: Path = field(
@@ -204,7 +237,23 @@ class Settings:
             "RADMETER_LEFT_OUT_BYTES",
             str(1 << 30),
             _integer(0, 1 << 50),
-            "bytes of shipped segments that the shipper keeps because packets in them were left out; 0: none",
+            "bytes of shipped segments that the shipper keeps longer because packets in them were left out; 0: none",
+        )
+    )
+    kept_hours: int = field(
+        metadata=_about(
+            "RADMETER_KEPT_HOURS",
+            "48",
+            _integer(0, 100_000),
+            "hours that shipped segments are kept, for a database that is restored from a backup",
+        )
+    )
+    kept_bytes: int | None = field(
+        metadata=_about(
+            "RADMETER_KEPT_BYTES",
+            AUTO,
+            _integer_or_auto(0, 1 << 50),
+            "most bytes of shipped segments that are kept; auto: 16 GiB, and at most a tenth of the file system",
         )
     )
     timezone: str = field(
@@ -272,7 +321,7 @@ class Settings:
                 libpq = next((variable for variable in LIBPQ_VARIABLES if environ.get(variable)), None)
                 values[name], sources[name] = (None, "default") if libpq is None else ("", libpq)
                 continue
-            elif name == "password_file":
+            elif name in ("read_dsn", "password_file"):
                 values[name], sources[name] = None, "default"
                 continue
             else:
@@ -280,11 +329,15 @@ class Settings:
             try:
                 values[name] = about["parse"](text)
             except ValueError as error:
-                shown = "" if name in ("dsn", "secret") else f" {text!r}"
+                shown = "" if name in ("dsn", "read_dsn", "secret") else f" {text!r}"
                 raise ConfigurationError(f"{source}{shown}: allowed is {error}") from None
             sources[name] = source
         if values["password_file"] is not None:
             values["dsn"] = _with_password(values["dsn"], values["password_file"], sources["password_file"])
+            if values["read_dsn"] is not None:
+                values["read_dsn"] = _with_password(
+                    values["read_dsn"], values["password_file"], sources["password_file"]
+                )
         return cls(**values, _sources=sources)
 
     def override(self, source: str, **values: object) -> Self:
@@ -305,6 +358,10 @@ class Settings:
                     shown = f"(embedded in {self.postgresql})"
                 else:
                     shown = redacted(value) or "(libpq's PG* variables)"
+            elif name == "kept_bytes" and value is None:
+                shown = AUTO
+            elif name == "read_dsn":
+                shown = "" if value is None else redacted(value)
             else:
                 shown = "***" if name == "secret" else "" if value is None else str(value)
             rows.append(SettingInForce(name, variable, shown, self.source(name), default, meaning))

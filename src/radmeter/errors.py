@@ -49,6 +49,26 @@ class StoreTimeout(StoreUnavailable):
     """The database ended a statement that took too long. Nothing of it is done; with less to do it may succeed."""
 
 
+class ProgressMoved(StoreUnavailable):
+    """The database's progress of a segment is not where the caller left it. Nothing of the batch is stored.
+
+    The database was restored, another shipper ships a copy, or the answer to an earlier call was lost: ask again how
+    far the segment is, then go on from there.
+    """
+
+
+class WrongDatabase(StoreError):
+    """The database is another one than that to which the journal ships."""
+
+
+class NoAnswer(StoreUnavailable):
+    """The database did not answer in time: it is frozen or cut off. What it does with the statement is not known."""
+
+
+class PoolsTransactions(StoreError):
+    """The connection goes through a pooler that pools transactions, and this program needs a session."""
+
+
 class UnusableDsn(StoreError):
     """The DSN is not a connection string that PostgreSQL's library understands."""
 

@@ -119,7 +119,7 @@ def test_a_status_type_without_usage_is_answered_and_neither_counted_nor_kept(
     peer: Router, shared_line: Line, status: str | int
 ) -> None:
     database = shared_line.database
-    count = "SELECT sum(ignored)::int, (SELECT count(*)::int FROM rejected_packet) FROM ingest_checkpoint"
+    count = "SELECT sum(ignored)::int, (SELECT count(*)::int FROM rejected_packet) FROM radmeter.nodes"
     assert peer.send(stop("before", Acct_Session_Id=f"before {status}"))
     eventually(lambda: database.rows(SESSIONS, f"before {status}"), [(1,)])
     ((ignored, kept),) = database.rows(count)

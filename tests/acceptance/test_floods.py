@@ -49,7 +49,7 @@ def test_a_flood_costs_the_others_nothing_and_fills_no_more_than_its_limits(
         # What the flood was answered is in the database: counted, set aside, left out or ignored.
         at_least = sent + flood.answered
         eventually(
-            lambda: database.rows("SELECT sum(records) >= %s FROM ingest_checkpoint", at_least), [(True,)]
+            lambda: database.rows("SELECT sum(records) >= %s FROM radmeter.nodes", at_least), [(True,)]
         )
         kept, anomalies = database.rows(
             "SELECT (SELECT count(*)::int FROM rejected_packet), (SELECT count(*)::int FROM accounting_anomaly)"
@@ -61,7 +61,7 @@ def test_a_flood_costs_the_others_nothing_and_fills_no_more_than_its_limits(
             " 'rejected packet'"
         )
         ((rejected, ignored),) = database.rows(
-            "SELECT sum(rejected)::int, sum(ignored)::int FROM ingest_checkpoint"
+            "SELECT sum(rejected)::int, sum(ignored)::int FROM radmeter.nodes"
         )
         assert hours == [(rejected,)]
         assert (rejected > 0, ignored > 0) == (

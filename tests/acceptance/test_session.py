@@ -143,4 +143,4 @@ def test_a_router_with_an_ipv6_address(tmp_path: Path, database: Database) -> No
 
 def test_accounting_on_is_answered(line: Line, router: Router) -> None:
     assert router.send({"Acct-Status-Type": "Accounting-On", "NAS-IP-Address": bytes([10, 0, 0, 3])})
-    eventually(lambda: line.database.rows("SELECT records, rejected FROM ingest_checkpoint"), [(1, 0)])
+    eventually(lambda: line.database.rows("SELECT records, rejected FROM radmeter.nodes"), [(1, 0)])

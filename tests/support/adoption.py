@@ -14,6 +14,7 @@ from radmeter.adoption.state import Adoption
 from radmeter.adoption.states import Step
 from radmeter.ingest.store import Store
 from support import stock
+from support.ledger import ingest
 from support.servers import Connection, Server
 
 
@@ -106,6 +107,6 @@ def ship(dsn: str, traffic: stock.Traffic) -> None:
     store = Store(dsn)
     try:
         for begin in range(0, len(traffic.journal), 500):
-            store.ingest("test-node", traffic.journal[begin : begin + 500])
+            ingest(store, "test-node", traffic.journal[begin : begin + 500])
     finally:
         store.close()

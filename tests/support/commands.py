@@ -14,6 +14,7 @@ from unittest.mock import patch
 from radmeter.cli.main import main
 from radmeter.ingest.store import Store
 from radmeter.packet.record import AccountingRecord
+from support.ledger import ingest, progress
 
 NODE = "test-node"
 
@@ -83,7 +84,7 @@ class Packets:
         self._node = node
         self._store = Store(dsn)
         self._batch: list[dict[str, Any]] = []
-        self.seq = self._store.checkpoint(node)
+        self.seq = progress(self._store, node).seq
 
     def __enter__(self) -> "Packets":
         return self
@@ -114,5 +115,5 @@ class Packets:
         for number, record in zip(numbers, self._batch, strict=True):
             record["seq"] = number
         for first in range(0, len(self._batch), 1000):
-            self._store.ingest(self._node, self._batch[first : first + 1000])
+            ingest(self._store, self._node, self._batch[first : first + 1000])
         self._batch.clear()

@@ -1,15 +1,19 @@
 """Puts packets into a database as the shipper does, and reads what was counted."""
 
+import contextlib
 import json
+import uuid
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 import psycopg
+from psycopg.types.json import Json
 
 from radmeter.errors import RecordsRefused
-from radmeter.ingest.shipper import as_json, as_rejected
-from radmeter.ingest.store import Store
+from radmeter.ingest.records import as_json, as_rejected
+from radmeter.ingest.store import Progress, Store
 from radmeter.plugin.journal.reader import Entry as JournalEntry
 
 Pairs = Sequence[tuple[str, str]]
@@ -20,7 +24,7 @@ MICROSECOND = timedelta(microseconds=1)
 TABLES = (
     "radacct, routers, plans, subscribers, user_quota_usage, router_daily_usage, ingest_checkpoint, rejected_packet, "
     "accounting_anomaly, disconnect_queue, radmeter.session_slice, radmeter.kept_per_hour, radmeter.discovery_count, "
-    "radmeter.router_network"
+    "radmeter.router_network, radmeter.journal_segment, radmeter.journal_incident"
 )
 
 
@@ -36,15 +40,79 @@ def microseconds(moment: datetime) -> int:
     return (moment - EPOCH) // MICROSECOND
 
 
+def segment_id(node: str) -> str:
+    """Return the id of the one segment that tests use of a node's journal."""
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, node))
+
+
+def progress(database: Store | psycopg.Connection[Any], node: str) -> Progress:
+    """Return how far the segment of a node is ingested. It is registered if it is new."""
+    header = {"id": segment_id(node), "node": node, "format": 2, "first_seq": 1, "previous": None}
+    if isinstance(database, Store):
+        (found,) = [row for row in database.open_segments(node, [header]) if row.given]
+        return found.progress
+    row = database.execute(
+        "SELECT last_seq, digest FROM radmeter.open_segments(%s, %s::json) WHERE given",
+        (node, json.dumps([header])),
+    ).fetchone()
+    assert row is not None
+    return Progress(*row)
+
+
+def ingest(
+    database: Store | psycopg.Connection[Any],
+    node: str,
+    records: Sequence[dict[str, Any]] | Json | str,
+    *rest: Any,
+) -> int:
+    """Ingest a batch of a node's one segment, without the records that are counted already.
+
+    Parameters
+    ----------
+    database
+        The shipper's connection, or another one.
+    records
+        As the database takes them. A text is sent as it is.
+    rest
+        For `Store.ingest`.
+    """
+    after = progress(database, node)
+    given = records.obj if isinstance(records, Json) else records
+    if isinstance(given, str):
+        with contextlib.suppress(ValueError, RecursionError):
+            parsed = json.loads(given)
+            if isinstance(parsed, list) and any(_is_counted(each, after) for each in parsed):
+                given = json.dumps([each for each in parsed if not _is_counted(each, after)])
+    else:
+        given = [each for each in given if not _is_counted(each, after)]
+    digest = zlib.crc32(repr(given).encode(errors="surrogatepass"), after.digest or 0)
+    if isinstance(database, Store):
+        assert not isinstance(given, str)
+        return database.ingest(segment_id(node), after, given, digest, *rest)
+    row = database.execute(
+        "SELECT radmeter.ingest(%s::uuid, %s::bigint, %s::bigint, %s::json, %s::bigint)",
+        (segment_id(node), *after, given if isinstance(given, str) else json.dumps(given), digest),
+    ).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def _is_counted(record: Any, after: Progress) -> bool:
+    return (
+        isinstance(record, Mapping) and isinstance(record.get("seq"), int) and 1 <= record["seq"] <= after.seq
+    )
+
+
 def ship(store: Store, node: str, entries: Iterable[Entry]) -> None:
     """Ingest a batch as the shipper does: if the database says that it refuses some records, they are marked."""
     journal = [JournalEntry(seq, received_us, json.dumps(pairs)) for seq, received_us, pairs in entries]
     records = [as_json(entry) for entry in journal]
     try:
-        store.ingest(node, records)
+        ingest(store, node, records)
     except RecordsRefused as refused:
         reasons = refused.reasons
-        store.ingest(
+        ingest(
+            store,
             node,
             [
                 as_rejected(entry, reasons[entry.seq]) if entry.seq in reasons else record

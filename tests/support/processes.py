@@ -137,12 +137,24 @@ class FreeRadius(Child):
 class Shipper(Child):
     """`radmeter ship` for one journal and one database."""
 
-    def __init__(self, log: Path, journal: Path, dsn: str) -> None:
+    def __init__(self, log: Path, journal: Path, dsn: str, **environment: str) -> None:
         super().__init__(log)
-        self._environment = {"RADMETER_JOURNAL": str(journal), "RADMETER_DSN": dsn}
+        self._environment = {"RADMETER_JOURNAL": str(journal), "RADMETER_DSN": dsn, **environment}
+
+    def start(self, *arguments: str) -> Self:
+        self.spawn([sys.executable, "-m", "radmeter", "ship", *arguments], self._environment)
+        return self
+
+
+class Jobs(Child):
+    """`radmeter jobs` for one database."""
+
+    def __init__(self, log: Path, dsn: str) -> None:
+        super().__init__(log)
+        self._environment = {"RADMETER_DSN": dsn}
 
     def start(self) -> Self:
-        self.spawn([sys.executable, "-m", "radmeter", "ship"], self._environment)
+        self.spawn([sys.executable, "-m", "radmeter", "jobs"], self._environment)
         return self
 
 

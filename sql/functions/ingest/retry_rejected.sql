@@ -12,6 +12,7 @@ CREATE OR REPLACE FUNCTION radmeter.retry_rejected(p_records json) RETURNS bigin
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
+    v_checkpoint bigint;
     v_records json;
     v_packets jsonb;
     v_not_counted bigint;  -- records of this source that were not counted
@@ -26,6 +27,7 @@ DECLARE
         'client_ip'];
 BEGIN
     PERFORM pg_advisory_xact_lock(hashtextextended('radmeter.ingest', 0));
+    v_checkpoint := coalesce((SELECT last_seq FROM public.ingest_checkpoint WHERE source = 'retry'), 0);
     UPDATE public.rejected_packet AS packet SET reason = radmeter.retry_reason(packet.reason, given.reason)
     FROM json_to_recordset(p_records) AS given (id bigint, reason text)
     WHERE packet.id = given.id AND given.reason IS NOT NULL
@@ -57,7 +59,7 @@ BEGIN
         WHERE packet.id = given.id AND fault IS NULL RETURNING packet.id
     )
     SELECT json_agg(record || jsonb_build_object(
-                        'seq', radmeter.node_checkpoint('retry') + number,
+                        'seq', v_checkpoint + number,
                         'received_us', (extract(epoch FROM received_at) * 1000000)::bigint) ORDER BY number),
            jsonb_agg(jsonb_build_object('id', id, 'source', source, 'seq', seq, 'record', record) ORDER BY number)
     INTO v_records, v_packets

@@ -1,11 +1,12 @@
--- radmeter.salvage_rejected(source, packets): keeps packets in rejected_packet that were left out because of a limit.
---   packets  JSON array of {"seq", "received_us", "client_ip", "reason", "pairs"}, with rising seq: packets of kept segments
---            that cannot be counted
+-- radmeter.salvage_rejected(source, segment, packets): keeps packets in rejected_packet that were left out because of a limit.
+--   segment  the segment that the packets are in
+--   packets  JSON array of {"seq", "received_us", "client_ip", "reason", "pairs"}, with rising seq: packets of a kept
+--            segment that cannot be counted
 -- A packet is taken if its seq lies in the range of what was left out of its client and hour. That range is then shortened,
 -- so each packet is salvaged once, and is not salvaged again after it was retried or dropped.
 -- Returns how many were taken. SQLSTATE RM002: the journal belongs to another role.
 -- Writes rejected_packet, radmeter.kept_per_hour, audit_log.
-CREATE OR REPLACE FUNCTION radmeter.salvage_rejected(p_source text, p_packets json) RETURNS integer
+CREATE OR REPLACE FUNCTION radmeter.salvage_rejected(p_source text, p_segment uuid, p_packets json) RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -14,6 +15,8 @@ DECLARE
 BEGIN
     PERFORM pg_advisory_xact_lock(hashtextextended('radmeter.ingest', 0));
     PERFORM radmeter.check_journal(p_source);
+    -- Else packets could be kept in the place of another role's.
+    PERFORM radmeter.check_source_role(node) FROM radmeter.journal_segment WHERE id = p_segment;
     WITH given AS MATERIALIZED (
         SELECT packet.*, radmeter.arrival_hour(received_us) AS hour,
                CASE WHEN radmeter.is_believed_arrival(received_us, v_now_us)
@@ -37,10 +40,10 @@ BEGIN
     ), left_out AS MATERIALIZED (
         SELECT * FROM found WHERE number <= most  -- not more than were left out
     ), kept AS (
-        INSERT INTO public.rejected_packet (source, seq, received_at, client_ip, reason, pairs)
-        SELECT p_source, seq, received_at, client_ip, left(reason, 10000), radmeter.stored_pairs(pairs)
+        INSERT INTO public.rejected_packet (source, segment, seq, received_at, client_ip, reason, pairs)
+        SELECT p_source, p_segment, seq, received_at, client_ip, left(reason, 10000), radmeter.stored_pairs(pairs)
         FROM left_out ORDER BY seq
-        ON CONFLICT (source, seq) DO NOTHING
+        ON CONFLICT DO NOTHING
         RETURNING seq
     ), shortened AS (
         UPDATE radmeter.kept_per_hour AS hourly

@@ -1,15 +1,17 @@
--- radmeter.set_aside(source, packets): keeps rejected packets in rejected_packet, within the limits
+-- radmeter.set_aside(source, segment, packets): keeps rejected packets in rejected_packet, within the limits
 -- rejected_per_client_hour and rejected_bytes_per_client_hour. The rest is counted in radmeter.kept_per_hour.
+--   segment  the segment of a journal that the packets were in; NULL: of no journal
 --   packets  JSON array of {"seq", "received_at", "received_us", "client_ip", "reason", "pairs"}; received_at is the arrival
 --            as it is kept, received_us the arrival as it was sent, by which radmeter.arrival_hour limits it
 -- The limits hold for each source, client and hour of arrival. So no client's packets are left out because of another's.
 -- Once a packet is left out, all later ones of that source, client and hour are. So the rejected packets of a client and
 -- hour from first_seq on are exactly those that were left out (radmeter.salvage_rejected needs that). A higher limit
 -- therefore holds from the next hour on.
+-- A copy of a journal has the name of its original, and shares these limits and this range with it.
 -- The clients beyond the first thousand of an hour share one row, `others`. Else a flood with forged addresses could make
 -- this table grow instead.
 -- Called by radmeter.unpack_records, under its lock. Writes rejected_packet, radmeter.kept_per_hour.
-CREATE OR REPLACE FUNCTION radmeter.set_aside(p_source text, p_packets json) RETURNS void
+CREATE OR REPLACE FUNCTION radmeter.set_aside(p_source text, p_segment uuid, p_packets json) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -41,11 +43,11 @@ BEGIN
                    AND bytes_so_far <= coalesce(v_most_bytes, bytes_so_far) AS fits
         FROM numbered
     ), kept AS (
-        INSERT INTO public.rejected_packet (source, seq, received_at, client_ip, reason, pairs)
+        INSERT INTO public.rejected_packet (source, segment, seq, received_at, client_ip, reason, pairs)
         -- Stored within bounds, whatever came.
-        SELECT p_source, seq, received_at, client_ip, left(reason, 10000), radmeter.stored_pairs(pairs)
+        SELECT p_source, p_segment, seq, received_at, client_ip, left(reason, 10000), radmeter.stored_pairs(pairs)
         FROM judged WHERE fits ORDER BY seq
-        ON CONFLICT (source, seq) DO NOTHING
+        ON CONFLICT DO NOTHING
     )
     INSERT INTO radmeter.kept_per_hour AS hourly
         (kind, source, hour, client, kept, kept_bytes, left_out, first_seq, last_seq)
@@ -58,7 +60,8 @@ BEGIN
         kept_bytes = hourly.kept_bytes + excluded.kept_bytes,
         left_out = hourly.left_out + excluded.left_out,
         first_seq = coalesce(hourly.first_seq, excluded.first_seq),
-        last_seq = coalesce(excluded.last_seq, hourly.last_seq),
+        -- A copy of the journal may use lower numbers.
+        last_seq = greatest(hourly.last_seq, excluded.last_seq),
         updated_at = excluded.updated_at;
 END;
 $$;

@@ -1,7 +1,10 @@
--- radmeter.unpack_records(source, records, checkpoint): puts the records above the checkpoint into the temporary table
--- `incoming`, with their router, day and period. Packets that cannot be counted go to radmeter.set_aside, and so do
--- records beyond a limit (radmeter.record_fault), with as much of the record as was given. Packets whose status type
--- carries no usage are counted as ignored.
+-- radmeter.unpack_records(source, records, checkpoint, highest, segment, believed): puts the records above the checkpoint into
+-- the temporary table `incoming`, with their router, day and period. Packets that cannot be counted go to
+-- radmeter.set_aside, and so do records beyond a limit (radmeter.record_fault), with as much of the record as was given.
+-- Packets whose status type carries no usage are counted as ignored.
+--   highest   the highest number that a record may have
+--   segment   the segment of a journal that the records are in; NULL: of no journal. Of a segment no record is skipped
+--   believed  the latest arrival of that journal that was believed; NULL: not known
 -- An arrival that is impossible (radmeter.is_believed_arrival) is not believed: the clock of the server that received
 -- the packet was wrong. Nor is an arrival of a journal more than arrival_oldest_days before the database's clock, or
 -- more than an hour before the latest that was believed of it: a backlog is in order. The packet was acknowledged, so it
@@ -9,16 +12,15 @@
 -- Detail files and rejected packets are old with good reason.
 -- Returns one row about the records above the checkpoint: the last seq (NULL: there are none), their number, how many
 -- of them were rejected and how many ignored, and the latest arrival that is believed (NULL: none).
--- SQLSTATE RM003: the numbers of the records cannot be those of a journal. They must be above 0 and increase: a record
--- that came twice in one call would count twice. And they must not go on too far: a journal goes on by
--- 2 * 2^32 when radiusd starts (plugin/journal/files.py, GAP). 2^57 are 2^24 starts. The plugin starts a journal at most
--- every 0.2 s, so that would take it 39 days, without one record that is shipped.
+-- SQLSTATE RM003: the numbers of the records cannot be those of their source. They must be above the checkpoint and increase: a
+-- record that came twice in one call would count twice. And they must not go on too far. A segment holds fewer than 2^32
+-- records. The numbers of a detail file, or of retries, go on by less than 2^57 in a call.
 -- Records that touch a router which their RADIUS client may not name are set aside, if they have their packet's
 -- attributes in "pairs". SQLSTATE RM011: one of them has not (radmeter.refuse_unbelieved).
--- Called by radmeter.ingest_batch only. Writes pg_temp.incoming, what set_aside writes, and routers if one is
+-- Called by radmeter.ingest and radmeter.ingest_batch only. Writes pg_temp.incoming, what set_aside writes, and routers if one is
 -- discovered.
 CREATE OR REPLACE FUNCTION radmeter.unpack_records(
-    p_source text, p_records json, p_checkpoint bigint,
+    p_source text, p_records json, p_checkpoint bigint, p_highest bigint, p_segment uuid, p_believed timestamptz,
     OUT last_seq bigint, OUT records bigint, OUT rejected bigint, OUT ignored bigint, OUT last_received_at timestamptz)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
@@ -37,16 +39,14 @@ DECLARE
     v_arrival_us bigint;  -- and the last one's arrival
 BEGIN
     PERFORM radmeter.prepare_incoming();
-    IF p_source <> 'retry' AND NOT starts_with(p_source, 'detail:') THEN
+    IF p_segment IS NOT NULL THEN
         v_oldest_us := coalesce(v_now_us - radmeter.limit_value('arrival_oldest_days') * 86400000000, 0);
-        v_believed_us := coalesce(
-            (SELECT least(extract(epoch FROM checkpoint.last_received_at) * 1000000, v_now_us)::bigint
-             FROM public.ingest_checkpoint AS checkpoint
-             WHERE source = p_source AND checkpoint.last_received_at IS NOT NULL), v_oldest_us);
+        v_believed_us := CASE WHEN p_believed IS NULL THEN v_oldest_us
+                              ELSE least(extract(epoch FROM p_believed) * 1000000, v_now_us)::bigint END;
     END IF;
 
     WITH given AS (
-        SELECT record.*, row_number() OVER () AS place, lag(seq, 1, 0::bigint) OVER () AS previous_seq,
+        SELECT record.*, row_number() OVER () AS place, lag(seq, 1, p_checkpoint) OVER () AS previous_seq,
                radmeter.is_believed_arrival(received_us, v_now_us)
                    AND (v_believed_us IS NULL
                         OR received_us >= v_oldest_us
@@ -63,7 +63,7 @@ BEGIN
             router_key text, router_mac macaddr, nas_mac macaddr, nas_identifier text, router_ip inet,
             interim_interval integer, skew_seconds bigint, client_ip inet, reason text, pairs json,
             ignored text, new_client boolean)
-        WHERE (seq BETWEEN 1 AND p_checkpoint) IS NOT TRUE
+        WHERE p_segment IS NOT NULL OR (seq BETWEEN 1 AND p_checkpoint) IS NOT TRUE
     ), parsed AS MATERIALIZED (
         SELECT given.*, is_dated AND stamped AS is_stamped,
                CASE WHEN ignored IS NULL THEN
@@ -141,9 +141,9 @@ BEGIN
     FROM parsed;
 
     IF v_disordered > 0 THEN
-        RAISE EXCEPTION 'source "%": % records have numbers that are not above 0 or not above the one before',
-            p_source, v_disordered USING ERRCODE = 'RM003';
-    ELSIF last_seq - p_checkpoint > 1::bigint << 57 THEN
+        RAISE EXCEPTION 'source "%": % records have numbers that are not above % or not above the one before',
+            p_source, v_disordered, CASE WHEN p_segment IS NULL THEN 0 ELSE p_checkpoint END USING ERRCODE = 'RM003';
+    ELSIF last_seq > p_highest THEN
         RAISE EXCEPTION 'source "%": number % is too far above the last one, %: no journal goes on so far',
             p_source, last_seq, p_checkpoint USING ERRCODE = 'RM003';
     END IF;
@@ -174,7 +174,7 @@ BEGIN
     END IF;
     IF rejected > 0 THEN
         -- In one call: it judges the packets of a client in their order.
-        PERFORM radmeter.set_aside(p_source, array_to_json(ARRAY(
+        PERFORM radmeter.set_aside(p_source, p_segment, array_to_json(ARRAY(
             SELECT json_array_elements(v_rejected) UNION ALL SELECT json_array_elements(v_refused))));
     END IF;
     IF v_new_client THEN

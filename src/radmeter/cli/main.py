@@ -26,6 +26,7 @@ COMMANDS = {
     "sessions": "radmeter.cli.sessions:sessions",
     "routers": "radmeter.cli.routers:routers",
     "status": "radmeter.cli.status:status",
+    "journal": "radmeter.cli.journal:journal",
     "backfill": "radmeter.cli.backfill:backfill",
     "verify": "radmeter.cli.verify:verify",
     "doctor": "radmeter.cli.doctor:doctor",

@@ -4,6 +4,7 @@ import contextlib
 import logging
 import signal
 import threading
+import uuid
 
 import click
 
@@ -11,6 +12,7 @@ from radmeter.cli.common import with_settings
 from radmeter.config import Settings
 from radmeter.embedded.server import open_database
 from radmeter.errors import JournalError, JournalLocked
+from radmeter.ingest.kept_segments import KeptSegments
 from radmeter.ingest.left_out_segments import LeftOutSegments
 from radmeter.ingest.shipper import Shipper
 from radmeter.ingest.store import Store
@@ -24,16 +26,29 @@ log = logging.getLogger(__name__)
 Examples:
   RADMETER_DSN=postgresql://shipper@db1,db2/radius?target_session_attrs=read-write radmeter ship
   radmeter ship --until-empty
+  radmeter ship --accept-database 5f0c1f3e-2a57-4c07-9f3b-0f1f6a7f6f11
 """
 )
-@with_settings("state", "dsn", "journal", "batch_records", "batch_ms", "left_out_bytes")
+@with_settings(
+    "state", "dsn", "journal", "batch_records", "batch_ms", "kept_hours", "kept_bytes", "left_out_bytes"
+)
 @click.option("--until-empty", is_flag=True, help="Stop when nothing is left in the journal.")
-def ship(settings: Settings, until_empty: bool) -> None:
+@click.option(
+    "--accept-database",
+    metavar="ID",
+    type=click.UUID,
+    help="Ship to the database with this identity, although the journal has shipped to another. The message about the "
+    "wrong database names the identity.",
+)
+def ship(settings: Settings, until_empty: bool, accept_database: uuid.UUID | None) -> None:
     """Ship the journal into the database, in batches, exactly once.
 
     It runs until SIGTERM or Ctrl-C, and then finishes its batch. A journal has one shipper: a second one says so and
     exits with 1. If the database does not answer, it waits and goes on by itself. The journal keeps the packets that
     come meanwhile.
+
+    Shipped segments are kept for a while. If the database was restored from a backup, or a standby that was behind was
+    promoted, what it lacks is shipped again. A journal ships to one database only: another one is refused.
     """
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -52,7 +67,13 @@ def ship(settings: Settings, until_empty: bool) -> None:
             lambda: Store(database.dsn),
             batch_records=settings.batch_records,
             batch_seconds=settings.batch_ms / 1000,
-            kept=LeftOutSegments(settings.journal, settings.left_out_bytes),
+            kept=KeptSegments(
+                settings.journal,
+                hours=settings.kept_hours,
+                limit_bytes=settings.kept_bytes,
+                left_out=LeftOutSegments(settings.journal, settings.left_out_bytes),
+            ),
+            accept_database=None if accept_database is None else str(accept_database),
         )
         shipper.run(stop, until_empty=until_empty)
     log.info("shipping ends")

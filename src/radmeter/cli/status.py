@@ -2,14 +2,14 @@
 
 import sys
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from typing import Any
 
 import click
 
 from radmeter import output
-from radmeter.cli.common import cell, emit_csv, emit_json, existing_database, format_option, with_settings
+from radmeter.cli.common import cell, emit_csv, emit_json, format_option, reading_database, with_settings
 from radmeter.config import Settings
 from radmeter.errors import JournalError, StoreError
 from radmeter.plugin.journal.reader import JournalReader
@@ -29,7 +29,7 @@ RETRY = "retry"
     help="How long to measure packets per second. 0: do not measure.",
 )
 @format_option
-@with_settings("state", "dsn", "journal")
+@with_settings("state", "dsn", "read_dsn", "journal", "kept_hours", "kept_bytes")
 def status(settings: Settings, sample: float, output_format: str) -> None:
     """Show what is in the journal, how far and how fast each node is ingested, and what an operator has to do.
 
@@ -37,32 +37,52 @@ def status(settings: Settings, sample: float, output_format: str) -> None:
     be reached; the other one is shown.
     """
     problems: list[str] = []
-    database = _database(settings, sample, problems)
+    database = _database(settings, sample, _waiting_ids(settings), problems)
     journal = _journal(settings, database, problems)
+    kept = journal.pop("kept")  # in words
+    database.pop("segments")
     state: State = {"journal": journal, **database, "problems": problems}
     if output_format == "json":
         emit_json(state)
     elif output_format == "csv":
         emit_csv(_flat("", state), columns=("name", "value"))
     else:
-        _print(state)
+        _print(state, kept)
     if problems:
         sys.exit(1)
 
 
-def _database(settings: Settings, sample: float, problems: list[str]) -> State:
-    from radmeter.database.views import reading
+def _waiting_ids(settings: Settings) -> list[str]:
+    """Return which segments the database is asked about. If the journal cannot be read, that is said later."""
+    from radmeter.ingest import journal_state
+
+    with suppress(JournalError):
+        return journal_state.waiting_ids(settings.journal)
+    return []
+
+
+def _database(settings: Settings, sample: float, ids: list[str], problems: list[str]) -> State:
+    from radmeter.database.standby import standby
+    from radmeter.database.views import driver_connection, reading
     from radmeter.usage import ingest_state
 
     state: State = {"packets_per_second": None, "nodes": None}
     state |= {"rejected_packets": None, "discovered_routers": None, "open_sessions": None}
     state |= {"rejected_bytes": None, "anomalies": None, "anomaly_bytes": None, "left_out_today": None}
+    state |= {"standby": None, "standby_behind_seconds": None}
     state |= {"ignored_packets": None, "personal_cleared_at": None, "discovery_limits": None}
+    state |= {"incidents": None, "segments": None}
     try:
         with ExitStack() as stack:
-            connection = stack.enter_context(reading(stack.enter_context(existing_database(settings))))
+            connection = stack.enter_context(reading(stack.enter_context(reading_database(settings))))
+            if found := standby(driver_connection(connection)):
+                state |= {"standby": True, "standby_behind_seconds": found.behind_seconds}
+            else:
+                state["standby"] = False
             before = {row["node"]: row for row in ingest_state.nodes(connection)}
             state |= ingest_state.totals(connection)
+            state["incidents"] = ingest_state.incidents(connection)
+            state["segments"] = ingest_state.segments(connection, ids)
             state["discovery_limits"] = ingest_state.discovery_limits(connection)
             if sample:
                 connection.rollback()  # else the second reading would see the same as the first
@@ -87,14 +107,17 @@ def _rate(before: State | None, after: State) -> float:
 
 
 def _journal(settings: Settings, database: State, problems: list[str]) -> State:
+    from radmeter.ingest import journal_state
+
     state: State = {"directory": str(settings.journal), "node": None, "unshipped_records": None}
     state |= {"oldest_unshipped_seconds": None, "segments": None, "bytes_on_disk": None}
+    state |= {"kept_segments": None, "kept_bytes": None, "kept_since": None, "kept": None}
     reader = JournalReader(settings.journal)
     try:
         node = reader.node()
-        known = database["nodes"] is not None
-        checkpoints = {row["node"]: row["last_seq"] for row in database["nodes"] or ()}
-        depth = reader.depth(checkpoints.get(node, 0))
+        known = database["segments"] is not None
+        depth = reader.depth(journal_state.with_forks(database["segments"] or {}, settings.journal))
+        kept = journal_state.kept(settings.journal)
     except JournalError as error:
         problems.append(f"journal: {error}")
         return state
@@ -102,6 +125,8 @@ def _journal(settings: Settings, database: State, problems: list[str]) -> State:
         reader.close()
     problems += [f"journal: the segment {path} cannot be read" for path in depth.unreadable]
     state |= {"node": node, "segments": depth.segments, "bytes_on_disk": depth.size_bytes}
+    state |= {"kept_segments": kept.segments, "kept_bytes": kept.size_bytes, "kept_since": kept.since}
+    state["kept"] = journal_state.kept_line(settings, kept)
     if not known:
         problems.append(
             f"journal: {counted(depth.records, 'record')}; only the database knows how many of them are shipped"
@@ -114,18 +139,18 @@ def _journal(settings: Settings, database: State, problems: list[str]) -> State:
     return state | {"unshipped_records": depth.records}
 
 
-def _print(state: State) -> None:
+def _print(state: State, kept: str | None) -> None:
     journal = state["journal"]
     oldest = journal["oldest_unshipped_seconds"]
     waiting = "-" if journal["unshipped_records"] is None else counted(journal["unshipped_records"], "record")
     lines = [
+        *([("read from", _standby(state))] if state["standby"] else ()),
         ("journal", journal["directory"]),
         ("  node", journal["node"]),
         ("  unshipped", waiting + (f", the oldest {oldest:.1f} s old" if oldest is not None else "")),
-        (
-            "  on disk",
-            _on_disk(journal),
-        ),
+        ("  on disk", _on_disk(journal)),
+        ("  kept", kept),
+        ("incidents", _incidents(state["incidents"])),
         ("packets per second", state["packets_per_second"]),
         ("open sessions", state["open_sessions"]),
         ("rejected packets", _sized(state["rejected_packets"], state["rejected_bytes"])),
@@ -139,7 +164,7 @@ def _print(state: State) -> None:
     for row in state["nodes"] or ():
         lines += [
             # Its records are rejected packets that were counted by `radmeter rejected retry`, and have no journal.
-            ("checkpoint", row["node"] if row["node"] != RETRY else "(rejected retry)"),
+            ("node", row["node"] if row["node"] != RETRY else "(rejected retry)"),
             ("  role", row["role"]),
             ("  last packet", row["last_received_at"]),
             ("  ingested", row["updated_at"]),
@@ -156,10 +181,24 @@ def _print(state: State) -> None:
         output.say(f"problem: {problem}", err=True)
 
 
+def _standby(state: State) -> str:
+    from radmeter.database.standby import Standby
+
+    return f"a standby, {Standby(state['standby_behind_seconds'])}"
+
+
 def _on_disk(journal: State) -> str | None:
     if journal["segments"] is None:
         return None
     return f"{human_bytes(journal['bytes_on_disk'])} in {counted(journal['segments'], 'segment')}"
+
+
+def _incidents(kinds: list[State] | None) -> str | None:
+    """Return what waits for somebody: how many incidents of each kind."""
+    if not kinds:
+        return None if kinds is None else "0"
+    named = ", ".join(f"{row['incidents']:,} {row['kind']}" for row in kinds)
+    return f"{named}. See `radmeter journal incidents`"
 
 
 def _reached(row: State) -> str:
@@ -174,15 +213,17 @@ def _sized(rows: int | None, size_bytes: int | None) -> str | None:
 
 
 def _flat(prefix: str, value: Any) -> list[tuple[str, Any]]:
-    """Return nested values with dotted names. Rows of a list are named by their node, client or number."""
+    """Return nested values with dotted names. Rows of a list are named by their node, client, kind or number."""
     if isinstance(value, dict):
         return [pair for name, each in value.items() for pair in _flat(f"{prefix}.{name}".strip("."), each)]
     if isinstance(value, list):
         return [
             pair
             for number, each in enumerate(value)
-            for pair in _flat(
-                f"{prefix}.{each.get('node', each.get('client')) if isinstance(each, dict) else number}", each
-            )
+            for pair in _flat(f"{prefix}.{_named(each) if isinstance(each, dict) else number}", each)
         ]
     return [(prefix, value)]
+
+
+def _named(row: State) -> Any:
+    return next((row[name] for name in ("node", "client", "kind") if name in row), None)

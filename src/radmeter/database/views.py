@@ -38,6 +38,8 @@ sessions = _view(
     " acctstoptime acctsessiontime bytes_in bytes_out callingstationid framedipaddress acctterminatecause closed_by",
 )
 nodes = _view("nodes", "node last_seq records rejected last_received_at updated_at role ignored")
+journal_segments = _view("journal_segments", "id node last_seq")
+journal_incidents = _view("journal_incidents", "id kind found_at settled_at acknowledged_at")
 totals = _view(
     "totals",
     "open_sessions rejected_packets discovered_routers rejected_bytes anomalies anomaly_bytes left_out_today"
@@ -69,6 +71,13 @@ def reading(dsn: str) -> Iterator[Connection]:
                 )
         except sqlalchemy.exc.DBAPIError as error:
             raise (error.orig if isinstance(error.orig, psycopg.Error) else error) from error
+
+
+def driver_connection(connection: Connection) -> psycopg.Connection[tuple[Any, ...]]:
+    """Return psycopg's connection of one from `reading`."""
+    found = connection.connection.driver_connection
+    assert isinstance(found, psycopg.Connection)
+    return found
 
 
 def rows(connection: Connection, query: sqlalchemy.Select[Any]) -> list[Row]:

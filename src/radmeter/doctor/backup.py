@@ -8,12 +8,17 @@ import shutil
 import subprocess
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from radmeter.doctor.context import Context
 from radmeter.doctor.finding import Finding, Findings, Teller
-from radmeter.units import counted, duration
+from radmeter.errors import JournalError
+from radmeter.ingest import journal_state
+from radmeter.ingest.kept_segments import limit_in_force
+from radmeter.ingest.ledger import Ledger
+from radmeter.units import counted, duration, human_bytes
 
 tell = Teller("backup")
 
@@ -36,9 +41,9 @@ class Kept(NamedTuple):
     segments
         How many there are.
     oldest_at
-        Arrival of the oldest packet in them, in seconds since 1970; None if nothing is kept.
+        When the oldest of them was shipped, in seconds since 1970; None if nothing is kept.
     gone_until
-        Arrival of the latest packet that was shipped and is no longer kept; None if there is none.
+        When the latest segment that is no longer kept was shipped; None if there is none.
     """
 
     segments: int
@@ -63,11 +68,29 @@ def check(context: Context) -> Findings:
                 f"sudo -u postgres pgbackrest --stanza={backup.stanza} --type=diff backup",
             )
         )
-    faults += _archiver(context, now)
+    faults += [*_cut(context), *_archiver(context, now)]
     if faults:
         yield from faults
     elif kept.segments or backup is not None:
         yield tell.green(shown)
+
+
+def _cut(context: Context) -> Findings:
+    """Find that segments are deleted because of their size before the time that was set."""
+    settings = context.settings
+    with suppress(JournalError):
+        found = journal_state.kept(settings.journal)
+        seconds = journal_state.cut_to(settings, found)
+        if seconds is not None:
+            wanted = settings.kept_hours * 3600
+            needed = -(-int(found.size_bytes * wanted / max(seconds, 1)) // (1 << 30)) << 30
+            yield tell.yellow(
+                f"shipped segments are kept for {duration(seconds)} and not for "
+                f"{counted(settings.kept_hours, 'hour')}, because they reach "
+                f"{human_bytes(limit_in_force(settings.journal, settings.kept_bytes))}: the newest backup must not be "
+                "older than that",
+                f"export RADMETER_KEPT_BYTES={needed}  # for the shipper, and restart it. Or make backups more often",
+            )
 
 
 def _shown(kept: Kept, backup: Backup | None, now: float) -> str:
@@ -82,14 +105,14 @@ def _shown(kept: Kept, backup: Backup | None, now: float) -> str:
 
 
 def _kept(journal: Path) -> Kept:
-    """Return what is kept of a journal. The time of a file is that of its last packet, so never too early."""
-    times = []
+    """Return what is kept of a journal, and what is not. A directory that cannot be read counts as empty."""
     try:
-        for path in (journal / "shipped").glob("segment-*.log"):
-            times.append(path.stat().st_mtime)
-    except OSError:
-        pass
-    return Kept(len(times), min(times, default=None), None)
+        gone = [row.ended_us or row.last_us or 0 for row in Ledger(journal).gone_segments() if row.ended]
+        found = journal_state.kept(journal)
+    except (OSError, JournalError):
+        return Kept(0, None, None)
+    oldest = found.since.timestamp() if found.since else None
+    return Kept(found.segments, oldest, max(gone) / 1e6 if gone else None)
 
 
 def _newest(context: Context) -> Backup | None:

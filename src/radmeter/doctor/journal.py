@@ -1,6 +1,5 @@
 """Checks of this machine's journal and its shipper."""
 
-import fcntl
 import grp
 import os
 import pwd
@@ -12,7 +11,9 @@ from pathlib import Path
 from radmeter.doctor.context import Context
 from radmeter.doctor.finding import Finding, Findings, Teller
 from radmeter.errors import JournalError
-from radmeter.plugin.journal.files import kept_segments, read_node, segments
+from radmeter.ingest import database_of_journal, journal_state
+from radmeter.ingest.holders import READER, WRITER, holder
+from radmeter.plugin.journal.files import read_node, segments
 from radmeter.plugin.journal.reader import JournalDepth, JournalReader
 from radmeter.units import counted, duration, human_bytes, verb
 
@@ -48,10 +49,8 @@ def check(context: Context) -> Findings:
         yield from [*faults, tell.red(str(error), f"ls -l {place}")]
         return
     for path in depth.unreadable:
-        faults.append(
-            tell.red(f"segment {path} is damaged: the records after it wait", context.remedy.radmeter("ship"))
-        )
-    faults += [*_kept(directory), *_size(context, depth)]
+        faults.append(tell.red(f"segment {path} cannot be read", context.remedy.radmeter("journal status")))
+    faults += [*_database(context), *_kept(context), *_size(context, depth)]
     age = time.time() - depth.oldest_received_at_us / 1e6 if depth.oldest_received_at_us else 0.0
     known = context.connection is not None and context.facts.has_schema
     records = counted(depth.records, "record")
@@ -60,7 +59,7 @@ def check(context: Context) -> Findings:
         said = f"{waits}, the oldest for {duration(age)}"
         ship = (
             context.remedy.radmeter("ship")
-            if not holder(directory, "reader")
+            if not holder(directory, READER)
             else context.remedy.radmeter("status --sample 5")
         )
         faults.append(tell.red(said, ship) if age > TOO_OLD_SECONDS else tell.yellow(said, ship))
@@ -121,28 +120,50 @@ def _me() -> str:
 def _depth(context: Context) -> JournalDepth:
     reader = JournalReader(context.settings.journal)
     try:
-        node = read_node(context.settings.journal)
-        after = 0
-        if node is not None and context.connection is not None and context.facts.has_schema:
-            row = context.database.execute(
-                "SELECT last_seq FROM radmeter.nodes WHERE node = %s", (node,)
-            ).fetchone()
-            after = row[0] if row else 0
-        return reader.depth(after)
+        known = {}
+        if context.connection is not None and context.facts.has_schema:
+            ids = journal_state.waiting_ids(context.settings.journal)
+            known = journal_state.progress(context.database, ids)
+        return reader.depth(journal_state.with_forks(known, context.settings.journal))
     except OSError as error:
         raise JournalError(f"the journal cannot be read: {error}") from error
     finally:
         reader.close()
 
 
-def _kept(directory: Path) -> Findings:
-    """Say which segments the shipper keeps because another program, or a power cut, moved the checkpoint past them."""
-    if kept := kept_segments(directory):
+def _database(context: Context) -> Findings:
+    """Check that the database in use is the one that the journal ships to."""
+    if context.connection is None or not context.facts.has_schema:
+        return
+    try:
+        known = database_of_journal.remembered(context.settings.journal)
+    except JournalError as error:
+        yield tell.red(
+            str(error), f"rm {shlex.quote(str(context.settings.journal / database_of_journal.NAME))}"
+        )
+        return
+    (identity,) = context.row("SELECT radmeter.database_id()::text")
+    if known is not None and known != identity:
+        yield tell.red(
+            f"the journal ships to the database {known}, and this one is {identity}: nothing is shipped here",
+            context.remedy.radmeter(f"ship --accept-database {identity}")
+            + "  # only if this one shall take over",
+        )
+
+
+def _kept(context: Context) -> Findings:
+    """Say which segments an earlier release kept because the checkpoint was above the journal's own records."""
+    directory = context.settings.journal
+    if kept := sorted(directory.glob("kept-segment-*.log")):
         size = human_bytes(sum(path.stat().st_size for path in kept))
         yield tell.yellow(
-            f"{counted(len(kept), 'segment')} ({size}) kept in {directory}: the database's checkpoint was above "
-            "the journal's own records. If no power cut explains that, packets in them may not be counted",
-            f"sudo mv {' '.join(shlex.quote(str(path)) for path in kept[:3])} /var/tmp/",
+            f"{counted(len(kept), 'segment')} ({size}) kept in {directory} by an earlier release: packets in "
+            f"them may not "
+            "be counted",
+            context.remedy.radmeter(
+                f"journal salvage {' '.join(shlex.quote(str(path)) for path in kept[:3])}"
+            )
+            + "  # then move them away",
         )
 
 
@@ -155,7 +176,7 @@ def _size(context: Context, depth: JournalDepth) -> list[Finding]:
         said = f"{directory} has {human_bytes(depth.size_bytes)}, {share:.0%} of its limit"
         command = (
             context.remedy.radmeter("ship")
-            if not holder(directory, "reader")
+            if not holder(directory, READER)
             else f"{more}  # and restart FreeRADIUS"
         )
         if share >= 0.9:
@@ -195,7 +216,7 @@ def shipper(context: Context) -> Findings:
         if not directory.is_dir() or not segments(directory):
             yield SHIP.green("nothing to ship on this machine")
             return
-        process = holder(directory, "reader")
+        process = holder(directory, READER)
     except PermissionError:
         yield SHIP.unknown(
             f"this user may not look into {directory}", f"sudo -E {context.remedy.radmeter('doctor')}"
@@ -206,36 +227,8 @@ def shipper(context: Context) -> Findings:
             "nobody ships the journal: packets are kept and not counted", context.remedy.radmeter("ship")
         )
         return
-    writer = holder(directory, "writer")
+    writer = holder(directory, WRITER)
     yield SHIP.green(
         f"running ({process})"
         + (f"; radiusd writes ({writer})" if writer else "; radiusd does not write now")
     )
-
-
-def holder(directory: Path, role: str) -> str | None:
-    """Return who holds the journal's lock for a role, None if nobody does.
-
-    The kernel's list of locks says it. If that cannot be read, this takes the lock for a moment.
-    """
-    path = directory / f"{role}.lock"
-    try:
-        inode = path.stat().st_ino
-        for line in Path("/proc/locks").read_text(encoding="utf-8").splitlines():
-            words = line.split()
-            if "FLOCK" in words and words[-3].rpartition(":")[2] == str(inode) and words[-4] != "0":
-                return f"process {words[-4]}"
-    except FileNotFoundError:
-        return None
-    except (OSError, IndexError):
-        pass
-    # A process in another container is not in our list.
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        words = os.pread(descriptor, 200, 0).decode("utf-8", "replace").split()
-        return f"process {' on '.join(words)}" if words else "another process"
-    finally:
-        os.close(descriptor)
-    return None

@@ -11,7 +11,7 @@ HOT = (
     "public.radacct_open",
     "public.user_quota_usage",
     "public.router_daily_usage",
-    "public.ingest_checkpoint",
+    "radmeter.journal_segment",
 )
 
 # With so many dead rows, a working autovacuum would have started long ago.

@@ -14,8 +14,6 @@ from radmeter.plugin.journal.segment_reader import DamagedSegment, SegmentReader
 
 log = logging.getLogger(__name__)
 
-# Below the journal's directory. Its files do not count as the journal's: they never make it refuse packets.
-FOLDER = "left-out"
 KEPT_SECONDS = 7 * 86400
 # With less free space on the disk, nothing is kept: the journal needs the space.
 LEAST_FREE_BYTES = 1 << 30
@@ -35,7 +33,7 @@ class LeftOutSegments:
 
     def __init__(self, journal: Path, limit_bytes: int) -> None:
         self._journal = journal
-        self._directory = journal / FOLDER
+        self._directory = journal / files.LEFT_OUT
         self._limit_bytes = limit_bytes
 
     def keep(self, segment: SegmentFile) -> bool:
@@ -82,10 +80,12 @@ class LeftOutSegments:
 
 
 def segments_of(journal: Path) -> list[SegmentFile]:
-    """Return the segments of a journal that are still there, kept ones too, oldest first."""
-    with contextlib.suppress(FileNotFoundError):
-        return sorted([*LeftOutSegments(journal, 0).segments(), *files.segments(journal)])
-    return []
+    """Return the segments of a journal that are still there, in all its folders, oldest first."""
+    found = []
+    for folder in ("", *files.FOLDERS):
+        with contextlib.suppress(FileNotFoundError):
+            found += files.segments(journal / folder)
+    return sorted(found)
 
 
 def segments_with(segments: Sequence[SegmentFile], first_seq: int, last_seq: int) -> list[SegmentFile]:

@@ -16,7 +16,7 @@ from radmeter.database.advisory_locks import given_back, replay_lock, taken
 from radmeter.database.connection import connect, explained_errors
 from radmeter.errors import RadmeterError, RejectedPacket, StoreError, StoreUnavailable
 from radmeter.ingest.halving import send_halving
-from radmeter.ingest.shipper import as_json, as_rejected
+from radmeter.ingest.records import as_json, as_rejected
 from radmeter.ingest.store import records_json
 from radmeter.packet.detail_file import LONGEST_LINE, Place, Stanza, packet, stanzas
 from radmeter.plugin.journal.reader import Entry

@@ -1,16 +1,60 @@
 """The shipper's connection to the database, with the calls that carry packets."""
 
-import select
-from collections.abc import Callable, Sequence
-from typing import Any, cast
+import datetime
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import orjson
 import psycopg
 from psycopg import errors
 from psycopg.pq import ExecStatus
 
+from radmeter.database import deadline
 from radmeter.database.connection import connect, explained_errors
+from radmeter.database.waiting import answer
 from radmeter.errors import StoreError
+
+
+class Progress(NamedTuple):
+    """How far a segment is ingested: its last number that is counted, and the digest over the records up to it.
+
+    `digest`: None if it is not known, since an older release counted them.
+    """
+
+    seq: int
+    digest: int | None
+
+
+class Registered(NamedTuple):
+    """A segment as the database knows it.
+
+    `given`: the caller has named it. `seen_at`: when a shipper last did. `previous_finished`: whether the segment
+    before it is all counted; None if there is none, or if the database does not know it. `siblings`: how many other
+    segments of the node name the same segment before them: the journal was copied, or set back.
+    """
+
+    id: str
+    first_seq: int
+    last_seq: int
+    digest: int | None
+    records: int
+    finished: bool
+    given: bool
+    seen_at: datetime.datetime
+    previous: str | None
+    previous_finished: bool | None
+    siblings: int
+
+    @property
+    def progress(self) -> Progress:
+        """How far the segment is ingested."""
+        return Progress(self.last_seq, self.digest)
+
+
+OPEN_SEGMENTS = """
+SELECT id::text, first_seq, last_seq, digest, records, finished, given, seen_at, previous::text, previous_finished,
+       siblings
+FROM radmeter.open_segments(%s, %s::json)"""
 
 
 def records_json(records: Sequence[dict[str, Any]]) -> str:
@@ -23,11 +67,11 @@ class Store:
 
     def __init__(self, dsn: str) -> None:
         # A batch takes less than a second. A statement that hangs means that a switch-over went wrong.
-        self._connection = connect(dsn, prepare_threshold=0)
+        self._connection = connect(dsn, deadline=deadline.prompt(), any_pooler=True, prepare_threshold=0)
         try:
             with explained_errors("radmeter_ingest"):
-                self._connection.execute("SET statement_timeout = '60s'")
-                self._connection.execute("SET lock_timeout = '30s'")
+                self._connection.set("statement_timeout", str(deadline.statement_ms()))
+                self._connection.set("lock_timeout", str(deadline.lock_ms()))
         except StoreError:
             self.close()
             raise
@@ -36,11 +80,61 @@ class Store:
         """Close the connection."""
         self._connection.close()
 
-    def checkpoint(self, node: str) -> int:
-        """Return the last sequence number of `node` that is ingested, 0 for a new node."""
+    def database_id(self) -> str:
+        """Return the identity of the database. Its backups and standbys have the same."""
+        return str(self._call("SELECT radmeter.database_id()::text"))
+
+    def open_segments(self, node: str, segments: Sequence[Mapping[str, Any]]) -> list[Registered]:
+        """Register segments of a journal, and return how far each is ingested, in the order of their numbers.
+
+        With them come the other segments of `node` that are not all counted.
+
+        Parameters
+        ----------
+        node
+            The journal's name.
+        segments
+            For each: ``id``, ``node`` (None: the journal's), ``format``, ``first_seq`` and ``previous``, as its header
+            has them.
+        """
         with explained_errors("radmeter_ingest"):
-            row = self._connection.execute("SELECT radmeter.node_checkpoint(%s)", (node,)).fetchone()
-        return cast(int, row[0]) if row else 0
+            rows = self._connection.execute(OPEN_SEGMENTS, (node, orjson.dumps(list(segments)).decode()))
+            return [Registered._make(row) for row in rows]
+
+    def finish(self, segment_id: str, end: int) -> None:
+        """Note that a segment ends at the number `end`, and is all counted.
+
+        Raises
+        ------
+        ProgressMoved
+            It is not: the database's progress is lower, or the segment is not registered.
+        """
+        self._call("SELECT radmeter.finish_segment(%s::uuid, %s::bigint)", segment_id, end)
+
+    def note_incident(self, node: str, incident: Mapping[str, Any]) -> int:
+        """Note what was found about a journal that a person should know. Return the incident's id.
+
+        The same kind, segment and first number again is the same incident.
+
+        Parameters
+        ----------
+        node
+            The journal's name.
+        incident
+            ``kind`` (rewound, missing, damaged, forked, copied or shorter), ``detail``, and as far as they are known
+            ``segment``, ``first_seq``, ``last_seq``, ``records``, ``from_us`` and ``to_us`` (the first and the last
+            arrival, in microseconds since 1970) or ``from_at`` and ``to_at``. With a ``reason`` it is acknowledged at
+            once.
+        """
+        return int(
+            self._call(
+                "SELECT radmeter.note_incident(%s, %s::json)", node, orjson.dumps(dict(incident)).decode()
+            )
+        )
+
+    def settle(self, incident_id: int) -> None:
+        """Note that an incident has ended by itself."""
+        self._call("SELECT radmeter.settle_incident(%s::bigint)", incident_id)
 
     def left_out(self, node: str) -> list[tuple[int, int]]:
         """Return ranges of numbers in which packets of `node` were left out because of a limit, and not salvaged.
@@ -57,16 +151,34 @@ class Store:
             return [(first, last) for first, last in rows]
 
     def ingest(
-        self, node: str, records: Sequence[dict[str, Any]], meanwhile: Callable[[], None] | None = None
+        self,
+        segment_id: str,
+        after: Progress,
+        records: Sequence[dict[str, Any]],
+        digest: int | None,
+        meanwhile: Callable[[], None] | None = None,
     ) -> int:
-        """Ingest a batch in one transaction. Return the node's new checkpoint.
+        """Ingest a batch of a segment in one transaction. Return the segment's last number that is counted now.
 
-        `meanwhile` is called once the batch is sent, while the database ingests it.
+        Parameters
+        ----------
+        segment_id
+            The segment. `open_segments` has registered it.
+        after
+            How far the segment is ingested. The records are those that follow.
+        digest
+            Over the segment's records up to the last of these.
+        meanwhile
+            Called once the batch is sent, while the database ingests it.
 
         Raises
         ------
+        ProgressMoved
+            The segment's progress is not `after`. Nothing of the batch is stored.
         StoreTimeout
             The batch took longer than the statement timeout. Nothing of it is stored.
+        NoAnswer
+            The server is frozen or cut off. Nothing of the batch is stored, or all is. The connection is closed.
         StoreUnavailable
             Nothing of the batch is stored, or all is stored and the answer was lost: call again with the same batch.
         RecordRefused
@@ -76,25 +188,23 @@ class Store:
         """
         # libpq's own calls separate sending from waiting. psycopg's pipeline mode would add a round trip.
         pgconn = self._connection.pgconn
-        with explained_errors("radmeter_ingest"):
+        with explained_errors("radmeter_ingest"), self._connection.begun():
             pgconn.send_query_params(
-                b"SELECT radmeter.ingest($1, $2::json)", [node.encode(), orjson.dumps(records)]
+                b"SELECT radmeter.ingest($1::uuid, $2::bigint, $3::bigint, $4::json, $5::bigint)",
+                [
+                    segment_id.encode(),
+                    b"%d" % after.seq,
+                    None if after.digest is None else b"%d" % after.digest,
+                    orjson.dumps(records),
+                    None if digest is None else b"%d" % digest,
+                ],
             )
-            ready = select.poll()
-            ready.register(pgconn.socket, select.POLLIN | select.POLLOUT)
-            # psycopg's connections do not block. Read what the server sends meanwhile.
-            while pgconn.flush():
-                ready.poll()
-                pgconn.consume_input()
-            if meanwhile is not None:
-                meanwhile()
-            ready.modify(pgconn.socket, select.POLLIN)
-            while pgconn.is_busy():
-                ready.poll()
-                pgconn.consume_input()
-            result = pgconn.get_result()
-            while pgconn.get_result() is not None:
-                pass
+            result = answer(self._connection, meanwhile)
             if result is None or result.status != ExecStatus.TUPLES_OK:
                 raise errors.error_from_result(result) if result else psycopg.OperationalError("no answer")
             return int(result.get_value(0, 0) or 0)
+
+    def _call(self, query: str, *parameters: object) -> Any:
+        with explained_errors("radmeter_ingest"):
+            row = self._connection.execute(query.encode(), parameters).fetchone()
+        return row[0] if row else None

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from radmeter.config import Settings
-from radmeter.ingest.left_out_segments import LeftOutSegments
-from radmeter.plugin.journal.files import kept_segments, segments
+from radmeter.plugin.journal import files
 
 # Where Debian's FreeRADIUS writes its detail and quarantine files.
 RADACCT = Path("/var/log/freeradius/radacct")
@@ -58,21 +57,36 @@ def sessions_in_archive(path: Path, username: str) -> int | None:
         return None
 
 
+# What a segment in a folder of the journal is, and what to do with it.
+KINDS = {
+    "": ("journal segment", "the shipper moves it when it is full and all of it is shipped"),
+    files.AGAIN: ("segment that is shipped again", "the shipper moves it when all of it is shipped"),
+    files.SHIPPED: (
+        "kept segment",
+        "the shipper deletes it after RADMETER_KEPT_HOURS. Until then it brings the name back if the database "
+        "is restored",
+    ),
+    files.LEFT_OUT: (
+        "left-out segment",
+        "`rejected salvage` brings the name back; the shipper deletes it after 7 days, or delete it",
+    ),
+    files.DAMAGED: ("damaged segment", "delete it when you have salvaged what you need"),
+}
+
+
 def _segments(journal: Path) -> Iterator[tuple[Path, str, str]]:
     """Yield the segments of a journal, also those that are kept, each with what it is and what to do with it."""
+    for folder, (kind, remedy) in KINDS.items():
+        with suppress(OSError):
+            for segment in files.segments(journal / folder):
+                yield segment.path, kind, remedy
     with suppress(OSError):
-        for segment in segments(journal):
-            remedy = "the shipper deletes it when it is full and all of it is shipped"
-            yield segment.path, "journal segment", remedy
-    with suppress(OSError):
-        for segment in LeftOutSegments(journal, 0).segments():
-            remedy = (
-                "`rejected salvage` brings the name back; the shipper deletes it after 7 days, or delete it"
+        for path in files.kept_segments(journal):
+            yield (
+                path,
+                "kept segment of an older release",
+                "delete it when you know that its packets are counted",
             )
-            yield segment.path, "left-out segment", remedy
-    with suppress(OSError):
-        for path in kept_segments(journal):
-            yield path, "kept segment", "delete it when you know that its packets are counted"
 
 
 def _files_below(place: Path) -> list[Path]:

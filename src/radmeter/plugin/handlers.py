@@ -10,6 +10,7 @@ import json
 import os
 import threading
 import time
+from pathlib import Path
 
 import radiusd
 
@@ -77,6 +78,7 @@ def instantiate(p: object) -> int:
             interval_seconds=settings.sync_interval_ms / 1000,
             segment_bytes=settings.segment_bytes,
             limit_bytes=settings.journal_limit_bytes,
+            on_deleted=_tell_deleted,
         )
         if settings.client_packets_per_second or settings.session_packets_per_second:
             _State.limits = ClientLimits(
@@ -197,6 +199,10 @@ def _refuse(error: Exception) -> int:
         reason = str(error) or type(error).__name__
         _log(radiusd.L_ERR, f"packets cannot be kept and are not answered: {reason}")
     return REFUSED
+
+
+def _tell_deleted(path: Path) -> None:
+    _log(radiusd.L_WARN, f"the disk is full: the kept segment {path}, which was shipped, is deleted")
 
 
 def _recovered() -> None:

@@ -6,7 +6,9 @@ from typing import Any
 import psycopg
 
 from radmeter.database.connection import connect, translated_errors
+from radmeter.database.deadline import prompt
 from radmeter.errors import JournalError, StoreUnavailable
+from radmeter.ingest import journal_state
 from radmeter.plugin.journal.reader import JournalReader
 from radmeter.trial.totals import Totals, Usage
 
@@ -54,9 +56,8 @@ class Counted:
         """Return how many records in the journal are not counted yet."""
         reader = JournalReader(self._journal)
         try:
-            node = reader.node()
-            row = self._query("SELECT radmeter.node_checkpoint(%s)", node)[0]
-            return reader.depth(row[0]).records
+            rows = self._query("SELECT id::text, last_seq FROM radmeter.journal_segments")
+            return reader.depth(journal_state.with_forks(dict(rows), self._journal)).records
         except JournalError:  # no journal before the first packet
             return 0
         finally:
@@ -69,7 +70,7 @@ class Counted:
     def _query(self, query: str, *parameters: object) -> list[tuple[Any, ...]]:
         try:
             if self._connection is None:
-                self._connection = connect(self._dsn, options="-c statement_timeout=10s")
+                self._connection = connect(self._dsn, deadline=prompt(), options="-c statement_timeout=10s")
             with translated_errors():
                 return self._connection.execute(query.encode(), parameters).fetchall()
         except StoreUnavailable:

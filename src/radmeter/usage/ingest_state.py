@@ -1,9 +1,13 @@
 """Reads how far each journal is ingested, and the totals over all."""
 
-from sqlalchemy import Connection, func, select
+from collections.abc import Sequence
+from uuid import UUID
+
+from sqlalchemy import Connection, func, select, text
 
 from radmeter.database import views
 from radmeter.database.views import Row
+from radmeter.ingest.incidents import SHOWN
 
 
 def nodes(connection: Connection) -> list[Row]:
@@ -28,3 +32,22 @@ def totals(connection: Connection) -> Row:
     """Return the numbers of open sessions, rejected packets and discovered routers."""
     (row,) = views.rows(connection, select(*views.totals.c))
     return row
+
+
+def segments(connection: Connection, ids: Sequence[str]) -> dict[str, int]:
+    """Return the last number that is counted of some segments, by their ids."""
+    view = views.journal_segments.c
+    chosen = select(view.id, view.last_seq).where(view.id.in_(list(map(UUID, ids))))
+    return {str(row["id"]): row["last_seq"] for row in views.rows(connection, chosen)}
+
+
+def incidents(connection: Connection) -> list[Row]:
+    """Return how many incidents of each kind wait for somebody, or ended lately."""
+    view = views.journal_incidents.c
+    return views.rows(
+        connection,
+        select(view.kind, func.count().label("incidents"))
+        .where(text(SHOWN))
+        .group_by(view.kind)
+        .order_by(view.kind),
+    )

@@ -8,6 +8,7 @@ import psycopg
 import pytest
 from support import stock
 from support.adoption import Reader, assert_totals, dump, killed_before, sessions, ship
+from support.ledger import ingest
 from support.servers import Server
 
 from radmeter.adoption import adopt, operation, states, undo
@@ -266,7 +267,12 @@ def test_undo_from_every_state(server: Server, radius: str, state: str) -> None:
 
 # As a radmeter of revision 0008 leaves it.
 BACK_TO_0008 = """
+DROP TABLE radmeter.database_identity, radmeter.journal_segment, radmeter.journal_incident CASCADE;
+DROP INDEX rejected_packet_segment_seq_idx, rejected_packet_source_seq_idx;
+ALTER TABLE rejected_packet DROP COLUMN segment CASCADE,
+    ADD CONSTRAINT rejected_packet_node_seq_key UNIQUE (source, seq);
 ALTER TABLE invoices DROP CONSTRAINT invoices_finite_check, DROP COLUMN issued_by CASCADE;
+DROP TABLE radmeter.lease CASCADE;
 DROP TABLE radmeter.erasure, radmeter.cleared_partition CASCADE;
 DROP TABLE radmeter.kept_per_hour CASCADE;
 DROP INDEX rejected_packet_rejected_at_idx;
@@ -281,7 +287,6 @@ ALTER TABLE accounting_anomaly
     DROP COLUMN source CASCADE, DROP COLUMN records CASCADE, DROP COLUMN ahead_seconds CASCADE;
 ALTER TABLE ingest_checkpoint RENAME COLUMN source TO node;
 ALTER TABLE rejected_packet RENAME COLUMN source TO node;
-ALTER TABLE rejected_packet RENAME CONSTRAINT rejected_packet_source_seq_key TO rejected_packet_node_seq_key;
 ALTER TABLE radmeter.replayed_file RENAME COLUMN source TO node;
 ALTER TABLE radmeter.adoption_baseline RENAME TO adopted_part;
 ALTER INDEX radmeter.adoption_baseline_pkey RENAME TO adopted_part_pkey;
@@ -302,7 +307,7 @@ def test_a_newer_radmeter_that_goes_on_after_the_swap_brings_its_functions_along
                WHERE radacctid = (SELECT min(radacctid) FROM radacct)"""
         )
         assert changed.rowcount > 0
-        assert connection.execute("SELECT radmeter.ingest('node', '[]')").fetchone() == (0,)
+        assert ingest(connection, "node", []) == 0
         assert check(connection) == []
 
 

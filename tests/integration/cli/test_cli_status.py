@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from support.commands import Packets, Result, radmeter
-from support.ledger import believe_old_arrivals
+from support.ledger import believe_old_arrivals, ingest
 from support.servers import Connection
 
 from radmeter.ingest.store import Store
@@ -33,7 +33,8 @@ def reject(dsn: str, node: str, seqs: list[int]) -> None:
     """Ingest packets that cannot be counted: they move the checkpoint as others do."""
     store = Store(dsn)
     try:
-        store.ingest(
+        ingest(
+            store,
             node,
             [{"seq": seq, "received_us": 1_700_000_000_000_001, "reason": "no", "pairs": []} for seq in seqs],
         )
@@ -176,6 +177,6 @@ def test_the_table_is_for_people(database: str, journal: tuple[Path, JournalWrit
     assert done.exit_code == 0
     shown = [line.split() for line in done.output.splitlines()]
     assert ["journal", str(directory)] in shown
-    assert ["checkpoint", "other"] in shown
+    assert ["node", "other"] in shown
     assert ["rejected", "packets", "1,", "in"] in [words[:4] for words in shown]
     assert ["left", "out,", "last", "day", "0"] in shown

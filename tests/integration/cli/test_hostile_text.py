@@ -14,6 +14,7 @@ import psycopg
 import pytest
 from support import stock
 from support.commands import Packets, Result, radmeter
+from support.ledger import ingest
 from support.servers import Connection, Server
 
 from radmeter.cli.common import harmless
@@ -109,7 +110,7 @@ def hostile(database: str, connection: Connection) -> dict[str, str]:
     store = Store(database)
     received_us = int(time.time() * 1e6)
     pairs = [["User-Name", HOSTILE], ["Acct-Session-Id", HOSTILE], [HOSTILE, HOSTILE]]
-    store.ingest(NODE, [{"seq": 1, "received_us": received_us, "reason": HOSTILE, "pairs": pairs}])
+    ingest(store, NODE, [{"seq": 1, "received_us": received_us, "reason": HOSTILE, "pairs": pairs}])
     store.close()
     connection.execute(
         """INSERT INTO radmeter.kept_per_hour

@@ -9,6 +9,7 @@ import psycopg
 import pytest
 from support import shadows, stock
 from support.commands import NODE, Packets, packet, radmeter
+from support.ledger import ingest
 from support.schemas import psql
 from support.servers import Connection, Server
 
@@ -93,10 +94,12 @@ def test_no_command_runs_a_shadow(server: Server, hostile: str, tmp_path: Path) 
         packets.add("Interim-Update", "s0", ago=30, User_Name="alice", NAS_Identifier="east",
                     Acct_Input_Octets=10)  # fmt: skip
     store = Store(hostile)
-    store.ingest(
-        NODE, [{"seq": 1000, "received_us": 1, "reason": "unknown", "pairs": [["Acct-Status-Type", "x"]]}]
+    ingest(
+        store,
+        NODE,
+        [{"seq": 1000, "received_us": 1, "reason": "unknown", "pairs": [["Acct-Status-Type", "x"]]}],
     )
-    store.ingest(NODE, [packet(1001, "Stop", "old", ago=5, User_Name="bob", Acct_Input_Octets=9)])
+    ingest(store, NODE, [packet(1001, "Stop", "old", ago=5, User_Name="bob", Acct_Input_Octets=9)])
     store.close()
     detail = tmp_path / "detail"
     detail.write_text(

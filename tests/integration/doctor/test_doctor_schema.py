@@ -54,9 +54,9 @@ BROKEN = {
         "function radmeter.month_day(p_day date, p_anchor_day smallint)",
     ),
     "a function's rights changed": (
-        "ALTER FUNCTION radmeter.ingest(text, json) SECURITY INVOKER",
+        "ALTER FUNCTION radmeter.open_segments(text, json) SECURITY INVOKER",
         "schema",
-        "function radmeter.ingest(p_source text, p_records json) is",
+        "function radmeter.open_segments(p_node text, p_segments json) is",
     ),
     "a function dropped": (
         "DROP FUNCTION radmeter.close_stale(bigint[], timestamptz, integer)",
@@ -117,14 +117,14 @@ BROKEN = {
         "table radmeter.replayed_file is missing",
     ),
     "a right taken away": (
-        "REVOKE EXECUTE ON FUNCTION radmeter.ingest(text, json) FROM radmeter_ingest",
+        "REVOKE EXECUTE ON FUNCTION radmeter.open_segments(text, json) FROM radmeter_ingest",
         "schema",
-        "radmeter_ingest lacks EXECUTE on function radmeter.ingest(",
+        "radmeter_ingest lacks EXECUTE on function radmeter.open_segments(",
     ),
     "a right too many": (
-        "GRANT EXECUTE ON FUNCTION radmeter.ingest(text, json) TO PUBLIC",
+        "GRANT EXECUTE ON FUNCTION radmeter.open_segments(text, json) TO PUBLIC",
         "schema",
-        "PUBLIC has EXECUTE on function radmeter.ingest(",
+        "PUBLIC has EXECUTE on function radmeter.open_segments(",
     ),
     "files applied that are not these": (
         "UPDATE radmeter.sql_file SET checksum = 'old' WHERE path = 'functions/ingest/ingest.sql'",

@@ -5,6 +5,7 @@ import re
 from typing import Any
 
 import pytest
+from support import ledger
 from support.ledger import believe_old_arrivals
 from support.servers import Connection
 
@@ -191,7 +192,7 @@ def ingest(connection: Connection, seq: int, text: str) -> None:
     believe_old_arrivals(connection)
     record = parse(text, ARRIVAL * 1_000_000, seq)
     connection.execute("SELECT radmeter.set_limit('arrival_oldest_days', 'off')")
-    connection.execute("SELECT radmeter.ingest('node', %s::json)", (json.dumps([record.as_json()]),))
+    ledger.ingest(connection, "node", json.dumps([record.as_json()]))
 
 
 def session(connection: Connection, field: str) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 from psycopg import sql
+from support import ledger
 from support.commands import radmeter
 from support.doctoring import faults, paste
 from support.functions import value
@@ -39,7 +40,7 @@ def record(seq: int, **fields: Any) -> dict[str, Any]:
 def ingest(dsn: str, *records: Any, source: str = "n") -> int:
     store = Store(dsn)
     try:
-        return store.ingest(source, list(records))
+        return ledger.ingest(store, source, list(records))
     finally:
         store.close()
 
@@ -48,11 +49,10 @@ def set_aside(dsn: str, pairs: str, seq: int = 1) -> None:
     """Set a packet aside whose content is any JSON."""
     with psycopg.connect(dsn, autocommit=True) as connection:
         now = time.time_ns() // 1000
-        connection.execute(
-            "SELECT radmeter.ingest('n', %s)",
-            (
-                f'[{{"seq": {seq}, "received_us": {now}, "client_ip": "10.0.0.1", "reason": "r", "pairs": {pairs}}}]',
-            ),
+        ledger.ingest(
+            connection,
+            "n",
+            f'[{{"seq": {seq}, "received_us": {now}, "client_ip": "10.0.0.1", "reason": "r", "pairs": {pairs}}}]',
         )
 
 

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from support.fuzz import fuzzing
-from support.ledger import subscribe
+from support.ledger import ingest, subscribe
 from support.servers import Connection, Server
 
 from radmeter.database.connection import VALUE_CLASSES
 from radmeter.errors import RecordRefused
-from radmeter.ingest.shipper import as_json, as_rejected
+from radmeter.ingest.records import as_json, as_rejected
 from radmeter.ingest.store import Store
 from radmeter.packet.record import MOST_OCTETS, AccountingRecord
 from radmeter.plugin.journal.reader import Entry
@@ -132,18 +132,16 @@ def ingested(connection: Connection, text: str) -> int | None:
     connection.execute("DROP TABLE IF EXISTS pg_temp.incoming")  # which a commit would empty
     try:
         with connection.transaction():
-            row = connection.execute("SELECT radmeter.ingest(%s, %s::json)", (NODE, text)).fetchone()
+            return ingest(connection, NODE, text)
     except psycopg.Error as error:
         if not (error.sqlstate or "").startswith(REFUSALS):
             raise
         return None
-    assert row is not None
-    return int(row[0])
 
 
 def progress(connection: Connection) -> tuple[int, int, int]:
     row = connection.execute(
-        "SELECT last_seq, records, rejected FROM ingest_checkpoint WHERE source = %s", (NODE,)
+        "SELECT last_seq, records, rejected FROM radmeter.nodes WHERE node = %s", (NODE,)
     ).fetchone()
     return (row[0], row[1], row[2]) if row else (0, 0, 0)
 
@@ -209,10 +207,10 @@ def test_a_journal_never_stops_at_a_text(opened: Connection, text: str) -> None:
     store = Store(opened.info.dsn)
     try:
         try:
-            store.ingest(NODE, [as_json(entry)])
+            ingest(store, NODE, [as_json(entry)])
         except RecordRefused as reason:
-            store.ingest(NODE, [as_rejected(entry, f"the database refuses it: {reason}")])
+            ingest(store, NODE, [as_rejected(entry, f"the database refuses it: {reason}")])
         assert progress(opened)[0] == 1
     finally:
         store.close()
-        opened.execute("DELETE FROM ingest_checkpoint; DELETE FROM rejected_packet")
+        opened.execute("DELETE FROM radmeter.journal_segment; DELETE FROM rejected_packet")

@@ -8,15 +8,13 @@ import pytest
 from psycopg.types.json import Json
 from support.beside import Beside, call
 from support.commands import NODE, Packets, packet
-from support.ledger import users
+from support.ledger import ingest, progress, segment_id, users
 from support.servers import Connection
 
 from radmeter.packet.record import AccountingRecord
 
-INGEST = "SELECT radmeter.ingest(%s, %s)"
+INGEST = "SELECT radmeter.ingest(%s::uuid, %s, %s, %s, 7)"
 RETRY = "SELECT radmeter.retry_rejected(%s)"
-# A batch that has nothing in it holds the lock until its transaction ends, and nothing else.
-NOTHING = (NODE, Json([]))
 
 
 def stop(seq: int, session: str, octets: int) -> dict[str, Any]:
@@ -44,13 +42,15 @@ def total(connection: Connection) -> int:
 def test_a_batch_that_is_shipped_twice_at_once_is_counted_once(database: str, connection: Connection) -> None:
     with Packets(database) as packets:  # a router that is discovered is waited for too
         packets.add("Start", "t", User_Name="alice", NAS_Identifier="x")
-    batch = (NODE, Json([stop(2, "s", 100)]))
+    batch = (segment_id(NODE), *progress(connection, NODE), Json([stop(2, "s", 100)]))
     with psycopg.connect(database) as shipper:
         shipper.execute(INGEST, batch)
         with Beside(database, call(INGEST, *batch)) as again:
             waited = again.waits_for(shipper)
             shipper.commit()
-            assert again.result() == 2
+            with pytest.raises(psycopg.Error, match="is counted up to number 2, not up to 1") as refused:
+                again.result()
+            assert refused.value.sqlstate == "RM004"
     assert total(connection) == 100
     assert waited
 
@@ -89,7 +89,7 @@ def test_the_reaper_leaves_a_session_that_a_batch_has(database: str, connection:
         packets.add("Start", "s", ago=3600, User_Name="alice", NAS_Identifier="x")
     with psycopg.connect(database) as shipper:
         interim = packet(2, "Interim-Update", "s", User_Name="alice", NAS_Identifier="x", Acct_Input_Octets=7)
-        shipper.execute(INGEST, (NODE, Json([interim])))
+        ingest(shipper, NODE, [interim])
         reap = "SELECT radmeter.close_stale(ARRAY(SELECT radacctid FROM radacct))"
         with Beside(database, call(reap)) as reaper:
             assert not reaper.waits_for(shipper)
@@ -112,7 +112,10 @@ def test_the_reaper_leaves_a_session_that_a_batch_has(database: str, connection:
         "SELECT radmeter.backfill_settle()",
         "SELECT radmeter.repair_usage('{}', '{}', '{}', '{}')",
         "SELECT radmeter.retry_rejected('[]')",
-        "SELECT radmeter.ingest('other node', '[]')",
+        f"SELECT radmeter.ingest('{segment_id('other node')}', 0, 0, '[]', 0)",
+        "SELECT radmeter.open_segments('other node', '[]')",
+        f"SELECT radmeter.finish_segment('{segment_id('other node')}', 0)",
+        "SELECT radmeter.drop_segments(1)",
     ],
 )
 def test_what_is_done_between_two_batches_waits_for_one(
@@ -125,8 +128,10 @@ def test_what_is_done_between_two_batches_waits_for_one(
            INSERT INTO radacct (acctsessionid, acctuniqueid, nasipaddress, adopted) VALUES ('x', 'x', '10.0.0.1', true);
            INSERT INTO radmeter.adopted_move (radacctid) VALUES (1)"""
     )
+    progress(connection, "other node")
     with psycopg.connect(database) as shipper:
-        shipper.execute(INGEST, NOTHING)
+        # A batch that has nothing in it holds the lock until its transaction ends, and nothing else.
+        ingest(shipper, NODE, [])
         with Beside(database, call(query)) as work:
             waited = work.waits_for(shipper)
             shipper.commit()

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from support.commands import radmeter
 from support.journals import segments
+from support.ledger import ingest, segment_id
 from support.servers import Connection
 
 from radmeter.ingest import left_out_segments
@@ -137,7 +138,7 @@ def test_forged_addresses_do_not_make_the_list_of_clients_grow(database: str, co
             }
             for n in range(600)
         ]
-        store.ingest("node", packets)
+        ingest(store, "node", packets)
     store.close()
     rows = connection.execute(
         "SELECT count(*), count(*) FILTER (WHERE client = 'others'), sum(kept) FROM radmeter.kept_per_hour"
@@ -199,7 +200,7 @@ def test_a_packet_that_was_never_left_out_is_not_salvaged(database: str, connect
     limit(connection, "rejected_per_client_hour", 1)
     packet = {"received_us": NOW_US, "client_ip": FLOOD, "reason": "odd", "pairs": []}
     store = Store(database)
-    store.ingest("node", [{**packet, "seq": seq} for seq in (1, 2, 3)])
+    ingest(store, "node", [{**packet, "seq": seq} for seq in (1, 2, 3)])
     store.close()
     forged = [
         {**packet, "seq": 1},
@@ -209,7 +210,9 @@ def test_a_packet_that_was_never_left_out_is_not_salvaged(database: str, connect
         {key: value for key, value in packet.items() if key != "reason"} | {"seq": 2},
     ]
     for each in forged:
-        taken = connection.execute("SELECT radmeter.salvage_rejected('node', %s)", (json.dumps([each]),))
+        taken = connection.execute(
+            "SELECT radmeter.salvage_rejected('node', %s, %s)", (segment_id("node"), json.dumps([each]))
+        )
         assert taken.fetchone() == (0,)
     assert connection.execute("SELECT * FROM radmeter.left_out_ranges('other')").fetchall() == []
 
@@ -227,10 +230,12 @@ def test_packets_with_an_arrival_that_is_not_believed_are_salvaged_too(
     packet = {"received_us": received_us, "client_ip": FLOOD, "reason": "odd", "pairs": []}
     packets = [{**packet, "seq": seq} for seq in (1, 2, 3, 4)]
     store = Store(database)
-    store.ingest("node", packets)
+    ingest(store, "node", packets)
     assert store.left_out("node") == [(3, 4)]
     for taken in (2, 0):
-        rows = connection.execute("SELECT radmeter.salvage_rejected('node', %s)", (json.dumps(packets),))
+        rows = connection.execute(
+            "SELECT radmeter.salvage_rejected('node', %s, %s)", (segment_id("node"), json.dumps(packets))
+        )
         assert rows.fetchone() == (taken,)
     assert store.left_out("node") == []
     store.close()
@@ -248,10 +253,12 @@ def test_a_client_has_one_limit_in_both_forms_of_its_address(database: str, conn
         {**packet, "seq": seq, "client_ip": f"::ffff:{FLOOD}" if seq % 2 else FLOOD} for seq in range(1, 7)
     ]
     store = Store(database)
-    store.ingest("node", packets)
+    ingest(store, "node", packets)
     store.close()
     assert left_out(connection) == {FLOOD: (2, 4, 0, 3, 6)}
-    salvaged = connection.execute("SELECT radmeter.salvage_rejected('node', %s)", (json.dumps(packets),))
+    salvaged = connection.execute(
+        "SELECT radmeter.salvage_rejected('node', %s, %s)", (segment_id("node"), json.dumps(packets))
+    )
     assert salvaged.fetchone() == (4,)
 
 
@@ -273,11 +280,13 @@ def test_no_more_is_salvaged_than_was_left_out(database: str, connection: Connec
     limit(connection, "rejected_per_client_hour", 1)
     packet = {"received_us": NOW_US, "client_ip": FLOOD, "reason": "odd", "pairs": []}
     store = Store(database)
-    store.ingest("node", [{**packet, "seq": seq} for seq in (1, 10, 100)])
+    ingest(store, "node", [{**packet, "seq": seq} for seq in (1, 10, 100)])
     store.close()
     forged = [{**packet, "seq": seq} for seq in range(10, 101)]
     for expected in (2, 0):
-        taken = connection.execute("SELECT radmeter.salvage_rejected('node', %s)", (json.dumps(forged),))
+        taken = connection.execute(
+            "SELECT radmeter.salvage_rejected('node', %s, %s)", (segment_id("node"), json.dumps(forged))
+        )
         assert taken.fetchone() == (expected,)
 
 

@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support import ledger
 from support.doctoring import faults
 from support.functions import value
 from support.model import Model
 from support.rows_read import rows_read
 from support.servers import Connection
 
-from radmeter.ingest.shipper import Shipper, as_json
+from radmeter.ingest.records import as_json
+from radmeter.ingest.shipper import Shipper
 from radmeter.ingest.store import Store
 from radmeter.packet.record import (
     LONGEST_SESSION_SECONDS,
@@ -48,7 +50,7 @@ def record(seq: int, received_us: int | None = None, **attributes: str) -> dict[
 
 
 def ingest(connection: Connection, *records: dict[str, Any]) -> None:
-    connection.execute("SELECT radmeter.ingest(%s, %s)", (NODE, json.dumps(records)))
+    ledger.ingest(connection, NODE, json.dumps(records))
 
 
 def counted(connection: Connection) -> set[str]:
@@ -84,7 +86,7 @@ def test_a_record_beyond_a_limit_is_set_aside_with_the_reason_and_the_others_cou
     forged = {key: each for key, each in {**record(2), **changes}.items() if each is not None}
     ingest(connection, record(1), forged, record(3))
     assert counted(connection) == {"user1", "user3"}
-    assert connection.execute("SELECT last_seq, records, rejected FROM ingest_checkpoint").fetchall() == [
+    assert connection.execute("SELECT last_seq, records, rejected FROM radmeter.nodes").fetchall() == [
         (3, 3, 1)
     ]
     ((seq, said, pairs),) = connection.execute("SELECT seq, reason, pairs FROM rejected_packet").fetchall()
@@ -103,7 +105,7 @@ def test_a_record_that_is_marked_as_ignored_is_not_counted_too(connection: Conne
     )
     ingest(connection, {**record(4), "ignored": "x", "reason": "odd", "pairs": []})
     assert counted(connection) == {"user1"}
-    assert connection.execute("SELECT records, rejected, ignored FROM ingest_checkpoint").fetchall() == [
+    assert connection.execute("SELECT records, rejected, ignored FROM radmeter.nodes").fetchall() == [
         (4, 0, 3)
     ]
     assert connection.execute("SELECT count(*) FROM radacct").fetchall() == [(1,)]
@@ -299,9 +301,7 @@ def test_an_arrival_before_the_latest_of_its_journal_is_not_believed(
         model.receive(NODE, each["seq"], begin + at * minute_us, pairs, clock=clock)
     assert [s.stop == clock for s in model.sessions] == [False, False, False, True, True, False, False]
     # A journal of another node is judged by itself.
-    connection.execute(
-        "SELECT radmeter.ingest('other-00000001', %s)", (json.dumps([record(9, begin - 5 * DAY_US)]),)
-    )
+    ledger.ingest(connection, "other-00000001", [record(9, begin - 5 * DAY_US)])
     assert stops(connection)[-1] == begin - 5 * DAY_US
 
 
@@ -309,11 +309,11 @@ def test_a_wrong_clock_leaves_no_trace_on_the_packets_after_it(connection: Conne
     """Arrivals that are not believed do not move the latest one, neither does a database whose clock was ahead."""
     begin = now_us() - 3 * DAY_US
     ingest(connection, record(1, now_us() + 30 * DAY_US), record(2, 0))
-    assert value(connection, "last_received_at FROM ingest_checkpoint") is None
+    assert value(connection, "last_received_at FROM radmeter.nodes") is None
     ingest(connection, record(3, begin))
     ingest(connection, record(4, now_us() + 30 * DAY_US), record(5, begin + 1))
     assert [stops(connection)[n] for n in (2, 4)] == [begin, begin + 1]
-    connection.execute("UPDATE ingest_checkpoint SET last_received_at = now() + interval '1 year'")
+    connection.execute("UPDATE radmeter.journal_segment SET last_received_at = now() + interval '1 year'")
     now = now_us()
     ingest(connection, record(6, now))
     assert stops(connection)[-1] == now
@@ -364,7 +364,7 @@ STRANGE = """INSERT INTO radacct (acctsessionid, acctuniqueid, username, nasipad
     SELECT 's', %s, 'strange', '192.0.2.1', (SELECT min(id) FROM routers), %s, %s, 5, 5"""
 CALLERS = {
     "close_stale": "SELECT radmeter.close_stale((SELECT array_agg(radacctid) FROM radacct WHERE username = 'strange'))",
-    "ingest_batch": None,
+    "apply_batch": None,
     "close_rebooted": record(2, Acct_Status_Type="Accounting-On"),
     "close_superseded": record(2, Acct_Status_Type="Start", Tmp_Integer_0=str(int(time.time()) - 5)),
 }
@@ -397,7 +397,7 @@ def test_no_caller_makes_a_partition_for_an_impossible_month(
         value(connection, "coalesce(bool_and(radmeter.is_possible_time(acctstoptime)), true) FROM radacct")
         is True
     )
-    if at < "2000" and caller != "ingest_batch":
+    if at < "2000" and caller != "apply_batch":
         assert (
             value(connection, "count(*) FROM radacct WHERE username = 'strange' AND acctstoptime IS NOT NULL")
             == 1

@@ -5,10 +5,11 @@ import random
 from typing import Any
 
 import psycopg
+from support import ledger
 from support.functions import value
 from support.servers import Connection
 
-from radmeter.ingest.shipper import as_json
+from radmeter.ingest.records import as_json
 from radmeter.plugin.journal.reader import Entry
 
 NODE = "radius1-00000001"
@@ -34,7 +35,7 @@ def record(seq: int, status: str, router: int, session: int = 0, **attributes: o
 
 
 def ingest(connection: Connection, records: list[dict[str, Any]]) -> None:
-    connection.execute("SELECT radmeter.ingest(%s, %s)", (NODE, json.dumps(records)))
+    ledger.ingest(connection, NODE, json.dumps(records))
 
 
 def some(chance: random.Random, seq: int) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 from support.commands import radmeter
+from support.ledger import ingest, progress
 from support.screens import screen
 
 from radmeter.ingest import rejected
@@ -28,8 +29,9 @@ GOOD = [
 def set_aside(dsn: str, *packets: tuple[str, Any], node: str = "radius1-00000001") -> None:
     """Set packets aside as the shipper does: reason and attributes."""
     store = Store(dsn)
-    after = store.checkpoint(node)
-    store.ingest(
+    after = progress(store, node).seq
+    ingest(
+        store,
         node,
         [
             {"seq": after + number, "received_us": RECEIVED_US + number, "reason": reason, "pairs": pairs}

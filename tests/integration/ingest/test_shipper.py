@@ -18,7 +18,7 @@ from support.servers import Server
 
 from radmeter.errors import JournalLocked, StoreUnavailable
 from radmeter.ingest.shipper import Shipper
-from radmeter.ingest.store import Store
+from radmeter.ingest.store import Progress, Store
 from radmeter.plugin.journal.reader import JournalReader
 from radmeter.plugin.journal.writer import JournalWriter
 
@@ -119,16 +119,16 @@ def test_what_is_in_the_journal_is_counted(
     ship(tmp_path, database)
     assert totals(connection) == (50, 350, 3500)
     assert connection.execute("SELECT get_user_total_usage('user1')").fetchone() == (77,)
-    assert JournalReader(tmp_path).depth(0).records in (0, 100)  # the newest segment stays until the next
+    assert JournalReader(tmp_path).depth({}).records in (0, 100)  # the newest segment stays until the next
 
 
 def test_shipped_segments_are_deleted_and_nothing_else(
     tmp_path: Path, database: str, connection: psycopg.Connection[Any]
 ) -> None:
     fill(tmp_path, [pairs(n, "Stop", 7) for n in range(400)], segment_bytes=65536)
-    assert JournalReader(tmp_path).depth(0).segments > 1
+    assert JournalReader(tmp_path).depth({}).segments > 1
     ship(tmp_path, database)
-    assert JournalReader(tmp_path).depth(0).segments == 1
+    assert JournalReader(tmp_path).depth({}).segments == 1
     fill(tmp_path, [pairs(n, "Stop", 7) for n in range(400, 500)])
     ship(tmp_path, database)
     assert totals(connection) == (500, 3500, 35000)
@@ -160,7 +160,7 @@ def test_a_fault_while_the_next_batch_is_read_ahead_skips_none_of_it(
     with reader.lock():
         run(Shipper(reader, lambda: Fails(database), batch_records=10, batch_seconds=0.001))
     assert totals(connection) == (100, 700, 7000)
-    assert connection.execute("SELECT sum(records) FROM ingest_checkpoint").fetchone() == (100,)
+    assert connection.execute("SELECT sum(records) FROM radmeter.nodes").fetchone() == (100,)
 
 
 DIES_AFTER_COMMIT = """
@@ -170,8 +170,8 @@ from radmeter.ingest.shipper import Shipper
 from radmeter.ingest.store import Store
 
 class Dies(Store):
-    def ingest(self, node, records, meanwhile=None):
-        super().ingest(node, records, meanwhile)
+    def ingest(self, *arguments):
+        super().ingest(*arguments)
         os.kill(os.getpid(), 9)  # committed; nobody was told, nothing is cleaned up
 
 reader = JournalReader(sys.argv[1])
@@ -312,9 +312,11 @@ class Hasty(Store):
         super().__init__(dsn)
         self._connection.execute("SET statement_timeout = '1s'")
 
-    def ingest(self, node: str, records: Sequence[dict[str, Any]], *rest: Any, **more: Any) -> int:
+    def ingest(
+        self, segment_id: str, after: Progress, records: Sequence[dict[str, Any]], *rest: Any, **more: Any
+    ) -> int:
         self.sent.append(len(records))
-        return super().ingest(node, records, *rest, **more)
+        return super().ingest(segment_id, after, records, *rest, **more)
 
 
 def test_a_batch_that_times_out_is_halved_until_it_is_taken(
@@ -366,7 +368,7 @@ def test_a_journal_made_anew_is_not_taken_for_the_old_one(
     fill(tmp_path / "second", [pairs(n, "Stop", 7) for n in range(10, 20)])
     ship(tmp_path / "second", database)
     assert totals(connection)[0] == 20
-    assert connection.execute("SELECT count(*) FROM ingest_checkpoint").fetchone() == (2,)
+    assert connection.execute("SELECT count(*) FROM radmeter.nodes").fetchone() == (2,)
 
 
 def test_a_role_that_may_only_ingest_can_ship(
@@ -377,7 +379,7 @@ def test_a_role_that_may_only_ingest_can_ship(
     as_ingest = f"{database}{separator}options=-c%20role%3Dradmeter_ingest"
     with psycopg.connect(as_ingest, autocommit=True) as limited:
         node = JournalReader(tmp_path).node()
-        limited.execute("SELECT radmeter.ingest(%s, '[]')", (node,))
+        limited.execute("SELECT radmeter.open_segments(%s, '[]')", (node,))
         for forbidden in (
             "SELECT * FROM radacct",
             "SELECT * FROM user_quota_usage",

@@ -1,4 +1,4 @@
-"""A journal belongs to the role that first used it; numbers that no journal has are refused."""
+"""A journal belongs to the role that first used it, and a detail file to the one that first replayed it."""
 
 import json
 import logging
@@ -12,8 +12,8 @@ from typing import Any
 import psycopg
 import pytest
 from psycopg import sql
+from support import ledger
 from support.commands import radmeter
-from support.doctoring import faults, paste
 from support.functions import value
 from support.logins import as_role, login_role
 from support.processes import eventually
@@ -21,9 +21,9 @@ from support.servers import Connection
 
 from radmeter.errors import RecordRefused, StoreError, StoreUnavailable
 from radmeter.ingest import rejected
-from radmeter.ingest.shipper import Shipper, as_json
+from radmeter.ingest.records import as_json
+from radmeter.ingest.shipper import Shipper
 from radmeter.ingest.store import Store
-from radmeter.plugin.journal.files import GAP
 from radmeter.plugin.journal.reader import Entry, JournalReader
 from radmeter.plugin.journal.writer import JournalWriter
 
@@ -31,8 +31,6 @@ pytestmark = pytest.mark.timeout(120, func_only=True)
 
 NODE = "radius1-00000001"
 LAST = 2**63 - 1
-# How far one call may go on: 2^24 starts of radiusd.
-FARTHEST = 2**57
 
 
 def record(seq: int, octets: int = 7) -> dict[str, Any]:
@@ -49,7 +47,7 @@ def record(seq: int, octets: int = 7) -> dict[str, Any]:
 def ingest(dsn: str, role: str, *numbers: int, source: str = NODE) -> int:
     store = Store(as_role(dsn, role))
     try:
-        return store.ingest(source, [record(number) for number in numbers])
+        return ledger.ingest(store, source, [record(number) for number in numbers])
     finally:
         store.close()
 
@@ -83,7 +81,7 @@ def test_another_role_moves_no_journals_checkpoint(
         )
     assert checkpoint(connection) == (2, mine)
     assert ingest(database, mine, 3) == 3
-    assert value(connection, "records FROM ingest_checkpoint") == 3
+    assert value(connection, "records FROM radmeter.nodes") == 3
 
 
 def test_a_member_of_the_role_ships_too_and_the_journal_stays_the_roles(
@@ -96,9 +94,10 @@ def test_a_member_of_the_role_ships_too_and_the_journal_stays_the_roles(
     # The remedy as it is printed. INHERIT does not matter.
     connection.execute(str(refused.value).rpartition(": ")[2].encode())
     connection.execute(sql.SQL("ALTER ROLE {} NOINHERIT").format(sql.Identifier(other)))
-    connection.execute(
-        sql.SQL("GRANT EXECUTE ON FUNCTION radmeter.ingest(text, json) TO {0}").format(sql.Identifier(other))
-    )
+    for function in ("open_segments(text, json)", "ingest(uuid, bigint, bigint, json, bigint)"):
+        connection.execute(
+            sql.SQL(f"GRANT EXECUTE ON FUNCTION radmeter.{function} TO {{}}").format(sql.Identifier(other))
+        )
     connection.execute(sql.SQL("GRANT USAGE ON SCHEMA radmeter TO {0}").format(sql.Identifier(other)))
     assert ingest(database, other, 2) == 2
     assert checkpoint(connection) == (2, mine)
@@ -126,11 +125,8 @@ def test_after_an_upgrade_the_first_to_ship_takes_the_journal(
 ) -> None:
     mine, other = roles
     connection.execute("INSERT INTO ingest_checkpoint (source, last_seq) VALUES (%s, 5)", (NODE,))
-    assert ingest(database, mine) == 5, "nothing was shipped"
     assert checkpoint(connection) == (5, None)
-    assert ingest(database, mine, 4, 5) == 5
-    assert checkpoint(connection) == (5, None)
-    assert ingest(database, mine, 5, 6) == 6
+    assert ingest(database, mine, 6) == 6
     assert checkpoint(connection) == (6, mine)
     with pytest.raises(StoreError, match="belongs to role"):
         ingest(database, other, 7)
@@ -161,7 +157,7 @@ def test_no_journal_has_the_name_of_another_kind_of_source(
         with pytest.raises(StoreError, match="is no journal") as refused:
             ingest(database, role, 1, source=source)
         assert not isinstance(refused.value, RecordRefused | StoreUnavailable)
-    assert value(connection, "count(*) FROM ingest_checkpoint") == 0
+    assert value(connection, "count(*) FROM radmeter.nodes") == 0
 
 
 def test_a_replay_is_of_a_detail_file(database: str, roles: tuple[str, str]) -> None:
@@ -220,7 +216,7 @@ def test_no_packet_is_beyond_the_part_that_is_replayed(
     with pytest.raises(psycopg.Error, match="is not one of the first 2 stanzas") as refused:
         replay(database, roles[0], DETAIL, [record(1), record(3)], 2)
     assert refused.value.sqlstate == "RM003"
-    assert value(connection, "count(*) FROM ingest_checkpoint") == 0
+    assert value(connection, "count(*) FROM radmeter.nodes") == 0
 
 
 @pytest.mark.parametrize(
@@ -251,48 +247,6 @@ def test_retries_are_open_to_all_who_may_run_them(database: str, connection: Con
             psycopg.connect(as_role(database, person), autocommit=True) as retrying,
         ):
             assert list(rejected.retry(retrying, rejected.ids(retrying, rejected.Filter()))) == [(1, 0)]
-
-
-@pytest.mark.parametrize(
-    "numbers",
-    [
-        pytest.param((LAST,), id="the last bigint"),
-        pytest.param((1, LAST), id="the last bigint after a good one"),
-        pytest.param((FARTHEST + 1,), id="too far"),
-        pytest.param((1, 1), id="the same twice"),
-        pytest.param((1, 2, 1), id="an earlier one again"),
-        pytest.param((2, 1), id="backwards"),
-        pytest.param((0,), id="zero"),
-        pytest.param((-1, 1), id="negative"),
-    ],
-)
-def test_numbers_that_no_journal_has_are_refused_and_nothing_is_counted(
-    database: str, connection: Connection, roles: tuple[str, str], numbers: tuple[int, ...]
-) -> None:
-    with pytest.raises(StoreError, match="number") as refused:
-        ingest(database, roles[0], *numbers)
-    assert not isinstance(refused.value, RecordRefused | StoreUnavailable), "it would be set aside"
-    cause = refused.value.__cause__
-    assert isinstance(cause, psycopg.Error)
-    assert cause.sqlstate == "RM003"
-    assert value(connection, "count(*) FROM ingest_checkpoint") == 0
-    assert value(connection, "count(*) FROM radacct") == 0
-
-
-def test_a_duplicate_among_skipped_numbers_is_found(database: str, roles: tuple[str, str]) -> None:
-    assert ingest(database, roles[0], 1, 2, 3) == 3
-    assert ingest(database, roles[0], 2, 3, 4) == 4
-    with pytest.raises(StoreError, match="not above the one before"):
-        ingest(database, roles[0], 5, 2, 5)
-
-
-def test_a_journal_whose_radiusd_was_started_very_often_is_shipped(
-    database: str, roles: tuple[str, str]
-) -> None:
-    assert ingest(database, roles[0], 1) == 1
-    after_years = 1 + 2**20 * 2 * GAP
-    assert ingest(database, roles[0], after_years, after_years + 1) == after_years + 1
-    assert ingest(database, roles[0], after_years + 1 + FARTHEST) == after_years + 1 + FARTHEST
 
 
 def fill(directory: Path, first: int, last: int, **options: Any) -> None:
@@ -339,15 +293,6 @@ def users(connection: Connection) -> int:
     return int(value(connection, "count(*) FROM user_quota_usage"))
 
 
-def forge(connection: Connection, last_seq: int) -> None:
-    connection.execute("UPDATE ingest_checkpoint SET last_seq = %s", (last_seq,))
-
-
-def kept(directory: Path) -> str:
-    """What the segments hold that the shipper kept."""
-    return "".join(path.read_text(errors="replace") for path in directory.glob("kept-segment-*.log"))
-
-
 def shipper(directory: Path, open_store: Callable[[], Store]) -> Shipper:
     return Shipper(JournalReader(directory), open_store, batch_records=10, batch_seconds=0.001)
 
@@ -366,65 +311,6 @@ def test_a_shipper_of_another_role_waits_with_the_remedy_and_goes_on_when_it_is_
         connection.execute(sql.SQL("GRANT {} TO {}").format(*map(sql.Identifier, roles)))
         eventually(lambda: users(connection), 50)
     assert value(connection, "count(*) FROM rejected_packet") == 0
-    assert value(connection, "role FROM ingest_checkpoint") == mine
+    assert value(connection, "role FROM radmeter.nodes") == mine
     status = radmeter(database, "status", "--sample", "0", "--format", "json", RADMETER_JOURNAL=str(tmp_path))
     assert [node["role"] for node in status.json()["nodes"]] == [mine]
-
-
-def test_after_a_power_cut_shipping_waits_for_the_next_segment_and_keeps_the_last_one(
-    tmp_path: Path, database: str, connection: Connection, caplog: pytest.LogCaptureFixture
-) -> None:
-    elsewhere = tmp_path / "elsewhere"
-    elsewhere.mkdir()
-    fill(tmp_path, 1, 25)
-    shipper(tmp_path, lambda: Store(database)).run(threading.Event(), until_empty=True)
-    # The disk has lost the last records. Or somebody moved the checkpoint: the shipper cannot tell.
-    forge(connection, 1000)
-    with caplog.at_level(logging.INFO, "radmeter"), Running(tmp_path, database):
-        eventually(lambda: "above the journal's last record: shipping waits" in caplog.text, True)
-        fill(tmp_path, 26, 400, segment_bytes=20_000)
-        eventually(lambda: users(connection), 400)
-    assert caplog.text.count("checkpoint") == 1, "it is said once"
-    assert [f'"session {number}"' in kept(tmp_path) for number in (1, 25, 26)] == [True, True, False]
-    # Said for as long as it is there.
-    (fault,) = faults(database, "journal", RADMETER_JOURNAL=str(tmp_path))
-    assert fault.level == "yellow"
-    assert fault.said.startswith("1 segment (")
-    assert fault.remedy.startswith("sudo mv ")
-    paste(fault.remedy.removeprefix("sudo ").replace(" /var/tmp/", f" {elsewhere}"))
-    assert kept(tmp_path) == ""
-    assert faults(database, "journal", RADMETER_JOURNAL=str(tmp_path)) == []
-
-
-def test_a_checkpoint_that_another_program_moved_deletes_nothing_that_was_not_shipped(
-    tmp_path: Path, database: str, connection: Connection, caplog: pytest.LogCaptureFixture
-) -> None:
-    journal = JournalWriter(tmp_path, sync="interval", segment_bytes=20_000)
-    append(journal, 1, 25)
-    running = shipper(tmp_path, lambda: Store(database))
-    running.run(threading.Event(), until_empty=True)
-    append(journal, 26, 400)
-    forge(connection, 30)
-    running.run(threading.Event(), until_empty=True)
-    journal.close()
-    assert "above what this shipper has sent" in caplog.text
-    assert users(connection) == 395, "26 to 30 are taken as counted"
-    assert [f'"session {number}"' in kept(tmp_path) for number in (26, 30, 400)] == [True, True, False]
-
-
-def test_an_answer_that_is_not_the_last_number_sent_is_refused(
-    tmp_path: Path, database: str, connection: Connection, caplog: pytest.LogCaptureFixture
-) -> None:
-    fill(tmp_path, 1, 100)
-    calls = iter(range(100))
-
-    class Forged(Store):
-        def ingest(self, *arguments: Any, **named: Any) -> int:
-            if next(calls) == 2:
-                forge(connection, 35)
-            return super().ingest(*arguments, **named)
-
-    shipper(tmp_path, lambda: Forged(database)).run(threading.Event(), until_empty=True)
-    assert "all records up to 35, and the last one sent was 30" in caplog.text
-    assert users(connection) == 100 - 15
-    assert len(list(tmp_path.glob("*segment-*.log"))) == 1

@@ -6,6 +6,7 @@ import psycopg
 import pytest
 from support.commands import packet, radmeter
 from support.functions import value
+from support.ledger import ingest, progress, segment_id
 from support.schemas import names
 from support.servers import Connection, Server
 
@@ -85,16 +86,17 @@ def test_a_table_of_the_caller_is_refused_and_nothing_of_it_runs(
     shipper: str, connection: Connection, making: str
 ) -> None:
     with psycopg.connect(shipper, autocommit=True) as caller:
+        assert progress(caller, "n") == (0, 0)
         caller.execute(MADE_BY_THE_CALLER[making].encode())
         for call in (
-            "radmeter.ingest('n', %s)",
+            f"radmeter.ingest('{segment_id('n')}', 0, 0, %s, 1)",
             "radmeter.replay('detail:0123456789abcdef', %s, 'detail', 1, 1, '\\x00')",
         ):
             with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState, match="connect again") as refused:
                 caller.execute(f"SELECT {call}".encode(), (batch("s1"),))
             assert refused.value.diag.message_hint == "DISCARD TEMP drops it, too."
         caller.execute("DISCARD TEMP")
-        caller.execute("SELECT radmeter.ingest('n', %s)", (batch("s1"),))
+        ingest(caller, "n", batch("s1"))
     assert counted(connection) == 5
 
 
@@ -105,10 +107,10 @@ def test_the_shipper_connects_again_when_its_session_has_a_table_of_that_name(
     store._connection.execute("CREATE TEMPORARY TABLE incoming (x int)")
     record = packet(1, "Stop", "s1", User_Name="alice", Acct_Input_Octets=5)
     with pytest.raises(StoreUnavailable, match="not radmeter's own: connect again"):
-        store.ingest("n", [record])
+        ingest(store, "n", [record])
     store.close()
     store = Store(shipper)
-    assert store.ingest("n", [record]) == 1
+    assert ingest(store, "n", [record]) == 1
     store.close()
     assert counted(connection) == 5
 
@@ -126,39 +128,39 @@ def test_the_shipper_connects_again_when_its_session_has_a_table_of_that_name(
 def test_the_owners_table_is_refused_too_when_something_was_added(
     connection: Connection, change: str
 ) -> None:
-    connection.execute("SELECT radmeter.ingest('n', %s)", (batch("s1"),))
+    ingest(connection, "n", batch("s1"))
     connection.execute(change.encode())
     with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState):
-        connection.execute("SELECT radmeter.ingest('n', %s)", (batch("s2", first=2),))
+        ingest(connection, "n", batch("s2", first=2))
 
 
 def test_batches_of_one_transaction_count_once_each(connection: Connection) -> None:
     with connection.transaction():
         for source, sessions in (("a", ("s1", "s2")), ("b", ("s3",)), ("a", ("s4",))):
             first = 1 if len(sessions) > 1 or source == "b" else 3
-            connection.execute("SELECT radmeter.ingest(%s, %s)", (source, batch(*sessions, first=first)))
+            ingest(connection, source, batch(*sessions, first=first))
             assert value(connection, "count(*) FROM pg_temp.incoming") == len(sessions)
     assert counted(connection) == 20
-    assert value(connection, "sum(records) FROM public.ingest_checkpoint") == 4
+    assert value(connection, "sum(records) FROM radmeter.nodes") == 4
 
 
 def test_a_session_goes_on_with_a_new_table_after_an_upgrade_that_changed_it(
     database: str, connection: Connection
 ) -> None:
-    connection.execute("SELECT radmeter.ingest('n', %s)", (batch("s1"),))
+    ingest(connection, "n", batch("s1"))
     before = value(connection, "'pg_temp.incoming'::regclass::oid")
     columns = names(connection, INCOMING)
     connection.execute("ALTER TABLE pg_temp.incoming DROP COLUMN class")
     connection.execute("COMMENT ON TABLE pg_temp.incoming IS 'radmeter.create_incoming of an older version'")
     upgrade.upgrade(database, reapply=True)
-    connection.execute("SELECT radmeter.ingest('n', %s)", (batch("s2", first=2),))
+    ingest(connection, "n", batch("s2", first=2))
     assert value(connection, "'pg_temp.incoming'::regclass::oid") != before
     assert names(connection, INCOMING) == columns
     assert counted(connection) == 10
     # An upgrade that does not change it leaves the session its table.
     before = value(connection, "'pg_temp.incoming'::regclass::oid")
     upgrade.upgrade(database, reapply=True)
-    connection.execute("SELECT radmeter.ingest('n', %s)", (batch("s3", first=3),))
+    ingest(connection, "n", batch("s3", first=3))
     assert value(connection, "'pg_temp.incoming'::regclass::oid") == before
 
 
@@ -190,7 +192,7 @@ def test_only_the_owner_may_make_temporary_tables_after_every_upgrade(
     connection.execute("SET ROLE radmeter_ingest")
     with pytest.raises(psycopg.errors.InsufficientPrivilege, match="temporary tables"):
         connection.execute("CREATE TEMPORARY TABLE incoming (x int)")
-    connection.execute("SELECT radmeter.ingest('n', %s)", (batch("s1"),))
+    ingest(connection, "n", batch("s1"))
 
 
 def test_who_may_not_change_that_is_told_what_to_run(server: Server) -> None:
@@ -216,4 +218,4 @@ def test_a_role_without_radmeter_owner_gets_the_right_itself(server: Server) -> 
         upgrade.upgrade(plain)
         with psycopg.connect(plain, autocommit=True) as connection:
             assert acl(connection) == {("plain",)}
-            connection.execute("SELECT radmeter.ingest('n', %s)", (batch("s1"),))
+            ingest(connection, "n", batch("s1"))

@@ -7,9 +7,10 @@ from typing import Any
 
 import psycopg
 import pytest
+from support.ledger import ingest, progress
 
 from radmeter.errors import RecordRefused, StoreError, StoreUnavailable
-from radmeter.ingest.shipper import as_json
+from radmeter.ingest.records import as_json
 from radmeter.ingest.store import Store
 from radmeter.plugin.journal.reader import Entry
 
@@ -55,7 +56,7 @@ def test_a_statement_and_a_wait_for_a_lock_are_bounded_whatever_the_database_is_
     store = Store(database)
     found = {name: setting(store, name) for name in ("statement_timeout", "lock_timeout")}
     # Also after a batch, whose functions have settings of their own.
-    store.ingest(NODE, [record(1)])
+    ingest(store, NODE, [record(1)])
     after = {name: setting(store, name) for name in found}
     store.close()
     assert found == after == {"statement_timeout": "1min", "lock_timeout": "30s"}
@@ -81,9 +82,9 @@ def test_a_batch_that_takes_too_long_may_be_sent_again(
     with connection.transaction():
         connection.execute("LOCK TABLE radacct")
         with pytest.raises(StoreUnavailable, match="timeout"):
-            store.ingest(NODE, [record(1)])
+            ingest(store, NODE, [record(1)])
     store._connection.execute(f"SET {bounded_by} = '30s'".encode())
-    assert store.ingest(NODE, [record(1)]) == 1
+    assert ingest(store, NODE, [record(1)]) == 1
     assert connection.execute("SELECT sum(bytes_in) FROM user_quota_usage").fetchone() == (7,)
 
 
@@ -95,7 +96,7 @@ def test_waiting_for_the_database_takes_no_processor(
         connection.execute("LOCK TABLE radacct")
         before = time.thread_time()
         with pytest.raises(StoreUnavailable, match="timeout"):
-            store.ingest(NODE, [record(1)])
+            ingest(store, NODE, [record(1)])
     assert time.thread_time() - before < 0.1
 
 
@@ -111,12 +112,12 @@ def test_a_value_that_the_database_will_never_take_is_refused_at_once(
     store: Store, connection: psycopg.Connection[Any], name: str
 ) -> None:
     with pytest.raises(RecordRefused) as refused:
-        store.ingest(NODE, [record(1), record(2, **OF_A_VALUE[name])])
+        ingest(store, NODE, [record(1), record(2, **OF_A_VALUE[name])])
     cause = refused.value.__cause__
     assert isinstance(cause, psycopg.Error)
     assert cause.sqlstate == name.split()[0]
-    assert store.checkpoint(NODE) == 0
-    assert store.ingest(NODE, [record(1)]) == 1
+    assert progress(store, NODE).seq == 0
+    assert ingest(store, NODE, [record(1)]) == 1
 
 
 def test_a_value_that_breaks_a_constraint_is_refused(
@@ -124,7 +125,7 @@ def test_a_value_that_breaks_a_constraint_is_refused(
 ) -> None:
     connection.execute("ALTER TABLE radacct ADD CONSTRAINT named CHECK (username <> 'mallory') NOT VALID")
     with pytest.raises(RecordRefused, match="named"):
-        store.ingest(NODE, [record(1, User_Name="mallory")])
+        ingest(store, NODE, [record(1, User_Name="mallory")])
 
 
 def test_a_function_that_is_missing_is_no_fault_of_a_record(
@@ -132,5 +133,5 @@ def test_a_function_that_is_missing_is_no_fault_of_a_record(
 ) -> None:
     connection.execute("ALTER FUNCTION radmeter.insert_sessions(bigint[]) RENAME TO lost")
     with pytest.raises(StoreError, match="insert_sessions") as error:
-        store.ingest(NODE, [record(1)])
+        ingest(store, NODE, [record(1)])
     assert not isinstance(error.value, RecordRefused | StoreUnavailable)

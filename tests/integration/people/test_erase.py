@@ -11,11 +11,11 @@ from psycopg import sql
 from support.adopted import make_legacy, put
 from support.archives import sessions_of
 from support.commands import Packets, Result, radmeter
-from support.ledger import days, subscribe, users
+from support.ledger import days, ingest, subscribe, users
 from support.servers import Connection
 
 from radmeter.adoption import backfill
-from radmeter.ingest.shipper import as_json
+from radmeter.ingest.records import as_json
 from radmeter.ingest.store import Store
 from radmeter.plugin.journal.reader import Entry
 from radmeter.usage import verify
@@ -132,7 +132,7 @@ def reject(database: str, seq: int, *pairs: tuple[str, str]) -> None:
     """Ship a packet that cannot be counted, as the shipper does."""
     store = Store(database)
     try:
-        store.ingest("rejecting", [as_json(Entry(seq, 1_700_000_000_000_000 + seq, json.dumps(pairs)))])
+        ingest(store, "rejecting", [as_json(Entry(seq, 1_700_000_000_000_000 + seq, json.dumps(pairs)))])
     finally:
         store.close()
 

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from support.beside import Beside, call
 from support.commands import NODE, Packets, packet, radmeter
-from support.ledger import days, users
+from support.ledger import days, ingest, users
 from support.servers import Connection
 
 from radmeter.database.operator import connect_as_operator
@@ -241,10 +241,7 @@ def test_ingest_is_not_kept_waiting_by_a_session_that_another_writer_holds(
             # The lock of ingest is free between the tries.
             with psycopg.connect(database, autocommit=True) as shipper:
                 shipper.execute("SET lock_timeout = '20s'")
-                shipper.execute(
-                    "SELECT radmeter.ingest(%s, %s::json)",
-                    (NODE, _records(packet(99, "Start", "b", User_Name="bob"))),
-                )
+                ingest(shipper, NODE, [packet(99, "Start", "b", User_Name="bob")])
             assert not erasing.ended
             writer.rollback()
             assert erasing.result().rows["radacct"] == 3

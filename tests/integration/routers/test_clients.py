@@ -14,7 +14,7 @@ from support.ledger import register
 from support.servers import Connection
 
 from radmeter.ingest.shipper import Shipper
-from radmeter.ingest.store import Store
+from radmeter.ingest.store import Progress, Store
 from radmeter.plugin.journal.reader import JournalReader
 from radmeter.plugin.journal.writer import JournalWriter
 
@@ -43,9 +43,11 @@ class Counting(Store):
 
     batches: ClassVar[list[int]] = []
 
-    def ingest(self, node: str, records: Sequence[dict[str, Any]], *rest: Any, **more: Any) -> int:
+    def ingest(
+        self, segment_id: str, after: Progress, records: Sequence[dict[str, Any]], *rest: Any, **more: Any
+    ) -> int:
         self.batches.append(len(records))
-        return super().ingest(node, records, *rest, **more)
+        return super().ingest(segment_id, after, records, *rest, **more)
 
 
 def ship(journal: Path, dsn: str, *texts: str, at_us: int | None = None) -> None:
@@ -274,7 +276,7 @@ def test_only_the_first_batch_of_a_flood_is_an_error_for_postgresql(
     assert rows == [(THEIRS, 700, 500)]
     kept = connection.execute("SELECT pairs::text FROM rejected_packet ORDER BY seq").fetchall()
     assert [json.loads(row[0]) for row in kept] == [json.loads(text) for text in texts[1:1400:2]]
-    rows = connection.execute("SELECT records, rejected FROM ingest_checkpoint").fetchall()
+    rows = connection.execute("SELECT records, rejected FROM radmeter.nodes").fetchall()
     assert rows == [(2400, 1200)]
 
 
@@ -286,7 +288,7 @@ def test_a_packet_is_counted_once_the_binding_allows_it(
     result = radmeter(database, "rejected", "retry", "--all")
     assert sessions(connection) == {}, result.output
     assert THEIRS in reasons(connection)[0]
-    assert number(connection, "SELECT last_seq FROM ingest_checkpoint") > 0
+    assert number(connection, "SELECT last_seq FROM radmeter.nodes") > 0
 
     result = radmeter(database, "routers", "set", "harbour", "--clients", f"192.0.2.0/24,{THEIRS}")
     assert result.output == f"router #{bound} 'harbour' is changed\n"

@@ -10,7 +10,7 @@ from support.ledger import Entry, empty, register, ship
 from support.rows_read import rows_read
 from support.servers import Connection
 
-from radmeter.ingest.shipper import as_json
+from radmeter.ingest.records import as_json
 from radmeter.ingest.store import Store
 from radmeter.plugin.journal.reader import Entry as JournalEntry
 
@@ -133,7 +133,7 @@ def flood(first: int, count: int, **same: str) -> list[Entry]:
 def read_for(connection: Connection, entries: Sequence[Entry]) -> int:
     """Ingest packets, and return how many rows that reads."""
     records = json.dumps([as_json(JournalEntry(*each[:2], json.dumps(each.pairs))) for each in entries])
-    return rows_read(connection, lambda: connection.execute("SELECT radmeter.ingest('node', %s)", (records,)))
+    return rows_read(connection, lambda: ingest(connection, "node", records))
 
 
 @pytest.fixture
@@ -269,7 +269,7 @@ def test_an_accounting_on_beyond_the_limit_closes_nothing_of_others(
         reboots.append(packet(6, None, "twin", "10.0.0.1", status="Accounting-Off"))
     ingest(database, *reboots)
     assert limited.execute("SELECT count(*) FROM radacct WHERE acctstoptime IS NULL").fetchone() == (4,)
-    assert limited.execute("SELECT last_seq FROM ingest_checkpoint").fetchone() == (5 + in_order,)
+    assert limited.execute("SELECT last_seq FROM radmeter.nodes").fetchone() == (5 + in_order,)
     limited.execute("TRUNCATE radmeter.discovery_count")
     limited.execute("SELECT radmeter.set_limit('discoveries_per_client_hour', '0')")
     ingest(database, packet(7, MAC.format(9), None, None, OTHER_PROXY, status="Accounting-On"))

@@ -8,7 +8,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from psycopg.types.json import Json
+from support import ledger
 from support.adopted import make_legacy, put
 from support.beside import Beside, call
 from support.commands import NODE, Packets, packet
@@ -71,7 +71,7 @@ def history(routers: str, connection: Connection) -> str:
 
 
 def ingest(connection: Connection, *records: dict[str, Any]) -> None:
-    connection.execute("SELECT radmeter.ingest(%s, %s)", (NODE, Json(list(records))))
+    ledger.ingest(connection, NODE, list(records))
 
 
 def test_a_merge_takes_the_session_of_a_batch_under_way_along(routers: str, connection: Connection) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 from support.commands import Packets, radmeter
+from support.ledger import ingest
 from support.screens import screen
 from support.servers import Connection
 
@@ -368,7 +369,7 @@ def test_a_merge_while_two_nodes_ship_loses_nothing(
                     batch, packets._batch = packets._batch, []
                     for seq, record in enumerate(batch, start=turn * 8 + 1):
                         record["seq"] = seq
-                    store.ingest(f"node-{node}", batch)
+                    ingest(store, f"node-{node}", batch)
             store.close()
         except BaseException as failure:
             failures.append(failure)

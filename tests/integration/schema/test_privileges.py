@@ -182,6 +182,7 @@ def test_a_right_on_a_new_function_is_taken_from_public_in_the_same_upgrade(
     assert granted(connection) == before
 
 
+SEGMENT = "5b0d5f9c-8a56-4c7e-9d0e-1f2a3b4c5d6e"
 HOSTILE_TEXTS = (
     "'; DROP TABLE public.radacct; --",
     "x\\'\"$$$1%s%I{}",
@@ -224,6 +225,7 @@ TAKES_TEXT = {
         "SELECT radmeter.merge_router_sessions(NULL, '{1}', '{}')",
         "SELECT radmeter.merge_router_finish(-1)",
         "SELECT radmeter.retire_router(NULL, NULL)",
+        "SELECT radmeter.acknowledge_incident(1, %(text)s)",
         "SELECT radmeter.set_limit(%(text)s, %(text)s)",
         "SELECT radmeter.set_limit('rejected_per_client_hour', %(text)s)",
         "SELECT radmeter.retry_rejected(to_json(%(text)s::text))",
@@ -234,14 +236,27 @@ TAKES_TEXT = {
         "SELECT count(*) FROM radmeter.replayed_files(%(text)s)",
         "SELECT radmeter.replay(%(text)s, '[]', %(text)s, -1, -1, '')",
         "SELECT radmeter.ingest(%(text)s, to_json(%(text)s::text))",
-        "SELECT radmeter.ingest(%(text)s, json_build_array(json_build_object('seq', 1, 'received_us', 1, "
-        "'reason', %(text)s::text, 'pairs', '[]'::json)))",
+        "SELECT count(*) FROM radmeter.open_segments(%(text)s, '[]')",
+        "SELECT count(*) FROM radmeter.open_segments(%(text)s, to_json(%(text)s::text))",
+        "SELECT count(*) FROM radmeter.open_segments('n', json_build_array(json_build_object("
+        "'id', gen_random_uuid(), 'node', %(text)s::text, 'format', 1, 'first_seq', 1)))",
+        "SELECT count(*) FROM radmeter.open_segments('n', json_build_array(json_build_object("
+        f"'id', '{SEGMENT}', 'format', 2, 'first_seq', 1)))",
+        f"SELECT radmeter.ingest('{SEGMENT}', 0, 0, to_json(%(text)s::text), 1)",
+        f"SELECT radmeter.ingest('{SEGMENT}', 0, 0, json_build_array(json_build_object('seq', 1, 'received_us', 1, "
+        "'reason', %(text)s::text, 'pairs', '[]'::json)), 0)",
+        'SELECT radmeter.note_incident(%(text)s, \'{"kind": "copied", "detail": "x"}\')',
+        "SELECT radmeter.note_incident('n', json_build_object('kind', 'copied', 'detail', %(text)s::text, 'reason', "
+        "%(text)s::text))",
+        "SELECT radmeter.note_incident('n', to_json(%(text)s::text))",
         "SELECT count(*) FROM radmeter.left_out_ranges(%(text)s)",
-        "SELECT radmeter.salvage_rejected(%(text)s, to_json(%(text)s::text))",
-        "SELECT radmeter.salvage_rejected(%(text)s, json_build_array(json_build_object('seq', 1, 'received_us', 1, "
-        "'reason', %(text)s::text, 'client_ip', %(text)s::text, 'pairs', '[]'::json)))",
-        "SELECT radmeter.ingest('n', json_build_array(json_build_object('seq', extract(epoch FROM clock_timestamp()), "
-        "'status', %(text)s::text, 'uid', %(text)s::text, 'username', %(text)s::text, 'router_key', %(text)s::text)))",
+        "SELECT radmeter.salvage_rejected(%(text)s, NULL, to_json(%(text)s::text))",
+        "SELECT radmeter.salvage_rejected(%(text)s, NULL, json_build_array(json_build_object('seq', 1, "
+        "'received_us', 1, 'reason', %(text)s::text, 'client_ip', %(text)s::text, 'pairs', '[]'::json)))",
+        f"SELECT radmeter.ingest('{SEGMENT}', (SELECT last_seq FROM radmeter.open_segments('n', '[]')), 0, "
+        "json_build_array(json_build_object('seq', 1 + (SELECT last_seq FROM radmeter.open_segments('n', '[]')), "
+        "'status', %(text)s::text, 'uid', %(text)s::text, 'username', %(text)s::text, 'router_key', %(text)s::text)), "
+        "0)",
     ),
 }
 

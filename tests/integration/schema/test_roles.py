@@ -13,6 +13,7 @@ ROLES = ("radmeter_ingest", "radmeter_reader", "radmeter_noc", "radmeter_billing
 # Every function there is. Who may execute it, by name: read by views and queries of the one who reads
 READERS = {
     "audit_lines_with",
+    "database_id",
     "erasures",
     "get_user_total_usage",
     "limits",
@@ -30,6 +31,7 @@ READERS = {
 }
 # changes that people make
 NOCS = {
+    "acknowledge_incident",
     "add_router",
     "change_router",
     "claim_router",
@@ -45,13 +47,18 @@ NOCS = {
     "set_limit",
 }
 INGESTS = {
+    "database_id",
+    "finish_segment",
     "ingest",
     "left_out_ranges",
     "node_checkpoint",
+    "note_incident",
+    "open_segments",
     "replay",
     "replayed_files",
     "salvage_rejected",
     "sessions_complete_from",
+    "settle_incident",
 }
 # the periodic jobs, which run as the owner: they make partitions, and close what they choose
 OWNERS = {
@@ -67,7 +74,9 @@ OWNERS = {
     "begin_erasure",
     "clear_attributes",
     "close_stale",
+    "drop_segments",
     "end_erasure",
+    "end_lease",
     "ensure_partition",
     "erase_notes",
     "erase_packets",
@@ -75,9 +84,12 @@ OWNERS = {
     "finish_erasure",
     "expire",
     "expiring",
+    "hold_lease",
     "note_expired",
     "observe_intervals",
+    "old_segments",
     "stale_sessions",
+    "take_lease",
 }
 # and parts of the others, which would break the counters, or the audit, if they were called by themselves.
 PARTS = {
@@ -86,6 +98,7 @@ PARTS = {
     "pending_router_sums",
     "adoption_baselines",
     "adopted_effects",
+    "apply_batch",
     "apply_round",
     "arrival_allowance",
     "arrival_hour",
@@ -94,6 +107,7 @@ PARTS = {
     "audit",
     "check_journal",
     "check_source_role",
+    "claim_journal",
     "client_network",
     "close_rebooted",
     "close_superseded",
@@ -116,6 +130,7 @@ PARTS = {
     "erasure_pseudonym",
     "ingest_batch",
     "insert_sessions",
+    "latest_arrival",
     "is_newer",
     "limit_router",
     "is_pseudonym",
@@ -136,6 +151,7 @@ PARTS = {
     "plain_address",
     "packet_differences",
     "record_fault",
+    "registered_segment",
     "recomputed_parts",
     "refuse_unbelieved",
     "retry_reason",
@@ -173,6 +189,8 @@ TABLES = {
 VIEWS = {
     "archives",
     "discovery_limits",
+    "journal_incidents",
+    "journal_segments",
     "left_out",
     "new_users",
     "nodes",
@@ -194,6 +212,7 @@ STATE = {
     "backfill",
     "cleared_partition",
     "decimal_change",
+    "lease",
     "migration_log",
     "session_month",
     "sql_file",
@@ -298,13 +317,18 @@ def test_a_function_that_runs_as_its_owner_looks_nowhere_else(connection: Connec
     assert unsafe == set()
 
 
+SEGMENT = "5b0d5f9c-8a56-4c7e-9d0e-1f2a3b4c5d6e"
 INGEST = {
-    "ingest": "SELECT radmeter.ingest('n', '[]')",
-    "checkpoint": "SELECT radmeter.node_checkpoint('n')",
+    "register": "SELECT * FROM radmeter.open_segments('n', json_build_array(json_build_object("
+    f"'id', '{SEGMENT}', 'format', 2, 'first_seq', 1)))",
+    "ingest": f"SELECT radmeter.ingest('{SEGMENT}', 0, 0, '[]', 0)",
+    "finish": f"SELECT radmeter.finish_segment('{SEGMENT}', 0)",
+    "note": """SELECT radmeter.note_incident('n', '{"kind": "copied", "detail": "x"}')""",
+    "settle": "SELECT radmeter.settle_incident(1)",
     "replay": "SELECT radmeter.replay('detail:0123456789abcdef', '[]', 'detail', 1, 1, '\\x00')",
     "replayed": "SELECT * FROM radmeter.replayed_files('n')",
     "left out": "SELECT * FROM radmeter.left_out_ranges('n')",
-    "salvage": "SELECT radmeter.salvage_rejected('n', '[]')",
+    "salvage": "SELECT radmeter.salvage_rejected('n', NULL, '[]')",
 }
 READ = {relation: f"SELECT * FROM {relation}" for relation in sorted(TABLES)} | {
     view: f"SELECT * FROM radmeter.{view}" for view in sorted(VIEWS)
@@ -373,6 +397,10 @@ WRITE = (
         "user counter": "UPDATE user_quota_usage SET bytes_in = 0",
         "router counter": "UPDATE router_daily_usage SET bytes_in = 0",
         "checkpoint": "UPDATE ingest_checkpoint SET last_seq = 0",
+        "progress": "UPDATE radmeter.journal_segment SET last_seq = 0",
+        "incident": "DELETE FROM radmeter.journal_incident",
+        "identity": "UPDATE radmeter.database_identity SET id = gen_random_uuid()",
+        "drop segments": "SELECT radmeter.drop_segments(1)",
         "truncate": "TRUNCATE radacct",
         "trigger": "ALTER TABLE radacct DISABLE TRIGGER ALL",
         "audit": "SELECT radmeter.audit('forged', '{}')",
@@ -380,7 +408,7 @@ WRITE = (
         "setting": "UPDATE radmeter.setting SET value = 'Mars'",
         "expire": "SELECT radmeter.expire('rejected packet', 1, 1)",
         "limits of hours": "UPDATE radmeter.kept_per_hour SET kept = 0",
-        "set aside": "SELECT radmeter.set_aside('n', '[]')",
+        "set aside": "SELECT radmeter.set_aside('n', NULL, '[]')",
         "reap": "SELECT radmeter.close_stale('{1}')",
         "partition": "SELECT radmeter.ensure_partition(now())",
         "count": "SELECT radmeter.insert_sessions('{1}')",
@@ -393,6 +421,8 @@ WRITE = (
         "finish to erase": "SELECT radmeter.finish_erasure('alice')",
         "end to erase": "SELECT radmeter.end_erasure('alice')",
         "clear attributes": "SELECT radmeter.clear_attributes('{1}', '{2026-01-01}')",
+        "lease": "SELECT radmeter.take_lease('jobs', gen_random_uuid(), 'x', 30)",
+        "forged lease": "UPDATE radmeter.lease SET expires_at = 'infinity'",
         "schema": "CREATE TABLE radmeter.mine (x int)",
         "public": "CREATE TABLE public.mine (x int)",
     }

@@ -87,7 +87,7 @@ def test_a_function_that_a_conversion_makes_for_a_while_too(connection: Connecti
 @pytest.mark.parametrize(
     "change",
     [
-        "ALTER FUNCTION radmeter.ingest(text, json) RESET search_path",
+        "ALTER FUNCTION radmeter.open_segments(text, json) RESET search_path",
         "ALTER FUNCTION radmeter.count_updated() SET search_path = pg_catalog",
         "ALTER FUNCTION radmeter.match_router(macaddr, macaddr, text, inet) SET search_path = public, pg_catalog",
         """CREATE OR REPLACE FUNCTION radmeter.usage_date(p_router_id bigint, p_at timestamptz) RETURNS date
@@ -152,7 +152,10 @@ CALLS = {
         "SELECT count(*) FROM radmeter.partitions, radmeter.router_list, radmeter.sessions, radmeter.router_clock",
     ),
     "radmeter_ingest": (
-        """SELECT radmeter.ingest('node', '[{"seq": 1, "received_us": 1700000000000000, "status": "Interim-Update",
+        """SELECT count(*) FROM radmeter.open_segments('node',
+           '[{"id": "5b0d5f9c-8a56-4c7e-9d0e-1f2a3b4c5d6e", "format": 2, "first_seq": 1}]')""",
+        """SELECT radmeter.ingest('5b0d5f9c-8a56-4c7e-9d0e-1f2a3b4c5d6e', 0, 0, '[{"seq": 1,
+           "received_us": 1700000000000000, "status": "Interim-Update",
            "uid": "u1", "session_id": "s1", "username": "alice", "nas_ip": "10.0.0.1", "event_us": 1700000000000000,
            "stamped": true, "session_time": 10, "input_octets": 5, "output_octets": 7, "gigawords": true,
            "router_key": "k", "router_ip": "10.0.0.1"},
@@ -160,8 +163,10 @@ CALLS = {
            {"seq": 3, "received_us": 1700000100000000, "status": "Stop", "uid": "u1", "session_id": "s1",
            "username": "alice", "nas_ip": "10.0.0.1", "event_us": 1700000100000000, "stamped": true,
            "session_time": 110, "input_octets": 50, "output_octets": 70, "gigawords": true, "router_key": "k",
-           "router_ip": "10.0.0.1"}]')""",
-        "SELECT radmeter.node_checkpoint('node'), radmeter.sessions_complete_from()",
+           "router_ip": "10.0.0.1"}]', 1)""",
+        "SELECT radmeter.finish_segment('5b0d5f9c-8a56-4c7e-9d0e-1f2a3b4c5d6e', 3)",
+        'SELECT radmeter.settle_incident(radmeter.note_incident(\'node\', \'{"kind": "copied", "detail": "x"}\'))',
+        "SELECT radmeter.database_id(), radmeter.sessions_complete_from()",
         "SELECT radmeter.replay('detail:0123456789abcdef', '[]', 'detail', 1, 1, '\\x00')",
         "SELECT count(*) FROM radmeter.replayed_files('detail:0123456789abcdef')",
     ),
@@ -172,6 +177,7 @@ CALLS = {
         "SELECT radmeter.repair_usage('{alice}', '{2024-01-01}', '{1}', '{2024-01-01}')",
         """SELECT count(*) FROM radmeter.import_routers('[{"line": 1, "name": "x", "mac": "02:00:00:00:00:02"}]')""",
         "SELECT radmeter.retry_rejected('[]'), radmeter.drop_rejected('{1}')",
+        "SELECT radmeter.acknowledge_incident(1, 'known')",
         "SELECT radmeter.merge_router(2, 1), radmeter.merge_router_sessions(2, '{}', '{}')",
         "SELECT radmeter.merge_router_finish(2), radmeter.retire_router(1, false)",
     ),

@@ -33,6 +33,10 @@ WITHIN = {
     "stored_pairs": "test_rejected.py",
     "is_time_zone": "test_routers.py",
     "ingest_batch": "test_checkpoint.py",
+    "apply_batch": "test_checkpoint.py",
+    "claim_journal": "test_segments.py",
+    "latest_arrival": "test_segments.py",
+    "registered_segment": "test_segments.py",
     "insert_sessions": "test_interim_stop.py",
     "client_network": "test_clients.py",
     "note_networks": "test_clients.py",
@@ -58,6 +62,13 @@ WITHIN = {
 }
 # Called by one function or command of ours, and tested with it.
 THROUGH_PYTHON = {
+    "acknowledge_incident": "test_incidents.py",
+    "drop_segments": "test_segment_rows.py",
+    "finish_segment": "test_segments.py",
+    "note_incident": "test_incidents.py",
+    "old_segments": "test_segment_rows.py",
+    "open_segments": "test_segments.py",
+    "settle_incident": "test_incidents.py",
     "add_router": "test_routers.py",
     "backfill_begin": "test_backfill.py",
     "backfill_fill": "test_backfill.py",

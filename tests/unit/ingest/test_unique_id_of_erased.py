@@ -2,7 +2,7 @@
 
 import json
 
-from radmeter.ingest.shipper import as_json, as_rejected
+from radmeter.ingest.records import as_json, as_rejected
 from radmeter.packet.attributes import UNIQUE_ID_OF_ERASED
 from radmeter.packet.record import parse
 from radmeter.plugin.journal.reader import Entry

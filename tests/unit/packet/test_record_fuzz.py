@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from support.fuzz import fuzzing
 
 from radmeter.errors import RejectedPacket
-from radmeter.ingest.shipper import as_json
+from radmeter.ingest.records import as_json
 from radmeter.packet import attributes as a
 from radmeter.packet.record import MOST_OCTETS, AccountingRecord, parse
 from radmeter.plugin.journal.reader import Entry

@@ -13,10 +13,10 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from support.journals import pairs_of, read_journal
 
 import radmeter
 from radmeter.plugin.client_limit import UNCOUNTED
-from radmeter.plugin.journal.reader import JournalReader
 from radmeter.plugin.journal.writer import RETRY_SECONDS
 
 L_INFO, L_ERR, L_WARN = 3, 4, 5
@@ -75,7 +75,7 @@ def errors(radiusd: FakeRadiusd) -> list[str]:
 
 
 def journaled(radiusd: FakeRadiusd) -> list[object]:
-    return [json.loads(entry.pairs) for entry in JournalReader(str(radiusd.config["journal"])).read(0, 1000)]
+    return [json.loads(text) for text in pairs_of(Path(str(radiusd.config["journal"])))]
 
 
 def eventually(answer: Callable[[], int], wanted: int) -> None:
@@ -91,7 +91,7 @@ def test_a_packet_is_journaled_as_it_came_before_it_is_answered(
     assert plugin.instantiate(None) == 0
     before = time.time_ns() // 1000
     assert plugin.accounting(PAIRS) == OK
-    (entry,) = JournalReader(str(radiusd.config["journal"])).read(0, 10)
+    (entry,) = read_journal(Path(str(radiusd.config["journal"])))
     assert entry.pairs == (
         '[["Acct-Status-Type","Start"],["Acct-Session-Id","s1"],["Class","0x01"],["Class","0x02"]]'
     )
@@ -183,6 +183,7 @@ def test_the_journal_gets_what_the_settings_say(
         "interval_seconds": 0.007,
         "segment_bytes": 100_000,
         "limit_bytes": 2_000_000,
+        "on_deleted": plugin._tell_deleted,
     }
 
 
@@ -342,6 +343,14 @@ def test_every_error_is_a_failure_code_and_never_an_exception(
     assert errors(radiusd) == ["radmeter: packets cannot be kept and are not answered: with a \\u0000 in it"]
 
 
+def test_a_kept_segment_that_gave_way_is_logged(plugin: ModuleType, radiusd: FakeRadiusd) -> None:
+    plugin._tell_deleted(Path("/srv/shipped/segment-1.log"))
+    assert radiusd.log[-1] == (
+        L_WARN,
+        "radmeter: the disk is full: the kept segment /srv/shipped/segment-1.log, which was shipped, is deleted",
+    )
+
+
 def test_all_instances_share_one_journal_and_the_last_to_go_closes_it(
     plugin: ModuleType, radiusd: FakeRadiusd
 ) -> None:
@@ -406,7 +415,10 @@ def test_radiusd_loads_the_writer_and_neither_the_reader_nor_the_rest_of_radmete
         "radmeter.plugin.journal",
         "radmeter.plugin.journal.files",
         "radmeter.plugin.journal.group_commit",
+        "radmeter.plugin.journal.headers",
+        "radmeter.plugin.journal.kept",
         "radmeter.plugin.journal.record_format",
+        "radmeter.plugin.journal.segment_format",
         "radmeter.plugin.journal.segment_writer",
         "radmeter.plugin.journal.writer",
         "radmeter.plugin.quarantine",

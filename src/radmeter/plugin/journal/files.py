@@ -7,6 +7,8 @@ import re
 import secrets
 import shutil
 import socket
+import time
+import uuid
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,12 +19,30 @@ from radmeter.errors import JournalError, JournalLocked, os_reason
 # counted.
 GAP = 2**32
 
+# A process that asks whether a lock is held has it itself for an instant.
+ASK_AGAIN = 10
+ASK_SECONDS = 0.001
+
 # A host's name has at most 64 bytes on Linux.
 LONGEST_NODE_BYTES = 1024
 
-_SEGMENT = re.compile(r"segment-(\d{20})\.log")
+# The ids of segments of format 1 are made from it. It must never change.
+OLD_SEGMENTS = uuid.UUID("067c0a23-a7d3-407f-919a-27a20319ff4a")
+
+# The digits at the end are the id's first. They are there if another segment has the same first number.
+_SEGMENT = re.compile(r"segment-(\d{20})(?:-[0-9a-f]{8})?\.log")
 _UNFINISHED = ".new-"
-KEPT = "kept-"
+
+# Folders below the journal's directory. Their files are no part of what waits: they never make it refuse packets.
+SHIPPED = (
+    "shipped"  # segments that are shipped and kept for a while; the writer deletes the oldest on a full disk
+)
+AGAIN = "again"  # segments that the shipper ships again
+DAMAGED = "damaged"  # segments from which records are lost, after the others were shipped
+
+
+LEFT_OUT = "left-out"  # segments that are no longer kept, and in which packets lie that the database left out
+FOLDERS = (AGAIN, SHIPPED, DAMAGED, LEFT_OUT)
 
 
 class SegmentFile(NamedTuple):
@@ -32,19 +52,26 @@ class SegmentFile(NamedTuple):
     path: Path
 
 
-def segment_path(directory: Path, first_seq: int) -> Path:
-    """Return the path of the segment that begins with `first_seq`."""
-    return directory / f"segment-{first_seq:020d}.log"
+def segment_path(directory: Path, first_seq: int, identity: str = "") -> Path:
+    """Return the path of the segment that begins with `first_seq`; with `identity`, its other one if that is taken."""
+    other = f"-{identity[:8]}" if identity else ""
+    return directory / f"segment-{first_seq:020d}{other}.log"
 
 
-def kept_path(path: Path) -> Path:
-    """Return the name of a segment that is no longer shipped and must not be deleted."""
-    return path.with_name(KEPT + path.name)
+def first_seq_in_name(name: str) -> int | None:
+    """Return the first number that a segment's file name says; None if it is no segment's name."""
+    match = _SEGMENT.fullmatch(name)
+    return int(match[1]) if match else None
+
+
+def old_segment_id(node: str, first_seq: int) -> str:
+    """Return the id of a segment of format 1, which has none in its header."""
+    return str(uuid.uuid5(OLD_SEGMENTS, f"{node}:{first_seq}"))
 
 
 def kept_segments(directory: Path) -> list[Path]:
-    """Return the segments that the shipper keeps because nothing shows that it shipped them."""
-    return sorted(directory.glob(f"{KEPT}segment-*.log"))
+    """Return the segments that a shipper of an earlier release kept, since nothing showed that it had shipped them."""
+    return sorted(directory.glob("kept-segment-*.log"))
 
 
 def unfinished_path(path: Path) -> Path:
@@ -66,13 +93,14 @@ def remove_leftovers(directory: Path) -> None:
 
 
 def size_bytes(directory: Path, *, without: Path | None = None) -> int:
-    """Return the journal's bytes on disk, without the segment at `without`."""
+    """Return the bytes of the files in a directory, without those in its folders and the segment at `without`."""
     total = 0
     with os.scandir(directory) as entries:
         for entry in entries:
             if without is None or entry.name != without.name:
-                with contextlib.suppress(FileNotFoundError):  # the shipper deletes segments meanwhile
-                    total += entry.stat(follow_symlinks=False).st_size
+                with contextlib.suppress(FileNotFoundError):  # the shipper moves segments away meanwhile
+                    if not entry.is_dir(follow_symlinks=False):
+                        total += entry.stat(follow_symlinks=False).st_size
     return total
 
 
@@ -188,7 +216,7 @@ class RoleLock:
             self.release()  # the directory was removed and made again: the locked file is gone
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(descriptor)
             with contextlib.suppress(PermissionError):  # the file of another user, who had the role before
                 os.fchmod(descriptor, file_mode(self._directory))
             os.ftruncate(descriptor, 0)
@@ -216,6 +244,30 @@ class RoleLock:
             return os.path.samestat(os.fstat(descriptor), self._path.stat())
         except FileNotFoundError:
             return False
+
+
+def is_held(directory: Path, role: str) -> bool:
+    """Tell whether a process has the role now. Raises OSError."""
+    try:
+        descriptor = os.open(directory / f"{role}.lock", os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _lock(descriptor: int) -> None:
+    """Lock a file. Raises BlockingIOError if another process has it for longer than `is_held` needs to ask."""
+    for _ in range(ASK_AGAIN):
+        with contextlib.suppress(BlockingIOError):
+            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        time.sleep(ASK_SECONDS)
+    return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def unusable(directory: Path, error: Exception) -> JournalError:

@@ -1,23 +1,58 @@
-"""Reads the journal's records in order, and deletes segments that are shipped."""
+"""Reads the journal's segments, each by itself, and compares them with what a database says it has of them."""
 
 import errno
 import itertools
+import math
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from enum import Enum
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from radmeter.errors import JournalError
 from radmeter.plugin.journal import files
-from radmeter.plugin.journal.segment_reader import DamagedSegment, Entry, SegmentReader
+from radmeter.plugin.journal.headers import read_header
+from radmeter.plugin.journal.orphan import read_orphan
+from radmeter.plugin.journal.segment_format import HeaderError, SegmentHeader
+from radmeter.plugin.journal.segment_reader import (
+    DamagedSegment,
+    Entry,
+    Loss,
+    SegmentReader,
+    said,
+)
 
-__all__ = ["Checkpoint", "Entry", "JournalDepth", "JournalReader"]
+__all__ = [
+    "DamagedSegment",
+    "Entry",
+    "JournalDepth",
+    "JournalReader",
+    "Loss",
+    "Segment",
+    "SegmentHeader",
+    "digest_after",
+    "read_orphan",
+]
 
 
+# What is known of a segment whose header cannot be read.
+UNKNOWN = SegmentHeader(0, "", None, None, 0, None, "", None)
 # A batch ends early at so much text: records of the greatest length must not fill the memory.
 BATCH_TEXT = 8 << 20
+
+
+class Segment(NamedTuple):
+    """A segment: its first number, its file, and what it says about itself."""
+
+    first_seq: int
+    path: Path
+    header: SegmentHeader
+
+    @property
+    def id(self) -> str:
+        """The segment's identity. Empty if it is of format 1 and the journal has lost its file `node`."""
+        return self.header.id
 
 
 class JournalDepth(NamedTuple):
@@ -30,36 +65,57 @@ class JournalDepth(NamedTuple):
     unreadable: tuple[str, ...] = ()
 
 
-class Checkpoint(Enum):
-    """What a journal knows of the number up to which a database has its records."""
-
-    KNOWN = "a record of the journal, or of a segment that was shipped and deleted"
-    ABOVE = "above the journal's last record"
-    UNKNOWN = "between two segments, or in a damaged one"
+def digest_after(digest: int, entries: Iterable[Entry]) -> int:
+    """Return the digest of a segment's records after some more of them. It is 0 before the first one."""
+    for entry in entries:
+        digest = zlib.crc32(entry.check.to_bytes(4, "little"), digest)
+    return digest
 
 
 class JournalReader:
-    """Reads a journal that another process may be writing. Neither waits for the other."""
+    """Reads a journal that another process may be writing. Neither waits for the other.
+
+    A segment is in the journal's directory or in one of its folders. `segments` returns those that may have to be
+    shipped; the other methods take any. No method changes a file.
+    """
 
     def __init__(self, directory: str | os.PathLike[str]) -> None:
         self._log: SegmentReader | None = None
-        self._node: str | None = None
-        self._directory = Path(directory).absolute()
+        self._log_id = ""
+        self.directory = Path(directory).absolute()
+        self._known: dict[
+            str, tuple[int, Segment]
+        ] = {}  # by path: the file's inode, and the segment without a node
+        self._following: dict[Path, Segment] | None = None  # by path, when the segments were last listed
+        self._skipped: dict[str, list[Loss]] = {}  # by a segment's id
 
     def node(self) -> str:
-        """Return the name under which this journal's records are counted. Raises JournalError if it has none."""
-        if self._node is None:
-            self._node = self._read_node()
-        if self._node is None:
+        """Return the name of the journal's node, from the file `node` or else from its newest segment.
+
+        Raises
+        ------
+        JournalError
+            There is no journal, or nothing in it says its name.
+        """
+        if (node := self._read_node()) is not None:
+            return node
+        listed = self._list(self.directory, None)[0]
+        for segment in reversed(listed):
+            if segment.header.node is not None:
+                return segment.header.node
+        if listed:
             raise JournalError(
-                f"there is no journal in {self._directory} yet: radiusd makes it at the first packet"
+                f"the journal {self.directory} has lost its name, and its segments are of a format that does not say "
+                f"it: write the name into {self.directory / 'node'}"
             )
-        return self._node
+        raise JournalError(
+            f"there is no journal in {self.directory} yet: radiusd makes it at the first packet"
+        )
 
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Be the journal's only shipper for the block. Raises JournalLocked, which names the other process."""
-        lock = files.RoleLock(self._directory, "reader")
+        lock = files.RoleLock(self.directory, "reader")
         with self._usable():
             lock.acquire()
         try:
@@ -67,106 +123,143 @@ class JournalReader:
         finally:
             lock.release()
 
-    def read(self, after: int, limit: int) -> list[Entry]:
+    def writer_alive(self) -> bool:
+        """Tell whether a process has the journal open for writing."""
+        with self._usable():
+            return files.is_held(self.directory, "writer")
+
+    def is_written(self, segment: Segment) -> bool:
+        """Tell whether the process that has the journal open for writing has begun a segment, and may add to it."""
+        made_at_us = segment.header.made_at_us
+        if made_at_us is None or segment.path.parent != self.directory or not self.writer_alive():
+            return False
+        # The holder writes its name into the file when it takes the lock, before it makes a segment.
+        with self._usable():
+            return made_at_us * 1000 >= (self.directory / "writer.lock").stat().st_mtime_ns
+
+    def segments(self) -> list[Segment]:
+        """Return the segments of the journal and of its folder `again`, in order of their first numbers.
+
+        Segments of format 1 in a journal without its file `node` have no id. See `unreadable` for segments that are not
+        in the list. Raises JournalError if the directory or a file in it cannot be read.
+        """
+        return self._list_all()[0]
+
+    def unreadable(self) -> list[tuple[Path, str]]:
+        """Return the files that have the name of a segment and no header that can be read, each with the reason."""
+        return self._list_all()[1]
+
+    def segments_in(self, folder: str) -> list[Segment]:
+        """Return the segments in one of the journal's folders, in order of their first numbers."""
+        return self._list(self.directory / folder, self._read_node())[0]
+
+    def read(self, segment: Segment, after: int, limit: int) -> list[Entry]:
         """Return up to `limit` records with numbers above `after`, in order; fewer if they are very long.
+
+        Nothing is returned from the log's present end on, nor behind a loss, until `skip` is called with the loss.
 
         Raises
         ------
+        DamagedSegment
+            Records are lost, and all before them were returned. Its `loss` says which.
         JournalError
-            A segment is damaged, and the records before the damage have been returned already. Or the journal was
-            made anew since `node` was read. Nothing is ever skipped.
+            The file cannot be read now, which is no proof of a loss.
         """
-        self._check_node()
         found: list[Entry] = []
         text = 0
-        # List the segments before reading: only the last one of this list can get more records.
-        listed = self._segments()
-        for segment, following in itertools.zip_longest(listed, listed[1:]):
-            if following is not None and following.first_seq <= after + 1:
-                continue
-            expected = max(after + 1, segment.first_seq)
-            try:
-                for entry in itertools.islice(self._open(segment).read(expected), limit - len(found)):
-                    found.append(entry)
-                    expected += 1
-                    text += len(entry.pairs)
-                    if text >= BATCH_TEXT:
-                        return found
-                if len(found) >= limit:
+        try:
+            for item in self._items(segment, after + 1):
+                if isinstance(item, Loss):
+                    if self._is_skipped(segment, item):
+                        continue
+                    if found:
+                        break
+                    raise DamagedSegment(
+                        f"the journal's segment {segment.path} is damaged: {item.what}", item
+                    )
+                found.append(item)
+                text += len(item.pairs)
+                if len(found) >= limit or text >= BATCH_TEXT:
                     break
-                if following and _was_full(segment, following) and expected < following.first_seq:
-                    raise DamagedSegment(f"records {expected} to {following.first_seq - 1} are missing")
-            except (OSError, DamagedSegment) as error:
-                self.close()
-                if found:
-                    break
+        except OSError as error:
+            self.close()
+            if not found:
+                raise self._unreadable(segment.path, error) from error
+        except DamagedSegment as error:
+            if error.loss is not None:
+                raise
+            self.close()
+            if not found:
                 raise self._unreadable(segment.path, error) from error
         return found
 
-    def check_checkpoint(self, seq: int) -> Checkpoint:
-        """Compare the number up to which a database has this journal's records with the journal itself."""
-        listed = self._segments()
-        behind = [segment for segment in listed if segment.first_seq <= seq]
-        if not behind:
-            return Checkpoint.KNOWN  # its segment was shipped and deleted
-        with suppress(OSError, DamagedSegment):
-            if next(self._open(behind[-1]).read(seq), None) is not None:
-                return Checkpoint.KNOWN
-            return Checkpoint.ABOVE if behind[-1] == listed[-1] else Checkpoint.UNKNOWN
-        self.close()
-        return Checkpoint.UNKNOWN
+    def skip(self, segment: Segment, loss: Loss) -> None:
+        """Let `read` go on behind a loss. It is forgotten with this object: a later one tells the loss again."""
+        self._skipped.setdefault(_key(segment), []).append(loss)
 
-    def drop_through(
-        self,
-        seq: int,
-        keep_through: int = 0,
-        put_away: Callable[[files.SegmentFile, int], bool] = lambda segment, last_seq: False,
-    ) -> int:
-        """Delete the segments whose records all have numbers up to `seq`, except the newest; return how many.
+    def losses(self, segment: Segment, after: int) -> list[Loss]:
+        """Return what is lost of the numbers above `after`. Raises JournalError if the file cannot be read."""
+        with self._readable(segment.path):
+            return [item for item in self._items(segment, after + 1) if isinstance(item, Loss)]
 
-        Those that begin at or below `keep_through` get the name of a kept segment instead.
-        Of the others, `put_away` is called first with each segment and the highest number that its records can have. It
-        returns whether it has moved the segment away.
+    def digest(self, segment: Segment, through: int) -> tuple[int, int]:
+        """Return the number of the last record up to `through`, and the digest of all records up to it.
+
+        Lost records are left out. The number is one less than the segment's first if there is no record. Raises
+        JournalError if the file cannot be read.
         """
-        dropped = 0
-        for segment, following in itertools.pairwise(self._segments()):
-            if following.first_seq > seq + 1 and (
-                _was_full(segment, following) or not self._ends_by(segment, seq)
-            ):
-                break
-            if self._log is not None and self._log.path == segment.path:
-                self.close()
-            with self._usable():
-                if segment.first_seq <= keep_through:
-                    segment.path.rename(files.kept_path(segment.path))
-                elif not put_away(segment, following.first_seq - 1):
-                    segment.path.unlink(missing_ok=True)
-            dropped += 1
-        return dropped
+        last, digest = segment.first_seq - 1, 0
+        with self._readable(segment.path):
+            for item in self._open(segment).items(segment.first_seq):
+                if isinstance(item, Entry):
+                    if item.seq > through:
+                        break
+                    last, digest = item.seq, digest_after(digest, (item,))
+        return last, digest
 
-    def depth(self, after: int) -> JournalDepth:
-        """Return how much waits with numbers above `after`."""
-        records, oldest, unreadable = 0, None, []
-        listed = self._segments()
-        for segment, following in itertools.zip_longest(listed, listed[1:]):
-            if following is not None and following.first_seq <= after + 1:
-                continue
+    def end(self, segment: Segment, following: Segment | None = None) -> int | None:
+        """Return the number of a finished segment's last record that can be read; None if more may be written.
+
+        A segment is finished if it has a trailer, if it is in one of the journal's folders, or if a later one is in the
+        same directory: `following`, or one that was there when the segments were last listed. The number is one less
+        than the segment's first if there is no record. Raises JournalError if the file cannot be read.
+        """
+        with self._readable(segment.path):
+            log = self._open(segment)
+            if (
+                segment.path.parent == self.directory
+                and self._next(segment) is None
+                and not _follows(segment, following)
+                and log.trailer() is None
+            ):
+                return None
+            return log.last_seq()
+
+    def depth(self, progress: Mapping[str, int]) -> JournalDepth:
+        """Return how much waits. `progress`: the last number that the database has, by the segments' ids."""
+        records, oldest = 0, None
+        listed, unread = self._list_all()
+        unreadable = [str(path) for path, _ in unread]
+        for segment in listed:
+            after = max(segment.first_seq - 1, progress.get(segment.id, 0))
             try:
                 log = self._open(segment)
-                first = max(after + 1, segment.first_seq)
+                following = self._next(segment)
                 if following is not None and _was_full(segment, following):
                     last = following.first_seq - 1
                 else:
-                    last = max((entry.seq for entry in log.read(None)), default=0)
-                records += max(0, last - first + 1)  # numbers are contiguous in a segment
-                if oldest is None:
-                    oldest = next((entry.received_at_us for entry in log.read(first)), None)
+                    last = log.last_seq()
+                records += max(0, last - after)  # numbers are contiguous in a segment
+                if oldest is None and last > after:
+                    entries = (item for item in log.items(after + 1) if isinstance(item, Entry))
+                    oldest = next((entry.received_at_us for entry in entries), None)
             except (OSError, DamagedSegment):
                 self.close()
-                if segment.path.exists():  # else the shipper has deleted it meanwhile
+                if segment.path.exists():  # else the shipper has moved it meanwhile
                     unreadable.append(str(segment.path))
-        with self._usable():
-            size = files.size_bytes(self._directory) if listed else 0
+        size = 0
+        with self._usable(), suppress(FileNotFoundError):
+            size = files.size_bytes(self.directory) if listed or unread else 0
         return JournalDepth(records, oldest, len(listed), size, tuple(unreadable))
 
     def close(self) -> None:
@@ -178,57 +271,132 @@ class JournalReader:
     def __del__(self) -> None:
         self.close()
 
+    def _items(self, segment: Segment, wanted: int) -> Iterator[Entry | Loss]:
+        """Yield records and losses from number `wanted` on, also what is lost before the next segment begins."""
+        following = self._next(segment)
+        end = following.first_seq - 1 if following is not None and _was_full(segment, following) else None
+        log = self._open(segment)
+        yield from log.items(wanted, open_loss=end is None)  # else the next segment says how much is lost
+        expected = max(wanted, log.next_seq)
+        if following is not None and end is not None and expected <= end:
+            what = f"{said(expected, end)} missing at its end"
+            yield Loss(expected, end, log.arrived_us, _first_arrival(following), what)
+
+    def _list_all(self) -> tuple[list[Segment], list[tuple[Path, str]]]:
+        node = self._read_node()
+        listed, reasons = self._list(self.directory, node)
+        self._following = {each.path: following for each, following in itertools.pairwise(listed)}
+        again, reasons_again = self._list(self.directory / files.AGAIN, node)
+        listed = sorted([*listed, *again], key=_order)
+        self._known = {str(each.path): known for each in listed if (known := self._known.get(str(each.path)))}
+        reasons |= reasons_again
+        return [each for each in listed if each.path not in reasons], list(reasons.items())
+
+    def _list(self, directory: Path, node: str | None) -> tuple[list[Segment], dict[Path, str]]:
+        """Return the segments in a directory, and why the header of some cannot be read."""
+        found, reasons = [], {}
+        with self._usable(), suppress(FileNotFoundError), os.scandir(directory) as entries:
+            for entry in entries:
+                if (first_seq := files.first_seq_in_name(entry.name)) is not None:
+                    known = self._known.get(entry.path)
+                    if known is not None and known[0] == entry.inode():
+                        segment = known[1]
+                    else:
+                        path = directory / entry.name
+                        try:
+                            header = read_header(path)
+                        except FileNotFoundError:
+                            continue  # the shipper has moved it meanwhile
+                        except HeaderError as error:
+                            reasons[path] = f"{error}"
+                            header = UNKNOWN._replace(first_seq=first_seq)
+                        segment = Segment(header.first_seq, path, header)
+                        if path not in reasons:
+                            self._known[entry.path] = entry.inode(), segment
+                    if segment.header.format == 1 and node is not None:
+                        identity = files.old_segment_id(node, segment.first_seq)
+                        segment = segment._replace(header=segment.header._replace(id=identity, node=node))
+                    found.append(segment)
+        return sorted(found, key=_order), reasons
+
+    def _next(self, segment: Segment) -> Segment | None:
+        """Return the next segment in the journal's directory; None if there is none, or `segment` is elsewhere."""
+        if self._following is None:
+            self._list_all()
+        return (self._following or {}).get(segment.path)
+
+    def _is_skipped(self, segment: Segment, loss: Loss) -> bool:
+        return any(
+            skipped.first_seq == loss.first_seq
+            if skipped.last_seq is None
+            else skipped.first_seq <= loss.first_seq <= (loss.last_seq or math.inf) <= skipped.last_seq
+            for skipped in self._skipped.get(_key(segment), ())
+        )
+
     @contextmanager
     def _usable(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:
-            raise files.unusable(self._directory, error) from error
+            raise files.unusable(self.directory, error) from error
 
-    def _segments(self) -> list[files.SegmentFile]:
-        with self._usable(), suppress(FileNotFoundError):
-            return files.segments(self._directory)
-        return []
+    @contextmanager
+    def _readable(self, path: Path) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, DamagedSegment) as error:
+            self.close()
+            raise self._unreadable(path, error) from error
 
     def _read_node(self) -> str | None:
         with self._usable():
-            return files.read_node(self._directory)
+            return files.read_node(self.directory)
 
-    def _check_node(self) -> None:
-        """Raise JournalError if the journal was made anew: its numbers begin again, and records would be skipped."""
-        if self._node is not None and (now := self._read_node()) not in (None, self._node):
-            raise JournalError(
-                f"the journal {self._directory} was made anew while it was read: it was {self._node} "
-                f"and is now {now}; start this program again"
-            )
-
-    def _open(self, segment: files.SegmentFile) -> SegmentReader:
+    def _open(self, segment: Segment) -> SegmentReader:
         """Return a reader of the segment; the last one is reused."""
-        if self._log is None or self._log.path != segment.path:
+        if self._log is None or self._log.path != segment.path or self._log_id != segment.id:
             self.close()
-            self._log = SegmentReader(segment.path, segment.first_seq)
+            self._log, self._log_id = SegmentReader(segment.path, segment.first_seq), segment.id
         return self._log
-
-    def _ends_by(self, segment: files.SegmentFile, seq: int) -> bool:
-        """Tell whether a finished segment has no record above `seq`. False if it cannot be read: it is kept."""
-        if segment.first_seq > seq + 1:
-            return False
-        try:
-            return next(self._open(segment).read(seq + 1), None) is None
-        except (OSError, DamagedSegment):
-            self.close()
-            return False
 
     def _unreadable(self, path: Path, error: Exception) -> JournalError:
         # Errors other than EIO are about the file's surroundings, such as its permissions, not its content.
         if isinstance(error, OSError) and error.errno != errno.EIO:
-            return files.unusable(self._directory, error)
-        return JournalError(
-            f"the journal's segment {path} cannot be read: {error}. Shipping stops before it and skips nothing. "
-            "To go on with the next, move it out of the directory, and keep it"
-        )
+            return files.unusable(self.directory, error)
+        return JournalError(f"the journal's segment {path} cannot be read: {error}")
 
 
-def _was_full(segment: files.SegmentFile, following: files.SegmentFile) -> bool:
+def _order(segment: Segment) -> tuple[int, Path]:
+    return segment.first_seq, segment.path
+
+
+def _key(segment: Segment) -> str:
+    return segment.id or str(segment.path)
+
+
+def _follows(segment: Segment, following: Segment | None) -> bool:
+    """Tell whether `following` is a later segment of the same directory."""
+    return (
+        following is not None
+        and following.path.parent == segment.path.parent
+        and _order(following) > _order(segment)
+    )
+
+
+def _was_full(segment: Segment, following: Segment) -> bool:
     """Tell whether the writer finished `segment` because it was full. It then ends where `following` begins."""
+    if following.header.format == 2 and following.header.previous != segment.id:
+        return False
     return following.first_seq < segment.first_seq + files.GAP
+
+
+def _first_arrival(segment: Segment) -> int | None:
+    """Return the arrival of a segment's first record; None if it has none or cannot be read."""
+    with (
+        suppress(OSError, DamagedSegment),
+        closing(SegmentReader(segment.path, segment.first_seq)) as log,
+    ):
+        return next(
+            (each.received_at_us for each in log.items(segment.first_seq) if isinstance(each, Entry)), None
+        )
+    return None

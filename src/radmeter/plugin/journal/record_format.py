@@ -4,14 +4,16 @@ import struct
 import zlib
 from typing import NamedTuple
 
-# The first bytes of a segment. Another record format will have another number here.
-HEADER = b"radmeter log 1\n\0"
+# No segment holds so many records. A record whose number is farther from its segment's first is none of that segment's.
+MOST_RECORDS = 2**32
 
 # Each record begins with it. UTF-8 text never has the first of these bytes, so no text looks like a record.
 MARK = b"\xffREC"
 _CHECK = struct.Struct("<4sI")  # mark, CRC-32 of all that follows
 _FIELDS = struct.Struct("<IQQq")  # bytes of text, seq, durable_seq, received_at_us
 _BEFORE_TEXT = _CHECK.size + _FIELDS.size
+# A record without its text.
+HEAD_BYTES = _BEFORE_TEXT
 # The checksum is over all from here on.
 CHECKED_FROM = _CHECK.size
 # A packet has at most 4096 octets (RFC 2866 section 3). 1,350 attributes of one octet each, all with long names and
@@ -31,6 +33,7 @@ class Packed(NamedTuple):
     received_at_us: int
     text: bytes
     end: int
+    check: int
 
 
 def pack(seq: int, durable_seq: int, received_at_us: int, text: bytes) -> bytes:
@@ -51,7 +54,7 @@ def unpack(data: bytes, start: int) -> Packed | None:
         return None
     if zlib.crc32(memoryview(data)[start + _CHECK.size : end]) != check:
         return None
-    return Packed(seq, durable_seq, received_at_us, data[end - length : end], end)
+    return Packed(seq, durable_seq, received_at_us, data[end - length : end], end, check)
 
 
 def announced_bytes(data: bytes) -> int:
@@ -62,21 +65,16 @@ def announced_bytes(data: bytes) -> int:
     return _BEFORE_TEXT + length
 
 
-def stored_check(head: bytes) -> int:
-    """Return the checksum in the head of a record."""
-    check: int = _CHECK.unpack_from(head)[1]
-    return check
+def unpack_head(head: bytes) -> tuple[int, int, int]:
+    """Return the checksum, the number and the arrival of the record that begins `head`. Its text is not checked."""
+    _, check = _CHECK.unpack_from(head)
+    _, seq, _, received_at_us = _FIELDS.unpack_from(head, _CHECK.size)
+    return check, seq, received_at_us
 
 
-def proof_of_loss(data: bytes, seq: int) -> Packed | None:
-    """Return a record in `data` that proves that record `seq` was durable once; None if there is none.
+def proves(record: Packed, seq: int) -> bool:
+    """Tell whether a record that was found behind proves that record `seq` was durable once.
 
     A power cut may lose any records that were not durable yet, in any order. Records behind such a gap prove nothing.
     """
-    start = data.find(MARK)
-    while start >= 0:
-        record = unpack(data, start)
-        if record is not None and record.durable_seq > seq:
-            return record
-        start = data.find(MARK, start + 1)
-    return None
+    return seq < record.durable_seq <= record.seq < seq + MOST_RECORDS

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from radmeter.plugin.journal import files
-from radmeter.plugin.journal.record_format import HEADER, pack
+from radmeter.plugin.journal.record_format import pack
+from radmeter.plugin.journal.segment_format import SegmentHeader, pack_header, pack_trailer
 
 Record = tuple[int, bytes]  # received_at_us, text
 
@@ -30,13 +31,16 @@ class SegmentWriter:
     a power cut only after the next `sync`. Zeros are laid out up to `full_bytes` and no further.
     """
 
-    def __init__(self, directory: Path, first_seq: int, *, sync_commits: bool, full_bytes: int) -> None:
+    def __init__(
+        self, directory: Path, header: SegmentHeader, *, sync_commits: bool, full_bytes: int
+    ) -> None:
         """Make the file. It is complete and durable before it gets its name. Raises OSError."""
-        path = files.segment_path(directory, first_seq)
+        path = files.segment_path(directory, header.first_seq)
+        head = pack_header(header)
         unfinished = files.unfinished_path(path)
         descriptor = files.create_file(unfinished)
         try:
-            os.write(descriptor, HEADER)
+            _write(descriptor, head, 0)
             os.fsync(descriptor)
             unfinished.rename(path)
             files.sync_path(directory)
@@ -44,10 +48,11 @@ class SegmentWriter:
             os.close(descriptor)
             raise
         self.path = path
-        self.next_seq = self.first_seq = first_seq
-        self.log_bytes = self.disk_bytes = len(HEADER)
+        self.id = header.id
+        self.next_seq = self.first_seq = header.first_seq
+        self.log_bytes = self.disk_bytes = self._head_bytes = len(head)
         self.sync_error: OSError | None = None
-        self._durable_seq = first_seq
+        self._durable_seq = header.first_seq
         self._sync_commits = sync_commits
         self._layout_end = full_bytes
         self._descriptor: int | None = descriptor
@@ -68,8 +73,8 @@ class SegmentWriter:
         if end > self.disk_bytes:
             self._lay_out()
         written = os.pwrite(self._descriptor, data, self.log_bytes)
-        while written < len(data):  # the disk is full: the next write raises the error
-            written += os.pwrite(self._descriptor, data[written:], self.log_bytes + written)
+        if written < len(data):  # the disk is full: the next write raises the error
+            _write(self._descriptor, data[written:], self.log_bytes + written)
         self.disk_bytes = max(self.disk_bytes, end)
         self.next_seq += len(records)
         if self._sync_commits:
@@ -80,7 +85,7 @@ class SegmentWriter:
     @property
     def empty(self) -> bool:
         """Whether it holds no acknowledged record."""
-        return self.log_bytes == len(HEADER)
+        return self.log_bytes == self._head_bytes
 
     def _lay_out(self) -> None:
         """Write the next stretch of zeros. A full disk is no error here: the records may still fit."""
@@ -112,11 +117,31 @@ class SegmentWriter:
                     raise
                 self._durable_seq = next_seq
 
+    def finish(self) -> None:
+        """Write the trailer and close the segment. All its records must be durable."""
+        self._close(pack_trailer(self.first_seq, self.next_seq - 1))
+
     def close(self) -> None:
-        """Close the segment. Cut off the zeros behind the log, and records that were never acknowledged."""
+        """Close a segment whose state on disk is unknown. It gets no trailer."""
+        self._close(b"")
+
+    def _close(self, trailer: bytes) -> None:
+        """Cut off the zeros behind the log, and records that were never acknowledged."""
         with self._descriptor_lock:
             descriptor, self._descriptor = self._descriptor, None
             if descriptor is not None:
+                end = self.log_bytes
+                with contextlib.suppress(OSError):  # without a trailer the segment is as good
+                    if trailer:
+                        _write(descriptor, trailer, end)
+                    end += len(trailer)
                 with contextlib.suppress(OSError):
-                    os.ftruncate(descriptor, self.log_bytes)
+                    os.ftruncate(descriptor, end)
                 os.close(descriptor)
+
+
+def _write(descriptor: int, data: bytes, offset: int) -> None:
+    """Write all of `data`. A write that is cut short is continued."""
+    written = 0
+    while written < len(data):
+        written += os.pwrite(descriptor, data[written:], offset + written)

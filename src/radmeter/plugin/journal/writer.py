@@ -4,12 +4,17 @@ import contextlib
 import os
 import threading
 import time
+import uuid
+from collections.abc import Callable
 from pathlib import Path
 
 from radmeter.errors import JournalError
 from radmeter.plugin.journal import files
 from radmeter.plugin.journal.group_commit import GroupCommit
+from radmeter.plugin.journal.headers import read_header
+from radmeter.plugin.journal.kept import delete_oldest, is_full, make_room
 from radmeter.plugin.journal.record_format import LONGEST_TEXT
+from radmeter.plugin.journal.segment_format import PAIRS_JSON, HeaderError, SegmentHeader
 from radmeter.plugin.journal.segment_writer import Record, SegmentWriter
 
 # After a failure all appends fail at once for this long, so that not every packet waits for a sick disk.
@@ -29,7 +34,9 @@ class JournalWriter:
     segment_bytes
         At this size a segment is closed and the next one begins.
     limit_bytes
-        Appends fail while the journal takes this many bytes on disk.
+        Appends fail while the journal takes this many bytes on disk. Its folders are not counted.
+    on_deleted
+        Called with each kept segment that was deleted because the disk is full.
     """
 
     def __init__(
@@ -40,6 +47,7 @@ class JournalWriter:
         interval_seconds: float = 0.005,
         segment_bytes: int = 64 << 20,
         limit_bytes: int = 8 << 30,
+        on_deleted: Callable[[Path], None] = lambda path: None,
     ) -> None:
         if sync not in ("packet", "interval"):
             raise ValueError(f"sync is 'packet' or 'interval', not {sync!r}")
@@ -49,6 +57,7 @@ class JournalWriter:
         # The newest segment is never deleted, so it alone must not reach the limit.
         self._segment_bytes = max(1, min(segment_bytes, limit_bytes // 4))
         self._limit_bytes = limit_bytes
+        self._on_deleted = on_deleted
         self._begin()
 
     def _begin(self) -> None:
@@ -60,6 +69,9 @@ class JournalWriter:
         self._segment: SegmentWriter | None = None
         self._other_bytes = 0  # on disk, without the active segment, at the last check
         self._next_seq = 0  # 0: never opened
+        self._last: tuple[str | None, int] | None = (
+            None  # the id and first number of the last segment that was kept
+        )
         self._failure: JournalError | None = None
         self._retry_at = 0.0
         self._closed = threading.Event()
@@ -96,6 +108,7 @@ class JournalWriter:
         try:
             if segment is not None:
                 segment.sync()
+                segment.finish()
         except OSError as error:
             raise files.unusable(self._directory, error) from error
         finally:
@@ -118,25 +131,41 @@ class JournalWriter:
             try:
                 seq = segment.commit(records)
             except Exception as error:
-                raise self._failed(error) from error
+                segment, seq = self._commit_again(records, error)
             self._next_seq = segment.next_seq
             if not self._sync_commits and not self._unsynced.is_set():
                 self._unsynced.set()
             return seq
 
-    def _make_ready(self) -> SegmentWriter:
+    def _commit_again(self, records: list[Record], error: Exception) -> tuple[SegmentWriter, int]:
+        """Commit to a new segment after `error`, as long as deleting a kept segment may help. Raises JournalError."""
+        while True:
+            failure = self._failed(error)
+            if not self._free(error):
+                raise failure from error
+            segment = self._make_ready(at_once=True)
+            try:
+                return segment, segment.commit(records)
+            except Exception as again:
+                error = again
+
+    def _make_ready(self, *, at_once: bool = False) -> SegmentWriter:
         """Return a segment that can take records, on the slow path of an append. Raises JournalError."""
-        if self._failure is not None and time.monotonic() < self._retry_at:
+        if self._failure is not None and not at_once and time.monotonic() < self._retry_at:
             raise type(self._failure)(*self._failure.args)
-        try:
-            segment = self._segment or self._open()
-            if segment.sync_error is not None:
-                raise segment.sync_error
-            if segment.log_bytes >= self._segment_bytes:
-                segment = self._roll_over(segment)
-            self._other_bytes = files.size_bytes(self._directory, without=segment.path)
-        except Exception as error:
-            raise self._failed(error) from error
+        while True:
+            try:
+                segment = self._segment or self._open()
+                if segment.sync_error is not None:
+                    raise segment.sync_error
+                if segment.log_bytes >= self._segment_bytes:
+                    segment = self._roll_over(segment)
+                self._other_bytes = files.size_bytes(self._directory, without=segment.path)
+                break
+            except Exception as error:
+                failure = self._failed(error)
+                if not self._free(error):
+                    raise failure from error
         if segment.disk_bytes + self._other_bytes >= self._limit_bytes:
             self._failure = JournalError(
                 f"the journal {self._directory} has reached its limit of {self._limit_bytes} bytes: it takes "
@@ -147,12 +176,18 @@ class JournalWriter:
         self._failure = None
         return segment
 
+    def _free(self, error: Exception) -> bool:
+        """Tell whether `error` was a full disk and a kept segment was deleted, so that it may not be full any more."""
+        return is_full(error) and delete_oldest(self._directory, self._on_deleted) is not None
+
     def _failed(self, error: Exception) -> JournalError:
         """Give up the active segment, whose state is unknown after `error`, and delay the next attempt."""
         segment, self._segment = self._segment, None
         if segment is not None and segment.empty:
             with contextlib.suppress(OSError):
                 segment.path.unlink(missing_ok=True)
+        elif segment is not None:
+            self._last = segment.id, segment.first_seq
         if segment is not None:
             segment.close()
         self._failure = error if isinstance(error, JournalError) else files.unusable(self._directory, error)
@@ -164,15 +199,22 @@ class JournalWriter:
         files.make_directory(self._directory)
         self._lock.acquire()
         files.remove_leftovers(self._directory)
-        existing = files.segments(self._directory)
         node = files.read_node(self._directory)
+        existing = files.segments(self._directory) or _shipped(self._directory, node)
+        newest = existing[-1] if existing else None
+        header = None if newest is None else _header(newest, node)
+        if newest is not None and (self._last is None or newest.first_seq > self._last[1]):
+            self._last = (header.id or None) if header else None, newest.first_seq
         if self._node is None:
             # Without segments the used numbers are unknown, so the journal becomes a new node.
-            self._node = (node if existing else None) or files.new_node()
-        if node != self._node:
+            known = node or (header.node if header else None)
+            self._node = (known if existing else None) or files.new_node()
+        # The ids of segments of format 1 are made from the name in the file. With another name they would have other
+        # ids and be counted twice. So a lost file is made again only when they are gone.
+        if node != self._node and (node is not None or not _any_old(self._directory)):
             files.write_node(self._directory, self._node)
         # The newest segment may be damaged, so its last number is not read. It holds fewer than GAP records.
-        beyond_newest = existing[-1].first_seq + 2 * files.GAP if existing else 1
+        beyond_newest = newest.first_seq + 2 * files.GAP if newest is not None else 1
         beyond_own = self._next_seq + files.GAP if self._next_seq else 1
         return self._start(max(beyond_newest, beyond_own))
 
@@ -180,13 +222,27 @@ class JournalWriter:
         """Begin the next segment where `segment` ends. The records of `segment` are then durable in both modes."""
         segment.sync()
         self._segment = None
-        segment.close()
+        self._last = segment.id, segment.first_seq
+        segment.finish()
+        make_room(self._directory, self._on_deleted)
         return self._start(segment.next_seq)
 
     def _start(self, first_seq: int) -> SegmentWriter:
+        assert self._node is not None
+        previous, previous_first_seq = self._last or (None, None)
+        header = SegmentHeader(
+            format=2,
+            id=str(uuid.uuid4()),
+            previous=previous,
+            previous_first_seq=previous_first_seq,
+            first_seq=first_seq,
+            node=self._node,
+            records=PAIRS_JSON,
+            made_at_us=time.time_ns() // 1000,
+        )
         try:
             self._segment = SegmentWriter(
-                self._directory, first_seq, sync_commits=self._sync_commits, full_bytes=self._segment_bytes
+                self._directory, header, sync_commits=self._sync_commits, full_bytes=self._segment_bytes
             )
         except OSError:
             with contextlib.suppress(OSError):  # leave nothing behind on a full disk
@@ -214,3 +270,35 @@ class JournalWriter:
         """Forget the parent's journal. Its segment stays open here, because closing it would truncate it."""
         self._lock.release()  # closes the copy; the parent's descriptor still holds the lock
         self._begin()
+
+
+def _header(segment: files.SegmentFile, node: str | None) -> SegmentHeader | None:
+    """Return what a segment says about itself; None if that cannot be read."""
+    try:
+        header = read_header(segment.path)
+    except (OSError, HeaderError):
+        return None
+    if header.format == 1 and node is not None:
+        return header._replace(id=files.old_segment_id(node, segment.first_seq), node=node)
+    return header
+
+
+def _shipped(journal: Path, node: str | None) -> list[files.SegmentFile]:
+    """Return the newest kept segment of this node, which the shipper may have moved when radiusd was stopped."""
+    with contextlib.suppress(OSError):
+        for segment in reversed(files.segments(journal / files.SHIPPED)):
+            header = _header(segment, None)
+            if header is not None and header.node is not None and header.node == node:
+                return [segment]
+    return []
+
+
+def _any_old(journal: Path) -> bool:
+    """Tell whether the journal or one of its folders may have a segment of format 1."""
+    for place in (journal, journal / files.AGAIN, journal / files.SHIPPED):
+        with contextlib.suppress(OSError):
+            for segment in files.segments(place):
+                header = _header(segment, None)
+                if header is None or header.format == 1:
+                    return True
+    return False

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+from support import ledger
 from support.functions import value
 from support.ledger import believe_old_arrivals
 from support.servers import Connection
@@ -12,15 +13,11 @@ from radmeter.packet.record import parse
 SECOND = 1_700_000_000
 
 
-def test_node_checkpoint_is_zero_for_a_new_node(connection: Connection) -> None:
-    connection.execute("INSERT INTO ingest_checkpoint (source, last_seq) VALUES ('known', 4294967299)")
-    assert value(connection, "radmeter.node_checkpoint('known')") == 4294967299
-    assert value(connection, "radmeter.node_checkpoint('new')") == 0
-
-
 def test_ingest_of_nothing_moves_no_checkpoint(connection: Connection) -> None:
-    assert value(connection, "radmeter.ingest('n', '[]')") == 0
-    assert connection.execute("SELECT count(*) FROM ingest_checkpoint").fetchone() == (0,)
+    assert ledger.ingest(connection, "n", []) == 0
+    assert connection.execute("SELECT node, last_seq, records FROM radmeter.nodes").fetchall() == [
+        ("n", 0, 0)
+    ]
 
 
 def test_a_checkpoint_adds_up_the_records_of_all_batches_each_once(connection: Connection) -> None:
@@ -45,10 +42,10 @@ def test_a_checkpoint_adds_up_the_records_of_all_batches_each_once(connection: C
             | ({"reason": "some reason", "pairs": []} if number % 3 == 0 else {})
             for number in numbers
         ]
-        return int(value(connection, "radmeter.ingest('n', %s::json)", json.dumps(records)))
+        return ledger.ingest(connection, "n", records)
 
     counted = (
-        "SELECT last_seq, records, rejected, extract(epoch FROM last_received_at)::int FROM ingest_checkpoint"
+        "SELECT last_seq, records, rejected, extract(epoch FROM last_received_at)::int FROM radmeter.nodes"
     )
     assert ingest(1, 2, 3, 4) == 4
     assert connection.execute(counted).fetchall() == [(4, 4, 1, SECOND + 4)]

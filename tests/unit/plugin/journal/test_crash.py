@@ -11,10 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.journals import read_journal, records_begin
 
 from radmeter.errors import JournalError
+from radmeter.plugin.journal import files, kept
 from radmeter.plugin.journal.reader import JournalReader
-from radmeter.plugin.journal.record_format import HEADER
 from radmeter.plugin.journal.segment_writer import LAYOUT_BYTES
 from radmeter.plugin.journal.writer import RETRY_SECONDS, JournalWriter
 
@@ -61,11 +62,7 @@ def killed_writer(
 
 
 def read_all(directory: Path) -> dict[int, str]:
-    reader = JournalReader(directory)
-    try:
-        return {entry.seq: entry.pairs for entry in reader.read(0, 1_000_000)}
-    finally:
-        reader.close()
+    return {entry.seq: entry.pairs for entry in read_journal(directory)}
 
 
 @pytest.mark.parametrize("threads", [1, 4])
@@ -102,7 +99,7 @@ def test_zeros_that_a_killed_writer_has_laid_out_are_not_read_as_records(tmp_pat
         acknowledged = [int(line) for line in run.stdout.splitlines()]
         assert len(acknowledged) > 0.8 * LAYOUT_BYTES / 1500 or pages <= ahead
         assert list(read_all(directory)) == acknowledged
-        assert JournalReader(directory).depth(0).records == len(acknowledged)
+        assert JournalReader(directory).depth({}).records == len(acknowledged)
         with ClosingJournal(directory, sync=sync) as journal:
             first = journal.append(1, '["successor"]')
         assert list(read_all(directory)) == [*acknowledged, first]
@@ -141,7 +138,8 @@ def test_a_torn_tail_behind_the_acknowledged_records_loses_none(tmp_path: Path, 
     log, end = log_of(directory)
     with log.open("r+b") as tail:  # a part of an unfinished commit
         tail.seek(end)
-        tail.write(log.read_bytes()[len(HEADER) : len(HEADER) + torn_bytes])
+        begin = records_begin(log)
+        tail.write(log.read_bytes()[begin : begin + torn_bytes])
     before = list(read_all(directory))
     with ClosingJournal(directory) as journal:
         first = journal.append(1, '["successor"]')
@@ -221,28 +219,94 @@ def test_on_a_full_disk_it_refuses_keeps_what_it_acknowledged_and_recovers_when_
     assert list(read_all(directory)) == [*acknowledged, after]
 
 
-def test_a_full_disk_does_not_stop_the_shipper_from_freeing_it(small_disk: Path) -> None:
+def keep(directory: Path, count: int, kept_bytes: int) -> list[Path]:
+    """Lay kept segments into a journal, as the shipper moves them there."""
+    shipped = directory / files.SHIPPED
+    shipped.mkdir()
+    for first_seq in range(1, count + 1):
+        files.segment_path(shipped, first_seq).write_bytes(b"\1" * kept_bytes)
+    return sorted(shipped.iterdir())
+
+
+@pytest.mark.parametrize("sync", ["packet", "interval"])
+def test_kept_segments_give_way_on_a_full_disk_and_no_packet_is_refused(
+    small_disk: Path, sync: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept, "LEAST_FREE_BYTES", 0)  # only a full disk counts here
     directory = small_disk / "journal"
-    with ClosingJournal(directory, segment_bytes=20_000) as journal:
-        for _ in range(150):
-            last = journal.append(1, f'["{"x" * 700}"]')
-    before = len(list(directory.glob("segment-*.log")))
+    deleted: list[Path] = []
+    with ClosingJournal(
+        directory, sync=sync, segment_bytes=100_000, interval_seconds=3600, on_deleted=deleted.append
+    ) as journal:
+        first = journal.append(1, '["first"]')
+        kept_ones = keep(directory, 4, 200_000)
+        other = [directory / "shipped" / "notes.txt", directory / "ledger.json"]
+        for folder in (files.AGAIN, files.DAMAGED, "left-out"):
+            (directory / folder).mkdir()
+            other.append(files.segment_path(directory / folder, 1))
+        for path in other:
+            path.write_bytes(b"\1" * 1000)
+        fill_disk(small_disk)
+        acknowledged = [first]
+        while len(deleted) < len(kept_ones):
+            acknowledged.append(journal.append(1, f'["{"x" * 2000}"]'))
+        assert deleted == kept_ones, "oldest first"
+        assert len(acknowledged) > 200
+        acknowledged += fill(journal)  # until the disk is full again
+        with pytest.raises(JournalError, match="No space left"):
+            journal.append(1, f'["{"x" * 2000}"]')
+        assert all(path.stat().st_size == 1000 for path in other), "nothing else is deleted"
+        (small_disk / "ballast").unlink()
+        acknowledged.append(append_once_recovered(journal, '["after"]'))
+    read = JournalReader(directory)
+    own = [segment for segment in read.segments() if segment.path.parent == directory]
+    assert [entry.seq for each in own for entry in read.read(each, 0, 10_000)] == acknowledged
+    assert [each.header.previous for each in own] == [None, *(each.id for each in own[:-1])]
+    read.close()
+
+
+def test_a_full_disk_that_is_met_at_the_first_packet_is_freed_too(small_disk: Path) -> None:
+    directory = small_disk / "journal"
+    with ClosingJournal(directory) as journal:
+        journal.append(1, '["before"]')
+    (kept_one,) = keep(directory, 1, 100_000)
     fill_disk(small_disk)
-    reader = JournalReader(directory)
-    read, after = 0, 0
-    while after < last and (batch := reader.read(after, 50)):
-        read, after = read + len(batch), batch[-1].seq
-        reader.drop_through(after)
-    reader.close()
-    assert (read, after) == (150, last)
-    assert before > 5
-    assert len(list(directory.glob("segment-*.log"))) == 1
+    with ClosingJournal(directory) as journal:
+        journal.append(1, '["after"]')
+    assert list(read_all(directory).values()) == ['["before"]', '["after"]']
+    assert not kept_one.exists()
+
+
+def test_kept_segments_that_may_not_be_deleted_are_passed_over(small_disk: Path) -> None:
+    directory = small_disk / "journal"
+    with ClosingJournal(directory) as journal:
+        journal.append(1, '["before"]')
+        keep(directory, 1, 100_000)
+        files.segment_path(directory / files.SHIPPED, 0).mkdir()  # unlink(2) refuses a directory
+        fill_disk(small_disk)
+        assert len(fill(journal)) > 20
+    assert [path.is_dir() for path in (directory / files.SHIPPED).iterdir()] == [True]
+
+
+def test_a_roll_over_makes_room_when_little_is_free(
+    small_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept, "LEAST_FREE_BYTES", 1 << 20)
+    directory = small_disk / "journal"
+    deleted: list[Path] = []
+    with ClosingJournal(directory, segment_bytes=65536, on_deleted=deleted.append) as journal:
+        journal.append(1, f'["{"x" * 65536}"]')
+        kept_ones = keep(directory, 10, 150_000)
+        journal.append(1, '["next"]')
+        assert deleted == kept_ones[: len(deleted)]
+        free = shutil.disk_usage(small_disk).free
+        assert 1 << 20 <= free + (1 << 18) < (1 << 20) + 2 * 150_000 + (1 << 18), "no more than that"
 
 
 def test_at_a_file_size_limit_it_refuses_and_recovers(tmp_path: Path) -> None:
     code = f"""
 import resource, signal, sys
-sys.path.insert(0, {str(Path(__file__).parent)!r})
+sys.path[:0] = [{str(Path(__file__).parent)!r}, {str(Path(__file__).parents[3])!r}]
 from test_crash import append_once_recovered, fill, read_all
 from radmeter.plugin.journal.writer import JournalWriter
 from pathlib import Path

@@ -1,5 +1,6 @@
 """What a journal's reader takes for damage, and what for the traces of a power cut."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -7,21 +8,23 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support.journals import TEXT, fill, first_seq
+from support.journals import (
+    TEXT,
+    batches,
+    fill,
+    first_seq,
+    header,
+    old_segment,
+    read_journal,
+    records_at,
+    records_begin,
+    segment_at,
+)
 
 from radmeter.errors import JournalError
-from radmeter.plugin.journal.reader import JournalReader
-from radmeter.plugin.journal.record_format import HEADER, unpack
+from radmeter.plugin.journal.reader import DamagedSegment, Entry, JournalReader, Loss, digest_after
+from radmeter.plugin.journal.segment_format import TRAILER_BYTES, pack_trailer
 from radmeter.plugin.journal.segment_writer import SegmentWriter
-
-
-def records_at(segment: Path) -> list[tuple[int, int]]:
-    """Where each record of a segment begins and ends."""
-    content, places, start = segment.read_bytes(), [], len(HEADER)
-    while record := unpack(content, start):
-        places.append((start, record.end))
-        start = record.end
-    return places
 
 
 def damage(segment: Path, kind: str) -> None:
@@ -36,7 +39,7 @@ def damage(segment: Path, kind: str) -> None:
     elif kind == "taken out":
         del content[start:end]
     elif kind == "the first ones taken out":
-        del content[len(HEADER) : start]
+        del content[records_begin(segment) : start]
     elif kind == "cut off":
         del content[start + 10 :]
     segment.write_bytes(content)
@@ -45,34 +48,171 @@ def damage(segment: Path, kind: str) -> None:
 DAMAGE = ["a bit", "the length", "zeros", "taken out", "the first ones taken out", "cut off"]
 
 
-@pytest.mark.parametrize("kind", DAMAGE)
-@pytest.mark.parametrize("sync", ["packet", "interval"])
-def test_damage_in_a_full_segment_is_told_and_not_passed_over(
-    directory: Path, reader: JournalReader, kind: str, sync: str
-) -> None:
-    bad = fill(directory, sync=sync)[0]
-    damage(bad, kind)
+def lost_by(kind: str, segment: Path) -> tuple[int, int]:
+    """Return the numbers that `damage` takes from a segment."""
+    first, places = first_seq(segment), records_at(segment)
+    if "first" in kind:
+        return first, first + 3
+    if kind == "cut off":
+        return first + 4, first + len(places) - 1
+    wiped = places[4][1] + (4096 if kind == "zeros" else 0)
+    return first + 4, first + max(n for n, (start, _) in enumerate(places) if start < wiped)
+
+
+def read_around(reader: JournalReader, path: Path) -> tuple[list[Entry], list[Loss]]:
+    """Read a segment as the shipper does: what is lost is noted and skipped."""
+    segment, found, losses = segment_at(reader, path), list[Entry](), list[Loss]()
     after = 0
-    if "first" not in kind:
-        after = reader.read(0, 1000)[-1].seq
-        assert after == 4, "what comes before is given out first"
-    with pytest.raises(JournalError, match=rf"segment {bad} cannot be read: records? {after + 1} .*missing"):
-        reader.read(after, 1000)
-    assert reader.drop_through(after) == 0
+    while True:
+        told = None
+        try:
+            batch = reader.read(segment, after, 3)
+        except DamagedSegment as error:
+            batch, told = [], error
+        if told is not None:
+            assert told.loss is not None
+            assert str(told) == f"the journal's segment {path} is damaged: {told.loss.what}"
+            losses.append(told.loss)
+            reader.skip(segment, told.loss)
+            continue
+        if not batch:
+            return found, losses
+        found += batch
+        after = batch[-1].seq
 
 
-@pytest.mark.parametrize("kind", DAMAGE[:-1])
+def old_journal(directory: Path) -> list[Path]:
+    """Make three segments as earlier releases left them, two of them full."""
+    return [old_segment(directory, first, [TEXT] * 20) for first in (1, 21, 41)]
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+@pytest.mark.parametrize("made", ["packet", "interval", "old"])
+def test_damage_in_a_full_segment_is_told_with_its_numbers_and_the_rest_is_read(
+    directory: Path, reader: JournalReader, kind: str, made: str
+) -> None:
+    bad, following, *_ = old_journal(directory) if made == "old" else fill(directory, sync=made)
+    whole, last = read_journal(directory), first_seq(following) - 1
+    arrivals = {entry.seq: entry.received_at_us for entry in whole}
+    first_lost, last_lost = lost_by(kind, bad)
+    damage(bad, kind)
+    found, (loss,) = read_around(reader, bad)
+    assert loss[:4] == (first_lost, last_lost, arrivals.get(first_lost - 1), arrivals[last_lost + 1])
+    expected = [entry for entry in whole[:last] if not first_lost <= entry.seq <= last_lost]
+    assert found == expected
+    assert f"{first_lost}" in loss.what
+    assert "missing at" in loss.what
+    segment = segment_at(reader, bad)
+    assert reader.losses(segment, 0) == [loss]
+    assert reader.end(segment) == expected[-1].seq
+    assert reader.digest(segment, last) == (expected[-1].seq, digest_after(0, expected))
+    # Another shipper goes on behind what the database has. Only what it does not have can be lost.
+    other = JournalReader(directory)
+    if last_lost < last:
+        assert other.read(segment_at(other, bad), last_lost, 1000) == [
+            e for e in expected if e.seq > last_lost
+        ]
+        assert other.losses(segment, last_lost) == []
+    if first_lost < last_lost:
+        assert [each[:2] for each in other.losses(segment, first_lost)] == [(first_lost + 1, last_lost)]
+    other.close()
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
 def test_damage_in_the_last_segment_of_an_opening_is_told_from_its_end(
     directory: Path, reader: JournalReader, kind: str
 ) -> None:
     bad = fill(directory, sync="packet", segment_bytes=64 << 20)[0]
+    first_lost, last_lost = lost_by(kind, bad)
     damage(bad, kind)
-    with pytest.raises(JournalError, match=f"segment {bad} cannot be read"):
-        reader.read(0 if "first" in kind else 4, 1000)
-    fill(directory)
-    with pytest.raises(JournalError, match=f"segment {bad} cannot be read"):
-        reader.read(0 if "first" in kind else 4, 1000)
-    assert reader.drop_through(4) == 0
+    for _ in range(2):
+        found, losses = read_around(reader, bad)
+        if kind == "cut off":
+            # Without its trailer nothing shows that it was longer. The database's progress may.
+            assert losses == []
+        else:
+            assert [loss[:2] for loss in losses] == [(first_lost, last_lost)]
+        assert found[-1].seq == (100 if kind != "cut off" else 4)
+        fill(directory)
+        reader.close()
+        reader = JournalReader(directory)
+    reader.close()
+
+
+def test_losses_at_several_places_are_told_one_after_the_other(
+    directory: Path, reader: JournalReader
+) -> None:
+    bad = fill(directory, segment_bytes=64 << 20)[0]
+    content, places = bytearray(bad.read_bytes()), records_at(bad)
+    for seq in (1, 2, 40, 42, 99, 100):
+        content[places[seq - 1][1] - 1] ^= 1
+    bad.write_bytes(content)
+    found, losses = read_around(reader, bad)
+    assert [loss[:4] for loss in losses] == [
+        (1, 2, None, 2),
+        (40, 40, 38, 40),
+        (42, 42, 40, 42),
+        (99, 100, 97, None),
+    ]
+    assert [entry.seq for entry in found] == [n for n in range(3, 99) if n not in (40, 42)]
+
+
+def test_a_trailer_that_names_more_than_is_there_is_a_loss_at_the_end(
+    directory: Path, reader: JournalReader
+) -> None:
+    bad = fill(directory, segment_bytes=64 << 20)[0]
+    content, places = bad.read_bytes(), records_at(bad)
+    bad.write_bytes(content[: places[89][0]] + content[-TRAILER_BYTES:])
+    found, losses = read_around(reader, bad)
+    assert found[-1].seq == 89
+    assert [loss[:4] for loss in losses] == [(90, 100, 88, None)]
+    assert reader.end(segment_at(reader, bad)) == 89
+
+
+@pytest.mark.parametrize("trailer", [pack_trailer(1, 50), pack_trailer(5, 200), b"\xffEND" + bytes(20)])
+def test_a_trailer_that_cannot_be_the_segments_proves_nothing(
+    directory: Path, reader: JournalReader, trailer: bytes
+) -> None:
+    segment = fill(directory, segment_bytes=64 << 20)[0]
+    segment.write_bytes(segment.read_bytes()[:-TRAILER_BYTES] + trailer)
+    found, losses = read_around(reader, segment)
+    assert (len(found), losses) == (100, [])
+
+
+def test_a_segment_between_two_that_is_gone_is_no_loss_of_the_one_before(
+    directory: Path, reader: JournalReader
+) -> None:
+    first, second, *_ = fill(directory)
+    second.unlink()
+    assert read_around(reader, first)[1] == []
+    following = reader.segments()[1]
+    assert following.header.previous != segment_at(reader, first).id
+
+
+def test_a_disk_that_cannot_be_read_now_is_no_loss(
+    directory: Path, reader: JournalReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(directory, segment_bytes=64 << 20)
+    (segment,) = reader.segments()
+    start, _ = records_at(segment.path)[4]
+
+    def failing(descriptor: int, count: int, offset: int, pread: Callable[..., bytes] = os.pread) -> bytes:
+        if offset + count > start:
+            raise OSError(errno.EIO, "Input/output error")
+        return pread(descriptor, count, offset)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pread", failing)
+        with pytest.raises(JournalError, match=r"cannot be read: .*Input/output error") as raised:
+            reader.read(segment, 0, 10)
+        assert not isinstance(raised.value, DamagedSegment)
+        with pytest.raises(JournalError, match="Input/output error"):
+            reader.end(segment)
+        with pytest.raises(JournalError, match="Input/output error"):
+            reader.digest(segment, 10)
+        with pytest.raises(JournalError, match="Input/output error"):
+            JournalReader(directory).segments()
+    assert len(reader.read(segment, 0, 1000)) == 100
 
 
 @pytest.mark.parametrize("synced", [True, False])
@@ -80,20 +220,21 @@ def test_records_behind_a_gap_prove_damage_only_if_what_is_missing_was_durable(
     directory: Path, reader: JournalReader, synced: bool
 ) -> None:
     directory.mkdir()
-    segment = SegmentWriter(directory, 1, sync_commits=False, full_bytes=1 << 20)
+    segment = SegmentWriter(directory, header(), sync_commits=False, full_bytes=1 << 20)
     for n in range(1, 21):
         segment.commit([(n, TEXT.encode())])
         if synced and n == 5:
             segment.sync()
     segment.close()
     damage(segment.path, "zeros")  # what a power cut leaves of pages that were not written yet
-    read = [entry.seq for entry in reader.read(0, 100)]
+    (found,) = reader.segments()
+    read = [entry.seq for entry in reader.read(found, 0, 100)]
     assert read == [1, 2, 3, 4]
     if synced:
-        with pytest.raises(JournalError, match="record 5 is missing at byte"):
-            reader.read(4, 100)
+        with pytest.raises(DamagedSegment, match=r"records 5 to 1\d are missing at byte"):
+            reader.read(found, 4, 100)
     else:
-        assert reader.read(4, 100) == []
+        assert reader.read(found, 4, 100) == []
 
 
 class Laid:
@@ -101,7 +242,9 @@ class Laid:
 
     def __init__(self, directory: Path, first_seq: int = 1, *, sync_commits: bool = False) -> None:
         directory.mkdir(exist_ok=True)
-        self.segment = SegmentWriter(directory, first_seq, sync_commits=sync_commits, full_bytes=1 << 20)
+        self.segment = SegmentWriter(
+            directory, header(first_seq), sync_commits=sync_commits, full_bytes=1 << 20
+        )
 
     def commit(self, count: int) -> None:
         self.segment.commit([(1, TEXT.encode())] * count)
@@ -117,12 +260,10 @@ class Laid:
 
 def is_damage(reader: JournalReader, seq: int) -> bool:
     """Whether the reader takes a lost record for damage, and not for the end of the log."""
-    try:
-        found = reader.read(seq - 1, 100)
-    except JournalError as error:
-        return f"record {seq} is missing at byte" in str(error)
-    assert found == []
-    return False
+    (segment,) = reader.segments()
+    losses = reader.losses(segment, 0)
+    assert [loss[:2] for loss in losses] in ([], [(seq, seq)])
+    return bool(losses)
 
 
 @pytest.mark.parametrize("first_seq", [1, 2**33])
@@ -144,7 +285,8 @@ def test_a_record_lost_from_a_later_commit_is_a_power_cut(
     laid.commit(1)
     laid.commit(3)
     laid.lose(1 + lost)
-    assert [entry.seq for entry in reader.read(0, 100)] == list(range(1, 1 + lost))
+    (segment,) = reader.segments()
+    assert [entry.seq for entry in reader.read(segment, 0, 100)] == list(range(1, 1 + lost))
     assert not is_damage(reader, 1 + lost)
 
 
@@ -203,7 +345,8 @@ def test_a_page_that_is_seen_late_is_no_damage(
         laid.commit(1)
     laid.segment.close()
     start, end = records_at(laid.segment.path)[4]
-    assert [entry.seq for entry in reader.read(0, 4)] == [1, 2, 3, 4]
+    (segment,) = reader.segments()
+    assert [entry.seq for entry in reader.read(segment, 0, 4)] == [1, 2, 3, 4]
     reads: list[int] = []
 
     def late(descriptor: int, count: int, offset: int, pread: Callable[..., bytes] = os.pread) -> bytes:
@@ -215,16 +358,9 @@ def test_a_page_that_is_seen_late_is_no_damage(
         return bytes(data)
 
     monkeypatch.setattr(os, "pread", late)
-    assert reader.read(4, 100) == []
-    assert reads == [start, start]
-    assert [entry.seq for entry in reader.read(4, 100)] == [5, 6, 7, 8]
-
-
-def test_damage_in_a_segment_that_was_shipped_stops_nothing(directory: Path, reader: JournalReader) -> None:
-    shipped, following, *_ = fill(directory, sync="packet")
-    damage(shipped, "zeros")
-    after = first_seq(following) - 1
-    assert [entry.seq for entry in reader.read(after, 2)] == [after + 1, after + 2]
+    assert reader.read(segment, 4, 100) == []
+    assert reads[0] == start
+    assert [entry.seq for entry in reader.read(segment, 4, 100)] == [5, 6, 7, 8]
 
 
 def test_a_reader_beside_a_busy_writer_takes_nothing_for_damage(directory: Path) -> None:
@@ -240,18 +376,10 @@ journal.close()
         reader, seen = JournalReader(directory), 0
         while seen < 30_000:
             ended = writer.poll() is not None
-            batch = reader.read(seen, 1000)
+            batch = next(batches(reader, 1000, seen), [])
             assert [entry.seq for entry in batch] == list(range(seen + 1, seen + 1 + len(batch)))
             seen += len(batch)
             assert batch or not ended
+        assert [reader.losses(segment, 0) for segment in reader.segments()] == [[]] * len(reader.segments())
         reader.close()
     assert writer.returncode == 0
-
-
-@pytest.mark.parametrize("content", [b"", b"no segment at all" * 1000])
-def test_another_file_in_place_of_a_segment_is_told(
-    directory: Path, reader: JournalReader, content: bytes
-) -> None:
-    fill(directory)[0].write_bytes(content)
-    with pytest.raises(JournalError, match="cannot be read: it does not begin as a segment does"):
-        reader.read(0, 1000)

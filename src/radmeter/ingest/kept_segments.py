@@ -1,0 +1,137 @@
+"""Keeps shipped segments for a while, so that a database that was restored gets their packets again."""
+
+import logging
+import shutil
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from radmeter.ingest.left_out_segments import LeftOutSegments
+from radmeter.plugin.journal import files
+from radmeter.plugin.journal.files import SegmentFile
+from radmeter.plugin.journal.kept import delete_oldest, is_full
+
+log = logging.getLogger(__name__)
+
+# At most this share of the file system, unless a limit is set.
+SHARE_OF_DISK = 10
+MOST_BYTES = 16 << 30
+
+
+def limit_in_force(journal: Path, limit_bytes: int | None) -> int:
+    """Return the most bytes that are kept. `limit_bytes`: the setting; None: it is not set."""
+    if limit_bytes is not None:
+        return limit_bytes
+    return min(MOST_BYTES, shutil.disk_usage(journal).total // SHARE_OF_DISK)
+
+
+class KeptSegments:
+    """The shipped segments of a journal that are kept in its folders. They are moved, not copied.
+
+    Parameters
+    ----------
+    journal
+        The journal's directory.
+    hours
+        How long a segment is kept after it was shipped.
+    limit_bytes
+        The most bytes that are kept; the oldest segments go first. None: 16 GiB, and at most a tenth of the disk.
+    left_out
+        Takes the segments that are no longer kept and in which packets lie that the database left out.
+    """
+
+    def __init__(
+        self,
+        journal: Path,
+        *,
+        hours: float = 48,
+        limit_bytes: int | None = None,
+        left_out: LeftOutSegments | None = None,
+    ) -> None:
+        self._journal = journal
+        self._seconds = hours * 3600
+        self._limit_bytes = limit_bytes
+        self._left_out = left_out
+
+    def keep(self, path: Path, segment_id: str, *, damaged: bool) -> Path:
+        """Move a segment out of the journal, once all of it is counted. Return where it is now.
+
+        On a full disk the move may need room. Then the oldest kept segments give way, and at last this one.
+        """
+        while True:
+            try:
+                return self._move(path, files.DAMAGED if damaged else files.SHIPPED, segment_id)
+            except OSError as error:
+                if not is_full(error):
+                    raise
+                if self.make_room():
+                    continue
+                if damaged:
+                    raise
+                log.warning("segment %s is shipped and not kept: the disk is full", path.name)
+                path.unlink()
+                return path
+
+    def bring_back(self, path: Path, segment_id: str) -> Path:
+        """Move a kept segment to those that must be shipped again. The plugin never deletes these."""
+        return self._move(path, files.AGAIN, segment_id)
+
+    def make_room(self) -> bool:
+        """Delete the oldest kept segment, since the disk is full. Return False if there is none."""
+        return (
+            delete_oldest(
+                self._journal,
+                lambda path: log.warning("kept segment %s is deleted: the disk is full", path.name),
+            )
+            is not None
+        )
+
+    def segments(self) -> list[SegmentFile]:
+        """Return the kept segments, those with the lowest numbers first."""
+        return sorted(
+            segment
+            for folder in (files.SHIPPED, files.DAMAGED, files.LEFT_OUT)
+            for segment in _segments(self._journal / folder)
+        )
+
+    def prune(self, is_left_out: Callable[[SegmentFile], bool]) -> list[Path]:
+        """Delete the segments that are too old or too many. Return their former paths.
+
+        `is_left_out` tells whether packets in a segment may have been left out.
+        """
+        kept = []
+        for segment in _segments(self._journal / files.SHIPPED):
+            with suppress(FileNotFoundError):  # the plugin deletes segments when the disk is full
+                found = segment.path.stat()
+                # Its last write may be as long ago as the database was away. The rename changed the file, too.
+                kept.append((max(found.st_mtime, found.st_ctime), segment, found.st_size))
+        total = sum(size for _, _, size in kept)
+        limit, oldest = limit_in_force(self._journal, self._limit_bytes), time.time() - self._seconds
+        gone = []
+        for shipped_at, segment, size in sorted(kept):
+            if shipped_at >= oldest and total <= limit:
+                break
+            total -= size
+            if self._left_out is None or not is_left_out(segment) or not self._left_out.keep(segment):
+                segment.path.unlink(missing_ok=True)
+                gone.append(segment.path)
+        return gone
+
+    def _move(self, path: Path, folder: str, segment_id: str) -> Path:
+        directory = self._journal / folder
+        if not directory.exists():
+            directory.mkdir(mode=0o700)
+            directory.chmod(self._journal.stat().st_mode & 0o770)
+            files.sync_path(self._journal)
+        to = directory / path.name
+        if to.exists():  # a segment of another journal that begins with the same number
+            to = to.with_name(f"{to.stem[:28]}-{segment_id[:8]}{to.suffix}")
+        path.rename(to)
+        return to
+
+
+def _segments(directory: Path) -> list[SegmentFile]:
+    with suppress(FileNotFoundError):
+        return files.segments(directory)
+    return []

@@ -1,0 +1,171 @@
+"""Which segment a file is. Its header says it. If that is damaged, what lies around the file does.
+
+A segment that is taken for another one would be counted twice.
+"""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from radmeter.errors import JournalError
+from radmeter.ingest.ledger import LEDGER, Known, Ledger
+from radmeter.ingest.store import Store
+from radmeter.plugin.journal import files
+from radmeter.plugin.journal.files import old_segment_id, read_node
+from radmeter.plugin.journal.headers import read_header
+from radmeter.plugin.journal.segment_format import PAIRS_JSON, HeaderError, SegmentHeader
+
+FOLDERS = ("", *files.FOLDERS)
+
+
+class Identity(NamedTuple):
+    """A segment's header, or one made up from what lies around it, and what the journal's ledger knows of the segment.
+
+    `damaged`: the header cannot be read.
+    """
+
+    header: SegmentHeader
+    known: Known | None
+    damaged: bool
+
+
+class Surroundings:
+    """What the files around some segments say about them.
+
+    Parameters
+    ----------
+    paths
+        The segments.
+    node
+        The journal's name as a person gave it; None: the files have to say it.
+    uncounted
+        A person said that nothing is counted of segments that nothing identifies.
+    """
+
+    def __init__(self, paths: Sequence[Path], node: str | None, *, uncounted: bool) -> None:
+        self._paths = paths
+        self._node = node
+        self._uncounted = uncounted
+        self._ledgers: dict[Path, Ledger] = {}
+        self._headers: dict[Path, list[SegmentHeader]] = {}
+
+    def identity(self, store: Store, path: Path) -> Identity:
+        """Return which segment a file is.
+
+        Raises
+        ------
+        JournalError
+            Nothing says it, or the file is of a later release, or it cannot be read.
+        """
+        journal = journal_of(path)
+        ledger = self.ledger(journal)
+        try:
+            header = read_header(path)
+        except OSError as error:
+            raise files.unusable(journal, error) from error
+        except HeaderError as error:
+            if error.later:
+                raise JournalError(f"{error}") from None
+            return self._made_up(store, path, journal, ledger)
+        known = ledger.known(header.id) if header.id else ledger.named(path.name)
+        if header.format == 1:
+            first_seq = first_seq_of(path)
+            node = read_node(journal) or (known.node if known else None) or self._node
+            if node is None:
+                raise JournalError(
+                    "it is of an older release, and nothing here says the name of its journal, by which the database "
+                    "knows it: give --node NAME. `radmeter status` lists the names"
+                )
+            known = ledger.known(old_segment_id(node, first_seq))
+            header = header._replace(id=old_segment_id(node, first_seq), node=node, first_seq=first_seq)
+        return Identity(header, known, damaged=False)
+
+    def node(self, journal: Path) -> str | None:
+        """Return the name of a journal, as its files or a person say it; None if nothing does."""
+        named = (header.node for header in reversed(self._around(journal)) if header.node)
+        return read_node(journal) or self._node or next(named, None)
+
+    def ledger(self, journal: Path) -> Ledger:
+        """Return what the shipper of a journal wrote down. It is empty if there is none, or if it is damaged."""
+        if journal not in self._ledgers:
+            self._ledgers[journal] = Ledger(journal)
+            with suppress(JournalError, OSError):
+                self._ledgers[journal].read()
+        return self._ledgers[journal]
+
+    def _made_up(self, store: Store, path: Path, journal: Path, ledger: Ledger) -> Identity:
+        """Return the identity of a segment whose header is damaged: the same one each time."""
+        first_seq = first_seq_of(path)
+        known = ledger.named(path.name)
+        if known is None:
+            known = next((row for row in ledger.gone_segments() if row.name == path.name), None)
+        node = known.node if known else self.node(journal)
+        segment_id = known.id if known else self._named_by_following(journal, first_seq)
+        if segment_id is None and node is not None:
+            # The database knows it, and not all of it is counted.
+            rows = [row for row in store.open_segments(node, []) if row.first_seq == first_seq]
+            segment_id = rows[0].id if len(rows) == 1 else None
+        if segment_id is None:
+            # A ledger that does not know it: the shipper has never seen it whole, so nothing of it is counted.
+            seen = (journal / LEDGER).exists() and not (journal / f"{LEDGER}.damaged").exists()
+            if node is None or not (seen or self._uncounted):
+                raise JournalError(
+                    "its header is damaged, and nothing here says which segment it is, so some of its packets may be "
+                    "counted already. Put it back into its journal and name it there. If you know that nothing of it "
+                    "is counted, give --uncounted" + (" and --node NAME" if node is None else "")
+                )
+            segment_id = old_segment_id(node, first_seq)
+        header = SegmentHeader(
+            format=known.format if known else 2,
+            id=segment_id,
+            previous=known.previous if known else None,
+            previous_first_seq=None,
+            first_seq=first_seq,
+            node=node,
+            records=PAIRS_JSON,
+            made_at_us=None,
+        )
+        return Identity(header, known, damaged=True)
+
+    def _named_by_following(self, journal: Path, first_seq: int) -> str | None:
+        """Return the id that another segment gives for the one before it."""
+        for header in self._around(journal):
+            if header.previous_first_seq == first_seq:
+                return header.previous
+        return None
+
+    def _around(self, journal: Path) -> list[SegmentHeader]:
+        """Return the headers of a journal's segments, and of those that were named, in the order of their numbers."""
+        if journal not in self._headers:
+            found = {path.absolute() for path in self._paths if journal_of(path) == journal}
+            for folder in FOLDERS:
+                with suppress(OSError):
+                    found |= {segment.path for segment in files.segments(journal / folder)}
+            headers = []
+            for path in found:
+                with suppress(OSError, HeaderError):
+                    headers.append(read_header(path))
+            self._headers[journal] = sorted(headers, key=lambda header: header.first_seq)
+        return self._headers[journal]
+
+
+def journal_of(path: Path) -> Path:
+    """Return the directory of the journal in which a segment lies."""
+    parent = path.absolute().parent
+    return parent if parent.name not in files.FOLDERS else parent.parent
+
+
+def first_seq_of(path: Path) -> int:
+    """Return the first number that a file's name says.
+
+    Raises
+    ------
+    JournalError
+        It is not named like a segment.
+    """
+    # Earlier releases kept segments under this name after a power cut.
+    first_seq = files.first_seq_in_name(path.name.removeprefix("kept-"))
+    if first_seq is None:
+        raise JournalError("it is not named like a segment (segment-<20 digits>.log)")
+    return first_seq

@@ -1,0 +1,328 @@
+"""A database that is restored, a journal that is copied, put back or damaged: everything counts once, or it is said."""
+
+import fcntl
+import logging
+import os
+import shutil
+import threading
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from support.shipping import (
+    SEGMENT_BYTES,
+    SHIP_SECONDS,
+    backup,
+    counted,
+    fill,
+    flip,
+    incidents,
+    once,
+    packet,
+    record_offset,
+    segment_files,
+    ship,
+)
+
+from radmeter.ingest import journal_state, orphans
+from radmeter.ingest.kept_segments import KeptSegments
+from radmeter.ingest.shipper import Shipper
+from radmeter.ingest.store import Store
+from radmeter.plugin.journal import files
+from radmeter.plugin.journal.reader import JournalReader
+from radmeter.plugin.journal.record_format import MARK, pack
+from radmeter.plugin.journal.writer import JournalWriter
+
+pytestmark = pytest.mark.timeout(180, func_only=True)
+
+
+def test_a_restored_database_gets_what_it_lacks(tmp_path: Path, database: str) -> None:
+    fill(tmp_path, range(100))
+    ship(tmp_path, database)
+    with backup(database) as restore:
+        fill(tmp_path, range(100, 700))
+        ship(tmp_path, database)
+        assert len(segment_files(tmp_path / files.SHIPPED)) > 3
+        restore()
+        fill(tmp_path, range(700, 800))
+        ship(tmp_path, database)
+        with psycopg.connect(database, autocommit=True) as connection:
+            assert counted(connection) == once(range(800))
+            assert incidents(connection) == [("rewound", 600, True)]
+            assert not segment_files(tmp_path / files.AGAIN)
+        restore()  # and a second time
+        ship(tmp_path, database)
+        with psycopg.connect(database, autocommit=True) as connection:
+            assert counted(connection) == once(range(800))
+            assert incidents(connection) == [("rewound", 700, True)]
+
+
+def test_what_is_no_longer_kept_is_said_with_numbers_and_times(tmp_path: Path, database: str) -> None:
+    fill(tmp_path, range(100))
+    ship(tmp_path, database)
+    with backup(database) as restore:
+        fill(tmp_path, range(100, 700))
+        ship(tmp_path, database, kept=KeptSegments(tmp_path, hours=0))
+        assert not segment_files(tmp_path / files.SHIPPED)
+        restore()
+        fill(tmp_path, range(700, 800))
+        ship(tmp_path, database)
+    with psycopg.connect(database, autocommit=True) as connection:
+        found = counted(connection)
+        missing = [user for user in range(800) if f"user{user}" not in found]
+        assert set(found.values()) == {1}
+        assert missing
+        rows = connection.execute(
+            """SELECT segment, sum(records)::integer, min(from_at) < max(to_at) FROM radmeter.journal_incidents
+               WHERE kind = 'missing' GROUP BY segment"""
+        ).fetchall()
+        assert sum(records for _, records, _ in rows) == len(missing)
+        assert all(in_order for _, _, in_order in rows)
+        ship(tmp_path, database)  # the same is not said twice
+        assert connection.execute(
+            "SELECT sum(records) FROM radmeter.journal_incidents WHERE kind = 'missing'"
+        ).fetchone() == (len(missing),)
+
+
+def test_a_copied_journal_goes_on_by_itself_and_what_both_hold_counts_once(
+    tmp_path: Path, database: str, connection: psycopg.Connection[Any]
+) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    fill(first, range(200))
+    ship(first, database)
+    fill(first, range(200, 300))  # both hold it unshipped
+    shutil.copytree(first, second)
+    fill(first, range(300, 400))
+    fill(second, range(400, 500))
+    for journal in (second, first):  # their rejects have the same numbers
+        with closing(JournalWriter(journal)) as writer:
+            writer.append(time.time_ns() // 1000, f"no packet of {journal.name}")
+    for directory in (second, first, second):
+        ship(directory, database)
+    assert counted(connection) == once(range(500))
+    assert connection.execute(
+        "SELECT count(*), count(DISTINCT pairs::text) FROM rejected_packet"
+    ).fetchone() == (2, 2)
+    assert {kind for kind, *_ in incidents(connection)} == {"copied"}
+
+
+def test_a_directory_that_is_put_back_loses_only_what_it_lost_and_says_it(
+    tmp_path: Path, database: str, connection: psycopg.Connection[Any]
+) -> None:
+    journal, snapshot = tmp_path / "journal", tmp_path / "snapshot"
+    fill(journal, range(150))
+    ship(journal, database)
+    shutil.copytree(journal, snapshot)
+    fill(journal, range(150, 450))
+    ship(journal, database)
+    shutil.rmtree(journal)
+    shutil.copytree(snapshot, journal)
+    fill(journal, range(450, 600))
+    ship(journal, database)
+    assert counted(connection) == once(range(600))
+    connection.execute("UPDATE radmeter.journal_segment SET seen_at = seen_at - interval '2 hours'")
+    ship(journal, database)
+    # The newest segment that was lost with the directory is not wholly counted, as far as anybody knows.
+    assert ("missing", None, False) in incidents(connection)
+
+
+def test_another_database_is_refused_until_it_is_accepted(
+    tmp_path: Path, database: str, connection: psycopg.Connection[Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    fill(tmp_path, range(300))
+    ship(tmp_path, database)
+    connection.execute("UPDATE radmeter.database_identity SET id = gen_random_uuid()")
+    connection.execute(
+        "TRUNCATE radacct, user_quota_usage, router_daily_usage, radmeter.journal_segment, ingest_checkpoint"
+    )
+    fill(tmp_path, range(300, 400))
+    reader = JournalReader(tmp_path)
+    stop = threading.Event()
+    shipper = Shipper(reader, lambda: Store(database), batch_seconds=0.001)
+    with reader.lock(), caplog.at_level(logging.WARNING):
+        thread = threading.Thread(target=shipper.run, args=(stop,))
+        thread.start()
+        deadline = time.monotonic() + SHIP_SECONDS
+        while "--accept-database" not in caplog.text:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        stop.set()
+        thread.join()
+    assert counted(connection) == {}
+    row = connection.execute("SELECT radmeter.database_id()::text").fetchone()
+    assert row is not None
+    ship(tmp_path, database, accept_database=row[0])
+    assert counted(connection) == once(range(400))
+    assert incidents(connection) == []
+
+
+@pytest.mark.parametrize("where", [0, 40, -1])
+def test_a_flipped_bit_costs_one_packet_and_says_which(
+    tmp_path: Path, database: str, connection: psycopg.Connection[Any], where: int
+) -> None:
+    fill(tmp_path, range(300))
+    path = segment_files(tmp_path)[1]
+    count = path.read_bytes().count(MARK)
+    number = where % count
+    flip(path, record_offset(path, number) + 60)
+    ship(tmp_path, database)
+    missing = set(once(range(300))) - set(counted(connection))
+    assert len(missing) == 1
+    assert incidents(connection) == [("damaged", 1, False)]
+    assert [each.name for each in segment_files(tmp_path / files.DAMAGED)] == [path.name]
+    row = connection.execute(
+        "SELECT first_seq, last_seq, from_at, to_at FROM radmeter.journal_incidents"
+    ).fetchone()
+    assert row is not None
+    lost = int(missing.pop().removeprefix("user")) + 1
+    assert row[:2] == (lost, lost)
+    assert row[2] <= (row[3] or row[2])
+
+
+def test_a_damaged_header_holds_nobody_up_and_is_salvaged(
+    tmp_path: Path, database: str, connection: psycopg.Connection[Any]
+) -> None:
+    fill(tmp_path, range(300))
+    path = segment_files(tmp_path)[1]
+    inside = path.read_bytes().count(MARK)
+    flip(path, 30)
+    ship(tmp_path, database)
+    assert len(counted(connection)) == 300 - inside
+    assert {kind for kind, *_ in incidents(connection)} == {"damaged", "missing"}
+    for again in (False, True):
+        with closing(Store(database)) as store:
+            results = list(
+                orphans.ship(
+                    store, orphans.segment_files(tmp_path / files.DAMAGED), files.read_node(tmp_path) or ""
+                )
+            )
+        assert [(each.counted, each.had, each.lost, each.refused) for each in results] == [
+            (0, inside, (), None) if again else (inside, 0, (), None)
+        ]
+    assert counted(connection) == once(range(300))
+
+
+def test_a_truncated_segment_is_noticed(
+    tmp_path: Path, database: str, connection: psycopg.Connection[Any]
+) -> None:
+    fill(tmp_path, range(300))
+    path = segment_files(tmp_path)[1]
+    count = path.read_bytes().count(MARK)
+    os.truncate(path, record_offset(path, 10))
+    ship(tmp_path, database)
+    assert len(counted(connection)) == 300 - (count - 10)
+    assert incidents(connection) == [("damaged", count - 10, False)]
+
+
+@pytest.mark.parametrize("which", ["front", "middle", "end"])
+def test_a_deleted_segment_is_noticed(
+    tmp_path: Path, database: str, connection: psycopg.Connection[Any], which: str
+) -> None:
+    fill(tmp_path, range(100))
+    ship(tmp_path, database)
+    fill(tmp_path, range(100, 600))
+    present = segment_files(tmp_path)
+    path = {"front": present[1], "middle": present[2], "end": present[-1]}[which]
+    lost = path.read_bytes().count(MARK)
+    if which == "end":  # the shipper has seen it
+        ship(tmp_path, database)
+        connection.execute("UPDATE radmeter.journal_segment SET seen_at = seen_at - interval '2 hours'")
+        lost = 0
+    path.unlink()
+    fill(tmp_path, range(600, 700))
+    ship(tmp_path, database)
+    assert len(counted(connection)) == 700 - lost
+    assert "missing" in {kind for kind, *_ in incidents(connection)}
+
+
+class Resumed:
+    """A machine that goes on with a copy of a journal, as if resumed from a memory image.
+
+    Its radiusd goes on in the same segment.
+    """
+
+    def __init__(self, directory: Path, next_seq: int) -> None:
+        self.path = segment_files(directory)[-1]
+        self._lock = os.open(directory / "writer.lock", os.O_RDWR)
+        fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        self._seq = next_seq
+
+    def append(self, user: int) -> None:
+        data = self.path.read_bytes().rstrip(b"\0")
+        with self.path.open("r+b") as file:
+            file.seek(len(data))
+            file.write(pack(self._seq, self._seq, time.time_ns() // 1000, packet(user).encode()))
+        self._seq += 1
+
+    def close(self) -> None:
+        os.close(self._lock)
+
+
+@pytest.mark.parametrize("others", [3, 40])
+def test_a_machine_that_is_resumed_twice_counts_both(
+    tmp_path: Path, database: str, connection: psycopg.Connection[Any], others: int
+) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    with closing(JournalWriter(first)) as writer:
+        for user in range(20):
+            writer.append(time.time_ns() // 1000, packet(user))
+        ship(first, database)
+        shutil.copytree(first, second)
+        for user in range(20, 40):
+            writer.append(time.time_ns() // 1000, packet(user))
+        ship(first, database)
+        with closing(Resumed(second, 21)) as resumed:
+            for user in range(100, 100 + others):
+                resumed.append(user)
+            ship(second, database)
+            resumed.append(200)
+            ship(second, database)
+        ship(first, database)
+    expected = once(range(40)) | once(range(100, 100 + others)) | once(range(200, 201))
+    assert counted(connection) == expected
+    assert incidents(connection) == [("forked", None, False)]
+
+
+@pytest.mark.parametrize("lost", ["node", "ledger.json", "database", "ledger-gone.jsonl"])
+def test_a_lost_file_of_the_journal_counts_nothing_twice(
+    tmp_path: Path, database: str, connection: psycopg.Connection[Any], lost: str
+) -> None:
+    fill(tmp_path, range(200))
+    ship(tmp_path, database)
+    fill(tmp_path, range(200, 400))
+    (tmp_path / lost).unlink(missing_ok=True)
+    ship(tmp_path, database)
+    fill(tmp_path, range(400, 450))
+    ship(tmp_path, database)
+    assert counted(connection) == once(range(450))
+    assert incidents(connection) == []
+
+
+def test_a_damaged_ledger_is_put_aside(
+    tmp_path: Path, database: str, connection: psycopg.Connection[Any]
+) -> None:
+    fill(tmp_path, range(200))
+    ship(tmp_path, database)
+    (tmp_path / "ledger.json").write_text('{"segments": [{"id"')
+    fill(tmp_path, range(200, 300))
+    ship(tmp_path, database)
+    assert counted(connection) == once(range(300))
+    assert (tmp_path / "ledger.json.damaged").exists()
+
+
+def test_kept_segments_go_by_size_and_by_time(tmp_path: Path, database: str) -> None:
+    fill(tmp_path, range(600))
+    ship(tmp_path, database, kept=KeptSegments(tmp_path, limit_bytes=3 * SEGMENT_BYTES))
+    assert 0 < journal_state.kept(tmp_path).size_bytes <= 3 * SEGMENT_BYTES
+    kept = segment_files(tmp_path / files.SHIPPED)
+    assert kept == sorted(kept)
+    assert (
+        kept[-1].name == f"segment-{segment_files(tmp_path)[0].name[8:28]}.log"
+        or kept[-1].name < segment_files(tmp_path)[0].name
+    )
+    fill(tmp_path, range(600, 610))
+    ship(tmp_path, database, kept=KeptSegments(tmp_path, hours=0))
+    assert not segment_files(tmp_path / files.SHIPPED)

@@ -1,0 +1,130 @@
+"""Journals that are filled and shipped for real, and databases that step back."""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from radmeter.ingest.shipper import Shipper
+from radmeter.ingest.store import Store
+from radmeter.plugin.journal import files
+from radmeter.plugin.journal.reader import JournalReader
+from radmeter.plugin.journal.record_format import MARK
+from radmeter.plugin.journal.writer import JournalWriter
+
+SHIP_SECONDS = 60.0
+SEGMENT_BYTES = 65536
+OCTETS = 7
+
+
+def packet(user: int) -> str:
+    """A Stop of a session of its own, so that every packet that is missing or counted twice shows."""
+    return json.dumps(
+        [
+            ["User-Name", f"user{user}"],
+            ["Acct-Status-Type", "Stop"],
+            ["Acct-Session-Id", f"session{user}"],
+            ["NAS-IP-Address", "192.0.2.1"],
+            ["Called-Station-Id", "AA-BB-CC-DD-EE-FF:Lobby"],
+            ["Acct-Input-Octets", str(OCTETS)],
+            ["Class", "x" * 400],
+        ]
+    )
+
+
+def fill(directory: Path, users: range, segment_bytes: int = SEGMENT_BYTES) -> None:
+    """Append a packet of each user, as radiusd would between a start and a clean stop."""
+    with closing(JournalWriter(directory, sync="interval", segment_bytes=segment_bytes)) as journal:
+        for user in users:
+            journal.append(time.time_ns() // 1000, packet(user))
+
+
+def ship(directory: Path, dsn: str, **options: Any) -> None:
+    """Ship until the journal is empty."""
+    reader = JournalReader(directory)
+    options = {"batch_records": 50, "batch_seconds": 0.001} | options
+    stop = threading.Event()
+    deadline = threading.Timer(SHIP_SECONDS, stop.set)
+    deadline.start()
+    shipper = Shipper(reader, lambda: Store(dsn), **options)
+    try:
+        with reader.lock():
+            shipper.run(stop, until_empty=True)
+    finally:
+        deadline.cancel()
+        deadline.join()
+        reader.close()
+    assert not stop.is_set(), (
+        f"shipped for {SHIP_SECONDS:.0f} s, and not all; its trouble: {shipper._trouble}"
+    )
+
+
+def counted(connection: psycopg.Connection[Any]) -> dict[str, int]:
+    """How often each user's packet was counted."""
+    rows = connection.execute("SELECT username, bytes_in FROM radmeter.user_usage")
+    return {name: octets // OCTETS for name, octets in rows}
+
+
+def once(users: range) -> dict[str, int]:
+    return {f"user{user}": 1 for user in users}
+
+
+def incidents(connection: psycopg.Connection[Any]) -> list[tuple[Any, ...]]:
+    return connection.execute(
+        "SELECT kind, records, settled_at IS NOT NULL FROM radmeter.journal_incidents ORDER BY id"
+    ).fetchall()
+
+
+@contextmanager
+def backup(dsn: str) -> Iterator[Callable[[], None]]:
+    """Copy the database now. The function that is yielded puts the copy in its place, as a restored backup."""
+    name = psycopg.conninfo.conninfo_to_dict(dsn)["dbname"]
+    copy = f"{name}_backup"
+
+    def run(connection: psycopg.Connection[Any], text: str, *names: str) -> None:
+        connection.execute(sql.SQL(text).format(*map(sql.Identifier, names)))  # type: ignore[arg-type]
+
+    with psycopg.connect(dsn, dbname="postgres", autocommit=True) as server:
+
+        def end_sessions() -> None:
+            server.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,)
+            )
+
+        def restore() -> None:
+            run(server, "DROP DATABASE {} WITH (FORCE)", name)
+            run(server, "CREATE DATABASE {} TEMPLATE {}", name, copy)
+
+        end_sessions()
+        run(server, "CREATE DATABASE {} TEMPLATE {}", copy, name)
+        try:
+            yield restore
+        finally:
+            run(server, "DROP DATABASE {} WITH (FORCE)", copy)
+
+
+def segment_files(directory: Path) -> list[Path]:
+    return [segment.path for segment in files.segments(directory)]
+
+
+def flip(path: Path, offset: int) -> None:
+    """Turn one bit of a file."""
+    with path.open("r+b") as file:
+        file.seek(offset)
+        byte = file.read(1)[0]
+        file.seek(offset)
+        file.write(bytes([byte ^ 1]))
+
+
+def record_offset(path: Path, number: int) -> int:
+    """Where the record with this number, counted from 0, begins in a segment."""
+    data, at = path.read_bytes(), -1
+    for _ in range(number + 1):
+        at = data.index(MARK, at + 1)
+    return at
