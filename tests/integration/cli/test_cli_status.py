@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ from support.commands import Packets, Result, radmeter
 from support.ledger import believe_old_arrivals, ingest
 from support.servers import Connection
 
+from radmeter.ingest.positions import registered
 from radmeter.ingest.store import Store
-from radmeter.plugin.journal.reader import JournalReader
+from radmeter.plugin.journal.reader import JournalReader, Segment
 from radmeter.plugin.journal.writer import JournalWriter
 
 RECORD = '[["Acct-Status-Type","Start"]]'
@@ -29,17 +31,17 @@ def journal(tmp_path: Path) -> Iterator[tuple[Path, JournalWriter]]:
     opened.close()
 
 
-def reject(dsn: str, node: str, seqs: list[int]) -> None:
-    """Ingest packets that cannot be counted: they move the checkpoint as others do."""
-    store = Store(dsn)
-    try:
-        ingest(
-            store,
-            node,
-            [{"seq": seq, "received_us": 1_700_000_000_000_001, "reason": "no", "pairs": []} for seq in seqs],
-        )
-    finally:
-        store.close()
+def reject(dsn: str, node: str, seqs: list[int], segment: Segment | None = None) -> None:
+    """Ingest packets that cannot be counted: they move the progress as others do."""
+    records = [
+        {"seq": seq, "received_us": 1_700_000_000_000_001, "reason": "no", "pairs": []} for seq in seqs
+    ]
+    with closing(Store(dsn)) as store:
+        if segment is None:
+            ingest(store, node, records)
+        else:
+            (row, *_) = registered(store, node, [segment]).values()
+            store.ingest(segment.id, row.progress, records, 1)
 
 
 def status(dsn: str | None, journal: Path, *arguments: str) -> tuple[Result, Any]:
@@ -56,7 +58,7 @@ def test_what_waits_in_the_journal_is_told_with_its_age(
     seqs = [writer.append(now_us - age * 1_000_000, RECORD) for age in (90, 60, 30)]
     reader = JournalReader(directory)
     node = reader.node()
-    reject(database, node, seqs[:1])
+    reject(database, node, seqs[:1], reader.segments()[0])
     done, state = status(database, directory, "--sample", "0")
     assert (done.exit_code, done.errors, state["problems"]) == (0, "", [])
     assert state["journal"]["node"] == node
@@ -65,7 +67,7 @@ def test_what_waits_in_the_journal_is_told_with_its_age(
     (told,) = state["nodes"]
     assert (told["node"], told["last_seq"], told["records"], told["rejected"]) == (node, seqs[0], 1, 1)
     assert told["last_received_at"] == "2023-11-14T22:13:20.000001+00:00"
-    reject(database, node, seqs[1:])
+    reject(database, node, seqs[1:], reader.segments()[0])
     _, state = status(database, directory, "--sample", "0")
     assert state["journal"]["unshipped_records"] == 0
     assert state["journal"]["oldest_unshipped_seconds"] is None

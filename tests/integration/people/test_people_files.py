@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from support.commands import Packets, radmeter
 
-from radmeter.ingest.left_out_segments import FOLDER
 from radmeter.people import files
 from radmeter.people.files import has_name
+from radmeter.plugin.journal import files
 from radmeter.plugin.journal.writer import JournalWriter
 
 PAIRS = [["Acct-Status-Type", "Stop"], ["Acct-Session-Id", "s1"], ["NAS-IP-Address", "10.0.0.1"]]
@@ -53,7 +53,7 @@ def test_kept_segments_and_the_containers_quarantine_are_listed(database: str, t
     journal_with(journal, ["User-Name", "alice"])
     (segment,) = journal.glob("segment-*")
     kept = segment.rename(segment.with_name(f"kept-{segment.name}"))
-    left_out = journal / FOLDER / segment.name
+    left_out = journal / files.LEFT_OUT / segment.name
     left_out.parent.mkdir()
     left_out.write_bytes(kept.read_bytes())
     for name in ("detail", "detail.full"):
