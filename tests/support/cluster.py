@@ -292,6 +292,28 @@ class Cluster:
             )
         return changes
 
+    def start_bouncer(self, user: str, password: str) -> str:
+        """Start PgBouncer before HAProxy, for one role; return its connection string."""
+        users = self.base / "userlist.txt"
+        users.write_text(f'"{user}" "{password}"\n')
+        users.chmod(0o600)
+        self._give(users)
+        self._write(
+            "pgbouncer.ini",
+            "ha/pgbouncer.ini",
+            {
+                "host=127.0.0.1 port=5000": f"host=127.0.0.1 port={self.leader_port}",
+                "listen_port = 6432": f"listen_port = {self.bouncer_port}",
+                "/etc/pgbouncer/userlist.txt": str(users),
+                "/var/log/postgresql/pgbouncer.log": f"{self.base}/pgbouncer.log",
+                "/var/run/postgresql/pgbouncer.pid": f"{self.base}/pgbouncer.pid",
+            },
+        )
+        command = ["pgbouncer", self.base / "pgbouncer.ini"]
+        self.bouncer = Background("pgbouncer", command, self.base / "pgbouncer.out", self._identity)
+        self.bouncer.start()
+        return f"postgresql://{user}:{quote(password, safe='')}@127.0.0.1:{self.bouncer_port}/{DATABASE}"
+
     def _write(self, name: str | Path, example: str, changes: dict[str, str]) -> Path:
         path = self.base / name
         path.write_text(rendered(example, changes))
@@ -436,8 +458,8 @@ class Cluster:
         try:
             for member in getattr(self, "members", []):
                 member.kill()
-            for program in (getattr(self, "haproxy", None), getattr(self, "etcd", None)):
-                if program is not None:
+            for name in ("bouncer", "haproxy", "etcd"):
+                if (program := getattr(self, name, None)) is not None:
                     program.kill()
         finally:
             shutil.rmtree(self.base, ignore_errors=True)
