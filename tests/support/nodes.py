@@ -13,29 +13,13 @@ import psycopg
 from support.cluster import Cluster
 from support.faults import Fault
 from support.outage import Outage
-from support.processes import OTHERS_ENVIRONMENT, Child, Database, FreeRadius, Shipper, until
+from support.processes import OTHERS_ENVIRONMENT, Database, FreeRadius, Jobs, Shipper, until
 from support.routers_with_ledger import Load, added, counted, differences
 
 COUNTED_SECONDS = 150.0
 ROUTERS = 8
 # A server that sends nothing for so long is given up. 90 by default.
 ANSWER_SECONDS = "30"
-
-
-class Jobs(Child):
-    """`radmeter jobs run`."""
-
-    def __init__(self, log: Path, dsn: str) -> None:
-        super().__init__(log)
-        self._environment = {
-            "RADMETER_DSN": dsn,
-            "RADMETER_JOBS_SECONDS": "5",
-            "RADMETER_ANSWER_SECONDS": ANSWER_SECONDS,
-        }
-
-    def start(self) -> Self:
-        self.spawn([sys.executable, "-m", "radmeter", "jobs", "run"], self._environment)
-        return self
 
 
 class Survived(NamedTuple):
@@ -102,6 +86,7 @@ class Nodes:
             "schema", {"127.0.0.1:5000": leader, "/etc/radmeter/passwords": str(directory)}
         )
         passwords = {path.name: path.read_text().strip() for path in directory.iterdir()}
+        answers = {"RADMETER_ANSWER_SECONDS": ANSWER_SECONDS}
         shippers = ("radmeter_shipper", passwords["radmeter_shipper"])
         try:
             self.servers = []
@@ -125,7 +110,7 @@ class Nodes:
                 )
                 self.shippers.append(shipper.start())
             bouncer = self.cluster.start_bouncer("radmeter_jobs", passwords["radmeter_jobs"])
-            jobs = Jobs(self._directory / "jobs.log", bouncer)
+            jobs = Jobs(self._directory / "jobs.log", bouncer, RADMETER_JOBS_SECONDS="5", **answers)
             self.jobs = self._stack.enter_context(jobs).start()
         except BaseException:
             self._stack.close()

@@ -147,11 +147,11 @@ class Shipper(Child):
 
 
 class Jobs(Child):
-    """`radmeter jobs` for one database."""
+    """`radmeter jobs run` for one database."""
 
-    def __init__(self, log: Path, dsn: str) -> None:
+    def __init__(self, log: Path, dsn: str, **environment: str) -> None:
         super().__init__(log)
-        self._environment = {"RADMETER_DSN": dsn}
+        self._environment = {"RADMETER_DSN": dsn, **environment}
 
     def start(self) -> Self:
         self.spawn([sys.executable, "-m", "radmeter", "jobs", "run"], self._environment)
