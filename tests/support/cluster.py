@@ -23,7 +23,7 @@ import psycopg
 
 from radmeter.supervisor import end_with_parent
 from support.deploy import rendered
-from support.documents import block
+from support.documents import block, changed
 from support.processes import OTHERS_ENVIRONMENT, READY_SECONDS, until
 from support.servers import temporary_directory, unprivileged
 
@@ -399,10 +399,7 @@ class Cluster:
 
     def documented(self, name: str, changes: Mapping[str, str], **environment: str) -> str:
         """Run commands of docs/high-availability.md, with the names and places of this cluster in them."""
-        commands = block("high-availability.md", name)
-        for old, new in changes.items():
-            assert old in commands, f"the block {name} does not have {old}"
-            commands = commands.replace(old, new)
+        commands = changed(block("high-availability.md", name), changes)
         done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", commands],
             stdin=subprocess.DEVNULL,
