@@ -146,6 +146,18 @@ class Shipper(Child):
         return self
 
 
+class Jobs(Child):
+    """`radmeter jobs run` for one database."""
+
+    def __init__(self, log: Path, dsn: str, **environment: str) -> None:
+        super().__init__(log)
+        self._environment = {"RADMETER_DSN": dsn, **environment}
+
+    def start(self) -> Self:
+        self.spawn([sys.executable, "-m", "radmeter", "jobs", "run"], self._environment)
+        return self
+
+
 class Database:
     """The database of a test. Each query has its own connection, so that a restart of the server does no harm."""
 
