@@ -31,7 +31,7 @@ def recover(bench: Bench, plan: Plan, say: Say) -> dict[str, Any]:
             outcome = load.finish()
         resident.append((outcome.acknowledged, resident_bytes(run.radiusd.pid)))
         run.sent(outcome.sent)
-        size = JournalReader(run.journal).depth(0)
+        size = JournalReader(run.journal).depth({})
         say(f"recovery: shipping {size.records:,} records, {size.size_bytes / 2**20:,.0f} MiB")
         before = run.uses()["PostgreSQL"]
         run.start_shipper()
@@ -64,7 +64,7 @@ def lose_database(bench: Bench, plan: Plan, say: Say) -> dict[str, Any]:
             time.sleep(before)
             _allow_connections(run, False)
             time.sleep(away)
-            depth = JournalReader(run.journal).depth(0)
+            depth = JournalReader(run.journal).depth({})
             waiting = load.acknowledged
             _allow_connections(run, True)
             returned = time.monotonic()

@@ -135,12 +135,29 @@ class Settings:
             "PostgreSQL connection string; empty: libpq's PG* variables if set, else an embedded PostgreSQL",
         ),
     )
+    read_dsn: str | None = field(
+        repr=False,
+        metadata=_about(
+            "RADMETER_READ_DSN",
+            "",
+            _dsn,
+            "connection string of a standby for commands that only read; empty: they use the database itself",
+        ),
+    )
     password_file: Path | None = field(
         metadata=_about(
             "RADMETER_PASSWORD_FILE",
             "",
             _path,
             "file with the database's password, such as a container's secret",
+        )
+    )
+    answer_seconds: int = field(
+        metadata=_about(
+            "RADMETER_ANSWER_SECONDS",
+            "90",
+            _integer(2, 86_400),
+            "seconds without an answer after which a database that does not work on the statement is given up",
         )
     )
     journal: Path = field(
@@ -304,7 +321,7 @@ class Settings:
                 libpq = next((variable for variable in LIBPQ_VARIABLES if environ.get(variable)), None)
                 values[name], sources[name] = (None, "default") if libpq is None else ("", libpq)
                 continue
-            elif name == "password_file":
+            elif name in ("read_dsn", "password_file"):
                 values[name], sources[name] = None, "default"
                 continue
             else:
@@ -312,11 +329,15 @@ class Settings:
             try:
                 values[name] = about["parse"](text)
             except ValueError as error:
-                shown = "" if name in ("dsn", "secret") else f" {text!r}"
+                shown = "" if name in ("dsn", "read_dsn", "secret") else f" {text!r}"
                 raise ConfigurationError(f"{source}{shown}: allowed is {error}") from None
             sources[name] = source
         if values["password_file"] is not None:
             values["dsn"] = _with_password(values["dsn"], values["password_file"], sources["password_file"])
+            if values["read_dsn"] is not None:
+                values["read_dsn"] = _with_password(
+                    values["read_dsn"], values["password_file"], sources["password_file"]
+                )
         return cls(**values, _sources=sources)
 
     def override(self, source: str, **values: object) -> Self:
@@ -339,6 +360,8 @@ class Settings:
                     shown = redacted(value) or "(libpq's PG* variables)"
             elif name == "kept_bytes" and value is None:
                 shown = AUTO
+            elif name == "read_dsn":
+                shown = "" if value is None else redacted(value)
             else:
                 shown = "***" if name == "secret" else "" if value is None else str(value)
             rows.append(SettingInForce(name, variable, shown, self.source(name), default, meaning))

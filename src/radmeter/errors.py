@@ -61,6 +61,14 @@ class WrongDatabase(StoreError):
     """The database is another one than that to which the journal ships."""
 
 
+class NoAnswer(StoreUnavailable):
+    """The database did not answer in time: it is frozen or cut off. What it does with the statement is not known."""
+
+
+class PoolsTransactions(StoreError):
+    """The connection goes through a pooler that pools transactions, and this program needs a session."""
+
+
 class UnusableDsn(StoreError):
     """The DSN is not a connection string that PostgreSQL's library understands."""
 

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 from support import processes
+from support.journals import read_journal
 from support.processes import FreeRadius
 from support.wire import Router, Value, attributes
 
 from radmeter.packet import attributes as a
 from radmeter.packet.record import parse
-from radmeter.plugin.journal.reader import Entry, JournalReader
+from radmeter.plugin.journal.reader import Entry
 
 BAD = "Connect-Info"
 PROXY_STATE = [("Proxy-State", b"\x01\x00\xff"), ("Proxy-State", b"second")]
@@ -72,11 +73,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FreeRadi
 
 
 def journal(server: FreeRadius) -> list[Entry]:
-    reader = JournalReader(server.journal)
-    try:
-        return reader.read(0, 100)
-    finally:
-        reader.close()
+    return read_journal(server.journal)
 
 
 def test_the_packet_has_all_that_radmeter_reads() -> None:

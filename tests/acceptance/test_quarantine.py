@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.journals import read_journal
 from support.processes import OTHERS_ENVIRONMENT, Database, FreeRadius, Line, Shipper, eventually
 from support.wire import Router, Value
 
 from radmeter.packet.detail_file import Place, packet, stanzas
 from radmeter.packet.record import parse
-from radmeter.plugin.journal.reader import JournalReader
 
 # Each has text that is not UTF-8 or has control characters, which is what goes to the quarantine file.
 PACKETS: dict[str, dict[str, Value]] = {
@@ -73,7 +73,7 @@ def test_the_quarantine_file_has_the_packets_that_the_journal_has(server: FreeRa
         assert router.send(interim(name, **attributes))
     with (server.run_directory / "radacct" / "radmeter-quarantine" / "detail").open("rb") as file:
         written = [packet(stanza) for stanza in stanzas(file, Place())]
-    entries = JournalReader(server.journal).read(0, 100)
+    entries = read_journal(server.journal)
     assert len(written) == len(entries) == len(PACKETS)
     for name, found, entry in zip(PACKETS, written, entries, strict=True):
         replayed = parse(json.dumps(found.pairs), found.received_us, 1).as_json()
@@ -85,7 +85,7 @@ def test_the_quarantine_file_has_the_packets_that_the_journal_has(server: FreeRa
 def test_a_quarantine_file_that_cannot_be_written_stops_no_packet(server: FreeRadius, router: Router) -> None:
     (server.run_directory / "radacct" / "radmeter-quarantine" / "detail").mkdir(parents=True)
     assert router.send(interim("s", **PACKETS["name in Latin-1"]))
-    (entry,) = JournalReader(server.journal).read(0, 100)
+    (entry,) = read_journal(server.journal)
     assert "636166e9" in entry.pairs  # the name, as octets
 
 
@@ -133,7 +133,7 @@ def test_a_client_fills_the_quarantine_file_no_further_and_all_its_packets_are_j
         written = [packet(stanza) for stanza in stanzas(file, Place())]
     assert [dict(found.pairs)["Acct-Session-Id"] for found in written] == [f"s{n}" for n in range(100)]
     assert not any("Cache" in name for found in written for name, _ in found.pairs)
-    entries = JournalReader(server.journal).read(0, 1000)
+    entries = read_journal(server.journal)
     records = [parse(entry.pairs, entry.received_at_us, 1) for entry in entries]
     assert [record.session_id for record in records] == [f"s{number}" for number in range(130)]
     assert not any("Cache" in entry.pairs or "Tmp-Integer-9" in entry.pairs for entry in entries)

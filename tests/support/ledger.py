@@ -79,7 +79,7 @@ def ingest(
     after = progress(database, node)
     given = records.obj if isinstance(records, Json) else records
     if isinstance(given, str):
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(ValueError, RecursionError):
             parsed = json.loads(given)
             if isinstance(parsed, list) and any(_is_counted(each, after) for each in parsed):
                 given = json.dumps([each for each in parsed if not _is_counted(each, after)])

@@ -4,9 +4,12 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from random import Random
 from typing import NamedTuple, Self
 
 import pytest
+
+PAGE_BYTES = 4096
 
 
 class _Inode(NamedTuple):
@@ -51,23 +54,25 @@ class PowerCut:
         for inode in self._inodes.values():
             os.close(inode.descriptor)
 
-    def leave(self, place: Path, *, names: str) -> Path:
+    def leave(self, place: Path, *, names: str, pages: Random | None = None) -> Path:
         """Make in `place` a copy of what a power cut would leave now; return `place`.
 
         `names`: the names that it leaves, only the ``synced`` ones or ``all``, since the disk may also have written
-        the others.
+        the others. `pages`: choose by it which pages of each file the disk has written since the file's last sync, and
+        whether it has the present length. Without it, none.
         """
-        self._leave(self._top, place, names)
+        self._leave(self._top, place, names, pages)
         return place
 
-    def _leave(self, directory: _Inode, place: Path, names: str) -> None:
+    def _leave(self, directory: _Inode, place: Path, names: str, pages: Random | None) -> None:
         place.mkdir()
         found = self._names.get(directory.number, {}) if names == "synced" else self._entries(directory)
         for name, inode in found.items():
             if inode.is_directory:
-                self._leave(inode, place / name, names)
+                self._leave(inode, place / name, names, pages)
             else:
-                (place / name).write_bytes(self._contents.get(inode.number, b""))
+                left = self._contents.get(inode.number, b"")
+                (place / name).write_bytes(_mixed(left, self._content(inode), pages) if pages else left)
 
     def _watched(self, sync: Callable[[int], None]) -> Callable[[int], None]:
         def watched(descriptor: int) -> None:
@@ -111,3 +116,14 @@ class PowerCut:
                 self._all_durable(inode)
             else:
                 self._contents[inode.number] = self._content(inode)
+
+
+def _mixed(synced: bytes, now: bytes, pages: Random) -> bytes:
+    """Return a file of which the disk has written some pages of the present content, and its length or not."""
+    size = len(pages.choice((synced, now)))
+    longest = max(len(synced), len(now))
+    content = b"".join(
+        pages.choice((synced, now))[start : start + PAGE_BYTES].ljust(PAGE_BYTES, b"\0")
+        for start in range(0, longest, PAGE_BYTES)
+    )
+    return content[:size]

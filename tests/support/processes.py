@@ -17,6 +17,7 @@ from radmeter.freeradius import private_server
 
 T = TypeVar("T")
 READY = "Ready to process requests"
+READY_SECONDS = 180.0
 # Without the variables that the person who runs the tests has set for their own radmeter.
 OTHERS_ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "RAD"))}
 
@@ -34,6 +35,14 @@ def eventually(read: Callable[[], T], expected: T, seconds: float = 120.0) -> No
     while (value := read()) != expected and time.monotonic() < deadline:
         time.sleep(0.02)
     assert value == expected
+
+
+def until(what: str, met: Callable[[], object], seconds: float = READY_SECONDS) -> None:
+    """Wait until a condition is met; fail with its name after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not met():
+        assert time.monotonic() < deadline, f"{what}: not within {seconds:.0f} s"
+        time.sleep(0.1)
 
 
 class Child:
@@ -134,18 +143,6 @@ class Shipper(Child):
 
     def start(self, *arguments: str) -> Self:
         self.spawn([sys.executable, "-m", "radmeter", "ship", *arguments], self._environment)
-        return self
-
-
-class Jobs(Child):
-    """`radmeter jobs` for one database."""
-
-    def __init__(self, log: Path, dsn: str) -> None:
-        super().__init__(log)
-        self._environment = {"RADMETER_DSN": dsn}
-
-    def start(self) -> Self:
-        self.spawn([sys.executable, "-m", "radmeter", "jobs"], self._environment)
         return self
 
 

@@ -67,17 +67,11 @@ class Server:
     def __init__(self, programs: Path, **settings: str) -> None:
         self.programs = programs
         self._settings = {**SERVER_SETTINGS, **settings}
-        self.base = Path(tempfile.mkdtemp(prefix="radmeter-test-", dir=_roomy_directory()))
+        self.base = temporary_directory()
         self.log = self.base / "postgresql.log"
         self._process: subprocess.Popen[bytes] | None = None
-        # PostgreSQL refuses to run as root.
-        self._identity: dict[str, Any] = {}
-        if os.geteuid() == 0:
-            server._make_ready_for_root(self.base)
-            user = server_user()
-            assert user is not None
-            os.chown(self.base, user.pw_uid, user.pw_gid)
-            self._identity = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+        self.identity = unprivileged(self.base)
+        self.environment: dict[str, str] = {}  # for the server and the commands that it runs
 
     def __enter__(self) -> Self:
         try:
@@ -127,7 +121,7 @@ class Server:
                 env=self._environment(),
                 start_new_session=True,  # Ctrl-C in the terminal is for pytest, which then stops the server
                 preexec_fn=lambda: end_with_parent(signal.SIGQUIT),
-                **self._identity,
+                **self.identity,
             )
         deadline = time.monotonic() + START_SECONDS
         while True:
@@ -228,8 +222,8 @@ class Server:
         try:
             place = disk / "tables"
             place.mkdir(mode=0o700)
-            if self._identity:
-                os.chown(place, self._identity["user"], self._identity["group"])
+            if self.identity:
+                os.chown(place, self.identity["user"], self.identity["group"])
             yield place
         finally:
             subprocess.run(["umount", "-l", str(disk)], check=True)
@@ -243,13 +237,32 @@ class Server:
             cwd="/",
             env=self._environment(),
             check=False,
-            **self._identity,
+            **self.identity,
         )
         if done.returncode:
             raise RuntimeError(f"{program} failed:\n{done.stdout.decode(errors='replace')}")
 
     def _environment(self) -> dict[str, str]:
-        return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8"}
+        return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8", **self.environment}
+
+
+def temporary_directory() -> Path:
+    """Make a directory for servers, in memory if there is room."""
+    return Path(tempfile.mkdtemp(prefix="radmeter-test-", dir=_roomy_directory()))
+
+
+def unprivileged(base: Path) -> dict[str, Any]:
+    """Give a directory to the user that PostgreSQL runs as; return the arguments of `subprocess.Popen` for that user.
+
+    They are empty unless we are root: PostgreSQL refuses to run as root.
+    """
+    if os.geteuid() != 0:
+        return {}
+    server._make_ready_for_root(base)
+    user = server_user()
+    assert user is not None
+    os.chown(base, user.pw_uid, user.pw_gid)
+    return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
 
 
 def major_version(dsn: str) -> int:

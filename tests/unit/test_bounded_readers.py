@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from support.journals import pairs_of
 from support.memory import peak_bytes
 
 from radmeter.errors import JournalError, RejectedPacket
@@ -14,7 +15,8 @@ from radmeter.freeradius import raddb
 from radmeter.packet.detail_file import LONGEST_STANZA, Place, packet, stanzas
 from radmeter.plugin.journal import files
 from radmeter.plugin.journal.reader import BATCH_TEXT, JournalReader
-from radmeter.plugin.journal.record_format import HEADER, LONGEST_RECORD, LONGEST_TEXT, MARK, pack
+from radmeter.plugin.journal.record_format import LONGEST_RECORD, LONGEST_TEXT, MARK, pack
+from radmeter.plugin.journal.segment_format import HEADER_1 as HEADER
 from radmeter.plugin.journal.segment_reader import DamagedSegment, SegmentReader
 from radmeter.plugin.journal.writer import JournalWriter
 from radmeter.routers import inventory
@@ -41,19 +43,33 @@ def sparse(path: Path, *parts: tuple[int, bytes], size: int = LARGE) -> Path:
 
 READ_JOURNAL = """
 reader = JournalReader(sys.argv[1])
-entries, after = 0, 0
-try:
-    while found := reader.read(after, 1000):
+entries = 0
+for segment in reader.segments():
+    after = 0
+    while True:
+        try:
+            found = reader.read(segment, after, 1000)
+        except DamagedSegment as error:
+            reader.skip(segment, error.loss)
+            print(error.loss)
+            continue
+        if not found:
+            break
         entries, after = entries + len(found), found[-1].seq
-except JournalError as error:
-    print("DAMAGED" if "cannot be read" in str(error) else error)
-reader.depth(0)
-reader.drop_through(0)
+    reader.losses(segment, 0)
+    reader.digest(segment, 2**62)
+    reader.end(segment)
+reader.unreadable()
+reader.depth({})
 print(entries, "entries")
+for item in read_orphan(files.segment_path(Path(sys.argv[1]), 1)):
+    pass
 """
 JOURNAL_IMPORTS = """
+from pathlib import Path
 from radmeter.errors import JournalError
-from radmeter.plugin.journal.reader import JournalReader
+from radmeter.plugin.journal import files
+from radmeter.plugin.journal.reader import DamagedSegment, JournalReader, read_orphan
 """
 
 HOSTILE_SEGMENTS: dict[str, Callable[[Path], object]] = {
@@ -84,13 +100,14 @@ def test_a_batch_of_the_longest_records(tmp_path: Path) -> None:
     files.segment_path(tmp_path, 1).write_bytes(data)
     assert peak_bytes(JOURNAL_IMPORTS, READ_JOURNAL, tmp_path) < LITTLE
     reader = JournalReader(tmp_path)
-    found = reader.read(0, 1000)
+    (segment,) = reader.segments()
+    found = reader.read(segment, 0, 1000)
     assert len(found) == -(-BATCH_TEXT // LONGEST_TEXT)
-    assert [each.seq for each in reader.read(found[-1].seq, 3)] == [17, 18, 19]
+    assert [each.seq for each in reader.read(segment, found[-1].seq, 3)] == [17, 18, 19]
     reader.close()
 
 
-def seqs(path: Path, wanted: int | None = 1) -> list[int]:
+def seqs(path: Path, wanted: int = 1) -> list[int]:
     reader = SegmentReader(path, 1)
     try:
         return [entry.seq for entry in reader.read(wanted)]
@@ -105,7 +122,7 @@ def test_a_lost_record_is_noticed_however_far_behind_it_the_next_one_is(tmp_path
     start = HEADER + records(1, 3)
     later = records(9, 1, text=b"x" * LONGEST_TEXT, durable=9)
     path = sparse(tmp_path / "segment", (0, start), (len(start) + behind, later), size=1)
-    with pytest.raises(DamagedSegment, match=r"record 4 is missing at byte \d+, and 9 is there"):
+    with pytest.raises(DamagedSegment, match=r"records 4 to 8 are missing at byte \d+, and 9 is there"):
         seqs(path)
 
 
@@ -138,9 +155,7 @@ def test_the_writer_writes_no_longer_record(tmp_path: Path) -> None:
         writer.append(7, "x" * (LONGEST_TEXT + 1))
     assert writer.append(7, "[]") == 2
     writer.close()
-    reader = JournalReader(tmp_path / "journal")
-    assert [len(entry.pairs) for entry in reader.read(0, 9)] == [LONGEST_TEXT, 2]
-    reader.close()
+    assert [len(text) for text in pairs_of(tmp_path / "journal")] == [LONGEST_TEXT, 2]
 
 
 def test_a_record_that_is_not_utf8_is_damage(tmp_path: Path) -> None:

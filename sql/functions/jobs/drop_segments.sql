@@ -1,8 +1,6 @@
--- radmeter.drop_segments(rows): removes up to `rows` rows of segments that were all counted longer ago than the limit
--- segment_rows_days, the oldest first. Their numbers of packets go to the row of their node in ingest_checkpoint, so
--- that radmeter.nodes stays the same.
--- The latest segment of a node stays, and so does one that a segment names which is not all counted. A copy of a segment
--- whose row is removed would be counted again.
+-- radmeter.drop_segments(rows): removes the rows of up to `rows` segments of radmeter.old_segments. Their numbers of packets go
+-- to the row of their node in ingest_checkpoint, so that radmeter.nodes stays the same. A copy of a segment whose row is
+-- removed would be counted again.
 -- Returns how many were removed. Called by the jobs. Writes radmeter.journal_segment, ingest_checkpoint.
 CREATE OR REPLACE FUNCTION radmeter.drop_segments(p_rows integer) RETURNS integer
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -11,16 +9,8 @@ DECLARE
     v_removed integer;
 BEGIN
     PERFORM pg_advisory_xact_lock(hashtextextended('radmeter.ingest', 0));
-    WITH latest AS MATERIALIZED (
-        SELECT node, max(last_seq) AS last_seq FROM radmeter.journal_segment GROUP BY node
-    ), removed AS (
-        DELETE FROM radmeter.journal_segment WHERE id = ANY (ARRAY(
-            SELECT id FROM radmeter.journal_segment AS segment JOIN latest USING (node)
-            WHERE finished_at < now() - radmeter.limit_value('segment_rows_days') * interval '1 day'
-              AND segment.last_seq < latest.last_seq
-              AND NOT EXISTS (SELECT FROM radmeter.journal_segment AS following
-                              WHERE following.previous = segment.id AND following.finished_at IS NULL)
-            ORDER BY finished_at LIMIT p_rows))
+    WITH removed AS (
+        DELETE FROM radmeter.journal_segment WHERE id = ANY (ARRAY(SELECT id FROM radmeter.old_segments() LIMIT p_rows))
         RETURNING *
     ), folded AS (
         INSERT INTO public.ingest_checkpoint AS checkpoint
@@ -35,7 +25,9 @@ BEGIN
             rejected = checkpoint.rejected + excluded.rejected,
             ignored = checkpoint.ignored + excluded.ignored,
             last_received_at = greatest(checkpoint.last_received_at, excluded.last_received_at),
-            updated_at = greatest(checkpoint.updated_at, excluded.updated_at)
+            -- Without packets it says when the journal got its role.
+            updated_at = CASE WHEN checkpoint.records = 0 THEN excluded.updated_at
+                              ELSE greatest(checkpoint.updated_at, excluded.updated_at) END
     )
     SELECT count(*) INTO v_removed FROM removed;
     RETURN v_removed;

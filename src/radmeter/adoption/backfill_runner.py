@@ -13,6 +13,7 @@ from psycopg import errors
 from radmeter.adoption import backfill
 from radmeter.adoption.backfill import ROUTERS
 from radmeter.database.connection import Connection, connect
+from radmeter.database.deadline import patient
 from radmeter.errors import StoreError
 from radmeter.interruption import Interruption
 from radmeter.progress import Listener
@@ -87,7 +88,9 @@ class Runner:
     def __enter__(self) -> "Runner":
         try:
             for _ in range(self.pace.jobs):
-                connection = self._exit.enter_context(connect(self._dsn, prepare_threshold=None))
+                connection = self._exit.enter_context(
+                    connect(self._dsn, deadline=patient(), prepare_threshold=None)
+                )
                 # A crash may lose a range. It is then not marked as counted: the mark is in the same transaction.
                 connection.execute("SET synchronous_commit = off")
                 connection.execute("SET application_name = 'radmeter backfill'")

@@ -8,6 +8,8 @@ import psycopg
 
 from radmeter.adoption.table import Table
 from radmeter.database.connection import Connection, connect
+from radmeter.database.deadline import prompt
+from radmeter.database.waiting import server_pid
 from radmeter.errors import StoreError
 from radmeter.progress import Listener, Quiet
 
@@ -51,12 +53,15 @@ def progress_of(connection: Connection, bar: Listener) -> Iterator[None]:
     dsn = psycopg.conninfo.make_conninfo(info.dsn, password=info.password or None)
 
     def look() -> None:
-        with suppress(psycopg.Error, StoreError), connect(dsn, connect_timeout=5) as beside:
+        with (
+            suppress(psycopg.Error, StoreError),
+            connect(dsn, deadline=prompt(), connect_timeout=5) as beside,
+        ):
             while not done.wait(0.2):
                 row = beside.execute(
                     """SELECT blocks_total, blocks_done FROM pg_stat_progress_create_index
                        WHERE pid = %s AND blocks_total > 0""",
-                    (info.backend_pid,),
+                    (server_pid(connection),),
                 ).fetchone()
                 if row:
                     bar.total, bar.completed = row

@@ -106,4 +106,9 @@ def _alone(connection: Connection) -> Iterator[None]:
         for name, reason in writers:
             if not stack.enter_context(advisory_locks.held(connection, name, patience_seconds=10)):
                 raise Refused(f"{reason}, then undo again")
+        # The jobs have the lock only within a transaction, and the lease all the time.
+        if connection.execute(
+            "SELECT FROM radmeter.lease WHERE name = 'jobs' AND expires_at > clock_timestamp()"
+        ).fetchone():
+            raise Refused(f"{writers[0][1]}, then undo again")
         yield

@@ -18,6 +18,7 @@ from rich.table import Table
 
 from radmeter import output
 from radmeter.config import ALL, Settings
+from radmeter.database import deadline
 from radmeter.embedded.server import open_database
 from radmeter.errors import MissingExtra, StoreError
 from radmeter.os_errors import explained
@@ -27,6 +28,9 @@ from radmeter.units import human_bytes
 Row = dict[str, Any]
 F = TypeVar("F", bound=Callable[..., Any])
 
+
+# A standby that is less far behind is not worth a word.
+BEHIND_SECONDS = 1.0
 
 # The key of `--raw` in click's context.
 RAW = "radmeter.raw"
@@ -111,6 +115,37 @@ def existing_database(settings: Settings) -> Iterator[str]:
         yield database.dsn
 
 
+@contextmanager
+def reading_database(settings: Settings) -> Iterator[str]:
+    """Yield the connection string for a command that only reads: of a standby if one is set, else of the database.
+
+    If the standby is behind, a note on standard error says so. An option wins: with --dsn and without --read-dsn the
+    command reads from that database.
+
+    Raises
+    ------
+    StoreError
+        The standby cannot be reached, or there is no database yet.
+    """
+    chosen = settings.source("dsn") == "--dsn" and settings.source("read_dsn") != "--read-dsn"
+    if settings.read_dsn is None or chosen:
+        with existing_database(settings) as dsn:
+            yield dsn
+        return
+    # Imported here because psycopg loads slowly.
+    from radmeter.database.connection import connect
+    from radmeter.database.standby import standby
+
+    try:
+        with connect(settings.read_dsn, any_pooler=True) as connection:
+            found = standby(connection)
+    except StoreError as error:
+        raise StoreError(f"the standby to read from ({settings.source('read_dsn')}): {error}") from error
+    if found is not None and (found.behind_seconds is None or found.behind_seconds >= BEHIND_SECONDS):
+        output.say(f"note: read from a standby, {found}", err=True)
+    yield settings.read_dsn
+
+
 def require_extra(package: str, extra: str) -> None:
     """Check that a package which one of radmeter's extras installs is there.
 
@@ -134,6 +169,7 @@ def with_settings(*names: str) -> Callable[[F], F]:
         def wrapper(*args: Any, **kwargs: Any) -> Any:
             overrides = {name: kwargs.pop(name) for name in names}
             settings = Settings.load(**overrides)
+            deadline.use(settings.answer_seconds)
             try:
                 return function(settings, *args, **kwargs)
             except BrokenPipeError:

@@ -5,7 +5,15 @@ from typing import Any
 import click
 
 from radmeter import output
-from radmeter.cli.common import TEXT, confirm, emit, existing_database, format_option, with_settings
+from radmeter.cli.common import (
+    TEXT,
+    confirm,
+    emit,
+    existing_database,
+    format_option,
+    reading_database,
+    with_settings,
+)
 from radmeter.config import Settings
 
 # What the names of the limits contain beyond which the jobs remove or clear what is stored.
@@ -33,13 +41,13 @@ def limits() -> None:
 
 @limits.command("list", epilog="Example: radmeter limits list --format json")
 @format_option
-@with_settings("state", "dsn")
+@with_settings("state", "dsn", "read_dsn")
 def list_limits(settings: Settings, output_format: str) -> None:
     """Show each limit: its value, default, unit and meaning."""
     from radmeter.database import limits as read
     from radmeter.database.connection import connect
 
-    with existing_database(settings) as dsn, connect(dsn) as connection:
+    with reading_database(settings) as dsn, connect(dsn, any_pooler=True) as connection:
         rows = read.limits(connection)
     if output_format == "table":
         rows = [{**row, **{name: _shown(row[name]) for name in ("value", "default")}} for row in rows]

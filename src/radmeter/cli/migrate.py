@@ -22,6 +22,7 @@ from radmeter.cli.common import (
 from radmeter.config import Settings
 from radmeter.database import advisory_locks
 from radmeter.database.connection import connect, explained_errors
+from radmeter.database.deadline import patient
 from radmeter.database.lock_retries import PATIENCE_SECONDS
 from radmeter.embedded.server import open_database
 from radmeter.progress import Listener, progress
@@ -133,7 +134,11 @@ Exit codes: 0 shown (also when there is nothing to do), 1 it cannot be done (sta
 )
 def plan(settings: Settings, output_format: str, reapply: bool, only_decimals: bool) -> None:
     """Say what `up` would do: each step, what it locks and for how long. It changes nothing."""
-    with existing_database(settings) as dsn, connect(dsn) as connection, explained_errors("radmeter_owner"):
+    with (
+        existing_database(settings) as dsn,
+        connect(dsn, deadline=patient()) as connection,
+        explained_errors("radmeter_owner"),
+    ):
         upgrade.refuse_stock_table(connection)
         found = migration_plan.plan(connection, reapply=reapply)
     changes = _decimals(found.changes)
@@ -203,7 +208,7 @@ def up(settings: Settings, reapply: bool, yes: bool, patience: float) -> None:
     It is safe to run it twice, from two places at once, and after it was killed. Ingest goes on.
     """
     with open_database(settings) as database, explained_errors("radmeter_owner"):
-        with connect(database.dsn) as connection:
+        with connect(database.dsn, deadline=patient()) as connection:
             # If another upgrade is running, wait for it, so that the plan has only what is left to do.
             advisory_locks.take_upgrade_lock(connection, lambda text: output.say(text, err=True))
             upgrade.refuse_stock_table(connection)
@@ -222,7 +227,7 @@ def up(settings: Settings, reapply: bool, yes: bool, patience: float) -> None:
                 options=f"-c radmeter.operator={_operator()}",
                 reapply=reapply,
             )
-        with connect(database.dsn) as connection:
+        with connect(database.dsn, deadline=patient()) as connection:
             changes = decimal_columns.kept_changes(connection, before)
     _say_changes(changes, "is", "radmeter migrate history --decimals")
     if found.steps:
@@ -260,7 +265,11 @@ Exit codes: 0 up to date, 1 the database cannot be asked, 2 wrong options, 3 som
 @click.pass_context
 def status(ctx: click.Context, settings: Settings, output_format: str) -> None:
     """Show the database's revision, the newest one, and what is pending."""
-    with existing_database(settings) as dsn, connect(dsn) as connection, explained_errors("radmeter_owner"):
+    with (
+        existing_database(settings) as dsn,
+        connect(dsn, deadline=patient()) as connection,
+        explained_errors("radmeter_owner"),
+    ):
         current = current_revision(connection)
         pending = [script.revision for script in pending_revisions(connection)]
         files = changed_files(connection)
@@ -310,7 +319,11 @@ Exit codes: 0 shown, 1 the database cannot be asked, 2 wrong options
 )
 def history(settings: Settings, output_format: str, only_decimals: bool) -> None:
     """Show what was applied: when, by whom, how long it took, and by which version of radmeter."""
-    with existing_database(settings) as dsn, connect(dsn) as connection, explained_errors("radmeter_reader"):
+    with (
+        existing_database(settings) as dsn,
+        connect(dsn, deadline=patient()) as connection,
+        explained_errors("radmeter_reader"),
+    ):
         if only_decimals:
             emit(_decimals(decimal_columns.kept_changes(connection)), output_format, columns=DECIMALS)
             return
@@ -352,7 +365,11 @@ def sql(settings: Settings, begin: str | None) -> None:
     if begin is not None:
         output.document(migration_script.script_from(begin))
         return
-    with existing_database(settings) as dsn, connect(dsn) as connection, explained_errors("radmeter_owner"):
+    with (
+        existing_database(settings) as dsn,
+        connect(dsn, deadline=patient()) as connection,
+        explained_errors("radmeter_owner"),
+    ):
         upgrade.refuse_stock_table(connection)
         output.document(migration_script.script(connection))
 
@@ -388,7 +405,7 @@ def roles(settings: Settings, logins: Sequence[str], passwords: Path | None) -> 
     after a password was changed.
     """
     wanted = [_login(each, passwords) for each in logins]
-    with existing_database(settings) as dsn, connect(dsn) as connection:
+    with existing_database(settings) as dsn, connect(dsn, deadline=patient()) as connection:
         for line in make_login_roles(connection, wanted):
             output.say(line)
 

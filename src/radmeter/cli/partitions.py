@@ -15,6 +15,7 @@ from radmeter.cli.common import (
     emit,
     existing_database,
     format_option,
+    reading_database,
     require_extra,
     with_settings,
 )
@@ -90,7 +91,7 @@ Exit codes:
 """,
 )
 @format_option
-@with_settings("state", "dsn")
+@with_settings("state", "dsn", "read_dsn")
 def list_(settings: Settings, output_format: str) -> None:
     """List the partitions of radacct, oldest first, with the archived ones.
 
@@ -101,7 +102,7 @@ def list_(settings: Settings, output_format: str) -> None:
     from radmeter.database.connection import connect
     from radmeter.partitions.months import partitions as read
 
-    with existing_database(settings) as dsn, connect(dsn) as connection:
+    with reading_database(settings) as dsn, connect(dsn, any_pooler=True) as connection:
         rows: list[Row] = [each._asdict() for each in read(connection)]
     columns = COLUMNS if output_format != "table" or any(row["file"] for row in rows) else COLUMNS[:-1]
     emit(rows, output_format, columns=columns)

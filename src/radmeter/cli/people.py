@@ -60,9 +60,10 @@ def show(settings: Settings, user: str, output_format: str) -> None:
     and may hold sessions of the user.
     """
     from radmeter.database.connection import connect
+    from radmeter.database.deadline import patient
     from radmeter.people import traces
 
-    with existing_database(settings) as dsn, connect(dsn) as connection:
+    with existing_database(settings) as dsn, connect(dsn, deadline=patient()) as connection:
         rows = _rows(settings, connection, user)
         began = traces.erasure_began(connection, user)
     if not rows and began is None:

@@ -4,6 +4,7 @@ import sys
 
 from radmeter import output
 from radmeter.config import Settings
+from radmeter.database import deadline
 from radmeter.database.connection import connect
 from radmeter.errors import RadmeterError
 
@@ -15,7 +16,8 @@ def main() -> int:
         if settings.dsn is None:
             output.say("error: no database is named: set RADMETER_DSN or PGHOST", err=True)
             return 2
-        connect(settings.dsn).close()
+        deadline.use(settings.answer_seconds)
+        connect(settings.dsn, any_pooler=True).close()
     except RadmeterError as error:
         output.say(f"error: {error}", err=True)
         return 1

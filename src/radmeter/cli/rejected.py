@@ -16,6 +16,7 @@ from radmeter.cli.common import (
     emit,
     existing_database,
     format_option,
+    reading_database,
     with_settings,
 )
 from radmeter.config import Settings
@@ -92,7 +93,7 @@ def rejected() -> None:
 @click.option("--limit", type=click.IntRange(1, 1_000_000), default=50, show_default=True, help="How many.")
 @click.option("--before", type=ID, metavar="ID", help="Go on before this id.")
 @format_option
-@with_settings("state", "dsn")
+@with_settings("state", "dsn", "read_dsn")
 def list_(
     settings: Settings,
     reason: str | None,
@@ -107,7 +108,7 @@ def list_(
     from radmeter.ingest.rejected import Filter, page
 
     which = Filter(reason=reason, node=node, since=since)
-    with existing_database(settings) as dsn, connect(dsn) as connection:
+    with reading_database(settings) as dsn, connect(dsn, any_pooler=True) as connection:
         packets, more = page(connection, which, before=before, limit=limit)
     rows = [
         {
@@ -126,13 +127,13 @@ def list_(
 @rejected.command("show", epilog="Example: radmeter rejected show 17")
 @click.argument("ids", metavar="ID...", type=ID, nargs=-1, required=True)
 @format_option
-@with_settings("state", "dsn")
+@with_settings("state", "dsn", "read_dsn")
 def show(settings: Settings, ids: tuple[int, ...], output_format: str) -> None:
     """Show packets with all their attributes."""
     from radmeter.database.connection import connect
     from radmeter.ingest.rejected import by_id
 
-    with existing_database(settings) as dsn, connect(dsn) as connection:
+    with reading_database(settings) as dsn, connect(dsn, any_pooler=True) as connection:
         packets = by_id(connection, ids)
     if output_format != "table":
         rows = [
@@ -255,7 +256,7 @@ def left_out(settings: Settings, output_format: str) -> None:
     from radmeter.ingest.salvage import NAMES
     from radmeter.ingest.salvage import left_out as read
 
-    with existing_database(settings) as dsn, connect(dsn) as connection:
+    with existing_database(settings) as dsn, connect(dsn, any_pooler=True) as connection:
         rows = read(connection, settings.journal)
     shorten = output_format == "table"
     rows = [{**row, "segments": _segments(row["segments"], shorten=shorten)} for row in rows]

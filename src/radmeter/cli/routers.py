@@ -17,6 +17,7 @@ from radmeter.cli.common import (
     existing_database,
     format_option,
     plain,
+    reading_database,
     with_settings,
 )
 from radmeter.cli.router_changes import WHICH, given_options, merge, rename, retire, set_
@@ -77,13 +78,13 @@ for command in (rename, set_, retire, merge):
     "--after", metavar="ID", type=click.IntRange(0, 2**63 - 1), default=0, help="Go on after this id."
 )
 @format_option
-@with_settings("state", "dsn")
+@with_settings("state", "dsn", "read_dsn")
 def list_(settings: Settings, status: str | None, limit: int, after: int, output_format: str) -> None:
     """List routers in the order of their ids."""
     from radmeter.database.views import reading
     from radmeter.routers.lookup import list_routers
 
-    with existing_database(settings) as dsn, reading(dsn) as connection:
+    with reading_database(settings) as dsn, reading(dsn) as connection:
         rows, more = list_routers(connection, status=status, after=after, limit=limit)
     if output_format == "json":
         emit(rows, output_format, columns=(*COLUMNS, "clients"))
@@ -103,7 +104,7 @@ def list_(settings: Settings, status: str | None, limit: int, after: int, output
     help="How many days of usage, today included.",
 )
 @format_option
-@with_settings("state", "dsn")
+@with_settings("state", "dsn", "read_dsn")
 def show(settings: Settings, router: str, days: int, output_format: str) -> None:
     """Show everything about a router: its keys, its open sessions, its clock, its usage.
 
@@ -117,7 +118,7 @@ def show(settings: Settings, router: str, days: int, output_format: str) -> None
     from radmeter.routers import lookup as routers
     from radmeter.usage import counters
 
-    with existing_database(settings) as dsn, reading(dsn) as connection:
+    with reading_database(settings) as dsn, reading(dsn) as connection:
         found = routers.find_router(connection, router)
         used = counters.router_usage(connection, found, days)
         clock = routers.clock(connection, found)

@@ -5,7 +5,13 @@ from typing import TYPE_CHECKING
 import click
 
 from radmeter import output
-from radmeter.cli.common import TEXT, emit, existing_database, format_option, with_settings
+from radmeter.cli.common import (
+    TEXT,
+    emit,
+    format_option,
+    reading_database,
+    with_settings,
+)
 from radmeter.cli.pseudonymised import pseudonym_options
 from radmeter.config import Settings
 
@@ -57,7 +63,7 @@ Examples: radmeter sessions --open --router lobby
 @click.option("--before", metavar="ID", type=click.IntRange(0, 2**63 - 1), help="Go on after the session ID.")
 @pseudonym_options
 @format_option
-@with_settings("state", "dsn")
+@with_settings("state", "dsn", "read_dsn")
 def sessions(
     settings: Settings,
     open_only: bool,
@@ -77,7 +83,7 @@ def sessions(
     from radmeter.usage import counters
     from radmeter.usage.sessions import sessions
 
-    with existing_database(settings) as dsn, reading(dsn) as connection:
+    with reading_database(settings) as dsn, reading(dsn) as connection:
         router_id = None if router is None else find_router(connection, router).id
         if username is not None:
             counters.current_period(connection, username)  # an unknown user is an error, not an empty page

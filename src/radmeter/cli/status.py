@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from radmeter import output
-from radmeter.cli.common import cell, emit_csv, emit_json, existing_database, format_option, with_settings
+from radmeter.cli.common import cell, emit_csv, emit_json, format_option, reading_database, with_settings
 from radmeter.config import Settings
 from radmeter.errors import JournalError, StoreError
 from radmeter.plugin.journal.reader import JournalReader
@@ -29,7 +29,7 @@ RETRY = "retry"
     help="How long to measure packets per second. 0: do not measure.",
 )
 @format_option
-@with_settings("state", "dsn", "journal")
+@with_settings("state", "dsn", "read_dsn", "journal")
 def status(settings: Settings, sample: float, output_format: str) -> None:
     """Show what is in the journal, how far and how fast each node is ingested, and what an operator has to do.
 
@@ -52,17 +52,23 @@ def status(settings: Settings, sample: float, output_format: str) -> None:
 
 
 def _database(settings: Settings, sample: float, problems: list[str]) -> State:
-    from radmeter.database.views import reading
+    from radmeter.database.standby import standby
+    from radmeter.database.views import driver_connection, reading
     from radmeter.usage import ingest_state
 
     state: State = {"packets_per_second": None, "nodes": None}
     state |= {"rejected_packets": None, "discovered_routers": None, "open_sessions": None}
     state |= {"rejected_bytes": None, "anomalies": None, "anomaly_bytes": None, "left_out_today": None}
+    state |= {"standby": None, "standby_behind_seconds": None}
     state |= {"ignored_packets": None, "personal_cleared_at": None, "discovery_limits": None}
     state |= {"incidents": None, "segments": None}
     try:
         with ExitStack() as stack:
-            connection = stack.enter_context(reading(stack.enter_context(existing_database(settings))))
+            connection = stack.enter_context(reading(stack.enter_context(reading_database(settings))))
+            if found := standby(driver_connection(connection)):
+                state |= {"standby": True, "standby_behind_seconds": found.behind_seconds}
+            else:
+                state["standby"] = False
             before = {row["node"]: row for row in ingest_state.nodes(connection)}
             state |= ingest_state.totals(connection)
             state["incidents"] = ingest_state.incidents(connection)
@@ -127,6 +133,7 @@ def _print(state: State) -> None:
     oldest = journal["oldest_unshipped_seconds"]
     waiting = "-" if journal["unshipped_records"] is None else counted(journal["unshipped_records"], "record")
     lines = [
+        *([("read from", _standby(state))] if state["standby"] else ()),
         ("journal", journal["directory"]),
         ("  node", journal["node"]),
         ("  unshipped", waiting + (f", the oldest {oldest:.1f} s old" if oldest is not None else "")),
@@ -164,6 +171,12 @@ def _print(state: State) -> None:
         output.say(f"{name:<22}{cell(name, value)}")
     for problem in state["problems"]:
         output.say(f"problem: {problem}", err=True)
+
+
+def _standby(state: State) -> str:
+    from radmeter.database.standby import Standby
+
+    return f"a standby, {Standby(state['standby_behind_seconds'])}"
 
 
 def _on_disk(journal: State) -> str | None:

@@ -4,7 +4,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from radmeter.cli.common import TEXT, emit, existing_database, format_option, with_settings
+from radmeter.cli.common import (
+    TEXT,
+    emit,
+    format_option,
+    reading_database,
+    with_settings,
+)
 from radmeter.cli.pseudonymised import pseudonym_options
 from radmeter.config import Settings
 
@@ -42,7 +48,7 @@ def usage() -> None:
 )
 @pseudonym_options
 @format_option
-@with_settings("state", "dsn")
+@with_settings("state", "dsn", "read_dsn")
 def user(
     settings: Settings, name: str, periods: int, output_format: str, pseudonyms: "Pseudonyms | None"
 ) -> None:
@@ -50,7 +56,7 @@ def user(
     from radmeter.database.views import reading
     from radmeter.usage import counters as read
 
-    with existing_database(settings) as dsn, reading(dsn) as connection:
+    with reading_database(settings) as dsn, reading(dsn) as connection:
         rows = read.user_usage(connection, name, periods)
     if pseudonyms is not None:
         rows = [pseudonyms.applied(row) for row in rows]
@@ -67,7 +73,7 @@ def user(
     help="How many days, today included.",
 )
 @format_option
-@with_settings("state", "dsn")
+@with_settings("state", "dsn", "read_dsn")
 def router(settings: Settings, router: str, days: int, output_format: str) -> None:
     """Show the usage of a router on each day of its own time zone.
 
@@ -77,7 +83,7 @@ def router(settings: Settings, router: str, days: int, output_format: str) -> No
     from radmeter.routers.lookup import find_router
     from radmeter.usage import counters as read
 
-    with existing_database(settings) as dsn, reading(dsn) as connection:
+    with reading_database(settings) as dsn, reading(dsn) as connection:
         found = find_router(connection, router)
         rows = read.router_usage(connection, found, days)
     emit(

@@ -10,7 +10,12 @@ import psycopg
 import sqlalchemy
 from psycopg import errors
 
+from radmeter.database.deadline import Deadline, ordinary
+from radmeter.database.poolers import refuse_transaction_pooling
+from radmeter.database.transactions import TransactionsConnection
+from radmeter.database.waiting import NoAnswerError, ServerProcess
 from radmeter.errors import (
+    NoAnswer,
     ProgressMoved,
     RecordRefused,
     RecordsRefused,
@@ -67,24 +72,48 @@ def connection_string(dsn: str) -> str:
 # run as the role that connects (CVE-2018-1058). So only pg_catalog is searched, and statements name their schemas.
 SEARCH_PATH = "SET search_path = pg_catalog"
 # A client that hangs must not hold the lock of ingest for ever. A shorter time of the server stays.
-IDLE_TIMEOUT = """SELECT pg_catalog.set_config('idle_in_transaction_session_timeout', '15min', false)
+IDLE_TIMEOUT = """SELECT pg_catalog.set_config('idle_in_transaction_session_timeout', '15min', {local})
 WHERE pg_catalog.current_setting('idle_in_transaction_session_timeout') OPERATOR(pg_catalog.=) '0'"""
+# One statement for a direct connection. A pooler gives the client another process id than the server's own, and nothing
+# is set then. The server's process is kept, to ask about it over another connection.
+BEGIN = """
+SELECT pg_catalog.pg_backend_pid(), pg_catalog.pg_postmaster_start_time(),
+       CASE WHEN pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.=) {pid} THEN
+           pg_catalog.set_config('search_path', '{path}', false) END,
+       CASE WHEN pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.=) {pid}
+            AND pg_catalog.current_setting('idle_in_transaction_session_timeout') OPERATOR(pg_catalog.=) '0' THEN
+           pg_catalog.set_config('idle_in_transaction_session_timeout', '15min', false) END"""
 
 
-def connect(dsn: str, *, autocommit: bool = True, **options: Any) -> psycopg.Connection[tuple[Any, ...]]:
+def connect(
+    dsn: str,
+    *,
+    autocommit: bool = True,
+    deadline: Deadline | None = None,
+    any_pooler: bool = False,
+    **options: Any,
+) -> TransactionsConnection:
     """Open a connection. It finds types, functions and operators in pg_catalog only.
+
+    Parameters
+    ----------
+    deadline
+        How long it waits for each answer.
+    any_pooler
+        Nothing that this connection does reaches beyond a transaction, so a pooler may pool transactions.
 
     Raises
     ------
+    PoolsTransactions
+        A pooler between here and the server pools transactions, and `any_pooler` is not set.
     StoreUnavailable
         No server of the DSN can be reached, or the DSN asks for a writable server and none is.
     """
     try:
-        connection = psycopg.connect(connection_string(dsn), autocommit=True, **options)
+        connection = TransactionsConnection.connect(connection_string(dsn), autocommit=True, **options)
         try:
-            # A statement of its own: PgBouncer refuses `options=-csearch_path=..` at the start of a connection. In
-            # autocommit mode, since a rollback would take it back.
-            connection.execute(f"{SEARCH_PATH}; {IDLE_TIMEOUT}".encode(), prepare=False)
+            connection.deadline = deadline or ordinary()
+            _begin(connection, any_pooler)
             connection.autocommit = autocommit
         except BaseException:
             connection.close()
@@ -94,11 +123,31 @@ def connect(dsn: str, *, autocommit: bool = True, **options: Any) -> psycopg.Con
     return connection
 
 
+def _begin(connection: TransactionsConnection, any_pooler: bool) -> None:
+    """Set what each session has. Statements of their own: PgBouncer refuses `options=..` at the start of a connection.
+
+    In autocommit mode, since a rollback would take it back.
+    """
+    shown = connection.info.backend_pid
+    question = BEGIN.format(pid=shown, path=SEARCH_PATH.partition(" = ")[2])
+    pid, started_at, *_ = connection.execute(question.encode(), prepare=False).fetchall()[0]
+    if pid == shown:
+        connection.process = ServerProcess(pid, started_at)
+    elif any_pooler:
+        connection.behind_pooler = True
+        connection.prepare_threshold = None
+        connection.begin_with = (SEARCH_PATH.replace("SET", "SET LOCAL"), IDLE_TIMEOUT.format(local="true"))
+    else:
+        refuse_transaction_pooling(connection)
+        connection.execute(f"{SEARCH_PATH}; {IDLE_TIMEOUT.format(local='false')}".encode(), prepare=False)
+        connection.process = ServerProcess(pid, started_at)
+
+
 def sqlalchemy_engine(dsn: str) -> sqlalchemy.Engine:
     """Return an engine that opens its connections with `connect`, without a pool."""
     return sqlalchemy.create_engine(
         "postgresql+psycopg://",
-        creator=lambda: connect(dsn, autocommit=False),
+        creator=lambda: connect(dsn, autocommit=False, any_pooler=True),
         poolclass=sqlalchemy.NullPool,
     )
 
@@ -133,6 +182,8 @@ def translated_errors() -> Iterator[None]:
         # Check this first: psycopg raises an OperationalError for a row that is too long for its index.
         if (error.sqlstate or "")[:2] in VALUE_CLASSES:
             raise RecordRefused(message) from error
+        if isinstance(error, NoAnswerError):
+            raise NoAnswer(message) from error
         if isinstance(error, errors.QueryCanceled):
             raise StoreTimeout(message) from error
         if isinstance(error, TRANSIENT):

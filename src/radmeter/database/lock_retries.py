@@ -17,6 +17,8 @@ import sqlalchemy
 from psycopg import errors, sql
 
 from radmeter.database.connection import Connection, connect, translated_errors
+from radmeter.database.deadline import prompt
+from radmeter.database.waiting import server_pid
 from radmeter.errors import DiskFull, LockTimeout, StoreError
 
 log = logging.getLogger(__name__)
@@ -220,10 +222,13 @@ def _seen(connection: Connection, holders: list[Holder]) -> Iterator[None]:
     done, connected = threading.Event(), threading.Event()
     info = connection.info
     dsn = psycopg.conninfo.make_conninfo(info.dsn, password=info.password or None)
-    pid = info.backend_pid
+    pid = server_pid(connection)
 
     def look() -> None:
-        with suppress(psycopg.Error, StoreError), connect(dsn, connect_timeout=5) as beside:
+        with (
+            suppress(psycopg.Error, StoreError),
+            connect(dsn, deadline=prompt(), connect_timeout=5) as beside,
+        ):
             connected.set()
             while not done.is_set():
                 found = beside.execute(HOLDERS, (pid,)).fetchall()

@@ -5,6 +5,7 @@ import getpass
 import psycopg
 
 from radmeter.database.connection import connect
+from radmeter.database.deadline import patient
 
 
 def connect_as_operator(dsn: str) -> psycopg.Connection:
@@ -15,7 +16,7 @@ def connect_as_operator(dsn: str) -> psycopg.Connection:
     StoreUnavailable
         The database cannot be reached.
     """
-    connection = connect(dsn)
+    connection = connect(dsn, deadline=patient())
     connection.execute("SELECT set_config('radmeter.operator', %s, false)", (login_name(),))
     return connection
 

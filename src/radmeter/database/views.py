@@ -73,6 +73,13 @@ def reading(dsn: str) -> Iterator[Connection]:
             raise (error.orig if isinstance(error.orig, psycopg.Error) else error) from error
 
 
+def driver_connection(connection: Connection) -> psycopg.Connection[tuple[Any, ...]]:
+    """Return psycopg's connection of one from `reading`."""
+    found = connection.connection.driver_connection
+    assert isinstance(found, psycopg.Connection)
+    return found
+
+
 def rows(connection: Connection, query: sqlalchemy.Select[Any]) -> list[Row]:
     """Return the rows of a query as dictionaries."""
     return [dict(row) for row in connection.execute(query).mappings()]

@@ -18,14 +18,23 @@ HELD_SECONDS = 5
 
 
 def jobs(context: Context) -> Findings:
-    """Check that the jobs run. The process that holds the advisory lock runs them."""
+    """Check that the jobs run. The process that has the lease runs them."""
     tell = Teller("jobs")
-    runner = advisory_locks.holder(context.database, advisory_locks.JOBS)
-    if runner:
-        yield tell.green(f"running (server process {runner.pid})")
+    lease = (
+        context.rows(
+            """SELECT program, process, expires_at > clock_timestamp(),
+                      extract(epoch FROM clock_timestamp() - renewed_at)::bigint
+               FROM radmeter.lease WHERE name = 'jobs'"""
+        )
+        if context.there("radmeter.lease")
+        else []
+    )
+    if lease and lease[0][2]:
+        yield tell.green(f"running on {lease[0][0]} (server process {lease[0][1]})")
     else:
+        last = f"; {lease[0][0]} did so until {duration(lease[0][3])} ago" if lease else ""
         yield tell.red(
-            "nobody runs them: stale sessions stay open, partitions are not made",
+            f"nobody runs them: stale sessions stay open, partitions are not made{last}",
             context.remedy.radmeter("jobs run", owner=True),
         )
 

@@ -8,10 +8,11 @@ from pathlib import Path
 import psycopg
 from psycopg import errors
 
+from radmeter.database.standby import standby
 from radmeter.doctor.commands import identifier
 from radmeter.doctor.context import Context
 from radmeter.doctor.finding import Finding, Findings, Teller
-from radmeter.errors import UnusableDsn
+from radmeter.errors import PoolsTransactions, UnusableDsn
 
 tell = Teller("connection")
 
@@ -32,7 +33,7 @@ def check(context: Context) -> Findings:
         facts.is_owner,
         facts.has_schema,
         facts.has_stock_radacct,
-        standby,
+        facts.is_standby,
         read_only,
     ) = context.row(
         """SELECT current_database(), current_user, (SELECT rolsuper FROM pg_roles WHERE rolname = current_user),
@@ -58,8 +59,12 @@ def check(context: Context) -> Findings:
         f"{'TLS' if tls else 'local socket' if socket else 'no TLS'}"
     )
     detail = (f"server address: {info.hostaddr or info.host}", f"process of the server: {info.backend_pid}")
-    if standby:
-        yield tell.red(f"{where} is a standby, which takes no packets", _primary(context))
+    if facts.is_standby:
+        yield tell.yellow(
+            f"{where} is a standby, {standby(context.database)}: it is read from and takes no packets",
+            _primary(context),
+            *detail,
+        )
     elif read_only == "on":
         yield tell.red(
             f"{where} is read-only for {facts.user} (default_transaction_read_only)", _writable(context)
@@ -166,6 +171,8 @@ def failed(context: Context, error: Exception) -> Finding:
     asked_password = pgconn is not None and (pgconn.needs_password or pgconn.used_password)
     if asked_password or "authentication failed" in why:
         return tell.red(f"(by {by}) {why}", f"sudo -u postgres psql -c '\\password {user}'")
+    if isinstance(error, PoolsTransactions):
+        return tell.red(f"(by {by}) {why}", "radmeter config")
     if isinstance(error, UnusableDsn):
         return tell.red(f"(by {by}) {why}", "radmeter config")
     host = str(asked.get("host") or "")

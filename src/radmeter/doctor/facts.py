@@ -17,3 +17,4 @@ class DatabaseFacts:
     has_schema: bool = False
     has_stock_radacct: bool = False  # FreeRADIUS's own table, not partitioned
     adopted: bool = False
+    is_standby: bool = False

@@ -22,13 +22,17 @@ Check = Callable[[Context], Findings]
 
 
 class Named(NamedTuple):
-    """A check, its name on the screen, and what it needs: a database, radmeter's schema, its partitioned radacct."""
+    """A check, its name on the screen, and what it needs: a database, radmeter's schema, its partitioned radacct.
+
+    `primary` says that only a primary shows it: locks, and what has just happened.
+    """
 
     name: str
     check: Check
     needs_database: bool = True
     needs_schema: bool = False
     needs_partitions: bool = False
+    primary: bool = False
 
 
 def examine(context: Context, checks: Sequence[Named], tell: Callable[[Finding], None]) -> None:
@@ -45,6 +49,9 @@ def examine(context: Context, checks: Sequence[Named], tell: Callable[[Finding],
             continue  # the check of the migrations says why
         if each.needs_partitions and context.facts.has_stock_radacct:
             continue  # the check of the migrations says why
+        if each.primary and context.facts.is_standby:
+            tell(teller.unknown("only the primary knows, and this is a standby"))
+            continue
         left = end - time.monotonic()
         if left <= 0:
             tell(teller.unknown(f"not checked: the checks before took {ALL_SECONDS:.0f} s"))

@@ -29,9 +29,8 @@ def incidents(connection: Connection, *, node: str | None = None, all_: bool = F
     """Return the incidents that nobody has acknowledged, or all, the latest first."""
     with explained_errors("radmeter_reader"):
         rows = connection.execute(
-            """SELECT id, kind, node, records, from_at, to_at, found_at, settled_at, acknowledged_at, "
-            "acknowledged_by, reason,
-                      segment, first_seq, last_seq, detail
+            """SELECT id, kind, node, records, from_at, to_at, found_at, settled_at, acknowledged_at,
+                      acknowledged_by, reason, segment, first_seq, last_seq, detail
                FROM radmeter.journal_incidents
                WHERE (%(all)s OR acknowledged_at IS NULL) AND (%(node)s::text IS NULL OR node = %(node)s)
                ORDER BY id DESC""",

@@ -83,8 +83,7 @@ class Ledger:
         self._make_room = make_room
 
     def load(self) -> None:
-        """Read the ledger. One that is damaged is put aside, and begins again: the database still knows the "
-        "progress."""
+        """Read the ledger. One that is damaged is put aside, and begins again: the database knows the progress."""
         path = self._directory / LEDGER
         try:
             self.read()

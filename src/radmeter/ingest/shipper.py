@@ -192,8 +192,7 @@ class Shipper:
                 self._ahead_records = [as_json(entry) for entry in self._ahead]
 
     def _keep_house(self, store: Store) -> None:
-        """Write the ledger, tell the database that the segments are here, and delete old kept segments, now "
-        "and then."""
+        """Write the ledger now and then, tell the database that the segments are here, and delete old kept ones."""
         self._positions.settle(store)
         now = time.monotonic()
         if now - self._saved_at >= SAVE_SECONDS:

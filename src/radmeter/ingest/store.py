@@ -1,7 +1,6 @@
 """The shipper's connection to the database, with the calls that carry packets."""
 
 import datetime
-import select
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -10,7 +9,9 @@ import psycopg
 from psycopg import errors
 from psycopg.pq import ExecStatus
 
+from radmeter.database import deadline
 from radmeter.database.connection import connect, explained_errors
+from radmeter.database.waiting import answer
 from radmeter.errors import StoreError
 
 
@@ -66,11 +67,11 @@ class Store:
 
     def __init__(self, dsn: str) -> None:
         # A batch takes less than a second. A statement that hangs means that a switch-over went wrong.
-        self._connection = connect(dsn, prepare_threshold=0)
+        self._connection = connect(dsn, deadline=deadline.prompt(), any_pooler=True, prepare_threshold=0)
         try:
             with explained_errors("radmeter_ingest"):
-                self._connection.execute("SET statement_timeout = '60s'")
-                self._connection.execute("SET lock_timeout = '30s'")
+                self._connection.set("statement_timeout", str(deadline.statement_ms()))
+                self._connection.set("lock_timeout", str(deadline.lock_ms()))
         except StoreError:
             self.close()
             raise
@@ -176,6 +177,8 @@ class Store:
             The segment's progress is not `after`. Nothing of the batch is stored.
         StoreTimeout
             The batch took longer than the statement timeout. Nothing of it is stored.
+        NoAnswer
+            The server is frozen or cut off. Nothing of the batch is stored, or all is. The connection is closed.
         StoreUnavailable
             Nothing of the batch is stored, or all is stored and the answer was lost: call again with the same batch.
         RecordRefused
@@ -185,7 +188,7 @@ class Store:
         """
         # libpq's own calls separate sending from waiting. psycopg's pipeline mode would add a round trip.
         pgconn = self._connection.pgconn
-        with explained_errors("radmeter_ingest"):
+        with explained_errors("radmeter_ingest"), self._connection.begun():
             pgconn.send_query_params(
                 b"SELECT radmeter.ingest($1::uuid, $2::bigint, $3::bigint, $4::json, $5::bigint)",
                 [
@@ -196,21 +199,7 @@ class Store:
                     None if digest is None else b"%d" % digest,
                 ],
             )
-            ready = select.poll()
-            ready.register(pgconn.socket, select.POLLIN | select.POLLOUT)
-            # psycopg's connections do not block. Read what the server sends meanwhile.
-            while pgconn.flush():
-                ready.poll()
-                pgconn.consume_input()
-            if meanwhile is not None:
-                meanwhile()
-            ready.modify(pgconn.socket, select.POLLIN)
-            while pgconn.is_busy():
-                ready.poll()
-                pgconn.consume_input()
-            result = pgconn.get_result()
-            while pgconn.get_result() is not None:
-                pass
+            result = answer(self._connection, meanwhile)
             if result is None or result.status != ExecStatus.TUPLES_OK:
                 raise errors.error_from_result(result) if result else psycopg.OperationalError("no answer")
             return int(result.get_value(0, 0) or 0)

@@ -1,4 +1,4 @@
-"""Removes rejected packets and anomalies that are older, or take more room, than the limits allow."""
+"""Removes what is older, or takes more room, than the limits allow: rejected packets, anomalies, rows of segments."""
 
 import json
 from collections.abc import Callable
@@ -28,6 +28,7 @@ class Expired(NamedTuple):
     rows: int
 
 
+SEGMENT = "journal segment"
 TABLES = {"rejected packet": "rejected_packet", "anomaly": "accounting_anomaly"}
 
 
@@ -48,6 +49,10 @@ def would_expire(connection: psycopg.Connection) -> list[Expired]:
                 (each.until_id,),
             ).fetchone()
         found.append(Expired(each.kind, each.reason, row[0] if row else 0))
+    with explained_errors("radmeter_owner"):
+        row = connection.execute("SELECT count(*) FROM radmeter.old_segments()").fetchone()
+    if row and row[0]:
+        found.append(Expired(SEGMENT, "age", row[0]))
     return found
 
 
@@ -66,6 +71,8 @@ def expire(connection: psycopg.Connection, *, stopping: Callable[[], bool] = lam
             rows += batch
         if rows:
             removed.append(Expired(each.kind, each.reason, rows))
+    if rows := _drop_segments(connection, stopping):
+        removed.append(Expired(SEGMENT, "age", rows))
     with explained_errors("radmeter_owner"):
         connection.execute(
             "SELECT radmeter.note_expired(%s::jsonb)", (json.dumps([each._asdict() for each in removed]),)
@@ -79,3 +86,15 @@ def _remove(connection: psycopg.Connection, what: Expiring) -> int:
             "SELECT radmeter.expire(%s, %s, %s)", (what.kind, what.until_id, EXPIRE_BATCH)
         ).fetchone()
     return row[0] if row else 0
+
+
+def _drop_segments(connection: psycopg.Connection, stopping: Callable[[], bool]) -> int:
+    """Remove the rows of segments that were all counted long ago. Their totals stay."""
+    rows = 0
+    while not stopping():
+        with explained_errors("radmeter_owner"):
+            row = connection.execute("SELECT radmeter.drop_segments(%s)", (EXPIRE_BATCH,)).fetchone()
+        if row is None or not row[0]:
+            break
+        rows += row[0]
+    return rows

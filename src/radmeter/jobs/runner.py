@@ -1,18 +1,20 @@
 """Runs the periodic jobs: close stale sessions, make partitions ahead, finish a backfill, remove or clear old rows.
 
-An advisory lock lets only one runner work at a time.
+A lease lets only one runner work at a time.
 """
 
 import logging
 import threading
+import time
+import uuid
 
 import psycopg
 
 from radmeter.adoption import backfill
-from radmeter.database import advisory_locks
-from radmeter.database.connection import connect
+from radmeter.database.connection import connect, translated_errors
 from radmeter.errors import StoreError
 from radmeter.jobs import retention
+from radmeter.jobs.lease import RENEW_SECONDS, Lease
 from radmeter.jobs.stale_sessions import close_stale
 from radmeter.partitions.months import ensure_partitions
 from radmeter.people.clearing import clear_old
@@ -37,24 +39,31 @@ def settle_history(connection: psycopg.Connection) -> int:
 def run(
     dsn: str, stop: threading.Event, *, interval_seconds: float, stale_minutes: int | None = None
 ) -> None:
-    """Run the jobs every `interval_seconds` while this process has the lock; stand by while another has it."""
+    """Run the jobs every `interval_seconds` while this process has the lease; stand by while another has it."""
     said: str | None = None
+    holder = uuid.uuid4()
     while not stop.is_set():
         try:
-            with connect(dsn) as connection:
-                if not advisory_locks.taken(connection, advisory_locks.JOBS):
+            with connect(dsn) as connection, translated_errors():
+                lease = Lease(connection, holder)
+                if not lease.take():
                     said = _say(said, "standing by: another runner has the jobs", logging.INFO)
                     stop.wait(STANDBY_SECONDS)
                     continue
                 said = _say(said, "running the periodic jobs", logging.INFO)
-                _run_while_leader(connection, stop, interval_seconds, stale_minutes)
+                _run_while_leader(connection, lease, stop, interval_seconds, stale_minutes)
+                lease.end()
         except StoreError as error:
             said = _say(said, f"the jobs wait: {error}", logging.WARNING)
             stop.wait(STANDBY_SECONDS)
 
 
 def _run_while_leader(
-    connection: psycopg.Connection, stop: threading.Event, interval_seconds: float, stale_minutes: int | None
+    connection: psycopg.Connection,
+    lease: Lease,
+    stop: threading.Event,
+    interval_seconds: float,
+    stale_minutes: int | None,
 ) -> None:
     while not stop.is_set():
         if made := ensure_partitions(connection):
@@ -63,7 +72,7 @@ def _run_while_leader(
             log.info("%s that changed hands moved the usage", counted(settled, "adopted session"))
         # Wait before closing sessions. After an outage of the database, its interims are still in the journals, and
         # all sessions look stale until the shippers have caught up.
-        if stop.wait(interval_seconds):
+        if _wait(lease, stop, interval_seconds):
             return
         if closed := close_stale(connection, stale_minutes):
             log.info("%s closed", counted(closed, "stale session"))
@@ -71,6 +80,18 @@ def _run_while_leader(
             log.info("%s of the kind %s removed because of the %s", counted(rows, "row"), kind, reason)
         if cleared := clear_old(connection, stopping=stop.is_set):
             log.info("%s cleared of personal attributes", counted(cleared, "old session"))
+
+
+def _wait(lease: Lease, stop: threading.Event, seconds: float) -> bool:
+    """Wait, and renew the lease meanwhile. Return whether to stop."""
+    end = time.monotonic() + seconds
+    while True:
+        left = end - time.monotonic()
+        if stop.wait(min(left, RENEW_SECONDS)):
+            return True
+        lease.renew()
+        if left <= RENEW_SECONDS:
+            return False
 
 
 def _say(said: str | None, message: str, level: int) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 import psycopg
 
 from radmeter.database.connection import connect, translated_errors
+from radmeter.database.deadline import prompt
 from radmeter.errors import JournalError, StoreUnavailable
 from radmeter.ingest import journal_state
 from radmeter.plugin.journal.reader import JournalReader
@@ -69,7 +70,7 @@ class Counted:
     def _query(self, query: str, *parameters: object) -> list[tuple[Any, ...]]:
         try:
             if self._connection is None:
-                self._connection = connect(self._dsn, options="-c statement_timeout=10s")
+                self._connection = connect(self._dsn, deadline=prompt(), options="-c statement_timeout=10s")
             with translated_errors():
                 return self._connection.execute(query.encode(), parameters).fetchall()
         except StoreUnavailable:

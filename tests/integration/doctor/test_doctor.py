@@ -3,9 +3,11 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +19,8 @@ from support.commands import Packets, radmeter
 from support.doctoring import NOWHERE, ask, faults, one, paste
 from support.servers import Connection, Server
 
-from radmeter.database import advisory_locks
+from radmeter.database.connection import connect
+from radmeter.jobs.lease import Lease
 
 
 def test_an_exit_code_for_red_for_yellow_and_for_no_database(database: str, connection: Connection) -> None:
@@ -178,11 +181,17 @@ def test_a_role_that_may_nothing_is_given_the_right_to_read(database: str, conne
         assert faults(dsn, "roles") == []
 
 
-def test_the_jobs_are_at_work_when_their_lock_is_held(database: str, connection: Connection) -> None:
+def test_the_jobs_are_at_work_while_their_lease_lasts(database: str) -> None:
     (found,) = faults(database, "jobs")
     assert found.remedy == "radmeter jobs run"
-    assert advisory_locks.taken(connection, advisory_locks.JOBS)
-    assert faults(database, "jobs") == []
+    with connect(database) as runner:
+        lease = Lease(runner, uuid.uuid4())
+        assert lease.take()
+        assert faults(database, "jobs") == []
+        lease.end()
+    (found,) = faults(database, "jobs")
+    assert found.remedy == "radmeter jobs run"
+    assert f"{socket.gethostname()}, process {os.getpid()} did so until " in found.said
 
 
 def test_an_old_transaction_is_named_and_ended(database: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,6 @@ from support.doctoring import faults, paste
 from support.raddb import Raddb
 from support.screens import screen
 
-from radmeter.database import advisory_locks
 from radmeter.embedded.server import EmbeddedPostgresql
 from radmeter.plugin.journal.reader import JournalReader
 from radmeter.plugin.journal.writer import JournalWriter
@@ -30,7 +29,7 @@ def healthy() -> Iterator[tuple[Raddb, str, Path]]:
         server = stack.enter_context(EmbeddedPostgresql(directory / "state" / "postgresql"))
         upgrade.upgrade(server.dsn())
         jobs = stack.enter_context(psycopg.connect(server.dsn(), autocommit=True))
-        assert advisory_locks.taken(jobs, advisory_locks.JOBS)
+        jobs.execute("SELECT radmeter.take_lease('jobs', gen_random_uuid(), 'radius1, process 7', 86400)")
         journal = JournalWriter(raddb.journal, limit_bytes=1 << 20)
         stack.callback(journal.close)
         journal.append(1, "[]")

@@ -112,9 +112,9 @@ def test_the_reaper_leaves_a_session_that_a_batch_has(database: str, connection:
         "SELECT radmeter.backfill_settle()",
         "SELECT radmeter.repair_usage('{}', '{}', '{}', '{}')",
         "SELECT radmeter.retry_rejected('[]')",
-        "SELECT radmeter.ingest('00000000-0000-0000-0000-000000000000', 0, 0, '[]', 0)",
+        f"SELECT radmeter.ingest('{segment_id('other node')}', 0, 0, '[]', 0)",
         "SELECT radmeter.open_segments('other node', '[]')",
-        "SELECT radmeter.finish_segment('00000000-0000-0000-0000-000000000000', 0)",
+        f"SELECT radmeter.finish_segment('{segment_id('other node')}', 0)",
         "SELECT radmeter.drop_segments(1)",
     ],
 )
@@ -128,6 +128,7 @@ def test_what_is_done_between_two_batches_waits_for_one(
            INSERT INTO radacct (acctsessionid, acctuniqueid, nasipaddress, adopted) VALUES ('x', 'x', '10.0.0.1', true);
            INSERT INTO radmeter.adopted_move (radacctid) VALUES (1)"""
     )
+    progress(connection, "other node")
     with psycopg.connect(database) as shipper:
         # A batch that has nothing in it holds the lock until its transaction ends, and nothing else.
         ingest(shipper, NODE, [])

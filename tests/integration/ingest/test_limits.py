@@ -364,7 +364,7 @@ STRANGE = """INSERT INTO radacct (acctsessionid, acctuniqueid, username, nasipad
     SELECT 's', %s, 'strange', '192.0.2.1', (SELECT min(id) FROM routers), %s, %s, 5, 5"""
 CALLERS = {
     "close_stale": "SELECT radmeter.close_stale((SELECT array_agg(radacctid) FROM radacct WHERE username = 'strange'))",
-    "ingest_batch": None,
+    "apply_batch": None,
     "close_rebooted": record(2, Acct_Status_Type="Accounting-On"),
     "close_superseded": record(2, Acct_Status_Type="Start", Tmp_Integer_0=str(int(time.time()) - 5)),
 }
@@ -397,7 +397,7 @@ def test_no_caller_makes_a_partition_for_an_impossible_month(
         value(connection, "coalesce(bool_and(radmeter.is_possible_time(acctstoptime)), true) FROM radacct")
         is True
     )
-    if at < "2000" and caller != "ingest_batch":
+    if at < "2000" and caller != "apply_batch":
         assert (
             value(connection, "count(*) FROM radacct WHERE username = 'strange' AND acctstoptime IS NOT NULL")
             == 1

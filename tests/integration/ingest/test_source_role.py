@@ -1,4 +1,4 @@
-"""A journal belongs to the role that first used it; numbers that no journal has are refused."""
+"""A journal belongs to the role that first used it, and a detail file to the one that first replayed it."""
 
 import json
 import logging
@@ -24,7 +24,6 @@ from radmeter.ingest import rejected
 from radmeter.ingest.records import as_json
 from radmeter.ingest.shipper import Shipper
 from radmeter.ingest.store import Store
-from radmeter.plugin.journal.files import GAP
 from radmeter.plugin.journal.reader import Entry, JournalReader
 from radmeter.plugin.journal.writer import JournalWriter
 
@@ -32,8 +31,6 @@ pytestmark = pytest.mark.timeout(120, func_only=True)
 
 NODE = "radius1-00000001"
 LAST = 2**63 - 1
-# How far one call may go on: 2^24 starts of radiusd.
-FARTHEST = 2**57
 
 
 def record(seq: int, octets: int = 7) -> dict[str, Any]:
@@ -128,11 +125,8 @@ def test_after_an_upgrade_the_first_to_ship_takes_the_journal(
 ) -> None:
     mine, other = roles
     connection.execute("INSERT INTO ingest_checkpoint (source, last_seq) VALUES (%s, 5)", (NODE,))
-    assert ingest(database, mine) == 5, "nothing was shipped"
     assert checkpoint(connection) == (5, None)
-    assert ingest(database, mine, 4, 5) == 5
-    assert checkpoint(connection) == (5, None)
-    assert ingest(database, mine, 5, 6) == 6
+    assert ingest(database, mine, 6) == 6
     assert checkpoint(connection) == (6, mine)
     with pytest.raises(StoreError, match="belongs to role"):
         ingest(database, other, 7)
@@ -253,48 +247,6 @@ def test_retries_are_open_to_all_who_may_run_them(database: str, connection: Con
             psycopg.connect(as_role(database, person), autocommit=True) as retrying,
         ):
             assert list(rejected.retry(retrying, rejected.ids(retrying, rejected.Filter()))) == [(1, 0)]
-
-
-@pytest.mark.parametrize(
-    "numbers",
-    [
-        pytest.param((LAST,), id="the last bigint"),
-        pytest.param((1, LAST), id="the last bigint after a good one"),
-        pytest.param((FARTHEST + 1,), id="too far"),
-        pytest.param((1, 1), id="the same twice"),
-        pytest.param((1, 2, 1), id="an earlier one again"),
-        pytest.param((2, 1), id="backwards"),
-        pytest.param((0,), id="zero"),
-        pytest.param((-1, 1), id="negative"),
-    ],
-)
-def test_numbers_that_no_journal_has_are_refused_and_nothing_is_counted(
-    database: str, connection: Connection, roles: tuple[str, str], numbers: tuple[int, ...]
-) -> None:
-    with pytest.raises(StoreError, match="number") as refused:
-        ingest(database, roles[0], *numbers)
-    assert not isinstance(refused.value, RecordRefused | StoreUnavailable), "it would be set aside"
-    cause = refused.value.__cause__
-    assert isinstance(cause, psycopg.Error)
-    assert cause.sqlstate == "RM003"
-    assert value(connection, "count(*) FROM radmeter.nodes") == 0
-    assert value(connection, "count(*) FROM radacct") == 0
-
-
-def test_a_duplicate_among_skipped_numbers_is_found(database: str, roles: tuple[str, str]) -> None:
-    assert ingest(database, roles[0], 1, 2, 3) == 3
-    assert ingest(database, roles[0], 2, 3, 4) == 4
-    with pytest.raises(StoreError, match="not above the one before"):
-        ingest(database, roles[0], 5, 2, 5)
-
-
-def test_a_journal_whose_radiusd_was_started_very_often_is_shipped(
-    database: str, roles: tuple[str, str]
-) -> None:
-    assert ingest(database, roles[0], 1) == 1
-    after_years = 1 + 2**20 * 2 * GAP
-    assert ingest(database, roles[0], after_years, after_years + 1) == after_years + 1
-    assert ingest(database, roles[0], after_years + 1 + FARTHEST) == after_years + 1 + FARTHEST
 
 
 def fill(directory: Path, first: int, last: int, **options: Any) -> None:

@@ -339,8 +339,10 @@ def test_a_deleted_segment_is_noticed(
 
 
 class Resumed:
-    """A machine that goes on with a copy of a journal, as if resumed from a memory image: radiusd writes the "
-    "same segment."""
+    """A machine that goes on with a copy of a journal, as if resumed from a memory image.
+
+    Its radiusd goes on in the same segment.
+    """
 
     def __init__(self, directory: Path, next_seq: int) -> None:
         self.path = segment_files(directory)[-1]

@@ -1,23 +1,30 @@
 """The periodic jobs: one runner, any number of standbys, and what they do."""
 
 import logging
+import socket
+import sys
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Self
 
 import psycopg
 import pytest
 from click.testing import CliRunner
 from support.adopted import make_legacy, put
 from support.commands import radmeter
+from support.frozen import stopped
+from support.processes import Child
 from support.servers import Connection
 
 from radmeter.cli.main import cli
-from radmeter.database import advisory_locks
+from radmeter.database.connection import connect
+from radmeter.jobs import lease, stale_sessions
 from radmeter.jobs import runner as jobs
-from radmeter.jobs import stale_sessions
 from radmeter.partitions import months
 
 DEADLINE_SECONDS = 120.0
@@ -70,9 +77,11 @@ def runner(dsn: str) -> Iterator[threading.Event]:
 
 
 def leaders(connection: Connection) -> list[int]:
-    """The server processes of those that hold the jobs' lock."""
-    holder = advisory_locks.holder(connection, advisory_locks.JOBS)
-    return [holder.pid] if holder else []
+    """The server process of the runner that has the jobs' lease."""
+    found = connection.execute(
+        "SELECT process FROM radmeter.lease WHERE name = 'jobs' AND expires_at > clock_timestamp()"
+    ).fetchall()
+    return [process for (process,) in found]
 
 
 def test_a_stale_session_is_closed_at_its_last_update_and_moves_no_counter(connection: Connection) -> None:
@@ -171,6 +180,142 @@ def test_a_runner_whose_connection_is_cut_comes_back(
         wait_until(lambda: not open_sessions(connection), "the session closed")
 
 
+class Runner(Child):
+    """`radmeter jobs run`, with short intervals."""
+
+    def start(self, dsn: str) -> Self:
+        self.spawn(
+            [sys.executable, "-m", "radmeter", "jobs", "run"],
+            {"RADMETER_DSN": dsn, "RADMETER_JOBS_SECONDS": "1"},
+        )
+        return self
+
+    @property
+    def pid(self) -> int:
+        assert self.process is not None
+        return self.process.pid
+
+
+def leads(connection: Connection, runner: Runner) -> bool:
+    """Whether the lease is this runner's."""
+    program = f"{socket.gethostname()}, process {runner.pid}"
+    found = connection.execute("SELECT program FROM radmeter.lease WHERE expires_at > now()").fetchone()
+    return found == (program,)
+
+
+def let_it_expire(connection: Connection) -> None:
+    """Let the lease's time pass. A runner that is well renews it."""
+    connection.execute("UPDATE radmeter.lease SET expires_at = clock_timestamp()")
+
+
+def test_a_killed_runner_is_replaced_when_its_lease_expires(
+    database: str, connection: Connection, tmp_path: Path
+) -> None:
+    with Runner(tmp_path / "first.log").start(database) as first:
+        wait_until(lambda: leads(connection, first), "a leader")
+        with Runner(tmp_path / "second.log").start(database) as second:
+            wait_until(lambda: second.lines("standing by") != [], "a standby")
+            first.kill()
+            silent_session(connection, "stale", 20)
+            let_it_expire(connection)
+            wait_until(lambda: leads(connection, second), "another leader")
+            wait_until(lambda: not open_sessions(connection), "the session closed")
+            # One that is told to stop lets the next one begin at once.
+            with Runner(tmp_path / "third.log").start(database) as third:
+                wait_until(lambda: third.lines("standing by") != [], "a standby")
+                second.stop()
+                wait_until(lambda: leads(connection, third), "the third leader")
+
+
+def test_a_stopped_runner_that_wakes_up_does_nothing_more(
+    database: str, connection: Connection, tmp_path: Path
+) -> None:
+    with Runner(tmp_path / "first.log").start(database) as first:
+        wait_until(lambda: leads(connection, first), "a leader")
+        wait_until(lambda: bool(first.lines("running the periodic jobs")), "its work")
+        with Runner(tmp_path / "second.log").start(database) as second:
+            wait_until(lambda: second.lines("standing by") != [], "a standby")
+            with stopped(first.pid):
+                let_it_expire(connection)
+                wait_until(lambda: leads(connection, second), "another leader")
+                # From here on nothing may be done by the one that was stopped.
+                connection.execute(
+                    """CREATE FUNCTION public.only_one() RETURNS trigger LANGUAGE plpgsql AS $$
+                       BEGIN
+                           IF pg_backend_pid() <> (SELECT process FROM radmeter.lease) THEN
+                               RAISE EXCEPTION 'two runners at once';
+                           END IF;
+                           RETURN NEW;
+                       END $$;
+                       CREATE TRIGGER only_one BEFORE UPDATE ON public.radacct_open
+                       FOR EACH ROW EXECUTE FUNCTION public.only_one()"""
+                )
+            wait_until(lambda: first.lines("another process has taken over the lease") != [], "the refusal")
+            silent_session(connection, "stale", 20)
+            wait_until(lambda: not open_sessions(connection), "the session closed")
+            wait_until(lambda: first.lines("standing by") != [], "the first one as standby")
+            assert leads(connection, second)
+            assert not [*first.lines("two runners"), *second.lines("two runners")]
+
+
+def test_a_stop_within_a_transaction_keeps_the_others_out_only_for_the_time_of_a_lease(
+    database: str, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "LEASE_SECONDS", 1)
+    with connect(database) as runner, connect(database) as other:
+        one = lease.Lease(runner, uuid.uuid4())
+        assert one.take()
+        # What a process that is stopped here leaves behind: a transaction that holds the lease's row.
+        two = lease.Lease(other, uuid.uuid4())
+
+        def stopped_within_a_transaction() -> None:
+            with runner.transaction():
+                wait_until(two.take, "the lease taken over")
+                runner.execute("SELECT 1")
+
+        with pytest.raises(psycopg.errors.IdleInTransactionSessionTimeout):
+            stopped_within_a_transaction()
+
+
+def test_each_statement_and_each_transaction_checks_the_lease(database: str, connection: Connection) -> None:
+    with connect(database) as runner:
+        one = lease.Lease(runner, uuid.uuid4())
+        assert one.take()
+        runner.execute("CREATE TABLE public.done (what text)")
+        let_it_expire(connection)
+        with connect(database) as other:
+            assert lease.Lease(other, uuid.uuid4()).take()
+
+        def in_a_transaction() -> None:
+            with runner.transaction():
+                runner.execute("INSERT INTO public.done VALUES ('transaction')")
+
+        def by_a_cursor() -> None:
+            with runner.cursor() as cursor:
+                cursor.execute("INSERT INTO public.done VALUES ('cursor')")
+
+        def of_many() -> None:
+            with runner.cursor() as cursor:
+                cursor.executemany("INSERT INTO public.done VALUES (%s)", [("many",)])
+
+        def by_copy() -> None:
+            with runner.cursor() as cursor, cursor.copy("COPY public.done FROM STDIN") as copying:
+                copying.write_row(("copy",))
+
+        ways: list[Callable[[], object]] = [
+            lambda: runner.execute("INSERT INTO public.done VALUES ('statement')"),
+            in_a_transaction,
+            by_a_cursor,
+            of_many,
+            by_copy,
+        ]
+        for way in ways:
+            with pytest.raises(psycopg.Error) as refused:
+                way()
+            assert refused.value.sqlstate == "RM006"
+        assert connection.execute("SELECT count(*) FROM public.done").fetchone() == (0,)
+
+
 class Interval(threading.Event):
     """Lets the runner wait no time, notes for how long it would have, and what is open; ends it the third time."""
 
@@ -188,12 +333,14 @@ class Interval(threading.Event):
 
 
 def test_stale_sessions_are_closed_after_an_interval_and_not_at_once(
-    database: str, connection: Connection
+    database: str, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     silent_session(connection, "stale0", 20)
     intervals = Interval(connection)
+    monkeypatch.setattr(jobs, "RENEW_SECONDS", 1000.0)
     jobs.run(database, intervals, interval_seconds=77.0)
-    assert intervals.waits == [(77.0, {"stale0"}), (77.0, set()), (77.0, set())]
+    waits = [(timeout and round(timeout), open_then) for timeout, open_then in intervals.waits]
+    assert waits == [(77, {"stale0"}), (77, set()), (77, set())]
     assert open_sessions(connection) == {"stale3"}  # nothing is closed on the way out
 
 

@@ -9,7 +9,6 @@ from support.commands import Packets, radmeter
 from radmeter.ingest.left_out_segments import FOLDER
 from radmeter.people import files
 from radmeter.people.files import has_name
-from radmeter.plugin.journal.files import kept_path
 from radmeter.plugin.journal.writer import JournalWriter
 
 PAIRS = [["Acct-Status-Type", "Stop"], ["Acct-Session-Id", "s1"], ["NAS-IP-Address", "10.0.0.1"]]
@@ -53,7 +52,7 @@ def test_kept_segments_and_the_containers_quarantine_are_listed(database: str, t
     journal, run = tmp_path / "journal", tmp_path / "run"
     journal_with(journal, ["User-Name", "alice"])
     (segment,) = journal.glob("segment-*")
-    kept = segment.rename(kept_path(segment))
+    kept = segment.rename(segment.with_name(f"kept-{segment.name}"))
     left_out = journal / FOLDER / segment.name
     left_out.parent.mkdir()
     left_out.write_bytes(kept.read_bytes())

@@ -123,8 +123,8 @@ def test_what_the_databases_owner_has_is_handed_over_and_that_role_goes_on_writi
 
 # A role's object with a name of ours, and what the message says to do about it.
 STRANGERS = {
-    "ALTER FUNCTION radmeter.open_segments(text, json) OWNER TO plain_in_test": "DROP ROUTINE "
-    "radmeter.open_segments(text,json);",
+    """ALTER FUNCTION radmeter.open_segments(text, json)
+       OWNER TO plain_in_test""": "DROP ROUTINE radmeter.open_segments(text,json);",
     """ALTER FUNCTION public.get_user_total_usage(text, timestamptz)
        OWNER TO plain_in_test""": "DROP ROUTINE public.get_user_total_usage(text,timestamp with time zone);",
     """CREATE FUNCTION radmeter.door(sql text) RETURNS void SECURITY DEFINER LANGUAGE plpgsql

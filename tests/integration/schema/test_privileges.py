@@ -252,8 +252,7 @@ TAKES_TEXT = {
         "SELECT count(*) FROM radmeter.left_out_ranges(%(text)s)",
         "SELECT radmeter.salvage_rejected(%(text)s, NULL, to_json(%(text)s::text))",
         "SELECT radmeter.salvage_rejected(%(text)s, NULL, json_build_array(json_build_object('seq', 1, "
-        "'received_us', 1, "
-        "'reason', %(text)s::text, 'client_ip', %(text)s::text, 'pairs', '[]'::json)))",
+        "'received_us', 1, 'reason', %(text)s::text, 'client_ip', %(text)s::text, 'pairs', '[]'::json)))",
         f"SELECT radmeter.ingest('{SEGMENT}', (SELECT last_seq FROM radmeter.open_segments('n', '[]')), 0, "
         "json_build_array(json_build_object('seq', 1 + (SELECT last_seq FROM radmeter.open_segments('n', '[]')), "
         "'status', %(text)s::text, 'uid', %(text)s::text, 'username', %(text)s::text, 'router_key', %(text)s::text)), "

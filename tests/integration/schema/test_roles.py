@@ -76,6 +76,7 @@ OWNERS = {
     "close_stale",
     "drop_segments",
     "end_erasure",
+    "end_lease",
     "ensure_partition",
     "erase_notes",
     "erase_packets",
@@ -83,9 +84,12 @@ OWNERS = {
     "finish_erasure",
     "expire",
     "expiring",
+    "hold_lease",
     "note_expired",
     "observe_intervals",
+    "old_segments",
     "stale_sessions",
+    "take_lease",
 }
 # and parts of the others, which would break the counters, or the audit, if they were called by themselves.
 PARTS = {
@@ -126,6 +130,7 @@ PARTS = {
     "erasure_pseudonym",
     "ingest_batch",
     "insert_sessions",
+    "latest_arrival",
     "is_newer",
     "limit_router",
     "is_pseudonym",
@@ -146,6 +151,7 @@ PARTS = {
     "plain_address",
     "packet_differences",
     "record_fault",
+    "registered_segment",
     "recomputed_parts",
     "refuse_unbelieved",
     "retry_reason",
@@ -206,6 +212,7 @@ STATE = {
     "backfill",
     "cleared_partition",
     "decimal_change",
+    "lease",
     "migration_log",
     "session_month",
     "sql_file",
@@ -312,7 +319,6 @@ def test_a_function_that_runs_as_its_owner_looks_nowhere_else(connection: Connec
 
 SEGMENT = "5b0d5f9c-8a56-4c7e-9d0e-1f2a3b4c5d6e"
 INGEST = {
-    "identity": "SELECT radmeter.database_id()",
     "register": "SELECT * FROM radmeter.open_segments('n', json_build_array(json_build_object("
     f"'id', '{SEGMENT}', 'format', 2, 'first_seq', 1)))",
     "ingest": f"SELECT radmeter.ingest('{SEGMENT}', 0, 0, '[]', 0)",
@@ -415,6 +421,8 @@ WRITE = (
         "finish to erase": "SELECT radmeter.finish_erasure('alice')",
         "end to erase": "SELECT radmeter.end_erasure('alice')",
         "clear attributes": "SELECT radmeter.clear_attributes('{1}', '{2026-01-01}')",
+        "lease": "SELECT radmeter.take_lease('jobs', gen_random_uuid(), 'x', 30)",
+        "forged lease": "UPDATE radmeter.lease SET expires_at = 'infinity'",
         "schema": "CREATE TABLE radmeter.mine (x int)",
         "public": "CREATE TABLE public.mine (x int)",
     }

@@ -154,8 +154,8 @@ CALLS = {
     "radmeter_ingest": (
         """SELECT count(*) FROM radmeter.open_segments('node',
            '[{"id": "5b0d5f9c-8a56-4c7e-9d0e-1f2a3b4c5d6e", "format": 2, "first_seq": 1}]')""",
-        """SELECT radmeter.ingest('5b0d5f9c-8a56-4c7e-9d0e-1f2a3b4c5d6e', 0, 0, '[{"seq": 1, "received_us":
-            1700000000000000, "status": "Interim-Update",
+        """SELECT radmeter.ingest('5b0d5f9c-8a56-4c7e-9d0e-1f2a3b4c5d6e', 0, 0, '[{"seq": 1,
+           "received_us": 1700000000000000, "status": "Interim-Update",
            "uid": "u1", "session_id": "s1", "username": "alice", "nas_ip": "10.0.0.1", "event_us": 1700000000000000,
            "stamped": true, "session_time": 10, "input_octets": 5, "output_octets": 7, "gigawords": true,
            "router_key": "k", "router_ip": "10.0.0.1"},

@@ -66,6 +66,7 @@ THROUGH_PYTHON = {
     "drop_segments": "test_segment_rows.py",
     "finish_segment": "test_segments.py",
     "note_incident": "test_incidents.py",
+    "old_segments": "test_segment_rows.py",
     "open_segments": "test_segments.py",
     "settle_incident": "test_incidents.py",
     "add_router": "test_routers.py",

@@ -7,6 +7,7 @@ import re
 import secrets
 import shutil
 import socket
+import time
 import uuid
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +18,10 @@ from radmeter.errors import JournalError, JournalLocked, os_reason
 # cut can lose records that are already shipped. If new packets got their numbers, the database would skip them as
 # counted.
 GAP = 2**32
+
+# A process that asks whether a lock is held has it itself for an instant.
+ASK_AGAIN = 10
+ASK_SECONDS = 0.001
 
 # A host's name has at most 64 bytes on Linux.
 LONGEST_NODE_BYTES = 1024
@@ -211,7 +216,7 @@ class RoleLock:
             self.release()  # the directory was removed and made again: the locked file is gone
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(descriptor)
             with contextlib.suppress(PermissionError):  # the file of another user, who had the role before
                 os.fchmod(descriptor, file_mode(self._directory))
             os.ftruncate(descriptor, 0)
@@ -239,6 +244,30 @@ class RoleLock:
             return os.path.samestat(os.fstat(descriptor), self._path.stat())
         except FileNotFoundError:
             return False
+
+
+def is_held(directory: Path, role: str) -> bool:
+    """Tell whether a process has the role now. Raises OSError."""
+    try:
+        descriptor = os.open(directory / f"{role}.lock", os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _lock(descriptor: int) -> None:
+    """Lock a file. Raises BlockingIOError if another process has it for longer than `is_held` needs to ask."""
+    for _ in range(ASK_AGAIN):
+        with contextlib.suppress(BlockingIOError):
+            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        time.sleep(ASK_SECONDS)
+    return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def unusable(directory: Path, error: Exception) -> JournalError:

@@ -19,8 +19,11 @@ def is_full(error: Exception) -> bool:
 
 def delete_oldest(journal: Path, on_deleted: Callable[[Path], None]) -> int | None:
     """Delete the oldest kept segment that this user may delete. Return its bytes, None if there is none."""
+    shipped = journal / files.SHIPPED
+    if shipped.is_symlink():  # to another disk: deleting there frees nothing here
+        return None
     with contextlib.suppress(OSError):
-        for segment in files.segments(journal / files.SHIPPED):
+        for segment in files.segments(shipped):
             with contextlib.suppress(OSError):  # a directory, or another user's: the next one may do
                 size = segment.path.lstat().st_size
                 segment.path.unlink()

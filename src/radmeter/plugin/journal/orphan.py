@@ -19,7 +19,7 @@ from radmeter.plugin.journal.segment_format import (
     unpack_header_fields,
     unpack_trailer,
 )
-from radmeter.plugin.journal.segment_reader import Entry, Loss, entry_of, said, whole_records
+from radmeter.plugin.journal.segment_reader import Entry, Loss, not_utf8, said, whole_records
 
 _SECTOR_BYTES = 4096
 
@@ -68,7 +68,10 @@ def _items(path: Path, descriptor: int) -> Iterator[Entry | Loss]:
         if record.seq > expected:
             what = f"{said(expected, record.seq - 1)} missing before byte {at}"
             yield Loss(expected, record.seq - 1, arrived_us, record.received_at_us, what)
-        yield entry_of(record)
+        try:
+            yield Entry(record.seq, record.received_at_us, record.text.decode(), record.check)
+        except UnicodeDecodeError:
+            yield not_utf8(record)
         expected, arrived_us, reason = record.seq + 1, record.received_at_us, ""
     size = os.lseek(descriptor, 0, os.SEEK_END)
     end = _pread(descriptor, TRAILER_BYTES, max(0, size - TRAILER_BYTES))

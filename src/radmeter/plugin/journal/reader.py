@@ -1,7 +1,6 @@
 """Reads the journal's segments, each by itself, and compares them with what a database says it has of them."""
 
 import errno
-import fcntl
 import itertools
 import math
 import os
@@ -127,21 +126,10 @@ class JournalReader:
     def writer_alive(self) -> bool:
         """Tell whether a process has the journal open for writing."""
         with self._usable():
-            try:
-                descriptor = os.open(self.directory / "writer.lock", os.O_RDONLY | os.O_CLOEXEC)
-            except FileNotFoundError:
-                return False
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return True
-            finally:
-                os.close(descriptor)
-            return False
+            return files.is_held(self.directory, "writer")
 
     def is_written(self, segment: Segment) -> bool:
-        """Tell whether the process that has the journal open for writing has begun a segment, so that it may "
-        "add to it."""
+        """Tell whether the process that has the journal open for writing has begun a segment, and may add to it."""
         made_at_us = segment.header.made_at_us
         if made_at_us is None or segment.path.parent != self.directory or not self.writer_alive():
             return False
@@ -287,15 +275,9 @@ class JournalReader:
         """Yield records and losses from number `wanted` on, also what is lost before the next segment begins."""
         following = self._next(segment)
         end = following.first_seq - 1 if following is not None and _was_full(segment, following) else None
-        expected, log = max(wanted, segment.first_seq), self._open(segment)
-        for item in log.items(wanted):
-            if isinstance(item, Entry):
-                expected = item.seq + 1
-            elif item.last_seq is not None:
-                expected = item.last_seq + 1
-            elif end is not None:
-                break  # the next segment says how much is lost
-            yield item
+        log = self._open(segment)
+        yield from log.items(wanted, open_loss=end is None)  # else the next segment says how much is lost
+        expected = max(wanted, log.next_seq)
         if following is not None and end is not None and expected <= end:
             what = f"{said(expected, end)} missing at its end"
             yield Loss(expected, end, log.arrived_us, _first_arrival(following), what)

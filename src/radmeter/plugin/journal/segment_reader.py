@@ -63,12 +63,9 @@ class DamagedSegment(JournalError):
         self.loss = loss
 
 
-class _Place(NamedTuple):
-    """A place between two records: the number that comes next, its offset, and the arrival before it."""
-
-    seq: int
-    offset: int
-    arrived_us: int | None
+# A place between two records: the number that comes next, its offset, and the arrival before it (None: not known).
+# It is no NamedTuple, since one is made for each record.
+_Place = tuple[int, int, int | None]
 
 
 class SegmentReader:
@@ -101,7 +98,7 @@ class SegmentReader:
             self.close()
             raise
         self._first_seq = self.header.first_seq
-        self._next = _Place(self._first_seq, self._start, None)
+        self._next: _Place = (self._first_seq, self._start, None)
 
     def close(self) -> None:
         """Close the file."""
@@ -114,12 +111,13 @@ class SegmentReader:
                 raise DamagedSegment(item.what, item)
             yield item
 
-    def items(self, wanted: int | None) -> Iterator[Entry | Loss]:
+    def items(self, wanted: int | None, *, open_loss: bool = True) -> Iterator[Entry | Loss]:
         """Yield the records from number `wanted` on, and between them what is lost of these numbers.
 
-        If `wanted` is None, begin with one of the last records.
+        If `wanted` is None, begin with one of the last records. `open_loss`: also yield a loss of nobody knows how many
+        at the end.
         """
-        place = self._next if wanted == self._next.seq else self._find(wanted)
+        place = self._next if wanted == self._next[0] else self._find(wanted)
         seq, offset, arrived_us = place
         chunk_bytes = _CHUNK_BYTES
         while True:
@@ -130,29 +128,43 @@ class SegmentReader:
                 seq += 1
                 arrived_us = record.received_at_us
                 if wanted is None or record.seq >= wanted:
-                    self._next = _Place(seq, offset + start, arrived_us)
-                    yield entry_of(record)
+                    self._next = (seq, offset + start, arrived_us)
+                    try:
+                        entry = Entry(record.seq, arrived_us, record.text.decode(), record.check)
+                    except UnicodeDecodeError:
+                        yield not_utf8(record)
+                        continue
+                    yield entry
             if start:
                 offset += start
             elif len(data) == chunk_bytes == _CHUNK_BYTES:
                 chunk_bytes = LONGEST_RECORD  # a long record, or the zeros behind the log
             else:
-                gap = self._gap(_Place(seq, offset, arrived_us), data)
+                gap = self._gap((seq, offset, arrived_us), data)
                 if gap is None:
-                    self._next = _Place(seq, offset, arrived_us)
+                    self._next = (seq, offset, arrived_us)
                     return
                 loss, seq, offset = gap
-                if loss is not None and (clipped := _from(loss, wanted)) is not None:
+                if (
+                    loss is not None
+                    and (loss.last_seq is not None or open_loss)
+                    and (clipped := _from(loss, wanted)) is not None
+                ):
                     yield clipped
-                self._next = _Place(seq, offset, arrived_us)
+                self._next = (seq, offset, arrived_us)
                 chunk_bytes = _CHUNK_BYTES
                 if loss is not None and loss.before_us is None:
                     return
 
     @property
+    def next_seq(self) -> int:
+        """The number behind the last record that was read."""
+        return self._next[0]
+
+    @property
     def arrived_us(self) -> int | None:
         """When the last record arrived that was read; None if that is not known."""
-        return self._next.arrived_us
+        return self._next[2]
 
     def last_seq(self) -> int:
         """Return the number of the last record that can be read; one less than the first number if there is none."""
@@ -231,11 +243,11 @@ class SegmentReader:
 
     def _find(self, wanted: int | None) -> _Place:
         """Find by bisection a record whose number is not above `wanted`."""
-        low = _Place(self._first_seq, self._start, None)
+        low: _Place = (self._first_seq, self._start, None)
         # Not fstat: it would slow down the writer's next sync.
         high = os.lseek(self._descriptor, 0, os.SEEK_END)
-        while high - low.offset > _PROBE_BYTES:
-            middle = (low.offset + high) // 2
+        while high - low[1] > _PROBE_BYTES:
+            middle = (low[1] + high) // 2
             data = os.pread(self._descriptor, _PROBE_BYTES, middle)
             start = data.find(MARK)
             while start >= 0 and (record := unpack(data, start)) is None:
@@ -244,9 +256,9 @@ class SegmentReader:
                 start >= 0
                 and record is not None
                 and (wanted is None or record.seq <= wanted)
-                and low.seq <= record.seq < self._first_seq + MOST_RECORDS
+                and low[0] <= record.seq < self._first_seq + MOST_RECORDS
             ):
-                low = _Place(record.seq, middle + start, None)
+                low = (record.seq, middle + start, None)
             else:
                 high = middle
         return low
@@ -281,13 +293,10 @@ def _next_data(descriptor: int, offset: int) -> int:
         raise
 
 
-def entry_of(record: Packed) -> Entry | Loss:
-    """Return a record as an entry, or as a loss if it is none of a packet's."""
-    try:
-        return Entry(record.seq, record.received_at_us, record.text.decode(), record.check)
-    except UnicodeDecodeError:
-        what = f"record {record.seq} is not UTF-8"
-        return Loss(record.seq, record.seq, record.received_at_us, record.received_at_us, what)
+def not_utf8(record: Packed) -> Loss:
+    """Return a whole record that is none of a packet's as a loss."""
+    what = f"record {record.seq} is not UTF-8"
+    return Loss(record.seq, record.seq, record.received_at_us, record.received_at_us, what)
 
 
 def _from(loss: Loss, wanted: int | None) -> Loss | None:

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import threading
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from support.journals import TEXT, fill, first_seq, old_segment, pairs_of, read_journal, segments
 
 from radmeter.errors import JournalError
-from radmeter.plugin.journal import files
+from radmeter.plugin.journal import files, kept
 from radmeter.plugin.journal.reader import JournalReader, digest_after
 from radmeter.plugin.journal.segment_format import HEADER_2
 from radmeter.plugin.journal.writer import JournalWriter
@@ -317,3 +318,35 @@ def test_files_in_folders_do_not_count_towards_the_limit(directory: Path) -> Non
         (directory / folder).mkdir()
         (directory / folder / "segment-00000000000000000001.log").write_bytes(bytes(100_000))
     assert files.size_bytes(directory) == size
+
+
+def test_asking_for_the_writer_keeps_no_writer_out(directory: Path) -> None:
+    """The one who asks holds the lock for an instant. The writer tries again."""
+    append(directory)
+    stop, asked = threading.Event(), threading.Event()
+
+    def ask() -> None:
+        reader = JournalReader(directory)
+        while not stop.is_set():
+            reader.writer_alive()
+            asked.set()
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    try:
+        assert asked.wait(20)
+        for _ in range(50):
+            append(directory)
+    finally:
+        stop.set()
+        asking.join()
+    assert len(read_journal(directory)) == 51
+
+
+def test_kept_segments_on_another_disk_are_not_deleted(directory: Path, tmp_path: Path) -> None:
+    append(directory)
+    (tmp_path / "other").mkdir()
+    kept_one = old_segment(tmp_path / "other", 1)
+    (directory / files.SHIPPED).symlink_to(tmp_path / "other")
+    assert kept.delete_oldest(directory, lambda path: None) is None
+    assert kept_one.exists()

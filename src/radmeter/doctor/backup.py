@@ -1,0 +1,148 @@
+"""Check of backups: whether the segments that were kept after shipping reach back to the newest one.
+
+A database that is restored from a backup lacks the packets since then. They come back from the kept segments.
+"""
+
+import json
+import shutil
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from radmeter.doctor.context import Context
+from radmeter.doctor.finding import Finding, Findings, Teller
+from radmeter.units import counted, duration
+
+tell = Teller("backup")
+
+PGBACKREST_SECONDS = 10.0
+
+
+class Backup(NamedTuple):
+    """A backup that pgBackRest knows: when it ended (seconds since 1970), its label, and the name of its stanza."""
+
+    at: float
+    label: str
+    stanza: str
+
+
+class Kept(NamedTuple):
+    """What is kept of the shipped segments.
+
+    Attributes
+    ----------
+    segments
+        How many there are.
+    oldest_at
+        Arrival of the oldest packet in them, in seconds since 1970; None if nothing is kept.
+    gone_until
+        Arrival of the latest packet that was shipped and is no longer kept; None if there is none.
+    """
+
+    segments: int
+    oldest_at: float | None
+    gone_until: float | None
+
+
+def check(context: Context) -> Findings:
+    """Compare the oldest kept segment with the newest backup, as far as both can be seen from here."""
+    now = time.time()
+    kept = _kept(context.settings.journal)
+    backup = _newest(context)
+    shown = _shown(kept, backup, now)
+    faults: list[Finding] = []
+    if backup is not None and kept.gone_until is not None and kept.gone_until > backup.at:
+        faults.append(
+            tell.yellow(
+                f"{shown}: packets of the time between could not be counted again if that backup were restored",
+                f"sudo -u postgres pgbackrest --stanza={backup.stanza} --type=diff backup",
+            )
+        )
+    faults += _archiver(context, now)
+    yield from faults or [tell.green(shown)]
+
+
+def _shown(kept: Kept, backup: Backup | None, now: float) -> str:
+    if kept.oldest_at is None:
+        segments = "no shipped segment is kept on this machine"
+    else:
+        oldest = duration(max(0.0, now - kept.oldest_at))
+        segments = f"{counted(kept.segments, 'shipped segment')} kept, the oldest of {oldest} ago"
+    if backup is None:
+        return f"{segments}; no backup can be seen from here"
+    return f"{segments}; the newest backup {duration(max(0.0, now - backup.at))} ago ({backup.stanza} {backup.label})"
+
+
+def _kept(journal: Path) -> Kept:
+    """Return what is kept of a journal. The time of a file is that of its last packet, so never too early."""
+    times = []
+    try:
+        for path in (journal / "shipped").glob("segment-*.log"):
+            times.append(path.stat().st_mtime)
+    except OSError:
+        pass
+    return Kept(len(times), min(times, default=None), None)
+
+
+def _newest(context: Context) -> Backup | None:
+    """Return the newest backup that pgBackRest shows on this machine, of this database if it says which it has."""
+    if shutil.which("pgbackrest") is None:
+        return None
+    try:
+        done = subprocess.run(
+            ["pgbackrest", "--log-level-file=off", "info", "--output=json"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=PGBACKREST_SECONDS,
+            check=False,
+        )
+        stanzas = json.loads(done.stdout) if done.returncode == 0 else []
+    except (OSError, subprocess.TimeoutExpired, ValueError):
+        return None
+    return newest_of(stanzas, _system_identifier(context))
+
+
+def newest_of(stanzas: Sequence[dict[str, Any]], system: int | None) -> Backup | None:
+    """Return the newest backup without error in the output of `pgbackrest info`; None if there is none.
+
+    Parameters
+    ----------
+    system
+        The server's system identifier. Backups of other servers do not count. None: it is not known, so all count.
+    """
+    found = []
+    for stanza in stanzas:
+        systems = {each.get("id"): each.get("system-id") for each in stanza.get("db", [])}
+        for backup in stanza.get("backup", []):
+            of = systems.get(backup.get("database", {}).get("id"))
+            if not backup.get("error") and (system is None or of == system):
+                found.append(Backup(float(backup["timestamp"]["stop"]), backup["label"], stanza["name"]))
+    return max(found, default=None)
+
+
+def _system_identifier(context: Context) -> int | None:
+    if context.connection is None:
+        return None
+    return int(context.row("SELECT system_identifier FROM pg_control_system()")[0])
+
+
+def _archiver(context: Context, now: float) -> list[Finding]:
+    """Find a server that archives its WAL and fails to. What people changed since then is in no backup."""
+    if context.connection is None:
+        return []
+    mode, failed, since, last = context.row(
+        """SELECT current_setting('archive_mode'),
+                  last_failed_time > coalesce(last_archived_time, '-infinity'),
+                  extract(epoch FROM coalesce(last_archived_time, stats_reset))::float8, last_failed_wal
+           FROM pg_stat_archiver"""
+    )
+    if mode == "off" or not failed:
+        return []
+    return [
+        tell.yellow(
+            f"the server cannot archive its WAL since {duration(now - since)}: it waits at {last}, and fills the disk",
+            "sudo -u postgres pgbackrest --stanza=radmeter check",
+        )
+    ]

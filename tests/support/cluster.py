@@ -1,0 +1,414 @@
+"""Three PostgreSQL servers under Patroni, with etcd and HAProxy, from the files of deploy/ha, on the loopback.
+
+Every process is a child of the test or has its directory, and is ended by its pid.
+"""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import quote
+
+import psycopg
+
+from radmeter.supervisor import end_with_parent
+from support.deploy import rendered
+from support.processes import OTHERS_ENVIRONMENT, READY_SECONDS, until
+from support.servers import temporary_directory, unprivileged
+
+NAMES = ("db1", "db2", "db3")
+PROGRAMS = Path("/usr/lib/postgresql/15/bin")
+NEEDED = ("patroni", "patronictl", "etcd", "haproxy", "pgbouncer")
+DATABASE = "radmeter"
+PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin"])
+
+
+def missing_programs() -> list[str]:
+    """Return which programs of `scripts/setup ha` are not installed."""
+    missing = [name for name in NEEDED if shutil.which(name, path=PATH) is None]
+    return missing if (PROGRAMS / "initdb").exists() else [*missing, "postgresql-15"]
+
+
+@contextmanager
+def free_ports(count: int) -> Iterator[list[int]]:
+    """Yield free TCP ports of the loopback. All are kept until the end of the block, so that no two are the same."""
+    with ExitStack() as stack:
+        ports = []
+        for _ in range(count):
+            listener = stack.enter_context(socket.socket())
+            listener.bind(("127.0.0.1", 0))
+            ports.append(int(listener.getsockname()[1]))
+        yield ports
+
+
+class Background:
+    """A server program as the unprivileged user, with its output in a file. It ends when this process ends."""
+
+    def __init__(self, name: str, command: Sequence[str | Path], log: Path, identity: dict[str, Any]) -> None:
+        self.name = name
+        self.command = [str(part) for part in command]
+        self.log = log
+        self._identity = identity
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        assert self.process is None
+        with self.log.open("ab") as output:
+            self.process = subprocess.Popen(
+                self.command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                cwd="/",
+                env={**OTHERS_ENVIRONMENT, "PATH": PATH, "LC_ALL": "C.UTF-8"},
+                start_new_session=True,
+                preexec_fn=lambda: end_with_parent(signal.SIGTERM),
+                **self._identity,
+            )
+
+    def kill(self) -> None:
+        process, self.process = self.process, None
+        if process is not None:
+            process.kill()
+            process.wait()
+
+    def signal(self, number: signal.Signals) -> None:
+        assert self.process is not None
+        self.process.send_signal(number)
+
+    def tail(self, lines: int = 15) -> list[str]:
+        text = self.log.read_text(errors="replace") if self.log.exists() else ""
+        return text.splitlines()[-lines:]
+
+
+class Member:
+    """A member of the cluster: Patroni, and the PostgreSQL server that it runs."""
+
+    def __init__(self, name: str, base: Path, port: int, api: int, identity: dict[str, Any]) -> None:
+        self.name = name
+        self.port = port
+        self.api = api
+        self.data = base / name / "data"
+        self.config = base / name / "patroni.yml"
+        self.patroni = Background(
+            f"patroni of {name}", ["patroni", self.config], base / f"{name}.log", identity
+        )
+
+    def postgres(self) -> list[int]:
+        """Return the pids of all processes of its PostgreSQL: PostgreSQL works in its data directory."""
+        found = []
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit():
+                with suppress(OSError):
+                    if (entry / "cwd").readlink() == self.data:
+                        found.append(int(entry.name))
+        return found
+
+    def postmaster(self) -> int:
+        """Return the pid of the first process of its PostgreSQL."""
+        pid = int((self.data / "postmaster.pid").read_text().splitlines()[0])
+        assert pid in self.postgres()
+        return pid
+
+    def kill_postmaster(self) -> None:
+        """Kill the postmaster with SIGKILL. The other processes notice and end."""
+        os.kill(self.postmaster(), signal.SIGKILL)
+        until(f"{self.name} is dead", lambda: not self.postgres())
+
+    def kill(self) -> None:
+        """Kill Patroni and all of PostgreSQL with SIGKILL: what is left of a machine that lost its power."""
+        self.patroni.kill()
+        while pids := self.postgres():
+            for pid in pids:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+
+    def start(self) -> None:
+        """Start Patroni, which starts PostgreSQL."""
+        self.patroni.start()
+
+    def freeze(self) -> None:
+        """Stop Patroni and all of PostgreSQL with SIGSTOP: a machine that hangs."""
+        self.patroni.signal(signal.SIGSTOP)
+        for pid in self.postgres():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it run again."""
+        for pid in self.postgres():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+        self.patroni.signal(signal.SIGCONT)
+
+    def wal_position(self) -> str:
+        """Return how far its WAL goes, as a leader."""
+        with psycopg.connect(self.dsn) as connection:
+            row = connection.execute("SELECT pg_current_wal_lsn()::text").fetchone()
+        assert row is not None
+        return str(row[0])
+
+    def began_at(self) -> str:
+        """Return where its timeline began: what the former leader had written behind that is gone."""
+        with psycopg.connect(self.dsn) as connection:
+            row = connection.execute(
+                "SELECT pg_read_file('pg_wal/' || max(name)) FROM pg_ls_waldir() WHERE name LIKE '%.history'"
+            ).fetchone()
+        assert row is not None
+        return str(row[0].strip().splitlines()[-1].split()[1])
+
+    @property
+    def dsn(self) -> str:
+        """The superuser's connection string for its own port."""
+        return f"postgresql://postgres:change-me-superuser@127.0.0.1:{self.port}/postgres"
+
+    def hold_back_the_standbys(self) -> None:
+        """Stop the processes that send the WAL to standbys. Only killing them ends that."""
+        senders = []
+        for pid in self.postgres():
+            with suppress(OSError):
+                if b"walsender" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    senders.append(pid)
+        assert senders, f"{self.name} sends to no standby"
+        for pid in senders:
+            os.kill(pid, signal.SIGSTOP)
+
+    def says(self, path: str) -> tuple[int, Any]:
+        """Return the status and the answer of its Patroni; status 0 if there is none."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.api}{path}", timeout=2) as answer:
+                return answer.status, json.load(answer)
+        except urllib.error.HTTPError as refused:
+            return refused.code, None
+        except (OSError, ValueError):
+            return 0, None
+
+
+class Cluster:
+    """Three members, etcd and HAProxy."""
+
+    def __init__(self, *, synchronous: bool = False) -> None:
+        self.base = temporary_directory()
+        self._identity = unprivileged(self.base)
+        self.synchronous = synchronous
+
+    def __enter__(self) -> Self:
+        try:
+            self._prepare()
+            self.etcd.start()
+            until("etcd is healthy", self._etcd_healthy)
+            for member in self.members:
+                member.start()
+            self.haproxy.start()
+            self.settle()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _prepare(self) -> None:
+        with free_ports(11) as ports:
+            self._ports = ports
+        etcd, peer, self.leader_port, self.standbys_port, self.bouncer_port = ports[:5]
+        self.members = [
+            Member(name, self.base, port, api, self._identity)
+            for name, port, api in zip(NAMES, ports[5:8], ports[8:11], strict=True)
+        ]
+        self._etcd_url = f"http://127.0.0.1:{etcd}"
+        self._write(
+            "etcd.yml",
+            "ha/etcd.yml",
+            {
+                "http://192.0.2.11:2380,db2=http://192.0.2.12:2380,db3=http://192.0.2.13:2380": f"http://127.0.0.1:{peer}",
+                "http://192.0.2.11:2380": f"http://127.0.0.1:{peer}",
+                "http://192.0.2.11:2379": self._etcd_url,
+                "/var/lib/etcd/radmeter": f"{self.base}/etcd",
+            },
+        )
+        self.etcd = Background(
+            "etcd", ["etcd", "--config-file", self.base / "etcd.yml"], self.base / "etcd.log", self._identity
+        )
+        for member in self.members:
+            self._directory(member.config.parent)
+            self._write(member.config, "ha/patroni.yml", self._patroni(member))
+        self._write("haproxy.cfg", "ha/haproxy.cfg", self._haproxy())
+        self.haproxy = Background(
+            "haproxy", ["haproxy", "-f", self.base / "haproxy.cfg"], self.base / "haproxy.log", self._identity
+        )
+
+    def _patroni(self, member: Member) -> dict[str, str]:
+        place = member.config.parent
+        return {
+            "name: db1": f"name: {member.name}",
+            "192.0.2.11:8008": f"127.0.0.1:{member.api}",
+            "192.0.2.11:5432": f"127.0.0.1:{member.port}",
+            "192.0.2.11:2379,192.0.2.12:2379,192.0.2.13:2379": self._etcd_url.removeprefix("http://"),
+            "192.0.2.0/24": "127.0.0.1/32",
+            "synchronous_mode: false": f"synchronous_mode: {str(self.synchronous).lower()}",
+            "/var/lib/postgresql/15/radmeter": str(member.data),
+            "/var/lib/postgresql/.pgpass.patroni": f"{place}/pgpass",
+            "/var/run/postgresql": str(place),
+            "local all postgres peer": "local all postgres trust",
+            # A watchdog would reset the machine that the tests run on.
+            "mode: automatic": "mode: 'off'",
+            "/dev/watchdog": "none",
+            # Three servers in memory.
+            "wal_keep_size: 1GB": "wal_keep_size: 256MB",
+            "max_wal_size: 4GB": "max_wal_size: 256MB",
+        }
+
+    def _haproxy(self) -> dict[str, str]:
+        changes = {
+            "127.0.0.1:5000": f"127.0.0.1:{self.leader_port}",
+            "127.0.0.1:5001": f"127.0.0.1:{self.standbys_port}",
+        }
+        for number, member in enumerate(self.members, 11):
+            changes[f"192.0.2.{number}:5432 check port 8008"] = (
+                f"127.0.0.1:{member.port} check port {member.api}"
+            )
+        return changes
+
+    def _write(self, name: str | Path, example: str, changes: dict[str, str]) -> Path:
+        path = self.base / name
+        path.write_text(rendered(example, changes))
+        path.chmod(0o600)
+        self._give(path)
+        return path
+
+    def _directory(self, path: Path) -> None:
+        path.mkdir()
+        self._give(path)
+
+    def _give(self, path: Path) -> None:
+        if self._identity:
+            os.chown(path, self._identity["user"], self._identity["group"])
+
+    def _etcd_healthy(self) -> bool:
+        with (
+            suppress(OSError, ValueError),
+            urllib.request.urlopen(f"{self._etcd_url}/health", timeout=2) as answer,
+        ):
+            return json.load(answer).get("health") == "true"
+        return False
+
+    # What the test asks and does.
+
+    def leader(self) -> Member | None:
+        """Return the member that is the leader now, None if there is none, or two."""
+        leaders = [member for member in self.members if member.says("/primary")[0] == 200]
+        return leaders[0] if len(leaders) == 1 else None
+
+    def the_leader(self) -> Member:
+        """Return the leader; fail if there is none within the time."""
+        until("there is a leader", self.leader)
+        leader = self.leader()
+        assert leader is not None
+        return leader
+
+    def standbys(self) -> list[Member]:
+        """Return the members that are not the leader."""
+        leader = self.the_leader()
+        return [member for member in self.members if member is not leader]
+
+    def awaited_standby(self) -> Member:
+        """Return a standby; in synchronous mode the one that commits wait for."""
+        _, answer = self.the_leader().says("/cluster")
+        roles = {each["name"]: each["role"] for each in answer["members"]}
+        return max(self.standbys(), key=lambda member: roles.get(member.name) == "sync_standby")
+
+    def knows(self, member: Member) -> bool:
+        """Tell whether etcd still has a member: its key expires when its Patroni is silent."""
+        _, answer = self.the_leader().says("/cluster")
+        return answer is None or member.name in {each["name"] for each in answer["members"]}
+
+    def settle(self, seconds: float = READY_SECONDS) -> None:
+        """Wait until there is a leader and both others follow it (in synchronous mode: one of them synchronously)."""
+        try:
+            until("the leader and two standbys that follow it", self._settled, seconds)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.report()}") from error
+
+    def _settled(self) -> bool:
+        leader = self.leader()
+        if leader is None or leader.patroni.process is None:
+            return False
+        with suppress(psycopg.Error), psycopg.connect(leader.dsn, connect_timeout=2) as connection:
+            streaming = connection.execute(
+                "SELECT count(*), count(*) FILTER (WHERE sync_state IN ('sync', 'quorum')) FROM pg_stat_replication "
+                "WHERE state = 'streaming' AND application_name = ANY (%s)",
+                (list(NAMES),),
+            ).fetchone()
+            _, answer = leader.says("/cluster")
+            states = [each["state"] for each in (answer or {"members": []})["members"]]
+            return (
+                streaming == (2, 1 if self.synchronous else 0)
+                and len(states) == len(NAMES)
+                and all(state in ("running", "streaming") for state in states)
+            )
+        return False
+
+    def create_database(self) -> None:
+        """Make the database, empty."""
+        with psycopg.connect(self.the_leader().dsn, autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {DATABASE}")
+
+    def patronictl(self, *arguments: str) -> str:
+        """Run patronictl as an operator does."""
+        command = ["patronictl", "-c", str(self.members[0].config), *arguments]
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=120,
+            check=False,
+            cwd="/",
+            env={**OTHERS_ENVIRONMENT, "PATH": PATH, "LC_ALL": "C.UTF-8"},
+        )
+        assert done.returncode == 0, f"{command}\n{done.stdout}"
+        return done.stdout
+
+    def through_haproxy(self, user: str = "postgres", password: str = "change-me-superuser") -> str:
+        """Return the connection string of the leader through HAProxy."""
+        return (
+            f"postgresql://{user}:{quote(password)}@127.0.0.1:{self.leader_port}/{DATABASE}"
+            "?target_session_attrs=read-write"
+        )
+
+    def with_all_hosts(self, user: str = "postgres", password: str = "change-me-superuser") -> str:
+        """Return the connection string that names all members: libpq looks for the leader."""
+        hosts = ",".join(f"127.0.0.1:{member.port}" for member in self.members)
+        return f"postgresql://{user}:{quote(password)}@{hosts}/{DATABASE}?target_session_attrs=read-write"
+
+    def report(self) -> str:
+        """Return the last lines of all logs."""
+        parts = []
+        for program in (self.etcd, self.haproxy, *(member.patroni for member in self.members)):
+            parts += [f"{program.name}:", *(f"  {line}" for line in program.tail())]
+        return "\n".join(parts)
+
+    def close(self) -> None:
+        """End all processes and delete the directory."""
+        try:
+            for member in getattr(self, "members", []):
+                member.kill()
+            for program in (getattr(self, "haproxy", None), getattr(self, "etcd", None)):
+                if program is not None:
+                    program.kill()
+        finally:
+            shutil.rmtree(self.base, ignore_errors=True)

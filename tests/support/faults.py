@@ -1,0 +1,86 @@
+"""What can happen to a cluster. Each fault returns when the cluster has a leader that takes writes."""
+
+import time
+from collections.abc import Callable
+
+import psycopg
+
+from support.cluster import Cluster, Member
+from support.processes import until
+
+Fault = Callable[[Cluster], None]
+
+# How long the standbys get nothing before the leader dies. Patroni and PostgreSQL notice after some 20 seconds.
+HELD_BACK_SECONDS = 2.5
+# How long a frozen leader sleeps on while another one leads.
+FROZEN_SECONDS = 10.0
+
+
+def kill_postgresql(cluster: Cluster) -> None:
+    """Kill the leader's postmaster. Patroni starts it again, or another member takes over."""
+    cluster.the_leader().kill_postmaster()
+    cluster.the_leader()
+
+
+def kill_leader(cluster: Cluster) -> None:
+    """Kill the leader's Patroni and PostgreSQL. It comes back when another member leads."""
+    leader = cluster.the_leader()
+    leader.kill()
+    _another_leads(cluster, leader)
+    leader.start()
+
+
+def freeze_leader(cluster: Cluster) -> None:
+    """Freeze the leader until another member leads, and a while longer. Then it wakes up and believes that it leads."""
+    leader = cluster.the_leader()
+    leader.freeze()
+    try:
+        _another_leads(cluster, leader)
+        time.sleep(FROZEN_SECONDS)
+    finally:
+        leader.thaw()
+
+
+def freeze_standby(cluster: Cluster) -> None:
+    """Freeze a standby (in synchronous mode the one that commits wait for) until the cluster has given it up."""
+    standby = cluster.awaited_standby()
+    standby.freeze()
+    try:
+        until("the cluster has given the standby up", lambda: not cluster.knows(standby))
+    finally:
+        standby.thaw()
+
+
+def switchover(cluster: Cluster) -> None:
+    """Move the leader to another member, as an operator does."""
+    leader = cluster.the_leader()
+    candidate = cluster.awaited_standby()
+    cluster.patronictl("switchover", "--leader", leader.name, "--candidate", candidate.name, "--force")
+    _another_leads(cluster, leader)
+
+
+def kill_leader_with_standbys_held_back(cluster: Cluster) -> None:
+    """Keep the WAL from the standbys for a moment, then kill the leader: what was committed in that moment is gone."""
+    leader = cluster.the_leader()
+    before = leader.wal_position()
+    leader.hold_back_the_standbys()
+    time.sleep(HELD_BACK_SECONDS)
+    lost = leader.wal_position()
+    assert lost != before, "nothing was written meanwhile"
+    leader.kill()
+    successor = _another_leads(cluster, leader)
+    with psycopg.connect(successor.dsn) as connection:
+        row = connection.execute(
+            "SELECT pg_wal_lsn_diff(%s, %s)::bigint", (lost, successor.began_at())
+        ).fetchone()
+    assert row is not None
+    assert row[0] > 0, "the successor has all that the dead leader had"
+    leader.start()
+
+
+def _another_leads(cluster: Cluster, former: Member) -> Member:
+    def found() -> bool:
+        return cluster.leader() not in (None, former)
+
+    until(f"a successor of {former.name}", found)
+    return cluster.the_leader()

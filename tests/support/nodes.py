@@ -1,0 +1,168 @@
+"""Two FreeRADIUS hosts before one cluster: each with its journal and its shipper, and the jobs beside them."""
+
+import secrets
+import subprocess
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple, Self
+
+import psycopg
+
+from support.cluster import Cluster
+from support.faults import Fault
+from support.outage import Outage
+from support.processes import OTHERS_ENVIRONMENT, Child, Database, FreeRadius, Shipper, until
+from support.routers_with_ledger import Load, added, counted, differences
+
+COUNTED_SECONDS = 150.0
+ROUTERS = 8
+
+
+class Jobs(Child):
+    """`radmeter jobs run`."""
+
+    def __init__(self, log: Path, dsn: str) -> None:
+        super().__init__(log)
+        self._environment = {"RADMETER_DSN": dsn, "RADMETER_JOBS_SECONDS": "5"}
+
+    def start(self) -> Self:
+        self.spawn([sys.executable, "-m", "radmeter", "jobs", "run"], self._environment)
+        return self
+
+
+class Survived(NamedTuple):
+    """What a fault did: seconds without writes and records that were gone, the greatest of all nodes."""
+
+    seconds: float
+    back: int
+
+
+def command(dsn: str, *arguments: str | Path, **environment: str) -> str:
+    """Run a radmeter command as a process of its own; fail unless it succeeds."""
+    done = subprocess.run(
+        [sys.executable, "-m", "radmeter", *map(str, arguments)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=300,
+        check=False,
+        env={**OTHERS_ENVIRONMENT, "RADMETER_DSN": dsn, **environment},
+    )
+    assert done.returncode == 0, f"radmeter {' '.join(map(str, arguments))}\n{done.stdout}"
+    return done.stdout
+
+
+def logins(dsn: str, directory: Path) -> dict[str, str]:
+    """Make a role that logs in for each service; return their passwords."""
+    made = {"radmeter_shipper": "radmeter_ingest", "radmeter_jobs": "radmeter_owner"}
+    directory.mkdir(mode=0o700)
+    passwords = {}
+    for login in made:
+        passwords[login] = secrets.token_urlsafe(24)
+        (directory / login).touch(mode=0o600)
+        (directory / login).write_text(passwords[login])
+    options = [part for login, group in made.items() for part in ("--login", f"{login}={group}")]
+    command(dsn, "migrate", "roles", *options, "--passwords", directory)
+    return passwords
+
+
+def wait_until_exact(loads: Sequence[Load], database: Database, shippers: Sequence[Shipper]) -> None:
+    """Wait until the database has counted exactly the ledgers of all loads, and its own check finds nothing wrong."""
+    expected = added(load.ledger() for load in loads)
+    found: list[str] = ["nothing read yet"]
+
+    def same() -> bool:
+        with suppress(psycopg.OperationalError):
+            found[:] = differences(expected, counted(database))
+        return not found
+
+    try:
+        until("exact", same, COUNTED_SECONDS)
+    except AssertionError as error:
+        said = [line for shipper in shippers for line in shipper.lines()[-12:]]
+        raise AssertionError("\n".join([f"{error}: {'; '.join(found)}", *said])) from None
+    command(database.dsn, "verify")
+
+
+class Nodes:
+    """Two nodes. The first reaches the leader through HAProxy, the second by a connection string with all hosts.
+
+    `ledgers` grow with each fault, and the database has to have all of them.
+    """
+
+    def __init__(self, cluster: Cluster, directory: Path, **settings: object) -> None:
+        self.cluster = cluster
+        self.database = Database(cluster.through_haproxy())
+        self._directory = directory
+        self._settings = settings
+        self._stack = ExitStack()
+        self._loads: list[Load] = []
+
+    def __enter__(self) -> Self:
+        dsn = self.cluster.through_haproxy()
+        self.cluster.create_database()
+        command(dsn, "migrate", "up", "--yes")
+        passwords = logins(dsn, self._directory / "passwords")
+        shippers = ("radmeter_shipper", passwords["radmeter_shipper"])
+        try:
+            self.servers = []
+            self.shippers = []
+            for name, way in (
+                ("first", self.cluster.through_haproxy),
+                ("second", self.cluster.with_all_hosts),
+            ):
+                place = self._directory / name
+                server = self._stack.enter_context(
+                    FreeRadius(place / "run", place / "journal", **self._settings)
+                )
+                self.servers.append(server.start())
+                shipper = self._stack.enter_context(
+                    Shipper(place / "ship.log", server.journal, way(*shippers))
+                )
+                self.shippers.append(shipper.start())
+            jobs = Jobs(
+                self._directory / "jobs.log",
+                self.cluster.through_haproxy("radmeter_jobs", passwords["radmeter_jobs"]),
+            )
+            self.jobs = self._stack.enter_context(jobs).start()
+        except BaseException:
+            self._stack.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def load(self, **options: float) -> Load:
+        """Return routers that no load before had. Half of them begin with each node."""
+        addresses = [server.address for server in self.servers]
+        load = Load(addresses, first=len(self._loads) * ROUTERS, routers=ROUTERS, **options)  # type: ignore[arg-type]
+        self._loads.append(load)
+        return load
+
+    def exact(self) -> None:
+        """Wait until everything that was answered is counted exactly once; fail with what is wrong."""
+        wait_until_exact(self._loads, self.database, self.shippers)
+
+    def survive(self, fault: Fault, packets: int = 300) -> Survived:
+        """Let a fault happen under load; wait until both nodes write again; check that all is exact."""
+        with Outage(self.cluster.through_haproxy()) as outage:
+            with self.load() as load:
+                until("traffic before the fault", load.more(packets))
+                began = datetime.now(UTC)
+                until("both nodes write", lambda: outage.written_since(began))
+                outage.begin()
+                fault(self.cluster)
+                mended = datetime.now(UTC)
+                until("traffic after the fault", load.more(packets))
+                until("both nodes write again", lambda: outage.written_since(mended))
+            self.exact()
+        programs = (*self.servers, *self.shippers, self.jobs)
+        assert [
+            str(each.log) for each in programs if each.process is None or each.process.poll() is not None
+        ] == []
+        return Survived(max(outage.seconds.values()), max(outage.back.values()))
