@@ -1,88 +1,17 @@
 """What was answered is counted, exactly once, whatever is killed, full or away in between."""
 
-import os
 import signal
-import subprocess
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 from support.processes import Database, FreeRadius, Line, Shipper, eventually
 from support.servers import Server
-from support.wire import Pairs, Router
+from support.small_disks import fill, small_file_system
+from support.traffic import at_least, padded, session, traffic
+from support.wire import Router
 
 from radmeter.plugin.journal.reader import JournalReader
-
-ROUTERS = 6
-
-
-def session(user: str, number: int) -> dict[str, str | int]:
-    """A Stop whose octets are not any other's: a missing or a doubled one shows in the sum."""
-    return {
-        "Acct-Status-Type": "Stop",
-        "User-Name": user,
-        "Acct-Session-Id": f"{user} {number}",
-        "Acct-Input-Octets": 1_000 + number,
-        "Acct-Output-Octets": 1_000_000 + number,
-    }
-
-
-@dataclass
-class Traffic:
-    """A router in a thread of its own, sending one session after the other and remembering what was answered."""
-
-    server: FreeRadius
-    user: str
-    answered: list[int] = field(default_factory=list)
-    sent: int = 0
-    failure: Exception | None = None
-    _stop: threading.Event = field(default_factory=threading.Event)
-
-    def run(self) -> None:
-        try:
-            with Router(self.server.address) as router:
-                while not self._stop.is_set():
-                    number, self.sent = self.sent, self.sent + 1
-                    packet = router.packet(session(self.user, number))
-                    while not router.answered(packet, seconds=0.3):
-                        if self._stop.is_set() and self.server.process is None:
-                            return
-                    self.answered.append(number)
-        except Exception as error:
-            self.failure = error
-
-    def stop(self) -> None:
-        self._stop.set()
-
-    def usage(self) -> list[tuple[int, int]]:
-        """What the user's counter must show."""
-        return [(sum(1_000 + n for n in self.answered), sum(1_000_000 + n for n in self.answered))]
-
-
-@contextmanager
-def traffic(server: FreeRadius, routers: int = ROUTERS) -> Iterator[list[Traffic]]:
-    """Traffic of several routers for as long as the block runs."""
-    all_traffic = [Traffic(server, f"user {number}") for number in range(routers)]
-    threads = [threading.Thread(target=one.run) for one in all_traffic]
-    for thread in threads:
-        thread.start()
-    try:
-        yield all_traffic
-    finally:
-        for one in all_traffic:
-            one.stop()
-        for thread in threads:
-            thread.join()
-    assert [one.failure for one in all_traffic] == [None] * routers
-
-
-def at_least(count: int, all_traffic: list[Traffic]) -> Callable[[], bool]:
-    """Tell whether every router has got so many more answers since now."""
-    goals = [len(one.answered) + count for one in all_traffic]
-    return lambda: all(len(one.answered) >= goal for one, goal in zip(all_traffic, goals, strict=True))
 
 
 def ingested(database: Database) -> tuple[int, int]:
@@ -227,26 +156,8 @@ def test_a_full_disk_is_silence_one_line_and_recovery_without_a_restart(
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 4 MiB."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    if os.geteuid() != 0:
-        pytest.skip("only root can mount a small file system")
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=4m", "radmeter-test", str(disk)],
-        capture_output=True,
-        check=False,
-    )
-    if mounted.returncode:
-        pytest.skip(f"cannot mount a small file system: {mounted.stderr.decode().strip()}")
-    yield disk
-    subprocess.run(["umount", str(disk)], check=True)
-
-
-def fill(disk: Path) -> None:
-    """Leave no room on a disk."""
-    with (disk / "filler").open("wb", buffering=0) as filler, suppress(OSError):
-        while filler.write(bytes(1024)):
-            pass
+    with small_file_system(tmp_path / "disk", megabytes=4) as disk:
+        yield disk
 
 
 def test_a_journal_at_its_limit_is_silence_until_some_of_it_is_shipped(
@@ -274,11 +185,6 @@ def test_a_journal_at_its_limit_is_silence_until_some_of_it_is_shipped(
             lambda: database.user("bob"),
             [(sum(1_000 + n for n in range(answered + 1)), sum(1_000_000 + n for n in range(answered + 1)))],
         )
-
-
-def padded(pairs: dict[str, str | int]) -> Pairs:
-    """Make a packet large: 2 KB."""
-    return [*pairs.items(), *[("Class", b"x" * 200)] * 10]
 
 
 def test_a_journal_that_cannot_be_made_is_silence_and_recovery(tmp_path: Path) -> None:

@@ -141,8 +141,20 @@ class Shipper(Child):
         super().__init__(log)
         self._environment = {"RADMETER_JOURNAL": str(journal), "RADMETER_DSN": dsn, **environment}
 
+    def start(self, *arguments: str) -> Self:
+        self.spawn([sys.executable, "-m", "radmeter", "ship", *arguments], self._environment)
+        return self
+
+
+class Jobs(Child):
+    """`radmeter jobs` for one database."""
+
+    def __init__(self, log: Path, dsn: str) -> None:
+        super().__init__(log)
+        self._environment = {"RADMETER_DSN": dsn}
+
     def start(self) -> Self:
-        self.spawn([sys.executable, "-m", "radmeter", "ship"], self._environment)
+        self.spawn([sys.executable, "-m", "radmeter", "jobs"], self._environment)
         return self
 
 

@@ -148,6 +148,29 @@ class Server:
             process.wait(30)
             raise
 
+    def base_backup(self) -> Path:
+        """Take a base backup of the running server. Return its directory."""
+        backup = self.base / f"backup-{secrets.token_hex(4)}"
+        self._run(
+            "pg_basebackup", f"--dbname={self.dsn()}", f"--pgdata={backup}", "--checkpoint=fast", "--no-sync"
+        )
+        return backup
+
+    def cold_copy(self) -> Path:
+        """Stop the server, copy its data directory, and start it again. Return the copy."""
+        self.stop()
+        copy = self.base / f"backup-{secrets.token_hex(4)}"
+        subprocess.run(["cp", "-a", self.base / "data", copy], check=True)
+        self.start()
+        return copy
+
+    def restore(self, backup: Path) -> None:
+        """Put a backup in the place of the server's data, as if its disk had died. The backup stays."""
+        self.stop(signal.SIGQUIT)
+        shutil.rmtree(self.base / "data")
+        subprocess.run(["cp", "-a", backup, self.base / "data"], check=True)
+        self.start()
+
     def close(self) -> None:
         """Stop the server and delete its directory."""
         try:

@@ -51,6 +51,8 @@ def remember(directory: Path, identity: str) -> None:
 def check(directory: Path, identity: str, ledger: Ledger, accepted: str | None) -> bool:
     """Compare the database with the one that the journal ships to. Return whether it is another one, just accepted.
 
+    The caller remembers the one that is accepted, once the journal is compared with it.
+
     Raises
     ------
     WrongDatabase
@@ -63,7 +65,6 @@ def check(directory: Path, identity: str, ledger: Ledger, accepted: str | None) 
         remember(directory, identity)
         return False
     if accepted is not None and accepted.lower() == identity:
-        remember(directory, identity)
         return True
     shipped = sum(row.records for row in ledger.all())
     wrong = f"; --accept-database names {accepted}, which is neither" if accepted else ""

@@ -10,6 +10,7 @@ from pathlib import Path
 from radmeter.ingest.left_out_segments import LeftOutSegments
 from radmeter.plugin.journal import files
 from radmeter.plugin.journal.files import SegmentFile
+from radmeter.plugin.journal.kept import delete_oldest, is_full
 
 log = logging.getLogger(__name__)
 
@@ -54,12 +55,37 @@ class KeptSegments:
         self._left_out = left_out
 
     def keep(self, path: Path, segment_id: str, *, damaged: bool) -> Path:
-        """Move a segment out of the journal, once all of it is counted. Return where it is now."""
-        return self._move(path, files.DAMAGED if damaged else files.SHIPPED, segment_id)
+        """Move a segment out of the journal, once all of it is counted. Return where it is now.
+
+        On a full disk the move may need room. Then the oldest kept segments give way, and at last this one.
+        """
+        while True:
+            try:
+                return self._move(path, files.DAMAGED if damaged else files.SHIPPED, segment_id)
+            except OSError as error:
+                if not is_full(error):
+                    raise
+                if self.make_room():
+                    continue
+                if damaged:
+                    raise
+                log.warning("segment %s is shipped and not kept: the disk is full", path.name)
+                path.unlink()
+                return path
 
     def bring_back(self, path: Path, segment_id: str) -> Path:
         """Move a kept segment to those that must be shipped again. The plugin never deletes these."""
         return self._move(path, files.AGAIN, segment_id)
+
+    def make_room(self) -> bool:
+        """Delete the oldest kept segment, since the disk is full. Return False if there is none."""
+        return (
+            delete_oldest(
+                self._journal,
+                lambda path: log.warning("kept segment %s is deleted: the disk is full", path.name),
+            )
+            is not None
+        )
 
     def segments(self) -> list[SegmentFile]:
         """Return the kept segments, those with the lowest numbers first."""

@@ -8,13 +8,14 @@ import contextlib
 import json
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from radmeter.errors import JournalError
+from radmeter.errors import JournalError, os_reason
 from radmeter.plugin.journal import files
+from radmeter.plugin.journal.kept import is_full
 from radmeter.plugin.journal.reader import Segment
 
 log = logging.getLogger(__name__)
@@ -72,6 +73,15 @@ class Ledger:
         self._directory = directory
         self._known: dict[str, Known] = {}
         self._changed = False
+        # Shipping goes on when the disk is full: that is what makes room.
+        self._make_room: Callable[[], bool] = lambda: False
+        self._is_full = False
+        # Incidents about packets that the database lacks and that are shipped again.
+        self.rewound: list[dict[str, Any]] = []
+
+    def give_way_with(self, make_room: Callable[[], bool]) -> None:
+        """Let `make_room` delete something when the disk is full. It returns False if it cannot."""
+        self._make_room = make_room
 
     def load(self) -> None:
         """Read the ledger. One that is damaged is put aside and begins again: the database knows the progress."""
@@ -82,18 +92,19 @@ class Ledger:
             put_aside = path.with_name(f"{LEDGER}.damaged")
             log.error("%s. It is kept as %s, and begins again", error, put_aside.name)
             path.rename(put_aside)
-            self._known = {}
+            self._known, self.rewound = {}, []
 
     def read(self) -> None:
         """Read the ledger, and change nothing on disk. Raises JournalError if it is damaged, and OSError."""
         path = self._directory / LEDGER
         try:
-            rows = [_known(row) for row in json.loads(path.read_text(encoding="utf-8"))["segments"]]
+            content = json.loads(path.read_text(encoding="utf-8"))
+            rows, rewound = [_known(row) for row in content["segments"]], list(content.get("rewound", []))
         except FileNotFoundError:
-            rows = []
+            rows, rewound = [], []
         except (ValueError, TypeError, KeyError) as error:
             raise JournalError(f"the ledger {path} is damaged: {type(error).__name__}: {error}") from error
-        self._known = {row.id: row for row in rows}
+        self._known, self.rewound = {row.id: row for row in rows}, rewound
         self._changed = False
 
     def known(self, segment_id: str) -> Known | None:
@@ -131,22 +142,9 @@ class Ledger:
         self._changed = True
 
     def gone(self, rows: list[Known]) -> None:
-        """Note that segments are no longer kept."""
-        if not rows:
+        """Note that segments are no longer kept. If the disk is full, they stay in the ledger until later."""
+        if not rows or not self._unless_full(lambda: self._append_gone(rows)):
             return
-        path = self._directory / GONE
-        with contextlib.suppress(FileNotFoundError):
-            if path.stat().st_size > MOST_GONE_BYTES:
-                lines = path.read_bytes().splitlines(keepends=True)
-                self._write(path, b"".join(lines[len(lines) // 2 :]))
-        with os.fdopen(
-            os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600), "ab"
-        ) as file:
-            os.fchmod(file.fileno(), files.file_mode(self._directory))
-            for row in rows:
-                file.write(json.dumps(asdict(row)).encode() + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
         for row in rows:
             self._known.pop(row.id, None)
         self._changed = True
@@ -162,16 +160,67 @@ class Ledger:
                 with contextlib.suppress(ValueError, TypeError, KeyError):
                     yield _known(json.loads(line))
 
+    def note_rewound(self, incident: dict[str, Any]) -> None:
+        """Note that packets are shipped again. It stays until the database has them."""
+        same = ("segment", "first_seq")
+        self.rewound = [
+            each for each in self.rewound if any(each.get(name) != incident.get(name) for name in same)
+        ]
+        self.rewound.append(incident)
+        self._changed = True
+
     def save(self, *, durable: bool = False) -> None:
-        """Write what has changed. `durable`: it survives a power cut."""
+        """Write what has changed. `durable`: it survives a power cut. On a full disk it is written later."""
         if self._changed:
-            rows = [asdict(row) for row in self.all()]
-            self._write(
-                self._directory / LEDGER,
-                json.dumps({"format": FORMAT, "segments": rows}).encode(),
-                durable=durable,
-            )
-            self._changed = False
+            self._changed = not self._unless_full(lambda: self._write_all(durable=durable))
+
+    def save_at_once(self) -> None:
+        """Write what has changed, durably. Raises OSError also if the disk is full."""
+        self._write_all(durable=True)
+        self._changed = False
+
+    def _unless_full(self, write: Callable[[], None]) -> bool:
+        """Write something. Return False if the disk is full and nothing gives way."""
+        while True:
+            try:
+                write()
+            except OSError as error:
+                if not is_full(error):
+                    raise
+                if self._make_room():
+                    continue
+                if not self._is_full:
+                    log.warning("the ledger is not written: %s. Shipping goes on", os_reason(error))
+                self._is_full = True
+                return False
+            self._is_full = False
+            return True
+
+    def _write_all(self, *, durable: bool) -> None:
+        content = {
+            "format": FORMAT,
+            "rewound": self.rewound,
+            "segments": [asdict(row) for row in self.all()],
+        }
+        self._write(self._directory / LEDGER, json.dumps(content).encode(), durable=durable)
+
+    def _append_gone(self, rows: list[Known]) -> None:
+        path = self._directory / GONE
+        with contextlib.suppress(FileNotFoundError):
+            if path.stat().st_size > MOST_GONE_BYTES:
+                lines = path.read_bytes().splitlines(keepends=True)
+                self._write(path, b"".join(lines[len(lines) // 2 :]))
+        with os.fdopen(
+            os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600), "ab+"
+        ) as file:
+            os.fchmod(file.fileno(), files.file_mode(self._directory))
+            end = file.seek(0, os.SEEK_END)
+            if end and os.pread(file.fileno(), 1, end - 1) != b"\n":
+                file.write(b"\n")  # a crash or a full disk has cut the last line off
+            for row in rows:
+                file.write(json.dumps(asdict(row)).encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
 
     def _write(self, path: Path, data: bytes, *, durable: bool = True) -> None:
         unfinished = path.with_name(f".{path.name}")
@@ -181,6 +230,9 @@ class Ledger:
                 file.write(data)
             if durable:
                 os.fsync(descriptor)
+        except OSError:
+            unfinished.unlink(missing_ok=True)  # it takes room on a full disk
+            raise
         finally:
             os.close(descriptor)
         unfinished.rename(path)

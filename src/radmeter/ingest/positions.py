@@ -10,6 +10,7 @@ import shlex
 import time
 import uuid
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
@@ -19,7 +20,7 @@ from radmeter.ingest.kept_segments import KeptSegments
 from radmeter.ingest.ledger import Known, Ledger
 from radmeter.ingest.store import Progress, Registered, Store
 from radmeter.plugin.journal import files
-from radmeter.plugin.journal.reader import JournalReader, Loss, Segment, digest_after
+from radmeter.plugin.journal.reader import JournalReader, Loss, Segment
 from radmeter.units import counted
 
 log = logging.getLogger(__name__)
@@ -28,8 +29,6 @@ log = logging.getLogger(__name__)
 VANISHED_SECONDS = 3600
 # Segments in one call.
 CALL = 500
-# Records read at a time to compare a segment.
-READ = 1000
 ACCEPTED = "an operator accepted this database with --accept-database; the former one has what it counted"
 
 
@@ -40,11 +39,15 @@ class Position:
     segment: Segment
     known: Known
     progress: Progress
+    # The last number that is shipped from here; None: all. The records behind it have another id (a fork).
+    until: int | None = None
+    # The last number that is known to be lost.
+    lost_seq: int = 0
 
     @property
     def id(self) -> str:
         """The id under which the database has its progress."""
-        return self.known.shipped_as or self.known.id
+        return self.known.id if self.until is not None else self.known.shipped_as or self.known.id
 
     @property
     def is_again(self) -> bool:
@@ -78,7 +81,10 @@ class Positions:
         self._ledger = ledger
         self._kept = kept
         self._open: dict[str, Position] = {}
-        self._rewound: int | None = None  # the incident that ends when all is shipped again
+        # The incidents in this database that end when all is shipped again.
+        self._rewound: list[int] = []
+        self._before_fork: set[str] = set()  # forked segments that were read up to the fork
+        ledger.give_way_with(kept.make_room)
 
     def compare(self, store: Store, *, accepted: bool = False) -> None:
         """Register all segments, find out what the database lacks, and bring kept segments back that it needs.
@@ -90,23 +96,34 @@ class Positions:
         self._put_unreadable_aside(store, node)
         kept = self._kept_segments()
         segments = sorted([*self._present(), *kept], key=lambda segment: segment.first_seq)
-        rows = registered(store, node, segments)
-        rewound = []
+        seen = {known.id for known in self._ledger.all()}
+        forks = [_fork(segment, known) for segment in segments if (known := self._forked(segment))]
+        rows = registered(store, node, [*segments, *forks])
+        rewound, vanished = [], set()
         for segment in segments:
             row, known = rows[segment.header.id], self._ledger.saw(segment, node)
             if known.shipped_as is None and row.last_seq < known.last_seq:
                 rewound.append(Rewound(known, row.last_seq, known.last_seq))
             if segment not in kept:
-                self._place(store, node, segment, known, row)
-            elif not row.finished:
-                path = self._kept.bring_back(segment.path, known.id)
+                self._place(store, node, segment, known, rows)
+            elif self._is_needed(segment, known, rows, seen=known.id in seen):
+                try:
+                    path = self._kept.bring_back(segment.path, known.id)
+                except FileNotFoundError:  # the plugin has deleted it meanwhile, on a full disk
+                    vanished.add(segment.path)
+                    continue
                 known.name = path.name
-                self._place(store, node, segment._replace(path=path), known, row)
+                self._place(store, node, segment._replace(path=path), known, rows)
+            else:
+                _learn(known, row)
             if row.siblings:
                 _note(store, node, "copied", known.previous, segment.first_seq, detail=_copied(segment, node))
         if rewound and not accepted:
-            self._rewound = _say_rewound(store, node, rewound)
-        self._report_missing(store, node, segments, rows, accepted=accepted)
+            self._ledger.note_rewound(_say_rewound(rewound))
+        # Noted again at each connect: the incident's id may be another one after a restore.
+        self._rewound = [store.note_incident(node, each) for each in self._ledger.rewound]
+        here = [segment for segment in segments if segment.path not in vanished]
+        self._report_missing(store, node, here, rows, rewound=bool(rewound), accepted=accepted)
         self._ledger.change()
         self._ledger.save(durable=True)
 
@@ -116,7 +133,8 @@ class Positions:
         if self._journal.unreadable() or any(segment.header.id not in self._open for segment in present):
             self.compare(store)
             present = self._present()
-        for segment in present:
+        # What is shipped again is older than the rest, also if its numbers are higher, as of an adopted journal.
+        for segment in sorted(present, key=lambda each: each.path.parent.name != files.AGAIN):
             if position := self._open.get(segment.header.id):
                 position.segment = segment
                 return position
@@ -131,20 +149,38 @@ class Positions:
         """Note that all of a segment is counted, and keep it."""
         store.finish(position.id, min(end, position.progress.seq))
         known = position.known
+        have = max(position.progress.seq, position.lost_seq)
+        if have < known.most_seq:
+            _note_shorter(store, self._journal.node(), position.id, have, known)
         known.ended, known.ended_us = True, time.time_ns() // 1000
         known.name = self._kept.keep(position.segment.path, known.id, damaged=known.damaged).name
         self._open.pop(known.id, None)
         self._ledger.change()
         self._ledger.save()
-        if self._rewound is not None and not any(each.is_again for each in self._open.values()):
-            store.settle(self._rewound)
-            self._rewound = None
-            log.info("the packets that the database lacked are shipped again")
+
+    def go_on_in_fork(self, store: Store, position: Position) -> None:
+        """Go on with the records of a forked segment that have another id, once those before them are counted."""
+        self._before_fork.add(position.known.id)
+        self.compare(store)
+
+    def settle(self, store: Store) -> None:
+        """Say that the packets that the database lacked are shipped again, once that is so."""
+        if not self._rewound or any(
+            each.is_again or each.progress.seq < each.known.most_seq for each in self._open.values()
+        ):
+            return
+        for incident in self._rewound:
+            store.settle(incident)
+        self._rewound, self._ledger.rewound = [], []
+        self._ledger.change()
+        log.info("the packets that the database lacked are shipped again")
 
     def touch(self, store: Store) -> None:
         """Tell the database that the segments that are not wholly counted are still here."""
         if self._open:
-            registered(store, self._journal.node(), [position.segment for position in self._open.values()])
+            segments = [position.segment for position in self._open.values()]
+            forks = [_fork(each.segment, each.known) for each in self._open.values() if each.known.shipped_as]
+            registered(store, self._journal.node(), [*segments, *forks])
 
     def prune(self, store: Store) -> None:
         """Delete the kept segments that are too old or too many, and note what is no longer kept."""
@@ -184,6 +220,27 @@ class Positions:
                     found.append(_with_identity(segment, known))
         return found
 
+    def _forked(self, segment: Segment) -> Known | None:
+        known = self._ledger.known(segment.header.id)
+        return known if known is not None and known.shipped_as is not None else None
+
+    def _is_needed(self, segment: Segment, known: Known, rows: dict[str, Registered], *, seen: bool) -> bool:
+        """Tell whether the database lacks records of a kept segment.
+
+        That it is finished does not say so: another machine may have finished a shorter copy of it.
+        """
+        row = rows[known.shipped_as or known.id]
+        if known.shipped_as is not None and rows[known.id].last_seq < known.shipped_after:
+            return known.id not in self._before_fork
+        if not row.finished:
+            return True
+        if seen and row.last_seq >= known.most_seq:
+            return False
+        try:
+            return row.last_seq < (self._journal.end(segment) or 0)
+        except JournalError:  # it is gone meanwhile, or cannot be read
+            return False
+
     def _put_unreadable_aside(self, store: Store, node: str) -> None:
         """Move segments away whose header is damaged, and say so: the others must not wait for them."""
         newest = max((file.path for file in files.segments(self._journal.directory)), default=None)
@@ -205,16 +262,19 @@ class Positions:
                 f"`radmeter journal salvage {shlex.quote(str(aside))}` ships what can be read of it",
             )
 
-    def _place(self, store: Store, node: str, segment: Segment, known: Known, row: Registered) -> None:
+    def _place(
+        self, store: Store, node: str, segment: Segment, known: Known, rows: dict[str, Registered]
+    ) -> None:
         """Note where to go on in a segment."""
+        row, until = rows[known.id], None
         if known.shipped_as is not None:
-            fork = segment.header._replace(
-                id=known.shipped_as, previous=known.id, first_seq=known.shipped_after + 1
-            )
-            row = registered(store, node, [segment._replace(header=fork)])[known.shipped_as]
+            if row.last_seq < known.shipped_after and known.id not in self._before_fork:
+                # The database lacks what both machines had before the fork. It has the original's id.
+                until, progress = known.shipped_after, Progress(row.last_seq, row.digest)
+                self._open[known.id] = Position(segment, known, progress, until)
+                return
+            row = rows[known.shipped_as]
             progress = Progress(row.last_seq, row.digest)
-            if (row.last_seq, row.digest) != (known.last_seq, known.digest):
-                progress = Progress(row.last_seq, self._digest(segment, known.shipped_after, row.last_seq))
         elif row.digest is None or (row.last_seq, row.digest) == (known.last_seq, known.digest):
             progress = Progress(row.last_seq, row.digest)
         else:
@@ -226,6 +286,11 @@ class Positions:
     def _checked(self, store: Store, node: str, segment: Segment, known: Known, row: Registered) -> Progress:
         """Compare what the database has of a segment with the segment. Return where to go on."""
         end, digest = self._journal.digest(segment, row.last_seq)
+        if any(
+            loss.first_seq <= row.last_seq for loss in self._journal.losses(segment, segment.first_seq - 1)
+        ):
+            # Some of these records were readable once. Their digest cannot be compared.
+            return Progress(row.last_seq, row.digest)
         if end < row.last_seq and not self._journal.is_written(segment):
             if not row.finished:
                 _note(
@@ -243,8 +308,7 @@ class Positions:
             return Progress(row.last_seq, row.digest)
         known.shipped_as = str(uuid.uuid4())
         known.shipped_after = min(known.last_seq, row.last_seq)
-        self._ledger.change()
-        self._ledger.save(durable=True)
+        self._ledger.save_at_once()  # without it, its records would go under a third id after a crash
         _note(
             store,
             node,
@@ -257,19 +321,8 @@ class Positions:
             f"to {row.last_seq}: this machine was copied while radiusd ran. This journal's records after "
             f"{known.shipped_after} are shipped as segment {known.shipped_as}",
         )
-        fork = segment.header._replace(
-            id=known.shipped_as, previous=known.id, first_seq=known.shipped_after + 1
-        )
-        registered(store, node, [segment._replace(header=fork)])
+        registered(store, node, [_fork(segment, known)])
         return Progress(known.shipped_after, 0)
-
-    def _digest(self, segment: Segment, after: int, through: int) -> int:
-        """Return the digest of a segment's records above `after`, up to `through`."""
-        digest = 0
-        while after < through and (entries := self._journal.read(segment, after, READ)):
-            digest = digest_after(digest, [entry for entry in entries if entry.seq <= through])
-            after = entries[-1].seq
-        return digest
 
     def _report_missing(
         self,
@@ -278,10 +331,12 @@ class Positions:
         segments: Sequence[Segment],
         rows: dict[str, Registered],
         *,
+        rewound: bool,
         accepted: bool,
     ) -> None:
         """Say which packets the database lacks, and are no longer here."""
         here = {segment.header.id for segment in segments}
+        forks = {known.shipped_as for segment in segments if (known := self._forked(segment))}
         away = {known.id: known for known in self._ledger.all() if known.id not in here}
         lacking = {
             segment.header.previous
@@ -292,37 +347,87 @@ class Positions:
             row
             for row in rows.values()
             if not row.given
-            and row.id not in here
+            and row.id not in here | forks
             and datetime.now(UTC) - row.seen_at > timedelta(seconds=VANISHED_SECONDS)
         ]
-        if lacking - away.keys() or vanished:
+        if rewound or lacking - away.keys() or vanished:
             away = {known.id: known for known in self._ledger.gone_segments() if known.id not in here} | away
         found = _registered_known(store, node, away.values())
         for known in away.values():
-            if known.shipped_as is None and not (row := found[known.id]).finished:
-                if known.ended and known.most_seq <= row.last_seq:
-                    store.finish(known.id, row.last_seq)
-                else:
-                    _note_missing(store, node, row, known, accepted=accepted)
+            row = found[known.shipped_as or known.id]
+            if not row.finished and known.ended and known.most_seq <= row.last_seq:
+                store.finish(row.id, row.last_seq)
+            elif not row.finished or row.last_seq < known.most_seq:
+                # Another machine may have finished a shorter copy of it.
+                _note_missing(store, node, row, known, accepted=accepted)
         for row in vanished:
             if row.id not in away:
                 _note_missing(store, node, row, None, accepted=accepted)
         for previous in sorted(each for each in lacking - away.keys() if each):
             segment = next(each for each in segments if each.header.previous == previous)
+            reason = ACCEPTED if accepted else None
+            first, last = self._numbers_before(segment, rows.get(previous))
+            many = (
+                "How many packets it had is not known" if first is None else f"It had {_packets(first, last)}"
+            )
             _note(
                 store,
                 node,
                 "missing",
                 previous,
-                None,
+                first,
+                last_seq=last,
+                records=None if first is None or last is None else last - first + 1,
                 to_at=segment.header.made_at_us,
-                detail=f"segment {previous}, the one before {segment.path.name}, is not wholly counted, "
-                "and it is in no "
-                "folder of this journal. How many packets it had is not known",
-                reason=ACCEPTED if accepted else None,
+                detail=f"segment {previous}, the one before {segment.path.name}, is not wholly counted, and it is in "
+                f"no folder of this journal. {many}",
+                reason=reason,
             )
+            self._report_hole(store, node, segments, segment, reason)
         # Their numbers and times are not forgotten, in case the database steps back again.
         self._ledger.gone([known for known in self._ledger.all() if known.id not in here])
+
+    def _numbers_before(self, segment: Segment, row: Registered | None) -> tuple[int | None, int | None]:
+        """Return which numbers of the segment before are not counted; None, None: how many it had is not known."""
+        first = segment.header.previous_first_seq
+        if first is None or segment.first_seq >= first + files.GAP:  # radiusd was started again in between
+            return None, None
+        first = max(first, row.last_seq + 1 if row else 0)
+        return (first, segment.first_seq - 1) if first < segment.first_seq else (None, None)
+
+    def _report_hole(
+        self, store: Store, node: str, segments: Sequence[Segment], segment: Segment, reason: str | None
+    ) -> None:
+        """Say which numbers before the one before `segment` no segment has. They go on from segment to segment."""
+        end = segment.header.previous_first_seq
+        if end is None or segment.first_seq >= end + files.GAP:
+            return
+        before = [each for each in segments if end - files.GAP < each.first_seq < end]
+        if not before:
+            return
+        with suppress(JournalError):
+            last = self._journal.end(before[-1], segment)
+            if last is not None and last + 1 < end:
+                _note(
+                    store,
+                    node,
+                    "missing",
+                    None,
+                    last + 1,
+                    last_seq=end - 1,
+                    records=end - last - 1,
+                    from_at=before[-1].header.made_at_us,
+                    to_at=segment.header.made_at_us,
+                    detail=f"{_packets(last + 1, end - 1)} between {before[-1].path.name} and {segment.path.name} are "
+                    "in no folder of this journal",
+                    reason=reason,
+                )
+
+
+def _packets(first_seq: int, last_seq: int | None) -> str:
+    if last_seq is None:
+        return f"packets from number {first_seq} on"
+    return f"{counted(last_seq - first_seq + 1, 'packet')} (numbers {first_seq} to {last_seq})"
 
 
 def _with_identity(segment: Segment, known: Known) -> Segment:
@@ -354,15 +459,30 @@ def _registered_known(store: Store, node: str, known: Iterable[Known]) -> dict[s
         node,
         [
             {
-                "id": each.id,
+                "id": each.shipped_as or each.id,
                 "node": each.node,
                 "format": each.format,
-                "first_seq": each.first_seq,
-                "previous": each.previous,
+                "first_seq": each.first_seq if each.shipped_as is None else each.shipped_after + 1,
+                "previous": each.previous if each.shipped_as is None else each.id,
             }
             for each in known
         ],
     )
+
+
+def _fork(segment: Segment, known: Known) -> Segment:
+    """Return the part of a forked segment that is shipped under an id of its own."""
+    assert known.shipped_as is not None
+    fork = segment.header._replace(id=known.shipped_as, previous=known.id, first_seq=known.shipped_after + 1)
+    return segment._replace(header=fork)
+
+
+def _learn(known: Known, row: Registered) -> None:
+    """Note what the database has of a kept segment: the ledger may be older, after a crash."""
+    known.ended = True
+    if known.shipped_as is None and known.last_seq < row.last_seq:
+        known.last_seq, known.digest = row.progress
+        known.most_seq = max(known.most_seq, row.last_seq)
 
 
 def open_all(store: Store, node: str, described: Sequence[dict[str, Any]]) -> dict[str, Registered]:
@@ -375,7 +495,8 @@ def open_all(store: Store, node: str, described: Sequence[dict[str, Any]]) -> di
     return rows
 
 
-def _say_rewound(store: Store, node: str, rewound: Sequence[Rewound]) -> int:
+def _say_rewound(rewound: Sequence[Rewound]) -> dict[str, Any]:
+    """Log that the database has stepped back. Return the incident."""
     packets = sum(each.had_seq - each.last_seq for each in rewound)
     first, last = rewound[0], rewound[-1]
     detail = (
@@ -384,19 +505,17 @@ def _say_rewound(store: Store, node: str, rewound: Sequence[Rewound]) -> int:
         "again"
     )
     log.warning("%s", detail)
-    return _note(
-        store,
-        node,
-        "rewound",
-        first.known.id,
-        first.last_seq + 1,
-        last_seq=last.had_seq,
-        records=packets,
-        from_at=first.known.first_us,
-        to_at=last.known.last_us,
-        detail=detail,
-        logged=True,
-    )
+    incident = {
+        "kind": "rewound",
+        "segment": first.known.id,
+        "first_seq": first.last_seq + 1,
+        "last_seq": last.had_seq,
+        "records": packets,
+        "from_at": _time(first.known.first_us),
+        "to_at": _time(last.known.last_us),
+        "detail": detail,
+    }
+    return {name: value for name, value in incident.items() if value is not None}
 
 
 def _note_missing(store: Store, node: str, row: Registered, known: Known | None, *, accepted: bool) -> None:
@@ -422,6 +541,23 @@ def _note_missing(store: Store, node: str, row: Registered, known: Known | None,
     )
 
 
+def _note_shorter(store: Store, node: str, segment_id: str, have: int, known: Known) -> None:
+    """Say that a segment has fewer records than were shipped of it, and that the database has no more."""
+    _note(
+        store,
+        node,
+        "missing",
+        segment_id,
+        have + 1,
+        last_seq=known.most_seq,
+        records=known.most_seq - have,
+        from_at=known.first_us,
+        to_at=known.last_us,
+        detail=f"the database lacks {counted(known.most_seq - have, 'packet')} of segment {known.name} that it had "
+        "counted. The file is shorter than it was: a power cut took them, or an older copy of it was put back",
+    )
+
+
 def _note(
     store: Store,
     node: str,
@@ -430,14 +566,12 @@ def _note(
     first_seq: int | None,
     *,
     detail: str,
-    logged: bool = False,
     from_at: int | None = None,
     to_at: int | None = None,
     **more: Any,
 ) -> int:
     """Log an incident, and note it in the database."""
-    if not logged:
-        log.log(logging.ERROR if kind in ("missing", "damaged") else logging.WARNING, "%s", detail)
+    log.log(logging.ERROR if kind in ("missing", "damaged") else logging.WARNING, "%s", detail)
     incident = {
         "kind": kind,
         "segment": segment,
@@ -461,6 +595,7 @@ def note_loss(
 ) -> None:
     """Say which records of a segment are damaged. `kept` says where the file is. `logged`: the caller says it, too."""
     last = loss.last_seq
+    position.lost_seq = max(position.lost_seq, last or 0)
     if last is None:
         numbers = f"records from {loss.first_seq} on"
     else:

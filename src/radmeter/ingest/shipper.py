@@ -23,6 +23,7 @@ from radmeter.ingest.positions import Position, Positions, note_loss
 from radmeter.ingest.records import as_json
 from radmeter.ingest.sending import Sender
 from radmeter.ingest.store import Store
+from radmeter.plugin.journal import files
 from radmeter.plugin.journal.reader import DamagedSegment, Entry, JournalReader, Segment
 from radmeter.units import counted
 
@@ -72,6 +73,7 @@ class Shipper:
         self._positions = Positions(journal, self._ledger, kept or KeptSegments(journal.directory))
         self._store: Store | None = None
         self._ahead: list[Entry] = []  # the next batch, read while the database ingests the one before
+        self._ahead_after = ("", 0)  # the segment and the number that it follows
         self._ahead_records: list[dict[str, Any]] = []  # the same, parsed, if the batch is full
         self._trouble: str | None = None
         self._saved_at = 0.0
@@ -87,14 +89,16 @@ class Shipper:
                 if not shipped and until_empty:
                     break
                 retry_seconds = FIRST_RETRY_SECONDS
-            except (StoreError, JournalError) as error:
+            except (StoreError, JournalError, OSError) as error:
                 if until_empty and isinstance(error, WrongDatabase):
                     raise  # it would wait for ever
+                if isinstance(error, OSError):  # the shipper's own files, for example on a sick disk
+                    error = files.unusable(self._journal.directory, error)
                 self._note_trouble(error)
                 self._close_store()
                 stop.wait(retry_seconds)
                 retry_seconds = min(2 * retry_seconds, LONGEST_RETRY_SECONDS)
-        with contextlib.suppress(StoreError, JournalError):  # the next shipper does it
+        with contextlib.suppress(StoreError, JournalError, OSError):  # the next shipper does it
             if self._store is not None:
                 self._positions.prune(self._store)
         self._close_store()
@@ -105,10 +109,14 @@ class Shipper:
         self._ledger.load()
         store = self._open_store()
         try:
+            identity = store.database_id()
             accepted = database_of_journal.check(
-                self._journal.directory, store.database_id(), self._ledger, self._accept_database
+                self._journal.directory, identity, self._ledger, self._accept_database
             )
             self._positions.compare(store, accepted=accepted)
+            if accepted:
+                # Only now: after a crash in between, the next shipper would take it for a database that was restored.
+                database_of_journal.remember(self._journal.directory, identity)
         except BaseException:
             store.close()
             raise
@@ -120,10 +128,15 @@ class Shipper:
         store = self._store or self._connect()
         position = self._positions.current(store)
         (entries, self._ahead), (records, self._ahead_records) = (self._ahead, []), (self._ahead_records, [])
+        if position is None or self._ahead_after != (position.id, position.progress.seq):
+            entries, records = [], []  # another shipper has gone on, or segments have come back
         if position is not None and not entries:
             entries = self._read(store, position, position.progress.seq, self._size.records)
         if position is None or len(entries) < self._size.records:
             following = self._positions.following(position) if position is not None else None
+            if position is not None and not entries and position.until is not None:
+                self._positions.go_on_in_fork(store, position)
+                return True
             if position is not None and not entries and self._finish(store, position, following):
                 return True
             if following is None:
@@ -151,7 +164,7 @@ class Shipper:
         """Read records of a segment. Damage is said, and the records behind it are read."""
         while True:
             try:
-                return self._journal.read(position.segment, after, limit)
+                return _until(position, self._journal.read(position.segment, after, limit))
             except DamagedSegment as damage:
                 if damage.loss is None:  # the header
                     raise
@@ -175,14 +188,15 @@ class Shipper:
 
     def _read_ahead(self, position: Position, after: int) -> None:
         """Read the next batch. If that fails, the error is reported when the batch's turn comes."""
-        self._ahead, self._ahead_records = [], []
+        self._ahead, self._ahead_records, self._ahead_after = [], [], (position.id, after)
         with contextlib.suppress(JournalError):
-            self._ahead = self._journal.read(position.segment, after, self._size.records)
+            self._ahead = _until(position, self._journal.read(position.segment, after, self._size.records))
             if len(self._ahead) == self._size.records:
                 self._ahead_records = [as_json(entry) for entry in self._ahead]
 
     def _keep_house(self, store: Store) -> None:
         """Write the ledger now and then, tell the database that the segments are here, and delete old kept ones."""
+        self._positions.settle(store)
         now = time.monotonic()
         if now - self._saved_at >= SAVE_SECONDS:
             self._ledger.save()
@@ -213,6 +227,11 @@ class Shipper:
         if self._trouble is not None:
             log.info("shipping goes on")
         self._trouble = None
+
+
+def _until(position: Position, entries: list[Entry]) -> list[Entry]:
+    """Return the entries of a position. Behind `until` they are a fork's."""
+    return entries if position.until is None else [each for each in entries if each.seq <= position.until]
 
 
 def _timed_out(entries: Sequence[Entry], timeout: StoreTimeout) -> str:

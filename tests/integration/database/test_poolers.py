@@ -15,6 +15,7 @@ from typing import Any, Self
 import psycopg
 import pytest
 from support.commands import Packets, radmeter
+from support.frozen import stopped
 from support.pgbouncer import PgBouncer, pgbouncer
 from support.processes import Child, Shipper, eventually
 from support.servers import Server, installed
@@ -262,6 +263,26 @@ def test_two_runners_behind_a_pool_of_sessions_take_turns(
             eventually(lambda: leads(third), True)
 
 
+def test_a_runner_that_was_stopped_behind_a_pool_of_sessions_does_nothing_when_it_wakes_up(
+    own_database: str, by_session: PgBouncer, tmp_path: Path
+) -> None:
+    dsn = by_session.dsn(own_database)
+    with psycopg.connect(own_database, autocommit=True) as connection:
+        leader = "SELECT program FROM radmeter.lease"
+        with Runner(tmp_path / "first.log").start(dsn) as first:
+            eventually(lambda: connection.execute(leader).fetchone(), (first.program,))
+            with Runner(tmp_path / "second.log").start(dsn) as second:
+                eventually(lambda: second.lines("standing by") != [], True)
+                assert first.process is not None
+                with stopped(first.process.pid):
+                    # As if its time had passed.
+                    connection.execute("UPDATE radmeter.lease SET expires_at = clock_timestamp()")
+                    eventually(lambda: connection.execute(leader).fetchone(), (second.program,))
+                eventually(lambda: first.lines("another process has taken over the lease") != [], True)
+                eventually(lambda: first.lines("standing by") != [], True)
+                assert connection.execute(leader).fetchone() == (second.program,)
+
+
 def test_runners_behind_a_pool_of_transactions_say_why_they_wait(
     own_database: str, by_transaction: PgBouncer, tmp_path: Path
 ) -> None:
@@ -288,6 +309,19 @@ def test_if_the_pooler_were_not_recognised_two_runners_would_still_not_work_at_o
         with pytest.raises(psycopg.Error) as refused:
             one.execute("SELECT 1")
         assert refused.value.sqlstate == "RM006"
+
+
+@pytest.mark.parametrize("mode", ["session", "transaction"])
+def test_a_writable_server_may_be_asked_for_through_the_pooler(
+    own_server: Server, own_database: str, mode: str
+) -> None:
+    with pgbouncer(own_server, mode) as pooler:
+        dsn = psycopg.conninfo.make_conninfo(
+            pooler.dsn(own_database), target_session_attrs="read-write", connect_timeout=5
+        )
+        store = Store(dsn)
+        assert store.checkpoint("radius1-00000001") == 0
+        store.close()
 
 
 def test_a_frozen_server_behind_the_pooler_is_given_up(
