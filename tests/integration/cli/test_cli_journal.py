@@ -216,11 +216,11 @@ def test_status_says_when_the_size_cuts_the_time(database: str, tmp_path: Path) 
     ship(tmp_path, database)
     size = sum(path.stat().st_size for path in segment_files(tmp_path / files.SHIPPED))
     settings = {"RADMETER_KEPT_BYTES": str(size), "RADMETER_JOURNAL": str(tmp_path)}
-    assert "of 48 hours, since more than" in run(database, tmp_path, "status", **settings).output
-    assert "of 48 hours, since more than" in radmeter(database, "status", "--sample", "0", **settings).output
+    for arguments in (("journal", "status"), ("status", "--sample", "0")):
+        assert "of 48 hours, since more than" in radmeter(database, *arguments, **settings).output
     assert one(ask(database, "--only", "backup", **settings), "backup").level == "yellow"
     settings["RADMETER_KEPT_BYTES"] = str(size * 3)
-    assert "of 48 hours" not in run(database, tmp_path, "status", **settings).output
+    assert "of 48 hours" not in radmeter(database, "journal", "status", **settings).output
     assert one(ask(database, "--only", "backup", **settings), "backup").level == "green"
 
 
@@ -330,13 +330,10 @@ def test_acknowledge_notes_who_and_why(database: str, connection: Connection, tm
         == "0 incidents acknowledged\n"
     )
     logged = connection.execute(
-        "SELECT detail ->> 'incident', detail ->> 'reason', operator FROM audit_log WHERE action = 'journal acknowledge'"
+        """SELECT detail ->> 'incident', detail ->> 'reason', operator FROM audit_log
+           WHERE action = 'journal acknowledge'"""
     ).fetchall()
-    assert [row[:2] for row in logged] == [
-        (str(first), "disk died"),
-        (str(second), "x"),
-        (str(third), "x"),
-    ] or [row[:2] for row in logged] == [(str(first), "disk died"), (str(third), "x"), (str(second), "x")]
+    assert {row[:2] for row in logged} == {(str(first), "disk died"), (str(second), "x"), (str(third), "x")}
     assert all(row[2] for row in logged)
 
 
@@ -477,11 +474,10 @@ def test_segments_that_are_missing_from_an_adopted_journal_are_told(
         path.unlink()
     done = run(database, tmp_path, "adopt", journal)
     assert done.exit_code == 1
-    wanted = f"missing: {inside} packets of segment" if known else "How many packets it had is not known"
+    wanted = f"missing: {inside} packets of segment" if known else f"It had {inside} packets (numbers"
     assert wanted in done.output
-    with pytest.MonkeyPatch.context():
-        found = run(database, tmp_path, "incidents", "--format", "json").json()
-    assert [(row["kind"], row["records"]) for row in found] == [("missing", inside if known else None)]
+    found = run(database, tmp_path, "incidents", "--format", "json").json()
+    assert [(row["kind"], row["records"]) for row in found] == [("missing", inside)]
     again = run(database, tmp_path, "adopt", journal, "--format", "csv")
     assert wanted in again.errors
     assert len(run(database, tmp_path, "incidents", "--format", "json").json()) == 1
@@ -604,15 +600,15 @@ def test_what_cannot_be_read_is_told_with_its_numbers(
     path = segment_files(tmp_path / "journal")[1].rename(place / segment_files(tmp_path / "journal")[1].name)
     first_seq = files.first_seq_in_name(path.name) or 0
     inside = path.read_bytes().count(MARK)
-    for number in (3, 4, 20):
-        flip(path, record_offset(path, 3 if number == 3 else number - 1 - (number > 4)) + 60)
+    for offset in [record_offset(path, number) for number in (3, 4, 20)]:
+        flip(path, offset + 60)
     done = run(database, tmp_path, "salvage", place)
     lost = sorted(set(once(range(first_seq - 1, first_seq - 1 + inside))) - set(counted(connection)))
     assert done.exit_code == 1
     told = re.findall(r"lost: numbers? (\d+)(?: to (\d+))?, received after", done.output)
     numbers = {n for a, b in told for n in range(int(a), int(b or a) + 1)}
     assert {f"user{number - 1}" for number in numbers} == set(lost)
-    assert len(lost) >= 2
+    assert len(lost) == 3
     found = rows(run(database, tmp_path, "salvage", place, "--format", "json"))
     assert [(row["shipped"], row["counted_before"], row["lost"]) for row in found] == [
         (0, inside - len(lost), len(lost))
@@ -657,9 +653,7 @@ def test_old_segments_are_counted_under_their_journals_name(
     assert counted(connection) == once(range(20))
 
 
-def test_a_shorter_copy_does_not_end_what_is_missing(
-    database: str, connection: Connection, tmp_path: Path
-) -> None:
+def test_a_shorter_copy_does_not_end_what_is_missing(database: str, tmp_path: Path) -> None:
     journal = tmp_path / "journal"
     fill(journal, range(300))
     whole = copy_of(journal, "whole")
@@ -669,8 +663,6 @@ def test_a_shorter_copy_does_not_end_what_is_missing(
     for path in segment_files(journal / files.SHIPPED):
         path.unlink()
     ship(journal, database)
-    red = connection  # the connection of before the restore is gone
-    red.close()
     short = tmp_path / segment_files(whole)[0].name
     short.write_bytes(segment_files(whole)[0].read_bytes())
     os.truncate(short, record_offset(short, 10))
@@ -680,8 +672,7 @@ def test_a_shorter_copy_does_not_end_what_is_missing(
         for row in run(database, tmp_path, "incidents", "--format", "json").json()
         if not row["settled_at"]
     ]
-    assert {row["kind"] for row in waits} == {"missing"}
-    assert len(waits) == 2
+    assert [row["kind"] for row in waits] == ["missing", "missing"]
     assert run(database, tmp_path, "salvage", whole).exit_code == 0
     waits = [
         row

@@ -68,6 +68,7 @@ WITHOUT_DATA |= {
     "verify",
     "config",
     "journal adopt",
+    "journal status",
 }
 
 
