@@ -9,9 +9,10 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -22,6 +23,7 @@ import psycopg
 
 from radmeter.supervisor import end_with_parent
 from support.deploy import rendered
+from support.documents import block
 from support.processes import OTHERS_ENVIRONMENT, READY_SECONDS, until
 from support.servers import temporary_directory, unprivileged
 
@@ -29,6 +31,8 @@ NAMES = ("db1", "db2", "db3")
 PROGRAMS = Path("/usr/lib/postgresql/15/bin")
 NEEDED = ("patroni", "patronictl", "etcd", "haproxy", "pgbouncer")
 DATABASE = "radmeter"
+# In deploy/ha/patroni.yml.
+SUPERUSER_PASSWORD = "change-me-superuser"
 PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin"])
 
 
@@ -169,7 +173,7 @@ class Member:
     @property
     def dsn(self) -> str:
         """The superuser's connection string for its own port."""
-        return f"postgresql://postgres:change-me-superuser@127.0.0.1:{self.port}/postgres"
+        return f"postgresql://postgres:{SUPERUSER_PASSWORD}@127.0.0.1:{self.port}/postgres"
 
     def hold_back_the_standbys(self) -> None:
         """Stop the processes that send the WAL to standbys. Only killing them ends that."""
@@ -199,7 +203,8 @@ class Cluster:
     def __init__(self, *, synchronous: bool = False) -> None:
         self.base = temporary_directory()
         self._identity = unprivileged(self.base)
-        self.synchronous = synchronous
+        self.synchronous = False
+        self._to_be_synchronous = synchronous
 
     def __enter__(self) -> Self:
         try:
@@ -210,6 +215,12 @@ class Cluster:
                 member.start()
             self.haproxy.start()
             self.settle()
+            if self._to_be_synchronous:
+                self.documented("synchronous", {})
+                self.synchronous = True
+                self.settle()
+            said = self.documented("list", {"/etc/patroni/config.yml": str(self.members[0].config)})
+            assert all(name in said for name in NAMES), said
         except BaseException:
             self.close()
             raise
@@ -258,7 +269,6 @@ class Cluster:
             "192.0.2.11:5432": f"127.0.0.1:{member.port}",
             "192.0.2.11:2379,192.0.2.12:2379,192.0.2.13:2379": self._etcd_url.removeprefix("http://"),
             "192.0.2.0/24": "127.0.0.1/32",
-            "synchronous_mode: false": f"synchronous_mode: {str(self.synchronous).lower()}",
             "/var/lib/postgresql/15/radmeter": str(member.data),
             "/var/lib/postgresql/.pgpass.patroni": f"{place}/pgpass",
             "/var/run/postgresql": str(place),
@@ -353,47 +363,66 @@ class Cluster:
                 (list(NAMES),),
             ).fetchone()
             _, answer = leader.says("/cluster")
-            states = [each["state"] for each in (answer or {"members": []})["members"]]
+            members = (answer or {"members": []})["members"]
+            states = [each["state"] for each in members]
+            # The standby that may be promoted is the one that etcd names, a moment after PostgreSQL has it.
+            awaited = sum(each["role"] == "sync_standby" for each in members)
             return (
-                streaming == (2, 1 if self.synchronous else 0)
+                streaming == (2, int(self.synchronous))
+                and awaited == int(self.synchronous)
                 and len(states) == len(NAMES)
                 and all(state in ("running", "streaming") for state in states)
             )
         return False
 
-    def create_database(self) -> None:
-        """Make the database, empty."""
-        with psycopg.connect(self.the_leader().dsn, autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {DATABASE}")
-
-    def patronictl(self, *arguments: str) -> str:
-        """Run patronictl as an operator does."""
-        command = ["patronictl", "-c", str(self.members[0].config), *arguments]
+    def documented(self, name: str, changes: Mapping[str, str], **environment: str) -> str:
+        """Run commands of docs/high-availability.md, with the names and places of this cluster in them."""
+        commands = block("high-availability.md", name)
+        for old, new in changes.items():
+            assert old in commands, f"the block {name} does not have {old}"
+            commands = commands.replace(old, new)
         done = subprocess.run(
-            command,
+            ["bash", "-euo", "pipefail", "-c", commands],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=120,
+            timeout=300,
             check=False,
             cwd="/",
-            env={**OTHERS_ENVIRONMENT, "PATH": PATH, "LC_ALL": "C.UTF-8"},
+            env={
+                **OTHERS_ENVIRONMENT,
+                "PATH": f"{Path(sys.executable).parent}:{PATH}",
+                "LC_ALL": "C.UTF-8",
+                "PATRONICTL_CONFIG_FILE": str(self.members[0].config),
+                "PGPASSWORD": SUPERUSER_PASSWORD,
+                **environment,
+            },
         )
-        assert done.returncode == 0, f"{command}\n{done.stdout}"
+        assert done.returncode == 0, f"{commands}\n{done.stdout}"
         return done.stdout
 
-    def through_haproxy(self, user: str = "postgres", password: str = "change-me-superuser") -> str:
+    def create_database(self) -> None:
+        """Make the database, empty."""
+        hosts = "host=192.0.2.11,192.0.2.12,192.0.2.13"
+        ports = ",".join(str(member.port) for member in self.members)
+        self.documented("database", {hosts: f"host=127.0.0.1,127.0.0.1,127.0.0.1 port={ports}"})
+
+    def move_leader(self, leader: Member, candidate: Member) -> None:
+        """Move the leader to another member, as an operator does."""
+        self.documented("switchover", {"db1": leader.name, "db2": candidate.name})
+
+    def through_haproxy(self, user: str = "postgres", password: str = SUPERUSER_PASSWORD) -> str:
         """Return the connection string of the leader through HAProxy."""
         return (
-            f"postgresql://{user}:{quote(password)}@127.0.0.1:{self.leader_port}/{DATABASE}"
+            f"postgresql://{user}:{quote(password, safe='')}@127.0.0.1:{self.leader_port}/{DATABASE}"
             "?target_session_attrs=read-write"
         )
 
-    def with_all_hosts(self, user: str = "postgres", password: str = "change-me-superuser") -> str:
+    def with_all_hosts(self, user: str = "postgres", password: str = SUPERUSER_PASSWORD) -> str:
         """Return the connection string that names all members: libpq looks for the leader."""
         hosts = ",".join(f"127.0.0.1:{member.port}" for member in self.members)
-        return f"postgresql://{user}:{quote(password)}@{hosts}/{DATABASE}?target_session_attrs=read-write"
+        return f"postgresql://{user}:{quote(password, safe='')}@{hosts}/{DATABASE}?target_session_attrs=read-write"
 
     def report(self) -> str:
         """Return the last lines of all logs."""

@@ -55,7 +55,7 @@ def switchover(cluster: Cluster) -> None:
     """Move the leader to another member, as an operator does."""
     leader = cluster.the_leader()
     candidate = cluster.awaited_standby()
-    cluster.patronictl("switchover", "--leader", leader.name, "--candidate", candidate.name, "--force")
+    cluster.move_leader(leader, candidate)
     _another_leads(cluster, leader)
 
 

@@ -1,6 +1,5 @@
 """Two FreeRADIUS hosts before one cluster: each with its journal and its shipper, and the jobs beside them."""
 
-import secrets
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -56,20 +55,6 @@ def command(dsn: str, *arguments: str | Path, **environment: str) -> str:
     return done.stdout
 
 
-def logins(dsn: str, directory: Path) -> dict[str, str]:
-    """Make a role that logs in for each service; return their passwords."""
-    made = {"radmeter_shipper": "radmeter_ingest", "radmeter_jobs": "radmeter_owner"}
-    directory.mkdir(mode=0o700)
-    passwords = {}
-    for login in made:
-        passwords[login] = secrets.token_urlsafe(24)
-        (directory / login).touch(mode=0o600)
-        (directory / login).write_text(passwords[login])
-    options = [part for login, group in made.items() for part in ("--login", f"{login}={group}")]
-    command(dsn, "migrate", "roles", *options, "--passwords", directory)
-    return passwords
-
-
 def wait_until_exact(loads: Sequence[Load], database: Database, shippers: Sequence[Shipper]) -> None:
     """Wait until the database has counted exactly the ledgers of all loads, and its own check finds nothing wrong."""
     expected = added(load.ledger() for load in loads)
@@ -103,10 +88,13 @@ class Nodes:
         self._loads: list[Load] = []
 
     def __enter__(self) -> Self:
-        dsn = self.cluster.through_haproxy()
         self.cluster.create_database()
-        command(dsn, "migrate", "up", "--yes")
-        passwords = logins(dsn, self._directory / "passwords")
+        directory = self._directory / "passwords"
+        leader = f"127.0.0.1:{self.cluster.leader_port}"
+        self.cluster.documented(
+            "schema", {"127.0.0.1:5000": leader, "/etc/radmeter/passwords": str(directory)}
+        )
+        passwords = {path.name: path.read_text().strip() for path in directory.iterdir()}
         shippers = ("radmeter_shipper", passwords["radmeter_shipper"])
         try:
             self.servers = []

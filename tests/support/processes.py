@@ -154,7 +154,7 @@ class Jobs(Child):
         self._environment = {"RADMETER_DSN": dsn}
 
     def start(self) -> Self:
-        self.spawn([sys.executable, "-m", "radmeter", "jobs"], self._environment)
+        self.spawn([sys.executable, "-m", "radmeter", "jobs", "run"], self._environment)
         return self
 
 

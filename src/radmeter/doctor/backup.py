@@ -52,7 +52,10 @@ class Kept(NamedTuple):
 
 
 def check(context: Context) -> Findings:
-    """Compare the oldest kept segment with the newest backup, as far as both can be seen from here."""
+    """Compare the oldest kept segment with the newest backup, as far as both can be seen from here.
+
+    Where neither can be seen it says nothing.
+    """
     now = time.time()
     kept = _kept(context.settings.journal)
     backup = _newest(context)
@@ -66,7 +69,10 @@ def check(context: Context) -> Findings:
             )
         )
     faults += [*_cut(context), *_archiver(context, now)]
-    yield from faults or [tell.green(shown)]
+    if faults:
+        yield from faults
+    elif kept.segments or backup is not None:
+        yield tell.green(shown)
 
 
 def _cut(context: Context) -> Findings:
