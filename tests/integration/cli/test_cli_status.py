@@ -6,7 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,8 @@ from support.ledger import believe_old_arrivals, ingest
 from support.servers import Connection
 
 from radmeter.ingest.positions import registered
-from radmeter.ingest.store import Store
-from radmeter.plugin.journal.reader import JournalReader, Segment
+from radmeter.ingest.store import Progress, Store
+from radmeter.plugin.journal.reader import JournalReader
 from radmeter.plugin.journal.writer import JournalWriter
 
 RECORD = '[["Acct-Status-Type","Start"]]'
@@ -31,17 +31,30 @@ def journal(tmp_path: Path) -> Iterator[tuple[Path, JournalWriter]]:
     opened.close()
 
 
-def reject(dsn: str, node: str, seqs: list[int], segment: Segment | None = None) -> None:
-    """Ingest packets that cannot be counted: they move the progress as others do."""
-    records = [
-        {"seq": seq, "received_us": 1_700_000_000_000_001, "reason": "no", "pairs": []} for seq in seqs
-    ]
-    with closing(Store(dsn)) as store:
-        if segment is None:
-            ingest(store, node, records)
-        else:
-            (row, *_) = registered(store, node, [segment]).values()
-            store.ingest(segment.id, row.progress, records, 1)
+def reject(dsn: str, node: str, seqs: list[int]) -> None:
+    """Ingest packets that cannot be counted: they move the checkpoint as others do."""
+    store = Store(dsn)
+    try:
+        ingest(
+            store,
+            node,
+            [{"seq": seq, "received_us": 1_700_000_000_000_001, "reason": "no", "pairs": []} for seq in seqs],
+        )
+    finally:
+        store.close()
+
+
+def ship(dsn: str, reader: JournalReader, count: int) -> None:
+    """Ingest packets of a journal's only segment that cannot be counted."""
+    (segment,) = reader.segments()
+    store = Store(dsn)
+    try:
+        progress = registered(store, reader.node(), [segment])[segment.id].progress
+        for entry in reader.read(segment, progress.seq, count):
+            record = {"seq": entry.seq, "received_us": entry.received_at_us, "reason": "no", "pairs": []}
+            progress = Progress(store.ingest(segment.id, progress, [record], entry.seq), entry.seq)
+    finally:
+        store.close()
 
 
 def status(dsn: str | None, journal: Path, *arguments: str) -> tuple[Result, Any]:
@@ -58,7 +71,7 @@ def test_what_waits_in_the_journal_is_told_with_its_age(
     seqs = [writer.append(now_us - age * 1_000_000, RECORD) for age in (90, 60, 30)]
     reader = JournalReader(directory)
     node = reader.node()
-    reject(database, node, seqs[:1], reader.segments()[0])
+    ship(database, reader, 1)
     done, state = status(database, directory, "--sample", "0")
     assert (done.exit_code, done.errors, state["problems"]) == (0, "", [])
     assert state["journal"]["node"] == node
@@ -66,8 +79,9 @@ def test_what_waits_in_the_journal_is_told_with_its_age(
     assert 60 <= state["journal"]["oldest_unshipped_seconds"] < 90
     (told,) = state["nodes"]
     assert (told["node"], told["last_seq"], told["records"], told["rejected"]) == (node, seqs[0], 1, 1)
-    assert told["last_received_at"] == "2023-11-14T22:13:20.000001+00:00"
-    reject(database, node, seqs[1:], reader.segments()[0])
+    received_at = datetime.fromtimestamp((now_us - 90 * 1_000_000) / 1e6, UTC)
+    assert abs(datetime.fromisoformat(told["last_received_at"]) - received_at) < timedelta(milliseconds=1)
+    ship(database, reader, 2)
     _, state = status(database, directory, "--sample", "0")
     assert state["journal"]["unshipped_records"] == 0
     assert state["journal"]["oldest_unshipped_seconds"] is None
