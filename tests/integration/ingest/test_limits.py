@@ -4,7 +4,6 @@ import json
 import time
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +15,6 @@ from support.rows_read import rows_read
 from support.servers import Connection
 
 from radmeter.ingest.records import as_json
-from radmeter.ingest.shipper import Shipper
 from radmeter.ingest.store import Store
 from radmeter.packet.record import (
     LONGEST_SESSION_SECONDS,
@@ -24,7 +22,7 @@ from radmeter.packet.record import (
     STAMP_AT_MOST_AFTER_SECONDS,
     STAMP_AT_MOST_BEFORE_SECONDS,
 )
-from radmeter.plugin.journal.reader import Entry, JournalReader
+from radmeter.plugin.journal.reader import Entry
 
 DAY_US = 86400 * 10**6
 NODE = "radius1-00000001"
@@ -322,7 +320,7 @@ def test_a_wrong_clock_leaves_no_trace_on_the_packets_after_it(connection: Conne
 
 @pytest.mark.parametrize("name", IMPOSSIBLE)
 def test_what_is_no_packet_is_set_aside_whenever_it_came(
-    tmp_path: Path, database: str, connection: Connection, name: str
+    database: str, connection: Connection, name: str
 ) -> None:
     """Else the shipper would try it for ever, and the packets after it would wait."""
     arrival = IMPOSSIBLE[name]()
@@ -332,8 +330,7 @@ def test_what_is_no_packet_is_set_aside_whenever_it_came(
     ]
     records = [as_json(entry) for entry in entries]
     with closing(Store(database)) as store:
-        shipper = Shipper(JournalReader(tmp_path), lambda: store)
-        shipper._ingest(store, NODE, [*entries, Entry(3, now_us(), "")], [*records, record(3)])
+        assert ledger.ingest(store, NODE, [*records, record(3)]) == 3
     assert (
         value(connection, "count(*) FROM rejected_packet WHERE received_at > now() - interval '1 hour'") == 2
     )
