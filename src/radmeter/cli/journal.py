@@ -311,9 +311,7 @@ def _ship(
 ) -> None:
     """Ship segments and say what became of each. `whole`: the places are journals, of which nothing may be missing."""
     from radmeter.ingest import database_of_journal, orphans
-    from radmeter.ingest.absent import absent
     from radmeter.ingest.holders import refuse_if_in_use
-    from radmeter.ingest.ledger import Ledger
     from radmeter.ingest.orphan_identity import Surroundings, journal_of
     from radmeter.ingest.store import Store
     from radmeter.progress import progress
@@ -338,13 +336,9 @@ def _ship(
             if whole:
                 for paths in found.values():
                     top = journal_of(paths[0])
-                    ledger = Ledger(top)
-                    with contextlib.suppress(JournalError, OSError):
-                        ledger.read()
-                    ids = [each.segment for each in results if each.segment is not None]
                     name = Surroundings(paths, node, uncounted=uncounted).node(top)
                     if name is not None:
-                        missing += [each.detail for each in absent(store, name, paths, ledger, ids)]
+                        missing += orphans.missing(store, top, name)
     except StoreError:
         if results:
             _tell(results, missing, output_format)

@@ -7,15 +7,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 from radmeter.errors import JournalError, ProgressMoved, StoreTimeout
-from radmeter.ingest.ledger import Known
+from radmeter.ingest.kept_segments import KeptSegments
+from radmeter.ingest.ledger import Known, Ledger
 from radmeter.ingest.orphan_identity import FOLDERS, Identity, Surroundings, first_seq_of, journal_of
-from radmeter.ingest.positions import Position, note_loss, registered
+from radmeter.ingest.positions import Position, Positions, note_loss, registered
 from radmeter.ingest.records import as_json
 from radmeter.ingest.sending import Sender
 from radmeter.ingest.store import Progress, Store
 from radmeter.plugin.journal import files
 from radmeter.plugin.journal.orphan import read_orphan
-from radmeter.plugin.journal.reader import BATCH_TEXT, Entry, Loss, Segment, digest_after
+from radmeter.plugin.journal.reader import BATCH_TEXT, Entry, JournalReader, Loss, Segment, digest_after
+from radmeter.plugin.journal.segment_format import SegmentHeader
 from radmeter.plugin.journal.segment_reader import DamagedSegment, SegmentReader
 from radmeter.units import counted
 
@@ -106,6 +108,18 @@ def ship(
         yield _ship(store, path, around, on_progress)
 
 
+def missing(store: Store, journal: Path, node: str) -> list[str]:
+    """Note which packets of a journal are neither counted nor there, once all that is there is shipped.
+
+    Return it in words. Nothing in the journal is changed. Raises JournalError if it cannot be read.
+    """
+    ledger = Ledger(journal)
+    with suppress(JournalError, OSError):
+        ledger.read()
+    with closing(JournalReader(journal)) as reader:
+        return Positions(reader, ledger, KeptSegments(journal)).missing(store, node)
+
+
 def _ship(store: Store, path: Path, around: Surroundings, on_progress: Listener) -> Result:
     shipped: list[int] = []
     identity = None
@@ -117,7 +131,11 @@ def _ship(store: Store, path: Path, around: Surroundings, on_progress: Listener)
         node = identity.header.node or around.node(journal_of(path))
         if node is None:
             raise JournalError("nothing says the name of its journal: give --node NAME")
-        had, lost = _ship_segment(store, path, node, identity, shipped, on_progress)
+        had, lost = 0, list[Loss]()
+        for part in _parts(identity):
+            before, damage = _ship_part(store, path, node, part, shipped, on_progress)
+            had, lost = had + before, lost + damage
+        had = max(0, had - sum(shipped))
         if identity.damaged:
             _settle_header(store, path, around.node(journal_of(path)) or node, identity)
     except _Forked as fork:
@@ -136,14 +154,39 @@ def _moved(path: Path) -> Path:
     raise JournalError("it is gone: the shipper has moved or deleted it meanwhile")
 
 
-def _ship_segment(
-    store: Store, path: Path, node: str, identity: Identity, shipped: list[int], on_progress: Listener
+class _Part(NamedTuple):
+    """The records of a segment that have one id, with the numbers above `after` and up to `until` (None: to its end).
+
+    `is_shared`: another machine may have shipped other records under the same id, after these.
+    """
+
+    header: SegmentHeader
+    after: int
+    until: int | None = None
+    is_shared: bool = False
+
+
+def _parts(identity: Identity) -> list[_Part]:
+    """Return the parts of a segment: two if another machine went on with a copy of it, and its shipper saw that."""
+    header, known = identity.header, identity.known
+    begins_after = header.first_seq - 1
+    if known is None or known.shipped_as is None:
+        return [_Part(header, begins_after)]
+    fork = header._replace(id=known.shipped_as, previous=known.id, first_seq=known.shipped_after + 1)
+    return [
+        _Part(header, begins_after, known.shipped_after, is_shared=True),
+        _Part(fork, known.shipped_after),
+    ]
+
+
+def _ship_part(
+    store: Store, path: Path, node: str, part: _Part, shipped: list[int], on_progress: Listener
 ) -> tuple[int, list[Loss]]:
-    """Ship one segment, however often another shipper is faster. Return how many packets were counted before."""
+    """Ship a part, however often another shipper is faster. Return how many packets of it the database had."""
     size = BATCH
     for tried in range(TRIES):
         try:
-            return _ship_once(store, path, node, identity, size, shipped, on_progress)
+            return _ship_once(store, path, node, part, size, shipped, on_progress)
         except ProgressMoved:
             if tried == TRIES - 1:
                 raise
@@ -158,17 +201,12 @@ def _ship_once(
     store: Store,
     path: Path,
     node: str,
-    identity: Identity,
+    part: _Part,
     size: int,
     shipped: list[int],
     on_progress: Listener,
 ) -> tuple[int, list[Loss]]:
-    header, known = identity.header, identity.known
-    begins_after = header.first_seq - 1
-    if known is not None and known.shipped_as is not None:
-        # Another machine went on with a copy of it. What this machine wrote since then has an id of its own.
-        begins_after = known.shipped_after
-        header = header._replace(id=known.shipped_as, previous=known.id, first_seq=begins_after + 1)
+    header, begins_after = part.header, part.after
     segment = Segment(header.first_seq, path, header)
     row = registered(store, node, [segment])[header.id]
     position = Position(
@@ -184,8 +222,9 @@ def _ship_once(
     def compare() -> None:
         """Compare what was counted of the segment with what the file has of that."""
         nonlocal compared
-        if not compared and last <= row.last_seq:
-            lost[:] = _lost_of_counted(lost, last, row.last_seq, digest, row.digest, header.id)
+        if not compared:
+            known = None if part.is_shared and row.last_seq > last else row.digest
+            lost[:] = _lost_of_counted(lost, last, row.last_seq, digest, known, header.id)
         compared = True
 
     def send() -> None:
@@ -199,10 +238,14 @@ def _ship_once(
 
     for each in read_orphan(path):
         if isinstance(each, Loss):
-            if (each.last_seq or begins_after + 1) > begins_after:
+            is_before = each.last_seq is not None and each.last_seq <= begins_after
+            is_behind = part.until is not None and each.first_seq > part.until
+            if not is_before and not is_behind:
                 lost.append(each)
         elif each.seq <= begins_after:
             continue
+        elif part.until is not None and each.seq > part.until:
+            break
         elif each.seq <= row.last_seq:
             had, last, digest = had + 1, each.seq, digest_after(digest, [each])
             if had % BATCH == 0:
@@ -217,11 +260,11 @@ def _ship_once(
     send()
     for loss in lost:
         note_loss(store, node, position, loss, kept=f"The file is {path.absolute()}", logged=True)
-    if position.progress.seq > row.last_seq or last >= row.last_seq or lost:
+    if not part.is_shared and (position.progress.seq > row.last_seq or last >= row.last_seq or lost):
         # A file that ends before what is counted of it is not all of the segment.
         store.finish(header.id, position.progress.seq)
     on_progress(had % BATCH)
-    return max(0, had - sum(shipped)), lost
+    return had, lost
 
 
 def _lost_of_counted(

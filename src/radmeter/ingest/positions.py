@@ -124,8 +124,24 @@ class Positions:
         self._rewound = [store.note_incident(node, each) for each in self._ledger.rewound]
         here = [segment for segment in segments if segment.path not in vanished]
         self._report_missing(store, node, here, rows, rewound=bool(rewound), accepted=accepted)
+        # Their numbers and times are not forgotten, in case the database steps back again.
+        ids = {segment.header.id for segment in here}
+        self._ledger.gone([known for known in self._ledger.all() if known.id not in ids])
         self._ledger.change()
         self._ledger.save(durable=True)
+
+    def missing(self, store: Store, node: str) -> list[str]:
+        """Note which packets are neither counted nor here, once all that is here is counted. Return it in words.
+
+        For a journal whose machine is gone. Nothing in its directory is changed.
+        """
+        present = [segment for segment in self._journal.segments() if segment.header.id]
+        segments = sorted([*present, *self._kept_segments()], key=lambda segment: segment.first_seq)
+        forks = [_fork(segment, known) for segment in segments if (known := self._forked(segment))]
+        told: list[str] = []
+        rows = registered(store, node, [*segments, *forks])
+        self._report_missing(store, node, segments, rows, rewound=True, accepted=False, told=told)
+        return told
 
     def current(self, store: Store) -> Position | None:
         """Return the first segment that is not wholly counted; None if there is none."""
@@ -333,8 +349,9 @@ class Positions:
         *,
         rewound: bool,
         accepted: bool,
+        told: list[str] | None = None,
     ) -> None:
-        """Say which packets the database lacks, and are no longer here."""
+        """Say which packets the database lacks, and are no longer here: in the log, or in `told`."""
         here = {segment.header.id for segment in segments}
         forks = {known.shipped_as for segment in segments if (known := self._forked(segment))}
         away = {known.id: known for known in self._ledger.all() if known.id not in here}
@@ -359,10 +376,10 @@ class Positions:
                 store.finish(row.id, row.last_seq)
             elif not row.finished or row.last_seq < known.most_seq:
                 # Another machine may have finished a shorter copy of it.
-                _note_missing(store, node, row, known, accepted=accepted)
+                _note_missing(store, node, row, known, accepted=accepted, told=told)
         for row in vanished:
             if row.id not in away:
-                _note_missing(store, node, row, None, accepted=accepted)
+                _note_missing(store, node, row, None, accepted=accepted, told=told)
         for previous in sorted(each for each in lacking - away.keys() if each):
             segment = next(each for each in segments if each.header.previous == previous)
             reason = ACCEPTED if accepted else None
@@ -381,11 +398,10 @@ class Positions:
                 to_at=segment.header.made_at_us,
                 detail=f"segment {previous}, the one before {segment.path.name}, is not wholly counted, and it is in "
                 f"no folder of this journal. {many}",
+                told=told,
                 reason=reason,
             )
-            self._report_hole(store, node, segments, segment, reason)
-        # Their numbers and times are not forgotten, in case the database steps back again.
-        self._ledger.gone([known for known in self._ledger.all() if known.id not in here])
+            self._report_hole(store, node, segments, segment, reason, told)
 
     def _numbers_before(self, segment: Segment, row: Registered | None) -> tuple[int | None, int | None]:
         """Return which numbers of the segment before are not counted; None, None: how many it had is not known."""
@@ -396,7 +412,13 @@ class Positions:
         return (first, segment.first_seq - 1) if first < segment.first_seq else (None, None)
 
     def _report_hole(
-        self, store: Store, node: str, segments: Sequence[Segment], segment: Segment, reason: str | None
+        self,
+        store: Store,
+        node: str,
+        segments: Sequence[Segment],
+        segment: Segment,
+        reason: str | None,
+        told: list[str] | None,
     ) -> None:
         """Say which numbers before the one before `segment` no segment has. They go on from segment to segment."""
         end = segment.header.previous_first_seq
@@ -420,6 +442,7 @@ class Positions:
                     to_at=segment.header.made_at_us,
                     detail=f"{_packets(last + 1, end - 1)} between {before[-1].path.name} and {segment.path.name} are "
                     "in no folder of this journal",
+                    told=told,
                     reason=reason,
                 )
 
@@ -518,7 +541,15 @@ def _say_rewound(rewound: Sequence[Rewound]) -> dict[str, Any]:
     return {name: value for name, value in incident.items() if value is not None}
 
 
-def _note_missing(store: Store, node: str, row: Registered, known: Known | None, *, accepted: bool) -> None:
+def _note_missing(
+    store: Store,
+    node: str,
+    row: Registered,
+    known: Known | None,
+    *,
+    accepted: bool,
+    told: list[str] | None,
+) -> None:
     last = known.most_seq if known is not None and known.most_seq > row.last_seq else None
     many = "packets" if last is None else counted(last - row.last_seq, "packet")
     _note(
@@ -537,6 +568,7 @@ def _note_missing(store: Store, node: str, row: Registered, known: Known | None,
             if last is not None and known and known.ended
             else ". It may have had more packets than are known"
         ),
+        told=told,
         reason=ACCEPTED if accepted else None,
     )
 
@@ -566,12 +598,16 @@ def _note(
     first_seq: int | None,
     *,
     detail: str,
+    told: list[str] | None = None,
     from_at: int | None = None,
     to_at: int | None = None,
     **more: Any,
 ) -> int:
-    """Log an incident, and note it in the database."""
-    log.log(logging.ERROR if kind in ("missing", "damaged") else logging.WARNING, "%s", detail)
+    """Log an incident, or add it to `told`, and note it in the database."""
+    if told is None:
+        log.log(logging.ERROR if kind in ("missing", "damaged") else logging.WARNING, "%s", detail)
+    else:
+        told.append(detail)
     incident = {
         "kind": kind,
         "segment": segment,
@@ -612,7 +648,7 @@ def note_loss(
         to_at=loss.before_us,
         detail=f"{numbers} of segment {position.segment.path.name} cannot be read: "
         f"{loss.what}. The packets around them are counted. {kept}",
-        logged=logged,
+        told=[] if logged else None,
     )
 
 

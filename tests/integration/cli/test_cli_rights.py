@@ -1,6 +1,7 @@
 """Each command, run by a database role without its rights, names the role that has them."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import click
@@ -10,6 +11,7 @@ from support.logins import as_role, login_role
 from support.servers import Connection
 
 from radmeter.cli.main import cli
+from radmeter.plugin.journal.writer import JournalWriter
 
 # Every command that asks the database, with arguments that reach it.
 COMMANDS: dict[str, tuple[str, ...]] = {
@@ -57,6 +59,11 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "rejected salvage": (),
     "people show": ("alice",),
     "people erase": ("alice", "--yes"),
+    "journal status": (),
+    "journal incidents": (),
+    "journal acknowledge": ("1", "--reason", "known"),
+    "journal salvage": ("{directory}/orphans",),
+    "journal adopt": ("{directory}/orphans",),
     "limits list": (),
     "limits set": ("personal_keep_days", "90"),
 }
@@ -94,6 +101,8 @@ def test_a_role_without_the_rights_is_told_which_role_has_them(
     (tmp_path / "x.parquet").touch()
     (tmp_path / "journal").mkdir()
     (tmp_path / "journal" / "node").write_text("node-1\n")
+    with closing(JournalWriter(tmp_path / "orphans")) as writer:
+        writer.append(1, "[]")
     silent = []
     with login_role(connection, *([group] if group else [])) as role:
         for command, arguments in COMMANDS.items():

@@ -54,9 +54,22 @@ READ: dict[str, tuple[str, ...]] = {
     "limits list": (),
     "people show": ("{user}",),
     "people erase": ("{user}", "--yes", "--even-open"),
+    "journal status": ("--all",),
+    "journal incidents": ("--all",),
+    "journal salvage": ("{journal}",),
+    "journal adopt": ("{journal}",),
 }
 WITHOUT_DATA = {"simulate", "jobs close-stale", "migrate plan", "migrate status", "migrate history", "adopt"}
-WITHOUT_DATA |= {"jobs expire", "limits list", "partitions list", "backfill", "verify", "config"}
+WITHOUT_DATA |= {
+    "jobs expire",
+    "limits list",
+    "partitions list",
+    "backfill",
+    "verify",
+    "config",
+    "journal adopt",
+    "journal status",
+}
 
 
 def commands(command: click.Command = cli, path: tuple[str, ...] = ()) -> Iterator[tuple[str, click.Command]]:
@@ -118,6 +131,10 @@ def hostile(database: str, connection: Connection) -> dict[str, str]:
            VALUES ('rejected packet', %s, now(), %s, 1, 1, 1, 1, 1)""",
         (NODE, HOSTILE),
     )
+    connection.execute(
+        "SELECT radmeter.note_incident(%s, %s::json)",
+        (NODE, json.dumps({"kind": "missing", "detail": HOSTILE, "reason": HOSTILE})),
+    )
     (router,) = connection.execute("SELECT id FROM routers").fetchone() or (None,)
     (rejected,) = connection.execute("SELECT id FROM rejected_packet").fetchone() or (None,)
     # A counter that differs, a partition and a function of somebody else's making.
@@ -152,7 +169,7 @@ def test_no_command_writes_control_characters(database: str, hostile: dict[str, 
     for name, arguments in READ.items():
         if name == "simulate":
             continue
-        given = [argument.format(**hostile) for argument in arguments]
+        given = [argument.format(**hostile, journal=journal) for argument in arguments]
         for kind in formats(tree[name]):
             raws = ([], ["--raw"]) if kind == "csv" else ([],)
             for raw in raws:

@@ -52,7 +52,7 @@ def test_how_full_it_may_be(tmp_path: Path) -> None:
         writer.append(1, '["' + "x" * 400_000 + '"]')
     writer.close()
     reader = JournalReader(tmp_path / "filled")
-    size = reader.depth(0).size_bytes
+    size = reader.depth({}).size_bytes
     reader.close()
     levels = []
     for limit in (size * 2 + 1, size * 2, size * 10 // 9 + 1, size * 10 // 9):

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from support.commands import Packets, radmeter
 
-from radmeter.ingest.left_out_segments import FOLDER
 from radmeter.people import files
 from radmeter.people.files import has_name
+from radmeter.plugin.journal.files import AGAIN, DAMAGED, LEFT_OUT, SHIPPED
 from radmeter.plugin.journal.writer import JournalWriter
 
 PAIRS = [["Acct-Status-Type", "Stop"], ["Acct-Session-Id", "s1"], ["NAS-IP-Address", "10.0.0.1"]]
@@ -34,7 +34,7 @@ def test_files_are_listed_with_what_to_do(database: str, tmp_path: Path) -> None
     (segment,) = journal.glob("segment-*")
     listed = {row["kind"]: row["place"] for row in shown if row["place"]}
     assert listed == {
-        "journal segment": f"{segment}: the shipper deletes it when it is full and all of it is shipped",
+        "journal segment": f"{segment}: the shipper moves it when it is full and all of it is shipped",
         "detail or quarantine file": f"{quarantine}: delete it, or let logrotate do so",
     }
     before = segment.read_bytes(), quarantine.read_bytes()
@@ -53,9 +53,10 @@ def test_kept_segments_and_the_containers_quarantine_are_listed(database: str, t
     journal_with(journal, ["User-Name", "alice"])
     (segment,) = journal.glob("segment-*")
     kept = segment.rename(segment.with_name(f"kept-{segment.name}"))
-    left_out = journal / FOLDER / segment.name
-    left_out.parent.mkdir()
-    left_out.write_bytes(kept.read_bytes())
+    folders = {folder: journal / folder / segment.name for folder in (AGAIN, SHIPPED, DAMAGED, LEFT_OUT)}
+    for copy in folders.values():
+        copy.parent.mkdir()
+        copy.write_bytes(kept.read_bytes())
     for name in ("detail", "detail.full"):
         file = run / "radacct" / "radmeter-quarantine" / name
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -66,10 +67,13 @@ def test_kept_segments_and_the_containers_quarantine_are_listed(database: str, t
         radmeter(database, "people", "erase", "alice", "--yes", "--format", "json", **places).json()["kept"],
     ):
         assert sorted((row["kind"], row["place"].split(": ")[0]) for row in rows) == [
+            ("damaged segment", str(folders[DAMAGED])),
             ("detail or quarantine file", f"{file.parent}/detail"),
             ("detail or quarantine file", f"{file.parent}/detail.full"),
-            ("kept segment", str(kept)),
-            ("left-out segment", str(left_out)),
+            ("kept segment", str(folders[SHIPPED])),
+            ("kept segment of an older release", str(kept)),
+            ("left-out segment", str(folders[LEFT_OUT])),
+            ("segment that is shipped again", str(folders[AGAIN])),
         ]
     assert "salvage" in next(row["place"] for row in rows if row["kind"] == "left-out segment")
 
