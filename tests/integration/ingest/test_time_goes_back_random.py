@@ -54,10 +54,9 @@ class Faults:
 
     countdown: int = -1
     act: Callable[[str], None] = lambda step: None
-    seen: int = 0
+    stores: list[Store] = field(default_factory=list)
 
     def step(self, name: str) -> None:
-        self.seen += 1
         self.countdown -= 1
         if self.countdown == 0:
             self.act(name)
@@ -69,6 +68,7 @@ class WatchedStore(Store):
     def __init__(self, dsn: str, faults: Faults) -> None:
         super().__init__(dsn)
         self._faults = faults
+        faults.stores.append(self)
 
     def _call(self, query: str, *parameters: object) -> Any:
         self._faults.step(f"before {query}")
@@ -192,9 +192,9 @@ class History:
                 shipper.run(stop, until_empty=True)
         except Killed:
             self.say("  killed")
-            if shipper._store is not None:
-                Store.close(shipper._store)
         finally:
+            for store in faults.stores:
+                store.close()
             deadline.cancel()
             deadline.join()
             reader.close()
