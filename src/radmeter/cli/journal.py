@@ -88,14 +88,17 @@ def status(settings: Settings, all_: bool, output_format: str) -> None:
         problems.append(f"database: {error}")
     if not problems or rows:
         with contextlib.suppress(JournalError):
-            lines = journal_state.summary(settings, rows)
+            lines = journal_state.summary(
+                journal_state.Limits(settings.journal, settings.kept_hours, settings.kept_bytes), rows
+            )
     if output_format != "table":
         emit(rows, output_format, columns=SEGMENTS)
     else:
         shown = [row for row in rows if all_ or row["state"] != "kept"]
         if shown:
             emit(shown, output_format, columns=FEW)
-        output.say(*lines)
+        if lines:
+            output.say(*lines)
         unread = [row["path"] for row in rows if row["state"] == "unknown"]
         unsaved = any(row["kind"] == "damaged" and row["segment"] is None for row in waiting)
         if unread and (unsaved or problems):
