@@ -23,7 +23,7 @@ import psycopg
 
 from radmeter.supervisor import end_with_parent
 from support.deploy import rendered
-from support.documents import block
+from support.documents import block, changed
 from support.processes import OTHERS_ENVIRONMENT, READY_SECONDS, until
 from support.servers import temporary_directory, unprivileged
 
@@ -292,6 +292,28 @@ class Cluster:
             )
         return changes
 
+    def start_bouncer(self, user: str, password: str) -> str:
+        """Start PgBouncer before HAProxy, for one role; return its connection string."""
+        users = self.base / "userlist.txt"
+        users.write_text(f'"{user}" "{password}"\n')
+        users.chmod(0o600)
+        self._give(users)
+        self._write(
+            "pgbouncer.ini",
+            "ha/pgbouncer.ini",
+            {
+                "host=127.0.0.1 port=5000": f"host=127.0.0.1 port={self.leader_port}",
+                "listen_port = 6432": f"listen_port = {self.bouncer_port}",
+                "/etc/pgbouncer/userlist.txt": str(users),
+                "/var/log/postgresql/pgbouncer.log": f"{self.base}/pgbouncer.log",
+                "/var/run/postgresql/pgbouncer.pid": f"{self.base}/pgbouncer.pid",
+            },
+        )
+        command = ["pgbouncer", self.base / "pgbouncer.ini"]
+        self.bouncer = Background("pgbouncer", command, self.base / "pgbouncer.out", self._identity)
+        self.bouncer.start()
+        return f"postgresql://{user}:{quote(password, safe='')}@127.0.0.1:{self.bouncer_port}/{DATABASE}"
+
     def _write(self, name: str | Path, example: str, changes: dict[str, str]) -> Path:
         path = self.base / name
         path.write_text(rendered(example, changes))
@@ -377,10 +399,7 @@ class Cluster:
 
     def documented(self, name: str, changes: Mapping[str, str], **environment: str) -> str:
         """Run commands of docs/high-availability.md, with the names and places of this cluster in them."""
-        commands = block("high-availability.md", name)
-        for old, new in changes.items():
-            assert old in commands, f"the block {name} does not have {old}"
-            commands = commands.replace(old, new)
+        commands = changed(block("high-availability.md", name), changes)
         done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", commands],
             stdin=subprocess.DEVNULL,
@@ -436,8 +455,8 @@ class Cluster:
         try:
             for member in getattr(self, "members", []):
                 member.kill()
-            for program in (getattr(self, "haproxy", None), getattr(self, "etcd", None)):
-                if program is not None:
+            for name in ("bouncer", "haproxy", "etcd"):
+                if (program := getattr(self, name, None)) is not None:
                     program.kill()
         finally:
             shutil.rmtree(self.base, ignore_errors=True)

@@ -1,6 +1,7 @@
 """The commands of the documents, so that tests run what a reader copies."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -14,3 +15,15 @@ def block(document: str, name: str) -> str:
     )
     assert len(found) == 1, f"{document} has {len(found)} blocks named {name}"
     return str(found[0])
+
+
+def changed(text: str, changes: Mapping[str, str]) -> str:
+    """Return a text with others in it replaced, all at once, the longest first. Each must be there."""
+    missing = [old for old in changes if old not in text]
+    assert not missing, f"{missing} is not in:\n{text}"
+    longest_first = sorted(changes, key=len, reverse=True)
+    return (
+        re.sub("|".join(map(re.escape, longest_first)), lambda found: changes[found[0]], text)
+        if changes
+        else text
+    )

@@ -1,4 +1,7 @@
-"""What can happen to a cluster. Each fault returns when the cluster has a leader that takes writes."""
+"""What can happen to a cluster. Each fault returns when the cluster has a leader that takes writes.
+
+A fault gets the cluster, and waits with `written` until every node has written to the leader of that moment.
+"""
 
 import time
 from collections.abc import Callable
@@ -8,7 +11,8 @@ import psycopg
 from support.cluster import Cluster, Member
 from support.processes import until
 
-Fault = Callable[[Cluster], None]
+Written = Callable[[], None]
+Fault = Callable[[Cluster, Written], None]
 
 # How long the standbys get nothing before the leader dies. Patroni and PostgreSQL notice after some 20 seconds.
 HELD_BACK_SECONDS = 2.5
@@ -16,13 +20,13 @@ HELD_BACK_SECONDS = 2.5
 FROZEN_SECONDS = 10.0
 
 
-def kill_postgresql(cluster: Cluster) -> None:
+def kill_postgresql(cluster: Cluster, written: Written) -> None:
     """Kill the leader's postmaster. Patroni starts it again, or another member takes over."""
     cluster.the_leader().kill_postmaster()
     cluster.the_leader()
 
 
-def kill_leader(cluster: Cluster) -> None:
+def kill_leader(cluster: Cluster, written: Written) -> None:
     """Kill the leader's Patroni and PostgreSQL. It comes back when another member leads."""
     leader = cluster.the_leader()
     leader.kill()
@@ -30,8 +34,11 @@ def kill_leader(cluster: Cluster) -> None:
     leader.start()
 
 
-def freeze_leader(cluster: Cluster) -> None:
-    """Freeze the leader until another member leads, and a while longer. Then it wakes up and believes that it leads."""
+def freeze_leader(cluster: Cluster, written: Written) -> None:
+    """Freeze the leader until another member leads, and a while longer. Then it wakes up and believes that it leads.
+
+    A batch that was under way goes on there, and its commit is lost when the former leader is rewound.
+    """
     leader = cluster.the_leader()
     leader.freeze()
     try:
@@ -41,7 +48,18 @@ def freeze_leader(cluster: Cluster) -> None:
         leader.thaw()
 
 
-def freeze_standby(cluster: Cluster) -> None:
+def freeze_leader_for_long(cluster: Cluster, written: Written) -> None:
+    """Freeze the leader until every node has given it up and writes to its successor."""
+    leader = cluster.the_leader()
+    leader.freeze()
+    try:
+        _another_leads(cluster, leader)
+        written()
+    finally:
+        leader.thaw()
+
+
+def freeze_standby(cluster: Cluster, written: Written) -> None:
     """Freeze a standby (in synchronous mode the one that commits wait for) until the cluster has given it up."""
     standby = cluster.awaited_standby()
     standby.freeze()
@@ -51,7 +69,7 @@ def freeze_standby(cluster: Cluster) -> None:
         standby.thaw()
 
 
-def switchover(cluster: Cluster) -> None:
+def switchover(cluster: Cluster, written: Written) -> None:
     """Move the leader to another member, as an operator does."""
     leader = cluster.the_leader()
     candidate = cluster.awaited_standby()
@@ -59,7 +77,7 @@ def switchover(cluster: Cluster) -> None:
     _another_leads(cluster, leader)
 
 
-def kill_leader_with_standbys_held_back(cluster: Cluster) -> None:
+def kill_leader_with_standbys_held_back(cluster: Cluster, written: Written) -> None:
     """Keep the WAL from the standbys for a moment, then kill the leader: what was committed in that moment is gone."""
     leader = cluster.the_leader()
     before = leader.wal_position()

@@ -13,23 +13,13 @@ import psycopg
 from support.cluster import Cluster
 from support.faults import Fault
 from support.outage import Outage
-from support.processes import OTHERS_ENVIRONMENT, Child, Database, FreeRadius, Shipper, until
+from support.processes import OTHERS_ENVIRONMENT, Database, FreeRadius, Jobs, Shipper, until
 from support.routers_with_ledger import Load, added, counted, differences
 
 COUNTED_SECONDS = 150.0
 ROUTERS = 8
-
-
-class Jobs(Child):
-    """`radmeter jobs run`."""
-
-    def __init__(self, log: Path, dsn: str) -> None:
-        super().__init__(log)
-        self._environment = {"RADMETER_DSN": dsn, "RADMETER_JOBS_SECONDS": "5"}
-
-    def start(self) -> Self:
-        self.spawn([sys.executable, "-m", "radmeter", "jobs", "run"], self._environment)
-        return self
+# A server that sends nothing for so long is given up. 90 by default.
+ANSWER_SECONDS = "30"
 
 
 class Survived(NamedTuple):
@@ -71,12 +61,13 @@ def wait_until_exact(loads: Sequence[Load], database: Database, shippers: Sequen
         said = [line for shipper in shippers for line in shipper.lines()[-12:]]
         raise AssertionError("\n".join([f"{error}: {'; '.join(found)}", *said])) from None
     command(database.dsn, "verify")
+    assert differences(expected, counted(database)) == [], "it was exact, and then no longer"
 
 
 class Nodes:
     """Two nodes. The first reaches the leader through HAProxy, the second by a connection string with all hosts.
 
-    `ledgers` grow with each fault, and the database has to have all of them.
+    The jobs reach it through PgBouncer. The ledger grows with each fault, and the database has to have all of it.
     """
 
     def __init__(self, cluster: Cluster, directory: Path, **settings: object) -> None:
@@ -95,6 +86,7 @@ class Nodes:
             "schema", {"127.0.0.1:5000": leader, "/etc/radmeter/passwords": str(directory)}
         )
         passwords = {path.name: path.read_text().strip() for path in directory.iterdir()}
+        answers = {"RADMETER_ANSWER_SECONDS": ANSWER_SECONDS}
         shippers = ("radmeter_shipper", passwords["radmeter_shipper"])
         try:
             self.servers = []
@@ -109,13 +101,16 @@ class Nodes:
                 )
                 self.servers.append(server.start())
                 shipper = self._stack.enter_context(
-                    Shipper(place / "ship.log", server.journal, way(*shippers))
+                    Shipper(
+                        place / "ship.log",
+                        server.journal,
+                        way(*shippers),
+                        RADMETER_ANSWER_SECONDS=ANSWER_SECONDS,
+                    )
                 )
                 self.shippers.append(shipper.start())
-            jobs = Jobs(
-                self._directory / "jobs.log",
-                self.cluster.through_haproxy("radmeter_jobs", passwords["radmeter_jobs"]),
-            )
+            bouncer = self.cluster.start_bouncer("radmeter_jobs", passwords["radmeter_jobs"])
+            jobs = Jobs(self._directory / "jobs.log", bouncer, RADMETER_JOBS_SECONDS="5", **answers)
             self.jobs = self._stack.enter_context(jobs).start()
         except BaseException:
             self._stack.close()
@@ -136,21 +131,29 @@ class Nodes:
         """Wait until everything that was answered is counted exactly once; fail with what is wrong."""
         wait_until_exact(self._loads, self.database, self.shippers)
 
+    def incidents(self) -> set[str]:
+        """Return the kinds of what the shippers found: `rewound` says that all came back, the others do not."""
+        return {str(kind) for (kind,) in self.database.rows("SELECT kind FROM radmeter.journal_incidents")}
+
     def survive(self, fault: Fault, packets: int = 300) -> Survived:
         """Let a fault happen under load; wait until both nodes write again; check that all is exact."""
         with Outage(self.cluster.through_haproxy()) as outage:
+
+            def written() -> None:
+                since = datetime.now(UTC)
+                until("both nodes write", lambda: outage.written_since(since))
+
             with self.load() as load:
                 until("traffic before the fault", load.more(packets))
-                began = datetime.now(UTC)
-                until("both nodes write", lambda: outage.written_since(began))
+                written()
                 outage.begin()
-                fault(self.cluster)
-                mended = datetime.now(UTC)
+                fault(self.cluster, written)
                 until("traffic after the fault", load.more(packets))
-                until("both nodes write again", lambda: outage.written_since(mended))
+                written()
             self.exact()
         programs = (*self.servers, *self.shippers, self.jobs)
         assert [
             str(each.log) for each in programs if each.process is None or each.process.poll() is not None
         ] == []
+        assert self.incidents() <= {"rewound"}
         return Survived(max(outage.seconds.values()), max(outage.back.values()))

@@ -99,11 +99,19 @@ class FreeRadius(Child):
     """The private server from `radius/`, on a free port of the loopback."""
 
     def __init__(
-        self, run_directory: Path, journal: Path, *, host: str = "127.0.0.1", **settings: object
+        self,
+        run_directory: Path,
+        journal: Path,
+        *,
+        host: str = "127.0.0.1",
+        python_path: Path | None = None,
+        **settings: object,
     ) -> None:
+        """`python_path`: where the plugin is, if it is another release's."""
         super().__init__(run_directory / "radius.log")
         self.run_directory = run_directory
         self.journal = journal
+        self._plugin = {} if python_path is None else {"RADMETER_PYTHON_PATH": str(python_path)}
         self._settings = {"acct_host": host, "journal": journal, **settings}
         self.address = (host, free_port(host))
 
@@ -113,7 +121,7 @@ class FreeRadius(Child):
             settings = Settings.load({}, **self._settings, acct_port=self.address[1])
             server = private_server.prepare(self.run_directory, settings)
             ready = len(self.lines(READY))
-            self.spawn(list(server.command), server.environment)
+            self.spawn(list(server.command), server.environment | self._plugin)
             if self._wait(ready):
                 return self
             self.process = None
@@ -147,11 +155,11 @@ class Shipper(Child):
 
 
 class Jobs(Child):
-    """`radmeter jobs` for one database."""
+    """`radmeter jobs run` for one database."""
 
-    def __init__(self, log: Path, dsn: str) -> None:
+    def __init__(self, log: Path, dsn: str, **environment: str) -> None:
         super().__init__(log)
-        self._environment = {"RADMETER_DSN": dsn}
+        self._environment = {"RADMETER_DSN": dsn, **environment}
 
     def start(self) -> Self:
         self.spawn([sys.executable, "-m", "radmeter", "jobs", "run"], self._environment)

@@ -11,8 +11,8 @@ import psycopg
 from support.cluster import DATABASE, PATH, PROGRAMS
 from support.deploy import rendered
 from support.documents import block
-from support.nodes import Jobs, command
-from support.processes import OTHERS_ENVIRONMENT, Database, FreeRadius, Shipper, until
+from support.nodes import command
+from support.processes import OTHERS_ENVIRONMENT, Database, FreeRadius, Jobs, Shipper, until
 from support.routers_with_ledger import Load
 from support.servers import Server
 

@@ -30,6 +30,8 @@ def small_file_system(disk: Path, *, megabytes: int) -> Iterator[Path]:
 
 def fill(disk: Path) -> None:
     """Leave no room on a disk."""
-    with (disk / "filler").open("wb", buffering=0) as filler, suppress(OSError):
-        while filler.write(bytes(1024)):
-            pass
+    with (disk / "filler").open("ab", buffering=0) as filler:
+        for size in (1 << 20, 1024):
+            with suppress(OSError):
+                while filler.write(bytes(size)):
+                    pass

@@ -1,5 +1,5 @@
 -- radmeter.old_segments(): the segments of journals whose rows may go, the oldest first: they were all counted longer ago than
--- the limit segment_rows_days.
+-- the limit segment_keep_days.
 -- The latest segment of a node stays, and so does one that a segment names which is not all counted.
 -- Called by the jobs. Reads radmeter.journal_segment.
 CREATE OR REPLACE FUNCTION radmeter.old_segments() RETURNS TABLE (id uuid)
@@ -8,7 +8,7 @@ AS $$
     SELECT segment.id
     FROM radmeter.journal_segment AS segment
     JOIN (SELECT node, max(last_seq) AS last_seq FROM radmeter.journal_segment GROUP BY node) AS latest USING (node)
-    WHERE finished_at < now() - radmeter.limit_value('segment_rows_days') * interval '1 day'
+    WHERE finished_at < now() - radmeter.limit_value('segment_keep_days') * interval '1 day'
       AND segment.last_seq < latest.last_seq
       AND NOT EXISTS (SELECT FROM radmeter.journal_segment AS following
                       WHERE following.previous = segment.id AND following.finished_at IS NULL)

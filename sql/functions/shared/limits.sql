@@ -26,7 +26,7 @@ AS $$
         ('rejected_keep_bytes', 1073741824, 'bytes', 'the oldest rejected packets beyond this size are removed'),
         ('arrival_oldest_days', 400, 'days',
          'an older arrival in a journal is not believed: the server''s clock was wrong'),
-        ('segment_rows_days', 800, 'days',
+        ('segment_keep_days', 800, 'days',
          'how long the database knows the segments that it has counted; a copy of an older one would be counted again'),
         ('personal_keep_days', NULL, 'days',
          'how long closed sessions keep calling station id, framed addresses, connect info and class')

@@ -1,6 +1,5 @@
 """Which database a journal ships to. Another one would count only a part of the packets, and nobody would see it."""
 
-import os
 import uuid
 from pathlib import Path
 
@@ -37,15 +36,7 @@ def remembered(directory: Path) -> str | None:
 def remember(directory: Path, identity: str) -> None:
     """Note durably which database a journal ships to."""
     path = directory / NAME
-    unfinished = path.with_name(f".{NAME}")
-    descriptor = files.create_file(unfinished)
-    try:
-        os.write(descriptor, f"{identity}\n".encode())
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    unfinished.rename(path)
-    files.sync_path(directory)
+    files.replace_file(path, f"{identity}\n".encode(), path.with_name(f".{NAME}"))
 
 
 def check(directory: Path, identity: str, ledger: Ledger, accepted: str | None) -> bool:

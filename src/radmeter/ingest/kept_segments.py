@@ -116,6 +116,8 @@ class KeptSegments:
             if self._left_out is None or not is_left_out(segment) or not self._left_out.keep(segment):
                 segment.path.unlink(missing_ok=True)
                 gone.append(segment.path)
+        if self._left_out is not None:
+            self._left_out.prune()
         return gone
 
     def _move(self, path: Path, folder: str, segment_id: str) -> Path:

@@ -223,21 +223,7 @@ class Ledger:
             os.fsync(file.fileno())
 
     def _write(self, path: Path, data: bytes, *, durable: bool = True) -> None:
-        unfinished = path.with_name(f".{path.name}")
-        descriptor = files.create_file(unfinished)
-        try:
-            with os.fdopen(descriptor, "wb", closefd=False) as file:
-                file.write(data)
-            if durable:
-                os.fsync(descriptor)
-        except OSError:
-            unfinished.unlink(missing_ok=True)  # it takes room on a full disk
-            raise
-        finally:
-            os.close(descriptor)
-        unfinished.rename(path)
-        if durable:
-            files.sync_path(self._directory)
+        files.replace_file(path, data, path.with_name(f".{path.name}"), durable=durable)
 
 
 _FIELDS = {field.name for field in fields(Known)}

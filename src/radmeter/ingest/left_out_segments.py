@@ -10,7 +10,8 @@ from pathlib import Path
 from radmeter.plugin.journal import files
 from radmeter.plugin.journal.files import SegmentFile
 from radmeter.plugin.journal.reader import Entry
-from radmeter.plugin.journal.segment_reader import DamagedSegment, SegmentReader
+from radmeter.plugin.journal.segment_format import SegmentHeader
+from radmeter.plugin.journal.segment_reader import DamagedSegment, Loss, SegmentReader
 
 log = logging.getLogger(__name__)
 
@@ -100,20 +101,17 @@ def segments_with(segments: Sequence[SegmentFile], first_seq: int, last_seq: int
 
 def read_range(
     segments: Sequence[SegmentFile], first_seq: int, last_seq: int, on_damage: Callable[[str], None]
-) -> Iterator[Entry]:
-    """Yield the records from `first_seq` to `last_seq` of segments. The rest of a damaged segment is missed."""
+) -> Iterator[tuple[SegmentHeader, Entry]]:
+    """Yield the records from `first_seq` to `last_seq` of segments, each with its segment's header."""
     for segment in segments_with(segments, first_seq, last_seq):
         try:
-            reader = SegmentReader(segment.path, segment.first_seq)
+            with contextlib.closing(SegmentReader(segment.path, segment.first_seq)) as reader:
+                for item in reader.items(max(first_seq, segment.first_seq)):
+                    if isinstance(item, Loss):
+                        on_damage(f"{segment.path}: {item.what}")
+                    elif item.seq > last_seq:
+                        break
+                    else:
+                        yield reader.header, item
         except (OSError, DamagedSegment) as error:
             on_damage(f"{segment.path}: {error}")
-            continue
-        try:
-            for entry in reader.read(max(first_seq, segment.first_seq)):
-                if entry.seq > last_seq:
-                    break
-                yield entry
-        except (OSError, DamagedSegment) as error:
-            on_damage(f"{segment.path}: {error}")
-        finally:
-            reader.close()

@@ -68,21 +68,23 @@ def salvage(
     if not ranges:
         return
     first, last = min(first for first, _ in ranges), max(last for _, last in ranges)
+    of: str | None = None  # the segment that the batch is of
     batch: list[dict[str, Any]] = []
-    for entry in read_range(segments_of(journal), first, last, on_damage):
-        record = as_json(entry)
+    for header, entry in read_range(segments_of(journal), first, last, on_damage):
+        segment = header.id or files.old_segment_id(node, header.first_seq)
+        if batch and (segment != of or len(batch) == BATCH):
+            yield _send(connection, node, of, batch)
+            batch = []
+        of, record = segment, as_json(entry)
         if "reason" in record:
             batch.append(record)
-            if len(batch) == BATCH:
-                yield _send(connection, node, batch)
-                batch = []
     if batch:
-        yield _send(connection, node, batch)
+        yield _send(connection, node, of, batch)
 
 
-def _send(connection: Connection, node: str, batch: list[dict[str, Any]]) -> int:
+def _send(connection: Connection, node: str, segment: str | None, batch: list[dict[str, Any]]) -> int:
     with explained_errors("radmeter_ingest"):
         row = connection.execute(
-            "SELECT radmeter.salvage_rejected(%s, %s::json)", (node, records_json(batch))
+            "SELECT radmeter.salvage_rejected(%s, %s::uuid, %s::json)", (node, segment, records_json(batch))
         ).fetchone()
     return int(row[0]) if row else 0

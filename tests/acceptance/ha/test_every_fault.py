@@ -6,6 +6,7 @@ import pytest
 from support.faults import (
     Fault,
     freeze_leader,
+    freeze_leader_for_long,
     freeze_standby,
     kill_leader,
     kill_leader_with_standbys_held_back,
@@ -19,7 +20,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 # In either mode. Synchronous commits wait for a standby, so none can be held back.
-FAULTS = (kill_postgresql, kill_leader, freeze_leader, freeze_standby, switchover)
+FAULTS = (kill_postgresql, kill_leader, freeze_leader, freeze_leader_for_long, freeze_standby, switchover)
 
 
 def survive(nodes: Nodes, fault: Fault, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,5 +11,6 @@ def test_a_switchover(asynchronous: Nodes) -> None:
 
 def test_the_leader_dies_while_the_standbys_lack_its_last_commits(asynchronous: Nodes) -> None:
     survived = asynchronous.survive(kill_leader_with_standbys_held_back)
+    assert asynchronous.incidents() == {"rewound"}
     print(f"no writes for {survived.seconds:.1f} s, the database went back by {survived.back} records")
     asynchronous.cluster.settle()

@@ -29,10 +29,10 @@ def test_an_exit_code_for_red_for_yellow_and_for_no_database(database: str, conn
     connection.execute("ALTER TABLE routers ADD COLUMN site text")
     assert radmeter(database, "doctor", *only).exit_code == 0
     assert radmeter(database, "doctor", *only, "--strict").exit_code == 3
-    connection.execute("DROP VIEW radmeter.nodes")
+    connection.execute("DROP VIEW radmeter.user_plans")
     result = radmeter(database, "doctor", *only)
     assert result.exit_code == 3
-    assert "red     schema       view radmeter.nodes is missing" in result.output
+    assert "red     schema       view radmeter.user_plans is missing" in result.output
     assert radmeter(None, "doctor", *only).exit_code == 1
     assert radmeter(database, "doctor", "--only", "shcema").exit_code == 2
 

@@ -15,8 +15,10 @@ from support.model import Model
 from support.rows_read import rows_read
 from support.servers import Connection
 
+from radmeter.ingest.ledger import Known
+from radmeter.ingest.positions import Position, registered
 from radmeter.ingest.records import as_json
-from radmeter.ingest.shipper import Shipper
+from radmeter.ingest.sending import Sender
 from radmeter.ingest.store import Store
 from radmeter.packet.record import (
     LONGEST_SESSION_SECONDS,
@@ -24,7 +26,8 @@ from radmeter.packet.record import (
     STAMP_AT_MOST_AFTER_SECONDS,
     STAMP_AT_MOST_BEFORE_SECONDS,
 )
-from radmeter.plugin.journal.reader import Entry, JournalReader
+from radmeter.plugin.journal.reader import Entry, Segment
+from radmeter.plugin.journal.segment_format import PAIRS_JSON, SegmentHeader
 
 DAY_US = 86400 * 10**6
 NODE = "radius1-00000001"
@@ -331,9 +334,17 @@ def test_what_is_no_packet_is_set_aside_whenever_it_came(
         Entry(2, arrival, json.dumps([["Acct-Status-Type", "Sideways"]])),
     ]
     records = [as_json(entry) for entry in entries]
+    header = SegmentHeader(2, ledger.segment_id(NODE), None, None, 1, NODE, PAIRS_JSON, None)
+    segment = Segment(1, tmp_path / "segment", header)
     with closing(Store(database)) as store:
-        shipper = Shipper(JournalReader(tmp_path), lambda: store)
-        shipper._ingest(store, NODE, [*entries, Entry(3, now_us(), "")], [*records, record(3)])
+        (row,) = registered(store, NODE, [segment]).values()
+        known = Known(header.id, "segment", 2, NODE, 1, None, 0)
+        Sender().send(
+            store,
+            Position(segment, known, row.progress),
+            [*entries, Entry(3, now_us(), "")],
+            [*records, record(3)],
+        )
     assert (
         value(connection, "count(*) FROM rejected_packet WHERE received_at > now() - interval '1 hour'") == 2
     )

@@ -236,9 +236,9 @@ def test_rows_of_segments_counted_long_ago_go_and_the_nodes_stay_as_they_are(con
 def test_the_limit_may_be_off(connection: Connection) -> None:
     finished(connection, 1, 5000)
     finished(connection, 11, 1)
-    connection.execute("SELECT radmeter.set_limit('segment_rows_days', 'off')")
+    connection.execute("SELECT radmeter.set_limit('segment_keep_days', 'off')")
     assert retention.expire(connection) == []
-    connection.execute("SELECT radmeter.set_limit('segment_rows_days', '4999')")
+    connection.execute("SELECT radmeter.set_limit('segment_keep_days', '4999')")
     assert retention.expire(connection) == [("journal segment", "age", 1)]
 
 

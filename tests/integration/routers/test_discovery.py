@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 
 import pytest
+from support import ledger
 from support.ledger import Entry, empty, register, ship
 from support.rows_read import rows_read
 from support.servers import Connection
@@ -133,7 +134,7 @@ def flood(first: int, count: int, **same: str) -> list[Entry]:
 def read_for(connection: Connection, entries: Sequence[Entry]) -> int:
     """Ingest packets, and return how many rows that reads."""
     records = json.dumps([as_json(JournalEntry(*each[:2], json.dumps(each.pairs))) for each in entries])
-    return rows_read(connection, lambda: ingest(connection, "node", records))
+    return rows_read(connection, lambda: ledger.ingest(connection, "node", records))
 
 
 @pytest.fixture

@@ -188,14 +188,25 @@ def new_node() -> str:
 def write_node(directory: Path, node: str) -> None:
     """Give the journal its node name, durably."""
     path = directory / "node"
-    descriptor = create_file(unfinished_path(path))
+    replace_file(path, f"{node}\n".encode(), unfinished_path(path))
+
+
+def replace_file(path: Path, data: bytes, unfinished: Path, *, durable: bool = True) -> None:
+    """Make a file anew. It gets its name when it is complete. `durable`: it then survives a power cut."""
+    descriptor = create_file(unfinished)
     try:
-        os.write(descriptor, f"{node}\n".encode())
-        os.fsync(descriptor)
+        while data:
+            data = data[os.write(descriptor, data) :]
+        if durable:
+            os.fsync(descriptor)
+    except OSError:
+        unfinished.unlink(missing_ok=True)  # it takes room on a full disk
+        raise
     finally:
         os.close(descriptor)
-    unfinished_path(path).rename(path)
-    sync_path(directory)
+    unfinished.rename(path)
+    if durable:
+        sync_path(path.parent)
 
 
 class RoleLock:
