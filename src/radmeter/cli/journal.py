@@ -1,6 +1,7 @@
 """`radmeter journal`: the journal's segments, what is missing of it, and what can be saved."""
 
 import contextlib
+import re
 import shlex
 import sys
 import textwrap
@@ -185,15 +186,18 @@ def _described(row: dict[str, Any]) -> Iterator[str]:
 
 
 def _wrapped(text: str) -> list[str]:
+    """Return text in lines that fit the screen. A command in it stays on one line, so that it can be pasted."""
     width = max(40, output.console().width)
-    return textwrap.wrap(
-        text,
+    whole = re.sub("`[^`]+`", lambda command: command[0].replace(" ", "\xa0"), text)
+    lines = textwrap.wrap(
+        whole,
         width,
         initial_indent="  ",
         subsequent_indent="  ",
         break_long_words=False,
         break_on_hyphens=False,
     )
+    return [line.replace("\xa0", " ") for line in lines]
 
 
 @journal.command(

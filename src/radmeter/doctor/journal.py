@@ -49,7 +49,7 @@ def check(context: Context) -> Findings:
         yield from [*faults, tell.red(str(error), f"ls -l {place}")]
         return
     for path in depth.unreadable:
-        faults.append(tell.red(f"segment {path} cannot be read", context.remedy.radmeter("journal status")))
+        faults.append(tell.red(f"segment {path} cannot be read", _unreadable(context, Path(path))))
     faults += [*_database(context), *_kept(context), *_gives_way(directory), *_size(context, depth)]
     age = time.time() - depth.oldest_received_at_us / 1e6 if depth.oldest_received_at_us else 0.0
     known = context.connection is not None and context.facts.has_schema
@@ -72,6 +72,15 @@ def check(context: Context) -> Findings:
         f"{directory}: {waits}{oldest}; {human_bytes(depth.size_bytes)} of {human_bytes(limit)}",
         f"node {read_node(directory) or '(none yet)'}, {counted(depth.segments, 'segment')}",
     )
+
+
+def _unreadable(context: Context, path: Path) -> str:
+    """Return what to do about a segment that cannot be read. The shipper puts it aside, unless radiusd writes it."""
+    directory = context.settings.journal
+    newest = max((segment.path for segment in segments(directory)), default=None)
+    if path == newest and holder(directory, WRITER):
+        return "sudo systemctl restart freeradius  # it begins another segment"
+    return context.remedy.radmeter("journal status" if holder(directory, READER) else "ship")
 
 
 def _user() -> str:
