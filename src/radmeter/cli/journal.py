@@ -1,6 +1,7 @@
 """`radmeter journal`: the journal's segments, what is missing of it, and what can be saved."""
 
 import contextlib
+import re
 import shlex
 import sys
 import textwrap
@@ -88,14 +89,17 @@ def status(settings: Settings, all_: bool, output_format: str) -> None:
         problems.append(f"database: {error}")
     if not problems or rows:
         with contextlib.suppress(JournalError):
-            lines = journal_state.summary(settings, rows)
+            lines = journal_state.summary(
+                journal_state.Limits(settings.journal, settings.kept_hours, settings.kept_bytes), rows
+            )
     if output_format != "table":
         emit(rows, output_format, columns=SEGMENTS)
     else:
         shown = [row for row in rows if all_ or row["state"] != "kept"]
         if shown:
             emit(shown, output_format, columns=FEW)
-        output.say(*lines)
+        if lines:
+            output.say(*lines)
         unread = [row["path"] for row in rows if row["state"] == "unknown"]
         unsaved = any(row["kind"] == "damaged" and row["segment"] is None for row in waiting)
         if unread and (unsaved or problems):
@@ -182,15 +186,18 @@ def _described(row: dict[str, Any]) -> Iterator[str]:
 
 
 def _wrapped(text: str) -> list[str]:
+    """Return text in lines that fit the screen. A command in it stays on one line, so that it can be pasted."""
     width = max(40, output.console().width)
-    return textwrap.wrap(
-        text,
+    whole = re.sub("`[^`]+`", lambda command: command[0].replace(" ", "\xa0"), text)
+    lines = textwrap.wrap(
+        whole,
         width,
         initial_indent="  ",
         subsequent_indent="  ",
         break_long_words=False,
         break_on_hyphens=False,
     )
+    return [line.replace("\xa0", " ") for line in lines]
 
 
 @journal.command(

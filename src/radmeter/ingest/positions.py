@@ -653,12 +653,13 @@ def note_loss(
 
 
 def _copied(segment: Segment, node: str) -> str:
+    folder = segment.path.parent
+    journal = folder.parent if folder.name in files.FOLDERS else folder
     return (
-        f"two segments of {node} go on after the same one, {segment.header.previous}: this journal was copied, "
-        f"or an older "
-        "copy of its directory was put back. Both are counted. If another machine goes on with the copy, give "
-        "this one a "
-        "name of its own: stop radiusd, remove the file `node` of the journal, and start radiusd again"
+        f"two segments of {node} go on after the same one, {segment.header.previous}: this journal was copied, or an "
+        "older copy of its directory was put back. Both are counted. If another machine goes on with the copy, give "
+        "one of the two a name of its own: stop its radiusd and its shipper, write the name into "
+        f"{journal / 'node'}, and start them again"
     )
 
 

@@ -304,6 +304,18 @@ def test_incidents_fit_the_screen(database: str, connection: Connection, columns
     assert max(widths) > columns - 40
 
 
+def test_a_command_in_an_incident_is_not_wrapped(database: str, tmp_path: Path) -> None:
+    journal = tmp_path / "a journal with a name that is longer than the screen is wide, or nearly so"
+    fill(journal, range(300))
+    flip(segment_files(journal)[1], 30)
+    ship(journal, database)
+    with screen(database, "journal", "incidents") as terminal:
+        terminal.child.setwinsize(40, 80)
+        assert terminal.end() == 0
+    (command,) = re.findall(r"`(radmeter journal salvage [^`]+)`", terminal.text)
+    assert "packets shipped" in paste(command, database)
+
+
 def test_acknowledge_notes_who_and_why(database: str, connection: Connection, tmp_path: Path) -> None:
     first, second, third = (note(connection, kind="missing", first_seq=n, detail="") for n in (1, 2, 3))
     for wrong, told in (

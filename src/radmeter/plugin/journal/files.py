@@ -14,9 +14,8 @@ from typing import NamedTuple
 
 from radmeter.errors import JournalError, JournalLocked, os_reason
 
-# Each time the journal is opened, it starts a segment at least this far beyond the last sequence number in use. A power
-# cut can lose records that are already shipped. If new packets got their numbers, the database would skip them as
-# counted.
+# Each time the journal is opened, it starts a segment at least this far beyond the last sequence number in use. So the
+# numbers of a segment say that radiusd was started again before it, and a number is not used twice after a power cut.
 GAP = 2**32
 
 # A process that asks whether a lock is held has it itself for an instant.
