@@ -32,7 +32,8 @@ FORMAT = 1
 class Known:
     """What is known of a segment.
 
-    `last_seq`, `digest`: how far it is shipped. `most_seq`: how far it ever was. Arrivals are in microseconds since
+    `last_seq`, `digest`: how far it is shipped. `most_seq`: how far it ever was. `lost_seq`: the last number that is
+    known to be lost. Arrivals are in microseconds since
     1970, UTC. `ended`: all of it was shipped, and nothing is added to it.
     `shipped_as`: the id under which the records above `shipped_after` are shipped, if the segment was forked.
     """
@@ -46,12 +47,18 @@ class Known:
     last_seq: int
     digest: int | None = 0
     most_seq: int = 0
+    lost_seq: int = 0
     first_us: int | None = None
     last_us: int | None = None
     ended: bool = False
     damaged: bool = False
     shipped_as: str | None = None
     shipped_after: int = 0
+
+    @property
+    def end(self) -> int:
+        """The last number that it is known to have had."""
+        return max(self.most_seq, self.lost_seq)
 
     @property
     def records(self) -> int:

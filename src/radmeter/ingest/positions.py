@@ -39,8 +39,6 @@ class Position:
     progress: Progress
     # The last number that is shipped from here; None: all. The records behind it have another id (a fork).
     until: int | None = None
-    # The last number that is known to be lost.
-    lost_seq: int = 0
 
     @property
     def id(self) -> str:
@@ -81,8 +79,16 @@ class Positions:
         self._open: dict[str, Position] = {}
         # The incidents in this database that end when all is shipped again.
         self._rewound: list[int] = []
+        self._lost: dict[str, int] = {}  # by id: the last lost number that was told to this database
         self._before_fork: set[str] = set()  # forked segments that were read up to the fork
         ledger.give_way_with(kept.make_room)
+
+    def forget(self) -> None:
+        """Forget what a database was told: the next one may be another, or have been restored."""
+        self._rewound = []
+        self._lost.clear()
+        self._before_fork.clear()
+        self._journal.tell_losses_again()
 
     def compare(self, store: Store, *, accepted: bool = False) -> None:
         """Register all segments, find out what the database lacks, and bring kept segments back that it needs.
@@ -147,14 +153,23 @@ class Positions:
         """Note that all of a segment is counted, and keep it."""
         store.finish(position.id, min(end, position.progress.seq))
         known = position.known
-        have = max(position.progress.seq, position.lost_seq)
-        if have < known.most_seq:
+        have = max(position.progress.seq, self._lost.get(known.id, 0))
+        if have < known.end:
             _note_shorter(store, self._journal.node(), position.id, have, known)
         known.ended = True
         known.name = self._kept.keep(position.segment.path, known.id, damaged=known.damaged).name
         self._open.pop(known.id, None)
         self._ledger.change()
         self._ledger.save()
+
+    def lose(self, store: Store, position: Position, loss: Loss) -> None:
+        """Say which records of a segment are lost."""
+        note_loss(store, self._journal.node(), position, loss)
+        known, last = position.known, loss.last_seq or 0
+        known.damaged, known.lost_seq = True, max(known.lost_seq, last)
+        self._lost[known.id] = max(self._lost.get(known.id, 0), last)
+        self._ledger.change()
+        self._ledger.save(durable=True)
 
     def go_on_in_fork(self, store: Store, position: Position) -> None:
         """Go on with the records of a forked segment that have another id, once those before them are counted."""
@@ -353,7 +368,7 @@ class Positions:
         found = _registered_known(store, node, away.values())
         for known in away.values():
             row = found[known.shipped_as or known.id]
-            if not row.finished and known.ended and known.most_seq <= row.last_seq:
+            if not row.finished and known.ended and known.end <= row.last_seq:
                 store.finish(row.id, row.last_seq)
             elif not row.finished or row.last_seq < known.most_seq:
                 # Another machine may have finished a shorter copy of it.
@@ -516,7 +531,7 @@ def _say_rewound(rewound: Sequence[Rewound]) -> dict[str, Any]:
 
 
 def _note_missing(store: Store, node: str, row: Registered, known: Known | None, *, accepted: bool) -> None:
-    last = known.most_seq if known is not None and known.most_seq > row.last_seq else None
+    last = known.end if known is not None and known.end > row.last_seq else None
     many = "packets" if last is None else counted(last - row.last_seq, "packet")
     _note(
         store,
@@ -546,12 +561,12 @@ def _note_shorter(store: Store, node: str, segment_id: str, have: int, known: Kn
         "missing",
         segment_id,
         have + 1,
-        last_seq=known.most_seq,
-        records=known.most_seq - have,
+        last_seq=known.end,
+        records=known.end - have,
         from_at=known.first_us,
         to_at=known.last_us,
-        detail=f"the database lacks {counted(known.most_seq - have, 'packet')} of segment {known.name} that it had "
-        "counted. The file is shorter than it was: a power cut took them, or an older copy of it was put back",
+        detail=f"the database lacks {counted(known.end - have, 'packet')} of segment {known.name}. The file "
+        "is shorter than it was: a power cut took them, or it was cut off, or an older copy of it was put back",
     )
 
 
@@ -584,7 +599,6 @@ def _note(
 def note_loss(store: Store, node: str, position: Position, loss: Loss) -> None:
     """Say which records of a segment are damaged."""
     last = loss.last_seq
-    position.lost_seq = max(position.lost_seq, last or 0)
     numbers = (
         f"records {loss.first_seq} to {last}" if last is not None else f"records from {loss.first_seq} on"
     )
