@@ -116,7 +116,10 @@ def _ship(
     if batch:
         total += _send(sender, store, position, batch, on_progress)
     for loss in lost:
-        note_loss(store, header.node or node, position, loss)
+        # Up to the progress of before, the numbers are counted, or they were said to be lost then.
+        if loss.last_seq is None or loss.last_seq > row.last_seq:
+            unknown = loss._replace(first_seq=max(loss.first_seq, row.last_seq + 1))
+            note_loss(store, header.node or node, position, unknown)
     store.finish(header.id, position.progress.seq)
     return Result(path, total, had, tuple(lost))
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from radmeter.errors import JournalError
@@ -98,6 +99,7 @@ class Positions:
         node = self._journal.node()
         self._open.clear()
         self._put_unreadable_aside(store, node)
+        self._put_unreadable_kept_aside(store, node)
         kept = self._kept_segments()
         segments = sorted([*self._present(), *kept], key=lambda segment: segment.first_seq)
         seen = {known.id for known in self._ledger.all()}
@@ -229,7 +231,7 @@ class Positions:
             for segment in self._journal.segments_in(folder):
                 if segment.header.id:
                     found.append(segment)
-                elif known := self._ledger.named(segment.path.name):
+                elif segment.header.format == 1 and (known := self._ledger.named(segment.path.name)):
                     found.append(_with_identity(segment, known))
         return found
 
@@ -265,15 +267,28 @@ class Positions:
                     "another one"
                 )
             aside = self._kept.keep(path, "", damaged=True)
-            _note(
-                store,
-                node,
-                "damaged",
-                None,
-                first_seq,
-                detail=f"segment {path.name} cannot be read: {reason}. Its packets are not counted yet. "
-                f"`radmeter journal salvage {aside}` ships what can be read of it",
-            )
+            _note_unreadable(store, node, path, aside, first_seq, reason)
+
+    def _put_unreadable_kept_aside(self, store: Store, node: str) -> None:
+        """Move kept segments that the database lacks, and whose header is damaged, where nobody deletes them.
+
+        That their packets are missing is said as of a segment that is not here.
+        """
+        found = [
+            (segment, known)
+            for segment in self._journal.segments_in(files.SHIPPED)
+            if segment.header.format == 0 and (known := self._ledger.named(segment.path.name))
+        ]
+        rows = _registered_known(store, node, [known for _, known in found])
+        for segment, known in found:
+            row = rows[known.shipped_as or known.id]
+            if not row.finished or row.last_seq < known.most_seq:
+                with suppress(FileNotFoundError):  # the plugin has deleted it meanwhile, on a full disk
+                    aside = self._kept.keep(segment.path, known.id, damaged=True)
+                    known.name = aside.name
+                    _note_unreadable(
+                        store, node, segment.path, aside, segment.first_seq, "its header is damaged"
+                    )
 
     def _place(
         self, store: Store, node: str, segment: Segment, known: Known, rows: dict[str, Registered]
@@ -550,6 +565,19 @@ def _note_missing(store: Store, node: str, row: Registered, known: Known | None,
             else ". It may have had more packets than are known"
         ),
         reason=ACCEPTED if accepted else None,
+    )
+
+
+def _note_unreadable(store: Store, node: str, path: Path, aside: Path, first_seq: int, reason: str) -> None:
+    """Say that a segment has no header that can be read."""
+    _note(
+        store,
+        node,
+        "damaged",
+        None,
+        first_seq,
+        detail=f"segment {path.name} cannot be read: {reason}. Its packets are not counted yet. "
+        f"`radmeter journal salvage {aside}` ships what can be read of it",
     )
 
 
