@@ -143,6 +143,11 @@ class Ledger:
             self._changed = True
         return row
 
+    def add(self, known: Known) -> None:
+        """Note a segment that cannot be read."""
+        self._known.setdefault(known.id, known)
+        self._changed = True
+
     def change(self) -> None:
         """Note that a row was changed."""
         self._changed = True

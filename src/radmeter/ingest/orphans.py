@@ -49,7 +49,7 @@ def segment_files(place: Path) -> list[Path]:
         return [place]
     if not place.is_dir():
         raise JournalError(f"{place} is neither a file nor a directory")
-    found = [path for folder in FOLDERS for path in _segments(place / folder)]
+    found = _all_in(place)
     if not found:
         raise JournalError(f"{place} holds no segments (segment-*.log)")
     return sorted(found, key=lambda path: (_first_seq(path), path))
@@ -154,7 +154,7 @@ def _identity(path: Path, node: str, paths: Sequence[Path]) -> SegmentHeader:
     known = ledger.named(path.name)
     if known is None:
         known = next((row for row in ledger.gone_segments() if row.name == path.name), None)
-    segment_id = known.id if known else _named_by_following(path, paths)
+    segment_id = known.id if known else _named_by_following(path, [*paths, *_all_in(top)])
     return SegmentHeader(
         format=known.format if known else 2,
         id=segment_id or old_segment_id(known.node if known else node, first_seq),
@@ -178,6 +178,11 @@ def _named_by_following(path: Path, paths: Sequence[Path]) -> str | None:
             if header.previous_first_seq == first_seq:
                 return header.previous
     return None
+
+
+def _all_in(journal: Path) -> list[Path]:
+    """Return all segments of a journal: the one that follows may be in another folder."""
+    return [path for folder in FOLDERS for path in _segments(journal / folder)]
 
 
 def _segments(directory: Path) -> list[Path]:

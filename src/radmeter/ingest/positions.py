@@ -266,8 +266,26 @@ class Positions:
                     f"the segment {path}, which radiusd writes, cannot be read: {reason}. Restart radiusd: it begins "
                     "another one"
                 )
+            self._identify(path, first_seq, node)
             aside = self._kept.keep(path, "", damaged=True)
+            if known := self._ledger.named(path.name):
+                known.name = aside.name
             _note_unreadable(store, node, path, aside, first_seq, reason)
+
+    def _identify(self, path: Path, first_seq: int, node: str) -> None:
+        """Note the id of a segment whose header is damaged, while the one that follows is there and says it."""
+        if self._ledger.named(path.name) is not None:
+            return
+        for following in self._journal.segments():
+            header = following.header
+            if header.previous is not None and header.previous_first_seq == first_seq:
+                known = Known(
+                    header.previous, path.name, 2, header.node or node, first_seq, None, first_seq - 1
+                )
+                if following.first_seq < first_seq + files.GAP:
+                    known.lost_seq = following.first_seq - 1
+                self._ledger.add(known)
+                return
 
     def _put_unreadable_kept_aside(self, store: Store, node: str) -> None:
         """Move kept segments that the database lacks, and whose header is damaged, where nobody deletes them.
