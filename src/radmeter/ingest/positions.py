@@ -285,6 +285,7 @@ class Positions:
                 if following.first_seq < first_seq + files.GAP:
                     known.lost_seq = following.first_seq - 1
                 self._ledger.add(known)
+                self._ledger.save(durable=True)  # before the file is moved: later nothing may say it any more
                 return
 
     def _put_unreadable_kept_aside(self, store: Store, node: str) -> None:

@@ -37,7 +37,7 @@ from radmeter.plugin.journal.writer import JournalWriter
 LONG = os.environ.get("RADMETER_LONG") == "1"
 SEED = os.environ.get("RADMETER_SEED")
 SEEDS: Sequence[int] = [int(SEED)] if SEED else range(30)
-LONG_SECONDS = float(os.environ.get("X", "600"))
+LONG_SECONDS = 600.0
 SHIP_SECONDS = 60.0
 SEGMENT_BYTES = 3000
 OCTETS = 7
