@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from radmeter.errors import JournalError
@@ -41,8 +42,6 @@ class Position:
     progress: Progress
     # The last number that is shipped from here; None: all. The records behind it have another id (a fork).
     until: int | None = None
-    # The last number that is known to be lost.
-    lost_seq: int = 0
 
     @property
     def id(self) -> str:
@@ -83,8 +82,16 @@ class Positions:
         self._open: dict[str, Position] = {}
         # The incidents in this database that end when all is shipped again.
         self._rewound: list[int] = []
+        self._lost: dict[str, int] = {}  # by id: the last lost number that was told to this database
         self._before_fork: set[str] = set()  # forked segments that were read up to the fork
         ledger.give_way_with(kept.make_room)
+
+    def forget(self) -> None:
+        """Forget what a database was told: the next one may be another, or have been restored."""
+        self._rewound = []
+        self._lost.clear()
+        self._before_fork.clear()
+        self._journal.tell_losses_again()
 
     def compare(self, store: Store, *, accepted: bool = False) -> None:
         """Register all segments, find out what the database lacks, and bring kept segments back that it needs.
@@ -94,6 +101,7 @@ class Positions:
         node = self._journal.node()
         self._open.clear()
         self._put_unreadable_aside(store, node)
+        self._put_unreadable_kept_aside(store, node)
         kept = self._kept_segments()
         segments = sorted([*self._present(), *kept], key=lambda segment: segment.first_seq)
         seen = {known.id for known in self._ledger.all()}
@@ -165,14 +173,23 @@ class Positions:
         """Note that all of a segment is counted, and keep it."""
         store.finish(position.id, min(end, position.progress.seq))
         known = position.known
-        have = max(position.progress.seq, position.lost_seq)
-        if have < known.most_seq:
+        have = max(position.progress.seq, self._lost.get(known.id, 0))
+        if have < known.end:
             _note_shorter(store, self._journal.node(), position.id, have, known)
         known.ended, known.ended_us = True, time.time_ns() // 1000
         known.name = self._kept.keep(position.segment.path, known.id, damaged=known.damaged).name
         self._open.pop(known.id, None)
         self._ledger.change()
         self._ledger.save()
+
+    def lose(self, store: Store, position: Position, loss: Loss) -> None:
+        """Say which records of a segment are lost."""
+        note_loss(store, self._journal.node(), position, loss)
+        known, last = position.known, loss.last_seq or 0
+        known.damaged, known.lost_seq = True, max(known.lost_seq, last)
+        self._lost[known.id] = max(self._lost.get(known.id, 0), last)
+        self._ledger.change()
+        self._ledger.save(durable=True)
 
     def go_on_in_fork(self, store: Store, position: Position) -> None:
         """Go on with the records of a forked segment that have another id, once those before them are counted."""
@@ -232,7 +249,7 @@ class Positions:
             for segment in self._journal.segments_in(folder):
                 if segment.header.id:
                     found.append(segment)
-                elif known := self._ledger.named(segment.path.name):
+                elif segment.header.format == 1 and (known := self._ledger.named(segment.path.name)):
                     found.append(_with_identity(segment, known))
         return found
 
@@ -267,16 +284,48 @@ class Positions:
                     f"the segment {path}, which radiusd writes, cannot be read: {reason}. Restart radiusd: it begins "
                     "another one"
                 )
+            self._identify(path, first_seq, node)
             aside = self._kept.keep(path, "", damaged=True)
-            _note(
-                store,
-                node,
-                "damaged",
-                None,
-                first_seq,
-                detail=f"segment {path.name} cannot be read: {reason}. Its packets are not counted yet. "
-                f"`radmeter journal salvage {shlex.quote(str(aside))}` ships what can be read of it",
-            )
+            if known := self._ledger.named(path.name):
+                known.name = aside.name
+            _note_unreadable(store, node, path, aside, first_seq, reason)
+
+    def _identify(self, path: Path, first_seq: int, node: str) -> None:
+        """Note the id of a segment whose header is damaged, while the one that follows is there and says it."""
+        if self._ledger.named(path.name) is not None:
+            return
+        for following in self._journal.segments():
+            header = following.header
+            if header.previous is not None and header.previous_first_seq == first_seq:
+                known = Known(
+                    header.previous, path.name, 2, header.node or node, first_seq, None, first_seq - 1
+                )
+                if following.first_seq < first_seq + files.GAP:
+                    known.lost_seq = following.first_seq - 1
+                self._ledger.add(known)
+                self._ledger.save(durable=True)  # before the file is moved: later nothing may say it any more
+                return
+
+    def _put_unreadable_kept_aside(self, store: Store, node: str) -> None:
+        """Move kept segments that the database lacks, and whose header is damaged, where nobody deletes them.
+
+        That their packets are missing is said as of a segment that is not here.
+        """
+        found = [
+            (segment, known)
+            for segment in self._journal.segments_in(files.SHIPPED)
+            if segment.header.format == 0 and (known := self._ledger.named(segment.path.name))
+        ]
+        rows = _registered_known(store, node, [known for _, known in found])
+        for segment, known in found:
+            row = rows[known.shipped_as or known.id]
+            if not row.finished or row.last_seq < known.most_seq:
+                with suppress(FileNotFoundError):  # the plugin has deleted it meanwhile, on a full disk
+                    aside = self._kept.keep(segment.path, known.id, damaged=True)
+                    known.name = aside.name
+                    _note_unreadable(
+                        store, node, segment.path, aside, segment.first_seq, "its header is damaged"
+                    )
 
     def _place(
         self, store: Store, node: str, segment: Segment, known: Known, rows: dict[str, Registered]
@@ -372,7 +421,7 @@ class Positions:
         found = _registered_known(store, node, away.values())
         for known in away.values():
             row = found[known.shipped_as or known.id]
-            if not row.finished and known.ended and known.most_seq <= row.last_seq:
+            if not row.finished and known.ended and known.end <= row.last_seq:
                 store.finish(row.id, row.last_seq)
             elif not row.finished or row.last_seq < known.most_seq:
                 # Another machine may have finished a shorter copy of it.
@@ -550,7 +599,7 @@ def _note_missing(
     accepted: bool,
     told: list[str] | None,
 ) -> None:
-    last = known.most_seq if known is not None and known.most_seq > row.last_seq else None
+    last = known.end if known is not None and known.end > row.last_seq else None
     many = "packets" if last is None else counted(last - row.last_seq, "packet")
     _note(
         store,
@@ -573,6 +622,19 @@ def _note_missing(
     )
 
 
+def _note_unreadable(store: Store, node: str, path: Path, aside: Path, first_seq: int, reason: str) -> None:
+    """Say that a segment has no header that can be read."""
+    _note(
+        store,
+        node,
+        "damaged",
+        None,
+        first_seq,
+        detail=f"segment {path.name} cannot be read: {reason}. Its packets are not counted yet. "
+        f"`radmeter journal salvage {shlex.quote(str(aside))}` ships what can be read of it",
+    )
+
+
 def _note_shorter(store: Store, node: str, segment_id: str, have: int, known: Known) -> None:
     """Say that a segment has fewer records than were shipped of it, and that the database has no more."""
     _note(
@@ -581,12 +643,12 @@ def _note_shorter(store: Store, node: str, segment_id: str, have: int, known: Kn
         "missing",
         segment_id,
         have + 1,
-        last_seq=known.most_seq,
-        records=known.most_seq - have,
+        last_seq=known.end,
+        records=known.end - have,
         from_at=known.first_us,
         to_at=known.last_us,
-        detail=f"the database lacks {counted(known.most_seq - have, 'packet')} of segment {known.name} that it had "
-        "counted. The file is shorter than it was: a power cut took them, or an older copy of it was put back",
+        detail=f"the database lacks {counted(known.end - have, 'packet')} of segment {known.name}. The file "
+        "is shorter than it was: a power cut took them, or it was cut off, or an older copy of it was put back",
     )
 
 
@@ -631,7 +693,6 @@ def note_loss(
 ) -> None:
     """Say which records of a segment are damaged. `kept` says where the file is. `logged`: the caller says it, too."""
     last = loss.last_seq
-    position.lost_seq = max(position.lost_seq, last or 0)
     if last is None:
         numbers = f"records from {loss.first_seq} on"
     else:

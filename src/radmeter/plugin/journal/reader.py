@@ -197,6 +197,10 @@ class JournalReader:
         """Let `read` go on behind a loss. It is forgotten with this object: a later one tells the loss again."""
         self._skipped.setdefault(_key(segment), []).append(loss)
 
+    def tell_losses_again(self) -> None:
+        """Forget what was skipped: `read` tells each loss again."""
+        self._skipped.clear()
+
     def losses(self, segment: Segment, after: int) -> list[Loss]:
         """Return what is lost of the numbers above `after`. Raises JournalError if the file cannot be read."""
         with self._readable(segment.path):
