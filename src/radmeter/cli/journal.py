@@ -126,12 +126,12 @@ def incidents(settings: Settings, all_: bool, output_format: str) -> None:
     """List what the shippers found, the latest first.
 
     \b
-    rewound   the database lacked packets that it had counted; they are shipped again from kept segments
-    missing   packets were acknowledged and are not counted, and nothing has them any more
+    rewound   the database lacked packets that it had counted: shipped again
+    missing   packets were acknowledged and are not counted, and are not here
     damaged   records of a segment cannot be read
     forked    two machines went on with the same segment
     copied    two journals have the same name
-    shorter   a segment has fewer records than were counted of it (normal after a power cut)
+    shorter   a segment has fewer records than were counted (after a power cut)
 
     An incident that ended by itself is shown for seven days. The database role needs radmeter_reader.
     """
@@ -200,9 +200,7 @@ def _wrapped(text: str) -> list[str]:
     return [line.replace("\xa0", " ") for line in lines]
 
 
-@journal.command(
-    epilog="Example: radmeter journal acknowledge 3 4 --reason 'disk of node b died, ticket 812'"
-)
+@journal.command(epilog="Example: radmeter journal acknowledge 3 4 --reason 'disk died, ticket 812'")
 @click.argument("ids", nargs=-1, type=click.IntRange(1, 2**63 - 1), metavar="[ID]...")
 @click.option("--all", "all_", is_flag=True, help="All that `radmeter journal incidents` shows.")
 @click.option("--reason", type=TEXT, required=True, help="Why it is all right. The audit log keeps it.")
@@ -268,7 +266,7 @@ def salvage(
     _ship(settings, places, output_format, node=node, uncounted=uncounted, accepted=accept_database)
 
 
-@journal.command(epilog="Example: radmeter journal adopt /mnt/disk-of-dead-host/var/lib/radmeter/journal")
+@journal.command(epilog="Example: radmeter journal adopt /mnt/dead-host/var/lib/radmeter/journal")
 @click.argument("directory", type=PLACE)
 @node_option
 @uncounted_option

@@ -77,7 +77,7 @@ class LeftOutSegments:
 
     def _delete(self, segment: SegmentFile, why: str) -> None:
         segment.path.unlink(missing_ok=True)
-        log.warning("kept segment %s is deleted: %s", segment.path.name, why)
+        log.warning("left-out segment %s is deleted: %s", segment.path.name, why)
 
 
 def segments_of(journal: Path) -> list[SegmentFile]:

@@ -231,6 +231,7 @@ def test_reading_commands_work_in_each_mode(own_server: Server, own_database: st
         ("limits", "list"),
         ("partitions", "list"),
         ("rejected", "list"),
+        ("journal", "incidents"),
         ("status", "--sample", "0"),
     ]
     with pgbouncer(own_server, mode, server_round_robin=1) as pooler:
