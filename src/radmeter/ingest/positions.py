@@ -338,8 +338,7 @@ class Positions:
                 until, progress = known.shipped_after, Progress(row.last_seq, row.digest)
                 self._open[known.id] = Position(segment, known, progress, until)
                 return
-            row = rows[known.shipped_as]
-            progress = Progress(row.last_seq, row.digest)
+            progress = self._fork_progress(store, node, segment, known, rows[known.shipped_as])
         elif row.digest is None or (row.last_seq, row.digest) == (known.last_seq, known.digest):
             progress = Progress(row.last_seq, row.digest)
         else:
@@ -356,7 +355,8 @@ class Positions:
         ):
             # Some of these records were readable once. Their digest cannot be compared.
             return Progress(row.last_seq, row.digest)
-        if end < row.last_seq and not self._journal.is_written(segment):
+        # A clean end is no power cut, and nothing is added behind it: the other records are another machine's.
+        if end < row.last_seq and not self._is_ended(segment):
             if not row.finished:
                 _note(
                     store,
@@ -385,6 +385,41 @@ class Positions:
             "same identity, up "
             f"to {row.last_seq}: this machine was copied while radiusd ran. This journal's records after "
             f"{known.shipped_after} are shipped as segment {known.shipped_as}",
+        )
+        registered(store, node, [_fork(segment, known)])
+        return Progress(known.shipped_after, 0)
+
+    def _is_ended(self, segment: Segment) -> bool:
+        """Tell whether no power cut can have taken records from a segment: radiusd writes it, or has closed it."""
+        return self._journal.is_written(segment) or self._journal.is_closed(segment)
+
+    def _fork_progress(
+        self, store: Store, node: str, segment: Segment, known: Known, row: Registered
+    ) -> Progress:
+        """Return where to go on in the part of a forked segment that has an id of its own.
+
+        That part is forked once more if this machine was copied again, with its ledger.
+        """
+        progress = Progress(row.last_seq, row.digest)
+        if row.last_seq <= known.shipped_after or progress == (known.last_seq, known.digest):
+            return progress
+        if any(loss.first_seq <= row.last_seq for loss in self._journal.losses(segment, known.shipped_after)):
+            return progress  # as in _checked
+        found = self._journal.digest(segment, row.last_seq, known.shipped_after)
+        if found == progress or (found[0] < row.last_seq and not self._is_ended(segment)):
+            return progress
+        former, known.shipped_as = known.shipped_as, str(uuid.uuid4())
+        self._ledger.save_at_once()
+        _note(
+            store,
+            node,
+            "forked",
+            former,
+            known.shipped_after + 1,
+            last_seq=row.last_seq,
+            detail=f"another journal has shipped other records of segment {segment.path.name} as segment {former}, up "
+            f"to {row.last_seq}: this machine was copied again while radiusd ran. This journal's records after "
+            f"{known.shipped_after} are shipped as segment {known.shipped_as}. Those that both have come as duplicates",
         )
         registered(store, node, [_fork(segment, known)])
         return Progress(known.shipped_after, 0)
@@ -421,6 +456,17 @@ class Positions:
         found = _registered_known(store, node, away.values())
         for known in away.values():
             row = found[known.shipped_as or known.id]
+            if known.shipped_as is not None and found[known.id].last_seq < known.shipped_after:
+                # What both machines had before the fork.
+                _note_missing(
+                    store,
+                    node,
+                    found[known.id],
+                    known,
+                    until=known.shipped_after,
+                    accepted=accepted,
+                    told=told,
+                )
             if not row.finished and known.ended and known.end <= row.last_seq:
                 store.finish(row.id, row.last_seq)
             elif not row.finished or row.last_seq < known.most_seq:
@@ -526,20 +572,21 @@ def registered(store: Store, node: str, segments: Sequence[Segment]) -> dict[str
 
 
 def _registered_known(store: Store, node: str, known: Iterable[Known]) -> dict[str, Registered]:
-    return open_all(
-        store,
-        node,
-        [
+    described = []
+    for each in known:
+        described.append(
             {
-                "id": each.shipped_as or each.id,
+                "id": each.id,
                 "node": each.node,
                 "format": each.format,
-                "first_seq": each.first_seq if each.shipped_as is None else each.shipped_after + 1,
-                "previous": each.previous if each.shipped_as is None else each.id,
+                "first_seq": each.first_seq,
+                "previous": each.previous,
             }
-            for each in known
-        ],
-    )
+        )
+        if each.shipped_as is not None:
+            fork = {"id": each.shipped_as, "first_seq": each.shipped_after + 1, "previous": each.id}
+            described.append(described[-1] | fork)
+    return open_all(store, node, described)
 
 
 def _fork(segment: Segment, known: Known) -> Segment:
@@ -596,10 +643,15 @@ def _note_missing(
     row: Registered,
     known: Known | None,
     *,
+    until: int | None = None,
     accepted: bool,
     told: list[str] | None,
 ) -> None:
-    last = known.end if known is not None and known.end > row.last_seq else None
+    """Say that packets are not counted and no longer here: all that are known, or those up to number `until`."""
+    if until is not None:
+        last: int | None = until
+    else:
+        last = known.end if known is not None and known.end > row.last_seq else None
     many = "packets" if last is None else counted(last - row.last_seq, "packet")
     _note(
         store,
@@ -614,7 +666,7 @@ def _note_missing(
         detail=f"{many} of segment {row.id} are not counted, and the segment is no longer kept here"
         + (
             ""
-            if last is not None and known and known.ended
+            if last is not None and known and (known.ended or until is not None)
             else ". It may have had more packets than are known"
         ),
         told=told,
