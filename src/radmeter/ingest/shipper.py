@@ -17,9 +17,11 @@ from radmeter.errors import (
 )
 from radmeter.ingest import database_of_journal
 from radmeter.ingest.batch_size import BatchSize
+from radmeter.ingest.findings import Findings
 from radmeter.ingest.kept_segments import KeptSegments
 from radmeter.ingest.ledger import Ledger
-from radmeter.ingest.positions import Position, Positions, note_loss
+from radmeter.ingest.position import Position
+from radmeter.ingest.positions import Positions
 from radmeter.ingest.records import as_json
 from radmeter.ingest.sending import Sender
 from radmeter.ingest.store import Store
@@ -168,7 +170,8 @@ class Shipper:
             except DamagedSegment as damage:
                 if damage.loss is None:  # the header
                     raise
-                note_loss(store, self._journal.node(), position, damage.loss)
+                Findings(store, self._journal.node()).damaged(position, damage.loss)
+                position.lost_seq = max(position.lost_seq, damage.loss.last_seq or 0)
                 position.known.damaged = True
                 self._ledger.change()
                 self._ledger.save(durable=True)
