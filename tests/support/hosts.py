@@ -32,12 +32,14 @@ class Host:
 
 
 @contextmanager
-def host(directory: Path, dsn: str, **settings: object) -> Iterator[Host]:
-    """A host with its journal in a directory. Its segments are small. None of its programs runs."""
+def host(directory: Path, dsn: str, *, journal: Path | None = None, **settings: object) -> Iterator[Host]:
+    """A host with all its files in a directory, or its journal elsewhere. Its segments are small. No program runs."""
     with ExitStack() as stack:
         radius = stack.enter_context(
             FreeRadius(
-                directory / "run", directory / "journal", **{"segment_bytes": SEGMENT_BYTES, **settings}
+                directory / "run",
+                journal or directory / "journal",
+                **{"segment_bytes": SEGMENT_BYTES, **settings},
             )
         )
         shipper = stack.enter_context(Shipper(directory / "ship.log", radius.journal, dsn))

@@ -1,6 +1,8 @@
 """Journals that are filled and shipped for real, and databases that step back."""
 
+import fcntl
 import json
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +17,8 @@ from radmeter.ingest.shipper import Shipper
 from radmeter.ingest.store import Store
 from radmeter.plugin.journal import files
 from radmeter.plugin.journal.reader import JournalReader
-from radmeter.plugin.journal.record_format import MARK
+from radmeter.plugin.journal.record_format import MARK, pack
+from radmeter.plugin.journal.segment_format import pack_trailer
 from radmeter.plugin.journal.writer import JournalWriter
 
 SHIP_SECONDS = 60.0
@@ -128,3 +131,32 @@ def record_offset(path: Path, number: int) -> int:
     for _ in range(number + 1):
         at = data.index(MARK, at + 1)
     return at
+
+
+class Resumed:
+    """A machine that goes on with a copy of a journal, as if resumed from a memory image: in the same segment."""
+
+    def __init__(self, directory: Path, next_seq: int) -> None:
+        self.path = segment_files(directory)[-1]
+        self._lock = os.open(directory / "writer.lock", os.O_RDWR)
+        fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        self._first_seq = files.segments(directory)[-1].first_seq
+        self._seq = next_seq
+
+    def append(self, users: range, received_at: float | None = None) -> None:
+        data = self.path.read_bytes().rstrip(b"\0")
+        for user in users:
+            received_at_us = int((received_at or time.time()) * 1e6)
+            data += pack(self._seq, self._seq, received_at_us, packet(user).encode())
+            self._seq += 1
+        self.path.write_bytes(data)
+
+    def stop(self) -> None:
+        """Stop radiusd in order: the segment gets its trailer."""
+        self.path.write_bytes(
+            self.path.read_bytes().rstrip(b"\0") + pack_trailer(self._first_seq, self._seq - 1)
+        )
+        os.close(self._lock)
+
+    def close(self) -> None:
+        os.close(self._lock)

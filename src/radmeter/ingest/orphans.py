@@ -224,7 +224,8 @@ def _ship_once(
         nonlocal compared
         if not compared:
             known = None if part.is_shared and row.last_seq > last else row.digest
-            lost[:] = _lost_of_counted(lost, last, row.last_seq, digest, known, header.id)
+            is_whole = last == row.last_seq or (begins_after < last and _is_closed(path, header.first_seq))
+            lost[:] = _lost_of_counted(lost, is_whole, row.last_seq, digest, known, header.id)
         compared = True
 
     def send() -> None:
@@ -267,13 +268,20 @@ def _ship_once(
     return had, lost
 
 
+def _is_closed(path: Path, first_seq: int) -> bool:
+    """Tell whether radiusd has closed a segment cleanly. Nothing is added behind that."""
+    with suppress(OSError, DamagedSegment), closing(SegmentReader(path, first_seq)) as log:
+        return log.trailer() is not None
+    return False
+
+
 def _lost_of_counted(
-    lost: Sequence[Loss], last: int, counted_to: int, digest: int, known: int | None, identity: str
+    lost: Sequence[Loss], is_whole: bool, counted_to: int, digest: int, known: int | None, identity: str
 ) -> list[Loss]:
     """Return those of the losses that were not counted before the file was damaged.
 
-    `last`: the last record of the file that is at or below `counted_to`, the database's progress. `digest`: over the
-    records up to it; `known`: over what the database has counted.
+    `counted_to`: the database's progress. `is_whole`: no power cut took records of the file up to that number.
+    `digest`: over those that the file has; `known`: over what the database has counted.
 
     Raises
     ------
@@ -282,7 +290,7 @@ def _lost_of_counted(
     """
     if digest == known:
         return list(lost)  # they were lost when the rest was counted
-    if known is not None and not lost and last == counted_to:
+    if known is not None and not lost and is_whole:
         raise _Forked(
             f"the database has counted other records under its identity, {identity}: another machine went on with a "
             "copy of this segment, or this file was damaged when it was shipped. It cannot be said which of its "

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from radmeter.errors import JournalError
@@ -41,8 +42,6 @@ class Position:
     progress: Progress
     # The last number that is shipped from here; None: all. The records behind it have another id (a fork).
     until: int | None = None
-    # The last number that is known to be lost.
-    lost_seq: int = 0
 
     @property
     def id(self) -> str:
@@ -83,8 +82,16 @@ class Positions:
         self._open: dict[str, Position] = {}
         # The incidents in this database that end when all is shipped again.
         self._rewound: list[int] = []
+        self._lost: dict[str, int] = {}  # by id: the last lost number that was told to this database
         self._before_fork: set[str] = set()  # forked segments that were read up to the fork
         ledger.give_way_with(kept.make_room)
+
+    def forget(self) -> None:
+        """Forget what a database was told: the next one may be another, or have been restored."""
+        self._rewound = []
+        self._lost.clear()
+        self._before_fork.clear()
+        self._journal.tell_losses_again()
 
     def compare(self, store: Store, *, accepted: bool = False) -> None:
         """Register all segments, find out what the database lacks, and bring kept segments back that it needs.
@@ -94,6 +101,7 @@ class Positions:
         node = self._journal.node()
         self._open.clear()
         self._put_unreadable_aside(store, node)
+        self._put_unreadable_kept_aside(store, node)
         kept = self._kept_segments()
         segments = sorted([*self._present(), *kept], key=lambda segment: segment.first_seq)
         seen = {known.id for known in self._ledger.all()}
@@ -165,14 +173,23 @@ class Positions:
         """Note that all of a segment is counted, and keep it."""
         store.finish(position.id, min(end, position.progress.seq))
         known = position.known
-        have = max(position.progress.seq, position.lost_seq)
-        if have < known.most_seq:
+        have = max(position.progress.seq, self._lost.get(known.id, 0))
+        if have < known.end:
             _note_shorter(store, self._journal.node(), position.id, have, known)
         known.ended, known.ended_us = True, time.time_ns() // 1000
         known.name = self._kept.keep(position.segment.path, known.id, damaged=known.damaged).name
         self._open.pop(known.id, None)
         self._ledger.change()
         self._ledger.save()
+
+    def lose(self, store: Store, position: Position, loss: Loss) -> None:
+        """Say which records of a segment are lost."""
+        note_loss(store, self._journal.node(), position, loss)
+        known, last = position.known, loss.last_seq or 0
+        known.damaged, known.lost_seq = True, max(known.lost_seq, last)
+        self._lost[known.id] = max(self._lost.get(known.id, 0), last)
+        self._ledger.change()
+        self._ledger.save(durable=True)
 
     def go_on_in_fork(self, store: Store, position: Position) -> None:
         """Go on with the records of a forked segment that have another id, once those before them are counted."""
@@ -232,7 +249,7 @@ class Positions:
             for segment in self._journal.segments_in(folder):
                 if segment.header.id:
                     found.append(segment)
-                elif known := self._ledger.named(segment.path.name):
+                elif segment.header.format == 1 and (known := self._ledger.named(segment.path.name)):
                     found.append(_with_identity(segment, known))
         return found
 
@@ -267,16 +284,48 @@ class Positions:
                     f"the segment {path}, which radiusd writes, cannot be read: {reason}. Restart radiusd: it begins "
                     "another one"
                 )
+            self._identify(path, first_seq, node)
             aside = self._kept.keep(path, "", damaged=True)
-            _note(
-                store,
-                node,
-                "damaged",
-                None,
-                first_seq,
-                detail=f"segment {path.name} cannot be read: {reason}. Its packets are not counted yet. "
-                f"`radmeter journal salvage {shlex.quote(str(aside))}` ships what can be read of it",
-            )
+            if known := self._ledger.named(path.name):
+                known.name = aside.name
+            _note_unreadable(store, node, path, aside, first_seq, reason)
+
+    def _identify(self, path: Path, first_seq: int, node: str) -> None:
+        """Note the id of a segment whose header is damaged, while the one that follows is there and says it."""
+        if self._ledger.named(path.name) is not None:
+            return
+        for following in self._journal.segments():
+            header = following.header
+            if header.previous is not None and header.previous_first_seq == first_seq:
+                known = Known(
+                    header.previous, path.name, 2, header.node or node, first_seq, None, first_seq - 1
+                )
+                if following.first_seq < first_seq + files.GAP:
+                    known.lost_seq = following.first_seq - 1
+                self._ledger.add(known)
+                self._ledger.save(durable=True)  # before the file is moved: later nothing may say it any more
+                return
+
+    def _put_unreadable_kept_aside(self, store: Store, node: str) -> None:
+        """Move kept segments that the database lacks, and whose header is damaged, where nobody deletes them.
+
+        That their packets are missing is said as of a segment that is not here.
+        """
+        found = [
+            (segment, known)
+            for segment in self._journal.segments_in(files.SHIPPED)
+            if segment.header.format == 0 and (known := self._ledger.named(segment.path.name))
+        ]
+        rows = _registered_known(store, node, [known for _, known in found])
+        for segment, known in found:
+            row = rows[known.shipped_as or known.id]
+            if not row.finished or row.last_seq < known.most_seq:
+                with suppress(FileNotFoundError):  # the plugin has deleted it meanwhile, on a full disk
+                    aside = self._kept.keep(segment.path, known.id, damaged=True)
+                    known.name = aside.name
+                    _note_unreadable(
+                        store, node, segment.path, aside, segment.first_seq, "its header is damaged"
+                    )
 
     def _place(
         self, store: Store, node: str, segment: Segment, known: Known, rows: dict[str, Registered]
@@ -289,8 +338,7 @@ class Positions:
                 until, progress = known.shipped_after, Progress(row.last_seq, row.digest)
                 self._open[known.id] = Position(segment, known, progress, until)
                 return
-            row = rows[known.shipped_as]
-            progress = Progress(row.last_seq, row.digest)
+            progress = self._fork_progress(store, node, segment, known, rows[known.shipped_as])
         elif row.digest is None or (row.last_seq, row.digest) == (known.last_seq, known.digest):
             progress = Progress(row.last_seq, row.digest)
         else:
@@ -307,7 +355,8 @@ class Positions:
         ):
             # Some of these records were readable once. Their digest cannot be compared.
             return Progress(row.last_seq, row.digest)
-        if end < row.last_seq and not self._journal.is_written(segment):
+        # A clean end is no power cut, and nothing is added behind it: the other records are another machine's.
+        if end < row.last_seq and not self._is_ended(segment):
             if not row.finished:
                 _note(
                     store,
@@ -336,6 +385,41 @@ class Positions:
             "same identity, up "
             f"to {row.last_seq}: this machine was copied while radiusd ran. This journal's records after "
             f"{known.shipped_after} are shipped as segment {known.shipped_as}",
+        )
+        registered(store, node, [_fork(segment, known)])
+        return Progress(known.shipped_after, 0)
+
+    def _is_ended(self, segment: Segment) -> bool:
+        """Tell whether no power cut can have taken records from a segment: radiusd writes it, or has closed it."""
+        return self._journal.is_written(segment) or self._journal.is_closed(segment)
+
+    def _fork_progress(
+        self, store: Store, node: str, segment: Segment, known: Known, row: Registered
+    ) -> Progress:
+        """Return where to go on in the part of a forked segment that has an id of its own.
+
+        That part is forked once more if this machine was copied again, with its ledger.
+        """
+        progress = Progress(row.last_seq, row.digest)
+        if row.last_seq <= known.shipped_after or progress == (known.last_seq, known.digest):
+            return progress
+        if any(loss.first_seq <= row.last_seq for loss in self._journal.losses(segment, known.shipped_after)):
+            return progress  # as in _checked
+        found = self._journal.digest(segment, row.last_seq, known.shipped_after)
+        if found == progress or (found[0] < row.last_seq and not self._is_ended(segment)):
+            return progress
+        former, known.shipped_as = known.shipped_as, str(uuid.uuid4())
+        self._ledger.save_at_once()
+        _note(
+            store,
+            node,
+            "forked",
+            former,
+            known.shipped_after + 1,
+            last_seq=row.last_seq,
+            detail=f"another journal has shipped other records of segment {segment.path.name} as segment {former}, up "
+            f"to {row.last_seq}: this machine was copied again while radiusd ran. This journal's records after "
+            f"{known.shipped_after} are shipped as segment {known.shipped_as}. Those that both have come as duplicates",
         )
         registered(store, node, [_fork(segment, known)])
         return Progress(known.shipped_after, 0)
@@ -372,7 +456,18 @@ class Positions:
         found = _registered_known(store, node, away.values())
         for known in away.values():
             row = found[known.shipped_as or known.id]
-            if not row.finished and known.ended and known.most_seq <= row.last_seq:
+            if known.shipped_as is not None and found[known.id].last_seq < known.shipped_after:
+                # What both machines had before the fork.
+                _note_missing(
+                    store,
+                    node,
+                    found[known.id],
+                    known,
+                    until=known.shipped_after,
+                    accepted=accepted,
+                    told=told,
+                )
+            if not row.finished and known.ended and known.end <= row.last_seq:
                 store.finish(row.id, row.last_seq)
             elif not row.finished or row.last_seq < known.most_seq:
                 # Another machine may have finished a shorter copy of it.
@@ -477,20 +572,21 @@ def registered(store: Store, node: str, segments: Sequence[Segment]) -> dict[str
 
 
 def _registered_known(store: Store, node: str, known: Iterable[Known]) -> dict[str, Registered]:
-    return open_all(
-        store,
-        node,
-        [
+    described = []
+    for each in known:
+        described.append(
             {
-                "id": each.shipped_as or each.id,
+                "id": each.id,
                 "node": each.node,
                 "format": each.format,
-                "first_seq": each.first_seq if each.shipped_as is None else each.shipped_after + 1,
-                "previous": each.previous if each.shipped_as is None else each.id,
+                "first_seq": each.first_seq,
+                "previous": each.previous,
             }
-            for each in known
-        ],
-    )
+        )
+        if each.shipped_as is not None:
+            fork = {"id": each.shipped_as, "first_seq": each.shipped_after + 1, "previous": each.id}
+            described.append(described[-1] | fork)
+    return open_all(store, node, described)
 
 
 def _fork(segment: Segment, known: Known) -> Segment:
@@ -547,10 +643,15 @@ def _note_missing(
     row: Registered,
     known: Known | None,
     *,
+    until: int | None = None,
     accepted: bool,
     told: list[str] | None,
 ) -> None:
-    last = known.most_seq if known is not None and known.most_seq > row.last_seq else None
+    """Say that packets are not counted and no longer here: all that are known, or those up to number `until`."""
+    if until is not None:
+        last: int | None = until
+    else:
+        last = known.end if known is not None and known.end > row.last_seq else None
     many = "packets" if last is None else counted(last - row.last_seq, "packet")
     _note(
         store,
@@ -565,11 +666,24 @@ def _note_missing(
         detail=f"{many} of segment {row.id} are not counted, and the segment is no longer kept here"
         + (
             ""
-            if last is not None and known and known.ended
+            if last is not None and known and (known.ended or until is not None)
             else ". It may have had more packets than are known"
         ),
         told=told,
         reason=ACCEPTED if accepted else None,
+    )
+
+
+def _note_unreadable(store: Store, node: str, path: Path, aside: Path, first_seq: int, reason: str) -> None:
+    """Say that a segment has no header that can be read."""
+    _note(
+        store,
+        node,
+        "damaged",
+        None,
+        first_seq,
+        detail=f"segment {path.name} cannot be read: {reason}. Its packets are not counted yet. "
+        f"`radmeter journal salvage {shlex.quote(str(aside))}` ships what can be read of it",
     )
 
 
@@ -581,12 +695,12 @@ def _note_shorter(store: Store, node: str, segment_id: str, have: int, known: Kn
         "missing",
         segment_id,
         have + 1,
-        last_seq=known.most_seq,
-        records=known.most_seq - have,
+        last_seq=known.end,
+        records=known.end - have,
         from_at=known.first_us,
         to_at=known.last_us,
-        detail=f"the database lacks {counted(known.most_seq - have, 'packet')} of segment {known.name} that it had "
-        "counted. The file is shorter than it was: a power cut took them, or an older copy of it was put back",
+        detail=f"the database lacks {counted(known.end - have, 'packet')} of segment {known.name}. The file "
+        "is shorter than it was: a power cut took them, or it was cut off, or an older copy of it was put back",
     )
 
 
@@ -631,7 +745,6 @@ def note_loss(
 ) -> None:
     """Say which records of a segment are damaged. `kept` says where the file is. `logged`: the caller says it, too."""
     last = loss.last_seq
-    position.lost_seq = max(position.lost_seq, last or 0)
     if last is None:
         numbers = f"records from {loss.first_seq} on"
     else:

@@ -1,6 +1,5 @@
 """A database that is restored, a journal that is copied, put back or damaged: everything counts once, or it is said."""
 
-import fcntl
 import logging
 import os
 import shutil
@@ -15,6 +14,7 @@ import pytest
 from support.shipping import (
     SEGMENT_BYTES,
     SHIP_SECONDS,
+    Resumed,
     backup,
     counted,
     fill,
@@ -33,7 +33,7 @@ from radmeter.ingest.shipper import Shipper
 from radmeter.ingest.store import Store
 from radmeter.plugin.journal import files
 from radmeter.plugin.journal.reader import JournalReader
-from radmeter.plugin.journal.record_format import MARK, pack
+from radmeter.plugin.journal.record_format import MARK
 from radmeter.plugin.journal.writer import JournalWriter
 
 pytestmark = pytest.mark.timeout(180, func_only=True)
@@ -238,29 +238,6 @@ def test_a_deleted_segment_is_noticed(
     assert "missing" in {kind for kind, *_ in incidents(connection)}
 
 
-class Resumed:
-    """A machine that goes on with a copy of a journal, as if resumed from a memory image.
-
-    Its radiusd goes on in the same segment.
-    """
-
-    def __init__(self, directory: Path, next_seq: int) -> None:
-        self.path = segment_files(directory)[-1]
-        self._lock = os.open(directory / "writer.lock", os.O_RDWR)
-        fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        self._seq = next_seq
-
-    def append(self, user: int) -> None:
-        data = self.path.read_bytes().rstrip(b"\0")
-        with self.path.open("r+b") as file:
-            file.seek(len(data))
-            file.write(pack(self._seq, self._seq, time.time_ns() // 1000, packet(user).encode()))
-        self._seq += 1
-
-    def close(self) -> None:
-        os.close(self._lock)
-
-
 @pytest.mark.parametrize("others", [3, 40])
 def test_a_machine_that_is_resumed_twice_counts_both(
     tmp_path: Path, database: str, connection: psycopg.Connection[Any], others: int
@@ -275,10 +252,9 @@ def test_a_machine_that_is_resumed_twice_counts_both(
             writer.append(time.time_ns() // 1000, packet(user))
         ship(first, database)
         with closing(Resumed(second, 21)) as resumed:
-            for user in range(100, 100 + others):
-                resumed.append(user)
+            resumed.append(range(100, 100 + others))
             ship(second, database)
-            resumed.append(200)
+            resumed.append(range(200, 201))
             ship(second, database)
         ship(first, database)
     expected = once(range(40)) | once(range(100, 100 + others)) | once(range(200, 201))
