@@ -308,7 +308,8 @@ class Positions:
             return Progress(row.last_seq, row.digest)
         # A clean end is no power cut, and nothing is added behind it: the other records are another machine's.
         if end < row.last_seq and not self._is_ended(segment):
-            if not row.finished:
+            # Another machine may have finished it, and this one may have other records than those.
+            if not row.finished or end > known.last_seq:
                 _note(
                     store,
                     node,
@@ -706,11 +707,10 @@ def note_loss(
 
 def _copied(segment: Segment, node: str) -> str:
     return (
-        f"two segments of {node} go on after the same one, {segment.header.previous}: this journal was copied, "
-        f"or an older "
-        "copy of its directory was put back. Both are counted. If another machine goes on with the copy, give "
-        "this one a "
-        "name of its own: stop radiusd, remove the file `node` of the journal, and start radiusd again"
+        f"two segments of {node} go on after the same one, {segment.header.previous}: this journal was copied, or an "
+        "older copy of its directory was put back. Both are counted. If another machine goes on with the copy, give "
+        "this one a name of its own: stop radiusd, write another name into the file `node` of the journal, and start "
+        "radiusd again"
     )
 
 
