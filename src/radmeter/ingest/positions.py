@@ -322,7 +322,8 @@ class Positions:
             return Progress(row.last_seq, row.digest)
         # A clean end is no power cut, and nothing is added behind it: the other records are another machine's.
         if end < row.last_seq and not self._is_ended(segment):
-            if not row.finished:
+            # Another machine may have finished it, and this one may have other records than those.
+            if not row.finished or end > known.last_seq:
                 findings.shorter(segment, known, end, row.last_seq)
             return Progress(row.last_seq, row.digest)
         if end == row.last_seq and digest == row.digest:
