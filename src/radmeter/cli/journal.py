@@ -316,8 +316,9 @@ def _ship(
 ) -> None:
     """Ship segments and say what became of each. `whole`: the places are journals, of which nothing may be missing."""
     from radmeter.ingest import database_of_journal, orphans
+    from radmeter.ingest.folders import journal_of
     from radmeter.ingest.holders import refuse_if_in_use
-    from radmeter.ingest.orphan_identity import Surroundings, journal_of
+    from radmeter.ingest.orphan_identity import Surroundings
     from radmeter.ingest.store import Store
     from radmeter.progress import progress
 

@@ -7,11 +7,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 from radmeter.errors import JournalError, ProgressMoved, StoreTimeout
+from radmeter.ingest.findings import Findings
+from radmeter.ingest.folders import PLACES, journal_of
 from radmeter.ingest.kept_segments import KeptSegments
 from radmeter.ingest.ledger import Known, Ledger
-from radmeter.ingest.orphan_identity import FOLDERS, Identity, Surroundings, first_seq_of, journal_of
-from radmeter.ingest.positions import Position, Positions, note_loss, registered
+from radmeter.ingest.orphan_identity import Identity, Surroundings, first_seq_of
+from radmeter.ingest.position import Position
+from radmeter.ingest.positions import Positions
 from radmeter.ingest.records import as_json
+from radmeter.ingest.registration import registered
 from radmeter.ingest.sending import Sender
 from radmeter.ingest.store import Progress, Store
 from radmeter.plugin.journal import files
@@ -65,7 +69,7 @@ def segment_files(place: Path) -> list[Path]:
         The directory cannot be read.
     """
     if place.is_dir():
-        found = [path for folder in FOLDERS for path in _segments(place / folder)]
+        found = [path for folder in PLACES for path in _segments(place / folder)]
         if not found:
             raise JournalError(f"{place} holds no segments (segment-*.log)")
         return sorted(found, key=lambda path: (first_seq_of(path), path))
@@ -148,7 +152,7 @@ def _ship(store: Store, path: Path, around: Surroundings, on_progress: Listener)
 
 def _moved(path: Path) -> Path:
     """Return where a shipper has moved a segment meanwhile."""
-    for folder in FOLDERS:
+    for folder in PLACES:
         if (other := journal_of(path) / folder / path.name).exists():
             return other
     raise JournalError("it is gone: the shipper has moved or deleted it meanwhile")
@@ -260,7 +264,8 @@ def _ship_once(
     compare()
     send()
     for loss in lost:
-        note_loss(store, node, position, loss, kept=f"The file is {path.absolute()}", logged=True)
+        # The caller says it, so nothing is logged.
+        Findings(store, node, told=[]).damaged(position, loss, kept=f"The file is {path.absolute()}")
     if not part.is_shared and (position.progress.seq > row.last_seq or last >= row.last_seq or lost):
         # A file that ends before what is counted of it is not all of the segment.
         store.finish(header.id, position.progress.seq)
