@@ -16,7 +16,7 @@ from radmeter.ingest.position import Position
 from radmeter.ingest.store import Registered, Store
 from radmeter.plugin.journal import files
 from radmeter.plugin.journal.reader import Loss, Segment
-from radmeter.units import counted
+from radmeter.units import counted, span
 
 log = logging.getLogger(__name__)
 
@@ -178,10 +178,6 @@ class Findings:
     ) -> None:
         """Say which records of a segment cannot be read. `kept` says where the file is."""
         last = loss.last_seq
-        if last is None:
-            numbers = f"records from {loss.first_seq} on"
-        else:
-            numbers = f"record {last}" if last == loss.first_seq else f"records {loss.first_seq} to {last}"
         self._note(
             "damaged",
             position.known.id,
@@ -190,7 +186,7 @@ class Findings:
             records=None if last is None else last - loss.first_seq + 1,
             from_at=loss.after_us or position.segment.header.made_at_us,
             to_at=loss.before_us,
-            detail=f"{numbers} of segment {position.segment.path.name} cannot be read: "
+            detail=f"{span('record', loss.first_seq, last)} of segment {position.segment.path.name} cannot be read: "
             f"{loss.what}. The packets around them are counted. {kept}",
         )
 

@@ -23,7 +23,7 @@ from psycopg import sql
 from support.servers import Server, installed
 
 from radmeter.errors import JournalError, StoreError, StoreUnavailable
-from radmeter.ingest import orphans
+from radmeter.ingest import orphan_result, orphans
 from radmeter.ingest.kept_segments import KeptSegments
 from radmeter.ingest.shipper import Shipper
 from radmeter.ingest.store import Store
@@ -232,7 +232,7 @@ class History:
             try:
                 paths = orphans.segment_files(machine.journal / folder)
                 for result in orphans.ship(store, paths, files.read_node(machine.journal) or "orphans"):
-                    self.say(f"  salvage: {orphans.summary(result)}")
+                    self.say(f"  salvage: {orphan_result.summary(result)}")
             finally:
                 store.close()
 
