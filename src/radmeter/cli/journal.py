@@ -89,9 +89,7 @@ def status(settings: Settings, all_: bool, output_format: str) -> None:
         problems.append(f"database: {error}")
     if not problems or rows:
         with contextlib.suppress(JournalError):
-            lines = journal_state.summary(
-                journal_state.Limits(settings.journal, settings.kept_hours, settings.kept_bytes), rows
-            )
+            lines = journal_state.summary(settings, rows)
     if output_format != "table":
         emit(rows, output_format, columns=SEGMENTS)
     else:

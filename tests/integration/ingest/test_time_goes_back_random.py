@@ -29,8 +29,8 @@ from radmeter.ingest.shipper import Shipper
 from radmeter.ingest.store import Store
 from radmeter.plugin.journal import files
 from radmeter.plugin.journal.kept import delete_oldest
+from radmeter.plugin.journal.orphan import read_orphan as read_file
 from radmeter.plugin.journal.reader import Entry, JournalReader, Loss
-from radmeter.plugin.journal.reader import read_orphan as read_file
 from radmeter.plugin.journal.record_format import MARK
 from radmeter.plugin.journal.writer import JournalWriter
 
