@@ -18,8 +18,8 @@ import psycopg
 import pytest
 from support.frozen import family, stopped
 from support.hosts import Host, host, incidents, lost, records
-from support.nodes import Jobs, command
-from support.processes import Database, until
+from support.nodes import command
+from support.processes import Database, Jobs, until
 from support.routers_with_ledger import Load
 from support.servers import Server, installed
 from support.small_disks import fill, small_file_system

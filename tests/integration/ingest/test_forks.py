@@ -8,7 +8,8 @@ from typing import Any
 
 import psycopg
 import pytest
-from support.shipping import Resumed, backup, counted, fill, incidents, once, packet, ship
+from support.backups import backup
+from support.shipping import Resumed, counted, fill, incidents, once, packet, ship
 
 from radmeter.ingest import orphans
 from radmeter.ingest.kept_segments import KeptSegments
