@@ -28,7 +28,8 @@ from radmeter.errors import JournalError
 from radmeter.ingest import journal_state
 from radmeter.plugin.journal import files
 from radmeter.plugin.journal.headers import read_header
-from radmeter.plugin.journal.reader import Entry, JournalReader, read_orphan
+from radmeter.plugin.journal.orphan import read_orphan
+from radmeter.plugin.journal.reader import Entry, JournalReader
 from radmeter.plugin.journal.record_format import MARK
 
 LONG = os.environ.get("RADMETER_LONG") == "1"
