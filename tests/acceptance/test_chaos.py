@@ -18,8 +18,8 @@ import psycopg
 import pytest
 from support.frozen import family, stopped
 from support.hosts import Host, host, incidents, lost, records
-from support.nodes import Jobs, command
-from support.processes import Database, until
+from support.nodes import command
+from support.processes import Database, Jobs, until
 from support.routers_with_ledger import Load
 from support.servers import Server, installed
 from support.small_disks import fill, small_file_system
@@ -28,7 +28,8 @@ from radmeter.errors import JournalError
 from radmeter.ingest import journal_state
 from radmeter.plugin.journal import files
 from radmeter.plugin.journal.headers import read_header
-from radmeter.plugin.journal.reader import Entry, JournalReader, read_orphan
+from radmeter.plugin.journal.orphan import read_orphan
+from radmeter.plugin.journal.reader import Entry, JournalReader
 from radmeter.plugin.journal.record_format import MARK
 from radmeter.plugin.journal.segment_format import HeaderError
 

@@ -103,10 +103,9 @@ class Resumed:
     """A machine that goes on with a copy of a journal, as if resumed from a memory image: in the same segment."""
 
     def __init__(self, directory: Path, next_seq: int) -> None:
-        self.path = files.segments(directory)[-1].path
+        self._first_seq, self.path = files.segments(directory)[-1]
         self._lock = os.open(directory / "writer.lock", os.O_RDWR)
         fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        self._first_seq = files.segments(directory)[-1].first_seq
         self._seq = next_seq
 
     def append(self, users: range, received_at: float | None = None) -> None:

@@ -54,17 +54,16 @@ class Findings:
         self._reason = ACCEPTED if accepted else None
         self._told = told
 
-    def lacks_rest(self, row: Registered, known: Known | None, *, until: int | None = None) -> None:
-        """Say that the database lacks the rest of a segment that is no longer here, or its records up to `until`.
+    def lacks_rest(self, row: Registered, known: Known | None, until: int | None = None) -> None:
+        """Say that the database lacks the rest of a segment that is no longer here, or its numbers up to `until`.
 
-        `known`: what the ledger has.
+        `known`: what the ledger has of it.
         """
-        if until is not None:
-            last: int | None = until
-        else:
-            last = known.end if known is not None and known.end > row.last_seq else None
+        last = until
+        if last is None and known is not None and known.end > row.last_seq:
+            last = known.end
         many = "packets" if last is None else counted(last - row.last_seq, "packet")
-        is_all = last is not None and known is not None and (known.ended or until is not None)
+        is_all = until is not None or (last is not None and known is not None and known.ended)
         self._note(
             "missing",
             row.id,
@@ -114,7 +113,7 @@ class Findings:
         )
 
     def lost_counted(self, segment_id: str, have: int, known: Known) -> None:
-        """Say that a segment has fewer records than it had, and that the database has no more."""
+        """Say that a segment has fewer records than were shipped of it, and that the database has no more."""
         self._note(
             "missing",
             segment_id,
@@ -123,8 +122,8 @@ class Findings:
             records=known.end - have,
             from_at=known.first_us,
             to_at=known.last_us,
-            detail=f"the database lacks {counted(known.end - have, 'packet')} of segment {known.name}. The file is "
-            "shorter than it was: a power cut took them, or it was cut off, or an older copy of it was put back",
+            detail=f"the database lacks {counted(known.end - have, 'packet')} of segment {known.name}. The file "
+            "is shorter than it was: a power cut took them, or it was cut off, or an older copy of it was put back",
         )
 
     def shorter(self, segment: Segment, known: Known, end: int, counted_to: int) -> None:
@@ -150,15 +149,15 @@ class Findings:
             f"{known.shipped_after} are shipped as segment {known.shipped_as}",
         )
 
-    def forked_again(self, segment: Segment, known: Known, former: str, counted_to: int) -> None:
-        """Say that another machine went on with the part of a segment that had an id of its own, `former`."""
+    def forked_again(self, segment: Segment, known: Known, row: Registered) -> None:
+        """Say that another machine went on with the part of a segment that was forked before. `row`: of that part."""
         self._note(
             "forked",
-            former,
+            row.id,
             known.shipped_after + 1,
-            last_seq=counted_to,
-            detail=f"another journal has shipped other records of segment {segment.path.name} as segment {former}, up "
-            f"to {counted_to}: this machine was copied again while radiusd ran. This journal's records after "
+            last_seq=row.last_seq,
+            detail=f"another journal has shipped other records of segment {segment.path.name} as segment {row.id}, up "
+            f"to {row.last_seq}: this machine was copied again while radiusd ran. This journal's records after "
             f"{known.shipped_after} are shipped as segment {known.shipped_as}. Those that both have come as duplicates",
         )
 

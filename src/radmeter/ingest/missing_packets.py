@@ -85,9 +85,10 @@ class MissingPackets:
         """Note what the database lacks of segments that the ledger knows and that are not here."""
         found = registered_known(store, findings.node, away.values())
         for known in away.values():
-            row, original = found[known.shipped_as or known.id], found[known.id]
-            if known.shipped_as is not None and original.last_seq < known.shipped_after:
-                findings.lacks_rest(original, known, until=known.shipped_after)  # what both machines had
+            row = found[known.shipped_as or known.id]
+            if known.shipped_as is not None and found[known.id].last_seq < known.shipped_after:
+                # What both machines had before the fork.
+                findings.lacks_rest(found[known.id], known, known.shipped_after)
             if not row.finished and known.ended and known.end <= row.last_seq:
                 store.finish(row.id, row.last_seq)
             elif not row.finished or row.last_seq < known.most_seq:

@@ -101,13 +101,6 @@ def ship_part(
     raise AssertionError("not reached")
 
 
-def _is_closed(path: Path, first_seq: int) -> bool:
-    """Tell whether radiusd has closed a segment cleanly. Nothing is added behind that."""
-    with suppress(OSError, DamagedSegment), closing(SegmentReader(path, first_seq)) as log:
-        return log.trailer() is not None
-    return False
-
-
 class _Attempt:
     """One walk through a file: what the database has is compared, and what it lacks is shipped."""
 
@@ -182,11 +175,7 @@ class _Attempt:
         counted_digest = None if is_unknown else self._row.digest
         if self._digest == counted_digest:
             return  # what is lost was lost when the rest was counted
-        # Else a power cut may have taken records of the file up to that number.
-        is_whole = self._last == self._row.last_seq or (
-            self._part.after < self._last and _is_closed(self._path, self._part.header.first_seq)
-        )
-        if counted_digest is not None and not self.lost and is_whole:
+        if counted_digest is not None and not self.lost and self._is_whole():
             raise Forked(
                 "the database has counted other records under its identity, "
                 f"{self._row.id}: another machine went on with a copy of this segment, or this file was damaged when "
@@ -198,6 +187,12 @@ class _Attempt:
             for loss in self.lost
             if loss.last_seq is None or loss.last_seq > self._row.last_seq
         ]
+
+    def _is_whole(self) -> bool:
+        """Tell whether no power cut took records up to the last one that the database has."""
+        if self._last == self._row.last_seq:
+            return True
+        return self._part.after < self._last and _is_closed(self._path, self._part.header.first_seq)
 
     def _add(self, entry: Entry) -> None:
         self._batch.append(entry)
@@ -223,3 +218,10 @@ class _Attempt:
         if is_whole and not self._part.is_shared:
             # A file that ends before what is counted of it is not all of the segment.
             self._store.finish(self._row.id, seq)
+
+
+def _is_closed(path: Path, first_seq: int) -> bool:
+    """Tell whether radiusd has closed a segment cleanly. Nothing is added behind that."""
+    with suppress(OSError, DamagedSegment), closing(SegmentReader(path, first_seq)) as log:
+        return log.trailer() is not None
+    return False

@@ -298,12 +298,12 @@ class Positions:
         if known.shipped_as is not None:
             if row.last_seq < known.shipped_after and known.id not in self._before_fork:
                 # The database lacks what both machines had before the fork. It has the original's id.
-                until, progress = known.shipped_after, Progress(row.last_seq, row.digest)
+                until, progress = known.shipped_after, row.progress
                 self._open[known.id] = Position(segment, known, progress, until)
                 return
             progress = self._fork_progress(store, findings, segment, known, rows[known.shipped_as])
         elif row.digest is None or (row.last_seq, row.digest) == (known.last_seq, known.digest):
-            progress = Progress(row.last_seq, row.digest)
+            progress = row.progress
         else:
             progress = self._checked(store, findings, segment, known, row)
         known.last_seq, known.digest = progress
@@ -319,15 +319,15 @@ class Positions:
             loss.first_seq <= row.last_seq for loss in self._journal.losses(segment, segment.first_seq - 1)
         ):
             # Some of these records were readable once. Their digest cannot be compared.
-            return Progress(row.last_seq, row.digest)
+            return row.progress
         # A clean end is no power cut, and nothing is added behind it: the other records are another machine's.
         if end < row.last_seq and not self._is_ended(segment):
             # Another machine may have finished it, and this one may have other records than those.
             if not row.finished or end > known.last_seq:
                 findings.shorter(segment, known, end, row.last_seq)
-            return Progress(row.last_seq, row.digest)
+            return row.progress
         if end == row.last_seq and digest == row.digest:
-            return Progress(row.last_seq, row.digest)
+            return row.progress
         known.shipped_as = str(uuid.uuid4())
         known.shipped_after = min(known.last_seq, row.last_seq)
         self._ledger.save_at_once()  # without it, its records would go under a third id after a crash
@@ -346,18 +346,16 @@ class Positions:
 
         That part is forked once more if this machine was copied again, with its ledger.
         """
-        progress = Progress(row.last_seq, row.digest)
-        if row.last_seq <= known.shipped_after or progress == (known.last_seq, known.digest):
-            return progress
+        if row.last_seq <= known.shipped_after or row.progress == (known.last_seq, known.digest):
+            return row.progress
         if any(loss.first_seq <= row.last_seq for loss in self._journal.losses(segment, known.shipped_after)):
-            return progress  # as in _checked
+            return row.progress  # as in _checked
         found = self._journal.digest(segment, row.last_seq, known.shipped_after)
-        if found == progress or (found[0] < row.last_seq and not self._is_ended(segment)):
-            return progress
-        assert known.shipped_as is not None
-        former, known.shipped_as = known.shipped_as, str(uuid.uuid4())
+        if found == row.progress or (found[0] < row.last_seq and not self._is_ended(segment)):
+            return row.progress
+        known.shipped_as = str(uuid.uuid4())
         self._ledger.save_at_once()
-        findings.forked_again(segment, known, former, row.last_seq)
+        findings.forked_again(segment, known, row)
         registered(store, findings.node, [forked_part(segment, known)])
         return Progress(known.shipped_after, 0)
 

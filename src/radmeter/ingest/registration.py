@@ -30,23 +30,24 @@ def registered(store: Store, node: str, segments: Sequence[Segment]) -> dict[str
 
 
 def registered_known(store: Store, node: str, known: Iterable[Known]) -> dict[str, Registered]:
-    """Register segments that are no longer there, as the ledger knows them. Return what `registered` returns.
+    """Register segments as the ledger knows them, since they cannot be read. Return what `registered` returns.
 
-    A forked one comes with the part that has an id of its own.
+    A forked segment has two rows: its own, and that of the part with another id.
     """
-    described: list[dict[str, Any]] = []
+    described = []
     for each in known:
-        segment = {
-            "id": each.id,
-            "node": each.node,
-            "format": each.format,
-            "first_seq": each.first_seq,
-            "previous": each.previous,
-        }
-        described.append(segment)
+        described.append(
+            {
+                "id": each.id,
+                "node": each.node,
+                "format": each.format,
+                "first_seq": each.first_seq,
+                "previous": each.previous,
+            }
+        )
         if each.shipped_as is not None:
             fork = {"id": each.shipped_as, "first_seq": each.shipped_after + 1, "previous": each.id}
-            described.append(segment | fork)
+            described.append(described[-1] | fork)
     return _open_all(store, node, described)
 
 
