@@ -194,15 +194,15 @@ class Positions:
         """Return the segments that may have to be shipped. Raises JournalError if one has no identity."""
         found = []
         for segment in self._journal.segments():
-            if not segment.header.id:  # format 1, and the file `node` is lost
-                known = self._ledger.named(segment.path.name)
-                if known is None:
-                    raise JournalError(
-                        f"{segment.path} is of an older release, and its journal has lost its name, by which the "
-                        f"database knows what is counted of it. Write the name into {segment.path.parent / 'node'}: "
-                        "the names that the database knows are in `radmeter status`"
-                    )
+            known = self._old(segment)
+            if known is not None:
                 segment = _with_identity(segment, known)
+            elif not segment.header.id:  # the file `node` is lost, and so is the ledger
+                raise JournalError(
+                    f"{segment.path} is of an older release, and its journal has lost its name, by which the "
+                    f"database knows what is counted of it. Write the name into {segment.path.parent / 'node'}: "
+                    "the names that the database knows are in `radmeter status`"
+                )
             found.append(segment)
         return found
 
@@ -210,11 +210,15 @@ class Positions:
         found = []
         for folder in (files.SHIPPED, files.DAMAGED, files.LEFT_OUT):
             for segment in self._journal.segments_in(folder):
-                if segment.header.id:
-                    found.append(segment)
-                elif segment.header.format == 1 and (known := self._ledger.named(segment.path.name)):
+                if known := self._old(segment):
                     found.append(_with_identity(segment, known))
+                elif segment.header.id:
+                    found.append(segment)
         return found
+
+    def _old(self, segment: Segment) -> Known | None:
+        """Return what the ledger knows of a segment of format 1. The journal may have another name than then."""
+        return self._ledger.named(segment.path.name) if segment.header.format == 1 else None
 
     def _forks(self, segments: Iterable[Segment]) -> list[Segment]:
         """Return the parts of forked segments that are shipped under ids of their own."""
@@ -361,7 +365,7 @@ class Positions:
 
 
 def _with_identity(segment: Segment, known: Known) -> Segment:
-    """Return a segment of format 1, whose journal has lost its name, with the identity that the ledger knows."""
+    """Return a segment of format 1 with the identity that the ledger knows."""
     return segment._replace(header=segment.header._replace(id=known.id, node=known.node))
 
 

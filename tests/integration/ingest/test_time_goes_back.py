@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 import pytest
 from support.backups import backup
-from support.journals import segments
+from support.journals import old_segment, segments
 from support.shipping import (
     SEGMENT_BYTES,
     SHIP_SECONDS,
@@ -302,3 +302,16 @@ def test_kept_segments_go_by_size_and_by_time(tmp_path: Path, database: str) -> 
     fill(tmp_path, range(600, 610))
     ship(tmp_path, database, kept=KeptSegments(tmp_path, hours=0))
     assert not segments(tmp_path / files.SHIPPED)
+
+
+def test_an_old_segment_is_known_when_the_journal_gets_another_name(
+    tmp_path: Path, database: str, connection: psycopg.Connection[Any]
+) -> None:
+    old_segment(tmp_path, 1, [packet(user) for user in range(20)])
+    ship(tmp_path, database)
+    fill(tmp_path, range(20, 30))
+    (tmp_path / "node").write_text("another-0a1b2c3d\n")
+    fill(tmp_path, range(30, 40))
+    ship(tmp_path, database)
+    assert counted(connection) == once(range(40))
+    assert incidents(connection) == []
