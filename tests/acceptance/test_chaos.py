@@ -18,8 +18,8 @@ import psycopg
 import pytest
 from support.frozen import family, stopped
 from support.hosts import Host, host, incidents, lost, records
-from support.nodes import Jobs, command
-from support.processes import Database, until
+from support.nodes import command
+from support.processes import Database, Jobs, until
 from support.routers_with_ledger import Load
 from support.servers import Server, installed
 from support.small_disks import fill, small_file_system
@@ -28,8 +28,10 @@ from radmeter.errors import JournalError
 from radmeter.ingest import journal_state
 from radmeter.plugin.journal import files
 from radmeter.plugin.journal.headers import read_header
-from radmeter.plugin.journal.reader import Entry, JournalReader, read_orphan
+from radmeter.plugin.journal.orphan import read_orphan
+from radmeter.plugin.journal.reader import Entry, JournalReader
 from radmeter.plugin.journal.record_format import MARK
+from radmeter.plugin.journal.segment_format import HeaderError
 
 LONG = os.environ.get("RADMETER_LONG") == "1"
 SECONDS = 600.0 if LONG else 12.0
@@ -45,7 +47,7 @@ pytestmark = pytest.mark.timeout(SECONDS + 900, func_only=True)
 
 @dataclass
 class Chaos:
-    """Hosts under load before one server, and what may be lost: a segment and a number for each session."""
+    """Hosts under load before one server."""
 
     server: Server
     database: Database
@@ -57,7 +59,9 @@ class Chaos:
     loads: list[Load] = field(default_factory=list)
     backups: list[Path] = field(default_factory=list)
     snapshots: dict[Path, Path] = field(default_factory=dict)
-    victims: dict[str, set[tuple[str, int]]] = field(default_factory=dict)
+    # By session: in which segments its packet is or was, and with which numbers.
+    places: dict[str, set[tuple[str, int]]] = field(default_factory=dict)
+    _read: set[tuple[str, int]] = field(default_factory=set)
 
     def add_host(self) -> Host:
         number = len(self.hosts)
@@ -150,14 +154,16 @@ class Chaos:
         self._damage(truncate=True)
 
     def fill_disk(self) -> None:
+        self._note_places()  # kept segments give way, and a backup may need them later
         fill(self.disk)
         time.sleep(self.chance.random() * HELD_SECONDS)  # the fault itself, not a wait
         (self.disk / "filler").unlink()
 
     def _damage(self, *, truncate: bool) -> None:
-        """Damage a segment that is not the newest, and remember which sessions may be lost with it."""
+        """Damage a segment that is not the newest."""
         here = self.chance.choice(self.hosts)
         here.shipper.kill()
+        self._note_places()
         folders = [here.journal / folder for folder in ("", files.SHIPPED, files.AGAIN)]
         found = [
             path for folder in folders if folder.exists() for path in sorted(folder.glob("segment-*.log"))
@@ -174,11 +180,6 @@ class Chaos:
                 at = -1
                 for _ in range(index + 1):
                     at = data.index(MARK, at + 1)
-                segment = read_header(path).id
-                gone = entries[index:] if truncate and self._is_full(path) else entries[index : index + 1]
-                for each in gone:
-                    name = dict(json.loads(each.pairs))["Acct-Session-Id"]
-                    self.victims.setdefault(name, set()).add((segment, each.seq))
                 if truncate and self._is_full(path):
                     os.truncate(path, at)
                 else:
@@ -186,6 +187,20 @@ class Chaos:
                         file.seek(at + 60)
                         file.write(bytes([data[at + 60] ^ 4]))
         here.shipper.start()
+
+    def _note_places(self) -> None:
+        """Note where each packet is that the journals have now."""
+        for here in self.hosts:
+            for path in here.journal.rglob("segment-*.log"):
+                with suppress(
+                    JournalError, HeaderError, FileNotFoundError
+                ):  # the shipper moves files meanwhile
+                    segment = read_header(path).id
+                    for each in read_orphan(path):
+                        if isinstance(each, Entry) and (segment, each.seq) not in self._read:
+                            self._read.add((segment, each.seq))
+                            name = dict(json.loads(each.pairs))["Acct-Session-Id"]
+                            self.places.setdefault(name, set()).add((segment, each.seq))
 
     def _is_full(self, path: Path) -> bool:
         """Tell whether the segment that follows in the same folder says where this one ends."""
@@ -222,9 +237,11 @@ class Chaos:
         ]
         said = []
         for session in sorted(found):
-            places = self.victims.get(session, set())
+            places = self.places.get(session, set())
             if not any(s == segment and a <= seq <= b for s, seq in places for segment, a, b in named):
-                said.append(f"{session} is not counted, and nothing says so; it was damaged in {places}")
+                said.append(
+                    f"{session} is not counted, and nothing says so; it was in {places or 'no segment'}"
+                )
         rows = self.database.rows("SELECT acctsessionid, acctinputoctets FROM public.radacct")
         answered = sum(load.answered for load in self.loads)
         if len(rows) != answered - len(found):

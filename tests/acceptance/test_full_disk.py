@@ -5,7 +5,8 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from support.hosts import Host, backups, host
+from support.backups import backups
+from support.hosts import Host, host
 from support.processes import Database, until
 from support.small_disks import fill, small_file_system
 from support.wire import Router

@@ -24,7 +24,7 @@ from radmeter.cli.common import (
 )
 from radmeter.config import Settings
 from radmeter.errors import JournalError, StoreError
-from radmeter.units import counted, verb
+from radmeter.units import counted, span, verb
 
 SEGMENTS = (
     "segment",
@@ -89,9 +89,7 @@ def status(settings: Settings, all_: bool, output_format: str) -> None:
         problems.append(f"database: {error}")
     if not problems or rows:
         with contextlib.suppress(JournalError):
-            lines = journal_state.summary(
-                journal_state.Limits(settings.journal, settings.kept_hours, settings.kept_bytes), rows
-            )
+            lines = journal_state.summary(settings, rows)
     if output_format != "table":
         emit(rows, output_format, columns=SEGMENTS)
     else:
@@ -170,12 +168,7 @@ def _described(row: dict[str, Any]) -> Iterator[str]:
         ]
         facts.append(f"received {' '.join(times)}")
     if row["first_seq"] is not None:
-        last = row["last_seq"]
-        if last is None:
-            facts.append(f"numbers from {row['first_seq']} on")
-        else:
-            one = last == row["first_seq"]
-            facts.append(f"number {last}" if one else f"numbers {row['first_seq']} to {last}")
+        facts.append(span("number", row["first_seq"], row["last_seq"]))
     yield from _wrapped(", ".join(facts))
     yield from _wrapped(row["detail"])
     if row["settled_at"]:
@@ -316,8 +309,10 @@ def _ship(
 ) -> None:
     """Ship segments and say what became of each. `whole`: the places are journals, of which nothing may be missing."""
     from radmeter.ingest import database_of_journal, orphans
+    from radmeter.ingest.folders import journal_of
     from radmeter.ingest.holders import refuse_if_in_use
-    from radmeter.ingest.orphan_identity import Surroundings, journal_of
+    from radmeter.ingest.orphan_identity import Surroundings
+    from radmeter.ingest.orphan_result import Result
     from radmeter.ingest.store import Store
     from radmeter.progress import progress
 
@@ -325,7 +320,7 @@ def _ship(
     for paths in found.values():
         for directory in sorted({journal_of(path) for path in paths if whole or _is_unshipped(path)}):
             refuse_if_in_use(directory)
-    results: list[orphans.Result] = []
+    results: list[Result] = []
     missing: list[str] = []
     try:
         with existing_database(settings) as dsn, contextlib.closing(Store(dsn)) as store:
@@ -367,7 +362,7 @@ def _is_unshipped(path: Path) -> bool:
 
 def _tell(results: Sequence[Any], missing: Sequence[str], output_format: str) -> None:
     """Print what became of segments: in the table those of which something was shipped or lost, and the sums."""
-    from radmeter.ingest.orphans import described, summary
+    from radmeter.ingest.orphan_result import described, summary
 
     if output_format != "table":
         emit([_row(each) for each in results], output_format, columns=RESULTS)
@@ -388,7 +383,7 @@ def _tell(results: Sequence[Any], missing: Sequence[str], output_format: str) ->
 
 
 def _row(result: Any) -> dict[str, Any]:
-    from radmeter.ingest.orphans import described
+    from radmeter.ingest.orphan_result import described
 
     return {
         "file": str(result.path),

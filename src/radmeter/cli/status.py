@@ -126,9 +126,7 @@ def _journal(settings: Settings, database: State, problems: list[str]) -> State:
     problems += [f"journal: the segment {path} cannot be read" for path in depth.unreadable]
     state |= {"node": node, "segments": depth.segments, "bytes_on_disk": depth.size_bytes}
     state |= {"kept_segments": kept.segments, "kept_bytes": kept.size_bytes, "kept_since": kept.since}
-    state["kept"] = journal_state.kept_line(
-        journal_state.Limits(settings.journal, settings.kept_hours, settings.kept_bytes), kept
-    )
+    state["kept"] = journal_state.kept_line(settings, kept)
     if not known:
         problems.append(
             f"journal: {counted(depth.records, 'record')}; only the database knows how many of them are shipped"

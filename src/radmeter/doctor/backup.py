@@ -80,9 +80,7 @@ def _cut(context: Context) -> Findings:
     settings = context.settings
     with suppress(JournalError):
         found = journal_state.kept(settings.journal)
-        seconds = journal_state.cut_to(
-            journal_state.Limits(settings.journal, settings.kept_hours, settings.kept_bytes), found
-        )
+        seconds = journal_state.cut_to(settings, found)
         if seconds is not None:
             wanted = settings.kept_hours * 3600
             needed = -(-int(found.size_bytes * wanted / max(seconds, 1)) // (1 << 30)) << 30

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from radmeter.database.connection import Connection, explained_errors
 from radmeter.errors import JournalError
@@ -116,12 +116,17 @@ def kept(directory: Path) -> Kept:
     )
 
 
-class Limits(NamedTuple):
-    """How long segments of a journal are kept, and how many bytes of them (None: see `limit_in_force`)."""
+class Limits(Protocol):
+    """The settings of what is kept: for how long, and how many bytes (None: see `limit_in_force`)."""
 
-    journal: Path
-    hours: int
-    size_bytes: int | None
+    @property
+    def journal(self) -> Path: ...
+
+    @property
+    def kept_hours(self) -> int: ...
+
+    @property
+    def kept_bytes(self) -> int | None: ...
 
 
 def kept_line(limits: Limits, found: Kept) -> str:
@@ -133,10 +138,8 @@ def kept_line(limits: Limits, found: Kept) -> str:
         f"since {found.since.astimezone():%Y-%m-%d %H:%M:%S %Z}"
     )
     if (seconds := cut_to(limits, found)) is not None:
-        limit = human_bytes(limit_in_force(limits.journal, limits.size_bytes))
-        said += (
-            f": {duration(seconds)} of {counted(limits.hours, 'hour')}, since more than {limit} is not kept"
-        )
+        limit = human_bytes(limit_in_force(limits.journal, limits.kept_bytes))
+        said += f": {duration(seconds)} of {counted(limits.kept_hours, 'hour')}, since more than {limit} is not kept"
     return said
 
 
@@ -145,11 +148,11 @@ def cut_to(limits: Limits, found: Kept) -> float | None:
 
     It does if the next segment will push out the oldest one.
     """
-    limit = limit_in_force(limits.journal, limits.size_bytes)
+    limit = limit_in_force(limits.journal, limits.kept_bytes)
     if found.since is None or found.size_bytes + found.largest_bytes <= limit:
         return None
     seconds = max(0.0, time.time() - found.since.timestamp())
-    return seconds if seconds < limits.hours * 3600 else None
+    return seconds if seconds < limits.kept_hours * 3600 else None
 
 
 def summary(limits: Limits, rows: Sequence[Mapping[str, Any]]) -> list[str]:

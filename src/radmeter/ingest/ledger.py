@@ -118,6 +118,11 @@ class Ledger:
         """Return what is known of a segment; None if it was never seen."""
         return self._known.get(segment_id)
 
+    def forked(self, segment_id: str) -> Known | None:
+        """Return what is known of a segment if it was forked; None if it was not."""
+        known = self._known.get(segment_id)
+        return known if known is not None and known.shipped_as is not None else None
+
     def named(self, name: str) -> Known | None:
         """Return what is known of the segment in a file of that name."""
         return next((row for row in self._known.values() if row.name == name), None)

@@ -19,7 +19,8 @@ from radmeter.ingest import database_of_journal
 from radmeter.ingest.batch_size import BatchSize
 from radmeter.ingest.kept_segments import KeptSegments
 from radmeter.ingest.ledger import Ledger
-from radmeter.ingest.positions import Position, Positions
+from radmeter.ingest.position import Position
+from radmeter.ingest.positions import Positions
 from radmeter.ingest.records import as_json
 from radmeter.ingest.sending import Sender
 from radmeter.ingest.store import Store

@@ -13,8 +13,9 @@ import psycopg
 import pytest
 from support.commands import radmeter
 from support.doctoring import Line, ask, faults, one, paste
+from support.journals import segments
 from support.servers import Connection
-from support.shipping import counted, fill, incidents, once, packet, segment_files, ship
+from support.shipping import counted, fill, incidents, once, packet, ship
 
 from radmeter.plugin.journal import files
 from radmeter.plugin.journal.headers import read_header
@@ -181,7 +182,7 @@ def test_the_remedy_for_a_copied_journal(
     renamed.write_text("another-name\n")
     with closing(JournalWriter(renamed.parent)) as writer:
         writer.append(time.time_ns() // 1000, packet(60))
-    assert read_header(segment_files(renamed.parent)[-1]).node == "another-name"
+    assert read_header(segments(renamed.parent)[-1]).node == "another-name"
     for journal in (first, second):
         ship(journal, database)
     assert counted(connection) == once(range(61))

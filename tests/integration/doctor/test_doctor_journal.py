@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 from support.doctoring import ask, faults, one, paste
-from support.shipping import flip, packet, segment_files
+from support.journals import segments
+from support.shipping import flip, packet
 
 from radmeter.plugin.journal.reader import JournalReader
 from radmeter.plugin.journal.writer import JournalWriter
@@ -115,7 +116,7 @@ def test_the_remedy_for_a_segment_that_cannot_be_read(database: str, tmp_path: P
     places = {"RADMETER_JOURNAL": str(tmp_path)}
     with closing(JournalWriter(tmp_path)) as writer:
         writer.append(time.time_ns() // 1000, packet(0))
-        flip(segment_files(tmp_path)[0], 30)
+        flip(segments(tmp_path)[0], 30)
         (red,) = faults(database, "journal", **places)
         assert red.remedy.startswith("sudo systemctl restart freeradius")
     with closing(JournalWriter(tmp_path)) as writer:  # radiusd was restarted

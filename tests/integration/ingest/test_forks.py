@@ -8,7 +8,8 @@ from typing import Any
 
 import psycopg
 import pytest
-from support.shipping import Resumed, backup, counted, fill, incidents, once, packet, ship
+from support.backups import backup
+from support.shipping import Resumed, counted, fill, incidents, once, packet, ship
 
 from radmeter.ingest import orphans
 from radmeter.ingest.kept_segments import KeptSegments
@@ -155,3 +156,28 @@ def test_a_copy_whose_packets_waited_dates_them_right(
         "SELECT count(*) FROM radacct WHERE username LIKE 'user10_' AND acctstoptime < now() - interval '4 hours'"
     ).fetchone()
     assert row == (10,)
+
+
+def test_a_copy_gets_a_name_of_its_own_as_it_is_said(
+    tmp_path: Path, database: str, connection: psycopg.Connection[Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    fill(first, range(20))
+    shutil.copytree(first, second)
+    fill(first, range(20, 40))
+    fill(second, range(100, 110))
+    ship(first, database)
+    ship(second, database)
+    assert "write another name into the file `node`" in caplog.text
+    (second / "node").write_text("radius2-0a1b2c3d\n")
+    fill(second, range(110, 120))
+    fill(second, range(120, 125))
+    ship(second, database)
+    fill(first, range(40, 45))
+    ship(first, database)
+    assert counted(connection) == once(range(45)) | once(range(100, 125))
+    assert [kind for kind, *_ in incidents(connection)] == ["copied"]
+    nodes = connection.execute(
+        "SELECT node, count(*) FROM radmeter.journal_segment GROUP BY node ORDER BY 2 DESC"
+    ).fetchall()
+    assert {each for each, _ in nodes} == {(first / "node").read_text().strip(), "radius2-0a1b2c3d"}

@@ -23,14 +23,14 @@ from psycopg import sql
 from support.servers import Server, installed
 
 from radmeter.errors import JournalError, StoreError, StoreUnavailable
-from radmeter.ingest import orphans
+from radmeter.ingest import orphan_result, orphans
 from radmeter.ingest.kept_segments import KeptSegments
 from radmeter.ingest.shipper import Shipper
 from radmeter.ingest.store import Store
 from radmeter.plugin.journal import files
 from radmeter.plugin.journal.kept import delete_oldest
+from radmeter.plugin.journal.orphan import read_orphan as read_file
 from radmeter.plugin.journal.reader import Entry, JournalReader, Loss
-from radmeter.plugin.journal.reader import read_orphan as read_file
 from radmeter.plugin.journal.record_format import MARK
 from radmeter.plugin.journal.writer import JournalWriter
 
@@ -232,7 +232,7 @@ class History:
             try:
                 paths = orphans.segment_files(machine.journal / folder)
                 for result in orphans.ship(store, paths, files.read_node(machine.journal) or "orphans"):
-                    self.say(f"  salvage: {orphans.summary(result)}")
+                    self.say(f"  salvage: {orphan_result.summary(result)}")
             finally:
                 store.close()
 

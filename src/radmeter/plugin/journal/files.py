@@ -33,14 +33,14 @@ _SEGMENT = re.compile(r"segment-(\d{20})(?:-[0-9a-f]{8})?\.log")
 _UNFINISHED = ".new-"
 
 # Folders below the journal's directory. Their files are no part of what waits: they never make it refuse packets.
-SHIPPED = (
-    "shipped"  # segments that are shipped and kept for a while; the writer deletes the oldest on a full disk
-)
-AGAIN = "again"  # segments that the shipper ships again
-DAMAGED = "damaged"  # segments from which records are lost, after the others were shipped
-
-
-LEFT_OUT = "left-out"  # segments that are no longer kept, and in which packets lie that the database left out
+# Segments that are shipped and kept for a while. The writer deletes the oldest on a full disk.
+SHIPPED = "shipped"
+# Segments that the shipper ships again.
+AGAIN = "again"
+# Segments from which records are lost, after the others were shipped.
+DAMAGED = "damaged"
+# Segments that are no longer kept, and in which packets lie that the database left out.
+LEFT_OUT = "left-out"
 FOLDERS = (AGAIN, SHIPPED, DAMAGED, LEFT_OUT)
 
 

@@ -13,7 +13,6 @@ from typing import NamedTuple
 from radmeter.errors import JournalError
 from radmeter.plugin.journal import files
 from radmeter.plugin.journal.headers import read_header
-from radmeter.plugin.journal.orphan import read_orphan
 from radmeter.plugin.journal.segment_format import HeaderError, SegmentHeader
 from radmeter.plugin.journal.segment_reader import (
     DamagedSegment,
@@ -32,7 +31,6 @@ __all__ = [
     "Segment",
     "SegmentHeader",
     "digest_after",
-    "read_orphan",
 ]
 
 
@@ -83,9 +81,8 @@ class JournalReader:
         self._log: SegmentReader | None = None
         self._log_id = ""
         self.directory = Path(directory).absolute()
-        self._known: dict[
-            str, tuple[int, Segment]
-        ] = {}  # by path: the file's inode, and the segment without a node
+        # By path: the file's inode, and the segment without a node.
+        self._known: dict[str, tuple[int, Segment]] = {}
         self._following: dict[Path, Segment] | None = None  # by path, when the segments were last listed
         self._skipped: dict[str, list[Loss]] = {}  # by a segment's id
 
