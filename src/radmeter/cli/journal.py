@@ -339,7 +339,7 @@ def _ship(
                     name = Surroundings(paths, node, uncounted=uncounted).node(top)
                     if name is not None:
                         missing += orphans.missing(store, top, name)
-    except StoreError:
+    except (StoreError, JournalError):
         if results:
             _tell(results, missing, output_format)
             output.say("not all is done: run the same command again. Nothing is counted twice", err=True)

@@ -28,9 +28,7 @@ def check(context: Context) -> Findings:
     )
     if days is None:
         if not faults:
-            yield tell.green(
-                "no erasure is unfinished; sessions keep personal attributes (personal_keep_days is off)"
-            )
+            yield tell.green("no erasure is unfinished; personal_keep_days is off")
         return
     (late,) = context.row(
         """SELECT count(*)

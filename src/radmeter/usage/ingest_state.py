@@ -42,12 +42,12 @@ def segments(connection: Connection, ids: Sequence[str]) -> dict[str, int]:
 
 
 def incidents(connection: Connection) -> list[Row]:
-    """Return how many incidents of each kind wait for somebody, or ended lately."""
+    """Return how many incidents of each kind wait for somebody."""
     view = views.journal_incidents.c
     return views.rows(
         connection,
         select(view.kind, func.count().label("incidents"))
-        .where(text(SHOWN))
+        .where(text(SHOWN), view.settled_at.is_(None))
         .group_by(view.kind)
         .order_by(view.kind),
     )

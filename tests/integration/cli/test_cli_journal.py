@@ -593,6 +593,8 @@ def test_a_damaged_header_is_no_longer_red_when_all_is_salvaged(
     ship(tmp_path, database)  # nothing of it is found again
     assert one(ask(database, "--only", "incidents", **places), "incidents").level == "green"
     assert "cannot be read" not in run(database, tmp_path, "status").output
+    shown = radmeter(database, "status", "--sample", "0", "--format", "json", **places).json()
+    assert shown["incidents"] == []
 
 
 def test_what_cannot_be_read_is_told_with_its_numbers(
