@@ -394,7 +394,8 @@ class Positions:
         lacking = {
             segment.header.previous
             for segment in segments
-            if segment.header.previous not in (None, *here) and not rows[segment.header.id].previous_finished
+            if segment.header.previous not in (None, *here)
+            and not self._is_known_before(segment, rows[segment.header.id])
         }
         vanished = [
             row
@@ -449,6 +450,15 @@ class Positions:
                 reason=reason,
             )
             self._report_hole(store, node, segments, segment, reason, told)
+
+    def _is_known_before(self, segment: Segment, row: Registered) -> bool:
+        """Tell whether the segment before is counted, or was judged when this one was shipped.
+
+        Its row may have been removed since, because it is old.
+        """
+        known = self._ledger.known(segment.header.id)
+        was_judged = row.finished and known is not None and known.ended
+        return row.previous_finished is True or (row.previous_finished is None and was_judged)
 
     def _numbers_before(self, segment: Segment, row: Registered | None) -> tuple[int | None, int | None]:
         """Return which numbers of the segment before are not counted; None, None: how many it had is not known."""
