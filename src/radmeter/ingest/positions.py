@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
-from radmeter.errors import JournalError
+from radmeter.errors import JournalError, StoreError, StoreUnavailable, WrongDatabase
 from radmeter.ingest.kept_segments import KeptSegments
 from radmeter.ingest.ledger import Known, Ledger
 from radmeter.ingest.store import Progress, Registered, Store
@@ -84,6 +84,9 @@ class Positions:
         # The incidents in this database that end when all is shipped again.
         self._rewound: list[int] = []
         self._before_fork: set[str] = set()  # forked segments that were read up to the fork
+        self._refused: dict[
+            str, Segment
+        ] = {}  # by their ids: segments that the database does not let this one ship
         ledger.give_way_with(kept.make_room)
 
     def compare(self, store: Store, *, accepted: bool = False) -> None:
@@ -98,7 +101,8 @@ class Positions:
         segments = sorted([*self._present(), *kept], key=lambda segment: segment.first_seq)
         seen = {known.id for known in self._ledger.all()}
         forks = [_fork(segment, known) for segment in segments if (known := self._forked(segment))]
-        rows = registered(store, node, [*segments, *forks])
+        rows = self._register(store, node, [*segments, *forks])
+        segments = [segment for segment in segments if not self._refused.keys() & self._ids(segment)]
         rewound, vanished = [], set()
         for segment in segments:
             row, known = rows[segment.header.id], self._ledger.saw(segment, node)
@@ -125,7 +129,7 @@ class Positions:
         here = [segment for segment in segments if segment.path not in vanished]
         self._report_missing(store, node, here, rows, rewound=bool(rewound), accepted=accepted)
         # Their numbers and times are not forgotten, in case the database steps back again.
-        ids = {segment.header.id for segment in here}
+        ids = {segment.header.id for segment in here} | self._refused.keys()
         self._ledger.gone([known for known in self._ledger.all() if known.id not in ids])
         self._ledger.change()
         self._ledger.save(durable=True)
@@ -145,10 +149,10 @@ class Positions:
 
     def current(self, store: Store) -> Position | None:
         """Return the first segment that is not wholly counted; None if there is none."""
-        present = self._present()
+        present = self._allowed()
         if self._journal.unreadable() or any(segment.header.id not in self._open for segment in present):
             self.compare(store)
-            present = self._present()
+            present = self._allowed()
         # What is shipped again is older than the rest, also if its numbers are higher, as of an adopted journal.
         for segment in sorted(present, key=lambda each: each.path.parent.name != files.AGAIN):
             if position := self._open.get(segment.header.id):
@@ -225,6 +229,50 @@ class Positions:
                 segment = _with_identity(segment, known)
             found.append(segment)
         return found
+
+    def _allowed(self) -> list[Segment]:
+        return [each for each in self._present() if not self._refused.keys() & self._ids(each)]
+
+    def _ids(self, segment: Segment) -> set[str]:
+        """Return the ids under which the records of a segment are shipped."""
+        known = self._forked(segment)
+        return {segment.header.id} | ({known.shipped_as} if known and known.shipped_as else set())
+
+    def _register(self, store: Store, node: str, segments: Sequence[Segment]) -> dict[str, Registered]:
+        """Register segments. Those that the database refuses are said and left alone, so that the others go on."""
+        former, self._refused = self._refused, {}
+        try:
+            rows = registered(store, node, segments)
+        except (StoreUnavailable, WrongDatabase):
+            raise
+        except StoreError as error:
+            rows, reasons = {}, {}
+            for segment in segments:
+                try:
+                    found = registered(store, node, [segment])
+                except StoreUnavailable:
+                    raise
+                except StoreError as reason:
+                    reasons[segment.header.id] = reason
+                    self._refused[segment.header.id] = segment
+                else:
+                    rows.update({key: row for key, row in found.items() if row.given or key not in rows})
+            if not any(row.given for row in rows.values()):
+                raise error from None  # it is not about one of them
+            for identity, segment in self._refused.items():
+                _note(
+                    store,
+                    node,
+                    "damaged",
+                    None,
+                    segment.first_seq,
+                    detail=_not_allowed(segment, reasons[identity]),
+                )
+        for identity, segment in former.items():
+            if identity not in self._refused:
+                incident = {"kind": "damaged", "first_seq": segment.first_seq, "detail": "it is shipped now"}
+                store.settle(store.note_incident(node, incident))
+        return rows
 
     def _kept_segments(self) -> list[Segment]:
         found = []
@@ -388,7 +436,7 @@ class Positions:
         told: list[str] | None = None,
     ) -> None:
         """Say which packets the database lacks, and are no longer here: in the log, or in `told`."""
-        here = {segment.header.id for segment in segments}
+        here = {segment.header.id for segment in segments} | self._refused.keys()
         forks = {known.shipped_as for segment in segments if (known := self._forked(segment))}
         away = {known.id: known for known in self._ledger.all() if known.id not in here}
         lacking = {
@@ -712,6 +760,13 @@ def note_loss(
         detail=f"{numbers} of segment {position.segment.path.name} cannot be read: "
         f"{loss.what}. The packets around them are counted. {kept}",
         told=[] if logged else None,
+    )
+
+
+def _not_allowed(segment: Segment, reason: StoreError) -> str:
+    return (
+        f"segment {segment.path.name} is not shipped: {reason}. Its packets are not counted from here; all other "
+        "segments are shipped"
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from support.logins import as_role, login_role
 from support.processes import eventually
 from support.shipping import (
     SEGMENT_BYTES,
@@ -403,3 +404,31 @@ def test_a_rewind_that_a_pooler_hides_is_found(
         finally:
             stop.set()
             thread.join()
+
+
+@pytest.mark.parametrize("kind", ["another role", "another first number"])
+def test_a_segment_that_somebody_else_registered_holds_up_no_other(
+    tmp_path: Path, database: str, connection: psycopg.Connection[Any], kind: str
+) -> None:
+    fill(tmp_path, range(300))
+    victim = JournalReader(tmp_path).segments()[1].header
+    inside = segment_files(tmp_path)[1].read_bytes().count(MARK)
+    with (
+        login_role(connection, "radmeter_ingest") as mine,
+        login_role(connection, "radmeter_ingest") as theirs,
+        closing(Store(as_role(database, theirs if kind == "another role" else mine))) as other,
+    ):
+        node = "theirs-00000001" if kind == "another role" else victim.node or ""
+        first_seq = victim.first_seq + (kind == "another first number")
+        header = {"id": victim.id, "node": node, "format": 2, "first_seq": first_seq, "previous": None}
+        other.open_segments(node, [header])
+        dsn = as_role(database, mine)
+        for _ in range(2):
+            ship(tmp_path, dsn)
+            assert len(counted(connection)) == 300 - inside
+            assert ("damaged", None, False) in incidents(connection)
+        assert not any(done for *_, done in incidents(connection))
+        connection.execute("DELETE FROM radmeter.journal_segment WHERE id = %s", (victim.id,))
+        fill(tmp_path, range(300, 310))
+        ship(tmp_path, dsn)
+        assert counted(connection) == once(range(310))
