@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from radmeter.errors import StoreError
 from radmeter.ingest.folders import journal_of
 from radmeter.ingest.ledger import Known
 from radmeter.ingest.position import Position
@@ -170,7 +171,8 @@ class Findings:
             detail=f"two segments of {self.node} go on after the same one, {segment.header.previous}: this journal "
             "was copied, or an older copy of its directory was put back. Both are counted. If another machine goes on "
             "with the copy, give one of the two a name of its own: stop its radiusd and its shipper, write another "
-            f"name into the file `node` of its journal (here {journal_of(segment.path) / 'node'}), and start them again",
+            f"name into the file `node` of its journal (here {journal_of(segment.path) / 'node'}), and start "
+            f"them again",
         )
 
     def damaged(
@@ -199,6 +201,21 @@ class Findings:
             detail=f"segment {path.name} cannot be read: {reason}. Its packets are not counted yet. "
             f"`radmeter journal salvage {shlex.quote(str(aside))}` ships what can be read of it",
         )
+
+    def refused(self, segment: Segment, reason: StoreError) -> None:
+        """Say that the database does not let this shipper ship a segment."""
+        self._note(
+            "damaged",
+            None,
+            segment.first_seq,
+            detail=f"segment {segment.path.name} is not shipped: {reason}. Its packets are not counted from here; all "
+            "other segments are shipped",
+        )
+
+    def not_refused(self, segment: Segment) -> None:
+        """Say that the database takes a segment that it had refused."""
+        incident = {"kind": "damaged", "first_seq": segment.first_seq, "detail": "it is shipped now"}
+        self._store.settle(self._store.note_incident(self.node, incident))
 
     def _note(
         self,

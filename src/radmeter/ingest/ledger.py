@@ -8,10 +8,11 @@ import contextlib
 import json
 import logging
 import os
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from radmeter.errors import JournalError, os_reason
 from radmeter.plugin.journal import files
@@ -107,9 +108,11 @@ class Ledger:
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             rows, rewound = [_known(row) for row in content["segments"]], list(content.get("rewound", []))
+            if not all(isinstance(each, dict) for each in rewound):
+                raise TypeError("an incident is no object")
         except FileNotFoundError:
             rows, rewound = [], []
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise JournalError(f"the ledger {path} is damaged: {type(error).__name__}: {error}") from error
         self._known, self.rewound = {row.id: row for row in rows}, rewound
         self._changed = False
@@ -243,8 +246,19 @@ class Ledger:
         files.replace_file(path, data, path.with_name(f".{path.name}"), durable=durable)
 
 
-_FIELDS = {field.name for field in fields(Known)}
+# By a field's name: the types it may have.
+_FIELDS = {field.name: get_args(field.type) or (field.type,) for field in fields(Known)}
 
 
 def _known(row: dict[str, Any]) -> Known:
-    return Known(**{name: value for name, value in row.items() if name in _FIELDS})
+    """Return a segment as a line of the ledger has it. Raises TypeError, ValueError or KeyError if that is damaged."""
+    if not isinstance(row, dict):
+        raise TypeError("a segment is no object")
+    known = Known(**{name: value for name, value in row.items() if name in _FIELDS})
+    for name, kinds in _FIELDS.items():
+        if type(getattr(known, name)) not in kinds:  # not isinstance: a bool is an int, too
+            raise TypeError(f"{name} is {getattr(known, name)!r:.40}")
+    for each in (known.id, known.previous, known.shipped_as):
+        if each is not None:
+            uuid.UUID(each)
+    return known

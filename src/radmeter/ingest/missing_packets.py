@@ -1,6 +1,6 @@
 """Finds packets that the database lacks and that no folder of the journal has any more."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
@@ -29,6 +29,8 @@ class MissingPackets:
         All segments that are still there, in the order of their numbers.
     rows
         The segments as the database has them, from `registered`.
+    refused
+        The ids of segments that are there, and that the database does not take from this shipper.
     """
 
     def __init__(
@@ -37,12 +39,13 @@ class MissingPackets:
         ledger: Ledger,
         segments: Sequence[Segment],
         rows: Mapping[str, Registered],
+        refused: Collection[str] = (),
     ) -> None:
         self._journal = journal
         self._ledger = ledger
         self._segments = segments
         self._rows = rows
-        self._here = {segment.header.id for segment in segments}
+        self._here = {segment.header.id for segment in segments}.union(refused)
 
     def report(self, store: Store, findings: Findings, *, rewound: bool) -> None:
         """Note what is missing. `rewound`: the database has stepped back, so older segments are looked at, too."""
@@ -67,8 +70,17 @@ class MissingPackets:
         for segment in self._segments:
             previous = segment.header.previous
             unknown = previous is not None and previous not in self._here
-            if unknown and not self._rows[segment.header.id].previous_finished:
+            if unknown and not self._is_known_before(segment, self._rows[segment.header.id]):
                 yield segment
+
+    def _is_known_before(self, segment: Segment, row: Registered) -> bool:
+        """Tell whether the segment before is counted, or was judged when this one was shipped.
+
+        Its row may have been removed since, because it is old.
+        """
+        known = self._ledger.known(segment.header.id)
+        was_judged = row.finished and known is not None and known.ended
+        return row.previous_finished is True or (row.previous_finished is None and was_judged)
 
     def _vanished(self) -> list[Registered]:
         """Return the node's segments that are not wholly counted, are not here, and that no shipper has any more."""

@@ -8,11 +8,11 @@ shipped again from what is kept. What is no longer there is said.
 import logging
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from radmeter.errors import JournalError
+from radmeter.errors import JournalError, StoreError, StoreUnavailable, WrongDatabase
 from radmeter.ingest.findings import Findings, Rewound, rewound_incident
 from radmeter.ingest.kept_segments import KeptSegments
 from radmeter.ingest.ledger import Known, Ledger
@@ -48,6 +48,8 @@ class Positions:
         self._rewound: list[int] = []
         self._lost: dict[str, int] = {}  # by id: the last lost number that was told to this database
         self._before_fork: set[str] = set()  # forked segments that were read up to the fork
+        # By their ids: segments that the database does not let this shipper ship.
+        self._refused: dict[str, Segment] = {}
         ledger.give_way_with(kept.make_room)
 
     def forget(self) -> None:
@@ -69,8 +71,9 @@ class Positions:
         kept = self._kept_segments()
         segments = sorted([*self._present(), *kept], key=lambda segment: segment.first_seq)
         seen = {known.id for known in self._ledger.all()}
-        rows = registered(store, node, [*segments, *self._forks(segments)])
         findings = Findings(store, node, accepted=accepted)
+        rows = self._register(store, findings, [*segments, *self._forks(segments)])
+        segments = [segment for segment in segments if not self._is_refused(segment)]
         rewound, vanished = [], set()
         for segment in segments:
             row, known = rows[segment.header.id], self._ledger.saw(segment, node)
@@ -95,9 +98,10 @@ class Positions:
         # Noted again at each connect: the incident's id may be another one after a restore.
         self._rewound = [store.note_incident(node, each) for each in self._ledger.rewound]
         here = [segment for segment in segments if segment.path not in vanished]
-        MissingPackets(self._journal, self._ledger, here, rows).report(store, findings, rewound=bool(rewound))
+        missing = MissingPackets(self._journal, self._ledger, here, rows, self._refused)
+        missing.report(store, findings, rewound=bool(rewound))
         # Their numbers and times are not forgotten, in case the database steps back again.
-        ids = {segment.header.id for segment in here}
+        ids = {segment.header.id for segment in here} | self._refused.keys()
         self._ledger.gone([known for known in self._ledger.all() if known.id not in ids])
         self._ledger.change()
         self._ledger.save(durable=True)
@@ -117,10 +121,10 @@ class Positions:
 
     def current(self, store: Store) -> Position | None:
         """Return the first segment that is not wholly counted; None if there is none."""
-        present = self._present()
+        present = [segment for segment in self._present() if not self._is_refused(segment)]
         if self._journal.unreadable() or any(segment.header.id not in self._open for segment in present):
             self.compare(store)
-            present = self._present()
+            present = [segment for segment in self._present() if not self._is_refused(segment)]
         # What is shipped again is older than the rest, also if its numbers are higher, as of an adopted journal.
         for segment in sorted(present, key=lambda each: each.path.parent.name != files.AGAIN):
             if position := self._open.get(segment.header.id):
@@ -205,6 +209,42 @@ class Positions:
                 )
             found.append(segment)
         return found
+
+    def _is_refused(self, segment: Segment) -> bool:
+        """Tell whether the database does not let this shipper ship a segment, or a forked part of it."""
+        known = self._ledger.forked(segment.header.id)
+        ids = {segment.header.id, *((known.shipped_as,) if known else ())}
+        return bool(self._refused.keys() & ids)
+
+    def _register(
+        self, store: Store, findings: Findings, segments: Sequence[Segment]
+    ) -> dict[str, Registered]:
+        """Register segments. Those that the database refuses are said and left alone, so that the others go on."""
+        former, self._refused = self._refused, {}
+        try:
+            rows = registered(store, findings.node, segments)
+        except (StoreUnavailable, WrongDatabase):
+            raise
+        except StoreError as error:
+            rows, reasons = {}, {}
+            for segment in segments:
+                try:
+                    found = registered(store, findings.node, [segment])
+                except StoreUnavailable:
+                    raise
+                except StoreError as reason:
+                    reasons[segment.header.id] = reason
+                    self._refused[segment.header.id] = segment
+                else:
+                    rows.update({key: row for key, row in found.items() if row.given or key not in rows})
+            if not any(row.given for row in rows.values()):
+                raise error from None  # it is not about one of them
+            for identity, segment in self._refused.items():
+                findings.refused(segment, reasons[identity])
+        for identity, segment in former.items():
+            if identity not in self._refused:
+                findings.not_refused(segment)
+        return rows
 
     def _kept_segments(self) -> list[Segment]:
         found = []

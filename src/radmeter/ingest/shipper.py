@@ -35,6 +35,8 @@ LONGEST_RETRY_SECONDS = 5.0
 # The ledger is written, and old kept segments are deleted, at most so often.
 SAVE_SECONDS = 1.0
 PRUNE_SECONDS = 60.0
+# A pooler may hide that the database behind it is another one, which was behind.
+COMPARE_SECONDS = 3600.0
 
 
 class Shipper:
@@ -79,6 +81,7 @@ class Shipper:
         self._trouble: str | None = None
         self._saved_at = 0.0
         self._pruned_at = -math.inf
+        self._compared_at = -math.inf
 
     def run(self, stop: threading.Event, *, until_empty: bool = False) -> None:
         """Ship until `stop` is set, or, with `until_empty`, until the journal is empty. A begun batch is finished."""
@@ -116,6 +119,7 @@ class Shipper:
                 self._journal.directory, identity, self._ledger, self._accept_database
             )
             self._positions.compare(store, accepted=accepted)
+            self._compared_at = time.monotonic()
             if accepted:
                 # Only now: after a crash in between, the next shipper would take it for a database that was restored.
                 database_of_journal.remember(self._journal.directory, identity)
@@ -200,6 +204,9 @@ class Shipper:
         if now - self._saved_at >= SAVE_SECONDS:
             self._ledger.save()
             self._saved_at = now
+        if now - self._compared_at >= COMPARE_SECONDS:
+            self._compared_at = now
+            self._positions.compare(store)
         if now - self._pruned_at >= PRUNE_SECONDS:
             self._pruned_at = now
             self._positions.touch(store)

@@ -13,6 +13,8 @@ import psycopg
 import pytest
 from support.backups import backup
 from support.journals import old_segment, segments
+from support.logins import as_role, login_role
+from support.processes import eventually
 from support.shipping import (
     SEGMENT_BYTES,
     SHIP_SECONDS,
@@ -27,13 +29,14 @@ from support.shipping import (
     ship,
 )
 
-from radmeter.ingest import journal_state, orphans
+from radmeter.ingest import journal_state, orphans, shipper
 from radmeter.ingest.kept_segments import KeptSegments
 from radmeter.ingest.shipper import Shipper
 from radmeter.ingest.store import Store
 from radmeter.plugin.journal import files
 from radmeter.plugin.journal.reader import JournalReader
-from radmeter.plugin.journal.record_format import MARK
+from radmeter.plugin.journal.record_format import MARK, pack
+from radmeter.plugin.journal.segment_format import HEADER_1
 from radmeter.plugin.journal.writer import JournalWriter
 
 pytestmark = pytest.mark.timeout(180, func_only=True)
@@ -277,12 +280,25 @@ def test_a_lost_file_of_the_journal_counts_nothing_twice(
     assert incidents(connection) == []
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{"segments": [{"id"',
+        '{"segments": ["x"]}',
+        '{"segments": {"x": 1}}',
+        '{"segments": [], "rewound": ["x"]}',
+        "[" * 100_000,
+        "other types",
+    ],
+)
 def test_a_damaged_ledger_is_put_aside(
-    tmp_path: Path, database: str, connection: psycopg.Connection[Any]
+    tmp_path: Path, database: str, connection: psycopg.Connection[Any], content: str
 ) -> None:
     fill(tmp_path, range(200))
     ship(tmp_path, database)
-    (tmp_path / "ledger.json").write_text('{"segments": [{"id"')
+    if content == "other types":
+        content = (tmp_path / "ledger.json").read_text().replace('"last_seq": ', '"last_seq": "1", "was": ')
+    (tmp_path / "ledger.json").write_text(content)
     fill(tmp_path, range(200, 300))
     ship(tmp_path, database)
     assert counted(connection) == once(range(300))
@@ -315,3 +331,117 @@ def test_an_old_segment_is_known_when_the_journal_gets_another_name(
     ship(tmp_path, database)
     assert counted(connection) == once(range(40))
     assert incidents(connection) == []
+
+
+def test_a_journal_of_the_old_format_keeps_its_name(
+    tmp_path: Path, database: str, connection: psycopg.Connection[Any]
+) -> None:
+    (tmp_path / "node").write_text("radius1-0a0b0c0d\n")
+    for first in (1, 2**33 + 1):
+        numbers = range(first, first + 10)
+        data = [pack(seq, seq, time.time_ns() // 1000, packet(seq % 2**32).encode()) for seq in numbers]
+        files.segment_path(tmp_path, first).write_bytes(HEADER_1 + b"".join(data))
+    ship(tmp_path, database)
+    segments(tmp_path)[-1].write_bytes(bytes(4096))  # a power cut; all the others are shipped
+    ship(tmp_path, database)
+    assert not segments(tmp_path)
+    fill(tmp_path, range(20, 30))
+    ship(tmp_path, database)
+    ship(tmp_path, database)
+    assert (tmp_path / "node").read_text() == "radius1-0a0b0c0d\n"
+    assert connection.execute("SELECT sum(records)::integer FROM radmeter.nodes").fetchone() == (30,)
+
+
+def make_old(connection: psycopg.Connection[Any]) -> None:
+    """Let what is known of segments be of long ago."""
+    connection.execute(
+        """UPDATE radmeter.journal_segment SET finished_at = finished_at - interval '900 days',
+               seen_at = seen_at - interval '900 days'"""
+    )
+
+
+def test_a_segment_of_long_ago_is_not_missed(
+    tmp_path: Path, database: str, connection: psycopg.Connection[Any]
+) -> None:
+    for users in (range(10), range(10, 20)):
+        fill(tmp_path, users)
+    ship(tmp_path, database, kept=KeptSegments(tmp_path, hours=0))
+    make_old(connection)
+    fill(tmp_path, range(20, 30))  # only now the second segment is finished
+    ship(tmp_path, database)
+    connection.execute("SELECT radmeter.drop_segments(1000)")
+    ship(tmp_path, database)
+    assert connection.execute("SELECT count(*) FROM radmeter.journal_segment").fetchone() == (3,)
+    (tmp_path / "ledger.json").unlink()
+    ship(tmp_path, database)
+    assert incidents(connection) == []
+
+
+def test_a_damaged_segment_of_long_ago_is_not_shipped_again(
+    tmp_path: Path, database: str, connection: psycopg.Connection[Any]
+) -> None:
+    fill(tmp_path, range(300))
+    path = segments(tmp_path)[1]
+    flip(path, record_offset(path, 10) + 60)
+    fill(tmp_path, range(300, 310))
+    ship(tmp_path, database, kept=KeptSegments(tmp_path, hours=0))
+    make_old(connection)
+    for _ in range(2):
+        ship(tmp_path, database)
+        connection.execute("SELECT radmeter.drop_segments(1000)")
+    assert connection.execute(
+        "SELECT count(*), (SELECT sum(records)::integer FROM radmeter.nodes) FROM radmeter.journal_segment"
+    ).fetchone() == (3, 309)  # the damaged one, the one before the newest, and that
+    assert [kind for kind, *_ in incidents(connection)] == ["damaged"]
+
+
+def test_a_rewind_that_a_pooler_hides_is_found(
+    tmp_path: Path, database: str, connection: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The database was behind, and the batch that is next fits it all the same."""
+    monkeypatch.setattr(shipper, "COMPARE_SECONDS", 0.0)
+    fill(tmp_path, range(300))
+    fill(tmp_path, range(300, 310))
+    stop, reader = threading.Event(), JournalReader(tmp_path)
+    running = Shipper(reader, lambda: Store(database), batch_seconds=0.001)
+    with reader.lock():
+        thread = threading.Thread(target=running.run, args=(stop,))
+        thread.start()
+        try:
+            eventually(lambda: len(counted(connection)), 310)
+            connection.execute(
+                """UPDATE radmeter.journal_segment SET last_seq = first_seq - 1, digest = 0, records = 0,
+                       finished_at = NULL WHERE first_seq = 1"""
+            )
+            eventually(lambda: [(kind, done) for kind, _, done in incidents(connection)], [("rewound", True)])
+        finally:
+            stop.set()
+            thread.join()
+
+
+@pytest.mark.parametrize("kind", ["another role", "another first number"])
+def test_a_segment_that_somebody_else_registered_holds_up_no_other(
+    tmp_path: Path, database: str, connection: psycopg.Connection[Any], kind: str
+) -> None:
+    fill(tmp_path, range(300))
+    victim = JournalReader(tmp_path).segments()[1].header
+    inside = segments(tmp_path)[1].read_bytes().count(MARK)
+    with (
+        login_role(connection, "radmeter_ingest") as mine,
+        login_role(connection, "radmeter_ingest") as theirs,
+        closing(Store(as_role(database, theirs if kind == "another role" else mine))) as other,
+    ):
+        node = "theirs-00000001" if kind == "another role" else victim.node or ""
+        first_seq = victim.first_seq + (kind == "another first number")
+        header = {"id": victim.id, "node": node, "format": 2, "first_seq": first_seq, "previous": None}
+        other.open_segments(node, [header])
+        dsn = as_role(database, mine)
+        for _ in range(2):
+            ship(tmp_path, dsn)
+            assert len(counted(connection)) == 300 - inside
+            assert ("damaged", None, False) in incidents(connection)
+        assert not any(done for *_, done in incidents(connection))
+        connection.execute("DELETE FROM radmeter.journal_segment WHERE id = %s", (victim.id,))
+        fill(tmp_path, range(300, 310))
+        ship(tmp_path, dsn)
+        assert counted(connection) == once(range(310))

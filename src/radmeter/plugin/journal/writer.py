@@ -283,18 +283,24 @@ def _header(segment: files.SegmentFile, node: str | None) -> SegmentHeader | Non
 
 
 def _shipped(journal: Path, node: str | None) -> list[files.SegmentFile]:
-    """Return the newest kept segment of this node, which the shipper may have moved when radiusd was stopped."""
-    with contextlib.suppress(OSError):
-        for segment in reversed(files.segments(journal / files.SHIPPED)):
-            header = _header(segment, None)
-            if header is not None and header.node is not None and header.node == node:
-                return [segment]
-    return []
+    """Return the newest segment of this node in the journal's folders, if the shipper has moved all there.
+
+    Segments of format 1 count as this node's: with another name they would be other segments.
+    """
+    found = []
+    for folder in files.FOLDERS:
+        with contextlib.suppress(OSError):
+            for segment in reversed(files.segments(journal / folder)):
+                header = _header(segment, node)
+                if header is not None and header.node is not None and header.node == node:
+                    found.append(segment)
+                    break
+    return sorted(found)[-1:]
 
 
 def _any_old(journal: Path) -> bool:
     """Tell whether the journal or one of its folders may have a segment of format 1."""
-    for place in (journal, journal / files.AGAIN, journal / files.SHIPPED):
+    for place in (journal, *(journal / folder for folder in files.FOLDERS)):
         with contextlib.suppress(OSError):
             for segment in files.segments(place):
                 header = _header(segment, None)
