@@ -103,7 +103,8 @@ SELECT (SELECT count(*) FROM public.radacct WHERE acctstoptime IS NULL) AS open_
        pg_total_relation_size('public.accounting_anomaly') AS anomaly_bytes,
        (SELECT coalesce(sum(left_out), 0)::bigint FROM radmeter.kept_per_hour
         WHERE updated_at > now() - interval '1 day') AS left_out_today,
-       (SELECT coalesce(sum(ignored), 0)::bigint FROM radmeter.nodes) AS ignored_packets,
+       (SELECT coalesce(sum(ignored), 0)::bigint FROM public.ingest_checkpoint)
+           + (SELECT coalesce(sum(ignored), 0)::bigint FROM radmeter.journal_segment) AS ignored_packets,
        (SELECT max(cleared_at) FROM radmeter.cleared_partition) AS personal_cleared_at;
 
 -- The partitions of radacct: from_at is included, to_at is not; both NULL for the open sessions' partition.

@@ -44,3 +44,10 @@ def counted(count: int, thing: str, things: str | None = None) -> str:
 def verb(count: int, one: str = "is", many: str = "are") -> str:
     """Return the verb that goes with a count: ``1 packet stays``, ``2 packets stay``."""
     return one if count == 1 else many
+
+
+def span(thing: str, first: int, last: int | None) -> str:
+    """Return a range of numbers: ``number 3``, ``numbers 3 to 5``; ``numbers from 3 on`` if the last is not known."""
+    if last is None:
+        return f"{thing}s from {first} on"
+    return f"{thing} {first}" if first == last else f"{thing}s {first} to {last}"

@@ -438,6 +438,10 @@ class Cluster:
             "?target_session_attrs=read-write"
         )
 
+    def standby_through_haproxy(self) -> str:
+        """Return the connection string of a standby through HAProxy."""
+        return f"postgresql://postgres:{SUPERUSER_PASSWORD}@127.0.0.1:{self.standbys_port}/{DATABASE}"
+
     def with_all_hosts(self, user: str = "postgres", password: str = SUPERUSER_PASSWORD) -> str:
         """Return the connection string that names all members: libpq looks for the leader."""
         hosts = ",".join(f"127.0.0.1:{member.port}" for member in self.members)

@@ -1,13 +1,10 @@
-"""A FreeRADIUS host as a whole: radiusd with its journal, and the shipper. Databases that step back."""
+"""A FreeRADIUS host as a whole: radiusd with its journal, and the shipper."""
 
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-
-import psycopg
-from psycopg import sql
 
 from support.processes import Database, FreeRadius, Shipper, until
 from support.routers_with_ledger import Load
@@ -32,12 +29,14 @@ class Host:
 
 
 @contextmanager
-def host(directory: Path, dsn: str, **settings: object) -> Iterator[Host]:
-    """A host with its journal in a directory. Its segments are small. None of its programs runs."""
+def host(directory: Path, dsn: str, *, journal: Path | None = None, **settings: object) -> Iterator[Host]:
+    """A host with all its files in a directory, or its journal elsewhere. Its segments are small. No program runs."""
     with ExitStack() as stack:
         radius = stack.enter_context(
             FreeRadius(
-                directory / "run", directory / "journal", **{"segment_bytes": SEGMENT_BYTES, **settings}
+                directory / "run",
+                journal or directory / "journal",
+                **{"segment_bytes": SEGMENT_BYTES, **settings},
             )
         )
         shipper = stack.enter_context(Shipper(directory / "ship.log", radius.journal, dsn))
@@ -79,52 +78,3 @@ def lost(database: Database, loads: Sequence[Load]) -> set[str]:
     return {
         f"{router.number}-{packet}" for load in loads for router in load.routers for packet in router.answered
     } - found  # type: ignore[operator]
-
-
-class Backups:
-    """Copies of a database, which can be put in its place."""
-
-    def __init__(self, dsn: str) -> None:
-        self._dsn = dsn
-        self._name = str(psycopg.conninfo.conninfo_to_dict(dsn)["dbname"])
-        self._copies: list[str] = []
-
-    def take(self) -> int:
-        """Copy the database, and return the copy's number. Its sessions end."""
-        name = f"{self._name}_{len(self._copies)}"
-        self._replace(name, self._name)
-        self._copies.append(name)
-        return len(self._copies) - 1
-
-    def restore(self, number: int) -> None:
-        self._replace(self._name, self._copies[number])
-
-    def drop(self) -> None:
-        with psycopg.connect(self._dsn, dbname="postgres", autocommit=True) as server:
-            for name in self._copies:
-                server.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
-
-    def _replace(self, name: str, template: str) -> None:
-        """Make a database from another one. Nobody can connect to either of them meanwhile."""
-        there, source = sql.Identifier(name), sql.Identifier(template)
-        with psycopg.connect(self._dsn, dbname="postgres", autocommit=True) as server:
-            server.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(source))
-            try:
-                server.execute(
-                    "SELECT pg_terminate_backend(pid, 30000) FROM pg_stat_activity WHERE datname = %s",
-                    (template,),
-                )
-                server.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(there))
-                server.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(there, source))
-            finally:
-                server.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true").format(source))
-
-
-@contextmanager
-def backups(dsn: str) -> Iterator[Backups]:
-    """Backups of a database for the block."""
-    found = Backups(dsn)
-    try:
-        yield found
-    finally:
-        found.drop()

@@ -73,6 +73,11 @@ class Child:
                 env=OTHERS_ENVIRONMENT | environment,
             )
 
+    @property
+    def pid(self) -> int:
+        assert self.process is not None
+        return self.process.pid
+
     def kill(self) -> None:
         """End the program as a power cut would."""
         assert self.process is not None
@@ -164,6 +169,16 @@ class Jobs(Child):
     def start(self) -> Self:
         self.spawn([sys.executable, "-m", "radmeter", "jobs", "run"], self._environment)
         return self
+
+    @property
+    def program(self) -> str:
+        """The name of the process in `radmeter.lease`."""
+        return f"{socket.gethostname()}, process {self.pid}"
+
+
+def eager_jobs(log: Path, dsn: str) -> Jobs:
+    """Start `radmeter jobs run` with a second between its runs."""
+    return Jobs(log, dsn, RADMETER_JOBS_SECONDS="1").start()
 
 
 class Database:

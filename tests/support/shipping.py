@@ -1,21 +1,22 @@
-"""Journals that are filled and shipped for real, and databases that step back."""
+"""Journals that are filled and shipped for real."""
 
+import fcntl
 import json
+import os
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import psycopg
-from psycopg import sql
 
 from radmeter.ingest.shipper import Shipper
 from radmeter.ingest.store import Store
 from radmeter.plugin.journal import files
 from radmeter.plugin.journal.reader import JournalReader
-from radmeter.plugin.journal.record_format import MARK
+from radmeter.plugin.journal.record_format import MARK, pack
+from radmeter.plugin.journal.segment_format import pack_trailer
 from radmeter.plugin.journal.writer import JournalWriter
 
 SHIP_SECONDS = 60.0
@@ -81,38 +82,6 @@ def incidents(connection: psycopg.Connection[Any]) -> list[tuple[Any, ...]]:
     ).fetchall()
 
 
-@contextmanager
-def backup(dsn: str) -> Iterator[Callable[[], None]]:
-    """Copy the database now. The function that is yielded puts the copy in its place, as a restored backup."""
-    name = psycopg.conninfo.conninfo_to_dict(dsn)["dbname"]
-    copy = f"{name}_backup"
-
-    def run(connection: psycopg.Connection[Any], text: str, *names: str) -> None:
-        connection.execute(sql.SQL(text).format(*map(sql.Identifier, names)))  # type: ignore[arg-type]
-
-    with psycopg.connect(dsn, dbname="postgres", autocommit=True) as server:
-
-        def end_sessions() -> None:
-            server.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,)
-            )
-
-        def restore() -> None:
-            run(server, "DROP DATABASE {} WITH (FORCE)", name)
-            run(server, "CREATE DATABASE {} TEMPLATE {}", name, copy)
-
-        end_sessions()
-        run(server, "CREATE DATABASE {} TEMPLATE {}", copy, name)
-        try:
-            yield restore
-        finally:
-            run(server, "DROP DATABASE {} WITH (FORCE)", copy)
-
-
-def segment_files(directory: Path) -> list[Path]:
-    return [segment.path for segment in files.segments(directory)]
-
-
 def flip(path: Path, offset: int) -> None:
     """Turn one bit of a file."""
     with path.open("r+b") as file:
@@ -128,3 +97,31 @@ def record_offset(path: Path, number: int) -> int:
     for _ in range(number + 1):
         at = data.index(MARK, at + 1)
     return at
+
+
+class Resumed:
+    """A machine that goes on with a copy of a journal, as if resumed from a memory image: in the same segment."""
+
+    def __init__(self, directory: Path, next_seq: int) -> None:
+        self._first_seq, self.path = files.segments(directory)[-1]
+        self._lock = os.open(directory / "writer.lock", os.O_RDWR)
+        fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        self._seq = next_seq
+
+    def append(self, users: range, received_at: float | None = None) -> None:
+        data = self.path.read_bytes().rstrip(b"\0")
+        for user in users:
+            received_at_us = int((received_at or time.time()) * 1e6)
+            data += pack(self._seq, self._seq, received_at_us, packet(user).encode())
+            self._seq += 1
+        self.path.write_bytes(data)
+
+    def stop(self) -> None:
+        """Stop radiusd in order: the segment gets its trailer."""
+        self.path.write_bytes(
+            self.path.read_bytes().rstrip(b"\0") + pack_trailer(self._first_seq, self._seq - 1)
+        )
+        os.close(self._lock)
+
+    def close(self) -> None:
+        os.close(self._lock)

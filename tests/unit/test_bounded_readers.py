@@ -69,7 +69,8 @@ JOURNAL_IMPORTS = """
 from pathlib import Path
 from radmeter.errors import JournalError
 from radmeter.plugin.journal import files
-from radmeter.plugin.journal.reader import DamagedSegment, JournalReader, read_orphan
+from radmeter.plugin.journal.reader import DamagedSegment, JournalReader
+from radmeter.plugin.journal.orphan import read_orphan
 """
 
 HOSTILE_SEGMENTS: dict[str, Callable[[Path], object]] = {

@@ -53,6 +53,7 @@ KNOWN = {
 # The calls that open a connection for any pooler. Whoever adds one has read what runs on it.
 ANY_POOLER = {
     "src/radmeter/cli/common.py",  # asks a standby how far it is behind
+    "src/radmeter/cli/journal.py",
     "src/radmeter/cli/limits.py",
     "src/radmeter/cli/partitions.py",
     "src/radmeter/cli/reach.py",

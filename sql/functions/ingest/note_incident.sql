@@ -3,15 +3,20 @@
 --             "to_us", microseconds since 1970), "detail", and "reason": with a reason it is acknowledged at once
 -- The same kind, segment and first number is one incident. Noted again, it is not settled any more. If it has grown
 -- since, nobody has acknowledged that. Without a segment, it is one incident of its node.
--- Returns journal_incident.id. SQLSTATE RM002: the journal belongs to another role.
--- Writes radmeter.journal_incident.
+-- Returns journal_incident.id. SQLSTATE RM002: the journal, or the one of the segment, belongs to another role.
+-- Reads radmeter.journal_segment, writes radmeter.journal_incident.
 CREATE OR REPLACE FUNCTION radmeter.note_incident(p_node text, p_incident json) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     v_id bigint;
+    v_segment uuid := p_incident ->> 'segment';
 BEGIN
     PERFORM radmeter.check_journal(p_node);
+    -- Else the shipper of another journal could note, acknowledge or keep from growing what is said of this segment.
+    PERFORM radmeter.check_source_role(known.node)
+    FROM (SELECT node FROM radmeter.journal_segment WHERE id = v_segment
+          UNION SELECT node FROM radmeter.journal_incident WHERE segment = v_segment) AS known;
     INSERT INTO radmeter.journal_incident AS noted
         (kind, node, segment, first_seq, last_seq, records, from_at, to_at, detail, role,
          acknowledged_at, acknowledged_by, reason)

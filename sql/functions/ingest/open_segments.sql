@@ -48,7 +48,8 @@ BEGIN
     END IF;
 
     UPDATE radmeter.journal_segment SET seen_at = clock_timestamp()
-    WHERE id = ANY (v_given) AND finished_at IS NULL AND seen_at < clock_timestamp() - interval '30 seconds';
+    WHERE id = ANY (v_given) AND seen_at < clock_timestamp()
+          - CASE WHEN finished_at IS NULL THEN interval '30 seconds' ELSE interval '1 day' END;
 
     RETURN QUERY
     SELECT segment.id, segment.first_seq, segment.last_seq, segment.digest, segment.records,

@@ -18,7 +18,8 @@ BEGIN
     IF NOT pg_try_advisory_xact_lock(hashtextextended('radmeter.' || p_name, 0)) THEN
         RAISE EXCEPTION 'another session holds the lock radmeter.%', p_name USING ERRCODE = 'RM006';
     END IF;
-    IF v_renewed_at < clock_timestamp() - make_interval(secs => p_seconds / 3.0) THEN
+    -- It is later than now if the clock of the database was set back.
+    IF v_renewed_at NOT BETWEEN clock_timestamp() - make_interval(secs => p_seconds / 3.0) AND clock_timestamp() THEN
         UPDATE radmeter.lease SET renewed_at = clock_timestamp(), process = pg_backend_pid(),
             expires_at = clock_timestamp() + make_interval(secs => p_seconds)
         WHERE name = p_name;

@@ -1,6 +1,7 @@
 """`radmeter journal`: the journal's segments, what is missing of it, and what can be saved."""
 
 import contextlib
+import re
 import shlex
 import sys
 import textwrap
@@ -23,7 +24,7 @@ from radmeter.cli.common import (
 )
 from radmeter.config import Settings
 from radmeter.errors import JournalError, StoreError
-from radmeter.units import counted, verb
+from radmeter.units import counted, span, verb
 
 SEGMENTS = (
     "segment",
@@ -95,7 +96,8 @@ def status(settings: Settings, all_: bool, output_format: str) -> None:
         shown = [row for row in rows if all_ or row["state"] != "kept"]
         if shown:
             emit(shown, output_format, columns=FEW)
-        output.say(*lines)
+        if lines:
+            output.say(*lines)
         unread = [row["path"] for row in rows if row["state"] == "unknown"]
         unsaved = any(row["kind"] == "damaged" and row["segment"] is None for row in waiting)
         if unread and (unsaved or problems):
@@ -122,12 +124,12 @@ def incidents(settings: Settings, all_: bool, output_format: str) -> None:
     """List what the shippers found, the latest first.
 
     \b
-    rewound   the database lacked packets that it had counted; they are shipped again from kept segments
-    missing   packets were acknowledged and are not counted, and nothing has them any more
+    rewound   the database lacked packets that it had counted: shipped again
+    missing   packets were acknowledged and are not counted, and are not here
     damaged   records of a segment cannot be read
     forked    two machines went on with the same segment
     copied    two journals have the same name
-    shorter   a segment has fewer records than were counted of it (normal after a power cut)
+    shorter   a segment has fewer records than were counted (after a power cut)
 
     An incident that ended by itself is shown for seven days. The database role needs radmeter_reader.
     """
@@ -166,12 +168,7 @@ def _described(row: dict[str, Any]) -> Iterator[str]:
         ]
         facts.append(f"received {' '.join(times)}")
     if row["first_seq"] is not None:
-        last = row["last_seq"]
-        if last is None:
-            facts.append(f"numbers from {row['first_seq']} on")
-        else:
-            one = last == row["first_seq"]
-            facts.append(f"number {last}" if one else f"numbers {row['first_seq']} to {last}")
+        facts.append(span("number", row["first_seq"], row["last_seq"]))
     yield from _wrapped(", ".join(facts))
     yield from _wrapped(row["detail"])
     if row["settled_at"]:
@@ -182,20 +179,21 @@ def _described(row: dict[str, Any]) -> Iterator[str]:
 
 
 def _wrapped(text: str) -> list[str]:
+    """Return text in lines that fit the screen. A command in it stays on one line, so that it can be pasted."""
     width = max(40, output.console().width)
-    return textwrap.wrap(
-        text,
+    whole = re.sub("`[^`]+`", lambda command: command[0].replace(" ", "\xa0"), text)
+    lines = textwrap.wrap(
+        whole,
         width,
         initial_indent="  ",
         subsequent_indent="  ",
         break_long_words=False,
         break_on_hyphens=False,
     )
+    return [line.replace("\xa0", " ") for line in lines]
 
 
-@journal.command(
-    epilog="Example: radmeter journal acknowledge 3 4 --reason 'disk of node b died, ticket 812'"
-)
+@journal.command(epilog="Example: radmeter journal acknowledge 3 4 --reason 'disk died, ticket 812'")
 @click.argument("ids", nargs=-1, type=click.IntRange(1, 2**63 - 1), metavar="[ID]...")
 @click.option("--all", "all_", is_flag=True, help="All that `radmeter journal incidents` shows.")
 @click.option("--reason", type=TEXT, required=True, help="Why it is all right. The audit log keeps it.")
@@ -261,7 +259,7 @@ def salvage(
     _ship(settings, places, output_format, node=node, uncounted=uncounted, accepted=accept_database)
 
 
-@journal.command(epilog="Example: radmeter journal adopt /mnt/disk-of-dead-host/var/lib/radmeter/journal")
+@journal.command(epilog="Example: radmeter journal adopt /mnt/dead-host/var/lib/radmeter/journal")
 @click.argument("directory", type=PLACE)
 @node_option
 @uncounted_option
@@ -311,8 +309,10 @@ def _ship(
 ) -> None:
     """Ship segments and say what became of each. `whole`: the places are journals, of which nothing may be missing."""
     from radmeter.ingest import database_of_journal, orphans
+    from radmeter.ingest.folders import journal_of
     from radmeter.ingest.holders import refuse_if_in_use
-    from radmeter.ingest.orphan_identity import Surroundings, journal_of
+    from radmeter.ingest.orphan_identity import Surroundings
+    from radmeter.ingest.orphan_result import Result
     from radmeter.ingest.store import Store
     from radmeter.progress import progress
 
@@ -320,7 +320,7 @@ def _ship(
     for paths in found.values():
         for directory in sorted({journal_of(path) for path in paths if whole or _is_unshipped(path)}):
             refuse_if_in_use(directory)
-    results: list[orphans.Result] = []
+    results: list[Result] = []
     missing: list[str] = []
     try:
         with existing_database(settings) as dsn, contextlib.closing(Store(dsn)) as store:
@@ -362,7 +362,7 @@ def _is_unshipped(path: Path) -> bool:
 
 def _tell(results: Sequence[Any], missing: Sequence[str], output_format: str) -> None:
     """Print what became of segments: in the table those of which something was shipped or lost, and the sums."""
-    from radmeter.ingest.orphans import described, summary
+    from radmeter.ingest.orphan_result import described, summary
 
     if output_format != "table":
         emit([_row(each) for each in results], output_format, columns=RESULTS)
@@ -383,7 +383,7 @@ def _tell(results: Sequence[Any], missing: Sequence[str], output_format: str) ->
 
 
 def _row(result: Any) -> dict[str, Any]:
-    from radmeter.ingest.orphans import described
+    from radmeter.ingest.orphan_result import described
 
     return {
         "file": str(result.path),

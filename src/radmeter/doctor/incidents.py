@@ -78,9 +78,11 @@ def _lost(context: Context, row: Incidents, show: str) -> Finding:
         if at is not None
     ]
     received = f", received {' '.join(times)}" if times else ""
+    one = row.records == 1 and not more
+    were, are = ("was", "is") if one else ("were", "are")
     saved = [shlex.quote(str(path)) for path in _salvageable(context.settings.journal)]
     return tell.red(
-        f"{many}{more} of {first_of(row.nodes)} were acknowledged and are not counted ({row.kind}{received})",
+        f"{many}{more} of {first_of(row.nodes)} {were} acknowledged and {are} not counted ({row.kind}{received})",
         context.remedy.radmeter(f"journal salvage {' '.join(saved)}")
         if row.kind == "damaged" and saved
         else show,

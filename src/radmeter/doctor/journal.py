@@ -13,7 +13,7 @@ from radmeter.doctor.finding import Finding, Findings, Teller
 from radmeter.errors import JournalError
 from radmeter.ingest import database_of_journal, journal_state
 from radmeter.ingest.holders import READER, WRITER, holder
-from radmeter.plugin.journal.files import read_node, segments
+from radmeter.plugin.journal.files import SHIPPED, read_node, segments
 from radmeter.plugin.journal.reader import JournalDepth, JournalReader
 from radmeter.units import counted, duration, human_bytes, verb
 
@@ -49,8 +49,8 @@ def check(context: Context) -> Findings:
         yield from [*faults, tell.red(str(error), f"ls -l {place}")]
         return
     for path in depth.unreadable:
-        faults.append(tell.red(f"segment {path} cannot be read", context.remedy.radmeter("journal status")))
-    faults += [*_database(context), *_kept(context), *_size(context, depth)]
+        faults.append(tell.red(f"segment {path} cannot be read", _unreadable(context, Path(path))))
+    faults += [*_database(context), *_kept(context), *_gives_way(directory), *_size(context, depth)]
     age = time.time() - depth.oldest_received_at_us / 1e6 if depth.oldest_received_at_us else 0.0
     known = context.connection is not None and context.facts.has_schema
     records = counted(depth.records, "record")
@@ -72,6 +72,15 @@ def check(context: Context) -> Findings:
         f"{directory}: {waits}{oldest}; {human_bytes(depth.size_bytes)} of {human_bytes(limit)}",
         f"node {read_node(directory) or '(none yet)'}, {counted(depth.segments, 'segment')}",
     )
+
+
+def _unreadable(context: Context, path: Path) -> str:
+    """Return what to do about a segment that cannot be read. The shipper puts it aside, unless radiusd writes it."""
+    directory = context.settings.journal
+    newest = max((segment.path for segment in segments(directory)), default=None)
+    if path == newest and holder(directory, WRITER):
+        return "sudo systemctl restart freeradius  # it begins another segment"
+    return context.remedy.radmeter("journal status" if holder(directory, READER) else "ship")
 
 
 def _user() -> str:
@@ -164,6 +173,29 @@ def _kept(context: Context) -> Findings:
                 f"journal salvage {' '.join(shlex.quote(str(path)) for path in kept[:3])}"
             )
             + "  # then move them away",
+        )
+
+
+def _gives_way(directory: Path) -> Findings:
+    """Check that radiusd may delete kept segments. When the disk is full it would refuse packets otherwise."""
+    shipped = directory / SHIPPED
+    if not shipped.is_dir():
+        return
+    found, writer = shipped.stat(), directory.stat().st_uid
+    if writer in (0, found.st_uid) or found.st_mode & 0o003 == 0o003:
+        return
+    try:
+        user = pwd.getpwuid(writer)
+        groups = os.getgrouplist(user.pw_name, user.pw_gid)
+    except KeyError:
+        return
+    if found.st_gid not in groups or found.st_mode & 0o030 != 0o030:
+        group = _group(found.st_gid)
+        yield tell.yellow(
+            f"{user.pw_name}, who writes the journal, may not delete kept segments in {shipped}: when the disk is "
+            "full, routers get no reply",
+            f"sudo usermod -aG {group} {user.pw_name} && sudo chmod g+rwx {shlex.quote(str(shipped))}"
+            "  # and restart FreeRADIUS",
         )
 
 

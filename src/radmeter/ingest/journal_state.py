@@ -5,9 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
-from radmeter.config import Settings
 from radmeter.database.connection import Connection, explained_errors
 from radmeter.errors import JournalError
 from radmeter.ingest.kept_segments import limit_in_force
@@ -117,7 +116,20 @@ def kept(directory: Path) -> Kept:
     )
 
 
-def kept_line(settings: Settings, found: Kept) -> str:
+class Limits(Protocol):
+    """The settings of what is kept: for how long, and how many bytes (None: see `limit_in_force`)."""
+
+    @property
+    def journal(self) -> Path: ...
+
+    @property
+    def kept_hours(self) -> int: ...
+
+    @property
+    def kept_bytes(self) -> int | None: ...
+
+
+def kept_line(limits: Limits, found: Kept) -> str:
     """Return in words how much is kept, since when, and whether its size cuts the time that was set."""
     if found.since is None:
         return "nothing"
@@ -125,31 +137,31 @@ def kept_line(settings: Settings, found: Kept) -> str:
         f"{human_bytes(found.size_bytes)} in {counted(found.segments, 'segment')}, "
         f"since {found.since.astimezone():%Y-%m-%d %H:%M:%S %Z}"
     )
-    if (seconds := cut_to(settings, found)) is not None:
-        limit = human_bytes(limit_in_force(settings.journal, settings.kept_bytes))
-        said += f": {duration(seconds)} of {counted(settings.kept_hours, 'hour')}, since more than {limit} is not kept"
+    if (seconds := cut_to(limits, found)) is not None:
+        limit = human_bytes(limit_in_force(limits.journal, limits.kept_bytes))
+        said += f": {duration(seconds)} of {counted(limits.kept_hours, 'hour')}, since more than {limit} is not kept"
     return said
 
 
-def cut_to(settings: Settings, found: Kept) -> float | None:
+def cut_to(limits: Limits, found: Kept) -> float | None:
     """Return to how many seconds the size cuts the time for which segments are kept; None if it does not.
 
     It does if the next segment will push out the oldest one.
     """
-    limit = limit_in_force(settings.journal, settings.kept_bytes)
+    limit = limit_in_force(limits.journal, limits.kept_bytes)
     if found.since is None or found.size_bytes + found.largest_bytes <= limit:
         return None
     seconds = max(0.0, time.time() - found.since.timestamp())
-    return seconds if seconds < settings.kept_hours * 3600 else None
+    return seconds if seconds < limits.kept_hours * 3600 else None
 
 
-def summary(settings: Settings, rows: Sequence[Mapping[str, Any]]) -> list[str]:
+def summary(limits: Limits, rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return in lines how much waits, and how much is kept. Raises JournalError."""
     waiting = [row["waiting"] for row in rows if row["state"] in ("open", "again")]
     lines = []
     if None not in waiting:
         lines.append(f"waiting: {counted(sum(waiting), 'packet')}")
-    lines.append(f"kept: {kept_line(settings, kept(settings.journal))}")
+    lines.append(f"kept: {kept_line(limits, kept(limits.journal))}")
     return lines
 
 

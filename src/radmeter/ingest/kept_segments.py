@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from radmeter.ingest.folders import move, segments_in
 from radmeter.ingest.left_out_segments import LeftOutSegments
 from radmeter.plugin.journal import files
 from radmeter.plugin.journal.files import SegmentFile
@@ -61,7 +62,7 @@ class KeptSegments:
         """
         while True:
             try:
-                return self._move(path, files.DAMAGED if damaged else files.SHIPPED, segment_id)
+                return move(self._journal, path, files.DAMAGED if damaged else files.SHIPPED, segment_id)
             except OSError as error:
                 if not is_full(error):
                     raise
@@ -75,7 +76,7 @@ class KeptSegments:
 
     def bring_back(self, path: Path, segment_id: str) -> Path:
         """Move a kept segment to those that must be shipped again. The plugin never deletes these."""
-        return self._move(path, files.AGAIN, segment_id)
+        return move(self._journal, path, files.AGAIN, segment_id)
 
     def make_room(self) -> bool:
         """Delete the oldest kept segment, since the disk is full. Return False if there is none."""
@@ -87,21 +88,13 @@ class KeptSegments:
             is not None
         )
 
-    def segments(self) -> list[SegmentFile]:
-        """Return the kept segments, those with the lowest numbers first."""
-        return sorted(
-            segment
-            for folder in (files.SHIPPED, files.DAMAGED, files.LEFT_OUT)
-            for segment in _segments(self._journal / folder)
-        )
-
     def prune(self, is_left_out: Callable[[SegmentFile], bool]) -> list[Path]:
         """Delete the segments that are too old or too many. Return their former paths.
 
         `is_left_out` tells whether packets in a segment may have been left out.
         """
         kept = []
-        for segment in _segments(self._journal / files.SHIPPED):
+        for segment in segments_in(self._journal / files.SHIPPED):
             with suppress(FileNotFoundError):  # the plugin deletes segments when the disk is full
                 found = segment.path.stat()
                 # Its last write may be as long ago as the database was away. The rename changed the file, too.
@@ -119,21 +112,3 @@ class KeptSegments:
         if self._left_out is not None:
             self._left_out.prune()
         return gone
-
-    def _move(self, path: Path, folder: str, segment_id: str) -> Path:
-        directory = self._journal / folder
-        if not directory.exists():
-            directory.mkdir(mode=0o700)
-            directory.chmod(self._journal.stat().st_mode & 0o770)
-            files.sync_path(self._journal)
-        to = directory / path.name
-        if to.exists():  # a segment of another journal that begins with the same number
-            to = to.with_name(f"{to.stem[:28]}-{segment_id[:8]}{to.suffix}")
-        path.rename(to)
-        return to
-
-
-def _segments(directory: Path) -> list[SegmentFile]:
-    with suppress(FileNotFoundError):
-        return files.segments(directory)
-    return []

@@ -32,8 +32,9 @@ FORMAT = 1
 class Known:
     """What is known of a segment.
 
-    `last_seq`, `digest`: how far it is shipped. `most_seq`: how far it ever was. Arrivals are in microseconds since
-    1970, UTC. `ended`: all of it was shipped, and nothing is added to it; `ended_us`: when that was found.
+    `last_seq`, `digest`: how far it is shipped. `most_seq`: how far it ever was. `lost_seq`: the last number that is
+    known to be lost. Arrivals are in microseconds since 1970, UTC. `ended`: all of it was shipped, and nothing is added
+    to it; `ended_us`: when that was found.
     `shipped_as`: the id under which the records above `shipped_after` are shipped, if the segment was forked.
     """
 
@@ -46,6 +47,7 @@ class Known:
     last_seq: int
     digest: int | None = 0
     most_seq: int = 0
+    lost_seq: int = 0
     first_us: int | None = None
     last_us: int | None = None
     ended: bool = False
@@ -53,6 +55,11 @@ class Known:
     damaged: bool = False
     shipped_as: str | None = None
     shipped_after: int = 0
+
+    @property
+    def end(self) -> int:
+        """The last number that it is known to have had."""
+        return max(self.most_seq, self.lost_seq)
 
     @property
     def records(self) -> int:
@@ -111,6 +118,11 @@ class Ledger:
         """Return what is known of a segment; None if it was never seen."""
         return self._known.get(segment_id)
 
+    def forked(self, segment_id: str) -> Known | None:
+        """Return what is known of a segment if it was forked; None if it was not."""
+        known = self._known.get(segment_id)
+        return known if known is not None and known.shipped_as is not None else None
+
     def named(self, name: str) -> Known | None:
         """Return what is known of the segment in a file of that name."""
         return next((row for row in self._known.values() if row.name == name), None)
@@ -136,6 +148,11 @@ class Ledger:
             self._known[header.id] = row
             self._changed = True
         return row
+
+    def add(self, known: Known) -> None:
+        """Note a segment that cannot be read."""
+        self._known.setdefault(known.id, known)
+        self._changed = True
 
     def change(self) -> None:
         """Note that a row was changed."""

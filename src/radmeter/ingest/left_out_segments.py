@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from radmeter.ingest.folders import PLACES, move, segments_in
 from radmeter.plugin.journal import files
 from radmeter.plugin.journal.files import SegmentFile
 from radmeter.plugin.journal.reader import Entry
@@ -34,18 +35,14 @@ class LeftOutSegments:
 
     def __init__(self, journal: Path, limit_bytes: int) -> None:
         self._journal = journal
-        self._directory = journal / files.LEFT_OUT
         self._limit_bytes = limit_bytes
 
     def keep(self, segment: SegmentFile) -> bool:
         """Move a segment out of the journal. Return False if it is not kept."""
         if not self._limit_bytes or shutil.disk_usage(self._journal).free < LEAST_FREE_BYTES:
             return False
-        if not self._directory.exists():
-            self._directory.mkdir(mode=0o700)
-            self._directory.chmod(self._journal.stat().st_mode & 0o770)
-        segment.path.rename(self._directory / segment.path.name)
-        log.info("segment %s is kept in %s: packets in it were left out", segment.path.name, self._directory)
+        kept = move(self._journal, segment.path, files.LEFT_OUT)
+        log.info("segment %s is kept as %s: packets in it were left out", segment.path.name, kept)
         return True
 
     def prune(self) -> None:
@@ -71,22 +68,16 @@ class LeftOutSegments:
 
     def segments(self) -> list[SegmentFile]:
         """Return the kept segments, oldest first."""
-        with contextlib.suppress(FileNotFoundError):
-            return files.segments(self._directory)
-        return []
+        return segments_in(self._journal / files.LEFT_OUT)
 
     def _delete(self, segment: SegmentFile, why: str) -> None:
         segment.path.unlink(missing_ok=True)
-        log.warning("kept segment %s is deleted: %s", segment.path.name, why)
+        log.warning("left-out segment %s is deleted: %s", segment.path.name, why)
 
 
 def segments_of(journal: Path) -> list[SegmentFile]:
     """Return the segments of a journal that are still there, in all its folders, oldest first."""
-    found = []
-    for folder in ("", *files.FOLDERS):
-        with contextlib.suppress(FileNotFoundError):
-            found += files.segments(journal / folder)
-    return sorted(found)
+    return segments_in(*(journal / place for place in PLACES))
 
 
 def segments_with(segments: Sequence[SegmentFile], first_seq: int, last_seq: int) -> list[SegmentFile]:

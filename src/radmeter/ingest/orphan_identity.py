@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from radmeter.errors import JournalError
+from radmeter.ingest.folders import PLACES, journal_of
 from radmeter.ingest.ledger import LEDGER, Known, Ledger
 from radmeter.ingest.store import Store
 from radmeter.plugin.journal import files
 from radmeter.plugin.journal.files import old_segment_id, read_node
 from radmeter.plugin.journal.headers import read_header
 from radmeter.plugin.journal.segment_format import PAIRS_JSON, HeaderError, SegmentHeader
-
-FOLDERS = ("", *files.FOLDERS)
 
 
 class Identity(NamedTuple):
@@ -139,21 +138,15 @@ class Surroundings:
         """Return the headers of a journal's segments, and of those that were named, in the order of their numbers."""
         if journal not in self._headers:
             found = {path.absolute() for path in self._paths if journal_of(path) == journal}
-            for folder in FOLDERS:
+            for place in PLACES:
                 with suppress(OSError):
-                    found |= {segment.path for segment in files.segments(journal / folder)}
+                    found |= {segment.path for segment in files.segments(journal / place)}
             headers = []
             for path in found:
                 with suppress(OSError, HeaderError):
                     headers.append(read_header(path))
             self._headers[journal] = sorted(headers, key=lambda header: header.first_seq)
         return self._headers[journal]
-
-
-def journal_of(path: Path) -> Path:
-    """Return the directory of the journal in which a segment lies."""
-    parent = path.absolute().parent
-    return parent if parent.name not in files.FOLDERS else parent.parent
 
 
 def first_seq_of(path: Path) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 from radmeter.errors import RecordRefused, StoreError
 from radmeter.ingest.clients_seen import ClientsSeen
 from radmeter.ingest.halving import send_halving
-from radmeter.ingest.positions import Position
+from radmeter.ingest.position import Position
 from radmeter.ingest.records import as_rejected, with_attributes
 from radmeter.ingest.store import Progress, Store
 from radmeter.plugin.journal.reader import Entry, digest_after

@@ -19,7 +19,8 @@ from radmeter.ingest import database_of_journal
 from radmeter.ingest.batch_size import BatchSize
 from radmeter.ingest.kept_segments import KeptSegments
 from radmeter.ingest.ledger import Ledger
-from radmeter.ingest.positions import Position, Positions, note_loss
+from radmeter.ingest.position import Position
+from radmeter.ingest.positions import Positions
 from radmeter.ingest.records import as_json
 from radmeter.ingest.sending import Sender
 from radmeter.ingest.store import Store
@@ -107,6 +108,7 @@ class Shipper:
         """Connect, and compare the database with the journal."""
         self._journal.node()  # without a journal, no connection
         self._ledger.load()
+        self._positions.forget()
         store = self._open_store()
         try:
             identity = store.database_id()
@@ -168,10 +170,7 @@ class Shipper:
             except DamagedSegment as damage:
                 if damage.loss is None:  # the header
                     raise
-                note_loss(store, self._journal.node(), position, damage.loss)
-                position.known.damaged = True
-                self._ledger.change()
-                self._ledger.save(durable=True)
+                self._positions.lose(store, position, damage.loss)
                 self._journal.skip(position.segment, damage.loss)
 
     def _finish(self, store: Store, position: Position, following: Segment | None) -> bool:

@@ -19,23 +19,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.backups import backup
 from support.commands import Result, radmeter
 from support.doctoring import ask, one, paste
+from support.journals import segments
 from support.logins import as_role, login_role
 from support.processes import eventually
 from support.screens import screen
 from support.servers import Connection
-from support.shipping import (
-    backup,
-    counted,
-    fill,
-    flip,
-    once,
-    packet,
-    record_offset,
-    segment_files,
-    ship,
-)
+from support.shipping import counted, fill, flip, once, packet, record_offset, ship
 
 from radmeter.ingest.ledger import LEDGER, Ledger
 from radmeter.plugin.journal import files
@@ -105,9 +97,9 @@ def test_status_of_each_state(database: str, tmp_path: Path) -> None:
     fill(journal, range(300))
     ship(journal, database)
     fill(journal, range(300, 700))
-    middle = segment_files(journal)[2]
+    middle = segments(journal)[2]
     flip(middle, record_offset(middle, 5) + 60)
-    flip(segment_files(journal)[3], 30)
+    flip(segments(journal)[3], 30)
     ship(journal, database)
     fill(journal, range(700, 710))
     found = rows(run(database, journal, "status", "--format", "json"))
@@ -145,8 +137,8 @@ def test_status_while_a_restored_database_is_behind(database: str, tmp_path: Pat
         ship(tmp_path, database)
         restore()
         (tmp_path / files.AGAIN).mkdir()
-        (tmp_path / files.SHIPPED / segment_files(tmp_path / files.SHIPPED)[-1].name).rename(
-            tmp_path / files.AGAIN / segment_files(tmp_path / files.SHIPPED)[-1].name
+        (tmp_path / files.SHIPPED / segments(tmp_path / files.SHIPPED)[-1].name).rename(
+            tmp_path / files.AGAIN / segments(tmp_path / files.SHIPPED)[-1].name
         )
         found = rows(run(database, tmp_path, "status", "--format", "json"))
         (again,) = [row for row in found if row["state"] == "again"]
@@ -196,7 +188,7 @@ def test_another_users_directory_is_named_and_no_traceback(database: str, tmp_pa
 
 def test_status_of_thousands_of_segments_is_short_and_quick(database: str, tmp_path: Path) -> None:
     fill(tmp_path, range(5))
-    (path,) = segment_files(tmp_path)
+    (path,) = segments(tmp_path)
     header = read_header(path)
     (tmp_path / files.SHIPPED).mkdir()
     for number in range(3000):
@@ -214,7 +206,7 @@ def test_status_of_thousands_of_segments_is_short_and_quick(database: str, tmp_p
 def test_status_says_when_the_size_cuts_the_time(database: str, tmp_path: Path) -> None:
     fill(tmp_path, range(400))
     ship(tmp_path, database)
-    size = sum(path.stat().st_size for path in segment_files(tmp_path / files.SHIPPED))
+    size = sum(path.stat().st_size for path in segments(tmp_path / files.SHIPPED))
     settings = {"RADMETER_KEPT_BYTES": str(size), "RADMETER_JOURNAL": str(tmp_path)}
     for arguments in (("journal", "status"), ("status", "--sample", "0")):
         assert "of 48 hours, since more than" in radmeter(database, *arguments, **settings).output
@@ -302,6 +294,18 @@ def test_incidents_fit_the_screen(database: str, connection: Connection, columns
     widths = [len(line) for line in terminal.text.splitlines()]
     assert max(widths) <= columns
     assert max(widths) > columns - 40
+
+
+def test_a_command_in_an_incident_is_not_wrapped(database: str, tmp_path: Path) -> None:
+    journal = tmp_path / "a journal with a name that is longer than the screen is wide, or nearly so"
+    fill(journal, range(300))
+    flip(segments(journal)[1], 30)
+    ship(journal, database)
+    with screen(database, "journal", "incidents") as terminal:
+        terminal.child.setwinsize(40, 80)
+        assert terminal.end() == 0
+    (command,) = re.findall(r"`(radmeter journal salvage [^`]+)`", terminal.text)
+    assert "packets shipped" in paste(command, database)
 
 
 def test_acknowledge_notes_who_and_why(database: str, connection: Connection, tmp_path: Path) -> None:
@@ -415,7 +419,7 @@ def test_a_journal_in_use_is_refused(database: str, connection: Connection, tmp_
     fill(journal, range(100))
     before = contents(journal)
     with JournalReader(journal).lock():
-        for arguments in (("adopt", journal), ("salvage", journal), ("salvage", segment_files(journal)[0])):
+        for arguments in (("adopt", journal), ("salvage", journal), ("salvage", segments(journal)[0])):
             done = run(database, tmp_path, *arguments)
             assert done.exit_code == 1
             assert f"the shipper of the journal {journal} is running (process {os.getpid()})" in done.errors
@@ -440,7 +444,7 @@ def test_another_database_is_refused_until_the_option_that_is_told(
     ship(journal, database)
     connection.execute("UPDATE radmeter.database_identity SET id = gen_random_uuid()")
     connection.execute("TRUNCATE radacct, user_quota_usage, router_daily_usage, radmeter.journal_segment")
-    for name, place in (("adopt", journal), ("salvage", segment_files(journal)[0])):
+    for name, place in (("adopt", journal), ("salvage", segments(journal)[0])):
         done = run(database, tmp_path, name, place)
         assert done.exit_code == 1
         assert f"the journal {journal} has shipped to the database" in done.errors
@@ -463,7 +467,7 @@ def test_segments_that_are_missing_from_an_adopted_journal_are_told(
 ) -> None:
     journal = tmp_path / "journal"
     fill(journal, range(300))
-    path = segment_files(journal)[1]
+    path = segments(journal)[1]
     inside = path.read_bytes().count(MARK)
     if known:  # the shipper has shipped it, and a restored database lacks it
         with backup(database) as restore:
@@ -488,7 +492,7 @@ def test_a_segment_that_rots_after_it_was_counted_has_lost_nothing(
 ) -> None:
     fill(tmp_path, range(300))
     ship(tmp_path, database)
-    kept = segment_files(tmp_path / files.SHIPPED)[0]
+    kept = segments(tmp_path / files.SHIPPED)[0]
     flip(kept, record_offset(kept, 5) + 60)
     done = run(database, tmp_path, "adopt", tmp_path)
     assert (done.exit_code, done.errors) == (0, "")
@@ -575,7 +579,7 @@ def test_a_damaged_header_is_no_longer_red_when_all_is_salvaged(
     database: str, connection: Connection, tmp_path: Path
 ) -> None:
     fill(tmp_path, range(300))
-    flip(segment_files(tmp_path)[1], 30)
+    flip(segments(tmp_path)[1], 30)
     ship(tmp_path, database)
     places = {"RADMETER_JOURNAL": str(tmp_path)}
     red = [line for line in ask(database, "--only", "incidents", **places) if line.check == "incidents"]
@@ -597,7 +601,7 @@ def test_what_cannot_be_read_is_told_with_its_numbers(
     fill(tmp_path / "journal", range(300))
     place = tmp_path / "found"
     place.mkdir()
-    path = segment_files(tmp_path / "journal")[1].rename(place / segment_files(tmp_path / "journal")[1].name)
+    path = segments(tmp_path / "journal")[1].rename(place / segments(tmp_path / "journal")[1].name)
     first_seq = files.first_seq_in_name(path.name) or 0
     inside = path.read_bytes().count(MARK)
     for offset in [record_offset(path, number) for number in (3, 4, 20)]:
@@ -622,7 +626,7 @@ def test_a_segment_that_nothing_identifies_is_left_alone(
     fill(tmp_path / "journal", range(300))
     place = tmp_path / "found"
     place.mkdir()
-    path = segment_files(tmp_path / "journal")[1].rename(place / segment_files(tmp_path / "journal")[1].name)
+    path = segments(tmp_path / "journal")[1].rename(place / segments(tmp_path / "journal")[1].name)
     inside = path.read_bytes().count(MARK)
     flip(path, 30)
     done = run(database, tmp_path, "salvage", path)
@@ -660,11 +664,11 @@ def test_a_shorter_copy_does_not_end_what_is_missing(database: str, tmp_path: Pa
     with backup(database) as restore:
         ship(journal, database)
         restore()
-    for path in segment_files(journal / files.SHIPPED):
+    for path in segments(journal / files.SHIPPED):
         path.unlink()
     ship(journal, database)
-    short = tmp_path / segment_files(whole)[0].name
-    short.write_bytes(segment_files(whole)[0].read_bytes())
+    short = tmp_path / segments(whole)[0].name
+    short.write_bytes(segments(whole)[0].read_bytes())
     os.truncate(short, record_offset(short, 10))
     assert run(database, tmp_path, "salvage", short).exit_code == 0
     waits = [

@@ -15,7 +15,7 @@ from support.commands import Packets, Result, radmeter
 from support.ledger import believe_old_arrivals, ingest
 from support.servers import Connection
 
-from radmeter.ingest.positions import registered
+from radmeter.ingest.registration import registered
 from radmeter.ingest.store import Progress, Store
 from radmeter.plugin.journal.reader import JournalReader
 from radmeter.plugin.journal.writer import JournalWriter

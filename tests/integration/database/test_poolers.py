@@ -3,21 +3,19 @@
 import json
 import os
 import signal
-import socket
-import sys
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import psycopg
 import pytest
 from support.commands import Packets, radmeter
 from support.frozen import stopped
 from support.pgbouncer import PgBouncer, pgbouncer
-from support.processes import Child, Shipper, eventually
+from support.processes import Jobs, Shipper, eager_jobs, eventually
 from support.servers import Server, installed
 
 from radmeter.database import deadline
@@ -82,22 +80,6 @@ def counted(dsn: str) -> tuple[Any, ...]:
         ).fetchone()
     assert row is not None
     return row
-
-
-class Runner(Child):
-    """`radmeter jobs run`, with short intervals."""
-
-    def start(self, dsn: str) -> Self:
-        self.spawn(
-            [sys.executable, "-m", "radmeter", "jobs", "run"],
-            {"RADMETER_DSN": dsn, "RADMETER_JOBS_SECONDS": "1"},
-        )
-        return self
-
-    @property
-    def program(self) -> str:
-        assert self.process is not None
-        return f"{socket.gethostname()}, process {self.process.pid}"
 
 
 LEADER = "SELECT program FROM radmeter.lease WHERE expires_at > clock_timestamp()"
@@ -231,6 +213,7 @@ def test_reading_commands_work_in_each_mode(own_server: Server, own_database: st
         ("limits", "list"),
         ("partitions", "list"),
         ("rejected", "list"),
+        ("journal", "incidents"),
         ("status", "--sample", "0"),
     ]
     with pgbouncer(own_server, mode, server_round_robin=1) as pooler:
@@ -246,12 +229,12 @@ def test_two_runners_behind_a_pool_of_sessions_take_turns(
     dsn = by_session.dsn(own_database)
     with psycopg.connect(own_database, autocommit=True) as connection:
 
-        def leads(runner: Runner) -> bool:
+        def leads(runner: Jobs) -> bool:
             return connection.execute(LEADER).fetchone() == (runner.program,)
 
-        with Runner(tmp_path / "first.log").start(dsn) as first:
+        with eager_jobs(tmp_path / "first.log", dsn) as first:
             eventually(lambda: leads(first), True)
-            with Runner(tmp_path / "second.log").start(dsn) as second:
+            with eager_jobs(tmp_path / "second.log", dsn) as second:
                 eventually(lambda: second.lines("standing by") != [], True)
                 first.kill()
                 # As if its time had passed.
@@ -259,7 +242,7 @@ def test_two_runners_behind_a_pool_of_sessions_take_turns(
                 eventually(lambda: leads(second), True)
                 second.stop()
         # The pooler still has its connections to the server. Nobody is kept out by them.
-        with Runner(tmp_path / "third.log").start(dsn) as third:
+        with eager_jobs(tmp_path / "third.log", dsn) as third:
             eventually(lambda: leads(third), True)
 
 
@@ -269,12 +252,11 @@ def test_a_runner_that_was_stopped_behind_a_pool_of_sessions_does_nothing_when_i
     dsn = by_session.dsn(own_database)
     with psycopg.connect(own_database, autocommit=True) as connection:
         leader = "SELECT program FROM radmeter.lease"
-        with Runner(tmp_path / "first.log").start(dsn) as first:
+        with eager_jobs(tmp_path / "first.log", dsn) as first:
             eventually(lambda: connection.execute(leader).fetchone(), (first.program,))
-            with Runner(tmp_path / "second.log").start(dsn) as second:
+            with eager_jobs(tmp_path / "second.log", dsn) as second:
                 eventually(lambda: second.lines("standing by") != [], True)
-                assert first.process is not None
-                with stopped(first.process.pid):
+                with stopped(first.pid):
                     # As if its time had passed.
                     connection.execute("UPDATE radmeter.lease SET expires_at = clock_timestamp()")
                     eventually(lambda: connection.execute(leader).fetchone(), (second.program,))
@@ -286,7 +268,7 @@ def test_a_runner_that_was_stopped_behind_a_pool_of_sessions_does_nothing_when_i
 def test_runners_behind_a_pool_of_transactions_say_why_they_wait(
     own_database: str, by_transaction: PgBouncer, tmp_path: Path
 ) -> None:
-    with Runner(tmp_path / "jobs.log").start(by_transaction.dsn(own_database)) as runner:
+    with eager_jobs(tmp_path / "jobs.log", by_transaction.dsn(own_database)) as runner:
         eventually(lambda: runner.lines("a pooler that pools transactions") != [], True)
         with psycopg.connect(own_database) as connection:
             assert connection.execute("SELECT count(*) FROM radmeter.lease").fetchone() == (0,)

@@ -51,6 +51,7 @@ READING = [
     ("limits", "list"),
     ("partitions", "list"),
     ("rejected", "list"),
+    ("journal", "incidents"),
 ]
 
 

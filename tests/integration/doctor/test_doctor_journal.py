@@ -3,10 +3,13 @@
 import os
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from support.doctoring import ask, faults, one, paste
+from support.journals import segments
+from support.shipping import flip, packet
 
 from radmeter.plugin.journal.reader import JournalReader
 from radmeter.plugin.journal.writer import JournalWriter
@@ -107,3 +110,21 @@ def test_a_journal_that_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "journal").write_text("")
     found = faults(None, "journal", RADMETER_JOURNAL=str(tmp_path / "journal"))
     assert any("is not a directory" in line.said for line in found)
+
+
+def test_the_remedy_for_a_segment_that_cannot_be_read(database: str, tmp_path: Path) -> None:
+    places = {"RADMETER_JOURNAL": str(tmp_path)}
+    with closing(JournalWriter(tmp_path)) as writer:
+        writer.append(time.time_ns() // 1000, packet(0))
+        flip(segments(tmp_path)[0], 30)
+        (red,) = faults(database, "journal", **places)
+        assert red.remedy.startswith("sudo systemctl restart freeradius")
+    with closing(JournalWriter(tmp_path)) as writer:  # radiusd was restarted
+        writer.append(time.time_ns() // 1000, packet(1))
+        (red,) = faults(database, "journal", **places)
+        assert red.remedy == "radmeter ship"
+        paste(f"{red.remedy} --until-empty", database, **places)
+        assert faults(database, "journal", **places) == []
+    (red,) = [line for line in faults(database, "incidents", **places) if "damaged" in line.said]
+    paste(red.remedy, database, **places)
+    assert faults(database, "incidents", **places) == []

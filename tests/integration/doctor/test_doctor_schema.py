@@ -75,7 +75,7 @@ BROKEN = {
         "schema",
         "view radmeter.user_usage is defined in another way",
     ),
-    "a view dropped": ("DROP VIEW radmeter.nodes", "schema", "view radmeter.nodes is missing"),
+    "a view dropped": ("DROP VIEW radmeter.archives", "schema", "view radmeter.archives is missing"),
     "money in floating point": (
         "ALTER TABLE routers ALTER total_usage TYPE double precision",
         "schema",

@@ -36,9 +36,11 @@ def healthy() -> Iterator[tuple[Raddb, str, Path]]:
         reader = JournalReader(raddb.journal)
         node = reader.node()
         stack.enter_context(reader.lock())
+        (segment,) = reader.segments()
         jobs.execute(
-            "INSERT INTO ingest_checkpoint (source, last_seq, last_received_at) VALUES (%s, %s, now())",
-            (node, 1 << 62),
+            """INSERT INTO radmeter.journal_segment (id, node, role, format, first_seq, last_seq, last_received_at)
+               VALUES (%s, %s, 'radmeter', 2, 1, 1000, now())""",
+            (segment.id, node),
         )
         yield raddb, server.dsn(), directory / "state"
 

@@ -1,6 +1,7 @@
 """What a shipper found about its journal is noted once, and stands until it ends or a person acknowledges it."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from typing import Any
 
@@ -183,3 +184,27 @@ def test_a_shipper_acknowledges_nothing_for_a_person(
 def test_an_incident_that_is_not_there_is_named(store: Store) -> None:
     with pytest.raises(StoreError, match="there is no incident #7"):
         store.settle(7)
+
+
+def test_another_journals_shipper_notes_nothing_about_a_segment(
+    database: str, connection: psycopg.Connection[Any], store: Store
+) -> None:
+    header = {"id": SEGMENT, "node": NODE, "format": 2, "first_seq": 1, "previous": None}
+    lost = LOST | {"segment": segment_id("another"), "first_seq": 1}
+    with (
+        login_role(connection, "radmeter_ingest") as mine,
+        login_role(connection, "radmeter_ingest") as theirs,
+        closing(Store(as_role(database, mine))) as owner,
+        closing(Store(as_role(database, theirs))) as other,
+    ):
+        owner.open_segments(NODE, [header])
+        number = owner.note_incident(NODE, LOST)
+        vanished = owner.note_incident(NODE, lost)  # a segment that the database does not know
+        for incident in (LOST, LOST | {"first_seq": 1}, lost, LOST | {"reason": "nothing to see here"}):
+            with pytest.raises((RecordRefused, StoreError), match="belongs to role"):
+                other.note_incident("theirs-00000001", incident)
+        assert owner.note_incident(NODE, LOST) == number
+        assert owner.note_incident(NODE, lost) == vanished
+    assert connection.execute(
+        "SELECT count(*), count(acknowledged_at) FROM radmeter.journal_incident"
+    ).fetchone() == (2, 0)

@@ -16,8 +16,9 @@ from support.rows_read import rows_read
 from support.servers import Connection
 
 from radmeter.ingest.ledger import Known
-from radmeter.ingest.positions import Position, registered
+from radmeter.ingest.position import Position
 from radmeter.ingest.records import as_json
+from radmeter.ingest.registration import registered
 from radmeter.ingest.sending import Sender
 from radmeter.ingest.store import Store
 from radmeter.packet.record import (

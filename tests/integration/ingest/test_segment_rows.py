@@ -242,6 +242,24 @@ def test_the_limit_may_be_off(connection: Connection) -> None:
     assert retention.expire(connection) == [("journal segment", "age", 1)]
 
 
+def test_no_limit_forgets_a_segment_that_a_shipper_may_have(connection: Connection) -> None:
+    """It would be counted again when the shipper connects."""
+    for first_seq, days in ((1, 101), (11, 99), (21, 0), (31, 0)):
+        finished(connection, first_seq, days)
+    connection.execute("SELECT radmeter.set_limit('segment_keep_days', '0')")
+    assert retention.expire(connection) == [("journal segment", "age", 1)]
+    assert left(connection) == [11, 21, 31]
+
+
+def test_a_segment_that_a_shipper_still_has_is_not_forgotten(database: str, connection: Connection) -> None:
+    for first_seq in (1, 11, 21):
+        finished(connection, first_seq, 900)
+    with closing(Store(database)) as store:
+        store.open_segments(NODE, [header(11, format=2)])
+    assert retention.expire(connection) == [("journal segment", "age", 1)]
+    assert left(connection) == [11, 21]
+
+
 def test_a_segment_that_one_names_which_is_not_all_counted_stays(connection: Connection) -> None:
     """Else its successor would look as if packets before it were missing."""
     first = finished(connection, 1, 900)

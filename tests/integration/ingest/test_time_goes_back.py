@@ -1,6 +1,5 @@
 """A database that is restored, a journal that is copied, put back or damaged: everything counts once, or it is said."""
 
-import fcntl
 import logging
 import os
 import shutil
@@ -12,10 +11,12 @@ from typing import Any
 
 import psycopg
 import pytest
+from support.backups import backup
+from support.journals import segments
 from support.shipping import (
     SEGMENT_BYTES,
     SHIP_SECONDS,
-    backup,
+    Resumed,
     counted,
     fill,
     flip,
@@ -23,7 +24,6 @@ from support.shipping import (
     once,
     packet,
     record_offset,
-    segment_files,
     ship,
 )
 
@@ -33,7 +33,7 @@ from radmeter.ingest.shipper import Shipper
 from radmeter.ingest.store import Store
 from radmeter.plugin.journal import files
 from radmeter.plugin.journal.reader import JournalReader
-from radmeter.plugin.journal.record_format import MARK, pack
+from radmeter.plugin.journal.record_format import MARK
 from radmeter.plugin.journal.writer import JournalWriter
 
 pytestmark = pytest.mark.timeout(180, func_only=True)
@@ -45,14 +45,14 @@ def test_a_restored_database_gets_what_it_lacks(tmp_path: Path, database: str) -
     with backup(database) as restore:
         fill(tmp_path, range(100, 700))
         ship(tmp_path, database)
-        assert len(segment_files(tmp_path / files.SHIPPED)) > 3
+        assert len(segments(tmp_path / files.SHIPPED)) > 3
         restore()
         fill(tmp_path, range(700, 800))
         ship(tmp_path, database)
         with psycopg.connect(database, autocommit=True) as connection:
             assert counted(connection) == once(range(800))
             assert incidents(connection) == [("rewound", 600, True)]
-            assert not segment_files(tmp_path / files.AGAIN)
+            assert not segments(tmp_path / files.AGAIN)
         restore()  # and a second time
         ship(tmp_path, database)
         with psycopg.connect(database, autocommit=True) as connection:
@@ -66,7 +66,7 @@ def test_what_is_no_longer_kept_is_said_with_numbers_and_times(tmp_path: Path, d
     with backup(database) as restore:
         fill(tmp_path, range(100, 700))
         ship(tmp_path, database, kept=KeptSegments(tmp_path, hours=0))
-        assert not segment_files(tmp_path / files.SHIPPED)
+        assert not segments(tmp_path / files.SHIPPED)
         restore()
         fill(tmp_path, range(700, 800))
         ship(tmp_path, database)
@@ -164,7 +164,7 @@ def test_a_flipped_bit_costs_one_packet_and_says_which(
     tmp_path: Path, database: str, connection: psycopg.Connection[Any], where: int
 ) -> None:
     fill(tmp_path, range(300))
-    path = segment_files(tmp_path)[1]
+    path = segments(tmp_path)[1]
     count = path.read_bytes().count(MARK)
     number = where % count
     flip(path, record_offset(path, number) + 60)
@@ -172,7 +172,7 @@ def test_a_flipped_bit_costs_one_packet_and_says_which(
     missing = set(once(range(300))) - set(counted(connection))
     assert len(missing) == 1
     assert incidents(connection) == [("damaged", 1, False)]
-    assert [each.name for each in segment_files(tmp_path / files.DAMAGED)] == [path.name]
+    assert [each.name for each in segments(tmp_path / files.DAMAGED)] == [path.name]
     row = connection.execute(
         "SELECT first_seq, last_seq, from_at, to_at FROM radmeter.journal_incidents"
     ).fetchone()
@@ -186,7 +186,7 @@ def test_a_damaged_header_holds_nobody_up_and_is_salvaged(
     tmp_path: Path, database: str, connection: psycopg.Connection[Any]
 ) -> None:
     fill(tmp_path, range(300))
-    path = segment_files(tmp_path)[1]
+    path = segments(tmp_path)[1]
     inside = path.read_bytes().count(MARK)
     flip(path, 30)
     ship(tmp_path, database)
@@ -209,7 +209,7 @@ def test_a_truncated_segment_is_noticed(
     tmp_path: Path, database: str, connection: psycopg.Connection[Any]
 ) -> None:
     fill(tmp_path, range(300))
-    path = segment_files(tmp_path)[1]
+    path = segments(tmp_path)[1]
     count = path.read_bytes().count(MARK)
     os.truncate(path, record_offset(path, 10))
     ship(tmp_path, database)
@@ -224,7 +224,7 @@ def test_a_deleted_segment_is_noticed(
     fill(tmp_path, range(100))
     ship(tmp_path, database)
     fill(tmp_path, range(100, 600))
-    present = segment_files(tmp_path)
+    present = segments(tmp_path)
     path = {"front": present[1], "middle": present[2], "end": present[-1]}[which]
     lost = path.read_bytes().count(MARK)
     if which == "end":  # the shipper has seen it
@@ -236,29 +236,6 @@ def test_a_deleted_segment_is_noticed(
     ship(tmp_path, database)
     assert len(counted(connection)) == 700 - lost
     assert "missing" in {kind for kind, *_ in incidents(connection)}
-
-
-class Resumed:
-    """A machine that goes on with a copy of a journal, as if resumed from a memory image.
-
-    Its radiusd goes on in the same segment.
-    """
-
-    def __init__(self, directory: Path, next_seq: int) -> None:
-        self.path = segment_files(directory)[-1]
-        self._lock = os.open(directory / "writer.lock", os.O_RDWR)
-        fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        self._seq = next_seq
-
-    def append(self, user: int) -> None:
-        data = self.path.read_bytes().rstrip(b"\0")
-        with self.path.open("r+b") as file:
-            file.seek(len(data))
-            file.write(pack(self._seq, self._seq, time.time_ns() // 1000, packet(user).encode()))
-        self._seq += 1
-
-    def close(self) -> None:
-        os.close(self._lock)
 
 
 @pytest.mark.parametrize("others", [3, 40])
@@ -275,10 +252,9 @@ def test_a_machine_that_is_resumed_twice_counts_both(
             writer.append(time.time_ns() // 1000, packet(user))
         ship(first, database)
         with closing(Resumed(second, 21)) as resumed:
-            for user in range(100, 100 + others):
-                resumed.append(user)
+            resumed.append(range(100, 100 + others))
             ship(second, database)
-            resumed.append(200)
+            resumed.append(range(200, 201))
             ship(second, database)
         ship(first, database)
     expected = once(range(40)) | once(range(100, 100 + others)) | once(range(200, 201))
@@ -317,12 +293,12 @@ def test_kept_segments_go_by_size_and_by_time(tmp_path: Path, database: str) -> 
     fill(tmp_path, range(600))
     ship(tmp_path, database, kept=KeptSegments(tmp_path, limit_bytes=3 * SEGMENT_BYTES))
     assert 0 < journal_state.kept(tmp_path).size_bytes <= 3 * SEGMENT_BYTES
-    kept = segment_files(tmp_path / files.SHIPPED)
+    kept = segments(tmp_path / files.SHIPPED)
     assert kept == sorted(kept)
     assert (
-        kept[-1].name == f"segment-{segment_files(tmp_path)[0].name[8:28]}.log"
-        or kept[-1].name < segment_files(tmp_path)[0].name
+        kept[-1].name == f"segment-{segments(tmp_path)[0].name[8:28]}.log"
+        or kept[-1].name < segments(tmp_path)[0].name
     )
     fill(tmp_path, range(600, 610))
     ship(tmp_path, database, kept=KeptSegments(tmp_path, hours=0))
-    assert not segment_files(tmp_path / files.SHIPPED)
+    assert not segments(tmp_path / files.SHIPPED)

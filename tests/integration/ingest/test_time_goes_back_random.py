@@ -23,14 +23,15 @@ from psycopg import sql
 from support.servers import Server, installed
 
 from radmeter.errors import JournalError, StoreError, StoreUnavailable
-from radmeter.ingest import orphans
+from radmeter.ingest import orphan_result, orphans
 from radmeter.ingest.kept_segments import KeptSegments
 from radmeter.ingest.shipper import Shipper
 from radmeter.ingest.store import Store
 from radmeter.plugin.journal import files
 from radmeter.plugin.journal.kept import delete_oldest
+from radmeter.plugin.journal.orphan import read_orphan as read_file
 from radmeter.plugin.journal.reader import Entry, JournalReader, Loss
-from radmeter.plugin.journal.reader import read_orphan as read_file
+from radmeter.plugin.journal.record_format import MARK
 from radmeter.plugin.journal.writer import JournalWriter
 
 LONG = os.environ.get("RADMETER_LONG") == "1"
@@ -54,10 +55,9 @@ class Faults:
 
     countdown: int = -1
     act: Callable[[str], None] = lambda step: None
-    seen: int = 0
+    stores: list[Store] = field(default_factory=list)
 
     def step(self, name: str) -> None:
-        self.seen += 1
         self.countdown -= 1
         if self.countdown == 0:
             self.act(name)
@@ -69,6 +69,7 @@ class WatchedStore(Store):
     def __init__(self, dsn: str, faults: Faults) -> None:
         super().__init__(dsn)
         self._faults = faults
+        faults.stores.append(self)
 
     def _call(self, query: str, *parameters: object) -> Any:
         self._faults.step(f"before {query}")
@@ -192,9 +193,9 @@ class History:
                 shipper.run(stop, until_empty=True)
         except Killed:
             self.say("  killed")
-            if shipper._store is not None:
-                Store.close(shipper._store)
         finally:
+            for store in faults.stores:
+                store.close()
             deadline.cancel()
             deadline.join()
             reader.close()
@@ -231,7 +232,7 @@ class History:
             try:
                 paths = orphans.segment_files(machine.journal / folder)
                 for result in orphans.ship(store, paths, files.read_node(machine.journal) or "orphans"):
-                    self.say(f"  salvage: {orphans.summary(result)}")
+                    self.say(f"  salvage: {orphan_result.summary(result)}")
             finally:
                 store.close()
 
@@ -309,6 +310,38 @@ class History:
             machine.journal, lambda path: self.say(f"{machine.journal.name}: {path.name} is deleted")
         )
 
+    def damage(self, machine: Machine) -> None:
+        """Delete a segment, cut it off, or turn a bit of it, in whatever folder it is."""
+        self.stop(machine, killed=False)
+        newest = max((each.path for each in files.segments(machine.journal)), default=None)
+        places = [machine.journal / folder for folder in ("", files.SHIPPED, files.AGAIN)]
+        paths = [
+            each.path
+            for place in places
+            if place.exists()
+            for each in files.segments(place)
+            if each.path != newest
+        ]
+        if not paths:
+            return
+        path = self.chance.choice(paths)
+        entries = [item for item in read_file(path) if isinstance(item, Entry)]
+        how = self.chance.choice(("delete", "truncate", "flip", "flip", "header"))
+        if how == "truncate" and path.parent != machine.journal:
+            how = (
+                "flip"  # a kept segment is the last of its folder: nothing says where it ended but the ledger
+            )
+        self.say(f"{machine.journal.name}: {how} {path.relative_to(machine.journal)}")
+        if how == "delete":
+            path.unlink()
+        elif how == "truncate" and len(entries) > 1:
+            os.truncate(path, record_offset(path, self.chance.randrange(1, len(entries))))
+        elif how == "flip" and len(entries) > 1:
+            # The last record may have no other that proves it.
+            flip(path, record_offset(path, self.chance.randrange(len(entries) - 1)) + 60)
+        elif how == "header":
+            flip(path, 30)
+
     # What comes out.
 
     def check(self) -> None:
@@ -328,7 +361,7 @@ class History:
             assert found <= set(self.sent)
             missing = set(self.sent) - found
             here = set().union(*(users_in(machine.journal) for machine in self.machines))
-            assert not missing & here, "readable packets are not counted"
+            assert not missing & here, f"readable packets are not counted: {sorted(missing & here)}"
             ((records,),) = connection.execute(
                 "SELECT coalesce(sum(records), 0)::bigint FROM radmeter.journal_segment"
             )
@@ -339,16 +372,19 @@ class History:
                    WHERE kind IN ('missing', 'damaged') AND settled_at IS NULL"""
             ).fetchall()
         silent = {user for user in missing if not any(self._names(user, *each[:3]) for each in said)}
-        assert silent <= self.unknowable, "packets are missing, and nothing says so"
+        silent -= self.unknowable
+        assert not silent, f"packets are missing, and nothing says so: {sorted(silent)}"
         for segment, first, last, count in said:
             if last is not None:
                 assert count == last - first + 1
                 named = {user for user in self.sent if self._names(user, segment, first, last)}
-                assert not named & found, "packets are counted, and said to be missing"
+                assert not named & found, f"counted, and said to be missing: {sorted(named & found)}"
 
     def _names(self, user: int, segment: str | None, first: int | None, last: int | None) -> bool:
         seq = self.sent[user]
-        return segment == self.segment_of[user] and (first or 0) <= seq and (last is None or seq <= last)
+        return (
+            segment in (None, self.segment_of[user]) and (first or 0) <= seq and (last is None or seq <= last)
+        )
 
     @property
     def _name(self) -> str:
@@ -375,6 +411,23 @@ def packet(user: int) -> str:
             ["Class", "x" * 200],
         ]
     )
+
+
+def record_offset(path: Path, number: int) -> int:
+    """Return where the record with this number, counted from 0, begins in a segment."""
+    data, at = path.read_bytes(), -1
+    for _ in range(number + 1):
+        at = data.index(MARK, at + 1)
+    return at
+
+
+def flip(path: Path, offset: int) -> None:
+    """Turn one bit of a file."""
+    with path.open("r+b") as file:
+        file.seek(offset)
+        (byte,) = file.read(1)
+        file.seek(offset)
+        file.write(bytes([byte ^ 1]))
 
 
 def users_in(journal: Path) -> set[int]:
@@ -414,6 +467,8 @@ def run(base: Path, dsn: str, seed: int) -> None:
     history.write(first, chance.randrange(1, 30))
     can_lose = chance.random() < 0.3
     can_put_back = chance.random() < 0.3
+    # A copy of the journal may have what is damaged, and its own segments have the same numbers.
+    can_damage = chance.random() < 0.4
     try:
         for _ in range(chance.randrange(6, 16)):
             machine = chance.choice(history.machines)
@@ -428,15 +483,17 @@ def run(base: Path, dsn: str, seed: int) -> None:
                 history.back_up()
             elif what < 0.86:
                 history.restore()
+            elif what < 0.90 and can_damage:
+                history.damage(machine)
             elif what < 0.90:
                 history.copy(machine)
             elif what < 0.93:
                 history.delete_kept(machine)
             elif what < 0.95:
                 history.snapshot(machine)
-            elif what < 0.98 and can_put_back:
+            elif what < 0.98 and can_put_back and not can_damage:
                 history.put_back(machine)
-            elif can_lose:
+            elif can_lose and not can_damage:
                 history.lose(machine, chance.choice(("ledger.json", "ledger-gone.jsonl")))
         history.check()
     except BaseException:

@@ -1,8 +1,6 @@
 """The periodic jobs: one runner, any number of standbys, and what they do."""
 
 import logging
-import socket
-import sys
 import threading
 import time
 import uuid
@@ -10,7 +8,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Self
 
 import psycopg
 import pytest
@@ -18,7 +15,7 @@ from click.testing import CliRunner
 from support.adopted import make_legacy, put
 from support.commands import radmeter
 from support.frozen import stopped
-from support.processes import Child
+from support.processes import Jobs, eager_jobs
 from support.servers import Connection
 
 from radmeter.cli.main import cli
@@ -180,27 +177,10 @@ def test_a_runner_whose_connection_is_cut_comes_back(
         wait_until(lambda: not open_sessions(connection), "the session closed")
 
 
-class Runner(Child):
-    """`radmeter jobs run`, with short intervals."""
-
-    def start(self, dsn: str) -> Self:
-        self.spawn(
-            [sys.executable, "-m", "radmeter", "jobs", "run"],
-            {"RADMETER_DSN": dsn, "RADMETER_JOBS_SECONDS": "1"},
-        )
-        return self
-
-    @property
-    def pid(self) -> int:
-        assert self.process is not None
-        return self.process.pid
-
-
-def leads(connection: Connection, runner: Runner) -> bool:
+def leads(connection: Connection, runner: Jobs) -> bool:
     """Whether the lease is this runner's."""
-    program = f"{socket.gethostname()}, process {runner.pid}"
     found = connection.execute("SELECT program FROM radmeter.lease WHERE expires_at > now()").fetchone()
-    return found == (program,)
+    return found == (runner.program,)
 
 
 def let_it_expire(connection: Connection) -> None:
@@ -211,9 +191,9 @@ def let_it_expire(connection: Connection) -> None:
 def test_a_killed_runner_is_replaced_when_its_lease_expires(
     database: str, connection: Connection, tmp_path: Path
 ) -> None:
-    with Runner(tmp_path / "first.log").start(database) as first:
+    with eager_jobs(tmp_path / "first.log", database) as first:
         wait_until(lambda: leads(connection, first), "a leader")
-        with Runner(tmp_path / "second.log").start(database) as second:
+        with eager_jobs(tmp_path / "second.log", database) as second:
             wait_until(lambda: second.lines("standing by") != [], "a standby")
             first.kill()
             silent_session(connection, "stale", 20)
@@ -221,7 +201,7 @@ def test_a_killed_runner_is_replaced_when_its_lease_expires(
             wait_until(lambda: leads(connection, second), "another leader")
             wait_until(lambda: not open_sessions(connection), "the session closed")
             # One that is told to stop lets the next one begin at once.
-            with Runner(tmp_path / "third.log").start(database) as third:
+            with eager_jobs(tmp_path / "third.log", database) as third:
                 wait_until(lambda: third.lines("standing by") != [], "a standby")
                 second.stop()
                 wait_until(lambda: leads(connection, third), "the third leader")
@@ -230,10 +210,10 @@ def test_a_killed_runner_is_replaced_when_its_lease_expires(
 def test_a_stopped_runner_that_wakes_up_does_nothing_more(
     database: str, connection: Connection, tmp_path: Path
 ) -> None:
-    with Runner(tmp_path / "first.log").start(database) as first:
+    with eager_jobs(tmp_path / "first.log", database) as first:
         wait_until(lambda: leads(connection, first), "a leader")
         wait_until(lambda: bool(first.lines("running the periodic jobs")), "its work")
-        with Runner(tmp_path / "second.log").start(database) as second:
+        with eager_jobs(tmp_path / "second.log", database) as second:
             wait_until(lambda: second.lines("standing by") != [], "a standby")
             with stopped(first.pid):
                 let_it_expire(connection)

@@ -106,7 +106,7 @@ def test_what_the_databases_owner_has_is_handed_over_and_that_role_goes_on_writi
     )
     for table in ("radacct", "radacct_open", "plans", "user_quota_usage"):
         logins.execute(f"ALTER TABLE {table} OWNER TO plain_in_test".encode())
-    logins.execute("ALTER FUNCTION radmeter.ingest OWNER TO postgres")
+    logins.execute("ALTER FUNCTION radmeter.ingest(text, json) OWNER TO postgres")
     planned = radmeter(database, "migrate", "plan").output
     assert "hand 5 objects of plain_in_test, postgres over to radmeter_owner" in planned
     assert radmeter(database, "migrate", "up", "--yes").exit_code == 0

@@ -217,6 +217,9 @@ def test_what_a_caller_has_in_its_session_does_not_run(
             with pytest.raises(psycopg.errors.RaiseException, match=f"ran as {login}"):
                 caller.execute("SELECT '2024-01-01'::date")
             caller.execute("SET search_path = pg_temp, public, pg_catalog")
+            connection.execute(
+                'SELECT radmeter.note_incident(\'other\', \'{"kind": "copied", "detail": "x"}\')'
+            )
             for statement in CALLS[role]:
                 caller.execute(statement.encode())
     finally:

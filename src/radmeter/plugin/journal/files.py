@@ -14,9 +14,8 @@ from typing import NamedTuple
 
 from radmeter.errors import JournalError, JournalLocked, os_reason
 
-# Each time the journal is opened, it starts a segment at least this far beyond the last sequence number in use. A power
-# cut can lose records that are already shipped. If new packets got their numbers, the database would skip them as
-# counted.
+# Each time the journal is opened, it starts a segment at least this far beyond the last sequence number in use. So the
+# numbers of a segment say that radiusd was started again before it, and a number is not used twice after a power cut.
 GAP = 2**32
 
 # A process that asks whether a lock is held has it itself for an instant.
@@ -34,14 +33,14 @@ _SEGMENT = re.compile(r"segment-(\d{20})(?:-[0-9a-f]{8})?\.log")
 _UNFINISHED = ".new-"
 
 # Folders below the journal's directory. Their files are no part of what waits: they never make it refuse packets.
-SHIPPED = (
-    "shipped"  # segments that are shipped and kept for a while; the writer deletes the oldest on a full disk
-)
-AGAIN = "again"  # segments that the shipper ships again
-DAMAGED = "damaged"  # segments from which records are lost, after the others were shipped
-
-
-LEFT_OUT = "left-out"  # segments that are no longer kept, and in which packets lie that the database left out
+# Segments that are shipped and kept for a while. The writer deletes the oldest on a full disk.
+SHIPPED = "shipped"
+# Segments that the shipper ships again.
+AGAIN = "again"
+# Segments from which records are lost, after the others were shipped.
+DAMAGED = "damaged"
+# Segments that are no longer kept, and in which packets lie that the database left out.
+LEFT_OUT = "left-out"
 FOLDERS = (AGAIN, SHIPPED, DAMAGED, LEFT_OUT)
 
 

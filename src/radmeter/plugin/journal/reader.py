@@ -13,7 +13,6 @@ from typing import NamedTuple
 from radmeter.errors import JournalError
 from radmeter.plugin.journal import files
 from radmeter.plugin.journal.headers import read_header
-from radmeter.plugin.journal.orphan import read_orphan
 from radmeter.plugin.journal.segment_format import HeaderError, SegmentHeader
 from radmeter.plugin.journal.segment_reader import (
     DamagedSegment,
@@ -32,7 +31,6 @@ __all__ = [
     "Segment",
     "SegmentHeader",
     "digest_after",
-    "read_orphan",
 ]
 
 
@@ -83,9 +81,8 @@ class JournalReader:
         self._log: SegmentReader | None = None
         self._log_id = ""
         self.directory = Path(directory).absolute()
-        self._known: dict[
-            str, tuple[int, Segment]
-        ] = {}  # by path: the file's inode, and the segment without a node
+        # By path: the file's inode, and the segment without a node.
+        self._known: dict[str, tuple[int, Segment]] = {}
         self._following: dict[Path, Segment] | None = None  # by path, when the segments were last listed
         self._skipped: dict[str, list[Loss]] = {}  # by a segment's id
 
@@ -197,25 +194,35 @@ class JournalReader:
         """Let `read` go on behind a loss. It is forgotten with this object: a later one tells the loss again."""
         self._skipped.setdefault(_key(segment), []).append(loss)
 
+    def tell_losses_again(self) -> None:
+        """Forget what was skipped: `read` tells each loss again."""
+        self._skipped.clear()
+
     def losses(self, segment: Segment, after: int) -> list[Loss]:
         """Return what is lost of the numbers above `after`. Raises JournalError if the file cannot be read."""
         with self._readable(segment.path):
             return [item for item in self._items(segment, after + 1) if isinstance(item, Loss)]
 
-    def digest(self, segment: Segment, through: int) -> tuple[int, int]:
+    def digest(self, segment: Segment, through: int, after: int = 0) -> tuple[int, int]:
         """Return the number of the last record up to `through`, and the digest of all records up to it.
 
-        Lost records are left out. The number is one less than the segment's first if there is no record. Raises
-        JournalError if the file cannot be read.
+        Lost records are left out, and those up to `after`. Without a record the number is `after`, or one less than the
+        segment's first. Raises JournalError if the file cannot be read.
         """
-        last, digest = segment.first_seq - 1, 0
+        first_seq = max(segment.first_seq, after + 1)
+        last, digest = first_seq - 1, 0
         with self._readable(segment.path):
-            for item in self._open(segment).items(segment.first_seq):
+            for item in self._open(segment).items(first_seq):
                 if isinstance(item, Entry):
                     if item.seq > through:
                         break
                     last, digest = item.seq, digest_after(digest, (item,))
         return last, digest
+
+    def is_closed(self, segment: Segment) -> bool:
+        """Tell whether the writer has closed a segment cleanly. Raises JournalError if the file cannot be read."""
+        with self._readable(segment.path):
+            return self._open(segment).trailer() is not None
 
     def end(self, segment: Segment, following: Segment | None = None) -> int | None:
         """Return the number of a finished segment's last record that can be read; None if more may be written.

@@ -176,9 +176,8 @@ class SegmentReader:
 
     def trailer(self) -> int | None:
         """Return the last number that the writer wrote, if it has closed the segment cleanly; else None."""
-        size = os.lseek(
-            self._descriptor, 0, os.SEEK_END
-        )  # not fstat: it would slow down the writer's next sync
+        # Not fstat: it would slow down the writer's next sync.
+        size = os.lseek(self._descriptor, 0, os.SEEK_END)
         at = max(0, size - TRAILER_BYTES)
         return unpack_trailer(os.pread(self._descriptor, TRAILER_BYTES, at), 0, self._first_seq)
 

@@ -69,9 +69,8 @@ class JournalWriter:
         self._segment: SegmentWriter | None = None
         self._other_bytes = 0  # on disk, without the active segment, at the last check
         self._next_seq = 0  # 0: never opened
-        self._last: tuple[str | None, int] | None = (
-            None  # the id and first number of the last segment that was kept
-        )
+        # The id and the first number of the last segment that was kept.
+        self._last: tuple[str | None, int] | None = None
         self._failure: JournalError | None = None
         self._retry_at = 0.0
         self._closed = threading.Event()

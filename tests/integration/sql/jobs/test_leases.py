@@ -48,6 +48,20 @@ def test_a_holder_that_lost_it_does_nothing_more(connection: Connection) -> None
     assert refused.value.sqlstate == "RM006"
 
 
+def test_a_lease_of_a_clock_that_was_set_back_is_taken_or_renewed(connection: Connection) -> None:
+    later = "renewed_at = renewed_at + interval '1 day', expires_at = expires_at + interval '1 day'"
+    set_back = f"UPDATE radmeter.lease SET {later}"
+    take(connection, ONE)
+    connection.execute(set_back)
+    hold(connection, ONE)
+    assert not take(connection, TWO)
+    connection.execute(set_back)
+    assert take(connection, TWO)
+    assert connection.execute(
+        "SELECT expires_at < now() + interval '2 minutes' FROM radmeter.lease"
+    ).fetchone() == (True,)
+
+
 def test_one_that_nobody_took_is_renewed_however_late(connection: Connection) -> None:
     take(connection, ONE)
     expire(connection)
@@ -100,4 +114,5 @@ def test_no_transaction_runs_while_somebody_holds_the_lock_of_the_jobs(
         other.execute("SELECT pg_advisory_lock(hashtextextended('radmeter.jobs', 0))")
         with pytest.raises(psycopg.Error, match="another session holds the lock"):
             hold(connection, ONE)
-    hold(connection, ONE)
+        other.execute("SELECT pg_advisory_unlock_all()")
+        hold(connection, ONE)

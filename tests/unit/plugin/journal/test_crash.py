@@ -1,6 +1,5 @@
 """The journal survives a killed writer, a torn log, a full disk, and a disk that becomes read-only."""
 
-import contextlib
 import os
 import shutil
 import signal
@@ -12,6 +11,8 @@ from pathlib import Path
 
 import pytest
 from support.journals import read_journal, records_begin
+from support.small_disks import fill as fill_disk
+from support.small_disks import small_file_system
 
 from radmeter.errors import JournalError
 from radmeter.plugin.journal import files, kept
@@ -181,20 +182,9 @@ class ClosingJournal:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """Mount a file system of 2 MiB."""
-    if os.geteuid() != 0 or shutil.which("mount") is None:
-        pytest.skip("a file system of its own needs root; the file size limit is tested instead")
-    place = tmp_path / "disk"
-    place.mkdir()
-    mount = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", place], capture_output=True, text=True, check=False
-    )
-    if mount.returncode:
-        pytest.skip(
-            f"cannot mount a tmpfs here: {mount.stderr.strip()}; the file size limit is tested instead"
-        )
-    yield place
-    subprocess.run(["umount", "--lazy", place], check=True)
+    """A file system of 2 MiB. Without it the file size limit is tested."""
+    with small_file_system(tmp_path / "disk", megabytes=2) as disk:
+        yield disk
 
 
 @pytest.mark.parametrize("sync", ["packet", "interval"])
@@ -256,7 +246,7 @@ def test_kept_segments_give_way_on_a_full_disk_and_no_packet_is_refused(
         with pytest.raises(JournalError, match="No space left"):
             journal.append(1, f'["{"x" * 2000}"]')
         assert all(path.stat().st_size == 1000 for path in other), "nothing else is deleted"
-        (small_disk / "ballast").unlink()
+        (small_disk / "filler").unlink()
         acknowledged.append(append_once_recovered(journal, '["after"]'))
     read = JournalReader(directory)
     own = [segment for segment in read.segments() if segment.path.parent == directory]
@@ -340,12 +330,6 @@ def test_a_disk_that_becomes_read_only_is_refused_and_used_again_when_it_is_writ
         subprocess.run(["mount", "-o", "remount,rw", small_disk], check=True)
         append_once_recovered(journal, '["after"]')
     assert list(read_all(directory).values()) == ['["before"]', '["after"]']
-
-
-def fill_disk(place: Path) -> None:
-    with (place / "ballast").open("wb", buffering=0) as ballast, contextlib.suppress(OSError):
-        while True:
-            ballast.write(b"\0" * 512)
 
 
 def fill(journal: JournalWriter) -> list[int]:

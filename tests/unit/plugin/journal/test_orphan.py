@@ -10,7 +10,8 @@ import pytest
 from support.journals import TEXT, fill, old_segment, read_journal, records_at
 
 from radmeter.errors import JournalError
-from radmeter.plugin.journal.reader import Entry, Loss, read_orphan
+from radmeter.plugin.journal.orphan import read_orphan
+from radmeter.plugin.journal.reader import Entry, Loss
 from radmeter.plugin.journal.record_format import pack
 from radmeter.plugin.journal.segment_format import HEADER_1, TRAILER_BYTES
 

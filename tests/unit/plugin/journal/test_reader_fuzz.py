@@ -13,6 +13,7 @@ from support.journals import header
 
 from radmeter.errors import JournalError
 from radmeter.plugin.journal import files
+from radmeter.plugin.journal.orphan import read_orphan
 from radmeter.plugin.journal.reader import (
     DamagedSegment,
     Entry,
@@ -20,7 +21,6 @@ from radmeter.plugin.journal.reader import (
     Loss,
     Segment,
     digest_after,
-    read_orphan,
 )
 from radmeter.plugin.journal.record_format import MARK, pack
 from radmeter.plugin.journal.segment_format import HEADER_1, TRAILER_MARK, pack_header, pack_trailer

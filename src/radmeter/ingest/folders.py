@@ -1,0 +1,46 @@
+"""The folders of a journal: which there are, what lies in them, and how a segment gets into one."""
+
+import secrets
+from contextlib import suppress
+from pathlib import Path
+
+from radmeter.plugin.journal import files
+from radmeter.plugin.journal.files import SegmentFile
+
+# The journal's directory itself, and its folders.
+PLACES = ("", *files.FOLDERS)
+
+
+def journal_of(path: Path) -> Path:
+    """Return the directory of the journal in which a segment lies."""
+    parent = path.absolute().parent
+    return parent if parent.name not in files.FOLDERS else parent.parent
+
+
+def segments_in(*directories: Path) -> list[SegmentFile]:
+    """Return the segments in some directories, in order. A directory that is not there has none. Raises OSError."""
+    found: list[SegmentFile] = []
+    for directory in directories:
+        with suppress(FileNotFoundError):
+            found += files.segments(directory)
+    return sorted(found)
+
+
+def move(journal: Path, path: Path, folder: str, segment_id: str = "") -> Path:
+    """Move a segment into one of the journal's folders. Return where it is now. Raises OSError.
+
+    A file that is there keeps its name: that of another segment that begins with the same number. Then the one that is
+    moved gets another name, with the first digits of `segment_id` if they are free.
+    """
+    directory = journal / folder
+    if not directory.exists():
+        directory.mkdir(mode=0o700)
+        directory.chmod(journal.stat().st_mode & 0o770)
+        files.sync_path(journal)
+    to, digits = directory / path.name, segment_id
+    first_seq = files.first_seq_in_name(path.name) or 0
+    while to.exists():
+        to = files.segment_path(directory, first_seq, digits or secrets.token_hex(4))
+        digits = ""
+    path.rename(to)
+    return to
