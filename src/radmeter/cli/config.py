@@ -1,11 +1,16 @@
 """`radmeter config`: the settings in force."""
 
+import textwrap
+
 import click
 
+from radmeter import output
 from radmeter.cli.common import emit, format_option, with_settings
 from radmeter.config import ALL, Settings
 
 COLUMNS = ["name", "variable", "value", "source", "default", "meaning"]
+# In a narrower terminal the columns would break the names of the variables.
+WIDE = 150
 
 
 @click.command(epilog="Example: RADMETER_SYNC=interval radmeter config --state /var/lib/radmeter")
@@ -17,4 +22,12 @@ def config(settings: Settings, output_format: str) -> None:
     An option wins over the environment, the environment over the default. Passwords and secrets are not
     shown.
     """
-    emit([row._asdict() for row in settings.in_force()], output_format, columns=COLUMNS)
+    rows = settings.in_force()
+    width = output.console().width
+    if output_format != "table" or width >= WIDE:
+        emit([row._asdict() for row in rows], output_format, columns=COLUMNS)
+        return
+    for row in rows:
+        default = f", default {row.default}" if row.source != "default" and row.default else ""
+        output.say(f"{row.variable}={row.value}  ({row.source}{default})")
+        output.say(*textwrap.wrap(row.meaning, width, initial_indent="    ", subsequent_indent="    "))

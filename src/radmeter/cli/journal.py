@@ -147,12 +147,13 @@ def incidents(settings: Settings, all_: bool, output_format: str) -> None:
         return
     for index, row in enumerate(rows):
         output.say(*([""] if index else []), *_described(row))
-    open_ = [row["id"] for row in rows if row["acknowledged_at"] is None and row["settled_at"] is None]
-    if open_:
-        numbers = " ".join(map(str, sorted(open_)[:5]))
-        output.say(
-            "", f"acknowledge: radmeter journal acknowledge {numbers} --reason 'WHAT HAPPENED, TICKET'"
-        )
+    waiting = [row for row in rows if row["acknowledged_at"] is None and row["settled_at"] is None]
+    if waiting:
+        output.say("")
+        if any(row["kind"] == "missing" for row in waiting):
+            output.say("if you find a missing segment: radmeter journal salvage FILE")
+        numbers = " ".join(map(str, sorted(row["id"] for row in waiting)[:5]))
+        output.say(f"acknowledge: radmeter journal acknowledge {numbers} --reason 'WHAT HAPPENED, TICKET'")
 
 
 def _described(row: dict[str, Any]) -> Iterator[str]:
@@ -223,7 +224,7 @@ accept_option = click.option(
     "--accept-database",
     metavar="ID",
     type=click.UUID,
-    help="Ship to the database with this identity, although that journal has shipped to another.",
+    help="Ship to the database with this identity, although the journal has shipped to another.",
 )
 node_option = click.option("--node", type=TEXT, help="The journal's name, if the segments do not say it.")
 uncounted_option = click.option(
@@ -233,7 +234,13 @@ uncounted_option = click.option(
 )
 
 
-@journal.command(epilog="Example: radmeter journal salvage /var/lib/radmeter/journal/damaged")
+@journal.command(
+    epilog="""\b
+Examples:
+  radmeter journal salvage /var/lib/radmeter/journal/damaged
+  radmeter journal salvage --uncounted --node radius1-1f0c9a3e /mnt/disk
+"""
+)
 @click.argument("places", nargs=-1, required=True, type=PLACE, metavar="PATH...")
 @node_option
 @uncounted_option
@@ -259,7 +266,13 @@ def salvage(
     _ship(settings, places, output_format, node=node, uncounted=uncounted, accepted=accept_database)
 
 
-@journal.command(epilog="Example: radmeter journal adopt /mnt/dead-host/var/lib/radmeter/journal")
+@journal.command(
+    epilog="""\b
+Examples:
+  radmeter journal adopt /mnt/dead-host/var/lib/radmeter/journal
+  radmeter journal adopt --format json /mnt/backup/journal
+"""
+)
 @click.argument("directory", type=PLACE)
 @node_option
 @uncounted_option

@@ -37,7 +37,7 @@ def status(settings: Settings, sample: float, output_format: str) -> None:
     be reached; the other one is shown.
     """
     problems: list[str] = []
-    database = _database(settings, sample, _waiting_ids(settings), problems)
+    database = _database(settings, sample, problems)
     journal = _journal(settings, database, problems)
     kept = journal.pop("kept")  # in words
     database.pop("segments")
@@ -61,7 +61,7 @@ def _waiting_ids(settings: Settings) -> list[str]:
     return []
 
 
-def _database(settings: Settings, sample: float, ids: list[str], problems: list[str]) -> State:
+def _database(settings: Settings, sample: float, problems: list[str]) -> State:
     from radmeter.database.standby import standby
     from radmeter.database.views import driver_connection, reading
     from radmeter.usage import ingest_state
@@ -82,12 +82,13 @@ def _database(settings: Settings, sample: float, ids: list[str], problems: list[
             before = {row["node"]: row for row in ingest_state.nodes(connection)}
             state |= ingest_state.totals(connection)
             state["incidents"] = ingest_state.incidents(connection)
-            state["segments"] = ingest_state.segments(connection, ids)
             state["discovery_limits"] = ingest_state.discovery_limits(connection)
             if sample:
                 connection.rollback()  # else the second reading would see the same as the first
                 time.sleep(sample)
             nodes = ingest_state.nodes(connection)
+            # Last, since the journal is read next: what was shipped while we measured must not seem to wait.
+            state["segments"] = ingest_state.segments(connection, _waiting_ids(settings))
     except StoreError as error:
         problems.append(f"database: {error}")
         return state

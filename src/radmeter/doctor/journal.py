@@ -154,7 +154,8 @@ def _database(context: Context) -> Findings:
     (identity,) = context.row("SELECT radmeter.database_id()::text")
     if known is not None and known != identity:
         yield tell.red(
-            f"the journal ships to the database {known}, and this one is {identity}: nothing is shipped here",
+            f"the journal ships to the database {known}, and this one is {identity}: nothing is shipped here. "
+            "If RADMETER_DSN is wrong, correct it",
             context.remedy.radmeter(f"ship --accept-database {identity}")
             + "  # only if this one shall take over",
         )

@@ -176,7 +176,10 @@ class Findings:
         )
 
     def damaged(
-        self, position: Position, loss: Loss, kept: str = f"The file is kept in {files.DAMAGED}/"
+        self,
+        position: Position,
+        loss: Loss,
+        kept: str = f"When all is shipped, the file goes to {files.DAMAGED}/",
     ) -> None:
         """Say which records of a segment cannot be read. `kept` says where the file is."""
         last = loss.last_seq

@@ -106,7 +106,8 @@ class JournalReader:
                 f"it: write the name into {self.directory / 'node'}"
             )
         raise JournalError(
-            f"there is no journal in {self.directory} yet: radiusd makes it at the first packet"
+            f"there is no journal in {self.directory} yet: radiusd makes it at the first packet. If its journal is "
+            "elsewhere, set RADMETER_JOURNAL"
         )
 
     @contextmanager
