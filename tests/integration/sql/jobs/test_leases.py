@@ -114,4 +114,5 @@ def test_no_transaction_runs_while_somebody_holds_the_lock_of_the_jobs(
         other.execute("SELECT pg_advisory_lock(hashtextextended('radmeter.jobs', 0))")
         with pytest.raises(psycopg.Error, match="another session holds the lock"):
             hold(connection, ONE)
+        other.execute("SELECT pg_advisory_unlock(hashtextextended('radmeter.jobs', 0))")
     hold(connection, ONE)
