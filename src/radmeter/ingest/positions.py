@@ -9,8 +9,6 @@ import logging
 import time
 import uuid
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
-from pathlib import Path
 
 from radmeter.errors import JournalError, StoreError, StoreUnavailable, WrongDatabase
 from radmeter.ingest.findings import Findings, Rewound, rewound_incident
@@ -18,8 +16,9 @@ from radmeter.ingest.kept_segments import KeptSegments
 from radmeter.ingest.ledger import Known, Ledger
 from radmeter.ingest.missing_packets import MissingPackets
 from radmeter.ingest.position import Position
-from radmeter.ingest.registration import forked_part, registered, registered_known
+from radmeter.ingest.registration import forked_part, registered
 from radmeter.ingest.store import Progress, Registered, Store
+from radmeter.ingest.unreadable_segments import UnreadableSegments
 from radmeter.plugin.journal import files
 from radmeter.plugin.journal.reader import JournalReader, Loss, Segment
 
@@ -66,8 +65,9 @@ class Positions:
         """
         node = self._journal.node()
         self._open.clear()
-        self._put_unreadable_aside(Findings(store, node))
-        self._put_unreadable_kept_aside(store, Findings(store, node))
+        unreadable = UnreadableSegments(self._journal, self._ledger, self._kept)
+        unreadable.put_aside(Findings(store, node))
+        unreadable.put_kept_aside(store, Findings(store, node))
         kept = self._kept_segments()
         segments = sorted([*self._present(), *kept], key=lambda segment: segment.first_seq)
         seen = {known.id for known in self._ledger.all()}
@@ -282,57 +282,6 @@ class Positions:
             return row.last_seq < (self._journal.end(segment) or 0)
         except JournalError:  # it is gone meanwhile, or cannot be read
             return False
-
-    def _put_unreadable_aside(self, findings: Findings) -> None:
-        """Move segments away whose header is damaged, and say so: the others must not wait for them."""
-        newest = max((file.path for file in files.segments(self._journal.directory)), default=None)
-        for path, reason in self._journal.unreadable():
-            first_seq = files.first_seq_in_name(path.name) or 0
-            if path == newest and self._journal.writer_alive():
-                raise JournalError(
-                    f"the segment {path}, which radiusd writes, cannot be read: {reason}. Restart radiusd: it begins "
-                    "another one"
-                )
-            self._identify(path, first_seq, findings.node)
-            aside = self._kept.keep(path, "", damaged=True)
-            if known := self._ledger.named(path.name):
-                known.name = aside.name
-            findings.unreadable(path, first_seq, reason, aside)
-
-    def _identify(self, path: Path, first_seq: int, node: str) -> None:
-        """Note the id of a segment whose header is damaged, while the one that follows is there and says it."""
-        if self._ledger.named(path.name) is not None:
-            return
-        for following in self._journal.segments():
-            header = following.header
-            if header.previous is not None and header.previous_first_seq == first_seq:
-                known = Known(
-                    header.previous, path.name, 2, header.node or node, first_seq, None, first_seq - 1
-                )
-                if following.first_seq < first_seq + files.GAP:
-                    known.lost_seq = following.first_seq - 1
-                self._ledger.add(known)
-                self._ledger.save(durable=True)  # before the file is moved: later nothing may say it any more
-                return
-
-    def _put_unreadable_kept_aside(self, store: Store, findings: Findings) -> None:
-        """Move kept segments that the database lacks, and whose header is damaged, where nobody deletes them.
-
-        That their packets are missing is said as of a segment that is not here.
-        """
-        found = [
-            (segment, known)
-            for segment in self._journal.segments_in(files.SHIPPED)
-            if segment.header.format == 0 and (known := self._ledger.named(segment.path.name))
-        ]
-        rows = registered_known(store, findings.node, [known for _, known in found])
-        for segment, known in found:
-            row = rows[known.shipped_as or known.id]
-            if not row.finished or row.last_seq < known.most_seq:
-                with suppress(FileNotFoundError):  # the plugin has deleted it meanwhile, on a full disk
-                    aside = self._kept.keep(segment.path, known.id, damaged=True)
-                    known.name = aside.name
-                    findings.unreadable(segment.path, segment.first_seq, "its header is damaged", aside)
 
     def _place(
         self, store: Store, findings: Findings, segment: Segment, known: Known, rows: dict[str, Registered]

@@ -133,38 +133,50 @@ class Shipper:
         """Ship the next batch if there is one, or finish a segment. Return whether either was done."""
         store = self._store or self._connect()
         position = self._positions.current(store)
-        (entries, self._ahead), (records, self._ahead_records) = (self._ahead, []), (self._ahead_records, [])
-        if position is None or self._ahead_after != (position.id, position.progress.seq):
-            entries, records = [], []  # another shipper has gone on, or segments have come back
-        if position is not None and not entries:
+        if position is None:
+            stop.wait(self._batch_seconds)
+            self._keep_house(store)
+            return False
+        entries, records = self._taken_ahead(position)
+        if not entries:
             entries = self._read(store, position, position.progress.seq, self._size.records)
-        if position is None or len(entries) < self._size.records:
-            following = self._positions.following(position) if position is not None else None
-            if position is not None and not entries and position.until is not None:
-                self._positions.go_on_in_fork(store, position)
-                return True
-            if position is not None and not entries and self._finish(store, position, following):
+        if len(entries) < self._size.records:
+            following = self._positions.following(position)
+            if not entries and self._end(store, position, following):
                 return True
             if following is None:
                 # Give the batch time to fill, to avoid a transaction for each packet.
                 stop.wait(self._batch_seconds)
-                if position is not None and entries:
+                if entries:
                     entries += self._read(store, position, entries[-1].seq, self._size.records - len(entries))
-        if position is not None and entries:
+        if entries:
             # The records of a batch that has grown since it was read ahead are those of its beginning.
             records += [as_json(entry) for entry in entries[len(records) :]]
-            began = time.monotonic()
-            try:
-                self._sender.send(
-                    store, position, entries, records, lambda last: self._read_ahead(position, last)
-                )
-                self._ledger.change()
-            except StoreTimeout as timeout:
-                self._size.timed_out(len(entries), time.monotonic() - began)
-                raise StoreTimeout(_timed_out(entries, timeout)) from timeout
-            self._size.taken(time.monotonic() - began)
+            self._send(store, position, entries, records)
         self._keep_house(store)
         return bool(entries)
+
+    def _taken_ahead(self, position: Position) -> tuple[list[Entry], list[dict[str, Any]]]:
+        """Return what was read ahead, and its records, if it follows the position."""
+        (entries, self._ahead), (records, self._ahead_records) = (self._ahead, []), (self._ahead_records, [])
+        if self._ahead_after != (position.id, position.progress.seq):
+            return [], []  # another shipper has gone on, or segments have come back
+        return entries, records
+
+    def _send(
+        self, store: Store, position: Position, entries: list[Entry], records: list[dict[str, Any]]
+    ) -> None:
+        """Send a batch, and read the next one meanwhile. The time that it takes decides how large the next one is."""
+        began = time.monotonic()
+        try:
+            self._sender.send(
+                store, position, entries, records, lambda last: self._read_ahead(position, last)
+            )
+        except StoreTimeout as timeout:
+            self._size.timed_out(len(entries), time.monotonic() - began)
+            raise StoreTimeout(_timed_out(entries, timeout)) from timeout
+        self._ledger.change()
+        self._size.taken(time.monotonic() - began)
 
     def _read(self, store: Store, position: Position, after: int, limit: int) -> list[Entry]:
         """Read records of a segment. Damage is said, and the records behind it are read."""
@@ -176,6 +188,13 @@ class Shipper:
                     raise
                 self._positions.lose(store, position, damage.loss)
                 self._journal.skip(position.segment, damage.loss)
+
+    def _end(self, store: Store, position: Position, following: Segment | None) -> bool:
+        """End with a position from which nothing more can be read now. Return whether the next one may have more."""
+        if position.until is not None:
+            self._positions.go_on_in_fork(store, position)
+            return True
+        return self._finish(store, position, following)
 
     def _finish(self, store: Store, position: Position, following: Segment | None) -> bool:
         """Finish a segment if all of it is counted and radiusd adds nothing more. Return whether it is finished."""

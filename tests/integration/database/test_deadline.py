@@ -197,9 +197,9 @@ def test_the_store_says_which_of_both_it_was(own_database: str, two_seconds: Non
     store = Store(own_database)
     assert deadline.statement_ms() < 2000
     with stopped(server_pid(store._connection)), pytest.raises(NoAnswer):
-        store.checkpoint("radius1-00000001")
+        store.open_segments("radius1-00000001", [])
     with pytest.raises(StoreUnavailable):
-        store.checkpoint("radius1-00000001")
+        store.open_segments("radius1-00000001", [])
 
 
 def test_a_command_ends_with_the_reason(own_server: Server, own_database: str) -> None:

@@ -302,7 +302,7 @@ def test_a_writable_server_may_be_asked_for_through_the_pooler(
             pooler.dsn(own_database), target_session_attrs="read-write", connect_timeout=5
         )
         store = Store(dsn)
-        assert store.checkpoint("radius1-00000001") == 0
+        assert store.open_segments("radius1-00000001", []) == []
         store.close()
 
 
@@ -311,9 +311,9 @@ def test_a_frozen_server_behind_the_pooler_is_given_up(
 ) -> None:
     monkeypatch.setattr(deadline, "_seconds", 2.0)
     store = Store(by_transaction.dsn(own_database))
-    assert store.checkpoint("radius1-00000001") == 0
+    assert store.open_segments("radius1-00000001", []) == []
     os.kill(by_transaction.pid, signal.SIGSTOP)
     began = time.monotonic()
     with pytest.raises(StoreUnavailable, match="no answer from the server"):
-        store.checkpoint("radius1-00000001")
+        store.open_segments("radius1-00000001", [])
     assert time.monotonic() - began < 60
