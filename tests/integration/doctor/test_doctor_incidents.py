@@ -81,7 +81,7 @@ def test_each_kind_until_it_is_acknowledged(
     (green,) = told(database)
     assert (green.level, green.said) == (
         "green",
-        "no acknowledged packet is missing, as far as the shippers know",
+        "no acknowledged packet is known to be missing",
     )
 
 
