@@ -134,7 +134,10 @@ def test_what_is_shipped_while_it_measures_does_not_wait(
 ) -> None:
     directory, writer = journal
     writer.append(int(time.time() * 1e6), RECORD)
-    measures = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND state = 'idle' AND query = 'ROLLBACK'"
+    measures = (
+        "SELECT 1 FROM pg_stat_activity"
+        " WHERE datname = current_database() AND state = 'idle' AND query = 'ROLLBACK'"
+    )
     told: list[Any] = []
     command = threading.Thread(
         target=lambda: told.append(status(database, directory, "--sample", "3")[1]["journal"])
