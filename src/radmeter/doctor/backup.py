@@ -100,7 +100,7 @@ def _shown(kept: Kept, backup: Backup | None, now: float) -> str:
         oldest = duration(max(0.0, now - kept.oldest_at))
         segments = f"{counted(kept.segments, 'shipped segment')} kept, the oldest of {oldest} ago"
     if backup is None:
-        return f"{segments}; no backup can be seen from here"
+        return f"{segments}; no backup in sight"
     return f"{segments}; the newest backup {duration(max(0.0, now - backup.at))} ago ({backup.stanza} {backup.label})"
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from support.commands import Packets, Result, radmeter
 from support.ledger import believe_old_arrivals, ingest
+from support.processes import until
 from support.servers import Connection
 
 from radmeter.ingest.registration import registered
@@ -126,6 +127,28 @@ def test_packets_per_second_are_measured_while_it_looks(
     assert state["nodes"][0]["packets_per_second"] == state["packets_per_second"]
     _, state = status(database, directory, "--sample", "0.1")
     assert state["packets_per_second"] == 0
+
+
+def test_what_is_shipped_while_it_measures_does_not_wait(
+    database: str, connection: Connection, journal: tuple[Path, JournalWriter]
+) -> None:
+    directory, writer = journal
+    writer.append(int(time.time() * 1e6), RECORD)
+    measures = (
+        "SELECT 1 FROM pg_stat_activity"
+        " WHERE datname = current_database() AND state = 'idle' AND query = 'ROLLBACK'"
+    )
+    told: list[Any] = []
+    command = threading.Thread(
+        target=lambda: told.append(status(database, directory, "--sample", "3")[1]["journal"])
+    )
+    command.start()
+    try:
+        until("status measures", lambda: connection.execute(measures).fetchone())
+        ship(database, JournalReader(directory), 1)
+    finally:
+        command.join()
+    assert told[0]["unshipped_records"] == 0
 
 
 def test_without_the_database_the_journal_is_told_and_the_exit_code_is_1(
