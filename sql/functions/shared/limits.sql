@@ -27,7 +27,7 @@ AS $$
         ('arrival_oldest_days', 400, 'days',
          'an older arrival in a journal is not believed: the server''s clock was wrong'),
         ('segment_keep_days', 800, 'days',
-         'the jobs forget segments that were all counted earlier (100 days at least): a copy of one would be counted again'),
+         'what is known of segments counted earlier is removed (100 days at least): a copy of one would be counted again'),
         ('personal_keep_days', NULL, 'days',
          'how long closed sessions keep calling station id, framed addresses, connect info and class')
     ) AS known (name, default_value, unit, meaning)
