@@ -174,7 +174,7 @@ def test_the_remedy_for_a_copied_journal(
     assert {kind for kind, *_ in incidents(connection)} == {"copied"}
     row = connection.execute("SELECT detail FROM radmeter.journal_incidents").fetchone()
     assert row is not None
-    place = re.search(r"write the name into (\S+), and start", row[0])
+    place = re.search(r"of its journal \(here (\S+)\), and start", row[0])
     assert place
     renamed = Path(place[1])
     assert renamed.parent in (first, second)
