@@ -74,12 +74,13 @@ class Positions:
         findings = Findings(store, node, accepted=accepted)
         rows = self._register(store, findings, [*segments, *self._forks(segments)])
         segments = [segment for segment in segments if not self._is_refused(segment)]
+        kept_paths = {segment.path for segment in kept}
         rewound, vanished = [], set()
         for segment in segments:
             row, known = rows[segment.header.id], self._ledger.saw(segment, node)
             if known.shipped_as is None and row.last_seq < known.last_seq:
                 rewound.append(Rewound(known, row.last_seq, known.last_seq))
-            if segment not in kept:
+            if segment.path not in kept_paths:
                 self._place(store, findings, segment, known, rows)
             elif self._is_needed(segment, known, rows, seen=known.id in seen):
                 try:
