@@ -102,7 +102,7 @@ def ingested(database: Database) -> int:
 def shipped(line: Line) -> bool:
     """Tell whether everything in the journal is in the database."""
     with psycopg.connect(line.database.dsn, autocommit=True) as connection:
-        progress = journal_state.progress(connection, line.server.journal)
+        progress = journal_state.progress(connection, journal_state.waiting_ids(line.server.journal))
     return JournalReader(line.server.journal).depth(progress).records == 0
 
 

@@ -79,12 +79,18 @@ def packet(
 class Packets:
     """Makes accounting packets and ingests them in order."""
 
-    def __init__(self, dsn: str, node: str = NODE) -> None:
+    def __init__(self, dsn: str, node: str = NODE, *, lock_timeout: str | None = None) -> None:
         self._dsn = dsn
         self._node = node
         self._store = Store(dsn)
         self._batch: list[dict[str, Any]] = []
-        self.seq = progress(self._store, node).seq
+        try:
+            if lock_timeout is not None:
+                self._store._connection.execute(f"SET lock_timeout = '{lock_timeout}'")
+            self.seq = progress(self._store, node).seq
+        except BaseException:
+            self._store.close()
+            raise
 
     def __enter__(self) -> "Packets":
         return self

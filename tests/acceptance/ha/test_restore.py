@@ -1,5 +1,6 @@
 """A database restored from a backup, under traffic: all that was answered is counted, by docs/backup.md."""
 
+import shlex
 import shutil
 from pathlib import Path
 
@@ -69,7 +70,9 @@ def test_the_restore_check(archived: tuple[Site, dict[str, str]]) -> None:
         "#!/bin/sh\n" + 'exec psql -XAtq "$RADMETER_DSN" -c "SELECT count(*) FROM public.radacct"\n'
     )
     (here.server.base / "radmeter").chmod(0o755)
-    said = here.run("restore check", str(DEPLOY / "backup" / "restore-check"), **variables, **check)
+    said = here.run(
+        "restore check", shlex.quote(str(DEPLOY / "backup" / "restore-check")), **variables, **check
+    )
     assert "the newest backup is 0 h old" in said
     assert "the backup can be restored" in said
     assert not restored.exists()

@@ -121,12 +121,8 @@ class Night:
             for name, value in session.pairs().items()
             if name != "Acct-Session-Id"
         }
-        packets = Packets(self.dsn)
-        packets._store._connection.execute("SET lock_timeout = '150ms'")
-        packets.add(status, f"s{session.number}", Acct_Session_Time=70_000_000, **octets, **about)
-        with suppress(StoreError):
-            packets.ship()
-        packets._store.close()
+        with suppress(StoreError), Packets(self.dsn, lock_timeout="150ms") as packets:
+            packets.add(status, f"s{session.number}", Acct_Session_Time=70_000_000, **octets, **about)
 
     def change(self, connection: Connection) -> None:
         ids = sorted({self.some_id() for _ in range(self.chance.randint(1, 3))})
