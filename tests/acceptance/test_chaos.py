@@ -218,7 +218,8 @@ class Chaos:
         """Return how many packets wait; -1 if the database is away."""
         try:
             with psycopg.connect(self.database.dsn, autocommit=True) as connection:
-                progress = journal_state.progress(connection, here.journal)
+                known = journal_state.progress(connection, journal_state.waiting_ids(here.journal))
+            progress = journal_state.with_forks(known, here.journal)
             reader = JournalReader(here.journal)
             try:
                 return reader.depth(progress).records
