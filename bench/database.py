@@ -192,18 +192,18 @@ class Databases:
                 so_far = routers.get(router, (0, 0))
                 routers[router] = (so_far[0] + octets_in, so_far[1] + octets_out)
                 users[place] = (octets_in, octets_out)
-        place = "('x' || lpad(substr(username, 7, 7), 8, '0'))::bit(32)::int"
-        checks = [("radacct", place, "acctinputoctets", "acctoutputoctets", users)]
+        user = "('x' || lpad(substr(username, 7, 7), 8, '0'))::bit(32)::int"
+        checks = [("radacct", user, "acctinputoctets", "acctoutputoctets", users)]
         if kind != "stock":
             checks += [
-                ("user_quota_usage", place, "bytes_in", "bytes_out", users),
+                ("user_quota_usage", user, "bytes_in", "bytes_out", users),
                 ("router_daily_usage", "router_id - 1", "bytes_in", "bytes_out", routers),
             ]
         found = []
         with self.connect(name) as connection:
-            for table, key, octets_in, octets_out, expected in checks:
+            for table, key, column_in, column_out, expected in checks:
                 rows = connection.execute(
-                    f"SELECT {key}, sum({octets_in})::bigint, sum({octets_out})::bigint FROM {table} GROUP BY 1"
+                    f"SELECT {key}, sum({column_in})::bigint, sum({column_out})::bigint FROM {table} GROUP BY 1"
                 )
                 counted = {number: (received, sent) for number, received, sent in rows if received or sent}
                 if counted != expected:

@@ -29,6 +29,7 @@ class Child:
     ) -> None:
         self.log = log
         output = log.open("ab") if log else None
+        to_log: dict[str, Any] = {"stdout": output, "stderr": output} if output else {}
         try:
             self._process: subprocess.Popen[bytes] = subprocess.Popen(
                 command,
@@ -36,7 +37,7 @@ class Child:
                 env={**os.environ, **(environment or {})},
                 preexec_fn=lambda: end_with_parent(signal.SIGKILL),
                 start_new_session=True,  # Ctrl-C is for the benchmark, which then ends its children in order
-                **({"stdout": output, "stderr": output} if output else {}),
+                **to_log,
                 **options,
             )
         finally:
@@ -55,7 +56,7 @@ class Child:
         """Wait for the end and return the standard output."""
         output, _ = self._process.communicate()
         if self._process.returncode:
-            raise RuntimeError(f"{self._process.args} ended with status {self._process.returncode}")
+            raise RuntimeError(f"{self._process.args!r} ended with status {self._process.returncode}")
         return output
 
     def first_line(self) -> bytes:
@@ -69,7 +70,7 @@ class Child:
         deadline = time.monotonic() + seconds
         while text not in (said := self.log.read_text(errors="replace")):
             if not self.running or time.monotonic() > deadline:
-                raise RuntimeError(f"{self._process.args} does not get ready:\n{said}")
+                raise RuntimeError(f"{self._process.args!r} does not get ready:\n{said}")
             time.sleep(0.02)
 
     def stop(self, seconds: float = 30.0) -> None:

@@ -121,7 +121,7 @@ def _sustained(run: Run, figures: Figures, plan: Plan, say: Say, *, warm_up: flo
 def _likely(system: System, figures: Figures) -> float:
     """Return a rate in packets a second that the system will not reach."""
     if known := [rate for rates in (figures.get("acknowledged") or {}).values() for rate in rates]:
-        return 1.4 * max(known) + 1000
+        return float(1.4 * max(known) + 1000)
     return MOST_PER_SECOND if system.kind in ("empty", "radmeter") else MOST_PER_SECOND / 4
 
 

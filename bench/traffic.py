@@ -105,7 +105,7 @@ class Traffic:
     def _build(self, first: int, end: int) -> bytes:
         md5, pack = hashlib.md5, struct.pack
         places, stride, secret = self.population.places, self._stride, self._secret
-        parts = []
+        parts: list[bytes] = []
         for i in range(first, end):
             turn = self.visits + i
             place = turn * stride % places

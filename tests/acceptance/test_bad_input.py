@@ -130,7 +130,7 @@ def test_a_status_type_without_usage_is_answered_and_neither_counted_nor_kept(
 
 SESSIONS = "SELECT count(*)::int FROM radacct WHERE acctsessionid = %s"
 LONG = "u" * 253
-COUNTED: dict[str, tuple[Pairs, str, tuple[int, int]]] = {
+COUNTED: dict[str, tuple[bytes | Pairs, str, tuple[int, int]]] = {
     "user name as long as can be": (stop(LONG, Acct_Session_Id="long"), LONG, (100, 0)),
     "every text as long as can be": (
         stop(

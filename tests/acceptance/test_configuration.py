@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from support.processes import Database, FreeRadius, Shipper, eventually, free_port
 from support.stock_server import ACCOUNTING, PREACCT, STOCK, StockServer
-from support.wire import Router
+from support.wire import Router, Value
 
 from radmeter import resources
 from radmeter.config import Settings
@@ -44,7 +44,7 @@ def test_a_terminated_server_ends_well_and_gives_its_port_back(server: FreeRadiu
 
 
 def test_the_quarantine_file_shows_the_packet_as_it_came(server: FreeRadius, router: Router) -> None:
-    packet = {
+    packet: dict[str, Value] = {
         "Acct-Status-Type": "Start",
         "User-Name": b"caf\xe9",
         "Acct-Session-Id": "s",
@@ -81,7 +81,7 @@ def test_the_readme_names_the_lines_that_are_tested_here() -> None:
 
 def test_in_debians_own_configuration(stock_server: StockServer, tmp_path: Path, database: Database) -> None:
     stock_server.start()
-    stop = {"Acct-Status-Type": "Stop", "Acct-Session-Id": "s", "Acct-Input-Octets": 5}
+    stop: dict[str, Value] = {"Acct-Status-Type": "Stop", "Acct-Session-Id": "s", "Acct-Input-Octets": 5}
     with (
         Router(stock_server.address) as router,
         Shipper(tmp_path / "ship.log", stock_server.journal, database.dsn) as shipper,
@@ -105,7 +105,11 @@ def test_a_packet_that_cannot_be_kept_is_not_proxied_either(
     place.mkdir()
     stock_server.proxy("example.org", server.address)
     stock_server.start()
-    stop = {"Acct-Status-Type": "Stop", "Acct-Session-Id": "s", "User-Name": "alice@example.org"}
+    stop: dict[str, Value] = {
+        "Acct-Status-Type": "Stop",
+        "Acct-Session-Id": "s",
+        "User-Name": "alice@example.org",
+    }
     with Router(stock_server.address) as router:
         place.rmdir()
         place.touch()  # in the way of the journal

@@ -9,7 +9,7 @@ from support.backups import backups
 from support.hosts import Host, host
 from support.processes import Database, until
 from support.small_disks import fill, small_file_system
-from support.wire import Router
+from support.wire import Router, Value
 
 from radmeter.plugin.journal import files
 
@@ -70,7 +70,7 @@ class Sender:
             until("the shipper follows", lambda: len(names(here)) <= 2)
 
     def _packet(self, number: int) -> bytes:
-        body = {
+        body: dict[str, Value] = {
             "Acct-Status-Type": "Stop",
             "User-Name": "alice",
             "Acct-Session-Id": f"{number}",

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support import processes
@@ -95,7 +96,7 @@ def test_its_record_is_its_twins(server: FreeRadius, router: Router) -> None:
 
     records = [parse(entry.pairs, entry.received_at_us, 0) for entry in (twin, odd)]
     assert [record.connect_info for record in records] == ["caf\xe9", "caf\\xe9"]
-    own = {"received_us": 0, "skew_seconds": 0, "connect_info": ""}
+    own: dict[str, Any] = {"received_us": 0, "skew_seconds": 0, "connect_info": ""}
     assert records[0]._replace(**own) == records[1]._replace(**own)
     assert records[1].input_octets == (1 << 32) + 105
     assert records[1].output_octets == (2 << 32) + 106

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from support.documents import block
 from support.processes import READY, Child, Database, Shipper, eventually, free_port
-from support.wire import Router
+from support.wire import Router, Value
 
 from radmeter import resources
 from radmeter.config import Settings
@@ -144,7 +144,7 @@ def named(directory: Path, name: str) -> str:
     return f"private_key_file = {directory}/{name}.key\n\t\tcertificate_file = {directory}/{name}.crt"
 
 
-STOP = {
+STOP: dict[str, Value] = {
     "Acct-Status-Type": "Stop",
     "User-Name": "anna",
     "Acct-Session-Id": "s",

@@ -10,7 +10,7 @@ from pyrad.client import Client
 from pyrad.dictionary import Dictionary
 from pyrad.packet import AccountingResponse
 from support.processes import Database, FreeRadius, Line, Shipper, eventually
-from support.wire import SECRET, Router
+from support.wire import SECRET, Router, Value
 
 GIB = 1 << 30
 MAC = "aa:bb:cc:dd:ee:ff"
@@ -19,7 +19,7 @@ MAC = "aa:bb:cc:dd:ee:ff"
 def test_a_session_is_counted_to_the_byte(line: Line, router: Router) -> None:
     yesterday = datetime.datetime.now(datetime.UTC).date() - datetime.timedelta(days=1)
     noon = int(datetime.datetime.combine(yesterday, datetime.time(12), datetime.UTC).timestamp())
-    session = {
+    session: dict[str, Value] = {
         "User-Name": "alice",
         "Acct-Session-Id": "0000-1",
         "NAS-IP-Address": bytes([10, 0, 0, 1]),
@@ -100,7 +100,12 @@ def test_radclient_is_answered_and_counted(line: Line) -> None:
 
 
 def test_retransmissions_count_once(line: Line, router: Router) -> None:
-    stop = {"Acct-Status-Type": "Stop", "User-Name": "dave", "Acct-Session-Id": "s", "Acct-Input-Octets": 100}
+    stop: dict[str, Value] = {
+        "Acct-Status-Type": "Stop",
+        "User-Name": "dave",
+        "Acct-Session-Id": "s",
+        "Acct-Input-Octets": 100,
+    }
     same = router.packet(stop)
     for _ in range(3):
         router.insist(same)

@@ -51,9 +51,9 @@ def sessions_of(database: str, connection: Connection, month: str, count: int = 
     with Packets(database, f"archives-{secrets.token_hex(4)}") as packets:
         for number in range(count):
             name, long = f"{month}-{number}", number % 4 == 0
-            about = {"User_Name": f"user{number % 7}", "NAS_Identifier": f"site{number % 3}"}
+            about: dict[str, Any] = {"User_Name": f"user{number % 7}", "NAS_Identifier": f"site{number % 3}"}
             if long:
-                octets = {"Acct_Input_Octets": 100 + number, "Acct_Session_Time": 600}
+                octets: dict[str, Any] = {"Acct_Input_Octets": 100 + number, "Acct_Session_Time": 600}
                 packets.add("Interim-Update", name, ago=ago + DAY, **about, **octets)
             octets = {"Acct_Input_Octets": 1000 + number, "Acct_Output_Octets": number}
             packets.add("Stop", name, ago=ago, Acct_Session_Time=600 + DAY * long, **about, **octets)

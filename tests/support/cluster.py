@@ -309,7 +309,7 @@ class Cluster:
                 "/var/run/postgresql/pgbouncer.pid": f"{self.base}/pgbouncer.pid",
             },
         )
-        command = ["pgbouncer", self.base / "pgbouncer.ini"]
+        command: list[str | Path] = ["pgbouncer", self.base / "pgbouncer.ini"]
         self.bouncer = Background("pgbouncer", command, self.base / "pgbouncer.out", self._identity)
         self.bouncer.start()
         return f"postgresql://{user}:{quote(password, safe='')}@127.0.0.1:{self.bouncer_port}/{DATABASE}"
@@ -334,7 +334,7 @@ class Cluster:
             suppress(OSError, ValueError),
             urllib.request.urlopen(f"{self._etcd_url}/health", timeout=2) as answer,
         ):
-            return json.load(answer).get("health") == "true"
+            return bool(json.load(answer).get("health") == "true")
         return False
 
     # What the test asks and does.

@@ -73,7 +73,7 @@ def packet(
         "Tmp-Integer-0": str(now_us // 1_000_000 + skew),
         **{name.replace("_", "-"): str(value) for name, value in attributes.items()},
     }
-    return AccountingRecord.from_pairs(pairs.items(), now_us, seq).as_json()
+    return AccountingRecord.from_pairs(list(pairs.items()), now_us, seq).as_json()
 
 
 class Packets:

@@ -71,7 +71,8 @@ class Relay:
         while True:
             with self._lock:
                 open_ends = [end for end in self._pairs if end not in self._cut]
-            ready, _, _ = select.select([self._wake_read, self._listener, *open_ends], [], [])
+            watched: list[int | socket.socket] = [self._wake_read, self._listener, *open_ends]
+            ready, _, _ = select.select(watched, [], [])
             if self._wake_read in ready and os.read(self._wake_read, 1) == b"e":
                 return
             if self._listener in ready:

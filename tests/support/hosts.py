@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from support.processes import Database, FreeRadius, Shipper, until
 from support.routers_with_ledger import Load
@@ -29,7 +30,7 @@ class Host:
 
 
 @contextmanager
-def host(directory: Path, dsn: str, *, journal: Path | None = None, **settings: object) -> Iterator[Host]:
+def host(directory: Path, dsn: str, *, journal: Path | None = None, **settings: Any) -> Iterator[Host]:
     """A host with all its files in a directory, or its journal elsewhere. Its segments are small. No program runs."""
     with ExitStack() as stack:
         radius = stack.enter_context(
@@ -77,4 +78,4 @@ def lost(database: Database, loads: Sequence[Load]) -> set[str]:
     found = {session for (session,) in database.rows("SELECT acctsessionid FROM public.radacct")}
     return {
         f"{router.number}-{packet}" for load in loads for router in load.routers for packet in router.answered
-    } - found  # type: ignore[operator]
+    } - found

@@ -333,7 +333,7 @@ class Model:
         during = [session for session in closed if session.lasted_at(packet)]
         candidates = [session for session in closed if session.may_own(packet)]
         begun = [session for session in candidates if session.start <= packet.began]
-        return (during[-1:] or begun[-1:] or candidates[:1] or [None])[0]
+        return next(iter(during[-1:] or begun[-1:] or candidates[:1]), None)
 
     def _open(self, packet: Packet, router: str) -> None:
         session = Session(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import psycopg
 
@@ -70,7 +70,7 @@ class Nodes:
     The jobs reach it through PgBouncer. The ledger grows with each fault, and the database has to have all of it.
     """
 
-    def __init__(self, cluster: Cluster, directory: Path, **settings: object) -> None:
+    def __init__(self, cluster: Cluster, directory: Path, **settings: Any) -> None:
         self.cluster = cluster
         self.database = Database(cluster.through_haproxy())
         self._directory = directory
@@ -123,7 +123,7 @@ class Nodes:
     def load(self, **options: float) -> Load:
         """Return routers that no load before had. Half of them begin with each node."""
         addresses = [server.address for server in self.servers]
-        load = Load(addresses, first=len(self._loads) * ROUTERS, routers=ROUTERS, **options)  # type: ignore[arg-type]
+        load = Load(addresses, first=len(self._loads) * ROUTERS, routers=ROUTERS, **options)
         self._loads.append(load)
         return load
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import psycopg
 
@@ -29,7 +29,7 @@ def free_port(host: str = "127.0.0.1") -> int:
         return int(probe.getsockname()[1])
 
 
-def eventually(read: Callable[[], T], expected: T, seconds: float = 120.0) -> None:
+def eventually(read: Callable[[], T | None], expected: T, seconds: float = 120.0) -> None:
     """Wait until `read` returns the expected value; fail with the last value after `seconds`."""
     deadline = time.monotonic() + seconds
     while (value := read()) != expected and time.monotonic() < deadline:
@@ -192,7 +192,7 @@ class Database:
         """The connection string in libpq's keyword form, to which rlm_sql can append."""
         return psycopg.conninfo.make_conninfo(**psycopg.conninfo.conninfo_to_dict(self.dsn))  # type: ignore[arg-type]
 
-    def rows(self, sql: str, *parameters: object) -> list[tuple[object, ...]]:
+    def rows(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
         with psycopg.connect(self.dsn, autocommit=True) as connection:
             return connection.execute(sql.encode(), parameters).fetchall()
 
@@ -200,7 +200,7 @@ class Database:
         with psycopg.connect(self.dsn, autocommit=True) as connection:
             connection.execute(sql.encode())
 
-    def user(self, username: str) -> list[tuple[object, ...]]:
+    def user(self, username: str) -> list[tuple[Any, ...]]:
         """Return (bytes in, bytes out) of a user over all periods; an empty list if nothing is counted."""
         return self.rows(
             "SELECT sum(bytes_in)::bigint, sum(bytes_out)::bigint FROM user_quota_usage "
@@ -208,7 +208,7 @@ class Database:
             username,
         )
 
-    def router(self, mac: str) -> list[tuple[object, ...]]:
+    def router(self, mac: str) -> list[tuple[Any, ...]]:
         """Return (day, bytes in, bytes out) of a router for each day."""
         return self.rows(
             "SELECT usage_date, bytes_in, bytes_out FROM router_daily_usage "

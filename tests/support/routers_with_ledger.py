@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Self
 
 from support.processes import Database
-from support.wire import Router
+from support.wire import Router, Value
 
 USERS_PER_ROUTER = 7
 UNANSWERED_SECONDS = 0.5
@@ -73,7 +73,7 @@ class LedgerRouter:
             number, first = 0, self.number % len(sockets)
             while not self._stop.wait(1 / self.packets_per_second):
                 sent, received = self.octets(number)
-                body = {
+                body: dict[str, Value] = {
                     "Acct-Status-Type": "Stop",
                     "User-Name": self.user(number),
                     "Acct-Session-Id": f"{self.number}-{number}",
@@ -179,9 +179,9 @@ def counted(database: Database) -> Counted:
            JOIN public.routers ON routers.id = router_id GROUP BY 1"""
     )
     return Counted(
-        sessions,  # type: ignore[arg-type]
-        {str(name): Octets(*octets) for name, *octets in users},  # type: ignore[arg-type]
-        {str(name): Octets(*octets) for name, *octets in routers},  # type: ignore[arg-type]
+        sessions,
+        {str(name): Octets(*octets) for name, *octets in users},
+        {str(name): Octets(*octets) for name, *octets in routers},
     )
 
 

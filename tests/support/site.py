@@ -49,7 +49,7 @@ class Site:
 
     def run(self, name: str, commands: str, **environment: str) -> str:
         """Run commands of the documentation as the user that PostgreSQL runs as."""
-        done = subprocess.run(
+        done: subprocess.CompletedProcess[str] = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", commands],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -188,6 +188,7 @@ def fill(
 def _row(chance: random.Random, number: int, kind: str, now: int, seed: int) -> Iterator[Any]:
     seconds = chance.choice((0, 0, None, 1, 59, 3600, 86400, chance.randrange(100_000)))
     router = number % 7
+    update: int | None
     if kind == "open":
         start = now - chance.randrange(600, 3600)
         update, stop = now - chance.randrange(60), None

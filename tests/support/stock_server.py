@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import radmeter
@@ -11,6 +12,11 @@ from support.processes import READY, Child, eventually, free_port
 STOCK = Path("/etc/freeradius/3.0")
 PREACCT = "radmeter_preacct"
 ACCOUNTING = "radmeter_accounting"
+
+
+def literal(text: str) -> Callable[[re.Match[str]], str]:
+    """Return a replacement for `re.sub` that has no escapes."""
+    return lambda _: text
 
 
 class StockServer(Child):
@@ -55,7 +61,7 @@ class StockServer(Child):
             (r"(?m)^\s*radius_db = .*$", f'radius_db = "{conninfo}"'),
             (r"(?ms)^\s*(sqlite|mysql|mongo) \{.*?^\t\}$", ""),
         ):
-            text = re.sub(pattern, lambda _, new=replacement: new, text)
+            text = re.sub(pattern, literal(replacement), text)
         module.write_text(text)
         (self.raddb / "mods-enabled" / "sql").symlink_to("../mods-available/sql")
         self._edit(

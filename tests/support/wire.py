@@ -5,7 +5,7 @@ import itertools
 import socket
 import struct
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Self
 
 SECRET = b"testing123"
@@ -50,7 +50,7 @@ CODES = {
 STATUS = {"Start": 1, "Stop": 2, "Interim-Update": 3, "Accounting-On": 7, "Tunnel-Start": 9, "Failed": 15}
 
 Value = str | int | bytes
-Pairs = Mapping[str, Value] | Iterable[tuple[str, Value]]
+Pairs = Mapping[str, Value] | Sequence[tuple[str, Value]]
 
 
 def attribute(code: int, value: Value) -> bytes:

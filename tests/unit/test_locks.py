@@ -6,6 +6,7 @@ import sys
 import tomllib
 from importlib.metadata import distribution
 from pathlib import Path
+from typing import cast
 
 import pytest
 from packaging.markers import default_environment
@@ -75,7 +76,7 @@ def test_what_is_asked_for_is_in_it_with_all_that_this_requires(name: str, pytho
     """The requirements of the installed packages say what belongs to them; the installed versions may be others."""
     packages = locked(name)
     environment = {
-        **default_environment(),
+        **cast("dict[str, str]", default_environment()),
         "python_version": python,
         "python_full_version": f"{python}.0",
         "extra": "",

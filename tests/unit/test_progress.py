@@ -1,10 +1,10 @@
 """Progress without a terminal: plain lines with some seconds in between."""
 
 import re
+import time
 
 import pytest
 
-from radmeter import progress as module
 from radmeter.progress import progress
 from radmeter.units import duration
 
@@ -13,7 +13,7 @@ def test_lines_have_time_done_total_rate_and_time_left(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [100.0]
-    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
     with progress("counting sessions", 10_000) as bar:
         for _ in range(4):
             now[0] += 2

@@ -83,7 +83,7 @@ def texts(file: Path) -> Iterator[str]:
         if id(node) in notes:
             continue
         if isinstance(node, ast.JoinedStr):
-            yield "".join(each.value if isinstance(each, ast.Constant) else "{}" for each in node.values)
+            yield "".join(str(each.value) if isinstance(each, ast.Constant) else "{}" for each in node.values)
             notes |= set(map(id, node.values))
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             yield node.value

@@ -83,7 +83,7 @@ def hosts(tmp_path: Path, database: Database) -> Iterator[list[tuple[FreeRadius,
 def by_node(database: Database) -> list[int]:
     """Return how many packets of each node are counted."""
     rows = database.rows("SELECT records FROM radmeter.nodes WHERE records > 0 ORDER BY node")
-    return [int(records) for (records,) in rows]  # type: ignore[call-overload]
+    return [int(records) for (records,) in rows]
 
 
 def test_two_servers_on_the_router_and_one_dies(

@@ -333,7 +333,8 @@ def test_nothing_to_undo(database: str) -> None:
 
 
 def test_a_lock_held_by_somebody_else_is_waited_for_without_keeping_writers_waiting(radius: str) -> None:
-    traffic, said = stock.Traffic(radius), []
+    traffic = stock.Traffic(radius)
+    said: list[str] = []
     with psycopg.connect(radius) as holder:
         holder.execute("SELECT count(*) FROM radacct")  # a report that forgot to end its transaction
         thread = threading.Thread(target=take_over, args=(radius,), kwargs={"said": said.append})

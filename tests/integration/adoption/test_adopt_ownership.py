@@ -361,11 +361,7 @@ def test_a_check_that_comes_while_the_command_waits_for_its_lock_does_not_run(ra
             def work() -> None:
                 with psycopg.connect(superuser(radius), autocommit=True) as connection:
                     try:
-                        adopt.adopt(
-                            operation.Operation(
-                                connection, said=lambda line: line.count("waiting") and waits.set()
-                            )
-                        )
+                        adopt.adopt(operation.Operation(connection, said=say))
                     except Exception as error:
                         outcome.append(error)
 

@@ -203,7 +203,7 @@ def test_packets_of_adopted_sessions_count_what_they_bring(history: str, connect
     connection.execute("DELETE FROM user_quota_usage")
     connection.execute("DELETE FROM router_daily_usage")
     opened(connection, row[0], octets=(500, 50), username=None)
-    about = {"User_Name": "alice", "NAS_Identifier": "x"}
+    about: dict[str, Any] = {"User_Name": "alice", "NAS_Identifier": "x"}
     with Packets(history) as packets:
         packets.add("Interim-Update", "s", ago=60, Acct_Input_Octets=500, Acct_Output_Octets=50, **about)
         packets.ship()

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import psycopg
 import pytest
@@ -158,7 +159,9 @@ def test_it_pauses_while_ingest_is_behind(history: str, connection: Connection) 
         """INSERT INTO ingest_checkpoint (source, last_received_at, updated_at)
            VALUES ('slow', now() - interval '1 minute', now() + interval '5 minutes')"""
     )
-    assert backfill.lag_seconds(connection) == (pytest.approx(360, abs=1), "ingest")
+    seconds, where = backfill.lag_seconds(connection)
+    assert seconds == pytest.approx(360, abs=1)
+    assert where == "ingest"
     with screen(history, "backfill", "--yes", "--only", "counters", "--max-lag", "30") as shown:
         shown.expect("pausing: ingest is 360 s behind")
         connection.execute("UPDATE ingest_checkpoint SET last_received_at = updated_at")
@@ -177,7 +180,7 @@ def test_packets_come_in_meanwhile_and_never_wait_long(history: str, connection:
             while not stop.is_set():
                 octets += 1000
                 for number in range(50):
-                    about = {
+                    about: dict[str, Any] = {
                         "User_Name": f"user{number}",
                         "Called_Station_Id": f"02-00-00-00-00-{10 + number % 40}",
                     }

@@ -53,7 +53,9 @@ class Adopted:
 
     def uniqueid(self) -> str:
         pairs = {**self.pairs(), "Acct-Status-Type": "Start"}
-        return str(AccountingRecord.from_pairs(pairs.items(), int(time.time() * 1e6), 1).as_json()["uid"])
+        return str(
+            AccountingRecord.from_pairs(list(pairs.items()), int(time.time() * 1e6), 1).as_json()["uid"]
+        )
 
     def period(self) -> date:
         plan = PLANS.get(self.username or "", Plan())
@@ -86,18 +88,18 @@ class Night:
                 timezone=plan.timezone,
             )
         self.sessions = [Adopted(number, self.chance) for number in range(1, SESSIONS + 1)]
-        for each in self.sessions:
+        for session in self.sessions:
             put(
                 self.connection,
-                each.uniqueid(),
-                username=each.username,
-                station_id=each.station_id,
-                start=each.at - timedelta(hours=1),
-                update=each.at,
-                stop=None if each.open else each.at,
-                octets=each.octets,
-                acctsessionid=f"s{each.number}",
-                router_id=each.router if each.open and each.number % 4 else None,
+                session.uniqueid(),
+                username=session.username,
+                station_id=session.station_id,
+                start=session.at - timedelta(hours=1),
+                update=session.at,
+                stop=None if session.open else session.at,
+                octets=session.octets,
+                acctsessionid=f"s{session.number}",
+                router_id=session.router if session.open and session.number % 4 else None,
             )
 
     def close(self) -> None:
@@ -112,11 +114,11 @@ class Night:
     def packet(self) -> None:
         session = self.chance.choice(self.sessions)
         status = self.chance.choice(["Interim-Update", "Interim-Update", "Stop", "Start"])
-        octets = {
+        octets: dict[str, Any] = {
             "Acct_Input_Octets": self.chance.choice([0, 1000 + session.number, 5000]),
             "Acct_Output_Octets": self.chance.choice([5, 10**9 + 500, 3 * 10**9]),
         }
-        about = {
+        about: dict[str, Any] = {
             name.replace("-", "_"): value
             for name, value in session.pairs().items()
             if name != "Acct-Session-Id"
@@ -159,10 +161,13 @@ class Night:
     def count_at_once(self) -> None:
         self.count(self.connection)
 
+    def range_status(self) -> psycopg.pq.TransactionStatus:
+        return self.ranging.info.transaction_status
+
     def count_and_wait(self) -> None:
-        if self.ranging.info.transaction_status == psycopg.pq.TransactionStatus.IDLE:
+        if self.range_status() == psycopg.pq.TransactionStatus.IDLE:
             self.count(self.ranging)
-            if self.ranging.info.transaction_status == psycopg.pq.TransactionStatus.INERROR:
+            if self.range_status() == psycopg.pq.TransactionStatus.INERROR:
                 self.ranging.rollback()
 
     def end_range(self) -> None:

@@ -9,7 +9,8 @@ NAME = "discoveries_per_client_hour"
 def in_force(connection: Connection) -> int | None:
     row = connection.execute("SELECT radmeter.limit_value(%s)", (NAME,)).fetchone()
     assert row is not None
-    return row[0]
+    limit: int | None = row[0]
+    return limit
 
 
 def test_a_limit_is_set_taken_off_and_set_back(database: str, connection: Connection) -> None:

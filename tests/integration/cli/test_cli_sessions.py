@@ -152,7 +152,7 @@ def rows_read(connection: Any, query: Any) -> float:
         f"EXPLAIN (ANALYZE, FORMAT JSON) {compiled.string}", compiled.construct_params()
     )
     return sum(
-        (node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"]
+        float((node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"])
         for node in scans(plan[0]["Plan"])
         if node["Relation Name"].startswith("radacct")
     )

@@ -19,7 +19,8 @@ def packets(database: str) -> Iterator[Packets]:
 def today(connection: Connection, timezone: str = "UTC") -> datetime.date:
     row = connection.execute("SELECT (now() AT TIME ZONE %s)::date", (timezone,)).fetchone()
     assert row is not None
-    return row[0]
+    day: datetime.date = row[0]
+    return day
 
 
 def test_a_session_under_way_is_in_the_usage_of_its_user(database: str, packets: Packets) -> None:

@@ -149,14 +149,14 @@ SENT = st.builds(
 )  # fmt: skip
 
 
-TRAFFIC = {
-    "node": st.sampled_from(["node-1", "node-2", "node-3"]),
-    "mostly": st.integers(0, len(SLOTS) - 1),
-    "lag_seconds": weighted((3, 0), (1, 30), (1, 3000)),
-    "sent": st.lists(SENT, min_size=1, max_size=40),
-    "batch": weighted((2, 1000), (1, 7), (1, 1)),
-    "died_before_it_knew": st.booleans(),
-}
+traffic_rule = rule(
+    node=st.sampled_from(["node-1", "node-2", "node-3"]),
+    mostly=st.integers(0, len(SLOTS) - 1),
+    lag_seconds=weighted((3, 0), (1, 30), (1, 3000)),
+    sent=st.lists(SENT, min_size=1, max_size=40),
+    batch=weighted((2, 1000), (1, 7), (1, 1)),
+    died_before_it_knew=st.booleans(),
+)
 
 
 class Truth:
@@ -207,7 +207,7 @@ class Agreement(RuleBasedStateMachine):
             }
             subscribe(self.connection, username, str(plan.quota_start), **columns)
 
-    @rule(**TRAFFIC)
+    @traffic_rule
     def packets(self, **traffic: Any) -> None:
         self.send(**traffic)
 
@@ -247,7 +247,7 @@ class Agreement(RuleBasedStateMachine):
             type(self).steps += 1
         self._compare()
 
-    @rule(**TRAFFIC)
+    @traffic_rule
     def more_packets(self, **traffic: Any) -> None:
         """The same, so that it happens more often than the rest."""
         self.send(**traffic)
@@ -422,7 +422,8 @@ LEAST_STEPS = (200_000 if LONG else 20_000) // len(installed())
 def test_the_database_and_the_model_agree(server: Server) -> None:
     with server.clone() as dsn, psycopg.connect(dsn, autocommit=True) as connection:
         store = Store(dsn)
-        machine = type("Agreement", (Agreement,), {"connection": connection, "store": store, "steps": 0})
+        values = {"connection": connection, "store": store, "steps": 0}
+        machine: type[Agreement] = type("Agreement", (Agreement,), values)
         # On each server another sequence of random numbers.
         usual = (
             random.SystemRandom().randrange(1, 1 << 32) if LONG else connection.info.server_version // 10_000

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import psycopg
@@ -177,16 +178,23 @@ def test_the_shipper_goes_on_when_the_server_does_and_every_packet_counts_once(
         counted = (
             "SELECT coalesce(sum(records), 0), (SELECT count(*) FROM public.radacct) FROM radmeter.nodes"
         )
+
+        def said_more_than(before: int) -> bool:
+            return len(shipper.lines("shipping waits")) > before
+
+        def counted_more_than(before: object) -> bool:
+            return admin.execute(counted).fetchone() != before
+
         for _ in range(3):  # a batch is halved after the second timeout
             admin.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", (advisory_locks.INGEST,))
             before = admin.execute(counted).fetchone()
             eventually(lambda: admin.execute(waits).fetchone(), (1,))
             said = len(shipper.lines("shipping waits"))
             with stopped(*family(own_server.pid)):
-                eventually(lambda said=said: len(shipper.lines("shipping waits")) > said, True)
+                eventually(partial(said_more_than, said), True)
             advisory_locks.given_back(admin, advisory_locks.INGEST)
             # What waits goes on, and the next fault is said again.
-            eventually(lambda before=before: admin.execute(counted).fetchone() != before, True)
+            eventually(partial(counted_more_than, before), True)
         eventually(lambda: admin.execute(counted).fetchone(), (5000, 5000))
         assert not shipper.lines("half as many")
         sums = "SELECT count(*), sum(bytes_in) FROM public.user_quota_usage"

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -73,7 +74,7 @@ class Journal:
         self._writer.close()
 
 
-def counted(dsn: str) -> tuple[object, ...] | None:
+def counted(dsn: str) -> tuple[Any, ...] | None:
     """Records and bytes."""
     with psycopg.connect(dsn) as connection:
         return connection.execute(

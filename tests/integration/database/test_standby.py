@@ -31,7 +31,7 @@ def copy(primary: Server) -> Iterator[Standby]:
 def pair(primary: Server, copy: Standby) -> Iterator[tuple[str, str]]:
     """The connection strings of a database on the primary, with some usage, and on the standby."""
     with primary.clone() as dsn:
-        name = psycopg.conninfo.conninfo_to_dict(dsn)["dbname"]
+        name = str(psycopg.conninfo.conninfo_to_dict(dsn)["dbname"])
         with Packets(dsn) as packets:
             packets.add("Start", "s1", User_Name="alice", Called_Station_Id="02-00-00-00-00-01")
             packets.add("Stop", "s2", User_Name="alice", Acct_Input_Octets=5)

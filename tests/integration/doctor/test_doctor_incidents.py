@@ -8,6 +8,7 @@ import shutil
 import time
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -106,7 +107,7 @@ def test_several_at_once_are_summed(database: str, connection: Connection) -> No
 def test_another_database(database: str, connection: Connection, tmp_path: Path) -> None:
     fill(tmp_path, range(20))
     ship(tmp_path, database)
-    places = {"RADMETER_JOURNAL": str(tmp_path)}
+    places: dict[str, Any] = {"RADMETER_JOURNAL": str(tmp_path)}
     assert [line for line in faults(database, "journal", **places) if "ships to" in line.said] == []
     connection.execute("UPDATE radmeter.database_identity SET id = gen_random_uuid()")
     connection.execute("TRUNCATE radacct, user_quota_usage, router_daily_usage, radmeter.journal_segment")
@@ -131,7 +132,7 @@ def test_segments_that_an_older_release_kept(database: str, connection: Connecti
     path = tmp_path / "kept-segment-00000000000000000500.log"
     records = (pack(500 + n, 500 + n, now, packet(100 + n).encode()) for n in range(10))
     path.write_bytes(HEADER_1 + b"".join(records))
-    places = {"RADMETER_JOURNAL": str(tmp_path)}
+    places: dict[str, Any] = {"RADMETER_JOURNAL": str(tmp_path)}
     (line,) = faults(database, "journal", **places)
     assert (line.level, "kept in" in line.said) == ("yellow", True)
     assert "10 packets shipped, 0 counted before" in paste(line.remedy, database, **places)
@@ -146,7 +147,7 @@ def test_radiusd_may_delete_kept_segments(database: str, tmp_path: Path) -> None
     fill(tmp_path, range(5))
     shipped = tmp_path / files.SHIPPED
     shipped.mkdir(mode=0o770)
-    places = {"RADMETER_JOURNAL": str(tmp_path)}
+    places: dict[str, Any] = {"RADMETER_JOURNAL": str(tmp_path)}
     nobody = pwd.getpwuid(65534)
     os.chown(tmp_path, nobody.pw_uid, nobody.pw_gid)
     try:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.doctoring import ask, faults, one, paste
@@ -113,7 +114,7 @@ def test_a_journal_that_is_a_file(tmp_path: Path) -> None:
 
 
 def test_the_remedy_for_a_segment_that_cannot_be_read(database: str, tmp_path: Path) -> None:
-    places = {"RADMETER_JOURNAL": str(tmp_path)}
+    places: dict[str, Any] = {"RADMETER_JOURNAL": str(tmp_path)}
     with closing(JournalWriter(tmp_path)) as writer:
         writer.append(time.time_ns() // 1000, packet(0))
         flip(segments(tmp_path)[0], 30)

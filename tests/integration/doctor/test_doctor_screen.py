@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import psycopg
 import pytest
@@ -92,7 +93,7 @@ def test_a_role_that_is_missing_is_named_and_made_with_its_rights(healthy: tuple
     # Here, and not on a server that other tests use: roles are the cluster's.
     raddb, dsn, state = healthy
     checks = ("roles", "schema")
-    environment = {"RADMETER_STATE": str(state), "RADMETER_JOURNAL": str(raddb.journal)}
+    environment: dict[str, Any] = {"RADMETER_STATE": str(state), "RADMETER_JOURNAL": str(raddb.journal)}
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute("DROP OWNED BY radmeter_billing")
         connection.execute("DROP ROLE radmeter_billing")

@@ -106,7 +106,9 @@ def test_it_starts_makes_the_database_and_leaves_nothing_behind(base: Path) -> N
 
 def test_durability_is_not_traded_for_speed_and_only_its_owner_can_reach_it(base: Path) -> None:
     with EmbeddedPostgresql(base) as server, psycopg.connect(server.dsn()) as connection:
-        settings = dict(connection.execute("SELECT name, setting FROM pg_settings").fetchall())
+        settings: dict[str, str] = dict(
+            connection.execute("SELECT name, setting FROM pg_settings").fetchall()
+        )
         assert settings["fsync"] == settings["synchronous_commit"] == settings["full_page_writes"] == "on"
         assert settings["TimeZone"] == "UTC"
         assert settings["listen_addresses"] == ""
@@ -184,7 +186,7 @@ def test_an_initdb_that_was_killed_half_way_is_begun_anew(base: Path) -> None:
 
 def stopped_initdb(base: Path) -> int:
     """Wait for initdb, and stop it so that it stays half way."""
-    pids = []
+    pids: list[int] = []
 
     def found() -> bool:
         pids[:] = [pid for pid, command in processes_of(base).items() if "/initdb" in command]

@@ -11,7 +11,7 @@ import pytest
 from psycopg import sql
 from support import ledger
 from support.commands import radmeter
-from support.doctoring import faults, paste
+from support.doctoring import Line, faults, paste
 from support.functions import value
 from support.logins import as_role, login_role
 from support.processes import eventually
@@ -240,7 +240,8 @@ def test_doctor_names_who_holds_ingest_up(database: str, connection: Connection)
         assert fault.level == "red"
         assert f"process {idle.info.backend_pid} ({role}, idle in its transaction)" in fault.said
         paste(fault.remedy, database)
-        eventually(lambda: faults(database, "ingest"), [])
+        none: list[Line] = []
+        eventually(lambda: faults(database, "ingest"), none)
 
 
 def test_own_connections_end_an_idle_transaction_and_keep_a_shorter_time(database: str) -> None:

@@ -231,7 +231,7 @@ def test_packets_with_an_arrival_that_is_not_believed_are_salvaged_too(
 ) -> None:
     """They are kept at the database's time. When they are sent again, that is another hour."""
     limit(connection, "rejected_per_client_hour", 2)
-    packet = {"received_us": received_us, "client_ip": FLOOD, "reason": "odd", "pairs": []}
+    packet: dict[str, Any] = {"received_us": received_us, "client_ip": FLOOD, "reason": "odd", "pairs": []}
     packets = [{**packet, "seq": seq} for seq in (1, 2, 3, 4)]
     store = Store(database)
     ingest(store, "node", packets)

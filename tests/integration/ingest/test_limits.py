@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -61,7 +62,7 @@ def counted(connection: Connection) -> set[str]:
     return {row[0] for row in connection.execute("SELECT username FROM user_quota_usage")}
 
 
-BEYOND = {
+BEYOND: dict[str, tuple[dict[str, Any], str]] = {
     "octets in": ({"input_octets": MOST_OCTETS + 1}, "octets"),
     "octets out": ({"output_octets": 2**63 - 1}, "octets"),
     "negative octets": ({"input_octets": -1}, "octets"),
@@ -166,7 +167,7 @@ def test_what_the_parser_takes_at_its_limits_is_within_the_limits_of_sql(
     assert len(counted(connection)) == 4
 
 
-IMPOSSIBLE = {
+IMPOSSIBLE: dict[str, Callable[[], int]] = {
     "30 days ahead": lambda: now_us() + 30 * DAY_US,
     "a bit more than 5 minutes ahead": lambda: now_us() + 305 * 10**6,
     "the year 251975": lambda: 7_889_238_000_000 * 10**6,

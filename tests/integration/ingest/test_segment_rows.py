@@ -17,7 +17,7 @@ from support.servers import Connection, Server
 
 from radmeter.database.connection import sqlalchemy_engine
 from radmeter.errors import ProgressMoved
-from radmeter.ingest.shipper import as_json
+from radmeter.ingest.records import as_json
 from radmeter.ingest.store import Progress, Registered, Store
 from radmeter.jobs import retention
 from radmeter.plugin.journal.reader import Entry

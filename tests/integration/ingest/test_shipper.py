@@ -271,10 +271,9 @@ def test_a_record_that_the_database_refuses_is_set_aside_and_the_others_count(
     assert reasons[1].startswith("the database refuses it: ")
     assert reasons[2] == "Acct-Status-Type Subsystem-On is not counted"
     assert reasons[3].startswith("not a list of attributes")
-    (kept,) = connection.execute("SELECT pairs FROM rejected_packet ORDER BY seq LIMIT 1").fetchone() or (
-        None,
-    )
-    assert ["NAS-IP-Address", "not an address"] in kept
+    kept = connection.execute("SELECT pairs FROM rejected_packet ORDER BY seq LIMIT 1").fetchone()
+    assert kept is not None
+    assert ["NAS-IP-Address", "not an address"] in kept[0]
     states = connection.execute("SELECT records, rejected, ignored FROM radmeter.nodes").fetchall()
     assert states == [(100, 4, 1)]
 

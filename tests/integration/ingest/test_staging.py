@@ -164,7 +164,7 @@ def test_a_session_goes_on_with_a_new_table_after_an_upgrade_that_changed_it(
     assert value(connection, "'pg_temp.incoming'::regclass::oid") == before
 
 
-def acl(connection: Connection) -> set[tuple[str, str]]:
+def acl(connection: Connection) -> set[tuple[str]]:
     """Return who may make temporary tables in the database, as far as it is written down."""
     return set(
         connection.execute(

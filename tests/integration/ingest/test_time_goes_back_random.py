@@ -355,7 +355,9 @@ class History:
             if (machine.journal / files.DAMAGED).exists():
                 self.salvage(machine, files.DAMAGED)
         with psycopg.connect(self.dsn, autocommit=True) as connection:
-            usage = dict(connection.execute("SELECT username, bytes_in FROM radmeter.user_usage").fetchall())
+            usage: dict[str, int] = dict(
+                connection.execute("SELECT username, bytes_in FROM radmeter.user_usage").fetchall()
+            )
             assert set(usage.values()) <= {OCTETS}
             found = {int(name.removeprefix("user")) for name in usage}
             assert found <= set(self.sent)

@@ -297,7 +297,7 @@ def test_packets_come_in_while_it_waits_for_a_lock_that_another_holds(
             while not stop.is_set():
                 octets += 1
                 for number in range(10):
-                    about = {"User_Name": f"user{number}", "NAS_Identifier": "site0"}
+                    about: dict[str, Any] = {"User_Name": f"user{number}", "NAS_Identifier": "site0"}
                     packets.add("Interim-Update", f"live{number}", Acct_Input_Octets=octets, **about)
                     packets.add("Stop", f"short{octets}-{number}", Acct_Input_Octets=1, **about)
                 began = time.monotonic()

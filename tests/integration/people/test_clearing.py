@@ -19,7 +19,7 @@ from radmeter.people.clearing import clear_old
 from radmeter.usage import verify
 
 DAY = 86_400
-PERSONAL: dict[str, str | int] = {
+PERSONAL: dict[str, Any] = {
     "Calling_Station_Id": "A1-B2-C3-D4-E5-F6",
     "Framed_IP_Address": "198.51.100.77",
     "Framed_IPv6_Address": "2001:db8::7",

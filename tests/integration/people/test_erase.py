@@ -26,7 +26,7 @@ MAC = "A1-B2-C3-D4-E5-F6"
 ADDRESS = "198.51.100.77"
 ADDRESS_V6 = "2001:db8:a11c:e::7"
 PREFIX = "2001:db8:a11c:e00::/56"
-PERSONAL: dict[str, str | int] = {
+PERSONAL: dict[str, Any] = {
     "Calling_Station_Id": MAC,
     "Framed_IP_Address": ADDRESS,
     "Framed_IPv6_Address": ADDRESS_V6,
@@ -117,7 +117,11 @@ def live(database: str, name: str = NAME, months_ago: int = 0) -> None:
     """Let a user and another one have sessions over several days, with a wrap, a restart and a late packet."""
     with Packets(database) as packets:
         for user in (name, "bob"):
-            about = {"User_Name": user, "NAS_Identifier": "lobby", **(PERSONAL if user == name else {})}
+            about: dict[str, Any] = {
+                "User_Name": user,
+                "NAS_Identifier": "lobby",
+                **(PERSONAL if user == name else {}),
+            }
             for number in range(4):
                 session = f"{user}-{MAC if user == name else ''}-{months_ago}-{number}"
                 ago = DAY * (3 + 31 * months_ago)
@@ -270,7 +274,7 @@ def test_a_rejected_packet_of_a_short_name_counts_the_same_octets_after_an_erasu
 
 
 def test_a_pseudonym_is_random_and_never_the_same_again(database: str, connection: Connection) -> None:
-    pseudonyms = set()
+    pseudonyms: set[str] = set()
     for _ in range(3):
         live(database, months_ago=len(pseudonyms))
         pseudonyms.add(erase(database, "--format", "json").json()["pseudonym"])

@@ -18,8 +18,8 @@ from radmeter.usage import verify
 
 DAY = 86_400
 NAME = "alice"
-ABOUT: dict[str, str | int] = {"User_Name": NAME, "NAS_Identifier": "lobby"}
-PERSONAL: dict[str, str | int] = {
+ABOUT: dict[str, Any] = {"User_Name": NAME, "NAS_Identifier": "lobby"}
+PERSONAL: dict[str, Any] = {
     "Calling_Station_Id": "A1-B2-C3-D4-E5-F6",
     "Framed_IP_Address": "198.51.100.77",
     "Framed_IPv6_Address": "2001:db8::7",

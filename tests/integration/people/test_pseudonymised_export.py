@@ -1,13 +1,14 @@
 """`--pseudonyms` and `--pseudonym-key` of the commands that export data of people."""
 
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 from support.archives import sessions_of
 from support.commands import Packets, radmeter
 from support.servers import Connection
 
-PERSONAL = {"Calling_Station_Id": "A1-B2-C3-D4-E5-F6", "Framed_IP_Address": "198.51.100.77"}
+PERSONAL: dict[str, Any] = {"Calling_Station_Id": "A1-B2-C3-D4-E5-F6", "Framed_IP_Address": "198.51.100.77"}
 SECRETS = ("alice", "a1-b2-c3", "a1:b2:c3", "198.51.100", "s1", "s2")
 
 

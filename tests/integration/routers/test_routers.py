@@ -26,21 +26,21 @@ def routers(connection: Connection) -> dict[str, tuple[Any, ...]]:
 def bytes_in(connection: Connection) -> dict[int, int]:
     return dict(
         connection.execute("SELECT router_id, sum(bytes_in)::bigint FROM router_daily_usage GROUP BY 1")
-    )  # type: ignore[arg-type]
+    )
 
 
-def import_one(dsn: str, **given: str) -> tuple[str, int | None, str | None]:
+def import_one(dsn: str, **given: Any) -> tuple[str, int | None, str | None]:
     with writing(dsn) as writer:
         ((_, outcome, router_id, reason),) = writer.import_lines([Line(**given)])
     return outcome, router_id, reason
 
 
-def claim(dsn: str, router_id: int, **given: str) -> None:
+def claim(dsn: str, router_id: int, **given: Any) -> None:
     with writing(dsn) as writer:
         writer.claim(router_id, Line(**given))
 
 
-def add(dsn: str, **given: str) -> int:
+def add(dsn: str, **given: Any) -> int:
     with writing(dsn) as writer:
         return writer.add(Line(**given))
 
@@ -82,17 +82,16 @@ def test_a_claimed_router_keeps_its_usage_and_goes_on_counting(database: str, co
 def test_routers_that_show_one_factory_name_are_told_apart_by_their_macs(
     database: str, connection: Connection, batches: str
 ) -> None:
+    each_shows: tuple[dict[str, Any], ...] = (
+        {"Called_Station_Id": MAC, "NAS_Identifier": "MikroTik"},
+        {"NAS_Identifier": "MikroTik"},  # as long as one router shows that name
+        {"Called_Station_Id": OTHER_MAC, "NAS_Identifier": "MikroTik"},
+        {"NAS_Identifier": "MikroTik"},  # now it may be either
+        {"Called_Station_Id": "02-00-00-00-00-03:wifi", "NAS_Identifier": MAC.upper()},
+        {"NAS_Identifier": "02-00-00-00-00-04"},
+    )
     with Packets(database) as packets:
-        for number, shown in enumerate(
-            (
-                {"Called_Station_Id": MAC, "NAS_Identifier": "MikroTik"},
-                {"NAS_Identifier": "MikroTik"},  # as long as one router shows that name
-                {"Called_Station_Id": OTHER_MAC, "NAS_Identifier": "MikroTik"},
-                {"NAS_Identifier": "MikroTik"},  # now it may be either
-                {"Called_Station_Id": "02-00-00-00-00-03:wifi", "NAS_Identifier": MAC.upper()},
-                {"NAS_Identifier": "02-00-00-00-00-04"},
-            )
-        ):
+        for number, shown in enumerate(each_shows):
             packets.add("Stop", f"s{number}", Acct_Input_Octets=10**number, **shown)
             if batches == "packet by packet":
                 packets.ship()
@@ -115,7 +114,7 @@ def test_routers_that_show_one_factory_name_are_told_apart_by_their_macs(
     "attributes", [{"NAS_Identifier": "ap-1"}, {}, {"NAS_Identifier": "02-00-00-00-00-09"}]
 )
 def test_a_router_known_by_identifier_or_address_is_claimed_by_them(
-    database: str, connection: Connection, attributes: dict[str, str]
+    database: str, connection: Connection, attributes: dict[str, Any]
 ) -> None:
     with Packets(database) as packets:
         packets.add("Stop", "s1", Acct_Input_Octets=5, **attributes)

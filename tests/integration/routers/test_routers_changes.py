@@ -15,12 +15,12 @@ OLD = "02-00-00-00-00-01"
 NEW = "02-00-00-00-00-02"
 
 
-def add(dsn: str, **given: str) -> int:
+def add(dsn: str, **given: Any) -> int:
     with writing(dsn) as writer:
         return writer.add(Line(**given))
 
 
-def stop(dsn: str, session: str, octets: int = 5, **about: str) -> None:
+def stop(dsn: str, session: str, octets: int = 5, **about: Any) -> None:
     with Packets(dsn) as packets:
         packets.add("Stop", session, Acct_Input_Octets=octets, **about)
 
@@ -33,7 +33,7 @@ def routers(connection: Connection) -> dict[int, tuple[Any, ...]]:
 def bytes_in(connection: Connection) -> dict[int, int]:
     return dict(
         connection.execute("SELECT router_id, sum(bytes_in)::bigint FROM router_daily_usage GROUP BY 1")
-    )  # type: ignore[arg-type]
+    )
 
 
 # Without the rows about the routers that a test begins with.

@@ -27,7 +27,7 @@ def merge(dsn: str, source: int, target: int) -> int:
         return sum(writer.merge(source, target))
 
 
-def add(dsn: str, **given: str) -> int:
+def add(dsn: str, **given: Any) -> int:
     with writing(dsn) as writer:
         return writer.add(Line(**given))
 
@@ -75,7 +75,7 @@ def two(database: str, connection: Connection) -> tuple[int, int]:
     with Packets(database) as packets:
         for number in range(6):
             for station_id in (OLD, NEW):
-                about = {"Called_Station_Id": station_id, "User_Name": f"user{number}"}
+                about: dict[str, Any] = {"Called_Station_Id": station_id, "User_Name": f"user{number}"}
                 session = f"{station_id}-{number}"
                 packets.add("Start", session, ago=3 * DAY, **about)
                 packets.add("Interim-Update", session, ago=2 * DAY, Acct_Input_Octets=500, **about)
@@ -157,7 +157,7 @@ def test_usage_of_sessions_that_retention_dropped_moves_too(
     ],
 )
 def test_packets_of_a_discovered_router_that_was_merged_find_the_other(
-    database: str, connection: Connection, keys: dict[str, str], packet: dict[str, str]
+    database: str, connection: Connection, keys: dict[str, Any], packet: dict[str, Any]
 ) -> None:
     target = add(database, name="lobby", mac="02:00:00:00:00:02")
     with Packets(database) as packets:
@@ -177,7 +177,7 @@ def test_packets_of_a_discovered_router_that_was_merged_find_the_other(
     "packet", [{"NAS_Identifier": "old-ap"}, {"NAS_Identifier": "old lobby"}, {"NAS_IP_Address": "10.9.9.9"}]
 )
 def test_packets_of_a_named_router_that_was_merged_find_the_other_also_with_an_unknown_mac(
-    database: str, connection: Connection, packet: dict[str, str]
+    database: str, connection: Connection, packet: dict[str, Any]
 ) -> None:
     source = add(database, name="old lobby", nas_identifier="old-ap", ip_address="10.9.9.9")
     target = add(database, name="lobby", nas_identifier="old-ap")
@@ -216,7 +216,7 @@ def test_a_day_keeps_its_date_where_the_time_zones_differ(database: str, connect
     """In Auckland it is always a later date than in Honolulu: 22 to 24 hours lie between."""
     source = add(database, name="auckland", mac=OLD, timezone="Pacific/Auckland")
     target = add(database, name="honolulu", mac=NEW, timezone="Pacific/Honolulu")
-    about = {"Called_Station_Id": OLD, "User_Name": "alice"}
+    about: dict[str, Any] = {"Called_Station_Id": OLD, "User_Name": "alice"}
     with Packets(database) as packets:
         packets.add("Stop", "closed", ago=200, Acct_Input_Octets=3, **about)
         packets.add("Interim-Update", "open", ago=100, Acct_Input_Octets=5, **about)
@@ -224,7 +224,7 @@ def test_a_day_keeps_its_date_where_the_time_zones_differ(database: str, connect
         merge(database, source, target)
         packets.add("Interim-Update", "open", ago=1, Acct_Input_Octets=12, **about)
         packets.ship()
-    expected = {}
+    expected: dict[tuple[int, date], tuple[int, int]] = {}
     for seconds, octets, zone in ((200, 3, "Auckland"), (100, 5, "Auckland"), (1, 7, "Honolulu")):
         ((day,),) = connection.execute(
             "SELECT ((now() - make_interval(secs => %s)) AT TIME ZONE %s)::date", (seconds, f"Pacific/{zone}")
@@ -265,7 +265,7 @@ def test_a_merge_that_was_cut_off_is_exact_all_along_and_is_finished_by_running_
     assert session_routers(connection) == {old, new}
     assert routers_after(connection)[0][5] is False
     with Packets(database) as packets:
-        about = {"Called_Station_Id": OLD, "User_Name": "user0"}
+        about: dict[str, Any] = {"Called_Station_Id": OLD, "User_Name": "user0"}
         packets.add("Interim-Update", f"{OLD}-0", ago=1, Acct_Input_Octets=101, Acct_Output_Octets=9, **about)
         # A second Stop of a session that has not moved yet.
         packets.add("Stop", f"{OLD}-1", Acct_Input_Octets=1000, **{**about, "User_Name": "user1"})

@@ -384,8 +384,8 @@ def test_while_somebody_holds_a_lock_ingest_goes_on_and_up_says_who_and_ends_whe
             "INSERT INTO radacct (acctsessionid, acctuniqueid, nasipaddress) VALUES ('x', 'x', '10.0.0.9')"
         )
         process = begin_up(database)
+        assert process.stdout is not None
         try:
-            assert process.stdout is not None
             lines: list[str] = []
             for line in process.stdout:
                 lines.append(line)

@@ -196,8 +196,8 @@ def test_a_schema_radmeter_with_a_door_is_not_taken_over(server: Server) -> None
                 done = radmeter(dsn, *command)
                 assert "ran as" not in done.output + done.errors
             superuser.execute("DROP TABLE public.radacct")
-            for command in (("plan",), ("up", "--yes"), ("sql",)):
-                refused = radmeter(dsn, "migrate", *command)
+            for arguments in (("plan",), ("up", "--yes"), ("sql",)):
+                refused = radmeter(dsn, "migrate", *arguments)
                 assert refused.exit_code == 1
                 assert "schema radmeter of door_in_test" in refused.errors
                 assert "routine radmeter.door(text) of door_in_test" in refused.errors

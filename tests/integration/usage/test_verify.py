@@ -9,6 +9,7 @@ import psycopg
 import pytest
 from psycopg import errors
 from support.commands import Packets, radmeter
+from support.functions import value
 
 from radmeter.schema import guarantees
 from radmeter.usage import verify
@@ -24,7 +25,7 @@ def busy(database: str) -> str:
     """A database with sessions of all sorts on several days, a restarted counter and a plan by the day."""
     with Packets(database) as packets:
         for number in range(12):
-            about = {"User_Name": f"user{number % 4}", "NAS_Identifier": f"site{number % 3}"}
+            about: dict[str, Any] = {"User_Name": f"user{number % 4}", "NAS_Identifier": f"site{number % 3}"}
             session = f"s{number}"
             packets.add("Start", session, ago=3 * DAY, **about)
             packets.add(
@@ -135,7 +136,7 @@ def counters(connection: Connection) -> dict[tuple[object, date], tuple[int, int
 
 
 def test_octets_that_came_while_the_triggers_were_off_are_found(busy: str, connection: Connection) -> None:
-    about = {"User_Name": "user0", "NAS_Identifier": "site0"}
+    about: dict[str, Any] = {"User_Name": "user0", "NAS_Identifier": "site0"}
     with Packets(busy) as packets:
         packets.add("Interim-Update", "s0", ago=2, Acct_Input_Octets=150, **about)
     connection.execute("ALTER TABLE radacct DISABLE TRIGGER _100_count_updated")
@@ -220,9 +221,7 @@ def test_time_whose_sessions_were_dropped_is_not_judged_and_not_repaired(
     connection.execute("SELECT radmeter.ensure_partition('2026-03-01')")
     with Packets(database) as packets:
         for month in ("03", "04"):
-            stop = float(
-                connection.execute(f"SELECT extract(epoch FROM timestamptz '2026-{month}-10')").fetchone()[0]
-            )  # type: ignore[index]
+            stop = float(value(connection, f"extract(epoch FROM timestamptz '2026-{month}-10')"))
             packets.add(
                 "Stop",
                 month,
@@ -258,7 +257,10 @@ def test_verify_is_right_while_packets_arrive(database: str, connection: Connect
             while not stop.is_set():
                 octets += 10
                 for number in range(20):
-                    about = {"User_Name": f"user{number % 5}", "NAS_Identifier": f"site{number % 3}"}
+                    about: dict[str, Any] = {
+                        "User_Name": f"user{number % 5}",
+                        "NAS_Identifier": f"site{number % 3}",
+                    }
                     ago = (octets // 10 % 3) * DAY if octets < 3000 else 0
                     packets.add("Interim-Update", f"s{number}", ago=ago, Acct_Input_Octets=octets, **about)
                 packets.ship()

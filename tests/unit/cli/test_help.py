@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 import click
 import pytest
+from support.commands import radmeter
 
 from radmeter.cli.main import cli
-from tests.support.commands import radmeter
 
 
 def commands(command: click.Command = cli, path: tuple[str, ...] = ()) -> Iterator[tuple[str, click.Command]]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 import pytest
+from support.commands import radmeter
 
 from radmeter.cli import up  # noqa: F401 # the same
 from radmeter.config import Settings
@@ -17,7 +18,6 @@ from radmeter.embedded import programs
 from radmeter.errors import JournalError
 from radmeter.os_errors import explained
 from radmeter.plugin.journal.reader import JournalReader
-from tests.support.commands import radmeter
 
 ARCHIVE = (
     ("partitions", "archive", "--before", "2026-01", "--to", "/tmp"),  # nothing is written

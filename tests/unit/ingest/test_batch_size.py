@@ -22,7 +22,7 @@ def test_a_timeout_now_and_then_halves_nothing() -> None:
 
 def test_the_batch_that_timed_out_is_halved_however_small_it_was() -> None:
     size = BatchSize(1000)
-    seen = []
+    seen: list[int] = []
     records = 10
     while not seen or seen[-1] > 1:
         for _ in range(TRIES):
@@ -40,7 +40,7 @@ def test_it_grows_back_to_the_most_while_batches_are_quick() -> None:
     for records in (100, 50, 25):
         for _ in range(TRIES):
             size.timed_out(records, 60.0)
-    seen = []
+    seen: list[int] = []
     for seconds in (20.0, 1.0, 1.0, 30.0, 1.0, 1.0, 1.0, 1.0, 1.0):
         size.taken(seconds)
         seen.append(size.records)

@@ -25,7 +25,7 @@ def segment(tmp_path: Path) -> Path:
 
 def test_a_whole_segment_is_read_whatever_its_name_is(segment: Path, tmp_path: Path) -> None:
     expected = read_journal(segment.parent)
-    other = shutil.copy(segment, tmp_path / "rescued")
+    other = Path(shutil.copy(segment, tmp_path / "rescued"))
     assert list(read_orphan(segment)) == list(read_orphan(other)) == expected
     kept = segment.rename(segment.with_name(f"kept-{segment.name}"))
     assert list(read_orphan(kept)) == expected

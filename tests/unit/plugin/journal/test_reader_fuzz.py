@@ -80,7 +80,7 @@ def check(found: list[Entry], losses: list[Loss], after: int) -> None:
     lost = [(loss.first_seq, loss.last_seq) for loss in losses]
     assert all(last is not None for _, last in lost[:-1])
     expected = after + 1
-    for first, last in sorted([*seen, *lost]):  # type: ignore[type-var]
+    for first, last in sorted([*seen, *lost]):
         assert first == expected
         assert last is None or last >= first
         expected = (first if last is None else last) + 1

@@ -232,6 +232,16 @@ def test_a_journal_that_vanished_under_its_writer_is_named_as_the_predecessor(
     assert segment.header[2:4] == (lost.id, lost.first_seq)
 
 
+def become_a_directory(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def become_a_pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
 UNREADABLE: dict[str, tuple[Callable[[Path], object], str]] = {
     "empty": (lambda path: path.write_bytes(b""), "the file is empty"),
     "zeros": (lambda path: path.write_bytes(bytes(100_000)), "it has only zeros"),
@@ -241,8 +251,8 @@ UNREADABLE: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda path: path.write_bytes(b"radmeter log 7\n\0x"),
         "of a later release: it has format 7",
     ),
-    "a directory": (lambda path: (path.unlink(), path.mkdir()), "it is a directory and no file"),
-    "a pipe": (lambda path: (path.unlink(), os.mkfifo(path)), "it is a pipe and no file"),
+    "a directory": (become_a_directory, "it is a directory and no file"),
+    "a pipe": (become_a_pipe, "it is a pipe and no file"),
     "cut off": (lambda path: path.write_bytes(HEADER_2 + b"\0"), "its header is cut off"),
 }
 
