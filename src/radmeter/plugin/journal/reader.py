@@ -79,7 +79,8 @@ class JournalReader:
 
     def __init__(self, directory: str | os.PathLike[str]) -> None:
         self._log: SegmentReader | None = None
-        self._log_id = ""
+        # The segment's id, and the inode that its file had when it was last listed.
+        self._log_of: tuple[str, int | None] = ("", None)
         self.directory = Path(directory).absolute()
         # By path: the file's inode, and the segment without a node.
         self._known: dict[str, tuple[int, Segment]] = {}
@@ -361,10 +362,12 @@ class JournalReader:
             return files.read_node(self.directory)
 
     def _open(self, segment: Segment) -> SegmentReader:
-        """Return a reader of the segment; the last one is reused."""
-        if self._log is None or self._log.path != segment.path or self._log_id != segment.id:
+        """Return a reader of the segment; the last one is reused, unless another file was put in its file's place."""
+        known = self._known.get(str(segment.path))
+        of = segment.id, known[0] if known else None
+        if self._log is None or self._log.path != segment.path or self._log_of != of:
             self.close()
-            self._log, self._log_id = SegmentReader(segment.path, segment.first_seq), segment.id
+            self._log, self._log_of = SegmentReader(segment.path, segment.first_seq), of
         return self._log
 
     def _unreadable(self, path: Path, error: Exception) -> JournalError:
