@@ -226,12 +226,17 @@ class JournalReader:
         with self._readable(segment.path):
             return self._open(segment).trailer() is not None
 
-    def end(self, segment: Segment, following: Segment | None = None) -> int | None:
+    def end(
+        self, segment: Segment, following: Segment | None = None, *, after: int | None = None
+    ) -> int | None:
         """Return the number of a finished segment's last record that can be read; None if more may be written.
 
         A segment is finished if it has a trailer, if it is in one of the journal's folders, or if a later one is in the
         same directory: `following`, or one that was there when the segments were last listed. The number is one less
         than the segment's first if there is no record. Raises JournalError if the file cannot be read.
+
+        `after`: look from this number on, as `read` does. Else the number may be of a record that `read` does not
+        return: a power cut can leave whole records behind a gap.
         """
         with self._readable(segment.path):
             log = self._open(segment)
@@ -242,7 +247,10 @@ class JournalReader:
                 and log.trailer() is None
             ):
                 return None
-            return log.last_seq()
+            if after is None:
+                return log.last_seq()
+            found = (item.seq for item in log.items(after + 1) if isinstance(item, Entry))
+            return max(found, default=after)
 
     def depth(self, progress: Mapping[str, int]) -> JournalDepth:
         """Return how much waits. `progress`: the last number that the database has, by the segments' ids."""
