@@ -42,7 +42,8 @@ class Findings:
     node
         The journal's name.
     accepted
-        An operator has just accepted this database: what it lacks is acknowledged at once, with that reason.
+        An operator has just accepted this database: what it lacks and the former one has counted is acknowledged at
+        once, with that reason. What nobody has counted is not.
     told
         A list that gets the words, for a caller who says them. None: they are logged.
     """
@@ -65,6 +66,7 @@ class Findings:
             last = known.end
         many = "packets" if last is None else counted(last - row.last_seq, "packet")
         is_all = until is not None or (last is not None and known is not None and known.ended)
+        was_counted = is_all and last is not None and known is not None and last <= known.most_seq
         self._note(
             "missing",
             row.id,
@@ -75,7 +77,7 @@ class Findings:
             to_at=known.last_us if known else None,
             detail=f"{many} of segment {row.id} are not counted, and the segment is no longer kept here"
             + ("" if is_all else ". It may have had more packets than are known"),
-            reason=self._reason,
+            reason=self._reason if was_counted else None,
         )
 
     def lacks_before(self, segment: Segment, first_seq: int | None, last_seq: int | None) -> None:
@@ -95,7 +97,6 @@ class Findings:
             to_at=segment.header.made_at_us,
             detail=f"segment {previous}, the one before {segment.path.name}, is not wholly counted, and it is in "
             f"no folder of this journal. {many}",
-            reason=self._reason,
         )
 
     def lacks_between(self, before: Segment, after: Segment, first_seq: int, last_seq: int) -> None:
@@ -110,7 +111,6 @@ class Findings:
             to_at=after.header.made_at_us,
             detail=f"{_packets(first_seq, last_seq)} between {before.path.name} and {after.path.name} are "
             "in no folder of this journal",
-            reason=self._reason,
         )
 
     def lost_counted(self, segment_id: str, have: int, known: Known) -> None:

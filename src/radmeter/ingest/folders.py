@@ -1,6 +1,9 @@
 """The folders of a journal: which there are, what lies in them, and how a segment gets into one."""
 
+import errno
+import os
 import secrets
+import shutil
 from contextlib import suppress
 from pathlib import Path
 
@@ -42,5 +45,27 @@ def move(journal: Path, path: Path, folder: str, segment_id: str = "") -> Path:
     while to.exists():
         to = files.segment_path(directory, first_seq, digits or secrets.token_hex(4))
         digits = ""
-    path.rename(to)
+    _rename(path, to)
     return to
+
+
+def _rename(path: Path, to: Path) -> None:
+    """Move a file, also to another disk: a folder may be a link or a mount. After a crash it may be in both places."""
+    try:
+        path.rename(to)
+        return
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+    unfinished = files.unfinished_path(to)
+    try:
+        with path.open("rb") as source, os.fdopen(files.create_file(unfinished), "wb") as copy:
+            shutil.copyfileobj(source, copy, 1 << 20)
+            copy.flush()
+            os.fsync(copy.fileno())
+    except OSError:
+        unfinished.unlink(missing_ok=True)  # it takes room on a full disk
+        raise
+    unfinished.rename(to)
+    files.sync_path(to.parent)
+    path.unlink()

@@ -3,6 +3,7 @@
 A segment that is taken for another one would be counted twice.
 """
 
+import uuid
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -11,10 +12,12 @@ from typing import NamedTuple
 from radmeter.errors import JournalError
 from radmeter.ingest.folders import PLACES, journal_of
 from radmeter.ingest.ledger import LEDGER, Known, Ledger
+from radmeter.ingest.registration import registered
 from radmeter.ingest.store import Store
 from radmeter.plugin.journal import files
 from radmeter.plugin.journal.files import old_segment_id, read_node
 from radmeter.plugin.journal.headers import read_header
+from radmeter.plugin.journal.reader import Segment
 from radmeter.plugin.journal.segment_format import PAIRS_JSON, HeaderError, SegmentHeader
 
 
@@ -78,7 +81,27 @@ class Surroundings:
                 )
             known = ledger.known(old_segment_id(node, first_seq))
             header = header._replace(id=old_segment_id(node, first_seq), node=node, first_seq=first_seq)
+            if path.name.startswith("kept-"):
+                header = self._kept(store, Segment(first_seq, path, header), node)
         return Identity(header, known, damaged=False)
+
+    def _kept(self, store: Store, segment: Segment, node: str) -> SegmentHeader:
+        """Return the header of a segment that an earlier release kept, since nothing showed that it was counted.
+
+        It lies below its journal's checkpoint, so that does not show it either.
+        """
+        header = segment.header
+        if registered(store, node, [segment])[header.id].digest is not None:
+            return header
+        if not self._uncounted:
+            raise JournalError(
+                "an earlier release kept it, since nothing showed that its packets are counted, and nothing shows it "
+                "now. After a power cut they are. If the journal was copied or put back, they may not be: give "
+                "--uncounted to ship them"
+            )
+        return header._replace(
+            id=str(uuid.uuid5(files.OLD_SEGMENTS, f"kept:{node}:{segment.first_seq}")), format=2
+        )
 
     def node(self, journal: Path) -> str | None:
         """Return the name of a journal, as its files or a person say it; None if nothing does."""

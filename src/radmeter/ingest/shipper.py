@@ -198,10 +198,9 @@ class Shipper:
 
     def _finish(self, store: Store, position: Position, following: Segment | None) -> bool:
         """Finish a segment if all of it is counted and radiusd adds nothing more. Return whether it is finished."""
-        end = (
-            position.progress.seq if position.known.ended else self._journal.end(position.segment, following)
-        )
-        if end is None or end > position.progress.seq:
+        seq = position.progress.seq
+        end = seq if position.known.ended else self._journal.end(position.segment, following, after=seq)
+        if end is None or end > seq:
             return False
         if following is None and not position.is_again:
             return False  # radiusd asks the newest segment for its identity when it starts

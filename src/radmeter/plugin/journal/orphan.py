@@ -91,14 +91,18 @@ def _is_misnamed(head: bytes) -> bool:
 
 
 def _pread(descriptor: int, count: int, offset: int) -> bytes:
-    """Read as os.pread does, with zeros for the sectors that the disk cannot read."""
+    """Read as os.pread does, with zeros for the sectors that the disk cannot read.
+
+    A read that begins before such a sector is no error: it returns what lies before.
+    """
+    data = b""
     try:
-        return os.pread(descriptor, count, offset)
+        data = os.pread(descriptor, count, offset)
     except OSError as error:
         if error.errno != errno.EIO:
             raise
-    size = os.lseek(descriptor, 0, os.SEEK_END)
-    parts, end = [], min(offset + count, size)
+    end = min(offset + count, os.lseek(descriptor, 0, os.SEEK_END))
+    parts, offset = [data], offset + len(data)
     while offset < end:
         wanted = min(end, offset - offset % _SECTOR_BYTES + _SECTOR_BYTES) - offset
         try:

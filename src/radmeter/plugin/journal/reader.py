@@ -79,7 +79,8 @@ class JournalReader:
 
     def __init__(self, directory: str | os.PathLike[str]) -> None:
         self._log: SegmentReader | None = None
-        self._log_id = ""
+        # The segment's id, and the inode that its file had when it was last listed.
+        self._log_of: tuple[str, int | None] = ("", None)
         self.directory = Path(directory).absolute()
         # By path: the file's inode, and the segment without a node.
         self._known: dict[str, tuple[int, Segment]] = {}
@@ -225,12 +226,17 @@ class JournalReader:
         with self._readable(segment.path):
             return self._open(segment).trailer() is not None
 
-    def end(self, segment: Segment, following: Segment | None = None) -> int | None:
+    def end(
+        self, segment: Segment, following: Segment | None = None, *, after: int | None = None
+    ) -> int | None:
         """Return the number of a finished segment's last record that can be read; None if more may be written.
 
         A segment is finished if it has a trailer, if it is in one of the journal's folders, or if a later one is in the
         same directory: `following`, or one that was there when the segments were last listed. The number is one less
         than the segment's first if there is no record. Raises JournalError if the file cannot be read.
+
+        `after`: look from this number on, as `read` does. Else the number may be of a record that `read` does not
+        return: a power cut can leave whole records behind a gap.
         """
         with self._readable(segment.path):
             log = self._open(segment)
@@ -241,7 +247,10 @@ class JournalReader:
                 and log.trailer() is None
             ):
                 return None
-            return log.last_seq()
+            if after is None:
+                return log.last_seq()
+            found = (item.seq for item in log.items(after + 1) if isinstance(item, Entry))
+            return max(found, default=after)
 
     def depth(self, progress: Mapping[str, int]) -> JournalDepth:
         """Return how much waits. `progress`: the last number that the database has, by the segments' ids."""
@@ -361,10 +370,12 @@ class JournalReader:
             return files.read_node(self.directory)
 
     def _open(self, segment: Segment) -> SegmentReader:
-        """Return a reader of the segment; the last one is reused."""
-        if self._log is None or self._log.path != segment.path or self._log_id != segment.id:
+        """Return a reader of the segment; the last one is reused, unless another file was put in its file's place."""
+        known = self._known.get(str(segment.path))
+        of = segment.id, known[0] if known else None
+        if self._log is None or self._log.path != segment.path or self._log_of != of:
             self.close()
-            self._log, self._log_id = SegmentReader(segment.path, segment.first_seq), segment.id
+            self._log, self._log_of = SegmentReader(segment.path, segment.first_seq), of
         return self._log
 
     def _unreadable(self, path: Path, error: Exception) -> JournalError:

@@ -140,6 +140,9 @@ class SegmentReader:
             elif len(data) == chunk_bytes == _CHUNK_BYTES:
                 chunk_bytes = LONGEST_RECORD  # a long record, or the zeros behind the log
             else:
+                if len(data) < chunk_bytes:
+                    # At a sector that the disk cannot read, a read ends without an error. This one begins there.
+                    os.pread(self._descriptor, 1, offset + len(data))
                 gap = self._gap((seq, offset, arrived_us), data)
                 if gap is None:
                     self._next = (seq, offset, arrived_us)

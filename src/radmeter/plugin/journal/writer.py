@@ -214,6 +214,9 @@ class JournalWriter:
             files.write_node(self._directory, self._node)
         # The newest segment may be damaged, so its last number is not read. It holds fewer than GAP records.
         beyond_newest = newest.first_seq + 2 * files.GAP if newest is not None else 1
+        # Nor that of one which was put aside because its header is damaged: by its name it would be taken for this one.
+        for damaged in _unreadable(self._directory):
+            beyond_newest = max(beyond_newest, damaged.first_seq + 2 * files.GAP)
         beyond_own = self._next_seq + files.GAP if self._next_seq else 1
         return self._start(max(beyond_newest, beyond_own))
 
@@ -296,6 +299,13 @@ def _shipped(journal: Path, node: str | None) -> list[files.SegmentFile]:
                     found.append(segment)
                     break
     return sorted(found)[-1:]
+
+
+def _unreadable(journal: Path) -> list[files.SegmentFile]:
+    """Return the segments that the shipper has put aside because their header cannot be read."""
+    with contextlib.suppress(OSError):
+        return [each for each in files.segments(journal / files.DAMAGED) if _header(each, None) is None]
+    return []
 
 
 def _any_old(journal: Path) -> bool:

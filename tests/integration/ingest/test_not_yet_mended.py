@@ -1,0 +1,125 @@
+"""What is still lost, counted wrong or said wrong. Each test shows what should be."""
+
+import errno
+import os
+import shutil
+import threading
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from support.doctoring import faults
+from support.journals import old_segment, segments
+from support.processes import eventually
+from support.shipping import counted, fill, incidents, once, packet, ship
+
+from radmeter.errors import JournalError
+from radmeter.ingest import orphans
+from radmeter.ingest.shipper import Shipper
+from radmeter.ingest.store import Store
+from radmeter.plugin.journal.reader import JournalReader
+from radmeter.plugin.journal.segment_writer import SegmentWriter
+from radmeter.plugin.journal.writer import JournalWriter
+
+pytestmark = [
+    pytest.mark.timeout(180, func_only=True),
+    pytest.mark.xfail(strict=True, reason="not mended", raises=AssertionError),
+]
+
+
+def append(writer: JournalWriter, users: range) -> None:
+    for user in users:
+        writer.append(time.time_ns() // 1000, packet(user))
+
+
+def test_a_shorter_copy_of_a_segment_does_not_settle_that_packets_are_missing(
+    tmp_path: Path, database: str, connection: psycopg.Connection[Any]
+) -> None:
+    journal = tmp_path / "journal"
+    fill(journal, range(1000, 1010))
+    with closing(JournalWriter(journal)) as writer:
+        append(writer, range(20))
+        ship(journal, database)
+        append(writer, range(20, 40))
+        path = segments(journal)[-1]
+        copy = Path(shutil.copy2(path, tmp_path))  # a backup of files
+        append(writer, range(40, 60))
+    path.unlink()
+    fill(journal, range(1010, 1020))
+    ship(journal, database)
+    assert ("missing", None, False) in incidents(connection)
+    with closing(Store(database)) as store:
+        (result,) = orphans.ship(store, [copy])
+    assert result.counted == 20
+    ship(journal, database)
+    assert len(counted(connection)) == 60  # of 80
+    assert ("missing", None, False) in incidents(connection), "it is settled"
+
+
+def test_a_journal_that_is_made_anew_does_not_hide_what_the_former_one_had_not_shipped(
+    tmp_path: Path, database: str, connection: psycopg.Connection[Any]
+) -> None:
+    journal = tmp_path / "journal"
+    with closing(JournalWriter(journal)) as writer:
+        append(writer, range(20))
+        ship(journal, database)
+        append(writer, range(20, 40))
+    shutil.rmtree(journal)  # the disk is lost, and the host gets another
+    fill(journal, range(100, 110))
+    connection.execute("UPDATE radmeter.journal_segment SET seen_at = seen_at - interval '31 days'")
+    ship(journal, database)
+    connection.execute(
+        """UPDATE radmeter.journal_segment SET updated_at = updated_at - interval '31 days'
+           WHERE seen_at < now() - interval '1 day'"""
+    )
+    ship(journal, database)
+    told = faults(database, "incidents", "ingest", "journal", RADMETER_JOURNAL=str(journal))
+    assert told, "nobody says it"
+
+
+def test_clones_with_the_plugin_of_the_release_before_are_all_counted(
+    tmp_path: Path, database: str, connection: psycopg.Connection[Any]
+) -> None:
+    """Both begin a segment of format 1 after the same one, so with the same number and the same made-up id."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    old_segment(first, 2**32 + 1, [packet(user) for user in range(100)])
+    old_segment(second, 2**32 + 1, [packet(user) for user in range(200, 240)])
+    for journal in (first, second):
+        ship(journal, database)
+    told = faults(database, "incidents", RADMETER_JOURNAL=str(second))
+    assert told or counted(connection) == once(range(100)) | once(range(200, 240))
+
+
+def test_a_segment_that_radiusd_gives_up_empty_is_no_loss(
+    tmp_path: Path, database: str, connection: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a full disk it begins one every 0.2 s and deletes it; here the shipper sees each."""
+    fill(tmp_path, range(10))
+    stop, reader, writer = threading.Event(), JournalReader(tmp_path), JournalWriter(tmp_path)
+    running = Shipper(reader, lambda: Store(database), batch_seconds=0.01)
+
+    def full(*_: object) -> int:
+        time.sleep(0.2)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with reader.lock():
+        thread = threading.Thread(target=running.run, args=(stop,))
+        thread.start()
+        try:
+            with monkeypatch.context() as patch:
+                patch.setattr(SegmentWriter, "commit", full)
+                for _ in range(3):
+                    with pytest.raises(JournalError):
+                        append(writer, range(10, 11))
+                    time.sleep(0.25)
+            append(writer, range(10, 11))
+            eventually(lambda: "user10" in counted(connection), True)
+        finally:
+            stop.set()
+            thread.join()
+            writer.close()
+    ship(tmp_path, database)
+    assert incidents(connection) == [], "packets were acknowledged and are not counted, it says"
