@@ -35,7 +35,7 @@ class Known:
 
     `last_seq`, `digest`: how far it is shipped. `most_seq`: how far it ever was. `lost_seq`: the last number that is
     known to be lost. Arrivals are in microseconds since 1970, UTC. `ended`: all of it was shipped, and nothing is added
-    to it; `ended_us`: when that was found.
+    to it; `ended_us`: when that was found, or else when the segment was found to be gone.
     `shipped_as`: the id under which the records above `shipped_after` are shipped, if the segment was forked.
     """
 
@@ -66,6 +66,11 @@ class Known:
     def records(self) -> int:
         """How many records were ever shipped. Numbers are contiguous in a segment."""
         return max(0, self.most_seq - self.first_seq + 1)
+
+    @property
+    def done_us(self) -> int | None:
+        """When its shipper was done with it, as far as that is known."""
+        return self.ended_us or self.last_us
 
     def shipped(self, seq: int, digest: int | None, first_us: int, last_us: int) -> None:
         """Note that a batch of the segment was counted: up to which number, and its arrivals."""

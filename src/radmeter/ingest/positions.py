@@ -9,6 +9,7 @@ import logging
 import time
 import uuid
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 
 from radmeter.errors import JournalError, StoreError, StoreUnavailable, WrongDatabase
 from radmeter.ingest.findings import Findings, Rewound, rewound_incident
@@ -91,7 +92,7 @@ class Positions:
                 known.name = path.name
                 self._place(store, findings, segment._replace(path=path), known, rows)
             else:
-                _learn(known, row)
+                _learn(segment, known, row)
             if row.siblings:
                 findings.copied(segment, known.previous)
         if rewound and not accepted:
@@ -103,7 +104,10 @@ class Positions:
         missing.report(store, findings, rewound=bool(rewound))
         # Their numbers and times are not forgotten, in case the database steps back again.
         ids = {segment.header.id for segment in here} | self._refused.keys()
-        self._ledger.gone([known for known in self._ledger.all() if known.id not in ids])
+        gone = [known for known in self._ledger.all() if known.id not in ids]
+        for known in gone:
+            known.ended_us = known.ended_us or time.time_ns() // 1000
+        self._ledger.gone(gone)
         self._ledger.change()
         self._ledger.save(durable=True)
 
@@ -359,9 +363,12 @@ def _with_identity(segment: Segment, known: Known) -> Segment:
     return segment._replace(header=segment.header._replace(id=known.id, node=known.node))
 
 
-def _learn(known: Known, row: Registered) -> None:
+def _learn(segment: Segment, known: Known, row: Registered) -> None:
     """Note what the database has of a kept segment: the ledger may be older, after a crash."""
     known.ended = True
+    if known.ended_us is None:
+        with suppress(FileNotFoundError):  # the plugin has deleted it meanwhile, on a full disk
+            known.ended_us = segment.path.stat().st_ctime_ns // 1000  # when it was moved
     if known.shipped_as is None and known.last_seq < row.last_seq:
         known.last_seq, known.digest = row.progress
         known.most_seq = max(known.most_seq, row.last_seq)

@@ -101,6 +101,26 @@ class Store:
             rows = self._connection.execute(OPEN_SEGMENTS, (node, orjson.dumps(list(segments)).decode()))
             return [Registered._make(row) for row in rows]
 
+    def removed(self, segments: Sequence[Mapping[str, Any]]) -> set[str]:
+        """Return the ids of those segments that are all counted, and whose rows the jobs have removed.
+
+        A database without the function has removed none.
+
+        Parameters
+        ----------
+        segments
+            For each: ``id``, ``node`` and ``ended_us``, when the shipper was done with it (None: not known).
+        """
+        with explained_errors("radmeter_ingest"):
+            try:
+                rows = self._connection.execute(
+                    "SELECT id::text FROM radmeter.removed_segments(%s::json) AS id",
+                    (orjson.dumps(list(segments)).decode(),),
+                )
+            except errors.UndefinedFunction:
+                return set()
+            return {row[0] for row in rows}
+
     def finish(self, segment_id: str, end: int) -> None:
         """Note that a segment ends at the number `end`, and is all counted.
 

@@ -1,5 +1,6 @@
 """A database that is restored, a journal that is copied, put back or damaged: everything counts once, or it is said."""
 
+import json
 import logging
 import os
 import shutil
@@ -375,6 +376,51 @@ def test_a_segment_of_long_ago_is_not_missed(
     (tmp_path / "ledger.json").unlink()
     ship(tmp_path, database)
     assert incidents(connection) == []
+
+
+def make_ledger_old(journal: Path) -> None:
+    """Let what the ledger knows of segments that are no longer kept be of long ago."""
+    path, ago = journal / "ledger-gone.jsonl", 900 * 86_400_000_000
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    for row in rows:
+        row |= {name: row[name] - ago for name in ("first_us", "last_us", "ended_us") if row[name]}
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+
+
+@pytest.mark.parametrize("hours", [48, 0])
+def test_segments_whose_rows_were_removed_are_not_missed_after_a_restore(
+    tmp_path: Path, database: str, hours: float
+) -> None:
+    """What was shipped after the backup is shipped again, or is missing: only that."""
+    fill(tmp_path, range(400))
+    ship(tmp_path, database, kept=KeptSegments(tmp_path, hours=0))
+    with psycopg.connect(database, autocommit=True) as connection:
+        make_old(connection)
+        make_ledger_old(tmp_path)
+        fill(tmp_path, range(400, 410))
+        ship(tmp_path, database)
+        removed = connection.execute("SELECT radmeter.drop_segments(1000)").fetchone()
+        assert removed is not None
+        assert removed[0] > 1
+    with backup(database) as restore:
+        fill(tmp_path, range(410, 600))
+        ship(tmp_path, database, kept=KeptSegments(tmp_path, hours=hours))
+        restore()
+        fill(tmp_path, range(600, 610))
+        ship(tmp_path, database)
+    with psycopg.connect(database, autocommit=True) as connection:
+        found = counted(connection)
+        missing = 610 - len(found)
+        assert set(found.values()) == {1}
+        assert (missing > 0) == (hours == 0)
+        rows = connection.execute(
+            "SELECT sum(records)::integer FROM radmeter.journal_incidents WHERE kind = 'missing'"
+        ).fetchone()
+        assert rows == (missing or None,)
+        # No row came back for what was removed.
+        assert connection.execute(
+            "SELECT count(*) FROM radmeter.journal_segment WHERE first_seq = 1"
+        ).fetchone() == (0,)
 
 
 def test_a_damaged_segment_of_long_ago_is_not_shipped_again(
