@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
 
 from radmeter.errors import JournalError
 from radmeter.ingest.findings import Findings
@@ -86,11 +85,10 @@ class MissingPackets:
         """Return the node's segments that are not wholly counted, are not here, and that no shipper has any more."""
         known = [self._ledger.forked(segment.header.id) for segment in self._segments]
         forks = {each.shipped_as for each in known if each is not None}
-        oldest = datetime.now(UTC) - timedelta(seconds=VANISHED_SECONDS)
         return [
             row
             for row in self._rows.values()
-            if not row.given and row.id not in self._here | forks and row.seen_at < oldest
+            if not row.given and row.id not in self._here | forks and row.unseen_seconds > VANISHED_SECONDS
         ]
 
     def _report_known(self, store: Store, findings: Findings, away: Mapping[str, Known]) -> None:

@@ -196,7 +196,8 @@ class Positions:
             last = known.most_seq if known else segment.first_seq + files.GAP
             return any(first <= last and until >= segment.first_seq for first, until in ranges)
 
-        gone = {path.name for path in self._kept.prune(is_left_out)}
+        gone = {path.name for path in self._kept.prune(is_left_out, self._ledger.ages)}
+        self._ledger.change()  # the ages
         self._ledger.gone([known for known in self._ledger.all() if known.ended and known.name in gone])
 
     def _present(self) -> list[Segment]:

@@ -13,6 +13,7 @@ from typing import Any
 import psycopg
 import pytest
 from support.backups import backup
+from support.clocks import wall_clock_ahead
 from support.journals import old_segment, segments
 from support.logins import as_role, login_role
 from support.processes import eventually
@@ -319,6 +320,66 @@ def test_kept_segments_go_by_size_and_by_time(tmp_path: Path, database: str) -> 
     fill(tmp_path, range(600, 610))
     ship(tmp_path, database, kept=KeptSegments(tmp_path, hours=0))
     assert not segments(tmp_path / files.SHIPPED)
+
+
+def ages(journal: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((journal / "ledger.json").read_text())["kept"]
+    return found
+
+
+@pytest.mark.parametrize("is_restarted", [False, True])
+def test_a_clock_that_jumps_ahead_deletes_no_kept_segment(
+    tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch, is_restarted: bool
+) -> None:
+    monkeypatch.setattr(shipper, "PRUNE_SECONDS", 0.0)
+    fill(tmp_path, range(300))
+    stop, reader = threading.Event(), JournalReader(tmp_path)
+    running = Shipper(reader, lambda: Store(database), batch_seconds=0.001)
+    with reader.lock():
+        thread = threading.Thread(target=running.run, args=(stop,))
+        thread.start()
+        try:
+            eventually(lambda: len(segments(tmp_path / files.SHIPPED)), 2)
+            eventually(lambda: len(ages(tmp_path)["ages"]), 2)
+            if not is_restarted:
+                wall_clock_ahead(monkeypatch, 3 * 86_400)
+                before = ages(tmp_path)["at"]
+                eventually(lambda: ages(tmp_path)["at"] > before + 2 * shipper.SAVE_SECONDS, True)
+        finally:
+            stop.set()
+            thread.join()
+    if is_restarted:
+        wall_clock_ahead(monkeypatch, 3 * 86_400)
+        ship(tmp_path, database)
+    assert len(segments(tmp_path / files.SHIPPED)) == 2
+
+
+def test_kept_segments_get_older_while_no_shipper_runs(tmp_path: Path, database: str) -> None:
+    fill(tmp_path, range(300))
+    ship(tmp_path, database, kept=KeptSegments(tmp_path, hours=1))
+    (first, second) = segments(tmp_path / files.SHIPPED)
+    content = json.loads((tmp_path / "ledger.json").read_text())
+    content["kept"]["at"] -= 3590
+    content["kept"]["ages"][f"{files.SHIPPED}/{first.name}"][1] += 20
+    (tmp_path / "ledger.json").write_text(json.dumps(content))
+    ship(tmp_path, database, kept=KeptSegments(tmp_path, hours=1))
+    assert segments(tmp_path / files.SHIPPED) == [second]
+
+
+def test_a_segment_that_another_machine_has_is_not_vanished_by_a_wrong_clock(
+    tmp_path: Path, database: str, connection: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    fill(first, range(10))
+    shutil.copytree(first, second)
+    fill(second, range(10, 20))
+    ship(second, database)
+    wall_clock_ahead(monkeypatch, 3 * 86_400)
+    ship(first, database)
+    assert incidents(connection) == []
+    connection.execute("UPDATE radmeter.journal_segment SET seen_at = seen_at - interval '2 hours'")
+    ship(first, database)
+    assert [kind for kind, *_ in incidents(connection)] == ["missing"]
 
 
 def test_an_old_segment_is_known_when_the_journal_gets_another_name(
