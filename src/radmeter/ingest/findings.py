@@ -195,13 +195,20 @@ class Findings:
             f"{loss.what}. The packets around them are counted. {kept}",
         )
 
-    def unreadable(self, path: Path, first_seq: int, reason: str, aside: Path) -> None:
-        """Say that the header of a segment cannot be read. `aside`: where the file is now."""
+    def unreadable(
+        self, path: Path, first_seq: int, reason: str, aside: Path, *, is_kept: bool = False
+    ) -> None:
+        """Say that a segment cannot be read. `aside`: where the file is now. `is_kept`: it was shipped once."""
+        packets = (
+            "It was shipped, and whether the database has all of its packets is not known"
+            if is_kept
+            else "Its packets are not counted yet"
+        )
         self._note(
             "damaged",
             None,
             first_seq,
-            detail=f"segment {path.name} cannot be read: {reason}. Its packets are not counted yet. "
+            detail=f"segment {path.name} cannot be read: {reason}. {packets}. "
             f"`radmeter journal salvage {shlex.quote(str(aside))}` ships what can be read of it",
         )
 

@@ -2,7 +2,7 @@
 
 import logging
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
 
@@ -88,13 +88,24 @@ class KeptSegments:
             is not None
         )
 
-    def prune(self, is_left_out: Callable[[SegmentFile], bool], ages: KeptAges) -> list[Path]:
+    def prune(
+        self, counted: Collection[str], is_left_out: Callable[[SegmentFile], bool], ages: KeptAges
+    ) -> list[Path]:
         """Delete the segments that are too old or too many. Return their former paths.
 
-        `is_left_out` tells whether packets in a segment may have been left out.
+        Parameters
+        ----------
+        counted
+            The names of those that may be deleted. Others stay, and do not count towards the size.
+        is_left_out
+            Tells whether packets in a segment may have been left out.
+        ages
+            The ages of the segments.
         """
         kept = []
         for segment in segments_in(self._journal / files.SHIPPED):
+            if segment.path.name not in counted:
+                continue
             with suppress(FileNotFoundError):  # the plugin deletes segments when the disk is full
                 kept.append((segment, segment.path.stat()))
         total = sum(found.st_size for _, found in kept)

@@ -47,6 +47,7 @@ class Positions:
         # The incidents in this database that end when all is shipped again.
         self._rewound: list[int] = []
         self._lost: dict[str, int] = {}  # by id: the last lost number that was told to this database
+        self._counted: set[str] = set()  # the names of kept segments that cannot be read, and are all counted
         self._before_fork: set[str] = set()  # forked segments that were read up to the fork
         # By their ids: segments that the database does not let this shipper ship.
         self._refused: dict[str, Segment] = {}
@@ -68,7 +69,7 @@ class Positions:
         self._open.clear()
         unreadable = UnreadableSegments(self._journal, self._ledger, self._kept)
         unreadable.put_aside(Findings(store, node))
-        unreadable.put_kept_aside(store, Findings(store, node))
+        self._counted = unreadable.put_kept_aside(store, Findings(store, node))
         kept = self._kept_segments()
         segments = sorted([*self._present(), *kept], key=lambda segment: segment.first_seq)
         seen = {known.id for known in self._ledger.all()}
@@ -83,16 +84,12 @@ class Positions:
                 rewound.append(Rewound(known, row.last_seq, known.last_seq))
             if segment.path not in kept_paths:
                 self._place(store, findings, segment, known, rows)
-            elif self._is_needed(segment, known, rows, seen=known.id in seen):
+            else:
                 try:
-                    path = self._kept.bring_back(segment.path, known.id)
+                    self._compare_kept(store, findings, segment, known, rows, seen=known.id in seen)
                 except FileNotFoundError:  # the plugin has deleted it meanwhile, on a full disk
                     vanished.add(segment.path)
                     continue
-                known.name = path.name
-                self._place(store, findings, segment._replace(path=path), known, rows)
-            else:
-                _learn(segment, known, row)
             if row.siblings:
                 findings.copied(segment, known.previous)
         if rewound and not accepted:
@@ -110,6 +107,35 @@ class Positions:
         self._ledger.gone(gone)
         self._ledger.change()
         self._ledger.save(durable=True)
+
+    def _compare_kept(
+        self,
+        store: Store,
+        findings: Findings,
+        segment: Segment,
+        known: Known,
+        rows: dict[str, Registered],
+        *,
+        seen: bool,
+    ) -> None:
+        """Bring a kept segment back if the database lacks records of it. Raises FileNotFoundError if it is gone."""
+        try:
+            is_needed = self._is_needed(segment, known, rows, seen=seen)
+        except JournalError as error:
+            # Nothing says how many records it had, so nobody may delete it.
+            segment.path.stat()
+            aside = segment.path
+            if aside.parent.name != files.DAMAGED:
+                aside = self._kept.keep(segment.path, known.id, damaged=True)
+            known.name, known.damaged = aside.name, True
+            findings.unreadable(segment.path, segment.first_seq, f"{error}", aside, is_kept=True)
+            is_needed = False
+        if is_needed:
+            path = self._kept.bring_back(segment.path, known.id)
+            known.name = path.name
+            self._place(store, findings, segment._replace(path=path), known, rows)
+        else:
+            _learn(segment, known, rows[segment.header.id])
 
     def missing(self, store: Store, node: str) -> list[str]:
         """Note which packets are neither counted nor here, once all that is here is counted. Return it in words.
@@ -196,7 +222,9 @@ class Positions:
             last = known.most_seq if known else segment.first_seq + files.GAP
             return any(first <= last and until >= segment.first_seq for first, until in ranges)
 
-        gone = {path.name for path in self._kept.prune(is_left_out, self._ledger.ages)}
+        # Of any other segment, nobody has seen that it is counted.
+        counted = {known.name for known in self._ledger.all()} | self._counted
+        gone = {path.name for path in self._kept.prune(counted, is_left_out, self._ledger.ages)}
         self._ledger.change()  # the ages
         self._ledger.gone([known for known in self._ledger.all() if known.ended and known.name in gone])
 
@@ -275,7 +303,8 @@ class Positions:
     def _is_needed(self, segment: Segment, known: Known, rows: dict[str, Registered], *, seen: bool) -> bool:
         """Tell whether the database lacks records of a kept segment.
 
-        That it is finished does not say so: another machine may have finished a shorter copy of it.
+        That it is finished does not say so: another machine may have finished a shorter copy of it. Raises JournalError
+        if only the segment says how many records it has, and it cannot be read.
         """
         row = rows[known.shipped_as or known.id]
         if known.shipped_as is not None and rows[known.id].last_seq < known.shipped_after:
@@ -284,10 +313,7 @@ class Positions:
             return True
         if seen and row.last_seq >= known.most_seq:
             return False
-        try:
-            return row.last_seq < (self._journal.end(segment) or 0)
-        except JournalError:  # it is gone meanwhile, or cannot be read
-            return False
+        return row.last_seq < (self._journal.end(segment) or 0)
 
     def _place(
         self, store: Store, findings: Findings, segment: Segment, known: Known, rows: dict[str, Registered]

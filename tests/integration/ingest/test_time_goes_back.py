@@ -1,5 +1,6 @@
 """A database that is restored, a journal that is copied, put back or damaged: everything counts once, or it is said."""
 
+import errno
 import json
 import logging
 import os
@@ -207,6 +208,85 @@ def test_a_damaged_header_holds_nobody_up_and_is_salvaged(
         assert [(each.counted, each.had, each.lost, each.refused) for each in results] == [
             (0, inside, (), None) if again else (inside, 0, (), None)
         ]
+    assert counted(connection) == once(range(300))
+
+
+def lose_ledger(journal: Path) -> None:
+    for name in ("ledger.json", "ledger-gone.jsonl"):
+        (journal / name).unlink(missing_ok=True)
+
+
+def kept_and_damaged(journal: Path, database: str, number: int) -> Path:
+    """Ship a journal, lose its ledger, and damage the header of a kept segment. Return its path."""
+    fill(journal, range(200))
+    fill(journal, range(200, 210))  # begins far above, so nothing says how many records the one before had
+    ship(journal, database)
+    lose_ledger(journal)
+    path = segments(journal / files.SHIPPED)[number]
+    flip(path, 30)
+    return path
+
+
+def test_a_kept_segment_that_nobody_can_read_is_not_deleted(
+    tmp_path: Path, database: str, connection: psycopg.Connection[Any]
+) -> None:
+    path = kept_and_damaged(tmp_path, database, -1)
+    inside = path.read_bytes().count(MARK)
+    for _ in range(2):
+        ship(tmp_path, database, kept=KeptSegments(tmp_path, hours=0))
+        assert [each.name for each in segments(tmp_path / files.DAMAGED)] == [path.name]
+        assert incidents(connection) == [("damaged", None, False)]
+    with closing(Store(database)) as store:
+        (result,) = orphans.ship(store, [tmp_path / files.DAMAGED / path.name])
+    assert (result.counted, result.had, result.refused) == (0, inside, None)
+    assert counted(connection) == once(range(210))
+
+
+def test_a_kept_segment_whose_successor_shows_that_all_is_counted_goes_as_others(
+    tmp_path: Path, database: str, connection: psycopg.Connection[Any]
+) -> None:
+    path = kept_and_damaged(tmp_path, database, 0)
+    ship(tmp_path, database)
+    assert path.exists()
+    ship(tmp_path, database, kept=KeptSegments(tmp_path, hours=0))
+    assert not segments(tmp_path / files.SHIPPED)
+    assert incidents(connection) == []
+
+
+def test_a_kept_segment_that_nothing_identifies_stays_and_is_not_salvaged_as_new(
+    tmp_path: Path, database: str, connection: psycopg.Connection[Any]
+) -> None:
+    path = kept_and_damaged(tmp_path, database, 0)
+    segments(tmp_path / files.SHIPPED)[1].unlink()  # the one that names it
+    for _ in range(2):
+        ship(tmp_path, database, kept=KeptSegments(tmp_path, hours=0))
+        assert segments(tmp_path / files.SHIPPED) == [path]
+        assert incidents(connection) == [("damaged", None, False)]
+    with closing(Store(database)) as store:
+        (result,) = orphans.ship(store, [path])
+    assert "--uncounted" in (result.refused or "")
+    assert counted(connection) == once(range(210))
+
+
+def test_a_kept_segment_on_a_bad_sector_is_not_deleted(
+    tmp_path: Path, database: str, connection: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(tmp_path, range(300))
+    ship(tmp_path, database)
+    lose_ledger(tmp_path)
+    path = segments(tmp_path / files.SHIPPED)[0]
+    inode, pread = path.stat().st_ino, os.pread
+
+    def bad(descriptor: int, length: int, offset: int) -> bytes:
+        if offset and os.fstat(descriptor).st_ino == inode:
+            raise OSError(errno.EIO, "Input/output error")
+        return pread(descriptor, length, offset)
+
+    monkeypatch.setattr(os, "pread", bad)
+    for _ in range(2):
+        ship(tmp_path, database, kept=KeptSegments(tmp_path, hours=0))
+        assert [each.name for each in segments(tmp_path / files.DAMAGED)] == [path.name]
+        assert incidents(connection) == [("damaged", None, False)]
     assert counted(connection) == once(range(300))
 
 
