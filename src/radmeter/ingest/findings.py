@@ -32,6 +32,36 @@ class Rewound(NamedTuple):
     had_seq: int
 
 
+class Said:
+    """What a shipper has said of the incidents that last: each comparison finds them again."""
+
+    def __init__(self) -> None:
+        # By kind, segment and first number, as the database tells incidents apart.
+        self._details: dict[tuple[str, str | None, int | None], str] = {}
+        self._found: set[tuple[str, str | None, int | None]] = set()
+
+    def is_news(self, kind: str, segment_id: str | None, first_seq: int | None, detail: str) -> bool:
+        """Tell whether an incident was not said before, or has changed since."""
+        key = kind, segment_id, first_seq
+        self._found.add(key)
+        former, self._details[key] = self._details.get(key), detail
+        return former != detail
+
+    def forget(self, kind: str, segment_id: str | None, first_seq: int | None) -> None:
+        """Forget an incident that has ended: when it begins again, it is news."""
+        self._details.pop((kind, segment_id, first_seq), None)
+
+    def begin_comparison(self) -> None:
+        """Note that the journal is about to be compared with the database."""
+        self._found.clear()
+
+    def end_comparison(self) -> None:
+        """Forget the incidents that the comparison did not find again. Damage is found by reading, not by comparing."""
+        self._details = {
+            key: detail for key, detail in self._details.items() if key in self._found or key[0] == "damaged"
+        }
+
+
 class Findings:
     """Notes what is found about one journal.
 
@@ -45,15 +75,24 @@ class Findings:
         An operator has just accepted this database: what it lacks is acknowledged at once, with that reason.
     told
         A list that gets the words, for a caller who says them. None: they are logged.
+    said
+        What was logged before, and is not logged again. None: nothing was.
     """
 
     def __init__(
-        self, store: Store, node: str, *, accepted: bool = False, told: list[str] | None = None
+        self,
+        store: Store,
+        node: str,
+        *,
+        accepted: bool = False,
+        told: list[str] | None = None,
+        said: Said | None = None,
     ) -> None:
         self._store = store
         self.node = node
         self._reason = ACCEPTED if accepted else None
         self._told = told
+        self._said = said or Said()
 
     def lacks_rest(self, row: Registered, known: Known | None, until: int | None = None) -> None:
         """Say that the database lacks the rest of a segment that is no longer here, or its numbers up to `until`.
@@ -224,6 +263,7 @@ class Findings:
 
     def not_refused(self, segment: Segment) -> None:
         """Say that the database takes a segment that it had refused."""
+        self._said.forget("damaged", None, segment.first_seq)
         incident = {"kind": "damaged", "first_seq": segment.first_seq, "detail": "it is shipped now"}
         self._store.settle(self._store.note_incident(self.node, incident))
 
@@ -239,10 +279,10 @@ class Findings:
         **more: Any,
     ) -> None:
         """Say something, and note it in the database. Times are in microseconds since 1970."""
-        if self._told is None:
-            log.log(logging.ERROR if kind in ("missing", "damaged") else logging.WARNING, "%s", detail)
-        else:
+        if self._told is not None:
             self._told.append(detail)
+        elif self._said.is_news(kind, segment_id, first_seq, detail):
+            log.log(logging.ERROR if kind in ("missing", "damaged") else logging.WARNING, "%s", detail)
         incident = _without_none(
             kind=kind,
             segment=segment_id,

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
 from radmeter.errors import JournalError, StoreError, StoreUnavailable, WrongDatabase
-from radmeter.ingest.findings import Findings, Rewound, rewound_incident
+from radmeter.ingest.findings import Findings, Rewound, Said, rewound_incident
 from radmeter.ingest.kept_segments import KeptSegments
 from radmeter.ingest.ledger import Known, Ledger
 from radmeter.ingest.missing_packets import MissingPackets
@@ -44,6 +44,7 @@ class Positions:
         self._ledger = ledger
         self._kept = kept
         self._open: dict[str, Position] = {}
+        self._said = Said()
         # The incidents in this database that end when all is shipped again.
         self._rewound: list[int] = []
         self._lost: dict[str, int] = {}  # by id: the last lost number that was told to this database
@@ -68,12 +69,13 @@ class Positions:
         node = self._journal.node()
         self._open.clear()
         unreadable = UnreadableSegments(self._journal, self._ledger, self._kept)
-        unreadable.put_aside(Findings(store, node))
-        self._counted = unreadable.put_kept_aside(store, Findings(store, node))
+        self._said.begin_comparison()
+        unreadable.put_aside(self._findings(store))
+        self._counted = unreadable.put_kept_aside(store, self._findings(store))
         kept = self._kept_segments()
         segments = sorted([*self._present(), *kept], key=lambda segment: segment.first_seq)
         seen = {known.id for known in self._ledger.all()}
-        findings = Findings(store, node, accepted=accepted)
+        findings = self._findings(store, accepted=accepted)
         rows = self._register(store, findings, [*segments, *self._forks(segments)])
         segments = [segment for segment in segments if not self._is_refused(segment)]
         kept_paths = {segment.path for segment in kept}
@@ -99,6 +101,7 @@ class Positions:
         here = [segment for segment in segments if segment.path not in vanished]
         missing = MissingPackets(self._journal, self._ledger, here, rows, self._refused)
         missing.report(store, findings, rewound=bool(rewound))
+        self._said.end_comparison()
         # Their numbers and times are not forgotten, in case the database steps back again.
         ids = {segment.header.id for segment in here} | self._refused.keys()
         gone = [known for known in self._ledger.all() if known.id not in ids]
@@ -174,7 +177,7 @@ class Positions:
         known = position.known
         have = max(position.progress.seq, self._lost.get(known.id, 0))
         if have < known.end:
-            Findings(store, self._journal.node()).lost_counted(position.id, have, known)
+            self._findings(store).lost_counted(position.id, have, known)
         known.ended, known.ended_us = True, time.time_ns() // 1000
         known.name = self._kept.keep(position.segment.path, known.id, damaged=known.damaged).name
         self._open.pop(known.id, None)
@@ -183,7 +186,7 @@ class Positions:
 
     def lose(self, store: Store, position: Position, loss: Loss) -> None:
         """Say which records of a segment are lost."""
-        Findings(store, self._journal.node()).damaged(position, loss)
+        self._findings(store).damaged(position, loss)
         known, last = position.known, loss.last_seq or 0
         known.damaged, known.lost_seq = True, max(known.lost_seq, last)
         self._lost[known.id] = max(self._lost.get(known.id, 0), last)
@@ -227,6 +230,9 @@ class Positions:
         gone = {path.name for path in self._kept.prune(counted, is_left_out, self._ledger.ages)}
         self._ledger.change()  # the ages
         self._ledger.gone([known for known in self._ledger.all() if known.ended and known.name in gone])
+
+    def _findings(self, store: Store, *, accepted: bool = False) -> Findings:
+        return Findings(store, self._journal.node(), accepted=accepted, said=self._said)
 
     def _present(self) -> list[Segment]:
         """Return the segments that may have to be shipped. Raises JournalError if one has no identity."""

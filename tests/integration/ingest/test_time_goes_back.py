@@ -33,7 +33,9 @@ from support.shipping import (
 )
 
 from radmeter.ingest import journal_state, orphans, shipper
+from radmeter.ingest.findings import Findings, Said
 from radmeter.ingest.kept_segments import KeptSegments
+from radmeter.ingest.ledger import Known
 from radmeter.ingest.shipper import Shipper
 from radmeter.ingest.store import Store
 from radmeter.plugin.journal import files
@@ -43,6 +45,8 @@ from radmeter.plugin.journal.segment_format import HEADER_1
 from radmeter.plugin.journal.writer import JournalWriter
 
 pytestmark = pytest.mark.timeout(180, func_only=True)
+
+ID = "5b8e1f0a-0000-4000-8000-000000000001"
 
 
 def test_a_restored_database_gets_what_it_lacks(tmp_path: Path, database: str) -> None:
@@ -604,6 +608,66 @@ def test_a_rewind_that_a_pooler_hides_is_found(
         finally:
             stop.set()
             thread.join()
+
+
+def test_the_log_says_an_incident_once(
+    tmp_path: Path,
+    database: str,
+    connection: psycopg.Connection[Any],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Each comparison finds it again: at each new segment, each hour, and at each connect."""
+    monkeypatch.setattr(shipper, "COMPARE_SECONDS", 0.0)
+    first, second = tmp_path / "first", tmp_path / "second"
+    fill(first, range(300))
+    segments(first)[1].unlink()  # before the shipper has seen it
+    shutil.copytree(first, second)
+    fill(second, range(1000, 1010))
+    ship(second, database)
+    caplog.clear()
+    stop, reader = threading.Event(), JournalReader(first)
+    running = Shipper(reader, lambda: Store(database), batch_seconds=0.001)
+    with reader.lock(), caplog.at_level(logging.WARNING):
+        thread = threading.Thread(target=running.run, args=(stop,))
+        thread.start()
+        try:
+            for number in range(3):
+                fill(first, range(2000 + 10 * number, 2010 + 10 * number))
+                eventually(lambda number=number: f"user{2009 + 10 * number}" in counted(connection), True)
+                connection.execute(
+                    "SELECT pg_terminate_backend(pid, 30000) FROM pg_stat_activity"
+                    " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                )
+        finally:
+            stop.set()
+            thread.join()
+    said = [record.message for record in caplog.records if "shipping waits" not in record.message]
+    assert sorted({kind for kind, *_ in incidents(connection)}) == ["copied", "missing"]
+    assert len(said) == len(set(said)) == 2
+
+
+def test_an_incident_that_changed_or_began_again_is_said_again(
+    database: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    said = Said()
+    with closing(Store(database)) as store, caplog.at_level(logging.WARNING):
+        row = store.open_segments("n-00000001", [{"id": ID, "format": 2, "first_seq": 1, "previous": None}])[
+            0
+        ]
+
+        def compare(*ends: int) -> int:
+            """Compare, and find that the database lacks a segment up to each of these numbers. Return what is said."""
+            caplog.clear()
+            said.begin_comparison()
+            findings = Findings(store, "n-00000001", said=said)
+            for end in ends:
+                findings.lacks_rest(row, Known(ID, "segment", 2, "n-00000001", 1, None, end, most_seq=end))
+            said.end_comparison()
+            return len(caplog.records)
+
+        assert [compare(10), compare(10), compare(20), compare(20)] == [1, 0, 1, 0]
+        assert [compare(), compare(20)] == [0, 1]
 
 
 @pytest.mark.parametrize("kind", ["another role", "another first number"])
