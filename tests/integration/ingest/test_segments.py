@@ -17,6 +17,7 @@ from support.servers import Connection
 from radmeter.errors import ProgressMoved, RecordRefused, StoreError, StoreUnavailable
 from radmeter.ingest.records import as_json
 from radmeter.ingest.store import Progress, Registered, Store
+from radmeter.plugin.journal import files
 from radmeter.plugin.journal.reader import Entry
 
 pytestmark = pytest.mark.timeout(120, func_only=True)
@@ -421,8 +422,8 @@ def test_a_segment_of_another_role_is_not_touched(database: str, connection: Con
             stranger.close()
 
 
-@pytest.mark.parametrize("name", ["retry", "detail:0123456789abcdef"])
-def test_what_is_no_journal_has_no_segments(store: Store, name: str) -> None:
+@pytest.mark.parametrize("name", ["retry", "detail:0123456789abcdef", "x" * 1025, "\u00e9" * 513])
+def test_what_is_no_journal_has_no_segments(store: Store, connection: Connection, name: str) -> None:
     for call in (
         lambda: store.open_segments(name, []),
         lambda: store.open_segments(NODE, [header(node=name)]),
@@ -430,6 +431,12 @@ def test_what_is_no_journal_has_no_segments(store: Store, name: str) -> None:
     ):
         with pytest.raises(StoreError, match="is no journal"):
             call()
+    assert value(connection, "count(*) FROM ingest_checkpoint") == 0
+
+
+def test_the_longest_name_of_a_journal_is_taken(store: Store) -> None:
+    name = "x" * files.LONGEST_NODE_BYTES
+    assert opened(store, header(node=name), node=name)[FIRST].last_seq == 0
 
 
 # --- the identity of the database -------------------------------------------------------------------------------------
