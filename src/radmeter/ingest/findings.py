@@ -166,15 +166,42 @@ class Findings:
             "is shorter than it was: a power cut took them, or it was cut off, or an older copy of it was put back",
         )
 
-    def shorter(self, segment: Segment, known: Known, end: int, counted_to: int) -> None:
-        """Say that a segment ends before the last record that is counted of it."""
+    def shorter(
+        self,
+        segment: Segment,
+        known: Known,
+        end: int,
+        counted_to: int,
+        from_at: int | None,
+        to_at: int | None,
+    ) -> None:
+        """Say that a segment ends before the last record that is counted of it.
+
+        The incident is about the records that are there and that this shipper may not have shipped, else about those
+        that are no longer there. `from_at`, `to_at`: the arrivals of the first and of the last one that is there.
+        """
+        detail = (
+            f"segment {segment.path.name} ends with record {end}, and the database has counted up to "
+            f"{counted_to}: a power cut took records that were counted, or the file is older than it was"
+        )
+        first, last = end + 1, counted_to
+        if known.last_seq < end:
+            first, last = known.last_seq + 1, end
+            detail += (
+                f". {span('Record', first, last)}, received from {_time(from_at)} to {_time(to_at)}, "
+                f"{'is' if first == last else 'are'} taken for counted. This shipper does not know that it shipped "
+                f"{'it' if first == last else 'them'}: if this machine was resumed from a memory image, another one "
+                f"shipped other records under these numbers, and these are lost"
+            )
         self._note(
             "shorter",
             known.id,
-            end + 1,
-            last_seq=counted_to,
-            detail=f"segment {segment.path.name} ends with record {end}, and the database has counted up to "
-            f"{counted_to}: a power cut took records that were counted, or the file is older than it was",
+            first,
+            last_seq=last,
+            records=last - first + 1,
+            from_at=from_at,
+            to_at=to_at if known.last_seq < end else known.last_us if known.most_seq >= counted_to else None,
+            detail=detail,
         )
 
     def forked(self, segment: Segment, known: Known, counted_to: int) -> None:

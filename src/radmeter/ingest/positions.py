@@ -355,7 +355,8 @@ class Positions:
         if end < row.last_seq and not self._is_ended(segment):
             # Another machine may have finished it, and this one may have other records than those.
             if not row.finished or end > known.last_seq:
-                findings.shorter(segment, known, end, row.last_seq)
+                arrivals = self._arrivals(segment, min(known.last_seq + 1, end), end)
+                findings.shorter(segment, known, end, row.last_seq, *arrivals)
             return row.progress
         if end == row.last_seq and digest == row.digest:
             return row.progress
@@ -365,6 +366,11 @@ class Positions:
         findings.forked(segment, known, row.last_seq)
         registered(store, findings.node, [forked_part(segment, known)])
         return Progress(known.shipped_after, 0)
+
+    def _arrivals(self, segment: Segment, *numbers: int) -> list[int | None]:
+        """Return when records of a segment arrived; None for one that is not there."""
+        found = [self._journal.read(segment, number - 1, 1) for number in numbers]
+        return [each[0].received_at_us if each else None for each in found]
 
     def _is_ended(self, segment: Segment) -> bool:
         """Tell whether no power cut can have taken records from a segment: radiusd writes it, or has closed it."""
