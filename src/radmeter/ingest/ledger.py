@@ -36,7 +36,7 @@ class Known:
 
     `last_seq`, `digest`: how far it is shipped. `most_seq`: how far it ever was. `lost_seq`: the last number that is
     known to be lost. Arrivals are in microseconds since 1970, UTC. `ended`: all of it was shipped, and nothing is added
-    to it; `ended_us`: when that was found, or else when the segment was found to be gone.
+    to it; `ended_us`: when that was found. If nothing of it was shipped: when the segment was found to be gone.
     `shipped_as`: the id under which the records above `shipped_after` are shipped, if the segment was forked.
     """
 

@@ -106,7 +106,8 @@ class Positions:
         ids = {segment.header.id for segment in here} | self._refused.keys()
         gone = [known for known in self._ledger.all() if known.id not in ids]
         for known in gone:
-            known.ended_us = known.ended_us or time.time_ns() // 1000
+            if known.done_us is None:
+                known.ended_us = time.time_ns() // 1000
         self._ledger.gone(gone)
         self._ledger.change()
         self._ledger.save(durable=True)
