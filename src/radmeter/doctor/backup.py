@@ -107,7 +107,7 @@ def _shown(kept: Kept, backup: Backup | None, now: float) -> str:
 def _kept(journal: Path) -> Kept:
     """Return what is kept of a journal, and what is not. A directory that cannot be read counts as empty."""
     try:
-        gone = [row.ended_us or row.last_us or 0 for row in Ledger(journal).gone_segments() if row.ended]
+        gone = [row.done_us or 0 for row in Ledger(journal).gone_segments() if row.ended]
         found = journal_state.kept(journal)
     except (OSError, JournalError):
         return Kept(0, None, None)

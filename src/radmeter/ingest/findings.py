@@ -32,6 +32,36 @@ class Rewound(NamedTuple):
     had_seq: int
 
 
+class Said:
+    """What a shipper has said of the incidents that last: each comparison finds them again."""
+
+    def __init__(self) -> None:
+        # By kind, segment and first number, as the database tells incidents apart.
+        self._details: dict[tuple[str, str | None, int | None], str] = {}
+        self._found: set[tuple[str, str | None, int | None]] = set()
+
+    def is_news(self, kind: str, segment_id: str | None, first_seq: int | None, detail: str) -> bool:
+        """Tell whether an incident was not said before, or has changed since."""
+        key = kind, segment_id, first_seq
+        self._found.add(key)
+        former, self._details[key] = self._details.get(key), detail
+        return former != detail
+
+    def forget(self, kind: str, segment_id: str | None, first_seq: int | None) -> None:
+        """Forget an incident that has ended: when it begins again, it is news."""
+        self._details.pop((kind, segment_id, first_seq), None)
+
+    def begin_comparison(self) -> None:
+        """Note that the journal is about to be compared with the database."""
+        self._found.clear()
+
+    def end_comparison(self) -> None:
+        """Forget the incidents that the comparison did not find again. Damage is found by reading, not by comparing."""
+        self._details = {
+            key: detail for key, detail in self._details.items() if key in self._found or key[0] == "damaged"
+        }
+
+
 class Findings:
     """Notes what is found about one journal.
 
@@ -46,15 +76,24 @@ class Findings:
         once, with that reason. What nobody has counted is not.
     told
         A list that gets the words, for a caller who says them. None: they are logged.
+    said
+        What was logged before, and is not logged again. None: nothing was.
     """
 
     def __init__(
-        self, store: Store, node: str, *, accepted: bool = False, told: list[str] | None = None
+        self,
+        store: Store,
+        node: str,
+        *,
+        accepted: bool = False,
+        told: list[str] | None = None,
+        said: Said | None = None,
     ) -> None:
         self._store = store
         self.node = node
         self._reason = ACCEPTED if accepted else None
         self._told = told
+        self._said = said or Said()
 
     def lacks_rest(self, row: Registered, known: Known | None, until: int | None = None) -> None:
         """Say that the database lacks the rest of a segment that is no longer here, or its numbers up to `until`.
@@ -127,15 +166,42 @@ class Findings:
             "is shorter than it was: a power cut took them, or it was cut off, or an older copy of it was put back",
         )
 
-    def shorter(self, segment: Segment, known: Known, end: int, counted_to: int) -> None:
-        """Say that a segment ends before the last record that is counted of it."""
+    def shorter(
+        self,
+        segment: Segment,
+        known: Known,
+        end: int,
+        counted_to: int,
+        from_at: int | None,
+        to_at: int | None,
+    ) -> None:
+        """Say that a segment ends before the last record that is counted of it.
+
+        The incident is about the records that are there and that this shipper may not have shipped, else about those
+        that are no longer there. `from_at`, `to_at`: the arrivals of the first and of the last one that is there.
+        """
+        detail = (
+            f"segment {segment.path.name} ends with record {end}, and the database has counted up to "
+            f"{counted_to}: a power cut took records that were counted, or the file is older than it was"
+        )
+        first, last = end + 1, counted_to
+        if known.last_seq < end:
+            first, last = known.last_seq + 1, end
+            detail += (
+                f". {span('Record', first, last)}, received from {_time(from_at)} to {_time(to_at)}, "
+                f"{'is' if first == last else 'are'} taken for counted. This shipper does not know that it shipped "
+                f"{'it' if first == last else 'them'}: if this machine was resumed from a memory image, another one "
+                f"shipped other records under these numbers, and these are lost"
+            )
         self._note(
             "shorter",
             known.id,
-            end + 1,
-            last_seq=counted_to,
-            detail=f"segment {segment.path.name} ends with record {end}, and the database has counted up to "
-            f"{counted_to}: a power cut took records that were counted, or the file is older than it was",
+            first,
+            last_seq=last,
+            records=last - first + 1,
+            from_at=from_at,
+            to_at=to_at if known.last_seq < end else known.last_us if known.most_seq >= counted_to else None,
+            detail=detail,
         )
 
     def forked(self, segment: Segment, known: Known, counted_to: int) -> None:
@@ -195,13 +261,20 @@ class Findings:
             f"{loss.what}. The packets around them are counted. {kept}",
         )
 
-    def unreadable(self, path: Path, first_seq: int, reason: str, aside: Path) -> None:
-        """Say that the header of a segment cannot be read. `aside`: where the file is now."""
+    def unreadable(
+        self, path: Path, first_seq: int, reason: str, aside: Path, *, is_kept: bool = False
+    ) -> None:
+        """Say that a segment cannot be read. `aside`: where the file is now. `is_kept`: it was shipped once."""
+        packets = (
+            "It was shipped, and whether the database has all of its packets is not known"
+            if is_kept
+            else "Its packets are not counted yet"
+        )
         self._note(
             "damaged",
             None,
             first_seq,
-            detail=f"segment {path.name} cannot be read: {reason}. Its packets are not counted yet. "
+            detail=f"segment {path.name} cannot be read: {reason}. {packets}. "
             f"`radmeter journal salvage {shlex.quote(str(aside))}` ships what can be read of it",
         )
 
@@ -217,6 +290,7 @@ class Findings:
 
     def not_refused(self, segment: Segment) -> None:
         """Say that the database takes a segment that it had refused."""
+        self._said.forget("damaged", None, segment.first_seq)
         incident = {"kind": "damaged", "first_seq": segment.first_seq, "detail": "it is shipped now"}
         self._store.settle(self._store.note_incident(self.node, incident))
 
@@ -232,10 +306,10 @@ class Findings:
         **more: Any,
     ) -> None:
         """Say something, and note it in the database. Times are in microseconds since 1970."""
-        if self._told is None:
-            log.log(logging.ERROR if kind in ("missing", "damaged") else logging.WARNING, "%s", detail)
-        else:
+        if self._told is not None:
             self._told.append(detail)
+        elif self._said.is_news(kind, segment_id, first_seq, detail):
+            log.log(logging.ERROR if kind in ("missing", "damaged") else logging.WARNING, "%s", detail)
         incident = _without_none(
             kind=kind,
             segment=segment_id,

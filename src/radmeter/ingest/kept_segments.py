@@ -2,12 +2,12 @@
 
 import logging
 import shutil
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
 
 from radmeter.ingest.folders import move, segments_in
+from radmeter.ingest.kept_ages import KeptAges
 from radmeter.ingest.left_out_segments import LeftOutSegments
 from radmeter.plugin.journal import files
 from radmeter.plugin.journal.files import SegmentFile
@@ -35,7 +35,7 @@ class KeptSegments:
     journal
         The journal's directory.
     hours
-        How long a segment is kept after it was shipped.
+        How long a segment is kept after it was shipped. The time in which the machine was off does not count.
     limit_bytes
         The most bytes that are kept; the oldest segments go first. None: 16 GiB, and at most a tenth of the disk.
     left_out
@@ -88,27 +88,37 @@ class KeptSegments:
             is not None
         )
 
-    def prune(self, is_left_out: Callable[[SegmentFile], bool]) -> list[Path]:
+    def prune(
+        self, counted: Collection[str], is_left_out: Callable[[SegmentFile], bool], ages: KeptAges
+    ) -> list[Path]:
         """Delete the segments that are too old or too many. Return their former paths.
 
-        `is_left_out` tells whether packets in a segment may have been left out.
+        Parameters
+        ----------
+        counted
+            The names of those that may be deleted. Others stay, and do not count towards the size.
+        is_left_out
+            Tells whether packets in a segment may have been left out.
+        ages
+            The ages of the segments.
         """
         kept = []
         for segment in segments_in(self._journal / files.SHIPPED):
+            if segment.path.name not in counted:
+                continue
             with suppress(FileNotFoundError):  # the plugin deletes segments when the disk is full
-                found = segment.path.stat()
-                # Its last write may be as long ago as the database was away. The rename changed the file, too.
-                kept.append((max(found.st_mtime, found.st_ctime), segment, found.st_size))
-        total = sum(size for _, _, size in kept)
-        limit, oldest = limit_in_force(self._journal, self._limit_bytes), time.time() - self._seconds
+                kept.append((segment, segment.path.stat()))
+        total = sum(found.st_size for _, found in kept)
+        limit = limit_in_force(self._journal, self._limit_bytes)
+        age = ages.of(files.SHIPPED, {segment.path.name: found.st_ctime_ns for segment, found in kept})
         gone = []
-        for shipped_at, segment, size in sorted(kept):
-            if shipped_at >= oldest and total <= limit:
+        for segment, found in sorted(kept, key=lambda each: (-age[each[0].path.name], each[0])):
+            if age[segment.path.name] < self._seconds and total <= limit:
                 break
-            total -= size
+            total -= found.st_size
             if self._left_out is None or not is_left_out(segment) or not self._left_out.keep(segment):
                 segment.path.unlink(missing_ok=True)
                 gone.append(segment.path)
         if self._left_out is not None:
-            self._left_out.prune()
+            self._left_out.prune(ages)
         return gone

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from radmeter.errors import JournalError, os_reason
+from radmeter.ingest.kept_ages import KeptAges
 from radmeter.plugin.journal import files
 from radmeter.plugin.journal.kept import is_full
 from radmeter.plugin.journal.reader import Segment
@@ -35,7 +36,7 @@ class Known:
 
     `last_seq`, `digest`: how far it is shipped. `most_seq`: how far it ever was. `lost_seq`: the last number that is
     known to be lost. Arrivals are in microseconds since 1970, UTC. `ended`: all of it was shipped, and nothing is added
-    to it; `ended_us`: when that was found.
+    to it; `ended_us`: when that was found. If nothing of it was shipped: when the segment was found to be gone.
     `shipped_as`: the id under which the records above `shipped_after` are shipped, if the segment was forked.
     """
 
@@ -67,6 +68,11 @@ class Known:
         """How many records were ever shipped. Numbers are contiguous in a segment."""
         return max(0, self.most_seq - self.first_seq + 1)
 
+    @property
+    def done_us(self) -> int | None:
+        """When its shipper was done with it, as far as that is known."""
+        return self.ended_us or self.last_us
+
     def shipped(self, seq: int, digest: int | None, first_us: int, last_us: int) -> None:
         """Note that a batch of the segment was counted: up to which number, and its arrivals."""
         self.last_seq, self.digest, self.most_seq = seq, digest, max(self.most_seq, seq)
@@ -86,6 +92,7 @@ class Ledger:
         self._is_full = False
         # Incidents about packets that the database lacks and that are shipped again.
         self.rewound: list[dict[str, Any]] = []
+        self.ages = KeptAges()
 
     def give_way_with(self, make_room: Callable[[], bool]) -> None:
         """Let `make_room` delete something when the disk is full. It returns False if it cannot."""
@@ -100,7 +107,7 @@ class Ledger:
             put_aside = path.with_name(f"{LEDGER}.damaged")
             log.error("%s. It is kept as %s, and begins again", error, put_aside.name)
             path.rename(put_aside)
-            self._known, self.rewound = {}, []
+            self._known, self.rewound, self.ages = {}, [], KeptAges()
 
     def read(self) -> None:
         """Read the ledger, and change nothing on disk. Raises JournalError if it is damaged, and OSError."""
@@ -110,11 +117,13 @@ class Ledger:
             rows, rewound = [_known(row) for row in content["segments"]], list(content.get("rewound", []))
             if not all(isinstance(each, dict) for each in rewound):
                 raise TypeError("an incident is no object")
+            ages = KeptAges()
+            ages.load(content.get("kept", {}))
         except FileNotFoundError:
-            rows, rewound = [], []
+            rows, rewound, ages = [], [], KeptAges()
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise JournalError(f"the ledger {path} is damaged: {type(error).__name__}: {error}") from error
-        self._known, self.rewound = {row.id: row for row in rows}, rewound
+        self._known, self.rewound, self.ages = {row.id: row for row in rows}, rewound, ages
         self._changed = False
 
     def known(self, segment_id: str) -> Known | None:
@@ -220,6 +229,7 @@ class Ledger:
         content = {
             "format": FORMAT,
             "rewound": self.rewound,
+            "kept": self.ages.content(),
             "segments": [asdict(row) for row in self.all()],
         }
         self._write(self._directory / LEDGER, json.dumps(content).encode(), durable=durable)

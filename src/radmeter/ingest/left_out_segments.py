@@ -3,11 +3,11 @@
 import contextlib
 import logging
 import shutil
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from radmeter.ingest.folders import PLACES, move, segments_in
+from radmeter.ingest.kept_ages import KeptAges
 from radmeter.plugin.journal import files
 from radmeter.plugin.journal.files import SegmentFile
 from radmeter.plugin.journal.reader import Entry
@@ -45,18 +45,19 @@ class LeftOutSegments:
         log.info("segment %s is kept as %s: packets in it were left out", segment.path.name, kept)
         return True
 
-    def prune(self) -> None:
+    def prune(self, ages: KeptAges) -> None:
         """Delete the segments that are too old or too many."""
         kept = self.segments()
-        sizes = dict.fromkeys(kept, 0)
+        sizes, changed_ns = dict.fromkeys(kept, 0), {}
         for segment in kept:
             with contextlib.suppress(FileNotFoundError):
                 found = segment.path.stat()
-                sizes[segment] = found.st_size
-                # Its last write may be as long ago as the database was away. The rename was a change of the file.
-                if max(found.st_mtime, found.st_ctime) < time.time() - KEPT_SECONDS:
-                    self._delete(segment, "kept for seven days")
-                    sizes[segment] = 0
+                sizes[segment], changed_ns[segment.path.name] = found.st_size, found.st_ctime_ns
+        age = ages.of(files.LEFT_OUT, changed_ns)
+        for segment in kept:
+            if age.get(segment.path.name, 0.0) > KEPT_SECONDS:
+                self._delete(segment, "kept for seven days")
+                sizes[segment] = 0
         too_full = bool(kept) and shutil.disk_usage(self._journal).free < LEAST_FREE_BYTES
         for segment in kept:
             if sum(sizes.values()) > (0 if too_full else self._limit_bytes):

@@ -2,12 +2,11 @@
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
 
 from radmeter.errors import JournalError
 from radmeter.ingest.findings import Findings
 from radmeter.ingest.ledger import Known, Ledger
-from radmeter.ingest.registration import registered_known
+from radmeter.ingest.registration import registered_known, removed_known
 from radmeter.ingest.store import Registered, Store
 from radmeter.plugin.journal import files
 from radmeter.plugin.journal.reader import JournalReader, Segment
@@ -86,21 +85,28 @@ class MissingPackets:
         """Return the node's segments that are not wholly counted, are not here, and that no shipper has any more."""
         known = [self._ledger.forked(segment.header.id) for segment in self._segments]
         forks = {each.shipped_as for each in known if each is not None}
-        oldest = datetime.now(UTC) - timedelta(seconds=VANISHED_SECONDS)
         return [
             row
             for row in self._rows.values()
-            if not row.given and row.id not in self._here | forks and row.seen_at < oldest
+            if not row.given and row.id not in self._here | forks and row.unseen_seconds > VANISHED_SECONDS
         ]
 
     def _report_known(self, store: Store, findings: Findings, away: Mapping[str, Known]) -> None:
         """Note what the database lacks of segments that the ledger knows and that are not here."""
-        found = registered_known(store, findings.node, away.values())
+        # Before they are registered: then they have rows again.
+        removed = removed_known(store, away.values())
+        found = registered_known(store, findings.node, away.values(), removed)
         for known in away.values():
-            row = found[known.shipped_as or known.id]
-            if known.shipped_as is not None and found[known.id].last_seq < known.shipped_after:
+            if (
+                known.shipped_as is not None
+                and known.id not in removed
+                and found[known.id].last_seq < known.shipped_after
+            ):
                 # What both machines had before the fork.
                 findings.lacks_rest(found[known.id], known, known.shipped_after)
+            if (known.shipped_as or known.id) in removed:
+                continue
+            row = found[known.shipped_as or known.id]
             if not row.finished and known.ended and known.end <= row.last_seq:
                 store.finish(row.id, row.last_seq)
             elif not row.finished or row.last_seq < known.most_seq:

@@ -129,9 +129,11 @@ class Surroundings:
             rows = [row for row in store.open_segments(node, []) if row.first_seq == first_seq]
             segment_id = rows[0].id if len(rows) == 1 else None
         if segment_id is None:
-            # A ledger that does not know it: the shipper has never seen it whole, so nothing of it is counted.
+            # A ledger that does not know it: the shipper has never seen it whole, so nothing of it is counted. But a
+            # segment in these folders was shipped, and the ledger has been lost since.
+            was_shipped = path.absolute().parent.name in (files.SHIPPED, files.LEFT_OUT)
             seen = (journal / LEDGER).exists() and not (journal / f"{LEDGER}.damaged").exists()
-            if node is None or not (seen or self._uncounted):
+            if node is None or not ((seen and not was_shipped) or self._uncounted):
                 raise JournalError(
                     "its header is damaged, and nothing here says which segment it is, so some of its packets may be "
                     "counted already. Put it back into its journal and name it there. If you know that nothing of it "

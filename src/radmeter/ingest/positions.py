@@ -9,9 +9,10 @@ import logging
 import time
 import uuid
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 
 from radmeter.errors import JournalError, StoreError, StoreUnavailable, WrongDatabase
-from radmeter.ingest.findings import Findings, Rewound, rewound_incident
+from radmeter.ingest.findings import Findings, Rewound, Said, rewound_incident
 from radmeter.ingest.kept_segments import KeptSegments
 from radmeter.ingest.ledger import Known, Ledger
 from radmeter.ingest.missing_packets import MissingPackets
@@ -43,9 +44,11 @@ class Positions:
         self._ledger = ledger
         self._kept = kept
         self._open: dict[str, Position] = {}
+        self._said = Said()
         # The incidents in this database that end when all is shipped again.
         self._rewound: list[int] = []
         self._lost: dict[str, int] = {}  # by id: the last lost number that was told to this database
+        self._counted: set[str] = set()  # the names of kept segments that cannot be read, and are all counted
         self._before_fork: set[str] = set()  # forked segments that were read up to the fork
         # By their ids: segments that the database does not let this shipper ship.
         self._refused: dict[str, Segment] = {}
@@ -66,12 +69,13 @@ class Positions:
         node = self._journal.node()
         self._open.clear()
         unreadable = UnreadableSegments(self._journal, self._ledger, self._kept)
-        unreadable.put_aside(Findings(store, node))
-        unreadable.put_kept_aside(store, Findings(store, node))
+        self._said.begin_comparison()
+        unreadable.put_aside(self._findings(store))
+        self._counted = unreadable.put_kept_aside(store, self._findings(store))
         kept = self._kept_segments()
         segments = sorted([*self._present(), *kept], key=lambda segment: segment.first_seq)
         seen = {known.id for known in self._ledger.all()}
-        findings = Findings(store, node, accepted=accepted)
+        findings = self._findings(store, accepted=accepted)
         rows = self._register(store, findings, [*segments, *self._forks(segments)])
         segments = [segment for segment in segments if not self._is_refused(segment)]
         kept_paths = {segment.path for segment in kept}
@@ -82,16 +86,12 @@ class Positions:
                 rewound.append(Rewound(known, row.last_seq, known.last_seq))
             if segment.path not in kept_paths:
                 self._place(store, findings, segment, known, rows)
-            elif self._is_needed(segment, known, rows, seen=known.id in seen):
+            else:
                 try:
-                    path = self._kept.bring_back(segment.path, known.id)
+                    self._compare_kept(store, findings, segment, known, rows, seen=known.id in seen)
                 except FileNotFoundError:  # the plugin has deleted it meanwhile, on a full disk
                     vanished.add(segment.path)
                     continue
-                known.name = path.name
-                self._place(store, findings, segment._replace(path=path), known, rows)
-            else:
-                _learn(known, row)
             if row.siblings:
                 findings.copied(segment, known.previous)
         if rewound and not accepted:
@@ -101,11 +101,45 @@ class Positions:
         here = [segment for segment in segments if segment.path not in vanished]
         missing = MissingPackets(self._journal, self._ledger, here, rows, self._refused)
         missing.report(store, findings, rewound=bool(rewound))
+        self._said.end_comparison()
         # Their numbers and times are not forgotten, in case the database steps back again.
         ids = {segment.header.id for segment in here} | self._refused.keys()
-        self._ledger.gone([known for known in self._ledger.all() if known.id not in ids])
+        gone = [known for known in self._ledger.all() if known.id not in ids]
+        for known in gone:
+            if known.done_us is None:
+                known.ended_us = time.time_ns() // 1000
+        self._ledger.gone(gone)
         self._ledger.change()
         self._ledger.save(durable=True)
+
+    def _compare_kept(
+        self,
+        store: Store,
+        findings: Findings,
+        segment: Segment,
+        known: Known,
+        rows: dict[str, Registered],
+        *,
+        seen: bool,
+    ) -> None:
+        """Bring a kept segment back if the database lacks records of it. Raises FileNotFoundError if it is gone."""
+        try:
+            is_needed = self._is_needed(segment, known, rows, seen=seen)
+        except JournalError as error:
+            # Nothing says how many records it had, so nobody may delete it.
+            segment.path.stat()
+            aside = segment.path
+            if aside.parent.name != files.DAMAGED:
+                aside = self._kept.keep(segment.path, known.id, damaged=True)
+            known.name, known.damaged = aside.name, True
+            findings.unreadable(segment.path, segment.first_seq, f"{error}", aside, is_kept=True)
+            is_needed = False
+        if is_needed:
+            path = self._kept.bring_back(segment.path, known.id)
+            known.name = path.name
+            self._place(store, findings, segment._replace(path=path), known, rows)
+        else:
+            _learn(segment, known, rows[segment.header.id])
 
     def missing(self, store: Store, node: str) -> list[str]:
         """Note which packets are neither counted nor here, once all that is here is counted. Return it in words.
@@ -144,7 +178,7 @@ class Positions:
         known = position.known
         have = max(position.progress.seq, self._lost.get(known.id, 0))
         if have < known.end:
-            Findings(store, self._journal.node()).lost_counted(position.id, have, known)
+            self._findings(store).lost_counted(position.id, have, known)
         known.ended, known.ended_us = True, time.time_ns() // 1000
         known.name = self._kept.keep(position.segment.path, known.id, damaged=known.damaged).name
         self._open.pop(known.id, None)
@@ -153,7 +187,7 @@ class Positions:
 
     def lose(self, store: Store, position: Position, loss: Loss) -> None:
         """Say which records of a segment are lost."""
-        Findings(store, self._journal.node()).damaged(position, loss)
+        self._findings(store).damaged(position, loss)
         known, last = position.known, loss.last_seq or 0
         known.damaged, known.lost_seq = True, max(known.lost_seq, last)
         self._lost[known.id] = max(self._lost.get(known.id, 0), last)
@@ -192,8 +226,14 @@ class Positions:
             last = known.most_seq if known else segment.first_seq + files.GAP
             return any(first <= last and until >= segment.first_seq for first, until in ranges)
 
-        gone = {path.name for path in self._kept.prune(is_left_out)}
+        # Of any other segment, nobody has seen that it is counted.
+        counted = {known.name for known in self._ledger.all()} | self._counted
+        gone = {path.name for path in self._kept.prune(counted, is_left_out, self._ledger.ages)}
+        self._ledger.change()  # the ages
         self._ledger.gone([known for known in self._ledger.all() if known.ended and known.name in gone])
+
+    def _findings(self, store: Store, *, accepted: bool = False) -> Findings:
+        return Findings(store, self._journal.node(), accepted=accepted, said=self._said)
 
     def _present(self) -> list[Segment]:
         """Return the segments that may have to be shipped. Raises JournalError if one has no identity."""
@@ -270,7 +310,8 @@ class Positions:
     def _is_needed(self, segment: Segment, known: Known, rows: dict[str, Registered], *, seen: bool) -> bool:
         """Tell whether the database lacks records of a kept segment.
 
-        That it is finished does not say so: another machine may have finished a shorter copy of it.
+        That it is finished does not say so: another machine may have finished a shorter copy of it. Raises JournalError
+        if only the segment says how many records it has, and it cannot be read.
         """
         row = rows[known.shipped_as or known.id]
         if known.shipped_as is not None and rows[known.id].last_seq < known.shipped_after:
@@ -279,10 +320,7 @@ class Positions:
             return True
         if seen and row.last_seq >= known.most_seq:
             return False
-        try:
-            return row.last_seq < (self._journal.end(segment) or 0)
-        except JournalError:  # it is gone meanwhile, or cannot be read
-            return False
+        return row.last_seq < (self._journal.end(segment) or 0)
 
     def _place(
         self, store: Store, findings: Findings, segment: Segment, known: Known, rows: dict[str, Registered]
@@ -318,7 +356,8 @@ class Positions:
         if end < row.last_seq and not self._is_ended(segment):
             # Another machine may have finished it, and this one may have other records than those.
             if not row.finished or end > known.last_seq:
-                findings.shorter(segment, known, end, row.last_seq)
+                arrivals = self._arrivals(segment, min(known.last_seq + 1, end), end)
+                findings.shorter(segment, known, end, row.last_seq, *arrivals)
             return row.progress
         if end == row.last_seq and digest == row.digest:
             return row.progress
@@ -328,6 +367,11 @@ class Positions:
         findings.forked(segment, known, row.last_seq)
         registered(store, findings.node, [forked_part(segment, known)])
         return Progress(known.shipped_after, 0)
+
+    def _arrivals(self, segment: Segment, *numbers: int) -> list[int | None]:
+        """Return when records of a segment arrived; None for one that is not there."""
+        found = [self._journal.read(segment, number - 1, 1) for number in numbers]
+        return [each[0].received_at_us if each else None for each in found]
 
     def _is_ended(self, segment: Segment) -> bool:
         """Tell whether no power cut can have taken records from a segment: radiusd writes it, or has closed it."""
@@ -359,9 +403,12 @@ def _with_identity(segment: Segment, known: Known) -> Segment:
     return segment._replace(header=segment.header._replace(id=known.id, node=known.node))
 
 
-def _learn(known: Known, row: Registered) -> None:
+def _learn(segment: Segment, known: Known, row: Registered) -> None:
     """Note what the database has of a kept segment: the ledger may be older, after a crash."""
     known.ended = True
+    if known.ended_us is None:
+        with suppress(FileNotFoundError):  # the plugin has deleted it meanwhile, on a full disk
+            known.ended_us = segment.path.stat().st_ctime_ns // 1000  # when it was moved
     if known.shipped_as is None and known.last_seq < row.last_seq:
         known.last_seq, known.digest = row.progress
         known.most_seq = max(known.most_seq, row.last_seq)

@@ -1,6 +1,6 @@
 """Registers segments with the database, and asks how far each is counted."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from radmeter.ingest.ledger import Known
@@ -29,26 +29,41 @@ def registered(store: Store, node: str, segments: Sequence[Segment]) -> dict[str
     )
 
 
-def registered_known(store: Store, node: str, known: Iterable[Known]) -> dict[str, Registered]:
+def registered_known(
+    store: Store, node: str, known: Iterable[Known], removed: Collection[str] = ()
+) -> dict[str, Registered]:
     """Register segments as the ledger knows them, since they cannot be read. Return what `registered` returns.
 
-    A forked segment has two rows: its own, and that of the part with another id.
+    A forked segment has two rows: its own, and that of the part with another id. `removed`: ids that are left out.
     """
     described = []
     for each in known:
-        described.append(
-            {
-                "id": each.id,
-                "node": each.node,
-                "format": each.format,
-                "first_seq": each.first_seq,
-                "previous": each.previous,
-            }
-        )
+        own = {
+            "id": each.id,
+            "node": each.node,
+            "format": each.format,
+            "first_seq": each.first_seq,
+            "previous": each.previous,
+        }
+        described.append(own)
         if each.shipped_as is not None:
             fork = {"id": each.shipped_as, "first_seq": each.shipped_after + 1, "previous": each.id}
-            described.append(described[-1] | fork)
-    return _open_all(store, node, described)
+            described.append(own | fork)
+    return _open_all(store, node, [each for each in described if each["id"] not in removed])
+
+
+def removed_known(store: Store, known: Iterable[Known]) -> set[str]:
+    """Return the ids of those segments that are all counted, and whose rows the jobs have removed."""
+    asked = [
+        {"id": identity, "node": each.node, "ended_us": each.done_us}
+        for each in known
+        for identity in (each.id, each.shipped_as)
+        if identity is not None
+    ]
+    removed: set[str] = set()
+    for start in range(0, len(asked), CALL):
+        removed |= store.removed(asked[start : start + CALL])
+    return removed
 
 
 def forked_part(segment: Segment, known: Known) -> Segment:

@@ -1,6 +1,5 @@
 """The shipper's connection to the database, with the calls that carry packets."""
 
-import datetime
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -28,9 +27,10 @@ class Progress(NamedTuple):
 class Registered(NamedTuple):
     """A segment as the database knows it.
 
-    `given`: the caller has named it. `seen_at`: when a shipper last did. `previous_finished`: whether the segment
-    before it is all counted; None if there is none, or if the database does not know it. `siblings`: how many other
-    segments of the node name the same segment before them: the journal was copied, or set back.
+    `given`: the caller has named it. `unseen_seconds`: how long ago a shipper last did, by the database's clock.
+    `previous_finished`: whether the segment before it is all counted; None if there is none, or if the database
+    does not know it. `siblings`: how many other segments of the node name the same segment before them: the journal
+    was copied, or set back.
     """
 
     id: str
@@ -40,7 +40,7 @@ class Registered(NamedTuple):
     records: int
     finished: bool
     given: bool
-    seen_at: datetime.datetime
+    unseen_seconds: float
     previous: str | None
     previous_finished: bool | None
     siblings: int
@@ -52,8 +52,8 @@ class Registered(NamedTuple):
 
 
 OPEN_SEGMENTS = """
-SELECT id::text, first_seq, last_seq, digest, records, finished, given, seen_at, previous::text, previous_finished,
-       siblings
+SELECT id::text, first_seq, last_seq, digest, records, finished, given,
+       extract(epoch FROM clock_timestamp() - seen_at)::float8, previous::text, previous_finished, siblings
 FROM radmeter.open_segments(%s, %s::json)"""
 
 
@@ -100,6 +100,26 @@ class Store:
         with explained_errors("radmeter_ingest"):
             rows = self._connection.execute(OPEN_SEGMENTS, (node, orjson.dumps(list(segments)).decode()))
             return [Registered._make(row) for row in rows]
+
+    def removed(self, segments: Sequence[Mapping[str, Any]]) -> set[str]:
+        """Return the ids of those segments that are all counted, and whose rows the jobs have removed.
+
+        A database without the function has removed none.
+
+        Parameters
+        ----------
+        segments
+            For each: ``id``, ``node`` and ``ended_us``, when the shipper was done with it (None: not known).
+        """
+        with explained_errors("radmeter_ingest"):
+            try:
+                rows = self._connection.execute(
+                    "SELECT id::text FROM radmeter.removed_segments(%s::json) AS id",
+                    (orjson.dumps(list(segments)).decode(),),
+                )
+            except errors.UndefinedFunction:
+                return set()
+            return {row[0] for row in rows}
 
     def finish(self, segment_id: str, end: int) -> None:
         """Note that a segment ends at the number `end`, and is all counted.

@@ -10,7 +10,7 @@ from radmeter.ingest.ledger import Known, Ledger
 from radmeter.ingest.registration import registered_known
 from radmeter.ingest.store import Store
 from radmeter.plugin.journal import files
-from radmeter.plugin.journal.reader import JournalReader
+from radmeter.plugin.journal.reader import JournalReader, Segment
 
 
 class UnreadableSegments:
@@ -41,43 +41,75 @@ class UnreadableSegments:
                     f"the segment {path}, which radiusd writes, cannot be read: {reason}. Restart radiusd: it begins "
                     "another one"
                 )
-            self._identify(path, first_seq, findings.node)
+            self._identify(path, findings.node)
             aside = self._kept.keep(path, "", damaged=True)
             if known := self._ledger.named(path.name):
                 known.name = aside.name
             findings.unreadable(path, first_seq, reason, aside)
 
-    def _identify(self, path: Path, first_seq: int, node: str) -> None:
+    def _identify(self, path: Path, node: str) -> None:
         """Note the id of a segment whose header is damaged, while the one that follows is there and says it."""
         if self._ledger.named(path.name) is not None:
             return
         for following in self._journal.segments():
-            header = following.header
-            if header.previous is not None and header.previous_first_seq == first_seq:
-                known = Known(
-                    header.previous, path.name, 2, header.node or node, first_seq, None, first_seq - 1
-                )
-                if following.first_seq < first_seq + files.GAP:
-                    known.lost_seq = following.first_seq - 1
+            if known := _before(following, path, node):
                 self._ledger.add(known)
                 self._ledger.save(durable=True)  # before the file is moved: later nothing may say it any more
                 return
 
-    def put_kept_aside(self, store: Store, findings: Findings) -> None:
-        """Move kept segments that the database lacks, and whose header is damaged, where nobody deletes them.
+    def put_kept_aside(self, store: Store, findings: Findings) -> set[str]:
+        """Move kept segments whose header is damaged where nobody deletes them, unless the database has all of them.
 
-        That their packets are missing is said as of a segment that is not here.
+        Return the names of those that it has. One that nothing identifies stays where it is: `journal salvage` must not
+        take it for one that was never shipped. That packets are missing is said as of a segment that is not here.
         """
-        found = [
-            (segment, known)
-            for segment in self._journal.segments_in(files.SHIPPED)
-            if segment.header.format == 0 and (known := self._ledger.named(segment.path.name))
-        ]
+        damaged = [each for each in self._journal.segments_in(files.SHIPPED) if each.header.format == 0]
+        if not damaged:
+            return set()
+        gone = {known.name: known for known in self._ledger.gone_segments()}
+        found = []
+        for segment in damaged:
+            name = segment.path.name
+            known = self._ledger.named(name) or gone.get(name) or self._followed(segment, findings.node)
+            if known is None:
+                findings.unreadable(
+                    segment.path, segment.first_seq, "its header is damaged", segment.path, is_kept=True
+                )
+            else:
+                found.append((segment, known))
         rows = registered_known(store, findings.node, [known for _, known in found])
+        counted = set()
         for segment, known in found:
             row = rows[known.shipped_as or known.id]
-            if not row.finished or row.last_seq < known.most_seq:
-                with suppress(FileNotFoundError):  # the plugin has deleted it meanwhile, on a full disk
-                    aside = self._kept.keep(segment.path, known.id, damaged=True)
-                    known.name = aside.name
-                    findings.unreadable(segment.path, segment.first_seq, "its header is damaged", aside)
+            # Without a ledger, only the segment behind it may say how many records it had.
+            is_known = known.ended or known.end > 0
+            if row.finished and is_known and row.last_seq >= (known.most_seq or known.end):
+                counted.add(segment.path.name)
+                continue
+            with suppress(FileNotFoundError):  # the plugin has deleted it meanwhile, on a full disk
+                self._ledger.add(known)
+                self._ledger.save(durable=True)
+                aside = self._kept.keep(segment.path, known.id, damaged=True)
+                known.name = aside.name
+                findings.unreadable(
+                    segment.path, segment.first_seq, "its header is damaged", aside, is_kept=True
+                )
+        return counted
+
+    def _followed(self, segment: Segment, node: str) -> Known | None:
+        """Return what the segment behind a kept one says about it; None if there is none."""
+        others = [*self._journal.segments()]
+        for folder in (files.SHIPPED, files.DAMAGED, files.LEFT_OUT):
+            others += self._journal.segments_in(folder)
+        return next((known for each in others if (known := _before(each, segment.path, node))), None)
+
+
+def _before(following: Segment, path: Path, node: str) -> Known | None:
+    """Return what a segment says about the file before it; None if that is another one."""
+    header, first_seq = following.header, files.first_seq_in_name(path.name) or 0
+    if header.previous is None or header.previous_first_seq != first_seq:
+        return None
+    known = Known(header.previous, path.name, 2, header.node or node, first_seq, None, first_seq - 1)
+    if following.first_seq < first_seq + files.GAP:
+        known.lost_seq = following.first_seq - 1
+    return known

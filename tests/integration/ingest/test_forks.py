@@ -1,5 +1,6 @@
 """A machine that was copied while radiusd ran: both machines go on in one segment, and both are counted."""
 
+import os
 import shutil
 import time
 from contextlib import closing
@@ -9,7 +10,8 @@ from typing import Any
 import psycopg
 import pytest
 from support.backups import backup
-from support.shipping import Resumed, counted, fill, incidents, once, packet, ship
+from support.journals import segments
+from support.shipping import Resumed, counted, fill, incidents, once, packet, record_offset, ship
 
 from radmeter.ingest import orphans
 from radmeter.ingest.kept_segments import KeptSegments
@@ -73,6 +75,60 @@ def test_a_forked_machine_that_is_resumed_twice_again_counts_too(
                 again.append(range(205, 230))
                 ship(third, database)
     assert counted(connection) == once(range(40)) | once(range(100, 120)) | once(range(200, 230))
+
+
+def test_a_resumed_machine_that_loses_power_says_which_packets_it_may_have_lost(
+    tmp_path: Path, database: str, connection: psycopg.Connection[Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its segment looks as after a power cut. A known limit."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    with closing(JournalWriter(first)) as writer:
+        for user in range(20):
+            writer.append(time.time_ns() // 1000, packet(user))
+        ship(first, database)
+        shutil.copytree(first, second)
+        for user in range(20, 40):
+            writer.append(time.time_ns() // 1000, packet(user))
+        ship(first, database)
+    began = time.time()
+    with closing(Resumed(second, 21)) as resumed:
+        resumed.append(range(100, 103))
+    fill(second, range(103, 105))
+    caplog.clear()
+    for _ in range(2):
+        ship(second, database)
+    assert counted(connection) == once(range(40)) | once(range(103, 105))
+    assert "Records 21 to 23, received from 2" in caplog.text
+    rows = connection.execute(
+        """SELECT first_seq, last_seq, records, to_timestamp(%s) <= from_at AND from_at <= to_at AND to_at <= now()
+           FROM radmeter.journal_incidents WHERE kind = 'shorter'""",
+        (began,),
+    ).fetchall()
+    assert rows == [(21, 23, 3, True)]
+
+
+def test_a_power_cut_that_took_counted_records_says_which(
+    tmp_path: Path, database: str, connection: psycopg.Connection[Any]
+) -> None:
+    journal, earlier = tmp_path / "journal", tmp_path / "earlier"
+    with closing(JournalWriter(journal)) as writer:
+        for user in range(20):
+            writer.append(time.time_ns() // 1000, packet(user))
+        ship(journal, database)
+        shutil.copytree(journal, earlier)
+        for user in range(20, 40):
+            writer.append(time.time_ns() // 1000, packet(user))
+        ship(journal, database)
+    path = segments(earlier)[0]
+    os.truncate(path, record_offset(path, 15))
+    fill(earlier, range(40, 50))
+    ship(earlier, database)
+    assert counted(connection) == once(range(50))
+    rows = connection.execute(
+        """SELECT first_seq, last_seq, records, from_at <= now(), to_at FROM radmeter.journal_incidents
+           WHERE kind = 'shorter'"""
+    ).fetchall()
+    assert rows == [(16, 40, 25, True, None)]
 
 
 def test_what_was_counted_before_a_fork_is_missing_if_it_is_no_longer_kept(

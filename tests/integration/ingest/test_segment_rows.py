@@ -280,6 +280,47 @@ def test_numbers_of_the_new_format_never_become_a_checkpoint(database: str, conn
         assert (rows[1].progress, rows[501].progress) == (Progress(10, None), Progress(500, 0))
 
 
+def test_the_database_tells_removed_segments_from_those_that_it_never_had(
+    database: str, connection: Connection
+) -> None:
+    ids = [finished(connection, first_seq, days) for first_seq, days in ((1, 950), (11, 900), (21, 10))]
+    never = segment(31)
+
+    def removed(ended_days: int | None, *segments: str, node: str = NODE) -> set[str]:
+        ended_us = None if ended_days is None else int((time.time() - ended_days * 86_400) * 1e6)
+        asked = [{"id": each, "node": node, "ended_us": ended_us} for each in segments]
+        with closing(Store(database)) as store:
+            return store.removed(asked)
+
+    assert removed(900, *ids, never) == set(), "nothing was removed yet"
+    assert retention.expire(connection) == [("journal segment", "age", 2)]
+    assert removed(900, *ids) == set(ids[:2])
+    assert removed(900, *ids, node="other-00000001") == set()
+    assert removed(None, *ids) == set()
+    # The shipper's clock may have been wrong by weeks. Later segments were never here.
+    assert removed(860, *ids) == set(ids[:2])
+    assert removed(840, never) == set()
+    with closing(Store(database)) as store:
+        assert store.removed([]) == set()
+        connection.execute("DROP FUNCTION radmeter.removed_segments(json)")
+        assert store.removed([{"id": ids[0], "node": NODE, "ended_us": 1}]) == set(), "an older database"
+
+
+def test_a_segment_seen_after_it_was_counted_was_removed_as_late(
+    database: str, connection: Connection
+) -> None:
+    """A copy of a journal may ship nothing of it, much later."""
+    first = finished(connection, 1, 2000)
+    connection.execute(
+        "UPDATE radmeter.journal_segment SET seen_at = now() - interval '900 days' WHERE id = %s", (first,)
+    )
+    finished(connection, 11, 10)
+    assert retention.expire(connection) == [("journal segment", "age", 1)]
+    ended_us = int((time.time() - 900 * 86_400) * 1e6)
+    with closing(Store(database)) as store:
+        assert store.removed([{"id": first, "node": NODE, "ended_us": ended_us}]) == {first}
+
+
 def test_many_rows_go_in_batches(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retention, "EXPIRE_BATCH", 2)
     for first_seq in range(1, 61, 10):

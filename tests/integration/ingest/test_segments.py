@@ -17,6 +17,7 @@ from support.servers import Connection
 from radmeter.errors import ProgressMoved, RecordRefused, StoreError, StoreUnavailable
 from radmeter.ingest.records import as_json
 from radmeter.ingest.store import Progress, Registered, Store
+from radmeter.plugin.journal import files
 from radmeter.plugin.journal.reader import Entry
 
 pytestmark = pytest.mark.timeout(120, func_only=True)
@@ -78,11 +79,10 @@ def total(connection: Connection) -> int:
 
 
 def test_a_new_segment_begins_before_its_first_number(store: Store, connection: Connection) -> None:
-    before = value(connection, "clock_timestamp()")
     (row,) = store.open_segments(NODE, [header(first_seq=1001)])
-    assert before <= row.seen_at
-    assert row._replace(seen_at=before) == Registered(
-        id=FIRST, first_seq=1001, last_seq=1000, digest=0, records=0, finished=False, given=True, seen_at=before,
+    assert 0 <= row.unseen_seconds < 60
+    assert row._replace(unseen_seconds=0) == Registered(
+        id=FIRST, first_seq=1001, last_seq=1000, digest=0, records=0, finished=False, given=True, unseen_seconds=0,
         previous=None, previous_finished=None, siblings=0,
     )  # fmt: skip
     assert store.ingest(FIRST, Progress(1000, 0), [record(1001), record(1002)], 77) == 1002
@@ -124,12 +124,12 @@ def test_a_segment_that_a_shipper_has_is_seen(store: Store, connection: Connecti
     opened(store, header(), header(SECOND, 100, FIRST))
     connection.execute("UPDATE radmeter.journal_segment SET seen_at = now() - interval '2 hours'")
     rows = opened(store, header())
-    seen = {name: time.time() - row.seen_at.timestamp() < 60 for name, row in rows.items()}
+    seen = {name: row.unseen_seconds < 60 for name, row in rows.items()}
     assert seen == {FIRST: True, SECOND: False}
     connection.execute("UPDATE radmeter.journal_segment SET seen_at = now() - interval '2 hours'")
     store.ingest(FIRST, Progress(0, 0), [record(1)], 1)
     rows = {row.id: row for row in store.open_segments(NODE, [])}
-    assert {name: time.time() - row.seen_at.timestamp() < 60 for name, row in rows.items()} == seen
+    assert {name: row.unseen_seconds < 60 for name, row in rows.items()} == seen
 
 
 def test_a_segment_seen_lately_is_not_written_to(store: Store, connection: Connection) -> None:
@@ -422,8 +422,8 @@ def test_a_segment_of_another_role_is_not_touched(database: str, connection: Con
             stranger.close()
 
 
-@pytest.mark.parametrize("name", ["retry", "detail:0123456789abcdef"])
-def test_what_is_no_journal_has_no_segments(store: Store, name: str) -> None:
+@pytest.mark.parametrize("name", ["retry", "detail:0123456789abcdef", "x" * 1025, "\u00e9" * 513])
+def test_what_is_no_journal_has_no_segments(store: Store, connection: Connection, name: str) -> None:
     for call in (
         lambda: store.open_segments(name, []),
         lambda: store.open_segments(NODE, [header(node=name)]),
@@ -431,6 +431,12 @@ def test_what_is_no_journal_has_no_segments(store: Store, name: str) -> None:
     ):
         with pytest.raises(StoreError, match="is no journal"):
             call()
+    assert value(connection, "count(*) FROM ingest_checkpoint") == 0
+
+
+def test_the_longest_name_of_a_journal_is_taken(store: Store) -> None:
+    name = "x" * files.LONGEST_NODE_BYTES
+    assert opened(store, header(node=name), node=name)[FIRST].last_seq == 0
 
 
 # --- the identity of the database -------------------------------------------------------------------------------------

@@ -1,5 +1,7 @@
 """A database that is restored, a journal that is copied, put back or damaged: everything counts once, or it is said."""
 
+import errno
+import json
 import logging
 import os
 import shutil
@@ -12,6 +14,7 @@ from typing import Any
 import psycopg
 import pytest
 from support.backups import backup
+from support.clocks import wall_clock_ahead
 from support.journals import old_segment, segments
 from support.logins import as_role, login_role
 from support.processes import eventually
@@ -30,7 +33,9 @@ from support.shipping import (
 )
 
 from radmeter.ingest import journal_state, orphans, shipper
+from radmeter.ingest.findings import Findings, Said
 from radmeter.ingest.kept_segments import KeptSegments
+from radmeter.ingest.ledger import Known
 from radmeter.ingest.shipper import Shipper
 from radmeter.ingest.store import Store
 from radmeter.plugin.journal import files
@@ -40,6 +45,8 @@ from radmeter.plugin.journal.segment_format import HEADER_1
 from radmeter.plugin.journal.writer import JournalWriter
 
 pytestmark = pytest.mark.timeout(180, func_only=True)
+
+ID = "5b8e1f0a-0000-4000-8000-000000000001"
 
 
 def test_a_restored_database_gets_what_it_lacks(tmp_path: Path, database: str) -> None:
@@ -208,6 +215,85 @@ def test_a_damaged_header_holds_nobody_up_and_is_salvaged(
     assert counted(connection) == once(range(300))
 
 
+def lose_ledger(journal: Path) -> None:
+    for name in ("ledger.json", "ledger-gone.jsonl"):
+        (journal / name).unlink(missing_ok=True)
+
+
+def kept_and_damaged(journal: Path, database: str, number: int) -> Path:
+    """Ship a journal, lose its ledger, and damage the header of a kept segment. Return its path."""
+    fill(journal, range(200))
+    fill(journal, range(200, 210))  # begins far above, so nothing says how many records the one before had
+    ship(journal, database)
+    lose_ledger(journal)
+    path = segments(journal / files.SHIPPED)[number]
+    flip(path, 30)
+    return path
+
+
+def test_a_kept_segment_that_nobody_can_read_is_not_deleted(
+    tmp_path: Path, database: str, connection: psycopg.Connection[Any]
+) -> None:
+    path = kept_and_damaged(tmp_path, database, -1)
+    inside = path.read_bytes().count(MARK)
+    for _ in range(2):
+        ship(tmp_path, database, kept=KeptSegments(tmp_path, hours=0))
+        assert [each.name for each in segments(tmp_path / files.DAMAGED)] == [path.name]
+        assert incidents(connection) == [("damaged", None, False)]
+    with closing(Store(database)) as store:
+        (result,) = orphans.ship(store, [tmp_path / files.DAMAGED / path.name])
+    assert (result.counted, result.had, result.refused) == (0, inside, None)
+    assert counted(connection) == once(range(210))
+
+
+def test_a_kept_segment_whose_successor_shows_that_all_is_counted_goes_as_others(
+    tmp_path: Path, database: str, connection: psycopg.Connection[Any]
+) -> None:
+    path = kept_and_damaged(tmp_path, database, 0)
+    ship(tmp_path, database)
+    assert path.exists()
+    ship(tmp_path, database, kept=KeptSegments(tmp_path, hours=0))
+    assert not segments(tmp_path / files.SHIPPED)
+    assert incidents(connection) == []
+
+
+def test_a_kept_segment_that_nothing_identifies_stays_and_is_not_salvaged_as_new(
+    tmp_path: Path, database: str, connection: psycopg.Connection[Any]
+) -> None:
+    path = kept_and_damaged(tmp_path, database, 0)
+    segments(tmp_path / files.SHIPPED)[1].unlink()  # the one that names it
+    for _ in range(2):
+        ship(tmp_path, database, kept=KeptSegments(tmp_path, hours=0))
+        assert segments(tmp_path / files.SHIPPED) == [path]
+        assert incidents(connection) == [("damaged", None, False)]
+    with closing(Store(database)) as store:
+        (result,) = orphans.ship(store, [path])
+    assert "--uncounted" in (result.refused or "")
+    assert counted(connection) == once(range(210))
+
+
+def test_a_kept_segment_on_a_bad_sector_is_not_deleted(
+    tmp_path: Path, database: str, connection: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(tmp_path, range(300))
+    ship(tmp_path, database)
+    lose_ledger(tmp_path)
+    path = segments(tmp_path / files.SHIPPED)[0]
+    inode, pread = path.stat().st_ino, os.pread
+
+    def bad(descriptor: int, length: int, offset: int) -> bytes:
+        if offset and os.fstat(descriptor).st_ino == inode:
+            raise OSError(errno.EIO, "Input/output error")
+        return pread(descriptor, length, offset)
+
+    monkeypatch.setattr(os, "pread", bad)
+    for _ in range(2):
+        ship(tmp_path, database, kept=KeptSegments(tmp_path, hours=0))
+        assert [each.name for each in segments(tmp_path / files.DAMAGED)] == [path.name]
+        assert incidents(connection) == [("damaged", None, False)]
+    assert counted(connection) == once(range(300))
+
+
 def test_a_truncated_segment_is_noticed(
     tmp_path: Path, database: str, connection: psycopg.Connection[Any]
 ) -> None:
@@ -320,6 +406,66 @@ def test_kept_segments_go_by_size_and_by_time(tmp_path: Path, database: str) -> 
     assert not segments(tmp_path / files.SHIPPED)
 
 
+def ages(journal: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((journal / "ledger.json").read_text())["kept"]
+    return found
+
+
+@pytest.mark.parametrize("is_restarted", [False, True])
+def test_a_clock_that_jumps_ahead_deletes_no_kept_segment(
+    tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch, is_restarted: bool
+) -> None:
+    monkeypatch.setattr(shipper, "PRUNE_SECONDS", 0.0)
+    fill(tmp_path, range(300))
+    stop, reader = threading.Event(), JournalReader(tmp_path)
+    running = Shipper(reader, lambda: Store(database), batch_seconds=0.001)
+    with reader.lock():
+        thread = threading.Thread(target=running.run, args=(stop,))
+        thread.start()
+        try:
+            eventually(lambda: len(segments(tmp_path / files.SHIPPED)), 2)
+            eventually(lambda: len(ages(tmp_path)["ages"]), 2)
+            if not is_restarted:
+                wall_clock_ahead(monkeypatch, 3 * 86_400)
+                before = ages(tmp_path)["at"]
+                eventually(lambda: ages(tmp_path)["at"] > before + 2 * shipper.SAVE_SECONDS, True)
+        finally:
+            stop.set()
+            thread.join()
+    if is_restarted:
+        wall_clock_ahead(monkeypatch, 3 * 86_400)
+        ship(tmp_path, database)
+    assert len(segments(tmp_path / files.SHIPPED)) == 2
+
+
+def test_kept_segments_get_older_while_no_shipper_runs(tmp_path: Path, database: str) -> None:
+    fill(tmp_path, range(300))
+    ship(tmp_path, database, kept=KeptSegments(tmp_path, hours=1))
+    (first, second) = segments(tmp_path / files.SHIPPED)
+    content = json.loads((tmp_path / "ledger.json").read_text())
+    content["kept"]["at"] -= 3590
+    content["kept"]["ages"][f"{files.SHIPPED}/{first.name}"][1] += 20
+    (tmp_path / "ledger.json").write_text(json.dumps(content))
+    ship(tmp_path, database, kept=KeptSegments(tmp_path, hours=1))
+    assert segments(tmp_path / files.SHIPPED) == [second]
+
+
+def test_a_segment_that_another_machine_has_is_not_vanished_by_a_wrong_clock(
+    tmp_path: Path, database: str, connection: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    fill(first, range(10))
+    shutil.copytree(first, second)
+    fill(second, range(10, 20))
+    ship(second, database)
+    wall_clock_ahead(monkeypatch, 3 * 86_400)
+    ship(first, database)
+    assert incidents(connection) == []
+    connection.execute("UPDATE radmeter.journal_segment SET seen_at = seen_at - interval '2 hours'")
+    ship(first, database)
+    assert [kind for kind, *_ in incidents(connection)] == ["missing"]
+
+
 def test_an_old_segment_is_known_when_the_journal_gets_another_name(
     tmp_path: Path, database: str, connection: psycopg.Connection[Any]
 ) -> None:
@@ -377,6 +523,51 @@ def test_a_segment_of_long_ago_is_not_missed(
     assert incidents(connection) == []
 
 
+def make_ledger_old(journal: Path) -> None:
+    """Let what the ledger knows of segments that are no longer kept be of long ago."""
+    path, ago = journal / "ledger-gone.jsonl", 900 * 86_400_000_000
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    for row in rows:
+        row |= {name: row[name] - ago for name in ("first_us", "last_us", "ended_us") if row[name]}
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+
+
+@pytest.mark.parametrize("hours", [48, 0])
+def test_segments_whose_rows_were_removed_are_not_missed_after_a_restore(
+    tmp_path: Path, database: str, hours: float
+) -> None:
+    """What was shipped after the backup is shipped again, or is missing: only that."""
+    fill(tmp_path, range(400))
+    ship(tmp_path, database, kept=KeptSegments(tmp_path, hours=0))
+    with psycopg.connect(database, autocommit=True) as connection:
+        make_old(connection)
+        make_ledger_old(tmp_path)
+        fill(tmp_path, range(400, 410))
+        ship(tmp_path, database)
+        removed = connection.execute("SELECT radmeter.drop_segments(1000)").fetchone()
+        assert removed is not None
+        assert removed[0] > 1
+    with backup(database) as restore:
+        fill(tmp_path, range(410, 600))
+        ship(tmp_path, database, kept=KeptSegments(tmp_path, hours=hours))
+        restore()
+        fill(tmp_path, range(600, 610))
+        ship(tmp_path, database)
+    with psycopg.connect(database, autocommit=True) as connection:
+        found = counted(connection)
+        missing = 610 - len(found)
+        assert set(found.values()) == {1}
+        assert (missing > 0) == (hours == 0)
+        rows = connection.execute(
+            "SELECT sum(records)::integer FROM radmeter.journal_incidents WHERE kind = 'missing'"
+        ).fetchone()
+        assert rows == (missing or None,)
+        # No row came back for what was removed.
+        assert connection.execute(
+            "SELECT count(*) FROM radmeter.journal_segment WHERE first_seq = 1"
+        ).fetchone() == (0,)
+
+
 def test_a_damaged_segment_of_long_ago_is_not_shipped_again(
     tmp_path: Path, database: str, connection: psycopg.Connection[Any]
 ) -> None:
@@ -417,6 +608,66 @@ def test_a_rewind_that_a_pooler_hides_is_found(
         finally:
             stop.set()
             thread.join()
+
+
+def test_the_log_says_an_incident_once(
+    tmp_path: Path,
+    database: str,
+    connection: psycopg.Connection[Any],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Each comparison finds it again: at each new segment, each hour, and at each connect."""
+    monkeypatch.setattr(shipper, "COMPARE_SECONDS", 0.0)
+    first, second = tmp_path / "first", tmp_path / "second"
+    fill(first, range(300))
+    segments(first)[1].unlink()  # before the shipper has seen it
+    shutil.copytree(first, second)
+    fill(second, range(1000, 1010))
+    ship(second, database)
+    caplog.clear()
+    stop, reader = threading.Event(), JournalReader(first)
+    running = Shipper(reader, lambda: Store(database), batch_seconds=0.001)
+    with reader.lock(), caplog.at_level(logging.WARNING):
+        thread = threading.Thread(target=running.run, args=(stop,))
+        thread.start()
+        try:
+            for number in range(3):
+                fill(first, range(2000 + 10 * number, 2010 + 10 * number))
+                eventually(lambda number=number: f"user{2009 + 10 * number}" in counted(connection), True)
+                connection.execute(
+                    "SELECT pg_terminate_backend(pid, 30000) FROM pg_stat_activity"
+                    " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                )
+        finally:
+            stop.set()
+            thread.join()
+    said = [record.message for record in caplog.records if "shipping waits" not in record.message]
+    assert sorted({kind for kind, *_ in incidents(connection)}) == ["copied", "missing"]
+    assert len(said) == len(set(said)) == 2
+
+
+def test_an_incident_that_changed_or_began_again_is_said_again(
+    database: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    said = Said()
+    with closing(Store(database)) as store, caplog.at_level(logging.WARNING):
+        row = store.open_segments("n-00000001", [{"id": ID, "format": 2, "first_seq": 1, "previous": None}])[
+            0
+        ]
+
+        def compare(*ends: int) -> int:
+            """Compare, and find that the database lacks a segment up to each of these numbers. Return what is said."""
+            caplog.clear()
+            said.begin_comparison()
+            findings = Findings(store, "n-00000001", said=said)
+            for end in ends:
+                findings.lacks_rest(row, Known(ID, "segment", 2, "n-00000001", 1, None, end, most_seq=end))
+            said.end_comparison()
+            return len(caplog.records)
+
+        assert [compare(10), compare(10), compare(20), compare(20)] == [1, 0, 1, 0]
+        assert [compare(), compare(20)] == [0, 1]
 
 
 @pytest.mark.parametrize("kind", ["another role", "another first number"])

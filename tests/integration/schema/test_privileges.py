@@ -249,6 +249,9 @@ TAKES_TEXT = {
         "SELECT radmeter.note_incident('n', json_build_object('kind', 'copied', 'detail', %(text)s::text, 'reason', "
         "%(text)s::text))",
         "SELECT radmeter.note_incident('n', to_json(%(text)s::text))",
+        "SELECT count(*) FROM radmeter.removed_segments(to_json(%(text)s::text))",
+        f"SELECT count(*) FROM radmeter.removed_segments(json_build_array(json_build_object('id', '{SEGMENT}', "
+        "'node', %(text)s::text, 'ended_us', 1)))",
         "SELECT count(*) FROM radmeter.left_out_ranges(%(text)s)",
         "SELECT radmeter.salvage_rejected(%(text)s, NULL, to_json(%(text)s::text))",
         "SELECT radmeter.salvage_rejected(%(text)s, NULL, json_build_array(json_build_object('seq', 1, "

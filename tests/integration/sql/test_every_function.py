@@ -101,6 +101,7 @@ THROUGH_PYTHON = {
     "limits": "test_cli_limits.py",
     "missing_months": "test_partitions.py",
     "note_expired": "test_retention.py",
+    "removed_segments": "test_segment_rows.py",
     "rename_router": "test_routers_changes.py",
     "repair_usage": "test_verify.py",
     "replay": "test_replay.py",
