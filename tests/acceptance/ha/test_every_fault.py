@@ -1,4 +1,4 @@
-"""The full form: every fault, asynchronous and synchronous. `scripts/test --ha` runs it, in about fifteen minutes."""
+"""The full form: every fault, asynchronous and synchronous. `scripts/test --ha` runs it, in about twenty minutes."""
 
 import pytest
 from support.faults import (
