@@ -21,8 +21,11 @@ def test_asynchronous(splittable: Nodes, fault: Fault, capsys: pytest.CaptureFix
     survived = survive_and_say(splittable, fault, capsys)
     # What the clients committed where no standby saw it was gone, and is there again.
     assert (survived.back > 0) or fault is not cut_leader_off_but_for_clients
+    # The member that was cut off is a standby again.
+    splittable.cluster.settle()
 
 
 @pytest.mark.parametrize("fault", [cut_leader_off, cut_leader_off_but_for_clients])
 def test_synchronous(synchronous_splittable: Nodes, fault: Fault, capsys: pytest.CaptureFixture[str]) -> None:
     survive_and_say(synchronous_splittable, fault, capsys)
+    synchronous_splittable.cluster.settle()
