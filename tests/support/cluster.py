@@ -24,6 +24,7 @@ import psycopg
 from radmeter.supervisor import end_with_parent
 from support.deploy import rendered
 from support.documents import block, changed
+from support.links import Links
 from support.processes import OTHERS_ENVIRONMENT, READY_SECONDS, until
 from support.servers import temporary_directory, unprivileged
 
@@ -59,6 +60,7 @@ class Background:
 
     def __init__(self, name: str, command: Sequence[str | Path], log: Path, identity: dict[str, Any]) -> None:
         self.name = name
+        self.environment: dict[str, str] = {}  # for the program and the commands that it runs
         self.command = [str(part) for part in command]
         self.log = log
         self._identity = identity
@@ -73,7 +75,7 @@ class Background:
                 stdout=output,
                 stderr=output,
                 cwd="/",
-                env={**OTHERS_ENVIRONMENT, "PATH": PATH, "LC_ALL": "C.UTF-8"},
+                env={**OTHERS_ENVIRONMENT, "PATH": PATH, "LC_ALL": "C.UTF-8", **self.environment},
                 start_new_session=True,
                 preexec_fn=lambda: end_with_parent(signal.SIGTERM),
                 **self._identity,
@@ -84,6 +86,13 @@ class Background:
         if process is not None:
             process.kill()
             process.wait()
+
+    def stop(self) -> None:
+        """End the program as an operator would."""
+        process, self.process = self.process, None
+        assert process is not None
+        process.terminate()
+        process.wait(READY_SECONDS)
 
     def signal(self, number: signal.Signals) -> None:
         assert self.process is not None
@@ -97,15 +106,47 @@ class Background:
 class Member:
     """A member of the cluster: Patroni, and the PostgreSQL server that it runs."""
 
-    def __init__(self, name: str, base: Path, port: int, api: int, identity: dict[str, Any]) -> None:
+    def __init__(
+        self, name: str, base: Path, port: int, api: int, identity: dict[str, Any], links: Links | None = None
+    ) -> None:
+        """`links`: the ways on which others reach it, and it reaches etcd. None: directly."""
         self.name = name
         self.port = port
         self.api = api
+        self._links = links
         self.data = base / name / "data"
         self.config = base / name / "patroni.yml"
         self.patroni = Background(
             f"patroni of {name}", ["patroni", self.config], base / f"{name}.log", identity
         )
+
+    @property
+    def links(self) -> Links:
+        """The ways that can be cut, in a cluster that has them."""
+        assert self._links is not None
+        return self._links
+
+    @property
+    def clients_ports(self) -> tuple[int, int]:
+        """The ports of PostgreSQL and Patroni for clients."""
+        links = self._links
+        return (self.port, self.api) if links is None else (links.clients.port, links.clients_patroni.port)
+
+    @property
+    def members_ports(self) -> tuple[int, int]:
+        """The ports of PostgreSQL and Patroni for the other members."""
+        links = self._links
+        return (self.port, self.api) if links is None else (links.members.port, links.members_patroni.port)
+
+    def etcd_port(self, port: int) -> int:
+        """Return the port at which it reaches etcd, which listens on `port`."""
+        return port if self._links is None else self._links.etcd.port
+
+    def takes_writes(self) -> bool:
+        """Tell whether its PostgreSQL takes writes. The test asks it directly."""
+        with suppress(psycopg.OperationalError), psycopg.connect(self.dsn, connect_timeout=5) as connection:
+            return connection.execute("SELECT pg_is_in_recovery()").fetchone() == (False,)
+        return False
 
     def postgres(self) -> list[int]:
         """Return the pids of all processes of its PostgreSQL: PostgreSQL works in its data directory."""
@@ -140,6 +181,11 @@ class Member:
         """Start Patroni, which starts PostgreSQL."""
         self.patroni.start()
 
+    def stop(self) -> None:
+        """Stop Patroni, which stops PostgreSQL, as an operator does."""
+        self.patroni.stop()
+        until(f"{self.name} has stopped", lambda: not self.postgres())
+
     def freeze(self) -> None:
         """Stop Patroni and all of PostgreSQL with SIGSTOP: a machine that hangs."""
         self.patroni.signal(signal.SIGSTOP)
@@ -171,6 +217,11 @@ class Member:
         return str(row[0].strip().splitlines()[-1].split()[1])
 
     @property
+    def local(self) -> dict[str, str]:
+        """The environment variables of libpq for its socket."""
+        return {"PGHOST": str(self.config.parent), "PGPORT": str(self.port), "PGUSER": "postgres"}
+
+    @property
     def dsn(self) -> str:
         """The superuser's connection string for its own port."""
         return f"postgresql://postgres:{SUPERUSER_PASSWORD}@127.0.0.1:{self.port}/postgres"
@@ -200,8 +251,17 @@ class Member:
 class Cluster:
     """Three members, etcd and HAProxy."""
 
-    def __init__(self, *, synchronous: bool = False) -> None:
+    def __init__(
+        self, *, synchronous: bool = False, splittable: bool = False, archived: bool = False
+    ) -> None:
+        """Start nothing yet.
+
+        `splittable`: each member has `links`, which can be cut. `archived`: each has a configuration of pgBackRest.
+        """
         self.base = temporary_directory()
+        self._splittable = splittable
+        self._archived = archived
+        self._stack = ExitStack()
         self._identity = unprivileged(self.base)
         self.synchronous = False
         self._to_be_synchronous = synchronous
@@ -236,9 +296,10 @@ class Cluster:
             self._ports = ports
         etcd, peer, self.leader_port, self.standbys_port, self.bouncer_port = ports[:5]
         self.members = [
-            Member(name, self.base, port, api, self._identity)
+            Member(name, self.base, port, api, self._identity, self._links(port, api, etcd))
             for name, port, api in zip(NAMES, ports[5:8], ports[8:11], strict=True)
         ]
+        self._etcd_port = etcd
         self._etcd_url = f"http://127.0.0.1:{etcd}"
         self._write(
             "etcd.yml",
@@ -256,18 +317,32 @@ class Cluster:
         for member in self.members:
             self._directory(member.config.parent)
             self._write(member.config, "ha/patroni.yml", self._patroni(member))
+            if self._archived:
+                configuration = member.config.parent / "pgbackrest.conf"
+                self._write(configuration, "backup/pgbackrest.conf", self._pgbackrest(member))
+                member.patroni.environment["PGBACKREST_CONFIG"] = str(configuration)
         self._write("haproxy.cfg", "ha/haproxy.cfg", self._haproxy())
         self.haproxy = Background(
             "haproxy", ["haproxy", "-f", self.base / "haproxy.cfg"], self.base / "haproxy.log", self._identity
         )
 
+    def _links(self, port: int, api: int, etcd: int) -> Links | None:
+        return self._stack.enter_context(Links(port, api, etcd)) if self._splittable else None
+
     def _patroni(self, member: Member) -> dict[str, str]:
         place = member.config.parent
+        postgresql, patroni = member.members_ports
+        # Patroni asks etcd for etcd's own address and goes there, unless it believes in a proxy.
+        proxies = "\n  use_proxies: true" if self._splittable else ""
         return {
             "name: db1": f"name: {member.name}",
-            "192.0.2.11:8008": f"127.0.0.1:{member.api}",
-            "192.0.2.11:5432": f"127.0.0.1:{member.port}",
-            "192.0.2.11:2379,192.0.2.12:2379,192.0.2.13:2379": self._etcd_url.removeprefix("http://"),
+            "listen: 192.0.2.11:8008": f"listen: 127.0.0.1:{member.api}",
+            "connect_address: 192.0.2.11:8008": f"connect_address: 127.0.0.1:{patroni}",
+            "listen: 192.0.2.11:5432": f"listen: 127.0.0.1:{member.port}",
+            "connect_address: 192.0.2.11:5432": f"connect_address: 127.0.0.1:{postgresql}",
+            "192.0.2.11:2379,192.0.2.12:2379,192.0.2.13:2379": (
+                f"127.0.0.1:{member.etcd_port(self._etcd_port)}{proxies}"
+            ),
             "192.0.2.0/24": "127.0.0.1/32",
             "/var/lib/postgresql/15/radmeter": str(member.data),
             "/var/lib/postgresql/.pgpass.patroni": f"{place}/pgpass",
@@ -281,15 +356,27 @@ class Cluster:
             "max_wal_size: 4GB": "max_wal_size: 256MB",
         }
 
+    def _pgbackrest(self, member: Member) -> dict[str, str]:
+        place = member.config.parent
+        return {
+            # One for all members.
+            "/var/lib/pgbackrest": f"{self.base}/repository",
+            "/var/log/pgbackrest": f"{place}/log",
+            "/var/lib/postgresql/pgbackrest-lock": f"{place}/lock",
+            "/var/spool/pgbackrest": f"{place}/spool",
+            "/var/lib/postgresql/15/radmeter": str(member.data),
+            "/var/run/postgresql": str(place),
+            "pg1-port=5432": f"pg1-port={member.port}",
+        }
+
     def _haproxy(self) -> dict[str, str]:
         changes = {
             "127.0.0.1:5000": f"127.0.0.1:{self.leader_port}",
             "127.0.0.1:5001": f"127.0.0.1:{self.standbys_port}",
         }
         for number, member in enumerate(self.members, 11):
-            changes[f"192.0.2.{number}:5432 check port 8008"] = (
-                f"127.0.0.1:{member.port} check port {member.api}"
-            )
+            postgresql, patroni = member.clients_ports
+            changes[f"192.0.2.{number}:5432 check port 8008"] = f"127.0.0.1:{postgresql} check port {patroni}"
         return changes
 
     def start_bouncer(self, user: str, password: str) -> str:
@@ -397,9 +484,21 @@ class Cluster:
             )
         return False
 
-    def documented(self, name: str, changes: Mapping[str, str], **environment: str) -> str:
-        """Run commands of docs/high-availability.md, with the names and places of this cluster in them."""
-        commands = changed(block("high-availability.md", name), changes)
+    def documented(
+        self,
+        name: str,
+        changes: Mapping[str, str],
+        *,
+        document: str = "high-availability.md",
+        on: Member | None = None,
+        **environment: str,
+    ) -> str:
+        """Run commands of a document, with the names and places of this cluster in them.
+
+        `on`: as the user that PostgreSQL runs as, on the machine of that member.
+        """
+        commands = changed(block(document, name), changes)
+        there = {} if on is None else {**on.patroni.environment, **on.local}
         done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", commands],
             stdin=subprocess.DEVNULL,
@@ -415,11 +514,14 @@ class Cluster:
                 "LC_ALL": "C.UTF-8",
                 "PATRONICTL_CONFIG_FILE": str(self.members[0].config),
                 "PGPASSWORD": SUPERUSER_PASSWORD,
+                **there,
                 **environment,
             },
+            **({} if on is None else self._identity),
         )
-        assert done.returncode == 0, f"{commands}\n{done.stdout}"
-        return done.stdout
+        said: str = done.stdout
+        assert done.returncode == 0, f"{commands}\n{said}"
+        return said
 
     def create_database(self) -> None:
         """Make the database, empty."""
@@ -444,7 +546,7 @@ class Cluster:
 
     def with_all_hosts(self, user: str = "postgres", password: str = SUPERUSER_PASSWORD) -> str:
         """Return the connection string that names all members: libpq looks for the leader."""
-        hosts = ",".join(f"127.0.0.1:{member.port}" for member in self.members)
+        hosts = ",".join(f"127.0.0.1:{member.clients_ports[0]}" for member in self.members)
         return f"postgresql://{user}:{quote(password, safe='')}@{hosts}/{DATABASE}?target_session_attrs=read-write"
 
     def report(self) -> str:
@@ -463,4 +565,5 @@ class Cluster:
                 if (program := getattr(self, name, None)) is not None:
                     program.kill()
         finally:
+            self._stack.close()
             shutil.rmtree(self.base, ignore_errors=True)

@@ -3,18 +3,19 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from textwrap import dedent
 
 DOCS = Path(__file__).parents[2] / "docs"
 
 
 def block(document: str, name: str) -> str:
-    """Return the code block of a document that follows the comment ``run: name``."""
+    """Return the code block of a document that follows the comment ``run: name``. It may be part of a list."""
     text = (DOCS / document).read_text()
     found = re.findall(
-        rf"^<!-- run: {re.escape(name)} -->\n```\w*\n(.*?)^```", text, re.MULTILINE | re.DOTALL
+        rf"^ *<!-- run: {re.escape(name)} -->\n *```\w*\n(.*?)^ *```", text, re.MULTILINE | re.DOTALL
     )
     assert len(found) == 1, f"{document} has {len(found)} blocks named {name}"
-    return str(found[0])
+    return dedent(str(found[0]))
 
 
 def changed(text: str, changes: Mapping[str, str]) -> str:

@@ -18,6 +18,8 @@ Fault = Callable[[Cluster, Written], None]
 HELD_BACK_SECONDS = 2.5
 # How long a frozen leader sleeps on while another one leads.
 FROZEN_SECONDS = 10.0
+# How long clients do not reach a leader that is well. Longer than HAProxy needs to notice, and than etcd's keys live.
+CUT_SECONDS = 25.0
 
 
 def kill_postgresql(cluster: Cluster, written: Written) -> None:
@@ -94,6 +96,41 @@ def kill_leader_with_standbys_held_back(cluster: Cluster, written: Written) -> N
     assert row is not None
     assert row[0] > 0, "the successor has all that the dead leader had"
     leader.start()
+
+
+def cut_leader_off(cluster: Cluster, written: Written) -> None:
+    """Cut the leader off from everybody until both nodes write to its successor. It lives, and gives up by itself."""
+    leader = cluster.the_leader()
+    with leader.links.cut("clients", "members", "etcd"):
+        _another_leads(cluster, leader)
+        assert not leader.takes_writes(), "two leaders"
+        written()
+
+
+def cut_leader_off_from_etcd(cluster: Cluster, written: Written) -> None:
+    """Cut the leader off from etcd only. Clients and standbys reach it until it gives up."""
+    leader = cluster.the_leader()
+    with leader.links.cut("etcd"):
+        _another_leads(cluster, leader)
+        assert not leader.takes_writes(), "two leaders"
+        written()
+
+
+def cut_leader_off_but_for_clients(cluster: Cluster, written: Written) -> None:
+    """Cut the leader off from etcd and the standbys. What clients commit there until it gives up has no standby."""
+    leader = cluster.the_leader()
+    with leader.links.cut("members", "etcd"):
+        _another_leads(cluster, leader)
+        assert not leader.takes_writes(), "two leaders"
+        written()
+
+
+def cut_clients_off(cluster: Cluster, written: Written) -> None:
+    """Cut the clients off from the leader for a while. It goes on to lead: to etcd and the standbys all is well."""
+    leader = cluster.the_leader()
+    with leader.links.cut("clients"):
+        time.sleep(CUT_SECONDS)
+    assert cluster.the_leader() is leader
 
 
 def _another_leads(cluster: Cluster, former: Member) -> Member:

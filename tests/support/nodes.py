@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import psycopg
+import pytest
 
 from support.cluster import Cluster
 from support.faults import Fault
@@ -62,6 +63,20 @@ def wait_until_exact(loads: Sequence[Load], database: Database, shippers: Sequen
         raise AssertionError("\n".join([f"{error}: {'; '.join(found)}", *said])) from None
     command(database.dsn, "verify")
     assert differences(expected, counted(database)) == [], "it was exact, and then no longer"
+
+
+def records(database: Database) -> int:
+    """Return how many packets a database has counted."""
+    ((found,),) = database.rows("SELECT coalesce(sum(records), 0)::bigint FROM radmeter.nodes")
+    assert isinstance(found, int)
+    return found
+
+
+def wait_for_packets(packets: int, load: Load, database: Database) -> None:
+    """Wait until so many more packets were answered and counted."""
+    goal = records(database) + packets
+    until("packets are answered", load.more(packets))
+    until("packets are counted", lambda: records(database) >= goal)
 
 
 class Nodes:
@@ -157,3 +172,14 @@ class Nodes:
         ] == []
         assert self.incidents() <= {"rewound"}
         return Survived(max(outage.seconds.values()), max(outage.back.values()))
+
+
+def survive_and_say(nodes: Nodes, fault: Fault, capsys: pytest.CaptureFixture[str]) -> Survived:
+    """Let a fault happen to a healthy cluster, check that all is exact, and print what docs/high-availability shows."""
+    nodes.cluster.settle()
+    survived = nodes.survive(fault)
+    mode = "synchronous" if nodes.cluster.synchronous else "asynchronous"
+    with capsys.disabled():
+        gone = f", the database went back by {survived.back} records" if survived.back else ""
+        print(f"\n{fault.__name__}, {mode}: no writes for {survived.seconds:.1f} s{gone}; exact")
+    return survived

@@ -1,10 +1,13 @@
 """The systemd units under deploy/: each names only what is there."""
 
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import click
 import pytest
+from support.documents import changed
 
 from radmeter.cli.main import cli
 from radmeter.config import ALL
@@ -14,6 +17,9 @@ BACKUP = DEPLOY / "backup"
 SYSTEMD = DEPLOY / "systemd"
 TIMERS = sorted(BACKUP.glob("*.timer"))
 SERVICES = sorted(BACKUP.glob("*.service"))
+UNITS = sorted([*SYSTEMD.glob("*.service"), *SERVICES, *TIMERS])
+# What the units run. The test puts an empty program in their place: only systemd's view of the unit counts here.
+PROGRAM = re.compile(r"^ExecStart=(\S+)", re.MULTILINE)
 
 
 def value(unit: Path, name: str) -> str | None:
@@ -53,6 +59,57 @@ def test_the_units_of_the_shipper_and_the_jobs_run_commands_that_there_are(
     variables = dict(re.findall(r"^Environment=(\w+)=(.*)$", unit.read_text(), re.MULTILINE))
     assert variables.keys() <= {setting.variable for setting in ALL}
     assert f"//radmeter_{'shipper' if name == 'ship' else name}@" in variables["RADMETER_DSN"]
+
+
+def verified(directory: Path) -> str:
+    """Return what systemd says of the units in a directory; it is empty if all is well."""
+    program = shutil.which("systemd-analyze")
+    if program is None:
+        pytest.skip("systemd-analyze is not installed: scripts/setup ha")
+    # All at once: a timer is checked together with the service that it starts.
+    done = subprocess.run(
+        [program, "verify", "--man=no", *sorted(directory.iterdir())],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=60,
+        check=False,
+        env={"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "SYSTEMD_LOG_TARGET": "console"},
+    )
+    assert done.returncode == 0 or done.stdout, f"{program} ended with {done.returncode}"
+    return done.stdout
+
+
+@pytest.fixture
+def units(tmp_path: Path) -> Path:
+    """A directory with all units. They run a program that is there."""
+    program = tmp_path / "program"
+    program.touch(mode=0o755)
+    directory = tmp_path / "units"
+    directory.mkdir()
+    for unit in UNITS:
+        text = unit.read_text()
+        (directory / unit.name).write_text(changed(text, dict.fromkeys(PROGRAM.findall(text), str(program))))
+    return directory
+
+
+def test_systemd_finds_nothing_wrong_with_the_units(units: Path) -> None:
+    assert verified(units) == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "line", "said"),
+    [
+        ("radmeter-ship.service", "TimeoutStopSec=", "TimeoutStopSec=90 s and more"),
+        ("radmeter-backup-full.timer", "OnCalendar=", "OnCalendar=Sonntag"),
+        ("radmeter-backup@.service", "Type=", "Typ=oneshot"),
+    ],
+)
+def test_systemd_says_what_is_wrong(units: Path, name: str, line: str, said: str) -> None:
+    unit = units / name
+    unit.write_text(re.sub(rf"^{line}.*$", said, unit.read_text(), flags=re.MULTILINE))
+    assert name in verified(units)
 
 
 def test_there_are_some() -> None:

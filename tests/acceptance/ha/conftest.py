@@ -20,9 +20,9 @@ def programs() -> None:
 
 
 @contextmanager
-def nodes_before(directory: Path, *, synchronous: bool) -> Iterator[Nodes]:
+def nodes_before(directory: Path, *, synchronous: bool, splittable: bool = False) -> Iterator[Nodes]:
     with (
-        Cluster(synchronous=synchronous) as cluster,
+        Cluster(synchronous=synchronous, splittable=splittable) as cluster,
         Nodes(cluster, directory, segment_bytes=SEGMENT_BYTES) as nodes,
     ):
         yield nodes
@@ -39,6 +39,22 @@ def asynchronous(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
 def synchronous(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
     """Nodes before a cluster whose commits wait for one standby."""
     with nodes_before(tmp_path_factory.mktemp("synchronous"), synchronous=True) as nodes:
+        yield nodes
+
+
+@pytest.fixture(scope="module")
+def splittable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
+    """Nodes before an asynchronous cluster whose network can be cut."""
+    directory = tmp_path_factory.mktemp("splittable")
+    with nodes_before(directory, synchronous=False, splittable=True) as nodes:
+        yield nodes
+
+
+@pytest.fixture(scope="module")
+def synchronous_splittable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
+    """Nodes before a synchronous cluster whose network can be cut."""
+    directory = tmp_path_factory.mktemp("synchronous-splittable")
+    with nodes_before(directory, synchronous=True, splittable=True) as nodes:
         yield nodes
 
 

@@ -1,6 +1,4 @@
-"""The full form: every fault, asynchronous and synchronous. `scripts/test --ha` runs it, in about fifteen minutes."""
-
-import os
+"""The full form: every fault, asynchronous and synchronous. `scripts/test --ha` runs it, in about twenty minutes."""
 
 import pytest
 from support.faults import (
@@ -13,31 +11,20 @@ from support.faults import (
     kill_postgresql,
     switchover,
 )
-from support.nodes import Nodes
+from support.full_form import only_in_the_full_form
+from support.nodes import Nodes, survive_and_say
 
-pytestmark = pytest.mark.skipif(
-    os.environ.get("RADMETER_HA") != "1", reason="the full form of the tests: scripts/test --ha"
-)
+pytestmark = only_in_the_full_form
 
 # In either mode. Synchronous commits wait for a standby, so none can be held back.
 FAULTS = (kill_postgresql, kill_leader, freeze_leader, freeze_leader_for_long, freeze_standby, switchover)
 
 
-def survive(nodes: Nodes, fault: Fault, capsys: pytest.CaptureFixture[str]) -> None:
-    """Let a fault happen to a healthy cluster, check that all is exact, and print what docs/high-availability shows."""
-    nodes.cluster.settle()
-    survived = nodes.survive(fault)
-    mode = "synchronous" if nodes.cluster.synchronous else "asynchronous"
-    with capsys.disabled():
-        gone = f", the database went back by {survived.back} records" if survived.back else ""
-        print(f"\n{fault.__name__}, {mode}: no writes for {survived.seconds:.1f} s{gone}; exact")
-
-
 @pytest.mark.parametrize("fault", [*FAULTS, kill_leader_with_standbys_held_back])
 def test_asynchronous(asynchronous: Nodes, fault: Fault, capsys: pytest.CaptureFixture[str]) -> None:
-    survive(asynchronous, fault, capsys)
+    survive_and_say(asynchronous, fault, capsys)
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_synchronous(synchronous: Nodes, fault: Fault, capsys: pytest.CaptureFixture[str]) -> None:
-    survive(synchronous, fault, capsys)
+    survive_and_say(synchronous, fault, capsys)

@@ -634,7 +634,11 @@ def test_the_log_says_an_incident_once(
         try:
             for number in range(3):
                 fill(first, range(2000 + 10 * number, 2010 + 10 * number))
-                eventually(lambda number=number: f"user{2009 + 10 * number}" in counted(connection), True)
+
+                def the_last_is_counted(user: str = f"user{2009 + 10 * number}") -> bool:
+                    return user in counted(connection)
+
+                eventually(the_last_is_counted, True)
                 connection.execute(
                     "SELECT pg_terminate_backend(pid, 30000) FROM pg_stat_activity"
                     " WHERE datname = current_database() AND pid <> pg_backend_pid()"
