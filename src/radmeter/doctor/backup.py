@@ -15,9 +15,8 @@ from typing import Any, NamedTuple
 from radmeter.doctor.context import Context
 from radmeter.doctor.finding import Finding, Findings, Teller
 from radmeter.errors import JournalError
-from radmeter.ingest import journal_state
+from radmeter.ingest import gone_segments, journal_state
 from radmeter.ingest.kept_segments import limit_in_force
-from radmeter.ingest.ledger import Ledger
 from radmeter.units import counted, duration, human_bytes
 
 tell = Teller("backup")
@@ -107,7 +106,7 @@ def _shown(kept: Kept, backup: Backup | None, now: float) -> str:
 def _kept(journal: Path) -> Kept:
     """Return what is kept of a journal, and what is not. A directory that cannot be read counts as empty."""
     try:
-        gone = [row.ended_us or row.last_us or 0 for row in Ledger(journal).gone_segments() if row.ended]
+        gone = [row.ended_us or row.last_us or 0 for row in gone_segments.read(journal) if row.ended]
         found = journal_state.kept(journal)
     except (OSError, JournalError):
         return Kept(0, None, None)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from radmeter.errors import StoreError
 from radmeter.ingest.folders import journal_of
-from radmeter.ingest.ledger import Known
+from radmeter.ingest.known import Known
 from radmeter.ingest.position import Position
 from radmeter.ingest.store import Registered, Store
 from radmeter.plugin.journal import files

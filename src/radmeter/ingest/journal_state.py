@@ -10,7 +10,8 @@ from typing import Any, NamedTuple, Protocol
 from radmeter.database.connection import Connection, explained_errors
 from radmeter.errors import JournalError
 from radmeter.ingest.kept_segments import limit_in_force
-from radmeter.ingest.ledger import Known, Ledger
+from radmeter.ingest.known import Known
+from radmeter.ingest.ledger import Ledger
 from radmeter.plugin.journal import files
 from radmeter.plugin.journal.files import SegmentFile
 from radmeter.plugin.journal.reader import JournalReader

@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 from radmeter.errors import JournalError
 from radmeter.ingest.folders import PLACES, journal_of
-from radmeter.ingest.ledger import LEDGER, Known, Ledger
+from radmeter.ingest.known import Known
+from radmeter.ingest.ledger import LEDGER, Ledger
 from radmeter.ingest.store import Store
 from radmeter.plugin.journal import files
 from radmeter.plugin.journal.files import old_segment_id, read_node

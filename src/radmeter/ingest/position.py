@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from radmeter.ingest.ledger import Known
+from radmeter.ingest.known import Known
 from radmeter.ingest.store import Progress
 from radmeter.plugin.journal import files
 from radmeter.plugin.journal.reader import Segment

@@ -13,7 +13,8 @@ from collections.abc import Iterable, Sequence
 from radmeter.errors import JournalError, StoreError, StoreUnavailable, WrongDatabase
 from radmeter.ingest.findings import Findings, Rewound, rewound_incident
 from radmeter.ingest.kept_segments import KeptSegments
-from radmeter.ingest.ledger import Known, Ledger
+from radmeter.ingest.known import Known
+from radmeter.ingest.ledger import Ledger
 from radmeter.ingest.missing_packets import MissingPackets
 from radmeter.ingest.position import Position
 from radmeter.ingest.registration import forked_part, registered

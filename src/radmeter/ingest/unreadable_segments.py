@@ -6,7 +6,8 @@ from pathlib import Path
 from radmeter.errors import JournalError
 from radmeter.ingest.findings import Findings
 from radmeter.ingest.kept_segments import KeptSegments
-from radmeter.ingest.ledger import Known, Ledger
+from radmeter.ingest.known import Known
+from radmeter.ingest.ledger import Ledger
 from radmeter.ingest.registration import registered_known
 from radmeter.ingest.store import Store
 from radmeter.plugin.journal import files
