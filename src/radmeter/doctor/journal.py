@@ -12,8 +12,9 @@ from radmeter.doctor.context import Context
 from radmeter.doctor.finding import Finding, Findings, Teller
 from radmeter.errors import JournalError
 from radmeter.ingest import database_of_journal, journal_state
-from radmeter.ingest.holders import READER, WRITER, holder
+from radmeter.ingest.holders import holder
 from radmeter.plugin.journal.files import SHIPPED, read_node, segments
+from radmeter.plugin.journal.locks import READER, WRITER
 from radmeter.plugin.journal.reader import JournalDepth, JournalReader
 from radmeter.units import counted, duration, human_bytes, verb
 
