@@ -14,8 +14,7 @@ from support.servers import Server
 from support.small_disks import fill, small_file_system
 from support.wire import Pairs, Router
 
-from radmeter.ingest import journal_state
-from radmeter.plugin.journal.reader import JournalReader
+from radmeter.ingest import waiting_packets
 
 ROUTERS = 6
 
@@ -102,8 +101,7 @@ def ingested(database: Database) -> int:
 def shipped(line: Line) -> bool:
     """Tell whether everything in the journal is in the database."""
     with psycopg.connect(line.database.dsn, autocommit=True) as connection:
-        progress = journal_state.progress(connection, journal_state.waiting_ids(line.server.journal))
-    return JournalReader(line.server.journal).depth(progress).records == 0
+        return waiting_packets.depth(connection, line.server.journal).records == 0
 
 
 @pytest.mark.parametrize("sync", ["packet", "interval"])

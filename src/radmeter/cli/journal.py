@@ -83,7 +83,7 @@ def status(settings: Settings, all_: bool, output_format: str) -> None:
         problems.append(f"journal: {error}")
     try:
         with existing_database(settings) as dsn, connect(dsn, any_pooler=True) as connection:
-            journal_state.add_progress(rows, journal_state.progress(connection, journal_state.ids_of(rows)))
+            journal_state.add_progress(rows, connection)
             waiting = [row for row in read(connection) if row["settled_at"] is None]
     except StoreError as error:
         problems.append(f"database: {error}")

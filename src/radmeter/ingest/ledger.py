@@ -7,6 +7,7 @@ the journal's directory, is older than it was.
 import json
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,14 @@ log = logging.getLogger(__name__)
 
 LEDGER = "ledger.json"
 FORMAT = 1
+
+
+def read_ledger(directory: Path) -> "Ledger":
+    """Return the ledger of a journal, for others than its shipper. It is empty if there is none or it is damaged."""
+    ledger = Ledger(directory)
+    with suppress(JournalError, OSError):
+        ledger.read()
+    return ledger
 
 
 class Ledger:

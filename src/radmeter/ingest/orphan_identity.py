@@ -11,7 +11,7 @@ from typing import NamedTuple
 from radmeter.errors import JournalError
 from radmeter.ingest.folders import PLACES, journal_of
 from radmeter.ingest.known import Known
-from radmeter.ingest.ledger import LEDGER, Ledger
+from radmeter.ingest.ledger import LEDGER, Ledger, read_ledger
 from radmeter.ingest.store import Store
 from radmeter.plugin.journal import files
 from radmeter.plugin.journal.files import old_segment_id, read_node
@@ -89,9 +89,7 @@ class Surroundings:
     def ledger(self, journal: Path) -> Ledger:
         """Return what the shipper of a journal wrote down. It is empty if there is none, or if it is damaged."""
         if journal not in self._ledgers:
-            self._ledgers[journal] = Ledger(journal)
-            with suppress(JournalError, OSError):
-                self._ledgers[journal].read()
+            self._ledgers[journal] = read_ledger(journal)
         return self._ledgers[journal]
 
     def _made_up(self, store: Store, path: Path, journal: Path, ledger: Ledger) -> Identity:

@@ -7,7 +7,7 @@ from pathlib import Path
 from radmeter.errors import JournalError
 from radmeter.ingest.folders import PLACES, journal_of, segments_in
 from radmeter.ingest.kept_segments import KeptSegments
-from radmeter.ingest.ledger import Ledger
+from radmeter.ingest.ledger import read_ledger
 from radmeter.ingest.orphan_identity import Identity, Surroundings, first_seq_of
 from radmeter.ingest.orphan_part import Listener, parts_of, ship_part
 from radmeter.ingest.orphan_result import Result
@@ -81,11 +81,8 @@ def missing(store: Store, journal: Path, node: str) -> list[str]:
 
     Return it in words. Nothing in the journal is changed. Raises JournalError if it cannot be read.
     """
-    ledger = Ledger(journal)
-    with suppress(JournalError, OSError):
-        ledger.read()
     with closing(JournalReader(journal)) as reader:
-        return Positions(reader, ledger, KeptSegments(journal)).missing(store, node)
+        return Positions(reader, read_ledger(journal), KeptSegments(journal)).missing(store, node)
 
 
 def _ship(store: Store, path: Path, around: Surroundings, on_progress: Listener) -> Result:

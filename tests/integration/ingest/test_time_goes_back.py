@@ -29,7 +29,7 @@ from support.shipping import (
     ship,
 )
 
-from radmeter.ingest import journal_state, orphans, shipper
+from radmeter.ingest import kept_figures, orphans, shipper
 from radmeter.ingest.kept_segments import KeptSegments
 from radmeter.ingest.shipper import Shipper
 from radmeter.ingest.store import Store
@@ -308,7 +308,7 @@ def test_a_damaged_ledger_is_put_aside(
 def test_kept_segments_go_by_size_and_by_time(tmp_path: Path, database: str) -> None:
     fill(tmp_path, range(600))
     ship(tmp_path, database, kept=KeptSegments(tmp_path, limit_bytes=3 * SEGMENT_BYTES))
-    assert 0 < journal_state.kept(tmp_path).size_bytes <= 3 * SEGMENT_BYTES
+    assert 0 < kept_figures.kept(tmp_path).size_bytes <= 3 * SEGMENT_BYTES
     kept = segments(tmp_path / files.SHIPPED)
     assert kept == sorted(kept)
     assert (
