@@ -105,8 +105,8 @@ def _rate(before: State | None, after: State) -> float:
 def _journal(settings: Settings, database: State, problems: list[str]) -> State:
     from radmeter.ingest import kept_figures, waiting_packets
 
-    state: State = {"directory": str(settings.journal), "node": None, "unshipped_records": None}
-    state |= {"oldest_unshipped_seconds": None, "segments": None, "bytes_on_disk": None}
+    state: State = {"directory": str(settings.journal), "node": None, "waiting_records": None}
+    state |= {"oldest_waiting_seconds": None, "segments": None, "bytes_on_disk": None}
     state |= {"kept_segments": None, "kept_bytes": None, "kept_since": None, "kept": None}
     reader = JournalReader(settings.journal)
     try:
@@ -132,19 +132,19 @@ def _journal(settings: Settings, database: State, problems: list[str]) -> State:
     oldest = depth.oldest_received_at_us
     if oldest is not None:
         age = datetime.now(UTC).timestamp() - oldest / 1e6
-        state["oldest_unshipped_seconds"] = round(max(0.0, age), 3)
-    return state | {"unshipped_records": depth.records}
+        state["oldest_waiting_seconds"] = round(max(0.0, age), 3)
+    return state | {"waiting_records": depth.records}
 
 
 def _print(state: State, kept: str | None) -> None:
     journal = state["journal"]
-    oldest = journal["oldest_unshipped_seconds"]
-    waiting = "-" if journal["unshipped_records"] is None else counted(journal["unshipped_records"], "record")
+    oldest = journal["oldest_waiting_seconds"]
+    waiting = "-" if journal["waiting_records"] is None else counted(journal["waiting_records"], "record")
     lines = [
         *([("read from", _standby(state))] if state["standby"] else ()),
         ("journal", journal["directory"]),
         ("  node", journal["node"]),
-        ("  unshipped", waiting + (f", the oldest {oldest:.1f} s old" if oldest is not None else "")),
+        ("  waiting", waiting + (f", the oldest {oldest:.1f} s old" if oldest is not None else "")),
         ("  on disk", _on_disk(journal)),
         ("  kept", kept),
         ("incidents", _incidents(state["incidents"])),

@@ -96,7 +96,7 @@ def test_a_copied_journal_goes_on_by_itself_and_what_both_hold_counts_once(
     first, second = tmp_path / "first", tmp_path / "second"
     fill(first, range(200))
     ship(first, database)
-    fill(first, range(200, 300))  # both hold it unshipped
+    fill(first, range(200, 300))  # it waits in both
     shutil.copytree(first, second)
     fill(first, range(300, 400))
     fill(second, range(400, 500))
