@@ -1,11 +1,13 @@
-"""Journals that are filled and shipped for real."""
+"""Journals that are filled and shipped for real, and what is counted of them."""
 
 import fcntl
 import json
 import os
+import shutil
 import threading
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +44,45 @@ def packet(user: int) -> str:
 def fill(directory: Path, users: range, segment_bytes: int = SEGMENT_BYTES) -> None:
     """Append a packet of each user, as radiusd would between a start and a clean stop."""
     with closing(JournalWriter(directory, sync="interval", segment_bytes=segment_bytes)) as journal:
-        for user in users:
-            journal.append(time.time_ns() // 1000, packet(user))
+        append(journal, users)
+
+
+def append(journal: JournalWriter, users: range, received_at: float | None = None) -> None:
+    """Append a packet of each user. `received_at`: in seconds since 1970; None: now."""
+    for user in users:
+        journal.append(int((received_at or time.time()) * 1e6), packet(user))
+
+
+@contextmanager
+def copied_while_open(
+    first: Path, second: Path, dsn: str, received_at: float | None = None
+) -> Iterator[JournalWriter]:
+    """Copy a journal while radiusd writes it. Yield the writer of the first one.
+
+    Both have the users 0 to 19, which are shipped. Their packets were received at `received_at`. The first journal goes
+    on in the same segment with the users 20 to 39, which are not shipped.
+    """
+    with closing(JournalWriter(first)) as writer:
+        append(writer, range(20), received_at)
+        ship(first, dsn)
+        shutil.copytree(first, second)
+        append(writer, range(20, 40))
+        yield writer
+
+
+@contextmanager
+def shipping(directory: Path, dsn: str) -> Iterator[None]:
+    """Ship for as long as the block runs."""
+    reader, stop = JournalReader(directory), threading.Event()
+    shipper = Shipper(reader, lambda: Store(dsn), batch_seconds=0.001)
+    with closing(reader), reader.lock():
+        thread = threading.Thread(target=shipper.run, args=(stop,))
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
 
 
 def ship(directory: Path, dsn: str, **options: Any) -> None:
@@ -70,6 +109,18 @@ def counted(connection: psycopg.Connection[Any]) -> dict[str, int]:
     """How often each user's packet was counted."""
     rows = connection.execute("SELECT username, bytes_in FROM radmeter.user_usage")
     return {name: octets // OCTETS for name, octets in rows}
+
+
+def totals(dsn: str) -> tuple[int, int, int, int]:
+    """Return how many records, sessions, users and octets are counted."""
+    with psycopg.connect(dsn) as connection:
+        row = connection.execute(
+            """SELECT (SELECT coalesce(sum(records), 0)::bigint FROM radmeter.nodes),
+                      (SELECT count(*) FROM public.radacct),
+                      count(*), coalesce(sum(bytes_in), 0)::bigint FROM public.user_quota_usage"""
+        ).fetchone()
+    assert row is not None
+    return row
 
 
 def once(users: range) -> dict[str, int]:

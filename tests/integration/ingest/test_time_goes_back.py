@@ -3,7 +3,6 @@
 import logging
 import os
 import shutil
-import threading
 import time
 from contextlib import closing
 from pathlib import Path
@@ -17,8 +16,6 @@ from support.logins import as_role, login_role
 from support.processes import eventually
 from support.shipping import (
     SEGMENT_BYTES,
-    SHIP_SECONDS,
-    Resumed,
     counted,
     fill,
     flip,
@@ -27,11 +24,11 @@ from support.shipping import (
     packet,
     record_offset,
     ship,
+    shipping,
 )
 
 from radmeter.ingest import kept_figures, orphans, shipper
 from radmeter.ingest.kept_segments import KeptSegments
-from radmeter.ingest.shipper import Shipper
 from radmeter.ingest.store import Store
 from radmeter.plugin.journal import files
 from radmeter.plugin.journal.reader import JournalReader
@@ -142,18 +139,8 @@ def test_another_database_is_refused_until_it_is_accepted(
         "TRUNCATE radacct, user_quota_usage, router_daily_usage, radmeter.journal_segment, ingest_checkpoint"
     )
     fill(tmp_path, range(300, 400))
-    reader = JournalReader(tmp_path)
-    stop = threading.Event()
-    shipper = Shipper(reader, lambda: Store(database), batch_seconds=0.001)
-    with reader.lock(), caplog.at_level(logging.WARNING):
-        thread = threading.Thread(target=shipper.run, args=(stop,))
-        thread.start()
-        deadline = time.monotonic() + SHIP_SECONDS
-        while "--accept-database" not in caplog.text:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-        stop.set()
-        thread.join()
+    with caplog.at_level(logging.WARNING), shipping(tmp_path, database):
+        eventually(lambda: "--accept-database" in caplog.text, True)
     assert counted(connection) == {}
     row = connection.execute("SELECT radmeter.database_id()::text").fetchone()
     assert row is not None
@@ -239,30 +226,6 @@ def test_a_deleted_segment_is_noticed(
     ship(tmp_path, database)
     assert len(counted(connection)) == 700 - lost
     assert "missing" in {kind for kind, *_ in incidents(connection)}
-
-
-@pytest.mark.parametrize("others", [3, 40])
-def test_a_machine_that_is_resumed_twice_counts_both(
-    tmp_path: Path, database: str, connection: psycopg.Connection[Any], others: int
-) -> None:
-    first, second = tmp_path / "first", tmp_path / "second"
-    with closing(JournalWriter(first)) as writer:
-        for user in range(20):
-            writer.append(time.time_ns() // 1000, packet(user))
-        ship(first, database)
-        shutil.copytree(first, second)
-        for user in range(20, 40):
-            writer.append(time.time_ns() // 1000, packet(user))
-        ship(first, database)
-        with closing(Resumed(second, 21)) as resumed:
-            resumed.append(range(100, 100 + others))
-            ship(second, database)
-            resumed.append(range(200, 201))
-            ship(second, database)
-        ship(first, database)
-    expected = once(range(40)) | once(range(100, 100 + others)) | once(range(200, 201))
-    assert counted(connection) == expected
-    assert incidents(connection) == [("forked", None, False)]
 
 
 @pytest.mark.parametrize("lost", ["node", "ledger.json", "database", "ledger-gone.jsonl"])
@@ -402,21 +365,13 @@ def test_a_rewind_that_a_pooler_hides_is_found(
     monkeypatch.setattr(shipper, "COMPARE_SECONDS", 0.0)
     fill(tmp_path, range(300))
     fill(tmp_path, range(300, 310))
-    stop, reader = threading.Event(), JournalReader(tmp_path)
-    running = Shipper(reader, lambda: Store(database), batch_seconds=0.001)
-    with reader.lock():
-        thread = threading.Thread(target=running.run, args=(stop,))
-        thread.start()
-        try:
-            eventually(lambda: len(counted(connection)), 310)
-            connection.execute(
-                """UPDATE radmeter.journal_segment SET last_seq = first_seq - 1, digest = 0, records = 0,
-                       finished_at = NULL WHERE first_seq = 1"""
-            )
-            eventually(lambda: [(kind, done) for kind, _, done in incidents(connection)], [("rewound", True)])
-        finally:
-            stop.set()
-            thread.join()
+    with shipping(tmp_path, database):
+        eventually(lambda: len(counted(connection)), 310)
+        connection.execute(
+            """UPDATE radmeter.journal_segment SET last_seq = first_seq - 1, digest = 0, records = 0,
+                   finished_at = NULL WHERE first_seq = 1"""
+        )
+        eventually(lambda: [(kind, done) for kind, _, done in incidents(connection)], [("rewound", True)])
 
 
 @pytest.mark.parametrize("kind", ["another role", "another first number"])
