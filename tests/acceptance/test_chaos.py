@@ -17,7 +17,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from support.frozen import family, stopped
-from support.hosts import Host, host, incidents, lost, records
+from support.hosts import Host, host, incidents, lost
 from support.nodes import command
 from support.processes import Database, Jobs, until
 from support.routers_with_ledger import Load
@@ -284,7 +284,7 @@ def test_chaos(tmp_path: Path) -> None:
             all_.fill_disk,
         ]
         began = time.monotonic()
-        until("the first packets are counted", lambda: records(all_.database) > 100)
+        until("the first packets are counted", lambda: all_.database.records() > 100)
         all_.back_up()
         while time.monotonic() < began + SECONDS:
             fault = chance.choice(faults)

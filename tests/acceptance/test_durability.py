@@ -87,15 +87,8 @@ def at_least(count: int, all_traffic: list[Traffic]) -> Callable[[], bool]:
 
 def more_ingested(count: int, database: Database) -> Callable[[], bool]:
     """Tell whether the database has taken so many more packets since now."""
-    goal = ingested(database) + count
-    return lambda: ingested(database) >= goal
-
-
-def ingested(database: Database) -> int:
-    """Return how many packets the database has taken."""
-    ((records,),) = database.rows("SELECT coalesce(sum(records), 0)::bigint FROM radmeter.nodes")
-    assert isinstance(records, int)
-    return records
+    goal = database.records() + count
+    return lambda: database.records() >= goal
 
 
 def shipped(line: Line) -> bool:
