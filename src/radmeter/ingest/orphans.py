@@ -6,7 +6,7 @@ from pathlib import Path
 
 from radmeter.errors import JournalError
 from radmeter.ingest import database_of_journal, holders
-from radmeter.ingest.folders import PLACES, journal_of, segments_in
+from radmeter.ingest.folders import DONE, PLACES, journal_of, segments_in
 from radmeter.ingest.kept_segments import KeptSegments
 from radmeter.ingest.ledger import read_ledger
 from radmeter.ingest.orphan_identity import Identity, Surroundings, first_seq_of
@@ -21,7 +21,7 @@ from radmeter.plugin.journal.segment_reader import DamagedSegment, SegmentReader
 
 
 def segment_files(place: Path) -> list[Path]:
-    """Return the segments in a journal's directory or in a folder of one, or the one file that is named, in order.
+    """Return the segments of a place, in order: a journal's directory, a folder of one, or a single file.
 
     Raises
     ------
@@ -52,9 +52,8 @@ def refuse_if_in_use(paths: Sequence[Path], *, whole: bool) -> None:
     JournalLocked
         A process writes or ships them. The message names it.
     """
-    shipped = (files.SHIPPED, files.DAMAGED, files.LEFT_OUT)
     for journal in sorted(
-        {journal_of(path) for path in paths if whole or path.absolute().parent.name not in shipped}
+        {journal_of(path) for path in paths if whole or path.absolute().parent.name not in DONE}
     ):
         holders.refuse_if_in_use(journal)
 
@@ -111,7 +110,7 @@ def ship(
 def missing(
     store: Store, paths: Sequence[Path], node: str | None = None, *, uncounted: bool = False
 ) -> list[str]:
-    """Note which packets of a journal are neither counted nor there, once all that is there is shipped.
+    """Note which packets of a journal are neither counted nor there. Call it once all that is there is shipped.
 
     Parameters
     ----------
