@@ -1,6 +1,6 @@
-"""Which segment a file is. Its header says it. If that is damaged, what lies around the file does.
+"""Says which segment a file is: from its header, or from the files around it if the header is damaged.
 
-A segment that is taken for another one would be counted twice.
+If a segment were taken for another one, it would be counted twice.
 """
 
 from collections.abc import Sequence
@@ -20,9 +20,9 @@ from radmeter.plugin.journal.segment_format import PAIRS_JSON, HeaderError, Segm
 
 
 class Identity(NamedTuple):
-    """A segment's header, or one made up from what lies around it, and what the journal's ledger knows of the segment.
+    """A segment's header, and what the journal's ledger knows of the segment.
 
-    `damaged`: the header cannot be read.
+    `damaged`: the header cannot be read. This one was made from what the files around the segment say.
     """
 
     header: SegmentHeader
@@ -134,7 +134,7 @@ class Surroundings:
         return None
 
     def _around(self, journal: Path) -> list[SegmentHeader]:
-        """Return the headers of a journal's segments, and of those that were named, in the order of their numbers."""
+        """Return the headers of all segments of a journal, also of the given paths, in the order of their numbers."""
         if journal not in self._headers:
             found = {path.absolute() for path in self._paths if journal_of(path) == journal}
             for place in PLACES:

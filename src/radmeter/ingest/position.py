@@ -1,4 +1,4 @@
-"""Where the shipper is in a segment."""
+"""How far the shipper is in a segment."""
 
 from dataclasses import dataclass
 

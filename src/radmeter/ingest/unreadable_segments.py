@@ -1,4 +1,4 @@
-"""Puts segments aside whose header is damaged: the others must not wait for them, and nobody may delete them."""
+"""Puts segments aside whose header is damaged. The others do not wait for them, and no program deletes them."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -33,7 +33,10 @@ class UnreadableSegments:
         self._kept = kept
 
     def put_aside(self, findings: Findings) -> None:
-        """Move segments away whose header is damaged, and say so: the others must not wait for them."""
+        """Put the segments aside that wait, and note an incident for each.
+
+        Raises JournalError if radiusd writes one of them now.
+        """
         newest = max((file.path for file in files.segments(self._journal.directory)), default=None)
         for path, reason in self._journal.unreadable():
             first_seq = files.first_seq_in_name(path.name) or 0
@@ -49,7 +52,7 @@ class UnreadableSegments:
             findings.unreadable(path, first_seq, reason, aside)
 
     def _identify(self, path: Path, first_seq: int, node: str) -> None:
-        """Note the id of a segment whose header is damaged, while the one that follows is there and says it."""
+        """Note the id of a segment. The segment that follows it says the id, as long as that is here."""
         if self._ledger.named(path.name) is not None:
             return
         for following in self._journal.segments():
@@ -65,9 +68,9 @@ class UnreadableSegments:
                 return
 
     def put_kept_aside(self, store: Store, findings: Findings) -> None:
-        """Move kept segments that the database lacks, and whose header is damaged, where nobody deletes them.
+        """Put the kept segments aside that the database needs, so that nobody deletes them.
 
-        That their packets are missing is said as of a segment that is not here.
+        `MissingPackets` says that their packets are missing, as if the segments were not here.
         """
         found = [
             (segment, known)

@@ -1,4 +1,4 @@
-"""The journal on disk: the names and modes of its files. Its writer and its reader share this."""
+"""The journal on disk: names, modes and writing of its files. Its writer and its reader share this."""
 
 import contextlib
 import os
@@ -46,7 +46,10 @@ class SegmentFile(NamedTuple):
 
 
 def segment_path(directory: Path, first_seq: int, identity: str = "") -> Path:
-    """Return the path of the segment that begins with `first_seq`; with `identity`, its other one if that is taken."""
+    """Return the path of the segment that begins with `first_seq`.
+
+    `identity`: the segment's id, if another segment has that path. It then makes the name another one.
+    """
     other = f"-{identity[:8]}" if identity else ""
     return directory / f"segment-{first_seq:020d}{other}.log"
 
@@ -63,7 +66,7 @@ def old_segment_id(node: str, first_seq: int) -> str:
 
 
 def kept_segments(directory: Path) -> list[Path]:
-    """Return the segments that a shipper of an earlier release kept, since nothing showed that it had shipped them."""
+    """Return the segments that an earlier release kept because it did not know whether it had shipped them."""
     return sorted(directory.glob("kept-segment-*.log"))
 
 

@@ -1,4 +1,4 @@
-"""Reads the journal's segments, each by itself, and compares them with what a database says it has of them."""
+"""Reads the journal's segments, and says how much of them waits."""
 
 import errno
 import itertools

@@ -176,7 +176,7 @@ class JournalWriter:
         return segment
 
     def _free(self, error: Exception) -> bool:
-        """Tell whether `error` was a full disk and a kept segment was deleted, so that it may not be full any more."""
+        """Delete a kept segment if `error` is a full disk. Return whether one was deleted."""
         return is_full(error) and delete_oldest(self._directory, self._on_deleted) is not None
 
     def _failed(self, error: Exception) -> JournalError:
