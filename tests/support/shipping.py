@@ -6,7 +6,7 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from radmeter.plugin.journal.writer import JournalWriter
 SHIP_SECONDS = 60.0
 SEGMENT_BYTES = 65536
 OCTETS = 7
+OpenStore = Callable[[str], Store]
 
 
 def packet(user: int) -> str:
@@ -71,10 +72,10 @@ def copied_while_open(
 
 
 @contextmanager
-def shipping(directory: Path, dsn: str) -> Iterator[None]:
-    """Ship for as long as the block runs."""
+def shipping(directory: Path, dsn: str, open_store: OpenStore = Store, **options: Any) -> Iterator[None]:
+    """Ship for as long as the block runs, in a thread."""
     reader, stop = JournalReader(directory), threading.Event()
-    shipper = Shipper(reader, lambda: Store(dsn), batch_seconds=0.001)
+    shipper = Shipper(reader, lambda: open_store(dsn), **{"batch_seconds": 0.001} | options)
     with closing(reader), reader.lock():
         thread = threading.Thread(target=shipper.run, args=(stop,))
         thread.start()
@@ -85,14 +86,14 @@ def shipping(directory: Path, dsn: str) -> Iterator[None]:
             thread.join()
 
 
-def ship(directory: Path, dsn: str, **options: Any) -> None:
-    """Ship until the journal is empty."""
+def ship(directory: Path, dsn: str, open_store: OpenStore = Store, **options: Any) -> None:
+    """Ship until the journal is empty. A shipper that tries the same batch for ever fails."""
     reader = JournalReader(directory)
     options = {"batch_records": 50, "batch_seconds": 0.001} | options
     stop = threading.Event()
     deadline = threading.Timer(SHIP_SECONDS, stop.set)
     deadline.start()
-    shipper = Shipper(reader, lambda: Store(dsn), **options)
+    shipper = Shipper(reader, lambda: open_store(dsn), **options)
     try:
         with reader.lock():
             shipper.run(stop, until_empty=True)
