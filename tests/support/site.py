@@ -12,7 +12,7 @@ from support.cluster import DATABASE, PATH, PROGRAMS
 from support.deploy import rendered
 from support.documents import block
 from support.nodes import command
-from support.processes import OTHERS_ENVIRONMENT, Database, FreeRadius, Jobs, Shipper, until
+from support.processes import OTHERS_ENVIRONMENT, Database, FreeRadius, Jobs, Shipper
 from support.routers_with_ledger import Load
 from support.servers import Server
 
@@ -34,18 +34,6 @@ class Site:
         with Load([self.radius.address], first=100 * len(self.loads)) as load:
             self.loads.append(load)
             yield load
-
-    def records(self) -> int:
-        """Return how many packets the database has counted."""
-        ((records,),) = self.database.rows("SELECT coalesce(sum(records), 0)::bigint FROM radmeter.nodes")
-        assert isinstance(records, int)
-        return records
-
-    def ship(self, packets: int, load: Load) -> None:
-        """Wait until so many more packets were answered and counted."""
-        goal = self.records() + packets
-        until("packets are answered", load.more(packets))
-        until("packets are counted", lambda: self.records() >= goal)
 
     def run(self, name: str, commands: str, **environment: str) -> str:
         """Run commands of the documentation as the user that PostgreSQL runs as."""

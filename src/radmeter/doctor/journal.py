@@ -11,10 +11,11 @@ from pathlib import Path
 from radmeter.doctor.context import Context
 from radmeter.doctor.finding import Finding, Findings, Teller
 from radmeter.errors import JournalError
-from radmeter.ingest import database_of_journal, journal_state
-from radmeter.ingest.holders import READER, WRITER, holder
+from radmeter.ingest import database_of_journal, waiting_packets
+from radmeter.ingest.holders import holder
 from radmeter.plugin.journal.files import SHIPPED, read_node, segments
-from radmeter.plugin.journal.reader import JournalDepth, JournalReader
+from radmeter.plugin.journal.locks import READER, WRITER
+from radmeter.plugin.journal.reader import JournalDepth
 from radmeter.units import counted, duration, human_bytes, verb
 
 tell = Teller("journal")
@@ -127,17 +128,11 @@ def _me() -> str:
 
 
 def _depth(context: Context) -> JournalDepth:
-    reader = JournalReader(context.settings.journal)
+    known = context.connection is not None and context.facts.has_schema
     try:
-        known = {}
-        if context.connection is not None and context.facts.has_schema:
-            ids = journal_state.waiting_ids(context.settings.journal)
-            known = journal_state.progress(context.database, ids)
-        return reader.depth(journal_state.with_forks(known, context.settings.journal))
+        return waiting_packets.depth(context.database if known else None, context.settings.journal)
     except OSError as error:
         raise JournalError(f"the journal cannot be read: {error}") from error
-    finally:
-        reader.close()
 
 
 def _database(context: Context) -> Findings:

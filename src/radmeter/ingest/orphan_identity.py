@@ -1,6 +1,6 @@
-"""Which segment a file is. Its header says it. If that is damaged, what lies around the file does.
+"""Says which segment a file is: from its header, or from the files around it if the header is damaged.
 
-A segment that is taken for another one would be counted twice.
+If a segment were taken for another one, it would be counted twice.
 """
 
 import uuid
@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 from radmeter.errors import JournalError
 from radmeter.ingest.folders import PLACES, journal_of
-from radmeter.ingest.ledger import LEDGER, Known, Ledger
+from radmeter.ingest.known import Known
+from radmeter.ingest.ledger import LEDGER, Ledger, read_ledger
 from radmeter.ingest.registration import registered
 from radmeter.ingest.store import Store
 from radmeter.plugin.journal import files
@@ -22,9 +23,9 @@ from radmeter.plugin.journal.segment_format import PAIRS_JSON, HeaderError, Segm
 
 
 class Identity(NamedTuple):
-    """A segment's header, or one made up from what lies around it, and what the journal's ledger knows of the segment.
+    """A segment's header, and what the journal's ledger knows of the segment.
 
-    `damaged`: the header cannot be read.
+    `damaged`: the header cannot be read. This one was made from what the files around the segment say.
     """
 
     header: SegmentHeader
@@ -111,9 +112,7 @@ class Surroundings:
     def ledger(self, journal: Path) -> Ledger:
         """Return what the shipper of a journal wrote down. It is empty if there is none, or if it is damaged."""
         if journal not in self._ledgers:
-            self._ledgers[journal] = Ledger(journal)
-            with suppress(JournalError, OSError):
-                self._ledgers[journal].read()
+            self._ledgers[journal] = read_ledger(journal)
         return self._ledgers[journal]
 
     def _made_up(self, store: Store, path: Path, journal: Path, ledger: Ledger) -> Identity:
@@ -160,7 +159,7 @@ class Surroundings:
         return None
 
     def _around(self, journal: Path) -> list[SegmentHeader]:
-        """Return the headers of a journal's segments, and of those that were named, in the order of their numbers."""
+        """Return the headers of all segments of a journal, also of the given paths, in the order of their numbers."""
         if journal not in self._headers:
             found = {path.absolute() for path in self._paths if journal_of(path) == journal}
             for place in PLACES:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from radmeter.errors import JournalError, ProgressMoved, StoreTimeout
 from radmeter.ingest.findings import Findings
-from radmeter.ingest.ledger import Known
+from radmeter.ingest.known import Known
 from radmeter.ingest.orphan_identity import Identity
 from radmeter.ingest.position import Position
 from radmeter.ingest.records import as_json
