@@ -25,12 +25,14 @@ from radmeter.plugin.journal.segment_format import PAIRS_JSON, HeaderError, Segm
 class Identity(NamedTuple):
     """A segment's header, and what the journal's ledger knows of the segment.
 
-    `damaged`: the header cannot be read. This one was made from what the files around the segment say.
+    `damaged`: the header cannot be read. This one was made from what the files around the segment say. `end`: the last
+    number that the segment had; None if the segment that follows is not here, or does not say it.
     """
 
     header: SegmentHeader
     known: Known | None
     damaged: bool
+    end: int | None = None
 
 
 class Surroundings:
@@ -61,6 +63,17 @@ class Surroundings:
         JournalError
             Nothing says it, or the file is of a later release, or it cannot be read.
         """
+        identity = self._identity(store, path)
+        return identity._replace(end=self._end(journal_of(path), identity.header))
+
+    def _end(self, journal: Path, header: SegmentHeader) -> int | None:
+        """Return the last number of a segment, as the segment says that radiusd began when this one was full."""
+        for each in self._around(journal):
+            if each.previous == header.id and each.first_seq < header.first_seq + files.GAP:
+                return each.first_seq - 1
+        return None
+
+    def _identity(self, store: Store, path: Path) -> Identity:
         journal = journal_of(path)
         ledger = self.ledger(journal)
         try:

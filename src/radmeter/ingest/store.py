@@ -121,8 +121,10 @@ class Store:
                 return set()
             return {row[0] for row in rows}
 
-    def finish(self, segment_id: str, end: int) -> None:
+    def finish(self, segment_id: str, end: int | None) -> None:
         """Note that a segment ends at the number `end`, and that all of it is counted.
+
+        `end` None: nothing says where it ends, and all that is there of it is counted.
 
         Raises
         ------

@@ -12,12 +12,11 @@ from typing import Any
 import psycopg
 import pytest
 from support.doctoring import faults
-from support.journals import old_segment, segments
+from support.journals import old_segment
 from support.processes import eventually
 from support.shipping import counted, fill, incidents, once, packet, ship
 
 from radmeter.errors import JournalError
-from radmeter.ingest import orphans
 from radmeter.ingest.shipper import Shipper
 from radmeter.ingest.store import Store
 from radmeter.plugin.journal.reader import JournalReader
@@ -33,30 +32,6 @@ pytestmark = [
 def append(writer: JournalWriter, users: range) -> None:
     for user in users:
         writer.append(time.time_ns() // 1000, packet(user))
-
-
-def test_a_shorter_copy_of_a_segment_does_not_settle_that_packets_are_missing(
-    tmp_path: Path, database: str, connection: psycopg.Connection[Any]
-) -> None:
-    journal = tmp_path / "journal"
-    fill(journal, range(1000, 1010))
-    with closing(JournalWriter(journal)) as writer:
-        append(writer, range(20))
-        ship(journal, database)
-        append(writer, range(20, 40))
-        path = segments(journal)[-1]
-        copy = Path(shutil.copy2(path, tmp_path))  # a backup of files
-        append(writer, range(40, 60))
-    path.unlink()
-    fill(journal, range(1010, 1020))
-    ship(journal, database)
-    assert ("missing", None, False) in incidents(connection)
-    with closing(Store(database)) as store:
-        (result,) = orphans.ship(store, [copy])
-    assert result.counted == 20
-    ship(journal, database)
-    assert len(counted(connection)) == 60  # of 80
-    assert ("missing", None, False) in incidents(connection), "it is settled"
 
 
 def test_a_journal_that_is_made_anew_does_not_hide_what_the_former_one_had_not_shipped(
