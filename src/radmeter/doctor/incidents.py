@@ -6,6 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
+from radmeter.doctor import unseen_segments
 from radmeter.doctor.context import Context
 from radmeter.doctor.finding import Finding, Findings, Teller, first_of
 from radmeter.ingest.incidents import LOST, SHOWN
@@ -46,6 +47,7 @@ def check(context: Context) -> Findings:
         yield tell.green("no acknowledged packet is known to be missing")
     for row in rows:
         yield _finding(context, row)
+    yield from unseen_segments.check(context, tell)
 
 
 def _finding(context: Context, row: Incidents) -> Finding:

@@ -2,10 +2,8 @@
 
 import errno
 import os
-import shutil
 import threading
 import time
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -32,27 +30,6 @@ pytestmark = [
 def append(writer: JournalWriter, users: range) -> None:
     for user in users:
         writer.append(time.time_ns() // 1000, packet(user))
-
-
-def test_a_journal_that_is_made_anew_does_not_hide_what_the_former_one_had_not_shipped(
-    tmp_path: Path, database: str, connection: psycopg.Connection[Any]
-) -> None:
-    journal = tmp_path / "journal"
-    with closing(JournalWriter(journal)) as writer:
-        append(writer, range(20))
-        ship(journal, database)
-        append(writer, range(20, 40))
-    shutil.rmtree(journal)  # the disk is lost, and the host gets another
-    fill(journal, range(100, 110))
-    connection.execute("UPDATE radmeter.journal_segment SET seen_at = seen_at - interval '31 days'")
-    ship(journal, database)
-    connection.execute(
-        """UPDATE radmeter.journal_segment SET updated_at = updated_at - interval '31 days'
-           WHERE seen_at < now() - interval '1 day'"""
-    )
-    ship(journal, database)
-    told = faults(database, "incidents", "ingest", "journal", RADMETER_JOURNAL=str(journal))
-    assert told, "nobody says it"
 
 
 def test_clones_with_the_plugin_of_the_release_before_are_all_counted(
