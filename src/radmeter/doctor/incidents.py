@@ -62,7 +62,11 @@ def _finding(context: Context, row: Incidents) -> Finding:
             context.remedy.radmeter("journal status") if row.is_open else show,
         )
     if row.kind == "shorter":
-        return tell.green(f"segments of {where} end before what is counted of them, as after a power cut")
+        many = f"{counted(row.number, 'segment')} of {where} {verb(row.number, 'ends', 'end')}"
+        return tell.yellow(
+            f"{many} before what is counted: a power cut took records that were counted, or the machine was copied",
+            show,
+        )
     if row.kind == "forked":
         many = f"{counted(row.number, 'segment')} of {where} {verb(row.number, 'was', 'were')}"
         said = f"{many} continued by two machines"

@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 from support.backups import backup
-from support.journals import segments
+from support.journals import old_segment, segments
 from support.shipping import (
     Resumed,
     append,
@@ -242,3 +242,18 @@ def test_a_copy_gets_a_name_of_its_own_as_it_is_said(
         "SELECT node, count(*) FROM radmeter.journal_segment GROUP BY node ORDER BY 2 DESC"
     ).fetchall()
     assert {each for each, _ in nodes} == {(first / "node").read_text().strip(), "radius2-0a1b2c3d"}
+
+
+@pytest.mark.parametrize(("first_users", "second_users"), [(100, 40), (40, 100), (40, 40)])
+def test_clones_with_the_plugin_of_the_release_before_are_all_counted(
+    tmp_path: Path, database: str, connection: psycopg.Connection[Any], first_users: int, second_users: int
+) -> None:
+    """Both begin a segment of format 1 after the same one, so with the same number and the same made-up id."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    users = range(first_users), range(200, 200 + second_users)
+    old_segment(first, 2**32 + 1, [packet(user) for user in users[0]])
+    old_segment(second, 2**32 + 1, [packet(user) for user in users[1]])
+    for journal in (first, second, first, second):
+        ship(journal, database)
+    assert counted(connection) == once(users[0]) | once(users[1])
+    assert incidents(connection) == [("forked", None, False)]

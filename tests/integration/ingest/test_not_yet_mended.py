@@ -9,10 +9,8 @@ from typing import Any
 
 import psycopg
 import pytest
-from support.doctoring import faults
-from support.journals import old_segment
 from support.processes import eventually
-from support.shipping import counted, fill, incidents, once, packet, ship
+from support.shipping import counted, fill, incidents, packet, ship
 
 from radmeter.errors import JournalError
 from radmeter.ingest.shipper import Shipper
@@ -30,19 +28,6 @@ pytestmark = [
 def append(writer: JournalWriter, users: range) -> None:
     for user in users:
         writer.append(time.time_ns() // 1000, packet(user))
-
-
-def test_clones_with_the_plugin_of_the_release_before_are_all_counted(
-    tmp_path: Path, database: str, connection: psycopg.Connection[Any]
-) -> None:
-    """Both begin a segment of format 1 after the same one, so with the same number and the same made-up id."""
-    first, second = tmp_path / "first", tmp_path / "second"
-    old_segment(first, 2**32 + 1, [packet(user) for user in range(100)])
-    old_segment(second, 2**32 + 1, [packet(user) for user in range(200, 240)])
-    for journal in (first, second):
-        ship(journal, database)
-    told = faults(database, "incidents", RADMETER_JOURNAL=str(second))
-    assert told or counted(connection) == once(range(100)) | once(range(200, 240))
 
 
 def test_a_segment_that_radiusd_gives_up_empty_is_no_loss(
