@@ -6,10 +6,11 @@ import pwd
 import shlex
 import shutil
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from radmeter.doctor.context import Context
-from radmeter.doctor.finding import Finding, Findings, Teller
+from radmeter.doctor.finding import Finding, Findings, Teller, first_of
 from radmeter.errors import JournalError
 from radmeter.ingest import database_of_journal, waiting_packets
 from radmeter.ingest.holders import holder
@@ -43,7 +44,7 @@ def check(context: Context) -> Findings:
             f"this user may not read {directory}", f"sudo -E {context.remedy.radmeter('doctor')}"
         )
         return
-    faults = list(_writable(directory))
+    faults = [*_writable(directory), *_of_root(directory)]
     try:
         depth = _depth(context)
     except JournalError as error:
@@ -105,11 +106,31 @@ def _writable(directory: Path) -> Findings:
     elif not os.access(directory, os.W_OK | os.X_OK):
         yield tell.yellow(
             f"this user may not write {directory}, so it cannot ship it",
-            f"sudo usermod -aG {_group(owner.st_gid)} {_me()} && sudo chmod g+rwxs {place}",
+            f"sudo usermod -aG {_group(owner.st_gid)} {_owner(os.geteuid())} && sudo chmod g+rwxs {place}",
         )
     elif os.statvfs(directory).f_flag & os.ST_RDONLY:
         yield tell.red(
             f"{directory} is on a file system mounted read-only", f"sudo mount -o remount,rw {place}"
+        )
+
+
+def _of_root(directory: Path) -> Findings:
+    """Find the files that root has left in the journal of another user, whose shipper and radiusd cannot use them."""
+    owner = directory.stat()
+    found = []
+    if owner.st_uid:
+        for path in sorted(directory.iterdir()):
+            with suppress(FileNotFoundError):
+                file = path.lstat()
+                is_shared = file.st_gid == owner.st_gid and file.st_mode & 0o060 == 0o060
+                if file.st_uid == 0 and not is_shared:
+                    found.append(path)
+    if found:
+        names = " ".join(shlex.quote(str(path)) for path in found)
+        yield tell.red(
+            f"root owns {first_of([path.name for path in found])} in {directory}: {_owner(owner.st_uid)} cannot use "
+            f"{'it' if len(found) == 1 else 'them'}",
+            f"sudo chown -h --reference={shlex.quote(str(directory))} {names}",
         )
 
 
@@ -120,11 +141,11 @@ def _group(gid: int) -> str:
         return str(gid)
 
 
-def _me() -> str:
+def _owner(uid: int) -> str:
     try:
-        return pwd.getpwuid(os.geteuid()).pw_name
+        return pwd.getpwuid(uid).pw_name
     except KeyError:
-        return str(os.geteuid())
+        return str(uid)
 
 
 def _depth(context: Context) -> JournalDepth:

@@ -40,7 +40,12 @@ def move(journal: Path, path: Path, folder: str, segment_id: str = "") -> Path:
     directory = journal / folder
     if not directory.exists():
         directory.mkdir(mode=0o700)
-        directory.chmod(journal.stat().st_mode & 0o770)
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            files.give_to_owner(descriptor, journal)
+            os.fchmod(descriptor, journal.stat().st_mode & 0o770)
+        finally:
+            os.close(descriptor)
         files.sync_path(journal)
     to, digits = directory / path.name, segment_id
     first_seq = files.first_seq_in_name(path.name) or 0

@@ -37,7 +37,7 @@ def append(journal: Path, rows: Sequence[Known]) -> None:
         if path.stat().st_size > MOST_BYTES:
             lines = path.read_bytes().splitlines(keepends=True)
             files.replace_file(path, b"".join(lines[len(lines) // 2 :]), path.with_name(f".{GONE}"))
-    with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600), "ab+") as file:
+    with os.fdopen(files.open_or_create(path, os.O_APPEND), "ab+") as file:
         os.fchmod(file.fileno(), files.file_mode(journal))
         end = file.seek(0, os.SEEK_END)
         if end and os.pread(file.fileno(), 1, end - 1) != b"\n":

@@ -135,9 +135,35 @@ def file_mode(directory: Path) -> int:
 def create_file(path: Path) -> int:
     """Create `path`, replacing a file that a crash left there; return a descriptor for writing."""
     path.unlink(missing_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    return open_new(path)
+
+
+def open_new(path: Path, flags: int = 0) -> int:
+    """Create `path`, and return a descriptor for reading and writing. Raises FileExistsError if it is there."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | flags, 0o600)
+    give_to_owner(descriptor, path.parent)
     os.fchmod(descriptor, file_mode(path.parent))
     return descriptor
+
+
+def open_or_create(path: Path, flags: int = 0) -> int:
+    """Return a descriptor for reading and writing of `path`. It is created if it is not there."""
+    with contextlib.suppress(FileNotFoundError):
+        return os.open(path, os.O_RDWR | os.O_CLOEXEC | flags)
+    with contextlib.suppress(FileExistsError):
+        return open_new(path, flags)
+    return os.open(path, os.O_RDWR | os.O_CLOEXEC | flags)  # another process has made it meanwhile
+
+
+def give_to_owner(descriptor: int, directory: Path) -> None:
+    """Give what root has just made in a journal to the journal's owner, whose programs could not use it else.
+
+    Only for what this process has made. The owner may put a link to any other file in its place.
+    """
+    if os.geteuid() == 0:
+        owner = directory.stat()
+        with contextlib.suppress(OSError):  # root of a container, or of another machine, may not
+            os.fchown(descriptor, owner.st_uid, owner.st_gid)
 
 
 def sync_path(path: Path) -> None:

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from radmeter.errors import JournalLocked
-from radmeter.plugin.journal.files import file_mode
+from radmeter.plugin.journal.files import file_mode, open_or_create
 
 # The roles.
 WRITER, READER = "writer", "reader"
@@ -38,7 +38,7 @@ class RoleLock:
             if self._in_place(self._descriptor):
                 return
             self.release()  # the directory was removed and made again: the locked file is gone
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = open_or_create(self._path)
         try:
             _lock(descriptor)
             with contextlib.suppress(PermissionError):  # the file of another user, who had the role before
