@@ -52,7 +52,7 @@ class SegmentWriter:
         self.path = path
         self.id = header.id
         self.next_seq = self.first_seq = header.first_seq
-        self.log_bytes = self.disk_bytes = self._head_bytes = len(head)
+        self.log_bytes = self.disk_bytes = len(head)
         self.sync_error: OSError | None = None
         self._durable_seq = header.first_seq
         self._sync_commits = sync_commits
@@ -84,11 +84,6 @@ class SegmentWriter:
             self.sync()
         self.log_bytes = end
         return seq
-
-    @property
-    def empty(self) -> bool:
-        """Whether it holds no acknowledged record."""
-        return self.log_bytes == self._head_bytes
 
     def _lay_out(self) -> None:
         """Write the next stretch of zeros. A full disk is no error here: the records may still fit."""

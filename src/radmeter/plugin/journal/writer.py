@@ -182,12 +182,10 @@ class JournalWriter:
     def _failed(self, error: Exception) -> JournalError:
         """Give up the active segment, whose state is unknown after `error`, and delay the next attempt."""
         segment, self._segment = self._segment, None
-        if segment is not None and segment.empty:
-            with contextlib.suppress(OSError):
-                segment.path.unlink(missing_ok=True)
-        elif segment is not None:
-            self._last = segment.id, segment.first_seq
         if segment is not None:
+            # It stays, also without a record: a shipper that has seen it would miss it. On a full disk these do not
+            # become many: each takes a block, and without one no segment can be begun.
+            self._last = segment.id, segment.first_seq
             segment.close()
         self._failure = error if isinstance(error, JournalError) else files.unusable(self._directory, error)
         self._retry_at = time.monotonic() + RETRY_SECONDS
