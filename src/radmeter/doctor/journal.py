@@ -14,9 +14,11 @@ from radmeter.doctor.finding import Finding, Findings, Teller, first_of
 from radmeter.errors import JournalError
 from radmeter.ingest import database_of_journal, waiting_packets
 from radmeter.ingest.holders import holder
-from radmeter.plugin.journal.files import SHIPPED, read_node, segments
+from radmeter.plugin.journal.files import DAMAGED, SHIPPED, read_node, segments
+from radmeter.plugin.journal.headers import read_header
 from radmeter.plugin.journal.locks import READER, WRITER
 from radmeter.plugin.journal.reader import JournalDepth
+from radmeter.plugin.journal.segment_format import HeaderError
 from radmeter.units import counted, duration, human_bytes, verb
 
 tell = Teller("journal")
@@ -82,7 +84,23 @@ def _unreadable(context: Context, path: Path) -> str:
     newest = max((segment.path for segment in segments(directory)), default=None)
     if path == newest and holder(directory, WRITER):
         return "sudo systemctl restart freeradius  # it begins another segment"
+    if _has_header(path):
+        # The disk cannot read a sector of it. The shipper waits, since the disk may read it later.
+        damaged, place = shlex.quote(str(directory / DAMAGED)), shlex.quote(str(path))
+        aside = shlex.quote(str(directory / DAMAGED / path.name))
+        return (
+            f"sudo systemctl stop radmeter-ship; sudo mkdir -p {damaged} && sudo mv {place} {damaged} && "
+            f"{context.remedy.radmeter(f'journal salvage {aside}')}; sudo systemctl start radmeter-ship"
+        )
     return context.remedy.radmeter("journal status" if holder(directory, READER) else "ship")
+
+
+def _has_header(path: Path) -> bool:
+    try:
+        read_header(path)
+    except (OSError, HeaderError):
+        return False
+    return True
 
 
 def _user() -> str:
@@ -189,7 +207,7 @@ def _kept(context: Context) -> Findings:
             context.remedy.radmeter(
                 f"journal salvage {' '.join(shlex.quote(str(path)) for path in kept[:3])}"
             )
-            + "  # then move them away",
+            + "  # then move them away. Add --uncounted for one that it refuses, if its packets were never counted",
         )
 
 
