@@ -18,7 +18,8 @@ from radmeter.ingest.store import Store
 from radmeter.plugin.journal import files
 from radmeter.plugin.journal.files import old_segment_id, read_node
 from radmeter.plugin.journal.headers import read_header
-from radmeter.plugin.journal.reader import Segment
+from radmeter.plugin.journal.orphan import read_orphan
+from radmeter.plugin.journal.reader import Entry, Segment
 from radmeter.plugin.journal.segment_format import PAIRS_JSON, HeaderError, SegmentHeader
 
 
@@ -134,12 +135,16 @@ class Surroundings:
         known = ledger.named(path.name)
         if known is None:
             known = next((row for row in ledger.gone_segments() if row.name == path.name), None)
+        if known is not None and self._is_of_another(journal, path, known.id):
+            known = None
         node = known.node if known else self.node(journal)
         segment_id = known.id if known else self._named_by_following(journal, first_seq)
         if segment_id is None and node is not None:
             # The database knows it, and not all of it is counted.
             rows = [row for row in store.open_segments(node, []) if row.first_seq == first_seq]
             segment_id = rows[0].id if len(rows) == 1 else None
+            if segment_id is not None and self._is_of_another(journal, path, segment_id):
+                segment_id = None
         if segment_id is None:
             # A ledger that does not know it: the shipper has never seen it whole, so nothing of it is counted. But a
             # segment in these folders was shipped, and the ledger has been lost since.
@@ -164,6 +169,19 @@ class Surroundings:
         )
         return Identity(header, known, damaged=True)
 
+    def _is_of_another(self, journal: Path, path: Path, segment_id: str) -> bool:
+        """Tell whether a segment here has an id, can be read, and has other records than a file.
+
+        radiusd uses a number again if the damaged segment that had it was moved away. Both files then have one name.
+        """
+        for place in PLACES:
+            with suppress(OSError):
+                for each in files.segments(journal / place):
+                    with suppress(OSError, HeaderError, JournalError):
+                        if read_header(each.path).id == segment_id and not _have_same_record(each.path, path):
+                            return True
+        return False
+
     def _named_by_following(self, journal: Path, first_seq: int) -> str | None:
         """Return the id that another segment gives for the one before it."""
         for header in self._around(journal):
@@ -184,6 +202,14 @@ class Surroundings:
                     headers.append(read_header(path))
             self._headers[journal] = sorted(headers, key=lambda header: header.first_seq)
         return self._headers[journal]
+
+
+def _have_same_record(path: Path, other: Path) -> bool:
+    """Tell whether two files have the same first record. Raises JournalError if one has none that can be read."""
+    first, second = (
+        next((each for each in read_orphan(file) if isinstance(each, Entry)), None) for file in (path, other)
+    )
+    return first is None or second is None or first.seq != second.seq or first == second
 
 
 def first_seq_of(path: Path) -> int:
