@@ -5,6 +5,7 @@ import os
 import pwd
 import shlex
 import shutil
+import stat
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -141,7 +142,8 @@ def _of_root(directory: Path) -> Findings:
             with suppress(FileNotFoundError):
                 file = path.lstat()
                 is_shared = file.st_gid == owner.st_gid and file.st_mode & 0o060 == 0o060
-                if file.st_uid == 0 and not is_shared:
+                # `_gives_way` judges the folders.
+                if file.st_uid == 0 and not is_shared and not stat.S_ISDIR(file.st_mode):
                     found.append(path)
     if found:
         names = " ".join(shlex.quote(str(path)) for path in found)
