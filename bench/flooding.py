@@ -12,7 +12,7 @@ from typing import Self
 
 from bench.processes import use
 from bench.systems import SECRET, Run
-from radmeter.plugin.journal.reader import JournalReader
+from radmeter.ingest import waiting_packets
 
 SOURCE = "127.0.0.2"
 TICK_SECONDS = 0.005
@@ -141,12 +141,7 @@ def settle(run: Run) -> None:
 
 def waiting(run: Run) -> int:
     """Return how many records of the journal are not in the database."""
-    reader = JournalReader(run.journal)
-    try:
-        rows = run.connection.execute("SELECT id::text, last_seq FROM radmeter.journal_segments").fetchall()
-        return reader.depth(dict(rows)).records
-    finally:
-        reader.close()
+    return waiting_packets.depth(run.connection, run.journal).records
 
 
 def checkpoint(run: Run) -> int:

@@ -17,19 +17,19 @@ from pathlib import Path
 import psycopg
 import pytest
 from support.frozen import family, stopped
-from support.hosts import Host, host, incidents, lost, records
+from support.hosts import Host, host, incidents, lost
 from support.nodes import command
 from support.processes import Database, Jobs, until
 from support.routers_with_ledger import Load
 from support.servers import Server, installed
 from support.small_disks import fill, small_file_system
 
-from radmeter.errors import JournalError
-from radmeter.ingest import journal_state
+from radmeter.errors import JournalError, StoreError
+from radmeter.ingest import waiting_packets
 from radmeter.plugin.journal import files
 from radmeter.plugin.journal.headers import read_header
 from radmeter.plugin.journal.orphan import read_orphan
-from radmeter.plugin.journal.reader import Entry, JournalReader
+from radmeter.plugin.journal.reader import Entry
 from radmeter.plugin.journal.record_format import MARK
 from radmeter.plugin.journal.segment_format import HeaderError
 
@@ -223,14 +223,8 @@ class Chaos:
         """Return how many packets wait; -1 if the database is away."""
         try:
             with psycopg.connect(self.database.dsn, autocommit=True) as connection:
-                known = journal_state.progress(connection, journal_state.waiting_ids(here.journal))
-            progress = journal_state.with_forks(known, here.journal)
-            reader = JournalReader(here.journal)
-            try:
-                return reader.depth(progress).records
-            finally:
-                reader.close()
-        except (psycopg.OperationalError, JournalError):
+                return waiting_packets.depth(connection, here.journal).records
+        except (psycopg.OperationalError, StoreError, JournalError):
             return -1
 
     def wrong(self) -> list[str]:
@@ -306,7 +300,7 @@ def test_chaos(tmp_path: Path) -> None:
             all_.fill_disk,
         ]
         began = time.monotonic()
-        until("the first packets are counted", lambda: records(all_.database) > 100)
+        until("the first packets are counted", lambda: all_.database.records() > 100)
         all_.back_up()
         while time.monotonic() < began + SECONDS:
             fault = chance.choice(faults)

@@ -14,8 +14,7 @@ from support.servers import Server
 from support.small_disks import fill, small_file_system
 from support.wire import Pairs, Router
 
-from radmeter.ingest import journal_state
-from radmeter.plugin.journal.reader import JournalReader
+from radmeter.ingest import waiting_packets
 
 ROUTERS = 6
 
@@ -88,22 +87,14 @@ def at_least(count: int, all_traffic: list[Traffic]) -> Callable[[], bool]:
 
 def more_ingested(count: int, database: Database) -> Callable[[], bool]:
     """Tell whether the database has taken so many more packets since now."""
-    goal = ingested(database) + count
-    return lambda: ingested(database) >= goal
-
-
-def ingested(database: Database) -> int:
-    """Return how many packets the database has taken."""
-    ((records,),) = database.rows("SELECT coalesce(sum(records), 0)::bigint FROM radmeter.nodes")
-    assert isinstance(records, int)
-    return records
+    goal = database.records() + count
+    return lambda: database.records() >= goal
 
 
 def shipped(line: Line) -> bool:
     """Tell whether everything in the journal is in the database."""
     with psycopg.connect(line.database.dsn, autocommit=True) as connection:
-        progress = journal_state.progress(connection, journal_state.waiting_ids(line.server.journal))
-    return JournalReader(line.server.journal).depth(progress).records == 0
+        return waiting_packets.depth(connection, line.server.journal).records == 0
 
 
 @pytest.mark.parametrize("sync", ["packet", "interval"])

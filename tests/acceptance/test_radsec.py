@@ -8,41 +8,18 @@ from pathlib import Path
 
 import pytest
 from support.documents import block
-from support.processes import READY, Child, Database, Shipper, eventually, free_port
+from support.processes import Database, Shipper, eventually, free_port
+from support.radius_proxy import Radiusd, start_proxy
 from support.wire import Router, Value
 
 from radmeter import resources
 from radmeter.config import Settings
-from radmeter.freeradius import installed, private_server
+from radmeter.freeradius import private_server
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
 
 # A FreeRADIUS at a site: it takes accounting from the loopback, and hands it on over TLS.
 PROXY = """
-name = proxy
-prefix = /usr
-logdir = {run}
-run_dir = {run}
-radacctdir = {run}
-proxy_requests = yes
-security {{
-	allow_core_dumps = no
-}}
-thread pool {{
-	start_servers = 1
-	max_servers = 2
-	min_spare_servers = 1
-	max_spare_servers = 1
-}}
-client routers {{
-	ipaddr = 127.0.0.1
-	secret = testing123
-}}
-modules {{
-}}
-proxy server {{
-	default_fallback = no
-}}
 home_server radmeter {{
 	type = acct
 	ipaddr = 127.0.0.1
@@ -83,20 +60,6 @@ server proxy {{
 """
 
 
-class FreeRadius(Child):
-    """A FreeRADIUS with a configuration directory."""
-
-    def start(self, raddb: Path, environment: dict[str, str]) -> None:
-        program = installed.program()
-        assert program is not None
-        self.spawn([program, "-f", "-l", "stdout", "-d", str(raddb)], environment)
-        eventually(lambda: bool(self.lines(READY)) or self._ended(), True)
-        assert not self._ended(), self.lines()
-
-    def _ended(self) -> bool:
-        return self.process is None or self.process.poll() is not None
-
-
 def certificates(directory: Path) -> Path:
     """Make the certificates as the document says."""
     directory.mkdir(parents=True)
@@ -120,17 +83,15 @@ class Site:
             file.write("$INCLUDE sites-available/radsec\n")
         settings = Settings.load({}, journal=journal, acct_port=free_port(), secret="a secret of our own")
         environment = private_server.prepare(directory / "run", settings).environment
-        self.server = stack.enter_context(FreeRadius(directory / "server.log"))
+        self.server = stack.enter_context(Radiusd(directory / "server.log"))
         self.server.start(raddb, environment)
 
     def proxy(self, name: str, certificate: str) -> Router:
         """Start a proxy; return a router that sends to it."""
         raddb, port = self.directory / name, free_port()
         raddb.mkdir()
-        (raddb / "radiusd.conf").write_text(
-            PROXY.format(run=raddb, upstream=self.port, port=port, tls=self.tls, certificate=certificate)
-        )
-        self._stack.enter_context(FreeRadius(raddb / "proxy.log")).start(raddb, {})
+        site = PROXY.format(upstream=self.port, port=port, tls=self.tls, certificate=certificate)
+        start_proxy(self._stack.enter_context(Radiusd(raddb / "proxy.log")), raddb, site)
         return self._stack.enter_context(Router(("127.0.0.1", port)))
 
 

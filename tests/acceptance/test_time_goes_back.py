@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.hosts import Host, copy_journal, host, incidents, lost, records, ship
+from support.hosts import Host, copy_journal, host, incidents, lost, ship
 from support.nodes import command, wait_until_exact
 from support.processes import Child, Database, FreeRadius, Jobs, Shipper, until
 from support.routers_with_ledger import Load
@@ -129,7 +129,7 @@ def test_another_database_gets_nothing_until_it_is_accepted(
             other.start()
             until("the other database is refused", lambda: other.lines(f"--accept-database {identity}"))
             until("packets are answered", load.more(PACKETS))
-            assert records(other_database) == 0
+            assert other_database.records() == 0
             assert incidents(other_database) == []
             other.kill()
             here.shipper.start()
@@ -222,7 +222,7 @@ def test_damage_at_the_end_is_said_as_far_as_it_can_be_known(
         assert here.radius.stop() == 0
         (path,) = paths(here.journal)
         numbered = numbers(here.journal)
-        counted = records(database)
+        counted = database.records()
         if kind == "truncated":  # what waits is not lost: it was shipped, and then the file got shorter
             here.shipper.start()
             wait_until_exact([load], database, [here.shipper])
@@ -327,7 +327,7 @@ def test_an_upgrade_under_traffic(
         old_shipper.start()
         with Load([old_radius.address]) as load:
             until("packets are answered", load.more(PACKETS))
-            until("some are counted", lambda: records(database) > PACKETS)
+            until("some are counted", lambda: database.records() > PACKETS)
             here.shipper.start()
             until("the journal has its shipper", lambda: here.shipper.process.poll() is not None)  # type: ignore[union-attr]
             here.shipper.process = None
@@ -337,18 +337,18 @@ def test_an_upgrade_under_traffic(
             here.shipper.kill()
             until("packets wait", load.more(PACKETS))
             command(dsn, "migrate", "up", "--yes")
-            before = records(database)
+            before = database.records()
             old_shipper.start()
             until("the old shipper is refused", lambda: old_shipper.lines("of an older release"))
             old_shipper.kill()
-            assert records(database) == before
+            assert database.records() == before
             if node_is_lost:
                 node = (here.journal / "node").read_text()
                 (here.journal / "node").unlink()
             here.shipper.start()
             if node_is_lost:
                 until("the name is missed", lambda: here.shipper.lines("lost its name"))
-                assert records(database) == before
+                assert database.records() == before
                 (here.journal / "node").write_text(node)
             ship(database, PACKETS, load)
             old_radius.kill()

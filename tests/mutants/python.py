@@ -49,6 +49,7 @@ OF_OTHERS: dict[str, Stage] = {
         "plugin/journal/files": ("plugin/journal/test_writer", "plugin/journal/test_reader"),
         "plugin/journal/headers": ("plugin/journal/test_segments",),
         "plugin/journal/kept": ("plugin/journal/test_crash",),
+        "plugin/journal/locks": ("plugin/journal/test_writer", "plugin/journal/test_reader"),
         "plugin/journal/segment_reader": ("plugin/journal/test_reader", "plugin/journal/test_damage"),
         "plugin/journal/segment_writer": ("plugin/journal/test_writer",),
         "packet/detail_dates": ("packet/test_detail_file",),

@@ -50,19 +50,12 @@ def copy_journal(of: Host, to: Host) -> None:
     shutil.copytree(of.journal, to.journal)
 
 
-def records(database: Database) -> int:
-    """Return how many packets the database has counted."""
-    ((found,),) = database.rows("SELECT coalesce(sum(records), 0)::bigint FROM radmeter.nodes")
-    assert isinstance(found, int)
-    return found
-
-
 def ship(database: Database, packets: int, *loads: Load) -> None:
     """Wait until each load has got so many more answers, and the database has counted so many more packets."""
-    goal = records(database) + packets
+    goal = database.records() + packets
     for more in [load.more(packets) for load in loads]:
         until("packets are answered", more)
-    until("packets are counted", lambda: records(database) >= goal)
+    until("packets are counted", lambda: database.records() >= goal)
 
 
 def incidents(database: Database) -> list[tuple[object, ...]]:

@@ -65,20 +65,6 @@ def wait_until_exact(loads: Sequence[Load], database: Database, shippers: Sequen
     assert differences(expected, counted(database)) == [], "it was exact, and then no longer"
 
 
-def records(database: Database) -> int:
-    """Return how many packets a database has counted."""
-    ((found,),) = database.rows("SELECT coalesce(sum(records), 0)::bigint FROM radmeter.nodes")
-    assert isinstance(found, int)
-    return found
-
-
-def wait_for_packets(packets: int, load: Load, database: Database) -> None:
-    """Wait until so many more packets were answered and counted."""
-    goal = records(database) + packets
-    until("packets are answered", load.more(packets))
-    until("packets are counted", lambda: records(database) >= goal)
-
-
 class Nodes:
     """Two nodes. The first reaches the leader through HAProxy, the second by a connection string with all hosts.
 

@@ -200,6 +200,12 @@ class Database:
         with psycopg.connect(self.dsn, autocommit=True) as connection:
             connection.execute(sql.encode())
 
+    def records(self) -> int:
+        """Return how many packets the database has taken."""
+        ((found,),) = self.rows("SELECT coalesce(sum(records), 0)::bigint FROM radmeter.nodes")
+        assert isinstance(found, int)
+        return found
+
     def user(self, username: str) -> list[tuple[Any, ...]]:
         """Return (bytes in, bytes out) of a user over all periods; an empty list if nothing is counted."""
         return self.rows(

@@ -1,11 +1,13 @@
-"""Journals that are filled and shipped for real."""
+"""Journals that are filled and shipped for real, and what is counted of them."""
 
 import fcntl
 import json
 import os
+import shutil
 import threading
 import time
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from radmeter.plugin.journal.writer import JournalWriter
 SHIP_SECONDS = 60.0
 SEGMENT_BYTES = 65536
 OCTETS = 7
+OpenStore = Callable[[str], Store]
 
 
 def packet(user: int) -> str:
@@ -42,18 +45,55 @@ def packet(user: int) -> str:
 def fill(directory: Path, users: range, segment_bytes: int = SEGMENT_BYTES) -> None:
     """Append a packet of each user, as radiusd would between a start and a clean stop."""
     with closing(JournalWriter(directory, sync="interval", segment_bytes=segment_bytes)) as journal:
-        for user in users:
-            journal.append(time.time_ns() // 1000, packet(user))
+        append(journal, users)
 
 
-def ship(directory: Path, dsn: str, **options: Any) -> None:
-    """Ship until the journal is empty."""
+def append(journal: JournalWriter, users: range, received_at: float | None = None) -> None:
+    """Append a packet of each user. `received_at`: in seconds since 1970; None: now."""
+    for user in users:
+        journal.append(int((received_at or time.time()) * 1e6), packet(user))
+
+
+@contextmanager
+def copied_while_open(
+    first: Path, second: Path, dsn: str, received_at: float | None = None
+) -> Iterator[JournalWriter]:
+    """Copy a journal while radiusd writes it. Yield the writer of the first one.
+
+    Both have the users 0 to 19, which are shipped. Their packets were received at `received_at`. The first journal goes
+    on in the same segment with the users 20 to 39, which are not shipped.
+    """
+    with closing(JournalWriter(first)) as writer:
+        append(writer, range(20), received_at)
+        ship(first, dsn)
+        shutil.copytree(first, second)
+        append(writer, range(20, 40))
+        yield writer
+
+
+@contextmanager
+def shipping(directory: Path, dsn: str, open_store: OpenStore = Store, **options: Any) -> Iterator[None]:
+    """Ship for as long as the block runs, in a thread."""
+    reader, stop = JournalReader(directory), threading.Event()
+    shipper = Shipper(reader, lambda: open_store(dsn), **{"batch_seconds": 0.001} | options)
+    with closing(reader), reader.lock():
+        thread = threading.Thread(target=shipper.run, args=(stop,))
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
+
+
+def ship(directory: Path, dsn: str, open_store: OpenStore = Store, **options: Any) -> None:
+    """Ship until the journal is empty. A shipper that tries the same batch for ever fails."""
     reader = JournalReader(directory)
     options = {"batch_records": 50, "batch_seconds": 0.001} | options
     stop = threading.Event()
     deadline = threading.Timer(SHIP_SECONDS, stop.set)
     deadline.start()
-    shipper = Shipper(reader, lambda: Store(dsn), **options)
+    shipper = Shipper(reader, lambda: open_store(dsn), **options)
     try:
         with reader.lock():
             shipper.run(stop, until_empty=True)
@@ -70,6 +110,18 @@ def counted(connection: psycopg.Connection[Any]) -> dict[str, int]:
     """How often each user's packet was counted."""
     rows = connection.execute("SELECT username, bytes_in FROM radmeter.user_usage")
     return {name: octets // OCTETS for name, octets in rows}
+
+
+def totals(dsn: str) -> tuple[int, int, int, int]:
+    """Return how many records, sessions, users and octets are counted."""
+    with psycopg.connect(dsn) as connection:
+        row = connection.execute(
+            """SELECT (SELECT coalesce(sum(records), 0)::bigint FROM radmeter.nodes),
+                      (SELECT count(*) FROM public.radacct),
+                      count(*), coalesce(sum(bytes_in), 0)::bigint FROM public.user_quota_usage"""
+        ).fetchone()
+    assert row is not None
+    return row
 
 
 def once(users: range) -> dict[str, int]:

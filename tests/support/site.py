@@ -11,7 +11,7 @@ import psycopg
 from support.cluster import DATABASE, PATH, PROGRAMS
 from support.deploy import rendered
 from support.documents import block
-from support.nodes import command, records, wait_for_packets
+from support.nodes import command
 from support.processes import OTHERS_ENVIRONMENT, Database, FreeRadius, Jobs, Shipper
 from support.routers_with_ledger import Load
 from support.servers import Server
@@ -34,14 +34,6 @@ class Site:
         with Load([self.radius.address], first=100 * len(self.loads)) as load:
             self.loads.append(load)
             yield load
-
-    def records(self) -> int:
-        """Return how many packets the database has counted."""
-        return records(self.database)
-
-    def ship(self, packets: int, load: Load) -> None:
-        """Wait until so many more packets were answered and counted."""
-        wait_for_packets(packets, load, self.database)
 
     def run(self, name: str, commands: str, **environment: str) -> str:
         """Run commands of the documentation as the user that PostgreSQL runs as."""

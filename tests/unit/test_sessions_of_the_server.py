@@ -50,10 +50,11 @@ KNOWN = {
         "temporary table",
     ): "of the role; prepare_incoming empties it first",
 }
-# The calls that open a connection for any pooler. Whoever adds one has read what runs on it.
+# The calls that open a connection for any pooler. Before you add one, read what runs on it.
 ANY_POOLER = {
     "src/radmeter/cli/common.py",  # asks a standby how far it is behind
     "src/radmeter/cli/journal.py",
+    "src/radmeter/cli/journal_incidents.py",
     "src/radmeter/cli/limits.py",
     "src/radmeter/cli/partitions.py",
     "src/radmeter/cli/reach.py",

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from typing import Any
 
@@ -52,18 +52,10 @@ def status(settings: Settings, sample: float, output_format: str) -> None:
         sys.exit(1)
 
 
-def _waiting_ids(settings: Settings) -> list[str]:
-    """Return which segments the database is asked about. If the journal cannot be read, that is said later."""
-    from radmeter.ingest import journal_state
-
-    with suppress(JournalError):
-        return journal_state.waiting_ids(settings.journal)
-    return []
-
-
 def _database(settings: Settings, sample: float, problems: list[str]) -> State:
     from radmeter.database.standby import standby
     from radmeter.database.views import driver_connection, reading
+    from radmeter.ingest import waiting_packets
     from radmeter.usage import ingest_state
 
     state: State = {"packets_per_second": None, "nodes": None}
@@ -88,7 +80,10 @@ def _database(settings: Settings, sample: float, problems: list[str]) -> State:
                 time.sleep(sample)
             nodes = ingest_state.nodes(connection)
             # Last, since the journal is read next: what was shipped while we measured must not seem to wait.
-            state["segments"] = ingest_state.segments(connection, _waiting_ids(settings))
+            try:
+                state["segments"] = waiting_packets.progress(driver_connection(connection), settings.journal)
+            except JournalError:  # `_journal` says that it cannot be read
+                state["segments"] = {}
     except StoreError as error:
         problems.append(f"database: {error}")
         return state
@@ -108,17 +103,18 @@ def _rate(before: State | None, after: State) -> float:
 
 
 def _journal(settings: Settings, database: State, problems: list[str]) -> State:
-    from radmeter.ingest import journal_state
+    from radmeter.ingest import kept_figures, waiting_packets
 
-    state: State = {"directory": str(settings.journal), "node": None, "unshipped_records": None}
-    state |= {"oldest_unshipped_seconds": None, "segments": None, "bytes_on_disk": None}
+    state: State = {"directory": str(settings.journal), "node": None, "waiting_records": None}
+    state |= {"oldest_waiting_seconds": None, "segments": None, "bytes_on_disk": None}
     state |= {"kept_segments": None, "kept_bytes": None, "kept_since": None, "kept": None}
     reader = JournalReader(settings.journal)
     try:
         node = reader.node()
-        known = database["segments"] is not None
-        depth = reader.depth(journal_state.with_forks(database["segments"] or {}, settings.journal))
-        kept = journal_state.kept(settings.journal)
+        progress = database["segments"]
+        known = progress is not None
+        depth = reader.depth(progress if known else waiting_packets.progress(None, settings.journal))
+        kept = kept_figures.kept(settings.journal)
     except JournalError as error:
         problems.append(f"journal: {error}")
         return state
@@ -127,7 +123,7 @@ def _journal(settings: Settings, database: State, problems: list[str]) -> State:
     problems += [f"journal: the segment {path} cannot be read" for path in depth.unreadable]
     state |= {"node": node, "segments": depth.segments, "bytes_on_disk": depth.size_bytes}
     state |= {"kept_segments": kept.segments, "kept_bytes": kept.size_bytes, "kept_since": kept.since}
-    state["kept"] = journal_state.kept_line(settings, kept)
+    state["kept"] = kept_figures.kept_line(settings, kept)
     if not known:
         problems.append(
             f"journal: {counted(depth.records, 'record')}; only the database knows how many of them are shipped"
@@ -136,19 +132,19 @@ def _journal(settings: Settings, database: State, problems: list[str]) -> State:
     oldest = depth.oldest_received_at_us
     if oldest is not None:
         age = datetime.now(UTC).timestamp() - oldest / 1e6
-        state["oldest_unshipped_seconds"] = round(max(0.0, age), 3)
-    return state | {"unshipped_records": depth.records}
+        state["oldest_waiting_seconds"] = round(max(0.0, age), 3)
+    return state | {"waiting_records": depth.records}
 
 
 def _print(state: State, kept: str | None) -> None:
     journal = state["journal"]
-    oldest = journal["oldest_unshipped_seconds"]
-    waiting = "-" if journal["unshipped_records"] is None else counted(journal["unshipped_records"], "record")
+    oldest = journal["oldest_waiting_seconds"]
+    waiting = "-" if journal["waiting_records"] is None else counted(journal["waiting_records"], "record")
     lines = [
         *([("read from", _standby(state))] if state["standby"] else ()),
         ("journal", journal["directory"]),
         ("  node", journal["node"]),
-        ("  unshipped", waiting + (f", the oldest {oldest:.1f} s old" if oldest is not None else "")),
+        ("  waiting", waiting + (f", the oldest {oldest:.1f} s old" if oldest is not None else "")),
         ("  on disk", _on_disk(journal)),
         ("  kept", kept),
         ("incidents", _incidents(state["incidents"])),

@@ -38,7 +38,6 @@ sessions = _view(
     " acctstoptime acctsessiontime bytes_in bytes_out callingstationid framedipaddress acctterminatecause closed_by",
 )
 nodes = _view("nodes", "node last_seq records rejected last_received_at updated_at role ignored")
-journal_segments = _view("journal_segments", "id node last_seq")
 journal_incidents = _view("journal_incidents", "id kind found_at settled_at acknowledged_at")
 totals = _view(
     "totals",

@@ -15,9 +15,8 @@ from typing import Any, NamedTuple
 from radmeter.doctor.context import Context
 from radmeter.doctor.finding import Finding, Findings, Teller
 from radmeter.errors import JournalError
-from radmeter.ingest import journal_state
+from radmeter.ingest import gone_segments, kept_figures
 from radmeter.ingest.kept_segments import limit_in_force
-from radmeter.ingest.ledger import Ledger
 from radmeter.units import counted, duration, human_bytes
 
 tell = Teller("backup")
@@ -79,8 +78,8 @@ def _cut(context: Context) -> Findings:
     """Find that segments are deleted because of their size before the time that was set."""
     settings = context.settings
     with suppress(JournalError):
-        found = journal_state.kept(settings.journal)
-        seconds = journal_state.cut_to(settings, found)
+        found = kept_figures.kept(settings.journal)
+        seconds = kept_figures.cut_to(settings, found)
         if seconds is not None:
             wanted = settings.kept_hours * 3600
             needed = -(-int(found.size_bytes * wanted / max(seconds, 1)) // (1 << 30)) << 30
@@ -107,8 +106,8 @@ def _shown(kept: Kept, backup: Backup | None, now: float) -> str:
 def _kept(journal: Path) -> Kept:
     """Return what is kept of a journal, and what is not. A directory that cannot be read counts as empty."""
     try:
-        gone = [row.done_us or 0 for row in Ledger(journal).gone_segments() if row.ended]
-        found = journal_state.kept(journal)
+        gone = [row.done_us or 0 for row in gone_segments.read(journal) if row.ended]
+        found = kept_figures.kept(journal)
     except (OSError, JournalError):
         return Kept(0, None, None)
     oldest = found.since.timestamp() if found.since else None

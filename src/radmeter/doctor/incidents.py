@@ -6,6 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
+from radmeter.doctor import unseen_segments
 from radmeter.doctor.context import Context
 from radmeter.doctor.finding import Finding, Findings, Teller, first_of
 from radmeter.ingest.incidents import LOST, SHOWN
@@ -46,6 +47,7 @@ def check(context: Context) -> Findings:
         yield tell.green("no acknowledged packet is known to be missing")
     for row in rows:
         yield _finding(context, row)
+    yield from unseen_segments.check(context, tell)
 
 
 def _finding(context: Context, row: Incidents) -> Finding:
@@ -60,7 +62,11 @@ def _finding(context: Context, row: Incidents) -> Finding:
             context.remedy.radmeter("journal status") if row.is_open else show,
         )
     if row.kind == "shorter":
-        return tell.green(f"segments of {where} end before what is counted of them, as after a power cut")
+        many = f"{counted(row.number, 'segment')} of {where} {verb(row.number, 'ends', 'end')}"
+        return tell.yellow(
+            f"{many} before what is counted: a power cut took records that were counted, or the machine was copied",
+            show,
+        )
     if row.kind == "forked":
         many = f"{counted(row.number, 'segment')} of {where} {verb(row.number, 'was', 'were')}"
         said = f"{many} continued by two machines"

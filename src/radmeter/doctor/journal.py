@@ -5,16 +5,21 @@ import os
 import pwd
 import shlex
 import shutil
+import stat
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from radmeter.doctor.context import Context
-from radmeter.doctor.finding import Finding, Findings, Teller
+from radmeter.doctor.finding import Finding, Findings, Teller, first_of
 from radmeter.errors import JournalError
-from radmeter.ingest import database_of_journal, journal_state
-from radmeter.ingest.holders import READER, WRITER, holder
-from radmeter.plugin.journal.files import SHIPPED, read_node, segments
-from radmeter.plugin.journal.reader import JournalDepth, JournalReader
+from radmeter.ingest import database_of_journal, waiting_packets
+from radmeter.ingest.holders import holder
+from radmeter.plugin.journal.files import DAMAGED, SHIPPED, read_node, segments
+from radmeter.plugin.journal.headers import read_header
+from radmeter.plugin.journal.locks import READER, WRITER
+from radmeter.plugin.journal.reader import JournalDepth
+from radmeter.plugin.journal.segment_format import HeaderError
 from radmeter.units import counted, duration, human_bytes, verb
 
 tell = Teller("journal")
@@ -42,7 +47,7 @@ def check(context: Context) -> Findings:
             f"this user may not read {directory}", f"sudo -E {context.remedy.radmeter('doctor')}"
         )
         return
-    faults = list(_writable(directory))
+    faults = [*_writable(directory), *_of_root(directory)]
     try:
         depth = _depth(context)
     except JournalError as error:
@@ -80,7 +85,23 @@ def _unreadable(context: Context, path: Path) -> str:
     newest = max((segment.path for segment in segments(directory)), default=None)
     if path == newest and holder(directory, WRITER):
         return "sudo systemctl restart freeradius  # it begins another segment"
+    if _has_header(path):
+        # The disk cannot read a sector of it. The shipper waits, since the disk may read it later.
+        damaged, place = shlex.quote(str(directory / DAMAGED)), shlex.quote(str(path))
+        aside = shlex.quote(str(directory / DAMAGED / path.name))
+        return (
+            f"sudo systemctl stop radmeter-ship; sudo mkdir -p {damaged} && sudo mv {place} {damaged} && "
+            f"{context.remedy.radmeter(f'journal salvage {aside}')}; sudo systemctl start radmeter-ship"
+        )
     return context.remedy.radmeter("journal status" if holder(directory, READER) else "ship")
+
+
+def _has_header(path: Path) -> bool:
+    try:
+        read_header(path)
+    except (OSError, HeaderError):
+        return False
+    return True
 
 
 def _user() -> str:
@@ -104,11 +125,32 @@ def _writable(directory: Path) -> Findings:
     elif not os.access(directory, os.W_OK | os.X_OK):
         yield tell.yellow(
             f"this user may not write {directory}, so it cannot ship it",
-            f"sudo usermod -aG {_group(owner.st_gid)} {_me()} && sudo chmod g+rwxs {place}",
+            f"sudo usermod -aG {_group(owner.st_gid)} {_owner(os.geteuid())} && sudo chmod g+rwxs {place}",
         )
     elif os.statvfs(directory).f_flag & os.ST_RDONLY:
         yield tell.red(
             f"{directory} is on a file system mounted read-only", f"sudo mount -o remount,rw {place}"
+        )
+
+
+def _of_root(directory: Path) -> Findings:
+    """Find the files that root has left in the journal of another user, whose shipper and radiusd cannot use them."""
+    owner = directory.stat()
+    found = []
+    if owner.st_uid:
+        for path in sorted(directory.iterdir()):
+            with suppress(FileNotFoundError):
+                file = path.lstat()
+                is_shared = file.st_gid == owner.st_gid and file.st_mode & 0o060 == 0o060
+                # `_gives_way` judges the folders.
+                if file.st_uid == 0 and not is_shared and not stat.S_ISDIR(file.st_mode):
+                    found.append(path)
+    if found:
+        names = " ".join(shlex.quote(str(path)) for path in found)
+        yield tell.red(
+            f"root owns {first_of([path.name for path in found])} in {directory}: {_owner(owner.st_uid)} cannot use "
+            f"{'it' if len(found) == 1 else 'them'}",
+            f"sudo chown -h --reference={shlex.quote(str(directory))} {names}",
         )
 
 
@@ -119,25 +161,19 @@ def _group(gid: int) -> str:
         return str(gid)
 
 
-def _me() -> str:
+def _owner(uid: int) -> str:
     try:
-        return pwd.getpwuid(os.geteuid()).pw_name
+        return pwd.getpwuid(uid).pw_name
     except KeyError:
-        return str(os.geteuid())
+        return str(uid)
 
 
 def _depth(context: Context) -> JournalDepth:
-    reader = JournalReader(context.settings.journal)
+    known = context.connection is not None and context.facts.has_schema
     try:
-        known = {}
-        if context.connection is not None and context.facts.has_schema:
-            ids = journal_state.waiting_ids(context.settings.journal)
-            known = journal_state.progress(context.database, ids)
-        return reader.depth(journal_state.with_forks(known, context.settings.journal))
+        return waiting_packets.depth(context.database if known else None, context.settings.journal)
     except OSError as error:
         raise JournalError(f"the journal cannot be read: {error}") from error
-    finally:
-        reader.close()
 
 
 def _database(context: Context) -> Findings:
@@ -173,7 +209,7 @@ def _kept(context: Context) -> Findings:
             context.remedy.radmeter(
                 f"journal salvage {' '.join(shlex.quote(str(path)) for path in kept[:3])}"
             )
-            + "  # then move them away",
+            + "  # then move them away. Add --uncounted for one that it refuses, if its packets were never counted",
         )
 
 

@@ -67,8 +67,10 @@ def check(directory: Path, identity: str, ledger: Ledger, accepted: str | None) 
     )
 
 
-def check_unshipped(directory: Path, identity: str, accepted: str | None) -> None:
-    """Compare the database with the one to which the journal of some segments shipped. Nothing is written there.
+def check_only(directory: Path, identity: str, accepted: str | None) -> None:
+    """Compare the database with the one to which a journal has shipped, and remember nothing.
+
+    For segments of a journal whose shipper does not run.
 
     Raises
     ------

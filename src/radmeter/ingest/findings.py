@@ -1,4 +1,4 @@
-"""What a shipper finds about its journal when time went back: said in the log, and noted as incidents.
+"""What a shipper finds about its journal when time went back. The log says it, and the database notes incidents.
 
 `radmeter.ingest.incidents` reads them for people.
 """
@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from radmeter.errors import StoreError
 from radmeter.ingest.folders import journal_of
-from radmeter.ingest.ledger import Known
+from radmeter.ingest.known import Known
 from radmeter.ingest.position import Position
 from radmeter.ingest.store import Registered, Store
 from radmeter.plugin.journal import files
@@ -153,7 +153,7 @@ class Findings:
         )
 
     def lost_counted(self, segment_id: str, have: int, known: Known) -> None:
-        """Say that a segment has fewer records than were shipped of it, and that the database has no more."""
+        """Say that a segment has fewer records than were shipped of it, and that the database lacks the others, too."""
         self._note(
             "missing",
             segment_id,
@@ -279,7 +279,7 @@ class Findings:
         )
 
     def refused(self, segment: Segment, reason: StoreError) -> None:
-        """Say that the database does not let this shipper ship a segment."""
+        """Say that the database refuses a segment of this shipper."""
         self._note(
             "damaged",
             None,
@@ -289,7 +289,7 @@ class Findings:
         )
 
     def not_refused(self, segment: Segment) -> None:
-        """Say that the database takes a segment that it had refused."""
+        """Say that the database takes a segment that it refused before."""
         self._said.forget("damaged", None, segment.first_seq)
         incident = {"kind": "damaged", "first_seq": segment.first_seq, "detail": "it is shipped now"}
         self._store.settle(self._store.note_incident(self.node, incident))

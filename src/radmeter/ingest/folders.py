@@ -12,6 +12,8 @@ from radmeter.plugin.journal.files import SegmentFile
 
 # The journal's directory itself, and its folders.
 PLACES = ("", *files.FOLDERS)
+# The folders of segments that the shipper does not ship any more.
+DONE = (files.SHIPPED, files.DAMAGED, files.LEFT_OUT)
 
 
 def journal_of(path: Path) -> Path:
@@ -32,13 +34,18 @@ def segments_in(*directories: Path) -> list[SegmentFile]:
 def move(journal: Path, path: Path, folder: str, segment_id: str = "") -> Path:
     """Move a segment into one of the journal's folders. Return where it is now. Raises OSError.
 
-    A file that is there keeps its name: that of another segment that begins with the same number. Then the one that is
-    moved gets another name, with the first digits of `segment_id` if they are free.
+    If the folder has a file of that name, it is another segment with the same first number, and keeps its name. The
+    segment that is moved then gets another name, with the first digits of `segment_id` if that name is free.
     """
     directory = journal / folder
     if not directory.exists():
         directory.mkdir(mode=0o700)
-        directory.chmod(journal.stat().st_mode & 0o770)
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            files.give_to_owner(descriptor, journal)
+            os.fchmod(descriptor, journal.stat().st_mode & 0o770)
+        finally:
+            os.close(descriptor)
         files.sync_path(journal)
     to, digits = directory / path.name, segment_id
     first_seq = files.first_seq_in_name(path.name) or 0

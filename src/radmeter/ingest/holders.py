@@ -1,39 +1,29 @@
 """Says which process has a journal open for writing, or ships it."""
 
-import fcntl
-import os
 from pathlib import Path
 
 from radmeter.errors import JournalLocked
-
-WRITER, READER = "writer", "reader"
+from radmeter.plugin.journal.locks import READER, WRITER, held_by, lock_path
 
 
 def holder(directory: Path, role: str) -> str | None:
-    """Return who holds the journal's lock for a role, None if nobody does.
+    """Return which process has a role (`WRITER`, `READER`) in a journal; None if no process has it.
 
-    The kernel's list of locks says it. If that has nothing, this takes the lock for a moment: a process in another
-    container is not in our list. Raises PermissionError if neither tells it.
+    The kernel's list of locks names the process. A process in another container is not in our list, so the lock itself
+    is asked, too. Raises PermissionError if the process is not listed and this user may not ask the lock.
     """
-    path = directory / f"{role}.lock"
     try:
-        listed = _listed(path.stat().st_ino)
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        listed = _listed(lock_path(directory, role).stat().st_ino)
     except FileNotFoundError:
         return None
-    except PermissionError:
-        if listed := _listed(path.stat().st_ino):
-            return listed
-        raise
     try:
-        # Also if it is listed: a file of a copied disk has the same inode number.
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        words = os.pread(descriptor, 200, 0).decode("utf-8", "replace").split()
-        return listed or (f"process {' on '.join(words)}" if words else "another process")
-    finally:
-        os.close(descriptor)
-    return None
+        # Also if a process is listed: a file of a copied disk has the same inode number.
+        held = held_by(directory, role)
+    except PermissionError:
+        if listed is None:
+            raise
+        return listed
+    return None if held is None else listed or held
 
 
 def _listed(inode: int) -> str | None:

@@ -39,7 +39,7 @@ def incidents(
 ) -> list[dict[str, Any]]:
     """Return the incidents that nobody has acknowledged, or all, the latest first.
 
-    `role`: the role that has the right, for the message if it is missing.
+    `role`: the role that an error message names if the right is missing.
     """
     query = f"SELECT {', '.join(COLUMNS)} FROM radmeter.journal_incidents"  # noqa: S608 # names of columns
     where = "" if all_ else f" WHERE {SHOWN}"

@@ -5,7 +5,8 @@ from contextlib import suppress
 
 from radmeter.errors import JournalError
 from radmeter.ingest.findings import Findings
-from radmeter.ingest.ledger import Known, Ledger
+from radmeter.ingest.known import Known
+from radmeter.ingest.ledger import Ledger
 from radmeter.ingest.registration import registered_known, removed_known
 from radmeter.ingest.store import Registered, Store
 from radmeter.plugin.journal import files
@@ -47,7 +48,7 @@ class MissingPackets:
         self._here = {segment.header.id for segment in segments}.union(refused)
 
     def report(self, store: Store, findings: Findings, *, rewound: bool) -> None:
-        """Note what is missing. `rewound`: the database has stepped back, so older segments are looked at, too."""
+        """Note what is missing. `rewound`: the database has stepped back, so older segments are compared, too."""
         lacking = {str(segment.header.previous): segment for segment in reversed(list(self._lacking()))}
         vanished = self._vanished()
         away = {known.id: known for known in self._ledger.all() if known.id not in self._here}
@@ -65,7 +66,7 @@ class MissingPackets:
             self._report_hole(findings, segment)
 
     def _lacking(self) -> Iterator[Segment]:
-        """Yield the segments that follow one that is neither here nor wholly counted."""
+        """Yield the segments whose predecessor is neither here nor wholly counted."""
         for segment in self._segments:
             previous = segment.header.previous
             unknown = previous is not None and previous not in self._here
@@ -73,7 +74,7 @@ class MissingPackets:
                 yield segment
 
     def _is_known_before(self, segment: Segment, row: Registered) -> bool:
-        """Tell whether the segment before is counted, or was judged when this one was shipped.
+        """Tell whether the segment before is counted, or was compared when this one was shipped.
 
         Its row may have been removed since, because it is old.
         """
@@ -114,7 +115,7 @@ class MissingPackets:
                 findings.lacks_rest(row, known)
 
     def _numbers_before(self, segment: Segment, row: Registered | None) -> tuple[int | None, int | None]:
-        """Return which numbers of the segment before are not counted; None, None: how many it had is not known."""
+        """Return which numbers of the segment before are not counted; None, None: nobody knows how many it had."""
         first = segment.header.previous_first_seq
         if first is None or segment.first_seq >= first + files.GAP:  # radiusd was started again in between
             return None, None
@@ -122,7 +123,7 @@ class MissingPackets:
         return (first, segment.first_seq - 1) if first < segment.first_seq else (None, None)
 
     def _report_hole(self, findings: Findings, segment: Segment) -> None:
-        """Note which numbers before the one before `segment` no segment has. They go on from segment to segment."""
+        """Note which numbers are in no segment, just before the segment that `segment` follows."""
         end = segment.header.previous_first_seq
         if end is None or segment.first_seq >= end + files.GAP:
             return

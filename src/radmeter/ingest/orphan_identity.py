@@ -1,6 +1,6 @@
-"""Which segment a file is. Its header says it. If that is damaged, what lies around the file does.
+"""Says which segment a file is: from its header, or from the files around it if the header is damaged.
 
-A segment that is taken for another one would be counted twice.
+If a segment were taken for another one, it would be counted twice.
 """
 
 import uuid
@@ -11,25 +11,29 @@ from typing import NamedTuple
 
 from radmeter.errors import JournalError
 from radmeter.ingest.folders import PLACES, journal_of
-from radmeter.ingest.ledger import LEDGER, Known, Ledger
+from radmeter.ingest.known import Known
+from radmeter.ingest.ledger import LEDGER, Ledger, read_ledger
 from radmeter.ingest.registration import registered
 from radmeter.ingest.store import Store
 from radmeter.plugin.journal import files
 from radmeter.plugin.journal.files import old_segment_id, read_node
 from radmeter.plugin.journal.headers import read_header
-from radmeter.plugin.journal.reader import Segment
+from radmeter.plugin.journal.orphan import read_orphan
+from radmeter.plugin.journal.reader import Entry, Segment
 from radmeter.plugin.journal.segment_format import PAIRS_JSON, HeaderError, SegmentHeader
 
 
 class Identity(NamedTuple):
-    """A segment's header, or one made up from what lies around it, and what the journal's ledger knows of the segment.
+    """A segment's header, and what the journal's ledger knows of the segment.
 
-    `damaged`: the header cannot be read.
+    `damaged`: the header cannot be read. This one was made from what the files around the segment say. `end`: the last
+    number that the segment had; None if the segment that follows is not here, or does not say it.
     """
 
     header: SegmentHeader
     known: Known | None
     damaged: bool
+    end: int | None = None
 
 
 class Surroundings:
@@ -60,6 +64,17 @@ class Surroundings:
         JournalError
             Nothing says it, or the file is of a later release, or it cannot be read.
         """
+        identity = self._identity(store, path)
+        return identity._replace(end=self._end(journal_of(path), identity.header))
+
+    def _end(self, journal: Path, header: SegmentHeader) -> int | None:
+        """Return the last number of a segment, as the segment says that radiusd began when this one was full."""
+        for each in self._around(journal):
+            if each.previous == header.id and each.first_seq < header.first_seq + files.GAP:
+                return each.first_seq - 1
+        return None
+
+    def _identity(self, store: Store, path: Path) -> Identity:
         journal = journal_of(path)
         ledger = self.ledger(journal)
         try:
@@ -111,9 +126,7 @@ class Surroundings:
     def ledger(self, journal: Path) -> Ledger:
         """Return what the shipper of a journal wrote down. It is empty if there is none, or if it is damaged."""
         if journal not in self._ledgers:
-            self._ledgers[journal] = Ledger(journal)
-            with suppress(JournalError, OSError):
-                self._ledgers[journal].read()
+            self._ledgers[journal] = read_ledger(journal)
         return self._ledgers[journal]
 
     def _made_up(self, store: Store, path: Path, journal: Path, ledger: Ledger) -> Identity:
@@ -122,12 +135,16 @@ class Surroundings:
         known = ledger.named(path.name)
         if known is None:
             known = next((row for row in ledger.gone_segments() if row.name == path.name), None)
+        if known is not None and self._is_of_another(journal, path, known.id):
+            known = None
         node = known.node if known else self.node(journal)
         segment_id = known.id if known else self._named_by_following(journal, first_seq)
         if segment_id is None and node is not None:
             # The database knows it, and not all of it is counted.
             rows = [row for row in store.open_segments(node, []) if row.first_seq == first_seq]
             segment_id = rows[0].id if len(rows) == 1 else None
+            if segment_id is not None and self._is_of_another(journal, path, segment_id):
+                segment_id = None
         if segment_id is None:
             # A ledger that does not know it: the shipper has never seen it whole, so nothing of it is counted. But a
             # segment in these folders was shipped, and the ledger has been lost since.
@@ -152,6 +169,19 @@ class Surroundings:
         )
         return Identity(header, known, damaged=True)
 
+    def _is_of_another(self, journal: Path, path: Path, segment_id: str) -> bool:
+        """Tell whether a segment here has an id, can be read, and has other records than a file.
+
+        radiusd uses a number again if the damaged segment that had it was moved away. Both files then have one name.
+        """
+        for place in PLACES:
+            with suppress(OSError):
+                for each in files.segments(journal / place):
+                    with suppress(OSError, HeaderError, JournalError):
+                        if read_header(each.path).id == segment_id and not _have_same_record(each.path, path):
+                            return True
+        return False
+
     def _named_by_following(self, journal: Path, first_seq: int) -> str | None:
         """Return the id that another segment gives for the one before it."""
         for header in self._around(journal):
@@ -160,7 +190,7 @@ class Surroundings:
         return None
 
     def _around(self, journal: Path) -> list[SegmentHeader]:
-        """Return the headers of a journal's segments, and of those that were named, in the order of their numbers."""
+        """Return the headers of all segments of a journal, also of the given paths, in the order of their numbers."""
         if journal not in self._headers:
             found = {path.absolute() for path in self._paths if journal_of(path) == journal}
             for place in PLACES:
@@ -172,6 +202,14 @@ class Surroundings:
                     headers.append(read_header(path))
             self._headers[journal] = sorted(headers, key=lambda header: header.first_seq)
         return self._headers[journal]
+
+
+def _have_same_record(path: Path, other: Path) -> bool:
+    """Tell whether two files have the same first record. Raises JournalError if one has none that can be read."""
+    first, second = (
+        next((each for each in read_orphan(file) if isinstance(each, Entry)), None) for file in (path, other)
+    )
+    return first is None or second is None or first.seq != second.seq or first == second
 
 
 def first_seq_of(path: Path) -> int:

@@ -1,23 +1,21 @@
 """Ships the records of a segment that have one id, however damaged the file is."""
 
 from collections.abc import Callable
-from contextlib import closing, suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from radmeter.errors import JournalError, ProgressMoved, StoreTimeout
 from radmeter.ingest.findings import Findings
-from radmeter.ingest.ledger import Known
+from radmeter.ingest.known import Known
 from radmeter.ingest.orphan_identity import Identity
 from radmeter.ingest.position import Position
 from radmeter.ingest.records import as_json
 from radmeter.ingest.registration import registered
 from radmeter.ingest.sending import Sender
 from radmeter.ingest.store import Store
-from radmeter.plugin.journal.orphan import read_orphan
+from radmeter.plugin.journal.orphan import read_end, read_orphan
 from radmeter.plugin.journal.reader import BATCH_TEXT, Entry, Loss, Segment, digest_after
 from radmeter.plugin.journal.segment_format import SegmentHeader
-from radmeter.plugin.journal.segment_reader import DamagedSegment, SegmentReader
 
 BATCH = 1000
 # Another shipper may ship the same segment at the same time. Each time it is faster, this one asks how far it is.
@@ -35,12 +33,14 @@ class Part(NamedTuple):
     """The records of a segment that have one id, with the numbers above `after` and up to `until` (None: to its end).
 
     `is_shared`: another machine may have shipped other records under the same id, after these.
+    `end`: the last number that the segment had, if the segment that follows it is here and says so.
     """
 
     header: SegmentHeader
     after: int
     until: int | None = None
     is_shared: bool = False
+    end: int | None = None
 
     def is_behind(self, seq: int) -> bool:
         """Tell whether a number is higher than all of this part's."""
@@ -52,9 +52,12 @@ def parts_of(identity: Identity) -> list[Part]:
     header, known = identity.header, identity.known
     begins_after = header.first_seq - 1
     if known is None or known.shipped_as is None:
-        return [Part(header, begins_after)]
+        return [Part(header, begins_after, end=identity.end)]
     fork = header._replace(id=known.shipped_as, previous=known.id, first_seq=known.shipped_after + 1)
-    return [Part(header, begins_after, known.shipped_after, is_shared=True), Part(fork, known.shipped_after)]
+    return [
+        Part(header, begins_after, known.shipped_after, is_shared=True),
+        Part(fork, known.shipped_after, end=identity.end),
+    ]
 
 
 def ship_part(
@@ -192,7 +195,7 @@ class _Attempt:
         """Tell whether no power cut took records up to the last one that the database has."""
         if self._last == self._row.last_seq:
             return True
-        return self._part.after < self._last and _is_closed(self._path, self._part.header.first_seq)
+        return self._part.after < self._last and read_end(self._path) is not None
 
     def _add(self, entry: Entry) -> None:
         self._batch.append(entry)
@@ -217,11 +220,9 @@ class _Attempt:
         is_whole = seq > self._row.last_seq or self._last >= self._row.last_seq or bool(self.lost)
         if is_whole and not self._part.is_shared:
             # A file that ends before what is counted of it is not all of the segment.
-            self._store.finish(self._row.id, seq)
+            self._store.finish(self._row.id, seq if self._is_end(seq) else None)
 
-
-def _is_closed(path: Path, first_seq: int) -> bool:
-    """Tell whether radiusd has closed a segment cleanly. Nothing is added behind that."""
-    with suppress(OSError, DamagedSegment), closing(SegmentReader(path, first_seq)) as log:
-        return log.trailer() is not None
-    return False
+    def _is_end(self, seq: int) -> bool:
+        """Tell whether the segment is known to have ended at a number. The file may be a copy that was made before."""
+        end = self._part.end or read_end(self._path)
+        return end is not None and max(seq, *(loss.last_seq or 0 for loss in self.lost), 0) >= end

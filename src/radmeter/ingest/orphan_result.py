@@ -1,4 +1,4 @@
-"""What became of a segment that no shipper carries, in words for people, too."""
+"""What became of a segment that no shipper carries, and how people are told."""
 
 from datetime import UTC, datetime
 from pathlib import Path

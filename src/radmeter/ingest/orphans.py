@@ -5,9 +5,10 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 from radmeter.errors import JournalError
-from radmeter.ingest.folders import PLACES, journal_of, segments_in
+from radmeter.ingest import database_of_journal, holders
+from radmeter.ingest.folders import DONE, PLACES, journal_of, segments_in
 from radmeter.ingest.kept_segments import KeptSegments
-from radmeter.ingest.ledger import Ledger
+from radmeter.ingest.ledger import read_ledger
 from radmeter.ingest.orphan_identity import Identity, Surroundings, first_seq_of
 from radmeter.ingest.orphan_part import Listener, parts_of, ship_part
 from radmeter.ingest.orphan_result import Result
@@ -20,7 +21,7 @@ from radmeter.plugin.journal.segment_reader import DamagedSegment, SegmentReader
 
 
 def segment_files(place: Path) -> list[Path]:
-    """Return the segments in a journal's directory or in a folder of one, or the one file that is named, in order.
+    """Return the segments of a place, in order: a journal's directory, a folder of one, or a single file.
 
     Raises
     ------
@@ -39,6 +40,36 @@ def segment_files(place: Path) -> list[Path]:
         return sorted(found, key=lambda path: (first_seq_of(path), path))
     place.stat()  # the error says why it cannot be seen
     return [place]
+
+
+def refuse_if_in_use(paths: Sequence[Path], *, whole: bool) -> None:
+    """Check that no other process writes or ships the segments. `whole`: they are all segments of their journals.
+
+    Without `whole`, a shipper may run if it has shipped the segments, or has put them aside. No file is changed.
+
+    Raises
+    ------
+    JournalLocked
+        A process writes or ships them. The message names it.
+    """
+    for journal in sorted(
+        {journal_of(path) for path in paths if whole or path.absolute().parent.name not in DONE}
+    ):
+        holders.refuse_if_in_use(journal)
+
+
+def refuse_other_database(store: Store, paths: Sequence[Path], accepted: str | None) -> None:
+    """Check that the journals of the segments have shipped to this database, or to none.
+
+    `accepted`: the identity of a database to which they may ship although they have shipped to another.
+
+    Raises
+    ------
+    WrongDatabase
+        One has shipped to another database.
+    """
+    for journal in sorted({journal_of(path) for path in paths}):
+        database_of_journal.check_only(journal, store.database_id(), accepted)
 
 
 def packets_in(paths: Sequence[Path]) -> int:
@@ -76,16 +107,34 @@ def ship(
         yield _ship(store, path, around, on_progress)
 
 
-def missing(store: Store, journal: Path, node: str) -> list[str]:
-    """Note which packets of a journal are neither counted nor there, once all that is there is shipped.
+def missing(
+    store: Store, paths: Sequence[Path], node: str | None = None, *, uncounted: bool = False
+) -> list[str]:
+    """Note which packets of a journal are neither counted nor there. Call it once all that is there is shipped.
 
-    Return it in words. Nothing in the journal is changed. Raises JournalError if it cannot be read.
+    Parameters
+    ----------
+    paths
+        All segments of the journal.
+    node, uncounted
+        As for `ship`.
+
+    Returns
+    -------
+    list
+        What is missing, in words. It is empty also if nothing says the journal's name. No file is changed.
+
+    Raises
+    ------
+    JournalError
+        The journal cannot be read.
     """
-    ledger = Ledger(journal)
-    with suppress(JournalError, OSError):
-        ledger.read()
+    journal = journal_of(paths[0])
+    name = Surroundings(paths, node, uncounted=uncounted).node(journal)
+    if name is None:
+        return []
     with closing(JournalReader(journal)) as reader:
-        return Positions(reader, ledger, KeptSegments(journal)).missing(store, node)
+        return Positions(reader, read_ledger(journal), KeptSegments(journal)).missing(store, name)
 
 
 def _ship(store: Store, path: Path, around: Surroundings, on_progress: Listener) -> Result:

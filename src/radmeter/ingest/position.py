@@ -1,8 +1,8 @@
-"""Where the shipper is in a segment."""
+"""How far the shipper is in a segment."""
 
 from dataclasses import dataclass
 
-from radmeter.ingest.ledger import Known
+from radmeter.ingest.known import Known
 from radmeter.ingest.store import Progress
 from radmeter.plugin.journal import files
 from radmeter.plugin.journal.reader import Segment

@@ -1,24 +1,26 @@
 """Compares the segments of a journal with the database's progress, and says where to go on.
 
 The database, the journal's directory, or both can step back in time: a backup is restored, a standby is promoted, a
-disk is cloned. Each segment has an identity, so nothing is mistaken for something else. What the database lacks is
-shipped again from what is kept. What is no longer there is said.
+disk is cloned. Each segment has an identity, so none is mistaken for another one. Kept segments that the database
+lacks are shipped again. If they are no longer there, an incident says so.
 """
 
 import logging
 import time
-import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 
 from radmeter.errors import JournalError, StoreError, StoreUnavailable, WrongDatabase
+from radmeter.ingest.continuation import Continuation
 from radmeter.ingest.findings import Findings, Rewound, Said, rewound_incident
 from radmeter.ingest.kept_segments import KeptSegments
-from radmeter.ingest.ledger import Known, Ledger
+from radmeter.ingest.known import Known
+from radmeter.ingest.ledger import Ledger
 from radmeter.ingest.missing_packets import MissingPackets
 from radmeter.ingest.position import Position
-from radmeter.ingest.registration import forked_part, registered
-from radmeter.ingest.store import Progress, Registered, Store
+from radmeter.ingest.registration import registered
+from radmeter.ingest.segments_here import SegmentsHere
+from radmeter.ingest.store import Registered, Store
 from radmeter.ingest.unreadable_segments import UnreadableSegments
 from radmeter.plugin.journal import files
 from radmeter.plugin.journal.reader import JournalReader, Loss, Segment
@@ -27,7 +29,7 @@ log = logging.getLogger(__name__)
 
 
 class Positions:
-    """The positions in a journal's segments.
+    """How far the shipper is in each segment of a journal.
 
     Parameters
     ----------
@@ -43,6 +45,8 @@ class Positions:
         self._journal = journal
         self._ledger = ledger
         self._kept = kept
+        self._here = SegmentsHere(journal, ledger)
+        self._continuation = Continuation(journal, ledger)
         self._open: dict[str, Position] = {}
         self._said = Said()
         # The incidents in this database that end when all is shipped again.
@@ -55,14 +59,14 @@ class Positions:
         ledger.give_way_with(kept.make_room)
 
     def forget(self) -> None:
-        """Forget what a database was told: the next one may be another, or have been restored."""
+        """Forget what the database was told: the next connection may be to another one, or to one that was restored."""
         self._rewound = []
         self._lost.clear()
         self._before_fork.clear()
         self._journal.tell_losses_again()
 
     def compare(self, store: Store, *, accepted: bool = False) -> None:
-        """Register all segments, find out what the database lacks, and bring kept segments back that it needs.
+        """Register all segments, find out what the database lacks, and bring back the kept segments that it needs.
 
         `accepted`: an operator has just said that this database takes over from another.
         """
@@ -72,11 +76,11 @@ class Positions:
         self._said.begin_comparison()
         unreadable.put_aside(self._findings(store))
         self._counted = unreadable.put_kept_aside(store, self._findings(store))
-        kept = self._kept_segments()
-        segments = sorted([*self._present(), *kept], key=lambda segment: segment.first_seq)
+        kept = self._here.kept()
+        segments = sorted([*self._here.present(), *kept], key=lambda segment: segment.first_seq)
         seen = {known.id for known in self._ledger.all()}
         findings = self._findings(store, accepted=accepted)
-        rows = self._register(store, findings, [*segments, *self._forks(segments)])
+        rows = self._register(store, findings, [*segments, *self._here.forks(segments)])
         segments = [segment for segment in segments if not self._is_refused(segment)]
         kept_paths = {segment.path for segment in kept}
         rewound, vanished = [], set()
@@ -142,13 +146,13 @@ class Positions:
             _learn(segment, known, rows[segment.header.id])
 
     def missing(self, store: Store, node: str) -> list[str]:
-        """Note which packets are neither counted nor here, once all that is here is counted. Return it in words.
+        """Note which packets are neither counted nor here. Return that in words.
 
-        For a journal whose machine is gone. Nothing in its directory is changed.
+        For a journal whose machine is gone, once all that is here is counted. Nothing in its directory is changed.
         """
         present = [segment for segment in self._journal.segments() if segment.header.id]
-        segments = sorted([*present, *self._kept_segments()], key=lambda segment: segment.first_seq)
-        rows = registered(store, node, [*segments, *self._forks(segments)])
+        segments = sorted([*present, *self._here.kept()], key=lambda segment: segment.first_seq)
+        rows = registered(store, node, [*segments, *self._here.forks(segments)])
         told: list[str] = []
         findings = Findings(store, node, told=told)
         MissingPackets(self._journal, self._ledger, segments, rows).report(store, findings, rewound=True)
@@ -156,10 +160,10 @@ class Positions:
 
     def current(self, store: Store) -> Position | None:
         """Return the first segment that is not wholly counted; None if there is none."""
-        present = [segment for segment in self._present() if not self._is_refused(segment)]
+        present = [segment for segment in self._here.present() if not self._is_refused(segment)]
         if self._journal.unreadable() or any(segment.header.id not in self._open for segment in present):
             self.compare(store)
-            present = [segment for segment in self._present() if not self._is_refused(segment)]
+            present = [segment for segment in self._here.present() if not self._is_refused(segment)]
         # What is shipped again is older than the rest, also if its numbers are higher, as of an adopted journal.
         for segment in sorted(present, key=lambda each: each.path.parent.name != files.AGAIN):
             if position := self._open.get(segment.header.id):
@@ -169,7 +173,7 @@ class Positions:
 
     def following(self, position: Position) -> Segment | None:
         """Return the segment that radiusd began after this one; None if this is the newest."""
-        newer = [each for each in self._present() if each.first_seq > position.segment.first_seq]
+        newer = [each for each in self._here.present() if each.first_seq > position.segment.first_seq]
         return newer[0] if newer else None
 
     def finish(self, store: Store, position: Position, end: int) -> None:
@@ -195,12 +199,12 @@ class Positions:
         self._ledger.save(durable=True)
 
     def go_on_in_fork(self, store: Store, position: Position) -> None:
-        """Go on with the records of a forked segment that have another id, once those before them are counted."""
+        """Go on behind the fork of a segment, where the records have another id. Those before it are counted."""
         self._before_fork.add(position.known.id)
         self.compare(store)
 
     def settle(self, store: Store) -> None:
-        """Say that the packets that the database lacked are shipped again, once that is so."""
+        """End the incidents of packets that the database lacked, once all of these are shipped again."""
         if not self._rewound or any(
             each.is_again or each.progress.seq < each.known.most_seq for each in self._open.values()
         ):
@@ -215,7 +219,7 @@ class Positions:
         """Tell the database that the segments that are not wholly counted are still here."""
         if self._open:
             segments = [position.segment for position in self._open.values()]
-            registered(store, self._journal.node(), [*segments, *self._forks(segments)])
+            registered(store, self._journal.node(), [*segments, *self._here.forks(segments)])
 
     def prune(self, store: Store) -> None:
         """Delete the kept segments that are too old or too many, and note what is no longer kept."""
@@ -235,22 +239,6 @@ class Positions:
     def _findings(self, store: Store, *, accepted: bool = False) -> Findings:
         return Findings(store, self._journal.node(), accepted=accepted, said=self._said)
 
-    def _present(self) -> list[Segment]:
-        """Return the segments that may have to be shipped. Raises JournalError if one has no identity."""
-        found = []
-        for segment in self._journal.segments():
-            known = self._old(segment)
-            if known is not None:
-                segment = _with_identity(segment, known)
-            elif not segment.header.id:  # the file `node` is lost, and so is the ledger
-                raise JournalError(
-                    f"{segment.path} is of an older release, and its journal has lost its name, by which the "
-                    f"database knows what is counted of it. Write the name into {segment.path.parent / 'node'}: "
-                    "the names that the database knows are in `radmeter status`"
-                )
-            found.append(segment)
-        return found
-
     def _is_refused(self, segment: Segment) -> bool:
         """Tell whether the database does not let this shipper ship a segment, or a forked part of it."""
         known = self._ledger.forked(segment.header.id)
@@ -260,7 +248,7 @@ class Positions:
     def _register(
         self, store: Store, findings: Findings, segments: Sequence[Segment]
     ) -> dict[str, Registered]:
-        """Register segments. Those that the database refuses are said and left alone, so that the others go on."""
+        """Register segments. Those that the database refuses become incidents, and the others go on."""
         former, self._refused = self._refused, {}
         try:
             rows = registered(store, findings.node, segments)
@@ -287,31 +275,11 @@ class Positions:
                 findings.not_refused(segment)
         return rows
 
-    def _kept_segments(self) -> list[Segment]:
-        found = []
-        for folder in (files.SHIPPED, files.DAMAGED, files.LEFT_OUT):
-            for segment in self._journal.segments_in(folder):
-                if known := self._old(segment):
-                    found.append(_with_identity(segment, known))
-                elif segment.header.id:
-                    found.append(segment)
-        return found
-
-    def _old(self, segment: Segment) -> Known | None:
-        """Return what the ledger knows of a segment of format 1. The journal may have another name than then."""
-        return self._ledger.named(segment.path.name) if segment.header.format == 1 else None
-
-    def _forks(self, segments: Iterable[Segment]) -> list[Segment]:
-        """Return the parts of forked segments that are shipped under ids of their own."""
-        return [
-            forked_part(each, known) for each in segments if (known := self._ledger.forked(each.header.id))
-        ]
-
     def _is_needed(self, segment: Segment, known: Known, rows: dict[str, Registered], *, seen: bool) -> bool:
         """Tell whether the database lacks records of a kept segment.
 
-        That it is finished does not say so: another machine may have finished a shorter copy of it. Raises JournalError
-        if only the segment says how many records it has, and it cannot be read.
+        It may lack some although the segment is finished: another machine may have finished a shorter copy. Raises
+        JournalError if only the segment says how many records it has, and it cannot be read.
         """
         row = rows[known.shipped_as or known.id]
         if known.shipped_as is not None and rows[known.id].last_seq < known.shipped_after:
@@ -333,74 +301,14 @@ class Positions:
                 until, progress = known.shipped_after, row.progress
                 self._open[known.id] = Position(segment, known, progress, until)
                 return
-            progress = self._fork_progress(store, findings, segment, known, rows[known.shipped_as])
+            progress = self._continuation.of_fork(store, findings, segment, known, rows[known.shipped_as])
         elif row.digest is None or (row.last_seq, row.digest) == (known.last_seq, known.digest):
             progress = row.progress
         else:
-            progress = self._checked(store, findings, segment, known, row)
+            progress = self._continuation.of_segment(store, findings, segment, known, row)
         known.last_seq, known.digest = progress
         known.most_seq = max(known.most_seq, progress.seq)
         self._open[known.id] = Position(segment, known, progress)
-
-    def _checked(
-        self, store: Store, findings: Findings, segment: Segment, known: Known, row: Registered
-    ) -> Progress:
-        """Compare what the database has of a segment with the segment. Return where to go on."""
-        end, digest = self._journal.digest(segment, row.last_seq)
-        if any(
-            loss.first_seq <= row.last_seq for loss in self._journal.losses(segment, segment.first_seq - 1)
-        ):
-            # Some of these records were readable once. Their digest cannot be compared.
-            return row.progress
-        # A clean end is no power cut, and nothing is added behind it: the other records are another machine's.
-        if end < row.last_seq and not self._is_ended(segment):
-            # Another machine may have finished it, and this one may have other records than those.
-            if not row.finished or end > known.last_seq:
-                arrivals = self._arrivals(segment, min(known.last_seq + 1, end), end)
-                findings.shorter(segment, known, end, row.last_seq, *arrivals)
-            return row.progress
-        if end == row.last_seq and digest == row.digest:
-            return row.progress
-        known.shipped_as = str(uuid.uuid4())
-        known.shipped_after = min(known.last_seq, row.last_seq)
-        self._ledger.save_at_once()  # without it, its records would go under a third id after a crash
-        findings.forked(segment, known, row.last_seq)
-        registered(store, findings.node, [forked_part(segment, known)])
-        return Progress(known.shipped_after, 0)
-
-    def _arrivals(self, segment: Segment, *numbers: int) -> list[int | None]:
-        """Return when records of a segment arrived; None for one that is not there."""
-        found = [self._journal.read(segment, number - 1, 1) for number in numbers]
-        return [each[0].received_at_us if each else None for each in found]
-
-    def _is_ended(self, segment: Segment) -> bool:
-        """Tell whether no power cut can have taken records from a segment: radiusd writes it, or has closed it."""
-        return self._journal.is_written(segment) or self._journal.is_closed(segment)
-
-    def _fork_progress(
-        self, store: Store, findings: Findings, segment: Segment, known: Known, row: Registered
-    ) -> Progress:
-        """Return where to go on in the part of a forked segment that has an id of its own.
-
-        That part is forked once more if this machine was copied again, with its ledger.
-        """
-        if row.last_seq <= known.shipped_after or row.progress == (known.last_seq, known.digest):
-            return row.progress
-        if any(loss.first_seq <= row.last_seq for loss in self._journal.losses(segment, known.shipped_after)):
-            return row.progress  # as in _checked
-        found = self._journal.digest(segment, row.last_seq, known.shipped_after)
-        if found == row.progress or (found[0] < row.last_seq and not self._is_ended(segment)):
-            return row.progress
-        known.shipped_as = str(uuid.uuid4())
-        self._ledger.save_at_once()
-        findings.forked_again(segment, known, row)
-        registered(store, findings.node, [forked_part(segment, known)])
-        return Progress(known.shipped_after, 0)
-
-
-def _with_identity(segment: Segment, known: Known) -> Segment:
-    """Return a segment of format 1 with the identity that the ledger knows."""
-    return segment._replace(header=segment.header._replace(id=known.id, node=known.node))
 
 
 def _learn(segment: Segment, known: Known, row: Registered) -> None:

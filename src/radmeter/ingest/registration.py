@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from radmeter.ingest.ledger import Known
+from radmeter.ingest.known import Known
 from radmeter.ingest.store import Registered, Store
 from radmeter.plugin.journal.reader import Segment
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from radmeter.database.connection import Connection, explained_errors
 from radmeter.errors import JournalError
-from radmeter.ingest.left_out_segments import read_range, segments_of, segments_with
+from radmeter.ingest.record_ranges import read_range, segments_of, segments_with
 from radmeter.ingest.records import as_json
 from radmeter.ingest.store import records_json
 from radmeter.plugin.journal import files

@@ -1,4 +1,4 @@
-"""Sends a batch of a segment to the database. What is refused is set aside with the reason, the others go in."""
+"""Sends a batch of a segment to the database. Packets that it refuses are set aside with the reason."""
 
 import logging
 import math

@@ -179,7 +179,7 @@ class Shipper:
         self._size.taken(time.monotonic() - began)
 
     def _read(self, store: Store, position: Position, after: int, limit: int) -> list[Entry]:
-        """Read records of a segment. Damage is said, and the records behind it are read."""
+        """Read records of a segment. Damage becomes an incident, and the records behind it are read."""
         while True:
             try:
                 return _until(position, self._journal.read(position.segment, after, limit))
@@ -254,7 +254,7 @@ class Shipper:
 
 
 def _until(position: Position, entries: list[Entry]) -> list[Entry]:
-    """Return the entries of a position. Behind `until` they are a fork's."""
+    """Return the entries that belong to a position. Those behind `until` belong to a fork."""
     return entries if position.until is None else [each for each in entries if each.seq <= position.until]
 
 

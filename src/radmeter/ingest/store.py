@@ -121,8 +121,10 @@ class Store:
                 return set()
             return {row[0] for row in rows}
 
-    def finish(self, segment_id: str, end: int) -> None:
-        """Note that a segment ends at the number `end`, and is all counted.
+    def finish(self, segment_id: str, end: int | None) -> None:
+        """Note that a segment ends at the number `end`, and that all of it is counted.
+
+        `end` None: nothing says where it ends, and all that is there of it is counted.
 
         Raises
         ------
@@ -157,7 +159,7 @@ class Store:
         self._call("SELECT radmeter.settle_incident(%s::bigint)", incident_id)
 
     def left_out(self, node: str) -> list[tuple[int, int]]:
-        """Return ranges of numbers in which packets of `node` were left out because of a limit, and not salvaged.
+        """Return the ranges of numbers in which packets of `node` were left out because of a limit and not salvaged.
 
         A database without the function is older than the limits, and leaves nothing out.
         """

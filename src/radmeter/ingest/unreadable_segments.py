@@ -1,12 +1,14 @@
-"""Puts segments aside whose header is damaged: the others must not wait for them, and nobody may delete them."""
+"""Puts segments aside whose header is damaged. The others do not wait for them, and no program deletes them."""
 
 from contextlib import suppress
 from pathlib import Path
 
 from radmeter.errors import JournalError
 from radmeter.ingest.findings import Findings
+from radmeter.ingest.folders import DONE
 from radmeter.ingest.kept_segments import KeptSegments
-from radmeter.ingest.ledger import Known, Ledger
+from radmeter.ingest.known import Known
+from radmeter.ingest.ledger import Ledger
 from radmeter.ingest.registration import registered_known
 from radmeter.ingest.store import Store
 from radmeter.plugin.journal import files
@@ -32,7 +34,10 @@ class UnreadableSegments:
         self._kept = kept
 
     def put_aside(self, findings: Findings) -> None:
-        """Move segments away whose header is damaged, and say so: the others must not wait for them."""
+        """Put the segments aside that wait, and note an incident for each.
+
+        Raises JournalError if radiusd writes one of them now.
+        """
         newest = max((file.path for file in files.segments(self._journal.directory)), default=None)
         for path, reason in self._journal.unreadable():
             first_seq = files.first_seq_in_name(path.name) or 0
@@ -48,7 +53,7 @@ class UnreadableSegments:
             findings.unreadable(path, first_seq, reason, aside)
 
     def _identify(self, path: Path, node: str) -> None:
-        """Note the id of a segment whose header is damaged, while the one that follows is there and says it."""
+        """Note the id of a segment. The segment that follows it says the id, as long as that is here."""
         if self._ledger.named(path.name) is not None:
             return
         for following in self._journal.segments():
@@ -58,10 +63,11 @@ class UnreadableSegments:
                 return
 
     def put_kept_aside(self, store: Store, findings: Findings) -> set[str]:
-        """Move kept segments whose header is damaged where nobody deletes them, unless the database has all of them.
+        """Put the kept segments aside that the database needs, so that nobody deletes them.
 
-        Return the names of those that it has. One that nothing identifies stays where it is: `journal salvage` must not
-        take it for one that was never shipped. That packets are missing is said as of a segment that is not here.
+        Return the names of those that the database has. One that nothing identifies stays where it is:
+        `journal salvage` must not take it for one that was never shipped.
+        `MissingPackets` says that their packets are missing, as if the segments were not here.
         """
         damaged = [each for each in self._journal.segments_in(files.SHIPPED) if each.header.format == 0]
         if not damaged:
@@ -99,7 +105,7 @@ class UnreadableSegments:
     def _followed(self, segment: Segment, node: str) -> Known | None:
         """Return what the segment behind a kept one says about it; None if there is none."""
         others = [*self._journal.segments()]
-        for folder in (files.SHIPPED, files.DAMAGED, files.LEFT_OUT):
+        for folder in DONE:
             others += self._journal.segments_in(folder)
         return next((known for each in others if (known := _before(each, segment.path, node))), None)
 

@@ -3,13 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-import psycopg
-
-from radmeter.database.connection import connect, translated_errors
+from radmeter.database.connection import Connection, connect, translated_errors
 from radmeter.database.deadline import prompt
 from radmeter.errors import JournalError, StoreUnavailable
-from radmeter.ingest import journal_state
-from radmeter.plugin.journal.reader import JournalReader
+from radmeter.ingest import waiting_packets
 from radmeter.trial.totals import Totals, Usage
 
 USERS = """
@@ -30,7 +27,7 @@ class Counted:
     def __init__(self, dsn: str, journal: Path) -> None:
         self._dsn = dsn
         self._journal = journal
-        self._connection: psycopg.Connection[tuple[Any, ...]] | None = None
+        self._connection: Connection | None = None
 
     def close(self) -> None:
         """Close the connection."""
@@ -54,14 +51,13 @@ class Counted:
 
     def waiting(self) -> int:
         """Return how many records in the journal are not counted yet."""
-        reader = JournalReader(self._journal)
         try:
-            rows = self._query("SELECT id::text, last_seq FROM radmeter.journal_segments")
-            return reader.depth(journal_state.with_forks(dict(rows), self._journal)).records
+            return waiting_packets.depth(self._connected(), self._journal).records
         except JournalError:  # no journal before the first packet
             return 0
-        finally:
-            reader.close()
+        except StoreUnavailable:
+            self.close()
+            raise
 
     def _usage(self, query: str, *parameters: object) -> dict[str, Usage]:
         rows = self._query(query, *parameters)
@@ -69,10 +65,13 @@ class Counted:
 
     def _query(self, query: str, *parameters: object) -> list[tuple[Any, ...]]:
         try:
-            if self._connection is None:
-                self._connection = connect(self._dsn, deadline=prompt(), options="-c statement_timeout=10s")
             with translated_errors():
-                return self._connection.execute(query.encode(), parameters).fetchall()
+                return self._connected().execute(query.encode(), parameters).fetchall()
         except StoreUnavailable:
             self.close()
             raise
+
+    def _connected(self) -> Connection:
+        if self._connection is None:
+            self._connection = connect(self._dsn, deadline=prompt(), options="-c statement_timeout=10s")
+        return self._connection

@@ -1,8 +1,5 @@
 """Reads how far each journal is ingested, and the totals over all."""
 
-from collections.abc import Sequence
-from uuid import UUID
-
 from sqlalchemy import Connection, func, select, text
 
 from radmeter.database import views
@@ -32,13 +29,6 @@ def totals(connection: Connection) -> Row:
     """Return the numbers of open sessions, rejected packets and discovered routers."""
     (row,) = views.rows(connection, select(*views.totals.c))
     return row
-
-
-def segments(connection: Connection, ids: Sequence[str]) -> dict[str, int]:
-    """Return the last number that is counted of some segments, by their ids."""
-    view = views.journal_segments.c
-    chosen = select(view.id, view.last_seq).where(view.id.in_(list(map(UUID, ids))))
-    return {str(row["id"]): row["last_seq"] for row in views.rows(connection, chosen)}
 
 
 def incidents(connection: Connection) -> list[Row]:

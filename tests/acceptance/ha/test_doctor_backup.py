@@ -1,6 +1,7 @@
 """What `radmeter doctor` says of backups, with a real pgBackRest."""
 
 from support.doctoring import Line, ask, one
+from support.hosts import ship
 from support.processes import until
 from support.site import Site
 
@@ -14,7 +15,7 @@ def test_the_newest_backup_and_a_server_that_cannot_archive(archived: tuple[Site
         return one(ask(here.database.dsn, "--only", "backup", **environment), "backup")
 
     with here.traffic() as load:
-        here.ship(100, load)
+        ship(here.database, 100, load)
     found = backup()
     assert found.level == "green"
     assert "the newest backup " in found.said

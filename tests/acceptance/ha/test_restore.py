@@ -7,6 +7,7 @@ from pathlib import Path
 from support.cluster import DATABASE, PROGRAMS
 from support.deploy import DEPLOY
 from support.documents import block
+from support.hosts import ship
 from support.nodes import wait_until_exact
 from support.processes import until
 from support.servers import Server
@@ -16,13 +17,13 @@ from support.site import Site, site
 def test_an_old_base_backup(tmp_path: Path) -> None:
     with Server(PROGRAMS, wal_level="replica", max_wal_senders="4") as server, site(tmp_path, server) as here:
         with here.traffic() as load:
-            here.ship(300, load)
-            at_backup = here.records()
+            ship(here.database, 300, load)
+            at_backup = here.database.records()
             backup = block("backup.md", "base-backup").replace("/mnt/backup", str(server.base / "backup"))
             here.run("base backup", backup, PGHOST=str(server.base), PGUSER="postgres")
-            here.ship(600, load)
+            ship(here.database, 600, load)
             here.jobs.stop()
-            before = here.records()
+            before = here.database.records()
             server.stop()
             shutil.rmtree(server.base / "data")
             (server.base / "backup").rename(server.base / "data")
@@ -36,12 +37,12 @@ def test_an_old_base_backup(tmp_path: Path) -> None:
 def test_the_drill(archived: tuple[Site, dict[str, str]]) -> None:
     here, variables = archived
     with here.traffic() as load:
-        here.ship(300, load)
+        ship(here.database, 300, load)
         # What a person changes comes back with the WAL: up to the moment that is restored, and no further.
         here.database.execute("INSERT INTO plans (name) VALUES ('before')")
-        here.ship(100, load)
+        ship(here.database, 100, load)
         ((moment,),) = here.database.rows("SELECT to_char(clock_timestamp(), 'YYYY-MM-DD HH24:MI:SS.USOF')")
-        here.ship(300, load)
+        ship(here.database, 300, load)
         here.database.execute("INSERT INTO plans (name) VALUES ('after')")
         here.jobs.stop()
         here.server.stop()
@@ -58,7 +59,7 @@ def test_the_drill(archived: tuple[Site, dict[str, str]]) -> None:
 def test_the_restore_check(archived: tuple[Site, dict[str, str]]) -> None:
     here, variables = archived
     with here.traffic() as load:
-        here.ship(200, load)
+        ship(here.database, 200, load)
     restored = here.server.base / "restore-check"
     check = {
         "RESTORE_DIRECTORY": str(restored),

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from support.cluster import Cluster
 from support.full_form import only_in_the_full_form
-from support.nodes import Nodes, wait_for_packets
+from support.hosts import ship
+from support.nodes import Nodes
 from support.processes import until
 
 pytestmark = only_in_the_full_form
@@ -20,16 +21,16 @@ def test_one_member_restores_and_the_others_copy_it(tmp_path: Path) -> None:
         cluster.documented("patroni-archive", {}, document="backup.md")
         cluster.settle()
         maker = cluster.the_leader()
-        wait_for_packets(300, load, nodes.database)
+        ship(nodes.database, 300, load)
         cluster.documented("first-backup", {}, document="backup.md", on=maker)
         # The WAL of another leader belongs to the same archive.
         restored, other = cluster.standbys()
         cluster.move_leader(maker, other)
         cluster.settle()
         nodes.database.execute("INSERT INTO plans (name) VALUES ('before')")
-        wait_for_packets(100, load, nodes.database)
+        ship(nodes.database, 100, load)
         ((moment,),) = nodes.database.rows("SELECT to_char(clock_timestamp(), 'YYYY-MM-DD HH24:MI:SS.USOF')")
-        wait_for_packets(300, load, nodes.database)
+        ship(nodes.database, 300, load)
         nodes.database.execute("INSERT INTO plans (name) VALUES ('after')")
 
         nodes.jobs.stop()

@@ -1,71 +1,31 @@
 """Two FreeRADIUS hosts: on the router as two servers, and behind a FreeRADIUS proxy."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from support.deploy import rendered
 from support.nodes import wait_until_exact
-from support.processes import READY, Child, Database, FreeRadius, Shipper, eventually, free_port, until
+from support.processes import Database, FreeRadius, Shipper, free_port, until
+from support.radius_proxy import Radiusd, start_proxy
 from support.routers_with_ledger import Load
 
-from radmeter.freeradius import installed
 
-# What /etc/freeradius/3.0 has beside the site.
-AROUND = """
-name = proxy
-prefix = /usr
-logdir = {run}
-run_dir = {run}
-radacctdir = {run}
-proxy_requests = yes
-security {{
-	allow_core_dumps = no
-}}
-thread pool {{
-	start_servers = 2
-	max_servers = 4
-	min_spare_servers = 1
-	max_spare_servers = 4
-}}
-client routers {{
-	ipaddr = 127.0.0.1
-	secret = testing123
-}}
-modules {{
-}}
-proxy server {{
-	default_fallback = no
-}}
-$INCLUDE {run}/radmeter-proxy
-"""
-
-
-class Proxy(Child):
-    """The FreeRADIUS proxy of deploy/ha, before two servers."""
-
-    def __init__(self, directory: Path, servers: list[tuple[str, int]]) -> None:
-        super().__init__(directory / "proxy.log")
-        directory.mkdir()
-        self._directory = directory
-        self._servers = servers
-        self.address = ("127.0.0.1", free_port())
-
-    def start(self) -> "Proxy":
-        program = installed.program()
-        assert program is not None
-        changes = {
-            "ipaddr = 192.0.2.20\n\t\tport = 1813": f"ipaddr = 127.0.0.1\n\t\tport = {self.address[1]}",
-            "secret = change-me-radius": "secret = testing123",
-        }
-        for address, (_, port) in zip(("192.0.2.21", "192.0.2.22"), self._servers, strict=True):
-            changes[f"ipaddr = {address}\n\tport = 1813"] = f"ipaddr = 127.0.0.1\n\tport = {port}"
-        (self._directory / "radmeter-proxy").write_text(rendered("ha/freeradius-proxy.conf", changes))
-        (self._directory / "radiusd.conf").write_text(AROUND.format(run=self._directory))
-        self.spawn([program, "-f", "-l", "stdout", "-d", str(self._directory)], {})
-        eventually(lambda: bool(self.lines(READY)) or self.process.poll() is not None, True)  # type: ignore[union-attr]
-        assert self.lines(READY), self.lines()
-        return self
+@contextmanager
+def proxy_before(directory: Path, servers: list[tuple[str, int]]) -> Iterator[tuple[str, int]]:
+    """Run the FreeRADIUS proxy of deploy/ha before two servers; yield its address."""
+    directory.mkdir()
+    port = free_port()
+    changes = {
+        "ipaddr = 192.0.2.20\n\t\tport = 1813": f"ipaddr = 127.0.0.1\n\t\tport = {port}",
+        "secret = change-me-radius": "secret = testing123",
+    }
+    for address, (_, upstream) in zip(("192.0.2.21", "192.0.2.22"), servers, strict=True):
+        changes[f"ipaddr = {address}\n\tport = 1813"] = f"ipaddr = 127.0.0.1\n\tport = {upstream}"
+    with Radiusd(directory / "proxy.log") as proxy:
+        start_proxy(proxy, directory, rendered("ha/freeradius-proxy.conf", changes))
+        yield "127.0.0.1", port
 
 
 @pytest.fixture
@@ -105,9 +65,8 @@ def test_a_proxy_keeps_a_router_on_one_host_while_that_lives(
     hosts: list[tuple[FreeRadius, Shipper]], tmp_path: Path, database: Database
 ) -> None:
     (first, _), (second, _) = hosts
-    with Proxy(tmp_path / "proxy", [first.address, second.address]) as proxy:
-        proxy.start()
-        with Load([proxy.address], unanswered_seconds=2.0) as load:
+    with proxy_before(tmp_path / "proxy", [first.address, second.address]) as address:
+        with Load([address], unanswered_seconds=2.0) as load:
             until("traffic", load.more(200))
             until("both nodes ship", lambda: len(by_node(database)) == 2)
             # A router's sessions all come from the same node. The proxy is the client of all.

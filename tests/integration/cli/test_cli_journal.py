@@ -129,6 +129,13 @@ def test_status_of_each_state(database: str, tmp_path: Path) -> None:
     assert [row["segment"] for row in table] == [row["segment"] or "" for row in found]
 
 
+def test_status_of_a_journal_whose_name_is_damaged(database: str, tmp_path: Path) -> None:
+    fill(tmp_path, range(10))
+    (tmp_path / "node").write_bytes(b"\xff")
+    done = run(database, tmp_path, "status", "--format", "json")
+    assert [(row["state"], row["waiting"]) for row in rows(done)] == [("open", 10)]
+
+
 def test_status_while_a_restored_database_is_behind(database: str, tmp_path: Path) -> None:
     fill(tmp_path, range(300))
     ship(tmp_path, database)

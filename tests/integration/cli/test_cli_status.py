@@ -76,16 +76,16 @@ def test_what_waits_in_the_journal_is_told_with_its_age(
     done, state = status(database, directory, "--sample", "0")
     assert (done.exit_code, done.errors, state["problems"]) == (0, "", [])
     assert state["journal"]["node"] == node
-    assert state["journal"]["unshipped_records"] == 2
-    assert 60 <= state["journal"]["oldest_unshipped_seconds"] < 90
+    assert state["journal"]["waiting_records"] == 2
+    assert 60 <= state["journal"]["oldest_waiting_seconds"] < 90
     (told,) = state["nodes"]
     assert (told["node"], told["last_seq"], told["records"], told["rejected"]) == (node, seqs[0], 1, 1)
     received_at = datetime.fromtimestamp((now_us - 90 * 1_000_000) / 1e6, UTC)
     assert abs(datetime.fromisoformat(told["last_received_at"]) - received_at) < timedelta(milliseconds=1)
     ship(database, reader, 2)
     _, state = status(database, directory, "--sample", "0")
-    assert state["journal"]["unshipped_records"] == 0
-    assert state["journal"]["oldest_unshipped_seconds"] is None
+    assert state["journal"]["waiting_records"] == 0
+    assert state["journal"]["oldest_waiting_seconds"] is None
 
 
 def test_what_an_operator_has_to_do_is_counted(database: str, journal: tuple[Path, JournalWriter]) -> None:
@@ -148,7 +148,7 @@ def test_what_is_shipped_while_it_measures_does_not_wait(
         ship(database, JournalReader(directory), 1)
     finally:
         command.join()
-    assert told[0]["unshipped_records"] == 0
+    assert told[0]["waiting_records"] == 0
 
 
 def test_without_the_database_the_journal_is_told_and_the_exit_code_is_1(
@@ -159,7 +159,7 @@ def test_without_the_database_the_journal_is_told_and_the_exit_code_is_1(
     done, state = status("host=/nonexistent", directory)
     assert done.exit_code == 1
     assert state["journal"]["segments"] == 1
-    assert state["journal"]["unshipped_records"] is None
+    assert state["journal"]["waiting_records"] is None
     assert state["nodes"] is None
     assert [problem.split(":")[0] for problem in state["problems"]] == ["database", "journal"]
     assert "only the database knows" in state["problems"][1]
@@ -203,7 +203,7 @@ def test_csv_has_a_line_for_each_value(database: str, journal: tuple[Path, Journ
     done = radmeter(database, "status", "--sample", "0", "--format", "csv", RADMETER_JOURNAL=str(directory))
     values = dict(csv.reader(io.StringIO(done.output)))
     assert values["name"] == "value"
-    assert values["journal.unshipped_records"] == "1"
+    assert values["journal.waiting_records"] == "1"
     assert values["nodes.other.last_seq"] == "1"
     assert values["packets_per_second"] == ""
 

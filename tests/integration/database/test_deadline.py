@@ -1,12 +1,10 @@
 """A server that is frozen, or that packets no longer reach, is given up after the deadline. One that works is not."""
 
-import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +12,8 @@ import psycopg
 import pytest
 from support.frozen import Relay, family, stopped
 from support.processes import OTHERS_ENVIRONMENT, Shipper, eventually
-from support.servers import Server, installed
+from support.servers import Server
+from support.shipping import fill, totals
 
 from radmeter.database import advisory_locks, deadline, waiting
 from radmeter.database.connection import connect
@@ -22,25 +21,26 @@ from radmeter.database.deadline import Deadline
 from radmeter.database.waiting import NoAnswerError, WaitingConnection, server_pid
 from radmeter.errors import NoAnswer, StoreUnavailable
 from radmeter.ingest.store import Store
-from radmeter.plugin.journal.writer import JournalWriter
 
 pytestmark = pytest.mark.timeout(240, func_only=True)
 
 NEVER = 3600.0
 
-
-@pytest.fixture(scope="module")
-def own_server() -> Iterator[Server]:
-    """A server that tests may freeze. No other test uses it."""
-    with Server(next(iter(installed().values()))) as server:
-        server.make_template()
-        yield server
-
-
-@pytest.fixture
-def own_database(own_server: Server) -> Iterator[str]:
-    with own_server.clone() as dsn:
-        yield dsn
+# Runs a command in whose connection the process of the server stops as soon as it is open. It prints the process.
+FREEZING_COMMAND = """
+import os, signal
+from radmeter.database import connection, deadline
+opened = connection.connect
+def connect(*given, **more):
+    made = opened(*given, **more)
+    os.kill(made.info.backend_pid, signal.SIGSTOP)
+    print(made.info.backend_pid, flush=True)
+    return made
+connection.connect = connect
+deadline.WORKING = 1
+from radmeter.cli.main import main
+main(['usage', 'user', 'alice'])
+"""
 
 
 @pytest.fixture
@@ -158,36 +158,23 @@ def test_of_several_hosts_the_frozen_one_is_passed_over(
 def test_the_shipper_goes_on_when_the_server_does_and_every_packet_counts_once(
     own_server: Server, own_database: str, tmp_path: Path
 ) -> None:
-    journal = JournalWriter(tmp_path / "journal", sync="interval")
-    for n in range(5000):
-        attributes = {
-            "User-Name": f"user{n}",
-            "Acct-Status-Type": "Stop",
-            "Acct-Session-Id": f"session{n}",
-            "NAS-IP-Address": "192.0.2.1",
-            "Acct-Input-Octets": "7",
-        }
-        journal.append(time.time_ns() // 1000, json.dumps(list(attributes.items())))
-    journal.close()
+    fill(tmp_path / "journal", range(5000), segment_bytes=64 << 20)
     environment = {"RADMETER_ANSWER_SECONDS": "2", "RADMETER_BATCH_RECORDS": "100"}
     with (
         connect(own_database) as admin,
         Shipper(tmp_path / "ship.log", tmp_path / "journal", own_database, **environment).start() as shipper,
     ):
         waits = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
-        counted = (
-            "SELECT coalesce(sum(records), 0), (SELECT count(*) FROM public.radacct) FROM radmeter.nodes"
-        )
 
         def said_more_than(before: int) -> bool:
             return len(shipper.lines("shipping waits")) > before
 
         def counted_more_than(before: object) -> bool:
-            return admin.execute(counted).fetchone() != before
+            return totals(own_database) != before
 
         for _ in range(3):  # a batch is halved after the second timeout
             admin.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", (advisory_locks.INGEST,))
-            before = admin.execute(counted).fetchone()
+            before = totals(own_database)
             eventually(lambda: admin.execute(waits).fetchone(), (1,))
             said = len(shipper.lines("shipping waits"))
             with stopped(*family(own_server.pid)):
@@ -195,10 +182,8 @@ def test_the_shipper_goes_on_when_the_server_does_and_every_packet_counts_once(
             advisory_locks.given_back(admin, advisory_locks.INGEST)
             # What waits goes on, and the next fault is said again.
             eventually(partial(counted_more_than, before), True)
-        eventually(lambda: admin.execute(counted).fetchone(), (5000, 5000))
+        eventually(lambda: totals(own_database), (5000, 5000, 5000, 35000))
         assert not shipper.lines("half as many")
-        sums = "SELECT count(*), sum(bytes_in) FROM public.user_quota_usage"
-        assert admin.execute(sums).fetchone() == (5000, 35000)
 
 
 def test_the_store_says_which_of_both_it_was(own_database: str, two_seconds: None) -> None:
@@ -227,23 +212,8 @@ def test_a_command_ends_with_the_reason(own_server: Server, own_database: str) -
 
 def test_the_setting_reaches_every_connection(own_database: str) -> None:
     """The command's connection is open when its server freezes."""
-    code = (
-        "import os, signal\n"
-        "from radmeter.database import connection\n"
-        "opened = connection.connect\n"
-        "def connect(*given, **more):\n"
-        "    made = opened(*given, **more)\n"
-        "    os.kill(made.info.backend_pid, signal.SIGSTOP)\n"
-        "    print(made.info.backend_pid, flush=True)\n"
-        "    return made\n"
-        "connection.connect = connect\n"
-        "from radmeter.database import deadline\n"
-        "deadline.WORKING = 1\n"
-        "from radmeter.cli.main import main\n"
-        "main(['usage', 'user', 'alice'])\n"
-    )
     done = subprocess.run(
-        [sys.executable, "-c", code],
+        [sys.executable, "-c", FREEZING_COMMAND],
         env=OTHERS_ENVIRONMENT | {"RADMETER_DSN": own_database, "RADMETER_ANSWER_SECONDS": "2"},
         capture_output=True,
         text=True,
@@ -258,21 +228,8 @@ def test_the_setting_reaches_every_connection(own_database: str) -> None:
 
 def test_ctrl_c_ends_a_command_whose_server_is_frozen(own_database: str) -> None:
     """A cancel request of libpq would wait for the server, too."""
-    code = (
-        "import os, signal\n"
-        "from radmeter.database import connection\n"
-        "opened = connection.connect\n"
-        "def connect(*given, **more):\n"
-        "    made = opened(*given, **more)\n"
-        "    os.kill(made.info.backend_pid, signal.SIGSTOP)\n"
-        "    print(made.info.backend_pid, flush=True)\n"
-        "    return made\n"
-        "connection.connect = connect\n"
-        "from radmeter.cli.main import main\n"
-        "main(['usage', 'user', 'alice'])\n"
-    )
     with subprocess.Popen(
-        [sys.executable, "-c", code],
+        [sys.executable, "-c", FREEZING_COMMAND],
         env=OTHERS_ENVIRONMENT | {"RADMETER_DSN": own_database, "RADMETER_ANSWER_SECONDS": "3600"},
         stdout=subprocess.PIPE,
         text=True,

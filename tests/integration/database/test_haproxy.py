@@ -1,20 +1,18 @@
 """Behind HAProxy: the primary freezes, a standby is promoted, and the shipper is still connected to the frozen one."""
 
-import json
 import os
 import shutil
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
 from support.frozen import family, stopped
 from support.processes import Shipper, eventually
 from support.servers import Server
+from support.shipping import append, totals
 from support.standby import PROGRAMS, Standby
 from support.tcp import free_tcp_port
 
@@ -51,41 +49,9 @@ def haproxy(directory: Path, first: Server, second: Server) -> Iterator[int]:
             process.kill()
 
 
-class Journal:
-    """A journal with Stops of twenty users, each with 7 octets."""
-
-    def __init__(self, directory: Path) -> None:
-        self._writer = JournalWriter(directory, sync="interval")
-        self.packets = 0
-
-    def add(self, packets: int) -> None:
-        for _ in range(packets):
-            self.packets += 1
-            attributes = {
-                "User-Name": f"user{self.packets % 20}",
-                "Acct-Status-Type": "Stop",
-                "Acct-Session-Id": f"session{self.packets}",
-                "NAS-IP-Address": "192.0.2.1",
-                "Acct-Input-Octets": "7",
-            }
-            self._writer.append(time.time_ns() // 1000, json.dumps(list(attributes.items())))
-
-    def close(self) -> None:
-        self._writer.close()
-
-
-def counted(dsn: str) -> tuple[Any, ...] | None:
-    """Records and bytes."""
-    with psycopg.connect(dsn) as connection:
-        return connection.execute(
-            """SELECT (SELECT coalesce(sum(records), 0)::bigint FROM radmeter.nodes),
-                      coalesce(sum(bytes_in), 0)::bigint FROM public.user_quota_usage"""
-        ).fetchone()
-
-
 def test_the_shipper_leaves_a_frozen_primary_for_the_promoted_standby(tmp_path: Path) -> None:
-    journal = Journal(tmp_path / "journal")
-    journal.add(300)
+    journal = JournalWriter(tmp_path / "journal", sync="interval")
+    append(journal, range(300))
     with Server(PROGRAMS) as primary:
         primary.make_template()
         with Standby(primary) as standby, primary.clone() as dsn:
@@ -97,13 +63,13 @@ def test_the_shipper_leaves_a_frozen_primary_for_the_promoted_standby(tmp_path: 
                 )
                 log = tmp_path / "ship.log"
                 with Shipper(log, tmp_path / "journal", through, RADMETER_ANSWER_SECONDS="3").start() as ship:
-                    eventually(lambda: counted(dsn), (300, 2100))
+                    eventually(lambda: totals(dsn), (300, 300, 300, 2100))
                     standby.catch_up()
                     with stopped(*family(primary.pid)):
                         with psycopg.connect(standby.dsn(), autocommit=True) as promoting:
                             promoting.execute("SELECT pg_promote()")
-                        journal.add(300)
-                        eventually(lambda: counted(promoted), (600, 4200))
+                        append(journal, range(300, 600))
+                        eventually(lambda: totals(promoted), (600, 600, 600, 4200))
                     assert ship.lines("no answer from the server")
                     assert not ship.lines("half as many")
     journal.close()

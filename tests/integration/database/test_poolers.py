@@ -1,6 +1,5 @@
 """Behind PgBouncer: what works in each of its modes, and what is refused."""
 
-import json
 import os
 import signal
 import time
@@ -8,7 +7,6 @@ import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
@@ -16,7 +14,8 @@ from support.commands import Packets, radmeter
 from support.frozen import stopped
 from support.pgbouncer import PgBouncer, pgbouncer
 from support.processes import Jobs, Shipper, eager_jobs, eventually
-from support.servers import Server, installed
+from support.servers import Server
+from support.shipping import fill, totals
 
 from radmeter.database import deadline
 from radmeter.database.connection import connect, sqlalchemy_engine
@@ -24,23 +23,8 @@ from radmeter.database.waiting import server_pid
 from radmeter.errors import PoolsTransactions, StoreUnavailable
 from radmeter.ingest.store import Store
 from radmeter.jobs.lease import Lease
-from radmeter.plugin.journal.writer import JournalWriter
 
 pytestmark = pytest.mark.timeout(240, func_only=True)
-
-
-@pytest.fixture(scope="module")
-def own_server() -> Iterator[Server]:
-    """A server that only PgBouncer uses, and this test."""
-    with Server(next(iter(installed().values()))) as server:
-        server.make_template()
-        yield server
-
-
-@pytest.fixture
-def own_database(own_server: Server) -> Iterator[str]:
-    with own_server.clone() as dsn:
-        yield dsn
 
 
 @pytest.fixture
@@ -55,33 +39,6 @@ def by_transaction(own_server: Server) -> Iterator[PgBouncer]:
         yield running
 
 
-def fill(directory: Path, packets: int) -> None:
-    """Append Stops of as many users, each with 7 octets."""
-    journal = JournalWriter(directory, sync="interval")
-    for n in range(packets):
-        attributes = {
-            "User-Name": f"user{n % 50}",
-            "Acct-Status-Type": "Stop",
-            "Acct-Session-Id": f"{directory.name}{n}",
-            "NAS-IP-Address": "192.0.2.1",
-            "Acct-Input-Octets": "7",
-        }
-        journal.append(time.time_ns() // 1000, json.dumps(list(attributes.items())))
-    journal.close()
-
-
-def counted(dsn: str) -> tuple[Any, ...]:
-    """Records, sessions, users, bytes."""
-    with psycopg.connect(dsn) as connection:
-        row = connection.execute(
-            """SELECT (SELECT coalesce(sum(records), 0)::bigint FROM radmeter.nodes),
-                      (SELECT count(*) FROM public.radacct),
-                      count(*), coalesce(sum(bytes_in), 0)::bigint FROM public.user_quota_usage"""
-        ).fetchone()
-    assert row is not None
-    return row
-
-
 LEADER = "SELECT program FROM radmeter.lease WHERE expires_at > clock_timestamp()"
 
 
@@ -89,8 +46,8 @@ LEADER = "SELECT program FROM radmeter.lease WHERE expires_at > clock_timestamp(
 def test_each_packet_counts_once_with_two_shippers_and_another_program_in_the_pool(
     own_server: Server, own_database: str, mode: str, tmp_path: Path
 ) -> None:
-    for name in ("first", "second"):
-        fill(tmp_path / name, 1000)
+    fill(tmp_path / "first", range(1000))
+    fill(tmp_path / "second", range(1000, 2000))
     # Fewer processes of the server than clients, in turn: each transaction gets another one.
     settings = {"default_pool_size": 3, "server_round_robin": 1}
     with pgbouncer(own_server, mode, **settings) as pooler, ExitStack() as stack:
@@ -103,7 +60,7 @@ def test_each_packet_counts_once_with_two_shippers_and_another_program_in_the_po
                     RADMETER_BATCH_RECORDS="20",
                 ).start()
             )
-        eventually(lambda: counted(own_database), (2000, 2000, 50, 14000))
+        eventually(lambda: totals(own_database), (2000, 2000, 2000, 14000))
 
 
 def test_a_pooler_that_pools_transactions_is_refused_where_a_session_is_needed(
@@ -168,7 +125,7 @@ def test_nothing_of_a_session_stays_behind_for_the_next_program(
     own_database: str, own_server: Server, tmp_path: Path
 ) -> None:
     """One process of the server for all: what the shipper sets, another program would find."""
-    fill(tmp_path / "journal", 100)
+    fill(tmp_path / "journal", range(100))
     with pgbouncer(own_server, "transaction", default_pool_size=1) as pooler:
         dsn = pooler.dsn(own_database)
         settings = """SELECT name, setting FROM pg_settings
@@ -178,7 +135,7 @@ def test_nothing_of_a_session_stays_behind_for_the_next_program(
         with psycopg.connect(dsn, autocommit=True) as other:
             before = other.execute(settings.encode()).fetchall()
             with Shipper(tmp_path / "ship.log", tmp_path / "journal", dsn).start() as shipper:
-                eventually(lambda: counted(own_database)[0], 100)
+                eventually(lambda: totals(own_database)[0], 100)
                 assert radmeter(dsn, "usage", "user", "user1").exit_code == 0
                 assert other.execute(settings.encode()).fetchall() == before
                 assert other.execute(locks.encode()).fetchone() == (0,)

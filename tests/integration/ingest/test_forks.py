@@ -10,8 +10,19 @@ from typing import Any
 import psycopg
 import pytest
 from support.backups import backup
-from support.journals import segments
-from support.shipping import Resumed, counted, fill, incidents, once, packet, record_offset, ship
+from support.journals import old_segment, segments
+from support.shipping import (
+    Resumed,
+    append,
+    copied_while_open,
+    counted,
+    fill,
+    incidents,
+    once,
+    packet,
+    record_offset,
+    ship,
+)
 
 from radmeter.ingest import orphans
 from radmeter.ingest.kept_segments import KeptSegments
@@ -22,18 +33,39 @@ from radmeter.plugin.journal.writer import JournalWriter
 pytestmark = pytest.mark.timeout(180, func_only=True)
 
 
+def dated_hours_ago(connection: psycopg.Connection[Any]) -> int:
+    """Return how many sessions of the users 100 to 109 ended more than four hours ago."""
+    (found,) = connection.execute(
+        "SELECT count(*) FROM radacct WHERE username LIKE 'user10_' AND acctstoptime < now() - interval '4 hours'"
+    ).fetchone() or (0,)
+    return int(found)
+
+
+@pytest.mark.parametrize("others", [3, 40])
+def test_a_machine_that_is_resumed_twice_counts_both(
+    tmp_path: Path, database: str, connection: psycopg.Connection[Any], others: int
+) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    with copied_while_open(first, second, database):
+        ship(first, database)
+        with closing(Resumed(second, 21)) as resumed:
+            resumed.append(range(100, 100 + others))
+            ship(second, database)
+            resumed.append(range(200, 201))
+            ship(second, database)
+        ship(first, database)
+    expected = once(range(40)) | once(range(100, 100 + others)) | once(range(200, 201))
+    assert counted(connection) == expected
+    assert incidents(connection) == [("forked", None, False)]
+
+
 @pytest.mark.parametrize("finished", [False, True])
 def test_a_resumed_machine_that_has_closed_its_segment_counts_too(
     tmp_path: Path, database: str, connection: psycopg.Connection[Any], finished: bool
 ) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
-    with closing(JournalWriter(first)) as writer:
-        for user in range(20):
-            writer.append(time.time_ns() // 1000, packet(user))
-        ship(first, database)
-        shutil.copytree(first, second)
-        for user in range(20, 40):
-            writer.append(time.time_ns() // 1000, packet(user))
+    with copied_while_open(first, second, database):
+        pass
     if finished:
         fill(first, range(40, 41))
     ship(first, database)
@@ -55,13 +87,7 @@ def test_a_forked_machine_that_is_resumed_twice_again_counts_too(
     tmp_path: Path, database: str, connection: psycopg.Connection[Any]
 ) -> None:
     first, second, third = tmp_path / "first", tmp_path / "second", tmp_path / "third"
-    with closing(JournalWriter(first)) as writer:
-        for user in range(20):
-            writer.append(time.time_ns() // 1000, packet(user))
-        ship(first, database)
-        shutil.copytree(first, second)
-        for user in range(20, 40):
-            writer.append(time.time_ns() // 1000, packet(user))
+    with copied_while_open(first, second, database):
         ship(first, database)
         with closing(Resumed(second, 21)) as resumed:
             resumed.append(range(100, 110))
@@ -139,12 +165,10 @@ def test_what_was_counted_before_a_fork_is_missing_if_it_is_no_longer_kept(
     ship(first, database)
     with backup(database) as restore:
         with closing(JournalWriter(first)) as writer:
-            for user in range(10, 30):
-                writer.append(time.time_ns() // 1000, packet(user))
+            append(writer, range(10, 30))
             ship(first, database)
             shutil.copytree(first, second)
-            for user in range(30, 35):
-                writer.append(time.time_ns() // 1000, packet(user))
+            append(writer, range(30, 35))
             ship(first, database)
             with closing(JournalReader(second)) as reader:
                 last, _ = reader.digest(reader.segments()[-1], 1 << 62)
@@ -169,21 +193,12 @@ def test_a_resumed_machine_whose_packets_waited_dates_them_right(
 ) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     now = time.time()
-    with closing(JournalWriter(first)) as writer:
-        for user in range(20):
-            writer.append(int((now - 6 * 3600) * 1e6), packet(user))
-        ship(first, database)
-        shutil.copytree(first, second)
-        for user in range(20, 40):
-            writer.append(int(now * 1e6), packet(user))
+    with copied_while_open(first, second, database, now - 6 * 3600):
         ship(first, database)
         with closing(Resumed(second, 21)) as resumed:
             resumed.append(range(100, 110), now - 5 * 3600)
             ship(second, database)
-    row = connection.execute(
-        "SELECT count(*) FROM radacct WHERE username LIKE 'user10_' AND acctstoptime < now() - interval '4 hours'"
-    ).fetchone()
-    assert row == (10,)
+    assert dated_hours_ago(connection) == 10
     assert connection.execute(
         "SELECT count(*) FROM accounting_anomaly WHERE kind = 'server clock'"
     ).fetchone() == (0,)
@@ -194,24 +209,14 @@ def test_a_copy_whose_packets_waited_dates_them_right(
 ) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     now = time.time()
-    with closing(JournalWriter(first)) as writer:
-        for user in range(20):
-            writer.append(int((now - 6 * 3600) * 1e6), packet(user))
-        ship(first, database)
-        shutil.copytree(first, second)
+    with copied_while_open(first, second, database, now - 6 * 3600):
         with closing(JournalWriter(second)) as other:
-            for user in range(100, 110):
-                other.append(int((now - 5 * 3600) * 1e6), packet(user))
-        for user in range(20, 40):
-            writer.append(int(now * 1e6), packet(user))
+            append(other, range(100, 110), now - 5 * 3600)
         ship(first, database)
     fill(first, range(40, 50))
     ship(first, database)
     ship(second, database)
-    row = connection.execute(
-        "SELECT count(*) FROM radacct WHERE username LIKE 'user10_' AND acctstoptime < now() - interval '4 hours'"
-    ).fetchone()
-    assert row == (10,)
+    assert dated_hours_ago(connection) == 10
 
 
 def test_a_copy_gets_a_name_of_its_own_as_it_is_said(
@@ -237,3 +242,18 @@ def test_a_copy_gets_a_name_of_its_own_as_it_is_said(
         "SELECT node, count(*) FROM radmeter.journal_segment GROUP BY node ORDER BY 2 DESC"
     ).fetchall()
     assert {each for each, _ in nodes} == {(first / "node").read_text().strip(), "radius2-0a1b2c3d"}
+
+
+@pytest.mark.parametrize(("first_users", "second_users"), [(100, 40), (40, 100), (40, 40)])
+def test_clones_with_the_plugin_of_the_release_before_are_all_counted(
+    tmp_path: Path, database: str, connection: psycopg.Connection[Any], first_users: int, second_users: int
+) -> None:
+    """Both begin a segment of format 1 after the same one, so with the same number and the same made-up id."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    users = range(first_users), range(200, 200 + second_users)
+    old_segment(first, 2**32 + 1, [packet(user) for user in users[0]])
+    old_segment(second, 2**32 + 1, [packet(user) for user in users[1]])
+    for journal in (first, second, first, second):
+        ship(journal, database)
+    assert counted(connection) == once(users[0]) | once(users[1])
+    assert incidents(connection) == [("forked", None, False)]

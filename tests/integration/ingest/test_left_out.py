@@ -2,13 +2,13 @@
 
 import json
 import os
-import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support import shipping
 from support.commands import radmeter
 from support.journals import segments
 from support.ledger import ingest, segment_id
@@ -17,7 +17,6 @@ from support.servers import Connection
 from radmeter.ingest import left_out_segments
 from radmeter.ingest.kept_segments import KeptSegments
 from radmeter.ingest.left_out_segments import LeftOutSegments
-from radmeter.ingest.shipper import Shipper
 from radmeter.ingest.store import Store
 from radmeter.plugin.journal import files
 from radmeter.plugin.journal.reader import JournalReader
@@ -50,15 +49,9 @@ def fill(directory: Path, texts: Sequence[str], received_us: int = NOW_US) -> No
 
 
 def ship(directory: Path, dsn: str, *, batch_records: int = 100, kept_bytes: int = 1 << 30) -> None:
-    reader = JournalReader(directory)
-    with reader.lock():
-        Shipper(
-            reader,
-            lambda: Store(dsn),
-            batch_records=batch_records,
-            batch_seconds=0.001,
-            kept=KeptSegments(directory, hours=0, left_out=LeftOutSegments(directory, kept_bytes)),
-        ).run(threading.Event(), until_empty=True)
+    """Ship until the journal is empty, and keep only segments in which packets were left out."""
+    kept = KeptSegments(directory, hours=0, left_out=LeftOutSegments(directory, kept_bytes))
+    shipping.ship(directory, dsn, batch_records=batch_records, kept=kept)
 
 
 def limit(connection: Connection, name: str, value: int | str) -> None:

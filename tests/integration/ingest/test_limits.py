@@ -16,7 +16,7 @@ from support.model import Model
 from support.rows_read import rows_read
 from support.servers import Connection
 
-from radmeter.ingest.ledger import Known
+from radmeter.ingest.known import Known
 from radmeter.ingest.position import Position
 from radmeter.ingest.records import as_json
 from radmeter.ingest.registration import registered

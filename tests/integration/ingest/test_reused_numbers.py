@@ -33,3 +33,26 @@ def test_a_damaged_segment_is_not_taken_for_the_one_that_radiusd_begins_next(
         (result,) = orphans.ship(store, orphans.segment_files(tmp_path / files.DAMAGED))
     assert (result.counted, result.refused) == (50, None)
     assert counted(connection) == once(range(60)) | once(range(100, 100 + later))
+
+
+@pytest.mark.parametrize("later", [5, 80])
+def test_a_damaged_segment_that_was_moved_away_is_not_taken_for_the_one_that_has_its_number(
+    tmp_path: Path, database: str, connection: psycopg.Connection[Any], later: int
+) -> None:
+    """radiusd does not see it in `damaged/` any more, so it uses the number again."""
+    journal = tmp_path / "journal"
+    fill(journal, range(10))
+    ship(journal, database)
+    fill(journal, range(10, 60))
+    flip(segments(journal)[-1], 30)
+    ship(journal, database)
+    (damaged,) = segments(journal / files.DAMAGED)
+    away = damaged.rename(tmp_path / damaged.name)
+    fill(journal, range(100, 100 + later))
+    ship(journal, database)
+    assert segments(journal)[-1].name == damaged.name
+    away.rename(damaged)  # a person puts it back to salvage it
+    with closing(Store(database)) as store:
+        (result,) = orphans.ship(store, [damaged])
+    assert (result.counted, result.refused) == (50, None)
+    assert counted(connection) == once(range(60)) | once(range(100, 100 + later))

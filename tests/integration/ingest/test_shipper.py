@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,9 +14,9 @@ from typing import Any, ClassVar
 import psycopg
 import pytest
 from support.servers import Server
+from support.shipping import ship, shipping
 
 from radmeter.errors import JournalLocked, StoreUnavailable
-from radmeter.ingest.shipper import Shipper
 from radmeter.ingest.store import Progress, Store
 from radmeter.plugin.journal.reader import JournalReader
 from radmeter.plugin.journal.writer import JournalWriter
@@ -52,28 +51,6 @@ def fill(directory: Path, texts: list[str], **options: Any) -> None:
     journal.close()
 
 
-def ship(directory: Path, dsn: str, batch_records: int = 100) -> None:
-    """Ship until the journal is empty."""
-    reader = JournalReader(directory)
-    with reader.lock():
-        run(Shipper(reader, lambda: Store(dsn), batch_records=batch_records, batch_seconds=0.001))
-
-
-def run(shipper: Shipper) -> None:
-    """Run a shipper until its journal is empty; one that tries the same batch for ever fails."""
-    stop = threading.Event()
-    deadline = threading.Timer(SHIP_SECONDS, stop.set)
-    deadline.start()
-    try:
-        shipper.run(stop, until_empty=True)
-    finally:
-        deadline.cancel()
-        deadline.join()
-    assert not stop.is_set(), (
-        f"shipped for {SHIP_SECONDS:.0f} s, and not all; its trouble: {shipper._trouble}"
-    )
-
-
 def totals(connection: psycopg.Connection[Any]) -> tuple[int, int, int]:
     """Users counted, bytes in, bytes out."""
     row = connection.execute(
@@ -91,7 +68,7 @@ def wait_until(condition: Callable[[], bool], what: str) -> None:
 
 
 @contextmanager
-def shipping(directory: Path, dsn: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+def ship_process(directory: Path, dsn: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
     """A shipper of its own process, killed at the end if it still runs."""
     environment = {**os.environ, "RADMETER_DSN": dsn, "RADMETER_JOURNAL": str(directory)}
     process = subprocess.Popen(
@@ -116,7 +93,7 @@ def test_what_is_in_the_journal_is_counted(
         tmp_path,
         [pairs(n, status, octets) for n in range(50) for status, octets in (("Start", 0), ("Stop", 7))],
     )
-    ship(tmp_path, database)
+    ship(tmp_path, database, batch_records=100)
     assert totals(connection) == (50, 350, 3500)
     assert connection.execute("SELECT get_user_total_usage('user1')").fetchone() == (77,)
     assert JournalReader(tmp_path).depth({}).records in (0, 100)  # the newest segment stays until the next
@@ -127,10 +104,10 @@ def test_shipped_segments_are_deleted_and_nothing_else(
 ) -> None:
     fill(tmp_path, [pairs(n, "Stop", 7) for n in range(400)], segment_bytes=65536)
     assert JournalReader(tmp_path).depth({}).segments > 1
-    ship(tmp_path, database)
+    ship(tmp_path, database, batch_records=100)
     assert JournalReader(tmp_path).depth({}).segments == 1
     fill(tmp_path, [pairs(n, "Stop", 7) for n in range(400, 500)])
-    ship(tmp_path, database)
+    ship(tmp_path, database, batch_records=100)
     assert totals(connection) == (500, 3500, 35000)
 
 
@@ -156,9 +133,7 @@ def test_a_fault_while_the_next_batch_is_read_ahead_skips_none_of_it(
                 raise StoreUnavailable("the answer was lost")
             return done
 
-    reader = JournalReader(tmp_path)
-    with reader.lock():
-        run(Shipper(reader, lambda: Fails(database), batch_records=10, batch_seconds=0.001))
+    ship(tmp_path, database, Fails, batch_records=10)
     assert totals(connection) == (100, 700, 7000)
     assert connection.execute("SELECT sum(records) FROM radmeter.nodes").fetchone() == (100,)
 
@@ -187,7 +162,7 @@ def test_a_shipper_killed_between_commit_and_clean_up_counts_nothing_twice(
         done = subprocess.run([sys.executable, "-c", DIES_AFTER_COMMIT, str(tmp_path), database], check=False)
         assert done.returncode == -signal.SIGKILL
     assert totals(connection)[0] == 90
-    ship(tmp_path, database)
+    ship(tmp_path, database, batch_records=100)
     assert totals(connection) == (100, 700, 7000)
 
 
@@ -196,16 +171,16 @@ def test_a_shipper_killed_at_any_moment_counts_everything_once(
 ) -> None:
     fill(tmp_path, [pairs(n, "Stop", 7) for n in range(3000)], segment_bytes=262144)
     for counted in (1, 700, 1500):
-        with shipping(tmp_path, database, "--batch-records", "50") as process:
+        with ship_process(tmp_path, database, "--batch-records", "50") as process:
             wait_until(lambda counted=counted: totals(connection)[0] >= counted, f"{counted} users")  # type: ignore[misc]
             process.kill()
-    ship(tmp_path, database)
+    ship(tmp_path, database, batch_records=100)
     assert totals(connection) == (3000, 21000, 210000)
 
 
 def test_a_restart_of_the_database_is_waited_for(tmp_path: Path, server: Server, database: str) -> None:
     fill(tmp_path, [pairs(n, "Stop", 7) for n in range(200)])
-    with shipping(tmp_path, database, "--batch-records", "20") as process:
+    with ship_process(tmp_path, database, "--batch-records", "20") as process:
         for how in (signal.SIGINT, signal.SIGQUIT):
             server.stop(how)
             fill(tmp_path, [pairs(n, "Interim-Update", 3) for n in range(1000, 1100)])
@@ -225,7 +200,7 @@ def test_sigterm_ends_with_the_batch_in_hand_counted(
     tmp_path: Path, database: str, connection: psycopg.Connection[Any]
 ) -> None:
     fill(tmp_path, [pairs(n, "Stop", 7) for n in range(2000)])
-    with shipping(tmp_path, database, "--batch-records", "100") as process:
+    with ship_process(tmp_path, database, "--batch-records", "100") as process:
         wait_until(lambda: totals(connection)[0] > 0, "the first batch")
         process.terminate()
         output, _ = process.communicate(timeout=DEADLINE_SECONDS)
@@ -233,7 +208,7 @@ def test_sigterm_ends_with_the_batch_in_hand_counted(
     assert "shipping ends" in output
     counted = totals(connection)[0]
     assert counted % 100 == 0
-    ship(tmp_path, database)
+    ship(tmp_path, database, batch_records=100)
     assert totals(connection) == (2000, 14000, 140000)
 
 
@@ -243,7 +218,7 @@ def test_a_second_shipper_of_a_journal_says_so_and_exits(tmp_path: Path, databas
     with reader.lock():
         with pytest.raises(JournalLocked), JournalReader(tmp_path).lock():
             pass
-        with shipping(tmp_path, database) as process:
+        with ship_process(tmp_path, database) as process:
             output, _ = process.communicate(timeout=DEADLINE_SECONDS)
     assert process.returncode == 1
     assert str(os.getpid()) in output
@@ -263,7 +238,7 @@ def test_a_record_that_the_database_refuses_is_set_aside_and_the_others_count(
     texts[59] = pairs(59, "Tunnel-Stop", 7)
     texts[99] = "no JSON"
     fill(tmp_path, texts)
-    ship(tmp_path, database, batch_records)
+    ship(tmp_path, database, batch_records=batch_records)
     assert totals(connection) == (95, 665, 6650)
     rows = connection.execute("SELECT reason FROM rejected_packet ORDER BY seq").fetchall()
     reasons = [row[0] for row in rows]
@@ -283,7 +258,7 @@ def test_a_fault_of_the_installation_empties_no_journal(
 ) -> None:
     fill(tmp_path, [pairs(n, "Stop", 7) for n in range(10)])
     connection.execute("ALTER FUNCTION radmeter.insert_sessions(bigint[]) RENAME TO lost")
-    with shipping(tmp_path, database) as process:
+    with ship_process(tmp_path, database) as process:
         assert process.stdout is not None
         line = next(line for line in process.stdout if "shipping waits" in line)
         assert "insert_sessions" in line
@@ -324,9 +299,7 @@ def test_a_batch_that_times_out_is_halved_until_it_is_taken(
     connection.execute(SLOW_USERS.format(one=0.03, each=0.03).encode())
     fill(tmp_path, [pairs(n, "Stop", 7) for n in range(100)])
     Hasty.sent.clear()
-    reader = JournalReader(tmp_path)
-    with reader.lock():
-        run(Shipper(reader, lambda: Hasty(database), batch_records=64, batch_seconds=0.001))
+    ship(tmp_path, database, Hasty, batch_records=64)
     assert totals(connection) == (100, 700, 7000)
     assert connection.execute("SELECT count(*) FROM rejected_packet").fetchone() == (0,)
     assert Hasty.sent[:3] == [64, 64, 32]
@@ -338,21 +311,13 @@ def test_a_packet_that_times_out_alone_is_kept_and_tried_on(
     connection.execute(SLOW_USERS.format(one=3600, each=0).encode())
     fill(tmp_path, [pairs(n, "Stop", 7) for n in range(40)])
     Hasty.sent.clear()
-    reader, stop = JournalReader(tmp_path), threading.Event()
-    shipper = Shipper(reader, lambda: Hasty(database), batch_records=8, batch_seconds=0.001)
-    with reader.lock():
-        thread = threading.Thread(target=shipper.run, args=(stop,))
-        thread.start()
-        try:
-            wait_until(lambda: "alone: " in caplog.text, "the packet alone")
-            # Those before it are counted, those after it wait.
-            assert totals(connection) == (20, 140, 1400)
-            assert connection.execute("SELECT count(*) FROM rejected_packet").fetchone() == (0,)
-            connection.execute("DROP TRIGGER slow ON public.user_quota_usage")
-            wait_until(lambda: totals(connection)[0] == 40, "40 users")
-        finally:
-            stop.set()
-            thread.join(DEADLINE_SECONDS)
+    with shipping(tmp_path, database, Hasty, batch_records=8):
+        wait_until(lambda: "alone: " in caplog.text, "the packet alone")
+        # Those before it are counted, those after it wait.
+        assert totals(connection) == (20, 140, 1400)
+        assert connection.execute("SELECT count(*) FROM rejected_packet").fetchone() == (0,)
+        connection.execute("DROP TRIGGER slow ON public.user_quota_usage")
+        wait_until(lambda: totals(connection)[0] == 40, "40 users")
     assert totals(connection) == (40, 280, 2800)
     assert connection.execute("SELECT count(*) FROM rejected_packet").fetchone() == (0,)
     assert "find out what slows the database down" in caplog.text
@@ -363,9 +328,9 @@ def test_a_journal_made_anew_is_not_taken_for_the_old_one(
     tmp_path: Path, database: str, connection: psycopg.Connection[Any]
 ) -> None:
     fill(tmp_path / "first", [pairs(n, "Stop", 7) for n in range(10)])
-    ship(tmp_path / "first", database)
+    ship(tmp_path / "first", database, batch_records=100)
     fill(tmp_path / "second", [pairs(n, "Stop", 7) for n in range(10, 20)])
-    ship(tmp_path / "second", database)
+    ship(tmp_path / "second", database, batch_records=100)
     assert totals(connection)[0] == 20
     assert connection.execute("SELECT count(*) FROM radmeter.nodes").fetchone() == (2,)
 

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -18,6 +17,7 @@ from support.functions import value
 from support.logins import as_role, login_role
 from support.processes import eventually
 from support.servers import Connection
+from support.shipping import shipping
 
 from radmeter.errors import RecordRefused, StoreError, StoreUnavailable
 from radmeter.ingest import rejected
@@ -268,27 +268,6 @@ def append(journal: JournalWriter, first: int, last: int) -> None:
         journal.append(time.time_ns() // 1000, json.dumps(list(pairs.items())))
 
 
-class Running:
-    """A shipper in a thread of its own."""
-
-    def __init__(self, directory: Path, dsn: str) -> None:
-        self._stop = threading.Event()
-        self._reader = JournalReader(directory)
-        self._shipper = Shipper(self._reader, lambda: Store(dsn), batch_records=10, batch_seconds=0.001)
-        self._thread = threading.Thread(target=self._run)
-
-    def _run(self) -> None:
-        with self._reader.lock():
-            self._shipper.run(self._stop)
-
-    def __enter__(self) -> None:
-        self._thread.start()
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
-
 def users(connection: Connection) -> int:
     return int(value(connection, "count(*) FROM user_quota_usage"))
 
@@ -302,10 +281,13 @@ def test_a_shipper_of_another_role_waits_with_the_remedy_and_goes_on_when_it_is_
 ) -> None:  # fmt: skip
     mine, other = roles
     fill(tmp_path, 1, 25)
-    with Running(tmp_path, as_role(database, mine)):
+    with shipping(tmp_path, as_role(database, mine), batch_records=10):
         eventually(lambda: users(connection), 25)
     fill(tmp_path, 26, 50)
-    with caplog.at_level(logging.INFO, "radmeter"), Running(tmp_path, as_role(database, other)):
+    with (
+        caplog.at_level(logging.INFO, "radmeter"),
+        shipping(tmp_path, as_role(database, other), batch_records=10),
+    ):
         eventually(lambda: f"GRANT {mine} TO {other}" in caplog.text, True)
         assert users(connection) == 25
         connection.execute(sql.SQL("GRANT {} TO {}").format(*map(sql.Identifier, roles)))

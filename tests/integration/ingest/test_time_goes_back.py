@@ -5,9 +5,9 @@ import json
 import logging
 import os
 import shutil
-import threading
 import time
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,6 @@ from support.logins import as_role, login_role
 from support.processes import eventually
 from support.shipping import (
     SEGMENT_BYTES,
-    SHIP_SECONDS,
-    Resumed,
     counted,
     fill,
     flip,
@@ -30,13 +28,13 @@ from support.shipping import (
     packet,
     record_offset,
     ship,
+    shipping,
 )
 
-from radmeter.ingest import journal_state, orphans, shipper
+from radmeter.ingest import kept_figures, orphans, shipper
 from radmeter.ingest.findings import Findings, Said
 from radmeter.ingest.kept_segments import KeptSegments
-from radmeter.ingest.ledger import Known
-from radmeter.ingest.shipper import Shipper
+from radmeter.ingest.known import Known
 from radmeter.ingest.store import Store
 from radmeter.plugin.journal import files
 from radmeter.plugin.journal.reader import JournalReader
@@ -103,7 +101,7 @@ def test_a_copied_journal_goes_on_by_itself_and_what_both_hold_counts_once(
     first, second = tmp_path / "first", tmp_path / "second"
     fill(first, range(200))
     ship(first, database)
-    fill(first, range(200, 300))  # both hold it unshipped
+    fill(first, range(200, 300))  # it waits in both
     shutil.copytree(first, second)
     fill(first, range(300, 400))
     fill(second, range(400, 500))
@@ -149,18 +147,8 @@ def test_another_database_is_refused_until_it_is_accepted(
         "TRUNCATE radacct, user_quota_usage, router_daily_usage, radmeter.journal_segment, ingest_checkpoint"
     )
     fill(tmp_path, range(300, 400))
-    reader = JournalReader(tmp_path)
-    stop = threading.Event()
-    shipper = Shipper(reader, lambda: Store(database), batch_seconds=0.001)
-    with reader.lock(), caplog.at_level(logging.WARNING):
-        thread = threading.Thread(target=shipper.run, args=(stop,))
-        thread.start()
-        deadline = time.monotonic() + SHIP_SECONDS
-        while "--accept-database" not in caplog.text:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-        stop.set()
-        thread.join()
+    with caplog.at_level(logging.WARNING), shipping(tmp_path, database):
+        eventually(lambda: "--accept-database" in caplog.text, True)
     assert counted(connection) == {}
     row = connection.execute("SELECT radmeter.database_id()::text").fetchone()
     assert row is not None
@@ -327,30 +315,6 @@ def test_a_deleted_segment_is_noticed(
     assert "missing" in {kind for kind, *_ in incidents(connection)}
 
 
-@pytest.mark.parametrize("others", [3, 40])
-def test_a_machine_that_is_resumed_twice_counts_both(
-    tmp_path: Path, database: str, connection: psycopg.Connection[Any], others: int
-) -> None:
-    first, second = tmp_path / "first", tmp_path / "second"
-    with closing(JournalWriter(first)) as writer:
-        for user in range(20):
-            writer.append(time.time_ns() // 1000, packet(user))
-        ship(first, database)
-        shutil.copytree(first, second)
-        for user in range(20, 40):
-            writer.append(time.time_ns() // 1000, packet(user))
-        ship(first, database)
-        with closing(Resumed(second, 21)) as resumed:
-            resumed.append(range(100, 100 + others))
-            ship(second, database)
-            resumed.append(range(200, 201))
-            ship(second, database)
-        ship(first, database)
-    expected = once(range(40)) | once(range(100, 100 + others)) | once(range(200, 201))
-    assert counted(connection) == expected
-    assert incidents(connection) == [("forked", None, False)]
-
-
 @pytest.mark.parametrize("lost", ["node", "ledger.json", "database", "ledger-gone.jsonl"])
 def test_a_lost_file_of_the_journal_counts_nothing_twice(
     tmp_path: Path, database: str, connection: psycopg.Connection[Any], lost: str
@@ -394,7 +358,7 @@ def test_a_damaged_ledger_is_put_aside(
 def test_kept_segments_go_by_size_and_by_time(tmp_path: Path, database: str) -> None:
     fill(tmp_path, range(600))
     ship(tmp_path, database, kept=KeptSegments(tmp_path, limit_bytes=3 * SEGMENT_BYTES))
-    assert 0 < journal_state.kept(tmp_path).size_bytes <= 3 * SEGMENT_BYTES
+    assert 0 < kept_figures.kept(tmp_path).size_bytes <= 3 * SEGMENT_BYTES
     kept = segments(tmp_path / files.SHIPPED)
     assert kept == sorted(kept)
     assert (
@@ -417,21 +381,13 @@ def test_a_clock_that_jumps_ahead_deletes_no_kept_segment(
 ) -> None:
     monkeypatch.setattr(shipper, "PRUNE_SECONDS", 0.0)
     fill(tmp_path, range(300))
-    stop, reader = threading.Event(), JournalReader(tmp_path)
-    running = Shipper(reader, lambda: Store(database), batch_seconds=0.001)
-    with reader.lock():
-        thread = threading.Thread(target=running.run, args=(stop,))
-        thread.start()
-        try:
-            eventually(lambda: len(segments(tmp_path / files.SHIPPED)), 2)
-            eventually(lambda: len(ages(tmp_path)["ages"]), 2)
-            if not is_restarted:
-                wall_clock_ahead(monkeypatch, 3 * 86_400)
-                before = ages(tmp_path)["at"]
-                eventually(lambda: ages(tmp_path)["at"] > before + 2 * shipper.SAVE_SECONDS, True)
-        finally:
-            stop.set()
-            thread.join()
+    with shipping(tmp_path, database):
+        eventually(lambda: len(segments(tmp_path / files.SHIPPED)), 2)
+        eventually(lambda: len(ages(tmp_path)["ages"]), 2)
+        if not is_restarted:
+            wall_clock_ahead(monkeypatch, 3 * 86_400)
+            before = ages(tmp_path)["at"]
+            eventually(lambda: ages(tmp_path)["at"] > before + 2 * shipper.SAVE_SECONDS, True)
     if is_restarted:
         wall_clock_ahead(monkeypatch, 3 * 86_400)
         ship(tmp_path, database)
@@ -593,21 +549,13 @@ def test_a_rewind_that_a_pooler_hides_is_found(
     monkeypatch.setattr(shipper, "COMPARE_SECONDS", 0.0)
     fill(tmp_path, range(300))
     fill(tmp_path, range(300, 310))
-    stop, reader = threading.Event(), JournalReader(tmp_path)
-    running = Shipper(reader, lambda: Store(database), batch_seconds=0.001)
-    with reader.lock():
-        thread = threading.Thread(target=running.run, args=(stop,))
-        thread.start()
-        try:
-            eventually(lambda: len(counted(connection)), 310)
-            connection.execute(
-                """UPDATE radmeter.journal_segment SET last_seq = first_seq - 1, digest = 0, records = 0,
-                       finished_at = NULL WHERE first_seq = 1"""
-            )
-            eventually(lambda: [(kind, done) for kind, _, done in incidents(connection)], [("rewound", True)])
-        finally:
-            stop.set()
-            thread.join()
+    with shipping(tmp_path, database):
+        eventually(lambda: len(counted(connection)), 310)
+        connection.execute(
+            """UPDATE radmeter.journal_segment SET last_seq = first_seq - 1, digest = 0, records = 0,
+                   finished_at = NULL WHERE first_seq = 1"""
+        )
+        eventually(lambda: [(kind, done) for kind, _, done in incidents(connection)], [("rewound", True)])
 
 
 def test_the_log_says_an_incident_once(
@@ -625,27 +573,19 @@ def test_the_log_says_an_incident_once(
     shutil.copytree(first, second)
     fill(second, range(1000, 1010))
     ship(second, database)
+
+    def is_counted(user: int) -> bool:
+        return f"user{user}" in counted(connection)
+
     caplog.clear()
-    stop, reader = threading.Event(), JournalReader(first)
-    running = Shipper(reader, lambda: Store(database), batch_seconds=0.001)
-    with reader.lock(), caplog.at_level(logging.WARNING):
-        thread = threading.Thread(target=running.run, args=(stop,))
-        thread.start()
-        try:
-            for number in range(3):
-                fill(first, range(2000 + 10 * number, 2010 + 10 * number))
-
-                def the_last_is_counted(user: str = f"user{2009 + 10 * number}") -> bool:
-                    return user in counted(connection)
-
-                eventually(the_last_is_counted, True)
-                connection.execute(
-                    "SELECT pg_terminate_backend(pid, 30000) FROM pg_stat_activity"
-                    " WHERE datname = current_database() AND pid <> pg_backend_pid()"
-                )
-        finally:
-            stop.set()
-            thread.join()
+    with caplog.at_level(logging.WARNING), shipping(first, database):
+        for number in range(3):
+            fill(first, range(2000 + 10 * number, 2010 + 10 * number))
+            eventually(partial(is_counted, 2009 + 10 * number), True)
+            connection.execute(
+                "SELECT pg_terminate_backend(pid, 30000) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
     said = [record.message for record in caplog.records if "shipping waits" not in record.message]
     assert sorted({kind for kind, *_ in incidents(connection)}) == ["copied", "missing"]
     assert len(said) == len(set(said)) == 2

@@ -1,26 +1,23 @@
 """A router that is bound to RADIUS clients: packets of others change nothing, and can be counted later."""
 
 import json
-import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+from support import shipping
 from support.commands import radmeter
 from support.doctoring import ask, faults, one
 from support.ledger import register
 from support.servers import Connection
 
-from radmeter.ingest.shipper import Shipper
 from radmeter.ingest.store import Progress, Store
-from radmeter.plugin.journal.reader import JournalReader
 from radmeter.plugin.journal.writer import JournalWriter
 
 MAC, OTHER_MAC = "02-00-00-00-00-01", "02-00-00-00-00-02"
 OURS, SAME_NETWORK, THEIRS = "192.0.2.7", "192.0.2.77", "203.0.113.9"
-SHIP_SECONDS = 60.0
 
 
 def pairs(session: str, client: str | None, status: str = "Interim-Update", **names: str) -> str:
@@ -57,16 +54,7 @@ def ship(journal: Path, dsn: str, *texts: str, at_us: int | None = None) -> None
         writer.append(at_us or time.time_ns() // 1000, text)
     writer.close()
     Counting.batches.clear()
-    reader, stop = JournalReader(journal), threading.Event()
-    timer = threading.Timer(SHIP_SECONDS, stop.set)
-    timer.start()
-    try:
-        with reader.lock():
-            Shipper(reader, lambda: Counting(dsn), batch_seconds=0.001).run(stop, until_empty=True)
-    finally:
-        timer.cancel()
-        timer.join()
-    assert not stop.is_set()
+    shipping.ship(journal, dsn, Counting, batch_records=1000)
 
 
 def sessions(connection: Connection) -> dict[str, str]:

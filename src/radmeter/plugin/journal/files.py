@@ -1,26 +1,20 @@
-"""The journal on disk: file names, modes and locks. The only code that its writer and its reader share."""
+"""The journal on disk: names, modes and writing of its files. Its writer and its reader share this."""
 
 import contextlib
-import fcntl
 import os
 import re
 import secrets
 import shutil
 import socket
-import time
 import uuid
 from pathlib import Path
 from typing import NamedTuple
 
-from radmeter.errors import JournalError, JournalLocked, os_reason
+from radmeter.errors import JournalError, os_reason
 
 # Each time the journal is opened, it starts a segment at least this far beyond the last sequence number in use. So the
 # numbers of a segment say that radiusd was started again before it, and a number is not used twice after a power cut.
 GAP = 2**32
-
-# A process that asks whether a lock is held has it itself for an instant.
-ASK_AGAIN = 10
-ASK_SECONDS = 0.001
 
 # A host's name has at most 64 bytes on Linux.
 LONGEST_NODE_BYTES = 1024
@@ -52,7 +46,10 @@ class SegmentFile(NamedTuple):
 
 
 def segment_path(directory: Path, first_seq: int, identity: str = "") -> Path:
-    """Return the path of the segment that begins with `first_seq`; with `identity`, its other one if that is taken."""
+    """Return the path of the segment that begins with `first_seq`.
+
+    `identity`: the segment's id, if another segment has that path. It then makes the name another one.
+    """
     other = f"-{identity[:8]}" if identity else ""
     return directory / f"segment-{first_seq:020d}{other}.log"
 
@@ -69,7 +66,7 @@ def old_segment_id(node: str, first_seq: int) -> str:
 
 
 def kept_segments(directory: Path) -> list[Path]:
-    """Return the segments that a shipper of an earlier release kept, since nothing showed that it had shipped them."""
+    """Return the segments that an earlier release kept because it did not know whether it had shipped them."""
     return sorted(directory.glob("kept-segment-*.log"))
 
 
@@ -138,9 +135,35 @@ def file_mode(directory: Path) -> int:
 def create_file(path: Path) -> int:
     """Create `path`, replacing a file that a crash left there; return a descriptor for writing."""
     path.unlink(missing_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    return open_new(path)
+
+
+def open_new(path: Path, flags: int = 0) -> int:
+    """Create `path`, and return a descriptor for reading and writing. Raises FileExistsError if it is there."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | flags, 0o600)
+    give_to_owner(descriptor, path.parent)
     os.fchmod(descriptor, file_mode(path.parent))
     return descriptor
+
+
+def open_or_create(path: Path, flags: int = 0) -> int:
+    """Return a descriptor for reading and writing of `path`. It is created if it is not there."""
+    with contextlib.suppress(FileNotFoundError):
+        return os.open(path, os.O_RDWR | os.O_CLOEXEC | flags)
+    with contextlib.suppress(FileExistsError):
+        return open_new(path, flags)
+    return os.open(path, os.O_RDWR | os.O_CLOEXEC | flags)  # another process has made it meanwhile
+
+
+def give_to_owner(descriptor: int, directory: Path) -> None:
+    """Give what root has just made in a journal to the journal's owner, whose programs could not use it else.
+
+    Only for what this process has made. The owner may put a link to any other file in its place.
+    """
+    if os.geteuid() == 0:
+        owner = directory.stat()
+        with contextlib.suppress(OSError):  # root of a container, or of another machine, may not
+            os.fchown(descriptor, owner.st_uid, owner.st_gid)
 
 
 def sync_path(path: Path) -> None:
@@ -207,77 +230,6 @@ def replace_file(path: Path, data: bytes, unfinished: Path, *, durable: bool = T
     unfinished.rename(path)
     if durable:
         sync_path(path.parent)
-
-
-class RoleLock:
-    """A lock for one process per journal and role (`writer`, `reader`). flock releases it when the process ends."""
-
-    def __init__(self, directory: Path, role: str) -> None:
-        self._directory = directory
-        self._role = role
-        self._path = directory / f"{role}.lock"
-        self._descriptor: int | None = None
-
-    def acquire(self) -> None:
-        """Take the lock, or keep it. Raises JournalLocked, which names the holder, or OSError."""
-        if self._descriptor is not None:
-            if self._in_place(self._descriptor):
-                return
-            self.release()  # the directory was removed and made again: the locked file is gone
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            _lock(descriptor)
-            with contextlib.suppress(PermissionError):  # the file of another user, who had the role before
-                os.fchmod(descriptor, file_mode(self._directory))
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, f"{os.getpid()} {socket.gethostname()}\n".encode(), 0)
-        except BaseException as error:
-            holder = os.pread(descriptor, 200, 0).decode("utf-8", "replace").split()
-            os.close(descriptor)
-            if isinstance(error, BlockingIOError):
-                raise JournalLocked(
-                    f"the journal {self._directory} has its {self._role} already: "
-                    + (f"process {holder[0]} on {holder[-1]}" if holder else "another process")
-                    + f" holds {self._path}; stop that one first, or use another directory"
-                ) from None
-            raise
-        self._descriptor = descriptor
-
-    def release(self) -> None:
-        """Release the lock."""
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
-
-    def _in_place(self, descriptor: int) -> bool:
-        try:
-            return os.path.samestat(os.fstat(descriptor), self._path.stat())
-        except FileNotFoundError:
-            return False
-
-
-def is_held(directory: Path, role: str) -> bool:
-    """Tell whether a process has the role now. Raises OSError."""
-    try:
-        descriptor = os.open(directory / f"{role}.lock", os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
-
-
-def _lock(descriptor: int) -> None:
-    """Lock a file. Raises BlockingIOError if another process has it for longer than `is_held` needs to ask."""
-    for _ in range(ASK_AGAIN):
-        with contextlib.suppress(BlockingIOError):
-            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        time.sleep(ASK_SECONDS)
-    return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def unusable(directory: Path, error: Exception) -> JournalError:

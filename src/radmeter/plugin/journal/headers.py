@@ -1,4 +1,4 @@
-"""Opening a segment and reading its header. Its writer asks what came before, its reader what it reads."""
+"""Opening a segment and reading its header, for the writer and for the reader."""
 
 import errno
 import os

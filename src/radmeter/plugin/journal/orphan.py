@@ -3,6 +3,7 @@
 import errno
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from radmeter.errors import JournalError, os_reason
@@ -47,9 +48,27 @@ def read_orphan(path: Path) -> Iterator[Entry | Loss]:
         raise JournalError(f"{path} cannot be read: {os_reason(error)}") from error
 
 
+def read_end(path: Path) -> int | None:
+    """Return the last number that the trailer of a file says; None if it has no trailer, or cannot be read.
+
+    Only a segment that radiusd has closed has one. Nothing is added behind it.
+    """
+    with suppress(OSError):
+        descriptor = open_unnoticed(path)
+        try:
+            first_seq = _named_first_seq(path)
+            with suppress(HeaderError):
+                header, _ = unpack_header(_pread(descriptor, LONGEST_HEADER, 0))
+                first_seq = header.first_seq if header.format > 1 else first_seq
+            return None if first_seq is None else unpack_trailer(_tail(descriptor), 0, first_seq)
+        finally:
+            os.close(descriptor)
+    return None
+
+
 def _items(path: Path, descriptor: int) -> Iterator[Entry | Loss]:
     head = _pread(descriptor, LONGEST_HEADER, 0)
-    first_seq = files.first_seq_in_name(path.name.removeprefix("kept-"))
+    first_seq = _named_first_seq(path)
     start, reason = 0, ""
     try:
         header, start = unpack_header(head)
@@ -73,13 +92,22 @@ def _items(path: Path, descriptor: int) -> Iterator[Entry | Loss]:
         except UnicodeDecodeError:
             yield not_utf8(record)
         expected, arrived_us, reason = record.seq + 1, record.received_at_us, ""
-    size = os.lseek(descriptor, 0, os.SEEK_END)
-    end = _pread(descriptor, TRAILER_BYTES, max(0, size - TRAILER_BYTES))
-    last_seq = None if first_seq is None else unpack_trailer(end, 0, first_seq)
+    last_seq = None if first_seq is None else unpack_trailer(_tail(descriptor), 0, first_seq)
     if expected is not None and last_seq is not None and last_seq >= expected:
         yield Loss(expected, last_seq, arrived_us, None, f"{said(expected, last_seq)} missing at its end")
     elif reason:
         raise JournalError(f"{path} has no record: {reason}")
+
+
+def _named_first_seq(path: Path) -> int | None:
+    """Return the first number that a file's name says; None if it is not named like a segment."""
+    return files.first_seq_in_name(path.name.removeprefix("kept-"))
+
+
+def _tail(descriptor: int) -> bytes:
+    """Return the bytes in which a segment's trailer lies."""
+    size = os.lseek(descriptor, 0, os.SEEK_END)
+    return _pread(descriptor, TRAILER_BYTES, max(0, size - TRAILER_BYTES))
 
 
 def _is_misnamed(head: bytes) -> bool:

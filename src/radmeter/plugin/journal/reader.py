@@ -1,4 +1,4 @@
-"""Reads the journal's segments, each by itself, and compares them with what a database says it has of them."""
+"""Reads the journal's segments, and says how much of them waits."""
 
 import errno
 import itertools
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from radmeter.errors import JournalError
-from radmeter.plugin.journal import files
+from radmeter.plugin.journal import files, locks
 from radmeter.plugin.journal.headers import read_header
 from radmeter.plugin.journal.segment_format import HeaderError, SegmentHeader
 from radmeter.plugin.journal.segment_reader import (
@@ -114,7 +114,7 @@ class JournalReader:
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Be the journal's only shipper for the block. Raises JournalLocked, which names the other process."""
-        lock = files.RoleLock(self.directory, "reader")
+        lock = locks.RoleLock(self.directory, locks.READER)
         with self._usable():
             lock.acquire()
         try:
@@ -125,7 +125,7 @@ class JournalReader:
     def writer_alive(self) -> bool:
         """Tell whether a process has the journal open for writing."""
         with self._usable():
-            return files.is_held(self.directory, "writer")
+            return locks.held_by(self.directory, locks.WRITER) is not None
 
     def is_written(self, segment: Segment) -> bool:
         """Tell whether the process that has the journal open for writing has begun a segment, and may add to it."""
@@ -134,7 +134,7 @@ class JournalReader:
             return False
         # The holder writes its name into the file when it takes the lock, before it makes a segment.
         with self._usable():
-            return made_at_us * 1000 >= (self.directory / "writer.lock").stat().st_mtime_ns
+            return made_at_us * 1000 >= locks.lock_path(self.directory, locks.WRITER).stat().st_mtime_ns
 
     def segments(self) -> list[Segment]:
         """Return the segments of the journal and of its folder `again`, in order of their first numbers.

@@ -44,20 +44,21 @@ class SegmentWriter:
             os.fsync(descriptor)
             unfinished.rename(path)
             files.sync_path(directory)
-            place = _place(path, descriptor)
+            link = f"/proc/self/fd/{descriptor}"
+            place = _place(path, link)
         except BaseException:
             os.close(descriptor)
             raise
         self.path = path
         self.id = header.id
         self.next_seq = self.first_seq = header.first_seq
-        self.log_bytes = self.disk_bytes = self._head_bytes = len(head)
+        self.log_bytes = self.disk_bytes = len(head)
         self.sync_error: OSError | None = None
         self._durable_seq = header.first_seq
         self._sync_commits = sync_commits
         self._layout_end = full_bytes
         self._descriptor: int | None = descriptor
-        self._place = place
+        self._link, self._place = link, place
         self._descriptor_lock = threading.Lock()  # so that no sync runs on a closed descriptor
 
     def commit(self, records: Sequence[Record]) -> int:
@@ -84,11 +85,6 @@ class SegmentWriter:
         self.log_bytes = end
         return seq
 
-    @property
-    def empty(self) -> bool:
-        """Whether it holds no acknowledged record."""
-        return self.log_bytes == self._head_bytes
-
     def _lay_out(self) -> None:
         """Write the next stretch of zeros. A full disk is no error here: the records may still fit."""
         assert self._descriptor is not None
@@ -110,7 +106,7 @@ class SegmentWriter:
                 try:
                     os.fdatasync(self._descriptor)
                     # Records in a file that nobody can find any more are lost.
-                    if _place(self.path, self._descriptor) != self._place:
+                    if _place(self.path, self._link) != self._place:
                         raise FileNotFoundError(
                             f"{self.path} was removed, moved or replaced while it was being written"
                         )
@@ -143,21 +139,23 @@ class SegmentWriter:
                 os.close(descriptor)
 
 
-def _place(path: Path, descriptor: int) -> tuple[int, int, str]:
-    """Return which directory a segment is in, and where its open file is. It changes if either is replaced.
+def _place(path: Path, link: str) -> str:
+    """Return where a segment's open file is now. It changes if the file or a directory above is moved or replaced.
 
     A file that was put in the segment's place has its name. And the file is not asked which inode it is: after an fstat
-    the next write updates the inode's time (multigrain timestamps, Linux 6.13), and each sync takes 60 us more.
+    the next write updates the inode's time (multigrain timestamps, Linux 6.13), and each sync takes 60 us more. A
+    mount over the directory is not noticed: the kernel's name of the file stays the same. To ask for the directory's
+    device and inode would show it, and more than double the cost of this check (3.5 us on top of 2.4 us).
+
+    Parameters
+    ----------
+    link
+        The name in /proc of the file's descriptor.
     """
     try:
-        directory = os.stat(path.parent)  # noqa: PTH116 # a third of the time
-    except FileNotFoundError:
-        return 0, 0, "nowhere"
-    try:
-        where = os.readlink(f"/proc/self/fd/{descriptor}")  # noqa: PTH115 # the same
+        return os.readlink(link)  # noqa: PTH115 # a third of the time
     except OSError:  # no /proc
-        where = "" if os.access(path, os.F_OK) else "nowhere"
-    return directory.st_dev, directory.st_ino, where
+        return "" if os.access(path, os.F_OK) else "nowhere"
 
 
 def _write(descriptor: int, data: bytes, offset: int) -> None:

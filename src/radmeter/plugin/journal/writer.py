@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from radmeter.errors import JournalError
-from radmeter.plugin.journal import files
+from radmeter.plugin.journal import files, locks
 from radmeter.plugin.journal.group_commit import GroupCommit
 from radmeter.plugin.journal.headers import read_header
 from radmeter.plugin.journal.kept import delete_oldest, is_full, make_room
@@ -64,7 +64,7 @@ class JournalWriter:
         self._pid = os.getpid()
         self._group: GroupCommit[Record] = GroupCommit(self._commit)
         self._writing = threading.Lock()
-        self._lock = files.RoleLock(self._directory, "writer")
+        self._lock = locks.RoleLock(self._directory, locks.WRITER)
         self._node: str | None = None
         self._segment: SegmentWriter | None = None
         self._other_bytes = 0  # on disk, without the active segment, at the last check
@@ -176,18 +176,16 @@ class JournalWriter:
         return segment
 
     def _free(self, error: Exception) -> bool:
-        """Tell whether `error` was a full disk and a kept segment was deleted, so that it may not be full any more."""
+        """Delete a kept segment if `error` is a full disk. Return whether one was deleted."""
         return is_full(error) and delete_oldest(self._directory, self._on_deleted) is not None
 
     def _failed(self, error: Exception) -> JournalError:
         """Give up the active segment, whose state is unknown after `error`, and delay the next attempt."""
         segment, self._segment = self._segment, None
-        if segment is not None and segment.empty:
-            with contextlib.suppress(OSError):
-                segment.path.unlink(missing_ok=True)
-        elif segment is not None:
-            self._last = segment.id, segment.first_seq
         if segment is not None:
+            # It stays, also without a record: a shipper that has seen it would miss it. On a full disk these do not
+            # become many: each takes a block, and without one no segment can be begun.
+            self._last = segment.id, segment.first_seq
             segment.close()
         self._failure = error if isinstance(error, JournalError) else files.unusable(self._directory, error)
         self._retry_at = time.monotonic() + RETRY_SECONDS
