@@ -18,6 +18,7 @@ import pytest
 import sqlalchemy
 from alembic import command
 from support.commands import Packets, radmeter
+from support.load_factor import load_factor
 from support.schemas import REVISIONS, SPECIFIED, dump, types
 from support.screens import screen
 from support.servers import Connection, Server
@@ -81,11 +82,6 @@ def begin_up(dsn: str, *options: str) -> subprocess.Popen[str]:
         stderr=subprocess.STDOUT,
         text=True,
     )
-
-
-def longest_wait_seconds() -> float:
-    """How long that is here and now: on a machine with more work than processors each step takes longer by as much."""
-    return LONGEST_WAIT_SECONDS * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
 def await_true(what: Callable[[], bool], seconds: float = 120) -> None:
@@ -364,7 +360,7 @@ def test_ingest_never_waits_long_while_all_files_are_applied_and_everything_is_h
             done = radmeter(database, "migrate", "up", "--yes")
             assert done.exit_code == 0, done.errors
             ingest.await_batches(3)
-    assert max(ingest.seconds) < longest_wait_seconds()
+    assert max(ingest.seconds) < LONGEST_WAIT_SECONDS * load_factor()
     # The temporary table of the session was the former owner's, and is so only once.
     assert ingest.reconnections == 1
     assert radmeter(database, "verify").exit_code == 0
@@ -406,7 +402,7 @@ def test_while_somebody_holds_a_lock_ingest_goes_on_and_up_says_who_and_ends_whe
             process.wait()
             process.stdout.close()
         ingest.await_batches(3)
-    assert max(ingest.seconds) < longest_wait_seconds()
+    assert max(ingest.seconds) < LONGEST_WAIT_SECONDS * load_factor()
     with server.clone() as fresh:
         assert dump(server, database) == dump(server, fresh)
 
