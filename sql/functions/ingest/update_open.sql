@@ -1,5 +1,6 @@
 -- radmeter.update_open(segment, round [, seqs]): applies the records of a round to the open sessions of their ids.
 --   seqs  if given: only these records, and also to sessions that began after the record's event
+-- A record that supersedes the open session is not for it (radmeter.supersedes), unless p_seqs has it.
 -- Returns the seqs of records that found no session. Writes radacct.
 -- A Stop moves the row to the partition of its month. This is a plain UPDATE: if MERGE moved the row, the triggers
 -- would see an insert and count it again. All values are computed in SET, from the row as it is when it is locked. A
@@ -19,12 +20,13 @@ BEGIN
             acctinputoctets, acctoutputoctets, input_offset, output_offset, counted_at, usage_date, period_start,
             username, acctauthentic, connectinfo_start, connectinfo_stop, acctterminatecause, closed_by,
             framedipaddress, framedipv6address, framedipv6prefix, framedinterfaceid, delegatedipv6prefix,
-            arrived_at, interim_interval, clock_skew_seconds, router_id
+            arrived_at, interim_interval, clock_skew_seconds, router_id, late_start_at
         ) = (
             SELECT
                 CASE WHEN is_start THEN least(session.acctstarttime, record.event_time)
                      ELSE coalesce(session.acctstarttime, record.start_time) END,
-                greatest(session.acctupdatetime, record.event_time),
+                CASE WHEN is_late_start THEN session.acctupdatetime
+                     ELSE greatest(session.acctupdatetime, record.event_time) END,
                 CASE WHEN is_stop THEN greatest(record.event_time, session.acctstarttime) END,
                 CASE WHEN newer AND NOT is_start
                      THEN extract(epoch FROM record.event_time - session.acctupdatetime)::bigint
@@ -57,8 +59,16 @@ BEGIN
                 greatest(session.arrived_at, record.received_at),
                 coalesce(record.interim_interval, session.interim_interval),
                 coalesce(record.skew_seconds, session.clock_skew_seconds),
-                coalesce(session.router_id, record.router_id)
+                coalesce(session.router_id, record.router_id),
+                CASE WHEN is_late_start THEN coalesce(session.late_start_at, record.event_time)
+                     -- The late Start was a repeat. An unstamped packet may be one, too, and decides nothing then.
+                     WHEN NOT is_start AND session.late_start_at <= record.event_time
+                          AND (record.stamped OR coalesce(record.session_time > session.acctsessiontime, true))
+                     THEN NULL
+                     ELSE session.late_start_at END
             FROM (SELECT record.status = 'Start' AS is_start, record.status = 'Stop' AS is_stop,
+                         record.status = 'Start' AND record.event_time > session.acctupdatetime
+                             AND (session.acctinputoctets > 0 OR session.acctoutputoctets > 0) IS TRUE AS is_late_start,
                          -- The user was erased (radmeter people erase): no packet brings personal attributes back.
                          coalesce(radmeter.is_pseudonym(session.username), false) AS erased) AS event,
                 -- In rlm_sql a repeated Start sets acctupdatetime back. An adopted session's acctsessiontime shows
@@ -88,7 +98,12 @@ BEGIN
               WHERE segment = p_segment AND round = p_round AND (p_seqs IS NULL OR seq = ANY (p_seqs))
               ORDER BY uid) AS record
         WHERE session.acctuniqueid = record.uid AND session.acctstoptime IS NULL
-          AND (p_seqs IS NOT NULL OR session.acctstarttime IS NULL OR record.event_time >= session.acctstarttime)
+          AND (p_seqs IS NOT NULL
+               OR (session.acctstarttime IS NULL OR record.event_time >= session.acctstarttime)
+                  AND (radmeter.supersedes(record.status, record.event_time, record.start_time, record.session_time,
+                           record.stamped, record.received_at, record.input_octets, record.output_octets,
+                           record.router_id, session.acctstarttime, session.acctupdatetime, session.arrived_at,
+                           session.late_start_at)) IS NOT TRUE)
         RETURNING record.seq
     )
     SELECT array_agg(seq) INTO v_taken FROM taken;
