@@ -43,6 +43,7 @@ AS $$
         skew_seconds         bigint,
         usage_date           date,
         period_start         date,
+        stop_stamp           bigint,    -- of a Stop: its Event-Timestamp as the router sent it, seconds since 1970
         router_mac           macaddr,   -- these four name the router: see radmeter.match_router
         nas_mac              macaddr,
         nas_identifier       text,
