@@ -51,6 +51,7 @@ AS $$
         client_ip            inet,      -- the RADIUS client that sent the packet
         received_us          bigint,    -- the arrival as it was sent
         pairs                json,      -- the packet's attributes, if they were sent
+        first_received_at    timestamptz, -- the packet was sent again, and received_at is the arrival of the last copy
         refused              text       -- why the record is set aside: see radmeter.refuse_unbelieved
     ) ON COMMIT DELETE ROWS;
 $$;

@@ -111,8 +111,8 @@ BEGIN
           AND (p_seqs IS NOT NULL
                OR (session.acctstarttime IS NULL OR record.event_time >= session.acctstarttime)
                   AND (radmeter.supersedes(record.status, record.event_time, record.start_time, record.session_time,
-                           record.stamped, record.received_at, record.input_octets, record.output_octets,
-                           record.router_id, session.acctstarttime, session.acctupdatetime, session.arrived_at,
+                           record.stamped, coalesce(record.first_received_at, record.received_at),
+                           record.input_octets, record.output_octets, record.router_id, session.acctstarttime, session.acctupdatetime, session.arrived_at,
                            session.late_start_at)) IS NOT TRUE
                   AND (record.status <> 'Stop'
                        OR radmeter.fits_session(record.start_time, record.session_time, session.acctstarttime,
