@@ -44,8 +44,8 @@ BEGIN
             closed.acctstarttime <= record.start_time AS began_before) AS fit
         WHERE closed.acctuniqueid = record.uid AND closed.acctstoptime >= v_from
           AND (closed.acctstoptime >= record.belongs_from
-               -- Without Acct-Session-Time the start is unknown, and the reaper only guessed that the session ended.
-               OR closed.closed_by = 'reaper' AND record.session_time IS NULL AND record.status <> 'Start'
+               -- Without Acct-Session-Time the start is unknown, and no Stop said that the session ended.
+               OR closed.closed_by = ANY (ARRAY['reaper', 'reboot']) AND record.session_time IS NULL AND record.status <> 'Start'
                   AND closed.acctstoptime >= record.event_time - interval '7 days')
         ORDER BY event_lies_in DESC, began_before DESC,
                  CASE WHEN event_lies_in OR began_before THEN closed.acctstarttime END DESC NULLS LAST,
