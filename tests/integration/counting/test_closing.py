@@ -258,7 +258,7 @@ EXAMPLES = [
         **one("10:00 ..", "1300/260"),
     ),
     example(
-        "interim after an Accounting-On closed: one without a session time more than 7 days after the stop is a new one",
+        "interim after an Accounting-On closed: one without a session time after 7 days is a new one",
         interim("10:10", 100, 200, 600),
         accounting_on("10:12"),
         interim("17 10:10:01", 30, 40),
