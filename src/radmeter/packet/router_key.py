@@ -4,8 +4,8 @@ import re
 from functools import lru_cache
 from typing import NamedTuple
 
-# A MAC at the head of a text, in the forms that routers write: groups of 2, 4 or 6 digits with one separator, which is
-# any character of ASCII that is neither a letter nor a digit; or without one. If a letter or digit follows it, the text is
+# A MAC at the head of a text, in the forms that routers write: 12 digits, or groups of 2, 4 or 6 digits with one
+# separator. That is any character of ASCII except letters and digits. If a letter or digit follows the MAC, the text is
 # a longer hexadecimal word and not a MAC. If two more octets follow in the same form, it is an EUI-64 and not a MAC.
 _PAIR = "[0-9A-Fa-f]{2}"
 _QUAD = "[0-9A-Fa-f]{4}"
@@ -15,7 +15,7 @@ _MAC = re.compile(
     rf"""(?:
         {_PAIR} (?P<pair>{_SEPARATOR}) {_PAIR} (?: (?P=pair) {_PAIR} ){{4}}   # AA-BB-CC-DD-EE-FF, RFC 3580 section 3.20
             (?! (?P=pair) {_PAIR} (?P=pair) {_PAIR} (?![0-9A-Za-z]) )
-      | {_QUAD} (?P<quad>{_SEPARATOR}) {_QUAD} (?P=quad) {_QUAD}              # aabb.ccdd.eeff, Cisco; AABB-CCDD-EEFF, H3C
+      | {_QUAD} (?P<quad>{_SEPARATOR}) {_QUAD} (?P=quad) {_QUAD}              # aabb.ccdd.eeff (Cisco), AABB-CCDD-EEFF
             (?! (?P=quad) {_QUAD} (?![0-9A-Za-z]) )
       | {_HALF} {_SEPARATOR} {_HALF}                                          # AABBCC-DDEEFF, HP
       | [0-9A-Fa-f]{{12}}                                                     # AABBCCDDEEFF

@@ -61,8 +61,8 @@ GROUPS = st.builds(
     lambda group, count, separator, odd: separator.join([group] * count) + odd + group,
     st.sampled_from(("aB", "00", "AAbb", "0011", "AABBCC", "AABBCCDDEEFF", "abc", "a")),
     st.integers(1, 8),
-    st.sampled_from(tuple(" !-./:@[\\]^_`{~é\u2013") + ("",)),
-    st.sampled_from(tuple(" -.:_~") + ("", "--")),
+    st.sampled_from(["", *" !-./:@[\\]^_`{~é\u2013"]),
+    st.sampled_from(["", "--", *" -.:_~"]),
 )
 STATIONS = st.builds(
     lambda head, mac, tail, more: head + mac + tail + more,
