@@ -32,7 +32,8 @@ BEGIN
     IF cardinality(v_left) > 0 THEN
         -- Such a Stop ends its session where that began. The month of the Stop's own event is made before the rounds.
         PERFORM radmeter.ensure_partition(month)
-            FROM (SELECT DISTINCT date_trunc('month', session.acctstarttime, 'UTC') AS month
+            FROM (SELECT DISTINCT date_trunc('month', radmeter.last_possible_time(
+                      session.acctstarttime, record.event_time), 'UTC') AS month
                   FROM pg_temp.incoming AS record
                   JOIN public.radacct AS session ON session.acctuniqueid = record.uid AND session.acctstoptime IS NULL
                   WHERE record.seq = ANY (v_left) AND record.status = 'Stop' OFFSET 0) AS stops;

@@ -331,7 +331,10 @@ def test_a_newer_radmeter_that_goes_on_before_the_swap_adds_its_columns_to_both_
     with psycopg.connect(radius, autocommit=True) as connection:
         connection.execute(BACK_TO_0017)
         take_over(radius)
-        assert connection.execute("SELECT count(stop_stamp), count(*) > 0 FROM radacct").fetchone() == (0, True)
+        assert connection.execute("SELECT count(stop_stamp), count(*) > 0 FROM radacct").fetchone() == (
+            0,
+            True,
+        )
         assert ingest(connection, "node", []) == 0
         assert check(connection) == []
 
