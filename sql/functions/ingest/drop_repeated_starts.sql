@@ -2,8 +2,9 @@
 -- session's Start: their event lies in a closed session of their id, and a later session of the id is open.
 -- Called by radmeter.apply_round only. Reads radacct. Writes pg_temp.incoming.
 CREATE OR REPLACE FUNCTION radmeter.drop_repeated_starts(p_segment integer, p_round integer) RETURNS void
-LANGUAGE sql SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
+BEGIN
     DELETE FROM pg_temp.incoming AS record
     USING public.radacct AS session
     WHERE record.segment = p_segment AND record.round = p_round AND record.status = 'Start'
@@ -13,4 +14,5 @@ AS $$
                   WHERE closed.acctuniqueid = record.uid
                     AND closed.acctstoptime >= record.event_time - radmeter.arrival_allowance(record.stamped)
                     AND closed.acctstarttime <= record.event_time);
+END;
 $$;
