@@ -18,6 +18,7 @@ DAY = 86400 * SECOND
 WRAP = 1 << 32
 TOP_QUARTER = 3 << 30
 MOST_OCTETS = 1 << 52
+PLAUSIBLE_MBIT_PER_SECOND = 100
 FREERADIUS_BEGINS = 915_148_800 * SECOND  # 1999-01-01
 
 Octets = tuple[int | None, int | None]
@@ -73,6 +74,8 @@ class Router:
     """Its observed time between interims, in seconds."""
     clients: tuple[str, ...] = ()
     """Addresses of the RADIUS clients whose packets may name it. None: any."""
+    plausible_mbit_per_second: int | None = None
+    """None: as the installation has it."""
 
 
 class Rejected(Exception):
@@ -89,6 +92,8 @@ class Packet:
     at: int
     """Event time."""
     stamped: bool
+    stamp: int | None
+    """Event-Timestamp as the router sent it, believed or not, in seconds since 1970."""
     arrival: int
     session_time: int | None
     octets: Octets
@@ -124,8 +129,11 @@ class Session:
     stop: int | None = None
     cause: str | None = None
     closed_by: str | None = None
+    stop_stamp: int | None = None
     """packet, reaper, reboot, superseded or somebody."""
     interim_interval: int = 0
+    late_start: int | None = None
+    """The event time of the first late Start, until a packet has decided what it was."""
     unnamed: dict[date, list[int]] = field(default_factory=lambda: defaultdict(lambda: [0, 0]))
     """Octets counted before a user name came, by calendar month."""
 
@@ -141,6 +149,32 @@ class Session:
             return True
         return packet.session_time >= self.session_time
 
+    def fits(self, packet: Packet) -> bool:
+        """Whether a Stop shows the start, or the late Start, of this open session."""
+        starts = [self.start, *([] if self.late_start is None else [self.late_start])]
+        return packet.session_time is None or any(
+            abs(packet.began - start) <= 60 * SECOND for start in starts
+        )
+
+    def was_stopped_by(self, packet: Packet) -> bool:
+        """Whether a Stop is the one that closed this session, again."""
+        return (
+            self.closed_by == "packet"
+            and self.stop_stamp == packet.stamp
+            and packet.session_time in (None, self.session_time)
+            and (packet.stamp is not None or packet.session_time is not None)
+            and all(octets in (None, last) for octets, last in zip(packet.octets, self.reported, strict=True))
+        )
+
+    def is_as_old_as(self, packet: Packet) -> bool:
+        """Whether the packet is as late as the latest packet of the session."""
+        return packet.at == self.heard and (
+            packet.stamped
+            or packet.session_time is None
+            or self.session_time is None
+            or packet.session_time >= self.session_time
+        )
+
     def lasted_at(self, packet: Packet) -> bool:
         """Whether a packet's event lies in this closed session."""
         assert self.stop is not None
@@ -153,7 +187,7 @@ class Session:
         if not packet.stamped:
             allowance += 60 * SECOND
         if packet.session_time is None and packet.status != "Start":
-            allowance += 7 * DAY if self.closed_by == "reaper" else 600 * SECOND
+            allowance += 7 * DAY if self.closed_by in ("reaper", "reboot") else 600 * SECOND
         return packet.began <= self.stop + allowance
 
 
@@ -307,23 +341,49 @@ class Model:
         closed_session = self._closed_session_of(packet)
         in_closed_session = closed_session is not None and closed_session.lasted_at(packet)
 
-        if open_session is not None and not (packet.at < open_session.start and closed_session is not None):
-            if (
-                packet.status == "Start"
-                and packet.stamped
-                and packet.at > open_session.heard
-                and open_session.has_octets
-            ):
-                if in_closed_session:  # a retransmission of the closed session's Start
-                    return
-                self._close(open_session, open_session.heard, "NAS-Reboot", "superseded")
-                self._open(packet, router)
-            else:
-                self._continue(open_session, packet)
+        repeated = packet.status == "Stop" and any(
+            session.id == packet.id and session.was_stopped_by(packet) for session in self.sessions
+        )
+        if repeated and not (open_session is not None and open_session.fits(packet)):
+            return
+        if open_session is not None and (began := self._began_anew(open_session, packet, router)) is not None:
+            self._close(open_session, open_session.heard, "NAS-Reboot", "superseded")
+            self._open(packet, router, began)
+        elif open_session is not None and not (packet.at < open_session.start and closed_session is not None):
+            if packet.status != "Start" or not in_closed_session:
+                self._continue(open_session, packet, router)
         elif closed_session is not None:
-            self._late(closed_session, packet, can_reopen=open_session is None)
+            self._late(closed_session, packet, router, can_reopen=open_session is None)
         else:
             self._open(packet, router)
+
+    def _began_anew(self, session: Session, packet: Packet, router: str) -> int | None:
+        """Return when the session began that supersedes the open one; None if the packet does not supersede it."""
+        if packet.status == "Start":
+            return None
+        late = session.late_start
+        if late is not None and packet.at >= late:
+            tolerance = (2 if packet.stamped else 60) * SECOND
+            if packet.session_time:
+                nearer = abs(packet.began - late) < abs(packet.began - session.start)
+                if packet.began >= late - tolerance and nearer:
+                    return late
+            elif late > session.start + 600 * SECOND:
+                return late
+        if not packet.session_time:
+            return None
+        arrived = (packet.arrival if packet.stamped else packet.at) - packet.session_time * SECOND
+        later = packet.began > session.heard + 60 * SECOND and arrived > session.arrival + 60 * SECOND
+        most = self._plausible_octets(router, packet.session_time)
+        return (
+            packet.began
+            if later and all(most == 0 or (octets or 0) <= most for octets in packet.octets)
+            else None
+        )
+
+    def _plausible_octets(self, router: str, seconds: int) -> int:
+        own = next((r.plausible_mbit_per_second for r in self.routers if r.name == router), None)
+        return (PLAUSIBLE_MBIT_PER_SECOND if own is None else own) * 125_000 * seconds
 
     def _closed_session_of(self, packet: Packet) -> Session | None:
         closed = sorted(
@@ -335,12 +395,12 @@ class Model:
         begun = [session for session in candidates if session.start <= packet.began]
         return next(iter(during[-1:] or begun[-1:] or candidates[:1]), None)
 
-    def _open(self, packet: Packet, router: str) -> None:
+    def _open(self, packet: Packet, router: str, began: int | None = None) -> None:
         session = Session(
             id=packet.id,
             router=router,
             username=packet.username,
-            start=packet.began,
+            start=packet.began if began is None else began,
             heard=packet.at,
             arrival=packet.arrival,
             session_time=packet.session_time,
@@ -355,33 +415,50 @@ class Model:
                 session.reported[direction] = octets
                 self._add(session, packet, direction, octets)
         if packet.status == "Stop":
+            session.stop_stamp = packet.stamp
             self._close(session, packet.at, packet.cause, "packet")
 
-    def _continue(self, session: Session, packet: Packet) -> None:
+    def _continue(self, session: Session, packet: Packet, router: str) -> None:
         """Apply a packet to the open session."""
         self._name(session, packet)
         if packet.status == "Start":
             session.start = min(session.start, packet.began)
-        elif session.is_older_than(packet):
-            self._count_newer(session, packet)
+            if packet.at > session.heard and session.has_octets:
+                session.late_start = packet.at if session.late_start is None else session.late_start
         else:
-            self._count_exceeding(session, packet)
+            self._decide_late_start(session, packet)
+            if session.is_older_than(packet):
+                self._count_newer(session, packet, router)
+            else:
+                self._count_exceeding(session, packet)
         self._heard(session, packet)
         if packet.status == "Stop":
+            if packet.session_time is not None:
+                session.session_time = packet.session_time
+            session.stop_stamp = packet.stamp
             self._close(session, max(packet.at, session.start), packet.cause, "packet")
 
-    def _late(self, session: Session, packet: Packet, can_reopen: bool) -> None:
+    def _decide_late_start(self, session: Session, packet: Packet) -> None:
+        """Forget a late Start that was a repeat. A packet that supersedes the session does not come here."""
+        if session.late_start is not None and packet.at >= session.late_start:
+            grew = None in (packet.session_time, session.session_time) or (
+                (packet.session_time or 0) > (session.session_time or 0)
+            )
+            if packet.stamped or grew:
+                session.late_start = None
+
+    def _late(self, session: Session, packet: Packet, router: str, can_reopen: bool) -> None:
         """Apply a packet to a closed session."""
         self._name(session, packet)
         if packet.status == "Start":
             session.start = min(session.start, packet.began)
         elif session.closed_by in ("reaper", "reboot") and session.is_older_than(packet) and can_reopen:
-            session.stop = session.cause = session.closed_by = None
-            self._continue(session, packet)
+            session.stop = session.cause = session.closed_by = session.late_start = None
+            self._continue(session, packet, router)
         else:
             self._count_exceeding(session, packet)
 
-    def _count_newer(self, session: Session, packet: Packet) -> None:
+    def _count_newer(self, session: Session, packet: Packet, router: str) -> None:
         for direction, octets in enumerate(packet.octets):
             last = session.reported[direction]
             if octets is None:
@@ -391,16 +468,34 @@ class Model:
             elif octets >= last:
                 increase = octets - last
             else:
-                wrapped = not packet.gigawords and TOP_QUARTER <= last < WRAP
+                wrapped = (
+                    not packet.gigawords
+                    and last < WRAP
+                    and (
+                        last >= TOP_QUARTER
+                        or self._used_in_time(session, packet, octets - last + WRAP, router)
+                    )
+                )
                 increase = octets - last + WRAP if wrapped else octets
                 self.anomalies += 1
             session.reported[direction] = octets
             self._add(session, packet, direction, increase)
 
+    def _used_in_time(self, session: Session, packet: Packet, octets: int, router: str) -> bool:
+        """Whether so many octets are plausible for the time by which the session time grew."""
+        if packet.session_time is None or session.session_time is None:
+            return False
+        seconds = packet.session_time - session.session_time
+        return seconds > 0 and octets <= self._plausible_octets(router, seconds)
+
     def _count_exceeding(self, session: Session, packet: Packet) -> None:
+        at_last = session.is_as_old_as(packet)
         for direction, octets in enumerate(packet.octets):
-            total = session.total[direction]
-            if octets is not None and (total is None or octets > total):
+            total, last = session.total[direction], session.reported[direction]
+            if octets is not None and at_last and last is not None and octets >= last:
+                session.reported[direction] = octets
+                self._add(session, packet, direction, octets - last)
+            elif octets is not None and (total is None or octets > total):
                 session.reported[direction] = octets
                 self._add(session, packet, direction, octets - (total or 0))
 
@@ -409,7 +504,8 @@ class Model:
             session.session_time = packet.session_time
             if packet.session_time is None:
                 session.session_time = round((packet.at - session.start) / SECOND)
-        session.heard = max(session.heard, packet.at)
+        if not (packet.status == "Start" and session.has_octets):
+            session.heard = max(session.heard, packet.at)
         session.arrival = max(session.arrival, packet.arrival)
         session.interim_interval = packet.interim_interval or session.interim_interval
 
@@ -466,6 +562,7 @@ def read(pairs: Sequence[tuple[str, str]], arrival: int) -> Packet:
         username=values.get("User-Name") or None,
         at=at,
         stamped=stamped,
+        stamp=stamp,
         arrival=arrival,
         session_time=_number(values, "Acct-Session-Time"),
         octets=(_octets(values, "Input"), _octets(values, "Output")),
@@ -509,5 +606,5 @@ def _octets(values: dict[str, str], direction: str) -> int | None:
 
 
 def _mac(text: str) -> str | None:
-    digits = re.sub("[-:. ]", "", text)[:12].lower()
+    digits = re.sub("[-:. _]", "", text)[:12].lower()
     return ":".join(re.findall("..", digits)) if re.fullmatch("[0-9a-f]{12}", digits) else None

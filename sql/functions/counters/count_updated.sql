@@ -4,6 +4,7 @@
 -- (rlm_sql, an operator's UPDATE) does not: its increase counts on the day of the row's last update, and is kept as a
 -- slice of its own (see radmeter.session_slice). Writes accounting_anomaly if a router's counter wrapped or restarted,
 -- up to the limit anomalies_per_router_hour; the rest is counted in radmeter.kept_per_hour.
+-- An empty user name is no user, as in radmeter.count_inserted.
 -- radmeter backfill, not this trigger, counts the octets that an adopted session had when it was adopted. Before the row
 -- changes, they are kept in radmeter.adoption_baseline.
 -- Hash joins are forced: transition tables have no statistics, so the planner would guess. They are set on here since a
@@ -98,7 +99,7 @@ BEGIN
     ), users AS (
         INSERT INTO public.user_quota_usage AS usage (username, period_start, bytes_in, bytes_out)
         SELECT username, period_start, radmeter.as_counter(sum(bytes_in)), radmeter.as_counter(sum(bytes_out))
-        FROM delta WHERE username IS NOT NULL
+        FROM delta WHERE username <> ''
         GROUP BY username, period_start ORDER BY username, period_start
         ON CONFLICT (username, period_start) DO UPDATE SET
             bytes_in = radmeter.as_counter(usage.bytes_in::numeric + excluded.bytes_in),
@@ -168,6 +169,13 @@ BEGIN
                         ELSE 'counter restarted' END AS kind,
                    after.radacctid, after.acctuniqueid, after.username, after.router_id, after.acctupdatetime,
                    shift.direction, shift.octets_before, shift.octets_after,
+                   -- What the other reading would have given: the router's value comes on top of the total, or of all
+                   -- wraps. Above 32 bits a counter does not wrap.
+                   CASE WHEN shift.octets_before - shift.offset_before <= 4294967295
+                        THEN shift.octets_after - shift.offset_after
+                             + CASE WHEN shift.offset_after = shift.offset_before + 4294967296
+                                    THEN shift.octets_before ELSE shift.offset_before + 4294967296 END
+                        END AS octets_otherwise,
                    coalesce('#' || after.router_id, 'unknown') AS router
             FROM old_rows AS before JOIN new_rows AS after USING (radacctid)
             CROSS JOIN LATERAL (VALUES
@@ -182,9 +190,9 @@ BEGIN
                 ON hourly.kind = 'anomaly' AND hourly.source = '' AND hourly.hour = v_hour AND hourly.client = router
         ), kept AS (
             INSERT INTO public.accounting_anomaly (kind, radacctid, acctuniqueid, username, router_id, event_time,
-                                                   direction, octets_before, octets_after)
+                                                   direction, octets_before, octets_after, octets_otherwise)
             SELECT kind, radacctid, acctuniqueid, username, router_id, acctupdatetime,
-                   direction, octets_before, octets_after
+                   direction, octets_before, octets_after, octets_otherwise
             FROM judged WHERE fits
         )
         INSERT INTO radmeter.kept_per_hour AS hourly (kind, source, hour, client, kept, kept_bytes, left_out)

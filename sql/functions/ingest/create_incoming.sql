@@ -43,6 +43,7 @@ AS $$
         skew_seconds         bigint,
         usage_date           date,
         period_start         date,
+        stop_stamp           bigint,    -- of a Stop: its Event-Timestamp as the router sent it, seconds since 1970
         router_mac           macaddr,   -- these four name the router: see radmeter.match_router
         nas_mac              macaddr,
         nas_identifier       text,
@@ -50,6 +51,7 @@ AS $$
         client_ip            inet,      -- the RADIUS client that sent the packet
         received_us          bigint,    -- the arrival as it was sent
         pairs                json,      -- the packet's attributes, if they were sent
+        first_received_at    timestamptz, -- the packet was sent again, and received_at is the arrival of the last copy
         refused              text       -- why the record is set aside: see radmeter.refuse_unbelieved
     ) ON COMMIT DELETE ROWS;
 $$;

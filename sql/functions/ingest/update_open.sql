@@ -1,5 +1,7 @@
 -- radmeter.update_open(segment, round [, seqs]): applies the records of a round to the open sessions of their ids.
 --   seqs  if given: only these records, and also to sessions that began after the record's event
+-- A record that supersedes the open session is not for it (radmeter.supersedes), and a Stop that does not fit it may be a
+-- repeat (radmeter.fits_session): these are applied only if p_seqs has them.
 -- Returns the seqs of records that found no session. Writes radacct.
 -- A Stop moves the row to the partition of its month. This is a plain UPDATE: if MERGE moved the row, the triggers
 -- would see an insert and count it again. All values are computed in SET, from the row as it is when it is locked. A
@@ -19,17 +21,21 @@ BEGIN
             acctinputoctets, acctoutputoctets, input_offset, output_offset, counted_at, usage_date, period_start,
             username, acctauthentic, connectinfo_start, connectinfo_stop, acctterminatecause, closed_by,
             framedipaddress, framedipv6address, framedipv6prefix, framedinterfaceid, delegatedipv6prefix,
-            arrived_at, interim_interval, clock_skew_seconds, router_id
+            arrived_at, interim_interval, clock_skew_seconds, router_id, late_start_at,
+            stop_stamp
         ) = (
             SELECT
                 CASE WHEN is_start THEN least(session.acctstarttime, record.event_time)
                      ELSE coalesce(session.acctstarttime, record.start_time) END,
-                greatest(session.acctupdatetime, record.event_time),
-                CASE WHEN is_stop THEN greatest(record.event_time, session.acctstarttime) END,
+                CASE WHEN is_late_start THEN session.acctupdatetime
+                     ELSE greatest(session.acctupdatetime, record.event_time) END,
+                CASE WHEN is_stop THEN greatest(record.event_time, radmeter.last_possible_time(
+                         session.acctstarttime, record.event_time)) END,
                 CASE WHEN newer AND NOT is_start
                      THEN extract(epoch FROM record.event_time - session.acctupdatetime)::bigint
                      ELSE session.acctinterval END,
-                CASE WHEN newer AND NOT is_start
+                CASE WHEN is_stop AND record.session_time IS NOT NULL THEN record.session_time
+                     WHEN newer AND NOT is_start
                      THEN coalesce(record.session_time,
                                    extract(epoch FROM record.event_time - session.acctstarttime)::bigint)
                      ELSE session.acctsessiontime END,
@@ -40,9 +46,9 @@ BEGIN
                      WHEN coalesce(session.router_id, record.router_id) = record.router_id THEN record.usage_date
                      ELSE radmeter.usage_date(session.router_id, record.event_time) END,
                 CASE WHEN NOT counts THEN session.period_start
-                     WHEN session.username IS NULL OR session.username = record.username THEN record.period_start
+                     WHEN session.username IS NULL OR session.username IN ('', record.username) THEN record.period_start
                      ELSE radmeter.user_period_start(session.username, record.event_time) END,
-                coalesce(session.username, record.username),
+                coalesce(nullif(session.username, ''), record.username),
                 coalesce(session.acctauthentic, record.authentic),
                 CASE WHEN NOT erased
                      THEN coalesce(session.connectinfo_start, CASE WHEN NOT is_stop THEN record.connect_info END) END,
@@ -57,30 +63,45 @@ BEGIN
                 greatest(session.arrived_at, record.received_at),
                 coalesce(record.interim_interval, session.interim_interval),
                 coalesce(record.skew_seconds, session.clock_skew_seconds),
-                coalesce(session.router_id, record.router_id)
+                coalesce(session.router_id, record.router_id),
+                CASE WHEN is_late_start THEN coalesce(session.late_start_at, record.event_time)
+                     -- The late Start was a repeat. An unstamped packet may be one, too, and decides nothing then.
+                     WHEN NOT is_start AND session.late_start_at <= record.event_time
+                          AND (record.stamped OR coalesce(record.session_time > session.acctsessiontime, true))
+                     THEN NULL
+                     ELSE session.late_start_at END,
+                record.stop_stamp
             FROM (SELECT record.status = 'Start' AS is_start, record.status = 'Stop' AS is_stop,
+                         record.status = 'Start' AND record.event_time > session.acctupdatetime
+                             AND (session.acctinputoctets > 0 OR session.acctoutputoctets > 0) IS TRUE AS is_late_start,
                          -- The user was erased (radmeter people erase): no packet brings personal attributes back.
                          coalesce(radmeter.is_pseudonym(session.username), false) AS erased) AS event,
                 -- In rlm_sql a repeated Start sets acctupdatetime back. An adopted session's acctsessiontime shows
                 -- that.
-                LATERAL (SELECT radmeter.is_newer(
-                    CASE WHEN session.adopted AND session.counted_at IS NULL
-                         THEN greatest(session.acctupdatetime,
-                                       session.acctstarttime + session.acctsessiontime * interval '1 second')
-                         ELSE session.acctupdatetime END, session.acctsessiontime,
-                    record.event_time, record.session_time, record.stamped) AS newer) AS time_order,
+                LATERAL (SELECT CASE WHEN session.adopted AND session.counted_at IS NULL
+                                     THEN greatest(session.acctupdatetime,
+                                              session.acctstarttime + session.acctsessiontime * interval '1 second')
+                                     ELSE session.acctupdatetime END AS last_time) AS last,
+                LATERAL (SELECT radmeter.is_newer(last_time, session.acctsessiontime,
+                                    record.event_time, record.session_time, record.stamped) AS newer,
+                                radmeter.is_current(last_time, session.acctsessiontime,
+                                    record.event_time, record.session_time, record.stamped) AS current) AS time_order,
                 -- A Start never moves counters, whatever octets it carries.
                 LATERAL (SELECT CASE WHEN NOT is_start THEN record.input_octets END AS reported_in,
                                 CASE WHEN NOT is_start THEN record.output_octets END AS reported_out) AS reported,
                 LATERAL (SELECT
                     radmeter.counted_offset(session.acctinputoctets, session.input_offset,
-                        reported_in, newer, record.gigawords) AS offset_in,
+                        reported_in, newer, current, record.gigawords,
+                        record.session_time, session.acctsessiontime, record.router_id) AS offset_in,
                     radmeter.counted_octets(session.acctinputoctets, session.input_offset,
-                        reported_in, newer, record.gigawords) AS octets_in,
+                        reported_in, newer, current, record.gigawords,
+                        record.session_time, session.acctsessiontime, record.router_id) AS octets_in,
                     radmeter.counted_offset(session.acctoutputoctets, session.output_offset,
-                        reported_out, newer, record.gigawords) AS offset_out,
+                        reported_out, newer, current, record.gigawords,
+                        record.session_time, session.acctsessiontime, record.router_id) AS offset_out,
                     radmeter.counted_octets(session.acctoutputoctets, session.output_offset,
-                        reported_out, newer, record.gigawords) AS octets_out) AS counted,
+                        reported_out, newer, current, record.gigawords,
+                        record.session_time, session.acctsessiontime, record.router_id) AS octets_out) AS counted,
                 LATERAL (SELECT octets_in IS DISTINCT FROM session.acctinputoctets
                              OR octets_out IS DISTINCT FROM session.acctoutputoctets AS counts) AS moved
         )
@@ -88,7 +109,15 @@ BEGIN
               WHERE segment = p_segment AND round = p_round AND (p_seqs IS NULL OR seq = ANY (p_seqs))
               ORDER BY uid) AS record
         WHERE session.acctuniqueid = record.uid AND session.acctstoptime IS NULL
-          AND (p_seqs IS NOT NULL OR session.acctstarttime IS NULL OR record.event_time >= session.acctstarttime)
+          AND (p_seqs IS NOT NULL
+               OR (session.acctstarttime IS NULL OR record.event_time >= session.acctstarttime)
+                  AND (radmeter.supersedes(record.status, record.event_time, record.start_time, record.session_time,
+                           record.stamped, coalesce(record.first_received_at, record.received_at),
+                           record.input_octets, record.output_octets, record.router_id, session.acctstarttime, session.acctupdatetime, session.arrived_at,
+                           session.late_start_at)) IS NOT TRUE
+                  AND (record.status <> 'Stop'
+                       OR radmeter.fits_session(record.start_time, record.session_time, session.acctstarttime,
+                              session.late_start_at)))
         RETURNING record.seq
     )
     SELECT array_agg(seq) INTO v_taken FROM taken;

@@ -77,7 +77,7 @@ BEGIN
             SELECT closed.router_id FROM public.radacct AS closed
             WHERE closed.acctuniqueid = owner.uid AND closed.acctstoptime >= v_from
               AND (closed.acctstoptime >= owner.belongs_from
-                   OR closed.closed_by = 'reaper' AND owner.session_time IS NULL AND owner.status <> 'Start'
+                   OR closed.closed_by = ANY (ARRAY['reaper', 'reboot']) AND owner.session_time IS NULL AND owner.status <> 'Start'
                       AND closed.acctstoptime >= owner.event_time - interval '7 days')
             OFFSET 0) AS session
         JOIN place ON place.id = session.router_id

@@ -10,6 +10,7 @@ def _version(name: str) -> Any:
 
 
 RADACCT: str = _version("0001_tables").RADACCT
+_LATER: str = _version("0019_repeated_stops").RADACCT
 
 # A table without one of these is refused. Other stock columns, which an older FreeRADIUS did not have, are added.
 ESSENTIAL = frozenset(
@@ -27,6 +28,7 @@ CHANGED_BY_INTERIMS = frozenset(
         "acctupdatetime", "acctinterval", "acctsessiontime", "acctinputoctets", "acctoutputoctets", "framedipaddress",
         "framedipv6address", "framedipv6prefix", "framedinterfaceid", "delegatedipv6prefix", "arrived_at", "counted_at",
         "usage_date", "period_start", "input_offset", "output_offset", "interim_interval", "clock_skew_seconds",
+        "late_start_at", "router_mac",
     }
 )  # fmt: skip
 
@@ -48,14 +50,25 @@ def _columns() -> list[AddedColumn]:
     return [AddedColumn(name, SHOWN.get(kind, kind), kind + rest) for name, kind, rest in found]
 
 
+def _later_columns() -> list[AddedColumn]:
+    found = re.findall(r"ADD COLUMN (\w+) (\w+)", _LATER)
+    return [AddedColumn(name, SHOWN.get(kind, kind), kind) for name, kind in found]
+
+
 _ALL = _columns()
 _LAST = [column.name for column in _ALL].index("class")
 STOCK = _ALL[: _LAST + 1]
 # A new column's default is the value of all existing rows. PostgreSQL keeps it in the catalog and writes no row.
-OURS = [*_ALL[_LAST + 1 :], AddedColumn("adopted", "boolean", "boolean DEFAULT true")]
+OURS = [*_ALL[_LAST + 1 :], AddedColumn("adopted", "boolean", "boolean DEFAULT true"), *_later_columns()]
 COMMENTS: list[tuple[str, str]] = [
     *re.findall(r"COMMENT ON COLUMN public\.radacct\.(\w+) IS\s+'((?:[^']|'')*)';", RADACCT),
     *re.findall(
         r"COMMENT ON COLUMN public\.radacct\.(\w+) IS\s+'((?:[^']|'')*)';", _version("0005_adoption").ADOPTED
+    ),
+    *(
+        (name, "".join(re.findall(r"'([^']*)'", text)))
+        for name, text in re.findall(
+            r"COMMENT ON COLUMN %s\.(\w+) IS %L', v_table,\s+((?:'[^']*'\s*)+)\);", _LATER
+        )
     ),
 ]

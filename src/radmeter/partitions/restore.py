@@ -231,6 +231,7 @@ def _compare(connection: Connection, record: Archive, table: sql.Composable, pro
 def _attach(connection: Connection, record: Archive, say: Say) -> Restored:
     def work(connection: Connection) -> Restored:
         connection.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+        _add_columns(connection, record)
         beside = neighbours(connection, record)
         around = [each for each in beside if each.around]
         if around:
@@ -255,6 +256,20 @@ def _attach(connection: Connection, record: Archive, say: Say) -> Restored:
         return _noted(connection, record, Restored(record.session_rows - twice, twice, name), late)
 
     return with_lock_retries(connection, work, what=f"attaching {record.name}", said=say)
+
+
+def _add_columns(connection: Connection, record: Archive) -> None:
+    """Add the columns that radacct got after the table was loaded."""
+    row = connection.execute("SELECT %s::regclass::oid", (f"radmeter.{record.loaded_name}",)).fetchone()
+    assert row is not None
+    there = {each.name for each in columns(connection, row[0])}
+    for each in _radacct_columns(connection):
+        if each.name not in there:
+            connection.execute(
+                sql.SQL("ALTER TABLE {} ADD COLUMN {} {}").format(
+                    _loaded(record), sql.Identifier(each.name), sql.SQL(each.type)
+                )
+            )
 
 
 def _merge(connection: Connection, record: Archive, into: Neighbour) -> Restored:

@@ -50,6 +50,9 @@ KEPT = (
     "closed_by",
     "interim_interval",
     "clock_skew_seconds",
+    "stop_stamp",
+    "late_start_at",
+    "router_mac",
     "session_slice",
 )
 

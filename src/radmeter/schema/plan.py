@@ -136,10 +136,15 @@ def _existing_tables(connection: Connection, adopting: dict[str, list[str]]) -> 
 
 def _revision(connection: Connection, script: Script) -> Step:
     declared = {**LOCKS.get(script.revision, {}), **getattr(script.module, "locks", {})}
+    reads_no_row = getattr(script.module, "catalog_only", False)
     seconds = {
         # A lock under which others may write is for a change of settings, not for an index.
         relation: STEP_SECONDS
-        + (_rows(connection, relation) * INDEX_ROW_SECONDS if mode != "SHARE UPDATE EXCLUSIVE" else 0.0)
+        + (
+            0.0
+            if reads_no_row or mode == "SHARE UPDATE EXCLUSIVE"
+            else _rows(connection, relation) * INDEX_ROW_SECONDS
+        )
         for relation, mode in declared.items()
         if _is_there(connection, relation)
     }

@@ -29,7 +29,13 @@ GIB = 1 << 30
 
 ROUTERS = (
     Router("alpha", mac="02:00:00:00:00:0a"),
-    Router("bravo", mac="02:00:00:00:00:0b", timezone="America/New_York", interim_interval=1200),
+    Router(
+        "bravo",
+        mac="02:00:00:00:00:0b",
+        timezone="America/New_York",
+        interim_interval=1200,
+        plausible_mbit_per_second=5,
+    ),
     Router("charlie", nas_identifier="charlie-ap", timezone="Australia/Lord_Howe"),
     Router("delta", ip_address="10.0.0.4", timezone="Asia/Kolkata"),
     Router("echo", ip_address="10.0.0.9", timezone="Pacific/Auckland"),
@@ -48,7 +54,7 @@ DOORS: tuple[Pairs, ...] = (
     (("NAS-Identifier", "02:00:00:00:00:0D"), ("NAS-IP-Address", "10.0.0.77")),
     (("NAS-Identifier", "MikroTik"), ("NAS-IP-Address", "10.0.0.77")),
     # Bound to a client: by its MAC from that client; from another one, also by its name, with the address of delta.
-    (("Called-Station-Id", "02-00-00-00-00-0F"), ("NAS-IP-Address", "10.0.0.77"), ("Tmp-IP-Address-0", "192.0.2.7")),
+    (("Called-Station-Id", "020000-00000F"), ("NAS-IP-Address", "10.0.0.77"), ("Tmp-IP-Address-0", "192.0.2.7")),
     (("Called-Station-Id", "02-00-00-00-00-0F"), ("NAS-IP-Address", "10.0.0.77"), ("Tmp-IP-Address-0", "192.0.2.9")),
     (("NAS-Identifier", "golf-ap"), ("NAS-IP-Address", "10.0.0.4")),
     # From that other client: a MAC of its own, without and with the name of golf.
@@ -119,6 +125,7 @@ GROWTH = weighted(
     (2, 123_456_789),
     (2, GIB),
     (1, WRAP - 1),
+    (1, 2_250_000_000),
     (1, "fell"),
     (1, "near wrap"),
     (1, None),
@@ -133,7 +140,7 @@ SENT = st.builds(
     tick_seconds=weighted((4, 60), (2, 0), (2, 1), (2, 600), (1, 59), (1, 400), (1, 3600), (1, 20_000), (1, 86_400)),
     offset_seconds=weighted(
         (12, -1), (2, 0), (1, -60), (1, -599), (1, -3600), (1, -40_000), (1, -3 * 86_400), (1, -7 * 86_400), (1, 200),
-        (1, 300), (1, 301), (1, -8 * 86_400),
+        (1, 298), (1, 300), (1, 301), (1, 303), (1, -8 * 86_400),
     ),
     stamped=weighted((4, True), (1, False)),
     session_time=weighted((6, "true"), (2, "absent"), (1, "zero"), (1, "long")),
