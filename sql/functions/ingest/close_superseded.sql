@@ -14,16 +14,19 @@ BEGIN
     DELETE FROM pg_temp.incoming AS record
     USING public.radacct AS session
     WHERE record.segment = p_segment AND record.round = p_round AND record.status = 'Start'
-      AND session.acctuniqueid = record.uid AND session.acctstoptime IS NULL
-      AND record.event_time >= session.acctstarttime
-      AND EXISTS (SELECT FROM public.radacct AS closed
-                  WHERE closed.acctuniqueid = record.uid
-                    AND closed.acctstoptime >= record.event_time AND closed.acctstarttime <= record.event_time);
+      AND session.radacctid = (SELECT radacctid FROM radmeter.open_session(
+          record.uid, record.session_id, record.calling_station_id, record.shown_mac, record.start_time))
+      AND session.acctstoptime IS NULL AND record.event_time >= session.acctstarttime
+      AND EXISTS (SELECT FROM radmeter.sessions_of(record.uid, record.session_id, record.calling_station_id,
+                                                   record.shown_mac, record.event_time) AS closed
+                  WHERE closed.acctstoptime >= record.event_time AND closed.acctstarttime <= record.event_time);
 
     v_ids := ARRAY(
         SELECT session.radacctid
         FROM pg_temp.incoming AS record
-        JOIN public.radacct AS session ON session.acctuniqueid = record.uid AND session.acctstoptime IS NULL
+        CROSS JOIN LATERAL radmeter.open_session(
+            uid, session_id, calling_station_id, shown_mac, start_time) AS found
+        JOIN public.radacct AS session ON session.radacctid = found.radacctid AND session.acctstoptime IS NULL
         WHERE record.segment = p_segment AND record.round = p_round AND record.status = 'Start' AND record.stamped
           AND record.event_time > session.acctupdatetime
           AND (session.acctinputoctets > 0 OR session.acctoutputoctets > 0));

@@ -10,6 +10,7 @@ AS $$
         round                integer,   -- NULL: Accounting-On, Accounting-Off
         status               text,
         uid                  text,
+        component            text,      -- equal for records that may be of one session: see radmeter.label_components
         session_id           text,
         username             text,
         realm                text,
@@ -43,8 +44,9 @@ AS $$
         skew_seconds         bigint,
         usage_date           date,
         period_start         date,
-        router_mac           macaddr,   -- these four name the router: see radmeter.match_router
+        router_mac           macaddr,   -- these two, nas_identifier and router_ip name the router: see radmeter.match_router
         nas_mac              macaddr,
+        shown_mac            macaddr,   -- the first of these two that is there: tells the session
         nas_identifier       text,
         router_ip            inet,
         client_ip            inet,      -- the RADIUS client that sent the packet

@@ -1,6 +1,8 @@
--- radmeter.update_open(segment, round [, seqs]): applies the records of a round to the open sessions of their ids.
+-- radmeter.update_open(segment, round [, seqs]): applies the records of a round to their open sessions
+-- (radmeter.open_session).
 --   seqs  if given: only these records, and also to sessions that began after the record's event
--- Returns the seqs of records that found no session. Writes radacct.
+-- A record that found its session by its device key makes its acctuniqueid an alias of the session.
+-- Returns the seqs of records that found no session. Writes radacct, radmeter.session_alias.
 -- A Stop moves the row to the partition of its month. This is a plain UPDATE: if MERGE moved the row, the triggers
 -- would see an insert and count it again. All values are computed in SET, from the row as it is when it is locked. A
 -- value that was read in a join before could be outdated by another writer.
@@ -12,6 +14,8 @@ SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SE
 AS $$
 DECLARE
     v_taken bigint[];
+    v_aliases text[];     -- the ids of records that are not their session's,
+    v_alias_ids bigint[]; -- and the session's radacctid
 BEGIN
     WITH taken AS (
         UPDATE public.radacct AS session SET (
@@ -19,7 +23,8 @@ BEGIN
             acctinputoctets, acctoutputoctets, input_offset, output_offset, counted_at, usage_date, period_start,
             username, acctauthentic, connectinfo_start, connectinfo_stop, acctterminatecause, closed_by,
             framedipaddress, framedipv6address, framedipv6prefix, framedinterfaceid, delegatedipv6prefix,
-            arrived_at, interim_interval, clock_skew_seconds, router_id
+            arrived_at, interim_interval, clock_skew_seconds, router_id,
+            calledstationid, callingstationid, router_mac
         ) = (
             SELECT
                 CASE WHEN is_start THEN least(session.acctstarttime, record.event_time)
@@ -57,7 +62,11 @@ BEGIN
                 greatest(session.arrived_at, record.received_at),
                 coalesce(record.interim_interval, session.interim_interval),
                 coalesce(record.skew_seconds, session.clock_skew_seconds),
-                coalesce(session.router_id, record.router_id)
+                coalesce(session.router_id, record.router_id),
+                coalesce(nullif(session.calledstationid, ''), record.called_station_id, session.calledstationid),
+                CASE WHEN NOT erased THEN coalesce(nullif(session.callingstationid, ''), record.calling_station_id,
+                                                   session.callingstationid) END,
+                coalesce(record.shown_mac, session.router_mac)
             FROM (SELECT record.status = 'Start' AS is_start, record.status = 'Stop' AS is_stop,
                          -- The user was erased (radmeter people erase): no packet brings personal attributes back.
                          coalesce(radmeter.is_pseudonym(session.username), false) AS erased) AS event,
@@ -84,14 +93,22 @@ BEGIN
                 LATERAL (SELECT octets_in IS DISTINCT FROM session.acctinputoctets
                              OR octets_out IS DISTINCT FROM session.acctoutputoctets AS counts) AS moved
         )
-        FROM (SELECT * FROM pg_temp.incoming
+        FROM (SELECT incoming.*, found.radacctid
+              FROM pg_temp.incoming CROSS JOIN LATERAL radmeter.open_session(
+                  uid, session_id, calling_station_id, shown_mac, start_time) AS found
               WHERE segment = p_segment AND round = p_round AND (p_seqs IS NULL OR seq = ANY (p_seqs))
               ORDER BY uid) AS record
-        WHERE session.acctuniqueid = record.uid AND session.acctstoptime IS NULL
+        WHERE session.radacctid = record.radacctid AND session.acctstoptime IS NULL
           AND (p_seqs IS NOT NULL OR session.acctstarttime IS NULL OR record.event_time >= session.acctstarttime)
-        RETURNING record.seq
+        RETURNING record.seq, record.uid, session.radacctid, session.acctuniqueid <> record.uid AS by_another_id
     )
-    SELECT array_agg(seq) INTO v_taken FROM taken;
+    SELECT array_agg(seq), array_agg(uid) FILTER (WHERE by_another_id),
+           array_agg(radacctid) FILTER (WHERE by_another_id)
+    INTO v_taken, v_aliases, v_alias_ids FROM taken;
+    IF v_aliases IS NOT NULL THEN
+        INSERT INTO radmeter.session_alias (alias, radacctid) SELECT * FROM unnest(v_aliases, v_alias_ids)
+        ON CONFLICT DO NOTHING;
+    END IF;
     RETURN ARRAY(
         SELECT seq FROM pg_temp.incoming
         WHERE segment = p_segment AND round = p_round AND (p_seqs IS NULL OR seq = ANY (p_seqs))

@@ -1,0 +1,47 @@
+-- radmeter.open_session(uid, session_id, calling, mac, start): the open session that a packet is of.
+--   start  the packet's shown start
+-- The first kind that exists: sessions with its acctuniqueid, or with that as an alias, unless something contradicts
+-- (radmeter.contradicts); sessions with its device key (router's MAC, Acct-Session-Id and Calling-Station-Id). Of several:
+-- the one with the same Calling-Station-Id; else with the same MAC; else the one whose start is nearest.
+-- Returns its radacctid, or no row. One SELECT, so that PostgreSQL puts it into the caller's query: the second and the
+-- third lookup happen only if the ones before find nothing. Reads radacct, radmeter.session_alias.
+CREATE OR REPLACE FUNCTION radmeter.open_session(
+    p_uid text, p_session_id text, p_calling text, p_mac macaddr, p_start timestamptz)
+RETURNS TABLE (radacctid bigint)
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT found.radacctid
+    FROM (
+        (SELECT session.radacctid
+         FROM public.radacct AS session
+         WHERE session.acctuniqueid = p_uid AND session.acctstoptime IS NULL
+           AND NOT radmeter.contradicts(
+               session.callingstationid, session.router_mac, session.calledstationid, p_calling, p_mac)
+         ORDER BY nullif(session.callingstationid, '') IS NOT DISTINCT FROM nullif(p_calling, '') DESC,
+                  coalesce(session.router_mac, radmeter.leading_mac(session.calledstationid, false))
+                      IS NOT DISTINCT FROM p_mac DESC,
+                  greatest(session.acctstarttime - p_start, p_start - session.acctstarttime), session.radacctid
+         LIMIT 1)
+        UNION ALL
+        (SELECT session.radacctid
+         FROM radmeter.session_alias AS known
+         JOIN public.radacct AS session ON session.radacctid = known.radacctid
+         WHERE known.alias = p_uid AND session.acctstoptime IS NULL
+           AND NOT radmeter.contradicts(
+               session.callingstationid, session.router_mac, session.calledstationid, p_calling, p_mac)
+         ORDER BY nullif(session.callingstationid, '') IS NOT DISTINCT FROM nullif(p_calling, '') DESC,
+                  coalesce(session.router_mac, radmeter.leading_mac(session.calledstationid, false))
+                      IS NOT DISTINCT FROM p_mac DESC,
+                  greatest(session.acctstarttime - p_start, p_start - session.acctstarttime), session.radacctid
+         LIMIT 1)
+        UNION ALL
+        (SELECT session.radacctid
+         FROM public.radacct AS session
+         WHERE session.acctsessionid = p_session_id AND session.callingstationid = nullif(p_calling, '')
+           AND session.acctstoptime IS NULL
+           AND coalesce(session.router_mac, radmeter.leading_mac(session.calledstationid, false)) = p_mac
+         ORDER BY greatest(session.acctstarttime - p_start, p_start - session.acctstarttime), session.radacctid
+         LIMIT 1)
+    ) AS found
+    LIMIT 1;
+END;

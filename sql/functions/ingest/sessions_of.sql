@@ -1,0 +1,47 @@
+-- radmeter.sessions_of(uid, session_id, calling, mac, from): all sessions that a packet may be of: the open ones, and those
+-- that stopped at or after `from`. Found by its acctuniqueid, or by that as an alias, unless something contradicts
+-- (radmeter.contradicts); by its device key, if the session is open, or the reaper or an Accounting-On/Off closed it.
+-- A session may be there twice. One SELECT, so that PostgreSQL puts it into the caller's query.
+-- Reads radacct, radmeter.session_alias.
+CREATE OR REPLACE FUNCTION radmeter.sessions_of(
+    p_uid text, p_session_id text, p_calling text, p_mac macaddr, p_from timestamptz)
+RETURNS TABLE (radacctid bigint, acctuniqueid text, acctstarttime timestamptz, acctupdatetime timestamptz,
+               acctstoptime timestamptz, acctsessiontime bigint, closed_by text, router_id bigint, stop_stamp bigint,
+               acctinputoctets bigint, acctoutputoctets bigint, input_offset bigint, output_offset bigint)
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT session.radacctid, session.acctuniqueid, session.acctstarttime, session.acctupdatetime,
+           session.acctstoptime, session.acctsessiontime, session.closed_by, session.router_id, session.stop_stamp,
+           session.acctinputoctets, session.acctoutputoctets, session.input_offset, session.output_offset
+    FROM public.radacct AS session
+    WHERE session.acctuniqueid = p_uid AND (session.acctstoptime IS NULL OR session.acctstoptime >= p_from)
+      AND NOT radmeter.contradicts(
+          session.callingstationid, session.router_mac, session.calledstationid, p_calling, p_mac)
+    UNION ALL
+    SELECT session.radacctid, session.acctuniqueid, session.acctstarttime, session.acctupdatetime,
+           session.acctstoptime, session.acctsessiontime, session.closed_by, session.router_id, session.stop_stamp,
+           session.acctinputoctets, session.acctoutputoctets, session.input_offset, session.output_offset
+    FROM radmeter.session_alias AS known
+    JOIN public.radacct AS session ON session.radacctid = known.radacctid
+    WHERE known.alias = p_uid AND (session.acctstoptime IS NULL OR session.acctstoptime >= p_from)
+      AND NOT radmeter.contradicts(
+          session.callingstationid, session.router_mac, session.calledstationid, p_calling, p_mac)
+    UNION ALL
+    SELECT session.radacctid, session.acctuniqueid, session.acctstarttime, session.acctupdatetime,
+           session.acctstoptime, session.acctsessiontime, session.closed_by, session.router_id, session.stop_stamp,
+           session.acctinputoctets, session.acctoutputoctets, session.input_offset, session.output_offset
+    FROM radmeter.session_alias AS known
+    JOIN public.radacct AS session ON session.radacctid = known.radacctid
+    WHERE known.alias = radmeter.device_key(p_mac, p_session_id, p_calling)
+      AND session.acctstoptime >= p_from AND session.closed_by IN ('reaper', 'reboot')
+      AND session.acctsessionid = p_session_id AND session.callingstationid = p_calling
+      AND coalesce(session.router_mac, radmeter.leading_mac(session.calledstationid, false)) = p_mac
+    UNION ALL
+    SELECT session.radacctid, session.acctuniqueid, session.acctstarttime, session.acctupdatetime,
+           session.acctstoptime, session.acctsessiontime, session.closed_by, session.router_id, session.stop_stamp,
+           session.acctinputoctets, session.acctoutputoctets, session.input_offset, session.output_offset
+    FROM public.radacct AS session
+    WHERE session.acctsessionid = p_session_id AND session.callingstationid = nullif(p_calling, '')
+      AND session.acctstoptime IS NULL
+      AND coalesce(session.router_mac, radmeter.leading_mac(session.calledstationid, false)) = p_mac;
+END;
