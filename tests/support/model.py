@@ -18,6 +18,7 @@ DAY = 86400 * SECOND
 WRAP = 1 << 32
 TOP_QUARTER = 3 << 30
 MOST_OCTETS = 1 << 52
+PLAUSIBLE_MBIT_PER_SECOND = 100
 FREERADIUS_BEGINS = 915_148_800 * SECOND  # 1999-01-01
 
 Octets = tuple[int | None, int | None]
@@ -73,6 +74,8 @@ class Router:
     """Its observed time between interims, in seconds."""
     clients: tuple[str, ...] = ()
     """Addresses of the RADIUS clients whose packets may name it. None: any."""
+    plausible_mbit_per_second: int | None = None
+    """None: as the installation has it."""
 
 
 class Rejected(Exception):
@@ -139,6 +142,8 @@ class Session:
     closed_by: str | None = None
     """packet, reaper, reboot, superseded or somebody."""
     interim_interval: int = 0
+    late_start: int | None = None
+    """The event time of the first late Start, until a packet has decided what it was."""
     unnamed: dict[date, list[int]] = field(default_factory=lambda: defaultdict(lambda: [0, 0]))
     """Octets counted before a user name came, by calendar month."""
     aliases: set[str] = field(default_factory=set)
@@ -372,23 +377,40 @@ class Model:
         closed_session = self._closed_session_of(packet)
         in_closed_session = closed_session is not None and closed_session.lasted_at(packet)
 
-        if open_session is not None and not (packet.at < open_session.start and closed_session is not None):
-            if (
-                packet.status == "Start"
-                and packet.stamped
-                and packet.at > open_session.heard
-                and open_session.has_octets
-            ):
-                if in_closed_session:  # a retransmission of the closed session's Start
-                    return
-                self._close(open_session, open_session.heard, "NAS-Reboot", "superseded")
-                self._open(packet, router)
-            else:
+        if open_session is not None and (began := self._began_anew(open_session, packet, router)) is not None:
+            self._close(open_session, open_session.heard, "NAS-Reboot", "superseded")
+            self._open(packet, router, began)
+        elif open_session is not None and not (packet.at < open_session.start and closed_session is not None):
+            if packet.status != "Start" or not in_closed_session:
                 self._continue(open_session, packet)
         elif closed_session is not None:
             self._late(closed_session, packet, can_reopen=open_session is None)
         else:
             self._open(packet, router)
+
+    def _began_anew(self, session: Session, packet: Packet, router: str) -> int | None:
+        """Return when the session began that supersedes the open one; None if the packet does not supersede it."""
+        if packet.status == "Start":
+            return None
+        late = session.late_start
+        if late is not None and packet.at >= late:
+            tolerance = (2 if packet.stamped else 60) * SECOND
+            if packet.session_time:
+                nearer = abs(packet.began - late) < abs(packet.began - session.start)
+                if packet.began >= late - tolerance and nearer:
+                    return late
+            elif late > session.start + 600 * SECOND:
+                return late
+        if not packet.session_time:
+            return None
+        arrived = (packet.arrival if packet.stamped else packet.at) - packet.session_time * SECOND
+        later = packet.began > session.heard + 60 * SECOND and arrived > session.arrival + 60 * SECOND
+        most = self._plausible_octets(router, packet.session_time)
+        return packet.began if later and all((octets or 0) <= most for octets in packet.octets) else None
+
+    def _plausible_octets(self, router: str, seconds: int) -> int:
+        own = next((r.plausible_mbit_per_second for r in self.routers if r.name == router), None)
+        return (PLAUSIBLE_MBIT_PER_SECOND if own is None else own) * 125_000 * seconds
 
     def _closed_session_of(self, packet: Packet) -> Session | None:
         closed = sorted(
@@ -400,7 +422,7 @@ class Model:
         begun = [session for session in candidates if session.start <= packet.began]
         return (during[-1:] or begun[-1:] or candidates[:1] or [None])[0]
 
-    def _open(self, packet: Packet, router: str) -> None:
+    def _open(self, packet: Packet, router: str, began: int | None = None) -> None:
         session = Session(
             id=packet.id,
             session_id=packet.session_id,
@@ -408,7 +430,7 @@ class Model:
             mac=packet.mac,
             router=router,
             username=packet.username,
-            start=packet.began,
+            start=packet.began if began is None else began,
             heard=packet.at,
             arrival=packet.arrival,
             session_time=packet.session_time,
@@ -431,13 +453,26 @@ class Model:
         self._name(session, packet)
         if packet.status == "Start":
             session.start = min(session.start, packet.began)
-        elif session.is_older_than(packet):
-            self._count_newer(session, packet)
+            if packet.at > session.heard and session.has_octets:
+                session.late_start = packet.at if session.late_start is None else session.late_start
         else:
-            self._count_exceeding(session, packet)
+            self._decide_late_start(session, packet)
+            if session.is_older_than(packet):
+                self._count_newer(session, packet)
+            else:
+                self._count_exceeding(session, packet)
         self._heard(session, packet)
         if packet.status == "Stop":
             self._close(session, max(packet.at, session.start), packet.cause, "packet")
+
+    def _decide_late_start(self, session: Session, packet: Packet) -> None:
+        """Forget a late Start that was a repeat. A packet that supersedes the session does not come here."""
+        if session.late_start is not None and packet.at >= session.late_start:
+            grew = None in (packet.session_time, session.session_time) or (
+                (packet.session_time or 0) > (session.session_time or 0)
+            )
+            if packet.stamped or grew:
+                session.late_start = None
 
     def _late(self, session: Session, packet: Packet, can_reopen: bool) -> None:
         """Apply a packet to a closed session."""
@@ -445,7 +480,7 @@ class Model:
         if packet.status == "Start":
             session.start = min(session.start, packet.began)
         elif session.closed_by in ("reaper", "reboot") and session.is_older_than(packet) and can_reopen:
-            session.stop = session.cause = session.closed_by = None
+            session.stop = session.cause = session.closed_by = session.late_start = None
             self._continue(session, packet)
         else:
             self._count_exceeding(session, packet)
@@ -478,7 +513,8 @@ class Model:
             session.session_time = packet.session_time
             if packet.session_time is None:
                 session.session_time = round((packet.at - session.start) / SECOND)
-        session.heard = max(session.heard, packet.at)
+        if not (packet.status == "Start" and session.has_octets):
+            session.heard = max(session.heard, packet.at)
         session.arrival = max(session.arrival, packet.arrival)
         session.interim_interval = packet.interim_interval or session.interim_interval
 

@@ -1,21 +1,29 @@
 -- radmeter.apply_round(segment, round): applies one record of each session.
--- A record goes to the first of these that exists: the open session of its id; a closed session of its id that it still
--- belongs to; an open session of its id that began after the record's event; a new session.
+-- A record that supersedes the open session of its id begins a new session. Another record goes to the first of these
+-- that exists: the open session of its id; a closed session of its id that it still belongs to; an open session of its id
+-- that began after the record's event; a new session.
 -- Called by radmeter.ingest only. Writes radacct, and what count_new_users writes.
 CREATE OR REPLACE FUNCTION radmeter.apply_round(p_segment integer, p_round integer) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     v_left bigint[];  -- seq of the records that no step has applied yet
+    v_new bigint[];   -- seq of those of them that supersede a session
 BEGIN
-    PERFORM radmeter.close_superseded(p_segment, p_round);
+    PERFORM radmeter.drop_repeated_starts(p_segment, p_round);
     v_left := radmeter.update_open(p_segment, p_round);
+    IF cardinality(v_left) = 0 THEN
+        RETURN;
+    END IF;
+    v_new := radmeter.close_superseded(v_left);
+    v_left := ARRAY(SELECT unnest(v_left) EXCEPT SELECT unnest(v_new));
     IF cardinality(v_left) > 0 THEN
         v_left := radmeter.update_closed(v_left);
     END IF;
     IF cardinality(v_left) > 0 THEN
         v_left := radmeter.update_open(p_segment, p_round, v_left);
     END IF;
+    v_left := v_left || v_new;
     IF cardinality(v_left) > 0 THEN
         PERFORM radmeter.count_new_users(v_left);
         PERFORM radmeter.insert_sessions(v_left);

@@ -1,45 +1,41 @@
--- radmeter.close_superseded(segment, round): closes open sessions that a Start shows to be over.
--- A stamped Start that is later than all packets of the open session of its id begins a new session: the router has
--- lost its state without a Stop or Accounting-On, and uses its session ids again. The old session is closed at its last
--- update. A session without octets is not closed, and the Start counts as its own: nothing is lost by it, and some
--- routers stamp a Start anew each time they send it.
--- If the event of a Start lies in a closed session of its id, the Start is a retransmission of that session's and is
--- deleted from the batch. Writes radacct, pg_temp.incoming.
-CREATE OR REPLACE FUNCTION radmeter.close_superseded(p_segment integer, p_round integer) RETURNS void
+-- radmeter.close_superseded(seqs): closes the open sessions that records of the batch supersede (radmeter.supersedes), at
+-- their last update. After a late Start, the record's session begins at that Start.
+-- Returns the seqs of these records. They begin new sessions. Writes radacct, pg_temp.incoming.
+CREATE OR REPLACE FUNCTION radmeter.close_superseded(p_seqs bigint[]) RETURNS bigint[]
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+SET enable_hashjoin = off SET enable_mergejoin = off
 AS $$
 DECLARE
+    v_seqs bigint[];
     v_ids bigint[];
 BEGIN
-    DELETE FROM pg_temp.incoming AS record
-    USING public.radacct AS session
-    WHERE record.segment = p_segment AND record.round = p_round AND record.status = 'Start'
-      AND session.radacctid = (SELECT radacctid FROM radmeter.open_session(
-          record.uid, record.session_id, record.calling_station_id, record.shown_mac, record.start_time))
-      AND session.acctstoptime IS NULL AND record.event_time >= session.acctstarttime
-      AND EXISTS (SELECT FROM radmeter.sessions_of(record.uid, record.session_id, record.calling_station_id,
-                                                   record.shown_mac, record.event_time) AS closed
-                  WHERE closed.acctstoptime >= record.event_time AND closed.acctstarttime <= record.event_time);
-
-    v_ids := ARRAY(
-        SELECT session.radacctid
-        FROM pg_temp.incoming AS record
-        CROSS JOIN LATERAL radmeter.open_session(
-            uid, session_id, calling_station_id, shown_mac, start_time) AS found
-        JOIN public.radacct AS session ON session.radacctid = found.radacctid AND session.acctstoptime IS NULL
-        WHERE record.segment = p_segment AND record.round = p_round AND record.status = 'Start' AND record.stamped
-          AND record.event_time > session.acctupdatetime
-          AND (session.acctinputoctets > 0 OR session.acctoutputoctets > 0));
-    IF cardinality(v_ids) = 0 THEN
-        RETURN;
+    SELECT array_agg(record.seq), array_agg(session.radacctid)
+    INTO v_seqs, v_ids
+    FROM pg_temp.incoming AS record
+    CROSS JOIN LATERAL radmeter.open_session(
+        record.uid, record.session_id, record.calling_station_id, record.shown_mac, record.start_time) AS found
+    JOIN public.radacct AS session ON session.radacctid = found.radacctid AND session.acctstoptime IS NULL
+    WHERE record.seq = ANY (p_seqs)
+      AND radmeter.supersedes(record.status, record.event_time, record.start_time, record.session_time, record.stamped,
+              record.received_at, record.input_octets, record.output_octets, record.router_id,
+              session.acctstarttime, session.acctupdatetime, session.arrived_at, session.late_start_at);
+    IF v_ids IS NULL THEN
+        RETURN '{}';
     END IF;
     PERFORM radmeter.ensure_partition(month)
         FROM (SELECT DISTINCT date_trunc('month', radmeter.last_possible_time(acctupdatetime, now()), 'UTC') AS month
               FROM public.radacct WHERE radacctid = ANY (v_ids) AND acctstoptime IS NULL) AS stops;
+    UPDATE pg_temp.incoming AS record SET start_time = session.late_start_at
+    FROM unnest(v_seqs, v_ids) AS found (seq, radacctid)
+    JOIN public.radacct AS session ON session.radacctid = found.radacctid AND session.acctstoptime IS NULL
+    WHERE record.seq = found.seq
+      AND radmeter.shows_late_start(record.event_time, record.start_time, record.session_time, record.stamped,
+                                    session.acctstarttime, session.late_start_at);
     UPDATE public.radacct SET
         acctstoptime = radmeter.last_possible_time(acctupdatetime, now()),
         acctterminatecause = 'NAS-Reboot',
         closed_by = 'superseded'
     WHERE radacctid = ANY (v_ids) AND acctstoptime IS NULL;
+    RETURN v_seqs;
 END;
 $$;

@@ -59,7 +59,8 @@ BEGIN
     END IF;
 
     IF true = ANY (v_reopen) THEN
-        UPDATE public.radacct AS session SET acctstoptime = NULL, acctterminatecause = NULL, closed_by = NULL
+        UPDATE public.radacct AS session SET
+            acctstoptime = NULL, acctterminatecause = NULL, closed_by = NULL, late_start_at = NULL
         FROM unnest(v_ids, v_stops, v_reopen) AS found (radacctid, acctstoptime, reopen)
         WHERE found.reopen AND session.radacctid = found.radacctid AND session.acctstoptime = found.acctstoptime
           -- What the unique index of open sessions would refuse.

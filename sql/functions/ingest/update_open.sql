@@ -1,6 +1,7 @@
 -- radmeter.update_open(segment, round [, seqs]): applies the records of a round to their open sessions
 -- (radmeter.open_session).
 --   seqs  if given: only these records, and also to sessions that began after the record's event
+-- A record that supersedes the open session is not for it (radmeter.supersedes), unless p_seqs has it.
 -- A record that found its session by its device key makes its acctuniqueid an alias of the session.
 -- Returns the seqs of records that found no session. Writes radacct, radmeter.session_alias.
 -- A Stop moves the row to the partition of its month. This is a plain UPDATE: if MERGE moved the row, the triggers
@@ -23,13 +24,14 @@ BEGIN
             acctinputoctets, acctoutputoctets, input_offset, output_offset, counted_at, usage_date, period_start,
             username, acctauthentic, connectinfo_start, connectinfo_stop, acctterminatecause, closed_by,
             framedipaddress, framedipv6address, framedipv6prefix, framedinterfaceid, delegatedipv6prefix,
-            arrived_at, interim_interval, clock_skew_seconds, router_id,
+            arrived_at, interim_interval, clock_skew_seconds, router_id, late_start_at,
             calledstationid, callingstationid, router_mac
         ) = (
             SELECT
                 CASE WHEN is_start THEN least(session.acctstarttime, record.event_time)
                      ELSE coalesce(session.acctstarttime, record.start_time) END,
-                greatest(session.acctupdatetime, record.event_time),
+                CASE WHEN is_late_start THEN session.acctupdatetime
+                     ELSE greatest(session.acctupdatetime, record.event_time) END,
                 CASE WHEN is_stop THEN greatest(record.event_time, session.acctstarttime) END,
                 CASE WHEN newer AND NOT is_start
                      THEN extract(epoch FROM record.event_time - session.acctupdatetime)::bigint
@@ -63,11 +65,19 @@ BEGIN
                 coalesce(record.interim_interval, session.interim_interval),
                 coalesce(record.skew_seconds, session.clock_skew_seconds),
                 coalesce(session.router_id, record.router_id),
+                CASE WHEN is_late_start THEN coalesce(session.late_start_at, record.event_time)
+                     -- The late Start was a repeat. An unstamped packet may be one, too, and decides nothing then.
+                     WHEN NOT is_start AND session.late_start_at <= record.event_time
+                          AND (record.stamped OR coalesce(record.session_time > session.acctsessiontime, true))
+                     THEN NULL
+                     ELSE session.late_start_at END,
                 coalesce(nullif(session.calledstationid, ''), record.called_station_id, session.calledstationid),
                 CASE WHEN NOT erased THEN coalesce(nullif(session.callingstationid, ''), record.calling_station_id,
                                                    session.callingstationid) END,
                 coalesce(record.shown_mac, session.router_mac)
             FROM (SELECT record.status = 'Start' AS is_start, record.status = 'Stop' AS is_stop,
+                         record.status = 'Start' AND record.event_time > session.acctupdatetime
+                             AND (session.acctinputoctets > 0 OR session.acctoutputoctets > 0) IS TRUE AS is_late_start,
                          -- The user was erased (radmeter people erase): no packet brings personal attributes back.
                          coalesce(radmeter.is_pseudonym(session.username), false) AS erased) AS event,
                 -- In rlm_sql a repeated Start sets acctupdatetime back. An adopted session's acctsessiontime shows
@@ -99,7 +109,12 @@ BEGIN
               WHERE segment = p_segment AND round = p_round AND (p_seqs IS NULL OR seq = ANY (p_seqs))
               ORDER BY uid) AS record
         WHERE session.radacctid = record.radacctid AND session.acctstoptime IS NULL
-          AND (p_seqs IS NOT NULL OR session.acctstarttime IS NULL OR record.event_time >= session.acctstarttime)
+          AND (p_seqs IS NOT NULL
+               OR (session.acctstarttime IS NULL OR record.event_time >= session.acctstarttime)
+                  AND (radmeter.supersedes(record.status, record.event_time, record.start_time, record.session_time,
+                           record.stamped, record.received_at, record.input_octets, record.output_octets,
+                           record.router_id, session.acctstarttime, session.acctupdatetime, session.arrived_at,
+                           session.late_start_at)) IS NOT TRUE)
         RETURNING record.seq, record.uid, session.radacctid, session.acctuniqueid <> record.uid AS by_another_id
     )
     SELECT array_agg(seq), array_agg(uid) FILTER (WHERE by_another_id),

@@ -29,7 +29,13 @@ GIB = 1 << 30
 
 ROUTERS = (
     Router("alpha", mac="02:00:00:00:00:0a"),
-    Router("bravo", mac="02:00:00:00:00:0b", timezone="America/New_York", interim_interval=1200),
+    Router(
+        "bravo",
+        mac="02:00:00:00:00:0b",
+        timezone="America/New_York",
+        interim_interval=1200,
+        plausible_mbit_per_second=5,
+    ),
     Router("charlie", nas_identifier="charlie-ap", timezone="Australia/Lord_Howe"),
     Router("delta", ip_address="10.0.0.4", timezone="Asia/Kolkata"),
     Router("echo", ip_address="10.0.0.9", timezone="Pacific/Auckland"),
@@ -54,6 +60,10 @@ DOORS: tuple[Pairs, ...] = (
     # From that other client: a MAC of its own, without and with the name of golf.
     (("Called-Station-Id", "02-00-00-00-00-0D"), ("NAS-IP-Address", "10.0.0.77"), ("Tmp-IP-Address-0", "192.0.2.9")),
     (("Called-Station-Id", "02-00-00-00-00-0A"), ("NAS-Identifier", "golf-ap"), ("Tmp-IP-Address-0", "192.0.2.9")),
+    # Behind LTE: the address changes. Two with the factory's name and address.
+    (("Called-Station-Id", "02-00-00-00-00-0E:Guests"), ("NAS-Identifier", "lte"), ("NAS-IP-Address", "100.64.0.1")),
+    (("Called-Station-Id", "02-00-00-00-00-11"), ("NAS-Identifier", "MikroTik"), ("NAS-IP-Address", "192.168.88.1")),
+    (("Called-Station-Id", "02-00-00-00-00-12"), ("NAS-Identifier", "MikroTik"), ("NAS-IP-Address", "192.168.88.1")),
 )  # fmt: skip
 PLANS = {
     "daily": Plan("daily", timezone="America/Sao_Paulo"),
@@ -65,10 +75,15 @@ PLANS = {
 SLOTS = (
     ("anna", 0), ("anna", 1), ("daily", 1), ("daily", 2), ("weekly", 3), ("monthly-31", 4), ("one-time", 6), (None, 0),
     (None, 5), ("anna", 7), ("bert", 8), ("monthly-31", 1), ("daily", 6), ("anna", 4), ("anna", 9), ("daily", 10),
-    ("anna", 11), ("anna", 12), ("anna", 13),
+    ("anna", 11), ("anna", 12), ("anna", 13), ("anna", 14), ("bert", 14), ("bert", 15), ("bert", 16), ("bert", 15),
+    ("bert", 16),
 )  # fmt: skip
 # With a Class by which FreeRADIUS identifies a session, the user name need not be in each packet.
 CLASS_SLOTS = (12, 13)
+# The devices of users. Their packets may lack Calling-Station-Id, Called-Station-Id and User-Name, or come from another
+# address or access point. The last four slots have one session id: two have a device, two never show one.
+DEVICES = {19: "AA-00-00-00-00-01", 20: "AA-00-00-00-00-02", 21: "AA-00-00-00-00-03", 22: "AA-00-00-00-00-04"}
+CLONES = (21, 22, 23, 24)
 
 # Before a month's end, a leap day that is none, and the nights on which New York, Lord Howe and Auckland change clocks.
 BEGINNINGS = tuple(
@@ -101,6 +116,8 @@ class Sent:
     gigawords: bool
     named: bool
     """Whether User-Name is in it, where the session can be told without."""
+    oddity: str
+    """How the identity of a packet with a device, or of a clone, differs from that of its session."""
     extra: Pairs
     lost: bool
     """On the way; it may come later, as a copy."""
@@ -119,6 +136,7 @@ GROWTH = weighted(
     (2, 123_456_789),
     (2, GIB),
     (1, WRAP - 1),
+    (1, 2_250_000_000),
     (1, "fell"),
     (1, "near wrap"),
     (1, None),
@@ -133,13 +151,17 @@ SENT = st.builds(
     tick_seconds=weighted((4, 60), (2, 0), (2, 1), (2, 600), (1, 59), (1, 400), (1, 3600), (1, 20_000), (1, 86_400)),
     offset_seconds=weighted(
         (12, -1), (2, 0), (1, -60), (1, -599), (1, -3600), (1, -40_000), (1, -3 * 86_400), (1, -7 * 86_400), (1, 200),
-        (1, 300), (1, 301), (1, -8 * 86_400),
+        (1, 298), (1, 300), (1, 301), (1, 303), (1, -8 * 86_400),
     ),
     stamped=weighted((4, True), (1, False)),
     session_time=weighted((6, "true"), (2, "absent"), (1, "zero"), (1, "long")),
     growth=st.tuples(GROWTH, GROWTH),
     gigawords=weighted((3, True), (2, False)),
     named=st.booleans(),
+    oddity=weighted(
+        (6, ""), (2, "another address"), (1, "a third address"), (1, "no device"), (1, "no access point"),
+        (1, "another access point"), (1, "no name"),
+    ),
     extra=weighted(
         (8, ()), (1, (("Acct-Interim-Interval", "900"),)), (1, (("Acct-Delay-Time", "700"),)),
         (1, (("Acct-Session-Time", "-1"),)),
@@ -305,16 +327,19 @@ class Agreement(RuleBasedStateMachine):
         if sent.status == "reboot without a word":
             return ()
         stamp = arrival // SECOND + sent.offset_seconds
-        pairs = [("Acct-Status-Type", sent.status), *DOORS[door]]
+        odd = sent.oddity if slot in DEVICES or slot in CLONES else ""
+        pairs = [("Acct-Status-Type", sent.status), *self._shown(DOORS[door], odd)]
         if sent.stamped:
             pairs.append(("Tmp-Integer-0", str(stamp)))
         pairs.extend(sent.extra)
         if sent.status in ("Accounting-On", "Accounting-Off"):
             return pairs
-        pairs.append(("Acct-Session-Id", f"session-{slot}"))
+        pairs.append(("Acct-Session-Id", "session-clone" if slot in CLONES else f"session-{slot}"))
+        if slot in DEVICES and odd != "no device":
+            pairs.append(("Calling-Station-Id", DEVICES[slot]))
         if slot in CLASS_SLOTS:
             pairs.append(("Class", "0x" + f"ai:{slot:032x}".encode().hex()))
-        if username is not None and (sent.named or slot not in CLASS_SLOTS):
+        if username is not None and (sent.named or slot not in CLASS_SLOTS) and odd != "no name":
             pairs.append(("User-Name", username))
         if sent.status == "Start":
             truth.start, truth.octets = stamp * SECOND, [0, 0]
@@ -338,6 +363,19 @@ class Agreement(RuleBasedStateMachine):
             if sent.gigawords:
                 pairs.append((f"Acct-{name}-Gigawords", str(truth.octets[index] // WRAP)))
         return pairs
+
+    @staticmethod
+    def _shown(door: Pairs, odd: str) -> Pairs:
+        """Return what a packet says about its router."""
+        other = {
+            "another address": ("NAS-IP-Address", "100.64.0.2"),
+            "a third address": ("NAS-IP-Address", "100.64.0.3"),
+            "another access point": ("Called-Station-Id", "02-00-00-00-00-0A:Guests"),
+        }
+        if odd == "no access point":
+            return tuple(pair for pair in door if pair[0] != "Called-Station-Id")
+        name, value = other.get(odd, ("", ""))
+        return tuple((name, value) if pair[0] == name else pair for pair in door)
 
     # --- what must be the same
 

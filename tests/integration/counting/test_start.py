@@ -85,16 +85,6 @@ EXAMPLES = [
         **one("10:00 .. 10:10 Admin-Reset", "100/200"),
     ),
     example(
-        "Start: stamped later than an open session with octets, which the router forgot without a word",
-        start("10:00"),
-        interim("10:10", 100, 200, 600),
-        start("10:12"),
-        interim("10:22", 10, 20, 600),
-        sessions=("anna harbour 10:00 .. 10:10 NAS-Reboot 100/200", "anna harbour 10:12 .. 10/20"),
-        users=("anna 03-01 110/220",),
-        days=("harbour 03-10 110/220",),
-    ),
-    example(
         "Start: stamped in the second of the last update is not later",
         interim("10:10", 100, 200, 600),
         start("10:10", arrived="10:11"),
@@ -107,14 +97,6 @@ EXAMPLES = [
         start("10:12"),
         interim("10:22", 10, 20, 600),
         **one("10:00 ..", "10/20"),
-    ),
-    example(
-        "Start: without a stamp, during a session with octets, is a late one",
-        start("10:00", stamped=False),
-        interim("10:10", 100, 200, 600, stamped=False),
-        start("10:12", stamped=False),
-        interim("10:20", 150, 250, 1200, stamped=False),
-        **one("10:00 ..", "150/250"),
     ),
     example(
         "Start: a copy of a closed session's Start does not touch the open session of its id",

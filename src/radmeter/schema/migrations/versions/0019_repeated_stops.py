@@ -63,9 +63,15 @@ COMMENT ON COLUMN public.routers.plausible_mbit_per_second IS
     'more than one user can use in a direction, in Mbit/s; NULL: the limit of the installation';
 """
 
+# They take other arguments now.
+FUNCTIONS = """
+DROP FUNCTION IF EXISTS radmeter.close_superseded(integer, integer);
+"""
+
 
 def upgrade() -> None:
     """Add the columns."""
     op.execute(RADACCT)
     op.execute(ANOMALY)
     op.execute(ROUTERS)
+    op.execute(FUNCTIONS)
