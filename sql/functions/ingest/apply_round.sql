@@ -15,13 +15,16 @@ BEGIN
     IF cardinality(v_left) = 0 THEN
         RETURN;
     END IF;
+    IF radmeter.find_open(v_left) > 0 THEN
+        v_left := radmeter.update_open(p_segment, p_round, v_left);
+    END IF;
     v_new := radmeter.close_superseded(v_left);
     v_left := ARRAY(SELECT unnest(v_left) EXCEPT SELECT unnest(v_new));
     IF cardinality(v_left) > 0 THEN
         v_left := radmeter.update_closed(v_left);
     END IF;
     IF cardinality(v_left) > 0 THEN
-        v_left := radmeter.update_open(p_segment, p_round, v_left);
+        v_left := radmeter.update_open(p_segment, p_round, v_left, true);
     END IF;
     v_left := v_left || v_new;
     IF cardinality(v_left) > 0 THEN

@@ -1,5 +1,5 @@
 -- radmeter.close_superseded(seqs): closes the open sessions that records of the batch supersede (radmeter.supersedes), at
--- their last update. After a late Start, the record's session begins at that Start.
+-- their last update. radmeter.find_open has found them. After a late Start, the record's session begins at that Start.
 -- Returns the seqs of these records. They begin new sessions. Writes radacct, pg_temp.incoming.
 CREATE OR REPLACE FUNCTION radmeter.close_superseded(p_seqs bigint[]) RETURNS bigint[]
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -12,9 +12,7 @@ BEGIN
     SELECT array_agg(record.seq), array_agg(session.radacctid)
     INTO v_seqs, v_ids
     FROM pg_temp.incoming AS record
-    CROSS JOIN LATERAL radmeter.open_session(
-        record.uid, record.session_id, record.calling_station_id, record.shown_mac, record.start_time) AS found
-    JOIN public.radacct AS session ON session.radacctid = found.radacctid AND session.acctstoptime IS NULL
+    JOIN public.radacct AS session ON session.radacctid = record.open_id AND session.acctstoptime IS NULL
     WHERE record.seq = ANY (p_seqs)
       AND radmeter.supersedes(record.status, record.event_time, record.start_time, record.session_time, record.stamped,
               record.received_at, record.input_octets, record.output_octets, record.router_id,

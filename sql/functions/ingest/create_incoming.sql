@@ -52,6 +52,8 @@ AS $$
         client_ip            inet,      -- the RADIUS client that sent the packet
         received_us          bigint,    -- the arrival as it was sent
         pairs                json,      -- the packet's attributes, if they were sent
+        open_id              bigint,    -- radacctid of the open session, if radmeter.find_open has found it,
+        open_uid             text,      -- and its acctuniqueid; uid: not looked for, or not found
         refused              text       -- why the record is set aside: see radmeter.refuse_unbelieved
     ) ON COMMIT DELETE ROWS;
 $$;

@@ -3,16 +3,16 @@
 -- The first kind that exists: sessions with its acctuniqueid, or with that as an alias, unless something contradicts
 -- (radmeter.contradicts); sessions with its device key (router's MAC, Acct-Session-Id and Calling-Station-Id). Of several:
 -- the one with the same Calling-Station-Id; else with the same MAC; else the one whose start is nearest.
--- Returns its radacctid, or no row. One SELECT, so that PostgreSQL puts it into the caller's query: the second and the
--- third lookup happen only if the ones before find nothing. Reads radacct, radmeter.session_alias.
+-- Returns it, or no row. One SELECT, so that PostgreSQL puts it into the caller's query: each lookup happens
+-- only if the ones before find nothing. Reads radacct, radmeter.session_alias.
 CREATE OR REPLACE FUNCTION radmeter.open_session(
     p_uid text, p_session_id text, p_calling text, p_mac macaddr, p_start timestamptz)
-RETURNS TABLE (radacctid bigint)
+RETURNS TABLE (radacctid bigint, acctuniqueid text)
 LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
-    SELECT found.radacctid
+    SELECT found.radacctid, found.acctuniqueid
     FROM (
-        (SELECT session.radacctid
+        (SELECT session.radacctid, session.acctuniqueid
          FROM public.radacct AS session
          WHERE session.acctuniqueid = p_uid AND session.acctstoptime IS NULL
            AND NOT radmeter.contradicts(
@@ -23,7 +23,7 @@ BEGIN ATOMIC
                   greatest(session.acctstarttime - p_start, p_start - session.acctstarttime), session.radacctid
          LIMIT 1)
         UNION ALL
-        (SELECT session.radacctid
+        (SELECT session.radacctid, session.acctuniqueid
          FROM radmeter.session_alias AS known
          JOIN public.radacct AS session ON session.radacctid = known.radacctid
          WHERE known.alias = p_uid AND session.acctstoptime IS NULL
@@ -35,7 +35,7 @@ BEGIN ATOMIC
                   greatest(session.acctstarttime - p_start, p_start - session.acctstarttime), session.radacctid
          LIMIT 1)
         UNION ALL
-        (SELECT session.radacctid
+        (SELECT session.radacctid, session.acctuniqueid
          FROM public.radacct AS session
          WHERE session.acctsessionid = p_session_id AND session.callingstationid = nullif(p_calling, '')
            AND session.acctstoptime IS NULL

@@ -106,7 +106,7 @@ BEGIN
             terminate_cause, service_type, framed_protocol, framed_ip, framed_ipv6, framed_ipv6_prefix,
             framed_interface_id, delegated_ipv6_prefix, class, router_id, interim_interval, skew_seconds,
             usage_date, period_start, router_mac, nas_mac, nas_identifier, router_ip, client_ip, received_us, pairs,
-            component, shown_mac)
+            component, open_uid, shown_mac)
         SELECT parsed.seq, 0, CASE WHEN parsed.status NOT IN ('Accounting-On', 'Accounting-Off') THEN 1 END,
                parsed.status, uid, session_id, username, realm, nas_ip, nas_port_id, nas_port_type,
                event_time,
@@ -123,7 +123,7 @@ BEGIN
                radmeter.period_start(plan.quota_type, plan.anchor_day, subscriber.quota_start,
                    (event_time AT TIME ZONE coalesce(plan.timezone, v_timezone))::date),
                router_mac, parsed.nas_mac, parsed.nas_identifier, router_ip, client_ip, received_us, pairs,
-               uid, coalesce(router_mac, parsed.nas_mac)
+               uid, uid, coalesce(router_mac, parsed.nas_mac)
         FROM parsed
         -- No WHERE: the planner would expect nearly no row, and would choose a nested loop.
         JOIN matched ON matched.router_key = CASE WHEN fault IS NULL AND parsed.ignored IS NULL THEN parsed.router_key END

@@ -30,8 +30,7 @@ BEGIN
            array_agg(record.status <> 'Start' AND coalesce(session.closed_by, '') IN ('reaper', 'reboot')
                AND radmeter.is_newer(session.acctupdatetime, session.acctsessiontime,
                                      record.event_time, record.session_time, record.stamped)
-               AND NOT EXISTS (SELECT FROM radmeter.open_session(
-                   record.uid, record.session_id, record.calling_station_id, record.shown_mac, record.start_time)))
+               AND record.open_id IS NULL)
     INTO v_seqs, v_ids, v_stops, v_reopen
     FROM pg_temp.incoming AS record
     CROSS JOIN LATERAL (
@@ -69,6 +68,8 @@ BEGIN
               WHERE open.acctuniqueid = session.acctuniqueid AND open.acctstoptime IS NULL
                 AND coalesce(nullif(open.callingstationid, ''), open.calledstationid)
                     IS NOT DISTINCT FROM coalesce(nullif(session.callingstationid, ''), session.calledstationid));
+        PERFORM radmeter.find_open(ARRAY(SELECT found.seq FROM unnest(v_seqs, v_reopen) AS found (seq, reopen)
+                                         WHERE found.reopen));
     END IF;
 
     UPDATE public.radacct AS session SET (

@@ -1,14 +1,16 @@
--- radmeter.update_open(segment, round [, seqs]): applies the records of a round to their open sessions
--- (radmeter.open_session).
---   seqs  if given: only these records, and also to sessions that began after the record's event
--- A record that supersedes the open session is not for it (radmeter.supersedes), unless p_seqs has it.
+-- radmeter.update_open(segment, round [, seqs, later]): applies the records of a round to their open sessions.
+--   seqs   if given: only these records, and to the sessions that radmeter.find_open has found. Else each record to the
+--          session that has its acctuniqueid, and its Calling-Station-Id or, if neither has one, its router's MAC. That is
+--          the one that radmeter.open_session would find, and most records have it
+--   later  also to sessions that began after the record's event, and to those that the record supersedes
+--          (radmeter.supersedes)
 -- A record that found its session by its device key makes its acctuniqueid an alias of the session.
 -- Returns the seqs of records that found no session. Writes radacct, radmeter.session_alias.
 -- A Stop moves the row to the partition of its month. This is a plain UPDATE: if MERGE moved the row, the triggers
 -- would see an insert and count it again. All values are computed in SET, from the row as it is when it is locked. A
 -- value that was read in a join before could be outdated by another writer.
 CREATE OR REPLACE FUNCTION radmeter.update_open(
-    p_segment integer, p_round integer, p_seqs bigint[] DEFAULT NULL) RETURNS bigint[]
+    p_segment integer, p_round integer, p_seqs bigint[] DEFAULT NULL, p_later boolean DEFAULT false) RETURNS bigint[]
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 -- One index lookup for each record. The temporary table has no statistics, so the planner might choose otherwise.
 SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET plan_cache_mode = force_generic_plan
@@ -103,13 +105,15 @@ BEGIN
                 LATERAL (SELECT octets_in IS DISTINCT FROM session.acctinputoctets
                              OR octets_out IS DISTINCT FROM session.acctoutputoctets AS counts) AS moved
         )
-        FROM (SELECT incoming.*, found.radacctid
-              FROM pg_temp.incoming CROSS JOIN LATERAL radmeter.open_session(
-                  uid, session_id, calling_station_id, shown_mac, start_time) AS found
-              WHERE segment = p_segment AND round = p_round AND (p_seqs IS NULL OR seq = ANY (p_seqs))
+        FROM (SELECT * FROM pg_temp.incoming
+              WHERE segment = p_segment AND round = p_round
+                AND (p_seqs IS NULL OR open_id IS NOT NULL AND seq = ANY (p_seqs))
               ORDER BY uid) AS record
-        WHERE session.radacctid = record.radacctid AND session.acctstoptime IS NULL
-          AND (p_seqs IS NOT NULL
+        WHERE session.acctuniqueid = record.open_uid AND session.acctstoptime IS NULL
+          AND CASE WHEN p_seqs IS NOT NULL THEN session.radacctid = record.open_id
+                   WHEN record.calling_station_id <> '' THEN session.callingstationid = record.calling_station_id
+                   ELSE session.router_mac = record.shown_mac AND coalesce(session.callingstationid, '') = '' END
+          AND (p_later
                OR (session.acctstarttime IS NULL OR record.event_time >= session.acctstarttime)
                   AND (radmeter.supersedes(record.status, record.event_time, record.start_time, record.session_time,
                            record.stamped, record.received_at, record.input_octets, record.output_octets,

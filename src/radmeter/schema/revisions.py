@@ -130,8 +130,8 @@ def run_revisions(
     A revision that renames what the SQL files use says so (`with_sql_files`). From the first such revision on, all
     revisions and the files are one transaction. Else every batch between the two would be refused.
 
-    A revision may name indexes of tables that exist already (`indexes_ahead`). They are made before all revisions, while
-    others write. Such an index can use only columns that every version of its table has.
+    A revision may name indexes of tables that exist already (`indexes_ahead`). They are made before all revisions,
+    while others write. Such an index can use only columns that every version of its table has.
 
     Parameters
     ----------

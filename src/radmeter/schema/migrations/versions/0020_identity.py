@@ -29,7 +29,6 @@ CREATE TABLE radmeter.session_alias (
     noted_at   timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (alias, radacctid)
 );
-CREATE INDEX session_alias_radacctid_idx ON radmeter.session_alias (radacctid);
 CREATE INDEX session_alias_noted_at_idx ON radmeter.session_alias (noted_at);
 COMMENT ON TABLE radmeter.session_alias IS 'by what else than acctuniqueid packets find their session';
 COMMENT ON COLUMN radmeter.session_alias.alias IS
@@ -65,6 +64,8 @@ $$
 
 def upgrade() -> None:
     """Create the table; the old unique index goes."""
+    # It has one argument more now.
+    op.execute("DROP FUNCTION IF EXISTS radmeter.update_open(integer, integer, bigint[])")
     op.execute(TABLE)
     made = (f"CREATE {text.format('IF NOT EXISTS ')}" for text in INDEXES.values())
     op.execute(SWAP.format(";\n    ".join(made)))
