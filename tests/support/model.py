@@ -95,6 +95,8 @@ class Packet:
     at: int
     """Event time."""
     stamped: bool
+    stamp: int | None
+    """Event-Timestamp as the router sent it, believed or not, in seconds since 1970."""
     arrival: int
     session_time: int | None
     octets: Octets
@@ -140,6 +142,7 @@ class Session:
     stop: int | None = None
     cause: str | None = None
     closed_by: str | None = None
+    stop_stamp: int | None = None
     """packet, reaper, reboot, superseded or somebody."""
     interim_interval: int = 0
     late_start: int | None = None
@@ -178,6 +181,32 @@ class Session:
         if packet.stamped or packet.session_time is None or self.session_time is None:
             return True
         return packet.session_time >= self.session_time
+
+    def fits(self, packet: Packet) -> bool:
+        """Whether a Stop shows the start, or the late Start, of this open session."""
+        starts = [self.start, *([] if self.late_start is None else [self.late_start])]
+        return packet.session_time is None or any(
+            abs(packet.began - start) <= 60 * SECOND for start in starts
+        )
+
+    def was_stopped_by(self, packet: Packet) -> bool:
+        """Whether a Stop is the one that closed this session, again."""
+        return (
+            self.closed_by == "packet"
+            and self.stop_stamp == packet.stamp
+            and packet.session_time in (None, self.session_time)
+            and (packet.stamp is not None or packet.session_time is not None)
+            and all(octets in (None, last) for octets, last in zip(packet.octets, self.reported, strict=True))
+        )
+
+    def is_as_old_as(self, packet: Packet) -> bool:
+        """Whether the packet is as late as the latest packet of the session."""
+        return packet.at == self.heard and (
+            packet.stamped
+            or packet.session_time is None
+            or self.session_time is None
+            or packet.session_time >= self.session_time
+        )
 
     def lasted_at(self, packet: Packet) -> bool:
         """Whether a packet's event lies in this closed session."""
@@ -377,14 +406,19 @@ class Model:
         closed_session = self._closed_session_of(packet)
         in_closed_session = closed_session is not None and closed_session.lasted_at(packet)
 
+        repeated = packet.status == "Stop" and any(
+            session.id == packet.id and session.was_stopped_by(packet) for session in self.sessions
+        )
+        if repeated and not (open_session is not None and open_session.fits(packet)):
+            return
         if open_session is not None and (began := self._began_anew(open_session, packet, router)) is not None:
             self._close(open_session, open_session.heard, "NAS-Reboot", "superseded")
             self._open(packet, router, began)
         elif open_session is not None and not (packet.at < open_session.start and closed_session is not None):
             if packet.status != "Start" or not in_closed_session:
-                self._continue(open_session, packet)
+                self._continue(open_session, packet, router)
         elif closed_session is not None:
-            self._late(closed_session, packet, can_reopen=open_session is None)
+            self._late(closed_session, packet, router, can_reopen=open_session is None)
         else:
             self._open(packet, router)
 
@@ -445,9 +479,10 @@ class Model:
                 session.reported[direction] = octets
                 self._add(session, packet, direction, octets)
         if packet.status == "Stop":
+            session.stop_stamp = packet.stamp
             self._close(session, packet.at, packet.cause, "packet")
 
-    def _continue(self, session: Session, packet: Packet) -> None:
+    def _continue(self, session: Session, packet: Packet, router: str) -> None:
         """Apply a packet to the open session."""
         self._join(session, packet)
         self._name(session, packet)
@@ -458,11 +493,14 @@ class Model:
         else:
             self._decide_late_start(session, packet)
             if session.is_older_than(packet):
-                self._count_newer(session, packet)
+                self._count_newer(session, packet, router)
             else:
                 self._count_exceeding(session, packet)
         self._heard(session, packet)
         if packet.status == "Stop":
+            if packet.session_time is not None:
+                session.session_time = packet.session_time
+            session.stop_stamp = packet.stamp
             self._close(session, max(packet.at, session.start), packet.cause, "packet")
 
     def _decide_late_start(self, session: Session, packet: Packet) -> None:
@@ -474,18 +512,18 @@ class Model:
             if packet.stamped or grew:
                 session.late_start = None
 
-    def _late(self, session: Session, packet: Packet, can_reopen: bool) -> None:
+    def _late(self, session: Session, packet: Packet, router: str, can_reopen: bool) -> None:
         """Apply a packet to a closed session."""
         self._name(session, packet)
         if packet.status == "Start":
             session.start = min(session.start, packet.began)
         elif session.closed_by in ("reaper", "reboot") and session.is_older_than(packet) and can_reopen:
             session.stop = session.cause = session.closed_by = session.late_start = None
-            self._continue(session, packet)
+            self._continue(session, packet, router)
         else:
             self._count_exceeding(session, packet)
 
-    def _count_newer(self, session: Session, packet: Packet) -> None:
+    def _count_newer(self, session: Session, packet: Packet, router: str) -> None:
         for direction, octets in enumerate(packet.octets):
             last = session.reported[direction]
             if octets is None:
@@ -495,16 +533,34 @@ class Model:
             elif octets >= last:
                 increase = octets - last
             else:
-                wrapped = not packet.gigawords and TOP_QUARTER <= last < WRAP
+                wrapped = (
+                    not packet.gigawords
+                    and last < WRAP
+                    and (
+                        last >= TOP_QUARTER
+                        or self._used_in_time(session, packet, octets - last + WRAP, router)
+                    )
+                )
                 increase = octets - last + WRAP if wrapped else octets
                 self.anomalies += 1
             session.reported[direction] = octets
             self._add(session, packet, direction, increase)
 
+    def _used_in_time(self, session: Session, packet: Packet, octets: int, router: str) -> bool:
+        """Whether so many octets are plausible for the time by which the session time grew."""
+        if packet.session_time is None or session.session_time is None:
+            return False
+        seconds = packet.session_time - session.session_time
+        return seconds > 0 and octets <= self._plausible_octets(router, seconds)
+
     def _count_exceeding(self, session: Session, packet: Packet) -> None:
+        at_last = session.is_as_old_as(packet)
         for direction, octets in enumerate(packet.octets):
-            total = session.total[direction]
-            if octets is not None and (total is None or octets > total):
+            total, last = session.total[direction], session.reported[direction]
+            if octets is not None and at_last and last is not None and octets >= last:
+                session.reported[direction] = octets
+                self._add(session, packet, direction, octets - last)
+            elif octets is not None and (total is None or octets > total):
                 session.reported[direction] = octets
                 self._add(session, packet, direction, octets - (total or 0))
 
@@ -573,6 +629,7 @@ def read(pairs: Sequence[tuple[str, str]], arrival: int) -> Packet:
         username=values.get("User-Name") or None,
         at=at,
         stamped=stamped,
+        stamp=stamp,
         arrival=arrival,
         session_time=_number(values, "Acct-Session-Time"),
         octets=(_octets(values, "Input"), _octets(values, "Output")),

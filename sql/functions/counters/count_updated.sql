@@ -168,6 +168,13 @@ BEGIN
                         ELSE 'counter restarted' END AS kind,
                    after.radacctid, after.acctuniqueid, after.username, after.router_id, after.acctupdatetime,
                    shift.direction, shift.octets_before, shift.octets_after,
+                   -- What the other reading would have given: the router's value comes on top of the total, or of all
+                   -- wraps. Above 32 bits a counter does not wrap.
+                   CASE WHEN shift.octets_before - shift.offset_before <= 4294967295
+                        THEN shift.octets_after - shift.offset_after
+                             + CASE WHEN shift.offset_after = shift.offset_before + 4294967296
+                                    THEN shift.octets_before ELSE shift.offset_before + 4294967296 END
+                        END AS octets_otherwise,
                    coalesce('#' || after.router_id, 'unknown') AS router
             FROM old_rows AS before JOIN new_rows AS after USING (radacctid)
             CROSS JOIN LATERAL (VALUES
@@ -182,9 +189,9 @@ BEGIN
                 ON hourly.kind = 'anomaly' AND hourly.source = '' AND hourly.hour = v_hour AND hourly.client = router
         ), kept AS (
             INSERT INTO public.accounting_anomaly (kind, radacctid, acctuniqueid, username, router_id, event_time,
-                                                   direction, octets_before, octets_after)
+                                                   direction, octets_before, octets_after, octets_otherwise)
             SELECT kind, radacctid, acctuniqueid, username, router_id, acctupdatetime,
-                   direction, octets_before, octets_after
+                   direction, octets_before, octets_after, octets_otherwise
             FROM judged WHERE fits
         )
         INSERT INTO radmeter.kept_per_hour AS hourly (kind, source, hour, client, kept, kept_bytes, left_out)

@@ -15,7 +15,8 @@ BEGIN
     JOIN public.radacct AS session ON session.radacctid = record.open_id AND session.acctstoptime IS NULL
     WHERE record.seq = ANY (p_seqs)
       AND radmeter.supersedes(record.status, record.event_time, record.start_time, record.session_time, record.stamped,
-              record.received_at, record.input_octets, record.output_octets, record.router_id,
+              coalesce(record.first_received_at, record.received_at), record.input_octets, record.output_octets,
+              record.router_id,
               session.acctstarttime, session.acctupdatetime, session.arrived_at, session.late_start_at);
     IF v_ids IS NULL THEN
         RETURN '{}';

@@ -44,6 +44,7 @@ AS $$
         skew_seconds         bigint,
         usage_date           date,
         period_start         date,
+        stop_stamp           bigint,    -- of a Stop: its Event-Timestamp as the router sent it, seconds since 1970
         router_mac           macaddr,   -- these two, nas_identifier and router_ip name the router: see radmeter.match_router
         nas_mac              macaddr,
         shown_mac            macaddr,   -- the first of these two that is there: tells the session
@@ -54,6 +55,7 @@ AS $$
         pairs                json,      -- the packet's attributes, if they were sent
         open_id              bigint,    -- radacctid of the open session, if radmeter.find_open has found it,
         open_uid             text,      -- and its acctuniqueid; uid: not looked for, or not found
+        first_received_at    timestamptz, -- the packet was sent again, and received_at is the arrival of the last copy
         refused              text       -- why the record is set aside: see radmeter.refuse_unbelieved
     ) ON COMMIT DELETE ROWS;
 $$;

@@ -1,18 +1,21 @@
--- radmeter.drop_repeated_starts(segment, round): takes Starts out of the batch that are retransmissions of a closed
--- session's Start: their event lies in a closed session of their id, and a later session of the id is open.
+-- radmeter.drop_repeated_starts(seqs): takes Starts out of the batch that are retransmissions of a closed session's Start:
+-- their event lies in a closed session of their id, and a later session of the id is open (radmeter.find_open has found
+-- it).
 -- Called by radmeter.apply_round only. Reads radacct, radmeter.session_alias. Writes pg_temp.incoming.
-CREATE OR REPLACE FUNCTION radmeter.drop_repeated_starts(p_segment integer, p_round integer) RETURNS void
-LANGUAGE sql SET search_path = pg_catalog, pg_temp
+CREATE OR REPLACE FUNCTION radmeter.drop_repeated_starts(p_seqs bigint[]) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+SET enable_hashjoin = off SET enable_mergejoin = off
 AS $$
+BEGIN
     DELETE FROM pg_temp.incoming AS record
     USING public.radacct AS session
-    WHERE record.segment = p_segment AND record.round = p_round AND record.status = 'Start'
-      AND session.radacctid = (SELECT radacctid FROM radmeter.open_session(
-          record.uid, record.session_id, record.calling_station_id, record.shown_mac, record.start_time))
-      AND session.acctstoptime IS NULL AND record.event_time >= session.acctstarttime
+    WHERE record.seq = ANY (p_seqs) AND record.status = 'Start'
+      AND session.radacctid = record.open_id AND session.acctstoptime IS NULL
+      AND record.event_time >= session.acctstarttime
       AND EXISTS (SELECT FROM radmeter.sessions_of(
                       record.uid, record.session_id, record.calling_station_id, record.shown_mac,
                       record.event_time - radmeter.arrival_allowance(record.stamped)) AS closed
                   WHERE closed.acctstoptime >= record.event_time - radmeter.arrival_allowance(record.stamped)
-                    AND closed.acctstarttime <= record.event_time);
+                    AND closed.acctstarttime <= record.event_time OFFSET 0);
+END;
 $$;

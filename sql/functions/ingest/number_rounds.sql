@@ -3,7 +3,8 @@
 -- has one record of each session, so that each record is applied to the result of the one before. Records that may be of
 -- one session have the same component.
 -- If a packet was sent again, with no other packet of its component in between, only the first copy is kept, since the
--- others would add nothing. It gets the arrival of the last copy, by which the reaper judges the session.
+-- others would add nothing. It gets the arrival of the last copy, by which the reaper judges the session, and keeps
+-- its own as first_received_at.
 -- Most batches have only one record of each session. Then nothing is written. Writes pg_temp.incoming.
 CREATE OR REPLACE FUNCTION radmeter.number_rounds() RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -30,7 +31,7 @@ BEGIN
     ), heard AS MATERIALIZED (
         SELECT seq, differs, max(received_at) OVER (PARTITION BY component, run) AS last_received_at FROM runs
     ), kept AS (
-        UPDATE pg_temp.incoming AS record SET received_at = last_received_at
+        UPDATE pg_temp.incoming AS record SET first_received_at = received_at, received_at = last_received_at
         FROM heard
         WHERE record.seq = heard.seq AND differs AND record.received_at < last_received_at
     )

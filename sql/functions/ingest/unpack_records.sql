@@ -105,8 +105,8 @@ BEGIN
             authentic, connect_info, input_octets, output_octets, gigawords, called_station_id, calling_station_id,
             terminate_cause, service_type, framed_protocol, framed_ip, framed_ipv6, framed_ipv6_prefix,
             framed_interface_id, delegated_ipv6_prefix, class, router_id, interim_interval, skew_seconds,
-            usage_date, period_start, router_mac, nas_mac, nas_identifier, router_ip, client_ip, received_us, pairs,
-            component, open_uid, shown_mac)
+            usage_date, period_start, stop_stamp, router_mac, nas_mac, nas_identifier, router_ip, client_ip, received_us,
+            pairs, component, open_uid, shown_mac)
         SELECT parsed.seq, 0, CASE WHEN parsed.status NOT IN ('Accounting-On', 'Accounting-Off') THEN 1 END,
                parsed.status, uid, session_id, username, realm, nas_ip, nas_port_id, nas_port_type,
                event_time,
@@ -122,6 +122,9 @@ BEGIN
                (event_time AT TIME ZONE coalesce(matched.timezone, v_timezone))::date,
                radmeter.period_start(plan.quota_type, plan.anchor_day, subscriber.quota_start,
                    (event_time AT TIME ZONE coalesce(plan.timezone, v_timezone))::date),
+               -- Also if the stamp or the arrival is not believed. Absurd ones are cut off at what a bigint holds.
+               CASE WHEN parsed.status = 'Stop' AND skew_seconds IS NOT NULL
+                    THEN least(greatest(floor(received_us / 1000000.0) + skew_seconds, -9e18), 9e18)::bigint END,
                router_mac, parsed.nas_mac, parsed.nas_identifier, router_ip, client_ip, received_us, pairs,
                uid, uid, coalesce(router_mac, parsed.nas_mac)
         FROM parsed

@@ -3,7 +3,7 @@
 -- there are several, it goes to the one in which its event lies; else to the one that began last at or before the
 -- record's session; else to the earliest.
 --   After a real Stop, a late interim or a second Stop counts only what exceeds the total, and does not reopen the
---   session.
+--   session. If its event is that of the last update, it is compared with the router's last value instead.
 --   A late Start only moves the start, and only to an earlier time.
 --   If the reaper or an Accounting-On/Off closed the session, a newer interim or Stop shows that it was still alive.
 --   The session is opened again, and the record is left for radmeter.update_open, unless another session of that id is
@@ -80,8 +80,10 @@ BEGIN
             CASE WHEN is_start THEN least(session.acctstarttime, record.event_time) ELSE session.acctstarttime END,
             coalesce(session.username, record.username),
             octets_in, octets_out,
-            radmeter.counted_offset(session.acctinputoctets, session.input_offset, reported_in, false, false),
-            radmeter.counted_offset(session.acctoutputoctets, session.output_offset, reported_out, false, false),
+            radmeter.counted_offset(session.acctinputoctets, session.input_offset, reported_in, false, current,
+                                    false, NULL, NULL, NULL),
+            radmeter.counted_offset(session.acctoutputoctets, session.output_offset, reported_out, false, current,
+                                    false, NULL, NULL, NULL),
             CASE WHEN counts THEN record.event_time ELSE session.counted_at END,
             CASE WHEN counts THEN radmeter.usage_date(coalesce(session.router_id, record.router_id), record.event_time)
                  ELSE session.usage_date END,
@@ -90,14 +92,17 @@ BEGIN
                  ELSE session.period_start END,
             greatest(session.arrived_at, record.received_at),
             coalesce(session.router_id, record.router_id)
-        FROM (SELECT record.status = 'Start' AS is_start) AS event,
+        FROM (SELECT record.status = 'Start' AS is_start,
+                     record.event_time = session.acctupdatetime
+                         AND radmeter.is_current(session.acctupdatetime, session.acctsessiontime,
+                                 record.event_time, record.session_time, record.stamped) AS current) AS event,
             LATERAL (SELECT CASE WHEN NOT is_start THEN record.input_octets END AS reported_in,
                             CASE WHEN NOT is_start THEN record.output_octets END AS reported_out) AS reported,
             LATERAL (SELECT
-                radmeter.counted_octets(session.acctinputoctets, session.input_offset, reported_in, false, false)
-                    AS octets_in,
-                radmeter.counted_octets(session.acctoutputoctets, session.output_offset, reported_out, false, false)
-                    AS octets_out) AS counted,
+                radmeter.counted_octets(session.acctinputoctets, session.input_offset, reported_in, false, current,
+                                        false, NULL, NULL, NULL) AS octets_in,
+                radmeter.counted_octets(session.acctoutputoctets, session.output_offset, reported_out, false, current,
+                                        false, NULL, NULL, NULL) AS octets_out) AS counted,
             LATERAL (SELECT octets_in IS DISTINCT FROM session.acctinputoctets
                          OR octets_out IS DISTINCT FROM session.acctoutputoctets AS counts) AS moved
     )
@@ -107,8 +112,11 @@ BEGIN
       AND session.radacctid = found.radacctid AND session.acctstoptime = found.acctstoptime
       AND (record.status = 'Start' AND record.event_time < session.acctstarttime
            OR session.username IS NULL AND record.username IS NOT NULL
-           OR record.status <> 'Start' AND (record.input_octets > coalesce(session.acctinputoctets, -1)
-                                            OR record.output_octets > coalesce(session.acctoutputoctets, -1)));
+           OR record.status <> 'Start'
+              AND (record.input_octets > coalesce(session.acctinputoctets
+                       - CASE WHEN record.event_time = session.acctupdatetime THEN session.input_offset ELSE 0 END, -1)
+                   OR record.output_octets > coalesce(session.acctoutputoctets
+                       - CASE WHEN record.event_time = session.acctupdatetime THEN session.output_offset ELSE 0 END, -1)));
 
     RETURN ARRAY(SELECT seq FROM unnest(p_seqs) AS seq
                  WHERE seq NOT IN (SELECT found.seq FROM unnest(v_seqs, v_reopen) AS found (seq, reopen)

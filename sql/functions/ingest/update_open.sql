@@ -1,9 +1,9 @@
 -- radmeter.update_open(segment, round [, seqs, later]): applies the records of a round to their open sessions.
---   seqs   if given: only these records, and to the sessions that radmeter.find_open has found. Else each record to the
---          session that has its acctuniqueid, and its Calling-Station-Id or, if neither has one, its router's MAC. That is
+--   seqs   if given: only these records, and to the sessions that radmeter.find_open has found. Else each record that is
+--          no Start, to the session that has its acctuniqueid, and its Calling-Station-Id or, if neither has one, its router's MAC. That is
 --          the one that radmeter.open_session would find, and most records have it
---   later  also to sessions that began after the record's event, and to those that the record supersedes
---          (radmeter.supersedes)
+--   later  also to sessions that began after the record's event, that the record supersedes (radmeter.supersedes), or
+--          that a Stop does not fit, which may be a repeat (radmeter.fits_session)
 -- A record that found its session by its device key makes its acctuniqueid an alias of the session.
 -- Returns the seqs of records that found no session. Writes radacct, radmeter.session_alias.
 -- A Stop moves the row to the partition of its month. This is a plain UPDATE: if MERGE moved the row, the triggers
@@ -27,7 +27,7 @@ BEGIN
             username, acctauthentic, connectinfo_start, connectinfo_stop, acctterminatecause, closed_by,
             framedipaddress, framedipv6address, framedipv6prefix, framedinterfaceid, delegatedipv6prefix,
             arrived_at, interim_interval, clock_skew_seconds, router_id, late_start_at,
-            calledstationid, callingstationid, router_mac
+            stop_stamp, calledstationid, callingstationid, router_mac
         ) = (
             SELECT
                 CASE WHEN is_start THEN least(session.acctstarttime, record.event_time)
@@ -38,7 +38,8 @@ BEGIN
                 CASE WHEN newer AND NOT is_start
                      THEN extract(epoch FROM record.event_time - session.acctupdatetime)::bigint
                      ELSE session.acctinterval END,
-                CASE WHEN newer AND NOT is_start
+                CASE WHEN is_stop AND record.session_time IS NOT NULL THEN record.session_time
+                     WHEN newer AND NOT is_start
                      THEN coalesce(record.session_time,
                                    extract(epoch FROM record.event_time - session.acctstarttime)::bigint)
                      ELSE session.acctsessiontime END,
@@ -73,6 +74,7 @@ BEGIN
                           AND (record.stamped OR coalesce(record.session_time > session.acctsessiontime, true))
                      THEN NULL
                      ELSE session.late_start_at END,
+                record.stop_stamp,
                 coalesce(nullif(session.calledstationid, ''), record.called_station_id, session.calledstationid),
                 CASE WHEN NOT erased THEN coalesce(nullif(session.callingstationid, ''), record.calling_station_id,
                                                    session.callingstationid) END,
@@ -84,30 +86,36 @@ BEGIN
                          coalesce(radmeter.is_pseudonym(session.username), false) AS erased) AS event,
                 -- In rlm_sql a repeated Start sets acctupdatetime back. An adopted session's acctsessiontime shows
                 -- that.
-                LATERAL (SELECT radmeter.is_newer(
-                    CASE WHEN session.adopted AND session.counted_at IS NULL
-                         THEN greatest(session.acctupdatetime,
-                                       session.acctstarttime + session.acctsessiontime * interval '1 second')
-                         ELSE session.acctupdatetime END, session.acctsessiontime,
-                    record.event_time, record.session_time, record.stamped) AS newer) AS time_order,
+                LATERAL (SELECT CASE WHEN session.adopted AND session.counted_at IS NULL
+                                     THEN greatest(session.acctupdatetime,
+                                              session.acctstarttime + session.acctsessiontime * interval '1 second')
+                                     ELSE session.acctupdatetime END AS last_time) AS last,
+                LATERAL (SELECT radmeter.is_newer(last_time, session.acctsessiontime,
+                                    record.event_time, record.session_time, record.stamped) AS newer,
+                                radmeter.is_current(last_time, session.acctsessiontime,
+                                    record.event_time, record.session_time, record.stamped) AS current) AS time_order,
                 -- A Start never moves counters, whatever octets it carries.
                 LATERAL (SELECT CASE WHEN NOT is_start THEN record.input_octets END AS reported_in,
                                 CASE WHEN NOT is_start THEN record.output_octets END AS reported_out) AS reported,
                 LATERAL (SELECT
                     radmeter.counted_offset(session.acctinputoctets, session.input_offset,
-                        reported_in, newer, record.gigawords) AS offset_in,
+                        reported_in, newer, current, record.gigawords,
+                        record.session_time, session.acctsessiontime, record.router_id) AS offset_in,
                     radmeter.counted_octets(session.acctinputoctets, session.input_offset,
-                        reported_in, newer, record.gigawords) AS octets_in,
+                        reported_in, newer, current, record.gigawords,
+                        record.session_time, session.acctsessiontime, record.router_id) AS octets_in,
                     radmeter.counted_offset(session.acctoutputoctets, session.output_offset,
-                        reported_out, newer, record.gigawords) AS offset_out,
+                        reported_out, newer, current, record.gigawords,
+                        record.session_time, session.acctsessiontime, record.router_id) AS offset_out,
                     radmeter.counted_octets(session.acctoutputoctets, session.output_offset,
-                        reported_out, newer, record.gigawords) AS octets_out) AS counted,
+                        reported_out, newer, current, record.gigawords,
+                        record.session_time, session.acctsessiontime, record.router_id) AS octets_out) AS counted,
                 LATERAL (SELECT octets_in IS DISTINCT FROM session.acctinputoctets
                              OR octets_out IS DISTINCT FROM session.acctoutputoctets AS counts) AS moved
         )
         FROM (SELECT * FROM pg_temp.incoming
               WHERE segment = p_segment AND round = p_round
-                AND (p_seqs IS NULL OR open_id IS NOT NULL AND seq = ANY (p_seqs))
+                AND CASE WHEN p_seqs IS NULL THEN status <> 'Start' ELSE open_id IS NOT NULL AND seq = ANY (p_seqs) END
               ORDER BY uid) AS record
         WHERE session.acctuniqueid = record.open_uid AND session.acctstoptime IS NULL
           AND CASE WHEN p_seqs IS NOT NULL THEN session.radacctid = record.open_id
@@ -116,9 +124,12 @@ BEGIN
           AND (p_later
                OR (session.acctstarttime IS NULL OR record.event_time >= session.acctstarttime)
                   AND (radmeter.supersedes(record.status, record.event_time, record.start_time, record.session_time,
-                           record.stamped, record.received_at, record.input_octets, record.output_octets,
-                           record.router_id, session.acctstarttime, session.acctupdatetime, session.arrived_at,
-                           session.late_start_at)) IS NOT TRUE)
+                           record.stamped, coalesce(record.first_received_at, record.received_at),
+                           record.input_octets, record.output_octets, record.router_id, session.acctstarttime,
+                           session.acctupdatetime, session.arrived_at, session.late_start_at)) IS NOT TRUE
+                  AND (record.status <> 'Stop'
+                       OR radmeter.fits_session(record.start_time, record.session_time, session.acctstarttime,
+                              session.late_start_at)))
         RETURNING record.seq, record.uid, session.radacctid, session.acctuniqueid <> record.uid AS by_another_id
     )
     SELECT array_agg(seq), array_agg(uid) FILTER (WHERE by_another_id),

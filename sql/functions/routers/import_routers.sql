@@ -1,6 +1,7 @@
 -- radmeter.import_routers(lines): imports a batch of inventory lines into routers. A second import changes nothing.
---   lines  JSON array of {"line", "name", "mac", "nas_identifier", "nas_mac", "ip_address", "timezone", "clients"}. An
---          absent or null value changes nothing. clients is an array of addresses and networks; an empty one means any.
+--   lines  JSON array of {"line", "name", "mac", "nas_identifier", "nas_mac", "ip_address", "timezone", "clients",
+--          "plausible_mbit_per_second"}. An absent or null value changes nothing. clients is an array of addresses and
+--          networks; an empty one means any. A plausible rate of -1 means the limit of the installation.
 --          nas_mac is the nas_identifier if that is a MAC. No two lines of a batch may have the same name or the same
 --          MAC.
 -- Returns for each line the outcome (added, claimed, updated, unchanged or refused), the router, and why it was
@@ -16,7 +17,7 @@ AS $$
 WITH given AS MATERIALIZED (
     SELECT * FROM json_to_recordset(p_lines) AS given (
         line bigint, name text, mac macaddr, nas_identifier text, nas_mac macaddr, ip_address inet, timezone text,
-        clients cidr[])
+        clients cidr[], plausible_mbit_per_second integer)
 ), zones AS MATERIALIZED (
     -- As radmeter.is_time_zone, once for all lines.
     SELECT DISTINCT given.timezone AS name
@@ -52,15 +53,17 @@ WITH given AS MATERIALIZED (
     FROM found
 ), compared AS MATERIALIZED (
     SELECT judged.line, judged.target, judged.reason, judged.name, judged.mac, judged.nas_identifier,
-           judged.ip_address, judged.timezone, judged.clients,
+           judged.ip_address, judged.timezone, judged.clients, judged.plausible_mbit_per_second,
            CASE
                WHEN judged.reason IS NOT NULL THEN 'refused'
                WHEN judged.target IS NULL THEN 'added'
                WHEN router.status = 'discovered' THEN 'claimed'
                WHEN (coalesce(judged.mac, router.mac), coalesce(judged.nas_identifier, router.nas_identifier),
                      coalesce(judged.ip_address, router.ip_address), coalesce(judged.timezone, router.timezone),
-                     nullif(coalesce(judged.clients, router.clients), '{}'))
-                   IS DISTINCT FROM (router.mac, router.nas_identifier, router.ip_address, router.timezone, router.clients)
+                     nullif(coalesce(judged.clients, router.clients), '{}'),
+                     nullif(coalesce(judged.plausible_mbit_per_second, router.plausible_mbit_per_second), -1))
+                   IS DISTINCT FROM (router.mac, router.nas_identifier, router.ip_address, router.timezone,
+                                     router.clients, router.plausible_mbit_per_second)
                THEN 'updated'
                ELSE 'unchanged'
            END AS outcome
@@ -74,6 +77,8 @@ WITH given AS MATERIALIZED (
         ip_address = coalesce(given.ip_address, router.ip_address),
         timezone = coalesce(given.timezone, router.timezone),
         clients = nullif(coalesce(given.clients, router.clients), '{}'),
+        plausible_mbit_per_second =
+            nullif(coalesce(given.plausible_mbit_per_second, router.plausible_mbit_per_second), -1),
         updated_at = now()
     FROM (SELECT * FROM compared WHERE outcome IN ('claimed', 'updated') ORDER BY target) AS given
     WHERE router.id = given.target
@@ -83,13 +88,16 @@ WITH given AS MATERIALIZED (
            jsonb_agg(jsonb_build_object('outcome', compared.outcome, 'before', to_jsonb(router),
                'name', compared.name, 'mac', compared.mac, 'nas_identifier', compared.nas_identifier,
                'ip_address', compared.ip_address, 'timezone', compared.timezone,
-               'clients', compared.clients) ORDER BY compared.line)
+               'clients', compared.clients,
+               'plausible_mbit_per_second', compared.plausible_mbit_per_second) ORDER BY compared.line)
     FROM compared LEFT JOIN public.routers AS router ON router.id = compared.target
     WHERE compared.outcome IN ('added', 'claimed', 'updated')
     HAVING count(*) > 0
 ), added AS (
-    INSERT INTO public.routers AS router (name, mac, nas_identifier, ip_address, timezone, clients)
-    SELECT name, mac, nas_identifier, ip_address, timezone, nullif(clients, '{}') FROM compared WHERE outcome = 'added' ORDER BY line
+    INSERT INTO public.routers AS router (name, mac, nas_identifier, ip_address, timezone, clients,
+                                          plausible_mbit_per_second)
+    SELECT name, mac, nas_identifier, ip_address, timezone, nullif(clients, '{}'), nullif(plausible_mbit_per_second, -1)
+    FROM compared WHERE outcome = 'added' ORDER BY line
     RETURNING router.id, router.name
 )
 SELECT compared.line, compared.outcome, coalesce(compared.target, added.id), compared.reason

@@ -86,13 +86,20 @@ def rename(settings: Settings, router: str, name: str) -> None:
     help="The RADIUS clients whose packets may name this router. Packets of others are set aside.",
 )
 @click.option(
+    "--plausible-rate",
+    "plausible_mbit_per_second",
+    metavar="MBIT|default",
+    type=TEXT,
+    help="More than one user can use in a direction, in Mbit/s. It tells wraps of 32-bit counters.",
+)
+@click.option(
     "--keep-mac",
     is_flag=True,
     help="Packets with the old MAC still belong to this router (late packets, two radios).",
 )
 @with_settings("state", "dsn")
 def set_(settings: Settings, router: str, keep_mac: bool, **given: str | None) -> None:
-    """Change the keys, the time zone or the RADIUS clients of a router. An empty value (--mac '') removes a key.
+    """Change a router's keys, time zone, RADIUS clients or plausible rate. An empty value (--mac '') removes a key.
 
     Its usage stays with it, each byte on the day on which it was counted. Later packets count by the new time zone.
     After a change of MAC, a device that still sends the old MAC is another router (if its NAS-Identifier and address
@@ -107,12 +114,14 @@ def set_(settings: Settings, router: str, keep_mac: bool, **given: str | None) -
     """
     from radmeter.database.views import reading
     from radmeter.routers.changes import writing
-    from radmeter.routers.inventory import Line
+    from radmeter.routers.inventory import DEFAULT, Line
     from radmeter.routers.lookup import find_router, networks, networks_outside
 
     named = {column: text for column, text in given.items() if text is not None}
     if not named:
-        raise click.UsageError("give at least one of --mac, --nas-identifier, --ip, --timezone and --clients")
+        raise click.UsageError(
+            "give at least one of --mac, --nas-identifier, --ip, --timezone, --clients and --plausible-rate"
+        )
     if keep_mac and "mac" not in named:
         raise click.UsageError("--keep-mac goes with --mac")
     with existing_database(settings) as dsn:
@@ -125,6 +134,8 @@ def set_(settings: Settings, router: str, keep_mac: bool, **given: str | None) -
             if "clients" in changes:
                 changes["clients"] = line.client_networks or None
                 _tell_outside(networks_outside(lately, changes["clients"]) if changes["clients"] else [])
+            if changes.get("plausible_mbit_per_second") == DEFAULT:
+                changes["plausible_mbit_per_second"] = None
             changed = writer.change(found.id, changes, keep_mac=keep_mac)
     output.say(f"router #{found.id} {found.name!r} {'is changed' if changed else 'is unchanged'}")
 

@@ -29,6 +29,7 @@ COLUMNS = ("id", "name", "mac", "nas_identifier", "ip_address", "timezone", "sta
 DETAILS = (
     *COLUMNS,
     "clients",
+    "plausible_mbit_per_second",
     "networks",
     "discovery_key",
     "aliases",
@@ -111,6 +112,9 @@ def show(settings: Settings, router: str, days: int, output_format: str) -> None
     clock_skew_seconds is how far its clock was ahead in the latest packet. Median and spread (of the middle half) are
     over its open sessions and the sessions of the last two days. A clock is unbelievable if it is more than 5 minutes
     ahead or 7 days behind. Then the arrival counts as the time of the event.
+
+    plausible_mbit_per_second is more than one of its users can use in a direction. Without one, the limit of that name
+    holds (`radmeter limits list`).
 
     clients are the RADIUS clients whose packets may name it. networks are those from which its packets came lately.
     """
@@ -199,7 +203,7 @@ def claim(settings: Settings, router: str, name: str | None, **given: str | None
 @routers.command(
     "import",
     epilog="""\b
-The file begins with the header name,mac,nas_identifier,ip_address,timezone,clients.
+The file begins with the header name,mac,nas_identifier,ip_address,timezone,clients,plausible_mbit_per_second.
 Example: radmeter routers import inventory.csv --dry-run""",
 )
 @click.argument("file", metavar="CSV", type=click.File("rb"))

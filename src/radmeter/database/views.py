@@ -24,7 +24,7 @@ router_usage = _view("router_usage", "router_id usage_date bytes_in bytes_out by
 router_list = _view(
     "router_list",
     "id name mac nas_identifier ip_address status timezone created_at today discovery_key updated_at"
-    " merged_into merged_at interim_interval stale_after_seconds clients",
+    " merged_into merged_at interim_interval stale_after_seconds clients plausible_mbit_per_second",
 )
 router_activity = _view("router_activity", "router_id open_sessions last_packet_at clock_skew_seconds")
 router_clock = _view(

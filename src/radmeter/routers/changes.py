@@ -86,7 +86,7 @@ class RouterWriter:
         return None if identifier is None else str(identifier)
 
     def change(self, router_id: int, changes: Mapping[str, Any], *, keep_mac: bool = False) -> bool:
-        """Change a router's keys, time zone or `clients` (a list of networks); None clears a value.
+        """Change a router's keys, time zone, `clients` (a list of networks) or plausible rate; None clears a value.
 
         Returns whether anything changed. Raises StoreError if another router has the MAC.
         """

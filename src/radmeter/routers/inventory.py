@@ -9,8 +9,9 @@ from typing import Any, BinaryIO
 from radmeter.errors import ConfigurationError, RadmeterError
 from radmeter.packet.router_key import normal_mac
 
-COLUMNS = ("name", "mac", "nas_identifier", "ip_address", "timezone", "clients")
+COLUMNS = ("name", "mac", "nas_identifier", "ip_address", "timezone", "clients", "plausible_mbit_per_second")
 ANY = "any"
+DEFAULT = "default"
 MOST_CLIENTS = 64
 LONGEST_NAME = 200
 LONGEST_LINE = 8192
@@ -39,6 +40,7 @@ class Line:
     ip_address: str | None = None
     timezone: str | None = None
     clients: str | None = None  # addresses and networks with commas between them, or `any`
+    plausible_mbit_per_second: str | None = None  # a whole number, or `default`
 
     @classmethod
     def checked(
@@ -78,6 +80,12 @@ class Line:
             "nas_mac": nas_mac,
             **{name: getattr(self, name) for name in COLUMNS},
             "clients": None if self.clients is None else self.client_networks,
+            # For radmeter.import_routers: NULL changes nothing, -1 is the default.
+            "plausible_mbit_per_second": None
+            if self.plausible_mbit_per_second is None
+            else -1
+            if self.plausible_mbit_per_second == DEFAULT
+            else int(self.plausible_mbit_per_second),
         }
 
     @property
@@ -133,6 +141,14 @@ def _clients(text: str, timezones: Mapping[str, str]) -> str:
     return ",".join(networks)
 
 
+def _plausible_mbit_per_second(text: str, timezones: Mapping[str, str]) -> str:
+    if text.lower() == DEFAULT:
+        return DEFAULT
+    if not (text.isascii() and text.isdigit() and len(text) <= 9):
+        raise BadLine(f"the plausible rate {text!r} is neither a whole number of Mbit/s nor `default`")
+    return str(int(text))
+
+
 def _network(text: str) -> str:
     try:
         network = ipaddress.ip_network(text)
@@ -160,6 +176,7 @@ _CHECKS = {
     "ip_address": _ip_address,
     "timezone": _timezone,
     "clients": _clients,
+    "plausible_mbit_per_second": _plausible_mbit_per_second,
 }
 
 

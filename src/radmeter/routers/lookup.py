@@ -37,6 +37,7 @@ class Router:
     interim_interval: int | None
     stale_after_seconds: int
     clients: Any  # RADIUS clients whose packets may name it; None: any
+    plausible_mbit_per_second: int | None  # more than one user can use in a direction; None: the limit
 
     def __str__(self) -> str:
         """Return text that identifies it also among routers of the same name."""

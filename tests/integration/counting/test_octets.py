@@ -1,5 +1,8 @@
 """Octets: what a packet adds to the total, in each direction by itself."""
 
+from typing import Any
+
+import psycopg
 import pytest
 from support.events import (
     GIB,
@@ -7,13 +10,19 @@ from support.events import (
     WRAP,
     Example,
     Reaper,
+    Statement,
     example,
     interim,
     one,
     start,
     stop,
 )
-from support.outcomes import Counted
+from support.outcomes import Counted, apply, set_up
+
+from radmeter.ingest.store import Store
+
+# Octets in 300 seconds at 60 Mbit/s.
+AT_SPEED = 2_250_000_000
 
 EXAMPLES = [
     # --- growth and reordering
@@ -100,11 +109,62 @@ EXAMPLES = [
         **one("10:00 ..", f"{WRAP + 60}/{WRAP + 20}"),
     ),
     example(
-        "newer, octets less: below the top quarter it is a restart",
+        "newer, octets less: below the top quarter, too fast for the time, it is a restart",
         interim("10:10", 3 * GIB - 1, 1, 600, gigawords=False),
-        interim("10:20", 50, 1, 1200, gigawords=False),
+        interim("10:11", 50, 1, 660, gigawords=False),
         anomalies=(f"restart input {3 * GIB - 1} {3 * GIB + 49}",),
         **one("10:00 ..", f"{3 * GIB + 49}/1"),
+    ),
+    example(
+        "newer, octets less: below the top quarter, without session time, it is a restart",
+        interim("10:10", 3 * GIB - 1, 1, 600, gigawords=False),
+        interim("10:20", 50, 1, gigawords=False),
+        anomalies=(f"restart input {3 * GIB - 1} {3 * GIB + 49}",),
+        **one("10:00 ..", f"{3 * GIB + 49}/1"),
+    ),
+    example(
+        "newer, octets less: below the top quarter, the session time having gone back, it is a restart",
+        interim("10:10", 3 * GIB - 1, 1, 600, gigawords=False),
+        interim("10:20", 50, 1, 599, gigawords=False),
+        anomalies=(f"restart input {3 * GIB - 1} {3 * GIB + 49}",),
+        **one("10:00 ..", f"{3 * GIB + 49}/1"),
+    ),
+    example(
+        "newer, octets less: a 32-bit counter at 60 Mbit/s wraps, wherever it was",
+        *(
+            interim(f"{10 + n // 12}:{n % 12 * 5:02}", AT_SPEED * n % WRAP, 0, 300 * n, gigawords=False)
+            for n in range(1, 11)
+        ),
+        anomalies=tuple(
+            sorted(
+                f"wrap input {AT_SPEED * (n - 1)} {AT_SPEED * n}"
+                for n in range(2, 11)
+                if AT_SPEED * n // WRAP > AT_SPEED * (n - 1) // WRAP
+            )
+        ),
+        **one("10:00 ..", "22500000000/0"),
+    ),
+    example(
+        "newer, octets less: as much as is plausible for the time",
+        interim("10:05", WRAP - 3_750_000_000, 0, 300, gigawords=False),
+        interim("10:10", 0, 0, 600, gigawords=False),
+        anomalies=(f"wrap input {WRAP - 3_750_000_000} {WRAP}",),
+        **one("10:00 ..", f"{WRAP}/0"),
+    ),
+    example(
+        "newer, octets less: more than is plausible for the time",
+        interim("10:05", WRAP - 3_750_000_001, 0, 300, gigawords=False),
+        interim("10:10", 0, 0, 600, gigawords=False),
+        anomalies=(f"restart input {WRAP - 3_750_000_001} {WRAP - 3_750_000_001}",),
+        **one("10:00 ..", f"{WRAP - 3_750_000_001}/0"),
+    ),
+    example(
+        "newer, octets less: a router with a limit of its own",
+        Statement("UPDATE routers SET plausible_mbit_per_second = 1 WHERE name = 'harbour'"),
+        interim("10:05", 3 * GIB - 1, 0, 300, gigawords=False),
+        interim("10:10", 50, 0, 600, gigawords=False),
+        anomalies=(f"restart input {3 * GIB - 1} {3 * GIB + 49}",),
+        **one("10:00 ..", f"{3 * GIB + 49}/0"),
     ),
     example(
         "newer, octets less: with Gigawords a counter near 2^32 cannot have wrapped",
@@ -161,6 +221,47 @@ EXAMPLES = [
         anomalies=("restart output 200 200",),
         **one("10:00 ..", "100/207"),
     ),
+    # --- the same moment
+    example(
+        "as late as the last one: interim and Stop in a second after a restart",
+        interim("10:10", 50_000_000, 0, 600),
+        interim("10:20", 1_000_000, 0, 1200),
+        stop("10:20", 3_000_000, 0, 1200),
+        anomalies=("restart input 50000000 51000000",),
+        **one("10:00 .. 10:20 User-Request", "53000000/0"),
+    ),
+    example(
+        "as late as the last one: after a wrap, unstamped",
+        interim("10:10", WRAP - 1, 0, 600, gigawords=False, stamped=False),
+        interim("10:20", 10, 0, 1200, gigawords=False, stamped=False),
+        stop("10:20", 30, 0, 1200, gigawords=False, stamped=False),
+        anomalies=(f"wrap input {WRAP - 1} {WRAP + 10}",),
+        **one("10:00 .. 10:20 User-Request", f"{WRAP + 30}/0"),
+    ),
+    example(
+        "as late as the last one: an interim after the Stop of that second",
+        interim("10:10", 50_000_000, 0, 600),
+        stop("10:20", 1_000_000, 0, 1200),
+        interim("10:20", 3_000_000, 0, 1200, arrived="10:20:02"),
+        anomalies=("restart input 50000000 51000000",),
+        **one("10:00 .. 10:20 User-Request", "53000000/0"),
+    ),
+    example(
+        "as late as the last one: less than that subtracts nothing and is no restart",
+        interim("10:10", 50_000_000, 7, 600),
+        interim("10:20", 3_000_000, 8, 1200),
+        interim("10:20", 1_000_000, 9, 1200),
+        anomalies=("restart input 50000000 53000000",),
+        **one("10:00 ..", "53000000/9"),
+    ),
+    example(
+        "as late as the last one: an unstamped packet whose session time went back is a retransmission",
+        interim("10:10", 50_000_000, 0, 600, stamped=False),
+        interim("10:20", 1_000_000, 0, 1200, stamped=False),
+        interim("10:20", 3_000_000, 0, 1199, stamped=False),
+        anomalies=("restart input 50000000 51000000",),
+        **one("10:00 ..", "51000000/0"),
+    ),
     # --- octets absent
     example(
         "octets absent: unknown, not zero",
@@ -192,3 +293,30 @@ EXAMPLES = [
 @pytest.mark.parametrize("case", EXAMPLES, ids=lambda case: case.rule)
 def test_octets(counted: Counted, case: Example) -> None:
     assert counted(case) == case.outcome
+
+
+def test_an_anomaly_has_what_the_other_reading_would_have_given(
+    used_database: tuple[psycopg.Connection[Any], Store],
+) -> None:
+    connection, store = used_database
+    set_up(connection)
+    apply(
+        connection,
+        store,
+        (
+            interim("10:10", 3 * GIB, 7, 600, gigawords=False),
+            interim("10:20", 50, 5, gigawords=False),
+            interim("10:30", 40, 5, 1800, gigawords=False),
+            interim("10:40", 40, 6 * GIB, 2400),
+            interim("10:50", 40, 1, 3000),
+        ),
+        1,
+    )
+    assert connection.execute(
+        "SELECT direction, octets_before, octets_after, octets_otherwise FROM accounting_anomaly ORDER BY id"
+    ).fetchall() == [
+        ("input", 3 * GIB, WRAP + 50, 3 * GIB + 50),
+        ("output", 7, 12, WRAP + 5),
+        ("input", WRAP + 50, 2 * WRAP + 40, WRAP + 90),
+        ("output", 6 * GIB + 7, 6 * GIB + 8, None),
+    ]

@@ -92,6 +92,13 @@ EXAMPLES = [
         **one("10:00 ..", "1125000001/1000000001"),
     ),
     example(
+        "the first arrival of a packet that is sent again counts",
+        interim("10:10", 1000, 0, 600),
+        interim("10:24", 1500, 0, 720, arrived="10:12:01"),
+        interim("10:24", 1500, 0, 720, arrived="10:30"),
+        **one("10:00 ..", "1500/0"),
+    ),
+    example(
         "a packet of the old session that comes later is treated as after a Stop",
         interim("10:10", 1000, 0, 600),
         interim("11:10", 1500, 0, 300),

@@ -1,6 +1,7 @@
 """Renaming, changing and retiring routers; finding them; what `radmeter routers show` tells."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -345,3 +346,28 @@ def test_show_tells_the_interval_when_a_session_is_stale_and_the_usage_of_days(
     assert "stale after seconds" in table
     assert "usage date" in table
     assert json.dumps(shown)
+
+
+def test_the_plausible_rate_is_set_shown_imported_and_taken_off(tmp_path: Path, database: str) -> None:
+    def rate() -> int | None:
+        shown = radmeter(database, "routers", "show", "lobby", "--format", "json").json()
+        return shown["plausible_mbit_per_second"]  # type: ignore[no-any-return]
+
+    def setting(text: str) -> Any:
+        return radmeter(database, "routers", "set", "lobby", "--plausible-rate", text)
+
+    radmeter(database, "routers", "add", "--name", "lobby")
+    assert rate() is None
+    assert ("is changed" in setting("1000").output, rate()) == (True, 1000)
+    assert "is unchanged" in setting("1000").output
+    file = tmp_path / "inventory.csv"
+    for text, outcome, stored in (("", "unchanged", 1000), ("0", "updated", 0), ("default", "updated", None)):
+        file.write_text(f"name,plausible_mbit_per_second\nlobby,{text}\n")
+        assert (f"1 {outcome}" in radmeter(database, "routers", "import", file).output, rate()) == (
+            True,
+            stored,
+        )
+    setting("7")
+    assert ("is changed" in setting("default").output, rate()) == (True, None)
+    for text in ("fast", "-1", "1.5", "1" * 10):
+        assert setting(text).exit_code == 2

@@ -53,9 +53,54 @@ def test_counted_offset_and_counted_octets(
     offset_after: int,
     octets_after: int | None,
 ) -> None:
-    arguments = (total, offset, reported, newer, gigawords)
-    assert value(connection, "radmeter.counted_offset(%s, %s, %s, %s, %s)", *arguments) == offset_after
-    assert value(connection, "radmeter.counted_octets(%s, %s, %s, %s, %s)", *arguments) == octets_after
+    arguments = (total, offset, reported, newer, newer, gigawords)
+    rest = "(%s, %s, %s, %s, %s, %s, NULL, NULL, NULL)"
+    assert value(connection, f"radmeter.counted_offset{rest}", *arguments) == offset_after
+    assert value(connection, f"radmeter.counted_octets{rest}", *arguments) == octets_after
+
+
+@pytest.mark.parametrize(
+    ("total", "reported", "session_time", "last", "octets_after"),
+    [
+        (2 << 30, 5, 600, 300, WRAP + 5),
+        (1 << 29, 5, 600, 300, (1 << 29) + 5),
+        (2 << 30, 5, 300, 300, (2 << 30) + 5),
+        (2 << 30, 5, 299, 300, (2 << 30) + 5),
+        (2 << 30, 5, None, 300, (2 << 30) + 5),
+        (2 << 30, 5, 600, None, (2 << 30) + 5),
+        # What another program may have written.
+        (2 << 30, 5, 600, -(1 << 63), (2 << 30) + 5),
+    ],
+)
+def test_a_wrap_below_the_top_quarter_shows_in_the_session_time(
+    connection: Connection,
+    total: int,
+    reported: int,
+    session_time: int | None,
+    last: int | None,
+    octets_after: int,
+) -> None:
+    counted = "(%s, 0, %s, true, true, false, %s, %s, NULL)"
+    arguments = (total, reported, session_time, last)
+    assert value(connection, f"radmeter.counted_octets{counted}", *arguments) == octets_after
+
+
+@pytest.mark.parametrize(
+    ("reported", "current", "offset_after", "octets_after"),
+    [
+        (12, True, 100, 112),
+        (12, False, 100, 110),
+        (9, True, 100, 110),
+        (120, True, 100, 220),
+        (120, False, 0, 120),
+    ],
+)
+def test_a_packet_as_late_as_the_last_one(
+    connection: Connection, reported: int, current: bool, offset_after: int, octets_after: int
+) -> None:
+    counted = "(110, 100, %s, false, %s, false, NULL, NULL, NULL)"
+    assert value(connection, f"radmeter.counted_offset{counted}", reported, current) == offset_after
+    assert value(connection, f"radmeter.counted_octets{counted}", reported, current) == octets_after
 
 
 @pytest.mark.parametrize(
@@ -87,6 +132,8 @@ def test_is_newer(
 
     arguments = (at(last), last_session_time, at(event), session_time, stamped)
     assert value(connection, "radmeter.is_newer(%s, %s, %s, %s, %s)", *arguments) is expected
+    current = expected or (event == last and stamped)
+    assert value(connection, "radmeter.is_current(%s, %s, %s, %s, %s)", *arguments) is current
 
 
 def test_arrival_allowance(connection: Connection) -> None:

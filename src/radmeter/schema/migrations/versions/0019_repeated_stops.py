@@ -53,7 +53,7 @@ ANOMALY = """
 ALTER TABLE public.accounting_anomaly ADD COLUMN octets_otherwise bigint;
 COMMENT ON COLUMN public.accounting_anomaly.octets_otherwise IS
     'octets_after if the counter had restarted instead of wrapped, or wrapped instead of restarted; '
-    'NULL: it could not wrap';
+    'NULL: a counter of 32 bits cannot have had that value';
 """
 
 ROUTERS = """
@@ -66,6 +66,8 @@ COMMENT ON COLUMN public.routers.plausible_mbit_per_second IS
 # They take other arguments now.
 FUNCTIONS = """
 DROP FUNCTION IF EXISTS radmeter.close_superseded(integer, integer);
+DROP FUNCTION IF EXISTS radmeter.counted_octets(bigint, bigint, bigint, boolean, boolean);
+DROP FUNCTION IF EXISTS radmeter.counted_offset(bigint, bigint, bigint, boolean, boolean);
 """
 
 
