@@ -220,7 +220,7 @@ class Session:
         if not packet.stamped:
             allowance += 60 * SECOND
         if packet.session_time is None and packet.status != "Start":
-            allowance += 7 * DAY if self.closed_by == "reaper" else 600 * SECOND
+            allowance += 7 * DAY if self.closed_by in ("reaper", "reboot") else 600 * SECOND
         return packet.began <= self.stop + allowance
 
 

@@ -3,6 +3,7 @@
 -- One statement reads the rows, so all are read in one snapshot. The range is marked as counted in the same transaction:
 -- its sums exist if and only if it is marked. A session's history is the same before and after a change of the session.
 -- Returns how many adopted sessions there are, and how many have an unknown router. If any has, nothing is done.
+-- An empty user name is no user, as in radmeter.count_inserted.
 -- Takes no lock that a packet needs. Writes radmeter.backfill_user, backfill_router, adopted_move, backfill.
 CREATE OR REPLACE FUNCTION radmeter.backfill_range(
     p_first bigint, p_end bigint, OUT sessions bigint, OUT unknown bigint)
@@ -20,7 +21,7 @@ BEGIN
         SELECT hashtext(username) & 127, array_agg(username), array_agg(period_start),
                array_agg(bytes_in), array_agg(bytes_out)
         -- Not summed here: few users have many sessions in one range. radmeter.backfill_move sums over many ranges.
-        FROM part WHERE username IS NOT NULL AND (bytes_in <> 0 OR bytes_out <> 0)
+        FROM part WHERE username <> '' AND (bytes_in <> 0 OR bytes_out <> 0)
         GROUP BY 1 HAVING (SELECT found.unknown FROM found) = 0
     ), routers AS (
         INSERT INTO radmeter.backfill_router (bucket, router_ids, usage_dates, bytes_in, bytes_out)

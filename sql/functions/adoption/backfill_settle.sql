@@ -34,7 +34,7 @@ BEGIN
             SELECT old_username AS username, period_start, -bytes_in AS bytes_in, -bytes_out AS bytes_out FROM effect
             UNION ALL
             SELECT new_username, period_start, bytes_in, bytes_out FROM effect) AS moved
-        WHERE username IS NOT NULL GROUP BY username, period_start HAVING sum(bytes_in) <> 0 OR sum(bytes_out) <> 0
+        WHERE username <> '' GROUP BY username, period_start HAVING sum(bytes_in) <> 0 OR sum(bytes_out) <> 0
         ORDER BY username, period_start
         ON CONFLICT (username, period_start) DO UPDATE SET
             bytes_in = radmeter.as_counter(usage.bytes_in::numeric + excluded.bytes_in),

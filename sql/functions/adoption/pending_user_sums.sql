@@ -14,5 +14,5 @@ BEGIN ATOMIC
         (effect.old_username, effect.period_start, -effect.bytes_in, -effect.bytes_out),
         (effect.new_username, effect.period_start, effect.bytes_in, effect.bytes_out)
     ) AS side (username, period_start, bytes_in, bytes_out)
-    WHERE side.username IS NOT NULL;
+    WHERE side.username <> '';
 END;

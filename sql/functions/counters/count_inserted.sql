@@ -2,6 +2,7 @@
 -- router_daily_usage, each counter row once a statement, in the order of its key.
 -- radmeter.ingest leaves day and period in the row. Another writer (rlm_sql) does not: its octets count on the day of
 -- the row's last update, and are kept as a slice of their own (see radmeter.session_slice).
+-- An empty user name is no user: rlm_sql writes '' for a packet without User-Name.
 -- A copy of an adopted row is counted here, so the backfill must count nothing for it (see radmeter.adoption_baseline).
 -- There is no trigger for DELETE: a deleted row takes nothing back, since counters outlive their sessions.
 CREATE OR REPLACE FUNCTION radmeter.count_inserted() RETURNS trigger
@@ -20,7 +21,7 @@ BEGIN
     ), users AS (
         INSERT INTO public.user_quota_usage AS usage (username, period_start, bytes_in, bytes_out)
         SELECT username, period_start, radmeter.as_counter(sum(bytes_in)), radmeter.as_counter(sum(bytes_out))
-        FROM gained WHERE username IS NOT NULL GROUP BY username, period_start ORDER BY username, period_start
+        FROM gained WHERE username <> '' GROUP BY username, period_start ORDER BY username, period_start
         ON CONFLICT (username, period_start) DO UPDATE SET
             bytes_in = radmeter.as_counter(usage.bytes_in::numeric + excluded.bytes_in),
             bytes_out = radmeter.as_counter(usage.bytes_out::numeric + excluded.bytes_out),

@@ -4,6 +4,7 @@
 -- (rlm_sql, an operator's UPDATE) does not: its increase counts on the day of the row's last update, and is kept as a
 -- slice of its own (see radmeter.session_slice). Writes accounting_anomaly if a router's counter wrapped or restarted,
 -- up to the limit anomalies_per_router_hour; the rest is counted in radmeter.kept_per_hour.
+-- An empty user name is no user, as in radmeter.count_inserted.
 -- radmeter backfill, not this trigger, counts the octets that an adopted session had when it was adopted. Before the row
 -- changes, they are kept in radmeter.adoption_baseline.
 -- Hash joins are forced: transition tables have no statistics, so the planner would guess. They are set on here since a
@@ -98,7 +99,7 @@ BEGIN
     ), users AS (
         INSERT INTO public.user_quota_usage AS usage (username, period_start, bytes_in, bytes_out)
         SELECT username, period_start, radmeter.as_counter(sum(bytes_in)), radmeter.as_counter(sum(bytes_out))
-        FROM delta WHERE username IS NOT NULL
+        FROM delta WHERE username <> ''
         GROUP BY username, period_start ORDER BY username, period_start
         ON CONFLICT (username, period_start) DO UPDATE SET
             bytes_in = radmeter.as_counter(usage.bytes_in::numeric + excluded.bytes_in),

@@ -108,7 +108,7 @@ BEGIN
             usage_date, period_start, stop_stamp, router_mac, nas_mac, nas_identifier, router_ip, client_ip, received_us,
             pairs, component, open_uid, shown_mac)
         SELECT parsed.seq, 0, CASE WHEN parsed.status NOT IN ('Accounting-On', 'Accounting-Off') THEN 1 END,
-               parsed.status, uid, session_id, username, realm, nas_ip, nas_port_id, nas_port_type,
+               parsed.status, uid, session_id, nullif(username, ''), realm, nas_ip, nas_port_id, nas_port_type,
                event_time,
                -- Without Acct-Session-Time the start is unknown: allow 10 minutes.
                event_time - coalesce(session_time, CASE parsed.status WHEN 'Start' THEN 0 ELSE 600 END)

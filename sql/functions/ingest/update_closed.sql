@@ -44,8 +44,8 @@ BEGIN
             closed.acctstarttime <= record.start_time AS began_before) AS fit
         WHERE closed.acctstoptime >= v_from
           AND (closed.acctstoptime >= record.belongs_from
-               -- Without Acct-Session-Time the start is unknown, and the reaper only guessed that the session ended.
-               OR closed.closed_by = 'reaper' AND record.session_time IS NULL AND record.status <> 'Start'
+               -- Without Acct-Session-Time the start is unknown, and no Stop said that the session ended.
+               OR closed.closed_by = ANY (ARRAY['reaper', 'reboot']) AND record.session_time IS NULL AND record.status <> 'Start'
                   AND closed.acctstoptime >= record.event_time - interval '7 days')
         ORDER BY event_lies_in DESC, began_before DESC,
                  CASE WHEN event_lies_in OR began_before THEN closed.acctstarttime END DESC NULLS LAST,
@@ -78,7 +78,7 @@ BEGIN
     ) = (
         SELECT
             CASE WHEN is_start THEN least(session.acctstarttime, record.event_time) ELSE session.acctstarttime END,
-            coalesce(session.username, record.username),
+            coalesce(nullif(session.username, ''), record.username),
             octets_in, octets_out,
             radmeter.counted_offset(session.acctinputoctets, session.input_offset, reported_in, false, current,
                                     false, NULL, NULL, NULL),
@@ -88,7 +88,8 @@ BEGIN
             CASE WHEN counts THEN radmeter.usage_date(coalesce(session.router_id, record.router_id), record.event_time)
                  ELSE session.usage_date END,
             CASE WHEN counts
-                 THEN radmeter.user_period_start(coalesce(session.username, record.username), record.event_time)
+                 THEN radmeter.user_period_start(coalesce(nullif(session.username, ''), record.username),
+                                                 record.event_time)
                  ELSE session.period_start END,
             greatest(session.arrived_at, record.received_at),
             coalesce(session.router_id, record.router_id)
@@ -111,7 +112,7 @@ BEGIN
     WHERE NOT found.reopen
       AND session.radacctid = found.radacctid AND session.acctstoptime = found.acctstoptime
       AND (record.status = 'Start' AND record.event_time < session.acctstarttime
-           OR session.username IS NULL AND record.username IS NOT NULL
+           OR coalesce(session.username, '') = '' AND record.username IS NOT NULL
            OR record.status <> 'Start'
               AND (record.input_octets > coalesce(session.acctinputoctets
                        - CASE WHEN record.event_time = session.acctupdatetime THEN session.input_offset ELSE 0 END, -1)

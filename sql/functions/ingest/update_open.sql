@@ -50,9 +50,9 @@ BEGIN
                      WHEN coalesce(session.router_id, record.router_id) = record.router_id THEN record.usage_date
                      ELSE radmeter.usage_date(session.router_id, record.event_time) END,
                 CASE WHEN NOT counts THEN session.period_start
-                     WHEN session.username IS NULL OR session.username = record.username THEN record.period_start
+                     WHEN session.username IS NULL OR session.username IN ('', record.username) THEN record.period_start
                      ELSE radmeter.user_period_start(session.username, record.event_time) END,
-                coalesce(session.username, record.username),
+                coalesce(nullif(session.username, ''), record.username),
                 coalesce(session.acctauthentic, record.authentic),
                 CASE WHEN NOT erased
                      THEN coalesce(session.connectinfo_start, CASE WHEN NOT is_stop THEN record.connect_info END) END,

@@ -80,7 +80,7 @@ BEGIN
                 owner.uid, owner.session_id, owner.calling_station_id, owner.shown_mac, v_from) AS closed
             WHERE closed.acctstoptime >= v_from
               AND (closed.acctstoptime >= owner.belongs_from
-                   OR closed.closed_by = 'reaper' AND owner.session_time IS NULL AND owner.status <> 'Start'
+                   OR closed.closed_by = ANY (ARRAY['reaper', 'reboot']) AND owner.session_time IS NULL AND owner.status <> 'Start'
                       AND closed.acctstoptime >= owner.event_time - interval '7 days')
             OFFSET 0) AS session
         JOIN place ON place.id = session.router_id

@@ -33,6 +33,9 @@ BEGIN
         'before', jsonb_build_array(counted_in, counted_out),
         'after', jsonb_build_array(recomputed_in, recomputed_out)))
     INTO v_users FROM different;
+    -- An empty user name is no user: nothing of it stays.
+    DELETE FROM public.user_quota_usage
+    WHERE username = '' AND '' = ANY (p_usernames) AND bytes_in = 0 AND bytes_out = 0;
 
     WITH different AS (
         SELECT difference.*

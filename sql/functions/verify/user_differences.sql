@@ -4,6 +4,7 @@
 -- Returns the counted and the recomputed octets, and whether all sessions of the period are still there. If retention
 -- dropped some, a difference proves nothing. Reads user_quota_usage, and what radmeter.recomputed_parts reads.
 -- Usage that a backfill has found but not yet added to the counters is left out.
+-- An empty user name is no user. What an older release counted for it is a difference, whatever was dropped.
 -- One more day after the dropped sessions is not complete: a late packet counts on its own day, perhaps the day after
 -- the stop.
 CREATE OR REPLACE FUNCTION radmeter.user_differences(p_from date, p_to date, p_usernames text[])
@@ -22,7 +23,7 @@ BEGIN
         SELECT part.username, part.period_start, radmeter.as_counter(sum(part.bytes_in))::numeric AS bytes_in,
                radmeter.as_counter(sum(part.bytes_out))::numeric AS bytes_out
         FROM (SELECT session.username, session.period_start, session.bytes_in, session.bytes_out
-              FROM radmeter.recomputed_parts() AS session
+              FROM radmeter.recomputed_parts() AS session WHERE session.username <> ''
               UNION ALL
               SELECT pending.username, pending.period_start, -pending.bytes_in, -pending.bytes_out
               FROM radmeter.pending_user_sums() AS pending) AS part
@@ -47,7 +48,8 @@ BEGIN
     )
     SELECT different.username, different.period_start, different.counted_in, different.counted_out,
            different.recomputed_in, different.recomputed_out,
-           different.period_start::timestamp AT TIME ZONE coalesce(plan.timezone, v_timezone) >= v_complete_from
+           different.username = ''
+               OR different.period_start::timestamp AT TIME ZONE coalesce(plan.timezone, v_timezone) >= v_complete_from
     FROM different
     LEFT JOIN public.subscribers AS subscriber USING (username)
     LEFT JOIN public.plans AS plan ON plan.id = subscriber.plan_id

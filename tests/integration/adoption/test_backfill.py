@@ -1,7 +1,7 @@
 """`radmeter backfill`: the history of an adopted radacct, counted once, whatever happens meanwhile."""
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -98,6 +98,39 @@ def test_history_counts_on_the_day_and_in_the_period_of_the_last_update(
     assert totals(day)["10.9.9.9"] == (80, 8)
     assert connection.execute("SELECT count(*) FROM radacct WHERE router_id IS NULL").fetchone() == (0,)
     assert different(connection) == []
+    assert radmeter(history, "verify").exit_code == 0
+
+
+def test_an_empty_user_name_is_no_user(history: str, connection: Connection) -> None:
+    register(connection, "hotel", mac=HOTEL)
+    for month in range(1, 4):
+        closed(connection, f"a{month}", MARCH - month * 31 * 24 * HOUR, octets=(10, 1), username="")
+    named = closed(connection, "b", octets=(20, 2), username="")
+    run(history)
+    assert users(connection) == {}
+    assert totals(days(connection)) == {"hotel": (50, 5)}
+    assert different(connection) == []
+    connection.execute("UPDATE radacct SET username = 'alice' WHERE radacctid = %s", (named,))
+    finish(connection)
+    assert users(connection) == {("alice", "2024-03-01"): (20, 2)}
+    assert different(connection) == []
+
+
+def test_what_an_older_release_counted_for_an_empty_user_name_is_found_and_removed(
+    history: str, connection: Connection
+) -> None:
+    register(connection, "hotel", mac=HOTEL)
+    closed(connection, "a", octets=(10, 1), username="")
+    run(history)
+    connection.execute(
+        "INSERT INTO user_quota_usage (username, period_start, bytes_in) VALUES ('', '2020-01-01', 10)"
+    )
+    connection.execute("INSERT INTO radmeter.session_month (month, made) VALUES ('2024-05-01', 2)")
+    assert different(connection) == [("", date(2020, 1, 1), 10, 0)]
+    assert radmeter(history, "verify").exit_code == 1
+    assert radmeter(history, "verify", "--repair").exit_code == 0
+    assert connection.execute("SELECT count(*) FROM user_quota_usage").fetchone() == (0,)
+    assert totals(days(connection)) == {"hotel": (10, 1)}
     assert radmeter(history, "verify").exit_code == 0
 
 

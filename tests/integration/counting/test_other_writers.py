@@ -2,6 +2,7 @@
 
 import pytest
 from support.events import (
+    CLASS,
     Example,
     Statement,
     example,
@@ -93,6 +94,32 @@ EXAMPLES = [
         sessions=("anna hostel 23:40 .. 130/240",),
         users=("anna 03-01 130/240",),
         days=("hostel 03-10 100/200", "hostel 03-11 30/40"),
+    ),
+    example(
+        "'' is no user, as rlm_sql writes a packet without User-Name",
+        Statement(
+            """INSERT INTO radacct (acctsessionid, acctuniqueid, username, nasipaddress, router_id, acctstarttime,
+                                    acctupdatetime, acctinputoctets, acctoutputoctets)
+               SELECT 's9', 'u9', '', '192.0.2.9', id, '2026-03-30 10:00Z', '2026-03-30 11:00Z', 5, 6
+               FROM routers WHERE name = 'harbour'"""
+        ),
+        Statement("UPDATE radacct SET acctupdatetime = '2026-03-30 12:00Z', acctinputoctets = 15"),
+        sessions=("- harbour 30 10:00 .. 15/6",),
+        days=("harbour 03-30 15/6",),
+    ),
+    example(
+        "a user name that comes after '' gets all octets",
+        interim("10:10", 100, 200, 600, more=CLASS, user=None),
+        Statement("UPDATE radacct SET username = ''"),
+        interim("10:20", 130, 240, 1200, more=CLASS),
+        **one("10:00 ..", "130/240"),
+    ),
+    example(
+        "a user name that comes after '' and the Stop gets all octets",
+        stop("10:20", 130, 240, 1200, more=CLASS, user=None),
+        Statement("UPDATE radacct SET username = ''"),
+        interim("10:10", 100, 200, 600, more=CLASS, arrived="10:21"),
+        **one("10:00 .. 10:20 User-Request", "130/240"),
     ),
     example(
         "a month of closed sessions that is deleted moves no counter",
