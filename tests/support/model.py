@@ -673,5 +673,5 @@ def _octets(values: dict[str, str], direction: str) -> int | None:
 
 
 def _mac(text: str) -> str | None:
-    digits = re.sub("[-:. ]", "", text)[:12].lower()
+    digits = re.sub("[-:. _]", "", text)[:12].lower()
     return ":".join(re.findall("..", digits)) if re.fullmatch("[0-9a-f]{12}", digits) else None

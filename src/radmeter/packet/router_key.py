@@ -4,19 +4,21 @@ import re
 from functools import lru_cache
 from typing import NamedTuple
 
-# A MAC at the head of a text, in the forms that routers write. If a letter or digit follows it, the text is a longer
-# hexadecimal word and not a MAC. If two more octets follow in the same form, it is an EUI-64 and not a MAC.
+# A MAC at the head of a text, in the forms that routers write: 12 digits, or groups of 2, 4 or 6 digits with one
+# separator. That is any character of ASCII except letters and digits. If a letter or digit follows the MAC, the text is
+# a longer hexadecimal word and not a MAC. If two more octets follow in the same form, it is an EUI-64 and not a MAC.
 _PAIR = "[0-9A-Fa-f]{2}"
 _QUAD = "[0-9A-Fa-f]{4}"
+_HALF = "[0-9A-Fa-f]{6}"
+_SEPARATOR = r"[ -/:-@\[-`{-~]"
 _MAC = re.compile(
     rf"""(?:
-        (?:{_PAIR}-){{5}}{_PAIR} (?! -{_PAIR}-{_PAIR} (?![0-9A-Za-z]) )   # AA-BB-CC-DD-EE-FF, RFC 3580 section 3.20
-      | (?:{_PAIR}:){{5}}{_PAIR} (?! :{_PAIR}:{_PAIR} (?![0-9A-Za-z]) )   # aa:bb:cc:dd:ee:ff
-      | (?:{_PAIR}[ ]){{5}}{_PAIR} (?! [ ]{_PAIR}[ ]{_PAIR} (?![0-9A-Za-z]) )   # AA BB CC DD EE FF
-      | {_QUAD}\.{_QUAD}\.{_QUAD} (?! \.{_QUAD}(?![0-9A-Za-z]) )            # aabb.ccdd.eeff, Cisco
-      | {_QUAD}-{_QUAD}-{_QUAD} (?! -{_QUAD}(?![0-9A-Za-z]) )             # AABB-CCDD-EEFF, Huawei, H3C
-      | {_QUAD}:{_QUAD}:{_QUAD} (?! :{_QUAD}(?![0-9A-Za-z]) )             # aabb:ccdd:eeff
-      | [0-9A-Fa-f]{{12}}                                                 # AABBCCDDEEFF
+        {_PAIR} (?P<pair>{_SEPARATOR}) {_PAIR} (?: (?P=pair) {_PAIR} ){{4}}   # AA-BB-CC-DD-EE-FF, RFC 3580 section 3.20
+            (?! (?P=pair) {_PAIR} (?P=pair) {_PAIR} (?![0-9A-Za-z]) )
+      | {_QUAD} (?P<quad>{_SEPARATOR}) {_QUAD} (?P=quad) {_QUAD}              # aabb.ccdd.eeff (Cisco), AABB-CCDD-EEFF
+            (?! (?P=quad) {_QUAD} (?![0-9A-Za-z]) )
+      | {_HALF} {_SEPARATOR} {_HALF}                                          # AABBCC-DDEEFF, HP
+      | [0-9A-Fa-f]{{12}}                                                     # AABBCCDDEEFF
     ) (?![0-9A-Za-z])""",
     re.VERBOSE,
 )

@@ -54,7 +54,7 @@ DOORS: tuple[Pairs, ...] = (
     (("NAS-Identifier", "02:00:00:00:00:0D"), ("NAS-IP-Address", "10.0.0.77")),
     (("NAS-Identifier", "MikroTik"), ("NAS-IP-Address", "10.0.0.77")),
     # Bound to a client: by its MAC from that client; from another one, also by its name, with the address of delta.
-    (("Called-Station-Id", "02-00-00-00-00-0F"), ("NAS-IP-Address", "10.0.0.77"), ("Tmp-IP-Address-0", "192.0.2.7")),
+    (("Called-Station-Id", "020000-00000F"), ("NAS-IP-Address", "10.0.0.77"), ("Tmp-IP-Address-0", "192.0.2.7")),
     (("Called-Station-Id", "02-00-00-00-00-0F"), ("NAS-IP-Address", "10.0.0.77"), ("Tmp-IP-Address-0", "192.0.2.9")),
     (("NAS-Identifier", "golf-ap"), ("NAS-IP-Address", "10.0.0.4")),
     # From that other client: a MAC of its own, without and with the name of golf.

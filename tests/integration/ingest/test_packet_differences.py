@@ -56,10 +56,18 @@ TAILS = (
     "_1",
     "\n",
 )
+# Groups of digits with separators of all kinds, the same and mixed, and parts of other lengths.
+GROUPS = st.builds(
+    lambda group, count, separator, odd: separator.join([group] * count) + odd + group,
+    st.sampled_from(("aB", "00", "AAbb", "0011", "AABBCC", "AABBCCDDEEFF", "abc", "a")),
+    st.integers(1, 8),
+    st.sampled_from(["", *" !-./:@[\\]^_`{~é\u2013"]),
+    st.sampled_from(["", "--", *" -.:_~"]),
+)
 STATIONS = st.builds(
     lambda head, mac, tail, more: head + mac + tail + more,
     st.sampled_from(("", " ", '"', "\t'", "x")),
-    st.sampled_from(MAC_FORMS),
+    st.sampled_from(MAC_FORMS) | GROUPS,
     st.sampled_from(TAILS),
     st.sampled_from(TAILS),
 )

@@ -1,6 +1,10 @@
 """Station ids and NAS identifiers in their normal forms."""
 
+import string
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from radmeter.packet.router_key import leading_mac, normal_mac, router_key
 
@@ -24,6 +28,10 @@ MAC = "aa:bb:cc:dd:ee:ff"
         "AABB-CCDD-EEFF",
         "aabb-ccdd-eeff:SSID",
         "AABB:CCDD:EEFF",
+        "AABBCC-DDEEFF",
+        "aabbcc:ddeeff:SSID",
+        "AA_BB_CC_DD_EE_FF",
+        "AABB CCDD EEFF",
         "AA BB CC DD EE FF",
         "AA BB CC DD EE FF SSID",
         '"AA-BB-CC-DD-EE-FF":SSID',
@@ -75,6 +83,12 @@ def test_a_mac_at_the_head_has_one_normal_form(text: str) -> None:
         "aabb.ccdd.eeff.0011",
         "AA BB CC DD EE FF 00 11",
         "AABBCCDDEEFF0011",
+        "AA_BB_CC_DD_EE_FF_00_11",
+        "aabbcc-ddeeff0",
+        "aabbcc--ddeeff",
+        "aabb-ccddeeff",  # groups that differ
+        "aabbccdd-eeff",
+        "aabbcc\u2013ddeeff",
         "aabb.ccdd-eeff",
         "aabb:ccdd.eeff",
         "aabb-ccdd:eeff",
@@ -92,7 +106,6 @@ def test_a_mac_at_the_head_has_one_normal_form(text: str) -> None:
         "AAB-BCC-DDE-EFF",
         "AA--BB-CC-DD-EE-FF",
         "GA-BB-CC-DD-EE-FF",
-        "aabbcc-ddeeff",
         "0x AABBCCDDEEFF",
         "lobby:AA-BB-CC-DD-EE-FF",  # not at the head
         "hotspot-aabbccddeeff",
@@ -103,6 +116,33 @@ def test_a_mac_at_the_head_has_one_normal_form(text: str) -> None:
 )
 def test_a_text_that_only_looks_like_a_mac_is_not_one(text: str) -> None:
     assert leading_mac(text) is None
+
+
+@given(
+    octets=st.binary(min_size=6, max_size=6).filter(lambda octets: octets not in (b"\0" * 6, b"\xff" * 6)),
+    separator=st.sampled_from(string.punctuation + " "),
+    group=st.sampled_from([2, 4, 6, 12]),
+    upper=st.booleans(),
+    other=st.sampled_from(string.punctuation + " "),
+    ssid=st.sampled_from(["", "lobby", "5GHz", "lobby 5"]),
+)
+def test_every_form_with_one_separator_is_the_same_mac(
+    octets: bytes, separator: str, group: int, upper: bool, other: str, ssid: str
+) -> None:
+    digits = octets.hex().upper() if upper else octets.hex()
+    written = separator.join(digits[at : at + group] for at in range(0, 12, group))
+    mac = octets.hex(":")
+    assert leading_mac(written) == normal_mac(written) == mac
+    assert leading_mac(f"{written}{other}{ssid}") == mac
+    assert leading_mac(f"{written}{digits[0]}") is None
+    assert leading_mac(f"g{written}") is None
+    if other != separator and group < 6:
+        mixed = written.replace(separator, other, 1)
+        assert leading_mac(mixed) is None
+    if group in (2, 4):
+        assert (
+            leading_mac(f"{written}{separator}{separator.join(['00112233'[:group]] * (4 // group))}") is None
+        )
 
 
 def test_a_nas_identifier_is_a_mac_only_if_there_is_nothing_else_in_it() -> None:
