@@ -380,7 +380,11 @@ class Model:
             if found:
                 return min(
                     found,
-                    key=lambda s: (s.calling != packet.calling, s.mac != packet.mac, abs(s.start - packet.began)),
+                    key=lambda s: (
+                        s.calling != packet.calling,
+                        s.mac != packet.mac,
+                        abs(s.start - packet.began),
+                    ),
                 )
         return None
 

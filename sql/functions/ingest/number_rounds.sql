@@ -16,14 +16,15 @@ BEGIN
     IF (SELECT count(DISTINCT component) = count(*) FROM pg_temp.incoming WHERE round IS NOT NULL) THEN
         RETURN;
     END IF;
-    WITH compared AS (
+    WITH packet AS (
         SELECT seq, component, received_at,
-               (segment, status, uid, calling_station_id, shown_mac, event_time, input_octets, output_octets, session_time,
-                username)
-               IS DISTINCT FROM
-               lag((segment, status, uid, calling_station_id, shown_mac, event_time, input_octets, output_octets, session_time,
-                    username)) OVER (PARTITION BY component ORDER BY seq) AS differs
+               (segment, uid, calling_station_id, shown_mac,
+                status, event_time, input_octets, output_octets, session_time, username) AS said
         FROM pg_temp.incoming WHERE round IS NOT NULL
+    ), compared AS (
+        SELECT seq, component, received_at,
+               said IS DISTINCT FROM lag(said) OVER (PARTITION BY component ORDER BY seq) AS differs
+        FROM packet
     ), runs AS (
         SELECT seq, component, received_at, differs,
                count(*) FILTER (WHERE differs) OVER (PARTITION BY component ORDER BY seq) AS run

@@ -20,7 +20,7 @@ with_sql_files = True
 # The indexes are made ahead.
 catalog_only = True
 
-locks = {"public.radacct_open": "ACCESS EXCLUSIVE"}
+locks = {"public.radacct": "SHARE ROW EXCLUSIVE", "public.radacct_open": "ACCESS EXCLUSIVE"}
 
 TABLE = """
 CREATE TABLE radmeter.session_alias (
@@ -55,6 +55,8 @@ BEGIN
     IF to_regclass('public.radacct_open') IS NULL THEN
         RETURN;
     END IF;
+    -- First the table, then its partition, as every writer does.
+    LOCK TABLE ONLY public.radacct IN SHARE ROW EXCLUSIVE MODE;
     {};
     DROP INDEX IF EXISTS public.radacct_open_acctuniqueid_idx;
 END;
