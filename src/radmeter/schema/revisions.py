@@ -12,6 +12,7 @@ from alembic.config import Config
 from alembic.script import Script, ScriptDirectory
 
 from radmeter import __version__
+from radmeter.database.advisory_locks import INGEST, take_in_transaction
 from radmeter.database.connection import Connection, translated_errors
 from radmeter.database.lock_retries import (
     LOCK_WAIT_MS,
@@ -189,6 +190,10 @@ def _apply(
         def attempt() -> None:
             with alchemy.begin():
                 alchemy.execute(sqlalchemy.text(f"SET LOCAL lock_timeout = '{LOCK_WAIT_MS}ms'"))
+                if apply_files is not None:
+                    # A batch that had begun would go on with some old and some new functions. Batches take this lock
+                    # first, too, so the locks on tables come after it.
+                    take_in_transaction(connection, INGEST)
                 for script in scripts:
                     began = time.monotonic()
                     command.upgrade(revisions(alchemy), script.revision)

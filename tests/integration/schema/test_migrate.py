@@ -288,7 +288,8 @@ def test_the_indexes_of_open_sessions_are_made_while_others_write(empty: str) ->
             stop.set()
             thread.join()
         assert not failures
-        assert longest[0] < LONGEST_WAIT_SECONDS
+        # The last revisions and the files are one transaction, whose locks are held for about 0.3 s.
+        assert longest[0] < 3 * longest_wait_seconds()
         indexes = connection.execute(
             """SELECT indexrelid::regclass::text, indisunique FROM pg_index
                WHERE indrelid = 'radacct_open'::regclass AND indisvalid ORDER BY 1"""
