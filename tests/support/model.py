@@ -444,7 +444,11 @@ class Model:
         arrived = (packet.arrival if packet.stamped else packet.at) - packet.session_time * SECOND
         later = packet.began > session.heard + 60 * SECOND and arrived > session.arrival + 60 * SECOND
         most = self._plausible_octets(router, packet.session_time)
-        return packet.began if later and all((octets or 0) <= most for octets in packet.octets) else None
+        return (
+            packet.began
+            if later and all(most == 0 or (octets or 0) <= most for octets in packet.octets)
+            else None
+        )
 
     def _plausible_octets(self, router: str, seconds: int) -> int:
         own = next((r.plausible_mbit_per_second for r in self.routers if r.name == router), None)

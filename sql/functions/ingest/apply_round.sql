@@ -19,15 +19,16 @@ BEGIN
         PERFORM radmeter.drop_repeated_starts(v_left);
         v_left := radmeter.update_open(p_segment, p_round, v_left);
     END IF;
-    IF EXISTS (SELECT FROM pg_temp.incoming WHERE seq = ANY (v_left) AND status = 'Stop') THEN
+    v_new := '{}';
+    IF EXISTS (SELECT FROM pg_temp.incoming WHERE seq = ANY (v_left) AND status <> 'Start') THEN
         v_left := radmeter.drop_repeated_stops(v_left);
-    END IF;
-    v_new := radmeter.close_superseded(v_left);
-    v_left := ARRAY(SELECT unnest(v_left) EXCEPT SELECT unnest(v_new));
-    v_unfit := radmeter.unfit_stops(v_left);
-    IF cardinality(v_unfit) > 0 THEN
-        v_left := ARRAY(SELECT unnest(v_left) EXCEPT SELECT unnest(v_unfit))
-            || radmeter.update_open(p_segment, p_round, v_unfit, true);
+        v_new := radmeter.close_superseded(v_left);
+        v_left := ARRAY(SELECT unnest(v_left) EXCEPT SELECT unnest(v_new));
+        v_unfit := radmeter.unfit_stops(v_left);
+        IF cardinality(v_unfit) > 0 THEN
+            v_left := ARRAY(SELECT unnest(v_left) EXCEPT SELECT unnest(v_unfit))
+                || radmeter.update_open(p_segment, p_round, v_unfit, true);
+        END IF;
     END IF;
     IF cardinality(v_left) > 0 THEN
         v_left := radmeter.update_closed(v_left);
@@ -35,10 +36,13 @@ BEGIN
     IF cardinality(v_left) > 0 THEN
         -- Such a Stop ends its session where that began. The month of the Stop's own event is made before the rounds.
         PERFORM radmeter.ensure_partition(month)
-            FROM (SELECT DISTINCT date_trunc('month', session.acctstarttime, 'UTC') AS month
+            FROM (SELECT DISTINCT date_trunc('month', radmeter.last_possible_time(
+                      session.acctstarttime, record.event_time), 'UTC') AS month
                   FROM pg_temp.incoming AS record
-                  JOIN public.radacct AS session ON session.radacctid = record.open_id AND session.acctstoptime IS NULL
-                  WHERE record.seq = ANY (v_left) AND record.status = 'Stop' OFFSET 0) AS stops;
+                  -- OFFSET 0: an index lookup, whatever the planner thinks of a temporary table without statistics.
+                  CROSS JOIN LATERAL (SELECT acctstarttime FROM public.radacct
+                                      WHERE radacctid = record.open_id AND acctstoptime IS NULL OFFSET 0) AS session
+                  WHERE record.seq = ANY (v_left) AND record.status = 'Stop') AS stops;
         v_left := radmeter.update_open(p_segment, p_round, v_left, true);
     END IF;
     v_left := v_left || v_new;

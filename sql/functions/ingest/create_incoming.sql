@@ -10,7 +10,6 @@ AS $$
         round                integer,   -- NULL: Accounting-On, Accounting-Off
         status               text,
         uid                  text,
-        component            text,      -- equal for records that may be of one session: see radmeter.label_components
         session_id           text,
         username             text,
         realm                text,
@@ -45,16 +44,17 @@ AS $$
         usage_date           date,
         period_start         date,
         stop_stamp           bigint,    -- of a Stop: its Event-Timestamp as the router sent it, seconds since 1970
-        router_mac           macaddr,   -- these two, nas_identifier and router_ip name the router: see radmeter.match_router
+        router_mac           macaddr,   -- these four name the router: see radmeter.match_router
         nas_mac              macaddr,
-        shown_mac            macaddr,   -- the first of these two that is there: tells the session
         nas_identifier       text,
         router_ip            inet,
         client_ip            inet,      -- the RADIUS client that sent the packet
         received_us          bigint,    -- the arrival as it was sent
         pairs                json,      -- the packet's attributes, if they were sent
-        open_id              bigint,    -- radacctid of the open session, if radmeter.find_open has found it,
-        open_uid             text,      -- and its acctuniqueid; uid: not looked for, or not found
+        component            text,      -- equal for records that may be of one session: see radmeter.label_components
+        open_uid             text,      -- acctuniqueid of the open session, if radmeter.find_open has found it; else uid
+        shown_mac            macaddr,   -- router_mac, else nas_mac: tells the session
+        open_id              bigint,    -- radacctid of the open session, if radmeter.find_open has found it
         first_received_at    timestamptz, -- the packet was sent again, and received_at is the arrival of the last copy
         refused              text       -- why the record is set aside: see radmeter.refuse_unbelieved
     ) ON COMMIT DELETE ROWS;

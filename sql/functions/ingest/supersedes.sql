@@ -5,7 +5,7 @@
 -- acctstarttime, acctupdatetime, arrived_at, late_start_at.
 -- After a late Start, a packet supersedes the session if it shows that Start as its session's. Without one, its session
 -- must have begun after the last update, by its event time and by its arrival: a clock that was set moves only the first.
--- And its octets must be plausible for its session time.
+-- And its octets must be plausible for its session time, unless the limit is 0.
 -- NULL as false. It is inlined. The condition that looks into a table comes last. Intervals are added to the packet's
 -- times only: those of a session that another program wrote may be beyond all limits.
 CREATE OR REPLACE FUNCTION radmeter.supersedes(
@@ -17,7 +17,8 @@ LANGUAGE sql STABLE PARALLEL SAFE
 RETURN p_start_time - interval '60 seconds' > p_last_time AND p_session_time > 0 AND p_status <> 'Start'
        AND CASE WHEN p_stamped THEN p_received_at ELSE p_event_time END - (p_session_time + 60) * interval '1 second'
            > coalesce(p_arrived_at, p_last_time)
-       AND greatest(p_input_octets, p_output_octets, 0) <= radmeter.plausible_octets(p_router_id, p_session_time)
+       AND (greatest(p_input_octets, p_output_octets, 0)
+            <= nullif(radmeter.plausible_octets(p_router_id, p_session_time), 0)) IS NOT FALSE
     OR p_late_start_at IS NOT NULL AND p_status <> 'Start'
        AND radmeter.shows_late_start(p_event_time, p_start_time, p_session_time, p_stamped, p_session_start,
                                      p_late_start_at);

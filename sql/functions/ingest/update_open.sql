@@ -34,7 +34,8 @@ BEGIN
                      ELSE coalesce(session.acctstarttime, record.start_time) END,
                 CASE WHEN is_late_start THEN session.acctupdatetime
                      ELSE greatest(session.acctupdatetime, record.event_time) END,
-                CASE WHEN is_stop THEN greatest(record.event_time, session.acctstarttime) END,
+                CASE WHEN is_stop THEN greatest(record.event_time, radmeter.last_possible_time(
+                         session.acctstarttime, record.event_time)) END,
                 CASE WHEN newer AND NOT is_start
                      THEN extract(epoch FROM record.event_time - session.acctupdatetime)::bigint
                      ELSE session.acctinterval END,

@@ -12,6 +12,7 @@ from support.ledger import ingest
 from support.servers import Server
 
 from radmeter.adoption import adopt, operation, states, undo
+from radmeter.adoption.bounding import swap_tables
 from radmeter.adoption.swapped import finish
 from radmeter.adoption.tidy import tidy
 from radmeter.errors import StoreError
@@ -313,6 +314,30 @@ def test_a_newer_radmeter_that_goes_on_after_the_swap_brings_its_functions_along
                WHERE radacctid = (SELECT min(radacctid) FROM radacct)"""
         )
         assert changed.rowcount > 0
+        assert ingest(connection, "node", []) == 0
+        assert check(connection) == []
+
+
+# As a radmeter of revision 0017 leaves it just before the swap.
+BACK_TO_0017 = """
+ALTER TABLE public.radacct DROP COLUMN stop_stamp, DROP COLUMN late_start_at, DROP COLUMN router_mac;
+ALTER TABLE radmeter.radacct DROP COLUMN stop_stamp, DROP COLUMN late_start_at, DROP COLUMN router_mac;
+ALTER TABLE accounting_anomaly DROP COLUMN octets_otherwise;
+ALTER TABLE routers DROP COLUMN plausible_mbit_per_second CASCADE;
+UPDATE radmeter.alembic_version SET version_num = '0017';
+UPDATE radmeter.sql_file SET checksum = 'old'
+"""
+
+
+def test_a_newer_radmeter_that_goes_on_before_the_swap_adds_its_columns_to_both_tables(radius: str) -> None:
+    killed_before(radius, swap_tables, lambda connection: adopt.adopt(operation.Operation(connection)))
+    with psycopg.connect(radius, autocommit=True) as connection:
+        connection.execute(BACK_TO_0017)
+        take_over(radius)
+        assert connection.execute("SELECT count(stop_stamp), count(*) > 0 FROM radacct").fetchone() == (
+            0,
+            True,
+        )
         assert ingest(connection, "node", []) == 0
         assert check(connection) == []
 

@@ -151,6 +151,16 @@ EXAMPLES = [
         days=("harbour 03-10 21000/31000",),
     ),
     example(
+        "device key: nor if the reaper had closed the session before, and it was opened again",
+        at_address(interim("10:10", 4000, 6000, 600), 1),
+        Reaper("11:00"),
+        at_address(stop("11:10", 8000, 12_000, 4200), 1),
+        at_address(interim("11:05", 9000, 13_000, 3900, arrived="11:11"), 2),
+        sessions=("anna harbour 10:00 .. 11:10 User-Request 8000/12000", "anna harbour 10:00 .. 9000/13000"),
+        users=("anna 03-01 17000/25000",),
+        days=("harbour 03-10 17000/25000",),
+    ),
+    example(
         "device key: the User-Name comes with the second packet",
         start("10:00", user=None, more=PHONE),
         interim("10:10", 4000, 6000, 600, user=None, more=PHONE),

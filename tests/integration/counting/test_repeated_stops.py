@@ -22,16 +22,16 @@ EXAMPLES = [
     ),
     example(
         "stamped 8 days ago, again 75 s later",
-        stop("02 10:00", 1000, 0, 60, arrived="10:00"),
-        stop("02 10:00", 1000, 0, 60, arrived="10:01:15"),
-        **one("09:59 .. 10:00 User-Request", "1000/0"),
+        stop("02 10:00", 1000, 0, 10, arrived="10:00"),
+        stop("02 10:00", 1000, 0, 10, arrived="10:01:15"),
+        **one("09:59:50 .. 10:00 User-Request", "1000/0"),
     ),
     example(
         "unstamped, again 75 s later and weeks later",
-        stop("10:00", 1000, 0, 60, stamped=False),
-        stop("10:01:15", 1000, 0, 60, stamped=False),
-        stop("2026-04-20 10:00", 1000, 0, 60, stamped=False),
-        **one("09:59 .. 10:00 User-Request", "1000/0"),
+        stop("10:00", 1000, 0, 10, stamped=False),
+        stop("10:01:15", 1000, 0, 10, stamped=False),
+        stop("2026-04-20 10:00", 1000, 0, 10, stamped=False),
+        **one("09:59:50 .. 10:00 User-Request", "1000/0"),
     ),
     example(
         "of a session that was open",

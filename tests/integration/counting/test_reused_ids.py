@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from support.events import Example, Packet, accounting_on, example, interim, one, start, stop
+from support.events import Example, Packet, Statement, accounting_on, example, interim, one, start, stop
 from support.functions import value
 from support.outcomes import Counted
 from support.servers import Connection
@@ -90,6 +90,12 @@ EXAMPLES = [
         interim("11:10", 125_000_001, 1_000_000_001, 10, gigawords=True),
         anomalies=("restart input 1000000000 1125000001",),
         **one("10:00 ..", "1125000001/1000000001"),
+    ),
+    example(
+        "with a limit of 0 the octets are not judged",
+        Statement("UPDATE routers SET plausible_mbit_per_second = 0"),
+        *A_POWER_CUT,
+        **two(*OLD_AND_NEW),
     ),
     example(
         "the first arrival of a packet that is sent again counts",

@@ -215,7 +215,7 @@ def test_every_column_of_a_session_is_judged(connection: Connection) -> None:
     }  # fmt: skip
     harmless = {
         "acctuniqueid", "nasipaddress", "nasporttype", "acctauthentic", "calledstationid", "acctterminatecause",
-        "servicetype", "framedprotocol", "closed_by",
+        "servicetype", "framedprotocol", "closed_by", "router_mac",
     }  # fmt: skip
     columns = {column for table, column, _ in textual_columns(connection) if table == "public.radacct_open"}
     assert columns == erased | harmless

@@ -16,6 +16,8 @@ WITHIN = {
     "close_rebooted": "test_closing.py",
     "close_superseded": "test_start.py",
     "count_new_users": "test_left_out.py",
+    "counted_octets": "test_counted.py",
+    "counted_offset": "test_counted.py",
     "count_inserted": "test_other_writers.py",
     "count_updated": "test_octets.py",
     "create_incoming": "test_interim_stop.py",
