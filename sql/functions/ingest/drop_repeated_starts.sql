@@ -4,7 +4,7 @@
 -- Called by radmeter.apply_round only. Reads radacct, radmeter.session_alias. Writes pg_temp.incoming.
 CREATE OR REPLACE FUNCTION radmeter.drop_repeated_starts(p_seqs bigint[]) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
-SET enable_hashjoin = off SET enable_mergejoin = off SET plan_cache_mode = force_generic_plan
+SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET plan_cache_mode = force_generic_plan
 AS $$
 BEGIN
     DELETE FROM pg_temp.incoming AS record

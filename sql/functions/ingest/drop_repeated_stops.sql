@@ -7,7 +7,7 @@
 -- Returns the seqs that are left. Called by radmeter.apply_round only. Reads radacct. Writes pg_temp.incoming.
 CREATE OR REPLACE FUNCTION radmeter.drop_repeated_stops(p_seqs bigint[]) RETURNS bigint[]
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
-SET enable_hashjoin = off SET enable_mergejoin = off SET plan_cache_mode = force_generic_plan
+SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
     v_repeated bigint[];

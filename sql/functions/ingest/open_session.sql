@@ -24,10 +24,13 @@ BEGIN ATOMIC
          LIMIT 1)
         UNION ALL
         (SELECT session.radacctid, session.acctuniqueid
-         FROM radmeter.session_alias AS known
-         JOIN public.radacct AS session ON session.radacctid = known.radacctid
-         WHERE known.alias = p_uid AND session.acctstoptime IS NULL
-           AND NOT radmeter.contradicts(
+         -- OFFSET 0, here and in radmeter.sessions_of: the alias first, also in a plan that was made when there was none.
+         FROM (SELECT known.radacctid FROM radmeter.session_alias AS known WHERE known.alias = p_uid OFFSET 0) AS known
+         CROSS JOIN LATERAL (SELECT radacct.radacctid, radacct.acctuniqueid, radacct.acctstarttime,
+                                    radacct.calledstationid, radacct.callingstationid, radacct.router_mac
+                             FROM public.radacct
+                             WHERE radacct.radacctid = known.radacctid AND radacct.acctstoptime IS NULL OFFSET 0) AS session
+         WHERE NOT radmeter.contradicts(
                session.callingstationid, session.router_mac, session.calledstationid, p_calling, p_mac)
          ORDER BY nullif(session.callingstationid, '') IS NOT DISTINCT FROM nullif(p_calling, '') DESC,
                   coalesce(session.router_mac, radmeter.leading_mac(session.calledstationid, false))

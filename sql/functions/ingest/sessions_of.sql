@@ -21,19 +21,32 @@ BEGIN ATOMIC
     SELECT session.radacctid, session.acctuniqueid, session.acctstarttime, session.acctupdatetime,
            session.acctstoptime, session.acctsessiontime, session.closed_by, session.router_id, session.stop_stamp,
            session.acctinputoctets, session.acctoutputoctets, session.input_offset, session.output_offset
-    FROM radmeter.session_alias AS known
-    JOIN public.radacct AS session ON session.radacctid = known.radacctid
-    WHERE known.alias = p_uid AND (session.acctstoptime IS NULL OR session.acctstoptime >= p_from)
-      AND NOT radmeter.contradicts(
+    FROM (SELECT known.radacctid FROM radmeter.session_alias AS known WHERE known.alias = p_uid OFFSET 0) AS known
+    CROSS JOIN LATERAL (SELECT radacct.radacctid, radacct.acctuniqueid, radacct.acctstarttime,
+                               radacct.acctupdatetime, radacct.acctstoptime, radacct.acctsessiontime,
+                               radacct.closed_by, radacct.router_id, radacct.stop_stamp, radacct.acctinputoctets,
+                               radacct.acctoutputoctets, radacct.input_offset, radacct.output_offset,
+                               radacct.calledstationid, radacct.callingstationid, radacct.router_mac
+                        FROM public.radacct
+                        WHERE radacct.radacctid = known.radacctid
+                          AND (radacct.acctstoptime IS NULL OR radacct.acctstoptime >= p_from) OFFSET 0) AS session
+    WHERE NOT radmeter.contradicts(
           session.callingstationid, session.router_mac, session.calledstationid, p_calling, p_mac)
     UNION ALL
     SELECT session.radacctid, session.acctuniqueid, session.acctstarttime, session.acctupdatetime,
            session.acctstoptime, session.acctsessiontime, session.closed_by, session.router_id, session.stop_stamp,
            session.acctinputoctets, session.acctoutputoctets, session.input_offset, session.output_offset
-    FROM radmeter.session_alias AS known
-    JOIN public.radacct AS session ON session.radacctid = known.radacctid
-    WHERE known.alias = radmeter.device_key(p_mac, p_session_id, p_calling)
-      AND session.acctstoptime >= p_from AND session.closed_by IN ('reaper', 'reboot')
+    FROM (SELECT known.radacctid FROM radmeter.session_alias AS known
+          WHERE known.alias = radmeter.device_key(p_mac, p_session_id, p_calling) OFFSET 0) AS known
+    CROSS JOIN LATERAL (SELECT radacct.radacctid, radacct.acctuniqueid, radacct.acctstarttime,
+                               radacct.acctupdatetime, radacct.acctstoptime, radacct.acctsessiontime,
+                               radacct.closed_by, radacct.router_id, radacct.stop_stamp, radacct.acctinputoctets,
+                               radacct.acctoutputoctets, radacct.input_offset, radacct.output_offset,
+                               radacct.calledstationid, radacct.callingstationid, radacct.router_mac,
+                               radacct.acctsessionid
+                        FROM public.radacct
+                        WHERE radacct.radacctid = known.radacctid AND radacct.acctstoptime >= p_from OFFSET 0) AS session
+    WHERE session.closed_by IN ('reaper', 'reboot')
       AND session.acctsessionid = p_session_id AND session.callingstationid = p_calling
       AND coalesce(session.router_mac, radmeter.leading_mac(session.calledstationid, false)) = p_mac
     UNION ALL
