@@ -209,6 +209,17 @@ EXAMPLES = [
         users=("anna 03-01 12000/17600",),
         days=("harbour 03-10 12000/17600",),
     ),
+    example(
+        "device key: in a batch that names another router only, the Accounting-On of the session's router closes it",
+        interim("10:10", 4000, 6000, 600, more=PHONE),
+        Reaper("10:11"),
+        interim("10:20", 8000, 12_000, 1200, router="lodge", more=PHONE),
+        accounting_on("10:21"),
+        start("10:22", router="lodge", more=PHONE),
+        sessions=("anna harbour 10:00 .. 10:20 NAS-Reboot 8000/12000", "anna lodge 10:22 .. 0/0"),
+        users=("anna 03-01 8000/12000",),
+        days=("harbour 03-10 8000/12000",),
+    ),
     # --- one id, several sessions
     example(
         "contradiction: two routers with the factory's name and address, and one session id, for two devices",
