@@ -457,12 +457,20 @@ class Model:
     def _closed_session_of(self, packet: Packet) -> Session | None:
         closed = sorted(
             (session for session in self.sessions if self._is_closed_of(session, packet)),
-            key=lambda session: session.start,
+            key=lambda session: (
+                session.start,
+                session.calling == packet.calling,
+                session.mac == packet.mac,
+            ),
         )
         during = [session for session in closed if session.lasted_at(packet)]
         candidates = [session for session in closed if session.may_own(packet)]
         begun = [session for session in candidates if session.start <= packet.began]
-        return (during[-1:] or begun[-1:] or candidates[:1] or [None])[0]
+        first = [session for session in candidates if session.start == candidates[0].start]
+        most_alike = sorted(
+            first, key=lambda session: (session.calling != packet.calling, session.mac != packet.mac)
+        )
+        return (during[-1:] or begun[-1:] or most_alike[:1] or [None])[0]
 
     def _open(self, packet: Packet, router: str, began: int | None = None) -> None:
         session = Session(

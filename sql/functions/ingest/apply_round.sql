@@ -34,15 +34,7 @@ BEGIN
         v_left := radmeter.update_closed(v_left);
     END IF;
     IF cardinality(v_left) > 0 THEN
-        -- Such a Stop ends its session where that began. The month of the Stop's own event is made before the rounds.
-        PERFORM radmeter.ensure_partition(month)
-            FROM (SELECT DISTINCT date_trunc('month', radmeter.last_possible_time(
-                      session.acctstarttime, record.event_time), 'UTC') AS month
-                  FROM pg_temp.incoming AS record
-                  -- OFFSET 0: an index lookup, whatever the planner thinks of a temporary table without statistics.
-                  CROSS JOIN LATERAL (SELECT acctstarttime FROM public.radacct
-                                      WHERE radacctid = record.open_id AND acctstoptime IS NULL OFFSET 0) AS session
-                  WHERE record.seq = ANY (v_left) AND record.status = 'Stop') AS stops;
+        PERFORM radmeter.ensure_start_months(v_left);
         v_left := radmeter.update_open(p_segment, p_round, v_left, true);
     END IF;
     v_left := v_left || v_new;

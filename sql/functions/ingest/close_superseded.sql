@@ -3,6 +3,8 @@
 -- Returns the seqs of these records. They begin new sessions. Writes radacct, pg_temp.incoming.
 CREATE OR REPLACE FUNCTION radmeter.close_superseded(p_seqs bigint[]) RETURNS bigint[]
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+-- One index lookup for each record, also by the OFFSET 0 below: the temporary table has no statistics, and the plan is made
+-- at a connection's first batch, when radacct may be small.
 SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
@@ -12,8 +14,9 @@ BEGIN
     SELECT array_agg(record.seq), array_agg(session.radacctid)
     INTO v_seqs, v_ids
     FROM pg_temp.incoming AS record
-    JOIN public.radacct AS session ON session.radacctid = record.open_id AND session.acctstoptime IS NULL
-    WHERE record.seq = ANY (p_seqs)
+    CROSS JOIN LATERAL (SELECT radacctid, acctstarttime, acctupdatetime, arrived_at, late_start_at FROM public.radacct
+                        WHERE radacctid = record.open_id AND acctstoptime IS NULL OFFSET 0) AS session
+    WHERE record.seq = ANY (p_seqs) AND record.status <> 'Start'
       AND radmeter.supersedes(record.status, record.event_time, record.start_time, record.session_time, record.stamped,
               coalesce(record.first_received_at, record.received_at), record.input_octets, record.output_octets,
               record.router_id,
@@ -24,12 +27,12 @@ BEGIN
     PERFORM radmeter.ensure_partition(month)
         FROM (SELECT DISTINCT date_trunc('month', radmeter.last_possible_time(acctupdatetime, now()), 'UTC') AS month
               FROM public.radacct WHERE radacctid = ANY (v_ids) AND acctstoptime IS NULL) AS stops;
-    UPDATE pg_temp.incoming AS record SET start_time = session.late_start_at
-    FROM unnest(v_seqs, v_ids) AS found (seq, radacctid)
-    JOIN public.radacct AS session ON session.radacctid = found.radacctid AND session.acctstoptime IS NULL
-    WHERE record.seq = found.seq
-      AND radmeter.shows_late_start(record.event_time, record.start_time, record.session_time, record.stamped,
-                                    session.acctstarttime, session.late_start_at);
+    UPDATE pg_temp.incoming AS record SET start_time = coalesce((
+        SELECT session.late_start_at FROM public.radacct AS session
+        WHERE session.radacctid = record.open_id AND session.acctstoptime IS NULL
+          AND radmeter.shows_late_start(record.event_time, record.start_time, record.session_time, record.stamped,
+                                        session.acctstarttime, session.late_start_at)), start_time)
+    WHERE record.seq = ANY (v_seqs);
     UPDATE public.radacct SET
         acctstoptime = radmeter.last_possible_time(acctupdatetime, now()),
         acctterminatecause = 'NAS-Reboot',

@@ -7,6 +7,8 @@
 -- Returns the seqs that are left. Called by radmeter.apply_round only. Reads radacct. Writes pg_temp.incoming.
 CREATE OR REPLACE FUNCTION radmeter.drop_repeated_stops(p_seqs bigint[]) RETURNS bigint[]
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+-- One index lookup for each record, also by the OFFSET 0 below: the temporary table has no statistics, and the plan is made
+-- at a connection's first batch, when radacct may be small.
 SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
@@ -15,7 +17,6 @@ BEGIN
     WITH repeated AS (
         DELETE FROM pg_temp.incoming AS record
         WHERE seq = ANY (p_seqs) AND status = 'Stop' AND coalesce(stop_stamp, session_time) IS NOT NULL
-          -- OFFSET 0: index lookups, whatever the planner thinks of a temporary table without statistics.
           AND NOT EXISTS (SELECT FROM public.radacct AS session
                           WHERE session.radacctid = record.open_id AND session.acctstoptime IS NULL
                             AND radmeter.fits_session(record.start_time, record.session_time,

@@ -49,7 +49,8 @@ BEGIN
                   AND closed.acctstoptime >= record.event_time - interval '7 days')
         ORDER BY event_lies_in DESC, began_before DESC,
                  CASE WHEN event_lies_in OR began_before THEN closed.acctstarttime END DESC NULLS LAST,
-                 closed.acctstarttime, closed.radacctid
+                 closed.acctstarttime, closed.same_calling DESC, closed.same_mac DESC,
+                 CASE WHEN event_lies_in OR began_before THEN closed.radacctid END DESC, closed.radacctid
         LIMIT 1) AS session
     WHERE record.seq = ANY (p_seqs);
 

@@ -378,7 +378,7 @@ CALLERS = {
     "close_stale": "SELECT radmeter.close_stale((SELECT array_agg(radacctid) FROM radacct WHERE username = 'strange'))",
     "apply_batch": None,
     "close_rebooted": record(2, Acct_Status_Type="Accounting-On"),
-    "apply_round": record(2, Acct_Status_Type="Stop", Tmp_Integer_0=str(int(time.time()) - 5)),
+    "ensure_start_months": record(2, Acct_Status_Type="Stop", Tmp_Integer_0=str(int(time.time()) - 5)),
     "close_superseded": record(2, Acct_Session_Time="1", Tmp_Integer_0=str(int(time.time()) - 5)),
 }
 

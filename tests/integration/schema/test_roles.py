@@ -112,6 +112,7 @@ PARTS = {
     "close_rebooted",
     "close_superseded",
     "drop_repeated_starts",
+    "ensure_start_months",
     "is_current",
     "drop_repeated_stops",
     "fits_session",

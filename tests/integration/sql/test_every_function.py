@@ -21,6 +21,7 @@ WITHIN = {
     "count_inserted": "test_other_writers.py",
     "count_updated": "test_octets.py",
     "create_incoming": "test_interim_stop.py",
+    "ensure_start_months": "test_repeated_stops.py",
     "drop_repeated_starts": "test_start.py",
     "unfit_stops": "test_repeated_stops.py",
     "fits_session": "test_repeated_stops.py",
