@@ -88,6 +88,9 @@ class Packet:
 
     status: str
     id: str
+    session_id: str
+    calling: str
+    """Calling-Station-Id; empty: none."""
     username: str | None
     at: int
     """Event time."""
@@ -111,10 +114,20 @@ class Packet:
         """When the packet's session began, according to the packet."""
         return self.at - (self.session_time or 0) * SECOND
 
+    @property
+    def mac(self) -> str | None:
+        """The router's MAC that the packet shows."""
+        return self.station_mac or self.nas_mac
+
 
 @dataclass
 class Session:
     id: str
+    """Of its first packet."""
+    session_id: str
+    calling: str
+    mac: str | None
+    """The router's MAC that its packets showed last."""
     router: str
     username: str | None
     start: int
@@ -136,10 +149,30 @@ class Session:
     """The event time of the first late Start, until a packet has decided what it was."""
     unnamed: dict[date, list[int]] = field(default_factory=lambda: defaultdict(lambda: [0, 0]))
     """Octets counted before a user name came, by calendar month."""
+    aliases: set[str] = field(default_factory=set)
+    """Ids of packets that joined by MAC, session id and station."""
 
     @property
     def has_octets(self) -> bool:
         return any(self.total)
+
+    def contradicts(self, packet: Packet) -> bool:
+        """Whether the session is another one than the packet's, though the ids are equal."""
+        if self.calling and packet.calling:
+            return self.calling != packet.calling
+        if not self.calling and not packet.calling:
+            return self.mac is not None and packet.mac is not None and self.mac != packet.mac
+        return False
+
+    def is_of_device(self, packet: Packet) -> bool:
+        """Whether router, session id and station are those of the packet."""
+        return (
+            self.mac is not None
+            and self.mac == packet.mac
+            and self.session_id == packet.session_id
+            and self.calling != ""
+            and self.calling == packet.calling
+        )
 
     def is_older_than(self, packet: Packet) -> bool:
         """Whether the packet is newer than all earlier packets of the session."""
@@ -310,14 +343,14 @@ class Model:
             alone = replace(packet, **{**nothing, key: getattr(packet, key)})
             touched.update(self._registered(alone))
         if not packet.status.startswith("Accounting"):
-            of_id = [session for session in self.sessions if session.id == packet.id]
-            open_ = [session for session in of_id if session.stop is None]
-            touched.update(session.router for session in open_)
-            if not any(session.start <= packet.at for session in open_):
+            open_session = self._open_session_of(packet)
+            if open_session is not None:
+                touched.add(open_session.router)
+            if open_session is None or open_session.start > packet.at:
                 touched.update(
                     session.router
-                    for session in of_id
-                    if session.stop is not None and session.may_own(packet)
+                    for session in self.sessions
+                    if self._is_closed_of(session, packet) and session.may_own(packet)
                 )
         return [each for each in self.routers if each.clients and each.name in touched]
 
@@ -334,10 +367,46 @@ class Model:
                 return found
         return []
 
+    # --- "Which packets are of one session"
+
+    def _open_session_of(self, packet: Packet) -> Session | None:
+        """Return the open session that a packet is of: by its id, else by an alias, else by the device."""
+        open_ = self.open_sessions()
+        for found in (
+            [s for s in open_ if s.id == packet.id and not s.contradicts(packet)],
+            [s for s in open_ if packet.id in s.aliases and not s.contradicts(packet)],
+            [s for s in open_ if s.is_of_device(packet)],
+        ):
+            if found:
+                return min(
+                    found,
+                    key=lambda s: (
+                        s.calling != packet.calling,
+                        s.mac != packet.mac,
+                        abs(s.start - packet.began),
+                    ),
+                )
+        return None
+
+    def _is_closed_of(self, session: Session, packet: Packet) -> bool:
+        """Whether a closed session is found by what a packet says about its identity."""
+        if session.stop is None:
+            return False
+        if packet.id == session.id or packet.id in session.aliases:
+            return not session.contradicts(packet)
+        return session.closed_by in ("reaper", "reboot") and session.is_of_device(packet)
+
+    def _join(self, session: Session, packet: Packet) -> None:
+        """Note what a packet says about the identity of its session."""
+        if packet.id != session.id:
+            session.aliases.add(packet.id)
+        session.calling = session.calling or packet.calling
+        session.mac = packet.mac or session.mac
+
     # --- "What counts, event by event"
 
     def _count(self, packet: Packet, router: str) -> None:
-        open_session = next((session for session in self.open_sessions() if session.id == packet.id), None)
+        open_session = self._open_session_of(packet)
         closed_session = self._closed_session_of(packet)
         in_closed_session = closed_session is not None and closed_session.lasted_at(packet)
 
@@ -387,17 +456,28 @@ class Model:
 
     def _closed_session_of(self, packet: Packet) -> Session | None:
         closed = sorted(
-            (session for session in self.sessions if session.id == packet.id and session.stop is not None),
-            key=lambda session: session.start,
+            (session for session in self.sessions if self._is_closed_of(session, packet)),
+            key=lambda session: (
+                session.start,
+                session.calling == packet.calling,
+                session.mac == packet.mac,
+            ),
         )
         during = [session for session in closed if session.lasted_at(packet)]
         candidates = [session for session in closed if session.may_own(packet)]
         begun = [session for session in candidates if session.start <= packet.began]
-        return next(iter(during[-1:] or begun[-1:] or candidates[:1]), None)
+        first = [session for session in candidates if session.start == candidates[0].start]
+        most_alike = sorted(
+            first, key=lambda session: (session.calling != packet.calling, session.mac != packet.mac)
+        )
+        return next(iter(during[-1:] or begun[-1:] or most_alike[:1]), None)
 
     def _open(self, packet: Packet, router: str, began: int | None = None) -> None:
         session = Session(
             id=packet.id,
+            session_id=packet.session_id,
+            calling=packet.calling,
+            mac=packet.mac,
             router=router,
             username=packet.username,
             start=packet.began if began is None else began,
@@ -420,6 +500,7 @@ class Model:
 
     def _continue(self, session: Session, packet: Packet, router: str) -> None:
         """Apply a packet to the open session."""
+        self._join(session, packet)
         self._name(session, packet)
         if packet.status == "Start":
             session.start = min(session.start, packet.began)
@@ -559,6 +640,8 @@ def read(pairs: Sequence[tuple[str, str]], arrival: int) -> Packet:
     return Packet(
         status=status,
         id=unique_id(values),
+        session_id=values.get("Acct-Session-Id", ""),
+        calling=values.get("Calling-Station-Id", ""),
         username=values.get("User-Name") or None,
         at=at,
         stamped=stamped,

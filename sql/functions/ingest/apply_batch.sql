@@ -11,6 +11,7 @@ DECLARE
     v_rounds integer;
     v_segments integer;
 BEGIN
+    PERFORM radmeter.label_components();
     PERFORM radmeter.drop_idle_reboots();
     PERFORM radmeter.number_rounds();
     PERFORM radmeter.ensure_partition(month)

@@ -1,7 +1,7 @@
 -- radmeter.apply_round(segment, round): applies one record of each session.
--- A repeated Start or Stop changes nothing. A record that supersedes the open session of its id begins a new session. Another record goes to the first of these
--- that exists: the open session of its id; a closed session of its id that it still belongs to; an open session of its id
--- that began after the record's event; a new session.
+-- A repeated Start or Stop changes nothing. A record that supersedes the open session of its id begins a new session.
+-- Another record goes to the first of these that exists: the open session of its id; a closed session of its id that it
+-- still belongs to; an open session of its id that began after the record's event; a new session.
 -- Called by radmeter.ingest only. Writes radacct, and what count_new_users writes.
 CREATE OR REPLACE FUNCTION radmeter.apply_round(p_segment integer, p_round integer) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -11,10 +11,13 @@ DECLARE
     v_new bigint[];   -- seq of those of them that supersede a session,
     v_unfit bigint[]; -- and of Stops that show another start than the open session of their id
 BEGIN
-    PERFORM radmeter.drop_repeated_starts(p_segment, p_round);
     v_left := radmeter.update_open(p_segment, p_round);
     IF cardinality(v_left) = 0 THEN
         RETURN;
+    END IF;
+    IF radmeter.find_open(v_left) > 0 THEN
+        PERFORM radmeter.drop_repeated_starts(v_left);
+        v_left := radmeter.update_open(p_segment, p_round, v_left);
     END IF;
     v_new := '{}';
     IF EXISTS (SELECT FROM pg_temp.incoming WHERE seq = ANY (v_left) AND status <> 'Start') THEN
@@ -24,7 +27,7 @@ BEGIN
         v_unfit := radmeter.unfit_stops(v_left);
         IF cardinality(v_unfit) > 0 THEN
             v_left := ARRAY(SELECT unnest(v_left) EXCEPT SELECT unnest(v_unfit))
-                || radmeter.update_open(p_segment, p_round, v_unfit);
+                || radmeter.update_open(p_segment, p_round, v_unfit, true);
         END IF;
     END IF;
     IF cardinality(v_left) > 0 THEN
@@ -32,7 +35,7 @@ BEGIN
     END IF;
     IF cardinality(v_left) > 0 THEN
         PERFORM radmeter.ensure_start_months(v_left);
-        v_left := radmeter.update_open(p_segment, p_round, v_left);
+        v_left := radmeter.update_open(p_segment, p_round, v_left, true);
     END IF;
     v_left := v_left || v_new;
     IF cardinality(v_left) > 0 THEN

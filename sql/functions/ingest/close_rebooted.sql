@@ -1,8 +1,8 @@
--- radmeter.close_rebooted(segment): closes the open sessions of the router whose Accounting-On or -Off begins a segment
--- of the batch: stop = last update, cause NAS-Reboot (RFC 2866 section 5.1, 5.10).
+-- radmeter.close_rebooted(segment): closes the open sessions of the routers whose Accounting-On or -Off begins a segment
+-- of the batch, one packet of each: stop = last update, cause NAS-Reboot (RFC 2866 section 5.1, 5.10).
 -- The router is matched as for any packet, so sessions of other routers behind the same address stay open. Only
 -- sessions that began and had their last update before the event are closed, so a late Accounting-On closes no live
--- session. A session that another writer moves meanwhile stays open, too. Writes radacct.
+-- session. A session that another writer moves meanwhile stays open, too. Writes radacct, radmeter.session_alias.
 CREATE OR REPLACE FUNCTION radmeter.close_rebooted(p_segment integer) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
@@ -36,5 +36,6 @@ BEGIN
     FROM unnest(v_ids, v_heard, v_stops) AS found (radacctid, heard, stop)
     WHERE session.radacctid = found.radacctid AND session.acctstoptime IS NULL
       AND coalesce(session.acctupdatetime, session.acctstarttime) = found.heard;
+    PERFORM radmeter.note_device_keys(v_ids);
 END;
 $$;

@@ -1,11 +1,11 @@
 -- radmeter.close_superseded(seqs): closes the open sessions that records of the batch supersede (radmeter.supersedes), at
--- their last update. After a late Start, the record's session begins at that Start.
+-- their last update. radmeter.find_open has found them. After a late Start, the record's session begins at that Start.
 -- Returns the seqs of these records. They begin new sessions. Writes radacct, pg_temp.incoming.
 CREATE OR REPLACE FUNCTION radmeter.close_superseded(p_seqs bigint[]) RETURNS bigint[]
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 -- One index lookup for each record, also by the OFFSET 0 below: the temporary table has no statistics, and the plan is made
 -- at a connection's first batch, when radacct may be small.
-SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off
+SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
     v_seqs bigint[];
@@ -15,7 +15,7 @@ BEGIN
     INTO v_seqs, v_ids
     FROM pg_temp.incoming AS record
     CROSS JOIN LATERAL (SELECT radacctid, acctstarttime, acctupdatetime, arrived_at, late_start_at FROM public.radacct
-                        WHERE acctuniqueid = record.uid AND acctstoptime IS NULL OFFSET 0) AS session
+                        WHERE radacctid = record.open_id AND acctstoptime IS NULL OFFSET 0) AS session
     WHERE record.seq = ANY (p_seqs) AND record.status <> 'Start'
       AND radmeter.supersedes(record.status, record.event_time, record.start_time, record.session_time, record.stamped,
               coalesce(record.first_received_at, record.received_at), record.input_octets, record.output_octets,
@@ -29,7 +29,7 @@ BEGIN
               FROM public.radacct WHERE radacctid = ANY (v_ids) AND acctstoptime IS NULL) AS stops;
     UPDATE pg_temp.incoming AS record SET start_time = coalesce((
         SELECT session.late_start_at FROM public.radacct AS session
-        WHERE session.acctuniqueid = record.uid AND session.acctstoptime IS NULL
+        WHERE session.radacctid = record.open_id AND session.acctstoptime IS NULL
           AND radmeter.shows_late_start(record.event_time, record.start_time, record.session_time, record.stamped,
                                         session.acctstarttime, session.late_start_at)), start_time)
     WHERE record.seq = ANY (v_seqs);

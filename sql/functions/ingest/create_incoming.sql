@@ -51,6 +51,10 @@ AS $$
         client_ip            inet,      -- the RADIUS client that sent the packet
         received_us          bigint,    -- the arrival as it was sent
         pairs                json,      -- the packet's attributes, if they were sent
+        component            text,      -- equal for records that may be of one session: see radmeter.label_components
+        open_uid             text,      -- acctuniqueid of the open session, if radmeter.find_open has found it; else uid
+        shown_mac            macaddr,   -- router_mac, else nas_mac: tells the session
+        open_id              bigint,    -- radacctid of the open session, if radmeter.find_open has found it
         first_received_at    timestamptz, -- the packet was sent again, and received_at is the arrival of the last copy
         refused              text       -- why the record is set aside: see radmeter.refuse_unbelieved
     ) ON COMMIT DELETE ROWS;

@@ -6,24 +6,18 @@
 -- batch. Since then the session was open, of that router, and its time was the same. So an earlier Accounting-On since
 -- then, at or after that time, would have closed it: the one that closes it is the first. Only those that are the first
 -- for some session or some packet are kept. The others change nothing, so the result without them is the same.
--- What counts for a packet: each router that a packet of its id names in the batch or that a session of its id has.
+-- What counts for a packet: each router that a packet of its component names in the batch, or that a session has which
+-- such a packet may be of (radmeter.batch_sessions).
 -- A session that began after its last update, or at an unknown time, is another program's: then all are kept.
 -- One Accounting-On alone is kept: radmeter.close_rebooted scans once, too.
 -- Called by radmeter.ingest_batch only. Writes pg_temp.incoming.
 CREATE OR REPLACE FUNCTION radmeter.drop_idle_reboots() RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
-DECLARE
-    v_from timestamptz;
 BEGIN
     IF (SELECT count(*) < 2 FROM pg_temp.incoming WHERE round IS NULL) THEN
         RETURN;
     END IF;
-    -- As in radmeter.update_closed: no packet of the batch can open a session that stopped before this.
-    v_from := (SELECT greatest(min(least(belongs_from, event_time - interval '7 days')),
-                               min(event_time) - interval '400 days')
-               FROM pg_temp.incoming WHERE round IS NOT NULL);
-
     WITH reboot AS MATERIALIZED (
         SELECT seq, router_id, event_time,
                max(event_time) OVER (PARTITION BY router_id ORDER BY seq
@@ -45,25 +39,20 @@ BEGIN
               AND (acctstarttime <= acctupdatetime AND acctupdatetime > router.latest) IS NOT TRUE
             OFFSET 0) AS session
     ), record AS MATERIALIZED (
-        SELECT seq, uid, router_id, event_time FROM pg_temp.incoming
+        SELECT seq, component, router_id, event_time FROM pg_temp.incoming
         WHERE round IS NOT NULL AND seq < (SELECT max(seq) FROM reboot)
     ), stored AS MATERIALIZED (
-        SELECT uid, session.*
-        FROM (SELECT DISTINCT uid FROM record) AS id CROSS JOIN LATERAL (
-            SELECT router_id, acctstoptime IS NULL AS is_open, acctupdatetime AS at,
-                   acctstarttime <= acctupdatetime AS is_own
-            FROM public.radacct
-            WHERE acctuniqueid = id.uid AND (acctstoptime IS NULL OR acctstoptime >= v_from)
-            OFFSET 0) AS session
+        SELECT component, router_id, is_open, last_update AS at, is_own
+        FROM radmeter.batch_sessions((SELECT max(seq) FROM reboot))
     ), named AS MATERIALIZED (
-        SELECT uid, router_id, latest
-        FROM (SELECT uid, router_id FROM record UNION SELECT uid, router_id FROM stored) AS id
+        SELECT component, router_id, latest
+        FROM (SELECT component, router_id FROM record UNION SELECT component, router_id FROM stored) AS id
         JOIN router USING (router_id)
     ), moved AS (
-        SELECT seq, named.router_id, event_time AS at, latest FROM record JOIN named USING (uid)
+        SELECT seq, named.router_id, event_time AS at, latest FROM record JOIN named USING (component)
         UNION ALL
         SELECT seq, named.router_id, CASE WHEN is_own THEN greatest(event_time, at) END, latest
-        FROM record JOIN named USING (uid) JOIN stored USING (uid) WHERE is_open
+        FROM record JOIN named USING (component) JOIN stored USING (component) WHERE is_open
     ), needed AS MATERIALIZED (
         SELECT seqs[earlier + 1] AS seq FROM passed WHERE earlier IS NOT NULL
         UNION

@@ -9,7 +9,7 @@ CREATE OR REPLACE FUNCTION radmeter.drop_repeated_stops(p_seqs bigint[]) RETURNS
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 -- One index lookup for each record, also by the OFFSET 0 below: the temporary table has no statistics, and the plan is made
 -- at a connection's first batch, when radacct may be small.
-SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off
+SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
     v_repeated bigint[];
@@ -18,11 +18,12 @@ BEGIN
         DELETE FROM pg_temp.incoming AS record
         WHERE seq = ANY (p_seqs) AND status = 'Stop' AND coalesce(stop_stamp, session_time) IS NOT NULL
           AND NOT EXISTS (SELECT FROM public.radacct AS session
-                          WHERE session.acctuniqueid = record.uid AND session.acctstoptime IS NULL
+                          WHERE session.radacctid = record.open_id AND session.acctstoptime IS NULL
                             AND radmeter.fits_session(record.start_time, record.session_time,
                                     session.acctstarttime, session.late_start_at) OFFSET 0)
-          AND EXISTS (SELECT FROM public.radacct AS closed
-                      WHERE closed.acctuniqueid = record.uid AND closed.acctstoptime IS NOT NULL
+          AND EXISTS (SELECT FROM radmeter.sessions_of(record.uid, record.session_id, record.calling_station_id,
+                                                       record.shown_mac, '-infinity') AS closed
+                      WHERE closed.acctstoptime IS NOT NULL
                         AND closed.closed_by = 'stop' AND closed.stop_stamp IS NOT DISTINCT FROM record.stop_stamp
                         AND (record.session_time IS NULL OR record.session_time = closed.acctsessiontime)
                         AND (record.input_octets IS NULL

@@ -13,7 +13,7 @@ BEGIN
                   session.acctstarttime, record.event_time), 'UTC') AS month
               FROM pg_temp.incoming AS record
               CROSS JOIN LATERAL (SELECT acctstarttime FROM public.radacct
-                                  WHERE acctuniqueid = record.uid AND acctstoptime IS NULL OFFSET 0) AS session
+                                  WHERE radacctid = record.open_id AND acctstoptime IS NULL OFFSET 0) AS session
               WHERE record.seq = ANY (p_seqs) AND record.status = 'Stop') AS stops;
 END;
 $$;

@@ -11,7 +11,7 @@ AS $$
         calledstationid, callingstationid, acctterminatecause, servicetype, framedprotocol,
         framedipaddress, framedipv6address, framedipv6prefix, framedinterfaceid, delegatedipv6prefix, class,
         router_id, arrived_at, counted_at, usage_date, period_start, closed_by, interim_interval, clock_skew_seconds,
-        stop_stamp)
+        stop_stamp, router_mac)
     SELECT
         session_id, uid, username, realm, nas_ip, nas_port_id, nas_port_type,
         start_time, event_time, CASE WHEN status = 'Stop' THEN event_time END,
@@ -23,7 +23,7 @@ AS $$
         service_type, framed_protocol,
         framed_ip, framed_ipv6, framed_ipv6_prefix, framed_interface_id, delegated_ipv6_prefix, class,
         router_id, received_at, event_time, usage_date, period_start, CASE WHEN status = 'Stop' THEN 'stop' END,
-        interim_interval, skew_seconds, stop_stamp
+        interim_interval, skew_seconds, stop_stamp, shown_mac
     FROM pg_temp.incoming
     WHERE seq = ANY (p_seqs)
     ORDER BY uid;

@@ -12,7 +12,7 @@ BEGIN
         SELECT record.seq
         FROM pg_temp.incoming AS record
         CROSS JOIN LATERAL (SELECT acctstarttime FROM public.radacct
-                            WHERE acctuniqueid = record.uid AND acctstoptime IS NULL OFFSET 0) AS session
+                            WHERE radacctid = record.open_id AND acctstoptime IS NULL OFFSET 0) AS session
         WHERE record.seq = ANY (p_seqs) AND record.status = 'Stop'
           AND coalesce(session.acctstarttime <= record.event_time, true));
 END;

@@ -105,7 +105,8 @@ BEGIN
             authentic, connect_info, input_octets, output_octets, gigawords, called_station_id, calling_station_id,
             terminate_cause, service_type, framed_protocol, framed_ip, framed_ipv6, framed_ipv6_prefix,
             framed_interface_id, delegated_ipv6_prefix, class, router_id, interim_interval, skew_seconds,
-            usage_date, period_start, stop_stamp, router_mac, nas_mac, nas_identifier, router_ip, client_ip, received_us, pairs)
+            usage_date, period_start, stop_stamp, router_mac, nas_mac, nas_identifier, router_ip, client_ip, received_us,
+            pairs, component, open_uid, shown_mac)
         SELECT parsed.seq, 0, CASE WHEN parsed.status NOT IN ('Accounting-On', 'Accounting-Off') THEN 1 END,
                parsed.status, uid, session_id, nullif(username, ''), realm, nas_ip, nas_port_id, nas_port_type,
                event_time,
@@ -124,7 +125,8 @@ BEGIN
                -- Also if the stamp or the arrival is not believed. Absurd ones are cut off at what a bigint holds.
                CASE WHEN parsed.status = 'Stop' AND skew_seconds IS NOT NULL
                     THEN least(greatest(floor(received_us / 1000000.0) + skew_seconds, -9e18), 9e18)::bigint END,
-               router_mac, parsed.nas_mac, parsed.nas_identifier, router_ip, client_ip, received_us, pairs
+               router_mac, parsed.nas_mac, parsed.nas_identifier, router_ip, client_ip, received_us, pairs,
+               uid, uid, coalesce(router_mac, parsed.nas_mac)
         FROM parsed
         -- No WHERE: the planner would expect nearly no row, and would choose a nested loop.
         JOIN matched ON matched.router_key = CASE WHEN fault IS NULL AND parsed.ignored IS NULL THEN parsed.router_key END

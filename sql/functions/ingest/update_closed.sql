@@ -12,7 +12,7 @@
 -- Writes radacct.
 CREATE OR REPLACE FUNCTION radmeter.update_closed(p_seqs bigint[]) RETURNS bigint[]
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
-SET enable_hashjoin = off SET enable_mergejoin = off
+SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
     v_seqs bigint[];      -- the records that belong to a closed session,
@@ -30,26 +30,27 @@ BEGIN
            array_agg(record.status <> 'Start' AND coalesce(session.closed_by, '') IN ('reaper', 'reboot')
                AND radmeter.is_newer(session.acctupdatetime, session.acctsessiontime,
                                      record.event_time, record.session_time, record.stamped)
-               AND NOT EXISTS (SELECT FROM public.radacct AS open
-                               WHERE open.acctuniqueid = record.uid AND open.acctstoptime IS NULL))
+               AND record.open_id IS NULL)
     INTO v_seqs, v_ids, v_stops, v_reopen
     FROM pg_temp.incoming AS record
     CROSS JOIN LATERAL (
         SELECT closed.*
-        FROM public.radacct AS closed
+        FROM radmeter.sessions_of(
+            record.uid, record.session_id, record.calling_station_id, record.shown_mac, v_from) AS closed
         CROSS JOIN LATERAL (SELECT
             closed.acctstarttime <= record.event_time
                 AND closed.acctstoptime >= record.event_time - radmeter.arrival_allowance(record.stamped)
                 AS event_lies_in,
             closed.acctstarttime <= record.start_time AS began_before) AS fit
-        WHERE closed.acctuniqueid = record.uid AND closed.acctstoptime >= v_from
+        WHERE closed.acctstoptime >= v_from
           AND (closed.acctstoptime >= record.belongs_from
                -- Without Acct-Session-Time the start is unknown, and no Stop said that the session ended.
                OR closed.closed_by = ANY (ARRAY['reaper', 'reboot']) AND record.session_time IS NULL AND record.status <> 'Start'
                   AND closed.acctstoptime >= record.event_time - interval '7 days')
         ORDER BY event_lies_in DESC, began_before DESC,
                  CASE WHEN event_lies_in OR began_before THEN closed.acctstarttime END DESC NULLS LAST,
-                 closed.acctstarttime
+                 closed.acctstarttime, closed.same_calling DESC, closed.same_mac DESC,
+                 CASE WHEN event_lies_in OR began_before THEN closed.radacctid END DESC, closed.radacctid
         LIMIT 1) AS session
     WHERE record.seq = ANY (p_seqs);
 
@@ -61,7 +62,15 @@ BEGIN
         UPDATE public.radacct AS session SET
             acctstoptime = NULL, acctterminatecause = NULL, closed_by = NULL, late_start_at = NULL
         FROM unnest(v_ids, v_stops, v_reopen) AS found (radacctid, acctstoptime, reopen)
-        WHERE found.reopen AND session.radacctid = found.radacctid AND session.acctstoptime = found.acctstoptime;
+        WHERE found.reopen AND session.radacctid = found.radacctid AND session.acctstoptime = found.acctstoptime
+          -- What the unique index of open sessions would refuse.
+          AND NOT EXISTS (
+              SELECT FROM public.radacct AS open
+              WHERE open.acctuniqueid = session.acctuniqueid AND open.acctstoptime IS NULL
+                AND coalesce(nullif(open.callingstationid, ''), open.calledstationid)
+                    IS NOT DISTINCT FROM coalesce(nullif(session.callingstationid, ''), session.calledstationid));
+        PERFORM radmeter.find_open(ARRAY(SELECT found.seq FROM unnest(v_seqs, v_reopen) AS found (seq, reopen)
+                                         WHERE found.reopen));
     END IF;
 
     UPDATE public.radacct AS session SET (

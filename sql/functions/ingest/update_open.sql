@@ -1,19 +1,24 @@
--- radmeter.update_open(segment, round [, seqs]): applies the records of a round to the open sessions of their ids.
---   seqs  if given: only these records, and also to sessions that began after the record's event
--- A record that supersedes the open session is not for it (radmeter.supersedes), and a Stop that does not fit it may be a
--- repeat (radmeter.fits_session): these are applied only if p_seqs has them.
--- Returns the seqs of records that found no session. Writes radacct.
+-- radmeter.update_open(segment, round [, seqs, later]): applies the records of a round to their open sessions.
+--   seqs   if given: only these records, and to the sessions that radmeter.find_open has found. Else each record that is
+--          no Start, to the session that has its acctuniqueid, and its Calling-Station-Id or, if neither has one, its router's MAC. That is
+--          the one that radmeter.open_session would find, and most records have it
+--   later  also to sessions that began after the record's event, that the record supersedes (radmeter.supersedes), or
+--          that a Stop does not fit, which may be a repeat (radmeter.fits_session)
+-- A record that found its session by its device key makes its acctuniqueid an alias of the session.
+-- Returns the seqs of records that found no session. Writes radacct, radmeter.session_alias.
 -- A Stop moves the row to the partition of its month. This is a plain UPDATE: if MERGE moved the row, the triggers
 -- would see an insert and count it again. All values are computed in SET, from the row as it is when it is locked. A
 -- value that was read in a join before could be outdated by another writer.
 CREATE OR REPLACE FUNCTION radmeter.update_open(
-    p_segment integer, p_round integer, p_seqs bigint[] DEFAULT NULL) RETURNS bigint[]
+    p_segment integer, p_round integer, p_seqs bigint[] DEFAULT NULL, p_later boolean DEFAULT false) RETURNS bigint[]
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 -- One index lookup for each record. The temporary table has no statistics, so the planner might choose otherwise.
 SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
     v_taken bigint[];
+    v_aliases text[];     -- the ids of records that are not their session's,
+    v_alias_ids bigint[]; -- and the session's radacctid
 BEGIN
     WITH taken AS (
         UPDATE public.radacct AS session SET (
@@ -22,7 +27,7 @@ BEGIN
             username, acctauthentic, connectinfo_start, connectinfo_stop, acctterminatecause, closed_by,
             framedipaddress, framedipv6address, framedipv6prefix, framedinterfaceid, delegatedipv6prefix,
             arrived_at, interim_interval, clock_skew_seconds, router_id, late_start_at,
-            stop_stamp
+            stop_stamp, calledstationid, callingstationid, router_mac
         ) = (
             SELECT
                 CASE WHEN is_start THEN least(session.acctstarttime, record.event_time)
@@ -70,7 +75,11 @@ BEGIN
                           AND (record.stamped OR coalesce(record.session_time > session.acctsessiontime, true))
                      THEN NULL
                      ELSE session.late_start_at END,
-                record.stop_stamp
+                record.stop_stamp,
+                coalesce(nullif(session.calledstationid, ''), record.called_station_id, session.calledstationid),
+                CASE WHEN NOT erased THEN coalesce(nullif(session.callingstationid, ''), record.calling_station_id,
+                                                   session.callingstationid) END,
+                coalesce(record.shown_mac, session.router_mac)
             FROM (SELECT record.status = 'Start' AS is_start, record.status = 'Stop' AS is_stop,
                          record.status = 'Start' AND record.event_time > session.acctupdatetime
                              AND (session.acctinputoctets > 0 OR session.acctoutputoctets > 0) IS TRUE AS is_late_start,
@@ -106,21 +115,31 @@ BEGIN
                              OR octets_out IS DISTINCT FROM session.acctoutputoctets AS counts) AS moved
         )
         FROM (SELECT * FROM pg_temp.incoming
-              WHERE segment = p_segment AND round = p_round AND (p_seqs IS NULL OR seq = ANY (p_seqs))
+              WHERE segment = p_segment AND round = p_round
+                AND CASE WHEN p_seqs IS NULL THEN status <> 'Start' ELSE open_id IS NOT NULL AND seq = ANY (p_seqs) END
               ORDER BY uid) AS record
-        WHERE session.acctuniqueid = record.uid AND session.acctstoptime IS NULL
-          AND (p_seqs IS NOT NULL
+        WHERE session.acctuniqueid = record.open_uid AND session.acctstoptime IS NULL
+          AND CASE WHEN p_seqs IS NOT NULL THEN session.radacctid = record.open_id
+                   WHEN record.calling_station_id <> '' THEN session.callingstationid = record.calling_station_id
+                   ELSE session.router_mac = record.shown_mac AND coalesce(session.callingstationid, '') = '' END
+          AND (p_later
                OR (session.acctstarttime IS NULL OR record.event_time >= session.acctstarttime)
                   AND (radmeter.supersedes(record.status, record.event_time, record.start_time, record.session_time,
                            record.stamped, coalesce(record.first_received_at, record.received_at),
-                           record.input_octets, record.output_octets, record.router_id, session.acctstarttime, session.acctupdatetime, session.arrived_at,
-                           session.late_start_at)) IS NOT TRUE
+                           record.input_octets, record.output_octets, record.router_id, session.acctstarttime,
+                           session.acctupdatetime, session.arrived_at, session.late_start_at)) IS NOT TRUE
                   AND (record.status <> 'Stop'
                        OR radmeter.fits_session(record.start_time, record.session_time, session.acctstarttime,
                               session.late_start_at)))
-        RETURNING record.seq
+        RETURNING record.seq, record.uid, session.radacctid, session.acctuniqueid <> record.uid AS by_another_id
     )
-    SELECT array_agg(seq) INTO v_taken FROM taken;
+    SELECT array_agg(seq), array_agg(uid) FILTER (WHERE by_another_id),
+           array_agg(radacctid) FILTER (WHERE by_another_id)
+    INTO v_taken, v_aliases, v_alias_ids FROM taken;
+    IF v_aliases IS NOT NULL THEN
+        INSERT INTO radmeter.session_alias (alias, radacctid) SELECT * FROM unnest(v_aliases, v_alias_ids)
+        ON CONFLICT DO NOTHING;
+    END IF;
     RETURN ARRAY(
         SELECT seq FROM pg_temp.incoming
         WHERE segment = p_segment AND round = p_round AND (p_seqs IS NULL OR seq = ANY (p_seqs))

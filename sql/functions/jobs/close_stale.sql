@@ -3,6 +3,7 @@
 -- waits for more than one batch.
 -- Each session is checked again under the row's lock, since an interim may have come in since radmeter.stale_sessions.
 -- Rows that another writer holds are left for the next run. Returns how many sessions it closed.
+-- Writes radacct, radmeter.session_alias.
 CREATE OR REPLACE FUNCTION radmeter.close_stale(
     p_radacctids bigint[], p_at timestamptz DEFAULT now(), p_minutes integer DEFAULT NULL) RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -30,6 +31,9 @@ BEGIN
     FROM stale
     WHERE session.radacctid = stale.radacctid AND session.acctstoptime IS NULL;
     GET DIAGNOSTICS v_closed = ROW_COUNT;
+    IF v_closed > 0 THEN
+        PERFORM radmeter.note_device_keys(p_radacctids);
+    END IF;
     RETURN v_closed;
 END;
 $$;

@@ -3,9 +3,9 @@
 --   stops  acctstoptime of each session, which tells its partition; NULL for an open one. A session whose stop has changed
 --          since is skipped; a later batch has it.
 -- Octets, days, times, routers and acctuniqueid stay: a late packet finds its session by acctuniqueid. The session id
--- goes, since some routers make it from the MAC of the device.
+-- goes, since some routers make it from the MAC of the device. So does the device key in radmeter.session_alias.
 -- The caller passes batches of bounded size, because ingest waits for each. Returns how many sessions were changed.
--- Writes radacct, radmeter.adoption_baseline, radmeter.erasure.
+-- Writes radacct, radmeter.session_alias, radmeter.adoption_baseline, radmeter.erasure.
 CREATE OR REPLACE FUNCTION radmeter.erase_sessions(
     p_username text, p_radacctids bigint[], p_stops timestamptz[]) RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -18,6 +18,13 @@ DECLARE
     v_closed integer;
 BEGIN
     PERFORM pg_advisory_xact_lock(hashtextextended('radmeter.ingest', 0));
+    DELETE FROM radmeter.session_alias AS known
+    USING unnest(p_radacctids, p_stops) AS found (radacctid, acctstoptime)
+    JOIN public.radacct AS session
+        ON session.radacctid = found.radacctid AND session.acctstoptime = found.acctstoptime AND session.username = p_username
+    WHERE known.radacctid = found.radacctid AND known.alias = radmeter.device_key(
+        coalesce(session.router_mac, radmeter.leading_mac(session.calledstationid, false)),
+        session.acctsessionid, session.callingstationid);
     UPDATE public.radacct AS session SET
         username = v_pseudonym, acctsessionid = 'erased', realm = NULL, nasportid = NULL,
         connectinfo_start = NULL, connectinfo_stop = NULL, callingstationid = NULL,

@@ -58,8 +58,9 @@ BEGIN
         SELECT record.*, session.router_id AS open_router_id,
                session.radacctid IS NOT NULL
                    AND coalesce(session.acctstarttime <= record.event_time, true) AS goes_to_open
-        FROM record LEFT JOIN public.radacct AS session
-            ON session.acctuniqueid = record.uid AND session.acctstoptime IS NULL
+        FROM record LEFT JOIN LATERAL radmeter.open_session(
+            record.uid, record.session_id, record.calling_station_id, record.shown_mac, record.start_time) AS found ON true
+        LEFT JOIN public.radacct AS session ON session.radacctid = found.radacctid AND session.acctstoptime IS NULL
         WHERE round IS NOT NULL
     ), touched AS (
         SELECT seq, client_ip, router_id AS bound_id, false AS by_session FROM record
@@ -74,8 +75,10 @@ BEGIN
         UNION ALL
         SELECT owner.seq, client_ip, place.bound_id, true
         FROM owner CROSS JOIN LATERAL (
-            SELECT closed.router_id FROM public.radacct AS closed
-            WHERE closed.acctuniqueid = owner.uid AND closed.acctstoptime >= v_from
+            SELECT closed.router_id
+            FROM radmeter.sessions_of(
+                owner.uid, owner.session_id, owner.calling_station_id, owner.shown_mac, v_from) AS closed
+            WHERE closed.acctstoptime >= v_from
               AND (closed.acctstoptime >= owner.belongs_from
                    OR closed.closed_by = ANY (ARRAY['reaper', 'reboot']) AND owner.session_time IS NULL AND owner.status <> 'Start'
                       AND closed.acctstoptime >= owner.event_time - interval '7 days')
@@ -85,7 +88,13 @@ BEGIN
         UNION ALL
         SELECT record.seq, record.client_ip, bound.id, true
         FROM bound JOIN record AS earlier ON earlier.router_id = bound.id
-        JOIN record ON record.uid = earlier.uid AND record.seq > earlier.seq
+        -- Of one session are records with one session id only.
+        JOIN record ON record.session_id = earlier.session_id AND record.seq > earlier.seq
+            AND CASE WHEN record.uid = earlier.uid
+                     THEN NOT radmeter.contradicts(earlier.calling_station_id, earlier.shown_mac, NULL,
+                                                   record.calling_station_id, record.shown_mac)
+                     ELSE record.calling_station_id <> '' AND record.calling_station_id = earlier.calling_station_id
+                          AND record.shown_mac = earlier.shown_mac END
         WHERE record.round IS NOT NULL AND earlier.round IS NOT NULL
           AND radmeter.may_name_router(earlier.client_ip, bound.clients)
           AND (earlier.status <> 'Stop' OR record.belongs_from <= earlier.event_time)

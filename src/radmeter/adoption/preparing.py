@@ -88,7 +88,14 @@ def make_open_table(operation: Operation, adoption: Adoption) -> None:
                WITH (fillfactor = 60, autovacuum_vacuum_cost_delay = 0)"""
         )
         run("CREATE UNIQUE INDEX radacct_open_radacctid_idx ON public.radacct_open (radacctid)")
-        run("CREATE UNIQUE INDEX radacct_open_acctuniqueid_idx ON public.radacct_open (acctuniqueid)")
+        # As revision 0020 makes them.
+        run(
+            """CREATE UNIQUE INDEX radacct_open_identity_idx ON public.radacct_open
+               (acctuniqueid, (coalesce(nullif(callingstationid, ''),
+                   CASE acctsessionid WHEN 'erased' THEN radacctid::text ELSE calledstationid END)))
+               NULLS NOT DISTINCT"""
+        )
+        run("CREATE INDEX radacct_open_device_idx ON public.radacct_open (acctsessionid, callingstationid)")
         run("CREATE INDEX radacct_open_router_id_idx ON public.radacct_open (router_id)")
         run("CREATE INDEX radacct_open_username_idx ON public.radacct_open (username)")
         for number, index in enumerate(parent.carried(table), 1):

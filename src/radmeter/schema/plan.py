@@ -11,7 +11,7 @@ from radmeter.partitions.months import MONTHS_AHEAD, missing_months
 from radmeter.schema import decimal_columns, decimal_conversion, existing_tables
 from radmeter.schema.decimal_columns import Change, DecimalColumn
 from radmeter.schema.ownership import OWNER, ROLES, foreign, refuse_strangers, will_revoke_temporary
-from radmeter.schema.revisions import current_revision, pending_revisions, title
+from radmeter.schema.revisions import current_revision, indexes_ahead, pending_revisions, title
 from radmeter.schema.sql_files import RADACCT, changed_files, current_files, is_so_already, statements
 from radmeter.units import counted
 
@@ -88,6 +88,7 @@ def plan(connection: Connection, *, reapply: bool = False) -> Plan:
         *_roles(connection),
         *_handed_over(connection),
         *_existing_tables(connection, adopting),
+        *_indexes_ahead(connection, pending),
         *(_revision(connection, script) for script in pending),
         *(_conversion(column) for column in columns),
         *_files(connection, reapply),
@@ -132,6 +133,14 @@ def _existing_tables(connection: Connection, adopting: dict[str, list[str]]) -> 
             "takeover", table, f"adopt the existing table public.{table}: {len(altered)} changes",
             (Lock(f"public.{table}", "ACCESS EXCLUSIVE", seconds),), seconds,
         )  # fmt: skip
+
+
+def _indexes_ahead(connection: Connection, pending: list[Script]) -> Iterator[Step]:
+    for name, statement in indexes_ahead(connection, pending):
+        table = statement.split(" ON ")[1].split()[0]
+        seconds = STEP_SECONDS + _rows(connection, table) * INDEX_ROW_SECONDS
+        lock = Lock(table, "SHARE UPDATE EXCLUSIVE", seconds)
+        yield Step("indexes", name, f"make the index {name} while others write", (lock,), seconds)
 
 
 def _revision(connection: Connection, script: Script) -> Step:

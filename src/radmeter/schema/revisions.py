@@ -12,8 +12,15 @@ from alembic.config import Config
 from alembic.script import Script, ScriptDirectory
 
 from radmeter import __version__
+from radmeter.database.advisory_locks import INGEST, take_in_transaction
 from radmeter.database.connection import Connection, translated_errors
-from radmeter.database.lock_retries import LOCK_WAIT_MS, PATIENCE_SECONDS, log, retry_until_locked
+from radmeter.database.lock_retries import (
+    LOCK_WAIT_MS,
+    PATIENCE_SECONDS,
+    create_index_with_lock_retries,
+    log,
+    retry_until_locked,
+)
 from radmeter.errors import DiskFull, LockTimeout, StoreError
 from radmeter.schema import table_code
 
@@ -124,6 +131,9 @@ def run_revisions(
     A revision that renames what the SQL files use says so (`with_sql_files`). From the first such revision on, all
     revisions and the files are one transaction. Else every batch between the two would be refused.
 
+    A revision may name indexes of tables that exist already (`indexes_ahead`). They are made before all revisions,
+    while others write. Such an index can use only columns that every version of its table has.
+
     Parameters
     ----------
     connection
@@ -138,6 +148,10 @@ def run_revisions(
     scripts = pending_revisions(connection)
     if upto != "head":
         scripts = scripts[: [script.revision for script in scripts].index(upto) + 1]
+    for name, statement in indexes_ahead(connection, scripts):
+        create_index_with_lock_retries(
+            connection, name, statement, patience_seconds=patience_seconds, said=said
+        )
     together = len(scripts)
     if apply_files is not None:
         renaming = (at for at, each in enumerate(scripts) if getattr(each.module, "with_sql_files", False))
@@ -150,6 +164,16 @@ def run_revisions(
         for _ in scripts[together:]:
             done()
     return [script.revision for script in scripts]
+
+
+def indexes_ahead(connection: Connection, scripts: Sequence[Script]) -> list[tuple[str, str]]:
+    """Return the indexes that are made before the revisions, as ``(name, CREATE INDEX CONCURRENTLY ..)``."""
+    return [
+        (name, statement)
+        for script in scripts
+        for name, (table, statement) in getattr(script.module, "indexes_ahead", {}).items()
+        if table_code.is_table(connection, table)
+    ]
 
 
 def _apply(
@@ -166,6 +190,10 @@ def _apply(
         def attempt() -> None:
             with alchemy.begin():
                 alchemy.execute(sqlalchemy.text(f"SET LOCAL lock_timeout = '{LOCK_WAIT_MS}ms'"))
+                if apply_files is not None:
+                    # A batch that had begun would go on with some old and some new functions. Batches take this lock
+                    # first, too, so the locks on tables come after it.
+                    take_in_transaction(connection, INGEST)
                 for script in scripts:
                     began = time.monotonic()
                     command.upgrade(revisions(alchemy), script.revision)

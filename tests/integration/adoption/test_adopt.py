@@ -269,6 +269,9 @@ def test_undo_from_every_state(server: Server, radius: str, state: str) -> None:
 
 # As a radmeter of revision 0008 leaves it.
 BACK_TO_0008 = """
+DROP TABLE radmeter.session_alias CASCADE;
+DROP INDEX radacct_open_identity_idx, radacct_open_device_idx;
+CREATE UNIQUE INDEX radacct_open_acctuniqueid_idx ON radacct_open (acctuniqueid);
 ALTER TABLE radacct DROP COLUMN stop_stamp CASCADE, DROP COLUMN late_start_at CASCADE, DROP COLUMN router_mac CASCADE;
 ALTER TABLE accounting_anomaly DROP COLUMN octets_otherwise CASCADE;
 ALTER TABLE routers DROP COLUMN plausible_mbit_per_second CASCADE;
@@ -319,6 +322,9 @@ def test_a_newer_radmeter_that_goes_on_after_the_swap_brings_its_functions_along
 
 # As a radmeter of revision 0017 leaves it just before the swap.
 BACK_TO_0017 = """
+DROP TABLE radmeter.session_alias CASCADE;
+DROP INDEX radacct_open_identity_idx, radacct_open_device_idx;
+CREATE UNIQUE INDEX radacct_open_acctuniqueid_idx ON radacct_open (acctuniqueid);
 ALTER TABLE public.radacct DROP COLUMN stop_stamp, DROP COLUMN late_start_at, DROP COLUMN router_mac;
 ALTER TABLE radmeter.radacct DROP COLUMN stop_stamp, DROP COLUMN late_start_at, DROP COLUMN router_mac;
 ALTER TABLE accounting_anomaly DROP COLUMN octets_otherwise;

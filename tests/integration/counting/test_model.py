@@ -60,6 +60,10 @@ DOORS: tuple[Pairs, ...] = (
     # From that other client: a MAC of its own, without and with the name of golf.
     (("Called-Station-Id", "02-00-00-00-00-0D"), ("NAS-IP-Address", "10.0.0.77"), ("Tmp-IP-Address-0", "192.0.2.9")),
     (("Called-Station-Id", "02-00-00-00-00-0A"), ("NAS-Identifier", "golf-ap"), ("Tmp-IP-Address-0", "192.0.2.9")),
+    # Behind LTE: the address changes. Two with the factory's name and address.
+    (("Called-Station-Id", "02-00-00-00-00-0E:Guests"), ("NAS-Identifier", "lte"), ("NAS-IP-Address", "100.64.0.1")),
+    (("Called-Station-Id", "02-00-00-00-00-11"), ("NAS-Identifier", "MikroTik"), ("NAS-IP-Address", "192.168.88.1")),
+    (("Called-Station-Id", "02-00-00-00-00-12"), ("NAS-Identifier", "MikroTik"), ("NAS-IP-Address", "192.168.88.1")),
 )  # fmt: skip
 PLANS = {
     "daily": Plan("daily", timezone="America/Sao_Paulo"),
@@ -71,10 +75,15 @@ PLANS = {
 SLOTS = (
     ("anna", 0), ("anna", 1), ("daily", 1), ("daily", 2), ("weekly", 3), ("monthly-31", 4), ("one-time", 6), (None, 0),
     (None, 5), ("anna", 7), ("bert", 8), ("monthly-31", 1), ("daily", 6), ("anna", 4), ("anna", 9), ("daily", 10),
-    ("anna", 11), ("anna", 12), ("anna", 13),
+    ("anna", 11), ("anna", 12), ("anna", 13), ("anna", 14), ("bert", 14), ("bert", 15), ("bert", 16), ("bert", 15),
+    ("bert", 16),
 )  # fmt: skip
 # With a Class by which FreeRADIUS identifies a session, the user name need not be in each packet.
 CLASS_SLOTS = (12, 13)
+# The devices of users. Their packets may lack Calling-Station-Id, Called-Station-Id and User-Name, or come from another
+# address or access point. The last four slots have one session id: two have a device, two never show one.
+DEVICES = {19: "AA-00-00-00-00-01", 20: "AA-00-00-00-00-02", 21: "AA-00-00-00-00-03", 22: "AA-00-00-00-00-04"}
+CLONES = (21, 22, 23, 24)
 
 # Before a month's end, a leap day that is none, and the nights on which New York, Lord Howe and Auckland change clocks.
 BEGINNINGS = tuple(
@@ -107,6 +116,8 @@ class Sent:
     gigawords: bool
     named: bool
     """Whether User-Name is in it, where the session can be told without."""
+    oddity: str
+    """How the identity of a packet with a device, or of a clone, differs from that of its session."""
     extra: Pairs
     lost: bool
     """On the way; it may come later, as a copy."""
@@ -147,6 +158,10 @@ SENT = st.builds(
     growth=st.tuples(GROWTH, GROWTH),
     gigawords=weighted((3, True), (2, False)),
     named=st.booleans(),
+    oddity=weighted(
+        (6, ""), (2, "another address"), (1, "a third address"), (1, "no device"), (1, "no access point"),
+        (1, "another access point"), (1, "no name"),
+    ),
     extra=weighted(
         (8, ()), (1, (("Acct-Interim-Interval", "900"),)), (1, (("Acct-Delay-Time", "700"),)),
         (1, (("Acct-Session-Time", "-1"),)),
@@ -312,16 +327,19 @@ class Agreement(RuleBasedStateMachine):
         if sent.status == "reboot without a word":
             return ()
         stamp = arrival // SECOND + sent.offset_seconds
-        pairs = [("Acct-Status-Type", sent.status), *DOORS[door]]
+        odd = sent.oddity if slot in DEVICES or slot in CLONES else ""
+        pairs = [("Acct-Status-Type", sent.status), *self._shown(DOORS[door], odd)]
         if sent.stamped:
             pairs.append(("Tmp-Integer-0", str(stamp)))
         pairs.extend(sent.extra)
         if sent.status in ("Accounting-On", "Accounting-Off"):
             return pairs
-        pairs.append(("Acct-Session-Id", f"session-{slot}"))
+        pairs.append(("Acct-Session-Id", "session-clone" if slot in CLONES else f"session-{slot}"))
+        if slot in DEVICES and odd != "no device":
+            pairs.append(("Calling-Station-Id", DEVICES[slot]))
         if slot in CLASS_SLOTS:
             pairs.append(("Class", "0x" + f"ai:{slot:032x}".encode().hex()))
-        if username is not None and (sent.named or slot not in CLASS_SLOTS):
+        if username is not None and (sent.named or slot not in CLASS_SLOTS) and odd != "no name":
             pairs.append(("User-Name", username))
         if sent.status == "Start":
             truth.start, truth.octets = stamp * SECOND, [0, 0]
@@ -345,6 +363,19 @@ class Agreement(RuleBasedStateMachine):
             if sent.gigawords:
                 pairs.append((f"Acct-{name}-Gigawords", str(truth.octets[index] // WRAP)))
         return pairs
+
+    @staticmethod
+    def _shown(door: Pairs, odd: str) -> Pairs:
+        """Return what a packet says about its router."""
+        other = {
+            "another address": ("NAS-IP-Address", "100.64.0.2"),
+            "a third address": ("NAS-IP-Address", "100.64.0.3"),
+            "another access point": ("Called-Station-Id", "02-00-00-00-00-0A:Guests"),
+        }
+        if odd == "no access point":
+            return tuple(pair for pair in door if pair[0] != "Called-Station-Id")
+        name, value = other.get(odd, ("", ""))
+        return tuple((name, value) if pair[0] == name else pair for pair in door)
 
     # --- what must be the same
 

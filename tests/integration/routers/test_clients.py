@@ -140,8 +140,9 @@ def test_a_packet_of_another_client_changes_nothing(
     assert "2001:db8::1" in stop
 
 
-ATTACKER = {"Called_Station_Id": "02-00-00-00-00-66:evil"}
-HONEST = {"Called_Station_Id": MAC, "NAS_Identifier": "shared-name"}
+DEVICE = {"Calling_Station_Id": "AA-BB-CC-00-00-01"}
+ATTACKER = {"Called_Station_Id": "02-00-00-00-00-66:evil", **DEVICE}
+HONEST = {"Called_Station_Id": MAC, "NAS_Identifier": "shared-name", **DEVICE}
 
 
 def totals(connection: Connection) -> dict[str, tuple[str, int, bool]]:
@@ -158,7 +159,7 @@ def totals(connection: Connection) -> dict[str, tuple[str, int, bool]]:
 def test_a_session_at_a_bound_router_is_touched_by_no_other_client(
     tmp_path: Path, database: str, connection: Connection, bound: int, when: str, status: str
 ) -> None:
-    """The attacker has a router of its own, and sends the user, session id and NAS-Identifier of another's session."""
+    """The attacker has a router of its own, and sends user, session id, NAS-Identifier and device of a session."""
     register(connection, "evil", mac="02:00:00:00:00:66")
     opened = pairs("s", OURS, "Stop" if when == "closed" else "Interim-Update", **HONEST)
     forged = pairs("s", THEIRS, status, **ATTACKER, NAS_Identifier="shared-name", Acct_Input_Octets="5000000")

@@ -249,6 +249,51 @@ def test_a_lock_that_lets_others_write_is_short_however_large_the_table(empty: s
     assert lock["seconds"] < 0.1
 
 
+def test_the_indexes_of_open_sessions_are_made_while_others_write(empty: str) -> None:
+    at_revision(empty, "0019")
+    insert = """INSERT INTO radacct (acctsessionid, acctuniqueid, nasipaddress)
+                SELECT number, prefix || number, '192.0.2.1' FROM generate_series(1, {}) AS number"""
+    longest, failures, ready, stop = [0.0], [], threading.Event(), threading.Event()
+
+    def write() -> None:
+        try:
+            with psycopg.connect(empty, autocommit=True) as writer:
+                for turn in itertools.count():
+                    began = time.monotonic()
+                    writer.execute(insert.format(1).replace("prefix", f"'new {turn} '"))
+                    longest[0] = max(longest[0], time.monotonic() - began)
+                    ready.set()
+                    if stop.is_set():
+                        return
+        except BaseException as error:
+            failures.append(error)
+            ready.set()
+
+    with psycopg.connect(empty, autocommit=True) as connection:
+        connection.execute(insert.format(100_000).replace("prefix", "'old '"))
+        steps = radmeter(empty, "migrate", "plan", "--format", "json").json()["steps"]
+        made = {step["name"]: step["locks"] for step in steps if step["kind"] == "indexes"}
+        assert set(made) == {"public.radacct_open_identity_idx", "public.radacct_open_device_idx"}
+        assert {lock["mode"] for locks in made.values() for lock in locks} == {"SHARE UPDATE EXCLUSIVE"}
+        thread = threading.Thread(target=write)
+        thread.start()
+        try:
+            assert ready.wait(30)
+            upgrade.upgrade(empty)
+        finally:
+            stop.set()
+            thread.join()
+        assert not failures
+        # The last revisions and the files are one transaction, whose locks are held for about 0.3 s.
+        assert longest[0] < 3 * longest_wait_seconds()
+        indexes = connection.execute(
+            """SELECT indexrelid::regclass::text, indisunique FROM pg_index
+               WHERE indrelid = 'radacct_open'::regclass AND indisvalid ORDER BY 1"""
+        ).fetchall()
+    assert ("radacct_open_identity_idx", True) in indexes
+    assert "radacct_open_acctuniqueid_idx" not in dict(indexes)
+
+
 def test_status_tells_what_is_pending_by_its_exit_code(
     database: str, connection: Connection, empty: str
 ) -> None:
