@@ -40,6 +40,8 @@ CONNECTION_DEFAULTS = {
     "keepalives_count": "3",
     "tcp_user_timeout": "60000",
     "application_name": "radmeter",
+    # Else libpq takes that of the database, and a database in LATIN1 would take UTF-8 for other characters.
+    "client_encoding": "utf8",
 }
 
 # The same call may be tried again: the server is away or stopping, or it aborted this transaction in favour of another.
