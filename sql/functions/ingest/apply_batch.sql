@@ -1,6 +1,7 @@
 -- radmeter.apply_batch(): applies the records that radmeter.unpack_records has put into the temporary table `incoming`.
 -- The caller has the lock of radmeter.ingest, and notes the progress in the same transaction. All packets come in
 -- through it.
+-- SQLSTATE 55000: no trigger fires in this session.
 -- Called by radmeter.ingest and radmeter.ingest_batch only. Writes what radmeter.ingest writes, except the progress.
 CREATE OR REPLACE FUNCTION radmeter.apply_batch() RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -11,6 +12,11 @@ DECLARE
     v_rounds integer;
     v_segments integer;
 BEGIN
+    IF current_setting('session_replication_role') = 'replica' THEN
+        RAISE EXCEPTION 'session_replication_role is replica: the triggers that count would not fire'
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+                HINT = 'ALTER ROLE .. RESET session_replication_role, or ALTER DATABASE ..: radmeter doctor names it.';
+    END IF;
     PERFORM radmeter.drop_idle_reboots();
     PERFORM radmeter.number_rounds();
     PERFORM radmeter.ensure_partition(month)
