@@ -1,6 +1,9 @@
 -- radmeter.apply_batch(): applies the records that radmeter.unpack_records has put into the temporary table `incoming`.
 -- The caller has the lock of radmeter.ingest, and notes the progress in the same transaction. All packets come in
 -- through it.
+-- If the partition of a Stop's month is missing and cannot be made now (radmeter.ensure_partition), the Stop is applied as
+-- an interim, which counts its octets. The session stays open, with closed_by 'stop' and the Stop's cause. The jobs close
+-- it once there is a partition (radmeter.close_waiting). A connection tries again after 5 s, not with each batch.
 -- SQLSTATE 55000: no trigger fires in this session.
 -- Called by radmeter.ingest and radmeter.ingest_batch only. Writes what radmeter.ingest writes, except the progress.
 CREATE OR REPLACE FUNCTION radmeter.apply_batch() RETURNS void
@@ -11,6 +14,9 @@ DECLARE
     v_round integer;
     v_rounds integer;
     v_segments integer;
+    v_month timestamptz;
+    v_tried_at timestamptz := nullif(current_setting('radmeter.partition_tried_at', true), '');
+    v_waiting bigint[] := '{}';  -- the Stops whose month has no partition
 BEGIN
     IF current_setting('session_replication_role') = 'replica' THEN
         RAISE EXCEPTION 'session_replication_role is replica: the triggers that count would not fire'
@@ -19,9 +25,28 @@ BEGIN
     END IF;
     PERFORM radmeter.drop_idle_reboots();
     PERFORM radmeter.number_rounds();
-    PERFORM radmeter.ensure_partition(month)
-        FROM (SELECT DISTINCT date_trunc('month', event_time, 'UTC') AS month
-              FROM pg_temp.incoming WHERE status = 'Stop') AS stops;
+    FOR v_month IN SELECT DISTINCT date_trunc('month', event_time, 'UTC') FROM pg_temp.incoming WHERE status = 'Stop' LOOP
+        BEGIN
+            IF clock_timestamp() - v_tried_at BETWEEN interval '0' AND interval '5 seconds'
+                    AND NOT EXISTS (SELECT FROM radmeter.radacct_partitions()
+                                    WHERE from_at <= v_month AND v_month < to_at) THEN
+                RAISE lock_not_available;
+            END IF;
+            PERFORM radmeter.ensure_partition(v_month);
+            CONTINUE;
+        EXCEPTION WHEN lock_not_available THEN
+            NULL;
+        END;
+        IF (clock_timestamp() - v_tried_at BETWEEN interval '0' AND interval '5 seconds') IS NOT TRUE THEN
+            PERFORM set_config('radmeter.partition_tried_at', clock_timestamp()::text, false);
+        END IF;
+        WITH waiting AS (
+            UPDATE pg_temp.incoming SET status = 'Interim-Update'
+            WHERE status = 'Stop' AND date_trunc('month', event_time, 'UTC') = v_month
+            RETURNING seq
+        )
+        SELECT v_waiting || array_agg(seq) INTO v_waiting FROM waiting;
+    END LOOP;
 
     SELECT coalesce(max(segment), -1) INTO v_segments FROM pg_temp.incoming;
     FOR v_segment IN 0 .. v_segments LOOP
@@ -31,5 +56,13 @@ BEGIN
             PERFORM radmeter.apply_round(v_segment, v_round);
         END LOOP;
     END LOOP;
+
+    IF cardinality(v_waiting) > 0 THEN
+        UPDATE public.radacct AS session SET
+            acctterminatecause = record.terminate_cause, connectinfo_stop = record.connect_info, closed_by = 'stop'
+        FROM pg_temp.incoming AS record
+        WHERE record.seq = ANY (v_waiting) AND session.acctuniqueid = record.uid
+          AND session.acctstoptime IS NULL AND session.acctupdatetime = record.event_time;
+    END IF;
 END;
 $$;

@@ -5,6 +5,7 @@ import threading
 import time
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -41,7 +42,11 @@ def test_a_session_that_was_written_while_triggers_were_off(
     database: str, connection: Connection, router_id: int | None, closed: bool
 ) -> None:
     """Foreign keys are off then, too: the row may name a router that does not exist."""
-    known = {"User_Name": "anna", "Called_Station_Id": "AA-BB-CC-DD-EE-01", "Acct_Output_Octets": 0}
+    known: dict[str, Any] = {
+        "User_Name": "anna",
+        "Called_Station_Id": "AA-BB-CC-DD-EE-01",
+        "Acct_Output_Octets": 0,
+    }
     with Packets(database) as packets:
         packets.add("Start", "other", ago=700, **known)
     uid = packet(1, "Start", "s1", **known)["uid"]

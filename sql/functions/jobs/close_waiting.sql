@@ -1,0 +1,23 @@
+-- radmeter.close_waiting(): closes the open sessions whose Stop came while the partition of its month was missing and could
+-- not be made: stop = last update, with the cause that the Stop had. radmeter.apply_batch has counted the Stop's octets.
+-- Returns how many sessions it closed. SQLSTATE 55P03: the partition still cannot be made. Writes radacct.
+CREATE OR REPLACE FUNCTION radmeter.close_waiting() RETURNS integer
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_closed integer;
+BEGIN
+    -- Ingest waits for none of this when there is nothing to do.
+    IF NOT EXISTS (SELECT FROM public.radacct WHERE acctstoptime IS NULL AND closed_by = 'stop') THEN
+        RETURN 0;
+    END IF;
+    PERFORM pg_advisory_xact_lock(hashtextextended('radmeter.ingest', 0));
+    PERFORM radmeter.ensure_partition(month)
+        FROM (SELECT DISTINCT date_trunc('month', acctupdatetime, 'UTC') AS month
+              FROM public.radacct WHERE acctstoptime IS NULL AND closed_by = 'stop') AS stops;
+    UPDATE public.radacct SET acctstoptime = acctupdatetime
+    WHERE acctstoptime IS NULL AND closed_by = 'stop';
+    GET DIAGNOSTICS v_closed = ROW_COUNT;
+    RETURN v_closed;
+END;
+$$;
