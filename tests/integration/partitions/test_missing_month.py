@@ -3,13 +3,15 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 from support.commands import Packets, radmeter
 from support.ledger import users
+from support.processes import eager_jobs, eventually
 from support.servers import Connection
 
 from radmeter.jobs.waiting_sessions import close_waiting
@@ -110,6 +112,23 @@ def test_ingest_goes_on_beside_a_long_reader(database: str, connection: Connecti
     assert {row[1] for row in rows} == {150}
     assert sum(octets for octets, _ in users(connection).values()) == 450
     assert connection.execute("SELECT count(*) FROM rejected_packet").fetchone() == (0,)
+
+
+def test_the_jobs_close_the_sessions_that_waited(
+    database: str, connection: Connection, tmp_path: Path
+) -> None:
+    with Packets(database) as packets:
+        packets.add("Start", "s1", ago=600, **KNOWN)
+    drop_months(connection)
+    with reader(database), Packets(database, "n") as packets:
+        packets.add("Stop", "s1", ago=60, Acct_Input_Octets=5, Acct_Session_Time=540, **KNOWN)
+    found = (
+        "SELECT count(*), max(acctstoptime - acctstarttime) FROM radacct "
+        "WHERE closed_by = 'stop' AND acctstoptime > '-infinity'"
+    )
+    assert connection.execute(found.encode()).fetchone() == (0, None)
+    with eager_jobs(tmp_path / "jobs.log", database):
+        eventually(lambda: connection.execute(found.encode()).fetchone(), (1, timedelta(seconds=540)))
 
 
 def test_it_waits_a_tenth_of_a_second(database: str, connection: Connection) -> None:
