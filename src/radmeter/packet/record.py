@@ -334,8 +334,9 @@ def _stamp(seconds: str | None, text: str | None) -> int | None:
 
 
 def _seconds(digits: str) -> int | None:
-    # 32 bits in a packet (RFC 2869 section 5.3). A number with more digits than that is no time.
-    return int(digits) if len(digits) <= 10 else None
+    # 32 bits in a packet (RFC 2869 section 5.3). The database could not take what 64 bits cannot hold.
+    digits = digits.lstrip("0")
+    return int(digits or "0") if len(digits) <= 18 else None
 
 
 def _interim_interval(values: dict[str, str]) -> int | None:
