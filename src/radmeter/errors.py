@@ -85,6 +85,10 @@ class RecordRefused(StoreError):
     """The database refuses a value in the batch, and would refuse it again."""
 
 
+class RowConflict(RecordRefused):
+    """A constraint refuses the batch. The same call may succeed if another writer has written the row meanwhile."""
+
+
 class RecordsRefused(RecordRefused):
     """The database refuses some records of the batch, and says which. Nothing of the batch is stored.
 

@@ -3,6 +3,8 @@
 -- radmeter.ingest leaves day and period in the row. Another writer (rlm_sql) does not: its octets count on the day of
 -- the row's last update, and are kept as a slice of their own (see radmeter.session_slice).
 -- An empty user name is no user: rlm_sql writes '' for a packet without User-Name.
+-- A row may name a router that does not exist, if it was written while triggers were off: foreign keys are triggers, too.
+-- No router's counter gets its octets.
 -- A copy of an adopted row is counted here, so the backfill must count nothing for it (see radmeter.adoption_baseline).
 -- There is no trigger for DELETE: a deleted row takes nothing back, since counters outlive their sessions.
 CREATE OR REPLACE FUNCTION radmeter.count_inserted() RETURNS trigger
@@ -38,7 +40,9 @@ BEGIN
     )
     INSERT INTO public.router_daily_usage AS usage (router_id, usage_date, bytes_in, bytes_out)
     SELECT router_id, usage_date, radmeter.as_counter(sum(bytes_in)), radmeter.as_counter(sum(bytes_out))
-    FROM gained WHERE router_id IS NOT NULL GROUP BY router_id, usage_date ORDER BY router_id, usage_date
+    FROM gained WHERE router_id IS NOT NULL GROUP BY router_id, usage_date
+    HAVING (SELECT true FROM public.routers AS known WHERE known.id = gained.router_id)
+    ORDER BY router_id, usage_date
     ON CONFLICT (router_id, usage_date) DO UPDATE SET
         bytes_in = radmeter.as_counter(usage.bytes_in::numeric + excluded.bytes_in),
         bytes_out = radmeter.as_counter(usage.bytes_out::numeric + excluded.bytes_out),

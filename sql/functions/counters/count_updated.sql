@@ -4,7 +4,8 @@
 -- (rlm_sql, an operator's UPDATE) does not: its increase counts on the day of the row's last update, and is kept as a
 -- slice of its own (see radmeter.session_slice). Writes accounting_anomaly if a router's counter wrapped or restarted,
 -- up to the limit anomalies_per_router_hour; the rest is counted in radmeter.kept_per_hour.
--- An empty user name is no user, as in radmeter.count_inserted.
+-- An empty user name is no user, and nothing counts for a router that does not exist, as in radmeter.count_inserted. Else
+-- each later packet of such a session would be refused.
 -- radmeter backfill, not this trigger, counts the octets that an adopted session had when it was adopted. Before the row
 -- changes, they are kept in radmeter.adoption_baseline.
 -- Hash joins are forced: transition tables have no statistics, so the planner would guess. They are set on here since a
@@ -109,7 +110,9 @@ BEGIN
         INSERT INTO public.router_daily_usage AS usage (router_id, usage_date, bytes_in, bytes_out)
         SELECT router_id, usage_date, radmeter.as_counter(sum(bytes_in)), radmeter.as_counter(sum(bytes_out))
         FROM delta WHERE router_id IS NOT NULL
-        GROUP BY router_id, usage_date ORDER BY router_id, usage_date
+        GROUP BY router_id, usage_date
+        HAVING (SELECT true FROM public.routers AS known WHERE known.id = delta.router_id)
+        ORDER BY router_id, usage_date
         ON CONFLICT (router_id, usage_date) DO UPDATE SET
             bytes_in = radmeter.as_counter(usage.bytes_in::numeric + excluded.bytes_in),
             bytes_out = radmeter.as_counter(usage.bytes_out::numeric + excluded.bytes_out),

@@ -55,6 +55,7 @@ AS $$
         open_uid             text,      -- acctuniqueid of the open session, if radmeter.find_open has found it; else uid
         shown_mac            macaddr,   -- router_mac, else nas_mac: tells the session
         open_id              bigint,    -- radacctid of the open session, if radmeter.find_open has found it
+        waits                boolean,   -- a Stop whose month has no partition, applied as an interim
         first_received_at    timestamptz, -- the packet was sent again, and received_at is the arrival of the last copy
         refused              text       -- why the record is set aside: see radmeter.refuse_unbelieved
     ) ON COMMIT DELETE ROWS;

@@ -16,7 +16,7 @@ DECLARE
 BEGIN
     WITH repeated AS (
         DELETE FROM pg_temp.incoming AS record
-        WHERE seq = ANY (p_seqs) AND status = 'Stop' AND coalesce(stop_stamp, session_time) IS NOT NULL
+        WHERE seq = ANY (p_seqs) AND (status = 'Stop' OR waits) AND coalesce(stop_stamp, session_time) IS NOT NULL
           AND NOT EXISTS (SELECT FROM public.radacct AS session
                           WHERE session.radacctid = record.open_id AND session.acctstoptime IS NULL
                             AND radmeter.fits_session(record.start_time, record.session_time,

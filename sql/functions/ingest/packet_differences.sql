@@ -75,8 +75,10 @@ BEGIN
         '^(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)\s+(0?[1-9]|[12][0-9]|3[01])\s+([0-9]{4})\s+'
         '([01]?[0-9]|2[0-3]):([0-5]?[0-9]):([0-5]?[0-9])\s+utc$', 'i');
     v_stamp := CASE
-        WHEN v_values ->> 'Tmp-Integer-0' ~ '^[0-9]+$' THEN (v_values ->> 'Tmp-Integer-0')::numeric
-        WHEN v_values ->> 'Event-Timestamp' ~ '^[0-9]+$' THEN (v_values ->> 'Event-Timestamp')::numeric
+        WHEN v_values ->> 'Tmp-Integer-0' ~ '^[0-9]+$' THEN
+            CASE WHEN v_values ->> 'Tmp-Integer-0' ~ '^0*[0-9]{1,18}$' THEN (v_values ->> 'Tmp-Integer-0')::numeric END
+        WHEN v_values ->> 'Event-Timestamp' ~ '^[0-9]+$' THEN
+            CASE WHEN v_values ->> 'Event-Timestamp' ~ '^0*[0-9]{1,18}$' THEN (v_values ->> 'Event-Timestamp')::numeric END
         WHEN v_date[3]::integer > 0 THEN (
             SELECT trunc(extract(epoch FROM (first + v_date[2]::integer - 1)
                 + make_time(v_date[4]::integer, v_date[5]::integer, v_date[6]::integer)))

@@ -15,6 +15,7 @@
 -- SQLSTATE RM003: the numbers of the records cannot be those of their source. They must be above the checkpoint and increase: a
 -- record that came twice in one call would count twice. And they must not go on too far. A segment holds fewer than 2^32
 -- records. The numbers of a detail file, or of retries, go on by less than 2^57 in a call.
+-- SQLSTATE 23514: a record would be neither counted, nor set aside, nor ignored.
 -- Records that touch a router which their RADIUS client may not name are set aside, if they have their packet's
 -- attributes in "pairs". SQLSTATE RM011: one of them has not (radmeter.refuse_unbelieved).
 -- Called by radmeter.ingest and radmeter.ingest_batch only. Writes pg_temp.incoming, what set_aside writes, and routers if one is
@@ -35,6 +36,8 @@ DECLARE
     v_now_us bigint := extract(epoch FROM v_now) * 1000000;
     v_oldest_us bigint;   -- of a journal, the oldest arrival that is believed,
     v_believed_us bigint; -- and the latest one that was believed; NULL: of no journal
+    v_unpacked bigint;    -- records that are to be counted,
+    v_routerless bigint;  -- those of them whose router is not known yet
     v_undated bigint;     -- records whose arrival is not believed,
     v_arrival_us bigint;  -- and the last one's arrival
 BEGIN
@@ -166,7 +169,13 @@ BEGIN
         END IF;
     END IF;
 
-    IF EXISTS (SELECT FROM pg_temp.incoming WHERE router_id IS NULL) THEN
+    SELECT count(*), count(*) - count(router_id) INTO v_unpacked, v_routerless FROM pg_temp.incoming;
+    -- Else the progress would go on over a record of which nothing is kept.
+    IF v_unpacked + rejected + ignored <> records THEN
+        RAISE EXCEPTION 'source "%": of % records % would be counted, % set aside and % ignored: the rest would be lost',
+            p_source, records, v_unpacked, rejected, ignored USING ERRCODE = 'check_violation';
+    END IF;
+    IF v_routerless > 0 THEN
         PERFORM radmeter.discover_routers();
     END IF;
     IF EXISTS (SELECT FROM public.routers WHERE clients IS NOT NULL) THEN

@@ -6,7 +6,9 @@
 -- the rest. Writes the schema public.
 -- The partition is made as a table and then attached, because ATTACH does not block radacct's readers and writers. It
 -- blocks only those of radacct_open, the default partition; its CHECK makes a scan of the open sessions unnecessary
--- (PostgreSQL manual, ALTER TABLE).
+-- (PostgreSQL manual, ALTER TABLE). It waits at most 100 ms for that, or less if lock_timeout is less, since everybody who
+-- comes to radacct_open meanwhile waits behind it. SQLSTATE 55P03 if somebody, such as pg_dump, has a lock for longer.
+-- CHECKs and generated columns that somebody added to radacct are made, too: ATTACH wants them.
 CREATE OR REPLACE FUNCTION radmeter.ensure_partition(p_at timestamptz) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET datestyle = 'ISO'
 AS $$
@@ -34,9 +36,12 @@ BEGIN
         RAISE EXCEPTION 'no partition is made for %: a session cannot have stopped then', p_at
             USING ERRCODE = 'datetime_field_overflow';
     END IF;
+    PERFORM set_config('lock_timeout', CASE WHEN setting::bigint BETWEEN 1 AND 100 THEN setting ELSE '100' END, true)
+        FROM pg_settings WHERE name = 'lock_timeout';
     -- If two sessions miss the same month, the second one waits here, and then finds the partition.
     PERFORM pg_advisory_xact_lock(hashtextextended('radmeter.ensure_partition', 0));
     IF EXISTS (SELECT FROM radmeter.radacct_partitions() WHERE from_at <= p_at AND p_at < to_at) THEN
+        PERFORM set_config('lock_timeout', v_lock_timeout, true);
         RETURN false;
     END IF;
     SELECT greatest(v_from, max(to_at) FILTER (WHERE to_at <= p_at)),
@@ -47,13 +52,12 @@ BEGIN
     -- that is one that nobody can guess.
     LOOP
         BEGIN
-            PERFORM set_config('lock_timeout', '1s', true);
-            EXECUTE format('CREATE TABLE public.%I (LIKE public.radacct INCLUDING DEFAULTS INCLUDING COMMENTS)', v_name);
+            EXECUTE format('CREATE TABLE public.%I (LIKE public.radacct INCLUDING DEFAULTS INCLUDING COMMENTS '
+                           'INCLUDING CONSTRAINTS INCLUDING GENERATED)', v_name);
             EXECUTE format('CREATE UNIQUE INDEX ON public.%I (radacctid)', v_name);
             EXECUTE format('CREATE INDEX ON public.%I (acctuniqueid)', v_name);
             EXECUTE format('CREATE INDEX ON public.%I (username, acctstarttime)', v_name);
             EXECUTE format('CREATE INDEX ON public.%I (router_id, acctstarttime)', v_name);
-            PERFORM set_config('lock_timeout', v_lock_timeout, true);
             EXIT;
         EXCEPTION WHEN duplicate_table OR duplicate_object OR unique_violation OR lock_not_available THEN
             IF v_number > 9 THEN
@@ -66,6 +70,7 @@ BEGIN
     END LOOP;
     EXECUTE format('ALTER TABLE public.radacct ATTACH PARTITION public.%I FOR VALUES FROM (%L) TO (%L)',
         v_name, v_from, v_to);
+    PERFORM set_config('lock_timeout', v_lock_timeout, true);
     IF v_to = v_from + interval '1 month' THEN
         PERFORM radmeter.note_session_month(v_from);
     END IF;

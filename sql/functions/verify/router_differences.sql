@@ -29,6 +29,8 @@ BEGIN
               SELECT pending.router_id, NULL, pending.usage_date, -pending.bytes_in, -pending.bytes_out
               FROM radmeter.pending_router_sums() AS pending) AS part
         WHERE part.router_id IS NOT NULL
+          -- No counter can have the octets of a router that does not exist (radmeter.count_inserted).
+          AND EXISTS (SELECT FROM public.routers AS known WHERE known.id = part.router_id)
           AND (p_router_ids IS NULL OR part.router_id = ANY (p_router_ids))
           AND (p_from IS NULL OR part.usage_date >= p_from)
           AND (p_to IS NULL OR part.usage_date <= p_to)

@@ -10,6 +10,7 @@ import psycopg
 import sqlalchemy
 from psycopg import errors
 
+from radmeter.database import settings
 from radmeter.database.deadline import Deadline, ordinary
 from radmeter.database.poolers import refuse_transaction_pooling
 from radmeter.database.transactions import TransactionsConnection
@@ -19,6 +20,7 @@ from radmeter.errors import (
     ProgressMoved,
     RecordRefused,
     RecordsRefused,
+    RowConflict,
     StoreError,
     StoreTimeout,
     StoreUnavailable,
@@ -40,6 +42,8 @@ CONNECTION_DEFAULTS = {
     "keepalives_count": "3",
     "tcp_user_timeout": "60000",
     "application_name": "radmeter",
+    # Else libpq takes that of the database, and a database in LATIN1 would take UTF-8 for other characters.
+    "client_encoding": "utf8",
 }
 
 # The same call may be tried again: the server is away or stopping, or it aborted this transaction in favour of another.
@@ -75,14 +79,16 @@ SEARCH_PATH = "SET search_path = pg_catalog"
 IDLE_TIMEOUT = """SELECT pg_catalog.set_config('idle_in_transaction_session_timeout', '15min', {local})
 WHERE pg_catalog.current_setting('idle_in_transaction_session_timeout') OPERATOR(pg_catalog.=) '0'"""
 # One statement for a direct connection. A pooler gives the client another process id than the server's own, and nothing
-# is set then. The server's process is kept, to ask about it over another connection.
+# is set then. The server's process is kept, to ask about it over another connection. Times are numbers here, since the
+# DateStyle may still be one that psycopg does not read.
 BEGIN = """
-SELECT pg_catalog.pg_backend_pid(), pg_catalog.pg_postmaster_start_time(),
+SELECT pg_catalog.pg_backend_pid(), EXTRACT(epoch FROM pg_catalog.pg_postmaster_start_time()),
        CASE WHEN pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.=) {pid} THEN
            pg_catalog.set_config('search_path', '{path}', false) END,
        CASE WHEN pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.=) {pid}
             AND pg_catalog.current_setting('idle_in_transaction_session_timeout') OPERATOR(pg_catalog.=) '0' THEN
-           pg_catalog.set_config('idle_in_transaction_session_timeout', '15min', false) END"""
+           pg_catalog.set_config('idle_in_transaction_session_timeout', '15min', false) END,
+       ({settings})"""
 
 
 def connect(
@@ -114,6 +120,7 @@ def connect(
         try:
             connection.deadline = deadline or ordinary()
             _begin(connection, any_pooler)
+            connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
             connection.autocommit = autocommit
         except BaseException:
             connection.close()
@@ -129,17 +136,26 @@ def _begin(connection: TransactionsConnection, any_pooler: bool) -> None:
     In autocommit mode, since a rollback would take it back.
     """
     shown = connection.info.backend_pid
-    question = BEGIN.format(pid=shown, path=SEARCH_PATH.partition(" = ")[2])
+    question = BEGIN.format(
+        pid=shown,
+        path=SEARCH_PATH.partition(" = ")[2],
+        settings=settings.set_for_session(f"pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.=) {shown}"),
+    )
     pid, started_at, *_ = connection.execute(question.encode(), prepare=False).fetchall()[0]
     if pid == shown:
         connection.process = ServerProcess(pid, started_at)
     elif any_pooler:
         connection.behind_pooler = True
         connection.prepare_threshold = None
-        connection.begin_with = (SEARCH_PATH.replace("SET", "SET LOCAL"), IDLE_TIMEOUT.format(local="true"))
+        connection.begin_with = (
+            SEARCH_PATH.replace("SET", "SET LOCAL"),
+            settings.set_for_transaction(connection.info.server_version),
+            IDLE_TIMEOUT.format(local="true"),
+        )
     else:
         refuse_transaction_pooling(connection)
-        connection.execute(f"{SEARCH_PATH}; {IDLE_TIMEOUT.format(local='false')}".encode(), prepare=False)
+        statements = (SEARCH_PATH, IDLE_TIMEOUT.format(local="false"), settings.set_for_session())
+        connection.execute("; ".join(statements).encode(), prepare=False)
         connection.process = ServerProcess(pid, started_at)
 
 
@@ -155,6 +171,7 @@ def sqlalchemy_engine(dsn: str) -> sqlalchemy.Engine:
 # SQLSTATE classes for errors of a value: data exception, integrity constraint, program limit (PostgreSQL manual,
 # appendix A). Other errors, such as a missing function or privilege, are errors of the installation.
 VALUE_CLASSES = ("22", "23", "54")
+CONSTRAINT_CLASS = "23"
 # radmeter.refuse_unbelieved: the detail is JSON, the numbers (seq) for each reason.
 REFUSED_RECORDS = "RM011"
 # radmeter.ingest and radmeter.finish_segment: the segment's progress is another one than the caller takes it for.
@@ -166,8 +183,8 @@ def translated_errors() -> Iterator[None]:
     """Turn psycopg's errors into radmeter's.
 
     `StoreUnavailable`: the same call may be tried again. `StoreTimeout`: it may, or with less to do.
-    `ProgressMoved`: it may, once the caller has asked for the segment's progress. `RecordRefused`: the database will
-    never accept a value. `StoreError`: all others.
+    `ProgressMoved`: it may, once the caller has asked for the segment's progress. `RowConflict`: it may, if another
+    writer's row was in the way. `RecordRefused`: the database will never accept a value. `StoreError`: all others.
     """
     try:
         yield
@@ -180,6 +197,8 @@ def translated_errors() -> Iterator[None]:
         if error.sqlstate == PROGRESS_MOVED:
             raise ProgressMoved(message) from error
         # Check this first: psycopg raises an OperationalError for a row that is too long for its index.
+        if (error.sqlstate or "")[:2] == CONSTRAINT_CLASS:
+            raise RowConflict(message) from error
         if (error.sqlstate or "")[:2] in VALUE_CLASSES:
             raise RecordRefused(message) from error
         if isinstance(error, NoAnswerError):

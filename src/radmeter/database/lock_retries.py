@@ -213,7 +213,7 @@ def _lock_timeout(connection: Connection) -> Iterator[None]:
         yield
     finally:
         if not connection.closed:
-            connection.execute("RESET lock_timeout")
+            connection.execute("SET lock_timeout = 0")
 
 
 @contextmanager

@@ -18,8 +18,8 @@ CONNECTIONS = 25
 ANSWER_SECONDS = 5.0
 
 PID = "SELECT pg_catalog.pg_backend_pid()"
-STARTED = """SELECT pg_catalog.pg_backend_pid(), pg_catalog.clock_timestamp(), (
-    SELECT activity.backend_start FROM pg_catalog.pg_stat_activity AS activity
+STARTED = """SELECT pg_catalog.pg_backend_pid(), EXTRACT(epoch FROM pg_catalog.clock_timestamp()), (
+    SELECT EXTRACT(epoch FROM activity.backend_start) FROM pg_catalog.pg_stat_activity AS activity
     WHERE activity.pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid())"""
 
 

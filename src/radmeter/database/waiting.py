@@ -34,7 +34,7 @@ PROBES = 3
 PROBE = """
 SELECT coalesce(state, '') NOT LIKE 'idle%%' AND wait_event_type IS DISTINCT FROM 'Client'
 FROM pg_stat_activity
-WHERE pid = %s AND pg_postmaster_start_time() = %s"""
+WHERE pid = %s AND extract(epoch FROM pg_postmaster_start_time()) = %s"""
 
 # What a server says itself when it refuses a connection begins with the severity and two blanks, in any language. libpq
 # gives no SQLSTATE for it.

@@ -5,18 +5,22 @@ import itertools
 import shlex
 from pathlib import Path
 
+import psycopg
+from psycopg import errors
+
 from radmeter.database import advisory_locks
 from radmeter.doctor.commands import identifier
 from radmeter.doctor.context import Context
 from radmeter.doctor.finding import Findings, Teller
 from radmeter.partitions.months import MONTHS_AHEAD, missing_months
+from radmeter.printable import one_line
 from radmeter.units import counted
 
 tell = Teller("partitions")
 
 
 def check(context: Context) -> Findings:
-    """Check that this month and the next have a partition, that there is no gap, and that none is half detached."""
+    """Check that months have partitions: this one and the next, without a gap, and the one after them could be made."""
     ensure = context.remedy.radmeter("partitions ensure", owner=True)
     spans = context.rows(
         """SELECT name, CASE WHEN isfinite(from_at) THEN from_at END, to_at FROM radmeter.partitions
@@ -50,7 +54,7 @@ def check(context: Context) -> Findings:
             f"{name} is half detached: its sessions are not found",
             context.remedy.psql(f"ALTER TABLE public.radacct DETACH PARTITION {name} FINALIZE"),
         )
-    for finding in (*_taken(context), *_archiving(context)):
+    for finding in (*_taken(context), *_archiving(context), *_next_month(context)):
         faults += 1
         yield finding
     if not faults:
@@ -88,6 +92,35 @@ def _taken(context: Context) -> Findings:
                 f"ALTER {kind} public.{identifier(name)} RENAME TO {identifier('of_' + owner + '_' + name)}",
                 user=context.remedy.superuser,
             ),
+        )
+
+
+def _next_month(context: Context) -> Findings:
+    """Try to make the month after the last one, and roll that back. What somebody did to radacct may prevent it."""
+    # Behind a pooler a transaction has begun to read before it could be told that it may write.
+    pooled = getattr(context.database, "behind_pooler", False)
+    if context.facts.is_standby or not context.facts.is_owner or pooled:
+        return
+    (at,) = context.row(
+        "SELECT greatest(max(to_at), date_trunc('month', now(), 'UTC')) FROM radmeter.partitions WHERE isfinite(to_at)"
+    )
+    try:
+        with context.database.transaction(force_rollback=True):
+            context.database.execute("SET TRANSACTION READ WRITE")
+            context.database.execute("SELECT radmeter.ensure_partition(%s)", (at,))
+    except (errors.LockNotAvailable, errors.QueryCanceled, errors.DeadlockDetected):
+        return  # somebody reads: that is no fault of the partitions
+    except errors.ReadOnlySqlTransaction:
+        return  # the check of the connection says so
+    except psycopg.Error as error:
+        said = one_line(error.diag.message_primary or str(error))
+        yield tell.red(
+            f"the partition of {at.astimezone(datetime.UTC):%Y-%m} could not be made: {said}",
+            context.remedy.psql(
+                "GRANT CREATE ON SCHEMA public TO radmeter_owner", user=context.remedy.superuser
+            )
+            if isinstance(error, errors.InsufficientPrivilege)
+            else context.remedy.psql("\\d+ public.radacct"),
         )
 
 

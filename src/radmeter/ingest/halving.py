@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
-from radmeter.errors import RecordRefused, RecordsRefused
+from radmeter.errors import RecordRefused, RecordsRefused, RowConflict
 
 T = TypeVar("T")
 
@@ -16,7 +16,8 @@ def send_halving(
 ) -> None:
     """Send a batch. If it is refused, send its first half and then its second half in the same way.
 
-    If the database says which items it refuses, the batch is sent again as a whole, with those marked.
+    If the database says which items it refuses, the batch is sent again as a whole, with those marked. If a constraint
+    refuses it, it is sent again once as it is: another writer may have written one of its rows a moment before.
 
     Parameters
     ----------
@@ -31,7 +32,10 @@ def send_halving(
     """
     try:
         try:
-            send(batch)
+            try:
+                send(batch)
+            except RowConflict:
+                send(batch)
         except RecordsRefused as refused:
             if marked is None:
                 raise

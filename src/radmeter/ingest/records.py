@@ -2,11 +2,13 @@
 
 import ipaddress
 import json
+from collections.abc import Iterator
 from typing import Any
 
 from radmeter.errors import IgnoredPacket, RejectedPacket
 from radmeter.packet.attributes import UNIQUE_ID_OF_ERASED
-from radmeter.packet.record import client_ip, parse
+from radmeter.packet.record import DESCRIPTIONS, client_ip, parse
+from radmeter.packet.storable import storable, storable_pairs
 from radmeter.plugin.journal.reader import Entry
 
 
@@ -27,8 +29,34 @@ def as_rejected(entry: Entry, reason: str) -> dict[str, Any]:
         "seq": entry.seq,
         "received_us": entry.received_at_us,
         "client_ip": _client_ip(pairs),
-        "reason": reason,
+        "reason": storable(reason),
         "pairs": pairs,
+    }
+
+
+def simpler(entry: Entry, record: dict[str, Any], reason: str) -> Iterator[dict[str, Any]]:
+    """Yield what may be sent of an entry whose record the database refuses alone, in the order in which to try.
+
+    First the record without its `DESCRIPTIONS`; then also in ASCII, for a database whose encoding lacks a character.
+    Then the entry, to be set aside with the reason. At last the same as one text in ASCII: whatever PostgreSQL's JSON
+    functions refuse in the attributes is only text then, and nothing stops the records behind.
+    """
+    if not {"reason", "ignored"} & record.keys():
+        bare = {name: value for name, value in record.items() if name not in DESCRIPTIONS}
+        yield bare
+        plain = {
+            name: _ascii(value) if isinstance(value, str) else value
+            for name, value in bare.items()
+            if name != "pairs"
+        }
+        if plain != bare:
+            yield plain
+    yield as_rejected(entry, reason)
+    yield {
+        "seq": entry.seq,
+        "received_us": entry.received_at_us,
+        "reason": _ascii(storable(reason)),
+        "pairs": _ascii(storable(entry.pairs)),
     }
 
 
@@ -39,8 +67,8 @@ def with_attributes(entry: Entry, record: dict[str, Any]) -> dict[str, Any]:
 def _client_ip(pairs: Any) -> str | None:
     """Return the client's address of an entry that may not be a packet; None if it names none."""
     try:
-        return str(ipaddress.ip_address(client_ip(dict(reversed(pairs))) or ""))
-    except (TypeError, ValueError):
+        return str(ipaddress.ip_address((client_ip(dict(reversed(pairs))) or "").partition("%")[0]))
+    except (TypeError, ValueError, AttributeError):
         return None
 
 
@@ -53,14 +81,13 @@ def _storable(text: str) -> object:
     try:
         pairs = json.loads(text)
     except (ValueError, RecursionError):
-        return _clean(text)
+        return storable(text)
     if isinstance(pairs, list) and all(
         isinstance(pair, list) and all(isinstance(part, str) for part in pair) for pair in pairs
     ):
-        return [[_clean(part) for part in pair] for pair in pairs if pair[:1] != [UNIQUE_ID_OF_ERASED]]
-    return _clean(text)
+        return storable_pairs([pair for pair in pairs if pair[:1] != [UNIQUE_ID_OF_ERASED]])
+    return storable(text)
 
 
-def _clean(text: str) -> str:
-    """Return text without NUL and lone surrogates, which are written out."""
-    return text.replace("\0", "\\x00").encode("utf-8", "backslashreplace").decode()
+def _ascii(text: str) -> str:
+    return text.encode("ascii", "backslashreplace").decode()

@@ -14,9 +14,9 @@ import psycopg
 
 from radmeter.database.advisory_locks import given_back, replay_lock, taken
 from radmeter.database.connection import connect, explained_errors
-from radmeter.errors import RadmeterError, RejectedPacket, StoreError, StoreUnavailable
+from radmeter.errors import RadmeterError, RecordRefused, RejectedPacket, StoreError, StoreUnavailable
 from radmeter.ingest.halving import send_halving
-from radmeter.ingest.records import as_json, as_rejected
+from radmeter.ingest.records import as_json, as_rejected, simpler
 from radmeter.ingest.store import records_json
 from radmeter.packet.detail_file import LONGEST_LINE, Place, Stanza, packet, stanzas
 from radmeter.plugin.journal.reader import Entry
@@ -178,10 +178,20 @@ class Replayer:
                     tell_set_aside(stanza, record["reason"])
 
         def set_aside(packet: Packet, reason: str) -> None:
-            stanza, entry, _ = packet
-            self._send(source, name, [as_rejected(entry, reason)], up_to([packet]))
-            outcome.shipped += 1
-            tell_set_aside(stanza, reason)
+            stanza, entry, record = packet
+            for sent in simpler(entry, record, reason):
+                try:
+                    self._send(source, name, [sent], up_to([packet]))
+                except RecordRefused as error:
+                    refused = error
+                else:
+                    outcome.shipped += 1
+                    if "reason" in sent:
+                        tell_set_aside(stanza, reason)
+                    return
+            raise StoreError(
+                f"the packet on line {stanza.line} can be neither counted nor set aside: {refused}"
+            ) from refused
 
         def up_to(batch: Sequence[Packet]) -> Stanza:
             return done if not batch or batch[-1][0] is packets[-1][0] else batch[-1][0]

@@ -10,7 +10,7 @@ from radmeter.errors import RecordRefused, StoreError
 from radmeter.ingest.clients_seen import ClientsSeen
 from radmeter.ingest.halving import send_halving
 from radmeter.ingest.position import Position
-from radmeter.ingest.records import as_rejected, with_attributes
+from radmeter.ingest.records import as_rejected, simpler, with_attributes
 from radmeter.ingest.store import Progress, Store
 from radmeter.plugin.journal.reader import Entry, digest_after
 
@@ -71,14 +71,23 @@ class Sender:
             ingest(items, lambda: meanwhile(items[-1][0].seq))
 
         def set_aside(item: Item, reason: str) -> None:
-            entry, _ = item
-            log.debug("packet %d is set aside: %s", entry.seq, reason)
-            try:
-                ingest([(entry, as_rejected(entry, reason))], None)
-            except RecordRefused as error:
-                raise StoreError(
-                    f"packet {entry.seq} can be neither counted nor set aside: {error}"
-                ) from error
+            entry, record = item
+            for sent in simpler(entry, record, reason):
+                try:
+                    ingest([(entry, sent)], None)
+                except RecordRefused as error:
+                    refused = error
+                else:
+                    log.debug(
+                        "packet %d is %s: %s",
+                        entry.seq,
+                        "set aside" if "reason" in sent else "counted with less in it",
+                        reason,
+                    )
+                    return
+            raise StoreError(
+                f"packet {entry.seq} can be neither counted nor set aside: {refused}"
+            ) from refused
 
         def marked(item: Item, reasons: Mapping[int, str]) -> Item:
             entry, record = item

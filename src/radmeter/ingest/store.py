@@ -11,7 +11,7 @@ from psycopg.pq import ExecStatus
 from radmeter.database import deadline
 from radmeter.database.connection import connect, explained_errors
 from radmeter.database.waiting import answer
-from radmeter.errors import StoreError
+from radmeter.errors import RecordRefused, StoreError
 
 
 class Progress(NamedTuple):
@@ -58,8 +58,21 @@ FROM radmeter.open_segments(%s, %s::json)"""
 
 
 def records_json(records: Sequence[dict[str, Any]]) -> str:
-    """Return a batch as JSON text for the SQL functions that take records."""
-    return orjson.dumps(records).decode()
+    """Return a batch as JSON text for the SQL functions that take records.
+
+    Raises
+    ------
+    RecordRefused
+        A value has no JSON: a text with a lone surrogate, a number of more than 64 bits, or lists in lists in lists.
+    """
+    return _json(records).decode()
+
+
+def _json(records: Sequence[dict[str, Any]]) -> bytes:
+    try:
+        return orjson.dumps(records)
+    except TypeError as error:
+        raise RecordRefused(f"a value cannot be sent: {error}") from error
 
 
 class Store:
@@ -209,6 +222,7 @@ class Store:
             The database is not as it should be, for example a function or right is missing. Nothing is stored.
         """
         # libpq's own calls separate sending from waiting. psycopg's pipeline mode would add a round trip.
+        text = _json(records)
         pgconn = self._connection.pgconn
         with explained_errors("radmeter_ingest"), self._connection.begun():
             pgconn.send_query_params(
@@ -217,7 +231,7 @@ class Store:
                     segment_id.encode(),
                     b"%d" % after.seq,
                     None if after.digest is None else b"%d" % after.digest,
-                    orjson.dumps(records),
+                    text,
                     None if digest is None else b"%d" % digest,
                 ],
             )

@@ -16,6 +16,7 @@ from radmeter.errors import StoreError
 from radmeter.jobs import retention
 from radmeter.jobs.lease import RENEW_SECONDS, Lease
 from radmeter.jobs.stale_sessions import close_stale
+from radmeter.jobs.waiting_sessions import close_waiting
 from radmeter.partitions.months import ensure_partitions
 from radmeter.people.clearing import clear_old
 from radmeter.units import counted
@@ -68,6 +69,8 @@ def _run_while_leader(
     while not stop.is_set():
         if made := ensure_partitions(connection):
             log.info("%s made", counted(made, "partition"))
+        if closed := close_waiting(connection):
+            log.info("%s closed that waited for the partition of their month", counted(closed, "session"))
         if settled := settle_history(connection):
             log.info("%s that changed hands moved the usage", counted(settled, "adopted session"))
         # Wait before closing sessions. After an outage of the database, its interims are still in the journals, and

@@ -2,6 +2,7 @@
 
 import datetime
 import hashlib
+import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Self
@@ -11,6 +12,7 @@ import orjson
 from radmeter.errors import IgnoredPacket, RejectedPacket
 from radmeter.packet import attributes as a
 from radmeter.packet.router_key import router_key
+from radmeter.packet.storable import storable_pairs
 
 # An Event-Timestamp is believed only within this window around the arrival. Outside it the router's clock is wrong.
 STAMP_AT_MOST_BEFORE_SECONDS = 7 * 86400
@@ -161,16 +163,37 @@ class AccountingRecord(NamedTuple):
         return {name: value for name, value in zip(_JSON_NAMES, self, strict=True) if value is not None}
 
 
+# Fields that say nothing about who used how much, and where.
+DESCRIPTIONS = frozenset(
+    {
+        "realm",
+        "nas_port_type",
+        "authentic",
+        "connect_info",
+        "terminate_cause",
+        "service_type",
+        "framed_protocol",
+        "framed_ip",
+        "framed_ipv6",
+        "framed_ipv6_prefix",
+        "framed_interface_id",
+        "delegated_ipv6_prefix",
+        "class",
+    }
+)
 _JSON_NAMES = tuple(name.rstrip("_") for name in AccountingRecord._fields)
 
 
 def parse(pairs_json: str, received_us: int, seq: int, *, set_aside: bool = False) -> AccountingRecord:
     """Make the record of a journal entry, or of a packet that was set aside; see `AccountingRecord.from_pairs`."""
+    pairs: Any
     try:
-        pairs = orjson.loads(pairs_json)
-        # A value may also be the text \u0000, which JSON writes with two backslashes.
-        if "\\u0000" in pairs_json and any("\0" in part for pair in pairs for part in pair):
-            raise RejectedPacket("a value has a NUL character, which PostgreSQL cannot store")
+        # These may be NUL and lone surrogates, which PostgreSQL cannot store, or only look so: JSON writes the text
+        # \u0000 with two backslashes.
+        if "\\u0000" in pairs_json or "\\ud" in pairs_json or "\\uD" in pairs_json:
+            pairs = storable_pairs(json.loads(pairs_json))
+        else:
+            pairs = orjson.loads(pairs_json)
         return AccountingRecord.from_pairs(pairs, received_us, seq, set_aside=set_aside)
     except RejectedPacket:
         raise
@@ -298,16 +321,22 @@ def _octets(values: dict[str, str], octets_name: str, gigawords_name: str) -> tu
 def _stamp(seconds: str | None, text: str | None) -> int | None:
     """Return the Event-Timestamp in seconds since 1970, from the policy's copy, else from its text in UTC."""
     if seconds is not None and seconds.isascii() and seconds.isdigit():
-        return int(seconds)
+        return _seconds(seconds)
     if text is None:
         return None
     if text.isascii() and text.isdigit():
-        return int(text)
+        return _seconds(text)
     try:
         moment = datetime.datetime.strptime(text, "%b %d %Y %H:%M:%S UTC")  # noqa: DTZ007  # its zone is in the format
     except ValueError:
         return None
     return int(moment.replace(tzinfo=datetime.UTC).timestamp())
+
+
+def _seconds(digits: str) -> int | None:
+    # 32 bits in a packet (RFC 2869 section 5.3). The database could not take what 64 bits cannot hold.
+    digits = digits.lstrip("0")
+    return int(digits or "0") if len(digits) <= 18 else None
 
 
 def _interim_interval(values: dict[str, str]) -> int | None:

@@ -152,9 +152,9 @@ def _load(connection: Connection, path: Path, record: Archive, progress: Progres
     with connection.transaction():
         connection.execute(parquet_file.COPY_SETTINGS.encode())
         connection.execute(
-            sql.SQL("CREATE TABLE {} (LIKE public.radacct INCLUDING DEFAULTS INCLUDING COMMENTS)").format(
-                table
-            )
+            sql.SQL(
+                "CREATE TABLE {} (LIKE public.radacct INCLUDING DEFAULTS INCLUDING COMMENTS INCLUDING CONSTRAINTS)"
+            ).format(table)
         )
         _give_to_owner(connection, record)
         connection.execute(

@@ -137,6 +137,11 @@ BROKEN = {
         "partitions",
         "none for ",
     ),
+    "no right to make a partition": (
+        "REVOKE CREATE ON SCHEMA public FROM radmeter_owner, pg_database_owner",
+        "partitions",
+        " could not be made: permission denied for schema public",
+    ),
     "a table of another owner": (
         "ALTER TABLE plans OWNER TO postgres",
         "roles",
@@ -274,6 +279,17 @@ def test_a_superuser_that_has_a_role_of_ours_is_red_and_one_that_has_none_is_not
             "DROP ROLE group_in_test",
         ):
             connection.execute(statement.encode())
+
+
+def test_it_tries_to_make_a_month_and_leaves_nothing(database: str, connection: Connection) -> None:
+    tables = "SELECT count(*), max(relname) FROM pg_class"
+    before = connection.execute(tables).fetchone()
+    assert faults(database, "partitions") == []
+    assert connection.execute(tables).fetchone() == before
+    # Somebody who reads the open sessions is no fault.
+    with psycopg.connect(database) as reading:
+        reading.execute("SELECT count(*) FROM radacct")
+        assert faults(database, "partitions") == []
 
 
 def test_several_faults_are_named_each(database: str, connection: Connection) -> None:

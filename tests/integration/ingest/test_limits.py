@@ -377,6 +377,7 @@ STRANGE = """INSERT INTO radacct (acctsessionid, acctuniqueid, username, nasipad
     SELECT 's', %s, 'strange', '192.0.2.1', (SELECT min(id) FROM routers), %s, %s, 5, 5"""
 CALLERS = {
     "close_stale": "SELECT radmeter.close_stale((SELECT array_agg(radacctid) FROM radacct WHERE username = 'strange'))",
+    "close_waiting": "SELECT radmeter.close_waiting()",
     "apply_batch": None,
     "close_rebooted": record(2, Acct_Status_Type="Accounting-On"),
     "ensure_start_months": record(2, Acct_Status_Type="Stop", Tmp_Integer_0=str(int(time.time()) - 5)),
@@ -398,6 +399,8 @@ def test_no_caller_makes_a_partition_for_an_impossible_month(
         ingest(connection, act)
     else:
         connection.execute(STRANGE, ("0" * 32, at, at))
+        if caller == "close_waiting":
+            connection.execute("UPDATE radacct SET closed_by = 'stop' WHERE username = 'strange'")
         if act is None:
             ingest(
                 connection,

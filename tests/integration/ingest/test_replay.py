@@ -289,14 +289,15 @@ def test_a_packet_that_the_database_refuses_is_set_aside_alone(
     file = write(
         tmp_path / "detail",
         *(stanza(f"s{number}", 10) for number in range(5)),
-        stanza("x", 10, Framed_IP_Address="nonsense"),
+        stanza("x", 10, NAS_IP_Address="nonsense"),
+        stanza("y", 10, Framed_IP_Address="nonsense"),  # it only describes the packet
         *(stanza(f"t{number}", 10) for number in range(5)),
     )
     result = radmeter(database, "replay", file)
     assert result.exit_code == 0
-    assert "11 packets shipped, 1 of them set aside" in result.output
+    assert "12 packets shipped, 1 of them set aside" in result.output
     assert 'invalid input syntax for type inet: "nonsense"' in result.errors
-    assert octets(connection) == 100
+    assert octets(connection) == 110
     assert radmeter(database, "rejected", "list", "--format", "csv").csv()[0]["session_id"] == "x"
 
 

@@ -75,6 +75,7 @@ OWNERS = {
     "begin_erasure",
     "clear_attributes",
     "close_stale",
+    "close_waiting",
     "drop_segments",
     "end_erasure",
     "end_lease",

@@ -101,6 +101,7 @@ THROUGH_PYTHON = {
     "audit_lines_with": "test_erase.py",
     "begin_erasure": "test_erase.py",
     "change_router": "test_routers_changes.py",
+    "close_waiting": "test_missing_month.py",
     "claim_router": "test_routers.py",
     "clear_attributes": "test_clearing.py",
     "drop_rejected": "test_rejected.py",

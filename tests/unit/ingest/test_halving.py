@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from radmeter.errors import RecordRefused, StoreUnavailable
+from radmeter.errors import RecordRefused, RowConflict, StoreUnavailable
 from radmeter.ingest.halving import send_halving
 
 
@@ -46,3 +46,29 @@ def test_what_is_about_no_item_is_not_halved(batch: str, error: Exception) -> No
     with pytest.raises(type(error)):
         send_halving(batch, send, lambda each, reason: pytest.fail(reason))
     assert calls == [batch]
+
+
+def test_what_a_constraint_refuses_is_sent_again_before_it_is_halved() -> None:
+    """Another writer's row was in the way, and is there now."""
+    sent: list[str] = []
+    refusals = [
+        RowConflict("twice"),
+        None,
+        RowConflict("twice"),
+        RowConflict("twice"),
+        RowConflict("once"),
+        None,
+        None,
+    ]
+
+    def send(part: Sequence[str]) -> None:
+        sent.append("".join(part))
+        refusal = refusals.pop(0)
+        if refusal is not None:
+            raise refusal
+
+    send_halving("abcd", send, lambda each, reason: pytest.fail(reason))
+    assert sent == ["abcd", "abcd"]
+    sent.clear()
+    send_halving("abcd", send, lambda each, reason: pytest.fail(reason))
+    assert sent == ["abcd", "abcd", "ab", "ab", "cd"]
