@@ -1,5 +1,6 @@
-"""Checks of the tables: triggers, other guarantees, autovacuum, the age of transaction ids, sequences."""
+"""Checks of the tables: triggers, other guarantees, autovacuum, sequences."""
 
+from radmeter.doctor import freezing
 from radmeter.doctor.commands import identifier
 from radmeter.doctor.context import Context
 from radmeter.doctor.finding import Findings, Teller
@@ -17,8 +18,6 @@ HOT = (
 # With so many dead rows, a working autovacuum would have started long ago.
 DEAD_ROWS = 10_000
 DEAD_SHARE = 2.0
-# Transaction ids: PostgreSQL warns from 2^31 - 40 million on, and stops 3 million before the end.
-OLD_AGE, FATAL_AGE = 500_000_000, 1_500_000_000
 
 
 def triggers(context: Context) -> Findings:
@@ -104,20 +103,11 @@ def vacuum(context: Context) -> Findings:
                 f"{name} has {dead} dead rows for {live} live ones, vacuumed {when}",
                 context.remedy.psql(f"VACUUM (ANALYZE) {name}"),
             )
-    age, database_age = context.row(
-        "SELECT max(age(datfrozenxid)), max(mxid_age(datminmxid)) FROM pg_database WHERE datname = current_database()"
-    )
-    if max(age, database_age) > OLD_AGE:
+    for finding in freezing.faults(context):
         faults += 1
-        (table,) = context.row(
-            """SELECT oid::regclass::text FROM pg_class WHERE relkind IN ('r', 'm', 't')
-               ORDER BY greatest(age(relfrozenxid), mxid_age(relminmxid)) DESC LIMIT 1"""
-        )
-        said = f"{table} has not been frozen for {max(age, database_age):,} transactions; writing ends at 2,147,483,648"
-        level = tell.red if max(age, database_age) > FATAL_AGE else tell.yellow
-        yield level(said, context.remedy.psql(f"VACUUM (FREEZE) {table}"))
+        yield finding
     if not faults:
-        dead = sum(row[3] for row in rows)
+        dead, age = sum(row[3] for row in rows), freezing.oldest_age(context)
         yield tell.green(
             f"on, {dead:,} dead rows in {len(rows)} hot tables, oldest transaction {age:,} ago", *detail
         )

@@ -128,6 +128,7 @@ PARTS = {
     "discovery_key",
     "divert_session",
     "drop_idle_reboots",
+    "drop_old_incoming",
     "erasure_pseudonym",
     "ingest_batch",
     "insert_sessions",

@@ -20,6 +20,7 @@ WITHIN = {
     "count_updated": "test_octets.py",
     "create_incoming": "test_interim_stop.py",
     "drop_idle_reboots": "test_reboots.py",
+    "drop_old_incoming": "test_transaction_ids.py",
     "discover_at_once": "test_discovery.py",
     "discover_in_order": "test_discovery.py",
     "discover_routers": "test_discovery.py",
