@@ -182,13 +182,16 @@ def sessions(context: Context) -> Findings:
     (minutes,) = context.row(
         "SELECT coalesce((SELECT value::integer FROM radmeter.setting WHERE name = 'stale_minutes'), 10)"
     )
+    # While a shipper works through a backlog, the interims of silent sessions may be in its journal.
+    lagging = context.rows("SELECT node, received_at FROM radmeter.lagging_nodes()")
     total, stale = context.row(
         """SELECT count(*), count(*) FILTER (
                WHERE greatest(coalesce(arrived_at, acctupdatetime), acctupdatetime, acctstarttime)
-                     < now() - 3 * greatest(%s, coalesce(3 * session.interim_interval / 60, 0),
+                     < coalesce(%s, now()) - 3 * greatest(%s, coalesce(3 * session.interim_interval / 60, 0),
                                             coalesce(3 * router.interim_interval / 60, 0)) * interval '1 minute')
            FROM public.radacct AS session LEFT JOIN public.routers AS router ON router.id = router_id
            WHERE acctstoptime IS NULL""",
+        lagging[0][1] if lagging else None,
         minutes,
     )
     if stale > STALE_SESSIONS:
@@ -197,5 +200,11 @@ def sessions(context: Context) -> Findings:
         yield tell.red(said, command) if stale > total / 2 else tell.yellow(said, command)
     else:
         yield tell.green(
-            f"{total:,} open" + (f", {stale} of them long silent" if stale else ", none long silent")
+            f"{total:,} open"
+            + (f", {stale} of them long silent" if stale else ", none long silent")
+            + (
+                f" as of {lagging[0][1]:%Y-%m-%d %H:%M:%S}, which {lagging[0][0]} has reached"
+                if lagging
+                else ""
+            )
         )

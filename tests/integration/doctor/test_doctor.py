@@ -252,6 +252,7 @@ def test_sessions_that_nobody_closes(database: str) -> None:
     with Packets(database) as packets:
         for number in range(30):
             packets.add("Start", f"s{number}", ago=86400, NAS_Identifier="site")
+        packets.add("Stop", "the shipper is up to date")
     (found,) = faults(database, "sessions")
     assert found.level == "red"
     assert found.said.startswith("30 of 30 open sessions")
@@ -367,9 +368,11 @@ def test_how_many_sessions_may_be_silent_and_for_how_long(database: str, connect
         for number in range(20):
             packets.add("Start", f"live {number}", ago=1700)
         packets.add("Start", "patient", ago=8000, Acct_Interim_Interval=900)
+        packets.add("Stop", "the shipper is up to date")
     assert faults(database, "sessions") == []
     with Packets(database) as packets:
         packets.add("Start", "one too many", ago=1805)
+        packets.add("Stop", "the shipper is up to date too")
     (found,) = faults(database, "sessions")
     assert (found.level, found.said.partition(" open")[0]) == ("yellow", "21 of 42")
     connection.execute("DELETE FROM radacct WHERE acctsessionid = 'live 0'")

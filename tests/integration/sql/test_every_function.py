@@ -21,6 +21,7 @@ WITHIN = {
     "create_incoming": "test_interim_stop.py",
     "drop_idle_reboots": "test_reboots.py",
     "drop_old_incoming": "test_transaction_ids.py",
+    "lagging_nodes": "test_lagging_shipper.py",
     "discover_at_once": "test_discovery.py",
     "discover_in_order": "test_discovery.py",
     "discover_routers": "test_discovery.py",
