@@ -127,7 +127,7 @@ def _run(library: ctypes.CDLL, case: Case) -> tuple[Case, int]:
 def main() -> None:
     """Let each call fail: each one once, and all from each one on."""
     library = ctypes.CDLL(os.environ["LD_PRELOAD"])
-    writer.RETRY_SECONDS = 0.0  # type: ignore[misc]
+    writer.RETRY_SECONDS = 0.0
     done = []
     for call in CALLS:
         whole, calls = _run(library, Case(call, 0, 0, 0))

@@ -65,7 +65,8 @@ def ingest(context: Context) -> Findings:
             faults += 1
             yield tell.yellow(
                 f"{node}: nothing for {duration(silent)}: is its shipper running?",
-                f"{context.remedy.radmeter('ship')}  # on {printable(node.rpartition('-')[0] or node)}",
+                context.remedy.radmeter("ship"),
+                note=f"Run it on {printable(node.rpartition('-')[0] or node)}.",
             )
     if not faults:
         latest = min((silent for _, _, silent, _ in rows), default=None)
@@ -156,7 +157,8 @@ def clocks(context: Context) -> Findings:
             f"{node}: {counted(records, 'packet')} came at a time that its server's clock had wrong by "
             f"{duration(abs(ahead))} "
             f"({'ahead' if ahead > 0 else 'behind'}), {duration(ago)} ago. They count at the time of the database",
-            f"timedatectl timesync-status  # on {node.rpartition('-')[0] or node}, and on the database's server",
+            "timedatectl timesync-status",
+            note=f"Run it on {printable(node.rpartition('-')[0] or node)} and on the database's server.",
         )
     if not faults:
         yield tell.green(

@@ -32,7 +32,7 @@ def triggers(context: Context) -> Findings:
         else:
             enable = f"ALTER TABLE {trigger.table} ENABLE TRIGGER {identifier(trigger.name)}"
             yield tell.red(
-                f"{said} (then: radmeter verify --repair)", context.remedy.with_lock_timeout(enable)
+                said, context.remedy.with_lock_timeout(enable), note="Then run `radmeter verify --repair`."
             )
     # session_replication_role = replica switches the triggers off. A database or a role can have it for all sessions.
     if (
@@ -113,18 +113,25 @@ def vacuum(context: Context) -> Findings:
         )
 
 
+# For each sequence: the column that owns it.
+SEQUENCES = """
+SELECT format('%%I.%%I', schemaname, sequencename), last_value::numeric / max_value,
+       data_type::text, max_value, refobjid::regclass::text, attname::text
+FROM pg_sequences JOIN pg_class ON pg_class.oid = to_regclass(format('%%I.%%I', schemaname, sequencename))
+LEFT JOIN pg_depend ON classid = 'pg_class'::regclass AND objid = pg_class.oid AND deptype IN ('a', 'i')
+                       AND refclassid = 'pg_class'::regclass
+LEFT JOIN pg_attribute ON attrelid = refobjid AND attnum = refobjsubid
+WHERE schemaname = 'radmeter' OR schemaname = 'public' AND refobjid = ANY (
+    SELECT to_regclass(name)::oid FROM unnest(%s::text[]) AS name)
+ORDER BY 2 DESC NULLS LAST"""
+BIGINT_END = (1 << 63) - 1
+
+
 def sequences(context: Context) -> Findings:
-    """Find sequences that run out of numbers. A bigint never does, but an adopted table may have an integer."""
+    """Find sequences that run out of numbers: an integer of an adopted table, or a bigint that was set too high."""
     tell = Teller("sequences")
     rows = context.rows(
-        """SELECT format('%%I.%%I', schemaname, sequencename), last_value::numeric / max_value,
-                  data_type::text, max_value
-           FROM pg_sequences JOIN pg_class ON pg_class.oid = to_regclass(format('%%I.%%I', schemaname, sequencename))
-           WHERE schemaname = 'radmeter'
-              OR schemaname = 'public' AND EXISTS (
-                  SELECT FROM pg_depend WHERE objid = pg_class.oid AND deptype IN ('a', 'i') AND refobjid = ANY (
-                      SELECT to_regclass(name)::oid FROM unnest(%s::text[]) AS name))
-           ORDER BY 2 DESC NULLS LAST""",
+        SEQUENCES,
         [
             "public.radacct",
             "public.radacct_open",
@@ -136,13 +143,25 @@ def sequences(context: Context) -> Findings:
             "public.audit_log",
         ],
     )
-    near = [(name, float(share), kind) for name, share, kind, _ in rows if share is not None and share > 0.5]
-    for name, share, kind in near:
-        said = f"{name} ({kind}) has used {share:.0%} of its numbers"
-        remedy = context.remedy.with_lock_timeout(f"ALTER SEQUENCE {name} AS bigint NO MAXVALUE")
-        yield tell.red(said, remedy) if share > 0.8 else tell.yellow(said, remedy)
+    near = [row for row in rows if row[1] is not None and row[1] > 0.5]
+    for name, share, kind, most, table, column in near:
+        said, note = f"{name} ({kind}) has used {float(share):.0%} of its numbers", ""
+        if most < BIGINT_END or table is None:
+            remedy = context.remedy.with_lock_timeout(f"ALTER SEQUENCE {name} AS bigint NO MAXVALUE")
+        else:
+            # There are no more numbers. Somebody has set it, or inserted a row with a huge number.
+            highest = (
+                f"SELECT coalesce(max({identifier(column)}), 0) + 1 FROM {table} "  # noqa: S608  # names of the catalog
+                f"WHERE {identifier(column)} < {1 << 62}"
+            )
+            remedy = context.remedy.psql(f"SELECT pg_catalog.setval('{name}', ({highest}))")
+            note = (
+                "Nobody uses up a bigint: somebody has set the sequence too high. The command goes back to the highest "
+                "number in the lower half."
+            )
+        yield tell.red(said, remedy, note=note) if share > 0.8 else tell.yellow(said, remedy, note=note)
     if not near:
-        unseen = sum(share is None for _, share, _, _ in rows)
+        unseen = sum(row[1] is None for row in rows)
         yield tell.green(
             f"{len(rows)}, none past half"
             + (f" ({unseen} unused or hidden from this role)" if unseen else "")
