@@ -71,7 +71,7 @@ def test_a_session_that_was_silent_at_the_arrival_that_is_reached_is_closed(
 
 @pytest.mark.parametrize(
     ("late", "silent", "lags"),
-    [(59, 0, False), (62, 0, True), (7200, 0, True), (7200, 590, True), (7200, 605, False)],
+    [(59, 0, False), (62, 0, True), (7200, 0, True), (7200, 540, True), (7200, 605, False)],
 )
 def test_a_node_lags_while_its_latest_batch_was_late(
     database: str, connection: Connection, late: int, silent: int, lags: bool
