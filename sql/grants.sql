@@ -39,7 +39,7 @@ BEGIN
             radmeter.user_differences(date, date, text[]), radmeter.router_differences(date, date, bigint[]),
             radmeter.sessions_complete_from(), radmeter.radacct_partitions(), radmeter.missing_months(integer),
             radmeter.limits(), radmeter.erasures(text), radmeter.audit_lines_with(text),
-            radmeter.without_name(jsonb, text, text), radmeter.database_id()
+            radmeter.without_name(jsonb, text, text), radmeter.database_id(), radmeter.lagging_nodes()
             TO radmeter_reader;
     END IF;
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'radmeter_noc') THEN

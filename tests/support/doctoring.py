@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -20,6 +22,50 @@ class Line:
     level: str
     said: str
     remedy: str
+    note: str = ""
+
+
+# What a remedy begins with. psql may be called by its path.
+PROGRAMS = (
+    "radmeter",
+    "psql",
+    "sudo",
+    "sudoedit",
+    "export",
+    "ssh",
+    "ping",
+    "pip",
+    "ls",
+    "rm",
+    "echo",
+    "df",
+    "timedatectl",
+    "chmod",
+)
+# A word that stands for something else, and SQL's own words.
+PLACEHOLDER = re.compile(r"(?<![\w$'\"=-])(?:[A-Z]{4,}|\.\.)(?=[\s,]|$)")
+SQL = re.compile(r"\b(?:SELECT|INSERT|UPDATE|DELETE|ALTER|CREATE|DROP|GRANT|REVOKE|VACUUM|SET)\b")
+
+
+def fault_of(remedy: str, note: str) -> str | None:
+    """Return why a remedy is not a command that can be pasted as it is, or a note not words. None: all is well."""
+    if remedy:
+        if subprocess.run(["bash", "-n", "-c", remedy], capture_output=True, check=False).returncode:
+            return "not a command of a shell"
+        words = shlex.split(remedy, comments=False)
+        if any(word.startswith("#") and not word[1:].isdigit() for word in words):
+            return "a comment in a command"
+        program = next(word for word in words if not re.match(r"\w+=", word))
+        if Path(program).name not in PROGRAMS:
+            return f"{program} is no program"
+        unquoted = re.sub(r"'[^']*'|\"[^\"]*\"", "", remedy)
+        if SQL.search(unquoted):
+            return "SQL that no program runs"
+        if PLACEHOLDER.search(unquoted):
+            return "a placeholder in a command"
+    if note and (SQL.search(note) or not note.endswith((".", "?")) or not note[0].isupper()):
+        return "a note that is no sentence"
+    return None
 
 
 def ask(dsn: str | None, *arguments: str | Path, **environment: str) -> list[Line]:
@@ -28,7 +74,10 @@ def ask(dsn: str | None, *arguments: str | Path, **environment: str) -> list[Lin
     assert result.exit_code in (0, 1, 3), result.errors
     assert "Traceback" not in result.errors
     findings = json.loads(result.output)["findings"]
-    return [Line(each["check"], each["level"], each["said"], each["remedy"]) for each in findings]
+    for each in findings:
+        assert fault_of(each["remedy"], each["note"]) is None, (fault_of(each["remedy"], each["note"]), each)
+        assert each["level"] in ("green", "unknown") or each["remedy"] or each["note"], each
+    return [Line(*(each[name] for name in ("check", "level", "said", "remedy", "note"))) for each in findings]
 
 
 def one(lines: list[Line], check: str) -> Line:

@@ -7,6 +7,8 @@
 --   previous_finished  whether the segment before it is all counted; NULL: there is none, or the database does not know it
 --   siblings           how many other segments of the node name the same segment before them
 -- SQLSTATE RM002: a journal belongs to another role, or is none. RM003: a segment was registered with another first number.
+-- Drops the session's table for batches if it is old (radmeter.drop_old_incoming): a shipper without packets sends no
+-- batch that would.
 -- Writes radmeter.journal_segment, ingest_checkpoint (radmeter.claim_journal).
 CREATE OR REPLACE FUNCTION radmeter.open_segments(p_node text, p_segments json)
 RETURNS TABLE (id uuid, first_seq bigint, last_seq bigint, digest bigint, records bigint, finished boolean, given boolean,
@@ -21,6 +23,7 @@ DECLARE
 BEGIN
     PERFORM pg_advisory_xact_lock(hashtextextended('radmeter.ingest', 0));
     PERFORM radmeter.check_journal(p_node);
+    PERFORM radmeter.drop_old_incoming();
     FOR v_node IN
         SELECT DISTINCT coalesce(known.node, given.node, p_node)
         FROM json_to_recordset(p_segments) AS given (id uuid, node text)

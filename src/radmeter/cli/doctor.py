@@ -163,9 +163,9 @@ def _lines(findings: list[Finding], verbose: bool) -> Iterator[Line]:
         shown = of_check if verbose else of_check[:SHOWN]
         for number, finding in enumerate(shown):
             yield from _finding(finding, width, verbose)
-            following = shown[number + 1].remedy if number + 1 < len(shown) else None
-            if finding.remedy and finding.remedy != following:
-                yield from _remedy(finding)
+            following = shown[number + 1] if number + 1 < len(shown) else None
+            if following is None or (finding.remedy, finding.note) != (following.remedy, following.note):
+                yield from _remedy(finding, width)
         if hidden := of_check[len(shown) :]:
             yield (f"{INDENT}and {len(hidden)} more: radmeter doctor --verbose",)
     counts = {level: sum(each.level is level for each in findings) for level in Level}
@@ -175,15 +175,24 @@ def _lines(findings: list[Finding], verbose: bool) -> Iterator[Line]:
 
 def _finding(finding: Finding, width: int, verbose: bool) -> Iterator[Line]:
     level = (f"{finding.level:<{LEVEL_WIDTH}}", COLORS[finding.level])
-    said = printable(finding.said)
-    room = width - len(INDENT)
-    parts = textwrap.wrap(said, room, break_on_hyphens=False) if room > 20 else [said]
-    yield level, f"{finding.check:<{CHECK_WIDTH}}{parts[0] if parts else ''}"
+    parts = _wrapped(printable(finding.said), width)
+    yield level, f"{finding.check:<{CHECK_WIDTH}}{parts[0]}"
     yield from ((INDENT + part,) for part in parts[1:])
     if verbose:
         yield from ((f"{INDENT}  {each}",) for each in finding.detail[:DETAILS])
 
 
-def _remedy(finding: Finding) -> Iterator[Line]:
-    # A command is never broken into lines, so that it can be pasted.
-    yield " " * LEVEL_WIDTH, ("run:", None), " " * (CHECK_WIDTH - 4) + finding.remedy
+def _remedy(finding: Finding, width: int) -> Iterator[Line]:
+    if finding.remedy:
+        # A command is never broken into lines, so that it can be pasted.
+        yield " " * LEVEL_WIDTH, ("run:", None), " " * (CHECK_WIDTH - 4) + finding.remedy
+    if finding.note:
+        parts = _wrapped(printable(finding.note), width)
+        yield " " * LEVEL_WIDTH, ("note:", None), " " * (CHECK_WIDTH - 5) + parts[0]
+        yield from ((INDENT + part,) for part in parts[1:])
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    """Return a text in lines that fit beside the first two columns."""
+    room = width - len(INDENT)
+    return textwrap.wrap(text, room, break_on_hyphens=False) if room > 20 and text else [text]

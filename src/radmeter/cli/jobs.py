@@ -43,9 +43,12 @@ def close_stale(settings: Settings, dry_run: bool, output_format: str) -> None:
     """Close sessions that were silent for too long: stop = last update, cause Admin-Reset.
 
     Too long is three missed interims, and at least the setting stale_minutes. The interim interval is the one that the
-    router announced, else the one that was observed.
+    router announced, else the one that was observed. While a shipper works through a backlog, sessions are judged as of
+    the arrival that it has reached: their later interims may be in its journal. The command names that node.
     """
     with open_database(settings) as database, connect(database.dsn) as connection:
+        if lagging := stale_sessions.held_back(connection):
+            output.say(lagging, err=True)
         if dry_run:
             stale = stale_sessions.stale_sessions(connection, _least(settings))
             rows = [session._asdict() for session in stale]

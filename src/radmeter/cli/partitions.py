@@ -128,11 +128,15 @@ Exit codes:
 @click.option("--months", "ahead", type=click.IntRange(0, 120), help="This month and as many after it.")
 @with_settings("state", "dsn")
 def ensure(settings: Settings, spans: tuple[tuple[datetime.datetime, ...], ...], ahead: int | None) -> None:
-    """Make missing partitions: of the months given, or of this month and the next 3, as the jobs do."""
+    """Make missing partitions: of the months given, or of this month and the next 3, as the jobs do.
+
+    The partition of the open sessions is attached again if somebody has detached or dropped it.
+    """
     months = [month for span in spans for month in span]
     from radmeter.database.connection import connect
     from radmeter.partitions.months import MONTHS_AHEAD, ensure_partitions, first_month
     from radmeter.partitions.months import ensure as make
+    from radmeter.partitions.open_sessions import ensure_open
 
     if months and ahead is not None:
         raise click.UsageError("give either months or --months")
@@ -144,6 +148,8 @@ def ensure(settings: Settings, spans: tuple[tuple[datetime.datetime, ...], ...],
             elif month > datetime.datetime.now(datetime.UTC) + FAR:
                 output.say(f"{month:%Y-%m} is far ahead", err=True)
         made = sum(make(connection, month) for month in months)
+        if ensure_open(connection):
+            output.say("radacct_open, the partition of the open sessions, is attached again")
         if not months:
             made = ensure_partitions(connection, MONTHS_AHEAD if ahead is None else ahead)
     output.say(f"{counted(made, 'partition')} made" if made else "nothing to do: all partitions exist")

@@ -65,7 +65,8 @@ def ingest(context: Context) -> Findings:
             faults += 1
             yield tell.yellow(
                 f"{node}: nothing for {duration(silent)}: is its shipper running?",
-                f"{context.remedy.radmeter('ship')}  # on {printable(node.rpartition('-')[0] or node)}",
+                context.remedy.radmeter("ship"),
+                note=f"Run it on {printable(node.rpartition('-')[0] or node)}.",
             )
     if not faults:
         latest = min((silent for _, _, silent, _ in rows), default=None)
@@ -156,7 +157,8 @@ def clocks(context: Context) -> Findings:
             f"{node}: {counted(records, 'packet')} came at a time that its server's clock had wrong by "
             f"{duration(abs(ahead))} "
             f"({'ahead' if ahead > 0 else 'behind'}), {duration(ago)} ago. They count at the time of the database",
-            f"timedatectl timesync-status  # on {node.rpartition('-')[0] or node}, and on the database's server",
+            "timedatectl timesync-status",
+            note=f"Run it on {printable(node.rpartition('-')[0] or node)} and on the database's server.",
         )
     if not faults:
         yield tell.green(
@@ -182,13 +184,16 @@ def sessions(context: Context) -> Findings:
     (minutes,) = context.row(
         "SELECT coalesce((SELECT value::integer FROM radmeter.setting WHERE name = 'stale_minutes'), 10)"
     )
+    # While a shipper works through a backlog, the interims of silent sessions may be in its journal.
+    lagging = context.rows("SELECT node, received_at FROM radmeter.lagging_nodes()")
     total, stale = context.row(
         """SELECT count(*), count(*) FILTER (
                WHERE greatest(coalesce(arrived_at, acctupdatetime), acctupdatetime, acctstarttime)
-                     < now() - 3 * greatest(%s, coalesce(3 * session.interim_interval / 60, 0),
+                     < coalesce(%s, now()) - 3 * greatest(%s, coalesce(3 * session.interim_interval / 60, 0),
                                             coalesce(3 * router.interim_interval / 60, 0)) * interval '1 minute')
            FROM public.radacct AS session LEFT JOIN public.routers AS router ON router.id = router_id
            WHERE acctstoptime IS NULL""",
+        lagging[0][1] if lagging else None,
         minutes,
     )
     if stale > STALE_SESSIONS:
@@ -197,5 +202,11 @@ def sessions(context: Context) -> Findings:
         yield tell.red(said, command) if stale > total / 2 else tell.yellow(said, command)
     else:
         yield tell.green(
-            f"{total:,} open" + (f", {stale} of them long silent" if stale else ", none long silent")
+            f"{total:,} open"
+            + (f", {stale} of them long silent" if stale else ", none long silent")
+            + (
+                f" as of {lagging[0][1]:%Y-%m-%d %H:%M:%S}, which {lagging[0][0]} has reached"
+                if lagging
+                else ""
+            )
         )

@@ -17,6 +17,10 @@ from radmeter.errors import PoolsTransactions, UnusableDsn
 tell = Teller("connection")
 
 SLOW_MS = 20.0
+WHO_IS_CONNECTED = (
+    "SELECT datname, usename, application_name, state, count(*) FROM pg_catalog.pg_stat_activity "
+    "GROUP BY 1, 2, 3, 4 ORDER BY 5 DESC"
+)
 SOURCES = {"default": "embedded"}
 
 
@@ -64,6 +68,7 @@ def check(context: Context) -> Findings:
             f"{where} is a standby, {standby(context.database)}: it is read from and takes no packets",
             _primary(context),
             *detail,
+            note="" if _primary(context) else "Name the primary in RADMETER_DSN.",
         )
     elif read_only == "on":
         yield tell.red(
@@ -96,9 +101,11 @@ def _only_for_us(context: Context) -> bool:
 
 
 def _primary(context: Context) -> str:
-    """Return the setting that finds the primary. Its address comes from this standby, if it knows it."""
+    """Return the setting that finds the primary. Its address comes from this standby. "": the standby has none."""
     row = context.database.execute("SELECT sender_host, sender_port FROM pg_stat_wal_receiver").fetchone()
-    host, port = row if row and row[0] else ("PRIMARY", context.database.info.port)
+    if row is None or not row[0]:
+        return ""
+    host, port = row
     user, name = context.facts.user, context.facts.name
     return f"export RADMETER_DSN='host={host} port={port} dbname={name} user={user} target_session_attrs=read-write'"
 
@@ -166,6 +173,12 @@ def failed(context: Context, error: Exception) -> Finding:
         return tell.red(f"(by {by}) {why}", f"{admin} && {context.remedy.radmeter('migrate up')}")
     if re.search(r'role "[^"]*" does not exist', why):
         return tell.red(f"(by {by}) {why}", f"sudo -u postgres createuser --pwprompt {user}")
+    if re.search(r"too many (clients|connections)|remaining connection slots", why):
+        return tell.red(
+            f"(by {by}) {why}",
+            context.remedy.elsewhere(WHO_IS_CONNECTED, database="postgres", user="postgres"),
+            note="A superuser has connections that are reserved. End sessions that nobody needs, or raise the limit.",
+        )
     # For a refused connection libpq gives no SQLSTATE. It says only whether the server asked for a password.
     pgconn = error.__cause__.pgconn if isinstance(error.__cause__, psycopg.OperationalError) else None
     asked_password = pgconn is not None and (pgconn.needs_password or pgconn.used_password)
@@ -180,7 +193,9 @@ def failed(context: Context, error: Exception) -> Finding:
         return tell.red(f"(by {by}) {why}", "sudo systemctl start postgresql")
     port = asked.get("port") or "5432"
     return tell.red(
-        f"(by {by}) {why}", f"ssh {host.split(',')[0]} sudo systemctl start postgresql  # port {port}"
+        f"(by {by}) {why}",
+        f"ssh {host.split(',')[0]} sudo systemctl start postgresql",
+        note=f"The server should listen on port {port}.",
     )
 
 

@@ -28,7 +28,10 @@ class Finding:
     said
         What was found, with the name of the object.
     remedy
-        The command that repairs it, to be pasted into a shell. Empty if there is nothing to repair.
+        The command that repairs it, to be pasted into a shell as it is. Empty if there is nothing to repair, or if no
+        command can be written.
+    note
+        What a person has to know or do besides, in words. Never a command and words in one text.
     detail
         What --verbose shows below it.
     """
@@ -38,6 +41,7 @@ class Finding:
     said: str
     remedy: str = ""
     detail: tuple[str, ...] = ()
+    note: str = ""
 
 
 Findings = Iterator[Finding]
@@ -53,17 +57,19 @@ class Teller:
         """All is well."""
         return Finding(check=self._check, level=Level.GREEN, said=said, detail=detail)
 
-    def yellow(self, said: str, remedy: str, *detail: str) -> Finding:
+    def yellow(self, said: str, remedy: str, *detail: str, note: str = "") -> Finding:
         """Works, but not for ever, or not as well as it could."""
-        return Finding(check=self._check, level=Level.YELLOW, said=said, remedy=remedy, detail=detail)
+        return Finding(
+            check=self._check, level=Level.YELLOW, said=said, remedy=remedy, detail=detail, note=note
+        )
 
-    def red(self, said: str, remedy: str, *detail: str) -> Finding:
+    def red(self, said: str, remedy: str, *detail: str, note: str = "") -> Finding:
         """Does not work, counts wrong, or soon will."""
-        return Finding(check=self._check, level=Level.RED, said=said, remedy=remedy, detail=detail)
+        return Finding(check=self._check, level=Level.RED, said=said, remedy=remedy, detail=detail, note=note)
 
-    def unknown(self, said: str, remedy: str = "") -> Finding:
+    def unknown(self, said: str, remedy: str = "", note: str = "") -> Finding:
         """Could not be checked."""
-        return Finding(check=self._check, level=Level.UNKNOWN, said=said, remedy=remedy)
+        return Finding(check=self._check, level=Level.UNKNOWN, said=said, remedy=remedy, note=note)
 
 
 def first_of(named: Sequence[str], total: int | None = None) -> str:

@@ -52,13 +52,20 @@ class Server:
 
 def check(context: Context) -> Findings:
     """Read the configuration in force, or the one in the usual place."""
+    if context.raddb is None and (several := installed.undecided(context.settings.journal)):
+        yield tell.unknown(
+            f"several FreeRADIUS configurations, and which one writes to {context.settings.journal} is not known: "
+            + ", ".join(several),
+            note="None was judged. Name the directory: radmeter doctor --raddb.",
+        )
+        return
     raddb, known, how = installed.raddb(context.raddb, context.settings.journal)
     if raddb is None:
         if installed.program() is None:
             yield tell.green("not on this machine")
         else:
             yield tell.unknown(
-                "no configuration in the usual places", context.remedy.radmeter("doctor --raddb DIRECTORY")
+                "no configuration in the usual places", note="Name the directory: radmeter doctor --raddb."
             )
         return
     file, from_file = installed.environment_file()
@@ -87,6 +94,8 @@ def check(context: Context) -> Findings:
         *_traps(server),
         *_asked(context, server),
     ]
+    if faults and context.raddb is None:
+        yield tell.green(f"{raddb} ({how}) was judged")
     yield from faults
     if not faults:
         names = ", ".join(server.instances)
@@ -149,7 +158,8 @@ def _instances(server: Server) -> Findings:
         yield tell.red(
             f"{len(names)} instances ({', '.join(names)}) on {shown}: a second python3 instance ends or crashes the "
             "server before 3.2.8: keep one",
-            f"sudoedit {shlex.quote(str(module.path))}  # from line {module.line} on",
+            f"sudoedit {shlex.quote(str(module.path))}",
+            note=f"Remove the instance that begins in line {module.line}.",
         )
 
 
@@ -243,8 +253,7 @@ def _exposed(server: Server) -> Findings:
     """Find clients that strangers can be. A well-known secret for this machine alone is FreeRADIUS's own example."""
     for each in exposure.find(server.root, server.environment, loopback_clients=False):
         yield tell.red(
-            f"{each.said}: {each.remedy}",
-            f"sudoedit {shlex.quote(str(each.path))}  # line {each.line}",
+            each.said, f"sudoedit {shlex.quote(str(each.path))}", note=f"Line {each.line}: {each.remedy}."
         )
 
 

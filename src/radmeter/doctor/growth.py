@@ -44,7 +44,8 @@ def _soon_removed(context: Context, tell: Teller) -> Findings:
         yield tell.yellow(
             f"{counted(soon, 'rejected packet')} will be removed within {WARNING_DAYS} days, because "
             f"rejected_keep_days is {days:,}. Their usage is not counted",
-            f"{context.remedy.radmeter('rejected retry --all')}  # or: limits set rejected_keep_days off",
+            context.remedy.radmeter("rejected retry --all"),
+            note="To keep them for ever, switch the limit rejected_keep_days off.",
         )
 
 
@@ -58,8 +59,9 @@ def _left_out(context: Context, tell: Teller) -> Findings:
         yield tell.yellow(
             f"{sum(count for _, count in rows):,} rejected packets were left out in 7 days, because a client sent more "
             f"than rejected_per_client_hour or rejected_bytes_per_client_hour: {_first(rows)}",
-            f"{context.remedy.radmeter('rejected left-out')}  # and then rejected salvage, where the journal is",
+            context.remedy.radmeter("rejected left-out"),
             *(f"{client}: {counted(count, 'packet')}" for client, count in rows),
+            note="Then run `radmeter rejected salvage` where the journal is.",
         )
 
 

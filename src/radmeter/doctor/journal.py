@@ -24,6 +24,8 @@ from radmeter.units import counted, duration, human_bytes, verb
 
 tell = Teller("journal")
 
+RESTART = "Then restart FreeRADIUS."
+
 OLD_SECONDS, TOO_OLD_SECONDS = 60, 900
 FREE_BYTES = 256 << 20
 SHIP = Teller("shipper")
@@ -54,7 +56,8 @@ def check(context: Context) -> Findings:
         yield from [*faults, tell.red(str(error), f"ls -l {place}")]
         return
     for path in depth.unreadable:
-        faults.append(tell.red(f"segment {path} cannot be read", _unreadable(context, Path(path))))
+        command, note = _unreadable(context, Path(path))
+        faults.append(tell.red(f"segment {path} cannot be read", command, note=note))
     faults += [*_database(context), *_kept(context), *_gives_way(directory), *_size(context, depth)]
     age = time.time() - depth.oldest_received_at_us / 1e6 if depth.oldest_received_at_us else 0.0
     known = context.connection is not None and context.facts.has_schema
@@ -79,21 +82,25 @@ def check(context: Context) -> Findings:
     )
 
 
-def _unreadable(context: Context, path: Path) -> str:
-    """Return what to do about a segment that cannot be read. The shipper puts it aside, unless radiusd writes it."""
+def _unreadable(context: Context, path: Path) -> tuple[str, str]:
+    """Return the command and the note about a segment that cannot be read.
+
+    The shipper puts it aside, unless radiusd writes it.
+    """
     directory = context.settings.journal
     newest = max((segment.path for segment in segments(directory)), default=None)
     if path == newest and holder(directory, WRITER):
-        return "sudo systemctl restart freeradius  # it begins another segment"
+        return "sudo systemctl restart freeradius", "FreeRADIUS then begins another segment."
     if _has_header(path):
         # The disk cannot read a sector of it. The shipper waits, since the disk may read it later.
         damaged, place = shlex.quote(str(directory / DAMAGED)), shlex.quote(str(path))
         aside = shlex.quote(str(directory / DAMAGED / path.name))
         return (
             f"sudo systemctl stop radmeter-ship; sudo mkdir -p {damaged} && sudo mv {place} {damaged} && "
-            f"{context.remedy.radmeter(f'journal salvage {aside}')}; sudo systemctl start radmeter-ship"
+            f"{context.remedy.radmeter(f'journal salvage {aside}')}; sudo systemctl start radmeter-ship",
+            "",
         )
-    return context.remedy.radmeter("journal status" if holder(directory, READER) else "ship")
+    return context.remedy.radmeter("journal status" if holder(directory, READER) else "ship"), ""
 
 
 def _has_header(path: Path) -> bool:
@@ -192,8 +199,8 @@ def _database(context: Context) -> Findings:
         yield tell.red(
             f"the journal ships to the database {known}, and this one is {identity}: nothing is shipped here. "
             "If RADMETER_DSN is wrong, correct it",
-            context.remedy.radmeter(f"ship --accept-database {identity}")
-            + "  # only if this one shall take over",
+            context.remedy.radmeter(f"ship --accept-database {identity}"),
+            note="Run it only if this database shall take over.",
         )
 
 
@@ -208,8 +215,8 @@ def _kept(context: Context) -> Findings:
             "be counted",
             context.remedy.radmeter(
                 f"journal salvage {' '.join(shlex.quote(str(path)) for path in kept[:3])}"
-            )
-            + "  # then move them away. Add --uncounted for one that it refuses, if its packets were never counted",
+            ),
+            note="Then move these files away. Add --uncounted for one that it refuses, if its packets were never counted.",
         )
 
 
@@ -231,8 +238,8 @@ def _gives_way(directory: Path) -> Findings:
         yield tell.yellow(
             f"{user.pw_name}, who writes the journal, may not delete kept segments in {shipped}: when the disk is "
             "full, routers get no reply",
-            f"sudo usermod -aG {group} {user.pw_name} && sudo chmod g+rwx {shlex.quote(str(shipped))}"
-            "  # and restart FreeRADIUS",
+            f"sudo usermod -aG {group} {user.pw_name} && sudo chmod g+rwx {shlex.quote(str(shipped))}",
+            note=RESTART,
         )
 
 
@@ -243,15 +250,12 @@ def _size(context: Context, depth: JournalDepth) -> list[Finding]:
     more = f"export RADMETER_JOURNAL_LIMIT_BYTES={limit * 2}"
     if share >= 0.5:
         said = f"{directory} has {human_bytes(depth.size_bytes)}, {share:.0%} of its limit"
-        command = (
-            context.remedy.radmeter("ship")
-            if not holder(directory, READER)
-            else f"{more}  # and restart FreeRADIUS"
-        )
+        command = context.remedy.radmeter("ship") if not holder(directory, READER) else more
+        note = RESTART if command == more else ""
         if share >= 0.9:
-            found.append(tell.red(f"{said}: at the limit, routers get no reply", command))
+            found.append(tell.red(f"{said}: at the limit, routers get no reply", command, note=note))
         else:
-            found.append(tell.yellow(said, command))
+            found.append(tell.yellow(said, command, note=note))
     usage = shutil.disk_usage(directory)
     if usage.free < FREE_BYTES:
         found.append(
@@ -265,8 +269,8 @@ def _size(context: Context, depth: JournalDepth) -> list[Finding]:
             tell.yellow(
                 f"{human_bytes(usage.free)} free on the disk of {directory}, whose limit is {human_bytes(limit)}: "
                 "the disk will be full before that",
-                f"export RADMETER_JOURNAL_LIMIT_BYTES={max(1 << 20, (usage.free + depth.size_bytes) // 2)}"
-                "  # and restart FreeRADIUS",
+                f"export RADMETER_JOURNAL_LIMIT_BYTES={max(1 << 20, (usage.free + depth.size_bytes) // 2)}",
+                note=RESTART,
             )
         )
     return found

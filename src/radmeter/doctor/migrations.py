@@ -1,10 +1,13 @@
 """Checks of the migrations: the revision of the tables, and whether the files under sql/ are applied."""
 
+from contextlib import suppress
+
 import psycopg
 
 from radmeter.doctor.context import Context
 from radmeter.doctor.finding import Findings, Teller
-from radmeter.errors import StoreError
+from radmeter.errors import JournalError, StoreError
+from radmeter.ingest import database_of_journal
 from radmeter.schema import revisions, sql_files
 
 tell = Teller("migrations")
@@ -19,6 +22,13 @@ def check(context: Context) -> Findings:
             yield tell.red(
                 f"{context.facts.name} has FreeRADIUS's own radacct and nothing of radmeter's",
                 context.remedy.radmeter("adopt --from radacct"),
+            )
+        elif known := _other_database(context):
+            yield tell.red(
+                f"{context.facts.name} has no tables of radmeter's, and the journal {context.settings.journal} ships "
+                f"to the database {known}: another database was judged than the one in use",
+                "radmeter config",
+                note="Name the right database in RADMETER_DSN or with --dsn.",
             )
         else:
             yield tell.red(f"{context.facts.name} has no tables of radmeter's", context.remedy.migrate())
@@ -49,6 +59,13 @@ def check(context: Context) -> Findings:
         )
     elif not pending and not changed:
         yield tell.green(f"revision {newest}, all files of sql/ applied")
+
+
+def _other_database(context: Context) -> str | None:
+    """Return the identity of the database to which the journal ships. None: it has shipped to none, or is not here."""
+    with suppress(JournalError, OSError):
+        return database_of_journal.remembered(context.settings.journal)
+    return None
 
 
 def _is_being_adopted(context: Context) -> bool:

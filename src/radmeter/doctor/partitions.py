@@ -27,6 +27,9 @@ def check(context: Context) -> Findings:
            WHERE to_at IS NOT NULL ORDER BY from_at"""
     )
     faults = 0
+    if not context.row(OPEN_IS_ATTACHED)[0]:
+        faults += 1
+        yield tell.red("radacct_open is no partition of radacct: no packet can be counted", ensure)
     uncovered = [month.name for month in missing_months(context.database)]
     near = [month.name for month in missing_months(context.database, 1)]
     if near:
@@ -63,6 +66,10 @@ def check(context: Context) -> Findings:
             *(f"{name} to {to}" for name, _, to in spans),
         )
 
+
+OPEN_IS_ATTACHED = """
+SELECT EXISTS (SELECT FROM pg_inherits WHERE inhparent = to_regclass('public.radacct')
+                 AND inhrelid = to_regclass('public.radacct_open'))"""
 
 # A table has a type of the same name. Only the table is named then.
 TAKEN = """

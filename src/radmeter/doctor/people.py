@@ -19,7 +19,8 @@ def check(context: Context) -> Findings:
         faults += 1
         yield tell.yellow(
             f"{counted(unfinished, 'erasure')} not ended, the oldest began {duration(oldest)} ago",
-            f"{context.remedy.radmeter('people erase USER', owner=True)}  # the same user as then",
+            "",
+            note="Run `radmeter people erase` again, with the same user as then.",
         )
     (days,) = context.row("SELECT value FROM radmeter.limits() WHERE name = 'personal_keep_days'")
     last, sessions = context.row(

@@ -29,13 +29,13 @@ def _discovery(context: Context, tell: Teller) -> Findings:
     clients = first_of([f"{client} (about {counted(keys, 'router')})" for client, _, keys, _ in rows])
     raised = 2 * max(keys for _, _, keys, _ in rows) + 10_000
     yield tell.yellow(
-        f"the limit of new routers was reached by {clients}: their usage went to one router for each "
-        "client. If they are real, import them (radmeter routers import) or raise the limit",
+        f"the limit of new routers was reached by {clients}: their usage went to one router for each client",
         context.remedy.radmeter(f"limits set discoveries_per_client_hour {raised}"),
         *(
             f"client {client}: about {counted(keys, 'router')}, usage in #{router_id}, last at {at} UTC"
             for client, router_id, keys, at in rows
         ),
+        note="If the routers are real, raise the limit, or import them with `radmeter routers import`.",
     )
 
 
@@ -54,13 +54,13 @@ def _networks(context: Context, tell: Teller) -> Findings:
     )
     if not rows:
         return
-    router_id, _, first, total = rows[0]
+    router_id, _, _, total = rows[0]
     named = first_of([f"#{each} {name} from {' and '.join(found)}" for each, name, found, _ in rows], total)
     yield tell.yellow(
         f"packets from several networks name {counted(total, 'router')} at the same time: {named}. "
-        f"Any RADIUS client may speak for them. Bind each to "
-        f"the networks that are right: radmeter routers set '#{router_id}' --clients {first[0]},..",
+        "Any RADIUS client may speak for them",
         # Not the command that binds it: one of the networks may be a forger's.
         context.remedy.radmeter(f"routers show '#{router_id}'"),
         *(f"#{each} {name}: {', '.join(found)}" for each, name, found, _ in rows),
+        note="Bind each router to the networks that are right, with `radmeter routers set` and its option --clients.",
     )

@@ -13,6 +13,8 @@ def remedy(difference: Difference, context: Context) -> str:
     """Return the command for one difference."""
     if difference.kind in FROM_FILES:
         return _from_files(difference, context)
+    if difference.name == "public.radacct_open" and difference.state == "missing":
+        return context.remedy.radmeter("partitions ensure", owner=True)  # a table alone would be no partition
     if difference.kind == "column" and _is_double(difference.found) and "numeric" in difference.expected:
         return context.remedy.migrate()  # which converts it online
     statements = {

@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+from radmeter.doctor import connections
 from radmeter.doctor.context import Context
 from radmeter.doctor.finding import Findings, Teller
 from radmeter.doctor.tables import alter_system
@@ -10,11 +11,11 @@ from radmeter.units import counted, duration, human_bytes
 
 MANY_SESSIONS = 100_000
 KEPT_WAL_BYTES = 1 << 30
-LONG_SECONDS, TOO_LONG_SECONDS = 300, 3600
+LONG_SECONDS, TOO_LONG_SECONDS = 60, 3600
 
 
 def settings(context: Context) -> Findings:
-    """Check the three settings that keep answered packets safe in a crash, and advise for many open sessions."""
+    """Check the connections, the settings that keep answered packets safe, and those for many open sessions."""
     tell = Teller("server")
     values: dict[str, str] = dict(
         context.rows(
@@ -29,6 +30,9 @@ def settings(context: Context) -> Findings:
         "synchronous_commit": "a crash loses batches that the shipper has deleted from its journal",
     }
     faults = 0
+    for finding in connections.faults(context):
+        faults += 1
+        yield finding
     for name, reason in reasons.items():
         if values[name] == "off":
             faults += 1
@@ -103,7 +107,8 @@ def transactions(context: Context) -> Findings:
     rows = context.rows(
         """SELECT pid, coalesce(usename, ''), coalesce(application_name, ''), state, query_id IS NULL,
                   extract(epoch FROM clock_timestamp() - xact_start)::bigint,
-                  extract(epoch FROM clock_timestamp() - state_change)::bigint
+                  extract(epoch FROM clock_timestamp() - state_change)::bigint,
+                  to_char(xact_start AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS "UTC"')
            FROM pg_stat_activity
            WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'
              AND xact_start < clock_timestamp() - %s * interval '1 second'
@@ -111,15 +116,15 @@ def transactions(context: Context) -> Findings:
         LONG_SECONDS,
     )
     faults = 0
-    for pid, user, application, state, _, seconds, idle in rows:
+    for pid, user, application, state, _, seconds, idle, since in rows:
         faults += 1
         who = f"process {pid} ({user}{', ' + application if application else ''})"
         waits = (state or "").startswith("idle in transaction")
         how = f"idle for {duration(idle)} in a transaction" if waits else "in a transaction"
         said = (
-            f"{who} has been {how} for {duration(seconds)}"
+            f"{who} has been {how} for {duration(seconds)}, since {since}"
             if not waits
-            else f"{who}: {how} {duration(seconds)} old"
+            else f"{who}: {how} {duration(seconds)} old, since {since}"
         )
         end = context.remedy.psql(
             f"SELECT pg_catalog.pg_terminate_backend({pid})",
@@ -142,8 +147,7 @@ def transactions(context: Context) -> Findings:
             and not context.row("SELECT pg_has_role('pg_read_all_stats', 'USAGE')")[0]
         )
         yield tell.green(
-            f"none older than {LONG_SECONDS // 60} minutes"
-            + (" among those this role may see" if hidden else "")
+            f"none older than {duration(LONG_SECONDS)}" + (" among those this role may see" if hidden else "")
         )
 
 

@@ -1,5 +1,6 @@
-"""Checks of the tables: triggers, other guarantees, autovacuum, the age of transaction ids, sequences."""
+"""Checks of the tables: triggers, other guarantees, autovacuum, sequences."""
 
+from radmeter.doctor import freezing
 from radmeter.doctor.commands import identifier
 from radmeter.doctor.context import Context
 from radmeter.doctor.finding import Findings, Teller
@@ -17,8 +18,6 @@ HOT = (
 # With so many dead rows, a working autovacuum would have started long ago.
 DEAD_ROWS = 10_000
 DEAD_SHARE = 2.0
-# Transaction ids: PostgreSQL warns from 2^31 - 40 million on, and stops 3 million before the end.
-OLD_AGE, FATAL_AGE = 500_000_000, 1_500_000_000
 
 
 def triggers(context: Context) -> Findings:
@@ -33,7 +32,7 @@ def triggers(context: Context) -> Findings:
         else:
             enable = f"ALTER TABLE {trigger.table} ENABLE TRIGGER {identifier(trigger.name)}"
             yield tell.red(
-                f"{said} (then: radmeter verify --repair)", context.remedy.with_lock_timeout(enable)
+                said, context.remedy.with_lock_timeout(enable), note="Then run `radmeter verify --repair`."
             )
     # session_replication_role = replica switches the triggers off. A database or a role can have it for all sessions.
     if (
@@ -104,37 +103,35 @@ def vacuum(context: Context) -> Findings:
                 f"{name} has {dead} dead rows for {live} live ones, vacuumed {when}",
                 context.remedy.psql(f"VACUUM (ANALYZE) {name}"),
             )
-    age, database_age = context.row(
-        "SELECT max(age(datfrozenxid)), max(mxid_age(datminmxid)) FROM pg_database WHERE datname = current_database()"
-    )
-    if max(age, database_age) > OLD_AGE:
+    for finding in freezing.faults(context):
         faults += 1
-        (table,) = context.row(
-            """SELECT oid::regclass::text FROM pg_class WHERE relkind IN ('r', 'm', 't')
-               ORDER BY greatest(age(relfrozenxid), mxid_age(relminmxid)) DESC LIMIT 1"""
-        )
-        said = f"{table} has not been frozen for {max(age, database_age):,} transactions; writing ends at 2,147,483,648"
-        level = tell.red if max(age, database_age) > FATAL_AGE else tell.yellow
-        yield level(said, context.remedy.psql(f"VACUUM (FREEZE) {table}"))
+        yield finding
     if not faults:
-        dead = sum(row[3] for row in rows)
+        dead, age = sum(row[3] for row in rows), freezing.oldest_age(context)
         yield tell.green(
             f"on, {dead:,} dead rows in {len(rows)} hot tables, oldest transaction {age:,} ago", *detail
         )
 
 
+# For each sequence: the column that owns it.
+SEQUENCES = """
+SELECT format('%%I.%%I', schemaname, sequencename), last_value::numeric / max_value,
+       data_type::text, max_value, refobjid::regclass::text, attname::text
+FROM pg_sequences JOIN pg_class ON pg_class.oid = to_regclass(format('%%I.%%I', schemaname, sequencename))
+LEFT JOIN pg_depend ON classid = 'pg_class'::regclass AND objid = pg_class.oid AND deptype IN ('a', 'i')
+                       AND refclassid = 'pg_class'::regclass
+LEFT JOIN pg_attribute ON attrelid = refobjid AND attnum = refobjsubid
+WHERE schemaname = 'radmeter' OR schemaname = 'public' AND refobjid = ANY (
+    SELECT to_regclass(name)::oid FROM unnest(%s::text[]) AS name)
+ORDER BY 2 DESC NULLS LAST"""
+BIGINT_END = (1 << 63) - 1
+
+
 def sequences(context: Context) -> Findings:
-    """Find sequences that run out of numbers. A bigint never does, but an adopted table may have an integer."""
+    """Find sequences that run out of numbers: an integer of an adopted table, or a bigint that was set too high."""
     tell = Teller("sequences")
     rows = context.rows(
-        """SELECT format('%%I.%%I', schemaname, sequencename), last_value::numeric / max_value,
-                  data_type::text, max_value
-           FROM pg_sequences JOIN pg_class ON pg_class.oid = to_regclass(format('%%I.%%I', schemaname, sequencename))
-           WHERE schemaname = 'radmeter'
-              OR schemaname = 'public' AND EXISTS (
-                  SELECT FROM pg_depend WHERE objid = pg_class.oid AND deptype IN ('a', 'i') AND refobjid = ANY (
-                      SELECT to_regclass(name)::oid FROM unnest(%s::text[]) AS name))
-           ORDER BY 2 DESC NULLS LAST""",
+        SEQUENCES,
         [
             "public.radacct",
             "public.radacct_open",
@@ -146,13 +143,25 @@ def sequences(context: Context) -> Findings:
             "public.audit_log",
         ],
     )
-    near = [(name, float(share), kind) for name, share, kind, _ in rows if share is not None and share > 0.5]
-    for name, share, kind in near:
-        said = f"{name} ({kind}) has used {share:.0%} of its numbers"
-        remedy = context.remedy.with_lock_timeout(f"ALTER SEQUENCE {name} AS bigint NO MAXVALUE")
-        yield tell.red(said, remedy) if share > 0.8 else tell.yellow(said, remedy)
+    near = [row for row in rows if row[1] is not None and row[1] > 0.5]
+    for name, share, kind, most, table, column in near:
+        said, note = f"{name} ({kind}) has used {float(share):.0%} of its numbers", ""
+        if most < BIGINT_END or table is None:
+            remedy = context.remedy.with_lock_timeout(f"ALTER SEQUENCE {name} AS bigint NO MAXVALUE")
+        else:
+            # There are no more numbers. Somebody has set it, or inserted a row with a huge number.
+            highest = (
+                f"SELECT coalesce(max({identifier(column)}), 0) + 1 FROM {table} "  # noqa: S608  # names of the catalog
+                f"WHERE {identifier(column)} < {1 << 62}"
+            )
+            remedy = context.remedy.psql(f"SELECT pg_catalog.setval('{name}', ({highest}))")
+            note = (
+                "Nobody uses up a bigint: somebody has set the sequence too high. The command goes back to the highest "
+                "number in the lower half."
+            )
+        yield tell.red(said, remedy, note=note) if share > 0.8 else tell.yellow(said, remedy, note=note)
     if not near:
-        unseen = sum(share is None for _, share, _, _ in rows)
+        unseen = sum(row[1] is None for row in rows)
         yield tell.green(
             f"{len(rows)}, none past half"
             + (f" ({unseen} unused or hidden from this role)" if unseen else "")

@@ -90,6 +90,21 @@ def environment_file() -> tuple[Path, dict[str, str]]:
     return Path(ENVIRONMENT_FILES[0]), {}
 
 
+def undecided(journal: Path) -> list[str]:
+    """Return the configurations among which nobody can tell the one of `journal`. [] if there is one at most.
+
+    A running server that has the journal in its environment decides, then any running server, then the usual places.
+    """
+    processes = running()
+    processes = [each for each in processes if _writes_to(each, journal)] or processes
+    if processes:
+        names = {each.raddb: f"{each.raddb or 'its default'} (process {each.pid})" for each in processes}
+    else:
+        there = [Path(place) for place in PLACES if (Path(place) / "radiusd.conf").exists()]
+        names = {place.resolve(): str(place) for place in there}
+    return list(names.values()) if len(names) > 1 else []
+
+
 def raddb(given: Path | None, journal: Path) -> tuple[Path | None, dict[str, str] | None, str]:
     """Return the configuration directory, the environment of its server (None: unknown) and how it was found.
 

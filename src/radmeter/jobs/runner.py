@@ -15,7 +15,7 @@ from radmeter.database.connection import connect, translated_errors
 from radmeter.errors import StoreError
 from radmeter.jobs import retention
 from radmeter.jobs.lease import RENEW_SECONDS, Lease
-from radmeter.jobs.stale_sessions import close_stale
+from radmeter.jobs.stale_sessions import close_stale, held_back
 from radmeter.jobs.waiting_sessions import close_waiting
 from radmeter.partitions.months import ensure_partitions
 from radmeter.people.clearing import clear_old
@@ -77,6 +77,8 @@ def _run_while_leader(
         # all sessions look stale until the shippers have caught up.
         if _wait(lease, stop, interval_seconds):
             return
+        if lagging := held_back(connection):
+            log.info("%s", lagging)
         if closed := close_stale(connection, stale_minutes):
             log.info("%s closed", counted(closed, "stale session"))
         for kind, reason, rows in retention.expire(connection, stopping=stop.is_set):

@@ -1,11 +1,13 @@
 """Finds stale sessions, and closes them: open sessions without a packet for too long."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 import psycopg
 
 from radmeter.database.connection import explained_errors
+from radmeter.units import verb
 
 # Sessions closed in one transaction. Ingest waits for at most one such transaction.
 CLOSE_BATCH = 200
@@ -21,10 +23,40 @@ class StaleSession(NamedTuple):
     last_update: object
 
 
-def stale_sessions(connection: psycopg.Connection, minutes: int | None = None) -> list[StaleSession]:
-    """Return the stale sessions. `minutes`: the shortest silence that counts; None: the installation's setting."""
+class LaggingNode(NamedTuple):
+    """A node whose shipper works through a backlog, and the arrival that it has reached."""
+
+    node: str
+    received_at: datetime
+
+
+def lagging_nodes(connection: psycopg.Connection) -> list[LaggingNode]:
+    """Return the nodes that lag, the one furthest behind first: sessions are judged as of what it has reached."""
     with explained_errors("radmeter_owner"):
-        rows = connection.execute("SELECT * FROM radmeter.stale_sessions(now(), %s)", (minutes,))
+        rows = connection.execute("SELECT node, received_at FROM radmeter.lagging_nodes()")
+        return [LaggingNode(*row) for row in rows]
+
+
+def held_back(connection: psycopg.Connection) -> str | None:
+    """Return, for people, which nodes lag and as of when sessions are judged. None if no node lags."""
+    lagging = lagging_nodes(connection)
+    if not lagging:
+        return None
+    names = ", ".join(each.node for each in lagging)
+    reached = lagging[0].received_at.astimezone(UTC)
+    return (
+        f"{names} {verb(len(lagging), 'has', 'have')} packets still to ship. Sessions are judged as of "
+        f"{reached:%Y-%m-%d %H:%M:%S} UTC, when the next of these packets arrived"
+    )
+
+
+def stale_sessions(connection: psycopg.Connection, minutes: int | None = None) -> list[StaleSession]:
+    """Return the stale sessions. While a node lags, they are those that were stale at the arrival it has reached.
+
+    `minutes`: the shortest silence that counts; None: the installation's setting.
+    """
+    with explained_errors("radmeter_owner"):
+        rows = connection.execute("SELECT * FROM radmeter.stale_sessions(NULL, %s)", (minutes,))
         return [StaleSession(*row) for row in rows]
 
 
@@ -44,9 +76,7 @@ def close_stale(
     for begin in range(0, len(stale), CLOSE_BATCH):
         batch = stale[begin : begin + CLOSE_BATCH]
         with explained_errors("radmeter_owner"):
-            row = connection.execute(
-                "SELECT radmeter.close_stale(%s, now(), %s)", (batch, minutes)
-            ).fetchone()
+            row = connection.execute("SELECT radmeter.close_stale(%s, NULL, %s)", (batch, minutes)).fetchone()
         closed += row[0] if row else 0
         progress(begin + len(batch), len(stale))
     return closed

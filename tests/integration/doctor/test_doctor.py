@@ -17,9 +17,11 @@ import pytest
 from support import stock
 from support.commands import Packets, radmeter
 from support.doctoring import NOWHERE, ask, faults, one, paste
+from support.functions import value
 from support.servers import Connection, Server
 
 from radmeter.database.connection import connect
+from radmeter.doctor.server import LONG_SECONDS
 from radmeter.jobs.lease import Lease
 
 
@@ -206,6 +208,63 @@ def test_an_old_transaction_is_named_and_ended(database: str, monkeypatch: pytes
     assert faults(database, "transactions") == []
 
 
+def test_a_transaction_is_old_after_a_minute(database: str, connection: Connection) -> None:
+    with psycopg.connect(database, application_name="forgotten") as forgotten:
+        (since,) = forgotten.execute(
+            """SELECT to_char(xact_start AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS "UTC"')
+               FROM pg_stat_activity WHERE pid = pg_backend_pid()"""
+        ).fetchall()[0]
+        assert faults(database, "transactions") == []
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            monkeypatch.setattr("radmeter.doctor.server.LONG_SECONDS", 0)
+            (found,) = faults(database, "transactions")
+        assert found.said.endswith(f"old, since {since}")
+    assert LONG_SECONDS == 60
+
+
+def test_connections_that_are_nearly_used_up(
+    database: str, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert [line for line in faults(database, "server") if "connections" in line.said] == []
+    monkeypatch.setattr("radmeter.doctor.connections.NEARLY", 0.0)
+    (found,) = [line for line in faults(database, "server") if "connections" in line.said]
+    most, reserved = (
+        int(value(connection, f"current_setting('{name}')"))
+        for name in ("max_connections", "superuser_reserved_connections")
+    )
+    assert (
+        f"of {most - reserved} connections are in use (max_connections {most}, {reserved} of them reserved)"
+        in (found.said)
+    )
+    assert "postgres" in found.said
+    assert f"max_connections = {2 * most}" in found.remedy
+    assert found.note.startswith("Then restart PostgreSQL.")
+
+
+def test_the_connections_of_a_role_are_used_up(database: str, connection: Connection) -> None:
+    with role(database, connection, "radmeter_reader") as dsn:
+        connection.execute("ALTER ROLE doctors_patient CONNECTION LIMIT 1")
+        with psycopg.connect(dsn):
+            (found,) = [line for line in faults(database, "server") if "connections" in line.said]
+            assert found.said == "1 of 1 connections of the role doctors_patient are in use"
+            # doctor gets none itself.
+            refused = one(ask(dsn), "connection")
+            assert "too many connections for role" in refused.said
+            assert "doctors_patient" in paste(refused.remedy)
+            paste(found.remedy, database)
+            assert [line for line in faults(database, "server") if "connections" in line.said] == []
+
+
+def test_another_database_than_that_of_the_journal_is_not_made_radmeters(
+    server: Server, tmp_path: Path
+) -> None:
+    (tmp_path / "database").write_text(str(uuid.uuid4()))
+    with server.clone("template0") as foreign:
+        (found,) = faults(foreign, "migrations", RADMETER_JOURNAL=str(tmp_path))
+        assert "another database was judged than the one in use" in found.said
+        assert found.remedy == "radmeter config"
+
+
 def test_a_slot_that_nobody_reads_from_is_named_and_dropped(database: str, connection: Connection) -> None:
     connection.execute("SELECT pg_create_physical_replication_slot('left_over', true)")
     try:
@@ -252,6 +311,7 @@ def test_sessions_that_nobody_closes(database: str) -> None:
     with Packets(database) as packets:
         for number in range(30):
             packets.add("Start", f"s{number}", ago=86400, NAS_Identifier="site")
+        packets.add("Stop", "the shipper is up to date")
     (found,) = faults(database, "sessions")
     assert found.level == "red"
     assert found.said.startswith("30 of 30 open sessions")
@@ -367,9 +427,11 @@ def test_how_many_sessions_may_be_silent_and_for_how_long(database: str, connect
         for number in range(20):
             packets.add("Start", f"live {number}", ago=1700)
         packets.add("Start", "patient", ago=8000, Acct_Interim_Interval=900)
+        packets.add("Stop", "the shipper is up to date")
     assert faults(database, "sessions") == []
     with Packets(database) as packets:
         packets.add("Start", "one too many", ago=1805)
+        packets.add("Stop", "the shipper is up to date too")
     (found,) = faults(database, "sessions")
     assert (found.level, found.said.partition(" open")[0]) == ("yellow", "21 of 42")
     connection.execute("DELETE FROM radacct WHERE acctsessionid = 'live 0'")

@@ -4,12 +4,13 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from support.doctoring import Line, faults, paste
+from support.doctoring import Line, ask, faults, paste
 from support.raddb import PYTHON_PATH
 from support.raddb import Raddb as Directory
 
@@ -199,7 +200,8 @@ def test_clients_that_strangers_can_be_are_red(raddb: Raddb) -> None:
     assert found.level == "red"
     assert "the secret of client routers" in found.said
     assert "is the well-known 'testing123'" in found.said
-    assert found.remedy == f"sudoedit {clients}  # line 5"
+    assert found.remedy == f"sudoedit {clients}"
+    assert found.note.startswith("Line 5: ")
     clients.write_text("client routers {\n\tipaddr = 0.0.0.0/0\n\tsecret = ours\n}\n")
     (found,) = raddb.faults()
     assert (found.level, "takes packets from 0.0.0.0/0" in found.said) == ("red", True)
@@ -207,3 +209,43 @@ def test_clients_that_strangers_can_be_are_red(raddb: Raddb) -> None:
         assert len(raddb.faults()) == 1
         raddb.edit("sites-enabled/default", f"type = {kind}", f"type = {kind}\n\t\tipaddr = 127.0.0.1")
     assert raddb.faults() == []
+
+
+@contextmanager
+def radiusd(directory: Path, **environment: str) -> Iterator[int]:
+    """Run a process that looks like a radiusd with a configuration; give its id."""
+    process = subprocess.Popen(
+        ["freeradius", "-c", "print(flush=True); import time; time.sleep(600)", "-d", str(directory)],
+        executable=sys.executable,
+        stdout=subprocess.PIPE,
+        env={**os.environ, **environment},
+    )
+    try:
+        assert process.stdout is not None
+        process.stdout.readline()
+        yield process.pid
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_of_several_servers_none_is_judged_unless_one_has_the_journal(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    raddbs = [Directory(tmp_path / name) for name in ("one", "two")]
+    journal = str(raddbs[1].journal)
+
+    def found() -> list[Line]:
+        return [line for line in ask(None, RADMETER_JOURNAL=journal) if line.check == "freeradius"]
+
+    with radiusd(raddbs[0].directory) as first, radiusd(raddbs[1].directory) as second:
+        (line,) = found()
+        assert line.level == "unknown"
+        for raddb, process in zip(raddbs, (first, second), strict=True):
+            assert f"{raddb.directory} (process {process})" in line.said
+        with radiusd(raddbs[1].directory, RADMETER_JOURNAL=journal) as writer:
+            assert found()[0].said.startswith(f"{raddbs[1].directory} (of process {writer})")
+            # Also where something is wrong with it.
+            raddbs[1].edit("radiusd.conf", "status_server = yes", "status_server = no")
+            assert [line.level for line in found()] == ["green", "yellow"]
+            assert found()[0].said == f"{raddbs[1].directory} (of process {writer}) was judged"

@@ -207,6 +207,28 @@ BROKEN = {
         "sequences",
         "public.radacct_radacctid_seq (integer) has used 93% of its numbers",
     ),
+    "the partition of the open sessions detached": (
+        "ALTER TABLE radacct DETACH PARTITION radacct_open",
+        "partitions",
+        "radacct_open is no partition of radacct: no packet can be counted",
+    ),
+    "the partition of the open sessions dropped": (
+        "DROP TABLE radacct_open",
+        "schema",
+        "table public.radacct_open is missing",
+    ),
+    "a sequence at the end of its numbers": (
+        "SELECT setval('radacct_radacctid_seq', 9223372036854775806)",
+        "sequences",
+        "public.radacct_radacctid_seq (bigint) has used 100% of its numbers",
+    ),
+    "a sequence at its end after a row with a huge number": (
+        """INSERT INTO radacct (radacctid, acctsessionid, acctuniqueid, nasipaddress) VALUES
+               (7, 's', 's', '::1'), (9223372036854775807, 't', 't', '::1');
+           SELECT setval('radacct_radacctid_seq', 9223372036854775807)""",
+        "sequences",
+        "public.radacct_radacctid_seq (bigint) has used 100% of its numbers",
+    ),
 }
 
 

@@ -39,6 +39,8 @@ WITHIN = {
     "note_device_keys": "test_identity.py",
     "open_session": "test_identity.py",
     "sessions_of": "test_identity.py",
+    "drop_old_incoming": "test_transaction_ids.py",
+    "lagging_nodes": "test_lagging_shipper.py",
     "discover_at_once": "test_discovery.py",
     "discover_in_order": "test_discovery.py",
     "discover_routers": "test_discovery.py",

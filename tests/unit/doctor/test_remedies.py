@@ -1,0 +1,52 @@
+"""What doctor prints to be pasted is a command, and what a person is to read is a sentence: never both in one text.
+
+The first tests hold the measure to it. `support.doctoring.ask` applies the measure to all findings of all tests.
+"""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+from support.doctoring import fault_of
+
+import radmeter.doctor
+
+DOCTOR = Path(radmeter.doctor.__file__).parent
+
+
+@pytest.mark.parametrize(
+    ("remedy", "note", "fault"),
+    [
+        ("radmeter partitions ensure", "", None),
+        (
+            "psql \"$RADMETER_DSN\" -c 'SELECT pg_catalog.pg_terminate_backend(7)'",
+            "Then wait a minute.",
+            None,
+        ),
+        ("radmeter routers show '#7'", "", None),
+        ("radmeter ship  # on radius1", "", "a comment in a command"),
+        ("SELECT pg_terminate_backend(7)", "", "not a command of a shell"),
+        ("ALTER TABLE t ADD c text", "", "ALTER is no program"),
+        ("restart FreeRADIUS", "", "restart is no program"),
+        ("radmeter people erase USER", "", "a placeholder in a command"),
+        ("radmeter routers set 7 --clients 192.0.2.0/24 ..", "", "a placeholder in a command"),
+        ("psql -c SELECT", "", "SQL that no program runs"),
+        ("", "VACUUM the table t.", "a note that is no sentence"),
+        ("", "restart FreeRADIUS", "a note that is no sentence"),
+    ],
+)
+def test_the_measure(remedy: str, note: str, fault: str | None) -> None:
+    assert fault_of(remedy, note) == fault
+
+
+def test_no_finding_has_a_comment_in_its_command() -> None:
+    """Also those that no test brings about."""
+    texts = [
+        (path.name, node.lineno, node.value)
+        for path in DOCTOR.glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    ]
+    assert len(texts) > 500
+    assert [text for text in texts if re.search(r" # ?[a-z]|\(then: ", text[2])] == []
