@@ -143,6 +143,7 @@ PARTS = {
     "match_router",
     "may_name_router",
     "note_archive_change",
+    "note_split_change",
     "note_discoveries",
     "note_networks",
     "note_session_month",
@@ -214,6 +215,7 @@ STATE = {
     "decimal_change",
     "lease",
     "migration_log",
+    "partition_split",
     "session_month",
     "sql_file",
 }
