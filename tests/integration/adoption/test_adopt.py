@@ -277,7 +277,7 @@ DROP INDEX rejected_packet_segment_seq_idx, rejected_packet_source_seq_idx;
 ALTER TABLE rejected_packet DROP COLUMN segment CASCADE,
     ADD CONSTRAINT rejected_packet_node_seq_key UNIQUE (source, seq);
 ALTER TABLE invoices DROP CONSTRAINT invoices_finite_check, DROP COLUMN issued_by CASCADE;
-DROP TABLE radmeter.split_change, radmeter.split_month, radmeter.partition_split CASCADE;
+DROP TABLE radmeter.split_change, radmeter.split_month, radmeter.partition_split, radmeter.swept_month CASCADE;
 DROP TABLE radmeter.lease CASCADE;
 DROP TABLE radmeter.erasure, radmeter.cleared_partition CASCADE;
 DROP TABLE radmeter.kept_per_hour CASCADE;

@@ -1,4 +1,4 @@
-"""Which partitions of radacct are being split into months, and how far that is.
+"""Which partitions of radacct are being split into months; which dropped months left nothing behind.
 
 Revision ID: 0022
 Revises: 0017
@@ -59,7 +59,19 @@ COMMENT ON TABLE radmeter.split_change IS
     'sessions that changed in a partition that is being split: old and new stop, to be copied again';
 """
 
+SWEPT = """
+CREATE TABLE radmeter.swept_month (
+    month     date PRIMARY KEY,
+    made      integer NOT NULL,
+    swept_at  timestamptz NOT NULL DEFAULT now()
+);
+COMMENT ON TABLE radmeter.swept_month IS
+    'months whose partition is gone, and with it what other tables had of their sessions';
+COMMENT ON COLUMN radmeter.swept_month.made IS 'as session_month had it: a month that is made again is swept again';
+"""
+
 
 def upgrade() -> None:
     """Create the tables."""
     op.execute(SPLIT)
+    op.execute(SWEPT)
