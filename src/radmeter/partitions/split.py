@@ -15,7 +15,13 @@ from typing import NamedTuple
 from psycopg import sql
 
 from radmeter.database.connection import Connection, explained_errors
-from radmeter.database.lock_retries import LOCK_WAIT_MS, PATIENCE_SECONDS, with_lock_retries
+from radmeter.database.lock_retries import (
+    LOCK_WAIT_MS,
+    PATIENCE_SECONDS,
+    SAY_EVERY_SECONDS,
+    Holder,
+    with_lock_retries,
+)
 from radmeter.database.throttle import Throttle
 from radmeter.errors import StoreError
 from radmeter.partitions import split_tables
@@ -31,6 +37,14 @@ FIRST_BATCH, LARGEST_BATCH, BATCH_SECONDS = 2_000, 50_000, 0.5
 CHANGES, SWAP_CHANGES = 2_000, 100
 # Attempts of the swap, if sessions, indexes or routers change while it is prepared.
 ATTEMPTS = 100
+# Sessions of this database whose snapshot is older than a transaction id. Their columns are those of Holder.
+OLD_SNAPSHOTS = """
+SELECT pid, coalesce(usename, backend_type, '?')::text, coalesce(application_name, ''), coalesce(state, ''),
+       extract(epoch FROM clock_timestamp() - xact_start)::float8
+FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid()
+  AND coalesce(backend_type, 'client backend') = 'client backend' AND age(backend_xmin) > age(%s::xid)
+ORDER BY xact_start NULLS LAST"""
 
 
 class _Changed(Exception):
@@ -93,7 +107,13 @@ class Splitting:
             if split.state == "copying":
                 self._check(split)
                 copier = Copier.of(self.connection, split, months_of(self.connection, split))
-                if not (self._copy(copier) and self._index(copier) and self._swap(copier)):
+                if not (
+                    self._copy(copier)
+                    and self._index(copier)
+                    and self._catch_up(copier)
+                    and self._outlast_snapshots(split)
+                    and self._swap(copier)
+                ):
                     return None
             return self._finish(split)
 
@@ -213,19 +233,48 @@ class Splitting:
                 bar.advance(1)
         return True
 
+    def _catch_up(self, copier: Copier) -> bool:
+        """Copy sessions again that have changed, until few are left. Return False if it was interrupted."""
+        with self.progress("copying sessions that have changed", None, "sessions") as bar:
+            while copier.pending() > SWAP_CHANGES:
+                if self.throttle.stopping():
+                    return False
+                began = time.monotonic()
+                with self.connection.transaction():
+                    bar.advance(copier.catch_up(CHANGES))
+                self.throttle.rest(self.connection, time.monotonic() - began, bar.say)
+        return not self.throttle.stopping()
+
+    def _outlast_snapshots(self, split: Split) -> bool:
+        """Wait until all transactions that do not see the copies have ended. Return False if it was interrupted.
+
+        They would read the months after the swap, and miss the sessions. CREATE INDEX CONCURRENTLY waits likewise.
+        """
+        row = self.connection.execute("SELECT pg_current_xact_id()::xid::text").fetchone()
+        assert row is not None
+        deadline, next_word = time.monotonic() + self.patience_seconds, time.monotonic() + SAY_EVERY_SECONDS
+        while found := self.connection.execute(OLD_SNAPSHOTS, (row[0],)).fetchall():
+            if self.throttle.stopping():
+                return False
+            who = " and ".join(str(Holder(*each)) for each in found)
+            now = time.monotonic()
+            if now >= deadline:
+                raise StoreError(
+                    f"{split.name} is copied, but older transactions would not see the copies, and did not end within "
+                    f"{self.patience_seconds:g} s: {who}. End them (SELECT pg_catalog.pg_terminate_backend(<process>) "
+                    "ends one), then run the same command again"
+                )
+            if now >= next_word:
+                next_word = now + SAY_EVERY_SECONDS
+                self.say(f"waiting for the end of older transactions, which would not see the copies: {who}")
+            time.sleep(0.1)
+        return True
+
     def _swap(self, copier: Copier) -> bool:
         """Put the months in the place of the partition. Return whether it is done: False if it was interrupted."""
         name = copier.split.name
         for _ in range(ATTEMPTS):
-            with self.progress("copying sessions that have changed", None, "sessions") as bar:
-                while copier.pending() > SWAP_CHANGES:
-                    if self.throttle.stopping():
-                        return False
-                    began = time.monotonic()
-                    with self.connection.transaction():
-                        bar.advance(copier.catch_up(CHANGES))
-                    self.throttle.rest(self.connection, time.monotonic() - began, bar.say)
-            if self.throttle.stopping():
+            if not self._catch_up(copier):
                 return False
             merges, indexes = copier.merges(), split_tables.parents_indexes(self.connection)
             copier.follow(merges)

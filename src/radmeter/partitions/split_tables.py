@@ -100,6 +100,18 @@ def make_indexes(connection: Connection, month: SplitMonth) -> bool:
             f"CREATE {'UNIQUE ' if unique else ''}INDEX ON {public(month.name).as_string(connection)}"
             f" USING {definition}".encode()
         )
+    # Without a replica identity, a publication of all tables would refuse that copies are deleted or corrected.
+    (name,) = connection.execute(
+        """SELECT relname::text FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid
+           WHERE indrelid = %s AND indisunique AND pg_get_indexdef(indexrelid) LIKE '%%(radacctid)'""",
+        (oid(connection, month.name),),
+    ).fetchone() or ("",)
+    if missing:
+        connection.execute(
+            sql.SQL("ALTER TABLE {} REPLICA IDENTITY USING INDEX {}").format(
+                public(month.name), sql.Identifier(name)
+            )
+        )
     return bool(missing)
 
 

@@ -1,6 +1,7 @@
 """`radmeter partitions split`: the history of an adopted radacct becomes months, while packets are counted."""
 
 import threading
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,6 +11,7 @@ import psycopg
 import pytest
 from support.adopted import make_legacy
 from support.archives import terminated
+from support.beside import Beside
 from support.commands import radmeter
 from support.servers import Connection, major_version
 
@@ -58,7 +60,7 @@ def run(
     *,
     first: str | None = None,
     stopping: Callable[[], bool] = lambda: False,
-    progress: Any = no_progress,
+    say: Callable[[str], None] = print,
 ) -> splitting.Done | None:
     """Split radacct_legacy, or go on with it."""
     with alone(connection):
@@ -66,8 +68,8 @@ def run(
             connection=connection,
             find_routers=lambda begin, end: find_routers(connection, begin, end),
             throttle=Throttle(stopping=stopping),
-            progress=progress,
-            say=print,
+            progress=no_progress,
+            say=say,
         )
         if split_catalog.under_way(connection) is None:
             (source,) = split_plan.sources(connection)
@@ -135,6 +137,8 @@ def test_the_history_becomes_months_that_can_be_archived(
     assert oldest is not None
     assert oldest[0].startswith("radacct_before_")
     assert oldest[1] == 2  # those of wrong clocks
+    identities = "SELECT relreplident FROM radmeter.split_month JOIN pg_class ON relname = name"
+    assert {row[0] for row in connection.execute(identities.encode())} in ({"i"}, {b"i"})
     # One pass: nothing is left for the backfill.
     assert connection.execute("SELECT count(*) FROM radacct WHERE router_id IS NULL").fetchone() == (0,)
     assert radmeter(database, "backfill", "--yes").exit_code == 0
@@ -270,6 +274,30 @@ def test_what_happens_between_two_runs(database: str, connection: Connection) ->
     assert radmeter(database, "backfill", "--yes").exit_code == 0
     assert radmeter(database, "verify").exit_code == 0, radmeter(database, "verify").output
     assert radmeter(database, "people", "erase", "user1", "--yes").exit_code == 0
+
+
+def test_a_transaction_that_does_not_see_the_copies_is_waited_for(
+    database: str, connection: Connection
+) -> None:
+    """A report of one snapshot reads radacct late: it would find the months without their sessions."""
+    make_history(connection, 20, 5)
+    said: list[str] = []
+    with psycopg.connect(database) as report:
+        report.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        report.execute("SELECT FROM routers")
+        with Beside(database, lambda own: run(own, say=said.append)) as splitting_:
+            deadline = time.monotonic() + 60
+            while not any(f"process {report.info.backend_pid}" in line for line in said):
+                assert time.monotonic() < deadline
+                assert not splitting_.ended
+                time.sleep(0.01)
+            # Meanwhile a session changes, and is copied again.
+            connection.execute("UPDATE radacct SET acctinputoctets = 9 WHERE acctuniqueid = 'old-7'")
+            assert report.execute("SELECT count(*) FROM radacct").fetchone() == (20,)
+            report.commit()
+            assert splitting_.result() is not None
+    assert "waiting for the end of older transactions, which would not see the copies" in said[0]
+    assert misplaced(connection) == 0
 
 
 def test_a_split_is_given_up(database: str, connection: Connection) -> None:
