@@ -14,6 +14,7 @@ from radmeter.adoption import backfill
 from radmeter.adoption.backfill import ROUTERS
 from radmeter.database.connection import Connection, connect
 from radmeter.database.deadline import patient
+from radmeter.database.throttle import LAG_LOOK_SECONDS, SAY_EVERY_SECONDS, lag_seconds
 from radmeter.errors import StoreError
 from radmeter.interruption import Interruption
 from radmeter.progress import Listener
@@ -21,8 +22,6 @@ from radmeter.progress import Listener
 # The sums of so many sessions are moved to the counters together, so most counters are written once. With three
 # million sessions it took as long, and a bucket kept ingest waiting for 60 to 126 ms instead of 30.
 WAVE_SESSIONS = 1_000_000
-LAG_LOOK_SECONDS = 1.0
-SAY_EVERY_SECONDS = 10.0
 RETRIES = 10
 TRY_AGAIN = (errors.DeadlockDetected, errors.SerializationFailure, errors.LockNotAvailable)
 
@@ -235,7 +234,7 @@ class Runner:
         said_at = float("-inf")
         with suppress(StoreError, psycopg.Error), connect(self._dsn) as connection:
             while not done.is_set():
-                lag, whose = backfill.lag_seconds(connection)
+                lag, whose = lag_seconds(connection)
                 if lag > self.pace.max_lag_seconds:
                     self._paused.set()
                     if time.monotonic() - said_at > SAY_EVERY_SECONDS:

@@ -1,11 +1,7 @@
 """Says what an adoption would do, before it does anything. Reads only."""
 
 import datetime
-import shutil
-from pathlib import Path
 from typing import NamedTuple
-
-import psycopg
 
 from radmeter.adoption.columns import OURS, STOCK
 from radmeter.adoption.indexes import needed, room_needed
@@ -14,6 +10,7 @@ from radmeter.adoption.obstacles import widened
 from radmeter.adoption.parent import carried, left_behind
 from radmeter.adoption.table import Table
 from radmeter.database.connection import Connection
+from radmeter.database.disk import free_bytes
 from radmeter.database.identifiers import listed, quoted
 from radmeter.schema import table_code
 from radmeter.schema.ownership import OWNER, strangers, will_revoke_temporary
@@ -88,7 +85,7 @@ def notes(connection: Connection, table: Table, boundary: datetime.datetime) -> 
     everywhere = [index.name for index in carried(table)]
     behind = [index.name for index in left_behind(table)]
     room = room_needed(table)
-    free = _free_bytes(connection)
+    free = free_bytes(connection)
     said = [
         "Closed sessions are not copied: their table becomes radacct_legacy, the partition of all sessions that stop "
         f"before {boundary:%Y-%m-%d} (UTC)."
@@ -135,24 +132,11 @@ def notes(connection: Connection, table: Table, boundary: datetime.datetime) -> 
 
 def lacks_room(connection: Connection, table: Table) -> str | None:
     """Return why the disk is too small. None: there is room, or it cannot be known."""
-    free = _free_bytes(connection)
+    free = free_bytes(connection)
     room = room_needed(table)
     if free is None or free > room * 1.2:
         return None
     return f"the new indexes take about {_size(room)}, and {_size(free)} are free on the server's disk: make room first"
-
-
-def _free_bytes(connection: Connection) -> int | None:
-    """Return the server's free disk. None: the server is on another machine, or its directory is unknown."""
-    if not (
-        connection.info.host.startswith("/") or connection.info.host in ("localhost", "127.0.0.1", "::1")
-    ):
-        return None
-    try:
-        row = connection.execute("SELECT current_setting('data_directory', true)").fetchone()
-        return shutil.disk_usage(Path(row[0])).free if row and row[0] else None
-    except (psycopg.Error, OSError):
-        return None
 
 
 def _size(count: int) -> str:

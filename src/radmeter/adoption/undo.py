@@ -8,6 +8,7 @@ from radmeter.adoption.columns import OURS
 from radmeter.adoption.operation import Operation, Refused
 from radmeter.database import advisory_locks
 from radmeter.database.connection import Connection, translated_errors
+from radmeter.partitions.split_catalog import refusal, under_way
 from radmeter.schema import table_code
 from radmeter.schema.ownership import refuse_strangers
 
@@ -61,6 +62,9 @@ def _owner(connection: Connection) -> str:
 
 def _refuse(connection: Connection) -> None:
     """Refuse if a part of the table is not there any more, or would be lost."""
+    split = under_way(connection)
+    if split is not None and split.state == "copying":
+        raise Refused(f"it cannot be undone now: {refusal(split)}")
     row = connection.execute(
         """SELECT (SELECT inhparent = to_regclass('public.radacct') FROM pg_inherits
                    WHERE inhrelid = to_regclass('public.radacct_legacy')),
@@ -69,8 +73,8 @@ def _refuse(connection: Connection) -> None:
     ).fetchone()
     if row is None or row[0] is not True or row[1] or row[2]:
         raise Refused(
-            "it cannot be undone any longer: a partition was dropped, detached or archived, and its sessions with it. "
-            "`radmeter partitions restore` brings archived ones back"
+            "it cannot be undone any longer: radacct_legacy was split into months, or a partition was dropped, "
+            "detached or archived, and its sessions with it. `radmeter partitions restore` brings archived ones back"
         )
     for name, columns in connection.execute(
         """SELECT ev_class::regclass::text, string_agg(DISTINCT attname::text, ', ')

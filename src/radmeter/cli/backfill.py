@@ -104,6 +104,8 @@ def backfill(
     from there. A session counts on the day of its last update, because the history has no other date.
 
     The second pass rewrites every row, so radacct_legacy can grow to twice its size. The counters do not need it.
+    `radmeter partitions split radacct_legacy` does the same while it makes months, without that growth: run `radmeter
+    backfill --only counters`, then the split, then `radmeter backfill`, which does what is left.
     """
     if (first_day or last_day) and not redo:
         raise click.UsageError("--from and --to go with --redo")

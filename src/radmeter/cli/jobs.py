@@ -72,6 +72,7 @@ def close_stale(settings: Settings, dry_run: bool, output_format: str) -> None:
 def expire(settings: Settings, dry_run: bool, output_format: str) -> None:
     """Remove rejected packets and anomalies beyond the limits on their age and size, in small batches.
 
+    When a month was dropped, it also removes what other tables had of its sessions; --dry-run does not count that.
     `radmeter limits` shows and sets the limits. `radmeter jobs run` does the same after each interval.
     """
     with open_database(settings) as database, connect(database.dsn) as connection:

@@ -1,10 +1,9 @@
-"""`radmeter partitions`: months of sessions are listed, made ahead, archived into files and restored."""
+"""`radmeter partitions`: months of sessions are listed, made ahead, split off, archived into files and restored."""
 
 import datetime
 import shutil
 import time
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -19,52 +18,15 @@ from radmeter.cli.common import (
     require_extra,
     with_settings,
 )
+from radmeter.cli.months import MONTH, Months
+from radmeter.cli.partitions_split import split
 from radmeter.config import Settings
+from radmeter.database.connection import Connection
 from radmeter.progress import progress
 from radmeter.units import counted, duration, human_bytes, verb
 
 # A month so far from the others is probably a slip of the pen.
 FAR = datetime.timedelta(days=800)
-MOST_MONTHS = 600
-
-
-class Month(click.types.StringParamType):
-    """A month, as its first instant in UTC."""
-
-    name = "month"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return the month, or end with a usage error."""
-        if isinstance(value, datetime.datetime):
-            return value
-        try:
-            return datetime.datetime.strptime(value, "%Y-%m").replace(tzinfo=datetime.UTC)
-        except ValueError:
-            self.fail(f"{value!r} is not a month: write YYYY-MM, such as 2026-03", param, ctx)
-
-
-class Months(click.types.StringParamType):
-    """A month, or a span of months such as 2024-03..2025-08."""
-
-    name = "months"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return the months, or end with a usage error."""
-        if isinstance(value, tuple):
-            return value
-        begin, dots, end = value.partition("..")
-        first = MONTH.convert(begin, param, ctx)
-        last = MONTH.convert(end, param, ctx) if dots else first
-        count = (last.year - first.year) * 12 + last.month - first.month + 1
-        if count < 1:
-            self.fail(f"{value!r} ends before it begins", param, ctx)
-        if count > MOST_MONTHS:
-            self.fail(f"{value!r} has {count} months, more than {MOST_MONTHS}", param, ctx)
-        months = range(first.month - 1, first.month - 1 + count)
-        return tuple(first.replace(year=first.year + each // 12, month=each % 12 + 1) for each in months)
-
-
-MONTH = Month()
 COLUMNS = ("name", "kind", "first_day", "end_day", "rows_estimate", "bytes_total", "last_autovacuum", "file")
 
 # A late packet of an archived session does not find the session. It then counts as a session of its own.
@@ -73,7 +35,10 @@ LATE_DAYS = 8
 
 @click.group(epilog="Example: radmeter partitions list")
 def partitions() -> None:
-    """List months of sessions, make them ahead, archive old ones into Parquet files, and restore them."""
+    """List months of sessions, make them, archive old ones into Parquet files, and restore them."""
+
+
+partitions.add_command(split)
 
 
 @partitions.command(
@@ -211,6 +176,7 @@ def archive(settings: Settings, before: datetime.datetime, directory: Path, yes:
         left = archiving.unfinished(connection)
         if not found and not left:
             output.say(f"nothing to archive: no partition ends at or before {before:%Y-%m}")
+            _name_split(connection, before)
             return
         hindered = [f"{each.name}: {why}" for each in found for why in obstacles(connection, each)]
         if hindered:
@@ -218,6 +184,7 @@ def archive(settings: Settings, before: datetime.datetime, directory: Path, yes:
                 "nothing was archived. " + "; ".join(hindered) + ". Then run this command again"
             )
         _show_plan(found, left, directory)
+        _name_split(connection, before)
         if dry_run:
             return
         confirm("Archive them?", yes)
@@ -338,6 +305,17 @@ def _show_plan(found: list, left: list[str], directory: Path) -> None:  # type: 
         output.say(
             f"{newest.name} ended less than {LATE_DAYS} days ago: if a late packet of one of its sessions comes,"
             " it will not find the session and will count as a new one."
+        )
+
+
+def _name_split(connection: Connection, before: datetime.datetime) -> None:
+    """Name the command that makes months of a partition with older sessions, which cannot be archived as it is."""
+    from radmeter.partitions.split_plan import reaching_over
+
+    for name in reaching_over(connection, before):
+        output.say(
+            f"{name} has older sessions, too, and goes on to a later month. `radmeter partitions split {name}` makes "
+            "months of it, which can be archived"
         )
 
 

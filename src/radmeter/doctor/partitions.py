@@ -132,7 +132,7 @@ def _next_month(context: Context) -> Findings:
 
 
 def _archiving(context: Context) -> Findings:
-    """Find an archive or restore that was interrupted, and name the command that goes on with it."""
+    """Find an archive, restore or split that was interrupted, and name the command that goes on with it."""
     if not context.there("radmeter.archives"):
         return
     if advisory_locks.holder(context.database, advisory_locks.ARCHIVE):
@@ -148,6 +148,13 @@ def _archiving(context: Context) -> Findings:
         )
         said = f"the archive of {name} was interrupted ({state}); the same command goes on with it"
         yield tell.yellow(said, context.remedy.radmeter(command, owner=True))
+    if not context.there("radmeter.partition_split"):
+        return
+    for (name,) in context.rows("SELECT name FROM radmeter.partition_split WHERE state <> 'done'"):
+        yield tell.yellow(
+            f"the split of {name} into months was interrupted; the same command goes on with it",
+            context.remedy.radmeter(f"partitions split {shlex.quote(name)}", owner=True),
+        )
 
 
 def _span(first: datetime.datetime, end: datetime.datetime) -> str:

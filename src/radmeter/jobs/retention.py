@@ -1,12 +1,15 @@
-"""Removes what is older, or takes more room, than the limits allow: rejected packets, anomalies, rows of segments."""
+"""Removes what is older, or takes more room, than the limits allow, and what dropped months left in other tables."""
 
 import json
+import logging
 from collections.abc import Callable
 from typing import NamedTuple
 
 import psycopg
 
 from radmeter.database.connection import explained_errors
+
+log = logging.getLogger(__name__)
 
 # Rows removed in one transaction. Nobody waits for it: ingest only adds rows.
 EXPIRE_BATCH = 1000
@@ -29,6 +32,14 @@ class Expired(NamedTuple):
 
 
 SEGMENT = "journal segment"
+# Rows of sessions that were dropped with their month: the table, and what its rows are called.
+SWEPT = {
+    "session_slice": "session slice",
+    "adoption_baseline": "adoption baseline",
+    "accounting_anomaly": "anomaly",
+}
+# Rows that are looked at in one transaction.
+SWEEP_BATCH = 5000
 TABLES = {"rejected packet": "rejected_packet", "anomaly": "accounting_anomaly"}
 
 
@@ -73,6 +84,7 @@ def expire(connection: psycopg.Connection, *, stopping: Callable[[], bool] = lam
             removed.append(Expired(each.kind, each.reason, rows))
     if rows := _drop_segments(connection, stopping):
         removed.append(Expired(SEGMENT, "age", rows))
+    removed += _sweep(connection, stopping)
     with explained_errors("radmeter_owner"):
         connection.execute(
             "SELECT radmeter.note_expired(%s::jsonb)", (json.dumps([each._asdict() for each in removed]),)
@@ -86,6 +98,43 @@ def _remove(connection: psycopg.Connection, what: Expiring) -> int:
             "SELECT radmeter.expire(%s, %s, %s)", (what.kind, what.until_id, EXPIRE_BATCH)
         ).fetchone()
     return row[0] if row else 0
+
+
+def _sweep(connection: psycopg.Connection, stopping: Callable[[], bool]) -> list[Expired]:
+    """Remove the rows of sessions that are gone, if a month was dropped since the last time."""
+    with explained_errors("radmeter_owner"):
+        dropped = connection.execute("SELECT month, made FROM radmeter.dropped_months()").fetchall()
+        if not dropped:
+            return []
+        detached = [row[0] for row in connection.execute("SELECT name FROM radmeter.detached_tables()")]
+        if detached:
+            log.info("rows of dropped months stay, since %s may be attached again", ", ".join(detached))
+            return []
+        removed: list[Expired] = []
+        for table, kind in SWEPT.items():
+            rows, last = 0, None
+            while True:
+                if stopping():
+                    return removed
+                row = connection.execute(
+                    "SELECT last, removed FROM radmeter.sweep(%s, %s, %s)", (table, last, SWEEP_BATCH)
+                ).fetchone()
+                if row is None or row[1] is None:
+                    return removed  # a partition is being attached or detached: the next time
+                rows += row[1]
+                if row[0] is None:
+                    break
+                last = row[0]
+            if rows:
+                removed.append(Expired(kind, "dropped month", rows))
+        # Not if a table was detached or loaded meanwhile: then rows stayed.
+        connection.execute(
+            """INSERT INTO radmeter.swept_month (month, made) SELECT * FROM unnest(%s::date[], %s::integer[])
+               WHERE NOT EXISTS (SELECT FROM radmeter.detached_tables())
+               ON CONFLICT (month) DO UPDATE SET made = excluded.made, swept_at = now()""",
+            ([row[0] for row in dropped], [row[1] for row in dropped]),
+        )
+    return removed
 
 
 def _drop_segments(connection: psycopg.Connection, stopping: Callable[[], bool]) -> int:

@@ -64,7 +64,7 @@ def alone(connection: Connection) -> Iterator[None]:
         got = advisory_locks.taken(connection, advisory_locks.ARCHIVE)
     if not got:
         raise ArchiveError(
-            "another `radmeter partitions archive` or `restore` is running: wait until it is done"
+            "another `radmeter partitions archive`, `split` or `restore` is running: wait until it is done"
         )
     try:
         yield

@@ -12,6 +12,8 @@ from radmeter.database import advisory_locks
 from radmeter.database.connection import Connection, explained_errors
 from radmeter.database.lock_retries import LOCK_WAIT_MS, with_lock_retries
 from radmeter.errors import StoreError
+from radmeter.partitions.split_catalog import refusal as split_refusal
+from radmeter.partitions.split_catalog import under_way
 from radmeter.people import packets
 from radmeter.progress import Progress, Say, no_progress
 
@@ -62,7 +64,7 @@ def erase(
     OpenSessions
         The user has open sessions. What is erased so far stays so.
     StoreError
-        A backfill is running, the role may not erase, or a lock could not be had.
+        A backfill is running, a partition is being split, the role may not erase, or a lock could not be had.
     """
     with advisory_locks.held(connection, advisory_locks.BACKFILL) as alone:
         if not alone:
@@ -70,6 +72,9 @@ def erase(
                 "another erasure or a backfill is running: it would count sessions for the name. "
                 "Run this command again when it has ended"
             )
+        split = under_way(connection)
+        if split is not None:
+            raise StoreError(f"the copies of a split would keep the name: {split_refusal(split)}")
         if not even_open and (count := open_sessions(connection, username)):
             raise OpenSessions(refusal(count))
         with explained_errors(OWNER):

@@ -8,6 +8,7 @@ import psycopg
 import pytest
 from support import stock
 from support.adoption import Reader, assert_totals, dump, killed_before, sessions, ship
+from support.commands import radmeter
 from support.ledger import ingest
 from support.load_factor import load_factor
 from support.servers import Server
@@ -16,8 +17,12 @@ from radmeter.adoption import adopt, operation, states, undo
 from radmeter.adoption.bounding import swap_tables
 from radmeter.adoption.swapped import finish
 from radmeter.adoption.tidy import tidy
+from radmeter.database.throttle import Throttle
 from radmeter.errors import StoreError
 from radmeter.jobs.stale_sessions import close_stale
+from radmeter.partitions import split_plan
+from radmeter.partitions.split import Splitting
+from radmeter.progress import no_progress
 from radmeter.schema import revisions, upgrade
 from radmeter.schema.guarantees import check
 
@@ -280,6 +285,7 @@ DROP INDEX rejected_packet_segment_seq_idx, rejected_packet_source_seq_idx;
 ALTER TABLE rejected_packet DROP COLUMN segment CASCADE,
     ADD CONSTRAINT rejected_packet_node_seq_key UNIQUE (source, seq);
 ALTER TABLE invoices DROP CONSTRAINT invoices_finite_check, DROP COLUMN issued_by CASCADE;
+DROP TABLE radmeter.split_change, radmeter.split_month, radmeter.partition_split, radmeter.swept_month CASCADE;
 DROP TABLE radmeter.lease CASCADE;
 DROP TABLE radmeter.erasure, radmeter.cleared_partition CASCADE;
 DROP TABLE radmeter.kept_per_hour CASCADE;
@@ -360,6 +366,31 @@ def test_undo_is_refused_once_a_partition_is_gone(radius: str) -> None:
     with psycopg.connect(radius, autocommit=True) as connection:
         connection.execute("ALTER TABLE radacct DETACH PARTITION radacct_legacy")
     with pytest.raises(StoreError, match="cannot be undone any longer"):
+        give_back(radius)
+
+
+def test_undo_is_refused_while_and_after_its_history_is_split(radius: str) -> None:
+    take_over(radius)
+    columns = "SELECT (to_jsonb(radacct) - 'router_id')::text FROM radacct ORDER BY radacctid"
+    with psycopg.connect(radius, autocommit=True) as connection:
+        before = connection.execute(columns).fetchall()
+        (source,) = split_plan.sources(connection)
+        Splitting(
+            connection=connection,
+            find_routers=lambda begin, end: None,
+            throttle=Throttle(),
+            progress=no_progress,
+            say=print,
+        ).begin(source, split_plan.spans(connection, source))
+        with pytest.raises(
+            StoreError, match="it cannot be undone now: radacct_legacy is being split into months"
+        ):
+            give_back(radius)
+        done = radmeter(radius, "partitions", "split", "radacct_legacy", "--yes")
+        assert done.exit_code == 0, done.errors
+        assert connection.execute(columns).fetchall() == before
+        assert check(connection) == []
+    with pytest.raises(StoreError, match="radacct_legacy was split into months"):
         give_back(radius)
 
 

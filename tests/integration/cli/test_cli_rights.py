@@ -31,6 +31,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "adopt --from radacct": ("--yes",),
     "partitions list": (),
     "partitions ensure": (),
+    "partitions split": ("radacct_legacy", "--yes"),
     "partitions archive": ("--before", "2020-01", "--to", "{directory}"),
     "partitions restore": ("{directory}/x.parquet", "--yes"),
     "usage user": ("alice",),

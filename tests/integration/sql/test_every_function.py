@@ -59,6 +59,7 @@ WITHIN = {
     "latest_arrival": "test_segments.py",
     "registered_segment": "test_segments.py",
     "insert_sessions": "test_interim_stop.py",
+    "note_split_change": "test_split.py",
     "client_network": "test_clients.py",
     "note_networks": "test_clients.py",
     "refuse_unbelieved": "test_clients.py",
