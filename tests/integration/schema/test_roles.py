@@ -158,6 +158,7 @@ PARTS = {
     "retry_reason",
     "session_parts",
     "set_aside",
+    "set_replica_identity",
     "stored_pairs",
     "text_of_octets",
     "unpack_records",
