@@ -53,7 +53,9 @@ def test_the_identity_is_the_unique_index_or_what_somebody_chose(
     assert value(connection, "relreplident FROM pg_class WHERE oid = 't'::regclass") == becomes
 
 
-def test_an_upgrade_gives_the_partitions_that_exist_an_identity(connection: Connection, database: str) -> None:
+def test_an_upgrade_gives_the_partitions_that_exist_an_identity(
+    connection: Connection, database: str
+) -> None:
     months = connection.execute(
         "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'radacct'::regclass"
     ).fetchall()
