@@ -267,6 +267,7 @@ def test_undo_from_every_state(server: Server, radius: str, state: str) -> None:
 
 # As a radmeter of revision 0008 leaves it.
 BACK_TO_0008 = """
+DROP TABLE radmeter.job_result;
 ALTER TABLE radmeter.backfill_user DROP COLUMN id;
 ALTER TABLE radmeter.backfill_router DROP COLUMN id;
 ALTER TABLE radmeter.adopted_move DROP COLUMN id;

@@ -83,9 +83,8 @@ def test_a_restored_month_is_listed_once_and_a_merged_router_by_its_name_now(
     first, second = (
         row[0] for row in connection.execute("SELECT DISTINCT router_id FROM radacct ORDER BY 1 LIMIT 2")
     )
-    connection.execute(
-        "UPDATE routers SET merged_into = %s, status = 'retired' WHERE id = %s", (first, second)
-    )
+    done = radmeter(database, "routers", "merge", f"#{second}", f"#{first}", "--yes")
+    assert done.exit_code == 0, done.errors
     rows = listed(database, "--archived", "--router", f"#{first}", "--limit", "1000")
     merged = [row for row in before if row["router_id"] in (first, second) and row["stopped_at"]]
     in_file = {row["id"] for row in merged if row["stopped_at"].startswith("2026-03")}

@@ -62,7 +62,8 @@ def test_an_upgrade_gives_the_partitions_that_exist_an_identity(
     for (name,) in months:
         connection.execute(f"ALTER TABLE {name} REPLICA IDENTITY NOTHING".encode())
     connection.execute(
-        """ALTER TABLE radmeter.backfill_user DROP COLUMN id;
+        """DROP TABLE radmeter.job_result;
+           ALTER TABLE radmeter.backfill_user DROP COLUMN id;
            ALTER TABLE radmeter.backfill_router DROP COLUMN id;
            ALTER TABLE radmeter.adopted_move DROP COLUMN id;
            ALTER TABLE radmeter.archive_change DROP COLUMN id;

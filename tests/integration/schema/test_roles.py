@@ -214,6 +214,7 @@ STATE = {
     "backfill",
     "cleared_partition",
     "decimal_change",
+    "job_result",
     "lease",
     "migration_log",
     "session_month",

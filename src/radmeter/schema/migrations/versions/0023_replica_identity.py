@@ -1,4 +1,4 @@
-"""Every table can be replicated: partitions of radacct get a replica identity, five tables a primary key.
+"""Every table can be replicated: partitions get a replica identity, five tables a primary key. Results of jobs.
 
 Revision ID: 0023
 Revises: 0018
@@ -59,8 +59,24 @@ END;
 $$;
 """
 
+RESULT = """
+CREATE TABLE radmeter.job_result (
+    job           text PRIMARY KEY,
+    command       text NOT NULL,
+    began_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
+    succeeded_at  timestamptz,
+    failed_at     timestamptz,
+    error         text
+);
+COMMENT ON TABLE radmeter.job_result IS 'how jobs ended that an operator turned on; a job that is off has no row';
+COMMENT ON COLUMN radmeter.job_result.command IS 'the command of radmeter that the job ran last';
+COMMENT ON COLUMN radmeter.job_result.began_at IS 'when the job ran first since it was turned on';
+COMMENT ON COLUMN radmeter.job_result.failed_at IS 'when it failed last; NULL: it succeeded since';
+"""
+
 
 def upgrade() -> None:
-    """Add the keys and the identities."""
+    """Add the keys, the identities and the table."""
+    op.execute(RESULT)
     op.execute(KEYS)
     op.execute(PARTITIONS)
