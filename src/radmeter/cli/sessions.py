@@ -99,7 +99,7 @@ def sessions(
     with ExitStack() as stack:
         connection = stack.enter_context(reading(stack.enter_context(reading_database(settings))))
         router_id = None if router is None else find_router(connection, router).id
-        if username is not None:
+        if username is not None and not archived:
             counters.current_period(connection, username)  # an unknown user is an error, not an empty page
         files = None
         if archived:
@@ -115,6 +115,9 @@ def sessions(
             before=before,
             limit=limit,
         )
+        if username is not None and archived and not rows:
+            # Only now: of somebody who was erased, only a file may know the name.
+            counters.current_period(connection, username)
     if pseudonyms is not None:
         rows = [pseudonyms.applied(row) for row in rows]
     emit(rows, output_format, columns=TABLE_COLUMNS if output_format == "table" else COLUMNS)

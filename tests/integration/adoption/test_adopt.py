@@ -283,6 +283,7 @@ DROP TABLE radmeter.kept_per_hour CASCADE;
 DROP INDEX rejected_packet_rejected_at_idx;
 ALTER TABLE rejected_packet DROP COLUMN client_ip CASCADE;
 ALTER TABLE ingest_checkpoint DROP COLUMN ignored CASCADE, DROP COLUMN role CASCADE,
+    DROP COLUMN IF EXISTS segments_removed_to CASCADE,
     DROP CONSTRAINT IF EXISTS ingest_checkpoint_check;
 DROP TABLE radmeter.discovery_count CASCADE;
 DROP TABLE radmeter.router_network CASCADE;

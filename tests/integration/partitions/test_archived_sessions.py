@@ -115,6 +115,22 @@ def test_a_file_that_is_gone_moved_or_another_is_said(database: str, archived: P
     assert refused.exit_code == 2
 
 
+def test_a_file_keeps_the_name_or_the_pseudonym_that_it_was_written_with(
+    database: str, archived: Path
+) -> None:
+    assert radmeter(database, "people", "erase", "user1", "--yes").exit_code == 0
+    archive(database, "2026-03", archived)
+    later = listed(database, "--archived", "--user", "user2", "--limit", "1000")
+    assert radmeter(database, "people", "erase", "user2", "--yes").exit_code == 0
+    names = {row["username"] for row in listed(database, "--archived", "--limit", "1000")}
+    assert "user1" not in names
+    in_file = [row for row in later if row["stopped_at"].startswith("2026-02")]
+    assert listed(database, "--archived", "--user", "user2") == in_file != []
+    unknown = radmeter(database, "sessions", "--archived", "--user", "user1")
+    assert unknown.exit_code == 1
+    assert "there is no user 'user1'" in unknown.errors
+
+
 def test_the_filters_reach_the_files(database: str, connection: Connection, archived: Path) -> None:
     archive(database, "2026-03", archived)
     name, file, digest = connection.execute(
