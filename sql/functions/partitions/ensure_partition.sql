@@ -58,6 +58,7 @@ BEGIN
             EXECUTE format('CREATE INDEX ON public.%I (acctuniqueid)', v_name);
             EXECUTE format('CREATE INDEX ON public.%I (username, acctstarttime)', v_name);
             EXECUTE format('CREATE INDEX ON public.%I (router_id, acctstarttime)', v_name);
+            PERFORM radmeter.set_replica_identity(format('public.%I', v_name)::regclass);
             EXIT;
         EXCEPTION WHEN duplicate_table OR duplicate_object OR unique_violation OR lock_not_available THEN
             IF v_number > 9 THEN

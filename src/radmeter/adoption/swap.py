@@ -46,6 +46,7 @@ def swap(connection: Connection, adoption: Adoption, owner: str) -> float:
     run("ALTER TABLE public.radacct_open NO INHERIT public.radacct_legacy")
     run("ALTER TABLE public.radacct_open ADD CONSTRAINT radacct_open_is_open CHECK (acctstoptime IS NULL)")
     for name in ("radacct_legacy", "radacct_open"):
+        run("SELECT radmeter.set_replica_identity(%s::regclass)", (f"public.{name}",))
         run(f"ALTER TABLE public.{name} ALTER adopted DROP DEFAULT")
         run(sql.SQL("ALTER TABLE public.{} OWNER TO {}").format(sql.Identifier(name), sql.Identifier(owner)))
     run("ALTER TABLE radmeter.radacct SET SCHEMA public")

@@ -11,28 +11,43 @@ from radmeter.cli.common import emit, format_option, with_settings
 from radmeter.config import Settings
 from radmeter.database.connection import connect
 from radmeter.embedded.server import open_database
+from radmeter.errors import ConfigurationError
 from radmeter.jobs import retention, runner, stale_sessions
+from radmeter.jobs.archiving import ArchivingByAge
 from radmeter.units import counted, verb
 
 
 @click.group(epilog="Example: radmeter jobs run")
 def jobs() -> None:
-    """Close stale sessions, make partitions ahead, remove or clear what is too old."""
+    """Close stale sessions, make partitions ahead, archive, remove or clear what is too old."""
 
 
 @jobs.command("run", epilog="Example: radmeter jobs run --jobs-seconds 60 --stale-minutes 30")
-@with_settings("state", "dsn", "stale_minutes", "jobs_seconds")
+@with_settings("state", "dsn", "stale_minutes", "jobs_seconds", "archive_after_months", "archive_directory")
 def run(settings: Settings) -> None:
     """Run the jobs until SIGTERM or Ctrl-C. Several may be started: one works, the others stand by.
 
     The first stale sessions are closed after one interval, not at once. After an outage of the database the journals
     hold the packets that came meanwhile, and the shippers need that time to catch up.
+
+    With --archive-after-months, months of sessions are archived once they ended so long ago, as by
+    `radmeter partitions archive`. `radmeter status` says when that succeeded last.
     """
+    if settings.archive_after_months and settings.archive_directory is None:
+        raise ConfigurationError(
+            f"{settings.source('archive_after_months')}: to which directory? Set RADMETER_ARCHIVE_DIRECTORY"
+        )
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     with open_database(settings) as database:
-        runner.run(database.dsn, stop, interval_seconds=settings.jobs_seconds, stale_minutes=_least(settings))
+        runner.run(
+            database.dsn,
+            stop,
+            interval_seconds=settings.jobs_seconds,
+            stale_minutes=_least(settings),
+            archiving=ArchivingByAge(database.dsn, settings.archive_after_months, settings.archive_directory),
+        )
 
 
 @jobs.command("close-stale", epilog="Example: radmeter jobs close-stale --dry-run --stale-minutes 30")

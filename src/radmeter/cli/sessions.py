@@ -1,5 +1,6 @@
 """`radmeter sessions`: who is or was online, at which router, and with how many octets."""
 
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import click
@@ -10,6 +11,7 @@ from radmeter.cli.common import (
     emit,
     format_option,
     reading_database,
+    require_extra,
     with_settings,
 )
 from radmeter.cli.pseudonymised import pseudonym_options
@@ -54,19 +56,22 @@ COLUMNS = (
     epilog="""\b
 Examples: radmeter sessions --open --router lobby
           radmeter sessions --user alice --limit 200 --format csv
+          radmeter sessions --user alice --archived
           radmeter sessions --limit 100000 --format csv --pseudonym-key study.key"""
 )
 @click.option("--open", "open_only", is_flag=True, help="Only open sessions.")
+@click.option("--archived", is_flag=True, help="Also the sessions of archived months, from their files.")
 @click.option("--user", "username", metavar="NAME", type=TEXT, help="Only sessions of this user.")
 @click.option("--router", metavar="NAME|MAC|#ID", type=TEXT, help="Only sessions at this router.")
 @click.option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="How many.")
 @click.option("--before", metavar="ID", type=click.IntRange(0, 2**63 - 1), help="Go on after the session ID.")
 @pseudonym_options
 @format_option
-@with_settings("state", "dsn", "read_dsn")
+@with_settings("state", "dsn", "read_dsn", "archive_directory")
 def sessions(
     settings: Settings,
     open_only: bool,
+    archived: bool,
     username: str | None,
     router: str | None,
     limit: int,
@@ -77,24 +82,42 @@ def sessions(
     """List sessions, newest first, a page at a time.
 
     If there are more, a note on standard error says how to go on.
+
+    With --archived, the files of archived months are read where they are (DuckDB, `pip install 'radmeter[archive]'`).
+    Each is compared with its checksum first. A file has the names of the time when it was written, also of people who
+    were erased since.
     """
+    if archived and open_only:
+        raise click.UsageError("--open and --archived exclude each other: no open session is archived")
+    if archived:
+        require_extra("duckdb", "archive")
     from radmeter.database.views import reading
     from radmeter.routers.lookup import find_router
     from radmeter.usage import counters
-    from radmeter.usage.sessions import sessions
+    from radmeter.usage.sessions import archived_files, sessions
 
-    with reading_database(settings) as dsn, reading(dsn) as connection:
+    with ExitStack() as stack:
+        connection = stack.enter_context(reading(stack.enter_context(reading_database(settings))))
         router_id = None if router is None else find_router(connection, router).id
-        if username is not None:
+        if username is not None and not archived:
             counters.current_period(connection, username)  # an unknown user is an error, not an empty page
+        files = None
+        if archived:
+            from radmeter.partitions.archived_sessions import opened
+
+            files = stack.enter_context(opened(archived_files(connection), settings.archive_directory))
         rows, more = sessions(
             connection,
+            archived=files,
             open_only=open_only,
             username=username,
             router_id=router_id,
             before=before,
             limit=limit,
         )
+        if username is not None and archived and not rows:
+            # Only now: of somebody who was erased, only a file may know the name.
+            counters.current_period(connection, username)
     if pseudonyms is not None:
         rows = [pseudonyms.applied(row) for row in rows]
     emit(rows, output_format, columns=TABLE_COLUMNS if output_format == "table" else COLUMNS)

@@ -63,7 +63,7 @@ def _database(settings: Settings, sample: float, problems: list[str]) -> State:
     state |= {"rejected_bytes": None, "anomalies": None, "anomaly_bytes": None, "left_out_today": None}
     state |= {"standby": None, "standby_behind_seconds": None}
     state |= {"ignored_packets": None, "personal_cleared_at": None, "discovery_limits": None}
-    state |= {"incidents": None, "segments": None}
+    state |= {"incidents": None, "segments": None, "archive_by_age": None}
     try:
         with ExitStack() as stack:
             connection = stack.enter_context(reading(stack.enter_context(reading_database(settings))))
@@ -74,6 +74,7 @@ def _database(settings: Settings, sample: float, problems: list[str]) -> State:
             before = {row["node"]: row for row in ingest_state.nodes(connection)}
             state |= ingest_state.totals(connection)
             state["incidents"] = ingest_state.incidents(connection)
+            state["archive_by_age"] = ingest_state.job_result(connection, "archive")
             state["discovery_limits"] = ingest_state.discovery_limits(connection)
             if sample:
                 connection.rollback()  # else the second reading would see the same as the first
@@ -155,6 +156,7 @@ def _print(state: State, kept: str | None) -> None:
         ("ignored packets", state["ignored_packets"]),
         ("anomalies", _sized(state["anomalies"], state["anomaly_bytes"])),
         ("attributes cleared", state["personal_cleared_at"]),
+        *([("archived by age", _job(state["archive_by_age"]))] if state["archive_by_age"] else ()),
         ("discovered routers", state["discovered_routers"]),
         *(("discovery limit", _reached(row)) for row in state["discovery_limits"] or ()),
     ]
@@ -196,6 +198,11 @@ def _incidents(kinds: list[State] | None) -> str | None:
         return None if kinds is None else "0"
     named = ", ".join(f"{row['incidents']:,} {row['kind']}" for row in kinds)
     return f"{named}. See `radmeter journal incidents`"
+
+
+def _job(row: State) -> str:
+    last = f"last succeeded {cell('', row['succeeded_at'])}" if row["succeeded_at"] else "not yet"
+    return last if row["error"] is None else f"{last}; failed {cell('', row['failed_at'])}: {row['error']}"
 
 
 def _reached(row: State) -> str:

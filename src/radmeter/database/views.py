@@ -37,6 +37,8 @@ sessions = _view(
     "radacctid acctuniqueid acctsessionid username router_id router_name router_mac acctstarttime acctupdatetime"
     " acctstoptime acctsessiontime bytes_in bytes_out callingstationid framedipaddress acctterminatecause closed_by",
 )
+job_result = _view("job_result", "job began_at succeeded_at failed_at error")
+archives = _view("archives", "id name from_at state file file_sha256")
 nodes = _view("nodes", "node last_seq records rejected last_received_at updated_at role ignored")
 journal_incidents = _view("journal_incidents", "id kind found_at settled_at acknowledged_at")
 totals = _view(

@@ -57,7 +57,7 @@ def check(context: Context) -> Findings:
             f"{name} is half detached: its sessions are not found",
             context.remedy.psql(f"ALTER TABLE public.radacct DETACH PARTITION {name} FINALIZE"),
         )
-    for finding in (*_taken(context), *_archiving(context), *_next_month(context)):
+    for finding in (*_taken(context), *_archiving(context), *_next_month(context), *_by_age(context)):
         faults += 1
         yield finding
     if not faults:
@@ -65,6 +65,8 @@ def check(context: Context) -> Findings:
             f"{counted(len(spans), 'month')}, {MONTHS_AHEAD} ahead" if spans else "none",
             *(f"{name} to {to}" for name, _, to in spans),
         )
+    for at in _succeeded(context):
+        yield tell.green(f"months are archived by age, last at {at:%Y-%m-%d %H:%M} UTC")
 
 
 OPEN_IS_ATTACHED = """
@@ -155,6 +157,40 @@ def _archiving(context: Context) -> Findings:
             f"the split of {name} into months was interrupted; the same command goes on with it",
             context.remedy.radmeter(f"partitions split {shlex.quote(name)}", owner=True),
         )
+
+
+JOB_RESULT = """
+SELECT succeeded_at AT TIME ZONE 'UTC', failed_at AT TIME ZONE 'UTC', error,
+       coalesce(succeeded_at, began_at) < now() - interval '1 day', command
+FROM radmeter.job_result WHERE job = 'archive'"""
+
+
+def _by_age(context: Context) -> Findings:
+    """Find out whether the job that archives months by age succeeds (RADMETER_ARCHIVE_AFTER_MONTHS)."""
+    if not context.there("radmeter.job_result"):
+        return
+    for succeeded, failed, error, late, command in context.rows(JOB_RESULT):
+        last = f"{succeeded:%Y-%m-%d %H:%M} UTC" if succeeded else "never"
+        if error is not None:
+            yield tell.yellow(
+                f"months could not be archived by age at {failed:%Y-%m-%d %H:%M} UTC (last success: {last})",
+                context.remedy.radmeter(command, owner=True),
+                error,
+            )
+        elif late:
+            yield tell.yellow(
+                f"months were not archived by age for a day (last success: {last}): do the jobs run?",
+                context.remedy.radmeter("jobs run", owner=True),
+            )
+
+
+def _succeeded(context: Context) -> list[datetime.datetime]:
+    """Return when months were archived by age last, unless that has failed since or is late."""
+    if not context.there("radmeter.job_result"):
+        return []
+    return [
+        at for at, _, error, late, _ in context.rows(JOB_RESULT) if at is not None and not (error or late)
+    ]
 
 
 def _span(first: datetime.datetime, end: datetime.datetime) -> str:

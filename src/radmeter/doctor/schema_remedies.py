@@ -95,6 +95,12 @@ def _table(difference: Difference) -> list[str]:
         statements = [f"ALTER TABLE {name} RESET ({', '.join(sorted(has.keys() - should.keys()))})"]
         wanted = [f"{key}={value}" for key, value in sorted(should.items()) if has.get(key) != value]
         statements = statements if has.keys() - should.keys() else []
+        if _identity(difference.found) != _identity(difference.expected):
+            # PostgreSQL keeps the mark of the index if the identity was set to FULL or NOTHING.
+            statements += [
+                f"ALTER TABLE {name} REPLICA IDENTITY DEFAULT",
+                f"SELECT radmeter.set_replica_identity('{name}')",
+            ]
         return statements + ([f"ALTER TABLE {name} SET ({', '.join(wanted)})"] if wanted else [])
     of_table = [entry for entry in manifest.expected() if entry.table == difference.name]
     columns = ", ".join(
@@ -110,6 +116,11 @@ def _table(difference: Difference) -> list[str]:
         elif entry.kind == "index":
             statements.append(entry.definition)
     return statements
+
+
+def _identity(definition: str) -> str:
+    """Return the replica identity of a table."""
+    return definition.partition(" with (")[0].partition("replica identity ")[2]
 
 
 def _options(definition: str) -> dict[str, str]:

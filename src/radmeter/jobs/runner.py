@@ -1,4 +1,4 @@
-"""Runs the periodic jobs: close stale sessions, make partitions ahead, finish a backfill, remove or clear old rows.
+"""Runs the periodic jobs: close stale sessions, make and archive partitions, finish a backfill, remove old rows.
 
 A lease lets only one runner work at a time.
 """
@@ -14,6 +14,7 @@ from radmeter.adoption import backfill
 from radmeter.database.connection import connect, translated_errors
 from radmeter.errors import StoreError
 from radmeter.jobs import retention
+from radmeter.jobs.archiving import ArchivingByAge
 from radmeter.jobs.lease import RENEW_SECONDS, Lease
 from radmeter.jobs.stale_sessions import close_stale, held_back
 from radmeter.jobs.waiting_sessions import close_waiting
@@ -38,7 +39,12 @@ def settle_history(connection: psycopg.Connection) -> int:
 
 
 def run(
-    dsn: str, stop: threading.Event, *, interval_seconds: float, stale_minutes: int | None = None
+    dsn: str,
+    stop: threading.Event,
+    *,
+    interval_seconds: float,
+    stale_minutes: int | None = None,
+    archiving: ArchivingByAge | None = None,
 ) -> None:
     """Run the jobs every `interval_seconds` while this process has the lease; stand by while another has it."""
     said: str | None = None
@@ -52,7 +58,12 @@ def run(
                     stop.wait(STANDBY_SECONDS)
                     continue
                 said = _say(said, "running the periodic jobs", logging.INFO)
-                _run_while_leader(connection, lease, stop, interval_seconds, stale_minutes)
+                try:
+                    _run_while_leader(connection, lease, stop, interval_seconds, stale_minutes, archiving)
+                finally:
+                    # Only the process that has the lease archives by age.
+                    if archiving is not None:
+                        archiving.end()
                 lease.end()
         except StoreError as error:
             said = _say(said, f"the jobs wait: {error}", logging.WARNING)
@@ -65,6 +76,7 @@ def _run_while_leader(
     stop: threading.Event,
     interval_seconds: float,
     stale_minutes: int | None,
+    archiving: ArchivingByAge | None,
 ) -> None:
     while not stop.is_set():
         if made := ensure_partitions(connection):
@@ -85,6 +97,8 @@ def _run_while_leader(
             log.info("%s of the kind %s removed because of the %s", counted(rows, "row"), kind, reason)
         if cleared := clear_old(connection, stopping=stop.is_set):
             log.info("%s cleared of personal attributes", counted(cleared, "old session"))
+        if archiving is not None:
+            archiving.step(connection)
 
 
 def _wait(lease: Lease, stop: threading.Event, seconds: float) -> bool:

@@ -182,6 +182,9 @@ def _load(connection: Connection, path: Path, record: Archive, progress: Progres
             for each in record.indexes:
                 _index(connection, each, table)
                 bar.advance(1)
+        connection.execute(
+            "SELECT radmeter.set_replica_identity(%s::regclass)", (f"radmeter.{record.loaded_name}",)
+        )
         record.loaded(connection)
 
 

@@ -101,17 +101,7 @@ def make_indexes(connection: Connection, month: SplitMonth) -> bool:
             f" USING {definition}".encode()
         )
     # Without a replica identity, a publication of all tables would refuse that copies are deleted or corrected.
-    (name,) = connection.execute(
-        """SELECT relname::text FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid
-           WHERE indrelid = %s AND indisunique AND pg_get_indexdef(indexrelid) LIKE '%%(radacctid)'""",
-        (oid(connection, month.name),),
-    ).fetchone() or ("",)
-    if missing:
-        connection.execute(
-            sql.SQL("ALTER TABLE {} REPLICA IDENTITY USING INDEX {}").format(
-                public(month.name), sql.Identifier(name)
-            )
-        )
+    connection.execute("SELECT radmeter.set_replica_identity(%s::oid::regclass)", (oid(connection, month.name),))
     return bool(missing)
 
 

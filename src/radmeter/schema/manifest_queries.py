@@ -19,6 +19,12 @@ SELECT {_NAME}, {_NAME}, concat_ws(' ',
     CASE class.relkind WHEN 'p' THEN 'partitioned by ' || pg_get_partkeydef(class.oid) ELSE 'table' END,
     CASE class.relpersistence WHEN 'u' THEN 'unlogged' END,
     CASE WHEN class.relrowsecurity THEN 'row level security' END,
+    CASE class.relreplident
+        WHEN 'i' THEN 'replica identity ' || coalesce((
+            SELECT 'index (' || string_agg(attname, ', ' ORDER BY attnum) || ')'
+            FROM pg_index JOIN pg_attribute ON attrelid = indrelid AND attnum = ANY (indkey)
+            WHERE indrelid = class.oid AND indisreplident), 'nothing')
+        WHEN 'f' THEN 'replica identity full' WHEN 'n' THEN 'replica identity nothing' END,
     'with (' || (SELECT string_agg(option, ', ' ORDER BY option) FROM unnest(class.reloptions) AS option) || ')')
 FROM {_TABLES}"""
 

@@ -41,3 +41,12 @@ def incidents(connection: Connection) -> list[Row]:
         .group_by(view.kind)
         .order_by(view.kind),
     )
+
+
+def job_result(connection: Connection, job: str) -> Row | None:
+    """Return when a job succeeded and failed last; None: it is off, or has not run yet."""
+    view = views.job_result.c
+    found = views.rows(
+        connection, select(view.succeeded_at, view.failed_at, view.error).where(view.job == job)
+    )
+    return found[0] if found else None

@@ -280,6 +280,11 @@ CREATE UNIQUE INDEX radacct_open_acctuniqueid_idx ON radacct_open (acctuniqueid)
 ALTER TABLE radacct DROP COLUMN stop_stamp CASCADE, DROP COLUMN late_start_at CASCADE, DROP COLUMN router_mac CASCADE;
 ALTER TABLE accounting_anomaly DROP COLUMN octets_otherwise CASCADE;
 ALTER TABLE routers DROP COLUMN plausible_mbit_per_second CASCADE;
+DROP TABLE radmeter.job_result;
+ALTER TABLE radmeter.backfill_user DROP COLUMN id;
+ALTER TABLE radmeter.backfill_router DROP COLUMN id;
+ALTER TABLE radmeter.adopted_move DROP COLUMN id;
+ALTER TABLE radmeter.archive_change DROP COLUMN id;
 DROP TABLE radmeter.database_identity, radmeter.journal_segment, radmeter.journal_incident CASCADE;
 DROP INDEX rejected_packet_segment_seq_idx, rejected_packet_source_seq_idx;
 ALTER TABLE rejected_packet DROP COLUMN segment CASCADE,

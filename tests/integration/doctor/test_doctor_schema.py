@@ -109,7 +109,12 @@ BROKEN = {
     "a table's options reset": (
         "ALTER TABLE radacct_open RESET (fillfactor)",
         "schema",
-        "table public.radacct_open is table with (autovacuum",
+        "table public.radacct_open is table replica identity index (radacctid) with (autovacuum",
+    ),
+    "the whole row as replica identity": (
+        "ALTER TABLE radacct_open REPLICA IDENTITY FULL",
+        "schema",
+        "table public.radacct_open is table replica identity full",
     ),
     "a table dropped": (
         "DROP TABLE radmeter.replayed_file",
