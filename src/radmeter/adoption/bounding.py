@@ -51,9 +51,8 @@ def swap_tables(operation: Operation, adoption: Adoption) -> None:
     # The swap itself moves sessions that stop after this. They are few.
     operation.move("moving sessions that have stopped since", OPEN, TABLE, GOES_BACK, boundary)
     operation.said("the swap")
-    seconds: float = operation.retried(
-        "the swap", lambda connection: swap(connection, adoption, operation.owner)
-    )
+    operation.retried("the swap", lambda connection: swap(operation, connection, adoption))
+    (seconds,) = operation.held["the swap"]
     operation.connection.execute(
         "UPDATE radmeter.adoption SET lock_seconds = %s WHERE undone_at IS NULL", (seconds,)
     )

@@ -1,15 +1,18 @@
 """What the steps of an adoption and of its undoing share: how to do a step, and what both make or remove."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from radmeter.adoption import moves
+from radmeter.adoption.state import LOCK_HELD
 from radmeter.adoption.table import Table
 from radmeter.database.connection import Connection
 from radmeter.database.lock_retries import LOCK_WAIT_MS, PATIENCE_SECONDS, log, with_lock_retries
 from radmeter.errors import StoreError
 from radmeter.progress import Listener, Progress, Say, no_progress
+from radmeter.schema.revisions import note
 
 Work = Callable[[Connection], Any]
 
@@ -43,12 +46,54 @@ class Operation:
     patience_seconds: float = PATIENCE_SECONDS
     owner: str = field(default="", init=False)
     table: Table = field(init=False)
+    held: dict[str, list[float]] = field(default_factory=dict, init=False)
+    """For how many seconds each step has kept others waiting, not yet in radmeter.migration_log."""
+    _locked_at: float | None = field(default=None, init=False)
 
-    def retried(self, what: str, work: Work) -> Any:
-        """Do work in a short transaction, with lock retries. `what` names it in messages."""
-        return with_lock_retries(
-            self.connection, work, what=what, patience_seconds=self.patience_seconds, said=self.said
+    def retried(self, what: str, work: Work, lock: str | None = None) -> Any:
+        """Do work in a short transaction, with lock retries. `what` names it in messages.
+
+        `lock`: the mode in which radacct is locked first, so that writers wait.
+        """
+
+        def locked(connection: Connection) -> Any:
+            self._locked_at = None
+            if lock == "ACCESS EXCLUSIVE":
+                self.exclusively(connection)
+            elif lock is not None:
+                connection.execute(f"LOCK TABLE ONLY public.radacct IN {lock} MODE".encode())
+                self.locked()
+            return work(connection)
+
+        done = with_lock_retries(
+            self.connection, locked, what=what, patience_seconds=self.patience_seconds, said=self.said
         )
+        if self._locked_at is not None:
+            self.held.setdefault(what, []).append(self.locked_seconds())
+        return done
+
+    def exclusively(self, connection: Connection) -> None:
+        """Lock radacct. Autovacuum gets the time to give way. Any other holder makes the transaction give up soon."""
+        connection.execute(VACUUM_GIVES_WAY)
+        connection.execute(f"SET LOCAL lock_timeout = '{LOCK_WAIT_MS}ms'")
+        connection.execute("LOCK TABLE ONLY public.radacct IN ACCESS EXCLUSIVE MODE")
+        self.locked()
+
+    def locked(self) -> None:
+        """Begin to measure: from here on others wait for the transaction."""
+        self._locked_at = time.monotonic()
+
+    def locked_seconds(self) -> float:
+        """Return for how long others have waited for the transaction so far."""
+        assert self._locked_at is not None
+        return time.monotonic() - self._locked_at
+
+    def note_locks(self) -> None:
+        """Write down for how long others have waited, for each step the longest time."""
+        for what, seconds in self.held.items():
+            often = f", the longest of {len(seconds)} times" if len(seconds) > 1 else ""
+            note(self.connection, "adoption", f"{LOCK_HELD}{what}{often}", max(seconds))
+        self.held.clear()
 
     def move(self, title: str, origin: str, target: str, which: str, parameters: dict[str, Any]) -> int:
         """Move rows and show the progress. Return how many."""
@@ -59,18 +104,20 @@ class Operation:
                 target,
                 which,
                 parameters,
-                said=bar.say,
-                patience_seconds=self.patience_seconds,
+                retried=self.retried,
                 found=lambda count: set_total(bar, count),
                 moved=bar.advance,
             )
 
 
-def exclusively(connection: Connection, lock: str = "ACCESS EXCLUSIVE") -> None:
-    """Lock radacct. Autovacuum gets the time to give way. Any other holder makes the transaction give up soon."""
-    connection.execute(VACUUM_GIVES_WAY)
-    connection.execute(f"SET LOCAL lock_timeout = '{LOCK_WAIT_MS}ms'")
-    connection.execute(f"LOCK TABLE ONLY public.radacct IN {lock} MODE".encode())
+def has_constraint(connection: Connection, table: str, name: str) -> bool:
+    """Tell whether a table has a constraint of this name, valid or not."""
+    return (
+        connection.execute(
+            "SELECT FROM pg_constraint WHERE conname = %s AND conrelid = to_regclass(%s)", (name, table)
+        ).fetchone()
+        is not None
+    )
 
 
 def set_total(bar: Listener, total: int) -> None:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import psycopg
 
 from radmeter.adoption.columns import OURS, STOCK
-from radmeter.adoption.indexes import needed, room_needed
+from radmeter.adoption.indexes import built_again, needed, room_needed
 from radmeter.adoption.moves import BATCH
 from radmeter.adoption.obstacles import widened
 from radmeter.adoption.parent import carried, left_behind
@@ -97,6 +97,11 @@ def notes(connection: Connection, table: Table, boundary: datetime.datetime) -> 
         said.append(f"Kept as they are, and in all partitions: the columns {listed(extra)}.")
     if everywhere:
         said.append(f"Kept, and made in all partitions: the indexes {listed(everywhere)}.")
+    if again := built_again(table, widened(table)):
+        said.append(
+            "Dropped, and made again at once while others write, since their columns become text: the indexes "
+            f"{listed([index.name for index in again])}."
+        )
     if behind:
         said.append(
             "Kept for the old sessions only, since every interim changes their columns: the indexes "

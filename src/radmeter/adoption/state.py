@@ -45,6 +45,21 @@ def latest(connection: Connection) -> Adoption | None:
     return Adoption(*row) if row else None
 
 
+# Lines of radmeter.migration_log that begin with this say for how long a step has kept others waiting.
+LOCK_HELD = "radacct locked: "
+
+
+def longest_lock(connection: Connection) -> tuple[str, float] | None:
+    """Return which step of the latest adoption, or of its undoing, kept others waiting longest, and for how long."""
+    return connection.execute(
+        """SELECT substr(name, length(%(held)s) + 1), seconds::float8 FROM radmeter.migration_log
+           WHERE kind = 'adoption' AND starts_with(name, %(held)s) AND at >= (
+               SELECT max(at) FROM radmeter.migration_log WHERE kind = 'adoption' AND name IN ('began', 'giving back'))
+           ORDER BY seconds DESC LIMIT 1""",
+        {"held": LOCK_HELD},
+    ).fetchone()
+
+
 def begin(connection: Connection, boundary: datetime.datetime, saved: dict[str, Any]) -> None:
     """Write down that an adoption begins."""
     connection.execute(
@@ -70,6 +85,15 @@ def next_boundary(connection: Connection, days: int = 7) -> datetime.datetime:
     boundary = row[0]
     assert isinstance(boundary, datetime.datetime)
     return boundary.astimezone(datetime.UTC)
+
+
+def remember_dropped(connection: Connection, indexes: dict[str, str]) -> None:
+    """Write down the indexes that are dropped in this transaction: their definitions by their names."""
+    connection.execute(
+        """UPDATE radmeter.adoption SET saved = saved || jsonb_build_object('dropped', %s::jsonb)
+           WHERE undone_at IS NULL""",
+        (Jsonb(indexes),),
+    )
 
 
 def remember_renamed(connection: Connection, renamed: list[str]) -> None:

@@ -156,6 +156,7 @@ def walk(operation: Operation, ways: Mapping[str, Way], until: str) -> Adoption:
 def take(step: Step, operation: Operation, adoption: Adoption) -> None:
     """Do a step. Tests replace this function to kill an adoption before or after a step."""
     step.function(operation, adoption)
+    operation.note_locks()
 
 
 def _latest(operation: Operation) -> Adoption:

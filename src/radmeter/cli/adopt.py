@@ -107,8 +107,10 @@ def _adopt(
         return
     confirm("Go on with the adoption?" if known else "Adopt radacct?", yes)
     done = adoption.adopt(_steps(connection, patience))
-    seconds = done.lock_seconds or 0.0
-    output.say(f"radacct is radmeter's; the swap kept others waiting for {seconds * 1000:.0f} ms")
+    swap_ms = (done.lock_seconds or 0.0) * 1000
+    output.say(
+        f"radacct is radmeter's; the swap kept others waiting for {swap_ms:.0f} ms{_longest(connection)}"
+    )
     output.say(
         "next: remove rlm_sql from FreeRADIUS's accounting section, start `radmeter ship`, `radmeter jobs run`,"
     )
@@ -152,11 +154,19 @@ def _undo(connection: psycopg.Connection[Any], yes: bool, patience: float) -> No
         )
     confirm("Give radacct back?", yes)
     renamed = adopt_undo.undo(_steps(connection, patience))
-    output.say("radacct is FreeRADIUS's own table again: put rlm_sql back into its accounting section")
+    output.say(
+        f"radacct is FreeRADIUS's own table again{_longest(connection)}: put rlm_sql back into its accounting section"
+    )
     if renamed:
         output.say(f"{counted(len(renamed), 'session')} shared an id with a later one and got a new id:")
         for unique_id in renamed:
             output.say(f"  {unique_id}")
+
+
+def _longest(connection: psycopg.Connection[Any]) -> str:
+    """Return the end of a sentence: which step of the latest adoption kept others waiting longest."""
+    found = state.longest_lock(connection)
+    return "" if found is None else f", the longest of all steps for {found[1] * 1000:.0f} ms ({found[0]})"
 
 
 def _status(connection: psycopg.Connection[Any], output_format: str) -> None:
