@@ -2,7 +2,7 @@
 
 from radmeter.adoption import moves, parent
 from radmeter.adoption.moves import OPEN, TABLE
-from radmeter.adoption.operation import LEGACY_CHECK, VACUUM_GIVES_WAY, Operation, set_total
+from radmeter.adoption.operation import LEGACY_CHECK, Operation, set_total
 from radmeter.adoption.state import Adoption
 from radmeter.adoption.swap import swap
 from radmeter.adoption.table import read
@@ -21,7 +21,7 @@ def validate(operation: Operation, adoption: Adoption) -> None:
         return
 
     def work(connection: Connection) -> None:
-        connection.execute(VACUUM_GIVES_WAY)
+        operation.let_vacuum_give_way(connection, f"ONLY {TABLE}")
         connection.execute(f"ALTER TABLE ONLY public.radacct VALIDATE CONSTRAINT {LEGACY_CHECK}")
 
     with operation.progress("reading every closed session once", None, "rows"):

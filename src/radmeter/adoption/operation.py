@@ -18,9 +18,7 @@ Work = Callable[[Connection], Any]
 
 # Autovacuum gives way to a session that waits for its table for deadlock_timeout (1 s). A wait for SHARE UPDATE
 # EXCLUSIVE blocks neither readers nor writers.
-VACUUM_GIVES_WAY = (
-    "SET LOCAL lock_timeout = '5s'; LOCK TABLE ONLY public.radacct IN SHARE UPDATE EXCLUSIVE MODE"
-)
+VACUUM_GIVES_WAY_SECONDS = 5.0
 LEGACY_CHECK = "radacct_legacy_is_closed"
 DIVERT = """
 CREATE TRIGGER radmeter_divert BEFORE INSERT ON public.radacct FOR EACH ROW
@@ -74,10 +72,17 @@ class Operation:
 
     def exclusively(self, connection: Connection) -> None:
         """Lock radacct. Autovacuum gets the time to give way. Any other holder makes the transaction give up soon."""
-        connection.execute(VACUUM_GIVES_WAY)
-        connection.execute(f"SET LOCAL lock_timeout = '{LOCK_WAIT_MS}ms'")
+        self.let_vacuum_give_way(connection, "ONLY public.radacct")
         connection.execute("LOCK TABLE ONLY public.radacct IN ACCESS EXCLUSIVE MODE")
         self.locked()
+
+    def let_vacuum_give_way(self, connection: Connection, *tables: str) -> None:
+        """Lock tables against changes of their definition. Readers and writers do not wait for that."""
+        seconds = min(VACUUM_GIVES_WAY_SECONDS, max(self.patience_seconds, LOCK_WAIT_MS / 1000))
+        connection.execute(f"SET LOCAL lock_timeout = {round(seconds * 1000)}".encode())
+        for table in tables:
+            connection.execute(f"LOCK TABLE {table} IN SHARE UPDATE EXCLUSIVE MODE".encode())
+        connection.execute(f"SET LOCAL lock_timeout = '{LOCK_WAIT_MS}ms'")
 
     def locked(self) -> None:
         """Begin to measure: from here on others wait for the transaction."""

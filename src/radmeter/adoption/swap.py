@@ -9,7 +9,6 @@ from radmeter.adoption.ownership import give_sequence
 from radmeter.adoption.state import Adoption
 from radmeter.adoption.table import Table, read, read_views
 from radmeter.database.connection import Connection
-from radmeter.database.lock_retries import LOCK_WAIT_MS
 from radmeter.errors import StoreError
 from radmeter.schema import table_code
 from radmeter.schema.revisions import note
@@ -24,15 +23,11 @@ def swap(operation: Operation, connection: Connection, adoption: Adoption) -> No
     run, owner = connection.execute, operation.owner
     run("SET LOCAL search_path = pg_catalog")
     run("SET LOCAL client_min_messages = warning")
-    # Autovacuum gives way to this lock. Readers and writers do not wait for it.
-    run("SET LOCAL lock_timeout = '5s'")
-    run("LOCK TABLE ONLY public.radacct IN SHARE UPDATE EXCLUSIVE MODE")
-    run("LOCK TABLE ONLY public.radacct_open IN SHARE UPDATE EXCLUSIVE MODE")
+    operation.let_vacuum_give_way(connection, f"ONLY {TABLE}", f"ONLY {OPEN}")
     # Read the table again: from here on nobody can change an index until the swap is done.
     table = read(connection)
     _refuse(table_code.of_expressions(connection, table.oid))
     last = _last_id(connection, table)
-    run(f"SET LOCAL lock_timeout = '{LOCK_WAIT_MS}ms'")
     run("LOCK TABLE ONLY public.radacct IN ACCESS EXCLUSIVE MODE")
     operation.locked()
     run("LOCK TABLE ONLY public.radacct_open IN ACCESS EXCLUSIVE MODE")

@@ -9,7 +9,7 @@ from radmeter.adoption.operation import DIVERT, LEGACY_CHECK, Operation, Refused
 from radmeter.adoption.state import Adoption, remember_renamed
 from radmeter.adoption.table import LEGACY, read, read_views
 from radmeter.database.connection import Connection
-from radmeter.database.lock_retries import LOCK_WAIT_MS, create_index_with_lock_retries
+from radmeter.database.lock_retries import create_index_with_lock_retries
 from radmeter.schema import table_code
 from radmeter.schema.revisions import note
 
@@ -74,10 +74,8 @@ def _swap(operation: Operation, connection: Connection, adoption: Adoption) -> N
     run, owner = connection.execute, operation.owner
     run("SET LOCAL search_path = pg_catalog")
     run("SET LOCAL client_min_messages = warning")
-    run("SET LOCAL lock_timeout = '5s'")
-    run("LOCK TABLE public.radacct IN SHARE UPDATE EXCLUSIVE MODE")
+    operation.let_vacuum_give_way(connection, TABLE)
     table = read(connection)
-    run(f"SET LOCAL lock_timeout = '{LOCK_WAIT_MS}ms'")
     # The parent first: who reads radacct waits from here on.
     run("LOCK TABLE ONLY public.radacct IN ACCESS EXCLUSIVE MODE")
     operation.locked()

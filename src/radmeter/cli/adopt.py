@@ -17,7 +17,7 @@ from radmeter.cli.common import confirm, emit, emit_one, existing_database, form
 from radmeter.config import Settings
 from radmeter.database.connection import explained_errors
 from radmeter.database.identifiers import quoted
-from radmeter.database.lock_retries import PATIENCE_SECONDS
+from radmeter.database.lock_retries import PATIENCE_SECONDS, bounded_waits
 from radmeter.database.operator import connect_as_operator
 from radmeter.printable import printable
 from radmeter.progress import progress
@@ -75,6 +75,7 @@ def adopt(
         existing_database(settings) as dsn,
         explained_errors("radmeter_owner"),
         connect_as_operator(dsn) as connection,
+        bounded_waits(connection, patience, said=_say, what="radmeter adopt"),
     ):
         if status:
             _status(connection, output_format)
@@ -184,6 +185,8 @@ def _status(connection: psycopg.Connection[Any], output_format: str) -> None:
 
 
 def _steps(connection: psycopg.Connection[Any], patience: float) -> Operation:
-    return Operation(
-        connection, said=lambda text: output.say(text, err=True), progress=progress, patience_seconds=patience
-    )
+    return Operation(connection, said=_say, progress=progress, patience_seconds=patience)
+
+
+def _say(text: str) -> None:
+    output.say(text, err=True)
