@@ -260,24 +260,6 @@ def resolve_routers(connection: Connection, pairs: Sequence[tuple[str, str]]) ->
         _call(connection, "SELECT radmeter.backfill_routers(%s::json)", json.dumps(found))
 
 
-def lag_seconds(connection: Connection) -> tuple[float, str]:
-    """Return the longest lag in seconds, and whose it is: that of replication or that of ingest."""
-    with explained_errors(OWNER):
-        row = connection.execute(LAG).fetchone()
-    assert row is not None
-    return max(((row[0], "replication"), (row[1], "ingest")))
-
-
-# A standby that has replayed all shows no lag. Replayed detail files are left out: old packets are no lag.
-LAG = """
-SELECT coalesce((SELECT max(extract(epoch FROM replay_lag)) FROM pg_stat_replication
-                 WHERE state = 'streaming'), 0)::float8,
-       coalesce((SELECT max(extract(epoch FROM updated_at - last_received_at))
-                 FROM radmeter.nodes
-                 WHERE updated_at > now() - interval '30 seconds' AND NOT starts_with(node, 'detail:')),
-                0)::float8"""
-
-
 def _with_routers(connection: Connection, query: str, first: int, end: int) -> int:
     """Do a range. If its sessions have unknown routers, find these and do the range again."""
     for _ in range(5):  # other jobs may look for the same routers

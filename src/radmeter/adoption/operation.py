@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from radmeter.adoption import moves
+from radmeter.adoption.pace import Pacer
 from radmeter.adoption.state import LOCK_HELD
 from radmeter.adoption.table import Table
 from radmeter.database.connection import Connection
@@ -42,6 +43,9 @@ class Operation:
     said: Say = log.info
     progress: Progress = no_progress
     patience_seconds: float = PATIENCE_SECONDS
+    pacer: Pacer | None = None
+    postpone: bool | None = None
+    """Whether the swap waits until it is asked for. None: as the adoption has it."""
     owner: str = field(default="", init=False)
     table: Table = field(init=False)
     held: dict[str, list[float]] = field(default_factory=dict, init=False)
@@ -63,12 +67,20 @@ class Operation:
                 self.locked()
             return work(connection)
 
+        began = time.monotonic()
         done = with_lock_retries(
             self.connection, locked, what=what, patience_seconds=self.patience_seconds, said=self.said
         )
         if self._locked_at is not None:
             self.held.setdefault(what, []).append(self.locked_seconds())
+        if lock == "SHARE ROW EXCLUSIVE":  # a batch of many
+            self.hold_back(time.monotonic() - began)
         return done
+
+    def hold_back(self, worked_seconds: float = 0.0) -> None:
+        """Rest as long as the pace says, and while replication or ingest is behind."""
+        if self.pacer is not None:
+            self.pacer.hold_back(worked_seconds)
 
     def exclusively(self, connection: Connection) -> None:
         """Lock radacct. Autovacuum gets the time to give way. Any other holder makes the transaction give up soon."""

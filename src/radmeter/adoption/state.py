@@ -22,9 +22,13 @@ class Adoption(NamedTuple):
     swapped_at: datetime.datetime | None
     lock_seconds: float | None
     undone_at: datetime.datetime | None
+    swap_postponed_at: datetime.datetime | None
 
 
-_COLUMNS = "id, state, boundary, first_id, last_id, saved, began_at, swapped_at, lock_seconds, undone_at"
+# The last column may be missing: an earlier version of radmeter began the adoption, and this one reads it before it
+# has brought the tables up to date.
+_COLUMNS = """id, state, boundary, first_id, last_id, saved, began_at, swapped_at, lock_seconds, undone_at,
+    (to_jsonb(adoption) ->> 'swap_postponed_at')::timestamptz"""
 
 
 def in_force(connection: Connection) -> Adoption | None:
@@ -72,6 +76,16 @@ def begin(connection: Connection, boundary: datetime.datetime, saved: dict[str, 
 def go_on(connection: Connection, state: str) -> None:
     """Write down the new state of the adoption in force, in the transaction that leads to this state."""
     connection.execute("UPDATE radmeter.adoption SET state = %s WHERE undone_at IS NULL", (state,))
+
+
+def postpone_swap(connection: Connection, postponed: bool) -> None:
+    """Write down that the swap waits until it is asked for, or that it waits no longer."""
+    connection.execute(
+        """UPDATE radmeter.adoption
+           SET swap_postponed_at = CASE WHEN %s THEN coalesce(swap_postponed_at, clock_timestamp()) END
+           WHERE undone_at IS NULL""",
+        (postponed,),
+    )
 
 
 def next_boundary(connection: Connection, days: int = 7) -> datetime.datetime:

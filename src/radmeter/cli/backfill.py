@@ -8,8 +8,18 @@ import click
 from radmeter import output
 from radmeter.adoption import backfill as history
 from radmeter.adoption.backfill import COUNTERS, ROUTERS, Progress
-from radmeter.adoption.backfill_runner import Pace, Runner
-from radmeter.cli.common import Row, confirm, emit, emit_one, existing_database, format_option, with_settings
+from radmeter.adoption.backfill_runner import Runner
+from radmeter.adoption.pace import Pace
+from radmeter.cli.common import (
+    Row,
+    confirm,
+    emit,
+    emit_one,
+    existing_database,
+    format_option,
+    pace_options,
+    with_settings,
+)
 from radmeter.config import Settings
 from radmeter.database.connection import connect
 from radmeter.errors import StoreError
@@ -65,21 +75,7 @@ Exit codes:
     show_default=True,
     help="How many connections to use at once.",
 )
-@click.option(
-    "--max-load",
-    type=click.FloatRange(0, 1, min_open=True),
-    default=1.0,
-    show_default=True,
-    help="The share of its time that each job works. It sleeps the rest.",
-)
-@click.option(
-    "--max-lag",
-    type=click.FloatRange(0, min_open=True),
-    default=10.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="Pause while a standby or ingest is further behind than this.",
-)
+@pace_options
 @click.option("--status", "show_status", is_flag=True, help="Show how far it is, and change nothing.")
 @click.option(
     "--redo", is_flag=True, help="Recompute the counters of --from .. --to, and correct those that differ."

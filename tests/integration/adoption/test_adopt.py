@@ -268,6 +268,7 @@ def test_undo_from_every_state(server: Server, radius: str, state: str) -> None:
 # As a radmeter of revision 0008 leaves it.
 BACK_TO_0008 = """
 DROP TABLE radmeter.backfill_rejected CASCADE;
+ALTER TABLE radmeter.adoption DROP COLUMN swap_postponed_at CASCADE;
 ALTER TABLE ingest_checkpoint DROP COLUMN segments_removed_to CASCADE;
 DROP TABLE radmeter.database_identity, radmeter.journal_segment, radmeter.journal_incident CASCADE;
 DROP INDEX rejected_packet_segment_seq_idx, rejected_packet_source_seq_idx;

@@ -18,6 +18,7 @@ from support.screens import screen
 from support.servers import Connection
 
 from radmeter.adoption import backfill
+from radmeter.adoption.pace import lag_seconds
 from radmeter.usage import verify
 
 SESSIONS = 30_000
@@ -159,7 +160,7 @@ def test_it_pauses_while_ingest_is_behind(history: str, connection: Connection) 
         """INSERT INTO ingest_checkpoint (source, last_received_at, updated_at)
            VALUES ('slow', now() - interval '1 minute', now() + interval '5 minutes')"""
     )
-    seconds, where = backfill.lag_seconds(connection)
+    seconds, where = lag_seconds(connection)
     assert seconds == pytest.approx(360, abs=1)
     assert where == "ingest"
     with screen(history, "backfill", "--yes", "--only", "counters", "--max-lag", "30") as shown:

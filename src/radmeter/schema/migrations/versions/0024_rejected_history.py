@@ -1,4 +1,4 @@
-"""Adopted sessions whose history no router can have reported are set aside, each with its reason.
+"""Adopted sessions that no router can have reported are set aside; the swap of an adoption can be postponed.
 
 Revision ID: 0024
 Revises: 0018
@@ -10,6 +10,8 @@ revision = "0024"
 down_revision = "0018"
 branch_labels = None
 depends_on = None
+
+locks = {"radmeter.adoption": "ACCESS EXCLUSIVE"}
 
 REJECTED = """
 CREATE TABLE radmeter.backfill_rejected (
@@ -23,7 +25,13 @@ COMMENT ON TABLE radmeter.backfill_rejected IS
 COMMENT ON COLUMN radmeter.backfill_rejected.left_at IS 'when an operator decided to leave it out for good';
 """
 
+POSTPONED = """
+ALTER TABLE radmeter.adoption ADD COLUMN swap_postponed_at timestamptz;
+COMMENT ON COLUMN radmeter.adoption.swap_postponed_at IS 'the swap waits until an operator asks for it; since when';
+"""
+
 
 def upgrade() -> None:
-    """Create the table."""
+    """Create the table, and add the column."""
     op.execute(REJECTED)
+    op.execute(POSTPONED)
