@@ -128,10 +128,12 @@ def route_open(connection: Connection, found: Callable[[int], None], advance: Ca
                 ),
             ),
         )
-    # A session without any time would never become stale. Now counts as its arrival, so that the reaper can close it.
+    # A session without any time, or with one in the future, would never become stale. Now counts as its arrival, so
+    # that the reaper can close it. A router whose clock began in 1970 may still send for its session.
     connection.execute(
         """UPDATE ONLY public.radacct_open SET arrived_at = now()
-           WHERE arrived_at IS NULL AND acctupdatetime IS NULL AND acctstarttime IS NULL"""
+           WHERE arrived_at IS NULL
+             AND (coalesce(acctupdatetime, acctstarttime) BETWEEN '1998-12-01Z' AND now()) IS NOT TRUE"""
     )
     ids = [
         row[0]

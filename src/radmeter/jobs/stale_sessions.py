@@ -9,6 +9,11 @@ from radmeter.database.connection import explained_errors
 
 # Sessions closed in one transaction. Ingest waits for at most one such transaction.
 CLOSE_BATCH = 200
+# An adopted session may have a time that Python has no date for, such as infinity.
+_STALE = """
+SELECT radacctid, acctuniqueid, username, router_id,
+       CASE WHEN last_update BETWEEN '0001-01-02Z' AND '9999-12-30Z' THEN last_update END
+FROM radmeter.stale_sessions(now(), %s)"""
 
 
 class StaleSession(NamedTuple):
@@ -24,7 +29,7 @@ class StaleSession(NamedTuple):
 def stale_sessions(connection: psycopg.Connection, minutes: int | None = None) -> list[StaleSession]:
     """Return the stale sessions. `minutes`: the shortest silence that counts; None: the installation's setting."""
     with explained_errors("radmeter_owner"):
-        rows = connection.execute("SELECT * FROM radmeter.stale_sessions(now(), %s)", (minutes,))
+        rows = connection.execute(_STALE, (minutes,))
         return [StaleSession(*row) for row in rows]
 
 
