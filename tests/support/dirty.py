@@ -56,8 +56,9 @@ UPDATE radacct SET acctstoptime = '2025-01-01Z' WHERE acctstoptime = 'infinity';
 DROP MATERIALIZED VIEW by_day;
 DROP TRIGGER noted ON radacct;
 ALTER TABLE ticket DROP CONSTRAINT ticket_radacctid_fkey;
-UPDATE radacct SET acctuniqueid = acctuniqueid || '-' || radacctid
-    WHERE radacctid NOT IN (SELECT max(radacctid) FROM radacct GROUP BY acctuniqueid);
+UPDATE radacct AS each SET acctuniqueid = each.acctuniqueid || '-' || radacctid
+    FROM (SELECT acctuniqueid, max(radacctid) AS latest FROM radacct GROUP BY 1 HAVING count(*) > 1) AS double
+    WHERE each.acctuniqueid = double.acctuniqueid AND radacctid < latest;
 DROP INDEX radacct_uniqueid_idx;
 ALTER TABLE radacct ADD CONSTRAINT radacct_acctuniqueid_key UNIQUE (acctuniqueid)"""
 
