@@ -31,8 +31,8 @@ BEGIN
         GRANT SELECT ON radmeter.setting TO radmeter_reader;
         -- For `radmeter doctor`, `migrate status` and `migrate history`.
         GRANT SELECT ON radmeter.alembic_version, radmeter.sql_file, radmeter.migration_log, radmeter.decimal_change,
-            radmeter.session_month, radmeter.adoption, radmeter.backfill, radmeter.cleared_partition, radmeter.lease,
-            radmeter.partition_split, radmeter.job_result
+            radmeter.session_month, radmeter.adoption, radmeter.backfill, radmeter.backfill_rejected,
+            radmeter.cleared_partition, radmeter.lease, radmeter.partition_split, radmeter.job_result
             TO radmeter_reader;
         GRANT EXECUTE ON FUNCTION public.get_user_total_usage(text, timestamptz), radmeter.setting_value(text),
             radmeter.user_period_start(text, timestamptz), radmeter.stale_after(integer, integer, integer),

@@ -411,7 +411,8 @@ class Model:
         in_closed_session = closed_session is not None and closed_session.lasted_at(packet)
 
         repeated = packet.status == "Stop" and any(
-            self._is_closed_of(session, packet) and session.was_stopped_by(packet) for session in self.sessions
+            self._is_closed_of(session, packet) and session.was_stopped_by(packet)
+            for session in self.sessions
         )
         if repeated and not (open_session is not None and open_session.fits(packet)):
             return

@@ -1,5 +1,6 @@
 -- radmeter.adopted_effects(): how the changes of user and router in radmeter.adopted_move will change the counters, for
 -- sessions whose adoption baseline is counted: it is taken from the old user and router, and given to the new ones.
+-- A session that is set aside (radmeter.backfill_rejected) has counted nothing, so nothing moves.
 -- It is one SELECT, so that PostgreSQL makes it part of the caller's query.
 CREATE OR REPLACE FUNCTION radmeter.adopted_effects()
 RETURNS TABLE (move tid, old_username text, new_username text, old_router_id bigint, new_router_id bigint,
@@ -16,5 +17,6 @@ BEGIN ATOMIC
     JOIN radmeter.backfill ON move.radacctid <@ backfill.counted
     JOIN radmeter.adoption_baseline AS first ON first.radacctid = move.radacctid
     JOIN radmeter.adopted_router AS known USING (calledstationid, nasipaddress)
-    LEFT JOIN radmeter.adopted_user AS plan ON plan.username = first.username;
+    LEFT JOIN radmeter.adopted_user AS plan ON plan.username = first.username
+    WHERE NOT EXISTS (SELECT FROM radmeter.backfill_rejected AS rejected WHERE rejected.radacctid = move.radacctid);
 END;

@@ -51,7 +51,7 @@ def survey(connection: Connection) -> tuple[Table, datetime.datetime]:
 
 
 def adopt(operation: Operation) -> Adoption:
-    """Adopt the table, or go on with its adoption.
+    """Adopt the table, or go on with its adoption, up to the swap if that is postponed.
 
     Raises
     ------
@@ -79,6 +79,8 @@ def adopt(operation: Operation) -> Adoption:
         operation.owner = _become_ready(operation)
         if adoption is None:
             _begin(operation)
+        if operation.postpone is not None:
+            state.postpone_swap(connection, operation.postpone)
         return states.walk(operation, states.ADOPT, "done")
 
 

@@ -173,6 +173,73 @@ def redo(
     return users, routers
 
 
+class SetAside(NamedTuple):
+    """A session that was not counted, since no router can have reported its values: `radmeter.backfill_set_aside`."""
+
+    radacctid: int
+    acctuniqueid: str | None
+    username: str | None
+    octets_in: int | None
+    octets_out: int | None
+    at: datetime.datetime | None
+    reason: str
+    rejected_at: datetime.datetime
+    left_at: datetime.datetime | None
+
+
+# Infinite times, and those of a year that Python has no date for, are shown as the server writes them.
+_SET_ASIDE = """
+SELECT radacctid, acctuniqueid, username, octets_in, octets_out,
+       CASE WHEN at BETWEEN '0001-01-02Z' AND '9999-12-30Z' THEN at END,
+       CASE WHEN at BETWEEN '0001-01-02Z' AND '9999-12-30Z' THEN reason ELSE concat_ws(': ', reason, at) END,
+       rejected_at, left_at
+FROM radmeter.backfill_set_aside() ORDER BY radacctid"""
+
+
+def set_aside(connection: Connection) -> list[SetAside]:
+    """Return the sessions that were set aside, also those that an operator left out for good."""
+    with explained_errors(OWNER):
+        return [SetAside(*row) for row in connection.execute(_SET_ASIDE)]
+
+
+def undecided(connection: Connection) -> int:
+    """Return how many sessions are set aside, without those that an operator left out for good."""
+    with explained_errors(OWNER):
+        row = connection.execute(
+            "SELECT count(*) FROM radmeter.backfill_rejected WHERE left_at IS NULL"
+        ).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def correct(
+    connection: Connection, radacctid: int, octets_in: int, octets_out: int, at: datetime.datetime | None
+) -> None:
+    """Count a session that was set aside, with these octets. `at`: the time they count for, None for its own.
+
+    `move` adds them to the counters.
+
+    Raises
+    ------
+    StoreError
+        No such session is set aside, or no router can have reported these values.
+    """
+    with explained_errors(OWNER):
+        connection.execute(
+            "SELECT radmeter.backfill_correct(%s, %s, %s, %s)", (radacctid, octets_in, octets_out, at)
+        )
+
+
+def leave(connection: Connection, radacctids: Sequence[int] | None) -> int:
+    """Leave sessions that were set aside out for good, None for all of them. Return how many."""
+    (left_out,) = _call(
+        connection,
+        "SELECT radmeter.backfill_leave(%s::bigint[])",
+        None if radacctids is None else list(radacctids),
+    )
+    return left_out
+
+
 def find_routers(connection: Connection, first: int, end: int) -> None:
     """Find the routers, not known yet, of the sessions with ids from `first` to before `end`."""
     with explained_errors(OWNER):

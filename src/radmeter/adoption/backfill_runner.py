@@ -2,9 +2,9 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 
 import psycopg
@@ -14,7 +14,7 @@ from radmeter.adoption import backfill
 from radmeter.adoption.backfill import ROUTERS
 from radmeter.database.connection import Connection, connect
 from radmeter.database.deadline import patient
-from radmeter.database.throttle import LAG_LOOK_SECONDS, SAY_EVERY_SECONDS, lag_seconds
+from radmeter.database.pace import Pace, Pacer
 from radmeter.errors import StoreError
 from radmeter.interruption import Interruption
 from radmeter.progress import Listener
@@ -24,17 +24,6 @@ from radmeter.progress import Listener
 WAVE_SESSIONS = 1_000_000
 RETRIES = 10
 TRY_AGAIN = (errors.DeadlockDetected, errors.SerializationFailure, errors.LockNotAvailable)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pace:
-    """How hard a backfill may work."""
-
-    jobs: int = 1
-    max_load: float = 1.0
-    """The part of its time that each job works, up to 1."""
-    max_lag_seconds: float = 10.0
-    """The backfill pauses while replication or ingest is further behind."""
 
 
 @dataclass
@@ -76,10 +65,10 @@ class Runner:
     def __init__(self, dsn: str, pace: Pace, interruption: Interruption) -> None:
         self.pace = pace
         self.interruption = interruption
+        self._pacer = Pacer(dsn, pace, lambda: self.stopping)
         self._dsn = dsn
         self._waiting = 0  # sessions counted since the last wave
         self._moving = threading.Lock()
-        self._paused = threading.Event()
         self._failed = threading.Event()
         self._exit = ExitStack()
         self._connections: list[Connection] = []
@@ -110,12 +99,12 @@ class Runner:
     def count(self, spans: Sequence[tuple[int, int]], bar: Listener) -> None:
         """Count the adopted sessions of spans of ids, and add their sums to the counters wave by wave."""
         work = Spans(list(spans), width=20_000, widest=100_000, seconds=1.0)
-        with self._watched(bar):
+        with self._pacer.watched(bar.say):
             self._all(lambda connection: self._count(connection, work, bar))
 
     def fill(self, connection: Connection, bar: Listener) -> None:
         """Give adopted sessions their router_id until all have it. Rows that others have locked come later."""
-        with self._watched(bar):
+        with self._pacer.watched(bar.say):
             while not self.stopping:
                 # Short ranges: a writer that needs a row of the range waits for it.
                 work = Spans(backfill.left(connection, ROUTERS), width=1000, widest=20_000, seconds=0.08)
@@ -150,7 +139,7 @@ class Runner:
                     self._waiting = 0
             if wave:
                 self._wave(connection)
-            self._hold_back(seconds)
+            self._pacer.hold_back(seconds)
 
     def _fill(self, connection: Connection, work: Spans, bar: Listener) -> None:
         while not self.stopping and (span := work.take()):
@@ -160,7 +149,7 @@ class Runner:
             work.took(span[1] - span[0], seconds)
             if not left_over:
                 bar.advance(span[1] - span[0])
-            self._hold_back(seconds)
+            self._pacer.hold_back(seconds)
 
     def _wave(self, connection: Connection, bar: Listener | None = None) -> int:
         """Move bucket after bucket. Ingest can run between two buckets."""
@@ -173,7 +162,7 @@ class Runner:
                 moved += self._again(lambda bucket=bucket: backfill.move(connection, bucket))  # type: ignore[misc]
                 if bar is not None:
                     bar.advance()
-                self._hold_back(time.monotonic() - began)
+                self._pacer.hold_back(time.monotonic() - began)
         return moved
 
     def _again(self, call: Callable[[], int]) -> int:
@@ -186,15 +175,6 @@ class Runner:
                     raise
                 time.sleep(0.05 * (attempt + 1))
         raise AssertionError
-
-    def _hold_back(self, worked_seconds: float) -> None:
-        """Rest as long as the maximum load says, and while the backfill is paused."""
-        until = time.monotonic() + worked_seconds * (1 - self.pace.max_load) / self.pace.max_load
-        while not self.stopping:
-            rest = until - time.monotonic()
-            if rest <= 0 and not self._paused.is_set():
-                return
-            time.sleep(min(max(rest, 0.01), 0.05))
 
     def _all(self, work: Callable[[Connection], None]) -> None:
         """Let every connection work. The first failure stops all of them, and so does the second Ctrl-C."""
@@ -216,34 +196,3 @@ class Runner:
                 raise error
         if cancelled is not None and self.interruption.count <= 1:
             raise cancelled
-
-    @contextmanager
-    def _watched(self, bar: Listener) -> Iterator[None]:
-        """Pause while replication or ingest is behind."""
-        done = threading.Event()
-        watcher = threading.Thread(target=self._watch, args=(done, bar), name="lag", daemon=True)
-        watcher.start()
-        try:
-            yield
-        finally:
-            done.set()
-            watcher.join()
-            self._paused.clear()
-
-    def _watch(self, done: threading.Event, bar: Listener) -> None:
-        said_at = float("-inf")
-        with suppress(StoreError, psycopg.Error), connect(self._dsn) as connection:
-            while not done.is_set():
-                lag, whose = lag_seconds(connection)
-                if lag > self.pace.max_lag_seconds:
-                    self._paused.set()
-                    if time.monotonic() - said_at > SAY_EVERY_SECONDS:
-                        said_at = time.monotonic()
-                        bar.say(f"pausing: {whose} is {lag:.0f} s behind")
-                elif self._paused.is_set():
-                    self._paused.clear()
-                    said_at = float("-inf")
-                    bar.say(f"going on: {whose} is {lag:.1f} s behind")
-                done.wait(LAG_LOOK_SECONDS)
-        # If the lag can no longer be read, do not pause for ever.
-        self._paused.clear()

@@ -2,7 +2,7 @@
 
 from radmeter.adoption import moves, parent
 from radmeter.adoption.moves import OPEN, TABLE
-from radmeter.adoption.operation import LEGACY_CHECK, VACUUM_GIVES_WAY, Operation, set_total
+from radmeter.adoption.operation import LEGACY_CHECK, Operation, set_total
 from radmeter.adoption.state import Adoption
 from radmeter.adoption.swap import swap
 from radmeter.adoption.table import read
@@ -21,7 +21,7 @@ def validate(operation: Operation, adoption: Adoption) -> None:
         return
 
     def work(connection: Connection) -> None:
-        connection.execute(VACUUM_GIVES_WAY)
+        operation.let_vacuum_give_way(connection, f"ONLY {TABLE}")
         connection.execute(f"ALTER TABLE ONLY public.radacct VALIDATE CONSTRAINT {LEGACY_CHECK}")
 
     with operation.progress("reading every closed session once", None, "rows"):
@@ -51,9 +51,8 @@ def swap_tables(operation: Operation, adoption: Adoption) -> None:
     # The swap itself moves sessions that stop after this. They are few.
     operation.move("moving sessions that have stopped since", OPEN, TABLE, GOES_BACK, boundary)
     operation.said("the swap")
-    seconds: float = operation.retried(
-        "the swap", lambda connection: swap(connection, adoption, operation.owner)
-    )
+    operation.retried("the swap", lambda connection: swap(operation, connection, adoption))
+    (seconds,) = operation.held["the swap"]
     operation.connection.execute(
         "UPDATE radmeter.adoption SET lock_seconds = %s WHERE undone_at IS NULL", (seconds,)
     )

@@ -6,9 +6,11 @@ from contextlib import contextmanager, suppress
 
 import psycopg
 
-from radmeter.adoption.table import Table
+from radmeter.adoption.operation import Operation
+from radmeter.adoption.table import Index, Table
 from radmeter.database.connection import Connection, connect
 from radmeter.database.deadline import prompt
+from radmeter.database.lock_retries import create_index_with_lock_retries
 from radmeter.database.waiting import server_pid
 from radmeter.errors import StoreError
 from radmeter.progress import Listener, Quiet
@@ -34,6 +36,34 @@ def needed(table: Table) -> list[tuple[str, str]]:
         for name, columns, condition in _INDEXES
         if not any(index.is_on(*columns) and not index.unique for index in table.indexes)
     ]
+
+
+def built_again(table: Table, widened: list[str]) -> list[Index]:
+    """Return the indexes that PostgreSQL would build again if columns became text, while everybody waits.
+
+    It keeps an index if only the type's name changes, but does not judge expressions and conditions.
+    """
+    return [
+        index
+        for index in table.indexes
+        if (index.partial or "" in index.columns) and not set(widened).isdisjoint(index.names)
+    ]
+
+
+def make_dropped(operation: Operation, dropped: dict[str, str]) -> None:
+    """Make the indexes again that were dropped for a change of a type, while others read and write."""
+    for name, definition in dropped.items():
+        with (
+            operation.progress(f"index {name}", None, "blocks") as bar,
+            progress_of(operation.connection, bar),
+        ):
+            create_index_with_lock_retries(
+                operation.connection,
+                f"public.{name}",
+                definition.replace("INDEX", "INDEX CONCURRENTLY", 1),
+                patience_seconds=operation.patience_seconds,
+                said=operation.said,
+            )
 
 
 def room_needed(table: Table) -> int:

@@ -5,13 +5,12 @@ Writers are kept out for one batch at a time. An UPDATE that meets a row while i
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from psycopg import sql
 from psycopg.types.json import Json
 
 from radmeter.database.connection import Connection
-from radmeter.database.lock_retries import with_lock_retries
 from radmeter.packet.router_key import leading_mac
 
 # A batch takes about 10 ms, during which writers wait.
@@ -20,6 +19,13 @@ ROUTER_BATCH = 500
 
 TABLE = "public.radacct"
 OPEN = "public.radacct_open"
+
+
+class Retried(Protocol):
+    """Does work in a transaction that has locked radacct so that writers wait, with lock retries."""
+
+    def __call__(self, what: str, work: Callable[[Connection], int], lock: str) -> int:
+        """Return what the work returns. `what` names it in messages, `lock` is the mode."""
 
 
 def columns(connection: Connection, table: str = TABLE) -> sql.Composed:
@@ -39,12 +45,14 @@ def move(
     which: str,
     parameters: dict[str, Any],
     *,
-    said: Callable[[str], None],
-    patience_seconds: float,
+    retried: Retried,
     found: Callable[[int], None],
     moved: Callable[[int], None],
 ) -> int:
-    """Move the rows of `origin` that meet the condition `which` to `target`, in batches. Return how many."""
+    """Move the rows of `origin` that meet the condition `which` to `target`, in batches. Return how many.
+
+    The rows are found before a lock is taken. A batch is then read by its ids.
+    """
     condition = sql.SQL(which)
     find = sql.SQL("SELECT radacctid FROM ONLY {} WHERE {} ORDER BY radacctid").format(
         _table(origin), condition
@@ -57,13 +65,9 @@ def move(
         batch = ids[begin : begin + BATCH]
 
         def work(opened: Connection, batch: list[int] = batch) -> int:
-            opened.execute("LOCK TABLE ONLY public.radacct IN SHARE ROW EXCLUSIVE MODE")
             return move_now(opened, origin, target, which, {**parameters, "ids": batch}, names)
 
-        done += with_lock_retries(
-            connection, work, what=f"moving sessions from {origin} to {target}", patience_seconds=patience_seconds,
-            said=said,
-        )  # fmt: skip
+        done += retried(f"moving sessions from {origin} to {target}", work, "SHARE ROW EXCLUSIVE")
         moved(len(batch))
     return done
 
@@ -78,7 +82,10 @@ def move_now(
 ) -> int:
     """Move rows in the transaction of the caller. Return how many. `ids` in the parameters limits it to these rows."""
     names = names or columns(connection)
-    only = sql.SQL("radacctid = ANY (%(ids)s) AND ") if "ids" in parameters else sql.SQL("")
+    only = sql.SQL("")
+    if "ids" in parameters:
+        only = sql.SQL("radacctid = ANY (%(ids)s) AND ")
+        by_index(connection)
     connection.execute("SET LOCAL radmeter.moving = 'on'")
     done = connection.execute(
         sql.SQL(
@@ -95,6 +102,11 @@ def move_now(
     ).rowcount
     connection.execute("SET LOCAL radmeter.moving = 'off'")
     return done
+
+
+def by_index(connection: Connection) -> None:
+    """Let the statements of this transaction find rows by an index, even if the statistics are old or missing."""
+    connection.execute("SET LOCAL enable_seqscan = off")
 
 
 def route_open(connection: Connection, found: Callable[[int], None], advance: Callable[[int], None]) -> None:
@@ -116,10 +128,12 @@ def route_open(connection: Connection, found: Callable[[int], None], advance: Ca
                 ),
             ),
         )
-    # A session without any time would never become stale. Now counts as its arrival, so that the reaper can close it.
+    # A session without any time, or with one in the future, would never become stale. Now counts as its arrival, so
+    # that the reaper can close it. A router whose clock began in 1970 may still send for its session.
     connection.execute(
         """UPDATE ONLY public.radacct_open SET arrived_at = now()
-           WHERE arrived_at IS NULL AND acctupdatetime IS NULL AND acctstarttime IS NULL"""
+           WHERE arrived_at IS NULL
+             AND (coalesce(acctupdatetime, acctstarttime) BETWEEN '1998-12-01Z' AND now()) IS NOT TRUE"""
     )
     ids = [
         row[0]

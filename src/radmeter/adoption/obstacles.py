@@ -284,7 +284,9 @@ def duplicates(connection: Connection, table: Table) -> Iterator[Obstacle]:
             f"{counted(row[0], 'value')} of acctuniqueid {verb(row[0])} in {counted(row[1], 'row')}: "
             "the sessions cannot be told apart",
             "SELECT acctuniqueid, count(*), array_agg(radacctid) FROM radacct GROUP BY 1 HAVING count(*) > 1; "
-            "shows them. If they are sessions of their own, UPDATE radacct SET acctuniqueid = acctuniqueid || '-' "
-            "|| radacctid WHERE radacctid NOT IN (SELECT max(radacctid) FROM radacct GROUP BY acctuniqueid); gives "
-            "all but the latest of each an id of its own. If they are copies of one session, delete all but one",
+            "shows them. If they are sessions of their own, UPDATE radacct AS each SET acctuniqueid = "
+            "each.acctuniqueid || '-' || radacctid FROM (SELECT acctuniqueid, max(radacctid) AS latest FROM radacct "
+            "GROUP BY 1 HAVING count(*) > 1) AS double WHERE each.acctuniqueid = double.acctuniqueid "
+            "AND radacctid < latest; gives all but the latest of each an id of its own. If they are copies of one "
+            "session, delete all but one",
         )

@@ -2,9 +2,9 @@
 
 from psycopg import sql
 
-from radmeter.adoption import moves, obstacles, state
+from radmeter.adoption import obstacles, state
 from radmeter.adoption.moves import OPEN, TABLE
-from radmeter.adoption.operation import LEGACY_CHECK, Operation, Refused, exclusively
+from radmeter.adoption.operation import LEGACY_CHECK, Operation, Refused, has_constraint
 from radmeter.adoption.state import Adoption
 from radmeter.database.connection import Connection
 
@@ -17,14 +17,13 @@ def move_boundary(operation: Operation, adoption: Adoption) -> None:
         return
 
     def work(connection: Connection) -> None:
-        exclusively(connection)
         connection.execute(f"ALTER TABLE ONLY public.radacct DROP CONSTRAINT IF EXISTS {LEGACY_CHECK}")
         connection.execute(
             "UPDATE radmeter.adoption SET boundary = %s, state = 'opening' WHERE undone_at IS NULL",
             (state.next_boundary(connection),),
         )
 
-    operation.retried("moving the boundary", work)
+    operation.retried("moving the boundary", work, "ACCESS EXCLUSIVE")
 
 
 def move_open(operation: Operation, adoption: Adoption) -> None:
@@ -41,19 +40,21 @@ def move_open(operation: Operation, adoption: Adoption) -> None:
 def bound(operation: Operation, adoption: Adoption) -> None:
     """Let radacct itself take only closed rows from now on.
 
-    The CHECK is NOT VALID: it holds for new rows. The old rows are checked in the next state.
+    The CHECK is NOT VALID: it holds for new rows, and PostgreSQL reads none to add it. A writer with the trigger off
+    may have added open sessions since they were moved. No more can come now. So they are found without a strong lock,
+    and move as the others did. Until then an UPDATE of one of them fails. The next state checks the other old rows.
     """
 
-    def work(connection: Connection) -> None:
-        exclusively(connection)
-        # A writer with the trigger off may have added open sessions since they were moved.
-        moves.move_now(connection, TABLE, OPEN, NOT_MOVED, {"boundary": adoption.boundary})
+    def add(connection: Connection) -> None:
         connection.execute(
             sql.SQL(
                 "ALTER TABLE ONLY public.radacct ADD CONSTRAINT {} "
                 "CHECK (acctstoptime IS NOT NULL AND acctstoptime < {}) NO INHERIT NOT VALID"
             ).format(sql.Identifier(LEGACY_CHECK), sql.Literal(adoption.boundary))
         )
-        state.go_on(connection, "bounding")
 
-    operation.retried("bounding radacct", work)
+    if not has_constraint(operation.connection, TABLE, LEGACY_CHECK):
+        operation.retried("bounding radacct", add, "ACCESS EXCLUSIVE")
+    boundary = {"boundary": adoption.boundary}
+    operation.move("moving open sessions that came meanwhile", TABLE, OPEN, NOT_MOVED, boundary)
+    operation.retried("bounding radacct", lambda connection: state.go_on(connection, "bounding"))

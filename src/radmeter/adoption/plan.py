@@ -4,7 +4,7 @@ import datetime
 from typing import NamedTuple
 
 from radmeter.adoption.columns import OURS, STOCK
-from radmeter.adoption.indexes import needed, room_needed
+from radmeter.adoption.indexes import built_again, needed, room_needed
 from radmeter.adoption.moves import BATCH
 from radmeter.adoption.obstacles import widened
 from radmeter.adoption.parent import carried, left_behind
@@ -12,6 +12,7 @@ from radmeter.adoption.table import Table
 from radmeter.database.connection import Connection
 from radmeter.database.disk import free_bytes
 from radmeter.database.identifiers import listed, quoted
+from radmeter.packet.record import MOST_OCTETS
 from radmeter.schema import table_code
 from radmeter.schema.ownership import OWNER, strangers, will_revoke_temporary
 from radmeter.units import counted
@@ -94,6 +95,11 @@ def notes(connection: Connection, table: Table, boundary: datetime.datetime) -> 
         said.append(f"Kept as they are, and in all partitions: the columns {listed(extra)}.")
     if everywhere:
         said.append(f"Kept, and made in all partitions: the indexes {listed(everywhere)}.")
+    if again := built_again(table, widened(table)):
+        said.append(
+            "Dropped, and made again at once while others write, since their columns become text: the indexes "
+            f"{listed([index.name for index in again])}."
+        )
     if behind:
         said.append(
             "Kept for the old sessions only, since every interim changes their columns: the indexes "
@@ -103,6 +109,8 @@ def notes(connection: Connection, table: Table, boundary: datetime.datetime) -> 
         said.append(
             f"Kept, and read the new radacct: the views {', '.join(view.name for view in table.views)}."
         )
+    if faulty := _faulty(connection, table):
+        said.append(faulty)
     if table.unique_id() is None:
         said.append(
             "No index keeps acctuniqueid unique: all rows were read, and there are no duplicates now."
@@ -128,6 +136,31 @@ def notes(connection: Connection, table: Table, boundary: datetime.datetime) -> 
         "docs/adoption.md."
     )
     return said
+
+
+def _faulty(connection: Connection, table: Table) -> str | None:
+    """Return a note if sessions have values that no router can have reported: those of radmeter.history_fault."""
+    there = {column.name for column in table.columns}
+    times = [name for name in ("acctupdatetime", "acctstoptime", "acctstarttime") if name in there]
+    condition = (
+        "acctinputoctets < 0 OR acctoutputoctets < 0 "
+        f"OR acctinputoctets > {MOST_OCTETS} OR acctoutputoctets > {MOST_OCTETS} "
+        f"OR coalesce({', '.join(times)}) NOT BETWEEN '1970-01-01 00:00:00+00' AND '2106-02-07 06:28:15+00'"
+    )
+    with connection.transaction():
+        table_code.hold(connection, "public.radacct")
+        if not table_code.is_table(connection, "public.radacct"):
+            return None
+        row = connection.execute(f"SELECT count(*) FROM public.radacct WHERE {condition}".encode()).fetchone()  # noqa: S608
+    if not row or not row[0]:
+        return None
+    shown = f"SELECT * FROM radacct WHERE {condition};"  # noqa: S608 # our own text
+    return (
+        f"{counted(row[0], 'session')} with values that no router can have reported (negative octets, more than 2^52, "
+        "an impossible time). They are adopted as they are. `radmeter backfill` will not count them: it sets them "
+        "aside, and `radmeter backfill --correct` counts one with other octets. It is easier to correct them now. "
+        f"This shows them: {shown}"
+    )
 
 
 def lacks_room(connection: Connection, table: Table) -> str | None:

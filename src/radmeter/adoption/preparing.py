@@ -4,9 +4,9 @@ from psycopg import sql
 
 from radmeter.adoption import obstacles, ownership, parent, state
 from radmeter.adoption.columns import OURS, STOCK
-from radmeter.adoption.indexes import needed, progress_of
+from radmeter.adoption.indexes import built_again, make_dropped, needed, progress_of
 from radmeter.adoption.moves import OPEN
-from radmeter.adoption.operation import DIVERT, Operation, Refused, exclusively
+from radmeter.adoption.operation import DIVERT, Operation, Refused
 from radmeter.adoption.state import Adoption
 from radmeter.adoption.table import read
 from radmeter.database.connection import Connection
@@ -33,7 +33,6 @@ def add_columns(operation: Operation, adoption: Adoption) -> None:
     """
 
     def work(connection: Connection) -> None:
-        exclusively(connection)
         table = read(connection)
         ownership.take(connection, operation.owner, adoption.saved["owner"], table)
         refuse_new(connection)
@@ -44,15 +43,21 @@ def add_columns(operation: Operation, adoption: Adoption) -> None:
             if column.name not in present
         ]
         changes += [f"ALTER {column} TYPE text" for column in obstacles.widened(table)]
+        # PostgreSQL would build these again while everybody waits. The next step makes them, and nobody waits.
+        if dropped := built_again(table, obstacles.widened(table)):
+            state.remember_dropped(connection, {index.name: index.definition for index in dropped})
+            for index in dropped:
+                connection.execute(sql.SQL("DROP INDEX public.{}").format(sql.Identifier(index.name)))
         if changes:
             connection.execute(f"ALTER TABLE public.radacct {', '.join(changes)}".encode())
 
     operation.said("adding radmeter's columns")
-    operation.retried("adding columns to radacct", work)
+    operation.retried("adding columns to radacct", work, "ACCESS EXCLUSIVE")
 
 
 def make_indexes(operation: Operation, adoption: Adoption) -> None:
     """Make the indexes that the table lacks. Others can write meanwhile."""
+    make_dropped(operation, adoption.saved.get("dropped", {}))
     for name, statement in needed(operation.table):
         with (
             operation.progress(f"index {name.removeprefix('public.')}", None, "blocks") as bar,
@@ -69,7 +74,7 @@ def make_indexes(operation: Operation, adoption: Adoption) -> None:
 
 def make_open_table(operation: Operation, adoption: Adoption) -> None:
     """Make radacct_open, whose rows radacct shows as its own, and the trigger that sends new sessions there."""
-    table = operation.table
+    table = read(operation.connection)
     operation.said("making radmeter's views and functions")
     operation.retried(
         "preparing radmeter.radacct", lambda connection: parent.make(connection, table, operation.owner)
@@ -78,7 +83,6 @@ def make_open_table(operation: Operation, adoption: Adoption) -> None:
 
     def work(connection: Connection) -> None:
         run = connection.execute
-        exclusively(connection)
         now = read(connection)
         # An adoption that an earlier version began: until here the table belonged to its former owner.
         ownership.take(connection, operation.owner, adoption.saved["owner"], now)
@@ -104,4 +108,4 @@ def make_open_table(operation: Operation, adoption: Adoption) -> None:
         run(DIVERT)
         state.go_on(connection, "opening")
 
-    operation.retried("making radacct_open", work)
+    operation.retried("making radacct_open", work, "ACCESS EXCLUSIVE")

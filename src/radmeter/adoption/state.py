@@ -22,9 +22,13 @@ class Adoption(NamedTuple):
     swapped_at: datetime.datetime | None
     lock_seconds: float | None
     undone_at: datetime.datetime | None
+    swap_postponed_at: datetime.datetime | None
 
 
-_COLUMNS = "id, state, boundary, first_id, last_id, saved, began_at, swapped_at, lock_seconds, undone_at"
+# The last column may be missing: an earlier version of radmeter began the adoption, and this one reads it before it
+# has brought the tables up to date.
+_COLUMNS = """id, state, boundary, first_id, last_id, saved, began_at, swapped_at, lock_seconds, undone_at,
+    (to_jsonb(adoption) ->> 'swap_postponed_at')::timestamptz"""
 
 
 def in_force(connection: Connection) -> Adoption | None:
@@ -45,6 +49,21 @@ def latest(connection: Connection) -> Adoption | None:
     return Adoption(*row) if row else None
 
 
+# Lines of radmeter.migration_log that begin with this say for how long a step has kept others waiting.
+LOCK_HELD = "radacct locked: "
+
+
+def longest_lock(connection: Connection) -> tuple[str, float] | None:
+    """Return which step of the latest adoption, or of its undoing, kept others waiting longest, and for how long."""
+    return connection.execute(
+        """SELECT substr(name, length(%(held)s) + 1), seconds::float8 FROM radmeter.migration_log
+           WHERE kind = 'adoption' AND starts_with(name, %(held)s) AND at >= (
+               SELECT max(at) FROM radmeter.migration_log WHERE kind = 'adoption' AND name IN ('began', 'giving back'))
+           ORDER BY seconds DESC LIMIT 1""",
+        {"held": LOCK_HELD},
+    ).fetchone()
+
+
 def begin(connection: Connection, boundary: datetime.datetime, saved: dict[str, Any]) -> None:
     """Write down that an adoption begins."""
     connection.execute(
@@ -59,6 +78,16 @@ def go_on(connection: Connection, state: str) -> None:
     connection.execute("UPDATE radmeter.adoption SET state = %s WHERE undone_at IS NULL", (state,))
 
 
+def postpone_swap(connection: Connection, postponed: bool) -> None:
+    """Write down that the swap waits until it is asked for, or that it waits no longer."""
+    connection.execute(
+        """UPDATE radmeter.adoption
+           SET swap_postponed_at = CASE WHEN %s THEN coalesce(swap_postponed_at, clock_timestamp()) END
+           WHERE undone_at IS NULL""",
+        (postponed,),
+    )
+
+
 def next_boundary(connection: Connection, days: int = 7) -> datetime.datetime:
     """Return the first start of a month (UTC) that is at least `days` ahead."""
     row = connection.execute(
@@ -70,6 +99,15 @@ def next_boundary(connection: Connection, days: int = 7) -> datetime.datetime:
     boundary = row[0]
     assert isinstance(boundary, datetime.datetime)
     return boundary.astimezone(datetime.UTC)
+
+
+def remember_dropped(connection: Connection, indexes: dict[str, str]) -> None:
+    """Write down the indexes that are dropped in this transaction: their definitions by their names."""
+    connection.execute(
+        """UPDATE radmeter.adoption SET saved = saved || jsonb_build_object('dropped', %s::jsonb)
+           WHERE undone_at IS NULL""",
+        (Jsonb(indexes),),
+    )
 
 
 def remember_renamed(connection: Connection, renamed: list[str]) -> None:

@@ -25,6 +25,8 @@ class Step:
 
     does: str
     function: Callable[[Operation, Adoption], None]
+    postponable: bool = False
+    """Whether an operator can let it wait (`radmeter adopt --postpone-swap`)."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,11 @@ STATES = (
                 _MOVE_BOUNDARY,
                 Step("the CHECK is validated: every closed session is read once", validate),
                 Step("the routers of open sessions are found", find_routers),
-                Step("radacct becomes a partition of the table that takes its name", swap_tables),
+                Step(
+                    "radacct becomes a partition of the table that takes its name",
+                    swap_tables,
+                    postponable=True,
+                ),
             ),
             "swapped",
             again="opening",
@@ -140,11 +146,17 @@ UNDO: Mapping[str, Way] = {state.name: state.undo for state in STATES if state.u
 
 
 def walk(operation: Operation, ways: Mapping[str, Way], until: str) -> Adoption:
-    """Do the steps of each state until the adoption is in the state `until`. Return the adoption."""
+    """Do the steps of each state until the adoption is in the state `until`, or the next step is postponed.
+
+    Return the adoption.
+    """
     adoption = _latest(operation)
     while adoption.state != until:
         way, here = ways[adoption.state], adoption.state
         for step in way.steps:
+            if step.postponable and adoption.swap_postponed_at is not None:
+                return adoption
+            operation.hold_back()
             take(step, operation, adoption)
             adoption = _latest(operation)
             if adoption.state != here:
@@ -156,6 +168,7 @@ def walk(operation: Operation, ways: Mapping[str, Way], until: str) -> Adoption:
 def take(step: Step, operation: Operation, adoption: Adoption) -> None:
     """Do a step. Tests replace this function to kill an adoption before or after a step."""
     step.function(operation, adoption)
+    operation.note_locks()
 
 
 def _latest(operation: Operation) -> Adoption:

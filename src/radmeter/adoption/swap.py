@@ -1,42 +1,35 @@
 """The swap: in one short transaction radacct becomes the oldest partition of the table that gets its name."""
 
-import time
-
 from psycopg import sql
 
 from radmeter.adoption import moves
 from radmeter.adoption.moves import OPEN, TABLE
-from radmeter.adoption.operation import Refused
+from radmeter.adoption.operation import Operation, Refused
 from radmeter.adoption.ownership import give_sequence
 from radmeter.adoption.state import Adoption
 from radmeter.adoption.table import Table, read, read_views
 from radmeter.database.connection import Connection
-from radmeter.database.lock_retries import LOCK_WAIT_MS
 from radmeter.errors import StoreError
 from radmeter.schema import table_code
 from radmeter.schema.revisions import note
 from radmeter.schema.table_code import Obstacle
 
 
-def swap(connection: Connection, adoption: Adoption, owner: str) -> float:
-    """Swap the tables in the caller's transaction. Return for how many seconds the locks have been held.
+def swap(operation: Operation, connection: Connection, adoption: Adoption) -> None:
+    """Swap the tables in the caller's transaction.
 
     The locks are taken in the order of a query that reads radacct: first the table, then what inherits from it.
     """
-    run = connection.execute
+    run, owner = connection.execute, operation.owner
     run("SET LOCAL search_path = pg_catalog")
     run("SET LOCAL client_min_messages = warning")
-    # Autovacuum gives way to this lock. Readers and writers do not wait for it.
-    run("SET LOCAL lock_timeout = '5s'")
-    run("LOCK TABLE ONLY public.radacct IN SHARE UPDATE EXCLUSIVE MODE")
-    run("LOCK TABLE ONLY public.radacct_open IN SHARE UPDATE EXCLUSIVE MODE")
+    operation.let_vacuum_give_way(connection, f"ONLY {TABLE}", f"ONLY {OPEN}")
     # Read the table again: from here on nobody can change an index until the swap is done.
     table = read(connection)
     _refuse(table_code.of_expressions(connection, table.oid))
     last = _last_id(connection, table)
-    run(f"SET LOCAL lock_timeout = '{LOCK_WAIT_MS}ms'")
     run("LOCK TABLE ONLY public.radacct IN ACCESS EXCLUSIVE MODE")
-    began = time.monotonic()
+    operation.locked()
     run("LOCK TABLE ONLY public.radacct_open IN ACCESS EXCLUSIVE MODE")
     # The views can change until here: whoever owns one can replace it.
     table.views = read_views(connection, table)
@@ -71,9 +64,7 @@ def swap(connection: Connection, adoption: Adoption, owner: str) -> float:
                first_id = (SELECT min(radacctid) FROM public.radacct_legacy) WHERE undone_at IS NULL""",
         (last,),
     )
-    seconds = time.monotonic() - began
-    note(connection, "adoption", "swapped", seconds)
-    return seconds
+    note(connection, "adoption", "swapped", operation.locked_seconds())
 
 
 def _refuse(found: list[Obstacle]) -> None:

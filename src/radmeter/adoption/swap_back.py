@@ -9,14 +9,19 @@ from radmeter.adoption.operation import DIVERT, LEGACY_CHECK, Operation, Refused
 from radmeter.adoption.state import Adoption, remember_renamed
 from radmeter.adoption.table import LEGACY, read, read_views
 from radmeter.database.connection import Connection
-from radmeter.database.lock_retries import LOCK_WAIT_MS, create_index_with_lock_retries
+from radmeter.database.lock_retries import create_index_with_lock_retries
 from radmeter.schema import table_code
 from radmeter.schema.revisions import note
 
 
 def begin_to_undo(operation: Operation, adoption: Adoption) -> None:
     """Write down that the adoption is being undone, so that `radmeter adopt` no longer goes on with it."""
-    operation.retried("beginning to undo", lambda connection: state.go_on(connection, "undoing"))
+
+    def work(connection: Connection) -> None:
+        state.go_on(connection, "undoing")
+        note(connection, "adoption", "giving back", None)
+
+    operation.retried("beginning to undo", work)
 
 
 def make_unique(operation: Operation, adoption: Adoption) -> None:
@@ -43,7 +48,7 @@ def make_unique(operation: Operation, adoption: Adoption) -> None:
 def swap_tables_back(operation: Operation, adoption: Adoption) -> None:
     """Give the old table its name back."""
     operation.said("swapping back")
-    operation.retried("swapping back", lambda connection: _swap(connection, adoption, operation.owner))
+    operation.retried("swapping back", lambda connection: _swap(operation, connection, adoption))
 
 
 def _tell_apart(operation: Operation, adoption: Adoption) -> None:
@@ -64,15 +69,16 @@ def _tell_apart(operation: Operation, adoption: Adoption) -> None:
     operation.retried("telling sessions apart", work)
 
 
-def _swap(connection: Connection, adoption: Adoption, owner: str) -> None:
+def _swap(operation: Operation, connection: Connection, adoption: Adoption) -> None:
     """Swap back: the partitions become tables that inherit from radacct. Later their rows move into it."""
-    run = connection.execute
+    run, owner = connection.execute, operation.owner
     run("SET LOCAL search_path = pg_catalog")
     run("SET LOCAL client_min_messages = warning")
-    run("SET LOCAL lock_timeout = '5s'")
-    run("LOCK TABLE public.radacct IN SHARE UPDATE EXCLUSIVE MODE")
+    operation.let_vacuum_give_way(connection, TABLE)
     table = read(connection)
-    run(f"SET LOCAL lock_timeout = '{LOCK_WAIT_MS}ms'")
+    # The parent first: who reads radacct waits from here on.
+    run("LOCK TABLE ONLY public.radacct IN ACCESS EXCLUSIVE MODE")
+    operation.locked()
     run("LOCK TABLE public.radacct IN ACCESS EXCLUSIVE MODE")
     table.views = read_views(connection, table)
     if found := table_code.of_views(connection, table.oid):
@@ -113,4 +119,4 @@ def _swap(connection: Connection, adoption: Adoption, owner: str) -> None:
         if not view.name.startswith("radmeter."):
             run(view.statement.encode())
     state.go_on(connection, "returning")
-    note(connection, "adoption", "swapped back", None)
+    note(connection, "adoption", "swapped back", operation.locked_seconds())

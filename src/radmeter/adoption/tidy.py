@@ -2,8 +2,8 @@
 
 from radmeter.adoption import ownership
 from radmeter.adoption.columns import OURS
-from radmeter.adoption.indexes import NAMES
-from radmeter.adoption.operation import Operation, exclusively
+from radmeter.adoption.indexes import NAMES, make_dropped
+from radmeter.adoption.operation import Operation
 from radmeter.adoption.state import Adoption
 from radmeter.database.connection import Connection
 from radmeter.database.lock_retries import outside_transaction
@@ -16,6 +16,7 @@ COUNTED = r"^(session_slice|session_month|adopted_\w+|adoption_baseline|backfill
 
 def tidy(operation: Operation, adoption: Adoption) -> None:
     """Remove what the adoption made."""
+    make_dropped(operation, adoption.saved.get("dropped", {}))
     for name in NAMES:
         outside_transaction(
             operation.connection,
@@ -28,7 +29,6 @@ def tidy(operation: Operation, adoption: Adoption) -> None:
     def work(connection: Connection) -> None:
         run = connection.execute
         run("SET LOCAL client_min_messages = warning")
-        exclusively(connection)
         run("DROP TRIGGER IF EXISTS radmeter_divert ON public.radacct")
         columns = [column.name for column in OURS] + list(adoption.saved["columns_added"])
         run(
@@ -54,4 +54,4 @@ def tidy(operation: Operation, adoption: Adoption) -> None:
         )
         note(connection, "adoption", "undone", None)
 
-    operation.retried("tidying up", work)
+    operation.retried("tidying up", work, "ACCESS EXCLUSIVE")

@@ -1,5 +1,7 @@
 """`radmeter adopt`: adopt FreeRADIUS's own radacct, and give it back."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -13,12 +15,21 @@ from radmeter.adoption import undo as adopt_undo
 from radmeter.adoption.operation import Operation, Refused
 from radmeter.adoption.states import MEANS
 from radmeter.adoption.table import Table
-from radmeter.cli.common import confirm, emit, emit_one, existing_database, format_option, with_settings
+from radmeter.cli.common import (
+    confirm,
+    emit,
+    emit_one,
+    existing_database,
+    format_option,
+    pace_options,
+    with_settings,
+)
 from radmeter.config import Settings
 from radmeter.database.connection import explained_errors
 from radmeter.database.identifiers import quoted
-from radmeter.database.lock_retries import PATIENCE_SECONDS
+from radmeter.database.lock_retries import PATIENCE_SECONDS, bounded_waits
 from radmeter.database.operator import connect_as_operator
+from radmeter.database.pace import Pace, Pacer
 from radmeter.printable import printable
 from radmeter.progress import progress
 from radmeter.units import counted, duration, human_bytes
@@ -27,6 +38,9 @@ EXAMPLES = """\b
 Examples:
   radmeter adopt --from radacct --plan     what would happen, and how long it takes
   radmeter adopt --from radacct            do it; run it again if it was interrupted
+  radmeter adopt --from radacct --max-load 0.3 --max-lag 5      with rests, and pauses while a standby is behind
+  radmeter adopt --from radacct --postpone-swap                 all but the swap
+  radmeter adopt --swap                    the swap, once it suits
   radmeter adopt --status                  how far the adoption is
   radmeter adopt --undo                    give radacct back to FreeRADIUS
 
@@ -38,6 +52,8 @@ goes on), 2 wrong options, or there is no terminal to ask at and no --yes, 130 i
 @click.command(epilog=EXAMPLES)
 @click.option("--from", "table", metavar="TABLE", help="The table to adopt: radacct.")
 @click.option("--plan", is_flag=True, help="Say what would be done, and do nothing.")
+@click.option("--postpone-swap", is_flag=True, help="Prepare all, and swap when --swap says so.")
+@click.option("--swap", "swap_now", is_flag=True, help="Go on with an adoption whose swap is postponed.")
 @click.option("--undo", is_flag=True, help="Make radacct FreeRADIUS's own table again, with all sessions.")
 @click.option("--status", is_flag=True, help="Say how far the adoption is.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
@@ -49,16 +65,21 @@ goes on), 2 wrong options, or there is no terminal to ask at and no --yes, 130 i
     show_default=True,
     help="How long to try to get a lock that another transaction holds.",
 )
+@pace_options
 @with_settings("state", "dsn")
 @format_option
 def adopt(
     settings: Settings,
     table: str | None,
     plan: bool,
+    postpone_swap: bool,
+    swap_now: bool,
     undo: bool,
     status: bool,
     yes: bool,
     patience: float,
+    max_load: float,
+    max_lag: float,
     output_format: str,
 ) -> None:
     """Adopt the radacct of a FreeRADIUS database: it becomes the oldest partition of radmeter's radacct.
@@ -67,32 +88,38 @@ def adopt(
     swap, which takes less than 0.2 seconds. The adoption can be undone until the first partition is archived or
     dropped.
     """
-    if sum((table is not None, undo, status)) != 1:
-        raise click.UsageError("give one of --from radacct, --undo and --status")
-    if plan and table is None:
-        raise click.UsageError("--plan goes with --from")
+    if sum((table is not None, swap_now, undo, status)) != 1:
+        raise click.UsageError("give one of --from radacct, --swap, --undo and --status")
+    if (plan or postpone_swap) and table is None:
+        raise click.UsageError("--plan and --postpone-swap go with --from")
+    pace = Pace(max_load=max_load, max_lag_seconds=max_lag)
     with (
         existing_database(settings) as dsn,
         explained_errors("radmeter_owner"),
         connect_as_operator(dsn) as connection,
+        bounded_waits(connection, patience, said=_say, what="radmeter adopt"),
     ):
         if status:
             _status(connection, output_format)
         elif undo:
-            _undo(connection, yes, patience)
-        elif table is not None:
-            if table.lower() not in ("radacct", "public.radacct"):
+            with _operation(dsn, connection, patience, pace) as operation:
+                _undo(operation, yes)
+        else:
+            if table is not None and table.lower() not in ("radacct", "public.radacct"):
                 raise click.UsageError(
                     f"--from {table}: only public.radacct can be adopted; "
                     f"move or rename the table first: ALTER TABLE {table} SET SCHEMA public, or RENAME TO radacct"
                 )
-            _adopt(connection, plan, yes, patience, output_format)
+            with _operation(dsn, connection, patience, pace) as operation:
+                operation.postpone = True if postpone_swap else False if swap_now else None
+                _adopt(operation, plan, yes, output_format)
 
 
-def _adopt(
-    connection: psycopg.Connection[Any], plan: bool, yes: bool, patience: float, output_format: str
-) -> None:
+def _adopt(operation: Operation, plan: bool, yes: bool, output_format: str) -> None:
+    connection = operation.connection
     known = state.in_force(connection)
+    if known is None and operation.postpone is False:
+        raise Refused("no adoption is under way: `radmeter adopt --from radacct` begins one")
     if known is None:
         with progress("reading radacct", None, "rows"):
             table, boundary = adoption.survey(connection)
@@ -106,9 +133,17 @@ def _adopt(
     if plan or (known is not None and known.state == "done"):
         return
     confirm("Go on with the adoption?" if known else "Adopt radacct?", yes)
-    done = adoption.adopt(_steps(connection, patience))
-    seconds = done.lock_seconds or 0.0
-    output.say(f"radacct is radmeter's; the swap kept others waiting for {seconds * 1000:.0f} ms")
+    done = adoption.adopt(operation)
+    if done.state != "done":
+        output.say(
+            f"all is ready, and the swap is postponed since {done.swap_postponed_at:%Y-%m-%d %H:%M} UTC: rlm_sql goes "
+            "on writing; next: `radmeter adopt --swap`"
+        )
+        return
+    swap_ms = (done.lock_seconds or 0.0) * 1000
+    output.say(
+        f"radacct is radmeter's; the swap kept others waiting for {swap_ms:.0f} ms{_longest(connection)}"
+    )
     output.say(
         "next: remove rlm_sql from FreeRADIUS's accounting section, start `radmeter ship`, `radmeter jobs run`,"
     )
@@ -137,7 +172,8 @@ def _print_plan(
     output.say()
 
 
-def _undo(connection: psycopg.Connection[Any], yes: bool, patience: float) -> None:
+def _undo(operation: Operation, yes: bool) -> None:
+    connection = operation.connection
     known = state.in_force(connection)
     if known is None:
         raise adopt_undo.nothing_to_undo(connection)
@@ -151,12 +187,20 @@ def _undo(connection: psycopg.Connection[Any], yes: bool, patience: float) -> No
             ).split("\n")
         )
     confirm("Give radacct back?", yes)
-    renamed = adopt_undo.undo(_steps(connection, patience))
-    output.say("radacct is FreeRADIUS's own table again: put rlm_sql back into its accounting section")
+    renamed = adopt_undo.undo(operation)
+    output.say(
+        f"radacct is FreeRADIUS's own table again{_longest(connection)}: put rlm_sql back into its accounting section"
+    )
     if renamed:
         output.say(f"{counted(len(renamed), 'session')} shared an id with a later one and got a new id:")
         for unique_id in renamed:
             output.say(f"  {unique_id}")
+
+
+def _longest(connection: psycopg.Connection[Any]) -> str:
+    """Return the end of a sentence: which step of the latest adoption kept others waiting longest."""
+    found = state.longest_lock(connection)
+    return "" if found is None else f", the longest of all steps for {found[1] * 1000:.0f} ms ({found[0]})"
 
 
 def _status(connection: psycopg.Connection[Any], output_format: str) -> None:
@@ -164,6 +208,7 @@ def _status(connection: psycopg.Connection[Any], output_format: str) -> None:
     row = {
         "state": "none" if known is None else known.state,
         "meaning": "radacct was not adopted" if known is None else MEANS[known.state],
+        "swap_postponed_at": known and known.swap_postponed_at,
         "boundary": known and known.boundary,
         "began_at": known and known.began_at,
         "swapped_at": known and known.swapped_at,
@@ -173,7 +218,14 @@ def _status(connection: psycopg.Connection[Any], output_format: str) -> None:
     emit_one(row, output_format, columns=list(row))
 
 
-def _steps(connection: psycopg.Connection[Any], patience: float) -> Operation:
-    return Operation(
-        connection, said=lambda text: output.say(text, err=True), progress=progress, patience_seconds=patience
-    )
+@contextmanager
+def _operation(
+    dsn: str, connection: psycopg.Connection[Any], patience: float, pace: Pace
+) -> Iterator[Operation]:
+    pacer = Pacer(dsn, pace)
+    with pacer.watched(_say):
+        yield Operation(connection, said=_say, progress=progress, patience_seconds=patience, pacer=pacer)
+
+
+def _say(text: str) -> None:
+    output.say(text, err=True)

@@ -8,9 +8,20 @@ import click
 from radmeter import output
 from radmeter.adoption import backfill as history
 from radmeter.adoption.backfill import COUNTERS, ROUTERS, Progress
-from radmeter.adoption.backfill_runner import Pace, Runner
-from radmeter.cli.common import Row, confirm, emit, emit_one, existing_database, format_option, with_settings
+from radmeter.adoption.backfill_runner import Runner
+from radmeter.cli.common import (
+    Row,
+    confirm,
+    emit,
+    emit_one,
+    existing_database,
+    format_option,
+    pace_options,
+    with_settings,
+)
 from radmeter.config import Settings
+from radmeter.database.connection import connect
+from radmeter.database.pace import Pace
 from radmeter.errors import StoreError
 from radmeter.interruption import Interruption
 from radmeter.progress import progress
@@ -19,6 +30,7 @@ from radmeter.units import amount, counted, duration
 DAY = click.DateTime(["%Y-%m-%d"])
 EXIT_NOT_DONE = 3
 EXIT_INTERRUPTED = 130
+SET_ASIDE = history.SetAside._fields
 STATUS = (
     "state",
     "counters_percent",
@@ -26,6 +38,7 @@ STATUS = (
     "routers_percent",
     "sessions_given_their_router",
     "waiting_for_the_counters",
+    "sessions_set_aside",
     "sessions_a_second",
     "seconds_left",
     "began_at",
@@ -40,6 +53,9 @@ Examples:
   radmeter backfill --only counters --jobs 2
   radmeter backfill --max-load 0.3 --max-lag 5
   radmeter backfill --status
+  radmeter backfill --rejected
+  radmeter backfill --correct 4711 --octets 120000 3500000
+  radmeter backfill --leave 4712 --leave 4713        # or --leave all
   radmeter backfill --redo --from 2026-03-01 --to 2026-03-31
 
 \b
@@ -59,27 +75,46 @@ Exit codes:
     show_default=True,
     help="How many connections to use at once.",
 )
-@click.option(
-    "--max-load",
-    type=click.FloatRange(0, 1, min_open=True),
-    default=1.0,
-    show_default=True,
-    help="The share of its time that each job works. It sleeps the rest.",
-)
-@click.option(
-    "--max-lag",
-    type=click.FloatRange(0, min_open=True),
-    default=10.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="Pause while a standby or ingest is further behind than this.",
-)
+@pace_options
 @click.option("--status", "show_status", is_flag=True, help="Show how far it is, and change nothing.")
 @click.option(
     "--redo", is_flag=True, help="Recompute the counters of --from .. --to, and correct those that differ."
 )
 @click.option("--from", "first_day", type=DAY, metavar="DATE", help="With --redo: the first day.")
 @click.option("--to", "last_day", type=DAY, metavar="DATE", help="With --redo: the last day.")
+@click.option(
+    "--rejected",
+    "show_rejected",
+    is_flag=True,
+    help="List the sessions that were set aside: no router can have reported their values.",
+)
+@click.option(
+    "--correct",
+    "corrected",
+    type=int,
+    metavar="RADACCTID",
+    help="Count a session that was set aside, with --octets.",
+)
+@click.option(
+    "--octets",
+    nargs=2,
+    type=click.IntRange(min=0),
+    metavar="IN OUT",
+    help="With --correct: what the session had when it was adopted.",
+)
+@click.option(
+    "--at",
+    type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S"]),
+    metavar="TIME",
+    help="With --correct: the time (UTC) that it counts for. Default: its last update.",
+)
+@click.option(
+    "--leave",
+    "left_out",
+    multiple=True,
+    metavar="RADACCTID",
+    help="Leave a session that was set aside out for good, `all` for all of them. May be repeated.",
+)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @format_option
 @with_settings("state", "dsn")
@@ -93,6 +128,11 @@ def backfill(
     redo: bool,
     first_day: datetime.datetime | None,
     last_day: datetime.datetime | None,
+    show_rejected: bool,
+    corrected: int | None,
+    octets: tuple[int, int] | None,
+    at: datetime.datetime | None,
+    left_out: tuple[str, ...],
     yes: bool,
     output_format: str,
 ) -> None:
@@ -102,6 +142,9 @@ def backfill(
     counters of users and routers. The second gives each session its router_id. Both work in short ranges while packets
     arrive. Each session is counted exactly once: if the command is killed or interrupted, run it again and it goes on
     from there. A session counts on the day of its last update, because the history has no other date.
+
+    Sessions with values that no router can have reported (negative octets, more than 2^52, an infinite time) are set
+    aside: --rejected lists them, --correct counts one, --leave leaves it out for good.
 
     The second pass rewrites every row, so radacct_legacy can grow to twice its size. The counters do not need it.
     `radmeter partitions split radacct_legacy` does the same while it makes months, without that growth: run `radmeter
@@ -113,12 +156,24 @@ def backfill(
         raise click.UsageError("--from is after --to")
     if redo and (show_status or only):
         raise click.UsageError("--redo goes with neither --status nor --only")
+    if (corrected is None) != (octets is None) or (at and corrected is None):
+        raise click.UsageError("--correct RADACCTID goes with --octets IN OUT; --at goes with both")
+    if sum((show_status, redo, show_rejected, corrected is not None, bool(left_out))) > 1:
+        raise click.UsageError("give one of --status, --redo, --rejected, --correct and --leave")
     with existing_database(settings) as dsn:
+        if show_rejected:
+            _rejected(dsn, output_format)
+            return
+        if left_out:
+            _leave(dsn, left_out)
+            return
         if show_status:
             sys.exit(_status(dsn, output_format))
         pace = Pace(jobs=jobs, max_load=max_load, max_lag_seconds=max_lag)
         with Interruption() as interruption:
-            if redo:
+            if corrected is not None and octets is not None:
+                _correct(dsn, pace, interruption, corrected, octets, at)
+            elif redo:
                 _redo(dsn, pace, interruption, first_day, last_day, yes)
             else:
                 _run(dsn, pace, interruption, history.PASSES if only is None else (only,), yes)
@@ -163,7 +218,14 @@ def _run(dsn: str, pace: Pace, interruption: Interruption, passes: tuple[str, ..
                     _move(runner)
         at = history.progress(connection)
         assert at is not None
+        aside = history.undecided(connection)
     output.say(_summary(at, passes), err=True)
+    if aside:
+        output.say(
+            f"{counted(aside, 'session')} set aside: no router can have reported their values "
+            "(`radmeter backfill --rejected`)",
+            err=True,
+        )
 
 
 def _redo(
@@ -191,6 +253,40 @@ def _redo(
     )
 
 
+def _rejected(dsn: str, output_format: str) -> None:
+    with connect(dsn) as connection:
+        found = [each._asdict() for each in history.set_aside(connection)]
+    emit(found, output_format, columns=SET_ASIDE)
+
+
+def _leave(dsn: str, given: tuple[str, ...]) -> None:
+    from radmeter.database.operator import connect_as_operator
+
+    if given != ("all",) and not all(each.isdecimal() for each in given):
+        raise click.UsageError("--leave takes a radacctid, or `all` alone")
+    ids = None if given == ("all",) else [int(each) for each in given]
+    with connect_as_operator(dsn) as connection:
+        done = history.leave(connection, ids)
+    output.say(f"{counted(done, 'session')} left out for good", err=True)
+
+
+def _correct(
+    dsn: str,
+    pace: Pace,
+    interruption: Interruption,
+    radacctid: int,
+    octets: tuple[int, int],
+    at: datetime.datetime | None,
+) -> None:
+    from radmeter.database.operator import connect_as_operator
+
+    with connect_as_operator(dsn) as connection, Runner(dsn, pace, interruption) as runner:
+        history.lock(connection)
+        history.correct(connection, radacctid, *octets, at.replace(tzinfo=datetime.UTC) if at else None)
+        _move(runner)
+    output.say(f"session {radacctid} is counted", err=True)
+
+
 def _move(runner: Runner) -> None:
     with progress("adding to the counters", history.BUCKETS, unit="parts") as bar:
         runner.move(bar)
@@ -211,15 +307,14 @@ def _summary(at: Progress, passes: tuple[str, ...]) -> str:
 
 
 def _status(dsn: str, output_format: str) -> int:
-    from radmeter.database.connection import connect
-
     with connect(dsn) as connection:
         at = history.progress(connection)
+        aside = history.undecided(connection)
         if at is None and not history.adopted(connection):
             raise StoreError(
                 "radacct has no session that was there before radmeter: there is no history to count"
             )
-    row = _status_row(at)
+    row = _status_row(at, aside)
     if output_format == "table":
         shown = {**row, "time_left": None}
         if row["seconds_left"] is not None:
@@ -233,7 +328,7 @@ def _status(dsn: str, output_format: str) -> int:
     return 0 if at is not None and at.complete else EXIT_NOT_DONE
 
 
-def _status_row(at: Progress | None) -> Row:
+def _status_row(at: Progress | None, aside: int) -> Row:
     if at is None:
         return {**dict.fromkeys(STATUS), "state": "not begun"}
     rate, left = at.sessions_a_second, at.seconds_left
@@ -244,6 +339,7 @@ def _status_row(at: Progress | None) -> Row:
         "routers_percent": _percent(at.filled_ids, at.ids),
         "sessions_given_their_router": at.filled_sessions,
         "waiting_for_the_counters": at.waiting,
+        "sessions_set_aside": aside,
         "sessions_a_second": None if rate is None else round(rate),
         "seconds_left": None if left is None else round(left),
         "began_at": at.began_at,

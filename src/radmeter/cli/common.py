@@ -39,6 +39,29 @@ RAW = "radmeter.raw"
 CSV_PART = 65_536
 
 
+def pace_options(function: F) -> F:
+    """Add the options --max-load and --max-lag of a command that works beside ingest for long."""
+    for option in (
+        click.option(
+            "--max-lag",
+            type=click.FloatRange(0, min_open=True),
+            default=10.0,
+            show_default=True,
+            metavar="SECONDS",
+            help="Pause while a standby or ingest is further behind than this.",
+        ),
+        click.option(
+            "--max-load",
+            type=click.FloatRange(0, 1, min_open=True),
+            default=1.0,
+            show_default=True,
+            help="The share of its time that each job works. It sleeps the rest.",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
 def format_option(function: F) -> F:
     """Add the options --format and --raw. The command gets `output_format`; `emit_csv` looks after --raw."""
 

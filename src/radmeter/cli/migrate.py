@@ -21,9 +21,9 @@ from radmeter.cli.common import (
 )
 from radmeter.config import Settings
 from radmeter.database import advisory_locks
-from radmeter.database.connection import connect, explained_errors
+from radmeter.database.connection import Connection, connect, explained_errors
 from radmeter.database.deadline import patient
-from radmeter.database.lock_retries import PATIENCE_SECONDS
+from radmeter.database.lock_retries import PATIENCE_SECONDS, bounded_waits
 from radmeter.embedded.server import open_database
 from radmeter.progress import Listener, progress
 from radmeter.schema import decimal_columns, upgrade
@@ -208,7 +208,7 @@ def up(settings: Settings, reapply: bool, yes: bool, patience: float) -> None:
     It is safe to run it twice, from two places at once, and after it was killed. Ingest goes on.
     """
     with open_database(settings) as database, explained_errors("radmeter_owner"):
-        with connect(database.dsn, deadline=patient()) as connection:
+        with _bounded(database.dsn, patience) as connection:
             # If another upgrade is running, wait for it, so that the plan has only what is left to do.
             advisory_locks.take_upgrade_lock(connection, lambda text: output.say(text, err=True))
             upgrade.refuse_stock_table(connection)
@@ -227,11 +227,21 @@ def up(settings: Settings, reapply: bool, yes: bool, patience: float) -> None:
                 options=f"-c radmeter.operator={_operator()}",
                 reapply=reapply,
             )
-        with connect(database.dsn, deadline=patient()) as connection:
+        with _bounded(database.dsn, patience) as connection:
             changes = decimal_columns.kept_changes(connection, before)
     _say_changes(changes, "is", "radmeter migrate history --decimals")
     if found.steps:
         output.say("the schema is up to date")
+
+
+@contextmanager
+def _bounded(dsn: str, patience: float) -> Iterator[Connection]:
+    """Connect. No statement waits for a lock for longer than `patience` seconds."""
+    with (
+        connect(dsn, deadline=patient()) as connection,
+        bounded_waits(connection, patience, said=lambda text: output.say(text, err=True)),
+    ):
+        yield connection
 
 
 def _operator() -> str:

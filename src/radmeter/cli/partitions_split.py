@@ -8,12 +8,12 @@ import click
 
 from radmeter import output
 from radmeter.adoption.backfill import find_routers
-from radmeter.cli.common import confirm, existing_database, with_settings
+from radmeter.cli.common import confirm, existing_database, pace_options, with_settings
 from radmeter.cli.months import MONTH
 from radmeter.config import Settings
 from radmeter.database import advisory_locks
 from radmeter.database.connection import Connection
-from radmeter.database.throttle import Throttle
+from radmeter.database.pace import Pace, Pacer
 from radmeter.errors import StoreError
 from radmeter.interruption import Interruption
 from radmeter.partitions.split_plan import Source, Span, obstacles, sources, spans
@@ -47,21 +47,7 @@ Exit codes:
     help="The first month, YYYY-MM. Earlier sessions stay together. "
     "Default: the first month that has sessions, apart from those of wrong clocks.",
 )
-@click.option(
-    "--max-load",
-    type=click.FloatRange(0, 1, min_open=True),
-    default=1.0,
-    show_default=True,
-    help="The share of its time that it works. It sleeps the rest.",
-)
-@click.option(
-    "--max-lag",
-    type=click.FloatRange(0, min_open=True),
-    default=10.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="Pause while a standby or ingest is further behind than this.",
-)
+@pace_options
 @click.option("--abandon", is_flag=True, help="Give an unfinished split up, and drop the copies.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
@@ -112,13 +98,15 @@ def split(
             splitting.abandon(connection, present, _say)
             output.say(f"{name} is not split; it is as before")
             return
-        throttle = Throttle(
-            max_load=max_load, max_lag_seconds=max_lag, stopping=lambda: interruption.count > 0
+        pacer = Pacer(
+            dsn,
+            Pace(max_load=max_load, max_lag_seconds=max_lag),
+            stopping=lambda: interruption.count > 0,
         )
         run = splitting.Splitting(
             connection=connection,
             find_routers=lambda start, end: find_routers(connection, start, end),
-            throttle=throttle,
+            pacer=pacer,
             progress=progress,
             say=_say,
         )
@@ -133,7 +121,8 @@ def split(
             output.say(f"{name} is being split: {counted(present.session_rows, 'session')} copied so far")
             return
         began = time.monotonic()
-        done = run.go_on()
+        with pacer.watched(_say):
+            done = run.go_on()
     if done is None:
         output.say(f"interrupted; `radmeter partitions split {name}` goes on where it was", err=True)
         sys.exit(130)

@@ -29,6 +29,7 @@ LOCK_WAIT_MS = 50
 PATIENCE_SECONDS = 600.0
 LONGEST_PAUSE_SECONDS = 2.0
 SAY_EVERY_SECONDS = 3.0
+FOLLOW_SECONDS = 0.25
 
 GAVE_WAY = (errors.LockNotAvailable, errors.DeadlockDetected, errors.SerializationFailure)
 
@@ -119,13 +120,17 @@ def create_index_with_lock_retries(
             drop = sql.SQL("DROP INDEX CONCURRENTLY {}").format(sql.Identifier(*name.split(".")))
             with _lock_timeout(connection):
                 connection.execute(drop)
-        # No lock_timeout here. The statement waits for the virtual ids of old transactions, and a timeout would make it
-        # start again from nothing. Its own lock blocks only changes of the schema.
-        connection.execute(statement.encode())
+        # The statement waits for old transactions, and would have to start again from nothing after a short timeout.
+        # Its own lock blocks only changes of the schema. So each of its waits may take as long as the patience is.
+        with _lock_timeout(connection, patience_seconds):
+            connection.execute(statement.encode())
 
-    retry_until_locked(
-        connection, attempt, what=f"making the index {name}", patience_seconds=patience_seconds, said=said
-    )
+    what = f"making the index {name}"
+    holders: list[Holder] = []
+    with _followed(connection, holders, said, what):
+        retry_until_locked(
+            connection, attempt, what=what, patience_seconds=patience_seconds, said=said, holders=holders
+        )
 
 
 def outside_transaction(
@@ -152,16 +157,22 @@ def retry_until_locked(
     what: str,
     patience_seconds: float = PATIENCE_SECONDS,
     said: Callable[[str], None] = log.info,
+    holders: list[Holder] | None = None,
 ) -> T:
-    """Call `attempt`, which works on `connection` and ends its own transaction, until it gets its locks."""
+    """Call `attempt`, which works on `connection` and ends its own transaction, until it gets its locks.
+
+    `holders`: a list that somebody else fills with those who hold the lock.
+    """
     deadline = time.monotonic() + patience_seconds
     next_word: float | None = None
     pause = 0.05
     # Whom the latest try found that found anybody: on a busy server a look can be too slow for 50 ms.
-    holders: list[Holder] = []
+    followed = holders is not None
+    if holders is None:
+        holders = []
     while True:
         # Most changes need one try, so the first one does not look for the holders.
-        looking = next_word is not None
+        looking = next_word is not None and not followed
         try:
             with (
                 _seen(connection, holders) if looking else nullcontext(),
@@ -178,17 +189,12 @@ def retry_until_locked(
             if not isinstance(error.__cause__, GAVE_WAY):
                 raise
             now = time.monotonic()
-            who = " and ".join(map(str, holders)) or "other sessions in turn"
             if now >= deadline:
-                raise LockTimeout(
-                    f"{what}: could not get the lock within {patience_seconds:g} s: it is held by {who}. "
-                    "Nothing of this step is done. End that transaction "
-                    "(SELECT pg_catalog.pg_terminate_backend(<process>) ends it), or be more patient (--patience), "
-                    "then run the same command again"
-                ) from error
+                raise LockTimeout(_too_long(what, patience_seconds, holders)) from error
             if next_word is None:
                 next_word = now
             elif now >= next_word:
+                who = " and ".join(map(str, holders)) or "other sessions in turn"
                 said(f"{what}: waiting for a lock that is held by {who}; nobody else is kept waiting")
                 next_word = now + SAY_EVERY_SECONDS
             time.sleep(min(pause * random.uniform(0.5, 1.5), max(0.0, deadline - now)))  # noqa: S311 # no secret
@@ -207,13 +213,103 @@ def _driver_errors() -> Iterator[None]:
 
 
 @contextmanager
-def _lock_timeout(connection: Connection) -> Iterator[None]:
-    connection.execute(f"SET lock_timeout = '{LOCK_WAIT_MS}ms'")
+def bounded_waits(
+    connection: Connection,
+    patience_seconds: float,
+    *,
+    said: Callable[[str], None] = log.info,
+    what: str = "reading the database",
+) -> Iterator[None]:
+    """Let no statement of the block wait for a lock for longer than `patience_seconds`, also outside lock retries.
+
+    A statement that reads a table waits while somebody else has it locked. Commands with a patience use this for all
+    their statements.
+
+    Parameters
+    ----------
+    connection
+        In autocommit mode.
+    said
+        Takes a line that says who holds the lock, every few seconds while a statement waits.
+    what
+        What the statements do, for messages.
+
+    Raises
+    ------
+    LockTimeout
+        A statement could not get its lock in time.
+    """
+    holders: list[Holder] = []
+    try:
+        with _lock_timeout(connection, patience_seconds), _followed(connection, holders, said, what):
+            yield
+    except (StoreError, errors.LockNotAvailable) as error:
+        cause = error.__cause__ if isinstance(error, StoreError) else error
+        if isinstance(error, LockTimeout) or not isinstance(cause, errors.LockNotAvailable):
+            raise
+        raise LockTimeout(_too_long(what, patience_seconds, holders)) from error
+
+
+def _too_long(what: str, patience_seconds: float, holders: list[Holder]) -> str:
+    who = " and ".join(map(str, holders)) or "other sessions in turn"
+    return (
+        f"{what}: could not get the lock within {patience_seconds:g} s: it is held by {who}. "
+        "Nothing of this step is done. End that transaction "
+        "(SELECT pg_catalog.pg_terminate_backend(<process>) ends it), or be more patient (--patience), "
+        "then run the same command again"
+    )
+
+
+@contextmanager
+def _lock_timeout(connection: Connection, seconds: float = LOCK_WAIT_MS / 1000) -> Iterator[None]:
+    """Let each statement of the block wait so long for a lock. Afterwards the limit is the one before."""
+    row = connection.execute("SELECT current_setting('lock_timeout')").fetchone()
+    assert row is not None
+    # 0 would be no limit.
+    milliseconds = min(max(1, round(seconds * 1000)), 2**31 - 1)
+    connection.execute(f"SET lock_timeout = {milliseconds}".encode())
     try:
         yield
     finally:
-        if not connection.closed:
-            connection.execute("SET lock_timeout = 0")
+        with suppress(psycopg.Error):  # the error that ended the connection is reported already
+            connection.execute("SELECT set_config('lock_timeout', %s, false)", row)
+
+
+@contextmanager
+def _followed(
+    connection: Connection, holders: list[Holder], said: Callable[[str], None], what: str
+) -> Iterator[None]:
+    """Find over a second connection, again and again, who keeps `connection` waiting."""
+    done = threading.Event()
+    info = connection.info
+    dsn = psycopg.conninfo.make_conninfo(info.dsn, password=info.password or None)
+    pid = server_pid(connection)
+
+    def look() -> None:
+        waited_from: float | None = None
+        with (
+            suppress(psycopg.Error, StoreError),
+            connect(dsn, deadline=prompt(), connect_timeout=5) as beside,
+        ):
+            while not done.wait(FOLLOW_SECONDS):
+                found = [Holder(*row) for row in beside.execute(HOLDERS, (pid,))]
+                now = time.monotonic()
+                if not found:
+                    waited_from = None
+                    continue
+                holders[:] = found
+                waited_from = waited_from or now
+                if now - waited_from > SAY_EVERY_SECONDS:
+                    waited_from = now
+                    said(f"{what}: waiting for a lock that is held by {' and '.join(map(str, found))}")
+
+    thread = threading.Thread(target=look, name="lock holders", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join(6)
 
 
 @contextmanager

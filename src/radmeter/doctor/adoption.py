@@ -13,12 +13,19 @@ def check(context: Context) -> Findings:
     if not context.there("radmeter.adoption"):
         return  # an older schema; the check of the migrations reports it
     row = context.database.execute(
-        "SELECT state, began_at, swapped_at FROM radmeter.adoption WHERE undone_at IS NULL ORDER BY id DESC LIMIT 1"
+        """SELECT state, began_at, swapped_at, (to_jsonb(adoption) ->> 'swap_postponed_at')::timestamptz
+           FROM radmeter.adoption WHERE undone_at IS NULL ORDER BY id DESC LIMIT 1"""
     ).fetchone()
     if row is None:
         yield tell.green("none: radacct is radmeter's own")
         return
-    state, began, swapped = row
+    state, began, swapped, postponed = row
+    if state == "bounding" and postponed is not None:
+        yield tell.yellow(
+            f"begun {began:%Y-%m-%d %H:%M}; the swap is postponed since {postponed:%Y-%m-%d %H:%M}",
+            context.remedy.radmeter("adopt --swap", owner=True),
+        )
+        return
     if state != "done":
         yield tell.red(
             f"begun {began:%Y-%m-%d %H:%M} and not finished ({state}); it can go on from there",
@@ -34,6 +41,14 @@ def _backfill(context: Context, said: str) -> Findings:
                   filled_ids::float8 / greatest(ids, 1)
            FROM radmeter.backfill_progress()"""
     ).fetchone()
+    aside = 0
+    if context.there("radmeter.backfill_rejected"):
+        (aside,) = context.row("SELECT count(*) FROM radmeter.backfill_rejected WHERE left_at IS NULL")
+    if aside:
+        yield tell.yellow(
+            f"{counted(aside, 'session')} of the history set aside: no router can have reported their values",
+            context.remedy.radmeter("backfill --rejected", owner=True),
+        )
     backfill = context.remedy.radmeter("backfill", owner=True)
     if row is None:
         yield tell.red(f"{said}: its history is not in the counters", backfill)

@@ -18,6 +18,7 @@ from radmeter.doctor import (
     schema,
     server,
     tables,
+    values,
     versions,
 )
 from radmeter.doctor.runner import Named
@@ -43,6 +44,7 @@ CHECKS = (
     Named("ingest", activity.ingest, needs_schema=True, primary=True),
     Named("jobs", activity.jobs, needs_schema=True, primary=True),
     Named("sessions", activity.sessions, needs_schema=True),
+    Named("values", values.check, needs_partitions=True),
     Named("rejected", growth.rejected, needs_schema=True),
     Named("anomalies", growth.anomalies, needs_schema=True),
     Named("users", growth.users, needs_schema=True),

@@ -216,7 +216,7 @@ def _kept(context: Context) -> Findings:
             context.remedy.radmeter(
                 f"journal salvage {' '.join(shlex.quote(str(path)) for path in kept[:3])}"
             ),
-            note="Then move these files away. Add --uncounted for one that it refuses, if its packets were never counted.",
+            note="Then move these files away. If it refuses one whose packets were never counted, add --uncounted.",
         )
 
 

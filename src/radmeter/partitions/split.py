@@ -22,7 +22,7 @@ from radmeter.database.lock_retries import (
     Holder,
     with_lock_retries,
 )
-from radmeter.database.throttle import Throttle
+from radmeter.database.pace import Pacer
 from radmeter.errors import StoreError
 from radmeter.partitions import split_tables
 from radmeter.partitions.split_catalog import Split, SplitMonth, months_of, under_way
@@ -73,7 +73,7 @@ class Splitting:
 
     connection: Connection
     find_routers: Callable[[int, int], None]
-    throttle: Throttle
+    pacer: Pacer
     progress: Progress
     say: Say
     patience_seconds: float = PATIENCE_SECONDS
@@ -174,7 +174,7 @@ class Splitting:
         with self.progress(f"copying the sessions of {split.name}", self._rows(split), "sessions") as bar:
             bar.completed = split.session_rows
             while last is None or last < split.last_id:
-                if self.throttle.stopping():
+                if self.pacer.stopping():
                     return False
                 began = time.monotonic()
                 first, end = self._batch(split, last, size)
@@ -190,7 +190,7 @@ class Splitting:
                 bar.advance(rows)
                 seconds = time.monotonic() - began
                 size = int(max(100, min(size * BATCH_SECONDS / max(seconds, 0.001), size * 2, LARGEST_BATCH)))
-                self.throttle.rest(connection, seconds, bar.say)
+                self.pacer.hold_back(seconds)
         return True
 
     def _batch(self, split: Split, last: int | None, size: int) -> tuple[int, int]:
@@ -219,7 +219,7 @@ class Splitting:
         with self.progress("indexing the months", len(copier.months), "months") as bar:
             for month in copier.months:
                 if not month.indexed:
-                    if self.throttle.stopping():
+                    if self.pacer.stopping():
                         return False
                     began = time.monotonic()
                     with self.connection.transaction():
@@ -229,7 +229,7 @@ class Splitting:
                             "UPDATE radmeter.split_month SET indexed = true WHERE split_id = %s AND number = %s",
                             (copier.split.id, month.number),
                         )
-                    self.throttle.rest(self.connection, time.monotonic() - began, bar.say)
+                    self.pacer.hold_back(time.monotonic() - began)
                 bar.advance(1)
         return True
 
@@ -237,13 +237,13 @@ class Splitting:
         """Copy sessions again that have changed, until few are left. Return False if it was interrupted."""
         with self.progress("copying sessions that have changed", None, "sessions") as bar:
             while copier.pending() > SWAP_CHANGES:
-                if self.throttle.stopping():
+                if self.pacer.stopping():
                     return False
                 began = time.monotonic()
                 with self.connection.transaction():
                     bar.advance(copier.catch_up(CHANGES))
-                self.throttle.rest(self.connection, time.monotonic() - began, bar.say)
-        return not self.throttle.stopping()
+                self.pacer.hold_back(time.monotonic() - began)
+        return not self.pacer.stopping()
 
     def _outlast_snapshots(self, split: Split) -> bool:
         """Wait until all transactions that do not see the copies have ended. Return False if it was interrupted.
@@ -254,7 +254,7 @@ class Splitting:
         assert row is not None
         deadline, next_word = time.monotonic() + self.patience_seconds, time.monotonic() + SAY_EVERY_SECONDS
         while found := self.connection.execute(OLD_SNAPSHOTS, (row[0],)).fetchall():
-            if self.throttle.stopping():
+            if self.pacer.stopping():
                 return False
             who = " and ".join(str(Holder(*each)) for each in found)
             now = time.monotonic()

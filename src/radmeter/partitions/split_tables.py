@@ -101,7 +101,9 @@ def make_indexes(connection: Connection, month: SplitMonth) -> bool:
             f" USING {definition}".encode()
         )
     # Without a replica identity, a publication of all tables would refuse that copies are deleted or corrected.
-    connection.execute("SELECT radmeter.set_replica_identity(%s::oid::regclass)", (oid(connection, month.name),))
+    connection.execute(
+        "SELECT radmeter.set_replica_identity(%s::oid::regclass)", (oid(connection, month.name),)
+    )
     return bool(missing)
 
 

@@ -10,7 +10,7 @@ import psycopg
 from radmeter.database.advisory_locks import take_upgrade_lock
 from radmeter.database.connection import Connection, connect, translated_errors
 from radmeter.database.deadline import patient
-from radmeter.database.lock_retries import PATIENCE_SECONDS, log, with_lock_retries
+from radmeter.database.lock_retries import PATIENCE_SECONDS, bounded_waits, log, with_lock_retries
 from radmeter.errors import DiskFull, StoreError
 from radmeter.partitions.months import MONTHS_AHEAD
 from radmeter.progress import Listener, Quiet
@@ -66,7 +66,12 @@ def upgrade(
     """
     listener = listener or Quiet()
     given: dict[str, Any] = {} if options is None else {"options": options}
-    with connect(dsn, deadline=patient(), **given) as connection, _full_disk(), translated_errors():
+    with (
+        connect(dsn, deadline=patient(), **given) as connection,
+        bounded_waits(connection, patience_seconds, said=listener.say, what="migrating"),
+        _full_disk(),
+        translated_errors(),
+    ):
         take_upgrade_lock(connection, listener.say)
         # Find what cannot be done before anything is changed. A stranger's tables are not even read.
         refuse_strangers(connection)

@@ -17,7 +17,7 @@ from radmeter.adoption import adopt, operation, states, undo
 from radmeter.adoption.bounding import swap_tables
 from radmeter.adoption.swapped import finish
 from radmeter.adoption.tidy import tidy
-from radmeter.database.throttle import Throttle
+from radmeter.database.pace import Pace, Pacer
 from radmeter.errors import StoreError
 from radmeter.jobs.stale_sessions import close_stale
 from radmeter.partitions import split_plan
@@ -274,6 +274,8 @@ def test_undo_from_every_state(server: Server, radius: str, state: str) -> None:
 
 # As a radmeter of revision 0008 leaves it.
 BACK_TO_0008 = """
+DROP TABLE radmeter.backfill_rejected CASCADE;
+ALTER TABLE radmeter.adoption DROP COLUMN swap_postponed_at CASCADE;
 DROP TABLE radmeter.session_alias CASCADE;
 DROP INDEX radacct_open_identity_idx, radacct_open_device_idx;
 CREATE UNIQUE INDEX radacct_open_acctuniqueid_idx ON radacct_open (acctuniqueid);
@@ -383,7 +385,7 @@ def test_undo_is_refused_while_and_after_its_history_is_split(radius: str) -> No
         Splitting(
             connection=connection,
             find_routers=lambda begin, end: None,
-            throttle=Throttle(),
+            pacer=Pacer(radius, Pace()),
             progress=no_progress,
             say=print,
         ).begin(source, split_plan.spans(connection, source))

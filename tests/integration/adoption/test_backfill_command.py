@@ -18,7 +18,7 @@ from support.screens import screen
 from support.servers import Connection
 
 from radmeter.adoption import backfill
-from radmeter.database.throttle import lag_seconds
+from radmeter.database.pace import lag_seconds
 from radmeter.usage import verify
 
 SESSIONS = 30_000

@@ -469,6 +469,28 @@ def test_an_adoption_that_is_not_finished_and_a_history_that_is_not_counted(
     assert faults(database, "schema") == []
 
 
+def test_values_that_no_router_can_report(database: str, connection: Connection) -> None:
+    assert faults(database, "values") == []
+    connection.execute(
+        """INSERT INTO radacct (acctsessionid, acctuniqueid, nasipaddress, acctinputoctets, acctstarttime) VALUES
+           ('a', 'a', '10.0.0.1', -1, now()), ('b', 'b', '10.0.0.1', 1, 'infinity'), ('c', 'c', '10.0.0.1', 1, now())"""
+    )
+    (found,) = faults(database, "values")
+    assert found.level == "red"
+    assert "negative octets" in found.said
+    assert "an infinite time" in found.said
+    assert paste(found.remedy, database).count("10.0.0.1") == 0
+    connection.execute(
+        "INSERT INTO radmeter.adoption (state, boundary, saved, swapped_at) VALUES ('done', now(), '{}', now())"
+    )
+    connection.execute(
+        "INSERT INTO radmeter.backfill_rejected (radacctid, reason) VALUES (1, 'negative octets')"
+    )
+    assert ("yellow", "radmeter backfill --rejected") in [
+        (each.level, each.remedy) for each in faults(database, "adoption")
+    ]
+
+
 def test_an_adopted_database_is_green_once_its_history_is_counted(server: Server) -> None:
     checks = (
         "migrations",

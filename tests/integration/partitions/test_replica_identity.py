@@ -62,7 +62,9 @@ def test_an_upgrade_gives_the_partitions_that_exist_an_identity(
     for (name,) in months:
         connection.execute(f"ALTER TABLE {name} REPLICA IDENTITY NOTHING".encode())
     connection.execute(
-        """DROP TABLE radmeter.job_result;
+        """DROP TABLE radmeter.backfill_rejected CASCADE;
+           ALTER TABLE radmeter.adoption DROP COLUMN swap_postponed_at CASCADE;
+           DROP TABLE radmeter.job_result;
            ALTER TABLE radmeter.backfill_user DROP COLUMN id;
            ALTER TABLE radmeter.backfill_router DROP COLUMN id;
            ALTER TABLE radmeter.adopted_move DROP COLUMN id;
@@ -70,7 +72,7 @@ def test_an_upgrade_gives_the_partitions_that_exist_an_identity(
            ALTER TABLE radmeter.database_identity DROP CONSTRAINT database_identity_pkey"""
     )
     assert len(unidentified(connection)) == len(months) + 5 > 9
-    connection.execute("UPDATE radmeter.alembic_version SET version_num = '0018'")
+    connection.execute("UPDATE radmeter.alembic_version SET version_num = '0022'")
     upgrade.upgrade(database)
     assert unidentified(connection) == []
 

@@ -16,7 +16,7 @@ from support.commands import radmeter
 from support.servers import Connection, major_version
 
 from radmeter.adoption.backfill import find_routers
-from radmeter.database.throttle import Throttle
+from radmeter.database.pace import Pace, Pacer
 from radmeter.errors import RadmeterError, StoreError
 from radmeter.partitions import split as splitting
 from radmeter.partitions import split_catalog, split_plan
@@ -67,7 +67,7 @@ def run(
         running = splitting.Splitting(
             connection=connection,
             find_routers=lambda begin, end: find_routers(connection, begin, end),
-            throttle=Throttle(stopping=stopping),
+            pacer=Pacer(connection.info.dsn, Pace(), stopping),
             progress=no_progress,
             say=say,
         )
