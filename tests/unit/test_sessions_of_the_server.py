@@ -30,6 +30,8 @@ KNOWN = {
     ("src/radmeter/database/connection.py", "set_config"): "only on a session, else with true",
     ("src/radmeter/database/operator.py", "set_config"): REFUSED,
     ("src/radmeter/database/lock_retries.py", "setting"): REFUSED,
+    ("src/radmeter/database/lock_retries.py", "set_config"): REFUSED,
+    ("src/radmeter/database/settings.py", "set_config"): "only on a session, else with LOCAL",
     (
         "src/radmeter/database/waiting.py",
         "setting",

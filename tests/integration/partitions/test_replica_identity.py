@@ -72,7 +72,7 @@ def test_an_upgrade_gives_the_partitions_that_exist_an_identity(
            ALTER TABLE radmeter.database_identity DROP CONSTRAINT database_identity_pkey"""
     )
     assert len(unidentified(connection)) == len(months) + 5 > 9
-    connection.execute("UPDATE radmeter.alembic_version SET version_num = '0022'")
+    connection.execute("UPDATE radmeter.alembic_version SET version_num = '0021'")
     upgrade.upgrade(database)
     assert unidentified(connection) == []
 

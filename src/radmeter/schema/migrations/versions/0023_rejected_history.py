@@ -1,13 +1,13 @@
 """Adopted sessions that no router can have reported are set aside; the swap of an adoption can be postponed.
 
-Revision ID: 0024
-Revises: 0023
+Revision ID: 0023
+Revises: 0022
 """
 
 from alembic import op
 
-revision = "0024"
-down_revision = "0023"
+revision = "0023"
+down_revision = "0022"
 branch_labels = None
 depends_on = None
 

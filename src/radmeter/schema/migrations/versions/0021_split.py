@@ -1,12 +1,12 @@
 """Which partitions of radacct are being split into months; which dropped months left nothing behind.
 
-Revision ID: 0022
+Revision ID: 0021
 Revises: 0020
 """
 
 from alembic import op
 
-revision = "0022"
+revision = "0021"
 down_revision = "0020"
 branch_labels = None
 depends_on = None

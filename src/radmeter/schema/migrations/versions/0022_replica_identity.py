@@ -1,13 +1,13 @@
 """Every table can be replicated: partitions get a replica identity, five tables a primary key. Results of jobs.
 
-Revision ID: 0023
-Revises: 0022
+Revision ID: 0022
+Revises: 0021
 """
 
 from alembic import op
 
-revision = "0023"
-down_revision = "0022"
+revision = "0022"
+down_revision = "0021"
 branch_labels = None
 depends_on = None
 
