@@ -490,7 +490,7 @@ class Model:
         )
         self.sessions.append(session)
         if packet.status == "Start":
-            session.total, session.reported = [0, 0], [0, 0]
+            session.session_time, session.total, session.reported = 0, [0, 0], [0, 0]
             return
         for direction, octets in enumerate(packet.octets):
             if octets is not None:
