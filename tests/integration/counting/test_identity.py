@@ -5,9 +5,11 @@ from dataclasses import replace
 import pytest
 from support.events import (
     CLASS,
+    UNKNOWN,
     Example,
     Packet,
     Reaper,
+    Statement,
     accounting_on,
     example,
     interim,
@@ -22,6 +24,8 @@ PHONE = (("Calling-Station-Id", "AA-BB-CC-00-00-01"),)
 LAPTOP = (("Calling-Station-Id", "AA-BB-CC-00-00-02"),)
 # Two routers that left the factory with one name and one address.
 FACTORY = (("NAS-Identifier", "MikroTik"),)
+
+CLAIM = "SELECT radmeter.claim_router(id, 'tower',"
 
 
 def lte(octet: int) -> tuple[tuple[str, str], ...]:
@@ -184,6 +188,28 @@ EXAMPLES = [
         at_address(interim("10:20", 8000, 12_000, 1200, router="lodge"), 2),
         at_address(interim("10:30", 12_000, 18_000, 1800), 2),
         **one("10:00 ..", "12000/18000"),
+    ),
+    example(
+        "device key: the router is claimed within the session, before its address changes and before it changes again",
+        interim("10:10", 4000, 6000, 600, router="", more=UNKNOWN + PHONE),
+        Statement(f"{CLAIM} NULL, 'hotspot', NULL, NULL) FROM routers WHERE mac = '02:00:00:00:00:0d'"),
+        interim("10:20", 8000, 12_000, 1200, router="", more=UNKNOWN + lte(2), without=("NAS-IP-Address",)),
+        stop("10:30", 12_000, 18_000, 1800, router="", more=UNKNOWN + lte(3), without=("NAS-IP-Address",)),
+        sessions=("anna tower 10:00 .. 10:30 User-Request 12000/18000",),
+        users=("anna 03-01 12000/18000",),
+        days=("tower 03-10 12000/18000",),
+    ),
+    example(
+        "device key: the router is claimed after its address has changed, for another MAC than the session shows",
+        interim("10:10", 4000, 6000, 600, router="", more=UNKNOWN + PHONE),
+        interim("10:20", 8000, 12_000, 1200, router="", more=UNKNOWN + lte(2), without=("NAS-IP-Address",)),
+        Statement(
+            f"{CLAIM} '02:00:00:00:00:0e', 'hotspot', NULL, NULL) FROM routers WHERE status = 'discovered'"
+        ),
+        stop("10:30", 12_000, 18_000, 1800, router="", more=UNKNOWN + lte(3), without=("NAS-IP-Address",)),
+        sessions=("anna tower 10:00 .. 10:30 User-Request 12000/18000",),
+        users=("anna 03-01 12000/18000",),
+        days=("tower 03-10 12000/18000",),
     ),
     example(
         "device key: another router's, or another device's, is another session",
