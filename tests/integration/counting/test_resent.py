@@ -88,6 +88,15 @@ EXAMPLES = [
         users=("anna 03-01 150/300",),
         days=("harbour 03-10 150/300",),
     ),
+    example(
+        "an interim of a short session, from a clock 303 s ahead: it counts again when its time is believed",
+        interim("10:05:03", 50, 100, 60, arrived="10:00"),
+        stop("10:05:05", 100, 200, 62, arrived="10:00:02"),
+        interim("10:05:03", 50, 100, 60, arrived="10:00:05"),
+        sessions=("anna harbour 09:59 .. 10:00:02 User-Request 100/200", "anna harbour 10:04:03 .. 50/100"),
+        users=("anna 03-01 150/300",),
+        days=("harbour 03-10 150/300",),
+    ),
 ]
 
 
