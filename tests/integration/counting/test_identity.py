@@ -246,6 +246,23 @@ EXAMPLES = [
         users=("anna 03-01 8000/12000",),
         days=("harbour 03-10 8000/12000",),
     ),
+    example(
+        "device key: the same with two Accounting-Ons",
+        interim("10:10", 4000, 6000, 600, more=PHONE),
+        Reaper("10:11"),
+        interim("10:20", 8000, 12_000, 1200, router="lodge", more=PHONE),
+        accounting_on("10:21"),
+        interim("10:22", 5, 6, 600, router="lodge", session="s2"),
+        accounting_on("10:23", router="lodge"),
+        start("10:24", router="lodge", more=PHONE),
+        sessions=(
+            "anna harbour 10:00 .. 10:20 NAS-Reboot 8000/12000",
+            "anna lodge 10:12 .. 10:22 NAS-Reboot 5/6",
+            "anna lodge 10:24 .. 0/0",
+        ),
+        users=("anna 03-01 8005/12006",),
+        days=("harbour 03-10 8000/12000", "lodge 03-10 5/6"),
+    ),
     # --- one id, several sessions
     example(
         "contradiction: two routers with the factory's name and address, and one session id, for two devices",
