@@ -142,8 +142,8 @@ class Session:
     stop: int | None = None
     cause: str | None = None
     closed_by: str | None = None
-    stop_stamp: int | None = None
     """packet, reaper, reboot, superseded or somebody."""
+    stop_stamp: int | None = None
     interim_interval: int = 0
     late_start: int | None = None
     """The event time of the first late Start, until a packet has decided what it was."""
@@ -465,13 +465,14 @@ class Model:
             ),
         )
         during = [session for session in closed if session.lasted_at(packet)]
+        begun_during = [session for session in during if session.start <= packet.began]
         candidates = [session for session in closed if session.may_own(packet)]
         begun = [session for session in candidates if session.start <= packet.began]
         first = [session for session in candidates if session.start == candidates[0].start]
         most_alike = sorted(
             first, key=lambda session: (session.calling != packet.calling, session.mac != packet.mac)
         )
-        return next(iter(during[-1:] or begun[-1:] or most_alike[:1]), None)
+        return next(iter(begun_during[-1:] or during[-1:] or begun[-1:] or most_alike[:1]), None)
 
     def _open(self, packet: Packet, router: str, began: int | None = None) -> None:
         session = Session(
@@ -489,7 +490,7 @@ class Model:
         )
         self.sessions.append(session)
         if packet.status == "Start":
-            session.total, session.reported = [0, 0], [0, 0]
+            session.session_time, session.total, session.reported = 0, [0, 0], [0, 0]
             return
         for direction, octets in enumerate(packet.octets):
             if octets is not None:

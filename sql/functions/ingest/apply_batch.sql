@@ -16,7 +16,6 @@ DECLARE
     v_segments integer;
     v_month timestamptz;
     v_tried_at timestamptz := nullif(current_setting('radmeter.partition_tried_at', true), '');
-    v_waiting boolean := false;  -- there is a Stop whose month has no partition
 BEGIN
     IF current_setting('session_replication_role') = 'replica' THEN
         RAISE EXCEPTION 'session_replication_role is replica: the triggers that count would not fire'
@@ -43,7 +42,6 @@ BEGIN
         END IF;
         UPDATE pg_temp.incoming SET status = 'Interim-Update', waits = true
         WHERE status = 'Stop' AND date_trunc('month', event_time, 'UTC') = v_month;
-        v_waiting := true;
     END LOOP;
 
     SELECT coalesce(max(segment), -1) INTO v_segments FROM pg_temp.incoming;
@@ -54,15 +52,5 @@ BEGIN
             PERFORM radmeter.apply_round(v_segment, v_round);
         END LOOP;
     END LOOP;
-
-    IF v_waiting THEN
-        UPDATE public.radacct AS session SET
-            acctterminatecause = record.terminate_cause, connectinfo_stop = record.connect_info, closed_by = 'stop'
-        FROM pg_temp.incoming AS record
-        CROSS JOIN LATERAL radmeter.open_session(
-            record.uid, record.session_id, record.calling_station_id, record.shown_mac, record.start_time) AS found
-        WHERE record.waits AND session.radacctid = found.radacctid
-          AND session.acctstoptime IS NULL AND session.acctupdatetime = record.event_time;
-    END IF;
 END;
 $$;

@@ -1,9 +1,9 @@
--- radmeter.batch_sessions(until_seq): the sessions that records of the batch up to a number may be of: open ones, and
--- closed ones that a record could open again. A session may be there several times.
+-- radmeter.batch_sessions(): the sessions that records of the batch may be of: open ones, and closed ones that a record
+-- could open again. A session may be there several times.
 --   component  of the records: see radmeter.label_components
 --   is_own     it began at or before its last update, as radmeter writes it; NULL: not known
 -- Called by radmeter.drop_idle_reboots and radmeter.cut_segments. Reads pg_temp.incoming, radacct, radmeter.session_alias.
-CREATE OR REPLACE FUNCTION radmeter.batch_sessions(p_until_seq bigint)
+CREATE OR REPLACE FUNCTION radmeter.batch_sessions()
 RETURNS TABLE (component text, router_id bigint, is_open boolean, last_update timestamptz, is_own boolean)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 -- Index lookups for each record. The temporary table has no statistics, so the planner might choose otherwise.
@@ -20,7 +20,7 @@ BEGIN
     SELECT record.component, session.router_id, session.acctstoptime IS NULL, session.acctupdatetime,
            session.acctstarttime <= session.acctupdatetime
     FROM (SELECT DISTINCT component, uid, session_id, calling_station_id, shown_mac
-          FROM pg_temp.incoming WHERE round IS NOT NULL AND seq <= p_until_seq) AS record
+          FROM pg_temp.incoming WHERE round IS NOT NULL) AS record
     CROSS JOIN LATERAL radmeter.sessions_of(
         record.uid, record.session_id, record.calling_station_id, record.shown_mac, v_from) AS session;
 END;

@@ -2,7 +2,8 @@
 -- of the batch, one packet of each: stop = last update, cause NAS-Reboot (RFC 2866 section 5.1, 5.10).
 -- The router is matched as for any packet, so sessions of other routers behind the same address stay open. Only
 -- sessions that began and had their last update before the event are closed, so a late Accounting-On closes no live
--- session. A session that another writer moves meanwhile stays open, too. Writes radacct, radmeter.session_alias.
+-- session. A session that another writer moves meanwhile stays open, too. A session whose Stop waits
+-- for its month keeps its cause. Writes radacct, radmeter.session_alias.
 CREATE OR REPLACE FUNCTION radmeter.close_rebooted(p_segment integer) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
@@ -31,8 +32,8 @@ BEGIN
 
     UPDATE public.radacct AS session SET
         acctstoptime = found.stop,
-        acctterminatecause = 'NAS-Reboot',
-        closed_by = 'reboot'
+        acctterminatecause = CASE WHEN closed_by = 'stop' THEN acctterminatecause ELSE 'NAS-Reboot' END,
+        closed_by = CASE WHEN closed_by = 'stop' THEN 'stop' ELSE 'reboot' END
     FROM unnest(v_ids, v_heard, v_stops) AS found (radacctid, heard, stop)
     WHERE session.radacctid = found.radacctid AND session.acctstoptime IS NULL
       AND coalesce(session.acctupdatetime, session.acctstarttime) = found.heard;

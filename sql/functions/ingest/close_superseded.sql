@@ -1,5 +1,5 @@
 -- radmeter.close_superseded(seqs): closes the open sessions that records of the batch supersede (radmeter.supersedes), at
--- their last update. radmeter.find_open has found them. After a late Start, the record's session begins at that Start.
+-- their last update. radmeter.find_open has found them. A session whose Stop waits for its month keeps its cause. After a late Start, the record's session begins at that Start.
 -- Returns the seqs of these records. They begin new sessions. Writes radacct, pg_temp.incoming.
 CREATE OR REPLACE FUNCTION radmeter.close_superseded(p_seqs bigint[]) RETURNS bigint[]
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -35,8 +35,8 @@ BEGIN
     WHERE record.seq = ANY (v_seqs);
     UPDATE public.radacct SET
         acctstoptime = radmeter.last_possible_time(acctupdatetime, now()),
-        acctterminatecause = 'NAS-Reboot',
-        closed_by = 'superseded'
+        acctterminatecause = CASE WHEN closed_by = 'stop' THEN acctterminatecause ELSE 'NAS-Reboot' END,
+        closed_by = CASE WHEN closed_by = 'stop' THEN 'stop' ELSE 'superseded' END
     WHERE radacctid = ANY (v_ids) AND acctstoptime IS NULL;
     RETURN v_seqs;
 END;

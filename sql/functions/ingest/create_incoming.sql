@@ -52,6 +52,7 @@ AS $$
         received_us          bigint,    -- the arrival as it was sent
         pairs                json,      -- the packet's attributes, if they were sent
         component            text,      -- equal for records that may be of one session: see radmeter.label_components
+        touches              bigint[],  -- routers of sessions that the record may be of: see radmeter.drop_idle_reboots
         open_uid             text,      -- acctuniqueid of the open session, if radmeter.find_open has found it; else uid
         shown_mac            macaddr,   -- router_mac, else nas_mac: tells the session
         open_id              bigint,    -- radacctid of the open session, if radmeter.find_open has found it

@@ -14,7 +14,11 @@ AS $$
     ), touched AS MATERIALIZED (
         SELECT component, router_id FROM pg_temp.incoming JOIN router USING (router_id) WHERE round IS NOT NULL
         UNION
-        SELECT component, router_id FROM radmeter.batch_sessions(9223372036854775807) JOIN router USING (router_id)
+        SELECT component, id FROM pg_temp.incoming CROSS JOIN LATERAL unnest(touches) AS id JOIN router ON router.router_id = id
+        UNION
+        -- radmeter.drop_idle_reboots does not look at a single one.
+        SELECT component, router_id FROM radmeter.batch_sessions() JOIN router USING (router_id)
+        WHERE (SELECT count(*) FROM pg_temp.incoming WHERE round IS NULL) = 1
     ), pair AS MATERIALIZED (
         SELECT DISTINCT one.router_id, other.router_id AS other_id
         FROM touched AS one JOIN touched AS other USING (component)

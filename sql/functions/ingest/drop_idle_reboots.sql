@@ -10,6 +10,7 @@
 -- such a packet may be of (radmeter.batch_sessions).
 -- A session that began after its last update, or at an unknown time, is another program's: then all are kept.
 -- One Accounting-On alone is kept: radmeter.close_rebooted scans once, too.
+-- The routers of such sessions are noted for radmeter.cut_segments (incoming.touches), which would look them up again.
 -- Called by radmeter.ingest_batch only. Writes pg_temp.incoming.
 CREATE OR REPLACE FUNCTION radmeter.drop_idle_reboots() RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -43,7 +44,12 @@ BEGIN
         WHERE round IS NOT NULL AND seq < (SELECT max(seq) FROM reboot)
     ), stored AS MATERIALIZED (
         SELECT component, router_id, is_open, last_update AS at, is_own
-        FROM radmeter.batch_sessions((SELECT max(seq) FROM reboot))
+        FROM radmeter.batch_sessions()
+    ), noted AS (
+        UPDATE pg_temp.incoming AS record SET touches = at_router.ids
+        FROM (SELECT component, array_agg(DISTINCT router_id) AS ids FROM stored JOIN router USING (router_id)
+              GROUP BY component) AS at_router
+        WHERE record.component = at_router.component AND record.round IS NOT NULL
     ), named AS MATERIALIZED (
         SELECT component, router_id, latest
         FROM (SELECT component, router_id FROM record UNION SELECT component, router_id FROM stored) AS id

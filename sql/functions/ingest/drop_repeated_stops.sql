@@ -1,6 +1,6 @@
 -- radmeter.drop_repeated_stops(seqs): takes repeated Stops out of the batch. A Stop is a repeat if a closed session of its
 -- id was closed by a Stop with the same Event-Timestamp as the router sent it (or both had none), the same session time
--- and the same octets, however long ago. It counts nothing and opens nothing.
+-- and the same octets, however long ago. A session whose Stop waits for its month is as good as closed. It counts nothing and opens nothing.
 -- A Stop that fits the open session of its id is no repeat: a router without a clock sends equal packets again after a
 -- reboot, and the open session proves that there is a new one. A Stop that has no octets in a direction counts nothing
 -- there, so it need not be equal. A Stop without stamp and session time shows too little to be a repeat.
@@ -23,8 +23,7 @@ BEGIN
                                     session.acctstarttime, session.late_start_at) OFFSET 0)
           AND EXISTS (SELECT FROM radmeter.sessions_of(record.uid, record.session_id, record.calling_station_id,
                                                        record.shown_mac, '-infinity') AS closed
-                      WHERE closed.acctstoptime IS NOT NULL
-                        AND closed.closed_by = 'stop' AND closed.stop_stamp IS NOT DISTINCT FROM record.stop_stamp
+                      WHERE closed.closed_by = 'stop' AND closed.stop_stamp IS NOT DISTINCT FROM record.stop_stamp
                         AND (record.session_time IS NULL OR record.session_time = closed.acctsessiontime)
                         AND (record.input_octets IS NULL
                              OR record.input_octets = closed.acctinputoctets - closed.input_offset)

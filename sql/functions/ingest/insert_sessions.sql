@@ -1,6 +1,6 @@
 -- radmeter.insert_sessions(seqs): inserts new sessions for records of the batch that belong to no session in the table.
 -- A Start opens a session with zero octets. An Interim-Update opens a session that began Acct-Session-Time earlier. A
--- Stop inserts a closed session and counts all its octets. Writes radacct.
+-- Stop inserts a closed session and counts all its octets; one that waits for its month, an open session. Writes radacct.
 CREATE OR REPLACE FUNCTION radmeter.insert_sessions(p_seqs bigint[]) RETURNS void
 LANGUAGE sql SET search_path = pg_catalog, pg_temp
 AS $$
@@ -16,15 +16,15 @@ AS $$
         session_id, uid, username, realm, nas_ip, nas_port_id, nas_port_type,
         start_time, event_time, CASE WHEN status = 'Stop' THEN event_time END,
         CASE WHEN status = 'Start' THEN 0 ELSE session_time END,
-        authentic, CASE WHEN status <> 'Stop' THEN connect_info END, CASE WHEN status = 'Stop' THEN connect_info END,
+        authentic, CASE WHEN NOT ends THEN connect_info END, CASE WHEN ends THEN connect_info END,
         CASE WHEN status = 'Start' THEN 0 ELSE input_octets END,
         CASE WHEN status = 'Start' THEN 0 ELSE output_octets END,
-        called_station_id, calling_station_id, CASE WHEN status = 'Stop' THEN terminate_cause END,
+        called_station_id, calling_station_id, CASE WHEN ends THEN terminate_cause END,
         service_type, framed_protocol,
         framed_ip, framed_ipv6, framed_ipv6_prefix, framed_interface_id, delegated_ipv6_prefix, class,
-        router_id, received_at, event_time, usage_date, period_start, CASE WHEN status = 'Stop' THEN 'stop' END,
+        router_id, received_at, event_time, usage_date, period_start, CASE WHEN ends THEN 'stop' END,
         interim_interval, skew_seconds, stop_stamp, shown_mac
-    FROM pg_temp.incoming
+    FROM pg_temp.incoming, LATERAL (SELECT (status = 'Stop' OR waits) IS TRUE AS ends) AS event
     WHERE seq = ANY (p_seqs)
     ORDER BY uid;
 $$;

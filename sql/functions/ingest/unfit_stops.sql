@@ -13,7 +13,7 @@ BEGIN
         FROM pg_temp.incoming AS record
         CROSS JOIN LATERAL (SELECT acctstarttime FROM public.radacct
                             WHERE radacctid = record.open_id AND acctstoptime IS NULL OFFSET 0) AS session
-        WHERE record.seq = ANY (p_seqs) AND record.status = 'Stop'
+        WHERE record.seq = ANY (p_seqs) AND (record.status = 'Stop' OR record.waits)
           AND coalesce(session.acctstarttime <= record.event_time, true));
 END;
 $$;

@@ -39,7 +39,7 @@ BEGIN
                 CASE WHEN newer AND NOT is_start
                      THEN extract(epoch FROM record.event_time - session.acctupdatetime)::bigint
                      ELSE session.acctinterval END,
-                CASE WHEN is_stop AND record.session_time IS NOT NULL THEN record.session_time
+                CASE WHEN ends AND record.session_time IS NOT NULL THEN record.session_time
                      WHEN newer AND NOT is_start
                      THEN coalesce(record.session_time,
                                    extract(epoch FROM record.event_time - session.acctstarttime)::bigint)
@@ -56,10 +56,10 @@ BEGIN
                 coalesce(nullif(session.username, ''), record.username),
                 coalesce(session.acctauthentic, record.authentic),
                 CASE WHEN NOT erased
-                     THEN coalesce(session.connectinfo_start, CASE WHEN NOT is_stop THEN record.connect_info END) END,
-                CASE WHEN erased THEN NULL WHEN is_stop THEN record.connect_info ELSE session.connectinfo_stop END,
-                CASE WHEN is_stop THEN record.terminate_cause END,
-                CASE WHEN is_stop THEN 'stop' END,
+                     THEN coalesce(session.connectinfo_start, CASE WHEN NOT ends THEN record.connect_info END) END,
+                CASE WHEN erased THEN NULL WHEN ends THEN record.connect_info ELSE session.connectinfo_stop END,
+                CASE WHEN ends THEN record.terminate_cause WHEN still_waits THEN session.acctterminatecause END,
+                CASE WHEN ends OR still_waits THEN 'stop' END,
                 CASE WHEN NOT erased THEN coalesce(record.framed_ip, session.framedipaddress) END,
                 CASE WHEN NOT erased THEN coalesce(record.framed_ipv6, session.framedipv6address) END,
                 CASE WHEN NOT erased THEN coalesce(record.framed_ipv6_prefix, session.framedipv6prefix) END,
@@ -75,12 +75,13 @@ BEGIN
                           AND (record.stamped OR coalesce(record.session_time > session.acctsessiontime, true))
                      THEN NULL
                      ELSE session.late_start_at END,
-                record.stop_stamp,
+                CASE WHEN still_waits AND NOT ends THEN session.stop_stamp ELSE record.stop_stamp END,
                 coalesce(nullif(session.calledstationid, ''), record.called_station_id, session.calledstationid),
                 CASE WHEN NOT erased THEN coalesce(nullif(session.callingstationid, ''), record.calling_station_id,
                                                    session.callingstationid) END,
                 coalesce(record.shown_mac, session.router_mac)
             FROM (SELECT record.status = 'Start' AS is_start, record.status = 'Stop' AS is_stop,
+                         (record.status = 'Stop' OR record.waits) IS TRUE AS ends,
                          record.status = 'Start' AND record.event_time > session.acctupdatetime
                              AND (session.acctinputoctets > 0 OR session.acctoutputoctets > 0) IS TRUE AS is_late_start,
                          -- The user was erased (radmeter people erase): no packet brings personal attributes back.
@@ -95,6 +96,8 @@ BEGIN
                                     record.event_time, record.session_time, record.stamped) AS newer,
                                 radmeter.is_current(last_time, session.acctsessiontime,
                                     record.event_time, record.session_time, record.stamped) AS current) AS time_order,
+                -- A session whose Stop waits for its month goes on waiting, unless a newer packet shows that it went on.
+                LATERAL (SELECT (session.closed_by = 'stop' AND (is_start OR NOT newer)) IS TRUE AS still_waits) AS waiting,
                 -- A Start never moves counters, whatever octets it carries.
                 LATERAL (SELECT CASE WHEN NOT is_start THEN record.input_octets END AS reported_in,
                                 CASE WHEN NOT is_start THEN record.output_octets END AS reported_out) AS reported,
@@ -128,7 +131,7 @@ BEGIN
                            record.stamped, coalesce(record.first_received_at, record.received_at),
                            record.input_octets, record.output_octets, record.router_id, session.acctstarttime,
                            session.acctupdatetime, session.arrived_at, session.late_start_at)) IS NOT TRUE
-                  AND (record.status <> 'Stop'
+                  AND (record.status <> 'Stop' AND record.waits IS NOT TRUE
                        OR radmeter.fits_session(record.start_time, record.session_time, session.acctstarttime,
                               session.late_start_at)))
         RETURNING record.seq, record.uid, session.radacctid, session.acctuniqueid <> record.uid AS by_another_id

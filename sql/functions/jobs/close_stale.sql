@@ -2,7 +2,7 @@
 -- update, cause Admin-Reset (RFC 2866 section 5.10). at NULL: radmeter.reaper_time. The caller passes batches of bounded
 -- size, so that ingest never waits for more than one batch.
 -- Each session is checked again under the row's lock, since an interim may have come in since radmeter.stale_sessions.
--- Rows that another writer holds are left for the next run. Returns how many sessions it closed.
+-- Rows that another writer holds are left for the next run. A session whose Stop waits for its month keeps its cause. Returns how many sessions it closed.
 -- Writes radacct, radmeter.session_alias.
 CREATE OR REPLACE FUNCTION radmeter.close_stale(
     p_radacctids bigint[], p_at timestamptz DEFAULT NULL, p_minutes integer DEFAULT NULL) RETURNS integer
@@ -28,7 +28,9 @@ BEGIN
         FOR UPDATE OF session SKIP LOCKED
     )
     UPDATE public.radacct AS session SET
-        acctstoptime = stale.stopped_at, acctterminatecause = 'Admin-Reset', closed_by = 'reaper'
+        acctstoptime = stale.stopped_at,
+        acctterminatecause = CASE WHEN closed_by = 'stop' THEN acctterminatecause ELSE 'Admin-Reset' END,
+        closed_by = CASE WHEN closed_by = 'stop' THEN 'stop' ELSE 'reaper' END
     FROM stale
     WHERE session.radacctid = stale.radacctid AND session.acctstoptime IS NULL;
     GET DIAGNOSTICS v_closed = ROW_COUNT;

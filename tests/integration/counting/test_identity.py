@@ -5,9 +5,11 @@ from dataclasses import replace
 import pytest
 from support.events import (
     CLASS,
+    UNKNOWN,
     Example,
     Packet,
     Reaper,
+    Statement,
     accounting_on,
     example,
     interim,
@@ -22,6 +24,8 @@ PHONE = (("Calling-Station-Id", "AA-BB-CC-00-00-01"),)
 LAPTOP = (("Calling-Station-Id", "AA-BB-CC-00-00-02"),)
 # Two routers that left the factory with one name and one address.
 FACTORY = (("NAS-Identifier", "MikroTik"),)
+
+CLAIM = "SELECT radmeter.claim_router(id, 'tower',"
 
 
 def lte(octet: int) -> tuple[tuple[str, str], ...]:
@@ -186,6 +190,28 @@ EXAMPLES = [
         **one("10:00 ..", "12000/18000"),
     ),
     example(
+        "device key: the router is claimed within the session, before its address changes and before it changes again",
+        interim("10:10", 4000, 6000, 600, router="", more=UNKNOWN + PHONE),
+        Statement(f"{CLAIM} NULL, 'hotspot', NULL, NULL) FROM routers WHERE mac = '02:00:00:00:00:0d'"),
+        interim("10:20", 8000, 12_000, 1200, router="", more=UNKNOWN + lte(2), without=("NAS-IP-Address",)),
+        stop("10:30", 12_000, 18_000, 1800, router="", more=UNKNOWN + lte(3), without=("NAS-IP-Address",)),
+        sessions=("anna tower 10:00 .. 10:30 User-Request 12000/18000",),
+        users=("anna 03-01 12000/18000",),
+        days=("tower 03-10 12000/18000",),
+    ),
+    example(
+        "device key: the router is claimed after its address has changed, for another MAC than the session shows",
+        interim("10:10", 4000, 6000, 600, router="", more=UNKNOWN + PHONE),
+        interim("10:20", 8000, 12_000, 1200, router="", more=UNKNOWN + lte(2), without=("NAS-IP-Address",)),
+        Statement(
+            f"{CLAIM} '02:00:00:00:00:0e', 'hotspot', NULL, NULL) FROM routers WHERE status = 'discovered'"
+        ),
+        stop("10:30", 12_000, 18_000, 1800, router="", more=UNKNOWN + lte(3), without=("NAS-IP-Address",)),
+        sessions=("anna tower 10:00 .. 10:30 User-Request 12000/18000",),
+        users=("anna 03-01 12000/18000",),
+        days=("tower 03-10 12000/18000",),
+    ),
+    example(
         "device key: another router's, or another device's, is another session",
         interim("10:10", 1, 2, 600, more=PHONE),
         at_address(interim("10:10", 10, 20, 600, router="lodge"), 2),
@@ -219,6 +245,23 @@ EXAMPLES = [
         sessions=("anna harbour 10:00 .. 10:20 NAS-Reboot 8000/12000", "anna lodge 10:22 .. 0/0"),
         users=("anna 03-01 8000/12000",),
         days=("harbour 03-10 8000/12000",),
+    ),
+    example(
+        "device key: the same with two Accounting-Ons",
+        interim("10:10", 4000, 6000, 600, more=PHONE),
+        Reaper("10:11"),
+        interim("10:20", 8000, 12_000, 1200, router="lodge", more=PHONE),
+        accounting_on("10:21"),
+        start("10:22", router="lodge", more=PHONE),
+        interim("10:23", 5, 6, 600, router="lodge", session="s2"),
+        accounting_on("10:24", router="lodge"),
+        sessions=(
+            "anna harbour 10:00 .. 10:20 NAS-Reboot 8000/12000",
+            "anna lodge 10:13 .. 10:23 NAS-Reboot 5/6",
+            "anna lodge 10:22 .. 10:22 NAS-Reboot 0/0",
+        ),
+        users=("anna 03-01 8005/12006",),
+        days=("harbour 03-10 8000/12000", "lodge 03-10 5/6"),
     ),
     # --- one id, several sessions
     example(

@@ -176,9 +176,10 @@ EXAMPLES = [
         start("10:00"),
         interim("10:10", 100, 200, 600),
         accounting_on("10:11"),
-        interim("10:25", 110, 210),
+        interim("10:25", 110, 210, 0),
         stop("10:30", 120, 220, 1800),
         stop("10:30", 120, 220, 1800, arrived="10:31"),
+        stop("10:30", 119, 219, 1799, arrived="10:32"),
         sessions=(
             "anna harbour 10:00 .. 10:10 NAS-Reboot 100/200",
             "anna harbour 10:25 .. 10:30 User-Request 120/220",

@@ -13,6 +13,14 @@ EXAMPLES = [
         **one("09:59 .. 10:00 User-Request", "1000/0"),
     ),
     example(
+        "a clock 303 s ahead, and again at the edge of 7 days",
+        stop("10:05:03", 1000, 0, 60, arrived="10:00"),
+        stop("10:05:03", 1000, 0, 60, arrived="10:00:05"),
+        stop("10:05:03", 1000, 0, 60, arrived="17 10:05:02"),
+        stop("10:05:03", 1000, 0, 60, arrived="17 10:05:04"),
+        **one("09:59 .. 10:00 User-Request", "1000/0"),
+    ),
+    example(
         "at the edge of 7 days: stamped, and unstamped 2 s later",
         stop("03 10:00", 1000, 0, 60, arrived="10:00"),
         stop("03 10:00", 1000, 0, 60, arrived="10:00:02"),

@@ -40,6 +40,11 @@ AFTER_LATE_START = ("10:00 .. 10:10 NAS-Reboot 8000000/0", "10:12 .. 9000000/0",
 
 EXAMPLES = [
     # --- the Start was lost
+    example(
+        "its session began after the last update, and nothing else came",
+        *A_POWER_CUT[:2],
+        **two("10:00 .. 10:10 NAS-Reboot 1000000/0", "11:05 .. 1500000/0", "2500000/0"),
+    ),
     example("its session began after the last update", *A_POWER_CUT, **two(*OLD_AND_NEW)),
     example(
         "its session began after the last update, unstamped", *unstamped(A_POWER_CUT), **two(*OLD_AND_NEW)

@@ -3,14 +3,14 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 from support.commands import Packets, radmeter
-from support.ledger import users
+from support.ledger import close_stale, users
 from support.processes import eager_jobs, eventually
 from support.servers import Connection
 
@@ -112,6 +112,92 @@ def test_ingest_goes_on_beside_a_long_reader(database: str, connection: Connecti
     assert {row[1] for row in rows} == {150}
     assert sum(octets for octets, _ in users(connection).values()) == 450
     assert connection.execute("SELECT count(*) FROM rejected_packet").fetchone() == (0,)
+
+
+def test_stops_that_wait_and_their_repeats(database: str, connection: Connection) -> None:
+    """Under another address, older than an interim, with a stamp that is not believed; again before and after."""
+    phone = {**KNOWN, "Calling_Station_Id": "AA-BB-CC-00-00-01", "Acct_Terminate_Cause": "User-Request"}
+    now = int(time.time())
+    unbelieved = now - 8 * 86400
+    fits: dict[str, Any] = {"Acct_Session_Time": 560, "Tmp_Integer_0": now - 100}
+    stops: dict[str, dict[str, Any]] = {
+        "overtakes": fits,
+        "address": {**fits, "NAS_IP_Address": "10.0.0.2"},
+        "older": fits,
+        "unbelieved": {"Acct_Session_Time": 10, "Tmp_Integer_0": unbelieved},
+    }
+
+    def stop_all(packets: Packets, ago: int) -> None:
+        for session, values in stops.items():
+            packets.add("Stop", session, ago=ago, Acct_Input_Octets=150, **values, **phone)
+        packets.ship()
+
+    with Packets(database) as packets:
+        for session in ("overtakes", "address", "older"):
+            packets.add(
+                "Interim-Update", session, ago=600, Acct_Input_Octets=100, Acct_Session_Time=60, **phone
+            )
+        packets.add("Interim-Update", "older", ago=50, Acct_Input_Octets=140, Acct_Session_Time=610, **phone)
+    drop_months(connection)
+
+    def found(which: str) -> list[tuple[Any, ...]]:
+        query = f"""SELECT acctsessionid, acctinputoctets, acctterminatecause, closed_by, stop_stamp FROM radacct
+                    WHERE {which} ORDER BY acctsessionid"""
+        return connection.execute(query.encode()).fetchall()
+
+    with reader(database), Packets(database, "n") as packets:
+        stop_all(packets, 300)
+        waiting = found("acctstoptime IS NULL")
+        assert waiting == [
+            (session, 150, "User-Request", "stop", stops[session]["Tmp_Integer_0"])
+            for session in sorted(stops)
+        ]
+        packets.add(
+            "Interim-Update", "overtakes", ago=300, Acct_Input_Octets=120, Acct_Session_Time=360, **phone
+        )
+        packets.ship()
+        assert found("acctstoptime IS NULL") == waiting
+        stop_all(packets, 200)
+        assert found("acctstoptime IS NULL") == waiting
+    assert close_waiting(connection) == 4
+    assert found("acctstoptime > '-infinity'") == waiting
+    with Packets(database, "n") as packets:
+        stop_all(packets, 100)
+    assert found("true") == waiting
+    assert sum(octets for octets, _ in users(connection).values()) == 600
+    assert radmeter(database, "partitions", "ensure").exit_code == 0
+    assert radmeter(database, "verify").output == ""
+
+
+def test_whatever_closes_a_session_that_waits_leaves_its_cause(database: str, connection: Connection) -> None:
+    lobby = {**KNOWN, "Called_Station_Id": "AA-BB-CC-DD-EE-02"}
+    with Packets(database) as packets:
+        for session, known in (("reboot", lobby), ("new life", KNOWN), ("silent", KNOWN)):
+            packets.add(
+                "Interim-Update", session, ago=600, Acct_Input_Octets=100, Acct_Session_Time=60, **known
+            )
+    drop_months(connection)
+    with reader(database), Packets(database, "n") as packets:
+        for session, known in (("reboot", lobby), ("new life", KNOWN), ("silent", KNOWN)):
+            packets.add(
+                "Stop",
+                session,
+                ago=500,
+                Acct_Input_Octets=150,
+                Acct_Session_Time=160,
+                Acct_Terminate_Cause="User-Request",
+                **known,
+            )
+    with Packets(database, "n") as packets:
+        packets.add("Accounting-On", "", ago=200, Called_Station_Id="AA-BB-CC-DD-EE-02")
+        packets.add("Interim-Update", "new life", ago=100, Acct_Input_Octets=7, Acct_Session_Time=60, **KNOWN)
+    close_stale(connection, datetime.now(UTC) + timedelta(seconds=300))
+    rows = connection.execute(
+        """SELECT acctsessionid, acctinputoctets, acctterminatecause, closed_by FROM radacct
+           WHERE acctstoptime IS NOT NULL ORDER BY acctsessionid"""
+    ).fetchall()
+    assert rows == [(session, 150, "User-Request", "stop") for session in ("new life", "reboot", "silent")]
+    assert sum(octets for octets, _ in users(connection).values()) == 457
 
 
 def test_the_jobs_close_the_sessions_that_waited(
