@@ -10,6 +10,7 @@ from radmeter.adoption.operation import Operation
 from radmeter.adoption.table import Index, Table
 from radmeter.database.connection import Connection, connect
 from radmeter.database.deadline import prompt
+from radmeter.database.dsn import of_connection
 from radmeter.database.lock_retries import create_index_with_lock_retries
 from radmeter.database.waiting import server_pid
 from radmeter.errors import StoreError
@@ -79,8 +80,7 @@ def progress_of(connection: Connection, bar: Listener) -> Iterator[None]:
         yield
         return
     done = threading.Event()
-    info = connection.info
-    dsn = psycopg.conninfo.make_conninfo(info.dsn, password=info.password or None)
+    dsn = of_connection(connection)
 
     def look() -> None:
         with (

@@ -1,6 +1,9 @@
 """Parses PostgreSQL's connection strings, in libpq's forms, and hides their passwords."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from psycopg import Connection
 
 
 def parse(dsn: str) -> dict[str, Any]:
@@ -21,6 +24,19 @@ def with_password(dsn: str, password: str) -> str:
     from psycopg.conninfo import make_conninfo
 
     return make_conninfo(dsn, password=password)
+
+
+def of_connection(connection: "Connection[Any]", **other: object) -> str:
+    """Return the connection string of an open connection, with its password. `other` replaces keywords."""
+    from psycopg.conninfo import make_conninfo
+
+    # ConnectionInfo.dsn of psycopg would ask for the user's home directory, and there may be none.
+    given = {
+        option.keyword.decode(): option.val.decode()
+        for option in connection.pgconn.info
+        if option.val is not None
+    }
+    return make_conninfo(**{**given, **other})  # type: ignore[arg-type]  # libpq's own keywords
 
 
 def redacted(dsn: str) -> str:

@@ -18,6 +18,7 @@ from psycopg import errors, sql
 
 from radmeter.database.connection import Connection, connect, translated_errors
 from radmeter.database.deadline import prompt
+from radmeter.database.dsn import of_connection
 from radmeter.database.waiting import server_pid
 from radmeter.errors import DiskFull, LockTimeout, StoreError
 
@@ -281,8 +282,7 @@ def _followed(
 ) -> Iterator[None]:
     """Find over a second connection, again and again, who keeps `connection` waiting."""
     done = threading.Event()
-    info = connection.info
-    dsn = psycopg.conninfo.make_conninfo(info.dsn, password=info.password or None)
+    dsn = of_connection(connection)
     pid = server_pid(connection)
 
     def look() -> None:
@@ -316,8 +316,7 @@ def _followed(
 def _seen(connection: Connection, holders: list[Holder]) -> Iterator[None]:
     """Find over a second connection who keeps `connection` waiting. Afterwards nobody could tell."""
     done, connected = threading.Event(), threading.Event()
-    info = connection.info
-    dsn = psycopg.conninfo.make_conninfo(info.dsn, password=info.password or None)
+    dsn = of_connection(connection)
     pid = server_pid(connection)
 
     def look() -> None:

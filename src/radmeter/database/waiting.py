@@ -20,6 +20,7 @@ from psycopg.pq.abc import PGconn, PGresult
 from psycopg.waiting import Ready, Wait
 
 from radmeter.database.deadline import Deadline, ordinary
+from radmeter.database.dsn import of_connection
 
 log = logging.getLogger(__name__)
 
@@ -136,9 +137,8 @@ def _said(silent: float, sign: Sign | None) -> str:
 def same_server(connection: psycopg.Connection[Any]) -> str:
     """Return the connection string of the very server that a connection has, of those that its own string names."""
     info = connection.info
-    return psycopg.conninfo.make_conninfo(
-        info.dsn,
-        password=info.password or None,
+    return of_connection(
+        connection,
         host=info.host,
         hostaddr=info.hostaddr or None,
         port=info.port,

@@ -18,6 +18,7 @@ import psycopg
 
 from radmeter.config import Settings
 from radmeter.database.connection import connect
+from radmeter.database.dsn import of_connection
 from radmeter.embedded import programs as postgresql
 from radmeter.embedded.keeper import FAST_SHUTDOWN_SECONDS, try_lock
 from radmeter.embedded.service_user import let_read, let_through, service_user
@@ -43,9 +44,7 @@ class Database:
         if self.embedded is not None:
             return self.dsn
         with connect(self.dsn) as connection:
-            return psycopg.conninfo.make_conninfo(
-                connection.info.dsn, password=connection.info.password or None
-            )
+            return of_connection(connection)
 
 
 @contextmanager

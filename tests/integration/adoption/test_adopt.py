@@ -333,8 +333,17 @@ def test_a_newer_radmeter_that_goes_on_after_the_swap_brings_its_functions_along
         assert check(connection) == []
 
 
-# As a radmeter of revision 0017 leaves it just before the swap.
-BACK_TO_0017 = """
+# As a radmeter of revision 0018 leaves it just before the swap.
+BACK_TO_0018 = """
+DROP TABLE radmeter.backfill_rejected CASCADE;
+ALTER TABLE radmeter.adoption DROP COLUMN swap_postponed_at CASCADE;
+DROP TABLE radmeter.job_result;
+ALTER TABLE radmeter.backfill_user DROP COLUMN id;
+ALTER TABLE radmeter.backfill_router DROP COLUMN id;
+ALTER TABLE radmeter.adopted_move DROP COLUMN id;
+ALTER TABLE radmeter.archive_change DROP COLUMN id;
+ALTER TABLE radmeter.database_identity DROP CONSTRAINT database_identity_pkey;
+DROP TABLE radmeter.split_change, radmeter.split_month, radmeter.partition_split, radmeter.swept_month CASCADE;
 DROP TABLE radmeter.session_alias CASCADE;
 DROP INDEX radacct_open_identity_idx, radacct_open_device_idx;
 CREATE UNIQUE INDEX radacct_open_acctuniqueid_idx ON radacct_open (acctuniqueid);
@@ -342,7 +351,7 @@ ALTER TABLE public.radacct DROP COLUMN stop_stamp, DROP COLUMN late_start_at, DR
 ALTER TABLE radmeter.radacct DROP COLUMN stop_stamp, DROP COLUMN late_start_at, DROP COLUMN router_mac;
 ALTER TABLE accounting_anomaly DROP COLUMN octets_otherwise;
 ALTER TABLE routers DROP COLUMN plausible_mbit_per_second CASCADE;
-UPDATE radmeter.alembic_version SET version_num = '0017';
+UPDATE radmeter.alembic_version SET version_num = '0018';
 UPDATE radmeter.sql_file SET checksum = 'old'
 """
 
@@ -350,7 +359,7 @@ UPDATE radmeter.sql_file SET checksum = 'old'
 def test_a_newer_radmeter_that_goes_on_before_the_swap_adds_its_columns_to_both_tables(radius: str) -> None:
     killed_before(radius, swap_tables, lambda connection: adopt.adopt(operation.Operation(connection)))
     with psycopg.connect(radius, autocommit=True) as connection:
-        connection.execute(BACK_TO_0017)
+        connection.execute(BACK_TO_0018)
         take_over(radius)
         assert connection.execute("SELECT count(stop_stamp), count(*) > 0 FROM radacct").fetchone() == (
             0,

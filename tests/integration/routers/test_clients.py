@@ -457,8 +457,9 @@ def test_a_router_named_from_two_networks_at_a_time_is_told(
     (said,) = advice(database)
     assert f"#{harbour} harbour" in said
     assert "192.0.2.0/24 and 203.0.113.0/24" in said
-    assert "--clients" in said
-    assert one(ask(database), "routers").remedy == f"radmeter routers show '#{harbour}'"
+    (told,) = faults(database, "routers")
+    assert "--clients" in told.note
+    assert told.remedy == f"radmeter routers show '#{harbour}'"
     connection.execute("UPDATE routers SET clients = '{192.0.2.0/24}'")
     assert advice(database) == []
 
@@ -516,7 +517,7 @@ def test_status_and_doctor_tell_of_a_reached_limit(
     ship(tmp_path, database, *(pairs(f"s{n}", THEIRS, NAS_Identifier=f"r{n}") for n in range(31)))
     (told,) = faults(database, "routers")
     assert f"{THEIRS} (about 30 routers)" in told.said
-    assert "routers import" in told.said
+    assert "routers import" in told.note
     assert told.remedy.startswith("radmeter limits set discoveries_per_client_hour ")
     (row,) = limits_in_status(database)
     assert (row["client"], row["keys"]) == (THEIRS, 30)
