@@ -31,6 +31,7 @@ BOUNDED = {
     "radmeter.archive_change": "emptied at the end of each archive",
     "radmeter.archived_partition": "a row for each archive",
     "radmeter.backfill": "one row",
+    "radmeter.backfill_rejected": "a row for each session that no router can have reported, for ever, on purpose",
     "radmeter.backfill_router": "emptied when it is added to the counters",
     "radmeter.backfill_user": "emptied when it is added to the counters",
     "radmeter.cleared_partition": "radmeter.people.clearing removes those of partitions that are gone",
@@ -39,6 +40,7 @@ BOUNDED = {
     "radmeter.decimal_change": "a row for each column",
     "radmeter.discovery_count": "a row for each client of a day",
     "radmeter.erasure": "emptied at the end of each erasure",
+    "radmeter.job_result": "a row for each job",
     "radmeter.journal_incident": "a row for each incident",
     "radmeter.journal_segment": "segment_keep_days",
     "radmeter.kept_per_hour": "radmeter.note_expired removes old hours",
@@ -53,6 +55,7 @@ BOUNDED = {
     "radmeter.split_month": "a row for each month of a split",
     "radmeter.sql_file": "a row for each file",
     "radmeter.swept_month": "a row for each month",
+    "radmeter.session_alias": "radmeter.note_expired removes those of 100 days",
 }
 DATED = """
 SELECT DISTINCT format('%I.%I', nspname, relname)
