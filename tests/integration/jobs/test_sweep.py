@@ -31,6 +31,7 @@ BOUNDED = {
     "radmeter.archive_change": "emptied at the end of each archive",
     "radmeter.archived_partition": "a row for each archive",
     "radmeter.backfill": "one row",
+    "radmeter.backfill_rejected": "a row for each session that no router can have reported, for ever, on purpose",
     "radmeter.backfill_router": "emptied when it is added to the counters",
     "radmeter.backfill_user": "emptied when it is added to the counters",
     "radmeter.backfill_rejected": "a row for each adopted session that no router can have reported",
@@ -56,6 +57,7 @@ BOUNDED = {
     "radmeter.split_month": "a row for each month of a split",
     "radmeter.sql_file": "a row for each file",
     "radmeter.swept_month": "a row for each month",
+    "radmeter.session_alias": "radmeter.note_expired removes those of 100 days",
 }
 DATED = """
 SELECT DISTINCT format('%I.%I', nspname, relname)
