@@ -155,6 +155,6 @@ def test_from_rlm_sql_to_exact_counters_under_traffic(production: Database, tmp_
                 "SELECT sum(bytes_in + bytes_out) FROM user_quota_usage"
             ) == production.rows(
                 """SELECT sum(coalesce(acctinputoctets, 0) + coalesce(acctoutputoctets, 0)) FROM radacct
-                   WHERE username IS NOT NULL"""
+                   WHERE username <> ''"""
             )
             assert production.rows("SELECT count(*) >= %s FROM radacct", HISTORY) == [(True,)]
