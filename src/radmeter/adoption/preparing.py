@@ -8,21 +8,27 @@ from radmeter.adoption.indexes import built_again, make_dropped, needed, progres
 from radmeter.adoption.moves import OPEN
 from radmeter.adoption.operation import DIVERT, Operation, Refused
 from radmeter.adoption.state import Adoption
-from radmeter.adoption.table import read
+from radmeter.adoption.table import Table, read
 from radmeter.database.connection import Connection
 from radmeter.database.lock_retries import create_index_with_lock_retries
 
 
-def refuse_new(connection: Connection) -> None:
-    """Refuse what its former owner has added since the survey. Only radmeter's owner can change the table now.
+def lock_after_survey(operation: Operation, connection: Connection) -> Table:
+    """Repeat the survey while nobody else can change the table's definition, then lock the table. Return the table.
+
+    Readers and writers do not wait for the survey, which reads the catalog for up to 0.1 s.
 
     Raises
     ------
     Refused
         Something is in the way. The transaction is rolled back.
     """
-    if found := list(obstacles.in_catalog(connection, read(connection))):
+    operation.let_vacuum_give_way(connection, "ONLY public.radacct")
+    table = read(connection)
+    if found := list(obstacles.in_catalog(connection, table)):
         raise Refused(f"new since the adoption began: {found[0]}")
+    operation.exclusively(connection)
+    return table
 
 
 def add_columns(operation: Operation, adoption: Adoption) -> None:
@@ -33,9 +39,8 @@ def add_columns(operation: Operation, adoption: Adoption) -> None:
     """
 
     def work(connection: Connection) -> None:
-        table = read(connection)
+        table = lock_after_survey(operation, connection)
         ownership.take(connection, operation.owner, adoption.saved["owner"], table)
-        refuse_new(connection)
         present = {column.name for column in table.columns}
         changes = [
             f"ADD COLUMN {column.name} {column.definition}"
@@ -52,7 +57,7 @@ def add_columns(operation: Operation, adoption: Adoption) -> None:
             connection.execute(f"ALTER TABLE public.radacct {', '.join(changes)}".encode())
 
     operation.said("adding radmeter's columns")
-    operation.retried("adding columns to radacct", work, "ACCESS EXCLUSIVE")
+    operation.retried("adding columns to radacct", work)
 
 
 def make_indexes(operation: Operation, adoption: Adoption) -> None:
@@ -83,10 +88,9 @@ def make_open_table(operation: Operation, adoption: Adoption) -> None:
 
     def work(connection: Connection) -> None:
         run = connection.execute
-        now = read(connection)
+        now = lock_after_survey(operation, connection)
         # An adoption that an earlier version began: until here the table belonged to its former owner.
         ownership.take(connection, operation.owner, adoption.saved["owner"], now)
-        refuse_new(connection)
         run(
             """CREATE TABLE public.radacct_open () INHERITS (public.radacct)
                WITH (fillfactor = 60, autovacuum_vacuum_cost_delay = 0)"""
@@ -108,4 +112,4 @@ def make_open_table(operation: Operation, adoption: Adoption) -> None:
         run(DIVERT)
         state.go_on(connection, "opening")
 
-    operation.retried("making radacct_open", work, "ACCESS EXCLUSIVE")
+    operation.retried("making radacct_open", work)

@@ -162,7 +162,7 @@ def clocks(context: Context) -> Findings:
         )
     if not faults:
         yield tell.green(
-            f"the database's clock is {apart:.1f} s off this machine's, no router's is unbelievable"
+            f"the database's is {apart:.1f} s off this machine's, no router's is wrong"
         )
 
 
