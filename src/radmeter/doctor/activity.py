@@ -161,9 +161,7 @@ def clocks(context: Context) -> Findings:
             note=f"Run it on {printable(node.rpartition('-')[0] or node)} and on the database's server.",
         )
     if not faults:
-        yield tell.green(
-            f"the database's is {apart:.1f} s off this machine's, no router's is wrong"
-        )
+        yield tell.green(f"the database's is {apart:.1f} s off this one; no router's is wrong")
 
 
 def _wrong_servers(context: Context) -> Sequence[tuple[str, int, int, int]]:
