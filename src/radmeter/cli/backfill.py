@@ -9,6 +9,7 @@ from radmeter import output
 from radmeter.adoption import backfill as history
 from radmeter.adoption.backfill import COUNTERS, ROUTERS, Progress
 from radmeter.adoption.backfill_runner import Runner
+from radmeter.adoption.history_ready import refuse_unready
 from radmeter.cli.common import (
     Row,
     confirm,
@@ -161,6 +162,8 @@ def backfill(
     if sum((show_status, redo, show_rejected, corrected is not None, bool(left_out))) > 1:
         raise click.UsageError("give one of --status, --redo, --rejected, --correct and --leave")
     with existing_database(settings) as dsn:
+        with connect(dsn) as connection:
+            refuse_unready(connection)
         if show_rejected:
             _rejected(dsn, output_format)
             return
