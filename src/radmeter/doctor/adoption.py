@@ -17,7 +17,7 @@ def check(context: Context) -> Findings:
            FROM radmeter.adoption WHERE undone_at IS NULL ORDER BY id DESC LIMIT 1"""
     ).fetchone()
     if row is None:
-        yield tell.green("none: radacct is radmeter's own")
+        yield tell.green(_none(context))
         return
     state, began, swapped, postponed = row
     if state == "bounding" and postponed is not None:
@@ -33,6 +33,25 @@ def check(context: Context) -> Findings:
         )
         return
     yield from _backfill(context, f"radacct adopted {swapped:%Y-%m-%d %H:%M}")
+
+
+def reason_to_wait(context: Context) -> str | None:
+    """Return why jobs do not run yet, or no longer: radacct is not radmeter's. None: they have to run."""
+    if context.facts.has_stock_radacct:
+        return "not needed while radacct is FreeRADIUS's own table"
+    if context.there("radmeter.adoption") and context.rows(
+        "SELECT FROM radmeter.adoption WHERE undone_at IS NULL AND state = 'undoing'"
+    ):
+        return "not needed while radacct is being given back (radmeter adopt --undo)"
+    return None
+
+
+def _none(context: Context) -> str:
+    if not context.facts.has_stock_radacct:
+        return "none: radacct is radmeter's own"
+    (undone,) = context.row("SELECT max(undone_at) FROM radmeter.adoption")
+    when = f", given back {undone:%Y-%m-%d %H:%M} (the adoption is undone)" if undone else ""
+    return f"none: radacct is FreeRADIUS's own{when}"
 
 
 def _backfill(context: Context, said: str) -> Findings:
