@@ -38,7 +38,7 @@ def jobs(context: Context) -> Findings:
         last = f"; {lease[0][0]} did so until {duration(lease[0][3])} ago" if lease else ""
         yield tell.red(
             f"nobody runs them: stale sessions stay open, partitions are not made{last}",
-            context.remedy.radmeter("jobs run", owner=True),
+            context.remedy.service("jobs run", owner=True),
         )
 
 
@@ -68,7 +68,7 @@ def ingest(context: Context) -> Findings:
             faults += 1
             yield tell.yellow(
                 f"{node}: nothing for {duration(silent)}: is its shipper running?",
-                context.remedy.radmeter("ship"),
+                context.remedy.service("ship"),
                 note=f"Run it on {printable(node.rpartition('-')[0] or node)}.",
             )
     if not faults:
