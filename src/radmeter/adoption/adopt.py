@@ -49,7 +49,9 @@ def survey(connection: Connection) -> tuple[Table, datetime.datetime]:
             *(
                 []
                 if rows_read
-                else ["The rows are read once this is done: the same command then says what is wrong with them."]
+                else [
+                    "The rows are read once this is done: the same command then says what is wrong with them."
+                ]
             ),
         )
     return table, boundary

@@ -31,7 +31,6 @@ from radmeter.database.identifiers import quoted
 from radmeter.database.lock_retries import PATIENCE_SECONDS, bounded_waits
 from radmeter.database.operator import connect_as_operator
 from radmeter.database.pace import Pace, Pacer
-from radmeter.printable import printable
 from radmeter.progress import progress
 from radmeter.units import counted, duration, human_bytes
 

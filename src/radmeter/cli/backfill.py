@@ -336,7 +336,7 @@ def _status_row(at: Progress | None, aside: int) -> Row:
         return {**dict.fromkeys(STATUS), "state": "not begun"}
     rate, left = at.sessions_a_second, at.seconds_left
     return {
-        "state": f"running: {at.last_pass}" if at.running else "done" if at.complete else "stopped",
+        "state": _state(at),
         "counters_percent": _percent(at.counted_ids, at.ids),
         "sessions_counted": at.counted_sessions,
         "routers_percent": _percent(at.filled_ids, at.ids),
@@ -348,6 +348,15 @@ def _status_row(at: Progress | None, aside: int) -> Row:
         "began_at": at.began_at,
         "changed_at": at.changed_at,
     }
+
+
+def _state(at: Progress) -> str:
+    if at.running:
+        return f"running: {at.last_pass}"
+    if at.complete:
+        return "done"
+    of_pass = at.last_pass is not None and at.done_ids(at.last_pass) >= at.ids and not at.waiting
+    return f"done: {at.last_pass}" if of_pass else "stopped"
 
 
 def _percent(done: int, total: int) -> str:

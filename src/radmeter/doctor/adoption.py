@@ -76,7 +76,9 @@ def _backfill(context: Context, said: str) -> Findings:
     how_far = f"{share_counted:.0%} of its history is in the counters, {filled:.0%} has its router"
     marked = share_counted >= 1 and not sessions and not aside
     if not running and marked and _has_history(context):
-        yield tell.red(f"{said}: its history is marked as counted, and no session of it was counted", backfill)
+        yield tell.red(
+            f"{said}: its history is marked as counted, and no session of it was counted", backfill
+        )
     elif running:
         yield tell.green(f"{said}; radmeter backfill is running: {how_far}")
     elif share_counted < 1 or filled < 1 or waiting:

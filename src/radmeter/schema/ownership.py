@@ -152,7 +152,7 @@ FROM (SELECT 'DATABASE' AS what, datname AS name, datdba AS owner FROM pg_databa
       UNION ALL
       SELECT 'SCHEMA', nspname, nspowner FROM pg_namespace WHERE nspname = 'public') AS thing
 JOIN pg_roles ON pg_roles.oid = thing.owner
-WHERE rolname <> 'pg_database_owner' 
+WHERE rolname <> 'pg_database_owner'
   AND NOT coalesce(pg_has_role(thing.owner, to_regrole(quote_ident(%s))::oid, 'MEMBER'),
                    rolsuper OR rolname = session_user)
 ORDER BY what"""

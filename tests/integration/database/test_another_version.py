@@ -13,8 +13,8 @@ from typing import Self
 import psycopg
 import pytest
 from support.commands import radmeter
-from support.documents import block
 from support.doctoring import faults
+from support.documents import block
 from support.functions import value
 from support.servers import OLDEST_SUPPORTED, Connection, Server, installed
 
