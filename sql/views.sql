@@ -68,7 +68,7 @@ SELECT node, max(last_seq) AS last_seq, sum(records)::bigint AS records, sum(rej
 FROM (SELECT source AS node, last_seq, records, rejected, last_received_at, updated_at, role AS owner, ignored
       FROM public.ingest_checkpoint
       UNION ALL
-      SELECT node, last_seq, records, rejected, last_received_at, updated_at, NULL, ignored
+      SELECT node, last_seq, records, rejected, last_received_at, updated_at, NULL::text AS owner, ignored
       FROM radmeter.journal_segment) AS part
 GROUP BY node;
 

@@ -109,6 +109,8 @@ class _Rate(rich.ProgressColumn):
     def render(self, task: rich.Task) -> Text:
         """Return how many are done, of how many, and how many a second."""
         done = amount(task.completed) + ("" if task.total is None else f" of {amount(task.total)}")
+        if task.total is None and not task.completed:
+            return Text("")  # nobody counts
         speed = task.finished_speed or task.speed
         return Text(f"{done} {self._unit}" + (f", {amount(speed)}/s" if speed else ""))
 

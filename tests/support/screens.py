@@ -14,7 +14,7 @@ CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[()][A-Z0-9]")
 
 
 class Screen:
-    """A program on a pseudo terminal of 120 columns."""
+    """A program on a pseudo terminal."""
 
     def __init__(self, child: Any) -> None:
         self.child = child
@@ -57,7 +57,9 @@ def plain(text: str) -> str:
 
 
 @contextmanager
-def screen(dsn: str | None, *arguments: str | Path, **environment: str) -> Iterator[Screen]:
+def screen(
+    dsn: str | None, *arguments: str | Path, columns: int = 120, **environment: str
+) -> Iterator[Screen]:
     """Run `radmeter` on a terminal for the block, with only the given settings."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("RADMETER", "PG"))}
     # COLUMNS and LINES would override the size of the terminal.
@@ -73,7 +75,7 @@ def screen(dsn: str | None, *arguments: str | Path, **environment: str) -> Itera
         sys.executable,
         ["-m", "radmeter", *map(str, arguments)],
         env=kept | environment,
-        dimensions=(40, 120),
+        dimensions=(40, columns),
         encoding="utf-8",
         codec_errors="replace",
         timeout=30,

@@ -7,7 +7,7 @@ CREATE OR REPLACE FUNCTION radmeter.note_archive_change() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    INSERT INTO radmeter.archive_change (partition) VALUES (TG_RELID);
+    INSERT INTO radmeter.archive_change (partition) VALUES (TG_TABLE_NAME);
     RETURN NULL;
 END;
 $$;

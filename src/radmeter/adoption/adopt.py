@@ -37,7 +37,7 @@ def survey(connection: Connection) -> tuple[Table, datetime.datetime]:
             kinds = {"p": "is partitioned already", "v": "is a view", "f": "is a foreign table"}
             raise Refused(f"public.radacct {kinds.get(table.relkind, 'is not an ordinary table')}")
         boundary = state.next_boundary(connection)
-        found = obstacles.find(connection, table, boundary)
+        found, rows_read = obstacles.find(connection, table, boundary)
     if found:
         raise Refused(
             "radacct cannot be adopted as it is, and nothing was changed:",
@@ -45,6 +45,13 @@ def survey(connection: Connection) -> tuple[Table, datetime.datetime]:
                 line
                 for number, obstacle in enumerate(found, 1)
                 for line in (f"{number}. {obstacle.reason}", f"    {obstacle.remedy}")
+            ),
+            *(
+                []
+                if rows_read
+                else [
+                    "The rows are read once this is done: the same command then says what is wrong with them."
+                ]
             ),
         )
     return table, boundary

@@ -191,7 +191,8 @@ class SetAside(NamedTuple):
 _SET_ASIDE = """
 SELECT radacctid, acctuniqueid, username, octets_in, octets_out,
        CASE WHEN at BETWEEN '0001-01-02Z' AND '9999-12-30Z' THEN at END,
-       CASE WHEN at BETWEEN '0001-01-02Z' AND '9999-12-30Z' THEN reason ELSE concat_ws(': ', reason, at) END,
+       CASE WHEN at BETWEEN '0001-01-02Z' AND '9999-12-30Z' THEN reason
+            ELSE concat_ws(CASE WHEN reason LIKE '% time' THEN ': ' ELSE '; its time is ' END, reason, at) END,
        rejected_at, left_at
 FROM radmeter.backfill_set_aside() ORDER BY radacctid"""
 

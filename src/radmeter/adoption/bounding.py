@@ -52,7 +52,7 @@ def swap_tables(operation: Operation, adoption: Adoption) -> None:
     operation.move("moving sessions that have stopped since", OPEN, TABLE, GOES_BACK, boundary)
     operation.said("the swap")
     operation.retried("the swap", lambda connection: swap(operation, connection, adoption))
-    (seconds,) = operation.held["the swap"]
     operation.connection.execute(
-        "UPDATE radmeter.adoption SET lock_seconds = %s WHERE undone_at IS NULL", (seconds,)
+        "UPDATE radmeter.adoption SET lock_seconds = %s WHERE undone_at IS NULL",
+        (operation.last_held_seconds,),
     )

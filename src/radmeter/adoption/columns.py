@@ -10,7 +10,7 @@ def _version(name: str) -> Any:
 
 
 RADACCT: str = _version("0001_tables").RADACCT
-_LATER: str = _version("0019_repeated_stops").RADACCT
+_LATER: tuple[tuple[str, str, str], ...] = _version("0019_repeated_stops").COLUMNS
 
 # A table without one of these is refused. Other stock columns, which an older FreeRADIUS did not have, are added.
 ESSENTIAL = frozenset(
@@ -51,8 +51,7 @@ def _columns() -> list[AddedColumn]:
 
 
 def _later_columns() -> list[AddedColumn]:
-    found = re.findall(r"ADD COLUMN (\w+) (\w+)", _LATER)
-    return [AddedColumn(name, SHOWN.get(kind, kind), kind) for name, kind in found]
+    return [AddedColumn(name, SHOWN.get(kind, kind), kind) for name, kind, _ in _LATER]
 
 
 _ALL = _columns()
@@ -65,10 +64,5 @@ COMMENTS: list[tuple[str, str]] = [
     *re.findall(
         r"COMMENT ON COLUMN public\.radacct\.(\w+) IS\s+'((?:[^']|'')*)';", _version("0005_adoption").ADOPTED
     ),
-    *(
-        (name, "".join(re.findall(r"'([^']*)'", text)))
-        for name, text in re.findall(
-            r"COMMENT ON COLUMN %s\.(\w+) IS %L', v_table,\s+((?:'[^']*'\s*)+)\);", _LATER
-        )
-    ),
+    *((name, comment) for name, _, comment in _LATER),
 ]

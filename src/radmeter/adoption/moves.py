@@ -24,8 +24,8 @@ OPEN = "public.radacct_open"
 class Retried(Protocol):
     """Does work in a transaction that has locked radacct so that writers wait, with lock retries."""
 
-    def __call__(self, what: str, work: Callable[[Connection], int], lock: str) -> int:
-        """Return what the work returns. `what` names it in messages, `lock` is the mode."""
+    def __call__(self, what: str, work: Callable[[Connection], int], lock: str, *, batch: bool) -> int:
+        """Return what the work returns. `what` names it in messages, `lock` is the mode. `batch`: rest after it."""
 
 
 def columns(connection: Connection, table: str = TABLE) -> sql.Composed:
@@ -67,7 +67,7 @@ def move(
         def work(opened: Connection, batch: list[int] = batch) -> int:
             return move_now(opened, origin, target, which, {**parameters, "ids": batch}, names)
 
-        done += retried(f"moving sessions from {origin} to {target}", work, "SHARE ROW EXCLUSIVE")
+        done += retried(f"moving sessions from {origin} to {target}", work, "SHARE ROW EXCLUSIVE", batch=True)
         moved(len(batch))
     return done
 

@@ -17,11 +17,19 @@ VARCHAR = re.compile(r"character varying(\(\d+\))?")
 OLDEST_SERVER = 150_000
 
 
-def find(connection: Connection, table: Table, boundary: datetime.datetime) -> list[Obstacle]:
-    """Return all obstacles that the catalog shows. If there are none, read the rows and return theirs."""
-    found = [*_server(connection, table), *_columns(table), *_keys(table), *in_catalog(connection, table)]
+def find(connection: Connection, table: Table, boundary: datetime.datetime) -> tuple[list[Obstacle], bool]:
+    """Return all obstacles that the catalog shows. If there are none, read the rows and return theirs.
+
+    Return also whether the rows were read.
+    """
+    found = [
+        *_server(connection, table),
+        *_columns(connection, table),
+        *_keys(table),
+        *in_catalog(connection, table),
+    ]
     found += _names_in_the_way(connection)
-    return found or list(_rows(connection, table, boundary))
+    return (found, False) if found else (list(_rows(connection, table, boundary)), True)
 
 
 def widened(table: Table) -> list[str]:
@@ -53,7 +61,7 @@ def _server(connection: Connection, table: Table) -> Iterator[Obstacle]:
             )
 
 
-def _columns(table: Table) -> Iterator[Obstacle]:
+def _columns(connection: Connection, table: Table) -> Iterator[Obstacle]:
     for wanted in STOCK:
         column = table.column(wanted.name)
         if column is None:
@@ -73,7 +81,11 @@ def _columns(table: Table) -> Iterator[Obstacle]:
             )
             yield Obstacle(
                 f"{wanted.name} is {column.kind}, not {wanted.kind}: to change the type rewrites all rows",
-                f"in a maintenance window: ALTER TABLE radacct ALTER {wanted.name} TYPE {wanted.kind}{using};",
+                "in a maintenance window: "
+                + _without_views(
+                    _views_that_read(connection, table, [wanted.name]),
+                    f"ALTER TABLE radacct ALTER {wanted.name} TYPE {wanted.kind}{using};",
+                ),
             )
         if column.not_null and wanted.name not in NEVER_NULL:
             yield Obstacle(
@@ -221,16 +233,38 @@ def in_catalog(connection: Connection, table: Table) -> Iterator[Obstacle]:
             yield Obstacle(reason.format(*names), remedy.format(*names))
     columns = widened(table)
     if columns:
-        for (name,) in connection.execute(
-            """SELECT DISTINCT ev_class::regclass::text FROM pg_depend JOIN pg_rewrite ON pg_rewrite.oid = objid
-               JOIN pg_attribute ON attrelid = refobjid AND attnum = refobjsubid
-               WHERE classid = 'pg_rewrite'::regclass AND refobjid = %s AND attname = ANY (%s)""",
-            (table.oid, columns),
-        ):
+        for name in _views_that_read(connection, table, columns):
             yield Obstacle(
                 f"the view {name} reads columns that are to become text ({', '.join(columns)})",
-                f"keep its definition (\\d+ {name} in psql), DROP VIEW {name}; and create it again afterwards",
+                _without_views([name]),
             )
+
+
+def _views_that_read(connection: Connection, table: Table, columns: list[str]) -> list[str]:
+    return [
+        name
+        for (name,) in connection.execute(
+            """SELECT DISTINCT format('%%I.%%I', nspname, relname)
+               FROM pg_depend JOIN pg_rewrite ON pg_rewrite.oid = objid
+               JOIN pg_attribute ON attrelid = refobjid AND attnum = refobjsubid
+               JOIN pg_class AS view ON view.oid = ev_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+               WHERE classid = 'pg_rewrite'::regclass AND refobjid = %s AND attname = ANY (%s) AND relkind = 'v'
+               ORDER BY 1""",
+            (table.oid, columns),
+        )
+    ]
+
+
+def _without_views(names: list[str], statement: str = "") -> str:
+    """Return what an operator does about a column whose type a view keeps."""
+    if not names:
+        return statement
+    shown, pronoun = " and ".join(f"\\d+ {name}" for name in names), "it" if len(names) == 1 else "them"
+    return (
+        f"keep {'its definition' if not statement else 'the definition of ' + ', '.join(names)} "
+        f"({shown} in psql), DROP VIEW {', '.join(names)};{' ' + statement if statement else ''} "
+        f"and create {pronoun} again afterwards"
+    )
 
 
 def code(connection: Connection, table: Table) -> list[Obstacle]:
@@ -265,7 +299,8 @@ def _rows(connection: Connection, table: Table, boundary: datetime.datetime) -> 
             f"{counted(row[0], 'session')} stopped in the future, after {boundary:%Y-%m-%d}: "
             f"a router's clock was wrong",
             f"SELECT radacctid, username, acctstoptime FROM radacct WHERE acctstoptime >= '{day}'; shows them, "  # noqa: S608
-            "UPDATE radacct SET acctstoptime = coalesce(acctstarttime + acctsessiontime * interval '1 second', now()) "
+            "UPDATE radacct SET acctstoptime = least(now(), acctstarttime + "
+            "least(greatest(acctsessiontime, 0), 400 * 86400) * interval '1 second') "
             f"WHERE acctstoptime >= '{day}'; corrects them",
         )
     yield from duplicates(connection, table)

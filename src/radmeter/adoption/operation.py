@@ -9,7 +9,13 @@ from radmeter.adoption import moves
 from radmeter.adoption.state import LOCK_HELD
 from radmeter.adoption.table import Table
 from radmeter.database.connection import Connection
-from radmeter.database.lock_retries import LOCK_WAIT_MS, PATIENCE_SECONDS, log, with_lock_retries
+from radmeter.database.lock_retries import (
+    LOCK_WAIT_MS,
+    PATIENCE_SECONDS,
+    VACUUM_GIVES_WAY_SECONDS,
+    log,
+    with_lock_retries,
+)
 from radmeter.database.pace import Pacer
 from radmeter.errors import StoreError
 from radmeter.progress import Listener, Progress, Say, no_progress
@@ -17,9 +23,6 @@ from radmeter.schema.revisions import note
 
 Work = Callable[[Connection], Any]
 
-# Autovacuum gives way to a session that waits for its table for deadlock_timeout (1 s). A wait for SHARE UPDATE
-# EXCLUSIVE blocks neither readers nor writers.
-VACUUM_GIVES_WAY_SECONDS = 5.0
 LEGACY_CHECK = "radacct_legacy_is_closed"
 DIVERT = """
 CREATE TRIGGER radmeter_divert BEFORE INSERT ON public.radacct FOR EACH ROW
@@ -50,12 +53,19 @@ class Operation:
     table: Table = field(init=False)
     held: dict[str, list[float]] = field(default_factory=dict, init=False)
     """For how many seconds each step has kept others waiting, not yet in radmeter.migration_log."""
+    last_held_seconds: float = field(default=0.0, init=False)
+    """For how long the latest work that locked something has kept others waiting."""
     _locked_at: float | None = field(default=None, init=False)
 
-    def retried(self, what: str, work: Work, lock: str | None = None) -> Any:
+    def retried(self, what: str, work: Work, lock: str | None = None, *, batch: bool = False) -> Any:
         """Do work in a short transaction, with lock retries. `what` names it in messages.
 
-        `lock`: the mode in which radacct is locked first, so that writers wait.
+        Parameters
+        ----------
+        lock
+            The mode in which radacct is locked first, so that writers wait.
+        batch
+            The work is one batch of many: rest after it.
         """
 
         def locked(connection: Connection) -> Any:
@@ -72,8 +82,9 @@ class Operation:
             self.connection, locked, what=what, patience_seconds=self.patience_seconds, said=self.said
         )
         if self._locked_at is not None:
-            self.held.setdefault(what, []).append(self.locked_seconds())
-        if lock == "SHARE ROW EXCLUSIVE":  # a batch of many
+            self.last_held_seconds = self.locked_seconds()
+            self.held.setdefault(what, []).append(self.last_held_seconds)
+        if batch:
             self.hold_back(time.monotonic() - began)
         return done
 

@@ -87,7 +87,8 @@ def _return_all(operation: Operation, name: str, bar: Listener) -> None:
             def work(opened: Connection, batch: list[int] = ids[begin : begin + moves.BATCH]) -> int:
                 return _return_batch(opened, name, batch)
 
-            bar.advance(operation.retried(f"moving sessions of {name} back", work, "SHARE ROW EXCLUSIVE"))
+            what = f"moving sessions of {name} back"
+            bar.advance(operation.retried(what, work, "SHARE ROW EXCLUSIVE", batch=True))
 
 
 def _return_batch(connection: Connection, name: str, ids: list[int]) -> int:

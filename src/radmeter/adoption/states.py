@@ -145,6 +145,13 @@ ADOPT: Mapping[str, Way] = {state.name: state.adopt for state in STATES if state
 UNDO: Mapping[str, Way] = {state.name: state.undo for state in STATES if state.undo is not None}
 
 
+def goes_on_with(state: str, postponed: bool = False) -> str:
+    """Return the command, after `radmeter`, that goes on with an adoption in this state. Not for `done`."""
+    if state == "bounding" and postponed:
+        return "adopt --swap"
+    return "adopt --from radacct" if state in ADOPT else "adopt --undo"
+
+
 def walk(operation: Operation, ways: Mapping[str, Way], until: str) -> Adoption:
     """Do the steps of each state until the adoption is in the state `until`, or the next step is postponed.
 

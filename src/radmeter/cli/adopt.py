@@ -23,6 +23,7 @@ from radmeter.cli.common import (
     format_option,
     pace_options,
     with_settings,
+    wrapped,
 )
 from radmeter.config import Settings
 from radmeter.database.connection import explained_errors
@@ -30,9 +31,10 @@ from radmeter.database.identifiers import quoted
 from radmeter.database.lock_retries import PATIENCE_SECONDS, bounded_waits
 from radmeter.database.operator import connect_as_operator
 from radmeter.database.pace import Pace, Pacer
-from radmeter.printable import printable
 from radmeter.progress import progress
 from radmeter.units import counted, duration, human_bytes
+
+WIDTH_WITHOUT_TERMINAL = 110
 
 EXAMPLES = """\b
 Examples:
@@ -85,8 +87,8 @@ def adopt(
     """Adopt the radacct of a FreeRADIUS database: it becomes the oldest partition of radmeter's radacct.
 
     Closed sessions are not copied. Tools still read them under the name radacct. rlm_sql goes on writing until the
-    swap, which takes less than 0.2 seconds. The adoption can be undone until the first partition is archived or
-    dropped.
+    swap, which takes less than 0.2 seconds. The adoption can be undone until radacct_legacy is split into
+    months, or the first partition is archived or dropped.
     """
     if sum((table is not None, swap_now, undo, status)) != 1:
         raise click.UsageError("give one of --from radacct, --swap, --undo and --status")
@@ -136,18 +138,24 @@ def _adopt(operation: Operation, plan: bool, yes: bool, output_format: str) -> N
     done = adoption.adopt(operation)
     if done.state != "done":
         output.say(
-            f"all is ready, and the swap is postponed since {done.swap_postponed_at:%Y-%m-%d %H:%M} UTC: rlm_sql goes "
-            "on writing; next: `radmeter adopt --swap`"
+            *wrapped(
+                f"all is ready, and the swap is postponed since {done.swap_postponed_at:%Y-%m-%d %H:%M} UTC: rlm_sql "
+                "goes on writing; next: `radmeter adopt --swap`"
+            )
         )
         return
     swap_ms = (done.lock_seconds or 0.0) * 1000
     output.say(
-        f"radacct is radmeter's; the swap kept others waiting for {swap_ms:.0f} ms{_longest(connection)}"
+        *wrapped(
+            f"radacct is radmeter's; the swap kept others waiting for {swap_ms:.0f} ms{_longest(connection)}"
+        )
     )
     output.say(
-        "next: remove rlm_sql from FreeRADIUS's accounting section, start `radmeter ship`, `radmeter jobs run`,"
+        *wrapped(
+            "next: remove rlm_sql from FreeRADIUS's accounting section, start `radmeter ship`, `radmeter jobs run`, "
+            "count the history: `radmeter backfill`"
+        )
     )
-    output.say("      count the history: `radmeter backfill`")
 
 
 def _print_plan(
@@ -168,7 +176,7 @@ def _print_plan(
     )
     emit(rows, "table", columns=["step", "what", "waits", "time"])
     for note in adopt_plan.notes(connection, table, boundary):
-        output.say("", *click.wrap_text(printable(note), 110).split("\n"))
+        output.say("", *wrapped(note, WIDTH_WITHOUT_TERMINAL))
     output.say()
 
 
@@ -180,17 +188,16 @@ def _undo(operation: Operation, yes: bool) -> None:
     if not yes:
         output.say(f"begun {known.began_at:%Y-%m-%d %H:%M} UTC: {MEANS[known.state]}")
         output.say(
-            *click.wrap_text(
+            *wrapped(
                 "radacct becomes FreeRADIUS's own table again, with its indexes, its old sessions and all since. "
                 "radmeter's counters are emptied. Packets in a journal that are not shipped stay there.",
-                110,
-            ).split("\n")
+                WIDTH_WITHOUT_TERMINAL,
+            )
         )
     confirm("Give radacct back?", yes)
     renamed = adopt_undo.undo(operation)
-    output.say(
-        f"radacct is FreeRADIUS's own table again{_longest(connection)}: put rlm_sql back into its accounting section"
-    )
+    output.say(*wrapped(f"radacct is FreeRADIUS's own table again{_longest(connection)}"))
+    output.say("next: put rlm_sql back into FreeRADIUS's accounting section")
     if renamed:
         output.say(f"{counted(len(renamed), 'session')} shared an id with a later one and got a new id:")
         for unique_id in renamed:

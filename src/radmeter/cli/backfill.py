@@ -9,6 +9,7 @@ from radmeter import output
 from radmeter.adoption import backfill as history
 from radmeter.adoption.backfill import COUNTERS, ROUTERS, Progress
 from radmeter.adoption.backfill_runner import Runner
+from radmeter.adoption.history_ready import refuse_unready
 from radmeter.cli.common import (
     Row,
     confirm,
@@ -161,6 +162,8 @@ def backfill(
     if sum((show_status, redo, show_rejected, corrected is not None, bool(left_out))) > 1:
         raise click.UsageError("give one of --status, --redo, --rejected, --correct and --leave")
     with existing_database(settings) as dsn:
+        with connect(dsn) as connection:
+            refuse_unready(connection)
         if show_rejected:
             _rejected(dsn, output_format)
             return
@@ -333,7 +336,7 @@ def _status_row(at: Progress | None, aside: int) -> Row:
         return {**dict.fromkeys(STATUS), "state": "not begun"}
     rate, left = at.sessions_a_second, at.seconds_left
     return {
-        "state": f"running: {at.last_pass}" if at.running else "done" if at.complete else "stopped",
+        "state": _state(at),
         "counters_percent": _percent(at.counted_ids, at.ids),
         "sessions_counted": at.counted_sessions,
         "routers_percent": _percent(at.filled_ids, at.ids),
@@ -345,6 +348,15 @@ def _status_row(at: Progress | None, aside: int) -> Row:
         "began_at": at.began_at,
         "changed_at": at.changed_at,
     }
+
+
+def _state(at: Progress) -> str:
+    if at.running:
+        return f"running: {at.last_pass}"
+    if at.complete:
+        return "done"
+    of_pass = at.last_pass is not None and at.done_ids(at.last_pass) >= at.ids and not at.waiting
+    return f"done: {at.last_pass}" if of_pass else "stopped"
 
 
 def _percent(done: int, total: int) -> str:

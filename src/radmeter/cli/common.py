@@ -39,6 +39,13 @@ RAW = "radmeter.raw"
 CSV_PART = 65_536
 
 
+def wrapped(text: str, without_terminal: int | None = None) -> list[str]:
+    """Return a text as lines that fit the terminal, or `without_terminal`. None: there it is one line."""
+    if without_terminal is None and not sys.stdout.isatty():
+        return [text]
+    return click.wrap_text(printable(text), output.console(width=without_terminal).width).split("\n")
+
+
 def pace_options(function: F) -> F:
     """Add the options --max-load and --max-lag of a command that works beside ingest for long."""
     for option in (

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-MOST_MONTHS = 600
+from radmeter.partitions.span import MOST_MONTHS
 
 
 class Month(click.types.StringParamType):

@@ -136,7 +136,7 @@ def verify(
     if complete_from is not None and len(found) > len(findings):
         summary += (
             f"; {len(found) - len(findings)} of them not judged: "
-            f"sessions that stopped before {complete_from:%Y-%m-%d} were dropped"
+            f"sessions that stopped before {complete_from:%Y-%m-%d} were dropped or archived"
         )
     outcome = [f"{len(findings)} differ"] if findings else []
     outcome += [f"{len(findings) - len(left)} repaired"] if repair and findings else []

@@ -27,6 +27,9 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 # A change that waits for a lock keeps ingest waiting for this time at most. The time of the change itself comes on top.
 LOCK_WAIT_MS = 50
+# Autovacuum gives way to a session that waits for its table for deadlock_timeout (1 s). A wait for SHARE UPDATE
+# EXCLUSIVE blocks neither readers nor writers.
+VACUUM_GIVES_WAY_SECONDS = 5.0
 PATIENCE_SECONDS = 600.0
 LONGEST_PAUSE_SECONDS = 2.0
 SAY_EVERY_SECONDS = 3.0

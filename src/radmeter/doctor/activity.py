@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 
 from radmeter.database import advisory_locks
+from radmeter.doctor.adoption import reason_to_wait
 from radmeter.doctor.context import Context
 from radmeter.doctor.finding import Findings, Teller
 from radmeter.printable import printable
@@ -31,11 +32,13 @@ def jobs(context: Context) -> Findings:
     )
     if lease and lease[0][2]:
         yield tell.green(f"running on {lease[0][0]} (server process {lease[0][1]})")
+    elif reason := reason_to_wait(context):
+        yield tell.green(reason)
     else:
         last = f"; {lease[0][0]} did so until {duration(lease[0][3])} ago" if lease else ""
         yield tell.red(
             f"nobody runs them: stale sessions stay open, partitions are not made{last}",
-            context.remedy.radmeter("jobs run", owner=True),
+            context.remedy.service("jobs run", owner=True),
         )
 
 
@@ -65,7 +68,7 @@ def ingest(context: Context) -> Findings:
             faults += 1
             yield tell.yellow(
                 f"{node}: nothing for {duration(silent)}: is its shipper running?",
-                context.remedy.radmeter("ship"),
+                context.remedy.service("ship"),
                 note=f"Run it on {printable(node.rpartition('-')[0] or node)}.",
             )
     if not faults:
@@ -179,6 +182,9 @@ def _wrong_servers(context: Context) -> Sequence[tuple[str, int, int, int]]:
 def sessions(context: Context) -> Findings:
     """Find open sessions that the jobs should have closed long ago."""
     tell = Teller("sessions")
+    if reason := reason_to_wait(context):
+        yield tell.green(f"not judged: {reason}")
+        return
     (minutes,) = context.row(
         "SELECT coalesce((SELECT value::integer FROM radmeter.setting WHERE name = 'stale_minutes'), 10)"
     )

@@ -3,6 +3,7 @@
 import shlex
 import shutil
 from dataclasses import dataclass
+from pathlib import Path
 
 import psycopg
 from psycopg.conninfo import make_conninfo
@@ -13,6 +14,8 @@ from radmeter.doctor.facts import DatabaseFacts
 from radmeter.embedded import programs
 from radmeter.errors import StoreError
 from radmeter.printable import printable
+
+UNIT_DIRECTORIES = tuple(map(Path, ("/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +58,13 @@ class Commands:
         if self.settings.source("state") == "--state":
             parts += ["--state", shlex.quote(str(self.settings.state))]
         return " ".join(parts)
+
+    def service(self, command: str, *, owner: bool = False) -> str:
+        """Return the command that starts `radmeter ship` or `radmeter jobs run`: its service, if there is one here."""
+        unit = f"radmeter-{command.split()[0]}"
+        if any((directory / f"{unit}.service").exists() for directory in UNIT_DIRECTORIES):
+            return f"sudo systemctl start {unit}"
+        return self.radmeter(command, owner=owner)
 
     def migrate(self) -> str:
         """Return the command that brings the database up to date."""

@@ -227,7 +227,8 @@ def _journal(context: Context, server: Server) -> Findings:
         if Path(theirs) != Path(ours):
             yield tell.red(
                 f"{name} writes to the journal {theirs}, this command and `radmeter ship` would read {ours}",
-                f"export RADMETER_JOURNAL={shlex.quote(theirs)}",
+                "",
+                note=f"Set RADMETER_JOURNAL={shlex.quote(theirs)} for the shipper's service and for this command.",
             )
 
 

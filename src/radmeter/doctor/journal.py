@@ -66,7 +66,7 @@ def check(context: Context) -> Findings:
     if known and depth.records and age > OLD_SECONDS:
         said = f"{waits}, the oldest for {duration(age)}"
         ship = (
-            context.remedy.radmeter("ship")
+            context.remedy.service("ship")
             if not holder(directory, READER)
             else context.remedy.radmeter("status --sample 5")
         )
@@ -100,7 +100,11 @@ def _unreadable(context: Context, path: Path) -> tuple[str, str]:
             f"{context.remedy.radmeter(f'journal salvage {aside}')}; sudo systemctl start radmeter-ship",
             "",
         )
-    return context.remedy.radmeter("journal status" if holder(directory, READER) else "ship"), ""
+    return (
+        context.remedy.radmeter("journal status")
+        if holder(directory, READER)
+        else context.remedy.service("ship")
+    ), ""
 
 
 def _has_header(path: Path) -> bool:
@@ -247,11 +251,12 @@ def _size(context: Context, depth: JournalDepth) -> list[Finding]:
     directory, limit = context.settings.journal, context.settings.journal_limit_bytes
     found = []
     share = depth.size_bytes / limit
-    more = f"export RADMETER_JOURNAL_LIMIT_BYTES={limit * 2}"
     if share >= 0.5:
         said = f"{directory} has {human_bytes(depth.size_bytes)}, {share:.0%} of its limit"
-        command = context.remedy.radmeter("ship") if not holder(directory, READER) else more
-        note = RESTART if command == more else ""
+        # A running shipper ships what is there: only a larger limit helps.
+        shipping = bool(holder(directory, READER))
+        command = "" if shipping else context.remedy.service("ship")
+        note = _other_limit(limit * 2) if shipping else ""
         if share >= 0.9:
             found.append(tell.red(f"{said}: at the limit, routers get no reply", command, note=note))
         else:
@@ -269,11 +274,15 @@ def _size(context: Context, depth: JournalDepth) -> list[Finding]:
             tell.yellow(
                 f"{human_bytes(usage.free)} free on the disk of {directory}, whose limit is {human_bytes(limit)}: "
                 "the disk will be full before that",
-                f"export RADMETER_JOURNAL_LIMIT_BYTES={max(1 << 20, (usage.free + depth.size_bytes) // 2)}",
-                note=RESTART,
+                "",
+                note=_other_limit(max(1 << 20, (usage.free + depth.size_bytes) // 2)),
             )
         )
     return found
+
+
+def _other_limit(limit: int) -> str:
+    return f"Set RADMETER_JOURNAL_LIMIT_BYTES={limit} for FreeRADIUS's service and restart FreeRADIUS."
 
 
 def _mount(place: Path) -> Path:
@@ -297,7 +306,7 @@ def shipper(context: Context) -> Findings:
         return
     if process is None:
         yield SHIP.red(
-            "nobody ships the journal: packets are kept and not counted", context.remedy.radmeter("ship")
+            "nobody ships the journal: packets are kept and not counted", context.remedy.service("ship")
         )
         return
     writer = holder(directory, WRITER)

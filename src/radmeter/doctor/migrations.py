@@ -5,7 +5,7 @@ from contextlib import suppress
 import psycopg
 
 from radmeter.doctor.context import Context
-from radmeter.doctor.finding import Findings, Teller
+from radmeter.doctor.finding import Finding, Findings, Teller
 from radmeter.errors import JournalError, StoreError
 from radmeter.ingest import database_of_journal
 from radmeter.schema import revisions, sql_files
@@ -33,6 +33,9 @@ def check(context: Context) -> Findings:
         else:
             yield tell.red(f"{context.facts.name} has no tables of radmeter's", context.remedy.migrate())
         return
+    if context.facts.has_stock_radacct:
+        yield _of_stock(context)
+        return
     newest = revisions.all_revisions()[-1].revision
     with context.database.transaction(force_rollback=True):
         try:
@@ -52,13 +55,18 @@ def check(context: Context) -> Findings:
         yield tell.red(
             f"files of sql/ not applied in their present form: {some}", context.remedy.migrate(), *changed
         )
-    if context.facts.has_stock_radacct and not _is_being_adopted(context):
-        yield tell.red(
-            "public.radacct is FreeRADIUS's own table",
-            context.remedy.radmeter("adopt --from radacct", owner=True),
-        )
-    elif not pending and not changed:
+    if not pending and not changed:
         yield tell.green(f"revision {newest}, all files of sql/ applied")
+
+
+def _of_stock(context: Context) -> Finding:
+    """Return what is said of FreeRADIUS's own radacct. `migrate up` refuses it: an adoption applies what is missing."""
+    if _is_being_adopted(context):
+        return tell.green("the adoption under way applies revisions and files of sql/")
+    return tell.red(
+        "public.radacct is FreeRADIUS's own table",
+        context.remedy.radmeter("adopt --from radacct", owner=True),
+    )
 
 
 def _other_database(context: Context) -> str | None:

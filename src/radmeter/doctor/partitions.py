@@ -180,7 +180,7 @@ def _by_age(context: Context) -> Findings:
         elif late:
             yield tell.yellow(
                 f"months were not archived by age for a day (last success: {last}): do the jobs run?",
-                context.remedy.radmeter("jobs run", owner=True),
+                context.remedy.service("jobs run", owner=True),
             )
 
 

@@ -10,7 +10,7 @@ from psycopg import errors
 
 from radmeter.doctor.context import Context
 from radmeter.doctor.finding import Finding, Findings, Teller
-from radmeter.errors import RadmeterError, StoreError
+from radmeter.errors import RadmeterError, StoreError, os_reason
 
 STATEMENT_MS = 5_000
 LOCK_MS = 200
@@ -96,7 +96,7 @@ def _run(
 def _excuse(teller: Teller, error: Exception) -> Finding:
     """Return why a check failed."""
     cause = error.__cause__ if isinstance(error, StoreError) and error.__cause__ else error
-    said = str(error).strip().partition("\n")[0]
+    said = os_reason(error) if isinstance(error, OSError) else str(error).strip().partition("\n")[0]
     if isinstance(cause, errors.InsufficientPrivilege):
         return teller.unknown(f"this role may not see it: {said}")
     if isinstance(cause, errors.QueryCanceled):

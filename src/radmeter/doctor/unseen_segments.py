@@ -26,7 +26,7 @@ def check(context: Context, tell: Teller) -> Findings:
             f"{node}: {counted(segments, 'segment')} {verb(segments, 'is', 'are')} not known to be all counted, and "
             f"no shipper has had {verb(segments, 'it', 'them')} for {duration(seconds)}: packets may wait in that "
             "journal, or be lost with its disk",
-            context.remedy.radmeter("ship"),
+            context.remedy.service("ship"),
             note=f"Run it on {printable(node.rpartition('-')[0] or node)}, with that journal. If the journal is gone: "
             "'A machine that is gone' in docs/operations.md.",
         )

@@ -2,10 +2,10 @@
 
 import ipaddress
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from radmeter.errors import IgnoredPacket, RejectedPacket
+from radmeter.errors import IgnoredPacket, RecordRefused, RejectedPacket
 from radmeter.packet.attributes import UNIQUE_ID_OF_ERASED
 from radmeter.packet.record import DESCRIPTIONS, client_ip, parse
 from radmeter.packet.storable import storable, storable_pairs
@@ -32,6 +32,26 @@ def as_rejected(entry: Entry, reason: str) -> dict[str, Any]:
         "reason": storable(reason),
         "pairs": pairs,
     }
+
+
+def send_simpler(
+    entry: Entry, record: dict[str, Any], reason: str, send: Callable[[dict[str, Any]], None]
+) -> dict[str, Any]:
+    """Send an entry whose record the database refuses alone in the first simpler form that it takes. Return that form.
+
+    Raises
+    ------
+    RecordRefused
+        The database takes none.
+    """
+    for sent in simpler(entry, record, reason):
+        try:
+            send(sent)
+        except RecordRefused as error:
+            refused = error
+        else:
+            return sent
+    raise refused
 
 
 def simpler(entry: Entry, record: dict[str, Any], reason: str) -> Iterator[dict[str, Any]]:

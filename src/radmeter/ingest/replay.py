@@ -16,7 +16,7 @@ from radmeter.database.advisory_locks import given_back, replay_lock, taken
 from radmeter.database.connection import connect, explained_errors
 from radmeter.errors import RadmeterError, RecordRefused, RejectedPacket, StoreError, StoreUnavailable
 from radmeter.ingest.halving import send_halving
-from radmeter.ingest.records import as_json, as_rejected, simpler
+from radmeter.ingest.records import as_json, as_rejected, send_simpler
 from radmeter.ingest.store import records_json
 from radmeter.packet.detail_file import LONGEST_LINE, Place, Stanza, packet, stanzas
 from radmeter.plugin.journal.reader import Entry
@@ -179,19 +179,17 @@ class Replayer:
 
         def set_aside(packet: Packet, reason: str) -> None:
             stanza, entry, record = packet
-            for sent in simpler(entry, record, reason):
-                try:
-                    self._send(source, name, [sent], up_to([packet]))
-                except RecordRefused as error:
-                    refused = error
-                else:
-                    outcome.shipped += 1
-                    if "reason" in sent:
-                        tell_set_aside(stanza, reason)
-                    return
-            raise StoreError(
-                f"the packet on line {stanza.line} can be neither counted nor set aside: {refused}"
-            ) from refused
+            try:
+                sent = send_simpler(
+                    entry, record, reason, lambda each: self._send(source, name, [each], up_to([packet]))
+                )
+            except RecordRefused as refused:
+                raise StoreError(
+                    f"the packet on line {stanza.line} can be neither counted nor set aside: {refused}"
+                ) from refused
+            outcome.shipped += 1
+            if "reason" in sent:
+                tell_set_aside(stanza, reason)
 
         def up_to(batch: Sequence[Packet]) -> Stanza:
             return done if not batch or batch[-1][0] is packets[-1][0] else batch[-1][0]

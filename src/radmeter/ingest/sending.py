@@ -10,7 +10,7 @@ from radmeter.errors import RecordRefused, StoreError
 from radmeter.ingest.clients_seen import ClientsSeen
 from radmeter.ingest.halving import send_halving
 from radmeter.ingest.position import Position
-from radmeter.ingest.records import as_rejected, simpler, with_attributes
+from radmeter.ingest.records import as_rejected, send_simpler, with_attributes
 from radmeter.ingest.store import Progress, Store
 from radmeter.plugin.journal.reader import Entry, digest_after
 
@@ -72,22 +72,14 @@ class Sender:
 
         def set_aside(item: Item, reason: str) -> None:
             entry, record = item
-            for sent in simpler(entry, record, reason):
-                try:
-                    ingest([(entry, sent)], None)
-                except RecordRefused as error:
-                    refused = error
-                else:
-                    log.debug(
-                        "packet %d is %s: %s",
-                        entry.seq,
-                        "set aside" if "reason" in sent else "counted with less in it",
-                        reason,
-                    )
-                    return
-            raise StoreError(
-                f"packet {entry.seq} can be neither counted nor set aside: {refused}"
-            ) from refused
+            try:
+                sent = send_simpler(entry, record, reason, lambda each: ingest([(entry, each)], None))
+            except RecordRefused as refused:
+                raise StoreError(
+                    f"packet {entry.seq} can be neither counted nor set aside: {refused}"
+                ) from refused
+            how = "set aside" if "reason" in sent else "counted with less in it"
+            log.debug("packet %d is %s: %s", entry.seq, how, reason)
 
         def marked(item: Item, reasons: Mapping[int, str]) -> Item:
             entry, record = item

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
@@ -108,7 +109,7 @@ class ArchivingByAge:
                 log.info("archive by age: %s", line)
             connection.execute(SUCCEEDED, (JOB,))
         else:
-            error = (" ".join(said[-3:]) or f"it ended with the code {returncode}")[-MOST_ERROR:]
+            error = (_reason(said) or f"it ended with the code {returncode}")[-MOST_ERROR:]
             log.warning("archive by age: %s", error)
             connection.execute(FAILED, (error, JOB))
 
@@ -116,3 +117,9 @@ class ArchivingByAge:
         if self._output is not None:
             self._output.close()
         self._process = self._output = None
+
+
+def _reason(said: Sequence[str]) -> str:
+    """Return why a command failed: what it said from its last error on. Before it are the months that succeeded."""
+    begins = [number for number, line in enumerate(said) if line.startswith("error: ")]
+    return " ".join(said[begins[-1] :] if begins else said[-1:]).removeprefix("error: ")

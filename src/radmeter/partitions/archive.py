@@ -177,9 +177,10 @@ def _begun(connection: Connection, candidate: Candidate, directory: Path) -> tup
                 _forget(connection, candidate, record)
                 continue
             watched = connection.execute(
-                "SELECT FROM pg_trigger WHERE tgrelid = %s AND tgname = %s", (candidate.relid, TRIGGER)
+                "SELECT FROM pg_trigger WHERE tgrelid = %s AND tgname = %s AND tgenabled = 'A'",
+                (candidate.relid, TRIGGER),
             ).fetchone()
-            if record.state == "written" and watched and record.file_is_whole():
+            if record.state == "written" and watched is not None and record.file_is_whole():
                 return record, record.as_written()
             _watch(connection, candidate)
             return record, None
@@ -335,11 +336,7 @@ def _drop(connection: Connection, record: Archive, progress: Progress) -> None:
                 bar.advance(row[1])
 
     def drop(connection: Connection) -> None:
-        connection.execute(
-            sql.SQL("DELETE FROM radmeter.archive_change WHERE partition = to_regclass({})").format(
-                sql.Literal(f"radmeter.{record.detached_name}")
-            )
-        )
+        connection.execute("DELETE FROM radmeter.archive_change WHERE partition = %s", (record.name,))
         connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(table))
         record.archived(connection)
 
@@ -353,7 +350,7 @@ def _forget(connection: Connection, candidate: Candidate, record: Archive) -> No
         connection.execute(
             sql.SQL("DROP TRIGGER IF EXISTS {} ON {}").format(sql.Identifier(TRIGGER), _table(candidate))
         )
-        connection.execute("DELETE FROM radmeter.archive_change WHERE partition = %s", (candidate.relid,))
+        connection.execute("DELETE FROM radmeter.archive_change WHERE partition = %s", (candidate.name,))
         record.forget(connection)
 
     with contextlib.suppress(Exception):
@@ -362,7 +359,7 @@ def _forget(connection: Connection, candidate: Candidate, record: Archive) -> No
 
 def _changes(connection: Connection, candidate: Candidate) -> int:
     row = connection.execute(
-        "SELECT count(*) FROM radmeter.archive_change WHERE partition = %s", (candidate.relid,)
+        "SELECT count(*) FROM radmeter.archive_change WHERE partition = %s", (candidate.name,)
     ).fetchone()
     return int(row[0]) if row else 0
 

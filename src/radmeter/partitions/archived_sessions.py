@@ -99,15 +99,6 @@ class ArchivedSessions:
         ).fetchone()
         return None if found is None else (_time(found[0]), radacctid)
 
-    def plan(self, **filters: Any) -> str:
-        """Return DuckDB's plan of `page`, which says what it reads."""
-        query, values = self._query(
-            filters.get("username"), filters.get("router_ids"), filters.get("before"), False
-        )
-        return "\n".join(
-            str(row[1]) for row in self._connection.execute(f"EXPLAIN {query}", values).fetchall()
-        )
-
     def _query(
         self,
         username: str | None,

@@ -19,6 +19,7 @@ from radmeter.database.lock_retries import (
     LOCK_WAIT_MS,
     PATIENCE_SECONDS,
     SAY_EVERY_SECONDS,
+    VACUUM_GIVES_WAY_SECONDS,
     Holder,
     with_lock_retries,
 )
@@ -298,8 +299,7 @@ class Splitting:
         run, split, months = self.connection.execute, copier.split, copier.months
         source = public(split.name)
         run("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
-        # Autovacuum gives way to a session that waits for deadlock_timeout (1 s). Nobody else waits for this lock.
-        run("SET LOCAL lock_timeout = '5s'")
+        run(f"SET LOCAL lock_timeout = '{VACUUM_GIVES_WAY_SECONDS:.0f}s'".encode())
         run(sql.SQL("LOCK TABLE ONLY {} IN SHARE UPDATE EXCLUSIVE MODE").format(source))
         run(f"SET LOCAL lock_timeout = '{LOCK_WAIT_MS}ms'".encode())
         run("LOCK TABLE ONLY public.radacct IN ACCESS EXCLUSIVE MODE")

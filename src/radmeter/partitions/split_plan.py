@@ -8,13 +8,13 @@ from psycopg import sql
 from radmeter.database.connection import Connection, explained_errors
 from radmeter.errors import StoreError
 from radmeter.partitions.dependents import dependents
+from radmeter.partitions.span import MOST_MONTHS
 
 # Of a large partition so many rows are looked at, to find its first month.
 SAMPLE_ROWS = 500_000
 # A month with a smaller share of the sessions is not taken for the first one, nor is one before a gap of a year: the
 # stops of such months are those of wrong clocks.
 FIRST_MONTH_SHARE = 0.001
-MOST_MONTHS = 600
 
 
 class Span(NamedTuple):

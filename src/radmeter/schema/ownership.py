@@ -145,14 +145,16 @@ def act_as_owner(connection: Connection) -> bool:
 
 
 # Who may act as the role that owns our objects is no stranger, nor is a superuser. pg_database_owner is whoever owns
-# the database.
+# the database. Before the first adoption our role is not there yet: the role that logged in will make it, or own all.
 STRANGERS = """
 SELECT what, name, rolname
 FROM (SELECT 'DATABASE' AS what, datname AS name, datdba AS owner FROM pg_database WHERE datname = current_database()
       UNION ALL
       SELECT 'SCHEMA', nspname, nspowner FROM pg_namespace WHERE nspname = 'public') AS thing
 JOIN pg_roles ON pg_roles.oid = thing.owner
-WHERE rolname <> 'pg_database_owner' AND NOT pg_has_role(thing.owner, %s, 'MEMBER')
+WHERE rolname <> 'pg_database_owner'
+  AND NOT coalesce(pg_has_role(thing.owner, to_regrole(quote_ident(%s))::oid, 'MEMBER'),
+                   rolsuper OR rolname = session_user)
 ORDER BY what"""
 
 
@@ -166,8 +168,6 @@ class Stranger(NamedTuple):
 
 def strangers(connection: Connection, ours: str = OWNER) -> list[Stranger]:
     """Return the database and the schema public, if their owner may not act as `ours`. A superuser may."""
-    if connection.execute("SELECT FROM pg_roles WHERE rolname = %s", (ours,)).fetchone() is None:
-        return []
     return [Stranger(*row) for row in connection.execute(STRANGERS, (ours,))]
 
 

@@ -286,7 +286,7 @@ DROP TABLE radmeter.job_result;
 ALTER TABLE radmeter.backfill_user DROP COLUMN id;
 ALTER TABLE radmeter.backfill_router DROP COLUMN id;
 ALTER TABLE radmeter.adopted_move DROP COLUMN id;
-ALTER TABLE radmeter.archive_change DROP COLUMN id;
+ALTER TABLE radmeter.archive_change DROP COLUMN id, ALTER COLUMN partition TYPE oid USING partition::oid;
 DROP TABLE radmeter.database_identity, radmeter.journal_segment, radmeter.journal_incident CASCADE;
 DROP INDEX rejected_packet_segment_seq_idx, rejected_packet_source_seq_idx;
 ALTER TABLE rejected_packet DROP COLUMN segment CASCADE,
@@ -341,7 +341,7 @@ DROP TABLE radmeter.job_result;
 ALTER TABLE radmeter.backfill_user DROP COLUMN id;
 ALTER TABLE radmeter.backfill_router DROP COLUMN id;
 ALTER TABLE radmeter.adopted_move DROP COLUMN id;
-ALTER TABLE radmeter.archive_change DROP COLUMN id;
+ALTER TABLE radmeter.archive_change DROP COLUMN id, ALTER COLUMN partition TYPE oid USING partition::oid;
 ALTER TABLE radmeter.database_identity DROP CONSTRAINT database_identity_pkey;
 DROP TABLE radmeter.split_change, radmeter.split_month, radmeter.partition_split, radmeter.swept_month CASCADE;
 DROP TABLE radmeter.session_alias CASCADE;

@@ -20,6 +20,7 @@ from radmeter.adoption.swap_back import swap_tables_back
 from radmeter.adoption.swapped import finish
 from radmeter.adoption.tidy import tidy
 from radmeter.schema import table_code
+from radmeter.schema.ownership import OWNER, Stranger, strangers
 
 ROLE = "freeradius_owner_in_test"
 
@@ -112,6 +113,17 @@ def test_it_reads_and_writes_at_every_step_and_changes_nothing_of_the_table(
         )
         connection.execute("UPDATE radacct SET acctinputoctets = 5 WHERE acctuniqueid = 'u-new'")
         connection.execute("DELETE FROM radacct WHERE acctuniqueid = 'u-new'")
+
+
+def test_the_owner_of_the_database_is_named_also_before_radmeters_roles_are_there(radius: str) -> None:
+    with psycopg.connect(superuser(radius), autocommit=True) as connection:
+        assert strangers(connection, "no_such_role_yet") == []
+        connection.execute(f"ALTER DATABASE {connection.info.dbname} OWNER TO {ROLE}".encode())
+        for ours in ("no_such_role_yet", OWNER):
+            assert strangers(connection, ours) == [Stranger("DATABASE", connection.info.dbname, ROLE)]
+        connection.execute(f"ALTER DATABASE {connection.info.dbname} OWNER TO postgres".encode())
+    with psycopg.connect(radius, autocommit=True) as connection:
+        assert strangers(connection, "no_such_role_yet") == []
 
 
 def test_it_owns_radacct_again_after_an_undo(radius: str) -> None:

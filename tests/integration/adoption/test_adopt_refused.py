@@ -1,5 +1,6 @@
 """What prevents the adoption of FreeRADIUS's radacct: told with its remedy, before anything is changed."""
 
+import re
 import subprocess
 from collections.abc import Iterator
 from typing import Any
@@ -167,6 +168,27 @@ def test_all_reasons_at_once_and_nothing_is_changed(server: Server, radius: str)
     assert "1. x is NOT NULL" in result.errors
     assert "2. the materialized view public.m" in result.errors
     assert schema_of(server, radius) == before
+
+
+def test_the_remedies_can_be_pasted(radius: str) -> None:
+    with psycopg.connect(radius, autocommit=True) as connection:
+        connection.execute("ALTER TABLE radacct ALTER framedipaddress TYPE text")
+        connection.execute("CREATE VIEW kept AS SELECT * FROM radacct")
+        connection.execute(
+            """UPDATE radacct SET acctstoptime = '2099-01-01Z', acctstarttime = '2098-01-01Z',
+                   acctsessiontime = CASE radacctid WHEN 1 THEN 9223372036854775807 ELSE -9223372036854775808 END
+               WHERE radacctid IN (1, 2)"""
+        )
+        for reason, statements in (
+            ("framedipaddress is text", r"DROP VIEW [^;]*;|ALTER TABLE [^;]*;"),
+            ("2 sessions stopped in the future", "UPDATE [^;]*;"),
+        ):
+            refused = radmeter(radius, "adopt", "--from", "radacct", "--plan").errors
+            assert reason in refused
+            assert ("The rows are read once this is done" in refused) is ("inet" in refused)
+            for statement in re.findall(statements, refused):
+                connection.execute(statement.encode())
+    assert radmeter(radius, "adopt", "--from", "radacct", "--plan").exit_code == 0
 
 
 def test_no_table_and_one_that_is_partitioned(server: Server, database: str) -> None:

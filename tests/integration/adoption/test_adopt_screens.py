@@ -1,5 +1,6 @@
 """`radmeter adopt` on a terminal: the plan, the question, the bars, and what a refusal looks like."""
 
+import re
 from collections.abc import Iterator
 
 import psycopg
@@ -30,12 +31,21 @@ def test_the_plan_the_question_the_bars_and_the_way_back(radius: str) -> None:
         terminal.expect(r"the swap kept others waiting for \d+ ms")
         assert terminal.end() == 0
         assert "Traceback" not in terminal.text
+        assert not re.search(r"\b0 rows\b", terminal.text)
         assert all(len(line) <= 120 for line in terminal.text.splitlines())
-    with screen(radius, "adopt", "--undo") as terminal:
+    with screen(radius, "adopt", "--undo", columns=80) as terminal:
         terminal.expect(r"Give radacct back\? \[y/N\]: ")
         terminal.type("y")
         terminal.expect("put rlm_sql back")
         assert terminal.end() == 0
+        assert all(len(line) <= 80 for line in terminal.text.splitlines())
+
+
+def test_the_plan_fits_a_narrow_terminal(radius: str) -> None:
+    with screen(radius, "adopt", "--from", "radacct", "--plan", columns=80) as terminal:
+        terminal.expect("docs/adoption.md")
+        assert terminal.end() == 0
+        assert all(len(line) <= 80 for line in terminal.text.splitlines())
 
 
 def test_no_is_an_answer(radius: str) -> None:

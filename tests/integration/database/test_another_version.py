@@ -13,6 +13,7 @@ from typing import Self
 import psycopg
 import pytest
 from support.commands import radmeter
+from support.doctoring import faults
 from support.documents import block
 from support.functions import value
 from support.servers import OLDEST_SUPPORTED, Connection, Server, installed
@@ -135,6 +136,7 @@ def assert_true(dsn: str, routers: Routers, identity: object) -> None:
         assert value(connection, "count(*) FROM rejected_packet") == 0
     verified = radmeter(dsn, "verify")
     assert verified.exit_code == 0, verified.output + verified.errors
+    assert not faults(dsn, "migrations", "schema", "triggers", "guarantees")
 
 
 @pytest.fixture
@@ -179,6 +181,15 @@ def test_a_logical_subscriber_takes_over_under_traffic(programs: tuple[Path, Pat
             replicated = counted(before)
             wait_until(lambda: counted(before) > replicated + 300, "packets are counted while it replicates")
         at_switch = counted(before)
+        # A difference: the subscription stays, and the block can be run again.
+        with psycopg.connect(new.dsn(DATABASE), autocommit=True) as early:
+            early.execute(
+                "INSERT INTO user_quota_usage (username, period_start) VALUES ('early', '2020-01-01')"
+            )
+            with pytest.raises(AssertionError, match="> early"):
+                run("switch", new, programs[1], **places)
+            assert value(early, "count(*) FROM pg_subscription") == 1
+            early.execute("DELETE FROM user_quota_usage WHERE username = 'early'")
         run("switch", new, programs[1], **places)
         with (
             shipping(tmp_path, new.dsn(DATABASE)),
@@ -197,6 +208,9 @@ def test_a_logical_subscriber_takes_over_under_traffic(programs: tuple[Path, Pat
             assert counted(left) == at_switch
             with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
                 left.execute("UPDATE radacct SET class = 'x'")
+        run("back", new, programs[1], **places)
+        with psycopg.connect(old.dsn(DATABASE), autocommit=True) as left:
+            left.execute("UPDATE radacct SET class = 'x'")
 
 
 def test_pg_upgrade_between_two_batches(programs: tuple[Path, Path], tmp_path: Path) -> None:

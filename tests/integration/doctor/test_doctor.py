@@ -183,9 +183,16 @@ def test_a_role_that_may_nothing_is_given_the_right_to_read(database: str, conne
         assert faults(dsn, "roles") == []
 
 
-def test_the_jobs_are_at_work_while_their_lease_lasts(database: str) -> None:
+def test_the_jobs_are_at_work_while_their_lease_lasts(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (found,) = faults(database, "jobs")
     assert found.remedy == "radmeter jobs run"
+    with monkeypatch.context() as patch:
+        patch.setattr("radmeter.doctor.commands.UNIT_DIRECTORIES", (tmp_path,))
+        (tmp_path / "radmeter-jobs.service").touch()
+        (found,) = faults(database, "jobs")
+        assert found.remedy == "sudo systemctl start radmeter-jobs"
     with connect(database) as runner:
         lease = Lease(runner, uuid.uuid4())
         assert lease.take()

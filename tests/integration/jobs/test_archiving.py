@@ -14,7 +14,7 @@ from support.functions import value
 from support.servers import Connection
 
 from radmeter.jobs import runner
-from radmeter.jobs.archiving import ArchivingByAge
+from radmeter.jobs.archiving import ArchivingByAge, _reason
 
 DEADLINE_SECONDS = 120.0
 
@@ -81,6 +81,13 @@ def test_months_are_archived_by_age_and_the_last_success_is_said(
     with jobs(database, 0, None):
         wait_until(lambda: result(connection) is None, "a job that is off has no result")
     assert "archived by age" not in radmeter(database, "status", "--sample", "0").output
+
+
+def test_a_failure_is_told_without_the_months_that_succeeded_before_it() -> None:
+    said = ["radacct_2026_01: 5 sessions, in a.parquet", "error: radacct_2026_02: no", "  look there"]
+    assert _reason(said) == "radacct_2026_02: no   look there"
+    assert _reason(["killed"]) == "killed"
+    assert _reason([]) == ""
 
 
 def test_the_runner_ends_what_it_began(database: str, connection: Connection, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ import pytest
 from support.archives import counters, everything, ours_left, sessions_of, terminated
 from support.commands import Packets, radmeter
 from support.power_cut import PowerCut
-from support.servers import Connection, major_version
+from support.servers import Connection, Server, major_version
 
 from radmeter.database import advisory_locks
 from radmeter.errors import RadmeterError
@@ -272,6 +272,46 @@ def test_a_partition_that_changes_all_the_time_is_left_as_it_is(
     assert len(everything(connection)["sessions"]) == before
     assert list(tmp_path.iterdir()) == []
     assert ours_left(connection) == []
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_written_file_goes_on_also_in_a_restored_dump(
+    database: str,
+    connection: Connection,
+    server: Server,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    late: bool,
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    def killed(*_: object) -> None:
+        raise Killed
+
+    sessions_of(database, connection, "2026-03", 4)
+    with monkeypatch.context() as patch:
+        patch.setattr(archiving, "_detach", killed)
+        with pytest.raises(Killed):
+            archive(connection, tmp_path)
+    if late:
+        connection.execute("UPDATE radacct_2026_03 SET acctinputoctets = acctinputoctets + 777")
+    dump = tmp_path.with_suffix(".dump")
+    with server.clone("template0") as restored:
+        subprocess.run(
+            [server.programs / "pg_dump", "--format=custom", f"--file={dump}", database], check=True
+        )
+        subprocess.run([server.programs / "pg_restore", f"--dbname={restored}", dump], check=True)
+        with psycopg.connect(restored, autocommit=True) as worker:
+            oid = "SELECT 'radacct_2026_03'::regclass::oid"
+            assert worker.execute(oid).fetchone() != connection.execute(oid).fetchone()
+            hook = Hook("never", lambda: None)
+            archive(worker, tmp_path, hook)
+            assert ("writing" in hook.titles) is late
+            before = everything(connection)
+            restore(worker, tmp_path / FILE)
+            assert everything(worker)["sessions"] == before["sessions"]
+            assert ours_left(worker) == []
 
 
 def test_two_at_once_do_not_harm_each_other(database: str, connection: Connection, tmp_path: Path) -> None:

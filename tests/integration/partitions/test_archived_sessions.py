@@ -137,9 +137,9 @@ def test_the_filters_reach_the_files(database: str, connection: Connection, arch
         "SELECT name, file, file_sha256 FROM radmeter.archives"
     ).fetchall()[0]
     with opened([ArchivedFile(name, Path(file), digest)]) as sessions:
-        plan = sessions.plan(
-            username="user3", router_ids=[1, 2], before=(datetime(2026, 2, 10, tzinfo=UTC), 10**9)
-        )
+        query, values = sessions._query("user3", [1, 2], (datetime(2026, 2, 10, tzinfo=UTC), 10**9), False)
+        explained = sessions._connection.execute(f"EXPLAIN {query}", values).fetchall()
+        plan = "\n".join(str(row[1]) for row in explained)
         scan = plan[plan.index("READ_PARQUET") :]
         assert "Filters" in scan
         assert "user3" in scan

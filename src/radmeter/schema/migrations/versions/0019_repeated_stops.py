@@ -23,6 +23,22 @@ locks = {
     "public.routers": "ACCESS EXCLUSIVE",
 }
 
+# The columns of radacct: name, type, and comment. An adoption adds them, too (`adoption/columns.py`).
+COLUMNS = (
+    (
+        "stop_stamp",
+        "bigint",
+        "Event-Timestamp of the Stop that closed the session, in seconds since 1970, as the router sent it; NULL: it "
+        "had none, or something else closed the session",
+    ),
+    (
+        "late_start_at",
+        "timestamptz",
+        "when a Start came after octets of the open session; the next packet tells whether it began a new session",
+    ),
+    ("router_mac", "macaddr", "the MAC of the router that packets of the session showed last"),
+)
+
 # Without defaults: only the catalog changes. FreeRADIUS's own radacct gets the columns when it is adopted. Where that
 # adoption is under way, both its tables get them.
 RADACCT = """
@@ -35,15 +51,8 @@ BEGIN
                      AND EXISTS (SELECT FROM pg_attribute
                                  WHERE attrelid = class.oid AND attname = 'adopted' AND NOT attisdropped)
     LOOP
-        EXECUTE format('ALTER TABLE %s ADD COLUMN stop_stamp bigint, ADD COLUMN late_start_at timestamptz, '
-                       'ADD COLUMN router_mac macaddr', v_table);
-        EXECUTE format('COMMENT ON COLUMN %s.stop_stamp IS %L', v_table,
-            'Event-Timestamp of the Stop that closed the session, in seconds since 1970, as the router sent it; '
-            'NULL: it had none, or something else closed the session');
-        EXECUTE format('COMMENT ON COLUMN %s.late_start_at IS %L', v_table,
-            'when a Start came after octets of the open session; the next packet tells whether it began a new session');
-        EXECUTE format('COMMENT ON COLUMN %s.router_mac IS %L', v_table,
-            'the MAC of the router that packets of the session showed last');
+        EXECUTE format('ALTER TABLE %s {added}', v_table);
+        {comments}
     END LOOP;
 END;
 $$
@@ -73,7 +82,12 @@ DROP FUNCTION IF EXISTS radmeter.counted_offset(bigint, bigint, bigint, boolean,
 
 def upgrade() -> None:
     """Add the columns."""
-    op.execute(RADACCT)
+    added = ", ".join(f"ADD COLUMN {name} {kind}" for name, kind, _ in COLUMNS)
+    comments = "\n        ".join(
+        f"EXECUTE format('COMMENT ON COLUMN %s.{name} IS %L', v_table, '{comment}');"
+        for name, _, comment in COLUMNS
+    )
+    op.execute(RADACCT.format(added=added, comments=comments))
     op.execute(ANOMALY)
     op.execute(ROUTERS)
     op.execute(FUNCTIONS)

@@ -25,6 +25,14 @@ ALTER TABLE radmeter.archive_change ADD COLUMN id bigint GENERATED ALWAYS AS IDE
 ALTER TABLE radmeter.database_identity ADD PRIMARY KEY (id);
 """
 
+# A partition's oid is another one after a dump is restored. Files of archives that are not detached are written again.
+NAMES = """
+UPDATE radmeter.archived_partition SET state = 'writing' WHERE state = 'written';
+DELETE FROM radmeter.archive_change;
+ALTER TABLE radmeter.archive_change ALTER COLUMN partition TYPE text;
+COMMENT ON COLUMN radmeter.archive_change.partition IS 'its name in radacct';
+"""
+
 # What radmeter.set_replica_identity does; the function is made after the revisions. The parent is locked before its
 # partitions, as by a query. Only the catalog changes. A primary key of an adopted table is its identity already.
 PARTITIONS = """
@@ -76,7 +84,8 @@ COMMENT ON COLUMN radmeter.job_result.failed_at IS 'when it failed last; NULL: i
 
 
 def upgrade() -> None:
-    """Add the keys, the identities and the table."""
+    """Add the keys, the names, the identities and the table."""
     op.execute(RESULT)
     op.execute(KEYS)
+    op.execute(NAMES)
     op.execute(PARTITIONS)
