@@ -185,6 +185,7 @@ class SetAside(NamedTuple):
     reason: str
     rejected_at: datetime.datetime
     left_at: datetime.datetime | None
+    replaced_at: datetime.datetime | None
 
 
 # Infinite times, and those of a year that Python has no date for, are shown as the server writes them.
@@ -192,7 +193,7 @@ _SET_ASIDE = """
 SELECT radacctid, acctuniqueid, username, octets_in, octets_out,
        CASE WHEN at BETWEEN '0001-01-02Z' AND '9999-12-30Z' THEN at END,
        CASE WHEN at BETWEEN '0001-01-02Z' AND '9999-12-30Z' THEN reason ELSE concat_ws(': ', reason, at) END,
-       rejected_at, left_at
+       rejected_at, left_at, replaced_at
 FROM radmeter.backfill_set_aside() ORDER BY radacctid"""
 
 
@@ -203,10 +204,10 @@ def set_aside(connection: Connection) -> list[SetAside]:
 
 
 def undecided(connection: Connection) -> int:
-    """Return how many sessions are set aside, without those that an operator left out for good."""
+    """Return how many sessions are set aside, without those left out for good and those that packets count."""
     with explained_errors(OWNER):
         row = connection.execute(
-            "SELECT count(*) FROM radmeter.backfill_rejected WHERE left_at IS NULL"
+            "SELECT count(*) FROM radmeter.backfill_rejected WHERE left_at IS NULL AND replaced_at IS NULL"
         ).fetchone()
     assert row is not None
     return int(row[0])

@@ -172,6 +172,8 @@ def sqlalchemy_engine(dsn: str) -> sqlalchemy.Engine:
 # appendix A). Other errors, such as a missing function or privilege, are errors of the installation.
 VALUE_CLASSES = ("22", "23", "54")
 CONSTRAINT_CLASS = "23"
+# What PostgreSQL says of a number that is infinite or not a number, where an integer is wanted: "feature not supported".
+UNFIT_NUMBER = ("0A000", "numeric.c")
 # radmeter.refuse_unbelieved: the detail is JSON, the numbers (seq) for each reason.
 REFUSED_RECORDS = "RM011"
 # radmeter.ingest and radmeter.finish_segment: the segment's progress is another one than the caller takes it for.
@@ -199,7 +201,7 @@ def translated_errors() -> Iterator[None]:
         # Check this first: psycopg raises an OperationalError for a row that is too long for its index.
         if (error.sqlstate or "")[:2] == CONSTRAINT_CLASS:
             raise RowConflict(message) from error
-        if (error.sqlstate or "")[:2] in VALUE_CLASSES:
+        if (error.sqlstate or "")[:2] in VALUE_CLASSES or (error.sqlstate, error.diag.source_file) == UNFIT_NUMBER:
             raise RecordRefused(message) from error
         if isinstance(error, NoAnswerError):
             raise NoAnswer(message) from error
