@@ -172,7 +172,7 @@ def sqlalchemy_engine(dsn: str) -> sqlalchemy.Engine:
 # appendix A). Other errors, such as a missing function or privilege, are errors of the installation.
 VALUE_CLASSES = ("22", "23", "54")
 CONSTRAINT_CLASS = "23"
-# What PostgreSQL says of a number that is infinite or not a number, where an integer is wanted: "feature not supported".
+# "Feature not supported": PostgreSQL says so of an infinite number, or of NaN, that must become an integer.
 UNFIT_NUMBER = ("0A000", "numeric.c")
 # radmeter.refuse_unbelieved: the detail is JSON, the numbers (seq) for each reason.
 REFUSED_RECORDS = "RM011"
