@@ -188,11 +188,12 @@ class SetAside(NamedTuple):
     replaced_at: datetime.datetime | None
 
 
-# Infinite times, and those of a year that Python has no date for, are shown as the server writes them.
+# Impossible times are shown in the reason as the server writes them: Python has no value for most of them.
 _SET_ASIDE = """
-SELECT radacctid, acctuniqueid, username, octets_in, octets_out,
-       CASE WHEN at BETWEEN '0001-01-02Z' AND '9999-12-30Z' THEN at END,
-       CASE WHEN at BETWEEN '0001-01-02Z' AND '9999-12-30Z' THEN reason ELSE concat_ws(': ', reason, at) END,
+SELECT radacctid, acctuniqueid, username, octets_in, octets_out, at,
+       CASE WHEN radmeter.history_fault(1, 1, at) IS NULL THEN reason
+            WHEN reason = radmeter.history_fault(1, 1, at) THEN concat(reason, ': ', at)
+            ELSE concat(reason, '; ', radmeter.history_fault(1, 1, at), ': ', at) END,
        rejected_at, left_at, replaced_at
 FROM radmeter.backfill_set_aside() ORDER BY radacctid"""
 

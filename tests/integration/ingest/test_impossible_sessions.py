@@ -1,7 +1,9 @@
 """Whatever other programs wrote into a session, its packets are counted, and those behind them."""
 
 import hashlib
+from datetime import UTC, datetime
 from itertools import product
+from typing import Any
 
 import psycopg
 import pytest
@@ -16,6 +18,7 @@ from radmeter.errors import RecordRefused
 TIMES = ("-infinity", "infinity", "4714-11-24 00:00:00+00 BC", "294276-12-31 23:59:59+00", None)
 OCTETS = ((1 << 63) - 1, -(1 << 63), None)
 SECONDS = ((1 << 63) - 1, -(1 << 63), None)
+LONG_AGO = datetime(2024, 3, 31, tzinfo=UTC)
 STATION = "02-00-00-00-00-01:hotel"
 
 
@@ -36,13 +39,13 @@ def test_no_impossible_value_of_a_session_keeps_its_packets_from_being_counted(
             unique = hashlib.md5(f"{user},{user},10.0.0.1,,,".encode(), usedforsecurity=False).hexdigest()
             table = "radacct_open" if stop is None else "radacct_legacy"
             given = put(connection, unique, username=user, acctsessionid=user, octets=(octets, 0), adopted=adopted,
-                        **({} if stop is None else {"stop": stop}))  # fmt: skip
+                        stop=None if stop is None else LONG_AGO)  # fmt: skip
             connection.execute(
-                f"""UPDATE {table} SET acctstarttime = %s, acctupdatetime = %s, acctsessiontime = %s
-                    WHERE radacctid = %s""",
-                (start, update, seconds, given),
+                f"""UPDATE {table} SET acctstarttime = %s, acctupdatetime = %s, acctsessiontime = %s,
+                        acctstoptime = %s WHERE radacctid = %s""",
+                (start, update, seconds, stop, given),
             )
-            more = {"User_Name": user, "Called_Station_Id": STATION, "Acct_Output_Octets": 9}
+            more: dict[str, Any] = {"User_Name": user, "Called_Station_Id": STATION, "Acct_Output_Octets": 9}
             if number % 2:
                 more["Acct_Session_Time"] = 3600
             packets.add("Interim-Update", user, ago=200, Acct_Input_Octets=500, **more)
