@@ -36,7 +36,9 @@ BEGIN
     v_at := coalesce(p_at, v_before.at);
     v_fault := radmeter.history_fault(p_octets_in, p_octets_out, v_at);
     IF v_fault IS NOT NULL THEN
-        RAISE EXCEPTION 'session % cannot have that: %', p_radacctid, v_fault USING ERRCODE = 'RM001';
+        RAISE EXCEPTION 'session % cannot have that: %', p_radacctid, v_fault || CASE
+            WHEN radmeter.history_fault(p_octets_in, p_octets_out, NULL) IS NULL
+            THEN '. Give the time that it counts for, too (--at)' ELSE '' END USING ERRCODE = 'RM001';
     END IF;
 
     UPDATE radmeter.adoption_baseline SET bytes_in = p_octets_in, bytes_out = p_octets_out, at = v_at

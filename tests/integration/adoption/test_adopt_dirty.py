@@ -109,7 +109,7 @@ def test_a_dirty_table_is_adopted_under_traffic_and_counted(radius: str) -> None
             "SELECT count(*) FROM radacct_open WHERE acctsessionid LIKE 'dirty%'"
         ).fetchone() == (0,)
         done(radius, "verify")
-        assert "left out for good" in done(radius, "backfill", "--leave", "all")
+        assert "left out of the counters" in done(radius, "backfill", "--leave", "all", "--yes")
         done(radius, "adopt", "--undo", "--yes")
         assert connection.execute("SELECT count(*) FROM radacct").fetchone() == (
             rows + len(traffic.sessions),

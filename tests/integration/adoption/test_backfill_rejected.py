@@ -142,7 +142,9 @@ def test_a_time_is_corrected_too(history: str, connection: Connection) -> None:
     run(history)
     refused = radmeter(history, "backfill", "--correct", str(bad), "--octets", "5", "6")
     assert refused.exit_code == 1
-    assert "an impossible time" in refused.errors
+    assert "an impossible time. Give the time that it counts for, too (--at)" in refused.errors
+    future = radmeter(history, "backfill", "--correct", str(bad), "--octets", "5", "6", "--at", "2105-01-01")
+    assert (future.exit_code, future.errors.splitlines()[-1]) == (2, "error: --at is in the future")
     run(history, "--correct", str(bad), "--octets", "5", "6", "--at", "2024-02-10")
     assert users(connection)["alice", "2024-02-01"] == (5, 6)
     assert verified(history)
@@ -167,6 +169,11 @@ def test_sessions_are_left_out_for_good(history: str, connection: Connection) ->
     bad = [closed(connection, f"bad{number}", octets=(-1, 0)) for number in range(3)]
     assert "3 sessions set aside" in run(history)
     assert "1 session left out" in run(history, "--leave", str(bad[1]))
+    unknown = radmeter(history, "backfill", "--leave", str(bad[0]), "--leave", "987654")
+    assert unknown.exit_code == 1
+    assert "not set aside: 987654. Nothing was changed" in unknown.errors
+    assert radmeter(history, "backfill", "--leave", "all").exit_code == 2  # no terminal to ask at
+    assert backfill.undecided(connection) == 2
     assert "2 sessions left out" in run(history, "--leave", "all")
     assert backfill.undecided(connection) == 0
     assert "set aside" not in run(history)
