@@ -74,7 +74,7 @@ def test_a_dirty_table_is_adopted_under_traffic_and_counted(radius: str) -> None
         ).fetchone()
         assert bad > DIRTY // 4
         plan = " ".join(done(radius, "adopt", "--from", "radacct", "--plan").split())
-        assert "with values that no router can have reported" in plan
+        assert f"{bad:,} sessions with values that no router can have reported" in plan
 
         traffic = stock.Traffic(radius)
         with Reader(radius) as reader:
