@@ -18,10 +18,12 @@ DECLARE
     v_at timestamptz;
     v_fault text;
     v_kept boolean;
+    v_went_on boolean;  -- packets have gone on counting from the octets that are corrected
 BEGIN
     -- No packet changes the session meanwhile.
     PERFORM pg_advisory_xact_lock(hashtextextended('radmeter.ingest', 0));
-    SELECT session.tableoid::regclass AS part, rejected.replaced_at, baseline.bytes_in, baseline.bytes_out, baseline.at INTO v_before
+    SELECT session.tableoid::regclass AS part, rejected.replaced_at,
+           baseline.bytes_in, baseline.bytes_out, baseline.at INTO v_before
     FROM radmeter.backfill_rejected AS rejected
     JOIN public.radacct AS session ON session.radacctid = rejected.radacctid
     JOIN radmeter.adoption_baselines() AS baseline ON baseline.radacctid = rejected.radacctid
@@ -44,16 +46,17 @@ BEGIN
     UPDATE radmeter.adoption_baseline SET bytes_in = p_octets_in, bytes_out = p_octets_out, at = v_at
     WHERE radacctid = p_radacctid;
     v_kept := FOUND;
+    v_went_on := v_kept AND radmeter.history_fault(v_before.bytes_in, v_before.bytes_out, NULL) IS NULL;
     -- The partition itself is named, so the trigger on radacct does not fire.
     EXECUTE format(
         'UPDATE ONLY %s SET
              acctinputoctets = (coalesce(acctinputoctets, 0)::numeric - $2 + $3)::bigint,
              acctoutputoctets = (coalesce(acctoutputoctets, 0)::numeric - $4 + $5)::bigint,
-             input_offset = CASE WHEN $6 THEN input_offset - $2 + $3 ELSE input_offset END,
-             output_offset = CASE WHEN $6 THEN output_offset - $4 + $5 ELSE output_offset END,
+             input_offset = CASE WHEN $8 THEN input_offset - $2 + $3 ELSE input_offset END,
+             output_offset = CASE WHEN $8 THEN output_offset - $4 + $5 ELSE output_offset END,
              acctupdatetime = CASE WHEN $6 OR $7 IS NULL THEN acctupdatetime ELSE $7 END
          WHERE radacctid = $1', v_before.part)
-    USING p_radacctid, v_before.bytes_in, p_octets_in, v_before.bytes_out, p_octets_out, v_kept, p_at;
+    USING p_radacctid, v_before.bytes_in, p_octets_in, v_before.bytes_out, p_octets_out, v_kept, p_at, v_went_on;
     DELETE FROM radmeter.backfill_rejected WHERE radacctid = p_radacctid;
     -- The sums below are for the user and the router that the session has now.
     DELETE FROM radmeter.adopted_move WHERE radacctid = p_radacctid;
