@@ -8,6 +8,8 @@ import psycopg
 import pytest
 from support.servers import Connection, Server, installed
 
+from radmeter.database.far_times import load_far_times_as_none
+
 
 @pytest.fixture(scope="session")
 def running() -> Iterator[Callable[[Path], Server]]:
@@ -42,6 +44,7 @@ def database(server: Server) -> Iterator[str]:
 def connection(database: str) -> Iterator[Connection]:
     """An autocommit connection to `database`."""
     with psycopg.connect(database, autocommit=True) as opened:
+        load_far_times_as_none(opened)
         yield opened
 
 

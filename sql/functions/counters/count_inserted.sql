@@ -28,9 +28,11 @@ BEGIN
                bytes_in, bytes_out
         FROM (
             SELECT radacctid, username, router_id, counted_at IS NULL AS foreign_writer, period_start,
-                   coalesce(usage_date, (coalesce(acctupdatetime, acctstoptime, acctstarttime, now())
+                   coalesce(usage_date, (radmeter.last_possible_time(
+                           coalesce(acctupdatetime, acctstoptime, acctstarttime), now())
                        AT TIME ZONE coalesce(zone.timezone, installation.timezone))::date) AS usage_date,
-                   (coalesce(acctupdatetime, acctstoptime, acctstarttime, now())
+                   (radmeter.last_possible_time(
+                           coalesce(acctupdatetime, acctstoptime, acctstarttime), now())
                        AT TIME ZONE coalesce(plan.timezone, installation.timezone))::date AS plan_day,
                    plan.quota_type, plan.anchor_day, plan.quota_start,
                    coalesce(acctinputoctets, 0) AS bytes_in, coalesce(acctoutputoctets, 0) AS bytes_out

@@ -18,6 +18,7 @@ AS $$
 DECLARE
     v_shifted bigint[];   -- sessions with a counter that wrapped or was restarted
     v_adopted bigint[];   -- adopted sessions with a change in a column that their adoption baseline depends on
+    v_replaced bigint[];  -- those of them whose octets no router can have reported, and a packet replaced
     v_hour timestamptz := date_trunc('hour', now(), 'UTC');
     v_most bigint;        -- anomalies of a router that are kept of an hour; NULL: all
 BEGIN
@@ -29,7 +30,7 @@ BEGIN
     WITH changed AS MATERIALIZED (
         SELECT radacctid, username, router_id, old_username, old_router_id, old_usage_date, old_period_start,
                old_octets_in, old_octets_out, foreign_writer, sliced, reassigned, shifted, adopted, counts,
-               CASE WHEN foreign_writer AND counts THEN radmeter.usage_date(router_id, acctupdatetime)
+               replaces, CASE WHEN foreign_writer AND counts THEN radmeter.usage_date(router_id, acctupdatetime)
                     ELSE usage_date END AS usage_date,
                CASE WHEN foreign_writer AND counts THEN radmeter.user_period_start(username, acctupdatetime)
                     ELSE period_start END AS period_start,
@@ -38,15 +39,25 @@ BEGIN
             SELECT after.radacctid, after.username, after.router_id, after.usage_date, after.period_start,
                    before.username AS old_username, before.router_id AS old_router_id,
                    -- NULL: another writer inserted the row while the triggers were off. As in radmeter.recomputed_parts.
-                   coalesce(before.usage_date, radmeter.usage_date(before.router_id, coalesce(before.acctupdatetime,
-                       before.acctstoptime, before.acctstarttime, now()))) AS old_usage_date,
-                   coalesce(before.period_start, radmeter.user_period_start(before.username, coalesce(
-                       before.acctupdatetime, before.acctstoptime, before.acctstarttime, now()))) AS old_period_start,
+                   coalesce(before.usage_date, radmeter.usage_date(before.router_id, radmeter.last_possible_time(
+                       coalesce(before.acctupdatetime, before.acctstoptime, before.acctstarttime), now()))) AS old_usage_date,
+                   coalesce(before.period_start, radmeter.user_period_start(before.username,
+                       radmeter.last_possible_time(coalesce(before.acctupdatetime, before.acctstoptime,
+                           before.acctstarttime), now()))) AS old_period_start,
                    coalesce(before.acctinputoctets, 0) AS old_octets_in,
                    coalesce(before.acctoutputoctets, 0) AS old_octets_out,
-                   coalesce(after.acctupdatetime, after.acctstoptime, after.acctstarttime, now()) AS acctupdatetime,
-                   coalesce(after.acctinputoctets, 0) - coalesce(before.acctinputoctets, 0) AS bytes_in,
-                   coalesce(after.acctoutputoctets, 0) - coalesce(before.acctoutputoctets, 0) AS bytes_out,
+                   radmeter.last_possible_time(coalesce(after.acctupdatetime, after.acctstoptime, after.acctstarttime),
+                       now()) AS acctupdatetime,
+                   -- What a packet replaces was never counted, but what another writer added to it was.
+                   radmeter.as_counter(coalesce(after.acctinputoctets, 0)::numeric - CASE WHEN replaces
+                       THEN coalesce((SELECT coalesce(before.acctinputoctets, 0)::numeric - first.bytes_in
+                            FROM radmeter.adoption_baseline AS first WHERE first.radacctid = before.radacctid), 0)
+                       ELSE coalesce(before.acctinputoctets, 0) END) AS bytes_in,
+                   radmeter.as_counter(coalesce(after.acctoutputoctets, 0)::numeric - CASE WHEN replaces
+                       THEN coalesce((SELECT coalesce(before.acctoutputoctets, 0)::numeric - first.bytes_out
+                            FROM radmeter.adoption_baseline AS first WHERE first.radacctid = before.radacctid), 0)
+                       ELSE coalesce(before.acctoutputoctets, 0) END) AS bytes_out,
+                   replaces,
                    -- radmeter sets counted_at with the octets. If it leaves counted_at, it leaves acctupdatetime, too.
                    after.counted_at IS NULL
                        OR after.counted_at = before.counted_at
@@ -59,6 +70,11 @@ BEGIN
                        OR coalesce(after.acctoutputoctets, 0) <> coalesce(before.acctoutputoctets, 0) AS counts,
                    before.adopted IS TRUE AS adopted
             FROM new_rows AS after JOIN old_rows AS before USING (radacctid)
+            -- A packet, not another writer, replaces octets that no router can have reported: as in radmeter.update_open.
+            CROSS JOIN LATERAL (SELECT coalesce(before.adopted AND before.counted_at IS NULL
+                    AND after.counted_at IS NOT NULL
+                    AND radmeter.unusable_octets(before.acctinputoctets, before.acctoutputoctets, true), false)
+                AS replaces) AS kind
             WHERE after.acctinputoctets IS DISTINCT FROM before.acctinputoctets
                OR after.acctoutputoctets IS DISTINCT FROM before.acctoutputoctets
                OR after.username IS DISTINCT FROM before.username
@@ -121,16 +137,18 @@ BEGIN
         -- The row has room for one part, that of one day and period. Finished parts and those of other writers are kept as
         -- slices. `counted` does not see the slices that this adds: one statement has one snapshot.
         INSERT INTO radmeter.session_slice AS slice (radacctid, usage_date, period_start, bytes_in, bytes_out)
-        SELECT radacctid, usage_date, period_start, sum(bytes_in), sum(bytes_out) FROM (
+        SELECT radacctid, usage_date, period_start, radmeter.as_counter(sum(bytes_in)), radmeter.as_counter(sum(bytes_out)) FROM (
             SELECT radacctid, usage_date, period_start, bytes_in, bytes_out FROM changed WHERE foreign_writer AND counts
             UNION ALL
             SELECT radacctid, usage_date, period_start, bytes_in, bytes_out FROM counted WHERE finishes) AS kept
         GROUP BY radacctid, usage_date, period_start
         ON CONFLICT (radacctid, usage_date, period_start) DO UPDATE SET
-            bytes_in = slice.bytes_in + excluded.bytes_in, bytes_out = slice.bytes_out + excluded.bytes_out
+            bytes_in = radmeter.as_counter(slice.bytes_in::numeric + excluded.bytes_in),
+            bytes_out = radmeter.as_counter(slice.bytes_out::numeric + excluded.bytes_out)
     )
-    SELECT array_agg(radacctid) FILTER (WHERE shifted), array_agg(radacctid) FILTER (WHERE adopted)
-    INTO v_shifted, v_adopted FROM changed WHERE shifted OR adopted;
+    SELECT array_agg(radacctid) FILTER (WHERE shifted), array_agg(radacctid) FILTER (WHERE adopted),
+           array_agg(radacctid ORDER BY radacctid) FILTER (WHERE replaces)
+    INTO v_shifted, v_adopted, v_replaced FROM changed WHERE shifted OR adopted;
 
     IF v_adopted IS NOT NULL THEN
         -- Not if the change only fills in the router_id for which the adoption baseline counts: the backfill does that
@@ -154,6 +172,12 @@ BEGIN
                   AND known.nasipaddress = before.nasipaddress))
         ORDER BY radacctid
         ON CONFLICT (radacctid) DO NOTHING;
+
+        IF v_replaced IS NOT NULL THEN
+            PERFORM radmeter.replace_history(array_agg(radacctid), array_agg(before.acctinputoctets),
+                array_agg(before.acctoutputoctets))
+            FROM old_rows AS before WHERE radacctid = ANY (v_replaced);
+        END IF;
 
         PERFORM radmeter.reassign_adopted(
             array_agg(radacctid), array_agg(before.username), array_agg(after.username),

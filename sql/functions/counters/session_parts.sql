@@ -12,8 +12,8 @@ BEGIN ATOMIC
     FROM radmeter.session_slice AS slice WHERE slice.radacctid = p_radacctid
     UNION ALL
     SELECT p_radacctid, p_usage_date, p_period_start, left_in, left_out, false
-    FROM (SELECT p_octets_in - coalesce(sum(known.bytes_in), 0)::bigint AS left_in,
-                 p_octets_out - coalesce(sum(known.bytes_out), 0)::bigint AS left_out
+    FROM (SELECT radmeter.as_counter(p_octets_in - coalesce(sum(known.bytes_in), 0)) AS left_in,
+                 radmeter.as_counter(p_octets_out - coalesce(sum(known.bytes_out), 0)) AS left_out
           FROM (SELECT slice.bytes_in, slice.bytes_out
                 FROM radmeter.session_slice AS slice WHERE slice.radacctid = p_radacctid
                 UNION ALL

@@ -33,7 +33,7 @@ BEGIN
         -- OFFSET 0, here and below: index lookups, whatever the planner thinks of a temporary table without statistics.
         SELECT DISTINCT router_id, seqs, session.earlier
         FROM router CROSS JOIN LATERAL (
-            SELECT CASE WHEN acctstarttime <= acctupdatetime
+            SELECT CASE WHEN acctstarttime <= acctupdatetime AND radmeter.is_possible_time(acctupdatetime)
                         THEN width_bucket(acctupdatetime - interval '1 microsecond', router.times) END AS earlier
             FROM public.radacct
             WHERE radacct.router_id = router.router_id AND acctstoptime IS NULL

@@ -26,9 +26,9 @@ BEGIN
                       WHERE closed.closed_by = 'stop' AND closed.stop_stamp IS NOT DISTINCT FROM record.stop_stamp
                         AND (record.session_time IS NULL OR record.session_time = closed.acctsessiontime)
                         AND (record.input_octets IS NULL
-                             OR record.input_octets = closed.acctinputoctets - closed.input_offset)
+                             OR record.input_octets + closed.input_offset = closed.acctinputoctets)
                         AND (record.output_octets IS NULL
-                             OR record.output_octets = closed.acctoutputoctets - closed.output_offset) OFFSET 0)
+                             OR record.output_octets + closed.output_offset = closed.acctoutputoctets) OFFSET 0)
         RETURNING seq
     )
     SELECT array_agg(seq) INTO v_repeated FROM repeated;

@@ -20,7 +20,8 @@ BEGIN ATOMIC
          ORDER BY nullif(session.callingstationid, '') IS NOT DISTINCT FROM nullif(p_calling, '') DESC,
                   coalesce(session.router_mac, radmeter.leading_mac(session.calledstationid, false))
                       IS NOT DISTINCT FROM p_mac DESC,
-                  greatest(session.acctstarttime - p_start, p_start - session.acctstarttime), session.radacctid
+                  CASE WHEN isfinite(session.acctstarttime)
+                       THEN greatest(session.acctstarttime - p_start, p_start - session.acctstarttime) END, session.radacctid
          LIMIT 1)
         UNION ALL
         (SELECT session.radacctid, session.acctuniqueid
@@ -35,7 +36,8 @@ BEGIN ATOMIC
          ORDER BY nullif(session.callingstationid, '') IS NOT DISTINCT FROM nullif(p_calling, '') DESC,
                   coalesce(session.router_mac, radmeter.leading_mac(session.calledstationid, false))
                       IS NOT DISTINCT FROM p_mac DESC,
-                  greatest(session.acctstarttime - p_start, p_start - session.acctstarttime), session.radacctid
+                  CASE WHEN isfinite(session.acctstarttime)
+                       THEN greatest(session.acctstarttime - p_start, p_start - session.acctstarttime) END, session.radacctid
          LIMIT 1)
         UNION ALL
         (SELECT session.radacctid, session.acctuniqueid
@@ -43,7 +45,8 @@ BEGIN ATOMIC
          WHERE session.acctsessionid = p_session_id AND session.callingstationid = nullif(p_calling, '')
            AND session.acctstoptime IS NULL
            AND coalesce(session.router_mac, radmeter.leading_mac(session.calledstationid, false)) = p_mac
-         ORDER BY greatest(session.acctstarttime - p_start, p_start - session.acctstarttime), session.radacctid
+         ORDER BY CASE WHEN isfinite(session.acctstarttime)
+                       THEN greatest(session.acctstarttime - p_start, p_start - session.acctstarttime) END, session.radacctid
          LIMIT 1)
     ) AS found
     LIMIT 1;

@@ -81,9 +81,9 @@ BEGIN
             CASE WHEN is_start THEN least(session.acctstarttime, record.event_time) ELSE session.acctstarttime END,
             coalesce(nullif(session.username, ''), record.username),
             octets_in, octets_out,
-            radmeter.counted_offset(session.acctinputoctets, session.input_offset, reported_in, false, current,
+            radmeter.counted_offset(known_in, known_offset_in, reported_in, false, current,
                                     false, NULL, NULL, NULL),
-            radmeter.counted_offset(session.acctoutputoctets, session.output_offset, reported_out, false, current,
+            radmeter.counted_offset(known_out, known_offset_out, reported_out, false, current,
                                     false, NULL, NULL, NULL),
             CASE WHEN counts THEN record.event_time ELSE session.counted_at END,
             CASE WHEN counts THEN radmeter.usage_date(coalesce(session.router_id, record.router_id), record.event_time)
@@ -95,15 +95,21 @@ BEGIN
             greatest(session.arrived_at, record.received_at),
             coalesce(session.router_id, record.router_id)
         FROM (SELECT record.status = 'Start' AS is_start,
+                     radmeter.unusable_octets(session.acctinputoctets, session.acctoutputoctets,
+                         session.adopted AND session.counted_at IS NULL) AS unusable,
                      record.event_time = session.acctupdatetime
                          AND radmeter.is_current(session.acctupdatetime, session.acctsessiontime,
                                  record.event_time, record.session_time, record.stamped) AS current) AS event,
             LATERAL (SELECT CASE WHEN NOT is_start THEN record.input_octets END AS reported_in,
-                            CASE WHEN NOT is_start THEN record.output_octets END AS reported_out) AS reported,
+                            CASE WHEN NOT is_start THEN record.output_octets END AS reported_out,
+                            CASE WHEN NOT unusable THEN session.acctinputoctets END AS known_in,
+                            CASE WHEN NOT unusable THEN session.acctoutputoctets END AS known_out,
+                            CASE WHEN unusable THEN 0 ELSE session.input_offset END AS known_offset_in,
+                            CASE WHEN unusable THEN 0 ELSE session.output_offset END AS known_offset_out) AS reported,
             LATERAL (SELECT
-                radmeter.counted_octets(session.acctinputoctets, session.input_offset, reported_in, false, current,
+                radmeter.counted_octets(known_in, known_offset_in, reported_in, false, current,
                                         false, NULL, NULL, NULL) AS octets_in,
-                radmeter.counted_octets(session.acctoutputoctets, session.output_offset, reported_out, false, current,
+                radmeter.counted_octets(known_out, known_offset_out, reported_out, false, current,
                                         false, NULL, NULL, NULL) AS octets_out) AS counted,
             LATERAL (SELECT octets_in IS DISTINCT FROM session.acctinputoctets
                          OR octets_out IS DISTINCT FROM session.acctoutputoctets AS counts) AS moved
@@ -115,10 +121,12 @@ BEGIN
       AND (record.status = 'Start' AND record.event_time < session.acctstarttime
            OR coalesce(session.username, '') = '' AND record.username IS NOT NULL
            OR record.status <> 'Start'
-              AND (record.input_octets > coalesce(session.acctinputoctets
-                       - CASE WHEN record.event_time = session.acctupdatetime THEN session.input_offset ELSE 0 END, -1)
-                   OR record.output_octets > coalesce(session.acctoutputoctets
-                       - CASE WHEN record.event_time = session.acctupdatetime THEN session.output_offset ELSE 0 END, -1)));
+              AND (record.input_octets
+                       + CASE WHEN record.event_time = session.acctupdatetime THEN session.input_offset ELSE 0 END
+                       > coalesce(session.acctinputoctets, -1)
+                   OR record.output_octets
+                       + CASE WHEN record.event_time = session.acctupdatetime THEN session.output_offset ELSE 0 END
+                       > coalesce(session.acctoutputoctets, -1)));
 
     RETURN ARRAY(SELECT seq FROM unnest(p_seqs) AS seq
                  WHERE seq NOT IN (SELECT found.seq FROM unnest(v_seqs, v_reopen) AS found (seq, reopen)

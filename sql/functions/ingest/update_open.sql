@@ -33,16 +33,16 @@ BEGIN
                 CASE WHEN is_start THEN least(session.acctstarttime, record.event_time)
                      ELSE coalesce(session.acctstarttime, record.start_time) END,
                 CASE WHEN is_late_start THEN session.acctupdatetime
-                     ELSE greatest(session.acctupdatetime, record.event_time) END,
+                     ELSE greatest(last_update, record.event_time) END,
                 CASE WHEN is_stop THEN greatest(record.event_time, radmeter.last_possible_time(
                          session.acctstarttime, record.event_time)) END,
                 CASE WHEN newer AND NOT is_start
-                     THEN extract(epoch FROM record.event_time - session.acctupdatetime)::bigint
+                     THEN extract(epoch FROM record.event_time - last_update)::bigint
                      ELSE session.acctinterval END,
                 CASE WHEN ends AND record.session_time IS NOT NULL THEN record.session_time
                      WHEN newer AND NOT is_start
                      THEN coalesce(record.session_time,
-                                   extract(epoch FROM record.event_time - session.acctstarttime)::bigint)
+                                   extract(epoch FROM record.event_time - began)::bigint)
                      ELSE session.acctsessiontime END,
                 octets_in, octets_out, offset_in, offset_out,
                 CASE WHEN counts THEN record.event_time ELSE session.counted_at END,
@@ -80,40 +80,51 @@ BEGIN
                 CASE WHEN NOT erased THEN coalesce(nullif(session.callingstationid, ''), record.calling_station_id,
                                                    session.callingstationid) END,
                 coalesce(record.shown_mac, session.router_mac)
-            FROM (SELECT record.status = 'Start' AS is_start, record.status = 'Stop' AS is_stop,
+            -- Another program may have written any value. An impossible one is as good as none.
+            FROM (SELECT CASE WHEN radmeter.is_possible_time(session.acctupdatetime) THEN session.acctupdatetime END
+                             AS last_update,
+                         CASE WHEN radmeter.is_possible_time(session.acctstarttime) THEN session.acctstarttime END AS began,
+                         CASE WHEN session.acctsessiontime BETWEEN 0 AND 400 * 86400 THEN session.acctsessiontime END
+                             AS last_seconds,
+                         radmeter.unusable_octets(session.acctinputoctets, session.acctoutputoctets,
+                             session.adopted AND session.counted_at IS NULL) AS unusable) AS kept,
+                LATERAL (SELECT record.status = 'Start' AS is_start, record.status = 'Stop' AS is_stop,
                          (record.status = 'Stop' OR record.waits) IS TRUE AS ends,
-                         record.status = 'Start' AND record.event_time > session.acctupdatetime
+                         record.status = 'Start' AND record.event_time > last_update
                              AND (session.acctinputoctets > 0 OR session.acctoutputoctets > 0) IS TRUE AS is_late_start,
                          -- The user was erased (radmeter people erase): no packet brings personal attributes back.
                          coalesce(radmeter.is_pseudonym(session.username), false) AS erased) AS event,
                 -- In rlm_sql a repeated Start sets acctupdatetime back. An adopted session's acctsessiontime shows
                 -- that.
                 LATERAL (SELECT CASE WHEN session.adopted AND session.counted_at IS NULL
-                                     THEN greatest(session.acctupdatetime,
-                                              session.acctstarttime + session.acctsessiontime * interval '1 second')
-                                     ELSE session.acctupdatetime END AS last_time) AS last,
-                LATERAL (SELECT radmeter.is_newer(last_time, session.acctsessiontime,
+                                     THEN greatest(last_update, began + last_seconds * interval '1 second')
+                                     ELSE last_update END AS last_time) AS last,
+                LATERAL (SELECT radmeter.is_newer(last_time, last_seconds,
                                     record.event_time, record.session_time, record.stamped) AS newer,
-                                radmeter.is_current(last_time, session.acctsessiontime,
+                                radmeter.is_current(last_time, last_seconds,
                                     record.event_time, record.session_time, record.stamped) AS current) AS time_order,
                 -- A session whose Stop waits for its month goes on waiting, unless a newer packet shows that it went on.
                 LATERAL (SELECT (session.closed_by = 'stop' AND (is_start OR NOT newer)) IS TRUE AS still_waits) AS waiting,
                 -- A Start never moves counters, whatever octets it carries.
                 LATERAL (SELECT CASE WHEN NOT is_start THEN record.input_octets END AS reported_in,
-                                CASE WHEN NOT is_start THEN record.output_octets END AS reported_out) AS reported,
+                                CASE WHEN NOT is_start THEN record.output_octets END AS reported_out,
+                                CASE WHEN NOT unusable THEN session.acctinputoctets END AS known_in,
+                                CASE WHEN NOT unusable THEN session.acctoutputoctets END AS known_out,
+                                CASE WHEN unusable THEN 0 ELSE session.input_offset END AS known_offset_in,
+                                CASE WHEN unusable THEN 0 ELSE session.output_offset END AS known_offset_out) AS reported,
                 LATERAL (SELECT
-                    radmeter.counted_offset(session.acctinputoctets, session.input_offset,
+                    radmeter.counted_offset(known_in, known_offset_in,
                         reported_in, newer, current, record.gigawords,
-                        record.session_time, session.acctsessiontime, record.router_id) AS offset_in,
-                    radmeter.counted_octets(session.acctinputoctets, session.input_offset,
+                        record.session_time, last_seconds, record.router_id) AS offset_in,
+                    radmeter.counted_octets(known_in, known_offset_in,
                         reported_in, newer, current, record.gigawords,
-                        record.session_time, session.acctsessiontime, record.router_id) AS octets_in,
-                    radmeter.counted_offset(session.acctoutputoctets, session.output_offset,
+                        record.session_time, last_seconds, record.router_id) AS octets_in,
+                    radmeter.counted_offset(known_out, known_offset_out,
                         reported_out, newer, current, record.gigawords,
-                        record.session_time, session.acctsessiontime, record.router_id) AS offset_out,
-                    radmeter.counted_octets(session.acctoutputoctets, session.output_offset,
+                        record.session_time, last_seconds, record.router_id) AS offset_out,
+                    radmeter.counted_octets(known_out, known_offset_out,
                         reported_out, newer, current, record.gigawords,
-                        record.session_time, session.acctsessiontime, record.router_id) AS octets_out) AS counted,
+                        record.session_time, last_seconds, record.router_id) AS octets_out) AS counted,
                 LATERAL (SELECT octets_in IS DISTINCT FROM session.acctinputoctets
                              OR octets_out IS DISTINCT FROM session.acctoutputoctets AS counts) AS moved
         )

@@ -15,19 +15,24 @@ BEGIN ATOMIC
     SELECT session.username, session.router_id, session.acctstoptime,
            -- usage_date is NULL only if another writer inserted the row while the triggers were off.
            coalesce(session.usage_date, radmeter.usage_date(session.router_id,
-               coalesce(session.acctupdatetime, session.acctstoptime, session.acctstarttime, now()))),
+               radmeter.last_possible_time(
+                   coalesce(session.acctupdatetime, session.acctstoptime, session.acctstarttime), now()))),
            coalesce(session.period_start, radmeter.user_period_start(session.username,
-               coalesce(session.acctupdatetime, session.acctstoptime, session.acctstarttime, now()))),
+               radmeter.last_possible_time(
+                   coalesce(session.acctupdatetime, session.acctstoptime, session.acctstarttime), now()))),
            coalesce(session.acctinputoctets, 0), coalesce(session.acctoutputoctets, 0)
     FROM public.radacct AS session
     WHERE (session.acctinputoctets <> 0 OR session.acctoutputoctets <> 0) AND session.adopted IS NOT TRUE
     UNION ALL
     SELECT session.username, session.router_id, session.acctstoptime,
            coalesce(session.usage_date, radmeter.usage_date(session.router_id,
-               coalesce(session.acctupdatetime, session.acctstoptime, session.acctstarttime, now()))),
+               radmeter.last_possible_time(
+                   coalesce(session.acctupdatetime, session.acctstoptime, session.acctstarttime), now()))),
            coalesce(session.period_start, radmeter.user_period_start(session.username,
-               coalesce(session.acctupdatetime, session.acctstoptime, session.acctstarttime, now()))),
-           coalesce(session.acctinputoctets, 0) - first.bytes_in, coalesce(session.acctoutputoctets, 0) - first.bytes_out
+               radmeter.last_possible_time(
+                   coalesce(session.acctupdatetime, session.acctstoptime, session.acctstarttime), now()))),
+           radmeter.as_counter(coalesce(session.acctinputoctets, 0)::numeric - first.bytes_in),
+           radmeter.as_counter(coalesce(session.acctoutputoctets, 0)::numeric - first.bytes_out)
     FROM radmeter.adoption_baseline AS first
     JOIN public.radacct AS session ON session.radacctid = first.radacctid
     UNION ALL
@@ -43,9 +48,11 @@ BEGIN ATOMIC
     CROSS JOIN LATERAL (VALUES
         (slice.usage_date, slice.period_start, slice.bytes_in, slice.bytes_out),
         (coalesce(session.usage_date, radmeter.usage_date(session.router_id,
-             coalesce(session.acctupdatetime, session.acctstoptime, session.acctstarttime, now()))),
+             radmeter.last_possible_time(
+                   coalesce(session.acctupdatetime, session.acctstoptime, session.acctstarttime), now()))),
          coalesce(session.period_start, radmeter.user_period_start(session.username,
-             coalesce(session.acctupdatetime, session.acctstoptime, session.acctstarttime, now()))),
+             radmeter.last_possible_time(
+                   coalesce(session.acctupdatetime, session.acctstoptime, session.acctstarttime), now()))),
          -slice.bytes_in, -slice.bytes_out)
     ) AS part (usage_date, period_start, bytes_in, bytes_out);
 END;

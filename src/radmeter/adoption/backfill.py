@@ -185,15 +185,16 @@ class SetAside(NamedTuple):
     reason: str
     rejected_at: datetime.datetime
     left_at: datetime.datetime | None
+    replaced_at: datetime.datetime | None
 
 
-# Infinite times, and those of a year that Python has no date for, are shown as the server writes them.
+# Impossible times are shown in the reason as the server writes them: Python has no value for most of them.
 _SET_ASIDE = """
-SELECT radacctid, acctuniqueid, username, octets_in, octets_out,
-       CASE WHEN at BETWEEN '0001-01-02Z' AND '9999-12-30Z' THEN at END,
-       CASE WHEN at BETWEEN '0001-01-02Z' AND '9999-12-30Z' THEN reason
-            ELSE concat_ws(CASE WHEN reason LIKE '% time' THEN ': ' ELSE '; its time is ' END, reason, at) END,
-       rejected_at, left_at
+SELECT radacctid, acctuniqueid, username, octets_in, octets_out, at,
+       CASE WHEN radmeter.history_fault(1, 1, at) IS NULL THEN reason
+            WHEN reason = radmeter.history_fault(1, 1, at) THEN concat(reason, ': ', at)
+            ELSE concat(reason, '; ', radmeter.history_fault(1, 1, at), ': ', at) END,
+       rejected_at, left_at, replaced_at
 FROM radmeter.backfill_set_aside() ORDER BY radacctid"""
 
 
@@ -204,10 +205,10 @@ def set_aside(connection: Connection) -> list[SetAside]:
 
 
 def undecided(connection: Connection) -> int:
-    """Return how many sessions are set aside, without those that an operator left out for good."""
+    """Return how many sessions are set aside, without those left out for good and those that packets count."""
     with explained_errors(OWNER):
         row = connection.execute(
-            "SELECT count(*) FROM radmeter.backfill_rejected WHERE left_at IS NULL"
+            "SELECT count(*) FROM radmeter.backfill_rejected WHERE left_at IS NULL AND replaced_at IS NULL"
         ).fetchone()
     assert row is not None
     return int(row[0])

@@ -143,9 +143,9 @@ def _faulty(connection: Connection, table: Table) -> str | None:
     there = {column.name for column in table.columns}
     times = [name for name in ("acctupdatetime", "acctstoptime", "acctstarttime") if name in there]
     condition = (
-        "acctinputoctets < 0 OR acctoutputoctets < 0 "
+        "(acctinputoctets <> 0 OR acctoutputoctets <> 0) AND (acctinputoctets < 0 OR acctoutputoctets < 0 "
         f"OR acctinputoctets > {MOST_OCTETS} OR acctoutputoctets > {MOST_OCTETS} "
-        f"OR coalesce({', '.join(times)}) NOT BETWEEN '1970-01-01 00:00:00+00' AND '2106-02-07 06:28:15+00'"
+        f"OR coalesce({', '.join(times)}) NOT BETWEEN '1970-01-01 00:00:00+00' AND '2106-02-07 06:28:15+00')"
     )
     with connection.transaction():
         table_code.hold(connection, "public.radacct")

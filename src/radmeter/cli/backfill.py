@@ -114,7 +114,7 @@ Exit codes:
     "left_out",
     multiple=True,
     metavar="RADACCTID",
-    help="Leave a session that was set aside out for good, `all` for all of them. May be repeated.",
+    help="Leave a session that was set aside uncounted, `all` for all of them. May be repeated.",
 )
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @format_option
@@ -145,7 +145,7 @@ def backfill(
     from there. A session counts on the day of its last update, because the history has no other date.
 
     Sessions with values that no router can have reported (negative octets, more than 2^52, an infinite time) are set
-    aside: --rejected lists them, --correct counts one, --leave leaves it out for good.
+    aside: --rejected lists them, --correct counts one, --leave says that it stays uncounted.
 
     The second pass rewrites every row, so radacct_legacy can grow to twice its size. The counters do not need it.
     `radmeter partitions split radacct_legacy` does the same while it makes months, without that growth: run `radmeter
@@ -159,6 +159,8 @@ def backfill(
         raise click.UsageError("--redo goes with neither --status nor --only")
     if (corrected is None) != (octets is None) or (at and corrected is None):
         raise click.UsageError("--correct RADACCTID goes with --octets IN OUT; --at goes with both")
+    if at and at.replace(tzinfo=datetime.UTC) > datetime.datetime.now(datetime.UTC):
+        raise click.UsageError("--at is in the future")
     if sum((show_status, redo, show_rejected, corrected is not None, bool(left_out))) > 1:
         raise click.UsageError("give one of --status, --redo, --rejected, --correct and --leave")
     with existing_database(settings) as dsn:
@@ -168,7 +170,7 @@ def backfill(
             _rejected(dsn, output_format)
             return
         if left_out:
-            _leave(dsn, left_out)
+            _leave(dsn, left_out, yes)
             return
         if show_status:
             sys.exit(_status(dsn, output_format))
@@ -262,15 +264,26 @@ def _rejected(dsn: str, output_format: str) -> None:
     emit(found, output_format, columns=SET_ASIDE)
 
 
-def _leave(dsn: str, given: tuple[str, ...]) -> None:
+def _leave(dsn: str, given: tuple[str, ...], yes: bool) -> None:
     from radmeter.database.operator import connect_as_operator
 
     if given != ("all",) and not all(each.isdecimal() for each in given):
         raise click.UsageError("--leave takes a radacctid, or `all` alone")
     ids = None if given == ("all",) else [int(each) for each in given]
     with connect_as_operator(dsn) as connection:
+        if ids is None:
+            number = history.undecided(connection)
+            if number:
+                confirm(
+                    f"This leaves {counted(number, 'session')} out of the counters, until --correct counts one. Go on?",
+                    yes,
+                )
+        elif unknown := sorted(set(ids) - {each.radacctid for each in history.set_aside(connection)}):
+            raise StoreError(
+                f"not set aside: {', '.join(map(str, unknown))}. Nothing was changed; --rejected lists those that are"
+            )
         done = history.leave(connection, ids)
-    output.say(f"{counted(done, 'session')} left out for good", err=True)
+    output.say(f"{counted(done, 'session')} left out of the counters", err=True)
 
 
 def _correct(

@@ -12,6 +12,7 @@ from psycopg import errors
 
 from radmeter.database import settings
 from radmeter.database.deadline import Deadline, ordinary
+from radmeter.database.far_times import load_far_times_as_none
 from radmeter.database.poolers import refuse_transaction_pooling
 from radmeter.database.transactions import TransactionsConnection
 from radmeter.database.waiting import NoAnswerError, ServerProcess
@@ -119,6 +120,7 @@ def connect(
         connection = TransactionsConnection.connect(connection_string(dsn), autocommit=True, **options)
         try:
             connection.deadline = deadline or ordinary()
+            load_far_times_as_none(connection)
             _begin(connection, any_pooler)
             connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
             connection.autocommit = autocommit
@@ -172,6 +174,8 @@ def sqlalchemy_engine(dsn: str) -> sqlalchemy.Engine:
 # appendix A). Other errors, such as a missing function or privilege, are errors of the installation.
 VALUE_CLASSES = ("22", "23", "54")
 CONSTRAINT_CLASS = "23"
+# "Feature not supported": PostgreSQL says so of an infinite number, or of NaN, that must become an integer.
+UNFIT_NUMBER = ("0A000", "numeric.c")
 # radmeter.refuse_unbelieved: the detail is JSON, the numbers (seq) for each reason.
 REFUSED_RECORDS = "RM011"
 # radmeter.ingest and radmeter.finish_segment: the segment's progress is another one than the caller takes it for.
@@ -199,7 +203,10 @@ def translated_errors() -> Iterator[None]:
         # Check this first: psycopg raises an OperationalError for a row that is too long for its index.
         if (error.sqlstate or "")[:2] == CONSTRAINT_CLASS:
             raise RowConflict(message) from error
-        if (error.sqlstate or "")[:2] in VALUE_CLASSES:
+        if (error.sqlstate or "")[:2] in VALUE_CLASSES or (
+            error.sqlstate,
+            error.diag.source_file,
+        ) == UNFIT_NUMBER:
             raise RecordRefused(message) from error
         if isinstance(error, NoAnswerError):
             raise NoAnswer(message) from error

@@ -11,11 +11,9 @@ from radmeter.units import verb
 
 # Sessions closed in one transaction. Ingest waits for at most one such transaction.
 CLOSE_BATCH = 200
-# An adopted session may have a time that Python has no date for, such as infinity.
-_STALE = """
-SELECT radacctid, acctuniqueid, username, router_id,
-       CASE WHEN last_update BETWEEN '0001-01-02Z' AND '9999-12-30Z' THEN last_update END
-FROM radmeter.stale_sessions(NULL, %s)"""
+_STALE = (
+    "SELECT radacctid, acctuniqueid, username, router_id, last_update FROM radmeter.stale_sessions(NULL, %s)"
+)
 
 
 class StaleSession(NamedTuple):

@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
+from csv import reader
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any, Self
@@ -35,6 +37,8 @@ SLICE_TYPE = pa.struct(
     [pa.field(name, pa.int64() if name.startswith("bytes_") else pa.date32()) for name in SLICE_FIELDS]
 )
 MODULUS = 1 << 128
+# A time as COPY writes it, of the years 1 to 9999.
+FITTING_TIME = re.compile(r"\d{4}-\d\d-\d\d [\d:.]+\+00$")
 
 
 class UnfitFile(RadmeterError):
@@ -159,8 +163,26 @@ def parsed(rows: Sequence[bytes | memoryview], columns: Sequence[ArchivedColumn]
         )
         table = table.set_column(len(names), SLICES, _slices_parsed(table.column(SLICES)))
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise UnfitValue(f"a value cannot be written to a Parquet file: {error}") from error
+        raise UnfitValue(
+            f"a value cannot be written to a Parquet file: {_unfit(rows, columns) or error}"
+        ) from error
     return table
+
+
+def _unfit(rows: Sequence[bytes | memoryview], columns: Sequence[ArchivedColumn]) -> str | None:
+    """Return the first session with a time that a file has no place for, and what to do; None if there is none."""
+    names = [each.name for each in columns]
+    times = [place for place, each in enumerate(columns) if each.type == "timestamp with time zone"]
+    text = b"".join(rows).decode(errors="replace")
+    for values in reader(text.splitlines(keepends=True)):
+        for place in times:
+            if (at := values[place]) and not FITTING_TIME.match(at):
+                session, column = values[names.index("radacctid")], names[place]
+                return (
+                    f"session {session} has {column} {at}. Give it another time: UPDATE public.radacct SET "  # noqa: S608 # shown
+                    f"{column} = .. WHERE radacctid = {session}; look for others with times after 9999 too"
+                )
+    return None
 
 
 def rendered(

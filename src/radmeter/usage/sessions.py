@@ -44,7 +44,7 @@ def sessions_query(
     open_only: bool = False,
     username: str | None = None,
     router_id: int | None = None,
-    before: tuple[datetime | None, int] | None = None,
+    before: tuple[Any, int] | None = None,
 ) -> sqlalchemy.Select[Any]:
     """Return the query for sessions, newest first; with `before`, those that come after that (start, id).
 
@@ -88,17 +88,23 @@ def sessions(
     NotKnown
         There is no session with the id `before`.
     """
-    key = None
+    key: tuple[datetime | None, int] | None = None
+    after: tuple[Any, int] | None = None
     if before is not None:
         found = connection.execute(
-            select(_session.acctstarttime, _session.radacctid).where(_session.radacctid == before)
+            select(_session.acctstarttime, _session.acctstarttime.is_(None)).where(
+                _session.radacctid == before
+            )
         ).one_or_none()
-        key = None if found is None else (found[0], found[1])
-        if key is None and archived is not None:
-            key = archived.start_of(before)
+        if found is not None:
+            key = (found[0], before)
+            # The server compares with the start itself: Python may have no value for it.
+            after = (None if found[1] else _start_of(before), before)
+        elif archived is not None:
+            after = key = archived.start_of(before)
         if key is None:
             raise NotKnown(f"there is no session with the id {before}")
-    query = sessions_query(open_only=open_only, username=username, router_id=router_id, before=key)
+    query = sessions_query(open_only=open_only, username=username, router_id=router_id, before=after)
     if archived is None:
         return views.page(connection, query, limit)
     by_id = username is None and router_id is None
@@ -133,6 +139,10 @@ def archived_files(connection: Connection) -> "list[ArchivedFile]":
         ArchivedFile(row["name"], Path(row["file"]), row["file_sha256"])
         for row in views.rows(connection, query.order_by(view.from_at, view.id))
     ]
+
+
+def _start_of(radacctid: int) -> Any:
+    return select(_session.acctstarttime).where(_session.radacctid == radacctid).scalar_subquery()
 
 
 def _id(row: Row) -> Any:

@@ -1,6 +1,7 @@
 """Sessions with values that no router can have reported are set aside by the backfill. The others are counted."""
 
 import re
+import hashlib
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -42,6 +43,11 @@ def run(dsn: str, *arguments: str) -> str:
 
 def verified(dsn: str) -> bool:
     return radmeter(dsn, "verify").exit_code == 0
+
+
+def unique_id(session: str) -> str:
+    """Return the acctuniqueid of alice's packets."""
+    return hashlib.md5(f"alice,{session},10.0.0.1,,,".encode(), usedforsecurity=False).hexdigest()
 
 
 def reasons(connection: Connection) -> dict[str | None, str]:
@@ -117,8 +123,8 @@ def test_a_session_is_counted_later_with_the_octets_an_operator_gives(
     expected = {("alice", "2024-03-01"): (10, 1)}
     assert users(connection) == expected | {("alice", month): (1000 + gained, 200)}
     assert connection.execute(
-        "SELECT acctinputoctets, acctoutputoctets FROM radacct WHERE radacctid = %s", (bad,)
-    ).fetchone() == (1000 + gained, 200)
+        "SELECT acctinputoctets, acctoutputoctets, input_offset FROM radacct WHERE radacctid = %s", (bad,)
+    ).fetchone() == (1000 + gained, 200, 0)
     assert reasons(connection) == {}
     assert verified(history)
     # It goes on like any other: to another user, and with another packet.
@@ -139,7 +145,9 @@ def test_a_time_is_corrected_too(history: str, connection: Connection) -> None:
     run(history)
     refused = radmeter(history, "backfill", "--correct", str(bad), "--octets", "5", "6")
     assert refused.exit_code == 1
-    assert "an impossible time" in refused.errors
+    assert "an impossible time. Give the time that it counts for, too (--at)" in refused.errors
+    future = radmeter(history, "backfill", "--correct", str(bad), "--octets", "5", "6", "--at", "2105-01-01")
+    assert (future.exit_code, future.errors.splitlines()[-1]) == (2, "error: --at is in the future")
     run(history, "--correct", str(bad), "--octets", "5", "6", "--at", "2024-02-10")
     assert users(connection)["alice", "2024-02-01"] == (5, 6)
     assert verified(history)
@@ -164,6 +172,11 @@ def test_sessions_are_left_out_for_good(history: str, connection: Connection) ->
     bad = [closed(connection, f"bad{number}", octets=(-1, 0)) for number in range(3)]
     assert "3 sessions set aside" in run(history)
     assert "1 session left out" in run(history, "--leave", str(bad[1]))
+    unknown = radmeter(history, "backfill", "--leave", str(bad[0]), "--leave", "987654")
+    assert unknown.exit_code == 1
+    assert "not set aside: 987654. Nothing was changed" in unknown.errors
+    assert radmeter(history, "backfill", "--leave", "all").exit_code == 2  # no terminal to ask at
+    assert backfill.undecided(connection) == 2
     assert "2 sessions left out" in run(history, "--leave", "all")
     assert backfill.undecided(connection) == 0
     assert "set aside" not in run(history)
@@ -180,22 +193,83 @@ def test_sessions_are_left_out_for_good(history: str, connection: Connection) ->
         assert radmeter(history, "backfill", *wrong).exit_code == 2
 
 
-def test_packets_go_on_counting_for_an_open_session_that_is_set_aside(
-    history: str, connection: Connection
+@pytest.mark.parametrize("bad", [-9 * 10**18, MOST + 1])
+@pytest.mark.parametrize("packets_first", [False, True])
+def test_the_first_packet_replaces_octets_that_no_router_can_have_reported(
+    history: str, connection: Connection, bad: int, packets_first: bool
 ) -> None:
-    with Packets(history) as packets:
-        packets.add("Start", "s", ago=7200, User_Name="alice", Called_Station_Id=HOTEL)
-    connection.execute(
-        "UPDATE radacct_open SET adopted = true, acctinputoctets = -5, usage_date = NULL, period_start = NULL"
-    )
-    before = users(connection)
+    now = datetime.now(UTC)
+    given = put(connection, unique_id("s"), acctsessionid="s", start=now - 2 * HOUR, update=now - HOUR,
+                octets=(bad, 7))  # fmt: skip
+
+    def interims(*octets: int) -> None:
+        with Packets(history) as packets:
+            for place, reported in enumerate(octets):
+                packets.add("Interim-Update", "s", ago=900 - reported / 1000 + place, User_Name="alice",
+                            Called_Station_Id=HOTEL, Acct_Input_Octets=reported, Acct_Output_Octets=9,
+                            Acct_Session_Time=6300 + reported // 1000)  # fmt: skip
+
+    if packets_first:
+        interims(130_000, 140_000)
     run(history)
-    assert len(reasons(connection)) == 1
+    if not packets_first:
+        assert list(reasons(connection)) == [unique_id("s")]
+        interims(130_000, 140_000)
+    month = now.strftime("%Y-%m-01")
+    assert users(connection)["alice", month] == (140_000, 9)
+    # What was replaced stays in the list. Nothing is left to decide, and nothing more to count.
+    (kept,) = backfill.set_aside(connection)
+    assert (kept.octets_in, kept.octets_out) == (bad, 7)
+    assert kept.replaced_at is not None
+    assert backfill.undecided(connection) == 0
+    with pytest.raises(StoreError, match="its packets have counted it in whole"):
+        backfill.correct(connection, given, 120_000, 7, None)
+    interims(150_000, 160_000)
+    assert users(connection)["alice", month] == (160_000, 9)
+    assert verified(history)
+
+
+def test_what_another_writer_added_before_stays_counted(history: str, connection: Connection) -> None:
+    now = datetime.now(UTC)
+    given = put(connection, unique_id("s"), acctsessionid="s", start=now - 2 * HOUR, update=now - HOUR,
+                octets=(MOST + 1, 7))  # fmt: skip
+    connection.execute(
+        "UPDATE radacct SET acctinputoctets = acctinputoctets + 50 WHERE radacctid = %s", (given,)
+    )
+    run(history)
     with Packets(history) as packets:
         packets.add("Interim-Update", "s", User_Name="alice", Called_Station_Id=HOTEL, Acct_Input_Octets=1000,
-                    Acct_Session_Time=7200)  # fmt: skip
-    gained = sum(octets for octets, _ in users(connection).values()) - sum(
-        octets for octets, _ in before.values()
-    )
-    assert gained == 10 + 1005
+                    Acct_Output_Octets=9, Acct_Session_Time=7200)  # fmt: skip
+    assert users(connection)["alice", now.strftime("%Y-%m-01")] == (1000, 9)
+    assert verified(history)
+
+
+def test_after_a_correction_the_next_packet_is_compared_with_the_last_one(
+    history: str, connection: Connection
+) -> None:
+    now = datetime.now(UTC)
+    given = put(connection, unique_id("s"), acctsessionid="s", start=now - 2 * HOUR, octets=(100, 7))
+    connection.execute("UPDATE radacct_open SET acctupdatetime = 'infinity' WHERE radacctid = %s", (given,))
+
+    def interim(octets: int, ago: float) -> None:
+        with Packets(history) as packets:
+            packets.add("Interim-Update", "s", ago=ago, User_Name="alice", Called_Station_Id=HOTEL,
+                        Acct_Input_Octets=octets, Acct_Output_Octets=9,
+                        Acct_Session_Time=int(7200 - ago))  # fmt: skip
+
+    interim(1000, 600)
+    run(history)
+    run(history, "--correct", str(given), "--octets", "300", "7", "--at", f"{now - HOUR:%Y-%m-%d %H:%M:%S}")
+    assert sum(octets for octets, _ in users(connection).values()) == 10 + 300 + 900
+    interim(1500, 60)
+    assert sum(octets for octets, _ in users(connection).values()) == 10 + 300 + 1400
+    assert verified(history)
+
+
+def test_a_correction_counts_for_no_user_without_a_name(history: str, connection: Connection) -> None:
+    bad = closed(connection, "bad", octets=(-5, 6), username="")
+    run(history)
+    run(history, "--correct", str(bad), "--octets", "1000", "200")
+    assert users(connection) == {("alice", "2024-03-01"): (10, 1)}
+    assert days(connection) == {("hotel", "2024-03-31"): (1010, 201)}
     assert verified(history)

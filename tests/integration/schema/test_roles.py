@@ -103,6 +103,7 @@ OWNERS = {
 # and parts of the others, which would break the counters, or the audit, if they were called by themselves.
 PARTS = {
     "reassign_adopted",
+    "replace_history",
     "pending_user_sums",
     "pending_router_sums",
     "adoption_baselines",
@@ -165,6 +166,7 @@ PARTS = {
     "is_pseudonym",
     "kept_as",
     "is_possible_time",
+    "unusable_octets",
     "is_time_zone",
     "last_possible_time",
     "leading_mac",

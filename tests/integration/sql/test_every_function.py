@@ -82,6 +82,8 @@ WITHIN = {
     "pending_router_sums": "test_backfill.py",
     "pending_user_sums": "test_backfill.py",
     "reassign_adopted": "test_backfill.py",
+    "replace_history": "test_backfill_rejected.py",
+    "unusable_octets": "test_backfill_rejected.py",
 }
 # Called by one function or command of ours, and tested with it.
 THROUGH_PYTHON = {

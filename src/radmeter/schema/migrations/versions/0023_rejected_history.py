@@ -18,11 +18,16 @@ CREATE TABLE radmeter.backfill_rejected (
     radacctid    bigint PRIMARY KEY,
     reason       text NOT NULL,
     rejected_at  timestamptz NOT NULL DEFAULT now(),
-    left_at      timestamptz
+    left_at      timestamptz,
+    octets_in    bigint,
+    octets_out   bigint,
+    replaced_at  timestamptz
 );
 COMMENT ON TABLE radmeter.backfill_rejected IS
     'adopted sessions that radmeter backfill did not count, since no router can have reported their values';
 COMMENT ON COLUMN radmeter.backfill_rejected.left_at IS 'when an operator decided to leave it out for good';
+COMMENT ON COLUMN radmeter.backfill_rejected.replaced_at IS
+    'when a packet replaced its octets, which are in octets_in and octets_out now: its packets count it in whole';
 """
 
 POSTPONED = """
