@@ -3,7 +3,7 @@
 -- radmeter.set_limit changes a value. Reads radmeter.setting.
 CREATE OR REPLACE FUNCTION radmeter.limits()
 RETURNS TABLE (name text, value bigint, default_value bigint, unit text, meaning text)
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT known.name,
            CASE WHEN setting.name IS NULL THEN known.default_value
