@@ -164,9 +164,7 @@ def clocks(context: Context) -> Findings:
             note=f"Run it on {printable(node.rpartition('-')[0] or node)} and on the database's server.",
         )
     if not faults:
-        yield tell.green(
-            f"the database's clock is {apart:.1f} s off this machine's, no router's is unbelievable"
-        )
+        yield tell.green(f"the database's is {apart:.1f} s off, no router's is unbelievable")
 
 
 def _wrong_servers(context: Context) -> Sequence[tuple[str, int, int, int]]:
