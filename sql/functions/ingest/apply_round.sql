@@ -2,7 +2,7 @@
 -- A repeated Start or Stop changes nothing. A record that supersedes the open session of its id begins a new session.
 -- Another record goes to the first of these that exists: the open session of its id; a closed session of its id that it
 -- still belongs to; an open session of its id that began after the record's event; a new session.
--- Called by radmeter.ingest only. Writes radacct, and what count_new_users writes.
+-- Called by radmeter.apply_batch only. Writes radacct, and what count_new_users writes.
 CREATE OR REPLACE FUNCTION radmeter.apply_round(p_segment integer, p_round integer) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$

@@ -2,7 +2,8 @@
 -- A source belongs to the role that ingested its first batch, and to the members of that role. Another role could move
 -- its checkpoint forward. Packets below the checkpoint are taken as counted, so they would be lost. If the role
 -- was dropped or renamed, the next role that ingests takes the source over.
--- SQLSTATE RM002. Called by radmeter.check_journal and radmeter.replay only. Reads ingest_checkpoint.
+-- SQLSTATE RM002. Called by radmeter.check_journal, radmeter.note_incident, radmeter.registered_segment, radmeter.replay
+-- and radmeter.salvage_rejected only. Reads ingest_checkpoint.
 CREATE OR REPLACE FUNCTION radmeter.check_source_role(p_source text) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$

@@ -11,7 +11,7 @@
 -- A session that began after its last update, or at an unknown time, is another program's: then all are kept.
 -- One Accounting-On alone is kept: radmeter.close_rebooted scans once, too.
 -- The routers of such sessions are noted for radmeter.cut_segments (incoming.touches), which would look them up again.
--- Called by radmeter.ingest_batch only. Writes pg_temp.incoming.
+-- Called by radmeter.apply_batch only. Writes pg_temp.incoming.
 CREATE OR REPLACE FUNCTION radmeter.drop_idle_reboots() RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$

@@ -3,7 +3,7 @@
 -- radmeter.set_limit changes a value. Reads radmeter.setting.
 CREATE OR REPLACE FUNCTION radmeter.limits()
 RETURNS TABLE (name text, value bigint, default_value bigint, unit text, meaning text)
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT known.name,
            CASE WHEN setting.name IS NULL THEN known.default_value
@@ -27,7 +27,8 @@ AS $$
         ('arrival_oldest_days', 400, 'days',
          'an older arrival in a journal is not believed: the server''s clock was wrong'),
         ('plausible_mbit_per_second', 100, 'Mbit/s',
-         'a user uses no more in a direction: what looks faster is no wrap of a 32-bit counter; off: every fall of one below 2^32 is a wrap'),
+         'a user uses no more in a direction: what looks faster is no wrap of a 32-bit counter; '
+         'off: every fall of one below 2^32 is a wrap'),
         ('segment_keep_days', 800, 'days',
          'what is known of segments counted earlier is removed (100 days at least): a copy of one would be counted again'),
         ('personal_keep_days', NULL, 'days',

@@ -11,6 +11,7 @@ from radmeter.adoption.state import Adoption
 from radmeter.adoption.table import Table, read
 from radmeter.database.connection import Connection
 from radmeter.database.lock_retries import create_index_with_lock_retries
+from radmeter.partitions.open_sessions import INDEXES
 
 
 def lock_after_survey(operation: Operation, connection: Connection) -> Table:
@@ -95,17 +96,8 @@ def make_open_table(operation: Operation, adoption: Adoption) -> None:
             """CREATE TABLE public.radacct_open () INHERITS (public.radacct)
                WITH (fillfactor = 60, autovacuum_vacuum_cost_delay = 0)"""
         )
-        run("CREATE UNIQUE INDEX radacct_open_radacctid_idx ON public.radacct_open (radacctid)")
-        # As revision 0020 makes them.
-        run(
-            """CREATE UNIQUE INDEX radacct_open_identity_idx ON public.radacct_open
-               (acctuniqueid, (coalesce(nullif(callingstationid, ''),
-                   CASE acctsessionid WHEN 'erased' THEN radacctid::text ELSE calledstationid END)))
-               NULLS NOT DISTINCT"""
-        )
-        run("CREATE INDEX radacct_open_device_idx ON public.radacct_open (acctsessionid, callingstationid)")
-        run("CREATE INDEX radacct_open_router_id_idx ON public.radacct_open (router_id)")
-        run("CREATE INDEX radacct_open_username_idx ON public.radacct_open (username)")
+        for statement in INDEXES:
+            run(statement.encode())
         for number, index in enumerate(parent.carried(table), 1):
             run(parent.index_on(index, OPEN, f"radacct_open_kept_{number}_idx").encode())
         run(sql.SQL("ALTER TABLE public.radacct_open OWNER TO {}").format(owner))

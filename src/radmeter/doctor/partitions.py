@@ -11,7 +11,7 @@ from psycopg import errors
 from radmeter.database import advisory_locks
 from radmeter.doctor.commands import identifier
 from radmeter.doctor.context import Context
-from radmeter.doctor.finding import Findings, Teller
+from radmeter.doctor.finding import Findings, Teller, first_of
 from radmeter.partitions.months import MONTHS_AHEAD, missing_months
 from radmeter.printable import one_line
 from radmeter.units import counted
@@ -57,7 +57,13 @@ def check(context: Context) -> Findings:
             f"{name} is half detached: its sessions are not found",
             context.remedy.psql(f"ALTER TABLE public.radacct DETACH PARTITION {name} FINALIZE"),
         )
-    for finding in (*_taken(context), *_archiving(context), *_next_month(context), *_by_age(context)):
+    for finding in (
+        *_taken(context),
+        *_archiving(context),
+        *_next_month(context),
+        *_by_age(context),
+        *_detached(context),
+    ):
         faults += 1
         yield finding
     if not faults:
@@ -67,6 +73,31 @@ def check(context: Context) -> Findings:
         )
     for at in _succeeded(context):
         yield tell.green(f"months are archived by age, last at {at:%Y-%m-%d %H:%M} UTC")
+
+
+def _detached(context: Context) -> Findings:
+    """Find tables that may be months to be attached again. Rows of dropped months stay because of them."""
+    (may_ask,) = context.row(
+        """SELECT coalesce(bool_and(has_function_privilege(to_regprocedure('radmeter.' || name), 'EXECUTE')), false)
+           FROM unnest(ARRAY['detached_tables()', 'dropped_months()']) AS name"""
+    )
+    if not may_ask:
+        return
+    names = [
+        name
+        for (name,) in context.rows(
+            """SELECT name FROM radmeter.detached_tables()
+               WHERE EXISTS (SELECT FROM radmeter.dropped_months()) AND NOT starts_with(name, 'radmeter.')"""
+        )
+    ]
+    if names:
+        yield tell.yellow(
+            f"{first_of(names)} may be a month to be attached again: until then the jobs keep slices and baselines of "
+            "dropped months",
+            "",
+            *names,
+            note="Attach it to radacct again, or drop it, or drop a column of it that radacct has.",
+        )
 
 
 OPEN_IS_ATTACHED = """

@@ -1,5 +1,7 @@
 """The partition of the open sessions. Without it no packet of a session can be counted."""
 
+import importlib
+
 from psycopg import sql
 
 from radmeter.database.connection import Connection, explained_errors
@@ -15,11 +17,24 @@ CREATE TABLE public.radacct_open PARTITION OF public.radacct
     (CONSTRAINT radacct_open_is_open CHECK (acctstoptime IS NULL)) DEFAULT
     WITH (fillfactor = 60, autovacuum_vacuum_cost_delay = 0)"""
 
+# Its indexes, as statements; those of revision 0020 by their definitions there.
+INDEXES = (
+    "CREATE UNIQUE INDEX radacct_open_radacctid_idx ON public.radacct_open (radacctid)",
+    *(
+        f"CREATE {text.format('')}"
+        for text in importlib.import_module(
+            "radmeter.schema.migrations.versions.0020_identity"
+        ).INDEXES.values()
+    ),
+    "CREATE INDEX radacct_open_router_id_idx ON public.radacct_open (router_id)",
+    "CREATE INDEX radacct_open_username_idx ON public.radacct_open (username)",
+)
+
 
 def ensure_open(connection: Connection) -> bool:
     """Attach radacct_open if it is no partition of radacct, or make it. Return whether either was done.
 
-    A table that is made has no indexes of its own yet: `radmeter doctor` names them.
+    A table that is made has its indexes and its replica identity, too.
     """
 
     def attach(connection: Connection) -> bool:
@@ -30,6 +45,9 @@ def ensure_open(connection: Connection) -> bool:
             connection.execute("ALTER TABLE public.radacct ATTACH PARTITION public.radacct_open DEFAULT")
         else:
             connection.execute(CREATE)
+            for statement in INDEXES:
+                connection.execute(statement.encode())
+            connection.execute("SELECT radmeter.set_replica_identity('public.radacct_open'::regclass)")
             connection.execute(
                 sql.SQL("ALTER TABLE public.radacct_open OWNER TO {}").format(sql.Identifier(row[2]))
             )

@@ -7,6 +7,7 @@ import psycopg
 import pytest
 from support.archives import sessions_of
 from support.commands import radmeter
+from support.doctoring import faults
 from support.servers import Connection
 
 from radmeter.jobs import retention
@@ -137,6 +138,8 @@ def test_a_month_that_is_only_detached_keeps_its_rows(
 ) -> None:
     before = rows(connection, MONTH)
     away(connection)
+    found = [line for line in faults(two_months, "partitions") if "to be attached again" in line.said]
+    assert [(line.level, TABLE in line.said) for line in found] == [("yellow", True)]
     names = connection.execute("SELECT name FROM radmeter.detached_tables()").fetchall()
     assert [name.rpartition(".")[2] for (name,) in names] == [TABLE]
     with psycopg.connect(two_months, autocommit=True) as jobs:

@@ -4,6 +4,8 @@ from datetime import UTC, datetime
 
 import psycopg
 import pytest
+from support.commands import radmeter
+from support.doctoring import faults
 from support.functions import value
 from support.servers import Connection
 
@@ -173,3 +175,11 @@ def test_a_changed_row_of_a_watched_partition_is_noted_whichever_way_it_changes(
         connection.execute("DELETE FROM radmeter.archive_change")
         connection.execute(statement.encode())
         assert value(connection, "count(*) FROM radmeter.archive_change") == noted, statement
+
+
+def test_a_dropped_partition_of_the_open_sessions_is_made_again_with_its_indexes(
+    database: str, connection: Connection
+) -> None:
+    connection.execute("DROP TABLE radacct_open")
+    assert radmeter(database, "partitions", "ensure").exit_code == 0
+    assert faults(database, "schema", "partitions", "guarantees") == []
