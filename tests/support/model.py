@@ -508,6 +508,8 @@ class Model:
             session.start = min(session.start, packet.began)
             if packet.at > session.heard and session.has_octets:
                 session.late_start = packet.at if session.late_start is None else session.late_start
+            elif packet.at > session.heard:
+                session.session_time = 0
         else:
             self._decide_late_start(session, packet)
             if session.is_older_than(packet):
