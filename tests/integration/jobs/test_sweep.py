@@ -34,7 +34,6 @@ BOUNDED = {
     "radmeter.backfill_rejected": "a row for each session that no router can have reported, for ever, on purpose",
     "radmeter.backfill_router": "emptied when it is added to the counters",
     "radmeter.backfill_user": "emptied when it is added to the counters",
-    "radmeter.backfill_rejected": "a row for each adopted session that no router can have reported",
     "radmeter.cleared_partition": "radmeter.people.clearing removes those of partitions that are gone",
     "radmeter.client_limit": "a row for each limit",
     "radmeter.database_identity": "one row",
@@ -57,7 +56,6 @@ BOUNDED = {
     "radmeter.split_month": "a row for each month of a split",
     "radmeter.sql_file": "a row for each file",
     "radmeter.swept_month": "a row for each month",
-    "radmeter.session_alias": "radmeter.note_expired removes those of 100 days",
 }
 DATED = """
 SELECT DISTINCT format('%I.%I', nspname, relname)
