@@ -188,3 +188,39 @@ def test_a_session_after_an_idle_one(
         entries.append(Entry(seq, microseconds(at) + 250_000, pairs))
     ship(store, "node", entries)
     assert_counted(connection, [0, 8_000_000_000])
+
+
+EARLIER = {
+    "all": (("Start", 0, 0), ("Interim-Update", 1200, 300), ("Stop", 3600, 900)),
+    "only the Stop": (("Stop", 3600, 900),),
+    "only interims": (("Interim-Update", 1200, 300), ("Interim-Update", 2400, 900)),
+}
+LATER = (("Start", 0, 0), ("Interim-Update", 1200, 200), ("Interim-Update", 2400, 400), ("Stop", 4800, 700))
+
+
+@pytest.mark.parametrize("clock", [True, False])
+@pytest.mark.parametrize("before", [1, 3, 4])
+@pytest.mark.parametrize("came", EARLIER)
+def test_an_earlier_session_of_the_id_comes_late(
+    used_database: tuple[psycopg.Connection[Any], Store], came: str, before: int, clock: bool
+) -> None:
+    """The host that received it is behind: `before` packets of the later session are counted by then."""
+    connection, store = used_database
+    empty(connection)
+    register(connection, "site", mac="02:00:00:00:00:01")
+
+    def entries(packets: tuple[tuple[str, int, int], ...], began: int) -> list[Entry]:
+        made = []
+        for seq, (status, seconds, used) in enumerate(packets, 1):
+            at = BEGINNING + timedelta(seconds=began + seconds)
+            pairs = packet(status, at, seconds, (0, used), clock=clock, bits=64)
+            made.append(Entry(seq, microseconds(at) + 250_000, pairs))
+        return made
+
+    later = entries(LATER, 7200)
+    ship(store, "host a", later[:before])
+    ship(store, "host b", entries(EARLIER[came], 0))
+    ship(store, "host a", later[before:])
+    assert_counted(connection, [0, 1600])
+    begun = connection.execute("SELECT acctstarttime FROM radacct ORDER BY 1").fetchall()
+    assert [round((start - BEGINNING).total_seconds()) for (start,) in begun] == [0, 7200]

@@ -36,7 +36,7 @@ BEGIN
                                  WHERE attrelid = class.oid AND attname = 'adopted' AND NOT attisdropped)
     LOOP
         EXECUTE format('ALTER TABLE %s ADD COLUMN stop_stamp bigint, ADD COLUMN late_start_at timestamptz, '
-                       'ADD COLUMN router_mac macaddr', v_table);
+                       'ADD COLUMN router_mac macaddr, ADD COLUMN began_at timestamptz', v_table);
         EXECUTE format('COMMENT ON COLUMN %s.stop_stamp IS %L', v_table,
             'Event-Timestamp of the Stop that closed the session, in seconds since 1970, as the router sent it; '
             'NULL: it had none, or something else closed the session');
@@ -44,6 +44,9 @@ BEGIN
             'when a Start came after octets of the open session; the next packet tells whether it began a new session');
         EXECUTE format('COMMENT ON COLUMN %s.router_mac IS %L', v_table,
             'the MAC of the router that packets of the session showed last');
+        EXECUTE format('COMMENT ON COLUMN %s.began_at IS %L', v_table,
+            'when the session began by the clock of FreeRADIUS: arrival of its first packet less Acct-Session-Time; '
+            'NULL: that packet was no Start and had none');
     END LOOP;
 END;
 $$
