@@ -96,7 +96,8 @@ def make_open_table(operation: Operation, adoption: Adoption) -> None:
         run(
             """CREATE UNIQUE INDEX radacct_open_identity_idx ON public.radacct_open
                (acctuniqueid, (coalesce(nullif(callingstationid, ''),
-                   CASE acctsessionid WHEN 'erased' THEN radacctid::text ELSE calledstationid END)))
+                   CASE acctsessionid WHEN 'erased' THEN radacctid::text ELSE calledstationid END)),
+                (CASE WHEN callingstationid <> '' THEN NULL ELSE router_id END))
                NULLS NOT DISTINCT"""
         )
         run("CREATE INDEX radacct_open_device_idx ON public.radacct_open (acctsessionid, callingstationid)")
