@@ -136,6 +136,8 @@ class Session:
     arrival: int
     """The latest arrival of its packets."""
     session_time: int | None = None
+    began: int | None = None
+    """When it began by the clock of FreeRADIUS, as its first packet shows."""
     total: list[int | None] = field(default_factory=lambda: [None, None])
     reported: list[int | None] = field(default_factory=lambda: [None, None])
     """The router's last values."""
@@ -212,6 +214,15 @@ class Session:
         """Whether a packet's event lies in this closed session."""
         assert self.stop is not None
         return self.start <= packet.at <= self.stop + (0 if packet.stamped else 60 * SECOND)
+
+    def began_after(self, packet: Packet) -> bool:
+        """Whether the packet is of an earlier session: it arrived before this one began."""
+        return (
+            self.began is not None
+            and packet.arrival < self.began - 60 * SECOND
+            and packet.began < self.start - 60 * SECOND
+            and packet.at < self.start
+        )
 
     def may_own(self, packet: Packet) -> bool:
         """Whether a packet belongs to this closed session."""
@@ -419,6 +430,8 @@ class Model:
         if open_session is not None and (began := self._began_anew(open_session, packet, router)) is not None:
             self._close(open_session, open_session.heard, "NAS-Reboot", "superseded")
             self._open(packet, router, began)
+        elif open_session is not None and closed_session is None and open_session.began_after(packet):
+            self._open(packet, router, over=open_session.start)
         elif open_session is not None and not (packet.at < open_session.start and closed_session is not None):
             if packet.status != "Start" or not in_closed_session:
                 self._continue(open_session, packet, router)
@@ -457,7 +470,11 @@ class Model:
 
     def _closed_session_of(self, packet: Packet) -> Session | None:
         closed = sorted(
-            (session for session in self.sessions if self._is_closed_of(session, packet)),
+            (
+                session
+                for session in self.sessions
+                if self._is_closed_of(session, packet) and not session.began_after(packet)
+            ),
             key=lambda session: (
                 session.start,
                 session.calling == packet.calling,
@@ -474,7 +491,8 @@ class Model:
         )
         return next(iter(begun_during[-1:] or during[-1:] or begun[-1:] or most_alike[:1]), None)
 
-    def _open(self, packet: Packet, router: str, began: int | None = None) -> None:
+    def _open(self, packet: Packet, router: str, began: int | None = None, over: int | None = None) -> None:
+        """Begin a session, which is over already if a later one is open."""
         session = Session(
             id=packet.id,
             session_id=packet.session_id,
@@ -488,7 +506,12 @@ class Model:
             session_time=packet.session_time,
             interim_interval=packet.interim_interval,
         )
+        if packet.status == "Start" or packet.session_time:
+            arrived = packet.arrival if packet.stamped else packet.at
+            session.began = arrived - (packet.session_time or 0) * SECOND
         self.sessions.append(session)
+        if over is not None and packet.status != "Stop":
+            self._close(session, over, "NAS-Reboot", "superseded")
         if packet.status == "Start":
             session.session_time, session.total, session.reported = 0, [0, 0], [0, 0]
             return
@@ -508,6 +531,8 @@ class Model:
             session.start = min(session.start, packet.began)
             if packet.at > session.heard and session.has_octets:
                 session.late_start = packet.at if session.late_start is None else session.late_start
+            elif packet.at > session.heard:
+                session.session_time = 0
         else:
             self._decide_late_start(session, packet)
             if session.is_older_than(packet):

@@ -58,6 +58,7 @@ AS $$
         open_id              bigint,    -- radacctid of the open session, if radmeter.find_open has found it
         waits                boolean,   -- a Stop whose month has no partition, applied as an interim
         first_received_at    timestamptz, -- the packet was sent again, and received_at is the arrival of the last copy
+        over_at              timestamptz, -- when the session was over that the record begins: see radmeter.earlier_sessions
         refused              text       -- why the record is set aside: see radmeter.refuse_unbelieved
     ) ON COMMIT DELETE ROWS;
 $$;

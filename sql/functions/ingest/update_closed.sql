@@ -1,7 +1,7 @@
 -- radmeter.update_closed(seqs): applies records of the batch to the closed sessions that they still belong to.
 -- A record belongs to a closed session of its id if the record's session began at or before that session's stop. If
 -- there are several, it goes to the one in which its event lies; else to the one that began last at or before the
--- record's session; else to the earliest.
+-- record's session; else to the earliest. It belongs to none that began after it arrived (radmeter.is_of_earlier).
 --   After a real Stop, a late interim or a second Stop counts only what exceeds the total, and does not reopen the
 --   session. If its event is that of the last update, it is compared with the router's last value instead.
 --   A late Start only moves the start, and only to an earlier time.
@@ -47,6 +47,9 @@ BEGIN
                -- Without Acct-Session-Time the start is unknown, and no Stop said that the session ended.
                OR closed.closed_by = ANY (ARRAY['reaper', 'reboot']) AND record.session_time IS NULL AND record.status <> 'Start'
                   AND closed.acctstoptime >= record.event_time - interval '7 days')
+          AND radmeter.is_of_earlier(record.event_time, record.start_time,
+                  coalesce(record.first_received_at, record.received_at), closed.acctstarttime, closed.began_at)
+              IS NOT TRUE
         ORDER BY event_lies_in DESC, began_before DESC,
                  CASE WHEN event_lies_in OR began_before THEN closed.acctstarttime END DESC NULLS LAST,
                  closed.acctstarttime, closed.same_calling DESC, closed.same_mac DESC,
@@ -68,7 +71,8 @@ BEGIN
               SELECT FROM public.radacct AS open
               WHERE open.acctuniqueid = session.acctuniqueid AND open.acctstoptime IS NULL
                 AND coalesce(nullif(open.callingstationid, ''), open.calledstationid)
-                    IS NOT DISTINCT FROM coalesce(nullif(session.callingstationid, ''), session.calledstationid));
+                    IS NOT DISTINCT FROM coalesce(nullif(session.callingstationid, ''), session.calledstationid)
+                AND (session.callingstationid <> '' OR open.router_id IS NOT DISTINCT FROM session.router_id));
         PERFORM radmeter.find_open(ARRAY(SELECT found.seq FROM unnest(v_seqs, v_reopen) AS found (seq, reopen)
                                          WHERE found.reopen));
     END IF;

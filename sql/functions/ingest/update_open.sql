@@ -43,6 +43,8 @@ BEGIN
                      WHEN newer AND NOT is_start
                      THEN coalesce(record.session_time,
                                    extract(epoch FROM record.event_time - began)::bigint)
+                     -- A session without octets may have begun anew.
+                     WHEN is_start AND NOT is_late_start AND record.event_time > session.acctupdatetime THEN 0
                      ELSE session.acctsessiontime END,
                 octets_in, octets_out, offset_in, offset_out,
                 CASE WHEN counts THEN record.event_time ELSE session.counted_at END,

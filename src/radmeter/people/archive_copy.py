@@ -53,6 +53,7 @@ KEPT = (
     "stop_stamp",
     "late_start_at",
     "router_mac",
+    "began_at",
     "session_slice",
 )
 

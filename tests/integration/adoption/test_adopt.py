@@ -279,7 +279,8 @@ ALTER TABLE radmeter.adoption DROP COLUMN swap_postponed_at CASCADE;
 DROP TABLE radmeter.session_alias CASCADE;
 DROP INDEX radacct_open_identity_idx, radacct_open_device_idx;
 CREATE UNIQUE INDEX radacct_open_acctuniqueid_idx ON radacct_open (acctuniqueid);
-ALTER TABLE radacct DROP COLUMN stop_stamp CASCADE, DROP COLUMN late_start_at CASCADE, DROP COLUMN router_mac CASCADE;
+ALTER TABLE radacct DROP COLUMN stop_stamp CASCADE, DROP COLUMN late_start_at CASCADE, DROP COLUMN router_mac CASCADE,
+    DROP COLUMN began_at CASCADE;
 ALTER TABLE accounting_anomaly DROP COLUMN octets_otherwise CASCADE;
 ALTER TABLE routers DROP COLUMN plausible_mbit_per_second CASCADE;
 DROP TABLE radmeter.job_result;
@@ -347,8 +348,10 @@ DROP TABLE radmeter.split_change, radmeter.split_month, radmeter.partition_split
 DROP TABLE radmeter.session_alias CASCADE;
 DROP INDEX radacct_open_identity_idx, radacct_open_device_idx;
 CREATE UNIQUE INDEX radacct_open_acctuniqueid_idx ON radacct_open (acctuniqueid);
-ALTER TABLE public.radacct DROP COLUMN stop_stamp, DROP COLUMN late_start_at, DROP COLUMN router_mac;
-ALTER TABLE radmeter.radacct DROP COLUMN stop_stamp, DROP COLUMN late_start_at, DROP COLUMN router_mac;
+ALTER TABLE public.radacct DROP COLUMN stop_stamp, DROP COLUMN late_start_at, DROP COLUMN router_mac,
+    DROP COLUMN began_at;
+ALTER TABLE radmeter.radacct DROP COLUMN stop_stamp, DROP COLUMN late_start_at, DROP COLUMN router_mac,
+    DROP COLUMN began_at;
 ALTER TABLE accounting_anomaly DROP COLUMN octets_otherwise;
 ALTER TABLE routers DROP COLUMN plausible_mbit_per_second CASCADE;
 UPDATE radmeter.alembic_version SET version_num = '0018';

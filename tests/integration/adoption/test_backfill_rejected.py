@@ -1,7 +1,7 @@
 """Sessions with values that no router can have reported are set aside by the backfill. The others are counted."""
 
-import re
 import hashlib
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 

@@ -24,6 +24,9 @@ PHONE = (("Calling-Station-Id", "AA-BB-CC-00-00-01"),)
 LAPTOP = (("Calling-Station-Id", "AA-BB-CC-00-00-02"),)
 # Two routers that left the factory with one name and one address.
 FACTORY = (("NAS-Identifier", "MikroTik"),)
+# The harbour and the lodge, by a NAS-Identifier that is a MAC, and with one Class.
+HARBOUR = (("NAS-Identifier", "02-00-00-00-00-01"), *CLASS)
+LODGE = (("NAS-Identifier", "02-00-00-00-00-02"), *CLASS)
 
 CLAIM = "SELECT radmeter.claim_router(id, 'tower',"
 
@@ -118,6 +121,16 @@ EXAMPLES = [
         sessions=("anna lodge 02:50 .. 03:20 User-Request 35/35",),
         users=("anna 03-01 35/35",),
         days=("lodge 03-09 35/35",),
+    ),
+    example(
+        "identity: one Class at two routers whose MACs are their NAS-Identifiers, without Calling-Station-Id",
+        interim("10:10", 1000, 0, 600, router="", more=HARBOUR),
+        interim("10:11", 2000, 0, 600, router="", more=LODGE),
+        interim("10:20", 1500, 0, 1200, router="", more=HARBOUR),
+        stop("10:21", 2500, 0, 1200, router="", more=LODGE),
+        sessions=("anna harbour 10:00 .. 1500/0", "anna lodge 10:01 .. 10:21 User-Request 2500/0"),
+        users=("anna 03-01 4000/0",),
+        days=("harbour 03-10 1500/0", "lodge 03-10 2500/0"),
     ),
     # --- one session, several ids
     example(

@@ -64,6 +64,8 @@ DOORS: tuple[Pairs, ...] = (
     (("Called-Station-Id", "02-00-00-00-00-0E:Guests"), ("NAS-Identifier", "lte"), ("NAS-IP-Address", "100.64.0.1")),
     (("Called-Station-Id", "02-00-00-00-00-11"), ("NAS-Identifier", "MikroTik"), ("NAS-IP-Address", "192.168.88.1")),
     (("Called-Station-Id", "02-00-00-00-00-12"), ("NAS-Identifier", "MikroTik"), ("NAS-IP-Address", "192.168.88.1")),
+    # A MAC as NAS-Identifier, as at 7, and the same address.
+    (("NAS-Identifier", "02:00:00:00:00:13"), ("NAS-IP-Address", "10.0.0.77")),
 )  # fmt: skip
 PLANS = {
     "daily": Plan("daily", timezone="America/Sao_Paulo"),
@@ -76,10 +78,12 @@ SLOTS = (
     ("anna", 0), ("anna", 1), ("daily", 1), ("daily", 2), ("weekly", 3), ("monthly-31", 4), ("one-time", 6), (None, 0),
     (None, 5), ("anna", 7), ("bert", 8), ("monthly-31", 1), ("daily", 6), ("anna", 4), ("anna", 9), ("daily", 10),
     ("anna", 11), ("anna", 12), ("anna", 13), ("anna", 14), ("bert", 14), ("bert", 15), ("bert", 16), ("bert", 15),
-    ("bert", 16),
+    ("bert", 16), ("bert", 7), ("bert", 17),
 )  # fmt: skip
 # With a Class by which FreeRADIUS identifies a session, the user name need not be in each packet.
 CLASS_SLOTS = (12, 13)
+# With one Class and session id at two routers.
+TWINS = (25, 26)
 # The devices of users. Their packets may lack Calling-Station-Id, Called-Station-Id and User-Name, or come from another
 # address or access point. The last four slots have one session id: two have a device, two never show one.
 DEVICES = {19: "AA-00-00-00-00-01", 20: "AA-00-00-00-00-02", 21: "AA-00-00-00-00-03", 22: "AA-00-00-00-00-04"}
@@ -334,11 +338,13 @@ class Agreement(RuleBasedStateMachine):
         pairs.extend(sent.extra)
         if sent.status in ("Accounting-On", "Accounting-Off"):
             return pairs
-        pairs.append(("Acct-Session-Id", "session-clone" if slot in CLONES else f"session-{slot}"))
+        shared = "session-clone" if slot in CLONES else "session-twin" if slot in TWINS else ""
+        pairs.append(("Acct-Session-Id", shared or f"session-{slot}"))
         if slot in DEVICES and odd != "no device":
             pairs.append(("Calling-Station-Id", DEVICES[slot]))
-        if slot in CLASS_SLOTS:
-            pairs.append(("Class", "0x" + f"ai:{slot:032x}".encode().hex()))
+        if slot in CLASS_SLOTS or slot in TWINS:
+            number = TWINS[0] if slot in TWINS else slot
+            pairs.append(("Class", "0x" + f"ai:{number:032x}".encode().hex()))
         if username is not None and (sent.named or slot not in CLASS_SLOTS) and odd != "no name":
             pairs.append(("User-Name", username))
         if sent.status == "Start":

@@ -165,3 +165,62 @@ def test_32_bit_counters_at_every_speed_up_to_the_plausible_one(
 def assert_counted(connection: psycopg.Connection[Any], used: list[int]) -> None:
     for counters in (users(connection), days(connection)):
         assert [sum(octets[index] for octets in counters.values()) for index in (0, 1)] == used
+
+
+@pytest.mark.parametrize("clock", [True, False])
+@pytest.mark.parametrize("bits", [32, 64])
+def test_a_session_after_an_idle_one(
+    used_database: tuple[psycopg.Connection[Any], Store], clock: bool, bits: int
+) -> None:
+    """The first one used nothing for 25 minutes. Then a power cut, and the second one uses 8 GB in 20 minutes."""
+    connection, store = used_database
+    empty(connection)
+    register(connection, "site", mac="02:00:00:00:00:01")
+    idle = [("Start", 0, 0, 0)] + [("Interim-Update", 0, 300 * n, 0) for n in range(1, 6)]
+    busy = [("Start", 9000, 0, 0)] + [
+        ("Interim-Update" if n < 4 else "Stop", 9000, 300 * n, used)
+        for n, used in enumerate((2_000_000_000, 5_000_000_000, 8_000_000_000, 8_000_000_000), 1)
+    ]
+    entries = []
+    for seq, (status, began, seconds, used) in enumerate(idle + busy, 1):
+        at = BEGINNING + timedelta(seconds=began + seconds)
+        pairs = packet(status, at, seconds, (0, used), clock=clock, bits=bits)
+        entries.append(Entry(seq, microseconds(at) + 250_000, pairs))
+    ship(store, "node", entries)
+    assert_counted(connection, [0, 8_000_000_000])
+
+
+EARLIER = {
+    "all": (("Start", 0, 0), ("Interim-Update", 1200, 300), ("Stop", 3600, 900)),
+    "only the Stop": (("Stop", 3600, 900),),
+    "only interims": (("Interim-Update", 1200, 300), ("Interim-Update", 2400, 900)),
+}
+LATER = (("Start", 0, 0), ("Interim-Update", 1200, 200), ("Interim-Update", 2400, 400), ("Stop", 4800, 700))
+
+
+@pytest.mark.parametrize("clock", [True, False])
+@pytest.mark.parametrize("before", [1, 3, 4])
+@pytest.mark.parametrize("came", EARLIER)
+def test_an_earlier_session_of_the_id_comes_late(
+    used_database: tuple[psycopg.Connection[Any], Store], came: str, before: int, clock: bool
+) -> None:
+    """The host that received it is behind: `before` packets of the later session are counted by then."""
+    connection, store = used_database
+    empty(connection)
+    register(connection, "site", mac="02:00:00:00:00:01")
+
+    def entries(packets: tuple[tuple[str, int, int], ...], began: int) -> list[Entry]:
+        made = []
+        for seq, (status, seconds, used) in enumerate(packets, 1):
+            at = BEGINNING + timedelta(seconds=began + seconds)
+            pairs = packet(status, at, seconds, (0, used), clock=clock, bits=64)
+            made.append(Entry(seq, microseconds(at) + 250_000, pairs))
+        return made
+
+    later = entries(LATER, 7200)
+    ship(store, "host a", later[:before])
+    ship(store, "host b", entries(EARLIER[came], 0))
+    ship(store, "host a", later[before:])
+    assert_counted(connection, [0, 1600])
+    begun = connection.execute("SELECT acctstarttime FROM radacct ORDER BY 1").fetchall()
+    assert [round((start - BEGINNING).total_seconds()) for (start,) in begun] == [0, 7200]

@@ -128,6 +128,8 @@ PARTS = {
     "drop_repeated_stops",
     "fits_session",
     "unfit_stops",
+    "earlier_sessions",
+    "is_of_earlier",
     "plausible_octets",
     "shows_late_start",
     "supersedes",

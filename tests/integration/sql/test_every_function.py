@@ -24,6 +24,8 @@ WITHIN = {
     "ensure_start_months": "test_repeated_stops.py",
     "drop_repeated_starts": "test_start.py",
     "unfit_stops": "test_repeated_stops.py",
+    "earlier_sessions": "test_truth_of_reused_ids.py",
+    "is_of_earlier": "test_truth_of_reused_ids.py",
     "fits_session": "test_repeated_stops.py",
     "drop_repeated_stops": "test_repeated_stops.py",
     "plausible_octets": "test_reused_ids.py",

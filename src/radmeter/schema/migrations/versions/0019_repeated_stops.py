@@ -37,6 +37,12 @@ COLUMNS = (
         "when a Start came after octets of the open session; the next packet tells whether it began a new session",
     ),
     ("router_mac", "macaddr", "the MAC of the router that packets of the session showed last"),
+    (
+        "began_at",
+        "timestamptz",
+        "when the session began by the clock of FreeRADIUS: arrival of its first packet less Acct-Session-Time; "
+        "NULL: that packet was no Start and had none",
+    ),
 )
 
 # Without defaults: only the catalog changes. FreeRADIUS's own radacct gets the columns when it is adopted. Where that

@@ -1,7 +1,8 @@
 """Sessions are found by their device key, too: aliases of sessions, and indexes of the open ones.
 
 Two open sessions may have equal ids, of two routers that left the factory with one name and address. What keeps them
-apart is in the index: Calling-Station-Id, else Called-Station-Id. An erased session has neither, and stands for itself.
+apart is in the index: Calling-Station-Id, else Called-Station-Id and the router. (A router's MAC may be in
+NAS-Identifier only; packets with different MACs have different routers.) An erased session stands for itself.
 
 Revision ID: 0020
 Revises: 0019
@@ -37,11 +38,12 @@ COMMENT ON COLUMN radmeter.session_alias.alias IS
 COMMENT ON COLUMN radmeter.session_alias.radacctid IS 'of the session; it may have been dropped with its month';
 """
 
-# They use only columns that FreeRADIUS's own radacct has, so that they can be made before all revisions.
+# They use only columns that radacct_open has had from the first revision on, so that they can be made ahead.
 INDEXES = {
     "public.radacct_open_identity_idx": "UNIQUE INDEX {}radacct_open_identity_idx ON public.radacct_open "
     "(acctuniqueid, (coalesce(nullif(callingstationid, ''), "
-    "CASE acctsessionid WHEN 'erased' THEN radacctid::text ELSE calledstationid END))) NULLS NOT DISTINCT",
+    "CASE acctsessionid WHEN 'erased' THEN radacctid::text ELSE calledstationid END)), "
+    "(CASE WHEN callingstationid <> '' THEN NULL ELSE router_id END)) NULLS NOT DISTINCT",
     "public.radacct_open_device_idx": "INDEX {}radacct_open_device_idx ON public.radacct_open "
     "(acctsessionid, callingstationid)",
 }
