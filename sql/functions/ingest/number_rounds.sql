@@ -4,7 +4,8 @@
 -- one session have the same component.
 -- If a packet was sent again, with no other packet of its component in between, only the first copy is kept, since the
 -- others would add nothing. It gets the arrival of the last copy, by which the reaper judges the session, and keeps
--- its own as first_received_at.
+-- its own as first_received_at. A Stop without Calling-Station-Id is kept each time: there may be two open sessions of its
+-- id, of two devices, and each Stop ends one.
 -- Most batches have only one record of each session. Then nothing is written. Writes pg_temp.incoming.
 CREATE OR REPLACE FUNCTION radmeter.number_rounds() RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -19,11 +20,12 @@ BEGIN
     WITH packet AS (
         SELECT seq, component, received_at,
                (segment, uid, calling_station_id, shown_mac,
-                status, event_time, input_octets, output_octets, session_time, username) AS said
+                status, event_time, input_octets, output_octets, session_time, username) AS said,
+               status = 'Stop' AND coalesce(calling_station_id, '') = '' AS ends_any
         FROM pg_temp.incoming WHERE round IS NOT NULL
     ), compared AS (
         SELECT seq, component, received_at,
-               said IS DISTINCT FROM lag(said) OVER (PARTITION BY component ORDER BY seq) AS differs
+               said IS DISTINCT FROM lag(said) OVER (PARTITION BY component ORDER BY seq) OR ends_any AS differs
         FROM packet
     ), runs AS (
         SELECT seq, component, received_at, differs,
