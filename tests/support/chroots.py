@@ -1,4 +1,4 @@
-"""A small Debian of a release, in which a test may change everything: an overlay over a cached chroot (scripts/chroot)."""
+"""A small Debian in which a test may change everything: an overlay over a cached chroot (scripts/chroot)."""
 
 import os
 import shutil
@@ -118,5 +118,7 @@ class Chroot:
         variables = {"PATH": PATH, "LC_ALL": "C.UTF-8", "HOME": "/root", "DEBIAN_FRONTEND": "noninteractive"}
         if self.network:
             variables["PIP_CERT"] = f"{SHARED}/certificates.crt"
-            variables |= {name: value for name, value in os.environ.items() if name.lower().endswith("_proxy")}
+            variables |= {
+                name: value for name, value in os.environ.items() if name.lower().endswith("_proxy")
+            }
         return variables

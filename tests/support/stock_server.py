@@ -99,11 +99,15 @@ class StockServer(Child):
         lines = self.lines("Listening on acct address 127.0.0.1")
         return "127.0.0.1", int(lines[0].split(" port ")[1].split()[0])
 
-    def start(self) -> None:
-        site_packages = Path(radmeter.__file__).parent.parent
+    def start(self, *, variables: bool = True) -> None:
+        """Start the server, with the variables that the README names or with none."""
+        environment = {
+            "RADMETER_PYTHON_PATH": str(Path(radmeter.__file__).parent.parent),
+            "RADMETER_JOURNAL": str(self.journal),
+        }
         ready = len(self.lines(READY))
         self.spawn(
             ["freeradius", "-f", "-l", "stdout", "-xx", "-d", str(self.raddb)],
-            {"RADMETER_PYTHON_PATH": str(site_packages), "RADMETER_JOURNAL": str(self.journal)},
+            environment if variables else {},
         )
         eventually(lambda: len(self.lines(READY)) > ready, True)

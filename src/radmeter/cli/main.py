@@ -19,6 +19,7 @@ COMMANDS = {
     "simulate": "radmeter.cli.simulate:simulate",
     "ship": "radmeter.cli.ship:ship",
     "jobs": "radmeter.cli.jobs:jobs",
+    "freeradius": "radmeter.cli.freeradius:freeradius",
     "migrate": "radmeter.cli.migrate:migrate",
     "adopt": "radmeter.cli.adopt:adopt",
     "partitions": "radmeter.cli.partitions:partitions",

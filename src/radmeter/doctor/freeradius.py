@@ -10,7 +10,8 @@ from radmeter import __version__, resources
 from radmeter.doctor.context import Context
 from radmeter.doctor.finding import Finding, Findings, Teller
 from radmeter.freeradius import exposure, installed
-from radmeter.freeradius.raddb import Item, Section, expanded, read, text_of
+from radmeter.freeradius.raddb import Item, Section, expanded, read
+from radmeter.freeradius.sites import closing_line, takes_accounting
 
 tell = Teller("freeradius")
 
@@ -170,7 +171,7 @@ def _policy(server: Server) -> Findings:
         ("accounting", "radmeter_accounting", False),
     ):
         places = [each for each in server.root.all(section) if each.name == section]
-        takes = [place for place in places if _takes_accounting(place, server)]
+        takes = [place for place in places if takes_accounting(place, server.root)]
         if not takes:
             yield tell.red(
                 f"no virtual server has a section {section}",
@@ -182,7 +183,7 @@ def _policy(server: Server) -> Findings:
             direct = set(server.instances) & set(calls)
             if name not in calls and not (direct and section == "accounting"):
                 # Spaces, because a shell takes a pasted tab for a completion.
-                at = f"{place.line}a\\    {name}" if first else f"{_end(place)}i\\    {name}"
+                at = f"{place.line}a\\    {name}" if first else f"{closing_line(place)}i\\    {name}"
                 yield tell.red(
                     f"{section} of {place.path} does not call {name}",
                     f"sudo sed -i {shlex.quote(at)} {shlex.quote(str(place.path))} && {server.restart}",
@@ -195,27 +196,6 @@ def _policy(server: Server) -> Findings:
                     "the router's",
                     f"sudo sed -i {shlex.quote(moved)} {shlex.quote(str(place.path))} && {server.restart}",
                 )
-
-
-def _takes_accounting(place: Section, server: Server) -> bool:
-    """Return whether the section's server gets Accounting-Requests. An inner tunnel or a proxy does not."""
-    for virtual in server.root.sections:
-        if virtual.name == "server" and place in virtual.sections:
-            kinds = [listen.value("type") for listen in virtual.sections if listen.name == "listen"]
-            return "acct" in kinds or "auth+acct" in kinds
-    return place in server.root.sections
-
-
-def _end(place: Section) -> int:
-    """Return the line of the closing brace of a section."""
-    depth = 0
-    lines = text_of(place.path).splitlines()
-    for number, line in enumerate(lines[place.line - 1 :], place.line):
-        code = line.partition("#")[0]
-        depth += code.count("{") - code.count("}")
-        if depth <= 0 and "}" in code:
-            return number
-    return len(lines)
 
 
 def _journal(context: Context, server: Server) -> Findings:
@@ -262,7 +242,7 @@ def _traps(server: Server) -> Findings:
     if version is not None and version < ACCT_UNIQUE_LEAKS:
         for place in server.root.all("preacct"):
             for call in place.calls():
-                if call.name == "acct_unique" and _takes_accounting(place, server):
+                if call.name == "acct_unique" and takes_accounting(place, server.root):
                     yield tell.yellow(
                         "acct_unique leaks 190 bytes a packet before 3.2.2, and radmeter does not need it",
                         server.without(call),
