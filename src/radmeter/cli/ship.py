@@ -16,6 +16,7 @@ from radmeter.ingest.kept_segments import KeptSegments
 from radmeter.ingest.left_out_segments import LeftOutSegments
 from radmeter.ingest.shipper import Shipper
 from radmeter.ingest.store import Store
+from radmeter.plugin.config_file import described
 from radmeter.plugin.journal.reader import JournalReader
 
 log = logging.getLogger(__name__)
@@ -53,6 +54,7 @@ def ship(settings: Settings, until_empty: bool, accept_database: uuid.UUID | Non
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
+    log.info("%s, journal %s", described(settings.file), settings.journal)
     reader = JournalReader(settings.journal)
     with contextlib.ExitStack() as stack:
         if not until_empty:
@@ -61,7 +63,6 @@ def ship(settings: Settings, until_empty: bool, accept_database: uuid.UUID | Non
                 return
         stack.enter_context(reader.lock())
         database = stack.enter_context(open_database(settings))
-        log.info("shipping %s", settings.journal)
         shipper = Shipper(
             reader,
             lambda: Store(database.dsn),
