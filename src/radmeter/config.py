@@ -156,7 +156,7 @@ def _chosen(
     """Return a setting as text, None if it has none, and its source. `sources` has those of the settings before it."""
     about = _METADATA[name]
     if option is not None:
-        return option, _BY_NAME[name].option
+        return option, BY_NAME[name].option
     if environ.get(about["variable"]):
         return environ[about["variable"]], about["variable"]
     if name == "dsn" and (libpq := next((each for each in LIBPQ_VARIABLES if environ.get(each)), None)):
@@ -471,6 +471,12 @@ class Settings:
         """Return where a value came from: an option, an environment variable, the file (and table), or ``default``."""
         return self._sources.get(name, "default")
 
+    @property
+    def journal_source(self) -> str:
+        """Where the journal's place came from. By default it is in the state directory."""
+        source = self.source("journal")
+        return source if source != "default" else self.source("state")
+
     def in_force(self) -> list[SettingInForce]:
         """Return the file and every setting, with value and source; passwords and secrets are hidden."""
         file = "" if self.file is None else str(self.file)
@@ -523,4 +529,4 @@ FILE = Setting(
     str(config_file.default_file()),
     "configuration file of all programs; /dev/null: none",
 )
-_BY_NAME = {setting.name: setting for setting in ALL}
+BY_NAME = {setting.name: setting for setting in ALL}

@@ -20,12 +20,16 @@ def literal(text: str) -> Callable[[re.Match[str]], str]:
 
 
 class StockServer(Child):
-    """A server with a copy of Debian's configuration, on free ports, with the lines of radius/README.md."""
+    """A server with a copy of Debian's configuration, on free ports, with the lines of radius/README.md.
+
+    `variables` are radmeter's in its environment.
+    """
 
     def __init__(self, base: Path, journal: Path) -> None:
         super().__init__(base / "radius.log")
         self.raddb = base / "raddb"
         self.journal = journal
+        self.variables: dict[str, str] | None = None
         shutil.copytree(STOCK, self.raddb, symlinks=True)
         self._edit("radiusd.conf", r"(?m)^(\s*(user|group) = .*)$", r"#\1")
         self._edit("radiusd.conf", r"(?m)^raddbdir = .*$", f"raddbdir = {self.raddb}")
@@ -104,6 +108,9 @@ class StockServer(Child):
         ready = len(self.lines(READY))
         self.spawn(
             ["freeradius", "-f", "-l", "stdout", "-xx", "-d", str(self.raddb)],
-            {"RADMETER_PYTHON_PATH": str(site_packages), "RADMETER_JOURNAL": str(self.journal)},
+            {
+                "RADMETER_PYTHON_PATH": str(site_packages),
+                **({"RADMETER_JOURNAL": str(self.journal)} if self.variables is None else self.variables),
+            },
         )
         eventually(lambda: len(self.lines(READY)) > ready, True)
