@@ -198,7 +198,7 @@ def _database(context: Context) -> Findings:
     if known is not None and known != identity:
         yield tell.red(
             f"the journal ships to the database {known}, and this one is {identity}: nothing is shipped here. "
-            "If RADMETER_DSN is wrong, correct it",
+            f"If the DSN (from {context.settings.source('dsn')}) is wrong, correct it",
             context.remedy.radmeter(f"ship --accept-database {identity}"),
             note="Run it only if this database shall take over.",
         )
