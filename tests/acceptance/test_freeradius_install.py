@@ -87,7 +87,8 @@ def test_a_packet_is_in_the_journal_after_it_and_undo_leaves_no_trace(stock: Sto
     assert stock.tree() == after
 
     with stock.server as server:
-        server.start(variables=False)
+        server.variables = {}
+        server.start(python_path=False)
         with Router(server.address) as router:
             assert router.send({"Acct-Status-Type": "Stop", "User-Name": "alice", "Acct-Session-Id": "s"})
         assert server.stop() == 0

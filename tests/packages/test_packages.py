@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from support.chroots import SHARED, Chroot
+from support.documents import block
 from support.packages import BUILD, OTHERS, build
 
 pytestmark = pytest.mark.skipif(
@@ -23,7 +24,7 @@ RELEASES = {"bookworm": "debian12", "trixie": "debian13"}
 UNITS = ("radmeter-ship", "radmeter-jobs")
 RADDB = "/etc/freeradius/3.0"
 JOURNAL = "/var/lib/radmeter/journal"
-DSN = "postgresql:///radmeter?host=/var/run/postgresql"
+LINES = block("../README.md", "install")
 PACKET = (
     "echo 'User-Name={user},Acct-Status-Type=Stop,Acct-Session-Id={session},Acct-Input-Octets={octets},"
     "NAS-Identifier=lobby' | radclient -x -t 30 localhost:1813 acct testing123"
@@ -76,10 +77,10 @@ class Unit:
 
 @pytest.fixture(scope="module", params=RELEASES)
 def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, list[Path]]:
-    """Build the packages of a release, of two revisions, in that release."""
+    """Build the packages of a release, of two revisions, in that release. RADMETER_BUILT has them from an earlier run."""
     release: str = request.param
-    if "PREBUILT" in os.environ:
-        return release, sorted(Path(f"/tmp/pkbuild-{release}/shared/packages").glob("*.deb"))
+    if earlier := os.environ.get("RADMETER_BUILT"):
+        return release, sorted(Path(earlier).glob(f"*~{RELEASES[release]}_*.deb"))
     return release, build(release, tmp_path_factory.mktemp(f"build-{release}"), (1, 2))
 
 
@@ -112,7 +113,8 @@ def test_the_whole_life(built: tuple[str, list[Path]], chroot: Chroot, tmp_path:
             "find /etc /opt /usr/lib /usr/bin /usr/share /var/lib/radmeter /run 2>/dev/null || true"
         ).splitlines()
     )
-    chroot.run(f"apt-get install -y --no-install-recommends {package(release, 'radmeter', 1)}")
+    chroot.run(f"mkdir {SHARED}/first && cp {package(release, 'radmeter', 1)} {SHARED}/first")
+    chroot.run(f"apt-get install -y {package(release, 'radmeter', 1)}")
 
     # Who owns what.
     rights = chroot.run(
@@ -134,35 +136,39 @@ def test_the_whole_life(built: tuple[str, list[Path]], chroot: Chroot, tmp_path:
     assert chroot.run("cat /etc/radmeter/secrets/some", user="radmeter") == "secret\n"
     chroot.run("cat /etc/radmeter/secrets/some", user="freerad", fails=True)
 
-    # The database, as the documents say.
-    chroot.run("pg_ctlcluster $(pg_lsclusters -h | cut -d' ' -f1) main start")
-    chroot.run("createdb radmeter && radmeter migrate up --yes", user="postgres", RADMETER_DSN=DSN)
-    logins = "--login freerad=radmeter_ingest --login radmeter=radmeter_owner"
-    chroot.run(f"radmeter migrate roles {logins}", user="postgres", RADMETER_DSN=DSN)
-
-    # FreeRADIUS.
+    # The lines of the README, on a machine that has FreeRADIUS and PostgreSQL.
     stock = chroot.run(f"cd {RADDB} && find . -type f | sort | xargs sha256sum; find . -type l | sort")
-    chroot.run("radmeter freeradius install --yes")
+    chroot.run("pg_ctlcluster $(pg_lsclusters -h | cut -d' ' -f1) main start")
+    chroot.run(
+        "printf '#!/bin/sh\\necho \"$@\" >> /run/systemctl\\n' > /usr/local/bin/systemctl; chmod 755 /usr/local/bin/systemctl"
+    )
+    chroot.run(f"cd {SHARED}/first && set -x\n{LINES}")
+    assert chroot.run("cat /run/systemctl").splitlines() == [
+        "restart freeradius",
+        "enable --now radmeter-ship radmeter-jobs",
+    ]
     assert 'python_path = "/usr/lib/radmeter/python"' in chroot.run(f"cat {RADDB}/mods-available/radmeter")
     radiusd = Unit(chroot, "freeradius", tmp_path / "radius.log", FREERADIUS_OPTIONS="-l stdout")
     radiusd.says("Ready to process requests")
+    radiusd.says(f"configuration /etc/radmeter/radmeter.toml, journal {JOURNAL}")
     chroot.run(PACKET.format(user="alice", session=1, octets=1000))
-
-    # The services, on their own configuration.
-    chroot.run(f"echo 'RADMETER_DSN={DSN}' >> /etc/default/radmeter")
     ship = Unit(chroot, "radmeter-ship", tmp_path / "ship.log")
-    ship.says(JOURNAL)
+    ship.says(f"configuration /etc/radmeter/radmeter.toml, journal {JOURNAL}")
     counted(chroot, "alice", 1000)
     jobs = Unit(chroot, "radmeter-jobs", tmp_path / "jobs.log")
-    jobs.says("INFO")
+    jobs.says("configuration /etc/radmeter/radmeter.toml")
+    assert "alice" in chroot.run("radmeter usage user alice")
+    said = chroot.run("radmeter doctor --only freeradius --only journal --only roles; radmeter status")
+    assert "red " not in said
 
     # An upgrade keeps what was configured. What runs goes on until it is started again.
+    chroot.run("sed -i 's/^#kept_hours = .*/kept_hours = 24/' /etc/radmeter/radmeter.toml")
     said = chroot.run(f"apt-get install -y {package(release, 'radmeter', 2)}")
     assert "FreeRADIUS goes on with the plugin of 0.1.0-1" in said
     assert chroot.run("readlink /opt/radmeter/current; ls /opt/radmeter/releases").split() == (
         ["releases/0.1.0-2", "0.1.0-2"]
     )
-    assert f"RADMETER_DSN={DSN}" in chroot.run("cat /etc/default/radmeter")
+    assert "kept_hours = 24" in chroot.run("cat /etc/radmeter/radmeter.toml")
     chroot.run(PACKET.format(user="bob", session=2, octets=2000))
     counted(chroot, "bob", 2000)
     for unit in (ship, jobs, radiusd):

@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 
 import click
@@ -10,7 +11,6 @@ import pytest
 from support.documents import changed
 
 from radmeter.cli.main import cli
-from radmeter.config import ALL
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 BACKUP = DEPLOY / "backup"
@@ -56,10 +56,10 @@ def test_the_units_of_the_shipper_and_the_jobs_run_commands_that_there_are(
         assert isinstance(found, click.Group)
         found = found.get_command(click.Context(found), word)
     assert found is not None
-    variables = dict(re.findall(r"^Environment=(\w+)=(.*)$", unit.read_text(), re.MULTILINE))
-    assert variables.keys() <= {setting.variable for setting in ALL}
-    # The database is in the configuration: a variable of the unit would win over it.
-    assert "RADMETER_DSN" not in variables
+    # A variable would win over the configuration file, which has a table for the program.
+    assert value(unit, "Environment") is None
+    example = tomllib.loads((DEPLOY / "radmeter.toml").read_text())
+    assert f"//radmeter_{'shipper' if name == 'ship' else name}@" in example[name]["dsn"]
 
 
 @pytest.mark.parametrize("name", ["ship", "jobs"])

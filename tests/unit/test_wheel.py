@@ -1,5 +1,6 @@
 """The wheel: it contains `sql/` and `radius/`, which are found in it without a checkout."""
 
+import json
 import os
 import subprocess
 import sys
@@ -56,7 +57,12 @@ def test_every_file_ships_and_is_found(installed: Path, name: str) -> None:
 
 
 def test_the_command_runs_from_it(installed: Path) -> None:
-    assert "RADMETER_DSN" in run(installed, "-m", "radmeter", "config")
+    # /dev/null: not the file of a radmeter that is installed on this machine.
+    shown = json.loads(run(installed, "-m", "radmeter", "config", "--config=/dev/null", "--format=json"))
+    values = {row["name"]: (row["value"], row["default"]) for row in shown}
+    assert values["config"] == ("", "/etc/radmeter/radmeter.toml")
+    assert values["state"] == ("/var/lib/radmeter", "/var/lib/radmeter")
+    assert values["journal"][0] == "/var/lib/radmeter/journal"
 
 
 def test_the_licence_is_in_it(installed: Path) -> None:

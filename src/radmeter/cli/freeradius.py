@@ -14,9 +14,8 @@ from radmeter.freeradius import install as planning
 from radmeter.freeradius import install_run, installed
 from radmeter.freeradius.install_record import DIRECTORY
 from radmeter.freeradius.raddb import read
+from radmeter.plugin import config_file
 
-# A journal from these is written into the module. Everything else the module finds out itself.
-GIVEN = ("--journal", "RADMETER_JOURNAL")
 # The Python of radiusd is the system's.
 SYSTEM = "/usr/bin:/bin"
 RESTART = "sudo systemctl restart freeradius"
@@ -69,8 +68,7 @@ def install(settings: Settings, raddb: Path | None, only_plan: bool, undo: bool,
         if undo:
             _undo(directory, environment, only_plan, yes)
         else:
-            given = settings.journal if settings.source("journal") in GIVEN else None
-            _install(directory, environment, given, only_plan, yes)
+            _install(directory, environment, settings, only_plan, yes)
     except OSError as error:
         hint = "" if os.geteuid() == 0 else " (run this command as root)"
         raise ServerConfigurationError(f"FreeRADIUS's configuration: {os_reason(error)}{hint}") from error
@@ -98,15 +96,21 @@ def _server(given: Path | None, settings: Settings) -> tuple[Path, dict[str, str
 
 
 def _install(
-    raddb: Path, environment: dict[str, str], journal: Path | None, only_plan: bool, yes: bool
+    raddb: Path, environment: dict[str, str], settings: Settings, only_plan: bool, yes: bool
 ) -> None:
-    plan = planning.plan(raddb, environment, journal)
+    # Only an option is written into the module. Else the module reads radmeter's configuration, as the shipper does.
+    given = settings.journal if settings.source("journal") == "--journal" else None
+    plan = planning.plan(raddb, environment, given)
     for note in plan.notes:
         output.say(f"note: {note}", err=True)
     if not plan.changes:
         output.say(f"{raddb}: nothing to do, radmeter is in it")
         return
     output.say(f"{raddb}:", *(f"  {change}" for change in plan.changes))
+    if given is not None:
+        output.say(
+            f'note: the shipper needs it too: journal = "{given}" in {config_file.default_file()}', err=True
+        )
     if only_plan:
         return
     confirm(f"Change this? The originals are kept in {raddb / DIRECTORY}.", yes)

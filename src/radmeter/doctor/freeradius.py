@@ -9,14 +9,19 @@ from pathlib import Path
 from radmeter import __version__, resources
 from radmeter.doctor.context import Context
 from radmeter.doctor.finding import Finding, Findings, Teller
+from radmeter.errors import ConfigurationError
 from radmeter.freeradius import exposure, installed
+from radmeter.freeradius.instances import instances, modules, packages, settings_of
+from radmeter.freeradius.journal_in_use import elsewhere, journals
 from radmeter.freeradius.raddb import Item, Section, expanded, read
 from radmeter.freeradius.sites import closing_line, takes_accounting
+from radmeter.plugin import config_file
+from radmeter.plugin.settings import read_settings
 
 tell = Teller("freeradius")
 
-PLUGIN = "radmeter.plugin"
-DEFAULT_JOURNAL = "/var/lib/radmeter/journal"
+AGAIN = "Then restart radmeter-ship: it reads its settings when it starts."
+
 # Older versions have these faults: FreeRADIUS issues 4951, 5091, 5111, 5580, 5485 and its changelog.
 SEVERAL_INSTANCES = (3, 2, 8)
 ACCT_UNIQUE_LEAKS = (3, 2, 2)
@@ -31,13 +36,8 @@ class Server:
         self.raddb = raddb
         self.environment = environment
         self.root = root
-        modules = [section for each in root.all("modules") for section in each.sections]
-        self.modules = {section.argument or section.name: section for section in modules}
-        self.instances = {
-            name: module
-            for name, module in self.modules.items()
-            if module.name == "python3" and module.value("module") == PLUGIN
-        }
+        self.modules = modules(root)
+        self.instances = instances(root)
         self.restart = "sudo systemctl restart freeradius"
 
     def value(self, section: Section, name: str) -> str:
@@ -54,6 +54,14 @@ class Server:
 def check(context: Context) -> Findings:
     """Read the configuration in force, or the one in the usual place."""
     if context.raddb is None and (several := installed.undecided(context.settings.journal)):
+        if strangers := elsewhere(context.settings.journal):
+            yield tell.red(
+                f"{'; '.join(each.shown for each in strangers)}. Nobody ships it: this command and `radmeter ship` "
+                f"would read {_ours(context)}",
+                context.remedy.setting("journal", str(strangers[0].journal)),
+                note=AGAIN,
+            )
+            return
         yield tell.unknown(
             f"several FreeRADIUS configurations, and which one writes to {context.settings.journal} is not known: "
             + ", ".join(several),
@@ -126,7 +134,7 @@ def _python(server: Server, file: Path) -> Findings:
         yield tell.red(f"rlm_python3 has Python {version}: 3.11 is the oldest", "sudo apt full-upgrade")
     for name, instance in server.instances.items():
         path = server.value(instance, "python_path")
-        places = [place for place in path.split(":") if (Path(place) / "radmeter" / "plugin").is_dir()]
+        places = [str(each.parent) for each in packages(instance, server.root, server.environment)]
         if not places:
             here = str(Path(resources.__file__).absolute().parent.parent)
             line = shlex.quote(f"RADMETER_PYTHON_PATH={here}")
@@ -198,17 +206,47 @@ def _policy(server: Server) -> Findings:
                 )
 
 
+def _ours(context: Context) -> str:
+    return f"{context.settings.journal} (from {context.settings.journal_source})"
+
+
 def _journal(context: Context, server: Server) -> Findings:
-    ours = str(context.settings.journal)
+    """Check that the server's journal is ours: the one that it has open, and the one that its configuration names."""
+    ours = context.settings.journal
+    opened = {each.journal: each for each in journals(ours) if each.is_open and each.raddb == server.raddb}
     for name, instance in server.instances.items():
-        config = next((section for section in instance.sections if section.name == "config"), None)
-        theirs = server.value(config, "journal") if config else ""
-        theirs = theirs or server.environment.get("RADMETER_JOURNAL") or DEFAULT_JOURNAL
-        if Path(theirs) != Path(ours):
+        try:
+            settings = settings_of(instance, server.root, server.environment)
+        except ConfigurationError as error:
+            place = shlex.quote(str(_at_fault(instance, server)))
+            yield tell.red(f"{name} would refuse to start: {error}", f"sudoedit {place}")
+            continue
+        theirs = Path(settings.journal)
+        for journal, process in opened.items():
+            if journal != theirs:
+                yield tell.red(
+                    f"{process.shown}, and its configuration names {theirs} (from {settings.journal_source}): "
+                    "it was changed after the start",
+                    server.restart,
+                    note=f"Then ship what is left in {journal}.",
+                )
+        if theirs != ours:
             yield tell.red(
-                f"{name} writes to the journal {theirs}, this command and `radmeter ship` would read {ours}",
-                f"export RADMETER_JOURNAL={shlex.quote(theirs)}",
+                f"{name} writes to the journal {theirs} (from {settings.journal_source}), this command and "
+                f"`radmeter ship` would read {_ours(context)}",
+                context.remedy.setting("journal", str(theirs)),
+                note=AGAIN,
             )
+
+
+def _at_fault(instance: Section, server: Server) -> Path:
+    """Return the file to edit when an instance's settings are wrong: the configuration file, or the module's."""
+    package = next(iter(packages(instance, server.root, server.environment)), config_file.PACKAGE)
+    try:
+        read_settings({}, server.environment, package)
+    except ConfigurationError:
+        return Path(server.environment.get(config_file.VARIABLE) or config_file.default_file(package))
+    return instance.path
 
 
 def _sql(context: Context, server: Server) -> Findings:

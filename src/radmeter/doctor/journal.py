@@ -198,7 +198,7 @@ def _database(context: Context) -> Findings:
     if known is not None and known != identity:
         yield tell.red(
             f"the journal ships to the database {known}, and this one is {identity}: nothing is shipped here. "
-            "If RADMETER_DSN is wrong, correct it",
+            f"If the DSN (from {context.settings.source('dsn')}) is wrong, correct it",
             context.remedy.radmeter(f"ship --accept-database {identity}"),
             note="Run it only if this database shall take over.",
         )
@@ -247,7 +247,7 @@ def _size(context: Context, depth: JournalDepth) -> list[Finding]:
     directory, limit = context.settings.journal, context.settings.journal_limit_bytes
     found = []
     share = depth.size_bytes / limit
-    more = f"export RADMETER_JOURNAL_LIMIT_BYTES={limit * 2}"
+    more = context.remedy.setting("journal_limit_bytes", limit * 2)
     if share >= 0.5:
         said = f"{directory} has {human_bytes(depth.size_bytes)}, {share:.0%} of its limit"
         command = context.remedy.radmeter("ship") if not holder(directory, READER) else more
@@ -269,7 +269,9 @@ def _size(context: Context, depth: JournalDepth) -> list[Finding]:
             tell.yellow(
                 f"{human_bytes(usage.free)} free on the disk of {directory}, whose limit is {human_bytes(limit)}: "
                 "the disk will be full before that",
-                f"export RADMETER_JOURNAL_LIMIT_BYTES={max(1 << 20, (usage.free + depth.size_bytes) // 2)}",
+                context.remedy.setting(
+                    "journal_limit_bytes", max(1 << 20, (usage.free + depth.size_bytes) // 2)
+                ),
                 note=RESTART,
             )
         )

@@ -28,7 +28,7 @@ def check(context: Context) -> Findings:
                 f"{context.facts.name} has no tables of radmeter's, and the journal {context.settings.journal} ships "
                 f"to the database {known}: another database was judged than the one in use",
                 "radmeter config",
-                note="Name the right database in RADMETER_DSN or with --dsn.",
+                note="Name the right database: dsn in the configuration file, RADMETER_DSN, or --dsn.",
             )
         else:
             yield tell.red(f"{context.facts.name} has no tables of radmeter's", context.remedy.migrate())

@@ -11,9 +11,10 @@ import radmeter
 from radmeter import __version__, resources
 from radmeter.errors import ConfigurationError, ServerConfigurationError
 from radmeter.freeradius.install_record import Record, digest
+from radmeter.freeradius.instances import instances, modules, settings_of
 from radmeter.freeradius.raddb import Section, read
 from radmeter.freeradius.sites import accounting_servers, closing_line
-from radmeter.plugin import settings as plugin
+from radmeter.plugin.settings import read_settings
 
 MODULE = "mods-available/radmeter"
 POLICY = "policy.d/radmeter"
@@ -161,10 +162,31 @@ def plan(raddb: Path, environment: Mapping[str, str], journal: Path | None) -> P
         problems.append(f"{raddb}: no virtual server takes accounting packets")
     if problems:
         raise _refusal(raddb, problems)
-    changes += _journal_directory(root, raddb, environment, journal, notes)
+    changes += _journal_directory(root, raddb, journal_of(root, environment, journal), notes)
     notes += _sql(root)
     # A file that several servers include is changed once.
     return Plan(raddb, tuple(dict.fromkeys(changes)), tuple(notes))
+
+
+def journal_of(root: Section, environment: Mapping[str, str], given: Path | None) -> Path:
+    """Return the journal that the server uses after the installation.
+
+    Raises
+    ------
+    ConfigurationError
+        The plugin would refuse its settings, or the server's environment names another journal than the given one.
+    """
+    there = next(iter(instances(root).values()), None)
+    if there is not None:
+        settings = settings_of(there, root, environment)
+    else:
+        settings = read_settings({"journal": given or ""}, environment)
+    if given is not None and Path(settings.journal) != given:
+        raise ConfigurationError(
+            f"--journal {given}: the server would use {settings.journal} (from {settings.journal_source}), "
+            "change it there"
+        )
+    return Path(settings.journal)
 
 
 def python_path() -> Path:
@@ -228,12 +250,7 @@ def _copy(
 
 
 def _link(raddb: Path, root: Section, problems: list[str]) -> Iterator[Link]:
-    others = [
-        module
-        for each in root.all("modules")
-        for module in each.sections
-        if module.name == "python3" and module.value("module") == "radmeter.plugin"
-    ]
+    others = list(instances(root).values())
     enabled = raddb / ENABLED
     for module in others:
         if module.path != enabled:
@@ -296,10 +313,7 @@ def _early_end(place: Section) -> str:
     return ""
 
 
-def _journal_directory(
-    root: Section, raddb: Path, environment: Mapping[str, str], journal: Path | None, notes: list[str]
-) -> Iterator[NewDirectory]:
-    path = journal or Path(environment.get("RADMETER_JOURNAL") or plugin.read_settings({}).journal)
+def _journal_directory(root: Section, raddb: Path, path: Path, notes: list[str]) -> Iterator[NewDirectory]:
     user = server_user(root, raddb)
     if not path.exists():
         yield NewDirectory(path, user)
@@ -314,17 +328,12 @@ def _journal_directory(
 
 
 def _sql(root: Section) -> Iterator[str]:
-    modules = {
-        section.argument or section.name
-        for each in root.all("modules")
-        for section in each.sections
-        if section.name == "sql"
-    }
+    sql = {name for name, module in modules(root).items() if module.name == "sql"}
     for server in accounting_servers(root):
         for section in server.sections:
             if section.name == "accounting":
                 for call in section.calls():
-                    if call.name in modules:
+                    if call.name in sql:
                         yield (
                             f"{call.path} line {call.line}: if {call.name} fails, the packet does not reach radmeter "
                             f"and is not answered. To go on without it: {call.name} {{ fail = 1 }}"

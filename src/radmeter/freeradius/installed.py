@@ -7,6 +7,8 @@ import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
+from radmeter.freeradius.open_journal import open_journal
+
 PROGRAMS = ("freeradius", "radiusd")  # the name on Debian, and on all others
 # Not on the PATH of an ordinary user on Debian.
 PROGRAM_DIRECTORIES = ("/usr/sbin", "/usr/local/sbin", "/sbin")
@@ -65,6 +67,9 @@ def running() -> list[Running]:
 
 
 def _writes_to(process: Running, journal: Path) -> bool:
+    opened = open_journal(process.pid, [journal])
+    if opened is not None:
+        return opened.absolute() == journal.absolute()
     written = (process.environment or {}).get("RADMETER_JOURNAL")
     return written is not None and Path(written).absolute() == journal.absolute()
 
@@ -93,7 +98,8 @@ def environment_file() -> tuple[Path, dict[str, str]]:
 def undecided(journal: Path) -> list[str]:
     """Return the configurations among which nobody can tell the one of `journal`. [] if there is one at most.
 
-    A running server that has the journal in its environment decides, then any running server, then the usual places.
+    A running server that has the journal open, or in its environment, decides; then any running server; then the usual
+    places.
     """
     processes = running()
     processes = [each for each in processes if _writes_to(each, journal)] or processes
