@@ -3,11 +3,12 @@
 import os
 import shutil
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
 ROOT = Path(__file__).parents[2]
-PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # Certificates of the network's own authority, if there is one.
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 SHARED = "/mnt/shared"
@@ -46,6 +47,7 @@ class Chroot:
         self.base = base
         self.shared = base / "shared"
         self.network = network
+        self._started: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> Self:
         place = self.base / "overlay"
@@ -78,6 +80,8 @@ class Chroot:
     def __exit__(self, *_: object) -> None:
         self._unshare.kill()  # and with it, by --kill-child, everything in there
         self._unshare.wait()
+        for started in self._started:
+            started.wait()
         assert self._unshare.stdout is not None
         self._unshare.stdout.close()
 
@@ -108,10 +112,25 @@ class Chroot:
             text=True,
             timeout=seconds,
             check=False,
-            env=self.environment() | environment,
+            env={**self.environment(), **environment},
         )
         assert (done.returncode != 0) == fails, f"{script}\nends with {done.returncode}:\n{done.stdout}"
         return done.stdout
+
+    def start(
+        self, script: str, log: Path, user: str, groups: str, environment: Mapping[str, str]
+    ) -> "subprocess.Popen[bytes]":
+        """Start a script in there, with its output in a file. It ends with the chroot at the latest."""
+        with log.open("ab") as output:
+            started = subprocess.Popen(
+                self.command(script, user, groups),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env={**self.environment(), **environment},
+            )
+        self._started.append(started)
+        return started
 
     def environment(self) -> dict[str, str]:
         """Return the variables of every program in there."""
