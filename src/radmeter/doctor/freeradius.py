@@ -13,6 +13,7 @@ from radmeter.errors import ConfigurationError
 from radmeter.freeradius import exposure, installed
 from radmeter.freeradius.instances import instances, modules, packages, settings_of
 from radmeter.freeradius.journal_in_use import elsewhere, journals
+from radmeter.freeradius.open_journal import same
 from radmeter.freeradius.raddb import Item, Section, expanded, read, text_of
 from radmeter.plugin import config_file
 from radmeter.plugin.settings import read_settings
@@ -233,7 +234,11 @@ def _ours(context: Context) -> str:
 def _journal(context: Context, server: Server) -> Findings:
     """Check that the server's journal is ours: the one that it has open, and the one that its configuration names."""
     ours = context.settings.journal
-    opened = {each.journal: each for each in journals(ours) if each.is_open and each.raddb == server.raddb}
+    opened = {
+        each.journal: each
+        for each in journals(ours)
+        if each.is_open and each.raddb and same(each.raddb, server.raddb)
+    }
     for name, instance in server.instances.items():
         try:
             settings = settings_of(instance, server.root, server.environment)
@@ -243,14 +248,14 @@ def _journal(context: Context, server: Server) -> Findings:
             continue
         theirs = Path(settings.journal)
         for journal, process in opened.items():
-            if journal != theirs:
+            if not same(journal, theirs):
                 yield tell.red(
                     f"{process.shown}, and its configuration names {theirs} (from {settings.journal_source}): "
                     "it was changed after the start",
                     server.restart,
                     note=f"Then ship what is left in {journal}.",
                 )
-        if theirs != ours:
+        if not same(theirs, ours):
             yield tell.red(
                 f"{name} writes to the journal {theirs} (from {settings.journal_source}), this command and "
                 f"`radmeter ship` would read {_ours(context)}",
