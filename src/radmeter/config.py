@@ -111,7 +111,9 @@ def _dsn(text: str) -> str:
 def _with_password(dsn: str | None, path: Path, source: str) -> str:
     """Return a connection string with the password in a file, without the line feed at its end."""
     if dsn is None:
-        raise ConfigurationError(f"{source}: there is no database to use it for; set RADMETER_DSN or PGHOST")
+        raise ConfigurationError(
+            f"{source}: there is no database to use it for; set dsn, RADMETER_DSN or PGHOST"
+        )
     return with_password(dsn, read_password(path, f"{source}: the password in {path}"))
 
 

@@ -16,7 +16,7 @@ from typing import Any, TypeVar, cast
 import click
 from rich.table import Table
 
-from radmeter import output
+from radmeter import output, resources
 from radmeter.cli import config_option
 from radmeter.config import ALL, Settings
 from radmeter.database import deadline
@@ -180,7 +180,7 @@ def require_extra(package: str, extra: str) -> None:
         It is not installed. The message names the extra.
     """
     if find_spec(package) is None:
-        raise MissingExtra(f"{package} is not installed: pip install 'radmeter[{extra}]'")
+        raise MissingExtra(f"{package} is not installed: {resources.how_to_add(extra)}")
 
 
 def with_settings(*names: str, trial: bool = False) -> Callable[[F], F]:

@@ -13,6 +13,7 @@ from radmeter.errors import ConfigurationError
 from radmeter.freeradius import exposure, installed
 from radmeter.freeradius.instances import instances, modules, packages, settings_of
 from radmeter.freeradius.journal_in_use import elsewhere, journals
+from radmeter.freeradius.open_journal import same
 from radmeter.freeradius.raddb import Item, Section, expanded, read
 from radmeter.freeradius.sites import closing_line, takes_accounting
 from radmeter.plugin import config_file
@@ -91,7 +92,7 @@ def check(context: Context) -> Findings:
         )
         return
     if not server.instances:
-        yield _not_enabled(server, how)
+        yield _not_enabled(context, server, how)
         return
     faults = [
         *_python(server, file),
@@ -111,15 +112,14 @@ def check(context: Context) -> Findings:
         yield tell.green(f"{raddb} ({how}): {names} takes every Accounting-Request")
 
 
-def _not_enabled(server: Server, how: str) -> Finding:
-    raddb, source = shlex.quote(str(server.raddb)), shlex.quote(str(resources.directory("radius")))
+def _not_enabled(context: Context, server: Server, how: str) -> Finding:
+    raddb = shlex.quote(str(server.raddb))
     said = f"{server.raddb} ({how}): radmeter is not in modules, accounting does not reach the journal"
-    parts = []
-    if not (server.raddb / "mods-available" / "radmeter").exists():
-        parts.append(f"sudo cp {source}/mods-available/radmeter {raddb}/mods-available/")
-        parts.append(f"sudo cp {source}/policy.d/radmeter {raddb}/policy.d/")
-    parts.append(f"sudo ln -s ../mods-available/radmeter {raddb}/mods-enabled/")
-    command = " && ".join(parts)
+    if (server.raddb / "mods-available" / "radmeter").exists():
+        command = f"sudo ln -s ../mods-available/radmeter {raddb}/mods-enabled/"
+    else:
+        install = context.remedy.radmeter("freeradius install")
+        command = f"sudo {install} --raddb {raddb} && {server.restart}"
     # A server that is installed but does not run takes no packets.
     return tell.yellow(said, command) if how == "not running" else tell.red(said, command)
 
@@ -147,14 +147,16 @@ def _python(server: Server, file: Path) -> Findings:
         if python is None:
             continue  # radiusd has this Python only as a library: there is no interpreter to ask
         if fault := installed.import_fault(python, places[0]):
-            mend = (
-                f"sudo {shlex.quote(sys.executable)} -m pip install --force-reinstall radmeter=={__version__}"
+            mend, note = (
+                "",
+                f"Install radmeter {__version__} again, as it was installed, then restart FreeRADIUS.",
             )
             if "Permission" in fault:
-                mend = f"sudo chmod -R a+rX {shlex.quote(places[0])}"
+                mend, note = f"sudo chmod -R a+rX {shlex.quote(places[0])} && {server.restart}", ""
             yield tell.red(
                 f"{name}: Python {version or 'of this command'} cannot import it from {places[0]}: {fault}",
-                f"{mend} && {server.restart}",
+                mend,
+                note=note,
             )
 
 
@@ -213,7 +215,11 @@ def _ours(context: Context) -> str:
 def _journal(context: Context, server: Server) -> Findings:
     """Check that the server's journal is ours: the one that it has open, and the one that its configuration names."""
     ours = context.settings.journal
-    opened = {each.journal: each for each in journals(ours) if each.is_open and each.raddb == server.raddb}
+    opened = {
+        each.journal: each
+        for each in journals(ours)
+        if each.is_open and each.raddb and same(each.raddb, server.raddb)
+    }
     for name, instance in server.instances.items():
         try:
             settings = settings_of(instance, server.root, server.environment)
@@ -223,14 +229,14 @@ def _journal(context: Context, server: Server) -> Findings:
             continue
         theirs = Path(settings.journal)
         for journal, process in opened.items():
-            if journal != theirs:
+            if not same(journal, theirs):
                 yield tell.red(
                     f"{process.shown}, and its configuration names {theirs} (from {settings.journal_source}): "
                     "it was changed after the start",
                     server.restart,
                     note=f"Then ship what is left in {journal}.",
                 )
-        if theirs != ours:
+        if not same(theirs, ours):
             yield tell.red(
                 f"{name} writes to the journal {theirs} (from {settings.journal_source}), this command and "
                 f"`radmeter ship` would read {_ours(context)}",

@@ -41,7 +41,7 @@ def check(context: Context) -> Findings:
             yield tell.unknown(f"{context.facts.user} may not see the revision (radmeter.alembic_version)")
             return
         except StoreError as error:
-            yield tell.red(str(error), "pip install --upgrade radmeter")
+            yield tell.red(str(error), "", note="Install the newer release of radmeter on this machine.")
             return
         changed = sql_files.changed_files(context.database)
     if pending:

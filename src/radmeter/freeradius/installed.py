@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
-from radmeter.freeradius.open_journal import open_journal
+from radmeter.freeradius.open_journal import open_journal, same
 
 PROGRAMS = ("freeradius", "radiusd")  # the name on Debian, and on all others
 # Not on the PATH of an ordinary user on Debian.
@@ -69,7 +69,7 @@ def running() -> list[Running]:
 def _writes_to(process: Running, journal: Path) -> bool:
     opened = open_journal(process.pid, [journal])
     if opened is not None:
-        return opened.absolute() == journal.absolute()
+        return same(opened, journal)
     written = (process.environment or {}).get("RADMETER_JOURNAL")
     return written is not None and Path(written).absolute() == journal.absolute()
 

@@ -9,7 +9,7 @@ from radmeter.config import Settings
 from radmeter.errors import ConfigurationError
 from radmeter.freeradius import installed
 from radmeter.freeradius.instances import instances, settings_of
-from radmeter.freeradius.open_journal import is_contained, open_journal
+from radmeter.freeradius.open_journal import is_contained, open_journal, same
 from radmeter.freeradius.raddb import read
 from radmeter.ingest.holders import holder
 from radmeter.plugin.config_file import INSTALLED_STATE
@@ -88,7 +88,7 @@ def elsewhere(ours: Path) -> list[JournalInUse]:
     except OSError:
         return []
     found = journals(ours)
-    if any(each.journal.absolute() == ours for each in found):
+    if any(same(each.journal, ours) for each in found):
         return []
     return [each for each in found if not each.is_shipped]
 

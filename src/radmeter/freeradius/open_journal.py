@@ -1,5 +1,6 @@
 """Says which journal a process has open for writing, as far as this user may know."""
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -11,8 +12,10 @@ def open_journal(pid: int, candidates: Iterable[Path]) -> Path | None:
     """Return the journal that a process has open for writing; None if there is none, or if that is not known.
 
     radiusd opens its journal at the first packet. Only root may see the files of a radiusd. The kernel's list of locks
-    is for all users, but it has no names: another user recognises the journal only if it is one of the candidates.
+    is for all users, but it has no names: another user recognises the journal only if it is one of the candidates. A
+    candidate that is a symbolic link to the journal is returned as it is.
     """
+    candidates = list(candidates)
     name = lock_path(Path(), WRITER).name
     try:
         for entry in Path(f"/proc/{pid}/fd").iterdir():
@@ -21,13 +24,18 @@ def open_journal(pid: int, candidates: Iterable[Path]) -> Path | None:
             except FileNotFoundError:  # closed meanwhile
                 continue
             if opened.name == name:
-                return opened.parent
+                return next((each for each in candidates if same(each, opened.parent)), opened.parent)
     except PermissionError:
         inodes = locked_by(pid)
         return next((each for each in candidates if _inode(lock_path(each, WRITER)) in inodes), None)
     except OSError:  # the process has ended
         return None
     return None
+
+
+def same(one: Path, other: Path) -> bool:
+    """Tell whether two paths are of one directory, which need not exist."""
+    return os.path.realpath(one) == os.path.realpath(other)
 
 
 def is_contained(pid: int) -> bool:

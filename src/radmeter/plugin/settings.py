@@ -112,7 +112,8 @@ def read_settings(
         quarantine=values["quarantine"],
         **{name: int(values[name]) for name in LIMITS},
         file=None if file is None else file.path,
-        journal_source=sources["journal"],
+        # By default it is in the state directory.
+        journal_source=sources["journal"] if sources["journal"] != "default" else sources["state"],
     )
 
 

@@ -50,6 +50,9 @@ def writer(journal: Path) -> Iterator[int]:
 def test_the_files_of_a_process_of_ours_tell_its_journal(journal: Path, writer: int) -> None:
     assert open_journal(writer, []) == journal
     assert open_journal(os.getpid(), [journal]) is None
+    link = journal.parent / "link"
+    link.symlink_to(journal)
+    assert open_journal(writer, [journal.parent / "other", link]) == link
     assert not is_contained(writer)
 
 
