@@ -244,7 +244,7 @@ def _copy(
     if digest(before) == ours:
         yield Copy(path, content, before)
     elif all(mark.encode() in before for mark in marks):
-        notes.append(f"{path} was changed by hand and stays as it is: compare it with {source}")
+        notes.append(f"{path} is not as this command writes it, and stays: compare it with {source}")
     else:
         problems.append(f"{path} is not radmeter's file: move it away, or merge it with {source}")
 
