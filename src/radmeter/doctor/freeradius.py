@@ -17,6 +17,7 @@ from radmeter.freeradius.open_journal import same
 from radmeter.freeradius.raddb import Item, Section, expanded, read
 from radmeter.freeradius.sites import closing_line, takes_accounting
 from radmeter.plugin import config_file
+from radmeter.plugin.config_file import origin
 from radmeter.plugin.settings import read_settings
 
 tell = Teller("freeradius")
@@ -209,7 +210,7 @@ def _policy(server: Server) -> Findings:
 
 
 def _ours(context: Context) -> str:
-    return f"{context.settings.journal} (from {context.settings.journal_source})"
+    return f"{context.settings.journal} ({origin(context.settings.journal_source)})"
 
 
 def _journal(context: Context, server: Server) -> Findings:
@@ -231,14 +232,14 @@ def _journal(context: Context, server: Server) -> Findings:
         for journal, process in opened.items():
             if not same(journal, theirs):
                 yield tell.red(
-                    f"{process.shown}, and its configuration names {theirs} (from {settings.journal_source}): "
+                    f"{process.shown}, and its configuration names {theirs} ({origin(settings.journal_source)}): "
                     "it was changed after the start",
                     server.restart,
                     note=f"Then ship what is left in {journal}.",
                 )
         if not same(theirs, ours):
             yield tell.red(
-                f"{name} writes to the journal {theirs} (from {settings.journal_source}), this command and "
+                f"{name} writes to the journal {theirs} ({origin(settings.journal_source)}), this command and "
                 f"`radmeter ship` would read {_ours(context)}",
                 context.remedy.setting("journal", str(theirs)),
                 note=AGAIN,

@@ -12,7 +12,7 @@ from radmeter.freeradius.instances import instances, settings_of
 from radmeter.freeradius.open_journal import is_contained, open_journal, same
 from radmeter.freeradius.raddb import read
 from radmeter.ingest.holders import holder
-from radmeter.plugin.config_file import INSTALLED_STATE
+from radmeter.plugin.config_file import INSTALLED_STATE, origin
 from radmeter.plugin.journal.locks import READER, WRITER
 
 WATCH_SECONDS = 10.0
@@ -100,7 +100,7 @@ def warning(settings: Settings) -> str:
         return ""
     return (
         f"{'; '.join(each.shown for each in found)}, which nobody ships. This shipper reads {settings.journal} "
-        f"(from {settings.journal_source}): give both the same journal. `radmeter doctor` prints the command"
+        f"({origin(settings.journal_source)}): give both the same journal. `radmeter doctor` prints the command"
     )
 
 

@@ -174,6 +174,11 @@ def described(path: Path | None) -> str:
     return "no configuration file" if path is None else f"configuration {path}"
 
 
+def origin(source: str) -> str:
+    """Return in words where a value came from: ``by default``, or ``from RADMETER_STATE``."""
+    return "by default" if source == "default" else f"from {source}"
+
+
 def _values(
     path: Path, document: Mapping[str, object], program: str | None, programs: Collection[str] | None
 ) -> dict[str, Given]:

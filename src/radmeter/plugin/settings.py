@@ -120,7 +120,7 @@ def read_settings(
 def _refused(
     name: str, values: Mapping[str, str], sources: Mapping[str, str], allowed: str
 ) -> ConfigurationError:
-    origin = "" if sources[name] == CONFIG else f" (from {sources[name]})"
+    origin = "" if sources[name] == CONFIG else f" ({config_file.origin(sources[name])})"
     return ConfigurationError(f"{name} = {values[name]!r}: {allowed}{origin}")
 
 
