@@ -83,7 +83,7 @@ def main() -> int:
     if plots.possible():
         written += plots.draw(results, RESULTS)
     else:
-        say("no plots: matplotlib is missing (pip install radmeter[bench])")
+        say("no plots: matplotlib is missing (scripts/setup bench)")
     print(report.markdown(results))
     say("written: " + " ".join(str(path) for path in written))
     missed = [target for target in judge(results) if not target.within_slack]

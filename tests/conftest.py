@@ -1,9 +1,19 @@
-"""For all tests: signals as a shell in the foreground has them."""
+"""For all tests: signals as a shell in the foreground has them, and no configuration file of the checkout."""
 
 import signal
+
+import pytest
+
+from radmeter.plugin.config_file import default_file
 
 # Under nohup, or in the background of a script, these are ignored, and so by every program that a test starts: those
 # that are to end by them would not.
 for ignored in (signal.SIGHUP, signal.SIGQUIT):
     signal.signal(ignored, signal.SIG_DFL)
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_configure() -> None:
+    """Refuse a file that would configure the programs that the tests start."""
+    if default_file().exists():
+        raise pytest.UsageError(f"{default_file()} would configure the programs of the tests: move it away")

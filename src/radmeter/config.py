@@ -1,7 +1,7 @@
-"""The settings, from the environment and the command line. Each value has its source."""
+"""The settings, from the command line, the environment and the configuration file. Each value has its source."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self
@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 from radmeter.database.dsn import parse as parse_dsn
 from radmeter.database.dsn import redacted, with_password
 from radmeter.errors import ConfigurationError
+from radmeter.plugin import config_file
 from radmeter.plugin import settings as plugin
 from radmeter.secret_files import read_password
 
@@ -110,12 +111,91 @@ def _dsn(text: str) -> str:
 def _with_password(dsn: str | None, path: Path, source: str) -> str:
     """Return a connection string with the password in a file, without the line feed at its end."""
     if dsn is None:
-        raise ConfigurationError(f"{source}: there is no database to use it for; set RADMETER_DSN or PGHOST")
+        raise ConfigurationError(
+            f"{source}: there is no database to use it for; set dsn, RADMETER_DSN or PGHOST"
+        )
     return with_password(dsn, read_password(path, f"{source}: the password in {path}"))
+
+
+def _with_secret(path: Path, source: str) -> str:
+    """Return the RADIUS secret in a file, without the line feed at its end."""
+    try:
+        return _text(read_password(path, f"{source}: the secret in {path}"))
+    except ValueError as error:
+        raise ConfigurationError(f"{source}: the secret in {path}: allowed are {error}") from None
+
+
+def _has_password(dsn: str) -> bool:
+    return any("password" in keyword for keyword in parse_dsn(dsn))
 
 
 def _about(variable: str, default: str, parse: Parse, meaning: str) -> dict[str, Any]:
     return {"variable": variable, "default": default, "parse": parse, "meaning": meaning}
+
+
+_OPTION, _VARIABLE, _OF_FILE, _DEFAULT = range(4)
+
+
+def _rank(source: str) -> int:
+    """Return which kind of source it is. The lower one wins."""
+    if source == "default":
+        return _DEFAULT
+    return _OPTION if source.startswith("--") else _OF_FILE if source.startswith("/") else _VARIABLE
+
+
+def _label(name: str, source: str) -> str:
+    """Return how a message names a value: an option or a variable says which setting it is, a file does not."""
+    return f"{source}: {name}" if _rank(source) == _OF_FILE else source
+
+
+def _chosen(
+    name: str,
+    option: str | None,
+    environ: Mapping[str, str],
+    file: config_file.ConfigFile | None,
+    sources: Mapping[str, str],
+) -> tuple[str | None, str]:
+    """Return a setting as text, None if it has none, and its source. `sources` has those of the settings before it."""
+    about = _METADATA[name]
+    if option is not None:
+        return option, BY_NAME[name].option
+    if environ.get(about["variable"]):
+        return environ[about["variable"]], about["variable"]
+    if name == "dsn" and (libpq := next((each for each in LIBPQ_VARIABLES if environ.get(each)), None)):
+        return "", libpq
+    given = None if file is None else file.values.get(name)
+    # The file's standby and password are those of the file's database. They are not for another one.
+    if given is not None and (
+        name not in ("read_dsn", "password_file") or _rank(sources["dsn"]) not in (_OPTION, _VARIABLE)
+    ):
+        return given.text, given.source
+    return about["default"] or None, "default"
+
+
+def _check_of_file(file: config_file.ConfigFile, name: str, text: str, label: str) -> None:
+    """Check what only values of the file must be: a whole path, and no secret that every user can read."""
+    if _METADATA[name]["parse"] is _path and not text.startswith("/"):
+        raise ConfigurationError(f"{label} {text!r}: allowed is an absolute path")
+    if file.public and (name == "secret" or (name in ("dsn", "read_dsn") and _has_password(text))):
+        kind = "secret" if name == "secret" else "password"
+        raise ConfigurationError(
+            f"{label}: every user of this machine can read the file, so it may hold no {kind}. Write it into a file of "
+            f"its own and name that as {kind}_file, or run: chmod o-r {file.path}"
+        )
+
+
+def _read_secrets(values: dict[str, Any], sources: Mapping[str, str], uses: Collection[str]) -> None:
+    """Put the password and the RADIUS secret into the settings that are used, from the files that have them."""
+    path, source = values["password_file"], sources["password_file"]
+    if path is not None and not {"dsn", "read_dsn"}.isdisjoint(uses):
+        label = _label("password_file", source)
+        values["dsn"] = _with_password(values["dsn"], path, label)
+        is_of_another = _rank(source) == _OF_FILE and _rank(sources["read_dsn"]) < _OF_FILE
+        if values["read_dsn"] is not None and not is_of_another:
+            values["read_dsn"] = _with_password(values["read_dsn"], path, label)
+    path, source = values["secret_file"], sources["secret_file"]
+    if path is not None and "secret" in uses and _rank(source) <= _rank(sources["secret"]):
+        values["secret"] = _with_secret(path, _label("secret_file", source))
 
 
 # In a default, `{state}` stands for the state directory in force.
@@ -124,7 +204,12 @@ class Settings:
     """The settings in force, from `Settings.load`. Sizes are in bytes; times are in the unit that the name says."""
 
     state: Path = field(
-        metadata=_about("RADMETER_STATE", "var", _path, "directory for all files of radmeter's own")
+        metadata=_about(
+            "RADMETER_STATE",
+            str(config_file.default_state()),
+            _path,
+            "directory for all files of radmeter's own",
+        )
     )
     dsn: str | None = field(
         repr=False,
@@ -149,7 +234,7 @@ class Settings:
             "RADMETER_PASSWORD_FILE",
             "",
             _path,
-            "file with the database's password, such as a container's secret",
+            "file with the database's password; one in the configuration file is for the database named there",
         )
     )
     answer_seconds: int = field(
@@ -161,7 +246,9 @@ class Settings:
         )
     )
     journal: Path = field(
-        metadata=_about("RADMETER_JOURNAL", "{state}/journal", _path, "directory of the journal")
+        metadata=_about(
+            "RADMETER_JOURNAL", plugin.DEFAULTS["journal"], _path, "directory of the journal, on a local disk"
+        )
     )
     sync: Literal["packet", "interval"] = field(
         metadata=_about(
@@ -209,6 +296,14 @@ class Settings:
             plugin.DEFAULTS["session_packets_per_second"],
             _integer(*plugin.LIMITS["session_packets_per_second"]),
             "packets a second answered to one session of a busy client while others send too; 0: no limit",
+        )
+    )
+    quarantine_limit_bytes: int = field(
+        metadata=_about(
+            "RADMETER_QUARANTINE_LIMIT_BYTES",
+            plugin.DEFAULTS["quarantine_limit_bytes"],
+            _integer(*plugin.LIMITS["quarantine_limit_bytes"]),
+            "bytes of both quarantine files, in which radiusd keeps packets whose text is not UTF-8; 0: no limit",
         )
     )
     scheduling: Literal["auto", "realtime", "short", "normal"] = field(
@@ -308,65 +403,86 @@ class Settings:
         repr=False,
         metadata=_about("RADIUS_SECRET", "testing123", _text, "secret shared with the RADIUS clients"),
     )
+    secret_file: Path | None = field(
+        metadata=_about(
+            "RADIUS_SECRET_FILE", "", _path, "file with the secret shared with the RADIUS clients"
+        )
+    )
+    # The configuration file that was read.
+    file: Path | None = field(default=None, compare=False)
     _sources: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
-    def load(cls, environ: Mapping[str, str] | None = None, **overrides: object) -> Self:
-        """Read the settings: an override (a command line option), else the environment variable, else the default.
+    def load(
+        cls,
+        environ: Mapping[str, str] | None = None,
+        *,
+        config: str | None = None,
+        program: str | None = None,
+        programs: Collection[str] | None = None,
+        uses: Collection[str] | None = None,
+        **overrides: object,
+    ) -> Self:
+        """Read the settings: an override (a command line option), else the environment, the file, the default.
 
-        An override of None and an empty environment variable count as not given.
+        An override of None, an empty environment variable and an empty value of the file count as not given.
+
+        Parameters
+        ----------
+        config
+            The configuration file that --config names. None: RADMETER_CONFIG names it, or it is in the usual place.
+        program, programs
+            The command, whose table in the file counts, and all commands that may have one. None: any.
+        uses
+            The settings that the command uses. Files of secrets that it does not need are not read. None: all.
 
         Raises
         ------
         ConfigurationError
-            A value cannot be used. The message names the variable or option, the value and what is allowed.
+            A value cannot be used. The message names the variable, option or file, the value and what is allowed.
         """
         environ = os.environ if environ is None else environ
         unknown = overrides.keys() - {setting.name for setting in ALL}
         if unknown:
             raise TypeError(f"not a setting: {', '.join(sorted(unknown))}")
+        file = config_file.in_force(config, environ, program=program, programs=programs)
         values: dict[str, Any] = {}
-        sources: dict[str, str] = {}
+        sources: dict[str, str] = {"file": config_file.source(config, environ)}
         for name, about in _METADATA.items():
-            override = overrides.get(name)
-            if override is not None:
-                text, source = str(override), _BY_NAME[name].option
-            elif environ.get(about["variable"]):
-                text, source = environ[about["variable"]], about["variable"]
-            elif name == "dsn":
-                libpq = next((variable for variable in LIBPQ_VARIABLES if environ.get(variable)), None)
-                values[name], sources[name] = (None, "default") if libpq is None else ("", libpq)
-                continue
-            elif name in ("read_dsn", "password_file", "archive_directory"):
-                values[name], sources[name] = None, "default"
-                continue
-            else:
-                text, source = about["default"].format(state=values.get("state")), "default"
+            option = overrides.get(name)
+            text, source = _chosen(name, None if option is None else str(option), environ, file, sources)
+            if text is not None and source == "default":
+                text = text.replace("{state}", str(values.get("state")))
+            label = _label(name, source)
             try:
-                values[name] = about["parse"](text)
+                values[name] = None if text is None else about["parse"](text)
             except ValueError as error:
                 shown = "" if name in ("dsn", "read_dsn", "secret") else f" {text!r}"
-                raise ConfigurationError(f"{source}{shown}: allowed is {error}") from None
+                raise ConfigurationError(f"{label}{shown}: allowed is {error}") from None
             sources[name] = source
-        if values["password_file"] is not None:
-            values["dsn"] = _with_password(values["dsn"], values["password_file"], sources["password_file"])
-            if values["read_dsn"] is not None:
-                values["read_dsn"] = _with_password(
-                    values["read_dsn"], values["password_file"], sources["password_file"]
-                )
-        return cls(**values, _sources=sources)
+            if file is not None and text and _rank(source) == _OF_FILE:
+                _check_of_file(file, name, text, label)
+        _read_secrets(values, sources, values.keys() if uses is None else uses)
+        return cls(**values, file=None if file is None else file.path, _sources=sources)
 
     def override(self, source: str, **values: object) -> Self:
         """Return these settings with some values replaced, such as a free port; `source` says who chose them."""
         return replace(self, **values, _sources={**self._sources, **dict.fromkeys(values, source)})  # type: ignore[arg-type] # names are checked by replace, types by the callers' tests
 
     def source(self, name: str) -> str:
-        """Return where a value came from: an environment variable, an option, or ``default``."""
+        """Return where a value came from: an option, an environment variable, the file (and table), or ``default``."""
         return self._sources.get(name, "default")
 
+    @property
+    def journal_source(self) -> str:
+        """Where the journal's place came from. By default it is in the state directory."""
+        source = self.source("journal")
+        return source if source != "default" else self.source("state")
+
     def in_force(self) -> list[SettingInForce]:
-        """Return every setting with its value and source; passwords and secrets are hidden."""
-        rows = []
+        """Return the file and every setting, with value and source; passwords and secrets are hidden."""
+        file = "" if self.file is None else str(self.file)
+        rows = [SettingInForce(*FILE[:2], file, self.source("file"), *FILE[2:])]
         for name, variable, default, meaning in ALL:
             value = getattr(self, name)
             if name == "dsn":
@@ -384,10 +500,11 @@ class Settings:
         return rows
 
     def environment(self) -> dict[str, str]:
-        """Return the variables that give another process these settings."""
-        # The connection string has the password already.
+        """Return the variables that give another process these settings. It reads no file."""
+        # The connection string and the secret are in there already.
         values = {setting.variable: getattr(self, setting.name) for setting in ALL}
-        values["RADMETER_PASSWORD_FILE"] = None
+        values |= {"RADMETER_PASSWORD_FILE": None, "RADIUS_SECRET_FILE": None}
+        values[config_file.VARIABLE] = os.devnull
         return {variable: str(value) for variable, value in values.items() if value not in (None, "")}
 
     @property
@@ -407,4 +524,11 @@ ALL = tuple(
     Setting(name, about["variable"], about["default"].replace("{state}", "$RADMETER_STATE"), about["meaning"])
     for name, about in _METADATA.items()
 )
-_BY_NAME = {setting.name: setting for setting in ALL}
+# The configuration file itself, as `radmeter config` shows it.
+FILE = Setting(
+    "config",
+    config_file.VARIABLE,
+    str(config_file.default_file()),
+    "configuration file of all programs; /dev/null: none",
+)
+BY_NAME = {setting.name: setting for setting in ALL}

@@ -25,6 +25,10 @@ class ConfigurationError(RadmeterError):
     """A setting has a value that cannot be used."""
 
 
+class ServerConfigurationError(RadmeterError):
+    """FreeRADIUS's configuration cannot be changed: it is not understood, or it is faulty."""
+
+
 class JournalError(RadmeterError):
     """The journal cannot be written or read."""
 

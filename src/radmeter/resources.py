@@ -1,7 +1,22 @@
-"""Finds the files that come with the package: `sql/` and `radius/`."""
+"""What comes with the package: the files in `sql/` and `radius/`, and what may be added to it."""
 
 from importlib.resources import files
 from pathlib import Path
+
+# Where the .deb package has its virtual environments, one for each release.
+PACKAGED = Path("/opt/radmeter/releases")
+
+
+def is_packaged() -> bool:
+    """Tell whether this radmeter was installed by the .deb package."""
+    return Path(str(files("radmeter"))).is_relative_to(PACKAGED)
+
+
+def how_to_add(extra: str) -> str:
+    """Return how one of radmeter's extras is added to this installation."""
+    if is_packaged():
+        return f"apt install ./radmeter-{extra}_*.deb"
+    return f"pip install 'radmeter[{extra}]'"
 
 
 def directory(name: str) -> Path:

@@ -8,9 +8,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-import pytest
 from support.journals import read_journal
-from support.processes import OTHERS_ENVIRONMENT, Database, FreeRadius, Line, Shipper, eventually
+from support.processes import Database, FreeRadius, Line, Shipper, eventually
 from support.wire import Router, Value
 
 from radmeter.packet.detail_file import Place, packet, stanzas
@@ -140,11 +139,10 @@ def test_a_client_fills_the_quarantine_file_no_further_and_all_its_packets_are_j
 
 
 def test_a_full_quarantine_file_is_renamed_and_the_server_begins_another(
-    tmp_path: Path, router: Router, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, router: Router
 ) -> None:
-    monkeypatch.setitem(OTHERS_ENVIRONMENT, "RADMETER_QUARANTINE_LIMIT_BYTES", "4000")
     with (
-        FreeRadius(tmp_path / "small", tmp_path / "journal") as server,
+        FreeRadius(tmp_path / "small", tmp_path / "journal", quarantine_limit_bytes=4000) as server,
         Router(server.start().address) as other,
     ):
         quarantine = server.run_directory / "radacct" / "radmeter-quarantine" / "detail"

@@ -83,9 +83,7 @@ class Nodes:
         self.cluster.create_database()
         directory = self._directory / "passwords"
         leader = f"127.0.0.1:{self.cluster.leader_port}"
-        self.cluster.documented(
-            "schema", {"127.0.0.1:5000": leader, "/etc/radmeter/passwords": str(directory)}
-        )
+        self.cluster.documented("schema", {"127.0.0.1:5000": leader, "/etc/radmeter/secrets": str(directory)})
         passwords = {path.name: path.read_text().strip() for path in directory.iterdir()}
         answers = {"RADMETER_ANSWER_SECONDS": ANSWER_SECONDS}
         shippers = ("radmeter_shipper", passwords["radmeter_shipper"])

@@ -117,7 +117,7 @@ class FreeRadius(Child):
         self.run_directory = run_directory
         self.journal = journal
         self._plugin = {} if python_path is None else {"RADMETER_PYTHON_PATH": str(python_path)}
-        self._settings = {"acct_host": host, "journal": journal, **settings}
+        self._settings: dict[str, Any] = {"acct_host": host, "journal": journal, **settings}
         self.address = (host, free_port(host))
 
     def start(self) -> Self:

@@ -20,12 +20,16 @@ def literal(text: str) -> Callable[[re.Match[str]], str]:
 
 
 class StockServer(Child):
-    """A server with a copy of Debian's configuration, on free ports, with the lines of radius/README.md."""
+    """A server with a copy of Debian's configuration, on free ports, with the lines of radius/README.md.
+
+    `variables` are radmeter's in its environment.
+    """
 
     def __init__(self, base: Path, journal: Path) -> None:
         super().__init__(base / "radius.log")
         self.raddb = base / "raddb"
         self.journal = journal
+        self.variables: dict[str, str] | None = None
         shutil.copytree(STOCK, self.raddb, symlinks=True)
         self._edit("radiusd.conf", r"(?m)^(\s*(user|group) = .*)$", r"#\1")
         self._edit("radiusd.conf", r"(?m)^raddbdir = .*$", f"raddbdir = {self.raddb}")
@@ -99,11 +103,10 @@ class StockServer(Child):
         lines = self.lines("Listening on acct address 127.0.0.1")
         return "127.0.0.1", int(lines[0].split(" port ")[1].split()[0])
 
-    def start(self) -> None:
-        site_packages = Path(radmeter.__file__).parent.parent
+    def start(self, *, python_path: bool = True) -> None:
+        """Start the server; `python_path`: with the variable that the README names."""
+        place = {"RADMETER_PYTHON_PATH": str(Path(radmeter.__file__).parent.parent)} if python_path else {}
+        others = {"RADMETER_JOURNAL": str(self.journal)} if self.variables is None else self.variables
         ready = len(self.lines(READY))
-        self.spawn(
-            ["freeradius", "-f", "-l", "stdout", "-xx", "-d", str(self.raddb)],
-            {"RADMETER_PYTHON_PATH": str(site_packages), "RADMETER_JOURNAL": str(self.journal)},
-        )
+        self.spawn(["freeradius", "-f", "-l", "stdout", "-xx", "-d", str(self.raddb)], place | others)
         eventually(lambda: len(self.lines(READY)) > ready, True)

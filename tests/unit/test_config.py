@@ -8,12 +8,13 @@ from radmeter.config import ALL, Settings
 from radmeter.database.dsn import parse, redacted
 from radmeter.errors import ConfigurationError
 
+ROOT = Path(__file__).parents[2]
+
 
 def test_without_anything_the_defaults_are_in_force() -> None:
     settings = Settings.load({})
-    here = Path.cwd()
-    assert settings.state == here / "var"
-    assert settings.journal == here / "var" / "journal"
+    assert settings.state == ROOT / "var"
+    assert settings.journal == ROOT / "var" / "journal"
     assert settings.dsn is None
     assert (settings.sync, settings.sync_interval_ms) == ("packet", 5)
     assert settings.scheduling == "auto"
@@ -182,3 +183,108 @@ def test_a_password_file_that_cannot_be_used_is_named(
 def test_a_password_for_no_database_is_a_mistake(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="RADMETER_PASSWORD_FILE: there is no database"):
         Settings.load({"RADMETER_PASSWORD_FILE": str(tmp_path / "password")})
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "radmeter.toml"
+
+
+def test_the_file_wins_over_the_default_and_the_environment_over_the_file(file: Path) -> None:
+    file.write_text('sync = "interval"\nbatch_ms = 7\nstate = "/srv/state"\n[ship]\nbatch_records = 5\n')
+    settings = Settings.load({"RADMETER_CONFIG": str(file), "RADMETER_BATCH_MS": "8"}, program="ship")
+    assert settings.file == file
+    assert (settings.sync, settings.source("sync")) == ("interval", str(file))
+    assert (settings.batch_ms, settings.source("batch_ms")) == (8, "RADMETER_BATCH_MS")
+    assert (settings.batch_records, settings.source("batch_records")) == (5, f"{file} [ship]")
+    assert (settings.journal, settings.source("journal")) == (Path("/srv/state/journal"), "default")
+    jobs = Settings.load({}, config=str(file), program="jobs", batch_ms=9)
+    assert (jobs.batch_ms, jobs.batch_records) == (9, 1000)
+    assert (jobs.source("file"), settings.source("file")) == ("--config", "RADMETER_CONFIG")
+
+
+def test_a_bad_value_of_the_file_is_named_with_its_key(file: Path) -> None:
+    for text, said in (
+        ('sync = "always"', f"{file}: sync 'always': allowed is packet or interval"),
+        ("[ship]\nbatch_ms = -1", f"{file} [ship]: batch_ms '-1': allowed is an integer from 0 to 60000"),
+        ('journal = "var/journal"', f"{file}: journal 'var/journal': allowed is an absolute path"),
+        ('dsn = "postgresql+psycopg://u:hunter2@h"', f"{file}: dsn: allowed is a libpq connection string"),
+    ):
+        file.write_text(text)
+        with pytest.raises(ConfigurationError) as caught:
+            Settings.load({}, config=str(file), program="ship")
+        assert str(caught.value).startswith(said)
+        assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [
+        ("dsn", "postgresql://u:hunter2@h/d"),
+        ("dsn", "host=h sslpassword=hunter2"),
+        ("read_dsn", "host=h password=hunter2"),
+        ("secret", "hunter2"),
+    ],
+)
+def test_a_file_that_everybody_can_read_has_no_secret(file: Path, key: str, text: str) -> None:
+    file.write_text(f'dsn = "host=h"\n{key} = "{text}"\n' if key != "dsn" else f'dsn = "{text}"\n')
+    file.chmod(0o644)
+    with pytest.raises(ConfigurationError) as caught:
+        Settings.load({}, config=str(file))
+    assert f"{file}: {key}: every user of this machine can read the file" in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+    file.chmod(0o640)
+    assert getattr(Settings.load({}, config=str(file)), key) == text
+
+
+def test_secrets_come_from_files_of_the_program_that_uses_them(file: Path, tmp_path: Path) -> None:
+    for name in ("ship", "jobs", "radius"):
+        (tmp_path / name).write_text(f"secret of {name}\n")
+    file.write_text(
+        f"""dsn = "host=db user=noc"
+            secret_file = "{tmp_path / "radius"}"
+            [ship]
+            dsn = "host=db user=ship"
+            password_file = "{tmp_path / "ship"}"
+            [jobs]
+            password_file = "/nonexistent/jobs"
+        """
+    )
+    ship = Settings.load({}, config=str(file), program="ship", uses=("dsn",))
+    assert ship.dsn is not None
+    assert parse(ship.dsn) == {"host": "db", "user": "ship", "password": "secret of ship"}
+    assert ship.secret == "testing123", "it does not use the secret, and need not be able to read it"
+    assert Settings.load({}, config=str(file)).secret == "secret of radius"
+    assert Settings.load({"RADIUS_SECRET": "other"}, config=str(file)).secret == "other"
+    assert Settings.load({}, config=str(file), program="jobs", uses=("secret",)).secret == "secret of radius"
+    with pytest.raises(
+        ConfigurationError, match=r"\[jobs\]: password_file: the password in /nonexistent/jobs"
+    ):
+        Settings.load({}, config=str(file), program="jobs")
+    assert "secret of" not in str([row.value for row in Settings.load({}, config=str(file)).in_force()])
+
+
+def test_the_files_standby_and_password_are_not_for_another_database(file: Path, tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("hunter2")
+    file.write_text(
+        f'dsn = "host=db"\nread_dsn = "host=standby"\npassword_file = "{tmp_path / "password"}"\n'
+    )
+    ours = Settings.load({}, config=str(file))
+    assert (ours.dsn, ours.read_dsn) == ("host=db password=hunter2", "host=standby password=hunter2")
+    for other in (
+        Settings.load({"RADMETER_DSN": "host=other"}, config=str(file)),
+        Settings.load({"PGHOST": "other"}, config=str(file)),
+        Settings.load({}, config=str(file), dsn="host=other"),
+    ):
+        assert (other.read_dsn, other.password_file) == (None, None)
+        assert other.dsn in ("host=other", "")
+    standby = Settings.load({"RADMETER_READ_DSN": "host=third"}, config=str(file))
+    assert (standby.dsn, standby.read_dsn) == ("host=db password=hunter2", "host=third")
+
+
+def test_another_process_with_the_environment_reads_no_file(file: Path, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("of a file")
+    file.write_text(f'journal = "/srv"\ndsn = "host=h"\nsecret_file = "{tmp_path / "secret"}"\n')
+    settings = Settings.load({}, config=str(file))
+    assert Settings.load(settings.environment()).override("x", secret_file=settings.secret_file) == settings
+    assert Settings.load(settings.environment()).file is None

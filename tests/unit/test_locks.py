@@ -18,8 +18,11 @@ ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 EXTRAS = PROJECT["project"]["optional-dependencies"]
 BASE = PROJECT["project"]["dependencies"]
+PAGES = "click-man>=0.6,<1"  # scripts/lock names it too
 ASKED = {
     "build": PROJECT["build-system"]["requires"],
+    "package": [PAGES],
+    "base": BASE,
     "docker": [*BASE, *EXTRAS["archive"]],
     "run": [*BASE, *EXTRAS["archive"], *EXTRAS["embedded"]],
 }
@@ -49,6 +52,8 @@ def test_there_is_a_lock_for_all_that_is_installed() -> None:
             if re.search(r"(pip|^) ?install -", line) and '"$@"' not in line:
                 used |= set(re.findall(r"locks/(\w+)\.txt", line))
                 assert re.search("--require-hashes --requirement locks/|--no-deps", line), line
+    package = (ROOT / "scripts" / "package").read_text()
+    used |= set(re.findall(r"--require-hashes --requirement locks/(\w+)\.txt", package))
     assert used == set(ASKED)
 
 
@@ -70,7 +75,24 @@ def test_no_address_is_in_it(name: str) -> None:
     assert "index" not in text.replace("--hash", "")
 
 
-@pytest.mark.parametrize("name", ASKED)
+def test_the_lock_of_the_man_pages_is_for_what_scripts_lock_asks_for() -> None:
+    assert f"echo '{PAGES}'" in (ROOT / "scripts" / "lock").read_text()
+    packages = locked("package")
+    assert packages.keys() == {"click", "click-man"}
+    version = str(packages["click-man"][0].specifier).removeprefix("==")
+    assert Requirement(PAGES).specifier.contains(version)
+
+
+def test_locks_agree() -> None:
+    """What is in several locks has one version."""
+    pins: dict[str, set[str]] = {}
+    for name in ASKED:
+        for package, (requirement, _) in locked(name).items():
+            pins.setdefault(package, set()).add(str(requirement.specifier))
+    assert {package: versions for package, versions in pins.items() if len(versions) > 1} == {}
+
+
+@pytest.mark.parametrize("name", ASKED.keys() - {"package"})
 @pytest.mark.parametrize("python", ["3.11", "3.12", "3.13"])
 def test_what_is_asked_for_is_in_it_with_all_that_this_requires(name: str, python: str) -> None:
     """The requirements of the installed packages say what belongs to them; the installed versions may be others."""

@@ -1,8 +1,10 @@
 """The wheel: it contains `sql/` and `radius/`, which are found in it without a checkout."""
 
+import json
 import os
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -55,7 +57,46 @@ def test_every_file_ships_and_is_found(installed: Path, name: str) -> None:
 
 
 def test_the_command_runs_from_it(installed: Path) -> None:
-    assert "RADMETER_DSN" in run(installed, "-m", "radmeter", "config")
+    # /dev/null: not the file of a radmeter that is installed on this machine.
+    shown = json.loads(run(installed, "-m", "radmeter", "config", "--config=/dev/null", "--format=json"))
+    values = {row["name"]: (row["value"], row["default"]) for row in shown}
+    assert values["config"] == ("", "/etc/radmeter/radmeter.toml")
+    assert values["state"] == ("/var/lib/radmeter", "/var/lib/radmeter")
+    assert values["journal"][0] == "/var/lib/radmeter/journal"
+
+
+def test_the_licence_is_in_it(installed: Path) -> None:
+    licence = (CHECKOUT / "LICENSE").read_bytes()
+    (notes,) = installed.glob("radmeter-*.dist-info")
+    assert (notes / "licenses" / "LICENSE").read_bytes() == licence
+    assert "License-Expression: MIT\nLicense-File: LICENSE\n" in (notes / "METADATA").read_text()
+
+
+def test_the_licence_is_in_the_source_archive(tmp_path: Path) -> None:
+    subprocess.run(
+        [sys.executable, "-m", "build", "--sdist", "--no-isolation", "--outdir", tmp_path, CHECKOUT],
+        check=True,
+        capture_output=True,
+    )
+    (path,) = tmp_path.glob("*.tar.gz")
+    top = path.name.removesuffix(".tar.gz")
+    with tarfile.open(path) as archive:
+        member = archive.extractfile(f"{top}/LICENSE")
+        assert member is not None
+        assert member.read() == (CHECKOUT / "LICENSE").read_bytes()
+        names = {name.removeprefix(f"{top}/").split("/")[0] for name in archive.getnames()}
+    # What the documents and the tests name is in it, so that it can be worked with.
+    assert {
+        "CONTRIBUTING.md",
+        "Dockerfile",
+        "deploy",
+        "docs",
+        "radius",
+        "scripts",
+        "sql",
+        "src",
+        "tests",
+    } <= names
 
 
 def test_the_revisions_ship(installed: Path) -> None:

@@ -16,7 +16,8 @@ from typing import Any, TypeVar, cast
 import click
 from rich.table import Table
 
-from radmeter import output
+from radmeter import output, resources
+from radmeter.cli import config_option
 from radmeter.config import ALL, Settings
 from radmeter.database import deadline
 from radmeter.embedded.server import open_database
@@ -139,7 +140,8 @@ def existing_database(settings: Settings) -> Iterator[str]:
     """
     if settings.dsn is None and not (settings.postgresql / "data").exists():
         raise StoreError(
-            f"there is no database in {settings.postgresql} yet: `radmeter up` makes one, or set RADMETER_DSN to yours"
+            f"there is no database in {settings.postgresql} yet: `radmeter up` makes one, or name yours as dsn in the "
+            "configuration file, or as RADMETER_DSN"
         )
     with open_database(settings) as database:
         yield database.dsn
@@ -185,20 +187,27 @@ def require_extra(package: str, extra: str) -> None:
         It is not installed. The message names the extra.
     """
     if find_spec(package) is None:
-        raise MissingExtra(f"{package} is not installed: pip install 'radmeter[{extra}]'")
+        raise MissingExtra(f"{package} is not installed: {resources.how_to_add(extra)}")
 
 
-def with_settings(*names: str) -> Callable[[F], F]:
+def with_settings(*names: str, trial: bool = False) -> Callable[[F], F]:
     """Pass the `Settings` in force to the command as its first argument, with an option for each setting in `names`.
 
-    An option wins over its environment variable. Without names the command takes no setting options.
+    An option wins over its environment variable, and that over the configuration file. Without names the command takes
+    no option but --config. `trial`: the command does not read the file of an installation unless the file is named.
     """
 
     def decorate(function: F) -> F:
         @wraps(function)
-        def wrapper(*args: Any, **kwargs: Any) -> Any:
+        def wrapper(*args: Any, config_file: str | None, **kwargs: Any) -> Any:
             overrides = {name: kwargs.pop(name) for name in names}
-            settings = Settings.load(**overrides)
+            context = click.get_current_context()
+            settings = Settings.load(
+                config=config_option.named(context, config_file, trial=trial),
+                uses=names,
+                **config_option.command(context),
+                **overrides,
+            )
             deadline.use(settings.answer_seconds)
             try:
                 return function(settings, *args, **kwargs)
@@ -210,7 +219,7 @@ def with_settings(*names: str) -> Callable[[F], F]:
                     raise
                 raise message from error
 
-        command: Any = wrapper
+        command: Any = config_option.config_option(wrapper)
         for setting in reversed(ALL):
             if setting.name in names:
                 command = click.option(

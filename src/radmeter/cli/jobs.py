@@ -1,5 +1,6 @@
 """`radmeter jobs`: the periodic work."""
 
+import logging
 import signal
 import threading
 
@@ -14,7 +15,10 @@ from radmeter.embedded.server import open_database
 from radmeter.errors import ConfigurationError
 from radmeter.jobs import retention, runner, stale_sessions
 from radmeter.jobs.archiving import ArchivingByAge
+from radmeter.plugin.config_file import described
 from radmeter.units import counted, verb
+
+log = logging.getLogger(__name__)
 
 
 @click.group(epilog="Example: radmeter jobs run")
@@ -40,13 +44,16 @@ def run(settings: Settings) -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
+    log.info("%s", described(settings.file))
     with open_database(settings) as database:
         runner.run(
             database.dsn,
             stop,
             interval_seconds=settings.jobs_seconds,
             stale_minutes=_least(settings),
-            archiving=ArchivingByAge(database.dsn, settings.archive_after_months, settings.archive_directory),
+            archiving=ArchivingByAge(
+                database.dsn, settings.archive_after_months, settings.archive_directory, config=settings.file
+            ),
         )
 
 

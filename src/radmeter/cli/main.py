@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import click
 
 from radmeter import __version__, output
-from radmeter.cli import mistakes
+from radmeter.cli import config_option, mistakes
 from radmeter.errors import ConfigurationError, RadmeterError
 from radmeter.os_errors import explained
 
@@ -19,6 +19,7 @@ COMMANDS = {
     "simulate": "radmeter.cli.simulate:simulate",
     "ship": "radmeter.cli.ship:ship",
     "jobs": "radmeter.cli.jobs:jobs",
+    "freeradius": "radmeter.cli.freeradius:freeradius",
     "migrate": "radmeter.cli.migrate:migrate",
     "adopt": "radmeter.cli.adopt:adopt",
     "partitions": "radmeter.cli.partitions:partitions",
@@ -60,7 +61,9 @@ class LazyGroup(click.Group):
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="radmeter")
-def cli() -> None:
+@config_option.config_option
+@click.pass_context
+def cli(context: click.Context, config_file: str | None) -> None:
     """Exact usage counters from RADIUS accounting: FreeRADIUS plugin, shipper and PostgreSQL triggers.
 
     \b
@@ -68,10 +71,11 @@ def cli() -> None:
     In production:   radmeter migrate up; radmeter ship; radmeter jobs run
     Read:            radmeter usage user alice; radmeter status
 
-    Settings come from the environment; `radmeter config` shows what is in force.
+    Settings come from options, the environment and the configuration file; `radmeter config` shows what is in force.
 
     Exit codes: 0 done, 1 failed (the reason is on standard error), 2 wrong options or settings.
     """
+    config_option.keep(context, config_file)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -172,7 +172,8 @@ Examples:
     "--to", "target", type=click.Path(path_type=Path), required=True, metavar="FILE", help="The copy."
 )
 @pseudonym_options
-def pseudonymise(archive: Path, target: Path, pseudonyms: "Pseudonyms | None") -> None:
+@with_settings()
+def pseudonymise(settings: Settings, archive: Path, target: Path, pseudonyms: "Pseudonyms | None") -> None:
     """Copy the archive ARCHIVE with pseudonyms for users, stations, addresses and session ids, to give it away.
 
     Routers, times and octets stay. Connect info, class, NAS port, realm and columns of your own are left out. The copy

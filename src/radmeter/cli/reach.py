@@ -12,9 +12,9 @@ from radmeter.errors import RadmeterError
 def main() -> int:
     """Log in once. Return the exit code."""
     try:
-        settings = Settings.load()
+        settings = Settings.load(uses=("dsn",))
         if settings.dsn is None:
-            output.say("error: no database is named: set RADMETER_DSN or PGHOST", err=True)
+            output.say("error: no database is named: set dsn, RADMETER_DSN or PGHOST", err=True)
             return 2
         deadline.use(settings.answer_seconds)
         connect(settings.dsn, any_pooler=True).close()

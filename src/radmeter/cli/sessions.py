@@ -83,7 +83,7 @@ def sessions(
 
     If there are more, a note on standard error says how to go on.
 
-    With --archived, the files of archived months are read where they are (DuckDB, `pip install 'radmeter[archive]'`).
+    With --archived, the files of archived months are read where they are (DuckDB, the extra `archive`).
     Each is compared with its checksum first. A file has the names of the time when it was written, also of people who
     were erased since.
     """

@@ -12,10 +12,12 @@ from radmeter.cli.common import with_settings
 from radmeter.config import Settings
 from radmeter.embedded.server import open_database
 from radmeter.errors import JournalError, JournalLocked
+from radmeter.freeradius.journal_in_use import warning, watch
 from radmeter.ingest.kept_segments import KeptSegments
 from radmeter.ingest.left_out_segments import LeftOutSegments
 from radmeter.ingest.shipper import Shipper
 from radmeter.ingest.store import Store
+from radmeter.plugin.config_file import described
 from radmeter.plugin.journal.reader import JournalReader
 
 log = logging.getLogger(__name__)
@@ -53,7 +55,13 @@ def ship(settings: Settings, until_empty: bool, accept_database: uuid.UUID | Non
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
+    log.info("%s, journal %s", described(settings.file), settings.journal)
     reader = JournalReader(settings.journal)
+    if until_empty and (text := warning(settings)):
+        log.warning("%s", text)
+    elif not until_empty:
+        arguments = settings, stop, lambda text: log.warning("%s", text)
+        threading.Thread(target=watch, args=arguments, name="watch", daemon=True).start()
     with contextlib.ExitStack() as stack:
         if not until_empty:
             _wait_for_journal(reader, stop)
@@ -61,7 +69,6 @@ def ship(settings: Settings, until_empty: bool, accept_database: uuid.UUID | Non
                 return
         stack.enter_context(reader.lock())
         database = stack.enter_context(open_database(settings))
-        log.info("shipping %s", settings.journal)
         shipper = Shipper(
             reader,
             lambda: Store(database.dsn),

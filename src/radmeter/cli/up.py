@@ -29,7 +29,7 @@ Exit codes:
   130  interrupted before it was up, or before the comparison that --seconds asks for
 """
 )
-@with_settings("state", "dsn", "journal", "sync", "timezone", "secret")
+@with_settings("state", "dsn", "journal", "sync", "timezone", "secret", trial=True)
 @click.option(
     "--port",
     type=click.IntRange(1, 65_535),
@@ -72,7 +72,7 @@ def up(
     """Run everything on this machine: PostgreSQL, FreeRADIUS, shipper, jobs, and simulated hotspot traffic.
 
     PostgreSQL is embedded unless RADMETER_DSN or libpq's PG* variables name one. FreeRADIUS listens on loopback.
-    Nothing is installed. Ctrl-C stops everything.
+    Nothing is installed. Ctrl-C stops everything. /etc/radmeter/radmeter.toml is only read if --config names it.
     """
     if port is not None:
         settings = settings.override("--port", acct_port=port)

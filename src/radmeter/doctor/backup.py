@@ -88,9 +88,8 @@ def _cut(context: Context) -> Findings:
                 f"{counted(settings.kept_hours, 'hour')}, because they reach "
                 f"{human_bytes(limit_in_force(settings.journal, settings.kept_bytes))}: the newest backup must not be "
                 "older than that",
-                "",
-                note=f"Set RADMETER_KEPT_BYTES={needed} for the shipper's service and restart it. Or make backups more "
-                "often.",
+                context.remedy.setting("kept_bytes", needed),
+                note="Set it for the shipper and restart the shipper. Or make backups more often.",
             )
 
 

@@ -1,5 +1,7 @@
 """The commands that repair what a check found, ready to paste into a shell."""
 
+import json
+import os
 import shlex
 import shutil
 from dataclasses import dataclass
@@ -8,11 +10,12 @@ from pathlib import Path
 import psycopg
 from psycopg.conninfo import make_conninfo
 
-from radmeter.config import Settings
+from radmeter.config import BY_NAME, Settings
 from radmeter.database.dsn import parse
 from radmeter.doctor.facts import DatabaseFacts
 from radmeter.embedded import programs
 from radmeter.errors import StoreError
+from radmeter.plugin.config_file import checkout, default_file
 from radmeter.printable import printable
 
 UNIT_DIRECTORIES = tuple(map(Path, ("/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")))
@@ -55,6 +58,8 @@ class Commands:
             parts += ["--dsn", shlex.quote(self._conninfo(user))]
         elif self.settings.source("dsn") == "--dsn":
             parts += ["--dsn", shlex.quote(self._conninfo(None))]
+        if self.settings.source("file") == "--config":
+            parts += ["--config", shlex.quote(str(self.settings.file or os.devnull))]
         if self.settings.source("state") == "--state":
             parts += ["--state", shlex.quote(str(self.settings.state))]
         return " ".join(parts)
@@ -65,6 +70,28 @@ class Commands:
         if any((directory / f"{unit}.service").exists() for directory in UNIT_DIRECTORIES):
             return f"sudo systemctl start {unit}"
         return self.radmeter(command, owner=owner)
+
+    def setting(self, name: str, value: str | int) -> str:
+        """Return the command that gives a setting another value, where its present one comes from.
+
+        That is the configuration file, unless an option or a variable wins over it. A checkout without a file gets a
+        variable.
+        """
+        source = self.settings.journal_source if name == "journal" else self.settings.source(name)
+        file = self.settings.file
+        if file is None and self.settings.source("file") == "default" and checkout() is None:
+            file = default_file()
+        if file is None or (source != "default" and not source.startswith("/")):
+            return f"export {BY_NAME[name].variable}={shlex.quote(str(value))}"
+        line = f"{name} = {value if isinstance(value, int) else json.dumps(value, ensure_ascii=False)}"
+        place = shlex.quote(str(file))
+        if file.exists() and file.stat().st_size:
+            # The line in a table is deleted too: it would win. sed inserts no line into an empty file.
+            delete, insert = f"/^[[:space:]]*{name}[[:space:]]*=/d", "1i " + line.replace("\\", r"\\")
+            return f"sudo sed -i -e {shlex.quote(insert)} -e {shlex.quote(delete)} {place}"
+        return (
+            f"sudo mkdir -p {shlex.quote(str(file.parent))} && echo {shlex.quote(line)} | sudo tee -a {place}"
+        )
 
     def migrate(self) -> str:
         """Return the command that brings the database up to date."""

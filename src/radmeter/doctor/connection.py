@@ -68,7 +68,9 @@ def check(context: Context) -> Findings:
             f"{where} is a standby, {standby(context.database)}: it is read from and takes no packets",
             _primary(context),
             *detail,
-            note="" if _primary(context) else "Name the primary in RADMETER_DSN.",
+            note=""
+            if _primary(context)
+            else "Name the primary: dsn in the configuration file, or RADMETER_DSN.",
         )
     elif read_only == "on":
         yield tell.red(

@@ -9,13 +9,21 @@ from pathlib import Path
 from radmeter import __version__, resources
 from radmeter.doctor.context import Context
 from radmeter.doctor.finding import Finding, Findings, Teller
+from radmeter.errors import ConfigurationError
 from radmeter.freeradius import exposure, installed
-from radmeter.freeradius.raddb import Item, Section, expanded, read, text_of
+from radmeter.freeradius.instances import instances, modules, packages, settings_of
+from radmeter.freeradius.journal_in_use import elsewhere, journals
+from radmeter.freeradius.open_journal import same
+from radmeter.freeradius.raddb import Item, Section, expanded, read
+from radmeter.freeradius.sites import closing_line, takes_accounting
+from radmeter.plugin import config_file
+from radmeter.plugin.config_file import origin
+from radmeter.plugin.settings import read_settings
 
 tell = Teller("freeradius")
 
-PLUGIN = "radmeter.plugin"
-DEFAULT_JOURNAL = "/var/lib/radmeter/journal"
+AGAIN = "Then restart radmeter-ship: it reads its settings when it starts."
+
 # Older versions have these faults: FreeRADIUS issues 4951, 5091, 5111, 5580, 5485 and its changelog.
 SEVERAL_INSTANCES = (3, 2, 8)
 ACCT_UNIQUE_LEAKS = (3, 2, 2)
@@ -30,13 +38,8 @@ class Server:
         self.raddb = raddb
         self.environment = environment
         self.root = root
-        modules = [section for each in root.all("modules") for section in each.sections]
-        self.modules = {section.argument or section.name: section for section in modules}
-        self.instances = {
-            name: module
-            for name, module in self.modules.items()
-            if module.name == "python3" and module.value("module") == PLUGIN
-        }
+        self.modules = modules(root)
+        self.instances = instances(root)
         self.restart = "sudo systemctl restart freeradius"
 
     def value(self, section: Section, name: str) -> str:
@@ -53,6 +56,14 @@ class Server:
 def check(context: Context) -> Findings:
     """Read the configuration in force, or the one in the usual place."""
     if context.raddb is None and (several := installed.undecided(context.settings.journal)):
+        if strangers := elsewhere(context.settings.journal):
+            yield tell.red(
+                f"{'; '.join(each.shown for each in strangers)}. Nobody ships it: this command and `radmeter ship` "
+                f"would read {_ours(context)}",
+                context.remedy.setting("journal", str(strangers[0].journal)),
+                note=AGAIN,
+            )
+            return
         yield tell.unknown(
             f"several FreeRADIUS configurations, and which one writes to {context.settings.journal} is not known: "
             + ", ".join(several),
@@ -82,7 +93,7 @@ def check(context: Context) -> Findings:
         )
         return
     if not server.instances:
-        yield _not_enabled(server, how)
+        yield _not_enabled(context, server, how)
         return
     faults = [
         *_python(server, file),
@@ -102,15 +113,14 @@ def check(context: Context) -> Findings:
         yield tell.green(f"{raddb} ({how}): {names} takes every Accounting-Request")
 
 
-def _not_enabled(server: Server, how: str) -> Finding:
-    raddb, source = shlex.quote(str(server.raddb)), shlex.quote(str(resources.directory("radius")))
+def _not_enabled(context: Context, server: Server, how: str) -> Finding:
+    raddb = shlex.quote(str(server.raddb))
     said = f"{server.raddb} ({how}): radmeter is not in modules, accounting does not reach the journal"
-    parts = []
-    if not (server.raddb / "mods-available" / "radmeter").exists():
-        parts.append(f"sudo cp {source}/mods-available/radmeter {raddb}/mods-available/")
-        parts.append(f"sudo cp {source}/policy.d/radmeter {raddb}/policy.d/")
-    parts.append(f"sudo ln -s ../mods-available/radmeter {raddb}/mods-enabled/")
-    command = " && ".join(parts)
+    if (server.raddb / "mods-available" / "radmeter").exists():
+        command = f"sudo ln -s ../mods-available/radmeter {raddb}/mods-enabled/"
+    else:
+        install = context.remedy.radmeter("freeradius install")
+        command = f"sudo {install} --raddb {raddb} && {server.restart}"
     # A server that is installed but does not run takes no packets.
     return tell.yellow(said, command) if how == "not running" else tell.red(said, command)
 
@@ -125,7 +135,7 @@ def _python(server: Server, file: Path) -> Findings:
         yield tell.red(f"rlm_python3 has Python {version}: 3.11 is the oldest", "sudo apt full-upgrade")
     for name, instance in server.instances.items():
         path = server.value(instance, "python_path")
-        places = [place for place in path.split(":") if (Path(place) / "radmeter" / "plugin").is_dir()]
+        places = [str(each.parent) for each in packages(instance, server.root, server.environment)]
         if not places:
             here = str(Path(resources.__file__).absolute().parent.parent)
             line = shlex.quote(f"RADMETER_PYTHON_PATH={here}")
@@ -138,14 +148,16 @@ def _python(server: Server, file: Path) -> Findings:
         if python is None:
             continue  # radiusd has this Python only as a library: there is no interpreter to ask
         if fault := installed.import_fault(python, places[0]):
-            mend = (
-                f"sudo {shlex.quote(sys.executable)} -m pip install --force-reinstall radmeter=={__version__}"
+            mend, note = (
+                "",
+                f"Install radmeter {__version__} again, as it was installed, then restart FreeRADIUS.",
             )
             if "Permission" in fault:
-                mend = f"sudo chmod -R a+rX {shlex.quote(places[0])}"
+                mend, note = f"sudo chmod -R a+rX {shlex.quote(places[0])} && {server.restart}", ""
             yield tell.red(
                 f"{name}: Python {version or 'of this command'} cannot import it from {places[0]}: {fault}",
-                f"{mend} && {server.restart}",
+                mend,
+                note=note,
             )
 
 
@@ -170,7 +182,7 @@ def _policy(server: Server) -> Findings:
         ("accounting", "radmeter_accounting", False),
     ):
         places = [each for each in server.root.all(section) if each.name == section]
-        takes = [place for place in places if _takes_accounting(place, server)]
+        takes = [place for place in places if takes_accounting(place, server.root)]
         if not takes:
             yield tell.red(
                 f"no virtual server has a section {section}",
@@ -182,7 +194,7 @@ def _policy(server: Server) -> Findings:
             direct = set(server.instances) & set(calls)
             if name not in calls and not (direct and section == "accounting"):
                 # Spaces, because a shell takes a pasted tab for a completion.
-                at = f"{place.line}a\\    {name}" if first else f"{_end(place)}i\\    {name}"
+                at = f"{place.line}a\\    {name}" if first else f"{closing_line(place)}i\\    {name}"
                 yield tell.red(
                     f"{section} of {place.path} does not call {name}",
                     f"sudo sed -i {shlex.quote(at)} {shlex.quote(str(place.path))} && {server.restart}",
@@ -197,39 +209,51 @@ def _policy(server: Server) -> Findings:
                 )
 
 
-def _takes_accounting(place: Section, server: Server) -> bool:
-    """Return whether the section's server gets Accounting-Requests. An inner tunnel or a proxy does not."""
-    for virtual in server.root.sections:
-        if virtual.name == "server" and place in virtual.sections:
-            kinds = [listen.value("type") for listen in virtual.sections if listen.name == "listen"]
-            return "acct" in kinds or "auth+acct" in kinds
-    return place in server.root.sections
-
-
-def _end(place: Section) -> int:
-    """Return the line of the closing brace of a section."""
-    depth = 0
-    lines = text_of(place.path).splitlines()
-    for number, line in enumerate(lines[place.line - 1 :], place.line):
-        code = line.partition("#")[0]
-        depth += code.count("{") - code.count("}")
-        if depth <= 0 and "}" in code:
-            return number
-    return len(lines)
+def _ours(context: Context) -> str:
+    return f"{context.settings.journal} ({origin(context.settings.journal_source)})"
 
 
 def _journal(context: Context, server: Server) -> Findings:
-    ours = str(context.settings.journal)
+    """Check that the server's journal is ours: the one that it has open, and the one that its configuration names."""
+    ours = context.settings.journal
+    opened = {
+        each.journal: each
+        for each in journals(ours)
+        if each.is_open and each.raddb and same(each.raddb, server.raddb)
+    }
     for name, instance in server.instances.items():
-        config = next((section for section in instance.sections if section.name == "config"), None)
-        theirs = server.value(config, "journal") if config else ""
-        theirs = theirs or server.environment.get("RADMETER_JOURNAL") or DEFAULT_JOURNAL
-        if Path(theirs) != Path(ours):
+        try:
+            settings = settings_of(instance, server.root, server.environment)
+        except ConfigurationError as error:
+            place = shlex.quote(str(_at_fault(instance, server)))
+            yield tell.red(f"{name} would refuse to start: {error}", f"sudoedit {place}")
+            continue
+        theirs = Path(settings.journal)
+        for journal, process in opened.items():
+            if not same(journal, theirs):
+                yield tell.red(
+                    f"{process.shown}, and its configuration names {theirs} ({origin(settings.journal_source)}): "
+                    "it was changed after the start",
+                    server.restart,
+                    note=f"Then ship what is left in {journal}.",
+                )
+        if not same(theirs, ours):
             yield tell.red(
-                f"{name} writes to the journal {theirs}, this command and `radmeter ship` would read {ours}",
-                "",
-                note=f"Set RADMETER_JOURNAL={shlex.quote(theirs)} for the shipper's service and for this command.",
+                f"{name} writes to the journal {theirs} ({origin(settings.journal_source)}), this command and "
+                f"`radmeter ship` would read {_ours(context)}",
+                context.remedy.setting("journal", str(theirs)),
+                note=AGAIN,
             )
+
+
+def _at_fault(instance: Section, server: Server) -> Path:
+    """Return the file to edit when an instance's settings are wrong: the configuration file, or the module's."""
+    package = next(iter(packages(instance, server.root, server.environment)), config_file.PACKAGE)
+    try:
+        read_settings({}, server.environment, package)
+    except ConfigurationError:
+        return Path(server.environment.get(config_file.VARIABLE) or config_file.default_file(package))
+    return instance.path
 
 
 def _sql(context: Context, server: Server) -> Findings:
@@ -263,7 +287,7 @@ def _traps(server: Server) -> Findings:
     if version is not None and version < ACCT_UNIQUE_LEAKS:
         for place in server.root.all("preacct"):
             for call in place.calls():
-                if call.name == "acct_unique" and _takes_accounting(place, server):
+                if call.name == "acct_unique" and takes_accounting(place, server.root):
                     yield tell.yellow(
                         "acct_unique leaks 190 bytes a packet before 3.2.2, and radmeter does not need it",
                         server.without(call),

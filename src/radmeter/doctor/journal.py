@@ -202,7 +202,7 @@ def _database(context: Context) -> Findings:
     if known is not None and known != identity:
         yield tell.red(
             f"the journal ships to the database {known}, and this one is {identity}: nothing is shipped here. "
-            "If RADMETER_DSN is wrong, correct it",
+            f"If the DSN (from {context.settings.source('dsn')}) is wrong, correct it",
             context.remedy.radmeter(f"ship --accept-database {identity}"),
             note="Run it only if this database shall take over.",
         )
@@ -251,12 +251,13 @@ def _size(context: Context, depth: JournalDepth) -> list[Finding]:
     directory, limit = context.settings.journal, context.settings.journal_limit_bytes
     found = []
     share = depth.size_bytes / limit
+    more = context.remedy.setting("journal_limit_bytes", limit * 2)
     if share >= 0.5:
         said = f"{directory} has {human_bytes(depth.size_bytes)}, {share:.0%} of its limit"
         # A running shipper ships what is there: only a larger limit helps.
         shipping = bool(holder(directory, READER))
-        command = "" if shipping else context.remedy.service("ship")
-        note = _other_limit(limit * 2) if shipping else ""
+        command = more if shipping else context.remedy.service("ship")
+        note = RESTART if shipping else ""
         if share >= 0.9:
             found.append(tell.red(f"{said}: at the limit, routers get no reply", command, note=note))
         else:
@@ -274,15 +275,13 @@ def _size(context: Context, depth: JournalDepth) -> list[Finding]:
             tell.yellow(
                 f"{human_bytes(usage.free)} free on the disk of {directory}, whose limit is {human_bytes(limit)}: "
                 "the disk will be full before that",
-                "",
-                note=_other_limit(max(1 << 20, (usage.free + depth.size_bytes) // 2)),
+                context.remedy.setting(
+                    "journal_limit_bytes", max(1 << 20, (usage.free + depth.size_bytes) // 2)
+                ),
+                note=RESTART,
             )
         )
     return found
-
-
-def _other_limit(limit: int) -> str:
-    return f"Set RADMETER_JOURNAL_LIMIT_BYTES={limit} for FreeRADIUS's service and restart FreeRADIUS."
 
 
 def _mount(place: Path) -> Path:

@@ -28,7 +28,7 @@ def check(context: Context) -> Findings:
                 f"{context.facts.name} has no tables of radmeter's, and the journal {context.settings.journal} ships "
                 f"to the database {known}: another database was judged than the one in use",
                 "radmeter config",
-                note="Name the right database in RADMETER_DSN or with --dsn.",
+                note="Name the right database: dsn in the configuration file, RADMETER_DSN, or --dsn.",
             )
         else:
             yield tell.red(f"{context.facts.name} has no tables of radmeter's", context.remedy.migrate())
@@ -44,7 +44,7 @@ def check(context: Context) -> Findings:
             yield tell.unknown(f"{context.facts.user} may not see the revision (radmeter.alembic_version)")
             return
         except StoreError as error:
-            yield tell.red(str(error), "pip install --upgrade radmeter")
+            yield tell.red(str(error), "", note="Install the newer release of radmeter on this machine.")
             return
         changed = sql_files.changed_files(context.database)
     if pending:

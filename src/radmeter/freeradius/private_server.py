@@ -1,5 +1,6 @@
 """A private FreeRADIUS that only does accounting for radmeter: its program, command and environment."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from radmeter.config import Settings
 from radmeter.errors import ConfigurationError
 from radmeter.freeradius import installed
 from radmeter.freeradius.exposure import refuse
+from radmeter.plugin import config_file
 
 INSTALL = "on Debian or Ubuntu: apt install freeradius freeradius-python3"
 
@@ -46,6 +48,8 @@ def prepare(run_directory: Path, settings: Settings) -> PrivateServer:
         )
     directory = resources.directory("radius")
     environment = {
+        # All its settings are here. A file that it may not read would end it.
+        config_file.VARIABLE: os.devnull,
         "RADMETER_RUN": str(run_directory.absolute()),
         # The plugin imports only radmeter and the standard library. Other packages in this directory do no harm,
         # even if they were built for another Python than the one in radiusd.
@@ -56,6 +60,7 @@ def prepare(run_directory: Path, settings: Settings) -> PrivateServer:
         "RADMETER_SEGMENT_BYTES": str(settings.segment_bytes),
         "RADMETER_CLIENT_PACKETS_PER_SECOND": str(settings.client_packets_per_second),
         "RADMETER_SESSION_PACKETS_PER_SECOND": str(settings.session_packets_per_second),
+        "RADMETER_QUARANTINE_LIMIT_BYTES": str(settings.quarantine_limit_bytes),
         "RADMETER_SCHEDULING": settings.scheduling,
         "RADMETER_JOURNAL_LIMIT_BYTES": str(settings.journal_limit_bytes),
         "RADIUS_ACCT_HOST": settings.acct_host,

@@ -32,7 +32,7 @@ def answers(host: str, port: int, secret: str, *, seconds: float = 1.0) -> bool:
 def main() -> int:
     """Probe the server that the settings name. Return the exit code: 0 if it answers."""
     try:
-        settings = Settings.load()
+        settings = Settings.load(uses=("acct_host", "acct_port", "secret"))
     except ConfigurationError as error:
         output.say(f"error: {error}", err=True)
         return 2

@@ -8,7 +8,7 @@ from pathlib import Path
 
 # Of an $INCLUDEd directory, FreeRADIUS reads only files whose names have letters, digits, _ and . alone.
 _NAME = re.compile(r"[A-Za-z0-9_.]+")
-_TOKEN = re.compile(
+TOKEN = re.compile(
     r"""\s*(?:(?P<comment>\#.*)|(?P<brace>[{}])|(?P<text>(?:"(?:\\.|[^"])*"|'[^']*'|\$\{[^}]*\}
                         |\$ENV\{[^}]*\}|%\{(?:[^{}]|\{[^}]*\})*\}|[^{}\#"'])+))""",
     re.VERBOSE,
@@ -108,7 +108,7 @@ def _read_into(section: Section, path: Path, raddb: Path, depth: int, left: Iter
         raise OSError(errno.ELOOP, f"more than {MOST_FILES} files are included", str(path))
     for number, line in enumerate(text_of(path).splitlines(), 1):
         position = 0
-        while match := _TOKEN.match(line, position):
+        while match := TOKEN.match(line, position):
             position = match.end()
             brace, text = match["brace"], (match["text"] or "").strip()
             if match["comment"]:

@@ -1,5 +1,6 @@
 """Says which process has a journal open for writing, or ships it."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from radmeter.errors import JournalLocked
@@ -26,18 +27,26 @@ def holder(directory: Path, role: str) -> str | None:
     return None if held is None else listed or held
 
 
+def locked_by(pid: int) -> set[int]:
+    """Return the inode numbers of the files that a process has locked."""
+    return {inode for holding, inode in _locks() if holding == pid}
+
+
 def _listed(inode: int) -> str | None:
     """Return the process that the kernel lists as the holder of a lock on a file with this inode number."""
+    return next((f"process {pid}" for pid, locked in _locks() if locked == inode), None)
+
+
+def _locks() -> Iterator[tuple[int, int]]:
+    """Yield the process id and the inode number of each lock that the kernel lists, as `held_by` takes them (flock)."""
     try:
         lines = Path("/proc/locks").read_text(encoding="utf-8").splitlines()
     except OSError:
-        return None
+        return
     for line in lines:
         words = line.split()
-        listed = len(words) > 4 and "FLOCK" in words and words[-4] != "0"
-        if listed and words[-3].rpartition(":")[2] == str(inode):
-            return f"process {words[-4]}"
-    return None
+        if len(words) > 4 and "FLOCK" in words and words[-4] != "0":
+            yield int(words[-4]), int(words[-3].rpartition(":")[2])
 
 
 def refuse_if_in_use(directory: Path) -> None:

@@ -19,6 +19,7 @@ from typing import IO
 import psycopg
 
 from radmeter.database.connection import explained_errors
+from radmeter.plugin.config_file import VARIABLE
 from radmeter.printable import printable
 from radmeter.supervisor import end_with_parent
 
@@ -42,14 +43,24 @@ OFF = "DELETE FROM radmeter.job_result WHERE job = %s"
 
 
 class ArchivingByAge:
-    """Archives the months that ended at least so many months ago. 0 months: none, and the job's result is removed."""
+    """Archives the months that ended at least so many months ago. 0 months: none, and the job's result is removed.
+
+    `config` is the configuration file of the command that archives; None: the one in the usual place.
+    """
 
     def __init__(
-        self, dsn: str, after_months: int, directory: Path | None, *, every_seconds: float = EVERY_SECONDS
+        self,
+        dsn: str,
+        after_months: int,
+        directory: Path | None,
+        *,
+        config: Path | None = None,
+        every_seconds: float = EVERY_SECONDS,
     ) -> None:
         self._dsn = dsn
         self._after_months = after_months
         self._directory = directory
+        self._config = config
         self._every_seconds = every_seconds
         self._due = time.monotonic()
         self._process: subprocess.Popen[bytes] | None = None
@@ -88,6 +99,8 @@ class ArchivingByAge:
         connection.execute(BEGUN, (JOB, shlex.join(command)))
         # The connection string has the password already.
         environment = {**os.environ, "RADMETER_DSN": self._dsn, "RADMETER_PASSWORD_FILE": ""}
+        if self._config is not None:
+            environment[VARIABLE] = str(self._config)
         self._output = tempfile.TemporaryFile()  # noqa: SIM115 # `_forget` closes it
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", "radmeter", *command],

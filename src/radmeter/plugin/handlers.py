@@ -17,6 +17,7 @@ import radiusd
 from radmeter.errors import ConfigurationError, JournalError
 from radmeter.plugin import scheduling
 from radmeter.plugin.client_limit import ClientLimits
+from radmeter.plugin.config_file import described
 from radmeter.plugin.journal.writer import JournalWriter
 from radmeter.plugin.quarantine import Quarantine
 from radmeter.plugin.settings import PluginSettings, check_place, read_settings
@@ -88,7 +89,10 @@ def instantiate(p: object) -> int:
             _State.quarantine = Quarantine(settings.quarantine, settings.quarantine_limit_bytes)
         every = f" every {settings.sync_interval_ms} ms" if settings.sync == "interval" else ""
         scheduled = _schedule(settings)
-        _log(radiusd.L_INFO, f"journal {settings.journal}, sync = {settings.sync}{every}, {scheduled}")
+        _log(
+            radiusd.L_INFO,
+            f"{described(settings.file)}, journal {settings.journal}, sync = {settings.sync}{every}, {scheduled}",
+        )
     _State.instances += 1
     return 0
 

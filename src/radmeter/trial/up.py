@@ -104,6 +104,7 @@ def _introduce(settings: Settings, database: Database, say: Callable[..., None])
     where = f"embedded PostgreSQL in {settings.postgresql}" if database.embedded else redacted(database.dsn)
     say(
         "radmeter is up; Ctrl-C stops it",
+        f"  configuration      {settings.file or 'no file'}",
         f"  RADIUS accounting  {settings.acct_host} port {settings.acct_port}",
         f"  database           {where or 'as the PG* variables say'}",
         f"  journal            {settings.journal}",

@@ -71,7 +71,16 @@ COMMANDS: dict[str, tuple[str, ...]] = {
 
 
 # They ask no database, run for ever, or say in their findings what they may not see.
-OTHERS = {"up", "simulate", "ship", "jobs run", "config", "doctor", "people pseudonymise"}
+OTHERS = {
+    "up",
+    "simulate",
+    "ship",
+    "jobs run",
+    "config",
+    "doctor",
+    "people pseudonymise",
+    "freeradius install",
+}
 
 
 def leaves(command: click.Command = cli, path: tuple[str, ...] = ()) -> Iterator[str]:

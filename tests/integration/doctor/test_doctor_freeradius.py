@@ -230,7 +230,9 @@ def radiusd(directory: Path, **environment: str) -> Iterator[int]:
         process.communicate()
 
 
-def test_of_several_servers_none_is_judged_unless_one_has_the_journal(tmp_path: Path) -> None:
+def test_of_several_servers_none_is_judged_unless_one_has_the_journal_or_none_can_have_it(
+    tmp_path: Path,
+) -> None:
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
     raddbs = [Directory(tmp_path / name) for name in ("one", "two")]
@@ -244,6 +246,11 @@ def test_of_several_servers_none_is_judged_unless_one_has_the_journal(tmp_path: 
         assert line.level == "unknown"
         for raddb, process in zip(raddbs, (first, second), strict=True):
             assert f"{raddb.directory} (process {process})" in line.said
+        third = ask(None, RADMETER_JOURNAL=str(tmp_path / "third"))
+        (line,) = [line for line in third if line.check == "freeradius"]
+        assert (line.level, line.remedy.startswith("export RADMETER_JOURNAL=")) == ("red", True)
+        for raddb, process in zip(raddbs, (first, second), strict=True):
+            assert f"radiusd (process {process}) is configured for the journal {raddb.journal}" in line.said
         with radiusd(raddbs[1].directory, RADMETER_JOURNAL=journal) as writer:
             assert found()[0].said.startswith(f"{raddbs[1].directory} (of process {writer})")
             # Also where something is wrong with it.

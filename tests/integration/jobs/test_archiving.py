@@ -20,9 +20,11 @@ DEADLINE_SECONDS = 120.0
 
 
 @contextmanager
-def jobs(dsn: str, after_months: int, directory: Path | None) -> Iterator[ArchivingByAge]:
+def jobs(
+    dsn: str, after_months: int, directory: Path | None, config: Path | None = None
+) -> Iterator[ArchivingByAge]:
     stop = threading.Event()
-    archiving = ArchivingByAge(dsn, after_months, directory, every_seconds=0.2)
+    archiving = ArchivingByAge(dsn, after_months, directory, config=config, every_seconds=0.2)
     thread = threading.Thread(
         target=runner.run, args=(dsn, stop), kwargs={"interval_seconds": 0.05, "archiving": archiving}
     )
@@ -113,3 +115,14 @@ def test_a_directory_is_needed(database: str) -> None:
 @pytest.mark.parametrize("months", ["-1", "x"])
 def test_months_are_a_number(database: str, months: str) -> None:
     assert radmeter(database, "jobs", "run", "--archive-after-months", months).exit_code == 2
+
+
+def test_the_process_that_archives_reads_the_configuration_file_of_the_jobs(
+    database: str, connection: Connection, tmp_path: Path
+) -> None:
+    file = tmp_path / "radmeter.toml"
+    with jobs(database, 2, tmp_path, config=file):
+        wait_until(lambda: (result(connection) or (0, None))[1] is not None, "the failure is noted")
+        assert f"RADMETER_CONFIG: {file} cannot be read" in str(result(connection))
+        file.write_text("[partitions]\nanswer_seconds = 30\n")
+        wait_until(lambda: result(connection) == (True, None), "the success is noted")

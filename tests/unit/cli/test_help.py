@@ -49,6 +49,16 @@ def test_each_option_has_a_text(name: str) -> None:
     assert [each.opts for each in options if not each.help] == []
 
 
+def test_every_command_takes_the_configuration_file() -> None:
+    without = [
+        name
+        for name, command in COMMANDS.items()
+        if not isinstance(command, click.Group)
+        and not any("--config" in each.opts for each in command.params)
+    ]
+    assert without == []
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [

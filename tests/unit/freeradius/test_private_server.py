@@ -47,6 +47,7 @@ def test_the_settings_are_handed_over(installed: Path) -> None:
     )
     environment = private_server.prepare(installed / "run", settings).environment
     assert environment == {
+        "RADMETER_CONFIG": "/dev/null",
         "RADMETER_RUN": str(installed / "run"),
         "RADMETER_PYTHON_PATH": str(Path(private_server.__file__).parents[2]),
         "RADMETER_JOURNAL": "/j",
@@ -55,6 +56,7 @@ def test_the_settings_are_handed_over(installed: Path) -> None:
         "RADMETER_SEGMENT_BYTES": str(1 << 20),
         "RADMETER_CLIENT_PACKETS_PER_SECOND": "5000",
         "RADMETER_SESSION_PACKETS_PER_SECOND": "5",
+        "RADMETER_QUARANTINE_LIMIT_BYTES": str(64 << 20),
         "RADMETER_SCHEDULING": "short",
         "RADMETER_JOURNAL_LIMIT_BYTES": str(1 << 21),
         "RADIUS_ACCT_HOST": "::1",

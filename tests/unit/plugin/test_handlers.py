@@ -155,7 +155,7 @@ def test_the_start_logs_the_journal_and_its_sync_mode(plugin: ModuleType, radius
     assert radiusd.log == [
         (
             L_INFO,
-            f"radmeter: journal {radiusd.config['journal']}, sync = interval every 7 ms, "
+            f"radmeter: no configuration file, journal {radiusd.config['journal']}, sync = interval every 7 ms, "
             f"scheduling = normal ({in_force})",
         )
     ]
@@ -254,17 +254,19 @@ def test_a_configuration_error_stops_the_start_and_says_what_is_allowed(
     assert said in error
 
 
-def test_an_empty_setting_comes_from_the_environment_else_from_the_defaults(
+def test_the_environment_wins_over_the_module_and_the_module_over_the_defaults(
     plugin: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RADMETER_JOURNAL", "/srv/journal")
-    monkeypatch.setenv("RADMETER_SEGMENT_BYTES", "1000000")
+    monkeypatch.setenv("RADMETER_SEGMENT_BYTES", "2000000")
     monkeypatch.setenv("RADMETER_SYNC", "")
-    settings = plugin.read_settings({"journal": "", "sync": "", "segment_bytes": "2000000"})
+    settings = plugin.read_settings(
+        {"journal": "", "sync": "", "segment_bytes": "1000000", "sync_interval_ms": "7"}
+    )
     assert settings == plugin.PluginSettings(
         journal="/srv/journal",
         sync="packet",
-        sync_interval_ms=5,
+        sync_interval_ms=7,
         segment_bytes=2_000_000,
         journal_limit_bytes=8 << 30,
         client_packets_per_second=5000,
@@ -274,7 +276,65 @@ def test_an_empty_setting_comes_from_the_environment_else_from_the_defaults(
         scheduling="auto",
     )
     monkeypatch.delenv("RADMETER_JOURNAL")
-    assert plugin.read_settings({}).journal == "/var/lib/radmeter/journal"
+    monkeypatch.setenv("RADMETER_CONFIG", "/dev/null")
+    monkeypatch.setenv("RADMETER_STATE", "/srv/state")
+    assert plugin.read_settings({}).journal == "/srv/state/journal"
+    monkeypatch.delenv("RADMETER_STATE")
+    assert plugin.read_settings({}, package=Path("/usr/lib/radmeter")).journal == "/var/lib/radmeter/journal"
+    assert plugin.read_settings({}).journal == str(Path(radmeter.__file__).parents[2] / "var" / "journal")
+
+
+def test_the_module_wins_over_the_configuration_file_and_the_start_names_the_file(
+    plugin: ModuleType, radiusd: FakeRadiusd, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "radmeter.toml"
+    file.write_text(
+        f'journal = "{tmp_path / "of the file"}"\nsync = "interval"\nsegment_bytes = 1_000_000\n'
+        'dsn = "host=db"\n[ship]\nbatch_ms = 1\n'
+    )
+    monkeypatch.setenv("RADMETER_CONFIG", str(file))
+    settings = plugin.read_settings({"journal": "", "sync": "packet"})
+    assert (settings.journal, settings.sync, settings.segment_bytes) == (
+        str(tmp_path / "of the file"),
+        "packet",
+        1_000_000,
+    )
+    assert (settings.file, settings.journal_source) == (file, str(file))
+    assert plugin.instantiate(None) == 0
+    assert radiusd.log[0][1].startswith(
+        f"radmeter: configuration {file}, journal {radiusd.config['journal']}, sync = interval every 5 ms"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("jurnal = '/srv'", "unknown key 'jurnal'; the nearest is journal"),
+        ("journal = 'srv'", "journal = 'srv': give an absolute path"),
+        (
+            "sync_interval_ms = -1",
+            "sync_interval_ms = '-1': allowed is a whole number from 1 to 60000 (from /",
+        ),
+        ("journal = /srv", "radmeter.toml is not TOML: "),
+        (None, "RADMETER_CONFIG: "),
+    ],
+)
+def test_a_configuration_file_that_is_wrong_stops_the_start(
+    plugin: ModuleType,
+    radiusd: FakeRadiusd,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    text: str | None,
+    said: str,
+) -> None:
+    file = tmp_path / "radmeter.toml"
+    monkeypatch.setenv("RADMETER_CONFIG", str(file))
+    if text is not None:
+        file.write_text(text)
+    radiusd.config["journal"] = ""
+    assert plugin.instantiate(None) == -1
+    (error,) = errors(radiusd)
+    assert said in error
 
 
 def test_a_flood_beside_others_is_refused_and_logged_once(plugin: ModuleType, radiusd: FakeRadiusd) -> None:
@@ -411,6 +471,7 @@ def test_radiusd_loads_the_writer_and_neither_the_reader_nor_the_rest_of_radmete
         "radmeter.errors",
         "radmeter.plugin",
         "radmeter.plugin.client_limit",
+        "radmeter.plugin.config_file",
         "radmeter.plugin.handlers",
         "radmeter.plugin.journal",
         "radmeter.plugin.journal.files",

@@ -108,7 +108,7 @@ class JournalReader:
             )
         raise JournalError(
             f"there is no journal in {self.directory} yet: radiusd makes it at the first packet. If its journal is "
-            "elsewhere, set RADMETER_JOURNAL"
+            "elsewhere, set `journal` in the configuration file, or RADMETER_JOURNAL"
         )
 
     @contextmanager

@@ -1,0 +1,154 @@
+"""`radmeter freeradius`: put radmeter into the configuration of a FreeRADIUS that is in use."""
+
+import os
+import shutil
+from pathlib import Path
+
+import click
+
+from radmeter import output
+from radmeter.cli.common import confirm, with_settings
+from radmeter.config import Settings
+from radmeter.errors import ConfigurationError, ServerConfigurationError, os_reason
+from radmeter.freeradius import install as planning
+from radmeter.freeradius import install_run, installed
+from radmeter.freeradius.install_record import DIRECTORY
+from radmeter.freeradius.raddb import read
+from radmeter.plugin import config_file
+
+# The Python of radiusd is the system's.
+SYSTEM = "/usr/bin:/bin"
+RESTART = "sudo systemctl restart freeradius"
+
+
+@click.group(epilog="Example: radmeter freeradius install --plan")
+def freeradius() -> None:
+    """Put radmeter into the configuration of a FreeRADIUS that is in use."""
+
+
+@freeradius.command(
+    epilog="""\b
+Examples:
+  radmeter freeradius install --plan
+  radmeter freeradius install
+  radmeter freeradius install --raddb /etc/freeradius/3.0 --yes
+  radmeter freeradius install --undo
+
+\b
+Exit codes:
+  0    done, or nothing to do
+  1    the configuration is not understood or is faulty; nothing is changed
+  2    wrong options or settings; no --yes and no terminal to ask at
+  130  interrupted, or the question was answered with no
+"""
+)
+@with_settings("journal")
+@click.option(
+    "--raddb",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="FreeRADIUS's configuration directory.  [default: the running server's, or the usual places]",
+)
+@click.option("--plan", "only_plan", is_flag=True, help="Say what would be changed, and change nothing.")
+@click.option("--undo", is_flag=True, help="Take back what this command has changed. The journal stays.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def install(settings: Settings, raddb: Path | None, only_plan: bool, undo: bool, yes: bool) -> None:
+    """Copy two files into FreeRADIUS's configuration and add the lines that call them.
+
+    Each virtual server that takes accounting packets gets two lines: `radmeter_preacct` first in its section preacct,
+    `radmeter_accounting` last in its section accounting. The journal's directory is made for radiusd's user.
+
+    The originals are kept in the folder radmeter-install of the configuration. `freeradius -C` checks the
+    configuration before and after; if it finds a fault, everything is as it was. A running server is not restarted:
+    the command says how. Run it again after an upgrade of radmeter: files that nobody has changed are renewed.
+
+    A configuration that is not understood is not changed. The message has the lines to add by hand.
+    """
+    directory, environment = _server(raddb, settings)
+    try:
+        if undo:
+            _undo(directory, environment, only_plan, yes)
+        else:
+            _install(directory, environment, settings, only_plan, yes)
+    except OSError as error:
+        hint = "" if os.geteuid() == 0 else " (run this command as root)"
+        raise ServerConfigurationError(f"FreeRADIUS's configuration: {os_reason(error)}{hint}") from error
+
+
+def _server(given: Path | None, settings: Settings) -> tuple[Path, dict[str, str]]:
+    """Return the configuration directory, and the environment of its server."""
+    if installed.program() is None:
+        raise ConfigurationError(
+            "FreeRADIUS is not installed: sudo apt install freeradius freeradius-python3"
+        )
+    if installed.python_module() is None:
+        raise ConfigurationError("rlm_python3 is not installed: sudo apt install freeradius-python3")
+    if given is None and len(several := installed.undecided(settings.journal)) > 1:
+        raise ConfigurationError(
+            f"there are several configurations, name one by --raddb: {', '.join(several)}"
+        )
+    directory, running, _ = installed.raddb(given, settings.journal)
+    if directory is None:
+        raise ConfigurationError("no configuration of FreeRADIUS in the usual places: name it by --raddb")
+    if not (directory / "radiusd.conf").exists():
+        raise ConfigurationError(f"{directory} has no radiusd.conf: --raddb is the directory that has it")
+    _, environment = installed.environment_file()
+    return directory.absolute(), {**environment, **(running or {})}
+
+
+def _install(
+    raddb: Path, environment: dict[str, str], settings: Settings, only_plan: bool, yes: bool
+) -> None:
+    # Only an option is written into the module. Else the module reads radmeter's configuration, as the shipper does.
+    given = settings.journal if settings.source("journal") == "--journal" else None
+    plan = planning.plan(raddb, environment, given)
+    for note in plan.notes:
+        output.say(f"note: {note}", err=True)
+    if not plan.changes:
+        output.say(f"{raddb}: nothing to do, radmeter is in it")
+        return
+    output.say(f"{raddb}:", *(f"  {change}" for change in plan.changes))
+    if given is not None:
+        output.say(
+            f'note: the shipper needs it too: journal = "{given}" in {config_file.default_file()}', err=True
+        )
+    if only_plan:
+        return
+    confirm(f"Change this? The originals are kept in {raddb / DIRECTORY}.", yes)
+    _refuse_unreadable(raddb)
+    install_run.install(plan, environment)
+    output.say(
+        "done, and freeradius -C finds no fault. It takes effect when FreeRADIUS is restarted:",
+        f"  {RESTART}",
+        "Then start the shipper (`sudo systemctl enable --now radmeter-ship`), and look: sudo radmeter doctor",
+        f"To take it back: radmeter freeradius install --raddb {raddb} --undo",
+    )
+
+
+def _undo(raddb: Path, environment: dict[str, str], only_plan: bool, yes: bool) -> None:
+    edits, notes = install_run.undo_plan(raddb)
+    output.say(f"{raddb}:", *(f"  {edit.said}" for edit in edits))
+    for note in notes:
+        output.say(f"note: {note}", err=True)
+    if only_plan:
+        return
+    confirm("Take this back? Packets are then no longer counted.", yes)
+    install_run.undo(raddb, edits, environment)
+    output.say(
+        "done, and freeradius -C finds no fault. It takes effect when FreeRADIUS is restarted:",
+        f"  {RESTART}",
+    )
+
+
+def _refuse_unreadable(raddb: Path) -> None:
+    """Refuse if radiusd's Python cannot import the plugin as radiusd's user. From 3.2.7 on, -C does not tell."""
+    version = installed.embedded_python()
+    python = shutil.which(f"python{version}", path=SYSTEM) if version else None
+    if python is None:
+        return
+    user = planning.server_user(read(raddb), raddb) if os.geteuid() == 0 else None
+    place = str(planning.python_path())
+    if fault := installed.import_fault(python, place, user):
+        raise ServerConfigurationError(
+            f"{user or 'this user'} cannot import the plugin from {place} by Python {version}: {fault}. "
+            "Nothing is changed"
+        )

@@ -1,0 +1,355 @@
+"""Plans what `radmeter freeradius install` changes in an operator's configuration, or refuses. Changes nothing."""
+
+import os
+import pwd
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import radmeter
+from radmeter import __version__, resources
+from radmeter.errors import ConfigurationError, ServerConfigurationError
+from radmeter.freeradius.install_record import Record, digest
+from radmeter.freeradius.instances import instances, modules, settings_of
+from radmeter.freeradius.raddb import Section, read
+from radmeter.freeradius.sites import accounting_servers, closing_line
+from radmeter.plugin.settings import read_settings
+
+MODULE = "mods-available/radmeter"
+POLICY = "policy.d/radmeter"
+ENABLED = "mods-enabled/radmeter"
+# The same in every release of the package.
+PACKAGED = Path("/usr/lib/radmeter/python")
+# What stands in a configuration without quoting.
+PLAIN_PATH = re.compile(r"[\w./+@,=-]+")
+# Results after which the router gets a reply, although the rest of the section was left out.
+ANSWERED = ("ok", "updated", "noop", "default")
+
+
+@dataclass(frozen=True)
+class Call:
+    """A line that calls a policy, and the comment above it."""
+
+    section: str
+    policy: str
+    why: str
+
+    @property
+    def where(self) -> str:
+        """Return where in its section the line belongs."""
+        return f"{'first' if self.section == 'preacct' else 'last'} in {self.section}"
+
+
+CALLS = (
+    Call(
+        "preacct",
+        "radmeter_preacct",
+        "radmeter: keeps the packet's source address and the router's own Event-Timestamp.  It must be first.",
+    ),
+    Call(
+        "accounting",
+        "radmeter_accounting",
+        "radmeter: writes the packet into the journal, or leaves it unanswered.  It must be last.",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A file of radmeter's that is written into the configuration. `before`: what is there, of an earlier release."""
+
+    path: Path
+    content: bytes
+    before: bytes | None
+
+    def __str__(self) -> str:
+        """Return the change as a line for people."""
+        return f"{'write' if self.before is None else 'renew'} {self.path}"
+
+
+@dataclass(frozen=True)
+class Link:
+    """A symbolic link that enables the module."""
+
+    path: Path
+    target: str
+
+    def __str__(self) -> str:
+        """Return the change as a line for people."""
+        return f"link  {self.path} -> {self.target}"
+
+
+@dataclass(frozen=True)
+class Insertion:
+    """Lines that are put before a line of a file. `path` is the file itself, not a link to it."""
+
+    path: Path
+    before_line: int
+    lines: tuple[str, ...]
+    call: Call
+    server: str
+
+    def __str__(self) -> str:
+        """Return the change as a line for people."""
+        return f"add   {self.path} line {self.before_line}, {self.call.where} of {self.server}: {self.call.policy}"
+
+
+@dataclass(frozen=True)
+class NewDirectory:
+    """A directory that is made for a user."""
+
+    path: Path
+    user: str | None
+
+    def __str__(self) -> str:
+        """Return the change as a line for people."""
+        return f"make  {self.path}" + (f" for {self.user}" if self.user else "")
+
+
+Change = Copy | Link | Insertion | NewDirectory
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is changed in a configuration directory, and what an operator should know besides."""
+
+    raddb: Path
+    changes: tuple[Change, ...]
+    notes: tuple[str, ...]
+
+
+def plan(raddb: Path, environment: Mapping[str, str], journal: Path | None) -> Plan:
+    """Plan the changes that put radmeter into a server's configuration.
+
+    Parameters
+    ----------
+    environment
+        The server's variables.
+    journal
+        The journal to write into the module; None: the module takes it from radmeter's configuration.
+
+    Raises
+    ------
+    ServerConfigurationError
+        Something is not understood. The message names each place, and the lines to add by hand.
+    OSError
+        A file cannot be read.
+    """
+    root = read(raddb)
+    record = Record.load(raddb)
+    problems: list[str] = []
+    notes: list[str] = []
+    changes: list[Change] = []
+    module = _module(journal)
+    for name, content, marks in (
+        (MODULE, module, ("radmeter.plugin",)),
+        (POLICY, (resources.directory("radius") / POLICY).read_bytes(), tuple(call.policy for call in CALLS)),
+    ):
+        changes += _copy(raddb / name, content, marks, record.copied.get(name), problems, notes)
+    changes += _link(raddb, root, problems)
+    places = 0
+    for server in accounting_servers(root):
+        name = f"server {server.argument}" if server.argument else "the server"
+        for call in CALLS:
+            inner = [section for section in server.sections if section.name == call.section]
+            places += len(inner)
+            if len(inner) != 1:
+                problems.append(f"{name} has {len(inner) or 'no'} sections {call.section}, one is expected")
+                continue
+            changes += _insertion(raddb, inner[0], call, name, problems)
+    if not places and not problems:
+        problems.append(f"{raddb}: no virtual server takes accounting packets")
+    if problems:
+        raise _refusal(raddb, problems)
+    changes += _journal_directory(root, raddb, journal_of(root, environment, journal), notes)
+    notes += _sql(root)
+    # A file that several servers include is changed once.
+    return Plan(raddb, tuple(dict.fromkeys(changes)), tuple(notes))
+
+
+def journal_of(root: Section, environment: Mapping[str, str], given: Path | None) -> Path:
+    """Return the journal that the server uses after the installation.
+
+    Raises
+    ------
+    ConfigurationError
+        The plugin would refuse its settings, or the server's environment names another journal than the given one.
+    """
+    there = next(iter(instances(root).values()), None)
+    if there is not None:
+        settings = settings_of(there, root, environment)
+    else:
+        settings = read_settings({"journal": given or ""}, environment)
+    if given is not None and Path(settings.journal) != given:
+        raise ConfigurationError(
+            f"--journal {given}: the server would use {settings.journal} (from {settings.journal_source}), "
+            "change it there"
+        )
+    return Path(settings.journal)
+
+
+def python_path() -> Path:
+    """Return the directory from which radiusd imports the plugin: of the package if this is it, else this one's."""
+    own = Path(radmeter.__file__).resolve().parent.parent
+    return PACKAGED if PACKAGED.resolve() == own else own
+
+
+def server_user(root: Section, raddb: Path) -> str | None:
+    """Return the name of the user that radiusd becomes, else the one who owns its configuration."""
+    for section in (*root.all("security"), root):
+        if user := section.value("user"):
+            return user
+    try:
+        return pwd.getpwuid((raddb / "radiusd.conf").stat().st_uid).pw_name
+    except KeyError:
+        return None
+
+
+def _module(journal: Path | None) -> bytes:
+    """Return the module's file with its python_path, and its journal if one is given."""
+    text = (resources.directory("radius") / MODULE).read_text(encoding="utf-8")
+    for variable, value in (("RADMETER_PYTHON_PATH", python_path()), ("RADMETER_JOURNAL", journal)):
+        if value is None:
+            continue
+        if not PLAIN_PATH.fullmatch(str(value)):
+            raise ConfigurationError(
+                f"{value}: only letters, digits and ./+@,=_- can stand in FreeRADIUS's configuration"
+            )
+        place = f'"$ENV{{{variable}}}"'
+        assert text.count(place) == 1
+        text = text.replace(place, f'"{value}"')
+    return f"#  Written by `radmeter freeradius install`, radmeter {__version__}.\n#\n{text}".encode()
+
+
+def _copy(
+    path: Path,
+    content: bytes,
+    marks: tuple[str, ...],
+    ours: str | None,
+    problems: list[str],
+    notes: list[str],
+) -> Iterator[Copy]:
+    """Yield the copy of a file unless it is there. A file that was changed by hand stays."""
+    source = resources.directory("radius") / path.parent.name / path.name
+    if not path.parent.is_dir():
+        problems.append(f"{path.parent} is not a directory")
+        return
+    if not (path.exists() or path.is_symlink()):
+        yield Copy(path, content, None)
+        return
+    before = path.read_bytes()
+    if before == content:
+        return
+    if digest(before) == ours:
+        yield Copy(path, content, before)
+    elif all(mark.encode() in before for mark in marks):
+        notes.append(f"{path} is not as this command writes it, and stays: compare it with {source}")
+    else:
+        problems.append(f"{path} is not radmeter's file: move it away, or merge it with {source}")
+
+
+def _link(raddb: Path, root: Section, problems: list[str]) -> Iterator[Link]:
+    others = list(instances(root).values())
+    enabled = raddb / ENABLED
+    for module in others:
+        if module.path != enabled:
+            problems.append(f"{module.path} line {module.line} enables radmeter already, under another file")
+    if not enabled.parent.is_dir():
+        problems.append(f"{enabled.parent} is not a directory")
+    elif enabled.is_symlink() or enabled.exists():
+        if (
+            not any(module.path == enabled for module in others)
+            and enabled.resolve() != (raddb / MODULE).resolve()
+        ):
+            problems.append(f"{enabled} is there, but it is not radmeter's module")
+    else:
+        yield Link(enabled, f"../{MODULE}")
+
+
+def _insertion(
+    raddb: Path, place: Section, call: Call, server: str, problems: list[str]
+) -> Iterator[Insertion]:
+    """Yield the line that calls a policy, unless the section calls it."""
+    path = place.path.resolve()
+    at = f"{place.path} line {place.line}"
+    calls = [item.name for item in place.calls()]
+    first = call.section == "preacct"
+    if call.policy in calls:
+        if calls[0 if first else -1] != call.policy:
+            problems.append(f"{at}: {call.section} calls {call.policy}, but not {call.where.split()[0]}")
+        return
+    lines = path.read_bytes().decode(errors="surrogateescape").split("\n")
+    closing = closing_line(place)
+    opening = rf"\s*{call.section}\s*\{{\s*(#.*)?"
+    if not path.is_relative_to(raddb.resolve()):
+        problems.append(f"{place.path} is a file outside {raddb}: {path}")
+    elif len(lines) < place.line or not re.fullmatch(opening, lines[place.line - 1]):
+        problems.append(f"{at}: {call.section} {{ does not stand on a line of its own")
+    elif closing is None or not re.fullmatch(r"\s*\}\s*(#.*)?", lines[closing - 1]):
+        problems.append(f"{at}: the end of {call.section} does not stand on a line of its own")
+    elif not first and (early := _early_end(place)):
+        problems.append(f"{at}: accounting can end before its last line: {early}")
+    else:
+        indent = re.match(r"\s*", lines[place.line - 1])
+        inner = f"{indent[0] if indent else ''}\t"
+        end = "\r" if lines[place.line - 1].endswith("\r") else ""
+        added = [f"{inner}#  {call.why}{end}", f"{inner}{call.policy}{end}"]
+        added = [*added, end] if first else [end, *added]
+        yield Insertion(path, place.line + 1 if first else closing, tuple(added), call, server)
+
+
+def _early_end(place: Section) -> str:
+    """Return what ends a section for some packets; "" if nothing does."""
+    for section in place.sections:
+        if section.name == "Acct-Type":
+            return f"{section.path} line {section.line}: Acct-Type {section.argument} takes its place"
+        if early := _early_end(section):
+            return early
+    for item in place.items:
+        if item.name == "return" or (item.value == "return" and item.name in ANSWERED):
+            shown = f"{item.name} = {item.value}" if item.value else item.name
+            return f"{item.path} line {item.line}: {shown}"
+    return ""
+
+
+def _journal_directory(root: Section, raddb: Path, path: Path, notes: list[str]) -> Iterator[NewDirectory]:
+    user = server_user(root, raddb)
+    if not path.exists():
+        yield NewDirectory(path, user)
+        return
+    owner = path.stat().st_uid
+    try:
+        expected = None if user is None else pwd.getpwnam(user).pw_uid
+    except KeyError:
+        return
+    if os.geteuid() == 0 and expected not in (None, owner):
+        notes.append(f"{path} belongs to user id {owner}, and radiusd runs as {user}: chown {user}: {path}")
+
+
+def _sql(root: Section) -> Iterator[str]:
+    sql = {name for name, module in modules(root).items() if module.name == "sql"}
+    for server in accounting_servers(root):
+        for section in server.sections:
+            if section.name == "accounting":
+                for call in section.calls():
+                    if call.name in sql:
+                        yield (
+                            f"{call.path} line {call.line}: if {call.name} fails, the packet does not reach radmeter "
+                            f"and is not answered. To go on without it: {call.name} {{ fail = 1 }}"
+                        )
+
+
+def _refusal(raddb: Path, problems: list[str]) -> ServerConfigurationError:
+    source = resources.directory("radius")
+    return ServerConfigurationError(
+        f"the configuration in {raddb} is not understood, so nothing is changed:",
+        *(f"  {each}" for each in dict.fromkeys(problems)),
+        "By hand: copy two files, enable the module, and add two lines to each virtual server that takes accounting:",
+        f"  cp {source / MODULE} {raddb / MODULE}",
+        f'      and write there: python_path = "{python_path()}"',
+        f"  cp {source / POLICY} {raddb / POLICY}",
+        f"  ln -s ../{MODULE} {raddb / ENABLED}",
+        *(f"  {call.section} {{ .. }}, {call.where.split()[0]}: {call.policy}" for call in CALLS),
+        f"Then: freeradius -C -d {raddb}",
+    )

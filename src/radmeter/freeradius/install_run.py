@@ -1,0 +1,239 @@
+"""Changes an operator's FreeRADIUS configuration by a plan, or takes the changes back. On a fault all is as it was."""
+
+import os
+import pwd
+import shutil
+import stat
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from radmeter.errors import ServerConfigurationError
+from radmeter.freeradius import installed
+from radmeter.freeradius.install import CALLS, Copy, Insertion, Link, NewDirectory, Plan
+from radmeter.freeradius.install_record import DIRECTORY, FILE, Record, digest
+
+# radiusd reads no file with a hyphen in its name from a directory.
+UNFINISHED = ".radmeter-new"
+
+
+@dataclass(frozen=True)
+class Edit:
+    """What a path is to become: a file with this content, a link to this target, or nothing."""
+
+    path: Path
+    after: bytes | str | None
+    said: str
+
+
+def install(plan: Plan, environment: Mapping[str, str]) -> None:
+    """Carry a plan out. The record and copies of the originals are written first.
+
+    Raises
+    ------
+    ServerConfigurationError
+        radiusd finds a fault in the configuration, before or after the changes. Everything is as it was.
+    OSError
+        A file cannot be written. Everything is as it was.
+    """
+    record = Record.load(plan.raddb)
+    edits: list[Edit] = []
+    made = [change for change in plan.changes if isinstance(change, NewDirectory)]
+    insertions: dict[Path, list[Insertion]] = {}
+    for change in plan.changes:
+        if isinstance(change, Copy):
+            edits.append(Edit(change.path, change.content, str(change)))
+            record.copied[_below(plan.raddb, change.path)] = digest(change.content)
+        elif isinstance(change, Link):
+            edits.append(Edit(change.path, change.target, str(change)))
+            record.links[_below(plan.raddb, change.path)] = change.target
+        elif isinstance(change, Insertion):
+            insertions.setdefault(change.path, []).append(change)
+    for path, changes in insertions.items():
+        edits.append(Edit(path, _inserted(path, changes), f"edit {path}"))
+        blocks = record.inserted.setdefault(_below(plan.raddb, path), [])
+        blocks += [list(change.lines) for change in changes]
+    record.made.extend(str(change.path) for change in made)
+    _refuse_faulty(plan.raddb, environment, "is faulty already, before any change")
+    _carry_out(plan.raddb, edits, made, record, environment)
+
+
+def undo_plan(raddb: Path) -> tuple[list[Edit], list[str]]:
+    """Return the edits that take an installation back, and what stays and why.
+
+    Raises
+    ------
+    ServerConfigurationError
+        Nothing was installed here by this command.
+    OSError
+        A file cannot be read.
+    """
+    record = Record.load(raddb)
+    if record.is_empty():
+        raise ServerConfigurationError(
+            f"`radmeter freeradius install` has changed nothing in {raddb}: {raddb / DIRECTORY / FILE} is not there"
+        )
+    edits: list[Edit] = []
+    notes: list[str] = []
+    for name, blocks in record.inserted.items():
+        path = raddb / name
+        if not path.exists():
+            continue
+        before = _text(path)
+        after = before
+        for block in blocks:
+            after = _without(after, block)
+        for number, line in enumerate(after.split("\n"), 1):
+            if line.split("#")[0].strip() in [call.policy for call in CALLS]:
+                notes.append(f"{path} line {number} was changed by hand and stays: {line.strip()}")
+        if after != before:
+            edits.append(
+                Edit(path, after.encode(errors="surrogateescape"), f"remove radmeter's lines from {path}")
+            )
+    for name, target in record.links.items():
+        path = raddb / name
+        if path.is_symlink() and str(path.readlink()) == target:
+            edits.append(Edit(path, None, f"remove {path}"))
+    for name, written in record.copied.items():
+        path = raddb / name
+        if path.exists() and digest(path.read_bytes()) == written:
+            edits.append(Edit(path, None, f"remove {path}"))
+        elif path.exists():
+            notes.append(f"{path} was changed by hand and stays")
+    notes += [f"{path} stays: the journal" for path in record.made if Path(path).exists()]
+    return edits, notes
+
+
+def undo(raddb: Path, edits: Sequence[Edit], environment: Mapping[str, str]) -> None:
+    """Take an installation back, as `undo_plan` says. Raises as `install` does."""
+    _carry_out(raddb, edits, (), None, environment)
+
+
+def _carry_out(
+    raddb: Path,
+    edits: Sequence[Edit],
+    made: Sequence[NewDirectory],
+    record: Record | None,
+    environment: Mapping[str, str],
+) -> None:
+    """Make the edits. `record` is written first, or with None removed in the end."""
+    example = (raddb / "radiusd.conf").stat()
+    kept = raddb / DIRECTORY
+    first = not kept.exists()
+    saved = [(edit.path, _state(edit.path)) for edit in edits]
+    before = _state(kept / FILE)
+    try:
+        if record is not None:
+            _directory(kept, example.st_uid, example.st_gid, 0o750)
+            for path, state in saved:
+                if isinstance(state, bytes):
+                    copy = kept / f"{_below(raddb, path)}.{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
+                    for parent in reversed(copy.relative_to(kept).parents[:-1]):
+                        _directory(kept / parent, example.st_uid, example.st_gid, 0o750)
+                    _write(copy, state, example)
+            _write(kept / FILE, record.text().encode(), example)
+        for directory in made:
+            _make(directory)
+        for edit in edits:
+            _become(edit.path, edit.after, example)
+        _refuse_faulty(raddb, environment, "would be faulty; everything is as it was")
+    except BaseException:
+        for path, state in reversed(saved):
+            if _state(path) != state:
+                _become(path, state, example)
+        if first:
+            shutil.rmtree(kept, ignore_errors=True)
+        elif record is not None:
+            _become(kept / FILE, before, example)
+        raise
+    if record is None:
+        shutil.rmtree(kept)
+
+
+def _refuse_faulty(raddb: Path, environment: Mapping[str, str], what: str) -> None:
+    if fault := installed.configuration_fault(raddb, dict(environment)):
+        raise ServerConfigurationError(f"the configuration in {raddb} {what}: {fault}")
+
+
+def _inserted(path: Path, changes: Sequence[Insertion]) -> bytes:
+    lines = _text(path).split("\n")
+    for change in sorted(changes, key=lambda each: each.before_line, reverse=True):
+        lines[change.before_line - 1 : change.before_line - 1] = change.lines
+    return "\n".join(lines).encode(errors="surrogateescape")
+
+
+def _without(text: str, block: Sequence[str]) -> str:
+    """Return a text without the first place of some lines that follow each other.
+
+    The empty line at the block's edge may have got away from it.
+    """
+    lines = text.split("\n")
+    for wanted in (list(block), [line for line in block if line.strip()]):
+        for at in range(len(lines) - len(wanted) + 1):
+            if lines[at : at + len(wanted)] == wanted:
+                return "\n".join([*lines[:at], *lines[at + len(wanted) :]])
+    return text
+
+
+def _text(path: Path) -> str:
+    # Not read_text: it would change the ends of lines.
+    return path.read_bytes().decode(errors="surrogateescape")
+
+
+def _below(raddb: Path, path: Path) -> str:
+    base = raddb.resolve()
+    return str(path.parent.resolve().joinpath(path.name).relative_to(base))
+
+
+def _state(path: Path) -> bytes | str | None:
+    if path.is_symlink():
+        return str(path.readlink())
+    return path.read_bytes() if path.exists() else None
+
+
+def _become(path: Path, state: bytes | str | None, example: os.stat_result) -> None:
+    if isinstance(state, bytes):
+        _write(path, state, path.stat() if path.exists() else example)
+    elif isinstance(state, str):
+        path.symlink_to(state)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _write(path: Path, content: bytes, example: os.stat_result) -> None:
+    """Put a file in its place at once, with the owner and the rights of another one."""
+    unfinished = path.with_name(path.name + UNFINISHED)
+    unfinished.unlink(missing_ok=True)
+    descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        if os.geteuid() == 0:
+            os.fchown(descriptor, example.st_uid, example.st_gid)
+        os.fchmod(descriptor, stat.S_IMODE(example.st_mode))
+        os.fsync(descriptor)
+    unfinished.replace(path)
+
+
+def _directory(path: Path, user: int, group: int, mode: int) -> None:
+    if path.exists():
+        return
+    path.mkdir(mode=mode)
+    path.chmod(mode)
+    if os.geteuid() == 0:
+        os.chown(path, user, group)
+
+
+def _make(directory: NewDirectory) -> None:
+    directory.path.parent.mkdir(parents=True, exist_ok=True)
+    if directory.user is None:
+        directory.path.mkdir(mode=0o750)
+        return
+    try:
+        entry = pwd.getpwnam(directory.user)
+    except KeyError:
+        raise ServerConfigurationError(
+            f"radiusd's user {directory.user} does not exist, so {directory.path} cannot be made for it"
+        ) from None
+    _directory(directory.path, entry.pw_uid, entry.pw_gid, 0o750)

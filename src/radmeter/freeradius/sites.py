@@ -1,0 +1,46 @@
+"""Which sections of FreeRADIUS's configuration every Accounting-Request passes, and where they end."""
+
+from collections.abc import Iterator
+
+from radmeter.freeradius.raddb import TOKEN, Section, text_of
+
+ACCOUNTING_LISTENERS = ("acct", "auth+acct")
+
+
+def accounting_servers(root: Section) -> Iterator[Section]:
+    """Yield the virtual servers that get Accounting-Requests. An inner tunnel or a proxy does not.
+
+    The root is one of them if it has sections of its own, as in FreeRADIUS 2.
+    """
+    named = {
+        each.value("virtual_server")
+        for each in (*root.all("listen"), *root.all("client"), *root.all("clients"))
+        if each.name != "listen" or each.value("type") in ACCOUNTING_LISTENERS
+    }
+    for server in root.sections:
+        if server.name == "server":
+            own = {each.value("type") for each in server.sections if each.name == "listen"}
+            if own & set(ACCOUNTING_LISTENERS) or server.argument in named:
+                yield server
+    if any(each.name in ("preacct", "accounting") for each in root.sections):
+        yield root
+
+
+def takes_accounting(place: Section, root: Section) -> bool:
+    """Return whether a section `preacct` or `accounting` belongs to a server that gets Accounting-Requests."""
+    return any(any(each is place for each in server.sections) for server in accounting_servers(root))
+
+
+def closing_line(place: Section) -> int | None:
+    """Return the number of the line with the brace that closes a section; None if there is none."""
+    depth = 0
+    for number, line in enumerate(text_of(place.path).splitlines(), 1):
+        position = max(line.find(place.name), 0) if number == place.line else 0
+        while number >= place.line and (match := TOKEN.match(line, position)):
+            position = match.end()
+            if match["comment"]:
+                break
+            depth += {"{": 1, "}": -1}.get(match["brace"] or "", 0)
+            if match["brace"] == "}" and depth <= 0:
+                return number
+    return None

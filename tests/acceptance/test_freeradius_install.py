@@ -1,0 +1,277 @@
+"""`radmeter freeradius install` with Debian's own configuration and a real FreeRADIUS: it works, or changes nothing."""
+
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from support.commands import Result, radmeter
+from support.doctoring import faults
+from support.stock_server import ACCOUNTING, PREACCT, STOCK, StockServer
+from support.wire import Router
+
+from radmeter.freeradius import installed
+from radmeter.freeradius.install_record import DIRECTORY, digest
+from radmeter.plugin.journal.reader import JournalReader
+
+SITE = "sites-available/default"
+Tree = dict[str, tuple[int, bytes | str]]
+
+
+class Stock:
+    """A copy of Debian's configuration, and the command for it."""
+
+    def __init__(self, base: Path) -> None:
+        self.server = StockServer(base, base / "lib" / "journal")
+        self.raddb = self.server.raddb
+
+    def install(self, *arguments: str) -> Result:
+        journal = str(self.server.journal)
+        return radmeter(
+            None, "freeradius", "install", "--raddb", self.raddb, "--journal", journal, *arguments
+        )
+
+    def edit(self, name: str, pattern: str, replacement: str) -> None:
+        path = self.raddb / name
+        text = path.read_bytes().decode("latin-1")
+        changed = re.sub(pattern, lambda match: match.expand(replacement), text, count=1)
+        assert changed != text
+        path.write_bytes(changed.encode("latin-1"))
+
+    def tree(self) -> Tree:
+        """Return each file's rights and content, and each link's target."""
+        return {
+            str(path.relative_to(self.raddb)): (
+                path.lstat().st_mode,
+                str(path.readlink()) if path.is_symlink() else path.read_bytes() if path.is_file() else "",
+            )
+            for path in self.raddb.rglob("*")
+        }
+
+
+@pytest.fixture
+def stock(tmp_path: Path) -> Stock:
+    if not os.access(STOCK / "radiusd.conf", os.R_OK):
+        pytest.skip(f"{STOCK} is not there, or not ours to read")
+    return Stock(tmp_path)
+
+
+def calls(stock: Stock, section: str) -> list[str]:
+    """Return the lines of a section of the site that are no comments and not empty."""
+    text = (stock.raddb / SITE).read_text()
+    found = re.search(rf"(?ms)^{section} \{{\n(.*?)^\}}", text)
+    assert found is not None
+    lines = [line.strip() for line in found[1].splitlines()]
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def test_a_packet_is_in_the_journal_after_it_and_undo_leaves_no_trace(stock: Stock) -> None:
+    before = stock.tree()
+    planned = stock.install("--plan")
+    assert (planned.exit_code, stock.tree(), stock.server.journal.exists()) == (0, before, False)
+
+    done = stock.install("--yes")
+    assert done.exit_code == 0, done.errors
+    assert [line for line in done.output.splitlines() if line.startswith("  ")][:6] == (
+        planned.output.splitlines()[1:]
+    )
+    assert "sudo systemctl restart freeradius" in done.output
+    assert calls(stock, "preacct")[0] == PREACCT
+    assert calls(stock, "accounting")[-1] == ACCOUNTING
+    assert stock.server.journal.is_dir()
+
+    after = stock.tree()
+    again = stock.install("--yes")
+    assert (again.exit_code, again.output) == (0, f"{stock.raddb}: nothing to do, radmeter is in it\n")
+    assert stock.tree() == after
+
+    with stock.server as server:
+        server.variables = {}
+        server.start(python_path=False)
+        with Router(server.address) as router:
+            assert router.send({"Acct-Status-Type": "Stop", "User-Name": "alice", "Acct-Session-Id": "s"})
+        assert server.stop() == 0
+    assert JournalReader(stock.server.journal).depth({}).records == 1
+    found = faults(
+        None,
+        "freeradius",
+        arguments=("--raddb", stock.raddb),
+        RADMETER_JOURNAL=str(stock.server.journal),
+    )
+    assert [line.said for line in found if line.check == "freeradius" and line.level == "red"] == []
+
+    assert stock.install("--undo", "--plan").exit_code == 0
+    assert stock.tree() == after
+    undone = stock.install("--undo", "--yes")
+    assert undone.exit_code == 0, undone.errors
+    assert stock.tree() == before
+    assert JournalReader(stock.server.journal).depth({}).records == 1
+    assert stock.install("--undo", "--yes").exit_code == 1
+
+
+def section(stock: Stock, name: str, text: str) -> None:
+    """Put a text in the place of a section of the site."""
+    stock.edit(SITE, rf"(?ms)^{name} \{{\n.*?^\}}", text.replace("\\", "\\\\"))
+
+
+REFUSED: dict[str, tuple[Callable[[Stock], object], str]] = {
+    "section in one line": (
+        lambda stock: section(stock, "preacct", "preacct { preprocess }"),
+        "preacct { does not stand on a line of its own",
+    ),
+    "end not alone": (
+        lambda stock: section(stock, "accounting", "accounting {\n\tdetail }"),
+        "the end of accounting does not stand on a line of its own",
+    ),
+    "no section": (lambda stock: section(stock, "preacct", ""), "server default has no sections preacct"),
+    "two sections": (
+        lambda stock: section(stock, "preacct", "preacct {\n}\npreacct {\n}"),
+        "server default has 2 sections preacct",
+    ),
+    "answered before the end": (
+        lambda stock: section(stock, "accounting", "accounting {\n\tdetail {\n\t\tok = return\n\t}\n}"),
+        "accounting can end before its last line",
+    ),
+    "return": (
+        lambda stock: section(stock, "accounting", "accounting {\n\tif (&User-Name) {\n\t\treturn\n\t}\n}"),
+        "accounting can end before its last line",
+    ),
+    "in its place": (
+        lambda stock: section(stock, "accounting", "accounting {\n\tAcct-Type X {\n\t}\n}"),
+        "Acct-Type X takes its place",
+    ),
+    "not first": (
+        lambda stock: section(stock, "preacct", f"preacct {{\n\tpreprocess\n\t{PREACCT}\n}}"),
+        f"preacct calls {PREACCT}, but not first",
+    ),
+    "no accounting": (
+        lambda stock: stock.edit(SITE, r"(?s)type = acct(.*)type = acct", r"type = auth\1type = auth"),
+        "no virtual server takes accounting packets",
+    ),
+    "another's policy": (
+        lambda stock: (stock.raddb / "policy.d" / "radmeter").write_text("mine {\n}\n"),
+        "policy.d/radmeter is not radmeter's file",
+    ),
+    "another's module": (
+        lambda stock: (stock.raddb / "mods-enabled" / "radmeter").write_text("always mine {\n}\n"),
+        "mods-enabled/radmeter is there, but it is not radmeter's module",
+    ),
+    "a second instance": (
+        lambda stock: (
+            (stock.raddb / "mods-enabled" / "other").write_text(
+                "python3 other {\n\tmodule = radmeter.plugin\n}\n"
+            )
+            and None
+        ),
+        "enables radmeter already, under another file",
+    ),
+}
+
+
+@pytest.mark.parametrize(("spoil", "said"), REFUSED.values(), ids=REFUSED)
+def test_what_is_not_understood_is_not_changed(
+    stock: Stock, spoil: Callable[[Stock], object], said: str
+) -> None:
+    spoil(stock)
+    before = stock.tree()
+    done = stock.install("--yes")
+    assert done.exit_code == 1
+    assert said in done.errors
+    for line in (PREACCT, ACCOUNTING, "python_path = ", "mods-available/radmeter", "freeradius -C"):
+        assert line in done.errors
+    assert stock.tree() == before
+
+
+def test_a_site_elsewhere_is_not_changed(stock: Stock, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "managed"
+    (stock.raddb / SITE).rename(elsewhere)
+    (stock.raddb / SITE).symlink_to(elsewhere)
+    before = elsewhere.read_bytes()
+    done = stock.install("--yes")
+    assert (done.exit_code, "is a file outside" in done.errors) == (1, True)
+    assert elsewhere.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("name", "pattern", "said"),
+    [
+        # Faulty before: a module that is not there is called.
+        (SITE, r"(?m)^authorize \{$", "is faulty already, before any change: {raddb}/sites-enabled/default["),
+        # Faulty after: the policies are not read.
+        ("radiusd.conf", r"(?m)^(\s*)\$INCLUDE policy.d/$", "would be faulty; everything is as it was: "),
+    ],
+)
+def test_what_freeradius_refuses_is_put_back(stock: Stock, name: str, pattern: str, said: str) -> None:
+    if name == SITE:
+        stock.edit(name, pattern, "authorize {\n\tnot_there")
+    else:
+        # The site's own policies go too, so that only radmeter's are missed.
+        stock.edit(name, pattern, r"\1filter_username {\n\1}\n\1remove_reply_message_if_eap {\n\1}")
+        section(stock, "preacct", "preacct {\n\tpreprocess\n}")
+    before = stock.tree()
+    done = stock.install("--yes")
+    assert (done.exit_code, said.format(raddb=stock.raddb) in done.errors) == (1, True), done.errors
+    assert stock.tree() == before
+
+
+def test_what_people_change_afterwards_stays(stock: Stock) -> None:
+    stock.edit(SITE, r"(?m)^preacct \{$", "# caf\xe9\npreacct {")  # not UTF-8
+    assert stock.install("--yes").exit_code == 0
+    stock.edit(SITE, rf"(?m)^(\s*){PREACCT}$", rf"\1{PREACCT}\n\1# a line of the operator's\n\1preprocess")
+    stock.edit("mods-available/radmeter", r'sync = ".*"', 'sync = "interval"')
+    again = stock.install("--yes")
+    assert (again.exit_code, "mods-available/radmeter is not as this command writes it" in again.errors) == (
+        0,
+        True,
+    )
+
+    undone = stock.install("--undo", "--yes")
+    assert undone.exit_code == 0, undone.errors
+    assert "mods-available/radmeter was changed by hand and stays" in undone.errors
+    text = (stock.raddb / SITE).read_bytes()
+    assert b"# a line of the operator's\n" in text
+    assert b"# caf\xe9\n" in text
+    assert b"radmeter" not in text
+    assert not (stock.raddb / "mods-enabled" / "radmeter").exists()
+    assert (stock.raddb / "mods-available" / "radmeter").exists()
+    assert not (stock.raddb / "policy.d" / "radmeter").exists()
+
+
+def test_a_file_of_an_earlier_release_is_renewed(stock: Stock) -> None:
+    assert stock.install("--yes").exit_code == 0
+    newest = stock.tree()
+    # As an earlier release had written it.
+    policy = stock.raddb / "policy.d" / "radmeter"
+    newer = policy.read_text()
+    older = newer + "#  Of an earlier release.\n"
+    record = stock.raddb / DIRECTORY / "record.json"
+    policy.write_text(older)
+    record.write_text(record.read_text().replace(digest(newer.encode()), digest(older.encode())))
+    done = stock.install("--yes")
+    assert (done.exit_code, f"renew {policy}" in done.output) == (0, True), done.errors
+    kept = [path for path in (stock.raddb / DIRECTORY / "policy.d").iterdir() if path.read_text() == older]
+    assert len(kept) == 1
+    after = {name: state for name, state in stock.tree().items() if f"{DIRECTORY}/policy.d" not in name}
+    assert after == newest
+
+
+def test_lines_that_end_as_on_windows_stay_so(stock: Stock) -> None:
+    path = stock.raddb / SITE
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    before = path.read_bytes()
+    done = stock.install("--yes")
+    assert done.exit_code == 0, done.errors
+    text = path.read_bytes()
+    assert text.count(b"\n") == text.count(b"\r\n")
+    assert stock.install("--undo", "--yes").exit_code == 0
+    assert path.read_bytes() == before
+
+
+def test_without_a_terminal_it_asks_nobody(stock: Stock, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = stock.tree()
+    done = stock.install()
+    assert (done.exit_code, "--yes" in done.errors) == (2, True)
+    assert stock.tree() == before
+    monkeypatch.setattr(installed, "python_module", lambda: None)
+    assert "sudo apt install freeradius-python3" in stock.install("--yes").errors

@@ -1,0 +1,271 @@
+"""The packages on bare Debian: built, installed, counting, upgraded, removed and purged, in a chroot of each release.
+
+`scripts/test --packages` runs them. Nothing of systemd runs in a chroot: its units are verified by systemd-analyze, and
+their commands are run as their users with their environment.
+"""
+
+import os
+import re
+import shlex
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.chroots import SHARED, Chroot
+from support.documents import block
+from support.packages import BUILD, OTHERS, build
+
+pytestmark = pytest.mark.skipif(
+    os.environ.get("RADMETER_PACKAGES") != "1", reason="takes minutes and root: scripts/test --packages"
+)
+RELEASES = {"bookworm": "debian12", "trixie": "debian13"}
+UNITS = ("radmeter-ship", "radmeter-jobs")
+RADDB = "/etc/freeradius/3.0"
+JOURNAL = "/var/lib/radmeter/journal"
+LINES = block("../README.md", "install")
+PACKET = (
+    "echo 'User-Name={user},Acct-Status-Type=Stop,Acct-Session-Id={session},Acct-Input-Octets={octets},"
+    "NAS-Identifier=lobby' | radclient -x -t 30 localhost:1813 acct testing123"
+)
+
+
+# Notes what it is told. Units are enabled, but nothing can be started.
+SYSTEMCTL = """#!/bin/sh
+echo "$@" >> /run/systemctl
+[ "$1" != enable ] || /usr/bin/systemctl enable $(echo "$@" | sed 's/enable --now//')
+"""
+
+
+class Unit:
+    """A running service: the command of its unit, as its user, with its environment."""
+
+    def __init__(self, chroot: Chroot, name: str, log: Path, **environment: str) -> None:
+        text = chroot.run(f"cat /usr/lib/systemd/system/{name}.service")
+
+        def values(key: str) -> list[str]:
+            return [line.partition("=")[2] for line in text.splitlines() if line.startswith(f"{key}=")]
+
+        (command,), (user,) = values("ExecStart"), values("User")
+        self.log = log
+        variables = dict(each.split("=", 1) for each in values("Environment"))
+        for file in values("EnvironmentFile"):
+            lines = chroot.run(f"cat {file.removeprefix('-')} 2>/dev/null || true").splitlines()
+            pairs = [line.split("=", 1) for line in lines if "=" in line and not line.startswith("#")]
+            variables |= {key: value.strip('"') for key, value in pairs}
+        for directory in values("RuntimeDirectory"):
+            chroot.run(f"install -d -o {user} -g {user} /run/{directory}")
+        groups = ",".join([*chroot.run(f"id -Gn {user}").split(), *values("SupplementaryGroups")])
+        self.process = chroot.start(f"echo $$; exec {command}", log, user, groups, variables | environment)
+        self._chroot = chroot
+        self.says("")
+
+    def says(self, text: str, times: int = 1) -> None:
+        """Wait until its log has a text."""
+        deadline = time.monotonic() + 120
+        while self.log.read_text(errors="replace").count(text) < max(times, 1) or not self.log.read_text():
+            assert time.monotonic() < deadline, self.log.read_text()
+            assert self.process.poll() is None, self.log.read_text()
+            time.sleep(0.1)
+
+    def stop(self) -> None:
+        """End it as systemd does."""
+        self._chroot.run(f"kill {self.log.read_text().splitlines()[0]}")
+        assert self.process.wait(60) == 0, self.log.read_text()
+
+
+@pytest.fixture(scope="module", params=RELEASES)
+def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, list[Path]]:
+    """Build the packages of a release, of two revisions, in that release.
+
+    If RADMETER_BUILT names a directory, they are there from an earlier run.
+    """
+    release: str = request.param
+    if earlier := os.environ.get("RADMETER_BUILT"):
+        return release, sorted(Path(earlier).glob(f"*~{RELEASES[release]}_*.deb"))
+    return release, build(release, tmp_path_factory.mktemp(f"build-{release}"), (1, 2))
+
+
+@pytest.fixture
+def chroot(built: tuple[str, list[Path]], tmp_path: Path) -> Iterator[Chroot]:
+    """A Debian with FreeRADIUS and PostgreSQL, without network, and the packages in /mnt/shared."""
+    with Chroot(built[0], tmp_path, *BUILD, *OTHERS) as chroot:
+        for package in built[1]:
+            (chroot.shared / package.name).hardlink_to(package)
+        yield chroot
+
+
+def package(release: str, name: str, revision: int) -> str:
+    return f"{SHARED}/{name}_0.1.0-{revision}~{RELEASES[release]}_amd64.deb"
+
+
+def counted(chroot: Chroot, user: str, octets: int) -> None:
+    """Wait until a user has used so many octets."""
+    query = f"SELECT sum(bytes_in)::text FROM user_quota_usage WHERE username = '{user}'"
+    deadline = time.monotonic() + 120
+    while chroot.run(f'psql -XAtd radmeter -c "{query}"', user="postgres").strip() != str(octets):
+        assert time.monotonic() < deadline, f"{user} has not {octets} octets"
+        time.sleep(0.2)
+
+
+def test_the_whole_life(built: tuple[str, list[Path]], chroot: Chroot, tmp_path: Path) -> None:
+    release = built[0]
+    before = set(
+        chroot.run(
+            "find /etc /opt /usr/lib /usr/bin /usr/share /var/lib/radmeter /run 2>/dev/null || true"
+        ).splitlines()
+    )
+    chroot.run(f"mkdir {SHARED}/first && cp {package(release, 'radmeter', 1)} {SHARED}/first")
+    chroot.run(f"apt-get install -y {package(release, 'radmeter', 1)}")
+
+    # Who owns what.
+    rights = chroot.run(
+        "stat -c '%U:%G %a %n' /etc/radmeter /etc/radmeter/radmeter.toml /etc/radmeter/secrets /var/lib/radmeter "
+        f"{JOURNAL} /opt/radmeter /opt/radmeter/current/bin/radmeter; getent passwd radmeter | cut -d: -f6,7"
+    ).splitlines()
+    assert rights == [
+        "root:root 755 /etc/radmeter",
+        "root:root 644 /etc/radmeter/radmeter.toml",
+        "root:radmeter 2750 /etc/radmeter/secrets",
+        "root:root 755 /var/lib/radmeter",
+        f"freerad:freerad 750 {JOURNAL}",
+        "root:root 755 /opt/radmeter",
+        "root:root 755 /opt/radmeter/current/bin/radmeter",
+        "/var/lib/radmeter:/usr/sbin/nologin",
+    ]
+    # A service can read a password that root puts there; radiusd cannot.
+    chroot.run("umask 027; echo secret > /etc/radmeter/secrets/some")
+    assert chroot.run("cat /etc/radmeter/secrets/some", user="radmeter") == "secret\n"
+    chroot.run("cat /etc/radmeter/secrets/some", user="freerad", fails=True)
+
+    # The lines of the README, on a machine that has FreeRADIUS and PostgreSQL.
+    stock = chroot.run(f"cd {RADDB} && find . -type f | sort | xargs sha256sum; find . -type l | sort")
+    chroot.run("pg_ctlcluster $(pg_lsclusters -h | cut -d' ' -f1) main start")
+    chroot.run("cat > /usr/local/bin/systemctl; chmod 755 /usr/local/bin/systemctl", text=SYSTEMCTL)
+    chroot.run(f"cd {SHARED}/first && set -x\n{LINES}")
+    assert chroot.run("cat /run/systemctl").splitlines() == [
+        "restart freeradius",
+        "enable --now radmeter-ship radmeter-jobs",
+    ]
+    assert 'python_path = "/usr/lib/radmeter/python"' in chroot.run(f"cat {RADDB}/mods-available/radmeter")
+    radiusd = Unit(chroot, "freeradius", tmp_path / "radius.log", FREERADIUS_OPTIONS="-l stdout")
+    radiusd.says("Ready to process requests")
+    radiusd.says(f"configuration /etc/radmeter/radmeter.toml, journal {JOURNAL}")
+    chroot.run(PACKET.format(user="alice", session=1, octets=1000))
+    ship = Unit(chroot, "radmeter-ship", tmp_path / "ship.log")
+    ship.says(f"configuration /etc/radmeter/radmeter.toml, journal {JOURNAL}")
+    counted(chroot, "alice", 1000)
+    jobs = Unit(chroot, "radmeter-jobs", tmp_path / "jobs.log")
+    jobs.says("configuration /etc/radmeter/radmeter.toml")
+    assert "alice" in chroot.run("radmeter usage user alice")
+    said = chroot.run("radmeter doctor --only freeradius --only journal --only roles; radmeter status")
+    assert re.findall(r"(?m)^red .*", said) == []
+
+    # An upgrade keeps what was configured. What runs goes on until it is started again.
+    chroot.run("sed -i 's/^#kept_hours = .*/kept_hours = 24/' /etc/radmeter/radmeter.toml")
+    said = chroot.run(f"apt-get install -y {package(release, 'radmeter', 2)}")
+    assert "FreeRADIUS goes on with the plugin of 0.1.0-1" in said
+    assert chroot.run("readlink /opt/radmeter/current; ls /opt/radmeter/releases").split() == (
+        ["releases/0.1.0-2", "0.1.0-2"]
+    )
+    assert "kept_hours = 24" in chroot.run("cat /etc/radmeter/radmeter.toml")
+    chroot.run(PACKET.format(user="bob", session=2, octets=2000))
+    counted(chroot, "bob", 2000)
+    for unit in (ship, jobs, radiusd):
+        unit.stop()
+    radiusd = Unit(chroot, "freeradius", tmp_path / "radius2.log", FREERADIUS_OPTIONS="-l stdout")
+    radiusd.says("Ready to process requests")
+    chroot.run(PACKET.format(user="carol", session=3, octets=3000))
+    radiusd.stop()
+    ship = Unit(chroot, "radmeter-ship", tmp_path / "ship2.log")
+    counted(chroot, "carol", 3000)
+    ship.stop()
+    assert "nothing to do" in chroot.run("radmeter freeradius install --yes")
+
+    # FreeRADIUS must not be left with a module that is gone.
+    said = chroot.run("apt-get remove -y radmeter", fails=True)
+    assert "radmeter freeradius install --undo" in said
+    assert chroot.run("radmeter --version")
+    chroot.run("radmeter freeradius install --undo --yes")
+    assert (
+        chroot.run(f"cd {RADDB} && find . -type f | sort | xargs sha256sum; find . -type l | sort") == stock
+    )
+    chroot.run("apt-get remove -y radmeter")
+    assert chroot.run("ls /etc/radmeter /etc/default/radmeter")
+    chroot.run("freeradius -C")
+
+    # Packets are kept, and nothing else.
+    assert f"{JOURNAL} has packets and is kept" in chroot.run("apt-get purge -y radmeter")
+    assert "segment-" in chroot.run(f"ls -R {JOURNAL}")
+    chroot.run("rm -r /var/lib/radmeter")
+    after = set(
+        chroot.run(
+            "find /etc /opt /usr/lib /usr/bin /usr/share /var/lib/radmeter 2>/dev/null || true"
+        ).splitlines()
+    )
+    left = {name for name in after - before if "postgresql" not in name and "/etc/freeradius" not in name}
+    assert {
+        name for name in left if not re.match(r"/etc/(passwd|group|shadow|gshadow|subuid|subgid)-?$", name)
+    } == set()
+
+
+def test_an_unused_package_leaves_nothing(built: tuple[str, list[Path]], chroot: Chroot) -> None:
+    release = built[0]
+    packages = f"{package(release, 'radmeter', 1)} {package(release, 'radmeter-archive', 1)}"
+    chroot.run(f"apt-get install -y --no-install-recommends {packages}")
+    code = "import pyarrow.parquet, duckdb; print(duckdb.sql('select 42').fetchone())"
+    assert chroot.run(f'/opt/radmeter/current/bin/python -I -c "{code}"', user="radmeter") == "(42,)\n"
+    assert chroot.run("dpkg --verify radmeter radmeter-archive") in ("", "??5??????   /usr/share/doc\n")
+    chroot.run("apt-get purge -y radmeter radmeter-archive")
+    assert (
+        chroot.run("ls -d /opt/radmeter /etc/radmeter /var/lib/radmeter /usr/lib/radmeter || true").count(
+            "cannot access"
+        )
+        == 4
+    )
+
+
+def test_what_lintian_and_systemd_say(built: tuple[str, list[Path]], chroot: Chroot) -> None:
+    release = built[0]
+    # Not of radmeter-archive: Arrow's libraries take lintian minutes.
+    said = chroot.run(f"lintian --allow-root --fail-on none --no-cfg {package(release, 'radmeter', 1)}")
+    assert [line for line in said.splitlines() if line.startswith(("E:", "W:"))] == []
+    chroot.run(f"apt-get install -y --no-install-recommends {package(release, 'radmeter', 1)}")
+    for unit in UNITS:
+        said = chroot.run(f"systemd-analyze verify --man=yes /usr/lib/systemd/system/{unit}.service")
+        assert [line for line in said.splitlines() if "/freeradius.service:" not in line] == []
+        said = chroot.run(f"systemd-analyze security --offline=true --threshold=30 {unit}.service")
+        (level,) = re.findall(r"Overall exposure level for \S+: ([\d.]+)", said)
+        assert float(level) < 3
+    # Both rotate files of one directory: logrotate refuses a file that two of them name.
+    chroot.run(
+        "d=/var/log/freeradius/radacct/radmeter-quarantine; install -d -o freerad -g freerad $d;"
+        "for f in detail detail.full; do echo x > $d/$f; chown freerad: $d/$f; done"
+    )
+    chroot.run("logrotate --force /etc/logrotate.conf")
+    there = chroot.run("ls /var/log/freeradius/radacct/radmeter-quarantine").split()
+    assert there == ["detail.1", "detail.full.1.gz"]
+
+
+def test_the_manual_and_completion(built: tuple[str, list[Path]], chroot: Chroot) -> None:
+    chroot.run(f"apt-get install -y --no-install-recommends {package(built[0], 'radmeter', 1)}")
+    pages = chroot.run("ls /usr/share/man/man1/ | grep ^radmeter | sed 's/.1.gz$//'").split()
+    assert {"radmeter", "radmeter-ship", "radmeter-usage-user", "radmeter-freeradius-install"} <= set(pages)
+    assert (
+        chroot.run(
+            "for f in /usr/share/man/man1/radmeter*; do man --warnings -E UTF-8 -l -Tutf8 $f 2>&1 >/dev/null; done"
+        )
+        == ""
+    )
+    page = chroot.run("MANWIDTH=80 man -P cat -l /usr/share/man/man1/radmeter-usage-user.1.gz")
+    assert "radmeter usage user" in page
+    assert "--periods" in page
+    # Each shell asks the command itself.
+    load = (
+        "source /usr/share/bash-completion/bash_completion; _comp_load radmeter || __load_completion radmeter"
+    )
+    ask = "COMP_WORDS=(radmeter mig) COMP_CWORD=1; _radmeter_completion radmeter mig radmeter"
+    assert chroot.run(f"set +eu; {load}; {ask}; echo ${{COMPREPLY[@]}}").split()[-1] == "migrate"
+    assert chroot.run("fish -c 'complete -C \"radmeter mig\"'").split()[0] == "migrate"
+    zsh = "autoload -U compinit; compinit -u; echo $_comps[radmeter]"
+    assert chroot.run(f"zsh -c {shlex.quote(zsh)}").split() == ["_radmeter"]
