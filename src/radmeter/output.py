@@ -5,11 +5,14 @@ import logging
 import sys
 import traceback
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
 
 from radmeter.printable import escaped_json, printable
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 COLUMNS_WITHOUT_TERMINAL = 200
 
@@ -43,7 +46,7 @@ def say_styled(*parts: str | tuple[str, str | None]) -> None:
     )
 
 
-def say_above(console: Console, *lines: str) -> None:
+def say_above(console: "Console", *lines: str) -> None:
     """Print lines above what a console shows live."""
     for line in lines:
         console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
@@ -54,11 +57,14 @@ def rewrite(text: str) -> None:
     click.echo(f"\r{printable(text)}", nl=False, err=True)
 
 
-def console(*, stderr: bool = False, width: int | None = COLUMNS_WITHOUT_TERMINAL) -> Console:
+def console(*, stderr: bool = False, width: int | None = COLUMNS_WITHOUT_TERMINAL) -> "Console":
     """Return a console of rich's that takes text as it is. `width` holds where there is no terminal.
 
     rich would take ``:cd:`` in a MAC address for the name of an emoji, and ``[x]`` for markup.
     """
+    # Imported here because rich loads slowly, and most commands print plain lines.
+    from rich.console import Console
+
     terminal = (sys.stderr if stderr else sys.stdout).isatty()
     return Console(
         stderr=stderr, width=None if terminal else width, markup=False, emoji=False, highlight=False

@@ -14,12 +14,10 @@ from importlib.util import find_spec
 from typing import Any, TypeVar, cast
 
 import click
-from rich.table import Table
 
 from radmeter import output
 from radmeter.config import ALL, Settings
 from radmeter.database import deadline
-from radmeter.embedded.server import open_database
 from radmeter.errors import MissingExtra, StoreError
 from radmeter.os_errors import explained
 from radmeter.printable import escaped, escaped_json, printable
@@ -134,6 +132,12 @@ def existing_database(settings: Settings) -> Iterator[str]:
         raise StoreError(
             f"there is no database in {settings.postgresql} yet: `radmeter up` makes one, or set RADMETER_DSN to yours"
         )
+    if settings.dsn is not None:
+        yield settings.dsn
+        return
+    # Imported here because it loads slowly, and an operator's own server does not need it.
+    from radmeter.embedded.server import open_database
+
     with open_database(settings) as database:
         yield database.dsn
 
@@ -325,6 +329,8 @@ def _begins_formula(text: str) -> bool:
 
 
 def _print_table(rows: Sequence[Row], columns: Sequence[str], title: str) -> None:
+    from rich.table import Table
+
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in columns:
         numeric = name.startswith("bytes_") or any(isinstance(row[name], int | Decimal) for row in rows)

@@ -54,7 +54,7 @@ def status(settings: Settings, sample: float, output_format: str) -> None:
 
 def _database(settings: Settings, sample: float, problems: list[str]) -> State:
     from radmeter.database.standby import standby
-    from radmeter.database.views import driver_connection, reading
+    from radmeter.database.views import reading
     from radmeter.ingest import waiting_packets
     from radmeter.usage import ingest_state
 
@@ -67,7 +67,7 @@ def _database(settings: Settings, sample: float, problems: list[str]) -> State:
     try:
         with ExitStack() as stack:
             connection = stack.enter_context(reading(stack.enter_context(reading_database(settings))))
-            if found := standby(driver_connection(connection)):
+            if found := standby(connection):
                 state |= {"standby": True, "standby_behind_seconds": found.behind_seconds}
             else:
                 state["standby"] = False
@@ -82,7 +82,7 @@ def _database(settings: Settings, sample: float, problems: list[str]) -> State:
             nodes = ingest_state.nodes(connection)
             # Last, since the journal is read next: what was shipped while we measured must not seem to wait.
             try:
-                state["segments"] = waiting_packets.progress(driver_connection(connection), settings.journal)
+                state["segments"] = waiting_packets.progress(connection, settings.journal)
             except JournalError:  # `_journal` says that it cannot be read
                 state["segments"] = {}
     except StoreError as error:
