@@ -2,8 +2,11 @@
 
 import io
 import logging
+import os
 import sys
 import traceback
+from collections.abc import Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -41,9 +44,89 @@ def say_styled(*parts: str | tuple[str, str | None]) -> None:
             printable(part)
             if isinstance(part, str)
             else click.style(printable(part[0]), fg=part[1], bold=True)
+            if styled()
+            else printable(part[0])
             for part in parts
         )
     )
+
+
+def styled() -> bool:
+    """Return whether standard output is a terminal that shows bold text and colors, and the user wants them."""
+    return sys.stdout.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM", "dumb") != "dumb"
+
+
+def is_terminal() -> bool:
+    """Return whether standard output is a terminal."""
+    return sys.stdout.isatty()
+
+
+def height() -> int:
+    """Return how many lines the terminal has."""
+    from shutil import get_terminal_size
+
+    return get_terminal_size().lines
+
+
+def width() -> int | None:
+    """Return how many columns the terminal has. None: there is none, so a line may have any length."""
+    from shutil import get_terminal_size
+
+    return get_terminal_size().columns if sys.stdout.isatty() or "COLUMNS" in os.environ else None
+
+
+def page(
+    header: Sequence[str], lines: Sequence[str], *, above: Sequence[str] = (), chop: bool = False
+) -> None:
+    """Print a table. On a terminal it is shown in a pager if it is longer than the screen.
+
+    Parameters
+    ----------
+    above
+        Lines above the header.
+    chop
+        The pager cuts long lines, and moves sideways.
+    """
+    bold = [click.style(printable(line), bold=True) if styled() else printable(line) for line in header]
+    text = "".join(f"{line}\n" for line in (*map(printable, above), *bold, *map(printable, lines)))
+    if not _is_paged(text.count("\n")) or not _shown_in_pager(text, chop):
+        click.echo(text, nl=False)
+
+
+def _is_paged(lines: int) -> bool:
+    return (
+        sys.stdout.isatty()
+        and sys.stdin.isatty()
+        and os.environ.get("TERM", "dumb") != "dumb"
+        and lines >= height()
+    )
+
+
+def _shown_in_pager(text: str, chop: bool) -> bool:
+    """Show text in $PAGER, else in less. Return whether there is one."""
+    # Imported here because they load slowly, and few commands need a pager.
+    import shlex
+    import subprocess
+
+    command = shlex.split(os.environ.get("PAGER", "less"))
+    if not command or command == ["cat"]:
+        return False
+    # R: bold text; F, X: what fits the screen stays there. Somebody who sets LESS wants it otherwise.
+    less = {"LESS": "FRX" + ("S" if chop else ""), **os.environ}
+    try:
+        pager = subprocess.Popen(command, stdin=subprocess.PIPE, env=less)
+    except OSError:
+        return False
+    try:
+        pager.communicate(text.encode(errors="backslashreplace"))
+    except KeyboardInterrupt:
+        pass  # the pager has it as well, and decides
+    finally:
+        # The terminal is the pager's until it ends.
+        while pager.poll() is None:
+            with suppress(KeyboardInterrupt):
+                pager.wait()
+    return True
 
 
 def say_above(console: "Console", *lines: str) -> None:

@@ -11,17 +11,22 @@ from contextlib import contextmanager
 from decimal import Decimal
 from functools import wraps
 from importlib.util import find_spec
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
 from radmeter import output
+from radmeter.cli import times
+from radmeter.cli.tables import lay_out
 from radmeter.config import ALL, Settings
 from radmeter.database import deadline
 from radmeter.errors import MissingExtra, StoreError
 from radmeter.os_errors import explained
 from radmeter.printable import escaped, escaped_json, printable
-from radmeter.units import human_bytes
+from radmeter.units import compact_bytes, human_bytes
+
+if TYPE_CHECKING:
+    from radmeter.database.connection import Connection
 
 Row = dict[str, Any]
 F = TypeVar("F", bound=Callable[..., Any])
@@ -88,6 +93,53 @@ def format_option(function: F) -> F:
     ):
         command = option(command)
     return cast(F, command)
+
+
+def list_options(function: F) -> F:
+    """Add the options of a list: --format and --raw, --columns, --wide and --utc. `emit` looks after them."""
+    command: Any = format_option(function)
+    for option in (
+        utc_option,
+        click.option(
+            "--wide",
+            is_flag=True,
+            expose_value=False,
+            callback=_remembered(WIDE),
+            help="All columns, times to the second, lines as long as they are.",
+        ),
+        click.option(
+            "--columns",
+            metavar="NAME,..",
+            expose_value=False,
+            callback=_remembered(CHOSEN),
+            help="Only these columns, in this order. The names are those of --format csv.",
+        ),
+    ):
+        command = option(command)
+    return cast(F, command)
+
+
+def _remembered(key: str) -> Callable[[click.Context, click.Parameter, Any], Any]:
+    """Return a callback that notes an option's value in click's context."""
+
+    def note(context: click.Context, parameter: click.Parameter, value: Any) -> Any:
+        context.meta[key] = value
+        return value
+
+    return note
+
+
+# The key of `--columns` and `--wide` in click's context.
+CHOSEN = "radmeter.columns"
+WIDE = "radmeter.wide"
+
+utc_option = click.option(
+    "--utc",
+    is_flag=True,
+    expose_value=False,
+    callback=_remembered(times.UTC),
+    help="Show times in UTC. Otherwise they are in the installation's time zone. In json and csv each has its offset.",
+)
 
 
 class Figure(str):
@@ -244,7 +296,14 @@ def confirm(question: str, yes: bool) -> None:
     click.confirm(printable(question), abort=True, err=True)
 
 
-def emit(rows: Sequence[Row], output_format: str, *, columns: Sequence[str], title: str = "") -> None:
+def emit(
+    rows: Sequence[Row],
+    output_format: str,
+    *,
+    columns: Sequence[str],
+    short: Sequence[str] | None = None,
+    title: str = "",
+) -> None:
     """Print rows. A column whose name begins with ``bytes_`` is a byte count.
 
     Parameters
@@ -254,14 +313,57 @@ def emit(rows: Sequence[Row], output_format: str, *, columns: Sequence[str], tit
     output_format
         ``table``, ``json`` (an array of objects) or ``csv`` (with a header line).
     columns
-        The columns to show, in order.
+        The columns that there are, in order.
+    short
+        Those that a table for people has. It fits 80 columns, unless a name is very long. None: all.
+    title
+        Lines above a table.
+
+    Raises
+    ------
+    click.UsageError
+        --columns names one that there is not.
     """
+    chosen = _chosen(columns)
+    wide = _given(WIDE)
     if output_format == "json":
-        emit_json([{name: plain(row[name]) for name in columns} for row in rows])
+        emit_json([{name: plain(row[name]) for name in chosen or columns} for row in rows])
     elif output_format == "csv":
-        emit_csv(([row[name] for name in columns] for row in rows), columns=columns)
+        emit_csv(([row[name] for name in chosen or columns] for row in rows), columns=chosen or columns)
     else:
-        _print_table(rows, columns, title)
+        _print_table(rows, chosen or (columns if wide or short is None else short), title, wide=bool(wide))
+
+
+def is_short(output_format: str) -> bool:
+    """Return whether a list is shown as a table in its short form."""
+    return output_format == "table" and not _given(WIDE) and not _given(CHOSEN)
+
+
+def named_routers(connection: "Connection", rows: Sequence[Row], output_format: str) -> list[Row]:
+    """Return rows whose `router` is, in a table, the name that people know a router by (`Router.shown`)."""
+    if output_format != "table":
+        return list(rows)
+    from radmeter.routers.lookup import shown_names
+
+    names = shown_names(connection, {row["router_id"] for row in rows})
+    return [{**row, "router": names.get(row["router_id"], row["router"])} for row in rows]
+
+
+def _given(key: str) -> Any:
+    context = click.get_current_context(silent=True)
+    return None if context is None else context.meta.get(key)
+
+
+def _chosen(columns: Sequence[str]) -> list[str] | None:
+    """Return the columns of --columns; None if it was not given."""
+    given = _given(CHOSEN)
+    if given is None:
+        return None
+    names = [each.strip() for each in given.split(",")]
+    for name in names:
+        if name not in columns:
+            raise click.UsageError(f"there is no column {name!r}: there are {', '.join(columns)}")
+    return names
 
 
 def emit_one(
@@ -328,27 +430,46 @@ def _begins_formula(text: str) -> bool:
     return head != "" and unicodedata.normalize("NFKC", head) in FORMULA
 
 
-def _print_table(rows: Sequence[Row], columns: Sequence[str], title: str) -> None:
-    from rich.table import Table
+def _print_table(rows: Sequence[Row], columns: Sequence[str], title: str, *, wide: bool) -> None:
+    values = [[row[name] for name in columns] for row in rows]
+    numbers, moments = set(), set()
+    for each, name in enumerate(columns):
+        kinds = [row[each] for row in values]
+        if name.startswith("bytes_") or any(
+            isinstance(value, int | float | Decimal | Figure) for value in kinds
+        ):
+            numbers.add(each)
+        elif any(isinstance(value, datetime.date) for value in kinds):
+            moments.add(each)
+    as_text = cell if wide else _short_cell
+    if any(isinstance(value, datetime.datetime) for row in values for value in row):
+        title = f"{title}{'.' if title else ''}{' ' if title else ''}Times in {times.zone_name()}"
+    header, lines = lay_out(
+        [name.replace("_", " ") for name in columns],
+        [[as_text(name, value) for name, value in zip(columns, row, strict=True)] for row in values],
+        right=numbers,
+        rigid=numbers | moments,
+        width=None if wide else output.width(),
+    )
+    output.page(header, lines, above=title.split("\n") if title else (), chop=wide)
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in columns:
-        numeric = name.startswith("bytes_") or any(isinstance(row[name], int | Decimal) for row in rows)
-        table.add_column(name.replace("_", " "), justify="right" if numeric else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(cell(name, row[name]) for name in columns))
-    if title:
-        output.say(title)
-    output.console().print(table)
+
+def _short_cell(name: str, value: Any) -> str:
+    if name.startswith("bytes_") and not isinstance(value, Figure):
+        return compact_bytes(value)
+    if isinstance(value, datetime.datetime):
+        return times.to_the_minute(value)
+    return cell(name, value)
 
 
 def cell(name: str, value: Any) -> str:
-    if name.startswith("bytes_"):
+    """Return a value for people. In a table, the heading says the time zone."""
+    if name.startswith("bytes_") and not isinstance(value, Figure):
         return human_bytes(value)
     if value is None:
         return "-"
     if isinstance(value, datetime.datetime):
-        return value.astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
+        return times.to_the_second(value) if _given(WIDE) else times.shown(value)
     return printable(str(value))
 
 

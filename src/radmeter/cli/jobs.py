@@ -8,6 +8,7 @@ from rich.progress import Progress
 
 from radmeter import output
 from radmeter.cli.common import emit, format_option, with_settings
+from radmeter.cli.groups import group
 from radmeter.config import Settings
 from radmeter.database.connection import connect
 from radmeter.embedded.server import open_database
@@ -17,7 +18,7 @@ from radmeter.jobs.archiving import ArchivingByAge
 from radmeter.units import counted, verb
 
 
-@click.group(epilog="Example: radmeter jobs run")
+@group(epilog="Example: radmeter jobs run")
 def jobs() -> None:
     """Close stale sessions, make partitions ahead, archive, remove or clear what is too old."""
 

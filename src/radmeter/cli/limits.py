@@ -10,10 +10,11 @@ from radmeter.cli.common import (
     confirm,
     emit,
     existing_database,
-    format_option,
+    list_options,
     reading_database,
     with_settings,
 )
+from radmeter.cli.groups import group
 from radmeter.config import Settings
 
 # What the names of the limits contain beyond which the jobs remove or clear what is stored.
@@ -34,13 +35,13 @@ class Value(click.types.StringParamType):
         return text
 
 
-@click.group(epilog="Example: radmeter limits set discoveries_per_client_hour 5000")
+@group(epilog="Example: radmeter limits set discoveries_per_client_hour 5000")
 def limits() -> None:
     """Show and set the limits of this installation. They are kept in the database."""
 
 
 @limits.command("list", epilog="Example: radmeter limits list --format json")
-@format_option
+@list_options
 @with_settings("state", "dsn", "read_dsn")
 def list_limits(settings: Settings, output_format: str) -> None:
     """Show each limit: its value, default, unit and meaning."""

@@ -17,8 +17,10 @@ from radmeter.cli.common import (
     emit_json,
     existing_database,
     format_option,
+    list_options,
     with_settings,
 )
+from radmeter.cli.groups import group
 from radmeter.config import Settings
 from radmeter.database import advisory_locks
 from radmeter.database.connection import Connection, connect, explained_errors
@@ -47,6 +49,7 @@ SHOWN_CHANGES = 20
 DECIMALS = ("table", "column", "key", "shown", "decimal")
 STEPS = ("kind", "name", "what", "seconds", "locks")
 HISTORY = ("at", "kind", "name", "seconds", "who", "operator", "version")
+BRIEF = ("at", "kind", "name", "seconds", "version")
 
 EPILOG = """\b
 Examples:
@@ -63,7 +66,7 @@ Exit codes:
 """
 
 
-@click.group(epilog=EPILOG)
+@group(epilog=EPILOG)
 def migrate() -> None:
     """Create or upgrade radmeter's tables, functions, triggers and roles, while packets come in.
 
@@ -320,7 +323,7 @@ Exit codes: 0 shown, 1 the database cannot be asked, 2 wrong options
 """
 )
 @with_settings("state", "dsn")
-@format_option
+@list_options
 @click.option(
     "--decimals",
     "only_decimals",
@@ -347,7 +350,7 @@ def history(settings: Settings, output_format: str, only_decimals: bool) -> None
     for script in all_revisions():
         if current is not None and script.revision <= current and script.revision not in logged:
             earlier.append({**dict.fromkeys(HISTORY), "kind": "revision", "name": script.revision})
-    emit([*earlier, *rows], output_format, columns=HISTORY)
+    emit([*earlier, *rows], output_format, columns=HISTORY, short=BRIEF)
 
 
 @migrate.command(

@@ -9,7 +9,16 @@ from typing import Any
 import click
 
 from radmeter import output
-from radmeter.cli.common import cell, emit_csv, emit_json, format_option, reading_database, with_settings
+from radmeter.cli import times
+from radmeter.cli.common import (
+    cell,
+    emit_csv,
+    emit_json,
+    format_option,
+    reading_database,
+    utc_option,
+    with_settings,
+)
 from radmeter.config import Settings
 from radmeter.errors import JournalError, StoreError
 from radmeter.plugin.journal.reader import JournalReader
@@ -28,6 +37,7 @@ RETRY = "retry"
     show_default=True,
     help="How long to measure packets per second. 0: do not measure.",
 )
+@utc_option
 @format_option
 @with_settings("state", "dsn", "read_dsn", "journal", "kept_hours", "kept_bytes")
 def status(settings: Settings, sample: float, output_format: str) -> None:
@@ -67,6 +77,7 @@ def _database(settings: Settings, sample: float, problems: list[str]) -> State:
     try:
         with ExitStack() as stack:
             connection = stack.enter_context(reading(stack.enter_context(reading_database(settings))))
+            times.use_zone(connection)
             if found := standby(connection):
                 state |= {"standby": True, "standby_behind_seconds": found.behind_seconds}
             else:

@@ -9,7 +9,7 @@ import click
 from rich.console import Console
 
 from radmeter import output
-from radmeter.cli.common import TEXT, emit, existing_database, format_option, with_settings
+from radmeter.cli.common import TEXT, emit, existing_database, list_options, with_settings
 from radmeter.config import Settings
 from radmeter.units import counted
 from radmeter.usage.verify import Difference, Scope
@@ -26,6 +26,8 @@ COLUMNS = (
 )
 # Nobody reads more, and printing them takes longer than finding them.
 TABLE_ROWS = 500
+# What fits into 80 columns, if all that is shown are counters that differ.
+SHORT = COLUMNS[1:-1]
 DAY = click.DateTime(["%Y-%m-%d"])
 
 
@@ -63,7 +65,7 @@ Exit codes:
     is_flag=True,
     help="Set differing counters to the sums of their sessions, with an entry in audit_log.",
 )
-@format_option
+@list_options
 @with_settings("state", "dsn")
 def verify(
     settings: Settings,
@@ -153,7 +155,8 @@ def _show(rows: list[dict[str, object]], output_format: str) -> None:
         # The counters come first. Violations of the schema are never left out.
         schema = [row for row in rows if row["finding"] == "schema"]
         shown = rows[: len(rows) - len(schema)][:TABLE_ROWS] + schema
-        emit(shown, output_format, columns=COLUMNS)
+        plain = not schema and all(row["state"] == "differs" for row in rows)
+        emit(shown, output_format, columns=COLUMNS, short=SHORT if plain else None)
         if len(shown) < len(rows):
             output.say(f"{len(rows) - len(shown)} more are not shown: --format csv has all", err=True)
 

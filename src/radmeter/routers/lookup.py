@@ -1,7 +1,7 @@
 """Reads routers, and finds the router that an operator names."""
 
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -52,6 +52,12 @@ class Router:
     stale_after_seconds: int
     clients: Any  # RADIUS clients whose packets may name it; None: any
     plausible_mbit_per_second: int | None  # more than one user can use in a direction; None: the limit
+
+    @property
+    def shown(self) -> str:
+        """The name that people know it by. A discovered router is named by its MAC, but may send a name."""
+        sent = self.status == "discovered" and self.nas_identifier
+        return f"{sent or self.name} (discovered)" if self.status == "discovered" else self.name
 
     def __str__(self) -> str:
         """Return text that identifies it also among routers of the same name."""
@@ -120,6 +126,12 @@ def _followed(connection: Connection, found: Sequence[Router]) -> list[Router]:
         named = _select(connection, ["id = ANY (%(ids)s)"], {"ids": list(missing)})
         whole |= {router.id: router for router in named}
     return [whole[router_id] for router_id in sorted(whole)]
+
+
+def shown_names(connection: Connection, ids: Collection[int | None]) -> dict[int, str]:
+    """Return the names that people know routers by (`Router.shown`), by id."""
+    found = _select(connection, ["id = ANY (%(ids)s)"], {"ids": [each for each in ids if each is not None]})
+    return {router.id: router.shown for router in found}
 
 
 def merged_routers(connection: Connection, router: Router) -> list[Router]:

@@ -13,6 +13,28 @@ SELECT EXISTS (SELECT FROM radmeter.user_plans WHERE username = %(name)s)
     OR EXISTS (SELECT FROM radmeter.user_usage WHERE username = %(name)s)
     OR EXISTS (SELECT FROM radmeter.sessions WHERE username = %(name)s) AS known,
     radmeter.user_period_start(%(name)s, now()) AS period"""
+# A month later there is exactly one beginning of a monthly period: months have 28 to 31 days.
+PLAN = """
+SELECT plan.name AS plan, coalesce(plan.quota_type, 'monthly') AS quota_type, plan.quota_bytes,
+       coalesce(plan.timezone, radmeter.setting_value('timezone')) AS timezone,
+       CASE coalesce(plan.quota_type, 'monthly')
+           WHEN 'daily' THEN %(period)s::date + 1
+           WHEN 'weekly' THEN %(period)s::date + 7
+           WHEN 'monthly' THEN radmeter.period_start('monthly', plan.anchor_day, NULL, %(period)s::date + 31)
+       END AS period_end
+FROM (VALUES (%(name)s)) AS asked (username)
+LEFT JOIN public.subscribers AS subscriber USING (username)
+LEFT JOIN public.plans AS plan ON plan.id = subscriber.plan_id"""
+TOP = """
+SELECT usage.username, plan.plan, plan.quota_bytes, usage.periods, usage.bytes_in, usage.bytes_out, usage.bytes_total,
+       usage.last_updated
+FROM (SELECT username, count(*) AS periods, sum(bytes_in) AS bytes_in, sum(bytes_out) AS bytes_out,
+             sum(bytes_total) AS bytes_total, max(last_updated) AS last_updated
+      FROM radmeter.user_usage WHERE period_start >= %(first)s AND period_start < %(first)s::date + interval '1 month'
+      GROUP BY username ORDER BY bytes_total DESC, username LIMIT %(most)s) AS usage
+LEFT JOIN radmeter.user_plans AS plan USING (username)
+ORDER BY usage.bytes_total DESC, usage.username"""
+TODAY = "SELECT (now() AT TIME ZONE radmeter.setting_value('timezone'))::date AS today"
 USER = """
 SELECT username, period_start, bytes_in, bytes_out, bytes_total, last_updated FROM radmeter.user_usage
 WHERE username = %(name)s"""
@@ -51,6 +73,34 @@ def user_usage(connection: Connection, username: str, periods: int) -> list[Row]
     return (counted or [{"username": username, "period_start": current, **NOTHING}]) + views.rows(
         connection, others, values
     )
+
+
+def plan(connection: Connection, username: str, period: date) -> Row:
+    """Return a user's plan, its quota and time zone, and the first day after a period (None: it does not end)."""
+    (row,) = views.rows(connection, PLAN, {"name": username, "period": period})
+    return row
+
+
+def with_plan(connection: Connection, rows: list[Row]) -> list[Row]:
+    """Return the rows of `user_usage` with the plan's columns. They are those of today, so only the first has them."""
+    current, *others = rows
+    found = plan(connection, current["username"], current["period_start"])
+    quota = found["quota_bytes"]
+    left = None if quota is None else int(quota - current["bytes_total"])
+    nothing = dict.fromkeys((*found, "bytes_left"))
+    return [{**current, **found, "bytes_left": left}, *({**row, **nothing} for row in others)]
+
+
+def top_users(connection: Connection, month: date | None, most: int) -> tuple[date, list[Row]]:
+    """Return a month, and the users with the most usage in the quota periods that began in it.
+
+    None: this month, in the installation's time zone.
+    """
+    if month is None:
+        (row,) = views.rows(connection, TODAY)
+        month = row["today"]
+    first = month.replace(day=1)
+    return first, views.rows(connection, TOP, {"first": first, "most": most})
 
 
 def router_usage(connection: Connection, router: Router, days: int) -> list[Row]:
