@@ -5,6 +5,7 @@ import datetime
 import io
 import json
 import sys
+import textwrap
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -100,13 +101,7 @@ def list_options(function: F) -> F:
     command: Any = format_option(function)
     for option in (
         utc_option,
-        click.option(
-            "--wide",
-            is_flag=True,
-            expose_value=False,
-            callback=_remembered(WIDE),
-            help="All columns, times to the second, lines as long as they are.",
-        ),
+        wide_option,
         click.option(
             "--columns",
             metavar="NAME,..",
@@ -133,6 +128,13 @@ def _remembered(key: str) -> Callable[[click.Context, click.Parameter, Any], Any
 CHOSEN = "radmeter.columns"
 WIDE = "radmeter.wide"
 
+wide_option = click.option(
+    "--wide",
+    is_flag=True,
+    expose_value=False,
+    callback=_remembered(WIDE),
+    help="All columns, times to the second, lines as long as they are.",
+)
 utc_option = click.option(
     "--utc",
     is_flag=True,
@@ -302,7 +304,7 @@ def emit(
     *,
     columns: Sequence[str],
     short: Sequence[str] | None = None,
-    title: str = "",
+    title: str | Sequence[str] = (),
 ) -> None:
     """Print rows. A column whose name begins with ``bytes_`` is a byte count.
 
@@ -317,7 +319,7 @@ def emit(
     short
         Those that a table for people has. It fits 80 columns, unless a name is very long. None: all.
     title
-        Lines above a table.
+        A line above a table, or several. On a terminal they are wrapped.
 
     Raises
     ------
@@ -430,7 +432,11 @@ def _begins_formula(text: str) -> bool:
     return head != "" and unicodedata.normalize("NFKC", head) in FORMULA
 
 
-def _print_table(rows: Sequence[Row], columns: Sequence[str], title: str, *, wide: bool) -> None:
+def _print_table(
+    rows: Sequence[Row], columns: Sequence[str], title: str | Sequence[str], *, wide: bool
+) -> None:
+    # A name in it must not begin a line.
+    above = [printable(line) for line in ([title] if isinstance(title, str) else title)]
     values = [[row[name] for name in columns] for row in rows]
     numbers, moments = set(), set()
     for each, name in enumerate(columns):
@@ -443,7 +449,8 @@ def _print_table(rows: Sequence[Row], columns: Sequence[str], title: str, *, wid
             moments.add(each)
     as_text = cell if wide else _short_cell
     if any(isinstance(value, datetime.datetime) for row in values for value in row):
-        title = f"{title}{'.' if title else ''}{' ' if title else ''}Times in {times.zone_name()}"
+        *before, last = above or [""]
+        above = [*before, f"{last}{'. ' if last else ''}Times in {times.zone_name()}"]
     header, lines = lay_out(
         [name.replace("_", " ") for name in columns],
         [[as_text(name, value) for name, value in zip(columns, row, strict=True)] for row in values],
@@ -451,7 +458,18 @@ def _print_table(rows: Sequence[Row], columns: Sequence[str], title: str, *, wid
         rigid=numbers | moments,
         width=None if wide else output.width(),
     )
-    output.page(header, lines, above=title.split("\n") if title else (), chop=wide)
+    output.page(header, lines, above=_wrapped(above), chop=wide)
+
+
+def _wrapped(lines: Sequence[str]) -> list[str]:
+    """Return lines of prose. On a terminal they are broken between words, and go on indented."""
+    width = output.width()
+    if width is None:
+        return list(lines)
+    wrapper = textwrap.TextWrapper(
+        width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+    )
+    return [part for line in lines for part in wrapper.wrap(line)]
 
 
 def _short_cell(name: str, value: Any) -> str:

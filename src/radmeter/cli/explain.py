@@ -15,12 +15,15 @@ from radmeter.cli.common import (
     emit,
     emit_json,
     format_option,
+    is_short,
     named_routers,
     plain,
     reading_database,
     utc_option,
+    wide_option,
     with_settings,
 )
+from radmeter.cli.sessions import shown_stop
 from radmeter.config import Settings
 from radmeter.errors import JournalError
 from radmeter.units import counted, human_bytes
@@ -28,7 +31,8 @@ from radmeter.units import counted, human_bytes
 if TYPE_CHECKING:
     from radmeter.usage.explanation import Explanation
 
-PART_SHORT = ("session", "router", "started_at", "stopped_at", "bytes_in", "bytes_out")
+PART_SHORT = ("session", "router", "started_at", "stopped_at", "bytes_total")
+PART_WIDE = ("session", "router", "started_at", "stopped_at", "bytes_in", "bytes_out", "bytes_total")
 CORRECTIONS = (
     "at",
     "kind",
@@ -39,7 +43,7 @@ CORRECTIONS = (
     "octets_otherwise",
     "who",
 )
-CORRECTION_SHORT = CORRECTIONS[:-1]
+CORRECTION_SHORT = ("at", "kind", "session", "direction", "octets_after", "octets_otherwise")
 PACKET_SHORT = ("session", "arrived_at", "status", "session_seconds", "reported_in", "reported_out")
 # What a part is, where it is not simply what the packets of a session counted.
 PARTS = {
@@ -86,6 +90,7 @@ Examples:
     "--packets", is_flag=True, help="Also the packets, as far as this machine's journal still keeps them."
 )
 @utc_option
+@wide_option
 @format_option
 @with_settings("state", "dsn", "read_dsn", "journal")
 def explain(
@@ -117,10 +122,10 @@ def explain(
     if output_format == "json":
         _as_json(found, sent)
     elif output_format == "csv":
-        if sent is None:
+        if not packets:
             emit(found.parts, output_format, columns=explanation.COLUMNS)
         else:
-            emit(sent, output_format, columns=("session", *_packet_columns()))
+            emit(sent or [], output_format, columns=("session", *_packet_columns()))
     else:
         _as_tables(found, shown, sent)
 
@@ -131,8 +136,8 @@ def _packet_columns() -> Sequence[str]:
     return COLUMNS
 
 
-def _packets(settings: Settings, found: "Explanation") -> list[Row]:
-    """Return the packets of the period's sessions, in the order of their arrival."""
+def _packets(settings: Settings, found: "Explanation") -> list[Row] | None:
+    """Return the packets of the period's sessions, in the order of their arrival; None if there is no journal."""
     from radmeter.ingest.kept_packets import packets_of
     from radmeter.usage.explanation import session_of
 
@@ -147,6 +152,7 @@ def _packets(settings: Settings, found: "Explanation") -> list[Row]:
                 rows.append({"session": session, **packet})
     except JournalError as error:
         output.say(f"note: no packets are shown: {error}", err=True)
+        return None
     return sorted(rows, key=lambda row: row["arrived_at"])
 
 
@@ -174,34 +180,49 @@ def _as_tables(found: "Explanation", parts: list[Row], packets: list[Row] | None
     end = "on" if found.period_end is None else f"to {found.period_end - datetime.timedelta(days=1)}"
     sessions = {row["session"] for row in parts if row["session"] is not None}
     total = found.bytes_in + found.bytes_out
-    title = (
-        f"{found.username}, quota period from {found.period_start} {end} ({found.timezone}):\n"
-        f"{human_bytes(total)} = {total:,} bytes, in {counted(len(sessions), 'session')}"
-    )
-    rows = [{**row, "router": _named(row), "stopped_at": _stop(row)} for row in parts]
-    rows.append(
+    title = [
+        f"{found.username}, quota period from {found.period_start} {end} ({found.timezone}):",
+        f"{human_bytes(total)} = {found.bytes_in:,} bytes in + {found.bytes_out:,} bytes out, of "
+        f"{counted(len(sessions), 'session')}",
+    ]
+    short = is_short("table")
+    rows = [
         {
-            **dict.fromkeys(COLUMNS, ""),
-            "router": "total, the counter",
-            "bytes_in": found.bytes_in,
-            "bytes_out": found.bytes_out,
+            **row,
+            "router": _named(row),
+            "stopped_at": "" if row["session"] is None else shown_stop(row) if short else row["stopped_at"],
+            "bytes_total": row["bytes_in"] + row["bytes_out"],
         }
-    )
-    _exact(rows, "bytes_in", "bytes_out")
-    emit(rows, "table", columns=PART_SHORT, title=title)
+        for row in parts
+    ]
+    figures = {"bytes_in": found.bytes_in, "bytes_out": found.bytes_out, "bytes_total": total}
+    rows.append({**dict.fromkeys(COLUMNS, ""), "router": "total = counter", **figures})
+    _exact(rows, *figures)
+    emit(rows, "table", columns=PART_WIDE, short=PART_SHORT, title=title)
     if found.rest is not None:
         output.say("", *_about_the_rest(found))
     if found.corrections:
         output.say()
         corrections = [dict(row) for row in found.corrections]
         _exact(corrections, "octets_before", "octets_after", "octets_otherwise")
-        emit(corrections, "table", columns=CORRECTION_SHORT, title="Corrections, already in these numbers")
-    if packets is not None:
+        if short:
+            corrections = [{**row, "kind": row["kind"].removeprefix("counter ")} for row in corrections]
+        emit(
+            corrections,
+            "table",
+            columns=CORRECTIONS,
+            short=CORRECTION_SHORT,
+            title="Corrections, already in these numbers",
+        )
+    if packets == []:
+        output.say("", "This machine's journal keeps no packet of these sessions.")
+    elif packets is not None:
         output.say()
+        zone = times.zone_name()
         shown = [{**row, "arrived_at": times.of_a_packet(row["arrived_at"])} for row in packets]
         _exact(shown, "session_seconds", "reported_in", "reported_out")
-        title = f"{counted(len(packets), 'packet')} that the journal keeps, as reported. Times in {times.zone_name()}"
-        emit(shown, "table", columns=PACKET_SHORT, title=title)
+        kept = f"{counted(len(packets), 'packet')} that the journal keeps, as reported. Times in {zone}"
+        emit(shown, "table", columns=("session", *_packet_columns()), short=PACKET_SHORT, title=kept)
 
 
 def _named(row: Row) -> str:
@@ -210,12 +231,6 @@ def _named(row: Row) -> str:
     if what is None:
         return row["router"] or "unknown"
     return what if row["router"] is None else f"{row['router']} ({what})"
-
-
-def _stop(row: Row) -> datetime.datetime | str | None:
-    if row["session"] is None:
-        return ""
-    return "open" if row["stopped_at"] is None else row["stopped_at"]
 
 
 def _exact(rows: list[Row], *names: str) -> None:

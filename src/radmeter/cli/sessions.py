@@ -117,13 +117,13 @@ def sessions(
     if pseudonyms is not None:
         shown = [pseudonyms.applied(row) for row in shown]
     if is_short(output_format):
-        shown = [{**row, "stopped_at": _stop(row)} for row in shown]
+        shown = [{**row, "stopped_at": shown_stop(row)} for row in shown]
     emit(shown, output_format, columns=COLUMNS, short=SHORT)
     if more:
         output.say(f"There are more: go on with --before {rows[-1]['id']}", err=True)
 
 
-def _stop(row: Row) -> str:
+def shown_stop(row: Row) -> str:
     """Return when a session stopped, without the date if it is that of the start."""
     if row["stopped_at"] is None:
         return "open"

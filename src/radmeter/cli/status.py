@@ -26,6 +26,8 @@ from radmeter.units import counted, human_bytes
 
 State = dict[str, Any]
 RETRY = "retry"
+# The nodes of `radmeter replay`.
+DETAIL = "detail:"
 
 
 @click.command(epilog="Example: radmeter status --sample 5 --format json")
@@ -171,7 +173,12 @@ def _print(state: State, kept: str | None) -> None:
         ("discovered routers", state["discovered_routers"]),
         *(("discovery limit", _reached(row)) for row in state["discovery_limits"] or ()),
     ]
+    files = [row for row in state["nodes"] or () if row["node"].startswith(DETAIL)]
+    if files:
+        lines.append(("replayed files", _replayed(files)))
     for row in state["nodes"] or ():
+        if row in files:
+            continue
         lines += [
             # Its records are rejected packets that were counted by `radmeter rejected retry`, and have no journal.
             ("node", row["node"] if row["node"] != RETRY else "(rejected retry)"),
@@ -189,6 +196,17 @@ def _print(state: State, kept: str | None) -> None:
         output.say(f"{name:<22}{cell(name, value)}")
     for problem in state["problems"]:
         output.say(f"problem: {problem}", err=True)
+
+
+def _replayed(files: list[State]) -> str:
+    """Return in one line what was replayed. `radmeter status --format json` has each file."""
+    records, rejected = (sum(row[name] for row in files) for name in ("records", "rejected"))
+    line = f"{counted(len(files), 'file')}, {counted(records, 'record')}, {rejected:,} of them rejected"
+    last = max((row["updated_at"] for row in files if row["updated_at"]), default=None)
+    if last is not None:
+        line += f", the last {cell('', last)}"
+    rate = sum(row["packets_per_second"] or 0 for row in files)
+    return line + (f", {rate:g} packets/s now" if rate else "")
 
 
 def _standby(state: State) -> str:

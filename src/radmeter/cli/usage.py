@@ -178,5 +178,5 @@ def router(settings: Settings, router: str, days: int, output_format: str) -> No
         output_format,
         columns=ROUTER_COLUMNS,
         short=ROUTER_COLUMNS[2:],
-        title=f"{found}, days in {found.timezone}",
+        title=f"#{found.id} {found.shown}, days in {found.timezone}",
     )

@@ -10,9 +10,10 @@ from radmeter.routers.lookup import Router
 NOTHING: Row = {"bytes_in": 0, "bytes_out": 0, "bytes_total": 0, "last_updated": None}
 KNOWN = """
 SELECT EXISTS (SELECT FROM radmeter.user_plans WHERE username = %(name)s)
-    OR EXISTS (SELECT FROM radmeter.user_usage WHERE username = %(name)s)
-    OR EXISTS (SELECT FROM radmeter.sessions WHERE username = %(name)s) AS known,
+    OR EXISTS (SELECT FROM radmeter.user_usage WHERE username = %(name)s) AS known,
+    has_table_privilege('radmeter.sessions', 'SELECT') AS may_read_sessions,
     radmeter.user_period_start(%(name)s, now()) AS period"""
+HAS_SESSION = "SELECT EXISTS (SELECT FROM radmeter.sessions WHERE username = %(name)s) AS known"
 # A month later there is exactly one beginning of a monthly period: months have 28 to 31 days.
 PLAN = """
 SELECT plan.name AS plan, coalesce(plan.quota_type, 'monthly') AS quota_type, plan.quota_bytes,
@@ -52,7 +53,11 @@ def current_period(connection: Connection, username: str) -> date:
         No subscriber, counter or session has this name. A mistyped name must not look like a user without usage.
     """
     (row,) = views.rows(connection, KNOWN, {"name": username})
-    if not row["known"]:
+    known = row["known"]
+    # An accountant's role has no right on sessions. A user with nothing but a session has no usage either.
+    if not known and row["may_read_sessions"]:
+        known = views.rows(connection, HAS_SESSION, {"name": username})[0]["known"]
+    if not known:
         raise NotKnown(
             f"there is no user {username!r}: no subscriber, counter or session has exactly this name"
         )

@@ -35,7 +35,10 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "partitions archive": ("--before", "2020-01", "--to", "{directory}"),
     "partitions restore": ("{directory}/x.parquet", "--yes"),
     "usage user": ("alice",),
+    "usage users": (),
     "usage router": ("lobby",),
+    "explain": ("alice",),
+    "top": ("--count", "1"),
     "sessions": (),
     "routers list": (),
     "routers show": ("lobby",),
@@ -69,6 +72,9 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "limits set": ("personal_keep_days", "90"),
 }
 
+
+# What needs no role beside the one for accountants. There is no user alice.
+ENOUGH = {"radmeter_billing": {"usage user", "usage users"}, None: set[str]()}
 
 # They ask no database, run for ever, or say in their findings what they may not see.
 OTHERS = {"up", "simulate", "ship", "jobs run", "config", "doctor", "people pseudonymise"}
@@ -114,6 +120,9 @@ def test_a_role_without_the_rights_is_told_which_role_has_them(
                 RADMETER_JOURNAL=str(tmp_path / "journal"),
             )
             told = "run it as a superuser" if command == "migrate roles" else "grant radmeter_"
-            if done.exit_code == 0 or told not in done.errors.lower():
+            if command in ENOUGH[group]:
+                if "grant" in done.errors or (done.exit_code != 0 and "no user 'alice'" not in done.errors):
+                    silent.append((command, done.exit_code, done.errors))
+            elif done.exit_code == 0 or told not in done.errors.lower():
                 silent.append((command, done.exit_code, done.errors))
     assert not silent, "\n".join(map(str, silent))

@@ -168,6 +168,8 @@ def test_reading_commands_work_in_each_mode(own_server: Server, own_database: st
         packets.add("Stop", "s2", User_Name="alice", Acct_Input_Octets=5)
     commands = [
         ("usage", "user", "alice"),
+        ("usage", "users"),
+        ("explain", "alice"),
         ("sessions",),
         ("routers", "list"),
         ("limits", "list"),
