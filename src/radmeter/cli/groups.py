@@ -27,7 +27,7 @@ class Group(click.Group):
     def summary(self, ctx: click.Context, name: str) -> str:
         """Return the first sentence of a command's help."""
         command = self.get_command(ctx, name)
-        return "" if command is None else command.get_short_help_str(WHOLE)
+        return "" if command is None else command.get_short_help_str(WHOLE).removesuffix(".")
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
