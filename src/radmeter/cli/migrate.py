@@ -59,9 +59,9 @@ Examples:
 \b
 Exit codes:
   0    done, or there is nothing to do
-  1    it cannot be done, or failed; finished steps stay, and the same command goes on
-       from there
-  2    wrong options or settings; `up` without --yes and without a terminal to ask
+  1    it cannot be done, or failed; finished steps stay, and the same
+       command goes on from there
+  2    wrong options or settings; `up` without --yes and without a terminal
   3    `status`: something is pending
   130  interrupted, or the question was answered with no
 """
