@@ -5,6 +5,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,6 +14,9 @@ from radmeter.cli import mistakes
 from radmeter.cli.groups import Group
 from radmeter.errors import ConfigurationError, RadmeterError
 from radmeter.os_errors import explained
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 # The sections of --help. Each command has its place, and its summary: the first sentence of its help. A command is
 # loaded when it is named. So `radmeter --help` loads none, and `radmeter ship` not what only `radmeter usage` needs.
@@ -121,6 +125,18 @@ class LazyGroup(Group):
     def summary(self, ctx: click.Context, name: str) -> str:
         """Return a command's summary without loading the command. A test compares it with the command's help."""
         return COMMANDS[name][1].removesuffix(".")
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> "list[CompletionItem]":
+        """Return the commands and options that begin with a text. Completion loads no command either."""
+        # Imported here because it is only needed when a shell asks.
+        from click.shell_completion import CompletionItem
+
+        commands = [
+            CompletionItem(name, help=self.summary(ctx, name))
+            for name in COMMANDS
+            if name.startswith(incomplete)
+        ]
+        return commands + click.Command.shell_complete(self, ctx, incomplete)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import the command `cmd_name`."""

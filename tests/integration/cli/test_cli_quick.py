@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -40,7 +41,7 @@ def environment(dsn: str) -> dict[str, str]:
     return kept | {"RADMETER_DSN": dsn, "RADMETER_STATE": "/nonexistent/state"}
 
 
-def loaded(dsn: str, *arguments: str) -> set[str]:
+def loaded(dsn: str, *arguments: str, **asked: str) -> set[str]:
     """Return the top names of the modules that a command has loaded when it ends."""
     code = f"""
 import sys
@@ -54,23 +55,56 @@ finally:
     print(json.dumps([*sys.modules]), file=sys.stderr)
 """
     done = subprocess.run(
-        [sys.executable, "-P", "-c", code], env=environment(dsn), capture_output=True, text=True, check=True
+        [sys.executable, "-P", "-c", code],
+        env=environment(dsn) | asked,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     return set(json.loads(done.stderr.splitlines()[-1]))
 
 
-@pytest.mark.parametrize("command", READING, ids=" ".join)
-def test_a_reading_command_loads_only_what_it_needs(used: str, command: tuple[str, ...]) -> None:
-    names = loaded(used, *command)
-    assert "psycopg" in names
-    assert names & SLOW == set()
-    assert "radmeter.embedded.server" not in names
-    assert "radmeter.schema.revisions" not in names
+def test_a_reading_command_loads_only_what_it_needs(used: str) -> None:
+    for command in READING:
+        names = loaded(used, *command)
+        assert "psycopg" in names, command
+        slow = SLOW | {"radmeter.embedded.server", "radmeter.schema.revisions"}
+        assert names & slow == set(), command
 
 
-def test_help_loads_no_command(database: str) -> None:
-    names = loaded(database, "--help")
-    assert names & (SLOW | {"psycopg", "radmeter.cli.common", "radmeter.config"}) == set()
+def test_help_and_completion_load_no_command() -> None:
+    needless = SLOW | {"psycopg", "radmeter.cli.common", "radmeter.config"}
+    assert loaded("", "--help") & needless == set()
+    asked = {"_RADMETER_COMPLETE": "bash_complete", "COMP_WORDS": "radmeter us", "COMP_CWORD": "1"}
+    assert loaded("", **asked) & needless == set()
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_shells_complete_commands_and_options(shell: str) -> None:
+    def completed(words: str, last: str) -> list[str]:
+        asked = {"_RADMETER_COMPLETE": f"{shell}_complete", "COMP_WORDS": words}
+        # fish says the word that is completed, the others its number.
+        asked["COMP_CWORD"] = last if shell == "fish" else str(len(words.split()) - (last != ""))
+        done = subprocess.run(
+            [Path(sys.executable).with_name("radmeter")],
+            env=environment("") | asked,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return re.findall(r"^(?:plain[,\n])?([-\w]+)", done.stdout.replace("plain\n", ""), re.MULTILINE)
+
+    assert "usage" in completed("radmeter us", "us")
+    assert "users" in completed("radmeter usage us", "us")
+    assert "--top" in completed("radmeter usage users --t", "--t")
+    done = subprocess.run(
+        [Path(sys.executable).with_name("radmeter")],
+        env=environment("") | {"_RADMETER_COMPLETE": f"{shell}_source"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "_RADMETER_COMPLETE" in done.stdout
 
 
 @pytest.mark.parametrize("command", LIMITS, ids=" ".join)
