@@ -142,11 +142,12 @@ def _packets(settings: Settings, found: "Explanation") -> list[Row] | None:
     from radmeter.usage.explanation import session_of
 
     sessions = [row for row in found.parts if row["session"] is not None]
+    ids = {row["session_id"] for row in sessions if row["session_id"]}
+    starts = [row["started_at"] for row in sessions]
+    since = min(starts) if starts and None not in starts else None
     rows = []
     try:
-        for packet in packets_of(
-            settings.journal, found.username, {row["session_id"] or "" for row in sessions}
-        ):
+        for packet in packets_of(settings.journal, found.username, ids, since):
             session = session_of(sessions, packet)
             if session is not None:
                 rows.append({"session": session, **packet})

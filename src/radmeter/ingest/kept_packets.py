@@ -15,6 +15,9 @@ from radmeter.plugin.journal.headers import open_unnoticed
 from radmeter.plugin.journal.segment_reader import DamagedSegment, Loss, SegmentReader
 
 CHUNK_BYTES = 1 << 20
+USER_NAME = "User-Name"
+# How much the clocks of the packets and of the file system may differ.
+CLOCK_SECONDS = 86_400
 COLUMNS = (
     "arrived_at",
     "event_at",
@@ -31,10 +34,19 @@ COLUMNS = (
 )
 
 
-def packets_of(directory: Path, username: str, session_ids: Collection[str]) -> Iterator[dict[str, Any]]:
+def packets_of(
+    directory: Path, username: str, session_ids: Collection[str], since: datetime | None
+) -> Iterator[dict[str, Any]]:
     """Yield a user's packets, and those without a user name that have one of the session ids, segment by segment.
 
     What cannot be read or parsed is left out. The octets are those that the router reported, for the session so far.
+    Only segments that name the user are parsed: there may be 16 GiB of them. So a packet without a user name is only
+    found beside one that has it.
+
+    Parameters
+    ----------
+    since
+        When the first of the sessions began. Segments that were last written before are left out. None: none is.
 
     Raises
     ------
@@ -46,22 +58,27 @@ def packets_of(directory: Path, username: str, session_ids: Collection[str]) -> 
         found = segments_in(*(directory / place for place in PLACES))
     except OSError as error:
         raise files.unusable(directory, error) from error
-    needles = [form for text in (username, *session_ids) if text for form in _forms(text)]
+    names = _forms(username)
     for file in found:
         try:
-            if _has_one(file.path, needles):
-                yield from _packets(file.path, file.first_seq, username, session_ids, needles)
+            if since is not None and file.path.stat().st_mtime < since.timestamp() - CLOCK_SECONDS:
+                continue
+            if _has_one(file.path, names):
+                yield from _packets(file.path, file.first_seq, username, session_ids)
         except (OSError, DamagedSegment):
             continue  # `radmeter doctor` and `journal status` say so
 
 
 def _packets(
-    path: Path, first_seq: int, username: str, session_ids: Collection[str], needles: Collection[bytes]
+    path: Path, first_seq: int, username: str, session_ids: Collection[str]
 ) -> Iterator[dict[str, Any]]:
+    names = [form.decode("utf-8", "surrogatepass") for form in _forms(username)]
     reader = SegmentReader(path, first_seq)
     try:
         for entry in reader.items(reader.header.first_seq, open_loss=False):
-            if isinstance(entry, Loss) or not any(each in entry.pairs.encode() for each in needles):
+            if isinstance(entry, Loss):
+                continue
+            if USER_NAME in entry.pairs and not any(each in entry.pairs for each in names):
                 continue
             try:
                 record = parse(entry.pairs, entry.received_at_us, entry.seq)
@@ -90,13 +107,13 @@ def _row(path: Path, record: AccountingRecord) -> dict[str, Any]:
     }
 
 
-def _forms(text: str) -> tuple[bytes, ...]:
+def _forms(text: str) -> set[bytes]:
     """Return a text as it may be in a segment: as JSON, in ASCII or not, or as octets."""
-    return (
+    return {
         json.dumps(text).encode(),
         json.dumps(text, ensure_ascii=False).encode("utf-8", "surrogatepass"),
         b'"0x' + text.encode("utf-8", "surrogatepass").hex().encode() + b'"',
-    )
+    }
 
 
 def _has_one(path: Path, needles: Collection[bytes]) -> bool:
