@@ -7,7 +7,8 @@ import click
 from rich.progress import Progress
 
 from radmeter import output
-from radmeter.cli.common import emit, format_option, with_settings
+from radmeter.cli import times
+from radmeter.cli.common import emit, format_option, utc_option, with_settings
 from radmeter.cli.groups import group
 from radmeter.config import Settings
 from radmeter.database.connection import connect
@@ -54,6 +55,7 @@ def run(settings: Settings) -> None:
 @jobs.command("close-stale", epilog="Example: radmeter jobs close-stale --dry-run --stale-minutes 30")
 @with_settings("state", "dsn", "stale_minutes")
 @click.option("--dry-run", is_flag=True, help="List the stale sessions and close none.")
+@utc_option
 @format_option
 def close_stale(settings: Settings, dry_run: bool, output_format: str) -> None:
     """Close sessions that were silent for too long: stop = last update, cause Admin-Reset.
@@ -66,6 +68,7 @@ def close_stale(settings: Settings, dry_run: bool, output_format: str) -> None:
         if lagging := stale_sessions.held_back(connection):
             output.say(lagging, err=True)
         if dry_run:
+            times.use_zone(connection, if_permitted=True)
             stale = stale_sessions.stale_sessions(connection, _least(settings))
             rows = [session._asdict() for session in stale]
             emit(rows, output_format, columns=stale_sessions.StaleSession._fields)

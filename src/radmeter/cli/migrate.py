@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from radmeter import output
+from radmeter.cli import times
 from radmeter.cli.common import (
     Figure,
     Row,
@@ -346,6 +347,7 @@ def history(settings: Settings, output_format: str, only_decimals: bool) -> None
             "SELECT at, kind, name, seconds, who, operator, version FROM radmeter.migration_log ORDER BY id"
         )
         rows: list[Row] = [dict(zip(HISTORY, row, strict=True)) for row in cursor]
+        times.use_zone(connection, if_permitted=True)
     logged = {row["name"] for row in rows if row["kind"] == "revision"}
     earlier = []
     for script in all_revisions():

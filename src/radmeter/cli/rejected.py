@@ -37,7 +37,7 @@ COLUMNS = (
     "session_id",
     "reason",
 )
-SHORT = ("id", "received_at", "status", "username", "reason")
+SHORT = ("id", "received_at", "username", "reason")
 ATTRIBUTES = ("id", "number", "name", "value")
 HEAD = ("id", "node", "seq", "client_ip", "received_at", "rejected_at", "reason")
 MANY = 1000

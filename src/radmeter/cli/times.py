@@ -4,10 +4,13 @@ JSON and CSV have each time with its offset, whatever the zone is.
 """
 
 import datetime
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import click
+
+from radmeter.errors import StoreError
 
 if TYPE_CHECKING:
     from radmeter.database.connection import Connection
@@ -17,18 +20,24 @@ UTC = "radmeter.utc"
 ZONE = "radmeter.zone"
 
 
-def use_zone(connection: "Connection") -> None:
-    """Show times in the installation's time zone from now on, which the database knows."""
+def use_zone(connection: "Connection", *, if_permitted: bool = False) -> None:
+    """Show times in the installation's time zone from now on, which the database knows.
+
+    Parameters
+    ----------
+    if_permitted
+        A role that may not ask for it goes on with the machine's own zone. Only in autocommit mode.
+    """
     context = click.get_current_context(silent=True)
     if context is None:
         return
     # Imported here because psycopg loads slowly, and --help needs none.
     from radmeter.database.connection import explained_errors
 
-    with explained_errors("radmeter_reader"):
+    with suppress(StoreError) if if_permitted else nullcontext(), explained_errors("radmeter_reader"):
         row = connection.execute("SELECT radmeter.setting_value('timezone')").fetchone()
-    if row is not None and row[0]:
-        context.meta[ZONE] = row[0]
+        if row is not None and row[0]:
+            context.meta[ZONE] = row[0]
 
 
 def zone() -> datetime.tzinfo | None:
