@@ -9,7 +9,7 @@ import click
 from rich.console import Console
 
 from radmeter import output
-from radmeter.cli.common import TEXT, emit, existing_database, list_options, with_settings
+from radmeter.cli.common import TEXT, emit, existing_database, is_short, list_options, with_settings
 from radmeter.config import Settings
 from radmeter.units import counted
 from radmeter.usage.verify import Difference, Scope
@@ -156,6 +156,8 @@ def _show(rows: list[dict[str, object]], output_format: str) -> None:
         schema = [row for row in rows if row["finding"] == "schema"]
         shown = rows[: len(rows) - len(schema)][:TABLE_ROWS] + schema
         plain = not schema and all(row["state"] == "differs" for row in rows)
+        if plain and is_short(output_format):
+            shown = [{**row, "name": f"{row['finding']} {row['name']}"} for row in shown]
         emit(shown, output_format, columns=COLUMNS, short=SHORT if plain else None)
         if len(shown) < len(rows):
             output.say(f"{len(rows) - len(shown)} more are not shown: --format csv has all", err=True)
