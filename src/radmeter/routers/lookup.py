@@ -26,7 +26,7 @@ SELECT count(*) AS days, coalesce(sum(bytes_total), 0) AS bytes_total FROM radme
 WHERE router_id = %(id)s"""
 CLOSED = """
 SELECT count(*) AS closed FROM (SELECT FROM radmeter.sessions
-                                WHERE router_id = %(id)s AND acctstoptime IS NOT NULL LIMIT %(most)s) AS some"""
+                                WHERE router_id = %(id)s AND acctstoptime IS NOT NULL LIMIT %(most)s) AS first_ones"""
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
