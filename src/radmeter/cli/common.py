@@ -306,7 +306,7 @@ def emit(
     short: Sequence[str] | None = None,
     title: str | Sequence[str] = (),
 ) -> None:
-    """Print rows. A column whose name begins with ``bytes_`` is a byte count.
+    """Print rows. A column whose name begins with ``bytes_``, or ends with ``_bytes``, is a byte count.
 
     Parameters
     ----------
@@ -441,9 +441,7 @@ def _print_table(
     numbers, moments = set(), set()
     for each, name in enumerate(columns):
         kinds = [row[each] for row in values]
-        if name.startswith("bytes_") or any(
-            isinstance(value, int | float | Decimal | Figure) for value in kinds
-        ):
+        if _is_size(name) or any(isinstance(value, int | float | Decimal | Figure) for value in kinds):
             numbers.add(each)
         elif any(isinstance(value, datetime.date) for value in kinds):
             moments.add(each)
@@ -472,8 +470,12 @@ def _wrapped(lines: Sequence[str]) -> list[str]:
     return [part for line in lines for part in wrapper.wrap(line)]
 
 
+def _is_size(name: str) -> bool:
+    return name.startswith("bytes_") or name.endswith("_bytes")
+
+
 def _short_cell(name: str, value: Any) -> str:
-    if name.startswith("bytes_") and not isinstance(value, Figure):
+    if _is_size(name) and not isinstance(value, Figure):
         return compact_bytes(value)
     if isinstance(value, datetime.datetime):
         return times.to_the_minute(value)
@@ -482,7 +484,7 @@ def _short_cell(name: str, value: Any) -> str:
 
 def cell(name: str, value: Any) -> str:
     """Return a value for people. In a table, the heading says the time zone."""
-    if name.startswith("bytes_") and not isinstance(value, Figure):
+    if _is_size(name) and not isinstance(value, Figure):
         return human_bytes(value)
     if value is None:
         return "-"

@@ -178,6 +178,10 @@ def test_the_top_users_of_a_month(database: str, connection: Connection) -> None
     table = radmeter(database, "usage", "users", "--top", "2", "--period", "2026-10").output.splitlines()
     assert table[0] == "Quota periods that began in 2026-10: 2 users, most usage first"
     assert table[2].split()[0] == "user30"
+    seventh = radmeter(database, "usage", "users", "--top", "30", "--period", "2026-10").output.splitlines()[
+        -7
+    ]
+    assert seventh.split() == ["user7", "gold", "140", "B", "14", "B", "154", "B", "1000", "B"]
 
 
 def test_a_long_list_is_paged_on_a_terminal_and_only_there(used: str) -> None:
