@@ -31,6 +31,7 @@ def markdown(results: Results) -> str:
         parts.append(_large(results))
     if "lookups" in results:
         parts.append(_lookups(results["lookups"]))
+    parts += [_commands(results["commands"])] if "commands" in results else []
     parts += [_flood(results["flood"])] if "flood" in results else []
     parts += [_floods(results["floods"])] if "floods" in results else []
     parts += [_recovery(results["recovery"])] if "recovery" in results else []
@@ -158,6 +159,14 @@ def _lookups(lookups: Results) -> str:
         if name != "sizes"
     ]
     return "## Lookups, milliseconds a round trip: median (p99)\n\n" + table(["lookup", *heads], rows)
+
+
+def _commands(found: Results) -> str:
+    rows = [
+        [f"radmeter {name}", f"{statistics.median(runs):.3f}", f"{max(runs):.3f}"]
+        for name, runs in found.items()
+    ]
+    return "## Processor time of commands, seconds\n\n" + table(["command", "median", "most"], rows)
 
 
 def _flood(found: Results) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bench import commands
 from bench.flood import BURST_SECONDS
 from bench.systems import EMPTY, INTERVAL, PACKET, STOCK, TRIGGERS
 
@@ -15,6 +16,7 @@ RATE_SLACK = 0.9
 DISK_SLACK = 0.75
 LATENCY_SLACK = 1.5
 LOOKUP_SLACK = 1.25
+COMMAND_SLACK = 1.25
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +85,10 @@ def judge(results: dict[str, Any]) -> list[Target]:
         if name in results.get("lookups", {}):
             small, large = (one["turns"] for one in results["lookups"][name])
             most(f"{name}, large database / small", paired(large, small), 1.2, LOOKUP_SLACK)
+    for name, target in commands.TARGETS.items():
+        if name in results.get("commands", {}):
+            seconds = statistics.median(results["commands"][name])
+            most(f"processor time of radmeter {name}, seconds", seconds, target, COMMAND_SLACK)
     if "flood" in results:
         one = results["flood"]
         allowed = one["limit"] * (one["seconds"] + BURST_SECONDS)

@@ -2,14 +2,20 @@
 
 import io
 import logging
+import os
 import sys
 import traceback
+from collections.abc import Sequence
+from contextlib import suppress
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
 
 from radmeter.printable import escaped_json, printable
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 COLUMNS_WITHOUT_TERMINAL = 200
 
@@ -38,12 +44,92 @@ def say_styled(*parts: str | tuple[str, str | None]) -> None:
             printable(part)
             if isinstance(part, str)
             else click.style(printable(part[0]), fg=part[1], bold=True)
+            if styled()
+            else printable(part[0])
             for part in parts
         )
     )
 
 
-def say_above(console: Console, *lines: str) -> None:
+def styled() -> bool:
+    """Return whether standard output is a terminal that shows bold text and colors, and the user wants them."""
+    return sys.stdout.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM", "dumb") != "dumb"
+
+
+def is_terminal() -> bool:
+    """Return whether standard output is a terminal."""
+    return sys.stdout.isatty()
+
+
+def height() -> int:
+    """Return how many lines the terminal has."""
+    from shutil import get_terminal_size
+
+    return get_terminal_size().lines
+
+
+def width() -> int | None:
+    """Return how many columns the terminal has. None: there is none, so a line may have any length."""
+    from shutil import get_terminal_size
+
+    return get_terminal_size().columns if sys.stdout.isatty() or "COLUMNS" in os.environ else None
+
+
+def page(
+    header: Sequence[str], lines: Sequence[str], *, above: Sequence[str] = (), chop: bool = False
+) -> None:
+    """Print a table. On a terminal it is shown in a pager if it is longer than the screen.
+
+    Parameters
+    ----------
+    above
+        Lines above the header.
+    chop
+        The pager cuts long lines, and moves sideways.
+    """
+    bold = [click.style(printable(line), bold=True) if styled() else printable(line) for line in header]
+    text = "".join(f"{line}\n" for line in (*map(printable, above), *bold, *map(printable, lines)))
+    if not _is_paged(text.count("\n")) or not _shown_in_pager(text, chop):
+        click.echo(text, nl=False)
+
+
+def _is_paged(lines: int) -> bool:
+    return (
+        sys.stdout.isatty()
+        and sys.stdin.isatty()
+        and os.environ.get("TERM", "dumb") != "dumb"
+        and lines >= height()
+    )
+
+
+def _shown_in_pager(text: str, chop: bool) -> bool:
+    """Show text in $PAGER, else in less. Return whether there is one."""
+    # Imported here because they load slowly, and few commands need a pager.
+    import shlex
+    import subprocess
+
+    command = shlex.split(os.environ.get("PAGER", "less"))
+    if not command or command == ["cat"]:
+        return False
+    # R: bold text; F, X: what fits the screen stays there. Somebody who sets LESS wants it otherwise.
+    less = {"LESS": "FRX" + ("S" if chop else ""), **os.environ}
+    try:
+        pager = subprocess.Popen(command, stdin=subprocess.PIPE, env=less)
+    except OSError:
+        return False
+    try:
+        pager.communicate(text.encode(errors="backslashreplace"))
+    except KeyboardInterrupt:
+        pass  # the pager has it as well, and decides
+    finally:
+        # The terminal is the pager's until it ends.
+        while pager.poll() is None:
+            with suppress(KeyboardInterrupt):
+                pager.wait()
+    return True
+
+
+def say_above(console: "Console", *lines: str) -> None:
     """Print lines above what a console shows live."""
     for line in lines:
         console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
@@ -54,11 +140,14 @@ def rewrite(text: str) -> None:
     click.echo(f"\r{printable(text)}", nl=False, err=True)
 
 
-def console(*, stderr: bool = False, width: int | None = COLUMNS_WITHOUT_TERMINAL) -> Console:
+def console(*, stderr: bool = False, width: int | None = COLUMNS_WITHOUT_TERMINAL) -> "Console":
     """Return a console of rich's that takes text as it is. `width` holds where there is no terminal.
 
     rich would take ``:cd:`` in a MAC address for the name of an emoji, and ``[x]`` for markup.
     """
+    # Imported here because rich loads slowly, and most commands print plain lines.
+    from rich.console import Console
+
     terminal = (sys.stderr if stderr else sys.stdout).isatty()
     return Console(
         stderr=stderr, width=None if terminal else width, markup=False, emoji=False, highlight=False

@@ -17,6 +17,19 @@ def human_bytes(count: int | Decimal | None) -> str:
     return f"{int(size)} B" if unit == "B" else f"{size:.2f} {unit}"
 
 
+def compact_bytes(count: int | Decimal | None) -> str:
+    """Return a byte count in binary units with three figures, at most eight characters, such as ``15.0 GiB``."""
+    if count is None:
+        return "-"
+    size, unit = abs(float(count)), UNITS[0]
+    for unit in UNITS:
+        if size < 1023.5 or unit == UNITS[-1]:
+            break
+        size /= 1024
+    digits = 0 if unit == UNITS[0] or size >= 99.95 else 1 if size >= 9.995 else 2
+    return f"{'-' if count < 0 else ''}{size:.{digits}f} {unit}"
+
+
 def amount(count: float) -> str:
     """Return a count with thousands separators, such as ``12,345``."""
     return f"{count:,.0f}"

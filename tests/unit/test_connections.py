@@ -14,7 +14,6 @@ ALLOWED = {
     ("src/radmeter/database/connection.py", "TransactionsConnection.connect"): "connect, which sets the path",
     ("src/radmeter/database/waiting.py", "WaitingConnection.connect"): "sets the path before it asks",
     ("src/radmeter/database/poolers.py", "WaitingConnection.connect"): "names the schema of everything",
-    ("src/radmeter/database/connection.py", "sqlalchemy.create_engine"): "its connections come from connect",
     ("src/radmeter/schema/revisions.py", "sqlalchemy.create_engine"): "it is given an open connection",
     ("bench/database.py", "psycopg.connect"): "a server that bench makes and deletes",
 }

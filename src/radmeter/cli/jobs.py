@@ -8,7 +8,9 @@ import click
 from rich.progress import Progress
 
 from radmeter import output
-from radmeter.cli.common import emit, format_option, with_settings
+from radmeter.cli import times
+from radmeter.cli.common import emit, format_option, utc_option, with_settings
+from radmeter.cli.groups import group
 from radmeter.config import Settings
 from radmeter.database.connection import connect
 from radmeter.embedded.server import open_database
@@ -21,7 +23,7 @@ from radmeter.units import counted, verb
 log = logging.getLogger(__name__)
 
 
-@click.group(epilog="Example: radmeter jobs run")
+@group(epilog="Example: radmeter jobs run")
 def jobs() -> None:
     """Close stale sessions, make partitions ahead, archive, remove or clear what is too old."""
 
@@ -60,6 +62,7 @@ def run(settings: Settings) -> None:
 @jobs.command("close-stale", epilog="Example: radmeter jobs close-stale --dry-run --stale-minutes 30")
 @with_settings("state", "dsn", "stale_minutes")
 @click.option("--dry-run", is_flag=True, help="List the stale sessions and close none.")
+@utc_option
 @format_option
 def close_stale(settings: Settings, dry_run: bool, output_format: str) -> None:
     """Close sessions that were silent for too long: stop = last update, cause Admin-Reset.
@@ -72,6 +75,7 @@ def close_stale(settings: Settings, dry_run: bool, output_format: str) -> None:
         if lagging := stale_sessions.held_back(connection):
             output.say(lagging, err=True)
         if dry_run:
+            times.use_zone(connection, if_permitted=True)
             stale = stale_sessions.stale_sessions(connection, _least(settings))
             rows = [session._asdict() for session in stale]
             emit(rows, output_format, columns=stale_sessions.StaleSession._fields)

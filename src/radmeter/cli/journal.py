@@ -8,7 +8,9 @@ from typing import Any
 import click
 
 from radmeter import output
-from radmeter.cli.common import emit, existing_database, format_option, with_settings
+from radmeter.cli import times
+from radmeter.cli.common import emit, existing_database, list_options, with_settings
+from radmeter.cli.groups import group
 from radmeter.cli.journal_incidents import acknowledge, incidents
 from radmeter.cli.journal_orphans import adopt, salvage
 from radmeter.config import Settings
@@ -30,14 +32,14 @@ SEGMENTS = (
 FEW = ("state", "first_seq", "shipped", "waiting", "bytes_on_disk", "last_packet_at")
 
 
-@click.group(epilog="Example: radmeter journal status")
+@group(epilog="Example: radmeter journal status")
 def journal() -> None:
     """Show the journal's segments, acknowledge what is missing, and save damaged or orphaned segments."""
 
 
 @journal.command(epilog="Example: radmeter journal status --format json")
 @click.option("--all", "all_", is_flag=True, help="In the table, list the kept segments, too.")
-@format_option
+@list_options
 @with_settings("state", "dsn", "journal", "kept_hours", "kept_bytes")
 def status(settings: Settings, all_: bool, output_format: str) -> None:
     """Show each segment of this machine's journal: where it is, and how much of it the database has.
@@ -70,6 +72,7 @@ def status(settings: Settings, all_: bool, output_format: str) -> None:
         problems.append(f"journal: {error}")
     try:
         with existing_database(settings) as dsn, connect(dsn, any_pooler=True) as connection:
+            times.use_zone(connection)
             journal_state.add_progress(rows, connection)
             waiting = [row for row in read(connection) if row["settled_at"] is None]
     except StoreError as error:
@@ -82,7 +85,7 @@ def status(settings: Settings, all_: bool, output_format: str) -> None:
     else:
         shown = [row for row in rows if all_ or row["state"] != "kept"]
         if shown:
-            emit(shown, output_format, columns=FEW)
+            emit(shown, output_format, columns=SEGMENTS, short=FEW)
         if lines:
             output.say(*lines)
         unread = [row["path"] for row in rows if row["state"] == "unknown"]

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from radmeter import output
+from radmeter.cli import times
 from radmeter.cli.common import (
     TEXT,
     cell,
@@ -15,6 +16,7 @@ from radmeter.cli.common import (
     existing_database,
     format_option,
     reading_database,
+    utc_option,
     with_settings,
 )
 from radmeter.config import Settings
@@ -25,6 +27,7 @@ from radmeter.units import counted, span
 @click.option(
     "--all", "all_", is_flag=True, help="Also those that are acknowledged, and those that ended long ago."
 )
+@utc_option
 @format_option
 @with_settings("state", "dsn", "read_dsn")
 def incidents(settings: Settings, all_: bool, output_format: str) -> None:
@@ -45,6 +48,7 @@ def incidents(settings: Settings, all_: bool, output_format: str) -> None:
     from radmeter.ingest.incidents import incidents as read
 
     with reading_database(settings) as dsn, connect(dsn, any_pooler=True) as connection:
+        times.use_zone(connection)
         rows = read(connection, all_=all_)
     if output_format != "table":
         emit(rows, output_format, columns=COLUMNS)

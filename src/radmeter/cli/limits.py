@@ -1,5 +1,6 @@
 """`radmeter limits list|set`: the limits that keep a flood from filling tables."""
 
+import textwrap
 from typing import Any
 
 import click
@@ -10,14 +11,18 @@ from radmeter.cli.common import (
     confirm,
     emit,
     existing_database,
-    format_option,
+    is_short,
+    list_options,
     reading_database,
     with_settings,
 )
+from radmeter.cli.groups import group
 from radmeter.config import Settings
 
 # What the names of the limits contain beyond which the jobs remove or clear what is stored.
 KEEP = "_keep_"
+# Longer lines of prose are hard to read.
+PROSE = 100
 COLUMNS = ["name", "value", "default", "unit", "meaning"]
 
 
@@ -34,13 +39,13 @@ class Value(click.types.StringParamType):
         return text
 
 
-@click.group(epilog="Example: radmeter limits set discoveries_per_client_hour 5000")
+@group(epilog="Example: radmeter limits set discoveries_per_client_hour 5000")
 def limits() -> None:
     """Show and set the limits of this installation. They are kept in the database."""
 
 
 @limits.command("list", epilog="Example: radmeter limits list --format json")
-@format_option
+@list_options
 @with_settings("state", "dsn", "read_dsn")
 def list_limits(settings: Settings, output_format: str) -> None:
     """Show each limit: its value, default, unit and meaning."""
@@ -49,6 +54,14 @@ def list_limits(settings: Settings, output_format: str) -> None:
 
     with reading_database(settings) as dsn, connect(dsn, any_pooler=True) as connection:
         rows = read.limits(connection)
+    if is_short(output_format):
+        for row in rows:
+            default = "" if row["value"] == row["default"] else f"  (default {_shown(row['default'])})"
+            unit = "" if row["value"] is None else f" {row['unit']}"
+            output.say(f"{row['name']} = {_shown(row['value'])}{unit}{default}")
+            width = min(output.width() or PROSE, PROSE)
+            output.say(*textwrap.wrap(row["meaning"], width, initial_indent="    ", subsequent_indent="    "))
+        return
     if output_format == "table":
         rows = [{**row, **{name: _shown(row[name]) for name in ("value", "default")}} for row in rows]
     emit(rows, output_format, columns=COLUMNS)

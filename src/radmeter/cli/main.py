@@ -5,55 +5,148 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 
 from radmeter import __version__, output
 from radmeter.cli import config_option, mistakes
+from radmeter.cli.groups import Group
 from radmeter.errors import ConfigurationError, RadmeterError
 from radmeter.os_errors import explained
 
-# A command is loaded when it is named, so that `radmeter ship` does not load what only `radmeter usage` needs.
-COMMANDS = {
-    "up": "radmeter.cli.up:up",
-    "simulate": "radmeter.cli.simulate:simulate",
-    "ship": "radmeter.cli.ship:ship",
-    "jobs": "radmeter.cli.jobs:jobs",
-    "freeradius": "radmeter.cli.freeradius:freeradius",
-    "migrate": "radmeter.cli.migrate:migrate",
-    "adopt": "radmeter.cli.adopt:adopt",
-    "partitions": "radmeter.cli.partitions:partitions",
-    "usage": "radmeter.cli.usage:usage",
-    "sessions": "radmeter.cli.sessions:sessions",
-    "routers": "radmeter.cli.routers:routers",
-    "status": "radmeter.cli.status:status",
-    "journal": "radmeter.cli.journal:journal",
-    "backfill": "radmeter.cli.backfill:backfill",
-    "verify": "radmeter.cli.verify:verify",
-    "doctor": "radmeter.cli.doctor:doctor",
-    "replay": "radmeter.cli.replay:replay",
-    "rejected": "radmeter.cli.rejected:rejected",
-    "people": "radmeter.cli.people:people",
-    "limits": "radmeter.cli.limits:limits",
-    "config": "radmeter.cli.config:config",
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+# The sections of --help. Each command has its place, and its summary: the first sentence of its help. A command is
+# loaded when it is named. So `radmeter --help` loads none, and `radmeter ship` not what only `radmeter usage` needs.
+SECTIONS = {
+    "Try it": {
+        "up": (
+            "radmeter.cli.up:up",
+            "Run everything on this machine: PostgreSQL, FreeRADIUS, shipper, jobs, and simulated hotspot traffic.",
+        ),
+        "simulate": (
+            "radmeter.cli.simulate:simulate",
+            "Simulate routers and users for a RADIUS accounting server.",
+        ),
+    },
+    "Read": {
+        "usage": (
+            "radmeter.cli.usage:usage",
+            "Show what a user or a router has used, open sessions included.",
+        ),
+        "explain": (
+            "radmeter.cli.explain:explain",
+            "Show the sessions and corrections that make up what USER has used in a quota period.",
+        ),
+        "sessions": ("radmeter.cli.sessions:sessions", "List sessions, newest first, a page at a time."),
+        "top": ("radmeter.cli.top:top", "Show live who uses what: users, routers, packets per second."),
+        "routers": ("radmeter.cli.routers:routers", "List, add, claim, import, change and merge routers."),
+        "people": (
+            "radmeter.cli.people:people",
+            "Show what is stored about a person, and erase it (GDPR articles 15 and 17).",
+        ),
+    },
+    "Check": {
+        "status": (
+            "radmeter.cli.status:status",
+            "Show what is in the journal, how far and how fast each node is ingested, and what an operator has to do.",
+        ),
+        "doctor": (
+            "radmeter.cli.doctor:doctor",
+            "Check everything: say what is wrong, with which object, and print the command that repairs it.",
+        ),
+        "verify": (
+            "radmeter.cli.verify:verify",
+            "Recompute the counters from the sessions, list those that differ, and check the guarantees of the schema.",
+        ),
+        "journal": (
+            "radmeter.cli.journal:journal",
+            "Show the journal's segments, acknowledge what is missing, and save damaged or orphaned segments.",
+        ),
+        "rejected": (
+            "radmeter.cli.rejected:rejected",
+            "Show packets that could not be counted, count them again, or give them up.",
+        ),
+    },
+    "Run": {
+        "ship": (
+            "radmeter.cli.ship:ship",
+            "Ship the journal into the database, in batches, exactly once.",
+        ),
+        "jobs": (
+            "radmeter.cli.jobs:jobs",
+            "Close stale sessions, make partitions ahead, archive, remove or clear what is too old.",
+        ),
+        "replay": (
+            "radmeter.cli.replay:replay",
+            "Ship FreeRADIUS detail files, plain or compressed with gzip; - is standard input.",
+        ),
+    },
+    "Set up": {
+        "config": (
+            "radmeter.cli.config:config",
+            "Show every setting: its value, where it came from, its variable, default and meaning.",
+        ),
+        "limits": ("radmeter.cli.limits:limits", "Show and set the limits of this installation."),
+        "freeradius": (
+            "radmeter.cli.freeradius:freeradius",
+            "Put radmeter into the configuration of a FreeRADIUS that is in use.",
+        ),
+        "migrate": (
+            "radmeter.cli.migrate:migrate",
+            "Create or upgrade radmeter's tables, functions, triggers and roles, while packets come in.",
+        ),
+        "adopt": (
+            "radmeter.cli.adopt:adopt",
+            "Adopt the radacct of a FreeRADIUS database: it becomes the oldest partition of radmeter's radacct.",
+        ),
+        "backfill": ("radmeter.cli.backfill:backfill", "Count the history of an adopted radacct."),
+        "partitions": (
+            "radmeter.cli.partitions:partitions",
+            "List months of sessions, make them, archive old ones into Parquet files, and restore them.",
+        ),
+    },
 }
+COMMANDS = {name: about for section in SECTIONS.values() for name, about in section.items()}
 
 EXIT_FAILED = 1
 EXIT_CONFIGURATION = 2
 
 
-class LazyGroup(click.Group):
+class LazyGroup(Group):
     """A group whose commands are imported when they are named."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """List the commands in the order in which an operator meets them."""
+        """List the commands in the order of --help."""
         return list(COMMANDS)
+
+    def sections(self, ctx: click.Context) -> list[tuple[str, list[str]]]:
+        """Return the headings of --help, and the commands under each."""
+        return [(heading, list(commands)) for heading, commands in SECTIONS.items()]
+
+    def summary(self, ctx: click.Context, name: str) -> str:
+        """Return a command's summary without loading the command. A test compares it with the command's help."""
+        return COMMANDS[name][1].removesuffix(".")
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> "list[CompletionItem]":
+        """Return the commands and options that begin with a text. Completion loads no command either."""
+        # Imported here because it is only needed when a shell asks.
+        from click.shell_completion import CompletionItem
+
+        commands = [
+            CompletionItem(name, help=self.summary(ctx, name))
+            for name in COMMANDS
+            if name.startswith(incomplete)
+        ]
+        return commands + click.Command.shell_complete(self, ctx, incomplete)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import the command `cmd_name`."""
         if cmd_name not in COMMANDS:
             return None
-        module, _, attribute = COMMANDS[cmd_name].partition(":")
+        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
         command = getattr(importlib.import_module(module), attribute)
         assert isinstance(command, click.Command)
         return command

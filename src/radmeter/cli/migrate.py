@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from radmeter import output
+from radmeter.cli import times
 from radmeter.cli.common import (
     Figure,
     Row,
@@ -17,8 +18,10 @@ from radmeter.cli.common import (
     emit_json,
     existing_database,
     format_option,
+    list_options,
     with_settings,
 )
+from radmeter.cli.groups import group
 from radmeter.config import Settings
 from radmeter.database import advisory_locks
 from radmeter.database.connection import Connection, connect, explained_errors
@@ -47,6 +50,7 @@ SHOWN_CHANGES = 20
 DECIMALS = ("table", "column", "key", "shown", "decimal")
 STEPS = ("kind", "name", "what", "seconds", "locks")
 HISTORY = ("at", "kind", "name", "seconds", "who", "operator", "version")
+BRIEF = ("at", "kind", "name", "seconds", "version")
 
 EPILOG = """\b
 Examples:
@@ -56,14 +60,15 @@ Examples:
 \b
 Exit codes:
   0    done, or there is nothing to do
-  1    it cannot be done, or failed; finished steps stay, and the same command goes on from there
-  2    wrong options or settings; `up` without --yes and without a terminal to ask at
+  1    it cannot be done, or failed; finished steps stay, and the same
+       command goes on from there
+  2    wrong options or settings; `up` without --yes and without a terminal
   3    `status`: something is pending
   130  interrupted, or the question was answered with no
 """
 
 
-@click.group(epilog=EPILOG)
+@group(epilog=EPILOG)
 def migrate() -> None:
     """Create or upgrade radmeter's tables, functions, triggers and roles, while packets come in.
 
@@ -320,7 +325,7 @@ Exit codes: 0 shown, 1 the database cannot be asked, 2 wrong options
 """
 )
 @with_settings("state", "dsn")
-@format_option
+@list_options
 @click.option(
     "--decimals",
     "only_decimals",
@@ -342,12 +347,13 @@ def history(settings: Settings, output_format: str, only_decimals: bool) -> None
             "SELECT at, kind, name, seconds, who, operator, version FROM radmeter.migration_log ORDER BY id"
         )
         rows: list[Row] = [dict(zip(HISTORY, row, strict=True)) for row in cursor]
+        times.use_zone(connection, if_permitted=True)
     logged = {row["name"] for row in rows if row["kind"] == "revision"}
     earlier = []
     for script in all_revisions():
         if current is not None and script.revision <= current and script.revision not in logged:
             earlier.append({**dict.fromkeys(HISTORY), "kind": "revision", "name": script.revision})
-    emit([*earlier, *rows], output_format, columns=HISTORY)
+    emit([*earlier, *rows], output_format, columns=HISTORY, short=BRIEF)
 
 
 @migrate.command(

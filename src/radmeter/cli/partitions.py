@@ -8,16 +8,18 @@ from pathlib import Path
 import click
 
 from radmeter import output
+from radmeter.cli import times
 from radmeter.cli.common import (
     Row,
     confirm,
     emit,
     existing_database,
-    format_option,
+    list_options,
     reading_database,
     require_extra,
     with_settings,
 )
+from radmeter.cli.groups import group
 from radmeter.cli.months import MONTH, Months
 from radmeter.cli.partitions_split import split
 from radmeter.config import Settings
@@ -28,12 +30,13 @@ from radmeter.units import counted, duration, human_bytes, verb
 # A month so far from the others is probably a slip of the pen.
 FAR = datetime.timedelta(days=800)
 COLUMNS = ("name", "kind", "first_day", "end_day", "rows_estimate", "bytes_total", "last_autovacuum", "file")
+SHORT = COLUMNS[:6]
 
 # A late packet of an archived session does not find the session. It then counts as a session of its own.
 LATE_DAYS = 8
 
 
-@click.group(epilog="Example: radmeter partitions list")
+@group(epilog="Example: radmeter partitions list")
 def partitions() -> None:
     """List months of sessions, make them, archive old ones into Parquet files, and restore them."""
 
@@ -55,7 +58,7 @@ Exit codes:
   2  wrong options or settings
 """,
 )
-@format_option
+@list_options
 @with_settings("state", "dsn", "read_dsn")
 def list_(settings: Settings, output_format: str) -> None:
     """List the partitions of radacct, oldest first, with the archived ones.
@@ -68,9 +71,10 @@ def list_(settings: Settings, output_format: str) -> None:
     from radmeter.partitions.months import partitions as read
 
     with reading_database(settings) as dsn, connect(dsn, any_pooler=True) as connection:
+        times.use_zone(connection)
         rows: list[Row] = [each._asdict() for each in read(connection)]
-    columns = COLUMNS if output_format != "table" or any(row["file"] for row in rows) else COLUMNS[:-1]
-    emit(rows, output_format, columns=columns)
+    short = (*SHORT, "file") if any(row["file"] for row in rows) else SHORT
+    emit(rows, output_format, columns=COLUMNS, short=short)
 
 
 @partitions.command(

@@ -6,16 +6,18 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from radmeter import output
+from radmeter.cli import times
 from radmeter.cli.common import (
     TEXT,
     confirm,
     emit,
     emit_json,
     existing_database,
-    format_option,
+    list_options,
     require_extra,
     with_settings,
 )
+from radmeter.cli.groups import group
 from radmeter.cli.pseudonymised import pseudonym_options
 from radmeter.config import Settings
 from radmeter.database.connection import Connection
@@ -29,7 +31,7 @@ COLUMNS = ("kind", "number", "first", "last", "on_erase", "place")
 FOUND_AGAIN = 3
 
 
-@click.group(epilog="Example: radmeter people show alice")
+@group(epilog="Example: radmeter people show alice")
 def people() -> None:
     """Show what is stored about a person, and erase it (GDPR articles 15 and 17)."""
 
@@ -50,7 +52,7 @@ Exit codes:
 """,
 )
 @click.argument("user", type=TEXT)
-@format_option
+@list_options
 @with_settings("state", "dsn", "journal")
 def show(settings: Settings, user: str, output_format: str) -> None:
     """Show where the user name USER is stored, and what `people erase` does with it.
@@ -64,6 +66,7 @@ def show(settings: Settings, user: str, output_format: str) -> None:
     from radmeter.people import traces
 
     with existing_database(settings) as dsn, connect(dsn, deadline=patient()) as connection:
+        times.use_zone(connection)
         rows = _rows(settings, connection, user)
         began = traces.erasure_began(connection, user)
     if not rows and began is None:

@@ -37,8 +37,9 @@ def pseudonym_options(function: F) -> F:
 
 
 def _pseudonyms(wanted: bool, key_file: Path | None) -> "Pseudonyms | None":
+    if key_file is None and not wanted:
+        return None
+    # Imported here because most lists are under their names.
     from radmeter.people.pseudonyms import Pseudonyms
 
-    if key_file is not None:
-        return Pseudonyms.with_key_file(key_file)
-    return Pseudonyms.of_one_run() if wanted else None
+    return Pseudonyms.of_one_run() if key_file is None else Pseudonyms.with_key_file(key_file)

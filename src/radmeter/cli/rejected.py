@@ -10,15 +10,18 @@ from typing import Any
 import click
 
 from radmeter import output
+from radmeter.cli import times
 from radmeter.cli.common import (
     TEXT,
     confirm,
     emit,
     existing_database,
     format_option,
+    list_options,
     reading_database,
     with_settings,
 )
+from radmeter.cli.groups import group
 from radmeter.config import Settings
 from radmeter.packet import attributes as a
 from radmeter.units import counted, verb
@@ -34,6 +37,7 @@ COLUMNS = (
     "session_id",
     "reason",
 )
+SHORT = ("id", "received_at", "username", "reason")
 ATTRIBUTES = ("id", "number", "name", "value")
 HEAD = ("id", "node", "seq", "client_ip", "received_at", "rejected_at", "reason")
 MANY = 1000
@@ -79,7 +83,7 @@ def filters(command: Any) -> Any:
     return command
 
 
-@click.group(epilog="Example: radmeter rejected list --since 1d")
+@group(epilog="Example: radmeter rejected list --since 1d")
 def rejected() -> None:
     """Show packets that could not be counted, count them again, or give them up.
 
@@ -92,7 +96,7 @@ def rejected() -> None:
 @filters
 @click.option("--limit", type=click.IntRange(1, 1_000_000), default=50, show_default=True, help="How many.")
 @click.option("--before", type=ID, metavar="ID", help="Go on before this id.")
-@format_option
+@list_options
 @with_settings("state", "dsn", "read_dsn")
 def list_(
     settings: Settings,
@@ -109,6 +113,7 @@ def list_(
 
     which = Filter(reason=reason, node=node, since=since)
     with reading_database(settings) as dsn, connect(dsn, any_pooler=True) as connection:
+        times.use_zone(connection)
         packets, more = page(connection, which, before=before, limit=limit)
     rows = [
         {
@@ -119,7 +124,7 @@ def list_(
         }
         for packet in packets
     ]
-    emit(rows, output_format, columns=COLUMNS)
+    emit(rows, output_format, columns=COLUMNS, short=SHORT)
     if more:
         output.say(f"There are more: go on with --before {packets[-1].id}", err=True)
 
@@ -243,7 +248,7 @@ def drop(
 
 
 @rejected.command("left-out", epilog="Example: radmeter rejected left-out --format json")
-@format_option
+@list_options
 @with_settings("state", "dsn", "journal")
 def left_out(settings: Settings, output_format: str) -> None:
     """List what was left out because of a limit: rejected packets, and rows about counters that restarted.
@@ -257,6 +262,7 @@ def left_out(settings: Settings, output_format: str) -> None:
     from radmeter.ingest.salvage import left_out as read
 
     with existing_database(settings) as dsn, connect(dsn, any_pooler=True) as connection:
+        times.use_zone(connection)
         rows = read(connection, settings.journal)
     shorten = output_format == "table"
     rows = [{**row, "segments": _segments(row["segments"], shorten=shorten)} for row in rows]

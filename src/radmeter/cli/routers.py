@@ -9,23 +9,30 @@ from typing import BinaryIO
 import click
 
 from radmeter import output
+from radmeter.cli import times
 from radmeter.cli.common import (
     TEXT,
+    Row,
     emit,
     emit_json,
     emit_one,
     existing_database,
     format_option,
+    is_short,
+    list_options,
     plain,
     reading_database,
+    utc_option,
     with_settings,
 )
+from radmeter.cli.groups import group
 from radmeter.cli.router_changes import WHICH, given_options, merge, rename, retire, set_
 from radmeter.config import Settings
 from radmeter.errors import RadmeterError
 from radmeter.units import counted
 
 COLUMNS = ("id", "name", "mac", "nas_identifier", "ip_address", "timezone", "status")
+SHORT = ("id", "name", "mac", "ip_address", "status")
 DETAILS = (
     *COLUMNS,
     "clients",
@@ -56,7 +63,7 @@ LONG_FILE_BYTES = 1 << 17
 OUTCOMES = ("added", "claimed", "updated", "unchanged", "refused")
 
 
-@click.group(epilog="Example: radmeter routers list --status discovered")
+@group(epilog="Example: radmeter routers list --status discovered")
 def routers() -> None:
     """List, add, claim, import, change and merge routers.
 
@@ -78,7 +85,7 @@ for command in (rename, set_, retire, merge):
 @click.option(
     "--after", metavar="ID", type=click.IntRange(0, 2**63 - 1), default=0, help="Go on after this id."
 )
-@format_option
+@list_options
 @with_settings("state", "dsn", "read_dsn")
 def list_(settings: Settings, status: str | None, limit: int, after: int, output_format: str) -> None:
     """List routers in the order of their ids."""
@@ -87,12 +94,18 @@ def list_(settings: Settings, status: str | None, limit: int, after: int, output
 
     with reading_database(settings) as dsn, reading(dsn) as connection:
         rows, more = list_routers(connection, status=status, after=after, limit=limit)
-    if output_format == "json":
-        emit(rows, output_format, columns=(*COLUMNS, "clients"))
-    else:
-        emit(rows, output_format, columns=COLUMNS)
+    if is_short(output_format):
+        # A discovered router is named by its MAC, which has a column of its own.
+        rows = [{**row, "name": _sent(row) or row["name"]} for row in rows]
+    columns = (*COLUMNS, "clients") if output_format == "json" else COLUMNS
+    emit(rows, output_format, columns=columns, short=SHORT)
     if more:
         output.say(f"There are more: go on with --after {rows[-1]['id']}", err=True)
+
+
+def _sent(row: Row) -> str | None:
+    """Return the name that a discovered router sends."""
+    return row["nas_identifier"] if row["status"] == "discovered" else None
 
 
 @routers.command("show", epilog="Example: radmeter routers show lobby --days 30")
@@ -104,6 +117,7 @@ def list_(settings: Settings, status: str | None, limit: int, after: int, output
     show_default=True,
     help="How many days of usage, today included.",
 )
+@utc_option
 @format_option
 @with_settings("state", "dsn", "read_dsn")
 def show(settings: Settings, router: str, days: int, output_format: str) -> None:
@@ -123,6 +137,7 @@ def show(settings: Settings, router: str, days: int, output_format: str) -> None
     from radmeter.usage import counters
 
     with reading_database(settings) as dsn, reading(dsn) as connection:
+        times.use_zone(connection)
         found = routers.find_router(connection, router)
         used = counters.router_usage(connection, found, days)
         clock = routers.clock(connection, found)

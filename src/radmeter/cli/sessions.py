@@ -6,10 +6,14 @@ from typing import TYPE_CHECKING
 import click
 
 from radmeter import output
+from radmeter.cli import times
 from radmeter.cli.common import (
     TEXT,
+    Row,
     emit,
-    format_option,
+    is_short,
+    list_options,
+    named_routers,
     reading_database,
     require_extra,
     with_settings,
@@ -20,17 +24,7 @@ from radmeter.config import Settings
 if TYPE_CHECKING:
     from radmeter.people.pseudonyms import Pseudonyms
 
-TABLE_COLUMNS = (
-    "id",
-    "username",
-    "router",
-    "started_at",
-    "updated_at",
-    "stopped_at",
-    "bytes_in",
-    "bytes_out",
-    "terminate_cause",
-)
+SHORT = ("username", "router", "started_at", "stopped_at", "bytes_in", "bytes_out")
 COLUMNS = (
     "id",
     "username",
@@ -66,7 +60,7 @@ Examples: radmeter sessions --open --router lobby
 @click.option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="How many.")
 @click.option("--before", metavar="ID", type=click.IntRange(0, 2**63 - 1), help="Go on after the session ID.")
 @pseudonym_options
-@format_option
+@list_options
 @with_settings("state", "dsn", "read_dsn", "archive_directory")
 def sessions(
     settings: Settings,
@@ -98,6 +92,7 @@ def sessions(
 
     with ExitStack() as stack:
         connection = stack.enter_context(reading(stack.enter_context(reading_database(settings))))
+        times.use_zone(connection)
         router_id = None if router is None else find_router(connection, router).id
         if username is not None and not archived:
             counters.current_period(connection, username)  # an unknown user is an error, not an empty page
@@ -118,8 +113,20 @@ def sessions(
         if username is not None and archived and not rows:
             # Only now: of somebody who was erased, only a file may know the name.
             counters.current_period(connection, username)
+        shown = named_routers(connection, rows, output_format)
     if pseudonyms is not None:
-        rows = [pseudonyms.applied(row) for row in rows]
-    emit(rows, output_format, columns=TABLE_COLUMNS if output_format == "table" else COLUMNS)
+        shown = [pseudonyms.applied(row) for row in shown]
+    if is_short(output_format):
+        shown = [{**row, "stopped_at": shown_stop(row)} for row in shown]
+    emit(shown, output_format, columns=COLUMNS, short=SHORT)
     if more:
         output.say(f"There are more: go on with --before {rows[-1]['id']}", err=True)
+
+
+def shown_stop(row: Row) -> str:
+    """Return when a session stopped, without the date if it is that of the start."""
+    if row["stopped_at"] is None:
+        return "open"
+    date, time = times.to_the_minute(row["stopped_at"]).split()
+    began = None if row["started_at"] is None else times.to_the_minute(row["started_at"]).split()[0]
+    return time if began == date else f"{date} {time}"

@@ -9,7 +9,16 @@ from typing import Any
 import click
 
 from radmeter import output
-from radmeter.cli.common import cell, emit_csv, emit_json, format_option, reading_database, with_settings
+from radmeter.cli import times
+from radmeter.cli.common import (
+    cell,
+    emit_csv,
+    emit_json,
+    format_option,
+    reading_database,
+    utc_option,
+    with_settings,
+)
 from radmeter.config import Settings
 from radmeter.errors import JournalError, StoreError
 from radmeter.plugin.journal.reader import JournalReader
@@ -17,6 +26,8 @@ from radmeter.units import counted, human_bytes
 
 State = dict[str, Any]
 RETRY = "retry"
+# The nodes of `radmeter replay`.
+DETAIL = "detail:"
 
 
 @click.command(epilog="Example: radmeter status --sample 5 --format json")
@@ -28,6 +39,7 @@ RETRY = "retry"
     show_default=True,
     help="How long to measure packets per second. 0: do not measure.",
 )
+@utc_option
 @format_option
 @with_settings("state", "dsn", "read_dsn", "journal", "kept_hours", "kept_bytes")
 def status(settings: Settings, sample: float, output_format: str) -> None:
@@ -54,7 +66,7 @@ def status(settings: Settings, sample: float, output_format: str) -> None:
 
 def _database(settings: Settings, sample: float, problems: list[str]) -> State:
     from radmeter.database.standby import standby
-    from radmeter.database.views import driver_connection, reading
+    from radmeter.database.views import reading
     from radmeter.ingest import waiting_packets
     from radmeter.usage import ingest_state
 
@@ -67,7 +79,8 @@ def _database(settings: Settings, sample: float, problems: list[str]) -> State:
     try:
         with ExitStack() as stack:
             connection = stack.enter_context(reading(stack.enter_context(reading_database(settings))))
-            if found := standby(driver_connection(connection)):
+            times.use_zone(connection)
+            if found := standby(connection):
                 state |= {"standby": True, "standby_behind_seconds": found.behind_seconds}
             else:
                 state["standby"] = False
@@ -82,7 +95,7 @@ def _database(settings: Settings, sample: float, problems: list[str]) -> State:
             nodes = ingest_state.nodes(connection)
             # Last, since the journal is read next: what was shipped while we measured must not seem to wait.
             try:
-                state["segments"] = waiting_packets.progress(driver_connection(connection), settings.journal)
+                state["segments"] = waiting_packets.progress(connection, settings.journal)
             except JournalError:  # `_journal` says that it cannot be read
                 state["segments"] = {}
     except StoreError as error:
@@ -160,7 +173,12 @@ def _print(state: State, kept: str | None) -> None:
         ("discovered routers", state["discovered_routers"]),
         *(("discovery limit", _reached(row)) for row in state["discovery_limits"] or ()),
     ]
+    files = [row for row in state["nodes"] or () if row["node"].startswith(DETAIL)]
+    if files:
+        lines.append(("replayed files", _replayed(files)))
     for row in state["nodes"] or ():
+        if row in files:
+            continue
         lines += [
             # Its records are rejected packets that were counted by `radmeter rejected retry`, and have no journal.
             ("node", row["node"] if row["node"] != RETRY else "(rejected retry)"),
@@ -178,6 +196,17 @@ def _print(state: State, kept: str | None) -> None:
         output.say(f"{name:<22}{cell(name, value)}")
     for problem in state["problems"]:
         output.say(f"problem: {problem}", err=True)
+
+
+def _replayed(files: list[State]) -> str:
+    """Return in one line what was replayed. `radmeter status --format json` has each file."""
+    records, rejected = (sum(row[name] for row in files) for name in ("records", "rejected"))
+    line = f"{counted(len(files), 'file')}, {counted(records, 'record')}, {rejected:,} of them rejected"
+    last = max((row["updated_at"] for row in files if row["updated_at"]), default=None)
+    if last is not None:
+        line += f", the last {cell('', last)}"
+    rate = sum(row["packets_per_second"] or 0 for row in files)
+    return line + (f", {rate:g} packets/s now" if rate else "")
 
 
 def _standby(state: State) -> str:

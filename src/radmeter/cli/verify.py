@@ -2,15 +2,16 @@
 
 import datetime
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import click
 from rich.console import Console
 
 from radmeter import output
-from radmeter.cli.common import TEXT, emit, existing_database, format_option, with_settings
+from radmeter.cli.common import TEXT, emit, existing_database, is_short, list_options, with_settings
 from radmeter.config import Settings
+from radmeter.database.connection import Connection, explained_errors
 from radmeter.units import counted
 from radmeter.usage.verify import Difference, Scope
 
@@ -26,6 +27,8 @@ COLUMNS = (
 )
 # Nobody reads more, and printing them takes longer than finding them.
 TABLE_ROWS = 500
+# What fits into 80 columns, if all that is shown are counters that differ.
+SHORT = COLUMNS[1:-1]
 DAY = click.DateTime(["%Y-%m-%d"])
 
 
@@ -63,7 +66,7 @@ Exit codes:
     is_flag=True,
     help="Set differing counters to the sums of their sessions, with an entry in audit_log.",
 )
-@format_option
+@list_options
 @with_settings("state", "dsn")
 def verify(
     settings: Settings,
@@ -114,6 +117,7 @@ def verify(
                 days_counted, different = verify.router_differences(connection, scope)
                 found += different
         findings = [each for each in found if each.complete]
+        names = _names(connection, findings) if output_format == "table" else {}
         left = findings
         if repair and findings:
             with _step(progress, "repairing"):
@@ -126,7 +130,7 @@ def verify(
                 broken = guarantees.check(connection)
 
     unrepaired = {each.key for each in left}
-    rows = [_row(each, "differs" if each.key in unrepaired else "repaired") for each in findings]
+    rows = [_row(each, "differs" if each.key in unrepaired else "repaired", names) for each in findings]
     rows += [
         {**dict.fromkeys(COLUMNS), "finding": "schema", "name": each.name, "state": each.fault}
         for each in broken
@@ -153,17 +157,28 @@ def _show(rows: list[dict[str, object]], output_format: str) -> None:
         # The counters come first. Violations of the schema are never left out.
         schema = [row for row in rows if row["finding"] == "schema"]
         shown = rows[: len(rows) - len(schema)][:TABLE_ROWS] + schema
-        emit(shown, output_format, columns=COLUMNS)
+        plain = not schema and all(row["state"] == "differs" for row in rows)
+        if plain and is_short(output_format):
+            shown = [{**row, "name": f"{row['finding']} {row['name']}"} for row in shown]
+        emit(shown, output_format, columns=COLUMNS, short=SHORT if plain else None)
         if len(shown) < len(rows):
             output.say(f"{len(rows) - len(shown)} more are not shown: --format csv has all", err=True)
 
 
-def _row(difference: Difference, state: str) -> dict[str, object]:
-    return {
-        "finding": "user" if difference.username is not None else "router",
-        **{name: getattr(difference, name) for name in COLUMNS[1:-1]},
-        "state": state,
-    }
+def _names(connection: Connection, findings: Sequence[Difference]) -> dict[int, str]:
+    """Return the names that people know the routers by, by id."""
+    from radmeter.routers.lookup import shown_names
+
+    with explained_errors("radmeter_reader"):
+        return shown_names(connection, {each.router_id for each in findings})
+
+
+def _row(difference: Difference, state: str, names: Mapping[int, str]) -> dict[str, object]:
+    row = {name: getattr(difference, name) for name in COLUMNS[1:-1]}
+    if difference.username is not None or difference.router_id is None:
+        return {"finding": "user", **row, "state": state}
+    row["name"] = names.get(difference.router_id, difference.name)
+    return {"finding": "router", **row, "state": state}
 
 
 def _summary(scope: Scope, users: int, days: int) -> str:

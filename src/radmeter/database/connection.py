@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import psycopg
-import sqlalchemy
 from psycopg import errors
 
 from radmeter.database import settings
@@ -159,15 +158,6 @@ def _begin(connection: TransactionsConnection, any_pooler: bool) -> None:
         statements = (SEARCH_PATH, IDLE_TIMEOUT.format(local="false"), settings.set_for_session())
         connection.execute("; ".join(statements).encode(), prepare=False)
         connection.process = ServerProcess(pid, started_at)
-
-
-def sqlalchemy_engine(dsn: str) -> sqlalchemy.Engine:
-    """Return an engine that opens its connections with `connect`, without a pool."""
-    return sqlalchemy.create_engine(
-        "postgresql+psycopg://",
-        creator=lambda: connect(dsn, autocommit=False, any_pooler=True),
-        poolclass=sqlalchemy.NullPool,
-    )
 
 
 # SQLSTATE classes for errors of a value: data exception, integrity constraint, program limit (PostgreSQL manual,

@@ -13,7 +13,6 @@ from contextlib import contextmanager, nullcontext, suppress
 from typing import NamedTuple, TypeVar
 
 import psycopg
-import sqlalchemy
 from psycopg import errors, sql
 
 from radmeter.database.connection import Connection, connect, translated_errors
@@ -181,7 +180,6 @@ def retry_until_locked(
             with (
                 _seen(connection, holders) if looking else nullcontext(),
                 translated_errors(),
-                _driver_errors(),
             ):
                 return attempt()
         except StoreError as error:
@@ -203,17 +201,6 @@ def retry_until_locked(
                 next_word = now + SAY_EVERY_SECONDS
             time.sleep(min(pause * random.uniform(0.5, 1.5), max(0.0, deadline - now)))  # noqa: S311 # no secret
             pause = min(pause * 1.5, LONGEST_PAUSE_SECONDS)
-
-
-@contextmanager
-def _driver_errors() -> Iterator[None]:
-    """Raise the driver's error in place of SQLAlchemy's, which wraps it."""
-    try:
-        yield
-    except sqlalchemy.exc.DBAPIError as error:
-        if isinstance(error.orig, psycopg.Error):
-            raise error.orig from error
-        raise
 
 
 @contextmanager

@@ -1,18 +1,32 @@
 """Reads routers, and finds the router that an operator names."""
 
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-import sqlalchemy
-from sqlalchemy import ColumnElement, Connection, func, or_, select
-from sqlalchemy.dialects.postgresql import MACADDR
-
 from radmeter.database import views
+from radmeter.database.connection import Connection
 from radmeter.database.views import NotKnown, Row
 from radmeter.packet.router_key import normal_mac
+
+ROUTERS = """
+SELECT id, name, mac, nas_identifier, ip_address, status, timezone, created_at, today, discovery_key, updated_at,
+       merged_into, merged_at, interim_interval, stale_after_seconds, clients, plausible_mbit_per_second
+FROM radmeter.router_list WHERE true"""
+STATUS = " AND status = %(status)s"
+NETWORKS = "SELECT network FROM radmeter.router_networks WHERE router_id = %(id)s ORDER BY last_seen DESC"
+ACTIVITY = """
+SELECT router_id, open_sessions, last_packet_at, clock_skew_seconds FROM radmeter.router_activity
+WHERE router_id = %(id)s"""
+CLOCK = ("sessions", "stamped_sessions", "unbelievable_sessions", "median_seconds", "spread_seconds")
+DAYS = """
+SELECT count(*) AS days, coalesce(sum(bytes_total), 0) AS bytes_total FROM radmeter.router_usage
+WHERE router_id = %(id)s"""
+CLOSED = """
+SELECT count(*) AS closed FROM (SELECT FROM radmeter.sessions
+                                WHERE router_id = %(id)s AND acctstoptime IS NOT NULL LIMIT %(most)s) AS first_ones"""
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -38,6 +52,12 @@ class Router:
     stale_after_seconds: int
     clients: Any  # RADIUS clients whose packets may name it; None: any
     plausible_mbit_per_second: int | None  # more than one user can use in a direction; None: the limit
+
+    @property
+    def shown(self) -> str:
+        """The name that people know it by. A discovered router is named by its MAC, but may send a name."""
+        sent = self.status == "discovered" and self.nas_identifier
+        return f"{sent or self.name} (discovered)" if self.status == "discovered" else self.name
 
     def __str__(self) -> str:
         """Return text that identifies it also among routers of the same name."""
@@ -74,30 +94,28 @@ def find_router(
 
 
 def _matching(connection: Connection, text: str, status: str | None) -> list[Router]:
-    routers = views.router_list.c
     number = text.removeprefix("#")
     is_id = number.isascii() and number.isdigit() and len(number) < 19  # fits a bigint
-    conditions = [routers.id == int(number)] if is_id else []
+    conditions = ["id = %(id)s"] if is_id else []
+    values: Row = {"text": text, "id": int(number) if is_id else None, "mac": normal_mac(text)}
     if text.startswith("#"):
-        return _select(connection, conditions, status)
-    conditions.append(routers.name == text)
-    if (mac := normal_mac(text)) is not None:
-        conditions.append(routers.mac == sqlalchemy.cast(mac, MACADDR))
-    return _select(connection, conditions, status) or _select(
-        connection, [routers.nas_identifier == text], status
+        return _select(connection, conditions, values, status)
+    conditions.append("name = %(text)s")
+    if values["mac"] is not None:
+        conditions.append("mac = %(mac)s::macaddr")
+    return _select(connection, conditions, values, status) or _select(
+        connection, ["nas_identifier = %(text)s"], values, status
     )
 
 
 def _select(
-    connection: Connection, conditions: Sequence[ColumnElement[bool]], status: str | None = None
+    connection: Connection, conditions: Sequence[str], values: Row, status: str | None = None
 ) -> list[Router]:
     """Return the routers that meet at least one of the conditions. Each condition has an index."""
     if not conditions:
         return []
-    query = select(views.router_list).where(or_(*conditions)).order_by(views.router_list.c.id)
-    if status is not None:
-        query = query.where(views.router_list.c.status == status)
-    return [Router(**row) for row in views.rows(connection, query)]
+    query = f"{ROUTERS} AND ({' OR '.join(conditions)}){'' if status is None else STATUS} ORDER BY id"
+    return [Router(**row) for row in views.rows(connection, query, {**values, "status": status})]
 
 
 def _followed(connection: Connection, found: Sequence[Router]) -> list[Router]:
@@ -105,30 +123,33 @@ def _followed(connection: Connection, found: Sequence[Router]) -> list[Router]:
     whole = {router.id: router for router in found if router.merged_into is None}
     missing = {router.merged_into for router in found if router.merged_into is not None} - whole.keys()
     if missing:
-        whole |= {router.id: router for router in _select(connection, [views.router_list.c.id.in_(missing)])}
+        named = _select(connection, ["id = ANY (%(ids)s)"], {"ids": list(missing)})
+        whole |= {router.id: router for router in named}
     return [whole[router_id] for router_id in sorted(whole)]
+
+
+def shown_names(connection: Connection, ids: Collection[int | None]) -> dict[int, str]:
+    """Return the names that people know routers by (`Router.shown`), by id."""
+    found = _select(connection, ["id = ANY (%(ids)s)"], {"ids": [each for each in ids if each is not None]})
+    return {router.id: router.shown for router in found}
 
 
 def merged_routers(connection: Connection, router: Router) -> list[Router]:
     """Return the routers that were merged into this one: its aliases."""
-    return _select(connection, [views.router_list.c.merged_into == router.id])
+    return _select(connection, ["merged_into = %(id)s"], {"id": router.id})
 
 
 def list_routers(
     connection: Connection, *, status: str | None, after: int, limit: int
 ) -> tuple[Sequence[Row], bool]:
     """Return routers by id, those with an id above `after`, and whether there are more."""
-    query = select(views.router_list).where(views.router_list.c.id > after).order_by(views.router_list.c.id)
-    if status is not None:
-        query = query.where(views.router_list.c.status == status)
-    return views.page(connection, query, limit)
+    query = f"{ROUTERS} AND id > %(after)s{'' if status is None else STATUS} ORDER BY id"
+    return views.page(connection, query, {"after": after, "status": status}, limit)
 
 
 def networks(connection: Connection, router: Router) -> list[str]:
     """Return the networks from which a router's packets came lately, the latest first."""
-    view = views.router_networks.c
-    query = select(view.network).where(view.router_id == router.id).order_by(view.last_seen.desc())
-    return [str(row["network"]) for row in views.rows(connection, query)]
+    return [str(row["network"]) for row in views.rows(connection, NETWORKS, {"id": router.id})]
 
 
 def networks_outside(networks: Sequence[str], clients: Sequence[str]) -> list[str]:
@@ -145,36 +166,25 @@ def _overlap(one: Network, other: Network) -> bool:
 
 def activity(connection: Connection, router: Router) -> Row:
     """Return how many sessions of a router are open, when its last packet came, and how far its clock is off."""
-    view = views.router_activity
-    found = views.rows(connection, select(view).where(view.c.router_id == router.id))
+    found = views.rows(connection, ACTIVITY, {"id": router.id})
     return found[0] if found else {"open_sessions": 0, "last_packet_at": None, "clock_skew_seconds": None}
 
 
 def clock(connection: Connection, router: Router) -> Row:
     """Return how far a router's clock is off, from its open and recent sessions."""
-    view = views.router_clock
-    columns = [column for column in view.c if column.name != "router_id"]
-    found = views.rows(connection, select(*columns).where(view.c.router_id == router.id))
-    return found[0] if found else dict.fromkeys((column.name for column in columns), None)
+    query = f"SELECT {', '.join(CLOCK)} FROM radmeter.router_clock WHERE router_id = %(id)s"  # noqa: S608  # constants
+    found = views.rows(connection, query, {"id": router.id})
+    return found[0] if found else dict.fromkeys(CLOCK, None)
 
 
 def merge_preview(connection: Connection, router: Router, most: int) -> Row:
     """Return a router and what it has, before a merge. Closed sessions are counted up to `most` + 1."""
-    sessions, usage = views.sessions.c, views.router_usage.c
-    closed = select(sessions.radacctid).where(
-        sessions.router_id == router.id, sessions.acctstoptime.is_not(None)
-    )
-    days = select(func.count(), func.coalesce(func.sum(usage.bytes_total), 0)).where(
-        usage.router_id == router.id
-    )
-    ((count, bytes_total),) = connection.execute(days).all()
+    (days,) = views.rows(connection, DAYS, {"id": router.id})
+    (closed,) = views.rows(connection, CLOSED, {"id": router.id, "most": most + 1})
     return {
         **vars(router),
         "router": f"#{router.id} {router.name}",
         "open_sessions": activity(connection, router)["open_sessions"],
-        "closed_sessions": connection.execute(
-            select(func.count()).select_from(closed.limit(most + 1).subquery())
-        ).scalar_one(),
-        "days": count,
-        "bytes_total": bytes_total,
+        "closed_sessions": closed["closed"],
+        **days,
     }

@@ -188,7 +188,7 @@ def _apply(
     with _alchemy(connection) as alchemy:
 
         def attempt() -> None:
-            with alchemy.begin():
+            with _driver_errors(), alchemy.begin():
                 alchemy.execute(sqlalchemy.text(f"SET LOCAL lock_timeout = '{LOCK_WAIT_MS}ms'"))
                 if apply_files is not None:
                     # A batch that had begun would go on with some old and some new functions. Batches take this lock
@@ -212,6 +212,17 @@ def _apply(
 def title(script: Script) -> str:
     """Return the title of a revision: the first line of its docstring."""
     return (script.doc or "").strip().splitlines()[0].rstrip(".")
+
+
+@contextmanager
+def _driver_errors() -> Iterator[None]:
+    """Raise the driver's error in place of SQLAlchemy's, which wraps it. Lock retries know the driver's."""
+    try:
+        yield
+    except sqlalchemy.exc.DBAPIError as error:
+        if isinstance(error.orig, psycopg.Error):
+            raise error.orig from error
+        raise
 
 
 @contextmanager

@@ -2,13 +2,46 @@
 
 from datetime import date, timedelta
 
-from sqlalchemy import Connection, func, or_, select
-
 from radmeter.database import views
+from radmeter.database.connection import Connection
 from radmeter.database.views import NotKnown, Row
 from radmeter.routers.lookup import Router
 
 NOTHING: Row = {"bytes_in": 0, "bytes_out": 0, "bytes_total": 0, "last_updated": None}
+KNOWN = """
+SELECT EXISTS (SELECT FROM radmeter.user_plans WHERE username = %(name)s)
+    OR EXISTS (SELECT FROM radmeter.user_usage WHERE username = %(name)s) AS known,
+    has_table_privilege('radmeter.sessions', 'SELECT') AS may_read_sessions,
+    radmeter.user_period_start(%(name)s, now()) AS period"""
+HAS_SESSION = "SELECT EXISTS (SELECT FROM radmeter.sessions WHERE username = %(name)s) AS known"
+# A month later there is exactly one beginning of a monthly period: months have 28 to 31 days.
+PLAN = """
+SELECT plan.name AS plan, coalesce(plan.quota_type, 'monthly') AS quota_type, plan.quota_bytes,
+       coalesce(plan.timezone, radmeter.setting_value('timezone')) AS timezone,
+       CASE coalesce(plan.quota_type, 'monthly')
+           WHEN 'daily' THEN %(period)s::date + 1
+           WHEN 'weekly' THEN %(period)s::date + 7
+           WHEN 'monthly' THEN radmeter.period_start('monthly', plan.anchor_day, NULL, %(period)s::date + 31)
+       END AS period_end
+FROM (VALUES (%(name)s)) AS asked (username)
+LEFT JOIN public.subscribers AS subscriber USING (username)
+LEFT JOIN public.plans AS plan ON plan.id = subscriber.plan_id"""
+TOP = """
+SELECT usage.username, plan.plan, plan.quota_bytes, usage.periods, usage.bytes_in, usage.bytes_out, usage.bytes_total,
+       usage.last_updated
+FROM (SELECT username, count(*) AS periods, sum(bytes_in) AS bytes_in, sum(bytes_out) AS bytes_out,
+             sum(bytes_total) AS bytes_total, max(last_updated) AS last_updated
+      FROM radmeter.user_usage WHERE period_start >= %(first)s AND period_start < %(first)s::date + interval '1 month'
+      GROUP BY username ORDER BY bytes_total DESC, username LIMIT %(most)s) AS usage
+LEFT JOIN radmeter.user_plans AS plan USING (username)
+ORDER BY usage.bytes_total DESC, usage.username"""
+TODAY = "SELECT (now() AT TIME ZONE radmeter.setting_value('timezone'))::date AS today"
+USER = """
+SELECT username, period_start, bytes_in, bytes_out, bytes_total, last_updated FROM radmeter.user_usage
+WHERE username = %(name)s"""
+ROUTER = """
+SELECT router_id, usage_date, bytes_in, bytes_out, bytes_total, last_updated FROM radmeter.router_usage
+WHERE router_id = %(router)s AND usage_date >= %(first)s"""
 
 
 def current_period(connection: Connection, username: str) -> date:
@@ -19,19 +52,16 @@ def current_period(connection: Connection, username: str) -> date:
     NotKnown
         No subscriber, counter or session has this name. A mistyped name must not look like a user without usage.
     """
-    known = or_(
-        *(
-            select(1).where(view.c.username == username).exists()
-            for view in (views.user_plans, views.user_usage, views.sessions)
-        )
-    )
-    is_known, period = connection.execute(
-        select(known, func.radmeter.user_period_start(username, func.now()))
-    ).one()
-    if not is_known:
+    (row,) = views.rows(connection, KNOWN, {"name": username})
+    known = row["known"]
+    # An accountant's role has no right on sessions. A user with nothing but a session has no usage either.
+    if not known and row["may_read_sessions"]:
+        known = views.rows(connection, HAS_SESSION, {"name": username})[0]["known"]
+    if not known:
         raise NotKnown(
             f"there is no user {username!r}: no subscriber, counter or session has exactly this name"
         )
+    period = row["period"]
     assert isinstance(period, date)
     return period
 
@@ -42,21 +72,47 @@ def user_usage(connection: Connection, username: str, periods: int) -> list[Row]
     At most `periods` rows, the current period first.
     """
     current = current_period(connection, username)
-    query = select(views.user_usage).where(views.user_usage.c.username == username)
-    period_start = views.user_usage.c.period_start
-    counted = views.rows(connection, query.where(period_start == current))
-    others = query.where(period_start != current).order_by(period_start.desc()).limit(periods - 1)
+    values = {"name": username, "current": current, "others": periods - 1}
+    counted = views.rows(connection, f"{USER} AND period_start = %(current)s", values)
+    others = f"{USER} AND period_start <> %(current)s ORDER BY period_start DESC LIMIT %(others)s"
     return (counted or [{"username": username, "period_start": current, **NOTHING}]) + views.rows(
-        connection, others
+        connection, others, values
     )
+
+
+def plan(connection: Connection, username: str, period: date) -> Row:
+    """Return a user's plan, its quota and time zone, and the first day after a period (None: it does not end)."""
+    (row,) = views.rows(connection, PLAN, {"name": username, "period": period})
+    return row
+
+
+def with_plan(connection: Connection, rows: list[Row]) -> list[Row]:
+    """Return the rows of `user_usage` with the plan's columns. They are those of today, so only the first has them."""
+    current, *others = rows
+    found = plan(connection, current["username"], current["period_start"])
+    quota = found["quota_bytes"]
+    left = None if quota is None else int(quota - current["bytes_total"])
+    nothing = dict.fromkeys((*found, "bytes_left"))
+    return [{**current, **found, "bytes_left": left}, *({**row, **nothing} for row in others)]
+
+
+def top_users(connection: Connection, month: date | None, most: int) -> tuple[date, list[Row]]:
+    """Return a month, and the users with the most usage in the quota periods that began in it.
+
+    None: this month, in the installation's time zone.
+    """
+    if month is None:
+        (row,) = views.rows(connection, TODAY)
+        month = row["today"]
+    first = month.replace(day=1)
+    return first, views.rows(connection, TOP, {"first": first, "most": most})
 
 
 def router_usage(connection: Connection, router: Router, days: int) -> list[Row]:
     """Return a router's latest days, today in its time zone first. Days without usage have zero bytes."""
     first = router.today - timedelta(days=days - 1)
-    columns = views.router_usage.c
-    query = select(views.router_usage).where(columns.router_id == router.id, columns.usage_date >= first)
-    counted = {row["usage_date"]: row for row in views.rows(connection, query)}
+    rows = views.rows(connection, ROUTER, {"router": router.id, "first": first})
+    counted = {row["usage_date"]: row for row in rows}
     # If the router's clock is a little ahead at midnight, there is already a row for tomorrow.
     shown = {first + timedelta(days=day) for day in range(days)} | counted.keys()
     return [

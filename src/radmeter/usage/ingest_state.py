@@ -1,52 +1,49 @@
 """Reads how far each journal is ingested, and the totals over all."""
 
-from sqlalchemy import Connection, func, select, text
-
 from radmeter.database import views
+from radmeter.database.connection import Connection
 from radmeter.database.views import Row
 from radmeter.ingest.incidents import SHOWN
+
+NODES = """
+SELECT node, last_seq, records, rejected, last_received_at, updated_at, role, ignored,
+       clock_timestamp() AS read_at
+FROM radmeter.nodes ORDER BY node"""
+DISCOVERY_LIMITS = """
+SELECT client, router_id, router_name, beyond_from, beyond_until, keys FROM radmeter.discovery_limits
+WHERE beyond_until > now() - interval '1 day' ORDER BY beyond_until DESC, client"""
+TOTALS = """
+SELECT open_sessions, rejected_packets, discovered_routers, rejected_bytes, anomalies, anomaly_bytes, left_out_today,
+       ignored_packets, personal_cleared_at
+FROM radmeter.totals"""
+INCIDENTS = f"""
+SELECT kind, count(*) AS incidents FROM radmeter.journal_incidents
+WHERE {SHOWN} AND settled_at IS NULL GROUP BY kind ORDER BY kind"""  # noqa: S608  # a constant
+JOB_RESULT = "SELECT succeeded_at, failed_at, error FROM radmeter.job_result WHERE job = %(job)s"
 
 
 def nodes(connection: Connection) -> list[Row]:
     """Return how far each node's journal is ingested, and the time of this reading (`read_at`)."""
-    return views.rows(
-        connection,
-        select(views.nodes, func.clock_timestamp().label("read_at")).order_by(views.nodes.c.node),
-    )
+    return views.rows(connection, NODES)
 
 
 def discovery_limits(connection: Connection) -> list[Row]:
     """Return the RADIUS clients that reached the limit of discoveries within a day, the latest first."""
-    view = views.discovery_limits.c
-    since = func.now() - func.make_interval(0, 0, 0, 1)
-    return views.rows(
-        connection,
-        select(*view).where(view.beyond_until > since).order_by(view.beyond_until.desc(), view.client),
-    )
+    return views.rows(connection, DISCOVERY_LIMITS)
 
 
 def totals(connection: Connection) -> Row:
     """Return the numbers of open sessions, rejected packets and discovered routers."""
-    (row,) = views.rows(connection, select(*views.totals.c))
+    (row,) = views.rows(connection, TOTALS)
     return row
 
 
 def incidents(connection: Connection) -> list[Row]:
     """Return how many incidents of each kind wait for somebody."""
-    view = views.journal_incidents.c
-    return views.rows(
-        connection,
-        select(view.kind, func.count().label("incidents"))
-        .where(text(SHOWN), view.settled_at.is_(None))
-        .group_by(view.kind)
-        .order_by(view.kind),
-    )
+    return views.rows(connection, INCIDENTS)
 
 
 def job_result(connection: Connection, job: str) -> Row | None:
     """Return when a job succeeded and failed last; None: it is off, or has not run yet."""
-    view = views.job_result.c
-    found = views.rows(
-        connection, select(view.succeeded_at, view.failed_at, view.error).where(view.job == job)
-    )
+    found = views.rows(connection, JOB_RESULT, {"job": job})
     return found[0] if found else None

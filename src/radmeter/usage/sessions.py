@@ -6,37 +6,26 @@ from heapq import merge
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import sqlalchemy
-from sqlalchemy import Connection, or_, select, tuple_
-
 from radmeter.database import views
+from radmeter.database.connection import Connection
 from radmeter.database.views import NotKnown, Row
 
 if TYPE_CHECKING:
     from radmeter.partitions.archived_sessions import ArchivedFile, ArchivedSessions
 
-_session = views.sessions.c
-
-
-_SESSION = (
-    _session.radacctid.label("id"),
-    _session.username,
-    _session.router_id,
-    _session.router_name.label("router"),
-    _session.router_mac,
-    _session.acctstarttime.label("started_at"),
-    _session.acctupdatetime.label("updated_at"),
-    _session.acctstoptime.label("stopped_at"),
-    _session.acctsessiontime.label("session_seconds"),
-    _session.bytes_in,
-    _session.bytes_out,
-    _session.callingstationid.label("calling_station_id"),
-    _session.framedipaddress.label("framed_ip"),
-    _session.acctterminatecause.label("terminate_cause"),
-    _session.closed_by,
-    _session.acctsessionid.label("session_id"),
-    _session.acctuniqueid.label("unique_id"),
-)
+SESSIONS = """
+SELECT radacctid AS id, username, router_id, router_name AS router, router_mac, acctstarttime AS started_at,
+       acctupdatetime AS updated_at, acctstoptime AS stopped_at, acctsessiontime AS session_seconds,
+       bytes_in, bytes_out, callingstationid AS calling_station_id, framedipaddress AS framed_ip,
+       acctterminatecause AS terminate_cause, closed_by, acctsessionid AS session_id, acctuniqueid AS unique_id
+FROM radmeter.sessions WHERE true"""
+BEGAN = """
+SELECT acctstarttime AS start, acctstarttime::text AS written
+FROM radmeter.sessions WHERE radacctid = %(before)s"""
+ARCHIVED = """
+SELECT name, file, file_sha256 FROM radmeter.archives WHERE state IN ('detached', 'archived', 'loaded')
+ORDER BY from_at, id"""
+ROUTERS = "SELECT id, name, mac, merged_into FROM radmeter.router_list"
 
 
 def sessions_query(
@@ -44,31 +33,32 @@ def sessions_query(
     open_only: bool = False,
     username: str | None = None,
     router_id: int | None = None,
-    before: tuple[Any, int] | None = None,
-) -> sqlalchemy.Select[Any]:
-    """Return the query for sessions, newest first; with `before`, those that come after that (start, id).
+    before: tuple[datetime | str | None, int] | None = None,
+) -> tuple[str, Row]:
+    """Return the query for sessions, newest first, and its values; with `before`, those after that (start, id).
 
     The sessions of one user or router are ordered by start, others by id. Every partition has an index in each of these
     orders, so a page costs the same however long the history is.
     """
-    query = select(*_SESSION)
+    start, radacctid = before or (None, None)
+    values: Row = {"name": username, "router": router_id, "start": start, "id": radacctid}
+    query = SESSIONS
     if open_only:
-        query = query.where(_session.acctstoptime.is_(None))
+        query += " AND acctstoptime IS NULL"
     if username is None and router_id is None:
-        query = query.order_by(_session.radacctid.desc())
-        return query if before is None else query.where(_session.radacctid < before[1])
+        query += "" if before is None else " AND radacctid < %(id)s"
+        return f"{query} ORDER BY radacctid DESC", values
     if username is not None:
-        query = query.where(_session.username == username)
+        query += " AND username = %(name)s"
     if router_id is not None:
-        query = query.where(_session.router_id == router_id)
-    if before is not None:
-        start, radacctid = before
-        if start is None:  # written by another program; NULL comes first in descending order
-            key = or_(_session.acctstarttime.is_not(None), _session.radacctid < radacctid)
-        else:
-            key = tuple_(_session.acctstarttime, _session.radacctid) < tuple_(start, radacctid)
-        query = query.where(key)
-    return query.order_by(_session.acctstarttime.desc(), _session.radacctid.desc())
+        query += " AND router_id = %(router)s"
+    if (
+        before is not None and start is None
+    ):  # written by another program; NULL comes first in descending order
+        query += " AND (acctstarttime IS NOT NULL OR radacctid < %(id)s)"
+    elif before is not None:
+        query += " AND (acctstarttime, radacctid) < (%(start)s::timestamptz, %(id)s)"
+    return f"{query} ORDER BY acctstarttime DESC, radacctid DESC", values
 
 
 def sessions(
@@ -89,24 +79,20 @@ def sessions(
         There is no session with the id `before`.
     """
     key: tuple[datetime | None, int] | None = None
-    after: tuple[Any, int] | None = None
+    after: tuple[datetime | str | None, int] | None = None
     if before is not None:
-        found = connection.execute(
-            select(_session.acctstarttime, _session.acctstarttime.is_(None)).where(
-                _session.radacctid == before
-            )
-        ).one_or_none()
-        if found is not None:
-            key = (found[0], before)
-            # The server compares with the start itself: Python may have no value for it.
-            after = (None if found[1] else _start_of(before), before)
+        found = views.rows(connection, BEGAN, {"before": before})
+        if found:
+            key = (found[0]["start"], before)
+            # The server compares with the start as it wrote it: Python may have no value for it.
+            after = (found[0]["written"], before)
         elif archived is not None:
             after = key = archived.start_of(before)
         if key is None:
             raise NotKnown(f"there is no session with the id {before}")
-    query = sessions_query(open_only=open_only, username=username, router_id=router_id, before=after)
+    query, values = sessions_query(open_only=open_only, username=username, router_id=router_id, before=after)
     if archived is None:
-        return views.page(connection, query, limit)
+        return views.page(connection, query, values, limit)
     by_id = username is None and router_id is None
     routers = _Routers(connection)
     old = archived.page(
@@ -118,7 +104,7 @@ def sessions(
     )
     merged = list(
         merge(
-            views.rows(connection, query.limit(limit + 1)),
+            views.rows(connection, views.limited(query), {**values, "most": limit + 1}),
             map(routers.named, old),
             key=_id if by_id else _start_and_id,
             reverse=True,
@@ -131,13 +117,9 @@ def archived_files(connection: Connection) -> "list[ArchivedFile]":
     """Return the files whose sessions are not in radacct now, oldest first."""
     from radmeter.partitions.archived_sessions import ArchivedFile
 
-    view = views.archives.c
-    query = select(view.name, view.file, view.file_sha256).where(
-        view.state.in_(("detached", "archived", "loaded"))
-    )
     return [
         ArchivedFile(row["name"], Path(row["file"]), row["file_sha256"])
-        for row in views.rows(connection, query.order_by(view.from_at, view.id))
+        for row in views.rows(connection, ARCHIVED)
     ]
 
 
@@ -159,9 +141,7 @@ class _Routers:
     """The names of routers now. A file has the ids of the time when it was written; routers were merged since."""
 
     def __init__(self, connection: Connection) -> None:
-        view = views.router_list.c
-        query = select(view.id, view.name, view.mac, view.merged_into)
-        self._routers = {row["id"]: row for row in views.rows(connection, query)}
+        self._routers = {row["id"]: row for row in views.rows(connection, ROUTERS)}
 
     def merged_into(self, router_id: int) -> list[int]:
         """Return a router's id, and those of the routers that were merged into it."""

@@ -13,6 +13,7 @@ import pytest
 from psycopg import errors
 from support.adopted import make_legacy, put
 from support.commands import Packets, radmeter
+from support.explained import unexplained
 from support.ledger import register, subscribe
 from support.model import Plan, day_of, instant
 from support.servers import Connection, Server
@@ -208,6 +209,7 @@ class Night:
             return [
                 *verify.user_differences(self.connection, verify.Scope())[1],
                 *verify.router_differences(self.connection, verify.Scope())[1],
+                *unexplained(self.connection),
             ]
 
     def finish(self) -> None:

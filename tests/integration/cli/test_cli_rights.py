@@ -35,7 +35,10 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "partitions archive": ("--before", "2020-01", "--to", "{directory}"),
     "partitions restore": ("{directory}/x.parquet", "--yes"),
     "usage user": ("alice",),
+    "usage users": (),
     "usage router": ("lobby",),
+    "explain": ("alice",),
+    "top": ("--count", "1"),
     "sessions": (),
     "routers list": (),
     "routers show": ("lobby",),
@@ -69,6 +72,9 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "limits set": ("personal_keep_days", "90"),
 }
 
+
+# What accountants may do.
+ENOUGH = {"radmeter_billing": {"usage user", "usage users"}, None: set[str]()}
 
 # They ask no database, run for ever, or say in their findings what they may not see.
 OTHERS = {
@@ -113,6 +119,7 @@ def test_a_role_without_the_rights_is_told_which_role_has_them(
     (tmp_path / "journal" / "node").write_text("node-1\n")
     with closing(JournalWriter(tmp_path / "orphans")) as writer:
         writer.append(1, "[]")
+    connection.execute("INSERT INTO user_quota_usage (username, period_start) VALUES ('alice', '2026-01-01')")
     silent = []
     with login_role(connection, *([group] if group else [])) as role:
         for command, arguments in COMMANDS.items():
@@ -123,6 +130,9 @@ def test_a_role_without_the_rights_is_told_which_role_has_them(
                 RADMETER_JOURNAL=str(tmp_path / "journal"),
             )
             told = "run it as a superuser" if command == "migrate roles" else "grant radmeter_"
-            if done.exit_code == 0 or told not in done.errors.lower():
+            if command in ENOUGH[group]:
+                if done.exit_code != 0:
+                    silent.append((command, done.exit_code, done.errors))
+            elif done.exit_code == 0 or told not in done.errors.lower():
                 silent.append((command, done.exit_code, done.errors))
     assert not silent, "\n".join(map(str, silent))

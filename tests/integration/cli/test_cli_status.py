@@ -219,3 +219,21 @@ def test_the_table_is_for_people(database: str, journal: tuple[Path, JournalWrit
     assert ["node", "other"] in shown
     assert ["rejected", "packets", "1,", "in"] in [words[:4] for words in shown]
     assert ["left", "out,", "last", "day", "0"] in shown
+
+
+def test_replayed_files_are_one_line(database: str, connection: Connection, tmp_path: Path) -> None:
+    connection.execute(
+        """INSERT INTO ingest_checkpoint (source, last_seq, records, rejected, role, updated_at)
+           SELECT 'detail:' || lpad(number::text, 16, '0'), 500, 500, 1, session_user,
+                  '2026-03-01T12:00Z'::timestamptz + number * interval '1 minute'
+           FROM generate_series(1, 30) AS number"""
+    )
+    reject(database, "other", [1])
+    shown = radmeter(database, "status", "--sample", "0", RADMETER_JOURNAL=str(tmp_path)).output.splitlines()
+    assert [line.split()[1] for line in shown if line.startswith("node ")] == ["other"]
+    (line,) = [line for line in shown if line.startswith("replayed files")]
+    assert " ".join(line.split()) == (
+        "replayed files 30 files, 15,000 records, 30 of them rejected, the last 2026-03-01 12:30:00 UTC"
+    )
+    every = radmeter(database, "status", "--sample", "0", "--format", "json", RADMETER_JOURNAL=str(tmp_path))
+    assert len(json.loads(every.output)["nodes"]) == 31

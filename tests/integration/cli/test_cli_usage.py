@@ -179,8 +179,16 @@ def test_the_reader_role_reads_and_writes_nothing(database: str, packets: Packet
     reader = f"{database}&options=-c%20role%3Dradmeter_reader"
     (row,) = radmeter(reader, "usage", "user", "alice", "--format", "json").json()
     assert row["bytes_in"] == 3
-    for command in (["usage", "router", "r1"], ["sessions", "--user", "alice"], ["routers", "show", "#1"]):
-        assert radmeter(reader, *command).exit_code == 0
+    for command in (
+        ["usage", "router", "r1"],
+        ["usage", "users"],
+        ["explain", "alice"],
+        ["sessions", "--user", "alice"],
+        ["routers", "show", "#1"],
+        ["top", "--count", "1"],
+    ):
+        done = radmeter(reader, *command)
+        assert (done.exit_code, done.errors) == (0, "")
     assert len(radmeter(reader, "routers", "list", "--format", "csv").csv()) == 1
     done = radmeter(reader, "routers", "add", "--name", "x")
     assert done.exit_code == 1

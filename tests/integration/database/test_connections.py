@@ -8,7 +8,8 @@ import psycopg
 import pytest
 from support.servers import Connection
 
-from radmeter.database.connection import connect, sqlalchemy_engine
+from radmeter.database.connection import connect
+from radmeter.database.views import reading
 from radmeter.errors import StoreUnavailable
 from radmeter.ingest.store import Store
 from radmeter.trial.counted import Counted
@@ -38,8 +39,8 @@ def of_the_shipper(dsn: str) -> Iterator[Connection]:
 
 @contextmanager
 def of_the_read_commands(dsn: str) -> Iterator[Connection]:
-    with sqlalchemy_engine(dsn).connect() as connection:
-        yield connection.connection.driver_connection  # type: ignore[misc]
+    with reading(dsn) as connection:
+        yield connection
 
 
 @contextmanager

@@ -18,7 +18,8 @@ from support.servers import Server
 from support.shipping import fill, totals
 
 from radmeter.database import deadline
-from radmeter.database.connection import connect, sqlalchemy_engine
+from radmeter.database.connection import connect
+from radmeter.database.views import reading
 from radmeter.database.waiting import server_pid
 from radmeter.errors import PoolsTransactions, StoreUnavailable
 from radmeter.ingest.store import Store
@@ -154,8 +155,10 @@ def test_what_the_shipper_sets_is_set_in_each_of_its_transactions(
     ).fetchone()
     store.close()
     assert found == ("pg_catalog", "1min", "30s", "15min")
-    with sqlalchemy_engine(by_transaction.dsn(own_database)).connect() as reading:
-        assert reading.exec_driver_sql("SHOW search_path").scalar() == "pg_catalog"
+    with reading(by_transaction.dsn(own_database)) as connection:
+        assert connection.execute("SHOW search_path").fetchone() == ("pg_catalog",)
+        assert connection.execute("SHOW transaction_isolation").fetchone() == ("repeatable read",)
+        assert connection.execute("SHOW transaction_read_only").fetchone() == ("on",)
 
 
 @pytest.mark.parametrize("mode", ["session", "transaction"])
@@ -165,6 +168,8 @@ def test_reading_commands_work_in_each_mode(own_server: Server, own_database: st
         packets.add("Stop", "s2", User_Name="alice", Acct_Input_Octets=5)
     commands = [
         ("usage", "user", "alice"),
+        ("usage", "users"),
+        ("explain", "alice"),
         ("sessions",),
         ("routers", "list"),
         ("limits", "list"),

@@ -43,7 +43,9 @@ def pair(primary: Server, copy: Standby) -> Iterator[tuple[str, str]]:
 
 READING = [
     ("usage", "user", "alice"),
+    ("usage", "users"),
     ("usage", "router", "#1", "--days", "2"),
+    ("explain", "alice"),
     ("sessions",),
     ("sessions", "--user", "alice"),
     ("routers", "list"),

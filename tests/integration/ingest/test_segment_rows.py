@@ -12,10 +12,10 @@ import psycopg
 import pytest
 import sqlalchemy
 from alembic import command
+from support.alchemy import sqlalchemy_engine
 from support.functions import value
 from support.servers import Connection, Server
 
-from radmeter.database.connection import sqlalchemy_engine
 from radmeter.errors import ProgressMoved
 from radmeter.ingest.records import as_json
 from radmeter.ingest.store import Progress, Registered, Store

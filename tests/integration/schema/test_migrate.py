@@ -17,6 +17,7 @@ import psycopg
 import pytest
 import sqlalchemy
 from alembic import command
+from support.alchemy import sqlalchemy_engine
 from support.commands import Packets, radmeter
 from support.load_factor import load_factor
 from support.schemas import REVISIONS, SPECIFIED, dump, types
@@ -25,7 +26,7 @@ from support.servers import Connection, Server
 
 from radmeter import __version__
 from radmeter.database import advisory_locks
-from radmeter.database.connection import connect, sqlalchemy_engine
+from radmeter.database.connection import connect
 from radmeter.errors import LockTimeout, StoreUnavailable
 from radmeter.partitions.months import MONTHS_AHEAD
 from radmeter.schema import decimal_conversion, revisions, upgrade

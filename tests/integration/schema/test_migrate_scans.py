@@ -3,10 +3,10 @@
 import psycopg
 import sqlalchemy
 from alembic import command
+from support.alchemy import sqlalchemy_engine
 from support.lock_watch import locks_watched
 from support.servers import Server
 
-from radmeter.database.connection import sqlalchemy_engine
 from radmeter.schema import revisions, upgrade
 
 MONTH = """

@@ -7,11 +7,11 @@ import pytest
 import sqlalchemy
 from alembic import command
 from psycopg import sql
+from support.alchemy import sqlalchemy_engine
 from support.commands import radmeter
 from support.schemas import AS_DOUBLES, REVISIONS, dump, psql
 from support.servers import Server
 
-from radmeter.database.connection import sqlalchemy_engine
 from radmeter.printable import CONTROL
 from radmeter.schema import revisions
 

@@ -202,6 +202,7 @@ TAKES_TEXT = {
         "SELECT radmeter.period_start('weekly', (-99)::smallint, NULL, now()::date)",
         "SELECT count(*) FROM radmeter.user_differences(NULL, NULL, ARRAY[%(text)s, NULL])",
         "SELECT count(*) FROM radmeter.user_differences('infinity', '-infinity', '{}')",
+        "SELECT count(*) FROM radmeter.user_parts(%(text)s, 'infinity')",
         "SELECT count(*) FROM radmeter.router_differences('-infinity', 'infinity', '{NULL,-1}')",
         "SELECT count(*) FROM radmeter.missing_months(-2147483648)",
         "SELECT count(*) FROM radmeter.erasures(%(text)s)",

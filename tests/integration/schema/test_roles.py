@@ -27,6 +27,7 @@ READERS = {
     "setting_value",
     "stale_after",
     "user_differences",
+    "user_parts",
     "user_period_start",
     "without_name",
 }

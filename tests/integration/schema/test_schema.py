@@ -7,10 +7,10 @@ import psycopg
 import pytest
 import sqlalchemy
 from alembic import command
+from support.alchemy import sqlalchemy_engine
 from support.schemas import REVISIONS, dump
 from support.servers import Server
 
-from radmeter.database.connection import sqlalchemy_engine
 from radmeter.errors import StoreError, StoreUnavailable
 from radmeter.schema import upgrade as schema
 from radmeter.schema.revisions import BOOTSTRAP, current_revision, revisions, run_revisions

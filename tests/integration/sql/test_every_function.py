@@ -143,6 +143,7 @@ THROUGH_PYTHON = {
     "salvage_rejected": "test_left_out.py",
     "set_limit": "test_cli_limits.py",
     "user_differences": "test_verify.py",
+    "user_parts": "test_explain.py",
 }
 
 

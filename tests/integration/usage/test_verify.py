@@ -192,7 +192,8 @@ def test_only_what_is_asked_for_is_judged(busy: str, connection: Connection) -> 
     today = verify.today(connection)
     days = {each.day for each in different(connection, Scope(first_day=today, router_ids=[1, 2, 3]))}
     assert days == {today}
-    assert radmeter(busy, "verify", "--router", "site1", "--days", "1").output.count("differs") == 1
+    shown = radmeter(busy, "verify", "--router", "site1", "--days", "1").output.splitlines()
+    assert [line.split()[:4] for line in shown[1:]] == [["router", "site1", "(discovered)", str(today)]]
     assert radmeter(busy, "verify", "--user", "nobody-of-this-name").exit_code == 1
 
 

@@ -7,6 +7,8 @@ import click
 import pytest
 from support.commands import radmeter
 
+from radmeter.cli.groups import WHOLE
+from radmeter.cli.main import COMMANDS as SUMMARIES
 from radmeter.cli.main import cli
 
 
@@ -43,6 +45,27 @@ def _in(line: str, shown: str) -> bool:
     return any(each.strip().removeprefix("Example:").strip() == line for each in shown.splitlines())
 
 
+@pytest.mark.parametrize("name", SUMMARIES)
+def test_the_summary_of_a_command_is_the_first_sentence_of_its_help(name: str) -> None:
+    """`radmeter --help` loads no command, so the summaries are written down."""
+    assert COMMANDS[name].get_short_help_str(WHOLE).removesuffix(".") == SUMMARIES[name][1].removesuffix(".")
+
+
+@pytest.mark.parametrize(
+    "group", ["", *(name for name, each in COMMANDS.items() if isinstance(each, click.Group))]
+)
+def test_the_help_of_a_group_has_every_command_with_its_whole_summary(group: str) -> None:
+    shown = radmeter(None, *group.split(), "--help", COLUMNS="80").output
+    assert max(map(len, shown.splitlines())) <= 80
+    text = " ".join(shown.split())
+    below = [name for name in COMMANDS if name.rpartition(" ")[0] == group]
+    assert below
+    for name in below:
+        summary = " ".join(COMMANDS[name].get_short_help_str(WHOLE).removesuffix(".").split())
+        assert f"{name.rpartition(' ')[2]} {summary}" in text
+        assert "..." not in summary
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_each_option_has_a_text(name: str) -> None:
     options = [each for each in COMMANDS[name].params if isinstance(each, click.Option)]
@@ -70,6 +93,10 @@ def test_every_command_takes_the_configuration_file() -> None:
         (("partitions", "ensure", "2026-03..2026-01"), "'2026-03..2026-01' ends before it begins"),
         (("limits", "set", "personal_keep_days", "many"), "neither a whole number nor"),
         (("nonsense",), "No such command 'nonsense'."),
+        (("usgae",), "No such command 'usgae'. Did you mean `radmeter usage`?"),
+        (("part",), "Did you mean `radmeter partitions`?"),
+        (("usage", "usr"), "Did you mean `radmeter usage user` or `radmeter usage users`?"),
+        (("routers", "lst"), "Did you mean `radmeter routers list`"),
     ],
 )
 def test_a_wrong_value_is_told_in_plain_words(arguments: tuple[str, ...], told: str) -> None:

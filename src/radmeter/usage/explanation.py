@@ -1,0 +1,187 @@
+"""Which sessions and corrections make up what a user has used in a quota period."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+
+from radmeter.database import views
+from radmeter.database.connection import Connection
+from radmeter.database.views import NotKnown, Row
+from radmeter.usage import counters
+
+COUNTER = """
+SELECT bytes_in, bytes_out, last_updated FROM radmeter.user_usage
+WHERE username = %(name)s AND period_start = %(period)s"""
+PARTS = """
+SELECT part.part, part.radacctid AS session, session.router_id, session.router_name AS router,
+       session.acctstarttime AS started_at, session.acctstoptime AS stopped_at, part.bytes_in, part.bytes_out,
+       session.bytes_in::numeric + session.bytes_out AS bytes_of_session, session.acctterminatecause AS terminate_cause,
+       session.callingstationid AS calling_station_id, session.acctsessionid AS session_id,
+       session.acctuniqueid AS unique_id
+FROM radmeter.user_parts(%(name)s, %(period)s) AS part
+LEFT JOIN radmeter.sessions AS session ON session.radacctid = part.radacctid
+ORDER BY session.acctstarttime NULLS LAST, part.radacctid, part.part"""
+ANOMALIES = """
+SELECT detected_at AS at, kind, radacctid AS session, direction, octets_before, octets_after, octets_otherwise,
+       NULL AS who
+FROM public.accounting_anomaly WHERE radacctid = ANY (%(sessions)s) ORDER BY id"""
+REPAIRS = """
+SELECT log.at, log.action AS kind, NULL::bigint AS session, side.direction, (item -> 'before' ->> place)::numeric
+       AS octets_before, (item -> 'after' ->> place)::numeric AS octets_after, NULL::bigint AS octets_otherwise,
+       coalesce(nullif(log.operator, ''), log.who) AS who
+FROM public.audit_log AS log
+CROSS JOIN LATERAL jsonb_array_elements(log.detail -> 'users') AS item
+CROSS JOIN (VALUES ('input', 0), ('output', 1)) AS side (direction, place)
+WHERE log.action = 'verify repair' AND item ->> 'username' = %(name)s
+  AND (item ->> 'period_start')::date = %(period)s
+ORDER BY log.id, place"""
+KEPT_FROM = """
+SELECT moment AS kept_from,
+       %(period)s::date::timestamp AT TIME ZONE %(timezone)s >= moment + interval '1 day' AS complete
+FROM radmeter.sessions_complete_from() AS moment WHERE isfinite(moment)"""
+IN_MONTH = """
+SELECT period_start FROM radmeter.user_usage
+WHERE username = %(name)s AND period_start >= %(first)s AND period_start < %(first)s::date + interval '1 month'
+ORDER BY period_start"""
+OF_DAY = """
+SELECT coalesce(
+    (SELECT max(period_start) FROM radmeter.user_usage WHERE username = %(name)s AND period_start = %(day)s),
+    radmeter.user_period_start(%(name)s, %(day)s::date::timestamp AT TIME ZONE coalesce(
+        (SELECT plan.timezone FROM public.subscribers AS subscriber
+         JOIN public.plans AS plan ON plan.id = subscriber.plan_id WHERE subscriber.username = %(name)s),
+        radmeter.setting_value('timezone')))) AS period"""
+
+# What the rest is, which no session has.
+DROPPED, UNEXPLAINED = "dropped", "unexplained"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Explanation:
+    """A counter, and the parts that it is made of. Their sum is the counter."""
+
+    username: str
+    period_start: date
+    period_end: date | None
+    """The first day after the period; None: it does not end."""
+    timezone: str
+    bytes_in: int
+    bytes_out: int
+    parts: Sequence[Row]
+    corrections: Sequence[Row]
+    kept_from: datetime | None
+    """Sessions that stopped before were dropped or archived. None: all are there."""
+
+    @property
+    def rest(self) -> Row | None:
+        """The part that is of no session, or None."""
+        return next((row for row in self.parts if row["part"] in (DROPPED, UNEXPLAINED)), None)
+
+
+def period_of(connection: Connection, username: str, day: date | None, *, is_month: bool = False) -> date:
+    """Return the first day of the quota period that is meant: of a day, of a month, or the current one.
+
+    Raises
+    ------
+    NotKnown
+        There is no such user. Or in that month there began no period with usage, or several.
+    """
+    current = counters.current_period(connection, username)
+    if day is None:
+        return current
+    if not is_month:
+        (row,) = views.rows(connection, OF_DAY, {"name": username, "day": day})
+        period = row["period"]
+        assert isinstance(period, date)
+        return period
+    found = [
+        row["period_start"] for row in views.rows(connection, IN_MONTH, {"name": username, "first": day})
+    ]
+    if not found and current.replace(day=1) == day.replace(day=1):
+        return current
+    if not found:
+        raise NotKnown(f"{username!r} has no usage in a quota period that began in {day:%Y-%m}")
+    if len(found) > 1:
+        listed = ", ".join(map(str, found[:10])) + (", .." if len(found) > 10 else "")
+        raise NotKnown(
+            f"{len(found)} quota periods of {username!r} began in {day:%Y-%m}: {listed}. Name a day"
+        )
+    first = found[0]
+    assert isinstance(first, date)
+    return first
+
+
+def explain(connection: Connection, username: str, period: date) -> Explanation:
+    """Return what a counter is made of, as one state of the database has it."""
+    values = {"name": username, "period": period}
+    counter = views.rows(connection, COUNTER, values)
+    total_in, total_out = (int(counter[0][name]) if counter else 0 for name in ("bytes_in", "bytes_out"))
+    parts = views.rows(connection, PARTS, values)
+    for row in parts:
+        row |= {name: int(row[name]) for name in ("bytes_in", "bytes_out")}
+    plan = counters.plan(connection, username, period)
+    kept = views.rows(connection, KEPT_FROM, {"period": period, "timezone": plan["timezone"]})
+    rest_in = total_in - sum(row["bytes_in"] for row in parts)
+    rest_out = total_out - sum(row["bytes_out"] for row in parts)
+    if rest_in or rest_out:
+        complete = not kept or kept[0]["complete"]
+        nothing = dict.fromkeys(COLUMNS)
+        parts.append(
+            {
+                **nothing,
+                "part": UNEXPLAINED if complete else DROPPED,
+                "bytes_in": rest_in,
+                "bytes_out": rest_out,
+            }
+        )
+    sessions = sorted({row["session"] for row in parts if row["session"] is not None})
+    corrections = views.rows(connection, ANOMALIES, {"sessions": sessions})
+    corrections += views.rows(connection, REPAIRS, values)
+    return Explanation(
+        username=username,
+        period_start=period,
+        period_end=plan["period_end"],
+        timezone=plan["timezone"],
+        bytes_in=total_in,
+        bytes_out=total_out,
+        parts=parts,
+        corrections=sorted(corrections, key=lambda row: row["at"]),
+        kept_from=kept[0]["kept_from"] if kept else None,
+    )
+
+
+COLUMNS = (
+    "part",
+    "session",
+    "router_id",
+    "router",
+    "started_at",
+    "stopped_at",
+    "bytes_in",
+    "bytes_out",
+    "bytes_of_session",
+    "terminate_cause",
+    "calling_station_id",
+    "session_id",
+    "unique_id",
+)
+# How much earlier than its session's start a packet may be stamped, and how much later than the stop it may come.
+BEFORE, AFTER = timedelta(minutes=10), timedelta(days=8)
+
+
+def session_of(sessions: Sequence[Row], packet: Row) -> int | None:
+    """Return the session that a packet of this user is of: the latest that has its id and began before it."""
+    found = None
+    for row in sessions:
+        same = packet["unique_id"] == row["unique_id"] or (
+            packet["session_id"] == row["session_id"]
+            and packet["calling_station_id"] == row["calling_station_id"]
+        )
+        start = row["started_at"]
+        stop = row["stopped_at"]
+        if (
+            same
+            and (start is None or packet["event_at"] >= start - BEFORE)
+            and (stop is None or packet["event_at"] <= stop + AFTER)
+        ):
+            found = row["session"]
+    return found
