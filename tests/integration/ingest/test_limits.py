@@ -382,6 +382,7 @@ CALLERS = {
     "close_rebooted": record(2, Acct_Status_Type="Accounting-On"),
     "ensure_start_months": record(2, Acct_Status_Type="Stop", Tmp_Integer_0=str(int(time.time()) - 5)),
     "close_superseded": record(2, Acct_Session_Time="1", Tmp_Integer_0=str(int(time.time()) - 5)),
+    "earlier_sessions": record(2, Acct_Session_Time="1", Tmp_Integer_0=str(int(time.time()) - 5)),
 }
 
 
@@ -396,7 +397,10 @@ def test_no_caller_makes_a_partition_for_an_impossible_month(
     if isinstance(act, dict):
         start = record(2, Tmp_Integer_0="1")
         connection.execute(STRANGE, (start["uid"], at, at))
+        if caller == "earlier_sessions":
+            connection.execute("UPDATE radacct SET began_at = now() + interval '1 hour'")
         ingest(connection, act)
+        assert value(connection, "count(*) FROM rejected_packet") == 0
     else:
         connection.execute(STRANGE, ("0" * 32, at, at))
         if caller == "close_waiting":
