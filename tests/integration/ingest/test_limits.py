@@ -380,7 +380,9 @@ CALLERS: dict[str, str | Callable[[], dict[str, Any]] | None] = {
     "close_waiting": "SELECT radmeter.close_waiting()",
     "apply_batch": None,
     "close_rebooted": lambda: record(2, Acct_Status_Type="Accounting-On"),
-    "ensure_start_months": lambda: record(2, Acct_Status_Type="Stop", Tmp_Integer_0=str(int(time.time()) - 5)),
+    "ensure_start_months": lambda: record(
+        2, Acct_Status_Type="Stop", Tmp_Integer_0=str(int(time.time()) - 5)
+    ),
     "close_superseded": lambda: record(2, Acct_Session_Time="1", Tmp_Integer_0=str(int(time.time()) - 5)),
     "earlier_sessions": lambda: record(2, Acct_Session_Time="1", Tmp_Integer_0=str(int(time.time()) - 5)),
 }
