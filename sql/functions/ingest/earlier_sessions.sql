@@ -12,7 +12,8 @@ DECLARE
     v_seqs bigint[];
     v_times timestamptz[];
 BEGIN
-    SELECT array_agg(record.seq), array_agg(session.acctstarttime)
+    -- Another program may have written any start.
+    SELECT array_agg(record.seq), array_agg(radmeter.last_possible_time(session.acctstarttime, record.event_time))
     INTO v_seqs, v_times
     FROM pg_temp.incoming AS record
     CROSS JOIN LATERAL (SELECT acctstarttime, began_at FROM public.radacct

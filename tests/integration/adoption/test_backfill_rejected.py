@@ -89,7 +89,7 @@ def test_each_absurd_row_is_set_aside_and_the_rest_is_counted(history: str, conn
         **dict.fromkeys(("never", "ever", "late", "early"), "an impossible time"),
     }
     assert found["never"] == "an impossible time: infinity"
-    assert found["minus"] == "negative octets; its time is -infinity"
+    assert found["minus"] == "negative octets; an impossible time: -infinity"
     assert verified(history)
     assert run(history, "--redo").startswith("corrected: 0 counters of users and 0 days")
     status = radmeter(history, "backfill", "--status", "--format", "json").json()

@@ -375,13 +375,16 @@ def test_a_partition_is_made_only_for_a_month_in_which_a_session_can_have_stoppe
 STRANGE = """INSERT INTO radacct (acctsessionid, acctuniqueid, username, nasipaddress, router_id, acctstarttime,
     acctupdatetime, acctinputoctets, acctoutputoctets)
     SELECT 's', %s, 'strange', '192.0.2.1', (SELECT min(id) FROM routers), %s, %s, 5, 5"""
-CALLERS = {
+CALLERS: dict[str, str | Callable[[], dict[str, Any]] | None] = {
     "close_stale": "SELECT radmeter.close_stale((SELECT array_agg(radacctid) FROM radacct WHERE username = 'strange'))",
     "close_waiting": "SELECT radmeter.close_waiting()",
     "apply_batch": None,
-    "close_rebooted": record(2, Acct_Status_Type="Accounting-On"),
-    "ensure_start_months": record(2, Acct_Status_Type="Stop", Tmp_Integer_0=str(int(time.time()) - 5)),
-    "close_superseded": record(2, Acct_Session_Time="1", Tmp_Integer_0=str(int(time.time()) - 5)),
+    "close_rebooted": lambda: record(2, Acct_Status_Type="Accounting-On"),
+    "ensure_start_months": lambda: record(
+        2, Acct_Status_Type="Stop", Tmp_Integer_0=str(int(time.time()) - 5)
+    ),
+    "close_superseded": lambda: record(2, Acct_Session_Time="1", Tmp_Integer_0=str(int(time.time()) - 5)),
+    "earlier_sessions": lambda: record(2, Acct_Session_Time="1", Tmp_Integer_0=str(int(time.time()) - 5)),
 }
 
 
@@ -393,10 +396,13 @@ def test_no_caller_makes_a_partition_for_an_impossible_month(
     ingest(connection, record(1))  # the router is discovered
     partitions = value(connection, "count(*) FROM radmeter.partitions")
     act = CALLERS[caller]
-    if isinstance(act, dict):
+    if callable(act):
         start = record(2, Tmp_Integer_0="1")
         connection.execute(STRANGE, (start["uid"], at, at))
-        ingest(connection, act)
+        if caller == "earlier_sessions":
+            connection.execute("UPDATE radacct SET began_at = now() + interval '1 hour'")
+        ingest(connection, act())
+        assert value(connection, "count(*) FROM rejected_packet") == 0
     else:
         connection.execute(STRANGE, ("0" * 32, at, at))
         if caller == "close_waiting":

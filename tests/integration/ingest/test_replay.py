@@ -211,7 +211,7 @@ def test_a_file_of_months_ago_counts_on_its_own_days(
 def test_packets_that_were_counted_from_the_journal_add_nothing(
     database: str, connection: Connection, tmp_path: Path
 ) -> None:
-    at = NOW - 600
+    at = int(time.time()) - 600
     with Packets(database) as packets:
         for ago, status, reported in (
             (600, "Start", 0),

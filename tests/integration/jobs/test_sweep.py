@@ -50,6 +50,7 @@ BOUNDED = {
     "radmeter.partition_split": "a row for each split",
     "radmeter.replayed_file": "a row for each file",
     "radmeter.router_network": "8 for each router",
+    "radmeter.session_alias": "forgotten after 100 days",
     "radmeter.session_month": "a row for each month",
     "radmeter.setting": "a row for each setting",
     "radmeter.split_change": "emptied at the end of each split",

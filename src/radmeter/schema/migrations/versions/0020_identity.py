@@ -1,8 +1,10 @@
 """Sessions are found by their device key, too: aliases of sessions, and indexes of the open ones.
 
 Two open sessions may have equal ids, of two routers that left the factory with one name and address. What keeps them
-apart is in the index: Calling-Station-Id, else Called-Station-Id and the router. (A router's MAC may be in
-NAS-Identifier only; packets with different MACs have different routers.) An erased session stands for itself.
+apart is in the index: Calling-Station-Id, else Called-Station-Id. With a Class, which makes the id alone, the router
+too: its MAC may be in NAS-Identifier only, and packets with different MACs have different routers. Without a Class
+the router is no part, since another program that writes the same session knows no router. An erased session stands
+for itself.
 
 Revision ID: 0020
 Revises: 0019
@@ -43,7 +45,7 @@ INDEXES = {
     "public.radacct_open_identity_idx": "UNIQUE INDEX {}radacct_open_identity_idx ON public.radacct_open "
     "(acctuniqueid, (coalesce(nullif(callingstationid, ''), "
     "CASE acctsessionid WHEN 'erased' THEN radacctid::text ELSE calledstationid END)), "
-    "(CASE WHEN callingstationid <> '' THEN NULL ELSE router_id END)) NULLS NOT DISTINCT",
+    "(CASE WHEN class <> '' AND coalesce(callingstationid, '') = '' THEN router_id END)) NULLS NOT DISTINCT",
     "public.radacct_open_device_idx": "INDEX {}radacct_open_device_idx ON public.radacct_open "
     "(acctsessionid, callingstationid)",
 }
