@@ -5,6 +5,7 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import closing
 
 import psycopg
 import pytest
@@ -13,6 +14,7 @@ from support.adoption import Reader, assert_totals, ship
 from support.commands import radmeter
 from support.servers import Server
 
+from radmeter.database.connection import connect
 from radmeter.jobs.stale_sessions import close_stale
 
 LONG = os.environ.get("RADMETER_LONG") == "1"
@@ -102,9 +104,10 @@ def test_a_dirty_table_is_adopted_under_traffic_and_counted(radius: str) -> None
         )
         done(radius, "verify")
         # Each open session can be closed, whatever times it has.
-        close_stale(connection)
-        connection.execute("UPDATE radacct_open SET arrived_at = arrived_at - interval '1 day'")
-        close_stale(connection)
+        with closing(connect(radius, autocommit=True)) as jobs:
+            close_stale(jobs)
+            connection.execute("UPDATE radacct_open SET arrived_at = arrived_at - interval '1 day'")
+            close_stale(jobs)
         assert connection.execute(
             "SELECT count(*) FROM radacct_open WHERE acctsessionid LIKE 'dirty%'"
         ).fetchone() == (0,)
