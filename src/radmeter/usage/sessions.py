@@ -52,9 +52,8 @@ def sessions_query(
         query += " AND username = %(name)s"
     if router_id is not None:
         query += " AND router_id = %(router)s"
-    if (
-        before is not None and start is None
-    ):  # written by another program; NULL comes first in descending order
+    # Another program may have written NULL, which comes first in descending order.
+    if before is not None and start is None:
         query += " AND (acctstarttime IS NOT NULL OR radacctid < %(id)s)"
     elif before is not None:
         query += " AND (acctstarttime, radacctid) < (%(start)s::timestamptz, %(id)s)"
@@ -121,10 +120,6 @@ def archived_files(connection: Connection) -> "list[ArchivedFile]":
         ArchivedFile(row["name"], Path(row["file"]), row["file_sha256"])
         for row in views.rows(connection, ARCHIVED)
     ]
-
-
-def _start_of(radacctid: int) -> Any:
-    return select(_session.acctstarttime).where(_session.radacctid == radacctid).scalar_subquery()
 
 
 def _id(row: Row) -> Any:

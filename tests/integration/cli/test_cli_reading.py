@@ -4,6 +4,7 @@ import json
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -192,13 +193,14 @@ def test_a_long_list_is_paged_on_a_terminal_and_only_there(used: str) -> None:
         line for line in lines if line.strip() and not line.startswith(("PAGED:", "There are more"))
     ] == []
     assert "There are more" in shown.text
-    for environment, arguments in (
+    cases: tuple[tuple[dict[str, Any], tuple[str, ...]], ...] = (
         ({"LINES": "24"}, ("--limit", "5")),  # it fits the screen
         ({"LINES": "24", "TERM": "dumb"}, ()),
         ({"LINES": "24", "PAGER": "cat"}, ()),
         ({"LINES": "24", "PAGER": "/nonexistent/pager"}, ()),
         ({"LINES": "24"}, ("--format", "csv")),
-    ):
+    )
+    for environment, arguments in cases:
         given = {"PAGER": MARKED, "COLUMNS": "80", **environment}
         with screen(used, "sessions", *arguments, **given) as shown:
             assert shown.end() == 0
@@ -209,7 +211,12 @@ def test_a_long_list_is_paged_on_a_terminal_and_only_there(used: str) -> None:
 
 
 def test_a_heading_is_bold_unless_the_user_or_the_terminal_wants_no_style(used: str) -> None:
-    for environment, bold in (({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)):
+    cases: tuple[tuple[dict[str, Any], bool], ...] = (
+        ({}, True),
+        ({"NO_COLOR": "1"}, False),
+        ({"TERM": "dumb"}, False),
+    )
+    for environment, bold in cases:
         with screen(used, "routers", "list", **environment) as shown:
             shown.child.expect("sim-router-05")
             raw = shown.child.before + shown.child.after
@@ -230,7 +237,7 @@ def test_top_shows_who_uses_what(used: str) -> None:
 
 
 @pytest.mark.parametrize("environment", [{}, {"TERM": "dumb"}])
-def test_top_without_a_screen_is_a_line_for_each_reading(used: str, environment: dict[str, str]) -> None:
+def test_top_without_a_screen_is_a_line_for_each_reading(used: str, environment: dict[str, Any]) -> None:
     done = radmeter(used, "top", "--seconds", "0.2", "--count", "3", **environment)
     assert done.exit_code == 0
     assert len(done.output.splitlines()) == 3
