@@ -86,7 +86,11 @@ def check(context: Context) -> Findings:
         yield tell.yellow(f"{said}: slow", f"ping -c 5 {info.hostaddr or info.host}", *detail)
     elif not tls and not facts.is_local:
         yield tell.yellow(
-            f"{said}: others on the network can read along", "export PGSSLMODE=require", *detail
+            f"{said}: others on the network can read along",
+            "",
+            *detail,
+            note="Add sslmode=require to the connection string wherever one is set: in the configuration file, or in "
+            "RADMETER_DSN.",
         )
     else:
         yield tell.green(said, *detail)
