@@ -66,11 +66,9 @@ def check(context: Context) -> Findings:
     if facts.is_standby:
         yield tell.yellow(
             f"{where} is a standby, {standby(context.database)}: it is read from and takes no packets",
-            _primary(context),
+            "",
             *detail,
-            note=""
-            if _primary(context)
-            else "Name the primary: dsn in the configuration file, or RADMETER_DSN.",
+            note=f"Name the primary by dsn in the configuration file, or by RADMETER_DSN{_primary(context)}.",
         )
     elif read_only == "on":
         yield tell.red(
@@ -107,13 +105,13 @@ def _only_for_us(context: Context) -> bool:
 
 
 def _primary(context: Context) -> str:
-    """Return the setting that finds the primary. Its address comes from this standby. "": the standby has none."""
+    """Return in words how the primary is found. Its address comes from this standby. "": the standby has none."""
     row = context.database.execute("SELECT sender_host, sender_port FROM pg_stat_wal_receiver").fetchone()
     if row is None or not row[0]:
         return ""
     host, port = row
     user, name = context.facts.user, context.facts.name
-    return f"export RADMETER_DSN='host={host} port={port} dbname={name} user={user} target_session_attrs=read-write'"
+    return f": `host={host} port={port} dbname={name} user={user} target_session_attrs=read-write`"
 
 
 def _writable(context: Context) -> str:
