@@ -2,12 +2,13 @@
 
 import datetime
 import subprocess
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
 from pyrad.client import Client
+from pyrad.dictionary import Dictionary
 from pyrad.packet import AccountingResponse
-from support.dictionaries import dictionary
 from support.processes import Database, FreeRadius, Line, Shipper, eventually
 from support.wire import SECRET, Router, Value
 
@@ -59,7 +60,13 @@ def test_a_session_is_counted_to_the_byte(line: Line, router: Router) -> None:
 
 
 def test_pyrad_is_answered_and_counted(line: Line) -> None:
-    client = Client(line.server.address[0], acctport=line.server.address[1], secret=SECRET, dict=dictionary())
+    with files("radmeter.freeradius").joinpath("dictionary").open() as dictionary:
+        client = Client(
+            line.server.address[0],
+            acctport=line.server.address[1],
+            secret=SECRET,
+            dict=Dictionary(dictionary),
+        )
     client.retries, client.timeout = 1, 5
     packet = client.CreateAcctPacket()
     packet["Acct-Status-Type"] = "Stop"

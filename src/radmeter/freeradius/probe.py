@@ -2,26 +2,31 @@
 
 import socket
 import sys
+from importlib.resources import files
+
+from pyrad.dictionary import Dictionary
+from pyrad.packet import AccountingResponse, AcctPacket, StatusServer
 
 from radmeter import output
 from radmeter.config import Settings
 from radmeter.errors import ConfigurationError
-from radmeter.freeradius import radius_requests
 
 
 def answers(host: str, port: int, secret: str, *, seconds: float = 1.0) -> bool:
     """Tell whether a server with this secret answers at the host and port within `seconds`."""
-    request = radius_requests.status_server(0, secret.encode())
+    dictionary = Dictionary(str(files("radmeter.freeradius") / "dictionary"))
+    request = AcctPacket(code=StatusServer, secret=secret.encode(), dict=dictionary)
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
         with socket.socket(family, socket.SOCK_DGRAM) as each:
             each.settimeout(seconds)
             each.connect(address)
-            each.send(request.datagram)
-            reply = each.recv(4096)
+            each.send(request.RequestPacket())
+            datagram = each.recv(4096)
     except OSError:  # no server, or no answer in time
         return False
-    return radius_requests.is_genuine(reply, request.authenticator, secret.encode())
+    reply = request.CreateReply(packet=datagram)
+    return reply.code == AccountingResponse and bool(request.VerifyReply(reply, datagram))
 
 
 def main() -> int:

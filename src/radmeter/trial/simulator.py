@@ -6,6 +6,9 @@ import secrets
 import selectors
 import time
 from collections import Counter
+from importlib.resources import files
+
+from pyrad.dictionary import Dictionary
 
 from radmeter.errors import RadmeterError
 from radmeter.trial.router_socket import Outstanding, RouterSocket
@@ -66,9 +69,10 @@ class Simulator:
         self._retransmission_seconds = retransmission_seconds
         self._selector = selectors.DefaultSelector()
         self._sockets: list[RouterSocket] = []
+        dictionary = Dictionary(str(files("radmeter.freeradius") / "dictionary"))
         try:
             for _ in self.hotspots.routers:
-                self._sockets.append(RouterSocket(host, port, secret.encode()))
+                self._sockets.append(RouterSocket(host, port, secret.encode(), dictionary))
                 self._selector.register(self._sockets[-1], selectors.EVENT_READ, self._sockets[-1])
         except OSError as error:
             self.close()

@@ -13,7 +13,7 @@ from support.commands import Packets
 from support.load_factor import load_factor
 
 # What a command that reads a few rows must not load.
-SLOW = {"sqlalchemy", "alembic", "rich", "pyarrow", "duckdb", "orjson"}
+SLOW = {"sqlalchemy", "alembic", "rich", "pyrad", "pyarrow", "duckdb", "orjson"}
 READING = [
     ("usage", "user", "alice"),
     ("usage", "users"),

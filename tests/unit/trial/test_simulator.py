@@ -5,10 +5,11 @@ import socket
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from importlib.resources import files
 
 import pytest
+from pyrad.dictionary import Dictionary
 from pyrad.packet import AcctPacket
-from support.dictionaries import dictionary
 
 from radmeter.errors import RadmeterError
 from radmeter.trial.simulator import Simulator, Unacknowledged
@@ -31,7 +32,7 @@ class Server:
         self.last: dict[str, AcctPacket] = {}
         self._silent_share = silent_share
         self._secret = secret.encode()
-        self._dictionary = dictionary()
+        self._dictionary = Dictionary(str(files("radmeter.freeradius") / "dictionary"))
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._serve)
         self._thread.start()
