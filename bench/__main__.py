@@ -140,7 +140,7 @@ def _measure(
             "systems": lambda: rounds.of_systems(bench, plan, say),
             "large": lambda: rounds.of_large(bench, plan, results.get("systems", {}), say),
             "lookups": lambda: lookups.measure(databases, plan.lookups, say),
-            "commands": lambda: commands.measure(databases, say),
+            "commands": lambda: commands.measure(databases, private, say),
             "flood": lambda: flood(bench, plan, say),
             "floods": lambda: floods(bench, plan, say),
             "recovery": lambda: endurance.recover(bench, plan, say),

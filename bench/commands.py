@@ -1,4 +1,7 @@
-"""Measures the processor time of commands that people wait for: most of it is loading."""
+"""Measures how light radmeter is: the processor time of commands that people wait for, and the size on disk.
+
+Most of the time is loading.
+"""
 
 import os
 import resource
@@ -8,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from bench import sizes
 from bench.database import Databases
 
 Say = Callable[[str], None]
@@ -24,8 +28,14 @@ COMMANDS = {
 TARGETS = {"--help": 0.15, "usage user": 0.35}
 
 
-def measure(databases: Databases, say: Say) -> dict[str, Any]:
-    """Return for each command the seconds of processor time of each run."""
+def measure(databases: Databases, private: Path, say: Say) -> dict[str, Any]:
+    """Return the seconds of processor time of each run of each command, and the MB of each kind of installation."""
+    found: dict[str, Any] = {"seconds": _times(databases, say)}
+    say("installed size")
+    return found | {"megabytes": sizes.measure(private)}
+
+
+def _times(databases: Databases, say: Say) -> dict[str, list[float]]:
     with databases.empty("radmeter") as name:
         with databases.connect(name) as connection:
             connection.execute(
@@ -33,7 +43,7 @@ def measure(databases: Databases, say: Say) -> dict[str, Any]:
             )
         dsn = f"host={databases.socket_directory} port=5432 dbname={name} user=postgres"
         say("processor time of commands")
-        found: dict[str, Any] = {each: [] for each in COMMANDS}
+        found: dict[str, list[float]] = {each: [] for each in COMMANDS}
         for _ in range(RUNS):  # all commands in each turn, so that other load affects them alike
             for each, arguments in COMMANDS.items():
                 found[each].append(_seconds(arguments, dsn))

@@ -164,9 +164,15 @@ def _lookups(lookups: Results) -> str:
 def _commands(found: Results) -> str:
     rows = [
         [f"radmeter {name}", f"{statistics.median(runs):.3f}", f"{max(runs):.3f}"]
-        for name, runs in found.items()
+        for name, runs in found["seconds"].items()
     ]
-    return "## Processor time of commands, seconds\n\n" + table(["command", "median", "most"], rows)
+    installed = [[name, f"{size:.1f}"] for name, size in found["megabytes"].items()]
+    return (
+        "## Processor time of commands, seconds\n\n"
+        + table(["command", "median", "most"], rows)
+        + "\n\n## Installed size, MB\n\n"
+        + table(["installed as", "MB"], installed)
+    )
 
 
 def _flood(found: Results) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench import commands
+from bench import commands, sizes
 from bench.flood import BURST_SECONDS
 from bench.systems import EMPTY, INTERVAL, PACKET, STOCK, TRIGGERS
 
@@ -85,10 +85,12 @@ def judge(results: dict[str, Any]) -> list[Target]:
         if name in results.get("lookups", {}):
             small, large = (one["turns"] for one in results["lookups"][name])
             most(f"{name}, large database / small", paired(large, small), 1.2, LOOKUP_SLACK)
-    for name, target in commands.TARGETS.items():
-        if name in results.get("commands", {}):
-            seconds = statistics.median(results["commands"][name])
+    if "commands" in results:
+        for name, target in commands.TARGETS.items():
+            seconds = statistics.median(results["commands"]["seconds"][name])
             most(f"processor time of radmeter {name}, seconds", seconds, target, COMMAND_SLACK)
+        if (size := results["commands"]["megabytes"].get(sizes.PACKAGE)) is not None:
+            most(f"{sizes.PACKAGE}, installed, MB", size, sizes.TARGET, 1)
     if "flood" in results:
         one = results["flood"]
         allowed = one["limit"] * (one["seconds"] + BURST_SECONDS)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.commands import radmeter
 from support.doctoring import faults, paste
 from support.processes import Database, Shipper, eventually
 from support.stock_server import STOCK, StockServer
@@ -88,6 +89,13 @@ def test_a_shipper_and_a_doctor_of_another_journal_name_the_one_that_radiusd_wri
         (line,) = shipper.lines(named)
         assert f"This shipper reads {tmp_path / 'other'} (from {other})" in line
 
+    def used_instead() -> list[str]:
+        done = radmeter(None, "status", "--sample=0", RADMETER_CONFIG=str(other), RADMETER_JOURNAL="")
+        return [each for each in done.output.splitlines() if each.startswith("  used instead ")]
+
+    (line,) = used_instead()
+    assert named in line
+
     def mismatch() -> list[tuple[str, str]]:
         found = faults(
             None,
@@ -102,6 +110,7 @@ def test_a_shipper_and_a_doctor_of_another_journal_name_the_one_that_radiusd_wri
     assert level == "red"
     paste(remedy.replace("sudo ", ""))
     assert mismatch() == []
+    assert used_instead() == []
     with Elsewhere(tmp_path, other) as shipper:
         shipper.start()
         eventually(lambda: database.user("alice"), [(5, 0)])

@@ -14,7 +14,10 @@ from pathlib import Path
 import pytest
 from support.chroots import SHARED, Chroot
 from support.documents import block
+from support.load_factor import load_factor
 from support.packages import BUILD, OTHERS, build
+
+from bench import commands, sizes
 
 pytestmark = pytest.mark.skipif(
     os.environ.get("RADMETER_PACKAGES") != "1", reason="takes minutes and root: scripts/test --packages"
@@ -34,6 +37,19 @@ PACKET = (
 SYSTEMCTL = """#!/bin/sh
 echo "$@" >> /run/systemctl
 [ "$1" != enable ] || /usr/bin/systemctl enable $(echo "$@" | sed 's/enable --now//')
+"""
+
+
+# Prints the processor time of each run of a command.
+TIMES = """
+import resource, subprocess, sys
+def taken():
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+for _ in range(15):
+    before = taken()
+    subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, check=True)
+    print(taken() - before)
 """
 
 
@@ -108,6 +124,16 @@ def counted(chroot: Chroot, user: str, octets: int) -> None:
         time.sleep(0.2)
 
 
+def check_that_it_is_light(chroot: Chroot) -> None:
+    """Check what it takes of the disk and, where `alice` is counted, of a processor."""
+    blocks = chroot.run("dpkg -L radmeter | xargs -d '\\n' stat --format %b").split()
+    assert sum(map(int, blocks)) * 512 < sizes.TARGET * sizes.MEGABYTE
+    for command, limit in {"--help": "--help", "usage user alice": "usage user"}.items():
+        said = chroot.run(f"python3 - radmeter {command}", text=TIMES)
+        allowed = commands.TARGETS[limit] * min(2.0, load_factor())  # caches are shared on a busy machine
+        assert min(map(float, said.split())) < allowed, said
+
+
 def test_the_whole_life(built: tuple[str, list[Path]], chroot: Chroot, tmp_path: Path) -> None:
     release = built[0]
     before = set(
@@ -158,6 +184,14 @@ def test_the_whole_life(built: tuple[str, list[Path]], chroot: Chroot, tmp_path:
     jobs = Unit(chroot, "radmeter-jobs", tmp_path / "jobs.log")
     jobs.says("configuration /etc/radmeter/radmeter.toml")
     assert "alice" in chroot.run("radmeter usage user alice")
+    check_that_it_is_light(chroot)
+    # rich and SQLAlchemy do without what the package leaves out of them.
+    said = chroot.run("radmeter simulate --seconds 2 --users 3 --rate 20 --format csv")
+    name, octets = re.findall(r"(?m)^user,([^,]+),,(\d+),", said)[0]
+    assert int(octets) > 0
+    counted(chroot, name, int(octets))
+    for command in ("verify", "jobs close-stale", "partitions ensure", "migrate status"):
+        chroot.run(f"script --quiet --return --command 'radmeter {command}' /dev/null")  # on a terminal
     said = chroot.run("radmeter doctor --only freeradius --only journal --only roles; radmeter status")
     assert re.findall(r"(?m)^red .*", said) == []
 

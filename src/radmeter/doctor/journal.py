@@ -251,13 +251,11 @@ def _size(context: Context, depth: JournalDepth) -> list[Finding]:
     directory, limit = context.settings.journal, context.settings.journal_limit_bytes
     found = []
     share = depth.size_bytes / limit
-    more = context.remedy.setting("journal_limit_bytes", limit * 2)
     if share >= 0.5:
         said = f"{directory} has {human_bytes(depth.size_bytes)}, {share:.0%} of its limit"
         # A running shipper ships what is there: only a larger limit helps.
         shipping = bool(holder(directory, READER))
-        command = more if shipping else context.remedy.service("ship")
-        note = RESTART if shipping else ""
+        command, note = _other_limit(context, limit * 2) if shipping else (context.remedy.service("ship"), "")
         if share >= 0.9:
             found.append(tell.red(f"{said}: at the limit, routers get no reply", command, note=note))
         else:
@@ -271,17 +269,22 @@ def _size(context: Context, depth: JournalDepth) -> list[Finding]:
             )
         )
     elif usage.free < limit - depth.size_bytes:
+        command, note = _other_limit(context, max(1 << 20, (usage.free + depth.size_bytes) // 2))
         found.append(
             tell.yellow(
                 f"{human_bytes(usage.free)} free on the disk of {directory}, whose limit is {human_bytes(limit)}: "
                 "the disk will be full before that",
-                context.remedy.setting(
-                    "journal_limit_bytes", max(1 << 20, (usage.free + depth.size_bytes) // 2)
-                ),
-                note=RESTART,
+                command,
+                note=note,
             )
         )
     return found
+
+
+def _other_limit(context: Context, limit: int) -> tuple[str, str]:
+    """Return the command that gives the journal another limit, and what to do besides."""
+    command, first = context.remedy.setting("journal_limit_bytes", limit, "freeradius")
+    return command, f"{first} {RESTART}".lstrip()
 
 
 def _mount(place: Path) -> Path:

@@ -3,6 +3,9 @@
 import csv
 import io
 import json
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -16,6 +19,7 @@ from support.ledger import believe_old_arrivals, ingest
 from support.processes import until
 from support.servers import Connection
 
+import radmeter as radmeter_package
 from radmeter.ingest.registration import registered
 from radmeter.ingest.store import Progress, Store
 from radmeter.plugin.journal.reader import JournalReader
@@ -237,3 +241,38 @@ def test_replayed_files_are_one_line(database: str, connection: Connection, tmp_
     )
     every = radmeter(database, "status", "--sample", "0", "--format", "json", RADMETER_JOURNAL=str(tmp_path))
     assert len(json.loads(every.output)["nodes"]) == 31
+
+
+# Looks like a radiusd that has its journal open.
+RADIUSD = """
+import sys; from pathlib import Path; from radmeter.plugin.journal.locks import WRITER, RoleLock
+RoleLock(Path(sys.argv[1]), WRITER).acquire()
+print(flush=True); sys.stdin.read()
+"""
+
+
+def test_the_journal_that_a_radiusd_writes_instead_is_named_in_one_line(tmp_path: Path) -> None:
+    theirs, ours, program = (tmp_path / name for name in ("theirs", "ours", "freeradius"))
+    theirs.mkdir()
+    program.symlink_to(sys.executable)
+
+    def used_instead(journal: Path) -> list[str]:
+        _, state = status("host=/nonexistent", journal)
+        shown = radmeter("host=/nonexistent", "status", RADMETER_JOURNAL=str(journal)).output.splitlines()
+        lines = [line for line in shown if line.startswith("  used instead")]
+        assert len(lines) == (1 if state["journal"]["used_instead"] else 0)
+        return [each for each in state["journal"]["used_instead"] if f"process {process.pid})" in each]
+
+    with subprocess.Popen(
+        [program, "-c", RADIUSD, theirs],
+        env={**os.environ, "PYTHONPATH": str(Path(radmeter_package.__file__).parents[1])},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as process:
+        try:
+            assert process.stdout is not None
+            process.stdout.readline()
+            assert used_instead(ours) == [f"radiusd (process {process.pid}) writes to the journal {theirs}"]
+            assert used_instead(theirs) == []
+        finally:
+            process.communicate()

@@ -136,7 +136,7 @@ def test_doctor_on_a_standby_shows_what_it_can(pair: tuple[str, str], primary: S
     found = one(lines, "connection")
     assert found.level == "yellow"
     assert "is a standby, 0.0 s behind its primary" in found.said
-    assert "target_session_attrs=read-write" in found.remedy
+    assert "target_session_attrs=read-write" in found.note
     for check in ("jobs", "ingest"):
         line = one(lines, check)
         assert (line.level, line.said) == ("unknown", "only the primary knows, and this is a standby")

@@ -14,9 +14,11 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from support import stock
 from support.commands import Packets, radmeter
 from support.doctoring import NOWHERE, ask, faults, one, paste
+from support.frozen import Relay
 from support.functions import value
 from support.servers import Connection, Server
 
@@ -44,6 +46,17 @@ def test_json_has_each_finding(database: str) -> None:
     assert state["status"] == "green"
     assert state["counts"] == {"green": 2, "yellow": 0, "red": 0, "unknown": 0}
     assert {each["check"] for each in state["findings"]} == {"connection", "partitions"}
+
+
+def test_a_connection_that_others_can_read_is_named(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("radmeter.doctor.connection.SLOW_MS", 60_000)  # a slow one would be named instead
+    given = conninfo_to_dict(database)
+    with Relay(Path(str(given["host"])) / f".s.PGSQL.{given.get('port', 5432)}") as relay:
+        dsn = make_conninfo(database, host="db.example", hostaddr="127.0.0.1", port=relay.port)
+        (found,) = faults(dsn, "connection")
+    assert (found.level, found.remedy) == ("yellow", "")
+    assert "no TLS: others on the network can read along" in found.said
+    assert "sslmode=require" in found.note
 
 
 def test_without_a_database_the_rest_is_looked_at(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ DOCTOR = Path(radmeter.doctor.__file__).parent
         ("SELECT pg_terminate_backend(7)", "", "not a command of a shell"),
         ("ALTER TABLE t ADD c text", "", "ALTER is no program"),
         ("restart FreeRADIUS", "", "restart is no program"),
+        ("export RADMETER_DSN=", "", "a setting of the operator's shell, which no service gets"),
         ("radmeter people erase USER", "", "a placeholder in a command"),
         ("radmeter routers set 7 --clients 192.0.2.0/24 ..", "", "a placeholder in a command"),
         ("psql -c SELECT", "", "SQL that no program runs"),
