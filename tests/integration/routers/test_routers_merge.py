@@ -213,9 +213,9 @@ def test_the_mac_goes_over_to_a_router_that_has_none(database: str, connection: 
 
 
 def test_a_day_keeps_its_date_where_the_time_zones_differ(database: str, connection: Connection) -> None:
-    """In Kiritimati it is always a later date than in Pago Pago: 25 hours lie between."""
+    """On Kiritimati it is always a later date than in Pago Pago: 25 hours lie between."""
     source = add(database, name="kiritimati", mac=OLD, timezone="Pacific/Kiritimati")
-    target = add(database, name="pago", mac=NEW, timezone="Pacific/Pago_Pago")
+    target = add(database, name="pago-pago", mac=NEW, timezone="Pacific/Pago_Pago")
     about: dict[str, Any] = {"Called_Station_Id": OLD, "User_Name": "alice"}
     with Packets(database) as packets:
         packets.add("Stop", "closed", ago=200, Acct_Input_Octets=3, **about)
