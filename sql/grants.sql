@@ -60,11 +60,13 @@ BEGIN
         GRANT USAGE ON SCHEMA radmeter TO radmeter_billing;
         GRANT SELECT ON public.user_quota_usage, public.router_daily_usage, public.plans, public.subscribers,
             public.routers, public.invoices, radmeter.user_usage, radmeter.router_usage, radmeter.user_plans,
-            radmeter.setting
+            radmeter.router_list, radmeter.setting
             TO radmeter_billing;
         GRANT EXECUTE ON FUNCTION public.get_user_total_usage(text, timestamptz), radmeter.setting_value(text),
             radmeter.user_period_start(text, timestamptz), radmeter.period_start(text, smallint, date, date),
-            radmeter.month_day(date, smallint)
+            radmeter.month_day(date, smallint),
+            -- The list of routers shows after which silence a session is closed.
+            radmeter.stale_after(integer, integer, integer)
             TO radmeter_billing;
         -- No UPDATE and no DELETE: an issued invoice never changes.
         -- Not id, issued_at and issued_by: the database sets them.

@@ -25,6 +25,10 @@ class ConfigurationError(RadmeterError):
     """A setting has a value that cannot be used."""
 
 
+class OutputError(RadmeterError):
+    """Standard output or standard error cannot be written, for instance because the disk is full."""
+
+
 class ServerConfigurationError(RadmeterError):
     """FreeRADIUS's configuration cannot be changed: it is not understood, or it is faulty."""
 

@@ -5,13 +5,14 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 import click
 
+from radmeter.errors import OutputError, os_reason
 from radmeter.printable import escaped_json, printable
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def say(*lines: str, err: bool = False) -> None:
     Without lines, print an empty one.
     """
     for line in lines or ("",):
-        click.echo(printable(line), err=err)
+        _write(printable(line) + "\n", err=err)
 
 
 def document(text: str) -> None:
@@ -34,31 +35,63 @@ def document(text: str) -> None:
 
     The caller writes out control characters, in the way of the document. Those that are left are written out here.
     """
-    click.echo(escaped_json(text), nl=False)
+    _write(escaped_json(text))
 
 
 def say_styled(*parts: str | tuple[str, str | None]) -> None:
-    """Print one line. A part with a color, (text, color), is bold and in that color if there is a terminal."""
-    click.echo(
+    """Print one line. A part with a color, (text, color), is bold and in that color if the terminal shows it."""
+    _write(
         "".join(
             printable(part)
             if isinstance(part, str)
             else click.style(printable(part[0]), fg=part[1], bold=True)
-            if styled()
+            if is_live()
             else printable(part[0])
             for part in parts
         )
+        + "\n"
     )
 
 
-def styled() -> bool:
-    """Return whether standard output is a terminal that shows bold text and colors, and the user wants them."""
-    return sys.stdout.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM", "dumb") != "dumb"
+def _write(text: str, *, err: bool = False) -> None:
+    with _writing(err):
+        click.echo(text, nl=False, err=err)
 
 
-def is_terminal() -> bool:
-    """Return whether standard output is a terminal."""
-    return sys.stdout.isatty()
+@contextmanager
+def _writing(err: bool) -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise refused(error, err=err) from error
+
+
+def refused(error: OSError, *, err: bool = False) -> OutputError:
+    """Return an error that says why standard output, or standard error, cannot be written."""
+    return OutputError(f"standard {'error' if err else 'output'} cannot be written: {os_reason(error)}")
+
+
+def settle() -> None:
+    """Throw away what standard output does not take. Else Python tries again at its end, and complains."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        with suppress(OSError):  # it is no file
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, sys.stdout.fileno())
+            os.close(null)
+
+
+def is_live(*, err: bool = False) -> bool:
+    """Return whether standard output, or standard error, may get more than plain lines: colors, bars, a pager.
+
+    It must be a terminal that can show them, and the user must not have set NO_COLOR.
+    """
+    terminal = (sys.stderr if err else sys.stdout).isatty()
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM", "dumb") in ("dumb", "unknown")
+    return terminal and not plain
 
 
 def height() -> int:
@@ -87,19 +120,14 @@ def page(
     chop
         The pager cuts long lines, and moves sideways.
     """
-    bold = [click.style(printable(line), bold=True) if styled() else printable(line) for line in header]
+    bold = [click.style(printable(line), bold=True) if is_live() else printable(line) for line in header]
     text = "".join(f"{line}\n" for line in (*map(printable, above), *bold, *map(printable, lines)))
     if not _is_paged(text.count("\n")) or not _shown_in_pager(text, chop):
-        click.echo(text, nl=False)
+        _write(text)
 
 
 def _is_paged(lines: int) -> bool:
-    return (
-        sys.stdout.isatty()
-        and sys.stdin.isatty()
-        and os.environ.get("TERM", "dumb") != "dumb"
-        and lines >= height()
-    )
+    return is_live() and sys.stdin.isatty() and lines >= height()
 
 
 def _shown_in_pager(text: str, chop: bool) -> bool:
@@ -132,30 +160,38 @@ def _shown_in_pager(text: str, chop: bool) -> bool:
 def say_above(console: "Console", *lines: str) -> None:
     """Print lines above what a console shows live."""
     for line in lines:
-        console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
-
-
-def rewrite(text: str) -> None:
-    """Write text over the present line of the terminal on standard error."""
-    click.echo(f"\r{printable(text)}", nl=False, err=True)
+        with _writing(console.stderr):
+            console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
 
 
 def console(*, stderr: bool = False, width: int | None = COLUMNS_WITHOUT_TERMINAL) -> "Console":
     """Return a console of rich's that takes text as it is. `width` holds where there is no terminal.
 
+    It calls itself a terminal only if it may write more than plain lines (`is_live`).
+
     rich would take ``:cd:`` in a MAC address for the name of an emoji, and ``[x]`` for markup.
     """
     # Imported here because rich loads slowly, and most commands print plain lines.
+    from shutil import get_terminal_size
+
     from rich.console import Console
 
-    terminal = (sys.stderr if stderr else sys.stdout).isatty()
+    live = is_live(err=stderr)
+    if live:
+        width = None  # rich asks the terminal
+    elif (sys.stderr if stderr else sys.stdout).isatty():
+        width = get_terminal_size().columns
     return Console(
-        stderr=stderr, width=None if terminal else width, markup=False, emoji=False, highlight=False
+        stderr=stderr, force_terminal=live, width=width, markup=False, emoji=False, highlight=False
     )
 
 
 def prepare() -> None:
     """Set up the streams, the log and the report of a program's own fault."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            # The caller has closed it (`>&-`). The next file that is opened would get its number.
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
     for stream in (sys.stdout, sys.stderr):
         # A terminal that is not UTF-8 cannot show every name. Better an escape than a traceback.
         if isinstance(stream, io.TextIOWrapper):

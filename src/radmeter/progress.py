@@ -2,7 +2,6 @@
 
 import datetime
 import logging
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -81,6 +80,8 @@ def no_progress(
 def progress(title: str, total: float | None = None, unit: str = "rows") -> Iterator[Listener]:
     """Show on standard error how far something is. For work that may take more than a second.
 
+    A bar if the terminal can show one, else lines.
+
     Parameters
     ----------
     title
@@ -90,7 +91,7 @@ def progress(title: str, total: float | None = None, unit: str = "rows") -> Iter
     unit
         What is counted: ``"rows"``.
     """
-    if sys.stderr.isatty():
+    if output.is_live(err=True):
         with _TerminalBar(title, total, unit) as bar:
             yield bar
     else:

@@ -41,7 +41,7 @@ def interim(session: str, **more: Value) -> dict[str, Value]:
 
 def replay(database: Database, *files: Path) -> str:
     done = subprocess.run(
-        [sys.executable, "-m", "radmeter", "replay", *files],
+        [sys.executable, "-m", "radmeter", "replay", "--yes", *files],
         env={"RADMETER_DSN": database.dsn, "PATH": "/usr/bin:/bin"},
         capture_output=True,
         text=True,

@@ -8,7 +8,7 @@ import time
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 from unittest.mock import patch
 
 from radmeter.cli.main import main
@@ -40,11 +40,19 @@ class Result:
 
 def radmeter(dsn: str | None, *arguments: str | Path, **environment: str) -> Result:
     """Run the command as the console script does, with only the given settings."""
+    output, errors = io.StringIO(), io.StringIO()
+    exit_code = radmeter_into(output, errors, dsn, *arguments, **environment)
+    return Result(exit_code, output.getvalue(), errors.getvalue())
+
+
+def radmeter_into(
+    output: TextIO, errors: TextIO, dsn: str | None, *arguments: str | Path, **environment: str
+) -> int:
+    """Do the same with streams for standard output and standard error; return the exit code."""
     settings = {"RADMETER_JOURNAL": "/nonexistent/journal", "RADMETER_STATE": "/nonexistent/state"}
     if dsn is not None:
         settings["RADMETER_DSN"] = dsn
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("RADMETER", "PG"))}
-    output, errors = io.StringIO(), io.StringIO()
     with (
         patch.dict(os.environ, {**inherited, **settings, **environment}, clear=True),
         redirect_stdout(output),
@@ -52,10 +60,9 @@ def radmeter(dsn: str | None, *arguments: str | Path, **environment: str) -> Res
     ):
         try:
             main([str(argument) for argument in arguments])
-            exit_code = 0
         except SystemExit as stop:
-            exit_code = stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 1
-    return Result(exit_code, output.getvalue(), errors.getvalue())
+            return stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 1
+    return 0
 
 
 def packet(

@@ -1,14 +1,19 @@
 """Runs `radmeter` on a terminal: reads what it shows, and types."""
 
+import codecs
 import os
 import re
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
+from unittest.mock import patch
 
 import pexpect
+
+from support.commands import radmeter_into
 
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[()][A-Z0-9]")
 
@@ -62,8 +67,8 @@ def screen(
 ) -> Iterator[Screen]:
     """Run `radmeter` on a terminal for the block, with only the given settings."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("RADMETER", "PG"))}
-    # COLUMNS and LINES would override the size of the terminal.
-    kept = {name: value for name, value in kept.items() if name not in ("COLUMNS", "LINES")}
+    # COLUMNS and LINES would override the size of the terminal, NO_COLOR its colors.
+    kept = {name: value for name, value in kept.items() if name not in ("COLUMNS", "LINES", "NO_COLOR")}
     kept |= {
         "RADMETER_JOURNAL": "/nonexistent/journal",
         "RADMETER_STATE": "/nonexistent/state",
@@ -84,3 +89,40 @@ def screen(
         yield Screen(child)
     finally:
         child.close(force=True)
+
+
+@contextmanager
+def terminal() -> Iterator[tuple[TextIO, list[str]]]:
+    """Open a terminal for the block. After it, the list has all that was written there, with escape sequences."""
+    master, slave = os.openpty()
+    parts: list[str] = []
+
+    def read() -> None:
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        while True:
+            try:
+                parts.append(decoder.decode(os.read(master, 65_536)))
+            except OSError:  # EIO: the other end is closed
+                return
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    try:
+        with os.fdopen(slave, "w", encoding="utf-8") as screen:
+            yield screen, parts
+    finally:
+        reader.join(timeout=60)
+        os.close(master)
+
+
+def written(dsn: str | None, *arguments: str | Path, **environment: str) -> tuple[int, str]:
+    """Run `radmeter` on a terminal, within this process; return the exit code and all that it wrote there.
+
+    Nothing is typed. The terminal is so long that no list is paged.
+    """
+    size = {"COLUMNS": "120", "LINES": "10000"}
+    with terminal() as (screen, parts):
+        keys = os.fdopen(os.dup(screen.fileno()), encoding="utf-8")
+        with keys, patch("sys.stdin", keys):
+            code = radmeter_into(screen, screen, dsn, *arguments, **{**size, **environment})
+    return code, "".join(parts)

@@ -36,7 +36,11 @@ PRINTERS = {
     "click.style": {"output.py"},
     "click.confirm": {"cli/common.py"},
     "click.prompt": set(),
-    "click.progressbar": {"cli/rejected.py", "cli/routers.py"},  # with labels of our own
+    "click.progressbar": set(),
+    # Whether a terminal shows more than lines is asked in one place.
+    "sys.stdout.isatty": {"output.py", "cli/common.py", "cli/doctor.py"},  # for the width
+    "sys.stderr.isatty": {"output.py"},
+    "Live": {"cli/top.py", "trial/display.py"},
     "print": set(),
     "Console": {"output.py"},
     "csv.writer": {"cli/common.py"},  # into a buffer, which goes to output.document

@@ -308,9 +308,20 @@ def confirm(question: str, yes: bool) -> None:
     """
     if yes:
         return
-    if not sys.stdin.isatty():
-        raise click.UsageError("there is no terminal to ask at: give --yes to go on without a question")
+    can_answer(yes)
     click.confirm(printable(question), abort=True, err=True)
+
+
+def can_answer(yes: bool) -> None:
+    """Check that `confirm` will get an answer. A command that works for long before it asks checks that at its start.
+
+    Raises
+    ------
+    click.UsageError
+        There is no terminal to ask at.
+    """
+    if not yes and not sys.stdin.isatty():
+        raise click.UsageError("there is no terminal to ask at: give --yes to go on without a question")
 
 
 def emit(

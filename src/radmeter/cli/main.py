@@ -2,9 +2,9 @@
 
 import importlib
 import logging
-import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import click
@@ -12,7 +12,7 @@ import click
 from radmeter import __version__, output
 from radmeter.cli import config_option, mistakes
 from radmeter.cli.groups import Group
-from radmeter.errors import ConfigurationError, RadmeterError
+from radmeter.errors import ConfigurationError, OutputError, RadmeterError
 from radmeter.os_errors import explained
 
 if TYPE_CHECKING:
@@ -185,24 +185,35 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(stop.exit_code)
     except click.ClickException as error:
         context = error.ctx if isinstance(error, click.UsageError) else None
+        usage = []
         if context is not None:
-            output.say(*context.get_usage().split("\n"), err=True)
-            output.say(f"Try '{context.command_path} --help' for help.", "", err=True)
-        output.say(f"error: {mistakes.message(error)}", err=True)
+            usage = [*context.get_usage().split("\n"), f"Try '{context.command_path} --help' for help.", ""]
+        _complain(*usage, f"error: {mistakes.message(error)}")
         sys.exit(error.exit_code)
     except RadmeterError as error:
+        output.settle()
         first, *more = map(str, error.args or (error,))
-        output.say(f"error: {first}", *more, err=True)
+        _complain(f"error: {first}", *more)
         sys.exit(EXIT_CONFIGURATION if isinstance(error, ConfigurationError) else EXIT_FAILED)
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:
-        # The reader of our output has gone (`radmeter sessions | head`). The rest of the buffer is thrown away.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader of our output has gone (`radmeter sessions | head`).
+        output.settle()
         sys.exit(EXIT_FAILED)
     except OSError as error:
         message = explained(error)
         if message is None:
             raise
-        output.say(f"error: {message}", err=True)
+        if error.filename is None:
+            # Commands explain their errors themselves. So click wrote --help, or the script for completion.
+            message = output.refused(error)
+        output.settle()
+        _complain(f"error: {message}")
         sys.exit(EXIT_FAILED)
+
+
+def _complain(*lines: str) -> None:
+    """Say lines on standard error. If it takes none, only the exit code tells."""
+    with suppress(OutputError):
+        output.say(*lines, err=True)

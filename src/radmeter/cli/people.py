@@ -221,8 +221,9 @@ def _rows(settings: Settings, connection: Connection, user: str) -> list[dict[st
 
 def _nothing(user: str) -> Exception:
     from radmeter.database.views import NotKnown
+    from radmeter.usage.counters import HOW_TO_FIND_USERS
 
-    return NotKnown(f"nothing here has the user name {user!r}, written exactly so")
+    return NotKnown(f"nothing here has the user name {user!r}, written exactly so. {HOW_TO_FIND_USERS}")
 
 
 def _say(text: str) -> None:

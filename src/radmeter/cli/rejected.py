@@ -299,9 +299,11 @@ def salvage(settings: Settings) -> None:
 
 @contextmanager
 def _progress(packets: int) -> Iterator[Callable[[int], None]]:
-    """Show how many packets are done, if there is a terminal and there are many packets."""
-    if not sys.stderr.isatty() or packets < MANY:
+    """Show how many packets are done, if there are many."""
+    if packets < MANY:
         yield lambda count: None
         return
-    with click.progressbar(length=packets, label="retrying", file=sys.stderr) as bar:
-        yield bar.update
+    from radmeter.progress import progress
+
+    with progress("retrying", packets, "packets") as bar:
+        yield bar.advance

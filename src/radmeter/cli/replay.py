@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from radmeter import output
-from radmeter.cli.common import existing_database, with_settings
+from radmeter.cli.common import confirm, existing_database, with_settings
 from radmeter.config import Settings
 from radmeter.errors import RadmeterError
 from radmeter.printable import printable
@@ -57,14 +57,14 @@ class Zone(click.types.StringParamType):
     epilog="""\b
 Examples:
   radmeter replay /var/log/freeradius/radacct/*/detail-2026*
-  zstd -dc detail.zst | radmeter replay -
+  zstd -dc detail.zst | radmeter replay --yes -
   radmeter replay --zone Europe/Berlin old-server/detail.gz
 
 \b
 Exit codes:
   0  every stanza is shipped; packets that cannot be counted are in `radmeter rejected list`
   1  a stanza is bad, or a file could not be replayed to its end
-  2  wrong options or settings
+  2  wrong options or settings; without --yes and without a terminal
 """
 )
 @click.argument(
@@ -80,11 +80,18 @@ Exit codes:
 @click.option(
     "--count-dropped", is_flag=True, help="Count packets of months whose sessions were dropped, too."
 )
+@click.option("--yes", is_flag=True, help="Do not ask.")
 @with_settings("state", "dsn", "batch_records")
 def replay(
-    settings: Settings, files: tuple[Path, ...], zone: zoneinfo.ZoneInfo | None, count_dropped: bool
+    settings: Settings,
+    files: tuple[Path, ...],
+    zone: zoneinfo.ZoneInfo | None,
+    count_dropped: bool,
+    yes: bool,
 ) -> None:
     """Ship FreeRADIUS detail files, plain or compressed with gzip; - is standard input.
+
+    It asks first, since what is counted stays counted.
 
     Packets count at the time of their arrival, the stanza's Timestamp. A file that is replayed twice is counted once:
     it is recognised by its contents, whatever its name is. If it has grown, or if a replay was interrupted, the next
@@ -103,6 +110,7 @@ def replay(
         if told <= PROBLEMS_TOLD:
             output.say_above(console, f"{path}, line {line}: {reason}")
 
+    confirm(f"Count the packets of {counted(len(files), 'file')}? It cannot be undone.", yes)
     console = output.console(stderr=True)
     with (
         existing_database(settings) as dsn,
@@ -159,7 +167,7 @@ def _regular(path: Path) -> BinaryIO:
     file = os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb")
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
-        raise RadmeterError("it is not a regular file: pipe it into `radmeter replay -`")
+        raise RadmeterError("it is not a regular file: pipe it into `radmeter replay --yes -`")
     return file
 
 

@@ -1,7 +1,5 @@
 """`radmeter routers rename|set|retire|merge`: change a router. Its usage stays with it."""
 
-import sys
-from collections.abc import Iterator
 from typing import Any
 
 import click
@@ -150,12 +148,13 @@ def _tell_outside(outside: list[str]) -> None:
         )
 
 
-@click.command(epilog="Example: radmeter routers retire lobby")
+@click.command(epilog="Example: radmeter routers retire lobby --yes")
 @click.argument("router", metavar=WHICH, type=TEXT)
 @click.option("--undo", is_flag=True, help="Put it in use again.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
 @with_settings("state", "dsn")
-def retire(settings: Settings, router: str, undo: bool) -> None:
-    """Take a router out of use. Its usage is kept, and no other router can have its name.
+def retire(settings: Settings, router: str, undo: bool, yes: bool) -> None:
+    """Take a router out of use. It asks first. Its usage is kept, and no other router can have its name.
 
     If it sends again, it is still found by its MAC, so that nothing is lost. It is no longer found by its
     NAS-Identifier, name or address, because the next device at the site may have them.
@@ -168,6 +167,8 @@ def retire(settings: Settings, router: str, undo: bool) -> None:
         with reading(dsn) as connection:
             found = find_router(connection, router)
             sessions = activity(connection, found)["open_sessions"]
+        if not undo and found.status != "retired":
+            confirm(f"Retire {found}? It is then found by its MAC only.", yes)
         with writing(dsn) as writer:
             changed = writer.retire(found.id, undo=undo)
     if not changed:
@@ -196,6 +197,7 @@ def merge(settings: Settings, source: str, target: str, yes: bool) -> None:
     interrupted, run it again and it goes on.
     """
     from radmeter.database.views import NotKnown, reading
+    from radmeter.progress import progress
     from radmeter.routers.changes import writing
     from radmeter.routers.lookup import find_router, merge_preview
 
@@ -220,23 +222,14 @@ def merge(settings: Settings, source: str, target: str, yes: bool) -> None:
                     f"Days so far stay in {merged.timezone}. Later days are in {into.timezone}.", err=True
                 )
             confirm("Merge the first into the second? It cannot be undone.", yes)
-        with writing(dsn) as writer:
-            moved = sum(_shown_progress(writer.merge(merged.id, into.id)))
+        moved = 0
+        with writing(dsn) as writer, progress("moving sessions", unit="sessions") as bar:
+            for count in writer.merge(merged.id, into.id):
+                moved += count
+                bar.advance(count)
     output.say(f"merged {merged} into {into}: {counted(moved, 'session')} moved")
 
 
 def _shown(row: dict[str, Any]) -> dict[str, Any]:
     closed = row["closed_sessions"]
     return row | {"closed_sessions": f"more than {COUNTED}" if closed > COUNTED else closed}
-
-
-def _shown_progress(moved: Iterator[int]) -> Iterator[int]:
-    """Yield the numbers. Show their sum, if there is a terminal."""
-    total = 0
-    for count in moved:
-        total += count
-        if sys.stderr.isatty():
-            output.rewrite(f"{counted(total, 'session')} moved ")
-        yield count
-    if sys.stderr.isatty():
-        output.say(err=True)

@@ -269,18 +269,20 @@ def import_(settings: Settings, file: BinaryIO, dry_run: bool) -> None:
 
 
 def _with_progress(file: BinaryIO) -> Iterator[bytes]:
-    """Yield the file's lines, bounded. Show the progress, if there is a terminal and the file is long."""
+    """Yield the file's lines, bounded. Show the progress if the file is long."""
     from radmeter.routers.inventory import lines_of
 
     size = file.seek(0, os.SEEK_END) if file.seekable() else 0
     if size:
         file.seek(0)
-    if not sys.stderr.isatty() or size < LONG_FILE_BYTES:
+    if size < LONG_FILE_BYTES:
         yield from lines_of(file)
         return
-    with click.progressbar(length=size, label="importing", file=sys.stderr) as bar:
+    from radmeter.progress import progress
+
+    with progress("importing", size, "bytes") as bar:
         for number, line in enumerate(lines_of(file), start=1):
             yield line
             if number % 1000 == 0:
-                bar.update(file.tell() - bar.pos)
-        bar.update(size - bar.pos)
+                bar.completed = file.tell()
+        bar.completed = size

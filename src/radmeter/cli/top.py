@@ -1,7 +1,6 @@
 """`radmeter top`: a live screen of who uses what."""
 
 import datetime
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -52,7 +51,7 @@ def top(settings: Settings, seconds: float, window: float, count: int | None) ->
 
     Users and routers are ordered by what was counted for them lately. The counters themselves are shown beside it: of
     the quota period and of the day. Routers report every few minutes, so a user appears at the next report. Without a
-    terminal, each reading is one line.
+    terminal, and with NO_COLOR or TERM=dumb, each reading is one line.
 
     It only reads, and may read from a standby. Each reading looks through the counters once.
     """
@@ -86,7 +85,7 @@ def top(settings: Settings, seconds: float, window: float, count: int | None) ->
 @contextmanager
 def _screen() -> Iterator[Callable[[Sequence[str]], None]]:
     """Give a function that shows the lines of a screen; the first one alone if there is no terminal for more."""
-    if not _is_live():
+    if not output.is_live():
         yield lambda lines: output.say(lines[0])
         return
     from rich.live import Live
@@ -96,13 +95,9 @@ def _screen() -> Iterator[Callable[[Sequence[str]], None]]:
         yield lambda lines: live.update(Text("\n".join(lines), no_wrap=True), refresh=True)
 
 
-def _is_live() -> bool:
-    return output.is_terminal() and os.environ.get("TERM", "dumb") != "dumb"
-
-
 def _rows() -> int:
     """Return how many users, and as many routers, the screen has room for."""
-    return max(3, (output.height() - AROUND) // 2) if _is_live() else LINES_WITHOUT_TERMINAL
+    return max(3, (output.height() - AROUND) // 2) if output.is_live() else LINES_WITHOUT_TERMINAL
 
 
 def _clock() -> str:
@@ -116,7 +111,7 @@ def _lines(now: "Activity") -> list[str]:
     parts.append(counted(now.open_sessions, "open session"))
     if now.newest_seconds is not None:
         parts.append(f"newest packet {duration(now.newest_seconds)} ago")
-    if not _is_live():
+    if not output.is_live():
         parts += [
             f"most: {printable(line.name)} {human_bytes(line.lately_in + line.lately_out)}"
             for line in now.users[:1]

@@ -135,7 +135,7 @@ def users(
     """List the users who used the most in a month, and how much.
 
     A user's usage is that of the quota periods that began in the month: one monthly period, or several of a daily or
-    weekly plan. The plan is that of today.
+    weekly plan. The plan is that of today. A month before the first one with usage, or after the last one, is an error.
     """
     from radmeter.database.views import reading
     from radmeter.usage import counters as read

@@ -9,10 +9,19 @@ import click
 from rich.console import Console
 
 from radmeter import output
-from radmeter.cli.common import TEXT, emit, existing_database, is_short, list_options, with_settings
+from radmeter.cli.common import (
+    TEXT,
+    can_answer,
+    confirm,
+    emit,
+    existing_database,
+    is_short,
+    list_options,
+    with_settings,
+)
 from radmeter.config import Settings
 from radmeter.database.connection import Connection, explained_errors
-from radmeter.units import counted
+from radmeter.units import counted, verb
 from radmeter.usage.verify import Difference, Scope
 
 COLUMNS = (
@@ -39,12 +48,13 @@ Examples:
   radmeter verify --days 7
   radmeter verify --user alice --format json
   radmeter verify --from 2026-10-01 --to 2026-10-31 --router lobby --repair
+  radmeter verify --days 7 --repair --yes
 
 \b
 Exit codes:
   0  every counter is right, or was repaired
   1  a counter differs, or a guarantee of the schema is violated
-  2  wrong options or settings
+  2  wrong options or settings; --repair without --yes and without a terminal
 """
 )
 @click.option("--from", "first_day", type=DAY, metavar="DATE", help="The first day.")
@@ -64,8 +74,9 @@ Exit codes:
 @click.option(
     "--repair",
     is_flag=True,
-    help="Set differing counters to the sums of their sessions, with an entry in audit_log.",
+    help="Set differing counters to the sums of their sessions, with an entry in audit_log. It asks first.",
 )
+@click.option("--yes", is_flag=True, help="With --repair: do not ask.")
 @list_options
 @with_settings("state", "dsn")
 def verify(
@@ -76,6 +87,7 @@ def verify(
     usernames: tuple[str, ...],
     routers: tuple[str, ...],
     repair: bool,
+    yes: bool,
     output_format: str,
 ) -> None:
     """Recompute the counters from the sessions, list those that differ, and check the guarantees of the schema.
@@ -85,17 +97,21 @@ def verify(
     judged if sessions of its time were dropped (retention). The summary says how many these are.
 
     A counter above the sum of its sessions can also mean that sessions were deleted by hand. --repair would remove
-    their usage, so check that first. audit_log keeps every repaired counter, before and after.
+    their usage, so check that first: it shows the counters and asks. audit_log keeps every repaired counter, before and
+    after.
     """
     from radmeter.database.operator import connect_as_operator
     from radmeter.partitions.months import ensure_partitions
     from radmeter.schema import guarantees
     from radmeter.usage import verify
+    from radmeter.usage.counters import current_period
 
     if days is not None and (first_day or last_day):
         raise click.UsageError("--days and --from or --to exclude each other")
     if first_day and last_day and first_day > last_day:
         raise click.UsageError("--from is after --to")
+    if repair:
+        can_answer(yes)
     progress = output.console(stderr=True)
     with existing_database(settings) as dsn, connect_as_operator(dsn) as connection:
         first = first_day.date() if first_day else None
@@ -109,7 +125,7 @@ def verify(
         )
         with verify.snapshot(connection):
             for username in usernames:
-                verify.check_user(connection, username)
+                current_period(connection, username)  # an unknown user is an error, not a right counter
             complete_from = verify.complete_from(connection)
             with _step(progress, "adding up the users' sessions"):
                 users, found = verify.user_differences(connection, scope)
@@ -119,6 +135,12 @@ def verify(
         findings = [each for each in found if each.complete]
         names = _names(connection, findings) if output_format == "table" else {}
         left = findings
+        asked = repair and bool(findings) and not yes
+        if asked:
+            if output_format == "table":
+                _show([_row(each, "differs", names) for each in findings], output_format)
+            sums = verb(len(findings), "the sum of its", "the sums of their")
+            confirm(f"Set {counted(len(findings), 'counter')} to {sums} sessions?", yes)
         if repair and findings:
             with _step(progress, "repairing"):
                 verify.repair(connection, findings)
@@ -130,7 +152,12 @@ def verify(
                 broken = guarantees.check(connection)
 
     unrepaired = {each.key for each in left}
-    rows = [_row(each, "differs" if each.key in unrepaired else "repaired", names) for each in findings]
+    shown = asked and output_format == "table"
+    rows = [
+        _row(each, "differs" if each.key in unrepaired else "repaired", names)
+        for each in findings
+        if not shown or each.key in unrepaired
+    ]
     rows += [
         {**dict.fromkeys(COLUMNS), "finding": "schema", "name": each.name, "state": each.fault}
         for each in broken

@@ -78,11 +78,19 @@ WHERE (%(reason)s::text IS NULL OR position(lower(%(reason)s) IN lower(reason)) 
 def page(
     connection: Connection, which: Filter, *, before: int | None = None, limit: int = 50
 ) -> tuple[Sequence[Packet], bool]:
-    """Return up to `limit` packets with ids below `before`, the latest first, and whether there are more."""
+    """Return up to `limit` packets with ids below `before`, the latest first, and whether there are more.
+
+    Raises
+    ------
+    NotKnown
+        There is no such node.
+    """
     query = PACKETS + " AND (%(before)s::bigint IS NULL OR id < %(before)s) ORDER BY id DESC LIMIT %(limit)s"
     values = {**which.values, "before": before, "limit": limit + 1}
     with explained_errors("radmeter_reader"):
         found = [Packet._make(row) for row in connection.execute(query.encode(), values)]
+        if not found:
+            _check_node(connection, which.node)
     return found[:limit], len(found) > limit
 
 
@@ -108,10 +116,32 @@ def by_id(connection: Connection, ids: Sequence[int]) -> list[Packet]:
 
 
 def ids(connection: Connection, which: Filter) -> list[int]:
-    """Return the ids of all packets that a filter selects, in the order in which they arrived."""
+    """Return the ids of all packets that a filter selects, in the order in which they arrived.
+
+    Raises
+    ------
+    NotKnown
+        There is no such node.
+    """
     query = "SELECT id FROM (" + PACKETS + ") AS packet ORDER BY received_at, id"  # noqa: S608  # constants
     with explained_errors("radmeter_reader"):
-        return [row[0] for row in connection.execute(query.encode(), which.values)]
+        found = [row[0] for row in connection.execute(query.encode(), which.values)]
+        if not found:
+            _check_node(connection, which.node)
+    return found
+
+
+def _check_node(connection: Connection, node: str | None) -> None:
+    """Check that a node is known: a mistyped name must not look like one without rejected packets."""
+    if node is None:
+        return
+    row = connection.execute(
+        """SELECT EXISTS (SELECT FROM radmeter.nodes WHERE node = %(node)s)
+               OR EXISTS (SELECT FROM public.rejected_packet WHERE source = %(node)s)""",
+        {"node": node},
+    ).fetchone()
+    if row is None or not row[0]:
+        raise NotKnown(f"there is no node {node!r}: `radmeter status` lists them")
 
 
 def retry(connection: Connection, wanted: Sequence[int]) -> Iterator[tuple[int, int]]:

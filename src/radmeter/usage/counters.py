@@ -7,6 +7,7 @@ from radmeter.database.connection import Connection
 from radmeter.database.views import NotKnown, Row
 from radmeter.routers.lookup import Router
 
+HOW_TO_FIND_USERS = "`radmeter usage users` lists users"
 NOTHING: Row = {"bytes_in": 0, "bytes_out": 0, "bytes_total": 0, "last_updated": None}
 KNOWN = """
 SELECT EXISTS (SELECT FROM radmeter.user_plans WHERE username = %(name)s)
@@ -35,6 +36,9 @@ FROM (SELECT username, count(*) AS periods, sum(bytes_in) AS bytes_in, sum(bytes
       GROUP BY username ORDER BY bytes_total DESC, username LIMIT %(most)s) AS usage
 LEFT JOIN radmeter.user_plans AS plan USING (username)
 ORDER BY usage.bytes_total DESC, usage.username"""
+MONTHS = """
+SELECT date_trunc('month', min(period_start))::date AS first, date_trunc('month', max(period_start))::date AS last
+FROM radmeter.user_usage"""
 TODAY = "SELECT (now() AT TIME ZONE radmeter.setting_value('timezone'))::date AS today"
 USER = """
 SELECT username, period_start, bytes_in, bytes_out, bytes_total, last_updated FROM radmeter.user_usage
@@ -58,8 +62,9 @@ def current_period(connection: Connection, username: str) -> date:
     if not known and row["may_read_sessions"]:
         known = views.rows(connection, HAS_SESSION, {"name": username})[0]["known"]
     if not known:
+        asked = "subscriber, counter or session" if row["may_read_sessions"] else "subscriber or counter"
         raise NotKnown(
-            f"there is no user {username!r}: no subscriber, counter or session has exactly this name"
+            f"there is no user {username!r}: no {asked} has exactly this name. {HOW_TO_FIND_USERS}"
         )
     period = row["period"]
     assert isinstance(period, date)
@@ -100,12 +105,27 @@ def top_users(connection: Connection, month: date | None, most: int) -> tuple[da
     """Return a month, and the users with the most usage in the quota periods that began in it.
 
     None: this month, in the installation's time zone.
+
+    Raises
+    ------
+    NotKnown
+        The month is before the first quota period with usage, or after the last one and not this month.
     """
-    if month is None:
-        (row,) = views.rows(connection, TODAY)
-        month = row["today"]
-    first = month.replace(day=1)
-    return first, views.rows(connection, TOP, {"first": first, "most": most})
+    (row,) = views.rows(connection, TODAY)
+    this_month = row["today"].replace(day=1)
+    asked = this_month if month is None else month.replace(day=1)
+    found = views.rows(connection, TOP, {"first": asked, "most": most})
+    if not found and asked != this_month:
+        (months,) = views.rows(connection, MONTHS)
+        first, last = months["first"], months["last"]
+        if first is None:
+            raise NotKnown(f"no quota period with usage began in {asked:%Y-%m}: none is counted yet")
+        if not first <= asked <= last:
+            raise NotKnown(
+                f"no quota period with usage began in {asked:%Y-%m}: the first began in {first:%Y-%m}, the last in "
+                f"{last:%Y-%m}"
+            )
+    return asked, found
 
 
 def router_usage(connection: Connection, router: Router, days: int) -> list[Row]:

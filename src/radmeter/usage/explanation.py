@@ -111,13 +111,21 @@ def period_of(connection: Connection, username: str, day: date | None, *, is_mon
 
 
 def explain(connection: Connection, username: str, period: date) -> Explanation:
-    """Return what a counter is made of, as one state of the database has it."""
+    """Return what a counter is made of, as one state of the database has it.
+
+    Raises
+    ------
+    NotKnown
+        The period has no usage and is not the current one.
+    """
     values = {"name": username, "period": period}
     counter = views.rows(connection, COUNTER, values)
     total_in, total_out = (int(counter[0][name]) if counter else 0 for name in ("bytes_in", "bytes_out"))
     parts = views.rows(connection, PARTS, values)
     for row in parts:
         row |= {name: int(row[name]) for name in ("bytes_in", "bytes_out")}
+    if not counter and not parts and period != counters.current_period(connection, username):
+        raise NotKnown(f"{username!r} has no usage in the quota period that began on {period}")
     plan = counters.plan(connection, username, period)
     kept = views.rows(connection, KEPT_FROM, {"period": period, "timezone": plan["timezone"]})
     rest_in = total_in - sum(row["bytes_in"] for row in parts)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from radmeter.database.connection import Connection, explained_errors
-from radmeter.database.views import NotKnown
 from radmeter.errors import StoreError
 
 COUNTED_USERS = """
@@ -101,27 +100,6 @@ def today(connection: Connection) -> datetime.date:
     day = row[0]
     assert isinstance(day, datetime.date)
     return day
-
-
-def check_user(connection: Connection, username: str) -> None:
-    """Check that a user is known.
-
-    Raises
-    ------
-    NotKnown
-        No subscriber, counter or session has this name. A mistyped name must not look like a right counter.
-    """
-    with explained_errors("radmeter_reader"):
-        row = connection.execute(
-            """SELECT EXISTS (SELECT FROM public.subscribers WHERE username = %(name)s)
-                   OR EXISTS (SELECT FROM public.user_quota_usage WHERE username = %(name)s)
-                   OR EXISTS (SELECT FROM public.radacct WHERE username = %(name)s)""",
-            {"name": username},
-        ).fetchone()
-    if row is None or not row[0]:
-        raise NotKnown(
-            f"there is no user {username!r}: no subscriber, counter or session has exactly this name"
-        )
 
 
 def complete_from(connection: Connection) -> datetime.datetime | None:

@@ -128,7 +128,7 @@ def test_what_an_older_release_counted_for_an_empty_user_name_is_found_and_remov
     connection.execute("INSERT INTO radmeter.session_month (month, made) VALUES ('2024-05-01', 2)")
     assert different(connection) == [("", date(2020, 1, 1), 10, 0)]
     assert radmeter(history, "verify").exit_code == 1
-    assert radmeter(history, "verify", "--repair").exit_code == 0
+    assert radmeter(history, "verify", "--repair", "--yes").exit_code == 0
     assert connection.execute("SELECT count(*) FROM user_quota_usage").fetchone() == (0,)
     assert totals(days(connection)) == {"hotel": (10, 1)}
     assert radmeter(history, "verify").exit_code == 0
@@ -356,7 +356,7 @@ def test_a_tampered_counter_is_found_before_during_and_after(history: str, conne
         ).rowcount
         assert changed == 1
         assert [each[0] for each in different(connection)] == [name]
-        assert radmeter(history, "verify", "--repair").exit_code == 0
+        assert radmeter(history, "verify", "--repair", "--yes").exit_code == 0
         assert different(connection) == []
 
     tampered("carol")

@@ -17,7 +17,8 @@ def test_an_unknown_user_is_not_all_right(database: str) -> None:
     done = radmeter(database, "verify", "--user", "bob")
     assert (done.exit_code, done.errors) == (
         1,
-        "error: there is no user 'bob': no subscriber, counter or session has exactly this name\n",
+        "error: there is no user 'bob': no subscriber, counter or session has exactly this name. "
+        "`radmeter usage users` lists users\n",
     )
     with Packets(database) as packets:
         packets.add("Stop", "s1", User_Name="bob", Acct_Input_Octets=5)

@@ -1,16 +1,15 @@
 """Each command, run by a database role without its rights, names the role that has them."""
 
-from collections.abc import Iterator
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
-import click
 import pytest
-from support.commands import radmeter
+from support.command_tree import leaves
+from support.commands import Packets, radmeter
 from support.logins import as_role, login_role
 from support.servers import Connection
 
-from radmeter.cli.main import cli
 from radmeter.plugin.journal.writer import JournalWriter
 
 # Every command that asks the database, with arguments that reach it.
@@ -43,18 +42,18 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "routers list": (),
     "routers show": ("lobby",),
     "routers add": ("--name", "hall"),
-    "routers claim": ("lobby",),
+    "routers claim": ("found",),
     "routers import": ("{directory}/routers.csv",),
     "routers rename": ("lobby", "hall"),
     "routers set": ("lobby", "--mac", "AA-BB-CC-DD-EE-FF"),
-    "routers retire": ("lobby",),
+    "routers retire": ("lobby", "--yes"),
     "routers merge": ("lobby", "hall", "--yes"),
     "status": ("--sample", "0"),
     "backfill": ("--yes",),
     "backfill --status": (),
     "backfill --redo": ("--yes",),
     "verify": (),
-    "replay": ("{directory}/detail",),
+    "replay": ("{directory}/detail", "--yes"),
     "rejected list": (),
     "rejected show": ("1",),
     "rejected retry": ("1",),
@@ -74,7 +73,10 @@ COMMANDS: dict[str, tuple[str, ...]] = {
 
 
 # What accountants may do.
-ENOUGH = {"radmeter_billing": {"usage user", "usage users"}, None: set[str]()}
+ENOUGH = {
+    "radmeter_billing": {"usage user", "usage users", "usage router", "routers list"},
+    None: set[str](),
+}
 
 # They ask no database, run for ever, or say in their findings what they may not see.
 OTHERS = {
@@ -89,21 +91,9 @@ OTHERS = {
 }
 
 
-def leaves(command: click.Command = cli, path: tuple[str, ...] = ()) -> Iterator[str]:
-    """Yield the name of every command that is not a group."""
-    if not isinstance(command, click.Group):
-        yield " ".join(path)
-        return
-    context = click.Context(command)
-    for name in command.list_commands(context):
-        each = command.get_command(context, name)
-        assert each is not None
-        yield from leaves(each, (*path, name))
-
-
 def test_every_command_is_tried_without_rights() -> None:
     tried = {command.partition(" --")[0] for command in COMMANDS}
-    assert tried | OTHERS == set(leaves())
+    assert tried | OTHERS == leaves().keys()
 
 
 @pytest.mark.parametrize("group", [None, "radmeter_billing"])
@@ -120,6 +110,9 @@ def test_a_role_without_the_rights_is_told_which_role_has_them(
     with closing(JournalWriter(tmp_path / "orphans")) as writer:
         writer.append(1, "[]")
     connection.execute("INSERT INTO user_quota_usage (username, period_start) VALUES ('alice', '2026-01-01')")
+    connection.execute(
+        "INSERT INTO routers (name, status) VALUES ('lobby', 'active'), ('hall', 'active'), ('found', 'discovered')"
+    )
     silent = []
     with login_role(connection, *([group] if group else [])) as role:
         for command, arguments in COMMANDS.items():
@@ -136,3 +129,66 @@ def test_a_role_without_the_rights_is_told_which_role_has_them(
             elif done.exit_code == 0 or told not in done.errors.lower():
                 silent.append((command, done.exit_code, done.errors))
     assert not silent, "\n".join(map(str, silent))
+
+
+def test_an_accountant_sees_usage_and_no_session(database: str, connection: Connection) -> None:
+    connection.execute("INSERT INTO plans (name, quota_bytes) VALUES ('gold', 1000)")
+    connection.execute("INSERT INTO subscribers VALUES ('alice', 1)")
+    with Packets(database) as packets:
+        for session in ("one", "two"):
+            packets.add(
+                "Stop",
+                session,
+                User_Name="alice",
+                NAS_Identifier="lobby",
+                Called_Station_Id="02-00-00-00-00-01:wifi",
+                Calling_Station_Id="02-00-00-00-00-99",
+                Framed_IP_Address="10.9.8.7",
+                Acct_Input_Octets=5,
+            )
+    connection.execute(
+        """INSERT INTO rejected_packet (source, seq, received_at, reason, pairs)
+           VALUES ('n', 1, now(), 'odd', '[["Calling-Station-Id", "02-00-00-00-00-99"]]')"""
+    )
+    seen = (
+        ("usage", "user", "alice"),
+        ("usage", "user", "alice", "--periods", "12"),
+        ("usage", "users"),
+        ("usage", "users", "--top", "100000", "--period", f"{datetime.now(UTC):%Y-%m}"),
+        ("usage", "router", "#1", "--days", "31"),
+        ("usage", "router", "02-00-00-00-00-01"),
+        ("routers", "list"),
+        ("routers", "list", "--status", "discovered"),
+    )
+    refused = (
+        ("sessions",),
+        ("sessions", "--user", "alice"),
+        ("explain", "alice"),
+        ("people", "show", "alice"),
+        ("routers", "show", "#1"),
+        ("rejected", "list"),
+        ("rejected", "show", "1"),
+        ("top", "--count", "1"),
+        ("verify", "--user", "alice"),
+    )
+    with login_role(connection, "radmeter_billing") as role:
+        accountant = as_role(database, role)
+        for command in seen:
+            for options in ((), ("--format", "json"), ("--format", "csv"), ("--wide", "--utc")):
+                done = radmeter(accountant, *command, *options)
+                assert (done.exit_code, done.errors) == (0, ""), (command, options)
+                assert done.output == radmeter(database, *command, *options).output
+                assert not any(each in done.output.replace("-", ":") for each in ("00:99", "10.9.8.7"))
+        export = radmeter(accountant, "usage", "users", "--format", "csv", "--pseudonyms").csv()
+        assert [row["bytes_in"] for row in export] == ["10"]
+        assert export[0]["username"] != "alice"
+        for denied in refused:
+            done = radmeter(accountant, *denied)
+            assert (done.exit_code, done.output) == (1, ""), denied
+            assert done.errors.startswith("error: permission denied for "), denied
+            assert done.errors.endswith(": grant radmeter_reader to the database role in use\n"), denied
+        unknown = radmeter(accountant, "usage", "user", "nosuch")
+        assert unknown.errors == (
+            "error: there is no user 'nosuch': no subscriber or counter has exactly this name. "
+            "`radmeter usage users` lists users\n"
+        )

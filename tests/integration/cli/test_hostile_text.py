@@ -13,12 +13,12 @@ import click
 import psycopg
 import pytest
 from support import stock
+from support.command_tree import leaves
 from support.commands import Packets, Result, radmeter
 from support.ledger import ingest
 from support.servers import Connection, Server
 
 from radmeter.cli.common import harmless
-from radmeter.cli.main import cli
 from radmeter.ingest.store import Store
 from radmeter.plugin.journal.writer import JournalWriter
 from radmeter.printable import CONTROL
@@ -74,18 +74,6 @@ WITHOUT_DATA |= {
 }
 
 
-def commands(command: click.Command = cli, path: tuple[str, ...] = ()) -> Iterator[tuple[str, click.Command]]:
-    """Yield every command that is no group, with its full name."""
-    if not isinstance(command, click.Group):
-        yield " ".join(path), command
-        return
-    context = click.Context(command)
-    for name in command.list_commands(context):
-        found = command.get_command(context, name)
-        assert found is not None
-        yield from commands(found, (*path, name))
-
-
 def formats(command: click.Command) -> tuple[str, ...]:
     """Return what a command's --format takes; nothing if it has no such option."""
     kinds = [option.type for option in command.params if option.name == "output_format"]
@@ -93,7 +81,7 @@ def formats(command: click.Command) -> tuple[str, ...]:
 
 
 def test_every_command_with_a_format_is_looked_at() -> None:
-    assert {name for name, command in commands() if formats(command)} == READ.keys()
+    assert {name for name, command in leaves().items() if formats(command)} == READ.keys()
 
 
 def assert_harmless(done: Result, what: object) -> None:
@@ -167,7 +155,7 @@ def test_no_command_writes_control_characters(database: str, hostile: dict[str, 
     writer = JournalWriter(journal)
     writer.append(int(time.time() * 1e6), json.dumps([["User-Name", HOSTILE]]))
     writer.close()
-    tree = dict(commands())
+    tree = leaves()
     for name, arguments in READ.items():
         if name == "simulate":
             continue
@@ -225,14 +213,14 @@ MESSAGES: list[Callable[[Path, dict[str, str]], list[str | Path]]] = [
     lambda place, names: ["routers", "set", names["router"], "--ip", HOSTILE],
     lambda place, names: ["routers", "set", names["router"], "--timezone", "Europe/Berlin"],
     lambda place, names: ["routers", "rename", names["router"], "lobby"],
-    lambda place, names: ["routers", "retire", names["router"]],
+    lambda place, names: ["routers", "retire", names["router"], "--yes"],
     lambda place, names: ["routers", "merge", names["router"], names["router"], "--yes"],
     lambda place, names: ["routers", "add", "--name", HOSTILE],
     lambda place, names: ["routers", "import", place / "inventory.csv"],
     lambda place, names: ["routers", "import", place / HOSTILE.replace("/", "")],
-    lambda place, names: ["replay", place / "detail\x1b[31m\nerror: forged\u202e"],
-    lambda place, names: ["replay", place / "missing\x1b[31m\nerror: forged\u202e"],
-    lambda place, names: ["replay", place / "\udcff\x9b.gz"],
+    lambda place, names: ["replay", "--yes", place / "detail\x1b[31m\nerror: forged\u202e"],
+    lambda place, names: ["replay", "--yes", place / "missing\x1b[31m\nerror: forged\u202e"],
+    lambda place, names: ["replay", "--yes", place / "\udcff\x9b.gz"],
     lambda place, names: ["partitions", "restore", place / "missing\x1b[31m\nerror: forged\u202e"],
     lambda place, names: ["partitions", "restore", place / "detail\x1b[31m\nerror: forged\u202e"],
     lambda place, names: ["partitions", "archive", "--before", "2001-01", "--to", place / HOSTILE],

@@ -106,14 +106,14 @@ def test_no_command_runs_a_shadow(server: Server, hostile: str, tmp_path: Path) 
         'Mon Jun  3 10:00:00 2024\n\tAcct-Status-Type = Stop\n\tAcct-Session-Id = "d1"\n\tUser-Name = "carol"\n'
         "\tNAS-IP-Address = 10.0.0.1\n\tAcct-Input-Octets = 7\n\tTimestamp = 1717408800\n\n"
     )
-    run(hostile, "replay", detail)
+    run(hostile, "replay", "--yes", detail)
 
     run(hostile, "status", codes=(1,))  # no journal
     run(hostile, "usage", "user", "alice")
     run(hostile, "usage", "router", "east")
     run(hostile, "sessions", "--user", "alice")
     run(hostile, "verify", codes=(0, 3))
-    run(hostile, "verify", "--repair", codes=(0, 3))
+    run(hostile, "verify", "--repair", "--yes", codes=(0, 3))
     run(hostile, "jobs", "close-stale")
     runner.run(hostile, Once(), interval_seconds=1)
     run(hostile, "rejected", "list")
@@ -131,7 +131,7 @@ def test_no_command_runs_a_shadow(server: Server, hostile: str, tmp_path: Path) 
     inventory = tmp_path / "routers.csv"
     inventory.write_text("name,mac\nhotel,02:00:00:00:00:07\nnew,02:00:00:00:00:09\n")
     run(hostile, "routers", "import", inventory)
-    run(hostile, "routers", "retire", "new")
+    run(hostile, "routers", "retire", "new", "--yes")
 
     run(hostile, "partitions", "list")
     run(hostile, "partitions", "ensure", "--months", "5")

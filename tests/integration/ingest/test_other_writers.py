@@ -70,7 +70,7 @@ def test_a_session_that_was_written_while_triggers_were_off(
     # The first packet names the router of a session that has none, for all of its octets.
     by_router = {None: 3000, 1: 2000, 4711: 0}[router_id]
     assert sum(octets for octets, _ in days(connection).values()) == by_router
-    assert radmeter(database, "verify", "--repair").exit_code == 0
+    assert radmeter(database, "verify", "--repair", "--yes").exit_code == 0
     assert sum(octets for octets, _ in users(connection).values()) == 3000
     assert sum(octets for octets, _ in days(connection).values()) == (0 if router_id == 4711 else 3000)
     assert radmeter(database, "verify").exit_code == 0

@@ -67,13 +67,13 @@ def write(path: Path, *parts: bytes) -> Path:
 
 def test_twice_is_the_same_as_once(database: str, connection: Connection, tmp_path: Path) -> None:
     file = write(tmp_path / "detail", *(stanza(f"s{number}", 100) for number in range(2500)))
-    first = radmeter(database, "replay", file)
+    first = radmeter(database, "replay", "--yes", file)
     assert (
         first.output
         == f"{file}: 2,500 packets shipped, 0 of them set aside, 0 stanzas were replayed before, 0 bad\n"
     )
     assert octets(connection) == 250_000
-    second = radmeter(database, "replay", file)
+    second = radmeter(database, "replay", "--yes", file)
     assert (
         second.output
         == f"{file}: 0 packets shipped, 0 of them set aside, 2,500 stanzas were replayed before, 0 bad\n"
@@ -87,11 +87,11 @@ def test_a_file_that_has_grown_goes_on_where_it_ended(
     database: str, connection: Connection, tmp_path: Path
 ) -> None:
     file = write(tmp_path / "detail", stanza("s", 100, at=NOW - 60))
-    radmeter(database, "replay", file)
+    radmeter(database, "replay", "--yes", file)
     write(file, stanza("s", 100, at=NOW - 60), stanza("s", 300))
     assert (
         "1 packet shipped, 0 of them set aside, 1 stanza was replayed before"
-        in radmeter(database, "replay", file).output
+        in radmeter(database, "replay", "--yes", file).output
     )
     assert octets(connection) == 300
 
@@ -100,8 +100,8 @@ def test_a_moved_and_compressed_file_is_known_again(
     database: str, connection: Connection, tmp_path: Path
 ) -> None:
     text = stanza("s", 100) + stanza("t", 50)
-    radmeter(database, "replay", write(tmp_path / "detail", text))
-    again = radmeter(database, "replay", write(tmp_path / "detail-20261101", gzip.compress(text)))
+    radmeter(database, "replay", "--yes", write(tmp_path / "detail", text))
+    again = radmeter(database, "replay", "--yes", write(tmp_path / "detail-20261101", gzip.compress(text)))
     assert "0 packets shipped, 0 of them set aside, 2 stanzas" in again.output
     assert len(checkpoints(connection)) == 1
 
@@ -109,7 +109,7 @@ def test_a_moved_and_compressed_file_is_known_again(
 def test_standard_input(database: str, connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
     text = io.BytesIO(gzip.compress(stanza("s", 100)))
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=text))
-    assert "-: 1 packet shipped" in radmeter(database, "replay", "-").output
+    assert "-: 1 packet shipped" in radmeter(database, "replay", "--yes", "-").output
     assert octets(connection) == 100
 
 
@@ -122,14 +122,15 @@ def test_another_file_that_begins_alike_is_another_file(
     one = write(tmp_path / "one", alike, stanza("t", 10), stanza("u", 10))
     other = write(tmp_path / "other", alike, *(stanza(session, octets_of_other) for session in "vw"))
     for file in (one, other, one, other):
-        assert radmeter(database, "replay", file).exit_code == 0
+        assert radmeter(database, "replay", "--yes", file).exit_code == 0
     assert octets(connection) == 120 + 2 * octets_of_other
     assert checkpoints(connection) == [(3, 3, 0), (3, 3, 0)]
     # Both go on to be known when they have grown.
     for file in (one, other):
         write(file, file.read_bytes(), stanza(f"{file.name} on", 3), stanza("y", 0))
         assert (
-            "2 packets shipped, 0 of them set aside, 3 stanzas" in radmeter(database, "replay", file).output
+            "2 packets shipped, 0 of them set aside, 3 stanzas"
+            in radmeter(database, "replay", "--yes", file).output
         )
     assert octets(connection) == 126 + 2 * octets_of_other
 
@@ -149,7 +150,10 @@ def test_a_replay_that_was_cut_off_goes_on(database: str, connection: Connection
         replayer.replay(stream, "detail", cut_off)
     replayer.close()
     assert octets(connection) == 140
-    assert "10 packets shipped, 0 of them set aside, 20 stanzas" in radmeter(database, "replay", file).output
+    assert (
+        "10 packets shipped, 0 of them set aside, 20 stanzas"
+        in radmeter(database, "replay", "--yes", file).output
+    )
     assert octets(connection) == 210
 
 
@@ -195,7 +199,7 @@ def test_a_file_of_months_ago_counts_on_its_own_days(
             "t", 7, at=start + 27 * hour, Event_Timestamp='"Jan  1 1970 00:00:00 UTC"'
         ),  # no clock: the arrival
     )
-    assert radmeter(database, "replay", file).exit_code == 0
+    assert radmeter(database, "replay", "--yes", file).exit_code == 0
     days = connection.execute(
         "SELECT usage_date::text, bytes_in FROM router_daily_usage ORDER BY 1"
     ).fetchall()
@@ -231,7 +235,7 @@ def test_packets_that_were_counted_from_the_journal_add_nothing(
         stanza("s", 20, at=at + 200, **nas),
         stanza("s", 90, at=at + 300, status="Stop", **nas),
     )
-    assert radmeter(database, "replay", file).exit_code == 0
+    assert radmeter(database, "replay", "--yes", file).exit_code == 0
     assert octets(connection) == 140
     assert connection.execute("SELECT count(*) FROM radacct").fetchone() == (1,)
 
@@ -250,7 +254,7 @@ def test_bad_stanzas_are_told_by_line_and_the_others_count(
         stanza("w", 10),
         stanza("x", 10, status="Subsystem-On"),
     )
-    result = radmeter(database, "replay", file)
+    result = radmeter(database, "replay", "--yes", file)
     assert result.exit_code == 1
     assert result.output.endswith(
         "3 packets shipped, 1 of them set aside, 0 stanzas were replayed before, 3 bad\n"
@@ -264,7 +268,7 @@ def test_bad_stanzas_are_told_by_line_and_the_others_count(
         f"line {5 * lines - 1}: set aside: Acct-Status-Type Subsystem-On is not counted",
     ]
     assert octets(connection) == 20
-    again = radmeter(database, "replay", file)
+    again = radmeter(database, "replay", "--yes", file)
     assert again.exit_code == 0
     assert "0 packets shipped, 0 of them set aside, 6 stanzas" in again.output
 
@@ -274,12 +278,15 @@ def test_a_stanza_that_is_being_written_is_left_for_the_next_time(
 ) -> None:
     whole = stanza("s", 10) + stanza("t", 5)
     file = write(tmp_path / "detail", whole[:-20])
-    result = radmeter(database, "replay", file)
+    result = radmeter(database, "replay", "--yes", file)
     assert result.exit_code == 1
     assert "replay the file again when it is whole" in result.errors
     assert octets(connection) == 10
     write(file, whole)
-    assert "1 packet shipped, 0 of them set aside, 1 stanza" in radmeter(database, "replay", file).output
+    assert (
+        "1 packet shipped, 0 of them set aside, 1 stanza"
+        in radmeter(database, "replay", "--yes", file).output
+    )
     assert octets(connection) == 15
 
 
@@ -293,7 +300,7 @@ def test_a_packet_that_the_database_refuses_is_set_aside_alone(
         stanza("y", 10, Framed_IP_Address="nonsense"),  # it only describes the packet
         *(stanza(f"t{number}", 10) for number in range(5)),
     )
-    result = radmeter(database, "replay", file)
+    result = radmeter(database, "replay", "--yes", file)
     assert result.exit_code == 0
     assert "12 packets shipped, 1 of them set aside" in result.output
     assert 'invalid input syntax for type inet: "nonsense"' in result.errors
@@ -306,14 +313,14 @@ def test_a_month_whose_sessions_were_dropped_is_not_counted_again(
 ) -> None:
     at = int(datetime(2026, 2, 10, tzinfo=UTC).timestamp())
     file = write(tmp_path / "detail", stanza("s", 10, at=at, status="Stop"))
-    radmeter(database, "replay", file)
+    radmeter(database, "replay", "--yes", file)
     connection.execute("DROP TABLE radacct_2026_02")
     copy = write(tmp_path / "copy", stanza("t", 5, at=at + 30 * 86400), stanza("s", 10, at=at, status="Stop"))
-    result = radmeter(database, "replay", copy)
+    result = radmeter(database, "replay", "--yes", copy)
     assert result.exit_code == 1
     assert "the packet is from before 2026-03-01, and the sessions of that time were dropped" in result.errors
     assert octets(connection) == 10
-    assert radmeter(database, "replay", copy, "--count-dropped").exit_code == 0
+    assert radmeter(database, "replay", "--yes", copy, "--count-dropped").exit_code == 0
     assert octets(connection) == 25
 
 
@@ -322,7 +329,7 @@ def test_two_replays_of_a_file_at_once(database: str, connection: Connection, tm
     one = Replayer(database)
     results = []
     with file.open("rb") as stream:
-        one.replay(stream, "detail", lambda: results.append(radmeter(database, "replay", file)))
+        one.replay(stream, "detail", lambda: results.append(radmeter(database, "replay", "--yes", file)))
     one.close()
     assert results[0].exit_code == 1
     assert results[0].errors == f"error: {file}: another replay of this file is running\n"
@@ -334,7 +341,7 @@ def test_files_that_cannot_be_read_are_told_and_the_others_replayed(
     good = write(tmp_path / "good", stanza("s", 10))
     broken = write(tmp_path / "broken.gz", gzip.compress(stanza("t", 10))[:-12])
     result = radmeter(
-        database, "replay", tmp_path / "missing", tmp_path, broken, write(tmp_path / "empty"), good
+        database, "replay", "--yes", tmp_path / "missing", tmp_path, broken, write(tmp_path / "empty"), good
     )
     assert result.exit_code == 1
     assert f"error: {tmp_path / 'missing'}: No such file or directory" in result.errors
@@ -349,7 +356,7 @@ def test_a_file_that_is_no_detail_file_leaves_nothing_behind(
     database: str, connection: Connection, tmp_path: Path
 ) -> None:
     auth = b'Fri Nov 20 11:43:03 2026\n\tUser-Name = "alice"\n\tUser-Password = "hello"\n\tTimestamp = 1795171383\n\n'
-    result = radmeter(database, "replay", write(tmp_path / "auth-detail", auth * 3))
+    result = radmeter(database, "replay", "--yes", write(tmp_path / "auth-detail", auth * 3))
     assert result.exit_code == 1
     assert "no Acct-Status-Type: not an accounting packet" in result.errors
     assert "hello" not in result.errors
@@ -361,7 +368,7 @@ def test_the_ingest_role_may_replay(database: str, connection: Connection, tmp_p
     connection.execute("CREATE ROLE replayer LOGIN IN ROLE radmeter_ingest")
     try:
         file = write(tmp_path / "detail", stanza("s", 10))
-        result = radmeter(database.replace("postgres@", "replayer@"), "replay", file)
+        result = radmeter(database.replace("postgres@", "replayer@"), "replay", "--yes", file)
         assert result.exit_code == 0, result.errors
     finally:
         connection.execute("DROP ROLE replayer")
@@ -373,7 +380,7 @@ def test_the_ingest_role_may_replay(database: str, connection: Connection, tmp_p
     [((), "Missing argument"), (("--zone", "Mars/Olympus", "x"), "not the name of an IANA time zone")],
 )
 def test_mistakes_end_in_a_message(database: str, arguments: tuple[str, ...], message: str) -> None:
-    result = radmeter(database, "replay", *arguments)
+    result = radmeter(database, "replay", "--yes", *arguments)
     assert result.exit_code == 2
     assert message in result.errors
 
@@ -388,5 +395,5 @@ def test_zone_tells_the_local_dates_of_the_server(
         at=int((at + timedelta(seconds=5)).timestamp()),
         Event_Timestamp='"Oct 25 2026 02:30:00 CEST"',
     )
-    radmeter(database, "replay", "--zone", "Europe/Berlin", write(tmp_path / "detail", text))
+    radmeter(database, "replay", "--yes", "--zone", "Europe/Berlin", write(tmp_path / "detail", text))
     assert connection.execute("SELECT acctupdatetime FROM radacct").fetchone() == (at,)

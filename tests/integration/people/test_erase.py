@@ -167,7 +167,7 @@ def planted(database: str, connection: Connection) -> str:
     (dropped,) = connection.execute("SELECT max(id) FROM rejected_packet").fetchone() or (None,)
     assert radmeter(database, "rejected", "drop", str(dropped), "--yes").exit_code == 0
     connection.execute("UPDATE user_quota_usage SET bytes_in = bytes_in + 5 WHERE username = %s", (NAME,))
-    repaired = radmeter(database, "verify", "--repair")
+    repaired = radmeter(database, "verify", "--repair", "--yes")
     assert repaired.exit_code == 0, repaired.errors
     connection.execute(
         "INSERT INTO invoices (username, period_start, period_end, amount) VALUES (%s, '2026-01-01', '2026-02-01', 5)",
@@ -312,7 +312,7 @@ def test_a_session_from_while_the_triggers_were_off(database: str, connection: C
         (NAME,),
     )
     connection.execute("ALTER TABLE radacct ENABLE TRIGGER USER")
-    assert radmeter(database, "verify", "--repair").exit_code == 0
+    assert radmeter(database, "verify", "--repair", "--yes").exit_code == 0
     assert different(connection) == []
     assert erase(database).exit_code == 0
     assert different(connection) == []
@@ -323,7 +323,10 @@ def test_an_unknown_name_is_an_error(database: str) -> None:
     for command in ("show", "erase"):
         result = radmeter(database, "people", command, "nobody", *(["--yes"] if command == "erase" else []))
         assert result.exit_code == 1
-        assert result.errors == "error: nothing here has the user name 'nobody', written exactly so\n"
+        assert result.errors == (
+            "error: nothing here has the user name 'nobody', written exactly so. "
+            "`radmeter usage users` lists users\n"
+        )
 
 
 def test_an_operators_columns_in_subscribers_go_with_the_row(database: str, connection: Connection) -> None:
@@ -410,5 +413,5 @@ def test_an_archive_is_listed_and_a_restore_is_followed_by_another_erasure(
     assert totals(connection)["days"] == before["days"]
     # The usage is still under the first pseudonym, since nothing says that both are the same person.
     assert {row.username for row in different(connection)} == {done["pseudonym"], again["pseudonym"]}
-    assert radmeter(database, "verify", "--repair").exit_code == 0
+    assert radmeter(database, "verify", "--repair", "--yes").exit_code == 0
     assert different(connection) == []

@@ -308,7 +308,7 @@ def test_a_replayed_packet_is_judged_too(
         + stanza.format(session="theirs", client=f"\tClient-IP-Address = {THEIRS}")
         + stanza.format(session="unknown", client='\tUser-Name = "anna"')
     )
-    result = radmeter(database, "replay", file)
+    result = radmeter(database, "replay", "--yes", file)
     assert sessions(connection) == {"ours": "harbour"}, result.output + result.errors
     assert len(reasons(connection)) == 2
     assert THEIRS in result.errors

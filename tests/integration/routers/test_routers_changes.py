@@ -188,14 +188,14 @@ def test_a_retired_router_that_sends_loses_nothing_and_leaves_its_name_and_addre
     old = add(database, name="lobby", mac=OLD, nas_identifier="ap-1")
     with Packets(database) as packets:
         packets.add("Start", "s0", Called_Station_Id=OLD)
-    done = radmeter(database, "routers", "retire", "lobby")
+    done = radmeter(database, "routers", "retire", "lobby", "--yes")
     assert done.output == f"router #{old} 'lobby' is retired\nit has 1 open session, still counted\n"
     new = add(database, name="lobby-2", nas_identifier="ap-1")
     stop(database, "s1", Called_Station_Id=OLD)
     stop(database, "s2", NAS_Identifier="ap-1")
     assert bytes_in(connection) == {old: 5, new: 5}
     assert (
-        radmeter(database, "routers", "retire", "lobby").output
+        radmeter(database, "routers", "retire", "lobby", "--yes").output
         == f"router #{old} 'lobby' was retired already\n"
     )
     assert radmeter(database, "routers", "retire", "lobby", "--undo").output == (
@@ -211,7 +211,7 @@ def test_a_discovered_router_is_retired_also_if_its_name_is_taken(
     add(database, name="MikroTik", mac=OLD)
     stop(database, "s1", Called_Station_Id=NEW, NAS_Identifier="x")
     connection.execute("UPDATE routers SET name = 'MikroTik' WHERE id = 2")
-    assert radmeter(database, "routers", "retire", "#2").exit_code == 0
+    assert radmeter(database, "routers", "retire", "#2", "--yes").exit_code == 0
     assert routers(connection)[2][:2] == ("MikroTik (#2)", "retired")
 
 

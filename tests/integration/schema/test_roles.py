@@ -201,8 +201,15 @@ PARTS = {
     "update_open",
     "usage_date",
 }
-# The period of a user and its usage, which need the default time zone.
-BILLINGS = {"get_user_total_usage", "month_day", "period_start", "setting_value", "user_period_start"}
+# The period of a user and its usage, which need the default time zone; and what the list of routers shows.
+BILLINGS = {
+    "get_user_total_usage",
+    "month_day",
+    "period_start",
+    "setting_value",
+    "stale_after",
+    "user_period_start",
+}
 EXECUTES = {
     "radmeter_ingest": INGESTS,
     "radmeter_reader": READERS,
@@ -259,7 +266,7 @@ STATE = {
 }
 READS = TABLES | VIEWS | STATE | {"setting"}
 BILLING_TABLES = {"invoices", "plans", "router_daily_usage", "routers", "subscribers", "user_quota_usage"}
-BILLING_VIEWS = {"router_usage", "user_plans", "user_usage"}
+BILLING_VIEWS = {"router_list", "router_usage", "user_plans", "user_usage"}
 SELECTS: dict[str, set[str]] = {
     "radmeter_ingest": set(),
     "radmeter_reader": READS,
@@ -410,6 +417,10 @@ NOT_BILLED = {
     "anomalies": "SELECT * FROM accounting_anomaly",
     "audit log": "SELECT * FROM audit_log",
     "verify": "SELECT * FROM radmeter.user_differences(NULL, NULL, NULL)",
+    "explain": "SELECT * FROM radmeter.user_parts('alice', '2026-01-01')",
+    "open sessions of routers": "SELECT * FROM radmeter.router_activity",
+    "clocks": "SELECT * FROM radmeter.router_clock",
+    "networks": "SELECT * FROM radmeter.router_networks",
 }
 ISSUED = {
     "change an invoice": "UPDATE invoices SET amount = 0",

@@ -113,7 +113,7 @@ def test_what_was_changed_by_hand_is_found_repaired_and_audited(
     assert "differ" in found.output
     assert counters(connection) == tampered
 
-    repaired = radmeter(busy, "verify", "--repair")
+    repaired = radmeter(busy, "verify", "--repair", "--yes")
     assert repaired.exit_code == 0, repaired.errors
     assert "repaired" in repaired.output
     assert {key: value for key, value in counters(connection).items() if any(value)} == before
@@ -234,7 +234,7 @@ def test_time_whose_sessions_were_dropped_is_not_judged_and_not_repaired(
     connection.execute("DROP TABLE radacct_2026_03")
     connection.execute("UPDATE user_quota_usage SET bytes_in = 6 WHERE period_start = '2026-04-01'")
     connection.execute("UPDATE router_daily_usage SET bytes_in = 6 WHERE usage_date = '2026-04-10'")
-    result = radmeter(database, "verify", "--repair", "--format", "csv")
+    result = radmeter(database, "verify", "--repair", "--yes", "--format", "csv")
     # The April period is the first after what was dropped: a late packet of a dropped session may be in it.
     assert [(row["finding"], row["day"]) for row in result.csv()] == [("router", "2026-04-10")]
     assert (
@@ -356,7 +356,7 @@ def test_partitions_ahead(database: str, connection: Connection) -> None:
     result = radmeter(database, "verify", "--format", "json")
     assert result.exit_code == 1
     assert "does `radmeter jobs run` run?" in result.output
-    assert radmeter(database, "verify", "--repair").exit_code == 0
+    assert radmeter(database, "verify", "--repair", "--yes").exit_code == 0
     assert radmeter(database, "verify").exit_code == 0
 
 

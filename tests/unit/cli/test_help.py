@@ -1,30 +1,16 @@
 """Each command's --help: it has examples, which are not wrapped, and a text for each option."""
 
 import re
-from collections.abc import Iterator
 
 import click
 import pytest
+from support.command_tree import commands
 from support.commands import radmeter
 
 from radmeter.cli.groups import WHOLE
 from radmeter.cli.main import COMMANDS as SUMMARIES
-from radmeter.cli.main import cli
 
-
-def commands(command: click.Command = cli, path: tuple[str, ...] = ()) -> Iterator[tuple[str, click.Command]]:
-    """Yield every command and group with its name."""
-    if path:
-        yield " ".join(path), command
-    if isinstance(command, click.Group):
-        context = click.Context(command)
-        for name in command.list_commands(context):
-            each = command.get_command(context, name)
-            assert each is not None
-            yield from commands(each, (*path, name))
-
-
-COMMANDS = dict(commands())
+COMMANDS = {name: command for name, command in commands() if name}
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -156,10 +156,10 @@ def test_a_secret_is_a_small_regular_file(kind: str, tmp_path: Path) -> None:
 
 def test_a_fifo_is_not_replayed(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
-    done = radmeter("host=db.invalid", "replay", tmp_path / "fifo")
+    done = radmeter("host=db.invalid", "replay", "--yes", tmp_path / "fifo")
     assert done.exit_code == 1
     assert done.errors == (
-        f"error: {tmp_path}/fifo: it is not a regular file: pipe it into `radmeter replay -`\n"
+        f"error: {tmp_path}/fifo: it is not a regular file: pipe it into `radmeter replay --yes -`\n"
     )
 
 

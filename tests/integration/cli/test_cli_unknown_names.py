@@ -1,0 +1,194 @@
+"""Every argument and option that names something: a name of nothing is an error that says so, never an empty list."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+import pytest
+from support.command_tree import leaves
+from support.commands import NODE as NODE_OF_PACKETS
+from support.commands import Packets, Result, radmeter
+from support.every_command import prepared
+from support.servers import Connection, Server, installed
+
+from radmeter.config import ALL
+
+USER = (
+    "there is no user 'nosuch': no subscriber, counter or session has exactly this name. "
+    "`radmeter usage users` lists users"
+)
+PERSON = "nothing here has the user name 'nosuch', written exactly so. `radmeter usage users` lists users"
+ROUTER = "there is no router 'nosuch': `radmeter routers list` lists them"
+NODE = "there is no node 'nosuch': `radmeter status` lists them"
+PACKET = "there is no rejected packet 4711: `radmeter rejected list` shows the rejected packets"
+# What each argument and option is told if nothing has the name: the command, its exit code and a part of the message.
+UNKNOWN: dict[str, tuple[str, int, str]] = {
+    "usage user NAME": ("usage user nosuch", 1, USER),
+    "usage users --period": (
+        "usage users --period 2001-02",
+        1,
+        "no quota period with usage began in 2001-02: the first began in ",
+    ),
+    "usage router ROUTER": ("usage router nosuch", 1, ROUTER),
+    "explain USER": ("explain nosuch", 1, USER),
+    "explain --period": (
+        "explain alice --period 2001-02-03",
+        1,
+        "'alice' has no usage in the quota period that began on 2001-02-01",
+    ),
+    "sessions --user": ("sessions --user nosuch", 1, USER),
+    "sessions --router": ("sessions --router nosuch", 1, ROUTER),
+    "verify --user": ("verify --user nosuch", 1, USER),
+    "verify --router": ("verify --router nosuch", 1, ROUTER),
+    "people show USER": ("people show nosuch", 1, PERSON),
+    "people erase USER": ("people erase nosuch --yes", 1, PERSON),
+    "routers show ROUTER": ("routers show nosuch", 1, ROUTER),
+    "routers claim ROUTER": (
+        "routers claim nosuch",
+        1,
+        "there is no discovered router 'nosuch': `radmeter routers list --status discovered` lists them",
+    ),
+    "routers rename ROUTER": ("routers rename nosuch x", 1, ROUTER),
+    "routers set ROUTER": ("routers set nosuch --timezone UTC", 1, ROUTER),
+    "routers retire ROUTER": ("routers retire nosuch --yes", 1, ROUTER),
+    "routers merge SOURCE": ("routers merge nosuch #1 --yes", 1, ROUTER),
+    "routers merge TARGET": ("routers merge #1 nosuch --yes", 1, ROUTER),
+    "rejected list --node": ("rejected list --node nosuch", 1, NODE),
+    "rejected retry --node": ("rejected retry --all --node nosuch", 1, NODE),
+    "rejected drop --node": ("rejected drop --node nosuch --yes", 1, NODE),
+    "rejected show IDS": ("rejected show 4711", 1, PACKET),
+    "rejected retry IDS": ("rejected retry 4711", 1, PACKET),
+    "rejected drop IDS": ("rejected drop 4711 --yes", 1, PACKET),
+    "journal acknowledge IDS": ("journal acknowledge 4711 --reason x", 1, "4711"),
+    "limits set NAME": ("limits set nosuch 5", 1, "nosuch"),
+    "partitions split NAME": ("partitions split nosuch --yes", 1, "nosuch is no partition of radacct"),
+    "backfill --correct": ("backfill --correct 4711 --octets 1 2", 1, "4711"),
+    "backfill --leave": ("backfill --leave 4711 --yes", 1, "not set aside: 4711"),
+    "adopt --from": ("adopt --from nosuch", 2, "--from nosuch: only public.radacct can be adopted"),
+    "migrate sql --from": ("migrate sql --from nosuch", 2, "there is no revision nosuch: base, 0001"),
+    "migrate roles --login": ("migrate roles --login x=nosuch", 1, "nosuch"),
+    "doctor --only": ("doctor --only nosuch", 2, "--only nosuch: the checks are "),
+    "replay --zone": ("replay --zone nosuch x --yes", 2, "'nosuch' is not the name of an IANA time zone"),
+}
+
+
+# What names nothing that is in the database, by the argument or option, of every command or of one.
+FREE = {
+    "--columns": "it names columns: tests/integration/cli/test_cli_reading.py",
+    "--pseudonym-key": "a file",
+    "--raddb": "a directory",
+    "--passwords": "a directory",
+    "--to": "a directory, a file or a time",
+    "--from": "a time, where it is none of the above",
+    "--at": "a time",
+    "--since": "a time",
+    "--before": "a time, or an id to go on from",
+    "--host": "a machine",
+    "--secret": "a secret",
+    "--reason": "a part of a text, or a new one",
+    "--mac": "a new value",
+    "--nas-identifier": "a new value",
+    "--ip": "a new value",
+    "--timezone": "a new value: an unknown zone is refused",
+    "--clients": "a new value",
+    "--plausible-rate": "a new value",
+    "--accept-database": "it has to be the identity of the database: tests/integration/ingest/test_store.py",
+    "FILE": "a file",
+    "FILES": "files",
+    "ARCHIVE": "a file",
+    "DIRECTORY": "a directory",
+    "PLACES": "files",
+    "SPANS": "months to make",
+    "routers add --name": "a new name",
+    "routers claim --name": "a new name",
+    "routers rename NAME": "a new name",
+    "limits set VALUE": "a new value",
+    "journal salvage --node": "a name for what has none",
+    "journal adopt --node": "a name for what has none",
+}
+SETTINGS = {setting.option for setting in ALL} | {"--config"}
+
+
+def names() -> set[str]:
+    """Return the arguments and options that take a text, with their commands; and the arguments that take ids."""
+    found = set()
+    for name, command in leaves().items():
+        for each in command.params:
+            numbers = isinstance(
+                each.type, click.IntRange | click.types.IntParamType | click.types.FloatParamType
+            )
+            if isinstance(each.type, click.types.BoolParamType | click.Choice):
+                continue
+            if isinstance(each, click.Argument):
+                assert each.name
+                found.add(f"{name} {each.name.upper()}")
+            elif not numbers and not set(each.opts) & SETTINGS:
+                found.add(f"{name} {each.opts[0]}")
+    return found
+
+
+@pytest.fixture(scope="session")
+def server(running: Callable[[Path], Server]) -> Server:
+    """One server: nothing here depends on its version."""
+    return running(next(iter(installed().values())))
+
+
+def test_every_name_is_tried_or_it_is_said_why_not() -> None:
+    left = {each for each in names() - UNKNOWN.keys() if not {each, each.rpartition(" ")[2]} & FREE.keys()}
+    assert left == set()
+    assert UNKNOWN.keys() - names() <= {"backfill --correct"}  # a number
+
+
+def test_a_name_of_nothing_is_an_error(database: str, connection: Connection, tmp_path: Path) -> None:
+    settings = prepared(database, connection, tmp_path)
+    wrong = []
+    for name, (command, exit_code, told) in UNKNOWN.items():
+        for options in ((), ("--format", "json")):
+            if options and "--format" not in str([each.opts for each in leaves()[of(command)].params]):
+                continue
+            done = radmeter(database, *command.split(), *options, **settings)
+            if (
+                (done.exit_code, done.output) != (exit_code, "")
+                or told not in done.errors
+                or not done.errors.splitlines()[-1].startswith("error: ")
+            ):
+                wrong.append((name, done))
+    assert not wrong, "\n".join(map(str, wrong))
+
+
+def of(line: str) -> str:
+    """Return the name of the command in a line."""
+    words = line.split()
+    return " ".join(words[:2]) if " ".join(words[:2]) in leaves() else words[0]
+
+
+def test_this_month_may_be_empty_and_a_month_between_others_too(
+    database: str, connection: Connection
+) -> None:
+    def asked(month: str) -> Result:
+        return radmeter(database, "usage", "users", "--period", month, "--format", "json")
+
+    this = f"{datetime.now(UTC):%Y-%m}"
+    assert asked(this).json() == []
+    assert radmeter(database, "usage", "users", "--format", "json").json() == []
+    assert asked("2026-03").errors == (
+        "error: no quota period with usage began in 2026-03: none is counted yet\n"
+    )
+    connection.execute(
+        "INSERT INTO user_quota_usage (username, period_start) VALUES ('alice', '2026-01-05'), ('alice', '2026-04-05')"
+    )
+    assert asked("2026-03").json() == []
+    assert asked(this).json() == []
+    for month in ("2025-12", "2026-05"):
+        done = asked(month)
+        assert (done.exit_code, done.output) == (1, "")
+        assert done.errors.endswith(": the first began in 2026-01, the last in 2026-04\n")
+
+
+def test_a_known_node_without_rejected_packets_is_an_empty_list(database: str) -> None:
+    with Packets(database) as packets:
+        packets.add("Stop", "s1", User_Name="alice")
+    done = radmeter(database, "rejected", "list", "--node", NODE_OF_PACKETS, "--format", "json")
+    assert done.json() == []
+    assert radmeter(database, "rejected", "drop", "--node", NODE_OF_PACKETS).output == "0 packets dropped\n"

@@ -1,0 +1,133 @@
+"""A database about which every command has something to say, and arguments with which each does."""
+
+import json
+import time
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+
+from radmeter.ingest.store import Store
+from radmeter.plugin.journal.writer import JournalWriter
+from support.adopted import put
+from support.archives import sessions_of
+from support.commands import Packets, radmeter
+from support.ledger import ingest
+from support.servers import Connection
+from support.shipping import fill
+
+# In the order in which they run: some change what later ones find. {directory} is that of `prepared`.
+RUNS: dict[str, tuple[str, ...]] = {
+    "config": (),
+    "usage user": ("alice",),
+    "usage users": (),
+    "usage router": ("#1",),
+    "explain": ("alice", "--packets"),
+    "sessions": (),
+    "top": ("--count", "1", "--seconds", "0.2"),
+    "status": ("--sample", "0"),
+    "doctor": ("--only", "connection"),
+    "verify": ("--repair", "--yes"),
+    "jobs close-stale": (),
+    "jobs expire": (),
+    "jobs clear-personal": (),
+    "limits list": (),
+    "limits set": ("personal_keep_days", "90", "--yes"),
+    "routers list": (),
+    "routers show": ("#1",),
+    "routers add": ("--name", "hall"),
+    "routers claim": ("#1", "--name", "lobby"),
+    "routers import": ("{directory}/routers.csv",),
+    "routers rename": ("lobby", "lounge"),
+    "routers set": ("lounge", "--timezone", "UTC"),
+    "routers retire": ("hall", "--yes"),
+    "routers merge": ("attic", "lounge", "--yes"),
+    "rejected list": (),
+    "rejected show": ("1",),
+    "rejected retry": ("1",),
+    "rejected drop": ("1", "--yes"),
+    "rejected left-out": (),
+    "rejected salvage": (),
+    "journal status": (),
+    "journal incidents": (),
+    "journal acknowledge": ("1", "--reason", "known"),
+    "journal salvage": ("{directory}/orphans",),
+    "journal adopt": ("{directory}/orphans",),
+    "replay": ("{directory}/detail", "--yes"),
+    "people show": ("alice",),
+    "people erase": ("alice", "--even-open", "--yes"),
+    "migrate plan": (),
+    "migrate up": ("--reapply", "--yes"),
+    "migrate status": (),
+    "migrate history": (),
+    "migrate sql": ("--from", "base"),
+    "adopt": ("--status",),
+    "backfill": ("--status",),
+    "partitions list": (),
+    "partitions ensure": (),
+    "partitions split": ("radacct_legacy", "--dry-run"),
+    "partitions archive": ("--before", "2025-12", "--to", "{directory}", "--yes"),
+    "partitions restore": ("{directory}/radacct_2025_10.parquet", "--yes"),
+    "people pseudonymise": ("{directory}/radacct_2025_10.parquet", "--to", "{directory}/copy.parquet"),
+}
+# Why the others are not among them.
+OTHERS = {
+    "up": "tests/acceptance/test_up.py",
+    "simulate": "needs a server; its output is `emit`, as that of others",
+    "ship": "only logs",
+    "jobs run": "only logs",
+    "migrate roles": "makes roles of the whole server",
+    "freeradius install": "tests/acceptance/test_freeradius_install.py",
+}
+
+
+LEGACY = """
+CREATE TABLE public.radacct_legacy (LIKE public.radacct INCLUDING DEFAULTS);
+CREATE UNIQUE INDEX ON public.radacct_legacy (radacctid);
+CREATE INDEX ON public.radacct_legacy (acctuniqueid);
+CREATE INDEX ON public.radacct_legacy (username, acctstarttime);
+CREATE INDEX ON public.radacct_legacy (router_id, acctstarttime) WHERE router_id IS NOT NULL;
+ALTER TABLE public.radacct ATTACH PARTITION public.radacct_legacy
+    FOR VALUES FROM ('2026-01-01 00:00:00+00') TO ('2026-03-01 00:00:00+00')"""
+
+
+def prepared(dsn: str, connection: Connection, directory: Path) -> dict[str, str]:
+    """Fill a new database, and a directory with the files that the commands read. Return the settings to run with."""
+    assert radmeter(dsn, "partitions", "ensure", "2025-10", "2025-11").exit_code == 0
+    for month in ("2025-10", "2025-11"):
+        sessions_of(dsn, connection, month, 3)
+    archived = radmeter(dsn, "partitions", "archive", "--before", "2025-11", "--to", directory, "--yes")
+    assert archived.exit_code == 0, archived.errors
+    connection.execute(LEGACY)
+    when = datetime(2026, 1, 20, tzinfo=UTC)
+    put(connection, "adopted", start=when, update=when, stop=when, octets=(5, 7))
+    with Packets(dsn) as packets:
+        for number in range(3):
+            packets.add(
+                "Stop" if number else "Start",
+                f"s{number}",
+                ago=3600,
+                User_Name="alice",
+                NAS_Identifier="lobby",
+                Called_Station_Id="02-00-00-00-00-01:lobby",
+                Acct_Input_Octets=10**9,
+            )
+    store = Store(dsn)
+    pairs = [["User-Name", "alice"], ["Acct-Session-Id", "x"]]
+    ingest(
+        store, "other", [{"seq": 1, "received_us": int(time.time() * 1e6), "reason": "odd", "pairs": pairs}]
+    )
+    store.close()
+    connection.execute(
+        "SELECT radmeter.note_incident('other', %s::json)", (json.dumps({"kind": "missing", "detail": "x"}),)
+    )
+    # A counter that differs.
+    connection.execute("UPDATE user_quota_usage SET bytes_in = bytes_in + 1 WHERE username = 'alice'")
+    (directory / "routers.csv").write_text("name,mac\nattic,02-00-00-00-00-09\n")
+    (directory / "detail").write_text(
+        'Mon Mar  2 10:00:00 2026\n\tAcct-Status-Type = Stop\n\tAcct-Session-Id = "d"\n\tUser-Name = "dora"\n'
+        "\tTimestamp = 1772445600\n\n"
+    )
+    fill(directory / "orphans", range(3))
+    with closing(JournalWriter(directory / "journal")) as writer:
+        writer.append(int(time.time() * 1e6), json.dumps(pairs))
+    return {"RADMETER_JOURNAL": str(directory / "journal")}
