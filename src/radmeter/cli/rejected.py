@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from radmeter import output
+from radmeter import output, waits
 from radmeter.cli import times
 from radmeter.cli.common import (
     TEXT,
@@ -303,5 +303,5 @@ def _progress(packets: int) -> Iterator[Callable[[int], None]]:
     if not sys.stderr.isatty() or packets < MANY:
         yield lambda count: None
         return
-    with click.progressbar(length=packets, label="retrying", file=sys.stderr) as bar:
+    with waits.covered(), click.progressbar(length=packets, label="retrying", file=sys.stderr) as bar:
         yield bar.update

@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 import click
 
-from radmeter import output
+from radmeter import output, waits
 from radmeter.cli import times
 from radmeter.cli.common import (
     TEXT,
@@ -278,7 +278,7 @@ def _with_progress(file: BinaryIO) -> Iterator[bytes]:
     if not sys.stderr.isatty() or size < LONG_FILE_BYTES:
         yield from lines_of(file)
         return
-    with click.progressbar(length=size, label="importing", file=sys.stderr) as bar:
+    with waits.covered(), click.progressbar(length=size, label="importing", file=sys.stderr) as bar:
         for number, line in enumerate(lines_of(file), start=1):
             yield line
             if number % 1000 == 0:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import click
 from rich.console import Console
 
-from radmeter import output
+from radmeter import output, waits
 from radmeter.cli.common import TEXT, emit, existing_database, is_short, list_options, with_settings
 from radmeter.config import Settings
 from radmeter.database.connection import Connection, explained_errors
@@ -204,5 +204,5 @@ def _step(console: Console, what: str) -> Iterator[None]:
     if not console.is_terminal:
         yield
         return
-    with console.status(f"{what} ..", spinner="dots"):
+    with waits.covered(), console.status(f"{what} ..", spinner="dots"):
         yield

@@ -4,7 +4,7 @@ import fcntl
 import os
 import shlex
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from rich.console import Console
@@ -12,12 +12,13 @@ from rich.console import Console
 from radmeter import output
 from radmeter.config import Settings
 from radmeter.database.dsn import redacted
+from radmeter.embedded.changes import of_state
 from radmeter.embedded.server import Database, open_database
 from radmeter.errors import RadmeterError
 from radmeter.freeradius import private_server
 from radmeter.interruption import Interrupted, Interruption
 from radmeter.schema import upgrade
-from radmeter.trial import dropped
+from radmeter.trial import dropped, leavings
 from radmeter.trial.counted import Counted
 from radmeter.trial.display import Display
 from radmeter.trial.run import INTERRUPTED, Traffic, TrialRun
@@ -32,9 +33,26 @@ def run(settings: Settings, traffic: Traffic | None, seconds: float | None, cons
     RadmeterError
         Something cannot be started, or makes no progress. All programs are stopped before it is raised.
     """
+    with Interruption(to_the_end=True) as interruption:
+        try:
+            code = _run(settings, traffic, seconds, console, interruption)
+        except Interrupted:
+            code = INTERRUPTED
+        if traffic is not None or console.is_terminal:
+            with suppress(OSError):  # the terminal may be gone
+                output.say_above(console, *leavings.said(settings))
+        return code
+
+
+def _run(
+    settings: Settings,
+    traffic: Traffic | None,
+    seconds: float | None,
+    console: Console,
+    interruption: Interruption,
+) -> int:
     with ExitStack() as stack:
-        interruption = stack.enter_context(Interruption())
-        settings.state.mkdir(parents=True, exist_ok=True)
+        _make_state(settings.state)
         stack.enter_context(_only_one(settings.state))
         if is_explicit(settings):
             # Fail now, before the database is made.
@@ -42,7 +60,10 @@ def run(settings: Settings, traffic: Traffic | None, seconds: float | None, cons
         private_server.prepare(settings.state / "radius", settings)  # the same
         user = dropped.prepare(settings)
         with interruption.may_break():
-            database = stack.enter_context(open_database(settings))
+            # Known to the stack before it is entered: a signal may come in between.
+            opened = open_database(settings)
+            stack.push(opened)
+            database = opened.__enter__()
             # Only an explicit time zone overwrites the database's.
             explicit = settings.source("timezone") != "default"
             upgrade.upgrade(database.dsn, timezone=settings.timezone if explicit else None)
@@ -62,6 +83,13 @@ def run(settings: Settings, traffic: Traffic | None, seconds: float | None, cons
             return trial.play(traffic, seconds)
         except Interrupted:
             return INTERRUPTED
+
+
+def _make_state(state: Path) -> None:
+    made = not state.exists()
+    state.mkdir(parents=True, exist_ok=True)
+    if made:
+        of_state(state).note({"kind": "directory", "path": str(state.absolute())})
 
 
 @contextmanager
