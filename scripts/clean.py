@@ -130,17 +130,20 @@ def plan_of(root: Path, state: Path) -> Plan:
     tasks += user(notes, stays)
     if not state.is_symlink():
         tasks += files(state, (NOTES, LOCK), stays)
-        known = {state / name for name in (*OURS, NOTES, LOCK)}
-        others = sorted(set(state.iterdir()) - known) if state.is_dir() else []
-        stays += [f"{path}: it is not the try-out's" for path in others]
-        if state == root / "var" or str(state) in places(notes, "directory"):
+        ours = {state / name for name in (*OURS, NOTES, LOCK)}
+        there = sorted(state.iterdir()) if state.is_dir() else []
+        stays += [f"{path}: it is not the try-out's" for path in there if path not in ours]
+        made = state == root / "var" or str(state) in places(notes, "directory")
+        if made and all(path in ours and not path.is_symlink() for path in there):
             tasks += emptied(state)
     var = root / "var"
     packages = ""
     if not var.is_symlink():
         packages = packages_of(var)
         if state != var:
-            tasks += [*files(var, ("apt-packages",), stays), *emptied(var)]
+            tasks += files(var, ("apt-packages",), stays)
+            if var.is_dir() and {path.name for path in var.iterdir()} <= {"apt-packages"}:
+                tasks += emptied(var)
     if tasks:
         tasks += caches(root)
     for path in [*places(notes, "directory"), *places(notes, "owner")]:
@@ -326,7 +329,7 @@ def emptied(directory: Path) -> Iterator[Task]:
     """Remove a directory if it is empty in the end."""
     if directory.is_dir():
         need_root(directory.stat().st_uid, directory)
-        yield Task(f"{directory}, if nothing else is in it", partial(remove_empty, directory))
+        yield Task(f"{directory}, which is empty then", partial(remove_empty, directory))
 
 
 def need_root(owner: int, path: Path) -> None:

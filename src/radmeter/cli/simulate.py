@@ -97,9 +97,10 @@ def simulate(
         while (left := ends - time.monotonic()) > 0 and not interruption:
             simulator.run(min(left, TURN_SECONDS))
             silence.check(left + FINISH_SECONDS)
+        # If nobody has answered yet, there is no user who could leave.
         if interruption and not simulator.heard:
-            raise simulator.unacknowledged()  # no user is there who could leave
-        with interruption.may_break(after=1):
+            raise simulator.unacknowledged()
+        with interruption.may_break(after=1 if simulator.heard else 0):
             ends = time.monotonic() + FINISH_SECONDS
             simulator.finish(turn=lambda: silence.check(ends - time.monotonic()))
     simulator.close()
