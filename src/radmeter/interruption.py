@@ -17,7 +17,7 @@ class Interruption:
     A signal raises `Interrupted` only in a `may_break` block, where that does no harm. Elsewhere it is only counted,
     and the program asks for the count. So a second Ctrl-C can interrupt an activity, but never the clean-up after it.
 
-    `to_the_end`: the process ends soon after the block. Once a signal came, later ones are counted until then.
+    `to_the_end`: the process ends soon after the block. If a signal came, later ones are ignored until then.
     """
 
     def __init__(self, *, to_the_end: bool = False) -> None:
@@ -34,10 +34,10 @@ class Interruption:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._to_the_end and self.count:
-            return
         for each, before in self._before.items():
-            signal.signal(each, before)  # type: ignore[arg-type] # as signal.signal gave it
+            # Ignored to the last: Python gives its own handlers up before the process has ended.
+            ends = self._to_the_end and self.count > 0
+            signal.signal(each, signal.SIG_IGN if ends else before)  # type: ignore[arg-type] # as signal.signal gave it
 
     def __bool__(self) -> bool:
         return self.count > 0
