@@ -17,9 +17,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-# What `radmeter up` and scripts/setup make in the state directory. Everything else in it is somebody's own.
-OURS = ("postgresql", "radius", "journal", "log", "radmeter.env", "radmeter.unfinished", "apt-packages")
-NOTES, LOCK = "changes.jsonl", "up.lock"  # the last to go: until then a second --clean can go on
+# The last to go: until then a second --clean can go on.
+NOTES, LOCK = "changes.jsonl", "up.lock"
+PACKAGES = "apt-packages"
 LOCKS = (
     LOCK,
     "postgresql/users.lock",
@@ -29,7 +29,7 @@ LOCKS = (
 )
 MARKS = ("made-by-setup", "made-by-setup.unfinished")
 # Where the .deb package of radmeter has its files. Its services run as the same user.
-PACKAGE = ("/opt/radmeter", "/etc/radmeter", "/var/lib/radmeter")
+INSTALLED = ("/opt/radmeter", "/etc/radmeter", "/var/lib/radmeter")
 FAILED, MISUSED, REFUSED = 1, 2, 130
 
 
@@ -125,25 +125,22 @@ def plan_of(root: Path, state: Path) -> Plan:
         notes = read_notes(state)
     tasks = [*permissions(notes, [state, root / ".venv"]), *owners(notes), *environment(root, stays)]
     if not state.is_symlink():
-        tasks += files(state, OURS, stays)
+        # A note that names another place is not of radmeter's.
+        made = [path for path in map(Path, places(notes, "made")) if path.parent == state]
+        made += [state / PACKAGES] if state == root / "var" else []
+        tasks += files(made, stays)
     # The user comes after the files that it owns, and the notes after all that they are about.
     tasks += user(notes, stays)
     if not state.is_symlink():
-        tasks += files(state, (NOTES, LOCK), stays)
-        ours = {state / name for name in (*OURS, NOTES, LOCK)}
-        there = sorted(state.iterdir()) if state.is_dir() else []
-        stays += [f"{path}: it is not the try-out's" for path in there if path not in ours]
-        made = state == root / "var" or str(state) in places(notes, "directory")
-        if made and all(path in ours and not path.is_symlink() for path in there):
-            tasks += emptied(state)
+        last = [state / name for name in (NOTES, LOCK)] if notes else []
+        tasks += files(last, stays)
+        whole = state == root / "var" or str(state) in places(notes, "directory")
+        tasks += emptied(state, {*made, *last}, stays, whole=whole)
     var = root / "var"
-    packages = ""
-    if not var.is_symlink():
-        packages = packages_of(var)
-        if state != var:
-            tasks += files(var, ("apt-packages",), stays)
-            if var.is_dir() and {path.name for path in var.iterdir()} <= {"apt-packages"}:
-                tasks += emptied(var)
+    packages = "" if var.is_symlink() else packages_of(var)
+    if packages and state != var:
+        tasks += files([var / PACKAGES], stays)
+        tasks += emptied(var, {var / PACKAGES}, [], whole=True)
     if tasks:
         tasks += caches(root)
     for path in [*places(notes, "directory"), *places(notes, "owner")]:
@@ -246,21 +243,24 @@ def user(notes: list[dict[str, Any]], stays: list[str]) -> Iterator[Task]:
             continue
         if uid is not None and found.pw_uid != uid:
             stays.append(f"the system user {name}: it is not the one that the try-out made")
-        elif there := [place for place in PACKAGE if Path(place).exists()]:
+        elif there := [place for place in INSTALLED if Path(place).exists()]:
             stays.append(f"the system user {name}: the package radmeter uses it ({there[0]} is there)")
         elif running := processes_of(found.pw_uid):
-            stays.append(f"the system user {name}: process {running[0]} runs as it")
+            raise CannotClean(
+                f"process {running[0]} runs as {name}, the user that is to be removed: end it first"
+            )
         else:
             need_root(0, Path("/etc/passwd"))
             yield Task(f"the system user {name} ({found.pw_uid})", partial(remove_user, name))
 
 
 def processes_of(uid: int) -> list[str]:
-    """Return the numbers of a user's processes."""
+    """Return the numbers of a user's processes. In a container or chroot the same number is another user."""
+    root = os.stat("/")  # noqa: PTH116 # as below
     found = []
     for process in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):  # it has ended
-            if process.stat().st_uid == uid:
+        with suppress(OSError):  # it has ended, or is not ours to look at
+            if process.stat().st_uid == uid and os.path.samestat((process / "root").stat(), root):
                 found.append(process.name)
     return found
 
@@ -314,9 +314,9 @@ def caches(root: Path) -> Iterator[Task]:
         yield Task(f"{len(found)} __pycache__ in {package}", remove_all)
 
 
-def files(directory: Path, names: tuple[str, ...], stays: list[str]) -> Iterator[Task]:
+def files(paths: list[Path], stays: list[str]) -> Iterator[Task]:
     """Remove files and directories of ours."""
-    for path in (directory / name for name in names):
+    for path in paths:
         if path.is_symlink():
             stays.append(f"{path}: a symbolic link. Remove by hand what it points to")
         elif path.exists():
@@ -325,9 +325,13 @@ def files(directory: Path, names: tuple[str, ...], stays: list[str]) -> Iterator
             yield Task(shown, partial(remove, path))
 
 
-def emptied(directory: Path) -> Iterator[Task]:
-    """Remove a directory if it is empty in the end."""
-    if directory.is_dir():
+def emptied(directory: Path, ours: set[Path], stays: list[str], *, whole: bool) -> Iterator[Task]:
+    """Remove a directory, if it is `whole` ours and nothing else is in it. What else is in it stays."""
+    if not directory.is_dir():
+        return
+    others = sorted(set(directory.iterdir()) - ours)
+    stays += [f"{path}: it is not the try-out's" for path in others]
+    if whole and not others and not any(path.is_symlink() for path in ours):
         need_root(directory.stat().st_uid, directory)
         yield Task(f"{directory}, which is empty then", partial(remove_empty, directory))
 
@@ -341,7 +345,7 @@ def need_root(owner: int, path: Path) -> None:
 def packages_of(var: Path) -> str:
     """Return the packages that scripts/setup installed by apt."""
     with suppress(OSError, UnicodeDecodeError):
-        return " ".join(dict.fromkeys((var / "apt-packages").read_text().split()))
+        return " ".join(dict.fromkeys((var / PACKAGES).read_text().split()))
     return ""
 
 

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from radmeter.embedded.changes import of_state
+
 ROOT = Path(__file__).parents[2]
 NEEDED = ("scripts", "src", "sql", "radius", "pyproject.toml")
 BUSY = ("--seconds", "1", "--interim-seconds", "0.2", "--rate", "200")
@@ -26,6 +28,7 @@ class Checkout:
         self.root = home / "checkout"
         self.state = self.root / "var"
         self.inside: list[str] = []
+        self.variables: dict[str, str] = {}
         self.root.mkdir(parents=True)
         for name in NEEDED:
             source = ROOT / name
@@ -38,7 +41,8 @@ class Checkout:
         kept = {
             name: value for name, value in os.environ.items() if not name.startswith(("PG", "RAD", "PYTHON"))
         }
-        return kept | {"PYTHONPATH": str(self.root / "src"), "PYTHONUNBUFFERED": "1"}
+        ours = {"PYTHONPATH": str(self.root / "src"), "PYTHONUNBUFFERED": "1"}
+        return kept | ours | self.variables
 
     def start(self, *command: str | Path) -> subprocess.Popen[str]:
         return subprocess.Popen(
@@ -68,6 +72,14 @@ class Checkout:
         return {name for name in found if not (ROOT / name).exists() or name.startswith(("var", ".venv"))}
 
 
+def noted(checkout: Checkout, *names: str) -> None:
+    """Make files in the state directory, unless they are there, as if a try-out had made them."""
+    paths = [checkout.state / name for name in names]
+    of_state(checkout.state).note(*({"kind": "made", "path": str(path)} for path in paths))
+    for path in paths:
+        path.touch()
+
+
 @pytest.fixture
 def checkout() -> Iterator[Checkout]:
     with tempfile.TemporaryDirectory(prefix="radmeter-") as directory:
@@ -89,6 +101,9 @@ def own_users(checkout: Checkout) -> Iterator[Checkout]:
         lines = (copy / name).read_text().splitlines()
         text = "".join(f"other{line}\n" if line.startswith("radmeter:") else f"{line}\n" for line in lines)
         (copy / name).write_text(text)
+    # Nor may processes of other tests, in a chroot, have the number of the user that is made.
+    with (copy / "login.defs").open("a") as settings:
+        settings.write("SYS_UID_MIN 700\nSYS_UID_MAX 799\n")
     script = 'mount --bind "$0" /etc && echo ready && exec sleep infinity'
     with subprocess.Popen(
         ["unshare", "--mount", "--propagation", "private", "bash", "-c", script, str(copy)],
@@ -122,7 +137,7 @@ def test_what_it_left_is_said_and_removed_and_nothing_else(own_users: Checkout) 
     before = tree.files()
 
     code, listed = tree.clean("--plan")
-    assert (code, tree.files()) == (0, before)
+    assert (code, tree.files()) == (0, before), listed
     assert f"mode of {tree.home}: 701 becomes 700" in listed
     assert "  the system user radmeter (" in listed
     assert f"  {tree.state}/mine: it is not the try-out's\n" in listed
@@ -182,7 +197,7 @@ def test_links_and_the_environment_of_somebody_else_stay(checkout: Checkout) -> 
     checkout.state.unlink()
     checkout.state.mkdir()
     (checkout.state / "journal").symlink_to(elsewhere / "journal")
-    (checkout.state / "radmeter.env").touch()
+    noted(checkout, "journal", "radmeter.env")
     code, said = checkout.clean("--yes")
     assert code == 0
     assert f"  {checkout.state}/journal: a symbolic link. Remove by hand what it points to" in said
@@ -190,9 +205,23 @@ def test_links_and_the_environment_of_somebody_else_stay(checkout: Checkout) -> 
     assert [path.name for path in checkout.state.iterdir()] == ["journal"]
 
 
+def test_a_directory_that_was_there_before_keeps_what_it_had(checkout: Checkout) -> None:
+    """Its names may be those of the try-out: RADMETER_STATE=/var has a log."""
+    state = checkout.home.parent / "own"
+    (state / "log").mkdir(parents=True)
+    (state / "log" / "syslog").touch()
+    checkout.variables = {"RADMETER_STATE": str(state)}
+    code, said = checkout.up(*BUSY)
+    assert code == 0, said
+    code, said = checkout.clean("--yes")
+    assert code == 0, said
+    assert [path.name for path in state.iterdir()] == ["log"]
+    assert (state / "log" / "syslog").exists()
+
+
 def test_at_a_terminal_it_asks(checkout: Checkout) -> None:
     checkout.state.mkdir()
-    (checkout.state / "radmeter.env").touch()
+    noted(checkout, "radmeter.env")
     for answer, code in ((b"n\n", 130), (b"y\n", 0)):
         child, terminal = pty.fork()
         if child == 0:

@@ -45,11 +45,7 @@ PRINTERS = {
     "radiusd.radlog": {"plugin/handlers.py"},
     "sys.stdout.write": set(),
     "sys.stderr.write": set(),
-    "os.write": {
-        "embedded/changes.py",
-        "plugin/journal/files.py",
-        "plugin/journal/segment_writer.py",
-    },  # into files
+    "os.write": {"plugin/journal/files.py", "plugin/journal/segment_writer.py"},  # into files
     "json.dump": set(),
 }
 # Methods of consoles, whoever made them.

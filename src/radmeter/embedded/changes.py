@@ -1,4 +1,4 @@
-"""Notes what radmeter makes or changes outside its state directory, so that `./scripts/run --clean` can take it back.
+"""Notes what a try-out makes and changes, so that `./scripts/run --clean` can take it back.
 
 Each note is a line of JSON in the state directory. It is on disk before the change is made. `scripts/clean.py` reads
 the notes, without this package.
@@ -23,17 +23,16 @@ class Changes:
         """Write notes.
 
         Each has a `kind`: ``user`` (with name, uid), ``mode`` (path, added bits), ``owner`` (path, uid and gid of
-        before, uid of now) or ``directory`` (path).
+        before, uid of now), ``directory`` (path) or ``made`` (path, of a file or directory in the state directory).
         """
         if self.path is None or not changes:
             return
         lines = "".join(json.dumps(each) + "\n" for each in changes)
         file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-        try:
-            os.write(file, lines.encode())
+        with os.fdopen(file, "a") as notes:
+            notes.write(lines)
+            notes.flush()
             os.fsync(file)
-        finally:
-            os.close(file)
 
     def read(self) -> list[dict[str, Any]]:
         """Return all notes, oldest first. A line that was cut by a power cut is left out."""

@@ -86,10 +86,16 @@ def _run(
 
 
 def _make_state(state: Path) -> None:
-    made = not state.exists()
+    """Make the state directory, and note what we are going to make there: what is there already is not ours."""
+    state, made = state.absolute(), not state.exists()
     state.mkdir(parents=True, exist_ok=True)
+    notes = of_state(state)
     if made:
-        of_state(state).note({"kind": "directory", "path": str(state.absolute())})
+        notes.note({"kind": "directory", "path": str(state)})
+    known = {each.get("path") for each in notes.read()}
+    paths = [state / name for name in leavings.OURS]
+    new = [str(path) for path in paths if str(path) not in known and not os.path.lexists(path)]
+    notes.note(*({"kind": "made", "path": path} for path in new))
 
 
 @contextmanager
