@@ -39,14 +39,27 @@ def test_json_stays_json_and_the_reason_is_on_standard_error(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(waits, "ELSEWHERE_SECONDS", 0.2)
+    tell, told = waits.tell, threading.Event()
+
+    def noted(what: str) -> None:
+        tell(what)
+        if "the answer" in what:
+            told.set()
+
+    monkeypatch.setattr(waits, "tell", noted)
     with psycopg.connect(database) as holder:
         holder.execute("LOCK TABLE public.routers IN ACCESS EXCLUSIVE MODE")
-        timer = threading.Timer(1.0, holder.rollback)
-        timer.start()
+
+        def release_it() -> None:
+            told.wait(60)
+            holder.rollback()
+
+        release = threading.Thread(target=release_it)
+        release.start()
         done = radmeter(database, "routers", "list", "--format", "json")
-        timer.join()
+        release.join()
     assert done.json() == []
-    assert done.errors.startswith("waiting for the answer of the database ")
+    assert "waiting for the answer of the database " in done.errors
 
 
 def test_a_server_that_does_not_answer() -> None:
@@ -95,8 +108,8 @@ def test_the_first_start_of_the_embedded_server(state: Path) -> None:
 
 
 def test_packets_are_measured_for_as_long_as_was_asked(database: str) -> None:
-    with screen(database, "status", "--sample", "2") as seen:
-        seen.expect(r"waiting for packets to measure, for 2 s \(--sample\)")
+    with screen(database, "status", "--sample", "20") as seen:
+        seen.expect(r"waiting for packets to measure, for 20 s \(--sample\)")
 
 
 def test_a_killed_command_leaves_no_thread_behind(database: str) -> None:
