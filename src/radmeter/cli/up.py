@@ -19,6 +19,7 @@ Examples:
   radmeter up
   radmeter up --seconds 20
   radmeter up --bare --port 1813
+  ./scripts/run --clean        # in a checkout: removes what it left
 
 \b
 Exit codes:
