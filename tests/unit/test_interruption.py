@@ -29,11 +29,16 @@ def interrupt() -> None:
 
 def test_a_part_that_must_not_break_is_finished_and_interrupted_behind_it() -> None:
     done = []
-    with Interruption() as interruption, pytest.raises(Interrupted), interruption.may_break():
-        with interruption.unbroken():
-            interrupt()
-            done.append("within")
-        done.append("behind")
+
+    def work(interruption: Interruption) -> None:
+        with interruption.may_break():
+            with interruption.unbroken():
+                interrupt()
+                done.append("within")
+            done.append("behind")
+
+    with Interruption() as interruption, pytest.raises(Interrupted):
+        work(interruption)
     assert done == ["within"]
 
 
