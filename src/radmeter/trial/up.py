@@ -52,8 +52,10 @@ def _run(
     interruption: Interruption,
 ) -> int:
     with ExitStack() as stack:
-        _make_state(settings.state)
+        made = not settings.state.exists()
+        settings.state.mkdir(parents=True, exist_ok=True)
         stack.enter_context(_only_one(settings.state))
+        _note_what_we_make(settings.state.absolute(), made=made)
         if is_explicit(settings):
             # Fail now, before the database is made.
             free_port(settings, lambda line: output.say_above(console, line))
@@ -85,10 +87,8 @@ def _run(
             return INTERRUPTED
 
 
-def _make_state(state: Path) -> None:
-    """Make the state directory, and note what we are going to make there: what is there already is not ours."""
-    state, made = state.absolute(), not state.exists()
-    state.mkdir(parents=True, exist_ok=True)
+def _note_what_we_make(state: Path, *, made: bool) -> None:
+    """Note what we are going to make in the state directory: what is there already is not ours."""
     notes = of_state(state)
     if made:
         notes.note({"kind": "directory", "path": str(state)})
