@@ -1,5 +1,10 @@
 """`python -m radmeter` is the command `radmeter`."""
 
-from radmeter.cli.main import main
+import sys
 
-main()
+try:
+    from radmeter.cli.main import main
+
+    main()
+except KeyboardInterrupt:  # while the modules were loaded
+    sys.exit(130)

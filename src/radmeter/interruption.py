@@ -16,9 +16,12 @@ class Interruption:
 
     A signal raises `Interrupted` only in a `may_break` block, where that does no harm. Elsewhere it is only counted,
     and the program asks for the count. So a second Ctrl-C can interrupt an activity, but never the clean-up after it.
+
+    `to_the_end`: the process ends soon after the block. If a signal came, later ones are ignored until then.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, to_the_end: bool = False) -> None:
+        self._to_the_end = to_the_end
         self.count = 0
         self._breaks_at = 0
         self._before: dict[signal.Signals, object] = {}
@@ -32,7 +35,9 @@ class Interruption:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         for each, before in self._before.items():
-            signal.signal(each, before)  # type: ignore[arg-type] # as signal.signal gave it
+            # Ignored to the last: Python gives its own handlers up before the process has ended.
+            ends = self._to_the_end and self.count > 0
+            signal.signal(each, signal.SIG_IGN if ends else before)  # type: ignore[arg-type] # as signal.signal gave it
 
     def __bool__(self) -> bool:
         return self.count > 0
@@ -47,6 +52,17 @@ class Interruption:
             yield
         finally:
             self._breaks_at = 0
+
+    @contextmanager
+    def unbroken(self) -> Iterator[None]:
+        """Let no signal interrupt this part of a `may_break` block. One that comes interrupts behind it."""
+        breaks_at, self._breaks_at = self._breaks_at, 0
+        try:
+            yield
+        finally:
+            self._breaks_at = breaks_at
+        if breaks_at and self.count >= breaks_at:
+            raise Interrupted
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self.count += 1

@@ -11,7 +11,7 @@ from typing import Protocol
 from rich import progress as rich
 from rich.text import Text
 
-from radmeter import output
+from radmeter import output, waits
 from radmeter.printable import printable
 from radmeter.units import amount, duration
 
@@ -91,15 +91,16 @@ def progress(title: str, total: float | None = None, unit: str = "rows") -> Iter
     unit
         What is counted: ``"rows"``.
     """
-    if output.is_live(err=True):
-        with _TerminalBar(title, total, unit) as bar:
-            yield bar
-    else:
-        lines = _Lines(title, total, unit)
-        try:
-            yield lines
-        finally:
-            lines.close()
+    with waits.covered():
+        if output.is_live(err=True):
+            with _TerminalBar(title, total, unit) as bar:
+                yield bar
+        else:
+            lines = _Lines(title, total, unit)
+            try:
+                yield lines
+            finally:
+                lines.close()
 
 
 class _Rate(rich.ProgressColumn):

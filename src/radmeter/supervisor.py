@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from radmeter import waits
 from radmeter.errors import RadmeterError
 
 FIRST_BACKOFF_SECONDS = 0.5
@@ -138,7 +139,9 @@ class Supervisor:
         program, process = child.program, child.process
         if not _ended(process):
             os.kill(process.pid, program.end_signal)
-        if not _ends(process, seconds, hurry):
+        with waits.waiting_for(f"{name} to end, for at most {seconds:.0f} s"):
+            ends = _ends(process, seconds, hurry)
+        if not ends:
             with suppress(OSError):  # the terminal may be gone
                 self._say(f"{name} does not end on {program.end_signal.name}; killing it")
             os.kill(process.pid, program.kill_signal)

@@ -207,6 +207,35 @@ def test_a_signal_while_it_starts_stops_everything_too(start: Callable[..., Up])
     assert processes_of(up.state) == {}
 
 
+# What is there at some moments of the first start.
+MOMENTS: dict[str, Callable[[Path], bool]] = {
+    "before initdb": lambda state: (state / "up.lock").exists(),
+    "in initdb": lambda state: any("/initdb" in command for command in processes_of(state).values()),
+    "after initdb": lambda state: (state / "postgresql" / "data" / "PG_VERSION").exists(),
+    "while radiusd starts": lambda state: any(
+        "freeradius -f" in each for each in processes_of(state).values()
+    ),
+}
+
+
+def test_an_interrupted_first_start_leaves_nothing_that_breaks_the_next(start: Callable[..., Up]) -> None:
+    once, twice, term = (signal.SIGINT,), (signal.SIGINT, signal.SIGINT), (signal.SIGTERM,)
+    turns = [("in initdb", each) for each in (once, twice, term)]
+    turns = [("before initdb", twice), *turns, ("after initdb", twice), ("while radiusd starts", twice)]
+    for moment, signals in turns:
+        up = start("--bare")
+        await_true(lambda up=up, moment=moment: MOMENTS[moment](up.state) or up.process.poll() is not None)  # type: ignore[misc]
+        # It may be up by the time that the signal comes.
+        assert up.end(*signals) in ((0, 130) if moment == "while radiusd starts" else (130,)), up.text
+        assert processes_of(up.state) == {}
+        assert "Traceback" not in up.text
+        server = up.state / "postgresql"
+        assert not (server / "data.unfinished").exists()
+        assert (server / "data" / "PG_VERSION").exists() == (server / "data").exists()
+    up = start("--bare", "--seconds", "0.1")
+    assert up.process.wait(timeout=120) == 0, up.text
+
+
 def test_an_interrupted_comparison_is_not_a_success(start: Callable[..., Up]) -> None:
     up = start("--seconds", "600")
     up.await_output("packets acknowledged")
@@ -246,8 +275,10 @@ def test_other_clients_find_their_way_by_the_environment_file(start: Callable[..
         users = {name: usage for name, usage in sent.items() if "guest" in name and any(usage)}
         assert users
         await_true(lambda: counted("user_quota_usage") == users)
-    up.await_output(f"for {len(users)} users")
     assert up.end(signal.SIGTERM) == 0
+    # The reader is a program: it learns where everything is, and no figures.
+    assert up.text.count("counted") == 0, up.text
+    assert up.text.splitlines()[-1].startswith("  for other clients  "), up.text
 
 
 def test_a_port_in_use_is_an_error_if_it_was_asked_for(start: Callable[..., Up]) -> None:

@@ -65,7 +65,7 @@ def test_every_file_that_a_document_names_exists(document: Path) -> None:
     named = set(re.findall(r"`((?:[\w.-]+/)*[\w-]+\.(?:py|sql|tsv|c))`", document.read_text()))
     there = [
         str(path.relative_to(ROOT))
-        for top in ("src", "sql", "tests", "bench", "deploy")
+        for top in ("src", "sql", "tests", "bench", "deploy", "scripts")
         for path in (ROOT / top).rglob("*.*")
     ]
     lost = [name for name in named if not any(path == name or path.endswith("/" + name) for path in there)]

@@ -7,7 +7,7 @@ import threading
 import click
 from rich.progress import Progress
 
-from radmeter import output
+from radmeter import output, waits
 from radmeter.cli import times
 from radmeter.cli.common import emit, format_option, utc_option, with_settings
 from radmeter.cli.groups import group
@@ -48,6 +48,7 @@ def run(settings: Settings) -> None:
         signal.signal(number, lambda *_: stop.set())
     log.info("%s", described(settings.file))
     with open_database(settings) as database:
+        waits.use(None)  # the log says what it waits for
         runner.run(
             database.dsn,
             stop,
@@ -81,7 +82,10 @@ def close_stale(settings: Settings, dry_run: bool, output_format: str) -> None:
             emit(rows, output_format, columns=stale_sessions.StaleSession._fields)
             return
         console = output.console(stderr=True)
-        with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        with (
+            waits.covered(),
+            Progress(console=console, transient=True, disable=not console.is_terminal) as progress,
+        ):
             task = progress.add_task("closing", total=None)
             closed = stale_sessions.close_stale(
                 connection,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from radmeter import __version__, output
+from radmeter import __version__, output, waits
 from radmeter.cli import config_option, mistakes
 from radmeter.cli.groups import Group
 from radmeter.errors import ConfigurationError, OutputError, RadmeterError
@@ -174,6 +174,11 @@ def cli(context: click.Context, config_file: str | None) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line. A user's mistake ends in a message, never in a traceback."""
     output.prepare()
+    at_terminal = sys.stderr.isatty()
+    waits.use(
+        lambda text: output.say(text, err=True),
+        waits.AT_TERMINAL_SECONDS if at_terminal else waits.ELSEWHERE_SECONDS,
+    )
     logging.getLogger("alembic").setLevel(logging.WARNING)
     try:
         # ctx.exit(n) makes this return n. A command that returns makes it return None.

@@ -36,9 +36,9 @@ from radmeter.schema.decimal_columns import Change
 from radmeter.schema.login_roles import Login, make_login_roles
 from radmeter.schema.plan import Plan
 from radmeter.schema.revisions import all_revisions, current_revision, pending_revisions
-from radmeter.schema.sql_files import changed_files
+from radmeter.schema.sql_files import changed_files, current_files
 from radmeter.secret_files import read_password
-from radmeter.units import duration
+from radmeter.units import counted, duration
 
 PENDING = 3
 REAPPLY = click.option(
@@ -47,6 +47,11 @@ REAPPLY = click.option(
     help="Apply all SQL files (functions, triggers, views, grants) again, changed or not.",
 )
 SHOWN_CHANGES = 20
+# More revisions or files than these are shown as a number.
+SHOWN_PENDING = 5
+VERBOSE = click.option(
+    "--verbose", is_flag=True, help="Show every revision and file, also of a new database."
+)
 DECIMALS = ("table", "column", "key", "shown", "decimal")
 STEPS = ("kind", "name", "what", "seconds", "locks")
 HISTORY = ("at", "kind", "name", "seconds", "who", "operator", "version")
@@ -95,7 +100,25 @@ def _say_changes(changes: Sequence[Change], verb: str, where: str) -> None:
         output.say(f"  and {len(changes) - SHOWN_CHANGES} more: {where}")
 
 
-def _say_plan(plan: Plan) -> None:
+def _say_new(plan: Plan) -> None:
+    """Say what is made in an empty database. Nothing there is locked, so no step has locks to name."""
+    kinds = [step.kind for step in plan.steps]
+    for number, kind in enumerate(dict.fromkeys(kinds), 1):
+        steps = [step for step in plan.steps if step.kind == kind]
+        first, last = steps[0].name, steps[-1].name
+        if kind == "revision":
+            what = f"{counted(len(steps), 'revision')} to apply ({first} to {last}) to an empty database"
+        elif kind == "partitions":
+            what = f"make {counted(len(steps), 'partition')}, for sessions that stop in {first} to {last}"
+        elif kind == "files":
+            what = steps[0].what.partition(", of which")[0]
+        else:
+            what = "; ".join(step.what for step in steps)
+        output.say(f"{number:>3}. {what} ({duration(sum(step.seconds for step in steps))})")
+    output.say("", f"about {duration(plan.seconds)} in all. Each step: --verbose")
+
+
+def _say_plan(plan: Plan, verbose: bool) -> None:
     if not plan.steps:
         output.say(
             f"nothing to do: the database is at revision {plan.current}, the newest, and its SQL files are too"
@@ -103,6 +126,9 @@ def _say_plan(plan: Plan) -> None:
         return
     at = f"revision {plan.current}" if plan.current else "no revision: radmeter's tables are made"
     output.say(f"the database is at {at}; the newest is {plan.newest}", "")
+    if plan.current is None and not verbose and not any(step.locks for step in plan.steps):
+        _say_new(plan)
+        return
     for number, step in enumerate(plan.steps, 1):
         label = f"revision {step.name}: " if step.kind == "revision" else ""
         output.say(f"{number:>3}. {label}{step.what} ({duration(step.seconds)})")
@@ -134,11 +160,15 @@ Exit codes: 0 shown (also when there is nothing to do), 1 it cannot be done (sta
 @with_settings("state", "dsn")
 @format_option
 @REAPPLY
+@VERBOSE
 @click.option(
     "--decimals", "only_decimals", is_flag=True, help="Show only the values whose decimal form will differ."
 )
-def plan(settings: Settings, output_format: str, reapply: bool, only_decimals: bool) -> None:
-    """Say what `up` would do: each step, what it locks and for how long. It changes nothing."""
+def plan(settings: Settings, output_format: str, reapply: bool, verbose: bool, only_decimals: bool) -> None:
+    """Say what `up` would do: each step, what it locks and for how long. It changes nothing.
+
+    The steps of a new database are summed up. --verbose shows each.
+    """
     with (
         existing_database(settings) as dsn,
         connect(dsn, deadline=patient()) as connection,
@@ -177,7 +207,7 @@ def plan(settings: Settings, output_format: str, reapply: bool, only_decimals: b
     elif output_format == "csv":
         emit(steps, output_format, columns=STEPS)
     else:
-        _say_plan(found)
+        _say_plan(found, verbose)
 
 
 @migrate.command(
@@ -198,6 +228,7 @@ Exit codes:
 )
 @with_settings("state", "dsn", "timezone")
 @REAPPLY
+@VERBOSE
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option(
     "--patience",
@@ -207,7 +238,7 @@ Exit codes:
     metavar="SECONDS",
     help="How long to try to get a lock that another transaction holds.",
 )
-def up(settings: Settings, reapply: bool, yes: bool, patience: float) -> None:
+def up(settings: Settings, reapply: bool, verbose: bool, yes: bool, patience: float) -> None:
     """Bring the database to the newest schema. Show the plan and ask first.
 
     It is safe to run it twice, from two places at once, and after it was killed. Ingest goes on.
@@ -219,7 +250,7 @@ def up(settings: Settings, reapply: bool, yes: bool, patience: float) -> None:
             upgrade.refuse_stock_table(connection)
             found = migration_plan.plan(connection, reapply=reapply)
             before = decimal_columns.last_change(connection)
-        _say_plan(found)
+        _say_plan(found, verbose)
         if found.steps:
             confirm("Do this?", yes)
         explicit = settings.source("timezone") != "default"
@@ -276,10 +307,14 @@ Exit codes: 0 up to date, 1 the database cannot be asked, 2 wrong options, 3 som
 """
 )
 @with_settings("state", "dsn")
+@VERBOSE
 @format_option
 @click.pass_context
-def status(ctx: click.Context, settings: Settings, output_format: str) -> None:
-    """Show the database's revision, the newest one, and what is pending."""
+def status(ctx: click.Context, settings: Settings, output_format: str, verbose: bool) -> None:
+    """Show the database's revision, the newest one, and what is pending.
+
+    If much is pending, a number says how much. --verbose, json and csv have each name.
+    """
     with (
         existing_database(settings) as dsn,
         connect(dsn, deadline=patient()) as connection,
@@ -301,8 +336,14 @@ def status(ctx: click.Context, settings: Settings, output_format: str) -> None:
     elif output_format == "csv":
         emit([{name: _joined(value) for name, value in row.items()}], output_format, columns=list(row))
     else:
+        shown: dict[str, Any] = dict(row)
+        if not verbose and len(pending) > SHOWN_PENDING:
+            shown["pending"] = f"{counted(len(pending), 'revision')} ({pending[0]} to {pending[-1]})"
+        if not verbose and len(files) > SHOWN_PENDING:
+            known = len(current_files())
+            shown["changed_files"] = f"all {known}" if len(files) == known else f"{len(files)} of {known}"
         width = max(map(len, row)) + 2
-        for name, value in row.items():
+        for name, value in shown.items():
             output.say(f"{name.replace('_', ' '):<{width}}{_joined(value) or '-'}")
     if pending or files or columns:
         if output_format == "table":

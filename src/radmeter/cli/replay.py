@@ -16,7 +16,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-from radmeter import output
+from radmeter import output, waits
 from radmeter.cli.common import confirm, existing_database, with_settings
 from radmeter.config import Settings
 from radmeter.errors import RadmeterError
@@ -180,13 +180,16 @@ def _progress(console: Console, name: str, source: Source) -> Iterator[Callable[
         DownloadColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(
-        *columns,
-        console=console,
-        transient=True,
-        redirect_stdout=False,
-        redirect_stderr=False,
-        disable=not console.is_terminal,
-    ) as progress:
+    with (
+        waits.covered(),
+        Progress(
+            *columns,
+            console=console,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+            disable=not console.is_terminal,
+        ) as progress,
+    ):
         task = progress.add_task(printable(name), total=source.size)
         yield lambda: progress.update(task, completed=source.raw.tell())

@@ -8,6 +8,7 @@ import uuid
 
 import click
 
+from radmeter import waits
 from radmeter.cli.common import with_settings
 from radmeter.config import Settings
 from radmeter.embedded.server import open_database
@@ -69,6 +70,8 @@ def ship(settings: Settings, until_empty: bool, accept_database: uuid.UUID | Non
                 return
         stack.enter_context(reader.lock())
         database = stack.enter_context(open_database(settings))
+        if not until_empty:
+            waits.use(None)  # the log says what it waits for
         shipper = Shipper(
             reader,
             lambda: Store(database.dsn),

@@ -1,12 +1,15 @@
 """`radmeter simulate`: send hotspot traffic to an accounting server."""
 
+import time
+
 import click
 
-from radmeter import output
+from radmeter import output, waits
 from radmeter.cli.common import Row, emit, format_option, with_settings
 from radmeter.config import Settings
 from radmeter.interruption import Interruption
-from radmeter.trial.simulator import Simulator
+from radmeter.trial.silence import Silence
+from radmeter.trial.simulator import FINISH_SECONDS, Simulator
 
 TURN_SECONDS = 0.2
 COLUMNS = ["kind", "name", "mac", "bytes_in", "bytes_out"]
@@ -73,24 +76,33 @@ def simulate(
     Users come, use octets, roam between routers and leave. Counters pass 4 GiB. Some packets are sent twice,
     and some replies are ignored as if they were lost. A packet without a reply is sent again until it gets
     one. At Ctrl-C all users leave at once. A second Ctrl-C stops without waiting.
+
+    If the network says that nobody is there, it ends at once. If the server is silent for a second, it says so on
+    standard error, and until when it tries.
     """
-    simulator = Simulator(
-        host=host or settings.acct_host,
-        port=port or settings.acct_port,
-        secret=settings.secret,
-        routers=routers,
-        users=users,
-        rate=rate,
-        interim_seconds=interim_seconds,
-        seed=seed,
-    )
+    with waits.waiting_for(f"the address of {host or settings.acct_host}"):
+        simulator = Simulator(
+            host=host or settings.acct_host,
+            port=port or settings.acct_port,
+            secret=settings.secret,
+            routers=routers,
+            users=users,
+            rate=rate,
+            interim_seconds=interim_seconds,
+            seed=seed,
+        )
+    silence = Silence(simulator, lambda text: output.say(text, err=True))
     with Interruption() as interruption:
-        left = seconds
-        while left > 0 and not interruption:
+        ends = time.monotonic() + seconds
+        while (left := ends - time.monotonic()) > 0 and not interruption:
             simulator.run(min(left, TURN_SECONDS))
-            left -= TURN_SECONDS
-        with interruption.may_break(after=1):
-            simulator.finish()
+            silence.check(left + FINISH_SECONDS)
+        # If nobody has answered yet, there is no user who could leave.
+        if interruption and not simulator.heard:
+            raise simulator.unacknowledged()
+        with interruption.may_break(after=1 if simulator.heard else 0):
+            ends = time.monotonic() + FINISH_SECONDS
+            simulator.finish(turn=lambda: silence.check(ends - time.monotonic()))
     simulator.close()
     emit(_rows(simulator), output_format, columns=COLUMNS, title="acknowledged")
     counts = ", ".join(f"{count} {what}" for what, count in sorted(simulator.packets.items()))

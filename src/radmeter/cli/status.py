@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from radmeter import output
+from radmeter import output, waits
 from radmeter.cli import times
 from radmeter.cli.common import (
     cell,
@@ -91,7 +91,8 @@ def _database(settings: Settings, sample: float, problems: list[str]) -> State:
             state["discovery_limits"] = ingest_state.discovery_limits(connection)
             if sample:
                 connection.rollback()  # else the second reading would see the same as the first
-                time.sleep(sample)
+                with waits.waiting_for(f"packets to measure, for {sample:g} s (--sample)"):
+                    time.sleep(sample)
             nodes = ingest_state.nodes(connection)
             # Last, since the journal is read next: what was shipped while we measured must not seem to wait.
             try:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from radmeter import output
+from radmeter import output, waits
 from radmeter.cli import times
 from radmeter.cli.common import reading_database, utc_option, with_settings
 from radmeter.cli.tables import lay_out
@@ -91,7 +91,8 @@ def _screen() -> Iterator[Callable[[Sequence[str]], None]]:
     from rich.live import Live
     from rich.text import Text
 
-    with Live(console=output.console(), screen=True, auto_refresh=False) as live:
+    with Live(console=output.console(), screen=True, auto_refresh=False) as live, waits.covered():
+        live.update(Text("waiting for the database"), refresh=True)
         yield lambda lines: live.update(Text("\n".join(lines), no_wrap=True), refresh=True)
 
 

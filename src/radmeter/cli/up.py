@@ -19,6 +19,7 @@ Examples:
   radmeter up
   radmeter up --seconds 20
   radmeter up --bare --port 1813
+  ./scripts/run --clean        # in a checkout: removes what it left
 
 \b
 Exit codes:
@@ -35,7 +36,11 @@ Exit codes:
     type=click.IntRange(1, 65_535),
     help="UDP port for accounting.  [env: RADIUS_ACCT_PORT; default: 1813, or any free port if that is in use]",
 )
-@click.option("--bare", is_flag=True, help="Send no traffic. Wait for the packets of others.")
+@click.option(
+    "--bare",
+    is_flag=True,
+    help="Send no traffic. Wait for the packets of others. Without a terminal: say nothing while all is well.",
+)
 @click.option(
     "--seconds",
     type=click.FloatRange(min=0, min_open=True),
@@ -73,6 +78,8 @@ def up(
 
     PostgreSQL is embedded unless RADMETER_DSN or libpq's PG* variables name one. FreeRADIUS listens on loopback.
     Nothing is installed. Ctrl-C stops everything. /etc/radmeter/radmeter.toml is only read if --config names it.
+
+    At the end it says what stays on the machine. In a checkout, `./scripts/run --clean` removes that.
     """
     if port is not None:
         settings = settings.override("--port", acct_port=port)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import click
 from rich.console import Console
 
-from radmeter import output
+from radmeter import output, waits
 from radmeter.cli.common import (
     TEXT,
     can_answer,
@@ -231,5 +231,5 @@ def _step(console: Console, what: str) -> Iterator[None]:
     if not console.is_terminal:
         yield
         return
-    with console.status(f"{what} ..", spinner="dots"):
+    with waits.covered(), console.status(f"{what} ..", spinner="dots"):
         yield

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import psycopg
 
+from radmeter import waits
 from radmeter.database.connection import Connection, translated_errors
 
 POLL_SECONDS = 0.05
@@ -44,16 +45,17 @@ def taken(connection: Connection, name: str, *, patience_seconds: float = 0.0) -
     the holder makes an index CONCURRENTLY, that would wait for the snapshot.
     """
     deadline = time.monotonic() + patience_seconds
-    while True:
-        with translated_errors():
-            row = connection.execute(
-                "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", (name,)
-            ).fetchone()
-        if row == (True,):
-            return True
-        if time.monotonic() >= deadline:
-            return False
-        time.sleep(POLL_SECONDS)
+    with waits.waiting_for(f"the lock {name}, which another process has"):
+        while True:
+            with translated_errors():
+                row = connection.execute(
+                    "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", (name,)
+                ).fetchone()
+            if row == (True,):
+                return True
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(POLL_SECONDS)
 
 
 def take_in_transaction(connection: Connection, name: str) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import psycopg
 from psycopg import errors
 
+from radmeter import waits
 from radmeter.database import settings
 from radmeter.database.deadline import Deadline, ordinary
 from radmeter.database.far_times import load_far_times_as_none
@@ -116,7 +118,9 @@ def connect(
         No server of the DSN can be reached, or the DSN asks for a writable server and none is.
     """
     try:
-        connection = TransactionsConnection.connect(connection_string(dsn), autocommit=True, **options)
+        string = connection_string(dsn)
+        with waits.waiting_for(f"a connection to the database{_place(string)}"):
+            connection = TransactionsConnection.connect(string, autocommit=True, **options)
         try:
             connection.deadline = deadline or ordinary()
             load_far_times_as_none(connection)
@@ -129,6 +133,12 @@ def connect(
     except psycopg.OperationalError as error:
         raise StoreUnavailable(f"the database cannot be reached: {one_line(str(error))}") from error
     return connection
+
+
+def _place(string: str) -> str:
+    given = psycopg.conninfo.conninfo_to_dict(string)
+    host = given.get("host") or given.get("hostaddr") or os.environ.get("PGHOST")
+    return f" on {host}" if host else ""
 
 
 def _begin(connection: TransactionsConnection, any_pooler: bool) -> None:

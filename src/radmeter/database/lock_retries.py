@@ -31,7 +31,7 @@ LOCK_WAIT_MS = 50
 VACUUM_GIVES_WAY_SECONDS = 5.0
 PATIENCE_SECONDS = 600.0
 LONGEST_PAUSE_SECONDS = 2.0
-SAY_EVERY_SECONDS = 3.0
+FIRST_WORD_SECONDS, SAY_EVERY_SECONDS = 1.0, 3.0
 FOLLOW_SECONDS = 0.25
 
 GAVE_WAY = (errors.LockNotAvailable, errors.DeadlockDetected, errors.SerializationFailure)
@@ -276,7 +276,7 @@ def _followed(
     pid = server_pid(connection)
 
     def look() -> None:
-        waited_from: float | None = None
+        next_word: float | None = None
         with (
             suppress(psycopg.Error, StoreError),
             connect(dsn, deadline=prompt(), connect_timeout=5) as beside,
@@ -285,12 +285,13 @@ def _followed(
                 found = [Holder(*row) for row in beside.execute(HOLDERS, (pid,))]
                 now = time.monotonic()
                 if not found:
-                    waited_from = None
+                    next_word = None
                     continue
                 holders[:] = found
-                waited_from = waited_from or now
-                if now - waited_from > SAY_EVERY_SECONDS:
-                    waited_from = now
+                if next_word is None:
+                    next_word = now + FIRST_WORD_SECONDS
+                elif now >= next_word:
+                    next_word = now + SAY_EVERY_SECONDS
                     said(f"{what}: waiting for a lock that is held by {' and '.join(map(str, found))}")
 
     thread = threading.Thread(target=look, name="lock holders", daemon=True)

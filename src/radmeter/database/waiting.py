@@ -19,6 +19,7 @@ from psycopg.abc import PQGen
 from psycopg.pq.abc import PGconn, PGresult
 from psycopg.waiting import Ready, Wait
 
+from radmeter import waits
 from radmeter.database.deadline import Deadline, ordinary
 from radmeter.database.dsn import of_connection
 
@@ -70,6 +71,7 @@ class WaitingConnection(psycopg.Connection[tuple[Any, ...]]):
 
     deadline: Deadline = ordinary()
     process: ServerProcess | None = None
+    _told = False
 
     def wait(self, gen: PQGen[T], *args: Any, **kwargs: Any) -> T:
         """Run one of psycopg's generators, as each of its statements does.
@@ -95,7 +97,9 @@ class WaitingConnection(psycopg.Connection[tuple[Any, ...]]):
                 now = time.monotonic()
                 if ready:
                     silent_since, check_at, bad_signs = now, now + self.deadline.seconds, 0
-                elif now >= check_at:
+                elif now < check_at:
+                    self._tell(now - silent_since)
+                else:
                     silent = now - silent_since
                     sign = self._sign(silent)
                     bad_signs = 0 if sign is Sign.WORKS else bad_signs + 1
@@ -112,6 +116,12 @@ class WaitingConnection(psycopg.Connection[tuple[Any, ...]]):
         except StopIteration as ended:
             result: T = ended.value
             return result
+
+    def _tell(self, silent: float) -> None:
+        """Say once that a command waits for the server, unless something on the screen says it."""
+        if not self._told and waits.is_long(silent) and waits.is_told():
+            self._told = True
+            waits.tell(f"the answer of the database {self.info.dbname} on {self.info.host or 'this machine'}")
 
     def _sign(self, silent: float) -> Sign | None:
         """Ask the server what it does. None: it is too late to ask, or nobody can ask."""

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import psycopg
 from psycopg import errors
 
+from radmeter import waits
 from radmeter.doctor.context import Context
 from radmeter.doctor.finding import Finding, Findings, Teller
 from radmeter.errors import RadmeterError, StoreError, os_reason
@@ -80,7 +81,8 @@ def _run(
 
     thread = threading.Thread(target=run, daemon=True, name=f"doctor {named.name}")
     thread.start()
-    thread.join(seconds)
+    with waits.waiting_for(f"the check {named.name}, for at most {seconds:.0f} s"):
+        thread.join(seconds)
     if thread.is_alive():
         tell(teller.unknown(f"no answer within {seconds:.0f} s"))
         if named.needs_database:

@@ -16,10 +16,12 @@ from urllib.parse import quote
 
 import psycopg
 
+from radmeter import waits
 from radmeter.config import Settings
 from radmeter.database.connection import connect
 from radmeter.database.dsn import of_connection
 from radmeter.embedded import programs as postgresql
+from radmeter.embedded.changes import NOTHING_NOTED, Changes, of_state
 from radmeter.embedded.keeper import FAST_SHUTDOWN_SECONDS, try_lock
 from radmeter.embedded.service_user import let_read, let_through, service_user
 from radmeter.errors import StoreError, StoreUnavailable
@@ -59,15 +61,17 @@ def open_database(settings: Settings) -> Iterator[Database]:
     if settings.dsn is not None:
         yield Database(settings.dsn)
         return
-    with EmbeddedPostgresql(settings.postgresql, log=settings.logs / "postgresql.log") as server:
+    log, changes = settings.logs / "postgresql.log", of_state(settings.state)
+    with EmbeddedPostgresql(settings.postgresql, log=log, changes=changes) as server:
         yield Database(server.dsn(), server)
 
 
 class EmbeddedPostgresql:
     """One user of the PostgreSQL in a directory. The server runs while it has a user, in any process."""
 
-    def __init__(self, base: Path, log: Path | None = None) -> None:
+    def __init__(self, base: Path, log: Path | None = None, changes: Changes | None = None) -> None:
         self.base = base.absolute()
+        self._changes = changes or NOTHING_NOTED
         self.log = self.base / "postgresql.log" if log is None else log
         self._users: int | None = None
 
@@ -94,11 +98,12 @@ class EmbeddedPostgresql:
             for name in ("users", "start", "keeper"):
                 os.close(os.open(self.base / f"{name}.lock", os.O_RDWR | os.O_CREAT, 0o600))
             if os.geteuid() == 0:
-                _make_ready_for_root(self.base)
+                _make_ready_for_root(self.base, self._changes)
             self._users = os.open(self.base / "users.lock", os.O_RDWR)
-            fcntl.flock(
-                self._users, fcntl.LOCK_SH
-            )  # if a keeper is stopping the server, this waits until it is done
+            with waits.waiting_for(
+                "the end of the embedded PostgreSQL, which is stopping, to start it again"
+            ):
+                fcntl.flock(self._users, fcntl.LOCK_SH)
         except OSError as error:
             raise StoreError(f"the embedded PostgreSQL cannot be used: {refused(error)}") from error
         try:
@@ -111,17 +116,10 @@ class EmbeddedPostgresql:
         """Start the server if it does not run, and wait until it answers."""
         start = os.open(self.base / "start.lock", os.O_RDWR)
         try:
-            fcntl.flock(start, fcntl.LOCK_EX)
-            started, deadline = False, time.monotonic() + READY_SECONDS
-            while not self._answers():
-                if time.monotonic() > deadline:
-                    raise StoreUnavailable("the embedded PostgreSQL does not answer", *last_lines(self.log))
-                if not self.kept():
-                    if started:
-                        raise StoreError("the embedded PostgreSQL cannot be started", *last_lines(self.log))
-                    self._start_keeper()
-                    started = True
-                time.sleep(0.02)
+            with waits.waiting_for("another command, which is starting the embedded PostgreSQL"):
+                fcntl.flock(start, fcntl.LOCK_EX)
+            with waits.waiting_for(self._what_starts()):
+                self._start()
             with connect(self.dsn("postgres")) as connection:
                 if not connection.execute("SELECT FROM pg_database WHERE datname = %s", [DATABASE]).rowcount:
                     connection.execute(f"CREATE DATABASE {DATABASE}")
@@ -131,6 +129,23 @@ class EmbeddedPostgresql:
             ) from error
         finally:
             os.close(start)
+
+    def _start(self) -> None:
+        started, deadline = False, time.monotonic() + READY_SECONDS
+        while not self._answers():
+            if time.monotonic() > deadline:
+                raise StoreUnavailable("the embedded PostgreSQL does not answer", *last_lines(self.log))
+            if not self.kept():
+                if started:
+                    raise StoreError("the embedded PostgreSQL cannot be started", *last_lines(self.log))
+                self._start_keeper()
+                started = True
+            time.sleep(0.02)
+
+    def _what_starts(self) -> str:
+        if (self.base / "data" / "PG_VERSION").exists():
+            return f"the embedded PostgreSQL in {self.base} to start"
+        return f"initdb, which makes the embedded PostgreSQL's files in {self.base}"
 
     def server_pid(self) -> int | None:
         """Return the server's process id, None if it does not run. A restart changes the id."""
@@ -146,10 +161,11 @@ class EmbeddedPostgresql:
         os.close(self._users)
         self._users = None
         deadline = time.monotonic() + STOPPED_SECONDS
-        while self.kept() and time.monotonic() < deadline:
-            if not self._may_lock("users", fcntl.LOCK_EX) and self._may_lock("users", fcntl.LOCK_SH):
-                break  # others use the server, so it runs on
-            time.sleep(0.02)
+        with waits.waiting_for("the embedded PostgreSQL to stop"):
+            while self.kept() and time.monotonic() < deadline:
+                if not self._may_lock("users", fcntl.LOCK_EX) and self._may_lock("users", fcntl.LOCK_SH):
+                    break  # others use the server, so it runs on
+                time.sleep(0.02)
 
     def kept(self) -> bool:
         """Tell whether the server has a keeper, which starts the server again if it dies."""
@@ -195,11 +211,11 @@ class EmbeddedPostgresql:
             os.close(mark)
 
 
-def _make_ready_for_root(base: Path) -> None:
+def _make_ready_for_root(base: Path, changes: Changes = NOTHING_NOTED) -> None:
     """Give PostgreSQL, which refuses to run as root, a user of its own and access to its programs and data."""
-    user = service_user()
+    user = service_user(changes)
     assert user is not None
     programs = postgresql.binaries().resolve()
-    let_through(user, [base, programs])
+    let_through(user, [base, programs], changes)
     if not (programs / "postgres").stat().st_mode & stat.S_IXOTH:  # installed with a strict umask
-        let_read(user, programs.parent)
+        let_read(user, programs.parent, changes)

@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
+from radmeter import waits
 from radmeter.freeradius.open_journal import open_journal, same
 
 PROGRAMS = ("freeradius", "radiusd")  # the name on Debian, and on all others
@@ -173,15 +174,16 @@ def configuration_fault(directory: Path, environment: dict[str, str]) -> str:
     if path is None:
         return "FreeRADIUS is not installed"
     try:
-        done = subprocess.run(
-            [path, "-C", "-l", "stdout", "-d", str(directory)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, **environment},
-            timeout=PROGRAM_SECONDS,
-            check=False,
-        )
+        with waits.waiting_for(f"`{path} -C`, which checks the configuration"):
+            done = subprocess.run(
+                [path, "-C", "-l", "stdout", "-d", str(directory)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **environment},
+                timeout=PROGRAM_SECONDS,
+                check=False,
+            )
     except (OSError, subprocess.TimeoutExpired) as error:
         return str(error)
     if done.returncode == 0:
@@ -193,16 +195,17 @@ def configuration_fault(directory: Path, environment: dict[str, str]) -> str:
 
 def _said(*command: str, user: str | None = None) -> str:
     try:
-        done = subprocess.run(
-            command,
-            user=user,
-            cwd="/",  # the present directory may be closed to that user
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=PROGRAM_SECONDS,
-            check=False,
-        )
+        with waits.waiting_for(f"`{command[0]}`"):
+            done = subprocess.run(
+                command,
+                user=user,
+                cwd="/",  # the present directory may be closed to that user
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                timeout=PROGRAM_SECONDS,
+                check=False,
+            )
     except (OSError, subprocess.TimeoutExpired) as error:
         return str(error)
     return done.stdout.decode(errors="replace")

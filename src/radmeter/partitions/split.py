@@ -16,6 +16,7 @@ from psycopg import sql
 
 from radmeter.database.connection import Connection, explained_errors
 from radmeter.database.lock_retries import (
+    FIRST_WORD_SECONDS,
     LOCK_WAIT_MS,
     PATIENCE_SECONDS,
     SAY_EVERY_SECONDS,
@@ -253,7 +254,8 @@ class Splitting:
         """
         row = self.connection.execute("SELECT pg_current_xact_id()::xid::text").fetchone()
         assert row is not None
-        deadline, next_word = time.monotonic() + self.patience_seconds, time.monotonic() + SAY_EVERY_SECONDS
+        began = time.monotonic()
+        deadline, next_word = began + self.patience_seconds, began + FIRST_WORD_SECONDS
         while found := self.connection.execute(OLD_SNAPSHOTS, (row[0],)).fetchall():
             if self.pacer.stopping():
                 return False

@@ -1,4 +1,7 @@
-"""The output of `radmeter up`: a live table on a terminal, plain lines elsewhere, and the comparison at the end."""
+"""The output of `radmeter up`: a live table on a terminal, plain lines elsewhere, and the comparison at the end.
+
+Without a terminal and without traffic of its own there is no line while all is well: the reader is a program.
+"""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -11,7 +14,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 
-from radmeter import output
+from radmeter import output, waits
 from radmeter.printable import printable
 from radmeter.trial.totals import Comparison, Usage
 from radmeter.units import counted, human_bytes
@@ -41,8 +44,11 @@ class Display:
         self._started = time.monotonic()
         self._next = 0.0
         self._packets = (self._started, 0)
+        self._covered = waits.covered()
+        self._answers = True
 
     def __enter__(self) -> Self:
+        self._covered.__enter__()
         if self._live is not None:
             self._live.start()
         return self
@@ -52,6 +58,7 @@ class Display:
     ) -> None:
         if self._live is not None:
             self._live.stop()
+        self._covered.__exit__(kind, error, trace)
 
     def say(self, *lines: str) -> None:
         """Print the lines of a message, above the table if there is one."""
@@ -71,6 +78,12 @@ class Display:
         now = time.monotonic()
         self._next = now + (LINE_SECONDS if self._live is None else REDRAW_SECONDS)
         line = self._line(snapshot, now)
+        if self._live is None and self._bare:
+            answers = snapshot.users is not None
+            if answers != self._answers:
+                self.say("the database answers again" if answers else "the database does not answer")
+            self._answers = answers
+            return
         if self._live is None:
             self.say(line)
             return

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import radmeter
-from radmeter import resources
+from radmeter import resources, waits
 from radmeter.config import Settings
+from radmeter.embedded.changes import NOTHING_NOTED, Changes, of_state
 from radmeter.embedded.service_user import hand_over, identity, let_list, let_read, let_through, service_user
 from radmeter.errors import RadmeterError
 from radmeter.plugin.scheduling import PRIORITY
@@ -32,13 +33,15 @@ def prepare(settings: Settings) -> pwd.struct_passwd | None:
     RadmeterError
         The user cannot be made, or cannot read the code.
     """
-    user = service_user()
+    settings.state.mkdir(parents=True, exist_ok=True)
+    changes = of_state(settings.state)
+    user = service_user(changes)
     if user is None:
         return None
-    settings.state.mkdir(parents=True, exist_ok=True)
-    hand_over(user, settings.journal)
-    let_through(user, [settings.state, settings.journal.parent])
-    _make_code_readable(user)
+    inside = settings.journal.absolute().is_relative_to(settings.state.absolute())
+    hand_over(user, settings.journal, NOTHING_NOTED if inside else changes)
+    let_through(user, [settings.state, settings.journal.parent], changes)
+    _make_code_readable(user, changes)
     return user
 
 
@@ -58,16 +61,16 @@ def permit_realtime() -> None:
         resource.setrlimit(resource.RLIMIT_RTPRIO, (PRIORITY, PRIORITY))
 
 
-def _make_code_readable(user: pwd.struct_passwd) -> None:
+def _make_code_readable(user: pwd.struct_passwd, changes: Changes) -> None:
     """Let the user read radmeter and its Python, if it cannot. Each change is logged."""
     ours = [Path(radmeter.__file__).absolute().parent, *map(resources.directory, ("radius", "sql"))]
     pythons = [Path(sys.prefix), Path(sys.base_prefix), Path(sys.executable).parent]
     pythons += [path.resolve() for path in pythons]
-    let_through(user, [*ours, *pythons])
+    let_through(user, [*ours, *pythons], changes)
     if _fault(user):
         for tree in [*ours, Path(sys.prefix)]:
-            let_read(user, tree)
-        let_list(user, ours[0].parent)
+            let_read(user, tree, changes)
+        let_list(user, ours[0].parent, changes)
     if fault := _fault(user):
         raise RadmeterError(
             f"the user {user.pw_name} runs FreeRADIUS, the shipper and the jobs, and cannot read {ours[0]} ({fault}): "
@@ -86,14 +89,17 @@ def _fault(user: pwd.struct_passwd) -> str:
     if unreadable:
         return f"{unreadable[0]} is not readable"
     try:
-        done = subprocess.run(
-            [sys.executable, "-P", "-c", IMPORT, radmeter.__file__],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            env={**os.environ, **environment(user)},
-            check=False,
-            **identity(user),
-        )
+        with waits.waiting_for(
+            f"Python, which tries as the user {user.pw_name} whether it can read radmeter"
+        ):
+            done = subprocess.run(
+                [sys.executable, "-P", "-c", IMPORT, radmeter.__file__],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                env={**os.environ, **environment(user)},
+                check=False,
+                **identity(user),
+            )
     except (OSError, subprocess.SubprocessError) as error:
         return str(error)
     lines = done.stderr.decode(errors="replace").strip().splitlines()

@@ -1,5 +1,6 @@
 """A simulated router's UDP socket, with its identifiers and authenticators."""
 
+import errno
 import hashlib
 import hmac
 import socket
@@ -13,6 +14,8 @@ from radmeter.trial.traffic import Report
 
 # Retransmissions may use this many of the 256 identifiers, so that there is always one for a new packet.
 MOST_RETRY_IDENTIFIERS = 127
+# What the network says if no packet gets to the server: ICMP port, host and network unreachable.
+NOBODY_THERE = (errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH)
 
 
 @dataclass(eq=False)
@@ -37,6 +40,8 @@ class RouterSocket:
         self._dictionary = dictionary
         self._awaited: dict[int, tuple[Outstanding, bytes]] = {}
         self._next_identifier = 0
+        self.refused: OSError | None = None
+        """The latest error that says that no packet gets to the server."""
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
         self._socket = socket.socket(family, socket.SOCK_DGRAM)
         try:
@@ -85,7 +90,8 @@ class RouterSocket:
         """Send the packet; return False if the system refused it."""
         try:
             self._socket.send(sending.datagram)
-        except OSError:  # a full buffer, or no server: treat the packet as lost
+        except OSError as error:  # a full buffer, or no server: treat the packet as lost
+            self._note(error)
             return False
         return True
 
@@ -96,12 +102,18 @@ class RouterSocket:
                 reply = self._socket.recv(4096)
             except BlockingIOError:
                 return
-            except OSError:  # ICMP: no server there; the packet is sent again later
+            except OSError as error:  # ICMP: no server there; the packet is sent again later
+                self._note(error)
                 continue
+            self.refused = None
             awaited = self._awaited.get(reply[1]) if len(reply) >= 20 else None
             if awaited is not None:  # None: the second reply to a packet that was sent twice
                 sending, authenticator = awaited
                 yield sending if self._is_genuine(reply, authenticator) else None
+
+    def _note(self, error: OSError) -> None:
+        if error.errno in NOBODY_THERE:
+            self.refused = error
 
     def forget(self, sending: Outstanding) -> None:
         """Free the identifiers of an acknowledged packet."""

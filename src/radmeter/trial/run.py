@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from radmeter import waits
 from radmeter.errors import RadmeterError, StoreError
 from radmeter.interruption import Interruption
 from radmeter.supervisor import last_lines
@@ -68,7 +69,9 @@ class TrialRun:
         )
         names = {router.mac: router.name for router in simulator.hotspots.routers}
         # Records that a killed run left in the journal belong to that run.
-        if not self._ship_everything():
+        with waits.waiting_for("the shipper, which counts what an earlier run left in the journal"):
+            left = not self._ship_everything()
+        if left:
             return INTERRUPTED if seconds else 0
         before = self._counters.of(simulator.sent)
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from radmeter import waits
 from radmeter.config import Settings
 from radmeter.embedded.server import Database
 from radmeter.embedded.service_user import hand_over
@@ -58,7 +59,7 @@ class Services:
         radmeter = (sys.executable, "-P", "-m", "radmeter")
         # FreeRADIUS takes the packets: it is started last, so that it is stopped first.
         for name, command in (("shipper", ("ship",)), ("jobs", ("jobs", "run"))):
-            self._supervisor.start(
+            self._begin(
                 Program(
                     name=name,
                     arguments=(*radmeter, *command),
@@ -68,6 +69,11 @@ class Services:
             )
         while not self._start_freeradius():
             self._supervisor.stop("freeradius")
+
+    def _begin(self, program: Program) -> None:
+        # A program that is started, but not known to the supervisor, would not be stopped.
+        with self._interruption.unbroken():
+            self._supervisor.start(program)
 
     def _start_freeradius(self) -> bool:
         """Start FreeRADIUS on the settings' port or a free one; False if another program took that port first."""
@@ -82,7 +88,7 @@ class Services:
             hand_over(self._user, server.run_directory)
         log = self._supervisor.log("freeradius")
         before = log.stat().st_size if log.exists() else 0
-        self._supervisor.start(
+        self._begin(
             Program(
                 name="freeradius",
                 arguments=server.command,
@@ -97,20 +103,25 @@ class Services:
                 prepare=self._radiusd_options,
             )
         )
+        with waits.waiting_for(f"FreeRADIUS to answer on UDP port {port}"):
+            if not self._answers(settings, log, before):
+                return False
+        self.settings = settings
+        return True
+
+    def _answers(self, settings: Settings, log: Path, before: int) -> bool:
+        """Wait until FreeRADIUS, whose log had `before` bytes, answers; False if another program took its port."""
+        host, port = settings.acct_host, settings.acct_port
         deadline = time.monotonic() + RADIUS_READY_SECONDS
         # An answer alone proves nothing: another server may have the port and the same secret.
-        while not (
-            READY in _since(log, before)
-            and probe.answers(settings.acct_host, port, settings.secret, seconds=0.2)
-        ):
+        while not (READY in _since(log, before) and probe.answers(host, port, settings.secret, seconds=0.2)):
             ended = "freeradius" not in self._supervisor.pids()
-            if ended and not _is_free(settings.acct_host, port) and not is_explicit(settings):
+            if ended and not _is_free(host, port) and not is_explicit(settings):
                 return False
             if ended or time.monotonic() > deadline:
                 words = self._supervisor.last_words("freeradius")
                 raise RadmeterError(f"FreeRADIUS does not get ready on UDP port {port}", *words)
             time.sleep(0.05)
-        self.settings = settings
         return True
 
     def _radiusd_options(self) -> Mapping[str, Any]:

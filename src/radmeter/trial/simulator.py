@@ -6,6 +6,7 @@ import secrets
 import selectors
 import time
 from collections import Counter
+from collections.abc import Callable
 from importlib.resources import files
 
 from pyrad.dictionary import Dictionary
@@ -19,6 +20,7 @@ from radmeter.units import counted
 LONGEST_RETRANSMISSION = 4  # the longest wait for a reply, as a multiple of the first wait
 MOST_OUTSTANDING = 128  # a larger burst could overflow the server's socket buffer
 TWICE_SHARE = 0.03  # share of packets sent twice at once, as if the network had duplicated them
+FINISH_SECONDS = 60.0  # the longest wait for the last replies
 REPLY_LOST_SHARE = 0.02  # share of replies that the router never sees, so that it sends again
 
 
@@ -114,8 +116,8 @@ class Simulator:
         """Whether all users have left and all packets are acknowledged."""
         return self._leaving and not self._due and not self._outstanding
 
-    def finish(self, seconds: float = 60.0) -> None:
-        """Let all users leave, and wait until all packets are acknowledged.
+    def finish(self, seconds: float = FINISH_SECONDS, turn: Callable[[], None] = lambda: None) -> None:
+        """Let all users leave, and wait until all packets are acknowledged. `turn` is called again and again.
 
         Raises
         ------
@@ -128,6 +130,22 @@ class Simulator:
             if time.monotonic() > deadline:
                 raise self.unacknowledged()
             self.run(0.05)
+            turn()
+
+    @property
+    def refused(self) -> OSError | None:
+        """The error by which the network said that no packet gets to the server; None if it never did."""
+        return next((each.refused for each in self._sockets if each.refused is not None), None)
+
+    @property
+    def heard(self) -> int:
+        """How many genuine replies came, with those that a simulated router never sees."""
+        return self.packets["acknowledged"] + self.packets["replies lost"]
+
+    @property
+    def outstanding(self) -> int:
+        """How many packets are sent and not acknowledged."""
+        return self._outstanding
 
     def unacknowledged(self) -> Unacknowledged:
         """Return the error for packets without a reply."""

@@ -4,7 +4,7 @@ import fcntl
 import os
 import shlex
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from rich.console import Console
@@ -12,12 +12,13 @@ from rich.console import Console
 from radmeter import output
 from radmeter.config import Settings
 from radmeter.database.dsn import redacted
+from radmeter.embedded.changes import of_state
 from radmeter.embedded.server import Database, open_database
 from radmeter.errors import RadmeterError
 from radmeter.freeradius import private_server
 from radmeter.interruption import Interrupted, Interruption
 from radmeter.schema import upgrade
-from radmeter.trial import dropped
+from radmeter.trial import dropped, leavings
 from radmeter.trial.counted import Counted
 from radmeter.trial.display import Display
 from radmeter.trial.run import INTERRUPTED, Traffic, TrialRun
@@ -32,17 +33,39 @@ def run(settings: Settings, traffic: Traffic | None, seconds: float | None, cons
     RadmeterError
         Something cannot be started, or makes no progress. All programs are stopped before it is raised.
     """
+    with Interruption(to_the_end=True) as interruption:
+        try:
+            code = _run(settings, traffic, seconds, console, interruption)
+        except Interrupted:
+            code = INTERRUPTED
+        if traffic is not None or console.is_terminal:
+            with suppress(OSError):  # the terminal may be gone
+                output.say_above(console, *leavings.said(settings))
+        return code
+
+
+def _run(
+    settings: Settings,
+    traffic: Traffic | None,
+    seconds: float | None,
+    console: Console,
+    interruption: Interruption,
+) -> int:
     with ExitStack() as stack:
-        interruption = stack.enter_context(Interruption())
+        made = not settings.state.exists()
         settings.state.mkdir(parents=True, exist_ok=True)
         stack.enter_context(_only_one(settings.state))
+        _note_what_we_make(settings.state.absolute(), made=made)
         if is_explicit(settings):
             # Fail now, before the database is made.
             free_port(settings, lambda line: output.say_above(console, line))
         private_server.prepare(settings.state / "radius", settings)  # the same
         user = dropped.prepare(settings)
         with interruption.may_break():
-            database = stack.enter_context(open_database(settings))
+            # Known to the stack before it is entered: a signal may come in between.
+            opened = open_database(settings)
+            stack.push(opened)
+            database = opened.__enter__()
             # Only an explicit time zone overwrites the database's.
             explicit = settings.source("timezone") != "default"
             upgrade.upgrade(database.dsn, timezone=settings.timezone if explicit else None)
@@ -62,6 +85,17 @@ def run(settings: Settings, traffic: Traffic | None, seconds: float | None, cons
             return trial.play(traffic, seconds)
         except Interrupted:
             return INTERRUPTED
+
+
+def _note_what_we_make(state: Path, *, made: bool) -> None:
+    """Note what we are going to make in the state directory: what is there already is not ours."""
+    notes = of_state(state)
+    if made:
+        notes.note({"kind": "directory", "path": str(state)})
+    known = {each.get("path") for each in notes.read()}
+    paths = [state / name for name in leavings.OURS]
+    new = [str(path) for path in paths if str(path) not in known and not os.path.lexists(path)]
+    notes.note(*({"kind": "made", "path": path} for path in new))
 
 
 @contextmanager

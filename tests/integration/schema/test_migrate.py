@@ -1,6 +1,7 @@
 """`radmeter migrate`: what it says, that packets go on coming in, and that it ends where a fresh install does."""
 
 import itertools
+import math
 import os
 import random
 import signal
@@ -13,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import pexpect
 import psycopg
 import pytest
 import sqlalchemy
@@ -21,7 +23,7 @@ from support.alchemy import sqlalchemy_engine
 from support.commands import Packets, radmeter
 from support.load_factor import load_factor
 from support.schemas import REVISIONS, SPECIFIED, dump, types
-from support.screens import screen
+from support.screens import CONTROL, plain, screen
 from support.servers import Connection, Server
 
 from radmeter import __version__
@@ -149,7 +151,10 @@ class Ingest:
 
 def test_an_empty_database_is_told_what_will_be_made_and_left_empty(server: Server, empty: str) -> None:
     nothing = dump(server, empty)
-    planned = radmeter(empty, "migrate", "plan")
+    short = radmeter(empty, "migrate", "plan").output
+    assert f"{len(REVISIONS)} revisions to apply (0001 to {REVISIONS[-1]}) to an empty database" in short
+    assert "revision 0001" not in short
+    planned = radmeter(empty, "migrate", "plan", "--verbose")
     assert planned.exit_code == 0
     for revision in REVISIONS:
         assert f"revision {revision}: " in planned.output
@@ -354,7 +359,7 @@ def test_a_person_is_shown_the_plan_and_asked(server: Server, empty: str) -> Non
     nothing = dump(server, empty)
     with screen(empty, "migrate", "up") as seen:
         shown = seen.expect(r"Do this\? \[y/N\]: ")
-        assert "revision 0001: The tables" in shown
+        assert f"(0001 to {REVISIONS[-1]}) to an empty database" in shown
         assert "about" in shown
         seen.type("n")
         assert seen.end() == 130
@@ -370,6 +375,48 @@ def test_a_person_is_shown_the_plan_and_asked(server: Server, empty: str) -> Non
         assert seen.end() == 0
         assert "nothing to do" in seen.text
         assert "Do this" not in seen.text
+
+
+def lines_of(text: str, columns: int) -> int:
+    """Return how many lines of a terminal a text takes. What is drawn over a line takes no other one."""
+    drawn = [CONTROL.sub("", line.rstrip("\r")).split("\r")[-1] for line in text.split("\n")]
+    return sum(max(1, math.ceil(len(line) / columns)) for line in drawn)
+
+
+@pytest.mark.parametrize("arguments", [("status",), ("plan",), ("up",)], ids=" ".join)
+def test_a_new_database_takes_one_screenful(empty: str, arguments: tuple[str, ...]) -> None:
+    with screen(empty, "migrate", *arguments, columns=80) as seen:
+        raw = ""
+        if arguments == ("up",):
+            seen.child.expect(r"Do this\? \[y/N\]: ", timeout=120)
+            raw = seen.child.before + seen.child.after
+            seen.type("y")
+        seen.child.expect(pexpect.EOF, timeout=120)
+        raw += seen.child.before
+    assert lines_of(raw, 80) <= 24, raw
+    words = {"status": "revisions (0001 to", "plan": "to an empty database", "up": "the schema is up to date"}
+    assert words[arguments[0]] in plain(raw)
+
+
+def test_few_pending_revisions_are_listed_each_with_its_locks(empty: str) -> None:
+    at_revision(empty, REVISIONS[-4])
+    planned = radmeter(empty, "migrate", "plan").output
+    assert all(f"revision {each}: " in planned for each in REVISIONS[-3:])
+    assert "ACCESS EXCLUSIVE on " in planned
+    status = radmeter(empty, "migrate", "status")
+    assert status.output.splitlines()[2] == f"pending        {', '.join(REVISIONS[-3:])}"
+
+
+def test_many_pending_names_are_shown_on_demand(empty: str) -> None:
+    short = radmeter(empty, "migrate", "status").output.splitlines()
+    assert short[2:4] == [
+        f"pending        {len(REVISIONS)} revisions (0001 to {REVISIONS[-1]})",
+        f"changed files  all {len(sql_files())}",
+    ]
+    whole = radmeter(empty, "migrate", "status", "--verbose").output
+    assert ", ".join(REVISIONS) in whole
+    assert all(path in whole for path, _ in sql_files())
+    assert ", ".join(REVISIONS) in radmeter(empty, "migrate", "status", "--format", "csv").output
 
 
 def test_without_a_terminal_somebody_has_to_say_yes(server: Server, empty: str) -> None:

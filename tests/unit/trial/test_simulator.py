@@ -1,17 +1,26 @@
 """The simulator counts as sent only what was acknowledged."""
 
+import os
 import random
+import re
+import signal
 import socket
+import subprocess
+import sys
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, time, timedelta
 from importlib.resources import files
+from time import monotonic
 
 import pytest
 from pyrad.dictionary import Dictionary
 from pyrad.packet import AcctPacket
 
 from radmeter.errors import RadmeterError
+from radmeter.trial.silence import Silence
 from radmeter.trial.simulator import Simulator, Unacknowledged
 from radmeter.trial.totals import Comparison, Totals, Usage, compare
 from radmeter.trial.traffic import Hotspots, Router
@@ -23,9 +32,9 @@ MACS = {router.name: router.mac for router in Hotspots(routers=7, users=0, seed=
 class Server:
     """Acknowledges some packets, loses others, and keeps the last report of each session."""
 
-    def __init__(self, *, silent_share: float = 0.0, secret: str = SECRET) -> None:
+    def __init__(self, *, silent_share: float = 0.0, secret: str = SECRET, port: int = 0) -> None:
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.socket.bind(("127.0.0.1", 0))
+        self.socket.bind(("127.0.0.1", port))
         self.socket.settimeout(0.05)
         self.port: int = self.socket.getsockname()[1]
         self.packets: list[AcctPacket] = []
@@ -150,6 +159,83 @@ def test_silence_is_an_error_that_names_the_server(secret: str) -> None:
     sending.close()
     server.close()
     assert set(sending.sent.users.values()) == set(sending.sent.routers.values()) == {Usage()}
+
+
+@contextmanager
+def simulate(*options: str) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-P", "-m", "radmeter", "simulate", *options, "--secret", SECRET]
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "RAD"))}
+    with subprocess.Popen(
+        command, env=kept, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def test_a_port_where_nobody_listens_is_an_error_at_once() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+    with simulate("--port", str(port), "--seconds", "600") as process:
+        shown, said = process.communicate(timeout=60)
+    assert (process.returncode, shown) == (1, "")
+    assert said.startswith(f"error: nothing answers at 127.0.0.1 port {port} (Connection refused): ")
+
+
+def test_a_silent_server_is_told_of_with_what_is_tried_and_until_when() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+        silent.bind(("127.0.0.1", 0))
+        port = silent.getsockname()[1]
+        began = datetime.now().astimezone().replace(microsecond=0)
+        with simulate("--port", str(port), "--seconds", "600", "--format", "json") as process:
+            assert process.stderr is not None
+            line = process.stderr.readline()
+            told = datetime.now().astimezone()
+            process.send_signal(signal.SIGINT)
+            shown, rest = process.communicate(timeout=60)
+    said = re.fullmatch(
+        rf"nothing answers at 127.0.0.1 port {port} \(.*\): sending 5 packets again until ([\d:]+); Ctrl-C ends it\n",
+        line,
+    )
+    assert said, line
+    until = datetime.combine(began, time.fromisoformat(said[1]), began.tzinfo)
+    assert (
+        timedelta(seconds=655)
+        <= (until - began) % timedelta(days=1)
+        <= timedelta(seconds=662) + (told - began)
+    )
+    assert (process.returncode, shown) == (1, "")
+    assert rest.startswith("error: 5 packets without a reply")
+
+
+def test_a_server_that_falls_silent_and_answers_again_is_told_of() -> None:
+    said: list[str] = []
+    server = Server()
+    sending = simulator(server.port)
+    silence = Silence(sending, said.append)
+    deadline = monotonic() + 60
+    while not sending.heard and monotonic() < deadline:
+        sending.run(0.05)
+        silence.check(60)
+    server.close()
+    while not said and monotonic() < deadline:
+        sending.run(0.05)
+        silence.check(60)
+    assert re.fullmatch(
+        rf"nothing answers at 127.0.0.1 port {server.port} \(Connection refused\): "
+        r"sending \d+ packets? again until [\d:]+; Ctrl-C twice ends it",
+        said[0],
+    )
+    again = Server(port=server.port)
+    while len(said) < 2 and monotonic() < deadline:
+        sending.run(0.05)
+        silence.check(60)
+    sending.finish()
+    sending.close()
+    again.close()
+    assert said[1:] == [f"127.0.0.1 port {server.port} answers"]
 
 
 def test_a_host_that_does_not_exist_is_an_error() -> None:
