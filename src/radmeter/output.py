@@ -89,9 +89,13 @@ def is_live(*, err: bool = False) -> bool:
 
     It must be a terminal that can show them, and the user must not have set NO_COLOR.
     """
-    terminal = (sys.stderr if err else sys.stdout).isatty()
     plain = os.environ.get("NO_COLOR") or os.environ.get("TERM", "dumb") in ("dumb", "unknown")
-    return terminal and not plain
+    return is_terminal(err=err) and not plain
+
+
+def is_terminal(*, err: bool = False) -> bool:
+    """Return whether a person reads standard output, or standard error, as it is written."""
+    return (sys.stderr if err else sys.stdout).isatty()
 
 
 def height() -> int:

@@ -174,10 +174,9 @@ def cli(context: click.Context, config_file: str | None) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line. A user's mistake ends in a message, never in a traceback."""
     output.prepare()
-    at_terminal = sys.stderr.isatty()
     waits.use(
         lambda text: output.say(text, err=True),
-        waits.AT_TERMINAL_SECONDS if at_terminal else waits.ELSEWHERE_SECONDS,
+        waits.AT_TERMINAL_SECONDS if output.is_terminal(err=True) else waits.ELSEWHERE_SECONDS,
     )
     logging.getLogger("alembic").setLevel(logging.WARNING)
     try:
