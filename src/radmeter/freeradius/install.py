@@ -22,7 +22,7 @@ ENABLED = "mods-enabled/radmeter"
 # The same in every release of the package.
 PACKAGED = Path("/usr/lib/radmeter/python")
 # What stands in a configuration without quoting.
-PLAIN_PATH = re.compile(r"[\w./+@,=-]+")
+PLAIN_PATH = re.compile(r"[\w./+@,= -]+")
 # Results after which the router gets a reply, although the rest of the section was left out.
 ANSWERED = ("ok", "updated", "noop", "default")
 
@@ -214,7 +214,7 @@ def _module(journal: Path | None) -> bytes:
             continue
         if not PLAIN_PATH.fullmatch(str(value)):
             raise ConfigurationError(
-                f"{value}: only letters, digits and ./+@,=_- can stand in FreeRADIUS's configuration"
+                f"{value}: only letters, digits, spaces and ./+@,=_- can stand in FreeRADIUS's configuration"
             )
         place = f'"$ENV{{{variable}}}"'
         assert text.count(place) == 1
