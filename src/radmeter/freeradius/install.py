@@ -21,7 +21,7 @@ POLICY = "policy.d/radmeter"
 ENABLED = "mods-enabled/radmeter"
 # The same in every release of the package.
 PACKAGED = Path("/usr/lib/radmeter/python")
-# What stands in a configuration without quoting.
+# What stands between double quotes in a configuration as it is.
 PLAIN_PATH = re.compile(r"[\w./+@,= -]+")
 # Results after which the router gets a reply, although the rest of the section was left out.
 ANSWERED = ("ok", "updated", "noop", "default")
