@@ -98,4 +98,6 @@ def test_what_is_asked_for_is_the_oldest_that_is_tested() -> None:
     assert "Ubuntu" in other["release"]
     assert other["Python"] == f"{oldest} or later"
     assert other["PostgreSQL"] == f"{servers} or later"
-    assert all(re.fullmatch(re.escape(other["FreeRADIUS"]) + r"\.\d+", row["FreeRADIUS"]) for row in TESTED.values())
+    assert all(
+        re.fullmatch(re.escape(other["FreeRADIUS"]) + r"\.\d+", row["FreeRADIUS"]) for row in TESTED.values()
+    )

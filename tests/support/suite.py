@@ -22,7 +22,8 @@ PACKAGES = (
     *("ca-certificates", "git", "iproute2", "locales", "openssl", "procps", "sudo"),
     *("python3", "python3-venv", "gcc", "libc6-dev"),
     *("freeradius", "freeradius-python3", "freeradius-postgresql", "freeradius-utils"),
-    *("postgresql", "pgbouncer", "haproxy", "pgbackrest", "patroni", "python3-etcd", "etcd-server", "etcd-client"),
+    *("postgresql", "pgbouncer", "haproxy", "pgbackrest", "patroni", "python3-etcd"),
+    *("etcd-server", "etcd-client"),
     *("systemd", "logrotate"),
 )
 PLACE = f"{SHARED}/radmeter"

@@ -66,7 +66,13 @@ def test_what_cannot_be_is_told_before_anything_is_done(
 def test_it_needs_no_installation(tmp_path: Path) -> None:
     """The standard library is enough: it may be the first command in a checkout."""
     done = subprocess.run(
-        ["/usr/bin/python3", "-I", "-S", "-c", "import sys; sys.path.insert(0, 'tests'); import support.suite"],
+        [
+            "/usr/bin/python3",
+            "-I",
+            "-S",
+            "-c",
+            "import sys; sys.path.insert(0, 'tests'); import support.suite",
+        ],
         cwd=ROOT,
         capture_output=True,
         text=True,
