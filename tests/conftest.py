@@ -2,6 +2,7 @@
 
 import os
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -23,3 +24,23 @@ def pytest_configure() -> None:
     """Refuse a file that would configure the programs that the tests start."""
     if default_file().exists():
         raise pytest.UsageError(f"{default_file()} would configure the programs of the tests: move it away")
+
+
+# These files take minutes, most of them with few tests. If one of them begins last, the other processes wait for it.
+LONG_FILES = (
+    "integration/counting/test_model.py",
+    "acceptance/ha/",
+    "acceptance/",
+    "integration/adoption/",
+)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Begin with the long files if several files run at a time (scripts/test; xdist keeps this order)."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=_rank)
+
+
+def _rank(item: pytest.Item) -> int:
+    place = item.path.relative_to(Path(__file__).parent).as_posix()
+    return next((rank for rank, name in enumerate(LONG_FILES) if place.startswith(name)), len(LONG_FILES))

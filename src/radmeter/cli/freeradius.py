@@ -8,6 +8,7 @@ import click
 
 from radmeter import output
 from radmeter.cli.common import confirm, with_settings
+from radmeter.cli.groups import group
 from radmeter.config import Settings
 from radmeter.errors import ConfigurationError, ServerConfigurationError, os_reason
 from radmeter.freeradius import install as planning
@@ -21,7 +22,7 @@ SYSTEM = "/usr/bin:/bin"
 RESTART = "sudo systemctl restart freeradius"
 
 
-@click.group(epilog="Example: radmeter freeradius install --plan")
+@group(epilog="Example: radmeter freeradius install --plan")
 def freeradius() -> None:
     """Put radmeter into the configuration of a FreeRADIUS that is in use."""
 

@@ -149,12 +149,13 @@ def test_a_device_that_sent_before_its_router_was_told_of_it_is_merged_and_its_m
 
 
 def test_a_changed_time_zone_leaves_the_days_that_were_counted(database: str, connection: Connection) -> None:
-    lobby = add(database, name="lobby", mac=OLD, timezone="Pacific/Auckland")
+    # 25 hours lie between the two zones: their dates always differ.
+    lobby = add(database, name="lobby", mac=OLD, timezone="Pacific/Kiritimati")
     with Packets(database) as packets:
         packets.add("Interim-Update", "s1", ago=60, Called_Station_Id=OLD, Acct_Input_Octets=5)
         packets.ship()
         before = connection.execute("SELECT usage_date FROM router_daily_usage").fetchall()
-        assert radmeter(database, "routers", "set", "lobby", "--timezone", "Pacific/Honolulu").exit_code == 0
+        assert radmeter(database, "routers", "set", "lobby", "--timezone", "Pacific/Pago_Pago").exit_code == 0
         packets.add("Stop", "s1", Called_Station_Id=OLD, Acct_Input_Octets=12)
     days = connection.execute(
         "SELECT usage_date, bytes_in FROM router_daily_usage ORDER BY 1 DESC"

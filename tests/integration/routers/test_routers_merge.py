@@ -213,9 +213,9 @@ def test_the_mac_goes_over_to_a_router_that_has_none(database: str, connection: 
 
 
 def test_a_day_keeps_its_date_where_the_time_zones_differ(database: str, connection: Connection) -> None:
-    """In Auckland it is always a later date than in Honolulu: 22 to 24 hours lie between."""
-    source = add(database, name="auckland", mac=OLD, timezone="Pacific/Auckland")
-    target = add(database, name="honolulu", mac=NEW, timezone="Pacific/Honolulu")
+    """On Kiritimati it is always a later date than in Pago Pago: 25 hours lie between."""
+    source = add(database, name="kiritimati", mac=OLD, timezone="Pacific/Kiritimati")
+    target = add(database, name="pago-pago", mac=NEW, timezone="Pacific/Pago_Pago")
     about: dict[str, Any] = {"Called_Station_Id": OLD, "User_Name": "alice"}
     with Packets(database) as packets:
         packets.add("Stop", "closed", ago=200, Acct_Input_Octets=3, **about)
@@ -225,7 +225,7 @@ def test_a_day_keeps_its_date_where_the_time_zones_differ(database: str, connect
         packets.add("Interim-Update", "open", ago=1, Acct_Input_Octets=12, **about)
         packets.ship()
     expected: dict[tuple[int, date], tuple[int, int]] = {}
-    for seconds, octets, zone in ((200, 3, "Auckland"), (100, 5, "Auckland"), (1, 7, "Honolulu")):
+    for seconds, octets, zone in ((200, 3, "Kiritimati"), (100, 5, "Kiritimati"), (1, 7, "Pago_Pago")):
         ((day,),) = connection.execute(
             "SELECT ((now() - make_interval(secs => %s)) AT TIME ZONE %s)::date", (seconds, f"Pacific/{zone}")
         )
