@@ -1,5 +1,6 @@
 """For all tests: signals as a shell in the foreground has them, and no configuration file of the checkout."""
 
+import os
 import signal
 from pathlib import Path
 
@@ -12,6 +13,11 @@ from radmeter.plugin.config_file import default_file
 for ignored in (signal.SIGHUP, signal.SIGQUIT):
     signal.signal(ignored, signal.SIG_DFL)
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# The terminal of the person who runs the tests has a size; a command that a test starts has no terminal. Where Python
+# has GNU readline, pytest's first process sets these variables, and the others inherit them.
+for size in ("COLUMNS", "LINES"):
+    os.environ.pop(size, None)
 
 
 def pytest_configure() -> None:

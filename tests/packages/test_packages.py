@@ -15,14 +15,13 @@ import pytest
 from support.chroots import SHARED, Chroot
 from support.documents import block
 from support.load_factor import load_factor
-from support.packages import BUILD, OTHERS, build
+from support.packages import BUILD, OTHERS, RELEASES, build
 
 from bench import commands, sizes
 
 pytestmark = pytest.mark.skipif(
     os.environ.get("RADMETER_PACKAGES") != "1", reason="takes minutes and root: scripts/test --packages"
 )
-RELEASES = {"bookworm": "debian12", "trixie": "debian13"}
 UNITS = ("radmeter-ship", "radmeter-jobs")
 RADDB = "/etc/freeradius/3.0"
 JOURNAL = "/var/lib/radmeter/journal"

@@ -24,6 +24,7 @@ mkdir -p "$2/root$4"
 mount --bind "$3" "$2/root$4"
 mount -t proc proc "$2/root/proc"
 mount --rbind /dev "$2/root/dev"
+mount -t tmpfs tmpfs "$2/root/dev/shm" && chmod 1777 "$2/root/dev/shm"
 mount -t tmpfs tmpfs "$2/root/run"
 mkdir -p "$2/root/run/lock" && chmod 1777 "$2/root/run/lock"
 ip link set lo up
@@ -36,12 +37,13 @@ while :; do sleep 3600 & wait $! || true; done
 class Chroot:
     """The running overlay. Its network is a loopback of its own, or that of this machine.
 
-    `shared` is the directory of this machine that is /mnt/shared in there.
+    `name` is a release, or a release and a use, as scripts/chroot takes it. `shared` is the directory of this machine
+    that is /mnt/shared in there.
     """
 
-    def __init__(self, release: str, base: Path, *packages: str, network: bool = False) -> None:
+    def __init__(self, name: str, base: Path, *packages: str, network: bool = False) -> None:
         made = subprocess.run(
-            [ROOT / "scripts" / "chroot", release, *packages], stdout=subprocess.PIPE, text=True, check=True
+            [ROOT / "scripts" / "chroot", name, *packages], stdout=subprocess.PIPE, text=True, check=True
         )
         self.lower = Path(made.stdout.strip())
         self.base = base
@@ -55,7 +57,9 @@ class Chroot:
         self.shared.mkdir()
         self._unshare = subprocess.Popen(
             [
-                *("unshare", "--mount", "--pid", "--fork", "--kill-child"),
+                # However this process ends, all that is in there ends with it.
+                *("setpriv", "--pdeathsig", "KILL"),
+                *("unshare", "--mount", "--ipc", "--pid", "--fork", "--kill-child"),
                 *(() if self.network else ("--net",)),
                 *("bash", "-c", FIRST, "first", self.lower, place, self.shared, SHARED),
             ],
@@ -69,7 +73,7 @@ class Chroot:
             raise AssertionError(f"the chroot {self.lower} does not start")
         children = Path(f"/proc/{self._unshare.pid}/task/{self._unshare.pid}/children").read_text().split()
         self._root = place / "root"
-        self._enter = ["nsenter", "--target", children[0], "--mount", "--pid"]
+        self._enter = ["nsenter", "--target", children[0], "--mount", "--ipc", "--pid"]
         if not self.network:
             self._enter.append("--net")
         if self.network:
@@ -84,6 +88,10 @@ class Chroot:
             started.wait()
         assert self._unshare.stdout is not None
         self._unshare.stdout.close()
+
+    def bind(self, directory: Path, place: str) -> None:
+        """Let a directory of this machine be at a place in there."""
+        subprocess.run([*self._enter, "mount", "--bind", directory, f"{self._root}{place}"], check=True)
 
     def command(self, script: str, user: str = "root", groups: str = "") -> list[str | Path]:
         """Return the command of this machine that runs a script in there as a user, with further groups."""

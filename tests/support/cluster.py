@@ -26,10 +26,10 @@ from support.deploy import rendered
 from support.documents import block, changed
 from support.links import Links
 from support.processes import OTHERS_ENVIRONMENT, READY_SECONDS, until
-from support.servers import temporary_directory, unprivileged
+from support.servers import programs_of_the_release, temporary_directory, unprivileged
 
 NAMES = ("db1", "db2", "db3")
-PROGRAMS = Path("/usr/lib/postgresql/15/bin")
+PROGRAMS = programs_of_the_release()
 NEEDED = ("patroni", "patronictl", "etcd", "haproxy", "pgbouncer")
 DATABASE = "radmeter"
 # In deploy/ha/patroni.yml.
@@ -40,7 +40,7 @@ PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/local/sbin", "
 def missing_programs() -> list[str]:
     """Return which programs of `scripts/setup ha` are not installed."""
     missing = [name for name in NEEDED if shutil.which(name, path=PATH) is None]
-    return missing if (PROGRAMS / "initdb").exists() else [*missing, "postgresql-15"]
+    return missing if (PROGRAMS / "initdb").exists() else [*missing, "postgresql"]
 
 
 @contextmanager
@@ -345,6 +345,7 @@ class Cluster:
             ),
             "192.0.2.0/24": "127.0.0.1/32",
             "/var/lib/postgresql/15/radmeter": str(member.data),
+            "/usr/lib/postgresql/15/bin": str(PROGRAMS),
             "/var/lib/postgresql/.pgpass.patroni": f"{place}/pgpass",
             "/var/run/postgresql": str(place),
             "local all postgres peer": "local all postgres trust",

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from support.chroots import ROOT, SHARED, Chroot
 
+# The releases that packages are built for and tested on, and how packages name them.
+RELEASES = {"bookworm": "debian12", "trixie": "debian13"}
 # What the tests need besides radmeter's packages. It is put into the cached chroot.
 BUILD = ("ca-certificates", "python3", "python3-venv")
 OTHERS = (

@@ -51,14 +51,26 @@ SERVER_SETTINGS = {
 }
 
 
+def machines_own() -> dict[int, Path]:
+    """Return the directories of programs that the machine has, by the major version, the oldest first."""
+    found = {
+        int(programs.parent.name): programs
+        for programs in Path("/usr/lib/postgresql").glob("*/bin")
+        if programs.parent.name.isdigit() and (programs / "initdb").exists()
+    }
+    return {major: found[major] for major in sorted(found) if major >= OLDEST_SUPPORTED}
+
+
+def programs_of_the_release() -> Path:
+    """Return the directory of the programs that the release of Debian has; of the oldest, if there are more."""
+    # If there is none, the tests fail at this path and not while they are collected.
+    return next(iter(machines_own().values()), Path(f"/usr/lib/postgresql/{OLDEST_SUPPORTED}/bin"))
+
+
 def installed() -> dict[str, Path]:
     """Return the directories of programs: ``postgresql-18`` (embedded) first, then the machine's own."""
-    found = {"postgresql-18": binaries()}
-    for programs in sorted(Path("/usr/lib/postgresql").glob("*/bin")):
-        major = programs.parent.name
-        if major.isdigit() and int(major) >= OLDEST_SUPPORTED and (programs / "initdb").exists():
-            found.setdefault(f"postgresql-{major}", programs)
-    return found
+    own = {f"postgresql-{major}": programs for major, programs in machines_own().items()}
+    return {"postgresql-18": binaries()} | {name: own[name] for name in own if name != "postgresql-18"}
 
 
 class Server:

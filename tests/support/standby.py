@@ -1,13 +1,12 @@
 """A streaming standby of a test's server."""
 
 import time
-from pathlib import Path
 
 import psycopg
 
-from .servers import Server
+from .servers import Server, programs_of_the_release
 
-PROGRAMS = Path("/usr/lib/postgresql/15/bin")
+PROGRAMS = programs_of_the_release()
 CAUGHT_UP_SECONDS = 120.0
 
 

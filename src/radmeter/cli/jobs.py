@@ -1,8 +1,6 @@
 """`radmeter jobs`: the periodic work."""
 
 import logging
-import signal
-import threading
 
 import click
 from rich.progress import Progress
@@ -15,6 +13,7 @@ from radmeter.config import Settings
 from radmeter.database.connection import connect
 from radmeter.embedded.server import open_database
 from radmeter.errors import ConfigurationError
+from radmeter.interruption import set_by_signals
 from radmeter.jobs import retention, runner, stale_sessions
 from radmeter.jobs.archiving import ArchivingByAge
 from radmeter.plugin.config_file import described
@@ -43,9 +42,7 @@ def run(settings: Settings) -> None:
         raise ConfigurationError(
             f"{settings.source('archive_after_months')}: to which directory? Set RADMETER_ARCHIVE_DIRECTORY"
         )
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    stop = set_by_signals()
     log.info("%s", described(settings.file))
     with open_database(settings) as database:
         waits.use(None)  # the log says what it waits for

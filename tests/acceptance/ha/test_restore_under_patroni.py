@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from support.cluster import Cluster
+from support.cluster import PROGRAMS, Cluster
 from support.full_form import only_in_the_full_form
 from support.hosts import ship
 from support.nodes import Nodes
@@ -44,6 +44,7 @@ def test_one_member_restores_and_the_others_copy_it(tmp_path: Path) -> None:
         own = f"listen_addresses='' -c port={restored.port} -c unix_socket_directories={place}"
         replay = {
             DATA: str(restored.data),
+            "/usr/lib/postgresql/15/bin": str(PROGRAMS),
             "listen_addresses=''": own,
             "/var/log/postgresql/restore.log": f"{place}/restore.log",
         }
