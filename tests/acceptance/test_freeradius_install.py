@@ -12,7 +12,9 @@ from support.stock_server import ACCOUNTING, PREACCT, STOCK, StockServer
 from support.wire import Router
 
 from radmeter.freeradius import installed
+from radmeter.freeradius.install import POLICY
 from radmeter.freeradius.install_record import DIRECTORY, digest
+from radmeter.freeradius.install_run import alone
 from radmeter.plugin.journal.reader import JournalReader
 
 SITE = "sites-available/default"
@@ -275,3 +277,74 @@ def test_without_a_terminal_it_asks_nobody(stock: Stock, monkeypatch: pytest.Mon
     assert stock.tree() == before
     monkeypatch.setattr(installed, "python_module", lambda: None)
     assert "sudo apt install freeradius-python3" in stock.install("--yes").errors
+
+
+def test_a_file_that_changes_while_it_asks_is_not_changed(
+    stock: Stock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def answer(_: str, yes: bool) -> None:
+        assert not yes
+        stock.edit(SITE, r"(?m)^preacct \{$", "# a line of the operator's\npreacct {")
+
+    monkeypatch.setattr("radmeter.cli.freeradius.confirm", answer)
+    done = stock.install()
+    assert (done.exit_code, "was changed meanwhile" in done.errors) == (1, True), done.errors
+    text = (stock.raddb / SITE).read_text()
+    assert "# a line of the operator's\npreacct {" in text
+    assert "radmeter" not in text
+    assert not (stock.raddb / POLICY).exists()
+    assert not stock.server.journal.exists()
+
+
+def test_only_one_runs_at_a_time(stock: Stock) -> None:
+    before = stock.tree()
+    with alone(stock.raddb):
+        done = stock.install("--yes")
+    assert (done.exit_code, "another `radmeter freeradius install` works on" in done.errors) == (1, True)
+    assert stock.tree() == before
+    assert stock.install("--yes").exit_code == 0
+
+
+def test_a_second_installation_keeps_the_journal_of_the_first(stock: Stock) -> None:
+    assert stock.install("--yes").exit_code == 0
+    after = stock.tree()
+    again = radmeter(None, "freeradius", "install", "--raddb", stock.raddb, "--yes")
+    assert (again.exit_code, f"the journal stays {stock.server.journal}" in again.errors) == (0, True)
+    assert stock.tree() == after
+
+
+def test_another_journal_can_be_named_later(stock: Stock, tmp_path: Path) -> None:
+    assert stock.install("--yes").exit_code == 0
+    moved = tmp_path / "srv" / "journal"
+    done = radmeter(None, "freeradius", "install", "--raddb", stock.raddb, "--journal", str(moved), "--yes")
+    assert done.exit_code == 0, done.errors
+    assert moved.is_dir()
+    assert f'journal = "{moved}"' in (stock.raddb / "mods-available" / "radmeter").read_text()
+
+
+def test_a_plan_says_what_would_be_refused(stock: Stock) -> None:
+    stock.edit(SITE, r"(?m)^authorize \{$", "authorize {\n\tnot_there")
+    done = stock.install("--plan")
+    assert (done.exit_code, "is faulty already, before any change" in done.errors) == (1, True), done.errors
+
+
+def test_undo_names_the_line_that_it_cannot_take_back(stock: Stock) -> None:
+    assert stock.install("--yes").exit_code == 0
+    stock.edit(SITE, rf"(?m)^(\s*{PREACCT})$", r"\1 # mine")
+    after = stock.tree()
+    lines = (stock.raddb / SITE).read_text().splitlines()
+    number = next(number for number, line in enumerate(lines, 1) if line.endswith("# mine"))
+    undone = stock.install("--undo", "--yes")
+    assert undone.exit_code == 1
+    assert f"{SITE} line {number} was changed by hand" in undone.errors
+    assert "Delete this line" in undone.errors
+    assert stock.tree() == after
+
+
+def test_undo_tells_anothers_fault_from_its_own(stock: Stock) -> None:
+    assert stock.install("--yes").exit_code == 0
+    stock.edit(SITE, r"(?m)^authorize \{$", "authorize {\n\tnot_there")
+    after = stock.tree()
+    undone = stock.install("--undo", "--yes")
+    assert (undone.exit_code, "is faulty already, before any change" in undone.errors) == (1, True)
+    assert stock.tree() == after

@@ -89,6 +89,7 @@ class Insertion:
     lines: tuple[str, ...]
     call: Call
     server: str
+    read: str  # the digest of the file as it was read
 
     def __str__(self) -> str:
         """Return the change as a line for people."""
@@ -127,7 +128,8 @@ def plan(raddb: Path, environment: Mapping[str, str], journal: Path | None) -> P
     environment
         The server's variables.
     journal
-        The journal to write into the module; None: the module takes it from radmeter's configuration.
+        The journal to write into the module; None: the one that an earlier installation wrote there, if any. Without
+        one the module takes it from radmeter's configuration.
 
     Raises
     ------
@@ -141,6 +143,8 @@ def plan(raddb: Path, environment: Mapping[str, str], journal: Path | None) -> P
     problems: list[str] = []
     notes: list[str] = []
     changes: list[Change] = []
+    if journal is None and (journal := _journal_written(raddb / MODULE, record)):
+        notes.append(f"the journal stays {journal}, as --journal named it at an earlier installation")
     module = _module(journal)
     for name, content, marks in (
         (MODULE, module, ("radmeter.plugin",)),
@@ -162,14 +166,15 @@ def plan(raddb: Path, environment: Mapping[str, str], journal: Path | None) -> P
         problems.append(f"{raddb}: no virtual server takes accounting packets")
     if problems:
         raise _refusal(raddb, problems)
-    changes += _journal_directory(root, raddb, journal_of(root, environment, journal), notes)
+    renewed = any(isinstance(change, Copy) and change.path == raddb / MODULE for change in changes)
+    changes += _journal_directory(root, raddb, journal_of(root, environment, journal, renewed), notes)
     notes += _sql(root)
     # A file that several servers include is changed once.
     return Plan(raddb, tuple(dict.fromkeys(changes)), tuple(notes))
 
 
-def journal_of(root: Section, environment: Mapping[str, str], given: Path | None) -> Path:
-    """Return the journal that the server uses after the installation.
+def journal_of(root: Section, environment: Mapping[str, str], given: Path | None, renewed: bool) -> Path:
+    """Return the journal that the server uses after the installation. `renewed`: its module is written anew.
 
     Raises
     ------
@@ -177,7 +182,7 @@ def journal_of(root: Section, environment: Mapping[str, str], given: Path | None
         The plugin would refuse its settings, or the server's environment names another journal than the given one.
     """
     there = next(iter(instances(root).values()), None)
-    if there is not None:
+    if there is not None and not renewed:
         settings = settings_of(there, root, environment)
     else:
         settings = read_settings({"journal": given or ""}, environment)
@@ -204,6 +209,14 @@ def server_user(root: Section, raddb: Path) -> str | None:
         return pwd.getpwuid((raddb / "radiusd.conf").stat().st_uid).pw_name
     except KeyError:
         return None
+
+
+def _journal_written(module: Path, record: Record) -> Path | None:
+    """Return the journal that an earlier installation wrote into the module, if the file is as it was written."""
+    if not module.exists() or digest(content := module.read_bytes()) != record.copied.get(MODULE):
+        return None
+    found = re.search(r'^\s*journal = "(/[^"$]*)"', content.decode(), re.MULTILINE)
+    return Path(found[1]) if found else None
 
 
 def _module(journal: Path | None) -> bytes:
@@ -234,6 +247,9 @@ def _copy(
     source = resources.directory("radius") / path.parent.name / path.name
     if not path.parent.is_dir():
         problems.append(f"{path.parent} is not a directory")
+        return
+    if not path.parent.resolve().is_relative_to(path.parent.parent.resolve()):
+        problems.append(f"{path.parent} is a directory outside {path.parent.parent}")
         return
     if not (path.exists() or path.is_symlink()):
         yield Copy(path, content, None)
@@ -279,7 +295,8 @@ def _insertion(
         if calls[0 if first else -1] != call.policy:
             problems.append(f"{at}: {call.section} calls {call.policy}, but not {call.where.split()[0]}")
         return
-    lines = path.read_bytes().decode(errors="surrogateescape").split("\n")
+    content = path.read_bytes()
+    lines = content.decode(errors="surrogateescape").split("\n")
     closing = closing_line(place)
     opening = rf"\s*{call.section}\s*\{{\s*(#.*)?"
     if not path.is_relative_to(raddb.resolve()):
@@ -296,7 +313,8 @@ def _insertion(
         end = "\r" if lines[place.line - 1].endswith("\r") else ""
         added = [f"{inner}#  {call.why}{end}", f"{inner}{call.policy}{end}"]
         added = [*added, end] if first else [end, *added]
-        yield Insertion(path, place.line + 1 if first else closing, tuple(added), call, server)
+        at_line = place.line + 1 if first else closing
+        yield Insertion(path, at_line, tuple(added), call, server, digest(content))
 
 
 def _early_end(place: Section) -> str:
