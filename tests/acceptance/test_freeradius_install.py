@@ -171,6 +171,61 @@ REFUSED: dict[str, tuple[Callable[[Stock], object], str]] = {
 }
 
 
+def accounting(body: str, said: str = "") -> tuple[Callable[[Stock], object], str]:
+    return lambda stock: section(stock, "accounting", f"accounting {{\n{body}\n}}"), said
+
+
+def hotspot(
+    opening: str = "server hotspot", kind: str = "acct", body: str = "ok", include: str = ""
+) -> tuple[Callable[[Stock], object], str]:
+    """Add a second server that takes accounting."""
+    site = (
+        f"{opening} {{\n\tlisten {{\n\t\ttype = {kind}\n\t\tipaddr = 127.0.0.1\n\t\tport = 0\n\t}}\n"
+        f"\tpreacct {{\n\t\tpreprocess\n\t}}\n\taccounting {{\n\t\t{body}\n\t}}\n}}\n"
+    )
+
+    def spoil(stock: Stock) -> None:
+        folder = stock.raddb / ("more-sites" if include else "sites-enabled")
+        folder.mkdir(exist_ok=True)
+        (folder / "hotspot").write_text(site)
+        with (stock.raddb / "radiusd.conf").open("a") as file:
+            file.write(f"\nact = return\nacct_type = acct\nmysites = ${{confdir}}/more-sites\n{include}\n")
+
+    return spoil, ""
+
+
+def listener_elsewhere(stock: Stock) -> None:
+    listen = "listen {\n\ttype = acct\n\tipaddr = 127.0.0.1\n\tport = 0\n\tvirtual_server = hotspot\n}\n"
+    (stock.raddb / "sites-enabled" / "hotspot").write_text(
+        f'{listen}server "hotspot" {{\n\tpreacct {{\n\t}}\n\taccounting {{\n\t\tok\n\t}}\n}}\n'
+    )
+
+
+def ending_policy(stock: Stock) -> None:
+    (stock.raddb / "policy.d" / "done").write_text("done {\n\tok {\n\t\tok = return\n\t}\n}\n")
+    section(stock, "accounting", "accounting {\n\tdone\n}")
+
+
+# What the reader takes for something else than FreeRADIUS does.
+MISREAD: dict[str, tuple[Callable[[Stock], object], str]] = {
+    "comment in a pattern": accounting("\tif (&Called-Station-Id =~ /#guest$/) {\n\t\tok\n\t}"),
+    "quote in a pattern": accounting('\tif (&User-Name =~ /^"x/) {\n\t\tok\n\t}'),
+    "brace in a pattern": accounting("\tif (&User-Name =~ /^\\{/) {\n\t\tok\n\t}\n\tok"),
+    "brace of a program": accounting("\tupdate request {\n\t\t&Tmp-String-5 := `/bin/echo {`\n\t}\n\tok"),
+    "escaped quote": accounting("\tupdate request {\n\t\t&Tmp-String-5 := 'it\\'s {'\n\t}\n\tok"),
+    "large letters": accounting("\tok {\n\t\tOK = return\n\t}", "accounting can end before its last line"),
+    "a policy that ends it": (ending_policy, "accounting can end in the policy done"),
+    "server after a tab": hotspot("server\thotspot"),
+    "listener elsewhere, server in quotes": (listener_elsewhere, ""),
+    "kind in large letters": hotspot(kind="ACCT"),
+    "kind in a variable": hotspot(kind="${acct_type}"),
+    "action in a variable": hotspot(body="ok {\n\t\t\tok = ${act}\n\t\t}"),
+    "sites in a variable": hotspot(include="$INCLUDE ${mysites}/"),
+    "tab after the include": hotspot(include="$INCLUDE\tmore-sites/"),
+}
+REFUSED |= MISREAD
+
+
 @pytest.mark.parametrize(("spoil", "said"), REFUSED.values(), ids=REFUSED)
 def test_what_is_not_understood_is_not_changed(
     stock: Stock, spoil: Callable[[Stock], object], said: str
@@ -183,6 +238,18 @@ def test_what_is_not_understood_is_not_changed(
     for line in (PREACCT, ACCOUNTING, "python_path = ", "mods-available/radmeter", "freeradius -C"):
         assert line in done.errors
     assert stock.tree() == before
+
+
+def test_each_server_that_takes_accounting_gets_the_lines(stock: Stock) -> None:
+    body = (
+        'if (&User-Name =~ /^guest/) {\n\t\tok\n\t\t}\n\t\tif (&User-Name == "%{Class} {") {\n\t\tok\n\t\t}'
+    )
+    hotspot('server "hotspot"', body=body)[0](stock)
+    done = stock.install("--yes")
+    assert done.exit_code == 0, done.errors
+    for line in (PREACCT, ACCOUNTING):
+        assert line in (stock.raddb / "sites-enabled" / "hotspot").read_text()
+        assert line in (stock.raddb / SITE).read_text()
 
 
 def test_a_site_elsewhere_is_not_changed(stock: Stock, tmp_path: Path) -> None:

@@ -193,16 +193,22 @@ def test_nothing_is_written_through_a_link(theirs: Theirs, name: str) -> None:
 
 
 def test_a_directory_that_is_swapped_while_root_writes_leads_nowhere(theirs: Theirs) -> None:
-    # A module that freeradius -C runs after the plan swaps the directory for a link to root's place.
+    # A module that freeradius -C runs after the plan swaps the directory for a link to root's place. radiusd finds all
+    # that it needs there.
+    shutil.copytree(theirs.raddb / "policy.d", theirs.roots, dirs_exist_ok=True)
+    for path in theirs.roots.iterdir():
+        path.chmod(0o644)
+    before = sorted(theirs.roots.iterdir())
+    folder, enabled = theirs.raddb / "policy.d", theirs.raddb / "mods-enabled" / "swaps"
     swap = (
-        f"import os\nos.rename({str(theirs.raddb / 'policy.d')!r}, {str(theirs.raddb / 'policy.old')!r})\n"
-        f"os.symlink({str(theirs.roots)!r}, {str(theirs.raddb / 'policy.d')!r})\n"
+        f"import os\nos.rename({str(folder)!r}, {str(theirs.raddb / 'policy.old')!r})\n"
+        f"os.symlink({str(theirs.roots)!r}, {str(folder)!r})\nos.remove({str(enabled)!r})\n"
     )
     module(theirs, "swaps", swap + "def instantiate(p):\n    return 0\n")
     done = theirs.install()
     assert (theirs.raddb / "policy.old").exists(), "the module has not run"
     assert done.returncode == 1, done.stdout
-    assert list(theirs.roots.iterdir()) == []
+    assert sorted(theirs.roots.iterdir()) == before
 
 
 def test_root_makes_no_directory_that_only_the_configuration_names(theirs: Theirs) -> None:

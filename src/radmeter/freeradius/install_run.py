@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from radmeter.errors import ServerConfigurationError
-from radmeter.freeradius import installed
-from radmeter.freeradius.install import CALLS, Copy, Insertion, Link, NewDirectory, Plan
+from radmeter.freeradius import compiled, installed
+from radmeter.freeradius.install import CALLS, Copy, Insertion, Link, NewDirectory, Plan, misled, refusal
 from radmeter.freeradius.install_record import DIRECTORY, FILE, Record, digest
 from radmeter.freeradius.owner import make_directory
 
@@ -202,11 +202,14 @@ def _carry_out(
                 raise _changed(edit.path)
             done.append(edit)
             _become(edit.path, edit.after, example)
-        if fault := installed.configuration_fault(raddb, dict(environment)):
+        fault, said = installed.check(raddb, dict(environment), detailed=record is not None)
+        if fault:
             what = "is faulty already, before any change" if fault == fault_before else "would be faulty"
             raise ServerConfigurationError(
                 f"the configuration in {raddb} {what}; everything is as it was: {fault}"
             )
+        if record is not None and (problems := misled(raddb, compiled.sections(said))):
+            raise refusal(raddb, problems)
     except BaseException:
         for edit in reversed(done):
             if _state(edit.path) != edit.before:

@@ -175,23 +175,31 @@ def configuration_fault(directory: Path, environment: dict[str, str], user: Owne
 
     It loads the modules. With `user`, root lets this user do it.
     """
+    return check(directory, environment, user)[0]
+
+
+def check(
+    directory: Path, environment: dict[str, str], user: Owner | None = None, *, detailed: bool = False
+) -> tuple[str, str]:
+    """Return what `configuration_fault` does, and all that radiusd has said. `detailed`: also how it reads sections."""
     path = program()
     if path is None:
-        return "FreeRADIUS is not installed"
+        return "FreeRADIUS is not installed", ""
     try:
         with waits.waiting_for(f"`{path} -C`, which checks the configuration"):
             done = _run(
-                [path, "-C", "-l", "stdout", "-d", str(directory.absolute())],
+                [path, "-Cxxxx" if detailed else "-C", "-l", "stdout", "-d", str(directory.absolute())],
                 {**os.environ, **environment},
                 user,
             )
     except (OSError, subprocess.TimeoutExpired) as error:
-        return str(error)
+        return str(error), ""
+    said = done.stdout.decode(errors="replace")
     if done.returncode == 0:
-        return ""
-    lines = [line.strip() for line in done.stdout.decode(errors="replace").splitlines() if line.strip()]
+        return "", said
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
     errors = [line.partition(" : Error: ")[2] for line in lines if " : Error: " in line]
-    return next(iter([*errors, *lines[-1:]]), f"it ends with {done.returncode}")
+    return next(iter([*errors, *lines[-1:]]), f"it ends with {done.returncode}"), said
 
 
 def _said(*command: str, user: Owner | None = None) -> str:
