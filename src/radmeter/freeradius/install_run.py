@@ -246,7 +246,10 @@ def _without(text: str, block: Sequence[str]) -> str:
 
 def _below(raddb: Path, path: Path) -> str:
     base = raddb.resolve()
-    return str(path.parent.resolve().joinpath(path.name).relative_to(base))
+    place = path.parent.resolve() / path.name
+    if not place.is_relative_to(base):
+        raise _changed(path)
+    return str(place.relative_to(base))
 
 
 def _state(path: Path) -> bytes | str | None:
