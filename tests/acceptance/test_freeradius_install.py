@@ -252,6 +252,29 @@ def test_each_server_that_takes_accounting_gets_the_lines(stock: Stock) -> None:
         assert line in (stock.raddb / SITE).read_text()
 
 
+def test_the_doctor_asks_freeradius_where_the_lines_stand(stock: Stock) -> None:
+    assert stock.install("--yes").exit_code == 0
+
+    def red() -> list[str]:
+        found = faults(
+            None,
+            "freeradius",
+            arguments=("--raddb", stock.raddb, "--check-config"),
+            RADMETER_JOURNAL=str(stock.server.journal),
+        )
+        return [line.said for line in found if line.check == "freeradius" and line.level == "red"]
+
+    assert red() == []
+    section(
+        stock,
+        "accounting",
+        f"accounting {{\n\tif (&Called-Station-Id =~ /#guest$/) {{\n\t\t{ACCOUNTING}\n\t}}\n}}",
+    )
+    said = red()
+    assert len(said) == 1
+    assert f"FreeRADIUS does not execute {ACCOUNTING} last in accounting" in said[0]
+
+
 def test_a_site_elsewhere_is_not_changed(stock: Stock, tmp_path: Path) -> None:
     elsewhere = tmp_path / "managed"
     (stock.raddb / SITE).rename(elsewhere)

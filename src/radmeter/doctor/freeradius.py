@@ -10,7 +10,8 @@ from radmeter import __version__, resources
 from radmeter.doctor.context import Context
 from radmeter.doctor.finding import Finding, Findings, Teller
 from radmeter.errors import ConfigurationError, ServerConfigurationError
-from radmeter.freeradius import exposure, installed
+from radmeter.freeradius import compiled, exposure, installed
+from radmeter.freeradius.install import CALLS, misled
 from radmeter.freeradius.instances import instances, modules, packages, settings_of
 from radmeter.freeradius.journal_in_use import elsewhere, journals
 from radmeter.freeradius.open_journal import same
@@ -327,7 +328,15 @@ def _traps(server: Server) -> Findings:
 
 
 def _asked(context: Context, server: Server) -> Findings:
-    if context.check_config and (
-        fault := installed.configuration_fault(server.raddb, server.environment, server.owner)
-    ):
+    """Ask FreeRADIUS itself, which alone knows for certain where a line of its configuration stands."""
+    if not context.check_config:
+        return
+    fault, said = installed.check(server.raddb, server.environment, server.owner, detailed=True)
+    if fault:
         yield tell.red(f"radiusd -C: {fault}", f"sudo freeradius -XC -d {shlex.quote(str(server.raddb))}")
+        return
+    sections = compiled.sections(said)
+    # Who calls the module without the policies has their own reasons.
+    if any(call.policy in each.policies() for each in sections for call in CALLS):
+        for problem in misled(server.raddb, sections):
+            yield tell.red(problem, "", note="Move the line there, then restart FreeRADIUS.")
