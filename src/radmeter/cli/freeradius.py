@@ -15,7 +15,7 @@ from radmeter.errors import ConfigurationError, ServerConfigurationError, os_rea
 from radmeter.freeradius import install as planning
 from radmeter.freeradius import install_run, installed
 from radmeter.freeradius.install_record import DIRECTORY
-from radmeter.freeradius.owner import become, named
+from radmeter.freeradius.owner import acting, become, named
 from radmeter.freeradius.raddb import read
 from radmeter.plugin import config_file
 from radmeter.plugin.settings import read_settings
@@ -77,6 +77,8 @@ def install(settings: Settings, raddb: Path | None, only_plan: bool, undo: bool,
                 _install(directory, environment, settings, only_plan, yes)
     except OSError as error:
         hint = "" if os.geteuid() == 0 else " (run this command as root)"
+        if user := acting():
+            hint = f" (for {user}, who owns the configuration: root goes on as this user)"
         raise ServerConfigurationError(f"FreeRADIUS's configuration: {os_reason(error)}{hint}") from error
 
 

@@ -155,6 +155,11 @@ def become(raddb: Path, journals: Collection[Path]) -> None:
     _root, _self = theirs, owner
 
 
+def acting() -> Owner | None:
+    """Return the user who this process has become; None if it is the one that was started."""
+    return _self
+
+
 def _serve(child_asks: socket.socket, child: int, journals: Collection[Path]) -> int:
     """Make directories for a child until it has ended. Return its exit code."""
     # A terminal sends it to the child too, which says so and ends.
@@ -163,7 +168,9 @@ def _serve(child_asks: socket.socket, child: int, journals: Collection[Path]) ->
         try:
             asked = json.loads(request)
             if Path(asked["path"]) not in journals:
-                raise ServerConfigurationError(f"{asked['path']} is not the journal of radmeter's settings")
+                raise ServerConfigurationError(
+                    f"{asked['path']} is not the journal of radmeter's settings, so root does not make it"
+                )
             _make(Path(asked["path"]), asked["user"])
             answer = ""
         except OSError as error:

@@ -35,7 +35,7 @@ def servers_without_accounting(root: Section) -> Iterator[str]:
     """
     sends = [
         each.value("virtual_server") or ""
-        for name in ("listen", "client", "clients", "home_server", "home_server_pool")
+        for name in ("listen", "client", "clients", "home_server", "home_server_pool", "realm")
         for each in root.all(name)
     ]
     for server in root.sections:
