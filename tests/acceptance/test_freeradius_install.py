@@ -12,7 +12,9 @@ from support.stock_server import ACCOUNTING, PREACCT, STOCK, StockServer
 from support.wire import Router
 
 from radmeter.freeradius import installed
+from radmeter.freeradius.install import POLICY
 from radmeter.freeradius.install_record import DIRECTORY, digest
+from radmeter.freeradius.install_run import alone
 from radmeter.plugin.journal.reader import JournalReader
 
 SITE = "sites-available/default"
@@ -169,6 +171,61 @@ REFUSED: dict[str, tuple[Callable[[Stock], object], str]] = {
 }
 
 
+def accounting(body: str, said: str = "") -> tuple[Callable[[Stock], object], str]:
+    return lambda stock: section(stock, "accounting", f"accounting {{\n{body}\n}}"), said
+
+
+def hotspot(
+    opening: str = "server hotspot", kind: str = "acct", body: str = "ok", include: str = ""
+) -> tuple[Callable[[Stock], object], str]:
+    """Add a second server that takes accounting."""
+    site = (
+        f"{opening} {{\n\tlisten {{\n\t\ttype = {kind}\n\t\tipaddr = 127.0.0.1\n\t\tport = 0\n\t}}\n"
+        f"\tpreacct {{\n\t\tpreprocess\n\t}}\n\taccounting {{\n\t\t{body}\n\t}}\n}}\n"
+    )
+
+    def spoil(stock: Stock) -> None:
+        folder = stock.raddb / ("more-sites" if include else "sites-enabled")
+        folder.mkdir(exist_ok=True)
+        (folder / "hotspot").write_text(site)
+        with (stock.raddb / "radiusd.conf").open("a") as file:
+            file.write(f"\nact = return\nacct_type = acct\nmysites = ${{confdir}}/more-sites\n{include}\n")
+
+    return spoil, ""
+
+
+def listener_elsewhere(stock: Stock) -> None:
+    listen = "listen {\n\ttype = acct\n\tipaddr = 127.0.0.1\n\tport = 0\n\tvirtual_server = hotspot\n}\n"
+    (stock.raddb / "sites-enabled" / "hotspot").write_text(
+        f'{listen}server "hotspot" {{\n\tpreacct {{\n\t}}\n\taccounting {{\n\t\tok\n\t}}\n}}\n'
+    )
+
+
+def ending_policy(stock: Stock) -> None:
+    (stock.raddb / "policy.d" / "done").write_text("done {\n\tok {\n\t\tok = return\n\t}\n}\n")
+    section(stock, "accounting", "accounting {\n\tdone\n}")
+
+
+# What the reader takes for something else than FreeRADIUS does.
+MISREAD: dict[str, tuple[Callable[[Stock], object], str]] = {
+    "comment in a pattern": accounting("\tif (&Called-Station-Id =~ /#guest$/) {\n\t\tok\n\t}"),
+    "quote in a pattern": accounting('\tif (&User-Name =~ /^"x/) {\n\t\tok\n\t}'),
+    "brace in a pattern": accounting("\tif (&User-Name =~ /^\\{/) {\n\t\tok\n\t}\n\tok"),
+    "brace of a program": accounting("\tupdate request {\n\t\t&Tmp-String-5 := `/bin/echo {`\n\t}\n\tok"),
+    "escaped quote": accounting("\tupdate request {\n\t\t&Tmp-String-5 := 'it\\'s {'\n\t}\n\tok"),
+    "large letters": accounting("\tok {\n\t\tOK = return\n\t}", "accounting can end before its last line"),
+    "a policy that ends it": (ending_policy, "accounting can end in the policy done"),
+    "server after a tab": hotspot("server\thotspot"),
+    "listener elsewhere, server in quotes": (listener_elsewhere, ""),
+    "kind in large letters": hotspot(kind="ACCT"),
+    "kind in a variable": hotspot(kind="${acct_type}"),
+    "action in a variable": hotspot(body="ok {\n\t\t\tok = ${act}\n\t\t}"),
+    "sites in a variable": hotspot(include="$INCLUDE ${mysites}/"),
+    "tab after the include": hotspot(include="$INCLUDE\tmore-sites/"),
+}
+REFUSED |= MISREAD
+
+
 @pytest.mark.parametrize(("spoil", "said"), REFUSED.values(), ids=REFUSED)
 def test_what_is_not_understood_is_not_changed(
     stock: Stock, spoil: Callable[[Stock], object], said: str
@@ -181,6 +238,41 @@ def test_what_is_not_understood_is_not_changed(
     for line in (PREACCT, ACCOUNTING, "python_path = ", "mods-available/radmeter", "freeradius -C"):
         assert line in done.errors
     assert stock.tree() == before
+
+
+def test_each_server_that_takes_accounting_gets_the_lines(stock: Stock) -> None:
+    body = (
+        'if (&User-Name =~ /^guest/) {\n\t\tok\n\t\t}\n\t\tif (&User-Name == "%{Class} {") {\n\t\tok\n\t\t}'
+    )
+    hotspot('server "hotspot"', body=body)[0](stock)
+    done = stock.install("--yes")
+    assert done.exit_code == 0, done.errors
+    for line in (PREACCT, ACCOUNTING):
+        assert line in (stock.raddb / "sites-enabled" / "hotspot").read_text()
+        assert line in (stock.raddb / SITE).read_text()
+
+
+def test_the_doctor_asks_freeradius_where_the_lines_stand(stock: Stock) -> None:
+    assert stock.install("--yes").exit_code == 0
+
+    def red() -> list[str]:
+        found = faults(
+            None,
+            "freeradius",
+            arguments=("--raddb", stock.raddb, "--check-config"),
+            RADMETER_JOURNAL=str(stock.server.journal),
+        )
+        return [line.said for line in found if line.check == "freeradius" and line.level == "red"]
+
+    assert red() == []
+    section(
+        stock,
+        "accounting",
+        f"accounting {{\n\tif (&Called-Station-Id =~ /#guest$/) {{\n\t\t{ACCOUNTING}\n\t}}\n}}",
+    )
+    said = red()
+    assert len(said) == 1
+    assert f"FreeRADIUS does not execute {ACCOUNTING} last in accounting" in said[0]
 
 
 def test_a_site_elsewhere_is_not_changed(stock: Stock, tmp_path: Path) -> None:
@@ -275,3 +367,74 @@ def test_without_a_terminal_it_asks_nobody(stock: Stock, monkeypatch: pytest.Mon
     assert stock.tree() == before
     monkeypatch.setattr(installed, "python_module", lambda: None)
     assert "sudo apt install freeradius-python3" in stock.install("--yes").errors
+
+
+def test_a_file_that_changes_while_it_asks_is_not_changed(
+    stock: Stock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def answer(_: str, yes: bool) -> None:
+        assert not yes
+        stock.edit(SITE, r"(?m)^preacct \{$", "# a line of the operator's\npreacct {")
+
+    monkeypatch.setattr("radmeter.cli.freeradius.confirm", answer)
+    done = stock.install()
+    assert (done.exit_code, "was changed meanwhile" in done.errors) == (1, True), done.errors
+    text = (stock.raddb / SITE).read_text()
+    assert "# a line of the operator's\npreacct {" in text
+    assert "radmeter" not in text
+    assert not (stock.raddb / POLICY).exists()
+    assert not stock.server.journal.exists()
+
+
+def test_only_one_runs_at_a_time(stock: Stock) -> None:
+    before = stock.tree()
+    with alone(stock.raddb):
+        done = stock.install("--yes")
+    assert (done.exit_code, "another `radmeter freeradius install` works on" in done.errors) == (1, True)
+    assert stock.tree() == before
+    assert stock.install("--yes").exit_code == 0
+
+
+def test_a_second_installation_keeps_the_journal_of_the_first(stock: Stock) -> None:
+    assert stock.install("--yes").exit_code == 0
+    after = stock.tree()
+    again = radmeter(None, "freeradius", "install", "--raddb", stock.raddb, "--yes")
+    assert (again.exit_code, f"the journal stays {stock.server.journal}" in again.errors) == (0, True)
+    assert stock.tree() == after
+
+
+def test_another_journal_can_be_named_later(stock: Stock, tmp_path: Path) -> None:
+    assert stock.install("--yes").exit_code == 0
+    moved = tmp_path / "srv" / "journal"
+    done = radmeter(None, "freeradius", "install", "--raddb", stock.raddb, "--journal", str(moved), "--yes")
+    assert done.exit_code == 0, done.errors
+    assert moved.is_dir()
+    assert f'journal = "{moved}"' in (stock.raddb / "mods-available" / "radmeter").read_text()
+
+
+def test_a_plan_says_what_would_be_refused(stock: Stock) -> None:
+    stock.edit(SITE, r"(?m)^authorize \{$", "authorize {\n\tnot_there")
+    done = stock.install("--plan")
+    assert (done.exit_code, "is faulty already, before any change" in done.errors) == (1, True), done.errors
+
+
+def test_undo_names_the_line_that_it_cannot_take_back(stock: Stock) -> None:
+    assert stock.install("--yes").exit_code == 0
+    stock.edit(SITE, rf"(?m)^(\s*{PREACCT})$", r"\1 # mine")
+    after = stock.tree()
+    lines = (stock.raddb / SITE).read_text().splitlines()
+    number = next(number for number, line in enumerate(lines, 1) if line.endswith("# mine"))
+    undone = stock.install("--undo", "--yes")
+    assert undone.exit_code == 1
+    assert f"{SITE} line {number} was changed by hand" in undone.errors
+    assert "Delete this line" in undone.errors
+    assert stock.tree() == after
+
+
+def test_undo_tells_anothers_fault_from_its_own(stock: Stock) -> None:
+    assert stock.install("--yes").exit_code == 0
+    stock.edit(SITE, r"(?m)^authorize \{$", "authorize {\n\tnot_there")
+    after = stock.tree()
+    undone = stock.install("--undo", "--yes")
+    assert (undone.exit_code, "is faulty already, before any change" in undone.errors) == (1, True)
+    assert stock.tree() == after

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -14,8 +15,10 @@ from radmeter.errors import ConfigurationError, ServerConfigurationError, os_rea
 from radmeter.freeradius import install as planning
 from radmeter.freeradius import install_run, installed
 from radmeter.freeradius.install_record import DIRECTORY
+from radmeter.freeradius.owner import acting, become, named
 from radmeter.freeradius.raddb import read
 from radmeter.plugin import config_file
+from radmeter.plugin.settings import read_settings
 
 # The Python of radiusd is the system's.
 SYSTEM = "/usr/bin:/bin"
@@ -66,12 +69,16 @@ def install(settings: Settings, raddb: Path | None, only_plan: bool, undo: bool,
     """
     directory, environment = _server(raddb, settings)
     try:
-        if undo:
-            _undo(directory, environment, only_plan, yes)
-        else:
-            _install(directory, environment, settings, only_plan, yes)
+        become(directory, _journals(settings))
+        with install_run.alone(directory):
+            if undo:
+                _undo(directory, environment, only_plan, yes)
+            else:
+                _install(directory, environment, settings, only_plan, yes)
     except OSError as error:
         hint = "" if os.geteuid() == 0 else " (run this command as root)"
+        if user := acting():
+            hint = f" (for {user}, who owns the configuration: root goes on as this user)"
         raise ServerConfigurationError(f"FreeRADIUS's configuration: {os_reason(error)}{hint}") from error
 
 
@@ -96,6 +103,14 @@ def _server(given: Path | None, settings: Settings) -> tuple[Path, dict[str, str
     return directory.absolute(), {**environment, **(running or {})}
 
 
+def _journals(settings: Settings) -> set[Path]:
+    """Return the directories that root may make: those that root's own files name, not FreeRADIUS's configuration."""
+    found = {settings.journal}
+    with suppress(ConfigurationError):  # the plan says why
+        found.add(Path(read_settings({}, installed.environment_file()[1]).journal))
+    return found
+
+
 def _install(
     raddb: Path, environment: dict[str, str], settings: Settings, only_plan: bool, yes: bool
 ) -> None:
@@ -112,10 +127,14 @@ def _install(
         output.say(
             f'note: the shipper needs it too: journal = "{given}" in {config_file.default_file()}', err=True
         )
+    _refuse_unreadable(raddb)
+    kinds = {type(change) for change in plan.changes}
+    # Without its journal, a plugin that is enabled already refuses to start.
+    if planning.Link in kinds or planning.NewDirectory not in kinds:
+        install_run.refuse_faulty(raddb, environment)
     if only_plan:
         return
     confirm(f"Change this? The originals are kept in {raddb / DIRECTORY}.", yes)
-    _refuse_unreadable(raddb)
     install_run.install(plan, environment)
     output.say(
         "done, and freeradius -C finds no fault. It takes effect when FreeRADIUS is restarted:",
@@ -146,8 +165,10 @@ def _refuse_unreadable(raddb: Path) -> None:
     python = shutil.which(f"python{version}", path=SYSTEM) if version else None
     if python is None:
         return
-    user = planning.server_user(read(raddb), raddb) if os.geteuid() == 0 else None
     place = str(planning.python_path())
+    # A command that is still root's is here because only root can write what names the user.
+    name = planning.server_user(read(raddb), raddb) if os.geteuid() == 0 else None
+    user = named(name) if name else None
     if fault := installed.import_fault(python, place, user):
         raise ServerConfigurationError(
             f"{user or 'this user'} cannot import the plugin from {place} by Python {version}: {fault}. "

@@ -9,11 +9,13 @@ from pathlib import Path
 from radmeter import __version__, resources
 from radmeter.doctor.context import Context
 from radmeter.doctor.finding import Finding, Findings, Teller
-from radmeter.errors import ConfigurationError
-from radmeter.freeradius import exposure, installed
+from radmeter.errors import ConfigurationError, ServerConfigurationError
+from radmeter.freeradius import compiled, exposure, installed
+from radmeter.freeradius.install import CALLS, misled
 from radmeter.freeradius.instances import instances, modules, packages, settings_of
 from radmeter.freeradius.journal_in_use import elsewhere, journals
 from radmeter.freeradius.open_journal import same
+from radmeter.freeradius.owner import other_owner
 from radmeter.freeradius.raddb import Item, Section, expanded, read
 from radmeter.freeradius.sites import closing_line, takes_accounting
 from radmeter.plugin import config_file
@@ -42,6 +44,8 @@ class Server:
         self.modules = modules(root)
         self.instances = instances(root)
         self.restart = "sudo systemctl restart freeradius"
+        # Who runs what the configuration names. As root, that would be whoever can write there.
+        self.owner = other_owner(raddb)
 
     def value(self, section: Section, name: str) -> str:
         """Return an item's value, with variables filled in."""
@@ -85,6 +89,11 @@ def check(context: Context) -> Findings:
     environment = from_file if known is None else known
     try:
         server = Server(raddb, environment, read(raddb))
+    except ServerConfigurationError as error:
+        yield tell.unknown(
+            str(error.args[0]), f"sudo chown -R root: {shlex.quote(str(raddb))}", note="Nothing was judged."
+        )
+        return
     except FileNotFoundError as error:
         yield tell.red(f"{error.filename} is missing", f"ls -l {shlex.quote(str(raddb))}")
         return
@@ -149,7 +158,7 @@ def _python(server: Server, file: Path) -> Findings:
         python = shutil.which(f"python{version}") if version else sys.executable
         if python is None:
             continue  # radiusd has this Python only as a library: there is no interpreter to ask
-        if fault := installed.import_fault(python, places[0]):
+        if fault := installed.import_fault(python, places[0], server.owner):
             mend, note = (
                 "",
                 f"Install radmeter {__version__} again, as it was installed, then restart FreeRADIUS.",
@@ -319,5 +328,15 @@ def _traps(server: Server) -> Findings:
 
 
 def _asked(context: Context, server: Server) -> Findings:
-    if context.check_config and (fault := installed.configuration_fault(server.raddb, server.environment)):
+    """Ask FreeRADIUS itself, which alone knows for certain where a line of its configuration stands."""
+    if not context.check_config:
+        return
+    fault, said = installed.check(server.raddb, server.environment, server.owner, detailed=True)
+    if fault:
         yield tell.red(f"radiusd -C: {fault}", f"sudo freeradius -XC -d {shlex.quote(str(server.raddb))}")
+        return
+    sections = compiled.sections(said)
+    # Who calls the module without the policies has their own reasons.
+    if any(call.policy in each.policies() for each in sections for call in CALLS):
+        for problem in misled(server.raddb, sections):
+            yield tell.red(problem, "", note="Move the line there, then restart FreeRADIUS.")

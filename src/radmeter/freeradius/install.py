@@ -3,17 +3,18 @@
 import os
 import pwd
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import radmeter
 from radmeter import __version__, resources
 from radmeter.errors import ConfigurationError, ServerConfigurationError
+from radmeter.freeradius.compiled import CompiledSection
 from radmeter.freeradius.install_record import Record, digest
 from radmeter.freeradius.instances import instances, modules, settings_of
-from radmeter.freeradius.raddb import Section, read
-from radmeter.freeradius.sites import accounting_servers, closing_line
+from radmeter.freeradius.raddb import Section, read, text_of
+from radmeter.freeradius.sites import accounting_servers, closing_line, servers_without_accounting
 from radmeter.plugin.settings import read_settings
 
 MODULE = "mods-available/radmeter"
@@ -25,6 +26,14 @@ PACKAGED = Path("/usr/lib/radmeter/python")
 PLAIN_PATH = re.compile(r"[\w./+@,= -]+")
 # Results after which the router gets a reply, although the rest of the section was left out.
 ANSWERED = ("ok", "updated", "noop", "default")
+
+# In these, the reader cannot tell a brace or a comment from text: programs, odd quotes, continued lines.
+ODD = re.compile(r"""[`\\'"]""")
+QUOTED = re.compile(r""""(?:\\.|[^"\\`])*"|'[^'\\`]*'""")
+# .. and patterns with such characters. The brace that opens the section is none of the pattern's.
+PATTERN = re.compile(r"[=!]~(.*)")
+OPENS = re.compile(r"\)\s*\{\s*$")
+UNKNOWN_FILE = re.compile(r"\s*\$-?INCLUDE.*\$(?!\{(?:confdir|raddbdir|modconfdir|certdir)\})")
 
 
 @dataclass(frozen=True)
@@ -89,6 +98,7 @@ class Insertion:
     lines: tuple[str, ...]
     call: Call
     server: str
+    read: str  # the digest of the file as it was read
 
     def __str__(self) -> str:
         """Return the change as a line for people."""
@@ -127,7 +137,8 @@ def plan(raddb: Path, environment: Mapping[str, str], journal: Path | None) -> P
     environment
         The server's variables.
     journal
-        The journal to write into the module; None: the module takes it from radmeter's configuration.
+        The journal to write into the module; None: the one that an earlier installation wrote there, if any. Without
+        one the module takes it from radmeter's configuration.
 
     Raises
     ------
@@ -141,6 +152,8 @@ def plan(raddb: Path, environment: Mapping[str, str], journal: Path | None) -> P
     problems: list[str] = []
     notes: list[str] = []
     changes: list[Change] = []
+    if journal is None and (journal := _journal_written(raddb / MODULE, record)):
+        notes.append(f"the journal stays {journal}, as --journal named it at an earlier installation")
     module = _module(journal)
     for name, content, marks in (
         (MODULE, module, ("radmeter.plugin",)),
@@ -161,15 +174,16 @@ def plan(raddb: Path, environment: Mapping[str, str], journal: Path | None) -> P
     if not places and not problems:
         problems.append(f"{raddb}: no virtual server takes accounting packets")
     if problems:
-        raise _refusal(raddb, problems)
-    changes += _journal_directory(root, raddb, journal_of(root, environment, journal), notes)
+        raise refusal(raddb, problems)
+    renewed = any(isinstance(change, Copy) and change.path == raddb / MODULE for change in changes)
+    changes += _journal_directory(root, raddb, journal_of(root, environment, journal, renewed), notes)
     notes += _sql(root)
     # A file that several servers include is changed once.
     return Plan(raddb, tuple(dict.fromkeys(changes)), tuple(notes))
 
 
-def journal_of(root: Section, environment: Mapping[str, str], given: Path | None) -> Path:
-    """Return the journal that the server uses after the installation.
+def journal_of(root: Section, environment: Mapping[str, str], given: Path | None, renewed: bool) -> Path:
+    """Return the journal that the server uses after the installation. `renewed`: its module is written anew.
 
     Raises
     ------
@@ -177,7 +191,7 @@ def journal_of(root: Section, environment: Mapping[str, str], given: Path | None
         The plugin would refuse its settings, or the server's environment names another journal than the given one.
     """
     there = next(iter(instances(root).values()), None)
-    if there is not None:
+    if there is not None and not renewed:
         settings = settings_of(there, root, environment)
     else:
         settings = read_settings({"journal": given or ""}, environment)
@@ -204,6 +218,14 @@ def server_user(root: Section, raddb: Path) -> str | None:
         return pwd.getpwuid((raddb / "radiusd.conf").stat().st_uid).pw_name
     except KeyError:
         return None
+
+
+def _journal_written(module: Path, record: Record) -> Path | None:
+    """Return the journal that an earlier installation wrote into the module, if the file is as it was written."""
+    if not module.exists() or digest(content := module.read_bytes()) != record.copied.get(MODULE):
+        return None
+    found = re.search(r'^\s*journal = "(/[^"$]*)"', content.decode(), re.MULTILINE)
+    return Path(found[1]) if found else None
 
 
 def _module(journal: Path | None) -> bytes:
@@ -234,6 +256,9 @@ def _copy(
     source = resources.directory("radius") / path.parent.name / path.name
     if not path.parent.is_dir():
         problems.append(f"{path.parent} is not a directory")
+        return
+    if not path.parent.resolve().is_relative_to(path.parent.parent.resolve()):
+        problems.append(f"{path.parent} is a directory outside {path.parent.parent}")
         return
     if not (path.exists() or path.is_symlink()):
         yield Copy(path, content, None)
@@ -279,7 +304,8 @@ def _insertion(
         if calls[0 if first else -1] != call.policy:
             problems.append(f"{at}: {call.section} calls {call.policy}, but not {call.where.split()[0]}")
         return
-    lines = path.read_bytes().decode(errors="surrogateescape").split("\n")
+    content = path.read_bytes()
+    lines = content.decode(errors="surrogateescape").split("\n")
     closing = closing_line(place)
     opening = rf"\s*{call.section}\s*\{{\s*(#.*)?"
     if not path.is_relative_to(raddb.resolve()):
@@ -288,6 +314,8 @@ def _insertion(
         problems.append(f"{at}: {call.section} {{ does not stand on a line of its own")
     elif closing is None or not re.fullmatch(r"\s*\}\s*(#.*)?", lines[closing - 1]):
         problems.append(f"{at}: the end of {call.section} does not stand on a line of its own")
+    elif not first and (odd := _unread(place)):
+        problems.append(f"{odd} has quotes or a pattern that this command does not read")
     elif not first and (early := _early_end(place)):
         problems.append(f"{at}: accounting can end before its last line: {early}")
     else:
@@ -296,7 +324,31 @@ def _insertion(
         end = "\r" if lines[place.line - 1].endswith("\r") else ""
         added = [f"{inner}#  {call.why}{end}", f"{inner}{call.policy}{end}"]
         added = [*added, end] if first else [end, *added]
-        yield Insertion(path, place.line + 1 if first else closing, tuple(added), call, server)
+        at_line = place.line + 1 if first else closing
+        yield Insertion(path, at_line, tuple(added), call, server, digest(content))
+
+
+def _unread(place: Section) -> str:
+    """Return the first line in a section, or in a file that it includes, that is not read for certain; "" if none."""
+    for path in dict.fromkeys([place.path, *(item.path for item in place.calls())]):
+        lines = text_of(path).splitlines()
+        here = path == place.path
+        for number in range(
+            place.line if here else 1, (closing_line(place) or 0 if here else len(lines)) + 1
+        ):
+            if _is_odd(lines[number - 1]):
+                return f"{path} line {number}"
+    return ""
+
+
+def _is_odd(line: str) -> bool:
+    if line.lstrip().startswith("#"):
+        return False
+    pattern = PATTERN.search(line)
+    if pattern and re.search(r"""[{}#"'`\\]""", OPENS.sub("", pattern[1])):
+        return True
+    code = QUOTED.sub("", line)
+    return bool(UNKNOWN_FILE.match(line) or ODD.search(code.partition("#")[0]))
 
 
 def _early_end(place: Section) -> str:
@@ -307,7 +359,11 @@ def _early_end(place: Section) -> str:
         if early := _early_end(section):
             return early
     for item in place.items:
-        if item.name == "return" or (item.value == "return" and item.name in ANSWERED):
+        action = item.value.lower()
+        if item.name == "return" or (
+            # A variable could be `return` too.
+            item.name.lower() in ANSWERED and (action == "return" or "$" in action)
+        ):
             shown = f"{item.name} = {item.value}" if item.value else item.name
             return f"{item.path} line {item.line}: {shown}"
     return ""
@@ -340,7 +396,60 @@ def _sql(root: Section) -> Iterator[str]:
                         )
 
 
-def _refusal(raddb: Path, problems: list[str]) -> ServerConfigurationError:
+def misled(raddb: Path, compiled: Sequence[CompiledSection]) -> list[str]:
+    """Return where FreeRADIUS itself does not execute the calls as they are meant, in a changed configuration.
+
+    The reader of this command finds where to put a line. FreeRADIUS is the judge of where it stands.
+
+    Parameters
+    ----------
+    compiled
+        The sections as FreeRADIUS executes them.
+    """
+    if not compiled:
+        return ["FreeRADIUS does not tell how it understands the virtual servers"]
+    root = read(raddb)
+    harmless = set(servers_without_accounting(root))
+    problems = []
+    for server in dict.fromkeys(each.server for each in compiled if each.name == "accounting"):
+        name = f"server {server}" if server else "the server"
+        if server in harmless:
+            continue
+        for call in CALLS:
+            section = next(
+                (each for each in compiled if (each.server, each.name) == (server, call.section)), None
+            )
+            if section is None:
+                problems.append(f"{name} has no section {call.section}")
+                continue
+            at = f"{name} of {section.path}"
+            if not section.calls(call.policy, first=call.section == "preacct"):
+                problems.append(
+                    f"{at}: FreeRADIUS does not execute {call.policy} {call.where}, for every packet"
+                )
+            elif section.returns_before(call.policy):
+                problems.append(f"{at}: {call.section} can end before {call.policy}")
+            elif call.section == "accounting":
+                problems += _policies_that_end(at, section, root)
+    return problems
+
+
+def _policies_that_end(at: str, section: CompiledSection, root: Section) -> Iterator[str]:
+    ours = [call.policy for call in CALLS]
+    known = {each.name: each for policies in root.all("policy") for each in policies.sections}
+    for name in section.policies():
+        if name in ours:
+            return
+        policy = known.get(name) or known.get(f"{name}.accounting")
+        if policy is None or (odd := _unread(policy)):
+            where = "and where it stands" if policy is None else odd
+            yield f"{at}: accounting calls the policy {name}, {where} is not understood"
+        elif early := _early_end(policy):
+            yield f"{at}: accounting can end in the policy {name}: {early}"
+
+
+def refusal(raddb: Path, problems: list[str]) -> ServerConfigurationError:
+    """Return the error that names what is not understood, and the lines to add by hand."""
     source = resources.directory("radius")
     return ServerConfigurationError(
         f"the configuration in {raddb} is not understood, so nothing is changed:",

@@ -2,14 +2,27 @@
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from radmeter.errors import ServerConfigurationError
 
 # In raddb. radiusd reads nothing in it.
 DIRECTORY = "radmeter-install"
 FILE = "record.json"
+
+
+def _is_lines(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(line, str) and "\0" not in line for line in value)
+
+
+def _is_dict(value: object, is_value: Callable[[object], bool]) -> bool:
+    return (
+        isinstance(value, dict)
+        and all(isinstance(name, str) for name in value)
+        and all(map(is_value, value.values()))
+    )
 
 
 def digest(content: bytes) -> str:
@@ -43,11 +56,31 @@ class Record:
         """
         path = raddb / DIRECTORY / FILE
         try:
-            return cls(**json.loads(path.read_text(encoding="utf-8")))
+            record = cls(**json.loads(path.read_text(encoding="utf-8")))
         except FileNotFoundError:
             return cls()
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, RecursionError) as error:
             raise ServerConfigurationError(f"{path} is not what radmeter wrote there: {error}") from error
+        if fault := record.fault():
+            raise ServerConfigurationError(f"{path} is not what radmeter wrote there: {fault}")
+        return record
+
+    def fault(self) -> str:
+        """Return what in it this command has not written: another type, or a path outside raddb; "" if nothing."""
+        for name in ("copied", "links"):
+            if not _is_dict(getattr(self, name), lambda value: isinstance(value, str)):
+                return name
+        if not _is_dict(
+            self.inserted, lambda blocks: isinstance(blocks, list) and all(map(_is_lines, blocks))
+        ):
+            return "inserted"
+        if not _is_lines(self.made):
+            return "made"
+        for name in (*self.copied, *self.links, *self.inserted):
+            path = PurePosixPath(name)
+            if path.is_absolute() or ".." in path.parts or not path.parts or "\0" in name:
+                return f"{name!r} is not the name of a file below raddb"
+        return ""
 
     def text(self) -> str:
         """Return the record as it is kept."""

@@ -1,18 +1,20 @@
 """Changes an operator's FreeRADIUS configuration by a plan, or takes the changes back. On a fault all is as it was."""
 
+import fcntl
 import os
-import pwd
 import shutil
 import stat
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from radmeter.errors import ServerConfigurationError
-from radmeter.freeradius import installed
-from radmeter.freeradius.install import CALLS, Copy, Insertion, Link, NewDirectory, Plan
+from radmeter.freeradius import compiled, installed
+from radmeter.freeradius.install import CALLS, Copy, Insertion, Link, NewDirectory, Plan, misled, refusal
 from radmeter.freeradius.install_record import DIRECTORY, FILE, Record, digest
+from radmeter.freeradius.owner import make_directory
 
 # radiusd reads no file with a hyphen in its name from a directory.
 UNFINISHED = ".radmeter-new"
@@ -25,6 +27,7 @@ class Edit:
     path: Path
     after: bytes | str | None
     said: str
+    before: bytes | str | None
 
 
 def install(plan: Plan, environment: Mapping[str, str]) -> None:
@@ -43,20 +46,32 @@ def install(plan: Plan, environment: Mapping[str, str]) -> None:
     insertions: dict[Path, list[Insertion]] = {}
     for change in plan.changes:
         if isinstance(change, Copy):
-            edits.append(Edit(change.path, change.content, str(change)))
+            edits.append(Edit(change.path, change.content, str(change), change.before))
             record.copied[_below(plan.raddb, change.path)] = digest(change.content)
         elif isinstance(change, Link):
-            edits.append(Edit(change.path, change.target, str(change)))
+            edits.append(Edit(change.path, change.target, str(change), None))
             record.links[_below(plan.raddb, change.path)] = change.target
         elif isinstance(change, Insertion):
             insertions.setdefault(change.path, []).append(change)
     for path, changes in insertions.items():
-        edits.append(Edit(path, _inserted(path, changes), f"edit {path}"))
+        before = path.read_bytes()
+        if any(change.read != digest(before) for change in changes):
+            raise _changed(path)
+        edits.append(Edit(path, _inserted(before, changes), f"edit {path}", before))
         blocks = record.inserted.setdefault(_below(plan.raddb, path), [])
         blocks += [list(change.lines) for change in changes]
     record.made.extend(str(change.path) for change in made)
-    _refuse_faulty(plan.raddb, environment, "is faulty already, before any change")
-    _carry_out(plan.raddb, edits, made, record, environment)
+    # First, because a plugin that is there already refuses to start without its journal.
+    for directory in made:
+        make_directory(directory.path, directory.user)
+    try:
+        refuse_faulty(plan.raddb, environment)
+        _carry_out(plan.raddb, edits, record, environment)
+    except BaseException:
+        for directory in made:
+            with suppress(OSError):
+                directory.path.rmdir()
+        raise
 
 
 def undo_plan(raddb: Path) -> tuple[list[Edit], list[str]]:
@@ -80,26 +95,37 @@ def undo_plan(raddb: Path) -> tuple[list[Edit], list[str]]:
         path = raddb / name
         if not path.exists():
             continue
-        before = _text(path)
+        content = path.read_bytes()
+        before = content.decode(errors="surrogateescape")
         after = before
         for block in blocks:
             after = _without(after, block)
-        for number, line in enumerate(after.split("\n"), 1):
+        for line in after.split("\n"):
             if line.split("#")[0].strip() in [call.policy for call in CALLS]:
-                notes.append(f"{path} line {number} was changed by hand and stays: {line.strip()}")
+                # Without its policy, radiusd would not start.
+                raise ServerConfigurationError(
+                    f"{path} line {before.split(chr(10)).index(line) + 1} was changed by hand: "
+                    f"{line.strip()}. Delete this line, then run this again; nothing is changed"
+                )
         if after != before:
             edits.append(
-                Edit(path, after.encode(errors="surrogateescape"), f"remove radmeter's lines from {path}")
+                Edit(
+                    path,
+                    after.encode(errors="surrogateescape"),
+                    f"remove radmeter's lines from {path}",
+                    content,
+                )
             )
     for name, target in record.links.items():
         path = raddb / name
         if path.is_symlink() and str(path.readlink()) == target:
-            edits.append(Edit(path, None, f"remove {path}"))
+            edits.append(Edit(path, None, f"remove {path}", target))
     for name, written in record.copied.items():
         path = raddb / name
-        if path.exists() and digest(path.read_bytes()) == written:
-            edits.append(Edit(path, None, f"remove {path}"))
-        elif path.exists():
+        text = path.read_bytes() if path.exists() else None
+        if text is not None and digest(text) == written:
+            edits.append(Edit(path, None, f"remove {path}", text))
+        elif text is not None:
             notes.append(f"{path} was changed by hand and stays")
     notes += [f"{path} stays: the journal" for path in record.made if Path(path).exists()]
     return edits, notes
@@ -107,21 +133,59 @@ def undo_plan(raddb: Path) -> tuple[list[Edit], list[str]]:
 
 def undo(raddb: Path, edits: Sequence[Edit], environment: Mapping[str, str]) -> None:
     """Take an installation back, as `undo_plan` says. Raises as `install` does."""
-    _carry_out(raddb, edits, (), None, environment)
+    _carry_out(raddb, edits, None, environment, installed.configuration_fault(raddb, dict(environment)))
+
+
+def refuse_faulty(raddb: Path, environment: Mapping[str, str]) -> None:
+    """Raise ServerConfigurationError if radiusd finds a fault in a configuration before it is changed."""
+    if fault := installed.configuration_fault(raddb, dict(environment)):
+        raise ServerConfigurationError(
+            f"the configuration in {raddb} is faulty already, before any change: {fault}"
+        )
+
+
+@contextmanager
+def alone(raddb: Path) -> Iterator[None]:
+    """Let no other run of this command into a configuration directory.
+
+    Raises
+    ------
+    ServerConfigurationError
+        Another one is in it.
+    """
+    descriptor = os.open(raddb, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ServerConfigurationError(
+                f"another `radmeter freeradius install` works on {raddb}: run this again when it has ended"
+            ) from None
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _changed(path: Path) -> ServerConfigurationError:
+    return ServerConfigurationError(f"{path} was changed meanwhile, so nothing is changed: run this again")
 
 
 def _carry_out(
     raddb: Path,
     edits: Sequence[Edit],
-    made: Sequence[NewDirectory],
     record: Record | None,
     environment: Mapping[str, str],
+    fault_before: str = "",
 ) -> None:
     """Make the edits. `record` is written first, or with None removed in the end."""
     example = (raddb / "radiusd.conf").stat()
     kept = raddb / DIRECTORY
     first = not kept.exists()
-    saved = [(edit.path, _state(edit.path)) for edit in edits]
+    done: list[Edit] = []
+    saved = [(edit.path, edit.before) for edit in edits]
+    for path, state in saved:
+        if _state(path) != state:
+            raise _changed(path)
     before = _state(kept / FILE)
     try:
         if record is not None:
@@ -133,15 +197,23 @@ def _carry_out(
                         _directory(kept / parent, example.st_uid, example.st_gid, 0o750)
                     _write(copy, state, example)
             _write(kept / FILE, record.text().encode(), example)
-        for directory in made:
-            _make(directory)
         for edit in edits:
+            if _state(edit.path) != edit.before:
+                raise _changed(edit.path)
+            done.append(edit)
             _become(edit.path, edit.after, example)
-        _refuse_faulty(raddb, environment, "would be faulty; everything is as it was")
+        fault, said = installed.check(raddb, dict(environment), detailed=record is not None)
+        if fault:
+            what = "is faulty already, before any change" if fault == fault_before else "would be faulty"
+            raise ServerConfigurationError(
+                f"the configuration in {raddb} {what}; everything is as it was: {fault}"
+            )
+        if record is not None and (problems := misled(raddb, compiled.sections(said))):
+            raise refusal(raddb, problems)
     except BaseException:
-        for path, state in reversed(saved):
-            if _state(path) != state:
-                _become(path, state, example)
+        for edit in reversed(done):
+            if _state(edit.path) != edit.before:
+                _become(edit.path, edit.before, example)
         if first:
             shutil.rmtree(kept, ignore_errors=True)
         elif record is not None:
@@ -151,13 +223,9 @@ def _carry_out(
         shutil.rmtree(kept)
 
 
-def _refuse_faulty(raddb: Path, environment: Mapping[str, str], what: str) -> None:
-    if fault := installed.configuration_fault(raddb, dict(environment)):
-        raise ServerConfigurationError(f"the configuration in {raddb} {what}: {fault}")
-
-
-def _inserted(path: Path, changes: Sequence[Insertion]) -> bytes:
-    lines = _text(path).split("\n")
+def _inserted(before: bytes, changes: Sequence[Insertion]) -> bytes:
+    # Not read_text: it would change the ends of lines.
+    lines = before.decode(errors="surrogateescape").split("\n")
     for change in sorted(changes, key=lambda each: each.before_line, reverse=True):
         lines[change.before_line - 1 : change.before_line - 1] = change.lines
     return "\n".join(lines).encode(errors="surrogateescape")
@@ -176,14 +244,12 @@ def _without(text: str, block: Sequence[str]) -> str:
     return text
 
 
-def _text(path: Path) -> str:
-    # Not read_text: it would change the ends of lines.
-    return path.read_bytes().decode(errors="surrogateescape")
-
-
 def _below(raddb: Path, path: Path) -> str:
     base = raddb.resolve()
-    return str(path.parent.resolve().joinpath(path.name).relative_to(base))
+    place = path.parent.resolve() / path.name
+    if not place.is_relative_to(base):
+        raise _changed(path)
+    return str(place.relative_to(base))
 
 
 def _state(path: Path) -> bytes | str | None:
@@ -206,14 +272,22 @@ def _write(path: Path, content: bytes, example: os.stat_result) -> None:
     unfinished = path.with_name(path.name + UNFINISHED)
     unfinished.unlink(missing_ok=True)
     descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        if os.geteuid() == 0:
-            os.fchown(descriptor, example.st_uid, example.st_gid)
-        os.fchmod(descriptor, stat.S_IMODE(example.st_mode))
-        os.fsync(descriptor)
-    unfinished.replace(path)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            if os.geteuid() == 0:
+                os.fchown(descriptor, example.st_uid, example.st_gid)
+            else:
+                # The owner of the configuration may be in the file's group, or not.
+                with suppress(PermissionError):
+                    os.fchown(descriptor, -1, example.st_gid)
+            os.fchmod(descriptor, stat.S_IMODE(example.st_mode))
+            os.fsync(descriptor)
+        unfinished.replace(path)
+    except BaseException:
+        unfinished.unlink(missing_ok=True)
+        raise
 
 
 def _directory(path: Path, user: int, group: int, mode: int) -> None:
@@ -223,17 +297,3 @@ def _directory(path: Path, user: int, group: int, mode: int) -> None:
     path.chmod(mode)
     if os.geteuid() == 0:
         os.chown(path, user, group)
-
-
-def _make(directory: NewDirectory) -> None:
-    directory.path.parent.mkdir(parents=True, exist_ok=True)
-    if directory.user is None:
-        directory.path.mkdir(mode=0o750)
-        return
-    try:
-        entry = pwd.getpwnam(directory.user)
-    except KeyError:
-        raise ServerConfigurationError(
-            f"radiusd's user {directory.user} does not exist, so {directory.path} cannot be made for it"
-        ) from None
-    _directory(directory.path, entry.pw_uid, entry.pw_gid, 0o750)

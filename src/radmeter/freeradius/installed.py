@@ -4,11 +4,13 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from radmeter import waits
 from radmeter.freeradius.open_journal import open_journal, same
+from radmeter.freeradius.owner import Owner
 
 PROGRAMS = ("freeradius", "radiusd")  # the name on Debian, and on all others
 # Not on the PATH of an ordinary user on Debian.
@@ -149,10 +151,10 @@ def python_module() -> Path | None:
     return next((place for place in places if place.exists()), None)
 
 
-def import_fault(python: str, directory: str, user: str | None = None) -> str:
+def import_fault(python: str, directory: str, user: Owner | None = None) -> str:
     """Return why a Python cannot import the plugin from a directory; "" if it can. Writes nothing there.
 
-    As root it can be tried as another `user`.
+    With `user`, root tries it as this user.
     """
     code = (
         # Inside radiusd there is a module `radiusd` with constants. Here a stand-in takes its place.
@@ -168,44 +170,62 @@ def import_fault(python: str, directory: str, user: str | None = None) -> str:
     return lines[-1].strip() if lines else "it prints nothing"
 
 
-def configuration_fault(directory: Path, environment: dict[str, str]) -> str:
-    """Return the first error that `radiusd -C` finds in a configuration; "" if none. `-C` only checks and then ends."""
+def configuration_fault(directory: Path, environment: dict[str, str], user: Owner | None = None) -> str:
+    """Return the first error that `radiusd -C` finds in a configuration; "" if none. `-C` only checks and then ends.
+
+    It loads the modules. With `user`, root lets this user do it.
+    """
+    return check(directory, environment, user)[0]
+
+
+def check(
+    directory: Path, environment: dict[str, str], user: Owner | None = None, *, detailed: bool = False
+) -> tuple[str, str]:
+    """Return what `configuration_fault` does, and all that radiusd has said. `detailed`: also how it reads sections."""
     path = program()
     if path is None:
-        return "FreeRADIUS is not installed"
+        return "FreeRADIUS is not installed", ""
     try:
         with waits.waiting_for(f"`{path} -C`, which checks the configuration"):
-            done = subprocess.run(
-                [path, "-C", "-l", "stdout", "-d", str(directory)],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                env={**os.environ, **environment},
-                timeout=PROGRAM_SECONDS,
-                check=False,
+            done = _run(
+                [path, "-Cxxxx" if detailed else "-C", "-l", "stdout", "-d", str(directory.absolute())],
+                {**os.environ, **environment},
+                user,
             )
     except (OSError, subprocess.TimeoutExpired) as error:
-        return str(error)
+        return str(error), ""
+    said = done.stdout.decode(errors="replace")
     if done.returncode == 0:
-        return ""
-    lines = [line.strip() for line in done.stdout.decode(errors="replace").splitlines() if line.strip()]
+        return "", said
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
     errors = [line.partition(" : Error: ")[2] for line in lines if " : Error: " in line]
-    return next(iter([*errors, *lines[-1:]]), f"it ends with {done.returncode}")
+    return next(iter([*errors, *lines[-1:]]), f"it ends with {done.returncode}"), said
 
 
-def _said(*command: str, user: str | None = None) -> str:
+def _said(*command: str, user: Owner | None = None) -> str:
     try:
         with waits.waiting_for(f"`{command[0]}`"):
-            done = subprocess.run(
-                command,
-                user=user,
-                cwd="/",  # the present directory may be closed to that user
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                timeout=PROGRAM_SECONDS,
-                check=False,
-            )
+            done = _run(command, None, user)
     except (OSError, subprocess.TimeoutExpired) as error:
         return str(error)
     return done.stdout.decode(errors="replace")
+
+
+def _run(
+    command: Sequence[str], environment: Mapping[str, str] | None, user: Owner | None
+) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        command,
+        user=None if user is None else user.uid,
+        group=None if user is None else user.gid,
+        extra_groups=None if user is None else user.groups,
+        env=environment,
+        cwd="/",  # the present directory may be closed to that user
+        # Another user's program must not reach this terminal: it could type into it.
+        start_new_session=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=PROGRAM_SECONDS,
+        check=False,
+    )

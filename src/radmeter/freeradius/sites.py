@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from radmeter.freeradius.raddb import TOKEN, Section, text_of
 
 ACCOUNTING_LISTENERS = ("acct", "auth+acct")
+# Those of a file are of packets that were answered before.
+OTHER_LISTENERS = {"auth", "detail", "status", "control", "command", "coa", "proxy", "dhcp", "vmps"}
 
 
 def accounting_servers(root: Section) -> Iterator[Section]:
@@ -24,6 +26,24 @@ def accounting_servers(root: Section) -> Iterator[Section]:
                 yield server
     if any(each.name in ("preacct", "accounting") for each in root.sections):
         yield root
+
+
+def servers_without_accounting(root: Section) -> Iterator[str]:
+    """Yield the names of the virtual servers that certainly get no Accounting-Requests from routers.
+
+    They have listeners of their own, all of other kinds; or nothing sends packets to them.
+    """
+    sends = [
+        each.value("virtual_server") or ""
+        for name in ("listen", "client", "clients", "home_server", "home_server_pool", "realm")
+        for each in root.all(name)
+    ]
+    for server in root.sections:
+        if server.name == "server":
+            kinds = {each.value("type") or "" for each in server.sections if each.name == "listen"}
+            is_sent_to = any(value == server.argument or "$" in value for value in sends)
+            if kinds <= OTHER_LISTENERS and not is_sent_to:
+                yield server.argument
 
 
 def takes_accounting(place: Section, root: Section) -> bool:

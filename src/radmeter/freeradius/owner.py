@@ -1,0 +1,243 @@
+"""Gives root's rights up for those of the owner of FreeRADIUS's configuration, before anything in it is run or written.
+
+Debian gives the configuration to radiusd's user. What stands there decides which programs `freeradius -C` runs and
+which files an installation changes: as root, that user would become root by it.
+"""
+
+import json
+import os
+import pwd
+import signal
+import socket
+import sys
+from collections.abc import Collection, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from radmeter.errors import ServerConfigurationError, os_reason
+
+# What an installation changes lies in these, and in the configuration directory itself.
+FOLDERS = (
+    "radiusd.conf",
+    "mods-available",
+    "mods-enabled",
+    "policy.d",
+    "sites-available",
+    "sites-enabled",
+    "radmeter-install",
+)
+MOST_LINKS = 40
+LONGEST_REQUEST = 64 << 10
+
+
+@dataclass(frozen=True)
+class Owner:
+    """A user, with the groups that a login of this user has."""
+
+    uid: int
+    gid: int
+    groups: tuple[int, ...]
+    name: str | None
+
+    def __str__(self) -> str:
+        """Return the name for people."""
+        return self.name or f"user id {self.uid}"
+
+
+def other_owner(raddb: Path) -> Owner | None:
+    """Return who owns a configuration directory, as far as root has to become that user; None if it has not.
+
+    A directory on the way to it counts too: its owner could put another configuration there.
+
+    Raises
+    ------
+    ServerConfigurationError
+        Several users own parts of it. None of them can be trusted with the others' files.
+    OSError
+        It cannot be read.
+    """
+    if os.geteuid() != 0:
+        return None
+    found = dict(_strangers(raddb))
+    for name in FOLDERS:
+        with suppress(FileNotFoundError):
+            found.update(_strangers(raddb / name))
+    if len(found) > 1:
+        raise ServerConfigurationError(
+            f"{raddb} has several owners, so root does not use it: "
+            + ", ".join(f"{path} belongs to {_named(uid)}" for uid, path in found.items()),
+            "Give it to one user: chown -R",
+        )
+    return next((_owner(uid, raddb) for uid in found), None)
+
+
+def named(name: str) -> Owner | None:
+    """Return a user; None if there is none with this name."""
+    try:
+        entry = pwd.getpwnam(name)
+    except KeyError:
+        return None
+    return Owner(entry.pw_uid, entry.pw_gid, tuple(os.getgrouplist(name, entry.pw_gid)), name)
+
+
+def _named(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"user id {uid}"
+
+
+def _owner(uid: int, raddb: Path) -> Owner:
+    try:
+        entry = pwd.getpwuid(uid)
+    except KeyError:
+        return Owner(uid, raddb.stat().st_gid, (), None)
+    return Owner(uid, entry.pw_gid, tuple(os.getgrouplist(entry.pw_name, entry.pw_gid)), entry.pw_name)
+
+
+def _strangers(path: Path) -> Iterator[tuple[int, Path]]:
+    """Yield the users other than root who own something on the way to a path, each with what they own."""
+    parts = list(reversed(path.absolute().parts))
+    here = Path(parts.pop())
+    links = 0
+    while True:
+        status = here.lstat()
+        if status.st_uid != 0:
+            yield status.st_uid, here
+        if here.is_symlink():
+            links += 1
+            if links > MOST_LINKS:
+                raise ServerConfigurationError(f"{path}: too many symbolic links")
+            parts += reversed(here.readlink().parts)
+            here = here.parent
+        if not parts:
+            return
+        part = parts.pop()
+        here = Path("/") if part == "/" else here.parent if part == ".." else here / part
+
+
+_root: socket.socket | None = None
+_self: Owner | None = None
+
+
+def become(raddb: Path, journals: Collection[Path]) -> None:
+    """Go on as the owner of a configuration directory, in a child process, if root has to.
+
+    Root only waits for the child, ends with its exit code, and makes directories that the child asks for.
+
+    Parameters
+    ----------
+    journals
+        The directories that root may make.
+
+    Raises
+    ------
+    ServerConfigurationError
+        Several users own parts of the configuration.
+    """
+    global _root, _self
+    owner = other_owner(raddb)
+    if owner is None:
+        return
+    sys.stdout.flush()
+    sys.stderr.flush()
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    child = os.fork()
+    if child:
+        theirs.close()
+        sys.exit(_serve(ours, child, journals))
+    ours.close()
+    os.setgroups(owner.groups)
+    os.setgid(owner.gid)
+    os.setuid(owner.uid)
+    # Here the kernel takes other processes of this user the right to look into this one.
+    _root, _self = theirs, owner
+
+
+def acting() -> Owner | None:
+    """Return the user who this process has become; None if it is the one that was started."""
+    return _self
+
+
+def _serve(child_asks: socket.socket, child: int, journals: Collection[Path]) -> int:
+    """Make directories for a child until it has ended. Return its exit code."""
+    # A terminal sends it to the child too, which says so and ends.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    while request := child_asks.recv(LONGEST_REQUEST):
+        try:
+            asked = json.loads(request)
+            if Path(asked["path"]) not in journals:
+                raise ServerConfigurationError(
+                    f"{asked['path']} is not the journal of radmeter's settings, so root does not make it"
+                )
+            _make(Path(asked["path"]), asked["user"])
+            answer = ""
+        except OSError as error:
+            answer = os_reason(error)
+        except ServerConfigurationError as error:
+            answer = str(error)
+        child_asks.send(json.dumps(answer).encode())
+    _, status = os.waitpid(child, 0)
+    code = os.waitstatus_to_exitcode(status)
+    return code if code >= 0 else 128 - code
+
+
+def make_directory(path: Path, user: str | None) -> None:
+    """Make a journal for a user, as root if root has started this command.
+
+    Raises
+    ------
+    ServerConfigurationError
+        It cannot be made.
+    OSError
+        The same.
+    """
+    if _root is None or _is_in_own(path):
+        _make(path, user)
+        return
+    _root.send(json.dumps({"path": str(path), "user": user}).encode())
+    if fault := json.loads(_root.recv(LONGEST_REQUEST)):
+        raise ServerConfigurationError(f"{path} cannot be made: {fault}")
+
+
+def _is_in_own(path: Path) -> bool:
+    try:
+        return _self is not None and _self.uid in _way(path)
+    except PermissionError:
+        return False
+
+
+def _way(path: Path) -> set[int]:
+    """Return the users other than root who own something on the way to a directory that is to be made."""
+    there = path.absolute()
+    while not (there.is_symlink() or there.exists()):
+        there = there.parent
+    return {uid for uid, _ in _strangers(there)}
+
+
+def _make(path: Path, user: str | None) -> None:
+    if path.exists():
+        return
+    if os.geteuid() != 0:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.mkdir(mode=0o750)
+        return
+    try:
+        entry = None if user is None else pwd.getpwnam(user)
+    except KeyError:
+        raise ServerConfigurationError(
+            f"radiusd's user {user} does not exist, so {path} cannot be made for it"
+        ) from None
+    if others := _way(path):
+        # Between two steps they could put a link there, and root would give its target away.
+        named = ", ".join(sorted(map(_named, others)))
+        raise ServerConfigurationError(
+            f"{path} lies in a directory of {named}, make it by hand: install -d -m 0750"
+            + (f" -o {user} {path}" if user else f" {path}")
+        )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.mkdir(mode=0o750)
+    path.chmod(0o750)
+    if entry is not None:
+        os.chown(path, entry.pw_uid, entry.pw_gid)
