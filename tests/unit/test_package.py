@@ -172,6 +172,44 @@ def test_configuration_is_kept_and_scripts_are_sound(tree: Path) -> None:
         assert shipped == (ROOT / "deploy" / "systemd" / unit).read_bytes()
 
 
+PURGED = [
+    ((), True),
+    (("journal/node", "journal/database", "journal/ledger.json", "journal/writer.lock", "journal/again/"), True),
+    (("journal/node", "journal/segment-00000000000000000001.log"), False),
+    (("journal/shipped/segment-00000000000000000001.log",), False),
+    (("journal/kept-segment-00000000000000000001.log",), False),
+    (("second/journal/segment-00000000000000000001.log",), False),
+    (("archive/radacct_2026_01.parquet",), False),
+    (("journal -> elsewhere", "../elsewhere/segment-00000000000000000001.log"), False),
+]
+
+
+@pytest.mark.parametrize(("files", "goes"), PURGED, ids=lambda each: str(each))
+def test_a_purge_deletes_no_packets_and_no_archive(tmp_path: Path, files: tuple[str, ...], goes: bool) -> None:
+    state = tmp_path / "var" / "lib" / "radmeter"
+    (state / "journal").parent.mkdir(parents=True)
+    kept = []
+    for name in files:
+        path = state / name.partition(" ")[0]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if " -> " in name:
+            path.symlink_to(state.parent / "elsewhere")
+            kept.append(path)
+        elif name.endswith("/"):
+            path.mkdir()
+        else:
+            path.touch()
+            kept.append(path)
+    script = (ROOT / "deploy" / "debian" / "radmeter.postrm").read_text(encoding="utf-8")
+    moved = re.sub(r"/(var/lib|etc|run)/", rf"{tmp_path}/\1/", script)
+    heard = said("sh", "-c", moved, "postrm", "purge")
+    if goes:
+        assert (heard, state.exists()) == ("", False)
+    else:
+        assert all(path.exists() for path in kept)
+        assert f"radmeter: {state} is kept, because of files such as {state}/" in heard
+
+
 def commands(command: click.Command, path: str) -> Iterator[str]:
     yield path
     if isinstance(command, click.Group):
