@@ -174,7 +174,10 @@ def test_configuration_is_kept_and_scripts_are_sound(tree: Path) -> None:
 
 PURGED = [
     ((), True),
-    (("journal/node", "journal/database", "journal/ledger.json", "journal/writer.lock", "journal/again/"), True),
+    (
+        ("journal/node", "journal/database", "journal/ledger.json", "journal/writer.lock", "journal/again/"),
+        True,
+    ),
     (("journal/node", "journal/segment-00000000000000000001.log"), False),
     (("journal/shipped/segment-00000000000000000001.log",), False),
     (("journal/kept-segment-00000000000000000001.log",), False),
@@ -185,7 +188,9 @@ PURGED = [
 
 
 @pytest.mark.parametrize(("files", "goes"), PURGED, ids=lambda each: str(each))
-def test_a_purge_deletes_no_packets_and_no_archive(tmp_path: Path, files: tuple[str, ...], goes: bool) -> None:
+def test_a_purge_deletes_no_packets_and_no_archive(
+    tmp_path: Path, files: tuple[str, ...], goes: bool
+) -> None:
     state = tmp_path / "var" / "lib" / "radmeter"
     (state / "journal").parent.mkdir(parents=True)
     kept = []
