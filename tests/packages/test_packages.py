@@ -71,7 +71,9 @@ class Unit:
         for directory in values("RuntimeDirectory"):
             chroot.run(f"install -d -o {user} -g {user} /run/{directory}")
         groups = ",".join([*chroot.run(f"id -Gn {user}").split(), *values("SupplementaryGroups")])
-        self.process = chroot.start(f"echo $$; exec {command}", log, user, groups, variables | environment)
+        group = "".join(values("Group")) or user
+        become = f"exec setpriv --reuid {user} --regid {group} --groups {groups} --"
+        self.process = chroot.start(f"echo $$; {become} {command}", log, "root", "", variables | environment)
         self._chroot = chroot
         self.says("")
 
@@ -151,17 +153,22 @@ def test_the_whole_life(built: tuple[str, list[Path]], chroot: Chroot, tmp_path:
     assert rights == [
         "root:root 755 /etc/radmeter",
         "root:root 644 /etc/radmeter/radmeter.toml",
-        "root:radmeter 2750 /etc/radmeter/secrets",
+        "root:radmeter-ship 750 /etc/radmeter/secrets",
         "root:root 755 /var/lib/radmeter",
         f"freerad:freerad 750 {JOURNAL}",
         "root:root 755 /opt/radmeter",
         "root:root 755 /opt/radmeter/current/bin/radmeter",
         "/var/lib/radmeter:/usr/sbin/nologin",
     ]
-    # A service can read a password that root puts there; radiusd cannot.
-    chroot.run("umask 027; echo secret > /etc/radmeter/secrets/some")
-    assert chroot.run("cat /etc/radmeter/secrets/some", user="radmeter") == "secret\n"
-    chroot.run("cat /etc/radmeter/secrets/some", user="freerad", fails=True)
+    # The jobs can read the password of their group; the shipper and radiusd cannot.
+    chroot.run("cd /etc/radmeter/secrets; umask 027; echo secret > jobs; chgrp radmeter jobs")
+    assert chroot.run("cat /etc/radmeter/secrets/jobs", user="radmeter") == "secret\n"
+    chroot.run("cat /etc/radmeter/secrets/jobs", user="freerad", fails=True)
+    shipper = "setpriv --reuid freerad --regid radmeter-ship --groups freerad --"
+    chroot.run(f"{shipper} cat /etc/radmeter/secrets/jobs", fails=True)
+    chroot.run("cd /etc/radmeter/secrets; umask 027; echo secret > ship; chgrp radmeter-ship ship")
+    assert chroot.run(f"{shipper} cat /etc/radmeter/secrets/ship") == "secret\n"
+    chroot.run("cat /etc/radmeter/secrets/ship", user="freerad", fails=True)
 
     # The lines of the README, on a machine that has FreeRADIUS and PostgreSQL.
     stock = chroot.run(f"cd {RADDB} && find . -type f | sort | xargs sha256sum; find . -type l | sort")
@@ -180,6 +187,9 @@ def test_the_whole_life(built: tuple[str, list[Path]], chroot: Chroot, tmp_path:
     ship = Unit(chroot, "radmeter-ship", tmp_path / "ship.log")
     ship.says(f"configuration /etc/radmeter/radmeter.toml, journal {JOURNAL}")
     counted(chroot, "alice", 1000)
+    # radiusd has the shipper's user, and still cannot reach into it.
+    memory = f"/proc/{ship.log.read_text().splitlines()[0]}/mem"
+    assert "Permission denied" in chroot.run(f"exec 3<> {memory}", user="freerad", fails=True)
     jobs = Unit(chroot, "radmeter-jobs", tmp_path / "jobs.log")
     jobs.says("configuration /etc/radmeter/radmeter.toml")
     assert "alice" in chroot.run("radmeter usage user alice")

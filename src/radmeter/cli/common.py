@@ -24,6 +24,7 @@ from radmeter.database import deadline
 from radmeter.errors import MissingExtra, StoreError
 from radmeter.os_errors import explained
 from radmeter.printable import escaped, escaped_json, printable
+from radmeter.secret_files import close_memory
 from radmeter.units import compact_bytes, human_bytes
 
 if TYPE_CHECKING:
@@ -245,6 +246,15 @@ def require_extra(package: str, extra: str) -> None:
     """
     if find_spec(package) is None:
         raise MissingExtra(f"{package} is not installed: {resources.how_to_add(extra)}")
+
+
+class ServiceCommand(click.Command):
+    """A command that runs as a service. It closes its memory before it reads a password."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        close_memory()
+        return super().invoke(ctx)
 
 
 def with_settings(*names: str, trial: bool = False) -> Callable[[F], F]:
