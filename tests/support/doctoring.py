@@ -59,6 +59,8 @@ def fault_of(remedy: str, note: str) -> str | None:
             return "a setting of the operator's shell, which no service gets"
         if Path(program).name not in PROGRAMS:
             return f"{program} is no program"
+        if re.search(r"\bsed -i(?! --follow-symlinks)", remedy):
+            return "an edit that makes a file of a link"
         unquoted = re.sub(r"'[^']*'|\"[^\"]*\"", "", remedy)
         if SQL.search(unquoted):
             return "SQL that no program runs"

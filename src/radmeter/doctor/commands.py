@@ -88,7 +88,7 @@ class Commands:
         if file.exists() and file.stat().st_size:
             # The line in a table is deleted too: it would win. sed inserts no line into an empty file.
             delete, insert = f"/^[[:space:]]*{name}[[:space:]]*=/d", "1i " + line.replace("\\", r"\\")
-            return f"sudo sed -i -e {shlex.quote(insert)} -e {shlex.quote(delete)} {place}", ""
+            return f"sudo sed -i --follow-symlinks -e {shlex.quote(insert)} -e {shlex.quote(delete)} {place}", ""
         directory = shlex.quote(str(file.parent))
         return f"sudo mkdir -p {directory} && echo {shlex.quote(line)} | sudo tee -a {place}", ""
 
@@ -128,6 +128,16 @@ class Commands:
         """Return the command that runs SQL in another database of the same server."""
         target = shlex.quote(self._conninfo(user, database))
         return f"{shlex.quote(_psql())} {target} -c {shell_quoted(statement)}"
+
+
+def real(path: Path) -> str:
+    """Return the path that links lead to, quoted for a shell: sudoedit refuses links."""
+    return shlex.quote(str(path.resolve()))
+
+
+def edited(script: str, path: Path) -> str:
+    """Return the command that edits a file with a script of sed. A link stays a link, and its file is edited."""
+    return f"sudo sed -i --follow-symlinks {shlex.quote(script)} {shlex.quote(str(path))}"
 
 
 def _is_unit(service: str) -> bool:

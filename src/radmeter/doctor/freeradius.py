@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from radmeter import __version__, resources
+from radmeter.doctor.commands import edited, real
 from radmeter.doctor.context import Context
 from radmeter.doctor.finding import Finding, Findings, Teller
 from radmeter.errors import ConfigurationError
@@ -49,9 +50,7 @@ class Server:
 
     def without(self, item: Item) -> str:
         """Return the command that comments a line out."""
-        return (
-            f"sudo sed -i {shlex.quote(f'{item.line}s/^/#/')} {shlex.quote(str(item.path))} && {self.restart}"
-        )
+        return f"{edited(f'{item.line}s/^/#/', item.path)} && {self.restart}"
 
 
 def check(context: Context) -> Findings:
@@ -172,7 +171,7 @@ def _instances(server: Server) -> Findings:
         yield tell.red(
             f"{len(names)} instances ({', '.join(names)}) on {shown}: a second python3 instance ends or crashes the "
             "server before 3.2.8: keep one",
-            f"sudoedit {shlex.quote(str(module.path))}",
+            f"sudoedit {real(module.path)}",
             note=f"Remove the instance that begins in line {module.line}.",
         )
 
@@ -199,7 +198,7 @@ def _policy(server: Server) -> Findings:
                 at = f"{place.line}a\\    {name}" if first else f"{closing_line(place)}i\\    {name}"
                 yield tell.red(
                     f"{section} of {place.path} does not call {name}",
-                    f"sudo sed -i {shlex.quote(at)} {shlex.quote(str(place.path))} && {server.restart}",
+                    f"{edited(at, place.path)} && {server.restart}",
                 )
             elif first and name in calls and calls[0] != name:
                 item = next(call for call in place.calls() if call.name == name)
@@ -207,7 +206,7 @@ def _policy(server: Server) -> Findings:
                 yield tell.yellow(
                     f"{name} is not first in preacct of {place.path}: Event-Timestamps that preprocess adds pass for "
                     "the router's",
-                    f"sudo sed -i {shlex.quote(moved)} {shlex.quote(str(place.path))} && {server.restart}",
+                    f"{edited(moved, place.path)} && {server.restart}",
                 )
 
 
@@ -227,8 +226,9 @@ def _journal(context: Context, server: Server) -> Findings:
         try:
             settings = settings_of(instance, server.root, server.environment)
         except ConfigurationError as error:
-            place = shlex.quote(str(_at_fault(instance, server)))
-            yield tell.red(f"{name} would refuse to start: {error}", f"sudoedit {place}")
+            yield tell.red(
+                f"{name} would refuse to start: {error}", f"sudoedit {real(_at_fault(instance, server))}"
+            )
             continue
         theirs = Path(settings.journal)
         for journal, process in opened.items():
@@ -281,13 +281,13 @@ def _exposed(server: Server) -> Findings:
     """Find clients that strangers can be. A well-known secret for this machine alone is FreeRADIUS's own example."""
     for each in exposure.find(server.root, server.environment, loopback_clients=False):
         yield tell.red(
-            each.said, f"sudoedit {shlex.quote(str(each.path))}", note=f"Line {each.line}: {each.remedy}."
+            each.said, f"sudoedit {real(each.path)}", note=f"Line {each.line}: {each.remedy}."
         )
 
 
 def _traps(server: Server) -> Findings:
     version = installed.installed_version()
-    if version is not None and version < ACCT_UNIQUE_LEAKS:
+    if version is not None and version < ACCT_UNIQUE_LEAKS and not _uses_unique_id(server):
         for place in server.root.all("preacct"):
             for call in place.calls():
                 if call.name == "acct_unique" and takes_accounting(place, server.root):
@@ -314,8 +314,23 @@ def _traps(server: Server) -> Findings:
             )
         yield tell.yellow(
             "status_server is off: health checks get no answer",
-            f"sudo sed -i {shlex.quote(script)} {shlex.quote(str(where.path))} && {server.restart}",
+            f"{edited(script, where.path)} && {server.restart}",
         )
+
+
+def _uses_unique_id(server: Server) -> bool:
+    """Return whether a module that accounting calls may use what acct_unique makes: rlm_sql needs it in each row."""
+    called = {call.name for place in server.root.all("accounting") for call in place.calls()}
+    return any(
+        name in called and (module.name == "sql" or _mentions(module, "Acct-Unique-Session-Id"))
+        for name, module in server.modules.items()
+    )
+
+
+def _mentions(section: Section, text: str) -> bool:
+    return any(text in item.name + item.value for item in section.items) or any(
+        text in inner.argument or _mentions(inner, text) for inner in section.sections
+    )
 
 
 def _asked(context: Context, server: Server) -> Findings:

@@ -155,7 +155,19 @@ def test_acct_unique_before_3_2_2(raddb: Raddb, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("radmeter.freeradius.installed.installed_version", lambda: (3, 2, 1))
     (found,) = raddb.faults()
     assert (found.level, "leaks" in found.said) == ("yellow", True)
+    # rlm_sql writes what it makes into each row.
+    (raddb.directory / "mods-enabled" / "sql").write_text('sql {\n\tradius_db = "radius"\n}\n')
+    raddb.edit("sites-enabled/default", "\t\tdetail\n", "\t\tdetail\n\t\t-sql\n")
+    assert raddb.faults() == []
+    raddb.edit("sites-enabled/default", "\t\t-sql\n", "")
+    # A site is a link to sites-available, and stays one.
+    site = raddb.directory / "sites-enabled" / "default"
+    (raddb.directory / "sites-available").mkdir()
+    site.rename(raddb.directory / "sites-available" / "default")
+    site.symlink_to("../sites-available/default")
+    (found,) = raddb.faults()
     raddb.paste(found.remedy)
+    assert site.is_symlink()
     assert raddb.faults() == []
 
 

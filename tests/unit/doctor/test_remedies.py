@@ -33,6 +33,8 @@ DOCTOR = Path(radmeter.doctor.__file__).parent
         ("radmeter people erase USER", "", "a placeholder in a command"),
         ("radmeter routers set 7 --clients 192.0.2.0/24 ..", "", "a placeholder in a command"),
         ("psql -c SELECT", "", "SQL that no program runs"),
+        ("sudo sed -i 1d /etc/radmeter/radmeter.toml", "", "an edit that makes a file of a link"),
+        ("sudo sed -i --follow-symlinks 1d /etc/radmeter/radmeter.toml", "", None),
         ("", "VACUUM the table t.", "a note that is no sentence"),
         ("", "restart FreeRADIUS", "a note that is no sentence"),
     ],
@@ -41,7 +43,7 @@ def test_the_measure(remedy: str, note: str, fault: str | None) -> None:
     assert fault_of(remedy, note) == fault
 
 
-def test_no_finding_has_a_comment_in_its_command() -> None:
+def test_no_finding_has_a_comment_in_its_command_or_breaks_a_link() -> None:
     """Also those that no test brings about."""
     texts = [
         (path.name, node.lineno, node.value)
@@ -51,3 +53,4 @@ def test_no_finding_has_a_comment_in_its_command() -> None:
     ]
     assert len(texts) > 500
     assert [text for text in texts if re.search(r" # ?[a-z]|\(then: ", text[2])] == []
+    assert [text for text in texts if re.search(r"\bsed -i(?! --follow-symlinks)", text[2])] == []
