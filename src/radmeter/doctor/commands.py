@@ -88,7 +88,10 @@ class Commands:
         if file.exists() and file.stat().st_size:
             # The line in a table is deleted too: it would win. sed inserts no line into an empty file.
             delete, insert = f"/^[[:space:]]*{name}[[:space:]]*=/d", "1i " + line.replace("\\", r"\\")
-            return f"sudo sed -i --follow-symlinks -e {shlex.quote(insert)} -e {shlex.quote(delete)} {place}", ""
+            return (
+                f"sudo sed -i --follow-symlinks -e {shlex.quote(insert)} -e {shlex.quote(delete)} {place}",
+                "",
+            )
         directory = shlex.quote(str(file.parent))
         return f"sudo mkdir -p {directory} && echo {shlex.quote(line)} | sudo tee -a {place}", ""
 

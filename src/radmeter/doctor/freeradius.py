@@ -10,6 +10,7 @@ from radmeter import __version__, resources
 from radmeter.doctor.commands import edited, real
 from radmeter.doctor.context import Context
 from radmeter.doctor.finding import Finding, Findings, Teller
+from radmeter.doctor.radiusd_rights import ENTER, READ, WRITE, User
 from radmeter.errors import ConfigurationError
 from radmeter.freeradius import exposure, installed
 from radmeter.freeradius.instances import instances, modules, packages, settings_of
@@ -100,12 +101,21 @@ def check(context: Context) -> Findings:
         *_python(server, file),
         *_instances(server),
         *_policy(server),
+        *_rights(server),
         *_journal(context, server),
         *_sql(context, server),
         *_exposed(server),
         *_traps(server),
         *_asked(context, server),
     ]
+    if how == "not running":
+        faults.append(
+            tell.yellow(
+                "radiusd does not run: routers get no reply",
+                "sudo systemctl start freeradius",
+                note="If it does not start, its log says why.",
+            )
+        )
     if faults and context.raddb is None:
         yield tell.green(f"{raddb} ({how}) was judged")
     yield from faults
@@ -210,6 +220,74 @@ def _policy(server: Server) -> Findings:
                 )
 
 
+def _user(server: Server) -> User | None:
+    """Return the user that the configuration names for the server. None: none, or it is not on this machine."""
+    sections = [*server.root.all("security"), server.root]
+    name = next((found for section in sections if (found := server.value(section, "user"))), "")
+    try:
+        return User(name)
+    except KeyError:
+        return None
+
+
+def _rights(server: Server) -> Findings:
+    """Check that radiusd's user may read the configuration file and write the journal. It does not start otherwise."""
+    user = _user(server)
+    if user is None:
+        return
+    for name, instance in server.instances.items():
+        package = next(iter(packages(instance, server.root, server.environment)), config_file.PACKAGE)
+        file = Path(server.environment.get(config_file.VARIABLE) or config_file.default_file(package))
+        if refused := user.refused(file, READ):
+            group, place = shlex.quote(user.group), shlex.quote(str(refused))
+            yield tell.red(
+                f"{name} would refuse to start: radiusd's user {user.name} may not read {refused}",
+                f"sudo chmod a+x {place}"
+                if refused.is_dir()
+                else f"sudo chgrp {group} {place} && sudo chmod g+r {place}",
+                note=""
+                if refused.is_dir()
+                else "The user of the jobs must be able to read it, too. If no password is in it: chmod a+r.",
+            )
+            continue
+        try:
+            journal = Path(settings_of(instance, server.root, server.environment).journal)
+        except ConfigurationError:
+            continue  # `_journal` says so
+        if _missing(journal):
+            above = next(place for place in journal.parents if not _missing(place))
+            if user.refused(above, WRITE | ENTER):
+                yield tell.red(
+                    f"radiusd's user {user.name} cannot make the journal {journal}: routers get no reply",
+                    f"{_made(journal, user)} && {server.restart}",
+                )
+        elif refused := user.refused(journal, READ | WRITE | ENTER):
+            who, place = shlex.quote(user.name), shlex.quote(str(refused))
+            mend = (
+                f"sudo chmod a+x {place}" if refused != journal.resolve() else f"sudo chown -R {who}: {place}"
+            )
+            yield tell.red(
+                f"radiusd's user {user.name} may not write the journal {journal}: routers get no reply", mend
+            )
+
+
+def _missing(path: Path) -> bool:
+    """Return whether there is certainly no such file."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _made(journal: Path, user: User) -> str:
+    """Return the command that makes the journal."""
+    who, group = shlex.quote(user.name), shlex.quote(user.group)
+    return f"sudo install -d -o {who} -g {group} -m 750 {shlex.quote(str(journal))}"
+
+
 def _ours(context: Context) -> str:
     return f"{context.settings.journal} ({origin(context.settings.journal_source)})"
 
@@ -233,10 +311,12 @@ def _journal(context: Context, server: Server) -> Findings:
         theirs = Path(settings.journal)
         for journal, process in opened.items():
             if not same(journal, theirs):
+                user = _user(server)
+                make = f"{_made(theirs, user)} && " if user and _missing(theirs) else ""
                 yield tell.red(
                     f"{process.shown}, and its configuration names {theirs} ({origin(settings.journal_source)}): "
                     "it was changed after the start",
-                    server.restart,
+                    make + server.restart,
                     note=f"Then ship what is left in {journal}.",
                 )
         if not same(theirs, ours):
@@ -280,9 +360,7 @@ def _sql(context: Context, server: Server) -> Findings:
 def _exposed(server: Server) -> Findings:
     """Find clients that strangers can be. A well-known secret for this machine alone is FreeRADIUS's own example."""
     for each in exposure.find(server.root, server.environment, loopback_clients=False):
-        yield tell.red(
-            each.said, f"sudoedit {real(each.path)}", note=f"Line {each.line}: {each.remedy}."
-        )
+        yield tell.red(each.said, f"sudoedit {real(each.path)}", note=f"Line {each.line}: {each.remedy}.")
 
 
 def _traps(server: Server) -> Findings:

@@ -188,6 +188,53 @@ def test_a_configuration_that_may_not_be_read_is_not_red(raddb: Raddb) -> None:
     assert "this user may not read" in said
 
 
+@pytest.fixture
+def of_nobody() -> Iterator[Raddb]:
+    """A server of the user nobody, with a configuration file, where nobody may enter."""
+    with TemporaryDirectory(prefix="radmeter-test-") as directory:
+        Path(directory).chmod(0o755)
+        raddb = Raddb(Path(directory))
+        raddb.edit("radiusd.conf", "security {", "security {\n\tuser = nobody")
+        raddb.journal.mkdir()
+        shutil.chown(raddb.journal, "nobody")
+        (Path(directory) / "radmeter.toml").write_text("")
+        yield raddb
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives files to another user")
+def test_what_radiusds_user_cannot_read_or_write_is_red(
+    of_nobody: Raddb, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, journal = of_nobody.directory.parent / "radmeter.toml", of_nobody.journal
+    monkeypatch.setattr(
+        "radmeter.freeradius.installed.environment_file",
+        lambda: (Path("/etc/default/freeradius"), {"RADMETER_CONFIG": str(file)}),
+    )
+
+    def mended(said: str) -> None:
+        (found,) = of_nobody.faults()
+        assert found.level == "red"
+        assert said in found.said
+        of_nobody.paste(found.remedy)
+        assert of_nobody.faults() == []
+
+    assert of_nobody.faults() == []
+    file.chmod(0o600)
+    mended(f"may not read {file}")
+    shutil.chown(journal, "root")
+    mended(f"may not write the journal {journal}")
+    journal.rmdir()
+    mended(f"cannot make the journal {journal}")
+
+
+def test_a_server_that_does_not_run_is_yellow(raddb: Raddb, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("radmeter.freeradius.installed.PLACES", (str(raddb.directory),))
+    monkeypatch.setattr("radmeter.freeradius.installed.running", list)
+    found = [line for line in ask(None, RADMETER_JOURNAL=str(raddb.journal)) if line.check == "freeradius"]
+    assert [line.level for line in found] == ["green", "yellow"]
+    assert "radiusd does not run" in found[1].said
+
+
 def _said_to_nobody(directory: Path) -> str:
     """Return what the check says when it runs as the user nobody."""
     code = (
