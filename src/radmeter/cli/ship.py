@@ -94,6 +94,8 @@ def _wait_for_journal(reader: JournalReader, stop: threading.Event) -> None:
     while not stop.is_set():
         try:
             reader.node()
+            if said:
+                log.info("the journal is there: shipping begins")
             return
         except JournalLocked:
             raise
