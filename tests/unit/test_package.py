@@ -233,8 +233,21 @@ def test_each_command_has_a_page_with_its_examples(tree: Path) -> None:
         text = gzip.decompress(path.read_bytes()).decode()
         assert "\b" not in text
         assert f".B {name.replace('-', ' ').split()[0]}" in text
+        # Its name, "radmeter" and its name again fit a line of a screen.
+        assert text.splitlines()[0].endswith(' "radmeter"')
+        assert 2 * len(f"{name}(1)") + len(" radmeter ") < 80
         if name != "radmeter":
             assert "Example" in text, name
+
+
+def test_links_of_the_documents_lead_to_files_of_the_package(tree: Path) -> None:
+    documents = sorted((tree / "usr/share/doc/radmeter").rglob("*.md"))
+    assert {"README.md", "operations.md"} <= {path.name for path in documents}
+    for document in documents:
+        for link in re.findall(r"\]\(([^)#]+)", document.read_text(encoding="utf-8")):
+            # A package has these as `copyright` and `changelog.gz`. Who changes radmeter has a checkout.
+            outside = "://" in link or link in ("LICENSE", "CHANGELOG.md", "CONTRIBUTING.md")
+            assert outside or (document.parent / link).is_file(), (document, link)
 
 
 def test_each_shell_has_completion_for_it(tree: Path) -> None:

@@ -192,8 +192,8 @@ def existing_database(settings: Settings) -> Iterator[str]:
     """
     if settings.dsn is None and not (settings.postgresql / "data").exists():
         raise StoreError(
-            f"there is no database in {settings.postgresql} yet: `radmeter up` makes one, or name yours as dsn in the "
-            "configuration file, or as RADMETER_DSN"
+            f"there is no database in {settings.postgresql} yet: name yours as dsn in the configuration file, or as "
+            "RADMETER_DSN. To try radmeter out, `radmeter up` makes one"
         )
     if settings.dsn is not None:
         yield settings.dsn

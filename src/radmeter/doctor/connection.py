@@ -10,10 +10,11 @@ import psycopg
 from psycopg import errors
 
 from radmeter.database.standby import standby
-from radmeter.doctor.commands import identifier
+from radmeter.doctor.commands import identifier, real
 from radmeter.doctor.context import Context
 from radmeter.doctor.finding import Finding, Findings, Teller
 from radmeter.errors import PoolsTransactions, UnusableDsn
+from radmeter.plugin.config_file import checkout, default_file
 
 tell = Teller("connection")
 
@@ -181,7 +182,11 @@ def failed(context: Context, error: Exception) -> Finding:
     by = SOURCES.get(source, source)
     name, user = asked.get("dbname") or asked.get("user") or "", asked.get("user") or ""
     if settings.dsn is None:
-        return tell.red(f"the embedded PostgreSQL cannot be used: {why}", context.remedy.radmeter("up"))
+        said = f"the embedded PostgreSQL cannot be used: {why}"
+        if checkout() is None:
+            file = settings.file or default_file()
+            return tell.red(said, f"sudoedit {real(file)}", note="Name your database in it, as dsn.")
+        return tell.red(said, context.remedy.radmeter("up"))
     if re.search(r'database "[^"]*" does not exist', why):
         admin = context.remedy.elsewhere(f'CREATE DATABASE "{name}"', database="postgres")
         return tell.red(f"(by {by}) {why}", f"{admin} && {context.remedy.radmeter('migrate up')}")
