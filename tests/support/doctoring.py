@@ -40,6 +40,10 @@ PROGRAMS = (
     "df",
     "timedatectl",
     "chmod",
+    # What root runs instead of sudo.
+    "systemctl",
+    "runuser",
+    "editor",
 )
 # A word that stands for something else, and SQL's own words.
 PLACEHOLDER = re.compile(r"(?<![\w$'\"=-])(?:[A-Z]{4,}|\.\.)(?=[\s,]|$)")

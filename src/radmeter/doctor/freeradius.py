@@ -26,6 +26,11 @@ tell = Teller("freeradius")
 
 AGAIN = "Then restart radmeter-ship: it reads its settings when it starts."
 SHIPPER = "radmeter-ship"
+# How the configuration was found, where `installed.raddb` says it in a word.
+HOW = {
+    "running": "the usual place, and a radiusd runs",
+    "not running": "the usual place, and no radiusd runs",
+}
 
 # Older versions have these faults: FreeRADIUS issues 4951, 5091, 5111, 5580, 5485 and its changelog.
 SEVERAL_INSTANCES = (3, 2, 8)
@@ -117,7 +122,7 @@ def check(context: Context) -> Findings:
             )
         )
     if faults and context.raddb is None:
-        yield tell.green(f"{raddb} ({how}) was judged")
+        yield tell.green(f"{raddb} ({HOW.get(how, how)}) was judged")
     yield from faults
     if not faults:
         names = ", ".join(server.instances)

@@ -11,6 +11,7 @@ import pytest
 from support.doctoring import fault_of
 
 import radmeter.doctor
+from radmeter.doctor.commands import without_sudo
 
 DOCTOR = Path(radmeter.doctor.__file__).parent
 
@@ -41,6 +42,22 @@ DOCTOR = Path(radmeter.doctor.__file__).parent
 )
 def test_the_measure(remedy: str, note: str, fault: str | None) -> None:
     assert fault_of(remedy, note) == fault
+
+
+@pytest.mark.parametrize(
+    ("command", "by_root"),
+    [
+        ("sudo systemctl start postgresql", "systemctl start postgresql"),
+        ("sudoedit /etc/x && sudo systemctl restart y", "editor /etc/x && systemctl restart y"),
+        ("sudo -u postgres psql -c '\\password u'", "runuser -u postgres -- psql -c '\\password u'"),
+        ("sudo -E radmeter doctor", "radmeter doctor"),
+        ("echo a | sudo tee -a /etc/x", "echo a | tee -a /etc/x"),
+        ("ssh db1 sudo systemctl start postgresql", "ssh db1 sudo systemctl start postgresql"),
+    ],
+)
+def test_root_needs_no_sudo(command: str, by_root: str) -> None:
+    assert without_sudo(command) == by_root
+    assert fault_of(by_root, "") is None
 
 
 def test_no_finding_has_a_comment_in_its_command_or_breaks_a_link() -> None:
