@@ -35,7 +35,7 @@ class User:
 
     def _may(self, path: Path, rights: int) -> bool:
         found = path.stat()
-        if self.uid == 0 or "system.posix_acl_access" in os.listxattr(path):
+        if self.uid == 0 or _has_access_list(path):
             return True
         if found.st_uid == self.uid:
             mode = found.st_mode >> 6
@@ -44,3 +44,10 @@ class User:
         else:
             mode = found.st_mode
         return mode & rights == rights
+
+
+def _has_access_list(path: Path) -> bool:
+    try:
+        return "system.posix_acl_access" in os.listxattr(path)
+    except OSError:  # the file system has no attributes
+        return False
