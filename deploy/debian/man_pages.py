@@ -62,6 +62,8 @@ def page(context: click.Context) -> str:
     made.synopsis = " ".join(command.collect_usage_pieces(context))
     made.description = paragraphs(command.help or "")
     text = str(made).replace(f".B {made.command}\n", f".B {context.command_path}\n", 1)
+    # In the middle of the header, between two times the page's name: a long one would overlap.
+    text = text.replace(f'"{made.command} Manual"', '"radmeter"', 1)
     records = [each.get_help_record(context) for each in command.get_params(context)]
     options = [record for record in records if record is not None]
     if options:

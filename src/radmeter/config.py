@@ -180,7 +180,8 @@ def _check_of_file(file: config_file.ConfigFile, name: str, text: str, label: st
         kind = "secret" if name == "secret" else "password"
         raise ConfigurationError(
             f"{label}: every user of this machine can read the file, so it may hold no {kind}. Write it into a file of "
-            f"its own and name that as {kind}_file, or run: chmod o-r {file.path}"
+            f"its own and name that as {kind}_file. The users of FreeRADIUS, the shipper and the jobs all read "
+            f"{file.path}"
         )
 
 

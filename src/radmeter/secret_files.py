@@ -1,5 +1,6 @@
-"""Reads small files that hold a secret: a password, a key."""
+"""Reads small files that hold a secret: a password, a key. Keeps the memory of a process that did so closed."""
 
+import ctypes
 import os
 import stat
 from pathlib import Path
@@ -7,6 +8,15 @@ from pathlib import Path
 from radmeter.errors import ConfigurationError
 
 LARGEST_BYTES = 4096
+_PR_SET_DUMPABLE = 4
+
+
+def close_memory() -> None:
+    """Keep other processes of our user from reading and writing our memory and environment (prctl(2)).
+
+    Only root can still do so. A program that we start is open again.
+    """
+    ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 def read_secret(path: Path, what: str) -> bytes:

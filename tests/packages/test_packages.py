@@ -71,7 +71,9 @@ class Unit:
         for directory in values("RuntimeDirectory"):
             chroot.run(f"install -d -o {user} -g {user} /run/{directory}")
         groups = ",".join([*chroot.run(f"id -Gn {user}").split(), *values("SupplementaryGroups")])
-        self.process = chroot.start(f"echo $$; exec {command}", log, user, groups, variables | environment)
+        group = "".join(values("Group")) or user
+        become = f"exec setpriv --reuid {user} --regid {group} --groups {groups} --"
+        self.process = chroot.start(f"echo $$; {become} {command}", log, "root", "", variables | environment)
         self._chroot = chroot
         self.says("")
 
@@ -151,17 +153,22 @@ def test_the_whole_life(built: tuple[str, list[Path]], chroot: Chroot, tmp_path:
     assert rights == [
         "root:root 755 /etc/radmeter",
         "root:root 644 /etc/radmeter/radmeter.toml",
-        "root:radmeter 2750 /etc/radmeter/secrets",
+        "root:radmeter-ship 750 /etc/radmeter/secrets",
         "root:root 755 /var/lib/radmeter",
         f"freerad:freerad 750 {JOURNAL}",
         "root:root 755 /opt/radmeter",
         "root:root 755 /opt/radmeter/current/bin/radmeter",
         "/var/lib/radmeter:/usr/sbin/nologin",
     ]
-    # A service can read a password that root puts there; radiusd cannot.
-    chroot.run("umask 027; echo secret > /etc/radmeter/secrets/some")
-    assert chroot.run("cat /etc/radmeter/secrets/some", user="radmeter") == "secret\n"
-    chroot.run("cat /etc/radmeter/secrets/some", user="freerad", fails=True)
+    # The jobs can read the password of their group; the shipper and radiusd cannot.
+    chroot.run("cd /etc/radmeter/secrets; umask 027; echo secret > jobs; chgrp radmeter jobs")
+    assert chroot.run("cat /etc/radmeter/secrets/jobs", user="radmeter") == "secret\n"
+    chroot.run("cat /etc/radmeter/secrets/jobs", user="freerad", fails=True)
+    shipper = "setpriv --reuid freerad --regid radmeter-ship --groups freerad --"
+    chroot.run(f"{shipper} cat /etc/radmeter/secrets/jobs", fails=True)
+    chroot.run("cd /etc/radmeter/secrets; umask 027; echo secret > ship; chgrp radmeter-ship ship")
+    assert chroot.run(f"{shipper} cat /etc/radmeter/secrets/ship") == "secret\n"
+    chroot.run("cat /etc/radmeter/secrets/ship", user="freerad", fails=True)
 
     # The lines of the README, on a machine that has FreeRADIUS and PostgreSQL.
     stock = chroot.run(f"cd {RADDB} && find . -type f | sort | xargs sha256sum; find . -type l | sort")
@@ -180,6 +187,9 @@ def test_the_whole_life(built: tuple[str, list[Path]], chroot: Chroot, tmp_path:
     ship = Unit(chroot, "radmeter-ship", tmp_path / "ship.log")
     ship.says(f"configuration /etc/radmeter/radmeter.toml, journal {JOURNAL}")
     counted(chroot, "alice", 1000)
+    # radiusd has the shipper's user, and still cannot reach into it.
+    memory = f"/proc/{ship.log.read_text().splitlines()[0]}/mem"
+    assert "Permission denied" in chroot.run(f"exec 3<> {memory}", user="freerad", fails=True)
     jobs = Unit(chroot, "radmeter-jobs", tmp_path / "jobs.log")
     jobs.says("configuration /etc/radmeter/radmeter.toml")
     assert "alice" in chroot.run("radmeter usage user alice")
@@ -228,7 +238,7 @@ def test_the_whole_life(built: tuple[str, list[Path]], chroot: Chroot, tmp_path:
     chroot.run("freeradius -C")
 
     # Packets are kept, and nothing else.
-    assert f"{JOURNAL} has packets and is kept" in chroot.run("apt-get purge -y radmeter")
+    assert f"is kept, because of files such as {JOURNAL}/" in chroot.run("apt-get purge -y radmeter")
     assert "segment-" in chroot.run(f"ls -R {JOURNAL}")
     chroot.run("rm -r /var/lib/radmeter")
     after = set(
@@ -278,6 +288,54 @@ def test_what_lintian_and_systemd_say(built: tuple[str, list[Path]], chroot: Chr
     chroot.run("logrotate --force /etc/logrotate.conf")
     there = chroot.run("ls /var/log/freeradius/radacct/radmeter-quarantine").split()
     assert there == ["detail.1", "detail.full.1.gz"]
+
+
+# radiusd's user owns the quarantine file's directory. Its lease stops logrotate where it opens the file, and then the
+# directory is another one.
+SWAP = """
+import fcntl, os, signal
+directory = "/var/log/freeradius/radacct/radmeter-quarantine"
+descriptor = os.open(directory + "/detail.full", os.O_RDWR)
+def swap(*_):
+    os.rename(directory, directory + ".away")
+    os.symlink("/etc/bash_completion.d", directory)
+    fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    print("swapped", flush=True)
+signal.signal(signal.SIGIO, swap)
+fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+print("ready", flush=True)
+while True:
+    signal.pause()
+"""
+
+
+def test_logrotate_is_not_led_elsewhere(
+    built: tuple[str, list[Path]], chroot: Chroot, tmp_path: Path
+) -> None:
+    rotate = "/etc/logrotate.d/radmeter"
+    # Without FreeRADIUS there is no such user, and logrotate fails for an unknown one.
+    chroot.run("usermod -l away freerad && groupmod -n away freerad")
+    chroot.run(f"apt-get install -y --no-install-recommends {package(built[0], 'radmeter', 1)}")
+    chroot.run(f"ls {rotate}", fails=True)
+    chroot.run("usermod -l freerad away && groupmod -n freerad away")
+    # What FreeRADIUS's installation does.
+    chroot.run("dpkg-trigger --by-package=freeradius /usr/sbin/freeradius; dpkg --configure --pending")
+    assert "su freerad freerad" in chroot.run(f"cat {rotate}")
+    assert chroot.run(f"stat -c %U {JOURNAL}") == "freerad\n"
+    chroot.run(
+        "d=/var/log/freeradius/radacct/radmeter-quarantine; mkdir -p /etc/bash_completion.d;"
+        "install -d -o freerad -g freerad ${d%/*} $d; echo x > $d/detail.full; chown freerad: $d/detail.full"
+    )
+    (chroot.shared / "swap.py").write_text(SWAP, encoding="utf-8")
+    log = tmp_path / "swap.log"
+    chroot.start(f"exec python3 {SHARED}/swap.py", log, "freerad", "freerad", {})
+    deadline = time.monotonic() + 60
+    while "ready" not in log.read_text():
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.1)
+    chroot.run(f"! logrotate --force {rotate}")
+    assert "swapped" in log.read_text()
+    assert chroot.run("find /etc/bash_completion.d -name 'detail*'") == ""
 
 
 def test_the_manual_and_completion(built: tuple[str, list[Path]], chroot: Chroot) -> None:

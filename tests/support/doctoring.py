@@ -40,6 +40,10 @@ PROGRAMS = (
     "df",
     "timedatectl",
     "chmod",
+    # What root runs instead of sudo.
+    "systemctl",
+    "runuser",
+    "editor",
 )
 # A word that stands for something else, and SQL's own words.
 PLACEHOLDER = re.compile(r"(?<![\w$'\"=-])(?:[A-Z]{4,}|\.\.)(?=[\s,]|$)")
@@ -59,6 +63,8 @@ def fault_of(remedy: str, note: str) -> str | None:
             return "a setting of the operator's shell, which no service gets"
         if Path(program).name not in PROGRAMS:
             return f"{program} is no program"
+        if re.search(r"\bsed -i(?! --follow-symlinks)", remedy):
+            return "an edit that makes a file of a link"
         unquoted = re.sub(r"'[^']*'|\"[^\"]*\"", "", remedy)
         if SQL.search(unquoted):
             return "SQL that no program runs"

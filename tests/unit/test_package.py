@@ -172,6 +172,49 @@ def test_configuration_is_kept_and_scripts_are_sound(tree: Path) -> None:
         assert shipped == (ROOT / "deploy" / "systemd" / unit).read_bytes()
 
 
+PURGED = [
+    ((), True),
+    (
+        ("journal/node", "journal/database", "journal/ledger.json", "journal/writer.lock", "journal/again/"),
+        True,
+    ),
+    (("journal/node", "journal/segment-00000000000000000001.log"), False),
+    (("journal/shipped/segment-00000000000000000001.log",), False),
+    (("journal/kept-segment-00000000000000000001.log",), False),
+    (("second/journal/segment-00000000000000000001.log",), False),
+    (("archive/radacct_2026_01.parquet",), False),
+    (("journal -> elsewhere", "../elsewhere/segment-00000000000000000001.log"), False),
+]
+
+
+@pytest.mark.parametrize(("files", "goes"), PURGED, ids=lambda each: str(each))
+def test_a_purge_deletes_no_packets_and_no_archive(
+    tmp_path: Path, files: tuple[str, ...], goes: bool
+) -> None:
+    state = tmp_path / "var" / "lib" / "radmeter"
+    (state / "journal").parent.mkdir(parents=True)
+    kept = []
+    for name in files:
+        path = state / name.partition(" ")[0]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if " -> " in name:
+            path.symlink_to(state.parent / "elsewhere")
+            kept.append(path)
+        elif name.endswith("/"):
+            path.mkdir()
+        else:
+            path.touch()
+            kept.append(path)
+    script = (ROOT / "deploy" / "debian" / "radmeter.postrm").read_text(encoding="utf-8")
+    moved = re.sub(r"/(var/lib|etc|run)/", rf"{tmp_path}/\1/", script)
+    heard = said("sh", "-c", moved, "postrm", "purge")
+    if goes:
+        assert (heard, state.exists()) == ("", False)
+    else:
+        assert all(path.exists() for path in kept)
+        assert f"radmeter: {state} is kept, because of files such as {state}/" in heard
+
+
 def commands(command: click.Command, path: str) -> Iterator[str]:
     yield path
     if isinstance(command, click.Group):
@@ -190,8 +233,21 @@ def test_each_command_has_a_page_with_its_examples(tree: Path) -> None:
         text = gzip.decompress(path.read_bytes()).decode()
         assert "\b" not in text
         assert f".B {name.replace('-', ' ').split()[0]}" in text
+        # Its name, "radmeter" and its name again fit a line of a screen.
+        assert text.splitlines()[0].endswith(' "radmeter"')
+        assert 2 * len(f"{name}(1)") + len(" radmeter ") < 80
         if name != "radmeter":
             assert "Example" in text, name
+
+
+def test_links_of_the_documents_lead_to_files_of_the_package(tree: Path) -> None:
+    documents = sorted((tree / "usr/share/doc/radmeter").rglob("*.md"))
+    assert {"README.md", "operations.md"} <= {path.name for path in documents}
+    for document in documents:
+        for link in re.findall(r"\]\(([^)#]+)", document.read_text(encoding="utf-8")):
+            # A package has these as `copyright` and `changelog.gz`. Who changes radmeter has a checkout.
+            outside = "://" in link or link in ("LICENSE", "CHANGELOG.md", "CONTRIBUTING.md")
+            assert outside or (document.parent / link).is_file(), (document, link)
 
 
 def test_each_shell_has_completion_for_it(tree: Path) -> None:

@@ -24,6 +24,7 @@ from radmeter.database import deadline
 from radmeter.errors import MissingExtra, StoreError
 from radmeter.os_errors import explained
 from radmeter.printable import escaped, escaped_json, printable
+from radmeter.secret_files import close_memory
 from radmeter.units import compact_bytes, human_bytes
 
 if TYPE_CHECKING:
@@ -191,8 +192,8 @@ def existing_database(settings: Settings) -> Iterator[str]:
     """
     if settings.dsn is None and not (settings.postgresql / "data").exists():
         raise StoreError(
-            f"there is no database in {settings.postgresql} yet: `radmeter up` makes one, or name yours as dsn in the "
-            "configuration file, or as RADMETER_DSN"
+            f"there is no database in {settings.postgresql} yet: name yours as dsn in the configuration file, or as "
+            "RADMETER_DSN. To try radmeter out, `radmeter up` makes one"
         )
     if settings.dsn is not None:
         yield settings.dsn
@@ -245,6 +246,15 @@ def require_extra(package: str, extra: str) -> None:
     """
     if find_spec(package) is None:
         raise MissingExtra(f"{package} is not installed: {resources.how_to_add(extra)}")
+
+
+class ServiceCommand(click.Command):
+    """A command that runs as a service. It closes its memory before it reads a password."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        close_memory()
+        return super().invoke(ctx)
 
 
 def with_settings(*names: str, trial: bool = False) -> Callable[[F], F]:

@@ -1,5 +1,6 @@
 """`radmeter doctor`: one screen of what is well and what is wrong, with the commands that repair it."""
 
+import os
 import shutil
 import sys
 import textwrap
@@ -13,6 +14,7 @@ import click
 from radmeter import output
 from radmeter.cli.common import emit_json, existing_database, with_settings
 from radmeter.config import Settings
+from radmeter.doctor.commands import without_sudo
 from radmeter.doctor.finding import Finding, Level
 from radmeter.errors import StoreError
 from radmeter.printable import printable
@@ -185,7 +187,9 @@ def _finding(finding: Finding, width: int, verbose: bool) -> Iterator[Line]:
 def _remedy(finding: Finding, width: int) -> Iterator[Line]:
     if finding.remedy:
         # A command is never broken into lines, so that it can be pasted.
-        yield " " * LEVEL_WIDTH, ("run:", None), " " * (CHECK_WIDTH - 4) + finding.remedy
+        lacks_sudo = os.geteuid() == 0 and shutil.which("sudo") is None
+        command = without_sudo(finding.remedy) if lacks_sudo else finding.remedy
+        yield " " * LEVEL_WIDTH, ("run:", None), " " * (CHECK_WIDTH - 4) + command
     if finding.note:
         parts = _wrapped(printable(finding.note), width)
         yield " " * LEVEL_WIDTH, ("note:", None), " " * (CHECK_WIDTH - 5) + parts[0]

@@ -7,7 +7,7 @@ from rich.progress import Progress
 
 from radmeter import output, waits
 from radmeter.cli import times
-from radmeter.cli.common import emit, format_option, utc_option, with_settings
+from radmeter.cli.common import ServiceCommand, emit, format_option, utc_option, with_settings
 from radmeter.cli.groups import group
 from radmeter.config import Settings
 from radmeter.database.connection import connect
@@ -27,7 +27,9 @@ def jobs() -> None:
     """Close stale sessions, make partitions ahead, archive, remove or clear what is too old."""
 
 
-@jobs.command("run", epilog="Example: radmeter jobs run --jobs-seconds 60 --stale-minutes 30")
+@jobs.command(
+    "run", cls=ServiceCommand, epilog="Example: radmeter jobs run --jobs-seconds 60 --stale-minutes 30"
+)
 @with_settings("state", "dsn", "stale_minutes", "jobs_seconds", "archive_after_months", "archive_directory")
 def run(settings: Settings) -> None:
     """Run the jobs until SIGTERM or Ctrl-C. Several may be started: one works, the others stand by.

@@ -187,6 +187,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(130)
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
+    except click.exceptions.NoArgsIsHelpError as error:
+        # A group without a command. The text is that of --help.
+        _complain(*error.message.split("\n"))
+        sys.exit(error.exit_code)
     except click.ClickException as error:
         context = error.ctx if isinstance(error, click.UsageError) else None
         usage = []

@@ -124,6 +124,14 @@ def list_(
         }
         for packet in packets
     ]
+    if not rows and output_format == "table":
+        output.say(
+            "no packet is set aside"
+            if which == Filter() and before is None
+            else "no such packet is set aside",
+            err=True,
+        )
+        return
     emit(rows, output_format, columns=COLUMNS, short=SHORT)
     if more:
         output.say(f"There are more: go on with --before {packets[-1].id}", err=True)

@@ -8,7 +8,7 @@ import uuid
 import click
 
 from radmeter import waits
-from radmeter.cli.common import with_settings
+from radmeter.cli.common import ServiceCommand, with_settings
 from radmeter.config import Settings
 from radmeter.embedded.server import open_database
 from radmeter.errors import JournalError, JournalLocked
@@ -25,12 +25,13 @@ log = logging.getLogger(__name__)
 
 
 @click.command(
+    cls=ServiceCommand,
     epilog="""\b
 Examples:
   RADMETER_DSN=postgresql://shipper@db1,db2/radius?target_session_attrs=read-write radmeter ship
   radmeter ship --until-empty
   radmeter ship --accept-database 5f0c1f3e-2a57-4c07-9f3b-0f1f6a7f6f11
-"""
+""",
 )
 @with_settings(
     "state", "dsn", "journal", "batch_records", "batch_ms", "kept_hours", "kept_bytes", "left_out_bytes"
@@ -93,6 +94,8 @@ def _wait_for_journal(reader: JournalReader, stop: threading.Event) -> None:
     while not stop.is_set():
         try:
             reader.node()
+            if said:
+                log.info("the journal is there: shipping begins")
             return
         except JournalLocked:
             raise

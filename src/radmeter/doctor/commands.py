@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import shutil
 from dataclasses import dataclass
@@ -88,7 +89,10 @@ class Commands:
         if file.exists() and file.stat().st_size:
             # The line in a table is deleted too: it would win. sed inserts no line into an empty file.
             delete, insert = f"/^[[:space:]]*{name}[[:space:]]*=/d", "1i " + line.replace("\\", r"\\")
-            return f"sudo sed -i -e {shlex.quote(insert)} -e {shlex.quote(delete)} {place}", ""
+            return (
+                f"sudo sed -i --follow-symlinks -e {shlex.quote(insert)} -e {shlex.quote(delete)} {place}",
+                "",
+            )
         directory = shlex.quote(str(file.parent))
         return f"sudo mkdir -p {directory} && echo {shlex.quote(line)} | sudo tee -a {place}", ""
 
@@ -128,6 +132,24 @@ class Commands:
         """Return the command that runs SQL in another database of the same server."""
         target = shlex.quote(self._conninfo(user, database))
         return f"{shlex.quote(_psql())} {target} -c {shell_quoted(statement)}"
+
+
+def real(path: Path) -> str:
+    """Return the path that links lead to, quoted for a shell: sudoedit refuses links."""
+    return shlex.quote(str(path.resolve()))
+
+
+def edited(script: str, path: Path) -> str:
+    """Return the command that edits a file with a script of sed. A link stays a link, and its file is edited."""
+    return f"sudo sed -i --follow-symlinks {shlex.quote(script)} {shlex.quote(str(path))}"
+
+
+def without_sudo(command: str) -> str:
+    """Return what root runs instead of a command with sudo: a bare Debian has no sudo. Other machines' stays."""
+    begin = r"(^|&& |; |\| )"
+    command = re.sub(rf"{begin}sudoedit ", r"\1editor ", command)
+    command = re.sub(rf"{begin}sudo -u (\S+) ", r"\1runuser -u \2 -- ", command)
+    return re.sub(rf"{begin}sudo (?:-E )?", r"\1", command)
 
 
 def _is_unit(service: str) -> bool:

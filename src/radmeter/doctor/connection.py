@@ -1,6 +1,7 @@
 """Checks of the connection: which database, by which setting, how fast, and whether others can read along."""
 
 import re
+import shlex
 import statistics
 import time
 from pathlib import Path
@@ -9,10 +10,11 @@ import psycopg
 from psycopg import errors
 
 from radmeter.database.standby import standby
-from radmeter.doctor.commands import identifier
+from radmeter.doctor.commands import identifier, real
 from radmeter.doctor.context import Context
 from radmeter.doctor.finding import Finding, Findings, Teller
 from radmeter.errors import PoolsTransactions, UnusableDsn
+from radmeter.plugin.config_file import checkout, default_file
 
 tell = Teller("connection")
 
@@ -22,6 +24,15 @@ WHO_IS_CONNECTED = (
     "GROUP BY 1, 2, 3, 4 ORDER BY 5 DESC"
 )
 SOURCES = {"default": "embedded"}
+# The groups of the roles that services log in with, in the documents' examples. All others only read.
+GROUPS = {
+    "freerad": "radmeter_ingest",
+    "radmeter_shipper": "radmeter_ingest",
+    "radmeter": "radmeter_owner",
+    "root": "radmeter_owner",
+    "radmeter_jobs": "radmeter_owner",
+    "radmeter_migrate": "radmeter_owner",
+}
 
 
 def check(context: Context) -> Findings:
@@ -171,12 +182,37 @@ def failed(context: Context, error: Exception) -> Finding:
     by = SOURCES.get(source, source)
     name, user = asked.get("dbname") or asked.get("user") or "", asked.get("user") or ""
     if settings.dsn is None:
-        return tell.red(f"the embedded PostgreSQL cannot be used: {why}", context.remedy.radmeter("up"))
+        said = f"the embedded PostgreSQL cannot be used: {why}"
+        if checkout() is None:
+            file = settings.file or default_file()
+            return tell.red(said, f"sudoedit {real(file)}", note="Name your database in it, as dsn.")
+        return tell.red(said, context.remedy.radmeter("up"))
     if re.search(r'database "[^"]*" does not exist', why):
         admin = context.remedy.elsewhere(f'CREATE DATABASE "{name}"', database="postgres")
         return tell.red(f"(by {by}) {why}", f"{admin} && {context.remedy.radmeter('migrate up')}")
     if re.search(r'role "[^"]*" does not exist', why):
-        return tell.red(f"(by {by}) {why}", f"sudo -u postgres createuser --pwprompt {user}")
+        group = GROUPS.get(user, "radmeter_reader")
+        login = context.remedy.radmeter(
+            f"migrate roles --login {shlex.quote(f'{user}={group}')}", user="postgres"
+        )
+        return tell.red(
+            f"(by {by}) {why}",
+            f"sudo -u postgres {login}" if _is_local(asked) else login,
+            note=f"It makes the role as a member of {group}.",
+        )
+    if "no pg_hba.conf entry" in why:
+        return tell.red(
+            f"(by {by}) {why}",
+            context.remedy.elsewhere("SHOW hba_file", database="postgres", user="postgres"),
+            note="Run it on the server. Add a line for this user, database and address to the file that it names, then "
+            "reload PostgreSQL.",
+        )
+    if "Peer authentication failed" in why:
+        return tell.red(
+            f"(by {by}) {why}",
+            f"sudo -u {shlex.quote(user)} {context.remedy.radmeter('doctor')}",
+            note="Without a host PostgreSQL lets a user of this machine log in only as the role of the same name.",
+        )
     if re.search(r"too many (clients|connections)|remaining connection slots", why):
         return tell.red(
             f"(by {by}) {why}",
@@ -193,7 +229,7 @@ def failed(context: Context, error: Exception) -> Finding:
     if isinstance(error, UnusableDsn):
         return tell.red(f"(by {by}) {why}", "radmeter config")
     host = str(asked.get("host") or "")
-    if not host or host.startswith("/") or host in ("localhost", "127.0.0.1", "::1"):
+    if _is_local(asked):
         return tell.red(f"(by {by}) {why}", "sudo systemctl start postgresql")
     port = asked.get("port") or "5432"
     return tell.red(
@@ -201,6 +237,12 @@ def failed(context: Context, error: Exception) -> Finding:
         f"ssh {host.split(',')[0]} sudo systemctl start postgresql",
         note=f"The server should listen on port {port}.",
     )
+
+
+def _is_local(asked: dict[str, str]) -> bool:
+    """Return whether a connection's server is on this machine."""
+    host = str(asked.get("host") or "")
+    return not host or host.startswith("/") or host in ("localhost", "127.0.0.1", "::1")
 
 
 def _asked(context: Context) -> dict[str, str]:

@@ -7,8 +7,10 @@ import sys
 from pathlib import Path
 
 from radmeter import __version__, resources
+from radmeter.doctor.commands import edited, real
 from radmeter.doctor.context import Context
 from radmeter.doctor.finding import Finding, Findings, Teller
+from radmeter.doctor.radiusd_rights import ENTER, READ, WRITE, User
 from radmeter.errors import ConfigurationError, ServerConfigurationError
 from radmeter.freeradius import compiled, exposure, installed
 from radmeter.freeradius.install import CALLS, misled
@@ -26,6 +28,11 @@ tell = Teller("freeradius")
 
 AGAIN = "Then restart radmeter-ship: it reads its settings when it starts."
 SHIPPER = "radmeter-ship"
+# How the configuration was found, where `installed.raddb` says it in a word.
+HOW = {
+    "running": "the usual place, and a radiusd runs",
+    "not running": "the usual place, and no radiusd runs",
+}
 
 # Older versions have these faults: FreeRADIUS issues 4951, 5091, 5111, 5580, 5485 and its changelog.
 SEVERAL_INSTANCES = (3, 2, 8)
@@ -53,9 +60,7 @@ class Server:
 
     def without(self, item: Item) -> str:
         """Return the command that comments a line out."""
-        return (
-            f"sudo sed -i {shlex.quote(f'{item.line}s/^/#/')} {shlex.quote(str(item.path))} && {self.restart}"
-        )
+        return f"{edited(f'{item.line}s/^/#/', item.path)} && {self.restart}"
 
 
 def check(context: Context) -> Findings:
@@ -110,14 +115,23 @@ def check(context: Context) -> Findings:
         *_python(server, file),
         *_instances(server),
         *_policy(server),
+        *_rights(server),
         *_journal(context, server),
         *_sql(context, server),
         *_exposed(server),
         *_traps(server),
         *_asked(context, server),
     ]
+    if how == "not running":
+        faults.append(
+            tell.yellow(
+                "radiusd does not run: routers get no reply",
+                "sudo systemctl start freeradius",
+                note="If it does not start, its log says why.",
+            )
+        )
     if faults and context.raddb is None:
-        yield tell.green(f"{raddb} ({how}) was judged")
+        yield tell.green(f"{raddb} ({HOW.get(how, how)}) was judged")
     yield from faults
     if not faults:
         names = ", ".join(server.instances)
@@ -181,7 +195,7 @@ def _instances(server: Server) -> Findings:
         yield tell.red(
             f"{len(names)} instances ({', '.join(names)}) on {shown}: a second python3 instance ends or crashes the "
             "server before 3.2.8: keep one",
-            f"sudoedit {shlex.quote(str(module.path))}",
+            f"sudoedit {real(module.path)}",
             note=f"Remove the instance that begins in line {module.line}.",
         )
 
@@ -208,7 +222,7 @@ def _policy(server: Server) -> Findings:
                 at = f"{place.line}a\\    {name}" if first else f"{closing_line(place)}i\\    {name}"
                 yield tell.red(
                     f"{section} of {place.path} does not call {name}",
-                    f"sudo sed -i {shlex.quote(at)} {shlex.quote(str(place.path))} && {server.restart}",
+                    f"{edited(at, place.path)} && {server.restart}",
                 )
             elif first and name in calls and calls[0] != name:
                 item = next(call for call in place.calls() if call.name == name)
@@ -216,8 +230,76 @@ def _policy(server: Server) -> Findings:
                 yield tell.yellow(
                     f"{name} is not first in preacct of {place.path}: Event-Timestamps that preprocess adds pass for "
                     "the router's",
-                    f"sudo sed -i {shlex.quote(moved)} {shlex.quote(str(place.path))} && {server.restart}",
+                    f"{edited(moved, place.path)} && {server.restart}",
                 )
+
+
+def _user(server: Server) -> User | None:
+    """Return the user that the configuration names for the server. None: none, or it is not on this machine."""
+    sections = [*server.root.all("security"), server.root]
+    name = next((found for section in sections if (found := server.value(section, "user"))), "")
+    try:
+        return User(name)
+    except KeyError:
+        return None
+
+
+def _rights(server: Server) -> Findings:
+    """Check that radiusd's user may read the configuration file and write the journal. It does not start otherwise."""
+    user = _user(server)
+    if user is None:
+        return
+    for name, instance in server.instances.items():
+        package = next(iter(packages(instance, server.root, server.environment)), config_file.PACKAGE)
+        file = Path(server.environment.get(config_file.VARIABLE) or config_file.default_file(package))
+        if refused := user.refused(file, READ):
+            group, place = shlex.quote(user.group), shlex.quote(str(refused))
+            yield tell.red(
+                f"{name} would refuse to start: radiusd's user {user.name} may not read {refused}",
+                f"sudo chmod a+x {place}"
+                if refused.is_dir()
+                else f"sudo chgrp {group} {place} && sudo chmod g+r {place}",
+                note=""
+                if refused.is_dir()
+                else "The user of the jobs must be able to read it, too. If no password is in it: chmod a+r.",
+            )
+            continue
+        try:
+            journal = Path(settings_of(instance, server.root, server.environment).journal)
+        except ConfigurationError:
+            continue  # `_journal` says so
+        if _missing(journal):
+            above = next(place for place in journal.parents if not _missing(place))
+            if user.refused(above, WRITE | ENTER):
+                yield tell.red(
+                    f"radiusd's user {user.name} cannot make the journal {journal}: routers get no reply",
+                    f"{_made(journal, user)} && {server.restart}",
+                )
+        elif refused := user.refused(journal, READ | WRITE | ENTER):
+            who, place = shlex.quote(user.name), shlex.quote(str(refused))
+            mend = (
+                f"sudo chmod a+x {place}" if refused != journal.resolve() else f"sudo chown -R {who}: {place}"
+            )
+            yield tell.red(
+                f"radiusd's user {user.name} may not write the journal {journal}: routers get no reply", mend
+            )
+
+
+def _missing(path: Path) -> bool:
+    """Return whether there is certainly no such file."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _made(journal: Path, user: User) -> str:
+    """Return the command that makes the journal."""
+    who, group = shlex.quote(user.name), shlex.quote(user.group)
+    return f"sudo install -d -o {who} -g {group} -m 750 {shlex.quote(str(journal))}"
 
 
 def _ours(context: Context) -> str:
@@ -236,16 +318,19 @@ def _journal(context: Context, server: Server) -> Findings:
         try:
             settings = settings_of(instance, server.root, server.environment)
         except ConfigurationError as error:
-            place = shlex.quote(str(_at_fault(instance, server)))
-            yield tell.red(f"{name} would refuse to start: {error}", f"sudoedit {place}")
+            yield tell.red(
+                f"{name} would refuse to start: {error}", f"sudoedit {real(_at_fault(instance, server))}"
+            )
             continue
         theirs = Path(settings.journal)
         for journal, process in opened.items():
             if not same(journal, theirs):
+                user = _user(server)
+                make = f"{_made(theirs, user)} && " if user and _missing(theirs) else ""
                 yield tell.red(
                     f"{process.shown}, and its configuration names {theirs} ({origin(settings.journal_source)}): "
                     "it was changed after the start",
-                    server.restart,
+                    make + server.restart,
                     note=f"Then ship what is left in {journal}.",
                 )
         if not same(theirs, ours):
@@ -289,14 +374,12 @@ def _sql(context: Context, server: Server) -> Findings:
 def _exposed(server: Server) -> Findings:
     """Find clients that strangers can be. A well-known secret for this machine alone is FreeRADIUS's own example."""
     for each in exposure.find(server.root, server.environment, loopback_clients=False):
-        yield tell.red(
-            each.said, f"sudoedit {shlex.quote(str(each.path))}", note=f"Line {each.line}: {each.remedy}."
-        )
+        yield tell.red(each.said, f"sudoedit {real(each.path)}", note=f"Line {each.line}: {each.remedy}.")
 
 
 def _traps(server: Server) -> Findings:
     version = installed.installed_version()
-    if version is not None and version < ACCT_UNIQUE_LEAKS:
+    if version is not None and version < ACCT_UNIQUE_LEAKS and not _uses_unique_id(server):
         for place in server.root.all("preacct"):
             for call in place.calls():
                 if call.name == "acct_unique" and takes_accounting(place, server.root):
@@ -323,8 +406,23 @@ def _traps(server: Server) -> Findings:
             )
         yield tell.yellow(
             "status_server is off: health checks get no answer",
-            f"sudo sed -i {shlex.quote(script)} {shlex.quote(str(where.path))} && {server.restart}",
+            f"{edited(script, where.path)} && {server.restart}",
         )
+
+
+def _uses_unique_id(server: Server) -> bool:
+    """Return whether a module that accounting calls may use what acct_unique makes: rlm_sql needs it in each row."""
+    called = {call.name for place in server.root.all("accounting") for call in place.calls()}
+    return any(
+        name in called and (module.name == "sql" or _mentions(module, "Acct-Unique-Session-Id"))
+        for name, module in server.modules.items()
+    )
+
+
+def _mentions(section: Section, text: str) -> bool:
+    return any(text in item.name + item.value for item in section.items) or any(
+        text in inner.argument or _mentions(inner, text) for inner in section.sections
+    )
 
 
 def _asked(context: Context, server: Server) -> Findings:

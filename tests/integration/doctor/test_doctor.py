@@ -100,6 +100,45 @@ def test_a_server_that_is_stopped(server: Server) -> None:
         assert found.remedy == "sudo systemctl start postgresql"
 
 
+def test_a_role_that_is_not_there_is_made_by_the_command(
+    server: Server, database: str, connection: Connection, tmp_path: Path
+) -> None:
+    (tmp_path / "sudo").write_text('#!/bin/sh\nshift 2\nexec "$@"\n')
+    (tmp_path / "sudo").chmod(0o755)
+    dsn = database.replace("postgres@", "carl@")
+    found = one(ask(dsn), "connection")
+    assert 'role "carl" does not exist' in found.said
+    assert "--login carl=radmeter_reader" in found.remedy
+    try:
+        paste(f"PATH={tmp_path}:$PATH; yes | {found.remedy}", dsn)
+        assert one(ask(dsn), "connection").level == "green"
+    finally:
+        connection.execute("DROP ROLE IF EXISTS carl")
+
+
+def test_no_entry_in_pg_hba_is_not_a_server_that_is_stopped(
+    server: Server, database: str, connection: Connection
+) -> None:
+    rules = server.base / "data" / "pg_hba.conf"
+    before = rules.read_text()
+    connection.execute("CREATE ROLE outside LOGIN")
+    try:
+        rules.write_text("local all postgres trust\n")
+        connection.execute("SELECT pg_reload_conf()")
+        deadline = time.monotonic() + 120
+        while (
+            "no pg_hba.conf entry"
+            not in (found := one(ask(database.replace("postgres@", "outside@")), "connection")).said
+        ):
+            assert time.monotonic() < deadline
+        assert "SHOW hba_file" in found.remedy
+        assert str(rules) in paste(found.remedy)
+    finally:
+        rules.write_text(before)
+        connection.execute("SELECT pg_reload_conf()")
+        connection.execute("DROP ROLE outside")
+
+
 def test_a_wrong_password_is_said_and_not_shown(
     server: Server, database: str, connection: Connection
 ) -> None:

@@ -155,7 +155,19 @@ def test_acct_unique_before_3_2_2(raddb: Raddb, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("radmeter.freeradius.installed.installed_version", lambda: (3, 2, 1))
     (found,) = raddb.faults()
     assert (found.level, "leaks" in found.said) == ("yellow", True)
+    # rlm_sql writes what it makes into each row.
+    (raddb.directory / "mods-enabled" / "sql").write_text('sql {\n\tradius_db = "radius"\n}\n')
+    raddb.edit("sites-enabled/default", "\t\tdetail\n", "\t\tdetail\n\t\t-sql\n")
+    assert raddb.faults() == []
+    raddb.edit("sites-enabled/default", "\t\t-sql\n", "")
+    # A site is a link to sites-available, and stays one.
+    site = raddb.directory / "sites-enabled" / "default"
+    (raddb.directory / "sites-available").mkdir()
+    site.rename(raddb.directory / "sites-available" / "default")
+    site.symlink_to("../sites-available/default")
+    (found,) = raddb.faults()
     raddb.paste(found.remedy)
+    assert site.is_symlink()
     assert raddb.faults() == []
 
 
@@ -174,6 +186,53 @@ def test_a_configuration_that_may_not_be_read_is_not_red(raddb: Raddb) -> None:
         (Path(directory) / "raddb" / "radiusd.conf").chmod(0)
         said = _said_to_nobody(Path(directory) / "raddb")
     assert "this user may not read" in said
+
+
+@pytest.fixture
+def of_nobody() -> Iterator[Raddb]:
+    """A server of the user nobody, with a configuration file, where nobody may enter."""
+    with TemporaryDirectory(prefix="radmeter-test-") as directory:
+        Path(directory).chmod(0o755)
+        raddb = Raddb(Path(directory))
+        raddb.edit("radiusd.conf", "security {", "security {\n\tuser = nobody")
+        raddb.journal.mkdir()
+        shutil.chown(raddb.journal, "nobody")
+        (Path(directory) / "radmeter.toml").write_text("")
+        yield raddb
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives files to another user")
+def test_what_radiusds_user_cannot_read_or_write_is_red(
+    of_nobody: Raddb, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, journal = of_nobody.directory.parent / "radmeter.toml", of_nobody.journal
+    monkeypatch.setattr(
+        "radmeter.freeradius.installed.environment_file",
+        lambda: (Path("/etc/default/freeradius"), {"RADMETER_CONFIG": str(file)}),
+    )
+
+    def mended(said: str) -> None:
+        (found,) = of_nobody.faults()
+        assert found.level == "red"
+        assert said in found.said
+        of_nobody.paste(found.remedy)
+        assert of_nobody.faults() == []
+
+    assert of_nobody.faults() == []
+    file.chmod(0o600)
+    mended(f"may not read {file}")
+    shutil.chown(journal, "root")
+    mended(f"may not write the journal {journal}")
+    journal.rmdir()
+    mended(f"cannot make the journal {journal}")
+
+
+def test_a_server_that_does_not_run_is_yellow(raddb: Raddb, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("radmeter.freeradius.installed.PLACES", (str(raddb.directory),))
+    monkeypatch.setattr("radmeter.freeradius.installed.running", list)
+    found = [line for line in ask(None, RADMETER_JOURNAL=str(raddb.journal)) if line.check == "freeradius"]
+    assert [line.level for line in found] == ["green", "yellow"]
+    assert "radiusd does not run" in found[1].said
 
 
 def _said_to_nobody(directory: Path) -> str:

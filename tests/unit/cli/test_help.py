@@ -52,6 +52,13 @@ def test_the_help_of_a_group_has_every_command_with_its_whole_summary(group: str
         assert "..." not in summary
 
 
+@pytest.mark.parametrize("group", ["", "journal"])
+def test_a_group_without_a_command_says_its_help(group: str) -> None:
+    shown = radmeter(None, *group.split())
+    assert (shown.exit_code, shown.output) == (2, "")
+    assert shown.errors == radmeter(None, *group.split(), "--help").output
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_each_option_has_a_text(name: str) -> None:
     options = [each for each in COMMANDS[name].params if isinstance(each, click.Option)]

@@ -11,6 +11,7 @@ import pytest
 from support.doctoring import fault_of
 
 import radmeter.doctor
+from radmeter.doctor.commands import without_sudo
 
 DOCTOR = Path(radmeter.doctor.__file__).parent
 
@@ -33,6 +34,8 @@ DOCTOR = Path(radmeter.doctor.__file__).parent
         ("radmeter people erase USER", "", "a placeholder in a command"),
         ("radmeter routers set 7 --clients 192.0.2.0/24 ..", "", "a placeholder in a command"),
         ("psql -c SELECT", "", "SQL that no program runs"),
+        ("sudo sed -i 1d /etc/radmeter/radmeter.toml", "", "an edit that makes a file of a link"),
+        ("sudo sed -i --follow-symlinks 1d /etc/radmeter/radmeter.toml", "", None),
         ("", "VACUUM the table t.", "a note that is no sentence"),
         ("", "restart FreeRADIUS", "a note that is no sentence"),
     ],
@@ -41,7 +44,23 @@ def test_the_measure(remedy: str, note: str, fault: str | None) -> None:
     assert fault_of(remedy, note) == fault
 
 
-def test_no_finding_has_a_comment_in_its_command() -> None:
+@pytest.mark.parametrize(
+    ("command", "by_root"),
+    [
+        ("sudo systemctl start postgresql", "systemctl start postgresql"),
+        ("sudoedit /etc/x && sudo systemctl restart y", "editor /etc/x && systemctl restart y"),
+        ("sudo -u postgres psql -c '\\password u'", "runuser -u postgres -- psql -c '\\password u'"),
+        ("sudo -E radmeter doctor", "radmeter doctor"),
+        ("echo a | sudo tee -a /etc/x", "echo a | tee -a /etc/x"),
+        ("ssh db1 sudo systemctl start postgresql", "ssh db1 sudo systemctl start postgresql"),
+    ],
+)
+def test_root_needs_no_sudo(command: str, by_root: str) -> None:
+    assert without_sudo(command) == by_root
+    assert fault_of(by_root, "") is None
+
+
+def test_no_finding_has_a_comment_in_its_command_or_breaks_a_link() -> None:
     """Also those that no test brings about."""
     texts = [
         (path.name, node.lineno, node.value)
@@ -51,3 +70,4 @@ def test_no_finding_has_a_comment_in_its_command() -> None:
     ]
     assert len(texts) > 500
     assert [text for text in texts if re.search(r" # ?[a-z]|\(then: ", text[2])] == []
+    assert [text for text in texts if re.search(r"\bsed -i(?! --follow-symlinks)", text[2])] == []
