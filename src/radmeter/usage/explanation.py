@@ -37,8 +37,12 @@ WHERE log.action = 'verify repair' AND item ->> 'username' = %(name)s
 ORDER BY log.id, place"""
 KEPT_FROM = """
 SELECT moment AS kept_from,
-       %(period)s::date::timestamp AT TIME ZONE %(timezone)s >= moment + interval '1 day' AS complete
-FROM radmeter.sessions_complete_from() AS moment WHERE isfinite(moment)"""
+       radmeter.period_complete(plan.quota_type, plan.anchor_day, subscriber.quota_start, plan.timezone, %(period)s,
+                                moment) AS complete
+FROM radmeter.sessions_complete_from() AS moment
+LEFT JOIN public.subscribers AS subscriber ON subscriber.username = %(name)s
+LEFT JOIN public.plans AS plan ON plan.id = subscriber.plan_id
+WHERE isfinite(moment)"""
 IN_MONTH = """
 SELECT period_start FROM radmeter.user_usage
 WHERE username = %(name)s AND period_start >= %(first)s AND period_start < %(first)s::date + interval '1 month'
@@ -127,7 +131,7 @@ def explain(connection: Connection, username: str, period: date) -> Explanation:
     if not counter and not parts and period != counters.current_period(connection, username):
         raise NotKnown(f"{username!r} has no usage in the quota period that began on {period}")
     plan = counters.plan(connection, username, period)
-    kept = views.rows(connection, KEPT_FROM, {"period": period, "timezone": plan["timezone"]})
+    kept = views.rows(connection, KEPT_FROM, values)
     rest_in = total_in - sum(row["bytes_in"] for row in parts)
     rest_out = total_out - sum(row["bytes_out"] for row in parts)
     if rest_in or rest_out:
