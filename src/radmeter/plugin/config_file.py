@@ -57,6 +57,35 @@ KEYS = SHARED | {
     "secret",
     "secret_file",
 }
+# The commands of `radmeter`, each of which may have a table. radiusd cannot ask click for them.
+COMMANDS = frozenset(
+    {
+        "adopt",
+        "backfill",
+        "config",
+        "doctor",
+        "explain",
+        "freeradius",
+        "jobs",
+        "journal",
+        "limits",
+        "migrate",
+        "partitions",
+        "people",
+        "rejected",
+        "replay",
+        "routers",
+        "sessions",
+        "ship",
+        "simulate",
+        "status",
+        "top",
+        "up",
+        "usage",
+        "verify",
+    }
+)
+
 # What belongs to the database that `dsn` names, and to no other one.
 OF_DSN = frozenset({"read_dsn", "password_file"})
 
@@ -192,7 +221,9 @@ def _values(
             values[name] = _given(path, name, value, str(path))
             continue
         if programs is not None and name not in programs:
-            raise ConfigurationError(f"{path}: no command has the table [{_shortened(name)}]{_nearest(name, programs)}")
+            raise ConfigurationError(
+                f"{path}: no command has the table [{_shortened(name)}]{_nearest(name, programs)}"
+            )
         for key, inner in value.items():
             given = _given(path, key, inner, f"{path} [{name}]")
             if key in SHARED:

@@ -75,8 +75,8 @@ SELECT coalesce(
                 <> usage.period_start)
      ORDER BY usage.period_start DESC LIMIT 1),
     (SELECT period FROM by_plan)) AS period"""
-# Whether a period ends when today's plan says so: the plan begins one on its first day, and no counter and no session of
-# it began after the period and before its end. Else the counter is of a plan that the user had before.
+# Whether a period ends when today's plan says so: the plan begins one on its first day, no other counter begins before
+# its end, and no session of it began after its end. Else the counter is of a plan that the user had before.
 OF_TODAYS_PLAN = """
 SELECT radmeter.period_start(plan.quota_type, plan.anchor_day, subscriber.quota_start, %(period)s) = %(period)s
        AND NOT EXISTS (SELECT FROM radmeter.user_usage AS usage

@@ -198,6 +198,7 @@ def test_a_long_list_is_paged_on_a_terminal_and_only_there(used: str) -> None:
         ({"LINES": "24", "TERM": "dumb"}, ()),
         ({"LINES": "24", "PAGER": "cat"}, ()),
         ({"LINES": "24", "PAGER": "/nonexistent/pager"}, ()),
+        ({"LINES": "24", "PAGER": "less '"}, ()),
         ({"LINES": "24"}, ("--format", "csv")),
     )
     for environment, arguments in cases:
