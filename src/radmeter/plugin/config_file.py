@@ -233,7 +233,7 @@ def _values(
                 )
             if name == program:
                 of_program[key] = given
-    if "dsn" in of_program and of_program["dsn"].text:
+    if "dsn" in of_program:
         # The standby and the password above the tables are those of the database above the tables.
         values = {key: given for key, given in values.items() if key not in OF_DSN}
     return {key: given for key, given in (values | of_program).items() if given.text}

@@ -47,9 +47,9 @@ IN_MONTH = """
 SELECT period_start FROM radmeter.user_usage
 WHERE username = %(name)s AND period_start >= %(first)s AND period_start < %(first)s::date + interval '1 month'
 ORDER BY period_start"""
-# Today's plan says in which period a day is. The plan may have changed since: then it is in the latest of the last
-# hundred counters before that has a session which began on that day or later. If today's plan begins no period with that
-# counter, a session that reached the day will do.
+# Today's plan says in which period a day is. The plan may have changed since: then the day is in the latest of the last
+# hundred counters before it that has a session which began on the day or later. If today's plan begins no period with
+# that counter, a session that reached the day will do.
 OF_DAY = """
 WITH today AS MATERIALIZED (
     SELECT plan.quota_type, plan.anchor_day, subscriber.quota_start,
