@@ -42,7 +42,7 @@ def people() -> None:
 Examples:
   radmeter people show alice
   radmeter people show alice --format json
-  radmeter sessions --user alice --limit 100000 --format csv    the sessions themselves
+  radmeter sessions --user alice --format csv    the sessions themselves
 
 \b
 Exit codes:
@@ -166,8 +166,9 @@ def erase(settings: Settings, user: str, yes: bool, even_open: bool, output_form
     "pseudonymise",
     epilog="""\b
 Examples:
-  radmeter people pseudonymise /srv/archive/radacct_2026_03.parquet --to study.parquet
-  radmeter people pseudonymise /srv/archive/radacct_2026_03.parquet --to study.parquet --pseudonym-key study.key
+  radmeter people pseudonymise radacct_2026_03.parquet --to out.parquet
+  radmeter people pseudonymise radacct_2026_03.parquet --to out.parquet \\
+      --pseudonym-key study.key
 """,
 )
 @click.argument("archive", type=click.Path(path_type=Path))

@@ -51,7 +51,8 @@ COLUMNS = (
 Examples: radmeter sessions --open --router lobby
           radmeter sessions --user alice --limit 200 --format csv
           radmeter sessions --user alice --archived
-          radmeter sessions --limit 100000 --format csv --pseudonym-key study.key"""
+          radmeter sessions --limit 100000 --format csv \\
+              --pseudonym-key study.key"""
 )
 @click.option("--open", "open_only", is_flag=True, help="Only open sessions.")
 @click.option("--archived", is_flag=True, help="Also the sessions of archived months, from their files.")
