@@ -140,7 +140,10 @@ def _shown_in_pager(text: str, chop: bool) -> bool:
     import shlex
     import subprocess
 
-    command = shlex.split(os.environ.get("PAGER", "less"))
+    try:
+        command = shlex.split(os.environ.get("PAGER", "less"))
+    except ValueError:  # a quote that does not end
+        return False
     if not command or command == ["cat"]:
         return False
     # R: bold text; F, X: what fits the screen stays there. Somebody who sets LESS wants it otherwise.

@@ -38,17 +38,20 @@ WIDTH_WITHOUT_TERMINAL = 110
 
 EXAMPLES = """\b
 Examples:
-  radmeter adopt --from radacct --plan     what would happen, and how long it takes
-  radmeter adopt --from radacct            do it; run it again if it was interrupted
-  radmeter adopt --from radacct --max-load 0.3 --max-lag 5      with rests, and pauses while a standby is behind
-  radmeter adopt --from radacct --postpone-swap                 all but the swap
-  radmeter adopt --swap                    the swap, once it suits
-  radmeter adopt --status                  how far the adoption is
-  radmeter adopt --undo                    give radacct back to FreeRADIUS
+  radmeter adopt --from radacct --plan    what would happen, and how long
+  radmeter adopt --from radacct           do it; again if it was interrupted
+  radmeter adopt --from radacct --max-load 0.3 --max-lag 5
+                                          with rests, and pauses while a
+                                          standby is behind
+  radmeter adopt --from radacct --postpone-swap    all but the swap
+  radmeter adopt --swap                   the swap, once it suits
+  radmeter adopt --status                 how far the adoption is
+  radmeter adopt --undo                   give radacct back to FreeRADIUS
 
 \b
-Exit codes: 0 done, 1 refused or failed (standard error says why and what to do; run the same command again and it
-goes on), 2 wrong options, or there is no terminal to ask at and no --yes, 130 interrupted."""
+Exit codes: 0 done, 1 refused or failed (standard error says why and what to
+do; run the same command again and it goes on), 2 wrong options, or there is
+no terminal to ask at and no --yes, 130 interrupted."""
 
 
 @click.command(epilog=EXAMPLES)

@@ -179,10 +179,13 @@ def _as_tables(found: "Explanation", parts: list[Row], packets: list[Row] | None
     from radmeter.usage.explanation import COLUMNS
 
     end = "on" if found.period_end is None else f"to {found.period_end - datetime.timedelta(days=1)}"
+    period = f"{found.period_start} {end} ({found.timezone})"
+    if not found.of_todays_plan:
+        period = f"{found.period_start}, of a plan that the user had before"
     sessions = {row["session"] for row in parts if row["session"] is not None}
     total = found.bytes_in + found.bytes_out
     title = [
-        f"{found.username}, quota period from {found.period_start} {end} ({found.timezone}):",
+        f"{found.username}, quota period from {period}:",
         f"{human_bytes(total)} = {found.bytes_in:,} bytes in + {found.bytes_out:,} bytes out, of "
         f"{counted(len(sessions), 'session')}",
     ]

@@ -154,7 +154,8 @@ Examples:
   radmeter migrate plan --decimals --format csv > becomes.csv
 
 \b
-Exit codes: 0 shown (also when there is nothing to do), 1 it cannot be done (standard error says why), 2 wrong options
+Exit codes: 0 shown (also when there is nothing to do), 1 it cannot be done
+(standard error says why), 2 wrong options
 """
 )
 @with_settings("state", "dsn")
@@ -214,14 +215,14 @@ def plan(settings: Settings, output_format: str, reapply: bool, verbose: bool, o
     epilog="""\b
 Examples:
   radmeter migrate up
-  radmeter migrate up --reapply        # after somebody changed or dropped a function, a view or a grant
+  radmeter migrate up --reapply        # after somebody changed a function
   RADMETER_DSN=postgresql://owner@db/radius radmeter migrate up --yes
 
 \b
 Exit codes:
   0    the schema is up to date
-  1    it cannot be done, or could not get a lock within --patience; finished steps stay, and the same command goes on
-       from there
+  1    it cannot be done, or could not get a lock within --patience; finished
+       steps stay, and the same command goes on from there
   2    wrong options or settings, or no terminal to ask at and no --yes
   130  interrupted, or the question was answered with no
 """
@@ -303,7 +304,8 @@ Examples:
   radmeter migrate status --format json
 
 \b
-Exit codes: 0 up to date, 1 the database cannot be asked, 2 wrong options, 3 something is pending
+Exit codes: 0 up to date, 1 the database cannot be asked, 2 wrong options,
+3 something is pending
 """
 )
 @with_settings("state", "dsn")
@@ -402,11 +404,12 @@ def history(settings: Settings, output_format: str, only_decimals: bool) -> None
     epilog="""\b
 Examples:
   radmeter migrate sql > upgrade.sql; psql -X -f upgrade.sql "$RADMETER_DSN"
-  radmeter migrate sql --from base     # for a new database, without reading one
+  radmeter migrate sql --from base     # for a new database; it reads none
   radmeter migrate sql --from 0003
 
 \b
-Exit codes: 0 printed, 1 the database cannot be asked or upgraded as it is, 2 wrong options
+Exit codes: 0 printed, 1 the database cannot be asked or upgraded as it is,
+2 wrong options
 """,
 )
 @with_settings("state", "dsn")
@@ -434,8 +437,9 @@ def sql(settings: Settings, begin: str | None) -> None:
 @migrate.command(
     epilog="""\b
 Examples:
-  radmeter migrate roles --login radmeter_shipper=radmeter_ingest --passwords /run/secrets
-  radmeter migrate roles --login deploy=radmeter_owner       # it logs in by `peer` or a certificate
+  radmeter migrate roles --login radmeter_shipper=radmeter_ingest \\
+      --passwords /run/secrets
+  radmeter migrate roles --login deploy=radmeter_owner    # by `peer`
 
 \b
 Exit codes: 0 done, 1 it cannot be done, 2 wrong options or settings

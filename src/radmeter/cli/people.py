@@ -13,6 +13,7 @@ from radmeter.cli.common import (
     emit,
     emit_json,
     existing_database,
+    is_short,
     list_options,
     require_extra,
     with_settings,
@@ -27,7 +28,8 @@ from radmeter.units import counted
 if TYPE_CHECKING:
     from radmeter.people.pseudonyms import Pseudonyms
 
-COLUMNS = ("kind", "number", "first", "last", "on_erase", "place")
+SHORT = ("kind", "number", "first", "last", "on_erase")
+COLUMNS = (*SHORT, "place")
 FOUND_AGAIN = 3
 
 
@@ -42,7 +44,7 @@ def people() -> None:
 Examples:
   radmeter people show alice
   radmeter people show alice --format json
-  radmeter sessions --user alice --limit 100000 --format csv    the sessions themselves
+  radmeter sessions --user alice --format csv    the sessions themselves
 
 \b
 Exit codes:
@@ -71,7 +73,7 @@ def show(settings: Settings, user: str, output_format: str) -> None:
         began = traces.erasure_began(connection, user)
     if not rows and began is None:
         raise _nothing(user)
-    emit(rows, output_format, columns=COLUMNS)
+    _emit_traces(rows, output_format)
     if began is not None:
         output.say(
             f"An erasure of this user began {began:%Y-%m-%d %H:%M %Z} and has not ended: "
@@ -130,7 +132,7 @@ def erase(settings: Settings, user: str, yes: bool, even_open: bool, output_form
             raise _nothing(user)
         own = traces.subscriber_columns(connection)
         if not yes:
-            emit(rows, "table", columns=COLUMNS)
+            _emit_traces(rows, "table")
             if own and any(row["kind"] == "subscriber" for row in rows):
                 output.say(f"The columns {', '.join(own)} of the row in subscribers will be removed.")
             confirm("Erase this user? It cannot be undone.", yes)
@@ -151,7 +153,7 @@ def erase(settings: Settings, user: str, yes: bool, even_open: bool, output_form
         changed = ", ".join(f"{rows} in {table}" for table, rows in sorted(done.rows.items()))
         output.say(f"erased: the pseudonym is {done.pseudonym}. Rows changed: {changed or 'none'}")
         if kept:
-            emit(kept, "table", columns=COLUMNS, title="Not changed, and still with the name:")
+            _emit_traces(kept, "table", title="Not changed, and still with the name:")
     if back:
         output.say(
             "the name has come back since: "
@@ -166,8 +168,9 @@ def erase(settings: Settings, user: str, yes: bool, even_open: bool, output_form
     "pseudonymise",
     epilog="""\b
 Examples:
-  radmeter people pseudonymise /srv/archive/radacct_2026_03.parquet --to study.parquet
-  radmeter people pseudonymise /srv/archive/radacct_2026_03.parquet --to study.parquet --pseudonym-key study.key
+  radmeter people pseudonymise radacct_2026_03.parquet --to out.parquet
+  radmeter people pseudonymise radacct_2026_03.parquet --to out.parquet \\
+      --pseudonym-key study.key
 """,
 )
 @click.argument("archive", type=click.Path(path_type=Path))
@@ -217,6 +220,14 @@ def _rows(settings: Settings, connection: Connection, user: str) -> list[dict[st
                 }
             )
     return rows
+
+
+def _emit_traces(rows: list[dict[str, Any]], output_format: str, title: str = "") -> None:
+    """Print the rows. A table for people has their places, which are long, in lines of their own below it."""
+    emit(rows, output_format, columns=COLUMNS, short=SHORT, title=title or ())
+    places = [f"{row['kind']}: {row['place']}" for row in rows if row["place"] is not None]
+    if places and is_short(output_format):
+        output.say("", *places)
 
 
 def _nothing(user: str) -> Exception:

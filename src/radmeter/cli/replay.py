@@ -62,7 +62,8 @@ Examples:
 
 \b
 Exit codes:
-  0  every stanza is shipped; packets that cannot be counted are in `radmeter rejected list`
+  0  every stanza is shipped; packets that cannot be counted are in
+     `radmeter rejected list`
   1  a stanza is bad, or a file could not be replayed to its end
   2  wrong options or settings; without --yes and without a terminal
 """

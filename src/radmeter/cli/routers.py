@@ -175,7 +175,8 @@ def show(settings: Settings, router: str, days: int, output_format: str) -> None
     "add",
     epilog="""\b
 Example:
-  radmeter routers add --name lobby --mac AA-BB-CC-DD-EE-FF --timezone Europe/Berlin
+  radmeter routers add --name lobby --mac AA-BB-CC-DD-EE-FF \\
+      --timezone Europe/Berlin
 """,
 )
 @click.option("--name", type=TEXT, required=True, help="Its name. No other router may have it.")
@@ -218,7 +219,9 @@ def claim(settings: Settings, router: str, name: str | None, **given: str | None
 @routers.command(
     "import",
     epilog="""\b
-The file begins with the header name,mac,nas_identifier,ip_address,timezone,clients,plausible_mbit_per_second.
+The file begins with this header, in one line:
+  name,mac,nas_identifier,ip_address,timezone,clients,
+  plausible_mbit_per_second
 Example: radmeter routers import inventory.csv --dry-run""",
 )
 @click.argument("file", metavar="CSV", type=click.File("rb"))

@@ -51,7 +51,8 @@ COLUMNS = (
 Examples: radmeter sessions --open --router lobby
           radmeter sessions --user alice --limit 200 --format csv
           radmeter sessions --user alice --archived
-          radmeter sessions --limit 100000 --format csv --pseudonym-key study.key"""
+          radmeter sessions --limit 100000 --format csv \\
+              --pseudonym-key study.key"""
 )
 @click.option("--open", "open_only", is_flag=True, help="Only open sessions.")
 @click.option("--archived", is_flag=True, help="Also the sessions of archived months, from their files.")
@@ -118,7 +119,9 @@ def sessions(
         shown = [pseudonyms.applied(row) for row in shown]
     if is_short(output_format):
         shown = [{**row, "stopped_at": shown_stop(row)} for row in shown]
-    emit(shown, output_format, columns=COLUMNS, short=SHORT)
+    # Of open sessions every stop is the same, and names are long.
+    short = [name for name in SHORT if name != "stopped_at" or not open_only]
+    emit(shown, output_format, columns=COLUMNS, short=short)
     if more:
         output.say(f"There are more: go on with --before {rows[-1]['id']}", err=True)
 

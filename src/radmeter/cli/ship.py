@@ -28,7 +28,8 @@ log = logging.getLogger(__name__)
     cls=ServiceCommand,
     epilog="""\b
 Examples:
-  RADMETER_DSN=postgresql://shipper@db1,db2/radius?target_session_attrs=read-write radmeter ship
+  radmeter ship --dsn \\
+      'postgresql://shipper@db1,db2/radius?target_session_attrs=read-write'
   radmeter ship --until-empty
   radmeter ship --accept-database 5f0c1f3e-2a57-4c07-9f3b-0f1f6a7f6f11
 """,

@@ -19,10 +19,12 @@ COLUMNS = ["kind", "name", "mac", "bytes_in", "bytes_out"]
     epilog="""\b
 Examples:
   radmeter simulate --seconds 10
-  radmeter simulate --host 192.0.2.1 --secret s3cret --users 500 --rate 1000 --format json
+  radmeter simulate --host 192.0.2.1 --secret s3cret --users 500 \\
+    --rate 1000 --format json
 
 \b
-Exit codes: 0 everything was acknowledged, 1 something was not, 2 wrong options or settings
+Exit codes: 0 everything was acknowledged, 1 something was not, 2 wrong
+options or settings
 """
 )
 @with_settings("secret")

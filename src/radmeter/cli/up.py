@@ -23,11 +23,14 @@ Examples:
 
 \b
 Exit codes:
-  0    ended by Ctrl-C or SIGTERM; with --seconds: bytes sent and counted are equal
-  1    something could not be started, or stopped working; the message says what
+  0    ended by Ctrl-C or SIGTERM; with --seconds: bytes sent and counted are
+       equal
+  1    something could not be started, or stopped working; the message says
+       what
   2    wrong options or settings
   3    with --seconds: bytes sent and bytes counted differ
-  130  interrupted before it was up, or before the comparison that --seconds asks for
+  130  interrupted before it was up, or before the comparison that --seconds
+       asks for
 """
 )
 @with_settings("state", "dsn", "journal", "sync", "timezone", "secret", trial=True)

@@ -19,6 +19,7 @@ INSTALLED_FILE = Path("/etc/radmeter/radmeter.toml")
 INSTALLED_STATE = Path("/var/lib/radmeter")
 PACKAGE = Path(__file__).absolute().parents[1]
 LARGEST_BYTES = 1 << 20
+LONGEST_COMPARED = 80
 
 # The keys that radiusd reads. They are the same for all programs, so no table may have them. In TOML a line at the end
 # of the file is in the last table, so a `journal` that was added there would hold for one program only.
@@ -56,6 +57,37 @@ KEYS = SHARED | {
     "secret",
     "secret_file",
 }
+# The commands of `radmeter`, each of which may have a table. radiusd cannot ask click for them.
+COMMANDS = frozenset(
+    {
+        "adopt",
+        "backfill",
+        "config",
+        "doctor",
+        "explain",
+        "freeradius",
+        "jobs",
+        "journal",
+        "limits",
+        "migrate",
+        "partitions",
+        "people",
+        "rejected",
+        "replay",
+        "routers",
+        "sessions",
+        "ship",
+        "simulate",
+        "status",
+        "top",
+        "up",
+        "usage",
+        "verify",
+    }
+)
+
+# What belongs to the database that `dsn` names, and to no other one.
+OF_DSN = frozenset({"read_dsn", "password_file"})
 
 
 @dataclass(frozen=True)
@@ -189,7 +221,9 @@ def _values(
             values[name] = _given(path, name, value, str(path))
             continue
         if programs is not None and name not in programs:
-            raise ConfigurationError(f"{path}: no command has the table [{name}]{_nearest(name, programs)}")
+            raise ConfigurationError(
+                f"{path}: no command has the table [{_shortened(name)}]{_nearest(name, programs)}"
+            )
         for key, inner in value.items():
             given = _given(path, key, inner, f"{path} [{name}]")
             if key in SHARED:
@@ -199,18 +233,32 @@ def _values(
                 )
             if name == program:
                 of_program[key] = given
+    if "dsn" in of_program:
+        # The standby and the password above the tables are those of the database above the tables.
+        values = {key: given for key, given in values.items() if key not in OF_DSN}
     return {key: given for key, given in (values | of_program).items() if given.text}
 
 
 def _given(path: Path, key: str, value: object, source: str) -> Given:
     if key not in KEYS:
-        raise ConfigurationError(f"{path}: unknown key {key!r}{_nearest(key, KEYS)}")
+        raise ConfigurationError(f"{path}: unknown key {_shortened(key)!r}{_nearest(key, KEYS)}")
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise ConfigurationError(f"{path}: {key} must be text or a whole number")
-    return Given(str(value), source)
+    try:
+        text = str(value)
+    except ValueError:  # Python writes no number with thousands of digits
+        raise ConfigurationError(f"{path}: {key} is too large a number") from None
+    if "\0" in text:
+        raise ConfigurationError(f"{path}: {key} must have no NUL character")
+    return Given(text, source)
+
+
+def _shortened(word: str) -> str:
+    return word if len(word) <= LONGEST_COMPARED else f"{word[:LONGEST_COMPARED]}.."
 
 
 def _nearest(word: str, known: Collection[str]) -> str:
     """Return the known words to name after an unknown one: the nearest, else all."""
-    near = get_close_matches(word, sorted(known), 1)
+    # Comparing takes long if the word is long. Nobody means a known word by it.
+    near = get_close_matches(word, sorted(known), 1) if len(word) <= LONGEST_COMPARED else []
     return f"; the nearest is {near[0]}" if near else f"; known are {', '.join(sorted(known))}"

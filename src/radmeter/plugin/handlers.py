@@ -67,8 +67,10 @@ def instantiate(p: object) -> int:
             raise ConfigurationError(
                 "this instance's config differs from another's; they share one journal, so give all the same"
             )
-    except (ConfigurationError, OSError) as error:
-        _log(radiusd.L_ERR, f"{error}")
+    except Exception as error:
+        # radiusd goes on after an exception of Python's, and would then refuse every packet.
+        known = isinstance(error, ConfigurationError | OSError)
+        _log(radiusd.L_ERR, f"{error}" if known else f"cannot start: {type(error).__name__}: {error}")
         _State.rejected = True
         return -1
     if _State.settings is None:

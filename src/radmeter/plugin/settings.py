@@ -24,6 +24,8 @@ DEFAULTS = {
 CONFIG = "config { }"
 SYNC = ("packet", "interval")
 SCHEDULING = ("auto", "realtime", "short", "normal")
+# Python reads no number with thousands of digits.
+LONGEST_NUMBER = 20
 # The lowest and the highest value of each number.
 LIMITS = {
     "sync_interval_ms": (1, 60_000),
@@ -82,7 +84,7 @@ def read_settings(
         raise ConfigurationError(
             f"config has unknown settings: {', '.join(unknown)}; known: {', '.join(DEFAULTS)}"
         )
-    file = config_file.in_force(None, environ, package)
+    file = config_file.in_force(None, environ, package, programs=config_file.COMMANDS)
     of_file = {} if file is None else {key: given.text for key, given in file.values.items()}
     values: dict[str, str] = {}
     sources: dict[str, str] = {}
@@ -103,7 +105,8 @@ def read_settings(
             words = f"{', '.join(allowed[:-1])} and {allowed[-1]}"
             raise _refused(name, values, sources, f"allowed are {words}")
     for name, (least, most) in LIMITS.items():
-        if not values[name].isdecimal() or not least <= int(values[name]) <= most:
+        digits = values[name].isdecimal() and len(values[name]) <= LONGEST_NUMBER
+        if not digits or not least <= int(values[name]) <= most:
             raise _refused(name, values, sources, f"allowed is a whole number from {least} to {most}")
     return PluginSettings(
         journal=values["journal"],

@@ -37,19 +37,56 @@ WHERE log.action = 'verify repair' AND item ->> 'username' = %(name)s
 ORDER BY log.id, place"""
 KEPT_FROM = """
 SELECT moment AS kept_from,
-       %(period)s::date::timestamp AT TIME ZONE %(timezone)s >= moment + interval '1 day' AS complete
-FROM radmeter.sessions_complete_from() AS moment WHERE isfinite(moment)"""
+       radmeter.period_complete(plan.quota_type, plan.anchor_day, subscriber.quota_start, plan.timezone, %(period)s,
+                                moment) AS complete
+FROM radmeter.sessions_complete_from() AS moment
+LEFT JOIN public.subscribers AS subscriber ON subscriber.username = %(name)s
+LEFT JOIN public.plans AS plan ON plan.id = subscriber.plan_id
+WHERE isfinite(moment)"""
 IN_MONTH = """
 SELECT period_start FROM radmeter.user_usage
 WHERE username = %(name)s AND period_start >= %(first)s AND period_start < %(first)s::date + interval '1 month'
 ORDER BY period_start"""
+# Today's plan says in which period a day is. The plan may have changed since: then the day is in the latest of the last
+# hundred counters before it that has a session which began on the day or later. If today's plan begins no period with
+# that counter, a session that reached the day will do.
 OF_DAY = """
+WITH today AS MATERIALIZED (
+    SELECT plan.quota_type, plan.anchor_day, subscriber.quota_start,
+           %(day)s::date::timestamp AT TIME ZONE coalesce(plan.timezone, radmeter.setting_value('timezone')) AS midnight
+    FROM (VALUES (%(name)s)) AS asked (username)
+    LEFT JOIN public.subscribers AS subscriber USING (username)
+    LEFT JOIN public.plans AS plan ON plan.id = subscriber.plan_id
+), by_plan AS MATERIALIZED (
+    SELECT radmeter.period_start(quota_type, anchor_day, quota_start, %(day)s) AS period FROM today
+)
 SELECT coalesce(
-    (SELECT max(period_start) FROM radmeter.user_usage WHERE username = %(name)s AND period_start = %(day)s),
-    radmeter.user_period_start(%(name)s, %(day)s::date::timestamp AT TIME ZONE coalesce(
-        (SELECT plan.timezone FROM public.subscribers AS subscriber
-         JOIN public.plans AS plan ON plan.id = subscriber.plan_id WHERE subscriber.username = %(name)s),
-        radmeter.setting_value('timezone')))) AS period"""
+    (SELECT max(period_start) FROM radmeter.user_usage
+     WHERE username = %(name)s AND (period_start = %(day)s OR period_start = (SELECT period FROM by_plan))),
+    (SELECT usage.period_start
+     FROM (SELECT period_start FROM radmeter.user_usage WHERE username = %(name)s AND period_start <= %(day)s
+           ORDER BY period_start DESC LIMIT 100) AS usage
+     CROSS JOIN today
+     CROSS JOIN LATERAL radmeter.user_parts(%(name)s, usage.period_start) AS part
+     JOIN radmeter.sessions AS session USING (radacctid)
+     WHERE session.acctstarttime >= today.midnight
+        OR (coalesce(session.acctstoptime, session.acctupdatetime) >= today.midnight
+            AND radmeter.period_start(today.quota_type, today.anchor_day, today.quota_start, usage.period_start)
+                <> usage.period_start)
+     ORDER BY usage.period_start DESC LIMIT 1),
+    (SELECT period FROM by_plan)) AS period"""
+# Whether a period ends when today's plan says so: the plan begins one on its first day, no other counter begins before
+# its end, and no session of it began after its end. Else the counter is of a plan that the user had before.
+OF_TODAYS_PLAN = """
+SELECT radmeter.period_start(plan.quota_type, plan.anchor_day, subscriber.quota_start, %(period)s) = %(period)s
+       AND NOT EXISTS (SELECT FROM radmeter.user_usage AS usage
+                       WHERE usage.username = %(name)s AND usage.period_start > %(period)s
+                         AND usage.period_start < %(end)s)
+       AND coalesce(%(latest)s::timestamptz < %(end)s::date::timestamp
+                    AT TIME ZONE coalesce(plan.timezone, radmeter.setting_value('timezone')), true) AS same
+FROM (VALUES (%(name)s)) AS asked (username)
+LEFT JOIN public.subscribers AS subscriber USING (username)
+LEFT JOIN public.plans AS plan ON plan.id = subscriber.plan_id"""
 
 # What the rest is, which no session has.
 DROPPED, UNEXPLAINED = "dropped", "unexplained"
@@ -62,7 +99,9 @@ class Explanation:
     username: str
     period_start: date
     period_end: date | None
-    """The first day after the period; None: it does not end."""
+    """The first day after the period; None: it does not end, or nothing says where (see `of_todays_plan`)."""
+    of_todays_plan: bool
+    """Whether the user's plan of today made this period. If not, its end and time zone are not known."""
     timezone: str
     bytes_in: int
     bytes_out: int
@@ -127,7 +166,7 @@ def explain(connection: Connection, username: str, period: date) -> Explanation:
     if not counter and not parts and period != counters.current_period(connection, username):
         raise NotKnown(f"{username!r} has no usage in the quota period that began on {period}")
     plan = counters.plan(connection, username, period)
-    kept = views.rows(connection, KEPT_FROM, {"period": period, "timezone": plan["timezone"]})
+    kept = views.rows(connection, KEPT_FROM, values)
     rest_in = total_in - sum(row["bytes_in"] for row in parts)
     rest_out = total_out - sum(row["bytes_out"] for row in parts)
     if rest_in or rest_out:
@@ -141,13 +180,17 @@ def explain(connection: Connection, username: str, period: date) -> Explanation:
                 "bytes_out": rest_out,
             }
         )
+    starts = [row["started_at"] for row in parts if row["started_at"] is not None]
+    values |= {"end": plan["period_end"], "latest": max(starts, default=None)}
+    of_todays_plan = views.rows(connection, OF_TODAYS_PLAN, values)[0]["same"]
     sessions = sorted({row["session"] for row in parts if row["session"] is not None})
     corrections = views.rows(connection, ANOMALIES, {"sessions": sessions})
     corrections += views.rows(connection, REPAIRS, values)
     return Explanation(
         username=username,
         period_start=period,
-        period_end=plan["period_end"],
+        period_end=plan["period_end"] if of_todays_plan else None,
+        of_todays_plan=of_todays_plan,
         timezone=plan["timezone"],
         bytes_in=total_in,
         bytes_out=total_out,

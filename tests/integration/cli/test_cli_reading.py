@@ -198,6 +198,7 @@ def test_a_long_list_is_paged_on_a_terminal_and_only_there(used: str) -> None:
         ({"LINES": "24", "TERM": "dumb"}, ()),
         ({"LINES": "24", "PAGER": "cat"}, ()),
         ({"LINES": "24", "PAGER": "/nonexistent/pager"}, ()),
+        ({"LINES": "24", "PAGER": "less '"}, ()),
         ({"LINES": "24"}, ("--format", "csv")),
     )
     for environment, arguments in cases:
@@ -208,6 +209,18 @@ def test_a_long_list_is_paged_on_a_terminal_and_only_there(used: str) -> None:
         assert "alice" in shown.text
     piped = radmeter(used, "sessions", PAGER=MARKED, LINES="24")
     assert "PAGED:" not in piped.output
+
+
+def test_an_open_session_with_a_long_name_takes_few_lines(database: str) -> None:
+    name = f"{'n' * 20}@example.hotel.org"
+    with Packets(database) as packets:
+        packets.add("Start", "s", User_Name=name, NAS_Identifier="lobby")
+    shown = radmeter(database, "sessions", "--open", COLUMNS="80").output
+    assert name in shown
+    assert "stopped" not in shown
+    rows = shown[shown.index(name) :].splitlines()
+    assert len(rows) <= 3
+    assert max(map(len, shown.splitlines())) <= 80
 
 
 def test_a_heading_is_bold_unless_the_user_or_the_terminal_wants_no_style(used: str) -> None:

@@ -255,3 +255,43 @@ def test_packets_are_shown_while_their_segments_are_kept(database: str, tmp_path
     without = radmeter(database, "explain", "alice", "--packets")
     assert without.exit_code == 0
     assert "no packets are shown" in without.errors
+
+
+def test_after_a_change_of_plan_a_day_is_in_the_period_that_counted_it(
+    database: str, connection: Connection
+) -> None:
+    connection.execute(
+        "INSERT INTO plans (name, quota_type, anchor_day) VALUES ('m', 'monthly', %s), ('d', 'daily', 1)",
+        ((datetime.now(UTC) - timedelta(days=30)).day,),
+    )
+    connection.execute("INSERT INTO subscribers (username, plan_id) VALUES ('alice', 1)")
+    with Packets(database) as packets:
+        for ago in (25, 20, 15):
+            packets.add("Stop", f"x{ago}", ago=ago * DAY, User_Name="alice", NAS_Identifier="lobby",
+                        Acct_Session_Time=50, Acct_Input_Octets=ago)  # fmt: skip
+    ((_, period, total_in, _),) = counters(connection)
+    days = {ago: str((datetime.now(UTC) - timedelta(days=ago)).date()) for ago in (25, 20, 18, 15)}
+
+    def shown(day: str) -> str:
+        return radmeter(database, "explain", "alice", "--period", day).output.splitlines()[0]
+
+    whole = shown(days[20])
+    assert f"from {period} to 20" in whole
+    connection.execute("UPDATE subscribers SET plan_id = 2")
+    for asked in (*days.values(), str(period)):
+        found = explained(database, "alice", "--period", asked)
+        assert (found["period_start"], found["bytes_in"], found["period_end"]) == (
+            str(period),
+            total_in,
+            None,
+        ), asked
+        assert shown(asked) == f"alice, quota period from {period}, of a plan that the user had before:"
+    today = datetime.now(UTC).date()
+    with Packets(database) as packets:
+        packets.add("Stop", "now", User_Name="alice", Acct_Session_Time=0, Acct_Input_Octets=3)
+    assert shown(str(today)) in (
+        f"alice, quota period from {today} to {today} (UTC):",
+        f"alice, quota period from {today + timedelta(days=1)} to {today + timedelta(days=1)} (UTC):",
+    )
+    done = radmeter(database, "explain", "alice", "--period", str(today - timedelta(days=3)))
+    assert "has no usage in the quota period" in done.errors

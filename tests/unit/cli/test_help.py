@@ -31,6 +31,12 @@ def _in(line: str, shown: str) -> bool:
     return any(each.strip().removeprefix("Example:").strip() == line for each in shown.splitlines())
 
 
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_help_of_a_command_fits_80_columns(name: str) -> None:
+    shown = radmeter(None, *name.split(), "--help", COLUMNS="80").output
+    assert [line for line in shown.splitlines() if len(line) > 80] == []
+
+
 @pytest.mark.parametrize("name", SUMMARIES)
 def test_the_summary_of_a_command_is_the_first_sentence_of_its_help(name: str) -> None:
     """`radmeter --help` loads no command, so the summaries are written down."""

@@ -3,8 +3,10 @@
 import os
 from pathlib import Path
 
+import click
 import pytest
 
+from radmeter.cli.main import cli
 from radmeter.config import ALL
 from radmeter.errors import ConfigurationError
 from radmeter.plugin import config_file
@@ -102,6 +104,10 @@ def test_a_table_is_for_its_program_only_and_an_empty_value_is_none(file: Path) 
         ("batch_ms = 1\nbatch_ms = 2", "is not TOML: Cannot overwrite a value"),
         ("batch_ms = " + 5000 * "1", "is not TOML: "),
         ("batch_ms = " + 5000 * "[", "is not TOML: "),
+        ("batch_ms = 0x" + 5000 * "f", "batch_ms is too large a number"),
+        ('journal = "/srv/a\\u0000b"', "journal must have no NUL character"),
+        (200_000 * "k" + " = 1", f"unknown key '{80 * 'k'}..'; known are acct_host"),
+        ("[" + 200_000 * "k" + "]\nbatch_ms = 1", f"no command has the table [{80 * 'k'}..]; known are"),
     ],
 )
 def test_what_is_wrong_is_named_with_the_file(file: Path, text: str, said: str) -> None:
@@ -110,6 +116,28 @@ def test_what_is_wrong_is_named_with_the_file(file: Path, text: str, said: str) 
         values(file)
     assert str(caught.value).startswith(str(file))
     assert said in str(caught.value)
+
+
+def test_a_database_of_a_table_has_no_standby_and_no_password_of_another(file: Path) -> None:
+    file.write_text(
+        'dsn = "a"\npassword_file = "/a"\nread_dsn = "standby-a"\n[ship]\ndsn = "b"\n[jobs]\ndsn = "c"\n'
+        'password_file = "/c"\n'
+    )
+    read = {
+        program: {key: text for key, (text, _) in values(file, program).items()} for program in (None, "ship")
+    }
+    above = {"dsn": "a", "password_file": "/a", "read_dsn": "standby-a"}
+    assert read == {None: above, "ship": {"dsn": "b"}}
+    assert {key: text for key, (text, _) in values(file, "jobs").items()} == {
+        "dsn": "c",
+        "password_file": "/c",
+    }
+    file.write_text('dsn = "a"\npassword_file = "/a"\n[ship]\ndsn = ""\n')
+    assert values(file, "ship") == {}  # the empty value takes the dsn away, too
+
+
+def test_the_plugin_knows_which_commands_may_have_a_table() -> None:
+    assert set(cli.list_commands(click.Context(cli))) == config_file.COMMANDS
 
 
 def test_a_file_that_cannot_be_read_is_an_error_with_what_names_it(tmp_path: Path) -> None:

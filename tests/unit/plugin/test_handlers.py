@@ -317,6 +317,10 @@ def test_the_module_wins_over_the_configuration_file_and_the_start_names_the_fil
         ),
         ("journal = /srv", "radmeter.toml is not TOML: "),
         (None, "RADMETER_CONFIG: "),
+        ("batch_ms = 0x" + 5000 * "f", "batch_ms is too large a number"),
+        ("segment_bytes = '" + 5000 * "1" + "'", "allowed is a whole number from"),
+        ('journal = "/srv/a\\u0000b"', "journal must have no NUL character"),
+        ("[Ship]\nbatch_ms = 5", "no command has the table [Ship]; the nearest is ship"),
     ],
 )
 def test_a_configuration_file_that_is_wrong_stops_the_start(
@@ -335,6 +339,14 @@ def test_a_configuration_file_that_is_wrong_stops_the_start(
     assert plugin.instantiate(None) == -1
     (error,) = errors(radiusd)
     assert said in error
+
+
+def test_an_error_that_nobody_thought_of_stops_the_start(
+    plugin: ModuleType, radiusd: FakeRadiusd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plugin, "read_settings", lambda _: 1 // 0)
+    assert plugin.instantiate(None) == -1
+    assert "cannot start: ZeroDivisionError: " in errors(radiusd)[0]
 
 
 def test_a_flood_beside_others_is_refused_and_logged_once(plugin: ModuleType, radiusd: FakeRadiusd) -> None:
