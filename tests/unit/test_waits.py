@@ -66,7 +66,9 @@ REGISTER = {
     ("embedded/server.py", "EmbeddedPostgresql._start_keeper", "fcntl.flock"): CALLER,
     ("embedded/server.py", "EmbeddedPostgresql._start_keeper", "subprocess.run"): CALLER,
     ("embedded/service_user.py", "service_user", "subprocess.run"): SAYS,
+    ("freeradius/installed.py", "_run", "subprocess.run"): CALLER,
     ("freeradius/journal_in_use.py", "watch", "stop.wait"): SERVICE,
+    ("freeradius/owner.py", "_serve", "os.waitpid"): SAYS,  # its child is this command, with fewer rights
     ("freeradius/probe.py", "answers", "socket.getaddrinfo"): CALLER,
     ("ingest/replay.py", "Replayer._retried", "time.sleep"): SAYS,
     ("ingest/shipper.py", "Shipper.run", "stop.wait"): SERVICE,
