@@ -38,6 +38,7 @@ BEGIN
             radmeter.user_period_start(text, timestamptz), radmeter.stale_after(integer, integer, integer),
             radmeter.period_start(text, smallint, date, date), radmeter.month_day(date, smallint),
             radmeter.user_differences(date, date, text[]), radmeter.router_differences(date, date, bigint[]),
+            radmeter.period_complete(text, smallint, date, text, date, timestamptz),
             radmeter.sessions_complete_from(), radmeter.radacct_partitions(), radmeter.missing_months(integer),
             radmeter.limits(), radmeter.erasures(text), radmeter.audit_lines_with(text),
             radmeter.without_name(jsonb, text, text), radmeter.database_id(), radmeter.lagging_nodes()

@@ -1,12 +1,11 @@
 -- radmeter.user_differences(from, to, usernames): rows of user_quota_usage that differ from the sum of their sessions.
 --   from, to   only periods with a day from `from` to `to`; NULL: no limit
 --   usernames  only these; NULL: all
--- Returns the counted and the recomputed octets, and whether all sessions of the period are still there. If retention
--- dropped some, a difference proves nothing. Reads user_quota_usage, and what radmeter.recomputed_parts reads.
+-- Returns the counted and the recomputed octets, and whether all sessions of the period are still there
+-- (radmeter.period_complete). If some were removed, a difference proves nothing. Reads user_quota_usage, and what
+-- radmeter.recomputed_parts reads.
 -- Usage that a backfill has found but not yet added to the counters is left out.
 -- An empty user name is no user. What an older release counted for it is a difference, whatever was dropped.
--- One more day after the dropped sessions is not complete: a late packet counts on its own day, perhaps the day after
--- the stop.
 CREATE OR REPLACE FUNCTION radmeter.user_differences(p_from date, p_to date, p_usernames text[])
 RETURNS TABLE (username text, period_start date, counted_in numeric, counted_out numeric,
                recomputed_in numeric, recomputed_out numeric, complete boolean)
@@ -16,7 +15,7 @@ AS $$
 #variable_conflict use_column
 DECLARE
     v_timezone text := radmeter.setting_value('timezone');
-    v_complete_from timestamptz := radmeter.sessions_complete_from() + interval '1 day';
+    v_complete_from timestamptz := radmeter.sessions_complete_from();
 BEGIN
     RETURN QUERY
     WITH recomputed AS (
@@ -49,7 +48,8 @@ BEGIN
     SELECT different.username, different.period_start, different.counted_in, different.counted_out,
            different.recomputed_in, different.recomputed_out,
            different.username = ''
-               OR different.period_start::timestamp AT TIME ZONE coalesce(plan.timezone, v_timezone) >= v_complete_from
+               OR radmeter.period_complete(plan.quota_type, plan.anchor_day, subscriber.quota_start,
+                                           coalesce(plan.timezone, v_timezone), different.period_start, v_complete_from)
     FROM different
     LEFT JOIN public.subscribers AS subscriber USING (username)
     LEFT JOIN public.plans AS plan ON plan.id = subscriber.plan_id

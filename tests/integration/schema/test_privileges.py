@@ -200,6 +200,7 @@ TAKES_TEXT = {
         "SELECT radmeter.setting_value(%(text)s)",
         "SELECT radmeter.period_start(%(text)s, 99::smallint, 'infinity', '-infinity')",
         "SELECT radmeter.period_start('weekly', (-99)::smallint, NULL, now()::date)",
+        "SELECT radmeter.period_complete(%(text)s, 99::smallint, NULL, %(text)s, 'infinity', 'infinity')",
         "SELECT count(*) FROM radmeter.user_differences(NULL, NULL, ARRAY[%(text)s, NULL])",
         "SELECT count(*) FROM radmeter.user_differences('infinity', '-infinity', '{}')",
         "SELECT count(*) FROM radmeter.router_differences('-infinity', 'infinity', '{NULL,-1}')",

@@ -20,6 +20,7 @@ READERS = {
     "limits",
     "missing_months",
     "month_day",
+    "period_complete",
     "period_start",
     "radacct_partitions",
     "router_differences",

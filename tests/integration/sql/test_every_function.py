@@ -75,6 +75,7 @@ WITHIN = {
     "update_closed": "test_interim_stop.py",
     "update_open": "test_octets.py",
     "recomputed_parts": "test_verify.py",
+    "period_complete": "test_removed_sessions.py",
     "count_erased": "test_erase.py",
     "erasure_pseudonym": "test_erase.py",
     "is_pseudonym": "test_erase_meanwhile.py",
