@@ -1,10 +1,24 @@
 """SIGINT, SIGTERM and SIGHUP as requests to stop, which interrupt nothing that must be finished."""
 
+import _thread
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Self
+
+
+def set_by_signals() -> threading.Event:
+    """Return an event that SIGTERM and SIGINT set.
+
+    Setting an event takes its lock. A handler runs in the main thread, which may hold that lock in `wait`: it would
+    wait for itself for ever. So another thread sets the event, started without a lock of Python's own.
+    """
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: _thread.start_new_thread(stop.set, ()))
+    return stop
 
 
 class Interrupted(KeyboardInterrupt):

@@ -1,8 +1,5 @@
 """`radmeter jobs`: the periodic work."""
 
-import signal
-import threading
-
 import click
 from rich.progress import Progress
 
@@ -12,6 +9,7 @@ from radmeter.config import Settings
 from radmeter.database.connection import connect
 from radmeter.embedded.server import open_database
 from radmeter.errors import ConfigurationError
+from radmeter.interruption import set_by_signals
 from radmeter.jobs import retention, runner, stale_sessions
 from radmeter.jobs.archiving import ArchivingByAge
 from radmeter.units import counted, verb
@@ -37,9 +35,7 @@ def run(settings: Settings) -> None:
         raise ConfigurationError(
             f"{settings.source('archive_after_months')}: to which directory? Set RADMETER_ARCHIVE_DIRECTORY"
         )
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    stop = set_by_signals()
     with open_database(settings) as database:
         runner.run(
             database.dsn,

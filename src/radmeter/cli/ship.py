@@ -2,7 +2,6 @@
 
 import contextlib
 import logging
-import signal
 import threading
 import uuid
 
@@ -16,6 +15,7 @@ from radmeter.ingest.kept_segments import KeptSegments
 from radmeter.ingest.left_out_segments import LeftOutSegments
 from radmeter.ingest.shipper import Shipper
 from radmeter.ingest.store import Store
+from radmeter.interruption import set_by_signals
 from radmeter.plugin.journal.reader import JournalReader
 
 log = logging.getLogger(__name__)
@@ -50,9 +50,7 @@ def ship(settings: Settings, until_empty: bool, accept_database: uuid.UUID | Non
     Shipped segments are kept for a while. If the database was restored from a backup, or a standby that was behind was
     promoted, what it lacks is shipped again. A journal ships to one database only: another one is refused.
     """
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    stop = set_by_signals()
     reader = JournalReader(settings.journal)
     with contextlib.ExitStack() as stack:
         if not until_empty:
