@@ -5,9 +5,9 @@
 -- way a snapshot sees the same octets. The day and the period are those of the session's last update before the change,
 -- for the user and the router of that time, by the plans and time zones that were kept when the backfill began.
 -- counted: the backfill has counted them, and has not set them aside (radmeter.backfill_rejected). If no router can have
--- reported the time, day and period are those of the beginning of the backfill. usage_date is NULL while radmeter.adopted_router does not know the router.
--- Before a backfill there is no row.
--- It is one SELECT, so that PostgreSQL makes it part of the caller's query. Reads radacct and the adoption's tables.
+-- reported the time, day and period are those of the beginning of the backfill. usage_date is NULL while
+-- radmeter.adopted_router does not know the router. Before a backfill there is no row. It is one SELECT, so that PostgreSQL
+-- makes it part of the caller's query. Reads radacct and the adoption's tables.
 CREATE OR REPLACE FUNCTION radmeter.adoption_baselines()
 RETURNS TABLE (radacctid bigint, username text, router_id bigint, at timestamptz, usage_date date, period_start date,
                bytes_in bigint, bytes_out bigint, counted boolean)

@@ -6,7 +6,8 @@
 -- have the sums, and radmeter.backfill_move adds them to the counters.
 -- What packets and other writers added since stays: the octets, and how far they are from the router's last value, change
 -- by the same, so that the next packet is compared with the last one.
--- Raises RM001 if no session with this id is set aside, a packet has replaced its octets, which counts it in whole, or no router can have reported the given values either.
+-- Raises RM001 if no session with this id is set aside, a packet has replaced its octets, which counts it in whole, or no
+-- router can have reported the given values either.
 -- Writes radacct, radmeter.adoption_baseline, backfill, backfill_rejected, backfill_user, backfill_router, adopted_move,
 -- audit_log.
 CREATE OR REPLACE FUNCTION radmeter.backfill_correct(

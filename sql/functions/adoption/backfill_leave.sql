@@ -1,5 +1,6 @@
 -- radmeter.backfill_leave([radacctids]): leaves adopted sessions that a backfill has set aside out of the counters for
--- good. Those whose octets a packet replaced are none of them: packets count them. They stay in the list, with the time of this decision, and can still be counted by radmeter.backfill_correct.
+-- good. Those whose octets a packet replaced are none of them: packets count them. They stay in the list, with the time of
+-- this decision, and can still be counted by radmeter.backfill_correct.
 --   radacctids  NULL: all that are set aside
 -- Returns how many. Writes radmeter.backfill_rejected, audit_log.
 CREATE OR REPLACE FUNCTION radmeter.backfill_leave(p_radacctids bigint[] DEFAULT NULL) RETURNS bigint

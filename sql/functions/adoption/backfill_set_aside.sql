@@ -1,5 +1,6 @@
 -- radmeter.backfill_set_aside(): the adopted sessions that a backfill has set aside, with what they had when they were
--- adopted, and the reason. replaced_at: when a packet replaced its octets, so that packets count it in whole. at: the time for which it would count. A session whose partition is gone has NULLs.
+-- adopted, and the reason. replaced_at: when a packet replaced its octets, so that packets count it in whole. at: the time
+-- for which it would count. A session whose partition is gone has NULLs.
 -- Reads radmeter.backfill_rejected, radacct, and what radmeter.adoption_baselines reads.
 CREATE OR REPLACE FUNCTION radmeter.backfill_set_aside()
 RETURNS TABLE (radacctid bigint, acctuniqueid text, username text, octets_in bigint, octets_out bigint, at timestamptz,

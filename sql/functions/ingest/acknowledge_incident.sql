@@ -1,5 +1,5 @@
--- radmeter.acknowledge_incident(id, reason): notes that a person knows of an incident, and why nothing more is done about it.
--- SQLSTATE RM001: there is no such incident, somebody has acknowledged it, or there is no reason.
+-- radmeter.acknowledge_incident(id, reason): notes that a person knows of an incident, and why nothing more is done about
+-- it. SQLSTATE RM001: there is no such incident, somebody has acknowledged it, or there is no reason.
 -- Writes radmeter.journal_incident, audit_log.
 CREATE OR REPLACE FUNCTION radmeter.acknowledge_incident(p_id bigint, p_reason text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp

@@ -1,5 +1,6 @@
 -- radmeter.close_superseded(seqs): closes the open sessions that records of the batch supersede (radmeter.supersedes), at
--- their last update. radmeter.find_open has found them. A session whose Stop waits for its month keeps its cause. After a late Start, the record's session begins at that Start.
+-- their last update. radmeter.find_open has found them. A session whose Stop waits for its month keeps its cause. After a
+-- late Start, the record's session begins at that Start.
 -- Returns the seqs of these records. They begin new sessions. Writes radacct, pg_temp.incoming.
 CREATE OR REPLACE FUNCTION radmeter.close_superseded(p_seqs bigint[]) RETURNS bigint[]
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp

@@ -1,9 +1,9 @@
 -- radmeter.drop_repeated_stops(seqs): takes repeated Stops out of the batch. A Stop is a repeat if a closed session of its
 -- id was closed by a Stop with the same Event-Timestamp as the router sent it (or both had none), the same session time
--- and the same octets, however long ago. A session whose Stop waits for its month is as good as closed. It counts nothing and opens nothing.
--- A Stop that fits the open session of its id is no repeat: a router without a clock sends equal packets again after a
--- reboot, and the open session proves that there is a new one. A Stop that has no octets in a direction counts nothing
--- there, so it need not be equal. A Stop without stamp and session time shows too little to be a repeat.
+-- and the same octets, however long ago. A session whose Stop waits for its month is as good as closed. It counts nothing
+-- and opens nothing. A Stop that fits the open session of its id is no repeat: a router without a clock sends equal packets
+-- again after a reboot, and the open session proves that there is a new one. A Stop that has no octets in a direction
+-- counts nothing there, so it need not be equal. A Stop without stamp and session time shows too little to be a repeat.
 -- Returns the seqs that are left. Called by radmeter.apply_round only. Reads radacct. Writes pg_temp.incoming.
 CREATE OR REPLACE FUNCTION radmeter.drop_repeated_stops(p_seqs bigint[]) RETURNS bigint[]
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp

@@ -1,8 +1,7 @@
--- radmeter.finish_segment(segment, end): notes that a segment ends at a number and is all counted. Incidents that said that it
--- was missing are settled, unless they know of packets beyond what is counted.
--- end NULL: nothing says where it ends, as of a copy that may be older. All that is there of it is counted. Incidents that do
--- not know how much was missing are not settled.
--- SQLSTATE RM002: the journal belongs to another role. RM004: it is not registered, or not counted up to its end.
+-- radmeter.finish_segment(segment, end): notes that a segment ends at a number and is all counted. Incidents that said that
+-- it was missing are settled, unless they know of packets beyond what is counted. end NULL: nothing says where it ends, as
+-- of a copy that may be older. All that is there of it is counted. Incidents that do not know how much was missing are not
+-- settled. SQLSTATE RM002: the journal belongs to another role. RM004: it is not registered, or not counted up to its end.
 -- Writes radmeter.journal_segment, radmeter.journal_incident.
 CREATE OR REPLACE FUNCTION radmeter.finish_segment(p_segment uuid, p_end bigint) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp

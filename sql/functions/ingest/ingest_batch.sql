@@ -1,9 +1,11 @@
--- radmeter.ingest_batch(source, records): applies a batch of a detail file or of retries, exactly once. They have no segments.
+-- radmeter.ingest_batch(source, records): applies a batch of a detail file or of retries, exactly once. They have no
+-- segments.
 --   source   'detail:' with a digest, or 'retry'
 --   records  as radmeter.ingest takes them. Records up to the source's checkpoint are skipped
 -- The caller has the lock of radmeter.ingest and has checked that the session may use the source.
 -- Returns the source's new checkpoint.
--- Called by radmeter.replay and radmeter.retry_rejected only. Writes ingest_checkpoint, and what radmeter.apply_batch writes.
+-- Called by radmeter.replay and radmeter.retry_rejected only. Writes ingest_checkpoint, and what radmeter.apply_batch
+-- writes.
 CREATE OR REPLACE FUNCTION radmeter.ingest_batch(p_source text, p_records json) RETURNS bigint
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 -- JIT compilation takes longer than a batch: with PostgreSQL's default, the first few batches take seconds.

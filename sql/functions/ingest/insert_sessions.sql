@@ -1,7 +1,7 @@
 -- radmeter.insert_sessions(seqs): inserts new sessions for records of the batch that belong to no session in the table.
 -- A Start opens a session with zero octets. An Interim-Update opens a session that began Acct-Session-Time earlier. A
--- Stop inserts a closed session and counts all its octets; one that waits for its month, an open session. Beside an open session of its id, an earlier one is inserted as
--- superseded (radmeter.earlier_sessions). Writes radacct.
+-- Stop inserts a closed session and counts all its octets; one that waits for its month, an open session. Beside an open
+-- session of its id, an earlier one is inserted as superseded (radmeter.earlier_sessions). Writes radacct.
 CREATE OR REPLACE FUNCTION radmeter.insert_sessions(p_seqs bigint[]) RETURNS void
 LANGUAGE sql SET search_path = pg_catalog, pg_temp
 AS $$

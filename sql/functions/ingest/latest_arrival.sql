@@ -1,9 +1,9 @@
 -- radmeter.latest_arrival(segment): the latest arrival that was believed of a segment, or else of those before it; NULL: of
 -- none of them.
--- A segment may be empty, so the nearest one with an arrival counts. If a journal was copied, another machine may have gone on
--- with the segment before: it then has numbers of this one, or two segments name it. Its arrivals say nothing about this
--- one's, and those before it count. A segment of the old format does not name the one before it: what an older release noted
--- of its journal counts.
+-- A segment may be empty, so the nearest one with an arrival counts. If a journal was copied, another machine may have gone
+-- on with the segment before: it then has numbers of this one, or two segments name it. Its arrivals say nothing about this
+-- one's, and those before it count. A segment of the old format does not name the one before it: what an older release
+-- noted of its journal counts.
 -- Called by radmeter.ingest only, for the first batch of a segment. Reads radmeter.journal_segment, ingest_checkpoint.
 CREATE OR REPLACE FUNCTION radmeter.latest_arrival(p_segment uuid) RETURNS timestamptz
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp

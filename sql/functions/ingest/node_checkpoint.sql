@@ -1,6 +1,5 @@
--- radmeter.node_checkpoint(node), radmeter.ingest(source, records): what the shipper of an older release calls. It numbered the
--- packets of a journal, and did not know its segments. Both only refuse: nothing is stored.
--- SQLSTATE RM005.
+-- radmeter.node_checkpoint(node), radmeter.ingest(source, records): what the shipper of an older release calls. It numbered
+-- the packets of a journal, and did not know its segments. Both only refuse: nothing is stored. SQLSTATE RM005.
 CREATE OR REPLACE FUNCTION radmeter.node_checkpoint(p_node text) RETURNS bigint
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$

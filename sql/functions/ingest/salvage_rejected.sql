@@ -1,4 +1,5 @@
--- radmeter.salvage_rejected(source, segment, packets): keeps packets in rejected_packet that were left out because of a limit.
+-- radmeter.salvage_rejected(source, segment, packets): keeps packets in rejected_packet that were left out because of a
+-- limit.
 --   segment  the segment that the packets are in
 --   packets  JSON array of {"seq", "received_us", "client_ip", "reason", "pairs"}, with rising seq: packets of a kept
 --            segment that cannot be counted

@@ -1,7 +1,8 @@
 -- radmeter.sessions_of(uid, session_id, calling, mac, from): all sessions that a packet may be of: the open ones, and those
 -- that stopped at or after `from`. Found by its acctuniqueid, or by that as an alias, unless something contradicts
 -- (radmeter.contradicts); by its device key, if the session is open, or the reaper or an Accounting-On/Off closed it.
--- Returns also whether its Calling-Station-Id, and its router's MAC, are the packet's. A session may be there twice. One SELECT, so that PostgreSQL puts it into the caller's query.
+-- Returns also whether its Calling-Station-Id, and its router's MAC, are the packet's. A session may be there twice. One
+-- SELECT, so that PostgreSQL puts it into the caller's query.
 -- Reads radacct, radmeter.session_alias.
 CREATE OR REPLACE FUNCTION radmeter.sessions_of(
     p_uid text, p_session_id text, p_calling text, p_mac macaddr, p_from timestamptz)

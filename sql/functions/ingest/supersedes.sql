@@ -14,7 +14,8 @@ CREATE OR REPLACE FUNCTION radmeter.supersedes(
     p_session_start timestamptz, p_last_time timestamptz, p_arrived_at timestamptz, p_late_start_at timestamptz)
 RETURNS boolean
 LANGUAGE sql STABLE PARALLEL SAFE
-RETURN p_start_time - interval '60 seconds' > p_last_time AND radmeter.is_possible_time(p_last_time) AND p_session_time > 0 AND p_status <> 'Start'
+RETURN p_start_time - interval '60 seconds' > p_last_time AND radmeter.is_possible_time(p_last_time)
+    AND p_session_time > 0 AND p_status <> 'Start'
        AND CASE WHEN p_stamped THEN p_received_at ELSE p_event_time END - (p_session_time + 60) * interval '1 second'
            > coalesce(p_arrived_at, p_last_time)
        AND (greatest(p_input_octets, p_output_octets, 0)

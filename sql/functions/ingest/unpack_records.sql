@@ -1,5 +1,5 @@
--- radmeter.unpack_records(source, records, checkpoint, highest, segment, believed): puts the records above the checkpoint into
--- the temporary table `incoming`, with their router, day and period. Packets that cannot be counted go to
+-- radmeter.unpack_records(source, records, checkpoint, highest, segment, believed): puts the records above the checkpoint
+-- into the temporary table `incoming`, with their router, day and period. Packets that cannot be counted go to
 -- radmeter.set_aside, and so do records beyond a limit (radmeter.record_fault), with as much of the record as was given.
 -- Packets whose status type carries no usage are counted as ignored.
 --   highest   the highest number that a record may have
@@ -12,14 +12,14 @@
 -- Detail files and rejected packets are old with good reason.
 -- Returns one row about the records above the checkpoint: the last seq (NULL: there are none), their number, how many
 -- of them were rejected and how many ignored, and the latest arrival that is believed (NULL: none).
--- SQLSTATE RM003: the numbers of the records cannot be those of their source. They must be above the checkpoint and increase: a
--- record that came twice in one call would count twice. And they must not go on too far. A segment holds fewer than 2^32
--- records. The numbers of a detail file, or of retries, go on by less than 2^57 in a call.
--- SQLSTATE 23514: a record would be neither counted, nor set aside, nor ignored.
--- Records that touch a router which their RADIUS client may not name are set aside, if they have their packet's
--- attributes in "pairs". SQLSTATE RM011: one of them has not (radmeter.refuse_unbelieved).
--- Called by radmeter.ingest and radmeter.ingest_batch only. Writes pg_temp.incoming, what set_aside writes, and routers if one is
--- discovered.
+-- SQLSTATE RM003: the numbers of the records cannot be those of their source. They must be above the checkpoint and
+-- increase: a record that came twice in one call would count twice. And they must not go on too far. A segment holds fewer
+-- than 2^32 records. The numbers of a detail file, or of retries, go on by less than 2^57 in a call. SQLSTATE 23514: a
+-- record would be neither counted, nor set aside, nor ignored. Records that touch a router which their RADIUS client may
+-- not name are set aside, if they have their packet's attributes in "pairs". SQLSTATE RM011: one of them has not
+-- (radmeter.refuse_unbelieved).
+-- Called by radmeter.ingest and radmeter.ingest_batch only. Writes pg_temp.incoming, what set_aside writes, and routers if
+-- one is discovered.
 CREATE OR REPLACE FUNCTION radmeter.unpack_records(
     p_source text, p_records json, p_checkpoint bigint, p_highest bigint, p_segment uuid, p_believed timestamptz,
     OUT last_seq bigint, OUT records bigint, OUT rejected bigint, OUT ignored bigint, OUT last_received_at timestamptz)

@@ -72,7 +72,9 @@ BEGIN
               WHERE open.acctuniqueid = session.acctuniqueid AND open.acctstoptime IS NULL
                 AND coalesce(nullif(open.callingstationid, ''), open.calledstationid)
                     IS NOT DISTINCT FROM coalesce(nullif(session.callingstationid, ''), session.calledstationid)
-                AND (session.callingstationid <> '' OR open.router_id IS NOT DISTINCT FROM session.router_id));
+                AND CASE WHEN open.class <> '' AND coalesce(open.callingstationid, '') = '' THEN open.router_id END
+                    IS NOT DISTINCT FROM
+                    CASE WHEN session.class <> '' AND coalesce(session.callingstationid, '') = '' THEN session.router_id END);
         PERFORM radmeter.find_open(ARRAY(SELECT found.seq FROM unnest(v_seqs, v_reopen) AS found (seq, reopen)
                                          WHERE found.reopen));
     END IF;

@@ -1,6 +1,7 @@
 -- radmeter.update_open(segment, round [, seqs, later]): applies the records of a round to their open sessions.
 --   seqs   if given: only these records, and to the sessions that radmeter.find_open has found. Else each record that is
---          no Start, to the session that has its acctuniqueid, and its Calling-Station-Id or, if neither has one, its router's MAC. That is
+--          no Start, to the session that has its acctuniqueid, and its Calling-Station-Id or, if neither has one, its
+-- router's MAC. That is
 --          the one that radmeter.open_session would find, and most records have it
 --   later  also to sessions that began after the record's event, that the record supersedes (radmeter.supersedes), or
 --          that a Stop does not fit, which may be a repeat (radmeter.fits_session)

@@ -2,7 +2,8 @@
 -- update, cause Admin-Reset (RFC 2866 section 5.10). at NULL: radmeter.reaper_time. The caller passes batches of bounded
 -- size, so that ingest never waits for more than one batch.
 -- Each session is checked again under the row's lock, since an interim may have come in since radmeter.stale_sessions.
--- Rows that another writer holds are left for the next run. A session whose Stop waits for its month keeps its cause. Returns how many sessions it closed.
+-- Rows that another writer holds are left for the next run. A session whose Stop waits for its month keeps its cause.
+-- Returns how many sessions it closed.
 -- Writes radacct, radmeter.session_alias.
 CREATE OR REPLACE FUNCTION radmeter.close_stale(
     p_radacctids bigint[], p_at timestamptz DEFAULT NULL, p_minutes integer DEFAULT NULL) RETURNS integer

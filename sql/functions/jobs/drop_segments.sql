@@ -1,6 +1,6 @@
--- radmeter.drop_segments(rows): removes the rows of up to `rows` segments of radmeter.old_segments. Their numbers of packets go
--- to the row of their node in ingest_checkpoint, so that radmeter.nodes stays the same. That row also gets the time of the
--- latest one (radmeter.removed_segments). A copy of a segment whose row is removed would be counted again.
+-- radmeter.drop_segments(rows): removes the rows of up to `rows` segments of radmeter.old_segments. Their numbers of
+-- packets go to the row of their node in ingest_checkpoint, so that radmeter.nodes stays the same. That row also gets the
+-- time of the latest one (radmeter.removed_segments). A copy of a segment whose row is removed would be counted again.
 -- Returns how many were removed. Called by the jobs. Writes radmeter.journal_segment, ingest_checkpoint.
 CREATE OR REPLACE FUNCTION radmeter.drop_segments(p_rows integer) RETURNS integer
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp

@@ -1,8 +1,7 @@
--- radmeter.old_segments(): the segments of journals whose rows may go, the oldest first: they were all counted, and no shipper
--- has named them, for longer than the limit segment_keep_days, and than 100 days. Shippers keep segments for a while, and
--- name them when they connect: one that is not known here would be counted again.
--- The latest segment of a node stays. So does one before a segment that is not all counted, or not for so long: its shipper
--- asks for the one before.
+-- radmeter.old_segments(): the segments of journals whose rows may go, the oldest first: they were all counted, and no
+-- shipper has named them, for longer than the limit segment_keep_days, and than 100 days. Shippers keep segments for a
+-- while, and name them when they connect: one that is not known here would be counted again. The latest segment of a node
+-- stays. So does one before a segment that is not all counted, or not for so long: its shipper asks for the one before.
 -- Called by the jobs. Reads radmeter.journal_segment.
 CREATE OR REPLACE FUNCTION radmeter.old_segments() RETURNS TABLE (id uuid)
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp

@@ -1,4 +1,5 @@
--- radmeter.sweep(table, after, rows): removes rows of sessions that are gone with their partition, from the next `rows` rows.
+-- radmeter.sweep(table, after, rows): removes rows of sessions that are gone with their partition, from the next `rows`
+-- rows.
 --   table  session_slice, adoption_baseline or accounting_anomaly
 --   after  the key up to which the table was swept: radacctid, or id of an anomaly. NULL: from the beginning
 -- A session is gone if it is neither in radacct nor in a table that radmeter.detached_tables has. As long as there is such a

@@ -1,7 +1,7 @@
 -- radmeter.ensure_partition(at): makes the partition of radacct for sessions that stop in the month of a given time,
 -- unless a partition of any name and length covers that time.
--- A time at which no session can have stopped is refused (radmeter.is_possible_time), with SQLSTATE 22008: one wrong time must
--- not make a partition that stays for ever, and a record that has it is set aside.
+-- A time at which no session can have stopped is refused (radmeter.is_possible_time), with SQLSTATE 22008: one wrong time
+-- must not make a partition that stays for ever, and a record that has it is set aside.
 -- Returns true if it made one. Months are UTC. If a neighbour partition covers a part of the month, the new one covers
 -- the rest. Writes the schema public.
 -- The partition is made as a table and then attached, because ATTACH does not block radacct's readers and writers. It
