@@ -14,7 +14,7 @@ from support.wire import Router
 from radmeter.freeradius import installed
 from radmeter.freeradius.install import POLICY
 from radmeter.freeradius.install_record import DIRECTORY, digest
-from radmeter.freeradius.install_run import alone
+from radmeter.freeradius.install_run import UNFINISHED, alone
 from radmeter.plugin.journal.reader import JournalReader
 
 SITE = "sites-available/default"
@@ -393,6 +393,20 @@ def test_only_one_runs_at_a_time(stock: Stock) -> None:
     assert (done.exit_code, "another `radmeter freeradius install` works on" in done.errors) == (1, True)
     assert stock.tree() == before
     assert stock.install("--yes").exit_code == 0
+
+
+def test_extended_attributes_stay_and_what_a_killed_run_left_goes(stock: Stock) -> None:
+    site = stock.raddb / SITE
+    left = stock.raddb / f"{SITE}{UNFINISHED}"
+    left.write_text("half a si")
+    os.setxattr(site, "user.label", b"kept")
+    done = stock.install("--yes")
+    assert done.exit_code == 0, done.errors
+    assert not left.exists()
+    assert os.getxattr(site, "user.label") == b"kept"
+    undone = stock.install("--undo", "--yes")
+    assert undone.exit_code == 0, undone.errors
+    assert os.getxattr(site, "user.label") == b"kept"
 
 
 def test_a_second_installation_keeps_the_journal_of_the_first(stock: Stock) -> None:

@@ -187,6 +187,8 @@ def _carry_out(
         if _state(path) != state:
             raise _changed(path)
     before = _state(kept / FILE)
+    for left in raddb.rglob(f"*{UNFINISHED}"):
+        left.unlink()  # by a run that was killed
     try:
         if record is not None:
             _directory(kept, example.st_uid, example.st_gid, 0o750)
@@ -283,11 +285,25 @@ def _write(path: Path, content: bytes, example: os.stat_result) -> None:
                 with suppress(PermissionError):
                     os.fchown(descriptor, -1, example.st_gid)
             os.fchmod(descriptor, stat.S_IMODE(example.st_mode))
+            _copy_attributes(path, descriptor)
             os.fsync(descriptor)
         unfinished.replace(path)
     except BaseException:
         unfinished.unlink(missing_ok=True)
         raise
+
+
+def _copy_attributes(path: Path, descriptor: int) -> None:
+    """Give a new file the extended attributes (access lists, labels) of the one whose place it takes."""
+    if not path.exists():
+        return
+    names: list[str] = []
+    with suppress(OSError):  # the file system has none
+        names = os.listxattr(path)
+    for name in names:
+        # Some need a right that the configuration's owner lacks.
+        with suppress(OSError):
+            os.setxattr(descriptor, name, os.getxattr(path, name))
 
 
 def _directory(path: Path, user: int, group: int, mode: int) -> None:
