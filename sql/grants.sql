@@ -25,7 +25,9 @@ BEGIN
             radmeter.router_activity, radmeter.router_clock, radmeter.user_plans, radmeter.nodes, radmeter.totals,
             radmeter.partitions, radmeter.archives, radmeter.left_out, radmeter.new_users,
             radmeter.discovery_limits, radmeter.router_networks,
-            radmeter.journal_segments, radmeter.journal_incidents
+            radmeter.journal_segments, radmeter.journal_incidents,
+            public.plan_tiers, public.subscriber_plans, public.top_ups, radmeter.quota_account,
+            radmeter.disconnect_queue, radmeter.quota_notice
             TO radmeter_reader;
         -- The views and functions read the default time zone and the user's period with the reader's own privileges.
         GRANT SELECT ON radmeter.setting TO radmeter_reader;
@@ -42,7 +44,11 @@ BEGIN
             radmeter.period_complete(text, smallint, date, text, date, timestamptz),
             radmeter.sessions_complete_from(), radmeter.radacct_partitions(), radmeter.missing_months(integer),
             radmeter.limits(), radmeter.erasures(text), radmeter.audit_lines_with(text),
-            radmeter.without_name(jsonb, text, text), radmeter.database_id(), radmeter.lagging_nodes()
+            radmeter.without_name(jsonb, text, text), radmeter.database_id(), radmeter.lagging_nodes(),
+            radmeter.quota_state(text[], timestamptz), radmeter.period_end(text, smallint, date),
+            radmeter.overage(numeric, numeric, numeric, numeric, numeric), radmeter.percent_used(numeric, numeric),
+            radmeter.octets_until(integer, numeric, numeric),
+            radmeter.used_seconds(text, timestamptz, timestamptz), radmeter.open_sessions(text)
             TO radmeter_reader;
     END IF;
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'radmeter_noc') THEN
@@ -61,11 +67,16 @@ BEGIN
         GRANT USAGE ON SCHEMA radmeter TO radmeter_billing;
         GRANT SELECT ON public.user_quota_usage, public.router_daily_usage, public.plans, public.subscribers,
             public.routers, public.invoices, radmeter.user_usage, radmeter.router_usage, radmeter.user_plans,
-            radmeter.router_list, radmeter.setting
+            radmeter.router_list, radmeter.setting,
+            public.plan_tiers, public.subscriber_plans, public.top_ups, radmeter.quota_account
             TO radmeter_billing;
         GRANT EXECUTE ON FUNCTION public.get_user_total_usage(text, timestamptz), radmeter.setting_value(text),
             radmeter.user_period_start(text, timestamptz), radmeter.period_start(text, smallint, date, date),
             radmeter.month_day(date, smallint),
+            radmeter.quota_state(text[], timestamptz), radmeter.period_end(text, smallint, date),
+            radmeter.overage(numeric, numeric, numeric, numeric, numeric), radmeter.percent_used(numeric, numeric),
+            radmeter.octets_until(integer, numeric, numeric),
+            radmeter.used_seconds(text, timestamptz, timestamptz), radmeter.open_sessions(text),
             -- The list of routers shows after which silence a session is closed.
             radmeter.stale_after(integer, integer, integer)
             TO radmeter_billing;

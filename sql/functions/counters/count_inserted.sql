@@ -6,6 +6,7 @@
 -- A row may name a router that does not exist, if it was written while triggers were off: foreign keys are triggers, too.
 -- No router's counter gets its octets.
 -- A copy of an adopted row is counted here, so the backfill must count nothing for it (see radmeter.adoption_baseline).
+-- Users whose counter has come to next_check go to radmeter.apply_quotas.
 -- There is no trigger for DELETE: a deleted row takes nothing back, since counters outlive their sessions.
 -- Day and period are found for all rows at once, as radmeter.usage_date and radmeter.user_period_start would find them: a
 -- call of these for each row made a bulk INSERT on PostgreSQL 15 thirty times slower. Hash joins only: transition tables
@@ -14,6 +15,8 @@ CREATE OR REPLACE FUNCTION radmeter.count_inserted() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off
 SET enable_nestloop = off SET enable_hashjoin = on
 AS $$
+DECLARE
+    v_due text[];  -- users whose counter has come to its next_check
 BEGIN
     WITH zone AS (
         SELECT router.id, router.timezone FROM public.routers AS router
@@ -51,6 +54,7 @@ BEGIN
             bytes_in = radmeter.as_counter(usage.bytes_in::numeric + excluded.bytes_in),
             bytes_out = radmeter.as_counter(usage.bytes_out::numeric + excluded.bytes_out),
             last_updated = excluded.last_updated
+        RETURNING username, usage.bytes_in::numeric + usage.bytes_out >= next_check AS due
     ), slices AS (
         INSERT INTO radmeter.session_slice (radacctid, usage_date, period_start, bytes_in, bytes_out)
         SELECT radacctid, usage_date, period_start, bytes_in, bytes_out FROM gained WHERE foreign_writer
@@ -60,16 +64,21 @@ BEGIN
         SELECT radacctid, username, router_id, coalesce(calledstationid, ''), nasipaddress, NULL, 0, 0
         FROM new_rows WHERE adopted
         ON CONFLICT (radacctid) DO NOTHING
+    ), routers AS (
+        INSERT INTO public.router_daily_usage AS usage (router_id, usage_date, bytes_in, bytes_out)
+        SELECT router_id, usage_date, radmeter.as_counter(sum(bytes_in)), radmeter.as_counter(sum(bytes_out))
+        FROM gained WHERE router_id IS NOT NULL GROUP BY router_id, usage_date
+        HAVING (SELECT true FROM public.routers AS known WHERE known.id = gained.router_id)
+        ORDER BY router_id, usage_date
+        ON CONFLICT (router_id, usage_date) DO UPDATE SET
+            bytes_in = radmeter.as_counter(usage.bytes_in::numeric + excluded.bytes_in),
+            bytes_out = radmeter.as_counter(usage.bytes_out::numeric + excluded.bytes_out),
+            last_updated = excluded.last_updated
     )
-    INSERT INTO public.router_daily_usage AS usage (router_id, usage_date, bytes_in, bytes_out)
-    SELECT router_id, usage_date, radmeter.as_counter(sum(bytes_in)), radmeter.as_counter(sum(bytes_out))
-    FROM gained WHERE router_id IS NOT NULL GROUP BY router_id, usage_date
-    HAVING (SELECT true FROM public.routers AS known WHERE known.id = gained.router_id)
-    ORDER BY router_id, usage_date
-    ON CONFLICT (router_id, usage_date) DO UPDATE SET
-        bytes_in = radmeter.as_counter(usage.bytes_in::numeric + excluded.bytes_in),
-        bytes_out = radmeter.as_counter(usage.bytes_out::numeric + excluded.bytes_out),
-        last_updated = excluded.last_updated;
+    SELECT array_agg(DISTINCT username) INTO v_due FROM users WHERE due;
+    IF v_due IS NOT NULL THEN
+        PERFORM radmeter.apply_quotas(v_due, true);
+    END IF;
     RETURN NULL;
 END;
 $$;

@@ -6,6 +6,7 @@
 -- up to the limit anomalies_per_router_hour; the rest is counted in radmeter.kept_per_hour.
 -- An empty user name is no user, and nothing counts for a router that does not exist, as in radmeter.count_inserted. Else
 -- each later packet of such a session would be refused.
+-- Users whose counter has come to next_check go to radmeter.apply_quotas.
 -- radmeter backfill, not this trigger, counts the octets that an adopted session had when it was adopted. Before the row
 -- changes, they are kept in radmeter.adoption_baseline.
 -- Hash joins are forced: transition tables have no statistics, so the planner would guess. They are set on here since a
@@ -20,6 +21,7 @@ DECLARE
     v_adopted bigint[];   -- adopted sessions with a change in a column that their adoption baseline depends on
     v_replaced bigint[];  -- those of them whose octets no router can have reported, and a packet replaced
     v_hour timestamptz := date_trunc('hour', now(), 'UTC');
+    v_due text[];         -- users whose counter has come to its next_check
     v_most bigint;        -- anomalies of a router that are kept of an hour; NULL: all
 BEGIN
     -- The trigger also fires for a statement that changed no row. Most of ingest's statements for rare cases change none.
@@ -122,6 +124,7 @@ BEGIN
             bytes_in = radmeter.as_counter(usage.bytes_in::numeric + excluded.bytes_in),
             bytes_out = radmeter.as_counter(usage.bytes_out::numeric + excluded.bytes_out),
             last_updated = excluded.last_updated
+        RETURNING username, usage.bytes_in::numeric + usage.bytes_out >= next_check AS due
     ), routers AS (
         INSERT INTO public.router_daily_usage AS usage (router_id, usage_date, bytes_in, bytes_out)
         SELECT router_id, usage_date, radmeter.as_counter(sum(bytes_in)), radmeter.as_counter(sum(bytes_out))
@@ -147,8 +150,12 @@ BEGIN
             bytes_out = radmeter.as_counter(slice.bytes_out::numeric + excluded.bytes_out)
     )
     SELECT array_agg(radacctid) FILTER (WHERE shifted), array_agg(radacctid) FILTER (WHERE adopted),
-           array_agg(radacctid ORDER BY radacctid) FILTER (WHERE replaces)
-    INTO v_shifted, v_adopted, v_replaced FROM changed WHERE shifted OR adopted;
+           array_agg(radacctid ORDER BY radacctid) FILTER (WHERE replaces),
+           (SELECT array_agg(DISTINCT username) FROM users WHERE due)
+    INTO v_shifted, v_adopted, v_replaced, v_due FROM changed WHERE shifted OR adopted;
+    IF v_due IS NOT NULL THEN
+        PERFORM radmeter.apply_quotas(v_due, true);
+    END IF;
 
     IF v_adopted IS NOT NULL THEN
         -- Not if the change only fills in the router_id for which the adoption baseline counts: the backfill does that

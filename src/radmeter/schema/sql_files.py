@@ -23,6 +23,7 @@ ORDER = (
     "functions/adoption",
     "functions/verify",
     "functions/people",
+    "functions/quotas",
     "views.sql",
     "grants.sql",
     "triggers",

@@ -1,0 +1,152 @@
+-- radmeter.apply_quotas(usernames, counted): looks at users whose usage, plan, top-ups or time has come to a limit, and
+-- does what follows: requests to the routers of their open sessions into radmeter.disconnect_queue, notices, and when to
+-- look again.
+--   counted  true: the users have just been counted for, so the validity of a plan from first use begins
+-- Users are judged by the usage of the present period and by now. Late packets of an earlier period change nothing.
+-- A user without limits, or who is no subscriber, loses the account.
+-- Locks the users' counters first and their accounts next, both in the order of the names, as a trigger that counts does.
+-- Called by radmeter.count_inserted, radmeter.count_updated, radmeter.apply_due_quotas.
+-- Writes subscribers, top_ups, user_quota_usage, radmeter.quota_account, disconnect_queue, quota_notice. Notifies the
+-- channel radmeter_quota if there is something to send.
+CREATE OR REPLACE FUNCTION radmeter.apply_quotas(p_usernames text[], p_counted boolean) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off
+SET enable_nestloop = on SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off
+AS $$
+DECLARE
+    v_names text[] := ARRAY(SELECT DISTINCT unnest(p_usernames) AS name ORDER BY name);
+    v_requests bigint;
+    v_notices bigint;
+BEGIN
+    PERFORM FROM unnest(v_names) AS asked (username)
+    LEFT JOIN radmeter.quota_account AS account USING (username)
+    JOIN public.user_quota_usage AS usage
+        ON usage.username = asked.username
+           AND usage.period_start IN (account.period_start, radmeter.user_period_start(asked.username, now()))
+    ORDER BY usage.username, usage.period_start FOR UPDATE OF usage;
+    PERFORM FROM radmeter.quota_account WHERE username = ANY (v_names) ORDER BY username FOR UPDATE;
+    IF p_counted THEN
+        UPDATE public.subscribers AS subscriber SET first_used_at = now()
+        FROM public.plans AS plan
+        WHERE subscriber.username = ANY (v_names) AND subscriber.first_used_at IS NULL
+          AND plan.id = subscriber.plan_id AND plan.valid_seconds IS NOT NULL;
+    END IF;
+
+    WITH state AS MATERIALIZED (
+        SELECT found.*, found.status IN ('over', 'expired', 'suspended') AS blocked,
+               CASE WHEN found.status = 'over' THEN 100 WHEN found.percent >= 95 THEN 95
+                    WHEN found.percent >= 80 THEN 80 ELSE 0 END AS level,
+               account.applied_at IS NOT NULL AS known, account.status AS old_status,
+               coalesce(account.status IN ('over', 'expired', 'suspended'), false) AS old_blocked,
+               CASE WHEN account.period_start = found.period_start THEN account.percent ELSE 0 END AS old_level,
+               account.speed_up AS old_up, account.speed_down AS old_down
+        FROM radmeter.quota_state(v_names, now()) AS found
+        LEFT JOIN radmeter.quota_account AS account USING (username)
+    ), payment AS (
+        -- What a period used beyond its quota, from the top-ups that expire first. One that expired since the last
+        -- booking still pays what was used before.
+        SELECT id, username, least(left_over, greatest(0, debt - coalesce(before, 0))) AS taken
+        FROM (
+            SELECT top_up.id, top_up.username, top_up.bytes - top_up.used_bytes AS left_over,
+                   state.unbooked_before + state.unbooked AS debt,
+                   sum(top_up.bytes - top_up.used_bytes) OVER (
+                       PARTITION BY top_up.username ORDER BY top_up.expires_at NULLS LAST, top_up.id
+                       ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
+            FROM state JOIN public.top_ups AS top_up USING (username)
+            LEFT JOIN radmeter.quota_account AS account USING (username)
+            WHERE state.unbooked_before + state.unbooked > 0 AND top_up.used_bytes < top_up.bytes
+              AND (top_up.expires_at IS NULL OR top_up.expires_at > coalesce(account.settled_at, '-infinity'))
+        ) AS ordered
+    ), booked AS (
+        UPDATE public.top_ups AS top_up SET used_bytes = top_up.used_bytes + payment.taken
+        FROM payment WHERE payment.id = top_up.id AND payment.taken > 0
+    ), kept AS (
+        INSERT INTO radmeter.quota_account AS account (username, plan_id, period_start, carried_bytes, booked_bytes, status,
+            percent, quota_bytes, speed_up, speed_down, due_at, applied_at)
+        SELECT username, plan_id, period_start, carried_bytes,
+               state.booked_bytes + greatest(0, least(state.unbooked, coalesce((
+                   SELECT sum(taken) FROM payment WHERE payment.username = state.username), 0) - state.unbooked_before)),
+               status, level, quota_bytes, speed_up, speed_down, due_at, now()
+        FROM state WHERE limited ORDER BY username
+        ON CONFLICT (username) DO UPDATE SET
+            plan_id = excluded.plan_id, period_start = excluded.period_start, carried_bytes = excluded.carried_bytes,
+            booked_bytes = excluded.booked_bytes, settled_at = excluded.settled_at, status = excluded.status,
+            percent = excluded.percent, quota_bytes = excluded.quota_bytes, speed_up = excluded.speed_up,
+            speed_down = excluded.speed_down, due_at = excluded.due_at, applied_at = excluded.applied_at
+    ), forgotten AS (
+        DELETE FROM radmeter.quota_account AS account
+        WHERE account.username = ANY (v_names)
+          AND NOT EXISTS (SELECT FROM state WHERE state.username = account.username AND state.limited)
+    ), former AS (
+        UPDATE public.user_quota_usage AS usage SET next_check = NULL
+        FROM radmeter.quota_account AS account
+        WHERE account.username = ANY (v_names) AND usage.username = account.username
+          AND usage.period_start = account.period_start AND usage.next_check IS NOT NULL
+          AND NOT EXISTS (SELECT FROM state WHERE state.username = usage.username
+                          AND state.period_start = usage.period_start)
+    ), next AS (
+        UPDATE public.user_quota_usage AS usage SET next_check = state.next_total
+        FROM unnest(v_names) AS asked (username) LEFT JOIN state USING (username)
+        WHERE usage.username = asked.username
+          AND usage.period_start = coalesce(state.period_start, radmeter.user_period_start(asked.username, now()))
+          AND usage.next_check IS DISTINCT FROM state.next_total
+    ), session AS MATERIALIZED (
+        SELECT open.radacctid, open.username FROM public.radacct AS open
+        WHERE open.username = ANY (ARRAY(
+                SELECT username FROM state WHERE blocked OR old_blocked
+                    OR known AND (speed_up, speed_down) IS DISTINCT FROM (old_up, old_down)))
+          AND open.acctstoptime IS NULL
+    ), disconnects AS (
+        -- Not again at once if a request was given up: radmeter.apply_due_quotas tries again later.
+        INSERT INTO radmeter.disconnect_queue AS request (radacctid, username, act, reason)
+        SELECT session.radacctid, session.username, 'disconnect', state.reason
+        FROM session JOIN state USING (username)
+        WHERE state.blocked
+          AND NOT EXISTS (SELECT FROM radmeter.disconnect_queue AS lately
+                          WHERE lately.username = session.username AND lately.radacctid = session.radacctid
+                            AND lately.act = 'disconnect' AND lately.ended_at > now() - interval '5 minutes'
+                            AND lately.state <> 'dropped')
+        ORDER BY session.radacctid
+        ON CONFLICT (radacctid, act) WHERE ended_at IS NULL DO NOTHING
+        RETURNING 1
+    ), changes AS (
+        INSERT INTO radmeter.disconnect_queue AS request (radacctid, username, act, reason)
+        SELECT session.radacctid, session.username, 'coa',
+               CASE WHEN state.status = 'throttled' THEN 'throttled' WHEN state.old_status = 'throttled' THEN 'restored'
+                    ELSE 'limits' END
+        FROM session JOIN state USING (username)
+        WHERE NOT state.blocked AND state.known
+          AND (state.speed_up, state.speed_down) IS DISTINCT FROM (state.old_up, state.old_down)
+        ORDER BY session.radacctid
+        -- Attributes are computed when it is sent. If it has been, it is sent once more.
+        ON CONFLICT (radacctid, act) WHERE ended_at IS NULL DO UPDATE SET
+            reason = excluded.reason, state = 'waiting', attempts = 0, next_try_at = now()
+        RETURNING 1
+    ), superseded AS (
+        UPDATE radmeter.disconnect_queue AS request SET
+            state = 'dropped', ended_at = now(),
+            error = CASE WHEN state.blocked THEN 'the user is to be disconnected' ELSE 'the user is served again' END
+        FROM state
+        WHERE request.username = state.username AND request.ended_at IS NULL AND request.state = 'waiting'
+          AND (state.blocked AND request.act = 'coa'
+               OR NOT state.blocked AND request.act = 'disconnect'
+                  AND request.reason IN ('over', 'time', 'expired', 'suspended'))
+    ), notices AS (
+        INSERT INTO radmeter.quota_notice (username, kind, percent, period_start, detail)
+        SELECT username, kind, level, period_start, jsonb_build_object(
+                   'plan', plan, 'status', status, 'period_end', period_end, 'timezone', timezone,
+                   'quota_bytes', quota_bytes, 'used_bytes', used_bytes, 'remaining_bytes', remaining_bytes,
+                   'quota_seconds', quota_seconds, 'used_seconds', used_seconds)
+        FROM (SELECT *, CASE WHEN status = 'over' AND (old_level < 100 OR old_status IS DISTINCT FROM 'over') THEN 'over'
+                             WHEN NOT blocked AND old_blocked THEN 'restored'
+                             WHEN NOT blocked AND level > old_level THEN 'warned' END AS kind
+              FROM state) AS told
+        WHERE kind IS NOT NULL ORDER BY username
+        RETURNING 1
+    )
+    SELECT (SELECT count(*) FROM disconnects) + (SELECT count(*) FROM changes), (SELECT count(*) FROM notices)
+    INTO v_requests, v_notices;
+    IF v_requests + v_notices > 0 THEN
+        PERFORM pg_notify('radmeter_quota', '');
+    END IF;
+END;
+$$;

@@ -1,0 +1,32 @@
+-- Whoever changes a plan or a subscriber, by a command or in SQL: the users concerned are looked at soon. A column of a
+-- statement trigger's transition table cannot be combined with a list of columns or with two events.
+CREATE OR REPLACE TRIGGER _100_note_quota_change_inserted
+    AFTER INSERT ON public.subscribers REFERENCING NEW TABLE AS changed_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION radmeter.note_quota_change();
+CREATE OR REPLACE TRIGGER _100_note_quota_change_updated
+    AFTER UPDATE ON public.subscribers REFERENCING NEW TABLE AS changed_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION radmeter.note_quota_change();
+CREATE OR REPLACE TRIGGER _100_note_quota_change_deleted
+    AFTER DELETE ON public.subscribers REFERENCING OLD TABLE AS changed_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION radmeter.note_quota_change();
+CREATE OR REPLACE TRIGGER _100_note_quota_change_inserted
+    AFTER INSERT ON public.subscriber_plans REFERENCING NEW TABLE AS changed_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION radmeter.note_quota_change();
+CREATE OR REPLACE TRIGGER _100_note_quota_change_deleted
+    AFTER DELETE ON public.subscriber_plans REFERENCING OLD TABLE AS changed_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION radmeter.note_quota_change();
+CREATE OR REPLACE TRIGGER _100_note_quota_change_inserted
+    AFTER INSERT ON public.top_ups REFERENCING NEW TABLE AS changed_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION radmeter.note_quota_change();
+CREATE OR REPLACE TRIGGER _100_note_quota_change_deleted
+    AFTER DELETE ON public.top_ups REFERENCING OLD TABLE AS changed_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION radmeter.note_quota_change();
+CREATE OR REPLACE TRIGGER _100_note_quota_change_updated
+    AFTER UPDATE ON public.plans REFERENCING NEW TABLE AS changed_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION radmeter.note_quota_change();
+CREATE OR REPLACE TRIGGER _100_note_quota_change_inserted
+    AFTER INSERT ON public.plan_tiers REFERENCING NEW TABLE AS changed_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION radmeter.note_quota_change();
+CREATE OR REPLACE TRIGGER _100_note_quota_change_deleted
+    AFTER DELETE ON public.plan_tiers REFERENCING OLD TABLE AS changed_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION radmeter.note_quota_change();
