@@ -129,7 +129,10 @@ def test_a_tier_throttles_and_the_last_one_ends_it(database: str, connection: Co
     found = state(connection)
     assert (found["status"], found["speed_up"], found["speed_down"]) == ("throttled", 1_000_000, 2_000_000)
     use(database, 9 * MB)
-    assert queue(connection) == [("bob", "s1", "coa", "throttled", "dropped"), ("bob", "s1", "disconnect", "over", "waiting")]
+    assert queue(connection) == [
+        ("bob", "s1", "coa", "throttled", "dropped"),
+        ("bob", "s1", "disconnect", "over", "waiting"),
+    ]
 
 
 def test_validity_begins_with_the_first_use(database: str, connection: Connection, plan: int) -> None:
@@ -151,7 +154,8 @@ def test_unused_octets_roll_over_up_to_the_cap(database: str, connection: Connec
     use(database, 3 * MB)
     connection.execute("SELECT radmeter.apply_due_quotas(100)")
     tomorrow = connection.execute(
-        "SELECT quota_bytes, remaining_bytes, carried_bytes FROM radmeter.quota_state('{bob}', now() + interval '1 day')"
+        """SELECT quota_bytes, remaining_bytes, carried_bytes
+           FROM radmeter.quota_state('{bob}', now() + interval '1 day')"""
     ).fetchone()
     assert tomorrow == (14 * MB, 14 * MB, 4 * MB)
     use(database, 8 * MB)

@@ -153,7 +153,7 @@ CREATE INDEX disconnect_queue_next_try_at_idx ON radmeter.disconnect_queue (next
 CREATE INDEX disconnect_queue_username_idx ON radmeter.disconnect_queue (username);
 CREATE INDEX disconnect_queue_ended_at_idx ON radmeter.disconnect_queue (ended_at) WHERE ended_at IS NOT NULL;
 COMMENT ON TABLE radmeter.disconnect_queue IS
-    'Disconnect-Requests and CoA-Requests (RFC 5176) to send to the routers of sessions; one open row a session and act';
+    'Disconnect- and CoA-Requests (RFC 5176) to send to the routers of sessions; one open row a session and act';
 COMMENT ON COLUMN radmeter.disconnect_queue.reason IS
     'over, time, expired, suspended, throttled, restored, limits, or what an operator gave';
 COMMENT ON COLUMN radmeter.disconnect_queue.state IS
