@@ -36,13 +36,20 @@ def queue(connection: Connection) -> list[tuple[Any, ...]]:
 
 
 def notices(connection: Connection) -> list[tuple[Any, ...]]:
-    return connection.execute("SELECT username, kind, percent FROM radmeter.quota_notice ORDER BY id").fetchall()
+    return connection.execute(
+        "SELECT username, kind, percent FROM radmeter.quota_notice ORDER BY id"
+    ).fetchall()
 
 
 def use(database: str, octets: int, session: str = "s1", **attributes: Any) -> None:
     with Packets(database) as packets:
         packets.add(
-            "Interim-Update", session, User_Name="bob", NAS_Identifier="lobby", Acct_Input_Octets=octets, **attributes
+            "Interim-Update",
+            session,
+            User_Name="bob",
+            NAS_Identifier="lobby",
+            Acct_Input_Octets=octets,
+            **attributes,
         )
 
 
@@ -98,9 +105,17 @@ def test_the_top_up_that_expires_first_is_used_first(
     use(database, 14 * MB)
     connection.execute("UPDATE radmeter.quota_account SET due_at = now()")
     connection.execute("SELECT radmeter.apply_due_quotas(100)")
-    assert connection.execute("SELECT used_bytes FROM top_ups ORDER BY id").fetchall() == [(0,), (2 * MB,), (2 * MB,)]
+    assert connection.execute("SELECT used_bytes FROM top_ups ORDER BY id").fetchall() == [
+        (0,),
+        (2 * MB,),
+        (2 * MB,),
+    ]
     found = state(connection)
-    assert (found["quota_bytes"], found["remaining_bytes"], found["top_up_bytes"]) == (20 * MB, 6 * MB, 6 * MB)
+    assert (found["quota_bytes"], found["remaining_bytes"], found["top_up_bytes"]) == (
+        20 * MB,
+        6 * MB,
+        6 * MB,
+    )
 
 
 def test_a_late_packet_of_a_period_that_is_over_cuts_nobody(
@@ -150,7 +165,9 @@ def test_validity_begins_with_the_first_use(database: str, connection: Connectio
 
 
 def test_unused_octets_roll_over_up_to_the_cap(database: str, connection: Connection, plan: int) -> None:
-    connection.execute("UPDATE plans SET quota_type = 'daily', rollover_bytes = %s, timezone = 'UTC'", (4 * MB,))
+    connection.execute(
+        "UPDATE plans SET quota_type = 'daily', rollover_bytes = %s, timezone = 'UTC'", (4 * MB,)
+    )
     use(database, 3 * MB)
     connection.execute("SELECT radmeter.apply_due_quotas(100)")
     tomorrow = connection.execute(
