@@ -39,7 +39,9 @@ LONG_FILES = (
 
 # What these commands do depends little on the version of PostgreSQL. Their statements and functions run on each version
 # in the other folders.
-ONE_VERSION = tuple(f"integration/{room}/" for room in ("cli", "doctor", "jobs", "people", "routers", "usage"))
+ONE_VERSION = tuple(
+    f"integration/{room}/" for room in ("cli", "doctor", "jobs", "people", "routers", "usage")
+)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -55,9 +57,15 @@ def _of_another_version(items: list[pytest.Item]) -> set[pytest.Item]:
     """Return the tests of `ONE_VERSION` without one version of each, half of them on each version."""
     versions: dict[str, list[pytest.Item]] = defaultdict(list)
     for item in items:
-        server = getattr(item, "callspec", None) and item.callspec.params.get("server")
-        if server and _place(item).startswith(ONE_VERSION):
-            versions[item.nodeid.replace(server[0], "")].append(item)
+        parameters = getattr(item, "callspec", None)
+        if (
+            parameters is None
+            or "server" not in parameters.params
+            or not _place(item).startswith(ONE_VERSION)
+        ):
+            continue
+        version, _ = parameters.params["server"]
+        versions[item.nodeid.replace(version, "")].append(item)
     return {
         item
         for name, group in versions.items()
@@ -67,7 +75,9 @@ def _of_another_version(items: list[pytest.Item]) -> set[pytest.Item]:
 
 
 def _rank(item: pytest.Item) -> int:
-    return next((rank for rank, name in enumerate(LONG_FILES) if _place(item).startswith(name)), len(LONG_FILES))
+    return next(
+        (rank for rank, name in enumerate(LONG_FILES) if _place(item).startswith(name)), len(LONG_FILES)
+    )
 
 
 def _place(item: pytest.Item) -> str:
