@@ -113,7 +113,13 @@ def own_users(checkout: Checkout) -> Iterator[Checkout]:
         assert holder.stdout is not None
         try:
             assert holder.stdout.readline() == "ready\n", "cannot mount"
-            checkout.inside = ["nsenter", "--mount", f"--target={holder.pid}", f"--wd={checkout.home.parent}"]
+            checkout.inside = [
+                "nsenter",
+                "--mount",
+                "--root",
+                f"--target={holder.pid}",
+                f"--wd={checkout.home.parent}",
+            ]
             yield checkout
         finally:
             holder.kill()

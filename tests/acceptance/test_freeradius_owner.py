@@ -17,6 +17,7 @@ from support.stock_server import StockServer
 
 from radmeter import resources
 from radmeter.errors import ServerConfigurationError
+from radmeter.freeradius import installed
 from radmeter.freeradius.owner import other_owner
 
 USER = "freerad"  # the package makes it
@@ -153,7 +154,9 @@ def test_doctor_imports_and_checks_as_the_owner(theirs: Theirs) -> None:
     )
     theirs.run("doctor", "--only", "freeradius", "--check-config")
     uid = pwd.getpwnam(USER).pw_uid
-    assert who_ran(theirs) == {f"imported-{uid}", f"checked-{uid}"}
+    # From 3.2.7 on, -C starts no module.
+    starts = (installed.installed_version() or ()) < (3, 2, 7)
+    assert who_ran(theirs) == {f"imported-{uid}"} | ({f"checked-{uid}"} if starts else set())
 
 
 @pytest.mark.parametrize("climb", ["", "../"])
