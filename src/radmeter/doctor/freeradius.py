@@ -123,13 +123,7 @@ def check(context: Context) -> Findings:
         *_asked(context, server),
     ]
     if how == "not running":
-        faults.append(
-            tell.yellow(
-                "radiusd does not run: routers get no reply",
-                "sudo systemctl start freeradius",
-                note="If it does not start, its log says why.",
-            )
-        )
+        faults.append(_stopped(context))
     if faults and context.raddb is None:
         yield tell.green(f"{raddb} ({HOW.get(how, how)}) was judged")
     yield from faults
@@ -138,14 +132,33 @@ def check(context: Context) -> Findings:
         yield tell.green(f"{raddb} ({how}): {names} takes every Accounting-Request")
 
 
+def _stopped(context: Context) -> Finding:
+    """Return what it means that no radiusd is seen, on a machine whose configuration has radmeter in it."""
+    if not _sees_others():
+        return tell.unknown(
+            "this user does not see the processes of others, so whether radiusd runs is not known",
+            f"sudo {context.remedy.radmeter('doctor')}",
+        )
+    return tell.red(
+        "radiusd does not run: routers get no reply",
+        "sudo systemctl start freeradius",
+        note="If it does not start, its log says why.",
+    )
+
+
+def _sees_others() -> bool:
+    """Return whether this user sees the processes of others. The option hidepid of /proc hides them."""
+    return Path("/proc/1").exists()
+
+
 def _not_enabled(context: Context, server: Server, how: str) -> Finding:
     raddb = shlex.quote(str(server.raddb))
     said = f"{server.raddb} ({how}): radmeter is not in modules, accounting does not reach the journal"
     if (server.raddb / "mods-available" / "radmeter").exists():
-        command = f"sudo ln -s ../mods-available/radmeter {raddb}/mods-enabled/"
+        command = f"sudo ln -s ../mods-available/radmeter {raddb}/mods-enabled/ && {server.restart}"
     else:
         install = context.remedy.radmeter("freeradius install")
-        command = f"sudo {install} --raddb {raddb} && {server.restart}"
+        command = f"sudo {install} --raddb {raddb} --yes && {server.restart}"
     # A server that is installed but does not run takes no packets.
     return tell.yellow(said, command) if how == "not running" else tell.red(said, command)
 

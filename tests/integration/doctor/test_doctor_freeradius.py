@@ -227,12 +227,27 @@ def test_what_radiusds_user_cannot_read_or_write_is_red(
     mended(f"cannot make the journal {journal}")
 
 
-def test_a_server_that_does_not_run_is_yellow(raddb: Raddb, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_does_not_run_is_red_where_it_is_to_run_radmeter(
+    raddb: Raddb, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def found() -> list[Line]:
+        return [line for line in ask(None, RADMETER_JOURNAL=str(raddb.journal)) if line.check == "freeradius"]
+
     monkeypatch.setattr("radmeter.freeradius.installed.PLACES", (str(raddb.directory),))
     monkeypatch.setattr("radmeter.freeradius.installed.running", list)
-    found = [line for line in ask(None, RADMETER_JOURNAL=str(raddb.journal)) if line.check == "freeradius"]
-    assert [line.level for line in found] == ["green", "yellow"]
-    assert "radiusd does not run" in found[1].said
+    assert [line.level for line in found()] == ["green", "red"]
+    assert "radiusd does not run" in found()[1].said
+    assert found()[1].remedy == "sudo systemctl start freeradius"
+    # Who does not see other users' processes cannot tell.
+    with monkeypatch.context() as patch:
+        patch.setattr("radmeter.doctor.freeradius._sees_others", lambda: False)
+        assert [line.level for line in found()] == ["green", "unknown"]
+    # An installed FreeRADIUS without radmeter is nobody's concern.
+    (raddb.directory / "mods-enabled" / "radmeter").unlink()
+    (raddb.directory / "mods-available" / "radmeter").unlink()
+    (line,) = found()
+    assert line.level == "yellow"
+    assert f"freeradius install --raddb {raddb.directory} --yes && " in line.remedy
 
 
 def _said_to_nobody(directory: Path) -> str:
