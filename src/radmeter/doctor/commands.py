@@ -5,6 +5,7 @@ import os
 import re
 import shlex
 import shutil
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from radmeter.plugin.config_file import default_file
 from radmeter.printable import printable
 
 UNIT_DIRECTORIES = tuple(map(Path, ("/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")))
+
+SYSTEMD_SECONDS = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,9 +69,18 @@ class Commands:
         return " ".join(parts)
 
     def service(self, command: str, *, owner: bool = False) -> str:
-        """Return the command that starts `radmeter ship` or `radmeter jobs run`: its service, if there is one here."""
+        """Return the command that starts `radmeter ship` or `radmeter jobs run`: its service, if there is one here.
+
+        A service that runs is restarted: to start it would do nothing.
+        """
         unit = f"radmeter-{command.split()[0]}"
-        return f"sudo systemctl start {unit}" if _is_unit(unit) else self.radmeter(command, owner=owner)
+        if not _is_unit(unit):
+            return self.radmeter(command, owner=owner)
+        return f"sudo systemctl {'restart' if main_process(unit) else 'start'} {unit}"
+
+    def restart_of(self, unit: str) -> str:
+        """Return the command that restarts a service; "" if it has no unit here."""
+        return _restart(unit)
 
     def setting(self, name: str, value: str | int, service: str) -> tuple[str, str]:
         """Return the command that gives a setting another value for a service, and what to do before it, in words.
@@ -150,6 +162,24 @@ def without_sudo(command: str) -> str:
     command = re.sub(rf"{begin}sudoedit ", r"\1editor ", command)
     command = re.sub(rf"{begin}sudo -u (\S+) ", r"\1runuser -u \2 -- ", command)
     return re.sub(rf"{begin}sudo (?:-E )?", r"\1", command)
+
+
+def main_process(unit: str) -> int | None:
+    """Return the process id of a service of this machine; None if it does not run, or if systemd does not."""
+    if shutil.which("systemctl") is None:
+        return None
+    try:
+        done = subprocess.run(
+            ["systemctl", "show", "--property=MainPID", "--value", unit],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=SYSTEMD_SECONDS,
+            check=False,
+        )
+        return int(done.stdout) or None
+    except (OSError, ValueError, subprocess.TimeoutExpired):
+        return None
 
 
 def _is_unit(service: str) -> bool:

@@ -134,7 +134,7 @@ def check(context: Context) -> Findings:
 
 def _stopped(context: Context) -> Finding:
     """Return what it means that no radiusd is seen, on a machine whose configuration has radmeter in it."""
-    if not _sees_others():
+    if not installed.sees_others():
         return tell.unknown(
             "this user does not see the processes of others, so whether radiusd runs is not known",
             f"sudo {context.remedy.radmeter('doctor')}",
@@ -144,11 +144,6 @@ def _stopped(context: Context) -> Finding:
         "sudo systemctl start freeradius",
         note="If it does not start, its log says why.",
     )
-
-
-def _sees_others() -> bool:
-    """Return whether this user sees the processes of others. The option hidepid of /proc hides them."""
-    return Path("/proc/1").exists()
 
 
 def _not_enabled(context: Context, server: Server, how: str) -> Finding:

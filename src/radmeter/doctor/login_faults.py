@@ -14,7 +14,9 @@ NO_PASSWORD = re.compile(r"no password supplied")
 PASSWORD = re.compile(r"authentication failed")
 FULL = re.compile(r"too many (clients|connections)|remaining connection slots")
 PEER = re.compile(r"Peer authentication failed")
-UNREACHABLE = re.compile(r"[Cc]onnection refused|No such file or directory|timeout|timed out|No route to host")
+UNREACHABLE = re.compile(
+    r"[Cc]onnection refused|No such file or directory|timeout|timed out|No route to host"
+)
 # Where a server's socket is on Debian.
 SOCKETS = ("/run/postgresql", "/var/run/postgresql")
 LISTENS = "00010000"

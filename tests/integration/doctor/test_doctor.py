@@ -194,7 +194,10 @@ def test_a_wrong_password_is_said_and_not_shown(
         assert result.exit_code == 1
         assert "authentication failed" in found.said
         assert "\\password with_password" in found.remedy
-        assert "Is the password in RADMETER_DSN right, and RADMETER_DSN (user with_password)? If so:" in found.said
+        assert (
+            "Is the password in RADMETER_DSN right, and RADMETER_DSN (user with_password)? If so:"
+            in found.said
+        )
         assert "hidden-word" not in result.output + result.errors
         # Where the file names no password, none has to be changed.
         bare = database.replace("postgres@", "with_password@")
@@ -204,7 +207,10 @@ def test_a_wrong_password_is_said_and_not_shown(
         secret = file.with_name("secret")
         secret.write_text("wrong\n")
         found = of_file(file, bare, secret)
-        assert f"Is the password in {secret} right, and `dsn` in {file} (user with_password)? If so:" in found.said
+        assert (
+            f"Is the password in {secret} right, and `dsn` in {file} (user with_password)? If so:"
+            in found.said
+        )
         # One that is right is in no command either.
         right = dsn.replace("hidden-word", "right-word")
         connection.execute("ALTER ROLE with_password PASSWORD 'right-word'")
@@ -302,6 +308,25 @@ def test_the_jobs_are_at_work_while_their_lease_lasts(
     (found,) = faults(database, "jobs")
     assert found.remedy == "radmeter jobs run"
     assert f"{socket.gethostname()}, process {os.getpid()} did so until " in found.said
+
+
+def test_a_service_that_runs_and_cannot_log_in_does_not_run_the_jobs(
+    database: str, tmp_path: Path, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file.write_text(f'dsn = "{database}"\n[jobs]\ndsn = "{make_conninfo(database, dbname="radmetr")}"\n')
+    (tmp_path / "radmeter-jobs.service").touch()
+    monkeypatch.setattr("radmeter.doctor.commands.UNIT_DIRECTORIES", (tmp_path,))
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with subprocess.Popen(["sleep", "600"], env={"PATH": os.defpath}) as service:
+        try:
+            (tmp_path / "systemctl").write_text(f"#!/bin/sh\necho {service.pid}\n")
+            (tmp_path / "systemctl").chmod(0o755)
+            found = one(ask(None, "--only=jobs", "--config", file), "jobs")
+        finally:
+            service.kill()
+    assert f"the service (process {service.pid}) waits: " in found.said
+    assert f"Is `dsn` in {file} [jobs] right (dbname radmetr)?" in found.said
+    assert found.remedy == "sudo systemctl restart radmeter-jobs"
 
 
 def test_an_old_transaction_is_named_and_ended(database: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -240,7 +240,7 @@ def test_a_server_that_does_not_run_is_red_where_it_is_to_run_radmeter(
     assert found()[1].remedy == "sudo systemctl start freeradius"
     # Who does not see other users' processes cannot tell.
     with monkeypatch.context() as patch:
-        patch.setattr("radmeter.doctor.freeradius._sees_others", lambda: False)
+        patch.setattr("radmeter.freeradius.installed.sees_others", lambda: False)
         assert [line.level for line in found()] == ["green", "unknown"]
     # An installed FreeRADIUS without radmeter is nobody's concern.
     (raddb.directory / "mods-enabled" / "radmeter").unlink()
