@@ -17,12 +17,15 @@ from radmeter.database.dsn import parse
 from radmeter.doctor.facts import DatabaseFacts
 from radmeter.embedded import programs
 from radmeter.errors import StoreError
-from radmeter.plugin.config_file import default_file
+from radmeter.plugin.config_file import INSTALLED_STATE, default_file
 from radmeter.printable import printable
 
 UNIT_DIRECTORIES = tuple(map(Path, ("/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")))
 
 SYSTEMD_SECONDS = 5
+SHIPPER_GROUP = "radmeter-ship"
+# Where the units may write.
+WRITABLE = INSTALLED_STATE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +81,13 @@ class Commands:
             return self.radmeter(command, owner=owner)
         return f"sudo systemctl {'restart' if main_process(unit) else 'start'} {unit}"
 
+    def ship_once(self, journal: Path, owner: str) -> str:
+        """Return the command that ships another journal once, as the user who owns it."""
+        # The shipper's password is for its group.
+        group = f" -g {SHIPPER_GROUP}" if owner != "root" and _is_unit("radmeter-ship") else ""
+        ship = self.radmeter(f"ship --until-empty --journal {shlex.quote(str(journal))}")
+        return f"sudo -u {shlex.quote(owner)}{group} {ship}"
+
     def restart_of(self, unit: str) -> str:
         """Return the command that restarts a service; "" if it has no unit here."""
         return _restart(unit)
@@ -116,6 +126,15 @@ class Commands:
         """Return the command that runs `statements`, then applies all functions, triggers, views and grants again."""
         again = self.radmeter("migrate up --reapply", owner=True)
         return f"{self.psql(*before)} && {again}" if before else again
+
+    def writable(self, journal: Path) -> str:
+        """Return in words what the shipper's unit needs for a journal; "" if it needs nothing, or is not here."""
+        if not _is_unit("radmeter-ship") or journal.is_relative_to(WRITABLE):
+            return ""
+        return (
+            f"The unit of the shipper may write {WRITABLE} only: write `ReadWritePaths={journal}` below [Service] by "
+            "`systemctl edit radmeter-ship`."
+        )
 
     def _target(self, user: str | None) -> list[str]:
         if user is None and not self.facts.is_owner and self.facts.owner:
@@ -160,7 +179,7 @@ def without_sudo(command: str) -> str:
     """Return what root runs instead of a command with sudo: a bare Debian has no sudo. Other machines' stays."""
     begin = r"(^|&& |; |\| )"
     command = re.sub(rf"{begin}sudoedit ", r"\1editor ", command)
-    command = re.sub(rf"{begin}sudo -u (\S+) ", r"\1runuser -u \2 -- ", command)
+    command = re.sub(rf"{begin}sudo (-u \S+(?: -g \S+)?) ", r"\1runuser \2 -- ", command)
     return re.sub(rf"{begin}sudo (?:-E )?", r"\1", command)
 
 

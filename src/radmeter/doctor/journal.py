@@ -19,6 +19,7 @@ from radmeter.errors import JournalError
 from radmeter.ingest import database_of_journal, waiting_packets
 from radmeter.ingest.holders import holder
 from radmeter.ingest.shipper_state import ShipperState, heard, shipper_state
+from radmeter.plugin.config_file import INSTALLED_STATE
 from radmeter.plugin.journal.files import DAMAGED, SHIPPED, read_node, segments
 from radmeter.plugin.journal.headers import read_header
 from radmeter.plugin.journal.locks import READER, WRITER
@@ -63,7 +64,13 @@ def check(context: Context) -> Findings:
     for path in depth.unreadable:
         command, note = _unreadable(context, Path(path))
         faults.append(tell.red(f"segment {path} cannot be read", command, note=note))
-    faults += [*_database(context), *_kept(context), *_gives_way(directory), *_size(context, depth)]
+    faults += [
+        *_database(context),
+        *_left_behind(context),
+        *_kept(context),
+        *_gives_way(directory),
+        *_size(context, depth),
+    ]
     age = time.time() - depth.oldest_received_at_us / 1e6 if depth.oldest_received_at_us else 0.0
     known = context.connection is not None and context.facts.has_schema
     records = counted(depth.records, "record")
@@ -211,6 +218,44 @@ def _database(context: Context) -> Findings:
             context.remedy.radmeter(f"ship --accept-database {identity}"),
             note="Run it only if this database shall take over.",
         )
+
+
+def _left_behind(context: Context) -> Findings:
+    """Find journals beside ours that nobody ships, with packets that the database lacks.
+
+    They are left when `journal` was changed, for instance by a typo, and FreeRADIUS was restarted meanwhile.
+    """
+    if context.connection is None or not context.facts.has_schema:
+        return
+    ours = context.settings.journal
+    for place in _beside(ours):
+        try:
+            if holder(place, READER) or not segments(place):
+                continue
+            if database_of_journal.remembered(place) not in (None, _identity(context)):
+                continue
+            depth = waiting_packets.depth(context.database, place)
+        except (OSError, JournalError):
+            continue
+        if depth.records:
+            yield tell.red(
+                f"{counted(depth.records, 'record')} {verb(depth.records, 'is', 'are')} in the journal {place}, which "
+                f"nobody ships: this one is {ours}",
+                context.remedy.ship_once(place, _owner(place.stat().st_uid)),
+                note="Run it if these packets belong into this database.",
+            )
+
+
+def _beside(ours: Path) -> list[Path]:
+    """Return the other journals of the same owner in the directory of ours, and in the usual one."""
+    owner = ours.stat().st_uid
+    found = set()
+    for parent in (ours.parent, INSTALLED_STATE):
+        with suppress(OSError):
+            for place in parent.iterdir():
+                if not place.is_symlink() and (place / "node").is_file() and place.stat().st_uid == owner:
+                    found.add(place)
+    return sorted(place for place in found if not place.samefile(ours))
 
 
 def _kept(context: Context) -> Findings:

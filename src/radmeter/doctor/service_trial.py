@@ -104,9 +104,9 @@ def trial(pid: int, program: str, file: Path | None) -> Trial | None:
             check=True,
         )
         found = json.loads(done.stdout)
-    except (OSError, subprocess.SubprocessError, ValueError):
+        return None if found is None else Trial(**found)
+    except (OSError, subprocess.SubprocessError, ValueError, TypeError):
         return None
-    return None if found is None else Trial(**found)
 
 
 def _who(pid: int) -> tuple[int, int, Collection[int]] | None:

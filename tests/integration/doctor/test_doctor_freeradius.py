@@ -108,7 +108,8 @@ def test_a_package_that_cannot_be_imported(raddb: Raddb, tmp_path: Path) -> None
 def test_another_journal_than_the_commands(raddb: Raddb, tmp_path: Path) -> None:
     (found,) = raddb.faults(RADMETER_JOURNAL=str(tmp_path / "another"))
     assert found.level == "red"
-    assert str(raddb.journal) in found.said
+    assert f". If {raddb.journal} is right:" in found.said
+    assert f" If {tmp_path / 'another'} is right, correct the other (from " in found.note
     assert found.remedy == ""  # `export` would set the operator's shell, and no service
     variable, _, value = found.note.split()[1].partition("=")
     assert raddb.faults(**{variable: value}) == []
