@@ -21,6 +21,7 @@ from radmeter.plugin.config_file import checkout, default_file
 tell = Teller("connection")
 
 SLOW_MS = 20.0
+OF = "the password in "
 WHO_IS_CONNECTED = (
     "SELECT datname, usename, application_name, state, count(*) FROM pg_catalog.pg_stat_activity "
     "GROUP BY 1, 2, 3, 4 ORDER BY 5 DESC"
@@ -237,7 +238,9 @@ def failed(context: Context, error: Exception) -> Finding:
             f"no password yet: `{change}`.",
         )
     if asked_password or login_faults.PASSWORD.search(why):
-        return tell.red(said, change, note=f"Then write it into {password}." if password else "")
+        return tell.red(
+            said, change, note=f"Then write it into {password.removeprefix(OF)}." if password else ""
+        )
     if isinstance(error, PoolsTransactions | UnusableDsn):
         return tell.red(said, "radmeter config")
     if login_faults.NO_HOST.search(why):
@@ -266,12 +269,12 @@ def _password(context: Context) -> str:
     """Return how a message names the place of the password; "" if none is set."""
     settings = context.settings
     if settings.password_file is not None:
-        return f"the password in {settings.password_file}"
+        return f"{OF}{settings.password_file}"
     try:
         given = parse(settings.dsn or "")
     except ValueError:
         return ""
-    return f"the password in {login_faults.named(settings.source('dsn'))}" if given.get("password") else ""
+    return f"{OF}{login_faults.named(settings.source('dsn'))}" if given.get("password") else ""
 
 
 def _edit(context: Context) -> str:
