@@ -78,7 +78,7 @@ def test_a_packet_is_in_the_journal_after_it_and_undo_leaves_no_trace(stock: Sto
     assert [line for line in done.output.splitlines() if line.startswith("  ")][:6] == (
         planned.output.splitlines()[1:]
     )
-    assert "sudo systemctl restart freeradius" in done.output
+    assert "systemctl restart freeradius" in done.output
     assert calls(stock, "preacct")[0] == PREACCT
     assert calls(stock, "accounting")[-1] == ACCOUNTING
     assert stock.server.journal.is_dir()
@@ -366,7 +366,22 @@ def test_without_a_terminal_it_asks_nobody(stock: Stock, monkeypatch: pytest.Mon
     assert (done.exit_code, "--yes" in done.errors) == (2, True)
     assert stock.tree() == before
     monkeypatch.setattr(installed, "python_module", lambda: None)
-    assert "sudo apt install freeradius-python3" in stock.install("--yes").errors
+    assert "apt install freeradius-python3" in stock.install("--yes").errors
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can do without sudo")
+def test_root_is_told_to_use_sudo_only_where_it_is_installed(
+    stock: Stock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    monkeypatch.setenv("PATH", f"{programs}:/usr/sbin:/sbin")  # sudo is in /usr/bin
+    done = stock.install("--yes")
+    assert "\n  systemctl restart freeradius\n" in done.output, done.errors
+    assert "sudo " not in done.output
+    (programs / "sudo").touch(0o755)
+    done = stock.install("--undo", "--yes")
+    assert "\n  sudo systemctl restart freeradius\n" in done.output, done.errors
 
 
 def test_a_file_that_changes_while_it_asks_is_not_changed(

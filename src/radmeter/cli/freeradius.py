@@ -85,11 +85,11 @@ def install(settings: Settings, raddb: Path | None, only_plan: bool, undo: bool,
 def _server(given: Path | None, settings: Settings) -> tuple[Path, dict[str, str]]:
     """Return the configuration directory, and the environment of its server."""
     if installed.program() is None:
-        raise ConfigurationError(
-            "FreeRADIUS is not installed: sudo apt install freeradius freeradius-python3"
-        )
+        command = _pasted("sudo apt install freeradius freeradius-python3")
+        raise ConfigurationError(f"FreeRADIUS is not installed: {command}")
     if installed.python_module() is None:
-        raise ConfigurationError("rlm_python3 is not installed: sudo apt install freeradius-python3")
+        command = _pasted("sudo apt install freeradius-python3")
+        raise ConfigurationError(f"rlm_python3 is not installed: {command}")
     if given is None and len(several := installed.undecided(settings.journal)) > 1:
         raise ConfigurationError(
             f"there are several configurations, name one by --raddb: {', '.join(several)}"
@@ -138,10 +138,19 @@ def _install(
     install_run.install(plan, environment)
     output.say(
         "done, and freeradius -C finds no fault. It takes effect when FreeRADIUS is restarted:",
-        f"  {RESTART}",
-        "Then start the shipper (`sudo systemctl enable --now radmeter-ship`), and look: sudo radmeter doctor",
+        f"  {_pasted(RESTART)}",
+        f"Then start the shipper (`{_pasted('sudo systemctl enable --now radmeter-ship')}`), and look: "
+        + _pasted("sudo radmeter doctor"),
         f"To take it back: radmeter freeradius install --raddb {raddb} --undo",
     )
+
+
+def _pasted(command: str) -> str:
+    """Return a command with sudo as this operator can paste it: root on a machine without sudo runs it without."""
+    from radmeter.doctor.commands import without_sudo
+
+    was_root = os.geteuid() == 0 or acting() is not None
+    return without_sudo(command) if was_root and shutil.which("sudo") is None else command
 
 
 def _undo(raddb: Path, environment: dict[str, str], only_plan: bool, yes: bool) -> None:
@@ -155,7 +164,7 @@ def _undo(raddb: Path, environment: dict[str, str], only_plan: bool, yes: bool) 
     install_run.undo(raddb, edits, environment)
     output.say(
         "done, and freeradius -C finds no fault. It takes effect when FreeRADIUS is restarted:",
-        f"  {RESTART}",
+        f"  {_pasted(RESTART)}",
     )
 
 

@@ -123,13 +123,7 @@ def check(context: Context) -> Findings:
         *_asked(context, server),
     ]
     if how == "not running":
-        faults.append(
-            tell.yellow(
-                "radiusd does not run: routers get no reply",
-                "sudo systemctl start freeradius",
-                note="If it does not start, its log says why.",
-            )
-        )
+        faults.append(_stopped(context))
     if faults and context.raddb is None:
         yield tell.green(f"{raddb} ({HOW.get(how, how)}) was judged")
     yield from faults
@@ -138,14 +132,28 @@ def check(context: Context) -> Findings:
         yield tell.green(f"{raddb} ({how}): {names} takes every Accounting-Request")
 
 
+def _stopped(context: Context) -> Finding:
+    """Return what it means that no radiusd is seen, on a machine whose configuration has radmeter in it."""
+    if not installed.sees_others():
+        return tell.unknown(
+            "this user does not see the processes of others, so whether radiusd runs is not known",
+            f"sudo {context.remedy.radmeter('doctor')}",
+        )
+    return tell.red(
+        "radiusd does not run: routers get no reply",
+        "sudo systemctl start freeradius",
+        note="If it does not start, its log says why.",
+    )
+
+
 def _not_enabled(context: Context, server: Server, how: str) -> Finding:
     raddb = shlex.quote(str(server.raddb))
     said = f"{server.raddb} ({how}): radmeter is not in modules, accounting does not reach the journal"
     if (server.raddb / "mods-available" / "radmeter").exists():
-        command = f"sudo ln -s ../mods-available/radmeter {raddb}/mods-enabled/"
+        command = f"sudo ln -s ../mods-available/radmeter {raddb}/mods-enabled/ && {server.restart}"
     else:
         install = context.remedy.radmeter("freeradius install")
-        command = f"sudo {install} --raddb {raddb} && {server.restart}"
+        command = f"sudo {install} --raddb {raddb} --yes && {server.restart}"
     # A server that is installed but does not run takes no packets.
     return tell.yellow(said, command) if how == "not running" else tell.red(said, command)
 
@@ -265,14 +273,16 @@ def _rights(server: Server) -> Findings:
             )
             continue
         try:
-            journal = Path(settings_of(instance, server.root, server.environment).journal)
+            settings = settings_of(instance, server.root, server.environment)
         except ConfigurationError:
             continue  # `_journal` says so
+        journal = Path(settings.journal)
         if _missing(journal):
             above = next(place for place in journal.parents if not _missing(place))
             if user.refused(above, WRITE | ENTER):
                 yield tell.red(
-                    f"radiusd's user {user.name} cannot make the journal {journal}: routers get no reply",
+                    f"radiusd's user {user.name} cannot make the journal {journal}: routers get no reply. Is `journal` "
+                    f"right ({origin(settings.journal_source)})? If so:",
                     f"{_made(journal, user)} && {server.restart}",
                 )
         elif refused := user.refused(journal, READ | WRITE | ENTER):
@@ -327,20 +337,35 @@ def _journal(context: Context, server: Server) -> Findings:
             if not same(journal, theirs):
                 user = _user(server)
                 make = f"{_made(theirs, user)} && " if user and _missing(theirs) else ""
+                ship = context.remedy.restart_of(SHIPPER)
                 yield tell.red(
                     f"{process.shown}, and its configuration names {theirs} ({origin(settings.journal_source)}): "
-                    "it was changed after the start",
-                    make + server.restart,
-                    note=f"Then ship what is left in {journal}.",
+                    f"it was changed after the start. If {theirs} is right:",
+                    make + server.restart + (f" && {ship}" if ship else ""),
+                    note=_sentences(
+                        f"Then ship what is left in {journal}.",
+                        context.remedy.writable(theirs),
+                        f"If it is wrong, correct it ({origin(settings.journal_source)}), and restart nothing.",
+                    ),
                 )
         if not same(theirs, ours):
             command, first = context.remedy.setting("journal", str(theirs), SHIPPER)
             yield tell.red(
                 f"{name} writes to the journal {theirs} ({origin(settings.journal_source)}), this command and "
-                f"`radmeter ship` would read {_ours(context)}",
+                f"`radmeter ship` would read {_ours(context)}. If {theirs} is right:",
                 command,
-                note=f"{first} {AGAIN}".lstrip(),
+                note=_sentences(
+                    first,
+                    AGAIN,
+                    context.remedy.writable(theirs),
+                    f"If {ours} is right, correct the other ({origin(settings.journal_source)}), and restart "
+                    "FreeRADIUS.",
+                ),
             )
+
+
+def _sentences(*each: str) -> str:
+    return " ".join(filter(None, each))
 
 
 def _at_fault(instance: Section, server: Server) -> Path:

@@ -69,6 +69,11 @@ def running() -> list[Running]:
     return found
 
 
+def sees_others() -> bool:
+    """Return whether this user sees the processes of others. The option hidepid of /proc hides them."""
+    return Path("/proc/1").exists()
+
+
 def _writes_to(process: Running, journal: Path) -> bool:
     opened = open_journal(process.pid, [journal])
     if opened is not None:

@@ -108,7 +108,8 @@ def test_a_package_that_cannot_be_imported(raddb: Raddb, tmp_path: Path) -> None
 def test_another_journal_than_the_commands(raddb: Raddb, tmp_path: Path) -> None:
     (found,) = raddb.faults(RADMETER_JOURNAL=str(tmp_path / "another"))
     assert found.level == "red"
-    assert str(raddb.journal) in found.said
+    assert f". If {raddb.journal} is right:" in found.said
+    assert f" If {tmp_path / 'another'} is right, correct the other (from " in found.note
     assert found.remedy == ""  # `export` would set the operator's shell, and no service
     variable, _, value = found.note.split()[1].partition("=")
     assert raddb.faults(**{variable: value}) == []
@@ -227,12 +228,27 @@ def test_what_radiusds_user_cannot_read_or_write_is_red(
     mended(f"cannot make the journal {journal}")
 
 
-def test_a_server_that_does_not_run_is_yellow(raddb: Raddb, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_does_not_run_is_red_where_it_is_to_run_radmeter(
+    raddb: Raddb, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def found() -> list[Line]:
+        return [line for line in ask(None, RADMETER_JOURNAL=str(raddb.journal)) if line.check == "freeradius"]
+
     monkeypatch.setattr("radmeter.freeradius.installed.PLACES", (str(raddb.directory),))
     monkeypatch.setattr("radmeter.freeradius.installed.running", list)
-    found = [line for line in ask(None, RADMETER_JOURNAL=str(raddb.journal)) if line.check == "freeradius"]
-    assert [line.level for line in found] == ["green", "yellow"]
-    assert "radiusd does not run" in found[1].said
+    assert [line.level for line in found()] == ["green", "red"]
+    assert "radiusd does not run" in found()[1].said
+    assert found()[1].remedy == "sudo systemctl start freeradius"
+    # Who does not see other users' processes cannot tell.
+    with monkeypatch.context() as patch:
+        patch.setattr("radmeter.freeradius.installed.sees_others", lambda: False)
+        assert [line.level for line in found()] == ["green", "unknown"]
+    # An installed FreeRADIUS without radmeter is nobody's concern.
+    (raddb.directory / "mods-enabled" / "radmeter").unlink()
+    (raddb.directory / "mods-available" / "radmeter").unlink()
+    (line,) = found()
+    assert line.level == "yellow"
+    assert f"freeradius install --raddb {raddb.directory} --yes && " in line.remedy
 
 
 def _said_to_nobody(directory: Path) -> str:
