@@ -2,8 +2,9 @@
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from support.commands import Result, radmeter
@@ -53,10 +54,14 @@ class Stock:
 
 
 @pytest.fixture
-def stock(tmp_path: Path) -> Stock:
+def stock() -> Iterator[Stock]:
     if not os.access(STOCK / "radiusd.conf", os.R_OK):
         pytest.skip(f"{STOCK} is not there, or not ours to read")
-    return Stock(tmp_path)
+    # Not pytest's directory: it is closed to radiusd's user, as whom root lets FreeRADIUS check the configuration.
+    with TemporaryDirectory() as name:
+        base = Path(name).resolve()
+        base.chmod(0o755)
+        yield Stock(base)
 
 
 def calls(stock: Stock, section: str) -> list[str]:
@@ -417,9 +422,9 @@ def test_a_second_installation_keeps_the_journal_of_the_first(stock: Stock) -> N
     assert stock.tree() == after
 
 
-def test_another_journal_can_be_named_later(stock: Stock, tmp_path: Path) -> None:
+def test_another_journal_can_be_named_later(stock: Stock) -> None:
     assert stock.install("--yes").exit_code == 0
-    moved = tmp_path / "srv" / "journal"
+    moved = stock.raddb.parent / "srv" / "journal"
     done = radmeter(None, "freeradius", "install", "--raddb", stock.raddb, "--journal", str(moved), "--yes")
     assert done.exit_code == 0, done.errors
     assert moved.is_dir()

@@ -1,5 +1,6 @@
 """Checks of FreeRADIUS's configuration: does every Accounting-Request reach the journal, and the right journal?"""
 
+import os
 import re
 import shlex
 import shutil
@@ -19,6 +20,7 @@ from radmeter.freeradius.journal_in_use import elsewhere, journals
 from radmeter.freeradius.open_journal import same
 from radmeter.freeradius.owner import other_owner
 from radmeter.freeradius.raddb import Item, Section, expanded, read
+from radmeter.freeradius.server_user import unprivileged
 from radmeter.freeradius.sites import closing_line, takes_accounting
 from radmeter.plugin import config_file
 from radmeter.plugin.config_file import origin
@@ -51,8 +53,8 @@ class Server:
         self.modules = modules(root)
         self.instances = instances(root)
         self.restart = "sudo systemctl restart freeradius"
-        # Who runs what the configuration names. As root, that would be whoever can write there.
-        self.owner = other_owner(raddb)
+        # Who runs what the configuration names: not root, to whom not every line in it belongs.
+        self.owner = other_owner(raddb) or (unprivileged(root, raddb) if os.geteuid() == 0 else None)
 
     def value(self, section: Section, name: str) -> str:
         """Return an item's value, with variables filled in."""

@@ -13,7 +13,9 @@ from radmeter.errors import ConfigurationError, ServerConfigurationError
 from radmeter.freeradius.compiled import CompiledSection
 from radmeter.freeradius.install_record import Record, digest
 from radmeter.freeradius.instances import instances, modules, settings_of
+from radmeter.freeradius.owner import by_hand
 from radmeter.freeradius.raddb import Section, read, text_of
+from radmeter.freeradius.server_user import is_trusted, server_user
 from radmeter.freeradius.sites import accounting_servers, closing_line, servers_without_accounting
 from radmeter.plugin.settings import read_settings
 
@@ -209,17 +211,6 @@ def python_path() -> Path:
     return PACKAGED if PACKAGED.resolve() == own else own
 
 
-def server_user(root: Section, raddb: Path) -> str | None:
-    """Return the name of the user that radiusd becomes, else the one who owns its configuration."""
-    for section in (*root.all("security"), root):
-        if user := section.value("user"):
-            return user
-    try:
-        return pwd.getpwuid((raddb / "radiusd.conf").stat().st_uid).pw_name
-    except KeyError:
-        return None
-
-
 def _journal_written(module: Path, record: Record) -> Path | None:
     """Return the journal that an earlier installation wrote into the module, if the file is as it was written."""
     if not module.exists() or digest(content := module.read_bytes()) != record.copied.get(MODULE):
@@ -372,6 +363,11 @@ def _early_end(place: Section) -> str:
 def _journal_directory(root: Section, raddb: Path, path: Path, notes: list[str]) -> Iterator[NewDirectory]:
     user = server_user(root, raddb)
     if not path.exists():
+        if os.geteuid() == 0 and not is_trusted(user, root, raddb):
+            raise ServerConfigurationError(
+                f"others than root can write the line that gives radiusd the user {user}, so root makes nothing for it",
+                f"Make the journal by hand: {by_hand(path, user)}",
+            )
         yield NewDirectory(path, user)
         return
     owner = path.stat().st_uid
