@@ -11,10 +11,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from radmeter.errors import ServerConfigurationError
-from radmeter.freeradius import compiled, installed
-from radmeter.freeradius.install import CALLS, Copy, Insertion, Link, NewDirectory, Plan, misled, refusal
+from radmeter.freeradius import installed
+from radmeter.freeradius.install import (
+    CALLS,
+    Copy,
+    Insertion,
+    Link,
+    NewDirectory,
+    Plan,
+    misled,
+    refusal,
+    second_pythons,
+)
 from radmeter.freeradius.install_record import DIRECTORY, FILE, Record, digest
 from radmeter.freeradius.owner import is_roots, make_directory, remove
+from radmeter.freeradius.raddb import read
 
 # radiusd reads no file with a hyphen in its name from a directory.
 UNFINISHED = ".radmeter-new"
@@ -220,9 +231,10 @@ def _carry_out(
         if fault:
             what = "is faulty already, before any change" if fault == fault_before else "would be faulty"
             raise ServerConfigurationError(
-                f"the configuration in {raddb} {what}; everything is as it was: {fault}"
+                f"the configuration in {raddb} {what}; everything is as it was: {fault}",
+                *(second_pythons(read(raddb)) if record is not None else ()),
             )
-        if record is not None and (problems := misled(raddb, compiled.sections(said))):
+        if record is not None and (problems := [*second_pythons(read(raddb)), *misled(raddb, said)]):
             raise refusal(raddb, problems)
     except BaseException:
         for edit in reversed(done):

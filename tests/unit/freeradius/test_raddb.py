@@ -1,5 +1,8 @@
 """FreeRADIUS's configuration as the doctor reads it."""
 
+import os
+import subprocess
+import sys
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -7,7 +10,7 @@ import pytest
 from support.some_radiusd import some_radiusd
 
 from radmeter.freeradius import installed
-from radmeter.freeradius.raddb import Section, expanded, read
+from radmeter.freeradius.raddb import Section, expanded, read, variables
 
 
 @pytest.fixture
@@ -117,3 +120,19 @@ def test_of_two_servers_the_one_that_writes_to_the_journal_is_chosen(tmp_path: P
     assert raddb == tmp_path / "mine"
     assert environment is not None
     assert environment["RADMETER_JOURNAL"] == str(tmp_path / "mine" / "journal")
+
+
+def test_a_pipe_is_refused_and_not_waited_for(raddb: Path) -> None:
+    os.mkfifo(raddb / "sites-enabled" / "pipe")
+    (raddb / "radiusd.conf").write_text("$INCLUDE sites-enabled/pipe\n")
+    code = "import sys; from pathlib import Path; from radmeter.freeradius.raddb import read; read(Path(sys.argv[1]))"
+    done = subprocess.run(
+        [sys.executable, "-c", code, raddb], stderr=subprocess.PIPE, timeout=60, check=False
+    )
+    assert b"not a file" in done.stderr
+
+
+def test_the_section_env_changes_the_environment(raddb: Path) -> None:
+    (raddb / "radiusd.conf").write_text("ENV {\n\tGIVEN = 'here'\n\tTAKEN\n}\n")
+    assert variables(read(raddb), {"TAKEN": "a", "GIVEN": "b", "C": "c"}) == {"GIVEN": "here", "C": "c"}
+    assert expanded("$ENV{GIVEN}$ENV{TAKEN}", read(raddb), {"TAKEN": "a"}) == "here"
