@@ -113,7 +113,7 @@ def _runs_radiusd(process: Path) -> bool:
         return os.geteuid() != 0
     # After an upgrade the kernel says that the file of the running program is deleted.
     executed = Path(str(executed).removesuffix(" (deleted)"))
-    return executed.name in PROGRAMS and is_roots(executed)
+    return executed.name in PROGRAMS and (os.geteuid() != 0 or is_roots(executed))
 
 
 def _writes_to(process: Running, journal: Path) -> bool:
