@@ -15,8 +15,9 @@ from radmeter.errors import ConfigurationError, ServerConfigurationError, os_rea
 from radmeter.freeradius import install as planning
 from radmeter.freeradius import install_run, installed
 from radmeter.freeradius.install_record import DIRECTORY
-from radmeter.freeradius.owner import acting, become, named
+from radmeter.freeradius.owner import acting, become
 from radmeter.freeradius.raddb import read
+from radmeter.freeradius.server_user import unprivileged
 from radmeter.plugin import config_file
 from radmeter.plugin.settings import read_settings
 
@@ -127,6 +128,9 @@ def _install(
         output.say(
             f'note: the shipper needs it too: journal = "{given}" in {config_file.default_file()}', err=True
         )
+    install_run.refuse_open(
+        raddb, [change.path for change in plan.changes if not isinstance(change, planning.NewDirectory)]
+    )
     _refuse_unreadable(raddb)
     kinds = {type(change) for change in plan.changes}
     # Without its journal, a plugin that is enabled already refuses to start.
@@ -175,9 +179,7 @@ def _refuse_unreadable(raddb: Path) -> None:
     if python is None:
         return
     place = str(planning.python_path())
-    # A command that is still root's is here because only root can write what names the user.
-    name = planning.server_user(read(raddb), raddb) if os.geteuid() == 0 else None
-    user = named(name) if name else None
+    user = unprivileged(read(raddb), raddb) if os.geteuid() == 0 else None
     if fault := installed.import_fault(python, place, user):
         raise ServerConfigurationError(
             f"{user or 'this user'} cannot import the plugin from {place} by Python {version}: {fault}. "

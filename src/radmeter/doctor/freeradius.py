@@ -1,5 +1,6 @@
 """Checks of FreeRADIUS's configuration: does every Accounting-Request reach the journal, and the right journal?"""
 
+import os
 import re
 import shlex
 import shutil
@@ -18,7 +19,8 @@ from radmeter.freeradius.instances import instances, modules, packages, settings
 from radmeter.freeradius.journal_in_use import elsewhere, journals
 from radmeter.freeradius.open_journal import same
 from radmeter.freeradius.owner import other_owner
-from radmeter.freeradius.raddb import Item, Section, expanded, read
+from radmeter.freeradius.raddb import Item, Section, expanded, read, variables
+from radmeter.freeradius.server_user import unprivileged
 from radmeter.freeradius.sites import closing_line, takes_accounting
 from radmeter.plugin import config_file
 from radmeter.plugin.config_file import origin
@@ -39,6 +41,7 @@ SEVERAL_INSTANCES = (3, 2, 8)
 ACCT_UNIQUE_LEAKS = (3, 2, 2)
 DETAIL_CRASHES = (3, 2, 6)
 OLDEST_PYTHON = (3, 11)
+PASSWORD = re.compile(r"(password\s*=\s*)('[^']*'|\S+)")
 
 
 class Server:
@@ -46,13 +49,14 @@ class Server:
 
     def __init__(self, raddb: Path, environment: dict[str, str], root: Section) -> None:
         self.raddb = raddb
-        self.environment = environment
+        self.started_with = environment
+        self.environment = variables(root, environment)
         self.root = root
         self.modules = modules(root)
         self.instances = instances(root)
         self.restart = "sudo systemctl restart freeradius"
-        # Who runs what the configuration names. As root, that would be whoever can write there.
-        self.owner = other_owner(raddb)
+        # Who runs what the configuration names: not root, to whom not every line in it belongs.
+        self.owner = other_owner(raddb) or (unprivileged(root, raddb) if os.geteuid() == 0 else None)
 
     def value(self, section: Section, name: str) -> str:
         """Return an item's value, with variables filled in."""
@@ -386,7 +390,10 @@ def _sql(context: Context, server: Server) -> Findings:
             if call.name not in modules:
                 continue
             database = server.value(server.modules[call.name], "radius_db")
-            said = f"accounting of {place.path} still calls {call.name} (line {call.line}), database {database!r}"
+            shown = PASSWORD.sub(r"\1..", database)
+            said = (
+                f"accounting of {place.path} still calls {call.name} (line {call.line}), database {shown!r}"
+            )
             if context.facts.adopted or (
                 context.facts.has_schema and context.facts.name in re.split(r"[\s='\"]+", database)
             ):
@@ -454,12 +461,12 @@ def _asked(context: Context, server: Server) -> Findings:
     """Ask FreeRADIUS itself, which alone knows for certain where a line of its configuration stands."""
     if not context.check_config:
         return
-    fault, said = installed.check(server.raddb, server.environment, server.owner, detailed=True)
+    fault, said = installed.check(server.raddb, server.started_with, server.owner, detailed=True)
     if fault:
         yield tell.red(f"radiusd -C: {fault}", f"sudo freeradius -XC -d {shlex.quote(str(server.raddb))}")
         return
     sections = compiled.sections(said)
     # Who calls the module without the policies has their own reasons.
     if any(call.policy in each.policies() for each in sections for call in CALLS):
-        for problem in misled(server.raddb, sections):
-            yield tell.red(problem, "", note="Move the line there, then restart FreeRADIUS.")
+        for problem in misled(server.raddb, said):
+            yield tell.red(problem, "", note="Mend it there, then restart FreeRADIUS.")
