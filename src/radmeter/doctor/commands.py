@@ -12,6 +12,7 @@ from pathlib import Path
 import psycopg
 from psycopg.conninfo import make_conninfo
 
+from radmeter import waits
 from radmeter.config import Settings
 from radmeter.database.dsn import parse
 from radmeter.doctor.facts import DatabaseFacts
@@ -188,14 +189,15 @@ def main_process(unit: str) -> int | None:
     if shutil.which("systemctl") is None:
         return None
     try:
-        done = subprocess.run(
-            ["systemctl", "show", "--property=MainPID", "--value", unit],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=SYSTEMD_SECONDS,
-            check=False,
-        )
+        with waits.waiting_for("systemd"):
+            done = subprocess.run(
+                ["systemctl", "show", "--property=MainPID", "--value", unit],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=SYSTEMD_SECONDS,
+                check=False,
+            )
         return int(done.stdout) or None
     except (OSError, ValueError, subprocess.TimeoutExpired):
         return None

@@ -10,6 +10,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from radmeter import waits
 from radmeter.doctor.commands import identifier
 from radmeter.doctor.context import Context
 from radmeter.doctor.finding import Finding, Findings, Teller, first_of
@@ -379,7 +380,8 @@ def _stuck(context: Context, running: str) -> Finding | None:
         state = _state(context) if known else shipper_state(None, directory, None)
         if state is not None and state.stuck_seconds is not None:
             # Records with times of a wrong clock may have come just now.
-            time.sleep(LOOK_AGAIN_SECONDS)
+            with waits.waiting_for("the shipper's next batch"):
+                time.sleep(LOOK_AGAIN_SECONDS)
             state = _state(context)
     except JournalError:
         return None  # `check` says so

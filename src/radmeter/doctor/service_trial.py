@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psycopg
 
-from radmeter import output
+from radmeter import output, waits
 from radmeter.config import LIBPQ_VARIABLES, Settings
 from radmeter.database.connection import connect, explained_errors
 from radmeter.doctor import login_faults
@@ -89,20 +89,21 @@ def trial(pid: int, program: str, file: Path | None) -> Trial | None:
         return None
     other = os.geteuid() == 0 and uid != 0
     try:
-        done = subprocess.run(
-            [sys.executable, "-I", "-B", "-m", "radmeter.doctor.service_trial", program, str(file)],
-            user=uid if other else None,
-            group=gid if other else None,
-            extra_groups=groups if other else None,
-            env={"PATH": os.defpath, "HOME": "/nonexistent", "LC_ALL": "C.UTF-8"},
-            cwd="/",
-            start_new_session=True,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            timeout=SECONDS,
-            check=True,
-        )
+        with waits.waiting_for(f"the database of `radmeter {program}`"):
+            done = subprocess.run(
+                [sys.executable, "-I", "-B", "-m", "radmeter.doctor.service_trial", program, str(file)],
+                user=uid if other else None,
+                group=gid if other else None,
+                extra_groups=groups if other else None,
+                env={"PATH": os.defpath, "HOME": "/nonexistent", "LC_ALL": "C.UTF-8"},
+                cwd="/",
+                start_new_session=True,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                timeout=SECONDS,
+                check=True,
+            )
         found = json.loads(done.stdout)
         return None if found is None else Trial(**found)
     except (OSError, subprocess.SubprocessError, ValueError, TypeError):
