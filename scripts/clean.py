@@ -290,7 +290,15 @@ def environment(root: Path, stays: list[str]) -> Iterator[Task]:
         stays.append(f"{venv}: scripts/setup did not make it here")
         return
     need_root(venv.stat().st_uid, venv)
-    yield Task(f"{venv} ({size(venv)})", partial(remove, venv))
+    yield Task(f"{venv} ({size(venv)})", partial(remove_environment, venv))
+
+
+def remove_environment(venv: Path) -> None:
+    """Remove .venv, the marks last: if this is interrupted, the next run still knows that scripts/setup made it."""
+    for path in venv.iterdir():
+        if path.name not in MARKS:
+            remove(path)
+    remove(venv)
 
 
 def made_in(mark: Path) -> str:

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import zlib
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
@@ -35,12 +37,48 @@ LONG_FILES = (
 )
 
 
+# What these commands do depends little on the version of PostgreSQL. Their statements and functions run on each version
+# in the other folders.
+ONE_VERSION = tuple(
+    f"integration/{room}/" for room in ("cli", "doctor", "jobs", "people", "routers", "usage")
+)
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Begin with the long files if several files run at a time (scripts/test; xdist keeps this order)."""
-    if hasattr(config, "workerinput"):
+    """In a run of all tests (scripts/test), begin with the long files, and leave out what `--long` adds."""
+    if hasattr(config, "workerinput"):  # xdist keeps this order
         items.sort(key=_rank)
+        if not os.environ.get("RADMETER_LONG"):
+            left_out = _of_another_version(items)
+            items[:] = [item for item in items if item not in left_out]
+
+
+def _of_another_version(items: list[pytest.Item]) -> set[pytest.Item]:
+    """Return the tests of `ONE_VERSION` without one version of each, half of them on each version."""
+    versions: dict[str, list[pytest.Item]] = defaultdict(list)
+    for item in items:
+        parameters = getattr(item, "callspec", None)
+        if (
+            parameters is None
+            or "server" not in parameters.params
+            or not _place(item).startswith(ONE_VERSION)
+        ):
+            continue
+        version, _ = parameters.params["server"]
+        versions[item.nodeid.replace(version, "")].append(item)
+    return {
+        item
+        for name, group in versions.items()
+        for place, item in enumerate(group)
+        if place != zlib.crc32(name.encode()) % len(group)
+    }
 
 
 def _rank(item: pytest.Item) -> int:
-    place = item.path.relative_to(Path(__file__).parent).as_posix()
-    return next((rank for rank, name in enumerate(LONG_FILES) if place.startswith(name)), len(LONG_FILES))
+    return next(
+        (rank for rank, name in enumerate(LONG_FILES) if _place(item).startswith(name)), len(LONG_FILES)
+    )
+
+
+def _place(item: pytest.Item) -> str:
+    return item.path.relative_to(Path(__file__).parent).as_posix()

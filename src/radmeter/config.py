@@ -12,10 +12,11 @@ from radmeter.database.dsn import redacted, with_password
 from radmeter.errors import ConfigurationError
 from radmeter.plugin import config_file
 from radmeter.plugin import settings as plugin
+from radmeter.plugin.settings import LONGEST_NUMBER
 from radmeter.secret_files import read_password
 
 # If one of these is set, the operator points libpq at a server, and radmeter does not start its embedded one.
-LIBPQ_VARIABLES = ("PGHOST", "PGSERVICE", "PGDATABASE", "PGUSER")
+LIBPQ_VARIABLES = ("PGHOST", "PGHOSTADDR", "PGPORT", "PGSERVICE", "PGDATABASE", "PGUSER")
 
 Parse = Callable[[str], Any]
 
@@ -52,11 +53,9 @@ def _path(text: str) -> Path:
 
 def _integer(lowest: int, highest: int) -> Parse:
     def parse(text: str) -> int:
-        try:
-            number = int(text)
-        except ValueError:
-            number = lowest - 1
-        if not lowest <= number <= highest:
+        # As the plugin reads it: int() also takes 67_108_864 and spaces, and radiusd would not start.
+        number = int(text) if text.isdecimal() and len(text) <= LONGEST_NUMBER else None
+        if number is None or not lowest <= number <= highest:
             raise ValueError(f"an integer from {lowest} to {highest}")
         return number
 

@@ -1,5 +1,6 @@
 """What a try-out leaves, and that `./scripts/run --clean` removes exactly that."""
 
+import importlib
 import os
 import pty
 import shutil
@@ -113,7 +114,13 @@ def own_users(checkout: Checkout) -> Iterator[Checkout]:
         assert holder.stdout is not None
         try:
             assert holder.stdout.readline() == "ready\n", "cannot mount"
-            checkout.inside = ["nsenter", "--mount", f"--target={holder.pid}", f"--wd={checkout.home.parent}"]
+            checkout.inside = [
+                "nsenter",
+                "--mount",
+                "--root",
+                f"--target={holder.pid}",
+                f"--wd={checkout.home.parent}",
+            ]
             yield checkout
         finally:
             holder.kill()
@@ -177,6 +184,19 @@ def test_it_refuses_while_a_try_out_runs(checkout: Checkout) -> None:
     assert "What stays" not in rest, "a program reads it"
     assert checkout.clean("--yes")[0] == 0
     assert checkout.files() == set()
+
+
+def test_the_environment_keeps_its_mark_to_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the next run would take it for somebody else's, and leave 350 MB for good."""
+    monkeypatch.syspath_prepend(ROOT / "scripts")
+    clean = importlib.import_module("clean")
+    mark, other = tmp_path / "made-by-setup", tmp_path / "lib"
+    mark.touch()
+    other.mkdir()
+    order: list[Path] = []
+    monkeypatch.setattr(clean, "remove", order.append)
+    clean.remove_environment(tmp_path)
+    assert order == [other, tmp_path]
 
 
 def test_links_and_the_environment_of_somebody_else_stay(checkout: Checkout) -> None:

@@ -136,7 +136,7 @@ def test_a_doctor_tells_that_the_journal_was_changed_after_the_start(
     file.write_text(file.read_text().replace("of the file", "new"))
     assert changed() == [
         f"radiusd (process {server.pid}) writes to the journal {server.journal}, and its configuration names "
-        f"{tmp_path / 'new'} (from {file}): it was changed after the start"
+        f"{tmp_path / 'new'} (from {file}): it was changed after the start. If {tmp_path / 'new'} is right:"
     ]
     server.stop()
     assert changed() == []

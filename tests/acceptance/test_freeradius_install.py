@@ -2,8 +2,9 @@
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from support.commands import Result, radmeter
@@ -53,10 +54,14 @@ class Stock:
 
 
 @pytest.fixture
-def stock(tmp_path: Path) -> Stock:
+def stock() -> Iterator[Stock]:
     if not os.access(STOCK / "radiusd.conf", os.R_OK):
         pytest.skip(f"{STOCK} is not there, or not ours to read")
-    return Stock(tmp_path)
+    # Not pytest's directory: it is closed to radiusd's user, as whom root lets FreeRADIUS check the configuration.
+    with TemporaryDirectory() as name:
+        base = Path(name).resolve()
+        base.chmod(0o755)
+        yield Stock(base)
 
 
 def calls(stock: Stock, section: str) -> list[str]:
@@ -78,7 +83,7 @@ def test_a_packet_is_in_the_journal_after_it_and_undo_leaves_no_trace(stock: Sto
     assert [line for line in done.output.splitlines() if line.startswith("  ")][:6] == (
         planned.output.splitlines()[1:]
     )
-    assert "sudo systemctl restart freeradius" in done.output
+    assert "systemctl restart freeradius" in done.output
     assert calls(stock, "preacct")[0] == PREACCT
     assert calls(stock, "accounting")[-1] == ACCOUNTING
     assert stock.server.journal.is_dir()
@@ -201,6 +206,19 @@ def listener_elsewhere(stock: Stock) -> None:
     )
 
 
+ANSWER = "\tupdate control {\n\t\t&response-packet-type := Accounting-Response\n\t}"
+
+
+def answering_policy(stock: Stock) -> None:
+    (stock.raddb / "policy.d" / "answers").write_text(f"answers {{\n{ANSWER}\n}}\n")
+    section(stock, "preacct", "preacct {\n\tanswers\n}")
+
+
+def answering_user(stock: Stock) -> None:
+    with (stock.raddb / "mods-config" / "files" / "accounting").open("a") as file:
+        file.write("DEFAULT Response-Packet-Type := Accounting-Response\n")
+
+
 def ending_policy(stock: Stock) -> None:
     (stock.raddb / "policy.d" / "done").write_text("done {\n\tok {\n\t\tok = return\n\t}\n}\n")
     section(stock, "accounting", "accounting {\n\tdone\n}")
@@ -215,15 +233,69 @@ MISREAD: dict[str, tuple[Callable[[Stock], object], str]] = {
     "escaped quote": accounting("\tupdate request {\n\t\t&Tmp-String-5 := 'it\\'s {'\n\t}\n\tok"),
     "large letters": accounting("\tok {\n\t\tOK = return\n\t}", "accounting can end before its last line"),
     "a policy that ends it": (ending_policy, "accounting can end in the policy done"),
-    "server after a tab": hotspot("server\thotspot"),
     "listener elsewhere, server in quotes": (listener_elsewhere, ""),
     "kind in large letters": hotspot(kind="ACCT"),
     "kind in a variable": hotspot(kind="${acct_type}"),
     "action in a variable": hotspot(body="ok {\n\t\t\tok = ${act}\n\t\t}"),
     "sites in a variable": hotspot(include="$INCLUDE ${mysites}/"),
-    "tab after the include": hotspot(include="$INCLUDE\tmore-sites/"),
 }
-REFUSED |= MISREAD
+# FreeRADIUS then answers, whatever the sections return.
+ANSWERS: dict[str, tuple[Callable[[Stock], object], str]] = {
+    "an answer in preacct": (
+        lambda stock: section(stock, "preacct", f"preacct {{\n{ANSWER}\n}}"),
+        "preacct sets Response-Packet-Type",
+    ),
+    "an answer in accounting": accounting(ANSWER, "accounting sets Response-Packet-Type"),
+    "an answer in a policy": (answering_policy, "preacct sets Response-Packet-Type"),
+    "an answer of a module": (answering_user, "mods-config/files/accounting line "),
+}
+REFUSED |= MISREAD | ANSWERS
+
+
+HOTSPOT = "server hotspot {\n\tpreacct {\n\t\tpreprocess\n\t}\n\taccounting {\n\t\tok\n\t}\n}\n"
+LISTEN = "\tlisten {{\n\t\t{}\n\t\tipaddr = 127.0.0.1\n\t\tport = 0\n\t}}\n"
+
+
+def sent_to(
+    client: str = "", file: str = "clients.conf", include: str = "", before: str = "", site: str = HOTSPOT
+) -> tuple[Callable[[Stock], object], str]:
+    """Add a server that gets packets although no listener of its own takes accounting."""
+
+    def spoil(stock: Stock) -> None:
+        (stock.raddb / "sites-enabled" / "hotspot").write_text(site)
+        (stock.raddb / "local").mkdir()
+        clients = (
+            f"{before}\nclient hotspot {{\n\tipaddr = 127.1.2.0/24\n\tsecret = long-enough\n\t{client}\n}}\n"
+        )
+        with (stock.raddb / file).open("a") as written:
+            written.write(clients)
+        with (stock.raddb / "radiusd.conf").open("a") as written:
+            written.write(f"\nlocalconf = ${{confdir}}/local\n{include}\n")
+
+    return spoil, "server hotspot of "
+
+
+# What sends accounting to a server, where a reader that is not FreeRADIUS's does not see it.
+SENDS: dict[str, tuple[Callable[[Stock], object], str]] = {
+    "clients in a variable": sent_to(
+        "virtual_server = hotspot", "local/clients", "$INCLUDE ${localconf}/clients"
+    ),
+    "clients in the environment": sent_to(
+        "virtual_server = hotspot", "local/clients", "$-INCLUDE $ENV{HOTSPOT}/clients"
+    ),
+    "a template": sent_to("$template hs", before="templates {\n\ths {\n\t\tvirtual_server = hotspot\n\t}\n}"),
+    "a continued line": sent_to("virtual_server \\\n = hotspot"),
+    "dynamic clients": sent_to("dynamic_clients = hotspot\n\tlifetime = 60"),
+    "a name with a space": (
+        sent_to('virtual_server = "hot spot"', site=HOTSPOT.replace("hotspot", '"hot spot"'))[0],
+        "server hot spot of ",
+    ),
+    "a type in a template": sent_to(
+        before="templates {\n\tacct {\n\t\ttype = acct\n\t}\n}",
+        site=HOTSPOT.replace("{\n", "{\n" + LISTEN.format("$template acct"), 1),
+    ),
+}
+REFUSED |= SENDS
 
 
 @pytest.mark.parametrize(("spoil", "said"), REFUSED.values(), ids=REFUSED)
@@ -238,6 +310,26 @@ def test_what_is_not_understood_is_not_changed(
     for line in (PREACCT, ACCOUNTING, "python_path = ", "mods-available/radmeter", "freeradius -C"):
         assert line in done.errors
     assert stock.tree() == before
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        hotspot("server\thotspot")[0],
+        hotspot(include="$INCLUDE\tmore-sites/")[0],
+        # Of two values FreeRADIUS takes the first.
+        hotspot(kind="acct\n\t\ttype = auth")[0],
+        sent_to("virtual_server = hotspot")[0],
+        sent_to("virtual_server = hotspot", "local/clients", "$include local/clients")[0],
+    ],
+    ids=["server after a tab", "tab after the include", "two types", "a client", "include in small letters"],
+)
+def test_a_server_that_is_understood_gets_the_lines(stock: Stock, spoil: Callable[[Stock], object]) -> None:
+    spoil(stock)
+    done = stock.install("--yes")
+    assert done.exit_code == 0, done.errors
+    files = [stock.raddb / "sites-enabled" / "hotspot", stock.raddb / "more-sites" / "hotspot"]
+    assert sum(f"{ACCOUNTING}\n" in file.read_text() for file in files if file.exists()) == 1
 
 
 def test_each_server_that_takes_accounting_gets_the_lines(stock: Stock) -> None:
@@ -273,6 +365,35 @@ def test_the_doctor_asks_freeradius_where_the_lines_stand(stock: Stock) -> None:
     said = red()
     assert len(said) == 1
     assert f"FreeRADIUS does not execute {ACCOUNTING} last in accounting" in said[0]
+
+
+@pytest.mark.parametrize("settings", ["module = json", ""])
+def test_a_second_python_is_named_where_freeradius_cannot_have_it(stock: Stock, settings: str) -> None:
+    version = installed.installed_version()
+    if version is None or version >= (3, 2, 8):
+        pytest.skip("this FreeRADIUS can have several")
+    (stock.raddb / "mods-enabled" / "mine").write_text(f"python3 mine {{\n\t{settings}\n}}\n")
+    before = stock.tree()
+    done = stock.install("--yes")
+    assert (done.exit_code, stock.tree()) == (1, before)
+    assert "mods-enabled/mine line 1: mine is an instance of rlm_python3 too" in done.errors
+
+
+def test_a_journal_of_the_section_env_is_the_one(stock: Stock) -> None:
+    journal = stock.raddb.parent / "journal"
+    stock.edit("radiusd.conf", r"(?m)^ENV \{$", f'ENV {{\n\tRADMETER_JOURNAL = "{journal}"')
+    other = stock.install("--plan")
+    assert (other.exit_code, f"the server would use {journal} (from" in other.errors) == (2, True), (
+        other.errors
+    )
+    done = radmeter(None, "freeradius", "install", "--raddb", stock.raddb, "--yes")
+    assert (done.exit_code, journal.is_dir()) == (0, True), done.errors
+    with stock.server as server:
+        server.variables = {}
+        server.start(python_path=False)
+        with Router(server.address) as router:
+            assert router.send({"Acct-Status-Type": "Stop", "User-Name": "alice", "Acct-Session-Id": "s"})
+    assert JournalReader(journal).depth({}).records == 1
 
 
 def test_a_site_elsewhere_is_not_changed(stock: Stock, tmp_path: Path) -> None:
@@ -366,7 +487,22 @@ def test_without_a_terminal_it_asks_nobody(stock: Stock, monkeypatch: pytest.Mon
     assert (done.exit_code, "--yes" in done.errors) == (2, True)
     assert stock.tree() == before
     monkeypatch.setattr(installed, "python_module", lambda: None)
-    assert "sudo apt install freeradius-python3" in stock.install("--yes").errors
+    assert "apt install freeradius-python3" in stock.install("--yes").errors
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can do without sudo")
+def test_root_is_told_to_use_sudo_only_where_it_is_installed(
+    stock: Stock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    monkeypatch.setenv("PATH", f"{programs}:/usr/sbin:/sbin")  # sudo is in /usr/bin
+    done = stock.install("--yes")
+    assert "\n  systemctl restart freeradius\n" in done.output, done.errors
+    assert "sudo " not in done.output
+    (programs / "sudo").touch(0o755)
+    done = stock.install("--undo", "--yes")
+    assert "\n  sudo systemctl restart freeradius\n" in done.output, done.errors
 
 
 def test_a_file_that_changes_while_it_asks_is_not_changed(
@@ -417,9 +553,9 @@ def test_a_second_installation_keeps_the_journal_of_the_first(stock: Stock) -> N
     assert stock.tree() == after
 
 
-def test_another_journal_can_be_named_later(stock: Stock, tmp_path: Path) -> None:
+def test_another_journal_can_be_named_later(stock: Stock) -> None:
     assert stock.install("--yes").exit_code == 0
-    moved = tmp_path / "srv" / "journal"
+    moved = stock.raddb.parent / "srv" / "journal"
     done = radmeter(None, "freeradius", "install", "--raddb", stock.raddb, "--journal", str(moved), "--yes")
     assert done.exit_code == 0, done.errors
     assert moved.is_dir()

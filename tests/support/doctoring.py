@@ -39,6 +39,7 @@ PROGRAMS = (
     "echo",
     "df",
     "timedatectl",
+    "getent",
     "chmod",
     # What root runs instead of sudo.
     "systemctl",

@@ -31,6 +31,10 @@ class StockServer(Child):
         self.journal = journal
         self.variables: dict[str, str] | None = None
         shutil.copytree(STOCK, self.raddb, symlinks=True)
+        # The copy is of whom it makes. As root, that is not radiusd's user, who must read it.
+        for path in self.raddb.rglob("*"):
+            if not path.is_symlink():
+                path.chmod(path.stat().st_mode | 0o044)
         self._edit("radiusd.conf", r"(?m)^(\s*(user|group) = .*)$", r"#\1")
         self._edit("radiusd.conf", r"(?m)^raddbdir = .*$", f"raddbdir = {self.raddb}")
         self._edit("radiusd.conf", r"(?m)^logdir = .*$", f"logdir = {base}")

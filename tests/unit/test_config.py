@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from radmeter.config import ALL, Settings
+from radmeter.config import ALL, LIBPQ_VARIABLES, Settings
 from radmeter.database.dsn import parse, redacted
 from radmeter.errors import ConfigurationError
 
@@ -45,7 +45,7 @@ def test_the_journal_follows_the_state_directory_unless_it_is_set(tmp_path: Path
     assert Settings.load({"RADMETER_STATE": "/with {braces}"}).journal == Path("/with {braces}/journal")
 
 
-@pytest.mark.parametrize("variable", ["PGHOST", "PGSERVICE", "PGDATABASE", "PGUSER"])
+@pytest.mark.parametrize("variable", LIBPQ_VARIABLES)
 def test_libpqs_own_variables_mean_the_operators_own_server(variable: str) -> None:
     settings = Settings.load({variable: "something"})
     assert (settings.dsn, settings.source("dsn")) == ("", variable)
@@ -60,6 +60,17 @@ def test_a_dsn_wins_over_libpqs_variables() -> None:
     ("variable", "value", "message"),
     [
         ("RADMETER_SYNC", "always", "RADMETER_SYNC 'always': allowed is packet or interval"),
+        # What int() takes and the plugin does not.
+        (
+            "RADMETER_SEGMENT_BYTES",
+            "67_108_864",
+            "RADMETER_SEGMENT_BYTES '67_108_864': allowed is an integer from ",
+        ),
+        (
+            "RADMETER_SEGMENT_BYTES",
+            " 67108864",
+            "RADMETER_SEGMENT_BYTES ' 67108864': allowed is an integer from ",
+        ),
         (
             "RADMETER_SCHEDULING",
             "fast",

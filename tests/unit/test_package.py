@@ -148,8 +148,10 @@ with Live(Columns([Table("a"), "b"]), console=screen), Progress(console=screen) 
 from radmeter.schema.revisions import all_revisions
 import sqlalchemy
 assert all_revisions()
-with sqlalchemy.create_engine("sqlite://").connect() as connection:
+engine = sqlalchemy.create_engine("sqlite://")
+with engine.connect() as connection:
     assert connection.execute(sqlalchemy.text("SELECT 1, 2")).one() == (1, 2)
+engine.dispose()  # Python 3.13 warns of a connection that is left open
 assert not {"pygments", "markdown_it", "netaddr"} & {name.partition(".")[0] for name in sys.modules}
 print("done")
 """

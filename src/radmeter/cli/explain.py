@@ -248,7 +248,7 @@ def _about_the_rest(found: "Explanation") -> list[str]:
     assert found.rest is not None
     if found.rest["part"] == "dropped":
         return [
-            f"Sessions that stopped before {times.shown(found.kept_from)} are not kept in the database."
+            f"Sessions that stopped before {times.shown(found.kept_from)} are not kept here."
             if found.kept_from is not None
             else "Some sessions are not kept in the database.",
             "`radmeter sessions --archived` reads those that were archived.",

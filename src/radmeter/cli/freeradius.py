@@ -15,8 +15,9 @@ from radmeter.errors import ConfigurationError, ServerConfigurationError, os_rea
 from radmeter.freeradius import install as planning
 from radmeter.freeradius import install_run, installed
 from radmeter.freeradius.install_record import DIRECTORY
-from radmeter.freeradius.owner import acting, become, named
+from radmeter.freeradius.owner import acting, become
 from radmeter.freeradius.raddb import read
+from radmeter.freeradius.server_user import unprivileged
 from radmeter.plugin import config_file
 from radmeter.plugin.settings import read_settings
 
@@ -85,11 +86,11 @@ def install(settings: Settings, raddb: Path | None, only_plan: bool, undo: bool,
 def _server(given: Path | None, settings: Settings) -> tuple[Path, dict[str, str]]:
     """Return the configuration directory, and the environment of its server."""
     if installed.program() is None:
-        raise ConfigurationError(
-            "FreeRADIUS is not installed: sudo apt install freeradius freeradius-python3"
-        )
+        command = _pasted("sudo apt install freeradius freeradius-python3")
+        raise ConfigurationError(f"FreeRADIUS is not installed: {command}")
     if installed.python_module() is None:
-        raise ConfigurationError("rlm_python3 is not installed: sudo apt install freeradius-python3")
+        command = _pasted("sudo apt install freeradius-python3")
+        raise ConfigurationError(f"rlm_python3 is not installed: {command}")
     if given is None and len(several := installed.undecided(settings.journal)) > 1:
         raise ConfigurationError(
             f"there are several configurations, name one by --raddb: {', '.join(several)}"
@@ -127,6 +128,9 @@ def _install(
         output.say(
             f'note: the shipper needs it too: journal = "{given}" in {config_file.default_file()}', err=True
         )
+    install_run.refuse_open(
+        raddb, [change.path for change in plan.changes if not isinstance(change, planning.NewDirectory)]
+    )
     _refuse_unreadable(raddb)
     kinds = {type(change) for change in plan.changes}
     # Without its journal, a plugin that is enabled already refuses to start.
@@ -138,10 +142,19 @@ def _install(
     install_run.install(plan, environment)
     output.say(
         "done, and freeradius -C finds no fault. It takes effect when FreeRADIUS is restarted:",
-        f"  {RESTART}",
-        "Then start the shipper (`sudo systemctl enable --now radmeter-ship`), and look: sudo radmeter doctor",
+        f"  {_pasted(RESTART)}",
+        f"Then start the shipper (`{_pasted('sudo systemctl enable --now radmeter-ship')}`), and look: "
+        + _pasted("sudo radmeter doctor"),
         f"To take it back: radmeter freeradius install --raddb {raddb} --undo",
     )
+
+
+def _pasted(command: str) -> str:
+    """Return a command with sudo as this operator can paste it: root on a machine without sudo runs it without."""
+    from radmeter.doctor.commands import without_sudo
+
+    was_root = os.geteuid() == 0 or acting() is not None
+    return without_sudo(command) if was_root and shutil.which("sudo") is None else command
 
 
 def _undo(raddb: Path, environment: dict[str, str], only_plan: bool, yes: bool) -> None:
@@ -155,7 +168,7 @@ def _undo(raddb: Path, environment: dict[str, str], only_plan: bool, yes: bool) 
     install_run.undo(raddb, edits, environment)
     output.say(
         "done, and freeradius -C finds no fault. It takes effect when FreeRADIUS is restarted:",
-        f"  {RESTART}",
+        f"  {_pasted(RESTART)}",
     )
 
 
@@ -166,9 +179,7 @@ def _refuse_unreadable(raddb: Path) -> None:
     if python is None:
         return
     place = str(planning.python_path())
-    # A command that is still root's is here because only root can write what names the user.
-    name = planning.server_user(read(raddb), raddb) if os.geteuid() == 0 else None
-    user = named(name) if name else None
+    user = unprivileged(read(raddb), raddb) if os.geteuid() == 0 else None
     if fault := installed.import_fault(python, place, user):
         raise ServerConfigurationError(
             f"{user or 'this user'} cannot import the plugin from {place} by Python {version}: {fault}. "

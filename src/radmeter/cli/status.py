@@ -4,7 +4,7 @@ import sys
 import time
 from contextlib import ExitStack
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import click
 
@@ -21,8 +21,9 @@ from radmeter.cli.common import (
 )
 from radmeter.config import Settings
 from radmeter.errors import JournalError, StoreError
-from radmeter.plugin.journal.reader import JournalReader
-from radmeter.units import counted, human_bytes
+from radmeter.plugin.journal.locks import WRITER
+from radmeter.plugin.journal.reader import JournalDepth, JournalReader
+from radmeter.units import counted, duration, human_bytes
 
 State = dict[str, Any]
 RETRY = "retry"
@@ -46,13 +47,15 @@ def status(settings: Settings, sample: float, output_format: str) -> None:
     """Show what is in the journal, how far and how fast each node is ingested, and what an operator has to do.
 
     An operator looks after rejected packets and discovered routers. If FreeRADIUS uses another journal than this one, a
-    line names it. Exit code 1 if the journal or the database cannot be reached; the other one is shown.
+    line names it. If the shipper runs and gets nowhere, its line says so. Exit code 1 if the journal or the database
+    cannot be reached; the other one is shown.
     """
     problems: list[str] = []
     database = _database(settings, sample, problems)
     journal = _journal(settings, database, problems)
     kept = journal.pop("kept")  # in words
     database.pop("segments")
+    database.pop("heard")
     state: State = {"journal": journal, **database, "problems": problems}
     if output_format == "json":
         emit_json(state)
@@ -67,7 +70,7 @@ def status(settings: Settings, sample: float, output_format: str) -> None:
 def _database(settings: Settings, sample: float, problems: list[str]) -> State:
     from radmeter.database.standby import standby
     from radmeter.database.views import reading
-    from radmeter.ingest import waiting_packets
+    from radmeter.ingest import shipper_state, waiting_packets
     from radmeter.usage import ingest_state
 
     state: State = {"packets_per_second": None, "nodes": None}
@@ -76,6 +79,7 @@ def _database(settings: Settings, sample: float, problems: list[str]) -> State:
     state |= {"standby": None, "standby_behind_seconds": None}
     state |= {"ignored_packets": None, "personal_cleared_at": None, "discovery_limits": None}
     state |= {"incidents": None, "segments": None, "archive_by_age": None}
+    state["heard"] = None
     try:
         with ExitStack() as stack:
             connection = stack.enter_context(reading(stack.enter_context(reading_database(settings))))
@@ -97,6 +101,8 @@ def _database(settings: Settings, sample: float, problems: list[str]) -> State:
             # Last, since the journal is read next: what was shipped while we measured must not seem to wait.
             try:
                 state["segments"] = waiting_packets.progress(connection, settings.journal)
+                if not state["standby"]:
+                    state["heard"] = shipper_state.heard(connection, settings.journal)
             except JournalError:  # `_journal` says that it cannot be read
                 state["segments"] = {}
     except StoreError as error:
@@ -125,6 +131,8 @@ def _journal(settings: Settings, database: State, problems: list[str]) -> State:
     state["used_instead"] = [each.shown for each in journal_in_use.elsewhere(settings.journal)]
     state |= {"oldest_waiting_seconds": None, "segments": None, "bytes_on_disk": None}
     state |= {"kept_segments": None, "kept_bytes": None, "kept_since": None, "kept": None}
+    state |= _radiusd(settings)
+    state |= {"shipper": None, "shipper_stuck_seconds": None}
     reader = JournalReader(settings.journal)
     try:
         node = reader.node()
@@ -150,7 +158,36 @@ def _journal(settings: Settings, database: State, problems: list[str]) -> State:
     if oldest is not None:
         age = datetime.now(UTC).timestamp() - oldest / 1e6
         state["oldest_waiting_seconds"] = round(max(0.0, age), 3)
-    return state | {"waiting_records": depth.records}
+    return state | {"waiting_records": depth.records} | _shipper(settings, database, depth)
+
+
+def _shipper(settings: Settings, database: State, depth: JournalDepth) -> State:
+    """Return who ships the journal, and for how long that process has got nowhere."""
+    from radmeter.ingest.shipper_state import shipper_state
+
+    try:
+        found = shipper_state(database["heard"], settings.journal, depth)
+    except PermissionError:
+        return {}
+    if found is None:
+        return {}
+    stuck = found.stuck_seconds
+    return {"shipper": found.process, "shipper_stuck_seconds": None if stuck is None else round(stuck, 3)}
+
+
+def _radiusd(settings: Settings) -> State:
+    """Return who writes the journal, and whether a radiusd runs on this machine. None: not known, or not installed."""
+    from radmeter.freeradius import installed
+    from radmeter.ingest.holders import holder
+
+    try:
+        writer = holder(settings.journal, WRITER)
+    except OSError:
+        writer = None
+    runs = writer is not None or bool(installed.running())
+    if not runs and (installed.program() is None or not installed.sees_others()):
+        return {"radiusd": None, "radiusd_runs": None}
+    return {"radiusd": writer, "radiusd_runs": runs}
 
 
 def _print(state: State, kept: str | None) -> None:
@@ -161,6 +198,8 @@ def _print(state: State, kept: str | None) -> None:
         *([("read from", _standby(state))] if state["standby"] else ()),
         ("journal", journal["directory"]),
         *((("  used instead", _used_instead(journal["used_instead"])),) if journal["used_instead"] else ()),
+        *((("  radiusd", _writer(journal)),) if journal["radiusd_runs"] is not None else ()),
+        ("  shipper", _reader(journal)),
         ("  node", journal["node"]),
         ("  waiting", waiting + (f", the oldest {oldest:.1f} s old" if oldest is not None else "")),
         ("  on disk", _on_disk(journal)),
@@ -222,6 +261,21 @@ def _standby(state: State) -> str:
 def _used_instead(journals: list[str]) -> str:
     """Return which journals the running radiusds use instead of this one."""
     return f"{'; '.join(journals)}, which nobody ships. See `radmeter doctor`"
+
+
+def _writer(journal: State) -> str:
+    if not journal["radiusd_runs"]:
+        return "does not run"
+    return (
+        f"writes, {journal['radiusd']}" if journal["radiusd"] else "runs, and does not write this journal now"
+    )
+
+
+def _reader(journal: State) -> str | None:
+    stuck = journal["shipper_stuck_seconds"]
+    if journal["shipper"] is None or stuck is None:
+        return cast("str | None", journal["shipper"])
+    return f"{journal['shipper']}, has got nowhere for {duration(stuck)}. See `radmeter doctor`"
 
 
 def _on_disk(journal: State) -> str | None:

@@ -5,7 +5,9 @@ import time
 from collections.abc import Sequence
 
 from radmeter.database import advisory_locks
+from radmeter.doctor import service_trial
 from radmeter.doctor.adoption import reason_to_wait
+from radmeter.doctor.commands import main_process
 from radmeter.doctor.context import Context
 from radmeter.doctor.finding import Findings, Teller
 from radmeter.printable import printable
@@ -36,10 +38,27 @@ def jobs(context: Context) -> Findings:
         yield tell.green(reason)
     else:
         last = f"; {lease[0][0]} did so until {duration(lease[0][3])} ago" if lease else ""
+        said, note = _why_not(context)
         yield tell.red(
-            f"nobody runs them: stale sessions stay open, partitions are not made{last}",
+            f"nobody runs them: stale sessions stay open, partitions are not made{last}{said}",
             context.remedy.service("jobs run", owner=True),
+            note=note,
         )
+
+
+def _why_not(context: Context) -> tuple[str, str]:
+    """Return why a service that runs does not run the jobs, and what to do, in words."""
+    pid = main_process("radmeter-jobs")
+    if pid is None:
+        return "", ""
+    tried = service_trial.trial(pid, "jobs", context.settings.file)
+    if tried is not None and tried.fault:
+        said, note = service_trial.said(tried, "jobs run")
+        return f"; the service (process {pid}) waits: {said}", note
+    return (
+        f"; the service (process {pid}) waits",
+        "Its log says what it waits for: `journalctl -u radmeter-jobs`.",
+    )
 
 
 def ingest(context: Context) -> Findings:

@@ -5,21 +5,28 @@ import os
 import re
 import shlex
 import shutil
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
 from psycopg.conninfo import make_conninfo
 
+from radmeter import waits
 from radmeter.config import Settings
 from radmeter.database.dsn import parse
 from radmeter.doctor.facts import DatabaseFacts
 from radmeter.embedded import programs
 from radmeter.errors import StoreError
-from radmeter.plugin.config_file import default_file
+from radmeter.plugin.config_file import INSTALLED_STATE, default_file
 from radmeter.printable import printable
 
 UNIT_DIRECTORIES = tuple(map(Path, ("/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")))
+
+SYSTEMD_SECONDS = 5
+SHIPPER_GROUP = "radmeter-ship"
+# Where the units may write.
+WRITABLE = INSTALLED_STATE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,9 +73,25 @@ class Commands:
         return " ".join(parts)
 
     def service(self, command: str, *, owner: bool = False) -> str:
-        """Return the command that starts `radmeter ship` or `radmeter jobs run`: its service, if there is one here."""
+        """Return the command that starts `radmeter ship` or `radmeter jobs run`: its service, if there is one here.
+
+        A service that runs is restarted: to start it would do nothing.
+        """
         unit = f"radmeter-{command.split()[0]}"
-        return f"sudo systemctl start {unit}" if _is_unit(unit) else self.radmeter(command, owner=owner)
+        if not _is_unit(unit):
+            return self.radmeter(command, owner=owner)
+        return f"sudo systemctl {'restart' if main_process(unit) else 'start'} {unit}"
+
+    def ship_once(self, journal: Path, owner: str) -> str:
+        """Return the command that ships another journal once, as the user who owns it."""
+        # The shipper's password is for its group.
+        group = f" -g {SHIPPER_GROUP}" if owner != "root" and _is_unit("radmeter-ship") else ""
+        ship = self.radmeter(f"ship --until-empty --journal {shlex.quote(str(journal))}")
+        return f"sudo -u {shlex.quote(owner)}{group} {ship}"
+
+    def restart_of(self, unit: str) -> str:
+        """Return the command that restarts a service; "" if it has no unit here."""
+        return _restart(unit)
 
     def setting(self, name: str, value: str | int, service: str) -> tuple[str, str]:
         """Return the command that gives a setting another value for a service, and what to do before it, in words.
@@ -104,6 +127,15 @@ class Commands:
         """Return the command that runs `statements`, then applies all functions, triggers, views and grants again."""
         again = self.radmeter("migrate up --reapply", owner=True)
         return f"{self.psql(*before)} && {again}" if before else again
+
+    def writable(self, journal: Path) -> str:
+        """Return in words what the shipper's unit needs for a journal; "" if it needs nothing, or is not here."""
+        if not _is_unit("radmeter-ship") or journal.is_relative_to(WRITABLE):
+            return ""
+        return (
+            f"The unit of the shipper may write {WRITABLE} only: write `ReadWritePaths={journal}` below [Service] by "
+            "`systemctl edit radmeter-ship`."
+        )
 
     def _target(self, user: str | None) -> list[str]:
         if user is None and not self.facts.is_owner and self.facts.owner:
@@ -148,8 +180,27 @@ def without_sudo(command: str) -> str:
     """Return what root runs instead of a command with sudo: a bare Debian has no sudo. Other machines' stays."""
     begin = r"(^|&& |; |\| )"
     command = re.sub(rf"{begin}sudoedit ", r"\1editor ", command)
-    command = re.sub(rf"{begin}sudo -u (\S+) ", r"\1runuser -u \2 -- ", command)
+    command = re.sub(rf"{begin}sudo (-u \S+(?: -g \S+)?) ", r"\1runuser \2 -- ", command)
     return re.sub(rf"{begin}sudo (?:-E )?", r"\1", command)
+
+
+def main_process(unit: str) -> int | None:
+    """Return the process id of a service of this machine; None if it does not run, or if systemd does not."""
+    if shutil.which("systemctl") is None:
+        return None
+    try:
+        with waits.waiting_for("systemd"):
+            done = subprocess.run(
+                ["systemctl", "show", "--property=MainPID", "--value", unit],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=SYSTEMD_SECONDS,
+                check=False,
+            )
+        return int(done.stdout) or None
+    except (OSError, ValueError, subprocess.TimeoutExpired):
+        return None
 
 
 def _is_unit(service: str) -> bool:

@@ -1,16 +1,18 @@
 """Checks of the connection: which database, by which setting, how fast, and whether others can read along."""
 
-import re
 import shlex
 import statistics
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import psycopg
 from psycopg import errors
 
+from radmeter.database.dsn import parse
 from radmeter.database.standby import standby
-from radmeter.doctor.commands import identifier, real
+from radmeter.doctor import login_faults
+from radmeter.doctor.commands import identifier, real, shell_quoted
 from radmeter.doctor.context import Context
 from radmeter.doctor.finding import Finding, Findings, Teller
 from radmeter.errors import PoolsTransactions, UnusableDsn
@@ -19,6 +21,7 @@ from radmeter.plugin.config_file import checkout, default_file
 tell = Teller("connection")
 
 SLOW_MS = 20.0
+OF = "the password in "
 WHO_IS_CONNECTED = (
     "SELECT datname, usename, application_name, state, count(*) FROM pg_catalog.pg_stat_activity "
     "GROUP BY 1, 2, 3, 4 ORDER BY 5 DESC"
@@ -171,15 +174,11 @@ def _latency_ms(context: Context) -> float:
 
 
 def failed(context: Context, error: Exception) -> Finding:
-    """Return why there is no connection, and the command that would help."""
+    """Return why there is no connection, which setting may be wrong, and the command that helps if it is right."""
     settings = context.settings
     source = settings.source("dsn")
-    asked = _asked(context)
-    said = str(error).strip()
-    # libpq repeats its message for each address, and adds a line that asks whether the server is running.
-    why = said.splitlines()[0].strip() if said else type(error).__name__
-    why = why.removeprefix("the database cannot be reached: ").removeprefix("connection failed: ")
-    by = SOURCES.get(source, source)
+    asked = login_faults.parameters(context.dsn or settings.dsn or "")
+    why = login_faults.reason(error)
     name, user = asked.get("dbname") or asked.get("user") or "", asked.get("user") or ""
     if settings.dsn is None:
         said = f"the embedded PostgreSQL cannot be used: {why}"
@@ -187,70 +186,115 @@ def failed(context: Context, error: Exception) -> Finding:
             file = settings.file or default_file()
             return tell.red(said, f"sudoedit {real(file)}", note="Name your database in it, as dsn.")
         return tell.red(said, context.remedy.radmeter("up"))
-    if re.search(r'database "[^"]*" does not exist', why):
+    # For a refused connection libpq gives no SQLSTATE. It says only whether the server asked for a password.
+    pgconn = error.__cause__.pgconn if isinstance(error.__cause__, psycopg.OperationalError) else None
+    asked_password = pgconn is not None and (pgconn.needs_password or pgconn.used_password)
+    setting, password = login_faults.named(source), _password(context)
+    asks = login_faults.question(why, asked, setting, password)
+    if asked_password and not asks:
+        asks = login_faults.question("authentication failed", asked, setting, password)
+    said = f"(by {SOURCES.get(source, source)}) {why}"
+    if asks:
+        said = f"{said.rstrip('.')}. {asks} If so:"
+    host = str(asked.get("host") or "")
+    if login_faults.NO_DATABASE.search(why):
         admin = context.remedy.elsewhere(f'CREATE DATABASE "{name}"', database="postgres")
-        return tell.red(f"(by {by}) {why}", f"{admin} && {context.remedy.radmeter('migrate up')}")
-    if re.search(r'role "[^"]*" does not exist', why):
+        return tell.red(said, f"{admin} && {context.remedy.radmeter('migrate up')}")
+    if login_faults.NO_ROLE.search(why):
         group = GROUPS.get(user, "radmeter_reader")
         login = context.remedy.radmeter(
             f"migrate roles --login {shlex.quote(f'{user}={group}')}", user="postgres"
         )
         return tell.red(
-            f"(by {by}) {why}",
+            said,
             f"sudo -u postgres {login}" if _is_local(asked) else login,
             note=f"It makes the role as a member of {group}.",
         )
-    if "no pg_hba.conf entry" in why:
+    if login_faults.NO_ENTRY.search(why):
         return tell.red(
-            f"(by {by}) {why}",
+            said,
             context.remedy.elsewhere("SHOW hba_file", database="postgres", user="postgres"),
             note="Run it on the server. Add a line for this user, database and address to the file that it names, then "
             "reload PostgreSQL.",
         )
-    if "Peer authentication failed" in why:
+    if login_faults.PEER.search(why):
         return tell.red(
-            f"(by {by}) {why}",
+            said,
             f"sudo -u {shlex.quote(user)} {context.remedy.radmeter('doctor')}",
             note="Without a host PostgreSQL lets a user of this machine log in only as the role of the same name.",
         )
-    if re.search(r"too many (clients|connections)|remaining connection slots", why):
+    if login_faults.FULL.search(why):
         return tell.red(
-            f"(by {by}) {why}",
+            said,
             context.remedy.elsewhere(WHO_IS_CONNECTED, database="postgres", user="postgres"),
             note="A superuser has connections that are reserved. End sessions that nobody needs, or raise the limit.",
         )
-    # For a refused connection libpq gives no SQLSTATE. It says only whether the server asked for a password.
-    pgconn = error.__cause__.pgconn if isinstance(error.__cause__, psycopg.OperationalError) else None
-    asked_password = pgconn is not None and (pgconn.needs_password or pgconn.used_password)
-    if asked_password or "authentication failed" in why:
-        return tell.red(f"(by {by}) {why}", f"sudo -u postgres psql -c '\\password {user}'")
-    if isinstance(error, PoolsTransactions):
-        return tell.red(f"(by {by}) {why}", "radmeter config")
-    if isinstance(error, UnusableDsn):
-        return tell.red(f"(by {by}) {why}", "radmeter config")
-    host = str(asked.get("host") or "")
+    change = _change_password(context, asked)
+    if login_faults.NO_PASSWORD.search(why):
+        return tell.red(
+            f"(by {SOURCES.get(source, source)}) {why.rstrip('.')}. {asks}",
+            _edit(context),
+            note="Write the role's password into a file, and name that as password_file beside dsn. If the role has "
+            f"no password yet: `{change}`.",
+        )
+    if asked_password or login_faults.PASSWORD.search(why):
+        return tell.red(
+            said, change, note=f"Then write it into {password.removeprefix(OF)}." if password else ""
+        )
+    if isinstance(error, PoolsTransactions | UnusableDsn):
+        return tell.red(said, "radmeter config")
+    if login_faults.NO_HOST.search(why):
+        return tell.red(
+            said,
+            f"getent hosts {shlex.quote(host.split(',')[0])}",
+            note="If it prints nothing, this machine does not know the name: write it into DNS, or into /etc/hosts.",
+        )
     if _is_local(asked):
-        return tell.red(f"(by {by}) {why}", "sudo systemctl start postgresql")
-    port = asked.get("port") or "5432"
+        start = "sudo systemctl start postgresql"
+        if asks and (others := login_faults.other_servers(asked)):
+            return tell.red(
+                f"{said.removesuffix(' If so:')} A server of this machine listens on {', '.join(others)}",
+                _edit(context),
+                note=f"If it is right, its server does not run: `{start}`.",
+            )
+        return tell.red(said, start)
     return tell.red(
-        f"(by {by}) {why}",
+        said,
         f"ssh {host.split(',')[0]} sudo systemctl start postgresql",
-        note=f"The server should listen on port {port}.",
+        note=f"The server should listen on port {asked.get('port') or '5432'}.",
     )
 
 
-def _is_local(asked: dict[str, str]) -> bool:
+def _password(context: Context) -> str:
+    """Return how a message names the place of the password; "" if none is set."""
+    settings = context.settings
+    if settings.password_file is not None:
+        return f"{OF}{settings.password_file}"
+    try:
+        given = parse(settings.dsn or "")
+    except ValueError:
+        return ""
+    return f"{OF}{login_faults.named(settings.source('dsn'))}" if given.get("password") else ""
+
+
+def _edit(context: Context) -> str:
+    """Return the command that opens the file with the connection string, or that shows where it comes from."""
+    settings = context.settings
+    if settings.file is not None and settings.source("dsn").startswith("/"):
+        return f"sudoedit {real(settings.file)}"
+    return "radmeter config"
+
+
+def _change_password(context: Context, asked: Mapping[str, str]) -> str:
+    """Return the command that gives the role another password."""
+    change = f"\\password {asked.get('user') or ''}"
+    if not _is_local(asked):
+        return context.remedy.elsewhere(change, database="postgres", user="postgres")
+    port = asked.get("port") or "5432"
+    return f"sudo -u postgres psql {'' if port == '5432' else f'-p {port} '}-c {shell_quoted(change)}"
+
+
+def _is_local(asked: Mapping[str, str]) -> bool:
     """Return whether a connection's server is on this machine."""
     host = str(asked.get("host") or "")
     return not host or host.startswith("/") or host in ("localhost", "127.0.0.1", "::1")
-
-
-def _asked(context: Context) -> dict[str, str]:
-    """Return the parameters of the connection, with libpq's defaults and variables, without the password."""
-    known = {option.keyword.decode(): option.val for option in psycopg.pq.Conninfo.get_defaults()}
-    try:
-        given = psycopg.conninfo.conninfo_to_dict(context.dsn or context.settings.dsn or "")
-    except psycopg.ProgrammingError:
-        given = {}
-    filled = {key: (value or b"").decode(errors="replace") for key, value in known.items()}
-    return {**filled, **{key: str(value) for key, value in given.items()}}

@@ -1,5 +1,6 @@
 """Checks of FreeRADIUS's configuration: does every Accounting-Request reach the journal, and the right journal?"""
 
+import os
 import re
 import shlex
 import shutil
@@ -18,7 +19,8 @@ from radmeter.freeradius.instances import instances, modules, packages, settings
 from radmeter.freeradius.journal_in_use import elsewhere, journals
 from radmeter.freeradius.open_journal import same
 from radmeter.freeradius.owner import other_owner
-from radmeter.freeradius.raddb import Item, Section, expanded, read
+from radmeter.freeradius.raddb import Item, Section, expanded, read, variables
+from radmeter.freeradius.server_user import unprivileged
 from radmeter.freeradius.sites import closing_line, takes_accounting
 from radmeter.plugin import config_file
 from radmeter.plugin.config_file import origin
@@ -39,6 +41,7 @@ SEVERAL_INSTANCES = (3, 2, 8)
 ACCT_UNIQUE_LEAKS = (3, 2, 2)
 DETAIL_CRASHES = (3, 2, 6)
 OLDEST_PYTHON = (3, 11)
+PASSWORD = re.compile(r"(password\s*=\s*)('[^']*'|\S+)")
 
 
 class Server:
@@ -46,13 +49,14 @@ class Server:
 
     def __init__(self, raddb: Path, environment: dict[str, str], root: Section) -> None:
         self.raddb = raddb
-        self.environment = environment
+        self.started_with = environment
+        self.environment = variables(root, environment)
         self.root = root
         self.modules = modules(root)
         self.instances = instances(root)
         self.restart = "sudo systemctl restart freeradius"
-        # Who runs what the configuration names. As root, that would be whoever can write there.
-        self.owner = other_owner(raddb)
+        # Who runs what the configuration names: not root, to whom not every line in it belongs.
+        self.owner = other_owner(raddb) or (unprivileged(root, raddb) if os.geteuid() == 0 else None)
 
     def value(self, section: Section, name: str) -> str:
         """Return an item's value, with variables filled in."""
@@ -123,13 +127,7 @@ def check(context: Context) -> Findings:
         *_asked(context, server),
     ]
     if how == "not running":
-        faults.append(
-            tell.yellow(
-                "radiusd does not run: routers get no reply",
-                "sudo systemctl start freeradius",
-                note="If it does not start, its log says why.",
-            )
-        )
+        faults.append(_stopped(context))
     if faults and context.raddb is None:
         yield tell.green(f"{raddb} ({HOW.get(how, how)}) was judged")
     yield from faults
@@ -138,14 +136,28 @@ def check(context: Context) -> Findings:
         yield tell.green(f"{raddb} ({how}): {names} takes every Accounting-Request")
 
 
+def _stopped(context: Context) -> Finding:
+    """Return what it means that no radiusd is seen, on a machine whose configuration has radmeter in it."""
+    if not installed.sees_others():
+        return tell.unknown(
+            "this user does not see the processes of others, so whether radiusd runs is not known",
+            f"sudo {context.remedy.radmeter('doctor')}",
+        )
+    return tell.red(
+        "radiusd does not run: routers get no reply",
+        "sudo systemctl start freeradius",
+        note="If it does not start, its log says why.",
+    )
+
+
 def _not_enabled(context: Context, server: Server, how: str) -> Finding:
     raddb = shlex.quote(str(server.raddb))
     said = f"{server.raddb} ({how}): radmeter is not in modules, accounting does not reach the journal"
     if (server.raddb / "mods-available" / "radmeter").exists():
-        command = f"sudo ln -s ../mods-available/radmeter {raddb}/mods-enabled/"
+        command = f"sudo ln -s ../mods-available/radmeter {raddb}/mods-enabled/ && {server.restart}"
     else:
         install = context.remedy.radmeter("freeradius install")
-        command = f"sudo {install} --raddb {raddb} && {server.restart}"
+        command = f"sudo {install} --raddb {raddb} --yes && {server.restart}"
     # A server that is installed but does not run takes no packets.
     return tell.yellow(said, command) if how == "not running" else tell.red(said, command)
 
@@ -265,14 +277,16 @@ def _rights(server: Server) -> Findings:
             )
             continue
         try:
-            journal = Path(settings_of(instance, server.root, server.environment).journal)
+            settings = settings_of(instance, server.root, server.environment)
         except ConfigurationError:
             continue  # `_journal` says so
+        journal = Path(settings.journal)
         if _missing(journal):
             above = next(place for place in journal.parents if not _missing(place))
             if user.refused(above, WRITE | ENTER):
                 yield tell.red(
-                    f"radiusd's user {user.name} cannot make the journal {journal}: routers get no reply",
+                    f"radiusd's user {user.name} cannot make the journal {journal}: routers get no reply. Is `journal` "
+                    f"right ({origin(settings.journal_source)})? If so:",
                     f"{_made(journal, user)} && {server.restart}",
                 )
         elif refused := user.refused(journal, READ | WRITE | ENTER):
@@ -327,20 +341,35 @@ def _journal(context: Context, server: Server) -> Findings:
             if not same(journal, theirs):
                 user = _user(server)
                 make = f"{_made(theirs, user)} && " if user and _missing(theirs) else ""
+                ship = context.remedy.restart_of(SHIPPER)
                 yield tell.red(
                     f"{process.shown}, and its configuration names {theirs} ({origin(settings.journal_source)}): "
-                    "it was changed after the start",
-                    make + server.restart,
-                    note=f"Then ship what is left in {journal}.",
+                    f"it was changed after the start. If {theirs} is right:",
+                    make + server.restart + (f" && {ship}" if ship else ""),
+                    note=_sentences(
+                        f"Then ship what is left in {journal}.",
+                        context.remedy.writable(theirs),
+                        f"If it is wrong, correct it ({origin(settings.journal_source)}), and restart nothing.",
+                    ),
                 )
         if not same(theirs, ours):
             command, first = context.remedy.setting("journal", str(theirs), SHIPPER)
             yield tell.red(
                 f"{name} writes to the journal {theirs} ({origin(settings.journal_source)}), this command and "
-                f"`radmeter ship` would read {_ours(context)}",
+                f"`radmeter ship` would read {_ours(context)}. If {theirs} is right:",
                 command,
-                note=f"{first} {AGAIN}".lstrip(),
+                note=_sentences(
+                    first,
+                    AGAIN,
+                    context.remedy.writable(theirs),
+                    f"If {ours} is right, correct the other ({origin(settings.journal_source)}), and restart "
+                    "FreeRADIUS.",
+                ),
             )
+
+
+def _sentences(*each: str) -> str:
+    return " ".join(filter(None, each))
 
 
 def _at_fault(instance: Section, server: Server) -> Path:
@@ -361,7 +390,10 @@ def _sql(context: Context, server: Server) -> Findings:
             if call.name not in modules:
                 continue
             database = server.value(server.modules[call.name], "radius_db")
-            said = f"accounting of {place.path} still calls {call.name} (line {call.line}), database {database!r}"
+            shown = PASSWORD.sub(r"\1..", database)
+            said = (
+                f"accounting of {place.path} still calls {call.name} (line {call.line}), database {shown!r}"
+            )
             if context.facts.adopted or (
                 context.facts.has_schema and context.facts.name in re.split(r"[\s='\"]+", database)
             ):
@@ -429,12 +461,12 @@ def _asked(context: Context, server: Server) -> Findings:
     """Ask FreeRADIUS itself, which alone knows for certain where a line of its configuration stands."""
     if not context.check_config:
         return
-    fault, said = installed.check(server.raddb, server.environment, server.owner, detailed=True)
+    fault, said = installed.check(server.raddb, server.started_with, server.owner, detailed=True)
     if fault:
         yield tell.red(f"radiusd -C: {fault}", f"sudo freeradius -XC -d {shlex.quote(str(server.raddb))}")
         return
     sections = compiled.sections(said)
     # Who calls the module without the policies has their own reasons.
     if any(call.policy in each.policies() for each in sections for call in CALLS):
-        for problem in misled(server.raddb, sections):
-            yield tell.red(problem, "", note="Move the line there, then restart FreeRADIUS.")
+        for problem in misled(server.raddb, said):
+            yield tell.red(problem, "", note="Mend it there, then restart FreeRADIUS.")

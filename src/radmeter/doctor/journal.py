@@ -10,11 +10,17 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from radmeter import waits
+from radmeter.doctor.commands import identifier
 from radmeter.doctor.context import Context
 from radmeter.doctor.finding import Finding, Findings, Teller, first_of
+from radmeter.doctor.login_faults import NO_PASSWORD, named
+from radmeter.doctor.service_trial import Trial, said, trial
 from radmeter.errors import JournalError
 from radmeter.ingest import database_of_journal, waiting_packets
 from radmeter.ingest.holders import holder
+from radmeter.ingest.shipper_state import ShipperState, heard, shipper_state
+from radmeter.plugin.config_file import INSTALLED_STATE
 from radmeter.plugin.journal.files import DAMAGED, SHIPPED, read_node, segments
 from radmeter.plugin.journal.headers import read_header
 from radmeter.plugin.journal.locks import READER, WRITER
@@ -29,6 +35,7 @@ RESTART = "Then restart FreeRADIUS."
 OLD_SECONDS, TOO_OLD_SECONDS = 60, 900
 FREE_BYTES = 256 << 20
 SHIP = Teller("shipper")
+LOOK_AGAIN_SECONDS = 1.0
 
 
 def check(context: Context) -> Findings:
@@ -58,7 +65,13 @@ def check(context: Context) -> Findings:
     for path in depth.unreadable:
         command, note = _unreadable(context, Path(path))
         faults.append(tell.red(f"segment {path} cannot be read", command, note=note))
-    faults += [*_database(context), *_kept(context), *_gives_way(directory), *_size(context, depth)]
+    faults += [
+        *_database(context),
+        *_left_behind(context),
+        *_kept(context),
+        *_gives_way(directory),
+        *_size(context, depth),
+    ]
     age = time.time() - depth.oldest_received_at_us / 1e6 if depth.oldest_received_at_us else 0.0
     known = context.connection is not None and context.facts.has_schema
     records = counted(depth.records, "record")
@@ -198,7 +211,7 @@ def _database(context: Context) -> Findings:
             str(error), f"rm {shlex.quote(str(context.settings.journal / database_of_journal.NAME))}"
         )
         return
-    (identity,) = context.row("SELECT radmeter.database_id()::text")
+    identity = _identity(context)
     if known is not None and known != identity:
         yield tell.red(
             f"the journal ships to the database {known}, and this one is {identity}: nothing is shipped here. "
@@ -206,6 +219,44 @@ def _database(context: Context) -> Findings:
             context.remedy.radmeter(f"ship --accept-database {identity}"),
             note="Run it only if this database shall take over.",
         )
+
+
+def _left_behind(context: Context) -> Findings:
+    """Find journals beside ours that nobody ships, with packets that the database lacks.
+
+    They are left when `journal` was changed, for instance by a typo, and FreeRADIUS was restarted meanwhile.
+    """
+    if context.connection is None or not context.facts.has_schema:
+        return
+    ours = context.settings.journal
+    for place in _beside(ours):
+        try:
+            if holder(place, READER) or not segments(place):
+                continue
+            if database_of_journal.remembered(place) not in (None, _identity(context)):
+                continue
+            depth = waiting_packets.depth(context.database, place)
+        except (OSError, JournalError):
+            continue
+        if depth.records:
+            yield tell.red(
+                f"{counted(depth.records, 'record')} {verb(depth.records, 'is', 'are')} in the journal {place}, which "
+                f"nobody ships: this one is {ours}",
+                context.remedy.ship_once(place, _owner(place.stat().st_uid)),
+                note="Run it if these packets belong into this database.",
+            )
+
+
+def _beside(ours: Path) -> list[Path]:
+    """Return the other journals of the same owner in the directory of ours, and in the usual one."""
+    owner = ours.stat().st_uid
+    found = set()
+    for parent in (ours.parent, INSTALLED_STATE):
+        with suppress(OSError):
+            for place in parent.iterdir():
+                if not place.is_symlink() and (place / "node").is_file() and place.stat().st_uid == owner:
+                    found.add(place)
+    return sorted(place for place in found if not place.samefile(ours))
 
 
 def _kept(context: Context) -> Findings:
@@ -312,7 +363,76 @@ def shipper(context: Context) -> Findings:
         )
         return
     writer = holder(directory, WRITER)
-    yield SHIP.green(
-        f"running ({process})"
-        + (f"; radiusd writes ({writer})" if writer else "; radiusd does not write now")
+    running = f"running ({process})"
+    if finding := _stuck(context, running):
+        yield finding
+        return
+    yield SHIP.green(running + (f"; radiusd writes ({writer})" if writer else "; radiusd does not write now"))
+
+
+def _stuck(context: Context, running: str) -> Finding | None:
+    """Return a finding if the shipper runs and gets nowhere; None if it gets on, or has begun just now."""
+    directory = context.settings.journal
+    # A standby is behind, and another database has not heard of this journal.
+    known = context.connection is not None and context.facts.has_schema and not context.facts.is_standby
+    try:
+        known = known and database_of_journal.remembered(directory) in (None, _identity(context))
+        state = _state(context) if known else shipper_state(None, directory, None)
+        if state is not None and state.stuck_seconds is not None:
+            # Records with times of a wrong clock may have come just now.
+            with waits.waiting_for("the shipper's next batch"):
+                time.sleep(LOOK_AGAIN_SECONDS)
+            state = _state(context)
+    except JournalError:
+        return None  # `check` says so
+    if state is None or (state.has_been_heard and state.stuck_seconds is None):
+        return None
+    tried = trial(state.pid, "ship", context.settings.file) if state.pid else None
+    fault, note = said(tried, "ship") if tried is not None and tried.fault else ("", "")
+    if fault and tried is not None and state.stuck_seconds is None and NO_PASSWORD.search(tried.fault):
+        return None  # perhaps the shipper's user has the password in ~/.pgpass
+    if not fault and tried is not None and known and (finding := _of_another(context, running, tried)):
+        return finding
+    restart = context.remedy.restart_of("radmeter-ship")
+    if fault:
+        return SHIP.red(f"{running}, but it cannot ship: {fault}", restart, note=note)
+    if state.stuck_seconds is None:
+        return None
+    what = "the database has not heard of it" if not state.reaches else "it has shipped nothing"
+    return SHIP.red(
+        f"{running}, but {what} for {duration(state.stuck_seconds)}: packets are kept and not counted",
+        restart,
+        note="Its log says what it waits for: `journalctl -u radmeter-ship`.",
+    )
+
+
+def _state(context: Context) -> ShipperState | None:
+    directory = context.settings.journal
+    return shipper_state(heard(context.database, directory), directory, _depth(context))
+
+
+def _identity(context: Context) -> str:
+    return str(context.row("SELECT radmeter.database_id()::text")[0])
+
+
+def _of_another(context: Context, running: str, tried: Trial) -> Finding | None:
+    """Return a finding if the journal belongs to a role of which the shipper's is no member; None if it may ship it."""
+    user = tried.asked.get("user", "")
+    rows = context.rows(
+        """SELECT owner.rolname::text FROM radmeter.nodes
+           JOIN pg_roles AS owner ON owner.rolname = nodes.role JOIN pg_roles AS ours ON ours.rolname = %s
+           WHERE node = %s AND NOT pg_has_role(ours.oid, owner.oid, 'MEMBER')""",
+        user,
+        read_node(context.settings.journal),
+    )
+    if not rows:
+        return None
+    owner = rows[0][0]
+    return SHIP.red(
+        f"{running}, but it cannot ship: the journal belongs to the role {owner!r}, and {user!r} is no member of it. "
+        f"Is {named(tried.source)} right (user {user})? If so:",
+        context.remedy.psql(
+            f"GRANT {identifier(owner)} TO {identifier(user)}", user=context.remedy.superuser
+        ),
+        note="Run it only if this role shall ship this journal.",
     )

@@ -3,18 +3,28 @@
 import os
 import pwd
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import radmeter
 from radmeter import __version__, resources
 from radmeter.errors import ConfigurationError, ServerConfigurationError
-from radmeter.freeradius.compiled import CompiledSection
+from radmeter.freeradius.compiled import SETS_RESPONSE, CompiledSection, sections, senders
 from radmeter.freeradius.install_record import Record, digest
+from radmeter.freeradius.installed import installed_version
 from radmeter.freeradius.instances import instances, modules, settings_of
-from radmeter.freeradius.raddb import Section, read, text_of
-from radmeter.freeradius.sites import accounting_servers, closing_line, servers_without_accounting
+from radmeter.freeradius.owner import by_hand
+from radmeter.freeradius.raddb import Section, read, text_of, variables
+from radmeter.freeradius.server_user import is_trusted, server_user
+from radmeter.freeradius.sites import (
+    ACCOUNTING_LISTENERS,
+    accounting_servers,
+    closing_line,
+    servers_without_accounting,
+    unknown_senders,
+)
 from radmeter.plugin.settings import read_settings
 
 MODULE = "mods-available/radmeter"
@@ -24,6 +34,8 @@ ENABLED = "mods-enabled/radmeter"
 PACKAGED = Path("/usr/lib/radmeter/python")
 # What stands between double quotes in a configuration as it is.
 PLAIN_PATH = re.compile(r"[\w./+@,= -]+")
+# Older ones end at the start if rlm_python3 has two instances; 3.2.7 crashes at times.
+SEVERAL_PYTHONS = (3, 2, 8)
 # Results after which the router gets a reply, although the rest of the section was left out.
 ANSWERED = ("ok", "updated", "noop", "default")
 
@@ -194,7 +206,7 @@ def journal_of(root: Section, environment: Mapping[str, str], given: Path | None
     if there is not None and not renewed:
         settings = settings_of(there, root, environment)
     else:
-        settings = read_settings({"journal": given or ""}, environment)
+        settings = read_settings({"journal": given or ""}, variables(root, environment))
     if given is not None and Path(settings.journal) != given:
         raise ConfigurationError(
             f"--journal {given}: the server would use {settings.journal} (from {settings.journal_source}), "
@@ -207,17 +219,6 @@ def python_path() -> Path:
     """Return the directory from which radiusd imports the plugin: of the package if this is it, else this one's."""
     own = Path(radmeter.__file__).resolve().parent.parent
     return PACKAGED if PACKAGED.resolve() == own else own
-
-
-def server_user(root: Section, raddb: Path) -> str | None:
-    """Return the name of the user that radiusd becomes, else the one who owns its configuration."""
-    for section in (*root.all("security"), root):
-        if user := section.value("user"):
-            return user
-    try:
-        return pwd.getpwuid((raddb / "radiusd.conf").stat().st_uid).pw_name
-    except KeyError:
-        return None
 
 
 def _journal_written(module: Path, record: Record) -> Path | None:
@@ -263,6 +264,9 @@ def _copy(
     if not (path.exists() or path.is_symlink()):
         yield Copy(path, content, None)
         return
+    if not path.is_file():
+        problems.append(f"{path} is not a file")
+        return
     before = path.read_bytes()
     if before == content:
         return
@@ -290,6 +294,19 @@ def _link(raddb: Path, root: Section, problems: list[str]) -> Iterator[Link]:
             problems.append(f"{enabled} is there, but it is not radmeter's module")
     else:
         yield Link(enabled, f"../{MODULE}")
+
+
+def second_pythons(root: Section) -> Iterator[str]:
+    """Yield the modules beside which this FreeRADIUS cannot have radmeter's."""
+    version = installed_version()
+    if version is None or version >= SEVERAL_PYTHONS:
+        return
+    for name, module in modules(root).items():
+        if module.name == "python3" and name not in instances(root):
+            yield (
+                f"{module.path} line {module.line}: {name} is an instance of rlm_python3 too. FreeRADIUS "
+                f"{'.'.join(map(str, version))} can have one only: disable it, or upgrade to 3.2.8"
+            )
 
 
 def _insertion(
@@ -372,6 +389,11 @@ def _early_end(place: Section) -> str:
 def _journal_directory(root: Section, raddb: Path, path: Path, notes: list[str]) -> Iterator[NewDirectory]:
     user = server_user(root, raddb)
     if not path.exists():
+        if os.geteuid() == 0 and not is_trusted(user, root, raddb):
+            raise ServerConfigurationError(
+                f"others than root can write the line that gives radiusd the user {user}, so root makes nothing for it",
+                f"Make the journal by hand: {by_hand(path, user)}",
+            )
         yield NewDirectory(path, user)
         return
     owner = path.stat().st_uid
@@ -396,42 +418,63 @@ def _sql(root: Section) -> Iterator[str]:
                         )
 
 
-def misled(raddb: Path, compiled: Sequence[CompiledSection]) -> list[str]:
+def misled(raddb: Path, said: str) -> list[str]:
     """Return where FreeRADIUS itself does not execute the calls as they are meant, in a changed configuration.
 
     The reader of this command finds where to put a line. FreeRADIUS is the judge of where it stands.
 
     Parameters
     ----------
-    compiled
-        The sections as FreeRADIUS executes them.
+    said
+        What `radiusd -Cxxxx` has printed: the sections as FreeRADIUS executes them, and what sends packets there.
     """
+    compiled = sections(said)
     if not compiled:
         return ["FreeRADIUS does not tell how it understands the virtual servers"]
     root = read(raddb)
-    harmless = set(servers_without_accounting(root))
-    problems = []
+    problems = list(_files_that_answer(raddb))
+    told = senders(said, ACCOUNTING_LISTENERS)
+    harmless = set(servers_without_accounting(root, told))
+    unsure = "; it may get packets: " + ", ".join(unknown) if (unknown := unknown_senders(root, told)) else ""
     for server in dict.fromkeys(each.server for each in compiled if each.name == "accounting"):
         name = f"server {server}" if server else "the server"
         if server in harmless:
             continue
+        for part in compiled:
+            if part.server == server and part.name in ("preacct", "accounting") and part.sets_response():
+                problems.append(
+                    f"{name} of {part.path}: {part.name} sets Response-Packet-Type, so a packet is answered although a "
+                    "module has failed before radmeter has it"
+                )
         for call in CALLS:
             section = next(
                 (each for each in compiled if (each.server, each.name) == (server, call.section)), None
             )
             if section is None:
-                problems.append(f"{name} has no section {call.section}")
+                problems.append(f"{name} has no section {call.section}{unsure}")
                 continue
             at = f"{name} of {section.path}"
             if not section.calls(call.policy, first=call.section == "preacct"):
                 problems.append(
-                    f"{at}: FreeRADIUS does not execute {call.policy} {call.where}, for every packet"
+                    f"{at}: FreeRADIUS does not execute {call.policy} {call.where}, for every packet{unsure}"
                 )
             elif section.returns_before(call.policy):
                 problems.append(f"{at}: {call.section} can end before {call.policy}")
             elif call.section == "accounting":
                 problems += _policies_that_end(at, section, root)
     return problems
+
+
+def _files_that_answer(raddb: Path) -> Iterator[str]:
+    """Yield the lines of modules' own files that set what a packet is answered with."""
+    for path in sorted((raddb / "mods-config").rglob("*")):
+        with suppress(OSError):  # not readable, or no text: none of radiusd's files
+            if not path.is_file():
+                continue
+            for number, line in enumerate(text_of(path).splitlines(), 1):
+                code = line.partition("#")[0]
+                if SETS_RESPONSE.search(code):
+                    yield f"{path} line {number} sets Response-Packet-Type, so a packet is answered whatever fails"
 
 
 def _policies_that_end(at: str, section: CompiledSection, root: Section) -> Iterator[str]:

@@ -5,16 +5,27 @@ import os
 import shutil
 import stat
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from radmeter.errors import ServerConfigurationError
-from radmeter.freeradius import compiled, installed
-from radmeter.freeradius.install import CALLS, Copy, Insertion, Link, NewDirectory, Plan, misled, refusal
+from radmeter.freeradius import installed
+from radmeter.freeradius.install import (
+    CALLS,
+    Copy,
+    Insertion,
+    Link,
+    NewDirectory,
+    Plan,
+    misled,
+    refusal,
+    second_pythons,
+)
 from radmeter.freeradius.install_record import DIRECTORY, FILE, Record, digest
-from radmeter.freeradius.owner import make_directory
+from radmeter.freeradius.owner import is_roots, make_directory, remove
+from radmeter.freeradius.raddb import read
 
 # radiusd reads no file with a hyphen in its name from a directory.
 UNFINISHED = ".radmeter-new"
@@ -42,7 +53,8 @@ def install(plan: Plan, environment: Mapping[str, str]) -> None:
     """
     record = Record.load(plan.raddb)
     edits: list[Edit] = []
-    made = [change for change in plan.changes if isinstance(change, NewDirectory)]
+    directories = [change for change in plan.changes if isinstance(change, NewDirectory)]
+    made: list[Path] = []
     insertions: dict[Path, list[Insertion]] = {}
     for change in plan.changes:
         if isinstance(change, Copy):
@@ -60,17 +72,15 @@ def install(plan: Plan, environment: Mapping[str, str]) -> None:
         edits.append(Edit(path, _inserted(before, changes), f"edit {path}", before))
         blocks = record.inserted.setdefault(_below(plan.raddb, path), [])
         blocks += [list(change.lines) for change in changes]
-    record.made.extend(str(change.path) for change in made)
+    record.made.extend(str(change.path) for change in directories)
     # First, because a plugin that is there already refuses to start without its journal.
-    for directory in made:
-        make_directory(directory.path, directory.user)
     try:
+        for directory in directories:
+            made += make_directory(directory.path, directory.user)
         refuse_faulty(plan.raddb, environment)
         _carry_out(plan.raddb, edits, record, environment)
     except BaseException:
-        for directory in made:
-            with suppress(OSError):
-                directory.path.rmdir()
+        remove(made)
         raise
 
 
@@ -136,6 +146,18 @@ def undo(raddb: Path, edits: Sequence[Edit], environment: Mapping[str, str]) -> 
     _carry_out(raddb, edits, None, environment, installed.configuration_fault(raddb, dict(environment)))
 
 
+def refuse_open(raddb: Path, paths: Iterable[Path]) -> None:
+    """Raise ServerConfigurationError if root would write where another user could put a link at the same moment."""
+    if os.geteuid() != 0:
+        return
+    for folder in dict.fromkeys(path.parent for path in paths):
+        if not is_roots(folder if folder.exists() else raddb):
+            raise ServerConfigurationError(
+                f"others than root can write in {folder}, so root does not change it, and nothing is changed",
+                f"See who: namei -l {folder}. Then chown root, chmod go-w, or give all of {raddb} to one user",
+            )
+
+
 def refuse_faulty(raddb: Path, environment: Mapping[str, str]) -> None:
     """Raise ServerConfigurationError if radiusd finds a fault in a configuration before it is changed."""
     if fault := installed.configuration_fault(raddb, dict(environment)):
@@ -183,6 +205,7 @@ def _carry_out(
     first = not kept.exists()
     done: list[Edit] = []
     saved = [(edit.path, edit.before) for edit in edits]
+    refuse_open(raddb, [kept, kept / FILE, *(path for path, _ in saved)])
     for path, state in saved:
         if _state(path) != state:
             raise _changed(path)
@@ -208,9 +231,10 @@ def _carry_out(
         if fault:
             what = "is faulty already, before any change" if fault == fault_before else "would be faulty"
             raise ServerConfigurationError(
-                f"the configuration in {raddb} {what}; everything is as it was: {fault}"
+                f"the configuration in {raddb} {what}; everything is as it was: {fault}",
+                *(second_pythons(read(raddb)) if record is not None else ()),
             )
-        if record is not None and (problems := misled(raddb, compiled.sections(said))):
+        if record is not None and (problems := [*second_pythons(read(raddb)), *misled(raddb, said)]):
             raise refusal(raddb, problems)
     except BaseException:
         for edit in reversed(done):

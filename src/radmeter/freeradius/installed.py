@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from radmeter import waits
+from radmeter.errors import ServerConfigurationError
 from radmeter.freeradius.open_journal import open_journal, same
-from radmeter.freeradius.owner import Owner
+from radmeter.freeradius.owner import Owner, is_roots, named, owner_of
+from radmeter.freeradius.raddb import read
+from radmeter.freeradius.server_user import named_by_root, server_users, unprivileged
 
 PROGRAMS = ("freeradius", "radiusd")  # the name on Debian, and on all others
 # Not on the PATH of an ordinary user on Debian.
@@ -28,11 +31,13 @@ PLACES = (
 # The environment files of the systemd units of Debian and Fedora.
 ENVIRONMENT_FILES = ("/etc/default/freeradius", "/etc/sysconfig/radiusd")
 PROGRAM_SECONDS = 60  # more than any of them needs on a busy machine
-_VARIABLE = re.compile(r"\s*(?:export\s+)?(RADMETER_[A-Z_]+|RADIUS_[A-Z_]+|PYTHONPATH)=(.*)")
+_VARIABLE = re.compile(r"\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)=(.*)")
+# All that a program of the configuration gets of this process's environment. The rest may hold passwords.
+PASSED_ON = ("PATH", "LANG")
 
 
 class Running(NamedTuple):
-    """A running radiusd: its process id, its configuration directory, and its variables RADMETER_* and RADIUS_*."""
+    """A running radiusd: its process id, its configuration directory, and its variables."""
 
     pid: int
     raddb: Path | None
@@ -55,18 +60,65 @@ def installed_version() -> tuple[int, ...] | None:
 
 
 def running() -> list[Running]:
-    """Return the radiusd processes of this machine that this user can see."""
+    """Return the radiusd processes of this machine that this user can see.
+
+    Any user can give a process the name of radiusd, and name a configuration there. So it must be FreeRADIUS's program,
+    as far as this user may see that, and a process of root, of this user or of radiusd's.
+    """
     found = []
+    trusted = {0, os.geteuid(), *(each.uid for each in server_users())}
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             words = (entry / "cmdline").read_bytes().decode(errors="surrogateescape").split("\0")
+            if Path(words[0]).name not in PROGRAMS or not _runs_radiusd(entry):
+                continue
+            users = _users(entry)
         except OSError:  # ended meanwhile
             continue
-        if Path(words[0]).name not in PROGRAMS:
-            continue
-        given = next((words[n + 1] for n, word in enumerate(words[:-1]) if word == "-d"), None)
-        found.append(Running(int(entry.name), Path(given) if given else None, _environment(entry)))
+        given = next((Path(words[n + 1]) for n, word in enumerate(words[:-1]) if word == "-d"), None)
+        if users <= trusted or _is_servers(users, given):
+            found.append(Running(int(entry.name), given, _environment(entry)))
     return found
+
+
+def sees_others() -> bool:
+    """Return whether this user sees the processes of others. The option hidepid of /proc hides them."""
+    return Path("/proc/1").exists()
+
+
+def _users(process: Path) -> set[int]:
+    """Return the user ids of a process: real, effective and saved."""
+    for line in (process / "status").read_text(errors="replace").splitlines():
+        if line.startswith("Uid:"):
+            return set(map(int, line.split()[1:4]))
+    return set()
+
+
+def _is_servers(users: set[int], given: Path | None) -> bool:
+    """Tell whether a process has the user that a configuration of root's names, or that owns one in a usual place."""
+    places = [Path(place) for place in PLACES if (Path(place) / "radiusd.conf").exists()]
+    place = given or next(iter(places), None)
+    try:
+        if place is None:
+            return False
+        if place in places and users <= {0, owner_of(place / "radiusd.conf").uid}:
+            return True
+        name = named_by_root(read(place))
+        user = named(name) if name else None
+        return user is not None and users <= {0, user.uid}
+    except (OSError, ServerConfigurationError):
+        return False
+
+
+def _runs_radiusd(process: Path) -> bool:
+    """Tell whether a process executes FreeRADIUS's program. True if this user, who is not root, may not see that."""
+    try:
+        executed = (process / "exe").readlink()
+    except PermissionError:
+        return os.geteuid() != 0
+    # After an upgrade the kernel says that the file of the running program is deleted.
+    executed = Path(str(executed).removesuffix(" (deleted)"))
+    return executed.name in PROGRAMS and (os.geteuid() != 0 or is_roots(executed))
 
 
 def _writes_to(process: Running, journal: Path) -> bool:
@@ -83,11 +135,11 @@ def _environment(process: Path) -> dict[str, str] | None:
     except OSError:
         return None
     pairs = (variable.partition("=") for variable in text.split("\0"))
-    return {name: value for name, _, value in pairs if name.startswith(("RADMETER_", "RADIUS_"))}
+    return {name: value for name, _, value in pairs if name}
 
 
 def environment_file() -> tuple[Path, dict[str, str]]:
-    """Return the service's environment file, and the variables for radmeter in it."""
+    """Return the service's environment file, and the variables in it."""
     for name in ENVIRONMENT_FILES:
         try:
             lines = Path(name).read_text(encoding="utf-8", errors="replace").splitlines()
@@ -154,7 +206,7 @@ def python_module() -> Path | None:
 def import_fault(python: str, directory: str, user: Owner | None = None) -> str:
     """Return why a Python cannot import the plugin from a directory; "" if it can. Writes nothing there.
 
-    With `user`, root tries it as this user.
+    Root tries it as `user`: what stands in the directory is executed.
     """
     code = (
         # Inside radiusd there is a module `radiusd` with constants. Here a stand-in takes its place.
@@ -173,7 +225,8 @@ def import_fault(python: str, directory: str, user: Owner | None = None) -> str:
 def configuration_fault(directory: Path, environment: dict[str, str], user: Owner | None = None) -> str:
     """Return the first error that `radiusd -C` finds in a configuration; "" if none. `-C` only checks and then ends.
 
-    It loads the modules. With `user`, root lets this user do it.
+    It loads the modules, and so runs what the configuration names. Root never does that: it lets `user` do it, else
+    the user that radiusd has.
     """
     return check(directory, environment, user)[0]
 
@@ -186,10 +239,12 @@ def check(
     if path is None:
         return "FreeRADIUS is not installed", ""
     try:
+        if os.geteuid() == 0 and (user is None or user.uid == 0):
+            user = unprivileged(read(directory), directory)
         with waits.waiting_for(f"`{path} -C`, which checks the configuration"):
             done = _run(
                 [path, "-Cxxxx" if detailed else "-C", "-l", "stdout", "-d", str(directory.absolute())],
-                {**os.environ, **environment},
+                _passed_on(environment),
                 user,
             )
     except (OSError, subprocess.TimeoutExpired) as error:
@@ -199,13 +254,22 @@ def check(
         return "", said
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     errors = [line.partition(" : Error: ")[2] for line in lines if " : Error: " in line]
-    return next(iter([*errors, *lines[-1:]]), f"it ends with {done.returncode}"), said
+    fault = next(iter([*errors, *lines[-1:]]), f"it ends with {done.returncode}")
+    if user is not None and "Permission denied" in fault:
+        fault += f" (asked as {user}: root does not run what a configuration names)"
+    return fault, said
+
+
+def _passed_on(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of a program that a configuration names: its server's variables, and nothing of root's."""
+    own = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    return {**own, **environment}
 
 
 def _said(*command: str, user: Owner | None = None) -> str:
     try:
         with waits.waiting_for(f"`{command[0]}`"):
-            done = _run(command, None, user)
+            done = _run(command, _passed_on({}), user)
     except (OSError, subprocess.TimeoutExpired) as error:
         return str(error)
     return done.stdout.decode(errors="replace")
@@ -216,6 +280,7 @@ def _run(
 ) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(
         command,
+        # Real, effective and saved: radiusd's own change of the user would keep a way back.
         user=None if user is None else user.uid,
         group=None if user is None else user.gid,
         extra_groups=None if user is None else user.groups,

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from radmeter.freeradius.raddb import Section, expanded
+from radmeter.freeradius.raddb import Section, expanded, variables
 from radmeter.plugin.config_file import PACKAGE
 from radmeter.plugin.settings import PluginSettings, read_settings
 
@@ -43,4 +43,4 @@ def settings_of(instance: Section, root: Section, environment: Mapping[str, str]
     config = next((section for section in instance.sections if section.name == "config"), None)
     given = {item.name: expanded(item.value, root, environment) for item in config.items} if config else {}
     package = next(iter(packages(instance, root, environment)), PACKAGE)
-    return read_settings(given, environment, package)
+    return read_settings(given, variables(root, environment), package)

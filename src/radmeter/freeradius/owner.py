@@ -9,8 +9,9 @@ import os
 import pwd
 import signal
 import socket
+import stat
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,8 @@ FOLDERS = (
     "sites-enabled",
     "radmeter-install",
 )
+# radiusd's, on Debian and on Fedora. Their packages make this user.
+PACKAGES_USERS = ("freerad", "radiusd")
 MOST_LINKS = 40
 LONGEST_REQUEST = 64 << 10
 
@@ -72,6 +75,16 @@ def other_owner(raddb: Path) -> Owner | None:
     return next((_owner(uid, raddb) for uid in found), None)
 
 
+def owner_of(path: Path) -> Owner:
+    """Return who owns a file. Raises OSError."""
+    return _owner(path.stat().st_uid, path)
+
+
+def is_roots(path: Path) -> bool:
+    """Tell whether nobody but root can change what a path leads to. Raises OSError."""
+    return not (any(_strangers(path)) or any(_writable(path)))
+
+
 def named(name: str) -> Owner | None:
     """Return a user; None if there is none with this name."""
     try:
@@ -88,24 +101,39 @@ def _named(uid: int) -> str:
         return f"user id {uid}"
 
 
-def _owner(uid: int, raddb: Path) -> Owner:
+def _owner(uid: int, path: Path) -> Owner:
     try:
         entry = pwd.getpwuid(uid)
     except KeyError:
-        return Owner(uid, raddb.stat().st_gid, (), None)
+        return Owner(uid, path.stat().st_gid, (), None)
     return Owner(uid, entry.pw_gid, tuple(os.getgrouplist(entry.pw_name, entry.pw_gid)), entry.pw_name)
 
 
 def _strangers(path: Path) -> Iterator[tuple[int, Path]]:
     """Yield the users other than root who own something on the way to a path, each with what they own."""
+    yield from ((status.st_uid, here) for here, status in _steps(path) if status.st_uid != 0)
+
+
+def _writable(path: Path) -> Iterator[Path]:
+    """Yield what a group other than root's, or all users, can write on the way to a path.
+
+    In a directory such as /tmp (sticky) nobody can replace another's file.
+    """
+    for here, status in _steps(path):
+        open_to = status.st_mode & (stat.S_IWOTH if status.st_gid == 0 else stat.S_IWOTH | stat.S_IWGRP)
+        if open_to and not stat.S_ISLNK(status.st_mode) and not status.st_mode & stat.S_ISVTX:
+            yield here
+
+
+def _steps(path: Path) -> Iterator[tuple[Path, os.stat_result]]:
+    """Yield what lies on the way to a path, links followed, each with its status."""
     parts = list(reversed(path.absolute().parts))
     here = Path(parts.pop())
     links = 0
     while True:
         status = here.lstat()
-        if status.st_uid != 0:
-            yield status.st_uid, here
-        if here.is_symlink():
+        yield here, status
+        if stat.S_ISLNK(status.st_mode):
             links += 1
             if links > MOST_LINKS:
                 raise ServerConfigurationError(f"{path}: too many symbolic links")
@@ -146,7 +174,7 @@ def become(raddb: Path, journals: Collection[Path]) -> None:
     child = os.fork()
     if child:
         theirs.close()
-        sys.exit(_serve(ours, child, journals))
+        sys.exit(_serve(ours, child, journals, owner))
     ours.close()
     os.setgroups(owner.groups)
     os.setgid(owner.gid)
@@ -160,8 +188,10 @@ def acting() -> Owner | None:
     return _self
 
 
-def _serve(child_asks: socket.socket, child: int, journals: Collection[Path]) -> int:
-    """Make directories for a child until it has ended. Return its exit code."""
+def _serve(child_asks: socket.socket, child: int, journals: Collection[Path], owner: Owner) -> int:
+    """Make directories for a child until it has ended, and remove them if it fails. Return its exit code."""
+    users = {owner.name, *PACKAGES_USERS}
+    made: list[Path] = []
     # A terminal sends it to the child too, which says so and ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     while request := child_asks.recv(LONGEST_REQUEST):
@@ -171,7 +201,12 @@ def _serve(child_asks: socket.socket, child: int, journals: Collection[Path]) ->
                 raise ServerConfigurationError(
                     f"{asked['path']} is not the journal of radmeter's settings, so root does not make it"
                 )
-            _make(Path(asked["path"]), asked["user"])
+            if asked["user"] not in users:
+                raise ServerConfigurationError(
+                    f"root makes it for {owner} or radiusd's user alone, not for {asked['user']} as the "
+                    f"configuration says. Make it by hand: {by_hand(Path(asked['path']), asked['user'])}"
+                )
+            made += _make(Path(asked["path"]), asked["user"])
             answer = ""
         except OSError as error:
             answer = os_reason(error)
@@ -180,11 +215,30 @@ def _serve(child_asks: socket.socket, child: int, journals: Collection[Path]) ->
         child_asks.send(json.dumps(answer).encode())
     _, status = os.waitpid(child, 0)
     code = os.waitstatus_to_exitcode(status)
+    if code:
+        remove(made)
     return code if code >= 0 else 128 - code
 
 
-def make_directory(path: Path, user: str | None) -> None:
+def by_hand(path: Path, user: str | None) -> str:
+    """Return the command that makes a journal for a user."""
+    return "install -d -m 0750" + (f" -o {user} {path}" if user else f" {path}")
+
+
+def remove(made: Iterable[Path]) -> None:
+    """Remove the directories that `make_directory` has made, as far as nothing is in them."""
+    for path in reversed(list(made)):
+        with suppress(OSError):
+            path.rmdir()
+
+
+def make_directory(path: Path, user: str | None) -> list[Path]:
     """Make a journal for a user, as root if root has started this command.
+
+    Returns
+    -------
+    list[Path]
+        The directories that this process has made. Root removes its own if this command fails.
 
     Raises
     ------
@@ -194,11 +248,11 @@ def make_directory(path: Path, user: str | None) -> None:
         The same.
     """
     if _root is None or _is_in_own(path):
-        _make(path, user)
-        return
+        return _make(path, user)
     _root.send(json.dumps({"path": str(path), "user": user}).encode())
     if fault := json.loads(_root.recv(LONGEST_REQUEST)):
         raise ServerConfigurationError(f"{path} cannot be made: {fault}")
+    return []
 
 
 def _is_in_own(path: Path) -> bool:
@@ -216,28 +270,33 @@ def _way(path: Path) -> set[int]:
     return {uid for uid, _ in _strangers(there)}
 
 
-def _make(path: Path, user: str | None) -> None:
+def _make(path: Path, user: str | None) -> list[Path]:
+    """Make a directory and those above it. Return what was made."""
+    made: list[Path] = []
     if path.exists():
-        return
-    if os.geteuid() != 0:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.mkdir(mode=0o750)
-        return
+        return made
     try:
-        entry = None if user is None else pwd.getpwnam(user)
+        entry = None if user is None or os.geteuid() != 0 else pwd.getpwnam(user)
     except KeyError:
         raise ServerConfigurationError(
             f"radiusd's user {user} does not exist, so {path} cannot be made for it"
         ) from None
-    if others := _way(path):
+    if os.geteuid() == 0 and (others := _way(path)):
         # Between two steps they could put a link there, and root would give its target away.
         named = ", ".join(sorted(map(_named, others)))
         raise ServerConfigurationError(
-            f"{path} lies in a directory of {named}, make it by hand: install -d -m 0750"
-            + (f" -o {user} {path}" if user else f" {path}")
+            f"{path} lies in a directory of {named}, make it by hand: {by_hand(path, user)}"
         )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.mkdir(mode=0o750)
-    path.chmod(0o750)
-    if entry is not None:
-        os.chown(path, entry.pw_uid, entry.pw_gid)
+    try:
+        for each in reversed([path, *path.parents]):
+            if not each.exists():
+                each.mkdir(mode=0o750 if each == path else 0o777)
+                made.append(each)
+        if os.geteuid() == 0:
+            path.chmod(0o750)
+            if entry is not None:
+                os.chown(path, entry.pw_uid, entry.pw_gid)
+    except BaseException:
+        remove(made)
+        raise
+    return made

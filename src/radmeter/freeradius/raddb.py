@@ -1,7 +1,9 @@
 """Reads FreeRADIUS's configuration as the server does, as far as a check needs it: sections, items, includes."""
 
 import errno
+import os
 import re
+import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +16,9 @@ TOKEN = re.compile(
     re.VERBOSE,
 )
 _REFERENCE = re.compile(r"\$(ENV)?\{([^}]*)\}")
+# The name of an item that is an include which was not read.
+UNREAD = "$INCLUDE"
+_INCLUDE = re.compile(r"\$-?INCLUDE\b", re.IGNORECASE)
 DEEPEST = 20
 # More than any server has. A file that includes itself twice would be read a million times.
 MOST_FILES = 2000
@@ -38,10 +43,18 @@ class Section:
                 yield section
             yield from section.all(name)
 
+    def everything(self) -> Iterator["Item"]:
+        """Yield the items of the section and of all sections in it."""
+        yield from self.items
+        for section in self.sections:
+            yield from section.everything()
+
     def value(self, name: str) -> str | None:
-        """Return the value of the last item ``name = value``, without quotes; None if there is none."""
-        found = [item.value for item in self.items if item.name == name]
-        return found[-1] if found else None
+        """Return the value of the first item ``name = value``, without quotes; None if there is none.
+
+        FreeRADIUS leaves out the others.
+        """
+        return next((item.value for item in self.items if item.name == name), None)
 
     def calls(self) -> list["Item"]:
         """Return the calls in a section of unlang, in order, with those in its inner sections."""
@@ -76,8 +89,22 @@ def read(raddb: Path) -> Section:
     return root
 
 
+def variables(root: Section, environment: Mapping[str, str]) -> dict[str, str]:
+    """Return a server's environment: the one that it is started with, changed as its section ENV says."""
+    found = dict(environment)
+    for section in root.sections:
+        if section.name == "ENV":
+            for item in section.items:
+                if item.value:
+                    found[item.name] = item.value
+                else:
+                    found.pop(item.name, None)
+    return found
+
+
 def expanded(text: str, root: Section, environment: Mapping[str, str]) -> str:
     """Return a value with ${..} and $ENV{..} replaced; unknown ones become empty."""
+    environment = variables(root, environment)
 
     def fill(match: re.Match[str]) -> str:
         if match[1]:
@@ -93,8 +120,11 @@ def expanded(text: str, root: Section, environment: Mapping[str, str]) -> str:
 
 
 def text_of(path: Path) -> str:
-    """Return the text of a configuration file. Raises OSError, also if it is larger than any."""
-    with path.open("rb") as file:
+    """Return the text of a configuration file. Raises OSError, also if it is larger than any, or no file."""
+    # A pipe, which this would wait for, is opened at once.
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "not a file", str(path))
         data = file.read(LARGEST_FILE + 1)
     if len(data) > LARGEST_FILE:
         raise OSError(errno.EFBIG, f"larger than {LARGEST_FILE} bytes", str(path))
@@ -118,13 +148,18 @@ def _read_into(section: Section, path: Path, raddb: Path, depth: int, left: Iter
                     open_sections.pop()
             elif brace == "{":
                 pass  # the text before it has opened the section
-            elif text.startswith("$INCLUDE") or text.startswith("$-INCLUDE"):
-                _include(open_sections[-1], text, path, raddb, depth, left)
+            elif _INCLUDE.match(text):
+                if not _include(open_sections[-1], text, path, raddb, depth, left):
+                    open_sections[-1].items.append(Item(UNREAD, text, path, number))
             elif text and line[position:].lstrip().startswith("{"):
-                name, _, argument = text.partition(" ")
+                name, argument = [*text.split(None, 1), ""][:2]
                 opened = Section(name, argument.strip(), path, number)
                 open_sections[-1].sections.append(opened)
                 open_sections.append(opened)
+            elif text.startswith("$template"):
+                open_sections[-1].items.append(
+                    Item("$template", text.removeprefix("$template").strip(), path, number)
+                )
             elif text:
                 name, _, value = (part.strip() for part in text.partition("="))
                 open_sections[-1].items.append(
@@ -132,11 +167,12 @@ def _read_into(section: Section, path: Path, raddb: Path, depth: int, left: Iter
                 )
 
 
-def _include(section: Section, text: str, path: Path, raddb: Path, depth: int, left: Iterator[int]) -> None:
-    target = text.partition(" ")[2].strip().strip("\"'")
+def _include(section: Section, text: str, path: Path, raddb: Path, depth: int, left: Iterator[int]) -> bool:
+    """Read what a line includes. Return False if it names it by a variable that is not read here."""
+    target = _INCLUDE.sub("", text).strip().strip("\"'")
     target = re.sub(r"\$\{(?:confdir|raddbdir|modconfdir|certdir)\}", str(raddb), target)
-    if depth > DEEPEST or "${" in target:
-        return
+    if depth > DEEPEST or "$" in target:
+        return False
     # Relative to the including file. For radiusd.conf this is raddb.
     place = path.parent / target
     if place.is_dir():
@@ -145,3 +181,4 @@ def _include(section: Section, text: str, path: Path, raddb: Path, depth: int, l
                 _read_into(section, each, raddb, depth + 1, left)
     elif place.exists() or not text.startswith("$-"):
         _read_into(section, place, raddb, depth + 1, left)
+    return True

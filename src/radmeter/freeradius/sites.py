@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from radmeter.freeradius.raddb import TOKEN, Section, text_of
+from radmeter.freeradius.compiled import Senders
+from radmeter.freeradius.raddb import TOKEN, UNREAD, Section, text_of
 
 ACCOUNTING_LISTENERS = ("acct", "auth+acct")
 # Those of a file are of packets that were answered before.
@@ -28,22 +29,49 @@ def accounting_servers(root: Section) -> Iterator[Section]:
         yield root
 
 
-def servers_without_accounting(root: Section) -> Iterator[str]:
+def servers_without_accounting(root: Section, told: Senders) -> Iterator[str]:
     """Yield the names of the virtual servers that certainly get no Accounting-Requests from routers.
 
-    They have listeners of their own, all of other kinds; or nothing sends packets to them.
+    Nothing sends packets to them, and their own listeners, if any, are of other kinds.
+
+    Parameters
+    ----------
+    told
+        What sends packets to virtual servers, as FreeRADIUS tells it.
     """
-    sends = [
-        each.value("virtual_server") or ""
-        for name in ("listen", "client", "clients", "home_server", "home_server_pool", "realm")
-        for each in root.all(name)
-    ]
+    if unknown_senders(root, told):
+        return
+    sends = set(told.servers)
+    for name in ("listen", "client", "clients", "home_server", "home_server_pool", "realm"):
+        sends |= {each.value("virtual_server") or "" for each in root.all(name)}
+    if any(each.name == "listen" and not each.value("virtual_server") for each in root.sections):
+        sends.add("default")
     for server in root.sections:
         if server.name == "server":
-            kinds = {each.value("type") or "" for each in server.sections if each.name == "listen"}
-            is_sent_to = any(value == server.argument or "$" in value for value in sends)
-            if kinds <= OTHER_LISTENERS and not is_sent_to:
-                yield server.argument
+            name = server.argument.strip("\"'")
+            listeners = [each for each in server.sections if each.name == "listen"]
+            if set().union(*map(_kinds, listeners)) <= OTHER_LISTENERS and name not in sends:
+                yield name
+
+
+def unknown_senders(root: Section, told: Senders) -> list[str]:
+    """Return in words what may send packets to any virtual server."""
+    unknown = [
+        # Who starts the server may give it another value than this command has.
+        f"{item.path} line {item.line} has a variable of the environment"
+        for item in root.everything()
+        if item.name in (UNREAD, "virtual_server") and "$ENV" in item.value
+    ]
+    read = sum(each.value("type") in ACCOUNTING_LISTENERS for each in root.all("listen"))
+    if read != told.listeners:
+        unknown.append(f"of its {told.listeners} listeners for accounting, {read} are understood")
+    return [*told.unknown, *unknown]
+
+
+def _kinds(listener: Section) -> set[str]:
+    """Return what a listener may be: all types that stand in it, or an empty one."""
+    found = {item.value for item in listener.items if item.name == "type"}
+    return found if found and listener.value("$template") is None else found | {""}
 
 
 def takes_accounting(place: Section, root: Section) -> bool:

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -254,7 +255,8 @@ print(flush=True); sys.stdin.read()
 def test_the_journal_that_a_radiusd_writes_instead_is_named_in_one_line(tmp_path: Path) -> None:
     theirs, ours, program = (tmp_path / name for name in ("theirs", "ours", "freeradius"))
     theirs.mkdir()
-    program.symlink_to(sys.executable)
+    # Not a link: the name of the program that is executed counts.
+    shutil.copy(Path(sys.executable).resolve(), program)
 
     def used_instead(journal: Path) -> list[str]:
         _, state = status("host=/nonexistent", journal)
@@ -265,7 +267,11 @@ def test_the_journal_that_a_radiusd_writes_instead_is_named_in_one_line(tmp_path
 
     with subprocess.Popen(
         [program, "-c", RADIUSD, theirs],
-        env={**os.environ, "PYTHONPATH": str(Path(radmeter_package.__file__).parents[1])},
+        env={
+            **os.environ,
+            "PYTHONHOME": sys.base_prefix,
+            "PYTHONPATH": str(Path(radmeter_package.__file__).parents[1]),
+        },
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     ) as process:

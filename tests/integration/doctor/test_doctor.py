@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -17,7 +18,7 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from support import stock
 from support.commands import Packets, radmeter
-from support.doctoring import NOWHERE, ask, faults, one, paste
+from support.doctoring import NOWHERE, Line, ask, faults, one, paste
 from support.frozen import Relay
 from support.functions import value
 from support.load_factor import load_factor
@@ -91,13 +92,50 @@ def test_a_foreign_database_is_named(server: Server) -> None:
         assert found.remedy == "radmeter adopt --from radacct"
 
 
-def test_a_server_that_is_stopped(server: Server) -> None:
+def test_a_server_that_is_stopped(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("radmeter.doctor.login_faults.SOCKETS", ("/nonexistent",))
     with server.clone() as dsn:
         server.stop(signal.SIGINT)
         found = one(ask(dsn), "connection")
         assert found.level == "red"
         assert "(by RADMETER_DSN)" in found.said
+        assert re.search(r"Is RADMETER_DSN right \(host /.*, port \d+\)\? If so:$", found.said)
         assert found.remedy == "sudo systemctl start postgresql"
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "radmeter.toml"
+
+
+def of_file(file: Path, dsn: str, password: Path | None = None) -> Line:
+    """Return what is said of a connection that the configuration file names."""
+    more = "" if password is None else f'password_file = "{password}"\n'
+    file.write_text(f'dsn = "{dsn}"\n{more}')
+    file.chmod(0o600)
+    return one(ask(None, "--only=connection", "--config", file), "connection")
+
+
+def test_a_typo_in_the_file_is_asked_about_before_the_server_is_changed(
+    database: str, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = of_file(file, make_conninfo(database, dbname="radmetr"))
+    assert f"Is `dsn` in {file} right (dbname radmetr)? If so:" in found.said
+    assert "CREATE DATABASE" in found.remedy
+    found = of_file(file, make_conninfo(database, user="radmetr"))
+    assert f"Is `dsn` in {file} right (user radmetr)? If so:" in found.said
+    assert "migrate roles" in found.remedy
+    found = of_file(file, make_conninfo(database, host="db1.invalid"))
+    assert f"Is `dsn` in {file} right (host db1.invalid)? If so:" in found.said
+    assert found.remedy == "getent hosts db1.invalid"
+    # A wrong port. The server that runs is named, and nobody is told to start another one first.
+    given = conninfo_to_dict(database)
+    monkeypatch.setattr("radmeter.doctor.login_faults.SOCKETS", (str(given["host"]),))
+    found = of_file(file, make_conninfo(database, port="1"))
+    assert f"Is `dsn` in {file} right (host {given['host']}, port 1)?" in found.said
+    assert f"listens on {given['host']}/.s.PGSQL.{given.get('port', 5432)}" in found.said
+    assert found.remedy == f"sudoedit {file}"
+    assert "systemctl start postgresql" in found.note
 
 
 def test_a_role_that_is_not_there_is_made_by_the_command(
@@ -140,7 +178,7 @@ def test_no_entry_in_pg_hba_is_not_a_server_that_is_stopped(
 
 
 def test_a_wrong_password_is_said_and_not_shown(
-    server: Server, database: str, connection: Connection
+    server: Server, database: str, connection: Connection, file: Path
 ) -> None:
     rules = server.base / "data" / "pg_hba.conf"
     before = rules.read_text()
@@ -156,7 +194,23 @@ def test_a_wrong_password_is_said_and_not_shown(
         assert result.exit_code == 1
         assert "authentication failed" in found.said
         assert "\\password with_password" in found.remedy
+        assert (
+            "Is the password in RADMETER_DSN right, and RADMETER_DSN (user with_password)? If so:"
+            in found.said
+        )
         assert "hidden-word" not in result.output + result.errors
+        # Where the file names no password, none has to be changed.
+        bare = database.replace("postgres@", "with_password@")
+        found = of_file(file, bare)
+        assert found.said.endswith(f"Is `password_file` missing beside `dsn` in {file}?")
+        assert found.remedy == f"sudoedit {file}"
+        secret = file.with_name("secret")
+        secret.write_text("wrong\n")
+        found = of_file(file, bare, secret)
+        assert (
+            f"Is the password in {secret} right, and `dsn` in {file} (user with_password)? If so:"
+            in found.said
+        )
         # One that is right is in no command either.
         right = dsn.replace("hidden-word", "right-word")
         connection.execute("ALTER ROLE with_password PASSWORD 'right-word'")
@@ -254,6 +308,25 @@ def test_the_jobs_are_at_work_while_their_lease_lasts(
     (found,) = faults(database, "jobs")
     assert found.remedy == "radmeter jobs run"
     assert f"{socket.gethostname()}, process {os.getpid()} did so until " in found.said
+
+
+def test_a_service_that_runs_and_cannot_log_in_does_not_run_the_jobs(
+    database: str, tmp_path: Path, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file.write_text(f'dsn = "{database}"\n[jobs]\ndsn = "{make_conninfo(database, dbname="radmetr")}"\n')
+    (tmp_path / "radmeter-jobs.service").touch()
+    monkeypatch.setattr("radmeter.doctor.commands.UNIT_DIRECTORIES", (tmp_path,))
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with subprocess.Popen(["sleep", "600"], env={"PATH": os.defpath}) as service:
+        try:
+            (tmp_path / "systemctl").write_text(f"#!/bin/sh\necho {service.pid}\n")
+            (tmp_path / "systemctl").chmod(0o755)
+            found = one(ask(None, "--only=jobs", "--config", file), "jobs")
+        finally:
+            service.kill()
+    assert f"the service (process {service.pid}) waits: " in found.said
+    assert f"Is `dsn` in {file} [jobs] right (dbname radmetr)?" in found.said
+    assert found.remedy == "sudo systemctl restart radmeter-jobs"
 
 
 def test_an_old_transaction_is_named_and_ended(database: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -14,6 +13,7 @@ import pytest
 from support.doctoring import Line, ask, faults, paste
 from support.raddb import PYTHON_PATH
 from support.raddb import Raddb as Directory
+from support.some_radiusd import some_radiusd
 
 
 class Raddb(Directory):
@@ -92,8 +92,16 @@ def test_a_python_path_without_radmeter(raddb: Raddb, tmp_path: Path) -> None:
     assert f"RADMETER_PYTHON_PATH={PYTHON_PATH}" in found.remedy
 
 
-def test_a_package_that_cannot_be_imported(raddb: Raddb, tmp_path: Path) -> None:
-    package = tmp_path / "broken" / "radmeter"
+@pytest.fixture
+def open_directory() -> Iterator[Path]:
+    """A directory that radiusd's user can enter, as whom root imports: pytest's are closed to others."""
+    with TemporaryDirectory() as directory:
+        Path(directory).chmod(0o755)
+        yield Path(directory)
+
+
+def test_a_package_that_cannot_be_imported(raddb: Raddb, open_directory: Path) -> None:
+    package = open_directory / "broken" / "radmeter"
     (package / "plugin").mkdir(parents=True)
     (package / "__init__.py").write_text("")
     # The package imports well by itself; what it hands on does not.
@@ -108,7 +116,8 @@ def test_a_package_that_cannot_be_imported(raddb: Raddb, tmp_path: Path) -> None
 def test_another_journal_than_the_commands(raddb: Raddb, tmp_path: Path) -> None:
     (found,) = raddb.faults(RADMETER_JOURNAL=str(tmp_path / "another"))
     assert found.level == "red"
-    assert str(raddb.journal) in found.said
+    assert f". If {raddb.journal} is right:" in found.said
+    assert f" If {tmp_path / 'another'} is right, correct the other (from " in found.note
     assert found.remedy == ""  # `export` would set the operator's shell, and no service
     variable, _, value = found.note.split()[1].partition("=")
     assert raddb.faults(**{variable: value}) == []
@@ -227,12 +236,27 @@ def test_what_radiusds_user_cannot_read_or_write_is_red(
     mended(f"cannot make the journal {journal}")
 
 
-def test_a_server_that_does_not_run_is_yellow(raddb: Raddb, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_does_not_run_is_red_where_it_is_to_run_radmeter(
+    raddb: Raddb, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def found() -> list[Line]:
+        return [line for line in ask(None, RADMETER_JOURNAL=str(raddb.journal)) if line.check == "freeradius"]
+
     monkeypatch.setattr("radmeter.freeradius.installed.PLACES", (str(raddb.directory),))
     monkeypatch.setattr("radmeter.freeradius.installed.running", list)
-    found = [line for line in ask(None, RADMETER_JOURNAL=str(raddb.journal)) if line.check == "freeradius"]
-    assert [line.level for line in found] == ["green", "yellow"]
-    assert "radiusd does not run" in found[1].said
+    assert [line.level for line in found()] == ["green", "red"]
+    assert "radiusd does not run" in found()[1].said
+    assert found()[1].remedy == "sudo systemctl start freeradius"
+    # Who does not see other users' processes cannot tell.
+    with monkeypatch.context() as patch:
+        patch.setattr("radmeter.freeradius.installed.sees_others", lambda: False)
+        assert [line.level for line in found()] == ["green", "unknown"]
+    # An installed FreeRADIUS without radmeter is nobody's concern.
+    (raddb.directory / "mods-enabled" / "radmeter").unlink()
+    (raddb.directory / "mods-available" / "radmeter").unlink()
+    (line,) = found()
+    assert line.level == "yellow"
+    assert f"freeradius install --raddb {raddb.directory} --yes && " in line.remedy
 
 
 def _said_to_nobody(directory: Path) -> str:
@@ -272,24 +296,6 @@ def test_clients_that_strangers_can_be_are_red(raddb: Raddb) -> None:
     assert raddb.faults() == []
 
 
-@contextmanager
-def radiusd(directory: Path, **environment: str) -> Iterator[int]:
-    """Run a process that looks like a radiusd with a configuration; give its id."""
-    process = subprocess.Popen(
-        ["freeradius", "-c", "print(flush=True); import time; time.sleep(600)", "-d", str(directory)],
-        executable=sys.executable,
-        stdout=subprocess.PIPE,
-        env={**os.environ, **environment},
-    )
-    try:
-        assert process.stdout is not None
-        process.stdout.readline()
-        yield process.pid
-    finally:
-        process.kill()
-        process.communicate()
-
-
 def test_of_several_servers_none_is_judged_unless_one_has_the_journal_or_none_can_have_it(
     tmp_path: Path,
 ) -> None:
@@ -301,7 +307,7 @@ def test_of_several_servers_none_is_judged_unless_one_has_the_journal_or_none_ca
     def found() -> list[Line]:
         return [line for line in ask(None, RADMETER_JOURNAL=journal) if line.check == "freeradius"]
 
-    with radiusd(raddbs[0].directory) as first, radiusd(raddbs[1].directory) as second:
+    with some_radiusd(raddbs[0].directory) as first, some_radiusd(raddbs[1].directory) as second:
         (line,) = found()
         assert line.level == "unknown"
         for raddb, process in zip(raddbs, (first, second), strict=True):
@@ -312,7 +318,7 @@ def test_of_several_servers_none_is_judged_unless_one_has_the_journal_or_none_ca
         assert re.match(r'First write `journal = "/.+"` above .+, and remove RADMETER_JOURNAL: ', line.note)
         for raddb, process in zip(raddbs, (first, second), strict=True):
             assert f"radiusd (process {process}) is configured for the journal {raddb.journal}" in line.said
-        with radiusd(raddbs[1].directory, RADMETER_JOURNAL=journal) as writer:
+        with some_radiusd(raddbs[1].directory, RADMETER_JOURNAL=journal) as writer:
             assert found()[0].said.startswith(f"{raddbs[1].directory} (of process {writer})")
             # Also where something is wrong with it.
             raddbs[1].edit("radiusd.conf", "status_server = yes", "status_server = no")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from support.doctoring import ask, faults, one, paste
 from support.journals import segments
-from support.shipping import flip, packet
+from support.shipping import fill, flip, packet
 
 from radmeter.plugin.journal.reader import JournalReader
 from radmeter.plugin.journal.writer import JournalWriter
@@ -129,3 +129,15 @@ def test_the_remedy_for_a_segment_that_cannot_be_read(database: str, tmp_path: P
     (red,) = [line for line in faults(database, "incidents", **places) if "damaged" in line.said]
     paste(red.remedy, database, **places)
     assert faults(database, "incidents", **places) == []
+
+
+def test_packets_in_a_journal_that_was_used_by_mistake_are_seen(database: str, tmp_path: Path) -> None:
+    (tmp_path / "sudo").write_text('#!/bin/sh\nshift 2\nexec "$@"\n')
+    (tmp_path / "sudo").chmod(0o755)
+    fill(tmp_path / "jurnal", range(2))
+    fill(tmp_path / "journal", range(2, 3))
+    places: dict[str, Any] = {"RADMETER_JOURNAL": str(tmp_path / "journal")}
+    (red,) = faults(database, "journal", **places)
+    assert f"2 records are in the journal {tmp_path / 'jurnal'}, which nobody ships" in red.said
+    paste(f"PATH={tmp_path}:$PATH; {red.remedy}", database, **places)
+    assert faults(database, "journal", **places) == []

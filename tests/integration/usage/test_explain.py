@@ -177,7 +177,7 @@ def test_sessions_of_a_dropped_month_are_a_part_of_their_own(database: str, conn
         ("dropped", 70, 7)
     ]
     assert found["sessions_kept_from"]
-    assert "are not kept in the database" in radmeter(database, "explain", "alice", "--period", period).output
+    assert "are not kept here" in radmeter(database, "explain", "alice", "--period", period).output
 
 
 def test_an_empty_name_and_an_unknown_one_are_errors(traffic: str) -> None:

@@ -50,6 +50,7 @@ def test_the_measure(remedy: str, note: str, fault: str | None) -> None:
         ("sudo systemctl start postgresql", "systemctl start postgresql"),
         ("sudoedit /etc/x && sudo systemctl restart y", "editor /etc/x && systemctl restart y"),
         ("sudo -u postgres psql -c '\\password u'", "runuser -u postgres -- psql -c '\\password u'"),
+        ("sudo -u a -g b radmeter ship", "runuser -u a -g b -- radmeter ship"),
         ("sudo -E radmeter doctor", "radmeter doctor"),
         ("echo a | sudo tee -a /etc/x", "echo a | tee -a /etc/x"),
         ("ssh db1 sudo systemctl start postgresql", "ssh db1 sudo systemctl start postgresql"),

@@ -1,14 +1,16 @@
 """FreeRADIUS's configuration as the doctor reads it."""
 
+import os
 import subprocess
 import sys
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from support.some_radiusd import some_radiusd
 
 from radmeter.freeradius import installed
-from radmeter.freeradius.raddb import Section, expanded, read
+from radmeter.freeradius.raddb import Section, expanded, read, variables
 
 
 @pytest.fixture
@@ -112,16 +114,25 @@ def test_the_configuration_that_comes_with_radmeter() -> None:
 def test_of_two_servers_the_one_that_writes_to_the_journal_is_chosen(tmp_path: Path) -> None:
     with ExitStack() as stack:
         for name in ("first", "mine", "last"):
-            server = subprocess.Popen(
-                ["freeradius", "-c", "print(flush=True); input()", "-d", str(tmp_path / name)],
-                executable=sys.executable,
-                env={"RADMETER_JOURNAL": str(tmp_path / name / "journal")},
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-            )
-            stack.callback(server.communicate)  # it ends at the end of its input
-            assert server.stdout is not None
-            server.stdout.readline()  # from now on it has the new name
+            journal = str(tmp_path / name / "journal")
+            stack.enter_context(some_radiusd(tmp_path / name, RADMETER_JOURNAL=journal))
         raddb, environment, _ = installed.raddb(None, tmp_path / "mine" / "journal")
     assert raddb == tmp_path / "mine"
-    assert environment == {"RADMETER_JOURNAL": str(tmp_path / "mine" / "journal")}
+    assert environment is not None
+    assert environment["RADMETER_JOURNAL"] == str(tmp_path / "mine" / "journal")
+
+
+def test_a_pipe_is_refused_and_not_waited_for(raddb: Path) -> None:
+    os.mkfifo(raddb / "sites-enabled" / "pipe")
+    (raddb / "radiusd.conf").write_text("$INCLUDE sites-enabled/pipe\n")
+    code = "import sys; from pathlib import Path; from radmeter.freeradius.raddb import read; read(Path(sys.argv[1]))"
+    done = subprocess.run(
+        [sys.executable, "-c", code, raddb], stderr=subprocess.PIPE, timeout=60, check=False
+    )
+    assert b"not a file" in done.stderr
+
+
+def test_the_section_env_changes_the_environment(raddb: Path) -> None:
+    (raddb / "radiusd.conf").write_text("ENV {\n\tGIVEN = 'here'\n\tTAKEN\n}\n")
+    assert variables(read(raddb), {"TAKEN": "a", "GIVEN": "b", "C": "c"}) == {"GIVEN": "here", "C": "c"}
+    assert expanded("$ENV{GIVEN}$ENV{TAKEN}", read(raddb), {"TAKEN": "a"}) == "here"

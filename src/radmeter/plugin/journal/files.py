@@ -147,12 +147,16 @@ def open_new(path: Path, flags: int = 0) -> int:
 
 
 def open_or_create(path: Path, flags: int = 0) -> int:
-    """Return a descriptor for reading and writing of `path`. It is created if it is not there."""
+    """Return a descriptor for reading and writing of `path`. It is created if it is not there.
+
+    A link is refused (OSError, ELOOP). The journal's owner could lead root to any file of the machine by it.
+    """
+    existing = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | flags
     with contextlib.suppress(FileNotFoundError):
-        return os.open(path, os.O_RDWR | os.O_CLOEXEC | flags)
+        return os.open(path, existing)
     with contextlib.suppress(FileExistsError):
         return open_new(path, flags)
-    return os.open(path, os.O_RDWR | os.O_CLOEXEC | flags)  # another process has made it meanwhile
+    return os.open(path, existing)  # another process has made it meanwhile
 
 
 def give_to_owner(descriptor: int, directory: Path) -> None:
