@@ -3,6 +3,7 @@
 from typing import Any
 
 from psycopg.rows import dict_row
+
 from support.commands import Packets
 from support.servers import Connection
 
