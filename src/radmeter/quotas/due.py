@@ -1,7 +1,7 @@
 """A thread of the jobs' leader that looks at users whose limits may be another than when they were last looked at.
 
-A plan or a top-up was changed, a counter was repaired, or a time has come: a period or a validity ends. The triggers look
-at users who use something. Access never depends on this thread: the login asks radmeter.quota_state.
+A plan or a top-up was changed, a counter was repaired, or a time has come: a period or a validity ends. The triggers
+look at users who use something. Access never depends on this thread: the login asks radmeter.quota_state.
 """
 
 import logging
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 LOOK_SECONDS = 1.0
 AGAIN_SECONDS = 5.0
 # Ingest waits for a set of users. A set is made smaller if it took longer, and larger if it took less than half of it.
-SET_SECONDS = 0.05
+SET_SECONDS = 0.03
 FIRST_SET = 50
 LARGEST_SET = 1000
 
@@ -63,7 +63,9 @@ class DueQuotas:
             with self._connection.transaction():
                 advisory_locks.take_in_transaction(self._connection, advisory_locks.INGEST)
                 began = time.monotonic()
-                row = self._connection.execute("SELECT radmeter.apply_due_quotas(%s)", (self._size,)).fetchone()
+                row = self._connection.execute(
+                    "SELECT radmeter.apply_due_quotas(%s)", (self._size,)
+                ).fetchone()
             took = time.monotonic() - began
         found = int(row[0]) if row else 0
         self.longest_seconds = max(self.longest_seconds, took)
