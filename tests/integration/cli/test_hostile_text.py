@@ -54,6 +54,7 @@ READ: dict[str, tuple[str, ...]] = {
     "jobs expire": ("--dry-run",),
     "config": (),
     "limits list": (),
+    "quota over": (),
     "people show": ("{user}",),
     "people erase": ("{user}", "--yes", "--even-open"),
     "journal status": ("--all",),
