@@ -21,8 +21,8 @@ log = logging.getLogger(__name__)
 LOOK_SECONDS = 1.0
 AGAIN_SECONDS = 5.0
 # Ingest waits for a set of users. A set is made smaller if it took longer, and larger if it took less than half of it.
-SET_SECONDS = 0.03
-FIRST_SET = 50
+SET_SECONDS = 0.02
+FIRST_SET = 10
 LARGEST_SET = 1000
 
 ANY_DUE = """

@@ -113,7 +113,13 @@ def test_a_set_is_not_larger_than_asked_whatever_the_plan(connection: Connection
            INSERT INTO subscribers (username, plan_id) SELECT 'user' || n, 1 FROM generate_series(1, 1000) AS n;
            ANALYZE"""
     )
-    for enabled in ("enable_hashjoin", "enable_mergejoin", "enable_material", "enable_hashagg", "enable_sort"):
+    for enabled in (
+        "enable_hashjoin",
+        "enable_mergejoin",
+        "enable_material",
+        "enable_hashagg",
+        "enable_sort",
+    ):
         connection.execute(f"SET {enabled} = off".encode())
     assert connection.execute("SELECT radmeter.apply_due_quotas(10)").fetchone() == (10,)
     assert connection.execute("SELECT count(*) FROM radmeter.quota_account").fetchone() == (10,)
