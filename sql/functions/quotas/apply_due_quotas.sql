@@ -7,7 +7,7 @@ AS $$
 DECLARE
     v_due text[];
 BEGIN
-    IF NOT EXISTS (SELECT FROM radmeter.quota_change)
+    IF (SELECT id FROM radmeter.quota_change ORDER BY id LIMIT 1) IS NULL
        AND NOT EXISTS (SELECT FROM radmeter.quota_account WHERE due_at <= now()) THEN
         RETURN 0;
     END IF;

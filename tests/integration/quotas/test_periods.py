@@ -1,4 +1,4 @@
-"""A period ends at midnight of the plan's zone, on each day of two years, and serves the user again, without any job."""
+"""A period ends at midnight of the zone of the plan, on each day of two years. No job is needed to serve the user again."""
 
 from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
