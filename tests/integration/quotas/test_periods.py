@@ -1,4 +1,4 @@
-"""A period ends at midnight of the zone of the plan, on each day of two years. No job is needed to serve the user again."""
+"""Each end of a period in two years: it is midnight in the zone of the plan, and no job is needed."""
 
 from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
