@@ -47,6 +47,7 @@ WITHOUT = {
     "doctor": READS,
     "config": READS,
     "limits list": READS,
+    "quota over": READS,
     "routers list": READS,
     "routers show": READS,
     "routers add": "nothing is lost: `routers retire` takes the router out of use",

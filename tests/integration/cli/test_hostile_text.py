@@ -54,6 +54,7 @@ READ: dict[str, tuple[str, ...]] = {
     "jobs expire": ("--dry-run",),
     "config": (),
     "limits list": (),
+    "quota over": (),
     "people show": ("{user}",),
     "people erase": ("{user}", "--yes", "--even-open"),
     "journal status": ("--all",),
@@ -127,6 +128,9 @@ def hostile(database: str, connection: Connection) -> dict[str, str]:
     )
     (router,) = connection.execute("SELECT id FROM routers").fetchone() or (None,)
     (rejected,) = connection.execute("SELECT id FROM rejected_packet").fetchone() or (None,)
+    # The user is over the quota of a plan.
+    connection.execute("INSERT INTO plans (name, timezone, quota_bytes) VALUES (%s, 'UTC', 0)", (HOSTILE,))
+    connection.execute("INSERT INTO subscribers (username, plan_id) SELECT %s, id FROM plans", (HOSTILE,))
     # A counter that differs, a partition and a function of somebody else's making.
     connection.execute("UPDATE user_quota_usage SET bytes_in = bytes_in + 1")
     connection.execute(
