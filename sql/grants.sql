@@ -60,7 +60,12 @@ BEGIN
             radmeter.merge_router_sessions(bigint, bigint[], timestamptz[]), radmeter.merge_router_finish(bigint),
             radmeter.repair_usage(text[], date[], bigint[], date[]),
             radmeter.retry_rejected(json), radmeter.drop_rejected(bigint[]),
-            radmeter.set_limit(text, text), radmeter.acknowledge_incident(bigint, text)
+            radmeter.set_limit(text, text), radmeter.acknowledge_incident(bigint, text),
+            radmeter.add_plan(jsonb), radmeter.change_plan(text, jsonb), radmeter.retire_plan(text, boolean),
+            radmeter.add_subscriber(text, text, text[], text, text),
+            radmeter.assign_plan(text, text, text[], text[], boolean),
+            radmeter.top_up(text, bigint, date, bigint, text), radmeter.suspend_subscriber(text, boolean),
+            radmeter.import_subscribers(json), radmeter.set_password(text, text, text)
             TO radmeter_noc;
     END IF;
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'radmeter_billing') THEN
