@@ -48,6 +48,16 @@ SECTIONS = {
             "Show what is stored about a person, and erase it (GDPR articles 15 and 17).",
         ),
     },
+    "Plans and users": {
+        "plans": (
+            "radmeter.cli.plans:plans",
+            "Add, list, change and retire plans: what users may use in a period, and how fast.",
+        ),
+        "users": (
+            "radmeter.cli.users:users",
+            "Give plans to users, top up, suspend, import a list, and show what users have left.",
+        ),
+    },
     "Check": {
         "status": (
             "radmeter.cli.status:status",

@@ -72,6 +72,7 @@ COMMANDS = frozenset(
         "migrate",
         "partitions",
         "people",
+        "plans",
         "rejected",
         "replay",
         "routers",
@@ -82,6 +83,7 @@ COMMANDS = frozenset(
         "top",
         "up",
         "usage",
+        "users",
         "verify",
     }
 )

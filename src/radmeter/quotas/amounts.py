@@ -60,9 +60,13 @@ def bits_per_second(text: str) -> int:
     number, unit = _split(text, "a speed in bit/s, such as 5M, 512k or 2.5M")
     short = re.sub(r"(?i:bit/s|bps)$", "", unit)
     if re.fullmatch(r"[kKMGT]?i?B(/s|ps)?", unit):
-        raise BadAmount(f"{text!r} is in bytes, and speeds are in bits: write 8 times as much, such as 40M for 5MB/s")
+        raise BadAmount(
+            f"{text!r} is in bytes, and speeds are in bits: write 8 times as much, such as 40M for 5MB/s"
+        )
     if short and short not in _BITS:
-        raise BadAmount(f"{text!r} is not a speed: write k, M or G (powers of 1000) for bit/s, such as 5M or 512k")
+        raise BadAmount(
+            f"{text!r} is not a speed: write k, M or G (powers of 1000) for bit/s, such as 5M or 512k"
+        )
     speed = _whole(text, number, _BITS.get(short, 1), "bit/s")
     if speed < SLOWEST:
         raise BadAmount(f"{text!r} is {speed} bit/s, and routers take 8k or more: write k or M, such as 512k")
@@ -87,7 +91,9 @@ def seconds(text: str, *, bare: bool = False) -> int:
         return int(given)
     parts = _PART.findall(given) if re.fullmatch(f"(?:{_PARTS.pattern})+", given) else []
     if not parts:
-        raise BadAmount(f"{text!r} is not a span of time: write a number with s, min, h, d or w, such as 30h or 90min")
+        raise BadAmount(
+            f"{text!r} is not a span of time: write a number with s, min, h, d or w, such as 30h or 90min"
+        )
     for number, unit in parts:
         if unit == "m":
             raise BadAmount(f"{text!r} could mean minutes or months: write {number}min, or days, such as 30d")
