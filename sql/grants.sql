@@ -27,7 +27,7 @@ BEGIN
             radmeter.discovery_limits, radmeter.router_networks,
             radmeter.journal_segments, radmeter.journal_incidents,
             public.plan_tiers, public.subscriber_plans, public.top_ups, radmeter.quota_account,
-            radmeter.disconnect_queue, radmeter.quota_notice
+            radmeter.quota_change, radmeter.disconnect_queue, radmeter.quota_notice
             TO radmeter_reader;
         -- The views and functions read the default time zone and the user's period with the reader's own privileges.
         GRANT SELECT ON radmeter.setting TO radmeter_reader;

@@ -11,6 +11,7 @@ AS $$
     UPDATE public.subscribers AS subscriber SET
         plan_id = plan.id, first_used_at = NULL,
         quota_start = (now() AT TIME ZONE coalesce(plan.timezone, radmeter.setting_value('timezone')))::date
-    FROM unnest(p_usernames, p_plan_ids) AS given (username, plan_id) JOIN public.plans AS plan ON plan.id = given.plan_id
+    FROM unnest(p_usernames, p_plan_ids) AS given (username, plan_id)
+    JOIN public.plans AS plan ON plan.id = given.plan_id
     WHERE subscriber.username = given.username;
 $$;

@@ -9,8 +9,8 @@ BEGIN
     PERFORM pg_advisory_xact_lock(hashtextextended('radmeter.ingest', 0));
     PERFORM FROM public.subscribers WHERE username = p_username FOR UPDATE;
     IF NOT FOUND THEN
-        RAISE EXCEPTION 'there is no user "%" with a plan: "radmeter users list" lists them, "radmeter users add" gives a plan',
-            p_username USING ERRCODE = 'RM001';
+        RAISE EXCEPTION 'there is no user "%" with a plan: "radmeter users list" lists them, "radmeter users add" gives '
+            'a plan', p_username USING ERRCODE = 'RM001';
     END IF;
     PERFORM radmeter.apply_quotas(ARRAY[p_username], false);
 END;

@@ -12,8 +12,8 @@ BEGIN
     IF NOT FOUND THEN
         RAISE EXCEPTION 'there is no plan "%": "radmeter plans list" lists them', p_name USING ERRCODE = 'RM001';
     ELSIF v_plan.retired_at IS NOT NULL THEN
-        RAISE EXCEPTION 'the plan "%" is retired: give another, or take it into use with "radmeter plans retire --undo"',
-            p_name USING ERRCODE = 'RM001';
+        RAISE EXCEPTION 'the plan "%" is retired: give another, or take it into use with "radmeter plans retire '
+            '--undo"', p_name USING ERRCODE = 'RM001';
     END IF;
     RETURN v_plan.id;
 END;

@@ -112,7 +112,9 @@ AS $$
                     WHEN account_period < before_start THEN least(rollover_bytes, plan_bytes)
                     ELSE 0 END AS carried,
                CASE WHEN account_period = period_start THEN account_booked ELSE 0 END AS booked,
-               CASE WHEN account_period < period_start THEN greatest(0, radmeter.overage(plan_bytes + account_carried,
+               -- A command that gives another plan books what is owed under the former one.
+               CASE WHEN account_period < period_start AND account_plan IS NOT DISTINCT FROM plan_id
+                    THEN greatest(0, radmeter.overage(plan_bytes + account_carried,
                    plan_in, plan_out, former_in, former_out) - account_booked) ELSE 0 END AS debt_before
         FROM usage
     ), paid AS (
@@ -146,12 +148,15 @@ AS $$
         FROM left_over
     )
     SELECT username, plan, plan_id, quota_type, timezone, period_start, period_end, period_ends_at,
-           least(base + paid_or_left, 9223372036854775807)::bigint,
-           least(used, 9223372036854775807)::bigint, least(left_total, 9223372036854775807)::bigint,
+           -- least() passes over NULL, which is no limit.
+           CASE WHEN base IS NOT NULL THEN least(base + paid_or_left, 9223372036854775807)::bigint END,
+           least(used, 9223372036854775807)::bigint,
+           CASE WHEN left_total IS NOT NULL THEN least(left_total, 9223372036854775807)::bigint END,
            used_in, used_out,
-           least(plan_in + paid_or_left, 9223372036854775807)::bigint,
-           least(plan_out + paid_or_left, 9223372036854775807)::bigint,
-           least(left_in, 9223372036854775807)::bigint, least(left_out, 9223372036854775807)::bigint,
+           CASE WHEN plan_in IS NOT NULL THEN least(plan_in + paid_or_left, 9223372036854775807)::bigint END,
+           CASE WHEN plan_out IS NOT NULL THEN least(plan_out + paid_or_left, 9223372036854775807)::bigint END,
+           CASE WHEN left_in IS NOT NULL THEN least(left_in, 9223372036854775807)::bigint END,
+           CASE WHEN left_out IS NOT NULL THEN least(left_out, 9223372036854775807)::bigint END,
            quota_seconds, used_seconds, left_seconds, least(free, 9223372036854775807)::bigint, percent,
            CASE WHEN suspended_at IS NOT NULL THEN 'suspended'
                 WHEN expires_at <= p_at THEN 'expired'

@@ -9,8 +9,8 @@ AS $$
 BEGIN
     PERFORM FROM public.subscribers WHERE username = p_username FOR UPDATE;
     IF NOT FOUND THEN
-        RAISE EXCEPTION 'there is no user "%" with a plan: "radmeter users list" lists them, "radmeter users add" gives a plan',
-            p_username USING ERRCODE = 'RM001';
+        RAISE EXCEPTION 'there is no user "%" with a plan: "radmeter users list" lists them, "radmeter users add" gives '
+            'a plan', p_username USING ERRCODE = 'RM001';
     END IF;
     PERFORM radmeter.store_passwords(ARRAY[p_username], p_attribute, ARRAY[p_value]);
     PERFORM radmeter.audit('users password', jsonb_build_object('username', p_username, 'stored_as', p_attribute));

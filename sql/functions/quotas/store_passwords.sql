@@ -1,8 +1,8 @@
 -- radmeter.store_passwords(usernames, attribute, values): sets the passwords of users in FreeRADIUS's table radcheck.
 -- Other passwords of these users there are removed. Their other rows stay.
 --   attribute  Cleartext-Password or SSHA2-512-Password; the values are in its form
--- The table may be an operator's own. If it is another role's, that role could have a trigger on it, which would run with
--- the rights of the owner of this function. So such a table is refused.
+-- The table may be an operator's own. If it is another role's, that role could have a trigger on it, which would run
+-- with the rights of the owner of this function. So such a table is refused.
 -- Called by radmeter.add_subscriber, radmeter.set_password, radmeter.import_subscribers. Writes radcheck.
 -- SQLSTATE RM001, with the reason: there is no radcheck, it belongs to another role, or the attribute is another.
 CREATE OR REPLACE FUNCTION radmeter.store_passwords(p_usernames text[], p_attribute text, p_values text[]) RETURNS void

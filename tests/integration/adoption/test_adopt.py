@@ -272,8 +272,22 @@ def test_undo_from_every_state(server: Server, radius: str, state: str) -> None:
     assert dump(server, radius) == definition
 
 
+# Takes back the objects of later revisions.
+BACK_TO_0023 = """
+DROP TABLE plan_tiers, subscriber_plans, top_ups, radmeter.quota_account, radmeter.quota_change,
+    radmeter.disconnect_queue, radmeter.quota_notice CASCADE;
+ALTER TABLE plans DROP COLUMN quota_bytes_in CASCADE, DROP COLUMN quota_bytes_out CASCADE,
+    DROP COLUMN quota_seconds CASCADE, DROP COLUMN speed_up CASCADE, DROP COLUMN speed_down CASCADE,
+    DROP COLUMN max_sessions CASCADE, DROP COLUMN session_timeout CASCADE, DROP COLUMN idle_timeout CASCADE,
+    DROP COLUMN valid_seconds CASCADE, DROP COLUMN rollover_bytes CASCADE, DROP COLUMN retired_at CASCADE;
+ALTER TABLE subscribers DROP COLUMN first_used_at CASCADE, DROP COLUMN suspended_at CASCADE;
+ALTER TABLE user_quota_usage DROP COLUMN next_check CASCADE;
+DROP FUNCTION radmeter.note_quota_change CASCADE;
+"""
 # As a radmeter of revision 0008 leaves it.
-BACK_TO_0008 = """
+BACK_TO_0008 = (
+    BACK_TO_0023
+    + """
 DROP TABLE radmeter.backfill_rejected CASCADE;
 ALTER TABLE radmeter.adoption DROP COLUMN swap_postponed_at CASCADE;
 DROP TABLE radmeter.session_alias CASCADE;
@@ -316,6 +330,7 @@ ALTER INDEX radmeter.adoption_baseline_pkey RENAME TO adopted_part_pkey;
 UPDATE radmeter.alembic_version SET version_num = '0008';
 UPDATE radmeter.sql_file SET checksum = 'old'
 """
+)
 
 
 def test_a_newer_radmeter_that_goes_on_after_the_swap_brings_its_functions_along(radius: str) -> None:
@@ -335,7 +350,9 @@ def test_a_newer_radmeter_that_goes_on_after_the_swap_brings_its_functions_along
 
 
 # As a radmeter of revision 0018 leaves it just before the swap.
-BACK_TO_0018 = """
+BACK_TO_0018 = (
+    BACK_TO_0023
+    + """
 DROP TABLE radmeter.backfill_rejected CASCADE;
 ALTER TABLE radmeter.adoption DROP COLUMN swap_postponed_at CASCADE;
 DROP TABLE radmeter.job_result;
@@ -357,6 +374,7 @@ ALTER TABLE routers DROP COLUMN plausible_mbit_per_second CASCADE;
 UPDATE radmeter.alembic_version SET version_num = '0018';
 UPDATE radmeter.sql_file SET checksum = 'old'
 """
+)
 
 
 def test_a_newer_radmeter_that_goes_on_before_the_swap_adds_its_columns_to_both_tables(radius: str) -> None:

@@ -1,7 +1,7 @@
 """The command lines of plans and users that others script against, word by word."""
 
 from support.commands import radmeter
-from support.quota_packets import MB, queue, use
+from support.quotas import MB, queue, use
 from support.servers import Connection
 
 
