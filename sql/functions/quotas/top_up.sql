@@ -21,8 +21,7 @@ BEGIN
     IF p_bytes IS NULL OR p_bytes <= 0 THEN
         RAISE EXCEPTION 'a top-up has 1 octet or more' USING ERRCODE = 'RM001';
     ELSIF expires_at <= clock_timestamp() THEN
-        RAISE EXCEPTION 'the top-up would expire at %, which is over: give a later day', expires_at
-            USING ERRCODE = 'RM001';
+        RAISE EXCEPTION 'the top-up would have expired already: give a later day' USING ERRCODE = 'RM001';
     END IF;
     INSERT INTO public.top_ups (username, bytes, expires_at, added_by, note)
     VALUES (p_username, p_bytes, top_up.expires_at,

@@ -539,4 +539,6 @@ def plain(value: Any) -> Any:
         return value.isoformat()
     if isinstance(value, list):
         return [plain(each) for each in value]
+    if isinstance(value, dict):
+        return {name: plain(each) for name, each in value.items()}
     return str(value)

@@ -227,7 +227,7 @@ def show(settings: Settings, name: str, output_format: str) -> None:
         times.use_zone(connection)
         row = read.find(connection, name)
     if output_format == "json":
-        emit_json({column: row[column] if column == "tiers" else plain(row[column]) for column in COLUMNS})
+        emit_json({column: plain(row[column]) for column in COLUMNS})
         return
     emit_one(_shown(row, output_format), output_format, columns=COLUMNS, labels=LABELS)
 

@@ -75,8 +75,8 @@ SHORT = ("username", "plan", "status", "quota_bytes", "used_bytes", "remaining_b
 LABELS = {
     "also": "further plans",
     "quota_type": "period",
-    "period_start": "from",
-    "period_end": "until before",
+    "period_start": "period from",
+    "period_end": "next period from",
     "quota_bytes": "quota",
     "used_bytes": "used",
     "remaining_bytes": "remaining",
@@ -307,7 +307,12 @@ def show(settings: Settings, user: str, output_format: str) -> None:
         emit_one({**row, "also": "; ".join(row["also"]) or None}, output_format, columns=COLUMNS)
         return
     shown = _shown(row)
-    columns = [name for name in COLUMNS if name not in IF_ANY or shown[name] is not None]
+    # The next period begins with a day, so its instant is for programs.
+    columns = [
+        name
+        for name in COLUMNS
+        if name != "period_ends_at" and (name not in IF_ANY or shown[name] is not None)
+    ]
     emit_one(shown, output_format, columns=columns, labels=LABELS)
     if row["top_ups"]:
         output.say()

@@ -21,6 +21,8 @@ USER = (
 PERSON = "nothing here has the user name 'nosuch', written exactly so. `radmeter usage users` lists users"
 ROUTER = "there is no router 'nosuch': `radmeter routers list` lists them"
 NODE = "there is no node 'nosuch': `radmeter status` lists them"
+PLAN = 'there is no plan "nosuch": "radmeter plans list" lists them'
+SUBSCRIBER = 'there is no user "nosuch" with a plan: "radmeter users list" lists them'
 PACKET = "there is no rejected packet 4711: `radmeter rejected list` shows the rejected packets"
 # What each argument and option is told if nothing has the name: the command, its exit code and a part of the message.
 UNKNOWN: dict[str, tuple[str, int, str]] = {
@@ -41,6 +43,29 @@ UNKNOWN: dict[str, tuple[str, int, str]] = {
     "sessions --router": ("sessions --router nosuch", 1, ROUTER),
     "verify --user": ("verify --user nosuch", 1, USER),
     "verify --router": ("verify --router nosuch", 1, ROUTER),
+    "plans show NAME": (
+        "plans show nosuch",
+        1,
+        "there is no plan 'nosuch': `radmeter plans list --retired` lists all",
+    ),
+    "plans set PLAN": ("plans set nosuch --quota 1GB", 1, PLAN),
+    "plans retire NAME": ("plans retire nosuch", 1, PLAN),
+    "users show USER": (
+        "users show nosuch",
+        1,
+        "there is no user 'nosuch', written exactly so: `radmeter users list` lists them",
+    ),
+    "users list --plan": ("users list --plan nosuch", 1, "there is no plan 'nosuch'"),
+    "users add --plan": ("users add emil --plan nosuch", 1, PLAN),
+    "users add --also": ("users add emil --plan basic --also nosuch", 1, PLAN),
+    "users password USER": ("users password nosuch --password x", 1, SUBSCRIBER),
+    "users assign USER": ("users assign nosuch --plan basic", 1, SUBSCRIBER),
+    "users assign --plan": ("users assign dora --plan nosuch", 1, PLAN),
+    "users assign --also": ("users assign dora --also nosuch", 1, PLAN),
+    "users assign --without": ("users assign dora --without nosuch", 1, 'has no further plan "nosuch"'),
+    "users top-up USER": ("users top-up nosuch 1GB", 1, SUBSCRIBER),
+    "users suspend USER": ("users suspend nosuch", 1, SUBSCRIBER),
+    "users resume USER": ("users resume nosuch", 1, SUBSCRIBER),
     "people show USER": ("people show nosuch", 1, PERSON),
     "people erase USER": ("people erase nosuch --yes", 1, PERSON),
     "routers show ROUTER": ("routers show nosuch", 1, ROUTER),
@@ -100,6 +125,29 @@ FREE = {
     "DIRECTORY": "a directory",
     "PLACES": "files",
     "SPANS": "months to make",
+    "--quota": "an amount",
+    "--quota-up": "an amount",
+    "--quota-down": "an amount",
+    "--time": "an amount",
+    "--anchor": "a day",
+    "--down": "an amount",
+    "--up": "an amount",
+    "--tier": "an amount",
+    "--max-sessions": "a number",
+    "--session-timeout": "an amount",
+    "--idle-timeout": "an amount",
+    "--valid": "an amount",
+    "--rollover": "an amount",
+    "--price": "an amount",
+    "--expires": "a day",
+    "--note": "a new text",
+    "--password": "a new value",
+    "--password-file": "a file",
+    "plans add NAME": "a new name",
+    "plans set --name": "a new name",
+    "users add USER": "a new name",
+    "users list --after": "a name to go on from",
+    "users top-up VOLUME": "an amount",
     "routers add --name": "a new name",
     "routers claim --name": "a new name",
     "routers rename NAME": "a new name",

@@ -18,7 +18,10 @@ def noted(connection: Connection) -> list[str]:
         ("UPDATE plans SET quota_bytes = 5 WHERE name = 'plan of bob'", ["bob", "carol"]),
         ("UPDATE plans SET quota_bytes = 5", ["alice", "bob", "carol"]),
         ("UPDATE plans SET quota_bytes = 5 WHERE false", []),
-        ("INSERT INTO plan_tiers (plan_id, from_bytes) SELECT id, 9 FROM plans WHERE name ~ 'alice'", ["alice"]),
+        (
+            "INSERT INTO plan_tiers (plan_id, from_bytes) SELECT id, 9 FROM plans WHERE name ~ 'alice'",
+            ["alice"],
+        ),
         ("UPDATE plan_tiers SET from_bytes = 6", ["bob"]),
         ("DELETE FROM plan_tiers", ["bob"]),
         ("INSERT INTO top_ups (username, bytes) VALUES ('bob', 5)", ["bob"]),

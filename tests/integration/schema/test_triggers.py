@@ -34,7 +34,9 @@ def test_one_that_does_not_fire(
     connection: Connection, statement: str, trigger: triggers.Trigger | None, state: str | None
 ) -> None:
     connection.execute(statement.encode())
-    expected = [each for each in triggers.QUOTAS if each.table == "public.top_ups"] if trigger is None else [trigger]
+    expected = (
+        [each for each in triggers.QUOTAS if each.table == "public.top_ups"] if trigger is None else [trigger]
+    )
     assert triggers.faults(connection) == ([] if state is None else [(each, state) for each in expected])
 
 
