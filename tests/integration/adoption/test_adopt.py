@@ -274,7 +274,6 @@ def test_undo_from_every_state(server: Server, radius: str, state: str) -> None:
 
 # Takes back the objects of later revisions.
 BACK_TO_0023 = """
-DROP TABLE radcheck;
 DROP TABLE plan_tiers, subscriber_plans, top_ups, radmeter.quota_account, radmeter.quota_change,
     radmeter.disconnect_queue, radmeter.quota_notice CASCADE;
 ALTER TABLE plans DROP COLUMN quota_bytes_in CASCADE, DROP COLUMN quota_bytes_out CASCADE,
