@@ -146,12 +146,15 @@ AS $$
         FROM left_over
     )
     SELECT username, plan, plan_id, quota_type, timezone, period_start, period_end, period_ends_at,
-           least(base + paid_or_left, 9223372036854775807)::bigint,
-           least(used, 9223372036854775807)::bigint, least(left_total, 9223372036854775807)::bigint,
+           -- least() ignores NULL, and NULL is no limit.
+           CASE WHEN base IS NOT NULL THEN least(base + paid_or_left, 9223372036854775807) END::bigint,
+           least(used, 9223372036854775807)::bigint,
+           CASE WHEN left_total IS NOT NULL THEN least(left_total, 9223372036854775807) END::bigint,
            used_in, used_out,
-           least(plan_in + paid_or_left, 9223372036854775807)::bigint,
-           least(plan_out + paid_or_left, 9223372036854775807)::bigint,
-           least(left_in, 9223372036854775807)::bigint, least(left_out, 9223372036854775807)::bigint,
+           CASE WHEN plan_in IS NOT NULL THEN least(plan_in + paid_or_left, 9223372036854775807) END::bigint,
+           CASE WHEN plan_out IS NOT NULL THEN least(plan_out + paid_or_left, 9223372036854775807) END::bigint,
+           CASE WHEN left_in IS NOT NULL THEN least(left_in, 9223372036854775807) END::bigint,
+           CASE WHEN left_out IS NOT NULL THEN least(left_out, 9223372036854775807) END::bigint,
            quota_seconds, used_seconds, left_seconds, least(free, 9223372036854775807)::bigint, percent,
            CASE WHEN suspended_at IS NOT NULL THEN 'suspended'
                 WHEN expires_at <= p_at THEN 'expired'
