@@ -48,7 +48,7 @@ BEGIN
             radmeter.quota_state(text[], timestamptz), radmeter.period_end(text, smallint, date),
             radmeter.overage(numeric, numeric, numeric, numeric, numeric), radmeter.percent_used(numeric, numeric),
             radmeter.octets_until(integer, numeric, numeric),
-            radmeter.used_seconds(text, timestamptz, timestamptz), radmeter.open_sessions(text)
+            radmeter.used_seconds(text, timestamptz, timestamptz), radmeter.open_sessions(text), radmeter.login_settings()
             TO radmeter_reader;
     END IF;
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'radmeter_noc') THEN
@@ -65,7 +65,8 @@ BEGIN
             radmeter.add_subscriber(text, text, text[], text, text),
             radmeter.assign_plan(text, text, text[], text[], boolean),
             radmeter.top_up(text, bigint, date, bigint, text), radmeter.suspend_subscriber(text, boolean),
-            radmeter.import_subscribers(json), radmeter.set_password(text, text, text)
+            radmeter.import_subscribers(json), radmeter.set_password(text, text, text),
+            radmeter.set_login_setting(text, text)
             TO radmeter_noc;
     END IF;
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'radmeter_billing') THEN
@@ -90,6 +91,15 @@ BEGIN
         REVOKE INSERT ON public.invoices FROM radmeter_billing;
         GRANT INSERT (username, plan_id, period_start, period_end, usage, amount, currency) ON public.invoices
             TO radmeter_billing;
+    END IF;
+    IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'radmeter_login') THEN
+        GRANT USAGE ON SCHEMA radmeter TO radmeter_login;
+        GRANT EXECUTE ON FUNCTION radmeter.authorize(text, text, text, text, text, text), radmeter.text_of_octets(bytea)
+            TO radmeter_login;
+        -- A table of FreeRADIUS's own has another owner, who grants it.
+        IF (SELECT pg_has_role(relowner, 'USAGE') FROM pg_class WHERE oid = 'public.radcheck'::regclass) THEN
+            GRANT SELECT ON public.radcheck TO radmeter_login;
+        END IF;
     END IF;
 END;
 $$;

@@ -54,6 +54,7 @@ KEYS = SHARED | {
     "archive_directory",
     "acct_host",
     "acct_port",
+    "auth_port",
     "secret",
     "secret_file",
 }

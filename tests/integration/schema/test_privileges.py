@@ -16,7 +16,14 @@ from support.servers import Connection
 
 from radmeter.database.connection import connect
 
-OURS = ("radmeter_billing", "radmeter_ingest", "radmeter_noc", "radmeter_owner", "radmeter_reader")
+OURS = (
+    "radmeter_billing",
+    "radmeter_ingest",
+    "radmeter_login",
+    "radmeter_noc",
+    "radmeter_owner",
+    "radmeter_reader",
+)
 # Every privilege of a role on an object, by the object's own list (the ACL), or PostgreSQL's default where it has none.
 # One's own objects, and what a table's row type or an array has by itself, are left out.
 GRANTED = """
@@ -64,6 +71,7 @@ ELSE = {
     ("schema", "radmeter", "radmeter_reader", "USAGE"),
     ("schema", "radmeter", "radmeter_noc", "USAGE"),
     ("schema", "radmeter", "radmeter_billing", "USAGE"),
+    ("schema", "radmeter", "radmeter_login", "USAGE"),
     ("database", "it", "PUBLIC", "CONNECT"),
     ("database", "it", "radmeter_owner", "TEMPORARY"),
     # Not id, issued_at and issued_by.
@@ -89,7 +97,7 @@ def test_there_is_nothing_that_is_not_listed(connection: Connection) -> None:
     assert {each for each in found if each[2] == "PUBLIC"} == {each for each in ELSE if each[2] == "PUBLIC"}
     # The owner owns; it needs no grant. NOC reads as a member of radmeter_reader.
     tables = {each for each in found if each[0] == "table"}
-    assert {each[2] for each in tables} == {"radmeter_reader", "radmeter_billing"}
+    assert {each[2] for each in tables} == {"radmeter_reader", "radmeter_billing", "radmeter_login"}
     assert {each for each in tables if each[3] not in KINDS_OF_TABLES} == set()
     functions = {each for each in found if each[0] == "function"}
     assert {(role, privilege) for _, _, role, privilege in functions} == {
@@ -193,6 +201,10 @@ HOSTILE_TEXTS = (
 )
 # Calls with a text of the caller's, by role: every allowed function that takes text or JSON.
 TAKES_TEXT = {
+    "radmeter_login": (
+        "SELECT count(*) FROM radmeter.authorize(%(text)s, %(text)s, %(text)s, %(text)s, %(text)s, %(text)s)",
+        "SELECT count(*) FROM radmeter.authorize(encode(convert_to(%(text)s, 'UTF8'), 'hex'), '', '', '', '', '::1')",
+    ),
     "radmeter_reader": (
         "SELECT public.get_user_total_usage(%(text)s, 'infinity')",
         "SELECT public.get_user_total_usage(%(text)s, '-infinity')",
@@ -216,6 +228,7 @@ TAKES_TEXT = {
         "SELECT radmeter.without_name(to_jsonb(ARRAY[%(text)s::text, 'a']), %(text)s, %(text)s)",
     ),
     "radmeter_noc": (
+        "SELECT radmeter.set_login_setting(%(text)s, %(text)s)",
         "SELECT radmeter.add_router(%(text)s, NULL, %(text)s, '0.0.0.0/0', NULL)",
         "SELECT radmeter.add_router('zone', NULL, NULL, NULL, %(text)s)",
         "SELECT radmeter.claim_router(NULL, %(text)s, NULL, NULL, NULL, NULL)",

@@ -99,6 +99,8 @@ WITHIN = {
     "reassign_adopted": "test_backfill.py",
     "replace_history": "test_backfill_rejected.py",
     "unusable_octets": "test_backfill_rejected.py",
+    "login_attributes": "test_login.py",
+    "login_settings": "test_login.py",
 }
 # Called by one function or command of ours, and tested with it.
 THROUGH_PYTHON = {
