@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from support.commands import Packets
+from support.commands import Packets, radmeter
 from support.processes import Database, FreeRadius, eventually
 from support.radius_login import Answer, login
 from support.servers import Server
@@ -254,3 +254,44 @@ def test_the_database_goes_away_and_comes_back(
         # Without a restart.
         eventually(lambda: site.login("known", NAS_Identifier="mikrotik").limits, first.limits)
         assert site.warnings() == [AWAY, BACK]
+
+
+HARD_PASSWORDS = (
+    "secret",
+    "pässwörd' %{User-Name}",
+    "`id`",
+    "'quoted'",
+    '"quoted"',
+    "back\\slash\\",
+    "%{x",
+    "a b",
+)
+
+
+def test_passwords_of_the_command_are_those_of_the_login(site: Site, tmp_path: Path) -> None:
+    """`users add` stores a digest, which PAP compares. CHAP needs the password itself."""
+    dsn, file = site.database.dsn, tmp_path / "password"
+    for number, password in enumerate(HARD_PASSWORDS):
+        file.write_text(password)
+        for kind, options in (("hashed", ()), ("plain", ("--cleartext",))):
+            user = f"{kind}{number}"
+            done = radmeter(dsn, "users", "add", user, "--plan", "basic", "--password-file", file, *options)
+            assert done.exit_code == 0, done.errors
+            assert number == 0 or password not in done.output + done.errors
+            assert site.login(user, password).accepted, (user, password)
+            # radclient does not read escapes in a CHAP-Password.
+            if password.isalnum():
+                assert site.login(user, None, CHAP_Password=password).accepted == (kind == "plain")
+        assert not site.login(f"hashed{number}", password + "x").accepted
+
+
+def test_another_password_and_a_suspension_hold_at_the_next_login(site: Site) -> None:
+    dsn = site.database.dsn
+    assert radmeter(dsn, "users", "add", "sue", "--plan", "basic", "--password", "first").exit_code == 0
+    assert radmeter(dsn, "users", "password", "sue", "--password", "second").exit_code == 0
+    assert not site.login("sue", "first").accepted
+    assert site.login("sue", "second").accepted
+    assert radmeter(dsn, "users", "suspend", "sue").exit_code == 0
+    assert not site.login("sue", "second").accepted
+    assert radmeter(dsn, "users", "resume", "sue").exit_code == 0
+    assert site.login("sue", "second").accepted

@@ -42,7 +42,17 @@ def stored(password: str, *, cleartext: bool) -> Stored:
             f"the password has more than {LONGEST_OCTETS} octets, the most that RADIUS carries"
         )
     if cleartext:
-        return Stored("Cleartext-Password", password)
+        return Stored("Cleartext-Password", _escaped(password))
     salt = secrets.token_bytes(SALT_OCTETS)
     digest = hashlib.sha512(octets + salt).digest()
     return Stored("SSHA2-512-Password", base64.b64encode(digest + salt).decode())
+
+
+def _escaped(password: str) -> str:
+    """Return a password that rlm_sql reads as itself.
+
+    It unescapes values (``\\n``, ``\\047``). It takes the quotes off a value that stands in quotes, and runs one in
+    backticks as a program.
+    """
+    value = password.replace("\\", "\\\\")
+    return f"\\{ord(value[0]):03o}{value[1:]}" if value[0] in "'\"`" else value

@@ -37,7 +37,7 @@ dora,old,,
 emil,,,
 o'brien,basic,none,
 frida,basic,basic,
-gus,basic,nosuch,
+gus,basic,absent,
 """
 
 
@@ -53,7 +53,7 @@ def test_each_line_is_reported_and_a_second_import_changes_nothing(
         'line 8: the plan "old" is retired\n'
         'line 9: "emil" has no plan yet: give one\n'
         "line 11: the own plan of a user is no further plan: leave it out of also\n"
-        'line 12: there is no plan "nosuch"\n'
+        'line 12: there is no plan "absent"\n'
     )
     tried = radmeter(plans, "users", "import", path, "--dry-run")
     assert (tried.exit_code, tried.errors) == (1, refused)
