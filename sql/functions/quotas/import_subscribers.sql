@@ -33,8 +33,8 @@ BEGIN
                      WHERE further.username = given.username ORDER BY 1) AS old_also,
                ARRAY(SELECT DISTINCT other.id FROM public.plans AS other WHERE other.name = ANY (given.also) ORDER BY 1)
                    AS new_also,
-               (SELECT name FROM unnest(given.also) AS name
-                WHERE NOT EXISTS (SELECT FROM public.plans AS other WHERE other.name = name) LIMIT 1) AS unknown,
+               (SELECT asked.name FROM unnest(given.also) AS asked (name)
+                WHERE NOT EXISTS (SELECT FROM public.plans AS other WHERE other.name = asked.name) LIMIT 1) AS unknown,
                (SELECT other.name FROM public.plans AS other
                 WHERE other.name = ANY (given.also) AND other.retired_at IS NOT NULL
                   AND NOT EXISTS (SELECT FROM public.subscriber_plans AS further

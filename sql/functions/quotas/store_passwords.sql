@@ -4,7 +4,8 @@
 -- The table may be an operator's own. If it is another role's, that role could have a trigger on it, which would run
 -- with the rights of the owner of this function. So such a table is refused.
 -- Called by radmeter.add_subscriber, radmeter.set_password, radmeter.import_subscribers. Writes radcheck.
--- SQLSTATE RM001, with the reason: there is no radcheck, it belongs to another role, or the attribute is another.
+-- SQLSTATE RM001, with the reason: there is no radcheck, it belongs to another role or may not be written, or the
+-- attribute is another.
 CREATE OR REPLACE FUNCTION radmeter.store_passwords(p_usernames text[], p_attribute text, p_values text[]) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
@@ -33,5 +34,11 @@ BEGIN
           'LM-Password');
     INSERT INTO public.radcheck (username, attribute, op, value)
     SELECT username, p_attribute, ':=', value FROM unnest(p_usernames, p_values) AS given (username, value);
+EXCEPTION
+    WHEN insufficient_privilege THEN
+        RAISE EXCEPTION '% may not write public.radcheck: as its owner, GRANT SELECT, INSERT, DELETE ON public.radcheck '
+            'TO %; GRANT USAGE ON SEQUENCE % TO %', quote_ident(current_user), quote_ident(current_user),
+            coalesce(pg_get_serial_sequence('public.radcheck', 'id'), 'public.radcheck_id_seq'),
+            quote_ident(current_user) USING ERRCODE = 'RM001';
 END;
 $$;

@@ -31,6 +31,7 @@ from radmeter.cli.common import (
 from radmeter.cli.groups import group
 from radmeter.config import Settings
 from radmeter.errors import ConfigurationError, RadmeterError
+from radmeter.printable import printable
 from radmeter.units import counted, human_bytes
 
 if TYPE_CHECKING:
@@ -243,7 +244,6 @@ def _password(
     user: str, given: str | None, file: Path | None, cleartext: bool, *, optional: bool
 ) -> "Stored | None":
     """Return the password that was given, or that a terminal is asked for. None: there is none."""
-    from radmeter.printable import printable
     from radmeter.quotas.passwords import stored
     from radmeter.secret_files import read_password
 
@@ -257,17 +257,17 @@ def _password(
                 return None
             raise click.UsageError("there is no terminal to ask at: give --password-file")
         hint = " (empty: the user authenticates elsewhere)" if optional else ""
-        given = click.prompt(
-            printable(f"Password of {user}{hint}"),
-            hide_input=True,
-            default="" if optional else None,
-            show_default=False,
-            confirmation_prompt="Once more",
-            err=True,
-        )
-        if not given:
+        given = _asked(f"Password of {user}{hint}")
+        if not given and optional:
             return None
-    return stored(str(given), cleartext=cleartext)
+        if _asked("Once more") != given:
+            raise ConfigurationError("the two passwords differ: run the command again")
+    return stored(given, cleartext=cleartext)
+
+
+def _asked(question: str) -> str:
+    """Ask at the terminal for a text that is not shown."""
+    return str(click.prompt(printable(question), hide_input=True, default="", show_default=False, err=True))
 
 
 @users.command(
