@@ -43,7 +43,7 @@ BEGIN
             radmeter.user_parts(text, date),
             radmeter.period_complete(text, smallint, date, text, date, timestamptz),
             radmeter.sessions_complete_from(), radmeter.radacct_partitions(), radmeter.missing_months(integer),
-            radmeter.limits(), radmeter.erasures(text), radmeter.audit_lines_with(text),
+            radmeter.limits(), radmeter.erasures(text), radmeter.audit_lines_with(text), radmeter.login_rows(text),
             radmeter.without_name(jsonb, text, text), radmeter.database_id(), radmeter.lagging_nodes(),
             radmeter.quota_state(text[], timestamptz), radmeter.period_end(text, smallint, date),
             radmeter.overage(numeric, numeric, numeric, numeric, numeric), radmeter.percent_used(numeric, numeric),

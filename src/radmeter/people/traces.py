@@ -44,6 +44,11 @@ QUERIES = (
         "SELECT count(*), min(added_at), max(added_at) FROM public.top_ups WHERE username = %(name)s",
     ),
     (
+        "rows of radcheck",
+        REMOVED,
+        "SELECT radmeter.login_rows(%(name)s), NULL::timestamptz, NULL::timestamptz",
+    ),
+    (
         "requests to routers",
         REMOVED,
         "SELECT count(*), min(created_at), max(created_at) FROM radmeter.disconnect_queue"
@@ -132,7 +137,9 @@ def subscriber_columns(connection: Connection) -> list[str]:
     """Return the columns that an operator added to subscribers. Their values go with the user's row."""
     rows = connection.execute(
         """SELECT attname FROM pg_attribute WHERE attrelid = 'public.subscribers'::regclass AND attnum > 0
-             AND NOT attisdropped AND attname NOT IN ('username', 'plan_id', 'quota_start', 'first_used_at', 'suspended_at') ORDER BY attnum"""
+             AND NOT attisdropped
+             AND attname NOT IN ('username', 'plan_id', 'quota_start', 'first_used_at', 'suspended_at')
+           ORDER BY attnum"""
     ).fetchall()
     return [name for (name,) in rows]
 

@@ -176,3 +176,16 @@ def test_an_operators_own_table_is_used_as_it_is(plan: str, connection: Connecti
     assert connection.execute("SELECT username, attribute, site FROM radcheck").fetchall() == [
         ("bob", "SSHA2-512-Password", "main")
     ]
+
+
+def test_an_erasure_removes_the_password(plan: str, connection: Connection) -> None:
+    for user in ("bob", "ann"):
+        radmeter(plan, "users", "add", user, "--plan", "basic", "--password", SECRET)
+    shown = radmeter(plan, "people", "show", "bob", "--format", "json").json()
+    assert [(row["number"], row["on_erase"]) for row in shown if row["kind"] == "rows of radcheck"] == [
+        (1, "removed")
+    ]
+    done = radmeter(plan, "people", "erase", "bob", "--yes", "--format", "json").json()
+    assert done["rows"]["radcheck"] == 1
+    assert [row[0] for row in rows(connection)] == ["ann"]
+    assert "bob" not in everywhere(connection)

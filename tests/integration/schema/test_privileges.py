@@ -220,6 +220,7 @@ TAKES_TEXT = {
         "SELECT count(*) FROM radmeter.missing_months(-2147483648)",
         "SELECT count(*) FROM radmeter.erasures(%(text)s)",
         "SELECT count(*) FROM radmeter.audit_lines_with(%(text)s)",
+        "SELECT radmeter.login_rows(%(text)s)",
         "SELECT count(*) FROM radmeter.quota_state(ARRAY[%(text)s, NULL], 'infinity')",
         "SELECT count(*) FROM radmeter.quota_state(ARRAY[%(text)s, NULL], now())",
         "SELECT radmeter.period_end(%(text)s, 99::smallint, 'infinity')",

@@ -12,6 +12,7 @@ ROLES = ("radmeter_ingest", "radmeter_reader", "radmeter_noc", "radmeter_billing
 
 # Every function there is. Who may execute it, by name: read by views and queries of the one who reads
 READERS = {
+    "login_rows",
     "audit_lines_with",
     "database_id",
     "erasures",
@@ -171,6 +172,7 @@ PARTS = {
     "store_passwords",
     "subscriber_values",
     "user_name_fault",
+    "writes_radcheck",
     "counted_octets",
     "count_erased",
     "counted_offset",
