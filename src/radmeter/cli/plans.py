@@ -155,7 +155,7 @@ def given_options(command: Any) -> Any:
     return command
 
 
-@group(epilog="Example: radmeter plans add basic --quota 10MB --period monthly --down 5M --up 1M")
+@group(epilog="Example: radmeter plans add basic --quota 10MB --period monthly")
 def plans() -> None:
     """Add, list, change and retire plans: what users may use in a period, and how fast.
 
