@@ -6,7 +6,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from support.commands import radmeter
-from support.quotas import MB, apply_due, queue, state, use
+from support.quotas import MB, OTHER_DAY, apply_due, queue, state, use
 from support.servers import Connection, Server, installed
 
 
@@ -211,18 +211,18 @@ def test_a_change_holds_at_once_for_all_who_have_the_plan(database: str, connect
 def test_another_period_begins_with_0_and_top_ups_pay_what_was_owed_first(
     database: str, connection: Connection
 ) -> None:
-    run(database, "plans", "add", "basic", "--quota", "10MB")
+    run(database, "plans", "add", "basic", "--quota", "10MB", "--timezone", "UTC", "--anchor", OTHER_DAY)
     run(database, "users", "add", "bob", "--plan", "basic")
     run(database, "users", "top-up", "bob", "20MB")
     use(database, 14 * MB)
-    done = radmeter(database, "plans", "set", "basic", "--period", "one-time")
+    done = radmeter(database, "plans", "set", "basic", "--period", "one-time", "--quota", "1MB")
     assert (done.output, done.errors) == (
         "plan 'basic' is changed: 1 user has it\n",
         "its period is another one, so its users begin with 0 used\n",
     )
     for _ in range(2):
         found = state(connection)
-        assert (found["used_bytes"], found["remaining_bytes"], found["top_up_bytes"]) == (0, 26 * MB, 16 * MB)
+        assert (found["used_bytes"], found["remaining_bytes"], found["top_up_bytes"]) == (0, 17 * MB, 16 * MB)
         apply_due(connection)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from support.commands import radmeter
-from support.quotas import MB, apply_due, queue, state, use
+from support.quotas import MB, OTHER_DAY, apply_due, queue, state, use
 from support.servers import Connection, Server, installed
 
 NAMES = (
@@ -40,7 +40,7 @@ def run(database: str, *arguments: str) -> str:
 @pytest.fixture
 def bob(database: str) -> str:
     """A database with bob, who has 10 MB."""
-    run(database, "plans", "add", "basic", "--quota", "10MB", "--timezone", "UTC")
+    run(database, "plans", "add", "basic", "--quota", "10MB", "--timezone", "UTC", "--anchor", OTHER_DAY)
     run(database, "users", "add", "bob", "--plan", "basic")
     return database
 
@@ -112,7 +112,7 @@ def test_several_plans_add_up(bob: str) -> None:
 def test_another_plan_while_over_restores_at_once(bob: str, connection: Connection) -> None:
     use(bob, 12 * MB)
     assert queue(connection) == [("bob", "s1", "disconnect", "over", "waiting")]
-    run(bob, "plans", "add", "big", "--quota", "100MB", "--timezone", "UTC")
+    run(bob, "plans", "add", "big", "--quota", "100MB", "--timezone", "UTC", "--anchor", OTHER_DAY)
     run(bob, "users", "assign", "bob", "--plan", "big")
     assert queue(connection) == [("bob", "s1", "disconnect", "over", "dropped")]
     found = state(connection)
