@@ -128,7 +128,7 @@ SESSION_SHORT = ("id", "router", "started_at", "bytes_in", "bytes_out", "framed_
 STATUSES = ("active", "warned", "over", "throttled", "expired", "suspended")
 SPANS = ("quota_seconds", "used_seconds", "remaining_seconds", "session_timeout", "idle_timeout")
 SPEEDS = ("speed_down", "speed_up")
-BATCH_LINES = 2000
+BATCH_LINES = 1000
 LONG_FILE_BYTES = 1 << 17
 OUTCOMES = ("added", "changed", "unchanged", "refused")
 

@@ -17,15 +17,18 @@ NONE = ("unlimited", "off", "none")
 LARGEST_INTEGER = 2**31 - 1
 
 LIST = """
-SELECT plan.*,
-       (SELECT count(*) FROM public.subscribers AS subscriber
-        WHERE subscriber.plan_id = plan.id
-           OR EXISTS (SELECT FROM public.subscriber_plans AS further
-                      WHERE further.username = subscriber.username AND further.plan_id = plan.id)) AS users,
+SELECT plan.*, coalesce(holders.users, 0) AS users,
        (SELECT coalesce(json_agg(json_build_object('from_bytes', tier.from_bytes, 'speed_down', tier.speed_down,
                                                    'speed_up', tier.speed_up) ORDER BY tier.from_bytes), '[]')
         FROM public.plan_tiers AS tier WHERE tier.plan_id = plan.id) AS tiers
 FROM public.plans AS plan
+LEFT JOIN (SELECT plan_id, count(*) AS users
+           FROM (SELECT plan_id FROM public.subscribers
+                 UNION ALL
+                 SELECT further.plan_id
+                 FROM public.subscriber_plans AS further JOIN public.subscribers AS subscriber USING (username)
+                 WHERE further.plan_id <> subscriber.plan_id) AS held
+           GROUP BY plan_id) AS holders ON holders.plan_id = plan.id
 WHERE (%(name)s::text IS NULL OR plan.name = %(name)s) AND (%(retired)s OR plan.retired_at IS NULL)
 ORDER BY plan.name"""
 

@@ -197,6 +197,8 @@ def test_a_change_holds_at_once_for_all_who_have_the_plan(database: str, connect
         run(database, "users", "add", user, "--plan", plan)
     run(database, "users", "assign", "carl", "--also", "basic")
     use(database, 8 * MB)
+    (shown, _) = radmeter(database, "plans", "list", "--format", "json").json()
+    assert (shown["name"], shown["users"]) == ("basic", 3)
     assert "3 users have it" in run(database, "plans", "set", "basic", "--quota", "5MB")
     assert state(connection)["status"] == "over"
     apply_due(connection)

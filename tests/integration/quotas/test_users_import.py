@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from support.commands import radmeter
+from support.memory import peak_bytes
 from support.quotas import MB, state, use
 from support.servers import Connection, Server, installed
 
@@ -97,3 +98,29 @@ def test_the_database_refuses_names_too(plans: str, connection: Connection) -> N
         "SELECT outcome FROM radmeter.import_subscribers(%s)", (json.dumps(lines),)
     ).fetchall()
     assert [outcome for (outcome,) in rows] == ["refused"] * 4 + ["added"]
+
+
+def test_a_long_list_takes_little_memory(plans: str, connection: Connection, tmp_path: Path) -> None:
+    path = tmp_path / "users.csv"
+    with path.open("w") as file:
+        file.write("username,plan\n")
+        file.writelines(f"user{n:06},{'basic' if n % 20 == 0 else 'nosuch' * 20}\n" for n in range(100_000))
+    code = """
+environ = {"RADMETER_DSN": sys.argv[1], "RADMETER_STATE": "/nonexistent"}
+os.environ.update(environ)
+with open(os.devnull, "w") as nothing, redirect_stderr(nothing), redirect_stdout(nothing):
+    try:
+        main(["users", "import", sys.argv[2]])
+    except SystemExit as stop:
+        assert stop.code == 1
+"""
+    imports = """
+import os
+from contextlib import redirect_stderr, redirect_stdout
+
+import psycopg
+import radmeter.cli.users
+from radmeter.cli.main import main
+"""
+    assert peak_bytes(imports, code, plans, path) < 32 << 20
+    assert connection.execute("SELECT count(*) FROM subscribers").fetchone() == (5001,)
