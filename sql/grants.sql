@@ -74,7 +74,7 @@ BEGIN
         GRANT SELECT ON public.user_quota_usage, public.router_daily_usage, public.plans, public.subscribers,
             public.routers, public.invoices, radmeter.user_usage, radmeter.router_usage, radmeter.user_plans,
             radmeter.router_list, radmeter.setting,
-            public.plan_tiers, public.subscriber_plans, public.top_ups, radmeter.quota_account
+            public.plan_tiers, public.subscriber_plans, public.top_ups, radmeter.quota_account, radmeter.quota_change
             TO radmeter_billing;
         GRANT EXECUTE ON FUNCTION public.get_user_total_usage(text, timestamptz), radmeter.setting_value(text),
             radmeter.user_period_start(text, timestamptz), radmeter.period_start(text, smallint, date, date),

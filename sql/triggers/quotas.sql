@@ -4,7 +4,7 @@ CREATE OR REPLACE TRIGGER _100_note_quota_change_inserted
     AFTER INSERT ON public.subscribers REFERENCING NEW TABLE AS changed_rows
     FOR EACH STATEMENT EXECUTE FUNCTION radmeter.note_quota_change();
 CREATE OR REPLACE TRIGGER _100_note_quota_change_updated
-    AFTER UPDATE ON public.subscribers REFERENCING NEW TABLE AS changed_rows OLD TABLE AS former_rows
+    AFTER UPDATE ON public.subscribers REFERENCING OLD TABLE AS former_rows NEW TABLE AS changed_rows
     FOR EACH STATEMENT EXECUTE FUNCTION radmeter.note_quota_change();
 CREATE OR REPLACE TRIGGER _100_note_quota_change_deleted
     AFTER DELETE ON public.subscribers REFERENCING OLD TABLE AS changed_rows
@@ -13,7 +13,7 @@ CREATE OR REPLACE TRIGGER _100_note_quota_change_inserted
     AFTER INSERT ON public.subscriber_plans REFERENCING NEW TABLE AS changed_rows
     FOR EACH STATEMENT EXECUTE FUNCTION radmeter.note_quota_change();
 CREATE OR REPLACE TRIGGER _100_note_quota_change_updated
-    AFTER UPDATE ON public.subscriber_plans REFERENCING NEW TABLE AS changed_rows OLD TABLE AS former_rows
+    AFTER UPDATE ON public.subscriber_plans REFERENCING OLD TABLE AS former_rows NEW TABLE AS changed_rows
     FOR EACH STATEMENT EXECUTE FUNCTION radmeter.note_quota_change();
 CREATE OR REPLACE TRIGGER _100_note_quota_change_deleted
     AFTER DELETE ON public.subscriber_plans REFERENCING OLD TABLE AS changed_rows
@@ -22,7 +22,7 @@ CREATE OR REPLACE TRIGGER _100_note_quota_change_inserted
     AFTER INSERT ON public.top_ups REFERENCING NEW TABLE AS changed_rows
     FOR EACH STATEMENT EXECUTE FUNCTION radmeter.note_quota_change();
 CREATE OR REPLACE TRIGGER _100_note_quota_change_updated
-    AFTER UPDATE ON public.top_ups REFERENCING NEW TABLE AS changed_rows OLD TABLE AS former_rows
+    AFTER UPDATE ON public.top_ups REFERENCING OLD TABLE AS former_rows NEW TABLE AS changed_rows
     FOR EACH STATEMENT EXECUTE FUNCTION radmeter.note_quota_change();
 CREATE OR REPLACE TRIGGER _100_note_quota_change_deleted
     AFTER DELETE ON public.top_ups REFERENCING OLD TABLE AS changed_rows

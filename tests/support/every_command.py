@@ -55,6 +55,7 @@ RUNS: dict[str, tuple[str, ...]] = {
     "users resume": ("bob",),
     "users import": ("{directory}/users.csv",),
     "plans retire": ("gold",),
+    "quota over": (),
     "rejected list": (),
     "rejected show": ("1",),
     "rejected retry": ("1",),

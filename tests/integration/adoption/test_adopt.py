@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 from support import stock
-from support.adoption import Reader, assert_totals, dump, killed_before, sessions, ship
+from support.adoption import BACK_TO_0023, Reader, assert_totals, dump, killed_before, sessions, ship
 from support.commands import radmeter
 from support.ledger import ingest
 from support.load_factor import load_factor
@@ -272,18 +272,6 @@ def test_undo_from_every_state(server: Server, radius: str, state: str) -> None:
     assert dump(server, radius) == definition
 
 
-# Takes back the objects of later revisions.
-BACK_TO_0023 = """
-DROP TABLE plan_tiers, subscriber_plans, top_ups, radmeter.quota_account, radmeter.quota_change,
-    radmeter.disconnect_queue, radmeter.quota_notice CASCADE;
-ALTER TABLE plans DROP COLUMN quota_bytes_in CASCADE, DROP COLUMN quota_bytes_out CASCADE,
-    DROP COLUMN quota_seconds CASCADE, DROP COLUMN speed_up CASCADE, DROP COLUMN speed_down CASCADE,
-    DROP COLUMN max_sessions CASCADE, DROP COLUMN session_timeout CASCADE, DROP COLUMN idle_timeout CASCADE,
-    DROP COLUMN valid_seconds CASCADE, DROP COLUMN rollover_bytes CASCADE, DROP COLUMN retired_at CASCADE;
-ALTER TABLE subscribers DROP COLUMN first_used_at CASCADE, DROP COLUMN suspended_at CASCADE;
-ALTER TABLE user_quota_usage DROP COLUMN next_check CASCADE;
-DROP FUNCTION radmeter.note_quota_change CASCADE;
-"""
 # As a radmeter of revision 0008 leaves it.
 BACK_TO_0008 = (
     BACK_TO_0023

@@ -62,6 +62,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "users suspend": ("dora",),
     "users resume": ("dora",),
     "users import": ("{directory}/users.csv",),
+    "quota over": (),
     "status": ("--sample", "0"),
     "backfill": ("--yes",),
     "backfill --status": (),
@@ -97,6 +98,7 @@ ENOUGH = {
         "plans show",
         "users list",
         "users show",
+        "quota over",
     },
     None: set[str](),
 }

@@ -58,6 +58,7 @@ READ: dict[str, tuple[str, ...]] = {
     "plans show": ("{user}",),
     "users list": (),
     "users show": ("{user}",),
+    "quota over": (),
     "people show": ("{user}",),
     "people erase": ("{user}", "--yes", "--even-open"),
     "journal status": ("--all",),

@@ -178,6 +178,7 @@ def test_reading_commands_work_in_each_mode(own_server: Server, own_database: st
         ("users", "list"),
         ("users", "show", "bob"),
         ("limits", "list"),
+        ("quota", "over"),
         ("partitions", "list"),
         ("rejected", "list"),
         ("journal", "incidents"),

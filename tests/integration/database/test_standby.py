@@ -58,6 +58,7 @@ READING = [
     ("users", "list"),
     ("users", "show", "alice"),
     ("limits", "list"),
+    ("quota", "over"),
     ("partitions", "list"),
     ("rejected", "list"),
     ("journal", "incidents"),

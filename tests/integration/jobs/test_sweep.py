@@ -48,7 +48,7 @@ BOUNDED = {
     "radmeter.journal_incident": "a row for each incident",
     "radmeter.journal_segment": "segment_keep_days",
     "radmeter.kept_per_hour": "radmeter.note_expired removes old hours",
-    "radmeter.lease": "one row",
+    "radmeter.lease": "a row for each work",
     "radmeter.migration_log": "a row for each step of an upgrade",
     "radmeter.partition_split": "a row for each split",
     "radmeter.quota_account": "a row for each user",

@@ -20,7 +20,7 @@ MOVE_NO_OCTETS = {"apply_quotas"}
 
 
 def test_every_function_that_writes_counters_tells_of_the_users(connection: Connection) -> None:
-    bodies = dict(
+    bodies: dict[str, str] = dict(
         connection.execute(
             """SELECT proname, coalesce(pg_get_function_sqlbody(oid), prosrc) FROM pg_proc
                WHERE pronamespace IN ('public'::regnamespace, 'radmeter'::regnamespace)"""

@@ -329,7 +329,7 @@ BILLING_TABLES = {
     "top_ups",
     "user_quota_usage",
 }
-BILLING_VIEWS = {"quota_account", "router_list", "router_usage", "user_plans", "user_usage"}
+BILLING_VIEWS = {"quota_account", "quota_change", "router_list", "router_usage", "user_plans", "user_usage"}
 SELECTS: dict[str, set[str]] = {
     "radmeter_ingest": set(),
     "radmeter_reader": READS,
