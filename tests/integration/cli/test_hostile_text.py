@@ -54,6 +54,7 @@ READ: dict[str, tuple[str, ...]] = {
     "jobs expire": ("--dry-run",),
     "config": (),
     "limits list": (),
+    "login list": (),
     "people show": ("{user}",),
     "people erase": ("{user}", "--yes", "--even-open"),
     "journal status": ("--all",),
@@ -65,6 +66,7 @@ WITHOUT_DATA = {"simulate", "jobs close-stale", "migrate plan", "migrate status"
 WITHOUT_DATA |= {
     "jobs expire",
     "limits list",
+    "login list",
     "partitions list",
     "backfill",
     "verify",
