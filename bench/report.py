@@ -32,6 +32,7 @@ def markdown(results: Results) -> str:
     if "lookups" in results:
         parts.append(_lookups(results["lookups"]))
     parts += [_commands(results["commands"])] if "commands" in results else []
+    parts += [_logins(results["logins"])] if "logins" in results else []
     parts += [_flood(results["flood"])] if "flood" in results else []
     parts += [_floods(results["floods"])] if "floods" in results else []
     parts += [_recovery(results["recovery"])] if "recovery" in results else []
@@ -172,6 +173,17 @@ def _commands(found: Results) -> str:
         + table(["command", "median", "most"], rows)
         + "\n\n## Installed size, MB\n\n"
         + table(["installed as", "MB"], installed)
+    )
+
+
+def _logins(found: Results) -> str:
+    times = [f"{found['latency_seconds'][name] * 1e3:.2f}" for name in ("p50", "p95", "p99", "max")]
+    return (
+        "## Logins\n\n"
+        f"{found['logins']:,} logins by PAP at {found['rate']:.0f} a second for {found['seconds']:g} s, while "
+        f"{found['accounting_rate']:,} accounting packets a second change the same users' counters. Answers, "
+        f"milliseconds; {found['sent_again']} were sent again:\n\n"
+        + table(["p50", "p95", "p99", "max"], [times])
     )
 
 

@@ -91,6 +91,8 @@ def judge(results: dict[str, Any]) -> list[Target]:
             most(f"processor time of radmeter {name}, seconds", seconds, target, COMMAND_SLACK)
         if (size := results["commands"]["megabytes"].get(sizes.PACKAGE)) is not None:
             most(f"{sizes.PACKAGE}, installed, MB", size, sizes.TARGET, 1)
+    if "logins" in results:
+        most("p95 of logins, ms", results["logins"]["latency_seconds"]["p95"] * 1e3, 100, LATENCY_SLACK)
     if "flood" in results:
         one = results["flood"]
         allowed = one["limit"] * (one["seconds"] + BURST_SECONDS)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from support.commands import Packets, radmeter
+from support.commands import Packets, Result, radmeter
 from support.processes import Database, FreeRadius, eventually
 from support.radius_login import Answer, login
 from support.servers import Server
@@ -54,6 +54,21 @@ class Site:
             packets.add(status, f"{session}-{username}", User_Name=username, NAS_Identifier="mikrotik",
                         Calling_Station_Id="aa-00-00-00-00-01", Acct_Input_Gigawords=octets >> 32,
                         Acct_Input_Octets=octets & 0xFFFFFFFF)  # fmt: skip
+
+    def command(self, *arguments: str) -> Result:
+        """`radmeter cache` with these arguments."""
+        assert self.server.logins is not None
+        place = {
+            "RADMETER_CACHE_PORT": str(self.server.logins.cache_port),
+            "RADMETER_CACHE_SECRET": "testing123",
+        }
+        return radmeter(None, "cache", *arguments, **place)
+
+    def cache(self) -> tuple[int, ...]:
+        """Users, hits, misses, stored and dropped, as `radmeter cache status` shows them."""
+        shown = self.command("status", "--format", "json").json()
+        assert 0 <= shown.pop("age_seconds") < 100
+        return tuple(shown.values())
 
     def warnings(self) -> list[str]:
         """What the policy has logged."""
@@ -244,12 +259,15 @@ def test_the_database_goes_away_and_comes_back(
         first = site.login("known", NAS_Identifier="mikrotik")
         assert (first.code, first.limits["Mikrotik-Total-Limit"]) == ("Access-Accept", str(GIB))
         assert not site.login("poor").accepted
+        assert site.cache() == (1, 0, 0, 1, 0)
         postgresql.stop()
         try:
             answers = [site.login(name) for name in ("known", "known", "unknown", "poor", "known")]
+            figures = site.cache()
         finally:
             postgresql.start()
         assert answers == [known, known, unknown, unknown, known]
+        assert figures == ((1, 0, 0, 1, 0) if setting == "reject" else (1, 3, 2, 1, 0))
         assert site.warnings() == [AWAY]
         # Without a restart.
         eventually(lambda: site.login("known", NAS_Identifier="mikrotik").limits, first.limits)
@@ -295,3 +313,32 @@ def test_another_password_and_a_suspension_hold_at_the_next_login(site: Site) ->
     assert not site.login("sue", "second").accepted
     assert radmeter(dsn, "users", "resume", "sue").exit_code == 0
     assert site.login("sue", "second").accepted
+
+
+@pytest.mark.usefixtures("passwords_elsewhere")
+def test_a_dropped_plan_lets_nobody_in(database: Database, postgresql: Server, tmp_path: Path) -> None:
+    database.execute(SETUP.replace("CREATE ROLE freeradius_login LOGIN IN ROLE radmeter_login;", ""))
+    with FreeRadius(tmp_path / "run", tmp_path / "journal", login_dsn=database.conninfo) as server:
+        site = Site(server.start(), database)
+        names = ["o'brien", "b", "c"]
+        for name in names:
+            site.user(name)
+            assert site.login(name).accepted
+        assert site.cache() == (3, 0, 0, 3, 0)
+        dropped = site.command("drop", "o'brien")
+        assert (dropped.exit_code, dropped.output) == (0, "o'brien: dropped\n")
+        assert site.command("drop", "o'brien").output == "o'brien: was not in it\n"
+        assert site.cache() == (2, 0, 0, 3, 1)
+        assert site.command("status", "o'brien", "--format", "json").json()["cached"] is False
+        kept = site.command("status", "b", "--format", "json").json()
+        assert (kept["cached"], kept["age_seconds"] < 100) == (True, True)
+        postgresql.stop()
+        try:
+            assert [site.login(name).accepted for name in names] == [False, True, True]
+            assert site.command("drop", "--all").output == "the cache is empty\n"
+            assert [site.login(name).accepted for name in names] == [False, False, False]
+        finally:
+            postgresql.start()
+        assert site.cache() == (0, 2, 4, 3, 0)
+        server.stop()
+        assert "does not answer for its cache" in site.command("status").errors

@@ -30,6 +30,8 @@ RUNS: dict[str, tuple[str, ...]] = {
     "jobs close-stale": (),
     "jobs expire": (),
     "jobs clear-personal": (),
+    "login list": (),
+    "login set": ("message_over", "x"),
     "limits list": (),
     "limits set": ("personal_keep_days", "90", "--yes"),
     "routers list": (),

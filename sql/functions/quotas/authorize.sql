@@ -19,6 +19,7 @@ CREATE OR REPLACE FUNCTION radmeter.authorize(
     p_nas_address text, p_source_address text)
 RETURNS TABLE (id integer, username text, attribute text, value text, op text)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET enable_seqscan = off
+SET plan_cache_mode = force_generic_plan
 AS $$
 #variable_conflict use_column
 DECLARE

@@ -63,6 +63,7 @@ COMMANDS = frozenset(
     {
         "adopt",
         "backfill",
+        "cache",
         "config",
         "doctor",
         "explain",
@@ -70,6 +71,7 @@ COMMANDS = frozenset(
         "jobs",
         "journal",
         "limits",
+        "login",
         "migrate",
         "partitions",
         "people",

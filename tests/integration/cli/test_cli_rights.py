@@ -82,6 +82,8 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "journal acknowledge": ("1", "--reason", "known"),
     "journal salvage": ("{directory}/orphans",),
     "journal adopt": ("{directory}/orphans",),
+    "login list": (),
+    "login set": ("message_over", "x"),
     "limits list": (),
     "limits set": ("personal_keep_days", "90"),
 }
@@ -113,6 +115,8 @@ OTHERS = {
     "doctor",
     "people pseudonymise",
     "freeradius install",
+    "cache status",
+    "cache drop",
 }
 
 

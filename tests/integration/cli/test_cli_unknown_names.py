@@ -87,6 +87,7 @@ UNKNOWN: dict[str, tuple[str, int, str]] = {
     "rejected drop IDS": ("rejected drop 4711 --yes", 1, PACKET),
     "journal acknowledge IDS": ("journal acknowledge 4711 --reason x", 1, "4711"),
     "limits set NAME": ("limits set nosuch 5", 1, "nosuch"),
+    "login set NAME": ("login set nosuch 5", 1, "nosuch"),
     "partitions split NAME": ("partitions split nosuch --yes", 1, "nosuch is no partition of radacct"),
     "backfill --correct": ("backfill --correct 4711 --octets 1 2", 1, "4711"),
     "backfill --leave": ("backfill --leave 4711 --yes", 1, "not set aside: 4711"),
@@ -152,6 +153,10 @@ FREE = {
     "routers claim --name": "a new name",
     "routers rename NAME": "a new name",
     "limits set VALUE": "a new value",
+    "login set VALUE": "a new value",
+    "--login-dsn": "a connection string",
+    "cache status USER": "the cache is FreeRADIUS's: tests/acceptance/test_logins.py",
+    "cache drop USER": "the cache is FreeRADIUS's: tests/acceptance/test_logins.py",
     "journal salvage --node": "a name for what has none",
     "journal adopt --node": "a name for what has none",
 }

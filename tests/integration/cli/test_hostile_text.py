@@ -59,6 +59,7 @@ READ: dict[str, tuple[str, ...]] = {
     "users list": (),
     "users show": ("{user}",),
     "quota over": (),
+    "login list": (),
     "people show": ("{user}",),
     "people erase": ("{user}", "--yes", "--even-open"),
     "journal status": ("--all",),
@@ -70,6 +71,7 @@ WITHOUT_DATA = {"simulate", "jobs close-stale", "migrate plan", "migrate status"
 WITHOUT_DATA |= {
     "jobs expire",
     "limits list",
+    "login list",
     "partitions list",
     "backfill",
     "verify",
