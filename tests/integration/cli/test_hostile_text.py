@@ -134,7 +134,7 @@ def hostile(database: str, connection: Connection) -> dict[str, str]:
     )
     (router,) = connection.execute("SELECT id FROM routers").fetchone() or (None,)
     (rejected,) = connection.execute("SELECT id FROM rejected_packet").fetchone() or (None,)
-    connection.execute("INSERT INTO plans (name, timezone) VALUES (%s, 'UTC')", (HOSTILE,))
+    connection.execute("INSERT INTO plans (name, timezone, quota_bytes) VALUES (%s, 'UTC', 0)", (HOSTILE,))
     connection.execute("INSERT INTO subscribers (username, plan_id) SELECT %s, id FROM plans", (HOSTILE,))
     connection.execute(
         "INSERT INTO top_ups (username, bytes, note, added_by) VALUES (%s, 1, %s, %s)", (HOSTILE,) * 3
