@@ -54,6 +54,7 @@ READ: dict[str, tuple[str, ...]] = {
     "jobs expire": ("--dry-run",),
     "config": (),
     "limits list": (),
+    "cache status": ("{user}",),  # FreeRADIUS answers, and there is none here
     "login list": (),
     "people show": ("{user}",),
     "people erase": ("{user}", "--yes", "--even-open"),
@@ -66,6 +67,7 @@ WITHOUT_DATA = {"simulate", "jobs close-stale", "migrate plan", "migrate status"
 WITHOUT_DATA |= {
     "jobs expire",
     "limits list",
+    "cache status",
     "login list",
     "partitions list",
     "backfill",

@@ -52,6 +52,7 @@ READING = [
     ("routers", "list"),
     ("routers", "show", "#1"),
     ("limits", "list"),
+    ("login", "list"),
     ("partitions", "list"),
     ("rejected", "list"),
     ("journal", "incidents"),
