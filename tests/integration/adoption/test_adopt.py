@@ -287,7 +287,6 @@ ALTER TABLE accounting_anomaly DROP COLUMN octets_otherwise CASCADE;
 ALTER TABLE routers DROP COLUMN plausible_mbit_per_second CASCADE;
 DROP TABLE radmeter.job_result;
 DROP TABLE radmeter.router_coa, radmeter.router_coa_state CASCADE;
-DROP TABLE public.radcheck;
 ALTER TABLE radmeter.backfill_user DROP COLUMN id;
 ALTER TABLE radmeter.backfill_router DROP COLUMN id;
 ALTER TABLE radmeter.adopted_move DROP COLUMN id;

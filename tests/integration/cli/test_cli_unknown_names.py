@@ -155,8 +155,8 @@ FREE = {
     "limits set VALUE": "a new value",
     "login set VALUE": "a new value",
     "--login-dsn": "a connection string",
-    "cache status USER": "the cache is FreeRADIUS's: tests/acceptance/test_logins.py",
-    "cache drop USER": "the cache is FreeRADIUS's: tests/acceptance/test_logins.py",
+    "cache status USERNAME": "the cache is FreeRADIUS's: tests/acceptance/test_logins.py",
+    "cache drop USERNAME": "the cache is FreeRADIUS's: tests/acceptance/test_logins.py",
     "journal salvage --node": "a name for what has none",
     "journal adopt --node": "a name for what has none",
 }

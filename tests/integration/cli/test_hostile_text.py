@@ -59,6 +59,7 @@ READ: dict[str, tuple[str, ...]] = {
     "users list": (),
     "users show": ("{user}",),
     "quota over": (),
+    "cache status": ("{user}",),  # FreeRADIUS answers, and there is none here
     "login list": (),
     "people show": ("{user}",),
     "people erase": ("{user}", "--yes", "--even-open"),
@@ -71,6 +72,7 @@ WITHOUT_DATA = {"simulate", "jobs close-stale", "migrate plan", "migrate status"
 WITHOUT_DATA |= {
     "jobs expire",
     "limits list",
+    "cache status",
     "login list",
     "partitions list",
     "backfill",

@@ -179,6 +179,7 @@ def test_reading_commands_work_in_each_mode(own_server: Server, own_database: st
         ("users", "show", "bob"),
         ("limits", "list"),
         ("quota", "over"),
+        ("login", "list"),
         ("partitions", "list"),
         ("rejected", "list"),
         ("journal", "incidents"),

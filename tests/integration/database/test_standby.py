@@ -59,6 +59,7 @@ READING = [
     ("users", "show", "alice"),
     ("limits", "list"),
     ("quota", "over"),
+    ("login", "list"),
     ("partitions", "list"),
     ("rejected", "list"),
     ("journal", "incidents"),
