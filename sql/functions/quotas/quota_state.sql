@@ -153,7 +153,9 @@ BEGIN
                         radmeter.percent_used(used_seconds, left_seconds), 0)::smallint AS percent
         FROM left_over
     )
-    SELECT username, plan, plan_id, quota_type, timezone, period_start, period_end, period_ends_at,
+    -- An operator's own tables may have other types of text and numbers (schema/existing_tables.py).
+    SELECT username::text, plan::text, plan_id::bigint, quota_type::text, timezone::text, period_start, period_end,
+           period_ends_at,
            -- least() ignores NULL, and NULL is no limit.
            CASE WHEN base IS NOT NULL THEN least(base + paid_or_left, 9223372036854775807) END::bigint,
            least(used, 9223372036854775807)::bigint,
