@@ -358,3 +358,20 @@ def test_a_login_costs_the_server_little(connection: Connection, plan: int) -> N
     for _ in range(50):
         login(connection)
     assert (seconds() - before) / 50 < 0.03
+
+
+def test_by_the_class_of_its_login_a_session_is_one_whatever_the_routers_address(
+    database: str, connection: Connection, plan: int
+) -> None:
+    """Of a router that shows no MAC, each address would otherwise begin another session, whose total counts whole."""
+    asked = "SELECT value, op FROM radmeter.authorize(%s, '', '', '', '', '') WHERE attribute = 'Class'"
+    ((value, op),) = connection.execute(asked, (b"bob".hex(),)).fetchall()
+    assert op == "=", "a Class of the server's own stays"
+    with Packets(database) as packets:
+        for ago, (address, octets) in zip((30, 20, 10), (("9", 1000), ("8", 2000), ("7", 3000)), strict=True):
+            packets.add("Interim-Update", "s1", User_Name="bob", Class=f"0x{value.encode().hex()}", ago=ago,
+                        NAS_IP_Address=f"192.0.2.{address}", Acct_Input_Octets=octets)  # fmt: skip
+    assert connection.execute("SELECT count(*), sum(acctinputoctets) FROM radacct").fetchone() == (1, 3000)
+    assert connection.execute("SELECT bytes_in FROM user_quota_usage").fetchall() == [(3000,)]
+    connection.execute("SELECT radmeter.set_login_setting('class', 'off')")
+    assert connection.execute(asked, (b"bob".hex(),)).fetchall() == []
