@@ -154,6 +154,13 @@ def test_a_router_with_coa_gets_only_what_coa_can_change(connection: Connection,
     }
     # The period's end is no reason to end the session.
     assert "Session-Timeout" not in answer
+    connection.execute("SELECT radmeter.set_login_setting('octet_limits', 'always')")
+    always = login(connection)
+    assert limits(always) == limits(answer) | {
+        "Mikrotik-Total-Limit": str(GIB),
+        "Mikrotik-Total-Limit-Gigawords": "1",
+    }
+    assert "Session-Timeout" in always
 
 
 def test_a_router_that_means_the_other_direction(connection: Connection, plan: int) -> None:
@@ -209,6 +216,7 @@ def test_settings_are_checked(connection: Connection) -> None:
         ("message_over", "two\nlines", "a line of 1 to 253 octets"),
         ("interim_seconds", "59", "a number of seconds from 60 to 86400"),
         ("unknown_users", "maybe", "admit or refuse"),
+        ("octet_limits", "never", "changeable or always"),
         ("no_such", "1", "there is no login setting"),
     ):
         with pytest.raises(psycopg.Error, match=why) as raised:
