@@ -6,7 +6,9 @@ from pathlib import Path
 import psycopg
 import pytest
 from support.commands import Packets
-from support.servers import Connection
+from support.servers import Connection, Server
+
+from radmeter.schema import upgrade
 
 MB = 10**6
 GIB = 2**30
@@ -383,3 +385,22 @@ def test_by_the_class_of_its_login_a_session_is_one_whatever_the_routers_address
     assert connection.execute("SELECT bytes_in FROM user_quota_usage").fetchall() == [(3000,)]
     connection.execute("SELECT radmeter.set_login_setting('class', 'off')")
     assert connection.execute(asked, (b"bob".hex(),)).fetchall() == []
+
+
+def test_a_radcheck_of_freeradius_stays_its_owners(server: Server) -> None:
+    with server.clone("template1") as dsn, psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute(
+            "CREATE ROLE freeradius_in_test; GRANT CREATE ON SCHEMA public TO freeradius_in_test"
+        )
+        try:
+            connection.execute(
+                """SET ROLE freeradius_in_test;
+                   CREATE TABLE public.radcheck (id serial PRIMARY KEY, UserName text, Value varchar(64));
+                   RESET ROLE"""
+            )
+            upgrade.upgrade(dsn)
+            assert connection.execute(
+                "SELECT relowner::regrole::text, relacl FROM pg_class WHERE oid = 'public.radcheck'::regclass"
+            ).fetchone() == ("freeradius_in_test", None)
+        finally:
+            connection.execute("DROP OWNED BY freeradius_in_test; DROP ROLE freeradius_in_test")
