@@ -45,7 +45,8 @@ class Site:
                 (username, plan),
             )
             connection.execute(
-                "INSERT INTO radcheck (username, attribute, op, value) VALUES (%s, 'Cleartext-Password', ':=', 'secret')",
+                """INSERT INTO radcheck (username, attribute, op, value)
+                   VALUES (%s, 'Cleartext-Password', ':=', 'secret')""",
                 (username,),
             )
 

@@ -94,7 +94,11 @@ BEGIN
       -- By CoA a tier comes into force within the session. One that is off ends it.
       AND (NOT v_router.has_coa OR tier.speed_up IS NULL AND tier.speed_down IS NULL);
     v_shared := v_others + 1;
-    v_resets := NOT v_router.has_coa
+    -- With a limit that CoA cannot change the session has to begin anew, too.
+    v_resets := (NOT v_router.has_coa OR v_settings ->> 'octet_limits' = 'always' AND EXISTS (
+            SELECT FROM radmeter.vendor_attributes() AS known
+            WHERE known.vendor = v_router.vendor AND known.purpose IN ('octets_total', 'octets_in', 'octets_out')
+              AND known.at_login AND NOT known.in_coa))
         AND (v_state.quota_bytes IS NOT NULL OR v_state.quota_in IS NOT NULL OR v_state.quota_out IS NOT NULL
              OR v_state.quota_seconds IS NOT NULL
              OR EXISTS (SELECT FROM public.plan_tiers AS tier WHERE tier.plan_id = v_state.plan_id));
@@ -126,7 +130,7 @@ BEGIN
             trunc(v_state.remaining_in / v_shared)::bigint, trunc(v_state.remaining_out / v_shared)::bigint,
             v_state.speed_up, v_state.speed_down) AS limits
         -- What a CoA-Request cannot change would cut the user who has bought more.
-        WHERE NOT v_router.has_coa OR EXISTS (
+        WHERE NOT v_router.has_coa OR v_settings ->> 'octet_limits' = 'always' OR EXISTS (
             SELECT FROM radmeter.vendor_attributes() AS known
             WHERE known.vendor = v_router.vendor
               AND limits.attribute IN (known.attribute, known.gigawords_attribute)

@@ -13,6 +13,7 @@ BEGIN
     SELECT CASE
                WHEN p_value IS NULL THEN NULL
                WHEN p_name = 'class' AND p_value NOT IN ('on', 'off') THEN 'on or off'
+               WHEN p_name = 'octet_limits' AND p_value NOT IN ('changeable', 'always') THEN 'changeable or always'
                WHEN p_name = 'unknown_users' AND p_value NOT IN ('admit', 'refuse') THEN 'admit or refuse'
                -- RFC 2869 section 5.16: not less than 60.
                WHEN p_name = 'interim_seconds' AND p_value <> 'off'

@@ -4,14 +4,13 @@
 """
 
 # ruff: noqa: S608 # the queries are made of the constants of this file
-# Tables, views and sequences to read. Partitions of radacct are always among them. radcheck is FreeRADIUS's, whose
-# columns an operator may have otherwise.
+# Tables, views and sequences to read. Partitions of radacct are always among them. radcheck never is: it is a table of
+# FreeRADIUS, also where a revision made it.
 _OURS = """(class.relnamespace = to_regnamespace('radmeter')
-    OR class.relnamespace = 'public'::regnamespace
+    OR class.relnamespace = 'public'::regnamespace AND class.relname NOT IN ('radcheck', 'radcheck_id_seq')
        AND (%(names)s::text[] IS NULL OR class.relname = ANY (%(names)s)
             OR EXISTS (SELECT FROM pg_inherits
                        WHERE inhrelid = class.oid AND inhparent = to_regclass('public.radacct'))))
-    AND class.relname NOT IN ('radcheck', 'radcheck_id_seq')
     AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = class.oid AND deptype = 'e')"""
 _NAME = "class.relnamespace::regnamespace || '.' || class.relname"
 _TABLES = f"pg_class AS class WHERE class.relkind IN ('r', 'p') AND {_OURS}"

@@ -6,7 +6,9 @@ from pathlib import Path
 import psycopg
 import pytest
 from support.commands import Packets
-from support.servers import Connection
+from support.servers import Connection, Server
+
+from radmeter.schema import upgrade
 
 MB = 10**6
 GIB = 2**30
@@ -154,6 +156,13 @@ def test_a_router_with_coa_gets_only_what_coa_can_change(connection: Connection,
     }
     # The period's end is no reason to end the session.
     assert "Session-Timeout" not in answer
+    connection.execute("SELECT radmeter.set_login_setting('octet_limits', 'always')")
+    always = login(connection)
+    assert limits(always) == limits(answer) | {
+        "Mikrotik-Total-Limit": str(GIB),
+        "Mikrotik-Total-Limit-Gigawords": "1",
+    }
+    assert "Session-Timeout" in always
 
 
 def test_a_router_that_means_the_other_direction(connection: Connection, plan: int) -> None:
@@ -209,6 +218,7 @@ def test_settings_are_checked(connection: Connection) -> None:
         ("message_over", "two\nlines", "a line of 1 to 253 octets"),
         ("interim_seconds", "59", "a number of seconds from 60 to 86400"),
         ("unknown_users", "maybe", "admit or refuse"),
+        ("octet_limits", "never", "changeable or always"),
         ("no_such", "1", "there is no login setting"),
     ):
         with pytest.raises(psycopg.Error, match=why) as raised:
@@ -358,3 +368,39 @@ def test_a_login_costs_the_server_little(connection: Connection, plan: int) -> N
     for _ in range(50):
         login(connection)
     assert (seconds() - before) / 50 < 0.03
+
+
+def test_by_the_class_of_its_login_a_session_is_one_whatever_the_routers_address(
+    database: str, connection: Connection, plan: int
+) -> None:
+    """Of a router that shows no MAC, each address would otherwise begin another session, whose total counts whole."""
+    asked = "SELECT value, op FROM radmeter.authorize(%s, '', '', '', '', '') WHERE attribute = 'Class'"
+    ((value, op),) = connection.execute(asked, (b"bob".hex(),)).fetchall()
+    assert op == "=", "a Class of the server's own stays"
+    with Packets(database) as packets:
+        for ago, (address, octets) in zip((30, 20, 10), (("9", 1000), ("8", 2000), ("7", 3000)), strict=True):
+            packets.add("Interim-Update", "s1", User_Name="bob", Class=f"0x{value.encode().hex()}", ago=ago,
+                        NAS_IP_Address=f"192.0.2.{address}", Acct_Input_Octets=octets)  # fmt: skip
+    assert connection.execute("SELECT count(*), sum(acctinputoctets) FROM radacct").fetchone() == (1, 3000)
+    assert connection.execute("SELECT bytes_in FROM user_quota_usage").fetchall() == [(3000,)]
+    connection.execute("SELECT radmeter.set_login_setting('class', 'off')")
+    assert connection.execute(asked, (b"bob".hex(),)).fetchall() == []
+
+
+def test_a_radcheck_of_freeradius_stays_its_owners(server: Server) -> None:
+    with server.clone("template1") as dsn, psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute(
+            "CREATE ROLE freeradius_in_test; GRANT CREATE ON SCHEMA public TO freeradius_in_test"
+        )
+        try:
+            connection.execute(
+                """SET ROLE freeradius_in_test;
+                   CREATE TABLE public.radcheck (id serial PRIMARY KEY, UserName text, Value varchar(64));
+                   RESET ROLE"""
+            )
+            upgrade.upgrade(dsn)
+            assert connection.execute(
+                "SELECT relowner::regrole::text, relacl FROM pg_class WHERE oid = 'public.radcheck'::regclass"
+            ).fetchone() == ("freeradius_in_test", None)
+        finally:
+            connection.execute("DROP OWNED BY freeradius_in_test; DROP ROLE freeradius_in_test")
