@@ -33,4 +33,4 @@ def test_tables_of_other_programs_are_not_looked_at(connection: Connection) -> N
     connection.execute("CREATE TABLE public.radreply (id serial PRIMARY KEY, username text)")
     connection.execute("ALTER TABLE public.radcheck ADD COLUMN mine text")
     found = manifest.read(connection, {entry.table for entry in manifest.expected()})
-    assert not [entry for entry in found if "radcheck" in entry.name or "radreply" in entry.name]
+    assert not [entry for entry in found if "public.radcheck" in entry.name or "radreply" in entry.name]
