@@ -203,7 +203,7 @@ int main(int argc, char **argv) {
             int got = recvmmsg(sockets[s], messages, BLOCK, 0, NULL);
             for (int k = 0; k < got; k++) {
                 int64_t i = slots[s][replies[k][1]];
-                if (messages[k].msg_len < 20 || replies[k][0] != 5 || i < 0) continue;
+                if (messages[k].msg_len < 20 || (replies[k][0] != 5 && replies[k][0] != 2) || i < 0) continue;
                 slots[s][replies[k][1]] = -1;
                 latency[i] = -2;
                 acknowledged++;

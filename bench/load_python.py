@@ -142,7 +142,7 @@ class Load:
                 except ConnectionRefusedError:
                     self.refused += 1
                     break
-                packet = self.waiting.pop((place, reply[1]), None) if reply[0] == 5 else None
+                packet = self.waiting.pop((place, reply[1]), None) if reply[0] in (2, 5) else None
                 if packet is not None:
                     self._note(packet, time.monotonic())
         while self.oldest < self.next and self.oldest not in self.sent_at:

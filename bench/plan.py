@@ -7,7 +7,7 @@ from bench.traffic import Population
 
 IN_FLIGHT = (1, 8, 32, 128)
 OFFERED = (500, 2000)  # packets a second
-PARTS = ("systems", "large", "lookups", "commands", "quotas", "flood", "floods", "recovery", "away")
+PARTS = ("systems", "large", "lookups", "commands", "quotas", "logins", "flood", "floods", "recovery", "away")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +39,7 @@ class Plan:
     The next checkpoint is minutes away.
     """
     lookups: tuple[LookupSize, LookupSize]
+    login_seconds: float
     flood_turns: int
     """Rounds without and with each kind of flood, of `flood_seconds` each."""
     flood_seconds: float
@@ -64,6 +65,7 @@ FULL = Plan(
         LookupSize(closed_sessions=10_000, routers=100),
         LookupSize(closed_sessions=10_000_000, routers=100_000),
     ),
+    login_seconds=60,
     flood_turns=3,
     flood_seconds=10,
     resident_packets=1_000_000,
@@ -87,6 +89,7 @@ QUICK = Plan(
         LookupSize(closed_sessions=10_000, routers=100),
         LookupSize(closed_sessions=200_000, routers=100_000),
     ),
+    login_seconds=6,
     flood_turns=1,
     flood_seconds=4,
     resident_packets=60_000,
@@ -111,6 +114,7 @@ CHECK = Plan(
         LookupSize(closed_sessions=10_000, routers=100),
         LookupSize(closed_sessions=1_000_000, routers=100_000),
     ),
+    login_seconds=20,
     flood_turns=2,
     flood_seconds=5,
     resident_packets=0,

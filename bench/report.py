@@ -33,6 +33,7 @@ def markdown(results: Results) -> str:
         parts.append(_lookups(results["lookups"]))
     parts += [_commands(results["commands"])] if "commands" in results else []
     parts += [_quotas(results["quotas"])] if "quotas" in results else []
+    parts += [_logins(results["logins"])] if "logins" in results else []
     parts += [_flood(results["flood"])] if "flood" in results else []
     parts += [_floods(results["floods"])] if "floods" in results else []
     parts += [_recovery(results["recovery"])] if "recovery" in results else []
@@ -185,6 +186,17 @@ def _quotas(found: Results) -> str:
             [["off", spread(found["off"])], ["on", spread(found["on"])]],
         )
         + f"\n\non / off, in turns: {found['ratio']:.2f} ({low:.2f}-{high:.2f})"
+    )
+
+
+def _logins(found: Results) -> str:
+    times = [f"{found['latency_seconds'][name] * 1e3:.2f}" for name in ("p50", "p95", "p99", "max")]
+    return (
+        "## Logins\n\n"
+        f"{found['logins']:,} logins by PAP at {found['rate']:.0f} a second for {found['seconds']:g} s, while "
+        f"{found['accounting_rate']:,} accounting packets a second change the same users' counters. Answers, "
+        f"milliseconds; {found['sent_again']} were sent again:\n\n"
+        + table(["p50", "p95", "p99", "max"], [times])
     )
 
 

@@ -16,6 +16,7 @@ from bench.processes import Child, Use, free_port, use
 from bench.traffic import Population, Traffic
 from radmeter.config import Settings
 from radmeter.freeradius import private_server
+from radmeter.freeradius.private_server import Logins
 
 SECRET = "testing123"
 READY = "Ready to process requests"
@@ -74,7 +75,8 @@ class Bench:
 class Run:
     """A running system under test, with its own population.
 
-    `loopback_clients`: every address of the loopback network is a separate client, not only 127.0.0.1.
+    `loopback_clients`: every address of the loopback network is a separate client, not only 127.0.0.1. `login_port`: it
+    takes logins, too.
     """
 
     def __init__(
@@ -84,6 +86,7 @@ class Run:
         population: Population,
         *,
         loopback_clients: bool = False,
+        login_port: int | None = None,
         **settings: Any,
     ) -> None:
         self.bench = bench
@@ -94,6 +97,7 @@ class Run:
         self.radiusd: Child | None = None
         self.shipper: Child | None = None
         self._loopback_clients = loopback_clients
+        self._login_port = login_port
         self._settings = settings
         self._stack = ExitStack()
 
@@ -145,7 +149,12 @@ class Run:
         }
 
     def _radmeter(self) -> tuple[list[str], dict[str, str]]:
-        server = private_server.prepare(self.directory, self._radmeter_settings())
+        taken = None
+        if self._login_port is not None:
+            socket = self.bench.databases.socket_directory
+            dsn = f"host={socket} port=5432 user=postgres dbname={self.database}"
+            taken = Logins(dsn=dsn, password="", auth_port=self._login_port, cache_port=free_port())
+        server = private_server.prepare(self.directory, self._radmeter_settings(), taken)
         environment = server.environment
         if self.system.kind == "empty":
             package = self.directory / "python" / "radmeter"

@@ -43,12 +43,12 @@ BEGIN
             radmeter.user_parts(text, date),
             radmeter.period_complete(text, smallint, date, text, date, timestamptz),
             radmeter.sessions_complete_from(), radmeter.radacct_partitions(), radmeter.missing_months(integer),
-            radmeter.limits(), radmeter.erasures(text), radmeter.audit_lines_with(text),
+            radmeter.limits(), radmeter.erasures(text), radmeter.audit_lines_with(text), radmeter.login_rows(text),
             radmeter.without_name(jsonb, text, text), radmeter.database_id(), radmeter.lagging_nodes(),
             radmeter.quota_state(text[], timestamptz), radmeter.period_end(text, smallint, date),
             radmeter.overage(numeric, numeric, numeric, numeric, numeric), radmeter.percent_used(numeric, numeric),
             radmeter.octets_until(integer, numeric, numeric),
-            radmeter.used_seconds(text, timestamptz, timestamptz), radmeter.open_sessions(text)
+            radmeter.used_seconds(text, timestamptz, timestamptz), radmeter.open_sessions(text), radmeter.login_settings()
             TO radmeter_reader;
     END IF;
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'radmeter_noc') THEN
@@ -60,7 +60,13 @@ BEGIN
             radmeter.merge_router_sessions(bigint, bigint[], timestamptz[]), radmeter.merge_router_finish(bigint),
             radmeter.repair_usage(text[], date[], bigint[], date[]),
             radmeter.retry_rejected(json), radmeter.drop_rejected(bigint[]),
-            radmeter.set_limit(text, text), radmeter.acknowledge_incident(bigint, text)
+            radmeter.set_limit(text, text), radmeter.acknowledge_incident(bigint, text),
+            radmeter.add_plan(jsonb), radmeter.change_plan(text, jsonb), radmeter.retire_plan(text, boolean),
+            radmeter.add_subscriber(text, text, text[], text, text),
+            radmeter.assign_plan(text, text, text[], text[], boolean),
+            radmeter.top_up(text, bigint, date, bigint, text), radmeter.suspend_subscriber(text, boolean),
+            radmeter.import_subscribers(json), radmeter.set_password(text, text, text),
+            radmeter.set_login_setting(text, text)
             TO radmeter_noc;
     END IF;
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'radmeter_billing') THEN
@@ -85,6 +91,15 @@ BEGIN
         REVOKE INSERT ON public.invoices FROM radmeter_billing;
         GRANT INSERT (username, plan_id, period_start, period_end, usage, amount, currency) ON public.invoices
             TO radmeter_billing;
+    END IF;
+    IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'radmeter_login') THEN
+        GRANT USAGE ON SCHEMA radmeter TO radmeter_login;
+        GRANT EXECUTE ON FUNCTION radmeter.authorize(text, text, text, text, text, text), radmeter.text_of_octets(bytea)
+            TO radmeter_login;
+        -- A table of FreeRADIUS's own has another owner, who grants it.
+        IF (SELECT pg_has_role(relowner, 'USAGE') FROM pg_class WHERE oid = 'public.radcheck'::regclass) THEN
+            GRANT SELECT ON public.radcheck TO radmeter_login;
+        END IF;
     END IF;
 END;
 $$;

@@ -5,6 +5,7 @@
 --   radmeter_noc      add, claim, import, change and merge routers, repair counters, retry and drop rejected packets,
 --                     acknowledge incidents, and read as radmeter_reader does
 --   radmeter_billing  read counters, plans, subscribers and routers, and issue invoices
+--   radmeter_login    ask whether a user may log in, and read FreeRADIUS's table of passwords (FreeRADIUS)
 -- Each `radmeter migrate up` runs this as the role that logged in, before it becomes radmeter_owner. If that role may
 -- not make or grant roles, it gets a warning, and it owns all objects itself.
 DO $$
@@ -12,7 +13,8 @@ DECLARE
     v_role text;
 BEGIN
     FOREACH v_role IN ARRAY
-        ARRAY['radmeter_owner', 'radmeter_ingest', 'radmeter_reader', 'radmeter_noc', 'radmeter_billing'] LOOP
+        ARRAY['radmeter_owner', 'radmeter_ingest', 'radmeter_reader', 'radmeter_noc', 'radmeter_billing',
+              'radmeter_login'] LOOP
         IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = v_role) THEN
             BEGIN
                 EXECUTE format('CREATE ROLE %I NOLOGIN', v_role);
@@ -63,7 +65,7 @@ BEGIN
             RAISE WARNING 'radmeter_owner may not make tables here: % may not grant that', current_user;
     END;
     -- By default everybody may use the schema public. Where that was revoked, those who read its tables need it.
-    FOREACH v_role IN ARRAY ARRAY['radmeter_reader', 'radmeter_billing'] LOOP
+    FOREACH v_role IN ARRAY ARRAY['radmeter_reader', 'radmeter_billing', 'radmeter_login'] LOOP
         IF EXISTS (SELECT FROM pg_roles WHERE rolname = v_role AND NOT has_schema_privilege(oid, 'public', 'USAGE')) THEN
             BEGIN
                 EXECUTE format('GRANT USAGE ON SCHEMA public TO %I', v_role);

@@ -399,6 +399,11 @@ class Settings:
             "RADIUS_ACCT_PORT", "1813", _integer(1, 65_535), "UDP port of the RADIUS accounting server"
         )
     )
+    auth_port: int = field(
+        metadata=_about(
+            "RADIUS_AUTH_PORT", "1812", _integer(1, 65_535), "UDP port on which `radmeter up` takes logins"
+        )
+    )
     secret: str = field(
         repr=False,
         metadata=_about("RADIUS_SECRET", "testing123", _text, "secret shared with the RADIUS clients"),

@@ -9,6 +9,8 @@ from tempfile import TemporaryDirectory
 import pytest
 from support.commands import Result, radmeter
 from support.doctoring import faults
+from support.processes import Database
+from support.radius_login import login
 from support.stock_server import ACCOUNTING, PREACCT, STOCK, StockServer
 from support.wire import Router
 
@@ -588,3 +590,44 @@ def test_undo_tells_anothers_fault_from_its_own(stock: Stock) -> None:
     undone = stock.install("--undo", "--yes")
     assert (undone.exit_code, "is faulty already, before any change" in undone.errors) == (1, True)
     assert stock.tree() == after
+
+
+def test_logins_are_asked_for_beside_the_servers_own_authentication(
+    stock: Stock, database: Database, tmp_path: Path
+) -> None:
+    """With passwords of a file. The inner tunnel is left alone, and undo leaves no trace."""
+    (stock.raddb / "mods-config" / "files" / "authorize").write_text(
+        "".join(f'{name} Cleartext-Password := "secret"\n' for name in ("bob", "poor"))
+    )
+    database.execute(
+        """INSERT INTO plans (name, quota_bytes, speed_up) VALUES ('basic', 5368709120, 1000000), ('zero', 0, NULL);
+           INSERT INTO subscribers (username, plan_id) VALUES ('bob', 1), ('poor', 2)"""
+    )
+    before = stock.tree()
+    dsn = database.conninfo
+    refused = stock.install("--quota", "--login-dsn", f"{dsn} password=x", "--yes")
+    assert (refused.exit_code, "passfile" in refused.errors) == (2, True)
+    done = stock.install("--quota", "--login-dsn", dsn, "--yes")
+    assert done.exit_code == 0, done.errors
+    assert calls(stock, "post-auth")[0] == "radmeter_quota"
+    assert "radmeter_quota" not in (stock.raddb / "sites-available" / "inner-tunnel").read_text()
+    after = stock.tree()
+    for arguments in (("--quota", "--login-dsn", dsn), ()):
+        again = stock.install(*arguments, "--yes")
+        assert (again.exit_code, again.output) == (0, f"{stock.raddb}: nothing to do, radmeter is in it\n")
+    assert stock.tree() == after
+
+    with stock.server as server:
+        server.start()
+        (line,) = (
+            each for each in server.lines("Listening on auth address 127.0.0.1") if "server default" in each
+        )
+        address = "127.0.0.1", int(line.split(" port ")[1].split()[0])
+        answer = login(address, "bob")
+        assert (answer.code, answer.limits) == ("Access-Accept", {"WISPr-Bandwidth-Max-Up": "1000000"})
+        assert login(address, "poor").attributes == {"Reply-Message": "Your data allowance is used up."}
+        assert login(address, "poor", "wrong").attributes == {}
+        server.stop()
+    undone = stock.install("--undo", "--yes")
+    assert undone.exit_code == 0, undone.errors
+    assert stock.tree() == before

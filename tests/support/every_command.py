@@ -30,6 +30,8 @@ RUNS: dict[str, tuple[str, ...]] = {
     "jobs close-stale": (),
     "jobs expire": (),
     "jobs clear-personal": (),
+    "login list": (),
+    "login set": ("message_over", "x"),
     "limits list": (),
     "limits set": ("personal_keep_days", "90", "--yes"),
     "routers list": (),
@@ -41,6 +43,20 @@ RUNS: dict[str, tuple[str, ...]] = {
     "routers set": ("lounge", "--timezone", "UTC"),
     "routers retire": ("hall", "--yes"),
     "routers merge": ("attic", "lounge", "--yes"),
+    "plans add": ("gold", "--quota", "10MB"),
+    "plans list": (),
+    "plans show": ("gold",),
+    "plans set": ("gold", "--quota", "20MB"),
+    "users add": ("bob", "--plan", "gold", "--password", "secret"),
+    "users password": ("bob", "--password", "other"),
+    "users show": ("bob",),
+    "users list": (),
+    "users assign": ("bob", "--also", "basic"),
+    "users top-up": ("bob", "20MB"),
+    "users suspend": ("bob",),
+    "users resume": ("bob",),
+    "users import": ("{directory}/users.csv",),
+    "plans retire": ("gold",),
     "quota over": (),
     "rejected list": (),
     "rejected show": ("1",),
@@ -123,6 +139,9 @@ def prepared(dsn: str, connection: Connection, directory: Path) -> dict[str, str
     )
     # A counter that differs.
     connection.execute("UPDATE user_quota_usage SET bytes_in = bytes_in + 1 WHERE username = 'alice'")
+    connection.execute("INSERT INTO plans (name) VALUES ('basic')")
+    connection.execute("INSERT INTO subscribers (username, plan_id) SELECT 'dora', id FROM plans")
+    (directory / "users.csv").write_text("username,plan\nemil,basic\n")
     (directory / "routers.csv").write_text("name,mac\nattic,02-00-00-00-00-09\n")
     (directory / "detail").write_text(
         'Mon Mar  2 10:00:00 2026\n\tAcct-Status-Type = Stop\n\tAcct-Session-Id = "d"\n\tUser-Name = "dora"\n'

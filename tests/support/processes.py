@@ -14,6 +14,7 @@ import psycopg
 
 from radmeter.config import Settings
 from radmeter.freeradius import private_server
+from radmeter.freeradius.private_server import Logins
 
 T = TypeVar("T")
 READY = "Ready to process requests"
@@ -110,23 +111,31 @@ class FreeRadius(Child):
         *,
         host: str = "127.0.0.1",
         python_path: Path | None = None,
+        login_dsn: str | None = None,
         **settings: object,
     ) -> None:
-        """`python_path`: where the plugin is, if it is another release's."""
+        """`python_path`: where the plugin is, if it is another release's. `login_dsn`: it takes logins, too."""
         super().__init__(run_directory / "radius.log")
         self.run_directory = run_directory
         self.journal = journal
         self._plugin = {} if python_path is None else {"RADMETER_PYTHON_PATH": str(python_path)}
         self._settings: dict[str, Any] = {"acct_host": host, "journal": journal, **settings}
         self.address = (host, free_port(host))
+        self.logins: Logins | None = None
+        self._login_dsn = login_dsn
+        self.variables: dict[str, str] = {}  # further ones, from the next start on
 
     def start(self) -> Self:
         """Start on the same port as before. The first time it may be another port, if the port was taken meanwhile."""
         for _ in range(5):
             settings = Settings.load({}, **self._settings, acct_port=self.address[1])
-            server = private_server.prepare(self.run_directory, settings)
+            if self._login_dsn is not None:
+                self.logins = Logins(
+                    dsn=self._login_dsn, password="", auth_port=free_port(), cache_port=free_port()
+                )
+            server = private_server.prepare(self.run_directory, settings, self.logins)
             ready = len(self.lines(READY))
-            self.spawn(list(server.command), server.environment | self._plugin)
+            self.spawn(list(server.command), server.environment | self._plugin | self.variables)
             if self._wait(ready):
                 return self
             self.process = None

@@ -1,5 +1,6 @@
 """A user with a plan, what happens to the quota, and what `radmeter jobs run` does about it."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 from psycopg.rows import dict_row
@@ -8,6 +9,8 @@ from support.commands import Packets
 from support.servers import Connection
 
 MB = 10**6
+# A day of the month on which no monthly period begins today: so a one-time period of today is another one.
+OTHER_DAY = "1" if 2 <= datetime.now(UTC).day <= 28 else "15"
 
 
 def give_plan(connection: Connection, username: str = "bob", quota_bytes: int | None = 10 * MB) -> int:

@@ -35,7 +35,7 @@ PRINTERS = {
     "click.secho": set(),
     "click.style": {"output.py"},
     "click.confirm": {"cli/common.py"},
-    "click.prompt": set(),
+    "click.prompt": {"cli/users.py"},  # for a password
     "click.progressbar": set(),
     # Whether a terminal shows more than lines is asked in one place.
     "sys.stdout.isatty": {"output.py", "cli/common.py", "cli/doctor.py"},  # for the width

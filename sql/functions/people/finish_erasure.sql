@@ -1,8 +1,9 @@
 -- radmeter.finish_erasure(username): moves what the counters still have under a name to the pseudonym of the erasure
 -- under way: usage of sessions that are archived or dropped. Removes the name from subscribers and the adoption's tables.
--- Top-ups go on under the pseudonym, without their notes. Requests to routers end. Nothing else of quotas stays.
+-- Top-ups go on under the pseudonym, without their notes. Requests to routers end. Nothing else of quotas stays, and no
+-- password: the user's rows of radcheck go.
 -- Returns false, without further changes, if the user still has sessions; else true.
--- Writes user_quota_usage, subscribers, top_ups, radmeter.adopted_user, adopted_move, backfill_user, erasure,
+-- Writes user_quota_usage, subscribers, top_ups, radcheck, radmeter.adopted_user, adopted_move, backfill_user, erasure,
 -- quota_account, quota_change, quota_notice, disconnect_queue.
 CREATE OR REPLACE FUNCTION radmeter.finish_erasure(p_username text) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -51,6 +52,11 @@ BEGIN
     GET DIAGNOSTICS v_rows = ROW_COUNT;
     PERFORM radmeter.count_erased(p_username, 'quota_notice', v_rows);
     DELETE FROM radmeter.quota_account WHERE username = p_username;
+    IF radmeter.writes_radcheck() THEN
+        DELETE FROM public.radcheck WHERE username = p_username;
+        GET DIAGNOSTICS v_rows = ROW_COUNT;
+        PERFORM radmeter.count_erased(p_username, 'radcheck', v_rows);
+    END IF;
     DELETE FROM public.subscribers WHERE username = p_username;
     GET DIAGNOSTICS v_rows = ROW_COUNT;
     PERFORM radmeter.count_erased(p_username, 'subscribers', v_rows);

@@ -17,6 +17,7 @@ SET enable_nestloop = on SET enable_hashjoin = off SET enable_mergejoin = off SE
 AS $$
 DECLARE
     v_names text[] := ARRAY(SELECT DISTINCT unnest(p_usernames) AS name ORDER BY name);
+    v_now timestamptz;
     v_requests bigint;
     v_notices bigint;
 BEGIN
@@ -26,6 +27,8 @@ BEGIN
            AND usage.period_start = radmeter.user_period_start(asked.username, now())
     ORDER BY usage.username FOR UPDATE OF usage;
     PERFORM FROM radmeter.quota_account WHERE username = ANY (v_names) ORDER BY username FOR UPDATE;
+    -- now() is when this transaction began. One that began later may have come first, and have closed the period.
+    SELECT greatest(now(), max(settled_at)) INTO v_now FROM radmeter.quota_account WHERE username = ANY (v_names);
     IF p_counted THEN
         UPDATE public.subscribers AS subscriber SET first_used_at = now()
         FROM public.plans AS plan
@@ -44,7 +47,7 @@ BEGIN
                coalesce(account.status IN ('over', 'expired', 'suspended'), false) AS old_blocked,
                CASE WHEN account.period_start = found.period_start THEN account.percent ELSE 0 END AS old_level,
                account.speed_up AS old_up, account.speed_down AS old_down, account.settled_at
-        FROM radmeter.quota_state(v_names, now()) AS found
+        FROM radmeter.quota_state(v_names, v_now) AS found
         LEFT JOIN radmeter.quota_account AS account USING (username)
     ), payment AS (
         -- What a period used beyond its quota, from the top-ups that expire first. One that expired since the last
@@ -65,12 +68,12 @@ BEGIN
         UPDATE public.top_ups AS top_up SET used_bytes = top_up.used_bytes + payment.taken
         FROM payment WHERE payment.id = top_up.id AND payment.taken > 0
     ), kept AS (
-        INSERT INTO radmeter.quota_account AS account (username, plan_id, period_start, carried_bytes, booked_bytes, status,
-            percent, quota_bytes, speed_up, speed_down, due_at, applied_at)
+        INSERT INTO radmeter.quota_account AS account (username, plan_id, period_start, carried_bytes, booked_bytes, settled_at,
+            status, percent, quota_bytes, speed_up, speed_down, due_at, applied_at)
         SELECT username, plan_id, period_start, carried_bytes,
                state.booked_bytes + greatest(0, least(state.unbooked, coalesce((
                    SELECT sum(taken) FROM payment WHERE payment.username = state.username), 0) - state.unbooked_before)),
-               status, level, quota_bytes, speed_up, speed_down, due_at, now()
+               v_now, status, level, quota_bytes, speed_up, speed_down, due_at, now()
         FROM state WHERE limited ORDER BY username
         ON CONFLICT (username) DO UPDATE SET
             plan_id = excluded.plan_id, period_start = excluded.period_start, carried_bytes = excluded.carried_bytes,

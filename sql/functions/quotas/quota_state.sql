@@ -29,8 +29,13 @@ RETURNS TABLE (
     max_sessions integer, session_timeout integer, idle_timeout integer, expires_at timestamptz,
     next_total bigint, due_at timestamptz, limited boolean,
     carried_bytes bigint, booked_bytes bigint, unbooked_before bigint, unbooked bigint)
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET enable_hashjoin = off SET enable_mergejoin = off
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET enable_hashjoin = off SET enable_mergejoin = off
+SET jit = off SET plan_cache_mode = force_generic_plan
 AS $$
+#variable_conflict use_column
+BEGIN
+    -- PL/pgSQL keeps the plan for the next call. An SQL function makes it anew each time.
+    RETURN QUERY
     -- Materialized: pulled up into each other, the expressions would grow so much that planning takes half a second.
     WITH subscription AS MATERIALIZED (
         SELECT subscriber.username, plan.name AS plan, plan.id AS plan_id, plan.quota_type, plan.anchor_day,
@@ -148,7 +153,9 @@ AS $$
                         radmeter.percent_used(used_seconds, left_seconds), 0)::smallint AS percent
         FROM left_over
     )
-    SELECT username, plan, plan_id, quota_type, timezone, period_start, period_end, period_ends_at,
+    -- An operator's own tables may have other types of text and numbers (schema/existing_tables.py).
+    SELECT username::text, plan::text, plan_id::bigint, quota_type::text, timezone::text, period_start, period_end,
+           period_ends_at,
            -- least() ignores NULL, and NULL is no limit.
            CASE WHEN base IS NOT NULL THEN least(base + paid_or_left, 9223372036854775807) END::bigint,
            least(used, 9223372036854775807)::bigint,
@@ -193,4 +200,5 @@ AS $$
            least(carried, 9223372036854775807)::bigint, least(booked, 9223372036854775807)::bigint,
            least(debt_before, 9223372036854775807)::bigint, least(debt, 9223372036854775807)::bigint
     FROM judged;
+END;
 $$;

@@ -342,7 +342,7 @@ def emit(
     short: Sequence[str] | None = None,
     title: str | Sequence[str] = (),
 ) -> None:
-    """Print rows. A column whose name begins with ``bytes_``, or ends with ``_bytes``, is a byte count.
+    """Print rows. A column whose name has the word ``bytes``, such as ``quota_bytes_in``, is a byte count.
 
     Parameters
     ----------
@@ -507,7 +507,7 @@ def _wrapped(lines: Sequence[str]) -> list[str]:
 
 
 def _is_size(name: str) -> bool:
-    return name.startswith("bytes_") or name.endswith("_bytes")
+    return "bytes" in name.split("_")
 
 
 def _short_cell(name: str, value: Any) -> str:
@@ -539,4 +539,6 @@ def plain(value: Any) -> Any:
         return value.isoformat()
     if isinstance(value, list):
         return [plain(each) for each in value]
+    if isinstance(value, dict):
+        return {name: plain(each) for name, each in value.items()}
     return str(value)

@@ -11,6 +11,7 @@ from radmeter import output
 from radmeter.cli.common import confirm, with_settings
 from radmeter.cli.groups import group
 from radmeter.config import Settings
+from radmeter.database.dsn import parse
 from radmeter.errors import ConfigurationError, ServerConfigurationError, os_reason
 from radmeter.freeradius import install as planning
 from radmeter.freeradius import install_run, installed
@@ -47,7 +48,13 @@ Exit codes:
   130  interrupted, or the question was answered with no
 """
 )
-@with_settings("journal")
+@with_settings("journal", "dsn")
+@click.option("--quota", is_flag=True, help="Let FreeRADIUS ask at each login: limits, refusals.")
+@click.option(
+    "--login-dsn",
+    help="The database for logins, of a role with the rights of radmeter_login. A password belongs into a passfile.  "
+    "[default: radmeter's, as FreeRADIUS's user]",
+)
 @click.option(
     "--raddb",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
@@ -56,11 +63,22 @@ Exit codes:
 @click.option("--plan", "only_plan", is_flag=True, help="Say what would be changed, and change nothing.")
 @click.option("--undo", is_flag=True, help="Take back what this command has changed. The journal stays.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-def install(settings: Settings, raddb: Path | None, only_plan: bool, undo: bool, yes: bool) -> None:
+def install(
+    settings: Settings,
+    quota: bool,
+    login_dsn: str | None,
+    raddb: Path | None,
+    only_plan: bool,
+    undo: bool,
+    yes: bool,
+) -> None:
     """Copy two files into FreeRADIUS's configuration and add the lines that call them.
 
     Each virtual server that takes accounting packets gets two lines: `radmeter_preacct` first in its section preacct,
     `radmeter_accounting` last in its section accounting. The journal's directory is made for radiusd's user.
+
+    With --quota each virtual server that takes logins gets `radmeter_quota` first in its section post-auth, beside the
+    authentication that it has: it refuses users without quota, and sends limits and speeds to the router.
 
     The originals are kept in the folder radmeter-install of the configuration. `freeradius -C` checks the
     configuration before and after; if it finds a fault, everything is as it was. A running server is not restarted:
@@ -69,13 +87,16 @@ def install(settings: Settings, raddb: Path | None, only_plan: bool, undo: bool,
     A configuration that is not understood is not changed. The message has the lines to add by hand.
     """
     directory, environment = _server(raddb, settings)
+    logins = _login_dsn(settings, login_dsn) if quota else None
+    if login_dsn is not None and not quota:
+        raise click.UsageError("--login-dsn belongs to --quota")
     try:
         become(directory, _journals(settings))
         with install_run.alone(directory):
             if undo:
                 _undo(directory, environment, only_plan, yes)
             else:
-                _install(directory, environment, settings, only_plan, yes)
+                _install(directory, environment, settings, logins, only_plan, yes)
     except OSError as error:
         hint = "" if os.geteuid() == 0 else " (run this command as root)"
         if user := acting():
@@ -112,12 +133,43 @@ def _journals(settings: Settings) -> set[Path]:
     return found
 
 
+def _login_dsn(settings: Settings, given: str | None) -> str:
+    """Return the connection string for logins: the given one, else that of the settings without a user.
+
+    Raises
+    ------
+    ConfigurationError
+        It has a password, or there is none, or FreeRADIUS cannot talk to PostgreSQL.
+    """
+    if installed.module(installed.SQL_MODULE) is None:
+        raise ConfigurationError(
+            "rlm_sql_postgresql is not installed: sudo apt install freeradius-postgresql"
+        )
+    dsn = given or settings.dsn
+    if not dsn:
+        raise ConfigurationError(
+            "logins need a database: name it by --login-dsn or in radmeter's configuration"
+        )
+    parts = parse(dsn)
+    if given and "password" in parts:
+        raise ConfigurationError("--login-dsn: FreeRADIUS logs it, so write the password into a passfile")
+    kept = (
+        parts if given else {key: value for key, value in parts.items() if key in ("host", "port", "dbname")}
+    )
+    return " ".join(f"{key}={value}" for key, value in kept.items())
+
+
 def _install(
-    raddb: Path, environment: dict[str, str], settings: Settings, only_plan: bool, yes: bool
+    raddb: Path,
+    environment: dict[str, str],
+    settings: Settings,
+    login_dsn: str | None,
+    only_plan: bool,
+    yes: bool,
 ) -> None:
     # Only an option is written into the module. Else the module reads radmeter's configuration, as the shipper does.
     given = settings.journal if settings.source("journal") == "--journal" else None
-    plan = planning.plan(raddb, environment, given)
+    plan = planning.plan(raddb, environment, given, login_dsn)
     for note in plan.notes:
         output.say(f"note: {note}", err=True)
     if not plan.changes:

@@ -49,6 +49,16 @@ SECTIONS = {
             "Show what is stored about a person, and erase it (GDPR articles 15 and 17).",
         ),
     },
+    "Plans and users": {
+        "plans": (
+            "radmeter.cli.plans:plans",
+            "Add, list, change and retire plans: what users may use in a period, and how fast.",
+        ),
+        "users": (
+            "radmeter.cli.users:users",
+            "Give plans to users, top up, suspend, import a list, and show what users have left.",
+        ),
+    },
     "Check": {
         "status": (
             "radmeter.cli.status:status",
@@ -72,6 +82,10 @@ SECTIONS = {
         ),
     },
     "Run": {
+        "cache": (
+            "radmeter.cli.cache:cache",
+            "Show and empty the cache of plans, by which FreeRADIUS lets users in while the database is away.",
+        ),
         "ship": (
             "radmeter.cli.ship:ship",
             "Ship the journal into the database, in batches, exactly once.",
@@ -91,6 +105,10 @@ SECTIONS = {
             "Show every setting: its value, where it came from, its variable, default and meaning.",
         ),
         "limits": ("radmeter.cli.limits:limits", "Show and set the limits of this installation."),
+        "login": (
+            "radmeter.cli.login:login",
+            "Show and set what refused users are told, and other settings of logins.",
+        ),
         "freeradius": (
             "radmeter.cli.freeradius:freeradius",
             "Put radmeter into the configuration of a FreeRADIUS that is in use.",

@@ -162,6 +162,7 @@ def _may(context: Context, roles: list[str]) -> list[str]:
         "radmeter_reader": "read",
         "radmeter_noc": "change routers and counters",
         "radmeter_billing": "bill",
+        "radmeter_login": "let users log in",
     }
     has = context.rows("SELECT role FROM unnest(%s::text[]) AS role WHERE pg_has_role(role, 'USAGE')", roles)
     return [words.get(role, role) for (role,) in has]

@@ -3,7 +3,7 @@
 import os
 import pwd
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +11,7 @@ from pathlib import Path
 import radmeter
 from radmeter import __version__, resources
 from radmeter.errors import ConfigurationError, ServerConfigurationError
+from radmeter.freeradius import install_logins
 from radmeter.freeradius.compiled import SETS_RESPONSE, CompiledSection, sections, senders
 from radmeter.freeradius.install_record import Record, digest
 from radmeter.freeradius.installed import installed_version
@@ -22,6 +23,7 @@ from radmeter.freeradius.sites import (
     ACCOUNTING_LISTENERS,
     accounting_servers,
     closing_line,
+    login_servers,
     servers_without_accounting,
     unknown_senders,
 )
@@ -57,9 +59,14 @@ class Call:
     why: str
 
     @property
+    def first(self) -> bool:
+        """Return whether the line is the first of its section, else the last."""
+        return self.section != "accounting"
+
+    @property
     def where(self) -> str:
         """Return where in its section the line belongs."""
-        return f"{'first' if self.section == 'preacct' else 'last'} in {self.section}"
+        return f"{'first' if self.first else 'last'} in {self.section}"
 
 
 CALLS = (
@@ -73,6 +80,13 @@ CALLS = (
         "radmeter_accounting",
         "radmeter: writes the packet into the journal, or leaves it unanswered.  It must be last.",
     ),
+)
+
+# Only with --quota.
+LOGIN_CALL = Call(
+    "post-auth",
+    "radmeter_quota",
+    "radmeter: asks the database whether the user may log in, and with which limits.  It must be first.",
 )
 
 
@@ -141,7 +155,9 @@ class Plan:
     notes: tuple[str, ...]
 
 
-def plan(raddb: Path, environment: Mapping[str, str], journal: Path | None) -> Plan:
+def plan(
+    raddb: Path, environment: Mapping[str, str], journal: Path | None, login_dsn: str | None = None
+) -> Plan:
     """Plan the changes that put radmeter into a server's configuration.
 
     Parameters
@@ -151,6 +167,8 @@ def plan(raddb: Path, environment: Mapping[str, str], journal: Path | None) -> P
     journal
         The journal to write into the module; None: the one that an earlier installation wrote there, if any. Without
         one the module takes it from radmeter's configuration.
+    login_dsn
+        The database that logins ask; None: the one of an earlier installation, without which logins are left alone.
 
     Raises
     ------
@@ -173,6 +191,19 @@ def plan(raddb: Path, environment: Mapping[str, str], journal: Path | None) -> P
     ):
         changes += _copy(raddb / name, content, marks, record.copied.get(name), problems, notes)
     changes += _link(raddb, root, problems)
+    if install_logins.is_wanted(record, login_dsn):
+        for name, content, mark in install_logins.files(raddb, login_dsn):
+            changes += _copy(raddb / name, content, (mark,), record.copied.get(name), problems, notes)
+        for name, target in install_logins.LINKS.items():
+            changes += _further_link(raddb / name, target, problems)
+        for server in login_servers(root):
+            inner = [section for section in server.sections if section.name == LOGIN_CALL.section]
+            if len(inner) != 1:
+                problems.append(
+                    f"server {server.argument} has {len(inner) or 'no'} sections post-auth, one is expected"
+                )
+                continue
+            changes += _insertion(raddb, inner[0], LOGIN_CALL, f"server {server.argument}", problems)
     places = 0
     for server in accounting_servers(root):
         name = f"server {server.argument}" if server.argument else "the server"
@@ -309,6 +340,15 @@ def second_pythons(root: Section) -> Iterator[str]:
             )
 
 
+def _further_link(path: Path, target: str, problems: list[str]) -> Iterator[Link]:
+    if not path.parent.is_dir():
+        problems.append(f"{path.parent} is not a directory")
+    elif not (path.is_symlink() or path.exists()):
+        yield Link(path, target)
+    elif not path.is_symlink() or str(path.readlink()) != target:
+        problems.append(f"{path} is there, but it is not radmeter's")
+
+
 def _insertion(
     raddb: Path, place: Section, call: Call, server: str, problems: list[str]
 ) -> Iterator[Insertion]:
@@ -316,7 +356,7 @@ def _insertion(
     path = place.path.resolve()
     at = f"{place.path} line {place.line}"
     calls = [item.name for item in place.calls()]
-    first = call.section == "preacct"
+    first = call.first
     if call.policy in calls:
         if calls[0 if first else -1] != call.policy:
             problems.append(f"{at}: {call.section} calls {call.policy}, but not {call.where.split()[0]}")
@@ -454,7 +494,7 @@ def misled(raddb: Path, said: str) -> list[str]:
                 problems.append(f"{name} has no section {call.section}{unsure}")
                 continue
             at = f"{name} of {section.path}"
-            if not section.calls(call.policy, first=call.section == "preacct"):
+            if not section.calls(call.policy, first=call.first):
                 problems.append(
                     f"{at}: FreeRADIUS does not execute {call.policy} {call.where}, for every packet{unsure}"
                 )
@@ -462,6 +502,8 @@ def misled(raddb: Path, said: str) -> list[str]:
                 problems.append(f"{at}: {call.section} can end before {call.policy}")
             elif call.section == "accounting":
                 problems += _policies_that_end(at, section, root)
+    if (raddb / install_logins.POLICY).exists():
+        problems += _misled_logins(root, compiled)
     return problems
 
 
@@ -475,6 +517,18 @@ def _files_that_answer(raddb: Path) -> Iterator[str]:
                 code = line.partition("#")[0]
                 if SETS_RESPONSE.search(code):
                     yield f"{path} line {number} sets Response-Packet-Type, so a packet is answered whatever fails"
+
+
+def _misled_logins(root: Section, compiled: Sequence[CompiledSection]) -> Iterator[str]:
+    for server in login_servers(root):
+        found = [
+            each for each in compiled if (each.server, each.name) == (server.argument, LOGIN_CALL.section)
+        ]
+        if not any(each.calls(LOGIN_CALL.policy, first=True) for each in found):
+            yield (
+                f"server {server.argument}: FreeRADIUS does not execute {LOGIN_CALL.policy} {LOGIN_CALL.where}, "
+                "for every login"
+            )
 
 
 def _policies_that_end(at: str, section: CompiledSection, root: Section) -> Iterator[str]:
@@ -503,5 +557,6 @@ def refusal(raddb: Path, problems: list[str]) -> ServerConfigurationError:
         f"  cp {source / POLICY} {raddb / POLICY}",
         f"  ln -s ../{MODULE} {raddb / ENABLED}",
         *(f"  {call.section} {{ .. }}, {call.where.split()[0]}: {call.policy}" for call in CALLS),
+        *(install_logins.BY_HAND if any(LOGIN_CALL.section in each for each in problems) else ()),
         f"Then: freeradius -C -d {raddb}",
     )

@@ -14,6 +14,7 @@ from radmeter.errors import ServerConfigurationError
 from radmeter.freeradius import installed
 from radmeter.freeradius.install import (
     CALLS,
+    LOGIN_CALL,
     Copy,
     Insertion,
     Link,
@@ -111,7 +112,7 @@ def undo_plan(raddb: Path) -> tuple[list[Edit], list[str]]:
         for block in blocks:
             after = _without(after, block)
         for line in after.split("\n"):
-            if line.split("#")[0].strip() in [call.policy for call in CALLS]:
+            if line.split("#")[0].strip() in [call.policy for call in (*CALLS, LOGIN_CALL)]:
                 # Without its policy, radiusd would not start.
                 raise ServerConfigurationError(
                     f"{path} line {before.split(chr(10)).index(line) + 1} was changed by hand: "

@@ -21,6 +21,7 @@ PROGRAM_DIRECTORIES = ("/usr/sbin", "/usr/local/sbin", "/sbin")
 # Below the program's prefix: on Debian, on Fedora, and when built from source.
 LIBRARY_DIRECTORIES = ("lib/freeradius", "lib64/freeradius", "lib", "lib64")
 PYTHON_MODULE = "rlm_python3.so"  # in a separate package, which is easily forgotten
+SQL_MODULE = "rlm_sql_postgresql.so"  # the same
 PLACES = (
     "/etc/freeradius/3.0",
     "/etc/freeradius",
@@ -195,11 +196,16 @@ def embedded_python() -> str | None:
 
 def python_module() -> Path | None:
     """Return the path of rlm_python3; None if it is not installed."""
+    return module(PYTHON_MODULE)
+
+
+def module(name: str) -> Path | None:
+    """Return the path of a module of FreeRADIUS by its file's name; None if it is not installed."""
     path = program()
     if path is None:
         return None
     prefix = Path(path).resolve().parent.parent
-    places = (prefix / directory / PYTHON_MODULE for directory in LIBRARY_DIRECTORIES)
+    places = (prefix / directory / name for directory in LIBRARY_DIRECTORIES)
     return next((place for place in places if place.exists()), None)
 
 

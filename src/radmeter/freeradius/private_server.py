@@ -1,7 +1,7 @@
-"""A private FreeRADIUS that only does accounting for radmeter: its program, command and environment."""
+"""A private FreeRADIUS for radmeter: its program, command and environment."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from radmeter import resources
@@ -15,6 +15,31 @@ INSTALL = "on Debian or Ubuntu: apt install freeradius freeradius-python3"
 
 
 @dataclass(frozen=True, kw_only=True)
+class Logins:
+    """What the server needs for logins: a connection of a role that may do what radmeter_login may, and ports.
+
+    The server logs the connection string, so the password is not in it.
+    """
+
+    dsn: str
+    password: str = field(repr=False)
+    auth_port: int
+    cache_port: int
+
+    def environment(self, secret: str) -> dict[str, str]:
+        """Return the server's variables for them."""
+        return {
+            "RADMETER_LOGINS": "-on",
+            # It stands between double quotes in the configuration.
+            "RADMETER_LOGIN_DSN": self.dsn.replace("\\", "\\\\").replace('"', '\\"'),
+            "PGPASSWORD": self.password,
+            "RADIUS_AUTH_PORT": str(self.auth_port),
+            "RADMETER_CACHE_PORT": str(self.cache_port),
+            "RADMETER_CACHE_SECRET": secret,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
 class PrivateServer:
     """How to run the server. Add `environment` to the caller's own. The log goes to standard output."""
 
@@ -23,7 +48,7 @@ class PrivateServer:
     run_directory: Path
 
 
-def prepare(run_directory: Path, settings: Settings) -> PrivateServer:
+def prepare(run_directory: Path, settings: Settings, logins: Logins | None = None) -> PrivateServer:
     """Describe a FreeRADIUS that listens on the host and port of the settings and writes to their journal.
 
     It reads the configuration from the installed package and writes nothing there.
@@ -32,6 +57,8 @@ def prepare(run_directory: Path, settings: Settings) -> PrivateServer:
     ----------
     run_directory
         Made if missing. The quarantine file is written below it, in radacct/.
+    logins
+        None: it does accounting only.
 
     Raises
     ------
@@ -68,6 +95,7 @@ def prepare(run_directory: Path, settings: Settings) -> PrivateServer:
         "RADIUS_SECRET": settings.secret,
         # radiusd's Python, perhaps as root, must not write __pycache__ into the installed package.
         "PYTHONDONTWRITEBYTECODE": "1",
+        **(logins.environment(settings.secret) if logins else {}),
     }
     refuse(directory, environment)
     try:

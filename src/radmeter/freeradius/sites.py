@@ -1,4 +1,4 @@
-"""Which sections of FreeRADIUS's configuration every Accounting-Request passes, and where they end."""
+"""Which sections of FreeRADIUS's configuration every packet from routers passes, and where they end."""
 
 from collections.abc import Iterator
 
@@ -6,6 +6,9 @@ from radmeter.freeradius.compiled import Senders
 from radmeter.freeradius.raddb import TOKEN, UNREAD, Section, text_of
 
 ACCOUNTING_LISTENERS = ("acct", "auth+acct")
+LOGIN_LISTENERS = ("auth", "auth+acct")
+# It answers `radmeter cache` on loopback.
+OURS = "radmeter_cache"
 # Those of a file are of packets that were answered before.
 OTHER_LISTENERS = {"auth", "detail", "status", "control", "command", "coa", "proxy", "dhcp", "vmps"}
 
@@ -27,6 +30,31 @@ def accounting_servers(root: Section) -> Iterator[Section]:
                 yield server
     if any(each.name in ("preacct", "accounting") for each in root.sections):
         yield root
+
+
+def login_servers(root: Section) -> Iterator[Section]:
+    """Yield the virtual servers that get Access-Requests from routers. An inner tunnel of EAP does not, nor ours.
+
+    A server that a module names is such a tunnel. It may have a listener for tests.
+    """
+    tunnels = {name for each in root.all("modules") for name in _servers_named(each)}
+    named = {
+        each.value("virtual_server")
+        for each in (*root.all("listen"), *root.all("client"), *root.all("clients"))
+        if each.name != "listen" or each.value("type") in LOGIN_LISTENERS
+    }
+    for server in root.sections:
+        if server.name == "server" and server.argument not in tunnels | {OURS}:
+            own = {each.value("type") for each in server.sections if each.name == "listen"}
+            if own & set(LOGIN_LISTENERS) or server.argument in named:
+                yield server
+
+
+def _servers_named(section: Section) -> Iterator[str]:
+    if name := section.value("virtual_server"):
+        yield name
+    for inner in section.sections:
+        yield from _servers_named(inner)
 
 
 def servers_without_accounting(root: Section, told: Senders) -> Iterator[str]:

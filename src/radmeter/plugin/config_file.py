@@ -54,6 +54,7 @@ KEYS = SHARED | {
     "archive_directory",
     "acct_host",
     "acct_port",
+    "auth_port",
     "secret",
     "secret_file",
 }
@@ -62,6 +63,7 @@ COMMANDS = frozenset(
     {
         "adopt",
         "backfill",
+        "cache",
         "config",
         "doctor",
         "explain",
@@ -69,9 +71,11 @@ COMMANDS = frozenset(
         "jobs",
         "journal",
         "limits",
+        "login",
         "migrate",
         "partitions",
         "people",
+        "plans",
         "rejected",
         "replay",
         "routers",
@@ -82,6 +86,7 @@ COMMANDS = frozenset(
         "top",
         "up",
         "usage",
+        "users",
         "verify",
     }
 )

@@ -4,9 +4,10 @@
 """
 
 # ruff: noqa: S608 # the queries are made of the constants of this file
-# Tables, views and sequences to read. Partitions of radacct are always among them.
+# Tables, views and sequences to read. Partitions of radacct are always among them. radcheck never is: it is a table of
+# FreeRADIUS, also where a revision made it.
 _OURS = """(class.relnamespace = to_regnamespace('radmeter')
-    OR class.relnamespace = 'public'::regnamespace
+    OR class.relnamespace = 'public'::regnamespace AND class.relname NOT IN ('radcheck', 'radcheck_id_seq')
        AND (%(names)s::text[] IS NULL OR class.relname = ANY (%(names)s)
             OR EXISTS (SELECT FROM pg_inherits
                        WHERE inhrelid = class.oid AND inhparent = to_regclass('public.radacct'))))

@@ -15,7 +15,14 @@ from radmeter.schema import table_code
 from radmeter.schema.sql_files import roles_file
 
 OWNER = "radmeter_owner"
-ROLES = ("radmeter_owner", "radmeter_ingest", "radmeter_reader", "radmeter_noc", "radmeter_billing")
+ROLES = (
+    "radmeter_owner",
+    "radmeter_ingest",
+    "radmeter_reader",
+    "radmeter_noc",
+    "radmeter_billing",
+    "radmeter_login",
+)
 # A message names so many objects.
 LISTED = 10
 

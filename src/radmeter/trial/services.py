@@ -1,8 +1,6 @@
 """The programs that `radmeter up` starts beside a database: FreeRADIUS, the shipper and the jobs."""
 
-import errno
 import pwd
-import socket
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -13,11 +11,12 @@ from radmeter import waits
 from radmeter.config import Settings
 from radmeter.embedded.server import Database
 from radmeter.embedded.service_user import hand_over
-from radmeter.errors import ConfigurationError, RadmeterError, StoreError, os_reason
+from radmeter.errors import RadmeterError, StoreError
 from radmeter.freeradius import private_server, probe
 from radmeter.interruption import Interruption
 from radmeter.supervisor import Program, Supervisor, last_lines
-from radmeter.trial import dropped
+from radmeter.trial import dropped, logins
+from radmeter.trial.ports import free_port, is_explicit, is_free
 
 RADIUS_READY_SECONDS = 30.0
 READY = b"Ready to process requests"  # FreeRADIUS logs this when its sockets are bound
@@ -35,6 +34,7 @@ class Services:
         user: pwd.struct_passwd | None = None,
     ) -> None:
         self.settings = settings
+        self.logins: private_server.Logins | None = None
         self._user = user
         self._database = database
         self._interruption = interruption
@@ -78,12 +78,15 @@ class Services:
     def _start_freeradius(self) -> bool:
         """Start FreeRADIUS on the settings' port or a free one; False if another program took that port first."""
         port = free_port(self.settings, self._say)
+        login_service = logins.prepare(self.settings, self._database, self._say)
         settings = (
             self.settings
             if port == self.settings.acct_port
             else self.settings.override("free", acct_port=port)
         )
-        server = private_server.prepare(settings.state / "radius", settings)
+        if login_service is not None:
+            settings = settings.override("free", auth_port=login_service.auth_port)
+        server = private_server.prepare(settings.state / "radius", settings, login_service)
         if self._user is not None:
             hand_over(self._user, server.run_directory)
         log = self._supervisor.log("freeradius")
@@ -92,13 +95,13 @@ class Services:
             Program(
                 name="freeradius",
                 arguments=server.command,
-                # It needs no database.
+                # The plugin needs no database. The module sql has a connection string of its own.
                 environment={
-                    **server.environment,
-                    **dropped.environment(self._user),
                     "RADMETER_DSN": "",
                     "RADMETER_PASSWORD_FILE": "",
                     "PGPASSWORD": "",
+                    **server.environment,
+                    **dropped.environment(self._user),
                 },
                 prepare=self._radiusd_options,
             )
@@ -106,7 +109,7 @@ class Services:
         with waits.waiting_for(f"FreeRADIUS to answer on UDP port {port}"):
             if not self._answers(settings, log, before):
                 return False
-        self.settings = settings
+        self.settings, self.logins = settings, login_service
         return True
 
     def _answers(self, settings: Settings, log: Path, before: int) -> bool:
@@ -116,13 +119,21 @@ class Services:
         # An answer alone proves nothing: another server may have the port and the same secret.
         while not (READY in _since(log, before) and probe.answers(host, port, settings.secret, seconds=0.2)):
             ended = "freeradius" not in self._supervisor.pids()
-            if ended and not _is_free(host, port) and not is_explicit(settings):
+            if ended and self._taken(settings):
                 return False
             if ended or time.monotonic() > deadline:
                 words = self._supervisor.last_words("freeradius")
                 raise RadmeterError(f"FreeRADIUS does not get ready on UDP port {port}", *words)
             time.sleep(0.05)
         return True
+
+    def _taken(self, settings: Settings) -> bool:
+        """Tell whether another program has a port now that the operator did not choose."""
+        names = ["acct_port", *(["auth_port"] if settings.source("auth_port") == "free" else [])]
+        return any(
+            not is_explicit(settings, name) and not is_free(settings.acct_host, getattr(settings, name))
+            for name in names
+        )
 
     def _radiusd_options(self) -> Mapping[str, Any]:
         if self._user is not None:
@@ -154,46 +165,3 @@ def _since(log: Path, offset: int) -> bytes:
     with log.open("rb") as file:
         file.seek(offset)
         return file.read(1 << 20)
-
-
-def is_explicit(settings: Settings) -> bool:
-    """Tell whether the operator chose the port. If so, no other port may be used."""
-    return settings.source("acct_port") not in ("default", "free")
-
-
-def free_port(settings: Settings, say: Callable[..., None]) -> int:
-    """Return the settings' port. If it is taken and the operator did not choose it, return a free one."""
-    if _is_free(settings.acct_host, settings.acct_port):
-        return settings.acct_port
-    if is_explicit(settings):
-        raise ConfigurationError(
-            f"{settings.source('acct_port')}: UDP port {settings.acct_port} of {settings.acct_host} is in use;"
-            " name another one"
-        )
-    with _bound(settings.acct_host, 0) as each:
-        port: int = each.getsockname()[1]
-    say(f"UDP port {settings.acct_port} of {settings.acct_host} is in use: taking {port}")
-    return port
-
-
-def _is_free(host: str, port: int) -> bool:
-    try:
-        _bound(host, port).close()
-    except OSError as error:
-        if error.errno != errno.EADDRINUSE:
-            raise ConfigurationError(
-                f"UDP port {port} of {host} cannot be used: {os_reason(error)}"
-            ) from error
-        return False
-    return True
-
-
-def _bound(host: str, port: int) -> socket.socket:
-    family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
-    each = socket.socket(family, socket.SOCK_DGRAM)
-    try:
-        each.bind(address)
-    except OSError:
-        each.close()
-        raise
-    return each

@@ -21,8 +21,9 @@ from radmeter.schema import upgrade
 from radmeter.trial import dropped, leavings
 from radmeter.trial.counted import Counted
 from radmeter.trial.display import Display
+from radmeter.trial.ports import free_port, is_explicit
 from radmeter.trial.run import INTERRUPTED, Traffic, TrialRun
-from radmeter.trial.services import Services, free_port, is_explicit
+from radmeter.trial.services import Services
 
 
 def run(settings: Settings, traffic: Traffic | None, seconds: float | None, console: Console) -> int:
@@ -74,8 +75,8 @@ def _run(
         with interruption.may_break():
             services.start()
             settings = services.settings
-        _write_environment(settings, database)
-        _introduce(settings, database, display.say)
+        _write_environment(settings, database, services.logins)
+        _introduce(settings, database, services.logins, display.say)
         counters = Counted(database.dsn, settings.journal)
         stack.callback(counters.close)
         trial = TrialRun(services, counters, display, interruption)
@@ -114,7 +115,7 @@ def _only_one(state: Path) -> Iterator[None]:
         os.close(lock)
 
 
-def _write_environment(settings: Settings, database: Database) -> None:
+def _write_environment(settings: Settings, database: Database, logins: private_server.Logins | None) -> None:
     """Write the variables that another client needs, as a file for a shell to source."""
     values = {
         "RADMETER_DSN": database.dsn or database.complete_dsn(),
@@ -123,6 +124,12 @@ def _write_environment(settings: Settings, database: Database) -> None:
         "RADIUS_ACCT_PORT": str(settings.acct_port),
         "RADIUS_SECRET": settings.secret,
     }
+    if logins is not None:
+        values |= {
+            "RADIUS_AUTH_PORT": str(logins.auth_port),
+            "RADMETER_CACHE_PORT": str(logins.cache_port),
+            "RADMETER_CACHE_SECRET": settings.secret,
+        }
     path = _environment_file(settings)
     unfinished = path.with_suffix(".unfinished")
     unfinished.touch(mode=0o600)
@@ -134,12 +141,18 @@ def _environment_file(settings: Settings) -> Path:
     return settings.state / "radmeter.env"
 
 
-def _introduce(settings: Settings, database: Database, say: Callable[..., None]) -> None:
+def _introduce(
+    settings: Settings,
+    database: Database,
+    logins: private_server.Logins | None,
+    say: Callable[..., None],
+) -> None:
     where = f"embedded PostgreSQL in {settings.postgresql}" if database.embedded else redacted(database.dsn)
     say(
         "radmeter is up; Ctrl-C stops it",
         f"  configuration      {settings.file or 'no file'}",
         f"  RADIUS accounting  {settings.acct_host} port {settings.acct_port}",
+        *([f"  RADIUS logins      {settings.acct_host} port {logins.auth_port}"] if logins else []),
         f"  database           {where or 'as the PG* variables say'}",
         f"  journal            {settings.journal}",
         f"  logs               {settings.logs}",

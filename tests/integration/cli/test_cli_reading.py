@@ -46,6 +46,7 @@ LISTS = [
     ("routers", "show", "#1"),
     ("partitions", "list"),
     ("limits", "list"),
+    ("login", "list"),
     ("explain", "alice"),
     ("people", "show", "alice"),
 ]

@@ -48,6 +48,20 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "routers set": ("lobby", "--mac", "AA-BB-CC-DD-EE-FF"),
     "routers retire": ("lobby", "--yes"),
     "routers merge": ("lobby", "hall", "--yes"),
+    "plans list": (),
+    "plans show": ("basic",),
+    "plans add": ("x", "--quota", "1GB"),
+    "plans set": ("basic", "--quota", "1GB"),
+    "plans retire": ("basic",),
+    "users list": (),
+    "users show": ("dora",),
+    "users add": ("x", "--plan", "basic"),
+    "users password": ("dora", "--password", "x"),
+    "users assign": ("dora", "--plan", "basic"),
+    "users top-up": ("dora", "1GB"),
+    "users suspend": ("dora",),
+    "users resume": ("dora",),
+    "users import": ("{directory}/users.csv",),
     "quota over": (),
     "status": ("--sample", "0"),
     "backfill": ("--yes",),
@@ -68,6 +82,8 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "journal acknowledge": ("1", "--reason", "known"),
     "journal salvage": ("{directory}/orphans",),
     "journal adopt": ("{directory}/orphans",),
+    "login list": (),
+    "login set": ("message_over", "x"),
     "limits list": (),
     "limits set": ("personal_keep_days", "90"),
 }
@@ -75,7 +91,17 @@ COMMANDS: dict[str, tuple[str, ...]] = {
 
 # What accountants may do.
 ENOUGH = {
-    "radmeter_billing": {"usage user", "usage users", "usage router", "routers list", "quota over"},
+    "radmeter_billing": {
+        "usage user",
+        "usage users",
+        "usage router",
+        "routers list",
+        "plans list",
+        "plans show",
+        "users list",
+        "users show",
+        "quota over",
+    },
     None: set[str](),
 }
 
@@ -89,6 +115,8 @@ OTHERS = {
     "doctor",
     "people pseudonymise",
     "freeradius install",
+    "cache status",
+    "cache drop",
 }
 
 
@@ -102,6 +130,9 @@ def test_a_role_without_the_rights_is_told_which_role_has_them(
     database: str, connection: Connection, tmp_path: Path, group: str | None
 ) -> None:
     (tmp_path / "routers.csv").write_text("name,mac\nhall,AA-BB-CC-DD-EE-FF\n")
+    (tmp_path / "users.csv").write_text("username,plan\nx,basic\n")
+    connection.execute("INSERT INTO plans (name) VALUES ('basic')")
+    connection.execute("INSERT INTO subscribers (username, plan_id) SELECT 'dora', id FROM plans")
     (tmp_path / "detail").write_text(
         'Mon Mar  2 10:00:00 2026\n\tAcct-Status-Type = Stop\n\tAcct-Session-Id = "1"\n\tTimestamp = 1772445600\n\n'
     )

@@ -54,7 +54,13 @@ READ: dict[str, tuple[str, ...]] = {
     "jobs expire": ("--dry-run",),
     "config": (),
     "limits list": (),
+    "plans list": (),
+    "plans show": ("{user}",),
+    "users list": (),
+    "users show": ("{user}",),
     "quota over": (),
+    "cache status": ("{user}",),  # FreeRADIUS answers, and there is none here
+    "login list": (),
     "people show": ("{user}",),
     "people erase": ("{user}", "--yes", "--even-open"),
     "journal status": ("--all",),
@@ -66,6 +72,8 @@ WITHOUT_DATA = {"simulate", "jobs close-stale", "migrate plan", "migrate status"
 WITHOUT_DATA |= {
     "jobs expire",
     "limits list",
+    "cache status",
+    "login list",
     "partitions list",
     "backfill",
     "verify",
@@ -128,9 +136,11 @@ def hostile(database: str, connection: Connection) -> dict[str, str]:
     )
     (router,) = connection.execute("SELECT id FROM routers").fetchone() or (None,)
     (rejected,) = connection.execute("SELECT id FROM rejected_packet").fetchone() or (None,)
-    # The user is over the quota of a plan.
     connection.execute("INSERT INTO plans (name, timezone, quota_bytes) VALUES (%s, 'UTC', 0)", (HOSTILE,))
     connection.execute("INSERT INTO subscribers (username, plan_id) SELECT %s, id FROM plans", (HOSTILE,))
+    connection.execute(
+        "INSERT INTO top_ups (username, bytes, note, added_by) VALUES (%s, 1, %s, %s)", (HOSTILE,) * 3
+    )
     # A counter that differs, a partition and a function of somebody else's making.
     connection.execute("UPDATE user_quota_usage SET bytes_in = bytes_in + 1")
     connection.execute(
@@ -221,6 +231,22 @@ MESSAGES: list[Callable[[Path, dict[str, str]], list[str | Path]]] = [
     lambda place, names: ["routers", "merge", names["router"], names["router"], "--yes"],
     lambda place, names: ["routers", "add", "--name", HOSTILE],
     lambda place, names: ["routers", "import", place / "inventory.csv"],
+    lambda place, names: ["users", "import", place / "users.csv"],
+    lambda place, names: ["users", "add", HOSTILE, "--plan", HOSTILE],
+    lambda place, names: ["users", "add", "x", "--plan", HOSTILE + "x"],
+    lambda place, names: ["users", "show", HOSTILE + "x"],
+    lambda place, names: ["users", "assign", HOSTILE, "--without", HOSTILE],
+    lambda place, names: ["users", "assign", HOSTILE, "--plan", HOSTILE],
+    lambda place, names: ["users", "top-up", HOSTILE, HOSTILE],
+    lambda place, names: ["users", "top-up", HOSTILE, "1GB", "--note", HOSTILE],
+    lambda place, names: ["users", "password", HOSTILE, "--password", HOSTILE],
+    lambda place, names: ["users", "suspend", HOSTILE],
+    lambda place, names: ["plans", "add", HOSTILE, "--quota", "1GB"],
+    lambda place, names: ["plans", "add", "x", "--quota", HOSTILE],
+    lambda place, names: ["plans", "add", "x", "--tier", HOSTILE],
+    lambda place, names: ["plans", "add", "x", "--quota", "1GB", "--timezone", HOSTILE],
+    lambda place, names: ["plans", "set", HOSTILE, "--quota", "1GB"],
+    lambda place, names: ["plans", "retire", HOSTILE + "x"],
     lambda place, names: ["routers", "import", place / HOSTILE.replace("/", "")],
     lambda place, names: ["replay", "--yes", place / "detail\x1b[31m\nerror: forged\u202e"],
     lambda place, names: ["replay", "--yes", place / "missing\x1b[31m\nerror: forged\u202e"],
@@ -252,6 +278,9 @@ MESSAGES: list[Callable[[Path, dict[str, str]], list[str | Path]]] = [
 def test_no_message_does(database: str, hostile: dict[str, str], tmp_path: Path) -> None:
     inventory = f"name,mac,timezone\n\x1b[31m\u202e,{HOSTILE.splitlines()[0]},x\n{'x' * 300},\x9b,\x7f\n"
     (tmp_path / "inventory.csv").write_text(inventory)
+    (tmp_path / "users.csv").write_text(
+        f"username,plan\n\x1b[31m\u202e,{HOSTILE.splitlines()[0]}\nx,\x9b\x7f\n"
+    )
     (tmp_path / "detail\x1b[31m\nerror: forged\u202e").write_text(
         f"Fri Nov 20 11:43:03 2026\n\tUser-Name = \x1b[31m\u202e\x9b\n\t{HOSTILE.splitlines()[0]}\n\n"
     )

@@ -166,14 +166,20 @@ def test_reading_commands_work_in_each_mode(own_server: Server, own_database: st
     with Packets(own_database) as packets:
         packets.add("Start", "s1", User_Name="alice")
         packets.add("Stop", "s2", User_Name="alice", Acct_Input_Octets=5)
+    radmeter(own_database, "plans", "add", "basic", "--quota", "10MB")
+    radmeter(own_database, "users", "add", "bob", "--plan", "basic")
     commands = [
         ("usage", "user", "alice"),
         ("usage", "users"),
         ("explain", "alice"),
         ("sessions",),
         ("routers", "list"),
+        ("plans", "list"),
+        ("users", "list"),
+        ("users", "show", "bob"),
         ("limits", "list"),
         ("quota", "over"),
+        ("login", "list"),
         ("partitions", "list"),
         ("rejected", "list"),
         ("journal", "incidents"),

@@ -36,6 +36,8 @@ def pair(primary: Server, copy: Standby) -> Iterator[tuple[str, str]]:
         with Packets(dsn) as packets:
             packets.add("Start", "s1", User_Name="alice", Called_Station_Id="02-00-00-00-00-01")
             packets.add("Stop", "s2", User_Name="alice", Acct_Input_Octets=5)
+        radmeter(dsn, "plans", "add", "basic", "--quota", "10MB")
+        radmeter(dsn, "users", "add", "alice", "--plan", "basic")
         copy.catch_up()
         yield dsn, copy.dsn(name)
         with psycopg.connect(copy.dsn(), autocommit=True) as resumed:
@@ -51,8 +53,13 @@ READING = [
     ("sessions", "--user", "alice"),
     ("routers", "list"),
     ("routers", "show", "#1"),
+    ("plans", "list"),
+    ("plans", "show", "basic"),
+    ("users", "list"),
+    ("users", "show", "alice"),
     ("limits", "list"),
     ("quota", "over"),
+    ("login", "list"),
     ("partitions", "list"),
     ("rejected", "list"),
     ("journal", "incidents"),

@@ -80,6 +80,24 @@ def test_usable_tables_are_taken_over_with_their_rows_and_columns_and_work(serve
         )
 
 
+def test_commands_of_plans_and_users_work_on_adopted_tables(own: str) -> None:
+    assert radmeter(own, "migrate", "up", "--yes").exit_code == 0
+    for line in (
+        "plans add basic --quota 10MB",
+        "plans set gold --quota 20MB --down 5M",
+        "users add bob --plan basic --also gold --password secret",
+        "users top-up bob 20MB",
+        "users assign alice --plan basic",
+        "plans retire gold",
+    ):
+        done = radmeter(own, *line.split())
+        assert done.exit_code == 0, (line, done.errors)
+    shown = radmeter(own, "users", "show", "bob", "--format", "json").json()
+    assert (shown["plan"], shown["quota_bytes"], shown["status"]) == ("basic", 50_000_000, "active")
+    listed = radmeter(own, "users", "list", "--format", "csv", "--columns", "username,plan,also").output
+    assert listed == "username,plan,also\nalice,basic,\nbob,basic,gold\n"
+
+
 def test_the_script_of_a_dba_takes_them_over_too(server: Server, own: str) -> None:
     from support.schemas import psql
 

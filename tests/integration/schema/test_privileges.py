@@ -16,7 +16,14 @@ from support.servers import Connection
 
 from radmeter.database.connection import connect
 
-OURS = ("radmeter_billing", "radmeter_ingest", "radmeter_noc", "radmeter_owner", "radmeter_reader")
+OURS = (
+    "radmeter_billing",
+    "radmeter_ingest",
+    "radmeter_login",
+    "radmeter_noc",
+    "radmeter_owner",
+    "radmeter_reader",
+)
 # Every privilege of a role on an object, by the object's own list (the ACL), or PostgreSQL's default where it has none.
 # One's own objects, and what a table's row type or an array has by itself, are left out.
 GRANTED = """
@@ -64,6 +71,7 @@ ELSE = {
     ("schema", "radmeter", "radmeter_reader", "USAGE"),
     ("schema", "radmeter", "radmeter_noc", "USAGE"),
     ("schema", "radmeter", "radmeter_billing", "USAGE"),
+    ("schema", "radmeter", "radmeter_login", "USAGE"),
     ("database", "it", "PUBLIC", "CONNECT"),
     ("database", "it", "radmeter_owner", "TEMPORARY"),
     # Not id, issued_at and issued_by.
@@ -89,7 +97,7 @@ def test_there_is_nothing_that_is_not_listed(connection: Connection) -> None:
     assert {each for each in found if each[2] == "PUBLIC"} == {each for each in ELSE if each[2] == "PUBLIC"}
     # The owner owns; it needs no grant. NOC reads as a member of radmeter_reader.
     tables = {each for each in found if each[0] == "table"}
-    assert {each[2] for each in tables} == {"radmeter_reader", "radmeter_billing"}
+    assert {each[2] for each in tables} == {"radmeter_reader", "radmeter_billing", "radmeter_login"}
     assert {each for each in tables if each[3] not in KINDS_OF_TABLES} == set()
     functions = {each for each in found if each[0] == "function"}
     assert {(role, privilege) for _, _, role, privilege in functions} == {
@@ -193,6 +201,10 @@ HOSTILE_TEXTS = (
 )
 # Calls with a text of the caller's, by role: every allowed function that takes text or JSON.
 TAKES_TEXT = {
+    "radmeter_login": (
+        "SELECT count(*) FROM radmeter.authorize(%(text)s, %(text)s, %(text)s, %(text)s, %(text)s, %(text)s)",
+        "SELECT count(*) FROM radmeter.authorize(encode(convert_to(%(text)s, 'UTF8'), 'hex'), '', '', '', '', '::1')",
+    ),
     "radmeter_reader": (
         "SELECT public.get_user_total_usage(%(text)s, 'infinity')",
         "SELECT public.get_user_total_usage(%(text)s, '-infinity')",
@@ -208,6 +220,7 @@ TAKES_TEXT = {
         "SELECT count(*) FROM radmeter.missing_months(-2147483648)",
         "SELECT count(*) FROM radmeter.erasures(%(text)s)",
         "SELECT count(*) FROM radmeter.audit_lines_with(%(text)s)",
+        "SELECT radmeter.login_rows(%(text)s)",
         "SELECT count(*) FROM radmeter.quota_state(ARRAY[%(text)s, NULL], 'infinity')",
         "SELECT count(*) FROM radmeter.quota_state(ARRAY[%(text)s, NULL], now())",
         "SELECT radmeter.period_end(%(text)s, 99::smallint, 'infinity')",
@@ -216,6 +229,7 @@ TAKES_TEXT = {
         "SELECT radmeter.without_name(to_jsonb(ARRAY[%(text)s::text, 'a']), %(text)s, %(text)s)",
     ),
     "radmeter_noc": (
+        "SELECT radmeter.set_login_setting(%(text)s, %(text)s)",
         "SELECT radmeter.add_router(%(text)s, NULL, %(text)s, '0.0.0.0/0', NULL)",
         "SELECT radmeter.add_router('zone', NULL, NULL, NULL, %(text)s)",
         "SELECT radmeter.claim_router(NULL, %(text)s, NULL, NULL, NULL, NULL)",
@@ -235,6 +249,19 @@ TAKES_TEXT = {
         "SELECT radmeter.acknowledge_incident(1, %(text)s)",
         "SELECT radmeter.set_limit(%(text)s, %(text)s)",
         "SELECT radmeter.set_limit('rejected_per_client_hour', %(text)s)",
+        "SELECT radmeter.add_plan(jsonb_build_object('name', %(text)s::text, 'quota_type', 'never'))",
+        "SELECT radmeter.add_plan(jsonb_build_object('name', %(text)s::text, 'timezone', %(text)s::text))",
+        "SELECT radmeter.add_plan(to_jsonb(%(text)s::text))",
+        "SELECT radmeter.change_plan(%(text)s, jsonb_build_object('name', %(text)s::text, 'id', 7, 'tiers', 7))",
+        "SELECT radmeter.retire_plan(%(text)s, NULL)",
+        "SELECT radmeter.add_subscriber(%(text)s, %(text)s, ARRAY[%(text)s, NULL], %(text)s, %(text)s)",
+        "SELECT radmeter.assign_plan(%(text)s, %(text)s, ARRAY[%(text)s], ARRAY[%(text)s], NULL)",
+        "SELECT radmeter.top_up(%(text)s, -1, 'infinity', -1, %(text)s)",
+        "SELECT radmeter.suspend_subscriber(%(text)s, NULL)",
+        "SELECT radmeter.set_password(%(text)s, %(text)s, %(text)s)",
+        "SELECT count(*) FROM radmeter.import_subscribers(json_build_array(json_build_object("
+        "'line', 1, 'username', %(text)s::text, 'plan', %(text)s::text, 'also', json_build_array(%(text)s::text))))",
+        "SELECT count(*) FROM radmeter.import_subscribers(to_json(%(text)s::text))",
         "SELECT radmeter.retry_rejected(to_json(%(text)s::text))",
         "SELECT radmeter.retry_rejected(json_build_array(json_build_object('id', 1, 'reason', %(text)s::text)))",
     ),

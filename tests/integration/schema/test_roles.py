@@ -8,16 +8,18 @@ from support.commands import Packets, radmeter
 from support.schemas import names
 from support.servers import Connection, Server
 
-ROLES = ("radmeter_ingest", "radmeter_reader", "radmeter_noc", "radmeter_billing")
+ROLES = ("radmeter_ingest", "radmeter_reader", "radmeter_noc", "radmeter_billing", "radmeter_login")
 
 # Every function there is. Who may execute it, by name: read by views and queries of the one who reads
 READERS = {
+    "login_rows",
     "audit_lines_with",
     "database_id",
     "erasures",
     "get_user_total_usage",
     "lagging_nodes",
     "limits",
+    "login_settings",
     "missing_months",
     "month_day",
     "period_complete",
@@ -42,20 +44,32 @@ READERS = {
 # changes that people make
 NOCS = {
     "acknowledge_incident",
+    "add_plan",
     "add_router",
+    "add_subscriber",
+    "assign_plan",
+    "change_plan",
     "change_router",
     "claim_router",
     "drop_rejected",
     "import_routers",
+    "import_subscribers",
     "merge_router",
     "merge_router_finish",
     "merge_router_sessions",
     "rename_router",
     "repair_usage",
+    "retire_plan",
     "retire_router",
     "retry_rejected",
     "set_limit",
+    "set_password",
+    "suspend_subscriber",
+    "top_up",
+    "set_login_setting",
 }
+# what FreeRADIUS asks at a login
+LOGINS = {"authorize", "text_of_octets"}
 INGESTS = {
     "database_id",
     "finish_segment",
@@ -131,6 +145,7 @@ PARTS = {
     "check_source_role",
     "claim_journal",
     "client_network",
+    "check_plan",
     "close_rebooted",
     "close_superseded",
     "drop_repeated_starts",
@@ -147,8 +162,17 @@ PARTS = {
     "count_inserted",
     "count_new_users",
     "count_updated",
+    "give_plan",
+    "lock_subscriber",
     "note_quota_change",
     "note_counters_moved",
+    "plan_to_give",
+    "plan_values",
+    "set_tiers",
+    "store_passwords",
+    "subscriber_values",
+    "user_name_fault",
+    "writes_radcheck",
     "counted_octets",
     "count_erased",
     "counted_offset",
@@ -209,6 +233,8 @@ PARTS = {
     "stored_pairs",
     "text_of_octets",
     "unpack_records",
+    "login_attributes",
+    "vendor_attributes",
     "update_closed",
     "update_open",
     "usage_date",
@@ -234,6 +260,7 @@ EXECUTES = {
     "radmeter_reader": READERS,
     "radmeter_noc": NOCS | READERS,
     "radmeter_billing": BILLINGS,
+    "radmeter_login": LOGINS,
 }
 
 TABLES = {
@@ -308,6 +335,7 @@ SELECTS: dict[str, set[str]] = {
     "radmeter_reader": READS,
     "radmeter_noc": READS,
     "radmeter_billing": BILLING_TABLES | BILLING_VIEWS | {"setting"},
+    "radmeter_login": {"radcheck"},
 }
 # Relation and privilege.
 WRITES: dict[str, set[tuple[str, str]]] = {"radmeter_billing": {("invoices", "INSERT")}}
@@ -320,8 +348,9 @@ def test_every_function_is_somebodys_or_private_on_purpose(connection: Connectio
         connection,
         "SELECT proname FROM pg_proc WHERE pronamespace IN ('public'::regnamespace, 'radmeter'::regnamespace)",
     )
-    assert functions - (READERS | NOCS | INGESTS | OWNERS | PARTS) == set()
-    assert (READERS | NOCS | INGESTS | OWNERS | PARTS) - functions == set()
+    known = READERS | NOCS | INGESTS | LOGINS | OWNERS | PARTS
+    assert functions - known == set()
+    assert known - functions == set()
 
 
 def test_public_may_execute_nothing_and_read_nothing(connection: Connection) -> None:
@@ -435,6 +464,15 @@ CHANGE = {
     "repair": "SELECT radmeter.repair_usage('{}', '{}', '{}', '{}')",
     "retry": "SELECT radmeter.retry_rejected('[]')",
     "drop": "SELECT radmeter.drop_rejected('{}')",
+    "add plan": """SELECT radmeter.add_plan('{"name": "gold", "quota_bytes": 5}')""",
+    "change plan": """SELECT radmeter.change_plan('gold', '{"quota_bytes": 6}')""",
+    "add user": "SELECT radmeter.add_subscriber('gus', 'gold', '{}', 'Cleartext-Password', 'x')",
+    "set password": "SELECT radmeter.set_password('gus', 'Cleartext-Password', 'y')",
+    "assign": "SELECT radmeter.assign_plan('gus', 'gold', '{}', '{}', false)",
+    "top up": "SELECT radmeter.top_up('gus', 1, NULL, NULL, NULL)",
+    "suspend": "SELECT radmeter.suspend_subscriber('gus', false)",
+    "import users": """SELECT radmeter.import_subscribers('[{"line": 1, "username": "h", "plan": "gold"}]')""",
+    "retire plan": "SELECT radmeter.retire_plan('gold', false)",
 }
 BILL = {
     "issue": """INSERT INTO invoices (username, plan_id, period_start, period_end, usage, amount, currency)
@@ -493,6 +531,9 @@ WRITE = (
         "trigger": "ALTER TABLE radacct DISABLE TRIGGER ALL",
         "audit": "SELECT radmeter.audit('forged', '{}')",
         "forget": "DELETE FROM audit_log",
+        "read a password": "SELECT value FROM radcheck",
+        "write a password": "INSERT INTO radcheck (username, attribute, op, value) VALUES ('x', 'y', ':=', 'z')",
+        "let somebody in": "SELECT radmeter.store_passwords('{x}', 'Cleartext-Password', '{y}')",
         "setting": "UPDATE radmeter.setting SET value = 'Mars'",
         "expire": "SELECT radmeter.expire('rejected packet', 1, 1)",
         "limits of hours": "UPDATE radmeter.kept_per_hour SET kept = 0",

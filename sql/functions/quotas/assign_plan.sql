@@ -1,0 +1,71 @@
+-- radmeter.assign_plan(username, plan, also, without, renew): changes a user's plans, from now on.
+--   plan     the plan whose period, time zone and speeds count; NULL: it stays
+--   also     names of further plans to give, whose quotas add up
+--   without  names of further plans to take away
+--   renew    begin the validity, or the one-time period, anew although the plan stays
+-- What the user used stays in the period that counted it. If the new plan has the same period, it goes on; else the
+-- user begins with 0. Top-ups stay, and first pay what is owed under the plan so far. Nothing rolls over into another
+-- plan. Takes the lock of radmeter.ingest.
+-- Returns whether anything changed. Writes subscribers, subscriber_plans, audit_log, and what radmeter.apply_quotas
+-- writes.
+-- SQLSTATE RM001, with the reason.
+CREATE OR REPLACE FUNCTION radmeter.assign_plan(
+    p_username text, p_plan text, p_also text[], p_without text[], p_renew boolean) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_before jsonb;
+    v_after jsonb;
+    v_plan public.plans%ROWTYPE;
+    v_given bigint;
+    v_start date;
+    v_today date;
+    v_name text;
+BEGIN
+    PERFORM radmeter.lock_subscriber(p_username);
+    v_before := radmeter.subscriber_values(p_username);
+    SELECT plan.* INTO v_plan FROM public.subscribers JOIN public.plans AS plan ON plan.id = plan_id
+    WHERE username = p_username;
+    IF p_plan <> v_plan.name THEN
+        v_given := radmeter.plan_to_give(p_plan);
+        PERFORM radmeter.give_plan(ARRAY[p_username], ARRAY[v_given]);
+    ELSIF p_renew THEN
+        SELECT quota_start, (now() AT TIME ZONE coalesce(v_plan.timezone, radmeter.setting_value('timezone')))::date
+        INTO v_start, v_today FROM public.subscribers WHERE username = p_username;
+        IF v_plan.quota_type <> 'one-time' AND v_plan.valid_seconds IS NULL THEN
+            RAISE EXCEPTION 'the plan "%" has neither a validity nor a one-time quota, so nothing can be renewed: '
+                '"radmeter users top-up" gives more', v_plan.name USING ERRCODE = 'RM001';
+        ELSIF v_plan.quota_type = 'one-time' AND v_start = v_today THEN
+            RAISE EXCEPTION 'the one-time period of "%" began today, and a period begins with a day: '
+                '"radmeter users top-up" gives more', p_username USING ERRCODE = 'RM001';
+        END IF;
+        PERFORM radmeter.give_plan(ARRAY[p_username], ARRAY[v_plan.id]);
+    END IF;
+    FOREACH v_name IN ARRAY p_without LOOP
+        DELETE FROM public.subscriber_plans AS further USING public.plans AS plan
+        WHERE further.username = p_username AND plan.name = v_name AND further.plan_id = plan.id;
+        IF NOT FOUND THEN
+            RAISE EXCEPTION '"%" has no further plan "%": there are %', p_username, v_name,
+                coalesce((SELECT string_agg(name, ', ')
+                          FROM jsonb_array_elements_text(v_before -> 'also') AS name), 'none')
+                USING ERRCODE = 'RM001';
+        END IF;
+    END LOOP;
+    FOREACH v_name IN ARRAY p_also LOOP
+        IF v_name = coalesce(p_plan, v_plan.name) THEN
+            RAISE EXCEPTION 'the plan "%" is the own plan of "%": a further plan is another one', v_name, p_username
+                USING ERRCODE = 'RM001';
+        END IF;
+        INSERT INTO public.subscriber_plans (username, plan_id) VALUES (p_username, radmeter.plan_to_give(v_name))
+        ON CONFLICT DO NOTHING;
+    END LOOP;
+    v_after := radmeter.subscriber_values(p_username);
+    IF v_after = v_before AND NOT p_renew THEN
+        RETURN false;
+    END IF;
+    PERFORM radmeter.apply_quotas(ARRAY[p_username], false);
+    PERFORM radmeter.audit('users assign',
+        jsonb_build_object('before', v_before, 'after', v_after, 'renew', p_renew));
+    RETURN true;
+END;
+$$;

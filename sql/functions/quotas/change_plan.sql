@@ -1,0 +1,77 @@
+-- radmeter.change_plan(name, changes): changes a plan for all users who have it, at once. The triggers mark their
+-- accounts as due.
+--   changes  JSON object of columns of plans, and "tiers" as radmeter.set_tiers takes them; null clears a value, an
+--            absent one stays. With another quota_type and no anchor_day, anchor_day is 1.
+-- If the period changes, what users have used stays in the period that counted it, and they begin the new one with 0.
+-- Then top-ups first pay what they owe in the period so far, and nothing rolls over into the new one. That takes the
+-- lock of radmeter.ingest.
+-- Returns whether anything changed, how many users have the plan, and whether its period is another.
+-- Writes plans, plan_tiers, top_ups, radmeter.quota_account, audit_log.
+-- SQLSTATE RM001, with the reason: there is no such plan, the new name is taken, or the values do not go together.
+CREATE OR REPLACE FUNCTION radmeter.change_plan(p_name text, p_changes jsonb)
+RETURNS TABLE (changed boolean, users bigint, period_changed boolean)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_plan public.plans%ROWTYPE;
+    v_new public.plans%ROWTYPE;
+    v_before jsonb;
+    v_zone text := radmeter.setting_value('timezone');
+BEGIN
+    IF p_changes ?| ARRAY['quota_type', 'anchor_day', 'timezone'] THEN
+        PERFORM pg_advisory_xact_lock(hashtextextended('radmeter.ingest', 0));
+    END IF;
+    SELECT * INTO v_plan FROM public.plans WHERE name = p_name FOR UPDATE;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'there is no plan "%": "radmeter plans list" lists them', p_name USING ERRCODE = 'RM001';
+    END IF;
+    v_before := radmeter.plan_values(v_plan);
+    v_new := jsonb_populate_record(v_plan, p_changes - ARRAY['id', 'retired_at', 'tiers']);
+    IF v_new.quota_type <> v_plan.quota_type AND NOT p_changes ? 'anchor_day' THEN
+        v_new.anchor_day := 1;
+    END IF;
+    PERFORM radmeter.check_plan(v_new);
+    IF v_new.timezone IS DISTINCT FROM v_plan.timezone AND NOT radmeter.is_time_zone(v_new.timezone) THEN
+        RAISE EXCEPTION 'there is no time zone "%": give an IANA name, such as Europe/Berlin', v_new.timezone
+            USING ERRCODE = 'RM001';
+    END IF;
+    period_changed := (v_new.quota_type, v_new.anchor_day, coalesce(v_new.timezone, v_zone))
+        IS DISTINCT FROM (v_plan.quota_type, v_plan.anchor_day, coalesce(v_plan.timezone, v_zone));
+    IF period_changed THEN
+        PERFORM radmeter.apply_quotas(ARRAY(
+            SELECT username FROM public.subscribers AS subscriber
+            WHERE plan_id = v_plan.id
+              AND EXISTS (SELECT FROM public.top_ups AS top_up
+                          WHERE top_up.username = subscriber.username AND top_up.used_bytes < top_up.bytes)), false);
+        -- radmeter.quota_state takes the account for that of another plan.
+        UPDATE radmeter.quota_account SET plan_id = NULL WHERE plan_id = v_plan.id;
+    END IF;
+    changed := v_new IS DISTINCT FROM v_plan;
+    IF changed THEN
+        BEGIN
+            UPDATE public.plans SET
+                name = v_new.name, quota_type = v_new.quota_type, anchor_day = v_new.anchor_day,
+                timezone = v_new.timezone, quota_bytes = v_new.quota_bytes, quota_bytes_in = v_new.quota_bytes_in,
+                quota_bytes_out = v_new.quota_bytes_out, quota_seconds = v_new.quota_seconds,
+                speed_up = v_new.speed_up, speed_down = v_new.speed_down, max_sessions = v_new.max_sessions,
+                session_timeout = v_new.session_timeout, idle_timeout = v_new.idle_timeout,
+                valid_seconds = v_new.valid_seconds, rollover_bytes = v_new.rollover_bytes, price = v_new.price
+            WHERE id = v_plan.id;
+        EXCEPTION WHEN unique_violation THEN
+            RAISE EXCEPTION 'there is a plan "%" already: give another name', v_new.name USING ERRCODE = 'RM001';
+        END;
+    END IF;
+    IF p_changes ? 'tiers' THEN
+        changed := radmeter.set_tiers(v_plan.id, p_changes -> 'tiers') OR changed;
+    END IF;
+    SELECT count(DISTINCT holder.username) INTO users
+    FROM (SELECT username FROM public.subscribers WHERE plan_id = v_plan.id
+          UNION ALL SELECT username FROM public.subscriber_plans WHERE plan_id = v_plan.id) AS holder;
+    IF changed THEN
+        PERFORM radmeter.audit('plans set', jsonb_build_object(
+            'before', v_before, 'users', users,
+            'after', (SELECT radmeter.plan_values(plan) FROM public.plans AS plan WHERE plan.id = v_plan.id)));
+    END IF;
+    RETURN NEXT;
+END;
+$$;

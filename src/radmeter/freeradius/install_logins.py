@@ -1,0 +1,84 @@
+"""The files that put logins into an operator's configuration: with its database, and a secret for the cache."""
+
+import re
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+from radmeter import __version__, resources
+from radmeter.errors import ConfigurationError
+from radmeter.freeradius.install_record import Record
+
+SQL = "mods-available/radmeter_sql"
+CACHE = "mods-available/radmeter_cache"
+POLICY = "policy.d/radmeter_quota"
+SITE = "sites-available/radmeter_cache"
+# Each with a word by which radmeter's own file is known.
+MARKS = {
+    SQL: "radmeter_quota_sql",
+    CACHE: "radmeter_cache_generation",
+    POLICY: "radmeter_quota",
+    SITE: "radmeter_cache",
+}
+LINKS = {
+    "mods-enabled/radmeter_sql": f"../{SQL}",
+    "mods-enabled/radmeter_cache": f"../{CACHE}",
+    "sites-enabled/radmeter_cache": f"../{SITE}",
+}
+CACHE_PORT = 18128
+# What stands between double quotes in a configuration as it is.
+PLAIN = re.compile(r"[\w./+@,:='~ -]+")
+BY_HAND = (
+    f"Logins: copy {', '.join(MARKS)}, enable the modules and the site, write into {SQL} the database, and",
+    "  post-auth { .. }, first: radmeter_quota",
+)
+
+
+def is_wanted(record: Record, login_dsn: str | None) -> bool:
+    """Tell whether logins are to be installed, or were."""
+    return login_dsn is not None or POLICY in record.copied
+
+
+def files(raddb: Path, login_dsn: str | None) -> Iterator[tuple[str, bytes, str]]:
+    """Yield each file's name below raddb, its content, and its mark. What was chosen before stays.
+
+    Raises
+    ------
+    ConfigurationError
+        The connection string cannot stand in FreeRADIUS's configuration.
+    """
+    for name, mark in MARKS.items():
+        text = (resources.directory("radius") / name).read_text(encoding="utf-8")
+        for variable, value in _values(raddb, name, login_dsn):
+            if not PLAIN.fullmatch(value):
+                raise ConfigurationError(
+                    f"{value}: only letters, digits, spaces and ./+@,:='~_- can stand in FreeRADIUS's configuration"
+                )
+            text = text.replace(f"$ENV{{{variable}}}", value)
+        if name != POLICY:
+            text = f"#  Written by `radmeter freeradius install`, radmeter {__version__}.\n#\n{text}"
+        yield name, text.encode(), mark
+
+
+def port_and_secret(site: Path) -> tuple[int, str] | None:
+    """Return the port and the secret of the cache's site; None if it has none."""
+    try:
+        text = site.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    port = re.search(r"(?m)^\s*port = (\d+)$", text)
+    secret = re.search(r'(?m)^\s*secret = "([^"$]+)"$', text)
+    return (int(port[1]), secret[1]) if port and secret else None
+
+
+def _values(raddb: Path, name: str, login_dsn: str | None) -> Iterator[tuple[str, str]]:
+    """Yield the variables of a file that are replaced, with their values."""
+    if name == SQL:
+        before = (raddb / SQL).read_text(encoding="utf-8") if (raddb / SQL).exists() else ""
+        found = re.search(r'(?m)^\s*radius_db = "([^"$]+)"$', before)
+        if login_dsn or found:
+            yield "RADMETER_LOGIN_DSN", login_dsn or (found[1] if found else "")
+    elif name == SITE:
+        port, secret = port_and_secret(raddb / SITE) or (CACHE_PORT, secrets.token_hex(16))
+        yield "RADMETER_CACHE_PORT", str(port)
+        yield "RADMETER_CACHE_SECRET", secret

@@ -1,0 +1,35 @@
+"""Logins: the table of passwords of FreeRADIUS's stock schema, unless it is there.
+
+Revision ID: 0027
+Revises: 0025
+"""
+
+from alembic import op
+
+revision = "0027"
+down_revision = "0025"
+branch_labels = None
+depends_on = None
+
+# As raddb/mods-config/sql/main/postgresql/schema.sql has it. FreeRADIUS's own stays as it is, and its owner's.
+RADCHECK = """
+DO $$
+BEGIN
+    IF to_regclass('public.radcheck') IS NULL THEN
+        CREATE TABLE public.radcheck (
+            id         serial PRIMARY KEY,
+            username   text NOT NULL DEFAULT '',
+            attribute  text NOT NULL DEFAULT '',
+            op         varchar(2) NOT NULL DEFAULT '==',
+            value      text NOT NULL DEFAULT ''
+        );
+        CREATE INDEX radcheck_username ON public.radcheck (username, attribute);
+    END IF;
+END;
+$$;
+"""
+
+
+def upgrade() -> None:
+    """Create the table unless FreeRADIUS's schema has made it."""
+    op.execute(RADCHECK)

@@ -1,0 +1,310 @@
+"""`radmeter users`: give plans, top up, suspend, and what happens when two things happen at once."""
+
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psycopg
+import pytest
+from support.commands import radmeter
+from support.quotas import MB, OTHER_DAY, apply_due, queue, state, use
+from support.servers import Connection, Server, installed
+
+NAMES = (
+    "o'brien",
+    "bob+x@e.com",
+    "a\\b",
+    "100%s",
+    "two words",
+    "ümlaut",
+    '"q"',
+    "%{User-Name}",
+    "-x",
+    "x" * 253,
+)
+
+
+@pytest.fixture(scope="session")
+def server(running: Callable[[Path], Server]) -> Server:
+    """One server: nothing here depends on its version."""
+    return running(next(iter(installed().values())))
+
+
+def run(database: str, *arguments: str) -> str:
+    done = radmeter(database, *arguments)
+    assert done.exit_code == 0, done.errors
+    return done.output
+
+
+@pytest.fixture
+def bob(database: str) -> str:
+    """A database with bob, who has 10 MB."""
+    run(database, "plans", "add", "basic", "--quota", "10MB", "--timezone", "UTC", "--anchor", OTHER_DAY)
+    run(database, "users", "add", "bob", "--plan", "basic")
+    return database
+
+
+def shown(database: str, user: str = "bob") -> dict[str, object]:
+    found = radmeter(database, "users", "show", "--format", "json", "--", user).json()
+    assert isinstance(found, dict)
+    return found
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_any_name_works_all_the_way(bob: str, connection: Connection, name: str) -> None:
+    run(bob, "users", "add", "--plan", "basic", "--password", "secret", "--", name)
+    use(bob, 4 * MB, username=name)
+    assert shown(bob, name)["used_bytes"] == 4 * MB
+    run(bob, "users", "top-up", "--", name, "1MB")
+    run(bob, "users", "suspend", "--", name)
+    assert shown(bob, name)["status"] == "suspended"
+    run(bob, "users", "resume", "--", name)
+    found = shown(bob, name)
+    assert (found["username"], found["remaining_bytes"], found["status"]) == (name, 7 * MB, "active")
+    assert name in [row["username"] for row in radmeter(bob, "users", "list", "--format", "json").json()]
+    assert connection.execute("SELECT count(*) FROM radcheck WHERE username = %s", (name,)).fetchone() == (1,)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("", "it has no user name"),
+        (" bob", "begins or ends with a blank"),
+        ("x" * 254, "254 octets"),
+        ("a\x1bb", "characters that cannot be printed"),
+        ("\udcff", "is not UTF-8"),
+    ],
+)
+def test_a_name_that_is_none_is_refused(bob: str, connection: Connection, name: str, told: str) -> None:
+    done = radmeter(bob, "users", "add", name, "--plan", "basic")
+    assert (done.exit_code, done.output) == (2, "")
+    assert told in done.errors
+    if name and name != "\udcff":
+        with pytest.raises(psycopg.Error) as refused:
+            connection.execute("SELECT radmeter.add_subscriber(%s, 'basic', '{}', NULL, NULL)", (name,))
+        assert refused.value.sqlstate == "RM001"
+
+
+def test_a_plan_can_be_given_once(bob: str) -> None:
+    done = radmeter(bob, "users", "add", "bob", "--plan", "basic")
+    assert (done.exit_code, done.output) == (1, "")
+    assert 'there is a user "bob" already, with the plan "basic": "radmeter users assign"' in done.errors
+    assert "is given twice" in radmeter(bob, "users", "add", "x", "--plan", "basic", "--also", "basic").errors
+
+
+def test_several_plans_add_up(bob: str) -> None:
+    run(bob, "plans", "add", "more", "--quota", "5MB")
+    run(bob, "users", "assign", "bob", "--also", "more")
+    found = shown(bob)
+    assert (found["plan"], found["also"], found["quota_bytes"]) == ("basic", ["more"], 15 * MB)
+    assert run(bob, "users", "assign", "bob", "--also", "more") == "user 'bob' has these plans already\n"
+    # A further plan that becomes the own one is not counted twice.
+    run(bob, "users", "assign", "bob", "--plan", "more")
+    found = shown(bob)
+    assert (found["plan"], found["also"], found["quota_bytes"]) == ("more", [], 5 * MB)
+    run(bob, "users", "assign", "bob", "--also", "basic")
+    assert "is the own plan" in radmeter(bob, "users", "assign", "bob", "--also", "more").errors
+    run(bob, "users", "assign", "bob", "--without", "basic")
+    assert shown(bob)["also"] == []
+
+
+def test_another_plan_while_over_restores_at_once(bob: str, connection: Connection) -> None:
+    use(bob, 12 * MB)
+    assert queue(connection) == [("bob", "s1", "disconnect", "over", "waiting")]
+    run(bob, "plans", "add", "big", "--quota", "100MB", "--timezone", "UTC", "--anchor", OTHER_DAY)
+    run(bob, "users", "assign", "bob", "--plan", "big")
+    assert queue(connection) == [("bob", "s1", "disconnect", "over", "dropped")]
+    found = state(connection)
+    assert (found["status"], found["used_bytes"]) == ("active", 12 * MB)
+
+
+def test_a_top_up_pays_under_the_plan_that_the_user_had(bob: str, connection: Connection) -> None:
+    """The former plan's usage is not paid by the new plan's rules, whose period is another."""
+    run(bob, "users", "top-up", "bob", "20MB")
+    use(bob, 12 * MB)
+    run(bob, "plans", "add", "day", "--quota", "1MB", "--period", "one-time", "--timezone", "UTC")
+    run(bob, "users", "assign", "bob", "--plan", "day")
+    for _ in range(2):
+        found = state(connection)
+        assert (found["used_bytes"], found["remaining_bytes"], found["top_up_bytes"]) == (0, 19 * MB, 18 * MB)
+        apply_due(connection)
+    (top_up,) = shown(bob)["top_ups"]  # type: ignore[misc] # JSON
+    assert (top_up["used_bytes"], top_up["remaining_bytes"]) == (2 * MB, 18 * MB)
+
+
+def test_a_top_up_after_the_periods_end_pays_nothing_of_it(bob: str, connection: Connection) -> None:
+    """What was used beyond the quota is forgiven with the period's end, also if no job has run since."""
+    use(bob, 12 * MB)
+    # The period ended a moment ago: what was counted, and what was announced, are those of the one before.
+    connection.execute("UPDATE user_quota_usage SET period_start = period_start - interval '1 month'")
+    connection.execute("UPDATE radmeter.quota_account SET period_start = period_start - interval '1 month'")
+    assert run(bob, "users", "top-up", "bob", "20MB").endswith("; active, 28.61 MiB left\n")
+    found = state(connection)
+    assert (found["remaining_bytes"], found["top_up_bytes"], found["used_bytes"]) == (30 * MB, 20 * MB, 0)
+
+
+def test_a_transaction_that_began_before_the_periods_end_opens_it_no_more(
+    bob: str, connection: Connection
+) -> None:
+    """It waited for one that began in the next period. What a top-up has paid is not paid again."""
+    use(bob, 12 * MB)
+    run(bob, "users", "top-up", "bob", "20MB")
+    connection.execute(
+        """UPDATE radmeter.quota_account SET booked_bytes = 0, settled_at = now() + interval '1 month',
+               period_start = radmeter.user_period_start(username, now() + interval '1 month')"""
+    )
+    account = "SELECT period_start, settled_at, booked_bytes FROM radmeter.quota_account"
+    before = connection.execute(account).fetchall()
+    connection.execute("SELECT radmeter.apply_quotas('{bob}', false)")
+    assert connection.execute(account).fetchall() == before
+    assert connection.execute("SELECT used_bytes FROM top_ups").fetchall() == [(2 * MB,)]
+
+
+def test_two_top_ups_at_once_both_count(bob: str, connection: Connection) -> None:
+    use(bob, 12 * MB)
+    with psycopg.connect(bob) as first:
+        first.execute("SELECT radmeter.top_up('bob', 5000000, NULL, NULL, NULL)")
+        outputs: list[str] = []
+        second = threading.Thread(target=lambda: outputs.append(_top_up(bob)))
+        second.start()
+        # It waits for the first, and sees what that one paid.
+        while not connection.execute("SELECT FROM pg_locks WHERE NOT granted").fetchall():
+            assert second.is_alive()
+        first.commit()
+        second.join(60)
+    assert outputs == ["done"]
+    found = state(connection)
+    assert (found["quota_bytes"], found["remaining_bytes"], found["status"]) == (20 * MB, 8 * MB, "active")
+    paid = connection.execute("SELECT used_bytes FROM top_ups ORDER BY id").fetchall()
+    assert paid == [(2 * MB,), (0,)]
+
+
+def _top_up(database: str) -> str:
+    with psycopg.connect(database) as connection:
+        connection.execute("SELECT radmeter.top_up('bob', 5000000, NULL, NULL, NULL)")
+    return "done"
+
+
+def test_a_top_up_expires_with_the_end_of_its_last_day_in_the_plans_zone(database: str) -> None:
+    run(database, "plans", "add", "basic", "--quota", "10MB", "--timezone", "Pacific/Kiritimati")
+    run(database, "users", "add", "bob", "--plan", "basic")
+    run(database, "users", "top-up", "bob", "1MB", "--expires", "2030-12-31", "--note", "ticket 4711")
+    run(database, "users", "top-up", "bob", "2MB", "--valid", "1h")
+    hour, day = shown(database)["top_ups"]  # type: ignore[misc] # JSON
+    assert (day["expires_at"], day["note"]) == ("2030-12-31T10:00:00+00:00", "ticket 4711")
+    left = datetime.fromisoformat(hour["expires_at"]) - datetime.now(UTC)
+    assert 3400 < left.total_seconds() <= 3600
+    for arguments, told in (
+        (("1MB", "--expires", "2020-01-01"), "would have expired already: give a later day"),
+        (("1MB", "--valid", "0s"), "would have expired already"),
+        (("0",), "is nothing: give a volume"),
+        (("1M",), "write 1MB"),
+        (("1MB", "--expires", "2030-01-01", "--valid", "1h"), "give either --expires or --valid"),
+        (("1MB", "--expires", "soon"), "soon"),
+    ):
+        done = radmeter(database, "users", "top-up", "bob", *arguments)
+        assert (done.exit_code != 0, done.output) == (True, "")
+        assert told in done.errors
+
+
+def test_suspend_and_resume(bob: str, connection: Connection) -> None:
+    use(bob, 1 * MB)
+    assert run(bob, "users", "suspend", "bob") == "user 'bob' is suspended\n"
+    assert run(bob, "users", "suspend", "bob") == "user 'bob' is suspended already\n"
+    # The router has been asked already, and then the user is let in again.
+    connection.execute("UPDATE radmeter.disconnect_queue SET state = 'sent'")
+    assert run(bob, "users", "resume", "bob") == "user 'bob' may log in again\n"
+    assert run(bob, "users", "resume", "bob") == "user 'bob' is not suspended\n"
+    assert shown(bob)["status"] == "active"
+    assert queue(connection) == [("bob", "s1", "disconnect", "suspended", "sent")]
+
+
+def test_a_validity_begins_with_the_first_use_and_is_renewed(bob: str, connection: Connection) -> None:
+    run(bob, "plans", "add", "pass", "--quota", "10MB", "--valid", "1d")
+    run(bob, "users", "assign", "bob", "--plan", "pass")
+    assert shown(bob)["expires_at"] is None
+    use(bob, 1 * MB)
+    connection.execute("UPDATE subscribers SET first_used_at = now() - interval '2 days'")
+    assert shown(bob)["status"] == "expired"
+    run(bob, "users", "assign", "bob", "--renew")
+    found = shown(bob)
+    assert (found["status"], found["expires_at"]) == ("active", None)
+    run(bob, "users", "assign", "bob", "--plan", "basic")
+    assert "nothing can be renewed" in radmeter(bob, "users", "assign", "bob", "--renew").errors
+
+
+def test_a_one_time_plan_is_renewed_from_the_next_day_on(bob: str, connection: Connection) -> None:
+    run(bob, "plans", "add", "once", "--quota", "2MB", "--period", "one-time", "--timezone", "UTC")
+    run(bob, "users", "assign", "bob", "--plan", "once")
+    use(bob, 2 * MB)
+    assert shown(bob)["status"] == "over"
+    refused = radmeter(bob, "users", "assign", "bob", "--plan", "once", "--renew")
+    assert 'began today, and a period begins with a day: "radmeter users top-up" gives more' in refused.errors
+    connection.execute("UPDATE subscribers SET quota_start = quota_start - 1")
+    connection.execute("UPDATE user_quota_usage SET period_start = period_start - 1")
+    assert shown(bob)["status"] == "over"
+    run(bob, "users", "assign", "bob", "--plan", "once", "--renew")
+    found = shown(bob)
+    assert (found["status"], found["used_bytes"], found["period_end"]) == ("active", 0, None)
+
+
+def test_users_are_listed_by_plan_and_status_in_pages(bob: str, connection: Connection) -> None:
+    run(bob, "plans", "add", "zero", "--quota", "0")
+    connection.execute(
+        """INSERT INTO subscribers (username, plan_id)
+           SELECT format('u%s', lpad(n::text, 4, '0')), CASE WHEN n % 700 = 0 THEN 2 ELSE 1 END
+           FROM generate_series(1, 2500) AS n"""
+    )
+
+    def names(*options: str) -> list[str]:
+        return [row["username"] for row in radmeter(bob, "users", "list", *options, "--format", "csv").csv()]
+
+    assert names("--status", "over") == ["u0700", "u1400", "u2100"]
+    assert names("--status", "over", "--limit", "2") == ["u0700", "u1400"]
+    assert names("--plan", "zero", "--after", "u0700") == ["u1400", "u2100"]
+    assert names("--limit", "3") == ["bob", "u0001", "u0002"]
+    assert len(names("--limit", "100000")) == 2501
+    table = radmeter(bob, "users", "list", "--limit", "2", COLUMNS="80")
+    assert max(map(len, table.output.splitlines())) <= 80
+    assert table.errors == "There are more: go on with --after 'u0001'\n"
+
+
+def test_a_user_without_a_plan_is_told_apart_from_nobody(bob: str) -> None:
+    use(bob, 1, username="ann")
+    assert (
+        "has usage and no plan: `radmeter usage user` shows it"
+        in radmeter(bob, "users", "show", "ann").errors
+    )
+    assert "there is no user 'nosuch'" in radmeter(bob, "users", "show", "nosuch").errors
+
+
+def test_changes_are_audited(bob: str, connection: Connection) -> None:
+    run(bob, "users", "top-up", "bob", "1MB")
+    run(bob, "users", "suspend", "bob")
+    run(bob, "users", "resume", "bob")
+    run(bob, "plans", "add", "more", "--quota", "1MB")
+    run(bob, "users", "assign", "bob", "--plan", "more")
+    actions = connection.execute(
+        "SELECT action FROM audit_log WHERE action LIKE 'users %' ORDER BY id"
+    ).fetchall()
+    assert [action for (action,) in actions] == [
+        "users add",
+        "users top-up",
+        "users suspend",
+        "users resume",
+        "users assign",
+    ]
+
+
+def test_the_screens_fit_80_columns(bob: str) -> None:
+    use(bob, 12 * MB, Framed_IP_Address="10.9.8.7")
+    run(bob, "users", "top-up", "bob", "20MB", "--expires", "2030-12-31")
+    for command in (
+        ("users", "show", "bob"),
+        ("plans", "show", "basic"),
+        ("plans", "list"),
+        ("users", "list"),
+    ):
+        shown_lines = radmeter(bob, *command, COLUMNS="80").output.splitlines()
+        assert max(map(len, shown_lines)) <= 80, command
