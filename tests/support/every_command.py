@@ -94,6 +94,8 @@ OTHERS = {
     "jobs run": "only logs",
     "migrate roles": "makes roles of the whole server",
     "freeradius install": "tests/acceptance/test_freeradius_install.py",
+    "cache status": "tests/acceptance/test_logins.py",
+    "cache drop": "the same",
 }
 
 

@@ -58,6 +58,7 @@ ANY_POOLER = {
     "src/radmeter/cli/journal.py",
     "src/radmeter/cli/journal_incidents.py",
     "src/radmeter/cli/limits.py",
+    "src/radmeter/cli/login.py",
     "src/radmeter/cli/partitions.py",
     "src/radmeter/cli/reach.py",
     "src/radmeter/cli/rejected.py",

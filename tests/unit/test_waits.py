@@ -93,7 +93,7 @@ REGISTER = {
     ("trial/run.py", "TrialRun.watch", "time.sleep"): SAYS,
     ("trial/run.py", "TrialRun._ship_everything", "time.sleep"): CALLER,
     ("trial/services.py", "Services._answers", "time.sleep"): CALLER,
-    ("trial/services.py", "_bound", "socket.getaddrinfo"): SHORT,
+    ("trial/ports.py", "_bound", "socket.getaddrinfo"): SHORT,
     ("trial/simulator.py", "Simulator.run", "self._selector.select"): CALLER,
 }
 
