@@ -27,8 +27,11 @@ BEGIN
             radmeter.discovery_limits, radmeter.router_networks,
             radmeter.journal_segments, radmeter.journal_incidents,
             public.plan_tiers, public.subscriber_plans, public.top_ups, radmeter.quota_account,
-            radmeter.disconnect_queue, radmeter.quota_notice
+            radmeter.disconnect_queue, radmeter.quota_notice, radmeter.router_coa_state
             TO radmeter_reader;
+        -- Not the secrets, though they are encrypted.
+        GRANT SELECT (router_id, vendor, address, port, source_address, message_authenticator, swapped, changed_at)
+            ON radmeter.router_coa TO radmeter_reader;
         -- The views and functions read the default time zone and the user's period with the reader's own privileges.
         GRANT SELECT ON radmeter.setting TO radmeter_reader;
         -- For `radmeter doctor`, `migrate status` and `migrate history`.
@@ -60,7 +63,9 @@ BEGIN
             radmeter.merge_router_sessions(bigint, bigint[], timestamptz[]), radmeter.merge_router_finish(bigint),
             radmeter.repair_usage(text[], date[], bigint[], date[]),
             radmeter.retry_rejected(json), radmeter.drop_rejected(bigint[]),
-            radmeter.set_limit(text, text), radmeter.acknowledge_incident(bigint, text)
+            radmeter.set_limit(text, text), radmeter.acknowledge_incident(bigint, text),
+            radmeter.set_router_coa(bigint, jsonb), radmeter.request_disconnect(text, bigint, text),
+            radmeter.retry_requests(bigint[]), radmeter.drop_requests(bigint[])
             TO radmeter_noc;
     END IF;
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'radmeter_billing') THEN

@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -33,6 +34,8 @@ _ANSWERS = {DISCONNECT: (DisconnectACK, DisconnectNAK), COA: (CoAACK, CoANAK)}
 _SERVER_ATTRIBUTES = ("NAS-IP-Address", "NAS-IPv6-Address", "NAS-Identifier")
 _MESSAGE_AUTHENTICATOR = 80
 LONGEST_VALUE = 253
+# FreeRADIUS's name of a vendor's attribute that is not in its dictionaries. Those of limits are integers.
+_BY_NUMBER = re.compile(r"Attr-26\.(\d+)\.(\d+)")
 
 # RFC 5176 section 3.5.
 ERROR_CAUSES = {
@@ -169,6 +172,9 @@ def identity_sets(session: Mapping[str, str | None], profile: Profile) -> int:
 
 def _add(packet: CoAPacket, name: str, value: int | str) -> None:
     encoded: Any = value
+    if (numbers := _BY_NUMBER.fullmatch(name)) is not None:
+        packet.setdefault((int(numbers[1]), int(numbers[2])), []).append(int(value).to_bytes(4, "big"))
+        return
     if isinstance(value, str) and dictionary().attributes[name].type == "string":
         encoded = value.encode()
         if len(encoded) > LONGEST_VALUE:

@@ -104,7 +104,9 @@ def after_acknowledged(asked: Asked) -> Step:
         return Step("waiting", asked.act, number, "the router acknowledged, but the session goes on")
     silence = SILENT_INTERIMS * asked.interval
     if asked.silent_seconds > silence:
-        return Step("done", asked.act, asked.identity_set, "no Stop came: closed as stale", close_after=silence)
+        return Step(
+            "done", asked.act, asked.identity_set, "no Stop came: closed as stale", close_after=silence
+        )
     return Step(
         "acknowledged",
         asked.act,

@@ -6,8 +6,6 @@ from dataclasses import dataclass, replace
 Attribute = tuple[str, int | str]
 
 UINT32_MAX = (1 << 32) - 1
-# RouterOS: a rate of 0 is no limit.
-UNLIMITED_RATE = "0"
 
 
 @dataclass(frozen=True)
@@ -75,7 +73,10 @@ def _of_vendor(limits: Limits, each: VendorAttribute) -> list[Attribute]:
     if value is None:
         return []
     if each.unit == "octets" and each.gigawords_attribute is not None:
-        return [(each.attribute, value & UINT32_MAX), (each.gigawords_attribute, min(value >> 32, UINT32_MAX))]
+        return [
+            (each.attribute, value & UINT32_MAX),
+            (each.gigawords_attribute, min(value >> 32, UINT32_MAX)),
+        ]
     per_unit = {"octets": 1, "bit/s": 1, "kbit/s": 1000, "kbyte": 1024}[each.unit]
     # Never 0: that is no limit for a speed. No octets left is a Disconnect-Request, not a limit.
     return [(each.attribute, min(max(value // per_unit, 1), UINT32_MAX))]
@@ -84,14 +85,5 @@ def _of_vendor(limits: Limits, each: VendorAttribute) -> list[Attribute]:
 def _rate_limit(limits: Limits, attribute: str) -> list[Attribute]:
     if limits.speed_up is None and limits.speed_down is None:
         return []
-    return [(attribute, f"{_rate(limits.speed_up)}/{_rate(limits.speed_down)}")]
-
-
-def _rate(speed: int | None) -> str:
-    """Return a speed as RouterOS writes it: k is 1,000 and M is 1,000,000 bit/s."""
-    if speed is None:
-        return UNLIMITED_RATE
-    for unit, factor in (("M", 1_000_000), ("k", 1_000)):
-        if speed % factor == 0:
-            return f"{speed // factor}{unit}"
-    return str(speed)
+    # As at login: bit/s without a unit. 0 is a direction without a limit.
+    return [(attribute, f"{limits.speed_up or 0}/{limits.speed_down or 0}")]

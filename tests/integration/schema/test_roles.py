@@ -39,15 +39,19 @@ NOCS = {
     "change_router",
     "claim_router",
     "drop_rejected",
+    "drop_requests",
     "import_routers",
     "merge_router",
     "merge_router_finish",
     "merge_router_sessions",
     "rename_router",
     "repair_usage",
+    "request_disconnect",
     "retire_router",
     "retry_rejected",
+    "retry_requests",
     "set_limit",
+    "set_router_coa",
 }
 INGESTS = {
     "database_id",
@@ -80,6 +84,7 @@ OWNERS = {
     "backfill_unknown_routers",
     "begin_erasure",
     "clear_attributes",
+    "close_gone",
     "close_stale",
     "close_waiting",
     "drop_segments",
@@ -104,6 +109,7 @@ OWNERS = {
 }
 # and parts of the others, which would break the counters, or the audit, if they were called by themselves.
 PARTS = {
+    "vendor_profiles",
     "reassign_adopted",
     "replace_history",
     "pending_user_sums",
