@@ -65,8 +65,10 @@ BEGIN
             radmeter.retry_rejected(json), radmeter.drop_rejected(bigint[]),
             radmeter.set_limit(text, text), radmeter.acknowledge_incident(bigint, text),
             radmeter.set_router_coa(bigint, jsonb), radmeter.request_disconnect(text, bigint, text),
-            radmeter.retry_requests(bigint[]), radmeter.drop_requests(bigint[])
+            radmeter.retry_requests(bigint[]), radmeter.drop_requests(bigint[]), radmeter.vendor_profiles()
             TO radmeter_noc;
+        -- With the secrets, which are encrypted: `radmeter routers test-coa` sends with them.
+        GRANT SELECT ON radmeter.router_coa TO radmeter_noc;
     END IF;
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'radmeter_billing') THEN
         GRANT USAGE ON SCHEMA radmeter TO radmeter_billing;

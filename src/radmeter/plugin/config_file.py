@@ -52,6 +52,7 @@ KEYS = SHARED | {
     "jobs_seconds",
     "archive_after_months",
     "archive_directory",
+    "coa_key_file",
     "acct_host",
     "acct_port",
     "secret",
@@ -63,6 +64,7 @@ COMMANDS = frozenset(
         "adopt",
         "backfill",
         "config",
+        "disconnect",
         "doctor",
         "explain",
         "freeradius",
@@ -72,6 +74,7 @@ COMMANDS = frozenset(
         "migrate",
         "partitions",
         "people",
+        "queue",
         "rejected",
         "replay",
         "routers",
@@ -132,6 +135,11 @@ def default_file(package: Path = PACKAGE) -> Path:
     """Return the file that is read if none is named: in ``var`` of the checkout, or /etc/radmeter/radmeter.toml."""
     root = checkout(package)
     return INSTALLED_FILE if root is None else root / "var" / INSTALLED_FILE.name
+
+
+def default_coa_key(package: Path = PACKAGE) -> str:
+    """Return the key file for routers' secrets: in the state directory of a checkout, or beside radmeter.toml."""
+    return "{state}/coa.key" if checkout(package) else str(INSTALLED_FILE.with_name("coa.key"))
 
 
 def source(option: str | None, environ: Mapping[str, str]) -> str:

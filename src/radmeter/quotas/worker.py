@@ -298,12 +298,3 @@ def unanswered(request: Claimed, outcome: Outcome) -> str:
     if outcome.unproven:
         return f"router {request.router!r}: {where} answers with another secret"
     return f"router {request.router!r}: no answer from {where}"
-
-
-def started(dsn: str, key_file: Path | None) -> QuotaWorker | None:
-    """Start a worker. None: no key file is set."""
-    if key_file is None:
-        return None
-    worker = QuotaWorker(dsn, key_file)
-    worker.start()
-    return worker

@@ -52,6 +52,7 @@ NOCS = {
     "retry_requests",
     "set_limit",
     "set_router_coa",
+    "vendor_profiles",
 }
 INGESTS = {
     "database_id",
@@ -109,7 +110,6 @@ OWNERS = {
 }
 # and parts of the others, which would break the counters, or the audit, if they were called by themselves.
 PARTS = {
-    "vendor_profiles",
     "reassign_adopted",
     "replace_history",
     "pending_user_sums",
