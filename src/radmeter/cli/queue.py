@@ -42,7 +42,7 @@ LARGEST_ID = 2**63 - 1
 ID = click.IntRange(1, LARGEST_ID)
 
 
-@group(epilog="Example: radmeter queue list --state failed")
+@group(epilog="Example: radmeter queue list --status failed")
 def queue() -> None:
     """Show the requests to routers, send them again, or give them up.
 
@@ -53,7 +53,7 @@ def queue() -> None:
 
 @queue.command("list", epilog="Example: radmeter queue list --user alice --format json")
 @click.option("--user", "username", type=TEXT, help="Only requests for sessions of this user.")
-@click.option("--state", type=click.Choice(STATES), help="Only requests in this state.")
+@click.option("--status", type=click.Choice(STATES), help="Only requests in this state.")
 @click.option("--limit", type=click.IntRange(1, 1_000_000), default=50, show_default=True, help="How many.")
 @click.option("--before", type=ID, metavar="ID", help="Go on before this id.")
 @list_options
@@ -61,7 +61,7 @@ def queue() -> None:
 def list_(
     settings: Settings,
     username: str | None,
-    state: str | None,
+    status: str | None,
     limit: int,
     before: int | None,
     output_format: str,
@@ -72,7 +72,7 @@ def list_(
 
     with reading_database(settings) as dsn, reading(dsn) as connection:
         times.use_zone(connection)
-        rows, more = queue_page(connection, Which(username, state), before=before, limit=limit)
+        rows, more = queue_page(connection, Which(username, status), before=before, limit=limit)
     emit(rows, output_format, columns=COLUMNS, short=SHORT)
     if more:
         output.say(f"There are more: go on with --before {rows[-1]['id']}", err=True)

@@ -150,8 +150,8 @@ def coa_key(settings: Settings, new: bool) -> None:
     output.say(f"{'a new key is in' if existed else 'made the key'} {path}")
     if existed:
         output.say(
-            f"{counted(encrypted, 'secret')} encrypted with it, {counted(removed, 'old key')} removed: copy the file to "
-            "the other machines"
+            f"{counted(encrypted, 'secret')} encrypted with it, {counted(removed, 'old key')} removed: copy the file "
+            "to the other machines"
         )
 
 

@@ -26,8 +26,8 @@ from radmeter.cli.common import (
     with_settings,
 )
 from radmeter.cli.groups import group
-from radmeter.cli.router_changes import WHICH, given_options, merge, rename, retire, set_
-from radmeter.cli.router_coa import coa_key, test_coa
+from radmeter.cli.router_changes import given_options, merge, rename, retire, set_
+from radmeter.cli.router_coa import WHICH, coa_key, test_coa
 from radmeter.config import Settings
 from radmeter.errors import RadmeterError
 from radmeter.units import counted

@@ -110,7 +110,8 @@ def open_session(connection: Connection, text: str) -> int:
     with explained_errors("radmeter_reader"):
         rows = connection.execute(
             """SELECT radacctid FROM public.radacct
-               WHERE acctstoptime IS NULL AND (radacctid = %(number)s OR %(number)s IS NULL AND acctsessionid = %(text)s)
+               WHERE acctstoptime IS NULL
+                 AND (radacctid = %(number)s OR %(number)s IS NULL AND acctsessionid = %(text)s)
                ORDER BY radacctid LIMIT 11""",
             {"number": number, "text": text},
         ).fetchall()
