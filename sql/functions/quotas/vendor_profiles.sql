@@ -5,6 +5,7 @@
 --   identity               the attributes that name a session, in their order: a JSON array of sets. The first set is sent
 --                          first, the next one once if the router does not know the session by it. What a session does
 --                          not have is left out. Values are those that the router sent
+--   coa_replaces           a limit that is not in a CoA-Request is none from then on; false: it stays as it was
 --   coa_standard           which of Session-Timeout and Idle-Timeout a CoA-Request may have
 --   message_authenticator  requests have a Message-Authenticator (RFC 5176 section 3.4)
 --   event_timestamp        requests have an Event-Timestamp (RFC 5176 section 6.3)
@@ -12,10 +13,10 @@
 -- The limits in a CoA-Request are those of radmeter.vendor_attributes().
 CREATE OR REPLACE FUNCTION radmeter.vendor_profiles()
 RETURNS TABLE (vendor text, coa_port integer, takes_coa boolean, takes_disconnect boolean, identity jsonb,
-               coa_standard text[], message_authenticator boolean, event_timestamp boolean, extra jsonb)
+               coa_replaces boolean, coa_standard text[], message_authenticator boolean, event_timestamp boolean, extra jsonb)
 LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT vendor, coa_port, takes_coa, true, identity::jsonb, coa_standard::text[], true, true, extra::jsonb
+    SELECT vendor, coa_port, takes_coa, true, identity::jsonb, vendor = 'chilli', coa_standard::text[], true, true, extra::jsonb
     FROM (VALUES
         -- The hotspot of RouterOS needs Framed-IP-Address.
         ('mikrotik', 3799, true,

@@ -72,6 +72,7 @@ class Profile:
     identity: tuple[tuple[str, ...], ...]
     takes_coa: bool = True
     takes_disconnect: bool = True
+    coa_replaces: bool = False
     coa_standard: tuple[str, ...] = ()
     message_authenticator: bool = True
     event_timestamp: bool = True

@@ -256,6 +256,7 @@ def profile_of(row: Mapping[str, Any]) -> Profile:
         identity=tuple(tuple(names) for names in row["identity"]),
         takes_coa=row["takes_coa"],
         takes_disconnect=row["takes_disconnect"],
+        coa_replaces=row["coa_replaces"],
         coa_standard=tuple(row["coa_standard"]),
         message_authenticator=row["message_authenticator"],
         event_timestamp=row["event_timestamp"],

@@ -36,6 +36,9 @@ POLL_SECONDS = 1.0
 AGAIN_SECONDS = 5.0
 # Requests under way to all routers together.
 MOST_UNDER_WAY = 1000
+SPEEDS = ("speed_up", "speed_down", "rate_limit")
+# The reason of a request for lower speeds.
+THROTTLED = "throttled"
 # Nothing is sent in the last seconds of a claim: the clocks of two machines may differ in speed.
 SPARE_SECONDS = 10.0
 
@@ -237,8 +240,7 @@ def _waits(request: Claimed, error: str) -> Step:
 async def ask(request: Claimed, secret: bytes, sender: Sender, until: float | None = None) -> Result:
     """Send a request, and return what follows.
 
-    A CoA-Request to a router that takes none, or that has nothing in it that changes anything, becomes a
-    Disconnect-Request. If a CoA-Request gets no answer and the router has answered none before, a Disconnect-Request
+    A CoA-Request to a router that takes none, or that cannot change what it has to, becomes a Disconnect-Request. If a CoA-Request gets no answer and the router has answered none before, a Disconnect-Request
     follows at once: if that is answered, the router takes no CoA-Requests, which is remembered.
     """
     asked = request.asked
@@ -249,7 +251,7 @@ async def ask(request: Claimed, secret: bytes, sender: Sender, until: float | No
         swapped=request.swapped,
     )
     act: Act = request.act
-    if act == COA and (not request.profile.takes_coa or request.coa_works is False or not limits):
+    if act == COA and (request.coa_works is False or not can_change(request)):
         act = DISCONNECT
         asked = replace(asked, act=DISCONNECT)
 
@@ -288,6 +290,17 @@ async def ask(request: Claimed, secret: bytes, sender: Sender, until: float | No
     if step.refused_coa:
         coa_works = False
     return Result(request, step, True, outcome.answer.error_cause, coa_works)
+
+
+def can_change(request: Claimed) -> bool:
+    """Tell whether a CoA-Request gives a session its speeds.
+
+    Where there is no attribute for a speed, or none that takes a speed back, the user has to log in again.
+    """
+    if not request.profile.takes_coa or not any(each.purpose in SPEEDS for each in request.vendor_attributes):
+        return False
+    speeds = (request.limits.speed_up, request.limits.speed_down)
+    return request.profile.coa_replaces or None not in speeds or (request.reason == THROTTLED and any(speeds))
 
 
 def unanswered(request: Claimed, outcome: Outcome) -> str:

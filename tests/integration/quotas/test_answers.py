@@ -372,3 +372,36 @@ def test_what_has_no_purpose_any_more_is_ended_without_sending(
     with working(database, key_file):
         assert wait_for_state(connection, "dropped")["error"] == said
     assert nas.received == []
+
+
+@pytest.mark.parametrize(
+    ("vendor", "reason", "speed_up", "act"),
+    [
+        ("mikrotik", "throttled", "1000000", "coa"),
+        ("mikrotik", "restored", "1000000", "coa"),
+        # The router's own speed, which no attribute brings back.
+        ("mikrotik", "restored", "NULL", "disconnect"),
+        ("chilli", "restored", "NULL", "coa"),
+        # There is no attribute for a speed.
+        ("cisco", "throttled", "1000000", "disconnect"),
+        ("unifi", "throttled", "1000000", "disconnect"),
+    ],
+)
+def test_a_change_that_no_attribute_makes_is_a_new_login(
+    database: str,
+    connection: Connection,
+    key_file: Path,
+    nas: Nas,
+    vendor: str,
+    reason: str,
+    speed_up: str,
+    act: str,
+) -> None:
+    throttle(connection)
+    connection.execute(f"UPDATE plans SET speed_up = {speed_up}".encode())
+    set_coa(connection, key_file, vendor=vendor, secret=None)
+    ask(connection, "coa", reason=reason)
+    with working(database, key_file):
+        row = wait_for_state(connection, "acknowledged" if act == "disconnect" else "done")
+    assert [each.act for each in nas.requests()] == [act]
+    assert row["act"] == act

@@ -42,8 +42,25 @@ def test_a_router_is_set_and_its_secret_is_nowhere_in_the_clear(
     environment = {"RADMETER_COA_KEY_FILE": str(key_file)}
     done = radmeter(
         database,
-        *("routers", "set", "lobby", "--coa-address", "10.9.9.9", "--coa-port", "1700", "--vendor", "mikrotik"),
-        *("--coa-secret-file", secret_file, "--coa-source", "10.1.1.1", "--no-message-authenticator", "--swapped"),
+        *(
+            "routers",
+            "set",
+            "lobby",
+            "--coa-address",
+            "10.9.9.9",
+            "--coa-port",
+            "1700",
+            "--vendor",
+            "mikrotik",
+        ),
+        *(
+            "--coa-secret-file",
+            secret_file,
+            "--coa-source",
+            "10.1.1.1",
+            "--no-message-authenticator",
+            "--swapped",
+        ),
         **environment,
     )
     assert (done.exit_code, done.output) == (0, "router #1 'lobby' is changed\n")
@@ -153,7 +170,9 @@ def test_a_user_is_disconnected_by_hand(database: str, connection: Connection, k
     session(database, name="carol", session_id="s3")
     with scripted_nas() as nas:
         set_coa(connection, key_file, address=nas.address, port=nas.port)
-        assert radmeter(database, "disconnect", "bob", "--reason", "lost phone").output == "2 requests queued\n"
+        assert (
+            radmeter(database, "disconnect", "bob", "--reason", "lost phone").output == "2 requests queued\n"
+        )
         again = radmeter(database, "disconnect", "bob", "--reason", "lost phone")
         assert again.output == "a request is queued already\n"
         one = radmeter(database, "disconnect", "--session", "s3", "--reason", "test")
@@ -172,7 +191,10 @@ def test_a_user_is_disconnected_by_hand(database: str, connection: Connection, k
             }
             for name in ("s2", "s1")
         ]
-        assert radmeter(database, "queue", "drop", str(listed[0]["id"]), "--yes").output == "1 request given up\n"
+        assert (
+            radmeter(database, "queue", "drop", str(listed[0]["id"]), "--yes").output
+            == "1 request given up\n"
+        )
         with working(database, key_file):
             wait_for(lambda: len(nas.requests()) == 2)
         assert {str(each.get("Acct-Session-Id")) for each in nas.requests()} == {"s1", "s3"}
@@ -198,7 +220,9 @@ def test_a_request_that_failed_is_sent_again(database: str, connection: Connecti
         with working(database, key_file):
             failed = wait_for_state(connection, "failed")
             nas.script = lambda nas, received: nas.answer(received, {40: 41}) and None
-            assert radmeter(database, "queue", "retry", str(failed["id"])).output == "1 request to send again\n"
+            assert (
+                radmeter(database, "queue", "retry", str(failed["id"])).output == "1 request to send again\n"
+            )
             wait_for_state(connection, "acknowledged")
     assert radmeter(database, "queue", "retry", "99").exit_code == 1
     assert len(requests(connection)) == 1
