@@ -433,3 +433,13 @@ def _result(each: Result) -> dict[str, Any]:
         "seconds": step.seconds,
         "answered": bool(each.answered),
     }
+
+
+def release(connection: psycopg.Connection[Any], worker: uuid.UUID) -> None:
+    """End this worker's claims, so that another one can claim the requests at once."""
+    with explained_errors("radmeter_owner"):
+        connection.execute(
+            """UPDATE radmeter.disconnect_queue SET claimed_by = NULL, claimed_until = NULL
+               WHERE claimed_by = %s AND ended_at IS NULL""",
+            (worker,),
+        )

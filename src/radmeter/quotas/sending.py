@@ -38,11 +38,14 @@ class Outcome:
         Something answered, but not with the right secret.
     error
         What the operating system said if it could not send.
+    sent
+        False: the time was over before it was sent.
     """
 
     answer: Answer | None = None
     unproven: bool = False
     error: str | None = None
+    sent: bool = True
 
 
 class _Waiting:
@@ -147,14 +150,16 @@ class Sender:
         self, through: _Socket, address: Address, waiting: _Waiting, until: float | None
     ) -> Outcome:
         assert through.transport is not None
+        sent = False
         for pause in self._pauses:
             if until is not None and time.monotonic() >= until:
                 break
+            sent = True
             through.transport.sendto(waiting.request.datagram, address)
             with suppress(TimeoutError):
                 answer = await asyncio.wait_for(asyncio.shield(waiting.answered), pause)
                 return Outcome(answer, waiting.unproven)
-        return Outcome(None, waiting.unproven)
+        return Outcome(None, waiting.unproven, sent=sent)
 
     async def _through(self, address: Address, source: str | None) -> tuple[_Socket, int]:
         any_address = "::" if ":" in address[0] else "0.0.0.0"  # noqa: S104  # an outgoing socket

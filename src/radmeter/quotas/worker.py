@@ -125,7 +125,10 @@ class QuotaWorker:
                 self._send(claimed, loop, sender)
             else:
                 self._rest(connection)
+        asyncio.run_coroutine_threadsafe(_cancel_all(sender), loop).result(timeout=10)
         self._record(connection)
+        # What is still under way: the next leader need not wait for the end of the claims.
+        queue.release(connection, self._id)
 
     def _claim(self, connection: TransactionsConnection) -> Sequence[Claimed]:
         free = self._pace.most - self._under_way.total()
@@ -240,8 +243,9 @@ def _waits(request: Claimed, error: str) -> Step:
 async def ask(request: Claimed, secret: bytes, sender: Sender, until: float | None = None) -> Result:
     """Send a request, and return what follows.
 
-    A CoA-Request to a router that takes none, or that cannot change what it has to, becomes a Disconnect-Request. If a CoA-Request gets no answer and the router has answered none before, a Disconnect-Request
-    follows at once: if that is answered, the router takes no CoA-Requests, which is remembered.
+    A CoA-Request to a router that takes none, or that cannot change what it has to, becomes a Disconnect-Request. If a
+    CoA-Request gets no answer and the router has answered none before, a Disconnect-Request follows at once: if that is
+    answered, the router takes no CoA-Requests, which is remembered.
     """
     asked = request.asked
     limits = attributes(
@@ -278,14 +282,18 @@ async def ask(request: Claimed, secret: bytes, sender: Sender, until: float | No
     if act == COA:
         if outcome.answer is not None:
             coa_works = True if outcome.answer.acknowledged else None
-        elif request.coa_works is None and request.profile.takes_disconnect and outcome.error is None:
+        elif request.coa_works is None and request.profile.takes_disconnect and outcome.sent:
             outcome = await send(DISCONNECT)
             if outcome.answer is not None:
                 act, coa_works = DISCONNECT, False
                 asked = replace(asked, act=DISCONNECT)
+    if outcome.error is not None:
+        return Result(request, _waits(request, unanswered(request, outcome)), None)
+    if outcome.answer is None and not outcome.sent:
+        return Result(request, Step("waiting", request.act, asked.identity_set), None)
     if outcome.answer is None:
         step = after_silence(asked, unanswered(request, outcome))
-        return Result(request, replace(step, act=request.act), False if outcome.error is None else None)
+        return Result(request, replace(step, act=request.act), False)
     step = after_answer(asked, outcome.answer)
     if step.refused_coa:
         coa_works = False

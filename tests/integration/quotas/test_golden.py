@@ -1,7 +1,7 @@
 """The request of each vendor profile and act, byte for byte, and as FreeRADIUS's own dictionaries read it.
 
-`packets/` has a file for each: what radsniff makes of the datagram, and the datagram, a line for the header and for each
-attribute. After a change that is meant, write them anew with RADMETER_WRITE_PACKETS=1.
+`packets/` has a file for each: what radsniff makes of the datagram, and the datagram, a line for the header and for
+each attribute. After a change that is meant, write them anew with RADMETER_WRITE_PACKETS=1.
 """
 
 import os

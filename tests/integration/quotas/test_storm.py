@@ -31,8 +31,8 @@ def key_file(tmp_path: Path) -> Path:
     return path
 
 
-def many(connection: Connection, key_file: Path, routers: dict[str, int], each: int) -> None:
-    """Make routers, by name and port on this machine, with open sessions, and a request for each session."""
+def many(connection: Connection, key_file: Path, routers: dict[str, tuple[str, int]], each: int) -> None:
+    """Make routers, by name with address and port, with open sessions, and a request for each session."""
     token = Keyring(key_file).encrypt(SECRET)
     connection.execute(
         """INSERT INTO routers (name, nas_identifier) SELECT name, name FROM unnest(%s::text[]) AS name""",
@@ -40,14 +40,20 @@ def many(connection: Connection, key_file: Path, routers: dict[str, int], each: 
     )
     connection.execute(
         """INSERT INTO radmeter.router_coa (router_id, address, port, secret)
-           SELECT id, '127.0.0.1', port, %s
-           FROM unnest(%s::text[], %s::integer[]) AS given (name, port) JOIN routers USING (name)""",
-        (token, list(routers), list(routers.values())),
+           SELECT id, address, port, %s
+           FROM unnest(%s::text[], %s::inet[], %s::integer[]) AS given (name, address, port)
+           JOIN routers USING (name)""",
+        (
+            token,
+            list(routers),
+            [address for address, _ in routers.values()],
+            [port for _, port in routers.values()],
+        ),
     )
     connection.execute(
         """INSERT INTO radacct (acctsessionid, acctuniqueid, username, nasipaddress, acctstarttime, acctupdatetime,
                                 arrived_at, router_id)
-           SELECT name || '-' || number, md5(name || number), 'user-' || name || '-' || number, '10.0.0.1',
+           SELECT name || '-' || number, md5(name || '-' || number), 'user-' || name || '-' || number, '10.0.0.1',
                   now() - interval '1 minute', now(), now(), routers.id
            FROM routers, generate_series(1, %s) AS number""",
         (each,),
@@ -178,8 +184,11 @@ def test_a_source_address_of_another_machine_is_said(
 
 
 def test_50_dead_routers_of_300_delay_no_other(connection: Connection, database: str, key_file: Path) -> None:
-    with scripted_nas() as nas, scripted_nas(is_silent) as dead:
-        routers = {f"r{number}": dead.port if number < 50 else nas.port for number in range(300)}
+    with scripted_nas() as nas, scripted_nas(is_silent, address="0.0.0.0") as dead:
+        routers = {
+            f"r{number}": (f"127.1.0.{number}", dead.port) if number < 50 else ("127.0.0.1", nas.port)
+            for number in range(300)
+        }
         many(connection, key_file, routers, each=2)
         with working(database, key_file, Pace(poll_seconds=0.2, pauses=(2.0, 4.0, 8.0))):
             wait_for(lambda: in_state(connection, "acknowledged") == 500)
@@ -196,7 +205,7 @@ def test_10000_requests_are_worked_off_in_parallel(
     connection: Connection, database: str, key_file: Path
 ) -> None:
     with scripted_nas() as nas:
-        many(connection, key_file, {f"r{number}": nas.port for number in range(100)}, each=100)
+        many(connection, key_file, {f"r{number}": (nas.address, nas.port) for number in range(100)}, each=100)
         begun = time.monotonic()
         pace = Pace(poll_seconds=0.2, pauses=(5.0, 5.0, 10.0), per_router=16)
         with working(database, key_file, pace):
@@ -211,7 +220,7 @@ def test_two_leaders_never_send_a_request_twice(
     connection: Connection, database: str, key_file: Path
 ) -> None:
     with scripted_nas() as nas:
-        many(connection, key_file, {f"r{number}": nas.port for number in range(10)}, each=60)
+        many(connection, key_file, {f"r{number}": (nas.address, nas.port) for number in range(10)}, each=60)
         pace = Pace(poll_seconds=0.05, pauses=(10.0, 10.0))
         with working(database, key_file, pace), working(database, key_file, pace):
             wait_for(lambda: in_state(connection, "acknowledged") == 600)
@@ -235,7 +244,7 @@ def test_a_worker_that_is_killed_in_mid_send_loses_nothing(
 ) -> None:
     """Its claims are over after a time, and the next worker sends the requests again."""
     with scripted_nas(is_silent) as nas:
-        many(connection, key_file, {"r1": nas.port}, each=5)
+        many(connection, key_file, {"r1": (nas.address, nas.port)}, each=5)
         environment = {**OTHERS_ENVIRONMENT, "PYTHONPATH": os.pathsep.join(sys.path)}
         process = subprocess.Popen([sys.executable, "-c", WORKER, database, str(key_file)], env=environment)
         try:
@@ -267,11 +276,13 @@ def test_the_database_is_restarted_in_mid_queue(server: Server, tmp_path: Path, 
 
     with server.clone() as dsn, scripted_nas() as nas:
         with psycopg.connect(dsn, autocommit=True) as connection:
-            many(connection, key_file, {f"r{number}": nas.port for number in range(5)}, each=100)
+            many(
+                connection, key_file, {f"r{number}": (nas.address, nas.port) for number in range(5)}, each=100
+            )
         held: list[Received] = []
         nas.script = lambda nas, received: held.append(received)
         with working(dsn, key_file, Pace(poll_seconds=0.1, pauses=(20.0, 20.0))):
-            wait_for(lambda: len(held) >= 50)
+            wait_for(lambda: len(held) >= 16)
             with psycopg.connect(dsn, autocommit=True) as connection:
                 # As a restart does: all connections but this one are cut.
                 connection.execute(
