@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from cryptography.fernet import MultiFernet
 
 MISSING = (
-    "secrets of routers need the package cryptography: install radmeter[coa], "
-    "or on Debian apt-get install python3-cryptography"
+    "cryptography is not installed: pip install 'radmeter[coa]', or the package radmeter-archive on Debian"
 )
 MAKE = "make it with `radmeter routers coa-key --new`, or copy it from the machine that has it"
 
