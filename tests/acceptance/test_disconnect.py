@@ -49,7 +49,8 @@ def subscribe(dsn: str, *names: str) -> None:
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute("INSERT INTO plans (name, quota_bytes) VALUES ('basic', %s)", (10 * MB,))
         connection.execute(
-            "INSERT INTO subscribers (username, plan_id) SELECT unnest(%s::text[]), id FROM plans", (list(names),)
+            "INSERT INTO subscribers (username, plan_id) SELECT unnest(%s::text[]), id FROM plans",
+            (list(names),),
         )
 
 
@@ -79,7 +80,9 @@ def test_the_request_comes_within_two_seconds_and_the_stop_ends_it(
         for name in names:
             begun = time.time()
             assert router.send(packet(name, "Interim-Update", 10 * MB))
-            found = wait_for(lambda name=name: [each for each in nas.received if each.get("User-Name") == name])  # type: ignore[misc]
+            found = wait_for(
+                lambda name=name: [each for each in nas.received if each.get("User-Name") == name]
+            )  # type: ignore[misc]
             took.append(found[0].at - begun)
             eventually(
                 lambda name=name: line.database.rows(  # type: ignore[misc]

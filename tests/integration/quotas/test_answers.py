@@ -405,3 +405,16 @@ def test_a_change_that_no_attribute_makes_is_a_new_login(
         row = wait_for_state(connection, "acknowledged" if act == "disconnect" else "done")
     assert [each.act for each in nas.requests()] == [act]
     assert row["act"] == act
+
+
+def test_without_an_address_a_request_goes_where_the_packets_come_from(
+    database: str, connection: Connection, key_file: Path, nas: Nas
+) -> None:
+    """The NAS-IP-Address is that of another network, as behind NAT. A detail file's client is an old one."""
+    set_coa(connection, key_file, address=None, secret=None)
+    session(database, session_id="old", Packet_Src_IP_Address="192.0.2.9", ago=7200)
+    session(database, Packet_Src_IP_Address="127.0.0.1")
+    ask(connection)
+    with working(database, key_file):
+        wait_for(lambda: len(nas.requests()) == 2)
+    assert value(connection, "SELECT host(packets_from) FROM radmeter.router_coa_state") == "127.0.0.1"
