@@ -20,6 +20,9 @@ RUNS: dict[str, tuple[str, ...]] = {
     "config": (),
     "usage user": ("alice",),
     "usage users": (),
+    "queue list": (),
+    "queue retry": ("--all",),
+    "queue drop": ("--all", "--yes"),
     "usage router": ("#1",),
     "explain": ("alice", "--packets"),
     "sessions": (),
@@ -39,8 +42,10 @@ RUNS: dict[str, tuple[str, ...]] = {
     "routers import": ("{directory}/routers.csv",),
     "routers rename": ("lobby", "lounge"),
     "routers set": ("lounge", "--timezone", "UTC"),
+    "routers coa-key": ("--new", "--coa-key-file", "{directory}/coa.key"),
     "routers retire": ("hall", "--yes"),
     "routers merge": ("attic", "lounge", "--yes"),
+    "quota over": (),
     "rejected list": (),
     "rejected show": ("1",),
     "rejected retry": ("1",),
@@ -71,6 +76,8 @@ RUNS: dict[str, tuple[str, ...]] = {
 }
 # Why the others are not among them.
 OTHERS = {
+    "disconnect": "tests/integration/quotas/test_coa_commands.py",
+    "routers test-coa": "sends to a router: tests/integration/quotas/test_coa_commands.py",
     "up": "tests/acceptance/test_up.py",
     "simulate": "needs a server; its output is `emit`, as that of others",
     "ship": "only logs",

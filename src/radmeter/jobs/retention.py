@@ -40,7 +40,12 @@ SWEPT = {
 }
 # Rows that are looked at in one transaction.
 SWEEP_BATCH = 5000
-TABLES = {"rejected packet": "rejected_packet", "anomaly": "accounting_anomaly"}
+TABLES = {
+    "rejected packet": "public.rejected_packet",
+    "anomaly": "public.accounting_anomaly",
+    "request to a router": "(SELECT id FROM radmeter.disconnect_queue WHERE ended_at IS NOT NULL) AS ended",
+    "quota notice": "radmeter.quota_notice",
+}
 
 
 def expiring(connection: psycopg.Connection) -> list[Expiring]:
@@ -56,7 +61,7 @@ def would_expire(connection: psycopg.Connection) -> list[Expired]:
     for each in expiring(connection):
         with explained_errors("radmeter_owner"):
             row = connection.execute(
-                f"SELECT count(*) FROM public.{TABLES[each.kind]} WHERE id <= %s".encode(),  # noqa: S608  # constants
+                f"SELECT count(*) FROM {TABLES[each.kind]} WHERE id <= %s".encode(),  # noqa: S608  # constants
                 (each.until_id,),
             ).fetchone()
         found.append(Expired(each.kind, each.reason, row[0] if row else 0))

@@ -17,11 +17,12 @@ from radmeter.database.connection import connect, translated_errors
 from radmeter.errors import StoreError
 from radmeter.jobs import retention
 from radmeter.jobs.archiving import ArchivingByAge
-from radmeter.jobs.lease import RENEW_SECONDS, Lease
+from radmeter.jobs.lease import QUOTAS, RENEW_SECONDS, Lease
 from radmeter.jobs.stale_sessions import close_stale, held_back
 from radmeter.jobs.waiting_sessions import close_waiting
 from radmeter.partitions.months import ensure_partitions
 from radmeter.people.clearing import clear_old
+from radmeter.quotas.due import looking
 from radmeter.units import counted
 
 log = logging.getLogger(__name__)
@@ -78,7 +79,8 @@ def run(
                 try:
                     if worker is not None:
                         worker.start()
-                    _run_while_leader(connection, lease, stop, interval_seconds, stale_minutes, archiving)
+                    with looking(dsn, lambda own: Lease(own, holder, QUOTAS)):
+                        _run_while_leader(connection, lease, stop, interval_seconds, stale_minutes, archiving)
                 finally:
                     if worker is not None:
                         worker.end()

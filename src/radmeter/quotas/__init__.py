@@ -1,1 +1,1 @@
-"""Enforces quotas in mid-session: Disconnect- and CoA-Requests to routers (RFC 5176)."""
+"""Plans, subscribers and their quotas; requests to the routers of those who come to a limit (RFC 5176)."""

@@ -46,8 +46,15 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "routers import": ("{directory}/routers.csv",),
     "routers rename": ("lobby", "hall"),
     "routers set": ("lobby", "--mac", "AA-BB-CC-DD-EE-FF"),
+    "routers coa-key": ("--new", "--coa-key-file", "{directory}/coa.key"),
+    "routers test-coa": ("lobby",),
+    "disconnect": ("alice", "--reason", "test"),
+    "queue list": (),
+    "queue retry": ("--all",),
+    "queue drop": ("--all", "--yes"),
     "routers retire": ("lobby", "--yes"),
     "routers merge": ("lobby", "hall", "--yes"),
+    "quota over": (),
     "status": ("--sample", "0"),
     "backfill": ("--yes",),
     "backfill --status": (),
@@ -74,7 +81,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
 
 # What accountants may do.
 ENOUGH = {
-    "radmeter_billing": {"usage user", "usage users", "usage router", "routers list"},
+    "radmeter_billing": {"usage user", "usage users", "usage router", "routers list", "quota over"},
     None: set[str](),
 }
 

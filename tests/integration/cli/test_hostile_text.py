@@ -31,6 +31,8 @@ FORMATS = ("table", "json", "csv")
 # The arguments of each command that has --format. {user} and {router} are hostile names.
 READ: dict[str, tuple[str, ...]] = {
     "simulate": (),  # sends to a server, and shows names of its own
+    "queue list": (),
+    "routers test-coa": ("{router}",),
     "jobs close-stale": ("--dry-run",),
     "migrate plan": ("--reapply",),
     "migrate status": (),
@@ -54,6 +56,7 @@ READ: dict[str, tuple[str, ...]] = {
     "jobs expire": ("--dry-run",),
     "config": (),
     "limits list": (),
+    "quota over": (),
     "people show": ("{user}",),
     "people erase": ("{user}", "--yes", "--even-open"),
     "journal status": ("--all",),
