@@ -395,7 +395,7 @@ class Settings:
     coa_key_file: Path = field(
         metadata=_about(
             "RADMETER_COA_KEY_FILE",
-            config_file.default_coa_key(),
+            "{state}/coa.key",
             _path,
             "file with the key that encrypts the secrets for Disconnect- and CoA-Requests in the database",
         )

@@ -118,6 +118,10 @@ def prepared(dsn: str, connection: Connection, directory: Path) -> dict[str, str
                 Called_Station_Id="02-00-00-00-00-01:lobby",
                 Acct_Input_Octets=10**9,
             )
+    connection.execute(
+        """INSERT INTO radmeter.disconnect_queue (radacctid, username, act, reason)
+           SELECT radacctid, username, 'disconnect', 'over' FROM radacct WHERE username = 'alice' LIMIT 1"""
+    )
     store = Store(dsn)
     pairs = [["User-Name", "alice"], ["Acct-Session-Id", "x"]]
     ingest(

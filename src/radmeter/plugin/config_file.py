@@ -137,11 +137,6 @@ def default_file(package: Path = PACKAGE) -> Path:
     return INSTALLED_FILE if root is None else root / "var" / INSTALLED_FILE.name
 
 
-def default_coa_key(package: Path = PACKAGE) -> str:
-    """Return the key file for routers' secrets: in the state directory of a checkout, or beside radmeter.toml."""
-    return "{state}/coa.key" if checkout(package) else str(INSTALLED_FILE.with_name("coa.key"))
-
-
 def source(option: str | None, environ: Mapping[str, str]) -> str:
     """Return what names the file: ``--config``, ``RADMETER_CONFIG``, or ``default`` if nothing does."""
     return "--config" if option else VARIABLE if environ.get(VARIABLE) else "default"

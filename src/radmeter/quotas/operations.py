@@ -37,10 +37,29 @@ class Which:
 def queue_page(
     connection: Connection, which: Which, *, before: int | None, limit: int
 ) -> tuple[Sequence[Row], bool]:
-    """Return requests, the latest first, and whether there are more."""
+    """Return requests, the latest first, and whether there are more.
+
+    Raises
+    ------
+    NotKnown
+        There is no such user.
+    """
     values = {"before": before, "username": which.username, "state": which.state}
     with explained_errors("radmeter_reader"):
-        return page(connection, _QUEUE, values, limit)
+        found, more = page(connection, _QUEUE, values, limit)
+        if not found and which.username is not None:
+            known = connection.execute(
+                """SELECT EXISTS (SELECT FROM radmeter.disconnect_queue WHERE username = %(name)s)
+                       OR EXISTS (SELECT FROM public.user_quota_usage WHERE username = %(name)s)
+                       OR EXISTS (SELECT FROM public.subscribers WHERE username = %(name)s)""",
+                {"name": which.username},
+            ).fetchone()
+            if known != (True,):
+                raise NotKnown(
+                    f"there is no user {which.username!r}: no subscriber, counter or request has exactly this name. "
+                    "`radmeter usage users` lists users"
+                )
+        return found, more
 
 
 def check_ids(connection: psycopg.Connection[Any], ids: Sequence[int]) -> None:

@@ -57,6 +57,7 @@ WITHOUT = {
     "routers coa-key": "the old key goes only when all secrets are encrypted with the new one",
     "routers test-coa": "it names a session that does not exist",
     "disconnect": "--reason has to be given, and the user may log in again",
+    "quota over": READS,
     "queue list": READS,
     "queue retry": AGAIN,
     "routers import": "for programs, as often as they like; --dry-run shows what it would do",

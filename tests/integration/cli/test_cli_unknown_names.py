@@ -54,7 +54,11 @@ UNKNOWN: dict[str, tuple[str, int, str]] = {
     "routers test-coa ROUTER": ("routers test-coa nosuch", 1, ROUTER),
     "disconnect USER": ("disconnect nosuch --reason x", 1, 'user "nosuch" has no open session'),
     "disconnect --session": ("disconnect --session nosuch --reason x", 1, "there is no open session 'nosuch'"),
-    "queue list --user": ("queue list --user nosuch", 0, ""),
+    "queue list --user": (
+        "queue list --user nosuch",
+        1,
+        "there is no user 'nosuch': no subscriber, counter or request",
+    ),
     "queue retry IDS": ("queue retry 99", 1, "there is no request 99"),
     "queue drop IDS": ("queue drop 99 --yes", 1, "there is no request 99"),
     "routers retire ROUTER": ("routers retire nosuch --yes", 1, ROUTER),

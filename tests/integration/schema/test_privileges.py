@@ -89,7 +89,9 @@ def test_there_is_nothing_that_is_not_listed(connection: Connection) -> None:
     assert {each for each in found if each[2] == "PUBLIC"} == {each for each in ELSE if each[2] == "PUBLIC"}
     # The owner owns; it needs no grant. NOC reads as a member of radmeter_reader.
     tables = {each for each in found if each[0] == "table"}
-    assert {each[2] for each in tables} == {"radmeter_reader", "radmeter_billing"}
+    # It also reads the encrypted secrets of routers, to send with them.
+    assert {each[1] for each in tables if each[2] == "radmeter_noc"} == {"radmeter.router_coa"}
+    assert {each[2] for each in tables} == {"radmeter_reader", "radmeter_noc", "radmeter_billing"}
     assert {each for each in tables if each[3] not in KINDS_OF_TABLES} == set()
     functions = {each for each in found if each[0] == "function"}
     assert {(role, privilege) for _, _, role, privilege in functions} == {
