@@ -53,7 +53,11 @@ UNKNOWN: dict[str, tuple[str, int, str]] = {
     "routers set ROUTER": ("routers set nosuch --timezone UTC", 1, ROUTER),
     "routers test-coa ROUTER": ("routers test-coa nosuch", 1, ROUTER),
     "disconnect USER": ("disconnect nosuch --reason x", 1, 'user "nosuch" has no open session'),
-    "disconnect --session": ("disconnect --session nosuch --reason x", 1, "there is no open session 'nosuch'"),
+    "disconnect --session": (
+        "disconnect --session nosuch --reason x",
+        1,
+        "there is no open session 'nosuch'",
+    ),
     "queue list --user": (
         "queue list --user nosuch",
         1,

@@ -223,7 +223,9 @@ def test_the_name_is_nowhere_after_an_erasure_and_no_total_has_changed(
     assert line[1]["rows"] == done.json()["rows"]
     assert connection.execute("SELECT FROM radmeter.erasure").fetchone() is None
     # The money goes on, also for what is looked at later.
-    assert connection.execute("SELECT username, bytes, note FROM top_ups").fetchall() == [(pseudonym, 7, None)]
+    assert connection.execute("SELECT username, bytes, note FROM top_ups").fetchall() == [
+        (pseudonym, 7, None)
+    ]
     connection.execute("SELECT radmeter.apply_due_quotas(100)")
     assert {place.rpartition(".")[0] for place in places(connection, *PLANTED)} == STAYS
 

@@ -232,3 +232,18 @@ def test_a_router_is_added_by_its_name(database: str) -> None:
     done = radmeter(database, "routers", "add", "hall", "--mac", "02:00:00:00:00:09")
     assert re.fullmatch(r"added router #\d+ 'hall'\n", done.output), done.errors
     assert radmeter(database, "routers", "add", "x", "--name", "y").exit_code == 2
+
+
+def test_a_merged_router_hands_over_how_requests_reach_it(
+    database: str, connection: Connection, key_file: Path
+) -> None:
+    session(database)
+    session(database, session_id="s2", router="hall")
+    set_coa(connection, key_file, address="10.9.9.9", vendor="mikrotik")
+    connection.execute("UPDATE routers SET status = 'active'")
+    done = radmeter(database, "routers", "merge", "lobby", "hall", "--yes")
+    assert done.exit_code == 0, done.errors
+    assert connection.execute(
+        "SELECT name, vendor, host(address) FROM radmeter.router_coa AS coa JOIN routers ON id = router_id"
+    ).fetchall() == [("hall", "mikrotik", "10.9.9.9")]
+    assert connection.execute("SELECT count(*) FROM radmeter.router_coa_state").fetchone() == (0,)
