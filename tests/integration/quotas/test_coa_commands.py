@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from support.commands import radmeter
 from support.quota_queue import ask, requests, session, set_coa, wait_for, wait_for_state, working
-from support.scripted_nas import SECRET, is_silent, refuses, scripted_nas
+from support.scripted_nas import SECRET, acknowledges, is_silent, refuses, scripted_nas
 from support.servers import Connection
 
 from radmeter.quotas.secrets import Keyring
@@ -219,7 +219,7 @@ def test_a_request_that_failed_is_sent_again(database: str, connection: Connecti
         set_coa(connection, key_file, address=nas.address, port=nas.port)
         with working(database, key_file):
             failed = wait_for_state(connection, "failed")
-            nas.script = lambda nas, received: nas.answer(received, {40: 41}) and None
+            nas.script = acknowledges
             assert (
                 radmeter(database, "queue", "retry", str(failed["id"])).output == "1 request to send again\n"
             )

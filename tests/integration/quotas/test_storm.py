@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -101,9 +102,7 @@ def test_300_requests_under_way_to_one_router_have_identifiers_of_their_own() ->
         try:
             return await asyncio.gather(
                 *(
-                    sender.send(
-                        lambda number, name=f"user{user}": make(number, name), (nas.address, nas.port)
-                    )  # type: ignore[misc]
+                    sender.send(partial(make, name=f"user{user}"), (nas.address, nas.port))
                     for user in range(300)
                 )
             )
@@ -114,7 +113,7 @@ def test_300_requests_under_way_to_one_router_have_identifiers_of_their_own() ->
     with scripted_nas(script) as nas:
         outcomes = asyncio.run(run(nas))
         assert all(each.answer is not None for each in outcomes)
-        first = {}
+        first: dict[tuple[int, int], bytes] = {}
         for each in nas.received:
             first.setdefault((each.sender[1], each.packet.id), each.datagram)
         assert len(first) == 300
@@ -138,9 +137,7 @@ def test_a_router_has_a_bounded_number_under_way() -> None:
         try:
             return await asyncio.gather(
                 *(
-                    sender.send(
-                        lambda number, name=f"user{user}": make(number, name), (nas.address, nas.port)
-                    )  # type: ignore[misc]
+                    sender.send(partial(make, name=f"user{user}"), (nas.address, nas.port))
                     for user in range(40)
                 )
             )
