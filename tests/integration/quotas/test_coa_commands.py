@@ -3,15 +3,22 @@
 import json
 import re
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from support.commands import radmeter
 from support.quota_queue import ask, requests, session, set_coa, wait_for, wait_for_state, working
 from support.scripted_nas import SECRET, acknowledges, is_silent, refuses, scripted_nas
-from support.servers import Connection
+from support.servers import Connection, Server, installed
 
 from radmeter.quotas.secrets import Keyring
+
+
+@pytest.fixture(scope="session")
+def server(running: Callable[[Path], Server]) -> Server:
+    """One server: nothing here depends on its version."""
+    return running(next(iter(installed().values())))
 
 
 @pytest.fixture
@@ -72,6 +79,9 @@ def test_a_router_is_set_and_its_secret_is_nowhere_in_the_clear(
     row = connection.execute("SELECT secret FROM radmeter.router_coa").fetchone()
     assert row is not None
     assert Keyring(key_file).decrypt(row[0]) == SECRET
+    shown = radmeter(database, "routers", "show", "lobby", "--format", "json").json()
+    assert (shown["vendor"], shown["coa_address"], shown["coa_port"]) == ("mikrotik", None, 1700)
+    assert (shown["coa_secret"], shown["coa_source"], shown["takes_coa"]) == (True, "10.1.1.1", True)
     everything = connection.execute(
         "SELECT string_agg(to_jsonb(line)::text, ' ') FROM audit_log AS line"
     ).fetchone()

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import pytest
 from support.processes import OTHERS_ENVIRONMENT
 from support.quota_queue import QUICK, ask, session, set_coa, wait_for, wait_for_state, working
 from support.scripted_nas import SECRET, Nas, Received, acknowledges, is_silent, scripted_nas
-from support.servers import Connection, Server
+from support.servers import Connection, Server, installed
 
 from radmeter.quotas import coa
 from radmeter.quotas.secrets import Keyring, add_key
@@ -23,6 +24,12 @@ from radmeter.quotas.sending import Outcome, Sender
 from radmeter.quotas.worker import Pace
 
 PROFILE = coa.Profile("generic", 3799, (("User-Name", "Acct-Session-Id"),))
+
+
+@pytest.fixture(scope="session")
+def server(running: Callable[[Path], Server]) -> Server:
+    """One server: nothing here depends on its version."""
+    return running(next(iter(installed().values())))
 
 
 @pytest.fixture
