@@ -75,6 +75,7 @@ COMMANDS = frozenset(
         "partitions",
         "people",
         "queue",
+        "quota",
         "rejected",
         "replay",
         "routers",
