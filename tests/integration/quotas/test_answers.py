@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from support.commands import Packets
 from support.quota_queue import ask, requests, session, set_coa, wait_for, wait_for_state, working
 from support.scripted_nas import ACK, NAK, Nas, Received, acknowledges, is_silent, refuses, scripted_nas
 from support.servers import Connection, Server, installed
@@ -424,3 +425,19 @@ def test_without_an_address_a_request_goes_where_the_packets_come_from(
     with working(database, key_file):
         wait_for(lambda: len(nas.requests()) == 2)
     assert value(connection, "SELECT host(packets_from) FROM radmeter.router_coa_state") == "127.0.0.1"
+
+
+def test_while_a_shipper_has_a_backlog_no_session_is_closed(
+    database: str, connection: Connection, key_file: Path, nas: Nas
+) -> None:
+    """Its later packets may be in that journal."""
+    nas.script = refuses(503)
+    connection.execute("UPDATE radacct SET arrived_at = now() - interval '6 minutes'")
+    with Packets(database, "behind") as packets:
+        packets.add("Start", "s9", ago=1800, User_Name="carol", NAS_Identifier="lobby")
+    assert value(connection, "SELECT count(*) FROM radmeter.lagging_nodes()") == 1
+    ask(connection)
+    with working(database, key_file):
+        row = wait_for_state(connection, "waiting")
+    assert row["error_cause"] == 503
+    assert value(connection, "SELECT acctstoptime FROM radacct") is None
