@@ -419,11 +419,20 @@ def test_without_an_address_a_request_goes_where_the_packets_come_from(
 ) -> None:
     """The NAS-IP-Address is that of another network, as behind NAT. A detail file's client is an old one."""
     set_coa(connection, key_file, address=None, secret=None)
-    session(database, session_id="old", Packet_Src_IP_Address="192.0.2.9", ago=7200)
-    session(database, Packet_Src_IP_Address="127.0.0.1")
+    for node, client, ago in (("now", "127.0.0.1", 0), ("detail", "192.0.2.9", 7200)):
+        with Packets(database, node) as packets:
+            packets.add(
+                "Interim-Update",
+                f"s-{node}",
+                ago=ago,
+                User_Name="bob",
+                NAS_Identifier="lobby",
+                Tmp_IP_Address_0=client,
+            )
+            packets._batch[-1]["new_client"] = True  # the shipper marks them
     ask(connection)
     with working(database, key_file):
-        wait_for(lambda: len(nas.requests()) == 2)
+        wait_for(lambda: len(nas.requests()) == 3)
     assert value(connection, "SELECT host(packets_from) FROM radmeter.router_coa_state") == "127.0.0.1"
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from support.commands import radmeter
 from support.quota_queue import ask, requests, session, set_coa, wait_for, wait_for_state, working
-from support.scripted_nas import SECRET, acknowledges, is_silent, refuses, scripted_nas
+from support.scripted_nas import NAK, SECRET, Nas, Received, acknowledges, is_silent, refuses, scripted_nas
 from support.servers import Connection, Server, installed
 
 from radmeter.quotas.secrets import Keyring
@@ -31,6 +31,10 @@ def secret_file(tmp_path: Path) -> Path:
     path = tmp_path / "secret"
     path.write_bytes(SECRET + b"\n")
     return path
+
+
+def with_another_secret(nas: Nas, received: Received) -> None:
+    nas.answer(received, NAK, 503, secret=b"another")
 
 
 def stored(connection: Connection) -> tuple[object, ...]:
@@ -147,6 +151,7 @@ def test_a_key_is_replaced_while_both_decrypt(
         (refuses(402), True, "is --vendor right?"),
         (refuses(501), False, "takes no Disconnect-Requests"),
         (is_silent, False, "docs/operations.md has what to switch on"),
+        (with_another_secret, False, "something answers, but with another secret"),
     ],
 )
 def test_test_coa_explains_the_answer(
