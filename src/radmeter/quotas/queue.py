@@ -127,7 +127,7 @@ SELECT request.id, request.act, request.reason, request.state, request.attempts,
        coalesce(session.interim_interval, router.interim_interval) AS interim_seconds,
        router.name AS router, router.nas_identifier,
        coalesce(coa.vendor, 'generic') AS vendor, coa.secret, coa.port, coa.message_authenticator, coa.swapped,
-       host(coalesce(coa.address, state.packets_from, session.nasipaddress)) AS address,
+       host(coalesce(coa.address, state.packets_from, nullif(session.nasipaddress, '0.0.0.0'))) AS address,
        host(coa.source_address) AS source, state.coa_works,
        quota.speed_up, quota.speed_down, quota.remaining_bytes, quota.remaining_in, quota.remaining_out,
        quota.session_timeout, quota.idle_timeout,
@@ -209,7 +209,7 @@ class Claimed:
     acknowledged: bool
     router_id: int
     router: str
-    address: str
+    address: str | None
     port: int
     source: str | None
     secret: str | None = field(repr=False)

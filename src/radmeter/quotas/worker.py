@@ -242,6 +242,10 @@ def _waits(request: Claimed, error: str) -> Step:
     )
 
 
+def _without_address(request: Claimed) -> str:
+    return f"router {request.router!r} has no address: radmeter routers set '#{request.router_id}' --coa-address ADDRESS"
+
+
 async def ask(request: Claimed, secret: bytes, sender: Sender, until: float | None = None) -> Result:
     """Send a request, and return what follows.
 
@@ -250,6 +254,9 @@ async def ask(request: Claimed, secret: bytes, sender: Sender, until: float | No
     answered, the router takes no CoA-Requests, which is remembered.
     """
     asked = request.asked
+    address = request.address
+    if address is None:
+        return Result(request, _waits(request, _without_address(request)), None)
     limits = attributes(
         request.limits,
         request.vendor_attributes,
@@ -274,7 +281,7 @@ async def ask(request: Claimed, secret: bytes, sender: Sender, until: float | No
                 at=int(time.time()),
                 message_authenticator=request.message_authenticator,
             ),
-            (request.address, request.port),
+            (address, request.port),
             source=request.source,
             until=until,
         )

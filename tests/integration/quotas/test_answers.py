@@ -332,6 +332,10 @@ def test_a_wrong_secret_is_silence(database: str, connection: Connection, key_fi
     [
         ("UPDATE radmeter.router_coa SET secret = NULL", "radmeter routers set '#"),
         ("UPDATE radmeter.router_coa SET secret = 'gAAAA'", "encrypted with a key that is not in"),
+        (
+            "UPDATE radmeter.router_coa SET address = NULL; UPDATE radacct SET nasipaddress = '0.0.0.0'",
+            "has no address: radmeter routers set '#",
+        ),
     ],
 )
 def test_without_a_secret_the_request_stays_and_names_the_command(
@@ -342,7 +346,7 @@ def test_without_a_secret_the_request_stays_and_names_the_command(
     with working(database, key_file):
         assert said in wait_for(lambda: requests(connection)[0]["error"])
         assert nas.received == []
-        set_coa(connection, key_file)
+        set_coa(connection, key_file, address=nas.address)
         wait_for_state(connection, "acknowledged")
 
 
