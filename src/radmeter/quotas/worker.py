@@ -243,7 +243,8 @@ def _waits(request: Claimed, error: str) -> Step:
 
 
 def _without_address(request: Claimed) -> str:
-    return f"router {request.router!r} has no address: radmeter routers set '#{request.router_id}' --coa-address ADDRESS"
+    command = f"radmeter routers set '#{request.router_id}' --coa-address ADDRESS"
+    return f"router {request.router!r} has no address: {command}"
 
 
 async def ask(request: Claimed, secret: bytes, sender: Sender, until: float | None = None) -> Result:
