@@ -5,6 +5,7 @@ The functions that look at users get another clock: a setting, so that months pa
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -49,6 +50,7 @@ EVENT = st.one_of(
     st.tuples(st.just("late"), st.integers(0, 2), OCTETS, st.sampled_from((1, 9, 33))),
     st.tuples(st.just("top up"), st.sampled_from((50, 1000)), st.none() | st.integers(1, 900), st.none()),
     st.tuples(st.just("wait"), st.sampled_from((1, 7, 14, 25, 170, 760)), st.none(), st.none()),
+    st.tuples(st.just("quota"), st.sampled_from((0, 700, 1500, 4000)), st.none(), st.none()),
     st.tuples(st.just("suspend"), st.booleans(), st.none(), st.none()),
     st.tuples(st.just("again"), st.none(), st.none(), st.none()),
 )
@@ -82,6 +84,7 @@ class Story:
                 (str(session), str(session), BEGIN, BEGIN),
             )
         self.look()
+        self.model.settle(self.now)
 
     def at(self, now: datetime) -> None:
         self.now = now
@@ -164,6 +167,10 @@ def happen(story: Story, event: tuple[Any, ...]) -> None:
         model.top_ups.append(TopUp(first, expires))
     elif kind == "wait":
         story.wait(first)
+    elif kind == "quota":  # another quota, unless the plan has none
+        connection.execute("UPDATE plans SET quota_bytes = %s WHERE quota_bytes IS NOT NULL", (first,))
+        if model.limits.quota is not None:
+            model.limits = replace(model.limits, quota=first)
     elif kind == "suspend":
         connection.execute(
             "UPDATE subscribers SET suspended_at = CASE WHEN %s THEN public.test_now() END", (first,)

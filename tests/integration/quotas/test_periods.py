@@ -1,0 +1,108 @@
+"""Each end of a period in two years: it is midnight in the zone of the plan, and no job is needed."""
+
+from datetime import UTC, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from support.model import Plan
+from support.quotas import MB, apply_due, give_plan, queue, state, use
+from support.servers import Connection
+
+ZONES = (
+    "America/Sao_Paulo",
+    "Australia/Lord_Howe",
+    "America/New_York",
+    "Pacific/Auckland",
+    "Asia/Kolkata",
+    "UTC",
+)
+KINDS = (("daily", 1), ("weekly", 7), ("monthly", 31), ("monthly", 30), ("monthly", 15))
+
+
+@pytest.mark.parametrize(("quota_type", "anchor_day"), KINDS)
+def test_each_period_of_two_years(connection: Connection, quota_type: str, anchor_day: int) -> None:
+    for zone in ZONES:
+        connection.execute(
+            "INSERT INTO plans (name, quota_type, anchor_day, timezone, quota_bytes) VALUES (%s, %s, %s, %s, 5)",
+            (zone, quota_type, anchor_day, zone),
+        )
+    connection.execute("INSERT INTO subscribers (username, plan_id) SELECT name, id FROM plans")
+    begin = datetime.now(UTC).replace(minute=30)
+    rows = connection.execute(
+        """SELECT at, state.* FROM generate_series(%s, %s::timestamptz + interval '2 years', interval '25 hours') AS at,
+           LATERAL (SELECT username, period_start, period_end, period_ends_at
+                    FROM radmeter.quota_state(%s, at)) AS state""",
+        (begin, begin, list(ZONES)),
+    ).fetchall()
+    assert len(rows) > 600 * len(ZONES)
+    for at, zone, start, end, ends_at in rows:
+        plan, local = Plan(quota_type, anchor_day, zone), ZoneInfo(zone)
+        day = at.astimezone(local).date()
+        assert start == plan.period_start(day), (zone, at)
+        next_day = day
+        while plan.period_start(next_day) == start:
+            next_day += timedelta(days=1)
+        assert end == next_day, (zone, at)
+        # Where midnight is left out on the night of a change of clocks, the first instant of the day.
+        midnight = datetime.combine(next_day, time(), local).astimezone(UTC)
+        assert ends_at == midnight, (zone, at)
+        assert ends_at > at
+
+
+@pytest.mark.parametrize("zone", ZONES)
+def test_the_end_of_a_period_serves_the_user_again_without_a_job(
+    database: str, connection: Connection, zone: str
+) -> None:
+    give_plan(connection)
+    connection.execute("UPDATE plans SET quota_type = 'daily', timezone = %s", (zone,))
+    use(database, 11 * MB)
+    now = state(connection)
+    if now["status"] != "over":  # the period has just ended
+        use(database, 22 * MB)
+        now = state(connection)
+    assert (now["status"], now["due_at"]) == ("over", now["period_ends_at"])
+    end = now["period_ends_at"]
+    before, after = (state(connection, at=end + timedelta(seconds=each)) for each in (-1, 0))
+    assert (before["status"], before["remaining_bytes"]) == ("over", 0)
+    assert (after["status"], after["remaining_bytes"]) == ("active", 10 * MB)
+    assert after["period_start"] == now["period_end"]
+
+
+def test_a_user_who_got_a_smaller_plan_is_cut_and_not_asked_for_an_exception(
+    database: str, connection: Connection
+) -> None:
+    """The user is above the new limit already, in each direction and in time, and has top-ups."""
+    give_plan(connection)
+    use(database, 9 * MB)
+    connection.execute("INSERT INTO top_ups (username, bytes) VALUES ('bob', 1000000)")
+    connection.execute(
+        """INSERT INTO plans (name, quota_bytes, quota_bytes_in, quota_bytes_out, quota_seconds, rollover_bytes)
+           VALUES ('small', 2000000, 1000000, 0, 0, 0)"""
+    )
+    connection.execute("UPDATE subscribers SET plan_id = (SELECT id FROM plans WHERE name = 'small')")
+    apply_due(connection)
+    found = state(connection)
+    assert (found["status"], found["remaining_bytes"], found["remaining_in"], found["remaining_out"]) == (
+        "over",
+        0,
+        0,
+        0,
+    )
+    assert queue(connection) == [("bob", "s1", "disconnect", "over", "waiting")]
+    connection.execute("UPDATE subscribers SET plan_id = (SELECT id FROM plans WHERE name = 'plan of bob')")
+    apply_due(connection)
+    assert queue(connection) == [("bob", "s1", "disconnect", "over", "dropped")]
+
+
+def test_a_top_up_that_expires_in_the_instant_of_a_new_period(database: str, connection: Connection) -> None:
+    """What was used of it before is paid by it; the new period has none of it."""
+    give_plan(connection)
+    connection.execute("UPDATE plans SET quota_type = 'daily', timezone = 'UTC'")
+    end = state(connection)["period_ends_at"]
+    connection.execute(
+        "INSERT INTO top_ups (username, bytes, expires_at) VALUES ('bob', 5000000, %s)", (end,)
+    )
+    use(database, 12 * MB)
+    assert state(connection)["top_up_bytes"] in (3 * MB, 5 * MB)
+    after = state(connection, at=end)
+    assert (after["quota_bytes"], after["remaining_bytes"], after["top_up_bytes"]) == (10 * MB, 10 * MB, 0)
