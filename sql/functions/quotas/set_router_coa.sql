@@ -29,7 +29,8 @@ BEGIN
         RETURN false;
     END IF;
     IF NOT EXISTS (SELECT FROM radmeter.vendor_profiles() WHERE vendor = v_after.vendor) THEN
-        RAISE EXCEPTION 'vendor "%" is not known', v_after.vendor USING ERRCODE = 'RM001';
+        RAISE EXCEPTION 'vendor "%" is not known: give one of %', v_after.vendor,
+            (SELECT string_agg(vendor, ', ') FROM radmeter.vendor_profiles()) USING ERRCODE = 'RM001';
     ELSIF host(v_after.address)::inet <> v_after.address OR host(v_after.source_address)::inet <> v_after.source_address THEN
         RAISE EXCEPTION 'give an address, not a network' USING ERRCODE = 'RM001';
     END IF;

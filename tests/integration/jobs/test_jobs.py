@@ -222,7 +222,7 @@ def test_a_stopped_runner_that_wakes_up_does_nothing_more(
                 connection.execute(
                     """CREATE FUNCTION public.only_one() RETURNS trigger LANGUAGE plpgsql AS $$
                        BEGIN
-                           IF pg_backend_pid() <> (SELECT process FROM radmeter.lease) THEN
+                           IF pg_backend_pid() <> (SELECT process FROM radmeter.lease WHERE name = 'jobs') THEN
                                RAISE EXCEPTION 'two runners at once';
                            END IF;
                            RETURN NEW;

@@ -99,7 +99,7 @@ def test_a_router_is_set_and_its_secret_is_nowhere_in_the_clear(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--vendor", "acme"), 'vendor "acme" is not known'),
+        (("--vendor", "acme"), 'vendor "acme" is not known: give one of mikrotik, chilli,'),
         (("--coa-address", "10.0.0.0/8"), "give an IP address"),
         (("--coa-source", "lobby.example"), "give an IP address"),
         (("--coa-port", "70000"), "is not a whole number from 1 to 65,535"),
