@@ -105,7 +105,7 @@ def set_coa(settings: Settings, dsn: str, router_id: int, given: dict[str, Any])
         if name not in ("secret_file", "address", "source_address")
     }
     if "vendor" in changes:
-        changes["vendor"] = changes["vendor"].lower()
+        changes["vendor"] = str(changes["vendor"]).lower()
     with connect_as_operator(dsn) as connection:
         if (path := given.get("secret_file")) is not None:
             secret = read_password(path, f"--coa-secret-file: the secret in {path}").encode()
