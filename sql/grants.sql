@@ -27,7 +27,8 @@ BEGIN
             radmeter.discovery_limits, radmeter.router_networks,
             radmeter.journal_segments, radmeter.journal_incidents,
             public.plan_tiers, public.subscriber_plans, public.top_ups, radmeter.quota_account,
-            radmeter.quota_change, radmeter.disconnect_queue, radmeter.quota_notice
+            radmeter.quota_change, radmeter.disconnect_queue, radmeter.quota_notice, radmeter.router_coa_state,
+            radmeter.router_requests
             TO radmeter_reader;
         -- The views and functions read the default time zone and the user's period with the reader's own privileges.
         GRANT SELECT ON radmeter.setting TO radmeter_reader;
@@ -48,7 +49,8 @@ BEGIN
             radmeter.quota_state(text[], timestamptz), radmeter.period_end(text, smallint, date),
             radmeter.overage(numeric, numeric, numeric, numeric, numeric), radmeter.percent_used(numeric, numeric),
             radmeter.octets_until(integer, numeric, numeric),
-            radmeter.used_seconds(text, timestamptz, timestamptz), radmeter.open_sessions(text), radmeter.login_settings()
+            radmeter.used_seconds(text, timestamptz, timestamptz), radmeter.open_sessions(text),
+            radmeter.vendor_profiles(), radmeter.login_settings()
             TO radmeter_reader;
     END IF;
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'radmeter_noc') THEN
@@ -66,8 +68,12 @@ BEGIN
             radmeter.assign_plan(text, text, text[], text[], boolean),
             radmeter.top_up(text, bigint, date, bigint, text), radmeter.suspend_subscriber(text, boolean),
             radmeter.import_subscribers(json), radmeter.set_password(text, text, text),
-            radmeter.set_login_setting(text, text)
+            radmeter.set_login_setting(text, text),
+            radmeter.set_router_coa(bigint, jsonb), radmeter.request_disconnect(text, bigint, text),
+            radmeter.retry_requests(bigint[]), radmeter.drop_requests(bigint[])
             TO radmeter_noc;
+        -- With the secrets, which are encrypted: `radmeter routers test-coa` sends with them.
+        GRANT SELECT ON radmeter.router_coa TO radmeter_noc;
     END IF;
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'radmeter_billing') THEN
         GRANT USAGE ON SCHEMA radmeter TO radmeter_billing;

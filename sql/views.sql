@@ -137,3 +137,16 @@ SELECT known.router_id, known.network, known.first_seen, known.last_seen,
                  AND other.first_seen + interval '10 minutes' < known.last_seen
                  AND known.first_seen + interval '10 minutes' < other.last_seen) AS elsewhere_too
 FROM radmeter.router_network AS known;
+
+-- How requests reach routers, and how they answered. Not the secret.
+CREATE OR REPLACE VIEW radmeter.router_requests AS
+SELECT router.id AS router_id, coalesce(coa.vendor, 'generic') AS vendor,
+       coalesce(coa.address, state.packets_from) AS address, coalesce(coa.port, profile.coa_port) AS port,
+       coa.secret IS NOT NULL AS has_secret, coa.source_address,
+       coalesce(coa.message_authenticator, true) AS message_authenticator, coalesce(coa.swapped, false) AS swapped,
+       profile.takes_coa AND state.coa_works IS NOT false AS takes_coa, state.silent_since, state.next_try_at,
+       state.last_answer_at, state.last_error
+FROM public.routers AS router
+LEFT JOIN radmeter.router_coa AS coa ON coa.router_id = router.id
+LEFT JOIN radmeter.router_coa_state AS state ON state.router_id = router.id
+LEFT JOIN radmeter.vendor_profiles() AS profile ON profile.vendor = coalesce(coa.vendor, 'generic');

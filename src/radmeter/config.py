@@ -391,6 +391,14 @@ class Settings:
             "directory to which the jobs archive, and where files are looked for that were moved",
         )
     )
+    coa_key_file: Path = field(
+        metadata=_about(
+            "RADMETER_COA_KEY_FILE",
+            "{state}/coa.key",
+            _path,
+            "file with the key that encrypts the secrets for Disconnect- and CoA-Requests in the database",
+        )
+    )
     acct_host: str = field(
         metadata=_about("RADIUS_ACCT_HOST", "127.0.0.1", _text, "address of the RADIUS accounting server")
     )

@@ -20,6 +20,9 @@ RUNS: dict[str, tuple[str, ...]] = {
     "config": (),
     "usage user": ("alice",),
     "usage users": (),
+    "queue list": (),
+    "queue retry": ("--all",),
+    "queue drop": ("--all", "--yes"),
     "usage router": ("#1",),
     "explain": ("alice", "--packets"),
     "sessions": (),
@@ -41,6 +44,7 @@ RUNS: dict[str, tuple[str, ...]] = {
     "routers import": ("{directory}/routers.csv",),
     "routers rename": ("lobby", "lounge"),
     "routers set": ("lounge", "--timezone", "UTC"),
+    "routers coa-key": ("--new", "--coa-key-file", "{directory}/coa.key"),
     "routers retire": ("hall", "--yes"),
     "routers merge": ("attic", "lounge", "--yes"),
     "plans add": ("gold", "--quota", "10MB"),
@@ -88,6 +92,8 @@ RUNS: dict[str, tuple[str, ...]] = {
 }
 # Why the others are not among them.
 OTHERS = {
+    "disconnect": "tests/integration/quotas/test_coa_commands.py",
+    "routers test-coa": "sends to a router: tests/integration/quotas/test_coa_commands.py",
     "up": "tests/acceptance/test_up.py",
     "simulate": "needs a server; its output is `emit`, as that of others",
     "ship": "only logs",
@@ -130,6 +136,10 @@ def prepared(dsn: str, connection: Connection, directory: Path) -> dict[str, str
                 Called_Station_Id="02-00-00-00-00-01:lobby",
                 Acct_Input_Octets=10**9,
             )
+    connection.execute(
+        """INSERT INTO radmeter.disconnect_queue (radacctid, username, act, reason)
+           SELECT radacctid, username, 'disconnect', 'over' FROM radacct WHERE username = 'alice' LIMIT 1"""
+    )
     store = Store(dsn)
     pairs = [["User-Name", "alice"], ["Acct-Session-Id", "x"]]
     ingest(

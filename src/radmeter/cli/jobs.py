@@ -17,6 +17,7 @@ from radmeter.interruption import set_by_signals
 from radmeter.jobs import retention, runner, stale_sessions
 from radmeter.jobs.archiving import ArchivingByAge
 from radmeter.plugin.config_file import described
+from radmeter.quotas.worker import QuotaWorker
 from radmeter.units import counted, verb
 
 log = logging.getLogger(__name__)
@@ -30,7 +31,15 @@ def jobs() -> None:
 @jobs.command(
     "run", cls=ServiceCommand, epilog="Example: radmeter jobs run --jobs-seconds 60 --stale-minutes 30"
 )
-@with_settings("state", "dsn", "stale_minutes", "jobs_seconds", "archive_after_months", "archive_directory")
+@with_settings(
+    "state",
+    "dsn",
+    "stale_minutes",
+    "jobs_seconds",
+    "archive_after_months",
+    "archive_directory",
+    "coa_key_file",
+)
 def run(settings: Settings) -> None:
     """Run the jobs until SIGTERM or Ctrl-C. Several may be started: one works, the others stand by.
 
@@ -39,6 +48,8 @@ def run(settings: Settings) -> None:
 
     With --archive-after-months, months of sessions are archived once they ended so long ago, as by
     `radmeter partitions archive`. `radmeter status` says when that succeeded last.
+
+    The one that works also sends Disconnect- and CoA-Requests to routers (`radmeter queue list`).
     """
     if settings.archive_after_months and settings.archive_directory is None:
         raise ConfigurationError(
@@ -56,6 +67,7 @@ def run(settings: Settings) -> None:
             archiving=ArchivingByAge(
                 database.dsn, settings.archive_after_months, settings.archive_directory, config=settings.file
             ),
+            quotas=lambda: QuotaWorker(database.dsn, settings.coa_key_file),
         )
 
 

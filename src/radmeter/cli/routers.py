@@ -26,7 +26,8 @@ from radmeter.cli.common import (
     with_settings,
 )
 from radmeter.cli.groups import group
-from radmeter.cli.router_changes import WHICH, given_options, merge, rename, retire, set_
+from radmeter.cli.router_changes import given_options, merge, rename, retire, set_
+from radmeter.cli.router_coa import WHICH, coa_key, test_coa
 from radmeter.config import Settings
 from radmeter.errors import RadmeterError
 from radmeter.units import counted
@@ -54,6 +55,15 @@ DETAILS = (
     "clock_sessions",
     "unbelievable_clock_sessions",
     "bytes_today",
+    "vendor",
+    "coa_address",
+    "coa_port",
+    "coa_secret",
+    "coa_source",
+    "takes_coa",
+    "coa_silent_since",
+    "coa_last_answer_at",
+    "coa_last_error",
 )
 ALIAS = ("id", "name", "mac", "nas_identifier", "ip_address", "discovery_key", "merged_at")
 USAGE = ("usage_date", "bytes_in", "bytes_out", "bytes_total", "last_updated")
@@ -73,7 +83,7 @@ def routers() -> None:
     """
 
 
-for command in (rename, set_, retire, merge):
+for command in (rename, set_, retire, merge, coa_key, test_coa):
     routers.add_command(command)
 
 
@@ -130,6 +140,8 @@ def show(settings: Settings, router: str, days: int, output_format: str) -> None
     plausible_mbit_per_second is more than one of its users can use in a direction. Without one, the limit of that name
     holds (`radmeter limits list`).
 
+    vendor, and what begins with coa, say how Disconnect- and CoA-Requests reach it. coa_secret is whether it has one.
+
     clients are the RADIUS clients whose packets may name it. networks are those from which its packets came lately.
     """
     from radmeter.database.views import reading
@@ -143,6 +155,7 @@ def show(settings: Settings, router: str, days: int, output_format: str) -> None
         clock = routers.clock(connection, found)
         aliases = routers.merged_routers(connection, found)
         networks = routers.networks(connection, found)
+        reached = routers.requests(connection, found)
         row = {**vars(found), **routers.activity(connection, found)}
     (today, *_) = [each for each in used if each["usage_date"] == found.today]
     row |= {
@@ -153,6 +166,7 @@ def show(settings: Settings, router: str, days: int, output_format: str) -> None
         "unbelievable_clock_sessions": clock["unbelievable_sessions"],
         "aliases": "; ".join(map(str, aliases)) or None,
         "bytes_today": today["bytes_total"],
+        **reached,
         "networks": networks,
     }
     if output_format == "json":
@@ -179,14 +193,18 @@ Example:
       --timezone Europe/Berlin
 """,
 )
-@click.option("--name", type=TEXT, required=True, help="Its name. No other router may have it.")
+@click.argument("given_name", metavar="[NAME]", type=TEXT, required=False)
+@click.option("--name", type=TEXT, help="Its name. No other router may have it.")
 @given_options
 @with_settings("state", "dsn")
-def add(settings: Settings, name: str, **given: str | None) -> None:
-    """Add a router that has not been discovered yet."""
+def add(settings: Settings, given_name: str | None, name: str | None, **given: str | None) -> None:
+    """Add a router that has not been discovered yet. NAME is the same as --name."""
     from radmeter.routers.changes import writing
     from radmeter.routers.inventory import BadLine, Line
 
+    if (given_name is None) == (name is None):
+        raise click.UsageError("give its name once: NAME or --name")
+    name = given_name or name
     with existing_database(settings) as dsn, writing(dsn) as writer:
         line = Line.checked({"name": name, **given}, writer.timezones() if given["timezone"] else {})
         if line.name is None:

@@ -7,6 +7,8 @@ import logging
 import threading
 import time
 import uuid
+from collections.abc import Callable
+from typing import Protocol
 
 import psycopg
 
@@ -28,6 +30,16 @@ log = logging.getLogger(__name__)
 STANDBY_SECONDS = 5.0
 
 
+class Worker(Protocol):
+    """What works in a thread of its own."""
+
+    def start(self) -> None:
+        """Begin."""
+
+    def end(self) -> None:
+        """Stop, and wait until it has."""
+
+
 def settle_history(connection: psycopg.Connection) -> int:
     """Move the usage of adopted sessions to their new user or router; return how many changes were settled.
 
@@ -46,8 +58,12 @@ def run(
     interval_seconds: float,
     stale_minutes: int | None = None,
     archiving: ArchivingByAge | None = None,
+    quotas: Callable[[], Worker] | None = None,
 ) -> None:
-    """Run the jobs every `interval_seconds` while this process has the lease; stand by while another has it."""
+    """Run the jobs every `interval_seconds` while this process has the lease; stand by while another has it.
+
+    `quotas` makes what works beside the jobs as long as this process has the lease.
+    """
     said: str | None = None
     holder = uuid.uuid4()
     while not stop.is_set():
@@ -59,10 +75,15 @@ def run(
                     stop.wait(STANDBY_SECONDS)
                     continue
                 said = _say(said, "running the periodic jobs", logging.INFO)
+                worker = None if quotas is None else quotas()
                 try:
+                    if worker is not None:
+                        worker.start()
                     with looking(dsn, lambda own: Lease(own, holder, QUOTAS)):
                         _run_while_leader(connection, lease, stop, interval_seconds, stale_minutes, archiving)
                 finally:
+                    if worker is not None:
+                        worker.end()
                     # Only the process that has the lease archives by age.
                     if archiving is not None:
                         archiving.end()

@@ -31,6 +31,8 @@ FORMATS = ("table", "json", "csv")
 # The arguments of each command that has --format. {user} and {router} are hostile names.
 READ: dict[str, tuple[str, ...]] = {
     "simulate": (),  # sends to a server, and shows names of its own
+    "queue list": (),
+    "routers test-coa": ("{router}",),
     "jobs close-stale": ("--dry-run",),
     "migrate plan": ("--reapply",),
     "migrate status": (),
@@ -78,6 +80,7 @@ WITHOUT_DATA |= {
     "backfill",
     "verify",
     "config",
+    "routers test-coa",  # the router has no secret
     "journal adopt",
     "journal status",
 }
@@ -133,6 +136,11 @@ def hostile(database: str, connection: Connection) -> dict[str, str]:
     connection.execute(
         "SELECT radmeter.note_incident(%s, %s::json)",
         (NODE, json.dumps({"kind": "missing", "detail": HOSTILE, "reason": HOSTILE})),
+    )
+    connection.execute(
+        """INSERT INTO radmeter.disconnect_queue (radacctid, username, act, reason, error, requested_by)
+           SELECT radacctid, username, 'disconnect', %(text)s, %(text)s, %(text)s FROM radacct""",
+        {"text": HOSTILE},
     )
     (router,) = connection.execute("SELECT id FROM routers").fetchone() or (None,)
     (rejected,) = connection.execute("SELECT id FROM rejected_packet").fetchone() or (None,)

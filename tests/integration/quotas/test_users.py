@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -45,7 +46,7 @@ def bob(database: str) -> str:
     return database
 
 
-def shown(database: str, user: str = "bob") -> dict[str, object]:
+def shown(database: str, user: str = "bob") -> dict[str, Any]:
     found = radmeter(database, "users", "show", "--format", "json", "--", user).json()
     assert isinstance(found, dict)
     return found
@@ -129,7 +130,7 @@ def test_a_top_up_pays_under_the_plan_that_the_user_had(bob: str, connection: Co
         found = state(connection)
         assert (found["used_bytes"], found["remaining_bytes"], found["top_up_bytes"]) == (0, 19 * MB, 18 * MB)
         apply_due(connection)
-    (top_up,) = shown(bob)["top_ups"]  # type: ignore[misc] # JSON
+    (top_up,) = shown(bob)["top_ups"]
     assert (top_up["used_bytes"], top_up["remaining_bytes"]) == (2 * MB, 18 * MB)
 
 
@@ -191,7 +192,7 @@ def test_a_top_up_expires_with_the_end_of_its_last_day_in_the_plans_zone(databas
     run(database, "users", "add", "bob", "--plan", "basic")
     run(database, "users", "top-up", "bob", "1MB", "--expires", "2030-12-31", "--note", "ticket 4711")
     run(database, "users", "top-up", "bob", "2MB", "--valid", "1h")
-    hour, day = shown(database)["top_ups"]  # type: ignore[misc] # JSON
+    hour, day = shown(database)["top_ups"]
     assert (day["expires_at"], day["note"]) == ("2030-12-31T10:00:00+00:00", "ticket 4711")
     left = datetime.fromisoformat(hour["expires_at"]) - datetime.now(UTC)
     assert 3400 < left.total_seconds() <= 3600

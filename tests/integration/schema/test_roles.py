@@ -32,6 +32,7 @@ READERS = {
     "user_differences",
     "user_parts",
     "user_period_start",
+    "vendor_profiles",
     "without_name",
     "quota_state",
     "period_end",
@@ -52,6 +53,7 @@ NOCS = {
     "change_router",
     "claim_router",
     "drop_rejected",
+    "drop_requests",
     "import_routers",
     "import_subscribers",
     "merge_router",
@@ -60,13 +62,16 @@ NOCS = {
     "rename_router",
     "repair_usage",
     "retire_plan",
+    "request_disconnect",
     "retire_router",
     "retry_rejected",
+    "retry_requests",
     "set_limit",
     "set_password",
     "suspend_subscriber",
     "top_up",
     "set_login_setting",
+    "set_router_coa",
 }
 # what FreeRADIUS asks at a login
 LOGINS = {"authorize", "text_of_octets"}
@@ -101,6 +106,7 @@ OWNERS = {
     "backfill_unknown_routers",
     "begin_erasure",
     "clear_attributes",
+    "close_gone",
     "close_stale",
     "close_waiting",
     "drop_segments",
@@ -126,6 +132,7 @@ OWNERS = {
 }
 # and parts of the others, which would break the counters, or the audit, if they were called by themselves.
 PARTS = {
+    "vendor_attributes",
     "reassign_adopted",
     "replace_history",
     "pending_user_sums",
@@ -292,6 +299,7 @@ VIEWS = {
     "router_clock",
     "router_list",
     "router_networks",
+    "router_requests",
     "router_usage",
     "sessions",
     "totals",
@@ -311,6 +319,7 @@ STATE = {
     "lease",
     "migration_log",
     "partition_split",
+    "router_coa_state",
     "quota_account",
     "quota_change",
     "quota_notice",
@@ -333,7 +342,7 @@ BILLING_VIEWS = {"quota_account", "quota_change", "router_list", "router_usage",
 SELECTS: dict[str, set[str]] = {
     "radmeter_ingest": set(),
     "radmeter_reader": READS,
-    "radmeter_noc": READS,
+    "radmeter_noc": READS | {"router_coa"},
     "radmeter_billing": BILLING_TABLES | BILLING_VIEWS | {"setting"},
     "radmeter_login": {"radcheck"},
 }

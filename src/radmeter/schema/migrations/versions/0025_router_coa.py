@@ -25,7 +25,8 @@ CREATE TABLE radmeter.router_coa (
 );
 COMMENT ON TABLE radmeter.router_coa IS 'where and how Disconnect- and CoA-Requests (RFC 5176) are sent to a router';
 COMMENT ON COLUMN radmeter.router_coa.vendor IS 'a row of radmeter.vendor_profiles()';
-COMMENT ON COLUMN radmeter.router_coa.address IS 'NULL: where its packets come from, else its NAS-IP-Address';
+COMMENT ON COLUMN radmeter.router_coa.address IS
+    'NULL: where its packets come from, else the NAS-IP-Address of the session';
 COMMENT ON COLUMN radmeter.router_coa.port IS 'NULL: that of the vendor';
 COMMENT ON COLUMN radmeter.router_coa.secret IS 'a Fernet token: encrypted with the key of coa_key_file';
 COMMENT ON COLUMN radmeter.router_coa.source_address IS 'NULL: as the kernel chooses';
