@@ -27,7 +27,8 @@ BEGIN
             radmeter.discovery_limits, radmeter.router_networks,
             radmeter.journal_segments, radmeter.journal_incidents,
             public.plan_tiers, public.subscriber_plans, public.top_ups, radmeter.quota_account,
-            radmeter.disconnect_queue, radmeter.quota_notice
+            radmeter.disconnect_queue, radmeter.quota_notice,
+            radmeter.webhooks, radmeter.webhook_delivery
             TO radmeter_reader;
         -- The views and functions read the default time zone and the user's period with the reader's own privileges.
         GRANT SELECT ON radmeter.setting TO radmeter_reader;
@@ -60,7 +61,11 @@ BEGIN
             radmeter.merge_router_sessions(bigint, bigint[], timestamptz[]), radmeter.merge_router_finish(bigint),
             radmeter.repair_usage(text[], date[], bigint[], date[]),
             radmeter.retry_rejected(json), radmeter.drop_rejected(bigint[]),
-            radmeter.set_limit(text, text), radmeter.acknowledge_incident(bigint, text)
+            radmeter.set_limit(text, text), radmeter.acknowledge_incident(bigint, text),
+            radmeter.add_webhook(text, text[], text), radmeter.change_webhook(bigint, text, text, integer),
+            radmeter.end_deliveries(bigint[], text),
+            -- For `radmeter webhooks test`. They are encrypted.
+            radmeter.webhook_secrets(bigint)
             TO radmeter_noc;
     END IF;
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'radmeter_billing') THEN

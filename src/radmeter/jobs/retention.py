@@ -40,7 +40,15 @@ SWEPT = {
 }
 # Rows that are looked at in one transaction.
 SWEEP_BATCH = 5000
-TABLES = {"rejected packet": "rejected_packet", "anomaly": "accounting_anomaly"}
+TABLES = {
+    "rejected packet": "public.rejected_packet",
+    "anomaly": "public.accounting_anomaly",
+    "webhook delivery": "radmeter.webhook_delivery",
+}
+# Not all rows up to an id, but those of them that have ended so long ago.
+ENDED = {
+    "webhook delivery": " AND ended_at < now() - radmeter.limit_value('webhook_keep_days') * interval '1 day'"
+}
 
 
 def expiring(connection: psycopg.Connection) -> list[Expiring]:
@@ -56,7 +64,7 @@ def would_expire(connection: psycopg.Connection) -> list[Expired]:
     for each in expiring(connection):
         with explained_errors("radmeter_owner"):
             row = connection.execute(
-                f"SELECT count(*) FROM public.{TABLES[each.kind]} WHERE id <= %s".encode(),  # noqa: S608  # constants
+                f"SELECT count(*) FROM {TABLES[each.kind]} WHERE id <= %s{ENDED.get(each.kind, '')}".encode(),  # noqa: S608  # constants
                 (each.until_id,),
             ).fetchone()
         found.append(Expired(each.kind, each.reason, row[0] if row else 0))

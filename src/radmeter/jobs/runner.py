@@ -21,6 +21,7 @@ from radmeter.jobs.waiting_sessions import close_waiting
 from radmeter.partitions.months import ensure_partitions
 from radmeter.people.clearing import clear_old
 from radmeter.units import counted
+from radmeter.webhooks.sender import Sender
 
 log = logging.getLogger(__name__)
 
@@ -45,8 +46,12 @@ def run(
     interval_seconds: float,
     stale_minutes: int | None = None,
     archiving: ArchivingByAge | None = None,
+    webhooks: Sender | None = None,
 ) -> None:
-    """Run the jobs every `interval_seconds` while this process has the lease; stand by while another has it."""
+    """Run the jobs every `interval_seconds` while this process has the lease; stand by while another has it.
+
+    `webhooks` sends what is due meanwhile, in threads of its own.
+    """
     said: str | None = None
     holder = uuid.uuid4()
     while not stop.is_set():
@@ -58,9 +63,13 @@ def run(
                     stop.wait(STANDBY_SECONDS)
                     continue
                 said = _say(said, "running the periodic jobs", logging.INFO)
+                if webhooks is not None:
+                    webhooks.begin()
                 try:
                     _run_while_leader(connection, lease, stop, interval_seconds, stale_minutes, archiving)
                 finally:
+                    if webhooks is not None:
+                        webhooks.end()
                     # Only the process that has the lease archives by age.
                     if archiving is not None:
                         archiving.end()

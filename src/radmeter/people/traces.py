@@ -50,6 +50,12 @@ QUERIES = (
         "SELECT count(*), min(at), max(at) FROM radmeter.audit_lines_with(%(name)s)",
     ),
     (
+        "webhook deliveries",
+        REPLACED,
+        "SELECT count(*), min(happened_at), max(happened_at) FROM radmeter.webhook_delivery"
+        " WHERE subject = %(name)s",
+    ),
+    (
         "invoices",
         KEPT,
         "SELECT count(*), min(issued_at), max(issued_at) FROM public.invoices WHERE username = %(name)s",
