@@ -17,7 +17,9 @@ from radmeter.interruption import set_by_signals
 from radmeter.jobs import retention, runner, stale_sessions
 from radmeter.jobs.archiving import ArchivingByAge
 from radmeter.plugin.config_file import described
+from radmeter.secret_box import SecretBox
 from radmeter.units import counted, verb
+from radmeter.webhooks.sender import Sender
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +32,16 @@ def jobs() -> None:
 @jobs.command(
     "run", cls=ServiceCommand, epilog="Example: radmeter jobs run --jobs-seconds 60 --stale-minutes 30"
 )
-@with_settings("state", "dsn", "stale_minutes", "jobs_seconds", "archive_after_months", "archive_directory")
+@with_settings(
+    "state",
+    "dsn",
+    "stale_minutes",
+    "jobs_seconds",
+    "archive_after_months",
+    "archive_directory",
+    "secrets_key_file",
+    "webhook_networks",
+)
 def run(settings: Settings) -> None:
     """Run the jobs until SIGTERM or Ctrl-C. Several may be started: one works, the others stand by.
 
@@ -39,6 +50,9 @@ def run(settings: Settings) -> None:
 
     With --archive-after-months, months of sessions are archived once they ended so long ago, as by
     `radmeter partitions archive`. `radmeter status` says when that succeeded last.
+
+    What happens to users' quotas is sent to the endpoints of `radmeter webhooks`. Their secrets need the keys in
+    --secrets-key-file.
     """
     if settings.archive_after_months and settings.archive_directory is None:
         raise ConfigurationError(
@@ -46,6 +60,8 @@ def run(settings: Settings) -> None:
         )
     stop = set_by_signals()
     log.info("%s", described(settings.file))
+    key_file = settings.secrets_key_file
+    box = None if key_file is None else SecretBox(key_file)
     with open_database(settings) as database:
         waits.use(None)  # the log says what it waits for
         runner.run(
@@ -56,6 +72,7 @@ def run(settings: Settings) -> None:
             archiving=ArchivingByAge(
                 database.dsn, settings.archive_after_months, settings.archive_directory, config=settings.file
             ),
+            webhooks=Sender(database.dsn, box, settings.webhook_networks),
         )
 
 

@@ -52,6 +52,8 @@ KEYS = SHARED | {
     "jobs_seconds",
     "archive_after_months",
     "archive_directory",
+    "secrets_key_file",
+    "webhook_networks",
     "acct_host",
     "acct_port",
     "secret",
@@ -83,6 +85,7 @@ COMMANDS = frozenset(
         "up",
         "usage",
         "verify",
+        "webhooks",
     }
 )
 

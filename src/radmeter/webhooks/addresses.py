@@ -17,6 +17,8 @@ IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 _GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
 # RFC 6052: the last 32 bits are an IPv4 address.
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+# IETF protocol assignments (RFC 6890). Older versions of Python take most of it for global.
+_PROTOCOLS = ipaddress.IPv4Network("192.0.0.0/24")
 PORTS = {"https": 443, "http": 80}
 
 
@@ -95,7 +97,7 @@ def is_public(ip: IpAddress) -> bool:
     An IPv6 address that contains an IPv4 address leads to that one (mapped, NAT64, 6to4), so both must be public.
     """
     if isinstance(ip, ipaddress.IPv4Address):
-        return ip.is_global and not ip.is_multicast and not ip.is_reserved
+        return ip.is_global and not ip.is_multicast and not ip.is_reserved and ip not in _PROTOCOLS
     if ip.ipv4_mapped is not None:
         return is_public(ip.ipv4_mapped)
     if ip in _NAT64:

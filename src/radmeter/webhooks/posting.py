@@ -4,6 +4,7 @@ The standard library does it (`docs/decisions.md`). Proxies of the environment a
 address that nobody has checked.
 """
 
+import errno
 import http.client
 import socket
 import ssl
@@ -53,8 +54,8 @@ class Answer:
 class Connection(http.client.HTTPConnection):
     """A connection to a checked address of the host."""
 
-    def __init__(self, to: Target, networks: Sequence[Network], tls: ssl.SSLContext) -> None:
-        super().__init__(to.host, to.port, timeout=CONNECT_SECONDS)
+    def __init__(self, to: Target, networks: Sequence[Network], tls: ssl.SSLContext, seconds: float) -> None:
+        super().__init__(to.host, to.port, timeout=seconds)
         self._to = to
         self._networks = networks
         self._tls = tls
@@ -85,13 +86,18 @@ class Connection(http.client.HTTPConnection):
         plain = socket.socket(place.family, socket.SOCK_STREAM)
         try:
             plain.settimeout(CONNECT_SECONDS)
-            plain.connect(place.address)
+            try:
+                plain.connect(place.address)
+            except TimeoutError:
+                raise TimeoutError(
+                    errno.ETIMEDOUT, f"no connection within {CONNECT_SECONDS:g} seconds"
+                ) from None
             plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if self._to.scheme == "https":
                 sock: socket.socket = self._tls.wrap_socket(plain, server_hostname=self._to.host)
             else:
                 sock = plain
-            sock.settimeout(SECONDS)
+            sock.settimeout(self.timeout)
         except BaseException:
             plain.close()
             raise
@@ -138,11 +144,9 @@ class Poster:
                 return self._exchange(body, headers)
         except (OSError, http.client.HTTPException, ValueError) as error:
             self.close()
-            return Answer(
-                error=f"no answer within {self._seconds:g} seconds"
-                if self._late
-                else _reason(self._to, error)
-            )
+            if self._late or (isinstance(error, TimeoutError) and not error.strerror):
+                return Answer(error=f"{self._to.host} has not answered within {self._seconds:g} seconds")
+            return Answer(error=_reason(self._to, error))
         finally:
             timer.cancel()
 
@@ -159,7 +163,8 @@ class Poster:
 
     def _exchange(self, body: bytes, headers: Mapping[str, str]) -> Answer:
         if self._connection is None:
-            self._connection = Connection(self._to, self._networks, ssl.create_default_context())
+            tls = ssl.create_default_context()
+            self._connection = Connection(self._to, self._networks, tls, self._seconds)
         self._connection.request(
             "POST",
             self._to.path,
@@ -167,6 +172,8 @@ class Poster:
             {"User-Agent": AGENT, "Content-Type": "application/json", "Accept": "*/*", **headers},
         )
         response = self._connection.getresponse()
+        if self._late:  # headers that were cut off look whole
+            raise TimeoutError
         answer = _answer(response.status, response.headers.get("Retry-After"))
         try:
             response.read(ANSWER_BYTES)
@@ -213,8 +220,6 @@ def _reason(to: Target, error: Exception) -> str:
         return f"the certificate of {to.host} is refused: {error.verify_message}"
     if isinstance(error, ssl.SSLError):
         return f"no TLS with {to.host}: {(error.reason or 'it failed').replace('_', ' ').lower()}"
-    if isinstance(error, TimeoutError):
-        return f"{to.host} cannot be connected to within {CONNECT_SECONDS:g} seconds"
     if isinstance(error, OSError) and error.strerror:
         return f"{to.host}: {os_reason(error)}"
     return f"{to.host} does not answer in HTTP"

@@ -58,12 +58,14 @@ class Sender:
         *,
         seconds: float = posting.SECONDS,
         delays: Sequence[float] = deliveries.DELAYS,
+        poll_seconds: float = POLL_SECONDS,
     ) -> None:
         self._dsn = dsn
         self._box = box
         self._networks = networks
         self._seconds = seconds
         self._delays = delays
+        self._poll_seconds = poll_seconds
         self._holder = uuid.uuid4()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -90,7 +92,7 @@ class Sender:
         while not stop.is_set():
             try:
                 with connect(self._dsn, any_pooler=True) as connection:
-                    while not stop.wait(POLL_SECONDS):
+                    while not stop.wait(self._poll_seconds):
                         with explained_errors("radmeter_owner"):
                             rows = connection.execute("SELECT id, url, secrets FROM radmeter.due_webhooks()")
                             self._begin_sending([Due(*row) for row in rows], stop)
