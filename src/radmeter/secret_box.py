@@ -1,9 +1,10 @@
 """Encrypts secrets that the database keeps, with keys from a file (Fernet: AES-128-CBC and HMAC-SHA256)."""
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from radmeter.errors import ConfigurationError
+from radmeter.errors import ConfigurationError, MissingExtra
 from radmeter.secret_files import read_secret
 
 if TYPE_CHECKING:
@@ -11,29 +12,31 @@ if TYPE_CHECKING:
 
 
 class SecretBox:
-    """Seals and opens secrets. The file has a key in each line: the first one seals, each of them opens.
+    """Encrypts and decrypts secrets. The file has a key in each line: the first one encrypts, each of them decrypts.
 
     Raises
     ------
     ConfigurationError
         The file cannot be read, or has no key.
+    MissingExtra
+        The package cryptography is not installed.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._fernet = _fernet(path)
 
-    def seal(self, secret: bytes) -> str:
+    def encrypt(self, secret: bytes) -> str:
         """Return a secret encrypted."""
         return self._fernet.encrypt(secret).decode()
 
-    def open(self, sealed: str) -> bytes:
+    def decrypt(self, sealed: str) -> bytes:
         """Return a secret.
 
         Raises
         ------
         ConfigurationError
-            It was sealed with another key, or is damaged.
+            It was encrypted with another key, or is damaged.
         """
         from cryptography.fernet import InvalidToken
 
@@ -41,11 +44,20 @@ class SecretBox:
             return self._fernet.decrypt(sealed.encode())
         except InvalidToken:
             raise ConfigurationError(
-                f"none of the keys in {self._path} opens the secret in the database"
+                f"none of the keys in {self._path} decrypts the secret in the database"
             ) from None
+
+    def rotated(self, sealed: str) -> str:
+        """Return the same secret, encrypted with the first key. Raises as `decrypt` does."""
+        return self.encrypt(self.decrypt(sealed))
 
 
 def _fernet(path: Path) -> "MultiFernet":
+    if find_spec("cryptography") is None:
+        raise MissingExtra(
+            "encrypted secrets need the package cryptography: install radmeter[coa], "
+            "or on Debian apt-get install python3-cryptography"
+        )
     # Imported here because few commands need it.
     from cryptography.fernet import Fernet, MultiFernet
 

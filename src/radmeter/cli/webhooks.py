@@ -285,10 +285,12 @@ def list_deliveries(
     Those that ended more than webhook_keep_days days ago are removed (`radmeter limits`).
     """
     from radmeter.database.connection import connect
-    from radmeter.webhooks import deliveries
+    from radmeter.webhooks import deliveries, endpoints
 
     with reading_database(settings) as dsn, connect(dsn, any_pooler=True) as connection:
         times.use_zone(connection)
+        if webhook is not None:
+            _endpoint(endpoints.endpoints(connection, retired=True), webhook)
         rows = deliveries.deliveries(connection, state=only, webhook_id=webhook, most=limit)
     emit(rows, output_format, columns=deliveries.COLUMNS, short=SHORT_DELIVERIES)
 
@@ -307,9 +309,13 @@ def retry(settings: Settings, ids: tuple[int, ...], all_: bool) -> None:
 @deliveries_group.command("drop", epilog="Example: radmeter webhooks deliveries drop 12 13")
 @click.argument("ids", nargs=-1, type=NUMBER, metavar="[ID]...")
 @click.option("--all", "all_", is_flag=True, help="All that are dead.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
 @with_settings("state", "dsn")
-def drop(settings: Settings, ids: tuple[int, ...], all_: bool) -> None:
+def drop(settings: Settings, ids: tuple[int, ...], all_: bool, yes: bool) -> None:
     """Give deliveries up that are dead or wait. The database role needs radmeter_noc."""
+    if bool(ids) != all_:
+        which = "all dead deliveries" if all_ else counted(len(set(ids)), "delivery", "deliveries")
+        confirm(f"Drop {which}? The endpoint never gets to know what they say.", yes)
     _change(settings, ids, all_, "drop", "dropped", "only a delivery that is dead or waits can be dropped")
 
 
@@ -324,9 +330,9 @@ def _change(settings: Settings, ids: Sequence[int], all_: bool, what: str, done:
             rows = deliveries.deliveries(connection, state="dead", most=1_000_000)
             ids = [row["id"] for row in rows]
         changed = deliveries.change(connection, ids, what)
-    left = sorted({*ids} - {*changed})
-    output.say(f"{counted(len(changed), 'delivery', 'deliveries')} {done}")
-    if left and not all_:
+    if changed or all_:
+        output.say(f"{counted(len(changed), 'delivery', 'deliveries')} {done}")
+    if left := [] if all_ else sorted({*ids} - {*changed}):
         raise RadmeterError(f"not {', '.join(map(str, left))}: {otherwise}")
 
 
@@ -371,4 +377,4 @@ def _sealed(box: "SecretBox", path: Path) -> tuple[str, bool]:
         signing.secret_bytes(text)
     except ValueError as error:
         raise ConfigurationError(f"--secret-file: the secret in {path} cannot be used: {error}") from None
-    return box.seal(text.encode()), made
+    return box.encrypt(text.encode()), made

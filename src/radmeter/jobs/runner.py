@@ -64,7 +64,7 @@ def run(
                     continue
                 said = _say(said, "running the periodic jobs", logging.INFO)
                 if webhooks is not None:
-                    webhooks.begin()
+                    webhooks.start()
                 try:
                     _run_while_leader(connection, lease, stop, interval_seconds, stale_minutes, archiving)
                 finally:

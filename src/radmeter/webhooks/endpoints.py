@@ -27,11 +27,14 @@ COLUMNS = (
 class SecretBox(Protocol):
     """Encrypts secrets that the database keeps, and decrypts them."""
 
-    def seal(self, secret: bytes) -> str:
+    def encrypt(self, secret: bytes, /) -> str:
         """Return the secret encrypted."""
 
-    def open(self, sealed: str) -> bytes:
-        """Return the secret. Raises ConfigurationError if none of the keys opens it."""
+    def decrypt(self, sealed: str, /) -> bytes:
+        """Return the secret. Raises ConfigurationError if none of the keys decrypts it."""
+
+    def rotated(self, sealed: str, /) -> str:
+        """Return the same secret, encrypted with the present key. Raises as `decrypt` does."""
 
 
 def add(connection: Connection, url: str, events: Sequence[str], sealed: str) -> int:
@@ -79,4 +82,27 @@ def sealed_secrets(connection: Connection, webhook_id: int) -> list[str]:
 
 def keys(box: SecretBox, sealed: Sequence[str]) -> list[bytes]:
     """Return the bytes of encrypted secrets."""
-    return [secret_bytes(box.open(each).decode()) for each in sealed]
+    return [secret_bytes(box.decrypt(each).decode()) for each in sealed]
+
+
+def encrypt_again(connection: Connection, box: SecretBox) -> int:
+    """Encrypt all secrets with the present key, and return how many. All are, or none is.
+
+    Raises
+    ------
+    ConfigurationError
+        None of the keys decrypts one of them.
+    """
+    done = 0
+    with explained_errors("radmeter_owner"), connection.transaction():
+        rows = connection.execute(
+            "SELECT id, secret, former_secret FROM radmeter.webhook WHERE secret IS NOT NULL ORDER BY id FOR UPDATE"
+        ).fetchall()
+        for webhook_id, *sealed in rows:
+            present, former = (None if each is None else box.rotated(each) for each in sealed)
+            connection.execute(
+                "UPDATE radmeter.webhook SET secret = %s, former_secret = %s WHERE id = %s",
+                (present, former, webhook_id),
+            )
+            done += sum(each is not None for each in sealed)
+    return done

@@ -40,12 +40,12 @@ class Due(NamedTuple):
 
 
 class Sender:
-    """Sends while it is begun. It can be begun again after it was ended.
+    """Sends from `start` to `end`. It can be started again.
 
     Parameters
     ----------
     box
-        Opens the secrets. None: there is no key, and whatever is due waits.
+        Decrypts the secrets. None: there is no key, and whatever is due waits.
     networks
         The private networks to which messages may be sent.
     """
@@ -73,7 +73,7 @@ class Sender:
         self._unreadable: dict[int, float] = {}
         self._said: str | None = None
 
-    def begin(self) -> None:
+    def start(self) -> None:
         """Begin to send."""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, args=(self._stop,), name="webhooks", daemon=True)

@@ -54,6 +54,8 @@ READ: dict[str, tuple[str, ...]] = {
     "jobs expire": ("--dry-run",),
     "config": (),
     "limits list": (),
+    "webhooks list": (),
+    "webhooks deliveries list": (),
     "people show": ("{user}",),
     "people erase": ("{user}", "--yes", "--even-open"),
     "journal status": ("--all",),
@@ -124,6 +126,15 @@ def hostile(database: str, connection: Connection) -> dict[str, str]:
     connection.execute(
         "SELECT radmeter.note_incident(%s, %s::json)",
         (NODE, json.dumps({"kind": "missing", "detail": HOSTILE, "reason": HOSTILE})),
+    )
+    connection.execute(
+        "INSERT INTO radmeter.webhook (url, events, secret) VALUES (%s, %s, 'sealed')", (HOSTILE, [HOSTILE])
+    )
+    connection.execute(
+        """INSERT INTO radmeter.webhook_delivery
+               (webhook_id, message_id, type, subject, data, happened_at, error)
+           VALUES (1, gen_random_uuid(), %(text)s, %(text)s, '{}', now(), %(text)s)""",
+        {"text": HOSTILE},
     )
     (router,) = connection.execute("SELECT id FROM routers").fetchone() or (None,)
     (rejected,) = connection.execute("SELECT id FROM rejected_packet").fetchone() or (None,)

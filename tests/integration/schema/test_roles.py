@@ -36,7 +36,11 @@ READERS = {
 NOCS = {
     "acknowledge_incident",
     "add_router",
+    "add_webhook",
     "change_router",
+    "change_webhook",
+    "end_deliveries",
+    "webhook_secrets",
     "claim_router",
     "drop_rejected",
     "import_routers",
@@ -66,6 +70,9 @@ INGESTS = {
 }
 # the periodic jobs, which run as the owner: they make partitions, and close what they choose
 OWNERS = {
+    "claim_deliveries",
+    "due_webhooks",
+    "note_delivery",
     "backfill_begin",
     "backfill_correct",
     "backfill_fill",
@@ -104,6 +111,9 @@ OWNERS = {
 }
 # and parts of the others, which would break the counters, or the audit, if they were called by themselves.
 PARTS = {
+    "erase_deliveries",
+    "queue_deliveries",
+    "queue_notices",
     "reassign_adopted",
     "replace_history",
     "pending_user_sums",
@@ -249,6 +259,7 @@ VIEWS = {
     "totals",
     "user_plans",
     "user_usage",
+    "webhooks",
 }
 # What was migrated, adopted and archived.
 STATE = {
@@ -264,6 +275,7 @@ STATE = {
     "partition_split",
     "session_month",
     "sql_file",
+    "webhook_delivery",
 }
 READS = TABLES | VIEWS | STATE | {"setting"}
 BILLING_TABLES = {"invoices", "plans", "router_daily_usage", "routers", "subscribers", "user_quota_usage"}

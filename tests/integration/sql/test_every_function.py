@@ -86,11 +86,21 @@ WITHIN = {
     "pending_user_sums": "test_backfill.py",
     "reassign_adopted": "test_backfill.py",
     "replace_history": "test_backfill_rejected.py",
+    "erase_deliveries": "test_webhooks.py",
+    "queue_deliveries": "test_webhooks.py",
+    "queue_notices": "test_webhooks.py",
     "unusable_octets": "test_backfill_rejected.py",
 }
 # Called by one function or command of ours, and tested with it.
 THROUGH_PYTHON = {
     "acknowledge_incident": "test_incidents.py",
+    "add_webhook": "test_webhooks.py",
+    "change_webhook": "test_webhooks.py",
+    "claim_deliveries": "test_webhooks.py",
+    "due_webhooks": "test_webhooks.py",
+    "end_deliveries": "test_webhooks.py",
+    "note_delivery": "test_webhooks.py",
+    "webhook_secrets": "test_webhooks.py",
     "drop_segments": "test_segment_rows.py",
     "finish_segment": "test_segments.py",
     "note_incident": "test_incidents.py",

@@ -20,7 +20,9 @@ from support.processes import Jobs
 from support.servers import Connection
 
 from radmeter.config import Networks
+from radmeter.errors import ConfigurationError
 from radmeter.secret_box import SecretBox
+from radmeter.webhooks import endpoints
 from radmeter.webhooks.sender import Sender
 
 MB = 10**6
@@ -80,7 +82,7 @@ class Site:
         """Send what is due meanwhile, as the jobs do."""
         box = SecretBox(key_file or self.key_file)
         sender = Sender(self.dsn, box, networks, seconds=seconds, delays=delays, poll_seconds=0.1)
-        sender.begin()
+        sender.start()
         try:
             yield sender
         finally:
@@ -229,7 +231,7 @@ def test_a_delivery_that_waits_can_be_dropped(site: Site) -> None:
     site.use(8 * MB)
     site.use(10 * MB)
     first = min(row["id"] for row in site.command("deliveries", "list", "--format", "json").json())
-    assert site.command("deliveries", "drop", str(first)).output == "1 delivery dropped\n"
+    assert site.command("deliveries", "drop", str(first), "--yes").output == "1 delivery dropped\n"
     assert [row[1] for row in site.deliveries()] == ["dropped", "waiting"]
     assert site.command("retire", "1", "--yes").exit_code == 0
     assert [row[1] for row in site.deliveries()] == ["dropped", "dropped"]
@@ -431,12 +433,32 @@ def test_without_a_key_what_is_due_waits(site: Site, caplog: pytest.LogCaptureFi
         site.add(origin)
         site.use(10 * MB)
         sender = Sender(site.dsn, None, LOOPBACK)
-        sender.begin()
+        sender.start()
         try:
             wait(lambda: "there is no key to open their secrets with" in caplog.text, lambda: caplog.text)
         finally:
             sender.end()
         assert (site.deliveries(), server.requests) == ([("quota.over", "waiting", 0, None, None)], [])
+
+
+def test_a_new_key_encrypts_all_secrets_again(site: Site) -> None:
+    with endpoint() as (server, origin):
+        old = site.add(origin)
+        new_file = site.directory / "new.secret"
+        assert site.command("rotate", "1", "--secret-file", str(new_file)).exit_code == 0
+        former_key = site.key_file.read_bytes()
+        site.key_file.write_bytes(Fernet.generate_key() + b"\n" + former_key)
+        assert endpoints.encrypt_again(site.connection, SecretBox(site.key_file)) == 2
+        site.key_file.write_bytes(site.key_file.read_bytes().split()[0])
+        site.use(10 * MB)
+        with site.sending():
+            site.until(["done"])
+        (request,) = server.wait_for(1)
+        assert is_signed(request, old)
+        assert is_signed(request, new_file.read_text().strip())
+        site.key_file.write_bytes(former_key)
+        with pytest.raises(ConfigurationError, match="none of the keys"):
+            endpoints.encrypt_again(site.connection, SecretBox(site.key_file))
 
 
 def test_the_command_test_sends_one_message(site: Site) -> None:
