@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from radmeter import output
+from radmeter import output, waits
 from radmeter.cli import times
 from radmeter.cli.common import (
     TEXT,
@@ -73,7 +73,7 @@ class Events(click.ParamType[tuple[str, ...]]):
         return tuple(dict.fromkeys(full[each] for each in chosen))
 
 
-@group(epilog="Example: radmeter webhooks add https://crm.example.org/radmeter --secret-file hook.secret")
+@group(epilog="Example: radmeter webhooks deliveries list --only dead")
 def webhooks() -> None:
     """Tell other programs by HTTP who was warned, is over the quota, or is served again."""
 
@@ -82,8 +82,8 @@ def webhooks() -> None:
     "add",
     epilog="""\b
 Examples:
-  radmeter webhooks add https://crm.example.org/radmeter --secret-file hook.secret
-  radmeter webhooks add https://crm.example.org/over --secret-file hook.secret --event over,restored
+  radmeter webhooks add https://example.org/in --secret-file hook.secret
+  radmeter webhooks add https://example.org/in --secret-file s --event over
 """,
 )
 @click.argument("url", type=TEXT)
@@ -173,7 +173,8 @@ def test(settings: Settings, webhook: int) -> None:
     message = deliveries.Delivery(0, uuid.uuid4(), TEST, {"webhook": webhook}, datetime.now(UTC), 1)
     began = time.monotonic()
     poster = posting.Poster(row["url"], settings.webhook_networks)
-    answer = sender.send(poster, keys, message)
+    with waits.waiting_for("the answer of the endpoint"):
+        answer = sender.send(poster, keys, message)
     poster.close()
     if answer.error is not None:
         raise Failed(answer.error)
@@ -185,7 +186,7 @@ def test(settings: Settings, webhook: int) -> None:
     epilog="""\b
 Examples:
   radmeter webhooks rotate 1 --secret-file new.secret
-  radmeter webhooks rotate 1 --secret-file new.secret --former-hours 0    the old one is known to others
+  radmeter webhooks rotate 1 --secret-file new.secret --former-hours 0
 """,
 )
 @click.argument("webhook", type=NUMBER)
