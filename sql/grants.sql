@@ -28,7 +28,7 @@ BEGIN
             radmeter.journal_segments, radmeter.journal_incidents,
             public.plan_tiers, public.subscriber_plans, public.top_ups, radmeter.quota_account,
             radmeter.disconnect_queue, radmeter.quota_notice,
-            radmeter.webhooks, radmeter.webhook_delivery
+            radmeter.webhooks, radmeter.webhook_delivery, radmeter.tenant_realm
             TO radmeter_reader;
         -- The views and functions read the default time zone and the user's period with the reader's own privileges.
         GRANT SELECT ON radmeter.setting TO radmeter_reader;
@@ -63,7 +63,7 @@ BEGIN
             radmeter.retry_rejected(json), radmeter.drop_rejected(bigint[]),
             radmeter.set_limit(text, text), radmeter.acknowledge_incident(bigint, text),
             radmeter.add_webhook(text, text[], text), radmeter.change_webhook(bigint, text, text, integer),
-            radmeter.end_deliveries(bigint[], text),
+            radmeter.end_deliveries(bigint[], text), radmeter.qualify_usernames(bigint, text, date),
             -- For `radmeter webhooks test`. They are encrypted.
             radmeter.webhook_secrets(bigint)
             TO radmeter_noc;

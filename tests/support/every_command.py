@@ -48,6 +48,7 @@ RUNS: dict[str, tuple[str, ...]] = {
     "routers claim": ("#1", "--name", "lobby"),
     "routers import": ("{directory}/routers.csv",),
     "routers rename": ("lobby", "lounge"),
+    "routers qualify": ("--tenant", "7", "--realm", "hotel"),
     "routers set": ("lounge", "--timezone", "UTC"),
     "routers retire": ("hall", "--yes"),
     "routers merge": ("attic", "lounge", "--yes"),
@@ -131,6 +132,7 @@ def prepared(dsn: str, connection: Connection, directory: Path) -> dict[str, str
     connection.execute(
         "SELECT radmeter.note_incident('other', %s::json)", (json.dumps({"kind": "missing", "detail": "x"}),)
     )
+    connection.execute("UPDATE routers SET tenant_id = 7")
     # A counter that differs.
     connection.execute("UPDATE user_quota_usage SET bytes_in = bytes_in + 1 WHERE username = 'alice'")
     (directory / "routers.csv").write_text("name,mac\nattic,02-00-00-00-00-09\n")

@@ -26,7 +26,7 @@ from radmeter.cli.common import (
     with_settings,
 )
 from radmeter.cli.groups import group
-from radmeter.cli.router_changes import WHICH, given_options, merge, rename, retire, set_
+from radmeter.cli.router_changes import WHICH, given_options, merge, qualify, rename, retire, set_
 from radmeter.config import Settings
 from radmeter.errors import RadmeterError
 from radmeter.units import counted
@@ -73,7 +73,7 @@ def routers() -> None:
     """
 
 
-for command in (rename, set_, retire, merge):
+for command in (rename, set_, retire, merge, qualify):
     routers.add_command(command)
 
 

@@ -92,6 +92,11 @@ def expire(connection: psycopg.Connection, *, stopping: Callable[[], bool] = lam
             removed.append(Expired(each.kind, each.reason, rows))
     if rows := _drop_segments(connection, stopping):
         removed.append(Expired(SEGMENT, "age", rows))
+    while not stopping():
+        with explained_errors("radmeter_owner"):
+            row = connection.execute("SELECT radmeter.drop_sent_usernames(%s)", (EXPIRE_BATCH,)).fetchone()
+        if row is None or not row[0]:
+            break
     removed += _sweep(connection, stopping)
     with explained_errors("radmeter_owner"):
         connection.execute(

@@ -274,7 +274,7 @@ def test_undo_from_every_state(server: Server, radius: str, state: str) -> None:
 
 # As a radmeter of revision 0008 leaves it.
 BACK_TO_0008 = """
-DROP TABLE radmeter.webhook_delivery, radmeter.webhook CASCADE;
+DROP TABLE radmeter.webhook_delivery, radmeter.webhook, radmeter.tenant_realm, radmeter.sent_username CASCADE;
 DROP TABLE radmeter.backfill_rejected CASCADE;
 ALTER TABLE radmeter.adoption DROP COLUMN swap_postponed_at CASCADE;
 DROP TABLE radmeter.session_alias CASCADE;
@@ -337,7 +337,7 @@ def test_a_newer_radmeter_that_goes_on_after_the_swap_brings_its_functions_along
 
 # As a radmeter of revision 0018 leaves it just before the swap.
 BACK_TO_0018 = """
-DROP TABLE radmeter.webhook_delivery, radmeter.webhook CASCADE;
+DROP TABLE radmeter.webhook_delivery, radmeter.webhook, radmeter.tenant_realm, radmeter.sent_username CASCADE;
 DROP TABLE radmeter.backfill_rejected CASCADE;
 ALTER TABLE radmeter.adoption DROP COLUMN swap_postponed_at CASCADE;
 DROP TABLE radmeter.job_result;

@@ -61,6 +61,7 @@ WITHOUT = {
     "routers add": "nothing is lost: `routers retire` takes the router out of use",
     "routers claim": "nothing is lost: it gives a name",
     "routers rename": AGAIN,
+    "routers qualify": "nothing is renamed, and until the day a further call takes it back",
     "routers set": AGAIN,
     "routers import": "for programs, as often as they like; --dry-run shows what it would do",
     "people show": READS,

@@ -47,6 +47,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "routers claim": ("found",),
     "routers import": ("{directory}/routers.csv",),
     "routers rename": ("lobby", "hall"),
+    "routers qualify": ("--tenant", "7", "--realm", "hotel"),
     "routers set": ("lobby", "--mac", "AA-BB-CC-DD-EE-FF"),
     "routers retire": ("lobby", "--yes"),
     "routers merge": ("lobby", "hall", "--yes"),

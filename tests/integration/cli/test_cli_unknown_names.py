@@ -113,6 +113,7 @@ FREE = {
     "--nas-identifier": "a new value",
     "--ip": "a new value",
     "--timezone": "a new value: an unknown zone is refused",
+    "--realm": "a new value",
     "--clients": "a new value",
     "--plausible-rate": "a new value",
     "--accept-database": "it has to be the identity of the database: tests/integration/ingest/test_store.py",

@@ -228,6 +228,8 @@ TAKES_TEXT = {
         "SELECT radmeter.merge_router_finish(-1)",
         "SELECT radmeter.retire_router(NULL, NULL)",
         "SELECT radmeter.acknowledge_incident(1, %(text)s)",
+        "SELECT radmeter.qualify_usernames(NULL, %(text)s, 'infinity')",
+        "SELECT radmeter.qualify_usernames(7, %(text)s, now()::date + 40)",
         "SELECT radmeter.add_webhook(%(text)s, ARRAY[%(text)s], %(text)s)",
         "SELECT radmeter.add_webhook('https://x.test/' || %(text)s, ARRAY[%(text)s], %(text)s)",
         "SELECT radmeter.add_webhook('https://x.test/', ARRAY[%(text)s, NULL], %(text)s)",

@@ -40,6 +40,7 @@ NOCS = {
     "change_router",
     "change_webhook",
     "end_deliveries",
+    "qualify_usernames",
     "webhook_secrets",
     "claim_router",
     "drop_rejected",
@@ -71,6 +72,7 @@ INGESTS = {
 # the periodic jobs, which run as the owner: they make partitions, and close what they choose
 OWNERS = {
     "claim_deliveries",
+    "drop_sent_usernames",
     "due_webhooks",
     "note_delivery",
     "backfill_begin",
@@ -112,8 +114,12 @@ OWNERS = {
 # and parts of the others, which would break the counters, or the audit, if they were called by themselves.
 PARTS = {
     "erase_deliveries",
+    "note_sent_usernames",
+    "qualified_name",
+    "qualify_names",
     "queue_deliveries",
     "queue_notices",
+    "sent_name",
     "reassign_adopted",
     "replace_history",
     "pending_user_sums",
@@ -275,6 +281,7 @@ STATE = {
     "partition_split",
     "session_month",
     "sql_file",
+    "tenant_realm",
     "webhook_delivery",
 }
 READS = TABLES | VIEWS | STATE | {"setting"}
