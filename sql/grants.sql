@@ -28,7 +28,7 @@ BEGIN
             radmeter.journal_segments, radmeter.journal_incidents,
             public.plan_tiers, public.subscriber_plans, public.top_ups, radmeter.quota_account,
             radmeter.disconnect_queue, radmeter.quota_notice,
-            radmeter.webhooks, radmeter.webhook_delivery, radmeter.tenant_realm
+            radmeter.webhooks, radmeter.webhook_delivery, radmeter.tenant_realm, radmeter.sent_username
             TO radmeter_reader;
         -- The views and functions read the default time zone and the user's period with the reader's own privileges.
         GRANT SELECT ON radmeter.setting TO radmeter_reader;

@@ -114,11 +114,12 @@ def test_it_begins_with_the_users_period(tenants: Connection) -> None:
     """Of the new name's plan, else of the former name's; a one-time period does not end."""
     tenants.execute(
         """INSERT INTO plans (name, quota_type, anchor_day, timezone) VALUES
-           ('weekly', 'weekly', 1, 'UTC'), ('monthly', 'monthly', 10, 'UTC'), ('once', 'one-time', NULL, 'UTC')"""
+           ('weekly', 'weekly', 1, 'UTC'), ('monthly', 'monthly', 10, 'UTC'), ('once', 'one-time', 1, 'UTC')"""
     )
     tenants.execute(
         """INSERT INTO subscribers (username, plan_id, quota_start)
-           VALUES ('w', 2, NULL), ('m', 3, NULL), ('o', 4, '2026-01-01'), ('x@hotel', 3, NULL), ('x', 2, NULL)"""
+           VALUES ('w', 2, DEFAULT), ('m', 3, DEFAULT), ('o', 4, '2026-01-01'), ('x@hotel', 3, DEFAULT),
+                  ('x', 2, DEFAULT)"""
     )
     realm(tenants, date(2026, 9, 2))  # a Wednesday
 
@@ -180,10 +181,8 @@ def test_no_octet_is_lost_or_doubled_over_the_change(database: str, tenants: Con
     assert sum(found.values()) == sum(expected.values())
     assert {name: found.get(name, 0) for name in expected} == expected
     assert radmeter(database, "verify").exit_code == 0
-    assert (
-        tenants.execute("SELECT count(*), count(DISTINCT acctuniqueid) FROM radacct GROUP BY true").fetchone()
-        == (len({each[1] for each in packets}),) * 2
-    )
+    found_sessions = tenants.execute("SELECT count(*), count(DISTINCT acctuniqueid) FROM radacct").fetchone()
+    assert found_sessions == (len(ends), len(ends))
 
 
 def test_the_command_says_when(database: str, tenants: Connection) -> None:

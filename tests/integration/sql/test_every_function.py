@@ -89,6 +89,7 @@ WITHIN = {
     "drop_sent_usernames": "test_qualified_names.py",
     "note_sent_usernames": "test_qualified_names.py",
     "qualified_name": "test_qualified_names.py",
+    "qualified_names": "test_qualified_names.py",
     "qualify_names": "test_qualified_names.py",
     "sent_name": "test_qualified_names.py",
     "erase_deliveries": "test_webhooks.py",
