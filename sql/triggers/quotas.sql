@@ -1,10 +1,10 @@
--- Whoever changes a plan or a subscriber, by a command or in SQL: the users concerned are looked at soon. A column of a
--- statement trigger's transition table cannot be combined with a list of columns or with two events.
+-- Somebody changes a plan or a subscriber, by a command or in SQL: the users concerned are looked at soon.
+-- PostgreSQL allows a trigger with transition tables only one event, so there is a trigger for each.
 CREATE OR REPLACE TRIGGER _100_note_quota_change_inserted
     AFTER INSERT ON public.subscribers REFERENCING NEW TABLE AS changed_rows
     FOR EACH STATEMENT EXECUTE FUNCTION radmeter.note_quota_change();
 CREATE OR REPLACE TRIGGER _100_note_quota_change_updated
-    AFTER UPDATE ON public.subscribers REFERENCING NEW TABLE AS changed_rows
+    AFTER UPDATE ON public.subscribers REFERENCING OLD TABLE AS former_rows NEW TABLE AS changed_rows
     FOR EACH STATEMENT EXECUTE FUNCTION radmeter.note_quota_change();
 CREATE OR REPLACE TRIGGER _100_note_quota_change_deleted
     AFTER DELETE ON public.subscribers REFERENCING OLD TABLE AS changed_rows
@@ -12,11 +12,17 @@ CREATE OR REPLACE TRIGGER _100_note_quota_change_deleted
 CREATE OR REPLACE TRIGGER _100_note_quota_change_inserted
     AFTER INSERT ON public.subscriber_plans REFERENCING NEW TABLE AS changed_rows
     FOR EACH STATEMENT EXECUTE FUNCTION radmeter.note_quota_change();
+CREATE OR REPLACE TRIGGER _100_note_quota_change_updated
+    AFTER UPDATE ON public.subscriber_plans REFERENCING OLD TABLE AS former_rows NEW TABLE AS changed_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION radmeter.note_quota_change();
 CREATE OR REPLACE TRIGGER _100_note_quota_change_deleted
     AFTER DELETE ON public.subscriber_plans REFERENCING OLD TABLE AS changed_rows
     FOR EACH STATEMENT EXECUTE FUNCTION radmeter.note_quota_change();
 CREATE OR REPLACE TRIGGER _100_note_quota_change_inserted
     AFTER INSERT ON public.top_ups REFERENCING NEW TABLE AS changed_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION radmeter.note_quota_change();
+CREATE OR REPLACE TRIGGER _100_note_quota_change_updated
+    AFTER UPDATE ON public.top_ups REFERENCING OLD TABLE AS former_rows NEW TABLE AS changed_rows
     FOR EACH STATEMENT EXECUTE FUNCTION radmeter.note_quota_change();
 CREATE OR REPLACE TRIGGER _100_note_quota_change_deleted
     AFTER DELETE ON public.top_ups REFERENCING OLD TABLE AS changed_rows
@@ -26,6 +32,9 @@ CREATE OR REPLACE TRIGGER _100_note_quota_change_updated
     FOR EACH STATEMENT EXECUTE FUNCTION radmeter.note_quota_change();
 CREATE OR REPLACE TRIGGER _100_note_quota_change_inserted
     AFTER INSERT ON public.plan_tiers REFERENCING NEW TABLE AS changed_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION radmeter.note_quota_change();
+CREATE OR REPLACE TRIGGER _100_note_quota_change_updated
+    AFTER UPDATE ON public.plan_tiers REFERENCING NEW TABLE AS changed_rows
     FOR EACH STATEMENT EXECUTE FUNCTION radmeter.note_quota_change();
 CREATE OR REPLACE TRIGGER _100_note_quota_change_deleted
     AFTER DELETE ON public.plan_tiers REFERENCING OLD TABLE AS changed_rows

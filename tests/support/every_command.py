@@ -52,6 +52,7 @@ RUNS: dict[str, tuple[str, ...]] = {
     "routers set": ("lounge", "--timezone", "UTC"),
     "routers retire": ("hall", "--yes"),
     "routers merge": ("attic", "lounge", "--yes"),
+    "quota over": (),
     "rejected list": (),
     "rejected show": ("1",),
     "rejected retry": ("1",),

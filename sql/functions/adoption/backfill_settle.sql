@@ -2,7 +2,7 @@
 -- baseline of their session was counted: those of the given sessions, else up to 1000 of all. Returns how many. Call it
 -- until it returns 0.
 -- Called by radmeter.reassign_adopted in the transaction of the change, by the backfill and by the periodic jobs.
--- Writes user_quota_usage, router_daily_usage, radmeter.adopted_move.
+-- Writes user_quota_usage, router_daily_usage, radmeter.adopted_move, quota_change.
 CREATE OR REPLACE FUNCTION radmeter.backfill_settle(p_radacctids bigint[] DEFAULT NULL) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off
 -- A few index lookups for each change, under any settings of the caller and with tables of any size.
@@ -10,6 +10,7 @@ SET enable_nestloop = on SET enable_hashjoin = off SET enable_mergejoin = off SE
 AS $$
 DECLARE
     v_settled bigint;
+    v_users text[];
 BEGIN
     -- The lock of ingest is taken only for all sessions, never from the trigger: that may run in any transaction.
     IF p_radacctids IS NULL THEN
@@ -28,18 +29,6 @@ BEGIN
         RETURNING ctid AS move
     ), effect AS MATERIALIZED (
         SELECT effect.* FROM settled JOIN radmeter.adopted_effects() AS effect USING (move)
-    ), users AS (
-        INSERT INTO public.user_quota_usage AS usage (username, period_start, bytes_in, bytes_out)
-        SELECT username, period_start, radmeter.as_counter(sum(bytes_in)), radmeter.as_counter(sum(bytes_out)) FROM (
-            SELECT old_username AS username, period_start, -bytes_in AS bytes_in, -bytes_out AS bytes_out FROM effect
-            UNION ALL
-            SELECT new_username, period_start, bytes_in, bytes_out FROM effect) AS moved
-        WHERE username <> '' GROUP BY username, period_start HAVING sum(bytes_in) <> 0 OR sum(bytes_out) <> 0
-        ORDER BY username, period_start
-        ON CONFLICT (username, period_start) DO UPDATE SET
-            bytes_in = radmeter.as_counter(usage.bytes_in::numeric + excluded.bytes_in),
-            bytes_out = radmeter.as_counter(usage.bytes_out::numeric + excluded.bytes_out),
-            last_updated = excluded.last_updated
     ), routers AS (
         INSERT INTO public.router_daily_usage AS usage (router_id, usage_date, bytes_in, bytes_out)
         SELECT CASE WHEN router.merged_at IS NULL THEN router.id ELSE router.merged_into END AS router_id,
@@ -54,8 +43,24 @@ BEGIN
             bytes_in = radmeter.as_counter(usage.bytes_in::numeric + excluded.bytes_in),
             bytes_out = radmeter.as_counter(usage.bytes_out::numeric + excluded.bytes_out),
             last_updated = excluded.last_updated
+        RETURNING 1
+    ), users AS (
+        INSERT INTO public.user_quota_usage AS usage (username, period_start, bytes_in, bytes_out)
+        SELECT username, period_start, radmeter.as_counter(sum(bytes_in)), radmeter.as_counter(sum(bytes_out)) FROM (
+            SELECT old_username AS username, period_start, -bytes_in AS bytes_in, -bytes_out AS bytes_out FROM effect
+            UNION ALL
+            SELECT new_username, period_start, bytes_in, bytes_out FROM effect) AS moved
+        WHERE username <> '' AND (SELECT count(*) FROM routers) IS NOT NULL  -- routers first
+        GROUP BY username, period_start HAVING sum(bytes_in) <> 0 OR sum(bytes_out) <> 0
+        ORDER BY username, period_start
+        ON CONFLICT (username, period_start) DO UPDATE SET
+            bytes_in = radmeter.as_counter(usage.bytes_in::numeric + excluded.bytes_in),
+            bytes_out = radmeter.as_counter(usage.bytes_out::numeric + excluded.bytes_out),
+            last_updated = excluded.last_updated
+        RETURNING username
     )
-    SELECT count(*) INTO v_settled FROM settled;
+    SELECT count(*), (SELECT array_agg(username) FROM users) INTO v_settled, v_users FROM settled;
+    PERFORM radmeter.note_counters_moved(v_users);
     RETURN v_settled;
 END;
 $$;

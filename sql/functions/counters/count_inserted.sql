@@ -6,7 +6,7 @@
 -- A row may name a router that does not exist, if it was written while triggers were off: foreign keys are triggers, too.
 -- No router's counter gets its octets.
 -- A copy of an adopted row is counted here, so the backfill must count nothing for it (see radmeter.adoption_baseline).
--- Users whose counter has come to next_check go to radmeter.apply_quotas.
+-- Users whose counter has come to next_check go to radmeter.apply_quotas: a new counter of a subscriber at once.
 -- There is no trigger for DELETE: a deleted row takes nothing back, since counters outlive their sessions.
 -- Day and period are found for all rows at once, as radmeter.usage_date and radmeter.user_period_start would find them: a
 -- call of these for each row made a bulk INSERT on PostgreSQL 15 thirty times slower. Hash joins only: transition tables
@@ -46,10 +46,23 @@ BEGIN
             WHERE acctinputoctets <> 0 OR acctoutputoctets <> 0
             OFFSET 0  -- so that the arguments of radmeter.period_start are columns, and PostgreSQL inlines it
         ) AS dated
+    ), routers AS (
+        INSERT INTO public.router_daily_usage AS usage (router_id, usage_date, bytes_in, bytes_out)
+        SELECT router_id, usage_date, radmeter.as_counter(sum(bytes_in)), radmeter.as_counter(sum(bytes_out))
+        FROM gained WHERE router_id IS NOT NULL GROUP BY router_id, usage_date
+        HAVING (SELECT true FROM public.routers AS known WHERE known.id = gained.router_id)
+        ORDER BY router_id, usage_date
+        ON CONFLICT (router_id, usage_date) DO UPDATE SET
+            bytes_in = radmeter.as_counter(usage.bytes_in::numeric + excluded.bytes_in),
+            bytes_out = radmeter.as_counter(usage.bytes_out::numeric + excluded.bytes_out),
+            last_updated = excluded.last_updated
+        RETURNING 1
     ), users AS (
-        INSERT INTO public.user_quota_usage AS usage (username, period_start, bytes_in, bytes_out)
-        SELECT username, period_start, radmeter.as_counter(sum(bytes_in)), radmeter.as_counter(sum(bytes_out))
-        FROM gained WHERE username <> '' GROUP BY username, period_start ORDER BY username, period_start
+        INSERT INTO public.user_quota_usage AS usage (username, period_start, bytes_in, bytes_out, next_check)
+        SELECT username, period_start, radmeter.as_counter(sum(bytes_in)), radmeter.as_counter(sum(bytes_out)),
+               (SELECT 0 FROM public.subscribers AS known WHERE known.username = gained.username)
+        FROM gained WHERE username <> '' AND (SELECT count(*) FROM routers) IS NOT NULL  -- routers first
+        GROUP BY username, period_start ORDER BY username, period_start
         ON CONFLICT (username, period_start) DO UPDATE SET
             bytes_in = radmeter.as_counter(usage.bytes_in::numeric + excluded.bytes_in),
             bytes_out = radmeter.as_counter(usage.bytes_out::numeric + excluded.bytes_out),
@@ -64,16 +77,6 @@ BEGIN
         SELECT radacctid, username, router_id, coalesce(calledstationid, ''), nasipaddress, NULL, 0, 0
         FROM new_rows WHERE adopted
         ON CONFLICT (radacctid) DO NOTHING
-    ), routers AS (
-        INSERT INTO public.router_daily_usage AS usage (router_id, usage_date, bytes_in, bytes_out)
-        SELECT router_id, usage_date, radmeter.as_counter(sum(bytes_in)), radmeter.as_counter(sum(bytes_out))
-        FROM gained WHERE router_id IS NOT NULL GROUP BY router_id, usage_date
-        HAVING (SELECT true FROM public.routers AS known WHERE known.id = gained.router_id)
-        ORDER BY router_id, usage_date
-        ON CONFLICT (router_id, usage_date) DO UPDATE SET
-            bytes_in = radmeter.as_counter(usage.bytes_in::numeric + excluded.bytes_in),
-            bytes_out = radmeter.as_counter(usage.bytes_out::numeric + excluded.bytes_out),
-            last_updated = excluded.last_updated
     )
     SELECT array_agg(DISTINCT username) INTO v_due FROM users WHERE due;
     IF v_due IS NOT NULL THEN

@@ -6,7 +6,7 @@
 -- up to the limit anomalies_per_router_hour; the rest is counted in radmeter.kept_per_hour.
 -- An empty user name is no user, and nothing counts for a router that does not exist, as in radmeter.count_inserted. Else
 -- each later packet of such a session would be refused.
--- Users whose counter has come to next_check go to radmeter.apply_quotas.
+-- Users whose counter has come to next_check go to radmeter.apply_quotas: a new counter of a subscriber at once.
 -- radmeter backfill, not this trigger, counts the octets that an adopted session had when it was adopted. Before the row
 -- changes, they are kept in radmeter.adoption_baseline.
 -- Hash joins are forced: transition tables have no statistics, so the planner would guess. They are set on here since a
@@ -115,16 +115,6 @@ BEGIN
                CASE WHEN old_router_id IS DISTINCT FROM router_id THEN router_id END, usage_date,
                bytes_in, bytes_out
         FROM counted
-    ), users AS (
-        INSERT INTO public.user_quota_usage AS usage (username, period_start, bytes_in, bytes_out)
-        SELECT username, period_start, radmeter.as_counter(sum(bytes_in)), radmeter.as_counter(sum(bytes_out))
-        FROM delta WHERE username <> ''
-        GROUP BY username, period_start ORDER BY username, period_start
-        ON CONFLICT (username, period_start) DO UPDATE SET
-            bytes_in = radmeter.as_counter(usage.bytes_in::numeric + excluded.bytes_in),
-            bytes_out = radmeter.as_counter(usage.bytes_out::numeric + excluded.bytes_out),
-            last_updated = excluded.last_updated
-        RETURNING username, usage.bytes_in::numeric + usage.bytes_out >= next_check AS due
     ), routers AS (
         INSERT INTO public.router_daily_usage AS usage (router_id, usage_date, bytes_in, bytes_out)
         SELECT router_id, usage_date, radmeter.as_counter(sum(bytes_in)), radmeter.as_counter(sum(bytes_out))
@@ -136,6 +126,18 @@ BEGIN
             bytes_in = radmeter.as_counter(usage.bytes_in::numeric + excluded.bytes_in),
             bytes_out = radmeter.as_counter(usage.bytes_out::numeric + excluded.bytes_out),
             last_updated = excluded.last_updated
+        RETURNING 1
+    ), users AS (
+        INSERT INTO public.user_quota_usage AS usage (username, period_start, bytes_in, bytes_out, next_check)
+        SELECT username, period_start, radmeter.as_counter(sum(bytes_in)), radmeter.as_counter(sum(bytes_out)),
+               (SELECT 0 FROM public.subscribers AS known WHERE known.username = delta.username)
+        FROM delta WHERE username <> '' AND (SELECT count(*) FROM routers) IS NOT NULL  -- routers first
+        GROUP BY username, period_start ORDER BY username, period_start
+        ON CONFLICT (username, period_start) DO UPDATE SET
+            bytes_in = radmeter.as_counter(usage.bytes_in::numeric + excluded.bytes_in),
+            bytes_out = radmeter.as_counter(usage.bytes_out::numeric + excluded.bytes_out),
+            last_updated = excluded.last_updated
+        RETURNING username, usage.bytes_in::numeric + usage.bytes_out >= next_check AS due
     ), slices AS (
         -- The row has room for one part, that of one day and period. Finished parts and those of other writers are kept as
         -- slices. `counted` does not see the slices that this adds: one statement has one snapshot.

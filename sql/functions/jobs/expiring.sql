@@ -1,8 +1,9 @@
--- radmeter.expiring(): the rejected packets, anomalies and deliveries of webhooks that are older, or take more room, than
--- the limits allow.
+-- radmeter.expiring(): the rejected packets, anomalies, requests to routers, quota notices and deliveries of webhooks that
+-- are older, or take more room, than the limits allow.
 -- Returns a row for each table (kind) and reason (age or size) with something to remove: the rows with ids up to until_id.
 -- The size is added up from the latest row backwards, only if the table and its indexes take more than the limit.
--- Called by the jobs. Reads rejected_packet, accounting_anomaly, radmeter.webhook_delivery. Waits for no lock.
+-- Called by the jobs. Reads rejected_packet, accounting_anomaly, radmeter.disconnect_queue, radmeter.quota_notice,
+-- radmeter.webhook_delivery. Waits for no lock.
 CREATE OR REPLACE FUNCTION radmeter.expiring()
 RETURNS TABLE (kind text, reason text, until_id bigint)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
@@ -36,5 +37,15 @@ BEGIN
               FROM public.accounting_anomaly AS anomaly) AS summed
         WHERE bytes > radmeter.limit_value('anomalies_keep_bytes') ORDER BY id DESC LIMIT 1;
     END IF;
+
+    RETURN QUERY
+    SELECT 'request to a router', 'age', max(id) FROM radmeter.disconnect_queue
+    WHERE ended_at < now() - radmeter.limit_value('quota_history_keep_days') * interval '1 day'
+    HAVING max(id) IS NOT NULL;
+
+    RETURN QUERY
+    SELECT 'quota notice', 'age', max(id) FROM radmeter.quota_notice
+    WHERE at < now() - radmeter.limit_value('quota_history_keep_days') * interval '1 day'
+    HAVING max(id) IS NOT NULL;
 END;
 $$;

@@ -1,7 +1,9 @@
 -- radmeter.finish_erasure(username): moves what the counters still have under a name to the pseudonym of the erasure
 -- under way: usage of sessions that are archived or dropped. Removes the name from subscribers and the adoption's tables.
+-- Top-ups go on under the pseudonym, without their notes. Requests to routers end. Nothing else of quotas stays.
 -- Returns false, without further changes, if the user still has sessions; else true.
--- Writes user_quota_usage, subscribers, radmeter.adopted_user, adopted_move, backfill_user, erasure.
+-- Writes user_quota_usage, subscribers, top_ups, radmeter.adopted_user, adopted_move, backfill_user, erasure,
+-- quota_account, quota_change, quota_notice, disconnect_queue.
 CREATE OR REPLACE FUNCTION radmeter.finish_erasure(p_username text) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
@@ -39,9 +41,22 @@ BEGIN
         new_username = CASE WHEN new_username = p_username THEN v_pseudonym ELSE new_username END
     WHERE p_username IN (old_username, new_username);
     DELETE FROM radmeter.adopted_user WHERE username = p_username;
+    UPDATE public.top_ups SET username = v_pseudonym, note = NULL WHERE username = p_username;
+    GET DIAGNOSTICS v_rows = ROW_COUNT;
+    PERFORM radmeter.count_erased(p_username, 'top_ups', v_rows);
+    DELETE FROM radmeter.disconnect_queue WHERE username = p_username;
+    GET DIAGNOSTICS v_rows = ROW_COUNT;
+    PERFORM radmeter.count_erased(p_username, 'disconnect_queue', v_rows);
+    DELETE FROM radmeter.quota_notice WHERE username = p_username;
+    GET DIAGNOSTICS v_rows = ROW_COUNT;
+    PERFORM radmeter.count_erased(p_username, 'quota_notice', v_rows);
+    DELETE FROM radmeter.quota_account WHERE username = p_username;
     DELETE FROM public.subscribers WHERE username = p_username;
     GET DIAGNOSTICS v_rows = ROW_COUNT;
     PERFORM radmeter.count_erased(p_username, 'subscribers', v_rows);
+    -- The triggers have just noted the name.
+    DELETE FROM radmeter.quota_change WHERE username = p_username;
+    PERFORM radmeter.note_counters_moved(ARRAY[v_pseudonym]);
     RETURN true;
 END;
 $$;

@@ -4,7 +4,9 @@
 --   counted  true: the users have just been counted for, so the validity of a plan from first use begins
 -- Users are judged by the usage of the present period and by now. Late packets of an earlier period change nothing.
 -- A user without limits, or who is no subscriber, loses the account.
--- Locks the users' counters first and their accounts next, both in the order of the names, as a trigger that counts does.
+-- Locks the users' counters of the present period first and their accounts next, both in the order of the names, as a
+-- trigger that counts does.
+-- No part of the result is joined with another in a nested loop: a batch can bring a thousand users, at a month's start.
 -- Called by radmeter.count_inserted, radmeter.count_updated, radmeter.apply_due_quotas.
 -- Writes subscribers, top_ups, user_quota_usage, radmeter.quota_account, disconnect_queue, quota_notice. Notifies the
 -- channel radmeter_quota if there is something to send.
@@ -18,11 +20,10 @@ DECLARE
     v_notices bigint;
 BEGIN
     PERFORM FROM unnest(v_names) AS asked (username)
-    LEFT JOIN radmeter.quota_account AS account USING (username)
     JOIN public.user_quota_usage AS usage
         ON usage.username = asked.username
-           AND usage.period_start IN (account.period_start, radmeter.user_period_start(asked.username, now()))
-    ORDER BY usage.username, usage.period_start FOR UPDATE OF usage;
+           AND usage.period_start = radmeter.user_period_start(asked.username, now())
+    ORDER BY usage.username FOR UPDATE OF usage;
     PERFORM FROM radmeter.quota_account WHERE username = ANY (v_names) ORDER BY username FOR UPDATE;
     IF p_counted THEN
         UPDATE public.subscribers AS subscriber SET first_used_at = now()
@@ -33,8 +34,11 @@ BEGIN
 
     WITH state AS MATERIALIZED (
         SELECT found.*, found.status IN ('over', 'expired', 'suspended') AS blocked,
-               CASE WHEN found.status = 'over' THEN 100 WHEN found.percent >= 95 THEN 95
-                    WHEN found.percent >= 80 THEN 80 ELSE 0 END AS level,
+               -- To a user who is suspended or expired nothing is announced, so what was announced stays so.
+               CASE WHEN found.status = 'over' THEN 100
+                    WHEN found.status IN ('suspended', 'expired')
+                    THEN CASE WHEN account.period_start = found.period_start THEN account.percent ELSE 0 END
+                    WHEN found.percent >= 95 THEN 95 WHEN found.percent >= 80 THEN 80 ELSE 0 END AS level,
                account.applied_at IS NOT NULL AS known, account.status AS old_status,
                coalesce(account.status IN ('over', 'expired', 'suspended'), false) AS old_blocked,
                CASE WHEN account.period_start = found.period_start THEN account.percent ELSE 0 END AS old_level,
@@ -73,34 +77,35 @@ BEGIN
             percent = excluded.percent, quota_bytes = excluded.quota_bytes, speed_up = excluded.speed_up,
             speed_down = excluded.speed_down, due_at = excluded.due_at, applied_at = excluded.applied_at
     ), forgotten AS (
-        DELETE FROM radmeter.quota_account AS account
-        WHERE account.username = ANY (v_names)
-          AND NOT EXISTS (SELECT FROM state WHERE state.username = account.username AND state.limited)
+        DELETE FROM radmeter.quota_account
+        WHERE username = ANY (v_names) AND username NOT IN (SELECT state.username FROM state WHERE limited)
     ), former AS (
-        UPDATE public.user_quota_usage AS usage SET next_check = NULL
-        FROM radmeter.quota_account AS account
-        WHERE account.username = ANY (v_names) AND usage.username = account.username
-          AND usage.period_start = account.period_start AND usage.next_check IS NOT NULL
-          AND NOT EXISTS (SELECT FROM state WHERE state.username = usage.username
-                          AND state.period_start = usage.period_start)
+        -- Not if another writer has it: late packets are looked at in vain then, which does no harm.
+        UPDATE public.user_quota_usage SET next_check = NULL
+        WHERE ctid = ANY (ARRAY(
+            SELECT usage.ctid FROM radmeter.quota_account AS account
+            JOIN public.user_quota_usage AS usage USING (username, period_start)
+            WHERE account.username = ANY (v_names) AND usage.next_check IS NOT NULL
+              AND (usage.username, usage.period_start) NOT IN (SELECT state.username, state.period_start FROM state)
+            FOR UPDATE OF usage SKIP LOCKED))
     ), next AS (
-        UPDATE public.user_quota_usage AS usage SET next_check = state.next_total
-        FROM unnest(v_names) AS asked (username) LEFT JOIN state USING (username)
-        WHERE usage.username = asked.username
-          AND usage.period_start = coalesce(state.period_start, radmeter.user_period_start(asked.username, now()))
-          AND usage.next_check IS DISTINCT FROM state.next_total
+        UPDATE public.user_quota_usage AS usage SET next_check = wanted.next_total
+        FROM (SELECT username, period_start, next_total FROM state
+              UNION ALL
+              SELECT name, radmeter.user_period_start(name, now()), NULL FROM unnest(v_names) AS other (name)
+              WHERE name NOT IN (SELECT username FROM state)) AS wanted
+        WHERE usage.username = wanted.username AND usage.period_start = wanted.period_start
+          AND usage.next_check IS DISTINCT FROM wanted.next_total
     ), session AS MATERIALIZED (
-        SELECT open.radacctid, open.username FROM public.radacct AS open
-        WHERE open.username = ANY (ARRAY(
-                SELECT username FROM state WHERE blocked OR old_blocked
-                    OR known AND (speed_up, speed_down) IS DISTINCT FROM (old_up, old_down)))
-          AND open.acctstoptime IS NULL
+        SELECT open.radacctid, state.*
+        FROM state JOIN public.radacct AS open ON open.username = state.username AND open.acctstoptime IS NULL
+        WHERE blocked OR old_blocked OR known AND (speed_up, speed_down) IS DISTINCT FROM (old_up, old_down)
     ), disconnects AS (
         -- Not again at once if a request was given up: radmeter.apply_due_quotas tries again later.
         INSERT INTO radmeter.disconnect_queue AS request (radacctid, username, act, reason)
-        SELECT session.radacctid, session.username, 'disconnect', state.reason
-        FROM session JOIN state USING (username)
-        WHERE state.blocked
+        SELECT session.radacctid, session.username, 'disconnect', session.reason
+        FROM session
+        WHERE session.blocked
           AND NOT EXISTS (SELECT FROM radmeter.disconnect_queue AS lately
                           WHERE lately.username = session.username AND lately.radacctid = session.radacctid
                             AND lately.act = 'disconnect' AND lately.ended_at > now() - interval '5 minutes'
@@ -111,11 +116,11 @@ BEGIN
     ), changes AS (
         INSERT INTO radmeter.disconnect_queue AS request (radacctid, username, act, reason)
         SELECT session.radacctid, session.username, 'coa',
-               CASE WHEN state.status = 'throttled' THEN 'throttled' WHEN state.old_status = 'throttled' THEN 'restored'
-                    ELSE 'limits' END
-        FROM session JOIN state USING (username)
-        WHERE NOT state.blocked AND state.known
-          AND (state.speed_up, state.speed_down) IS DISTINCT FROM (state.old_up, state.old_down)
+               CASE WHEN session.status = 'throttled' THEN 'throttled'
+                    WHEN session.old_status = 'throttled' THEN 'restored' ELSE 'limits' END
+        FROM session
+        WHERE NOT session.blocked AND session.known
+          AND (session.speed_up, session.speed_down) IS DISTINCT FROM (session.old_up, session.old_down)
         ORDER BY session.radacctid
         -- Attributes are computed when it is sent. If it has been, it is sent once more.
         ON CONFLICT (radacctid, act) WHERE ended_at IS NULL DO UPDATE SET
@@ -136,7 +141,7 @@ BEGIN
                    'plan', plan, 'status', status, 'period_end', period_end, 'timezone', timezone,
                    'quota_bytes', quota_bytes, 'used_bytes', used_bytes, 'remaining_bytes', remaining_bytes,
                    'quota_seconds', quota_seconds, 'used_seconds', used_seconds)
-        FROM (SELECT *, CASE WHEN status = 'over' AND (old_level < 100 OR old_status IS DISTINCT FROM 'over') THEN 'over'
+        FROM (SELECT *, CASE WHEN status = 'over' AND old_level < 100 THEN 'over'
                              WHEN NOT blocked AND old_blocked THEN 'restored'
                              WHEN NOT blocked AND level > old_level THEN 'warned' END AS kind
               FROM state) AS told

@@ -1,30 +1,27 @@
--- radmeter.note_quota_change(): statement trigger on subscribers, subscriber_plans, top_ups, plans and plan_tiers. Marks
--- the accounts of the users concerned as due: radmeter.apply_due_quotas looks at them soon. Their state needs no account.
--- Writes radmeter.quota_account.
+-- radmeter.note_quota_change(): statement trigger on subscribers, subscriber_plans, top_ups, plans and plan_tiers. Notes
+-- the users concerned in radmeter.quota_change: radmeter.apply_due_quotas looks at them soon. It only adds rows there, so
+-- that a command that changes a plan waits for no packet, and no packet for the command. The state of the users is
+-- another from the change on: it needs no account.
+-- changed_rows are the new rows, or those deleted. An UPDATE has former_rows, too: a name or a plan may be another one.
+-- Writes radmeter.quota_change.
 CREATE OR REPLACE FUNCTION radmeter.note_quota_change() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
-DECLARE
-    v_names text[];
 BEGIN
     IF TG_TABLE_NAME = 'plans' THEN
-        SELECT array_agg(username ORDER BY username) INTO v_names FROM public.subscribers
-        WHERE plan_id IN (SELECT id FROM changed_rows)
-           OR username IN (SELECT username FROM public.subscriber_plans WHERE plan_id IN (SELECT id FROM changed_rows));
+        INSERT INTO radmeter.quota_change (username)
+        SELECT username FROM public.subscribers WHERE plan_id IN (SELECT id FROM changed_rows)
+        UNION
+        SELECT username FROM public.subscriber_plans WHERE plan_id IN (SELECT id FROM changed_rows);
     ELSIF TG_TABLE_NAME = 'plan_tiers' THEN
-        SELECT array_agg(username ORDER BY username) INTO v_names FROM public.subscribers
-        WHERE plan_id IN (SELECT plan_id FROM changed_rows);
+        INSERT INTO radmeter.quota_change (username)
+        SELECT username FROM public.subscribers WHERE plan_id IN (SELECT plan_id FROM changed_rows);
+    ELSIF TG_OP = 'UPDATE' THEN
+        INSERT INTO radmeter.quota_change (username)
+        SELECT username FROM changed_rows UNION SELECT username FROM former_rows;
     ELSE
-        SELECT array_agg(DISTINCT username ORDER BY username) INTO v_names FROM changed_rows;
+        INSERT INTO radmeter.quota_change (username) SELECT DISTINCT username FROM changed_rows;
     END IF;
-    IF v_names IS NULL THEN
-        RETURN NULL;
-    END IF;
-    PERFORM FROM radmeter.quota_account WHERE username = ANY (v_names) ORDER BY username FOR UPDATE;
-    INSERT INTO radmeter.quota_account AS account (username, period_start, due_at)
-    SELECT username, radmeter.user_period_start(username, now()), now() FROM unnest(v_names) AS changed (username)
-    ORDER BY username
-    ON CONFLICT (username) DO UPDATE SET due_at = now();
     RETURN NULL;
 END;
 $$;

@@ -31,6 +31,7 @@ RETURNS TABLE (
     carried_bytes bigint, booked_bytes bigint, unbooked_before bigint, unbooked bigint)
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET enable_hashjoin = off SET enable_mergejoin = off
 AS $$
+    -- Materialized: pulled up into each other, the expressions would grow so much that planning takes half a second.
     WITH subscription AS MATERIALIZED (
         SELECT subscriber.username, plan.name AS plan, plan.id AS plan_id, plan.quota_type, plan.anchor_day,
                subscriber.quota_start, coalesce(plan.timezone, radmeter.setting_value('timezone')) AS timezone,
@@ -60,14 +61,14 @@ AS $$
                OR each.id IN (SELECT further.plan_id FROM public.subscriber_plans AS further
                               WHERE further.username = subscriber.username)) AS total
         WHERE subscriber.username = ANY (p_usernames)
-    ), period AS (
+    ), period AS MATERIALIZED (
         SELECT *, CASE quota_type WHEN 'one-time' THEN NULL
                       ELSE radmeter.period_start(quota_type, anchor_day, quota_start, period_start - 1) END AS before_start,
                radmeter.period_end(quota_type, anchor_day, period_start) AS period_end
         FROM (SELECT *, radmeter.period_start(quota_type, anchor_day, quota_start, (p_at AT TIME ZONE timezone)::date)
                         AS period_start
               FROM subscription) AS dated
-    ), usage AS (
+    ), usage AS MATERIALIZED (
         SELECT period.*, period.period_end::timestamp AT TIME ZONE period.timezone AS period_ends_at,
                greatest(coalesce(counter.bytes_in, 0), 0) AS used_in,
                greatest(coalesce(counter.bytes_out, 0), 0) AS used_out,
@@ -102,7 +103,7 @@ AS $$
                  (SELECT greatest(coalesce(counter.bytes_in, 0), 0)::numeric
                        + greatest(coalesce(counter.bytes_out, 0), 0) AS total) AS used
             WHERE plan_tiers.plan_id = period.plan_id) AS tier
-    ), carried AS (
+    ), carried AS MATERIALIZED (
         -- What rolled over is used first, so it is not carried twice. A period without usage has no account of its own.
         SELECT *, used_in::numeric + used_out AS used,
                CASE WHEN rollover_bytes IS NULL OR plan_bytes IS NULL OR account_plan IS DISTINCT FROM plan_id THEN 0
@@ -112,21 +113,23 @@ AS $$
                     WHEN account_period < before_start THEN least(rollover_bytes, plan_bytes)
                     ELSE 0 END AS carried,
                CASE WHEN account_period = period_start THEN account_booked ELSE 0 END AS booked,
-               CASE WHEN account_period < period_start THEN greatest(0, radmeter.overage(plan_bytes + account_carried,
+               -- A command that gives another plan books what is owed under the former one.
+               CASE WHEN account_period < period_start AND account_plan IS NOT DISTINCT FROM plan_id
+                    THEN greatest(0, radmeter.overage(plan_bytes + account_carried,
                    plan_in, plan_out, former_in, former_out) - account_booked) ELSE 0 END AS debt_before
         FROM usage
-    ), paid AS (
+    ), paid AS MATERIALIZED (
         -- expired_left, live_left: of top-ups, without what the period before has used of them.
         SELECT *, plan_bytes + carried AS base,
                greatest(0, lately - debt_before) AS expired_left,
                greatest(0, live - greatest(0, debt_before - lately)) AS live_left,
                greatest(0, radmeter.overage(plan_bytes + carried, plan_in, plan_out, used_in, used_out) - booked) AS debt
         FROM carried
-    ), pool AS (
+    ), pool AS MATERIALIZED (
         SELECT *, booked + least(expired_left, debt) + live_left AS paid_or_left,
                greatest(0, live_left - greatest(0, debt - expired_left)) AS free
         FROM paid
-    ), left_over AS (
+    ), left_over AS MATERIALIZED (
         SELECT *, CASE WHEN base IS NOT NULL THEN greatest(0, base - used) + free END AS left_total,
                CASE WHEN plan_in IS NOT NULL THEN greatest(0, plan_in - used_in) + free END AS left_in,
                CASE WHEN plan_out IS NOT NULL THEN greatest(0, plan_out - used_out) + free END AS left_out,
@@ -138,7 +141,7 @@ AS $$
                (SELECT step.speed_down FROM public.plan_tiers AS step
                 WHERE step.plan_id = pool.plan_id AND step.from_bytes = tier_from) AS tier_down
         FROM pool
-    ), judged AS (
+    ), judged AS MATERIALIZED (
         SELECT *, least(left_total, left_in, left_out) <= 0 AS no_bytes,
                greatest(radmeter.percent_used(used, left_total), radmeter.percent_used(used_in, left_in),
                         radmeter.percent_used(used_out, left_out),
@@ -146,12 +149,15 @@ AS $$
         FROM left_over
     )
     SELECT username, plan, plan_id, quota_type, timezone, period_start, period_end, period_ends_at,
-           least(base + paid_or_left, 9223372036854775807)::bigint,
-           least(used, 9223372036854775807)::bigint, least(left_total, 9223372036854775807)::bigint,
+           -- least() ignores NULL, and NULL is no limit.
+           CASE WHEN base IS NOT NULL THEN least(base + paid_or_left, 9223372036854775807) END::bigint,
+           least(used, 9223372036854775807)::bigint,
+           CASE WHEN left_total IS NOT NULL THEN least(left_total, 9223372036854775807) END::bigint,
            used_in, used_out,
-           least(plan_in + paid_or_left, 9223372036854775807)::bigint,
-           least(plan_out + paid_or_left, 9223372036854775807)::bigint,
-           least(left_in, 9223372036854775807)::bigint, least(left_out, 9223372036854775807)::bigint,
+           CASE WHEN plan_in IS NOT NULL THEN least(plan_in + paid_or_left, 9223372036854775807) END::bigint,
+           CASE WHEN plan_out IS NOT NULL THEN least(plan_out + paid_or_left, 9223372036854775807) END::bigint,
+           CASE WHEN left_in IS NOT NULL THEN least(left_in, 9223372036854775807) END::bigint,
+           CASE WHEN left_out IS NOT NULL THEN least(left_out, 9223372036854775807) END::bigint,
            quota_seconds, used_seconds, left_seconds, least(free, 9223372036854775807)::bigint, percent,
            CASE WHEN suspended_at IS NOT NULL THEN 'suspended'
                 WHEN expires_at <= p_at THEN 'expired'

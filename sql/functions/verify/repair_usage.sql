@@ -4,7 +4,8 @@
 --   router_ids, usage_dates    the router counters to check, in pairs
 -- Each counter is recomputed here, while nothing changes: ingest waits for its own lock, other writers of radacct for
 -- the table's lock. A counter that is right now is not changed, nor one whose sessions are no longer all there.
--- Returns how many were changed. Writes user_quota_usage, router_daily_usage, audit_log.
+-- Returns how many were changed. Writes user_quota_usage, router_daily_usage, radmeter.quota_change,
+-- audit_log.
 CREATE OR REPLACE FUNCTION radmeter.repair_usage(
     p_usernames text[], p_period_starts date[], p_router_ids bigint[], p_usage_dates date[]) RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -33,6 +34,7 @@ BEGIN
         'before', jsonb_build_array(counted_in, counted_out),
         'after', jsonb_build_array(recomputed_in, recomputed_out)))
     INTO v_users FROM different;
+    PERFORM radmeter.note_counters_moved(ARRAY(SELECT DISTINCT unnest(p_usernames)));
     -- An empty user name is no user: nothing of it stays.
     DELETE FROM public.user_quota_usage
     WHERE username = '' AND '' = ANY (p_usernames) AND bytes_in = 0 AND bytes_out = 0;

@@ -36,6 +36,7 @@ SECTIONS = {
             "radmeter.cli.usage:usage",
             "Show what a user or a router has used, open sessions included.",
         ),
+        "quota": ("radmeter.cli.quota:quota", "Show which users have come to a limit."),
         "explain": (
             "radmeter.cli.explain:explain",
             "Show the sessions and corrections that make up what USER has used in a quota period.",

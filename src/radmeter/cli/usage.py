@@ -29,6 +29,7 @@ USER_COLUMNS = (
     "quota_bytes",
     "bytes_left",
     "timezone",
+    "status",
 )
 USER_SHORT = ("period_start", "bytes_in", "bytes_out", "bytes_total", "last_updated")
 TOP_COLUMNS = (
@@ -79,7 +80,8 @@ def user(
     """Show what the user NAME has used in the quota period, and what is left of the quota.
 
     An unknown user is an error, not zero usage. In json and csv, period_end is the first day after the period. It, the
-    plan and its quota are those of the current period. `radmeter explain` shows from which sessions a number comes.
+    plan, its quota (with top-ups and what rolled over) and the status are those of the current period. `radmeter
+    explain` shows from which sessions a number comes.
     """
     from radmeter.database.views import reading
     from radmeter.usage import counters as read
@@ -101,6 +103,9 @@ def _plan(row: Row) -> str:
         parts.append(f"{human_bytes(left)} left" if left >= 0 else f"{human_bytes(-left)} over it")
     elif row["plan"] is not None:
         parts.append("no quota")
+    beyond = row["quota_bytes"] is not None and row["bytes_left"] < 0
+    if row["status"] not in (None, "active") and not (row["status"] == "over" and beyond):
+        parts.append(row["status"])
     if row["period_end"] is None:
         parts.append("a single period, without an end")
     else:

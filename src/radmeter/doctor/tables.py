@@ -21,19 +21,20 @@ DEAD_SHARE = 2.0
 
 
 def triggers(context: Context) -> Findings:
-    """Check that the counters' triggers fire for every writer."""
+    """Check that the triggers of counters and quotas fire for every writer."""
     tell = Teller("triggers")
     faults = 0
     for trigger, state in schema_triggers.faults(context.database):
         faults += 1
-        said = f"{trigger.name} on {trigger.table.removeprefix('public.')} {state}: sessions are kept and not counted"
+        counts = trigger in schema_triggers.COUNTING
+        effect = "sessions are kept and not counted" if counts else "changes of quotas take effect late"
+        said = f"{trigger.name} on {trigger.table.removeprefix('public.')} {state}: {effect}"
         if state == schema_triggers.MISSING:
             yield tell.red(said, context.remedy.reapply())
         else:
             enable = f"ALTER TABLE {trigger.table} ENABLE TRIGGER {identifier(trigger.name)}"
-            yield tell.red(
-                said, context.remedy.with_lock_timeout(enable), note="Then run `radmeter verify --repair`."
-            )
+            note = "Then run `radmeter verify --repair`." if counts else ""
+            yield tell.red(said, context.remedy.with_lock_timeout(enable), note=note)
     # session_replication_role = replica switches the triggers off. A database or a role can have it for all sessions.
     if (
         context.row("SELECT reset_val FROM pg_settings WHERE name = 'session_replication_role'")[0]
@@ -46,7 +47,9 @@ def triggers(context: Context) -> Findings:
             context.remedy.psql(statement, user="postgres"),
         )
     if not faults:
-        yield tell.green(f"{len(schema_triggers.EXPECTED)} on radacct, enabled")
+        yield tell.green(
+            f"{len(schema_triggers.COUNTING)} on radacct, {len(schema_triggers.QUOTAS)} of quotas, enabled"
+        )
 
 
 def other_guarantees(context: Context) -> Findings:

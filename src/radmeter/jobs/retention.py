@@ -43,11 +43,10 @@ SWEEP_BATCH = 5000
 TABLES = {
     "rejected packet": "public.rejected_packet",
     "anomaly": "public.accounting_anomaly",
-    "webhook delivery": "radmeter.webhook_delivery",
-}
-# Not all rows up to an id, but those of them that have ended so long ago.
-ENDED = {
-    "webhook delivery": " AND ended_at < now() - radmeter.limit_value('webhook_keep_days') * interval '1 day'"
+    "request to a router": "(SELECT id FROM radmeter.disconnect_queue WHERE ended_at IS NOT NULL) AS ended",
+    "quota notice": "radmeter.quota_notice",
+    "webhook delivery": "(SELECT id FROM radmeter.webhook_delivery WHERE ended_at < now()"
+    " - radmeter.limit_value('webhook_keep_days') * interval '1 day') AS ended",
 }
 
 
@@ -64,7 +63,7 @@ def would_expire(connection: psycopg.Connection) -> list[Expired]:
     for each in expiring(connection):
         with explained_errors("radmeter_owner"):
             row = connection.execute(
-                f"SELECT count(*) FROM {TABLES[each.kind]} WHERE id <= %s{ENDED.get(each.kind, '')}".encode(),  # noqa: S608  # constants
+                f"SELECT count(*) FROM {TABLES[each.kind]} WHERE id <= %s".encode(),  # noqa: S608  # constants
                 (each.until_id,),
             ).fetchone()
         found.append(Expired(each.kind, each.reason, row[0] if row else 0))

@@ -15,11 +15,12 @@ from radmeter.database.connection import connect, translated_errors
 from radmeter.errors import StoreError
 from radmeter.jobs import retention
 from radmeter.jobs.archiving import ArchivingByAge
-from radmeter.jobs.lease import RENEW_SECONDS, Lease
+from radmeter.jobs.lease import QUOTAS, RENEW_SECONDS, Lease
 from radmeter.jobs.stale_sessions import close_stale, held_back
 from radmeter.jobs.waiting_sessions import close_waiting
 from radmeter.partitions.months import ensure_partitions
 from radmeter.people.clearing import clear_old
+from radmeter.quotas.due import looking
 from radmeter.units import counted
 from radmeter.webhooks.sender import Sender
 
@@ -66,7 +67,8 @@ def run(
                 if webhooks is not None:
                     webhooks.start()
                 try:
-                    _run_while_leader(connection, lease, stop, interval_seconds, stale_minutes, archiving)
+                    with looking(dsn, lambda own: Lease(own, holder, QUOTAS)):
+                        _run_while_leader(connection, lease, stop, interval_seconds, stale_minutes, archiving)
                 finally:
                     if webhooks is not None:
                         webhooks.end()

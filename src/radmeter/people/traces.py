@@ -39,6 +39,22 @@ QUERIES = (
         " WHERE username = %(name)s",
     ),
     (
+        "top-ups",
+        REPLACED,
+        "SELECT count(*), min(added_at), max(added_at) FROM public.top_ups WHERE username = %(name)s",
+    ),
+    (
+        "requests to routers",
+        REMOVED,
+        "SELECT count(*), min(created_at), max(created_at) FROM radmeter.disconnect_queue"
+        " WHERE username = %(name)s",
+    ),
+    (
+        "quota notices",
+        REMOVED,
+        "SELECT count(*), min(at), max(at) FROM radmeter.quota_notice WHERE username = %(name)s",
+    ),
+    (
         "anomalies",
         REPLACED,
         "SELECT count(*), min(detected_at), max(detected_at) FROM public.accounting_anomaly"
@@ -128,7 +144,9 @@ def subscriber_columns(connection: Connection) -> list[str]:
     """Return the columns that an operator added to subscribers. Their values go with the user's row."""
     rows = connection.execute(
         """SELECT attname FROM pg_attribute WHERE attrelid = 'public.subscribers'::regclass AND attnum > 0
-             AND NOT attisdropped AND attname NOT IN ('username', 'plan_id', 'quota_start') ORDER BY attnum"""
+             AND NOT attisdropped
+             AND attname NOT IN ('username', 'plan_id', 'quota_start', 'first_used_at', 'suspended_at')
+           ORDER BY attnum"""
     ).fetchall()
     return [name for (name,) in rows]
 

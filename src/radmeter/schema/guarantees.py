@@ -22,7 +22,7 @@ class Violation(NamedTuple):
 MONEY = (("plans", "price"), ("routers", "total_usage"))
 PARTITIONS = "partitions are made ahead"
 MONEY_IS_DECIMAL = "money is decimal"
-TRIGGERS_FIRE = "the counters' triggers are enabled"
+TRIGGERS_FIRE = "the triggers of counters and quotas are enabled"
 
 
 def check(connection: Connection) -> list[Violation]:

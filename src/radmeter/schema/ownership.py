@@ -25,12 +25,15 @@ PUBLIC_TABLES = (
     "audit_log",
     "ingest_checkpoint",
     "invoices",
+    "plan_tiers",
     "plans",
     "radacct",
     "rejected_packet",
     "router_daily_usage",
     "routers",
+    "subscriber_plans",
     "subscribers",
+    "top_ups",
     "user_quota_usage",
 )
 PUBLIC_FUNCTIONS = ("public.get_user_total_usage(text,timestamp with time zone)",)

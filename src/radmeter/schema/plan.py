@@ -12,7 +12,14 @@ from radmeter.schema import decimal_columns, decimal_conversion, existing_tables
 from radmeter.schema.decimal_columns import Change, DecimalColumn
 from radmeter.schema.ownership import OWNER, ROLES, foreign, refuse_strangers, will_revoke_temporary
 from radmeter.schema.revisions import current_revision, indexes_ahead, pending_revisions, title
-from radmeter.schema.sql_files import RADACCT, changed_files, current_files, is_so_already, statements
+from radmeter.schema.sql_files import (
+    RADACCT,
+    changed_files,
+    current_files,
+    is_so_already,
+    statements,
+    trigger_of,
+)
 from radmeter.units import counted
 
 # What each revision locks of the tables that existed before it. A revision may also say so itself, in `locks`.
@@ -191,8 +198,10 @@ def _files(connection: Connection, reapply: bool) -> Iterator[Step]:
         locks.append(Lock("the views of the schema radmeter", "ACCESS EXCLUSIVE", 0.1))
     if _is_there(connection, RADACCT):
         triggers = [text for file in files if file.path.startswith("triggers/") for text in statements(file)]
-        if not all(is_so_already(connection, text) for text in triggers):
-            locks.append(Lock(RADACCT, "SHARE ROW EXCLUSIVE", 0.01))
+        tables = dict.fromkeys(
+            trigger_of(text)[1] for text in triggers if not is_so_already(connection, text)
+        )
+        locks += [Lock(table, "SHARE ROW EXCLUSIVE", 0.01) for table in tables]
     yield Step("files", "sql", what, tuple(locks), FILE_SECONDS * len(files))
 
 

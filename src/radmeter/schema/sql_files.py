@@ -121,15 +121,21 @@ def statements(file: SqlFile, radacct: str = RADACCT) -> Iterator[str]:
         yield text
 
 
+def trigger_of(statement: str) -> tuple[str, str]:
+    """Return the name and the table of the trigger that a statement makes; both empty if it makes none."""
+    match = re.match(r"CREATE OR REPLACE TRIGGER (\w+)\s.*?\sON ([\w.]+)\s", statement, re.DOTALL)
+    return (match[1], match[2]) if match else ("", "")
+
+
 def is_so_already(connection: Connection, statement: str) -> bool:
     """Tell whether the trigger of a statement exists unchanged. To make it again would lock its table for nothing."""
-    match = re.match(r"CREATE OR REPLACE TRIGGER (\w+)\s.*?\sON ([\w.]+)\s", statement, re.DOTALL)
-    if match is None:
+    name, table = trigger_of(statement)
+    if not name:
         return False
     row = connection.execute(
         """SELECT pg_get_triggerdef(oid) FROM pg_trigger
            WHERE tgname = %s AND tgrelid = to_regclass(%s) AND NOT tgisinternal""",
-        match.groups(),
+        (name, table),
     ).fetchone()
     wanted = " ".join(statement.replace("CREATE OR REPLACE TRIGGER", "CREATE TRIGGER").split())
     return row is not None and row[0] == wanted

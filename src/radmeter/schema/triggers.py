@@ -1,4 +1,4 @@
-"""The triggers that keep the counters: lists those that must exist, and finds those that do not fire."""
+"""The triggers that keep counters and quotas: lists those that must exist, and finds those that do not fire."""
 
 from typing import NamedTuple
 
@@ -21,10 +21,23 @@ class Fault(NamedTuple):
 
 MISSING, DISABLED, ON_REPLICAS = "is missing", "is disabled", "fires on replicas only"
 
-EXPECTED = (
+COUNTING = (
     Trigger("public.radacct", "_100_count_inserted"),
     Trigger("public.radacct", "_100_count_updated"),
 )
+QUOTAS = tuple(
+    Trigger(f"public.{table}", f"_100_note_quota_change_{event}")
+    for table, events in (
+        ("plan_tiers", ("deleted", "inserted", "updated")),
+        ("plans", ("updated",)),
+        ("subscriber_plans", ("deleted", "inserted", "updated")),
+        ("subscribers", ("deleted", "inserted", "updated")),
+        ("top_ups", ("deleted", "inserted", "updated")),
+    )
+    for event in events
+)
+NOTICES = (Trigger("radmeter.quota_notice", "_100_queue_notices"),)
+EXPECTED = COUNTING + QUOTAS + NOTICES
 
 
 def faults(connection: Connection) -> list[Fault]:

@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 from support import stock
-from support.adoption import Reader, assert_totals, dump, killed_before, sessions, ship
+from support.adoption import BACK_TO_0023, Reader, assert_totals, dump, killed_before, sessions, ship
 from support.commands import radmeter
 from support.ledger import ingest
 from support.load_factor import load_factor
@@ -273,8 +273,9 @@ def test_undo_from_every_state(server: Server, radius: str, state: str) -> None:
 
 
 # As a radmeter of revision 0008 leaves it.
-BACK_TO_0008 = """
-DROP TABLE radmeter.webhook_delivery, radmeter.webhook, radmeter.tenant_realm, radmeter.sent_username CASCADE;
+BACK_TO_0008 = (
+    BACK_TO_0023
+    + """
 DROP TABLE radmeter.backfill_rejected CASCADE;
 ALTER TABLE radmeter.adoption DROP COLUMN swap_postponed_at CASCADE;
 DROP TABLE radmeter.session_alias CASCADE;
@@ -317,6 +318,7 @@ ALTER INDEX radmeter.adoption_baseline_pkey RENAME TO adopted_part_pkey;
 UPDATE radmeter.alembic_version SET version_num = '0008';
 UPDATE radmeter.sql_file SET checksum = 'old'
 """
+)
 
 
 def test_a_newer_radmeter_that_goes_on_after_the_swap_brings_its_functions_along(radius: str) -> None:
@@ -336,8 +338,9 @@ def test_a_newer_radmeter_that_goes_on_after_the_swap_brings_its_functions_along
 
 
 # As a radmeter of revision 0018 leaves it just before the swap.
-BACK_TO_0018 = """
-DROP TABLE radmeter.webhook_delivery, radmeter.webhook, radmeter.tenant_realm, radmeter.sent_username CASCADE;
+BACK_TO_0018 = (
+    BACK_TO_0023
+    + """
 DROP TABLE radmeter.backfill_rejected CASCADE;
 ALTER TABLE radmeter.adoption DROP COLUMN swap_postponed_at CASCADE;
 DROP TABLE radmeter.job_result;
@@ -359,6 +362,7 @@ ALTER TABLE routers DROP COLUMN plausible_mbit_per_second CASCADE;
 UPDATE radmeter.alembic_version SET version_num = '0018';
 UPDATE radmeter.sql_file SET checksum = 'old'
 """
+)
 
 
 def test_a_newer_radmeter_that_goes_on_before_the_swap_adds_its_columns_to_both_tables(radius: str) -> None:

@@ -51,6 +51,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "routers set": ("lobby", "--mac", "AA-BB-CC-DD-EE-FF"),
     "routers retire": ("lobby", "--yes"),
     "routers merge": ("lobby", "hall", "--yes"),
+    "quota over": (),
     "status": ("--sample", "0"),
     "backfill": ("--yes",),
     "backfill --status": (),
@@ -92,7 +93,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
 
 # What accountants may do.
 ENOUGH = {
-    "radmeter_billing": {"usage user", "usage users", "usage router", "routers list"},
+    "radmeter_billing": {"usage user", "usage users", "usage router", "routers list", "quota over"},
     None: set[str](),
 }
 

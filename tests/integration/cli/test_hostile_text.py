@@ -56,6 +56,7 @@ READ: dict[str, tuple[str, ...]] = {
     "limits list": (),
     "webhooks list": (),
     "webhooks deliveries list": (),
+    "quota over": (),
     "people show": ("{user}",),
     "people erase": ("{user}", "--yes", "--even-open"),
     "journal status": ("--all",),

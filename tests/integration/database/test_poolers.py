@@ -173,6 +173,7 @@ def test_reading_commands_work_in_each_mode(own_server: Server, own_database: st
         ("sessions",),
         ("routers", "list"),
         ("limits", "list"),
+        ("quota", "over"),
         ("partitions", "list"),
         ("rejected", "list"),
         ("journal", "incidents"),

@@ -52,6 +52,7 @@ READING = [
     ("routers", "list"),
     ("routers", "show", "#1"),
     ("limits", "list"),
+    ("quota", "over"),
     ("partitions", "list"),
     ("rejected", "list"),
     ("journal", "incidents"),

@@ -5,6 +5,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from support import stock
+from support.adoption import BACK_TO_0023
 from support.archives import counters, sessions_of
 from support.commands import Packets, radmeter
 from support.functions import value
@@ -71,6 +72,7 @@ def test_an_upgrade_gives_the_partitions_that_exist_an_identity(
            ALTER TABLE radmeter.archive_change DROP COLUMN id;
            ALTER TABLE radmeter.database_identity DROP CONSTRAINT database_identity_pkey"""
     )
+    connection.execute(BACK_TO_0023)
     assert len(unidentified(connection)) == len(months) + 5 > 9
     connection.execute("UPDATE radmeter.alembic_version SET version_num = '0021'")
     upgrade.upgrade(database)

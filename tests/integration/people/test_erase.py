@@ -173,6 +173,19 @@ def planted(database: str, connection: Connection) -> str:
         "INSERT INTO invoices (username, period_start, period_end, amount) VALUES (%s, '2026-01-01', '2026-02-01', 5)",
         (NAME,),
     )
+    # The person has quotas, top-ups with a note, requests of operators, and has been told.
+    connection.execute(
+        """INSERT INTO plans (name, quota_bytes) VALUES ('small', 5);
+           INSERT INTO subscriber_plans SELECT %(name)s, id FROM plans WHERE name = 'small';
+           UPDATE plans SET quota_bytes = 5;
+           INSERT INTO top_ups (username, bytes, note) VALUES (%(name)s, 7, 'paid by ' || %(name)s);
+           INSERT INTO radmeter.disconnect_queue (radacctid, username, act, reason, error)
+               VALUES (1, %(name)s, 'disconnect', 'asked by ' || %(name)s, %(name)s || ' is unknown');
+           SELECT radmeter.apply_quotas(ARRAY[%(name)s], true);
+           UPDATE subscribers SET suspended_at = now() WHERE username = %(name)s""".replace(
+            "%(name)s", sql.Literal(NAME).as_string(connection)
+        ).encode()
+    )
     connection.execute("ANALYZE")
     return database
 
@@ -186,7 +199,8 @@ def test_the_name_is_nowhere_after_an_erasure_and_no_total_has_changed(
     tables = {place.rpartition(".")[0].split(" ")[0] for place in where}
     assert {
         "public.user_quota_usage", "public.subscribers", "public.rejected_packet", "public.accounting_anomaly",
-        "public.audit_log", "public.invoices",
+        "public.audit_log", "public.invoices", "public.top_ups", "public.subscriber_plans",
+        "radmeter.quota_account", "radmeter.quota_change", "radmeter.quota_notice", "radmeter.disconnect_queue",
     } <= tables  # fmt: skip
     assert any("pg_stats" in place for place in where)
     assert different(connection) == []
@@ -208,6 +222,12 @@ def test_the_name_is_nowhere_after_an_erasure_and_no_total_has_changed(
     assert line[1]["rows"]["radacct"] == 4
     assert line[1]["rows"] == done.json()["rows"]
     assert connection.execute("SELECT FROM radmeter.erasure").fetchone() is None
+    # The money goes on, also for what is looked at later.
+    assert connection.execute("SELECT username, bytes, note FROM top_ups").fetchall() == [
+        (pseudonym, 7, None)
+    ]
+    connection.execute("SELECT radmeter.apply_due_quotas(100)")
+    assert {place.rpartition(".")[0] for place in places(connection, *PLANTED)} == STAYS
 
 
 def test_every_column_of_a_session_is_judged(connection: Connection) -> None:

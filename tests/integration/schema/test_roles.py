@@ -31,6 +31,13 @@ READERS = {
     "user_parts",
     "user_period_start",
     "without_name",
+    "quota_state",
+    "period_end",
+    "overage",
+    "percent_used",
+    "octets_until",
+    "used_seconds",
+    "open_sessions",
 }
 # changes that people make
 NOCS = {
@@ -110,6 +117,7 @@ OWNERS = {
     "old_segments",
     "stale_sessions",
     "take_lease",
+    "apply_due_quotas",
 }
 # and parts of the others, which would break the counters, or the audit, if they were called by themselves.
 PARTS = {
@@ -129,6 +137,7 @@ PARTS = {
     "history_fault",
     "adopted_effects",
     "apply_batch",
+    "apply_quotas",
     "apply_round",
     "arrival_allowance",
     "arrival_hour",
@@ -155,6 +164,8 @@ PARTS = {
     "count_inserted",
     "count_new_users",
     "count_updated",
+    "note_quota_change",
+    "note_counters_moved",
     "counted_octets",
     "count_erased",
     "counted_offset",
@@ -227,6 +238,13 @@ BILLINGS = {
     "setting_value",
     "stale_after",
     "user_period_start",
+    "octets_until",
+    "open_sessions",
+    "overage",
+    "percent_used",
+    "period_end",
+    "quota_state",
+    "used_seconds",
 }
 EXECUTES = {
     "radmeter_ingest": INGESTS,
@@ -240,12 +258,15 @@ TABLES = {
     "audit_log",
     "ingest_checkpoint",
     "invoices",
+    "plan_tiers",
     "plans",
     "radacct",
     "rejected_packet",
     "router_daily_usage",
     "routers",
+    "subscriber_plans",
     "subscribers",
+    "top_ups",
     "user_quota_usage",
 }
 VIEWS = {
@@ -268,7 +289,7 @@ VIEWS = {
     "user_usage",
     "webhooks",
 }
-# What was migrated, adopted and archived.
+# What was migrated, adopted and archived, and what quotas led to.
 STATE = {
     "adoption",
     "alembic_version",
@@ -276,19 +297,33 @@ STATE = {
     "backfill_rejected",
     "cleared_partition",
     "decimal_change",
+    "disconnect_queue",
     "job_result",
     "lease",
     "migration_log",
     "partition_split",
     "sent_username",
+    "quota_account",
+    "quota_change",
+    "quota_notice",
     "session_month",
     "sql_file",
     "tenant_realm",
     "webhook_delivery",
 }
 READS = TABLES | VIEWS | STATE | {"setting"}
-BILLING_TABLES = {"invoices", "plans", "router_daily_usage", "routers", "subscribers", "user_quota_usage"}
-BILLING_VIEWS = {"router_list", "router_usage", "user_plans", "user_usage"}
+BILLING_TABLES = {
+    "invoices",
+    "plan_tiers",
+    "plans",
+    "router_daily_usage",
+    "routers",
+    "subscriber_plans",
+    "subscribers",
+    "top_ups",
+    "user_quota_usage",
+}
+BILLING_VIEWS = {"quota_account", "quota_change", "router_list", "router_usage", "user_plans", "user_usage"}
 SELECTS: dict[str, set[str]] = {
     "radmeter_ingest": set(),
     "radmeter_reader": READS,

@@ -10,6 +10,7 @@ INTEGRATION = Path(__file__).parents[1]
 # Steps of another function, which work on its temporary table or in its transaction: what they do is tested where the
 # function is that calls them.
 WITHIN = {
+    "apply_quotas": "test_crossing.py",
     "apply_round": "test_interim_stop.py",
     "arrival_hour": "test_left_out.py",
     "is_believed_arrival": "test_left_out.py",
@@ -61,6 +62,8 @@ WITHIN = {
     "latest_arrival": "test_segments.py",
     "registered_segment": "test_segments.py",
     "insert_sessions": "test_interim_stop.py",
+    "note_counters_moved": "test_counters_moved.py",
+    "note_quota_change": "test_changes.py",
     "note_split_change": "test_split.py",
     "client_network": "test_clients.py",
     "note_networks": "test_clients.py",

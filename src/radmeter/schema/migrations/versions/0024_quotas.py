@@ -118,7 +118,7 @@ COMMENT ON COLUMN radmeter.quota_account.percent IS 'of the quota: what was last
 COMMENT ON COLUMN radmeter.quota_account.quota_bytes IS 'as open sessions were last told';
 COMMENT ON COLUMN radmeter.quota_account.speed_up IS 'bit/s, as open sessions have it';
 COMMENT ON COLUMN radmeter.quota_account.due_at IS
-    'when something can change without usage; a past time: something was changed';
+    'when something can change without usage: radmeter.apply_due_quotas looks at the user then; NULL: never';
 
 ALTER TABLE public.user_quota_usage ADD COLUMN next_check bigint;
 ALTER TABLE public.user_quota_usage ALTER COLUMN next_check SET DEFAULT 0;
@@ -175,10 +175,18 @@ COMMENT ON TABLE radmeter.quota_notice IS 'what happened to users'' quotas, for 
 """
 
 
-# The jobs look at them. The day is before any period, so that each user's begins anew.
-EXISTING = """
-INSERT INTO radmeter.quota_account (username, period_start, due_at)
-SELECT subscriber.username, date '1970-01-01', now()
+CHANGES = """
+CREATE TABLE radmeter.quota_change (
+    id        bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    username  text NOT NULL,
+    at        timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX quota_change_username_idx ON radmeter.quota_change (username);
+COMMENT ON TABLE radmeter.quota_change IS
+    'users whose plan, top-ups or counters were changed: radmeter.apply_due_quotas looks at them and empties this';
+
+INSERT INTO radmeter.quota_change (username)
+SELECT subscriber.username
 FROM public.subscribers AS subscriber JOIN public.plans AS plan ON plan.id = subscriber.plan_id
 WHERE plan.quota_bytes IS NOT NULL;
 """
@@ -189,5 +197,5 @@ def upgrade() -> None:
     op.execute(PLANS)
     op.execute(SUBSCRIBERS)
     op.execute(ACCOUNTS)
-    op.execute(EXISTING)
+    op.execute(CHANGES)
     op.execute(QUEUE)

@@ -1,0 +1,1 @@
+"""Plans, subscribers and their quotas."""

@@ -1,0 +1,114 @@
+"""A thread of the jobs' leader that looks at users whose limits may be another than when they were last looked at.
+
+A plan or a top-up was changed, a counter was repaired, or a time has come: a period or a validity ends. The triggers
+look at users who use something. Access never depends on this thread: the login asks radmeter.quota_state.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from radmeter.database import advisory_locks
+from radmeter.database.connection import Connection, connect, explained_errors, translated_errors
+from radmeter.database.transactions import TransactionsConnection
+from radmeter.errors import StoreError
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 1.0
+AGAIN_SECONDS = 5.0
+# Ingest waits for a set of users. A set is made smaller if it took longer, and larger if it took less than half of it.
+SET_SECONDS = 0.03
+FIRST_SET = 50
+LARGEST_SET = 1000
+
+ANY_DUE = """
+SELECT EXISTS (SELECT FROM radmeter.quota_change)
+    OR EXISTS (SELECT FROM radmeter.quota_account WHERE due_at <= now())"""
+
+
+class Lease(Protocol):
+    """What keeps two processes from doing this at once."""
+
+    def take(self) -> bool: ...
+
+    def end(self) -> None: ...
+
+
+class DueQuotas:
+    """Looks at users until there is nothing left to look at, in sets of a size that ingest does not feel."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._size = FIRST_SET
+        self.longest_seconds = 0.0
+        """How long ingest was kept waiting by a set, at most."""
+
+    def apply(self, stopping: Callable[[], bool] = lambda: False) -> int:
+        """Look at all users who are due now; return how many. What is left when it is stopped is done the next time."""
+        looked_at = 0
+        while not stopping():
+            if not (found := self._apply_set()):
+                break
+            looked_at += found
+        return looked_at
+
+    def _apply_set(self) -> int:
+        with explained_errors("radmeter_owner"):
+            if self._connection.execute(ANY_DUE).fetchone() != (True,):
+                return 0
+            with self._connection.transaction():
+                advisory_locks.take_in_transaction(self._connection, advisory_locks.INGEST)
+                began = time.monotonic()
+                row = self._connection.execute(
+                    "SELECT radmeter.apply_due_quotas(%s)", (self._size,)
+                ).fetchone()
+            took = time.monotonic() - began
+        found = int(row[0]) if row else 0
+        self.longest_seconds = max(self.longest_seconds, took)
+        if took > SET_SECONDS:
+            self._size = max(1, self._size // 2)
+        elif took < SET_SECONDS / 2 and found >= self._size:
+            self._size = min(LARGEST_SET, self._size * 2)
+        return found
+
+
+@contextmanager
+def looking(dsn: str, lease_on: Callable[[TransactionsConnection], Lease]) -> Iterator[None]:
+    """Look at due users each second during the block, in a thread with its own connection and lease."""
+    stop = threading.Event()
+    thread = threading.Thread(target=_look, args=(dsn, lease_on, stop), name="due quotas", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def _look(dsn: str, lease_on: Callable[[TransactionsConnection], Lease], stop: threading.Event) -> None:
+    said: str | None = None
+    while not stop.is_set():
+        try:
+            with connect(dsn) as connection, translated_errors():
+                lease = lease_on(connection)
+                if not lease.take():
+                    stop.wait(LOOK_SECONDS)
+                    continue
+                said = None
+                due = DueQuotas(connection)
+                while not stop.wait(LOOK_SECONDS):
+                    if looked_at := due.apply(stop.is_set):
+                        log.debug("quotas: looked at %d users who were due", looked_at)
+                lease.end()
+        except StoreError as error:
+            if str(error) != said:
+                said = str(error)
+                log.warning("changes of quotas wait: %s", error)
+            stop.wait(AGAIN_SECONDS)
+        except Exception:
+            log.exception("changes of quotas: an error of radmeter; it goes on")
+            stop.wait(AGAIN_SECONDS)

@@ -1,0 +1,106 @@
+"""What changes without a packet: `radmeter jobs run` looks at the users within a second or so."""
+
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+import pytest
+from support.quotas import MB, give_plan, notices, queue, use
+from support.servers import Connection
+
+from radmeter.database.connection import connect
+from radmeter.jobs import runner
+from radmeter.jobs.lease import QUOTAS, Lease
+from radmeter.quotas.due import SET_SECONDS, DueQuotas
+
+DEADLINE_SECONDS = 60.0
+
+
+@contextmanager
+def running(dsn: str) -> Iterator[None]:
+    """Run the jobs in a thread; its other works are done once at most."""
+    stop = threading.Event()
+    thread = threading.Thread(target=runner.run, args=(dsn, stop), kwargs={"interval_seconds": 3600})
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(DEADLINE_SECONDS)
+        assert not thread.is_alive()
+
+
+def wait_for_requests(connection: Connection, expected: list[tuple[str, ...]]) -> None:
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while queue(connection) != expected:
+        assert time.monotonic() < deadline, queue(connection)
+        time.sleep(0.05)
+
+
+def test_the_jobs_look_at_changes_of_plans_and_at_periods_that_end(
+    database: str, connection: Connection
+) -> None:
+    plan = give_plan(connection)
+    use(database, 6 * MB)
+    with running(database):
+        connection.execute("UPDATE plans SET quota_bytes = 5000000 WHERE id = %s", (plan,))
+        wait_for_requests(connection, [("bob", "s1", "disconnect", "over", "waiting")])
+        # Another period begins, and nobody has noted a change.
+        connection.execute("SET session_replication_role = replica")
+        connection.execute("UPDATE plans SET quota_type = 'one-time', quota_bytes = 5000000")
+        connection.execute("UPDATE subscribers SET quota_start = now()::date + 40")
+        connection.execute("UPDATE radmeter.quota_account SET due_at = now()")
+        connection.execute("RESET session_replication_role")
+        wait_for_requests(connection, [("bob", "s1", "disconnect", "over", "dropped")])
+    assert [kind for _, kind, _ in notices(connection)] == ["over", "restored"]
+
+
+def test_only_one_of_two_runners_looks_at_them(database: str, connection: Connection) -> None:
+    with connect(database) as first, connect(database) as second:
+        one, other = uuid.uuid4(), uuid.uuid4()
+        assert Lease(first, one, QUOTAS).take()
+        assert not Lease(second, other, QUOTAS).take()
+        connection.execute("UPDATE radmeter.lease SET expires_at = now() WHERE name = 'quotas'")
+        assert Lease(second, other, QUOTAS).take()
+        give_plan(connection)
+        connection.execute("INSERT INTO top_ups (username, bytes) VALUES ('bob', 5)")
+        with pytest.raises(Exception, match="another process has taken over the lease"):
+            DueQuotas(first).apply()
+        assert DueQuotas(second).apply() == 1
+
+
+def test_a_set_that_takes_long_is_made_smaller(database: str, connection: Connection) -> None:
+    for number in range(40):
+        connection.execute("INSERT INTO plans (name, quota_bytes) VALUES (%s, 5)", (f"plan {number}",))
+    connection.execute("INSERT INTO subscribers (username, plan_id) SELECT 'user' || id, id FROM plans")
+    with connect(database) as own:
+        own.execute(
+            """CREATE FUNCTION pg_temp.slow() RETURNS trigger LANGUAGE plpgsql AS
+               $$ BEGIN PERFORM pg_sleep(0.02); RETURN NEW; END $$;
+               CREATE TRIGGER slow BEFORE INSERT ON radmeter.quota_account
+                   FOR EACH ROW EXECUTE FUNCTION pg_temp.slow()"""
+        )
+        due = DueQuotas(own)
+        assert due.apply() == 40
+        assert due.longest_seconds > SET_SECONDS
+        connection.execute("UPDATE plans SET quota_bytes = 6")
+        own.execute("DROP TRIGGER slow ON radmeter.quota_account")
+        assert due._size < 40
+        assert due.apply() == 40
+
+
+def test_lost_connections_end_nothing(database: str, connection: Connection) -> None:
+    give_plan(connection)
+    use(database, 6 * MB)
+    with running(database):
+        with psycopg.connect(database, autocommit=True) as operator:
+            operator.execute(
+                """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                   WHERE datname = current_database() AND pid NOT IN (pg_backend_pid(), %s)""",
+                (connection.info.backend_pid,),
+            )
+        connection.execute("UPDATE plans SET quota_bytes = 5000000")
+        wait_for_requests(connection, [("bob", "s1", "disconnect", "over", "waiting")])

@@ -1,0 +1,237 @@
+"""Random usage, top-ups, suspensions and ends of periods: the database finds what a slow model finds.
+
+The functions that look at users get another clock: a setting, so that months pass within a test.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import psycopg
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from support.ledger import empty
+from support.model import Plan
+from support.quota_model import Limits, QuotaModel, TopUp
+from support.servers import Connection
+
+BEGIN = datetime(2025, 12, 27, 10, 30, tzinfo=UTC)
+CLOCK = """
+CREATE OR REPLACE FUNCTION public.test_now() RETURNS timestamptz LANGUAGE sql STABLE
+RETURN pg_catalog.current_setting('test.now')::timestamptz;
+ALTER TABLE radmeter.quota_account ALTER settled_at SET DEFAULT public.test_now(),
+                                   ALTER applied_at SET DEFAULT public.test_now()"""
+CLOCKED = ("apply_quotas", "apply_due_quotas")
+PLANS = (
+    Plan("daily", timezone="America/Sao_Paulo"),
+    Plan("daily", timezone="Australia/Lord_Howe"),
+    Plan("weekly", anchor_day=3, timezone="America/New_York"),
+    Plan("monthly", anchor_day=31, timezone="Pacific/Auckland"),
+    Plan("monthly", anchor_day=1, timezone="UTC"),
+    Plan("one-time", timezone="UTC", quota_start=date(2025, 12, 27)),
+)
+OCTETS = st.sampled_from((0, 1, 10, 100, 400, 790, 1000, 3000))
+LIMITS = st.builds(
+    Limits,
+    plan=st.sampled_from(PLANS),
+    quota=st.sampled_from((None, 0, 1000, 1000, 2500)),
+    quota_in=st.sampled_from((None, None, 700)),
+    quota_out=st.sampled_from((None, None, 900)),
+    rollover=st.sampled_from((None, 0, 300, 5000)),
+    tiers=st.sampled_from(((), (), ((500, 64_000),), ((500, 64_000), (2000, None)))),
+)
+EVENT = st.one_of(
+    st.tuples(st.just("use"), st.integers(0, 2), OCTETS, OCTETS),
+    st.tuples(st.just("use"), st.integers(0, 2), OCTETS, OCTETS),
+    st.tuples(st.just("batch"), st.just(0), OCTETS, OCTETS),
+    st.tuples(st.just("late"), st.integers(0, 2), OCTETS, st.sampled_from((1, 9, 33))),
+    st.tuples(st.just("top up"), st.sampled_from((50, 1000)), st.none() | st.integers(1, 900), st.none()),
+    st.tuples(st.just("wait"), st.sampled_from((1, 7, 14, 25, 170, 760)), st.none(), st.none()),
+    st.tuples(st.just("suspend"), st.booleans(), st.none(), st.none()),
+    st.tuples(st.just("again"), st.none(), st.none(), st.none()),
+)
+
+
+class Story:
+    """One user with three sessions, in the database and in the model, at an instant of the setting."""
+
+    def __init__(self, connection: Connection, limits: Limits) -> None:
+        self.connection, self.limits = connection, limits
+        self.model = QuotaModel(limits)
+        self.now = BEGIN
+        plan = limits.plan
+        row = connection.execute(
+            """INSERT INTO plans (name, quota_type, anchor_day, timezone, quota_bytes, quota_bytes_in, quota_bytes_out,
+                                  rollover_bytes) VALUES ('p', %s, %s, %s, %s, %s, %s, %s) RETURNING id""",
+            (plan.quota_type, plan.anchor_day, plan.timezone, limits.quota, limits.quota_in, limits.quota_out,
+             limits.rollover),
+        ).fetchone()  # fmt: skip
+        assert row is not None
+        for start, speed in limits.tiers:
+            connection.execute(
+                "INSERT INTO plan_tiers VALUES (%s, %s, %s, %s)", (row[0], start, speed, speed)
+            )
+        connection.execute("INSERT INTO subscribers VALUES ('bob', %s, %s)", (row[0], plan.quota_start))
+        for session in range(3):
+            connection.execute(
+                """INSERT INTO radacct (acctsessionid, acctuniqueid, username, nasipaddress, acctstarttime,
+                                        acctupdatetime, acctinputoctets, acctoutputoctets)
+                   VALUES (%s, %s, 'bob', '10.0.0.1', %s, %s, 0, 0)""",
+                (str(session), str(session), BEGIN, BEGIN),
+            )
+        self.look()
+
+    def at(self, now: datetime) -> None:
+        self.now = now
+        self.connection.execute("SELECT set_config('test.now', %s, false)", (now.isoformat(),))
+
+    def jobs(self) -> None:
+        while self.connection.execute("SELECT radmeter.apply_due_quotas(10)").fetchone() != (0,):
+            pass
+
+    def look(self) -> None:
+        """Let the jobs look at the user now, as after a command."""
+        self.at(self.now)
+        self.connection.execute("INSERT INTO radmeter.quota_change (username) VALUES ('bob')")
+        self.jobs()
+
+    def use(self, sessions: str, octets: tuple[int, int], at: datetime) -> None:
+        self.at(self.now)
+        self.connection.execute(
+            """UPDATE radacct SET acctinputoctets = acctinputoctets + %s, acctupdatetime = %s,
+                                  acctoutputoctets = acctoutputoctets + %s WHERE acctsessionid ~ %s""",
+            (octets[0], at, octets[1], sessions),
+        )
+
+    def wait(self, hours: int) -> None:
+        """Let time pass. The jobs look at the user when a top-up expires."""
+        end = self.now + timedelta(hours=hours)
+        for top_up in sorted(
+            each.expires for each in self.model.top_ups if each.expires and self.now < each.expires <= end
+        ):
+            self.at(top_up)
+            self.jobs()
+            self.model.settle(top_up)
+        self.at(end)
+
+    def found(self) -> dict[str, Any]:
+        with self.connection.cursor(row_factory=psycopg.rows.dict_row) as cursor:
+            row = cursor.execute("SELECT * FROM radmeter.quota_state('{bob}', public.test_now())").fetchone()
+        assert row is not None
+        return row
+
+    def requests(self) -> list[tuple[Any, ...]]:
+        return self.connection.execute(
+            "SELECT radacctid, act, state FROM radmeter.disconnect_queue WHERE ended_at IS NULL ORDER BY 1, 2"
+        ).fetchall()
+
+
+@contextmanager
+def clocked(connection: Connection) -> Iterator[None]:
+    """Give the functions the clock of the test for the block."""
+    connection.execute(f"SET test.now = '{BEGIN.isoformat()}'".encode())
+    connection.execute(CLOCK.encode())
+    for name in CLOCKED:
+        (text,) = connection.execute(
+            "SELECT pg_get_functiondef(oid) FROM pg_proc WHERE proname = %s", (name,)
+        ).fetchone() or ("",)
+        assert "now()" in text
+        connection.execute(text.replace("now()", "public.test_now()").encode())
+    yield
+
+
+def happen(story: Story, event: tuple[Any, ...]) -> None:
+    """Let an event happen in the database and in the model. Afterwards the jobs have looked at the user."""
+    kind, first, second, third = event
+    model, connection = story.model, story.connection
+    if kind == "use":
+        story.use(f"^{first}$", (second, third), story.now)
+        model.use(story.now, (second, third))
+    elif kind == "batch":  # packets of all sessions in one statement
+        story.use("", (second, third), story.now)
+        model.use(story.now, (3 * second, 3 * third))
+    elif kind == "late":
+        then = story.now - timedelta(days=third)
+        story.use(f"^{first}$", (second, 0), then)
+        model.use(then, (second, 0))
+    elif kind == "top up":
+        expires = None if second is None else story.now + timedelta(hours=second)
+        connection.execute(
+            "INSERT INTO top_ups (username, bytes, expires_at) VALUES ('bob', %s, %s)", (first, expires)
+        )
+        model.top_ups.append(TopUp(first, expires))
+    elif kind == "wait":
+        story.wait(first)
+    elif kind == "suspend":
+        connection.execute(
+            "UPDATE subscribers SET suspended_at = CASE WHEN %s THEN public.test_now() END", (first,)
+        )
+        model.suspended = first
+    else:  # what is counted already comes again
+        story.use("", (0, 0), story.now)
+
+
+@pytest.mark.parametrize("jobs", ["jobs run", "jobs do not run"])
+def test_the_database_finds_what_the_model_finds(connection: Connection, jobs: str) -> None:
+    with clocked(connection):
+
+        @settings(
+            max_examples=25,
+            deadline=None,
+            derandomize=True,
+            suppress_health_check=list(HealthCheck),
+            database=None,
+        )
+        @given(limits=LIMITS, events=st.lists(EVENT, min_size=4, max_size=20))
+        def check(limits: Limits, events: list[tuple[Any, ...]]) -> None:
+            empty(connection)
+            story = Story(connection, limits)
+            for event in events:
+                if jobs == "jobs run":
+                    happen(story, event)
+                    story.look()
+                    with_jobs(story)
+                else:
+                    happen(story, event)
+                    without_jobs(story, event)
+
+        check()
+
+
+def with_jobs(story: Story) -> None:
+    expected, found = story.model.settle(story.now), story.found()
+    assert (
+        found["status"], found["used_bytes"], found["remaining_bytes"], found["remaining_in"], found["remaining_out"],
+        found["percent"],
+    ) == (
+        expected.status, expected.used, expected.remaining, expected.remaining_in, expected.remaining_out,
+        expected.percent,
+    )  # fmt: skip
+    kinds = [
+        row[0]
+        for row in story.connection.execute("SELECT kind FROM radmeter.quota_notice ORDER BY id").fetchall()
+    ]
+    assert kinds == story.model.notices
+    booked = story.connection.execute("SELECT used_bytes FROM top_ups ORDER BY id").fetchall()
+    assert [row[0] for row in booked] == [top_up.used for top_up in story.model.top_ups]
+    acts = [act for _, act, _ in story.requests()]
+    assert acts.count("disconnect") == (3 if expected.status in ("over", "suspended") else 0)
+    assert len(set(story.requests())) == len(acts)
+
+
+def without_jobs(story: Story, event: tuple[Any, ...]) -> None:
+    """Only what packets show: no limit is crossed unseen, nobody is cut for another period, no octet gets lost."""
+    found = story.found()
+    used = story.model.used[story.model.period_of(story.now)]
+    assert (found["used_in"], found["used_out"]) == tuple(used)
+    disconnects = [row for row in story.requests() if row[1] == "disconnect"]
+    changed = story.connection.execute("SELECT count(*) FROM radmeter.quota_change").fetchone() != (0,)
+    if event[0] in ("use", "batch") and sum(event[2:]) > 0 and not changed:
+        assert bool(disconnects) == (found["status"] in ("over", "suspended"))
+    elif event[0] == "late" and not changed and found["status"] not in ("over", "suspended"):
+        assert [row for row in disconnects if row[2] != "waiting"] == []
+    spare = story.connection.execute("SELECT coalesce(sum(bytes - used_bytes), 0) FROM top_ups").fetchone()
+    assert spare is not None
+    assert spare[0] >= 0
