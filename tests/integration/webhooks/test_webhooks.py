@@ -1,6 +1,7 @@
 """What happens to users' quotas reaches the endpoints, signed, at least once, whatever goes wrong on the way."""
 
 import ipaddress
+import json
 import logging
 import subprocess
 import threading
@@ -501,3 +502,27 @@ def test_what_ended_long_ago_is_removed(site: Site) -> None:
     assert told == [{"kind": "webhook delivery", "reason": "age", "rows": 2}]
     assert radmeter(site.dsn, "jobs", "expire").exit_code == 0
     assert [row[1] for row in site.deliveries()] == ["waiting"], "one that waits stays, however old it is"
+
+
+def test_doctor_names_what_an_endpoint_does_not_get(site: Site) -> None:
+    def found() -> list[tuple[str, str]]:
+        done = radmeter(site.dsn, "doctor", "--only", "webhooks", "--format", "json")
+        findings = json.loads(done.output)["findings"]
+        return [(each["level"], each["said"]) for each in findings if each["check"] == "webhooks"]
+
+    assert found() == [("green", "no endpoints")]
+    site.add("https://one.test/")
+    site.use(8 * MB)
+    site.use(9_500_000)
+    site.use(10 * MB)
+    assert found() == [("green", "1 endpoint, nothing is late or given up")]
+    site.connection.execute("UPDATE radmeter.webhook_delivery SET happened_at = now() - interval '3 hours'")
+    assert found() == [("yellow", "endpoint 1: 3 deliveries wait, the oldest for 3 h 0 min")]
+    site.connection.execute(
+        "UPDATE radmeter.webhook_delivery SET state = 'dead', ended_at = now() WHERE type = 'quota.over'"
+    )
+    site.connection.execute("UPDATE radmeter.webhook SET switched_off_at = now()")
+    assert found() == [
+        ("yellow", "endpoint 1 gets nothing: it answered 410 Gone"),
+        ("yellow", "endpoint 1: 1 delivery was given up"),
+    ]
