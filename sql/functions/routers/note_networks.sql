@@ -2,7 +2,9 @@
 -- or were noted more than an hour ago. A router has at most 8: further ones are not noted until one is 2 days old.
 -- If nothing came from a network for 6 hours, it begins anew: the address of a DSL site may come back.
 -- Called by radmeter.unpack_records only, and only if the shipper has marked a record (new_client).
--- Writes radmeter.router_network.
+-- It also notes the latest client of each router: Disconnect- and CoA-Requests go there if no address is set. Not that of
+-- packets that came more than an hour ago, as from a detail file.
+-- Writes radmeter.router_network, router_coa_state.
 CREATE OR REPLACE FUNCTION radmeter.note_networks() RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
@@ -31,5 +33,12 @@ BEGIN
           WHERE NOT EXISTS (SELECT FROM radmeter.router_network AS known
                             WHERE known.router_id = seen.router_id AND known.network = seen.network)) AS new
     WHERE number + (SELECT count(*) FROM radmeter.router_network AS known WHERE known.router_id = new.router_id) <= 8;
+
+    INSERT INTO radmeter.router_coa_state AS known (router_id, packets_from)
+    SELECT DISTINCT ON (router_id) router_id, client_ip FROM pg_temp.incoming
+    WHERE client_ip IS NOT NULL AND router_id IS NOT NULL AND received_at > now() - interval '1 hour'
+    ORDER BY router_id, received_at DESC
+    ON CONFLICT (router_id) DO UPDATE SET packets_from = excluded.packets_from
+    WHERE known.packets_from IS DISTINCT FROM excluded.packets_from;
 END;
 $$;

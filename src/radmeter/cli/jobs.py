@@ -17,7 +17,8 @@ from radmeter.interruption import set_by_signals
 from radmeter.jobs import retention, runner, stale_sessions
 from radmeter.jobs.archiving import ArchivingByAge
 from radmeter.plugin.config_file import described
-from radmeter.secret_box import SecretBox
+from radmeter.quotas.secrets import Keyring
+from radmeter.quotas.worker import QuotaWorker
 from radmeter.units import counted, verb
 from radmeter.webhooks.sender import Sender
 
@@ -39,7 +40,7 @@ def jobs() -> None:
     "jobs_seconds",
     "archive_after_months",
     "archive_directory",
-    "secrets_key_file",
+    "coa_key_file",
     "webhook_networks",
 )
 def run(settings: Settings) -> None:
@@ -51,8 +52,8 @@ def run(settings: Settings) -> None:
     With --archive-after-months, months of sessions are archived once they ended so long ago, as by
     `radmeter partitions archive`. `radmeter status` says when that succeeded last.
 
-    What happens to users' quotas is sent to the endpoints of `radmeter webhooks`. Their secrets need the keys in
-    --secrets-key-file.
+    The one that works also sends Disconnect- and CoA-Requests to routers (`radmeter queue list`).
+    It tells the endpoints of `radmeter webhooks` what happens to users' quotas.
     """
     if settings.archive_after_months and settings.archive_directory is None:
         raise ConfigurationError(
@@ -60,8 +61,6 @@ def run(settings: Settings) -> None:
         )
     stop = set_by_signals()
     log.info("%s", described(settings.file))
-    key_file = settings.secrets_key_file
-    box = None if key_file is None else SecretBox(key_file)
     with open_database(settings) as database:
         waits.use(None)  # the log says what it waits for
         runner.run(
@@ -72,7 +71,8 @@ def run(settings: Settings) -> None:
             archiving=ArchivingByAge(
                 database.dsn, settings.archive_after_months, settings.archive_directory, config=settings.file
             ),
-            webhooks=Sender(database.dsn, box, settings.webhook_networks),
+            quotas=lambda: QuotaWorker(database.dsn, settings.coa_key_file),
+            webhooks=Sender(database.dsn, lambda: Keyring(settings.coa_key_file), settings.webhook_networks),
         )
 
 

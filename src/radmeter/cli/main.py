@@ -44,6 +44,14 @@ SECTIONS = {
         "sessions": ("radmeter.cli.sessions:sessions", "List sessions, newest first, a page at a time."),
         "top": ("radmeter.cli.top:top", "Show live who uses what: users, routers, packets per second."),
         "routers": ("radmeter.cli.routers:routers", "List, add, claim, import, change and merge routers."),
+        "queue": (
+            "radmeter.cli.queue:queue",
+            "Show the requests to routers, send them again, or give them up.",
+        ),
+        "disconnect": (
+            "radmeter.cli.disconnect:disconnect",
+            "End the open sessions of USER, or one session, at their routers.",
+        ),
         "people": (
             "radmeter.cli.people:people",
             "Show what is stored about a person, and erase it (GDPR articles 15 and 17).",

@@ -7,11 +7,11 @@ import click
 
 from radmeter import output
 from radmeter.cli.common import TEXT, confirm, emit_one, existing_database, with_settings
+from radmeter.cli.router_coa import COA_OPTIONS, WHICH, coa_options, set_coa
 from radmeter.config import Settings
 from radmeter.printable import printable
 from radmeter.units import counted
 
-WHICH = "NAME|MAC|#ID|NAS-ID"
 PREVIEW = (
     "router",
     "status",
@@ -97,9 +97,12 @@ def rename(settings: Settings, router: str, name: str) -> None:
     is_flag=True,
     help="Packets with the old MAC still belong to this router (late packets, two radios).",
 )
-@with_settings("state", "dsn")
-def set_(settings: Settings, router: str, keep_mac: bool, **given: str | None) -> None:
-    """Change a router's keys, time zone, RADIUS clients or plausible rate. An empty value (--mac '') removes a key.
+@coa_options
+@with_settings("state", "dsn", "coa_key_file")
+def set_(settings: Settings, router: str, keep_mac: bool, **options: Any) -> None:
+    """Change a router's keys, time zone, RADIUS clients, plausible rate, or how requests reach it.
+
+    An empty value (--mac '', --coa-address '') removes it.
 
     Its usage stays with it, each byte on the day on which it was counted. Later packets count by the new time zone.
     After a change of MAC, a device that still sends the old MAC is another router (if its NAS-Identifier and address
@@ -111,16 +114,24 @@ def set_(settings: Settings, router: str, keep_mac: bool, **given: str | None) -
     The command says if packets came lately from elsewhere. Those are set aside, up to the limits of a client and
     hour (`radmeter limits list`). What is beyond them cannot be salvaged, so its usage is lost: look at
     `radmeter rejected list` soon.
+
+    The options that begin with --coa, and --vendor, say how Disconnect- and CoA-Requests reach the router. Without
+    --coa-secret-file it gets none. The secret is stored encrypted, with the key of --coa-key-file; if nobody made
+    that key yet, it is made. `radmeter routers test-coa` tries the settings.
     """
     from radmeter.database.views import reading
     from radmeter.routers.changes import writing
     from radmeter.routers.inventory import DEFAULT, Line
     from radmeter.routers.lookup import find_router, networks, networks_outside
 
+    coa = {name: options.pop(name) for name in COA_OPTIONS}
+    coa = {name: value for name, value in coa.items() if value is not None}
+    given: dict[str, str | None] = options
     named = {column: text for column, text in given.items() if text is not None}
-    if not named:
+    if not named and not coa:
         raise click.UsageError(
-            "give at least one of --mac, --nas-identifier, --ip, --timezone, --clients and --plausible-rate"
+            "give at least one of --mac, --nas-identifier, --ip, --timezone, --clients, --plausible-rate, --vendor, "
+            "--swapped, --message-authenticator and those that begin with --coa"
         )
     if keep_mac and "mac" not in named:
         raise click.UsageError("--keep-mac goes with --mac")
@@ -128,6 +139,11 @@ def set_(settings: Settings, router: str, keep_mac: bool, **given: str | None) -
         with reading(dsn) as connection:
             found = find_router(connection, router)
             lately = networks(connection, found)
+        # First, because more can be wrong with these.
+        changed = bool(coa) and set_coa(settings, dsn, found.id, coa)
+        if not named:
+            output.say(f"router #{found.id} {found.name!r} {'is changed' if changed else 'is unchanged'}")
+            return
         with writing(dsn) as writer:
             line = Line.checked(named, writer.timezones() if given["timezone"] else {})
             changes: dict[str, Any] = {column: getattr(line, column) for column in named}
@@ -136,7 +152,7 @@ def set_(settings: Settings, router: str, keep_mac: bool, **given: str | None) -
                 _tell_outside(networks_outside(lately, changes["clients"]) if changes["clients"] else [])
             if changes.get("plausible_mbit_per_second") == DEFAULT:
                 changes["plausible_mbit_per_second"] = None
-            changed = writer.change(found.id, changes, keep_mac=keep_mac)
+            changed = writer.change(found.id, changes, keep_mac=keep_mac) or changed
     output.say(f"router #{found.id} {found.name!r} {'is changed' if changed else 'is unchanged'}")
 
 

@@ -26,7 +26,8 @@ from radmeter.cli.common import (
     with_settings,
 )
 from radmeter.cli.groups import group
-from radmeter.cli.router_changes import WHICH, given_options, merge, qualify, rename, retire, set_
+from radmeter.cli.router_changes import given_options, merge, qualify, rename, retire, set_
+from radmeter.cli.router_coa import WHICH, coa_key, test_coa
 from radmeter.config import Settings
 from radmeter.errors import RadmeterError
 from radmeter.units import counted
@@ -73,7 +74,7 @@ def routers() -> None:
     """
 
 
-for command in (rename, set_, retire, merge, qualify):
+for command in (rename, set_, retire, merge, qualify, coa_key, test_coa):
     routers.add_command(command)
 
 
@@ -179,14 +180,18 @@ Example:
       --timezone Europe/Berlin
 """,
 )
-@click.option("--name", type=TEXT, required=True, help="Its name. No other router may have it.")
+@click.argument("given_name", metavar="[NAME]", type=TEXT, required=False)
+@click.option("--name", type=TEXT, help="Its name. No other router may have it.")
 @given_options
 @with_settings("state", "dsn")
-def add(settings: Settings, name: str, **given: str | None) -> None:
-    """Add a router that has not been discovered yet."""
+def add(settings: Settings, given_name: str | None, name: str | None, **given: str | None) -> None:
+    """Add a router that has not been discovered yet. NAME is the same as --name."""
     from radmeter.routers.changes import writing
     from radmeter.routers.inventory import BadLine, Line
 
+    if (given_name is None) == (name is None):
+        raise click.UsageError("give its name once: NAME or --name")
+    name = given_name or name
     with existing_database(settings) as dsn, writing(dsn) as writer:
         line = Line.checked({"name": name, **given}, writer.timezones() if given["timezone"] else {})
         if line.name is None:

@@ -21,13 +21,14 @@ from radmeter.cli.common import (
     with_settings,
 )
 from radmeter.cli.groups import group
+from radmeter.cli.router_coa import made_keyring
 from radmeter.config import Settings
 from radmeter.errors import ConfigurationError, RadmeterError
 from radmeter.secret_files import read_password
 from radmeter.units import counted
 
 if TYPE_CHECKING:
-    from radmeter.secret_box import SecretBox
+    from radmeter.quotas.secrets import Keyring
 
 # The types of messages there are. `--event over` is short for the one that ends so.
 TYPES = ("quota.warned", "quota.over", "quota.restored")
@@ -103,7 +104,7 @@ Examples:
     metavar="EVENT,..",
     help="Only these events.",
 )
-@with_settings("state", "dsn", "secrets_key_file", "webhook_networks")
+@with_settings("state", "dsn", "coa_key_file", "webhook_networks")
 def add(settings: Settings, url: str, secret_file: Path, events: tuple[str, ...]) -> None:
     """Send what happens from now on to URL, signed (Standard Webhooks 1.0.0).
 
@@ -122,9 +123,8 @@ def add(settings: Settings, url: str, secret_file: Path, events: tuple[str, ...]
         raise click.UsageError(
             "the URL has to begin with https://; webhook_networks has no network for http://"
         )
-    box = _box(settings)
-    sealed, made = _sealed(box, secret_file)
     with existing_database(settings) as dsn, connect_as_operator(dsn) as connection:
+        sealed, made = _sealed(made_keyring(settings, connection), secret_file)
         webhook_id = endpoints.add(connection, url, events, sealed)
     if made:
         output.say(f"a new secret is in {secret_file}: the receiver needs it", err=True)
@@ -157,16 +157,17 @@ def list_webhooks(settings: Settings, all_: bool, output_format: str) -> None:
 
 @webhooks.command("test", epilog="Example: radmeter webhooks test 1")
 @click.argument("webhook", type=NUMBER)
-@with_settings("state", "dsn", "secrets_key_file", "webhook_networks")
+@with_settings("state", "dsn", "coa_key_file", "webhook_networks")
 def test(settings: Settings, webhook: int) -> None:
     """Send a message of the type radmeter.test to the endpoint WEBHOOK from here, and say what it answers.
 
     It is sent once and not stored. An endpoint that is switched off gets it as well.
     """
     from radmeter.database.operator import connect_as_operator
+    from radmeter.quotas.secrets import Keyring
     from radmeter.webhooks import deliveries, endpoints, posting, sender
 
-    box = _box(settings)
+    box = Keyring(settings.coa_key_file)
     with existing_database(settings) as dsn, connect_as_operator(dsn) as connection:
         row = _endpoint(endpoints.endpoints(connection), webhook)
         keys = endpoints.keys(box, endpoints.sealed_secrets(connection, webhook))
@@ -205,14 +206,14 @@ Examples:
     metavar="HOURS",
     help="Messages are signed with the former secret too for so long.",
 )
-@with_settings("state", "dsn", "secrets_key_file")
+@with_settings("state", "dsn", "coa_key_file")
 def rotate(settings: Settings, webhook: int, secret_file: Path, former_hours: int) -> None:
     """Sign messages to the endpoint WEBHOOK with a new secret. The former one signs them too for a while."""
     from radmeter.database.operator import connect_as_operator
     from radmeter.webhooks import endpoints
 
-    sealed, made = _sealed(_box(settings), secret_file)
     with existing_database(settings) as dsn, connect_as_operator(dsn) as connection:
+        sealed, made = _sealed(made_keyring(settings, connection), secret_file)
         endpoints.change(connection, webhook, "rotate", sealed, former_hours * 3600)
     if made:
         output.say(f"a new secret is in {secret_file}: the receiver needs it", err=True)
@@ -346,17 +347,7 @@ def _endpoint(rows: Sequence[dict[str, Any]], webhook: int) -> dict[str, Any]:
     raise NotKnown(f"there is no endpoint {webhook}: `radmeter webhooks list` shows them")
 
 
-def _box(settings: Settings) -> "SecretBox":
-    from radmeter.secret_box import SecretBox
-
-    if settings.secrets_key_file is None:
-        raise ConfigurationError(
-            "secrets_key_file: the secrets of webhooks are encrypted; with which key? Set RADMETER_SECRETS_KEY_FILE"
-        )
-    return SecretBox(settings.secrets_key_file)
-
-
-def _sealed(box: "SecretBox", path: Path) -> tuple[str, bool]:
+def _sealed(box: "Keyring", path: Path) -> tuple[str, bool]:
     """Return the secret in a file, encrypted, and whether the file was made."""
     import os
 

@@ -7,6 +7,8 @@ import logging
 import threading
 import time
 import uuid
+from collections.abc import Callable
+from typing import Protocol
 
 import psycopg
 
@@ -22,11 +24,20 @@ from radmeter.partitions.months import ensure_partitions
 from radmeter.people.clearing import clear_old
 from radmeter.quotas.due import looking
 from radmeter.units import counted
-from radmeter.webhooks.sender import Sender
 
 log = logging.getLogger(__name__)
 
 STANDBY_SECONDS = 5.0
+
+
+class Worker(Protocol):
+    """What works in a thread of its own."""
+
+    def start(self) -> None:
+        """Begin."""
+
+    def end(self) -> None:
+        """Stop, and wait until it has."""
 
 
 def settle_history(connection: psycopg.Connection) -> int:
@@ -47,11 +58,13 @@ def run(
     interval_seconds: float,
     stale_minutes: int | None = None,
     archiving: ArchivingByAge | None = None,
-    webhooks: Sender | None = None,
+    quotas: Callable[[], Worker] | None = None,
+    webhooks: Worker | None = None,
 ) -> None:
     """Run the jobs every `interval_seconds` while this process has the lease; stand by while another has it.
 
-    `webhooks` sends what is due meanwhile, in threads of its own.
+    `quotas` makes what works beside the jobs as long as this process has the lease. `webhooks` works beside them, too;
+    it can be started again.
     """
     said: str | None = None
     holder = uuid.uuid4()
@@ -64,14 +77,19 @@ def run(
                     stop.wait(STANDBY_SECONDS)
                     continue
                 said = _say(said, "running the periodic jobs", logging.INFO)
+                worker = None if quotas is None else quotas()
                 if webhooks is not None:
                     webhooks.start()
                 try:
+                    if worker is not None:
+                        worker.start()
                     with looking(dsn, lambda own: Lease(own, holder, QUOTAS)):
                         _run_while_leader(connection, lease, stop, interval_seconds, stale_minutes, archiving)
                 finally:
                     if webhooks is not None:
                         webhooks.end()
+                    if worker is not None:
+                        worker.end()
                     # Only the process that has the lease archives by age.
                     if archiving is not None:
                         archiving.end()

@@ -1,1 +1,1 @@
-"""Plans, subscribers and their quotas."""
+"""Plans, subscribers and their quotas; requests to the routers of those who come to a limit (RFC 5176)."""

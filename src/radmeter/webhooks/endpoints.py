@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from radmeter.database.connection import Connection, explained_errors
+import psycopg
+
+from radmeter.database.connection import explained_errors
 from radmeter.webhooks.signing import secret_bytes
 
 COLUMNS = (
@@ -37,7 +39,7 @@ class SecretBox(Protocol):
         """Return the same secret, encrypted with the present key. Raises as `decrypt` does."""
 
 
-def add(connection: Connection, url: str, events: Sequence[str], sealed: str) -> int:
+def add(connection: psycopg.Connection[Any], url: str, events: Sequence[str], sealed: str) -> int:
     """Make an endpoint and return its id. `sealed` is its secret, encrypted.
 
     Raises
@@ -54,7 +56,7 @@ def add(connection: Connection, url: str, events: Sequence[str], sealed: str) ->
 
 
 def change(
-    connection: Connection, webhook_id: int, what: str, sealed: str = "", former_seconds: int = 0
+    connection: psycopg.Connection[Any], webhook_id: int, what: str, sealed: str = "", former_seconds: int = 0
 ) -> None:
     """``rotate``, ``enable`` or ``retire`` an endpoint; `radmeter.change_webhook` says what that does."""
     with explained_errors("radmeter_noc"):
@@ -63,7 +65,7 @@ def change(
         )
 
 
-def endpoints(connection: Connection, *, retired: bool = False) -> list[dict[str, Any]]:
+def endpoints(connection: psycopg.Connection[Any], *, retired: bool = False) -> list[dict[str, Any]]:
     """Return the endpoints, retired ones only if they are asked for."""
     where = "" if retired else " WHERE state <> 'retired'"
     with explained_errors("radmeter_reader"):
@@ -73,7 +75,7 @@ def endpoints(connection: Connection, *, retired: bool = False) -> list[dict[str
         return [dict(zip(COLUMNS, row, strict=True)) for row in rows]
 
 
-def sealed_secrets(connection: Connection, webhook_id: int) -> list[str]:
+def sealed_secrets(connection: psycopg.Connection[Any], webhook_id: int) -> list[str]:
     """Return the encrypted secrets with which messages to an endpoint are signed. None: it is retired or unknown."""
     with explained_errors("radmeter_noc"):
         row = connection.execute("SELECT radmeter.webhook_secrets(%s)", (webhook_id,)).fetchone()
@@ -85,7 +87,14 @@ def keys(box: SecretBox, sealed: Sequence[str]) -> list[bytes]:
     return [secret_bytes(box.decrypt(each).decode()) for each in sealed]
 
 
-def encrypt_again(connection: Connection, box: SecretBox) -> int:
+def has_secrets(connection: psycopg.Connection[Any]) -> bool:
+    """Tell whether an endpoint has a secret."""
+    with explained_errors("radmeter_noc"):
+        row = connection.execute("SELECT EXISTS (SELECT FROM radmeter.webhooks WHERE state <> 'retired')")
+        return row.fetchone() == (True,)
+
+
+def encrypt_again(connection: psycopg.Connection[Any], box: SecretBox) -> int:
     """Encrypt all secrets with the present key, and return how many. All are, or none is.
 
     Raises

@@ -8,7 +8,7 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from radmeter.database.connection import connect, explained_errors
@@ -45,7 +45,7 @@ class Sender:
     Parameters
     ----------
     box
-        Decrypts the secrets. None: there is no key, and whatever is due waits.
+        Returns what decrypts the secrets. It is asked when something is due. Without a key whatever is due waits.
     networks
         The private networks to which messages may be sent.
     """
@@ -53,7 +53,7 @@ class Sender:
     def __init__(
         self,
         dsn: str,
-        box: SecretBox | None,
+        box: Callable[[], SecretBox],
         networks: Sequence[Network] = (),
         *,
         seconds: float = posting.SECONDS,
@@ -96,16 +96,13 @@ class Sender:
                         with explained_errors("radmeter_owner"):
                             rows = connection.execute("SELECT id, url, secrets FROM radmeter.due_webhooks()")
                             self._begin_sending([Due(*row) for row in rows], stop)
-                        self._said = None if self._box is not None else self._said
+                        self._said = None
             except StoreError as error:
                 self._say(f"webhooks wait: {error}")
                 stop.wait(AGAIN_SECONDS)
 
     def _begin_sending(self, due: Sequence[Due], stop: threading.Event) -> None:
         self._sending = [(webhook, thread) for webhook, thread in self._sending if thread.is_alive()]
-        if due and self._box is None:
-            self._say("webhooks wait: there is no key to open their secrets with; set secrets_key_file")
-            return
         for each in due:
             busy = sum(webhook == each.id for webhook, _ in self._sending)
             if busy >= PER_ENDPOINT or len(self._sending) >= ALTOGETHER:
@@ -120,9 +117,8 @@ class Sender:
 
     def _send_to(self, due: Due, stop: threading.Event) -> None:
         """Send what is due for an endpoint, one message after the other."""
-        assert self._box is not None
         try:
-            keys = endpoints.keys(self._box, due.secrets)
+            keys = endpoints.keys(self._box(), due.secrets)
             poster = posting.Poster(due.url, self._networks, self._seconds)
         except (ConfigurationError, ValueError) as error:
             self._unreadable[due.id] = time.monotonic() + UNREADABLE_SECONDS

@@ -31,6 +31,8 @@ FORMATS = ("table", "json", "csv")
 # The arguments of each command that has --format. {user} and {router} are hostile names.
 READ: dict[str, tuple[str, ...]] = {
     "simulate": (),  # sends to a server, and shows names of its own
+    "queue list": (),
+    "routers test-coa": ("{router}",),
     "jobs close-stale": ("--dry-run",),
     "migrate plan": ("--reapply",),
     "migrate status": (),
@@ -72,6 +74,7 @@ WITHOUT_DATA |= {
     "backfill",
     "verify",
     "config",
+    "routers test-coa",  # the router has no secret
     "journal adopt",
     "journal status",
 }
@@ -135,6 +138,11 @@ def hostile(database: str, connection: Connection) -> dict[str, str]:
         """INSERT INTO radmeter.webhook_delivery
                (webhook_id, message_id, type, subject, data, happened_at, error)
            VALUES (1, gen_random_uuid(), %(text)s, %(text)s, '{}', now(), %(text)s)""",
+        {"text": HOSTILE},
+    )
+    connection.execute(
+        """INSERT INTO radmeter.disconnect_queue (radacctid, username, act, reason, error, requested_by)
+           SELECT radacctid, username, 'disconnect', %(text)s, %(text)s, %(text)s FROM radacct""",
         {"text": HOSTILE},
     )
     (router,) = connection.execute("SELECT id FROM routers").fetchone() or (None,)

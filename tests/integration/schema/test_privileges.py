@@ -89,7 +89,9 @@ def test_there_is_nothing_that_is_not_listed(connection: Connection) -> None:
     assert {each for each in found if each[2] == "PUBLIC"} == {each for each in ELSE if each[2] == "PUBLIC"}
     # The owner owns; it needs no grant. NOC reads as a member of radmeter_reader.
     tables = {each for each in found if each[0] == "table"}
-    assert {each[2] for each in tables} == {"radmeter_reader", "radmeter_billing"}
+    # It also reads the encrypted secrets of routers, to send with them.
+    assert {each[1] for each in tables if each[2] == "radmeter_noc"} == {"radmeter.router_coa"}
+    assert {each[2] for each in tables} == {"radmeter_reader", "radmeter_noc", "radmeter_billing"}
     assert {each for each in tables if each[3] not in KINDS_OF_TABLES} == set()
     functions = {each for each in found if each[0] == "function"}
     assert {(role, privilege) for _, _, role, privilege in functions} == {
@@ -216,6 +218,8 @@ TAKES_TEXT = {
         "SELECT radmeter.without_name(to_jsonb(ARRAY[%(text)s::text, 'a']), %(text)s, %(text)s)",
     ),
     "radmeter_noc": (
+        "SELECT radmeter.request_disconnect(%(text)s, NULL, %(text)s)",
+        "SELECT radmeter.set_router_coa(-1, jsonb_build_object('vendor', %(text)s::text, 'address', %(text)s::text))",
         "SELECT radmeter.add_router(%(text)s, NULL, %(text)s, '0.0.0.0/0', NULL)",
         "SELECT radmeter.add_router('zone', NULL, NULL, NULL, %(text)s)",
         "SELECT radmeter.claim_router(NULL, %(text)s, NULL, NULL, NULL, NULL)",

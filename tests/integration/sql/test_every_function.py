@@ -10,6 +10,13 @@ INTEGRATION = Path(__file__).parents[1]
 # Steps of another function, which work on its temporary table or in its transaction: what they do is tested where the
 # function is that calls them.
 WITHIN = {
+    "close_gone": "test_answers.py",
+    "drop_requests": "test_coa_commands.py",
+    "request_disconnect": "test_coa_commands.py",
+    "retry_requests": "test_answers.py",
+    "set_router_coa": "test_coa_commands.py",
+    "vendor_attributes": "test_golden.py",
+    "vendor_profiles": "test_golden.py",
     "apply_quotas": "test_crossing.py",
     "apply_round": "test_interim_stop.py",
     "arrival_hour": "test_left_out.py",

@@ -21,9 +21,7 @@ from support.processes import Jobs
 from support.servers import Connection
 
 from radmeter.config import Networks
-from radmeter.errors import ConfigurationError
-from radmeter.secret_box import SecretBox
-from radmeter.webhooks import endpoints
+from radmeter.quotas.secrets import Keyring
 from radmeter.webhooks.sender import Sender
 
 MB = 10**6
@@ -49,7 +47,7 @@ class Site:
             self.dsn,
             "webhooks",
             *arguments,
-            RADMETER_SECRETS_KEY_FILE=str(self.key_file),
+            RADMETER_COA_KEY_FILE=str(self.key_file),
             RADMETER_WEBHOOK_NETWORKS=networks,
         )
 
@@ -81,8 +79,10 @@ class Site:
         key_file: Path | None = None,
     ) -> Iterator[Sender]:
         """Send what is due meanwhile, as the jobs do."""
-        box = SecretBox(key_file or self.key_file)
-        sender = Sender(self.dsn, box, networks, seconds=seconds, delays=delays, poll_seconds=0.1)
+        path = key_file or self.key_file
+        sender = Sender(
+            self.dsn, lambda: Keyring(path), networks, seconds=seconds, delays=delays, poll_seconds=0.1
+        )
         sender.start()
         try:
             yield sender
@@ -355,7 +355,7 @@ def test_jobs_that_are_killed_in_mid_send_send_it_again(site: Site, tmp_path: Pa
         jobs = Jobs(
             tmp_path / "jobs.log",
             site.dsn,
-            RADMETER_SECRETS_KEY_FILE=str(site.key_file),
+            RADMETER_COA_KEY_FILE=str(site.key_file),
             RADMETER_WEBHOOK_NETWORKS="127.0.0.0/8",
         ).start()
         try:
@@ -388,7 +388,7 @@ def test_the_secret_is_nowhere_in_clear(site: Site, tmp_path: Path, caplog: pyte
         jobs = Jobs(
             tmp_path / "jobs.log",
             site.dsn,
-            RADMETER_SECRETS_KEY_FILE=str(site.key_file),
+            RADMETER_COA_KEY_FILE=str(site.key_file),
             RADMETER_WEBHOOK_NETWORKS="127.0.0.0/8",
         ).start()
         try:
@@ -404,7 +404,7 @@ def test_the_secret_is_nowhere_in_clear(site: Site, tmp_path: Path, caplog: pyte
         )
         site.connection.execute("UPDATE radmeter.webhook SET paused_until = NULL")
         with site.sending(key_file=wrong):
-            wait(lambda: "none of the keys" in caplog.text, lambda: caplog.text)
+            wait(lambda: "encrypted with a key that is not in" in caplog.text, lambda: caplog.text)
         shown += [(tmp_path / "jobs.log").read_text(), caplog.text]
         bad = site.directory / "bad.secret"
         bad.write_text(f"{secret}{secret}")
@@ -433,12 +433,8 @@ def test_without_a_key_what_is_due_waits(site: Site, caplog: pytest.LogCaptureFi
     with endpoint() as (server, origin):
         site.add(origin)
         site.use(10 * MB)
-        sender = Sender(site.dsn, None, LOOPBACK)
-        sender.start()
-        try:
-            wait(lambda: "there is no key to open their secrets with" in caplog.text, lambda: caplog.text)
-        finally:
-            sender.end()
+        with site.sending(key_file=site.directory / "missing.key"):
+            wait(lambda: "the key of router secrets is missing" in caplog.text, lambda: caplog.text)
         assert (site.deliveries(), server.requests) == ([("quota.over", "waiting", 0, None, None)], [])
 
 
@@ -448,18 +444,16 @@ def test_a_new_key_encrypts_all_secrets_again(site: Site) -> None:
         new_file = site.directory / "new.secret"
         assert site.command("rotate", "1", "--secret-file", str(new_file)).exit_code == 0
         former_key = site.key_file.read_bytes()
-        site.key_file.write_bytes(Fernet.generate_key() + b"\n" + former_key)
-        assert endpoints.encrypt_again(site.connection, SecretBox(site.key_file)) == 2
-        site.key_file.write_bytes(site.key_file.read_bytes().split()[0])
+        key = radmeter(site.dsn, "routers", "coa-key", "--new", "--coa-key-file", site.key_file)
+        assert key.exit_code == 0, key.errors
+        assert "2 secrets encrypted with it, 1 old key removed" in key.output
+        assert former_key not in site.key_file.read_bytes()
         site.use(10 * MB)
         with site.sending():
             site.until(["done"])
         (request,) = server.wait_for(1)
         assert is_signed(request, old)
         assert is_signed(request, new_file.read_text().strip())
-        site.key_file.write_bytes(former_key)
-        with pytest.raises(ConfigurationError, match="none of the keys"):
-            endpoints.encrypt_again(site.connection, SecretBox(site.key_file))
 
 
 def test_the_command_test_sends_one_message(site: Site) -> None:

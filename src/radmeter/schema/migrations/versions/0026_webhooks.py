@@ -1,13 +1,13 @@
 """Webhooks: the endpoints that are told of events, and what is to be delivered to each.
 
 Revision ID: 0026
-Revises: 0024
+Revises: 0025
 """
 
 from alembic import op
 
 revision = "0026"
-down_revision = "0024"
+down_revision = "0025"
 branch_labels = None
 depends_on = None
 

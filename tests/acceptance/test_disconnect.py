@@ -1,0 +1,131 @@
+"""From the packet that crosses a limit to the Disconnect-Request at the router, over real UDP."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from support.coa_listener import CoaListener
+from support.commands import radmeter
+from support.processes import Jobs, Line, eventually
+from support.quota_queue import set_coa, wait_for
+from support.scripted_nas import Nas, Received, acknowledges, scripted_nas
+from support.wire import Router, Value
+
+from radmeter.quotas.secrets import add_key
+
+MB = 10**6
+PROMPT_SECONDS = 2.0
+
+
+@pytest.fixture
+def key_file(tmp_path: Path) -> Path:
+    path = tmp_path / "coa.key"
+    add_key(path)
+    return path
+
+
+@pytest.fixture
+def jobs(line: Line, tmp_path: Path, key_file: Path) -> Iterator[Jobs]:
+    with Jobs(tmp_path / "jobs.log", line.database.dsn, RADMETER_COA_KEY_FILE=str(key_file)) as jobs:
+        yield jobs.start()
+
+
+def packet(name: str, status: str, octets: int) -> dict[str, Value]:
+    return {
+        "User-Name": name,
+        "Acct-Session-Id": f"{name}-1",
+        "NAS-IP-Address": bytes([127, 0, 0, 1]),
+        "NAS-Identifier": "lobby",
+        "Calling-Station-Id": "02-AA-00-00-00-01",
+        "Framed-IP-Address": bytes([192, 168, 88, 7]),
+        "Acct-Status-Type": status,
+        "Acct-Input-Octets": octets,
+    }
+
+
+def subscribe(dsn: str, *names: str) -> None:
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute("INSERT INTO plans (name, quota_bytes) VALUES ('basic', %s)", (10 * MB,))
+        connection.execute(
+            "INSERT INTO subscribers (username, plan_id) SELECT unnest(%s::text[]), id FROM plans",
+            (list(names),),
+        )
+
+
+def test_the_request_comes_within_two_seconds_and_the_stop_ends_it(
+    line: Line, router: Router, jobs: Jobs, key_file: Path
+) -> None:
+    """A busy machine may delay some: one of five in time shows that nothing waits for a timer."""
+    names = [f"user{number}" for number in range(5)]
+    dsn = line.database.dsn
+    subscribe(dsn, *names)
+
+    def script(nas: Nas, received: Received) -> None:
+        acknowledges(nas, received)
+        assert router.send(packet(str(received.get("User-Name")), "Stop", 11 * MB))
+
+    for name in names:
+        assert router.send(packet(name, "Start", 0))
+    eventually(lambda: line.database.rows("SELECT count(*) FROM radacct"), [(5,)])
+    with scripted_nas(script) as nas:
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            set_coa(connection, key_file, address=nas.address, port=nas.port, vendor="mikrotik")
+        # The worker listens.
+        eventually(
+            lambda: line.database.rows("SELECT count(*) FROM radmeter.lease WHERE expires_at > now()"), [(1,)]
+        )
+        took = []
+        for name in names:
+            begun = time.time()
+            assert router.send(packet(name, "Interim-Update", 10 * MB))
+            found = wait_for(
+                lambda name=name: [each for each in nas.received if each.get("User-Name") == name]
+            )  # type: ignore[misc]
+            took.append(found[0].at - begun)
+            eventually(
+                lambda name=name: line.database.rows(  # type: ignore[misc]
+                    f"SELECT state, attempts FROM radmeter.disconnect_queue WHERE username = '{name}'"
+                ),
+                [("done", 1)],
+            )
+    print("seconds from the crossing packet to the request:", [round(each, 2) for each in took])
+    assert min(took) < PROMPT_SECONDS
+    for each in nas.received:
+        assert each.genuine
+        assert each.get("Framed-IP-Address") == "192.168.88.7"
+    assert line.database.rows("SELECT count(*) FROM radacct WHERE acctstoptime IS NULL") == [(0,)]
+
+
+def test_freeradius_takes_the_requests(
+    line: Line, router: Router, jobs: Jobs, key_file: Path, tmp_path: Path
+) -> None:
+    """It checks our authenticators, and we check its answers."""
+    subscribe(line.database.dsn, "bob", "carol")
+    for name in ("bob", "carol"):
+        assert router.send(packet(name, "Start", 0))
+    eventually(lambda: line.database.rows("SELECT count(*) FROM radacct"), [(2,)])
+    with CoaListener(tmp_path / "coa") as listener:
+        listener.start()
+        with psycopg.connect(line.database.dsn, autocommit=True) as connection:
+            set_coa(connection, key_file, address="127.0.0.1", port=listener.port)
+        tried = radmeter(
+            line.database.dsn, "routers", "test-coa", "lobby", RADMETER_COA_KEY_FILE=str(key_file)
+        )
+        assert "works: the router has no such session (503 Session Context Not Found)" in tried.output
+        assert tried.exit_code == 0
+        for name in ("bob", "carol"):
+            assert router.send(packet(name, "Interim-Update", 10 * MB))
+        eventually(
+            lambda: line.database.rows(
+                "SELECT username, state, error_cause, identity_set FROM radmeter.disconnect_queue ORDER BY 1"
+            ),
+            [("bob", "acknowledged", None, 0), ("carol", "waiting", 503, 1)],
+        )
+        seen = listener.requests()
+    assert 'User-Name = "bob"' in seen
+    assert 'Acct-Session-Id = "bob-1"' in seen
+    assert 'Calling-Station-Id = "02-AA-00-00-00-01"' in seen
+    assert "Packet-Type = Disconnect-Request" in seen
+    assert "Message-Authenticator = 0x" in seen

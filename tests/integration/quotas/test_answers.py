@@ -1,0 +1,420 @@
+"""What becomes of a request after each answer of a router, over real UDP."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from support.quota_queue import ask, requests, session, set_coa, wait_for, wait_for_state, working
+from support.scripted_nas import ACK, NAK, Nas, Received, acknowledges, is_silent, refuses, scripted_nas
+from support.servers import Connection
+
+
+@pytest.fixture
+def key_file(tmp_path: Path) -> Path:
+    return tmp_path / "coa.key"
+
+
+@pytest.fixture
+def nas(database: str, connection: Connection, key_file: Path) -> Iterator[Nas]:
+    """A router with an open session of bob's, and a request for it that is not sent yet."""
+    with scripted_nas() as running:
+        session(database, Calling_Station_Id="02-00-00-00-00-01", Framed_IP_Address="10.0.0.7")
+        set_coa(connection, key_file, address=running.address, port=running.port)
+        yield running
+
+
+def value(connection: Connection, query: str) -> object:
+    row = connection.execute(query.encode()).fetchone()
+    return None if row is None else row[0]
+
+
+def test_the_stop_ends_a_request_not_the_ack(
+    database: str, connection: Connection, key_file: Path, nas: Nas
+) -> None:
+    ask(connection)
+    with working(database, key_file):
+        row = wait_for_state(connection, "acknowledged")
+        assert (row["attempts"], row["error"], row["ended_at"]) == (1, None, None)
+        session(database, status="Stop")
+        assert wait_for_state(connection, "done")["error"] is None
+    (received,) = nas.requests()
+    assert (received.act, received.genuine) == ("disconnect", True)
+    assert received.get("User-Name") == "bob"
+    assert received.get("Acct-Session-Id") == "s1"
+    assert received.get("NAS-Identifier") == "lobby"
+    assert received.get("Calling-Station-Id") == "02-00-00-00-00-01"
+    assert received.packet.verify_message_authenticator()
+
+
+def test_an_ack_without_effect_is_believed_three_times(
+    database: str, connection: Connection, key_file: Path, nas: Nas
+) -> None:
+    """The router acknowledged a minute ago, and an interim came since."""
+    ask(connection)
+    with working(database, key_file):
+        for times in (1, 2, 3):
+            wait_for(lambda times=times: len(nas.requests()) == times)  # type: ignore[misc]
+            wait_for_state(connection, "acknowledged")
+            connection.execute(
+                """UPDATE radmeter.disconnect_queue
+                   SET answered_at = now() - interval '1 minute', next_try_at = now()"""
+            )
+            session(database, Acct_Input_Octets=times)
+        row = wait_for_state(connection, "failed")
+    assert "acknowledged 3 times, but the session goes on" in row["error"]
+    sets = [each.get("NAS-Identifier") is not None for each in nas.requests()]
+    assert sets == [True, False, False]
+
+
+def test_silence_after_an_ack_closes_the_session(
+    database: str, connection: Connection, key_file: Path, nas: Nas
+) -> None:
+    ask(connection)
+    with working(database, key_file):
+        wait_for_state(connection, "acknowledged")
+        connection.execute(
+            "UPDATE radacct SET interim_interval = 60, arrived_at = now() - interval '4 minutes'"
+        )
+        connection.execute(
+            """UPDATE radmeter.disconnect_queue
+               SET answered_at = now() - interval '200 seconds', next_try_at = now()"""
+        )
+        row = wait_for_state(connection, "done")
+    assert row["error"] == "no Stop came: closed as stale"
+    assert value(connection, "SELECT acctterminatecause FROM radacct") == "Admin-Reset"
+    assert len(nas.requests()) == 1
+
+
+def test_503_closes_a_session_that_is_silent(
+    database: str, connection: Connection, key_file: Path, nas: Nas
+) -> None:
+    nas.script = refuses(503)
+    connection.execute("UPDATE radacct SET arrived_at = now() - interval '6 minutes'")
+    ask(connection)
+    with working(database, key_file):
+        row = wait_for_state(connection, "done")
+    assert row["error_cause"] == 503
+    assert value(connection, "SELECT acctstoptime IS NOT NULL FROM radacct") is True
+    assert len(nas.requests()) == 1
+
+
+@pytest.mark.parametrize("cause", [503, None])
+def test_503_of_a_session_that_goes_on_tries_the_next_identity_once(
+    database: str, connection: Connection, key_file: Path, nas: Nas, cause: int | None
+) -> None:
+    nas.script = refuses(cause)
+    ask(connection)
+    with working(database, key_file):
+        wait_for(lambda: len(nas.requests()) == 2)
+        row = wait_for_state(connection, "waiting")
+    first, second = nas.requests()
+    assert first.get("NAS-Identifier") == "lobby"
+    assert (second.get("NAS-Identifier"), second.get("User-Name"), second.get("Acct-Session-Id")) == (
+        None,
+        "bob",
+        "s1",
+    )
+    assert (row["attempts"], row["error_cause"], row["ended_at"]) == (2, cause, None)
+    assert value(connection, "SELECT acctstoptime FROM radacct") is None
+    assert value(connection, "SELECT next_try_at > now() FROM radmeter.disconnect_queue") is True
+
+
+@pytest.mark.parametrize(
+    ("cause", "sent", "state"),
+    [
+        (401, 2, "failed"),
+        (402, 2, "failed"),
+        (403, 2, "failed"),
+        (404, 1, "failed"),
+        (405, 1, "failed"),
+        (406, 1, "failed"),
+        (407, 1, "failed"),
+        (501, 1, "failed"),
+        (504, 1, "waiting"),
+        (506, 1, "waiting"),
+        (508, 2, "failed"),
+        (999, 1, "waiting"),
+    ],
+)
+def test_each_error_cause_of_a_disconnect_request(
+    database: str, connection: Connection, key_file: Path, nas: Nas, cause: int, sent: int, state: str
+) -> None:
+    nas.script = refuses(cause)
+    ask(connection)
+    with working(database, key_file):
+        wait_for(lambda: len(nas.requests()) == sent)
+        wait_for(lambda: requests(connection)[0]["attempts"] == sent)
+        row = wait_for_state(connection, state)
+    assert row["error_cause"] == cause
+    assert str(cause) in row["error"]
+    assert len(nas.requests()) == sent
+
+
+@pytest.mark.parametrize(("cause", "learned"), [(401, None), (405, False), (406, False), (501, False)])
+def test_a_coa_request_that_is_not_supported_becomes_a_disconnect_request(
+    database: str, connection: Connection, key_file: Path, nas: Nas, cause: int, learned: bool | None
+) -> None:
+    def script(nas: Nas, received: Received) -> None:
+        if received.act == "coa":
+            nas.answer(received, NAK, cause)
+        else:
+            nas.answer(received, ACK)
+
+    nas.script = script
+    throttle(connection)
+    ask(connection, "coa", reason="throttled")
+    with working(database, key_file):
+        row = wait_for_state(connection, "acknowledged")
+    assert row["act"] == "disconnect"
+    assert [each.act for each in nas.requests()] == ["coa", "disconnect"]
+    assert value(connection, "SELECT coa_works FROM radmeter.router_coa_state") is learned
+
+
+def throttle(connection: Connection) -> None:
+    """Give bob a plan with speeds."""
+    connection.execute(
+        """WITH plan AS (INSERT INTO plans (name, quota_bytes, speed_up, speed_down)
+                         VALUES ('slow', 10000000000, 1000000, 2000000) RETURNING id)
+           INSERT INTO subscribers (username, plan_id) SELECT 'bob', id FROM plan"""
+    )
+    connection.execute("SELECT radmeter.apply_due_quotas(100)")
+
+
+def test_a_router_that_ignores_coa_requests_gets_a_disconnect_request_and_is_remembered(
+    database: str, connection: Connection, key_file: Path, nas: Nas
+) -> None:
+    def script(nas: Nas, received: Received) -> None:
+        if received.act == "disconnect":
+            nas.answer(received, ACK)
+
+    nas.script = script
+    throttle(connection)
+    ask(connection, "coa", reason="throttled")
+    with working(database, key_file):
+        wait_for_state(connection, "acknowledged")
+        assert [each.act for each in nas.requests()] == ["coa", "disconnect"]
+        assert value(connection, "SELECT coa_works FROM radmeter.router_coa_state") is False
+        session(database, session_id="s2")
+        connection.execute("UPDATE radmeter.disconnect_queue SET ended_at = now(), state = 'done'")
+        connection.execute(
+            """INSERT INTO radmeter.disconnect_queue (radacctid, username, act, reason)
+               SELECT radacctid, username, 'coa', 'limits' FROM radacct WHERE acctsessionid = 's2'"""
+        )
+        wait_for(lambda: len(nas.requests()) == 3)
+    assert nas.requests()[2].act == "disconnect"
+
+
+def test_a_coa_request_has_all_limits_counted_from_the_start_of_the_session(
+    database: str, connection: Connection, key_file: Path, nas: Nas
+) -> None:
+    throttle(connection)
+    session(database, Acct_Input_Octets=1_000_000_000, Acct_Output_Octets=2_000_000_000)
+    set_coa(connection, key_file, vendor="chilli", secret=None)
+    ask(connection, "coa", reason="throttled")
+    with working(database, key_file):
+        assert wait_for_state(connection, "done")["error"] is None
+    (received,) = nas.requests()
+    assert received.get("ChilliSpot-Bandwidth-Max-Up") == 1000
+    assert received.get("ChilliSpot-Bandwidth-Max-Down") == 2000
+    # 3 GB used in the session and 7 GB left.
+    assert received.get("ChilliSpot-Max-Total-Octets") == 10_000_000_000 % 2**32
+    assert received.packet[(14559, 23)] == [(2).to_bytes(4, "big")]
+
+
+def test_silence_is_remembered_and_the_request_waits(
+    database: str, connection: Connection, key_file: Path, nas: Nas
+) -> None:
+    nas.script = is_silent
+    ask(connection)
+    with working(database, key_file):
+        row = wait_for_state(connection, "waiting")
+        wait_for(lambda: value(connection, "SELECT failures FROM radmeter.router_coa_state") == 1)
+        assert len(nas.received) == 3
+        assert len({(each.datagram, each.sender) for each in nas.received}) == 1
+        assert f"no answer from 127.0.0.1 port {nas.port}" in row["error"]
+        connection.execute("SELECT radmeter.retry_requests(ARRAY[%s::bigint])", (row["id"],))
+        nas.script = acknowledges
+        wait_for_state(connection, "acknowledged")
+        assert value(connection, "SELECT failures FROM radmeter.router_coa_state") == 0
+
+
+def test_the_third_try_is_answered(database: str, connection: Connection, key_file: Path, nas: Nas) -> None:
+    def script(nas: Nas, received: Received) -> None:
+        if len(nas.received) == 3:
+            nas.answer(received, ACK)
+
+    nas.script = script
+    ask(connection)
+    with working(database, key_file):
+        row = wait_for_state(connection, "acknowledged")
+    assert row["attempts"] == 1
+    assert len({(each.datagram, each.sender) for each in nas.received}) == 1
+
+
+@pytest.mark.parametrize("how", ["forged", "other secret", "other identifier", "bad signature", "cut"])
+def test_an_answer_that_is_not_the_routers_is_ignored(
+    database: str, connection: Connection, key_file: Path, nas: Nas, how: str
+) -> None:
+    def script(nas: Nas, received: Received) -> None:
+        if how == "other secret":
+            nas.answer(received, ACK, secret=b"another")
+            return
+        there = received.sender
+        nas_answer = bytearray(_ack(nas, received))
+        if how == "forged":
+            nas_answer[5] ^= 1
+        elif how == "other identifier":
+            nas_answer[1] ^= 1
+        elif how == "bad signature":
+            nas_answer[-1] ^= 1
+        elif how == "cut":
+            nas_answer = nas_answer[:-3]
+        nas.send(bytes(nas_answer), there)
+
+    nas.script = script
+    ask(connection)
+    with working(database, key_file):
+        row = wait_for_state(connection, "waiting")
+    assert row["answered_at"] is None
+    assert len(nas.received) == 3
+
+
+def _ack(nas: Nas, received: Received) -> bytes:
+    """Make an ACK without sending it."""
+    quiet = Nas(nas.address, nas.port, nas.script, nas.secret)
+    kept: list[bytes] = []
+    quiet.send = lambda datagram, to: kept.append(datagram)  # type: ignore[method-assign]
+    return quiet.answer(received, ACK)
+
+
+def test_a_late_answer_to_an_earlier_request_is_not_the_answer_to_this_one(
+    database: str, connection: Connection, key_file: Path, nas: Nas
+) -> None:
+    late: list[bytes] = []
+
+    def script(nas: Nas, received: Received) -> None:
+        if not late:
+            late.append(_ack(nas, received))
+        elif received.datagram != nas.received[0].datagram:
+            # With the Identifier of the new request, and the authenticator of the old one.
+            nas.send(bytes([late[0][0], received.datagram[1]]) + late[0][2:], received.sender)
+            nas.answer(received, NAK, 404)
+
+    nas.script = script
+    ask(connection)
+    with working(database, key_file):
+        row = wait_for_state(connection, "waiting")
+        connection.execute("SELECT radmeter.retry_requests(ARRAY[%s::bigint])", (row["id"],))
+        assert wait_for_state(connection, "failed")["error_cause"] == 404
+
+
+def test_a_wrong_secret_is_silence(database: str, connection: Connection, key_file: Path, nas: Nas) -> None:
+    def script(nas: Nas, received: Received) -> None:
+        if received.genuine:
+            nas.answer(received, ACK)
+
+    nas.script = script
+    set_coa(connection, key_file, secret=b"typo")
+    ask(connection)
+    with working(database, key_file):
+        assert "no answer" in wait_for_state(connection, "waiting")["error"]
+
+
+@pytest.mark.parametrize(
+    ("lost", "said"),
+    [
+        ("UPDATE radmeter.router_coa SET secret = NULL", "radmeter routers set '#"),
+        ("UPDATE radmeter.router_coa SET secret = 'gAAAA'", "encrypted with a key that is not in"),
+    ],
+)
+def test_without_a_secret_the_request_stays_and_names_the_command(
+    database: str, connection: Connection, key_file: Path, nas: Nas, lost: str, said: str
+) -> None:
+    connection.execute(lost.encode())
+    ask(connection)
+    with working(database, key_file):
+        assert said in wait_for(lambda: requests(connection)[0]["error"])
+        assert nas.received == []
+        set_coa(connection, key_file)
+        wait_for_state(connection, "acknowledged")
+
+
+def end_session(database: str, connection: Connection) -> None:
+    session(database, status="Stop")
+
+
+def erase(database: str, connection: Connection) -> None:
+    connection.execute("UPDATE radacct SET username = 'erased-1'")
+
+
+def serve_again(database: str, connection: Connection) -> None:
+    connection.execute("UPDATE radmeter.disconnect_queue SET requested_by = NULL, reason = 'over'")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (end_session, "the session has ended"),
+        (erase, "the session has another user name now"),
+        (serve_again, "the user has no limits any more"),
+    ],
+)
+def test_what_has_no_purpose_any_more_is_ended_without_sending(
+    database: str,
+    connection: Connection,
+    key_file: Path,
+    nas: Nas,
+    change: Callable[[str, Connection], None],
+    said: str,
+) -> None:
+    ask(connection)
+    change(database, connection)
+    with working(database, key_file):
+        assert wait_for_state(connection, "dropped")["error"] == said
+    assert nas.received == []
+
+
+@pytest.mark.parametrize(
+    ("vendor", "reason", "speed_up", "act"),
+    [
+        ("mikrotik", "throttled", "1000000", "coa"),
+        ("mikrotik", "restored", "1000000", "coa"),
+        # The router's own speed, which no attribute brings back.
+        ("mikrotik", "restored", "NULL", "disconnect"),
+        ("chilli", "restored", "NULL", "coa"),
+        # There is no attribute for a speed.
+        ("cisco", "throttled", "1000000", "disconnect"),
+        ("unifi", "throttled", "1000000", "disconnect"),
+    ],
+)
+def test_a_change_that_no_attribute_makes_is_a_new_login(
+    database: str,
+    connection: Connection,
+    key_file: Path,
+    nas: Nas,
+    vendor: str,
+    reason: str,
+    speed_up: str,
+    act: str,
+) -> None:
+    throttle(connection)
+    connection.execute(f"UPDATE plans SET speed_up = {speed_up}".encode())
+    set_coa(connection, key_file, vendor=vendor, secret=None)
+    ask(connection, "coa", reason=reason)
+    with working(database, key_file):
+        row = wait_for_state(connection, "acknowledged" if act == "disconnect" else "done")
+    assert [each.act for each in nas.requests()] == [act]
+    assert row["act"] == act
+
+
+def test_without_an_address_a_request_goes_where_the_packets_come_from(
+    database: str, connection: Connection, key_file: Path, nas: Nas
+) -> None:
+    """The NAS-IP-Address is that of another network, as behind NAT. A detail file's client is an old one."""
+    set_coa(connection, key_file, address=None, secret=None)
+    session(database, session_id="old", Packet_Src_IP_Address="192.0.2.9", ago=7200)
+    session(database, Packet_Src_IP_Address="127.0.0.1")
+    ask(connection)
+    with working(database, key_file):
+        wait_for(lambda: len(nas.requests()) == 2)
+    assert value(connection, "SELECT host(packets_from) FROM radmeter.router_coa_state") == "127.0.0.1"

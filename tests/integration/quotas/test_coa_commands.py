@@ -1,0 +1,234 @@
+"""Commands that set how requests reach routers, and that ask for them."""
+
+import json
+import re
+import stat
+from pathlib import Path
+
+import pytest
+from support.commands import radmeter
+from support.quota_queue import ask, requests, session, set_coa, wait_for, wait_for_state, working
+from support.scripted_nas import SECRET, is_silent, refuses, scripted_nas
+from support.servers import Connection
+
+from radmeter.quotas.secrets import Keyring
+
+
+@pytest.fixture
+def key_file(tmp_path: Path) -> Path:
+    return tmp_path / "coa.key"
+
+
+@pytest.fixture
+def secret_file(tmp_path: Path) -> Path:
+    path = tmp_path / "secret"
+    path.write_bytes(SECRET + b"\n")
+    return path
+
+
+def stored(connection: Connection) -> tuple[object, ...]:
+    row = connection.execute(
+        """SELECT vendor, host(address), port, host(source_address), message_authenticator, swapped
+           FROM radmeter.router_coa"""
+    ).fetchone()
+    assert row is not None
+    return row
+
+
+def test_a_router_is_set_and_its_secret_is_nowhere_in_the_clear(
+    database: str, connection: Connection, tmp_path: Path, key_file: Path, secret_file: Path
+) -> None:
+    session(database)
+    environment = {"RADMETER_COA_KEY_FILE": str(key_file)}
+    done = radmeter(
+        database,
+        *(
+            "routers",
+            "set",
+            "lobby",
+            "--coa-address",
+            "10.9.9.9",
+            "--coa-port",
+            "1700",
+            "--vendor",
+            "mikrotik",
+        ),
+        *(
+            "--coa-secret-file",
+            secret_file,
+            "--coa-source",
+            "10.1.1.1",
+            "--no-message-authenticator",
+            "--swapped",
+        ),
+        **environment,
+    )
+    assert (done.exit_code, done.output) == (0, "router #1 'lobby' is changed\n")
+    assert "made the key" in done.errors
+    assert stat.S_IMODE(key_file.stat().st_mode) == 0o600
+    assert stored(connection) == ("mikrotik", "10.9.9.9", 1700, "10.1.1.1", False, True)
+    assert radmeter(database, "routers", "set", "lobby", "--coa-address", "", **environment).exit_code == 0
+    assert stored(connection)[:2] == ("mikrotik", None)
+    row = connection.execute("SELECT secret FROM radmeter.router_coa").fetchone()
+    assert row is not None
+    assert Keyring(key_file).decrypt(row[0]) == SECRET
+    everything = connection.execute(
+        "SELECT string_agg(to_jsonb(line)::text, ' ') FROM audit_log AS line"
+    ).fetchone()
+    assert everything is not None
+    assert "routers set" in everything[0]
+    for text in (everything[0], done.output, done.errors):
+        assert SECRET.decode() not in text
+        assert row[0] not in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--vendor", "acme"), 'vendor "acme" is not known'),
+        (("--coa-address", "10.0.0.0/8"), "give an IP address"),
+        (("--coa-source", "lobby.example"), "give an IP address"),
+        (("--coa-port", "70000"), "is not a whole number from 1 to 65,535"),
+        (("--coa-secret-file", "/nonexistent"), "cannot be read: No such file"),
+    ],
+)
+def test_a_value_that_cannot_be_used_changes_nothing(
+    database: str, connection: Connection, key_file: Path, arguments: tuple[str, ...], said: str
+) -> None:
+    session(database)
+    done = radmeter(database, "routers", "set", "lobby", *arguments, RADMETER_COA_KEY_FILE=str(key_file))
+    assert done.exit_code != 0
+    assert said in done.errors
+    assert connection.execute("SELECT count(*) FROM radmeter.router_coa").fetchone() == (0,)
+
+
+def test_a_key_is_replaced_while_both_decrypt(
+    database: str, connection: Connection, key_file: Path, secret_file: Path
+) -> None:
+    environment = {"RADMETER_COA_KEY_FILE": str(key_file)}
+    session(database)
+    first = radmeter(database, "routers", "coa-key", "--new", **environment)
+    assert first.exit_code == 0, first.errors
+    radmeter(database, "routers", "set", "lobby", "--coa-secret-file", secret_file, **environment)
+    before = key_file.read_bytes()
+    key_file.chmod(0o640)
+    done = radmeter(database, "routers", "coa-key", "--new", **environment)
+    assert "1 secret encrypted with it, 1 old key removed" in done.output
+    assert key_file.read_bytes() != before
+    assert len(key_file.read_bytes().split()) == 1
+    assert stat.S_IMODE(key_file.stat().st_mode) == 0o640
+    row = connection.execute("SELECT secret FROM radmeter.router_coa").fetchone()
+    assert row is not None
+    assert Keyring(key_file).decrypt(row[0]) == SECRET
+    # The key is lost: nothing is overwritten.
+    key_file.unlink()
+    assert radmeter(database, "routers", "coa-key", "--new", **environment).exit_code == 1
+    lost = radmeter(database, "routers", "set", "lobby", "--coa-secret-file", secret_file, **environment)
+    assert lost.exit_code != 0
+    assert "copy it from the machine that has it" in lost.errors
+    assert not key_file.exists()
+
+
+@pytest.mark.parametrize(
+    ("script", "works", "said"),
+    [
+        (refuses(503), True, "works: the router has no such session"),
+        (refuses(None), True, "works: the router has no such session"),
+        (refuses(402), True, "is --vendor right?"),
+        (refuses(501), False, "takes no Disconnect-Requests"),
+        (is_silent, False, "docs/operations.md has what to switch on"),
+    ],
+)
+def test_test_coa_explains_the_answer(
+    database: str,
+    connection: Connection,
+    key_file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    script: object,
+    works: bool,
+    said: str,
+) -> None:
+    monkeypatch.setattr("radmeter.quotas.sending.PAUSES", (0.1,))
+    monkeypatch.setattr("radmeter.quotas.sending.Sender.__init__.__defaults__", ((0.1, 0.1), 16))
+    session(database)
+    with scripted_nas(script) as nas:  # type: ignore[arg-type]
+        set_coa(connection, key_file, address=nas.address, port=nas.port, vendor="mikrotik")
+        done = radmeter(database, "routers", "test-coa", "lobby", RADMETER_COA_KEY_FILE=str(key_file))
+        assert said in done.output, done.errors
+        assert done.exit_code == (0 if works else 1)
+        assert [each.act for each in nas.requests()] == ["disconnect", "coa"]
+        assert all(str(each.get("User-Name")).startswith("radmeter-test-") for each in nas.requests())
+        table = radmeter(
+            database, "routers", "test-coa", "lobby", "--format", "json", RADMETER_COA_KEY_FILE=str(key_file)
+        )
+        assert json.loads(table.output)[0]["works"] is works
+
+
+def test_a_user_is_disconnected_by_hand(database: str, connection: Connection, key_file: Path) -> None:
+    session(database)
+    session(database, session_id="s2")
+    session(database, name="carol", session_id="s3")
+    with scripted_nas() as nas:
+        set_coa(connection, key_file, address=nas.address, port=nas.port)
+        assert (
+            radmeter(database, "disconnect", "bob", "--reason", "lost phone").output == "2 requests queued\n"
+        )
+        again = radmeter(database, "disconnect", "bob", "--reason", "lost phone")
+        assert again.output == "a request is queued already\n"
+        one = radmeter(database, "disconnect", "--session", "s3", "--reason", "test")
+        assert one.output == "1 request queued\n"
+        listed = radmeter(database, "queue", "list", "--user", "bob", "--format", "json").json()
+        wanted = ("username", "session", "act", "state", "attempts", "error_cause", "reason")
+        assert [{name: each[name] for name in wanted} for each in listed] == [
+            {
+                "username": "bob",
+                "session": name,
+                "act": "disconnect",
+                "state": "waiting",
+                "attempts": 0,
+                "error_cause": None,
+                "reason": "lost phone",
+            }
+            for name in ("s2", "s1")
+        ]
+        assert (
+            radmeter(database, "queue", "drop", str(listed[0]["id"]), "--yes").output
+            == "1 request given up\n"
+        )
+        with working(database, key_file):
+            wait_for(lambda: len(nas.requests()) == 2)
+        assert {str(each.get("Acct-Session-Id")) for each in nas.requests()} == {"s1", "s3"}
+    row = connection.execute(
+        """SELECT array_agg(action ORDER BY id), bool_and(operator IS NOT NULL) FROM audit_log
+           WHERE action IN ('disconnect', 'queue drop')"""
+    ).fetchone()
+    assert row == (["disconnect", "disconnect", "disconnect", "queue drop"], True)
+
+
+def test_who_is_not_online_cannot_be_disconnected(database: str) -> None:
+    session(database, status="Stop")
+    assert 'user "bob" has no open session' in radmeter(database, "disconnect", "bob", "--reason", "x").errors
+    done = radmeter(database, "disconnect", "--session", "s1", "--reason", "x")
+    assert "there is no open session 's1'" in done.errors
+
+
+def test_a_request_that_failed_is_sent_again(database: str, connection: Connection, key_file: Path) -> None:
+    session(database)
+    ask(connection)
+    with scripted_nas(refuses(404)) as nas:
+        set_coa(connection, key_file, address=nas.address, port=nas.port)
+        with working(database, key_file):
+            failed = wait_for_state(connection, "failed")
+            nas.script = lambda nas, received: nas.answer(received, {40: 41}) and None
+            assert (
+                radmeter(database, "queue", "retry", str(failed["id"])).output == "1 request to send again\n"
+            )
+            wait_for_state(connection, "acknowledged")
+    assert radmeter(database, "queue", "retry", "99").exit_code == 1
+    assert len(requests(connection)) == 1
+
+
+def test_a_router_is_added_by_its_name(database: str) -> None:
+    done = radmeter(database, "routers", "add", "hall", "--mac", "02:00:00:00:00:09")
+    assert re.fullmatch(r"added router #\d+ 'hall'\n", done.output), done.errors
+    assert radmeter(database, "routers", "add", "x", "--name", "y").exit_code == 2
