@@ -2,10 +2,13 @@
 
 import random
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from support.commands import Packets, radmeter
+from support.quota_queue import requests, set_coa, wait_for, working
+from support.scripted_nas import scripted_nas
 from support.servers import Connection
 
 from radmeter.people.erasure import erase
@@ -241,3 +244,16 @@ def test_names_as_sent_are_kept_while_they_are_needed(database: str, tenants: Co
         """SELECT acctsessionid, sent.username FROM radmeter.sent_username AS sent JOIN radacct USING (radacctid)"""
     ).fetchall() == [("open", "alice")]
     assert tenants.execute("SELECT radmeter.drop_sent_usernames(100)").fetchone() == (0,)
+
+
+def test_a_router_is_told_the_name_that_it_sent(database: str, tenants: Connection, tmp_path: Path) -> None:
+    """A quota is that of the name with the realm."""
+    realm(tenants, days_ago(3))
+    tenants.execute("UPDATE plans SET quota_bytes = 1000")
+    key_file = tmp_path / "coa.key"
+    with scripted_nas() as nas, working(database, key_file):
+        set_coa(tenants, key_file, "a", address=nas.address, port=nas.port)
+        send(database, "a", "s", 1000)
+        (request,) = wait_for(nas.requests)
+        assert (request.act, request.get("User-Name")) == ("disconnect", "alice")
+    assert [row["username"] for row in requests(tenants)] == ["alice@hotel"]
