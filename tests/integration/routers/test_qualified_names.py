@@ -88,6 +88,7 @@ def test_without_the_setting_nothing_changes(database: str, tenants: Connection)
 @pytest.mark.parametrize("name", ["alice@elsewhere", "GUESTS\\alice", "@"])
 def test_a_name_with_a_realm_stays(database: str, tenants: Connection, name: str) -> None:
     realm(tenants, days_ago(3))
+    tenants.execute("INSERT INTO subscribers (username, plan_id) VALUES (%s, 1)", (name,))
     send(database, "a", "s", 5, name)
     assert usage(tenants) == {name: 5}
     assert tenants.execute("SELECT radmeter.sent_name(radacctid, username) FROM radacct").fetchone() == (
