@@ -1,6 +1,6 @@
 -- radmeter.claim_deliveries(holder, webhook, seconds, most): the deliveries to an endpoint that are due, the oldest first.
 -- They are the holder's for so many seconds: nobody else gets them, unless the holder has not noted a result by then.
--- The attempt is counted here, so that a message that kills the sender is given up at last.
+-- The attempt is counted here, so that one counts that a kill cut off.
 -- Returns nothing while the endpoint is paused, switched off or retired. Waits for no lock.
 -- Called by the jobs. Writes radmeter.webhook_delivery.
 CREATE OR REPLACE FUNCTION radmeter.claim_deliveries(p_holder uuid, p_webhook bigint, p_seconds integer, p_most integer)

@@ -29,6 +29,8 @@ ALTOGETHER = 32
 # Threads that still wait for an answer then are left behind: their claims run out.
 END_SECONDS = 2.0
 UNREADABLE_SECONDS = 60.0
+# After so long a thread ends, and the next one reads the endpoint's secrets anew.
+TURN_SECONDS = 30.0
 
 
 class Due(NamedTuple):
@@ -70,7 +72,7 @@ class Sender:
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._sending: list[tuple[int, threading.Thread]] = []
-        self._unreadable: dict[int, float] = {}
+        self._unreadable: dict[int, tuple[float, str]] = {}
         self._said: str | None = None
 
     def start(self) -> None:
@@ -107,7 +109,7 @@ class Sender:
             busy = sum(webhook == each.id for webhook, _ in self._sending)
             if busy >= PER_ENDPOINT or len(self._sending) >= ALTOGETHER:
                 continue
-            if self._unreadable.get(each.id, 0.0) > time.monotonic():
+            if self._unreadable.get(each.id, (0.0, ""))[0] > time.monotonic():
                 continue
             thread = threading.Thread(
                 target=self._send_to, args=(each, stop), name=f"webhook {each.id}", daemon=True
@@ -121,12 +123,16 @@ class Sender:
             keys = endpoints.keys(self._box(), due.secrets)
             poster = posting.Poster(due.url, self._networks, self._seconds)
         except (ConfigurationError, ValueError) as error:
-            self._unreadable[due.id] = time.monotonic() + UNREADABLE_SECONDS
-            log.warning("webhook %s waits: %s", due.id, error)
+            _, said = self._unreadable.get(due.id, (0.0, ""))
+            self._unreadable[due.id] = time.monotonic() + UNREADABLE_SECONDS, str(error)
+            if str(error) != said:
+                log.warning("webhook %s waits: %s", due.id, error)
             return
+        self._unreadable.pop(due.id, None)
+        end = time.monotonic() + TURN_SECONDS
         try:
             with connect(self._dsn, any_pooler=True) as connection:
-                while not stop.is_set():
+                while not stop.is_set() and time.monotonic() < end:
                     claimed_for = self._seconds + CLAIM_BEYOND_SECONDS
                     delivery = deliveries.claim(connection, self._holder, due.id, claimed_for)
                     if delivery is None:
