@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench import commands, endurance, lookups, plots, report, rounds
+from bench import commands, endurance, lookups, plots, quotas, report, rounds
 from bench.database import Databases
 from bench.flood import flood
 from bench.floods import floods
@@ -36,7 +36,7 @@ from radmeter.freeradius import private_server
 RESULTS = Path(__file__).parents[1] / "var" / "bench"
 RADDB = (Path("/etc/freeradius/3.0"), Path("/etc/raddb"), Path("/usr/local/etc/raddb"))
 ECHO_PACKETS = 60_000
-CHECKED = ("systems", "large", "lookups", "commands", "flood", "floods")
+CHECKED = ("systems", "large", "lookups", "commands", "quotas", "flood", "floods")
 
 
 def main() -> int:
@@ -141,6 +141,7 @@ def _measure(
             "large": lambda: rounds.of_large(bench, plan, results.get("systems", {}), say),
             "lookups": lambda: lookups.measure(databases, plan.lookups, say),
             "commands": lambda: commands.measure(databases, private, say),
+            "quotas": lambda: quotas.measure(databases, say),
             "flood": lambda: flood(bench, plan, say),
             "floods": lambda: floods(bench, plan, say),
             "recovery": lambda: endurance.recover(bench, plan, say),

@@ -7,7 +7,7 @@ from bench.traffic import Population
 
 IN_FLIGHT = (1, 8, 32, 128)
 OFFERED = (500, 2000)  # packets a second
-PARTS = ("systems", "large", "lookups", "commands", "flood", "floods", "recovery", "away")
+PARTS = ("systems", "large", "lookups", "commands", "quotas", "flood", "floods", "recovery", "away")
 
 
 @dataclass(frozen=True, kw_only=True)

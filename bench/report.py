@@ -32,6 +32,7 @@ def markdown(results: Results) -> str:
     if "lookups" in results:
         parts.append(_lookups(results["lookups"]))
     parts += [_commands(results["commands"])] if "commands" in results else []
+    parts += [_quotas(results["quotas"])] if "quotas" in results else []
     parts += [_flood(results["flood"])] if "flood" in results else []
     parts += [_floods(results["floods"])] if "floods" in results else []
     parts += [_recovery(results["recovery"])] if "recovery" in results else []
@@ -172,6 +173,18 @@ def _commands(found: Results) -> str:
         + table(["command", "median", "most"], rows)
         + "\n\n## Installed size, MB\n\n"
         + table(["installed as", "MB"], installed)
+    )
+
+
+def _quotas(found: Results) -> str:
+    low, high = min(found["ratios"]), max(found["ratios"])
+    return (
+        "## Processor time of PostgreSQL for a packet, microseconds\n\n"
+        + table(
+            ["quotas", "median (lowest-highest)"],
+            [["off", spread(found["off"])], ["on", spread(found["on"])]],
+        )
+        + f"\n\non / off, in turns: {found['ratio']:.2f} ({low:.2f}-{high:.2f})"
     )
 
 

@@ -17,6 +17,7 @@ DISK_SLACK = 0.75
 LATENCY_SLACK = 1.5
 LOOKUP_SLACK = 1.25
 COMMAND_SLACK = 1.25
+QUOTA_SLACK = 1.05
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +92,8 @@ def judge(results: dict[str, Any]) -> list[Target]:
             most(f"processor time of radmeter {name}, seconds", seconds, target, COMMAND_SLACK)
         if (size := results["commands"]["megabytes"].get(sizes.PACKAGE)) is not None:
             most(f"{sizes.PACKAGE}, installed, MB", size, sizes.TARGET, 1)
+    if "quotas" in results:
+        most("processor time of a packet, quotas on / off", results["quotas"]["ratio"], 1.1, QUOTA_SLACK)
     if "flood" in results:
         one = results["flood"]
         allowed = one["limit"] * (one["seconds"] + BURST_SECONDS)

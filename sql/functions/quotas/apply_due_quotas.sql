@@ -13,8 +13,9 @@ BEGIN
     END IF;
     PERFORM pg_advisory_xact_lock(hashtextextended('radmeter.ingest', 0));
     WITH noted AS (
-        DELETE FROM radmeter.quota_change WHERE id IN (
-            SELECT id FROM radmeter.quota_change ORDER BY id LIMIT p_most FOR UPDATE SKIP LOCKED)
+        -- An array is computed once. As a subquery of IN it may be computed for each row, and find other rows each time.
+        DELETE FROM radmeter.quota_change WHERE id = ANY (ARRAY(
+            SELECT id FROM radmeter.quota_change ORDER BY id LIMIT p_most FOR UPDATE SKIP LOCKED))
         RETURNING username
     )
     SELECT array_agg(DISTINCT username) INTO v_due FROM noted;

@@ -7,6 +7,7 @@
 -- Locks the users' counters of the present period first and their accounts next, both in the order of the names, as a
 -- trigger that counts does.
 -- No part of the result is joined with another in a nested loop: a batch can bring a thousand users, at a month's start.
+-- LATERAL .. OFFSET 0: tables are read by their index on the name, also if they were empty when the plan was made.
 -- Called by radmeter.count_inserted, radmeter.count_updated, radmeter.apply_due_quotas.
 -- Writes subscribers, top_ups, user_quota_usage, radmeter.quota_account, disconnect_queue, quota_notice. Notifies the
 -- channel radmeter_quota if there is something to send.
@@ -42,7 +43,7 @@ BEGIN
                account.applied_at IS NOT NULL AS known, account.status AS old_status,
                coalesce(account.status IN ('over', 'expired', 'suspended'), false) AS old_blocked,
                CASE WHEN account.period_start = found.period_start THEN account.percent ELSE 0 END AS old_level,
-               account.speed_up AS old_up, account.speed_down AS old_down
+               account.speed_up AS old_up, account.speed_down AS old_down, account.settled_at
         FROM radmeter.quota_state(v_names, now()) AS found
         LEFT JOIN radmeter.quota_account AS account USING (username)
     ), payment AS (
@@ -55,10 +56,10 @@ BEGIN
                    sum(top_up.bytes - top_up.used_bytes) OVER (
                        PARTITION BY top_up.username ORDER BY top_up.expires_at NULLS LAST, top_up.id
                        ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
-            FROM state JOIN public.top_ups AS top_up USING (username)
-            LEFT JOIN radmeter.quota_account AS account USING (username)
+            FROM state CROSS JOIN LATERAL (
+                SELECT bought.* FROM public.top_ups AS bought WHERE bought.username = state.username OFFSET 0) AS top_up
             WHERE state.unbooked_before + state.unbooked > 0 AND top_up.used_bytes < top_up.bytes
-              AND (top_up.expires_at IS NULL OR top_up.expires_at > coalesce(account.settled_at, '-infinity'))
+              AND (top_up.expires_at IS NULL OR top_up.expires_at > coalesce(state.settled_at, '-infinity'))
         ) AS ordered
     ), booked AS (
         UPDATE public.top_ups AS top_up SET used_bytes = top_up.used_bytes + payment.taken
@@ -98,7 +99,9 @@ BEGIN
           AND usage.next_check IS DISTINCT FROM wanted.next_total
     ), session AS MATERIALIZED (
         SELECT open.radacctid, state.*
-        FROM state JOIN public.radacct AS open ON open.username = state.username AND open.acctstoptime IS NULL
+        FROM state CROSS JOIN LATERAL (
+            SELECT radacctid FROM public.radacct AS each
+            WHERE each.username = state.username AND each.acctstoptime IS NULL OFFSET 0) AS open
         WHERE blocked OR old_blocked OR known AND (speed_up, speed_down) IS DISTINCT FROM (old_up, old_down)
     ), disconnects AS (
         -- Not again at once if a request was given up: radmeter.apply_due_quotas tries again later.
@@ -108,8 +111,9 @@ BEGIN
         WHERE session.blocked
           AND NOT EXISTS (SELECT FROM radmeter.disconnect_queue AS lately
                           WHERE lately.username = session.username AND lately.radacctid = session.radacctid
-                            AND lately.act = 'disconnect' AND lately.ended_at > now() - interval '5 minutes'
-                            AND lately.state <> 'dropped')
+                            AND lately.act = 'disconnect' AND lately.state <> 'dropped'
+                            -- Not "ended_at >", for which there is an index over all users.
+                            AND coalesce(lately.ended_at, '-infinity') > now() - interval '5 minutes' OFFSET 0)
         ORDER BY session.radacctid
         ON CONFLICT (radacctid, act) WHERE ended_at IS NULL DO NOTHING
         RETURNING 1
@@ -129,12 +133,17 @@ BEGIN
     ), superseded AS (
         UPDATE radmeter.disconnect_queue AS request SET
             state = 'dropped', ended_at = now(),
-            error = CASE WHEN state.blocked THEN 'the user is to be disconnected' ELSE 'the user is served again' END
-        FROM state
-        WHERE request.username = state.username AND request.ended_at IS NULL AND request.state = 'waiting'
-          AND (state.blocked AND request.act = 'coa'
-               OR NOT state.blocked AND request.act = 'disconnect'
-                  AND request.reason IN ('over', 'time', 'expired', 'suspended'))
+            error = CASE act WHEN 'coa' THEN 'the user is to be disconnected' ELSE 'the user is served again' END
+        WHERE request.id = ANY (ARRAY(
+                SELECT waiting.id FROM state CROSS JOIN LATERAL (
+                    SELECT id, act, reason FROM radmeter.disconnect_queue AS each
+                    -- Not "IS NULL", for which there is an index over all users.
+                    WHERE each.username = state.username AND coalesce(each.ended_at, 'infinity') = 'infinity'
+                    OFFSET 0) AS waiting
+                WHERE state.blocked AND waiting.act = 'coa'
+                   OR NOT state.blocked AND waiting.act = 'disconnect'
+                      AND waiting.reason IN ('over', 'time', 'expired', 'suspended')))
+          AND request.ended_at IS NULL AND request.state = 'waiting'
     ), notices AS (
         INSERT INTO radmeter.quota_notice (username, kind, percent, period_start, detail)
         SELECT username, kind, level, period_start, jsonb_build_object(

@@ -12,6 +12,9 @@ AS $$
 DECLARE
     v_webhook bigint;
 BEGIN
+    -- The endpoint first, as radmeter.change_webhook locks it.
+    PERFORM FROM radmeter.webhook
+    WHERE id = (SELECT webhook_id FROM radmeter.webhook_delivery WHERE id = p_id) FOR KEY SHARE;
     UPDATE radmeter.webhook_delivery SET
         state = CASE WHEN p_error IS NULL THEN 'done' WHEN p_after_seconds IS NULL THEN 'dead' ELSE 'waiting' END,
         ended_at = CASE WHEN p_error IS NULL OR p_after_seconds IS NULL THEN now() END,
@@ -26,7 +29,9 @@ BEGIN
         UPDATE radmeter.webhook_delivery SET
             state = 'dead', ended_at = now(), claimed_by = NULL, claimed_until = NULL,
             error = 'the endpoint was switched off: it answered 410 Gone'
-        WHERE webhook_id = v_webhook AND state = 'waiting';
+        -- Not those of which somebody notes the result just now.
+        WHERE id IN (SELECT id FROM radmeter.webhook_delivery WHERE webhook_id = v_webhook AND state = 'waiting'
+                     FOR UPDATE SKIP LOCKED);
     ELSIF p_error IS NOT NULL AND (p_status IS NULL OR p_status = 429 OR p_status >= 500) THEN
         UPDATE radmeter.webhook SET failures = failures + 1,
             paused_until = now() + least(2 ^ least(failures, 10), 300) * interval '1 second'

@@ -11,12 +11,15 @@ AS $$
         SELECT gen_random_uuid() AS id, type, subject, happened_at, data, number
         FROM unnest(p_types, p_subjects, p_times, p_data) WITH ORDINALITY
             AS message (type, subject, happened_at, data, number)
+    ), endpoint AS MATERIALIZED (
+        -- One that is being retired (radmeter.change_webhook) gets nothing that would wait for ever.
+        SELECT id, events FROM radmeter.webhook WHERE retired_at IS NULL AND switched_off_at IS NULL
+        ORDER BY id FOR KEY SHARE
     ), queued AS (
         INSERT INTO radmeter.webhook_delivery (webhook_id, message_id, type, subject, data, happened_at)
-        SELECT webhook.id, message.id, message.type, message.subject, message.data, message.happened_at
-        FROM message JOIN radmeter.webhook ON message.type = ANY (webhook.events)
-        WHERE webhook.retired_at IS NULL AND webhook.switched_off_at IS NULL
-        ORDER BY message.number, webhook.id
+        SELECT endpoint.id, message.id, message.type, message.subject, message.data, message.happened_at
+        FROM message JOIN endpoint ON message.type = ANY (endpoint.events)
+        ORDER BY message.number, endpoint.id
         RETURNING 1
     )
     SELECT count(*) FROM queued;

@@ -104,3 +104,22 @@ def test_lost_connections_end_nothing(database: str, connection: Connection) -> 
             )
         connection.execute("UPDATE plans SET quota_bytes = 5000000")
         wait_for_requests(connection, [("bob", "s1", "disconnect", "over", "waiting")])
+
+
+def test_a_set_is_not_larger_than_asked_whatever_the_plan(connection: Connection) -> None:
+    """With statistics PostgreSQL may compute a LIMIT again for each row."""
+    connection.execute(
+        """INSERT INTO plans (name, quota_bytes) VALUES ('basic', 5);
+           INSERT INTO subscribers (username, plan_id) SELECT 'user' || n, 1 FROM generate_series(1, 1000) AS n;
+           ANALYZE"""
+    )
+    for enabled in (
+        "enable_hashjoin",
+        "enable_mergejoin",
+        "enable_material",
+        "enable_hashagg",
+        "enable_sort",
+    ):
+        connection.execute(f"SET {enabled} = off".encode())
+    assert connection.execute("SELECT radmeter.apply_due_quotas(10)").fetchone() == (10,)
+    assert connection.execute("SELECT count(*) FROM radmeter.quota_account").fetchone() == (10,)

@@ -82,6 +82,7 @@ class Story:
                 (str(session), str(session), BEGIN, BEGIN),
             )
         self.look()
+        self.model.settle(self.now)
 
     def at(self, now: datetime) -> None:
         self.now = now

@@ -1,0 +1,173 @@
+"""The database dies while users come to their limits: no crossing is lost, and none is there twice."""
+
+import random
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from signal import SIGQUIT
+
+import psycopg
+import pytest
+from support.commands import Packets
+from support.quotas import MB, apply_due
+from support.servers import Connection, Server, installed
+from support.standby import Standby
+
+from radmeter.database.connection import connect
+from radmeter.errors import StoreError
+from radmeter.quotas.due import DueQuotas
+
+USERS = 20
+STEPS = (3, 6, 9, 12, 15)
+# Of 20 MB, with two sessions.
+KILLS = 25
+NOTICES = [("warned", 80), ("over", 100)]
+
+
+@pytest.fixture(scope="module")
+def own_server() -> Iterator[Server]:
+    with Server(next(iter(installed().values())), synchronous_commit="on") as server:
+        server.make_template()
+        yield server
+
+
+@pytest.fixture
+def own_database(own_server: Server) -> Iterator[str]:
+    with own_server.clone() as dsn:
+        yield dsn
+
+
+def site(connection: Connection) -> None:
+    connection.execute(
+        f"""INSERT INTO plans (name, quota_bytes) VALUES ('basic', {20 * MB});
+            INSERT INTO subscribers (username, plan_id)
+            SELECT 'user' || n, 1 FROM generate_series(1, {USERS}) AS n""".encode()
+    )
+
+
+def report(dsn: str, megabytes: int) -> None:
+    """Ship a packet of each of two sessions of each user. If it fails, and is done again, they come twice."""
+    with Packets(dsn) as packets:
+        for number in range(USERS):
+            for session in ("a", "b"):
+                packets.add(
+                    "Interim-Update",
+                    f"{session}{number}",
+                    User_Name=f"user{number + 1}",
+                    NAS_Identifier="lobby",
+                    Acct_Input_Octets=megabytes * MB,
+                )
+
+
+def until_it_works(work: Callable[[], None]) -> int:
+    """Do something as often as it takes; return how often it failed."""
+    failed = 0
+    while True:
+        try:
+            work()
+        except (StoreError, psycopg.OperationalError):
+            failed += 1
+            assert failed < 200
+        else:
+            return failed
+
+
+def expect_each_crossing_once(connection: Connection) -> None:
+    requests = connection.execute(
+        "SELECT username, act, count(*), count(DISTINCT radacctid) FROM radmeter.disconnect_queue GROUP BY 1, 2"
+    ).fetchall()
+    users = sorted(f"user{number}" for number in range(1, USERS + 1))
+    assert sorted(requests) == [(name, "disconnect", 2, 2) for name in users]
+    told: dict[str, list[tuple[str, int]]] = {}
+    for name, kind, percent in connection.execute(
+        "SELECT username, kind, percent FROM radmeter.quota_notice ORDER BY id"
+    ):
+        told.setdefault(name, []).append((kind, percent))
+    assert told == dict.fromkeys(users, NOTICES)
+    assert connection.execute("SELECT sum(bytes_in)::bigint FROM user_quota_usage").fetchone() == (
+        2 * USERS * STEPS[-1] * MB,
+    )
+
+
+@contextmanager
+def killer(dsn: str, seed: int) -> Iterator[None]:
+    """End the sessions of ingest and of the jobs at random moments."""
+    stop, chance = threading.Event(), random.Random(seed)
+
+    def kill() -> None:
+        with psycopg.connect(dsn, autocommit=True) as own:
+            for _ in range(KILLS):
+                if stop.wait(chance.uniform(0.001, 0.4)):
+                    return
+                own.execute(
+                    """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                       WHERE datname = current_database() AND query ~ 'radmeter.ingest|apply_due_quotas'
+                         AND pid <> pg_backend_pid() AND state = 'active'"""
+                )
+
+    thread = threading.Thread(target=kill)  # not for ever: a batch needs its time
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_killed_in_the_middle_of_a_crossing(database: str, connection: Connection, seed: int) -> None:
+    site(connection)
+    ended = threading.Event()
+
+    def jobs() -> None:
+        while not ended.is_set():
+            with suppress(StoreError, psycopg.OperationalError), connect(database) as own:
+                while not ended.wait(0.01):
+                    DueQuotas(own).apply()
+
+    thread = threading.Thread(target=jobs)
+    thread.start()
+    failed = 0
+    try:
+        with killer(database, seed):
+            for megabytes in STEPS:
+                failed += until_it_works(partial(report, database, megabytes))
+    finally:
+        ended.set()
+        thread.join()
+    assert failed > 0
+    apply_due(connection)
+    expect_each_crossing_once(connection)
+
+
+def test_the_server_crashes_after_each_step(own_server: Server, own_database: str) -> None:
+    with psycopg.connect(own_database, autocommit=True) as connection:
+        site(connection)
+    for megabytes in STEPS:
+        until_it_works(partial(report, own_database, megabytes))
+        own_server.stop(SIGQUIT)
+        own_server.start()
+    with psycopg.connect(own_database, autocommit=True) as connection:
+        apply_due(connection)
+        expect_each_crossing_once(connection)
+
+
+def test_switched_over_in_the_middle(own_server: Server, own_database: str) -> None:
+    """What the standby has is what the primary had; the packets of its last batch come again."""
+    with psycopg.connect(own_database, autocommit=True) as connection:
+        site(connection)
+    name = psycopg.conninfo.conninfo_to_dict(own_database)["dbname"]
+    with Standby(own_server) as copy:
+        for megabytes in STEPS[:3]:
+            report(own_database, megabytes)
+        copy.catch_up()
+        own_server.stop(SIGQUIT)
+        with psycopg.connect(copy.dsn(), autocommit=True) as standby:
+            standby.execute("SELECT pg_promote()")
+        dsn = copy.dsn(str(name))
+        for megabytes in STEPS[2:]:
+            report(dsn, megabytes)
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            apply_due(connection)
+            expect_each_crossing_once(connection)
