@@ -28,7 +28,8 @@ BEGIN
             radmeter.journal_segments, radmeter.journal_incidents,
             public.plan_tiers, public.subscriber_plans, public.top_ups, radmeter.quota_account,
             radmeter.quota_change, radmeter.disconnect_queue, radmeter.quota_notice, radmeter.router_coa_state,
-            radmeter.webhooks, radmeter.webhook_delivery, radmeter.tenant_realm, radmeter.sent_username
+            radmeter.webhooks, radmeter.webhook_delivery, radmeter.tenant_realm, radmeter.sent_username,
+            radmeter.router_requests
             TO radmeter_reader;
         -- The views and functions read the default time zone and the user's period with the reader's own privileges.
         GRANT SELECT ON radmeter.setting TO radmeter_reader;
@@ -49,7 +50,8 @@ BEGIN
             radmeter.quota_state(text[], timestamptz), radmeter.period_end(text, smallint, date),
             radmeter.overage(numeric, numeric, numeric, numeric, numeric), radmeter.percent_used(numeric, numeric),
             radmeter.octets_until(integer, numeric, numeric),
-            radmeter.used_seconds(text, timestamptz, timestamptz), radmeter.open_sessions(text)
+            radmeter.used_seconds(text, timestamptz, timestamptz), radmeter.open_sessions(text),
+            radmeter.vendor_profiles()
             TO radmeter_reader;
     END IF;
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'radmeter_noc') THEN
@@ -63,7 +65,7 @@ BEGIN
             radmeter.retry_rejected(json), radmeter.drop_rejected(bigint[]),
             radmeter.set_limit(text, text), radmeter.acknowledge_incident(bigint, text),
             radmeter.set_router_coa(bigint, jsonb), radmeter.request_disconnect(text, bigint, text),
-            radmeter.retry_requests(bigint[]), radmeter.drop_requests(bigint[]), radmeter.vendor_profiles(),
+            radmeter.retry_requests(bigint[]), radmeter.drop_requests(bigint[]),
             radmeter.add_webhook(text, text[], text), radmeter.change_webhook(bigint, text, text, integer),
             radmeter.end_deliveries(bigint[], text), radmeter.qualify_usernames(bigint, text, date),
             -- For `radmeter webhooks test`. They are encrypted.

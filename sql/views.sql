@@ -152,3 +152,16 @@ CROSS JOIN LATERAL (
            max(each.ended_at) FILTER (WHERE each.state = 'done') AS delivered_at,
            min(each.happened_at) FILTER (WHERE each.state = 'waiting') AS waiting_since
     FROM radmeter.webhook_delivery AS each WHERE each.webhook_id = webhook.id) AS delivery;
+
+-- How requests reach routers, and how they answered. Not the secret.
+CREATE OR REPLACE VIEW radmeter.router_requests AS
+SELECT router.id AS router_id, coalesce(coa.vendor, 'generic') AS vendor,
+       coalesce(coa.address, state.packets_from) AS address, coalesce(coa.port, profile.coa_port) AS port,
+       coa.secret IS NOT NULL AS has_secret, coa.source_address,
+       coalesce(coa.message_authenticator, true) AS message_authenticator, coalesce(coa.swapped, false) AS swapped,
+       profile.takes_coa AND state.coa_works IS NOT false AS takes_coa, state.silent_since, state.next_try_at,
+       state.last_answer_at, state.last_error
+FROM public.routers AS router
+LEFT JOIN radmeter.router_coa AS coa ON coa.router_id = router.id
+LEFT JOIN radmeter.router_coa_state AS state ON state.router_id = router.id
+LEFT JOIN radmeter.vendor_profiles() AS profile ON profile.vendor = coalesce(coa.vendor, 'generic');

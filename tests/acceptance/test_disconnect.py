@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import psycopg
@@ -54,6 +55,10 @@ def subscribe(dsn: str, *names: str) -> None:
         )
 
 
+def of_user(nas: Nas, name: str) -> list[Received]:
+    return [each for each in nas.received if each.get("User-Name") == name]
+
+
 def test_the_request_comes_within_two_seconds_and_the_stop_ends_it(
     line: Line, router: Router, jobs: Jobs, key_file: Path
 ) -> None:
@@ -74,19 +79,21 @@ def test_the_request_comes_within_two_seconds_and_the_stop_ends_it(
             set_coa(connection, key_file, address=nas.address, port=nas.port, vendor="mikrotik")
         # The worker listens.
         eventually(
-            lambda: line.database.rows("SELECT count(*) FROM radmeter.lease WHERE expires_at > now()"), [(1,)]
+            lambda: line.database.rows(
+                "SELECT count(*) FROM radmeter.lease WHERE name = 'jobs' AND expires_at > now()"
+            ),
+            [(1,)],
         )
         took = []
         for name in names:
             begun = time.time()
             assert router.send(packet(name, "Interim-Update", 10 * MB))
-            found = wait_for(
-                lambda name=name: [each for each in nas.received if each.get("User-Name") == name]
-            )  # type: ignore[misc]
+            found = wait_for(partial(of_user, nas, name))
             took.append(found[0].at - begun)
             eventually(
-                lambda name=name: line.database.rows(  # type: ignore[misc]
-                    f"SELECT state, attempts FROM radmeter.disconnect_queue WHERE username = '{name}'"
+                partial(
+                    line.database.rows,
+                    f"SELECT state, attempts FROM radmeter.disconnect_queue WHERE username = '{name}'",
                 ),
                 [("done", 1)],
             )

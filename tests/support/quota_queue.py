@@ -66,7 +66,7 @@ def ask(connection: Connection, act: str = "disconnect", name: str = "bob", reas
     )
 
 
-def requests(connection: Connection) -> list[Mapping[str, Any]]:
+def requests(connection: Connection) -> list[dict[str, Any]]:
     """Return the requests of the queue."""
     with connection.cursor(row_factory=dict_row) as cursor:
         return cursor.execute("SELECT * FROM radmeter.disconnect_queue ORDER BY id").fetchall()

@@ -5,7 +5,8 @@
 -- that of `from`. `from` stays as a retired router with its other keys and points to `into`; so do routers that were
 -- merged into `from` before. Each counted octet keeps its date, even if `into` has another time zone.
 -- A second call for a merge that is under way or done changes nothing. Returns how many open sessions were moved.
--- Writes routers, radmeter.router_network, radacct (whose trigger moves the counters), audit_log.
+-- Writes routers, radmeter.router_network, router_coa, router_coa_state, radacct (whose trigger moves the counters),
+-- audit_log.
 -- SQLSTATE RM001, with the reason: one of them is unknown; both are the same; one was merged already; `into` is
 -- retired, or is only discovered and `from` is not.
 CREATE OR REPLACE FUNCTION radmeter.merge_router(p_from bigint, p_into bigint) RETURNS integer
@@ -60,6 +61,12 @@ BEGIN
     ON CONFLICT (router_id, network) DO UPDATE SET
         first_seen = least(known.first_seen, excluded.first_seen),
         last_seen = greatest(known.last_seen, excluded.last_seen);
+
+    -- How requests reach it, unless that is set for `into`.
+    UPDATE radmeter.router_coa SET router_id = p_into
+    WHERE router_id = p_from AND NOT EXISTS (SELECT FROM radmeter.router_coa WHERE router_id = p_into);
+    DELETE FROM radmeter.router_coa WHERE router_id = p_from;
+    DELETE FROM radmeter.router_coa_state WHERE router_id = p_from;
 
     PERFORM radmeter.audit('routers merge', jsonb_build_object(
         'before', jsonb_build_array(to_jsonb(v_from), to_jsonb(v_into)),

@@ -55,6 +55,15 @@ DETAILS = (
     "clock_sessions",
     "unbelievable_clock_sessions",
     "bytes_today",
+    "vendor",
+    "coa_address",
+    "coa_port",
+    "coa_secret",
+    "coa_source",
+    "takes_coa",
+    "coa_silent_since",
+    "coa_last_answer_at",
+    "coa_last_error",
 )
 ALIAS = ("id", "name", "mac", "nas_identifier", "ip_address", "discovery_key", "merged_at")
 USAGE = ("usage_date", "bytes_in", "bytes_out", "bytes_total", "last_updated")
@@ -131,6 +140,8 @@ def show(settings: Settings, router: str, days: int, output_format: str) -> None
     plausible_mbit_per_second is more than one of its users can use in a direction. Without one, the limit of that name
     holds (`radmeter limits list`).
 
+    vendor, and what begins with coa, say how Disconnect- and CoA-Requests reach it. coa_secret is whether it has one.
+
     clients are the RADIUS clients whose packets may name it. networks are those from which its packets came lately.
     """
     from radmeter.database.views import reading
@@ -144,6 +155,7 @@ def show(settings: Settings, router: str, days: int, output_format: str) -> None
         clock = routers.clock(connection, found)
         aliases = routers.merged_routers(connection, found)
         networks = routers.networks(connection, found)
+        reached = routers.requests(connection, found)
         row = {**vars(found), **routers.activity(connection, found)}
     (today, *_) = [each for each in used if each["usage_date"] == found.today]
     row |= {
@@ -154,6 +166,7 @@ def show(settings: Settings, router: str, days: int, output_format: str) -> None
         "unbelievable_clock_sessions": clock["unbelievable_sessions"],
         "aliases": "; ".join(map(str, aliases)) or None,
         "bytes_today": today["bytes_total"],
+        **reached,
         "networks": networks,
     }
     if output_format == "json":

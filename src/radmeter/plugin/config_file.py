@@ -76,6 +76,7 @@ COMMANDS = frozenset(
         "partitions",
         "people",
         "queue",
+        "quota",
         "rejected",
         "replay",
         "routers",

@@ -7,8 +7,8 @@ again. That is harmless: the router ends the session or says that it has none.
 
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 import orjson
 import psycopg
@@ -28,6 +28,8 @@ FIRST_SILENCE_SECONDS = 15
 LONGEST_SILENCE_SECONDS = 3600
 # A request that lacks a setting is looked at this often. `routers set` makes it due at once.
 SETTING_MISSING_SECONDS = 300
+# A session that could not be closed is looked at again after this time.
+LOOK_AGAIN_SECONDS = 60
 
 # Sessions that have ended or have another user now, and users who are no subscribers or are served again.
 _END = """
@@ -403,10 +405,11 @@ def record(connection: psycopg.Connection[Any], worker: uuid.UUID, results: Sequ
     gone = [each for each in results if each.step.close_after is not None]
     with explained_errors("radmeter_owner"), connection.transaction():
         if gone:
-            connection.execute(
+            row = connection.execute(
                 "SELECT radmeter.close_gone(%s::bigint[], %s::float[])",
                 ([each.request.radacctid for each in gone], [each.step.close_after for each in gone]),
-            )
+            ).fetchone()
+            results = [_if_closed(each, row[0] if row else ()) for each in results]
         connection.execute(_RECORD, {"worker": worker, "results": _json([_result(each) for each in results])})
         connection.execute(
             _ROUTERS,
@@ -416,6 +419,18 @@ def record(connection: psycopg.Connection[Any], worker: uuid.UUID, results: Sequ
                 "longest": LONGEST_SILENCE_SECONDS,
             },
         )
+
+
+def _if_closed(result: Result, closed: Sequence[int]) -> Result:
+    """Return the result, or that the session is looked at again if it was to be closed and was not.
+
+    A shipper has a backlog in which later packets may be, a packet came just now, or another writer held the row.
+    """
+    if result.step.close_after is None or result.request.radacctid in closed:
+        return result
+    state: Literal["waiting", "acknowledged"] = "acknowledged" if result.request.acknowledged else "waiting"
+    step = replace(result.step, state=state, error=None, seconds=LOOK_AGAIN_SECONDS)
+    return replace(result, step=step)
 
 
 def _json(value: object) -> str:

@@ -34,6 +34,8 @@ log = logging.getLogger(__name__)
 CHANNEL = "radmeter_quota"
 POLL_SECONDS = 1.0
 AGAIN_SECONDS = 5.0
+# If the database does not answer, the end of the process does not wait for it.
+END_SECONDS = 15.0
 # Requests under way to all routers together.
 MOST_UNDER_WAY = 1000
 SPEEDS = ("speed_up", "speed_down", "rate_limit")
@@ -81,7 +83,7 @@ class QuotaWorker:
         self._stop.set()
         self._nudge()
         if self._thread is not None:
-            self._thread.join(timeout=queue.CLAIM_SECONDS)
+            self._thread.join(timeout=END_SECONDS)
             self._thread = None
         self._wake.close()
         self._woken.close()

@@ -16,6 +16,11 @@ SELECT id, name, mac, nas_identifier, ip_address, status, timezone, created_at, 
        merged_into, merged_at, interim_interval, stale_after_seconds, clients, plausible_mbit_per_second
 FROM radmeter.router_list WHERE true"""
 STATUS = " AND status = %(status)s"
+REQUESTS = """
+SELECT vendor, host(address) AS coa_address, port AS coa_port, has_secret AS coa_secret,
+       host(source_address) AS coa_source, takes_coa, silent_since AS coa_silent_since,
+       last_answer_at AS coa_last_answer_at, last_error AS coa_last_error
+FROM radmeter.router_requests WHERE router_id = %(id)s"""
 NETWORKS = "SELECT network FROM radmeter.router_networks WHERE router_id = %(id)s ORDER BY last_seen DESC"
 ACTIVITY = """
 SELECT router_id, open_sessions, last_packet_at, clock_skew_seconds FROM radmeter.router_activity
@@ -150,6 +155,12 @@ def list_routers(
 def networks(connection: Connection, router: Router) -> list[str]:
     """Return the networks from which a router's packets came lately, the latest first."""
     return [str(row["network"]) for row in views.rows(connection, NETWORKS, {"id": router.id})]
+
+
+def requests(connection: Connection, router: Router) -> Row:
+    """Return how Disconnect- and CoA-Requests reach a router, and how it answered."""
+    (row,) = views.rows(connection, REQUESTS, {"id": router.id})
+    return row
 
 
 def networks_outside(networks: Sequence[str], clients: Sequence[str]) -> list[str]:

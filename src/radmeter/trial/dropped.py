@@ -6,6 +6,7 @@ import resource
 import subprocess
 import sys
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from radmeter.embedded.changes import NOTHING_NOTED, Changes, of_state
 from radmeter.embedded.service_user import hand_over, identity, let_list, let_read, let_through, service_user
 from radmeter.errors import RadmeterError
 from radmeter.plugin.scheduling import PRIORITY
+from radmeter.quotas.secrets import add_key
 
 IMPORT = (
     "import radmeter.cli.ship, radmeter.cli.jobs, radmeter.jobs.runner, radmeter.ingest.shipper, psycopg, sys\n"
@@ -41,8 +43,19 @@ def prepare(settings: Settings) -> pwd.struct_passwd | None:
     inside = settings.journal.absolute().is_relative_to(settings.state.absolute())
     hand_over(user, settings.journal, NOTHING_NOTED if inside else changes)
     let_through(user, [settings.state, settings.journal.parent], changes)
+    _give_key(user, settings)
     _make_code_readable(user, changes)
     return user
+
+
+def _give_key(user: pwd.struct_passwd, settings: Settings) -> None:
+    """Let the jobs read the key of routers' secrets. It is made here, since root's commands would keep it to root."""
+    if settings.source("coa_key_file") != "default" or find_spec("cryptography") is None:
+        return
+    if not settings.coa_key_file.exists():
+        add_key(settings.coa_key_file)
+    if settings.coa_key_file.stat().st_uid == 0:
+        os.chown(settings.coa_key_file, user.pw_uid, user.pw_gid)
 
 
 def options(user: pwd.struct_passwd | None) -> dict[str, Any]:

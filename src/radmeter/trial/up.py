@@ -119,6 +119,7 @@ def _write_environment(settings: Settings, database: Database) -> None:
     values = {
         "RADMETER_DSN": database.dsn or database.complete_dsn(),
         "RADMETER_JOURNAL": str(settings.journal),
+        "RADMETER_COA_KEY_FILE": str(settings.coa_key_file),
         "RADIUS_ACCT_HOST": settings.acct_host,
         "RADIUS_ACCT_PORT": str(settings.acct_port),
         "RADIUS_SECRET": settings.secret,

@@ -4,9 +4,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from support.commands import Packets
 from support.quota_queue import ask, requests, session, set_coa, wait_for, wait_for_state, working
 from support.scripted_nas import ACK, NAK, Nas, Received, acknowledges, is_silent, refuses, scripted_nas
-from support.servers import Connection
+from support.servers import Connection, Server, installed
+
+
+@pytest.fixture(scope="session")
+def server(running: Callable[[Path], Server]) -> Server:
+    """One server: nothing here depends on its version."""
+    return running(next(iter(installed().values())))
 
 
 @pytest.fixture
@@ -412,9 +419,34 @@ def test_without_an_address_a_request_goes_where_the_packets_come_from(
 ) -> None:
     """The NAS-IP-Address is that of another network, as behind NAT. A detail file's client is an old one."""
     set_coa(connection, key_file, address=None, secret=None)
-    session(database, session_id="old", Packet_Src_IP_Address="192.0.2.9", ago=7200)
-    session(database, Packet_Src_IP_Address="127.0.0.1")
+    for node, client, ago in (("now", "127.0.0.1", 0), ("detail", "192.0.2.9", 7200)):
+        with Packets(database, node) as packets:
+            packets.add(
+                "Interim-Update",
+                f"s-{node}",
+                ago=ago,
+                User_Name="bob",
+                NAS_Identifier="lobby",
+                Tmp_IP_Address_0=client,
+            )
+            packets._batch[-1]["new_client"] = True  # the shipper marks them
     ask(connection)
     with working(database, key_file):
-        wait_for(lambda: len(nas.requests()) == 2)
+        wait_for(lambda: len(nas.requests()) == 3)
     assert value(connection, "SELECT host(packets_from) FROM radmeter.router_coa_state") == "127.0.0.1"
+
+
+def test_while_a_shipper_has_a_backlog_no_session_is_closed(
+    database: str, connection: Connection, key_file: Path, nas: Nas
+) -> None:
+    """Its later packets may be in that journal."""
+    nas.script = refuses(503)
+    connection.execute("UPDATE radacct SET arrived_at = now() - interval '6 minutes'")
+    with Packets(database, "behind") as packets:
+        packets.add("Start", "s9", ago=1800, User_Name="carol", NAS_Identifier="lobby")
+    assert value(connection, "SELECT count(*) FROM radmeter.lagging_nodes()") == 1
+    ask(connection)
+    with working(database, key_file):
+        row = wait_for_state(connection, "waiting")
+    assert row["error_cause"] == 503
+    assert value(connection, "SELECT acctstoptime FROM radacct") is None

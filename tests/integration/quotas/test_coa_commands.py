@@ -3,15 +3,22 @@
 import json
 import re
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from support.commands import radmeter
 from support.quota_queue import ask, requests, session, set_coa, wait_for, wait_for_state, working
-from support.scripted_nas import SECRET, is_silent, refuses, scripted_nas
-from support.servers import Connection
+from support.scripted_nas import NAK, SECRET, Nas, Received, acknowledges, is_silent, refuses, scripted_nas
+from support.servers import Connection, Server, installed
 
 from radmeter.quotas.secrets import Keyring
+
+
+@pytest.fixture(scope="session")
+def server(running: Callable[[Path], Server]) -> Server:
+    """One server: nothing here depends on its version."""
+    return running(next(iter(installed().values())))
 
 
 @pytest.fixture
@@ -24,6 +31,10 @@ def secret_file(tmp_path: Path) -> Path:
     path = tmp_path / "secret"
     path.write_bytes(SECRET + b"\n")
     return path
+
+
+def with_another_secret(nas: Nas, received: Received) -> None:
+    nas.answer(received, NAK, 503, secret=b"another")
 
 
 def stored(connection: Connection) -> tuple[object, ...]:
@@ -72,6 +83,9 @@ def test_a_router_is_set_and_its_secret_is_nowhere_in_the_clear(
     row = connection.execute("SELECT secret FROM radmeter.router_coa").fetchone()
     assert row is not None
     assert Keyring(key_file).decrypt(row[0]) == SECRET
+    shown = radmeter(database, "routers", "show", "lobby", "--format", "json").json()
+    assert (shown["vendor"], shown["coa_address"], shown["coa_port"]) == ("mikrotik", None, 1700)
+    assert (shown["coa_secret"], shown["coa_source"], shown["takes_coa"]) == (True, "10.1.1.1", True)
     everything = connection.execute(
         "SELECT string_agg(to_jsonb(line)::text, ' ') FROM audit_log AS line"
     ).fetchone()
@@ -137,6 +151,7 @@ def test_a_key_is_replaced_while_both_decrypt(
         (refuses(402), True, "is --vendor right?"),
         (refuses(501), False, "takes no Disconnect-Requests"),
         (is_silent, False, "docs/operations.md has what to switch on"),
+        (with_another_secret, False, "something answers, but with another secret"),
     ],
 )
 def test_test_coa_explains_the_answer(
@@ -219,7 +234,7 @@ def test_a_request_that_failed_is_sent_again(database: str, connection: Connecti
         set_coa(connection, key_file, address=nas.address, port=nas.port)
         with working(database, key_file):
             failed = wait_for_state(connection, "failed")
-            nas.script = lambda nas, received: nas.answer(received, {40: 41}) and None
+            nas.script = acknowledges
             assert (
                 radmeter(database, "queue", "retry", str(failed["id"])).output == "1 request to send again\n"
             )
@@ -232,3 +247,18 @@ def test_a_router_is_added_by_its_name(database: str) -> None:
     done = radmeter(database, "routers", "add", "hall", "--mac", "02:00:00:00:00:09")
     assert re.fullmatch(r"added router #\d+ 'hall'\n", done.output), done.errors
     assert radmeter(database, "routers", "add", "x", "--name", "y").exit_code == 2
+
+
+def test_a_merged_router_hands_over_how_requests_reach_it(
+    database: str, connection: Connection, key_file: Path
+) -> None:
+    session(database)
+    session(database, session_id="s2", router="hall")
+    set_coa(connection, key_file, address="10.9.9.9", vendor="mikrotik")
+    connection.execute("UPDATE routers SET status = 'active'")
+    done = radmeter(database, "routers", "merge", "lobby", "hall", "--yes")
+    assert done.exit_code == 0, done.errors
+    assert connection.execute(
+        "SELECT name, vendor, host(address) FROM radmeter.router_coa AS coa JOIN routers ON id = router_id"
+    ).fetchall() == [("hall", "mikrotik", "10.9.9.9")]
+    assert connection.execute("SELECT count(*) FROM radmeter.router_coa_state").fetchone() == (0,)

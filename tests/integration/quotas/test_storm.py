@@ -8,13 +8,15 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 from support.processes import OTHERS_ENVIRONMENT
 from support.quota_queue import QUICK, ask, session, set_coa, wait_for, wait_for_state, working
 from support.scripted_nas import SECRET, Nas, Received, acknowledges, is_silent, scripted_nas
-from support.servers import Connection, Server
+from support.servers import Connection, Server, installed
 
 from radmeter.quotas import coa
 from radmeter.quotas.secrets import Keyring, add_key
@@ -22,6 +24,12 @@ from radmeter.quotas.sending import Outcome, Sender
 from radmeter.quotas.worker import Pace
 
 PROFILE = coa.Profile("generic", 3799, (("User-Name", "Acct-Session-Id"),))
+
+
+@pytest.fixture(scope="session")
+def server(running: Callable[[Path], Server]) -> Server:
+    """One server: nothing here depends on its version."""
+    return running(next(iter(installed().values())))
 
 
 @pytest.fixture
@@ -101,9 +109,7 @@ def test_300_requests_under_way_to_one_router_have_identifiers_of_their_own() ->
         try:
             return await asyncio.gather(
                 *(
-                    sender.send(
-                        lambda number, name=f"user{user}": make(number, name), (nas.address, nas.port)
-                    )  # type: ignore[misc]
+                    sender.send(partial(make, name=f"user{user}"), (nas.address, nas.port))
                     for user in range(300)
                 )
             )
@@ -114,7 +120,7 @@ def test_300_requests_under_way_to_one_router_have_identifiers_of_their_own() ->
     with scripted_nas(script) as nas:
         outcomes = asyncio.run(run(nas))
         assert all(each.answer is not None for each in outcomes)
-        first = {}
+        first: dict[tuple[int, int], bytes] = {}
         for each in nas.received:
             first.setdefault((each.sender[1], each.packet.id), each.datagram)
         assert len(first) == 300
@@ -138,9 +144,7 @@ def test_a_router_has_a_bounded_number_under_way() -> None:
         try:
             return await asyncio.gather(
                 *(
-                    sender.send(
-                        lambda number, name=f"user{user}": make(number, name), (nas.address, nas.port)
-                    )  # type: ignore[misc]
+                    sender.send(partial(make, name=f"user{user}"), (nas.address, nas.port))
                     for user in range(40)
                 )
             )

@@ -30,6 +30,7 @@ READERS = {
     "user_differences",
     "user_parts",
     "user_period_start",
+    "vendor_profiles",
     "without_name",
     "quota_state",
     "period_end",
@@ -64,7 +65,6 @@ NOCS = {
     "retry_requests",
     "set_limit",
     "set_router_coa",
-    "vendor_profiles",
 }
 INGESTS = {
     "database_id",
@@ -289,6 +289,7 @@ VIEWS = {
     "router_clock",
     "router_list",
     "router_networks",
+    "router_requests",
     "router_usage",
     "sessions",
     "totals",
