@@ -28,6 +28,7 @@ BEGIN
             radmeter.journal_segments, radmeter.journal_incidents,
             public.plan_tiers, public.subscriber_plans, public.top_ups, radmeter.quota_account,
             radmeter.quota_change, radmeter.disconnect_queue, radmeter.quota_notice, radmeter.router_coa_state,
+            radmeter.webhooks, radmeter.webhook_delivery, radmeter.tenant_realm, radmeter.sent_username,
             radmeter.router_requests
             TO radmeter_reader;
         -- The views and functions read the default time zone and the user's period with the reader's own privileges.
@@ -70,7 +71,11 @@ BEGIN
             radmeter.import_subscribers(json), radmeter.set_password(text, text, text),
             radmeter.set_login_setting(text, text),
             radmeter.set_router_coa(bigint, jsonb), radmeter.request_disconnect(text, bigint, text),
-            radmeter.retry_requests(bigint[]), radmeter.drop_requests(bigint[])
+            radmeter.retry_requests(bigint[]), radmeter.drop_requests(bigint[]),
+            radmeter.add_webhook(text, text[], text), radmeter.change_webhook(bigint, text, text, integer),
+            radmeter.end_deliveries(bigint[], text), radmeter.qualify_usernames(bigint, text, date),
+            -- For `radmeter webhooks test`. They are encrypted.
+            radmeter.webhook_secrets(bigint)
             TO radmeter_noc;
         -- With the secrets, which are encrypted: `radmeter routers test-coa` sends with them.
         GRANT SELECT ON radmeter.router_coa TO radmeter_noc;

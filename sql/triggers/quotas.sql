@@ -39,3 +39,6 @@ CREATE OR REPLACE TRIGGER _100_note_quota_change_updated
 CREATE OR REPLACE TRIGGER _100_note_quota_change_deleted
     AFTER DELETE ON public.plan_tiers REFERENCING OLD TABLE AS changed_rows
     FOR EACH STATEMENT EXECUTE FUNCTION radmeter.note_quota_change();
+CREATE OR REPLACE TRIGGER _100_queue_notices
+    AFTER INSERT ON radmeter.quota_notice REFERENCING NEW TABLE AS new_notices
+    FOR EACH STATEMENT EXECUTE FUNCTION radmeter.queue_notices();

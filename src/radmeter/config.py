@@ -1,5 +1,6 @@
 """The settings, from the command line, the environment and the configuration file. Each value has its source."""
 
+import ipaddress
 import os
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -93,6 +94,20 @@ def _timezone(text: str) -> str:
     except (LookupError, ValueError, OSError):
         raise ValueError("the name of an IANA time zone, such as UTC or Europe/Berlin") from None
     return text
+
+
+class Networks(tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]):
+    """Networks; as text they are separated by commas."""
+
+    def __str__(self) -> str:
+        return ", ".join(map(str, self))
+
+
+def _networks(text: str) -> Networks:
+    try:
+        return Networks(ipaddress.ip_network(each.strip()) for each in text.split(","))
+    except ValueError:
+        raise ValueError("networks such as 10.20.0.0/16, fd00::/8, separated by commas") from None
 
 
 def _text(text: str) -> str:
@@ -396,7 +411,15 @@ class Settings:
             "RADMETER_COA_KEY_FILE",
             "{state}/coa.key",
             _path,
-            "file with the key that encrypts the secrets for Disconnect- and CoA-Requests in the database",
+            "file with the key that encrypts the secrets of routers and webhooks in the database",
+        )
+    )
+    webhook_networks: Networks = field(
+        metadata=_about(
+            "RADMETER_WEBHOOK_NETWORKS",
+            "",
+            _networks,
+            "private networks to which webhooks may be sent, separated by commas; empty: none",
         )
     )
     acct_host: str = field(
@@ -472,6 +495,8 @@ class Settings:
             except ValueError as error:
                 shown = "" if name in ("dsn", "read_dsn", "secret") else f" {text!r}"
                 raise ConfigurationError(f"{label}{shown}: allowed is {error}") from None
+            if name == "webhook_networks" and values[name] is None:
+                values[name] = Networks()
             sources[name] = source
             if file is not None and text and _rank(source) == _OF_FILE:
                 _check_of_file(file, name, text, label)
@@ -518,7 +543,7 @@ class Settings:
         values = {setting.variable: getattr(self, setting.name) for setting in ALL}
         values |= {"RADMETER_PASSWORD_FILE": None, "RADIUS_SECRET_FILE": None}
         values[config_file.VARIABLE] = os.devnull
-        return {variable: str(value) for variable, value in values.items() if value not in (None, "")}
+        return {variable: str(value) for variable, value in values.items() if value not in (None, "", ())}
 
     @property
     def postgresql(self) -> Path:

@@ -20,6 +20,7 @@ from support.servers import Connection, Server
 
 # Takes back what revision 0024 made.
 BACK_TO_0023 = """
+DROP TABLE radmeter.webhook_delivery, radmeter.webhook, radmeter.tenant_realm, radmeter.sent_username CASCADE;
 DROP TABLE radmeter.router_coa, radmeter.router_coa_state CASCADE;
 DROP TABLE plan_tiers, subscriber_plans, top_ups, radmeter.quota_account, radmeter.quota_change,
     radmeter.disconnect_queue, radmeter.quota_notice CASCADE;

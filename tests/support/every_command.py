@@ -6,6 +6,8 @@ from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
+from cryptography.fernet import Fernet
+
 from radmeter.ingest.store import Store
 from radmeter.plugin.journal.writer import JournalWriter
 from support.adopted import put
@@ -37,12 +39,21 @@ RUNS: dict[str, tuple[str, ...]] = {
     "login set": ("message_over", "x"),
     "limits list": (),
     "limits set": ("personal_keep_days", "90", "--yes"),
+    "webhooks list": (),
+    "webhooks add": ("https://two.test/", "--secret-file", "{directory}/hook.secret"),
+    "webhooks rotate": ("1", "--secret-file", "{directory}/hook.secret"),
+    "webhooks enable": ("1",),
+    "webhooks deliveries list": (),
+    "webhooks deliveries retry": ("1",),
+    "webhooks deliveries drop": ("1", "--yes"),
+    "webhooks retire": ("1", "--yes"),
     "routers list": (),
     "routers show": ("#1",),
     "routers add": ("--name", "hall"),
     "routers claim": ("#1", "--name", "lobby"),
     "routers import": ("{directory}/routers.csv",),
     "routers rename": ("lobby", "lounge"),
+    "routers qualify": ("--tenant", "7", "--realm", "hotel"),
     "routers set": ("lounge", "--timezone", "UTC"),
     "routers coa-key": ("--new", "--coa-key-file", "{directory}/coa.key"),
     "routers retire": ("hall", "--yes"),
@@ -98,6 +109,7 @@ OTHERS = {
     "simulate": "needs a server; its output is `emit`, as that of others",
     "ship": "only logs",
     "jobs run": "only logs",
+    "webhooks test": "needs an endpoint: tests/integration/webhooks/test_webhooks.py",
     "migrate roles": "makes roles of the whole server",
     "freeradius install": "tests/acceptance/test_freeradius_install.py",
     "cache status": "tests/acceptance/test_logins.py",
@@ -149,6 +161,7 @@ def prepared(dsn: str, connection: Connection, directory: Path) -> dict[str, str
     connection.execute(
         "SELECT radmeter.note_incident('other', %s::json)", (json.dumps({"kind": "missing", "detail": "x"}),)
     )
+    connection.execute("UPDATE routers SET tenant_id = 7")
     # A counter that differs.
     connection.execute("UPDATE user_quota_usage SET bytes_in = bytes_in + 1 WHERE username = 'alice'")
     connection.execute("INSERT INTO plans (name) VALUES ('basic')")
@@ -162,4 +175,18 @@ def prepared(dsn: str, connection: Connection, directory: Path) -> dict[str, str
     fill(directory / "orphans", range(3))
     with closing(JournalWriter(directory / "journal")) as writer:
         writer.append(int(time.time() * 1e6), json.dumps(pairs))
-    return {"RADMETER_JOURNAL": str(directory / "journal")}
+    (directory / "secrets.key").write_bytes(Fernet.generate_key())
+    settings = {
+        "RADMETER_JOURNAL": str(directory / "journal"),
+        "RADMETER_COA_KEY_FILE": str(directory / "secrets.key"),
+    }
+    added = radmeter(
+        dsn, "webhooks", "add", "https://one.test/", "--secret-file", directory / "one.secret", **settings
+    )
+    assert added.exit_code == 0, added.errors
+    connection.execute(
+        """INSERT INTO radmeter.webhook_delivery
+               (webhook_id, message_id, type, subject, data, happened_at, state, ended_at, error)
+           VALUES (1, gen_random_uuid(), 'quota.over', 'alice', '{"username": "alice"}', now(), 'dead', now(), 'odd')"""
+    )
+    return settings

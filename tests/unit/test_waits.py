@@ -101,6 +101,9 @@ REGISTER = {
     ("trial/services.py", "Services._answers", "time.sleep"): CALLER,
     ("trial/ports.py", "_bound", "socket.getaddrinfo"): SHORT,
     ("trial/simulator.py", "Simulator.run", "self._selector.select"): CALLER,
+    ("webhooks/sender.py", "Sender._watch", "stop.wait"): SERVICE,
+    ("webhooks/sender.py", "Sender.end", "thread.join"): SERVICE,
+    ("webhooks/addresses.py", "resolve", "socket.getaddrinfo"): CALLER,
 }
 
 

@@ -48,6 +48,9 @@ BEGIN
     IF cardinality(v_left) > 0 THEN
         PERFORM radmeter.count_new_users(v_left);
         PERFORM radmeter.insert_sessions(v_left);
+        IF EXISTS (SELECT FROM radmeter.tenant_realm) THEN
+            PERFORM radmeter.note_sent_usernames(v_left);
+        END IF;
     END IF;
 END;
 $$;

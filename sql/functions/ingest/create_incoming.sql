@@ -12,6 +12,7 @@ AS $$
         uid                  text,
         session_id           text,
         username             text,
+        sent_username        text,      -- the name as it was sent, if it got a realm: see radmeter.qualify_names
         realm                text,
         nas_ip               inet,
         nas_port_id          text,

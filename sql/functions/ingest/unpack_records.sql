@@ -194,5 +194,8 @@ BEGIN
     IF v_new_client THEN
         PERFORM radmeter.note_networks();
     END IF;
+    IF EXISTS (SELECT FROM radmeter.tenant_realm) THEN
+        PERFORM radmeter.qualify_names();
+    END IF;
 END;
 $$;

@@ -1,7 +1,8 @@
 -- radmeter.expire(kind, until_id, rows): removes the oldest rows of a table that radmeter.expiring named, up to `rows` of
--- them. A request to a router that has not ended stays. Rows that another transaction holds are left for later, so it waits for nobody.
+-- them. A request to a router that has not ended stays, and so does a delivery of a webhook that waits or has ended later.
+-- Rows that another transaction holds are left for later, so it waits for nobody.
 -- Returns how many were removed. Called by the jobs. Writes rejected_packet, accounting_anomaly,
--- radmeter.disconnect_queue or radmeter.quota_notice.
+-- radmeter.disconnect_queue, radmeter.quota_notice or radmeter.webhook_delivery.
 CREATE OR REPLACE FUNCTION radmeter.expire(p_kind text, p_until_id bigint, p_rows integer) RETURNS integer
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
@@ -15,6 +16,12 @@ BEGIN
     ELSIF p_kind = 'anomaly' THEN
         DELETE FROM public.accounting_anomaly WHERE id IN (
             SELECT id FROM public.accounting_anomaly WHERE id <= p_until_id
+            ORDER BY id LIMIT p_rows FOR UPDATE SKIP LOCKED);
+    ELSIF p_kind = 'webhook delivery' THEN
+        DELETE FROM radmeter.webhook_delivery WHERE id IN (
+            SELECT id FROM radmeter.webhook_delivery
+            WHERE id <= p_until_id
+              AND ended_at < now() - radmeter.limit_value('webhook_keep_days') * interval '1 day'
             ORDER BY id LIMIT p_rows FOR UPDATE SKIP LOCKED);
     ELSIF p_kind = 'request to a router' THEN
         DELETE FROM radmeter.disconnect_queue WHERE id IN (

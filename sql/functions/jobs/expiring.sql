@@ -1,9 +1,9 @@
--- radmeter.expiring(): the rejected packets, anomalies, requests to routers and quota notices that are older, or take more
--- room, than the limits allow.
+-- radmeter.expiring(): the rejected packets, anomalies, requests to routers, quota notices and deliveries of webhooks that
+-- are older, or take more room, than the limits allow.
 -- Returns a row for each table (kind) and reason (age or size) with something to remove: the rows with ids up to until_id.
 -- The size is added up from the latest row backwards, only if the table and its indexes take more than the limit.
--- Called by the jobs. Reads rejected_packet, accounting_anomaly, radmeter.disconnect_queue,
--- quota_notice. Waits for no lock.
+-- Called by the jobs. Reads rejected_packet, accounting_anomaly, radmeter.disconnect_queue, radmeter.quota_notice,
+-- radmeter.webhook_delivery. Waits for no lock.
 CREATE OR REPLACE FUNCTION radmeter.expiring()
 RETURNS TABLE (kind text, reason text, until_id bigint)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
@@ -25,6 +25,10 @@ BEGIN
     SELECT 'anomaly', 'age', max(id) FROM public.accounting_anomaly
     WHERE detected_at < now() - radmeter.limit_value('anomalies_keep_days') * interval '1 day'
     HAVING max(id) IS NOT NULL;
+
+    RETURN QUERY
+    SELECT 'webhook delivery', 'age', max(id) FROM radmeter.webhook_delivery
+    WHERE ended_at < now() - radmeter.limit_value('webhook_keep_days') * interval '1 day' HAVING max(id) IS NOT NULL;
 
     IF pg_total_relation_size('public.accounting_anomaly') > radmeter.limit_value('anomalies_keep_bytes') THEN
         RETURN QUERY

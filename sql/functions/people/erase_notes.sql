@@ -1,6 +1,6 @@
--- radmeter.erase_notes(username): puts the pseudonym of the erasure under way into anomalies, adoption baselines and
--- the details of audit_log. Takes no lock that a packet needs.
--- Writes accounting_anomaly, radmeter.adoption_baseline, audit_log, radmeter.erasure.
+-- radmeter.erase_notes(username): puts the pseudonym of the erasure under way into anomalies, adoption baselines, the
+-- details of audit_log and messages to webhooks. Takes no lock that a packet needs.
+-- Writes accounting_anomaly, radmeter.adoption_baseline, audit_log, radmeter.webhook_delivery, radmeter.erasure.
 CREATE OR REPLACE FUNCTION radmeter.erase_notes(p_username text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
@@ -16,5 +16,6 @@ BEGIN
     FROM radmeter.audit_lines_with(p_username) AS found WHERE line.id = found.id;
     GET DIAGNOSTICS v_rows = ROW_COUNT;
     PERFORM radmeter.count_erased(p_username, 'audit_log', v_rows);
+    PERFORM radmeter.count_erased(p_username, 'webhook_delivery', radmeter.erase_deliveries(p_username, v_pseudonym));
 END;
 $$;

@@ -5,7 +5,7 @@
 -- Octets, days, times, routers and acctuniqueid stay: a late packet finds its session by acctuniqueid. The session id
 -- goes, since some routers make it from the MAC of the device. So does the device key in radmeter.session_alias.
 -- The caller passes batches of bounded size, because ingest waits for each. Returns how many sessions were changed.
--- Writes radacct, radmeter.session_alias, radmeter.adoption_baseline, radmeter.erasure.
+-- Writes radacct, radmeter.session_alias, radmeter.sent_username, radmeter.adoption_baseline, radmeter.erasure.
 CREATE OR REPLACE FUNCTION radmeter.erase_sessions(
     p_username text, p_radacctids bigint[], p_stops timestamptz[]) RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -25,6 +25,7 @@ BEGIN
     WHERE known.radacctid = found.radacctid AND known.alias = radmeter.device_key(
         coalesce(session.router_mac, radmeter.leading_mac(session.calledstationid, false)),
         session.acctsessionid, session.callingstationid);
+    DELETE FROM radmeter.sent_username WHERE radacctid = ANY (p_radacctids);
     UPDATE public.radacct AS session SET
         username = v_pseudonym, acctsessionid = 'erased', realm = NULL, nasportid = NULL,
         connectinfo_start = NULL, connectinfo_stop = NULL, callingstationid = NULL,

@@ -12,6 +12,7 @@
 -- anywhere.
 -- At a router without a secret for CoA nothing can be changed later. So the session ends at the next tier and with the
 -- period. The users of such routers come back over a minute, not all at once.
+-- A name without a realm gets that of the router's tenant (radmeter.tenant_realm), as in ingest.
 -- Reads subscribers, plans, plan_tiers, radacct, routers, radmeter.router_coa, radmeter.setting, and what
 -- radmeter.quota_state reads. Writes subscribers.first_used_at, with which the validity of a plan begins.
 CREATE OR REPLACE FUNCTION radmeter.authorize(
@@ -43,6 +44,9 @@ DECLARE
     v_resets boolean;
     v_timeout numeric;
 BEGIN
+    IF EXISTS (SELECT FROM radmeter.tenant_realm) THEN
+        v_username := radmeter.qualified_name(v_username, v_router_id, now());
+    END IF;
     SELECT jsonb_object_agg(each.name, each.value) INTO v_settings FROM radmeter.login_settings() AS each;
     SELECT subscriber.suspended_at, subscriber.first_used_at, plan.valid_seconds INTO v_subscriber
     FROM public.subscribers AS subscriber JOIN public.plans AS plan ON plan.id = subscriber.plan_id

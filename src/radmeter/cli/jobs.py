@@ -17,8 +17,10 @@ from radmeter.interruption import set_by_signals
 from radmeter.jobs import retention, runner, stale_sessions
 from radmeter.jobs.archiving import ArchivingByAge
 from radmeter.plugin.config_file import described
+from radmeter.quotas.secrets import Keyring
 from radmeter.quotas.worker import QuotaWorker
 from radmeter.units import counted, verb
+from radmeter.webhooks.sender import Sender
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +41,7 @@ def jobs() -> None:
     "archive_after_months",
     "archive_directory",
     "coa_key_file",
+    "webhook_networks",
 )
 def run(settings: Settings) -> None:
     """Run the jobs until SIGTERM or Ctrl-C. Several may be started: one works, the others stand by.
@@ -50,6 +53,7 @@ def run(settings: Settings) -> None:
     `radmeter partitions archive`. `radmeter status` says when that succeeded last.
 
     The one that works also sends Disconnect- and CoA-Requests to routers (`radmeter queue list`).
+    It tells the endpoints of `radmeter webhooks` what happens to users' quotas.
     """
     if settings.archive_after_months and settings.archive_directory is None:
         raise ConfigurationError(
@@ -68,6 +72,7 @@ def run(settings: Settings) -> None:
                 database.dsn, settings.archive_after_months, settings.archive_directory, config=settings.file
             ),
             quotas=lambda: QuotaWorker(database.dsn, settings.coa_key_file),
+            webhooks=Sender(database.dsn, lambda: Keyring(settings.coa_key_file), settings.webhook_networks),
         )
 
 

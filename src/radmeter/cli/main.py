@@ -112,6 +112,10 @@ SECTIONS = {
             "radmeter.cli.config:config",
             "Show every setting: its value, where it came from, its variable, default and meaning.",
         ),
+        "webhooks": (
+            "radmeter.cli.webhooks:webhooks",
+            "Tell other programs by HTTP who was warned, is over the quota, or is served again.",
+        ),
         "limits": ("radmeter.cli.limits:limits", "Show and set the limits of this installation."),
         "login": (
             "radmeter.cli.login:login",

@@ -1,5 +1,6 @@
-"""`radmeter routers rename|set|retire|merge`: change a router. Its usage stays with it."""
+"""`radmeter routers rename|set|retire|merge|qualify`: change a router. Its usage stays with it."""
 
+from datetime import datetime
 from typing import Any
 
 import click
@@ -8,6 +9,7 @@ from radmeter import output
 from radmeter.cli.common import TEXT, confirm, emit_one, existing_database, with_settings
 from radmeter.cli.router_coa import COA_OPTIONS, WHICH, coa_options, set_coa
 from radmeter.config import Settings
+from radmeter.printable import printable
 from radmeter.units import counted
 
 PREVIEW = (
@@ -249,3 +251,48 @@ def merge(settings: Settings, source: str, target: str, yes: bool) -> None:
 def _shown(row: dict[str, Any]) -> dict[str, Any]:
     closed = row["closed_sessions"]
     return row | {"closed_sessions": f"more than {COUNTED}" if closed > COUNTED else closed}
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  radmeter routers qualify --tenant 7 --realm hotel.example.org
+  radmeter routers qualify --tenant 7 --realm hotel --from 2027-01-01
+  radmeter routers qualify --tenant 7 --off
+"""
+)
+@click.option("--tenant", type=click.IntRange(1, 2**63 - 1), required=True, help="The tenant of the routers.")
+@click.option("--realm", type=TEXT, help="What names without a realm get: alice becomes alice@REALM.")
+@click.option("--off", is_flag=True, help="Names stay as routers send them.")
+@click.option(
+    "--from",
+    "from_day",
+    type=click.DateTime(["%Y-%m-%d"]),
+    metavar="DAY",
+    help="When it begins; two days ahead at least.  [default: the next first of a month]",
+)
+@with_settings("state", "dsn")
+def qualify(settings: Settings, tenant: int, realm: str | None, off: bool, from_day: datetime | None) -> None:
+    """Tell apart users of two tenants who have the same name: alice counts as alice@REALM at a tenant's routers.
+
+    It begins with each user's first quota period that begins on DAY or later. Counters that exist keep their names, and
+    so do sessions that are open then, to their end. A name with @ or a backslash stays as it is. A user with a one-time
+    plan keeps the name. Plans go by the new name: give alice@REALM a plan before.
+    """
+    from radmeter.database.operator import connect_as_operator
+    from radmeter.routers.realms import qualify_usernames, users_without_plan
+
+    if (realm is not None) == off:
+        raise click.UsageError("give --realm or --off")
+    with existing_database(settings) as dsn, connect_as_operator(dsn) as connection:
+        day = qualify_usernames(connection, tenant, realm, None if from_day is None else from_day.date())
+        without = [] if realm is None else users_without_plan(connection, tenant, realm)
+    name = "their names as sent" if realm is None else f"name@{realm}"
+    output.say(
+        f"users at routers of tenant {tenant} have {name} from {day} on, each from the next period that begins"
+    )
+    if without:
+        shown = ", ".join(map(printable, without[:5])) + (", .." if len(without) > 5 else "")
+        output.say(
+            f"{counted(len(without), 'user')} with a plan, but none under the new name: {shown}", err=True
+        )

@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -10,6 +10,11 @@ from radmeter import output
 from radmeter.cli.common import TEXT, emit, existing_database, format_option, with_settings
 from radmeter.config import Settings
 from radmeter.units import counted
+
+if TYPE_CHECKING:
+    import psycopg
+
+    from radmeter.quotas.secrets import Keyring
 
 WHICH = "NAME|MAC|#ID|NAS-ID"
 _DEFAULT = "default"
@@ -86,9 +91,7 @@ def set_coa(settings: Settings, dsn: str, router_id: int, given: dict[str, Any])
     import ipaddress
 
     from radmeter.database.operator import connect_as_operator
-    from radmeter.errors import ConfigurationError
     from radmeter.quotas import operations
-    from radmeter.quotas.secrets import Keyring, add_key
     from radmeter.secret_files import read_password
 
     changes = {name: value or None for name, value in given.items() if name in ("address", "source_address")}
@@ -109,27 +112,49 @@ def set_coa(settings: Settings, dsn: str, router_id: int, given: dict[str, Any])
     with connect_as_operator(dsn) as connection:
         if (path := given.get("secret_file")) is not None:
             secret = read_password(path, f"--coa-secret-file: the secret in {path}").encode()
-            key_file = settings.coa_key_file
-            if not key_file.exists():
-                if operations.has_secrets(connection):
-                    raise ConfigurationError(
-                        f"the key of router secrets is missing: {key_file}: secrets are encrypted with it already, "
-                        "so copy it from the machine that has it"
-                    )
-                add_key(key_file)
-                output.say(
-                    f"made the key {key_file}: keep a copy of it, and let the user of `radmeter jobs run` read it",
-                    err=True,
-                )
-            changes["secret"] = Keyring(key_file).encrypt(secret)
+            changes["secret"] = made_keyring(settings, connection).encrypt(secret)
         return operations.set_router(connection, router_id, changes)
+
+
+def made_keyring(settings: Settings, connection: "psycopg.Connection[Any]") -> "Keyring":
+    """Return the keys of the installation. The first key is made here.
+
+    Raises
+    ------
+    ConfigurationError
+        The file cannot be read or made, or it is missing and secrets are encrypted with it.
+    """
+    from radmeter.errors import ConfigurationError
+    from radmeter.quotas.secrets import Keyring, add_key
+
+    key_file = settings.coa_key_file
+    if not key_file.exists():
+        if _has_secrets(connection):
+            raise ConfigurationError(
+                f"the key of router secrets is missing: {key_file}: secrets are encrypted with it already, "
+                "so copy it from the machine that has it"
+            )
+        add_key(key_file)
+        output.say(
+            f"made the key {key_file}: keep a copy of it, and let the user of `radmeter jobs run` read it",
+            err=True,
+        )
+    return Keyring(key_file)
+
+
+def _has_secrets(connection: "psycopg.Connection[Any]") -> bool:
+    """Tell whether the database has secrets that were encrypted with the key."""
+    from radmeter.quotas import operations
+    from radmeter.webhooks import endpoints
+
+    return operations.has_secrets(connection) or endpoints.has_secrets(connection)
 
 
 @click.command("coa-key", epilog="Example: radmeter routers coa-key --new")
 @click.option("--new", is_flag=True, help="Make a new key, and encrypt all secrets with it.")
 @with_settings("state", "dsn", "coa_key_file")
 def coa_key(settings: Settings, new: bool) -> None:
-    """Make the key that encrypts routers' secrets, or replace it by a new one.
+    """Make the key that encrypts the secrets of routers and webhooks, or replace it by a new one.
 
     The new key comes first into the file, then all secrets are encrypted with it in one transaction, then the old key
     is removed. If the command is interrupted, both keys are in the file and nothing is lost: run it again. Every
@@ -138,16 +163,21 @@ def coa_key(settings: Settings, new: bool) -> None:
     from radmeter.database.operator import connect_as_operator
     from radmeter.quotas import operations
     from radmeter.quotas.secrets import Keyring, add_key, keep_first_key
+    from radmeter.webhooks import endpoints
 
     if not new:
         raise click.UsageError("give --new")
     path = settings.coa_key_file
     with existing_database(settings) as dsn, connect_as_operator(dsn) as connection:
-        if not path.exists() and operations.has_secrets(connection):
+        if not path.exists() and _has_secrets(connection):
             output.say(f"the key {path} is missing, so the secrets in the database are lost", err=True)
             sys.exit(1)
         existed = add_key(path)
-        encrypted = operations.encrypt_again(connection, Keyring(path))
+        with connection.transaction():
+            keyring = Keyring(path)
+            encrypted = operations.encrypt_again(connection, keyring) + endpoints.encrypt_again(
+                connection, keyring
+            )
         removed = keep_first_key(path)
     output.say(f"{'a new key is in' if existed else 'made the key'} {path}")
     if existed:

@@ -26,7 +26,7 @@ from radmeter.cli.common import (
     with_settings,
 )
 from radmeter.cli.groups import group
-from radmeter.cli.router_changes import given_options, merge, rename, retire, set_
+from radmeter.cli.router_changes import given_options, merge, qualify, rename, retire, set_
 from radmeter.cli.router_coa import WHICH, coa_key, test_coa
 from radmeter.config import Settings
 from radmeter.errors import RadmeterError
@@ -83,7 +83,7 @@ def routers() -> None:
     """
 
 
-for command in (rename, set_, retire, merge, coa_key, test_coa):
+for command in (rename, set_, retire, merge, qualify, coa_key, test_coa):
     routers.add_command(command)
 
 

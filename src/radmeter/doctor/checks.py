@@ -20,6 +20,7 @@ from radmeter.doctor import (
     tables,
     values,
     versions,
+    webhooks,
 )
 from radmeter.doctor.runner import Named
 
@@ -49,6 +50,7 @@ CHECKS = (
     Named("anomalies", growth.anomalies, needs_schema=True),
     Named("users", growth.users, needs_schema=True),
     Named("people", people.check, needs_schema=True),
+    Named("webhooks", webhooks.check, needs_schema=True),
     Named("routers", routers.check, needs_schema=True),
     Named("clocks", activity.clocks, needs_schema=True),
     Named("server", server.settings),

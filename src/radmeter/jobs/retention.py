@@ -45,6 +45,8 @@ TABLES = {
     "anomaly": "public.accounting_anomaly",
     "request to a router": "(SELECT id FROM radmeter.disconnect_queue WHERE ended_at IS NOT NULL) AS ended",
     "quota notice": "radmeter.quota_notice",
+    "webhook delivery": "(SELECT id FROM radmeter.webhook_delivery WHERE ended_at < now()"
+    " - radmeter.limit_value('webhook_keep_days') * interval '1 day') AS ended",
 }
 
 
@@ -89,6 +91,11 @@ def expire(connection: psycopg.Connection, *, stopping: Callable[[], bool] = lam
             removed.append(Expired(each.kind, each.reason, rows))
     if rows := _drop_segments(connection, stopping):
         removed.append(Expired(SEGMENT, "age", rows))
+    while not stopping():
+        with explained_errors("radmeter_owner"):
+            row = connection.execute("SELECT radmeter.drop_sent_usernames(%s)", (EXPIRE_BATCH,)).fetchone()
+        if row is None or not row[0]:
+            break
     removed += _sweep(connection, stopping)
     with explained_errors("radmeter_owner"):
         connection.execute(

@@ -59,10 +59,12 @@ def run(
     stale_minutes: int | None = None,
     archiving: ArchivingByAge | None = None,
     quotas: Callable[[], Worker] | None = None,
+    webhooks: Worker | None = None,
 ) -> None:
     """Run the jobs every `interval_seconds` while this process has the lease; stand by while another has it.
 
-    `quotas` makes what works beside the jobs as long as this process has the lease.
+    `quotas` makes what works beside the jobs as long as this process has the lease. `webhooks` works beside them, too;
+    it can be started again.
     """
     said: str | None = None
     holder = uuid.uuid4()
@@ -76,12 +78,16 @@ def run(
                     continue
                 said = _say(said, "running the periodic jobs", logging.INFO)
                 worker = None if quotas is None else quotas()
+                if webhooks is not None:
+                    webhooks.start()
                 try:
                     if worker is not None:
                         worker.start()
                     with looking(dsn, lambda own: Lease(own, holder, QUOTAS)):
                         _run_while_leader(connection, lease, stop, interval_seconds, stale_minutes, archiving)
                 finally:
+                    if webhooks is not None:
+                        webhooks.end()
                     if worker is not None:
                         worker.end()
                     # Only the process that has the lease archives by age.

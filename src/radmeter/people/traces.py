@@ -71,6 +71,18 @@ QUERIES = (
         "SELECT count(*), min(at), max(at) FROM radmeter.audit_lines_with(%(name)s)",
     ),
     (
+        "names as sent",
+        REMOVED,
+        "SELECT count(*), min(noted_at), max(noted_at) FROM radmeter.sent_username AS sent"
+        " JOIN public.radacct AS session USING (radacctid) WHERE session.username = %(name)s",
+    ),
+    (
+        "webhook deliveries",
+        REPLACED,
+        "SELECT count(*), min(happened_at), max(happened_at) FROM radmeter.webhook_delivery"
+        " WHERE subject = %(name)s",
+    ),
+    (
         "invoices",
         KEPT,
         "SELECT count(*), min(issued_at), max(issued_at) FROM public.invoices WHERE username = %(name)s",

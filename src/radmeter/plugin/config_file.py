@@ -53,6 +53,7 @@ KEYS = SHARED | {
     "archive_after_months",
     "archive_directory",
     "coa_key_file",
+    "webhook_networks",
     "acct_host",
     "acct_port",
     "auth_port",
@@ -92,6 +93,7 @@ COMMANDS = frozenset(
         "usage",
         "users",
         "verify",
+        "webhooks",
     }
 )
 

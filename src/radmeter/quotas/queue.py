@@ -118,7 +118,8 @@ RETURNING request.id
 _CLAIMED = """
 SELECT request.id, request.act, request.reason, request.state, request.attempts, request.identity_set,
        extract(epoch FROM now() - request.answered_at)::float AS answered_seconds,
-       session.radacctid, session.router_id, session.username, session.acctsessionid,
+       session.radacctid, session.router_id, session.acctsessionid,
+       radmeter.sent_name(session.radacctid, session.username) AS sent_username,
        host(session.nasipaddress) AS nas_ip, session.callingstationid, session.calledstationid,
        session.nasportid, session.servicetype, host(session.framedipaddress) AS framed_ip,
        coalesce(session.acctinputoctets, 0) AS octets_in, coalesce(session.acctoutputoctets, 0) AS octets_out,
@@ -347,7 +348,7 @@ def session_attributes(row: Mapping[str, Any]) -> dict[str, str | None]:
     is_ipv6 = nas_ip is not None and ":" in nas_ip
     framed_ip = row["framed_ip"]
     return {
-        "User-Name": row["username"],
+        "User-Name": row["sent_username"],
         "Acct-Session-Id": row["acctsessionid"],
         "NAS-IP-Address": None if is_ipv6 else nas_ip,
         "NAS-IPv6-Address": nas_ip if is_ipv6 else None,

@@ -24,6 +24,7 @@ ORDER = (
     "functions/verify",
     "functions/people",
     "functions/quotas",
+    "functions/webhooks",
     "views.sql",
     "grants.sql",
     "triggers",

@@ -25,16 +25,19 @@ COUNTING = (
     Trigger("public.radacct", "_100_count_inserted"),
     Trigger("public.radacct", "_100_count_updated"),
 )
-QUOTAS = tuple(
-    Trigger(f"public.{table}", f"_100_note_quota_change_{event}")
-    for table, events in (
-        ("plan_tiers", ("deleted", "inserted", "updated")),
-        ("plans", ("updated",)),
-        ("subscriber_plans", ("deleted", "inserted", "updated")),
-        ("subscribers", ("deleted", "inserted", "updated")),
-        ("top_ups", ("deleted", "inserted", "updated")),
-    )
-    for event in events
+QUOTAS = (
+    *(
+        Trigger(f"public.{table}", f"_100_note_quota_change_{event}")
+        for table, events in (
+            ("plan_tiers", ("deleted", "inserted", "updated")),
+            ("plans", ("updated",)),
+            ("subscriber_plans", ("deleted", "inserted", "updated")),
+            ("subscribers", ("deleted", "inserted", "updated")),
+            ("top_ups", ("deleted", "inserted", "updated")),
+        )
+        for event in events
+    ),
+    Trigger("radmeter.quota_notice", "_100_queue_notices"),
 )
 EXPECTED = COUNTING + QUOTAS
 

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from cryptography.fernet import Fernet
 from support.command_tree import leaves
 from support.commands import Packets, radmeter
 from support.logins import as_role, login_role
@@ -13,6 +14,7 @@ from support.servers import Connection
 from radmeter.plugin.journal.writer import JournalWriter
 
 # Every command that asks the database, with arguments that reach it.
+KEYS = "{directory}/secrets.key"
 COMMANDS: dict[str, tuple[str, ...]] = {
     "jobs close-stale": (),
     "jobs close-stale --dry-run": (),
@@ -45,6 +47,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "routers claim": ("found",),
     "routers import": ("{directory}/routers.csv",),
     "routers rename": ("lobby", "hall"),
+    "routers qualify": ("--tenant", "7", "--realm", "hotel"),
     "routers set": ("lobby", "--mac", "AA-BB-CC-DD-EE-FF"),
     "routers coa-key": ("--new", "--coa-key-file", "{directory}/coa.key"),
     "routers test-coa": ("lobby",),
@@ -92,6 +95,21 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "login set": ("message_over", "x"),
     "limits list": (),
     "limits set": ("personal_keep_days", "90"),
+    "webhooks add": (
+        "https://x.test/",
+        "--secret-file",
+        "{directory}/hook.secret",
+        "--coa-key-file",
+        KEYS,
+    ),
+    "webhooks list": (),
+    "webhooks test": ("1", "--coa-key-file", KEYS),
+    "webhooks rotate": ("1", "--secret-file", "{directory}/hook.secret", "--coa-key-file", KEYS),
+    "webhooks enable": ("1",),
+    "webhooks retire": ("1", "--yes"),
+    "webhooks deliveries list": (),
+    "webhooks deliveries retry": ("1",),
+    "webhooks deliveries drop": ("1", "--yes"),
 }
 
 
@@ -143,6 +161,7 @@ def test_a_role_without_the_rights_is_told_which_role_has_them(
         'Mon Mar  2 10:00:00 2026\n\tAcct-Status-Type = Stop\n\tAcct-Session-Id = "1"\n\tTimestamp = 1772445600\n\n'
     )
     (tmp_path / "x.parquet").touch()
+    (tmp_path / "secrets.key").write_bytes(Fernet.generate_key())
     (tmp_path / "journal").mkdir()
     (tmp_path / "journal" / "node").write_text("node-1\n")
     with closing(JournalWriter(tmp_path / "orphans")) as writer:

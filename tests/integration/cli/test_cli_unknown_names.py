@@ -20,6 +20,7 @@ USER = (
 )
 PERSON = "nothing here has the user name 'nosuch', written exactly so. `radmeter usage users` lists users"
 ROUTER = "there is no router 'nosuch': `radmeter routers list` lists them"
+ENDPOINT = "there is no endpoint 4711: `radmeter webhooks list` shows them"
 NODE = "there is no node 'nosuch': `radmeter status` lists them"
 PLAN = 'there is no plan "nosuch": "radmeter plans list" lists them'
 SUBSCRIBER = 'there is no user "nosuch" with a plan: "radmeter users list" lists them'
@@ -102,6 +103,25 @@ UNKNOWN: dict[str, tuple[str, int, str]] = {
     "journal acknowledge IDS": ("journal acknowledge 4711 --reason x", 1, "4711"),
     "limits set NAME": ("limits set nosuch 5", 1, "nosuch"),
     "login set NAME": ("login set nosuch 5", 1, "nosuch"),
+    "webhooks test WEBHOOK": ("webhooks test 4711", 1, ENDPOINT),
+    "webhooks rotate WEBHOOK": (
+        "webhooks rotate 4711 --secret-file {directory}/hook.secret",
+        1,
+        "there is no endpoint #4711",
+    ),
+    "webhooks enable WEBHOOK": ("webhooks enable 4711", 1, "there is no endpoint #4711"),
+    "webhooks retire WEBHOOK": ("webhooks retire 4711 --yes", 1, ENDPOINT),
+    "webhooks add --event": (
+        "webhooks add https://x.test --secret-file x --event nosuch",
+        2,
+        "'nosuch' is none of quota.warned",
+    ),
+    "webhooks deliveries retry IDS": ("webhooks deliveries retry 4711", 1, "not 4711: only a dead delivery"),
+    "webhooks deliveries drop IDS": (
+        "webhooks deliveries drop 4711 --yes",
+        1,
+        "not 4711: only a delivery that is dead",
+    ),
     "partitions split NAME": ("partitions split nosuch --yes", 1, "nosuch is no partition of radacct"),
     "backfill --correct": ("backfill --correct 4711 --octets 1 2", 1, "4711"),
     "backfill --leave": ("backfill --leave 4711 --yes", 1, "not set aside: 4711"),
@@ -117,6 +137,8 @@ UNKNOWN: dict[str, tuple[str, int, str]] = {
 FREE = {
     "--columns": "it names columns: tests/integration/cli/test_cli_reading.py",
     "--pseudonym-key": "a file",
+    "--secret-file": "a file",
+    "webhooks add URL": "a new value",
     "--raddb": "a directory",
     "--passwords": "a directory",
     "--to": "a directory, a file or a time",
@@ -131,6 +153,7 @@ FREE = {
     "--nas-identifier": "a new value",
     "--ip": "a new value",
     "--timezone": "a new value: an unknown zone is refused",
+    "--realm": "a new value",
     "--clients": "a new value",
     "--plausible-rate": "a new value",
     "--accept-database": "it has to be the identity of the database: tests/integration/ingest/test_store.py",
@@ -219,7 +242,8 @@ def test_a_name_of_nothing_is_an_error(database: str, connection: Connection, tm
         for options in ((), ("--format", "json")):
             if options and "--format" not in str([each.opts for each in leaves()[of(command)].params]):
                 continue
-            done = radmeter(database, *command.split(), *options, **settings)
+            given = command.format(directory=tmp_path).split()
+            done = radmeter(database, *given, *options, **settings)
             if (
                 (done.exit_code, done.output) != (exit_code, "")
                 or told not in done.errors
@@ -232,7 +256,7 @@ def test_a_name_of_nothing_is_an_error(database: str, connection: Connection, tm
 def of(line: str) -> str:
     """Return the name of the command in a line."""
     words = line.split()
-    return " ".join(words[:2]) if " ".join(words[:2]) in leaves() else words[0]
+    return next(" ".join(words[:n]) for n in (3, 2, 1) if " ".join(words[:n]) in leaves())
 
 
 def test_this_month_may_be_empty_and_a_month_between_others_too(

@@ -60,6 +60,8 @@ READ: dict[str, tuple[str, ...]] = {
     "plans show": ("{user}",),
     "users list": (),
     "users show": ("{user}",),
+    "webhooks list": (),
+    "webhooks deliveries list": (),
     "quota over": (),
     "cache status": ("{user}",),  # FreeRADIUS answers, and there is none here
     "login list": (),
@@ -136,6 +138,15 @@ def hostile(database: str, connection: Connection) -> dict[str, str]:
     connection.execute(
         "SELECT radmeter.note_incident(%s, %s::json)",
         (NODE, json.dumps({"kind": "missing", "detail": HOSTILE, "reason": HOSTILE})),
+    )
+    connection.execute(
+        "INSERT INTO radmeter.webhook (url, events, secret) VALUES (%s, %s, 'sealed')", (HOSTILE, [HOSTILE])
+    )
+    connection.execute(
+        """INSERT INTO radmeter.webhook_delivery
+               (webhook_id, message_id, type, subject, data, happened_at, error)
+           VALUES (1, gen_random_uuid(), %(text)s, %(text)s, '{}', now(), %(text)s)""",
+        {"text": HOSTILE},
     )
     connection.execute(
         """INSERT INTO radmeter.disconnect_queue (radacctid, username, act, reason, error, requested_by)

@@ -50,7 +50,12 @@ NOCS = {
     "add_subscriber",
     "assign_plan",
     "change_plan",
+    "add_webhook",
     "change_router",
+    "change_webhook",
+    "end_deliveries",
+    "qualify_usernames",
+    "webhook_secrets",
     "claim_router",
     "drop_rejected",
     "drop_requests",
@@ -92,6 +97,10 @@ INGESTS = {
 }
 # the periodic jobs, which run as the owner: they make partitions, and close what they choose
 OWNERS = {
+    "claim_deliveries",
+    "drop_sent_usernames",
+    "due_webhooks",
+    "note_delivery",
     "backfill_begin",
     "backfill_correct",
     "backfill_fill",
@@ -132,6 +141,14 @@ OWNERS = {
 }
 # and parts of the others, which would break the counters, or the audit, if they were called by themselves.
 PARTS = {
+    "erase_deliveries",
+    "note_sent_usernames",
+    "qualified_name",
+    "qualified_names",
+    "qualify_names",
+    "queue_deliveries",
+    "queue_notices",
+    "sent_name",
     "vendor_attributes",
     "reassign_adopted",
     "replace_history",
@@ -241,7 +258,6 @@ PARTS = {
     "text_of_octets",
     "unpack_records",
     "login_attributes",
-    "vendor_attributes",
     "update_closed",
     "update_open",
     "usage_date",
@@ -305,6 +321,7 @@ VIEWS = {
     "totals",
     "user_plans",
     "user_usage",
+    "webhooks",
 }
 # What was migrated, adopted and archived, and what quotas led to.
 STATE = {
@@ -319,12 +336,15 @@ STATE = {
     "lease",
     "migration_log",
     "partition_split",
+    "sent_username",
     "router_coa_state",
     "quota_account",
     "quota_change",
     "quota_notice",
     "session_month",
     "sql_file",
+    "tenant_realm",
+    "webhook_delivery",
 }
 READS = TABLES | VIEWS | STATE | {"setting"}
 BILLING_TABLES = {

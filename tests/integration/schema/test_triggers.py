@@ -12,9 +12,11 @@ TOPPED_UP = triggers.Trigger("public.top_ups", "_100_note_quota_change_inserted"
 def test_a_fresh_install_has_each_of_the_list_and_no_other(connection: Connection) -> None:
     assert triggers.faults(connection) == []
     there = connection.execute(
-        """SELECT 'public.' || relname, tgname FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid
-           WHERE relnamespace = 'public'::regnamespace AND NOT relispartition AND NOT tgisinternal
-             AND tgname ~ '_(count|note_quota_change)_' ORDER BY relname <> 'radacct', relname, tgname"""
+        """SELECT relnamespace::regnamespace || '.' || relname, tgname
+           FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid
+           WHERE relnamespace IN ('public'::regnamespace, 'radmeter'::regnamespace) AND NOT relispartition
+             AND NOT tgisinternal AND tgname ~ '_(count|note_quota_change|queue)_'
+           ORDER BY relname <> 'radacct', relnamespace <> 'public'::regnamespace, relname, tgname"""
     ).fetchall()
     assert there == list(triggers.EXPECTED)
 

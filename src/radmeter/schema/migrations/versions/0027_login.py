@@ -1,13 +1,13 @@
 """Logins: the table of passwords of FreeRADIUS's stock schema, unless it is there.
 
 Revision ID: 0027
-Revises: 0025
+Revises: 0026
 """
 
 from alembic import op
 
 revision = "0027"
-down_revision = "0025"
+down_revision = "0026"
 branch_labels = None
 depends_on = None
 
