@@ -28,6 +28,8 @@ SELECT place,
        'router-' || lpad(router::text, 5, '0') AS nas_identifier,
        '02-42-00-00-' || upper(lpad(to_hex(router >> 8), 2, '0')) || '-' || upper(lpad(to_hex(router & 255), 2, '0'))
            || ':Guest WiFi' AS called_station_id,
+       '06-00-00-' || upper(lpad(to_hex(place >> 16), 2, '0')) || '-' || upper(lpad(to_hex(place >> 8 & 255), 2, '0'))
+           || '-' || upper(lpad(to_hex(place & 255), 2, '0')) AS calling_station_id,
        router, (place & 65535)::text AS nas_port, reports,
        CASE WHEN place % {HEAVY_EVERY} = 0 THEN {HEAVY_BYTES_IN} ELSE 1500 + place % 997 END * reports AS bytes_in,
        CASE WHEN place % {HEAVY_EVERY} = 0 THEN {HEAVY_BYTES_OUT}
@@ -43,7 +45,7 @@ SELECT session_id,
        md5(username || ',' || session_id || ',' || nas_ip || ',' || nas_identifier || ',wlan1,' || nas_port),
        username, nas_ip::inet, 'wlan1', 'Wireless-802.11',
        to_timestamp(%(base)s - reports * {VISIT_SECONDS}), to_timestamp(%(base)s), reports * {VISIT_SECONDS},
-       'RADIUS', '', bytes_in, bytes_out, called_station_id, '06-00-00-00-00-00', 'Framed-User', '172.16.0.1' {{values}}
+       'RADIUS', '', bytes_in, bytes_out, called_station_id, calling_station_id, 'Framed-User', '172.16.0.1' {{values}}
 FROM place WHERE reports >= 0 ORDER BY place
 """
 OWN_COLUMNS = (
