@@ -60,6 +60,8 @@ KNOWN = {
 # The calls that open a connection for any pooler. Before you add one, read what runs on it.
 ANY_POOLER = {
     "src/radmeter/cli/router_coa.py",
+    "src/radmeter/cli/webhooks.py",
+    "src/radmeter/webhooks/sender.py",
     "src/radmeter/quotas/worker.py",
     "src/radmeter/cli/common.py",  # asks a standby how far it is behind
     "src/radmeter/cli/journal.py",

@@ -24,7 +24,7 @@ BEGIN
     )
     SELECT coalesce(array_agg(id ORDER BY id), '{}') INTO v_changed FROM changed;
     IF v_changed <> '{}' THEN
-        PERFORM radmeter.audit('webhooks deliveries ' || p_change, jsonb_build_object('deliveries', to_jsonb(v_changed)));
+        PERFORM radmeter.audit('webhooks queue ' || p_change, jsonb_build_object('deliveries', to_jsonb(v_changed)));
     END IF;
     RETURN v_changed;
 END;

@@ -74,7 +74,7 @@ class Events(click.ParamType[tuple[str, ...]]):
         return tuple(dict.fromkeys(full[each] for each in chosen))
 
 
-@group(epilog="Example: radmeter webhooks deliveries list --only dead")
+@group(epilog="Example: radmeter webhooks queue list --only dead")
 def webhooks() -> None:
     """Tell other programs by HTTP who was warned, is over the quota, or is served again."""
 
@@ -226,7 +226,7 @@ def rotate(settings: Settings, webhook: int, secret_file: Path, former_hours: in
 def enable(settings: Settings, webhook: int) -> None:
     """Send to the endpoint WEBHOOK again, which was switched off or is paused.
 
-    What was dead when it was switched off stays dead: `radmeter webhooks deliveries retry` sends it.
+    What was dead when it was switched off stays dead: `radmeter webhooks queue retry` sends it.
     """
     from radmeter.database.operator import connect_as_operator
     from radmeter.webhooks import endpoints
@@ -253,7 +253,7 @@ def retire(settings: Settings, webhook: int, yes: bool) -> None:
     output.say(f"webhook {webhook} was retired")
 
 
-@webhooks.group("deliveries", epilog="Example: radmeter webhooks deliveries list --only dead")
+@webhooks.group("queue", epilog="Example: radmeter webhooks queue list --only dead")
 def deliveries_group() -> None:
     """List what was sent and what waits, send dead deliveries again, or give some up."""
 
@@ -262,8 +262,8 @@ def deliveries_group() -> None:
     "list",
     epilog="""\b
 Examples:
-  radmeter webhooks deliveries list --only dead
-  radmeter webhooks deliveries list --webhook 1 --limit 1000 --format csv
+  radmeter webhooks queue list --only dead
+  radmeter webhooks queue list --webhook 1 --limit 1000 --format csv
 """,
 )
 @click.option("--only", type=click.Choice(STATES), help="Only those in this state.")
@@ -297,7 +297,7 @@ def list_deliveries(
     emit(rows, output_format, columns=deliveries.COLUMNS, short=SHORT_DELIVERIES)
 
 
-@deliveries_group.command("retry", epilog="Example: radmeter webhooks deliveries retry 12 13")
+@deliveries_group.command("retry", epilog="Example: radmeter webhooks queue retry 12 13")
 @click.argument("ids", nargs=-1, type=NUMBER, metavar="[ID]...")
 @click.option("--all", "all_", is_flag=True, help="All that are dead.")
 @with_settings("state", "dsn")
@@ -308,7 +308,7 @@ def retry(settings: Settings, ids: tuple[int, ...], all_: bool) -> None:
     )
 
 
-@deliveries_group.command("drop", epilog="Example: radmeter webhooks deliveries drop 12 13")
+@deliveries_group.command("drop", epilog="Example: radmeter webhooks queue drop 12 13")
 @click.argument("ids", nargs=-1, type=NUMBER, metavar="[ID]...")
 @click.option("--all", "all_", is_flag=True, help="All that are dead.")
 @click.option("--yes", is_flag=True, help="Do not ask.")

@@ -39,7 +39,7 @@ def check(context: Context) -> Findings:
             faults.append(
                 tell.yellow(
                     f"endpoint {webhook}: {many} {verb(dead, 'was', 'were')} given up",
-                    context.remedy.radmeter(f"webhooks deliveries list --only dead --webhook {webhook}"),
+                    context.remedy.radmeter(f"webhooks queue list --only dead --webhook {webhook}"),
                 )
             )
     told = counted(len(rows), "endpoint") + ", nothing is late or given up" if rows else "no endpoints"

@@ -107,9 +107,9 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "webhooks rotate": ("1", "--secret-file", "{directory}/hook.secret", "--coa-key-file", KEYS),
     "webhooks enable": ("1",),
     "webhooks retire": ("1", "--yes"),
-    "webhooks deliveries list": (),
-    "webhooks deliveries retry": ("1",),
-    "webhooks deliveries drop": ("1", "--yes"),
+    "webhooks queue list": (),
+    "webhooks queue retry": ("1",),
+    "webhooks queue drop": ("1", "--yes"),
 }
 
 

@@ -116,9 +116,9 @@ UNKNOWN: dict[str, tuple[str, int, str]] = {
         2,
         "'nosuch' is none of quota.warned",
     ),
-    "webhooks deliveries retry IDS": ("webhooks deliveries retry 4711", 1, "not 4711: only a dead delivery"),
-    "webhooks deliveries drop IDS": (
-        "webhooks deliveries drop 4711 --yes",
+    "webhooks queue retry IDS": ("webhooks queue retry 4711", 1, "not 4711: only a dead delivery"),
+    "webhooks queue drop IDS": (
+        "webhooks queue drop 4711 --yes",
         1,
         "not 4711: only a delivery that is dead",
     ),

@@ -61,7 +61,7 @@ READ: dict[str, tuple[str, ...]] = {
     "users list": (),
     "users show": ("{user}",),
     "webhooks list": (),
-    "webhooks deliveries list": (),
+    "webhooks queue list": (),
     "quota over": (),
     "cache status": ("{user}",),  # FreeRADIUS answers, and there is none here
     "login list": (),

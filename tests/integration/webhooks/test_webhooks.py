@@ -217,12 +217,12 @@ def test_the_last_failure_is_dead_and_can_be_sent_again(site: Site) -> None:
             site.until(["dead"])
             error = "the endpoint answered 307 Temporary Redirect: redirects are not followed"
             assert site.deliveries() == [("quota.over", "dead", 2, 307, error)]
-            (row,) = site.command("deliveries", "list", "--only", "dead", "--format", "json").json()
+            (row,) = site.command("queue", "list", "--only", "dead", "--format", "json").json()
             assert (row["webhook"], row["subject"], row["error"]) == (origin, "bob", error)
-            assert site.command("deliveries", "retry", str(row["id"])).output == "1 delivery sent again\n"
+            assert site.command("queue", "retry", str(row["id"])).output == "1 delivery sent again\n"
             site.until(["done"])
         assert len({each.id for each in server.wait_for(3)}) == 1
-        refused = site.command("deliveries", "retry", str(row["id"]))
+        refused = site.command("queue", "retry", str(row["id"]))
         assert refused.exit_code == 1
         assert "only a dead delivery to an endpoint in use is sent again" in refused.errors
 
@@ -231,8 +231,8 @@ def test_a_delivery_that_waits_can_be_dropped(site: Site) -> None:
     site.add("https://one.test/")
     site.use(8 * MB)
     site.use(10 * MB)
-    first = min(row["id"] for row in site.command("deliveries", "list", "--format", "json").json())
-    assert site.command("deliveries", "drop", str(first), "--yes").output == "1 delivery dropped\n"
+    first = min(row["id"] for row in site.command("queue", "list", "--format", "json").json())
+    assert site.command("queue", "drop", str(first), "--yes").output == "1 delivery dropped\n"
     assert [row[1] for row in site.deliveries()] == ["dropped", "waiting"]
     assert site.command("retire", "1", "--yes").exit_code == 0
     assert [row[1] for row in site.deliveries()] == ["dropped", "dropped"]
@@ -243,7 +243,7 @@ def test_a_delivery_that_waits_can_be_dropped(site: Site) -> None:
         None,
     )
     actions = site.connection.execute("SELECT action FROM audit_log ORDER BY id").fetchall()
-    assert actions == [("webhooks add",), ("webhooks deliveries drop",), ("webhooks retire",)]
+    assert actions == [("webhooks add",), ("webhooks queue drop",), ("webhooks retire",)]
 
 
 def test_410_switches_the_endpoint_off(site: Site) -> None:
@@ -256,7 +256,7 @@ def test_410_switches_the_endpoint_off(site: Site) -> None:
             assert [row[0] for row in site.deliveries()] == ["quota.warned"], "it wants no more"
             (row,) = site.command("list", "--format", "json").json()
             assert (row["state"], row["dead"]) == ("off", 1)
-            assert site.command("deliveries", "retry", "--all").exit_code == 0
+            assert site.command("queue", "retry", "--all").exit_code == 0
             assert site.command("enable", "1").exit_code == 0
             site.until(["done"])
         assert len({each.id for each in server.wait_for(2)}) == 1
@@ -410,7 +410,7 @@ def test_the_secret_is_nowhere_in_clear(site: Site, tmp_path: Path, caplog: pyte
         bad.write_text(f"{secret}{secret}")
         refused = site.command("add", "https://two.test/", "--secret-file", str(bad))
         assert "cannot be used: a secret is whsec_" in refused.errors
-        for arguments in (["list", "--all", "--wide"], ["deliveries", "list", "--wide"], ["test", "1"]):
+        for arguments in (["list", "--all", "--wide"], ["queue", "list", "--wide"], ["test", "1"]):
             result = site.command(*arguments)
             shown += [result.output, result.errors]
         shown += [refused.output, refused.errors]

@@ -24,6 +24,10 @@ BEGIN
             value      text NOT NULL DEFAULT ''
         );
         CREATE INDEX radcheck_username ON public.radcheck (username, attribute);
+        -- Also if the role that runs this has not become radmeter_owner.
+        IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'radmeter_owner' AND pg_has_role(oid, 'MEMBER')) THEN
+            ALTER TABLE public.radcheck OWNER TO radmeter_owner;
+        END IF;
     END IF;
 END;
 $$;
