@@ -188,6 +188,7 @@ def test_it_refuses_while_a_try_out_runs(checkout: Checkout) -> None:
 
 def test_the_environment_keeps_its_mark_to_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Else the next run would take it for somebody else's, and leave 350 MB for good."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # nothing of it stays in scripts/
     monkeypatch.syspath_prepend(ROOT / "scripts")
     clean = importlib.import_module("clean")
     mark, other = tmp_path / "made-by-setup", tmp_path / "lib"

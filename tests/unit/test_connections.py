@@ -57,7 +57,8 @@ def test_a_call_is_found_in_each_form(tmp_path: Path, source: str) -> None:
 
 def test_programs_of_ours_in_other_languages_open_none_that_runs_a_statement() -> None:
     """The health check of docker-compose.yml only connects."""
-    for name in ("docker-compose.yml", "Dockerfile", *(str(each) for each in (ROOT / "scripts").iterdir())):
+    scripts = (str(each) for each in (ROOT / "scripts").iterdir() if each.is_file())
+    for name in ("docker-compose.yml", "Dockerfile", *scripts):
         text = (ROOT / name).read_text(encoding="utf-8")
         assert "psql " not in text, name
         assert text.count("psycopg.connect(") == text.count("psycopg.connect(connect_timeout=5).close()"), (

@@ -86,15 +86,27 @@ def test_it_needs_no_installation(tmp_path: Path) -> None:
 PROGRAM = """
 import os, sys
 from support.suite import interruptible, session_leader
-inner = "trap 'sleep 0.2; echo stopped; exit 5' INT; echo ready; while :; do sleep 0.05; done"
-sys.exit(interruptible(["bash", "-c", 'setsid --wait bash -c "$0"; exit $?', inner], os.environ, session_leader))
+outer = ["bash", "-c", 'setsid --wait "$@"; exit $?', "bash", sys.executable, "-c", sys.argv[1]]
+sys.exit(interruptible(outer, os.environ, session_leader))
+"""
+# Not bash: it now and then loses a signal that comes while it starts a program.
+INNER = """
+import signal, sys, time
+def stop(*_):
+    time.sleep(0.2)
+    print("stopped", flush=True)
+    sys.exit(5)
+signal.signal(signal.SIGINT, stop)
+print("ready", flush=True)
+while True:
+    time.sleep(60)
 """
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interruption_reaches_the_tests_and_is_waited_for(number: signal.Signals) -> None:
     with subprocess.Popen(
-        [sys.executable, "-c", PROGRAM],
+        [sys.executable, "-c", PROGRAM, INNER],
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": str(ROOT / "tests")},
