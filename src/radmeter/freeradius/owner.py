@@ -7,6 +7,7 @@ which files an installation changes: as root, that user would become root by it.
 import json
 import os
 import pwd
+import shlex
 import signal
 import socket
 import stat
@@ -222,7 +223,8 @@ def _serve(child_asks: socket.socket, child: int, journals: Collection[Path], ow
 
 def by_hand(path: Path, user: str | None) -> str:
     """Return the command that makes a journal for a user."""
-    return "install -d -m 0750" + (f" -o {user} {path}" if user else f" {path}")
+    owner = ["-o", user] if user else []
+    return shlex.join(["install", "-d", "-m", "0750", *owner, str(path)])
 
 
 def remove(made: Iterable[Path]) -> None:

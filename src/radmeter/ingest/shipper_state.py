@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 from radmeter.database.connection import Connection, explained_errors
 from radmeter.ingest.holders import holder
-from radmeter.ingest.ledger import read_ledger
+from radmeter.ingest.waiting_packets import ids_to_ship
 from radmeter.plugin.journal.locks import READER, lock_path
-from radmeter.plugin.journal.reader import JournalDepth, JournalReader
+from radmeter.plugin.journal.reader import JournalDepth
 
 # More than the minute between two signs of life and the 60 s that a batch may take.
 STUCK_SECONDS = 180
@@ -78,16 +78,11 @@ def heard(connection: Connection, directory: Path) -> Heard | None:
     StoreError
         The database cannot be read.
     """
-    reader = JournalReader(directory)
-    try:
-        ids = [segment.id for segment in reader.segments() if segment.id]
-    finally:
-        reader.close()
+    ids, forks = ids_to_ship(directory)
     if not ids:
         return None
-    ids += [row.shipped_as for row in read_ledger(directory).all() if row.shipped_as]
     with explained_errors("radmeter_reader"):
-        (found,) = connection.execute(HEARD, (ids,)).fetchall()
+        (found,) = connection.execute(HEARD, ([*ids, *forks],)).fetchall()
     return Heard(*found)
 
 

@@ -5,6 +5,7 @@ from contextlib import closing
 from pathlib import Path
 
 from radmeter.database.connection import Connection, explained_errors
+from radmeter.ingest.known import Known
 from radmeter.ingest.ledger import read_ledger
 from radmeter.plugin.journal.reader import JournalDepth, JournalReader
 
@@ -32,11 +33,22 @@ def progress(connection: Connection | None, directory: Path) -> dict[str, int]:
     The records of a segment behind a fork have another id. A forked segment has the progress of that id here.
     Without a connection only the ledger says something: where forks begin. Raises what `depth` raises.
     """
-    with closing(JournalReader(directory)) as reader:
-        ids = [segment.id for segment in reader.segments() if segment.id]
-    forks = {row.shipped_as: row for row in read_ledger(directory).all() if row.shipped_as}
+    ids, forks = ids_to_ship(directory)
     found = {} if connection is None else last_numbers(connection, [*ids, *forks])
     return found | {row.id: found.get(fork_id, row.shipped_after) for fork_id, row in forks.items()}
+
+
+def ids_to_ship(directory: Path) -> tuple[list[str], dict[str, Known]]:
+    """Return the ids of the segments in a journal, and the ids of forks with the segments that they begin in.
+
+    Raises
+    ------
+    JournalError
+        The journal cannot be read.
+    """
+    with closing(JournalReader(directory)) as reader:
+        ids = [segment.id for segment in reader.segments() if segment.id]
+    return ids, {row.shipped_as: row for row in read_ledger(directory).all() if row.shipped_as}
 
 
 def last_numbers(connection: Connection, ids: Sequence[str]) -> dict[str, int]:

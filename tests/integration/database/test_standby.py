@@ -1,5 +1,6 @@
 """Reading from a hot standby: what works there, that the lag is said, and that nothing tries to write."""
 
+import json
 import re
 import time
 from collections.abc import Iterator
@@ -83,10 +84,10 @@ def test_status_says_from_where_it_read(pair: tuple[str, str], tmp_path: object)
     state = radmeter(dsn, "status", "--sample", "0", "--format", "json", RADMETER_READ_DSN=standby)
     assert '"standby": false' in direct.output
     assert '"standby": true' in state.output
-    assert re.search(r'"standby_behind_seconds": \d+\.\d+', state.output)
+    assert 0 <= json.loads(state.output)["standby_behind_seconds"] < 10
     assert f'"node": "{NODE}"' in state.output
     shown = radmeter(dsn, "status", "--sample", "0", RADMETER_READ_DSN=standby)
-    assert re.search(r"read from             a standby, \d+\.\d s behind its primary", shown.output)
+    assert re.search(r"read from             a standby, \d\.\d s behind its primary", shown.output)
     assert "read from" not in radmeter(dsn, "status", "--sample", "0").output
 
 
