@@ -7,6 +7,7 @@ import pty
 import pwd
 import re
 import select
+import shlex
 import shutil
 import signal
 import socket
@@ -19,9 +20,12 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from support import compose
+from support.documents import block, changed
 
 import radmeter
 from radmeter import resources
+from radmeter.freeradius import installed
 
 RADMETER = (sys.executable, "-m", "radmeter")
 # Many reports in little time.
@@ -279,6 +283,55 @@ def test_other_clients_find_their_way_by_the_environment_file(start: Callable[..
     # The reader is a program: it learns where everything is, and no figures.
     assert up.text.count("counted") == 0, up.text
     assert up.text.splitlines()[-1].startswith("  for other clients  "), up.text
+
+
+def test_a_user_of_the_readme_logs_in_uses_up_the_quota_and_gets_more(
+    start: Callable[..., Up], place: Path
+) -> None:
+    """The commands of the README, as a reader pastes them. Only the pause is a wait for what comes of it."""
+    up = start("--bare")
+    up.settings()
+    (place / "var").symlink_to(up.state)
+    bin_directory = place / ".venv" / "bin"
+    bin_directory.mkdir(parents=True)
+    command = bin_directory / "radmeter"
+    command.write_text(f'#!/bin/sh\nexec {shlex.join(RADMETER)} "$@"\n')
+    command.chmod(0o755)
+    counted = ".venv/bin/radmeter users show bob --format json | grep -q '\"status\": *\"over\"'"
+    script = changed(block("../README.md", "login"), {"sleep 1\n": f"until {counted}; do sleep 0.1; done\n"})
+    done = subprocess.run(
+        ["sh", "-c", script],
+        cwd=place,
+        env=environment(up.state),
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    answers = re.findall(r"^Received (Access-\w+) .*\n((?:\t.*\n)*)", done.stdout, re.MULTILINE)
+    assert [code for code, _ in answers] == ["Access-Accept", "Access-Reject", "Access-Accept"], done
+    assert ["Reply-Message" in attributes for _, attributes in answers] == [False, True, False]
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.skipif(bool(compose.missing()), reason=compose.missing())
+def test_the_setup_of_a_fresh_machine_has_what_logins_need(place: Path) -> None:
+    """FreeRADIUS's modules are hidden, and the user may not install any: so the script says what is missing."""
+    modules = installed.module(installed.SQL_MODULE)
+    assert modules is not None
+    setup = place / "scripts" / "setup"
+    setup.parent.mkdir()
+    shutil.copy(resources.directory("radius").parent / "scripts" / "setup", setup)
+    place.chmod(0o755)
+    hide = 'mount -t tmpfs none "$0" && exec setpriv --reuid=65534 --regid=65534 --clear-groups "$@"'
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", hide, str(modules.parent), str(setup), "run"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "Not installed: freeradius-python3 freeradius-postgresql\n" in done.stderr
 
 
 def test_a_port_in_use_is_an_error_if_it_was_asked_for(start: Callable[..., Up]) -> None:
