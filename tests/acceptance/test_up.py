@@ -297,7 +297,7 @@ def test_a_user_of_the_readme_logs_in_uses_up_the_quota_and_gets_more(
     command = bin_directory / "radmeter"
     command.write_text(f'#!/bin/sh\nexec {shlex.join(RADMETER)} "$@"\n')
     command.chmod(0o755)
-    counted = ".venv/bin/radmeter users show bob --format json | grep -q '\"status\": *\"over\"'"
+    counted = '.venv/bin/radmeter users show bob --format json | grep -q \'"status": *"over"\''
     script = changed(block("../README.md", "login"), {"sleep 1\n": f"until {counted}; do sleep 0.1; done\n"})
     done = subprocess.run(
         ["sh", "-c", script],
