@@ -1,5 +1,6 @@
 """From the packet that crosses a limit to the Disconnect-Request at the router, over real UDP."""
 
+import statistics
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -62,7 +63,6 @@ def of_user(nas: Nas, name: str) -> list[Received]:
 def test_the_request_comes_within_two_seconds_and_the_stop_ends_it(
     line: Line, router: Router, jobs: Jobs, key_file: Path
 ) -> None:
-    """A busy machine may delay some: one of five in time shows that nothing waits for a timer."""
     names = [f"user{number}" for number in range(5)]
     dsn = line.database.dsn
     subscribe(dsn, *names)
@@ -98,7 +98,9 @@ def test_the_request_comes_within_two_seconds_and_the_stop_ends_it(
                 [("done", 1)],
             )
     print("seconds from the crossing packet to the request:", [round(each, 2) for each in took])
-    assert min(took) < PROMPT_SECONDS
+    # Each packet is on its way through five programs. The slowest of five says how busy this machine was just then. The
+    # median is what a router gets, and would be late with any timer of seconds on the way.
+    assert statistics.median(took) < PROMPT_SECONDS
     for each in nas.received:
         assert each.genuine
         assert each.get("Framed-IP-Address") == "192.168.88.7"
