@@ -1,4 +1,6 @@
-"""The command lines of plans and users that others script against, word by word."""
+"""The command lines of plans, users, routers and requests that others script against, word by word."""
+
+from pathlib import Path
 
 from support.commands import radmeter
 from support.quotas import MB, queue, use
@@ -47,6 +49,33 @@ def test_the_command_lines_that_are_fixed(database: str, connection: Connection)
         1_000_000,
         2,
     )
+
+
+def test_the_command_lines_of_routers_and_their_requests(database: str, tmp_path: Path) -> None:
+    secret, key = tmp_path / "secret", str(tmp_path / "coa.key")
+    secret.write_text("router-secret\n")
+    for line in (
+        "plans add basic --quota 10MB --period monthly",
+        "users add bob --plan basic --password secret",
+        "routers add lobby --mac 02:00:00:00:00:01",
+        f"routers set lobby --coa-address 127.0.0.1 --coa-port 3799 --coa-secret-file {secret} --vendor mikrotik",
+    ):
+        done = radmeter(database, *line.split(), RADMETER_COA_KEY_FILE=key)
+        assert done.exit_code == 0, done.errors
+    use(database, 12 * MB, Called_Station_Id="02-00-00-00-00-01:guests")
+    (request,) = radmeter(database, "queue", "list", "--format", "json").json()
+    fields = ("username", "session", "act", "state", "attempts", "error_cause")
+    assert {name: request[name] for name in fields} == {
+        "username": "bob",
+        "session": "s1",
+        "act": "disconnect",
+        "state": "waiting",
+        "attempts": 0,
+        "error_cause": None,
+    }
+    router = radmeter(database, "routers", "show", request["router"], "--format", "json").json()
+    fields = ("mac", "coa_address", "coa_port", "coa_secret", "vendor")
+    assert [router[name] for name in fields] == ["02:00:00:00:00:01", "127.0.0.1", 3799, True, "mikrotik"]
 
 
 def test_each_status_is_shown(database: str, connection: Connection) -> None:
