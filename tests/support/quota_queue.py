@@ -57,6 +57,52 @@ def set_coa(connection: Connection, key_file: Path, router: str = "lobby", **cha
     return int(row[0])
 
 
+def coa_routers(connection: Connection, key_file: Path, routers: Mapping[str, tuple[str, int]]) -> None:
+    """Make routers that take requests, by name, which is their NAS-Identifier, with address and port."""
+    connection.execute(
+        """INSERT INTO routers (name, nas_identifier) SELECT name, name FROM unnest(%s::text[]) AS name""",
+        (list(routers),),
+    )
+    connection.execute(
+        """INSERT INTO radmeter.router_coa (router_id, address, port, secret)
+           SELECT id, address, port, %s
+           FROM unnest(%s::text[], %s::inet[], %s::integer[]) AS given (name, address, port)
+           JOIN routers USING (name)""",
+        (
+            Keyring(key_file).encrypt(SECRET),
+            list(routers),
+            [address for address, _ in routers.values()],
+            [port for _, port in routers.values()],
+        ),
+    )
+
+
+def many(connection: Connection, key_file: Path, routers: Mapping[str, tuple[str, int]], each: int) -> None:
+    """Make such routers with open sessions, and a request for each session."""
+    coa_routers(connection, key_file, routers)
+    connection.execute(
+        """INSERT INTO radacct (acctsessionid, acctuniqueid, username, nasipaddress, acctstarttime, acctupdatetime,
+                                arrived_at, router_id)
+           SELECT name || '-' || number, md5(name || '-' || number), 'user-' || name || '-' || number, '10.0.0.1',
+                  now() - interval '1 minute', now(), now(), routers.id
+           FROM routers, generate_series(1, %s) AS number""",
+        (each,),
+    )
+    connection.execute(
+        """INSERT INTO radmeter.disconnect_queue (radacctid, username, act, reason, requested_by)
+           SELECT radacctid, username, 'disconnect', 'test', 'test' FROM radacct"""
+    )
+    connection.execute("ANALYZE radmeter.disconnect_queue, radacct")
+
+
+def in_state(connection: Connection, state: str) -> int:
+    row = connection.execute(
+        "SELECT count(*) FROM radmeter.disconnect_queue WHERE state = %s", (state,)
+    ).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
 def ask(connection: Connection, act: str = "disconnect", name: str = "bob", reason: str = "test") -> None:
     """Queue a request for each open session of a user, as an operator would."""
     connection.execute(

@@ -2,21 +2,27 @@
 
 import random
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
+from pathlib import Path
 from signal import SIGQUIT
 
 import psycopg
 import pytest
 from support.commands import Packets
+from support.quota_queue import in_state, many, wait_for, working
 from support.quotas import MB, apply_due
+from support.scripted_nas import ACK, Received, acknowledges, scripted_nas
 from support.servers import Connection, Server, installed
 from support.standby import Standby
 
 from radmeter.database.connection import connect
 from radmeter.errors import StoreError
 from radmeter.quotas.due import DueQuotas
+from radmeter.quotas.secrets import add_key
+from radmeter.quotas.worker import Pace
 
 USERS = 20
 STEPS = (3, 6, 9, 12, 15)
@@ -171,3 +177,43 @@ def test_switched_over_in_the_middle(own_server: Server, own_database: str) -> N
         with psycopg.connect(dsn, autocommit=True) as connection:
             apply_due(connection)
             expect_each_crossing_once(connection)
+
+
+@pytest.mark.parametrize("lags", [False, True])
+def test_switched_over_while_requests_are_under_way(
+    own_server: Server, own_database: str, tmp_path: Path, lags: bool
+) -> None:
+    """A standby that lags does not know of the claims: such a request is sent again. None is lost."""
+    key_file = tmp_path / "coa.key"
+    add_key(key_file)
+    name = psycopg.conninfo.conninfo_to_dict(own_database)["dbname"]
+    pace = Pace(poll_seconds=0.1, pauses=(10.0, 10.0, 10.0))
+    held: list[Received] = []
+    with scripted_nas(lambda nas, received: held.append(received)) as nas, Standby(own_server) as copy:
+        with psycopg.connect(own_database, autocommit=True) as connection:
+            many(connection, key_file, {f"r{n}": (nas.address, nas.port) for n in range(4)}, each=50)
+        copy.catch_up()
+        if lags:
+            with psycopg.connect(copy.dsn(), autocommit=True) as standby:
+                standby.execute("ALTER SYSTEM SET primary_conninfo = ''")
+                standby.execute("SELECT pg_reload_conf()")
+                wait_for(lambda: standby.execute("SELECT FROM pg_stat_wal_receiver").rowcount == 0)
+        hosts = f"host={own_server.base},{copy.base} port=5432,5432"
+        both = f"{hosts} dbname={name} user=postgres target_session_attrs=read-write"
+        with working(both, key_file, pace):
+            wait_for(lambda: len(nas.requests()) >= 16)
+            own_server.stop(SIGQUIT)
+            # Answers to requests of the old primary: their results cannot be recorded until there is another one.
+            nas.script = acknowledges
+            for each in list(held):
+                nas.answer(each, ACK)
+            with psycopg.connect(copy.dsn(), autocommit=True) as standby:
+                standby.execute("SELECT pg_promote()")
+            with psycopg.connect(copy.dsn(str(name)), autocommit=True) as connection:
+                wait_for(lambda: in_state(connection, "acknowledged") == 200, seconds=120)
+        asked = Counter(str(each.get("Acct-Session-Id")) for each in nas.requests())
+    assert len(asked) == 200
+    assert set(asked.values()) <= {1, 2}
+    if lags:
+        twice = {session for session, times in asked.items() if times == 2}
+        assert {str(each.get("Acct-Session-Id")) for each in held} <= twice

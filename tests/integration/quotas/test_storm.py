@@ -14,15 +14,26 @@ from pathlib import Path
 
 import pytest
 from support.processes import OTHERS_ENVIRONMENT
-from support.quota_queue import QUICK, ask, session, set_coa, wait_for, wait_for_state, working
+from support.quota_queue import (
+    QUICK,
+    ask,
+    in_state,
+    many,
+    session,
+    set_coa,
+    wait_for,
+    wait_for_state,
+    working,
+)
 from support.scripted_nas import SECRET, Nas, Received, acknowledges, is_silent, scripted_nas
 from support.servers import Connection, Server, installed
 
 from radmeter.quotas import coa
-from radmeter.quotas.secrets import Keyring, add_key
+from radmeter.quotas.secrets import add_key
 from radmeter.quotas.sending import Outcome, Sender
 from radmeter.quotas.worker import Pace
 
+MANY = 10_000 if os.environ.get("RADMETER_LONG") == "1" else 1_000
 PROFILE = coa.Profile("generic", 3799, (("User-Name", "Acct-Session-Id"),))
 
 
@@ -37,48 +48,6 @@ def key_file(tmp_path: Path) -> Path:
     path = tmp_path / "coa.key"
     add_key(path)
     return path
-
-
-def many(connection: Connection, key_file: Path, routers: dict[str, tuple[str, int]], each: int) -> None:
-    """Make routers, by name with address and port, with open sessions, and a request for each session."""
-    token = Keyring(key_file).encrypt(SECRET)
-    connection.execute(
-        """INSERT INTO routers (name, nas_identifier) SELECT name, name FROM unnest(%s::text[]) AS name""",
-        (list(routers),),
-    )
-    connection.execute(
-        """INSERT INTO radmeter.router_coa (router_id, address, port, secret)
-           SELECT id, address, port, %s
-           FROM unnest(%s::text[], %s::inet[], %s::integer[]) AS given (name, address, port)
-           JOIN routers USING (name)""",
-        (
-            token,
-            list(routers),
-            [address for address, _ in routers.values()],
-            [port for _, port in routers.values()],
-        ),
-    )
-    connection.execute(
-        """INSERT INTO radacct (acctsessionid, acctuniqueid, username, nasipaddress, acctstarttime, acctupdatetime,
-                                arrived_at, router_id)
-           SELECT name || '-' || number, md5(name || '-' || number), 'user-' || name || '-' || number, '10.0.0.1',
-                  now() - interval '1 minute', now(), now(), routers.id
-           FROM routers, generate_series(1, %s) AS number""",
-        (each,),
-    )
-    connection.execute(
-        """INSERT INTO radmeter.disconnect_queue (radacctid, username, act, reason, requested_by)
-           SELECT radacctid, username, 'disconnect', 'test', 'test' FROM radacct"""
-    )
-    connection.execute("ANALYZE radmeter.disconnect_queue, radacct")
-
-
-def in_state(connection: Connection, state: str) -> int:
-    row = connection.execute(
-        "SELECT count(*) FROM radmeter.disconnect_queue WHERE state = %s", (state,)
-    ).fetchone()
-    assert row is not None
-    return int(row[0])
 
 
 def make(identifier: int, name: str = "bob") -> coa.Request:
@@ -205,18 +174,18 @@ def test_50_dead_routers_of_300_delay_no_other(connection: Connection, database:
             assert row == (50, 1)
 
 
-def test_10000_requests_are_worked_off_in_parallel(
+def test_many_requests_are_worked_off_in_parallel(
     connection: Connection, database: str, key_file: Path
 ) -> None:
     with scripted_nas() as nas:
-        many(connection, key_file, {f"r{number}": (nas.address, nas.port) for number in range(100)}, each=100)
+        many(connection, key_file, {f"r{number}": (nas.address, nas.port) for number in range(100)}, each=MANY // 100)
         begun = time.monotonic()
         pace = Pace(poll_seconds=0.2, pauses=(5.0, 5.0, 10.0), per_router=16)
         with working(database, key_file, pace):
-            wait_for(lambda: in_state(connection, "acknowledged") == 10_000, seconds=240)
-        print(f"10,000 requests in {time.monotonic() - begun:.1f} s")
+            wait_for(lambda: in_state(connection, "acknowledged") == MANY, seconds=240)
+        print(f"{MANY} requests in {time.monotonic() - begun:.1f} s")
         sent = Counter(str(each.get("Acct-Session-Id")) for each in nas.requests())
-        assert len(sent) == 10_000
+        assert len(sent) == MANY
         assert set(sent.values()) == {1}
 
 
