@@ -178,7 +178,12 @@ def test_many_requests_are_worked_off_in_parallel(
     connection: Connection, database: str, key_file: Path
 ) -> None:
     with scripted_nas() as nas:
-        many(connection, key_file, {f"r{number}": (nas.address, nas.port) for number in range(100)}, each=MANY // 100)
+        many(
+            connection,
+            key_file,
+            {f"r{number}": (nas.address, nas.port) for number in range(100)},
+            each=MANY // 100,
+        )
         begun = time.monotonic()
         pace = Pace(poll_seconds=0.2, pauses=(5.0, 5.0, 10.0), per_router=16)
         with working(database, key_file, pace):
