@@ -21,7 +21,8 @@ RUN python3 -m venv /opt/build \
 FROM debian:12-slim
 # python3 is the same Python 3.11 that this FreeRADIUS embeds.
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends freeradius freeradius-python3 freeradius-utils python3 \
+    && apt-get install -y --no-install-recommends freeradius freeradius-postgresql freeradius-python3 freeradius-utils \
+        python3 \
     && rm -rf /var/lib/apt/lists/*
 COPY --from=build /opt/radmeter /opt/radmeter
 # The plugin writes the journal and the shipper deletes from it, so both have one user. A new volume gets the owner of the

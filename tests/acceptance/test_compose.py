@@ -17,7 +17,9 @@ LOGINS = {
     "radmeter_jobs": "radmeter_owner",
     "radmeter_shipper": "radmeter_ingest",
     "radmeter_operator": "radmeter_noc",
+    "radmeter_logins": "radmeter_login",
 }
+LASTING = ("freeradius", "logins", "shipper", "jobs")
 
 pytestmark = pytest.mark.skipif(bool(services.missing()), reason=services.missing())
 
@@ -42,9 +44,9 @@ def compose(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Compose]:
             done = compose.run(name)
             assert done.returncode == 0, done.stderr
             assert "warning" not in done.stderr.lower()
-        for name in ("freeradius", "shipper", "jobs"):
+        for name in LASTING:
             compose.start(name)
-        for name in ("freeradius", "shipper", "jobs"):
+        for name in LASTING:
             compose.await_healthy(name)
         yield compose
 
@@ -82,7 +84,38 @@ def test_packets_are_counted(compose: Compose) -> None:
     assert status.returncode == 0, status.stderr
 
 
-@pytest.mark.parametrize("name", ["postgres", "freeradius", "shipper", "jobs"])
+def test_a_user_logs_in(compose: Compose) -> None:
+    for line in (
+        "plans add basic --quota 10MB --period monthly",
+        "users add bob --plan basic --password secret",
+        "routers add lobby --mac 02:00:00:00:00:01",
+    ):
+        done = compose.run("operator", "radmeter", *line.split())
+        assert done.returncode == 0, done.stderr
+    client = 'echo User-Name=bob,User-Password=secret | radclient 127.0.0.1:1812 auth "$RADIUS_SECRET"'
+    done = compose.run("logins", "sh", "-c", client)
+    assert "Received Access-Accept" in done.stdout, done
+    assert compose.run("operator", "radmeter", "users", "suspend", "bob").returncode == 0
+    done = compose.run("logins", "sh", "-c", client)
+    assert "Received Access-Reject" in done.stdout, done
+
+
+def test_the_jobs_decrypt_the_secret_that_an_operator_sets(compose: Compose) -> None:
+    set_secret = (
+        "file=$(mktemp -p /dev/shm) && echo router-secret >$file && "
+        "radmeter routers set lobby --coa-address 127.0.0.1 --coa-secret-file $file; done=$?; rm $file; exit $done"
+    )
+    done = compose.run("operator", "sh", "-c", set_secret)
+    assert done.returncode == 0, done.stderr
+    code = (
+        "import os, sys; from pathlib import Path; from radmeter.quotas.secrets import Keyring;"
+        "print(Keyring(Path(os.environ['RADMETER_COA_KEY_FILE'])).decrypt(sys.argv[1]).decode())"
+    )
+    ((token,),) = psql(compose, "SELECT secret FROM radmeter.router_coa WHERE secret IS NOT NULL")
+    assert compose.run("jobs", "python3", "-c", code, str(token)).stdout == "router-secret\n"
+
+
+@pytest.mark.parametrize("name", ["postgres", *LASTING])
 def test_a_process_has_no_privileges(compose: Compose, name: str) -> None:
     process = Path("/proc") / str(compose.running[name].pid)
     lines = dict(line.split(":", 1) for line in (process / "status").read_text().splitlines())
@@ -98,14 +131,15 @@ def test_only_freeradius_knows_the_radius_secret(compose: Compose) -> None:
         environment = (Path("/proc") / str(compose.running[name].pid) / "environ").read_bytes()
         assert b"POSTGRES_DB" in environment or b"PGUSER" in environment
         assert SECRET.encode() not in environment
-    environment = (Path("/proc") / str(compose.running["freeradius"].pid) / "environ").read_bytes()
-    assert SECRET.encode() in environment
+    for name in ("freeradius", "logins"):
+        environment = (Path("/proc") / str(compose.running[name].pid) / "environ").read_bytes()
+        assert SECRET.encode() in environment
     for name in ("roles", "migrate", "operator"):
         assert SECRET not in compose.run(name, "env").stdout
 
 
 @pytest.mark.parametrize(
-    "name", ["freeradius", "shipper", "jobs", "migrate", "roles", "operator", "postgres"]
+    "name", ["freeradius", "logins", "shipper", "jobs", "migrate", "roles", "operator", "postgres"]
 )
 def test_a_service_sees_its_own_secrets_and_writes_nowhere_else(compose: Compose, name: str) -> None:
     listed = compose.run(name, "ls", "/run/secrets").stdout.split()
@@ -136,7 +170,7 @@ def test_after_migrate_nothing_logs_in_as_a_superuser(compose: Compose) -> None:
         """SELECT DISTINCT usename FROM pg_stat_activity WHERE backend_type = 'client backend'
            AND pid <> pg_backend_pid()""",
     )
-    assert {name for (name,) in using} <= {"radmeter_shipper", "radmeter_jobs"}
+    assert {name for (name,) in using} <= {"radmeter_shipper", "radmeter_jobs", "radmeter_logins"}
 
 
 def test_the_one_time_services_may_run_again(compose: Compose) -> None:

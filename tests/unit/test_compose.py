@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 import pytest
+from cryptography.fernet import Fernet
 from support.compose import MissingVariable, load
 
 from radmeter.cli.main import cli
@@ -61,7 +62,7 @@ def test_the_radius_secret_is_required_and_no_secret_has_a_default() -> None:
 
 
 def test_only_freeradius_gets_the_radius_secret() -> None:
-    assert [name for name, about in SERVICES.items() if "a-secret" in str(about)] == ["freeradius"]
+    assert [name for name, about in SERVICES.items() if "a-secret" in str(about)] == ["freeradius", "logins"]
 
 
 def test_each_service_logs_in_as_its_own_role_and_only_one_as_the_superuser() -> None:
@@ -71,17 +72,22 @@ def test_each_service_logs_in_as_its_own_role_and_only_one_as_the_superuser() ->
         "roles": SUPERUSER,
         "migrate": "radmeter_migrate",
         "freeradius": None,
+        "logins": None,
         "shipper": "radmeter_shipper",
         "jobs": "radmeter_jobs",
         "operator": "radmeter_operator",
     }
     made = dict(re.findall(r"--login=(\w+)=(\w+)", COMPOSE))
-    assert set(made) == set(logins.values()) - {None, SUPERUSER}
+    assert set(made) - {"radmeter_logins"} == set(logins.values()) - {None, SUPERUSER}
+    assert " user=radmeter_logins " in SERVICES["logins"]["environment"]["RADMETER_LOGIN_DSN"]
     for name, about in SERVICES.items():
         wanted = {
             "postgres": {SUPERUSER},
             "roles": {SUPERUSER, *made},
             "freeradius": set(),
+            "logins": {"radmeter_logins"},
+            "jobs": {"radmeter_jobs", "coa_key"},
+            "operator": {"radmeter_operator", "coa_key"},
         }.get(name, {logins[name]})
         assert set(about.get("secrets", [])) == wanted, name
     assert SERVICES["roles"]["restart"] == "on-failure"
@@ -110,9 +116,12 @@ def test_only_those_who_share_the_journal_share_a_user() -> None:
 
 def test_freeradius_does_not_reach_the_database_nor_the_database_the_world() -> None:
     assert SERVICES["freeradius"]["networks"] == ["radius"]
-    assert all(about["networks"] == ["database"] for name, about in SERVICES.items() if name != "freeradius")
+    others = {name: about["networks"] for name, about in SERVICES.items() if name != "freeradius"}
+    # The jobs send requests to routers, and messages to webhooks.
+    assert {name for name, networks in others.items() if networks != ["database"]} == {"logins", "jobs"}
+    assert others["logins"] == others["jobs"] == ["radius", "database"]
     assert FILE["networks"]["database"] == {"internal": True}
-    assert [name for name, about in SERVICES.items() if about.get("ports")] == ["freeradius"]
+    assert [name for name, about in SERVICES.items() if about.get("ports")] == ["freeradius", "logins"]
 
 
 def test_the_script_makes_the_files_of_all_secrets(tmp_path: Path) -> None:
@@ -123,12 +132,15 @@ def test_the_script_makes_the_files_of_all_secrets(tmp_path: Path) -> None:
     assert set(made) == set(FILE["secrets"])
     assert {Path(about["file"]).name for about in FILE["secrets"].values()} == set(made)
     assert len(set(made.values())) == len(made)
+    key = made.pop("coa_key")
+    assert Fernet(key.strip()).encrypt(b"the secret of a router")
     assert all(len(password) == 48 for password in made.values())
     assert stat.S_IMODE((tmp_path / "secrets").stat().st_mode) == 0o700
     assert stat.S_IMODE((tmp_path / ".env").stat().st_mode) == 0o600
     environment = (tmp_path / ".env").read_text()
     subprocess.run([script], check=True)
-    assert {path.name: path.read_text() for path in (tmp_path / "secrets").iterdir()} == made
+    again = {path.name: path.read_text() for path in (tmp_path / "secrets").iterdir()}
+    assert again == {**made, "coa_key": key}
     assert (tmp_path / ".env").read_text() == environment
     for ignored in ("/secrets/", "/.env"):
         assert ignored in (ROOT / ".gitignore").read_text().split()
@@ -138,7 +150,7 @@ def test_each_command_of_a_service_exists() -> None:
     commands = [about["command"] for about in SERVICES.values() if "command" in about]
     commands += [about["healthcheck"]["test"][1:] for about in SERVICES.values() if "healthcheck" in about]
     radmeters = [words for words in commands if words[0] == "radmeter"]
-    assert len(radmeters) == 5
+    assert len(radmeters) == 6
     for words in radmeters:
         command: click.Command | None = cli
         for word in words[1:]:
