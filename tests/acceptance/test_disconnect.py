@@ -1,6 +1,7 @@
 """From the packet that crosses a limit to the Disconnect-Request at the router, over real UDP."""
 
 import statistics
+import threading
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -10,6 +11,7 @@ import psycopg
 import pytest
 from support.coa_listener import CoaListener
 from support.commands import radmeter
+from support.load_factor import load_factor
 from support.processes import Jobs, Line, eventually
 from support.quota_queue import set_coa, wait_for
 from support.scripted_nas import Nas, Received, acknowledges, scripted_nas
@@ -60,6 +62,12 @@ def of_user(nas: Nas, name: str) -> list[Received]:
     return [each for each in nas.received if each.get("User-Name") == name]
 
 
+def await_the_leader(line: Line) -> None:
+    """Wait until the worker listens."""
+    leader = "SELECT count(*) FROM radmeter.lease WHERE name = 'jobs' AND expires_at > now()"
+    eventually(lambda: line.database.rows(leader), [(1,)])
+
+
 def test_the_request_comes_within_two_seconds_and_the_stop_ends_it(
     line: Line, router: Router, jobs: Jobs, key_file: Path
 ) -> None:
@@ -77,13 +85,7 @@ def test_the_request_comes_within_two_seconds_and_the_stop_ends_it(
     with scripted_nas(script) as nas:
         with psycopg.connect(dsn, autocommit=True) as connection:
             set_coa(connection, key_file, address=nas.address, port=nas.port, vendor="mikrotik")
-        # The worker listens.
-        eventually(
-            lambda: line.database.rows(
-                "SELECT count(*) FROM radmeter.lease WHERE name = 'jobs' AND expires_at > now()"
-            ),
-            [(1,)],
-        )
+        await_the_leader(line)
         took = []
         for name in names:
             begun = time.time()
@@ -105,6 +107,40 @@ def test_the_request_comes_within_two_seconds_and_the_stop_ends_it(
         assert each.genuine
         assert each.get("Framed-IP-Address") == "192.168.88.7"
     assert line.database.rows("SELECT count(*) FROM radacct WHERE acctstoptime IS NULL") == [(0,)]
+
+
+def test_the_overshoot_is_what_goes_through_in_an_interim_and_two_seconds(
+    line: Line, router: Router, jobs: Jobs, key_file: Path
+) -> None:
+    """As docs/operations.md says. The router lets 1 MB a second through until it is asked to end the session."""
+    rate, interim_seconds = MB, 1.0
+    begun = time.monotonic()
+    cut = threading.Event()
+    last = 0
+
+    def used() -> int:
+        return 8 * MB + int(rate * (time.monotonic() - begun))
+
+    def script(nas: Nas, received: Received) -> None:
+        nonlocal last
+        last = used()
+        acknowledges(nas, received)
+        cut.set()
+
+    subscribe(line.database.dsn, "bob")
+    assert router.send(packet("bob", "Start", 0))
+    eventually(lambda: line.database.rows("SELECT count(*) FROM radacct"), [(1,)])
+    with scripted_nas(script) as nas:
+        with psycopg.connect(line.database.dsn, autocommit=True) as connection:
+            set_coa(connection, key_file, address=nas.address, port=nas.port, vendor="mikrotik")
+        await_the_leader(line)
+        begun = time.monotonic()
+        while not cut.wait(interim_seconds):
+            assert router.send(packet("bob", "Interim-Update", used()))
+        assert router.send(packet("bob", "Stop", last))
+        eventually(lambda: line.database.user("bob"), [(last, 0)])
+    print(f"overshoot: {(last - 10 * MB) / rate:.2f} s")
+    assert 0 < last - 10 * MB < rate * (interim_seconds + PROMPT_SECONDS * load_factor())
 
 
 def test_freeradius_takes_the_requests(
