@@ -23,7 +23,10 @@ HISTORY = 20_000
 
 
 class Sites(threading.Thread):
-    """Routers with users, one packet after the other, each sent until it is answered."""
+    """Routers with users, one packet after the other, each sent until it is answered.
+
+    About 100 a second: `radmeter backfill` lets packets go first, and so would not end while ingest is behind.
+    """
 
     def __init__(self, address: tuple[str, int]) -> None:
         super().__init__(daemon=True)
@@ -88,6 +91,7 @@ class Sites(threading.Thread):
         )
         router.insist(packet, seconds=60)
         self.packets += 1
+        self._leave.wait(0.01)
         if status != "Start":
             self.sent[user] += used[0] + used[1]
 

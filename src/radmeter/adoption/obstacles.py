@@ -277,7 +277,10 @@ def _names_in_the_way(connection: Connection) -> Iterator[Obstacle]:
     names = ["radacct_legacy", "radacct_open", "radacct_legacy_radacctid_idx"]
     if connection.execute("SELECT to_regclass('radmeter.alembic_version')").fetchone() == (None,):
         for path in sorted((MIGRATIONS / "versions").glob("*.py")):
-            names += re.findall(r"CREATE TABLE public\.(\w+)", path.read_text(encoding="utf-8"))
+            text = path.read_text(encoding="utf-8")
+            # A table of FreeRADIUS's own, such as radcheck, is used as it is.
+            made_if_missing = re.findall(r"to_regclass\('public\.(\w+)'\) IS NULL", text)
+            names += set(re.findall(r"CREATE TABLE public\.(\w+)", text)) - set(made_if_missing)
     for (name,) in connection.execute(
         """SELECT relname::text FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relname = ANY (%s)
            AND relname <> 'radacct' ORDER BY 1""",

@@ -457,7 +457,7 @@ class Agreement(RuleBasedStateMachine):
         assert off == []
 
 
-LEAST_STEPS = (200_000 if LONG else 20_000) // len(installed())
+LEAST_STEPS = (200_000 if LONG else 10_000) // len(installed())
 
 
 @pytest.mark.timeout(
