@@ -3,7 +3,7 @@
 from datetime import date
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from support.ledger import empty
 from support.servers import Connection
@@ -44,6 +44,22 @@ STORY = st.fixed_dictionaries(
         "session": st.tuples(INSTANTS, INSTANTS),
     }
 )
+
+
+LARGEST: dict[str, Any] = {
+    "plan": {"quota_type": "monthly", "quota_bytes": MOST, "rollover_bytes": MOST, "quota_seconds": 1},
+    "also": None,
+    "quota_start": date(2026, 11, 1),
+    "first_used_at": None,
+    "top_ups": [(MOST, False, None), (MOST, False, None)],
+    "used": (MOST, MOST),
+    "former": (MOST, MOST),
+    "carried": MOST,
+    "booked": MOST,
+    "period": 0,
+    "settled_at": "2026-11-01",
+    "session": (None, None),
+}
 
 
 def add_plan(connection: Connection, name: str, plan: dict[str, Any]) -> int:
@@ -91,21 +107,35 @@ def tell(connection: Connection, story: dict[str, Any]) -> None:
     if story["period"]:
         connection.execute(f"{counter} + %s, %s, %s)".encode(), (story["period"], *story["former"]))
     connection.execute(
-        f"""INSERT INTO radmeter.quota_account (username, plan_id, period_start, carried_bytes, booked_bytes, settled_at,
-                                                plan_bytes, plan_in, plan_out)
+        f"""INSERT INTO radmeter.quota_account (username, plan_id, period_start, carried_bytes, booked_bytes,
+                                                settled_at, plan_bytes, plan_in, plan_out)
             VALUES ('bob', %s, {current} + %s, %s, %s, %s, %s, %s, %s)""".encode(),
         (plan, story["period"], story["carried"], story["booked"], story["settled_at"],
-         story["plan"]["quota_bytes"], story["plan"]["quota_bytes_in"], story["plan"]["quota_bytes_out"]),
+         *(story["plan"].get(name) for name in ("quota_bytes", "quota_bytes_in", "quota_bytes_out"))),
     )  # fmt: skip
 
 
 def test_no_value_is_an_error(connection: Connection) -> None:
     @settings(
-        max_examples=120,
+        max_examples=40,
         deadline=None,
         derandomize=True,
         database=None,
         suppress_health_check=list(HealthCheck),
+    )
+    @example(story=LARGEST)
+    @example(story={**LARGEST, "plan": {"quota_type": "monthly", "quota_bytes": 0, "quota_bytes_in": 0}})
+    @example(story={**LARGEST, "plan": {"quota_type": "daily", "quota_bytes": 0}, "booked": 0, "period": -1})
+    @example(story={**LARGEST, "plan": {"quota_type": "daily", "quota_bytes": MOST}, "period": -1})
+    @example(
+        story={**LARGEST, "plan": {"quota_type": "daily", "valid_seconds": 9}, "first_used_at": "infinity"}
+    )
+    @example(
+        story={
+            **LARGEST,
+            "plan": {"quota_type": "one-time", "quota_seconds": 9},
+            "quota_start": "5874897-12-31",
+        }
     )
     @given(story=STORY)
     def check(story: dict[str, Any]) -> None:
@@ -122,7 +152,7 @@ def test_no_value_is_an_error(connection: Connection) -> None:
             assert row[0] is not False
             assert row[1]
         login = "SELECT * FROM radmeter.authorize(%s, '', '', '', '10.0.0.1', '')"
-        connection.execute(login.encode(), ("bob".encode().hex(),))
+        connection.execute(login.encode(), (b"bob".hex(),))
         for counted in (True, False):
             connection.execute("SELECT radmeter.apply_quotas('{bob}', %s)", (counted,))
         connection.execute(
