@@ -38,7 +38,7 @@ BEGIN
     DELETE FROM radmeter.router_coa WHERE router_id = p_id;
     INSERT INTO radmeter.router_coa SELECT v_after.*;
     UPDATE radmeter.router_coa_state SET
-        coa_works = NULL, silent_since = NULL, failures = 0, next_try_at = NULL, last_error = NULL
+        coa_works = NULL, learned_at = NULL, silent_since = NULL, failures = 0, next_try_at = NULL, last_error = NULL
     WHERE router_id = p_id;
     UPDATE radmeter.disconnect_queue AS request SET next_try_at = now()
     FROM public.radacct AS session

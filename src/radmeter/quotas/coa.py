@@ -22,6 +22,7 @@ from pyrad.packet import (
 )
 
 from radmeter.errors import RadmeterError
+from radmeter.packet.storable import octets_of
 from radmeter.quotas.limits import Attribute
 
 Act = Literal["disconnect", "coa"]
@@ -177,7 +178,7 @@ def _add(packet: CoAPacket, name: str, value: int | str) -> None:
         packet.setdefault((int(numbers[1]), int(numbers[2])), []).append(int(value).to_bytes(4, "big"))
         return
     if isinstance(value, str) and dictionary().attributes[name].type == "string":
-        encoded = value.encode()
+        encoded = octets_of(value)
         if len(encoded) > LONGEST_VALUE:
             raise CannotBeSent(f"{name} has more than {LONGEST_VALUE} bytes")
     elif isinstance(value, str) and value.isdecimal():
