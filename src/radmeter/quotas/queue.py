@@ -150,7 +150,8 @@ SELECT request.id, request.act, request.reason, request.state, request.attempts,
                                                     session.acctstarttime)), 0)::float AS silent_seconds,
        coalesce(session.interim_interval, router.interim_interval) AS interim_seconds,
        router.name AS router, router.nas_identifier,
-       coalesce(coa.vendor, 'generic') AS vendor, coa.secret, coa.port, coa.message_authenticator, coa.swapped,
+       coalesce(coa.vendor, 'generic') AS vendor, coa.secret, coa.port, coa.message_authenticator,
+       coa.signed_answers, coa.swapped,
        host(coalesce(coa.address, state.packets_from, nullif(session.nasipaddress, '0.0.0.0'))) AS address,
        host(coa.source_address) AS source, coalesce(state.failures, 0) AS failures,
        CASE WHEN state.coa_works OR state.learned_at > now() - interval '1 day' THEN state.coa_works END AS coa_works,
@@ -283,6 +284,7 @@ class Claimed:
     source: str | None
     secret: str | None = field(repr=False)
     message_authenticator: bool
+    signed_answers: bool
     swapped: bool
     coa_works: bool | None
     failures: int
@@ -411,6 +413,7 @@ def _claimed(
         source=row["source"],
         secret=row["secret"],
         message_authenticator=row["message_authenticator"] is not False,
+        signed_answers=bool(row["signed_answers"]),
         swapped=bool(row["swapped"]),
         coa_works=row["coa_works"],
         failures=row["failures"],

@@ -286,6 +286,7 @@ async def ask(request: Claimed, secret: bytes, sender: Sender, until: float | No
                 secret=secret,
                 at=int(time.time()),
                 message_authenticator=request.message_authenticator,
+                signed_answers=request.signed_answers,
             ),
             (address, request.port),
             source=request.source,
@@ -341,6 +342,8 @@ def unanswered(request: Claimed, outcome: Outcome) -> str:
     where = f"{request.address} port {request.port}"
     if outcome.error is not None:
         return f"router {request.router!r}: {outcome.error}"
+    if outcome.unproven and request.signed_answers:
+        return f"router {request.router!r}: {where} answers with another secret or without a Message-Authenticator"
     if outcome.unproven:
         return f"router {request.router!r}: {where} answers with another secret"
     return f"router {request.router!r}: no answer from {where}"

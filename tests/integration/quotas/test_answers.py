@@ -455,6 +455,29 @@ def test_an_answer_that_is_not_the_routers_is_ignored(
     assert len(nas.received) == 3
 
 
+def test_a_router_can_be_required_to_sign_its_answers(
+    database: str, connection: Connection, key_file: Path, nas: Nas
+) -> None:
+    """An attacker in the path can forge MD5 alone."""
+
+    def unsigned(nas: Nas, received: Received) -> None:
+        nas.answer(received, ACK, signed=False)
+
+    nas.script = unsigned
+    set_coa(connection, key_file, secret=None, signed_answers=True)
+    ask(connection)
+    with working(database, key_file):
+        row = wait_for_state(connection, "waiting")
+        assert row["answered_at"] is None
+        nas.script = acknowledges
+        connection.execute("SELECT radmeter.retry_requests(ARRAY[%s::bigint])", (row["id"],))
+        wait_for_state(connection, "acknowledged")
+        connection.execute("UPDATE radmeter.disconnect_queue SET state = 'waiting', next_try_at = now()")
+        nas.script = unsigned
+        set_coa(connection, key_file, secret=None, signed_answers=False)
+        wait_for_state(connection, "acknowledged")
+
+
 def _ack(nas: Nas, received: Received) -> bytes:
     """Make an ACK without sending it."""
     quiet = Nas(nas.address, nas.port, nas.script, nas.secret)

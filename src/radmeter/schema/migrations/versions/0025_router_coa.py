@@ -20,6 +20,7 @@ CREATE TABLE radmeter.router_coa (
     secret                 text,
     source_address         inet,
     message_authenticator  boolean NOT NULL DEFAULT true,
+    signed_answers         boolean NOT NULL DEFAULT false,
     swapped                boolean NOT NULL DEFAULT false,
     changed_at             timestamptz NOT NULL DEFAULT now()
 );
@@ -31,6 +32,7 @@ COMMENT ON COLUMN radmeter.router_coa.port IS 'NULL: that of the vendor';
 COMMENT ON COLUMN radmeter.router_coa.secret IS 'a Fernet token: encrypted with the key of coa_key_file';
 COMMENT ON COLUMN radmeter.router_coa.source_address IS 'NULL: as the kernel chooses';
 COMMENT ON COLUMN radmeter.router_coa.message_authenticator IS 'false: requests have none, for routers that refuse it';
+COMMENT ON COLUMN radmeter.router_coa.signed_answers IS 'true: answers without a Message-Authenticator are ignored';
 COMMENT ON COLUMN radmeter.router_coa.swapped IS 'the router means to the user where others mean from the user';
 
 CREATE TABLE radmeter.router_coa_state (
