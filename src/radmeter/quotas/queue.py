@@ -104,18 +104,22 @@ WHERE request.id = later.id
 
 # A silent router is asked with one request. Acknowledged requests are only looked at, so they are not bounded.
 _CLAIM = f"""
-WITH candidate AS MATERIALIZED (
+WITH due AS MATERIALIZED (
+    SELECT request.* FROM radmeter.disconnect_queue AS request
+    WHERE {_UNCLAIMED} AND request.next_try_at <= now()
+), candidate AS MATERIALIZED (
     SELECT request.id, request.state = 'acknowledged' AS acknowledged, session.router_id,
            state.silent_since IS NOT NULL AS silent, state.next_try_at > now() AS paused,
            row_number() OVER (PARTITION BY session.router_id, request.state = 'acknowledged'
                               ORDER BY request.next_try_at, request.id) AS number
-    FROM radmeter.disconnect_queue AS request
-    JOIN public.radacct AS session
-        ON session.radacctid = request.radacctid AND session.acctstoptime IS NULL
+    FROM due AS request CROSS JOIN LATERAL (
+        -- OFFSET 0: by the index, however many sessions are open.
+        SELECT each.radacctid, each.username, each.router_id FROM public.radacct AS each
+        WHERE each.radacctid = request.radacctid AND each.acctstoptime IS NULL OFFSET 0) AS session
     LEFT JOIN radmeter.router_coa AS coa ON coa.router_id = session.router_id
     LEFT JOIN radmeter.router_coa_state AS state ON state.router_id = session.router_id
     LEFT JOIN radmeter.quota_account AS account ON account.username = request.username
-    WHERE {_UNCLAIMED} AND request.next_try_at <= now() AND NOT {_POINTLESS}
+    WHERE NOT {_POINTLESS}
       AND (coa.secret IS NOT NULL OR request.state = 'acknowledged')
 ), chosen AS (
     SELECT request.id

@@ -288,6 +288,16 @@ def test_an_answer_after_long_silence_counts_as_the_first(
     assert (row["state"], row["attempts"], row["error_cause"]) == ("waiting", 12, 506)
 
 
+def test_a_retry_begins_anew(connection: Connection, nas: Nas) -> None:
+    ask(connection)
+    connection.execute(
+        "UPDATE radmeter.disconnect_queue SET state = 'failed', ended_at = now(), attempts = 9, naks = 9, acks = 2"
+    )
+    connection.execute("SELECT radmeter.retry_requests(ARRAY(SELECT id FROM radmeter.disconnect_queue))")
+    (row,) = requests(connection)
+    assert (row["state"], row["attempts"], row["naks"], row["acks"]) == ("waiting", 0, 0, 0)
+
+
 @pytest.mark.parametrize("vendor", ["unifi", "meraki", "cisco", "mikrotik"])
 def test_a_disconnect_request_does_not_reach_the_next_user_of_the_device(
     database: str, connection: Connection, key_file: Path, nas: Nas, vendor: str

@@ -192,6 +192,20 @@ def test_only_a_change_makes_a_request(database: str, connection: Connection, ke
     assert requested(connection) == []
 
 
+def test_new_limits_do_not_hide_a_speed_that_is_to_be_sent(
+    database: str, connection: Connection, key_file: Path
+) -> None:
+    """Only a change of a speed may become a Disconnect-Request."""
+    give_plan(connection)
+    use(database, 1 * MB)
+    set_coa(connection, key_file, vendor="chilli")
+    connection.execute("UPDATE plans SET speed_up = 1000000, speed_down = 1000000")
+    apply_due(connection)
+    connection.execute("INSERT INTO top_ups (username, bytes) VALUES ('bob', 5)")
+    apply_due(connection)
+    assert requested(connection) == [("s1", "coa", "speeds")]
+
+
 def test_a_new_period_is_told_to_sessions_that_began_before_it(
     database: str, connection: Connection, key_file: Path
 ) -> None:
