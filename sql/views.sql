@@ -159,7 +159,8 @@ SELECT router.id AS router_id, coalesce(coa.vendor, 'generic') AS vendor,
        coalesce(coa.address, state.packets_from) AS address, coalesce(coa.port, profile.coa_port) AS port,
        coa.secret IS NOT NULL AS has_secret, coa.source_address,
        coalesce(coa.message_authenticator, true) AS message_authenticator, coalesce(coa.swapped, false) AS swapped,
-       profile.takes_coa AND state.coa_works IS NOT false AS takes_coa, state.silent_since, state.next_try_at,
+       profile.takes_coa AND (state.coa_works IS NOT false OR state.learned_at <= now() - interval '1 day') AS takes_coa,
+       state.silent_since, state.next_try_at,
        state.last_answer_at, state.last_error
 FROM public.routers AS router
 LEFT JOIN radmeter.router_coa AS coa ON coa.router_id = router.id

@@ -12,6 +12,7 @@ DECLARE
     v_changed text[];
     v_after text;
     v_some text[];
+    v_noted bigint[];
 BEGIN
     IF (SELECT id FROM radmeter.quota_change WHERE at <= now() ORDER BY at, id LIMIT 1) IS NULL
        AND NOT EXISTS (SELECT FROM radmeter.quota_account WHERE due_at <= now()) THEN
@@ -25,16 +26,12 @@ BEGIN
             SELECT FROM radmeter.quota_change AS failed
             WHERE failed.username = account.username AND failed.error IS NOT NULL OFFSET 0)
         ORDER BY due_at LIMIT p_most);
-    WITH noted AS (
-        -- An array is computed once. As a subquery of IN it may be computed for each row, and find other rows each time.
-        DELETE FROM radmeter.quota_change WHERE id = ANY (ARRAY(
-            SELECT id FROM radmeter.quota_change WHERE at <= now()
-            ORDER BY at, id LIMIT p_most - least(v_share, cardinality(v_due)) FOR UPDATE SKIP LOCKED))
-        RETURNING username, everybody
-    )
+    v_noted := ARRAY(
+        SELECT id FROM radmeter.quota_change WHERE at <= now()
+        ORDER BY at, id LIMIT p_most - least(v_share, cardinality(v_due)) FOR UPDATE SKIP LOCKED);
     SELECT coalesce(array_agg(DISTINCT username) FILTER (WHERE NOT everybody), '{}'),
            min(username) FILTER (WHERE everybody)
-    INTO v_changed, v_after FROM noted;
+    INTO v_changed, v_after FROM radmeter.quota_change WHERE id = ANY (v_noted);
     IF v_after IS NOT NULL THEN
         v_some := ARRAY(
             SELECT username FROM public.subscribers WHERE username > v_after ORDER BY username
@@ -48,6 +45,8 @@ BEGIN
         SELECT username FROM unnest(v_due) WITH ORDINALITY AS account (username, number)
         WHERE username <> ALL (v_changed) ORDER BY number LIMIT greatest(0, p_most - cardinality(v_changed)));
     PERFORM radmeter.apply_quotas(v_due, false);
+    -- Only now: radmeter.apply_quotas reads when the changes were made.
+    DELETE FROM radmeter.quota_change WHERE id = ANY (v_noted);
     RETURN cardinality(v_due);
 END;
 $$;

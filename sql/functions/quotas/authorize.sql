@@ -10,10 +10,11 @@
 -- What is left is shared with the user's other sessions. Not counted among these are sessions without packets for too long,
 -- and those of the same device, which the new one replaces: the same Calling-Station-Id at the same router, or the same MAC
 -- anywhere.
--- At a router without a secret for CoA nothing can be changed later. So the session ends at the next tier and with the
--- period. The users of such routers come back over a minute, not all at once.
+-- At a router without a secret for CoA, or that has answered no request for 10 minutes, nothing can be changed later. So
+-- the session ends at the next tier and with the period. The users of such routers come back over a minute, not all at
+-- once.
 -- A name without a realm gets that of the router's tenant (radmeter.tenant_realm), as in ingest.
--- Reads subscribers, plans, plan_tiers, radacct, routers, radmeter.router_coa, radmeter.setting, and what
+-- Reads subscribers, plans, plan_tiers, radacct, routers, radmeter.router_coa, router_coa_state, setting, and what
 -- radmeter.quota_state reads. Writes subscribers.first_used_at, with which the validity of a plan begins.
 CREATE OR REPLACE FUNCTION radmeter.authorize(
     p_username text, p_nas_identifier text, p_called_station text, p_calling_station text,
@@ -90,19 +91,16 @@ BEGIN
     END IF;
 
     SELECT coalesce(router.vendor, 'generic') AS vendor, coalesce(router.swapped, false) AS swapped,
-           router.secret IS NOT NULL AS has_coa
+           router.secret IS NOT NULL AND (known.silent_since > now() - interval '10 minutes') IS NOT FALSE AS has_coa
     INTO v_router
-    FROM (VALUES (v_router_id)) AS asked (router_id) LEFT JOIN radmeter.router_coa AS router USING (router_id);
+    FROM (VALUES (v_router_id)) AS asked (router_id) LEFT JOIN radmeter.router_coa AS router USING (router_id)
+    LEFT JOIN radmeter.router_coa_state AS known USING (router_id);
     SELECT min(tier.from_bytes) INTO v_next_tier FROM public.plan_tiers AS tier
     WHERE tier.plan_id = v_state.plan_id AND tier.from_bytes > v_state.used_bytes
       -- By CoA a tier comes into force within the session. One that is off ends it.
       AND (NOT v_router.has_coa OR tier.speed_up IS NULL AND tier.speed_down IS NULL);
     v_shared := v_others + 1;
-    -- With a limit that CoA cannot change the session has to begin anew, too.
-    v_resets := (NOT v_router.has_coa OR v_settings ->> 'octet_limits' = 'always' AND EXISTS (
-            SELECT FROM radmeter.vendor_attributes() AS known
-            WHERE known.vendor = v_router.vendor AND known.purpose IN ('octets_total', 'octets_in', 'octets_out')
-              AND known.at_login AND NOT known.in_coa))
+    v_resets := NOT v_router.has_coa
         AND (v_state.quota_bytes IS NOT NULL OR v_state.quota_in IS NOT NULL OR v_state.quota_out IS NOT NULL
              OR v_state.quota_seconds IS NOT NULL
              OR EXISTS (SELECT FROM public.plan_tiers AS tier WHERE tier.plan_id = v_state.plan_id));

@@ -39,7 +39,8 @@ def with_another_secret(nas: Nas, received: Received) -> None:
 
 def stored(connection: Connection) -> tuple[object, ...]:
     row = connection.execute(
-        """SELECT vendor, host(address), port, host(source_address), message_authenticator, swapped
+        """SELECT vendor, host(address), port, host(source_address), message_authenticator, signed_answers,
+                  swapped
            FROM radmeter.router_coa"""
     ).fetchone()
     assert row is not None
@@ -70,6 +71,7 @@ def test_a_router_is_set_and_its_secret_is_nowhere_in_the_clear(
             "--coa-source",
             "10.1.1.1",
             "--no-message-authenticator",
+            "--coa-signed-answers",
             "--swapped",
         ),
         **environment,
@@ -77,7 +79,7 @@ def test_a_router_is_set_and_its_secret_is_nowhere_in_the_clear(
     assert (done.exit_code, done.output) == (0, "router #1 'lobby' is changed\n")
     assert "made the key" in done.errors
     assert stat.S_IMODE(key_file.stat().st_mode) == 0o600
-    assert stored(connection) == ("mikrotik", "10.9.9.9", 1700, "10.1.1.1", False, True)
+    assert stored(connection) == ("mikrotik", "10.9.9.9", 1700, "10.1.1.1", False, True, True)
     assert radmeter(database, "routers", "set", "lobby", "--coa-address", "", **environment).exit_code == 0
     assert stored(connection)[:2] == ("mikrotik", None)
     row = connection.execute("SELECT secret FROM radmeter.router_coa").fetchone()

@@ -116,6 +116,7 @@ OWNERS = {
     "begin_erasure",
     "clear_attributes",
     "close_gone",
+    "takes_limits",
     "close_stale",
     "close_waiting",
     "drop_segments",

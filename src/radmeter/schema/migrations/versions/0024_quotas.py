@@ -103,6 +103,9 @@ CREATE TABLE radmeter.quota_account (
                   CHECK (status IN ('active', 'warned', 'over', 'throttled', 'expired', 'suspended')),
     percent       smallint NOT NULL DEFAULT 0,
     quota_bytes   bigint,
+    quota_in      bigint,
+    quota_out     bigint,
+    quota_seconds bigint,
     speed_up      bigint,
     speed_down    bigint,
     due_at        timestamptz,
@@ -123,6 +126,9 @@ COMMENT ON COLUMN radmeter.quota_account.plan_in IS 'as plan_bytes, from the use
 COMMENT ON COLUMN radmeter.quota_account.plan_out IS 'as plan_bytes, to the user';
 COMMENT ON COLUMN radmeter.quota_account.percent IS 'of the quota: what was last announced, 0, 80, 95 or 100';
 COMMENT ON COLUMN radmeter.quota_account.quota_bytes IS 'as open sessions were last told';
+COMMENT ON COLUMN radmeter.quota_account.quota_in IS 'as open sessions were last told';
+COMMENT ON COLUMN radmeter.quota_account.quota_out IS 'as open sessions were last told';
+COMMENT ON COLUMN radmeter.quota_account.quota_seconds IS 'as open sessions were last told';
 COMMENT ON COLUMN radmeter.quota_account.speed_up IS 'bit/s, as open sessions have it';
 COMMENT ON COLUMN radmeter.quota_account.due_at IS
     'when something can change without usage: radmeter.apply_due_quotas looks at the user then; NULL: never';
@@ -143,6 +149,8 @@ CREATE TABLE radmeter.disconnect_queue (
     state          text NOT NULL DEFAULT 'waiting'
                    CHECK (state IN ('waiting', 'sent', 'acknowledged', 'done', 'failed', 'dropped')),
     attempts       integer NOT NULL DEFAULT 0,
+    naks           integer NOT NULL DEFAULT 0,
+    acks           integer NOT NULL DEFAULT 0,
     identity_set   smallint NOT NULL DEFAULT 0,
     error_cause    integer,
     error          text,
@@ -162,7 +170,10 @@ CREATE INDEX disconnect_queue_ended_at_idx ON radmeter.disconnect_queue (ended_a
 COMMENT ON TABLE radmeter.disconnect_queue IS
     'Disconnect- and CoA-Requests (RFC 5176) to send to the routers of sessions; one open row a session and act';
 COMMENT ON COLUMN radmeter.disconnect_queue.reason IS
-    'over, time, expired, suspended, throttled, restored, limits, or what an operator gave';
+    'over, time, expired, suspended, throttled, restored, speeds, limits, or what an operator gave';
+COMMENT ON COLUMN radmeter.disconnect_queue.attempts IS 'how often it was sent, also in vain';
+COMMENT ON COLUMN radmeter.disconnect_queue.naks IS 'how often the router refused it';
+COMMENT ON COLUMN radmeter.disconnect_queue.acks IS 'how often the router acknowledged it';
 COMMENT ON COLUMN radmeter.disconnect_queue.state IS
     'waiting; sent: no answer yet; acknowledged: the Stop is not here yet; done, failed, dropped: ended';
 COMMENT ON COLUMN radmeter.disconnect_queue.error_cause IS 'Error-Cause of the last NAK (RFC 5176 section 3.5)';
