@@ -52,7 +52,7 @@ BEGIN
     GET DIAGNOSTICS v_rows = ROW_COUNT;
     PERFORM radmeter.count_erased(p_username, 'quota_notice', v_rows);
     DELETE FROM radmeter.quota_account WHERE username = p_username;
-    IF radmeter.writes_radcheck() THEN
+    IF NOT EXISTS (SELECT FROM radmeter.radcheck_fault()) THEN
         DELETE FROM public.radcheck WHERE username = p_username;
         GET DIAGNOSTICS v_rows = ROW_COUNT;
         PERFORM radmeter.count_erased(p_username, 'radcheck', v_rows);
