@@ -18,7 +18,7 @@ from support import stock
 from support.ledger import ingest
 from support.servers import Connection, Server
 
-# Takes back what revision 0024 made.
+# Takes back what revisions 0024 to 0028 made. radcheck stays: it may be FreeRADIUS's own.
 BACK_TO_0023 = """
 DROP TABLE radmeter.webhook_delivery, radmeter.webhook, radmeter.tenant_realm, radmeter.sent_username CASCADE;
 DROP TABLE radmeter.router_coa, radmeter.router_coa_state CASCADE;

@@ -211,12 +211,13 @@ BEGIN
             error = CASE act WHEN 'coa' THEN 'the user is to be disconnected' ELSE 'the user is served again' END
         WHERE request.id = ANY (ARRAY(
                 SELECT waiting.id FROM state CROSS JOIN LATERAL (
-                    SELECT id, act, reason FROM radmeter.disconnect_queue AS each
+                    SELECT id, act, reason, requested_by FROM radmeter.disconnect_queue AS each
                     -- Not "IS NULL", for which there is an index over all users.
                     WHERE each.username = state.username AND coalesce(each.ended_at, 'infinity') = 'infinity'
                     OFFSET 0) AS waiting
                 WHERE state.blocked AND waiting.act = 'coa'
-                   OR NOT state.blocked AND waiting.act = 'disconnect'
+                   -- An operator's own request stays, whatever its reason.
+                   OR NOT state.blocked AND waiting.act = 'disconnect' AND waiting.requested_by IS NULL
                       AND waiting.reason IN ('over', 'time', 'expired', 'suspended')))
           AND request.ended_at IS NULL AND request.state = 'waiting'
     ), notices AS (

@@ -12,7 +12,8 @@ DECLARE
     v_before radmeter.router_coa%ROWTYPE;
     v_after radmeter.router_coa%ROWTYPE;
 BEGIN
-    PERFORM FROM public.routers WHERE id = p_id FOR UPDATE;
+    -- Not FOR UPDATE: ingest writes router_coa_state first, and then counters, whose foreign key reads the router.
+    PERFORM FROM public.routers WHERE id = p_id FOR NO KEY UPDATE;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'there is no router #%', p_id USING ERRCODE = 'RM001';
     END IF;

@@ -3,9 +3,11 @@
 import json
 import re
 import stat
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
+import psycopg
 import pytest
 from support.commands import radmeter
 from support.quota_queue import ask, requests, session, set_coa, wait_for, wait_for_state, working
@@ -264,3 +266,42 @@ def test_a_merged_router_hands_over_how_requests_reach_it(
         "SELECT name, vendor, host(address) FROM radmeter.router_coa AS coa JOIN routers ON id = router_id"
     ).fetchall() == [("hall", "mikrotik", "10.9.9.9")]
     assert connection.execute("SELECT count(*) FROM radmeter.router_coa_state").fetchone() == (0,)
+
+
+def test_ingest_does_not_wait_for_a_change_of_a_routers_requests(
+    database: str, connection: Connection, key_file: Path
+) -> None:
+    """Ingest notes where packets come from, then counts at the router: with FOR UPDATE both waited for each other."""
+    session(database)
+    router_id = set_coa(connection, key_file, port=1700)
+    connection.execute(
+        "INSERT INTO radmeter.router_coa_state (router_id) VALUES (%s) ON CONFLICT DO NOTHING", (router_id,)
+    )
+    with (
+        psycopg.connect(database) as ingesting,
+        psycopg.connect(database, autocommit=True) as setting,
+    ):
+        ingesting.execute(
+            "UPDATE radmeter.router_coa_state SET packets_from = '192.0.2.1' WHERE router_id = %s",
+            (router_id,),
+        )
+        thread = threading.Thread(
+            target=setting.execute,
+            args=("SELECT radmeter.set_router_coa(%s, %s)", (router_id, '{"port": 3799}')),
+        )
+        thread.start()
+        wait_for(
+            lambda: (
+                connection.execute(
+                    "SELECT FROM pg_locks WHERE NOT granted AND pid = %s", (setting.info.backend_pid,)
+                ).rowcount
+            )
+        )
+        ingesting.execute("SET LOCAL lock_timeout = '5s'")
+        ingesting.execute(
+            "INSERT INTO router_daily_usage (router_id, usage_date) VALUES (%s, '2020-01-01')", (router_id,)
+        )
+        ingesting.commit()
+        thread.join(60)
+        assert not thread.is_alive()
+    assert stored(connection)[2] == 3799

@@ -94,6 +94,17 @@ def test_a_top_up_pays_what_is_over_and_takes_the_request_back(
     assert connection.execute("SELECT used_bytes FROM top_ups").fetchone() == (20 * MB,)
 
 
+@pytest.mark.parametrize("reason", ["over", "time", "expired", "suspended"])
+def test_a_request_of_an_operator_stays_whatever_its_reason(
+    database: str, connection: Connection, plan: int, reason: str
+) -> None:
+    use(database, 1 * MB)
+    connection.execute("SELECT radmeter.request_disconnect('bob', NULL, %s)", (reason,))
+    use(database, 8 * MB)
+    assert notices(connection) == [("bob", "warned", 80)]
+    assert queue(connection) == [("bob", "s1", "disconnect", reason, "waiting")]
+
+
 def test_the_top_up_that_expires_first_is_used_first(
     database: str, connection: Connection, plan: int
 ) -> None:

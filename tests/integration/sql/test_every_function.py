@@ -28,7 +28,7 @@ WITHIN = {
     "store_passwords": "test_passwords.py",
     "subscriber_values": "test_users.py",
     "user_name_fault": "test_users_import.py",
-    "writes_radcheck": "test_passwords.py",
+    "radcheck_fault": "test_passwords.py",
     "apply_round": "test_interim_stop.py",
     "arrival_hour": "test_left_out.py",
     "is_believed_arrival": "test_left_out.py",
