@@ -68,15 +68,16 @@ BEGIN
         UPDATE public.top_ups AS top_up SET used_bytes = top_up.used_bytes + payment.taken
         FROM payment WHERE payment.id = top_up.id AND payment.taken > 0
     ), kept AS (
-        INSERT INTO radmeter.quota_account AS account (username, plan_id, period_start, carried_bytes, booked_bytes, settled_at,
+        INSERT INTO radmeter.quota_account AS account (username, plan_id, period_number, period_start, carried_bytes, booked_bytes, settled_at,
             status, percent, quota_bytes, speed_up, speed_down, due_at, applied_at)
-        SELECT username, plan_id, period_start, carried_bytes,
+        SELECT username, plan_id, (SELECT plan.period_number FROM public.plans AS plan WHERE plan.id = state.plan_id),
+               period_start, carried_bytes,
                state.booked_bytes + greatest(0, least(state.unbooked, coalesce((
                    SELECT sum(taken) FROM payment WHERE payment.username = state.username), 0) - state.unbooked_before)),
                v_now, status, level, quota_bytes, speed_up, speed_down, due_at, now()
         FROM state WHERE limited ORDER BY username
         ON CONFLICT (username) DO UPDATE SET
-            plan_id = excluded.plan_id, period_start = excluded.period_start, carried_bytes = excluded.carried_bytes,
+            plan_id = excluded.plan_id, period_number = excluded.period_number, period_start = excluded.period_start, carried_bytes = excluded.carried_bytes,
             booked_bytes = excluded.booked_bytes, settled_at = excluded.settled_at, status = excluded.status,
             percent = excluded.percent, quota_bytes = excluded.quota_bytes, speed_up = excluded.speed_up,
             speed_down = excluded.speed_down, due_at = excluded.due_at, applied_at = excluded.applied_at

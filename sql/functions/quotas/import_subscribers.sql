@@ -17,12 +17,11 @@ DECLARE
     v_names text[];
     v_plans bigint[];
 BEGIN
-    PERFORM pg_advisory_xact_lock(hashtextextended('radmeter.ingest', 0));
-    PERFORM FROM public.plans WHERE name IN (
+    PERFORM radmeter.lock_plans(ARRAY(
         SELECT given.plan FROM json_to_recordset(p_lines) AS given (plan text)
         UNION SELECT json_array_elements_text(given.also) FROM json_to_recordset(p_lines) AS given (also json)
-        WHERE json_typeof(given.also) = 'array')
-    ORDER BY id FOR SHARE;
+        WHERE json_typeof(given.also) = 'array'), false);
+    PERFORM pg_advisory_xact_lock(hashtextextended('radmeter.ingest', 0));
     WITH given AS MATERIALIZED (
         SELECT * FROM json_to_recordset(p_lines)
             AS given (line bigint, username text, plan text, also text[], attribute text, password text)

@@ -187,6 +187,8 @@ PARTS = {
     "count_new_users",
     "count_updated",
     "give_plan",
+    "judge_login",
+    "lock_plans",
     "lock_subscriber",
     "note_quota_change",
     "note_counters_moved",

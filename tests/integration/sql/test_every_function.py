@@ -20,6 +20,8 @@ WITHIN = {
     "apply_quotas": "test_crossing.py",
     "check_plan": "test_plans.py",
     "give_plan": "test_users.py",
+    "judge_login": "test_login.py",
+    "lock_plans": "test_login_locks.py",
     "lock_subscriber": "test_users.py",
     "plan_to_give": "test_users.py",
     "plan_values": "test_plans.py",
