@@ -60,12 +60,19 @@ class Site:
 
     def command(self, *arguments: str) -> Result:
         """`radmeter cache` with these arguments."""
+        return self._run(None, "cache", *arguments)
+
+    def on_this_machine(self, *arguments: str) -> Result:
+        """A command that finds both the database and FreeRADIUS."""
+        return self._run(self.database.dsn, *arguments)
+
+    def _run(self, dsn: str | None, *arguments: str) -> Result:
         assert self.server.logins is not None
         place = {
             "RADMETER_CACHE_PORT": str(self.server.logins.cache_port),
             "RADMETER_CACHE_SECRET": "testing123",
         }
-        return radmeter(None, "cache", *arguments, **place)
+        return radmeter(dsn, *arguments, **place)
 
     def cache(self) -> tuple[int, ...]:
         """Users, hits, misses, stored and dropped, as `radmeter cache status` shows them."""
@@ -379,6 +386,35 @@ def test_two_servers_share_a_cache_in_memcached(
             assert not two.login("b").accepted
         finally:
             postgresql.start()
+
+
+@pytest.mark.usefixtures("passwords_elsewhere")
+def test_a_suspension_and_another_plan_hold_while_the_database_is_away(
+    database: Database, postgresql: Server, tmp_path: Path
+) -> None:
+    database.execute(SETUP.replace("CREATE ROLE freeradius_login LOGIN IN ROLE radmeter_login;", ""))
+    with FreeRadius(tmp_path / "run", tmp_path / "journal", login_dsn=database.conninfo) as server:
+        site = Site(server.start(), database)
+        names = ["sue", "ann", "tom"]
+        for name in names:
+            site.user(name)
+            assert site.login(name).accepted
+        # Where FreeRADIUS runs on another machine, the command says what to run there.
+        database.execute("CREATE ROLE elsewhere_login IN ROLE radmeter_login")
+        try:
+            far = radmeter(database.dsn, "users", "assign", "ann", "--plan", "small", RADMETER_CACHE_PORT="1",
+                           RADMETER_CACHE_SECRET="x")  # fmt: skip
+        finally:
+            database.execute("DROP ROLE elsewhere_login")
+        assert (far.exit_code, "sudo radmeter cache drop ann" in far.errors) == (0, True)
+        assert site.on_this_machine("users", "suspend", "sue").exit_code == 0
+        postgresql.stop()
+        try:
+            assert [site.login(name).accepted for name in names] == [False, True, True]
+        finally:
+            postgresql.start()
+        assert site.on_this_machine("plans", "set", "basic", "--down", "1M").exit_code == 0
+        assert site.cache()[0] == 0
 
 
 def test_a_device_that_logs_in_by_its_mac_goes_the_same_way(site: Site) -> None:
