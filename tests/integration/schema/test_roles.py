@@ -211,6 +211,7 @@ PARTS = {
     "discovery_client",
     "discovery_key",
     "divert_session",
+    "drop_deliveries",
     "drop_idle_reboots",
     "batch_sessions",
     "cut_segments",

@@ -114,6 +114,7 @@ WITHIN = {
     "qualified_names": "test_qualified_names.py",
     "qualify_names": "test_qualified_names.py",
     "sent_name": "test_qualified_names.py",
+    "drop_deliveries": "test_endpoint_changes.py",
     "erase_deliveries": "test_webhooks.py",
     "queue_deliveries": "test_webhooks.py",
     "queue_notices": "test_webhooks.py",
