@@ -138,10 +138,14 @@ SELECT known.router_id, known.network, known.first_seen, known.last_seen,
                  AND known.first_seen + interval '10 minutes' < other.last_seen) AS elsewhere_too
 FROM radmeter.router_network AS known;
 
--- The endpoints of webhooks, without their secrets. waiting, dead: deliveries. delivered_at: when it last took one.
+-- The endpoints of webhooks, without their secrets. A path is often a secret, too: only who may read the secrets sees it.
+-- waiting, dead: deliveries. delivered_at: when it last took one.
 -- Each number is a query of its own, which reads only the index, and nothing if it is not asked for.
 CREATE OR REPLACE VIEW radmeter.webhooks AS
-SELECT webhook.id, webhook.url, webhook.events,
+SELECT webhook.id,
+       CASE WHEN has_function_privilege('radmeter.webhook_secrets(bigint)', 'EXECUTE') THEN webhook.url
+            ELSE substring(webhook.url FROM '^https?://[^/?#]+') || '/...' END AS url,
+       webhook.events,
        CASE WHEN webhook.retired_at IS NOT NULL THEN 'retired' WHEN webhook.switched_off_at IS NOT NULL THEN 'off'
             WHEN webhook.paused_until > now() THEN 'paused' ELSE 'on' END AS state,
        (SELECT count(*) FROM radmeter.webhook_delivery AS each

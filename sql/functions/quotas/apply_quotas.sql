@@ -124,10 +124,11 @@ BEGIN
         UPDATE public.top_ups AS top_up SET used_bytes = top_up.used_bytes + payment.taken
         FROM payment WHERE payment.id = top_up.id AND payment.taken > 0
     ), kept AS (
-        INSERT INTO radmeter.quota_account AS account (username, plan_id, period_start, carried_bytes, booked_bytes, settled_at,
-            plan_bytes, plan_in, plan_out, status, percent, quota_bytes, quota_in, quota_out, quota_seconds, speed_up,
-            speed_down, due_at, applied_at)
-        SELECT username, plan_id, period_start, carried_bytes,
+        INSERT INTO radmeter.quota_account AS account (username, plan_id, period_number, period_start, carried_bytes,
+            booked_bytes, settled_at, plan_bytes, plan_in, plan_out, status, percent, quota_bytes, quota_in, quota_out,
+            quota_seconds, speed_up, speed_down, due_at, applied_at)
+        SELECT username, plan_id, (SELECT plan.period_number FROM public.plans AS plan WHERE plan.id = state.plan_id),
+               period_start, carried_bytes,
                least(9223372036854775807, state.booked_bytes + greatest(0, least(state.unbooked, coalesce((
                    SELECT sum(taken) FROM payment WHERE payment.username = state.username), 0) - state.unbooked_before))),
                CASE WHEN settles THEN v_now ELSE settled_at END, plan_bytes, plan_in, plan_out, status, level,
@@ -139,8 +140,9 @@ BEGIN
                least(due_at, CASE WHEN again_at > now() THEN again_at END), coalesce(applied_at, now())
         FROM state WHERE limited ORDER BY username
         ON CONFLICT (username) DO UPDATE SET
-            plan_id = excluded.plan_id, period_start = excluded.period_start, carried_bytes = excluded.carried_bytes,
-            booked_bytes = excluded.booked_bytes, settled_at = excluded.settled_at, plan_bytes = excluded.plan_bytes,
+            plan_id = excluded.plan_id, period_number = excluded.period_number, period_start = excluded.period_start,
+            carried_bytes = excluded.carried_bytes, booked_bytes = excluded.booked_bytes,
+            settled_at = excluded.settled_at, plan_bytes = excluded.plan_bytes,
             plan_in = excluded.plan_in, plan_out = excluded.plan_out, status = excluded.status,
             percent = excluded.percent, quota_bytes = excluded.quota_bytes, quota_in = excluded.quota_in,
             quota_out = excluded.quota_out, quota_seconds = excluded.quota_seconds, speed_up = excluded.speed_up,

@@ -44,7 +44,7 @@ BEGIN
     RETURN QUERY
     -- Materialized: pulled up into each other, the expressions would grow so much that planning takes half a second.
     WITH subscription AS MATERIALIZED (
-        SELECT subscriber.username, plan.name AS plan, plan.id AS plan_id, plan.quota_type, plan.anchor_day,
+        SELECT subscriber.username, plan.name AS plan, plan.id AS plan_id, plan.period_number, plan.quota_type, plan.anchor_day,
                subscriber.quota_start, coalesce(plan.timezone, radmeter.setting_value('timezone')) AS timezone,
                plan.rollover_bytes, subscriber.suspended_at,
                CASE WHEN subscriber.first_used_at IS NOT NULL AND plan.valid_seconds IS NOT NULL
@@ -85,7 +85,10 @@ BEGIN
         SELECT period.*, period.period_end::timestamp AT TIME ZONE period.timezone AS period_ends_at,
                greatest(coalesce(counter.bytes_in, 0), 0) AS used_in,
                greatest(coalesce(counter.bytes_out, 0), 0) AS used_out,
-               account.period_start AS account_period, account.plan_id AS account_plan, coalesce(account.settled_at, '-infinity') AS settled_at,
+               account.period_start AS account_period,
+               -- With another period a plan is another one.
+               CASE WHEN account.period_number = period.period_number THEN account.plan_id END AS account_plan,
+               coalesce(account.settled_at, '-infinity') AS settled_at,
                coalesce(account.carried_bytes, 0) AS account_carried,
                coalesce(account.booked_bytes, 0) AS account_booked,
                CASE WHEN account.period_start < period.period_start THEN greatest(coalesce(former.bytes_in, 0), 0) END

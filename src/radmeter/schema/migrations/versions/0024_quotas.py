@@ -29,7 +29,8 @@ ALTER TABLE public.plans
     ADD COLUMN idle_timeout integer CHECK (idle_timeout > 0),
     ADD COLUMN valid_seconds bigint CHECK (valid_seconds BETWEEN 1 AND 3155760000),
     ADD COLUMN rollover_bytes bigint CHECK (rollover_bytes >= 0),
-    ADD COLUMN retired_at timestamptz;
+    ADD COLUMN retired_at timestamptz,
+    ADD COLUMN period_number integer NOT NULL DEFAULT 0;
 COMMENT ON COLUMN public.plans.quota_bytes IS 'octets in both directions in a period; NULL: no limit';
 COMMENT ON COLUMN public.plans.quota_bytes_in IS 'octets from the user in a period; NULL: no limit';
 COMMENT ON COLUMN public.plans.quota_bytes_out IS 'octets to the user in a period; NULL: no limit';
@@ -42,6 +43,8 @@ COMMENT ON COLUMN public.plans.idle_timeout IS 'seconds without traffic after wh
 COMMENT ON COLUMN public.plans.valid_seconds IS 'seconds from the first use until it expires; NULL: it does not';
 COMMENT ON COLUMN public.plans.rollover_bytes IS
     'at most so many unused octets of quota_bytes go on into the next period; NULL: none';
+COMMENT ON COLUMN public.plans.period_number IS
+    'changes with the period of the plan: nothing rolls over from an account of another number';
 COMMENT ON COLUMN public.plans.retired_at IS 'since when no user can be given it; users who have it keep it';
 
 CREATE TABLE public.plan_tiers (
@@ -92,6 +95,7 @@ ACCOUNTS = """
 CREATE TABLE radmeter.quota_account (
     username      text PRIMARY KEY,
     plan_id       bigint,
+    period_number integer,
     period_start  date NOT NULL,
     carried_bytes bigint NOT NULL DEFAULT 0,
     booked_bytes  bigint NOT NULL DEFAULT 0,
@@ -116,6 +120,7 @@ CREATE INDEX quota_account_status_idx ON radmeter.quota_account (status, usernam
 COMMENT ON TABLE radmeter.quota_account IS
     'users with limits, as radmeter.apply_quotas last found them; radmeter.quota_state says how they are now';
 COMMENT ON COLUMN radmeter.quota_account.plan_id IS 'subscribers.plan_id then: nothing rolls over to another plan';
+COMMENT ON COLUMN radmeter.quota_account.period_number IS 'plans.period_number then';
 COMMENT ON COLUMN radmeter.quota_account.applied_at IS 'NULL: radmeter.apply_quotas has not looked at the user yet';
 COMMENT ON COLUMN radmeter.quota_account.carried_bytes IS 'octets of the period before that rolled over into this one';
 COMMENT ON COLUMN radmeter.quota_account.booked_bytes IS 'octets of this period that top-ups have paid';
