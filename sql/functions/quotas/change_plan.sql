@@ -1,12 +1,12 @@
--- radmeter.change_plan(name, changes): changes a plan for all users who have it, at once. The triggers mark their
--- accounts as due.
+-- radmeter.change_plan(name, changes): changes a plan for all users who have it, at once. The triggers note the
+-- users in radmeter.quota_change.
 --   changes  JSON object of columns of plans, and "tiers" as radmeter.set_tiers takes them; null clears a value, an
 --            absent one stays. With another quota_type and no anchor_day, anchor_day is 1.
 -- If the period changes, what users have used stays in the period that counted it, and they begin the new one with 0.
 -- Then top-ups first pay what they owe in the period so far, and nothing rolls over into the new one. That takes the
 -- lock of radmeter.ingest.
 -- Returns whether anything changed, how many users have the plan, and whether its period is another.
--- Writes plans, plan_tiers, top_ups, radmeter.quota_account, audit_log.
+-- Writes plans, plan_tiers, top_ups, user_quota_usage, radmeter.quota_account, disconnect_queue, quota_notice, audit_log.
 -- SQLSTATE RM001, with the reason: there is no such plan, the new name is taken, or the values do not go together.
 CREATE OR REPLACE FUNCTION radmeter.change_plan(p_name text, p_changes jsonb)
 RETURNS TABLE (changed boolean, users bigint, period_changed boolean)

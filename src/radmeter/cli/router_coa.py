@@ -59,7 +59,7 @@ _OPTIONS = (
         "--swapped/--not-swapped",
         "swapped",
         default=None,
-        help="Whether the router means to the user where others mean from the user.",
+        help="Whether the router counts input and output the other way round.",
     ),
 )
 COA_OPTIONS = (

@@ -89,3 +89,22 @@ def test_a_change_that_is_not_committed_yet_keeps_no_packet_waiting(
     assert state(connection)["status"] == "over"
     apply_due(connection)
     assert queue(connection) == [("bob", "s1", "disconnect", "over", "waiting")]
+
+
+def test_a_price_or_a_name_concerns_no_users_quota(connection: Connection) -> None:
+    give_plan(connection)
+    for change in ("price = 5", "name = 'other'", "retired_at = now()", "retired_at = NULL"):
+        connection.execute(f"UPDATE plans SET {change}".encode())
+        assert apply_due(connection) == 0, change
+    connection.execute("UPDATE plans SET quota_bytes = 5, price = 6")
+    assert apply_due(connection) == 1
+
+
+def test_a_tier_that_moves_to_another_plan_concerns_the_users_of_both(connection: Connection) -> None:
+    plans = [give_plan(connection, name) for name in ("bob", "ann")]
+    connection.execute(
+        "INSERT INTO plan_tiers (plan_id, from_bytes, speed_up) VALUES (%s, 5, 5)", (plans[0],)
+    )
+    assert apply_due(connection) == 1
+    connection.execute("UPDATE plan_tiers SET plan_id = %s", (plans[1],))
+    assert apply_due(connection) == 2
