@@ -140,7 +140,6 @@ FROM radmeter.router_network AS known;
 
 -- The endpoints of webhooks, without their secrets. A path is often a secret, too: only who may read the secrets sees it.
 -- waiting, dead: deliveries. delivered_at: when it last took one.
--- Each number is a query of its own, which reads only the index, and nothing if it is not asked for.
 CREATE OR REPLACE VIEW radmeter.webhooks AS
 SELECT webhook.id,
        CASE WHEN has_function_privilege('radmeter.webhook_secrets(bigint)', 'EXECUTE') THEN webhook.url
@@ -148,6 +147,7 @@ SELECT webhook.id,
        webhook.events,
        CASE WHEN webhook.retired_at IS NOT NULL THEN 'retired' WHEN webhook.switched_off_at IS NOT NULL THEN 'off'
             WHEN webhook.paused_until > now() THEN 'paused' ELSE 'on' END AS state,
+       -- Each number is a query of its own, which reads only the index, and nothing if it is not asked for.
        (SELECT count(*) FROM radmeter.webhook_delivery AS each
         WHERE each.webhook_id = webhook.id AND each.state = 'waiting') AS waiting,
        (SELECT count(*) FROM radmeter.webhook_delivery AS each

@@ -1,5 +1,5 @@
--- radmeter.change_plan(name, changes): changes a plan for all users who have it, at once. The triggers mark their
--- accounts as due.
+-- radmeter.change_plan(name, changes): changes a plan for all users who have it, at once. The triggers note the
+-- users in radmeter.quota_change.
 --   changes  JSON object of columns of plans, and "tiers" as radmeter.set_tiers takes them; null clears a value, an
 --            absent one stays. With another quota_type and no anchor_day, anchor_day is 1.
 -- If the period changes, what users have used stays in the period that counted it, and they begin the new one with 0.

@@ -21,7 +21,7 @@ class Limits:
     idle_timeout: int | None = None
 
     def swapped(self) -> "Limits":
-        """Return the limits for a router that means to the user where others mean from the user."""
+        """Return the limits for a router that counts input and output the other way round."""
         return replace(
             self,
             speed_up=self.speed_down,
@@ -53,7 +53,7 @@ def attributes(
     standard
         Which of Session-Timeout and Idle-Timeout the router takes in a CoA-Request.
     swapped
-        The router means to the user where others mean from the user.
+        The router counts input and output the other way round.
     """
     if swapped:
         limits = limits.swapped()

@@ -162,8 +162,12 @@ def has_secrets(connection: psycopg.Connection[Any]) -> bool:
         return row.fetchone() == (True,)
 
 
-def encrypt_again(connection: psycopg.Connection[Any], keyring: Keyring) -> int:
+def encrypt_again(
+    connection: psycopg.Connection[Any], keyring: Keyring, lost: list[int] | None = None
+) -> int:
     """Encrypt all secrets with the first key of the file; return how many. All are, or none is.
+
+    With a list for the `lost` ones, a secret that no key decrypts is removed, and its router comes into the list.
 
     Raises
     ------
@@ -179,14 +183,19 @@ def encrypt_again(connection: psycopg.Connection[Any], keyring: Keyring) -> int:
             try:
                 encrypted = keyring.rotated(token)
             except ConfigurationError as error:
-                raise ConfigurationError(f"router #{router_id}: {error}") from None
+                if lost is None:
+                    raise ConfigurationError(f"router #{router_id}: {error}") from None
+                connection.execute("SELECT radmeter.set_router_coa(%s, %s)", (router_id, '{"secret": null}'))
+                lost.append(router_id)
+                continue
             connection.execute(
                 "UPDATE radmeter.router_coa SET secret = %s WHERE router_id = %s", (encrypted, router_id)
             )
         connection.execute(
-            "SELECT radmeter.audit('routers coa-key', %s)", (json.dumps({"secrets": len(rows)}),)
+            "SELECT radmeter.audit('routers coa-key', %s)",
+            (json.dumps({"secrets": len(rows), "lost": lost or []}),),
         )
-    return len(rows)
+    return len(rows) - len(lost or [])
 
 
 def _call(connection: psycopg.Connection[Any], query: str, values: tuple[Any, ...]) -> int:

@@ -114,12 +114,14 @@ def add_key(path: Path) -> bool:
     return existed
 
 
-def keep_first_key(path: Path) -> int:
-    """Remove all keys but the first one from the file, and return how many were removed."""
+def keep_two_keys(path: Path) -> None:
+    """Remove all keys but the first two from the file.
+
+    A command that read the file before may still store a secret that it encrypted with the former key.
+    """
     lines = read_secret(path, f"the key of router secrets {path}").split()
-    if len(lines) > 1:
-        _write(path, lines[0] + b"\n")
-    return max(len(lines) - 1, 0)
+    if len(lines) > 2:
+        _write(path, b"".join(line + b"\n" for line in lines[:2]))
 
 
 def _write(path: Path, content: bytes) -> None:

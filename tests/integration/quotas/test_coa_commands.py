@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from cryptography.fernet import Fernet
 from support.commands import radmeter
 from support.quota_queue import ask, requests, session, set_coa, wait_for, wait_for_state, working
 from support.scripted_nas import NAK, SECRET, Nas, Received, acknowledges, is_silent, refuses, scripted_nas
@@ -131,9 +132,12 @@ def test_a_key_is_replaced_while_both_decrypt(
     before = key_file.read_bytes()
     key_file.chmod(0o640)
     done = radmeter(database, "routers", "coa-key", "--new", **environment)
-    assert "1 secret encrypted with it, 1 old key removed" in done.output
-    assert key_file.read_bytes() != before
-    assert len(key_file.read_bytes().split()) == 1
+    assert "1 secret encrypted with it: copy the file" in done.output
+    # A command that has read the file may still store what it encrypted with the former key.
+    assert key_file.read_bytes().split()[1:] == before.split()
+    assert radmeter(database, "routers", "coa-key", "--new", **environment).exit_code == 0
+    assert len(key_file.read_bytes().split()) == 2
+    assert before.strip() not in key_file.read_bytes()
     assert stat.S_IMODE(key_file.stat().st_mode) == 0o640
     row = connection.execute("SELECT secret FROM radmeter.router_coa").fetchone()
     assert row is not None
@@ -145,6 +149,46 @@ def test_a_key_is_replaced_while_both_decrypt(
     assert lost.exit_code != 0
     assert "copy it from the machine that has it" in lost.errors
     assert not key_file.exists()
+
+
+def test_a_lost_key_is_replaced_and_what_it_encrypted_is_named(
+    database: str, connection: Connection, tmp_path: Path, key_file: Path, secret_file: Path
+) -> None:
+    environment = {"RADMETER_COA_KEY_FILE": str(key_file)}
+    for router in ("lobby", "bar"):
+        session(database, session_id=router, router=router)
+        radmeter(database, "routers", "set", router, "--coa-secret-file", secret_file, **environment)
+    radmeter(
+        database, "webhooks", "add", "https://example.org/", "--secret-file", tmp_path / "hook", **environment
+    )
+    before = key_file.read_bytes()
+    key_file.write_bytes(Fernet.generate_key() + b"\n")
+    # A secret that no key decrypts: the file is not touched, however often somebody tries.
+    strange = key_file.read_bytes()
+    for _ in range(2):
+        assert radmeter(database, "routers", "coa-key", "--new", **environment).exit_code == 2
+    assert key_file.read_bytes() == strange
+    key_file.write_bytes(before)
+    # One router's secret is removed on purpose.
+    gone = radmeter(database, "routers", "set", "bar", "--coa-secret-file", "", **environment)
+    assert gone.exit_code == 0, gone.errors
+    assert connection.execute("SELECT count(secret) FROM radmeter.router_coa").fetchone() == (1,)
+    key_file.unlink()
+    done = radmeter(database, "routers", "coa-key", "--new", "--forget", **environment)
+    assert done.exit_code == 0, done.errors
+    row = connection.execute("SELECT id FROM routers WHERE name = 'lobby'").fetchone()
+    assert row is not None
+    assert done.output.splitlines()[1:] == [
+        f"given up, set it again: radmeter routers set '#{row[0]}' --coa-secret-file FILE",
+        "lost: radmeter webhooks rotate 1 --secret-file FILE --former-hours 0",
+    ]
+    for command in (
+        ("routers", "set", f"#{row[0]}", "--coa-secret-file", secret_file),
+        ("webhooks", "rotate", "1", "--secret-file", tmp_path / "new", "--former-hours", "0"),
+        ("routers", "coa-key", "--new"),
+    ):
+        done = radmeter(database, *command, **environment)
+        assert done.exit_code == 0, done.errors
 
 
 @pytest.mark.parametrize(

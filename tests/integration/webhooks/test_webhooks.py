@@ -562,3 +562,23 @@ def test_the_list_does_not_read_what_was_delivered(database: str, connection: Co
     assert connection.execute("SELECT waiting, dead FROM radmeter.webhooks").fetchone() == (2, 1)
     read = rows_read(connection, lambda: connection.execute("SELECT * FROM radmeter.webhooks").fetchall())
     assert read < 200
+
+
+@pytest.mark.parametrize(("until", "stays"), [("1 minute", True), ("-1 minute", False)])
+def test_a_former_secret_goes_when_its_time_is_over(connection: Connection, until: str, stays: bool) -> None:
+    connection.execute(
+        """INSERT INTO radmeter.webhook (url, events, secret, former_secret, former_until)
+           VALUES ('https://example.org/', '{quota.over}', 'x', 'y', now() + %s::interval)""",
+        (until,),
+    )
+    connection.execute(
+        """INSERT INTO radmeter.webhook_delivery (webhook_id, message_id, type, data, happened_at, claimed_by)
+           VALUES (1, gen_random_uuid(), 'quota.over', '{}', now(), '00000000-0000-0000-0000-000000000001')"""
+    )
+    connection.execute(
+        "SELECT radmeter.note_delivery('00000000-0000-0000-0000-000000000001', 1, 204, NULL, NULL)"
+    )
+    row = connection.execute(
+        "SELECT former_secret, former_until IS NOT NULL FROM radmeter.webhook"
+    ).fetchone()
+    assert row == (("y", True) if stays else (None, False))
