@@ -61,7 +61,8 @@ BEGIN
     GET DIAGNOSTICS v_rows = ROW_COUNT;
     PERFORM radmeter.count_erased(p_username, 'subscribers', v_rows);
     -- The triggers have just noted the name.
-    DELETE FROM radmeter.quota_change WHERE username = p_username;
+    DELETE FROM radmeter.quota_change WHERE username = p_username AND NOT everybody;
+    UPDATE radmeter.quota_change SET username = '' WHERE username = p_username;
     PERFORM radmeter.note_counters_moved(ARRAY[v_pseudonym]);
     RETURN true;
 END;

@@ -11,6 +11,13 @@
 -- trigger that counts does.
 -- No part of the result is joined with another in a nested loop: a batch can bring a thousand users, at a month's start.
 -- LATERAL .. OFFSET 0: tables are read by their index on the name, also if they were empty when the plan was made.
+-- An error of one user stops nobody else. The users of a set that fails are looked at in halves, down to the one. That user
+-- is noted in radmeter.quota_change with the error, and looked at again after 5 minutes, not with each packet.
+-- The instant is that of the clock once the locks are held: a transaction that began earlier, and waited for one that
+-- closed the period, does not open it again. If the clock was set back by less than a minute, an account stays at the
+-- instant it was settled at. If by more, it follows the clock.
+-- A user who is over the limit at a router that takes no requests comes here with each packet. Nothing is written then,
+-- unless something has changed.
 -- Called by radmeter.count_inserted, radmeter.count_updated, radmeter.apply_due_quotas.
 -- Writes subscribers, top_ups, user_quota_usage, radmeter.quota_account, disconnect_queue, quota_notice. Notifies the
 -- channel radmeter_quota if there is something to send.
@@ -20,18 +27,30 @@ SET enable_nestloop = on SET enable_hashjoin = off SET enable_mergejoin = off SE
 AS $$
 DECLARE
     v_names text[] := ARRAY(SELECT DISTINCT unnest(p_usernames) AS name ORDER BY name);
+    v_clock timestamptz;
     v_now timestamptz;
+    v_ahead text[];  -- users whose accounts were settled later than the clock says
     v_requests bigint;
     v_notices bigint;
 BEGIN
+    v_clock := clock_timestamp();
     PERFORM FROM unnest(v_names) AS asked (username)
     JOIN public.user_quota_usage AS usage
         ON usage.username = asked.username
-           AND usage.period_start = radmeter.user_period_start(asked.username, now())
+           AND usage.period_start = radmeter.user_period_start(asked.username, v_clock)
     ORDER BY usage.username FOR UPDATE OF usage;
     PERFORM FROM radmeter.quota_account WHERE username = ANY (v_names) ORDER BY username FOR UPDATE;
-    -- now() is when this transaction began. One that began later may have come first, and have closed the period.
-    SELECT greatest(now(), max(settled_at)) INTO v_now FROM radmeter.quota_account WHERE username = ANY (v_names);
+    v_clock := clock_timestamp();
+    SELECT array_agg(username), max(settled_at) INTO v_ahead, v_now FROM radmeter.quota_account
+    WHERE username = ANY (v_names) AND settled_at > v_clock AND settled_at < v_clock + interval '1 minute';
+    IF v_ahead IS NULL THEN
+        v_now := v_clock;
+    ELSIF cardinality(v_ahead) < cardinality(v_names) THEN
+        -- Each user has an instant of its own, and gives it to nobody whose account is not ahead.
+        PERFORM radmeter.apply_quotas(v_ahead, p_counted);
+        v_names := ARRAY(SELECT name FROM unnest(v_names) AS name WHERE name <> ALL (v_ahead));
+        v_now := v_clock;
+    END IF;
     IF p_counted THEN
         UPDATE public.subscribers AS subscriber SET first_used_at = now()
         FROM public.plans AS plan
@@ -55,7 +74,7 @@ BEGIN
                          OR (found.quota_bytes, found.quota_in, found.quota_out, found.quota_seconds) IS DISTINCT FROM
                             (account.quota_bytes, account.quota_in, account.quota_out, account.quota_seconds)
                     THEN coalesce((SELECT max(noted.at) FROM radmeter.quota_change AS noted
-                                   WHERE noted.username = found.username),
+                                   WHERE noted.username = found.username AND noted.error IS NULL AND NOT noted.everybody),
                                   CASE WHEN NOT p_counted OR account.period_start = found.period_start THEN now() END)
                     END AS changed_at,
                array_remove(ARRAY[
@@ -77,7 +96,13 @@ BEGIN
                 WHERE last.state = 'failed'
                   AND EXISTS (SELECT FROM public.radacct AS open
                               WHERE open.radacctid = last.radacctid AND open.acctstoptime IS NULL)) AS again_at,
-               account.settled_at
+               account.settled_at, account.applied_at,
+               -- settled_at says until when top-ups that expired have paid, and that a period has begun. Else it may stay,
+               -- so that an account stays as it is.
+               account.settled_at > v_now IS NOT FALSE OR account.period_start <> found.period_start OR EXISTS (
+                   SELECT FROM public.top_ups AS bought
+                   WHERE bought.username = found.username AND bought.used_bytes < bought.bytes
+                     AND bought.expires_at > account.settled_at) AS settles
         FROM radmeter.quota_state(v_names, v_now) AS found
         LEFT JOIN radmeter.quota_account AS account USING (username)
     ), payment AS (
@@ -86,13 +111,13 @@ BEGIN
         SELECT id, username, least(left_over, greatest(0, debt - coalesce(before, 0))) AS taken
         FROM (
             SELECT top_up.id, top_up.username, top_up.bytes - top_up.used_bytes AS left_over,
-                   state.unbooked_before + state.unbooked AS debt,
+                   state.unbooked_before::numeric + state.unbooked AS debt,
                    sum(top_up.bytes - top_up.used_bytes) OVER (
                        PARTITION BY top_up.username ORDER BY top_up.expires_at NULLS LAST, top_up.id
                        ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
             FROM state CROSS JOIN LATERAL (
                 SELECT bought.* FROM public.top_ups AS bought WHERE bought.username = state.username OFFSET 0) AS top_up
-            WHERE state.unbooked_before + state.unbooked > 0 AND top_up.used_bytes < top_up.bytes
+            WHERE (state.unbooked_before > 0 OR state.unbooked > 0) AND top_up.used_bytes < top_up.bytes
               AND (top_up.expires_at IS NULL OR top_up.expires_at > coalesce(state.settled_at, '-infinity'))
         ) AS ordered
     ), booked AS (
@@ -100,41 +125,36 @@ BEGIN
         FROM payment WHERE payment.id = top_up.id AND payment.taken > 0
     ), kept AS (
         INSERT INTO radmeter.quota_account AS account (username, plan_id, period_start, carried_bytes, booked_bytes, settled_at,
-            status, percent, quota_bytes, quota_in, quota_out, quota_seconds, speed_up, speed_down, due_at, applied_at)
+            plan_bytes, plan_in, plan_out, status, percent, quota_bytes, quota_in, quota_out, quota_seconds, speed_up, speed_down,
+            due_at, applied_at)
         SELECT username, plan_id, period_start, carried_bytes,
-               state.booked_bytes + greatest(0, least(state.unbooked, coalesce((
-                   SELECT sum(taken) FROM payment WHERE payment.username = state.username), 0) - state.unbooked_before)),
-               v_now, status, level,
+               least(9223372036854775807, state.booked_bytes + greatest(0, least(state.unbooked, coalesce((
+                   SELECT sum(taken) FROM payment WHERE payment.username = state.username), 0) - state.unbooked_before))),
+               CASE WHEN settles THEN v_now ELSE settled_at END, plan_bytes, plan_in, plan_out,
+               status, level,
                -- A session that is to be disconnected is told nothing else.
                CASE WHEN blocked THEN old_bytes ELSE quota_bytes END, CASE WHEN blocked THEN old_in ELSE quota_in END,
                CASE WHEN blocked THEN old_out ELSE quota_out END,
                CASE WHEN blocked THEN old_seconds ELSE quota_seconds END,
                CASE WHEN blocked THEN old_up ELSE speed_up END, CASE WHEN blocked THEN old_down ELSE speed_down END,
-               least(due_at, CASE WHEN again_at > now() THEN again_at END), now()
+               least(due_at, CASE WHEN again_at > now() THEN again_at END), coalesce(applied_at, now())
         FROM state WHERE limited ORDER BY username
         ON CONFLICT (username) DO UPDATE SET
             plan_id = excluded.plan_id, period_start = excluded.period_start, carried_bytes = excluded.carried_bytes,
-            booked_bytes = excluded.booked_bytes, settled_at = excluded.settled_at, status = excluded.status,
+            booked_bytes = excluded.booked_bytes, settled_at = excluded.settled_at, plan_bytes = excluded.plan_bytes,
+            plan_in = excluded.plan_in, plan_out = excluded.plan_out, status = excluded.status,
             percent = excluded.percent, quota_bytes = excluded.quota_bytes, quota_in = excluded.quota_in,
             quota_out = excluded.quota_out, quota_seconds = excluded.quota_seconds, speed_up = excluded.speed_up,
             speed_down = excluded.speed_down, due_at = excluded.due_at, applied_at = excluded.applied_at
+        WHERE account IS DISTINCT FROM excluded
     ), forgotten AS (
         DELETE FROM radmeter.quota_account
         WHERE username = ANY (v_names) AND username NOT IN (SELECT state.username FROM state WHERE limited)
-    ), former AS (
-        -- Not if another writer has it: late packets are looked at in vain then, which does no harm.
-        UPDATE public.user_quota_usage SET next_check = NULL
-        WHERE ctid = ANY (ARRAY(
-            SELECT usage.ctid FROM radmeter.quota_account AS account
-            JOIN public.user_quota_usage AS usage USING (username, period_start)
-            WHERE account.username = ANY (v_names) AND usage.next_check IS NOT NULL
-              AND (usage.username, usage.period_start) NOT IN (SELECT state.username, state.period_start FROM state)
-            FOR UPDATE OF usage SKIP LOCKED))
     ), next AS (
         UPDATE public.user_quota_usage AS usage SET next_check = wanted.next_total
         FROM (SELECT username, period_start, next_total FROM state
               UNION ALL
-              SELECT name, radmeter.user_period_start(name, now()), NULL FROM unnest(v_names) AS other (name)
+              SELECT name, radmeter.user_period_start(name, v_now), NULL FROM unnest(v_names) AS other (name)
               WHERE name NOT IN (SELECT username FROM state)) AS wanted
         WHERE usage.username = wanted.username AND usage.period_start = wanted.period_start
           AND usage.next_check IS DISTINCT FROM wanted.next_total
@@ -217,6 +237,26 @@ BEGIN
     INTO v_requests, v_notices;
     IF v_requests + v_notices > 0 THEN
         PERFORM pg_notify('radmeter_quota', '');
+    END IF;
+EXCEPTION WHEN OTHERS THEN
+    -- Nobody's: the connection, the transaction, concurrent writers, resources, the schema, the server. The caller's to
+    -- try again.
+    IF left(SQLSTATE, 2) IN ('08', '25', '40', '42', '53', '55', '57', '58') THEN
+        RAISE;
+    END IF;
+    v_names := ARRAY(SELECT DISTINCT unnest(p_usernames) AS name ORDER BY name);
+    IF cardinality(v_names) > 1 THEN
+        PERFORM radmeter.apply_quotas(v_names[:cardinality(v_names) / 2], p_counted);
+        PERFORM radmeter.apply_quotas(v_names[cardinality(v_names) / 2 + 1:], p_counted);
+    ELSE
+        RAISE WARNING 'quotas of a user cannot be looked at: %', SQLERRM;
+        INSERT INTO radmeter.quota_change (username, at, error)
+        VALUES (v_names[1], now() + interval '5 minutes', left(SQLERRM, 500))
+        ON CONFLICT (username) WHERE error IS NOT NULL DO UPDATE SET at = excluded.at, error = excluded.error;
+        UPDATE public.user_quota_usage SET next_check = NULL
+        WHERE ctid = ANY (ARRAY(SELECT usage.ctid FROM public.user_quota_usage AS usage
+                                WHERE usage.username = v_names[1] AND usage.next_check IS NOT NULL
+                                FOR UPDATE SKIP LOCKED));
     END IF;
 END;
 $$;

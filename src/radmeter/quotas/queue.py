@@ -195,6 +195,14 @@ FROM public.radacct AS asked JOIN public.radacct AS other
 WHERE asked.radacctid = ANY (%(sessions)s) AND asked.acctstoptime IS NULL AND other.acctstoptime IS NULL
 """
 
+_PUT_OFF = """
+UPDATE radmeter.disconnect_queue SET
+    state = CASE WHEN state = 'acknowledged' THEN state ELSE 'waiting' END,
+    attempts = attempts - (state <> 'acknowledged')::integer, claimed_by = NULL, claimed_until = NULL,
+    next_try_at = now() + %(pause)s * interval '1 second', error = %(why)s
+WHERE id = %(id)s
+"""
+
 _PROFILES = "SELECT * FROM radmeter.vendor_profiles()"
 _ATTRIBUTES = """
 SELECT vendor, purpose, attribute, gigawords_attribute, unit FROM radmeter.vendor_attributes() WHERE in_coa
@@ -385,12 +393,28 @@ def claim(
                 },
             ).fetchall()
         ]
-        rows = cursor.execute(_CLAIMED, {"ids": ids}).fetchall() if ids else []
+        rows = _described(connection, cursor, ids) if ids else []
         # Only after an answer another set of attributes can be next.
         answered = [row["radacctid"] for row in rows if row["naks"] or row["acks"]]
         shared = cursor.execute(_SHARED, {"sessions": answered}).fetchall() if answered else []
     shared_sessions = {row["radacctid"] for row in shared}
     return [_claimed(row, profiles, attributes, shared_sessions) for row in rows]
+
+
+def _described(
+    connection: psycopg.Connection[Any], cursor: psycopg.Cursor[dict[str, Any]], ids: list[int]
+) -> list[dict[str, Any]]:
+    """Return all that is needed to send claimed requests. One whose user is an error waits; the others are sent."""
+    try:
+        with connection.transaction():
+            return cursor.execute(_CLAIMED, {"ids": ids}).fetchall()
+    except (psycopg.DataError, psycopg.IntegrityError, psycopg.InternalError) as error:
+        if len(ids) == 1:
+            why = f"the user's limits cannot be computed: {error.diag.message_primary or error}"
+            cursor.execute(_PUT_OFF, {"id": ids[0], "pause": SETTING_MISSING_SECONDS, "why": why})
+            return []
+    half = len(ids) // 2
+    return _described(connection, cursor, ids[:half]) + _described(connection, cursor, ids[half:])
 
 
 def _claimed(

@@ -190,6 +190,7 @@ PARTS = {
     "give_plan",
     "lock_subscriber",
     "note_quota_change",
+    "note_session_starts",
     "note_counters_moved",
     "plan_to_give",
     "plan_values",

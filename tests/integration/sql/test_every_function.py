@@ -82,6 +82,7 @@ WITHIN = {
     "insert_sessions": "test_interim_stop.py",
     "note_counters_moved": "test_counters_moved.py",
     "note_quota_change": "test_changes.py",
+    "note_session_starts": "test_seconds.py",
     "note_split_change": "test_split.py",
     "client_network": "test_clients.py",
     "note_networks": "test_clients.py",

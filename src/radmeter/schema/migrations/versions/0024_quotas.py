@@ -21,13 +21,13 @@ PLANS = """
 ALTER TABLE public.plans
     ADD COLUMN quota_bytes_in bigint CHECK (quota_bytes_in >= 0),
     ADD COLUMN quota_bytes_out bigint CHECK (quota_bytes_out >= 0),
-    ADD COLUMN quota_seconds bigint CHECK (quota_seconds >= 0),
+    ADD COLUMN quota_seconds bigint CHECK (quota_seconds BETWEEN 0 AND 3155760000),
     ADD COLUMN speed_up bigint CHECK (speed_up > 0),
     ADD COLUMN speed_down bigint CHECK (speed_down > 0),
     ADD COLUMN max_sessions integer CHECK (max_sessions > 0),
     ADD COLUMN session_timeout integer CHECK (session_timeout > 0),
     ADD COLUMN idle_timeout integer CHECK (idle_timeout > 0),
-    ADD COLUMN valid_seconds bigint CHECK (valid_seconds > 0),
+    ADD COLUMN valid_seconds bigint CHECK (valid_seconds BETWEEN 1 AND 3155760000),
     ADD COLUMN rollover_bytes bigint CHECK (rollover_bytes >= 0),
     ADD COLUMN retired_at timestamptz;
 COMMENT ON COLUMN public.plans.quota_bytes IS 'octets in both directions in a period; NULL: no limit';
@@ -96,6 +96,9 @@ CREATE TABLE radmeter.quota_account (
     carried_bytes bigint NOT NULL DEFAULT 0,
     booked_bytes  bigint NOT NULL DEFAULT 0,
     settled_at    timestamptz NOT NULL DEFAULT now(),
+    plan_bytes    bigint,
+    plan_in       bigint,
+    plan_out      bigint,
     status        text NOT NULL DEFAULT 'active'
                   CHECK (status IN ('active', 'warned', 'over', 'throttled', 'expired', 'suspended')),
     percent       smallint NOT NULL DEFAULT 0,
@@ -117,6 +120,10 @@ COMMENT ON COLUMN radmeter.quota_account.applied_at IS 'NULL: radmeter.apply_quo
 COMMENT ON COLUMN radmeter.quota_account.carried_bytes IS 'octets of the period before that rolled over into this one';
 COMMENT ON COLUMN radmeter.quota_account.booked_bytes IS 'octets of this period that top-ups have paid';
 COMMENT ON COLUMN radmeter.quota_account.settled_at IS 'until when usage is booked to top-ups';
+COMMENT ON COLUMN radmeter.quota_account.plan_bytes IS
+    'the quota of the plans then, without top-ups: by this the period is settled when it has ended; NULL: no limit';
+COMMENT ON COLUMN radmeter.quota_account.plan_in IS 'as plan_bytes, from the user';
+COMMENT ON COLUMN radmeter.quota_account.plan_out IS 'as plan_bytes, to the user';
 COMMENT ON COLUMN radmeter.quota_account.percent IS 'of the quota: what was last announced, 0, 80, 95 or 100';
 COMMENT ON COLUMN radmeter.quota_account.quota_bytes IS 'as open sessions were last told';
 COMMENT ON COLUMN radmeter.quota_account.quota_in IS 'as open sessions were last told';
@@ -186,20 +193,26 @@ COMMENT ON TABLE radmeter.quota_notice IS 'what happened to users'' quotas, for 
 """
 
 
+# The users who are there already are looked at afterwards, in sets. To note each of them here would keep ingest and
+# logins waiting for seconds: other tables are locked meanwhile.
 CHANGES = """
 CREATE TABLE radmeter.quota_change (
-    id        bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    username  text NOT NULL,
-    at        timestamptz NOT NULL DEFAULT now()
+    id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    username   text NOT NULL,
+    at         timestamptz NOT NULL DEFAULT now(),
+    everybody  boolean NOT NULL DEFAULT false,
+    error      text
 );
+CREATE INDEX quota_change_at_idx ON radmeter.quota_change (at, id);
+CREATE UNIQUE INDEX quota_change_error_idx ON radmeter.quota_change (username) WHERE error IS NOT NULL;
 CREATE INDEX quota_change_username_idx ON radmeter.quota_change (username);
 COMMENT ON TABLE radmeter.quota_change IS
     'users whose plan, top-ups or counters were changed: radmeter.apply_due_quotas looks at them and empties this';
+COMMENT ON COLUMN radmeter.quota_change.at IS 'when the user is looked at, or later';
+COMMENT ON COLUMN radmeter.quota_change.everybody IS 'all subscribers after the user name are to be looked at';
+COMMENT ON COLUMN radmeter.quota_change.error IS 'why the user could not be looked at; it is tried again';
 
-INSERT INTO radmeter.quota_change (username)
-SELECT subscriber.username
-FROM public.subscribers AS subscriber JOIN public.plans AS plan ON plan.id = subscriber.plan_id
-WHERE plan.quota_bytes IS NOT NULL;
+INSERT INTO radmeter.quota_change (username, everybody) SELECT '', true WHERE EXISTS (SELECT FROM public.subscribers);
 """
 
 
