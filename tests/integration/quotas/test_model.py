@@ -44,6 +44,12 @@ EVENT = st.one_of(
     st.tuples(st.just("top up"), st.sampled_from((50, 1000)), st.none() | st.integers(1, 900), st.none()),
     st.tuples(st.just("wait"), st.sampled_from((1, 7, 14, 25, 170, 760)), st.none(), st.none()),
     st.tuples(st.just("quota"), st.sampled_from((0, 700, 1500, 4000)), st.none(), st.none()),
+    st.tuples(
+        st.just("new tariff"),
+        st.sampled_from((0, 700, 1500, 4000)),
+        st.sampled_from((25, 170, 760)),
+        st.none(),
+    ),
     st.tuples(st.just("suspend"), st.booleans(), st.none(), st.none()),
     st.tuples(st.just("again"), st.none(), st.none(), st.none()),
 )
@@ -146,7 +152,9 @@ def happen(story: Story, event: tuple[Any, ...]) -> None:
         model.top_ups.append(TopUp(first, expires))
     elif kind == "wait":
         story.wait(first)
-    elif kind == "quota":  # another quota, unless the plan has none
+    elif kind in ("quota", "new tariff"):  # another quota, unless the plan has none
+        if kind == "new tariff":  # after a time in which nobody has looked
+            story.wait(second)
         connection.execute("UPDATE plans SET quota_bytes = %s WHERE quota_bytes IS NOT NULL", (first,))
         if model.limits.quota is not None:
             model.limits = replace(model.limits, quota=first)
