@@ -642,6 +642,14 @@ def test_without_an_address_a_request_goes_where_the_packets_come_from(
     assert value(connection, "SELECT host(packets_from) FROM radmeter.router_coa_state") == "127.0.0.1"
 
 
+def test_a_session_with_a_later_packet_is_not_closed(connection: Connection, nas: Nas) -> None:
+    """It came between the claim and the answer."""
+    connection.execute("UPDATE radacct SET arrived_at = now() - interval '4 minutes'")
+    close = "SELECT radmeter.close_gone(ARRAY(SELECT radacctid FROM radacct), '{%s}') = '{}'"
+    assert value(connection, close % 300) is True
+    assert value(connection, close % 200) is False
+
+
 def test_while_a_shipper_has_a_backlog_no_session_is_closed(
     database: str, connection: Connection, key_file: Path, nas: Nas
 ) -> None:
