@@ -286,7 +286,6 @@ ALTER TABLE radacct DROP COLUMN stop_stamp CASCADE, DROP COLUMN late_start_at CA
 ALTER TABLE accounting_anomaly DROP COLUMN octets_otherwise CASCADE;
 ALTER TABLE routers DROP COLUMN plausible_mbit_per_second CASCADE;
 DROP TABLE radmeter.job_result;
-DROP TABLE radmeter.router_coa, radmeter.router_coa_state CASCADE;
 ALTER TABLE radmeter.backfill_user DROP COLUMN id;
 ALTER TABLE radmeter.backfill_router DROP COLUMN id;
 ALTER TABLE radmeter.adopted_move DROP COLUMN id;
