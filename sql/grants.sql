@@ -51,7 +51,7 @@ BEGIN
             radmeter.overage(numeric, numeric, numeric, numeric, numeric), radmeter.percent_used(numeric, numeric),
             radmeter.octets_until(integer, numeric, numeric),
             radmeter.used_seconds(text, timestamptz, timestamptz), radmeter.open_sessions(text),
-            radmeter.vendor_profiles(), radmeter.login_settings()
+            radmeter.vendor_profiles(), radmeter.login_settings(), radmeter.radcheck_fault()
             TO radmeter_reader;
     END IF;
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'radmeter_noc') THEN
@@ -108,7 +108,7 @@ BEGIN
         GRANT EXECUTE ON FUNCTION radmeter.authorize(text, text, text, text, text, text), radmeter.text_of_octets(bytea)
             TO radmeter_login;
         -- A table of FreeRADIUS's own has another owner, who grants it.
-        IF (SELECT pg_has_role(relowner, 'USAGE') FROM pg_class WHERE oid = 'public.radcheck'::regclass) THEN
+        IF (SELECT pg_has_role(relowner, 'USAGE') FROM pg_class WHERE oid = to_regclass('public.radcheck') AND relkind = 'r') THEN
             GRANT SELECT ON public.radcheck TO radmeter_login;
         END IF;
     END IF;

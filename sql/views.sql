@@ -138,20 +138,27 @@ SELECT known.router_id, known.network, known.first_seen, known.last_seen,
                  AND known.first_seen + interval '10 minutes' < other.last_seen) AS elsewhere_too
 FROM radmeter.router_network AS known;
 
--- The endpoints of webhooks, without their secrets. waiting, dead: deliveries. delivered_at: when it last took one.
+-- The endpoints of webhooks, without their secrets. A path is often a secret, too: only who may read the secrets sees it.
+-- waiting, dead: deliveries. delivered_at: when it last took one.
+-- Each number is a query of its own, which reads only the index, and nothing if it is not asked for.
 CREATE OR REPLACE VIEW radmeter.webhooks AS
-SELECT webhook.id, webhook.url, webhook.events,
+SELECT webhook.id,
+       CASE WHEN has_function_privilege('radmeter.webhook_secrets(bigint)', 'EXECUTE') THEN webhook.url
+            ELSE substring(webhook.url FROM '^https?://[^/?#]+') || '/...' END AS url,
+       webhook.events,
        CASE WHEN webhook.retired_at IS NOT NULL THEN 'retired' WHEN webhook.switched_off_at IS NOT NULL THEN 'off'
             WHEN webhook.paused_until > now() THEN 'paused' ELSE 'on' END AS state,
-       delivery.waiting, delivery.dead, delivery.delivered_at, delivery.waiting_since, webhook.failures,
+       (SELECT count(*) FROM radmeter.webhook_delivery AS each
+        WHERE each.webhook_id = webhook.id AND each.state = 'waiting') AS waiting,
+       (SELECT count(*) FROM radmeter.webhook_delivery AS each
+        WHERE each.webhook_id = webhook.id AND each.state = 'dead') AS dead,
+       (SELECT max(each.ended_at) FROM radmeter.webhook_delivery AS each
+        WHERE each.webhook_id = webhook.id AND each.state = 'done') AS delivered_at,
+       (SELECT min(each.happened_at) FROM radmeter.webhook_delivery AS each
+        WHERE each.webhook_id = webhook.id AND each.state = 'waiting') AS waiting_since, webhook.failures,
        CASE WHEN webhook.former_until > now() THEN webhook.former_until END AS former_secret_until,
        webhook.created_at, webhook.created_by, webhook.switched_off_at, webhook.retired_at
-FROM radmeter.webhook
-CROSS JOIN LATERAL (
-    SELECT count(*) FILTER (WHERE each.state = 'waiting') AS waiting, count(*) FILTER (WHERE each.state = 'dead') AS dead,
-           max(each.ended_at) FILTER (WHERE each.state = 'done') AS delivered_at,
-           min(each.happened_at) FILTER (WHERE each.state = 'waiting') AS waiting_since
-    FROM radmeter.webhook_delivery AS each WHERE each.webhook_id = webhook.id) AS delivery;
+FROM radmeter.webhook;
 
 -- How requests reach routers, and how they answered. Not the secret.
 CREATE OR REPLACE VIEW radmeter.router_requests AS
@@ -159,7 +166,8 @@ SELECT router.id AS router_id, coalesce(coa.vendor, 'generic') AS vendor,
        coalesce(coa.address, state.packets_from) AS address, coalesce(coa.port, profile.coa_port) AS port,
        coa.secret IS NOT NULL AS has_secret, coa.source_address,
        coalesce(coa.message_authenticator, true) AS message_authenticator, coalesce(coa.swapped, false) AS swapped,
-       profile.takes_coa AND state.coa_works IS NOT false AS takes_coa, state.silent_since, state.next_try_at,
+       profile.takes_coa AND (state.coa_works IS NOT false OR state.learned_at <= now() - interval '1 day') AS takes_coa,
+       state.silent_since, state.next_try_at,
        state.last_answer_at, state.last_error
 FROM public.routers AS router
 LEFT JOIN radmeter.router_coa AS coa ON coa.router_id = router.id

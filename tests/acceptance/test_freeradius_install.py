@@ -2,6 +2,7 @@
 
 import os
 import re
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -592,10 +593,38 @@ def test_undo_tells_anothers_fault_from_its_own(stock: Stock) -> None:
     assert stock.tree() == after
 
 
+def eapol_test(
+    address: tuple[str, int], base: Path, method: str, inside: str, outside: str
+) -> tuple[str, str | None]:
+    """Log in by EAP with one name inside the tunnel and another outside; return the last answer and its User-Name."""
+    configuration = base / f"{method}-{inside}.conf"
+    configuration.write_text(
+        f"""network={{
+            key_mgmt=IEEE8021X
+            eap={method}
+            identity="{inside}"
+            anonymous_identity="{outside}"
+            password="secret"
+            phase2="{"auth=PAP" if method == "TTLS" else "auth=MSCHAPV2"}"
+        }}
+        """
+    )
+    done = subprocess.run(
+        ["eapol_test", "-c", configuration, "-a", address[0], "-p", str(address[1]), "-s", "testing123",
+         "-t", "20", "-r", "0"],
+        capture_output=True, text=True, errors="replace", timeout=60, check=False,
+    )  # fmt: skip
+    last = done.stdout.rpartition("RADIUS message: code=")[2]
+    assert last, done.stdout[-3000:]
+    name = re.search(r"\(User-Name\) length=\d+\n\s*Value: '([^']*)'", last)
+    failed = re.search(r"\(EAP-Message\) length=6\n\s*Value: 04..0004", last)
+    return last.split()[1].strip("()") + (" with a failure" if failed else ""), name[1] if name else None
+
+
 def test_logins_are_asked_for_beside_the_servers_own_authentication(
     stock: Stock, database: Database, tmp_path: Path
 ) -> None:
-    """With passwords of a file. The inner tunnel is left alone, and undo leaves no trace."""
+    """With passwords of a file; of EAP by the name inside the tunnel. Undo leaves no trace."""
     (stock.raddb / "mods-config" / "files" / "authorize").write_text(
         "".join(f'{name} Cleartext-Password := "secret"\n' for name in ("bob", "poor"))
     )
@@ -610,7 +639,7 @@ def test_logins_are_asked_for_beside_the_servers_own_authentication(
     done = stock.install("--quota", "--login-dsn", dsn, "--yes")
     assert done.exit_code == 0, done.errors
     assert calls(stock, "post-auth")[0] == "radmeter_quota"
-    assert "radmeter_quota" not in (stock.raddb / "sites-available" / "inner-tunnel").read_text()
+    assert "\tradmeter_quota\n" in (stock.raddb / "sites-available" / "inner-tunnel").read_text()
     after = stock.tree()
     for arguments in (("--quota", "--login-dsn", dsn), ()):
         again = stock.install(*arguments, "--yes")
@@ -627,6 +656,13 @@ def test_logins_are_asked_for_beside_the_servers_own_authentication(
         assert (answer.code, answer.limits) == ("Access-Accept", {"WISPr-Bandwidth-Max-Up": "1000000"})
         assert login(address, "poor").attributes == {"Reply-Message": "Your data allowance is used up."}
         assert login(address, "poor", "wrong").attributes == {}
+        for method in ("TTLS", "PEAP"):
+            # Accounting counts for bob.
+            assert eapol_test(address, tmp_path, method, "bob", "poor") == ("Access-Accept", "bob")
+            assert eapol_test(address, tmp_path, method, "poor", "bob") == (
+                "Access-Reject with a failure",
+                None,
+            )
         server.stop()
     undone = stock.install("--undo", "--yes")
     assert undone.exit_code == 0, undone.errors

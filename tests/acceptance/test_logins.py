@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,11 +10,12 @@ from pathlib import Path
 import psycopg
 import pytest
 from support.commands import Packets, Result, radmeter
-from support.processes import Database, FreeRadius, eventually
+from support.processes import Child, Database, FreeRadius, eventually, free_port
 from support.radius_login import Answer, login
 from support.servers import Server
 
 from radmeter import resources
+from radmeter.freeradius.install_logins import shared
 
 GIB = 2**30
 NAMES = [b"o'brien", b"bob+x@e.com", b"a\\b", "ümlaut".encode(), b"`id`", b"%{User-Name}", b'"', b"$(id)",
@@ -58,12 +60,19 @@ class Site:
 
     def command(self, *arguments: str) -> Result:
         """`radmeter cache` with these arguments."""
+        return self._run(None, "cache", *arguments)
+
+    def on_this_machine(self, *arguments: str) -> Result:
+        """A command that finds both the database and FreeRADIUS."""
+        return self._run(self.database.dsn, *arguments)
+
+    def _run(self, dsn: str | None, *arguments: str) -> Result:
         assert self.server.logins is not None
         place = {
             "RADMETER_CACHE_PORT": str(self.server.logins.cache_port),
             "RADMETER_CACHE_SECRET": "testing123",
         }
-        return radmeter(None, "cache", *arguments, **place)
+        return radmeter(dsn, *arguments, **place)
 
     def cache(self) -> tuple[int, ...]:
         """Users, hits, misses, stored and dropped, as `radmeter cache status` shows them."""
@@ -273,6 +282,152 @@ def test_the_database_goes_away_and_comes_back(
         # Without a restart.
         eventually(lambda: site.login("known", NAS_Identifier="mikrotik").limits, first.limits)
         assert site.warnings() == [AWAY, BACK]
+
+
+@pytest.mark.usefixtures("passwords_elsewhere")
+def test_the_cache_keeps_users_of_two_tenants_apart(
+    database: Database, postgresql: Server, tmp_path: Path
+) -> None:
+    """alice of the hotel has a plan, alice of the club is another user. Both send the same name."""
+    database.execute(SETUP.replace("CREATE ROLE freeradius_login LOGIN IN ROLE radmeter_login;", ""))
+    database.execute(
+        """UPDATE routers SET tenant_id = 7 WHERE nas_identifier = 'mikrotik';
+           UPDATE routers SET tenant_id = 8 WHERE nas_identifier = 'chilli';
+           INSERT INTO radmeter.tenant_realm VALUES (7, '2026-01-01', 'hotel'), (8, '2026-01-01', 'club');
+           UPDATE plans SET idle_timeout = 60 WHERE name = 'basic';
+           SELECT radmeter.set_login_setting('unknown_users', 'refuse')"""
+    )
+    places = [("alice", "mikrotik"), ("alice", "chilli"), ("alice", "generic"), ("alice@hotel", "chilli"),
+              ("bob", "generic")]  # fmt: skip
+    with FreeRadius(tmp_path / "run", tmp_path / "journal", login_dsn=database.conninfo) as server:
+        site = Site(server.start(), database)
+        for name in ("alice@hotel", "bob"):
+            site.user(name)
+
+        def logins() -> list[bool]:
+            return [site.login(name, NAS_Identifier=place).accepted for name, place in places]
+
+        assert logins() == [True, False, False, True, True]
+        assert site.cache()[0] == 2
+        postgresql.stop()
+        try:
+            assert logins() == [True, False, False, True, True]
+            # Nobody has logged in there, so nobody knows whose alice it is.
+            assert not site.login("alice", NAS_Identifier="new").accepted
+            for name in ("alice@hotel", "bob"):
+                assert site.command("status", name, "--format", "json").json()["cached"] is True
+                assert site.command("drop", name).output == f"{name}: dropped\n"
+            assert logins() == [False] * 5
+        finally:
+            postgresql.start()
+
+
+@pytest.mark.usefixtures("passwords_elsewhere")
+def test_an_error_of_one_login_is_no_outage_for_all(database: Database, tmp_path: Path) -> None:
+    """Somebody holds the row of a voucher that begins. No other login is affected, and it is logged once."""
+    database.execute(SETUP.replace("CREATE ROLE freeradius_login LOGIN IN ROLE radmeter_login;", ""))
+    with FreeRadius(tmp_path / "run", tmp_path / "journal", login_dsn=database.conninfo) as server:
+        site = Site(server.start(), database)
+        site.user("guest", "voucher")
+        site.user("known")
+        with psycopg.connect(database.dsn) as holder:
+            holder.execute("UPDATE subscribers SET suspended_at = NULL WHERE username = 'guest'")
+            assert [site.login("guest") for _ in range(2)] == [NO, NO]
+            # Asked at once: the octets that are left are in no cache.
+            assert "Mikrotik-Total-Limit" in site.login("known", NAS_Identifier="mikrotik").limits
+        assert site.login("guest").accepted
+        assert site.warnings() == ["the database could not judge a login, its log says why"]
+
+
+@pytest.fixture
+def memcached(tmp_path: Path) -> Iterator[str]:
+    """A memcached of the test's own on a free port of loopback."""
+    place = f"127.0.0.1:{free_port()}"
+    with Child(tmp_path / "memcached.log") as child:
+        child.spawn(
+            ["memcached", "-l", "127.0.0.1", "-p", place.split(":")[1], "-u", "nobody", "-m", "8"], {}
+        )
+
+        def answers() -> bool:
+            try:
+                socket.create_connection(("127.0.0.1", int(place.split(":")[1])), 1).close()
+            except OSError:
+                return False
+            return True
+
+        eventually(answers, True)
+        yield place
+
+
+@pytest.mark.usefixtures("passwords_elsewhere")
+def test_two_servers_share_a_cache_in_memcached(
+    database: Database, postgresql: Server, tmp_path: Path, memcached: str
+) -> None:
+    database.execute(SETUP.replace("CREATE ROLE freeradius_login LOGIN IN ROLE radmeter_login;", ""))
+    file = resources.directory("radius") / "mods-available" / "radmeter_cache"
+    file.write_text(shared(file.read_text(), memcached))
+    with (
+        FreeRadius(tmp_path / "run", tmp_path / "journal", login_dsn=database.conninfo) as first,
+        FreeRadius(tmp_path / "run2", tmp_path / "journal2", login_dsn=database.conninfo) as second,
+    ):
+        one, two = Site(first.start(), database), Site(second.start(), database)
+        for name in ("o'brien", "b"):
+            one.user(name)
+            assert one.login(name, NAS_Identifier="mikrotik").accepted
+        assert two.command("status", "b", "--format", "json").json()["cached"] is True
+        postgresql.stop()
+        try:
+            known = Answer("Access-Accept", {"Acct-Interim-Interval": "300",
+                                             "Mikrotik-Rate-Limit": "1500000/8000000"})  # fmt: skip
+            assert [two.login(name) for name in ("o'brien", "b")] == [known, known]
+            assert two.command("drop", "o'brien").output == "o'brien: dropped\n"
+            assert [one.login(name).accepted for name in ("o'brien", "b")] == [False, True]
+            assert one.command("drop", "--all").output == "the cache is empty\n"
+            assert not two.login("b").accepted
+        finally:
+            postgresql.start()
+
+
+@pytest.mark.usefixtures("passwords_elsewhere")
+def test_a_suspension_and_another_plan_hold_while_the_database_is_away(
+    database: Database, postgresql: Server, tmp_path: Path
+) -> None:
+    database.execute(SETUP.replace("CREATE ROLE freeradius_login LOGIN IN ROLE radmeter_login;", ""))
+    with FreeRadius(tmp_path / "run", tmp_path / "journal", login_dsn=database.conninfo) as server:
+        site = Site(server.start(), database)
+        names = ["sue", "ann", "tom"]
+        for name in names:
+            site.user(name)
+            assert site.login(name).accepted
+        # Where FreeRADIUS runs on another machine, the command says what to run there.
+        database.execute("CREATE ROLE elsewhere_login IN ROLE radmeter_login")
+        try:
+            far = radmeter(database.dsn, "users", "assign", "ann", "--plan", "small", RADMETER_CACHE_PORT="1",
+                           RADMETER_CACHE_SECRET="x")  # fmt: skip
+        finally:
+            database.execute("DROP ROLE elsewhere_login")
+        assert (far.exit_code, "sudo radmeter cache drop ann" in far.errors) == (0, True)
+        assert site.on_this_machine("users", "suspend", "sue").exit_code == 0
+        postgresql.stop()
+        try:
+            assert [site.login(name).accepted for name in names] == [False, True, True]
+        finally:
+            postgresql.start()
+        assert site.on_this_machine("plans", "set", "basic", "--down", "1M").exit_code == 0
+        assert site.cache()[0] == 0
+
+
+def test_a_device_that_logs_in_by_its_mac_goes_the_same_way(site: Site) -> None:
+    """The access point sends the MAC as user and as password. Accounting sends it as user, too."""
+    mac = "aa-bb-cc-dd-ee-01"
+    site.user(mac, "small")
+    site.database.execute(f"UPDATE radcheck SET value = '{mac}' WHERE username = '{mac}'")
+    place = {"NAS_Identifier": "mikrotik", "Calling_Station_Id": "aa-00-00-00-00-01"}
+    assert site.login(mac, mac, **place).limits["Mikrotik-Total-Limit"] == "10000000"
+    site.use(mac, 4_000_000)
+    assert site.login(mac, mac, **place).limits["Mikrotik-Total-Limit"] == "6000000"
+    site.use(mac, 11_000_000)
+    assert not site.login(mac, mac, **place).accepted
 
 
 HARD_PASSWORDS = (

@@ -18,7 +18,7 @@ from support import stock
 from support.ledger import ingest
 from support.servers import Connection, Server
 
-# Takes back what revision 0024 made.
+# Takes back what revisions 0024 to 0028 made. radcheck stays: it may be FreeRADIUS's own.
 BACK_TO_0023 = """
 DROP TABLE radmeter.webhook_delivery, radmeter.webhook, radmeter.tenant_realm, radmeter.sent_username CASCADE;
 DROP TABLE radmeter.router_coa, radmeter.router_coa_state CASCADE;
@@ -27,7 +27,8 @@ DROP TABLE plan_tiers, subscriber_plans, top_ups, radmeter.quota_account, radmet
 ALTER TABLE plans DROP COLUMN quota_bytes_in CASCADE, DROP COLUMN quota_bytes_out CASCADE,
     DROP COLUMN quota_seconds CASCADE, DROP COLUMN speed_up CASCADE, DROP COLUMN speed_down CASCADE,
     DROP COLUMN max_sessions CASCADE, DROP COLUMN session_timeout CASCADE, DROP COLUMN idle_timeout CASCADE,
-    DROP COLUMN valid_seconds CASCADE, DROP COLUMN rollover_bytes CASCADE, DROP COLUMN retired_at CASCADE;
+    DROP COLUMN valid_seconds CASCADE, DROP COLUMN rollover_bytes CASCADE, DROP COLUMN retired_at CASCADE,
+    DROP COLUMN period_number CASCADE;
 ALTER TABLE subscribers DROP COLUMN first_used_at CASCADE, DROP COLUMN suspended_at CASCADE;
 ALTER TABLE user_quota_usage DROP COLUMN next_check CASCADE;
 DROP FUNCTION radmeter.note_quota_change CASCADE;

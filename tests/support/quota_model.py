@@ -53,6 +53,8 @@ class QuotaModel:
     used: dict[date, list[int]] = field(default_factory=lambda: defaultdict(lambda: [0, 0]))
     top_ups: list[TopUp] = field(default_factory=list)
     period: date | None = None
+    settled_by: Limits | None = None
+    """The limits at the latest look. A period that has ended is settled by them: a change counts from now on."""
     carried: int = 0
     paid: int = 0
     """Octets of the present period that top-ups have paid."""
@@ -76,7 +78,7 @@ class QuotaModel:
         if self.period is not None and self.period < period:
             self._roll_over(period)
             self.paid = self.announced = 0
-        self.period = period
+        self.period, self.settled_by = period, self.limits
         used = self.used[period]
         due = self._beyond(used) - self.paid
         alive = [top_up for top_up in self.top_ups if top_up.lives(at)]
@@ -90,8 +92,14 @@ class QuotaModel:
 
     def _roll_over(self, period: date) -> None:
         assert self.period is not None
-        cap, quota = self.limits.rollover, self.limits.quota
-        if cap is None or quota is None or self.limits.plan.quota_type == "one-time":
+        assert self.settled_by is not None
+        cap, quota = self.limits.rollover, self.settled_by.quota
+        if (
+            cap is None
+            or quota is None
+            or self.limits.quota is None
+            or self.limits.plan.quota_type == "one-time"
+        ):
             self.carried = 0
         elif self.period_before(period) == self.period:
             left = max(0, quota + self.carried - sum(self.used[self.period]))

@@ -85,8 +85,8 @@ def many(connection: Connection, key_file: Path, routers: Mapping[str, tuple[str
                                 arrived_at, router_id)
            SELECT name || '-' || number, md5(name || '-' || number), 'user-' || name || '-' || number, '10.0.0.1',
                   now() - interval '1 minute', now(), now(), routers.id
-           FROM routers, generate_series(1, %s) AS number""",
-        (each,),
+           FROM routers, generate_series(1, %s) AS number WHERE routers.name = ANY (%s)""",
+        (each, list(routers)),
     )
     connection.execute(
         """INSERT INTO radmeter.disconnect_queue (radacctid, username, act, reason, requested_by)

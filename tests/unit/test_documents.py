@@ -1,7 +1,9 @@
 """The form of the documents: blank lines where every renderer of Markdown needs them, and lines that fit a screen."""
 
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from itertools import groupby
 from pathlib import Path
 
 import pytest
@@ -45,3 +47,26 @@ def test_blank_lines_separate_headings_tables_and_code(document: Path) -> None:
 def test_prose_fits(document: Path) -> None:
     # Screens of commands (indented or fenced) and tables are as wide as they are.
     assert [n for n, kind, line in kinds(document) if kind == "prose" and len(line) > LONGEST] == []
+
+
+def blocks(document: Path) -> Iterator[tuple[str, list[str]]]:
+    """Yield each table and each paragraph: what it is, and its lines."""
+    for kind, group in groupby(kinds(document), key=lambda line: line[1]):
+        if kind in ("table", "prose"):
+            yield kind, [text for _, _, text in group]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_nothing_is_said_twice(document: Path) -> None:
+    """As after a merge that kept both sides: two rows of a table for one thing, or two versions of a paragraph."""
+    twice = []
+    for kind, lines in blocks(document):
+        if kind == "table":
+            # A row of measurements may begin as another does. A row on something with a name may not.
+            twice += [cell for cell in repeated(line.split("|")[1].strip() for line in lines) if "`" in cell]
+    sides = [line for _, kind, line in kinds(document) if kind == "prose" and len(line) > 90]
+    assert twice + repeated(sides) == []
+
+
+def repeated(texts: Iterable[str]) -> list[str]:
+    return [text for text, times in Counter(texts).items() if times > 1]

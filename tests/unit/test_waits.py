@@ -75,6 +75,7 @@ REGISTER = {
     ("ingest/shipper.py", "Shipper._next_batch", "stop.wait"): SERVICE,
     ("jobs/archiving.py", "ArchivingByAge.end", "self._process.wait"): SERVICE,
     ("jobs/runner.py", "run", "stop.wait"): SERVICE,
+    ("quotas/due.py", "DueQuotas.apply", "wait"): SERVICE,
     ("quotas/due.py", "_look", "stop.wait"): SERVICE,
     ("quotas/due.py", "looking", "thread.join"): SERVICE,
     ("quotas/worker.py", "", "asyncio.sleep"): SHORT,

@@ -7,6 +7,7 @@
 -- No router's counter gets its octets.
 -- A copy of an adopted row is counted here, so the backfill must count nothing for it (see radmeter.adoption_baseline).
 -- Users whose counter has come to next_check go to radmeter.apply_quotas: a new counter of a subscriber at once.
+-- Those with a limit of seconds are noted for each session that begins.
 -- There is no trigger for DELETE: a deleted row takes nothing back, since counters outlive their sessions.
 -- Day and period are found for all rows at once, as radmeter.usage_date and radmeter.user_period_start would find them: a
 -- call of these for each row made a bulk INSERT on PostgreSQL 15 thirty times slower. Hash joins only: transition tables
@@ -81,6 +82,10 @@ BEGIN
     SELECT array_agg(DISTINCT username) INTO v_due FROM users WHERE due;
     IF v_due IS NOT NULL THEN
         PERFORM radmeter.apply_quotas(v_due, true);
+    END IF;
+    IF EXISTS (SELECT FROM public.plans WHERE quota_seconds IS NOT NULL) THEN
+        PERFORM radmeter.note_session_starts(ARRAY(
+            SELECT DISTINCT username FROM new_rows WHERE acctstoptime IS NULL AND username <> ''));
     END IF;
     RETURN NULL;
 END;

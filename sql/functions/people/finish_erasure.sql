@@ -35,6 +35,8 @@ BEGIN
     )
     SELECT count(*) INTO v_rows FROM left_over;
     PERFORM radmeter.count_erased(p_username, 'user_quota_usage', v_rows);
+    -- After the counters and before top-ups, as a packet that comes to a limit locks them.
+    PERFORM FROM radmeter.quota_account WHERE username IN (p_username, v_pseudonym) ORDER BY username FOR UPDATE;
     UPDATE radmeter.backfill_user SET usernames = array_replace(usernames, p_username, v_pseudonym)
     WHERE p_username = ANY (usernames);
     UPDATE radmeter.adopted_move SET
@@ -52,7 +54,7 @@ BEGIN
     GET DIAGNOSTICS v_rows = ROW_COUNT;
     PERFORM radmeter.count_erased(p_username, 'quota_notice', v_rows);
     DELETE FROM radmeter.quota_account WHERE username = p_username;
-    IF radmeter.writes_radcheck() THEN
+    IF NOT EXISTS (SELECT FROM radmeter.radcheck_fault()) THEN
         DELETE FROM public.radcheck WHERE username = p_username;
         GET DIAGNOSTICS v_rows = ROW_COUNT;
         PERFORM radmeter.count_erased(p_username, 'radcheck', v_rows);
@@ -61,7 +63,8 @@ BEGIN
     GET DIAGNOSTICS v_rows = ROW_COUNT;
     PERFORM radmeter.count_erased(p_username, 'subscribers', v_rows);
     -- The triggers have just noted the name.
-    DELETE FROM radmeter.quota_change WHERE username = p_username;
+    DELETE FROM radmeter.quota_change WHERE username = p_username AND NOT everybody;
+    UPDATE radmeter.quota_change SET username = '' WHERE username = p_username;
     PERFORM radmeter.note_counters_moved(ARRAY[v_pseudonym]);
     RETURN true;
 END;

@@ -4,7 +4,7 @@ CREATE OR REPLACE FUNCTION radmeter.login_rows(p_username text) RETURNS bigint
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    IF radmeter.writes_radcheck() THEN
+    IF NOT EXISTS (SELECT FROM radmeter.radcheck_fault()) THEN
         RETURN (SELECT count(*) FROM public.radcheck WHERE username = p_username);
     END IF;
     RETURN 0;

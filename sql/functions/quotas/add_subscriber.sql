@@ -19,6 +19,7 @@ BEGIN
     ELSIF p_plan = ANY (p_also) THEN
         RAISE EXCEPTION 'the plan "%" is given twice: a further plan is another one', p_plan USING ERRCODE = 'RM001';
     END IF;
+    PERFORM radmeter.lock_plans(p_also || p_plan, false);
     PERFORM pg_advisory_xact_lock(hashtextextended('radmeter.ingest', 0));
     v_plan := radmeter.plan_to_give(p_plan);
     v_also := ARRAY(SELECT DISTINCT radmeter.plan_to_give(name) FROM unnest(p_also) AS name);

@@ -3,11 +3,21 @@
 -- look again.
 --   counted  true: the users have just been counted for, so the validity of a plan from first use begins
 -- Users are judged by the usage of the present period and by now. Late packets of an earlier period change nothing.
--- A user without limits, or who is no subscriber, loses the account.
+-- A user without limits, or who is no subscriber, loses the account. Its open sessions were told no limit and no speed.
+-- Limits that changed are sent where a CoA-Request can change them. That is so if
+-- the plan, the top-ups or the period changed, not if the rest is shared with other sessions than before.
+-- A request that changes a speed and failed is made again after 5 minutes.
 -- Locks the users' counters of the present period first and their accounts next, both in the order of the names, as a
 -- trigger that counts does.
 -- No part of the result is joined with another in a nested loop: a batch can bring a thousand users, at a month's start.
 -- LATERAL .. OFFSET 0: tables are read by their index on the name, also if they were empty when the plan was made.
+-- An error of one user stops nobody else. The users of a set that fails are looked at in halves, down to the one. That user
+-- is noted in radmeter.quota_change with the error, and looked at again after 5 minutes, not with each packet.
+-- The instant is that of the clock once the locks are held: a transaction that began earlier, and waited for one that
+-- closed the period, does not open it again. If the clock was set back by less than a minute, an account stays at the
+-- instant it was settled at. If by more, it follows the clock.
+-- A user who is over the limit at a router that takes no requests comes here with each packet. Nothing is written then,
+-- unless something has changed.
 -- Called by radmeter.count_inserted, radmeter.count_updated, radmeter.apply_due_quotas.
 -- Writes subscribers, top_ups, user_quota_usage, radmeter.quota_account, disconnect_queue, quota_notice. Notifies the
 -- channel radmeter_quota if there is something to send.
@@ -17,18 +27,30 @@ SET enable_nestloop = on SET enable_hashjoin = off SET enable_mergejoin = off SE
 AS $$
 DECLARE
     v_names text[] := ARRAY(SELECT DISTINCT unnest(p_usernames) AS name ORDER BY name);
+    v_clock timestamptz;
     v_now timestamptz;
+    v_ahead text[];  -- users whose accounts were settled later than the clock says
     v_requests bigint;
     v_notices bigint;
 BEGIN
+    v_clock := clock_timestamp();
     PERFORM FROM unnest(v_names) AS asked (username)
     JOIN public.user_quota_usage AS usage
         ON usage.username = asked.username
-           AND usage.period_start = radmeter.user_period_start(asked.username, now())
+           AND usage.period_start = radmeter.user_period_start(asked.username, v_clock)
     ORDER BY usage.username FOR UPDATE OF usage;
     PERFORM FROM radmeter.quota_account WHERE username = ANY (v_names) ORDER BY username FOR UPDATE;
-    -- now() is when this transaction began. One that began later may have come first, and have closed the period.
-    SELECT greatest(now(), max(settled_at)) INTO v_now FROM radmeter.quota_account WHERE username = ANY (v_names);
+    v_clock := clock_timestamp();
+    SELECT array_agg(username), max(settled_at) INTO v_ahead, v_now FROM radmeter.quota_account
+    WHERE username = ANY (v_names) AND settled_at > v_clock AND settled_at < v_clock + interval '1 minute';
+    IF v_ahead IS NULL THEN
+        v_now := v_clock;
+    ELSIF cardinality(v_ahead) < cardinality(v_names) THEN
+        -- Each user has an instant of its own, and gives it to nobody whose account is not ahead.
+        PERFORM radmeter.apply_quotas(v_ahead, p_counted);
+        v_names := ARRAY(SELECT name FROM unnest(v_names) AS name WHERE name <> ALL (v_ahead));
+        v_now := v_clock;
+    END IF;
     IF p_counted THEN
         UPDATE public.subscribers AS subscriber SET first_used_at = now()
         FROM public.plans AS plan
@@ -44,9 +66,43 @@ BEGIN
                     THEN CASE WHEN account.period_start = found.period_start THEN account.percent ELSE 0 END
                     WHEN found.percent >= 95 THEN 95 WHEN found.percent >= 80 THEN 80 ELSE 0 END AS level,
                account.applied_at IS NOT NULL AS known, account.status AS old_status,
+               (found.speed_up, found.speed_down) IS DISTINCT FROM (account.speed_up, account.speed_down) AS new_speeds,
+               -- Sessions that began before one of both were told other limits, at their login or by a request.
+               CASE WHEN account.period_start <> found.period_start
+                    THEN found.period_start::timestamp AT TIME ZONE found.timezone END AS new_period_at,
+               CASE WHEN account.applied_at IS NULL OR account.period_start <> found.period_start
+                         OR (found.quota_bytes, found.quota_in, found.quota_out, found.quota_seconds) IS DISTINCT FROM
+                            (account.quota_bytes, account.quota_in, account.quota_out, account.quota_seconds)
+                    THEN coalesce((SELECT max(noted.at) FROM radmeter.quota_change AS noted
+                                   WHERE noted.username = found.username AND NOT noted.everybody),
+                                  CASE WHEN NOT p_counted OR account.period_start = found.period_start THEN now() END)
+                    END AS changed_at,
+               array_remove(ARRAY[
+                   CASE WHEN coalesce(found.quota_bytes, account.quota_bytes) IS NOT NULL THEN 'octets_total' END,
+                   CASE WHEN coalesce(found.quota_in, account.quota_in) IS NOT NULL THEN 'octets_in' END,
+                   CASE WHEN coalesce(found.quota_out, account.quota_out) IS NOT NULL THEN 'octets_out' END,
+                   CASE WHEN coalesce(found.quota_seconds, account.quota_seconds) IS NOT NULL THEN 'seconds' END],
+                   NULL) AS limits,
                coalesce(account.status IN ('over', 'expired', 'suspended'), false) AS old_blocked,
                CASE WHEN account.period_start = found.period_start THEN account.percent ELSE 0 END AS old_level,
-               account.speed_up AS old_up, account.speed_down AS old_down, account.settled_at
+               account.quota_bytes AS old_bytes, account.quota_in AS old_in, account.quota_out AS old_out,
+               account.quota_seconds AS old_seconds, account.speed_up AS old_up, account.speed_down AS old_down,
+               (SELECT min(last.ended_at) + interval '5 minutes'
+                FROM (SELECT DISTINCT ON (each.radacctid) each.radacctid, each.state, each.ended_at
+                      FROM radmeter.disconnect_queue AS each
+                      WHERE each.username = found.username AND each.requested_by IS NULL
+                        AND each.reason IN ('throttled', 'restored', 'speeds')
+                      ORDER BY each.radacctid, each.id DESC) AS last
+                WHERE last.state = 'failed'
+                  AND EXISTS (SELECT FROM public.radacct AS open
+                              WHERE open.radacctid = last.radacctid AND open.acctstoptime IS NULL)) AS again_at,
+               account.settled_at, account.applied_at,
+               -- settled_at says until when top-ups that expired have paid, and that a period has begun. Else it may stay,
+               -- so that an account stays as it is.
+               account.settled_at > v_now IS NOT FALSE OR account.period_start <> found.period_start OR EXISTS (
+                   SELECT FROM public.top_ups AS bought
+                   WHERE bought.username = found.username AND bought.used_bytes < bought.bytes
+                     AND bought.expires_at > account.settled_at) AS settles
         FROM radmeter.quota_state(v_names, v_now) AS found
         LEFT JOIN radmeter.quota_account AS account USING (username)
     ), payment AS (
@@ -55,57 +111,71 @@ BEGIN
         SELECT id, username, least(left_over, greatest(0, debt - coalesce(before, 0))) AS taken
         FROM (
             SELECT top_up.id, top_up.username, top_up.bytes - top_up.used_bytes AS left_over,
-                   state.unbooked_before + state.unbooked AS debt,
+                   state.unbooked_before::numeric + state.unbooked AS debt,
                    sum(top_up.bytes - top_up.used_bytes) OVER (
                        PARTITION BY top_up.username ORDER BY top_up.expires_at NULLS LAST, top_up.id
                        ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
             FROM state CROSS JOIN LATERAL (
                 SELECT bought.* FROM public.top_ups AS bought WHERE bought.username = state.username OFFSET 0) AS top_up
-            WHERE state.unbooked_before + state.unbooked > 0 AND top_up.used_bytes < top_up.bytes
+            WHERE (state.unbooked_before > 0 OR state.unbooked > 0) AND top_up.used_bytes < top_up.bytes
               AND (top_up.expires_at IS NULL OR top_up.expires_at > coalesce(state.settled_at, '-infinity'))
         ) AS ordered
     ), booked AS (
         UPDATE public.top_ups AS top_up SET used_bytes = top_up.used_bytes + payment.taken
         FROM payment WHERE payment.id = top_up.id AND payment.taken > 0
     ), kept AS (
-        INSERT INTO radmeter.quota_account AS account (username, plan_id, period_start, carried_bytes, booked_bytes, settled_at,
-            status, percent, quota_bytes, speed_up, speed_down, due_at, applied_at)
-        SELECT username, plan_id, period_start, carried_bytes,
-               state.booked_bytes + greatest(0, least(state.unbooked, coalesce((
-                   SELECT sum(taken) FROM payment WHERE payment.username = state.username), 0) - state.unbooked_before)),
-               v_now, status, level, quota_bytes, speed_up, speed_down, due_at, now()
+        INSERT INTO radmeter.quota_account AS account (username, plan_id, period_number, period_start, carried_bytes,
+            booked_bytes, settled_at, plan_bytes, plan_in, plan_out, status, percent, quota_bytes, quota_in, quota_out,
+            quota_seconds, speed_up, speed_down, due_at, applied_at)
+        SELECT username, plan_id, (SELECT plan.period_number FROM public.plans AS plan WHERE plan.id = state.plan_id),
+               period_start, carried_bytes,
+               least(9223372036854775807, state.booked_bytes + greatest(0, least(state.unbooked, coalesce((
+                   SELECT sum(taken) FROM payment WHERE payment.username = state.username), 0) - state.unbooked_before))),
+               CASE WHEN settles THEN v_now ELSE settled_at END, plan_bytes, plan_in, plan_out, status, level,
+               -- A session that is to be disconnected is told nothing else.
+               CASE WHEN blocked THEN old_bytes ELSE quota_bytes END, CASE WHEN blocked THEN old_in ELSE quota_in END,
+               CASE WHEN blocked THEN old_out ELSE quota_out END,
+               CASE WHEN blocked THEN old_seconds ELSE quota_seconds END,
+               CASE WHEN blocked THEN old_up ELSE speed_up END, CASE WHEN blocked THEN old_down ELSE speed_down END,
+               least(due_at, CASE WHEN again_at > now() THEN again_at END), coalesce(applied_at, now())
         FROM state WHERE limited ORDER BY username
         ON CONFLICT (username) DO UPDATE SET
-            plan_id = excluded.plan_id, period_start = excluded.period_start, carried_bytes = excluded.carried_bytes,
-            booked_bytes = excluded.booked_bytes, settled_at = excluded.settled_at, status = excluded.status,
-            percent = excluded.percent, quota_bytes = excluded.quota_bytes, speed_up = excluded.speed_up,
+            plan_id = excluded.plan_id, period_number = excluded.period_number, period_start = excluded.period_start,
+            carried_bytes = excluded.carried_bytes, booked_bytes = excluded.booked_bytes,
+            settled_at = excluded.settled_at, plan_bytes = excluded.plan_bytes,
+            plan_in = excluded.plan_in, plan_out = excluded.plan_out, status = excluded.status,
+            percent = excluded.percent, quota_bytes = excluded.quota_bytes, quota_in = excluded.quota_in,
+            quota_out = excluded.quota_out, quota_seconds = excluded.quota_seconds, speed_up = excluded.speed_up,
             speed_down = excluded.speed_down, due_at = excluded.due_at, applied_at = excluded.applied_at
+        WHERE account IS DISTINCT FROM excluded
     ), forgotten AS (
         DELETE FROM radmeter.quota_account
         WHERE username = ANY (v_names) AND username NOT IN (SELECT state.username FROM state WHERE limited)
-    ), former AS (
-        -- Not if another writer has it: late packets are looked at in vain then, which does no harm.
-        UPDATE public.user_quota_usage SET next_check = NULL
-        WHERE ctid = ANY (ARRAY(
-            SELECT usage.ctid FROM radmeter.quota_account AS account
-            JOIN public.user_quota_usage AS usage USING (username, period_start)
-            WHERE account.username = ANY (v_names) AND usage.next_check IS NOT NULL
-              AND (usage.username, usage.period_start) NOT IN (SELECT state.username, state.period_start FROM state)
-            FOR UPDATE OF usage SKIP LOCKED))
     ), next AS (
         UPDATE public.user_quota_usage AS usage SET next_check = wanted.next_total
         FROM (SELECT username, period_start, next_total FROM state
               UNION ALL
-              SELECT name, radmeter.user_period_start(name, now()), NULL FROM unnest(v_names) AS other (name)
+              SELECT name, radmeter.user_period_start(name, v_now), NULL FROM unnest(v_names) AS other (name)
               WHERE name NOT IN (SELECT username FROM state)) AS wanted
         WHERE usage.username = wanted.username AND usage.period_start = wanted.period_start
           AND usage.next_check IS DISTINCT FROM wanted.next_total
     ), session AS MATERIALIZED (
-        SELECT open.radacctid, state.*
+        SELECT open.radacctid, state.*, last.reason AS failed_reason, open.router_id,
+               state.new_speeds AND (state.known OR open.before_change) AS wants_speeds,
+               state.known AND NOT state.blocked
+                   AND (open.acctstarttime < state.new_period_at OR open.before_change) AS wants_limits
         FROM state CROSS JOIN LATERAL (
-            SELECT radacctid FROM public.radacct AS each
+            SELECT radacctid, router_id, acctstarttime,
+                   -- Routers give whole seconds of the start.
+                   arrived_at < state.changed_at OR acctstarttime < date_trunc('second', state.changed_at) AS before_change
+            FROM public.radacct AS each
             WHERE each.username = state.username AND each.acctstoptime IS NULL OFFSET 0) AS open
-        WHERE blocked OR old_blocked OR known AND (speed_up, speed_down) IS DISTINCT FROM (old_up, old_down)
+        LEFT JOIN LATERAL (
+            SELECT each.reason, each.state FROM radmeter.disconnect_queue AS each
+            WHERE state.again_at <= now() AND each.username = state.username AND each.radacctid = open.radacctid
+              AND each.requested_by IS NULL AND each.reason IN ('throttled', 'restored', 'speeds')
+            ORDER BY each.id DESC LIMIT 1) AS last ON last.state = 'failed'
+        WHERE blocked OR new_speeds OR coalesce(new_period_at, changed_at) IS NOT NULL OR again_at <= now()
     ), disconnects AS (
         -- Not again at once if a request was given up: radmeter.apply_due_quotas tries again later.
         INSERT INTO radmeter.disconnect_queue AS request (radacctid, username, act, reason)
@@ -123,15 +193,19 @@ BEGIN
     ), changes AS (
         INSERT INTO radmeter.disconnect_queue AS request (radacctid, username, act, reason)
         SELECT session.radacctid, session.username, 'coa',
-               CASE WHEN session.status = 'throttled' THEN 'throttled'
-                    WHEN session.old_status = 'throttled' THEN 'restored' ELSE 'limits' END
+               CASE WHEN session.wants_speeds IS NOT TRUE THEN coalesce(session.failed_reason, 'limits')
+                    WHEN session.status = 'throttled' THEN 'throttled'
+                    WHEN session.old_status = 'throttled' THEN 'restored' ELSE 'speeds' END
         FROM session
-        WHERE NOT session.blocked AND session.known
-          AND (session.speed_up, session.speed_down) IS DISTINCT FROM (session.old_up, session.old_down)
+        WHERE NOT session.blocked
+          AND (session.wants_speeds OR session.failed_reason IS NOT NULL
+               OR CASE WHEN session.wants_limits THEN radmeter.takes_limits(session.router_id, session.limits) END)
         ORDER BY session.radacctid
-        -- Attributes are computed when it is sent. If it has been, it is sent once more.
+        -- Attributes are computed when it is sent. If it has been, it is sent once more. One that has a speed to change
+        -- goes on with that.
         ON CONFLICT (radacctid, act) WHERE ended_at IS NULL DO UPDATE SET
-            reason = excluded.reason, state = 'waiting', attempts = 0, next_try_at = now()
+            reason = CASE excluded.reason WHEN 'limits' THEN request.reason ELSE excluded.reason END,
+            state = 'waiting', attempts = 0, naks = 0, acks = 0, next_try_at = now()
         RETURNING 1
     ), superseded AS (
         UPDATE radmeter.disconnect_queue AS request SET
@@ -139,12 +213,13 @@ BEGIN
             error = CASE act WHEN 'coa' THEN 'the user is to be disconnected' ELSE 'the user is served again' END
         WHERE request.id = ANY (ARRAY(
                 SELECT waiting.id FROM state CROSS JOIN LATERAL (
-                    SELECT id, act, reason FROM radmeter.disconnect_queue AS each
+                    SELECT id, act, reason, requested_by FROM radmeter.disconnect_queue AS each
                     -- Not "IS NULL", for which there is an index over all users.
                     WHERE each.username = state.username AND coalesce(each.ended_at, 'infinity') = 'infinity'
                     OFFSET 0) AS waiting
                 WHERE state.blocked AND waiting.act = 'coa'
-                   OR NOT state.blocked AND waiting.act = 'disconnect'
+                   -- An operator's own request stays, whatever its reason.
+                   OR NOT state.blocked AND waiting.act = 'disconnect' AND waiting.requested_by IS NULL
                       AND waiting.reason IN ('over', 'time', 'expired', 'suspended')))
           AND request.ended_at IS NULL AND request.state = 'waiting'
     ), notices AS (
@@ -164,6 +239,26 @@ BEGIN
     INTO v_requests, v_notices;
     IF v_requests + v_notices > 0 THEN
         PERFORM pg_notify('radmeter_quota', '');
+    END IF;
+EXCEPTION WHEN OTHERS THEN
+    -- Nobody's: the connection, the transaction, concurrent writers, resources, the schema, the server. The caller's to
+    -- try again.
+    IF left(SQLSTATE, 2) IN ('08', '25', '40', '42', '53', '55', '57', '58') THEN
+        RAISE;
+    END IF;
+    v_names := ARRAY(SELECT DISTINCT unnest(p_usernames) AS name ORDER BY name);
+    IF cardinality(v_names) > 1 THEN
+        PERFORM radmeter.apply_quotas(v_names[:cardinality(v_names) / 2], p_counted);
+        PERFORM radmeter.apply_quotas(v_names[cardinality(v_names) / 2 + 1:], p_counted);
+    ELSE
+        RAISE WARNING 'quotas of a user cannot be looked at: %', SQLERRM;
+        INSERT INTO radmeter.quota_change (username, at, error)
+        VALUES (v_names[1], now() + interval '5 minutes', left(SQLERRM, 500))
+        ON CONFLICT (username) WHERE error IS NOT NULL DO UPDATE SET at = excluded.at, error = excluded.error;
+        UPDATE public.user_quota_usage SET next_check = NULL
+        WHERE ctid = ANY (ARRAY(SELECT usage.ctid FROM public.user_quota_usage AS usage
+                                WHERE usage.username = v_names[1] AND usage.next_check IS NOT NULL
+                                FOR UPDATE SKIP LOCKED));
     END IF;
 END;
 $$;

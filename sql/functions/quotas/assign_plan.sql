@@ -22,6 +22,7 @@ DECLARE
     v_today date;
     v_name text;
 BEGIN
+    PERFORM radmeter.lock_plans(p_also || p_plan, false);
     PERFORM radmeter.lock_subscriber(p_username);
     v_before := radmeter.subscriber_values(p_username);
     SELECT plan.* INTO v_plan FROM public.subscribers JOIN public.plans AS plan ON plan.id = plan_id

@@ -3,11 +3,13 @@
 --   changes  JSON object of columns of plans, and "tiers" as radmeter.set_tiers takes them; null clears a value, an
 --            absent one stays. With another quota_type and no anchor_day, anchor_day is 1.
 -- If the period changes, what users have used stays in the period that counted it, and they begin the new one with 0.
--- Then top-ups first pay what they owe in the period so far, and nothing rolls over into the new one. That takes the
--- lock of radmeter.ingest.
+-- Then top-ups first pay what they owe in the period so far, and nothing rolls over into the new one: the plan gets
+-- another period_number, by which radmeter.quota_state takes the users' accounts for those of another plan. Only if there
+-- are such top-ups, that takes the lock of radmeter.ingest.
 -- Returns whether anything changed, how many users have the plan, and whether its period is another.
--- Writes plans, plan_tiers, top_ups, radmeter.quota_account, audit_log.
--- SQLSTATE RM001, with the reason: there is no such plan, the new name is taken, or the values do not go together.
+-- Writes plans, plan_tiers, audit_log, and what radmeter.apply_quotas writes.
+-- SQLSTATE RM001, with the reason: there is no such plan, the new name is taken, the values do not go together, or
+-- another transaction has been changing the plan for 10 seconds.
 CREATE OR REPLACE FUNCTION radmeter.change_plan(p_name text, p_changes jsonb)
 RETURNS TABLE (changed boolean, users bigint, period_changed boolean)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -17,16 +19,15 @@ DECLARE
     v_new public.plans%ROWTYPE;
     v_before jsonb;
     v_zone text := radmeter.setting_value('timezone');
+    v_buyers text[];
 BEGIN
-    IF p_changes ?| ARRAY['quota_type', 'anchor_day', 'timezone'] THEN
-        PERFORM pg_advisory_xact_lock(hashtextextended('radmeter.ingest', 0));
-    END IF;
-    SELECT * INTO v_plan FROM public.plans WHERE name = p_name FOR UPDATE;
+    PERFORM radmeter.lock_plans(ARRAY[p_name], true);
+    SELECT * INTO v_plan FROM public.plans WHERE name = p_name;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'there is no plan "%": "radmeter plans list" lists them', p_name USING ERRCODE = 'RM001';
     END IF;
     v_before := radmeter.plan_values(v_plan);
-    v_new := jsonb_populate_record(v_plan, p_changes - ARRAY['id', 'retired_at', 'tiers']);
+    v_new := jsonb_populate_record(v_plan, p_changes - ARRAY['id', 'retired_at', 'period_number', 'tiers']);
     IF v_new.quota_type <> v_plan.quota_type AND NOT p_changes ? 'anchor_day' THEN
         v_new.anchor_day := 1;
     END IF;
@@ -38,13 +39,16 @@ BEGIN
     period_changed := (v_new.quota_type, v_new.anchor_day, coalesce(v_new.timezone, v_zone))
         IS DISTINCT FROM (v_plan.quota_type, v_plan.anchor_day, coalesce(v_plan.timezone, v_zone));
     IF period_changed THEN
-        PERFORM radmeter.apply_quotas(ARRAY(
+        v_buyers := ARRAY(
             SELECT username FROM public.subscribers AS subscriber
             WHERE plan_id = v_plan.id
               AND EXISTS (SELECT FROM public.top_ups AS top_up
-                          WHERE top_up.username = subscriber.username AND top_up.used_bytes < top_up.bytes)), false);
-        -- radmeter.quota_state takes the account for that of another plan.
-        UPDATE radmeter.quota_account SET plan_id = NULL WHERE plan_id = v_plan.id;
+                          WHERE top_up.username = subscriber.username AND top_up.used_bytes < top_up.bytes));
+        IF v_buyers <> '{}' THEN
+            PERFORM pg_advisory_xact_lock(hashtextextended('radmeter.ingest', 0));
+            PERFORM radmeter.apply_quotas(v_buyers, false);
+        END IF;
+        v_new.period_number := v_plan.period_number + 1;
     END IF;
     changed := v_new IS DISTINCT FROM v_plan;
     IF changed THEN
@@ -55,7 +59,8 @@ BEGIN
                 quota_bytes_out = v_new.quota_bytes_out, quota_seconds = v_new.quota_seconds,
                 speed_up = v_new.speed_up, speed_down = v_new.speed_down, max_sessions = v_new.max_sessions,
                 session_timeout = v_new.session_timeout, idle_timeout = v_new.idle_timeout,
-                valid_seconds = v_new.valid_seconds, rollover_bytes = v_new.rollover_bytes, price = v_new.price
+                valid_seconds = v_new.valid_seconds, rollover_bytes = v_new.rollover_bytes, price = v_new.price,
+                period_number = v_new.period_number
             WHERE id = v_plan.id;
         EXCEPTION WHEN unique_violation THEN
             RAISE EXCEPTION 'there is a plan "%" already: give another name', v_new.name USING ERRCODE = 'RM001';

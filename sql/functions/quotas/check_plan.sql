@@ -13,6 +13,12 @@ BEGIN
     ELSIF p_plan.quota_type IN ('daily', 'one-time') AND p_plan.anchor_day <> 1 THEN
         RAISE EXCEPTION 'a % period has no day to begin on: leave --anchor out', p_plan.quota_type
             USING ERRCODE = 'RM001';
+    ELSIF p_plan.valid_seconds > 3155760000 THEN
+        RAISE EXCEPTION 'a validity is at most 100 years (36525d): give --valid off if it does not end'
+            USING ERRCODE = 'RM001';
+    ELSIF p_plan.quota_seconds > 3155760000 THEN
+        RAISE EXCEPTION 'a quota of time is at most 100 years (36525d): give --time unlimited if there is none'
+            USING ERRCODE = 'RM001';
     ELSIF p_plan.rollover_bytes IS NOT NULL AND p_plan.quota_bytes IS NULL THEN
         RAISE EXCEPTION 'nothing can roll over without a quota in both directions: give --quota, or --rollover off'
             USING ERRCODE = 'RM001';

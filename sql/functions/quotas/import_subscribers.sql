@@ -6,7 +6,7 @@
 -- A user who gets another plan is treated as by radmeter.assign_plan. The jobs look at the accounts soon.
 -- Takes the lock of radmeter.ingest. Writes subscribers, subscriber_plans, radcheck, top_ups, radmeter.quota_account;
 -- audit_log if it adds or changes a user.
--- SQLSTATE RM001, with the reason: passwords cannot be stored.
+-- SQLSTATE RM001, with the reason: passwords cannot be stored, or the lines cannot be read.
 CREATE OR REPLACE FUNCTION radmeter.import_subscribers(p_lines json)
 RETURNS TABLE (line bigint, outcome text, reason text)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -17,12 +17,19 @@ DECLARE
     v_names text[];
     v_plans bigint[];
 BEGIN
-    PERFORM pg_advisory_xact_lock(hashtextextended('radmeter.ingest', 0));
-    PERFORM FROM public.plans WHERE name IN (
+    BEGIN
+        PERFORM count(*) FROM json_to_recordset(p_lines)
+            AS given (line bigint, username text, plan text, also text[], attribute text, password text);
+    EXCEPTION WHEN data_exception THEN
+        -- PostgreSQL's own message would write the lines, with the passwords in them, into the server's log.
+        RAISE EXCEPTION 'a line has a character that PostgreSQL cannot store, or a value of another kind'
+            USING ERRCODE = 'RM001';
+    END;
+    PERFORM radmeter.lock_plans(ARRAY(
         SELECT given.plan FROM json_to_recordset(p_lines) AS given (plan text)
         UNION SELECT json_array_elements_text(given.also) FROM json_to_recordset(p_lines) AS given (also json)
-        WHERE json_typeof(given.also) = 'array')
-    ORDER BY id FOR SHARE;
+        WHERE json_typeof(given.also) = 'array'), false);
+    PERFORM pg_advisory_xact_lock(hashtextextended('radmeter.ingest', 0));
     WITH given AS MATERIALIZED (
         SELECT * FROM json_to_recordset(p_lines)
             AS given (line bigint, username text, plan text, also text[], attribute text, password text)

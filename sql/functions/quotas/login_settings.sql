@@ -9,9 +9,9 @@ AS $$
     FROM (VALUES
         ('class', 'on', 'on: each login gets a Class of its own, by which its accounting packets are known; off'),
         ('interim_seconds', '300', 'Acct-Interim-Interval: seconds between two reports of a session; off: the router''s own'),
-        ('octet_limits', 'changeable',
-         'changeable: a router with CoA gets only the limits of octets that CoA can change; always: all, so that the '
-         'router itself ends the session, also after a top-up'),
+        ('octet_limits', 'always',
+         'always: all limits of octets that the vendor has, so that the router itself ends the session, even after a '
+         'top-up where CoA cannot change the limit; changeable: a router with CoA gets only those that CoA can change'),
         ('unknown_users', 'admit', 'users that are no subscribers: admit without limits, or refuse'),
         ('message_over', 'Your data allowance is used up.', 'Reply-Message to a user without octets left'),
         ('message_time', 'Your online time is used up.', 'Reply-Message to a user without seconds left'),

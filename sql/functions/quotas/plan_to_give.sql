@@ -1,5 +1,5 @@
 -- radmeter.plan_to_give(name): the id of a plan that a user can be given now. The plan cannot be retired until the
--- transaction ends.
+-- transaction ends. The callers have locked it already (radmeter.lock_plans).
 -- Called by radmeter.add_subscriber, radmeter.assign_plan. Reads plans.
 -- SQLSTATE RM001, with the reason: there is no such plan, or it is retired.
 CREATE OR REPLACE FUNCTION radmeter.plan_to_give(p_name text) RETURNS bigint

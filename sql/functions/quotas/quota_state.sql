@@ -16,8 +16,13 @@
 --   due_at                     when it can change without usage; NULL: never
 --   limited                    whether the user has anything to enforce: a limit, a tier, a speed, or is suspended
 --   carried_bytes, booked_bytes, unbooked_before, unbooked   for radmeter.apply_quotas
+--   plan_bytes, plan_in, plan_out   the plans' quotas alone, which the account keeps: a period that has ended is settled
+--              by the limits that it had
 -- Top-ups pay what exceeds the quota. What a top-up paid is booked now and then; the rest is computed here. Of top-ups
 -- that expired since the last booking, what was used meanwhile is taken first.
+-- If the clock was set back, the account may be of a later period. Then nobody pays twice: what was used beyond the quota
+-- counts as paid.
+-- No value of a plan, a top-up or a counter is an error. Sums are numeric, and spans of time end after 100 years.
 CREATE OR REPLACE FUNCTION radmeter.quota_state(p_usernames text[], p_at timestamptz)
 RETURNS TABLE (
     username text, plan text, plan_id bigint, quota_type text, timezone text,
@@ -28,7 +33,8 @@ RETURNS TABLE (
     top_up_bytes bigint, percent smallint, status text, reason text, speed_up bigint, speed_down bigint,
     max_sessions integer, session_timeout integer, idle_timeout integer, expires_at timestamptz,
     next_total bigint, due_at timestamptz, limited boolean,
-    carried_bytes bigint, booked_bytes bigint, unbooked_before bigint, unbooked bigint)
+    carried_bytes bigint, booked_bytes bigint, unbooked_before bigint, unbooked bigint,
+    plan_bytes bigint, plan_in bigint, plan_out bigint)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET enable_hashjoin = off SET enable_mergejoin = off
 SET jit = off SET plan_cache_mode = force_generic_plan
 AS $$
@@ -38,10 +44,12 @@ BEGIN
     RETURN QUERY
     -- Materialized: pulled up into each other, the expressions would grow so much that planning takes half a second.
     WITH subscription AS MATERIALIZED (
-        SELECT subscriber.username, plan.name AS plan, plan.id AS plan_id, plan.quota_type, plan.anchor_day,
+        SELECT subscriber.username, plan.name AS plan, plan.id AS plan_id, plan.period_number, plan.quota_type, plan.anchor_day,
                subscriber.quota_start, coalesce(plan.timezone, radmeter.setting_value('timezone')) AS timezone,
                plan.rollover_bytes, subscriber.suspended_at,
-               subscriber.first_used_at + plan.valid_seconds * interval '1 second' AS expires_at,
+               CASE WHEN subscriber.first_used_at IS NOT NULL AND plan.valid_seconds IS NOT NULL
+                    THEN greatest(least(subscriber.first_used_at, p_at + interval '100 years'), p_at - interval '200 years')
+                         + least(plan.valid_seconds, 3155760000) * interval '1 second' END AS expires_at,
                plan.valid_seconds IS NOT NULL AND subscriber.first_used_at IS NULL AS not_begun,
                total.*
         FROM public.subscribers AS subscriber JOIN public.plans AS plan ON plan.id = subscriber.plan_id
@@ -54,7 +62,7 @@ BEGIN
                    CASE WHEN bool_and(each.quota_bytes_out IS NOT NULL)
                         THEN least(sum(each.quota_bytes_out), 9223372036854775807)::bigint END AS plan_out,
                    CASE WHEN bool_and(each.quota_seconds IS NOT NULL)
-                        THEN least(sum(each.quota_seconds), 9223372036854775807)::bigint END AS quota_seconds,
+                        THEN least(sum(each.quota_seconds), 3155760000)::bigint END AS quota_seconds,
                    CASE WHEN bool_and(each.speed_up IS NOT NULL) THEN max(each.speed_up) END AS speed_up,
                    CASE WHEN bool_and(each.speed_down IS NOT NULL) THEN max(each.speed_down) END AS speed_down,
                    CASE WHEN bool_and(each.max_sessions IS NOT NULL) THEN max(each.max_sessions) END AS max_sessions,
@@ -77,15 +85,18 @@ BEGIN
         SELECT period.*, period.period_end::timestamp AT TIME ZONE period.timezone AS period_ends_at,
                greatest(coalesce(counter.bytes_in, 0), 0) AS used_in,
                greatest(coalesce(counter.bytes_out, 0), 0) AS used_out,
-               account.period_start AS account_period, account.plan_id AS account_plan, coalesce(account.settled_at, '-infinity') AS settled_at,
+               account.period_start AS account_period,
+               -- With another period a plan is another one.
+               CASE WHEN account.period_number = period.period_number THEN account.plan_id END AS account_plan,
+               coalesce(account.settled_at, '-infinity') AS settled_at,
                coalesce(account.carried_bytes, 0) AS account_carried,
                coalesce(account.booked_bytes, 0) AS account_booked,
                CASE WHEN account.period_start < period.period_start THEN greatest(coalesce(former.bytes_in, 0), 0) END
                    AS former_in,
                CASE WHEN account.period_start < period.period_start THEN greatest(coalesce(former.bytes_out, 0), 0) END
                    AS former_out,
-               CASE WHEN period.quota_seconds IS NOT NULL THEN radmeter.used_seconds(period.username,
-                   period.period_start::timestamp AT TIME ZONE period.timezone, p_at) END AS used_seconds,
+               account.plan_bytes AS account_bytes, account.plan_in AS account_in, account.plan_out AS account_out,
+               online.seconds AS used_seconds, online.open_sessions, online.running_sessions,
                top_up.*, tier.*
         FROM period
         LEFT JOIN public.user_quota_usage AS counter
@@ -93,6 +104,11 @@ BEGIN
         LEFT JOIN radmeter.quota_account AS account ON account.username = period.username
         LEFT JOIN public.user_quota_usage AS former
             ON former.username = period.username AND former.period_start = account.period_start
+        -- A one-time period begins on any day that a date can be.
+        LEFT JOIN LATERAL radmeter.used_seconds(period.username,
+                greatest(least(period.period_start, date '9999-12-31'), date '0001-01-01')::timestamp
+                    AT TIME ZONE period.timezone, p_at) AS online
+            ON period.quota_seconds IS NOT NULL
         CROSS JOIN LATERAL (
             SELECT coalesce(sum(bytes - used_bytes)
                        FILTER (WHERE paid.expires_at IS NULL OR paid.expires_at > p_at), 0) AS live,
@@ -113,23 +129,30 @@ BEGIN
         SELECT *, used_in::numeric + used_out AS used,
                CASE WHEN rollover_bytes IS NULL OR plan_bytes IS NULL OR account_plan IS DISTINCT FROM plan_id THEN 0
                     WHEN account_period = period_start THEN least(account_carried, rollover_bytes)
-                    WHEN account_period = before_start THEN least(rollover_bytes, plan_bytes,
-                        greatest(0, plan_bytes + account_carried - former_in::numeric - former_out))
-                    WHEN account_period < before_start THEN least(rollover_bytes, plan_bytes)
+                    WHEN account_bytes IS NULL THEN 0
+                    WHEN account_period = before_start THEN least(rollover_bytes, account_bytes,
+                        greatest(0, account_bytes::numeric + account_carried - former_in - former_out))
+                    WHEN account_period < before_start THEN least(rollover_bytes, account_bytes)
                     ELSE 0 END AS carried,
-               CASE WHEN account_period = period_start THEN account_booked ELSE 0 END AS booked,
+               account_period > period_start AND account_plan IS NOT DISTINCT FROM plan_id AS set_back,
                -- A command that gives another plan books what is owed under the former one.
                CASE WHEN account_period < period_start AND account_plan IS NOT DISTINCT FROM plan_id
-                    THEN greatest(0, radmeter.overage(plan_bytes + account_carried,
-                   plan_in, plan_out, former_in, former_out) - account_booked) ELSE 0 END AS debt_before
+                    THEN greatest(0, radmeter.overage(account_bytes::numeric + account_carried,
+                   account_in, account_out, former_in, former_out) - account_booked) ELSE 0 END AS debt_before
         FROM usage
+    ), beyond AS MATERIALIZED (
+        SELECT *, plan_bytes + carried AS base,
+               radmeter.overage(plan_bytes + carried, plan_in, plan_out, used_in, used_out) AS overage
+        FROM carried
     ), paid AS MATERIALIZED (
         -- expired_left, live_left: of top-ups, without what the period before has used of them.
-        SELECT *, plan_bytes + carried AS base,
+        SELECT *,
                greatest(0, lately - debt_before) AS expired_left,
                greatest(0, live - greatest(0, debt_before - lately)) AS live_left,
-               greatest(0, radmeter.overage(plan_bytes + carried, plan_in, plan_out, used_in, used_out) - booked) AS debt
-        FROM carried
+               greatest(0, overage - booked) AS debt
+        FROM (SELECT *, CASE WHEN set_back THEN overage WHEN account_period = period_start THEN account_booked ELSE 0 END
+                        AS booked
+              FROM beyond) AS counted
     ), pool AS MATERIALIZED (
         SELECT *, booked + least(expired_left, debt) + live_left AS paid_or_left,
                greatest(0, live_left - greatest(0, debt - expired_left)) AS free
@@ -180,9 +203,10 @@ BEGIN
            CASE WHEN tier_from IS NOT NULL THEN coalesce(tier_up, judged.speed_up) ELSE judged.speed_up END,
            CASE WHEN tier_from IS NOT NULL THEN coalesce(tier_down, judged.speed_down) ELSE judged.speed_down END,
            max_sessions, session_timeout, idle_timeout, expires_at,
-           -- A user who is over it is looked at with each packet, for the sessions that are open all the same.
+           -- A user who is over it is looked at with each packet, for the sessions that are open all the same. 0, not the
+           -- present octets: else each packet would write the counter once more.
            CASE WHEN not_begun OR no_bytes OR tier_off OR suspended_at IS NOT NULL OR expires_at <= p_at
-                    OR left_seconds = 0 THEN least(used + 1, 9223372036854775807)::bigint
+                    OR left_seconds = 0 THEN 0
                 ELSE least(used + least(
                     left_total, left_in, left_out, next_tier - used,
                     radmeter.octets_until(80, used, left_total), radmeter.octets_until(95, used, left_total),
@@ -191,14 +215,19 @@ BEGIN
                     9223372036854775807)::bigint END,
            least(CASE WHEN percent >= 80 OR tier_from IS NOT NULL OR no_bytes THEN period_ends_at END, next_expiry,
                  CASE WHEN expires_at > p_at THEN expires_at END,
-                 -- As if it had all sessions it has now online until then; looked at again when that is over.
-                 CASE WHEN left_seconds > 0 THEN p_at + greatest(left_seconds / greatest(radmeter.open_sessions(username), 1), 1)
-                     * interval '1 second' END),
+                 -- When the seconds come to a limit or a warning, if the sessions that are online stay so. A session that
+                 -- begins is noted (radmeter.note_session_starts). Without an open session no seconds are used.
+                 CASE WHEN left_seconds > 0 AND open_sessions > 0 THEN p_at + interval '1 second'
+                     * CASE WHEN running_sessions = 0 THEN 60
+                            ELSE greatest(1, least(600, least(left_seconds,
+                                radmeter.octets_until(80, used_seconds, left_seconds),
+                                radmeter.octets_until(95, used_seconds, left_seconds)) / running_sessions)) END END),
            plan_bytes IS NOT NULL OR plan_in IS NOT NULL OR plan_out IS NOT NULL OR quota_seconds IS NOT NULL
                OR tiers > 0 OR not_begun OR expires_at IS NOT NULL OR suspended_at IS NOT NULL
                OR judged.speed_up IS NOT NULL OR judged.speed_down IS NOT NULL,
            least(carried, 9223372036854775807)::bigint, least(booked, 9223372036854775807)::bigint,
-           least(debt_before, 9223372036854775807)::bigint, least(debt, 9223372036854775807)::bigint
+           least(debt_before, 9223372036854775807)::bigint, least(debt, 9223372036854775807)::bigint,
+           plan_bytes, plan_in, plan_out
     FROM judged;
 END;
 $$;

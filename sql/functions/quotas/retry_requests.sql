@@ -10,7 +10,7 @@ BEGIN
     PERFORM FROM radmeter.disconnect_queue WHERE id = ANY (p_ids) ORDER BY id FOR UPDATE;
     WITH retried AS (
         UPDATE radmeter.disconnect_queue AS request SET
-            state = 'waiting', next_try_at = now(), attempts = 0, identity_set = 0, ended_at = NULL,
+            state = 'waiting', next_try_at = now(), attempts = 0, naks = 0, acks = 0, identity_set = 0, ended_at = NULL,
             claimed_by = NULL, claimed_until = NULL
         FROM public.radacct AS session
         WHERE request.id = ANY (p_ids) AND request.state NOT IN ('done', 'sent')

@@ -1,6 +1,6 @@
 -- radmeter.set_router_coa(id, changes): sets where and how requests are sent to a router.
---   changes   JSON object of vendor, address, port, secret, source_address, message_authenticator, swapped; null gives a
---             value its default, an absent one stays. The secret is encrypted before it comes here
+--   changes   JSON object of vendor, address, port, secret, source_address, message_authenticator, signed_answers, swapped;
+--             null gives a value its default, an absent one stays. The secret is encrypted before it comes here
 -- What was learned about the router's answers is forgotten, and its requests are tried at once.
 -- Returns whether anything changed. Writes radmeter.router_coa, router_coa_state, disconnect_queue, audit_log. The audit
 -- says whether there is a secret, not which. Notifies the channel radmeter_quota.
@@ -12,17 +12,20 @@ DECLARE
     v_before radmeter.router_coa%ROWTYPE;
     v_after radmeter.router_coa%ROWTYPE;
 BEGIN
-    PERFORM FROM public.routers WHERE id = p_id FOR UPDATE;
+    -- Not FOR UPDATE: ingest writes router_coa_state first, and then counters, whose foreign key reads the router.
+    PERFORM FROM public.routers WHERE id = p_id FOR NO KEY UPDATE;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'there is no router #%', p_id USING ERRCODE = 'RM001';
     END IF;
     SELECT * INTO v_before FROM radmeter.router_coa WHERE router_id = p_id;
     v_after := jsonb_populate_record(v_before, p_changes - ARRAY(
         SELECT key FROM jsonb_object_keys(p_changes) AS key
-        WHERE key NOT IN ('vendor', 'address', 'port', 'secret', 'source_address', 'message_authenticator', 'swapped')));
+        WHERE key NOT IN ('vendor', 'address', 'port', 'secret', 'source_address', 'message_authenticator', 'signed_answers',
+                          'swapped')));
     v_after.router_id := p_id;
     v_after.vendor := coalesce(v_after.vendor, 'generic');
     v_after.message_authenticator := coalesce(v_after.message_authenticator, true);
+    v_after.signed_answers := coalesce(v_after.signed_answers, false);
     v_after.swapped := coalesce(v_after.swapped, false);
     v_after.changed_at := coalesce(v_before.changed_at, now());
     IF v_after IS NOT DISTINCT FROM v_before THEN
@@ -38,7 +41,7 @@ BEGIN
     DELETE FROM radmeter.router_coa WHERE router_id = p_id;
     INSERT INTO radmeter.router_coa SELECT v_after.*;
     UPDATE radmeter.router_coa_state SET
-        coa_works = NULL, silent_since = NULL, failures = 0, next_try_at = NULL, last_error = NULL
+        coa_works = NULL, learned_at = NULL, silent_since = NULL, failures = 0, next_try_at = NULL, last_error = NULL
     WHERE router_id = p_id;
     UPDATE radmeter.disconnect_queue AS request SET next_try_at = now()
     FROM public.radacct AS session

@@ -16,6 +16,10 @@ BEGIN
     PERFORM radmeter.lock_subscriber(p_username);
     SELECT coalesce(plan.timezone, radmeter.setting_value('timezone')) INTO v_zone
     FROM public.subscribers JOIN public.plans AS plan ON plan.id = plan_id WHERE username = p_username;
+    IF p_valid_seconds > 3155760000 THEN
+        RAISE EXCEPTION 'a top-up is valid for at most 100 years (36525d): leave it out if it does not expire'
+            USING ERRCODE = 'RM001';
+    END IF;
     expires_at := least((p_last_day + 1)::timestamp AT TIME ZONE v_zone,
                         clock_timestamp() + p_valid_seconds * interval '1 second');
     IF p_bytes IS NULL OR p_bytes <= 0 THEN

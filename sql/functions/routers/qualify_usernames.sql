@@ -3,7 +3,8 @@
 --   realm  NULL: names stay as they are sent
 --   from   NULL: the next first of a month
 -- The day must lie ahead in each time zone, so that no period that has begun changes its name. A former change that has not
--- taken effect is replaced. Returns the day. Writes radmeter.tenant_realm, audit_log.
+-- taken effect is replaced. Returns the day from which on it is so: an earlier one if it has been so already. Writes
+-- radmeter.tenant_realm, and audit_log if that changes anything.
 -- SQLSTATE RM001: no router has the tenant, the realm is no realm or belongs to another tenant, or the day is too soon.
 CREATE OR REPLACE FUNCTION radmeter.qualify_usernames(p_tenant bigint, p_realm text, p_from date) RETURNS date
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -13,6 +14,8 @@ DECLARE
     v_soonest date := (now() AT TIME ZONE 'UTC')::date + 2;
     v_from date := coalesce(p_from, (date_trunc('month', v_soonest - 1 + interval '1 month'))::date);
     v_before jsonb;
+    v_after jsonb;
+    v_since date;
 BEGIN
     PERFORM pg_advisory_xact_lock(hashtextextended('radmeter.qualify_usernames', 0));
     IF NOT EXISTS (SELECT FROM public.routers WHERE tenant_id = p_tenant) THEN
@@ -34,8 +37,13 @@ BEGIN
                                  ORDER BY qualify_from DESC LIMIT 1) THEN
         INSERT INTO radmeter.tenant_realm (tenant_id, qualify_from, realm) VALUES (p_tenant, v_from, p_realm);
     END IF;
-    PERFORM radmeter.audit('routers qualify', jsonb_build_object(
-        'tenant', p_tenant, 'realm', p_realm, 'from', v_from, 'before', v_before));
-    RETURN v_from;
+    SELECT jsonb_agg(jsonb_build_object('from', qualify_from, 'realm', realm) ORDER BY qualify_from), max(qualify_from)
+    INTO v_after, v_since
+    FROM radmeter.tenant_realm WHERE tenant_id = p_tenant;
+    IF v_after IS DISTINCT FROM v_before THEN
+        PERFORM radmeter.audit('routers qualify', jsonb_build_object(
+            'tenant', p_tenant, 'realm', p_realm, 'from', coalesce(v_since, v_from), 'before', v_before));
+    END IF;
+    RETURN coalesce(v_since, v_from);
 END;
 $$;

@@ -11,6 +11,10 @@ AS $$
 DECLARE
     v_webhook radmeter.webhook;
 BEGIN
+    IF p_change = 'retire' THEN
+        -- Before the endpoint is locked, since transactions that count packets queue messages for it and would wait.
+        PERFORM radmeter.drop_deliveries(p_id);
+    END IF;
     SELECT * INTO v_webhook FROM radmeter.webhook WHERE id = p_id FOR UPDATE;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'there is no endpoint #%: `radmeter webhooks list` shows them', p_id USING ERRCODE = 'RM001';
@@ -26,9 +30,8 @@ BEGIN
     ELSIF p_change = 'retire' THEN
         UPDATE radmeter.webhook SET retired_at = now(), secret = NULL, former_secret = NULL, former_until = NULL
         WHERE id = p_id;
-        UPDATE radmeter.webhook_delivery SET state = 'dropped', ended_at = now(), claimed_by = NULL,
-            claimed_until = NULL, error = 'the endpoint was retired'
-        WHERE webhook_id = p_id AND state = 'waiting';
+        -- What came meanwhile.
+        PERFORM radmeter.drop_deliveries(p_id);
     ELSE
         RAISE EXCEPTION 'an endpoint is rotated with a secret, enabled or retired' USING ERRCODE = 'RM001';
     END IF;

@@ -14,7 +14,7 @@ from radmeter.config import Settings
 from radmeter.database.dsn import parse
 from radmeter.errors import ConfigurationError, ServerConfigurationError, os_reason
 from radmeter.freeradius import install as planning
-from radmeter.freeradius import install_run, installed
+from radmeter.freeradius import install_logins, install_run, installed
 from radmeter.freeradius.install_record import DIRECTORY
 from radmeter.freeradius.owner import acting, become
 from radmeter.freeradius.raddb import read
@@ -56,6 +56,12 @@ Exit codes:
     "[default: radmeter's, as FreeRADIUS's user]",
 )
 @click.option(
+    "--cache",
+    metavar="PLACE",
+    help="Where FreeRADIUS keeps users' plans for the time when the database is away: memory, or "
+    "memcached://HOST:PORT, which several servers can share.  [default: as before, at first memory]",
+)
+@click.option(
     "--raddb",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="FreeRADIUS's configuration directory.  [default: the running server's, or the usual places]",
@@ -67,6 +73,7 @@ def install(
     settings: Settings,
     quota: bool,
     login_dsn: str | None,
+    cache: str | None,
     raddb: Path | None,
     only_plan: bool,
     undo: bool,
@@ -78,7 +85,8 @@ def install(
     `radmeter_accounting` last in its section accounting. The journal's directory is made for radiusd's user.
 
     With --quota each virtual server that takes logins gets `radmeter_quota` first in its section post-auth, beside the
-    authentication that it has: it refuses users without quota, and sends limits and speeds to the router.
+    authentication that it has: it refuses users without quota, and sends limits and speeds to the router. So do the
+    inner tunnels of EAP: the name inside is judged, not the one outside, which anybody can write.
 
     The originals are kept in the folder radmeter-install of the configuration. `freeradius -C` checks the
     configuration before and after; if it finds a fault, everything is as it was. A running server is not restarted:
@@ -88,15 +96,17 @@ def install(
     """
     directory, environment = _server(raddb, settings)
     logins = _login_dsn(settings, login_dsn) if quota else None
-    if login_dsn is not None and not quota:
-        raise click.UsageError("--login-dsn belongs to --quota")
+    if (login_dsn or cache) is not None and not quota:
+        raise click.UsageError("--login-dsn and --cache belong to --quota")
+    if cache is not None:
+        _refuse_cache(cache)
     try:
         become(directory, _journals(settings))
         with install_run.alone(directory):
             if undo:
                 _undo(directory, environment, only_plan, yes)
             else:
-                _install(directory, environment, settings, logins, only_plan, yes)
+                _install(directory, environment, settings, logins, cache, only_plan, yes)
     except OSError as error:
         hint = "" if os.geteuid() == 0 else " (run this command as root)"
         if user := acting():
@@ -159,17 +169,26 @@ def _login_dsn(settings: Settings, given: str | None) -> str:
     return " ".join(f"{key}={value}" for key, value in kept.items())
 
 
+def _refuse_cache(place: str) -> None:
+    """Refuse a cache that FreeRADIUS cannot use."""
+    if install_logins.memcached_server(place) and installed.module(installed.MEMCACHED_MODULE) is None:
+        raise ConfigurationError(
+            "rlm_cache_memcached is not installed: sudo apt install freeradius-memcached"
+        )
+
+
 def _install(
     raddb: Path,
     environment: dict[str, str],
     settings: Settings,
     login_dsn: str | None,
+    cache: str | None,
     only_plan: bool,
     yes: bool,
 ) -> None:
     # Only an option is written into the module. Else the module reads radmeter's configuration, as the shipper does.
     given = settings.journal if settings.source("journal") == "--journal" else None
-    plan = planning.plan(raddb, environment, given, login_dsn)
+    plan = planning.plan(raddb, environment, given, login_dsn, cache)
     for note in plan.notes:
         output.say(f"note: {note}", err=True)
     if not plan.changes:

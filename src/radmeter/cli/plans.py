@@ -252,6 +252,7 @@ def set_(settings: Settings, plan: str, tiers: tuple[str, ...], **given: str | N
     used stays. Only if the period changes (--period, --anchor, --timezone), they begin the new one with 0, and nothing
     rolls over into it.
     """
+    from radmeter.cli.cached_plans import CACHED, forget
     from radmeter.database.operator import connect_as_operator
     from radmeter.quotas import plans as write
 
@@ -260,6 +261,8 @@ def set_(settings: Settings, plan: str, tiers: tuple[str, ...], **given: str | N
         raise click.UsageError("give at least one value to change, such as --quota 20MB")
     with existing_database(settings) as dsn, connect_as_operator(dsn) as connection:
         done = write.change(connection, plan, changes)
+        if done.changed and CACHED & set(changes):
+            forget(settings, connection, None)
     if not done.changed:
         output.say(f"plan {plan!r} is as before")
         return

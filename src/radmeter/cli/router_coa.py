@@ -56,6 +56,12 @@ _OPTIONS = (
         help="Whether requests have a Message-Authenticator. Some routers refuse it.",
     ),
     click.option(
+        "--coa-signed-answers/--no-coa-signed-answers",
+        "signed_answers",
+        default=None,
+        help="Whether answers without a Message-Authenticator are ignored.  [default: they count]",
+    ),
+    click.option(
         "--swapped/--not-swapped",
         "swapped",
         default=None,
@@ -69,6 +75,7 @@ COA_OPTIONS = (
     "source_address",
     "vendor",
     "message_authenticator",
+    "signed_answers",
     "swapped",
 )
 

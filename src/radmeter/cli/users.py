@@ -397,6 +397,7 @@ def assign(
     If the new plan has the same period, it goes on, with what is used. Otherwise the user begins the new period with 0.
     Top-ups stay. Nothing rolls over into another plan. A validity begins with the first use of the new plan.
     """
+    from radmeter.cli.cached_plans import forget
     from radmeter.database.operator import connect_as_operator
     from radmeter.quotas import subscribers as write
 
@@ -404,6 +405,8 @@ def assign(
         raise click.UsageError("give at least one of --plan, --also, --without and --renew")
     with existing_database(settings) as dsn, connect_as_operator(dsn) as connection:
         changed = write.assign(connection, user, plan, also, without, renew=renew)
+        if changed:
+            forget(settings, connection, user)
     output.say(f"user {user!r} {'is changed' if changed else 'has these plans already'}")
 
 
@@ -486,11 +489,14 @@ def resume(settings: Settings, user: str) -> None:
 
 
 def _suspend(settings: Settings, user: str, *, resume: bool) -> None:
+    from radmeter.cli.cached_plans import forget
     from radmeter.database.operator import connect_as_operator
     from radmeter.quotas import subscribers as write
 
     with existing_database(settings) as dsn, connect_as_operator(dsn) as connection:
         changed = write.suspend(connection, user, resume=resume)
+        if changed and not resume:
+            forget(settings, connection, user)
     if resume:
         output.say(f"user {user!r} {'may log in again' if changed else 'is not suspended'}")
     else:

@@ -1,4 +1,4 @@
-"""Checks the schema public: who may create in it, and what in it has the name of a function or operator of PostgreSQL.
+"""Checks the schema public: who may create in it, what has the name of a function or operator of PostgreSQL, radcheck.
 
 radmeter's own connections and functions search pg_catalog only. Other programs of this database, and people in psql,
 search public too. There ``public.length(varchar)`` is called in place of PostgreSQL's own, with the caller's rights
@@ -40,14 +40,28 @@ MAY_CREATE = """
 SELECT EXISTS (SELECT FROM pg_namespace, aclexplode(coalesce(nspacl, acldefault('n', nspowner)))
                WHERE nspname = 'public' AND grantee = 0 AND privilege_type = 'CREATE')"""
 
+# Not to_regprocedure: it fails for a role that may not use the schema.
+MAY_ASK = """
+SELECT EXISTS (SELECT FROM pg_proc JOIN pg_namespace ON pg_namespace.oid = pronamespace
+               WHERE nspname = 'radmeter' AND proname = 'radcheck_fault'
+                 AND has_function_privilege(pg_proc.oid, 'EXECUTE')
+                 AND has_schema_privilege(pg_namespace.oid, 'USAGE'))"""
+
 
 def check(context: Context) -> Findings:
-    """Name what hides PostgreSQL's own functions and operators, and the right to make more."""
+    """Name what hides PostgreSQL's own functions, the right to make more, and code of others on radcheck."""
     (everybody,) = context.row(MAY_CREATE)
     if everybody:
         yield tell.yellow(
             "everybody may create tables and functions in the schema public",
             context.remedy.psql("REVOKE CREATE ON SCHEMA public FROM PUBLIC", user=context.remedy.superuser),
+        )
+    faults = _radcheck(context)
+    for reason, remedy in faults:
+        yield tell.yellow(
+            f"{reason}: passwords are neither stored nor erased there",
+            *([context.remedy.psql(remedy, user=context.remedy.superuser)] if remedy[:1].isupper() else []),
+            *([] if remedy[:1].isupper() else [remedy]),
         )
     found = context.rows(SHADOWS)
     if found:
@@ -61,5 +75,13 @@ def check(context: Context) -> Findings:
             ),
             *(f"{kind} {name}" for kind, name, _ in found),
         )
-    elif not everybody:
+    elif not everybody and not faults:
         yield tell.green("nothing in it has the name of something of PostgreSQL")
+
+
+def _radcheck(context: Context) -> list[tuple[str, str]]:
+    """Return what of radcheck could run code of others, with the statement that mends it."""
+    if context.row(MAY_ASK) != (True,):
+        return []
+    rows = context.rows("SELECT reason, remedy FROM radmeter.radcheck_fault() WHERE kind = 'code' ORDER BY 1")
+    return [(str(reason), str(remedy)) for reason, remedy in rows]

@@ -25,6 +25,7 @@ from radmeter.freeradius.sites import (
     closing_line,
     login_servers,
     servers_without_accounting,
+    tunnel_servers,
     unknown_senders,
 )
 from radmeter.plugin.settings import read_settings
@@ -156,7 +157,11 @@ class Plan:
 
 
 def plan(
-    raddb: Path, environment: Mapping[str, str], journal: Path | None, login_dsn: str | None = None
+    raddb: Path,
+    environment: Mapping[str, str],
+    journal: Path | None,
+    login_dsn: str | None = None,
+    cache: str | None = None,
 ) -> Plan:
     """Plan the changes that put radmeter into a server's configuration.
 
@@ -169,6 +174,8 @@ def plan(
         one the module takes it from radmeter's configuration.
     login_dsn
         The database that logins ask; None: the one of an earlier installation, without which logins are left alone.
+    cache
+        Where plans are kept for the time when the database is away; None: as before, at first `memory`.
 
     Raises
     ------
@@ -192,11 +199,11 @@ def plan(
         changes += _copy(raddb / name, content, marks, record.copied.get(name), problems, notes)
     changes += _link(raddb, root, problems)
     if install_logins.is_wanted(record, login_dsn):
-        for name, content, mark in install_logins.files(raddb, login_dsn):
+        for name, content, mark in install_logins.files(raddb, login_dsn, cache):
             changes += _copy(raddb / name, content, (mark,), record.copied.get(name), problems, notes)
         for name, target in install_logins.LINKS.items():
             changes += _further_link(raddb / name, target, problems)
-        for server in login_servers(root):
+        for server in (*login_servers(root), *tunnel_servers(root)):
             inner = [section for section in server.sections if section.name == LOGIN_CALL.section]
             if len(inner) != 1:
                 problems.append(
@@ -520,7 +527,7 @@ def _files_that_answer(raddb: Path) -> Iterator[str]:
 
 
 def _misled_logins(root: Section, compiled: Sequence[CompiledSection]) -> Iterator[str]:
-    for server in login_servers(root):
+    for server in (*login_servers(root), *tunnel_servers(root)):
         found = [
             each for each in compiled if (each.server, each.name) == (server.argument, LOGIN_CALL.section)
         ]

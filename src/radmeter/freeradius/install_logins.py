@@ -26,6 +26,25 @@ LINKS = {
     "sites-enabled/radmeter_cache": f"../{SITE}",
 }
 CACHE_PORT = 18128
+MEMORY = "memory"
+# The sections of the cache's file that several servers can share.
+SHARED = ("radmeter_cache", "radmeter_cache_realm", "radmeter_cache_generation")
+# Milliseconds. A login waits for it, so it must not wait long.
+MEMCACHED = """\
+	memcached {{
+		options = "--SERVER={server} --CONNECT-TIMEOUT=500 --POLL-TIMEOUT=500"
+		pool {{
+			start = 0
+			min = 0
+			max = ${{thread[pool].max_servers}}
+			spare = ${{thread[pool].max_spare_servers}}
+			uses = 0
+			lifetime = 0
+			idle_timeout = 60
+			retry_delay = 1
+		}}
+	}}
+"""
 # What stands between double quotes in a configuration as it is.
 PLAIN = re.compile(r"[\w./+@,:='~ -]+")
 BY_HAND = (
@@ -39,13 +58,13 @@ def is_wanted(record: Record, login_dsn: str | None) -> bool:
     return login_dsn is not None or POLICY in record.copied
 
 
-def files(raddb: Path, login_dsn: str | None) -> Iterator[tuple[str, bytes, str]]:
+def files(raddb: Path, login_dsn: str | None, cache: str | None = None) -> Iterator[tuple[str, bytes, str]]:
     """Yield each file's name below raddb, its content, and its mark. What was chosen before stays.
 
     Raises
     ------
     ConfigurationError
-        The connection string cannot stand in FreeRADIUS's configuration.
+        The connection string cannot stand in FreeRADIUS's configuration, or the cache's place is not understood.
     """
     for name, mark in MARKS.items():
         text = (resources.directory("radius") / name).read_text(encoding="utf-8")
@@ -55,9 +74,50 @@ def files(raddb: Path, login_dsn: str | None) -> Iterator[tuple[str, bytes, str]
                     f"{value}: only letters, digits, spaces and ./+@,:='~_- can stand in FreeRADIUS's configuration"
                 )
             text = text.replace(f"$ENV{{{variable}}}", value)
+        if name == CACHE and (
+            server := memcached_server(cache) if cache else _memcached_before(raddb / CACHE)
+        ):
+            text = shared(text, server)
         if name != POLICY:
             text = f"#  Written by `radmeter freeradius install`, radmeter {__version__}.\n#\n{text}"
         yield name, text.encode(), mark
+
+
+def memcached_server(place: str) -> str | None:
+    """Return the server of `memcached://HOST[:PORT]`; None of `memory`: each FreeRADIUS keeps its own.
+
+    Raises
+    ------
+    ConfigurationError
+        It is none of both.
+    """
+    if place == MEMORY:
+        return None
+    found = re.fullmatch(r"memcached://([\w.-]+(?::\d{1,5})?)/?", place)
+    if found is None:
+        raise ConfigurationError(f"--cache {place}: give memory, or memcached://HOST:PORT")
+    return found[1]
+
+
+def shared(text: str, server: str) -> str:
+    """Return the file of the cache with memcached as the driver of what servers can share.
+
+    The figures, and what says that the database is away, stay each server's own.
+    """
+    for section in SHARED:
+        head = f"cache {section} {{\n\tdriver = "
+        assert text.count(head) == 1
+        text = text.replace(
+            f'{head}"rlm_cache_rbtree"\n', f'{head}"rlm_cache_memcached"\n{MEMCACHED.format(server=server)}'
+        )
+    return text
+
+
+def _memcached_before(path: Path) -> str | None:
+    if not path.exists():
+        return None
+    found = re.search(r'(?m)^\t\toptions = "--SERVER=([^" ]+) ', path.read_text(encoding="utf-8"))
+    return found[1] if found else None
 
 
 def port_and_secret(site: Path) -> tuple[int, str] | None:

@@ -22,6 +22,7 @@ PROGRAM_DIRECTORIES = ("/usr/sbin", "/usr/local/sbin", "/sbin")
 LIBRARY_DIRECTORIES = ("lib/freeradius", "lib64/freeradius", "lib", "lib64")
 PYTHON_MODULE = "rlm_python3.so"  # in a separate package, which is easily forgotten
 SQL_MODULE = "rlm_sql_postgresql.so"  # the same
+MEMCACHED_MODULE = "rlm_cache_memcached.so"
 PLACES = (
     "/etc/freeradius/3.0",
     "/etc/freeradius",

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-# Of an $INCLUDEd directory, FreeRADIUS reads only files whose names have letters, digits, _ and . alone.
-_NAME = re.compile(r"[A-Za-z0-9_.]+")
+# Of an $INCLUDEd directory, FreeRADIUS reads only files whose names have letters, digits, -, _ and . alone.
+_NAME = re.compile(r"[A-Za-z0-9_.-]+")
 TOKEN = re.compile(
     r"""\s*(?:(?P<comment>\#.*)|(?P<brace>[{}])|(?P<text>(?:"(?:\\.|[^"])*"|'[^']*'|\$\{[^}]*\}
                         |\$ENV\{[^}]*\}|%\{(?:[^{}]|\{[^}]*\})*\}|[^{}\#"'])+))""",

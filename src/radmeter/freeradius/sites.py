@@ -37,7 +37,7 @@ def login_servers(root: Section) -> Iterator[Section]:
 
     A server that a module names is such a tunnel. It may have a listener for tests.
     """
-    tunnels = {name for each in root.all("modules") for name in _servers_named(each)}
+    tunnels = _tunnels(root)
     named = {
         each.value("virtual_server")
         for each in (*root.all("listen"), *root.all("client"), *root.all("clients"))
@@ -48,6 +48,19 @@ def login_servers(root: Section) -> Iterator[Section]:
             own = {each.value("type") for each in server.sections if each.name == "listen"}
             if own & set(LOGIN_LISTENERS) or server.argument in named:
                 yield server
+
+
+def tunnel_servers(root: Section) -> Iterator[Section]:
+    """Yield the virtual servers in which EAP asks for a password: they know the name that has shown it."""
+    tunnels = _tunnels(root)
+    for server in root.sections:
+        if server.name == "server" and server.argument in tunnels and server.sections:
+            yield server
+
+
+def _tunnels(root: Section) -> set[str]:
+    """Return the names of the servers that modules name."""
+    return {name for each in root.all("modules") for name in _servers_named(each)}
 
 
 def _servers_named(section: Section) -> Iterator[str]:

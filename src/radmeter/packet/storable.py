@@ -1,16 +1,26 @@
 """Text as PostgreSQL can store it: without NUL and lone surrogates. Pure."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
 from radmeter.packet.attributes import TEXT_AS_OCTETS
 
+_WRITTEN_OUT = re.compile(rb"\\x(00|[89a-f][0-9a-f])")
 _OCTETS_NAME = {name: octets_name for octets_name, name in TEXT_AS_OCTETS.items()}
 
 
 def storable(text: str) -> str:
     """Return text in which NUL and lone surrogates are written out, as in ``\\x00``."""
     return text.replace("\0", "\\x00").encode("utf-8", "backslashreplace").decode()
+
+
+def octets_of(text: str) -> bytes:
+    """Return the octets of an attribute that was stored as text, in which others than UTF-8 and NUL are written out."""
+    octets = _WRITTEN_OUT.sub(lambda found: bytes.fromhex(found[1].decode()), text.encode())
+    if octets.decode("utf-8", "backslashreplace").replace("\0", "\\x00") == text:
+        return octets
+    return text.encode()
 
 
 def storable_pairs(pairs: Sequence[Sequence[Any]]) -> list[list[Any]]:

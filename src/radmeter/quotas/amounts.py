@@ -6,6 +6,8 @@ from decimal import Decimal
 from radmeter.errors import ConfigurationError
 
 MOST = 2**63 - 1
+# 100 years. PostgreSQL cannot add much more to an instant. The functions and the table of plans have the same bound.
+MOST_SECONDS = 36525 * 86400
 # Some vendors take speeds in units of 8 kbit/s, and less would become 0, which means no limit.
 SLOWEST = 8000
 
@@ -100,8 +102,8 @@ def seconds(text: str, *, bare: bool = False) -> int:
         if unit not in _SECONDS:
             raise BadAmount(f"{text!r} is not a span of time: the units are s, min, h, d and w")
     total = sum(int(number) * _SECONDS[unit] for number, unit in parts)
-    if total > MOST:
-        raise BadAmount(f"{text!r} is too long")
+    if total > MOST_SECONDS:
+        raise BadAmount(f"{text!r} is more than 100 years, and 36525d is the longest span of time")
     return total
 
 

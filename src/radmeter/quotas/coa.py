@@ -22,6 +22,7 @@ from pyrad.packet import (
 )
 
 from radmeter.errors import RadmeterError
+from radmeter.packet.storable import octets_of
 from radmeter.quotas.limits import Attribute
 
 Act = Literal["disconnect", "coa"]
@@ -81,12 +82,16 @@ class Profile:
 
 @dataclass(frozen=True)
 class Request:
-    """A request as it is sent. `datagram` is sent again as it is (RFC 5176 section 2.3)."""
+    """A request as it is sent. `datagram` is sent again as it is (RFC 5176 section 2.3).
+
+    `signed_answers`: an answer without a Message-Authenticator is none.
+    """
 
     act: Act
     identifier: int
     datagram: bytes
     secret: bytes = field(repr=False)
+    signed_answers: bool = False
 
     @property
     def authenticator(self) -> bytes:
@@ -119,6 +124,7 @@ def make(
     secret: bytes,
     at: int,
     message_authenticator: bool = True,
+    signed_answers: bool = False,
 ) -> Request:
     """Make a request. A Disconnect-Request has no limits: it names the session and nothing else (section 3).
 
@@ -132,6 +138,8 @@ def make(
         Event-Timestamp, seconds since 1970.
     message_authenticator
         False: this router refuses it.
+    signed_answers
+        Whether the answer must have one.
 
     Raises
     ------
@@ -155,7 +163,7 @@ def make(
         datagram: bytes = packet.RequestPacket()
     except (ValueError, PacketError) as error:
         raise CannotBeSent(f"the request cannot be encoded: {error}") from None
-    return Request(act, identifier, datagram, secret)
+    return Request(act, identifier, datagram, secret, signed_answers)
 
 
 def named(
@@ -177,7 +185,7 @@ def _add(packet: CoAPacket, name: str, value: int | str) -> None:
         packet.setdefault((int(numbers[1]), int(numbers[2])), []).append(int(value).to_bytes(4, "big"))
         return
     if isinstance(value, str) and dictionary().attributes[name].type == "string":
-        encoded = value.encode()
+        encoded = octets_of(value)
         if len(encoded) > LONGEST_VALUE:
             raise CannotBeSent(f"{name} has more than {LONGEST_VALUE} bytes")
     elif isinstance(value, str) and value.isdecimal():
@@ -191,8 +199,8 @@ def _add(packet: CoAPacket, name: str, value: int | str) -> None:
 def read(request: Request, datagram: bytes) -> Answer | None:
     """Return the answer in a datagram. None: it is no answer to this request, or it proves not to be the router's.
 
-    The Response Authenticator and, if there is one, the Message-Authenticator must be right. So a forged answer, one
-    made with another secret, and a late one to an earlier request all count as none.
+    The Response Authenticator must be right, and the Message-Authenticator if there is one or has to be one. So a
+    forged answer, one made with another secret, and a late one to an earlier request all count as none.
     """
     if len(datagram) < 20 or datagram[1] != request.identifier:
         return None
@@ -211,9 +219,12 @@ def read(request: Request, datagram: bytes) -> Answer | None:
         return None
     try:
         packet = CoAPacket(code=code, secret=request.secret, dict=dictionary(), packet=datagram)
-        if _MESSAGE_AUTHENTICATOR in packet and not packet.verify_message_authenticator(
-            original_authenticator=request.authenticator, original_code=datagram[0]
-        ):
+        if _MESSAGE_AUTHENTICATOR in packet:
+            if not packet.verify_message_authenticator(
+                original_authenticator=request.authenticator, original_code=datagram[0]
+            ):
+                return None
+        elif request.signed_answers:
             return None
         causes = packet.get("Error-Cause", [])
     except Exception:  # pyrad raises many kinds for a datagram that is no packet

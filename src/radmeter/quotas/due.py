@@ -15,6 +15,7 @@ from radmeter.database import advisory_locks
 from radmeter.database.connection import Connection, connect, explained_errors, translated_errors
 from radmeter.database.transactions import TransactionsConnection
 from radmeter.errors import StoreError
+from radmeter.printable import printable
 
 log = logging.getLogger(__name__)
 
@@ -27,8 +28,10 @@ LARGEST_SET = 1000
 
 # By the index, which passes over deleted rows: there are as many as were just worked off.
 ANY_DUE = """
-SELECT (SELECT id FROM radmeter.quota_change ORDER BY id LIMIT 1) IS NOT NULL
+SELECT (SELECT id FROM radmeter.quota_change WHERE at <= now() ORDER BY at, id LIMIT 1) IS NOT NULL
     OR EXISTS (SELECT FROM radmeter.quota_account WHERE due_at <= now())"""
+FAILED = """
+SELECT username, error FROM radmeter.quota_change WHERE error IS NOT NULL ORDER BY username LIMIT 10"""
 
 
 class Lease(Protocol):
@@ -45,17 +48,34 @@ class DueQuotas:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._size = FIRST_SET
+        self._took = 0.0
+        self._failed: set[tuple[str, str]] = set()
         self.longest_seconds = 0.0
         """How long ingest was kept waiting by a set, at most."""
 
-    def apply(self, stopping: Callable[[], bool] = lambda: False) -> int:
-        """Look at all users who are due now; return how many. What is left when it is stopped is done the next time."""
+    def apply(self, wait: Callable[[float], bool] = lambda _: False) -> int:
+        """Look at all users who are due now; return how many.
+
+        Parameters
+        ----------
+        wait
+            Waits for so many seconds; true: stop. What is left is done the next time. After each set it waits as long
+            as the set took, so that ingest has at least half of the time.
+        """
         looked_at = 0
-        while not stopping():
-            if not (found := self._apply_set()):
-                break
+        while found := self._apply_set():
             looked_at += found
+            if wait(self._took):
+                break
         return looked_at
+
+    def warn(self) -> None:
+        """Log which users could not be looked at, and why, unless it was logged. They are tried again later."""
+        with explained_errors("radmeter_owner"):
+            failed = set(self._connection.execute(FAILED).fetchall())
+        for username, error in sorted(failed - self._failed):
+            log.warning("quotas: %s could not be looked at: %s", printable(username), printable(error))
+        self._failed = failed
 
     def _apply_set(self) -> int:
         with explained_errors("radmeter_owner"):
@@ -67,7 +87,7 @@ class DueQuotas:
                 row = self._connection.execute(
                     "SELECT radmeter.apply_due_quotas(%s)", (self._size,)
                 ).fetchone()
-            took = time.monotonic() - began
+            self._took = took = time.monotonic() - began
         found = int(row[0]) if row else 0
         self.longest_seconds = max(self.longest_seconds, took)
         if took > SET_SECONDS:
@@ -102,8 +122,9 @@ def _look(dsn: str, lease_on: Callable[[TransactionsConnection], Lease], stop: t
                 said = None
                 due = DueQuotas(connection)
                 while not stop.wait(LOOK_SECONDS):
-                    if looked_at := due.apply(stop.is_set):
+                    if looked_at := due.apply(stop.wait):
                         log.debug("quotas: looked at %d users who were due", looked_at)
+                        due.warn()
                 lease.end()
         except StoreError as error:
             if str(error) != said:

@@ -7,7 +7,7 @@ from typing import Literal
 from radmeter.quotas.coa import COA, DISCONNECT, Act, Answer, cause_text
 
 # A router that answers, but never as it should, is asked this often.
-MOST_ATTEMPTS = 10
+MOST_REFUSALS = 10
 # An ACK that has no effect is believed this often.
 MOST_ACKS = 3
 # Packets that were under way when the router answered do not show that its ACK had no effect.
@@ -23,7 +23,20 @@ FIRST_PAUSE_SECONDS = 15
 class Asked:
     """A request that was sent, with what is known of its session.
 
-    `silent_seconds`: since the session's latest packet. `answered_seconds`: since the router's latest ACK.
+    Attributes
+    ----------
+    attempts
+        How often it was sent, also in vain.
+    naks, acks
+        How often the router refused and acknowledged it before.
+    silent_seconds
+        Since the session's latest packet.
+    answered_seconds
+        Since the router's latest ACK.
+    next_has_id
+        The next set of attributes has the Acct-Session-Id. Without it, the router may take another session for ours.
+    takes_disconnect
+        A Disconnect-Request may follow.
     """
 
     act: Act
@@ -33,6 +46,9 @@ class Asked:
     silent_seconds: float
     interim_seconds: int | None = None
     answered_seconds: float | None = None
+    naks: int = 0
+    acks: int = 0
+    next_has_id: bool = True
     takes_disconnect: bool = True
 
     @property
@@ -78,8 +94,9 @@ def after_answer(asked: Asked, answer: Answer) -> Step:
     told = f"the router refused: {cause_text(answer.error_cause)}"
     handler = _HANDLERS.get(answer.error_cause, _unknown_session if answer.error_cause is None else _later)
     step = handler(asked, told)
-    if step.state == "waiting" and asked.attempts >= MOST_ATTEMPTS:
-        return Step("failed", step.act, step.identity_set, f"{told} ({asked.attempts} times)")
+    refusals = asked.naks + 1
+    if step.state == "waiting" and refusals >= MOST_REFUSALS:
+        return Step("failed", step.act, step.identity_set, f"{told} ({refusals} times)")
     return step
 
 
@@ -92,12 +109,12 @@ def after_acknowledged(asked: Asked) -> Step:
     """Return what follows if a router acknowledged a Disconnect-Request, and the session is still open here."""
     since = asked.answered_seconds or 0
     if asked.silent_seconds < since - UNDER_WAY_SECONDS:
-        if asked.attempts >= MOST_ACKS:
+        if asked.acks >= MOST_ACKS:
             return Step(
                 "failed",
                 asked.act,
                 asked.identity_set,
-                f"the router acknowledged {asked.attempts} times, but the session goes on: "
+                f"the router acknowledged {asked.acks} times, but the session goes on: "
                 "does the request reach the router itself, and not a proxy or controller?",
             )
         number = min(asked.identity_set + 1, asked.identity_sets - 1)
@@ -125,7 +142,7 @@ def _unknown_session(asked: Asked, told: str) -> Step:
             f"{told}: closed, its packets have ended",
             close_after=asked.interval,
         )
-    if asked.identity_set + 1 < asked.identity_sets:
+    if asked.identity_set + 1 < asked.identity_sets and (asked.next_has_id or asked.naks > 0):
         return Step("waiting", asked.act, asked.identity_set + 1, told)
     # The next interim, or its absence, tells.
     return Step("waiting", asked.act, asked.identity_set, told, seconds=min(asked.interval + 1, 600))
@@ -151,7 +168,7 @@ def _not_able(asked: Asked, told: str) -> Step:
 def _instead(asked: Asked, told: str, *, refused: bool) -> Step:
     if asked.act == COA and asked.takes_disconnect:
         return Step("waiting", DISCONNECT, 0, f"{told}: Disconnect-Request instead", refused_coa=refused)
-    return Step("failed", asked.act, asked.identity_set, told)
+    return Step("failed", asked.act, asked.identity_set, told, refused_coa=refused and asked.act == COA)
 
 
 def _wrong_request(asked: Asked, told: str) -> Step:
@@ -161,7 +178,7 @@ def _wrong_request(asked: Asked, told: str) -> Step:
 
 def _later(asked: Asked, told: str) -> Step:
     """502, 504, 505, 506, and causes of later RFCs: try again, with pauses that grow."""
-    pause = min(FIRST_PAUSE_SECONDS * 2 ** max(asked.attempts - 1, 0), LONGEST_PAUSE_SECONDS)
+    pause = min(FIRST_PAUSE_SECONDS * 2 ** min(asked.naks, MOST_REFUSALS), LONGEST_PAUSE_SECONDS)
     return Step("waiting", asked.act, asked.identity_set, told, seconds=pause)
 
 

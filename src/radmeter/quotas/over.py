@@ -16,6 +16,10 @@ UNION
 SELECT username FROM radmeter.quota_account WHERE due_at <= now() AND username > %(after)s
 UNION
 SELECT username FROM radmeter.quota_change WHERE username > %(after)s
+UNION
+(SELECT username FROM public.subscribers
+ WHERE username > %(after)s AND EXISTS (SELECT FROM radmeter.quota_change WHERE everybody)
+ ORDER BY username LIMIT %(most)s)
 ORDER BY username LIMIT %(most)s"""
 _STATES = """
 SELECT username, plan, status, reason, percent::integer AS percent, quota_bytes, used_bytes, remaining_bytes,

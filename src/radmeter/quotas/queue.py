@@ -6,7 +6,7 @@ again. That is harmless: the router ends the session or says that it has none.
 """
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -30,9 +30,26 @@ LONGEST_SILENCE_SECONDS = 3600
 SETTING_MISSING_SECONDS = 300
 # A session that could not be closed is looked at again after this time.
 LOOK_AGAIN_SECONDS = 60
+SESSION_ID = "Acct-Session-Id"
+# The reason of a request that changes limits of octets and of time, but no speed.
+LIMITS = "limits"
 
-# Sessions that have ended or have another user now, and users who are no subscribers or are served again.
-_END = """
+# How many requests are looked at for a purpose at once. Those that are due first come first, so each has its turn.
+LOOK_AT_MOST = 2000
+
+_UNCLAIMED = "request.ended_at IS NULL AND (request.claimed_until IS NULL OR request.claimed_until < now())"
+
+# The session has ended or has another user now, or the user is served again.
+_POINTLESS = """(
+    session.radacctid IS NULL OR session.username IS DISTINCT FROM request.username
+    OR request.requested_by IS NULL AND CASE
+           WHEN request.act = 'disconnect' AND request.reason IN ('over', 'time', 'expired', 'suspended')
+           THEN request.state IN ('waiting', 'sent')
+                AND coalesce(account.status, '') NOT IN ('over', 'expired', 'suspended')
+           ELSE request.reason = 'throttled' AND account.username IS NULL END)
+"""
+
+_END = f"""
 UPDATE radmeter.disconnect_queue AS request SET
     state = CASE WHEN ended.why IS NULL THEN 'done' ELSE 'dropped' END, ended_at = now(),
     error = coalesce(ended.why, request.error), claimed_by = NULL, claimed_until = NULL
@@ -47,62 +64,71 @@ FROM (
     LEFT JOIN public.radacct AS session
         ON session.radacctid = request.radacctid AND session.acctstoptime IS NULL
     LEFT JOIN radmeter.quota_account AS account ON account.username = request.username
-    WHERE request.ended_at IS NULL
-      AND (request.claimed_until IS NULL OR request.claimed_until < now())
-      AND (session.radacctid IS NULL OR session.username IS DISTINCT FROM request.username
-           OR request.requested_by IS NULL
-              AND (account.username IS NULL
-                   OR request.act = 'disconnect' AND request.reason IN ('over', 'time', 'expired', 'suspended')
-                      AND request.state IN ('waiting', 'sent')
-                      AND account.status NOT IN ('over', 'expired', 'suspended')))
+    WHERE request.id = ANY (ARRAY(
+            SELECT id FROM radmeter.disconnect_queue WHERE ended_at IS NULL
+            ORDER BY next_try_at LIMIT %(look_at_most)s))
+      AND {_UNCLAIMED} AND {_POINTLESS}
     FOR UPDATE OF request SKIP LOCKED
 ) AS ended
 WHERE request.id = ended.id AND request.ended_at IS NULL
-"""
+"""  # noqa: S608  # of constants
 
-_LACKING = """
+# Requests that cannot be sent now: the router has no secret, or is silent. They are not looked at again until then.
+_LATER = f"""
 UPDATE radmeter.disconnect_queue AS request SET
-    next_try_at = now() + %(pause)s * interval '1 second', error = lacking.why
+    next_try_at = CASE WHEN later.why IS NULL THEN later.paused_until
+                       ELSE now() + %(pause)s * interval '1 second' END,
+    error = coalesce(later.why, request.error)
 FROM (
-    SELECT request.id, CASE
+    SELECT request.id, state.next_try_at AS paused_until, CASE
                WHEN router.id IS NULL THEN 'the router of the session is not known'
-               ELSE format('router #%%s "%%s" has no secret: radmeter routers set ''#%%s'' --coa-secret-file FILE '
+               WHEN coa.secret IS NULL
+               THEN format('router #%%s "%%s" has no secret: radmeter routers set ''#%%s'' --coa-secret-file FILE '
                            '--vendor VENDOR', router.id, router.name, router.id) END AS why
     FROM radmeter.disconnect_queue AS request
     JOIN public.radacct AS session
         ON session.radacctid = request.radacctid AND session.acctstoptime IS NULL
     LEFT JOIN public.routers AS router ON router.id = session.router_id
     LEFT JOIN radmeter.router_coa AS coa ON coa.router_id = router.id
-    WHERE request.ended_at IS NULL AND request.state IN ('waiting', 'sent') AND request.next_try_at <= now()
-      AND (request.claimed_until IS NULL OR request.claimed_until < now()) AND coa.secret IS NULL
+    LEFT JOIN radmeter.router_coa_state AS state ON state.router_id = router.id
+    WHERE request.id = ANY (ARRAY(
+            SELECT id FROM radmeter.disconnect_queue
+            WHERE ended_at IS NULL AND next_try_at <= now() AND state IN ('waiting', 'sent')
+            ORDER BY next_try_at LIMIT %(look_at_most)s))
+      AND {_UNCLAIMED} AND request.state IN ('waiting', 'sent')
+      AND (coa.secret IS NULL OR state.next_try_at > now())
     FOR UPDATE OF request SKIP LOCKED
-) AS lacking
-WHERE request.id = lacking.id
-"""
+) AS later
+WHERE request.id = later.id
+"""  # noqa: S608  # of constants
 
 # A silent router is asked with one request. Acknowledged requests are only looked at, so they are not bounded.
-_CLAIM = """
-WITH candidate AS MATERIALIZED (
+_CLAIM = f"""
+WITH due AS MATERIALIZED (
+    SELECT request.* FROM radmeter.disconnect_queue AS request
+    WHERE {_UNCLAIMED} AND request.next_try_at <= now()
+), candidate AS MATERIALIZED (
     SELECT request.id, request.state = 'acknowledged' AS acknowledged, session.router_id,
            state.silent_since IS NOT NULL AS silent, state.next_try_at > now() AS paused,
            row_number() OVER (PARTITION BY session.router_id, request.state = 'acknowledged'
                               ORDER BY request.next_try_at, request.id) AS number
-    FROM radmeter.disconnect_queue AS request
-    JOIN public.radacct AS session
-        ON session.radacctid = request.radacctid AND session.acctstoptime IS NULL
+    FROM due AS request CROSS JOIN LATERAL (
+        -- OFFSET 0: by the index, however many sessions are open.
+        SELECT each.radacctid, each.username, each.router_id FROM public.radacct AS each
+        WHERE each.radacctid = request.radacctid AND each.acctstoptime IS NULL OFFSET 0) AS session
     LEFT JOIN radmeter.router_coa AS coa ON coa.router_id = session.router_id
     LEFT JOIN radmeter.router_coa_state AS state ON state.router_id = session.router_id
-    WHERE request.ended_at IS NULL AND request.next_try_at <= now()
-      AND (request.claimed_until IS NULL OR request.claimed_until < now())
+    LEFT JOIN radmeter.quota_account AS account ON account.username = request.username
+    WHERE NOT {_POINTLESS}
       AND (coa.secret IS NOT NULL OR request.state = 'acknowledged')
 ), chosen AS (
     SELECT request.id
     FROM candidate JOIN radmeter.disconnect_queue AS request USING (id)
     WHERE (candidate.acknowledged
-           OR paused IS NOT TRUE AND number <= CASE WHEN silent THEN 1 ELSE %(per_router)s END
-              AND router_id <> ALL (%(busy)s))
-      AND request.ended_at IS NULL AND request.next_try_at <= now()
-      AND (request.claimed_until IS NULL OR request.claimed_until < now())
+           OR paused IS NOT TRUE
+              AND CASE WHEN silent THEN number = 1 AND router_id <> ALL (%(trying)s)
+                       ELSE number <= %(per_router)s AND router_id <> ALL (%(busy)s) END)
+      AND {_UNCLAIMED} AND request.next_try_at <= now()
     ORDER BY request.next_try_at, request.id LIMIT %(most)s
     FOR UPDATE OF request SKIP LOCKED
 )
@@ -113,10 +139,11 @@ UPDATE radmeter.disconnect_queue AS request SET
     state = CASE WHEN request.state = 'acknowledged' THEN 'acknowledged' ELSE 'sent' END
 FROM chosen WHERE request.id = chosen.id
 RETURNING request.id
-"""
+"""  # noqa: S608  # of constants
 
 _CLAIMED = """
-SELECT request.id, request.act, request.reason, request.state, request.attempts, request.identity_set,
+SELECT request.id, request.act, request.reason, request.state, request.attempts, request.naks, request.acks,
+       request.identity_set,
        extract(epoch FROM now() - request.answered_at)::float AS answered_seconds,
        session.radacctid, session.router_id, session.acctsessionid,
        radmeter.sent_name(session.radacctid, session.username) AS sent_username,
@@ -127,11 +154,20 @@ SELECT request.id, request.act, request.reason, request.state, request.attempts,
                                                     session.acctstarttime)), 0)::float AS silent_seconds,
        coalesce(session.interim_interval, router.interim_interval) AS interim_seconds,
        router.name AS router, router.nas_identifier,
-       coalesce(coa.vendor, 'generic') AS vendor, coa.secret, coa.port, coa.message_authenticator, coa.swapped,
+       coalesce(coa.vendor, 'generic') AS vendor, coa.secret, coa.port, coa.message_authenticator,
+       coa.signed_answers, coa.swapped,
        host(coalesce(coa.address, state.packets_from, nullif(session.nasipaddress, '0.0.0.0'))) AS address,
-       host(coa.source_address) AS source, state.coa_works,
-       quota.speed_up, quota.speed_down, quota.remaining_bytes, quota.remaining_in, quota.remaining_out,
-       quota.session_timeout, quota.idle_timeout,
+       host(coa.source_address) AS source, coalesce(state.failures, 0) AS failures,
+       CASE WHEN state.coa_works OR state.learned_at > now() - interval '1 day' THEN state.coa_works END AS coa_works,
+       quota.speed_up, quota.speed_down, quota.remaining_in, quota.remaining_out,
+       least(quota.remaining_bytes, (
+           SELECT min(tier.from_bytes) FROM public.plan_tiers AS tier
+           WHERE tier.plan_id = quota.plan_id AND tier.from_bytes > quota.used_bytes
+             AND tier.speed_up IS NULL AND tier.speed_down IS NULL) - quota.used_bytes) AS remaining_bytes,
+       quota.session_timeout, quota.idle_timeout, quota.remaining_seconds,
+       ceil(extract(epoch FROM quota.expires_at - now()))::bigint AS valid_seconds,
+       greatest(ceil(extract(epoch FROM now() - session.acctstarttime)), session.acctsessiontime, 0)::bigint
+           AS online_seconds,
        CASE WHEN request.act = 'coa' THEN greatest(radmeter.open_sessions(session.username), 1) END AS sessions
 FROM radmeter.disconnect_queue AS request
 JOIN public.radacct AS session ON session.radacctid = request.radacctid AND session.acctstoptime IS NULL
@@ -145,6 +181,28 @@ LEFT JOIN radmeter.quota_state(
 WHERE request.id = ANY (%(ids)s)
 """
 
+_PUT_OFF = """
+UPDATE radmeter.disconnect_queue SET
+    state = CASE WHEN state = 'acknowledged' THEN state ELSE 'waiting' END,
+    attempts = attempts - (state <> 'acknowledged')::integer, claimed_by = NULL, claimed_until = NULL,
+    next_try_at = now() + %(pause)s * interval '1 second', error = %(why)s
+WHERE id = %(id)s
+"""
+
+# Of these sessions the device or its address has another session by now.
+_SHARED = """
+SELECT asked.radacctid
+FROM public.radacct AS asked JOIN public.radacct AS other
+    ON other.callingstationid = asked.callingstationid AND other.radacctid <> asked.radacctid
+WHERE asked.radacctid = ANY (%(sessions)s) AND asked.acctstoptime IS NULL AND other.acctstoptime IS NULL
+UNION
+SELECT asked.radacctid
+FROM public.radacct AS asked JOIN public.radacct AS other
+    ON other.router_id = asked.router_id AND other.framedipaddress = asked.framedipaddress
+    AND other.radacctid <> asked.radacctid
+WHERE asked.radacctid = ANY (%(sessions)s) AND asked.acctstoptime IS NULL AND other.acctstoptime IS NULL
+"""
+
 _PROFILES = "SELECT * FROM radmeter.vendor_profiles()"
 _ATTRIBUTES = """
 SELECT vendor, purpose, attribute, gigawords_attribute, unit FROM radmeter.vendor_attributes() WHERE in_coa
@@ -155,7 +213,7 @@ _RECORD = """
 WITH given AS (
     SELECT * FROM json_to_recordset(%(results)s) AS result (
         id bigint, state text, act text, identity_set smallint, error text, error_cause integer, seconds float,
-        answered boolean)
+        answered boolean, nak boolean, ack boolean)
 ), decided AS (
     -- radmeter.apply_quotas has made it due again: other limits came while the request was under way.
     SELECT given.*, request.state = 'waiting' AS renewed, request.act <> given.act AND EXISTS (
@@ -168,6 +226,9 @@ UPDATE radmeter.disconnect_queue AS request SET
     state = CASE WHEN renewed THEN 'waiting' WHEN twice THEN 'dropped' ELSE decided.state END,
     act = CASE WHEN renewed OR twice THEN request.act ELSE decided.act END,
     identity_set = decided.identity_set,
+    naks = CASE WHEN renewed OR request.act = decided.act THEN request.naks + (decided.nak AND NOT renewed)::integer
+                ELSE 0 END,
+    acks = request.acks + (decided.ack AND NOT renewed)::integer,
     error = decided.error,
     error_cause = CASE WHEN decided.answered THEN decided.error_cause ELSE request.error_cause END,
     next_try_at = CASE WHEN renewed THEN request.next_try_at
@@ -178,15 +239,35 @@ UPDATE radmeter.disconnect_queue AS request SET
 FROM decided WHERE request.id = decided.id
 """
 
+# radmeter.apply_quotas makes a request again for a session that did not get the user's speeds.
+_NOTE_FAILED = """
+INSERT INTO radmeter.quota_change (username)
+SELECT DISTINCT username FROM radmeter.disconnect_queue
+WHERE id = ANY (%(failed)s) AND state = 'failed' AND requested_by IS NULL
+  AND reason IN ('throttled', 'restored', 'speeds')
+"""
+
+# What waited for a silent router is due when it answers. What has been answered has a pause of its own.
+_AWAKE = """
+UPDATE radmeter.disconnect_queue AS request SET next_try_at = now()
+FROM public.radacct AS session JOIN radmeter.router_coa_state AS state USING (router_id)
+WHERE state.router_id = ANY (%(answered)s) AND state.silent_since IS NOT NULL
+  AND session.radacctid = request.radacctid AND session.acctstoptime IS NULL
+  AND request.ended_at IS NULL AND request.state IN ('waiting', 'sent') AND request.next_try_at > now()
+  AND request.naks = 0 AND request.acks = 0
+"""
+
 _ROUTERS = """
 INSERT INTO radmeter.router_coa_state AS known
-    (router_id, coa_works, silent_since, failures, next_try_at, last_answer_at, last_error)
-SELECT router_id, coa_works, CASE WHEN NOT answered THEN now() END, CASE WHEN answered THEN 0 ELSE 1 END,
+    (router_id, coa_works, learned_at, silent_since, failures, next_try_at, last_answer_at, last_error)
+SELECT router_id, coa_works, CASE WHEN coa_works IS NOT NULL THEN now() END,
+       CASE WHEN NOT answered THEN now() END, CASE WHEN answered THEN 0 ELSE 1 END,
        CASE WHEN NOT answered THEN now() + %(first)s * interval '1 second' END, CASE WHEN answered THEN now() END, error
 FROM json_to_recordset(%(routers)s) AS given (router_id bigint, answered boolean, coa_works boolean, error text)
 ORDER BY router_id
 ON CONFLICT (router_id) DO UPDATE SET
     coa_works = coalesce(excluded.coa_works, known.coa_works),
+    learned_at = coalesce(excluded.learned_at, known.learned_at),
     last_answer_at = coalesce(excluded.last_answer_at, known.last_answer_at),
     last_error = excluded.last_error,
     silent_since = CASE WHEN excluded.failures = 0 THEN NULL ELSE coalesce(known.silent_since, now()) END,
@@ -215,8 +296,10 @@ class Claimed:
     source: str | None
     secret: str | None = field(repr=False)
     message_authenticator: bool
+    signed_answers: bool
     swapped: bool
     coa_works: bool | None
+    failures: int
     session: Mapping[str, str | None]
     profile: Profile
     vendor_attributes: Sequence[VendorAttribute]
@@ -273,12 +356,20 @@ def claim(
     *,
     most: int = CLAIM_MOST,
     busy: Sequence[int] = (),
+    trying: Sequence[int] = (),
     per_router: int = CLAIM_PER_ROUTER,
     seconds: float = CLAIM_SECONDS,
 ) -> list[Claimed]:
-    """Claim the requests that are due, at most `most`, and none of the routers `busy`. End those that have no purpose.
+    """Claim the requests that are due, at most `most`. End those that have no purpose.
 
     Requests whose router has no secret stay, with an error that names the command to run.
+
+    Parameters
+    ----------
+    busy
+        Routers that get no further request now.
+    trying
+        Routers with a request under way. One of them that is silent gets no other.
     """
     profiles, attributes = vendors(connection)
     with (
@@ -286,8 +377,8 @@ def claim(
         connection.transaction(),
         connection.cursor(row_factory=dict_row) as cursor,
     ):
-        cursor.execute(_END)
-        cursor.execute(_LACKING, {"pause": SETTING_MISSING_SECONDS})
+        cursor.execute(_END, {"look_at_most": LOOK_AT_MOST})
+        cursor.execute(_LATER, {"pause": SETTING_MISSING_SECONDS, "look_at_most": LOOK_AT_MOST})
         ids = [
             row["id"]
             for row in cursor.execute(
@@ -296,19 +387,47 @@ def claim(
                     "worker": worker,
                     "most": most,
                     "busy": list(busy),
+                    "trying": list(trying),
                     "per_router": per_router,
                     "seconds": seconds,
                 },
             ).fetchall()
         ]
-        rows = cursor.execute(_CLAIMED, {"ids": ids}).fetchall() if ids else []
-    return [_claimed(row, profiles, attributes) for row in rows]
+        rows = _described(connection, cursor, ids) if ids else []
+        # Only after an answer another set of attributes can be next.
+        answered = [row["radacctid"] for row in rows if row["naks"] or row["acks"]]
+        shared = cursor.execute(_SHARED, {"sessions": answered}).fetchall() if answered else []
+    shared_sessions = {row["radacctid"] for row in shared}
+    return [_claimed(row, profiles, attributes, shared_sessions) for row in rows]
+
+
+def _described(
+    connection: psycopg.Connection[Any], cursor: psycopg.Cursor[dict[str, Any]], ids: list[int]
+) -> list[dict[str, Any]]:
+    """Return all that is needed to send claimed requests. One whose user is an error waits; the others are sent."""
+    try:
+        with connection.transaction():
+            return cursor.execute(_CLAIMED, {"ids": ids}).fetchall()
+    except (psycopg.DataError, psycopg.IntegrityError, psycopg.InternalError) as error:
+        if len(ids) == 1:
+            why = f"the user's limits cannot be computed: {error.diag.message_primary or error}"
+            cursor.execute(_PUT_OFF, {"id": ids[0], "pause": SETTING_MISSING_SECONDS, "why": why})
+            return []
+    half = len(ids) // 2
+    return _described(connection, cursor, ids[:half]) + _described(connection, cursor, ids[half:])
 
 
 def _claimed(
-    row: Mapping[str, Any], profiles: Mapping[str, Profile], attributes: Mapping[str, list[VendorAttribute]]
+    row: Mapping[str, Any],
+    profiles: Mapping[str, Profile],
+    attributes: Mapping[str, list[VendorAttribute]],
+    shared: Collection[int],
 ) -> Claimed:
     profile = profiles.get(row["vendor"], profiles["generic"])
+    if row["radacctid"] in shared:
+        # Without its id, the router would take another session of the device for it.
+        own = tuple(names for names in profile.identity if SESSION_ID in names)
+        profile = replace(profile, identity=own or profile.identity[:1])
     session = session_attributes(row)
     return Claimed(
         id=row["id"],
@@ -322,8 +441,10 @@ def _claimed(
         source=row["source"],
         secret=row["secret"],
         message_authenticator=row["message_authenticator"] is not False,
+        signed_answers=bool(row["signed_answers"]),
         swapped=bool(row["swapped"]),
         coa_works=row["coa_works"],
+        failures=row["failures"],
         session=session,
         profile=profile,
         vendor_attributes=attributes.get(profile.vendor, []),
@@ -331,12 +452,17 @@ def _claimed(
         asked=Asked(
             act=row["act"],
             attempts=row["attempts"],
-            identity_set=row["identity_set"],
+            naks=row["naks"],
+            acks=row["acks"],
+            identity_set=min(row["identity_set"], len(profile.identity) - 1),
             identity_sets=identity_sets(session, profile),
             silent_seconds=row["silent_seconds"] or 0.0,
             interim_seconds=row["interim_seconds"],
             answered_seconds=row["answered_seconds"],
-            takes_disconnect=profile.takes_disconnect,
+            next_has_id=SESSION_ID
+            in profile.identity[min(row["identity_set"] + 1, len(profile.identity) - 1)],
+            # Nobody is disconnected for the sake of a limit that the next login has anyhow.
+            takes_disconnect=profile.takes_disconnect and row["reason"] != LIMITS,
         ),
         radacctid=row["radacctid"],
     )
@@ -366,15 +492,19 @@ def _limits(row: Mapping[str, Any]) -> Limits:
     sessions = row["sessions"] or 1
 
     def up_to(used: int, remaining: int | None) -> int | None:
-        return None if remaining is None else used + remaining // sessions
+        # Never 0: that is no limit.
+        return None if remaining is None else max(used + remaining // sessions, 1)
 
+    online = row["online_seconds"] or 0
+    valid = None if row["valid_seconds"] is None else max(online + row["valid_seconds"], 1)
+    seconds = (row["session_timeout"], up_to(online, row["remaining_seconds"]), valid)
     return Limits(
         speed_up=row["speed_up"],
         speed_down=row["speed_down"],
         octets_total=up_to(row["octets_in"] + row["octets_out"], row["remaining_bytes"]),
         octets_in=up_to(row["octets_in"], row["remaining_in"]),
         octets_out=up_to(row["octets_out"], row["remaining_out"]),
-        session_timeout=row["session_timeout"],
+        session_timeout=min((each for each in seconds if each is not None), default=None),
         idle_timeout=row["idle_timeout"],
     )
 
@@ -411,6 +541,12 @@ def record(connection: psycopg.Connection[Any], worker: uuid.UUID, results: Sequ
             ).fetchone()
             results = [_if_closed(each, row[0] if row else ()) for each in results]
         connection.execute(_RECORD, {"worker": worker, "results": _json([_result(each) for each in results])})
+        failed = [each.request.id for each in results if each.step.state == "failed"]
+        if failed:
+            connection.execute(_NOTE_FAILED, {"failed": failed})
+        awake = [router for router, known in routers.items() if known["answered"]]
+        if awake:
+            connection.execute(_AWAKE, {"answered": awake})
         connection.execute(
             _ROUTERS,
             {
@@ -448,6 +584,8 @@ def _result(each: Result) -> dict[str, Any]:
         "error_cause": each.error_cause,
         "seconds": step.seconds,
         "answered": bool(each.answered),
+        "nak": bool(each.answered) and step.state in ("waiting", "failed"),
+        "ack": bool(each.answered) and step.state == "acknowledged",
     }
 
 

@@ -26,7 +26,7 @@ SELECT subscriber.username, state.plan,
        state.remaining_in AS remaining_bytes_in, state.remaining_out AS remaining_bytes_out, state.quota_seconds,
        state.used_seconds, state.remaining_seconds, state.top_up_bytes, state.carried_bytes, state.speed_down,
        state.speed_up, state.max_sessions, state.session_timeout, state.idle_timeout, subscriber.first_used_at,
-       state.expires_at, subscriber.suspended_at, state.unbooked_before + state.unbooked AS unbooked
+       state.expires_at, subscriber.suspended_at, state.unbooked_before::numeric + state.unbooked AS unbooked
 FROM radmeter.quota_state(%(names)s, now()) AS state JOIN public.subscribers AS subscriber USING (username)
 ORDER BY subscriber.username"""
 NAMES = """

@@ -22,7 +22,8 @@ NO_SESSION = 503
 
 _TARGET = """
 SELECT router.name, host(coalesce(coa.address, state.packets_from, router.ip_address, session.nasipaddress)) AS address,
-       coa.port, coa.secret, host(coa.source_address) AS source, coa.message_authenticator, router.nas_identifier,
+       coa.port, coa.secret, host(coa.source_address) AS source, coa.message_authenticator, coa.signed_answers,
+       router.nas_identifier,
        host(session.nasipaddress) AS nas_ip, profile.*
 FROM public.routers AS router
 LEFT JOIN radmeter.router_coa AS coa ON coa.router_id = router.id
@@ -53,6 +54,7 @@ class Target:
     port: int
     source: str | None
     message_authenticator: bool
+    signed_answers: bool
     nas_ip: str | None
     nas_identifier: str | None
     profile: Profile
@@ -85,6 +87,7 @@ def target(connection: psycopg.Connection[Any], router_id: int) -> Target:
         port=row["port"] or profile.port,
         source=row["source"],
         message_authenticator=row["message_authenticator"] is not False,
+        signed_answers=bool(row["signed_answers"]),
         nas_ip=row["nas_ip"],
         nas_identifier=row["nas_identifier"],
         profile=profile,
@@ -130,6 +133,7 @@ async def _send(sender: Sender, router: Target, secret: bytes, act: Act) -> Outc
             secret=secret,
             at=int(time.time()),
             message_authenticator=router.message_authenticator,
+            signed_answers=router.signed_answers,
         ),
         (router.address, router.port),
         source=router.source,
@@ -149,6 +153,11 @@ def _silence(outcome: Outcome, router: Target) -> str:
     if outcome.error is not None:
         return f"{outcome.error}: is --coa-source an address of this machine?"
     if outcome.unproven:
+        if router.signed_answers:
+            return (
+                "something answers, but with another secret (--coa-secret-file), or without a Message-Authenticator "
+                "(--no-coa-signed-answers lets such answers count)"
+            )
         return "something answers, but with another secret: give the router's with --coa-secret-file"
     return (
         f"no answer from {router.address} port {router.port}. A router is silent if its secret is another one, if it "

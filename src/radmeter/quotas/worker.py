@@ -142,6 +142,7 @@ class QuotaWorker:
             self._id,
             most=min(free, queue.CLAIM_MOST),
             busy=busy,
+            trying=list(self._under_way),
             per_router=self._pace.per_router,
             seconds=self._pace.claim_seconds,
         )
@@ -251,8 +252,9 @@ async def ask(request: Claimed, secret: bytes, sender: Sender, until: float | No
     """Send a request, and return what follows.
 
     A CoA-Request to a router that takes none, or that cannot change what it has to, becomes a Disconnect-Request. If a
-    CoA-Request gets no answer and the router has answered none before, a Disconnect-Request follows at once: if that is
-    answered, the router takes no CoA-Requests, which is remembered.
+    CoA-Request gets no answer twice and the router has answered none before, a Disconnect-Request follows at once: if
+    that is answered, the router takes no CoA-Requests, which is remembered for a day. Nobody is disconnected because of
+    limits of octets and of time, which the next login has.
     """
     asked = request.asked
     address = request.address
@@ -266,6 +268,9 @@ async def ask(request: Claimed, secret: bytes, sender: Sender, until: float | No
     )
     act: Act = request.act
     if act == COA and (request.coa_works is False or not can_change(request)):
+        if request.reason == queue.LIMITS:
+            told = "the router takes no CoA-Request that changes limits: the next login has them"
+            return Result(request, Step("failed", act, asked.identity_set, told), None)
         act = DISCONNECT
         asked = replace(asked, act=DISCONNECT)
 
@@ -281,6 +286,7 @@ async def ask(request: Claimed, secret: bytes, sender: Sender, until: float | No
                 secret=secret,
                 at=int(time.time()),
                 message_authenticator=request.message_authenticator,
+                signed_answers=request.signed_answers,
             ),
             (address, request.port),
             source=request.source,
@@ -292,7 +298,9 @@ async def ask(request: Claimed, secret: bytes, sender: Sender, until: float | No
     if act == COA:
         if outcome.answer is not None:
             coa_works = True if outcome.answer.acknowledged else None
-        elif request.coa_works is None and request.profile.takes_disconnect and outcome.sent:
+        elif (
+            request.coa_works is None and asked.takes_disconnect and outcome.sent and in_vain_before(request)
+        ):
             outcome = await send(DISCONNECT)
             if outcome.answer is not None:
                 act, coa_works = DISCONNECT, False
@@ -310,11 +318,19 @@ async def ask(request: Claimed, secret: bytes, sender: Sender, until: float | No
     return Result(request, step, True, outcome.answer.error_cause, coa_works)
 
 
+def in_vain_before(request: Claimed) -> bool:
+    """Tell whether this request, or one to its router just before, went unanswered: one can be lost on the way."""
+    asked = request.asked
+    return request.failures > 0 or asked.attempts - asked.naks > 1
+
+
 def can_change(request: Claimed) -> bool:
-    """Tell whether a CoA-Request gives a session its speeds.
+    """Tell whether a CoA-Request gives a session its speeds, or its limits if no speed has changed.
 
     Where there is no attribute for a speed, or none that takes a speed back, the user has to log in again.
     """
+    if request.reason == queue.LIMITS:
+        return request.profile.takes_coa
     if not request.profile.takes_coa or not any(each.purpose in SPEEDS for each in request.vendor_attributes):
         return False
     speeds = (request.limits.speed_up, request.limits.speed_down)
@@ -326,6 +342,8 @@ def unanswered(request: Claimed, outcome: Outcome) -> str:
     where = f"{request.address} port {request.port}"
     if outcome.error is not None:
         return f"router {request.router!r}: {outcome.error}"
+    if outcome.unproven and request.signed_answers:
+        return f"router {request.router!r}: {where} answers with another secret or without a Message-Authenticator"
     if outcome.unproven:
         return f"router {request.router!r}: {where} answers with another secret"
     return f"router {request.router!r}: no answer from {where}"

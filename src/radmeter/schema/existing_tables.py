@@ -17,7 +17,7 @@ from radmeter.database.connection import Connection
 from radmeter.database.identifiers import quoted
 from radmeter.database.lock_retries import GAVE_WAY, with_lock_retries
 from radmeter.errors import StoreError
-from radmeter.schema import table_code
+from radmeter.schema import name_conflicts, table_code
 from radmeter.schema.ownership import OWNER
 from radmeter.schema.revisions import note
 
@@ -61,6 +61,11 @@ REFUSAL = (
     "correct that (or rename the table), then run `radmeter migrate up` again",
 )
 
+TAKEN = (
+    "your tables or columns have names that the new schema needs, nothing was changed:",
+    "rename them, and in the programs that use them; then run `radmeter migrate up` again",
+)
+
 
 class ExistingColumn(NamedTuple):
     name: str
@@ -93,8 +98,11 @@ def check(connection: Connection, revisions: Iterable[str]) -> dict[str, list[st
     Raises
     ------
     StoreError
-        A table cannot be adopted. Nothing was changed.
+        A table cannot be adopted, or has a name that a pending revision needs. Nothing was changed.
     """
+    conflicts = name_conflicts.find(connection, adoptable=(*OWN, "radacct"))
+    if conflicts:
+        raise StoreError(*TAKEN[:1], *(f"  {conflict}" for conflict in conflicts), *TAKEN[1:])
     ddls = _ddls(revisions)
     if not pending(connection, ddls):
         return {}

@@ -10,6 +10,7 @@ from psycopg.errors import InsufficientPrivilege
 from radmeter.database.connection import Connection, translated_errors
 from radmeter.errors import StoreError
 from radmeter.schema.ownership import OWNER, make_roles
+from radmeter.schema.sql_files import GRANTS, apply_grants, changed_files
 
 ATTRIBUTES = "LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS INHERIT"
 
@@ -28,6 +29,7 @@ def make_login_roles(connection: Connection, logins: Sequence[Login]) -> list[st
 
     The connection's role must be a superuser, or one that may create roles. Afterwards nothing needs it: a member of
     radmeter_owner upgrades the schema. A role that is there already gets exactly these attributes and this one group.
+    A group that is made after the upgrade gets its rights here.
 
     Raises
     ------
@@ -50,7 +52,22 @@ def make_login_roles(connection: Connection, logins: Sequence[Login]) -> list[st
                 raise StoreError(f"{login.name}: this command is logged in as it; name another role")
             said.append(_make(connection, login))
         connection.execute(f"CREATE SCHEMA IF NOT EXISTS radmeter AUTHORIZATION {OWNER}".encode())
+        said += _give_rights(connection)
     return said
+
+
+def _give_rights(connection: Connection) -> list[str]:
+    """Give a group that was made after the upgrade its rights. A schema that is older gets them by its upgrade."""
+    if changed_files(connection) != [GRANTS]:
+        return []
+    row = connection.execute(
+        """SELECT pg_catalog.pg_has_role(nspowner, 'USAGE') FROM pg_catalog.pg_namespace
+           WHERE nspname = 'radmeter'"""
+    ).fetchone()
+    if row != (True,):
+        return [f"a new group has no rights yet: run `radmeter migrate up` as a member of {OWNER}"]
+    apply_grants(connection)
+    return ["a new group has its rights now"]
 
 
 @contextmanager
@@ -79,7 +96,7 @@ def _make(connection: Connection, login: Login) -> str:
     others = connection.execute(
         """SELECT roleid::pg_catalog.regrole::text FROM pg_catalog.pg_auth_members
            WHERE member = (SELECT oid FROM pg_catalog.pg_roles WHERE rolname = %s)
-             AND roleid <> (SELECT oid FROM pg_catalog.pg_roles WHERE rolname = %s)""",
+             AND roleid <> (SELECT oid FROM pg_catalog.pg_roles WHERE rolname = %s) ORDER BY 1""",
         (login.name, login.group),
     ).fetchall()
     for (other,) in others:
@@ -92,7 +109,8 @@ def _make(connection: Connection, login: Login) -> str:
     else:
         # Nobody can see whether the password was the same before.
         done = "unchanged" if login.password is None else "its password is set again"
-    return f"{login.name}: {done}, a member of {login.group}"
+    taken = f", and no longer of {', '.join(other for (other,) in others)}" if others else ""
+    return f"{login.name}: {done}, a member of {login.group}{taken}"
 
 
 def _state(connection: Connection, name: str) -> tuple[object, ...] | None:

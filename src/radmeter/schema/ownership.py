@@ -12,17 +12,10 @@ from radmeter.database.identifiers import quoted
 from radmeter.database.lock_retries import PATIENCE_SECONDS, log, with_lock_retries
 from radmeter.errors import StoreError
 from radmeter.schema import table_code
-from radmeter.schema.sql_files import roles_file
+from radmeter.schema.sql_files import GRANTEES, roles_file
 
 OWNER = "radmeter_owner"
-ROLES = (
-    "radmeter_owner",
-    "radmeter_ingest",
-    "radmeter_reader",
-    "radmeter_noc",
-    "radmeter_billing",
-    "radmeter_login",
-)
+ROLES = (OWNER, *GRANTEES)
 # A message names so many objects.
 LISTED = 10
 

@@ -11,6 +11,8 @@ from radmeter.database.connection import Connection, translated_errors
 from radmeter.errors import StoreError
 from radmeter.schema import table_code
 
+ROLES = "roles.sql"
+GRANTS = "grants.sql"
 # Functions come first: views, triggers and bodies in the form RETURN need the functions that they name. Views lock
 # themselves and triggers lock radacct, so they come last: what ingest uses is locked for the shortest time.
 ORDER = (
@@ -26,11 +28,12 @@ ORDER = (
     "functions/quotas",
     "functions/webhooks",
     "views.sql",
-    "grants.sql",
+    GRANTS,
     "triggers",
 )
-ROLES = "roles.sql"
 RADACCT = "public.radacct"
+# The roles to which the grants give something.
+GRANTEES = ("radmeter_ingest", "radmeter_reader", "radmeter_noc", "radmeter_billing", "radmeter_login")
 
 
 class SqlFile(NamedTuple):
@@ -64,12 +67,29 @@ def current_files() -> list[SqlFile]:
 
 
 def changed_files(connection: Connection) -> list[str]:
-    """Return the paths of files that differ from what the database has: changed, new or removed."""
+    """Return the paths of files that differ from what the database has: changed, new or removed.
+
+    The grants are among them, too, if a role was made after they were applied.
+    """
     applied: dict[str, str] = {}
     if table_code.is_table(connection, "radmeter.sql_file"):
         applied = dict(connection.execute("SELECT path, checksum FROM radmeter.sql_file").fetchall())
+    if _roles_without_rights(connection):
+        applied.pop(GRANTS, None)
     files = {file.path: file.checksum for file in current_files()}
     return [path for path in files | applied if files.get(path) != applied.get(path)]
+
+
+def _roles_without_rights(connection: Connection) -> bool:
+    """Tell whether one of radmeter's roles has no right of its own on the schema radmeter."""
+    row = connection.execute(
+        """SELECT EXISTS (
+               SELECT FROM pg_roles AS role, pg_namespace AS schema
+               WHERE nspname = 'radmeter' AND role.oid <> nspowner AND rolname = ANY (%s)
+                 AND NOT EXISTS (SELECT FROM aclexplode(nspacl) WHERE grantee = role.oid))""",
+        (list(GRANTEES),),
+    ).fetchone()
+    return row == (True,)
 
 
 def apply_sql_files(connection: Connection, radacct: str = RADACCT, *, reapply: bool = False) -> bool:
@@ -105,6 +125,13 @@ def apply_sql_files(connection: Connection, radacct: str = RADACCT, *, reapply: 
             [(file.path, file.checksum) for file in files],
         )
     return True
+
+
+def apply_grants(connection: Connection) -> None:
+    """Give radmeter's roles their rights again. The database has the other files already, unchanged."""
+    (text,) = [file.text for file in current_files() if file.path == GRANTS]
+    with translated_errors():
+        connection.execute(text.encode())
 
 
 def statements(file: SqlFile, radacct: str = RADACCT) -> Iterator[str]:

@@ -9,6 +9,8 @@ import pytest
 from support.beside import Beside, call
 from support.commands import NODE, Packets, packet, radmeter
 from support.ledger import days, ingest, users
+from support.quota_queue import wait_for
+from support.quotas import apply_due, give_plan
 from support.servers import Connection
 
 from radmeter.database.operator import connect_as_operator
@@ -276,3 +278,58 @@ def test_it_begins_when_the_last_range_of_a_backfill_has_ended(database: str, co
             assert beginning.result().startswith("erased-")
     pseudonym = erase(database).json()["pseudonym"]
     assert connection.execute("SELECT usernames FROM radmeter.backfill_user").fetchall() == [([pseudonym],)]
+
+
+def test_a_suspended_user_stays_suspended_under_the_pseudonym(database: str, connection: Connection) -> None:
+    for plan, options in (("voucher", ("--quota", "10MB", "--valid", "1h")), ("more", ("--quota", "5MB"))):
+        assert radmeter(database, "plans", "add", plan, *options).exit_code == 0
+    added = radmeter(database, "users", "add", NAME, "--plan", "voucher", "--also", "more", "--no-password")
+    assert added.exit_code == 0, added.errors
+    with Packets(database) as packets:
+        packets.add("Interim-Update", "open", Acct_Input_Octets=5, **ABOUT)
+    assert radmeter(database, "users", "suspend", NAME).exit_code == 0
+    columns = "plan_id, quota_start, first_used_at, suspended_at"
+    before = connection.execute(f"SELECT {columns} FROM subscribers".encode()).fetchone()
+    assert None not in (before or (None,))
+    done = erase(database, "--even-open")
+    assert done.exit_code == 0, done.errors
+    assert connection.execute(f"SELECT {columns} FROM subscribers".encode()).fetchall() == [before]
+    (further,) = connection.execute("SELECT username FROM subscriber_plans").fetchall()
+    assert further[0].startswith("erased-")
+    apply_due(connection)
+    assert connection.execute("SELECT act, reason, state FROM radmeter.disconnect_queue").fetchall() == [
+        ("disconnect", "suspended", "waiting")
+    ]
+
+
+def test_an_erasure_waits_for_the_account_before_it_locks_top_ups(
+    database: str, connection: Connection
+) -> None:
+    """A packet that comes to a limit holds the account and books the top-up: both would wait for each other."""
+    give_plan(connection, NAME)
+    connection.execute("INSERT INTO top_ups (username, bytes) VALUES (%s, 1000)", (NAME,))
+    with (
+        psycopg.connect(database) as booking,
+        psycopg.connect(database, autocommit=True) as erasing,
+    ):
+        booking.execute("SELECT FROM radmeter.quota_account WHERE username = %s FOR UPDATE", (NAME,))
+        erasing.execute("SELECT radmeter.begin_erasure(%s)", (NAME,))
+        thread = threading.Thread(
+            target=erasing.execute, args=("SELECT radmeter.finish_erasure(%s)", (NAME,))
+        )
+        thread.start()
+        wait_for(
+            lambda: (
+                connection.execute(
+                    "SELECT FROM pg_locks WHERE NOT granted AND pid = %s", (erasing.info.backend_pid,)
+                ).rowcount
+            )
+        )
+        booking.execute("SET LOCAL lock_timeout = '5s'")
+        booking.execute("UPDATE top_ups SET used_bytes = 5 WHERE username = %s", (NAME,))
+        booking.commit()
+        thread.join(60)
+        assert not thread.is_alive()
+    assert connection.execute("SELECT used_bytes FROM top_ups WHERE username <> %s", (NAME,)).fetchall() == [
+        (5,)
+    ]

@@ -178,13 +178,15 @@ def test_a_coa_request_that_is_not_supported_becomes_a_disconnect_request(
 
 
 def throttle(connection: Connection) -> None:
-    """Give bob a plan with speeds."""
+    """Give bob a plan with speeds, of which his session has been told."""
     connection.execute(
         """WITH plan AS (INSERT INTO plans (name, quota_bytes, speed_up, speed_down)
                          VALUES ('slow', 10000000000, 1000000, 2000000) RETURNING id)
            INSERT INTO subscribers (username, plan_id) SELECT 'bob', id FROM plan"""
     )
     connection.execute("SELECT radmeter.apply_due_quotas(100)")
+    assert [(row["act"], row["reason"]) for row in requests(connection)] == [("coa", "speeds")]
+    connection.execute("DELETE FROM radmeter.disconnect_queue")
 
 
 def test_a_router_that_ignores_coa_requests_gets_a_disconnect_request_and_is_remembered(
@@ -198,17 +200,166 @@ def test_a_router_that_ignores_coa_requests_gets_a_disconnect_request_and_is_rem
     throttle(connection)
     ask(connection, "coa", reason="throttled")
     with working(database, key_file):
+        # One may have been lost, and the router be away for a moment.
+        assert wait_for_state(connection, "waiting")["attempts"] == 1
+        assert [each.act for each in nas.requests()] == ["coa"]
+        try_again(connection)
         wait_for_state(connection, "acknowledged")
-        assert [each.act for each in nas.requests()] == ["coa", "disconnect"]
+        assert [each.act for each in nas.requests()] == ["coa", "coa", "disconnect"]
         assert value(connection, "SELECT coa_works FROM radmeter.router_coa_state") is False
         session(database, session_id="s2")
-        connection.execute("UPDATE radmeter.disconnect_queue SET ended_at = now(), state = 'done'")
+        ask_again = """
+            UPDATE radmeter.disconnect_queue SET ended_at = now(), state = 'done';
+            INSERT INTO radmeter.disconnect_queue (radacctid, username, act, reason)
+            SELECT radacctid, username, 'coa', 'speeds' FROM radacct WHERE acctsessionid = 's2'"""
+        connection.execute(ask_again.encode())
+        wait_for(lambda: len(nas.requests()) == 4)
+        assert nas.requests()[3].act == "disconnect"
+        # After a day the router is asked again: what was seen may have been bad luck.
+        connection.execute("UPDATE radmeter.router_coa_state SET learned_at = now() - interval '25 hours'")
+        connection.execute(ask_again.encode())
+        wait_for(lambda: len(nas.requests()) == 5)
+    assert nas.requests()[4].act == "coa"
+
+
+def try_again(connection: Connection) -> None:
+    """Let the pause of a silent router be over."""
+    connection.execute(
+        """UPDATE radmeter.router_coa_state SET next_try_at = now();
+           UPDATE radmeter.disconnect_queue SET next_try_at = now() WHERE ended_at IS NULL"""
+    )
+
+
+def test_a_change_of_limits_only_disconnects_nobody(
+    database: str, connection: Connection, key_file: Path, nas: Nas
+) -> None:
+    """The next login has the limits. A router that takes no CoA-Request gets no further one."""
+    nas.script = refuses(406)
+    connection.execute(
+        """WITH plan AS (INSERT INTO plans (name, quota_bytes) VALUES ('basic', 10000000) RETURNING id)
+           INSERT INTO subscribers (username, plan_id) SELECT 'bob', id FROM plan"""
+    )
+    set_coa(connection, key_file, vendor="chilli", secret=None)
+    limits = "SELECT radmeter.takes_limits(router_id, '{octets_total}') FROM radmeter.router_coa"
+    assert value(connection, limits) is True
+    ask(connection, "coa", reason="limits")
+    with working(database, key_file):
+        row = wait_for_state(connection, "failed")
+        assert (row["act"], row["error_cause"]) == ("coa", 406)
+        assert value(connection, limits) is False
+        ask(connection, "coa", reason="limits")
+        wait_for(lambda: requests(connection)[1]["state"] == "failed")
+        assert "the next login has them" in requests(connection)[1]["error"]
+    assert [each.act for each in nas.requests()] == ["coa"]
+
+
+def test_a_speed_that_a_router_refused_is_sent_again_after_five_minutes(
+    database: str, connection: Connection, key_file: Path, nas: Nas
+) -> None:
+    nas.script = refuses(404)
+    throttle(connection)
+    connection.execute("UPDATE plans SET speed_up = 3000000")
+    connection.execute("SELECT radmeter.apply_due_quotas(100)")
+    with working(database, key_file):
+        wait_for_state(connection, "failed")
+    connection.execute("SELECT radmeter.apply_due_quotas(100)")
+    assert value(connection, "SELECT due_at > now() FROM radmeter.quota_account") is True
+    connection.execute("UPDATE radmeter.disconnect_queue SET ended_at = ended_at - interval '5 minutes'")
+    connection.execute("UPDATE radmeter.quota_account SET due_at = now()")
+    connection.execute("SELECT radmeter.apply_due_quotas(100)")
+    assert [(row["reason"], row["state"]) for row in requests(connection)] == [
+        ("speeds", "failed"),
+        ("speeds", "waiting"),
+    ]
+    nas.script = acknowledges
+    with working(database, key_file):
+        wait_for(lambda: requests(connection)[1]["state"] == "done")
+
+
+def test_an_answer_after_long_silence_counts_as_the_first(
+    database: str, connection: Connection, key_file: Path, nas: Nas
+) -> None:
+    nas.script = refuses(506)
+    ask(connection)
+    connection.execute("UPDATE radmeter.disconnect_queue SET attempts = 11")
+    with working(database, key_file):
+        wait_for(lambda: requests(connection)[0]["naks"] == 1)
+    (row,) = requests(connection)
+    assert (row["state"], row["attempts"], row["error_cause"]) == ("waiting", 12, 506)
+
+
+def test_a_retry_begins_anew(connection: Connection, nas: Nas) -> None:
+    ask(connection)
+    connection.execute(
+        "UPDATE radmeter.disconnect_queue SET state = 'failed', ended_at = now(), attempts = 9, naks = 9, acks = 2"
+    )
+    connection.execute("SELECT radmeter.retry_requests(ARRAY(SELECT id FROM radmeter.disconnect_queue))")
+    (row,) = requests(connection)
+    assert (row["state"], row["attempts"], row["naks"], row["acks"]) == ("waiting", 0, 0, 0)
+
+
+@pytest.mark.parametrize("vendor", ["unifi", "meraki", "cisco", "mikrotik"])
+def test_a_disconnect_request_does_not_reach_the_next_user_of_the_device(
+    database: str, connection: Connection, key_file: Path, nas: Nas, vendor: str
+) -> None:
+    """The voucher is over. The guest has entered another one, and the Stop of the first session is late."""
+    nas.script = refuses(503)
+    set_coa(connection, key_file, vendor=vendor, secret=None)
+    ask(connection)
+    device = {"Calling_Station_Id": "02-00-00-00-00-01", "Framed_IP_Address": "10.0.0.7"}
+    with working(database, key_file):
+        wait_for_state(connection, "waiting")
+        session(database, "carol", "s2", **device)
+        connection.execute("UPDATE radmeter.disconnect_queue SET next_try_at = now()")
+        wait_for(lambda: requests(connection)[0]["naks"] == 2)
+        session(database, "carol", "s2", status="Stop", **device)
+        connection.execute("UPDATE radmeter.disconnect_queue SET next_try_at = now()")
+        wait_for(lambda: requests(connection)[0]["naks"] == 4)
+    named = [each.get("Acct-Session-Id") for each in nas.requests()]
+    assert named == ["s1", "s1", "s1", None]
+
+
+def test_what_waited_for_a_silent_router_is_sent_when_it_answers(
+    database: str, connection: Connection, key_file: Path, nas: Nas
+) -> None:
+    """Meanwhile it is not looked at each second, and one request at a time is tried."""
+    nas.script = is_silent
+    for number in range(2, 6):
+        session(database, session_id=f"s{number}")
+    ask(connection)
+    with working(database, key_file):
+        wait_for(lambda: value(connection, "SELECT failures FROM radmeter.router_coa_state") == 1)
+        waiting = "SELECT count(*) FROM radmeter.disconnect_queue WHERE next_try_at > now()"
+        wait_for(lambda: value(connection, waiting) == 5)
+        asked = len(nas.requests())
         connection.execute(
-            """INSERT INTO radmeter.disconnect_queue (radacctid, username, act, reason)
-               SELECT radacctid, username, 'coa', 'limits' FROM radacct WHERE acctsessionid = 's2'"""
+            """UPDATE radmeter.router_coa_state SET next_try_at = now();
+               UPDATE radmeter.disconnect_queue SET next_try_at = now()
+               WHERE id = (SELECT min(id) FROM radmeter.disconnect_queue)"""
         )
-        wait_for(lambda: len(nas.requests()) == 3)
-    assert nas.requests()[2].act == "disconnect"
+        wait_for(lambda: value(connection, "SELECT failures FROM radmeter.router_coa_state") == 2)
+        assert len(nas.requests()) == asked + 1
+        nas.script = acknowledges
+        connection.execute(
+            """UPDATE radmeter.router_coa_state SET next_try_at = now();
+               UPDATE radmeter.disconnect_queue SET next_try_at = now()
+               WHERE id = (SELECT min(id) FROM radmeter.disconnect_queue)"""
+        )
+        acknowledged = "SELECT count(*) FROM radmeter.disconnect_queue WHERE state = 'acknowledged'"
+        wait_for(lambda: value(connection, acknowledged) == 5)
+
+
+def test_names_that_are_not_utf8_are_sent_as_they_came(
+    database: str, connection: Connection, key_file: Path, nas: Nas
+) -> None:
+    name = b"caf\xe9"
+    with Packets(database) as packets:
+        packets.add("Interim-Update", "s2", NAS_Identifier="lobby", Tmp_Octets_0="0x" + name.hex())
+    ask(connection, name="caf\\xe9")
+    with working(database, key_file):
+        wait_for_state(connection, "acknowledged")
+    (received,) = nas.requests()
+    assert received.packet[1] == [name]
 
 
 def test_a_coa_request_has_all_limits_counted_from_the_start_of_the_session(
@@ -222,10 +373,38 @@ def test_a_coa_request_has_all_limits_counted_from_the_start_of_the_session(
         assert wait_for_state(connection, "done")["error"] is None
     (received,) = nas.requests()
     assert received.get("ChilliSpot-Bandwidth-Max-Up") == 1000
+    assert received.get("Session-Timeout") is None
     assert received.get("ChilliSpot-Bandwidth-Max-Down") == 2000
     # 3 GB used in the session and 7 GB left.
     assert received.get("ChilliSpot-Max-Total-Octets") == 10_000_000_000 % 2**32
     assert received.packet[(14559, 23)] == [(2).to_bytes(4, "big")]
+
+
+@pytest.mark.parametrize(
+    ("change", "seconds"),
+    [
+        ("session_timeout = 9000", 9000),
+        # An hour was used up, half of it by this session: an hour is left.
+        ("quota_seconds = 5400", 5400),
+        ("valid_seconds = 7200", 1800 + 7200),
+        ("session_timeout = 9000, quota_seconds = 5400, valid_seconds = 7200", 5400),
+    ],
+)
+def test_a_coa_request_has_the_seconds_that_are_left(
+    database: str, connection: Connection, key_file: Path, nas: Nas, change: str, seconds: int
+) -> None:
+    """CoovaChilli would take a missing Session-Timeout for none."""
+    throttle(connection)
+    connection.execute("UPDATE radacct SET acctstarttime = now() - interval '30 minutes'")
+    connection.execute(f"UPDATE plans SET {change}; UPDATE subscribers SET first_used_at = now()".encode())
+    set_coa(connection, key_file, vendor="chilli", secret=None)
+    ask(connection, "coa", reason="speeds")
+    with working(database, key_file):
+        assert wait_for_state(connection, "done")["error"] is None
+    (received,) = nas.requests()
+    timeout = received.get("Session-Timeout")
+    assert isinstance(timeout, int)
+    assert seconds <= timeout <= seconds + 60
 
 
 def test_silence_is_remembered_and_the_request_waits(
@@ -284,6 +463,29 @@ def test_an_answer_that_is_not_the_routers_is_ignored(
         row = wait_for_state(connection, "waiting")
     assert row["answered_at"] is None
     assert len(nas.received) == 3
+
+
+def test_a_router_can_be_required_to_sign_its_answers(
+    database: str, connection: Connection, key_file: Path, nas: Nas
+) -> None:
+    """An attacker in the path can forge MD5 alone."""
+
+    def unsigned(nas: Nas, received: Received) -> None:
+        nas.answer(received, ACK, signed=False)
+
+    nas.script = unsigned
+    set_coa(connection, key_file, secret=None, signed_answers=True)
+    ask(connection)
+    with working(database, key_file):
+        row = wait_for_state(connection, "waiting")
+        assert row["answered_at"] is None
+        nas.script = acknowledges
+        connection.execute("SELECT radmeter.retry_requests(ARRAY[%s::bigint])", (row["id"],))
+        wait_for_state(connection, "acknowledged")
+        connection.execute("UPDATE radmeter.disconnect_queue SET state = 'waiting', next_try_at = now()")
+        nas.script = unsigned
+        set_coa(connection, key_file, secret=None, signed_answers=False)
+        wait_for_state(connection, "acknowledged")
 
 
 def _ack(nas: Nas, received: Received) -> bytes:

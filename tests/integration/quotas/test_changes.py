@@ -2,8 +2,12 @@
 
 import psycopg
 import pytest
+from support.commands import radmeter
 from support.quotas import MB, apply_due, give_plan, queue, state, use
-from support.servers import Connection
+from support.servers import Connection, Server
+
+from radmeter.quotas import over
+from radmeter.schema import revisions, upgrade
 
 NOTED = "SELECT DISTINCT username FROM radmeter.quota_change ORDER BY 1"
 
@@ -89,3 +93,27 @@ def test_a_change_that_is_not_committed_yet_keeps_no_packet_waiting(
     assert state(connection)["status"] == "over"
     apply_due(connection)
     assert queue(connection) == [("bob", "s1", "disconnect", "over", "waiting")]
+
+
+def test_users_who_were_there_before_quotas_are_looked_at_soon(server: Server) -> None:
+    """The revision writes one row: it holds locks for which packets and logins wait."""
+    with server.clone("template0") as dsn, psycopg.connect(dsn, autocommit=True) as connection:
+        upgrade.prepare(connection)
+        revisions.run_revisions(connection, upto="0023")
+        connection.execute(
+            """INSERT INTO plans (name, quota_bytes) VALUES ('basic', 10000000);
+               INSERT INTO subscribers (username, plan_id) SELECT 'user' || n, 1 FROM generate_series(1, 30) AS n"""
+        )
+        assert radmeter(dsn, "migrate", "up", "--yes").exit_code == 0
+        noted = "SELECT username, everybody FROM radmeter.quota_change"
+        assert connection.execute(noted).fetchall() == [("", True)]
+        # `quota over` does not wait for the jobs.
+        period = "radmeter.user_period_start('user7', now())"
+        connection.execute(
+            f"""INSERT INTO user_quota_usage (username, period_start, bytes_in)
+                VALUES ('user7', {period}, 20000000)""".encode()
+        )
+        assert [row["username"] for row in over.over(connection)] == ["user7"]
+        assert apply_due(connection) == 30
+        assert connection.execute(noted).fetchall() == []
+        assert connection.execute("SELECT count(*) FROM radmeter.quota_account").fetchone() == (30,)

@@ -3,9 +3,11 @@
 import json
 import re
 import stat
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
+import psycopg
 import pytest
 from support.commands import radmeter
 from support.quota_queue import ask, requests, session, set_coa, wait_for, wait_for_state, working
@@ -39,7 +41,8 @@ def with_another_secret(nas: Nas, received: Received) -> None:
 
 def stored(connection: Connection) -> tuple[object, ...]:
     row = connection.execute(
-        """SELECT vendor, host(address), port, host(source_address), message_authenticator, swapped
+        """SELECT vendor, host(address), port, host(source_address), message_authenticator, signed_answers,
+                  swapped
            FROM radmeter.router_coa"""
     ).fetchone()
     assert row is not None
@@ -70,6 +73,7 @@ def test_a_router_is_set_and_its_secret_is_nowhere_in_the_clear(
             "--coa-source",
             "10.1.1.1",
             "--no-message-authenticator",
+            "--coa-signed-answers",
             "--swapped",
         ),
         **environment,
@@ -77,7 +81,7 @@ def test_a_router_is_set_and_its_secret_is_nowhere_in_the_clear(
     assert (done.exit_code, done.output) == (0, "router #1 'lobby' is changed\n")
     assert "made the key" in done.errors
     assert stat.S_IMODE(key_file.stat().st_mode) == 0o600
-    assert stored(connection) == ("mikrotik", "10.9.9.9", 1700, "10.1.1.1", False, True)
+    assert stored(connection) == ("mikrotik", "10.9.9.9", 1700, "10.1.1.1", False, True, True)
     assert radmeter(database, "routers", "set", "lobby", "--coa-address", "", **environment).exit_code == 0
     assert stored(connection)[:2] == ("mikrotik", None)
     row = connection.execute("SELECT secret FROM radmeter.router_coa").fetchone()
@@ -262,3 +266,42 @@ def test_a_merged_router_hands_over_how_requests_reach_it(
         "SELECT name, vendor, host(address) FROM radmeter.router_coa AS coa JOIN routers ON id = router_id"
     ).fetchall() == [("hall", "mikrotik", "10.9.9.9")]
     assert connection.execute("SELECT count(*) FROM radmeter.router_coa_state").fetchone() == (0,)
+
+
+def test_ingest_does_not_wait_for_a_change_of_a_routers_requests(
+    database: str, connection: Connection, key_file: Path
+) -> None:
+    """Ingest notes where packets come from, then counts at the router: with FOR UPDATE both waited for each other."""
+    session(database)
+    router_id = set_coa(connection, key_file, port=1700)
+    connection.execute(
+        "INSERT INTO radmeter.router_coa_state (router_id) VALUES (%s) ON CONFLICT DO NOTHING", (router_id,)
+    )
+    with (
+        psycopg.connect(database) as ingesting,
+        psycopg.connect(database, autocommit=True) as setting,
+    ):
+        ingesting.execute(
+            "UPDATE radmeter.router_coa_state SET packets_from = '192.0.2.1' WHERE router_id = %s",
+            (router_id,),
+        )
+        thread = threading.Thread(
+            target=setting.execute,
+            args=("SELECT radmeter.set_router_coa(%s, %s)", (router_id, '{"port": 3799}')),
+        )
+        thread.start()
+        wait_for(
+            lambda: (
+                connection.execute(
+                    "SELECT FROM pg_locks WHERE NOT granted AND pid = %s", (setting.info.backend_pid,)
+                ).rowcount
+            )
+        )
+        ingesting.execute("SET LOCAL lock_timeout = '5s'")
+        ingesting.execute(
+            "INSERT INTO router_daily_usage (router_id, usage_date) VALUES (%s, '2020-01-01')", (router_id,)
+        )
+        ingesting.commit()
+        thread.join(60)
+        assert not thread.is_alive()
+    assert stored(connection)[2] == 3799

@@ -76,7 +76,7 @@ def test_no_two_writers_deadlock_and_no_crossing_is_missed(database: str, connec
         with connect(database) as own:
             due = DueQuotas(own)
             while not stop.is_set():
-                due.apply(stop.is_set)
+                due.apply(stop.wait)
 
     def operate(stop: threading.Event) -> None:
         """Change many users in one transaction, in no order, and hold it for a while."""

@@ -94,6 +94,17 @@ def test_a_top_up_pays_what_is_over_and_takes_the_request_back(
     assert connection.execute("SELECT used_bytes FROM top_ups").fetchone() == (20 * MB,)
 
 
+@pytest.mark.parametrize("reason", ["over", "time", "expired", "suspended"])
+def test_a_request_of_an_operator_stays_whatever_its_reason(
+    database: str, connection: Connection, plan: int, reason: str
+) -> None:
+    use(database, 1 * MB)
+    connection.execute("SELECT radmeter.request_disconnect('bob', NULL, %s)", (reason,))
+    use(database, 8 * MB)
+    assert notices(connection) == [("bob", "warned", 80)]
+    assert queue(connection) == [("bob", "s1", "disconnect", reason, "waiting")]
+
+
 def test_the_top_up_that_expires_first_is_used_first(
     database: str, connection: Connection, plan: int
 ) -> None:
@@ -180,3 +191,71 @@ def test_unused_octets_roll_over_up_to_the_cap(database: str, connection: Connec
         "SELECT quota_bytes FROM radmeter.quota_state('{bob}', now() + interval '1 day')"
     ).fetchone()
     assert tomorrow == (12 * MB,)
+
+
+WRITTEN = """
+SELECT relname, (n_tup_ins + n_tup_upd)::integer FROM pg_stat_xact_user_tables
+WHERE relname IN ('user_quota_usage', 'quota_account', 'disconnect_queue', 'subscribers') AND n_tup_ins + n_tup_upd > 0
+ORDER BY relname"""
+
+
+def test_a_user_who_goes_on_over_the_limit_costs_no_further_writing(
+    database: str, connection: Connection, plan: int
+) -> None:
+    """The router takes no request, so the packets come on and on."""
+    connection.execute(
+        "INSERT INTO top_ups (username, bytes, used_bytes, expires_at) VALUES ('bob', 5, 5, now() + interval '1 day')"
+    )
+    use(database, 12 * MB)
+    use(database, 13 * MB)
+    connection.execute("SELECT pg_stat_force_next_flush()")
+    with connection.transaction():
+        connection.execute("UPDATE radacct SET acctinputoctets = 20000000, acctupdatetime = now()")
+        assert connection.execute(WRITTEN).fetchall() == [("user_quota_usage", 1)]
+    # All the same it is looked at with each packet: another session is cut at once.
+    use(database, 1 * MB, session="s2")
+    assert [row[1] for row in queue(connection)] == ["s1", "s2"]
+
+
+def quota_of_last_month(connection: Connection, octets: int, changes: str) -> dict[str, Any]:
+    """Return the state of bob who used something last month, was away since, and whose plan is changed now."""
+    connection.execute("UPDATE user_quota_usage SET period_start = period_start - interval '1 month'")
+    connection.execute(
+        """UPDATE radmeter.quota_account SET settled_at = settled_at - interval '1 month',
+               period_start = (period_start - interval '1 month')::date"""
+    )
+    assert connection.execute("SELECT bytes_in FROM user_quota_usage").fetchone() == (octets,)
+    connection.execute(f"UPDATE plans SET {changes}".encode())
+    before = state(connection)
+    connection.execute("SELECT radmeter.apply_due_quotas(100)")
+    assert state(connection)["remaining_bytes"] == before["remaining_bytes"]
+    return before
+
+
+def test_a_month_is_settled_by_the_quota_that_it_had(
+    database: str, connection: Connection, plan: int
+) -> None:
+    """A new tariff from the 1st on: a month within its quota takes nothing of a top-up."""
+    connection.execute("UPDATE plans SET rollover_bytes = %s", (5 * MB,))
+    connection.execute("INSERT INTO top_ups (username, bytes) VALUES ('bob', %s)", (5 * MB,))
+    use(database, 9 * MB)
+    found = quota_of_last_month(connection, 9 * MB, "quota_bytes = 5000000")
+    # 5 MB now, 1 MB of what was left of 10 MB, and the top-up.
+    assert (found["remaining_bytes"], found["carried_bytes"], found["top_up_bytes"]) == (11 * MB, MB, 5 * MB)
+    assert connection.execute("SELECT used_bytes FROM top_ups").fetchone() == (0,)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "carried"),
+    [("10000000", "100000000", 0), ("NULL", "100000000", 0), ("20000000", "15000000", 10 * MB)],
+)
+def test_only_what_a_month_had_rolls_over(
+    database: str, connection: Connection, plan: int, before: str, after: str, carried: int
+) -> None:
+    connection.execute(f"UPDATE plans SET quota_bytes = {before}, rollover_bytes = 90000000".encode())
+    connection.execute("SELECT radmeter.apply_due_quotas(100)")
+    use(database, 10 * MB)
+    connection.execute("INSERT INTO radmeter.quota_change (username) VALUES ('bob')")
+    connection.execute("SELECT radmeter.apply_due_quotas(100)")
+    found = quota_of_last_month(connection, 10 * MB, f"quota_bytes = {after}")
+    assert found["carried_bytes"] == carried

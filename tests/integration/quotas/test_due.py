@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import psycopg
 import pytest
-from support.quotas import MB, give_plan, notices, queue, use
+from support.quotas import MB, apply_due, give_plan, notices, queue, use
 from support.servers import Connection
 
 from radmeter.database.connection import connect
@@ -123,3 +123,62 @@ def test_a_set_is_not_larger_than_asked_whatever_the_plan(connection: Connection
         connection.execute(f"SET {enabled} = off".encode())
     assert connection.execute("SELECT radmeter.apply_due_quotas(10)").fetchone() == (10,)
     assert connection.execute("SELECT count(*) FROM radmeter.quota_account").fetchone() == (10,)
+
+
+def test_each_kind_of_change_gets_half_of_a_set(connection: Connection) -> None:
+    """A plan of many users was changed. Those whose time has come do not wait for all of these."""
+    connection.execute(
+        """INSERT INTO plans (name, quota_bytes) VALUES ('basic', 5);
+           INSERT INTO subscribers (username, plan_id) SELECT 'user' || n, 1 FROM generate_series(1, 100) AS n"""
+    )
+    apply_due(connection)
+    connection.execute("UPDATE plans SET quota_bytes = 6")
+    connection.execute(
+        "UPDATE radmeter.quota_account SET due_at = now() WHERE username IN ('user98', 'user99')"
+    )
+    assert connection.execute("SELECT radmeter.apply_due_quotas(10)").fetchone() == (10,)
+    due = "SELECT count(*) FROM radmeter.quota_account WHERE due_at <= now()"
+    assert connection.execute(due).fetchone() == (0,)
+    # Also if a set is one user.
+    connection.execute("UPDATE radmeter.quota_account SET due_at = now() WHERE username = 'user100'")
+    for _ in range(50):
+        assert connection.execute("SELECT radmeter.apply_due_quotas(1)").fetchone() == (1,)
+    assert connection.execute(due).fetchone() == (0,)
+    assert connection.execute("SELECT count(*) > 30 FROM radmeter.quota_change").fetchone() == (True,)
+
+
+def test_everybody_is_looked_at_in_sets(connection: Connection) -> None:
+    """After an upgrade, by one row. Other changes come in between."""
+    connection.execute(
+        """INSERT INTO plans (name, quota_bytes) VALUES ('basic', 5);
+           INSERT INTO subscribers (username, plan_id) SELECT 'user' || n, 1 FROM generate_series(1, 25) AS n;
+           DELETE FROM radmeter.quota_change;
+           INSERT INTO radmeter.quota_change (username, everybody) VALUES ('', true)"""
+    )
+    assert connection.execute("SELECT radmeter.apply_due_quotas(10)").fetchone() == (10,)
+    connection.execute("INSERT INTO radmeter.quota_change (username) VALUES ('user9')")
+    assert connection.execute("SELECT radmeter.apply_due_quotas(10)").fetchone() == (10,)
+    assert connection.execute(
+        "SELECT count(*) FROM radmeter.quota_account WHERE username = 'user9'"
+    ).fetchone() == (1,)
+    apply_due(connection)
+    assert connection.execute("SELECT count(*) FROM radmeter.quota_account").fetchone() == (25,)
+    assert connection.execute("SELECT count(*) FROM radmeter.quota_change").fetchone() == (0,)
+
+
+def test_ingest_has_half_of_the_time(database: str, connection: Connection) -> None:
+    connection.execute(
+        """INSERT INTO plans (name, quota_bytes) VALUES ('basic', 5);
+           INSERT INTO subscribers (username, plan_id) SELECT 'user' || n, 1 FROM generate_series(1, 25) AS n"""
+    )
+    waited: list[float] = []
+
+    def wait(seconds: float) -> bool:
+        waited.append(seconds)
+        return len(waited) == 2
+
+    with connect(database) as own:
+        due = DueQuotas(own)
+        due.apply(wait)
+        assert len(waited) == 2
+        assert 0 < max(waited) == due.longest_seconds

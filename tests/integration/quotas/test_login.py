@@ -148,21 +148,38 @@ def test_every_attribute_is_in_freeradius_own_dictionaries(connection: Connectio
 def test_a_router_with_coa_gets_only_what_coa_can_change(connection: Connection, plan: int) -> None:
     connection.execute("UPDATE plans SET quota_bytes_in = 5, speed_up = 1000000, speed_down = 2000000")
     router(connection, "mikrotik", secret="x")
+    always = login(connection)
+    connection.execute("SELECT radmeter.set_login_setting('octet_limits', 'changeable')")
     answer = login(connection)
     assert limits(answer) == {
         "Mikrotik-Recv-Limit": "5",
         "Mikrotik-Recv-Limit-Gigawords": "0",
         "Mikrotik-Rate-Limit": "1000000/2000000",
     }
-    # The period's end is no reason to end the session.
-    assert "Session-Timeout" not in answer
-    connection.execute("SELECT radmeter.set_login_setting('octet_limits', 'always')")
-    always = login(connection)
     assert limits(always) == limits(answer) | {
         "Mikrotik-Total-Limit": str(GIB),
         "Mikrotik-Total-Limit-Gigawords": "1",
     }
-    assert "Session-Timeout" in always
+    # The period's end is no reason to end the session.
+    assert "Session-Timeout" not in answer
+    assert "Session-Timeout" not in always
+
+
+def test_at_a_router_that_is_silent_the_login_is_the_net(connection: Connection, plan: int) -> None:
+    """No request reaches it, as behind NAT: then the limits of the login are all there is."""
+    router(connection, "mikrotik", secret="x")
+    connection.execute("SELECT radmeter.set_login_setting('octet_limits', 'changeable')")
+    connection.execute(
+        "INSERT INTO radmeter.router_coa_state (router_id) SELECT router_id FROM radmeter.router_coa"
+    )
+    for silent, net in (
+        ("NULL", False),
+        ("now() - interval '9 minutes'", False),
+        ("now() - interval '1 day'", True),
+    ):
+        connection.execute(f"UPDATE radmeter.router_coa_state SET silent_since = {silent}".encode())
+        answer = login(connection)
+        assert ("Mikrotik-Total-Limit" in answer, "Session-Timeout" in answer) == (net, net)
 
 
 def test_a_router_that_means_the_other_direction(connection: Connection, plan: int) -> None:

@@ -3,8 +3,6 @@
 The functions that look at users get another clock: a setting, so that months pass within a test.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -15,16 +13,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.ledger import empty
 from support.model import Plan
+from support.quota_clock import clocked, set_clock
 from support.quota_model import Limits, QuotaModel, TopUp
 from support.servers import Connection
 
 BEGIN = datetime(2025, 12, 27, 10, 30, tzinfo=UTC)
-CLOCK = """
-CREATE OR REPLACE FUNCTION public.test_now() RETURNS timestamptz LANGUAGE sql STABLE
-RETURN pg_catalog.current_setting('test.now')::timestamptz;
-ALTER TABLE radmeter.quota_account ALTER settled_at SET DEFAULT public.test_now(),
-                                   ALTER applied_at SET DEFAULT public.test_now()"""
-CLOCKED = ("apply_quotas", "apply_due_quotas")
 PLANS = (
     Plan("daily", timezone="America/Sao_Paulo"),
     Plan("daily", timezone="Australia/Lord_Howe"),
@@ -51,6 +44,12 @@ EVENT = st.one_of(
     st.tuples(st.just("top up"), st.sampled_from((50, 1000)), st.none() | st.integers(1, 900), st.none()),
     st.tuples(st.just("wait"), st.sampled_from((1, 7, 14, 25, 170, 760)), st.none(), st.none()),
     st.tuples(st.just("quota"), st.sampled_from((0, 700, 1500, 4000)), st.none(), st.none()),
+    st.tuples(
+        st.just("new tariff"),
+        st.sampled_from((0, 700, 1500, 4000)),
+        st.sampled_from((25, 170, 760)),
+        st.none(),
+    ),
     st.tuples(st.just("suspend"), st.booleans(), st.none(), st.none()),
     st.tuples(st.just("again"), st.none(), st.none(), st.none()),
 )
@@ -88,7 +87,7 @@ class Story:
 
     def at(self, now: datetime) -> None:
         self.now = now
-        self.connection.execute("SELECT set_config('test.now', %s, false)", (now.isoformat(),))
+        set_clock(self.connection, now)
 
     def jobs(self) -> None:
         while self.connection.execute("SELECT radmeter.apply_due_quotas(10)").fetchone() != (0,):
@@ -131,20 +130,6 @@ class Story:
         ).fetchall()
 
 
-@contextmanager
-def clocked(connection: Connection) -> Iterator[None]:
-    """Give the functions the clock of the test for the block."""
-    connection.execute(f"SET test.now = '{BEGIN.isoformat()}'".encode())
-    connection.execute(CLOCK.encode())
-    for name in CLOCKED:
-        (text,) = connection.execute(
-            "SELECT pg_get_functiondef(oid) FROM pg_proc WHERE proname = %s", (name,)
-        ).fetchone() or ("",)
-        assert "now()" in text
-        connection.execute(text.replace("now()", "public.test_now()").encode())
-    yield
-
-
 def happen(story: Story, event: tuple[Any, ...]) -> None:
     """Let an event happen in the database and in the model. Afterwards the jobs have looked at the user."""
     kind, first, second, third = event
@@ -167,7 +152,9 @@ def happen(story: Story, event: tuple[Any, ...]) -> None:
         model.top_ups.append(TopUp(first, expires))
     elif kind == "wait":
         story.wait(first)
-    elif kind == "quota":  # another quota, unless the plan has none
+    elif kind in ("quota", "new tariff"):  # another quota, unless the plan has none
+        if kind == "new tariff":  # after a time in which nobody has looked
+            story.wait(second)
         connection.execute("UPDATE plans SET quota_bytes = %s WHERE quota_bytes IS NOT NULL", (first,))
         if model.limits.quota is not None:
             model.limits = replace(model.limits, quota=first)
@@ -182,7 +169,7 @@ def happen(story: Story, event: tuple[Any, ...]) -> None:
 
 @pytest.mark.parametrize("jobs", ["jobs run", "jobs do not run"])
 def test_the_database_finds_what_the_model_finds(connection: Connection, jobs: str) -> None:
-    with clocked(connection):
+    with clocked(connection, BEGIN):
 
         @settings(
             max_examples=25,

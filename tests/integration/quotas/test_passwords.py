@@ -158,10 +158,11 @@ def test_a_table_of_another_role_is_not_written(plan: str, connection: Connectio
 
 def test_an_operators_own_table_is_used_as_it_is(plan: str, connection: Connection) -> None:
     connection.execute("DROP TABLE radcheck")
-    assert (
-        'run "radmeter migrate up"'
-        in radmeter(plan, "users", "add", "ann", "--plan", "basic", "--password", "x").errors
-    )
+    refused = radmeter(plan, "users", "add", "ann", "--plan", "basic", "--password", "x")
+    assert "there is no table public.radcheck: make it as FreeRADIUS's schema.sql" in refused.errors
+    # A site without the table is upgraded all the same.
+    again = radmeter(plan, "migrate", "up", "--yes", "--reapply")
+    assert again.exit_code == 0, again.errors
     connection.execute(
         """CREATE TABLE radcheck (id bigserial PRIMARY KEY, site text NOT NULL DEFAULT 'main',
                username varchar(64) NOT NULL, attribute varchar(64) NOT NULL, op char(2) NOT NULL DEFAULT '==',
@@ -176,6 +177,88 @@ def test_an_operators_own_table_is_used_as_it_is(plan: str, connection: Connecti
     assert connection.execute("SELECT username, attribute, site FROM radcheck").fetchall() == [
         ("bob", "SSHA2-512-Password", "main")
     ]
+
+
+@pytest.mark.parametrize(
+    ("made", "reason"),
+    [
+        ("GRANT ALL ON radcheck TO {role}", "{role} could run code with the rights of radmeter_owner"),
+        ("GRANT TRIGGER ON radcheck TO PUBLIC", "everybody could run code with the rights of radmeter_owner"),
+        (
+            "CREATE TRIGGER t BEFORE INSERT OR DELETE ON radcheck FOR EACH ROW EXECUTE FUNCTION {role}.run()",
+            "the trigger t of public.radcheck runs the function {role}.run() of {role}",
+        ),
+        ("CREATE RULE r AS ON INSERT TO radcheck DO ALSO SELECT {role}.noted('x')", "the rule r rewrites"),
+        (
+            "ALTER TABLE radcheck ADD COLUMN x text DEFAULT {role}.noted('x')",
+            "the default of x of public.radcheck runs the function {role}.noted(text)",
+        ),
+        (
+            "ALTER TABLE radcheck ADD COLUMN x text DEFAULT pg_read_file('PG_VERSION')",
+            "the default of x of public.radcheck runs the function pg_read_file",
+        ),
+        (
+            "ALTER TABLE radcheck ADD CONSTRAINT c CHECK ({role}.noted(value) IS NOT NULL)",
+            "the constraint c of public.radcheck runs the function {role}.noted(text)",
+        ),
+        (
+            "CREATE INDEX i ON radcheck ({role}.noted(value))",
+            "the index public.i of public.radcheck runs the function {role}.noted(text)",
+        ),
+        (
+            "ALTER TABLE radcheck ADD COLUMN x {role}.noted_text DEFAULT 'x'",
+            "the column x of public.radcheck has the type {role}.noted_text",
+        ),
+        ("ALTER TABLE radcheck ENABLE ROW LEVEL SECURITY", "row level security is on for public.radcheck"),
+    ],
+)
+def test_code_of_others_on_the_table_never_runs(
+    plan: str, connection: Connection, made: str, reason: str
+) -> None:
+    radmeter(plan, "users", "add", "bob", "--plan", "basic", "--password", SECRET)
+    with login_role(connection) as role:
+        connection.execute(
+            f"""CREATE SCHEMA {role} AUTHORIZATION {role};
+                CREATE TABLE {role}.seen (who text); GRANT ALL ON {role}.seen TO PUBLIC;
+                GRANT USAGE ON SCHEMA {role} TO PUBLIC;
+                CREATE FUNCTION {role}.noted(text) RETURNS text IMMUTABLE LANGUAGE plpgsql AS
+                $$ BEGIN IF current_setting('application_name') LIKE 'radmeter%' THEN RAISE 'it ran'; END IF;
+                RETURN $1; END $$;
+                CREATE FUNCTION {role}.run() RETURNS trigger LANGUAGE plpgsql AS
+                $$ BEGIN INSERT INTO {role}.seen VALUES (current_user); RETURN NEW; END $$;
+                CREATE DOMAIN {role}.noted_text AS text CHECK ({role}.noted(VALUE) IS NOT NULL);
+                ALTER FUNCTION {role}.run() OWNER TO {role};
+                ALTER FUNCTION {role}.noted(text) OWNER TO {role}""".encode()
+        )
+        try:
+            connection.execute(made.format(role=role).encode())
+            connection.execute(f"TRUNCATE {role}.seen".encode())
+            done = radmeter(plan, "users", "password", "bob", "--password", "other")
+            assert reason.format(role=role) in done.errors
+            assert done.exit_code == 1
+            radmeter(plan, "people", "erase", "bob", "--yes")
+            assert connection.execute(f"SELECT * FROM {role}.seen".encode()).fetchall() == []
+            assert len(rows(connection)) == 1
+            told = radmeter(plan, "doctor", "--only", "public", "--format", "json").output
+            assert reason.format(role=role) in told
+        finally:
+            connection.execute(f"REVOKE ALL ON radcheck FROM {role}; DROP OWNED BY {role} CASCADE".encode())
+
+
+def test_code_of_a_superuser_on_the_table_is_its_own_affair(plan: str, connection: Connection) -> None:
+    connection.execute(
+        """CREATE FUNCTION public.note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$;
+           CREATE TRIGGER note BEFORE INSERT ON radcheck FOR EACH ROW EXECUTE FUNCTION public.note();
+           ALTER TABLE radcheck ADD COLUMN at timestamptz DEFAULT now(),
+               ADD CHECK (lower(value) || op <> 'x' AND id > 0);
+           CREATE INDEX ON radcheck (lower(username)) WHERE value LIKE 'x%';
+           CREATE ROLE reads_only; GRANT SELECT, INSERT, UPDATE, DELETE ON radcheck TO reads_only"""
+    )
+    try:
+        done = radmeter(plan, "users", "add", "bob", "--plan", "basic", "--password", SECRET)
+        assert done.exit_code == 0, done.errors
+    finally:
+        connection.execute("DROP OWNED BY reads_only; DROP ROLE reads_only")
 
 
 def test_an_erasure_removes_the_password(plan: str, connection: Connection) -> None:

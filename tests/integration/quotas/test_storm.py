@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
@@ -25,10 +26,11 @@ from support.quota_queue import (
     wait_for_state,
     working,
 )
+from support.rows_read import rows_read
 from support.scripted_nas import SECRET, Nas, Received, acknowledges, is_silent, scripted_nas
 from support.servers import Connection, Server, installed
 
-from radmeter.quotas import coa
+from radmeter.quotas import coa, queue
 from radmeter.quotas.secrets import add_key
 from radmeter.quotas.sending import Outcome, Sender
 from radmeter.quotas.worker import Pace
@@ -192,6 +194,33 @@ def test_many_requests_are_worked_off_in_parallel(
         sent = Counter(str(each.get("Acct-Session-Id")) for each in nas.requests())
         assert len(sent) == MANY
         assert set(sent.values()) == {1}
+
+
+def test_a_look_costs_no_more_if_many_requests_wait(
+    connection: Connection, key_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After an upgrade each user who is over waits for a router without a secret."""
+    monkeypatch.setattr(queue, "LOOK_AT_MOST", 50)
+    # As with tables that are too large to be read as a whole.
+    connection.execute("SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off")
+    read = []
+    for name, sessions in (("a few", 200), ("many", 2000)):
+        connection.execute("DELETE FROM radmeter.disconnect_queue")
+        many(connection, key_file, {name: ("127.0.0.1", 9)}, sessions)
+        connection.execute("UPDATE radmeter.router_coa SET secret = NULL")
+        while due(connection):
+            queue.claim(connection, uuid.uuid4())
+        read.append(rows_read(connection, lambda: queue.claim(connection, uuid.uuid4())))
+    assert read[1] < 2 * read[0]
+
+
+def due(connection: Connection) -> int:
+    """Return how many requests are due."""
+    row = connection.execute(
+        "SELECT count(*) FROM radmeter.disconnect_queue WHERE ended_at IS NULL AND next_try_at <= now()"
+    ).fetchone()
+    assert row is not None
+    return int(row[0])
 
 
 def test_two_leaders_never_send_a_request_twice(

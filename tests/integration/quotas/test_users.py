@@ -145,23 +145,6 @@ def test_a_top_up_after_the_periods_end_pays_nothing_of_it(bob: str, connection:
     assert (found["remaining_bytes"], found["top_up_bytes"], found["used_bytes"]) == (30 * MB, 20 * MB, 0)
 
 
-def test_a_transaction_that_began_before_the_periods_end_opens_it_no_more(
-    bob: str, connection: Connection
-) -> None:
-    """It waited for one that began in the next period. What a top-up has paid is not paid again."""
-    use(bob, 12 * MB)
-    run(bob, "users", "top-up", "bob", "20MB")
-    connection.execute(
-        """UPDATE radmeter.quota_account SET booked_bytes = 0, settled_at = now() + interval '1 month',
-               period_start = radmeter.user_period_start(username, now() + interval '1 month')"""
-    )
-    account = "SELECT period_start, settled_at, booked_bytes FROM radmeter.quota_account"
-    before = connection.execute(account).fetchall()
-    connection.execute("SELECT radmeter.apply_quotas('{bob}', false)")
-    assert connection.execute(account).fetchall() == before
-    assert connection.execute("SELECT used_bytes FROM top_ups").fetchall() == [(2 * MB,)]
-
-
 def test_two_top_ups_at_once_both_count(bob: str, connection: Connection) -> None:
     use(bob, 12 * MB)
     with psycopg.connect(bob) as first:

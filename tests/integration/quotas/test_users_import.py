@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import psycopg
 import pytest
 from support.commands import radmeter
 from support.memory import peak_bytes
@@ -124,3 +125,15 @@ from radmeter.cli.main import main
 """
     assert peak_bytes(imports, code, plans, path) < 32 << 20
     assert connection.execute("SELECT count(*) FROM subscribers").fetchone() == (5001,)
+
+
+def test_a_password_that_cannot_be_stored_is_not_written_into_the_servers_log(connection: Connection) -> None:
+    """The command refuses it before. The function can also be called in SQL."""
+    for text in ('"\\u0000topsecret"', '"\\ud800topsecret"'):
+        line = '[{"line": 1, "username": "eve", "plan": "basic", "attribute": "Cleartext-Password", "password": %s}]'
+        with pytest.raises(psycopg.Error) as raised:
+            connection.execute("SELECT * FROM radmeter.import_subscribers(%s)", (line % text,))
+        assert raised.value.sqlstate == "RM001"
+        diagnostics = raised.value.diag
+        said = (diagnostics.message_primary, diagnostics.message_detail, diagnostics.context)
+        assert "topsecret" not in str(said)

@@ -216,6 +216,23 @@ def test_the_command_says_when(database: str, tenants: Connection) -> None:
     ).fetchall() == [("hotel",), (None,)]
 
 
+def test_the_same_realm_again_changes_nothing_and_says_since_when(database: str, tenants: Connection) -> None:
+    realm(tenants, days_ago(40))
+    for day in ((), ("--from", f"{days_ago(-20)}")):
+        done = radmeter(database, "routers", "qualify", "--tenant", "7", "--realm", "hotel", *day)
+        assert done.exit_code == 0, done.errors
+        assert f"have name@hotel from {days_ago(40)} on" in done.output
+    # A change that was planned is taken back: that is one.
+    for wanted in ("inn", "inn", "hotel"):
+        radmeter(database, "routers", "qualify", "--tenant", "7", "--realm", wanted)
+    assert tenants.execute("SELECT qualify_from, realm FROM radmeter.tenant_realm").fetchall() == [
+        (days_ago(40), "hotel")
+    ]
+    assert tenants.execute(
+        "SELECT detail ->> 'realm' FROM audit_log WHERE action = 'routers qualify' ORDER BY id"
+    ).fetchall() == [("inn",), ("hotel",)]
+
+
 def test_what_has_begun_is_not_changed_any_more(database: str, tenants: Connection) -> None:
     realm(tenants, days_ago(40))
     day = days_ago(-10)

@@ -5,9 +5,10 @@ from decimal import Decimal
 
 import psycopg
 import pytest
+from support.adoption import BACK_TO_0023
 from support.commands import Packets, radmeter
 from support.schemas import dump
-from support.servers import Server
+from support.servers import Connection, Server
 
 HOME_MADE = """
 CREATE TABLE plans (id serial PRIMARY KEY, name varchar(40) NOT NULL, price double precision, colour text);
@@ -257,3 +258,57 @@ def test_harmless_code_of_a_home_made_table_is_kept(own: str) -> None:
         assert connection.execute(
             "SELECT tgname::text FROM pg_trigger WHERE tgrelid = 'routers'::regclass AND NOT tgisinternal"
         ).fetchall() == [("touch",)]
+
+
+def _remedies(errors: str) -> list[str]:
+    return [line.partition("of that name: ")[2] for line in errors.splitlines() if "of that name: " in line]
+
+
+def test_names_that_a_later_revision_needs_are_refused_before_any_change(server: Server, own: str) -> None:
+    with psycopg.connect(own, autocommit=True) as connection:
+        connection.execute(
+            """ALTER TABLE plans ADD COLUMN speed_up text, ADD COLUMN retired_at date;
+               ALTER TABLE routers ADD COLUMN merged_into text;
+               CREATE TABLE top_ups (id int); CREATE VIEW plan_tiers AS SELECT 1 AS one;
+               CREATE TABLE audit_log (at date)"""
+        )
+        before = dump(server, own)
+        for command in (("plan",), ("up", "--yes"), ("sql",)):
+            done = radmeter(own, "migrate", *command)
+            assert (done.exit_code, done.output) == (1, "")
+            assert "nothing was changed" in done.errors
+        assert dump(server, own) == before
+        remedies = _remedies(done.errors)
+        assert remedies == [
+            "ALTER TABLE public.audit_log RENAME TO own_audit_log",
+            "ALTER TABLE public.routers RENAME COLUMN merged_into TO own_merged_into",
+            "ALTER TABLE public.plans RENAME COLUMN speed_up TO own_speed_up",
+            "ALTER TABLE public.plans RENAME COLUMN retired_at TO own_retired_at",
+            "ALTER TABLE public.plan_tiers RENAME TO own_plan_tiers",
+            "ALTER TABLE public.top_ups RENAME TO own_top_ups",
+        ]
+        for statement in remedies:
+            connection.execute(statement.encode())
+    done = radmeter(own, "migrate", "up", "--yes")
+    assert done.exit_code == 0, done.errors
+
+
+def test_an_upgrade_finds_a_column_that_was_added_to_a_table_of_radmeters(
+    database: str, connection: Connection
+) -> None:
+    connection.execute(BACK_TO_0023)
+    connection.execute(
+        """UPDATE radmeter.alembic_version SET version_num = '0023'; UPDATE radmeter.sql_file SET checksum = 'old';
+           ALTER TABLE subscribers ADD COLUMN suspended_at date; ALTER TABLE plans ADD COLUMN max_sessions text"""
+    )
+    done = radmeter(database, "migrate", "up", "--yes")
+    assert done.exit_code == 1
+    remedies = _remedies(done.errors)
+    assert remedies == [
+        "ALTER TABLE public.plans RENAME COLUMN max_sessions TO own_max_sessions",
+        "ALTER TABLE public.subscribers RENAME COLUMN suspended_at TO own_suspended_at",
+    ]
+    for statement in remedies:
+        connection.execute(statement.encode())
+    done = radmeter(database, "migrate", "up", "--yes")
+    assert done.exit_code == 0, done.errors

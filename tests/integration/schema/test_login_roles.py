@@ -9,6 +9,7 @@ import pytest
 from support.commands import radmeter
 from support.servers import Connection, Server
 
+from radmeter.schema import drift, manifest
 from radmeter.schema.login_roles import Login, make_login_roles
 
 
@@ -59,7 +60,10 @@ def test_it_takes_away_what_the_role_had_before(connection: Connection, role: st
     connection.execute(psycopg.sql.SQL("CREATE ROLE {} SUPERUSER CREATEROLE BYPASSRLS").format(name))
     connection.execute(psycopg.sql.SQL("GRANT radmeter_owner, pg_read_all_data TO {}").format(name))
     (said,) = make_login_roles(connection, [Login(role, "radmeter_ingest")])
-    assert said == f"{role}: changed, a member of radmeter_ingest"
+    assert (
+        said
+        == f"{role}: changed, a member of radmeter_ingest, and no longer of pg_read_all_data, radmeter_owner"
+    )
     assert groups(connection, role) == ["radmeter_ingest"]
     row = connection.execute(
         """SELECT rolcanlogin, rolsuper OR rolcreaterole OR rolcreatedb OR rolbypassrls OR rolreplication
@@ -111,3 +115,28 @@ def test_a_role_without_the_right_is_told_so(database: str, role: str) -> None:
     done = radmeter(as_role(database, role), "migrate", "roles", "--login", "not_made=radmeter_ingest")
     assert done.exit_code == 1
     assert "permission denied to create role" in done.errors
+
+
+def test_it_says_which_groups_it_took_away(database: str, role: str) -> None:
+    assert radmeter(database, "migrate", "roles", "--login", f"{role}=radmeter_ingest").exit_code == 0
+    done = radmeter(database, "migrate", "roles", "--login", f"{role}=radmeter_login")
+    assert done.output == f"{role}: changed, a member of radmeter_login, and no longer of radmeter_ingest\n"
+
+
+@pytest.mark.parametrize(("group", "healed_by"), [("radmeter_login", "roles"), ("radmeter_noc", "up")])
+def test_a_group_that_is_made_after_the_upgrade_gets_its_rights(
+    connection: Connection, database: str, role: str, group: str, healed_by: str
+) -> None:
+    # As after an upgrade by a role that may not create roles: the group is missing, so nothing was granted to it.
+    connection.execute(f"REVOKE ALL ON ALL TABLES IN SCHEMA radmeter, public FROM {group}".encode())
+    connection.execute(f"REVOKE ALL ON ALL FUNCTIONS IN SCHEMA radmeter, public FROM {group}".encode())
+    connection.execute(f"REVOKE ALL ON SCHEMA radmeter FROM {group}".encode())
+    assert radmeter(database, "migrate", "status").exit_code == 3
+    if healed_by == "roles":
+        done = radmeter(database, "migrate", "roles", "--login", f"{role}={group}")
+        assert done.output.endswith("a new group has its rights now\n")
+    else:
+        done = radmeter(database, "migrate", "up", "--yes")
+    assert done.exit_code == 0, done.errors
+    assert drift.compare(manifest.expected(), manifest.read(connection)) == []
+    assert radmeter(database, "migrate", "status").exit_code == 0

@@ -18,6 +18,7 @@ from cryptography.fernet import Fernet
 from support.commands import Packets, Result, radmeter
 from support.endpoint import Handler, endpoint, is_signed, statuses, take, wait
 from support.processes import Jobs
+from support.rows_read import rows_read
 from support.servers import Connection
 
 from radmeter.config import Networks
@@ -545,3 +546,19 @@ def test_an_endpoint_that_is_retired_meanwhile_leaves_nothing_that_waits(
         thread.join(SECONDS)
         two.commit()
     assert [row[1] for row in site.deliveries()] == ([] if retire_first else ["dropped"])
+
+
+def test_the_list_does_not_read_what_was_delivered(database: str, connection: Connection) -> None:
+    connection.execute(
+        """INSERT INTO radmeter.webhook (url, events, secret) VALUES ('https://example.org/', '{quota.over}', 'x');
+           INSERT INTO radmeter.webhook_delivery (webhook_id, message_id, type, data, happened_at, state, ended_at)
+           SELECT 1, gen_random_uuid(), 'quota.over', '{}', now(), 'done', now() - n * interval '1 s'
+           FROM generate_series(1, 20000) AS n;
+           INSERT INTO radmeter.webhook_delivery (webhook_id, message_id, type, data, happened_at, state, ended_at)
+           SELECT 1, gen_random_uuid(), 'quota.over', '{}', now(), state, CASE state WHEN 'dead' THEN now() END
+           FROM unnest(ARRAY['dead', 'waiting', 'waiting']) AS state;
+           ANALYZE radmeter.webhook_delivery"""
+    )
+    assert connection.execute("SELECT waiting, dead FROM radmeter.webhooks").fetchone() == (2, 1)
+    read = rows_read(connection, lambda: connection.execute("SELECT * FROM radmeter.webhooks").fetchall())
+    assert read < 200

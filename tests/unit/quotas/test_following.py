@@ -5,22 +5,38 @@ from dataclasses import replace
 import pytest
 
 from radmeter.quotas.coa import COA, DISCONNECT, Answer
-from radmeter.quotas.following import MOST_ATTEMPTS, Asked, after_acknowledged, after_answer
+from radmeter.quotas.following import MOST_REFUSALS, Asked, after_acknowledged, after_answer
 
 ASKED = Asked(DISCONNECT, attempts=1, identity_set=0, identity_sets=2, silent_seconds=0, interim_seconds=300)
 
 
 def test_pauses_grow_and_end() -> None:
+    """What was sent in vain does not count: a router may have been away for hours."""
+    asked = replace(ASKED, attempts=50)
     pauses = [
-        after_answer(replace(ASKED, attempts=number), Answer(False, 506)).seconds
-        for number in range(1, MOST_ATTEMPTS)
+        after_answer(replace(asked, naks=number), Answer(False, 506)).seconds
+        for number in range(MOST_REFUSALS - 1)
     ]
     assert pauses == [15, 30, 60, 120, 240, 480, 600, 600, 600]
-    step = after_answer(replace(ASKED, attempts=MOST_ATTEMPTS), Answer(False, 506))
+    step = after_answer(replace(asked, naks=MOST_REFUSALS - 1), Answer(False, 506))
     assert (step.state, step.error) == (
         "failed",
         "the router refused: 506 Resources Unavailable (10 times)",
     )
+
+
+def test_only_acks_count_as_acks_without_effect() -> None:
+    asked = replace(ASKED, attempts=50, naks=5, silent_seconds=0, answered_seconds=60)
+    assert after_acknowledged(replace(asked, acks=1)).state == "waiting"
+    assert after_acknowledged(replace(asked, acks=3)).state == "failed"
+
+
+def test_a_session_is_named_without_its_id_only_after_an_interim() -> None:
+    """The device may have a session of another user by now."""
+    asked = replace(ASKED, next_has_id=False, interim_seconds=60)
+    first = after_answer(asked, Answer(False, 503))
+    assert (first.state, first.identity_set, first.seconds) == ("waiting", 0, 61)
+    assert after_answer(replace(asked, naks=1), Answer(False, 503)).identity_set == 1
 
 
 @pytest.mark.parametrize(

@@ -21,15 +21,16 @@ PLANS = """
 ALTER TABLE public.plans
     ADD COLUMN quota_bytes_in bigint CHECK (quota_bytes_in >= 0),
     ADD COLUMN quota_bytes_out bigint CHECK (quota_bytes_out >= 0),
-    ADD COLUMN quota_seconds bigint CHECK (quota_seconds >= 0),
+    ADD COLUMN quota_seconds bigint CHECK (quota_seconds BETWEEN 0 AND 3155760000),
     ADD COLUMN speed_up bigint CHECK (speed_up > 0),
     ADD COLUMN speed_down bigint CHECK (speed_down > 0),
     ADD COLUMN max_sessions integer CHECK (max_sessions > 0),
     ADD COLUMN session_timeout integer CHECK (session_timeout > 0),
     ADD COLUMN idle_timeout integer CHECK (idle_timeout > 0),
-    ADD COLUMN valid_seconds bigint CHECK (valid_seconds > 0),
+    ADD COLUMN valid_seconds bigint CHECK (valid_seconds BETWEEN 1 AND 3155760000),
     ADD COLUMN rollover_bytes bigint CHECK (rollover_bytes >= 0),
-    ADD COLUMN retired_at timestamptz;
+    ADD COLUMN retired_at timestamptz,
+    ADD COLUMN period_number integer NOT NULL DEFAULT 0;
 COMMENT ON COLUMN public.plans.quota_bytes IS 'octets in both directions in a period; NULL: no limit';
 COMMENT ON COLUMN public.plans.quota_bytes_in IS 'octets from the user in a period; NULL: no limit';
 COMMENT ON COLUMN public.plans.quota_bytes_out IS 'octets to the user in a period; NULL: no limit';
@@ -42,6 +43,8 @@ COMMENT ON COLUMN public.plans.idle_timeout IS 'seconds without traffic after wh
 COMMENT ON COLUMN public.plans.valid_seconds IS 'seconds from the first use until it expires; NULL: it does not';
 COMMENT ON COLUMN public.plans.rollover_bytes IS
     'at most so many unused octets of quota_bytes go on into the next period; NULL: none';
+COMMENT ON COLUMN public.plans.period_number IS
+    'changes with the period of the plan: nothing rolls over from an account of another number';
 COMMENT ON COLUMN public.plans.retired_at IS 'since when no user can be given it; users who have it keep it';
 
 CREATE TABLE public.plan_tiers (
@@ -92,14 +95,21 @@ ACCOUNTS = """
 CREATE TABLE radmeter.quota_account (
     username      text PRIMARY KEY,
     plan_id       bigint,
+    period_number integer,
     period_start  date NOT NULL,
     carried_bytes bigint NOT NULL DEFAULT 0,
     booked_bytes  bigint NOT NULL DEFAULT 0,
     settled_at    timestamptz NOT NULL DEFAULT now(),
+    plan_bytes    bigint,
+    plan_in       bigint,
+    plan_out      bigint,
     status        text NOT NULL DEFAULT 'active'
                   CHECK (status IN ('active', 'warned', 'over', 'throttled', 'expired', 'suspended')),
     percent       smallint NOT NULL DEFAULT 0,
     quota_bytes   bigint,
+    quota_in      bigint,
+    quota_out     bigint,
+    quota_seconds bigint,
     speed_up      bigint,
     speed_down    bigint,
     due_at        timestamptz,
@@ -110,12 +120,20 @@ CREATE INDEX quota_account_status_idx ON radmeter.quota_account (status, usernam
 COMMENT ON TABLE radmeter.quota_account IS
     'users with limits, as radmeter.apply_quotas last found them; radmeter.quota_state says how they are now';
 COMMENT ON COLUMN radmeter.quota_account.plan_id IS 'subscribers.plan_id then: nothing rolls over to another plan';
+COMMENT ON COLUMN radmeter.quota_account.period_number IS 'plans.period_number then';
 COMMENT ON COLUMN radmeter.quota_account.applied_at IS 'NULL: radmeter.apply_quotas has not looked at the user yet';
 COMMENT ON COLUMN radmeter.quota_account.carried_bytes IS 'octets of the period before that rolled over into this one';
 COMMENT ON COLUMN radmeter.quota_account.booked_bytes IS 'octets of this period that top-ups have paid';
 COMMENT ON COLUMN radmeter.quota_account.settled_at IS 'until when usage is booked to top-ups';
+COMMENT ON COLUMN radmeter.quota_account.plan_bytes IS
+    'the quota of the plans then, without top-ups: by this the period is settled when it has ended; NULL: no limit';
+COMMENT ON COLUMN radmeter.quota_account.plan_in IS 'as plan_bytes, from the user';
+COMMENT ON COLUMN radmeter.quota_account.plan_out IS 'as plan_bytes, to the user';
 COMMENT ON COLUMN radmeter.quota_account.percent IS 'of the quota: what was last announced, 0, 80, 95 or 100';
 COMMENT ON COLUMN radmeter.quota_account.quota_bytes IS 'as open sessions were last told';
+COMMENT ON COLUMN radmeter.quota_account.quota_in IS 'as open sessions were last told';
+COMMENT ON COLUMN radmeter.quota_account.quota_out IS 'as open sessions were last told';
+COMMENT ON COLUMN radmeter.quota_account.quota_seconds IS 'as open sessions were last told';
 COMMENT ON COLUMN radmeter.quota_account.speed_up IS 'bit/s, as open sessions have it';
 COMMENT ON COLUMN radmeter.quota_account.due_at IS
     'when something can change without usage: radmeter.apply_due_quotas looks at the user then; NULL: never';
@@ -136,6 +154,8 @@ CREATE TABLE radmeter.disconnect_queue (
     state          text NOT NULL DEFAULT 'waiting'
                    CHECK (state IN ('waiting', 'sent', 'acknowledged', 'done', 'failed', 'dropped')),
     attempts       integer NOT NULL DEFAULT 0,
+    naks           integer NOT NULL DEFAULT 0,
+    acks           integer NOT NULL DEFAULT 0,
     identity_set   smallint NOT NULL DEFAULT 0,
     error_cause    integer,
     error          text,
@@ -155,7 +175,10 @@ CREATE INDEX disconnect_queue_ended_at_idx ON radmeter.disconnect_queue (ended_a
 COMMENT ON TABLE radmeter.disconnect_queue IS
     'Disconnect- and CoA-Requests (RFC 5176) to send to the routers of sessions; one open row a session and act';
 COMMENT ON COLUMN radmeter.disconnect_queue.reason IS
-    'over, time, expired, suspended, throttled, restored, limits, or what an operator gave';
+    'over, time, expired, suspended, throttled, restored, speeds, limits, or what an operator gave';
+COMMENT ON COLUMN radmeter.disconnect_queue.attempts IS 'how often it was sent, also in vain';
+COMMENT ON COLUMN radmeter.disconnect_queue.naks IS 'how often the router refused it';
+COMMENT ON COLUMN radmeter.disconnect_queue.acks IS 'how often the router acknowledged it';
 COMMENT ON COLUMN radmeter.disconnect_queue.state IS
     'waiting; sent: no answer yet; acknowledged: the Stop is not here yet; done, failed, dropped: ended';
 COMMENT ON COLUMN radmeter.disconnect_queue.error_cause IS 'Error-Cause of the last NAK (RFC 5176 section 3.5)';
@@ -175,20 +198,26 @@ COMMENT ON TABLE radmeter.quota_notice IS 'what happened to users'' quotas, for 
 """
 
 
+# The users who are there already are looked at afterwards, in sets. To note each of them here would keep ingest and
+# logins waiting for seconds: other tables are locked meanwhile.
 CHANGES = """
 CREATE TABLE radmeter.quota_change (
-    id        bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    username  text NOT NULL,
-    at        timestamptz NOT NULL DEFAULT now()
+    id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    username   text NOT NULL,
+    at         timestamptz NOT NULL DEFAULT now(),
+    everybody  boolean NOT NULL DEFAULT false,
+    error      text
 );
+CREATE INDEX quota_change_at_idx ON radmeter.quota_change (at, id);
+CREATE UNIQUE INDEX quota_change_error_idx ON radmeter.quota_change (username) WHERE error IS NOT NULL;
 CREATE INDEX quota_change_username_idx ON radmeter.quota_change (username);
 COMMENT ON TABLE radmeter.quota_change IS
     'users whose plan, top-ups or counters were changed: radmeter.apply_due_quotas looks at them and empties this';
+COMMENT ON COLUMN radmeter.quota_change.at IS 'when the user is looked at, or later';
+COMMENT ON COLUMN radmeter.quota_change.everybody IS 'all subscribers after the user name are to be looked at';
+COMMENT ON COLUMN radmeter.quota_change.error IS 'why the user could not be looked at; it is tried again';
 
-INSERT INTO radmeter.quota_change (username)
-SELECT subscriber.username
-FROM public.subscribers AS subscriber JOIN public.plans AS plan ON plan.id = subscriber.plan_id
-WHERE plan.quota_bytes IS NOT NULL;
+INSERT INTO radmeter.quota_change (username, everybody) SELECT '', true WHERE EXISTS (SELECT FROM public.subscribers);
 """
 
 

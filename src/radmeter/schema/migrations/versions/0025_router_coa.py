@@ -20,6 +20,7 @@ CREATE TABLE radmeter.router_coa (
     secret                 text,
     source_address         inet,
     message_authenticator  boolean NOT NULL DEFAULT true,
+    signed_answers         boolean NOT NULL DEFAULT false,
     swapped                boolean NOT NULL DEFAULT false,
     changed_at             timestamptz NOT NULL DEFAULT now()
 );
@@ -31,11 +32,13 @@ COMMENT ON COLUMN radmeter.router_coa.port IS 'NULL: that of the vendor';
 COMMENT ON COLUMN radmeter.router_coa.secret IS 'a Fernet token: encrypted with the key of coa_key_file';
 COMMENT ON COLUMN radmeter.router_coa.source_address IS 'NULL: as the kernel chooses';
 COMMENT ON COLUMN radmeter.router_coa.message_authenticator IS 'false: requests have none, for routers that refuse it';
+COMMENT ON COLUMN radmeter.router_coa.signed_answers IS 'true: answers without a Message-Authenticator are ignored';
 COMMENT ON COLUMN radmeter.router_coa.swapped IS 'the router means to the user where others mean from the user';
 
 CREATE TABLE radmeter.router_coa_state (
     router_id       bigint PRIMARY KEY,
     coa_works       boolean,
+    learned_at      timestamptz,
     silent_since    timestamptz,
     failures        integer NOT NULL DEFAULT 0,
     next_try_at     timestamptz,
@@ -46,6 +49,7 @@ CREATE TABLE radmeter.router_coa_state (
 COMMENT ON TABLE radmeter.router_coa_state IS 'how routers answered Disconnect- and CoA-Requests';
 COMMENT ON COLUMN radmeter.router_coa_state.coa_works IS
     'false: the router takes no CoA-Request, a Disconnect-Request is sent instead; NULL: not known';
+COMMENT ON COLUMN radmeter.router_coa_state.learned_at IS 'when coa_works was seen; that it is false counts for a day';
 COMMENT ON COLUMN radmeter.router_coa_state.silent_since IS 'since when it has answered no request; NULL: it answers';
 COMMENT ON COLUMN radmeter.router_coa_state.failures IS 'requests in a row that had no answer';
 COMMENT ON COLUMN radmeter.router_coa_state.next_try_at IS 'nothing is sent to a silent router before this';

@@ -61,6 +61,7 @@ CREATE TABLE radmeter.webhook_delivery (
 ) WITH (fillfactor = 70);
 CREATE INDEX webhook_delivery_due_idx ON radmeter.webhook_delivery (webhook_id, next_try_at) WHERE state = 'waiting';
 CREATE INDEX webhook_delivery_subject_idx ON radmeter.webhook_delivery (subject) WHERE subject IS NOT NULL;
+CREATE INDEX webhook_delivery_state_idx ON radmeter.webhook_delivery (webhook_id, state, ended_at);
 CREATE INDEX webhook_delivery_ended_at_idx ON radmeter.webhook_delivery (ended_at) WHERE ended_at IS NOT NULL;
 COMMENT ON TABLE radmeter.webhook_delivery IS
     'messages to endpoints, a row for each message and endpoint, made in the transaction of what it tells';
