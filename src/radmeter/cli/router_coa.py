@@ -136,7 +136,8 @@ def made_keyring(settings: Settings, connection: "psycopg.Connection[Any]") -> "
             )
         add_key(key_file)
         output.say(
-            f"made the key {key_file}: keep a copy of it, and let the user of `radmeter jobs run` read it",
+            f"made the key {key_file}: keep a copy of it. The user of `radmeter jobs run` must be able to read it; "
+            "`radmeter doctor` says whether it is",
             err=True,
         )
     return Keyring(key_file)

@@ -1,6 +1,8 @@
 """Commands that set how requests reach routers, and that ask for them."""
 
 import json
+import os
+import pwd
 import re
 import stat
 from collections.abc import Callable
@@ -12,6 +14,7 @@ from support.quota_queue import ask, requests, session, set_coa, wait_for, wait_
 from support.scripted_nas import NAK, SECRET, Nas, Received, acknowledges, is_silent, refuses, scripted_nas
 from support.servers import Connection, Server, installed
 
+from radmeter.quotas import secrets
 from radmeter.quotas.secrets import Keyring
 
 
@@ -47,10 +50,16 @@ def stored(connection: Connection) -> tuple[object, ...]:
 
 
 def test_a_router_is_set_and_its_secret_is_nowhere_in_the_clear(
-    database: str, connection: Connection, tmp_path: Path, key_file: Path, secret_file: Path
+    database: str,
+    connection: Connection,
+    tmp_path: Path,
+    key_file: Path,
+    secret_file: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     session(database)
     environment = {"RADMETER_COA_KEY_FILE": str(key_file)}
+    monkeypatch.setattr(secrets, "JOBS_USER", "no-such-user")
     done = radmeter(
         database,
         *(
@@ -262,3 +271,20 @@ def test_a_merged_router_hands_over_how_requests_reach_it(
         "SELECT name, vendor, host(address) FROM radmeter.router_coa AS coa JOIN routers ON id = router_id"
     ).fetchall() == [("hall", "mikrotik", "10.9.9.9")]
     assert connection.execute("SELECT count(*) FROM radmeter.router_coa_state").fetchone() == (0,)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes a key for another user")
+def test_the_jobs_can_read_a_key_that_root_makes(
+    database: str, key_file: Path, secret_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They run as a user of their own. Nobody else may read it."""
+    session(database)
+    monkeypatch.setattr(secrets, "JOBS_USER", "nobody")
+    done = radmeter(
+        *(database, "routers", "set", "lobby", "--coa-secret-file", secret_file),
+        RADMETER_COA_KEY_FILE=str(key_file),
+    )
+    assert done.exit_code == 0, done.errors
+    made = key_file.stat()
+    assert (made.st_uid, made.st_gid) == (0, pwd.getpwnam("nobody").pw_gid)
+    assert stat.S_IMODE(made.st_mode) == 0o640
