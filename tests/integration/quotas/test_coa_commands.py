@@ -288,3 +288,18 @@ def test_the_jobs_can_read_a_key_that_root_makes(
     made = key_file.stat()
     assert (made.st_uid, made.st_gid) == (0, pwd.getpwnam("nobody").pw_gid)
     assert stat.S_IMODE(made.st_mode) == 0o640
+
+
+def test_a_program_gets_all_requests(database: str, connection: Connection) -> None:
+    """A table for people shows 50. A program that asks for JSON may not look at standard error."""
+    session(database)
+    connection.execute(
+        """INSERT INTO radmeter.disconnect_queue (radacctid, username, act, reason, state, ended_at)
+           SELECT 1, 'bob', 'disconnect', 'test', 'done', now() FROM generate_series(1, 60)"""
+    )
+    assert len(radmeter(database, "queue", "list", "--format", "json").json()) == 60
+    assert len(radmeter(database, "queue", "list", "--format", "csv").output.splitlines()) == 61
+    table = radmeter(database, "queue", "list")
+    assert (table.output.count("bob"), "There are more" in table.errors) == (50, True)
+    few = radmeter(database, "queue", "list", "--limit", "2", "--format", "json")
+    assert (len(few.json()), "There are more" in few.errors) == (2, True)
