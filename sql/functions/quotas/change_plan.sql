@@ -55,7 +55,8 @@ BEGIN
                 quota_bytes_out = v_new.quota_bytes_out, quota_seconds = v_new.quota_seconds,
                 speed_up = v_new.speed_up, speed_down = v_new.speed_down, max_sessions = v_new.max_sessions,
                 session_timeout = v_new.session_timeout, idle_timeout = v_new.idle_timeout,
-                valid_seconds = v_new.valid_seconds, rollover_bytes = v_new.rollover_bytes, price = v_new.price
+                valid_seconds = v_new.valid_seconds, rollover_bytes = v_new.rollover_bytes, price = v_new.price,
+                role = v_new.role
             WHERE id = v_plan.id;
         EXCEPTION WHEN unique_violation THEN
             RAISE EXCEPTION 'there is a plan "%" already: give another name', v_new.name USING ERRCODE = 'RM001';

@@ -113,7 +113,14 @@ def set_coa(settings: Settings, dsn: str, router_id: int, given: dict[str, Any])
         if (path := given.get("secret_file")) is not None:
             secret = read_password(path, f"--coa-secret-file: the secret in {path}").encode()
             changes["secret"] = made_keyring(settings, connection).encrypt(secret)
-        return operations.set_router(connection, router_id, changes)
+        changed = operations.set_router(connection, router_id, changes)
+        if changes.get("vendor") in operations.vendors_without_speeds(connection):
+            output.say(
+                f"routers of {changes['vendor']} take no speeds: there a fair-use tier slows nobody down unless "
+                "it has a role that the router knows (radmeter plans set --tier FROM:DOWN/UP:ROLE), or is off",
+                err=True,
+            )
+        return changed
 
 
 def made_keyring(settings: Settings, connection: "psycopg.Connection[Any]") -> "Keyring":

@@ -132,6 +132,7 @@ SELECT request.id, request.act, request.reason, request.state, request.attempts,
        host(coa.source_address) AS source, state.coa_works,
        quota.speed_up, quota.speed_down, quota.remaining_bytes, quota.remaining_in, quota.remaining_out,
        quota.session_timeout, quota.idle_timeout,
+       radmeter.role_in_force(quota.plan_id, quota.used_bytes) AS role,
        CASE WHEN request.act = 'coa' THEN greatest(radmeter.open_sessions(session.username), 1) END AS sessions
 FROM radmeter.disconnect_queue AS request
 JOIN public.radacct AS session ON session.radacctid = request.radacctid AND session.acctstoptime IS NULL
@@ -376,6 +377,7 @@ def _limits(row: Mapping[str, Any]) -> Limits:
         octets_out=up_to(row["octets_out"], row["remaining_out"]),
         session_timeout=row["session_timeout"],
         idle_timeout=row["idle_timeout"],
+        role=row["role"],
     )
 
 

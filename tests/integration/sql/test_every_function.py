@@ -15,6 +15,7 @@ WITHIN = {
     "request_disconnect": "test_coa_commands.py",
     "retry_requests": "test_answers.py",
     "set_router_coa": "test_coa_commands.py",
+    "role_in_force": "test_login.py",
     "vendor_attributes": "test_golden.py",
     "vendor_profiles": "test_golden.py",
     "apply_quotas": "test_crossing.py",

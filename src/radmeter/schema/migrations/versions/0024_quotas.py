@@ -29,6 +29,7 @@ ALTER TABLE public.plans
     ADD COLUMN idle_timeout integer CHECK (idle_timeout > 0),
     ADD COLUMN valid_seconds bigint CHECK (valid_seconds > 0),
     ADD COLUMN rollover_bytes bigint CHECK (rollover_bytes >= 0),
+    ADD COLUMN role text CHECK (role ~ '^[A-Za-z0-9][A-Za-z0-9_.:/@ +-]{0,99}$'),
     ADD COLUMN retired_at timestamptz;
 COMMENT ON COLUMN public.plans.quota_bytes IS 'octets in both directions in a period; NULL: no limit';
 COMMENT ON COLUMN public.plans.quota_bytes_in IS 'octets from the user in a period; NULL: no limit';
@@ -42,6 +43,7 @@ COMMENT ON COLUMN public.plans.idle_timeout IS 'seconds without traffic after wh
 COMMENT ON COLUMN public.plans.valid_seconds IS 'seconds from the first use until it expires; NULL: it does not';
 COMMENT ON COLUMN public.plans.rollover_bytes IS
     'at most so many unused octets of quota_bytes go on into the next period; NULL: none';
+COMMENT ON COLUMN public.plans.role IS 'the group, role or policy of the routers that its users get; NULL: none';
 COMMENT ON COLUMN public.plans.retired_at IS 'since when no user can be given it; users who have it keep it';
 
 CREATE TABLE public.plan_tiers (
@@ -49,9 +51,12 @@ CREATE TABLE public.plan_tiers (
     from_bytes   bigint NOT NULL CHECK (from_bytes >= 0),
     speed_up     bigint CHECK (speed_up > 0),
     speed_down   bigint CHECK (speed_down > 0),
+    role         text CHECK (role ~ '^[A-Za-z0-9][A-Za-z0-9_.:/@ +-]{0,99}$'),
+    CHECK (role IS NULL OR speed_up IS NOT NULL OR speed_down IS NOT NULL),
     PRIMARY KEY (plan_id, from_bytes)
 );
 COMMENT ON TABLE public.plan_tiers IS 'fair use: from so many octets of a period on, these speeds; both NULL: off';
+COMMENT ON COLUMN public.plan_tiers.role IS 'as plans.role, while the tier is in force; NULL: that of the plan';
 """
 
 SUBSCRIBERS = """
