@@ -34,6 +34,13 @@ SELECT username FROM public.subscribers
 WHERE username > %(after)s
   AND (%(plan)s::bigint IS NULL OR plan_id = %(plan)s
        OR username IN (SELECT username FROM public.subscriber_plans WHERE plan_id = %(plan)s))
+  AND (%(status)s::text IS NULL OR %(status)s = 'active' OR username IN (
+           -- Others are active: an account has the status that was found last (quotas/over.py).
+           SELECT username FROM radmeter.quota_account WHERE status <> 'active' AND username > %(after)s
+           UNION ALL
+           SELECT username FROM radmeter.quota_account WHERE due_at <= now() AND username > %(after)s
+           UNION ALL
+           SELECT username FROM radmeter.quota_change WHERE username > %(after)s))
 ORDER BY username"""
 TOP_UPS = """
 SELECT top_up.id, top_up.bytes, top_up.used_bytes, top_up.added_at, top_up.expires_at, top_up.added_by, top_up.note,
@@ -182,7 +189,7 @@ def list_users(
         page = views.rows(
             connection,
             f"{NAMES} LIMIT {PAGE if status else min(PAGE, left)}",
-            {"after": after, "plan": plan_id},
+            {"after": after, "plan": plan_id, "status": status},
         )
         if not page:
             return
