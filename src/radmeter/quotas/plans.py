@@ -25,6 +25,8 @@ SELECT plan.*, coalesce(holders.users, 0) AS users,
 FROM public.plans AS plan
 LEFT JOIN (SELECT plan_id, count(*) AS users
            FROM (SELECT plan_id FROM public.subscribers
+                 -- Not the pseudonyms of erased people (radmeter.is_pseudonym).
+                 WHERE NOT (starts_with(username, 'erased-') AND length(username) = 39)
                  UNION ALL
                  SELECT further.plan_id
                  FROM public.subscriber_plans AS further JOIN public.subscribers AS subscriber USING (username)

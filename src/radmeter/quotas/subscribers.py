@@ -29,9 +29,10 @@ SELECT subscriber.username, state.plan,
        state.expires_at, subscriber.suspended_at, state.unbooked_before + state.unbooked AS unbooked
 FROM radmeter.quota_state(%(names)s, now()) AS state JOIN public.subscribers AS subscriber USING (username)
 ORDER BY subscriber.username"""
+# Without pseudonyms (radmeter.is_pseudonym): an erased person has a plan only so that the usage stays in its periods.
 NAMES = """
 SELECT username FROM public.subscribers
-WHERE username > %(after)s
+WHERE username > %(after)s AND NOT (starts_with(username, 'erased-') AND length(username) = 39)
   AND (%(plan)s::bigint IS NULL OR plan_id = %(plan)s
        OR username IN (SELECT username FROM public.subscriber_plans WHERE plan_id = %(plan)s))
   AND (%(status)s::text IS NULL OR %(status)s = 'active' OR username IN (
