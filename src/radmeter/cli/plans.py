@@ -98,9 +98,9 @@ _GIVEN = (
         "--anchor",
         "anchor_day",
         type=TEXT,
-        metavar="DAY",
+        metavar="DAY|joined",
         help="The day on which a period begins. monthly: 1 to 31, the last day of a shorter month; "
-        "weekly: 1 (Monday) to 7.  [default of a new plan: 1]",
+        "weekly: 1 (Monday) to 7; joined: that on which each user got the plan.  [default of a new plan: 1]",
     ),
     click.option(
         "--timezone",
@@ -348,6 +348,7 @@ def _shown(row: Row, output_format: str = "table") -> Row:
     ]
     shown = {**row, "tiers": (", " if table else " ").join(tiers) or None}
     if table:
+        shown["anchor_day"] = row["anchor_day"] or "joined"
         shown |= {column: None if row[column] is None else shown_seconds(row[column]) for column in SPANS}
         shown |= {column: None if row[column] is None else shown_speed(row[column]) for column in SPEEDS}
     return shown

@@ -15,6 +15,8 @@ PERIODS = ("daily", "weekly", "monthly", "one-time")
 # What takes a limit away.
 NONE = ("unlimited", "off", "none")
 LARGEST_INTEGER = 2**31 - 1
+# A period begins on the day on which each user got the plan. Stored as 0.
+JOINED = "joined"
 
 LIST = """
 SELECT plan.*, coalesce(holders.users, 0) AS users,
@@ -125,9 +127,12 @@ def _sessions(text: str) -> int:
 
 
 def _anchor(text: str) -> int:
+    if text.lower() == JOINED:
+        return 0
     if not re.fullmatch(r"[0-9]{1,2}", text) or not 1 <= int(text) <= 31:
         raise BadAmount(
-            f"{text!r} is not a day: monthly 1 to 31 (31 is the last day of a shorter month), weekly 1 (Monday) to 7"
+            f"{text!r} is not a day: monthly 1 to 31 (31 is the last day of a shorter month), weekly 1 (Monday) to 7; "
+            f"or {JOINED}"
         )
     return int(text)
 

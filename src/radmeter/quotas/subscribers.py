@@ -97,6 +97,20 @@ def assign(
     return bool(changed)
 
 
+def set_anchor(connection: Connection, username: str, day: int | None) -> bool:
+    """Have a user's periods begin on a day of the month or week; None: today's. Return whether anything changed.
+
+    Raises
+    ------
+    StoreError
+        The periods of the plan begin on the same day for all users.
+    """
+    ((changed,),) = call(
+        connection, "SELECT radmeter.set_anchor(%(name)s, %(day)s)", {"name": username, "day": day}
+    )
+    return bool(changed)
+
+
 def top_up(
     connection: Connection,
     username: str,

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -280,6 +280,58 @@ def test_a_one_time_plan_is_renewed_from_the_next_day_on(bob: str, connection: C
     run(bob, "users", "assign", "bob", "--plan", "once", "--renew")
     found = shown(bob)
     assert (found["status"], found["used_bytes"], found["period_end"]) == ("active", 0, None)
+
+
+def test_the_period_of_a_user_begins_on_the_day_of_the_user(bob: str, connection: Connection) -> None:
+    """Customers who are billed from the day on which they came (`--anchor joined`)."""
+    (today,) = connection.execute("SELECT (now() AT TIME ZONE 'UTC')::date").fetchone() or (None,)
+    assert isinstance(today, date)
+    run(bob, "plans", "add", "home", "--quota", "10MB", "--anchor", "joined", "--timezone", "UTC")
+    run(
+        bob,
+        "plans",
+        "add",
+        "week",
+        "--quota",
+        "10MB",
+        "--period",
+        "weekly",
+        "--anchor",
+        "joined",
+        "--timezone",
+        "UTC",
+    )
+    assert "joined" in run(bob, "plans", "show", "home")
+    run(bob, "users", "add", "ann", "--plan", "home", "--no-password")
+    assert shown(bob, "ann")["period_start"] == str(today)
+    use(bob, 3 * MB, username="ann")
+    other = today - timedelta(days=9)
+    run(bob, "users", "assign", "ann", "--anchor", str(other.day))
+    found = shown(bob, "ann")
+    assert (found["period_start"], found["used_bytes"]) == (str(other), 0)
+    use(bob, 4 * MB, username="ann")
+    assert shown(bob, "ann")["used_bytes"] == 1 * MB
+    assert "has these plans already" in run(bob, "users", "assign", "ann", "--anchor", str(other.day))
+    monday = today - timedelta(days=today.weekday())
+    run(bob, "users", "add", "joe", "--plan", "week", "--anchor", "1", "--no-password")
+    assert (shown(bob, "joe")["period_start"], shown(bob, "joe")["period_end"]) == (
+        str(monday),
+        str(monday + timedelta(days=7)),
+    )
+    run(bob, "users", "assign", "joe", "--anchor", "today")
+    assert shown(bob, "joe")["period_start"] == str(today)
+    assert (
+        connection.execute(
+            "SELECT * FROM radmeter.user_differences('2000-01-01', '2100-01-01', NULL)"
+        ).fetchall()
+        == []
+    )
+    # Nobody is added if the day is none.
+    for plan, day, said in (("basic", "15", "begin on the same day for all"), ("week", "9", "not on 9")):
+        refused = radmeter(bob, "users", "add", "kim", "--plan", plan, "--anchor", day, "--no-password")
+        assert (refused.exit_code, said in refused.errors) == (1, True), refused.errors
+    assert radmeter(bob, "users", "show", "kim").exit_code == 1
+    assert radmeter(bob, "plans", "set", "home", "--period", "daily", "--anchor", "joined").exit_code == 1
 
 
 def test_users_are_listed_by_plan_and_status_in_pages(bob: str, connection: Connection) -> None:

@@ -272,6 +272,7 @@ TAKES_TEXT = {
         "SELECT radmeter.change_plan(%(text)s, jsonb_build_object('name', %(text)s::text, 'id', 7, 'tiers', 7))",
         "SELECT radmeter.retire_plan(%(text)s, NULL)",
         "SELECT radmeter.add_subscriber(%(text)s, %(text)s, ARRAY[%(text)s, NULL], %(text)s, %(text)s)",
+        "SELECT radmeter.set_anchor(%(text)s, 1)",
         "SELECT radmeter.assign_plan(%(text)s, %(text)s, ARRAY[%(text)s], ARRAY[%(text)s], NULL)",
         "SELECT radmeter.top_up(%(text)s, -1, 'infinity', -1, %(text)s)",
         "SELECT radmeter.suspend_subscriber(%(text)s, NULL)",

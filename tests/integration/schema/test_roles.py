@@ -21,6 +21,7 @@ READERS = {
     "limits",
     "login_settings",
     "missing_months",
+    "anchor_day",
     "month_day",
     "period_complete",
     "period_start",
@@ -50,6 +51,7 @@ NOCS = {
     "add_router",
     "add_subscriber",
     "assign_plan",
+    "set_anchor",
     "change_plan",
     "add_webhook",
     "change_router",
@@ -266,6 +268,7 @@ PARTS = {
 # The period of a user and its usage, which need the default time zone; and what the list of routers shows.
 BILLINGS = {
     "get_user_total_usage",
+    "anchor_day",
     "month_day",
     "period_start",
     "setting_value",

@@ -142,6 +142,7 @@ THROUGH_PYTHON = {
     "change_plan": "test_plans.py",
     "retire_plan": "test_plans.py",
     "add_subscriber": "test_users.py",
+    "set_anchor": "test_users.py",
     "assign_plan": "test_users.py",
     "top_up": "test_users.py",
     "suspend_subscriber": "test_users.py",

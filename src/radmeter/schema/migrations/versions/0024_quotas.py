@@ -30,7 +30,11 @@ ALTER TABLE public.plans
     ADD COLUMN valid_seconds bigint CHECK (valid_seconds > 0),
     ADD COLUMN rollover_bytes bigint CHECK (rollover_bytes >= 0),
     ADD COLUMN role text CHECK (role ~ '^[A-Za-z0-9][A-Za-z0-9_.:/@ +-]{0,99}$'),
-    ADD COLUMN retired_at timestamptz;
+    ADD COLUMN retired_at timestamptz,
+    DROP CONSTRAINT IF EXISTS plans_anchor_day_check,
+    ADD CONSTRAINT plans_anchor_day_check CHECK (anchor_day BETWEEN 0 AND 31);
+COMMENT ON COLUMN public.plans.anchor_day IS
+    'the day of the month or week (1 is Monday) on which a period begins; 0: that of subscribers.quota_start';
 COMMENT ON COLUMN public.plans.quota_bytes IS 'octets in both directions in a period; NULL: no limit';
 COMMENT ON COLUMN public.plans.quota_bytes_in IS 'octets from the user in a period; NULL: no limit';
 COMMENT ON COLUMN public.plans.quota_bytes_out IS 'octets to the user in a period; NULL: no limit';
