@@ -218,6 +218,7 @@ TAKES_TEXT = {
         "SELECT radmeter.user_period_start(%(text)s, now())",
         "SELECT radmeter.setting_value(%(text)s)",
         "SELECT radmeter.period_start(%(text)s, 99::smallint, 'infinity', '-infinity')",
+        "SELECT radmeter.anchor_day(%(text)s, 0::smallint, 'infinity')",
         "SELECT radmeter.period_start('weekly', (-99)::smallint, NULL, now()::date)",
         "SELECT radmeter.period_complete(%(text)s, 99::smallint, NULL, %(text)s, 'infinity', 'infinity')",
         "SELECT count(*) FROM radmeter.user_differences(NULL, NULL, ARRAY[%(text)s, NULL])",
