@@ -60,7 +60,7 @@ BEGIN
                 speed_up = v_new.speed_up, speed_down = v_new.speed_down, max_sessions = v_new.max_sessions,
                 session_timeout = v_new.session_timeout, idle_timeout = v_new.idle_timeout,
                 valid_seconds = v_new.valid_seconds, rollover_bytes = v_new.rollover_bytes, price = v_new.price,
-                period_number = v_new.period_number
+                period_number = v_new.period_number, role = v_new.role
             WHERE id = v_plan.id;
         EXCEPTION WHEN unique_violation THEN
             RAISE EXCEPTION 'there is a plan "%" already: give another name', v_new.name USING ERRCODE = 'RM001';

@@ -122,7 +122,14 @@ def set_coa(settings: Settings, dsn: str, router_id: int, given: dict[str, Any])
             if path:
                 secret = read_password(Path(path), f"--coa-secret-file: the secret in {path}").encode()
                 changes["secret"] = made_keyring(settings, connection).encrypt(secret)
-        return operations.set_router(connection, router_id, changes)
+        changed = operations.set_router(connection, router_id, changes)
+        if changes.get("vendor") in operations.vendors_without_speeds(connection):
+            output.say(
+                f"routers of {changes['vendor']} take no speeds: there a fair-use tier slows nobody down unless "
+                "it has a role that the router knows (radmeter plans set --tier FROM:DOWN/UP:ROLE), or is off",
+                err=True,
+            )
+        return changed
 
 
 def made_keyring(settings: Settings, connection: "psycopg.Connection[Any]") -> "Keyring":
@@ -145,7 +152,8 @@ def made_keyring(settings: Settings, connection: "psycopg.Connection[Any]") -> "
             )
         add_key(key_file)
         output.say(
-            f"made the key {key_file}: keep a copy of it, and let the user of `radmeter jobs run` read it",
+            f"made the key {key_file}: keep a copy of it. The user of `radmeter jobs run` must be able to read it; "
+            "`radmeter doctor` says whether it is",
             err=True,
         )
     return Keyring(key_file)

@@ -155,6 +155,24 @@ def set_router(connection: psycopg.Connection[Any], router_id: int, changes: Map
     )
 
 
+def vendors_without_speeds(connection: Connection | psycopg.Connection[Any]) -> set[str]:
+    """Return the vendors whose routers take no speed, only the name of a role or group, or not even that."""
+    rows = connection.execute(
+        """SELECT vendor FROM radmeter.vendor_profiles() EXCEPT
+           SELECT vendor FROM radmeter.vendor_attributes() WHERE purpose IN ('speed_up', 'speed_down', 'rate_limit')"""
+    ).fetchall()
+    return {row[0] for row in rows}
+
+
+def routers_without_speeds(connection: Connection | psycopg.Connection[Any]) -> set[str]:
+    """Return the vendors of `vendors_without_speeds` of which there are routers."""
+    vendors = list(vendors_without_speeds(connection))
+    rows = connection.execute(
+        "SELECT DISTINCT vendor FROM radmeter.router_requests WHERE vendor = ANY (%s)", (vendors,)
+    ).fetchall()
+    return {row[0] for row in rows}
+
+
 def has_secrets(connection: psycopg.Connection[Any]) -> bool:
     """Tell whether a router has a secret."""
     with explained_errors("radmeter_noc"):

@@ -597,6 +597,7 @@ def test_what_has_no_purpose_any_more_is_ended_without_sending(
         ("chilli", "restored", "NULL", "coa"),
         # There is no attribute for a speed.
         ("cisco", "throttled", "1000000", "disconnect"),
+        ("aruba", "throttled", "1000000", "disconnect"),
         ("unifi", "throttled", "1000000", "disconnect"),
     ],
 )
@@ -618,6 +619,26 @@ def test_a_change_that_no_attribute_makes_is_a_new_login(
         row = wait_for_state(connection, "acknowledged" if act == "disconnect" else "done")
     assert [each.act for each in nas.requests()] == [act]
     assert row["act"] == act
+
+
+@pytest.mark.parametrize(
+    ("vendor", "act"), [("aruba", "coa"), ("cisco", "disconnect"), ("meraki", "disconnect")]
+)
+def test_a_role_stands_for_speeds(
+    database: str, connection: Connection, key_file: Path, nas: Nas, vendor: str, act: str
+) -> None:
+    """In mid-session where the vendor takes it, else by a new login."""
+    throttle(connection)
+    connection.execute("UPDATE plans SET role = 'fast'")
+    connection.execute("INSERT INTO plan_tiers SELECT id, 0, 64000, 64000, 'slow' FROM plans")
+    connection.execute("SELECT radmeter.apply_due_quotas(100)")
+    set_coa(connection, key_file, vendor=vendor, secret=None)
+    with working(database, key_file):
+        wait_for_state(connection, "acknowledged" if act == "disconnect" else "done")
+    (received,) = nas.requests()
+    assert received.act == act
+    if act == "coa":
+        assert received.get("Aruba-User-Role") == "slow"
 
 
 def test_without_an_address_a_request_goes_where_the_packets_come_from(

@@ -1,6 +1,8 @@
 """Commands that set how requests reach routers, and that ask for them."""
 
 import json
+import os
+import pwd
 import re
 import stat
 import threading
@@ -15,6 +17,7 @@ from support.quota_queue import ask, requests, session, set_coa, wait_for, wait_
 from support.scripted_nas import NAK, SECRET, Nas, Received, acknowledges, is_silent, refuses, scripted_nas
 from support.servers import Connection, Server, installed
 
+from radmeter.quotas import secrets
 from radmeter.quotas.secrets import Keyring
 
 
@@ -51,10 +54,16 @@ def stored(connection: Connection) -> tuple[object, ...]:
 
 
 def test_a_router_is_set_and_its_secret_is_nowhere_in_the_clear(
-    database: str, connection: Connection, tmp_path: Path, key_file: Path, secret_file: Path
+    database: str,
+    connection: Connection,
+    tmp_path: Path,
+    key_file: Path,
+    secret_file: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     session(database)
     environment = {"RADMETER_COA_KEY_FILE": str(key_file)}
+    monkeypatch.setattr(secrets, "JOBS_USER", "no-such-user")
     done = radmeter(
         database,
         *(
@@ -349,3 +358,35 @@ def test_ingest_does_not_wait_for_a_change_of_a_routers_requests(
         thread.join(60)
         assert not thread.is_alive()
     assert stored(connection)[2] == 3799
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes a key for another user")
+def test_the_jobs_can_read_a_key_that_root_makes(
+    database: str, key_file: Path, secret_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They run as a user of their own. Nobody else may read it."""
+    session(database)
+    monkeypatch.setattr(secrets, "JOBS_USER", "nobody")
+    done = radmeter(
+        *(database, "routers", "set", "lobby", "--coa-secret-file", secret_file),
+        RADMETER_COA_KEY_FILE=str(key_file),
+    )
+    assert done.exit_code == 0, done.errors
+    made = key_file.stat()
+    assert (made.st_uid, made.st_gid) == (0, pwd.getpwnam("nobody").pw_gid)
+    assert stat.S_IMODE(made.st_mode) == 0o640
+
+
+def test_a_program_gets_all_requests(database: str, connection: Connection) -> None:
+    """A table for people shows 50. A program that asks for JSON may not look at standard error."""
+    session(database)
+    connection.execute(
+        """INSERT INTO radmeter.disconnect_queue (radacctid, username, act, reason, state, ended_at)
+           SELECT 1, 'bob', 'disconnect', 'test', 'done', now() FROM generate_series(1, 60)"""
+    )
+    assert len(radmeter(database, "queue", "list", "--format", "json").json()) == 60
+    assert len(radmeter(database, "queue", "list", "--format", "csv").output.splitlines()) == 61
+    table = radmeter(database, "queue", "list")
+    assert (table.output.count("bob"), "There are more" in table.errors) == (50, True)
+    few = radmeter(database, "queue", "list", "--limit", "2", "--format", "json")
+    assert (len(few.json()), "There are more" in few.errors) == (2, True)

@@ -23,7 +23,7 @@ from support.servers import Connection
 
 from radmeter.config import Networks
 from radmeter.quotas.secrets import Keyring
-from radmeter.webhooks.sender import Sender
+from radmeter.webhooks.sender import Due, Sender
 
 MB = 10**6
 LOOPBACK = Networks([ipaddress.ip_network("127.0.0.0/8")])
@@ -497,6 +497,34 @@ def test_what_ended_long_ago_is_removed(site: Site) -> None:
     assert told == [{"kind": "webhook delivery", "reason": "age", "rows": 2}]
     assert radmeter(site.dsn, "jobs", "expire").exit_code == 0
     assert [row[1] for row in site.deliveries()] == ["waiting"], "one that waits stays, however old it is"
+
+
+class Stumbling(Sender):
+    """Fails once when it begins to send, as on a machine that has no more threads."""
+
+    stumbled = False
+
+    def _begin_sending(self, due: Sequence[Due], stop: threading.Event) -> None:
+        if due and not self.stumbled:
+            self.stumbled = True
+            raise RuntimeError("can't start new thread")
+        super()._begin_sending(due, stop)
+
+
+def test_any_error_is_logged_and_sending_goes_on(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    with endpoint() as (_, origin):
+        site.add(f"{origin}/hook")
+        site.use(8 * MB)
+        sender = Stumbling(
+            site.dsn, lambda: Keyring(site.key_file), LOOPBACK, poll_seconds=0.1, again_seconds=0.1
+        )
+        sender.start()
+        try:
+            site.until(["done"])
+        finally:
+            sender.end()
+    assert sender.stumbled
+    assert "can't start new thread" in caplog.text
 
 
 def test_doctor_names_what_an_endpoint_does_not_get(site: Site) -> None:
