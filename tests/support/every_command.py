@@ -55,7 +55,7 @@ RUNS: dict[str, tuple[str, ...]] = {
     "routers rename": ("lobby", "lounge"),
     "routers qualify": ("--tenant", "7", "--realm", "hotel"),
     "routers set": ("lounge", "--timezone", "UTC"),
-    "routers coa-key": ("--new", "--coa-key-file", "{directory}/coa.key"),
+    "routers coa-key": ("--new", "--forget", "--coa-key-file", "{directory}/coa.key"),
     "routers retire": ("hall", "--yes"),
     "routers merge": ("attic", "lounge", "--yes"),
     "plans add": ("gold", "--quota", "10MB"),

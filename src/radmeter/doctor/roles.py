@@ -155,7 +155,9 @@ def _may(context: Context, roles: list[str]) -> list[str]:
     """Return what the role in use may do, in words."""
     if context.facts.is_owner:
         return [
-            "migrate, run the jobs, ingest, read" + (" (superuser)" if context.facts.is_superuser else "")
+            "do everything (superuser)"
+            if context.facts.is_superuser
+            else "migrate, run the jobs, ingest, read"
         ]
     words = {
         "radmeter_ingest": "ingest",

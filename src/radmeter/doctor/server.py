@@ -63,7 +63,7 @@ def settings(context: Context) -> Findings:
                 )
     if not faults:
         yield tell.green(
-            f"fsync on, synchronous_commit {values['synchronous_commit']}, max_wal_size {values['max_wal_size']}, "
+            f"fsync on, synchronous_commit {values['synchronous_commit']}, WAL {values['max_wal_size']}, "
             f"checkpoints {values['checkpoint_timeout']}",
             *(f"{name} = {value}" for name, value in sorted(values.items())),
         )
