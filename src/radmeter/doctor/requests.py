@@ -10,8 +10,8 @@ from radmeter.doctor.context import Context
 from radmeter.doctor.finding import Finding, Findings, Teller, first_of
 from radmeter.doctor.radiusd_rights import READ, User
 from radmeter.errors import ConfigurationError
-from radmeter.quotas.secrets import Keyring
 from radmeter.printable import printable
+from radmeter.quotas.secrets import Keyring
 from radmeter.units import counted, duration, verb
 
 tell = Teller("requests")
@@ -238,7 +238,7 @@ def _not_computed(context: Context) -> Findings:
             f"{first_of(named, total)}",
             context.remedy.radmeter(f"users show {shlex.quote(rows[0][0])}"),
             *named,
-            note="They are not cut, warned or slowed down until the cause is mended. They are looked at each 5 minutes.",
+            note="They are not cut, warned or slowed down until the cause is mended. Each 5 minutes is a new try.",
         )
 
 

@@ -578,7 +578,9 @@ def record_each(connection: psycopg.Connection[Any], worker: uuid.UUID, results:
             record_each(connection, worker, results[half:])
             return
         (result,) = results
-        log.warning("what became of a request to router %r cannot be recorded: %s", result.request.router, error)
+        log.warning(
+            "what became of a request to router %r cannot be recorded: %s", result.request.router, error
+        )
         why = f"what became of it cannot be recorded: {type(error).__name__}"
         with explained_errors("radmeter_owner"):
             connection.execute(

@@ -222,7 +222,9 @@ def test_everybody_is_looked_at_also_if_the_user_who_stands_for_the_rest_is_eras
     )
     use(database, 1, username="user19")
     use(database, 1, username="user19", status="Stop")
-    connection.execute("DELETE FROM radmeter.quota_change WHERE NOT everybody; DELETE FROM radmeter.quota_account")
+    connection.execute(
+        "DELETE FROM radmeter.quota_change WHERE NOT everybody; DELETE FROM radmeter.quota_account"
+    )
     assert connection.execute("SELECT radmeter.apply_due_quotas(10)").fetchone() == (10,)
     noted = "SELECT username FROM radmeter.quota_change WHERE everybody"
     assert connection.execute(noted).fetchall() == [("user19",)]

@@ -189,10 +189,12 @@ def test_new_limits_reach_a_router_that_was_silent_when_it_answers(
         with working(database, key_file):
             # It is put off for as long as the router.
             wait_for(
-                lambda: connection.execute(
-                    "SELECT FROM radmeter.disconnect_queue WHERE next_try_at > now() + interval '10 minutes'"
-                ).fetchone()
-                == ()
+                lambda: (
+                    connection.execute(
+                        "SELECT FROM radmeter.disconnect_queue WHERE next_try_at > now() + interval '10 minutes'"
+                    ).fetchone()
+                    == ()
+                )
             )
             assert nas.requests() == []
             connection.execute(
