@@ -535,7 +535,8 @@ def test_a_wrong_secret_is_silence(database: str, connection: Connection, key_fi
         ("UPDATE radmeter.router_coa SET secret = NULL", "radmeter routers set '#"),
         ("UPDATE radmeter.router_coa SET secret = 'gAAAA'", "encrypted with a key that is not in"),
         (
-            "UPDATE radmeter.router_coa SET address = NULL; UPDATE radacct SET nasipaddress = '0.0.0.0'",
+            """UPDATE radmeter.router_coa SET address = NULL; UPDATE routers SET ip_address = NULL;
+               UPDATE radacct SET nasipaddress = '0.0.0.0'""",
             "has no address: radmeter routers set '#",
         ),
     ],
