@@ -51,7 +51,8 @@ BEGIN
             radmeter.overage(numeric, numeric, numeric, numeric, numeric), radmeter.percent_used(numeric, numeric),
             radmeter.octets_until(integer, numeric, numeric),
             radmeter.used_seconds(text, timestamptz, timestamptz), radmeter.open_sessions(text),
-            radmeter.vendor_profiles(), radmeter.vendor_attributes(), radmeter.login_settings(), radmeter.radcheck_fault()
+            radmeter.vendor_profiles(), radmeter.vendor_attributes(), radmeter.login_settings(), radmeter.radcheck_fault(),
+            radmeter.coa_address(bigint)
             TO radmeter_reader;
     END IF;
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'radmeter_noc') THEN

@@ -163,7 +163,7 @@ FROM radmeter.webhook;
 -- How requests reach routers, and how they answered. Not the secret.
 CREATE OR REPLACE VIEW radmeter.router_requests AS
 SELECT router.id AS router_id, coalesce(coa.vendor, 'generic') AS vendor,
-       coalesce(coa.address, state.packets_from) AS address, coalesce(coa.port, profile.coa_port) AS port,
+       radmeter.coa_address(router.id) AS address, coalesce(coa.port, profile.coa_port) AS port,
        coa.secret IS NOT NULL AS has_secret, coa.source_address,
        coalesce(coa.message_authenticator, true) AS message_authenticator, coalesce(coa.swapped, false) AS swapped,
        profile.takes_coa AND (state.coa_works IS NOT false OR state.learned_at <= now() - interval '1 day') AS takes_coa,

@@ -6,7 +6,8 @@
 -- A user without limits, or who is no subscriber, loses the account. Its open sessions were told no limit and no speed.
 -- Limits that changed are sent where a CoA-Request can change them. That is so if
 -- the plan, the top-ups or the period changed, not if the rest is shared with other sessions than before.
--- A request that changes a speed and failed is made again after 5 minutes.
+-- A request that ends a session or changes a speed, and failed, is made again after 5 minutes, then after twice as long
+-- each time it fails for that session, up to a day.
 -- Locks the users' counters of the present period first and their accounts next, both in the order of the names, as a
 -- trigger that counts does.
 -- No part of the result is joined with another in a nested loop: a batch can bring a thousand users, at a month's start.
@@ -87,8 +88,9 @@ BEGIN
                CASE WHEN account.period_start = found.period_start THEN account.percent ELSE 0 END AS old_level,
                account.quota_bytes AS old_bytes, account.quota_in AS old_in, account.quota_out AS old_out,
                account.quota_seconds AS old_seconds, account.speed_up AS old_up, account.speed_down AS old_down,
-               (SELECT min(last.ended_at) + interval '5 minutes'
-                FROM (SELECT DISTINCT ON (each.radacctid) each.radacctid, each.state, each.ended_at
+               (SELECT min(last.ended_at + interval '5 minutes' * least(2 ^ least(last.failures - 1, 10), 288))
+                FROM (SELECT DISTINCT ON (each.radacctid) each.radacctid, each.state, each.ended_at,
+                             count(*) FILTER (WHERE each.state = 'failed') OVER (PARTITION BY each.radacctid) AS failures
                       FROM radmeter.disconnect_queue AS each
                       WHERE each.username = found.username AND each.requested_by IS NULL
                         AND each.reason IN ('throttled', 'restored', 'speeds')
@@ -182,11 +184,13 @@ BEGIN
         SELECT session.radacctid, session.username, 'disconnect', session.reason
         FROM session
         WHERE session.blocked
-          AND NOT EXISTS (SELECT FROM radmeter.disconnect_queue AS lately
-                          WHERE lately.username = session.username AND lately.radacctid = session.radacctid
-                            AND lately.act = 'disconnect' AND lately.state <> 'dropped'
-                            -- Not "ended_at >", for which there is an index over all users.
-                            AND coalesce(lately.ended_at, '-infinity') > now() - interval '5 minutes' OFFSET 0)
+          AND NOT EXISTS (SELECT FROM (
+                              SELECT max(each.ended_at) AS ended_at, count(*) FILTER (WHERE each.state = 'failed') AS failures
+                              FROM radmeter.disconnect_queue AS each
+                              WHERE each.username = session.username AND each.radacctid = session.radacctid
+                                AND each.act = 'disconnect' AND each.state <> 'dropped') AS lately
+                          WHERE lately.ended_at
+                                > now() - interval '5 minutes' * least(2 ^ least(greatest(failures - 1, 0), 10), 288))
         ORDER BY session.radacctid
         ON CONFLICT (radacctid, act) WHERE ended_at IS NULL DO NOTHING
         RETURNING 1

@@ -3,7 +3,8 @@
 --   swapped         the router counts input and output the other way round
 --   total, in, out  octets that the session may use; up, down: bit/s. NULL: no such limit
 -- Returns attributes and values, as FreeRADIUS reads them. 64-bit numbers are split here: FreeRADIUS cuts them silently.
--- A limit is never sent as 0, which means none to some routers.
+-- A limit is never sent as 0, which means none to some routers. Of kilobytes, 2^32 - 1 may mean none, so less is sent.
+-- src/radmeter/quotas/limits.py does the same for a CoA-Request.
 CREATE OR REPLACE FUNCTION radmeter.login_attributes(
     p_vendor text, p_swapped boolean, p_total bigint, p_in bigint, p_out bigint, p_up bigint, p_down bigint)
 RETURNS TABLE (attribute text, value text)
@@ -27,11 +28,12 @@ AS $$
         SELECT valued.*, greatest(amount, 1) AS octets,
                CASE unit WHEN 'kbyte' THEN least(greatest(amount / 1024, 1), 4294967294)
                    WHEN 'kbit/s' THEN least(greatest(amount / 1000, 1), 4294967295)
-                   WHEN 'bit/s' THEN least(amount, 4294967295) END AS number
+                   WHEN 'bit/s' THEN least(greatest(amount, 1), 4294967295) END AS number
         FROM valued WHERE amount IS NOT NULL
     )
     SELECT numbered.attribute,
-           CASE unit WHEN 'mikrotik' THEN rates WHEN 'octets' THEN (octets & 4294967295)::text ELSE number::text END
+           CASE unit WHEN 'mikrotik' THEN rates WHEN 'octets'
+               THEN CASE WHEN gigawords_attribute IS NULL THEN least(octets, 4294967295) ELSE octets & 4294967295 END::text ELSE number::text END
     FROM numbered
     UNION ALL
     SELECT gigawords_attribute,

@@ -10,6 +10,7 @@ from radmeter.doctor.context import Context
 from radmeter.doctor.finding import Finding, Findings, Teller, first_of
 from radmeter.doctor.radiusd_rights import READ, User
 from radmeter.errors import ConfigurationError
+from radmeter.printable import printable
 from radmeter.quotas.secrets import Keyring
 from radmeter.units import counted, duration, verb
 
@@ -37,6 +38,7 @@ def check(context: Context) -> Findings:
         *_keys(context),
         *_due(context),
         *_settled_ahead(context),
+        *_not_computed(context),
     ]
     (waiting,) = context.row("SELECT count(*) FROM radmeter.disconnect_queue WHERE ended_at IS NULL")
     yield from faults or [
@@ -218,6 +220,25 @@ def _due(context: Context) -> Findings:
             f"changes of plans and ends of periods wait for {duration(seconds)}: open sessions are cut or restored "
             "late. Logins are right",
             context.remedy.service("jobs run", owner=True),
+        )
+
+
+def _not_computed(context: Context) -> Findings:
+    """Find users whose quota cannot be computed: nobody cuts them, and logins decide without it."""
+    rows = context.rows(
+        """SELECT username, error, count(*) OVER () FROM radmeter.quota_change
+           WHERE error IS NOT NULL ORDER BY username LIMIT %s""",
+        LISTED,
+    )
+    if rows:
+        named = [f"{printable(username)}: {printable(error)}" for username, error, _ in rows]
+        total = rows[0][2]
+        yield tell.red(
+            f"the {'quota' if total == 1 else 'quotas'} of {counted(total, 'user')} cannot be computed: "
+            f"{first_of(named, total)}",
+            context.remedy.radmeter(f"users show {shlex.quote(rows[0][0])}"),
+            *named,
+            note="They are not cut, warned or slowed down until the cause is mended. Each 5 minutes is a new try.",
         )
 
 

@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 FORGOTTEN_SECONDS = 3600.0
+# A router whose packets come by two clients in turn is marked this often, so that the latest client is known.
+CHANGED_SECONDS = 60.0
 # Pairs that are remembered: 20 MB. A flood of made-up routers must not fill the memory.
 MOST_PAIRS = 100_000
 
@@ -19,18 +21,29 @@ class ClientsSeen:
         self._clock = clock
         self._began = clock()
         self._seen: set[tuple[str, str]] = set()
+        # The client and the time of the latest mark of each router.
+        self._latest: dict[str, tuple[str, float]] = {}
 
     def forget(self) -> None:
         """Forget all: what was marked may not have been stored."""
         self._began = self._clock()
         self._seen.clear()
+        self._latest.clear()
 
     def mark(self, records: Iterable[dict[str, Any]]) -> None:
-        """Set `new_client` in the first record of each router and client. Other records stay as they are."""
-        if self._clock() - self._began > FORGOTTEN_SECONDS or len(self._seen) > MOST_PAIRS:
+        """Set `new_client` in the first record of each router and client, and when a router is back at a former one.
+
+        Other records stay as they are.
+        """
+        now = self._clock()
+        if now - self._began > FORGOTTEN_SECONDS or len(self._seen) > MOST_PAIRS:
             self.forget()
         for record in records:
             client, key = record.get("client_ip"), record.get("router_key")
-            if client is not None and key is not None and (key, client) not in self._seen:
+            if client is None or key is None:
+                continue
+            latest, at = self._latest.get(key, (client, now))
+            if (key, client) not in self._seen or (latest != client and now - at > CHANGED_SECONDS):
                 self._seen.add((key, client))
+                self._latest[key] = (client, now)
                 record["new_client"] = True

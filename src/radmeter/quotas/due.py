@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 1.0
 AGAIN_SECONDS = 5.0
+# If the database does not answer, the end of the process does not wait for it.
+END_SECONDS = 15.0
 # Ingest waits for a set of users. A set is made smaller if it took longer, and larger if it took less than half of it.
 SET_SECONDS = 0.02
 FIRST_SET = 10
@@ -107,7 +109,7 @@ def looking(dsn: str, lease_on: Callable[[TransactionsConnection], Lease]) -> It
         yield
     finally:
         stop.set()
-        thread.join()
+        thread.join(timeout=END_SECONDS)
 
 
 def _look(dsn: str, lease_on: Callable[[TransactionsConnection], Lease], stop: threading.Event) -> None:

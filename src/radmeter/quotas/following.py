@@ -183,7 +183,11 @@ def _later(asked: Asked, told: str) -> Step:
 
 
 def _initiated(asked: Asked, told: str) -> Step:
-    """507: the router asks the RADIUS server again. What comes of it is seen as after an ACK."""
+    """507: the router asks the RADIUS server again, which answers with the limits of now."""
+    if asked.act == COA:
+        # The session goes on, as it should: nothing shows that it worked.
+        return Step("done", asked.act, asked.identity_set, told)
+    # What comes of it is seen as after an ACK.
     return Step("acknowledged", asked.act, asked.identity_set, told, seconds=min(asked.interval, 60))
 
 

@@ -1,4 +1,7 @@
-"""Turns a session's limits into the attributes of its router's vendor. Pure: no clock, no database."""
+"""Turns a session's limits into the attributes of its router's vendor. Pure: no clock, no database.
+
+radmeter.login_attributes does the same at a login. tests/integration/quotas/test_login_and_coa.py compares both.
+"""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -78,13 +81,15 @@ def _of_vendor(limits: Limits, each: VendorAttribute) -> list[Attribute]:
     if value is None:
         return []
     if each.unit == "octets" and each.gigawords_attribute is not None:
+        value = max(value, 1)
         return [
             (each.attribute, value & UINT32_MAX),
             (each.gigawords_attribute, min(value >> 32, UINT32_MAX)),
         ]
     per_unit = {"octets": 1, "bit/s": 1, "kbit/s": 1000, "kbyte": 1024}[each.unit]
     # Never 0: that is no limit for a speed. No octets left is a Disconnect-Request, not a limit.
-    return [(each.attribute, min(max(value // per_unit, 1), UINT32_MAX))]
+    most = UINT32_MAX - 1 if each.unit == "kbyte" else UINT32_MAX
+    return [(each.attribute, min(max(value // per_unit, 1), most))]
 
 
 def _rate_limit(limits: Limits, attribute: str) -> list[Attribute]:

@@ -5,6 +5,7 @@ so two leaders never send the same request at once. If a worker dies between sen
 again. That is harmless: the router ends the session or says that it has none.
 """
 
+import logging
 import uuid
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,15 +16,17 @@ import psycopg
 from psycopg.rows import dict_row
 
 from radmeter.database.connection import explained_errors
+from radmeter.errors import StoreUnavailable
 from radmeter.quotas.coa import Act, Profile, identity_sets
 from radmeter.quotas.following import Asked, Step
 from radmeter.quotas.limits import Limits, VendorAttribute
+from radmeter.quotas.sending import PER_ROUTER
+
+log = logging.getLogger(__name__)
 
 # A claim lasts longer than all datagrams of a request and of the Disconnect-Request that may follow it.
 CLAIM_SECONDS = 60
 CLAIM_MOST = 500
-# How many requests of one router are claimed at once.
-CLAIM_PER_ROUTER = 32
 FIRST_SILENCE_SECONDS = 15
 LONGEST_SILENCE_SECONDS = 3600
 # A request that lacks a setting is looked at this often. `routers set` makes it due at once.
@@ -156,7 +159,7 @@ SELECT request.id, request.act, request.reason, request.state, request.attempts,
        router.name AS router, router.nas_identifier,
        coalesce(coa.vendor, 'generic') AS vendor, coa.secret, coa.port, coa.message_authenticator,
        coa.signed_answers, coa.swapped,
-       host(coalesce(coa.address, state.packets_from, nullif(session.nasipaddress, '0.0.0.0'))) AS address,
+       host(radmeter.coa_address(session.router_id)) AS address,
        host(coa.source_address) AS source, coalesce(state.failures, 0) AS failures,
        CASE WHEN state.coa_works OR state.learned_at > now() - interval '1 day' THEN state.coa_works END AS coa_works,
        quota.speed_up, quota.speed_down, quota.remaining_in, quota.remaining_out,
@@ -187,7 +190,7 @@ UPDATE radmeter.disconnect_queue SET
     state = CASE WHEN state = 'acknowledged' THEN state ELSE 'waiting' END,
     attempts = attempts - (state <> 'acknowledged')::integer, claimed_by = NULL, claimed_until = NULL,
     next_try_at = now() + %(pause)s * interval '1 second', error = %(why)s
-WHERE id = %(id)s
+WHERE id = %(id)s AND ended_at IS NULL
 """
 
 # Of these sessions the device or its address has another session by now.
@@ -358,7 +361,7 @@ def claim(
     most: int = CLAIM_MOST,
     busy: Sequence[int] = (),
     trying: Sequence[int] = (),
-    per_router: int = CLAIM_PER_ROUTER,
+    per_router: int = PER_ROUTER,
     seconds: float = CLAIM_SECONDS,
 ) -> list[Claimed]:
     """Claim the requests that are due, at most `most`. End those that have no purpose.
@@ -557,6 +560,32 @@ def record(connection: psycopg.Connection[Any], worker: uuid.UUID, results: Sequ
                 "longest": LONGEST_SILENCE_SECONDS,
             },
         )
+
+
+def record_each(connection: psycopg.Connection[Any], worker: uuid.UUID, results: Sequence[Result]) -> None:
+    """Record what became of requests. One result that is an error keeps no other from being recorded.
+
+    Its request is put off, with the error. If the database is away, nothing is put off, and that is raised.
+    """
+    try:
+        record(connection, worker, results)
+    except StoreUnavailable:
+        raise
+    except Exception as error:
+        if len(results) > 1:
+            half = len(results) // 2
+            record_each(connection, worker, results[:half])
+            record_each(connection, worker, results[half:])
+            return
+        (result,) = results
+        log.warning(
+            "what became of a request to router %r cannot be recorded: %s", result.request.router, error
+        )
+        why = f"what became of it cannot be recorded: {type(error).__name__}"
+        with explained_errors("radmeter_owner"):
+            connection.execute(
+                _PUT_OFF, {"id": result.request.id, "pause": SETTING_MISSING_SECONDS, "why": why}
+            )
 
 
 def _if_closed(result: Result, closed: Sequence[int]) -> Result:

@@ -21,13 +21,12 @@ NOBODY = "192.0.2.1"
 NO_SESSION = 503
 
 _TARGET = """
-SELECT router.name, host(coalesce(coa.address, state.packets_from, router.ip_address, session.nasipaddress)) AS address,
+SELECT router.name, host(radmeter.coa_address(router.id)) AS address,
        coa.port, coa.secret, host(coa.source_address) AS source, coa.message_authenticator, coa.signed_answers,
        router.nas_identifier,
        host(session.nasipaddress) AS nas_ip, profile.*
 FROM public.routers AS router
 LEFT JOIN radmeter.router_coa AS coa ON coa.router_id = router.id
-LEFT JOIN radmeter.router_coa_state AS state ON state.router_id = router.id
 LEFT JOIN LATERAL (
     SELECT nullif(nasipaddress, '0.0.0.0') AS nasipaddress FROM public.radacct
     WHERE router_id = router.id AND acctstoptime IS NULL LIMIT 1) AS session ON true

@@ -197,7 +197,7 @@ class QuotaWorker:
             self._unrecorded.append(result)
         if self._unrecorded:
             # Kept if the database is away, and recorded later: the claims are still ours, or nobody minds.
-            queue.record(connection, self._id, self._unrecorded)
+            queue.record_each(connection, self._id, self._unrecorded)
             self._unrecorded = []
 
     def _rest(self, connection: TransactionsConnection) -> None:

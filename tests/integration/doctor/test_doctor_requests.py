@@ -165,3 +165,23 @@ def test_the_user_of_the_jobs_cannot_read_the_key(
         assert faults(database, "requests", RADMETER_COA_KEY_FILE=str(key_file)) == []
     finally:
         key_file.unlink(missing_ok=True)
+
+
+def test_users_whose_quota_cannot_be_computed(
+    database: str, connection: Connection, found: Callable[[], list[Line]]
+) -> None:
+    give_plan(connection, "bob's")
+    connection.execute(
+        """CREATE FUNCTION public.boom() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN 1 / 0; END $$;
+           CREATE TRIGGER boom BEFORE UPDATE ON radmeter.quota_account
+               FOR EACH ROW EXECUTE FUNCTION public.boom();
+           UPDATE plans SET quota_bytes = 9"""
+    )
+    apply_due(connection)
+    (line,) = found()
+    assert (line.level, line.remedy) == ("red", """radmeter users show 'bob'"'"'s'""")
+    assert line.said == "the quota of 1 user cannot be computed: bob's: division by zero"
+    connection.execute("DROP TRIGGER boom ON radmeter.quota_account")
+    connection.execute("UPDATE radmeter.quota_change SET at = now()")
+    apply_due(connection)
+    assert found() == []

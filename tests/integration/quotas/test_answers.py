@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from support.commands import Packets
-from support.quota_queue import ask, requests, session, set_coa, wait_for, wait_for_state, working
+from support.quota_queue import IMPATIENT, ask, requests, session, set_coa, wait_for, wait_for_state, working
 from support.scripted_nas import ACK, NAK, Nas, Received, acknowledges, is_silent, refuses, scripted_nas
 from support.servers import Connection, Server, installed
 
@@ -199,7 +199,7 @@ def test_a_router_that_ignores_coa_requests_gets_a_disconnect_request_and_is_rem
     nas.script = script
     throttle(connection)
     ask(connection, "coa", reason="throttled")
-    with working(database, key_file):
+    with working(database, key_file, IMPATIENT):
         # One may have been lost, and the router be away for a moment.
         assert wait_for_state(connection, "waiting")["attempts"] == 1
         assert [each.act for each in nas.requests()] == ["coa"]
@@ -327,7 +327,7 @@ def test_what_waited_for_a_silent_router_is_sent_when_it_answers(
     for number in range(2, 6):
         session(database, session_id=f"s{number}")
     ask(connection)
-    with working(database, key_file):
+    with working(database, key_file, IMPATIENT):
         wait_for(lambda: value(connection, "SELECT failures FROM radmeter.router_coa_state") == 1)
         waiting = "SELECT count(*) FROM radmeter.disconnect_queue WHERE next_try_at > now()"
         wait_for(lambda: value(connection, waiting) == 5)
@@ -412,7 +412,7 @@ def test_silence_is_remembered_and_the_request_waits(
 ) -> None:
     nas.script = is_silent
     ask(connection)
-    with working(database, key_file):
+    with working(database, key_file, IMPATIENT):
         row = wait_for_state(connection, "waiting")
         wait_for(lambda: value(connection, "SELECT failures FROM radmeter.router_coa_state") == 1)
         assert len(nas.received) == 3
@@ -431,7 +431,7 @@ def test_the_third_try_is_answered(database: str, connection: Connection, key_fi
 
     nas.script = script
     ask(connection)
-    with working(database, key_file):
+    with working(database, key_file, IMPATIENT):
         row = wait_for_state(connection, "acknowledged")
     assert row["attempts"] == 1
     assert len({(each.datagram, each.sender) for each in nas.received}) == 1
@@ -459,7 +459,7 @@ def test_an_answer_that_is_not_the_routers_is_ignored(
 
     nas.script = script
     ask(connection)
-    with working(database, key_file):
+    with working(database, key_file, IMPATIENT):
         row = wait_for_state(connection, "waiting")
     assert row["answered_at"] is None
     assert len(nas.received) == 3
@@ -476,7 +476,7 @@ def test_a_router_can_be_required_to_sign_its_answers(
     nas.script = unsigned
     set_coa(connection, key_file, secret=None, signed_answers=True)
     ask(connection)
-    with working(database, key_file):
+    with working(database, key_file, IMPATIENT):
         row = wait_for_state(connection, "waiting")
         assert row["answered_at"] is None
         nas.script = acknowledges
@@ -511,7 +511,7 @@ def test_a_late_answer_to_an_earlier_request_is_not_the_answer_to_this_one(
 
     nas.script = script
     ask(connection)
-    with working(database, key_file):
+    with working(database, key_file, IMPATIENT):
         row = wait_for_state(connection, "waiting")
         connection.execute("SELECT radmeter.retry_requests(ARRAY[%s::bigint])", (row["id"],))
         assert wait_for_state(connection, "failed")["error_cause"] == 404
@@ -525,7 +525,7 @@ def test_a_wrong_secret_is_silence(database: str, connection: Connection, key_fi
     nas.script = script
     set_coa(connection, key_file, secret=b"typo")
     ask(connection)
-    with working(database, key_file):
+    with working(database, key_file, IMPATIENT):
         assert "no answer" in wait_for_state(connection, "waiting")["error"]
 
 
@@ -535,7 +535,8 @@ def test_a_wrong_secret_is_silence(database: str, connection: Connection, key_fi
         ("UPDATE radmeter.router_coa SET secret = NULL", "radmeter routers set '#"),
         ("UPDATE radmeter.router_coa SET secret = 'gAAAA'", "encrypted with a key that is not in"),
         (
-            "UPDATE radmeter.router_coa SET address = NULL; UPDATE radacct SET nasipaddress = '0.0.0.0'",
+            """UPDATE radmeter.router_coa SET address = NULL; UPDATE routers SET ip_address = NULL;
+               UPDATE radacct SET nasipaddress = '0.0.0.0'""",
             "has no address: radmeter routers set '#",
         ),
     ],

@@ -104,6 +104,9 @@ def test_users_who_were_there_before_quotas_are_looked_at_soon(server: Server) -
             """INSERT INTO plans (name, quota_bytes) VALUES ('basic', 10000000);
                INSERT INTO subscribers (username, plan_id) SELECT 'user' || n, 1 FROM generate_series(1, 30) AS n"""
         )
+        revisions.run_revisions(connection)
+        # The triggers that note changes come with the SQL files, which are applied last.
+        connection.execute("INSERT INTO subscribers (username, plan_id) VALUES ('user31', 1)")
         assert radmeter(dsn, "migrate", "up", "--yes").exit_code == 0
         noted = "SELECT username, everybody FROM radmeter.quota_change"
         assert connection.execute(noted).fetchall() == [("", True)]
@@ -114,9 +117,9 @@ def test_users_who_were_there_before_quotas_are_looked_at_soon(server: Server) -
                 VALUES ('user7', {period}, 20000000)""".encode()
         )
         assert [row["username"] for row in over.over(connection)] == ["user7"]
-        assert apply_due(connection) == 30
+        assert apply_due(connection) == 31
         assert connection.execute(noted).fetchall() == []
-        assert connection.execute("SELECT count(*) FROM radmeter.quota_account").fetchone() == (30,)
+        assert connection.execute("SELECT count(*) FROM radmeter.quota_account").fetchone() == (31,)
 
 
 def test_a_price_or_a_name_concerns_no_users_quota(connection: Connection) -> None:

@@ -8,13 +8,15 @@ from contextlib import contextmanager
 
 import psycopg
 import pytest
+from support.commands import radmeter
+from support.quota_queue import wait_for
 from support.quotas import MB, apply_due, give_plan, notices, queue, use
 from support.servers import Connection
 
 from radmeter.database.connection import connect
 from radmeter.jobs import runner
 from radmeter.jobs.lease import QUOTAS, Lease
-from radmeter.quotas.due import SET_SECONDS, DueQuotas
+from radmeter.quotas.due import SET_SECONDS, DueQuotas, looking
 
 DEADLINE_SECONDS = 60.0
 
@@ -182,3 +184,55 @@ def test_ingest_has_half_of_the_time(database: str, connection: Connection) -> N
         due.apply(wait)
         assert len(waited) == 2
         assert 0 < max(waited) == due.longest_seconds
+
+
+def test_the_end_does_not_wait_for_a_look_that_waits(
+    database: str, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody holds the lock of ingest for long."""
+    monkeypatch.setattr("radmeter.quotas.due.END_SECONDS", 0.2)
+    give_plan(connection)
+    connection.execute("UPDATE plans SET quota_bytes = 5")
+    ended = threading.Event()
+
+    def look() -> None:
+        with looking(database, lambda own: Lease(own, uuid.uuid4(), QUOTAS)):
+            wait_for(lambda: connection.execute(waiting).fetchone() == (1,))
+        ended.set()
+
+    waiting = """SELECT count(*) FROM pg_locks JOIN pg_database AS own ON own.oid = database
+                 WHERE datname = current_database() AND locktype = 'advisory' AND NOT granted"""
+    thread = threading.Thread(target=look)
+    with psycopg.connect(database) as holder:
+        holder.execute("SELECT pg_advisory_xact_lock(hashtextextended('radmeter.ingest', 0))")
+        thread.start()
+        assert ended.wait(DEADLINE_SECONDS)
+    thread.join(DEADLINE_SECONDS)
+    assert not thread.is_alive()
+
+
+def test_everybody_is_looked_at_also_if_the_user_who_stands_for_the_rest_is_erased(
+    database: str, connection: Connection
+) -> None:
+    connection.execute(
+        """INSERT INTO plans (name, quota_bytes) VALUES ('basic', 5);
+           INSERT INTO subscribers (username, plan_id) SELECT 'user' || n, 1 FROM generate_series(10, 34) AS n;
+           DELETE FROM radmeter.quota_change;
+           INSERT INTO radmeter.quota_change (username, everybody) VALUES ('', true)"""
+    )
+    use(database, 1, username="user19")
+    use(database, 1, username="user19", status="Stop")
+    connection.execute(
+        "DELETE FROM radmeter.quota_change WHERE NOT everybody; DELETE FROM radmeter.quota_account"
+    )
+    assert connection.execute("SELECT radmeter.apply_due_quotas(10)").fetchone() == (10,)
+    noted = "SELECT username FROM radmeter.quota_change WHERE everybody"
+    assert connection.execute(noted).fetchall() == [("user19",)]
+    done = radmeter(database, "people", "erase", "user19", "--yes")
+    assert done.exit_code == 0, done.errors
+    assert connection.execute(noted).fetchall() == [("",)]
+    apply_due(connection)
+    looked_at = connection.execute(
+        "SELECT count(*) FROM radmeter.quota_account WHERE username LIKE 'user%'"
+    ).fetchone()
+    assert looked_at == (24,)

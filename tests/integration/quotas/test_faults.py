@@ -1,17 +1,20 @@
 """A user whose look is an error stops nobody else: not the jobs, not ingest, not the requests to routers."""
 
 import uuid
+from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 from support.commands import Packets
+from support.quota_queue import ask, set_coa
 from support.quotas import MB, apply_due
 from support.servers import Connection
 
 from radmeter.database.connection import connect
 from radmeter.quotas import queue
 from radmeter.quotas.due import DueQuotas
+from radmeter.quotas.following import Step
 
 FAULTS = "SELECT username, error, at > now() + interval '4 minutes' FROM radmeter.quota_change WHERE error IS NOT NULL"
 BOOM = ("user3", "division by zero", True)
@@ -143,3 +146,29 @@ def test_requests_of_other_users_are_claimed(database: str, connection: Connecti
             ("dora", "waiting", True, error),
         ]
         assert queue.claim(own, uuid.uuid4()) == []
+
+
+def test_a_result_that_cannot_be_recorded_keeps_no_other_from_it(
+    database: str, connection: Connection, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """PostgreSQL takes no NUL in text. Its request is tried again later, and not looked at before."""
+    for number in range(3):
+        with Packets(database) as packets:
+            packets.add("Interim-Update", f"s{number}", User_Name="bob", NAS_Identifier="lobby")
+    set_coa(connection, tmp_path / "coa.key", address="192.0.2.1")
+    ask(connection)
+    worker = uuid.uuid4()
+    with connect(database) as own:
+        claimed = queue.claim(own, worker)
+        results = [
+            queue.Result(each, Step("failed", each.act, 0, "refused\0" if number == 1 else "refused"), True)
+            for number, each in enumerate(claimed)
+        ]
+        queue.record_each(own, worker, results)
+    rows = connection.execute(
+        """SELECT state, error, claimed_by IS NULL, next_try_at > now() + interval '4 minutes'
+           FROM radmeter.disconnect_queue ORDER BY id"""
+    ).fetchall()
+    assert rows[0] == rows[2] == ("failed", "refused", True, False)
+    assert rows[1] == ("waiting", "what became of it cannot be recorded: RecordRefused", True, True)
+    assert [each for each in caplog.messages if "cannot be recorded" in each] != []

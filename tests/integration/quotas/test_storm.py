@@ -279,7 +279,9 @@ def test_a_worker_that_is_killed_in_mid_send_loses_nothing(
         assert set(names.values()) == {2}
 
 
-def test_a_lost_notification_costs_a_second(connection: Connection, database: str, key_file: Path) -> None:
+def test_a_request_without_a_notification_is_found(
+    connection: Connection, database: str, key_file: Path
+) -> None:
     """The row is written without a NOTIFY, as one that a failover lost."""
     with scripted_nas() as nas:
         session(database)
@@ -289,7 +291,7 @@ def test_a_lost_notification_costs_a_second(connection: Connection, database: st
             wait_for_state(connection, "acknowledged")
 
 
-def test_the_database_is_restarted_in_mid_queue(server: Server, tmp_path: Path, key_file: Path) -> None:
+def test_all_connections_are_cut_in_mid_queue(server: Server, tmp_path: Path, key_file: Path) -> None:
     """Results that cannot be recorded at once are recorded later."""
     import psycopg
 
@@ -303,7 +305,6 @@ def test_the_database_is_restarted_in_mid_queue(server: Server, tmp_path: Path, 
         with working(dsn, key_file, Pace(poll_seconds=0.1, pauses=(20.0, 20.0))):
             wait_for(lambda: len(held) >= 16)
             with psycopg.connect(dsn, autocommit=True) as connection:
-                # As a restart does: all connections but this one are cut.
                 connection.execute(
                     """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
                        WHERE datname = current_database() AND pid <> pg_backend_pid()"""

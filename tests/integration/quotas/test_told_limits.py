@@ -149,7 +149,8 @@ def test_new_limits_go_where_a_request_can_change_them(
     ("state", "takes"),
     [
         ("silent_since = now() - interval '5 minutes'", True),
-        ("silent_since = now() - interval '11 minutes'", False),
+        # The request waits: see the next test.
+        ("silent_since = now() - interval '11 minutes'", True),
         ("coa_works = false, learned_at = now() - interval '23 hours'", False),
         ("coa_works = false, learned_at = now() - interval '25 hours'", True),
         ("coa_works = true, learned_at = now()", True),
@@ -168,6 +169,41 @@ def test_new_limits_do_not_go_to_a_router_that_takes_none(
     connection.execute("INSERT INTO top_ups (username, bytes) VALUES ('bob', 5)")
     apply_due(connection)
     assert requested(connection) == ([("s1", "coa", "limits")] if takes else [])
+
+
+def test_new_limits_reach_a_router_that_was_silent_when_it_answers(
+    database: str, connection: Connection, key_file: Path
+) -> None:
+    give_plan(connection)
+    use(database, 1 * MB)
+    with scripted_nas() as nas:
+        set_coa(connection, key_file, address=nas.address, port=nas.port, vendor="chilli")
+        connection.execute(
+            """INSERT INTO radmeter.router_coa_state (router_id, silent_since, failures, next_try_at)
+               SELECT router_id, now() - interval '1 hour', 9, now() + interval '1 hour' FROM radmeter.router_coa
+               ON CONFLICT (router_id) DO UPDATE SET silent_since = excluded.silent_since,
+                   failures = excluded.failures, next_try_at = excluded.next_try_at"""
+        )
+        connection.execute("INSERT INTO top_ups (username, bytes) VALUES ('bob', %s)", (20 * MB,))
+        apply_due(connection)
+        with working(database, key_file):
+            # It is put off for as long as the router.
+            wait_for(
+                lambda: (
+                    connection.execute(
+                        "SELECT FROM radmeter.disconnect_queue WHERE next_try_at > now() + interval '10 minutes'"
+                    ).fetchone()
+                    == ()
+                )
+            )
+            assert nas.requests() == []
+            connection.execute(
+                """UPDATE radmeter.router_coa_state SET next_try_at = now();
+                   UPDATE radmeter.disconnect_queue SET next_try_at = now()"""
+            )
+            wait_for(lambda: requests(connection)[0]["state"] == "done")
+        (received,) = nas.requests()
+        assert received.get("ChilliSpot-Max-Total-Octets") == 30 * MB
 
 
 def test_only_a_change_makes_a_request(database: str, connection: Connection, key_file: Path) -> None:

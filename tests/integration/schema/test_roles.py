@@ -34,6 +34,7 @@ READERS = {
     "user_differences",
     "user_parts",
     "user_period_start",
+    "coa_address",
     "vendor_attributes",
     "vendor_profiles",
     "without_name",

@@ -11,6 +11,7 @@ INTEGRATION = Path(__file__).parents[1]
 # function is that calls them.
 WITHIN = {
     "close_gone": "test_answers.py",
+    "coa_address": "test_addresses.py",
     "takes_limits": "test_told_limits.py",
     "drop_requests": "test_coa_commands.py",
     "request_disconnect": "test_coa_commands.py",

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from radmeter.ingest import clients_seen
-from radmeter.ingest.clients_seen import FORGOTTEN_SECONDS, ClientsSeen
+from radmeter.ingest.clients_seen import CHANGED_SECONDS, FORGOTTEN_SECONDS, ClientsSeen
 
 
 def marked(seen: ClientsSeen, *pairs: tuple[str | None, str | None]) -> list[bool]:
@@ -39,6 +39,20 @@ def test_all_is_marked_again_after_an_hour_and_after_a_failure() -> None:
     assert marked(seen, a) == [True]
     seen.forget()
     assert marked(seen, a) == [True]
+
+
+def test_a_router_that_is_back_at_a_former_client_is_marked() -> None:
+    """Else the client between would stay the one to which requests go, for an hour."""
+    now = 0.0
+    seen = ClientsSeen(lambda: now)
+    a, b = ("r1", "192.0.2.1"), ("r1", "192.0.2.2")
+    assert marked(seen, a, b) == [True, True]
+    assert marked(seen, a, b, a) == [False, False, False]
+    now = CHANGED_SECONDS + 1
+    assert marked(seen, b, a, a) == [False, True, False]
+    assert marked(seen, b) == [False]
+    now = 2 * CHANGED_SECONDS + 2
+    assert marked(seen, a, b) == [False, True]
 
 
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

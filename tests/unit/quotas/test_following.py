@@ -71,5 +71,11 @@ def test_a_vendor_without_disconnect_requests_fails() -> None:
     assert after_answer(asked, Answer(False, 405)).state == "failed"
 
 
-def test_507_is_watched_as_an_ack() -> None:
+def test_507_of_a_disconnect_request_is_watched_as_an_ack() -> None:
     assert after_answer(ASKED, Answer(False, 507)).state == "acknowledged"
+
+
+def test_507_of_a_coa_request_is_its_end() -> None:
+    """The session is to go on. Watched as after an ACK, it would be asked again, or closed as stale."""
+    step = after_answer(replace(ASKED, act=COA), Answer(False, 507))
+    assert (step.state, step.act, step.close_after) == ("done", COA, None)

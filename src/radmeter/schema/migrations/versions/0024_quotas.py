@@ -1,4 +1,4 @@
-"""Quotas: plans with limits, tiers and speeds, top-ups, the account of each user, and the queue of disconnects.
+"""Quotas: plans with limits, tiers and speeds, top-ups, the account of each user, and the queue of requests to routers.
 
 Revision ID: 0024
 Revises: 0023

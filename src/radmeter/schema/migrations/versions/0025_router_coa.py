@@ -11,6 +11,9 @@ down_revision = "0024"
 branch_labels = None
 depends_on = None
 
+locks: dict[str, str] = {}
+
+# No foreign key: a router is never deleted.
 TABLES = """
 CREATE TABLE radmeter.router_coa (
     router_id              bigint PRIMARY KEY,

@@ -11,6 +11,8 @@ down_revision = "0026"
 branch_labels = None
 depends_on = None
 
+locks: dict[str, str] = {}
+
 # As raddb/mods-config/sql/main/postgresql/schema.sql has it. FreeRADIUS's own stays as it is, and its owner's.
 RADCHECK = """
 DO $$

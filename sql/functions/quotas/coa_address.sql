@@ -1,0 +1,14 @@
+-- radmeter.coa_address(router_id): where Disconnect- and CoA-Requests to a router go. The first that is known of: the
+-- address that was set for requests (radmeter.router_coa), where its packets come from, its own (routers.ip_address), the
+-- NAS-IP-Address of its latest open session. NULL: none is.
+-- Called by the view radmeter.router_requests, by the worker that sends requests, and by `radmeter routers test-coa`.
+CREATE OR REPLACE FUNCTION radmeter.coa_address(p_router_id bigint) RETURNS inet
+LANGUAGE sql STABLE SECURITY DEFINER PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT coalesce(
+        (SELECT address FROM radmeter.router_coa WHERE router_id = p_router_id),
+        (SELECT packets_from FROM radmeter.router_coa_state WHERE router_id = p_router_id),
+        (SELECT ip_address FROM public.routers WHERE id = p_router_id),
+        (SELECT nullif(nasipaddress, '0.0.0.0') FROM public.radacct
+         WHERE router_id = p_router_id AND acctstoptime IS NULL ORDER BY acctstarttime DESC LIMIT 1));
+$$;
