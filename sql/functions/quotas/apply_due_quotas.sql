@@ -2,9 +2,11 @@
 -- changed, or whose time has come. Returns how many. If there are many of both kinds, each gets half.
 -- A change of everybody (quota_change.everybody) is worked off in the order of the user names, and goes to the end of the
 -- changes after each set.
+-- By the indexes, whatever is known of the tables: each set would read all changes that wait, to sort them.
 -- Ingest waits meanwhile: it counts for the same users, and locks in its own order.
 CREATE OR REPLACE FUNCTION radmeter.apply_due_quotas(p_most integer) RETURNS integer
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off SET enable_bitmapscan = off
 AS $$
 DECLARE
     v_share integer := (p_most + (random() < 0.5)::integer) / 2;  -- of those whose time has come; of one, every other

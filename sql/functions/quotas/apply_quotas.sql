@@ -25,9 +25,11 @@
 CREATE OR REPLACE FUNCTION radmeter.apply_quotas(p_usernames text[], p_counted boolean) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off
 SET enable_nestloop = on SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off
+SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
     v_names text[] := ARRAY(SELECT DISTINCT unnest(p_usernames) AS name ORDER BY name);
+    v_zone text := radmeter.setting_value('timezone');
     v_clock timestamptz;
     v_now timestamptz;
     v_ahead text[];  -- users whose accounts were settled later than the clock says
@@ -35,12 +37,17 @@ DECLARE
     v_notices bigint;
 BEGIN
     v_clock := clock_timestamp();
+    -- As radmeter.user_period_start, which would be called once for each user.
     PERFORM FROM unnest(v_names) AS asked (username)
+    LEFT JOIN public.subscribers AS subscriber ON subscriber.username = asked.username
+    LEFT JOIN public.plans AS plan ON plan.id = subscriber.plan_id
     JOIN public.user_quota_usage AS usage
         ON usage.username = asked.username
-           AND usage.period_start = radmeter.user_period_start(asked.username, v_clock)
+           AND usage.period_start = radmeter.period_start(plan.quota_type, plan.anchor_day, subscriber.quota_start,
+                   (v_clock AT TIME ZONE coalesce(plan.timezone, v_zone))::date)
     ORDER BY usage.username FOR UPDATE OF usage;
-    PERFORM FROM radmeter.quota_account WHERE username = ANY (v_names) ORDER BY username FOR UPDATE;
+    PERFORM FROM unnest(v_names) AS asked (username) CROSS JOIN LATERAL (
+        SELECT FROM radmeter.quota_account WHERE quota_account.username = asked.username FOR UPDATE) AS account;
     v_clock := clock_timestamp();
     SELECT array_agg(username), max(settled_at) INTO v_ahead, v_now FROM radmeter.quota_account
     WHERE username = ANY (v_names) AND settled_at > v_clock AND settled_at < v_clock + interval '1 minute';
@@ -106,8 +113,9 @@ BEGIN
                    WHERE bought.username = found.username AND bought.used_bytes < bought.bytes
                      AND bought.expires_at > account.settled_at) AS settles
         FROM radmeter.quota_state(v_names, v_now) AS found
-        LEFT JOIN radmeter.quota_account AS account USING (username)
-    ), payment AS (
+        LEFT JOIN LATERAL (
+            SELECT * FROM radmeter.quota_account AS each WHERE each.username = found.username OFFSET 0) AS account ON true
+    ), payment AS MATERIALIZED (
         -- What a period used beyond its quota, from the top-ups that expire first. One that expired since the last
         -- booking still pays what was used before.
         SELECT id, username, least(left_over, greatest(0, debt - coalesce(before, 0))) AS taken
@@ -131,8 +139,14 @@ BEGIN
             quota_seconds, speed_up, speed_down, due_at, applied_at)
         SELECT username, plan_id, (SELECT plan.period_number FROM public.plans AS plan WHERE plan.id = state.plan_id),
                period_start, carried_bytes,
-               least(9223372036854775807, state.booked_bytes + greatest(0, least(state.unbooked, coalesce((
-                   SELECT sum(taken) FROM payment WHERE payment.username = state.username), 0) - state.unbooked_before))),
+               -- What payment takes, from the top-ups: to look for a user's payments reads those of all users.
+               least(9223372036854775807, state.booked_bytes + CASE WHEN state.unbooked > 0 THEN
+                   greatest(0, least(state.unbooked, coalesce((
+                       SELECT sum(paying.bytes - paying.used_bytes) FROM public.top_ups AS paying
+                       WHERE paying.username = state.username AND paying.used_bytes < paying.bytes
+                         AND (paying.expires_at IS NULL
+                              OR paying.expires_at > coalesce(state.settled_at, '-infinity'))), 0)
+                       - state.unbooked_before)) ELSE 0 END),
                CASE WHEN settles THEN v_now ELSE settled_at END, plan_bytes, plan_in, plan_out, status, level,
                -- A session that is to be disconnected is told nothing else.
                CASE WHEN blocked THEN old_bytes ELSE quota_bytes END, CASE WHEN blocked THEN old_in ELSE quota_in END,

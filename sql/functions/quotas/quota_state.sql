@@ -36,7 +36,7 @@ RETURNS TABLE (
     carried_bytes bigint, booked_bytes bigint, unbooked_before bigint, unbooked bigint,
     plan_bytes bigint, plan_in bigint, plan_out bigint)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET enable_hashjoin = off SET enable_mergejoin = off
-SET jit = off SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off SET jit = off SET plan_cache_mode = force_generic_plan
 AS $$
 #variable_conflict use_column
 BEGIN
@@ -46,7 +46,7 @@ BEGIN
     WITH subscription AS MATERIALIZED (
         SELECT subscriber.username, plan.name AS plan, plan.id AS plan_id, plan.period_number, plan.quota_type,
                radmeter.anchor_day(plan.quota_type, plan.anchor_day, subscriber.quota_start) AS anchor_day,
-               subscriber.quota_start, coalesce(plan.timezone, radmeter.setting_value('timezone')) AS timezone,
+               subscriber.quota_start, coalesce(plan.timezone, (SELECT radmeter.setting_value('timezone'))) AS timezone,
                plan.rollover_bytes, subscriber.suspended_at,
                CASE WHEN subscriber.first_used_at IS NOT NULL AND plan.valid_seconds IS NOT NULL
                     THEN greatest(least(subscriber.first_used_at, p_at + interval '100 years'), p_at - interval '200 years')
@@ -100,11 +100,16 @@ BEGIN
                online.seconds AS used_seconds, online.open_sessions, online.running_sessions,
                top_up.*, tier.*
         FROM period
-        LEFT JOIN public.user_quota_usage AS counter
-            ON counter.username = period.username AND counter.period_start = period.period_start
-        LEFT JOIN radmeter.quota_account AS account ON account.username = period.username
-        LEFT JOIN public.user_quota_usage AS former
-            ON former.username = period.username AND former.period_start = account.period_start
+        -- LATERAL .. OFFSET 0: by the index, also if the table was empty when PostgreSQL last counted its rows. A join
+        -- would then read the whole table for each set of users.
+        LEFT JOIN LATERAL (
+            SELECT bytes_in, bytes_out FROM public.user_quota_usage AS each
+            WHERE each.username = period.username AND each.period_start = period.period_start OFFSET 0) AS counter ON true
+        LEFT JOIN LATERAL (
+            SELECT * FROM radmeter.quota_account AS each WHERE each.username = period.username OFFSET 0) AS account ON true
+        LEFT JOIN LATERAL (
+            SELECT bytes_in, bytes_out FROM public.user_quota_usage AS each
+            WHERE each.username = period.username AND each.period_start = account.period_start OFFSET 0) AS former ON true
         -- A one-time period begins on any day that a date can be.
         LEFT JOIN LATERAL radmeter.used_seconds(period.username,
                 greatest(least(period.period_start, date '9999-12-31'), date '0001-01-01')::timestamp

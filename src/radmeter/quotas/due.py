@@ -24,8 +24,11 @@ AGAIN_SECONDS = 5.0
 # If the database does not answer, the end of the process does not wait for it.
 END_SECONDS = 15.0
 # Ingest waits for a set of users. A set is made smaller if it took longer, and larger if it took less than half of it.
-SET_SECONDS = 0.02
-FIRST_SET = 10
+# A call alone costs as much as ten users. On a busy machine each set takes long, whatever its size: with sets of one it
+# would keep ingest waiting for longer in all.
+SET_SECONDS = 0.05
+FIRST_SET = 50
+SMALLEST_SET = 25
 LARGEST_SET = 1000
 
 # By the index, which passes over deleted rows: there are as many as were just worked off.
@@ -93,7 +96,7 @@ class DueQuotas:
         found = int(row[0]) if row else 0
         self.longest_seconds = max(self.longest_seconds, took)
         if took > SET_SECONDS:
-            self._size = max(1, self._size // 2)
+            self._size = max(SMALLEST_SET, self._size // 2)
         elif took < SET_SECONDS / 2 and found >= self._size:
             self._size = min(LARGEST_SET, self._size * 2)
         return found
