@@ -515,15 +515,19 @@ def _suspend(settings: Settings, user: str, *, resume: bool) -> None:
     from radmeter.cli.cached_plans import forget
     from radmeter.database.operator import connect_as_operator
     from radmeter.quotas import subscribers as write
+    from radmeter.quotas.operations import unreached
 
     with existing_database(settings) as dsn, connect_as_operator(dsn) as connection:
         changed = write.suspend(connection, user, resume=resume)
         if changed and not resume:
             forget(settings, connection, user)
+        left = [] if resume else unreached(connection, user)
     if resume:
         output.say(f"user {user!r} {'may log in again' if changed else 'is not suspended'}")
     else:
         output.say(f"user {user!r} is suspended{'' if changed else ' already'}")
+    for line in left:
+        output.say(f"warning: {line}", err=True)
 
 
 @users.command(

@@ -2,6 +2,7 @@
 
 import csv
 import ipaddress
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO
@@ -14,6 +15,9 @@ ANY = "any"
 DEFAULT = "default"
 MOST_CLIENTS = 64
 LONGEST_NAME = 200
+# A field in quotes, and a quote that is left when these are away.
+QUOTED_FIELD = re.compile(r',"(?:[^"]|"")*"(?=,|$)')
+STRAY_QUOTE = re.compile('"')
 LONGEST_LINE = 8192
 LONGEST_REASON = 400
 # No file has more routers: the names and MACs of the lines before are kept, to find a router that comes twice.
@@ -238,11 +242,15 @@ def _header(raw: bytes) -> list[str]:
 
 def _fields(raw: bytes) -> list[str]:
     try:
-        rows = list(csv.reader([raw.decode().rstrip("\r\n")], strict=True))
+        text = raw.decode().rstrip("\r\n")
+        rows = list(csv.reader([text], strict=True))
     except UnicodeDecodeError:
         raise BadLine("it is not UTF-8") from None
     except csv.Error as error:
         raise BadLine(f"it is not CSV: {error}") from None
+    # csv takes such a quote for text. It is the rest of a field with a line break.
+    if STRAY_QUOTE.search(QUOTED_FIELD.sub(",", f",{text}")):
+        raise BadLine('it is not CSV: a quote stands within a field without quotes (write "..""..")')
     return rows[0] if rows else []
 
 
