@@ -65,6 +65,8 @@ DETAILS = (
     "coa_port",
     "coa_secret",
     "coa_source",
+    "message_authenticator",
+    "swapped",
     "takes_coa",
     "coa_silent_since",
     "coa_last_answer_at",

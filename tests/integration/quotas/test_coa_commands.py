@@ -100,6 +100,7 @@ def test_a_router_is_set_and_its_secret_is_nowhere_in_the_clear(
     shown = radmeter(database, "routers", "show", "lobby", "--format", "json").json()
     assert (shown["vendor"], shown["coa_address"], shown["coa_port"]) == ("mikrotik", None, 1700)
     assert (shown["coa_secret"], shown["coa_source"], shown["takes_coa"]) == (True, "10.1.1.1", True)
+    assert (shown["message_authenticator"], shown["swapped"]) == (False, True)
     everything = connection.execute(
         "SELECT string_agg(to_jsonb(line)::text, ' ') FROM audit_log AS line"
     ).fetchone()
