@@ -43,8 +43,8 @@ def read_secret(path: Path, what: str) -> bytes:
     return content
 
 
-def read_password(path: Path, what: str) -> str:
-    """Return the password in a file, without the line feed at its end.
+def read_password(path: Path, what: str, form: str = "the password") -> str:
+    """Return the password in a file, without the line feed at its end. `form` says in messages what the line has.
 
     Raises
     ------
@@ -56,5 +56,5 @@ def read_password(path: Path, what: str) -> str:
     except UnicodeDecodeError:
         raise ConfigurationError(f"{what} cannot be read: it is not UTF-8") from None
     if not password or not password.isprintable():
-        raise ConfigurationError(f"{what} cannot be used: the file must have one line, the password")
+        raise ConfigurationError(f"{what} cannot be used: the file must have one line, {form}")
     return password

@@ -7,10 +7,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import psycopg
 import pytest
 from support.commands import Result, radmeter
-from support.doctoring import faults
-from support.processes import Database
+from support.doctoring import Line, faults
+from support.logins import login_role
+from support.processes import Database, free_port
 from support.radius_login import login
 from support.stock_server import ACCOUNTING, PREACCT, STOCK, StockServer
 from support.wire import Router
@@ -593,6 +595,16 @@ def test_undo_tells_anothers_fault_from_its_own(stock: Stock) -> None:
     assert stock.tree() == after
 
 
+@pytest.fixture
+def database_for_all(database: Database) -> Database:
+    """The database, on a socket that radiusd's user reaches: those of the tests are closed to others."""
+    parts = psycopg.conninfo.conninfo_to_dict(database.dsn)
+    place = Path(str(parts["host"]))
+    place.chmod(place.stat().st_mode | 0o011)
+    (place / f".s.PGSQL.{parts.get('port', 5432)}").chmod(0o777)
+    return database
+
+
 def radius_log(stock: Stock) -> list[str]:
     """What radmeter's policy has written."""
     return (stock.raddb.parent / "radius.log").read_text(errors="replace").splitlines()
@@ -627,9 +639,10 @@ def eapol_test(
 
 
 def test_logins_are_asked_for_beside_the_servers_own_authentication(
-    stock: Stock, database: Database, tmp_path: Path
+    stock: Stock, database_for_all: Database, tmp_path: Path
 ) -> None:
     """With passwords of a file; of EAP by the name inside the tunnel. Undo leaves no trace."""
+    database = database_for_all
     (stock.raddb / "mods-config" / "files" / "authorize").write_text(
         "".join(f'{name} Cleartext-Password := "secret"\n' for name in ("bob", "poor"))
     )
@@ -681,4 +694,86 @@ def test_logins_are_asked_for_beside_the_servers_own_authentication(
         tunnel.write_text(whole)
     undone = stock.install("--undo", "--yes")
     assert undone.exit_code == 0, undone.errors
+    assert stock.tree() == before
+
+
+def test_the_database_of_logins_is_tried_and_kept(stock: Stock, database_for_all: Database) -> None:
+    """A login that cannot work changes nothing; a second installation keeps what an earlier one was given."""
+    database = database_for_all
+    before = stock.tree()
+    garbage = stock.install("--quota", "--login-dsn", "garbage", "--yes")
+    assert (garbage.exit_code, "--login-dsn: it must be a libpq connection string" in garbage.errors) == (
+        2,
+        True,
+    )
+    connection = psycopg.connect(database.dsn, autocommit=True)
+    with connection, login_role(connection) as role:
+        dsn = psycopg.conninfo.make_conninfo(database.conninfo, user=role)
+        refused = stock.install("--quota", "--login-dsn", dsn, "--yes")
+        assert refused.exit_code == 1
+        assert "permission denied" in refused.errors
+        assert "grant radmeter_login" in refused.errors
+        passfile = stock.raddb.parent / "pgpass"
+        passfile.write_text("")
+        passfile.chmod(0o644)
+        away = f"host=127.0.0.1 port={free_port()} dbname=radmeter passfile={passfile}"
+        refused = stock.install("--quota", "--login-dsn", away, "--yes")
+        assert (refused.exit_code, "libpq ignores" in refused.errors) == (1, True), refused.errors
+        assert stock.tree() == before
+
+        connection.execute(psycopg.sql.SQL("GRANT radmeter_login TO {}").format(psycopg.sql.Identifier(role)))
+        done = stock.install(
+            "--quota", "--login-dsn", dsn, "--cache", "memcached://192.0.2.10:11211", "--yes"
+        )
+        assert done.exit_code == 0, done.errors
+        after = stock.tree()
+        modules = stock.raddb / "mods-available"
+        assert f"user={role}" in (modules / "radmeter_sql").read_text()
+        assert "--SERVER=192.0.2.10:11211 " in (modules / "radmeter_cache").read_text()
+        again = stock.install("--quota", "--yes")
+        assert again.exit_code == 0, again.errors
+        assert stock.tree() == after
+        assert stock.install("--quota", "--cache", "memory", "--yes").exit_code == 0
+        assert "--SERVER" not in (modules / "radmeter_cache").read_text()
+
+        assert not logins_found(database, stock)
+        connection.execute(
+            psycopg.sql.SQL("REVOKE radmeter_login FROM {}").format(psycopg.sql.Identifier(role))
+        )
+        (found,) = logins_found(database, stock)
+        assert (found.level, "does not answer logins" in found.said) == ("red", True)
+
+
+def logins_found(database: Database, stock: Stock) -> list[Line]:
+    """What the doctor says of logins."""
+    found = faults(database.dsn, "freeradius", arguments=("--raddb", stock.raddb))
+    return [line for line in found if "logins" in line.said or "radcheck" in line.said]
+
+
+def test_passwords_of_the_command_are_found_with_the_option(
+    stock: Stock, database_for_all: Database, tmp_path: Path
+) -> None:
+    database = database_for_all
+    file = tmp_path / "password"
+    file.write_text("secret\n")
+    assert radmeter(database.dsn, "plans", "add", "basic", "--quota", "1GB").exit_code == 0
+    added = radmeter(database.dsn, "users", "add", "bob", "--plan", "basic", "--password-file", file)
+    assert added.exit_code == 0, added.errors
+    before = stock.tree()
+    assert stock.install("--quota", "--login-dsn", database.conninfo, "--yes").exit_code == 0
+    (found,) = logins_found(database, stock)
+    assert (found.level, "install --quota --radcheck" in found.remedy) == ("yellow", True)
+    done = stock.install("--quota", "--radcheck", "--yes")
+    assert done.exit_code == 0, done.errors
+    assert not logins_found(database, stock)
+    with stock.server as server:
+        server.start()
+        (line,) = (
+            each for each in server.lines("Listening on auth address 127.0.0.1") if "server default" in each
+        )
+        address = "127.0.0.1", int(line.split(" port ")[1].split()[0])
+        assert login(address, "bob").accepted
+        assert not login(address, "bob", "wrong").accepted
+        assert eapol_test(address, tmp_path, "TTLS", "bob", "anybody") == ("Access-Accept", "bob")
+    assert stock.install("--undo", "--yes").exit_code == 0
     assert stock.tree() == before

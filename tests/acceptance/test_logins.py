@@ -237,9 +237,9 @@ def passwords_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     shutil.copytree(resources.directory("radius"), raddb)
     server = raddb / "logins-on" / "server.conf"
     text = server.read_text()
-    assert text.count("\t\tradmeter_radcheck\n") == 1
+    assert text.count("\t\tradmeter_passwords\n") == 1
     known = '\t\tupdate control {\n\t\t\t&Cleartext-Password := "secret"\n\t\t}\n'
-    server.write_text(text.replace("\t\tradmeter_radcheck\n", known))
+    server.write_text(text.replace("\t\tradmeter_passwords\n", known))
     monkeypatch.setattr(resources, "directory", lambda name: raddb)
 
 

@@ -8,7 +8,7 @@ BEGIN
     IF EXISTS (SELECT FROM radmeter.webhook WHERE retired_at IS NULL AND switched_off_at IS NULL) THEN
         PERFORM radmeter.queue_deliveries(
             array_agg('quota.' || kind ORDER BY id), array_agg(username ORDER BY id), array_agg(at ORDER BY id),
-            array_agg(jsonb_build_object('username', username, 'percent', percent, 'period_start', period_start)
+            array_agg(jsonb_build_object('username', username, 'threshold', percent, 'period_start', period_start)
                       || detail ORDER BY id))
         FROM new_notices HAVING count(*) > 0;
     END IF;

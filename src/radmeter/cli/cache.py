@@ -1,6 +1,7 @@
 """`radmeter cache status|drop`: what FreeRADIUS keeps of users' plans for the time when the database is away."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -8,6 +9,9 @@ from radmeter import output
 from radmeter.cli.common import TEXT, emit_one, format_option, with_settings
 from radmeter.cli.groups import group
 from radmeter.config import Settings
+
+if TYPE_CHECKING:
+    from radmeter.freeradius import plan_cache
 
 COLUMNS = ["age_seconds", "users", "hits", "misses", "stored", "dropped"]
 OF_USER = ["username", "cached", "age_seconds"]
@@ -33,7 +37,7 @@ Examples:
 @click.argument("username", metavar="[USER]", required=False, type=TEXT)
 @raddb_option
 @format_option
-@with_settings("journal")
+@with_settings("journal", "state")
 def status(settings: Settings, username: str | None, raddb: Path | None, output_format: str) -> None:
     """Show the cache's age, how many users are in it, and its hits and misses; or the age of a user's entry.
 
@@ -42,7 +46,7 @@ def status(settings: Settings, username: str | None, raddb: Path | None, output_
     """
     from radmeter.freeradius import plan_cache
 
-    place = plan_cache.find(_configuration(settings, raddb))
+    place = _place(settings, raddb)
     if username is None:
         emit_one(plan_cache.status(place), output_format, columns=COLUMNS)
         return
@@ -56,20 +60,22 @@ def status(settings: Settings, username: str | None, raddb: Path | None, output_
 @click.argument("username", metavar="[USER]", required=False, type=TEXT)
 @click.option("--all", "everything", is_flag=True, help="Empty the cache.")
 @raddb_option
-@with_settings("journal")
+@with_settings("journal", "state")
 def drop(settings: Settings, username: str | None, everything: bool, raddb: Path | None) -> None:
     """Remove a user's plan from the cache, or all plans. The next login stores it again."""
     from radmeter.freeradius import plan_cache
 
     if everything == (username is not None):
         raise click.UsageError("name a user, or --all")
-    dropped = plan_cache.drop(plan_cache.find(_configuration(settings, raddb)), username)
+    dropped = plan_cache.drop(_place(settings, raddb), username)
     output.say(
         "the cache is empty" if everything else f"{username}: {'dropped' if dropped else 'was not in it'}"
     )
 
 
-def _configuration(settings: Settings, given: Path | None) -> Path | None:
-    from radmeter.freeradius import installed
+def _place(settings: Settings, given: Path | None) -> "plan_cache.Place":
+    """Return where the cache is: with --raddb, that of this configuration."""
+    from radmeter.freeradius import installed, plan_cache
 
-    return installed.raddb(given, settings.journal)[0]
+    raddb = installed.raddb(given, settings.journal)[0]
+    return plan_cache.find(raddb, None if given else settings.state)

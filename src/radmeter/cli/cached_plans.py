@@ -23,7 +23,7 @@ def forget(settings: Settings, connection: psycopg.Connection, user: str | None)
     from radmeter.freeradius import installed, plan_cache
 
     try:
-        plan_cache.drop(plan_cache.find(installed.raddb(None, settings.journal)[0]), user)
+        plan_cache.drop(plan_cache.find(installed.raddb(None, settings.journal)[0], settings.state), user)
     except RadmeterError:
         if connection.execute(USERS_ASK).fetchone() == (True,):
             output.say(

@@ -36,7 +36,7 @@ def disconnect(settings: Settings, user: str | None, session: str | None, reason
     from radmeter.quotas import operations
 
     if (user is None) == (session is None):
-        raise click.UsageError("give USER or --session")
+        raise click.UsageError("give USER or --session" + ("" if user is None else ", not both"))
     with existing_database(settings) as dsn:
         radacctid = None
         if session is not None:
@@ -44,4 +44,7 @@ def disconnect(settings: Settings, user: str | None, session: str | None, reason
                 radacctid = operations.open_session(reader, session)
         with connect_as_operator(dsn) as connection:
             made = operations.disconnect(connection, username=user, radacctid=radacctid, reason=reason)
+            left = operations.unreached(connection, user, radacctid)
     output.say(f"{counted(made, 'request')} queued" if made else "a request is queued already")
+    for line in left:
+        output.say(f"warning: {line}", err=True)

@@ -11,10 +11,10 @@ from radmeter import output
 from radmeter.cli.common import confirm, with_settings
 from radmeter.cli.groups import group
 from radmeter.config import Settings
-from radmeter.database.dsn import parse
+from radmeter.database.dsn import parse, redacted
 from radmeter.errors import ConfigurationError, ServerConfigurationError, os_reason
 from radmeter.freeradius import install as planning
-from radmeter.freeradius import install_logins, install_run, installed
+from radmeter.freeradius import install_logins, install_run, installed, login_trial
 from radmeter.freeradius.install_record import DIRECTORY
 from radmeter.freeradius.owner import acting, become
 from radmeter.freeradius.raddb import read
@@ -53,13 +53,18 @@ Exit codes:
 @click.option(
     "--login-dsn",
     help="The database for logins, of a role with the rights of radmeter_login. A password belongs into a passfile.  "
-    "[default: radmeter's, as FreeRADIUS's user]",
+    "[default: as before, at first radmeter's, as FreeRADIUS's user]",
 )
 @click.option(
     "--cache",
     metavar="PLACE",
     help="Where FreeRADIUS keeps users' plans for the time when the database is away: memory, or "
     "memcached://HOST:PORT, which several servers can share.  [default: as before, at first memory]",
+)
+@click.option(
+    "--radcheck",
+    is_flag=True,
+    help="Let logins find passwords in the table radcheck, where `radmeter users` writes them.",
 )
 @click.option(
     "--raddb",
@@ -74,6 +79,7 @@ def install(
     quota: bool,
     login_dsn: str | None,
     cache: str | None,
+    radcheck: bool,
     raddb: Path | None,
     only_plan: bool,
     undo: bool,
@@ -86,7 +92,8 @@ def install(
 
     With --quota each virtual server that takes logins gets `radmeter_quota` first in its section post-auth, beside the
     authentication that it has: it refuses users without quota, and sends limits and speeds to the router. So do the
-    inner tunnels of EAP: the name inside is judged, not the one outside, which anybody can write.
+    inner tunnels of EAP: the name inside is judged, not the one outside, which anybody can write. With --radcheck they
+    find passwords in the table radcheck, too. Before anything is changed, the database is asked as FreeRADIUS's user.
 
     The originals are kept in the folder radmeter-install of the configuration. `freeradius -C` checks the
     configuration before and after; if it finds a fault, everything is as it was. A running server is not restarted:
@@ -95,9 +102,10 @@ def install(
     A configuration that is not understood is not changed. The message has the lines to add by hand.
     """
     directory, environment = _server(raddb, settings)
-    logins = _login_dsn(settings, login_dsn) if quota else None
-    if (login_dsn or cache) is not None and not quota:
-        raise click.UsageError("--login-dsn and --cache belong to --quota")
+    if quota:
+        _refuse_logins(login_dsn)
+    if ((login_dsn or cache) is not None or radcheck) and not quota:
+        raise click.UsageError("--login-dsn, --cache and --radcheck belong to --quota")
     if cache is not None:
         _refuse_cache(cache)
     try:
@@ -106,7 +114,8 @@ def install(
             if undo:
                 _undo(directory, environment, only_plan, yes)
             else:
-                _install(directory, environment, settings, logins, cache, only_plan, yes)
+                logins = _login_dsn(settings, login_dsn, directory) if quota else None
+                _install(directory, environment, settings, logins, cache, radcheck, only_plan, yes)
     except OSError as error:
         hint = "" if os.geteuid() == 0 else " (run this command as root)"
         if user := acting():
@@ -143,30 +152,61 @@ def _journals(settings: Settings) -> set[Path]:
     return found
 
 
-def _login_dsn(settings: Settings, given: str | None) -> str:
-    """Return the connection string for logins: the given one, else that of the settings without a user.
-
-    Raises
-    ------
-    ConfigurationError
-        It has a password, or there is none, or FreeRADIUS cannot talk to PostgreSQL.
-    """
+def _refuse_logins(login_dsn: str | None) -> None:
+    """Refuse logins if FreeRADIUS cannot talk to PostgreSQL, or with a connection string that cannot be used."""
     if installed.module(installed.SQL_MODULE) is None:
         raise ConfigurationError(
             "rlm_sql_postgresql is not installed: sudo apt install freeradius-postgresql"
         )
-    dsn = given or settings.dsn
-    if not dsn:
+    if login_dsn is None:
+        return
+    try:
+        parts = parse(login_dsn)
+    except ValueError as error:
+        raise click.UsageError(f"--login-dsn: it must be {error}") from None
+    if "password" in parts:
+        raise ConfigurationError("--login-dsn: FreeRADIUS logs it, so write the password into a passfile")
+
+
+def _login_dsn(settings: Settings, given: str | None, raddb: Path) -> str:
+    """Return the connection string for logins: the given one, else the one in force, else the settings' without a user.
+
+    Raises
+    ------
+    ConfigurationError
+        There is none.
+    """
+    if given is None and (kept := install_logins.dsn_in_force(raddb)):
+        output.say(f"note: logins ask the database as before: {redacted(kept)}", err=True)
+        return kept
+    if not (dsn := given or settings.dsn):
         raise ConfigurationError(
             "logins need a database: name it by --login-dsn or in radmeter's configuration"
         )
     parts = parse(dsn)
-    if given and "password" in parts:
-        raise ConfigurationError("--login-dsn: FreeRADIUS logs it, so write the password into a passfile")
-    kept = (
-        parts if given else {key: value for key, value in parts.items() if key in ("host", "port", "dbname")}
-    )
-    return " ".join(f"{key}={value}" for key, value in kept.items())
+    used = {key: value for key, value in parts.items() if given or key in ("host", "port", "dbname")}
+    return " ".join(f"{key}={value}" for key, value in used.items())
+
+
+def _try_login(raddb: Path, environment: dict[str, str], dsn: str) -> None:
+    """Ask the database about a login as FreeRADIUS's user will.
+
+    Raises
+    ------
+    ServerConfigurationError
+        It does not answer: with it FreeRADIUS would refuse all users.
+    """
+    user = unprivileged(read(raddb), raddb) if os.geteuid() == 0 else None
+    fault = login_trial.fault(dsn, user, environment)
+    who = user or acting() or "this user"
+    if fault is None:
+        output.say(f"note: whether {who} can ask the database about logins was not found out", err=True)
+    elif fault:
+        raise ServerConfigurationError(
+            f"logins as {who} by `{redacted(dsn)}`: {fault}",
+            "FreeRADIUS would refuse all users. Nothing is changed. How to make the role and its passfile: "
+            "docs/operations.md, Quotas at login",
+        )
 
 
 def _refuse_cache(place: str) -> None:
@@ -183,14 +223,17 @@ def _install(
     settings: Settings,
     login_dsn: str | None,
     cache: str | None,
+    radcheck: bool,
     only_plan: bool,
     yes: bool,
 ) -> None:
     # Only an option is written into the module. Else the module reads radmeter's configuration, as the shipper does.
     given = settings.journal if settings.source("journal") == "--journal" else None
-    plan = planning.plan(raddb, environment, given, login_dsn, cache)
+    plan = planning.plan(raddb, environment, given, login_dsn, cache, radcheck=radcheck)
     for note in plan.notes:
         output.say(f"note: {note}", err=True)
+    if login_dsn is not None:
+        _try_login(raddb, environment, login_dsn)
     if not plan.changes:
         output.say(f"{raddb}: nothing to do, radmeter is in it")
         return

@@ -36,7 +36,7 @@ COLUMNS = (
     "answered_at",
     "ended_at",
 )
-SHORT = ("id", "username", "session", "act", "state", "attempts", "error_cause")
+SHORT = ("id", "username", "router", "act", "state", "attempts", "error")
 STATES = ("waiting", "sent", "acknowledged", "done", "failed", "dropped")
 # Rows of a table for people, and rows at all.
 SHOWN = 50
@@ -103,7 +103,9 @@ def retry(settings: Settings, ids: tuple[int, ...], everything: bool) -> None:
             operations.check_ids(connection, ids)
         wanted = list(ids) if ids else operations.open_ids(connection, failed=True)
         again = operations.retry(connection, wanted) if wanted else 0
-    output.say(f"{counted(again, 'request')} to send again")
+    kept = len({*ids}) - again
+    ended = f"; {counted(kept, 'request')} cannot be: done, or the session has ended" if kept > 0 else ""
+    output.say(f"{counted(again, 'request')} to send again{ended}")
 
 
 @queue.command("drop", epilog="Example: radmeter queue drop 17")
@@ -128,4 +130,5 @@ def drop(settings: Settings, ids: tuple[int, ...], everything: bool, yes: bool) 
         if wanted:
             confirm(f"Give up {counted(len(wanted), 'request')}? The sessions go on.", yes)
         dropped = operations.drop(connection, wanted) if wanted else 0
-    output.say(f"{counted(dropped, 'request')} given up")
+    ended = f"; {counted(len({*ids}) - dropped, 'request')} had ended" if len({*ids}) > dropped else ""
+    output.say(f"{counted(dropped, 'request')} given up{ended}")

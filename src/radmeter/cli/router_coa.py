@@ -241,7 +241,7 @@ def test_coa(settings: Settings, router: str, output_format: str) -> None:
     """Send a router requests for a session that does not exist, and explain the answers.
 
     A router that works answers that it has no such session (Error-Cause 503). Nobody is disconnected. Exit code 1 if
-    it does not work.
+    it does not work, 2 if it has no secret or no address.
     """
     from radmeter.database.connection import connect
     from radmeter.database.views import reading

@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Iterator
 from itertools import islice
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
@@ -31,6 +31,11 @@ from radmeter.cli.router_coa import WHICH, coa_key, test_coa
 from radmeter.config import Settings
 from radmeter.errors import RadmeterError
 from radmeter.units import counted
+
+if TYPE_CHECKING:
+    from radmeter.routers.changes import Outcome as ImportOutcome
+    from radmeter.routers.changes import RouterWriter
+    from radmeter.routers.inventory import Line
 
 COLUMNS = ("id", "name", "mac", "nas_identifier", "ip_address", "timezone", "status", "tenant_id")
 SHORT = ("id", "name", "mac", "ip_address", "status")
@@ -60,6 +65,8 @@ DETAILS = (
     "coa_port",
     "coa_secret",
     "coa_source",
+    "message_authenticator",
+    "swapped",
     "takes_coa",
     "coa_silent_since",
     "coa_last_answer_at",
@@ -241,7 +248,7 @@ def claim(settings: Settings, router: str, name: str | None, **given: str | None
     epilog="""\b
 The file begins with this header, in one line:
   name,mac,nas_identifier,ip_address,timezone,clients,
-  plausible_mbit_per_second
+  plausible_mbit_per_second,vendor,coa_address,coa_port
 Example: radmeter routers import inventory.csv --dry-run""",
 )
 @click.argument("file", metavar="CSV", type=click.File("rb"))
@@ -252,7 +259,7 @@ def import_(settings: Settings, file: BinaryIO, dry_run: bool) -> None:
 
     An import that is run twice changes nothing the second time. A line is refused if its MAC or name is another
     router's, or if it cannot be read. Refused lines are shown with their number and the reason. The others are
-    imported. Empty fields change nothing.
+    imported. Empty fields change nothing. `radmeter routers set` gives each router its secret for requests.
 
     Exit code 1 if any line was refused.
     """
@@ -267,11 +274,19 @@ def import_(settings: Settings, file: BinaryIO, dry_run: bool) -> None:
 
     with existing_database(settings) as dsn, writing(dsn) as writer:
         entries = inventory.read(_with_progress(file), writer.timezones())
+        vendors = writer.vendors()
         while batch := list(islice(entries, BATCH_LINES)):
             bad = [entry for entry in batch if not isinstance(entry, inventory.Line)]
             lines = [entry for entry in batch if isinstance(entry, inventory.Line)]
+            bad += [
+                (line.number, f"the vendor {line.vendor!r} is not known: give one of {', '.join(vendors)}")
+                for line in lines
+                if line.vendor is not None and line.vendor not in vendors
+            ]
+            lines = [line for line in lines if line.vendor is None or line.vendor in vendors]
             try:
                 outcomes = writer.import_lines(lines, dry_run=dry_run) if lines else []
+                outcomes = _with_requests(writer, lines, outcomes, dry_run=dry_run)
             except RadmeterError:
                 done = sum(counts.values()) - counts["refused"]
                 output.say(
@@ -289,6 +304,29 @@ def import_(settings: Settings, file: BinaryIO, dry_run: bool) -> None:
     )
     if counts["refused"]:
         sys.exit(1)
+
+
+def _with_requests(
+    writer: "RouterWriter", lines: "list[Line]", outcomes: "list[ImportOutcome]", *, dry_run: bool
+) -> "list[ImportOutcome]":
+    """Set how requests reach the routers of some lines; return the outcomes of the lines with that."""
+    requests = {line.number: line.requests for line in lines if line.requests}
+    found = []
+    for each in outcomes:
+        changes = requests.get(each.line)
+        if (
+            changes
+            and each.outcome != "refused"
+            and each.router_id is not None
+            # A dry run has not made the router.
+            and not (dry_run and each.outcome == "added")
+            and writer.set_requests(each.router_id, changes, dry_run=dry_run)
+            and each.outcome == "unchanged"
+        ):
+            found.append(each._replace(outcome="updated"))
+        else:
+            found.append(each)
+    return found
 
 
 def _with_progress(file: BinaryIO) -> Iterator[bytes]:

@@ -206,8 +206,9 @@ def add(
     """Add USER with a plan, and with a password if FreeRADIUS is to find one in its table radcheck.
 
     Where users authenticate elsewhere (LDAP, an own table, EAP-TLS), no password is needed. At a terminal the command
-    asks for one. It is stored as a salted digest (SSHA2-512-Password), which PAP and EAP-TTLS/PAP can compare. With
-    --cleartext it is stored as it is.
+    asks for one. FreeRADIUS reads radcheck if `radmeter freeradius install` had the options --quota and --radcheck, or
+    if its own module sql does. The password is stored as a salted digest (SSHA2-512-Password), which PAP and
+    EAP-TTLS/PAP can compare. With --cleartext it is stored as it is.
     """
     from radmeter.database.operator import connect_as_operator
     from radmeter.quotas import subscribers as write
@@ -515,15 +516,19 @@ def _suspend(settings: Settings, user: str, *, resume: bool) -> None:
     from radmeter.cli.cached_plans import forget
     from radmeter.database.operator import connect_as_operator
     from radmeter.quotas import subscribers as write
+    from radmeter.quotas.operations import unreached
 
     with existing_database(settings) as dsn, connect_as_operator(dsn) as connection:
         changed = write.suspend(connection, user, resume=resume)
         if changed and not resume:
             forget(settings, connection, user)
+        left = [] if resume else unreached(connection, user)
     if resume:
         output.say(f"user {user!r} {'may log in again' if changed else 'is not suspended'}")
     else:
         output.say(f"user {user!r} is suspended{'' if changed else ' already'}")
+    for line in left:
+        output.say(f"warning: {line}", err=True)
 
 
 @users.command(

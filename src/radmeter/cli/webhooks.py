@@ -33,17 +33,15 @@ if TYPE_CHECKING:
 # The types of messages there are. `--event over` is short for the one that ends so.
 TYPES = ("quota.warned", "quota.over", "quota.restored")
 TEST = "radmeter.test"
-SHORT = ("id", "url", "events", "state", "waiting", "dead", "delivered_at")
+SHORT = ("id", "url", "state", "waiting", "dead", "delivered_at")
 SHORT_DELIVERIES = (
     "id",
-    "webhook",
+    "webhook_id",
     "type",
     "subject",
     "state",
     "attempts",
-    "error",
     "happened_at",
-    "next_try_at",
 )
 STATES = ("waiting", "done", "dead", "dropped")
 FORMER_HOURS = 24
@@ -123,6 +121,8 @@ def add(settings: Settings, url: str, secret_file: Path, events: tuple[str, ...]
         raise click.UsageError(
             "the URL has to begin with https://; webhook_networks has no network for http://"
         )
+    if reason := addresses.refusal(to, settings.webhook_networks):
+        raise click.UsageError(reason)
     with existing_database(settings) as dsn, connect_as_operator(dsn) as connection:
         sealed, made = _sealed(made_keyring(settings, connection), secret_file)
         webhook_id = endpoints.add(connection, url, events, sealed)
@@ -213,6 +213,7 @@ def rotate(settings: Settings, webhook: int, secret_file: Path, former_hours: in
     from radmeter.webhooks import endpoints
 
     with existing_database(settings) as dsn, connect_as_operator(dsn) as connection:
+        _endpoint(endpoints.endpoints(connection), webhook)
         sealed, made = _sealed(made_keyring(settings, connection), secret_file)
         endpoints.change(connection, webhook, "rotate", sealed, former_hours * 3600)
     if made:
@@ -294,6 +295,8 @@ def list_deliveries(
         if webhook is not None:
             _endpoint(endpoints.endpoints(connection, retired=True), webhook)
         rows = deliveries.deliveries(connection, state=only, webhook_id=webhook, most=limit)
+    if output_format == "table":
+        rows = [{**row, "type": row["type"].removeprefix("quota.")} for row in rows]
     emit(rows, output_format, columns=deliveries.COLUMNS, short=SHORT_DELIVERIES)
 
 
@@ -304,7 +307,12 @@ def list_deliveries(
 def retry(settings: Settings, ids: tuple[int, ...], all_: bool) -> None:
     """Send dead deliveries again, with the same webhook-id. The database role needs radmeter_noc."""
     _change(
-        settings, ids, all_, "retry", "sent again", "only a dead delivery to an endpoint in use is sent again"
+        settings,
+        ids,
+        all_,
+        "retry",
+        "will be sent again",
+        "only a dead delivery to an endpoint in use is sent again",
     )
 
 
@@ -332,9 +340,14 @@ def _change(settings: Settings, ids: Sequence[int], all_: bool, what: str, done:
             rows = deliveries.deliveries(connection, state="dead", most=1_000_000)
             ids = [row["id"] for row in rows]
         changed = deliveries.change(connection, ids, what)
+        left = [] if all_ else sorted({*ids} - {*changed})
+        missing = deliveries.missing(connection, left)
     if changed or all_:
         output.say(f"{counted(len(changed), 'delivery', 'deliveries')} {done}")
-    if left := [] if all_ else sorted({*ids} - {*changed}):
+    if missing:
+        listed = ", ".join(map(str, missing))
+        raise RadmeterError(f"there is no delivery {listed}: `radmeter webhooks queue list` shows them")
+    if left:
         raise RadmeterError(f"not {', '.join(map(str, left))}: {otherwise}")
 
 
@@ -364,7 +377,7 @@ def _sealed(box: "Keyring", path: Path) -> tuple[str, bool]:
         with os.fdopen(descriptor, "w", encoding="ascii") as file:
             file.write(signing.new_secret() + "\n")
         made = True
-    text = read_password(path, f"--secret-file: the secret in {path}")
+    text = read_password(path, f"--secret-file: the secret in {path}", "whsec_ and base64")
     try:
         signing.secret_bytes(text)
     except ValueError as error:

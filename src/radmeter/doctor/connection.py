@@ -95,7 +95,11 @@ def check(context: Context) -> Findings:
             *detail,
         )
     elif latency > SLOW_MS:
-        yield tell.yellow(f"{said}: slow", f"ping -c 5 {info.hostaddr or info.host}", *detail)
+        if facts.is_local:
+            # No network is between.
+            yield tell.yellow(f"{said}: slow", "uptime", *detail, note="This machine or PostgreSQL is busy.")
+        else:
+            yield tell.yellow(f"{said}: slow", f"ping -c 5 {info.hostaddr or info.host}", *detail)
     elif not tls and not facts.is_local:
         yield tell.yellow(
             f"{said}: others on the network can read along",

@@ -58,6 +58,7 @@ class Call:
     section: str
     policy: str
     why: str
+    anywhere: bool = False  # an operator may have moved it within its section
 
     @property
     def first(self) -> bool:
@@ -88,6 +89,14 @@ LOGIN_CALL = Call(
     "post-auth",
     "radmeter_quota",
     "radmeter: asks the database whether the user may log in, and with which limits.  It must be first.",
+)
+
+# Only with --radcheck.
+PASSWORDS_CALL = Call(
+    "authorize",
+    "radmeter_passwords",
+    "radmeter: finds passwords in the table radcheck, where `radmeter users` writes them.",
+    anywhere=True,
 )
 
 
@@ -162,6 +171,8 @@ def plan(
     journal: Path | None,
     login_dsn: str | None = None,
     cache: str | None = None,
+    *,
+    radcheck: bool = False,
 ) -> Plan:
     """Plan the changes that put radmeter into a server's configuration.
 
@@ -176,6 +187,8 @@ def plan(
         The database that logins ask; None: the one of an earlier installation, without which logins are left alone.
     cache
         Where plans are kept for the time when the database is away; None: as before, at first `memory`.
+    radcheck
+        Whether logins find passwords in the table radcheck.
 
     Raises
     ------
@@ -204,13 +217,14 @@ def plan(
         for name, target in install_logins.LINKS.items():
             changes += _further_link(raddb / name, target, problems)
         for server in (*login_servers(root), *tunnel_servers(root)):
-            inner = [section for section in server.sections if section.name == LOGIN_CALL.section]
-            if len(inner) != 1:
-                problems.append(
-                    f"server {server.argument} has {len(inner) or 'no'} sections post-auth, one is expected"
-                )
-                continue
-            changes += _insertion(raddb, inner[0], LOGIN_CALL, f"server {server.argument}", problems)
+            for call in (LOGIN_CALL, PASSWORDS_CALL) if radcheck else (LOGIN_CALL,):
+                inner = [section for section in server.sections if section.name == call.section]
+                if len(inner) != 1:
+                    problems.append(
+                        f"server {server.argument} has {len(inner) or 'no'} sections {call.section}, one is expected"
+                    )
+                    continue
+                changes += _insertion(raddb, inner[0], call, f"server {server.argument}", problems)
     places = 0
     for server in accounting_servers(root):
         name = f"server {server.argument}" if server.argument else "the server"
@@ -365,7 +379,7 @@ def _insertion(
     calls = [item.name for item in place.calls()]
     first = call.first
     if call.policy in calls:
-        if calls[0 if first else -1] != call.policy:
+        if not call.anywhere and calls[0 if first else -1] != call.policy:
             problems.append(f"{at}: {call.section} calls {call.policy}, but not {call.where.split()[0]}")
         return
     content = path.read_bytes()

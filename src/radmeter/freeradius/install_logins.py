@@ -120,6 +120,15 @@ def _memcached_before(path: Path) -> str | None:
     return found[1] if found else None
 
 
+def dsn_in_force(raddb: Path) -> str | None:
+    """Return the connection string that an earlier installation wrote for logins; None if there is none."""
+    path = raddb / SQL
+    if not path.exists():
+        return None
+    found = re.search(r'(?m)^\s*radius_db = "([^"$]+)"$', path.read_text(encoding="utf-8", errors="replace"))
+    return found[1] if found else None
+
+
 def port_and_secret(site: Path) -> tuple[int, str] | None:
     """Return the port and the secret of the cache's site; None if it has none."""
     try:
@@ -134,10 +143,8 @@ def port_and_secret(site: Path) -> tuple[int, str] | None:
 def _values(raddb: Path, name: str, login_dsn: str | None) -> Iterator[tuple[str, str]]:
     """Yield the variables of a file that are replaced, with their values."""
     if name == SQL:
-        before = (raddb / SQL).read_text(encoding="utf-8") if (raddb / SQL).exists() else ""
-        found = re.search(r'(?m)^\s*radius_db = "([^"$]+)"$', before)
-        if login_dsn or found:
-            yield "RADMETER_LOGIN_DSN", login_dsn or (found[1] if found else "")
+        if dsn := login_dsn or dsn_in_force(raddb):
+            yield "RADMETER_LOGIN_DSN", dsn
     elif name == SITE:
         port, secret = port_and_secret(raddb / SITE) or (CACHE_PORT, secrets.token_hex(16))
         yield "RADMETER_CACHE_PORT", str(port)

@@ -15,6 +15,7 @@ from radmeter.freeradius import installed
 from radmeter.freeradius.install import (
     CALLS,
     LOGIN_CALL,
+    PASSWORDS_CALL,
     Copy,
     Insertion,
     Link,
@@ -112,7 +113,7 @@ def undo_plan(raddb: Path) -> tuple[list[Edit], list[str]]:
         for block in blocks:
             after = _without(after, block)
         for line in after.split("\n"):
-            if line.split("#")[0].strip() in [call.policy for call in (*CALLS, LOGIN_CALL)]:
+            if line.split("#")[0].strip() in [call.policy for call in (*CALLS, LOGIN_CALL, PASSWORDS_CALL)]:
                 # Without its policy, radiusd would not start.
                 raise ServerConfigurationError(
                     f"{path} line {before.split(chr(10)).index(line) + 1} was changed by hand: "

@@ -5,6 +5,7 @@ and the site calls all of these for each status. The calls of the site itself ar
 """
 
 import os
+import shlex
 import socket
 from dataclasses import dataclass
 from importlib.resources import files
@@ -31,8 +32,8 @@ class Place:
     secret: str
 
 
-def find(raddb: Path | None) -> Place:
-    """Return the place that the environment names (var/radmeter.env of `radmeter up`), else that of a configuration.
+def find(raddb: Path | None, state: Path | None = None) -> Place:
+    """Return the place that the environment names, else that of `radmeter up` in `state`, else of a configuration.
 
     Raises
     ------
@@ -42,6 +43,8 @@ def find(raddb: Path | None) -> Place:
     port, secret = os.environ.get("RADMETER_CACHE_PORT"), os.environ.get("RADMETER_CACHE_SECRET")
     if port and port.isdecimal() and secret:
         return Place(int(port), secret)
+    if state is not None and (tried_out := _of_try_out(state / "radmeter.env")):
+        return tried_out
     try:
         found = port_and_secret(raddb / SITE) if raddb is not None else None
     except OSError as error:
@@ -51,9 +54,20 @@ def find(raddb: Path | None) -> Place:
     if found is None:
         raise ConfigurationError(
             f"{SITE} is in no configuration of FreeRADIUS: radmeter freeradius install --quota"
-            " (for `radmeter up`: set -a; . var/radmeter.env)"
+            " (for `radmeter up`: give --state)"
         )
     return Place(*found)
+
+
+def _of_try_out(file: Path) -> Place | None:
+    """Return the place in the file that `radmeter up` writes; None if it cannot be read, or has none."""
+    try:
+        words = shlex.split(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    values = {name: value for name, _, value in (word.partition("=") for word in words)}
+    port, secret = values.get("RADMETER_CACHE_PORT", ""), values.get("RADMETER_CACHE_SECRET")
+    return Place(int(port), secret) if port.isdecimal() and secret else None
 
 
 def status(place: Place) -> dict[str, int]:

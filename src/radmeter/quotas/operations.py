@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -114,6 +115,42 @@ def disconnect(
         connection,
         "SELECT radmeter.request_disconnect(%s::text, %s::bigint, %s::text)",
         (username, radacctid, reason),
+    )
+
+
+def unreached(
+    connection: psycopg.Connection[Any], username: str | None, radacctid: int | None = None
+) -> list[str]:
+    """Return why open sessions of a user, or one session, go on all the same: a line for each router of them.
+
+    [] if this role may not read it.
+    """
+    with suppress(psycopg.errors.InsufficientPrivilege):
+        rows = connection.execute(
+            """SELECT DISTINCT router.id, router.name, coalesce(requests.has_secret, false)
+               FROM public.radacct AS session
+               LEFT JOIN public.routers AS router ON router.id = session.router_id
+               LEFT JOIN radmeter.router_requests AS requests ON requests.router_id = router.id
+               WHERE session.acctstoptime IS NULL
+                 AND (session.username = %(username)s OR session.radacctid = %(radacctid)s)
+                 AND (requests.has_secret IS NOT TRUE OR requests.silent_since IS NOT NULL)
+               ORDER BY router.id LIMIT 20""",
+            {"username": username, "radacctid": radacctid},
+        ).fetchall()
+        return [_unreached(*row) for row in rows]
+    return []
+
+
+def _unreached(router: int | None, name: str | None, has_secret: bool) -> str:
+    if router is None:
+        return "a session goes on: its router is not known"
+    if not has_secret:
+        return (
+            f"sessions at router #{router} {name!r} go on: it has no secret for requests: "
+            f"radmeter routers set '#{router}' --coa-secret-file FILE --vendor VENDOR"
+        )
+    return (
+        f"router #{router} {name!r} did not answer the latest requests: radmeter routers test-coa '#{router}'"
     )
 
 

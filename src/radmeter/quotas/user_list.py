@@ -1,6 +1,7 @@
 """Reads a list of users from CSV, line by line. A bad line is reported and does not stop the others. Pure."""
 
 import csv
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO
@@ -9,6 +10,9 @@ from radmeter.errors import ConfigurationError, RadmeterError
 from radmeter.quotas.passwords import Stored, stored
 
 COLUMNS = ("username", "plan", "also", "password")
+# A field in quotes, and a quote that is left when these are away.
+QUOTED_FIELD = re.compile(r',"(?:[^"]|"")*"(?=,|$)')
+STRAY_QUOTE = re.compile('"')
 LONGEST_LINE = 8192
 LONGEST_REASON = 400
 LONGEST_NAME_OCTETS = 253  # RFC 2865 section 5
@@ -150,7 +154,8 @@ def _header(raw: bytes) -> list[str]:
         raise BadList(f"{expected} ({error})") from None
     unknown = [name for name in columns if name not in COLUMNS]
     if unknown:
-        raise BadList(f"{expected} (it has {unknown[0]!r})")
+        commas = ", and with commas between the fields" if ";" in unknown[0] else ""
+        raise BadList(f"{expected}{commas} (it has {unknown[0]!r})")
     if "username" not in columns or len(set(columns)) < len(columns):
         raise BadList(f"{expected} (columns other than username may be left out, and none may come twice)")
     return columns
@@ -158,9 +163,13 @@ def _header(raw: bytes) -> list[str]:
 
 def _fields(raw: bytes) -> list[str]:
     try:
-        rows = list(csv.reader([raw.decode().rstrip("\r\n")], strict=True))
+        text = raw.decode().rstrip("\r\n")
+        rows = list(csv.reader([text], strict=True))
     except UnicodeDecodeError:
         raise BadLine("it is not UTF-8") from None
     except csv.Error as error:
         raise BadLine(f"it is not CSV: {error}") from None
+    # csv takes such a quote for text. It is the rest of a field with a line break.
+    if STRAY_QUOTE.search(QUOTED_FIELD.sub(",", f",{text}")):
+        raise BadLine('it is not CSV: a quote stands within a field without quotes (write "..""..")')
     return rows[0] if rows else []

@@ -74,6 +74,21 @@ class RouterWriter:
         )
         return [Outcome(*row) for row in rows]
 
+    def vendors(self) -> list[str]:
+        """Return the vendors of which radmeter knows how requests reach a router."""
+        return [name for (name,) in self._execute("SELECT vendor FROM radmeter.vendor_profiles()", {})]
+
+    def set_requests(
+        self, router_id: int, changes: Mapping[str, str | int], *, dry_run: bool = False
+    ) -> bool:
+        """Change how requests reach a router; return whether anything changed."""
+        ((changed,),) = self._execute(
+            "SELECT radmeter.set_router_coa(%(id)s, %(changes)s::jsonb)",
+            {"id": router_id, "changes": json.dumps(dict(changes))},
+            undo=dry_run,
+        )
+        return bool(changed)
+
     def rename(self, router_id: int, name: str) -> str | None:
         """Rename a router.
 

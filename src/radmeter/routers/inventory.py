@@ -2,6 +2,7 @@
 
 import csv
 import ipaddress
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO
@@ -10,10 +11,15 @@ from radmeter.errors import ConfigurationError, RadmeterError
 from radmeter.packet.router_key import normal_mac
 
 COLUMNS = ("name", "mac", "nas_identifier", "ip_address", "timezone", "clients", "plausible_mbit_per_second")
+# How requests reach a router. The secret is not among them: a list of secrets would lie about.
+REQUEST_COLUMNS = ("vendor", "coa_address", "coa_port")
 ANY = "any"
 DEFAULT = "default"
 MOST_CLIENTS = 64
 LONGEST_NAME = 200
+# A field in quotes, and a quote that is left when these are away.
+QUOTED_FIELD = re.compile(r',"(?:[^"]|"")*"(?=,|$)')
+STRAY_QUOTE = re.compile('"')
 LONGEST_LINE = 8192
 LONGEST_REASON = 400
 # No file has more routers: the names and MACs of the lines before are kept, to find a router that comes twice.
@@ -41,6 +47,9 @@ class Line:
     timezone: str | None = None
     clients: str | None = None  # addresses and networks with commas between them, or `any`
     plausible_mbit_per_second: str | None = None  # a whole number, or `default`
+    vendor: str | None = None
+    coa_address: str | None = None
+    coa_port: str | None = None
 
     @classmethod
     def checked(
@@ -87,6 +96,13 @@ class Line:
             if self.plausible_mbit_per_second == DEFAULT
             else int(self.plausible_mbit_per_second),
         }
+
+    @property
+    def requests(self) -> dict[str, str | int]:
+        """What the line says of how requests reach the router, as radmeter.set_router_coa takes it."""
+        given = {"vendor": self.vendor, "address": self.coa_address}
+        port: dict[str, str | int] = {} if self.coa_port is None else {"port": int(self.coa_port)}
+        return {name: value for name, value in given.items() if value is not None} | port
 
     @property
     def client_networks(self) -> list[str]:
@@ -149,6 +165,16 @@ def _plausible_mbit_per_second(text: str, timezones: Mapping[str, str]) -> str:
     return str(int(text))
 
 
+def _vendor(text: str, timezones: Mapping[str, str]) -> str:
+    return text.lower()
+
+
+def _port(text: str, timezones: Mapping[str, str]) -> str:
+    if not (text.isascii() and text.isdigit() and len(text) <= 5 and 1 <= int(text) <= 65_535):
+        raise BadLine(f"the coa_port {text!r} is not a whole number from 1 to 65535")
+    return str(int(text))
+
+
 def _network(text: str) -> str:
     try:
         network = ipaddress.ip_network(text)
@@ -177,6 +203,9 @@ _CHECKS = {
     "timezone": _timezone,
     "clients": _clients,
     "plausible_mbit_per_second": _plausible_mbit_per_second,
+    "vendor": _vendor,
+    "coa_address": _ip_address,
+    "coa_port": _port,
 }
 
 
@@ -223,12 +252,12 @@ def lines_of(file: BinaryIO) -> Iterator[bytes]:
 
 
 def _header(raw: bytes) -> list[str]:
-    expected = f"the first line must be the header: {','.join(COLUMNS)}"
+    expected = f"the first line must be the header: {','.join(COLUMNS + REQUEST_COLUMNS)}"
     try:
         columns = [name.strip().lower() for name in _fields(raw.removeprefix(b"\xef\xbb\xbf"))]
     except BadLine as error:
         raise BadInventory(f"{expected} ({error})") from None
-    unknown = [name for name in columns if name not in COLUMNS]
+    unknown = [name for name in columns if name not in COLUMNS + REQUEST_COLUMNS]
     if unknown:
         raise BadInventory(f"{expected} (it has {unknown[0]!r})")
     if "name" not in columns or len(set(columns)) < len(columns):
@@ -238,11 +267,15 @@ def _header(raw: bytes) -> list[str]:
 
 def _fields(raw: bytes) -> list[str]:
     try:
-        rows = list(csv.reader([raw.decode().rstrip("\r\n")], strict=True))
+        text = raw.decode().rstrip("\r\n")
+        rows = list(csv.reader([text], strict=True))
     except UnicodeDecodeError:
         raise BadLine("it is not UTF-8") from None
     except csv.Error as error:
         raise BadLine(f"it is not CSV: {error}") from None
+    # csv takes such a quote for text. It is the rest of a field with a line break.
+    if STRAY_QUOTE.search(QUOTED_FIELD.sub(",", f",{text}")):
+        raise BadLine('it is not CSV: a quote stands within a field without quotes (write "..""..")')
     return rows[0] if rows else []
 
 

@@ -19,7 +19,7 @@ FROM radmeter.router_list WHERE true"""
 STATUS = " AND status = %(status)s"
 REQUESTS = """
 SELECT vendor, host(address) AS coa_address, port AS coa_port, has_secret AS coa_secret,
-       host(source_address) AS coa_source, takes_coa, silent_since AS coa_silent_since,
+       host(source_address) AS coa_source, message_authenticator, swapped, takes_coa, silent_since AS coa_silent_since,
        last_answer_at AS coa_last_answer_at, last_error AS coa_last_error
 FROM radmeter.router_requests WHERE router_id = %(id)s"""
 NETWORKS = "SELECT network FROM radmeter.router_networks WHERE router_id = %(id)s ORDER BY last_seen DESC"

@@ -36,6 +36,13 @@ def make_login_roles(connection: Connection, logins: Sequence[Login]) -> list[st
     StoreError
         The connection's role may not do this, or a name is not that of a role that can be made.
     """
+    groups_of: dict[str, str] = {}
+    for login in logins:
+        if groups_of.setdefault(login.name, login.group) != login.group:
+            raise StoreError(
+                f"{login.name}: a role is in one group, not in {groups_of[login.name]} and {login.group}: name a "
+                "further role"
+            )
     with _explained(), connection.transaction():
         make_roles(connection)
         groups = {

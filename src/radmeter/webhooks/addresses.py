@@ -65,6 +65,21 @@ def target(url: str) -> Target:
     return Target(parts.scheme, parts.hostname, port, path)
 
 
+def refusal(to: Target, networks: Sequence[Network]) -> str | None:
+    """Return why an address in a URL cannot be sent to; None if it can be, or if the URL has a name."""
+    try:
+        ip = ipaddress.ip_address(to.host)
+    except ValueError:
+        return None
+    if any(each.version == ip.version and ip in each for each in networks):
+        return None
+    if to.scheme == "http":
+        return f"http:// is for the networks of webhook_networks, and {ip} is in none of them"
+    if not is_public(ip):
+        return f"{ip} is no public address, and the setting webhook_networks does not allow it"
+    return None
+
+
 def resolve(host: str, port: int, networks: Sequence[Network]) -> list[Place]:
     """Return the addresses of a host that may be connected to.
 

@@ -113,6 +113,15 @@ def deliveries(
         return [dict(zip(COLUMNS, row, strict=True)) for row in rows]
 
 
+def missing(connection: Connection, ids: Sequence[int]) -> list[int]:
+    """Return those of some ids that no delivery has."""
+    with explained_errors("radmeter_noc"):
+        rows = connection.execute(
+            "SELECT id FROM radmeter.webhook_delivery WHERE id = ANY (%s)", (list(ids),)
+        ).fetchall()
+    return sorted({*ids} - {row[0] for row in rows})
+
+
 def change(connection: Connection, ids: Sequence[int], what: str) -> list[int]:
     """``retry`` dead deliveries or ``drop`` those that are dead or wait. Return the ids that were changed."""
     with explained_errors("radmeter_noc"):

@@ -167,6 +167,32 @@ def test_an_import_tells_each_bad_line_and_the_good_ones_go_in(database: str, tm
     assert (again.exit_code, again.output, again.errors) == (1, "5 lines: 3 unchanged, 2 refused\n", errors)
 
 
+def test_an_import_says_how_requests_reach_the_routers(database: str, tmp_path: Path) -> None:
+    file = tmp_path / "inventory.csv"
+    file.write_text(
+        "name,vendor,coa_address,coa_port\n"
+        "lobby,MikroTik,192.0.2.7,3800\nroof,acme,,\nbar,,,0\nattic,mikrotik,,\n"
+    )
+    told = "4 lines: 2 added, 2 refused\n"
+    dry = radmeter(database, "routers", "import", file, "--dry-run")
+    assert (dry.exit_code, dry.output) == (1, f"dry run, nothing is changed: {told}")
+    done = radmeter(database, "routers", "import", file)
+    assert (done.exit_code, done.output) == (1, told)
+    assert "line 3: the vendor 'acme' is not known: give one of " in done.errors
+    assert "line 4: the coa_port '0' is not a whole number from 1 to 65535" in done.errors
+    shown = radmeter(database, "routers", "show", "lobby", "--format", "json").json()
+    assert (shown["vendor"], shown["coa_address"], shown["coa_port"]) == ("mikrotik", "192.0.2.7", 3800)
+    assert radmeter(database, "routers", "import", file).output == "4 lines: 2 unchanged, 2 refused\n"
+    file.write_text("name,coa_port\nlobby,3801\nattic,\n")
+    for options in (("--dry-run",), ()):
+        assert (
+            "2 lines: 1 updated, 1 unchanged"
+            in radmeter(database, "routers", "import", file, *options).output
+        )
+    shown = radmeter(database, "routers", "show", "lobby", "--format", "json").json()
+    assert (shown["vendor"], shown["coa_address"], shown["coa_port"]) == ("mikrotik", "192.0.2.7", 3801)
+
+
 def test_an_import_without_bad_lines_ends_with_0(database: str, tmp_path: Path) -> None:
     file = tmp_path / "inventory.csv"
     file.write_text(HEADER + "lobby,,,,\n")

@@ -100,6 +100,7 @@ def test_a_router_is_set_and_its_secret_is_nowhere_in_the_clear(
     shown = radmeter(database, "routers", "show", "lobby", "--format", "json").json()
     assert (shown["vendor"], shown["coa_address"], shown["coa_port"]) == ("mikrotik", "10.0.0.1", 1700)
     assert (shown["coa_secret"], shown["coa_source"], shown["takes_coa"]) == (True, "10.1.1.1", True)
+    assert (shown["message_authenticator"], shown["swapped"]) == (False, True)
     everything = connection.execute(
         "SELECT string_agg(to_jsonb(line)::text, ' ') FROM audit_log AS line"
     ).fetchone()
@@ -240,6 +241,17 @@ def test_a_user_is_disconnected_by_hand(database: str, connection: Connection, k
     session(database)
     session(database, session_id="s2")
     session(database, name="carol", session_id="s3")
+    unsent = radmeter(database, "disconnect", "carol", "--reason", "test")
+    assert "warning: sessions at router #1 'lobby' go on: it has no secret for requests" in unsent.errors
+    with working(database, key_file):
+        wait_for(lambda: "has no secret" in radmeter(database, "queue", "list").output.replace("\n", " "))
+    assert radmeter(database, "queue", "drop", "--all", "--yes").output == "1 request given up\n"
+    assert (
+        radmeter(database, "queue", "drop", "1", "--yes").output
+        == "0 requests given up; 1 request had ended\n"
+    )
+    both = radmeter(database, "disconnect", "carol", "--session", "s3", "--reason", "test")
+    assert "not both" in both.errors
     with scripted_nas() as nas:
         set_coa(connection, key_file, address=nas.address, port=nas.port)
         assert (
@@ -274,7 +286,16 @@ def test_a_user_is_disconnected_by_hand(database: str, connection: Connection, k
         """SELECT array_agg(action ORDER BY id), bool_and(operator IS NOT NULL) FROM audit_log
            WHERE action IN ('disconnect', 'queue drop')"""
     ).fetchone()
-    assert row == (["disconnect", "disconnect", "disconnect", "queue drop"], True)
+    assert row == (["disconnect", "queue drop", "disconnect", "disconnect", "disconnect", "queue drop"], True)
+
+
+def test_who_is_suspended_and_stays_online_is_named(database: str) -> None:
+    radmeter(database, "plans", "add", "basic", "--quota", "10MB")
+    radmeter(database, "users", "add", "bob", "--plan", "basic")
+    session(database)
+    done = radmeter(database, "users", "suspend", "bob")
+    assert done.exit_code == 0, done.errors
+    assert "warning: sessions at router #1 'lobby' go on: it has no secret for requests" in done.errors
 
 
 def test_who_is_not_online_cannot_be_disconnected(database: str) -> None:

@@ -100,6 +100,7 @@ def test_the_server_never_sees_the_password(connection: Connection, role: str, t
         ("x=nobody", "nobody: there is no such group role"),
         ("postgres=radmeter_ingest", "postgres: this command is logged in as it"),
         ("x", "write ROLE=GROUP"),
+        ("not_made=radmeter_login", "a role is in one group, not in radmeter_ingest and radmeter_login"),
     ],
 )
 def test_what_cannot_be_is_said_and_nothing_is_done(database: str, login: str, said: str) -> None:

@@ -123,7 +123,7 @@ def test_the_story_of_a_period(site: Site) -> None:
             site.use(30 * MB)
             site.until(["done"] * 6)
         requests = server.wait_for(6)
-        assert sorted((each.message["type"], each.message["data"]["percent"]) for each in requests) == [
+        assert sorted((each.message["type"], each.message["data"]["threshold"]) for each in requests) == [
             ("quota.over", 100),
             ("quota.over", 100),
             ("quota.restored", 0),
@@ -141,7 +141,7 @@ def test_the_story_of_a_period(site: Site) -> None:
         )
         assert list(over) == ["type", "timestamp", "data"]
         assert {**over["data"], "period_start": None, "period_end": None} == {
-            "username": "bob", "plan": "basic", "status": "over", "percent": 100,
+            "username": "bob", "plan": "basic", "status": "over", "threshold": 100,
             "period_start": None, "period_end": None, "timezone": "Europe/Berlin",
             "quota_bytes": 10 * MB, "used_bytes": 10 * MB, "remaining_bytes": 0,
             "quota_seconds": None, "used_seconds": None,
@@ -220,12 +220,14 @@ def test_the_last_failure_is_dead_and_can_be_sent_again(site: Site) -> None:
             assert site.deliveries() == [("quota.over", "dead", 2, 307, error)]
             (row,) = site.command("queue", "list", "--only", "dead", "--format", "json").json()
             assert (row["webhook"], row["subject"], row["error"]) == (origin, "bob", error)
-            assert site.command("queue", "retry", str(row["id"])).output == "1 delivery sent again\n"
+            assert site.command("queue", "retry", str(row["id"])).output == "1 delivery will be sent again\n"
             site.until(["done"])
         assert len({each.id for each in server.wait_for(3)}) == 1
         refused = site.command("queue", "retry", str(row["id"]))
         assert refused.exit_code == 1
         assert "only a dead delivery to an endpoint in use is sent again" in refused.errors
+        refused = site.command("queue", "retry", "99")
+        assert (refused.exit_code, "there is no delivery 99" in refused.errors) == (1, True)
 
 
 def test_a_delivery_that_waits_can_be_dropped(site: Site) -> None:
@@ -287,6 +289,29 @@ def test_a_private_address_is_refused_by_default(site: Site) -> None:
             wait(lambda: site.deliveries()[0][4], site.deliveries)
         assert "127.0.0.1: 127.0.0.1 is no public address" in site.deliveries()[0][4]
         assert server.connections == 0
+
+
+@pytest.mark.parametrize("url", ["http://10.1.1.1/", "https://127.0.0.1/", "http://example.org:81/"])
+def test_an_address_that_is_not_allowed_is_refused_at_once(site: Site, url: str) -> None:
+    secret = site.directory / "x.secret"
+    added = site.command("add", url, "--secret-file", str(secret), networks="192.0.2.0/24")
+    assert (added.exit_code, secret.exists()) == ((0, True) if "example.org" in url else (2, False))
+
+
+def test_a_secret_is_only_made_for_an_endpoint_that_is_there(site: Site) -> None:
+    secret = site.directory / "x.secret"
+    refused = site.command("rotate", "99", "--secret-file", str(secret))
+    assert ("there is no endpoint 99" in refused.errors, secret.exists()) == (True, False)
+
+
+def test_the_list_fits_a_narrow_screen(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.add("https://crm.example.org/radmeter/webhooks/in")
+    site.use(8 * MB)
+    monkeypatch.setenv("COLUMNS", "80")
+    for listed in (site.command("queue", "list").output, site.command("list").output):
+        lines = [line for line in listed.splitlines() if line.strip()]
+        assert max(map(len, lines)) <= 80
+        assert len(lines) <= 5, "no row is broken"
 
 
 @pytest.mark.parametrize(
@@ -447,8 +472,11 @@ def test_a_new_key_encrypts_all_secrets_again(site: Site) -> None:
         former_key = site.key_file.read_bytes()
         key = radmeter(site.dsn, "routers", "coa-key", "--new", "--coa-key-file", site.key_file)
         assert key.exit_code == 0, key.errors
-        assert "2 secrets encrypted with it, 1 old key removed" in key.output
-        assert former_key not in site.key_file.read_bytes()
+        assert "2 secrets encrypted with it" in key.output
+        # The former key stays for a command that has just used it. Nothing needs it.
+        new_key, *rest = site.key_file.read_bytes().splitlines()
+        assert rest == former_key.splitlines()
+        site.key_file.write_bytes(new_key + b"\n")
         site.use(10 * MB)
         with site.sending():
             site.until(["done"])

@@ -45,6 +45,7 @@ def test_what_a_field_says() -> None:
         (b"\xff\xfe,basic,,", "it is not UTF-8"),
         ("bob,basic", "it has 2 fields, the header has 4"),
         ('"bob,basic,,', "it is not CSV"),
+        ('lines",basic,,', "a quote stands within a field"),
         ("bob,basic,," + "x" * 129, "more than 128 octets"),
         ("bob,basic,,a\x07b", "characters that cannot be printed"),
         ("x" * (LONGEST_LINE + 1), f"longer than {LONGEST_LINE} bytes"),
