@@ -27,7 +27,7 @@ BEGIN
             radmeter.discovery_limits, radmeter.router_networks,
             radmeter.journal_segments, radmeter.journal_incidents,
             public.plan_tiers, public.subscriber_plans, public.top_ups, radmeter.quota_account,
-            radmeter.quota_change, radmeter.disconnect_queue, radmeter.quota_notice, radmeter.router_coa_state,
+            radmeter.quota_booked, radmeter.quota_change, radmeter.disconnect_queue, radmeter.quota_notice, radmeter.router_coa_state,
             radmeter.webhooks, radmeter.webhook_delivery, radmeter.tenant_realm, radmeter.sent_username,
             radmeter.router_requests
             TO radmeter_reader;
@@ -85,7 +85,8 @@ BEGIN
         GRANT SELECT ON public.user_quota_usage, public.router_daily_usage, public.plans, public.subscribers,
             public.routers, public.invoices, radmeter.user_usage, radmeter.router_usage, radmeter.user_plans,
             radmeter.router_list, radmeter.setting,
-            public.plan_tiers, public.subscriber_plans, public.top_ups, radmeter.quota_account, radmeter.quota_change
+            public.plan_tiers, public.subscriber_plans, public.top_ups, radmeter.quota_account, radmeter.quota_booked,
+            radmeter.quota_change
             TO radmeter_billing;
         GRANT EXECUTE ON FUNCTION public.get_user_total_usage(text, timestamptz), radmeter.setting_value(text),
             radmeter.user_period_start(text, timestamptz), radmeter.period_start(text, smallint, date, date),

@@ -344,6 +344,7 @@ STATE = {
     "sent_username",
     "router_coa_state",
     "quota_account",
+    "quota_booked",
     "quota_change",
     "quota_notice",
     "session_month",
@@ -363,7 +364,15 @@ BILLING_TABLES = {
     "top_ups",
     "user_quota_usage",
 }
-BILLING_VIEWS = {"quota_account", "quota_change", "router_list", "router_usage", "user_plans", "user_usage"}
+BILLING_VIEWS = {
+    "quota_account",
+    "quota_booked",
+    "quota_change",
+    "router_list",
+    "router_usage",
+    "user_plans",
+    "user_usage",
+}
 SELECTS: dict[str, set[str]] = {
     "radmeter_ingest": set(),
     "radmeter_reader": READS,
