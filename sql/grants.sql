@@ -40,7 +40,7 @@ BEGIN
             TO radmeter_reader;
         GRANT EXECUTE ON FUNCTION public.get_user_total_usage(text, timestamptz), radmeter.setting_value(text),
             radmeter.user_period_start(text, timestamptz), radmeter.stale_after(integer, integer, integer),
-            radmeter.period_start(text, smallint, date, date), radmeter.month_day(date, smallint),
+            radmeter.period_start(text, smallint, date, date), radmeter.month_day(date, smallint), radmeter.anchor_day(text, smallint, date),
             radmeter.user_differences(date, date, text[]), radmeter.router_differences(date, date, bigint[]),
             radmeter.user_parts(text, date),
             radmeter.period_complete(text, smallint, date, text, date, timestamptz),
@@ -51,7 +51,7 @@ BEGIN
             radmeter.overage(numeric, numeric, numeric, numeric, numeric), radmeter.percent_used(numeric, numeric),
             radmeter.octets_until(integer, numeric, numeric),
             radmeter.used_seconds(text, timestamptz, timestamptz), radmeter.open_sessions(text),
-            radmeter.vendor_profiles(), radmeter.login_settings(), radmeter.radcheck_fault()
+            radmeter.vendor_profiles(), radmeter.vendor_attributes(), radmeter.login_settings(), radmeter.radcheck_fault()
             TO radmeter_reader;
     END IF;
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'radmeter_noc') THEN
@@ -66,7 +66,7 @@ BEGIN
             radmeter.set_limit(text, text), radmeter.acknowledge_incident(bigint, text),
             radmeter.add_plan(jsonb), radmeter.change_plan(text, jsonb), radmeter.retire_plan(text, boolean),
             radmeter.add_subscriber(text, text, text[], text, text),
-            radmeter.assign_plan(text, text, text[], text[], boolean),
+            radmeter.set_anchor(text, integer), radmeter.assign_plan(text, text, text[], text[], boolean),
             radmeter.top_up(text, bigint, date, bigint, text), radmeter.suspend_subscriber(text, boolean),
             radmeter.import_subscribers(json), radmeter.set_password(text, text, text),
             radmeter.set_login_setting(text, text),
@@ -90,7 +90,7 @@ BEGIN
             TO radmeter_billing;
         GRANT EXECUTE ON FUNCTION public.get_user_total_usage(text, timestamptz), radmeter.setting_value(text),
             radmeter.user_period_start(text, timestamptz), radmeter.period_start(text, smallint, date, date),
-            radmeter.month_day(date, smallint),
+            radmeter.month_day(date, smallint), radmeter.anchor_day(text, smallint, date),
             radmeter.quota_state(text[], timestamptz), radmeter.period_end(text, smallint, date),
             radmeter.overage(numeric, numeric, numeric, numeric, numeric), radmeter.percent_used(numeric, numeric),
             radmeter.octets_until(integer, numeric, numeric),

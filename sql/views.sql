@@ -25,7 +25,7 @@ SELECT router.id, router.name, router.mac, router.nas_identifier, router.ip_addr
        router.discovery_key, router.updated_at, router.merged_into, router.merged_at, router.interim_interval,
        extract(epoch FROM radmeter.stale_after(NULL, router.interim_interval,
            radmeter.setting_value('stale_minutes')::integer))::integer AS stale_after_seconds,
-       router.clients, router.plausible_mbit_per_second
+       router.clients, router.plausible_mbit_per_second, router.tenant_id::bigint AS tenant_id
 FROM public.routers AS router;
 
 -- The open sessions of a router, and how far its clock was off in its latest packet with an Event-Timestamp.
@@ -140,7 +140,6 @@ FROM radmeter.router_network AS known;
 
 -- The endpoints of webhooks, without their secrets. A path is often a secret, too: only who may read the secrets sees it.
 -- waiting, dead: deliveries. delivered_at: when it last took one.
--- Each number is a query of its own, which reads only the index, and nothing if it is not asked for.
 CREATE OR REPLACE VIEW radmeter.webhooks AS
 SELECT webhook.id,
        CASE WHEN has_function_privilege('radmeter.webhook_secrets(bigint)', 'EXECUTE') THEN webhook.url
@@ -148,6 +147,7 @@ SELECT webhook.id,
        webhook.events,
        CASE WHEN webhook.retired_at IS NOT NULL THEN 'retired' WHEN webhook.switched_off_at IS NOT NULL THEN 'off'
             WHEN webhook.paused_until > now() THEN 'paused' ELSE 'on' END AS state,
+       -- Each number is a query of its own, which reads only the index, and nothing if it is not asked for.
        (SELECT count(*) FROM radmeter.webhook_delivery AS each
         WHERE each.webhook_id = webhook.id AND each.state = 'waiting') AS waiting,
        (SELECT count(*) FROM radmeter.webhook_delivery AS each

@@ -33,14 +33,21 @@ LONG_FILES = (
     "integration/counting/test_model.py",
     "acceptance/ha/",
     "acceptance/",
+    "integration/counting/test_truth",
+    "integration/schema/test_schema.py",
+    "integration/schema/test_migrate",
+    "integration/database/test_another_version.py",
     "integration/adoption/",
 )
 
 
-# What these commands do depends little on the version of PostgreSQL. Their statements and functions run on each version
-# in the other folders.
-ONE_VERSION = tuple(
-    f"integration/{room}/" for room in ("cli", "doctor", "jobs", "people", "routers", "usage")
+# Here each test runs on one version of PostgreSQL, and each version has half of the tests: what they are about depends
+# little on it. All functions run on each version in integration/sql, and what counts in counting and ingest. The model
+# has the long random histories on each.
+ONE_VERSION = (
+    *(f"integration/{room}/" for room in ("adoption", "cli", "database", "doctor", "jobs", "partitions")),
+    *(f"integration/{room}/" for room in ("people", "quotas", "routers", "schema", "usage", "webhooks")),
+    "integration/counting/test_truth",
 )
 
 

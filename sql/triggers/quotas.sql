@@ -28,13 +28,13 @@ CREATE OR REPLACE TRIGGER _100_note_quota_change_deleted
     AFTER DELETE ON public.top_ups REFERENCING OLD TABLE AS changed_rows
     FOR EACH STATEMENT EXECUTE FUNCTION radmeter.note_quota_change();
 CREATE OR REPLACE TRIGGER _100_note_quota_change_updated
-    AFTER UPDATE ON public.plans REFERENCING NEW TABLE AS changed_rows
+    AFTER UPDATE ON public.plans REFERENCING OLD TABLE AS former_rows NEW TABLE AS changed_rows
     FOR EACH STATEMENT EXECUTE FUNCTION radmeter.note_quota_change();
 CREATE OR REPLACE TRIGGER _100_note_quota_change_inserted
     AFTER INSERT ON public.plan_tiers REFERENCING NEW TABLE AS changed_rows
     FOR EACH STATEMENT EXECUTE FUNCTION radmeter.note_quota_change();
 CREATE OR REPLACE TRIGGER _100_note_quota_change_updated
-    AFTER UPDATE ON public.plan_tiers REFERENCING NEW TABLE AS changed_rows
+    AFTER UPDATE ON public.plan_tiers REFERENCING OLD TABLE AS former_rows NEW TABLE AS changed_rows
     FOR EACH STATEMENT EXECUTE FUNCTION radmeter.note_quota_change();
 CREATE OR REPLACE TRIGGER _100_note_quota_change_deleted
     AFTER DELETE ON public.plan_tiers REFERENCING OLD TABLE AS changed_rows

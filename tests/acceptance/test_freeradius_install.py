@@ -593,6 +593,11 @@ def test_undo_tells_anothers_fault_from_its_own(stock: Stock) -> None:
     assert stock.tree() == after
 
 
+def radius_log(stock: Stock) -> list[str]:
+    """What radmeter's policy has written."""
+    return (stock.raddb.parent / "radius.log").read_text(errors="replace").splitlines()
+
+
 def eapol_test(
     address: tuple[str, int], base: Path, method: str, inside: str, outside: str
 ) -> tuple[str, str | None]:
@@ -664,6 +669,16 @@ def test_logins_are_asked_for_beside_the_servers_own_authentication(
                 None,
             )
         server.stop()
+        # Without the line in the tunnel nobody knows who it was.
+        tunnel = stock.raddb / "sites-available" / "inner-tunnel"
+        whole = tunnel.read_text()
+        tunnel.write_text(whole.replace("\tradmeter_quota\n", ""))
+        server.start()
+        assert eapol_test(address, tmp_path, "TTLS", "bob", "bob")[0] == "Access-Reject with a failure"
+        assert any("no name from inside the tunnel" in line for line in radius_log(stock))
+        assert login(address, "bob").accepted
+        server.stop()
+        tunnel.write_text(whole)
     undone = stock.install("--undo", "--yes")
     assert undone.exit_code == 0, undone.errors
     assert stock.tree() == before

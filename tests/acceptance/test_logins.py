@@ -221,7 +221,7 @@ def test_a_user_over_the_limit_stays_out_until_something_changes(site: Site) -> 
 def test_the_cache_has_all_speeds_and_nothing_that_is_left(site: Site) -> None:
     text = (resources.directory("radius") / "mods-available" / "radmeter_cache").read_text()
     section = text.partition("cache radmeter_cache {")[2].partition("\n}\n")[0]
-    stored = set(re.findall(r"&reply:([\w-]+) :=", section)) - {
+    stored = set(re.findall(r"&reply:([\w-]+) [:+]=", section)) - {
         "Session-Timeout", "Idle-Timeout", "Acct-Interim-Interval"
     }  # fmt: skip
     speeds = site.database.rows(
@@ -318,6 +318,25 @@ def test_the_cache_keeps_users_of_two_tenants_apart(
                 assert site.command("status", name, "--format", "json").json()["cached"] is True
                 assert site.command("drop", name).output == f"{name}: dropped\n"
             assert logins() == [False] * 5
+        finally:
+            postgresql.start()
+
+
+@pytest.mark.usefixtures("passwords_elsewhere")
+def test_roles_are_cached_like_speeds(database: Database, postgresql: Server, tmp_path: Path) -> None:
+    """Two values of one attribute, too."""
+    database.execute(SETUP.replace("CREATE ROLE freeradius_login LOGIN IN ROLE radmeter_login;", ""))
+    database.execute(
+        "UPDATE plans SET role = 'gold 1', speed_up = NULL, speed_down = NULL WHERE name = 'basic'"
+    )
+    role = {"Cisco-AVPair": "ip:sub-qos-policy-in=gold 1, ip:sub-qos-policy-out=gold 1"}
+    with FreeRadius(tmp_path / "run", tmp_path / "journal", login_dsn=database.conninfo) as server:
+        site = Site(server.start(), database)
+        site.user("known", "basic")
+        assert site.login("known", NAS_Identifier="cisco").limits == role
+        postgresql.stop()
+        try:
+            assert site.login("known", NAS_Identifier="cisco").limits == role
         finally:
             postgresql.start()
 

@@ -28,7 +28,9 @@ ALTER TABLE plans DROP COLUMN quota_bytes_in CASCADE, DROP COLUMN quota_bytes_ou
     DROP COLUMN quota_seconds CASCADE, DROP COLUMN speed_up CASCADE, DROP COLUMN speed_down CASCADE,
     DROP COLUMN max_sessions CASCADE, DROP COLUMN session_timeout CASCADE, DROP COLUMN idle_timeout CASCADE,
     DROP COLUMN valid_seconds CASCADE, DROP COLUMN rollover_bytes CASCADE, DROP COLUMN retired_at CASCADE,
-    DROP COLUMN period_number CASCADE;
+    DROP COLUMN period_number CASCADE,
+    DROP COLUMN role CASCADE, DROP CONSTRAINT plans_anchor_day_check,
+    ADD CONSTRAINT plans_anchor_day_check CHECK (anchor_day BETWEEN 1 AND 31);
 ALTER TABLE subscribers DROP COLUMN first_used_at CASCADE, DROP COLUMN suspended_at CASCADE;
 ALTER TABLE user_quota_usage DROP COLUMN next_check CASCADE;
 DROP FUNCTION radmeter.note_quota_change CASCADE;

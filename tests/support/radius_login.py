@@ -8,7 +8,10 @@ SECRET = "testing123"
 
 @dataclass(frozen=True)
 class Answer:
-    """The answer to an Access-Request. `attributes` are as radclient writes them, without quotes around texts."""
+    """The answer to an Access-Request.
+
+    `attributes` are as radclient writes them, without quotes around texts. Those that come twice are in one text.
+    """
 
     code: str
     attributes: dict[str, str] = field(default_factory=dict)
@@ -51,5 +54,9 @@ def login(
     for number, line in enumerate(lines):
         if line.startswith("Received Access-"):
             shown = [each.strip().partition(" = ") for each in lines[number + 1 :] if each.startswith("\t")]
-            return Answer(line.split()[1], {name: text.strip('"') for name, _, text in shown})
+            received: dict[str, str] = {}
+            for name, _, text in shown:
+                value = text.strip('"')
+                received[name] = f"{received[name]}, {value}" if name in received else value
+            return Answer(line.split()[1], received)
     raise AssertionError(f"no answer: {done.stdout}{done.stderr}")

@@ -26,10 +26,6 @@ BEGIN
     WHERE detected_at < now() - radmeter.limit_value('anomalies_keep_days') * interval '1 day'
     HAVING max(id) IS NOT NULL;
 
-    RETURN QUERY
-    SELECT 'webhook delivery', 'age', max(id) FROM radmeter.webhook_delivery
-    WHERE ended_at < now() - radmeter.limit_value('webhook_keep_days') * interval '1 day' HAVING max(id) IS NOT NULL;
-
     IF pg_total_relation_size('public.accounting_anomaly') > radmeter.limit_value('anomalies_keep_bytes') THEN
         RETURN QUERY
         SELECT 'anomaly', 'size', id
@@ -47,5 +43,9 @@ BEGIN
     SELECT 'quota notice', 'age', max(id) FROM radmeter.quota_notice
     WHERE at < now() - radmeter.limit_value('quota_history_keep_days') * interval '1 day'
     HAVING max(id) IS NOT NULL;
+
+    RETURN QUERY
+    SELECT 'webhook delivery', 'age', max(id) FROM radmeter.webhook_delivery
+    WHERE ended_at < now() - radmeter.limit_value('webhook_keep_days') * interval '1 day' HAVING max(id) IS NOT NULL;
 END;
 $$;

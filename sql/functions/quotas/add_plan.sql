@@ -20,11 +20,11 @@ BEGIN
     END IF;
     INSERT INTO public.plans (name, quota_type, anchor_day, timezone, quota_bytes, quota_bytes_in, quota_bytes_out,
         quota_seconds, speed_up, speed_down, max_sessions, session_timeout, idle_timeout, valid_seconds, rollover_bytes,
-        price)
+        price, role)
     VALUES (v_plan.name, v_plan.quota_type, v_plan.anchor_day, v_plan.timezone, v_plan.quota_bytes,
         v_plan.quota_bytes_in, v_plan.quota_bytes_out, v_plan.quota_seconds, v_plan.speed_up, v_plan.speed_down,
         v_plan.max_sessions, v_plan.session_timeout, v_plan.idle_timeout, v_plan.valid_seconds, v_plan.rollover_bytes,
-        v_plan.price)
+        v_plan.price, v_plan.role)
     ON CONFLICT (name) DO NOTHING RETURNING * INTO v_plan;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'there is a plan "%" already: "radmeter plans set" changes it', p_plan ->> 'name'

@@ -45,8 +45,8 @@ BEGIN
         SELECT username FROM unnest(v_due) WITH ORDINALITY AS account (username, number)
         WHERE username <> ALL (v_changed) ORDER BY number LIMIT greatest(0, p_most - cardinality(v_changed)));
     PERFORM radmeter.apply_quotas(v_due, false);
-    -- Only now: radmeter.apply_quotas reads when the changes were made.
-    DELETE FROM radmeter.quota_change WHERE id = ANY (v_noted);
+    -- Only now: radmeter.apply_quotas reads when the changes were made. It puts off who is an error again.
+    DELETE FROM radmeter.quota_change WHERE id = ANY (v_noted) AND at <= now();
     RETURN cardinality(v_due);
 END;
 $$;

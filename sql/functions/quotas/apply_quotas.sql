@@ -74,7 +74,7 @@ BEGIN
                          OR (found.quota_bytes, found.quota_in, found.quota_out, found.quota_seconds) IS DISTINCT FROM
                             (account.quota_bytes, account.quota_in, account.quota_out, account.quota_seconds)
                     THEN coalesce((SELECT max(noted.at) FROM radmeter.quota_change AS noted
-                                   WHERE noted.username = found.username AND NOT noted.everybody),
+                                   WHERE noted.username = found.username AND noted.error IS NULL AND NOT noted.everybody),
                                   CASE WHEN NOT p_counted OR account.period_start = found.period_start THEN now() END)
                     END AS changed_at,
                array_remove(ARRAY[

@@ -2,11 +2,12 @@
 --   plan     the plan whose period, time zone and speeds count; NULL: it stays
 --   also     names of further plans to give, whose quotas add up
 --   without  names of further plans to take away
---   renew    begin the validity, or the one-time period, anew although the plan stays
+--   renew    begin the validity, or the one-time period, anew although the plan stays. A period begins with a day, so on
+--            the day on which a one-time period began, what is used is given again as a top-up instead
 -- What the user used stays in the period that counted it. If the new plan has the same period, it goes on; else the
 -- user begins with 0. Top-ups stay, and first pay what is owed under the plan so far. Nothing rolls over into another
 -- plan. Takes the lock of radmeter.ingest.
--- Returns whether anything changed. Writes subscribers, subscriber_plans, audit_log, and what radmeter.apply_quotas
+-- Returns whether anything changed. Writes subscribers, subscriber_plans, top_ups, audit_log, and what radmeter.apply_quotas
 -- writes.
 -- SQLSTATE RM001, with the reason.
 CREATE OR REPLACE FUNCTION radmeter.assign_plan(
@@ -37,8 +38,18 @@ BEGIN
             RAISE EXCEPTION 'the plan "%" has neither a validity nor a one-time quota, so nothing can be renewed: '
                 '"radmeter users top-up" gives more', v_plan.name USING ERRCODE = 'RM001';
         ELSIF v_plan.quota_type = 'one-time' AND v_start = v_today THEN
-            RAISE EXCEPTION 'the one-time period of "%" began today, and a period begins with a day: '
-                '"radmeter users top-up" gives more', p_username USING ERRCODE = 'RM001';
+            IF v_plan.quota_bytes IS NULL OR v_plan.quota_bytes_in IS NOT NULL OR v_plan.quota_bytes_out IS NOT NULL
+               OR v_plan.quota_seconds IS NOT NULL
+               OR EXISTS (SELECT FROM public.plan_tiers AS tier WHERE tier.plan_id = v_plan.id) THEN
+                RAISE EXCEPTION 'the one-time period of "%" began today, and a period begins with a day: '
+                    '"radmeter users top-up" gives more', p_username USING ERRCODE = 'RM001';
+            END IF;
+            INSERT INTO public.top_ups (username, bytes, added_by, note)
+            -- lock_subscriber has booked what top-ups can pay: unbooked is what the user is over everything.
+            SELECT p_username, least(state.used_bytes, v_plan.quota_bytes) + state.unbooked,
+                   coalesce(nullif(current_setting('radmeter.operator', true), ''), session_user),
+                   'renewed on the day on which the period began'
+            FROM radmeter.quota_state(ARRAY[p_username], now()) AS state WHERE least(state.used_bytes, v_plan.quota_bytes) + state.unbooked > 0;
         END IF;
         PERFORM radmeter.give_plan(ARRAY[p_username], ARRAY[v_plan.id]);
     END IF;

@@ -1,5 +1,5 @@
--- radmeter.change_plan(name, changes): changes a plan for all users who have it, at once. The triggers mark their
--- accounts as due.
+-- radmeter.change_plan(name, changes): changes a plan for all users who have it, at once. The triggers note the
+-- users in radmeter.quota_change.
 --   changes  JSON object of columns of plans, and "tiers" as radmeter.set_tiers takes them; null clears a value, an
 --            absent one stays. With another quota_type and no anchor_day, anchor_day is 1.
 -- If the period changes, what users have used stays in the period that counted it, and they begin the new one with 0.
@@ -60,7 +60,7 @@ BEGIN
                 speed_up = v_new.speed_up, speed_down = v_new.speed_down, max_sessions = v_new.max_sessions,
                 session_timeout = v_new.session_timeout, idle_timeout = v_new.idle_timeout,
                 valid_seconds = v_new.valid_seconds, rollover_bytes = v_new.rollover_bytes, price = v_new.price,
-                period_number = v_new.period_number
+                period_number = v_new.period_number, role = v_new.role
             WHERE id = v_plan.id;
         EXCEPTION WHEN unique_violation THEN
             RAISE EXCEPTION 'there is a plan "%" already: give another name', v_new.name USING ERRCODE = 'RM001';

@@ -140,6 +140,11 @@ BEGIN
             WHERE known.vendor = v_router.vendor
               AND limits.attribute IN (known.attribute, known.gigawords_attribute)
               AND (known.in_coa OR known.purpose NOT IN ('octets_total', 'octets_in', 'octets_out')))
+        UNION ALL
+        SELECT known.attribute, substr(known.unit, 6) || role.name,
+               CASE known.attribute WHEN 'Cisco-AVPair' THEN '+=' ELSE ':=' END
+        FROM radmeter.vendor_attributes() AS known, radmeter.role_in_force(v_state.plan_id, v_state.used_bytes) AS role (name)
+        WHERE known.vendor = v_router.vendor AND known.purpose = 'role' AND known.at_login AND role.name IS NOT NULL
     ) AS reply;
 END;
 $$;

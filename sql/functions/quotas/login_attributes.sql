@@ -1,6 +1,6 @@
 -- radmeter.login_attributes(vendor, swapped, total, in, out, up, down): the attributes of an Access-Accept that limit a
 -- session at a router of a vendor.
---   swapped         the router means to the user where others mean from the user
+--   swapped         the router counts input and output the other way round
 --   total, in, out  octets that the session may use; up, down: bit/s. NULL: no such limit
 -- Returns attributes and values, as FreeRADIUS reads them. 64-bit numbers are split here: FreeRADIUS cuts them silently.
 -- A limit is never sent as 0, which means none to some routers.

@@ -43,7 +43,8 @@ BEGIN
     RETURN QUERY
     -- Materialized: pulled up into each other, the expressions would grow so much that planning takes half a second.
     WITH subscription AS MATERIALIZED (
-        SELECT subscriber.username, plan.name AS plan, plan.id AS plan_id, plan.period_number, plan.quota_type, plan.anchor_day,
+        SELECT subscriber.username, plan.name AS plan, plan.id AS plan_id, plan.period_number, plan.quota_type,
+               radmeter.anchor_day(plan.quota_type, plan.anchor_day, subscriber.quota_start) AS anchor_day,
                subscriber.quota_start, coalesce(plan.timezone, radmeter.setting_value('timezone')) AS timezone,
                plan.rollover_bytes, subscriber.suspended_at,
                CASE WHEN subscriber.first_used_at IS NOT NULL AND plan.valid_seconds IS NOT NULL

@@ -1,5 +1,5 @@
 -- radmeter.request_disconnect(username, radacctid, reason): asks for the open sessions of a user, or one session, to be
--- disconnected. NULL: any. One of both is given.
+-- disconnected. Give the name, the session or both: NULL stands for any, and not both may be NULL.
 --   reason  what radmeter.disconnect_queue and audit_log keep
 -- A session that is to be disconnected already gets no second request.
 -- Returns how many requests it made. Writes radmeter.disconnect_queue, audit_log. Notifies the channel radmeter_quota.

@@ -1,15 +1,17 @@
 -- radmeter.vendor_attributes(): the RADIUS attributes by which routers of each vendor take limits and speeds.
 --   purpose              octets_total, octets_in, octets_out: what a session may use, counted from its start
 --                        speed_up, speed_down: a speed in one direction; rate_limit: both in one text
+--                        role: the name of a group, role or policy that the router has
 --   attribute            its name in FreeRADIUS 3.2's dictionaries. Attr-26.V.N: attribute N of vendor V is not in them,
 --                        and its value is hexadecimal
 --   gigawords_attribute  has the upper 32 bits; NULL: there is none. It is sent with 0, too: CoovaChilli keeps the one of
 --                        an earlier reply otherwise
---   unit                 octets, kbyte (1024 octets), bit/s, kbit/s (1000 bit/s), mikrotik (up/down in bit/s)
+--   unit                 octets, kbyte (1024 octets), bit/s, kbit/s (1000 bit/s), mikrotik (up/down in bit/s), text: the
+--                        name. What follows text: stands before the name
 --   at_login             the router takes it in an Access-Accept
 --   in_coa               the router takes it in a CoA-Request
--- In and up are from the user, out and down are to the user. Vendors whose routers take only names of groups, roles or
--- policies (meraki, aruba, cisco) have no attribute for a number, and no row.
+-- In and up are from the user, out and down are to the user. Routers of meraki, aruba and cisco take no numbers: only the
+-- role slows a user down there.
 CREATE OR REPLACE FUNCTION radmeter.vendor_attributes()
 RETURNS TABLE (vendor text, purpose text, attribute text, gigawords_attribute text, unit text, at_login boolean, in_coa boolean)
 LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
@@ -44,5 +46,12 @@ AS $$
         ('huawei', 'speed_up', 'Huawei-Input-Average-Rate', NULL, 'bit/s', true, true),
         ('huawei', 'speed_up', 'Huawei-Input-Peak-Rate', NULL, 'bit/s', true, true),
         ('huawei', 'speed_down', 'Huawei-Output-Average-Rate', NULL, 'bit/s', true, true),
-        ('huawei', 'speed_down', 'Huawei-Output-Peak-Rate', NULL, 'bit/s', true, true);
+        ('huawei', 'speed_down', 'Huawei-Output-Peak-Rate', NULL, 'bit/s', true, true),
+        -- A group policy of Meraki, a role of Aruba, a policy of Cisco's ISG.
+        ('mikrotik', 'role', 'Mikrotik-Group', NULL, 'text:', true, false),
+        ('generic', 'role', 'Filter-Id', NULL, 'text:', true, true),
+        ('meraki', 'role', 'Filter-Id', NULL, 'text:', true, false),
+        ('aruba', 'role', 'Aruba-User-Role', NULL, 'text:', true, true),
+        ('cisco', 'role', 'Cisco-AVPair', NULL, 'text:ip:sub-qos-policy-in=', true, false),
+        ('cisco', 'role', 'Cisco-AVPair', NULL, 'text:ip:sub-qos-policy-out=', true, false);
 $$;

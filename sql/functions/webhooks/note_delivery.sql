@@ -3,7 +3,8 @@
 --   error          why the endpoint did not take it; NULL: it did
 --   after_seconds  when to try again; NULL: never, the delivery is dead
 -- 410 switches the endpoint off: whatever waits for it is dead. Without any answer, or with 429 or 5xx, the endpoint is
--- paused for as long as it has failed, up to 5 minutes. Nothing is noted if somebody else has claimed the delivery since.
+-- paused for as long as it has failed, up to 5 minutes. A delivery that it takes removes a former secret whose time is
+-- over. Nothing is noted if somebody else has claimed the delivery since.
 -- Called by the jobs. Writes radmeter.webhook_delivery, radmeter.webhook.
 CREATE OR REPLACE FUNCTION radmeter.note_delivery(
     p_holder uuid, p_id bigint, p_status integer, p_error text, p_after_seconds double precision) RETURNS void
@@ -37,7 +38,10 @@ BEGIN
             paused_until = now() + least(2 ^ least(failures, 10), 300) * interval '1 second'
         WHERE id = v_webhook;
     ELSE
-        UPDATE radmeter.webhook SET failures = 0, paused_until = NULL WHERE id = v_webhook AND failures > 0;
+        UPDATE radmeter.webhook SET failures = 0, paused_until = NULL,
+            former_secret = CASE WHEN former_until > now() THEN former_secret END,
+            former_until = CASE WHEN former_until > now() THEN former_until END
+        WHERE id = v_webhook AND (failures > 0 OR former_until <= now());
     END IF;
 END;
 $$;

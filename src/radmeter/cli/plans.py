@@ -1,6 +1,6 @@
 """`radmeter plans`: add, list, show, change and retire plans."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -25,6 +25,9 @@ from radmeter.cli.groups import group
 from radmeter.config import Settings
 from radmeter.units import compact_bytes, counted, verb
 
+if TYPE_CHECKING:
+    from radmeter.database.connection import Connection
+
 COLUMNS = (
     "id",
     "name",
@@ -37,6 +40,7 @@ COLUMNS = (
     "quota_seconds",
     "speed_down",
     "speed_up",
+    "role",
     "max_sessions",
     "session_timeout",
     "idle_timeout",
@@ -94,9 +98,9 @@ _GIVEN = (
         "--anchor",
         "anchor_day",
         type=TEXT,
-        metavar="DAY",
+        metavar="DAY|joined",
         help="The day on which a period begins. monthly: 1 to 31, the last day of a shorter month; "
-        "weekly: 1 (Monday) to 7.  [default of a new plan: 1]",
+        "weekly: 1 (Monday) to 7; joined: that on which each user got the plan.  [default of a new plan: 1]",
     ),
     click.option(
         "--timezone",
@@ -114,9 +118,15 @@ _GIVEN = (
         "tiers",
         type=TEXT,
         multiple=True,
-        metavar="FROM:DOWN/UP|FROM:off",
+        metavar="FROM:DOWN/UP[:ROLE]|FROM:off",
         help="Fair use: from so many octets of a period on, these speeds, or off. Can be given several times. "
         "All tiers are replaced; `none` takes them away.",
+    ),
+    click.option(
+        "--role",
+        type=TEXT,
+        metavar="NAME|off",
+        help="The group, role or policy of the routers: for vendors that take no speeds (meraki, aruba, cisco).",
     ),
     click.option("--max-sessions", type=TEXT, metavar="N|unlimited", help="Sessions of a user at once."),
     click.option(
@@ -190,6 +200,7 @@ def add(settings: Settings, name: str, tiers: tuple[str, ...], **given: str | No
         )
     with existing_database(settings) as dsn, connect_as_operator(dsn) as connection:
         plan_id = write.add(connection, plan)
+        _tell_without_speeds(connection, plan)
     output.say(f"added plan #{plan_id} {name!r}: {summary(plan)}")
 
 
@@ -261,6 +272,7 @@ def set_(settings: Settings, plan: str, tiers: tuple[str, ...], **given: str | N
         raise click.UsageError("give at least one value to change, such as --quota 20MB")
     with existing_database(settings) as dsn, connect_as_operator(dsn) as connection:
         done = write.change(connection, plan, changes)
+        _tell_without_speeds(connection, changes)
         if done.changed and CACHED & set(changes):
             forget(settings, connection, None)
     if not done.changed:
@@ -293,6 +305,19 @@ def retire(settings: Settings, name: str, undo: bool) -> None:
         output.say(f"plan {name!r} is retired: {counted(done.users, 'user')} {keep} it")
 
 
+def _tell_without_speeds(connection: "Connection", plan: Row) -> None:
+    """Say that there are routers that cannot slow users down as a tier says."""
+    from radmeter.quotas.operations import routers_without_speeds
+
+    tiers = [tier for tier in plan.get("tiers") or () if tier["speed_down"] and tier["role"] is None]
+    if tiers and (vendors := routers_without_speeds(connection)):
+        output.say(
+            f"routers of {' and '.join(sorted(vendors))} take no speeds: there a tier slows nobody down unless it has "
+            "a role that the router knows (FROM:DOWN/UP:ROLE), or is off",
+            err=True,
+        )
+
+
 def summary(plan: Row) -> str:
     """Return what a plan gives in a line, to see a slip at once."""
     from radmeter.quotas.amounts import shown_seconds, shown_speed
@@ -320,11 +345,13 @@ def _shown(row: Row, output_format: str = "table") -> Row:
             "off"
             if tier["speed_down"] is None and tier["speed_up"] is None
             else f"{shown_speed(tier['speed_down'])}/{shown_speed(tier['speed_up'])}"
+            + (f":{tier['role']}" if tier["role"] else "")
         )
         for tier in row["tiers"]
     ]
     shown = {**row, "tiers": (", " if table else " ").join(tiers) or None}
     if table:
+        shown["anchor_day"] = row["anchor_day"] or "joined"
         shown |= {column: None if row[column] is None else shown_seconds(row[column]) for column in SPANS}
         shown |= {column: None if row[column] is None else shown_speed(row[column]) for column in SPEEDS}
     return shown

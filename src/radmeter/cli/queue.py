@@ -38,6 +38,9 @@ COLUMNS = (
 )
 SHORT = ("id", "username", "session", "act", "state", "attempts", "error_cause")
 STATES = ("waiting", "sent", "acknowledged", "done", "failed", "dropped")
+# Rows of a table for people, and rows at all.
+SHOWN = 50
+MOST = 1_000_000
 LARGEST_ID = 2**63 - 1
 ID = click.IntRange(1, LARGEST_ID)
 
@@ -54,7 +57,9 @@ def queue() -> None:
 @queue.command("list", epilog="Example: radmeter queue list --user alice --format json")
 @click.option("--user", "username", type=TEXT, help="Only requests for sessions of this user.")
 @click.option("--status", type=click.Choice(STATES), help="Only requests in this state.")
-@click.option("--limit", type=click.IntRange(1, 1_000_000), default=50, show_default=True, help="How many.")
+@click.option(
+    "--limit", type=click.IntRange(1, MOST), help=f"How many.  [default: {SHOWN} in a table, else {MOST:,}]"
+)
 @click.option("--before", type=ID, metavar="ID", help="Go on before this id.")
 @list_options
 @with_settings("state", "dsn", "read_dsn")
@@ -62,11 +67,12 @@ def list_(
     settings: Settings,
     username: str | None,
     status: str | None,
-    limit: int,
+    limit: int | None,
     before: int | None,
     output_format: str,
 ) -> None:
     """List requests, the latest first."""
+    limit = limit or (SHOWN if output_format == "table" else MOST)
     from radmeter.database.views import reading
     from radmeter.quotas.operations import Which, queue_page
 
@@ -108,7 +114,7 @@ def retry(settings: Settings, ids: tuple[int, ...], everything: bool) -> None:
 def drop(settings: Settings, ids: tuple[int, ...], everything: bool, yes: bool) -> None:
     """Give requests up: they are not sent. It asks first. audit_log keeps which they were.
 
-    A user who is over a limit gets a new request after some minutes: `users top-up` or `plans set` changes that.
+    A user who is over a limit gets a new request with the next packet: `users top-up` or `plans set` changes that.
     """
     from radmeter.database.operator import connect_as_operator
     from radmeter.quotas import operations

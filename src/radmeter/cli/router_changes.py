@@ -6,7 +6,16 @@ from typing import Any
 import click
 
 from radmeter import output
-from radmeter.cli.common import TEXT, confirm, emit_one, existing_database, with_settings
+from radmeter.cli.common import (
+    TEXT,
+    confirm,
+    emit,
+    emit_one,
+    existing_database,
+    format_option,
+    reading_database,
+    with_settings,
+)
 from radmeter.cli.router_coa import COA_OPTIONS, WHICH, coa_options, set_coa
 from radmeter.config import Settings
 from radmeter.printable import printable
@@ -24,6 +33,7 @@ PREVIEW = (
     "days",
     "bytes_total",
 )
+REALM = ("tenant", "realm", "from_day", "routers")
 # A preview counts no further.
 COUNTED = 100_000
 
@@ -93,14 +103,20 @@ def rename(settings: Settings, router: str, name: str) -> None:
     help="More than one user can use in a direction, in Mbit/s. It tells wraps of 32-bit counters.",
 )
 @click.option(
+    "--tenant",
+    metavar="NUMBER|none",
+    type=TEXT,
+    help="The tenant to whom the router belongs, a number of your choice: see `radmeter routers qualify`.",
+)
+@click.option(
     "--keep-mac",
     is_flag=True,
     help="Packets with the old MAC still belong to this router (late packets, two radios).",
 )
 @coa_options
 @with_settings("state", "dsn", "coa_key_file")
-def set_(settings: Settings, router: str, keep_mac: bool, **options: Any) -> None:
-    """Change a router's keys, time zone, RADIUS clients, plausible rate, or how requests reach it.
+def set_(settings: Settings, router: str, keep_mac: bool, tenant: str | None, **options: Any) -> None:
+    """Change a router's keys, time zone, RADIUS clients, plausible rate, tenant, or how requests reach it.
 
     An empty value (--mac '', --coa-address '') removes it.
 
@@ -128,10 +144,10 @@ def set_(settings: Settings, router: str, keep_mac: bool, **options: Any) -> Non
     coa = {name: value for name, value in coa.items() if value is not None}
     given: dict[str, str | None] = options
     named = {column: text for column, text in given.items() if text is not None}
-    if not named and not coa:
+    if not named and not coa and tenant is None:
         raise click.UsageError(
-            "give at least one of --mac, --nas-identifier, --ip, --timezone, --clients, --plausible-rate, --vendor, "
-            "--swapped, --message-authenticator and those that begin with --coa"
+            "give at least one of --mac, --nas-identifier, --ip, --timezone, --clients, --plausible-rate, --tenant, "
+            "--vendor, --swapped, --message-authenticator and those that begin with --coa"
         )
     if keep_mac and "mac" not in named:
         raise click.UsageError("--keep-mac goes with --mac")
@@ -141,12 +157,14 @@ def set_(settings: Settings, router: str, keep_mac: bool, **options: Any) -> Non
             lately = networks(connection, found)
         # First, because more can be wrong with these.
         changed = bool(coa) and set_coa(settings, dsn, found.id, coa)
-        if not named:
+        if not named and tenant is None:
             output.say(f"router #{found.id} {found.name!r} {'is changed' if changed else 'is unchanged'}")
             return
         with writing(dsn) as writer:
             line = Line.checked(named, writer.timezones() if given["timezone"] else {})
             changes: dict[str, Any] = {column: getattr(line, column) for column in named}
+            if tenant is not None:
+                changes["tenant_id"] = _tenant(tenant)
             if "clients" in changes:
                 changes["clients"] = line.client_networks or None
                 _tell_outside(networks_outside(lately, changes["clients"]) if changes["clients"] else [])
@@ -154,6 +172,15 @@ def set_(settings: Settings, router: str, keep_mac: bool, **options: Any) -> Non
                 changes["plausible_mbit_per_second"] = None
             changed = writer.change(found.id, changes, keep_mac=keep_mac) or changed
     output.say(f"router #{found.id} {found.name!r} {'is changed' if changed else 'is unchanged'}")
+
+
+def _tenant(text: str) -> int | None:
+    """Return the number of a tenant; None: of none."""
+    if text.lower() in ("none", ""):
+        return None
+    if not text.isascii() or not text.isdecimal() or not 0 < int(text) < 2**63:
+        raise click.UsageError(f"--tenant {text!r}: give a number from 1 on, or none")
+    return int(text)
 
 
 def _tell_outside(outside: list[str]) -> None:
@@ -259,9 +286,10 @@ Examples:
   radmeter routers qualify --tenant 7 --realm hotel.example.org
   radmeter routers qualify --tenant 7 --realm hotel --from 2027-01-01
   radmeter routers qualify --tenant 7 --off
+  radmeter routers qualify
 """
 )
-@click.option("--tenant", type=click.IntRange(1, 2**63 - 1), required=True, help="The tenant of the routers.")
+@click.option("--tenant", type=click.IntRange(1, 2**63 - 1), help="The tenant of the routers.")
 @click.option("--realm", type=TEXT, help="What names without a realm get: alice becomes alice@REALM.")
 @click.option("--off", is_flag=True, help="Names stay as routers send them.")
 @click.option(
@@ -271,17 +299,34 @@ Examples:
     metavar="DAY",
     help="When it begins; two days ahead at least.  [default: the next first of a month]",
 )
-@with_settings("state", "dsn")
-def qualify(settings: Settings, tenant: int, realm: str | None, off: bool, from_day: datetime | None) -> None:
+@format_option
+@with_settings("state", "dsn", "read_dsn")
+def qualify(
+    settings: Settings,
+    tenant: int | None,
+    realm: str | None,
+    off: bool,
+    from_day: datetime | None,
+    output_format: str,
+) -> None:
     """Tell apart users of two tenants who have the same name: alice counts as alice@REALM at a tenant's routers.
+
+    Without --tenant it shows what is set. `radmeter routers set --tenant` says to whom a router belongs.
 
     It begins with each user's first quota period that begins on DAY or later. Counters that exist keep their names, and
     so do sessions that are open then, to their end. A name with @ or a backslash stays as it is. A user with a one-time
     plan keeps the name. Plans go by the new name: give alice@REALM a plan before.
     """
     from radmeter.database.operator import connect_as_operator
-    from radmeter.routers.realms import qualify_usernames, users_without_plan
+    from radmeter.database.views import reading
+    from radmeter.routers.realms import qualify_usernames, realms, users_without_plan
 
+    if tenant is None:
+        if realm is not None or off or from_day is not None:
+            raise click.UsageError("give --tenant")
+        with reading_database(settings) as dsn, reading(dsn) as reader:
+            emit(realms(reader), output_format, columns=REALM)
+        return
     if (realm is not None) == off:
         raise click.UsageError("give --realm or --off")
     with existing_database(settings) as dsn, connect_as_operator(dsn) as connection:

@@ -38,8 +38,8 @@ _OPTIONS = (
         "--coa-secret-file",
         "secret_file",
         metavar="FILE",
-        type=click.Path(path_type=Path),
-        help="A file with the secret for requests, in one line.",
+        type=click.Path(),
+        help="A file with the secret for requests, in one line. '' removes the secret.",
     ),
     click.option(
         "--coa-source",
@@ -65,7 +65,7 @@ _OPTIONS = (
         "--swapped/--not-swapped",
         "swapped",
         default=None,
-        help="Whether the router means to the user where others mean from the user.",
+        help="Whether the router counts input and output the other way round.",
     ),
 )
 COA_OPTIONS = (
@@ -118,9 +118,18 @@ def set_coa(settings: Settings, dsn: str, router_id: int, given: dict[str, Any])
         changes["vendor"] = str(changes["vendor"]).lower()
     with connect_as_operator(dsn) as connection:
         if (path := given.get("secret_file")) is not None:
-            secret = read_password(path, f"--coa-secret-file: the secret in {path}").encode()
-            changes["secret"] = made_keyring(settings, connection).encrypt(secret)
-        return operations.set_router(connection, router_id, changes)
+            changes["secret"] = None
+            if path:
+                secret = read_password(Path(path), f"--coa-secret-file: the secret in {path}").encode()
+                changes["secret"] = made_keyring(settings, connection).encrypt(secret)
+        changed = operations.set_router(connection, router_id, changes)
+        if changes.get("vendor") in operations.vendors_without_speeds(connection):
+            output.say(
+                f"routers of {changes['vendor']} take no speeds: there a fair-use tier slows nobody down unless "
+                "it has a role that the router knows (radmeter plans set --tier FROM:DOWN/UP:ROLE), or is off",
+                err=True,
+            )
+        return changed
 
 
 def made_keyring(settings: Settings, connection: "psycopg.Connection[Any]") -> "Keyring":
@@ -139,11 +148,12 @@ def made_keyring(settings: Settings, connection: "psycopg.Connection[Any]") -> "
         if _has_secrets(connection):
             raise ConfigurationError(
                 f"the key of router secrets is missing: {key_file}: secrets are encrypted with it already, "
-                "so copy it from the machine that has it"
+                "so copy it from the machine that has it. If it is lost: radmeter routers coa-key --new --forget"
             )
         add_key(key_file)
         output.say(
-            f"made the key {key_file}: keep a copy of it, and let the user of `radmeter jobs run` read it",
+            f"made the key {key_file}: keep a copy of it. The user of `radmeter jobs run` must be able to read it; "
+            "`radmeter doctor` says whether it is",
             err=True,
         )
     return Keyring(key_file)
@@ -159,39 +169,68 @@ def _has_secrets(connection: "psycopg.Connection[Any]") -> bool:
 
 @click.command("coa-key", epilog="Example: radmeter routers coa-key --new")
 @click.option("--new", is_flag=True, help="Make a new key, and encrypt all secrets with it.")
+@click.option("--forget", is_flag=True, help="Give up the secrets that no key of the file decrypts.")
 @with_settings("state", "dsn", "coa_key_file")
-def coa_key(settings: Settings, new: bool) -> None:
+def coa_key(settings: Settings, new: bool, forget: bool) -> None:
     """Make the key that encrypts the secrets of routers and webhooks, or replace it by a new one.
 
-    The new key comes first into the file, then all secrets are encrypted with it in one transaction, then the old key
-    is removed. If the command is interrupted, both keys are in the file and nothing is lost: run it again. Every
-    machine that runs `radmeter jobs run` or these commands needs a copy of the file.
+    The new key comes first into the file, then all secrets are encrypted with it in one transaction. The former key
+    stays in the file until the next time, for a command that has just used it; older ones are removed. If the command
+    is interrupted, nothing is lost: run it again. Every machine that runs `radmeter jobs run` or these commands needs a
+    copy of the file.
+
+    If the key is lost, --forget makes a new one all the same. Secrets of routers that cannot be decrypted are removed:
+    set them again. Webhooks need a new secret: `radmeter webhooks rotate`. Both are named.
     """
     from radmeter.database.operator import connect_as_operator
-    from radmeter.quotas import operations
-    from radmeter.quotas.secrets import Keyring, add_key, keep_first_key
-    from radmeter.webhooks import endpoints
+    from radmeter.quotas.secrets import Keyring, add_key, keep_two_keys
 
     if not new:
         raise click.UsageError("give --new")
     path = settings.coa_key_file
     with existing_database(settings) as dsn, connect_as_operator(dsn) as connection:
-        if not path.exists() and _has_secrets(connection):
-            output.say(f"the key {path} is missing, so the secrets in the database are lost", err=True)
+        routers: list[int] | None = [] if forget else None
+        webhooks: list[int] | None = [] if forget else None
+        if path.exists() and not forget:
+            # Is each secret readable? Before the file is changed.
+            with connection.transaction(force_rollback=True):
+                _encrypt_again(connection, Keyring(path))
+        elif not forget and _has_secrets(connection):
+            output.say(
+                f"the key {path} is missing, and secrets are encrypted with it: copy it from the machine that has it. "
+                "If it is lost: radmeter routers coa-key --new --forget",
+                err=True,
+            )
             sys.exit(1)
         existed = add_key(path)
         with connection.transaction():
-            keyring = Keyring(path)
-            encrypted = operations.encrypt_again(connection, keyring) + endpoints.encrypt_again(
-                connection, keyring
-            )
-        removed = keep_first_key(path)
+            encrypted = _encrypt_again(connection, Keyring(path), routers, webhooks)
+        keep_two_keys(path)
     output.say(f"{'a new key is in' if existed else 'made the key'} {path}")
     if existed:
         output.say(
-            f"{counted(encrypted, 'secret')} encrypted with it, {counted(removed, 'old key')} removed: copy the file "
-            "to the other machines"
+            f"{counted(encrypted, 'secret')} encrypted with it: copy the file to the other machines, until then they "
+            "cannot read the secrets"
         )
+    for each in routers or []:
+        output.say(f"given up, set it again: radmeter routers set '#{each}' --coa-secret-file FILE")
+    for each in webhooks or []:
+        output.say(f"lost: radmeter webhooks rotate {each} --secret-file FILE --former-hours 0")
+
+
+def _encrypt_again(
+    connection: "psycopg.Connection[Any]",
+    keyring: "Keyring",
+    routers: list[int] | None = None,
+    webhooks: list[int] | None = None,
+) -> int:
+    """Encrypt all secrets with the first key; return how many. With lists, those that are lost come into these."""
+    from radmeter.quotas import operations
+    from radmeter.webhooks import endpoints
+
+    return operations.encrypt_again(connection, keyring, routers) + endpoints.encrypt_again(
+        connection, keyring, webhooks
+    )
 
 
 @click.command("test-coa", epilog="Example: radmeter routers test-coa lobby")

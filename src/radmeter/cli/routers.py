@@ -32,7 +32,7 @@ from radmeter.config import Settings
 from radmeter.errors import RadmeterError
 from radmeter.units import counted
 
-COLUMNS = ("id", "name", "mac", "nas_identifier", "ip_address", "timezone", "status")
+COLUMNS = ("id", "name", "mac", "nas_identifier", "ip_address", "timezone", "status", "tenant_id")
 SHORT = ("id", "name", "mac", "ip_address", "status")
 DETAILS = (
     *COLUMNS,
@@ -141,6 +141,8 @@ def show(settings: Settings, router: str, days: int, output_format: str) -> None
     holds (`radmeter limits list`).
 
     vendor, and what begins with coa, say how Disconnect- and CoA-Requests reach it. coa_secret is whether it has one.
+
+    tenant_id is the tenant to whom it belongs (`radmeter routers qualify`).
 
     clients are the RADIUS clients whose packets may name it. networks are those from which its packets came lately.
     """

@@ -23,7 +23,7 @@ from radmeter.config import Settings
 from radmeter.errors import JournalError, StoreError
 from radmeter.plugin.journal.locks import WRITER
 from radmeter.plugin.journal.reader import JournalDepth, JournalReader
-from radmeter.units import counted, duration, human_bytes
+from radmeter.units import counted, duration, human_bytes, verb
 
 State = dict[str, Any]
 RETRY = "retry"
@@ -78,7 +78,7 @@ def _database(settings: Settings, sample: float, problems: list[str]) -> State:
     state |= {"rejected_bytes": None, "anomalies": None, "anomaly_bytes": None, "left_out_today": None}
     state |= {"standby": None, "standby_behind_seconds": None}
     state |= {"ignored_packets": None, "personal_cleared_at": None, "discovery_limits": None}
-    state |= {"incidents": None, "segments": None, "archive_by_age": None}
+    state |= {"incidents": None, "segments": None, "archive_by_age": None, "requests": None}
     state["heard"] = None
     try:
         with ExitStack() as stack:
@@ -91,6 +91,7 @@ def _database(settings: Settings, sample: float, problems: list[str]) -> State:
             before = {row["node"]: row for row in ingest_state.nodes(connection)}
             state |= ingest_state.totals(connection)
             state["incidents"] = ingest_state.incidents(connection)
+            state["requests"] = ingest_state.requests(connection)
             state["archive_by_age"] = ingest_state.job_result(connection, "archive")
             state["discovery_limits"] = ingest_state.discovery_limits(connection)
             if sample:
@@ -214,6 +215,7 @@ def _print(state: State, kept: str | None) -> None:
         ("attributes cleared", state["personal_cleared_at"]),
         *([("archived by age", _job(state["archive_by_age"]))] if state["archive_by_age"] else ()),
         ("discovered routers", state["discovered_routers"]),
+        ("requests to routers", _requests(state["requests"])),
         *(("discovery limit", _reached(row)) for row in state["discovery_limits"] or ()),
     ]
     files = [row for row in state["nodes"] or () if row["node"].startswith(DETAIL)]
@@ -290,6 +292,20 @@ def _incidents(kinds: list[State] | None) -> str | None:
         return None if kinds is None else "0"
     named = ", ".join(f"{row['incidents']:,} {row['kind']}" for row in kinds)
     return f"{named}. See `radmeter journal incidents`"
+
+
+def _requests(row: State | None) -> str | None:
+    """Return how many requests to routers are under way and failed, and how many routers are silent."""
+    if row is None:
+        return None
+    line = f"{row['under_way']} under way"
+    if row["under_way"]:
+        line += f", the oldest {duration(row['oldest_seconds'])} old"
+    if row["failed_today"]:
+        line += f", {row['failed_today']} failed within a day"
+    if row["silent_routers"]:
+        line += f", {counted(row['silent_routers'], 'router')} {verb(row['silent_routers'], 'does', 'do')} not answer"
+    return line + (". See `radmeter doctor`" if row["failed_today"] or row["silent_routers"] else "")
 
 
 def _job(row: State) -> str:

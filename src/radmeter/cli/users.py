@@ -132,6 +132,12 @@ BATCH_LINES = 1000
 LONG_FILE_BYTES = 1 << 17
 OUTCOMES = ("added", "changed", "unchanged", "refused")
 
+_anchor = click.option(
+    "--anchor",
+    type=TEXT,
+    metavar="DAY|today",
+    help="The day of the month or week on which this user's periods begin, for plans with --anchor joined.",
+)
 _cleartext = click.option(
     "--cleartext",
     is_flag=True,
@@ -182,6 +188,7 @@ Examples:
 @click.option(
     "--also", type=TEXT, multiple=True, metavar="PLAN", help="A further plan, whose quota is added."
 )
+@_anchor
 @password_options
 @click.option("--no-password", is_flag=True, help="Do not ask for one: the user authenticates elsewhere.")
 @with_settings("state", "dsn")
@@ -190,6 +197,7 @@ def add(
     user: str,
     plan: str,
     also: tuple[str, ...],
+    anchor: str | None,
     password: str | None,
     password_file: Path | None,
     cleartext: bool,
@@ -209,8 +217,10 @@ def add(
     stored = None if no_password else _password(user, password, password_file, cleartext, optional=True)
     if no_password and (password or password_file or cleartext):
         raise click.UsageError("--no-password goes with no other option for a password")
-    with existing_database(settings) as dsn, connect_as_operator(dsn) as connection:
+    with existing_database(settings) as dsn, connect_as_operator(dsn) as connection, connection.transaction():
         write.add(connection, user, plan, also, stored)
+        if anchor is not None:
+            write.set_anchor(connection, user, _day(anchor))
     told = "no password is stored here" if stored is None else f"password stored as {stored.attribute}"
     output.say(f"added user {user!r} with plan {plan!r}; {told}")
 
@@ -263,6 +273,15 @@ def _password(
         if _asked("Once more") != given:
             raise ConfigurationError("the two passwords differ: run the command again")
     return stored(given, cleartext=cleartext)
+
+
+def _day(text: str) -> int | None:
+    """Return the day on which periods begin; None: today's."""
+    if text.lower() == "today":
+        return None
+    if not (text.isascii() and text.isdecimal() and 1 <= len(text) <= 2 and 1 <= int(text) <= 31):
+        raise click.UsageError(f"--anchor {text!r}: give a day from 1 to 31 (of a week, 1 to 7), or today")
+    return int(text)
 
 
 def _asked(question: str) -> str:
@@ -382,6 +401,7 @@ Examples:
     "--also", type=TEXT, multiple=True, metavar="PLAN", help="A further plan, whose quota is added."
 )
 @click.option("--without", type=TEXT, multiple=True, metavar="PLAN", help="A further plan to take away.")
+@_anchor
 @click.option("--renew", is_flag=True, help="Begin the validity, or the one-time period, of the plan anew.")
 @with_settings("state", "dsn")
 def assign(
@@ -390,6 +410,7 @@ def assign(
     plan: str | None,
     also: tuple[str, ...],
     without: tuple[str, ...],
+    anchor: str | None,
     renew: bool,
 ) -> None:
     """Give USER another plan, or further plans, at once.
@@ -401,10 +422,12 @@ def assign(
     from radmeter.database.operator import connect_as_operator
     from radmeter.quotas import subscribers as write
 
-    if plan is None and not (also or without or renew):
-        raise click.UsageError("give at least one of --plan, --also, --without and --renew")
-    with existing_database(settings) as dsn, connect_as_operator(dsn) as connection:
+    if plan is None and anchor is None and not (also or without or renew):
+        raise click.UsageError("give at least one of --plan, --also, --without, --anchor and --renew")
+    with existing_database(settings) as dsn, connect_as_operator(dsn) as connection, connection.transaction():
         changed = write.assign(connection, user, plan, also, without, renew=renew)
+        if anchor is not None:
+            changed = write.set_anchor(connection, user, _day(anchor)) or changed
         if changed:
             forget(settings, connection, user)
     output.say(f"user {user!r} {'is changed' if changed else 'has these plans already'}")

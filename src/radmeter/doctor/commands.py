@@ -203,6 +203,18 @@ def main_process(unit: str) -> int | None:
         return None
 
 
+def user_of(unit: str) -> str | None:
+    """Return the user as whom a service of this machine runs; None if it has no unit here."""
+    for directory in UNIT_DIRECTORIES:
+        try:
+            text = (directory / f"{unit}.service").read_text(encoding="utf-8")
+        except OSError:
+            continue
+        found = re.search(r"(?m)^\s*User\s*=\s*(\S+)\s*$", text)
+        return found[1] if found else "root"
+    return None
+
+
 def _is_unit(service: str) -> bool:
     return any((directory / f"{service}.service").exists() for directory in UNIT_DIRECTORIES)
 

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from radmeter import __version__, resources
+from radmeter.doctor import quota_logins
 from radmeter.doctor.commands import edited, real
 from radmeter.doctor.context import Context
 from radmeter.doctor.finding import Finding, Findings, Teller
@@ -122,6 +123,7 @@ def check(context: Context) -> Findings:
         *_rights(server),
         *_journal(context, server),
         *_sql(context, server),
+        *quota_logins.find(context, server),
         *_exposed(server),
         *_traps(server),
         *_asked(context, server),

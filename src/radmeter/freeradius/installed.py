@@ -96,9 +96,21 @@ def _users(process: Path) -> set[int]:
     return set()
 
 
+def _usual_places() -> list[Path]:
+    """Return the usual places that have a configuration, or that this user may not look into."""
+    found = []
+    for place in map(Path, PLACES):
+        try:
+            if (place / "radiusd.conf").exists():
+                found.append(place)
+        except PermissionError:
+            found.append(place)
+    return found
+
+
 def _is_servers(users: set[int], given: Path | None) -> bool:
     """Tell whether a process has the user that a configuration of root's names, or that owns one in a usual place."""
-    places = [Path(place) for place in PLACES if (Path(place) / "radiusd.conf").exists()]
+    places = _usual_places()
     place = given or next(iter(places), None)
     try:
         if place is None:
@@ -163,7 +175,7 @@ def undecided(journal: Path) -> list[str]:
     if processes:
         names = {each.raddb: f"{each.raddb or 'its default'} (process {each.pid})" for each in processes}
     else:
-        there = [Path(place) for place in PLACES if (Path(place) / "radiusd.conf").exists()]
+        there = _usual_places()
         names = {place.resolve(): str(place) for place in there}
     return list(names.values()) if len(names) > 1 else []
 
@@ -182,7 +194,7 @@ def raddb(given: Path | None, journal: Path) -> tuple[Path | None, dict[str, str
     for each in processes:
         if each.raddb is not None:
             return each.raddb, each.environment, f"of process {each.pid}"
-    place = next((Path(place) for place in PLACES if (Path(place) / "radiusd.conf").exists()), None)
+    place = next(iter(_usual_places()), None)
     return place, processes[0].environment if processes else None, "running" if processes else "not running"
 
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 
 Attribute = tuple[str, int | str]
 
+# Begins the unit of an attribute that has a name. What follows stands before the name.
+TEXT = "text:"
 UINT32_MAX = (1 << 32) - 1
 
 
@@ -19,9 +21,10 @@ class Limits:
     octets_out: int | None = None  # to the user
     session_timeout: int | None = None
     idle_timeout: int | None = None
+    role: str | None = None  # a name that the router knows
 
     def swapped(self) -> "Limits":
-        """Return the limits for a router that means to the user where others mean from the user."""
+        """Return the limits for a router that counts input and output the other way round."""
         return replace(
             self,
             speed_up=self.speed_down,
@@ -53,7 +56,7 @@ def attributes(
     standard
         Which of Session-Timeout and Idle-Timeout the router takes in a CoA-Request.
     swapped
-        The router means to the user where others mean from the user.
+        The router counts input and output the other way round.
     """
     if swapped:
         limits = limits.swapped()
@@ -69,6 +72,8 @@ def attributes(
 def _of_vendor(limits: Limits, each: VendorAttribute) -> list[Attribute]:
     if each.purpose == "rate_limit":
         return _rate_limit(limits, each.attribute)
+    if each.purpose == "role":
+        return [] if limits.role is None else [(each.attribute, each.unit.removeprefix(TEXT) + limits.role)]
     value: int | None = getattr(limits, each.purpose)
     if value is None:
         return []

@@ -155,6 +155,24 @@ def set_router(connection: psycopg.Connection[Any], router_id: int, changes: Map
     )
 
 
+def vendors_without_speeds(connection: Connection | psycopg.Connection[Any]) -> set[str]:
+    """Return the vendors whose routers take no speed, only the name of a role or group, or not even that."""
+    rows = connection.execute(
+        """SELECT vendor FROM radmeter.vendor_profiles() EXCEPT
+           SELECT vendor FROM radmeter.vendor_attributes() WHERE purpose IN ('speed_up', 'speed_down', 'rate_limit')"""
+    ).fetchall()
+    return {row[0] for row in rows}
+
+
+def routers_without_speeds(connection: Connection | psycopg.Connection[Any]) -> set[str]:
+    """Return the vendors of `vendors_without_speeds` of which there are routers."""
+    vendors = list(vendors_without_speeds(connection))
+    rows = connection.execute(
+        "SELECT DISTINCT vendor FROM radmeter.router_requests WHERE vendor = ANY (%s)", (vendors,)
+    ).fetchall()
+    return {row[0] for row in rows}
+
+
 def has_secrets(connection: psycopg.Connection[Any]) -> bool:
     """Tell whether a router has a secret."""
     with explained_errors("radmeter_noc"):
@@ -162,8 +180,12 @@ def has_secrets(connection: psycopg.Connection[Any]) -> bool:
         return row.fetchone() == (True,)
 
 
-def encrypt_again(connection: psycopg.Connection[Any], keyring: Keyring) -> int:
+def encrypt_again(
+    connection: psycopg.Connection[Any], keyring: Keyring, lost: list[int] | None = None
+) -> int:
     """Encrypt all secrets with the first key of the file; return how many. All are, or none is.
+
+    With a list for the `lost` ones, a secret that no key decrypts is removed, and its router comes into the list.
 
     Raises
     ------
@@ -179,14 +201,19 @@ def encrypt_again(connection: psycopg.Connection[Any], keyring: Keyring) -> int:
             try:
                 encrypted = keyring.rotated(token)
             except ConfigurationError as error:
-                raise ConfigurationError(f"router #{router_id}: {error}") from None
+                if lost is None:
+                    raise ConfigurationError(f"router #{router_id}: {error}") from None
+                connection.execute("SELECT radmeter.set_router_coa(%s, %s)", (router_id, '{"secret": null}'))
+                lost.append(router_id)
+                continue
             connection.execute(
                 "UPDATE radmeter.router_coa SET secret = %s WHERE router_id = %s", (encrypted, router_id)
             )
         connection.execute(
-            "SELECT radmeter.audit('routers coa-key', %s)", (json.dumps({"secrets": len(rows)}),)
+            "SELECT radmeter.audit('routers coa-key', %s)",
+            (json.dumps({"secrets": len(rows), "lost": lost or []}),),
         )
-    return len(rows)
+    return len(rows) - len(lost or [])
 
 
 def _call(connection: psycopg.Connection[Any], query: str, values: tuple[Any, ...]) -> int:

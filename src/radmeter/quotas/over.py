@@ -25,7 +25,10 @@ _STATES = """
 SELECT username, plan, status, reason, percent::integer AS percent, quota_bytes, used_bytes, remaining_bytes,
        quota_seconds, used_seconds, remaining_seconds, speed_down, speed_up, period_start, period_end, expires_at,
        timezone, radmeter.open_sessions(username) AS open_sessions
-FROM radmeter.quota_state(%(names)s, now()) WHERE status = ANY (%(statuses)s) ORDER BY username"""
+FROM radmeter.quota_state(%(names)s, now())
+-- Not the pseudonyms of erased people (radmeter.is_pseudonym).
+WHERE status = ANY (%(statuses)s) AND NOT (starts_with(username, 'erased-') AND length(username) = 39)
+ORDER BY username"""
 
 
 def over(connection: Connection, statuses: Collection[str] = STATUSES) -> Iterator[Row]:

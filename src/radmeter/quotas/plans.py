@@ -15,15 +15,20 @@ PERIODS = ("daily", "weekly", "monthly", "one-time")
 # What takes a limit away.
 NONE = ("unlimited", "off", "none")
 LARGEST_INTEGER = 2**31 - 1
+# A period begins on the day on which each user got the plan. Stored as 0.
+JOINED = "joined"
 
 LIST = """
 SELECT plan.*, coalesce(holders.users, 0) AS users,
-       (SELECT coalesce(json_agg(json_build_object('from_bytes', tier.from_bytes, 'speed_down', tier.speed_down,
-                                                   'speed_up', tier.speed_up) ORDER BY tier.from_bytes), '[]')
+       (SELECT coalesce(json_agg(json_build_object(
+                   'from_bytes', tier.from_bytes, 'speed_down', tier.speed_down, 'speed_up', tier.speed_up,
+                   'role', tier.role) ORDER BY tier.from_bytes), '[]')
         FROM public.plan_tiers AS tier WHERE tier.plan_id = plan.id) AS tiers
 FROM public.plans AS plan
 LEFT JOIN (SELECT plan_id, count(*) AS users
            FROM (SELECT plan_id FROM public.subscribers
+                 -- Not the pseudonyms of erased people (radmeter.is_pseudonym).
+                 WHERE NOT (starts_with(username, 'erased-') AND length(username) = 39)
                  UNION ALL
                  SELECT further.plan_id
                  FROM public.subscriber_plans AS further JOIN public.subscribers AS subscriber USING (username)
@@ -72,23 +77,33 @@ def values(given: Mapping[str, str | None], tiers: Sequence[str] = ()) -> dict[s
     return found
 
 
-def _tiers(texts: Sequence[str]) -> list[dict[str, int | None]]:
-    found: dict[int, dict[str, int | None]] = {}
+def _tiers(texts: Sequence[str]) -> list[dict[str, Any]]:
+    found: dict[int, dict[str, Any]] = {}
     for text in texts:
-        start, colon, speeds = text.partition(":")
+        start, colon, rest = text.partition(":")
+        speeds, named, role = rest.partition(":")
         down, slash, up = speeds.partition("/")
         if not colon or not (slash or speeds.lower() == "off"):
             raise BadAmount(f"{text!r} is not a tier: write FROM:DOWN/UP, such as 8GB:1M/512k, or FROM:off")
-        tier = {"from_bytes": octets(start), "speed_down": None, "speed_up": None}
+        tier: dict[str, Any] = {
+            "from_bytes": octets(start),
+            "speed_down": None,
+            "speed_up": None,
+            "role": None,
+        }
         if slash:
             tier |= {"speed_down": bits_per_second(down), "speed_up": bits_per_second(up)}
+        if named:
+            if not slash:
+                raise BadAmount(f"{text!r}: a tier that is off has no role")
+            tier["role"] = _role(role)
         if tier["from_bytes"] in found:
             raise BadAmount(f"two tiers begin at {start}: give one")
         found[octets(start)] = tier
     return [found[start] for start in sorted(found)]
 
 
-def _or_none(read: Callable[[str], int]) -> Callable[[str], int | None]:
+def _or_none(read: Callable[[str], int | str]) -> Callable[[str], int | str | None]:
     return lambda text: None if text.strip().lower() in NONE else read(text)
 
 
@@ -112,11 +127,22 @@ def _sessions(text: str) -> int:
 
 
 def _anchor(text: str) -> int:
+    if text.lower() == JOINED:
+        return 0
     if not re.fullmatch(r"[0-9]{1,2}", text) or not 1 <= int(text) <= 31:
         raise BadAmount(
-            f"{text!r} is not a day: monthly 1 to 31 (31 is the last day of a shorter month), weekly 1 (Monday) to 7"
+            f"{text!r} is not a day: monthly 1 to 31 (31 is the last day of a shorter month), weekly 1 (Monday) to 7; "
+            f"or {JOINED}"
         )
     return int(text)
+
+
+def _role(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.:/@ +-]{0,99}", text):
+        raise BadAmount(
+            f"{text!r} is not a role: 1 to 100 of A-Z, a-z, 0-9, blank and _.:/@+-, the first a letter or a digit"
+        )
+    return text
 
 
 def _price(text: str) -> str:
@@ -154,6 +180,7 @@ _READ: dict[str, tuple[str, Callable[[str], Any]]] = {
     "valid_seconds": ("--valid", _or_none(_validity)),
     "rollover_bytes": ("--rollover", _or_none(octets)),
     "price": ("--price", _price),
+    "role": ("--role", _or_none(_role)),
 }
 
 

@@ -165,6 +165,7 @@ SELECT request.id, request.act, request.reason, request.state, request.attempts,
            WHERE tier.plan_id = quota.plan_id AND tier.from_bytes > quota.used_bytes
              AND tier.speed_up IS NULL AND tier.speed_down IS NULL) - quota.used_bytes) AS remaining_bytes,
        quota.session_timeout, quota.idle_timeout, quota.remaining_seconds,
+       radmeter.role_in_force(quota.plan_id, quota.used_bytes) AS role,
        ceil(extract(epoch FROM quota.expires_at - now()))::bigint AS valid_seconds,
        greatest(ceil(extract(epoch FROM now() - session.acctstarttime)), session.acctsessiontime, 0)::bigint
            AS online_seconds,
@@ -506,6 +507,7 @@ def _limits(row: Mapping[str, Any]) -> Limits:
         octets_out=up_to(row["octets_out"], row["remaining_out"]),
         session_timeout=min((each for each in seconds if each is not None), default=None),
         idle_timeout=row["idle_timeout"],
+        role=row["role"],
     )
 
 

@@ -5,6 +5,7 @@ encrypted with the old one (`radmeter routers coa-key --new`).
 """
 
 import os
+import pwd
 import stat
 import tempfile
 from importlib.util import find_spec
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 MISSING = (
     "cryptography is not installed: pip install 'radmeter[coa]', or the package radmeter-archive on Debian"
 )
+# As whom the package's services run. The group of this user may read a key that root makes.
+JOBS_USER = "radmeter"
 MAKE = "make it with `radmeter routers coa-key --new`, or copy it from the machine that has it"
 
 
@@ -102,7 +105,8 @@ def _multi_fernet(keys: list[bytes], path: Path) -> "MultiFernet":
 def add_key(path: Path) -> bool:
     """Put a new key first into the file, which is made if it is missing. Return whether there was one.
 
-    Only the file's owner may read a new file. An existing one keeps its owner, group and mode.
+    Only the file's owner may read a new file. If root makes it, the group of `JOBS_USER` may, too. An existing file
+    keeps its owner, group and mode.
     """
     if find_spec("cryptography") is None:
         raise MissingExtra(MISSING)
@@ -114,12 +118,24 @@ def add_key(path: Path) -> bool:
     return existed
 
 
-def keep_first_key(path: Path) -> int:
-    """Remove all keys but the first one from the file, and return how many were removed."""
+def keep_two_keys(path: Path) -> None:
+    """Remove all keys but the first two from the file.
+
+    A command that read the file before may still store a secret that it encrypted with the former key.
+    """
     lines = read_secret(path, f"the key of router secrets {path}").split()
-    if len(lines) > 1:
-        _write(path, lines[0] + b"\n")
-    return max(len(lines) - 1, 0)
+    if len(lines) > 2:
+        _write(path, b"".join(line + b"\n" for line in lines[:2]))
+
+
+def _group_of_the_jobs() -> int | None:
+    """Return the group of the jobs' user; None if we are not root, or this machine has no such user."""
+    if os.geteuid() != 0:
+        return None
+    try:
+        return pwd.getpwnam(JOBS_USER).pw_gid
+    except KeyError:
+        return None
 
 
 def _write(path: Path, content: bytes) -> None:
@@ -134,6 +150,9 @@ def _write(path: Path, content: bytes) -> None:
                     os.fchmod(descriptor, stat.S_IMODE(before.st_mode))
                     if os.geteuid() == 0:
                         os.fchown(descriptor, before.st_uid, before.st_gid)
+                elif (group := _group_of_the_jobs()) is not None:
+                    os.fchown(descriptor, -1, group)
+                    os.fchmod(descriptor, 0o640)
                 file.flush()
                 os.fsync(descriptor)
             Path(name).replace(path)

@@ -29,11 +29,19 @@ SELECT subscriber.username, state.plan,
        state.expires_at, subscriber.suspended_at, state.unbooked_before::numeric + state.unbooked AS unbooked
 FROM radmeter.quota_state(%(names)s, now()) AS state JOIN public.subscribers AS subscriber USING (username)
 ORDER BY subscriber.username"""
+# Without pseudonyms (radmeter.is_pseudonym): an erased person has a plan only so that the usage stays in its periods.
 NAMES = """
 SELECT username FROM public.subscribers
-WHERE username > %(after)s
+WHERE username > %(after)s AND NOT (starts_with(username, 'erased-') AND length(username) = 39)
   AND (%(plan)s::bigint IS NULL OR plan_id = %(plan)s
        OR username IN (SELECT username FROM public.subscriber_plans WHERE plan_id = %(plan)s))
+  AND (%(status)s::text IS NULL OR %(status)s = 'active' OR username IN (
+           -- Others are active: an account has the status that was found last (quotas/over.py).
+           SELECT username FROM radmeter.quota_account WHERE status <> 'active' AND username > %(after)s
+           UNION ALL
+           SELECT username FROM radmeter.quota_account WHERE due_at <= now() AND username > %(after)s
+           UNION ALL
+           SELECT username FROM radmeter.quota_change WHERE username > %(after)s))
 ORDER BY username"""
 TOP_UPS = """
 SELECT top_up.id, top_up.bytes, top_up.used_bytes, top_up.added_at, top_up.expires_at, top_up.added_by, top_up.note,
@@ -85,6 +93,20 @@ def assign(
         connection,
         "SELECT radmeter.assign_plan(%(name)s, %(plan)s, %(also)s, %(without)s, %(renew)s)",
         {"name": username, "plan": plan, "also": list(also), "without": list(without), "renew": renew},
+    )
+    return bool(changed)
+
+
+def set_anchor(connection: Connection, username: str, day: int | None) -> bool:
+    """Have a user's periods begin on a day of the month or week; None: today's. Return whether anything changed.
+
+    Raises
+    ------
+    StoreError
+        The periods of the plan begin on the same day for all users.
+    """
+    ((changed,),) = call(
+        connection, "SELECT radmeter.set_anchor(%(name)s, %(day)s)", {"name": username, "day": day}
     )
     return bool(changed)
 
@@ -182,7 +204,7 @@ def list_users(
         page = views.rows(
             connection,
             f"{NAMES} LIMIT {PAGE if status else min(PAGE, left)}",
-            {"after": after, "plan": plan_id},
+            {"after": after, "plan": plan_id, "status": status},
         )
         if not page:
             return

@@ -325,14 +325,16 @@ def in_vain_before(request: Claimed) -> bool:
 
 
 def can_change(request: Claimed) -> bool:
-    """Tell whether a CoA-Request gives a session its speeds, or its limits if no speed has changed.
+    """Tell whether a CoA-Request gives a session its speeds, or the role that stands for them, or its limits.
 
-    Where there is no attribute for a speed, or none that takes a speed back, the user has to log in again.
+    Limits alone are sent if no speed has changed. Where there is no attribute for a speed, or none that takes a speed
+    back, the user has to log in again.
     """
     if request.reason == queue.LIMITS:
         return request.profile.takes_coa
-    if not request.profile.takes_coa or not any(each.purpose in SPEEDS for each in request.vendor_attributes):
-        return False
+    purposes = {each.purpose for each in request.vendor_attributes}
+    if not request.profile.takes_coa or not purposes.intersection(SPEEDS):
+        return request.profile.takes_coa and "role" in purposes and request.limits.role is not None
     speeds = (request.limits.speed_up, request.limits.speed_down)
     return request.profile.coa_replaces or None not in speeds or (request.reason == THROTTLED and any(speeds))
 

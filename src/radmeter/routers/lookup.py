@@ -13,7 +13,8 @@ from radmeter.packet.router_key import normal_mac
 
 ROUTERS = """
 SELECT id, name, mac, nas_identifier, ip_address, status, timezone, created_at, today, discovery_key, updated_at,
-       merged_into, merged_at, interim_interval, stale_after_seconds, clients, plausible_mbit_per_second
+       merged_into, merged_at, interim_interval, stale_after_seconds, clients, plausible_mbit_per_second,
+       tenant_id
 FROM radmeter.router_list WHERE true"""
 STATUS = " AND status = %(status)s"
 REQUESTS = """
@@ -57,6 +58,7 @@ class Router:
     stale_after_seconds: int
     clients: Any  # RADIUS clients whose packets may name it; None: any
     plausible_mbit_per_second: int | None  # more than one user can use in a direction; None: the limit
+    tenant_id: int | None  # whose it is: a tenant can have a realm for user names
 
     @property
     def shown(self) -> str:

@@ -5,7 +5,9 @@ from typing import Any
 
 import psycopg
 
-from radmeter.database.connection import explained_errors
+from radmeter.database import views
+from radmeter.database.connection import Connection, explained_errors
+from radmeter.database.views import Row
 
 # Users with a plan who used a router of the tenant lately, and have no plan under the new name.
 WITHOUT_PLAN = """
@@ -37,6 +39,17 @@ def qualify_usernames(
     found = row[0]
     assert isinstance(found, datetime.date)
     return found
+
+
+def realms(connection: Connection) -> list[Row]:
+    """Return the realms of the tenants, from when on each holds, and how many routers the tenant has."""
+    return views.rows(
+        connection,
+        """SELECT each.tenant_id AS tenant, each.realm, each.qualify_from AS from_day,
+                  (SELECT count(*) FROM radmeter.router_list AS router
+                   WHERE router.tenant_id = each.tenant_id AND router.merged_into IS NULL) AS routers
+           FROM radmeter.tenant_realm AS each ORDER BY each.tenant_id, each.qualify_from""",
+    )
 
 
 def users_without_plan(connection: psycopg.Connection[Any], tenant: int, realm: str) -> list[str]:

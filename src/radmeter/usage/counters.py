@@ -22,7 +22,8 @@ SELECT plan.name AS plan, coalesce(plan.quota_type, 'monthly') AS quota_type, pl
        CASE coalesce(plan.quota_type, 'monthly')
            WHEN 'daily' THEN %(period)s::date + 1
            WHEN 'weekly' THEN %(period)s::date + 7
-           WHEN 'monthly' THEN radmeter.period_start('monthly', plan.anchor_day, NULL, %(period)s::date + 31)
+           WHEN 'monthly' THEN radmeter.period_start(
+               'monthly', plan.anchor_day, subscriber.quota_start, %(period)s::date + 31)
        END AS period_end
 FROM (VALUES (%(name)s)) AS asked (username)
 LEFT JOIN public.subscribers AS subscriber USING (username)

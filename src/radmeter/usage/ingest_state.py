@@ -19,6 +19,14 @@ FROM radmeter.totals"""
 INCIDENTS = f"""
 SELECT kind, count(*) AS incidents FROM radmeter.journal_incidents
 WHERE {SHOWN} AND settled_at IS NULL GROUP BY kind ORDER BY kind"""  # noqa: S608  # a constant
+# Failed ones only of a day, by an index.
+REQUESTS = """
+SELECT under_way.requests AS under_way, under_way.oldest_seconds,
+       (SELECT count(*) FROM radmeter.disconnect_queue
+        WHERE ended_at > now() - interval '1 day' AND state = 'failed') AS failed_today,
+       (SELECT count(*) FROM radmeter.router_coa_state WHERE silent_since IS NOT NULL) AS silent_routers
+FROM (SELECT count(*) AS requests, extract(epoch FROM now() - min(created_at))::float8 AS oldest_seconds
+      FROM radmeter.disconnect_queue WHERE ended_at IS NULL) AS under_way"""
 JOB_RESULT = "SELECT succeeded_at, failed_at, error FROM radmeter.job_result WHERE job = %(job)s"
 
 
@@ -41,6 +49,12 @@ def totals(connection: Connection) -> Row:
 def incidents(connection: Connection) -> list[Row]:
     """Return how many incidents of each kind wait for somebody."""
     return views.rows(connection, INCIDENTS)
+
+
+def requests(connection: Connection) -> Row:
+    """Return how many requests to routers are under way or failed within a day, and how many routers are silent."""
+    (row,) = views.rows(connection, REQUESTS)
+    return row
 
 
 def job_result(connection: Connection, job: str) -> Row | None:

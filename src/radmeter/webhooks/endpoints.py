@@ -6,6 +6,7 @@ from typing import Any, Protocol
 import psycopg
 
 from radmeter.database.connection import explained_errors
+from radmeter.errors import ConfigurationError
 from radmeter.webhooks.signing import secret_bytes
 
 COLUMNS = (
@@ -94,8 +95,10 @@ def has_secrets(connection: psycopg.Connection[Any]) -> bool:
         return row.fetchone() == (True,)
 
 
-def encrypt_again(connection: psycopg.Connection[Any], box: SecretBox) -> int:
+def encrypt_again(connection: psycopg.Connection[Any], box: SecretBox, lost: list[int] | None = None) -> int:
     """Encrypt all secrets with the present key, and return how many. All are, or none is.
+
+    With a list for the `lost` ones, a secret that no key decrypts stays, and its endpoint comes into the list.
 
     Raises
     ------
@@ -108,7 +111,13 @@ def encrypt_again(connection: psycopg.Connection[Any], box: SecretBox) -> int:
             "SELECT id, secret, former_secret FROM radmeter.webhook WHERE secret IS NOT NULL ORDER BY id FOR UPDATE"
         ).fetchall()
         for webhook_id, *sealed in rows:
-            present, former = (None if each is None else box.rotated(each) for each in sealed)
+            try:
+                present, former = (None if each is None else box.rotated(each) for each in sealed)
+            except ConfigurationError:
+                if lost is None:
+                    raise
+                lost.append(webhook_id)
+                continue
             connection.execute(
                 "UPDATE radmeter.webhook SET secret = %s, former_secret = %s WHERE id = %s",
                 (present, former, webhook_id),

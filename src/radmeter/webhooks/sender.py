@@ -61,6 +61,7 @@ class Sender:
         seconds: float = posting.SECONDS,
         delays: Sequence[float] = deliveries.DELAYS,
         poll_seconds: float = POLL_SECONDS,
+        again_seconds: float = AGAIN_SECONDS,
     ) -> None:
         self._dsn = dsn
         self._box = box
@@ -68,6 +69,7 @@ class Sender:
         self._seconds = seconds
         self._delays = delays
         self._poll_seconds = poll_seconds
+        self._again_seconds = again_seconds
         self._holder = uuid.uuid4()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -101,7 +103,11 @@ class Sender:
                         self._said = None
             except StoreError as error:
                 self._say(f"webhooks wait: {error}")
-                stop.wait(AGAIN_SECONDS)
+                stop.wait(self._again_seconds)
+            except Exception:
+                # Such as RuntimeError: the machine has no more threads.
+                log.exception("webhooks: an error of radmeter; it goes on")
+                stop.wait(self._again_seconds)
 
     def _begin_sending(self, due: Sequence[Due], stop: threading.Event) -> None:
         self._sending = [(webhook, thread) for webhook, thread in self._sending if thread.is_alive()]
@@ -145,6 +151,9 @@ class Sender:
         except StoreError as error:
             # The claim runs out, and the delivery is sent again.
             self._say(f"webhooks wait: {error}")
+        except Exception:
+            self._unreadable[due.id] = time.monotonic() + UNREADABLE_SECONDS, ""
+            log.exception("webhook %s: an error of radmeter; it goes on in a minute", due.id)
         finally:
             poster.close()
 

@@ -33,6 +33,7 @@ def test_an_added_router_is_listed_and_shown(database: str) -> None:
         "ip_address": "2001:db8::1",
         "timezone": "Europe/Berlin",
         "status": "active",
+        "tenant_id": None,
         "clients": None,
     }
     assert radmeter(database, "routers", "list", "--format", "json").json() == [row]

@@ -282,3 +282,31 @@ def test_the_journal_that_a_radiusd_writes_instead_is_named_in_one_line(tmp_path
             assert used_instead(theirs) == []
         finally:
             process.communicate()
+
+
+def test_requests_to_routers_and_silent_routers(
+    database: str, connection: Connection, tmp_path: Path
+) -> None:
+    def line() -> str:
+        done = radmeter(database, "status", "--sample", "0", RADMETER_JOURNAL=str(tmp_path / "journal"))
+        return next(each for each in done.output.splitlines() if each.startswith("requests to routers"))
+
+    assert line() == "requests to routers   0 under way"
+    with Packets(database) as packets:
+        packets.add("Start", "s1", User_Name="bob", NAS_Identifier="lobby")
+    connection.execute(
+        """INSERT INTO radmeter.disconnect_queue (radacctid, username, act, reason, created_at, state, ended_at)
+           VALUES (1, 'bob', 'disconnect', 'over', now() - interval '2 minutes', 'waiting', NULL),
+                  (1, 'bob', 'disconnect', 'over', now() - interval '2 hours', 'failed', now() - interval '1 hour'),
+                  (1, 'bob', 'disconnect', 'over', now() - interval '2 days', 'failed', now() - interval '25 hours');
+           INSERT INTO radmeter.router_coa_state (router_id, silent_since) VALUES (1, now())"""
+    )
+    assert line() == (
+        "requests to routers   1 under way, the oldest 2 min 0 s old, 1 failed within a day, 1 router does not answer. "
+        "See `radmeter doctor`"
+    )
+    done = radmeter(
+        *(database, "status", "--sample", "0", "--format", "json"), RADMETER_JOURNAL=str(tmp_path / "journal")
+    )
+    found = json.loads(done.output)["requests"]
+    assert (found["under_way"], found["failed_today"], found["silent_routers"]) == (1, 1, 1)

@@ -32,6 +32,7 @@ FORMATS = ("table", "json", "csv")
 READ: dict[str, tuple[str, ...]] = {
     "simulate": (),  # sends to a server, and shows names of its own
     "queue list": (),
+    "routers qualify": (),
     "routers test-coa": ("{router}",),
     "jobs close-stale": ("--dry-run",),
     "migrate plan": ("--reapply",),
@@ -82,6 +83,7 @@ WITHOUT_DATA |= {
     "backfill",
     "verify",
     "config",
+    "routers qualify",  # a realm has letters, digits, dots and dashes
     "routers test-coa",  # the router has no secret
     "journal adopt",
     "journal status",

@@ -11,9 +11,13 @@ from tempfile import TemporaryDirectory
 
 import pytest
 from support.doctoring import Line, ask, faults, paste
-from support.raddb import PYTHON_PATH
+from support.quotas import give_plan
+from support.raddb import PYTHON_PATH, SOURCE
 from support.raddb import Raddb as Directory
+from support.servers import Connection
 from support.some_radiusd import some_radiusd
+
+from radmeter.freeradius import installed
 
 
 class Raddb(Directory):
@@ -324,3 +328,29 @@ def test_of_several_servers_none_is_judged_unless_one_has_the_journal_or_none_ca
             raddbs[1].edit("radiusd.conf", "status_server = yes", "status_server = no")
             assert [line.level for line in found()] == ["green", "yellow"]
             assert found()[0].said == f"{raddbs[1].directory} (of process {writer}) was judged"
+
+
+def test_logins_that_nobody_asks_about_quotas(
+    raddb: Raddb, database: str, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It matters only if somebody has a quota. Then the server needs the module, and that its driver."""
+    assert raddb.faults(database) == []
+    give_plan(connection)
+    (found,) = raddb.faults(database)
+    assert found.level == "yellow"
+    assert found.said.startswith("no virtual server calls radmeter_quota in post-auth: users who are over")
+    site = raddb.directory / "sites-enabled" / "default"
+    raddb.edit(
+        "sites-enabled/default", "server default {", "server default {\npost-auth {\n\tradmeter_quota\n}"
+    )
+    for name in ("mods-available/radmeter_sql", "policy.d/radmeter_quota"):
+        shutil.copy(SOURCE / name, raddb.directory / name)
+    (found,) = raddb.faults(database)
+    assert found.said.startswith(
+        f"post-auth of {site} calls radmeter_quota, and its module radmeter_quota_sql is not"
+    )
+    raddb.paste(found.remedy)
+    assert raddb.faults(database) == []
+    monkeypatch.setattr(installed, "SQL_MODULE", "rlm_sql_of_nobody.so")
+    (found,) = raddb.faults(database)
+    assert (found.level, found.remedy.split(" && ")[0]) == ("red", "sudo apt install freeradius-postgresql")

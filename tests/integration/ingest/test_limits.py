@@ -377,6 +377,8 @@ STRANGE = """INSERT INTO radacct (acctsessionid, acctuniqueid, username, nasipad
     SELECT 's', %s, 'strange', '192.0.2.1', (SELECT min(id) FROM routers), %s, %s, 5, 5"""
 CALLERS: dict[str, str | Callable[[], dict[str, Any]] | None] = {
     "close_stale": "SELECT radmeter.close_stale((SELECT array_agg(radacctid) FROM radacct WHERE username = 'strange'))",
+    "close_gone": """SELECT cardinality(radmeter.close_gone(array_agg(radacctid), array_agg(1.0::float8)))
+                     FROM radacct WHERE username = 'strange'""",
     "close_waiting": "SELECT radmeter.close_waiting()",
     "apply_batch": None,
     "close_rebooted": lambda: record(2, Acct_Status_Type="Accounting-On"),

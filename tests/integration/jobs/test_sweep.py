@@ -60,6 +60,8 @@ BOUNDED = {
     "radmeter.quota_change": "the jobs empty it",
     "radmeter.quota_notice": "quota_history_keep_days",
     "radmeter.replayed_file": "a row for each file",
+    "radmeter.router_coa": "a row for each router",
+    "radmeter.router_coa_state": "a row for each router",
     "radmeter.router_network": "8 for each router",
     "radmeter.session_alias": "forgotten after 100 days",
     "radmeter.session_month": "a row for each month",

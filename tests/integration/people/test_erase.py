@@ -216,6 +216,9 @@ def test_the_name_is_nowhere_after_an_erasure_and_no_total_has_changed(
     assert connection.execute(
         "SELECT plan_id IS NOT NULL FROM subscribers WHERE username = %s", (pseudonym,)
     ).fetchone() == (True,)
+    assert radmeter(planted, "users", "list", "--format", "json").json() == []
+    assert pseudonym not in radmeter(planted, "quota", "over").output
+    assert [row["users"] for row in radmeter(planted, "plans", "list", "--format", "json").json()] == [0, 0]
     (line,) = connection.execute("SELECT who, detail FROM audit_log WHERE action = 'people erase'").fetchall()
     assert line[0] == "postgres"
     assert line[1]["pseudonym"] == pseudonym

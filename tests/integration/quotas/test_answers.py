@@ -597,6 +597,7 @@ def test_what_has_no_purpose_any_more_is_ended_without_sending(
         ("chilli", "restored", "NULL", "coa"),
         # There is no attribute for a speed.
         ("cisco", "throttled", "1000000", "disconnect"),
+        ("aruba", "throttled", "1000000", "disconnect"),
         ("unifi", "throttled", "1000000", "disconnect"),
     ],
 )
@@ -620,6 +621,26 @@ def test_a_change_that_no_attribute_makes_is_a_new_login(
     assert row["act"] == act
 
 
+@pytest.mark.parametrize(
+    ("vendor", "act"), [("aruba", "coa"), ("cisco", "disconnect"), ("meraki", "disconnect")]
+)
+def test_a_role_stands_for_speeds(
+    database: str, connection: Connection, key_file: Path, nas: Nas, vendor: str, act: str
+) -> None:
+    """In mid-session where the vendor takes it, else by a new login."""
+    throttle(connection)
+    connection.execute("UPDATE plans SET role = 'fast'")
+    connection.execute("INSERT INTO plan_tiers SELECT id, 0, 64000, 64000, 'slow' FROM plans")
+    connection.execute("SELECT radmeter.apply_due_quotas(100)")
+    set_coa(connection, key_file, vendor=vendor, secret=None)
+    with working(database, key_file):
+        wait_for_state(connection, "acknowledged" if act == "disconnect" else "done")
+    (received,) = nas.requests()
+    assert received.act == act
+    if act == "coa":
+        assert received.get("Aruba-User-Role") == "slow"
+
+
 def test_without_an_address_a_request_goes_where_the_packets_come_from(
     database: str, connection: Connection, key_file: Path, nas: Nas
 ) -> None:
@@ -640,6 +661,14 @@ def test_without_an_address_a_request_goes_where_the_packets_come_from(
     with working(database, key_file):
         wait_for(lambda: len(nas.requests()) == 3)
     assert value(connection, "SELECT host(packets_from) FROM radmeter.router_coa_state") == "127.0.0.1"
+
+
+def test_a_session_with_a_later_packet_is_not_closed(connection: Connection, nas: Nas) -> None:
+    """It came between the claim and the answer."""
+    connection.execute("UPDATE radacct SET arrived_at = now() - interval '4 minutes'")
+    close = "SELECT radmeter.close_gone(ARRAY(SELECT radacctid FROM radacct), '{%s}') = '{}'"
+    assert value(connection, close % 300) is True
+    assert value(connection, close % 200) is False
 
 
 def test_while_a_shipper_has_a_backlog_no_session_is_closed(

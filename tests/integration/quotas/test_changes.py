@@ -117,3 +117,22 @@ def test_users_who_were_there_before_quotas_are_looked_at_soon(server: Server) -
         assert apply_due(connection) == 30
         assert connection.execute(noted).fetchall() == []
         assert connection.execute("SELECT count(*) FROM radmeter.quota_account").fetchone() == (30,)
+
+
+def test_a_price_or_a_name_concerns_no_users_quota(connection: Connection) -> None:
+    give_plan(connection)
+    for change in ("price = 5", "name = 'other'", "retired_at = now()", "retired_at = NULL"):
+        connection.execute(f"UPDATE plans SET {change}".encode())
+        assert apply_due(connection) == 0, change
+    connection.execute("UPDATE plans SET quota_bytes = 5, price = 6")
+    assert apply_due(connection) == 1
+
+
+def test_a_tier_that_moves_to_another_plan_concerns_the_users_of_both(connection: Connection) -> None:
+    plans = [give_plan(connection, name) for name in ("bob", "ann")]
+    connection.execute(
+        "INSERT INTO plan_tiers (plan_id, from_bytes, speed_up) VALUES (%s, 5, 5)", (plans[0],)
+    )
+    assert apply_due(connection) == 1
+    connection.execute("UPDATE plan_tiers SET plan_id = %s", (plans[1],))
+    assert apply_due(connection) == 2

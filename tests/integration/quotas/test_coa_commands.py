@@ -1,6 +1,8 @@
 """Commands that set how requests reach routers, and that ask for them."""
 
 import json
+import os
+import pwd
 import re
 import stat
 import threading
@@ -9,11 +11,13 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from cryptography.fernet import Fernet
 from support.commands import radmeter
 from support.quota_queue import ask, requests, session, set_coa, wait_for, wait_for_state, working
 from support.scripted_nas import NAK, SECRET, Nas, Received, acknowledges, is_silent, refuses, scripted_nas
 from support.servers import Connection, Server, installed
 
+from radmeter.quotas import secrets
 from radmeter.quotas.secrets import Keyring
 
 
@@ -50,10 +54,16 @@ def stored(connection: Connection) -> tuple[object, ...]:
 
 
 def test_a_router_is_set_and_its_secret_is_nowhere_in_the_clear(
-    database: str, connection: Connection, tmp_path: Path, key_file: Path, secret_file: Path
+    database: str,
+    connection: Connection,
+    tmp_path: Path,
+    key_file: Path,
+    secret_file: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     session(database)
     environment = {"RADMETER_COA_KEY_FILE": str(key_file)}
+    monkeypatch.setattr(secrets, "JOBS_USER", "no-such-user")
     done = radmeter(
         database,
         *(
@@ -131,9 +141,12 @@ def test_a_key_is_replaced_while_both_decrypt(
     before = key_file.read_bytes()
     key_file.chmod(0o640)
     done = radmeter(database, "routers", "coa-key", "--new", **environment)
-    assert "1 secret encrypted with it, 1 old key removed" in done.output
-    assert key_file.read_bytes() != before
-    assert len(key_file.read_bytes().split()) == 1
+    assert "1 secret encrypted with it: copy the file" in done.output
+    # A command that has read the file may still store what it encrypted with the former key.
+    assert key_file.read_bytes().split()[1:] == before.split()
+    assert radmeter(database, "routers", "coa-key", "--new", **environment).exit_code == 0
+    assert len(key_file.read_bytes().split()) == 2
+    assert before.strip() not in key_file.read_bytes()
     assert stat.S_IMODE(key_file.stat().st_mode) == 0o640
     row = connection.execute("SELECT secret FROM radmeter.router_coa").fetchone()
     assert row is not None
@@ -145,6 +158,46 @@ def test_a_key_is_replaced_while_both_decrypt(
     assert lost.exit_code != 0
     assert "copy it from the machine that has it" in lost.errors
     assert not key_file.exists()
+
+
+def test_a_lost_key_is_replaced_and_what_it_encrypted_is_named(
+    database: str, connection: Connection, tmp_path: Path, key_file: Path, secret_file: Path
+) -> None:
+    environment = {"RADMETER_COA_KEY_FILE": str(key_file)}
+    for router in ("lobby", "bar"):
+        session(database, session_id=router, router=router)
+        radmeter(database, "routers", "set", router, "--coa-secret-file", secret_file, **environment)
+    radmeter(
+        database, "webhooks", "add", "https://example.org/", "--secret-file", tmp_path / "hook", **environment
+    )
+    before = key_file.read_bytes()
+    key_file.write_bytes(Fernet.generate_key() + b"\n")
+    # A secret that no key decrypts: the file is not touched, however often somebody tries.
+    strange = key_file.read_bytes()
+    for _ in range(2):
+        assert radmeter(database, "routers", "coa-key", "--new", **environment).exit_code == 2
+    assert key_file.read_bytes() == strange
+    key_file.write_bytes(before)
+    # One router's secret is removed on purpose.
+    gone = radmeter(database, "routers", "set", "bar", "--coa-secret-file", "", **environment)
+    assert gone.exit_code == 0, gone.errors
+    assert connection.execute("SELECT count(secret) FROM radmeter.router_coa").fetchone() == (1,)
+    key_file.unlink()
+    done = radmeter(database, "routers", "coa-key", "--new", "--forget", **environment)
+    assert done.exit_code == 0, done.errors
+    row = connection.execute("SELECT id FROM routers WHERE name = 'lobby'").fetchone()
+    assert row is not None
+    assert done.output.splitlines()[1:] == [
+        f"given up, set it again: radmeter routers set '#{row[0]}' --coa-secret-file FILE",
+        "lost: radmeter webhooks rotate 1 --secret-file FILE --former-hours 0",
+    ]
+    for command in (
+        ("routers", "set", f"#{row[0]}", "--coa-secret-file", secret_file),
+        ("webhooks", "rotate", "1", "--secret-file", tmp_path / "new", "--former-hours", "0"),
+        ("routers", "coa-key", "--new"),
+    ):
+        done = radmeter(database, *command, **environment)
+        assert done.exit_code == 0, done.errors
 
 
 @pytest.mark.parametrize(
@@ -305,3 +358,35 @@ def test_ingest_does_not_wait_for_a_change_of_a_routers_requests(
         thread.join(60)
         assert not thread.is_alive()
     assert stored(connection)[2] == 3799
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes a key for another user")
+def test_the_jobs_can_read_a_key_that_root_makes(
+    database: str, key_file: Path, secret_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They run as a user of their own. Nobody else may read it."""
+    session(database)
+    monkeypatch.setattr(secrets, "JOBS_USER", "nobody")
+    done = radmeter(
+        *(database, "routers", "set", "lobby", "--coa-secret-file", secret_file),
+        RADMETER_COA_KEY_FILE=str(key_file),
+    )
+    assert done.exit_code == 0, done.errors
+    made = key_file.stat()
+    assert (made.st_uid, made.st_gid) == (0, pwd.getpwnam("nobody").pw_gid)
+    assert stat.S_IMODE(made.st_mode) == 0o640
+
+
+def test_a_program_gets_all_requests(database: str, connection: Connection) -> None:
+    """A table for people shows 50. A program that asks for JSON may not look at standard error."""
+    session(database)
+    connection.execute(
+        """INSERT INTO radmeter.disconnect_queue (radacctid, username, act, reason, state, ended_at)
+           SELECT 1, 'bob', 'disconnect', 'test', 'done', now() FROM generate_series(1, 60)"""
+    )
+    assert len(radmeter(database, "queue", "list", "--format", "json").json()) == 60
+    assert len(radmeter(database, "queue", "list", "--format", "csv").output.splitlines()) == 61
+    table = radmeter(database, "queue", "list")
+    assert (table.output.count("bob"), "There are more" in table.errors) == (50, True)
+    few = radmeter(database, "queue", "list", "--limit", "2", "--format", "json")
+    assert (len(few.json()), "There are more" in few.errors) == (2, True)

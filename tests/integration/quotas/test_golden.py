@@ -42,6 +42,7 @@ LIMITS = Limits(
     octets_out=(6 << 30) + 7,
     session_timeout=86_400,
     idle_timeout=600,
+    role="slow lane",
 )
 VENDORS = (
     "mikrotik",

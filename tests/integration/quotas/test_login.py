@@ -104,6 +104,43 @@ def test_each_vendor_gets_its_own_attributes(
     assert brief(found) == expected
 
 
+@pytest.mark.parametrize(
+    ("vendor", "expected"),
+    [
+        ("mikrotik", [("Mikrotik-Group", "ROLE")]),
+        ("generic", [("Filter-Id", "ROLE")]),
+        ("meraki", [("Filter-Id", "ROLE")]),
+        ("aruba", [("Aruba-User-Role", "ROLE")]),
+        ("cisco", [("Cisco-AVPair", "ip:sub-qos-policy-in=ROLE"), ("Cisco-AVPair", "ip:sub-qos-policy-out=ROLE")]),
+        ("chilli", []),
+        ("cambium", []),
+    ],
+)  # fmt: skip
+def test_a_role_is_that_of_the_tier_in_force_or_of_the_plan(
+    database: str, connection: Connection, plan: int, vendor: str, expected: list[tuple[str, str]]
+) -> None:
+    """It is how meraki, aruba and cisco slow users down. Speeds and octets of other vendors are not looked at here."""
+
+    def roles() -> list[tuple[str, str]]:
+        rows = connection.execute(
+            "SELECT attribute, value FROM radmeter.authorize(%s, '', %s, '', '', '192.0.2.1')",
+            (b"bob".hex(), ACCESS_POINT.encode().hex()),
+        ).fetchall()
+        return [row for row in rows if row[0] in names]
+
+    names = {"Mikrotik-Group", "Filter-Id", "Aruba-User-Role", "Cisco-AVPair"}
+    router(connection, vendor)
+    assert roles() == []
+    connection.execute("UPDATE plans SET role = 'gold/1'")
+    connection.execute(
+        "INSERT INTO plan_tiers VALUES (%s, 1000, 500000, 500000, 'slow lane'), (%s, 2000, 8000, 8000, NULL)",
+        (plan, plan),
+    )
+    for used, role in ((0, "gold/1"), (1000, "slow lane"), (2000, "gold/1")):
+        use(database, used)
+        assert roles() == [(name, value.replace("ROLE", role)) for name, value in expected], used
+
+
 def brief(found: dict[str, str]) -> str:
     """Write attributes in one line: a limit with its upper 32 bits, and speeds of both directions together."""
     words: list[str] = []
@@ -140,7 +177,8 @@ def test_every_attribute_is_in_freeradius_own_dictionaries(connection: Connectio
     ).fetchall()
     assert len(rows) > 20
     for attribute, gigawords, unit in rows:
-        assert known[attribute] == ("string" if unit == "mikrotik" else "integer"), attribute
+        is_text = unit == "mikrotik" or unit.startswith("text:")
+        assert known[attribute] == ("string" if is_text else "integer"), attribute
         if gigawords is not None and not gigawords.startswith("Attr-26."):
             assert known[gigawords] == "integer", gigawords
 

@@ -17,16 +17,24 @@ ZONES = (
     "UTC",
 )
 KINDS = (("daily", 1), ("weekly", 7), ("monthly", 31), ("monthly", 30), ("monthly", 15))
+# The day of each user: both got the plan on Sunday, 31 March 2024.
+JOINED = (("weekly", 0, 7), ("monthly", 0, 31))
 
 
-@pytest.mark.parametrize(("quota_type", "anchor_day"), KINDS)
-def test_each_period_of_two_years(connection: Connection, quota_type: str, anchor_day: int) -> None:
+@pytest.mark.parametrize(
+    ("quota_type", "stored", "anchor_day"), [*((kind, day, day) for kind, day in KINDS), *JOINED]
+)
+def test_each_period_of_two_years(
+    connection: Connection, quota_type: str, stored: int, anchor_day: int
+) -> None:
     for zone in ZONES:
         connection.execute(
             "INSERT INTO plans (name, quota_type, anchor_day, timezone, quota_bytes) VALUES (%s, %s, %s, %s, 5)",
-            (zone, quota_type, anchor_day, zone),
+            (zone, quota_type, stored, zone),
         )
-    connection.execute("INSERT INTO subscribers (username, plan_id) SELECT name, id FROM plans")
+    connection.execute(
+        "INSERT INTO subscribers (username, plan_id, quota_start) SELECT name, id, '2024-03-31' FROM plans"
+    )
     begin = datetime.now(UTC).replace(minute=30)
     rows = connection.execute(
         """SELECT at, state.* FROM generate_series(%s, %s::timestamptz + interval '2 years', interval '25 hours') AS at,

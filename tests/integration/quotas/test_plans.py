@@ -80,14 +80,15 @@ def test_every_option_is_a_value_of_the_plan(database: str, connection: Connecti
         "quota_seconds": 108_000,
         "speed_down": 50_000_000,
         "speed_up": 512_000,
+        "role": None,
         "max_sessions": 3,
         "session_timeout": 3600,
         "idle_timeout": 600,
         "valid_seconds": 2_592_000,
         "rollover_bytes": 5 * 10**9,
         "tiers": [
-            {"from_bytes": 8 * 10**9, "speed_down": 1_000_000, "speed_up": 512_000},
-            {"from_bytes": 9 * 10**9, "speed_down": None, "speed_up": None},
+            {"from_bytes": 8 * 10**9, "speed_down": 1_000_000, "speed_up": 512_000, "role": None},
+            {"from_bytes": 9 * 10**9, "speed_down": None, "speed_up": None, "role": None},
         ],
         "price": "19.90",
         "users": 0,
@@ -289,3 +290,56 @@ def test_a_plan_cannot_be_given_while_it_is_retired(database: str) -> None:
             other.execute("SET lock_timeout = '200ms'")
             with pytest.raises(psycopg.errors.LockNotAvailable):
                 other.execute("SELECT radmeter.retire_plan('basic', false)")
+
+
+def test_roles_of_plans_and_tiers(database: str, connection: Connection) -> None:
+    def values(name: str = "fair") -> tuple[object, list[object]]:
+        plan = radmeter(database, "plans", "show", name, "--format", "json").json()
+        return plan["role"], [tier["role"] for tier in plan["tiers"]]
+
+    run(
+        database,
+        "plans",
+        "add",
+        "fair",
+        "--role",
+        "gold",
+        "--tier",
+        "80GB:5M/1M:slow/1",
+        "--tier",
+        "90GB:off",
+    )
+    assert values() == ("gold", ["slow/1", None])
+    assert ":5M/1M:slow/1, " in run(database, "plans", "show", "fair")
+    run(database, "plans", "set", "fair", "--role", "off", "--tier", "80GB:5M/1M")
+    assert values() == (None, [None])
+    for bad in (
+        ("--role", "`id`"),
+        ("--role", "%{x}"),
+        ("--tier", "8GB:off:slow"),
+        ("--tier", "8GB:1M/1M:"),
+        ("--role", ""),
+    ):
+        done = radmeter(database, "plans", "set", "fair", *bad)
+        assert (done.exit_code, "role" in done.errors) == (2, True), (bad, done.errors)
+
+
+def test_a_tier_that_slows_nobody_down_is_said(database: str, connection: Connection) -> None:
+    """Routers of aruba, cisco and meraki take no speeds."""
+    plain = ("plans", "add", "fair", "--quota", "unlimited", "--tier", "80GB:5M/1M")
+    assert radmeter(database, *plain).errors == ""
+    run(database, "routers", "add", "lobby", "--mac", "02:00:00:00:00:01")
+    assert radmeter(database, "routers", "set", "lobby", "--vendor", "mikrotik").errors == ""
+    assert radmeter(database, "plans", "set", "fair", "--tier", "81GB:5M/1M").errors == ""
+    assert (
+        "routers of aruba take no speeds"
+        in radmeter(database, "routers", "set", "lobby", "--vendor", "aruba").errors
+    )
+    assert (
+        "routers of aruba take no speeds"
+        in radmeter(database, "plans", "set", "fair", "--tier", "80GB:5M/1M").errors
+    )
+    assert (
+        radmeter(database, "plans", "set", "fair", "--tier", "80GB:5M/1M:slow", "--tier", "90GB:off").errors
+        == ""
+    )

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,10 @@ import psycopg
 import pytest
 from support.commands import radmeter
 from support.quotas import MB, OTHER_DAY, apply_due, queue, state, use
+from support.rows_read import rows_read
 from support.servers import Connection, Server, installed
+
+from radmeter.quotas.subscribers import list_users
 
 NAMES = (
     "o'brien",
@@ -218,8 +221,37 @@ def test_a_validity_begins_with_the_first_use_and_is_renewed(bob: str, connectio
     assert "nothing can be renewed" in radmeter(bob, "users", "assign", "bob", "--renew").errors
 
 
+def test_a_one_time_plan_is_renewed_on_its_first_day(bob: str, connection: Connection) -> None:
+    """A counter is kept by the day on which the period begins. So what is used comes back as a top-up."""
+    run(
+        bob,
+        "plans",
+        "add",
+        "once",
+        "--quota",
+        "2MB",
+        "--period",
+        "one-time",
+        "--timezone",
+        "UTC",
+        "--valid",
+        "1h",
+    )
+    run(bob, "users", "assign", "bob", "--plan", "once")
+    use(bob, 3 * MB)
+    for used in (3 * MB, 7 * MB):
+        use(bob, used)
+        assert shown(bob)["status"] == "over"
+        run(bob, "users", "assign", "bob", "--plan", "once", "--renew")
+        found = shown(bob)
+        assert (found["status"], found["remaining_bytes"], found["expires_at"]) == ("active", 2 * MB, None)
+
+
 def test_a_one_time_plan_is_renewed_from_the_next_day_on(bob: str, connection: Connection) -> None:
-    run(bob, "plans", "add", "once", "--quota", "2MB", "--period", "one-time", "--timezone", "UTC")
+    """With a quota of one direction, no top-up can be the same."""
+    run(
+        *(bob, "plans", "add", "once", "--quota-up", "2MB", "--period", "one-time", "--timezone", "UTC"),
+    )
     run(bob, "users", "assign", "bob", "--plan", "once")
     use(bob, 2 * MB)
     assert shown(bob)["status"] == "over"
@@ -231,6 +263,58 @@ def test_a_one_time_plan_is_renewed_from_the_next_day_on(bob: str, connection: C
     run(bob, "users", "assign", "bob", "--plan", "once", "--renew")
     found = shown(bob)
     assert (found["status"], found["used_bytes"], found["period_end"]) == ("active", 0, None)
+
+
+def test_the_period_of_a_user_begins_on_the_day_of_the_user(bob: str, connection: Connection) -> None:
+    """Customers who are billed from the day on which they came (`--anchor joined`)."""
+    (today,) = connection.execute("SELECT (now() AT TIME ZONE 'UTC')::date").fetchone() or (None,)
+    assert isinstance(today, date)
+    run(bob, "plans", "add", "home", "--quota", "10MB", "--anchor", "joined", "--timezone", "UTC")
+    run(
+        bob,
+        "plans",
+        "add",
+        "week",
+        "--quota",
+        "10MB",
+        "--period",
+        "weekly",
+        "--anchor",
+        "joined",
+        "--timezone",
+        "UTC",
+    )
+    assert "joined" in run(bob, "plans", "show", "home")
+    run(bob, "users", "add", "ann", "--plan", "home", "--no-password")
+    assert shown(bob, "ann")["period_start"] == str(today)
+    use(bob, 3 * MB, username="ann")
+    other = today - timedelta(days=9)
+    run(bob, "users", "assign", "ann", "--anchor", str(other.day))
+    found = shown(bob, "ann")
+    assert (found["period_start"], found["used_bytes"]) == (str(other), 0)
+    use(bob, 4 * MB, username="ann")
+    assert shown(bob, "ann")["used_bytes"] == 1 * MB
+    assert "has these plans already" in run(bob, "users", "assign", "ann", "--anchor", str(other.day))
+    monday = today - timedelta(days=today.weekday())
+    run(bob, "users", "add", "joe", "--plan", "week", "--anchor", "1", "--no-password")
+    assert (shown(bob, "joe")["period_start"], shown(bob, "joe")["period_end"]) == (
+        str(monday),
+        str(monday + timedelta(days=7)),
+    )
+    run(bob, "users", "assign", "joe", "--anchor", "today")
+    assert shown(bob, "joe")["period_start"] == str(today)
+    assert (
+        connection.execute(
+            "SELECT * FROM radmeter.user_differences('2000-01-01', '2100-01-01', NULL)"
+        ).fetchall()
+        == []
+    )
+    # Nobody is added if the day is none.
+    for plan, day, said in (("basic", "15", "begin on the same day for all"), ("week", "9", "not on 9")):
+        refused = radmeter(bob, "users", "add", "kim", "--plan", plan, "--anchor", day, "--no-password")
+        assert (refused.exit_code, said in refused.errors) == (1, True), refused.errors
+    assert radmeter(bob, "users", "show", "kim").exit_code == 1
+    assert radmeter(bob, "plans", "set", "home", "--period", "daily", "--anchor", "joined").exit_code == 1
 
 
 def test_users_are_listed_by_plan_and_status_in_pages(bob: str, connection: Connection) -> None:
@@ -252,6 +336,26 @@ def test_users_are_listed_by_plan_and_status_in_pages(bob: str, connection: Conn
     table = radmeter(bob, "users", "list", "--limit", "2", COLUMNS="80")
     assert max(map(len, table.output.splitlines())) <= 80
     assert table.errors == "There are more: go on with --after 'u0001'\n"
+
+
+def test_a_list_by_status_looks_only_at_those_who_can_have_it(bob: str, connection: Connection) -> None:
+    """With 100,000 users it took half a minute to look at all."""
+    connection.execute(
+        """INSERT INTO subscribers (username, plan_id) SELECT 'u' || n, 1 FROM generate_series(1, 2000) AS n"""
+    )
+    apply_due(connection)
+    run(bob, "users", "suspend", "bob")
+    apply_due(connection)
+    connection.execute("ANALYZE")
+
+    def listed(status: str | None) -> list[str]:
+        found = list_users(connection, plan_id=None, status=status, after="", limit=5000)
+        return [row["username"] for row in found]
+
+    assert listed("suspended") == ["bob"]
+    assert (
+        rows_read(connection, lambda: listed("suspended")) < rows_read(connection, lambda: listed(None)) / 3
+    )
 
 
 def test_a_user_without_a_plan_is_told_apart_from_nobody(bob: str) -> None:

@@ -1,5 +1,6 @@
 """User names without a realm get that of their router's tenant, from a period's start on. Nothing is lost by it."""
 
+import json
 import random
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -275,3 +276,31 @@ def test_a_router_is_told_the_name_that_it_sent(database: str, tenants: Connecti
         (request,) = wait_for(nas.requests)
         assert (request.act, request.get("User-Name")) == ("disconnect", "alice")
     assert [row["username"] for row in requests(tenants)] == ["alice@hotel"]
+
+
+def test_the_tenant_of_a_router_and_the_realms_are_shown(database: str, connection: Connection) -> None:
+    def run(*arguments: str) -> str:
+        done = radmeter(database, "routers", *arguments)
+        assert done.exit_code == 0, done.errors
+        return done.output
+
+    def tenant() -> object:
+        return json.loads(run("show", "lobby", "--format", "json"))["tenant_id"]
+
+    refused = radmeter(database, "routers", "qualify", "--tenant", "7", "--realm", "hotel")
+    assert 'no router has the tenant 7: "radmeter routers set NAME --tenant 7"' in refused.errors
+    run("add", "lobby", "--mac", "02:00:00:00:00:01")
+    assert tenant() is None
+    assert run("set", "lobby", "--tenant", "7") == "router #1 'lobby' is changed\n"
+    assert run("set", "lobby", "--tenant", "7") == "router #1 'lobby' is unchanged\n"
+    assert tenant() == 7
+    assert json.loads(run("list", "--format", "json"))[0]["tenant_id"] == 7
+    assert json.loads(run("qualify", "--format", "json")) == []
+    run("qualify", "--tenant", "7", "--realm", "hotel", "--from", "2200-01-01")
+    assert json.loads(run("qualify", "--format", "json")) == [
+        {"tenant": 7, "realm": "hotel", "from_day": "2200-01-01", "routers": 1}
+    ]
+    run("set", "lobby", "--tenant", "none", "--timezone", "UTC")
+    assert tenant() is None
+    for bad in ("0", "x", "9223372036854775808"):
+        assert radmeter(database, "routers", "set", "lobby", "--tenant", bad).exit_code == 2

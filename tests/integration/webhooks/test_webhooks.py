@@ -23,7 +23,7 @@ from support.servers import Connection
 
 from radmeter.config import Networks
 from radmeter.quotas.secrets import Keyring
-from radmeter.webhooks.sender import Sender
+from radmeter.webhooks.sender import Due, Sender
 
 MB = 10**6
 LOOPBACK = Networks([ipaddress.ip_network("127.0.0.0/8")])
@@ -499,6 +499,34 @@ def test_what_ended_long_ago_is_removed(site: Site) -> None:
     assert [row[1] for row in site.deliveries()] == ["waiting"], "one that waits stays, however old it is"
 
 
+class Stumbling(Sender):
+    """Fails once when it begins to send, as on a machine that has no more threads."""
+
+    stumbled = False
+
+    def _begin_sending(self, due: Sequence[Due], stop: threading.Event) -> None:
+        if due and not self.stumbled:
+            self.stumbled = True
+            raise RuntimeError("can't start new thread")
+        super()._begin_sending(due, stop)
+
+
+def test_any_error_is_logged_and_sending_goes_on(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    with endpoint() as (_, origin):
+        site.add(f"{origin}/hook")
+        site.use(8 * MB)
+        sender = Stumbling(
+            site.dsn, lambda: Keyring(site.key_file), LOOPBACK, poll_seconds=0.1, again_seconds=0.1
+        )
+        sender.start()
+        try:
+            site.until(["done"])
+        finally:
+            sender.end()
+    assert sender.stumbled
+    assert "can't start new thread" in caplog.text
+
+
 def test_doctor_names_what_an_endpoint_does_not_get(site: Site) -> None:
     def found() -> list[tuple[str, str]]:
         done = radmeter(site.dsn, "doctor", "--only", "webhooks", "--format", "json")
@@ -562,3 +590,23 @@ def test_the_list_does_not_read_what_was_delivered(database: str, connection: Co
     assert connection.execute("SELECT waiting, dead FROM radmeter.webhooks").fetchone() == (2, 1)
     read = rows_read(connection, lambda: connection.execute("SELECT * FROM radmeter.webhooks").fetchall())
     assert read < 200
+
+
+@pytest.mark.parametrize(("until", "stays"), [("1 minute", True), ("-1 minute", False)])
+def test_a_former_secret_goes_when_its_time_is_over(connection: Connection, until: str, stays: bool) -> None:
+    connection.execute(
+        """INSERT INTO radmeter.webhook (url, events, secret, former_secret, former_until)
+           VALUES ('https://example.org/', '{quota.over}', 'x', 'y', now() + %s::interval)""",
+        (until,),
+    )
+    connection.execute(
+        """INSERT INTO radmeter.webhook_delivery (webhook_id, message_id, type, data, happened_at, claimed_by)
+           VALUES (1, gen_random_uuid(), 'quota.over', '{}', now(), '00000000-0000-0000-0000-000000000001')"""
+    )
+    connection.execute(
+        "SELECT radmeter.note_delivery('00000000-0000-0000-0000-000000000001', 1, 204, NULL, NULL)"
+    )
+    row = connection.execute(
+        "SELECT former_secret, former_until IS NOT NULL FROM radmeter.webhook"
+    ).fetchone()
+    assert row == (("y", True) if stays else (None, False))

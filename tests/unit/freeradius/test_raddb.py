@@ -79,6 +79,12 @@ def test_files_that_an_editor_left_are_not_read(raddb: Path) -> None:
     assert [each.argument for each in read(raddb).all("python3")] == ["radmeter"]
 
 
+def test_a_dash_in_a_name_is_read(raddb: Path) -> None:
+    """As in Debian's inner-tunnel."""
+    (raddb / "sites-enabled" / "inner-tunnel").write_text("server inner-tunnel {\n}\n")
+    assert [each.argument for each in read(raddb).all("server")] == ["default", "inner-tunnel"]
+
+
 def test_calls_are_in_order_with_their_lines(raddb: Path) -> None:
     root = read(raddb)
     accounting = [

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from radmeter.quotas.amounts import (
+    MOST_SECONDS,
     BadAmount,
     bits_per_second,
     octets,
@@ -119,7 +120,13 @@ def test_a_speed_that_is_shown_reads_the_same(speed: int) -> None:
     assert bits_per_second(shown_speed(speed)) == speed
 
 
-@given(st.integers(0, 10**10))
+def test_a_span_has_at_most_100_years() -> None:
+    assert seconds("36525d") == MOST_SECONDS
+    with pytest.raises(BadAmount, match="more than 100 years"):
+        seconds("36525d1s")
+
+
+@given(st.integers(0, MOST_SECONDS))
 def test_a_span_that_is_shown_reads_the_same(span: int) -> None:
     assert seconds(shown_seconds(span)) == span
 

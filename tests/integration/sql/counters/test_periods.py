@@ -178,3 +178,29 @@ def value_of_insert(connection: Connection, timezone: str | None) -> int:
     ).fetchone()
     assert row is not None
     return int(row[0])
+
+
+@pytest.mark.parametrize(
+    ("quota_type", "anchor_day", "quota_start", "expected"),
+    [
+        ("monthly", 15, "2026-03-31", 15),
+        ("monthly", 0, "2026-03-31", 31),
+        ("weekly", 0, "2026-03-31", 2),  # a Tuesday
+        ("weekly", 0, None, 1),
+        ("monthly", 0, None, 1),
+        ("monthly", 0, "infinity", 1),
+        (None, None, None, 1),
+    ],
+)
+def test_anchor_day(
+    connection: Connection,
+    quota_type: str | None,
+    anchor_day: int | None,
+    quota_start: str | None,
+    expected: int,
+) -> None:
+    row = connection.execute(
+        "SELECT coalesce(radmeter.anchor_day(%s, %s::smallint, %s::date), 1)",
+        (quota_type, anchor_day, quota_start),
+    ).fetchone()
+    assert row == (expected,)

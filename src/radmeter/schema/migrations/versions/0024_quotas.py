@@ -29,8 +29,13 @@ ALTER TABLE public.plans
     ADD COLUMN idle_timeout integer CHECK (idle_timeout > 0),
     ADD COLUMN valid_seconds bigint CHECK (valid_seconds BETWEEN 1 AND 3155760000),
     ADD COLUMN rollover_bytes bigint CHECK (rollover_bytes >= 0),
+    ADD COLUMN role text CHECK (role ~ '^[A-Za-z0-9][A-Za-z0-9_.:/@ +-]{0,99}$'),
     ADD COLUMN retired_at timestamptz,
-    ADD COLUMN period_number integer NOT NULL DEFAULT 0;
+    ADD COLUMN period_number integer NOT NULL DEFAULT 0,
+    DROP CONSTRAINT IF EXISTS plans_anchor_day_check,
+    ADD CONSTRAINT plans_anchor_day_check CHECK (anchor_day BETWEEN 0 AND 31);
+COMMENT ON COLUMN public.plans.anchor_day IS
+    'the day of the month or week (1 is Monday) on which a period begins; 0: that of subscribers.quota_start';
 COMMENT ON COLUMN public.plans.quota_bytes IS 'octets in both directions in a period; NULL: no limit';
 COMMENT ON COLUMN public.plans.quota_bytes_in IS 'octets from the user in a period; NULL: no limit';
 COMMENT ON COLUMN public.plans.quota_bytes_out IS 'octets to the user in a period; NULL: no limit';
@@ -45,6 +50,7 @@ COMMENT ON COLUMN public.plans.rollover_bytes IS
     'at most so many unused octets of quota_bytes go on into the next period; NULL: none';
 COMMENT ON COLUMN public.plans.period_number IS
     'changes with the period of the plan: nothing rolls over from an account of another number';
+COMMENT ON COLUMN public.plans.role IS 'the group, role or policy of the routers that its users get; NULL: none';
 COMMENT ON COLUMN public.plans.retired_at IS 'since when no user can be given it; users who have it keep it';
 
 CREATE TABLE public.plan_tiers (
@@ -52,9 +58,12 @@ CREATE TABLE public.plan_tiers (
     from_bytes   bigint NOT NULL CHECK (from_bytes >= 0),
     speed_up     bigint CHECK (speed_up > 0),
     speed_down   bigint CHECK (speed_down > 0),
+    role         text CHECK (role ~ '^[A-Za-z0-9][A-Za-z0-9_.:/@ +-]{0,99}$'),
+    CHECK (role IS NULL OR speed_up IS NOT NULL OR speed_down IS NOT NULL),
     PRIMARY KEY (plan_id, from_bytes)
 );
 COMMENT ON TABLE public.plan_tiers IS 'fair use: from so many octets of a period on, these speeds; both NULL: off';
+COMMENT ON COLUMN public.plan_tiers.role IS 'as plans.role, while the tier is in force; NULL: that of the plan';
 """
 
 SUBSCRIBERS = """

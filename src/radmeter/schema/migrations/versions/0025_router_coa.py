@@ -33,7 +33,8 @@ COMMENT ON COLUMN radmeter.router_coa.secret IS 'a Fernet token: encrypted with 
 COMMENT ON COLUMN radmeter.router_coa.source_address IS 'NULL: as the kernel chooses';
 COMMENT ON COLUMN radmeter.router_coa.message_authenticator IS 'false: requests have none, for routers that refuse it';
 COMMENT ON COLUMN radmeter.router_coa.signed_answers IS 'true: answers without a Message-Authenticator are ignored';
-COMMENT ON COLUMN radmeter.router_coa.swapped IS 'the router means to the user where others mean from the user';
+COMMENT ON COLUMN radmeter.router_coa.swapped IS
+    'the router counts input and output the other way round (RFC 2866: input is from the user)';
 
 CREATE TABLE radmeter.router_coa_state (
     router_id       bigint PRIMARY KEY,
