@@ -37,9 +37,11 @@ LIMITS = st.builds(
     rollover=st.sampled_from((None, 0, 300, 5000)),
     tiers=st.sampled_from(((), (), ((500, 64_000),), ((500, 64_000), (2000, None)))),
 ).map(
-    lambda limits: replace(limits, rollover=None)
-    if limits.quota is None or limits.plan.quota_type == "one-time"
-    else limits
+    lambda limits: (
+        replace(limits, rollover=None)
+        if limits.quota is None or limits.plan.quota_type == "one-time"
+        else limits
+    )
 )
 EVENT = st.one_of(
     st.tuples(st.just("use"), st.integers(0, 2), OCTETS, OCTETS),
@@ -197,7 +199,8 @@ def happen(story: Story, event: tuple[Any, ...]) -> None:
         if kind == "new tariff":  # after a time in which nobody has looked
             story.wait(second)
         connection.execute(
-            "UPDATE plans SET quota_bytes = %s WHERE quota_bytes IS NOT NULL AND name = %s", (first, story.plan)
+            "UPDATE plans SET quota_bytes = %s WHERE quota_bytes IS NOT NULL AND name = %s",
+            (first, story.plan),
         )
         if model.limits.quota is not None:
             model.limits = replace(model.limits, quota=first)

@@ -113,6 +113,60 @@ def test_several_plans_add_up(bob: str) -> None:
     assert shown(bob)["also"] == []
 
 
+def test_a_top_up_is_charged_once_whatever_plan_the_user_has_had(bob: str, connection: Connection) -> None:
+    run(bob, "plans", "add", "home", "--quota", "10MB", "--period", "weekly", "--timezone", "UTC")
+    run(bob, "users", "top-up", "bob", "100MB")
+    use(bob, 30 * MB)
+    for change in (
+        ("users", "assign", "bob", "--plan", "home"),
+        ("users", "assign", "bob", "--plan", "basic"),
+        ("plans", "set", "basic", "--anchor", "15" if OTHER_DAY == "1" else "1"),
+        ("plans", "set", "basic", "--anchor", OTHER_DAY),
+        ("plans", "set", "basic", "--quota", "unlimited"),
+        ("plans", "set", "basic", "--quota", "10MB"),
+    ):
+        run(bob, *change)
+        apply_due(connection)
+        (top_up,) = shown(bob)["top_ups"]
+        assert (top_up["used_bytes"], top_up["remaining_bytes"]) == (20 * MB, 80 * MB), change
+    found = shown(bob)
+    assert (found["used_bytes"], found["remaining_bytes"], found["top_up_bytes"]) == (
+        30 * MB,
+        80 * MB,
+        80 * MB,
+    )
+
+
+def test_a_further_plan_takes_nothing_away(bob: str) -> None:
+    """What it does not have changes nothing. Of speeds, sessions and timeouts the larger one counts."""
+    limits = ("speed_down", "max_sessions", "session_timeout", "idle_timeout", "quota_seconds")
+    given = (
+        "--down",
+        "5M",
+        "--max-sessions",
+        "1",
+        "--session-timeout",
+        "60",
+        "--idle-timeout",
+        "9",
+        "--time",
+        "1h",
+    )
+    run(bob, "plans", "set", "basic", *given)
+    run(bob, "plans", "add", "weekend", "--quota", "5MB", "--up", "1M")
+    run(bob, "users", "assign", "bob", "--also", "weekend")
+    found = shown(bob)
+    assert [found[name] for name in limits] == [5_000_000, 1, 60, 9, 3600]
+    # The own plan has no speed up: it is as the router has it, and stays so.
+    assert (found["quota_bytes"], found["speed_up"]) == (15 * MB, None)
+    run(bob, "plans", "set", "weekend", "--down", "8M", "--max-sessions", "3", "--idle-timeout", "5")
+    found = shown(bob)
+    assert [found[name] for name in limits] == [8_000_000, 3, 60, 9, 3600]
+    run(bob, "plans", "set", "weekend", "--quota", "unlimited")
+    found = shown(bob)
+    assert [found[name] for name in (*limits, "quota_bytes")] == [8_000_000, 3, 60, 9, None, None]
+
+
 def test_another_plan_while_over_restores_at_once(bob: str, connection: Connection) -> None:
     use(bob, 12 * MB)
     assert queue(connection) == [("bob", "s1", "disconnect", "over", "waiting")]
