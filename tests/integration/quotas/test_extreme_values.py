@@ -114,7 +114,8 @@ def tell(connection: Connection, story: dict[str, Any]) -> None:
          *(story["plan"].get(name) for name in ("quota_bytes", "quota_bytes_in", "quota_bytes_out"))),
     )  # fmt: skip
     connection.execute(
-        f"INSERT INTO radmeter.quota_booked VALUES ('bob', {current}, %(booked)s), ('bob', {current} - 1, %(booked)s)".encode(),
+        f"""INSERT INTO radmeter.quota_booked
+            VALUES ('bob', {current}, %(booked)s), ('bob', {current} - 1, %(booked)s)""".encode(),
         story,
     )
 

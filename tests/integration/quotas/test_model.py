@@ -58,9 +58,8 @@ EVENT = st.one_of(
         st.none(),
     ),
     st.tuples(st.just("suspend"), st.booleans(), st.none(), st.none()),
-    st.tuples(st.just("assign"), st.sampled_from(("p", "other")), st.none(), st.none()),
-    st.tuples(st.just("anchor"), st.integers(1, 31), st.none(), st.none()),
-    st.tuples(st.just("anchor"), st.sampled_from((1, 3)), st.none(), st.none()),
+    st.tuples(st.just("assign"), st.none(), st.booleans(), OCTETS),
+    st.tuples(st.just("anchor"), st.integers(1, 31), st.booleans(), OCTETS),
     st.tuples(st.just("again"), st.none(), st.none(), st.none()),
 )
 
@@ -209,10 +208,20 @@ def happen(story: Story, event: tuple[Any, ...]) -> None:
             "UPDATE subscribers SET suspended_at = CASE WHEN %s THEN public.test_now() END", (first,)
         )
         model.suspended = first
-    elif kind == "assign":
-        story.assign(first)
-    elif kind == "anchor":
-        story.begin_on(first)
+    elif kind in ("assign", "anchor"):  # and back again after some usage
+        former, anchor = story.plan, model.limits.plan.anchor_day
+        if kind == "assign":
+            story.assign("other" if former == "p" else "p")
+        else:
+            story.begin_on(first)
+        if second:
+            story.use("^0$", (third, 0), story.now)
+            model.use(story.now, (third, 0))
+            model.settle(story.now)
+            if kind == "assign":
+                story.assign(former)
+            else:
+                story.begin_on(anchor)
     else:  # what is counted already comes again
         story.use("", (0, 0), story.now)
 
@@ -222,7 +231,7 @@ def test_the_database_finds_what_the_model_finds(connection: Connection, jobs: s
     with clocked(connection, BEGIN):
 
         @settings(
-            max_examples=25,
+            max_examples=40,
             deadline=None,
             derandomize=True,
             suppress_health_check=list(HealthCheck),
