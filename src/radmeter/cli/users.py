@@ -15,6 +15,7 @@ from radmeter.cli import times
 from radmeter.cli.common import (
     TEXT,
     Row,
+    confirm,
     emit,
     emit_csv,
     emit_json,
@@ -32,7 +33,7 @@ from radmeter.cli.groups import group
 from radmeter.config import Settings
 from radmeter.errors import ConfigurationError, RadmeterError
 from radmeter.printable import printable
-from radmeter.units import counted, human_bytes
+from radmeter.units import counted, verb
 
 if TYPE_CHECKING:
     from radmeter.quotas.passwords import Stored
@@ -440,10 +441,11 @@ Examples:
   radmeter users top-up bob 20MB
   radmeter users top-up bob 5GB --expires 2026-12-31 --note 'ticket 4711'
   radmeter users top-up bob 5GB --valid 30d
+  radmeter users top-up --undo 7
 """,
 )
-@click.argument("user", type=TEXT)
-@click.argument("volume", type=TEXT)
+@click.argument("user", type=TEXT, required=False)
+@click.argument("volume", type=TEXT, required=False)
 @click.option(
     "--expires",
     type=click.DateTime(["%Y-%m-%d"]),
@@ -452,14 +454,21 @@ Examples:
 )
 @click.option("--valid", type=TEXT, metavar="SPAN", help="How long it can be used from now on, such as 30d.")
 @click.option("--note", type=TEXT, help="A note for people.")
+@click.option(
+    "--undo",
+    type=click.IntRange(1, 2**63 - 1),
+    metavar="ID",
+    help="Take back what is unused of this top-up. `users show` has the ids. Without VOLUME.",
+)
 @with_settings("state", "dsn")
 def top_up(
     settings: Settings,
-    user: str,
-    volume: str,
+    user: str | None,
+    volume: str | None,
     expires: datetime.datetime | None,
     valid: str | None,
     note: str | None,
+    undo: int | None,
 ) -> None:
     """Give USER a VOLUME beyond the quota, at once: 20MB is 20,000,000 octets in both directions.
 
@@ -471,6 +480,16 @@ def top_up(
     from radmeter.quotas import subscribers as write
     from radmeter.quotas.amounts import BadAmount, octets, seconds
 
+    if undo is not None:
+        if volume is not None or expires is not None or valid is not None or note is not None:
+            raise click.UsageError("--undo ID goes with nothing but USER")
+        with existing_database(settings) as dsn, connect_as_operator(dsn) as connection:
+            owner, taken = write.undo_top_up(connection, undo, user)
+            (now,) = query(connection, write.STATE, {"names": [owner]})
+        output.say(f"top-up #{undo} of {owner!r}: {taken:,} bytes are taken back; {_left(now)}")
+        return
+    if user is None or volume is None:
+        raise click.UsageError("give USER and VOLUME, such as bob 20MB")
     if expires is not None and valid is not None:
         raise click.UsageError("give either --expires or --valid")
     size = octets(volume)
@@ -491,8 +510,45 @@ def top_up(
         times.use_zone(connection)
         (now,) = query(connection, write.STATE, {"names": [user]})
     until = "does not expire" if expires_at is None else f"expires {times.shown(expires_at)}"
-    left = "no limit" if now["remaining_bytes"] is None else f"{human_bytes(now['remaining_bytes'])} left"
-    output.say(f"top-up #{top_up_id} of {size:,} bytes for {user!r}, {until}; {now['status']}, {left}")
+    output.say(f"top-up #{top_up_id} of {size:,} bytes for {user!r}, {until}; {_left(now)}")
+
+
+def _left(now: Row) -> str:
+    """Return a user's status and what is left."""
+    from radmeter.quotas.amounts import shown_octets
+
+    left = now["remaining_bytes"]
+    return f"{now['status']}, {'no limit' if left is None else f'{shown_octets(left)} left'}"
+
+
+@users.command("remove", epilog="Example: radmeter users remove bob")
+@click.argument("user", type=TEXT)
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@with_settings("state", "dsn")
+def remove(settings: Settings, user: str, yes: bool) -> None:
+    """Take all plans, top-ups and the password in radcheck from USER, who is unknown from then on.
+
+    What was used stays, and counts again if USER is added again. Open sessions go on without a limit: `radmeter
+    disconnect` ends them. Unknown users are let in, without limits, unless `radmeter login set unknown_users refuse`
+    was run. `radmeter people erase` removes a person's data.
+    """
+    from radmeter.cli.cached_plans import forget
+    from radmeter.database.operator import connect_as_operator
+    from radmeter.quotas import subscribers as write
+
+    confirm(f"Remove the user {user!r}, with top-ups and password? It cannot be undone.", yes)
+    with existing_database(settings) as dsn, connect_as_operator(dsn) as connection:
+        done = write.remove(connection, user)
+        forget(settings, connection, user)
+    lost = f" with {counted(done.unused_top_ups, 'top-up')} not used up" if done.unused_top_ups else ""
+    output.say(f"user {user!r} is removed{lost}; what was used stays counted")
+    if done.radcheck_fault is not None:
+        output.say(f"no password was removed: {done.radcheck_fault}", err=True)
+    if done.open_sessions:
+        goes = verb(done.open_sessions, "goes", "go")
+        output.say(
+            f"{counted(done.open_sessions, 'session')} {goes} on: `radmeter disconnect` ends them", err=True
+        )
 
 
 @users.command("suspend", epilog="Example: radmeter users suspend bob")

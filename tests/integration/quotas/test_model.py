@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import psycopg
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from support.ledger import empty
 from support.model import Plan
@@ -43,6 +43,9 @@ LIMITS = st.builds(
         else limits
     )
 )
+MONTH = Limits(PLANS[4], quota=1000)
+WEEK = Limits(PLANS[2], quota=1000)
+OVER = [("top up", 1000, None, None), ("use", 0, 1000, 100)]
 EVENT = st.one_of(
     st.tuples(st.just("use"), st.integers(0, 2), OCTETS, OCTETS),
     st.tuples(st.just("use"), st.integers(0, 2), OCTETS, OCTETS),
@@ -231,12 +234,14 @@ def test_the_database_finds_what_the_model_finds(connection: Connection, jobs: s
     with clocked(connection, BEGIN):
 
         @settings(
-            max_examples=40,
+            max_examples=25,
             deadline=None,
             derandomize=True,
             suppress_health_check=list(HealthCheck),
             database=None,
         )
+        @example(MONTH, WEEK, [*OVER, ("assign", None, True, 100), ("use", 0, 100, 0)])
+        @example(MONTH, WEEK, [*OVER, ("anchor", 15, True, 100), ("use", 0, 100, 0)])
         @given(limits=LIMITS, other=LIMITS, events=st.lists(EVENT, min_size=4, max_size=20))
         def check(limits: Limits, other: Limits, events: list[tuple[Any, ...]]) -> None:
             empty(connection)

@@ -197,7 +197,7 @@ def test_a_top_up_after_the_periods_end_pays_nothing_of_it(bob: str, connection:
     # The period ended a moment ago: what was counted, and what was announced, are those of the one before.
     connection.execute("UPDATE user_quota_usage SET period_start = period_start - interval '1 month'")
     connection.execute("UPDATE radmeter.quota_account SET period_start = period_start - interval '1 month'")
-    assert run(bob, "users", "top-up", "bob", "20MB").endswith("; active, 28.61 MiB left\n")
+    assert run(bob, "users", "top-up", "bob", "20MB").endswith("; active, 30 MB left\n")
     found = state(connection)
     assert (found["remaining_bytes"], found["top_up_bytes"], found["used_bytes"]) == (30 * MB, 20 * MB, 0)
 
@@ -247,6 +247,66 @@ def test_a_top_up_expires_with_the_end_of_its_last_day_in_the_plans_zone(databas
         done = radmeter(database, "users", "top-up", "bob", *arguments)
         assert (done.exit_code != 0, done.output) == (True, "")
         assert told in done.errors
+
+
+def test_what_is_unused_of_a_top_up_is_taken_back(bob: str, connection: Connection) -> None:
+    run(bob, "users", "top-up", "bob", "20GB")
+    run(bob, "users", "top-up", "bob", "1MB")
+    use(bob, 13 * MB)
+    first, second = (top_up["id"] for top_up in shown(bob)["top_ups"])
+    told = run(bob, "users", "top-up", "--undo", str(first))
+    assert told == f"top-up #{first} of 'bob': 19,997,000,000 bytes are taken back; warned, 1 MB left\n"
+    assert queue(connection) == []
+    assert run(bob, "users", "top-up", "bob", "--undo", str(second)).endswith("taken back; over, 0 B left\n")
+    assert queue(connection) == [("bob", "s1", "disconnect", "over", "waiting")]
+    # What was paid stays paid.
+    assert [(each["id"], each["bytes"], each["used_bytes"]) for each in shown(bob)["top_ups"]] == [
+        (first, 3 * MB, 3 * MB)
+    ]
+    for arguments, told in (
+        (("--undo", str(first)), f"the top-up #{first} is used up"),
+        (("--undo", str(second)), f"there is no top-up #{second}: "),
+        (("carol", "--undo", str(first)), f'there is no top-up #{first} of "carol"'),
+        (("bob", "1MB", "--undo", str(first)), "--undo ID goes with nothing but USER"),
+        (("bob",), "give USER and VOLUME"),
+    ):
+        assert told in radmeter(bob, "users", "top-up", *arguments).errors
+    lines = connection.execute(
+        "SELECT action, detail ->> 'taken_back' FROM audit_log WHERE action LIKE '%--undo' ORDER BY 2"
+    ).fetchall()
+    assert lines == [("users top-up --undo", "1000000"), ("users top-up --undo", "19997000000")]
+
+
+def test_a_user_is_removed_and_what_was_used_stays(bob: str, connection: Connection) -> None:
+    run(bob, "plans", "add", "more", "--quota", "5MB")
+    run(bob, "users", "assign", "bob", "--also", "more")
+    run(bob, "users", "password", "bob", "--password", "secret")
+    run(bob, "users", "top-up", "bob", "20MB")
+    use(bob, 18 * MB)
+    connection.execute(
+        "INSERT INTO radmeter.disconnect_queue (radacctid, username, act, reason) "
+        "SELECT radacctid, username, 'coa', 'speeds' FROM radacct"
+    )
+    done = radmeter(bob, "users", "remove", "bob", "--yes")
+    assert done.output == "user 'bob' is removed with 1 top-up not used up; what was used stays counted\n"
+    assert "1 session goes on: `radmeter disconnect` ends them" in done.errors
+    for table in ("subscribers", "subscriber_plans", "top_ups", "radcheck", "radmeter.quota_account"):
+        assert connection.execute(f"SELECT count(*) FROM {table}".encode()).fetchone() == (0,), table
+    assert queue(connection) == [("bob", "s1", "coa", "speeds", "dropped")]
+    use(bob, 30 * MB)
+    apply_due(connection)
+    assert len(queue(connection)) == 1
+    (line,) = (
+        connection.execute("SELECT detail FROM audit_log WHERE action = 'users remove'").fetchone() or ()
+    )
+    assert (line["plan"], line["also"], line["passwords"], line["top_ups"][0]["used_bytes"]) == (
+        "basic", ["more"], 1, 3 * MB,
+    )  # fmt: skip
+    # Added again, he has used it, and has paid for what top-ups have paid.
+    run(bob, "users", "add", "bob", "--plan", "basic")
+    run(bob, "users", "top-up", "bob", "50MB")
+    found = shown(bob)
+    assert (found["used_bytes"], found["top_up_bytes"]) == (30 * MB, (50 - (30 - 10 - 3)) * MB)
 
 
 def test_suspend_and_resume(bob: str, connection: Connection) -> None:

@@ -77,8 +77,10 @@ NOCS = {
     "retry_requests",
     "set_limit",
     "set_password",
+    "remove_subscriber",
     "suspend_subscriber",
     "top_up",
+    "undo_top_up",
     "set_login_setting",
     "set_router_coa",
 }
@@ -518,7 +520,9 @@ CHANGE = {
     "assign": "SELECT radmeter.assign_plan('gus', 'gold', '{}', '{}', false)",
     "top up": "SELECT radmeter.top_up('gus', 1, NULL, NULL, NULL)",
     "suspend": "SELECT radmeter.suspend_subscriber('gus', false)",
+    "undo top up": "SELECT radmeter.undo_top_up(top_up.id, 'gus') FROM top_ups AS top_up WHERE username = 'gus'",
     "import users": """SELECT radmeter.import_subscribers('[{"line": 1, "username": "h", "plan": "gold"}]')""",
+    "remove user": "SELECT radmeter.remove_subscriber('gus')",
     "retire plan": "SELECT radmeter.retire_plan('gold', false)",
 }
 BILL = {
