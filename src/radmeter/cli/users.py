@@ -30,6 +30,7 @@ from radmeter.cli.common import (
     with_settings,
 )
 from radmeter.cli.groups import group
+from radmeter.cli.plan_values import readable
 from radmeter.config import Settings
 from radmeter.errors import ConfigurationError, RadmeterError
 from radmeter.printable import printable
@@ -73,7 +74,7 @@ COLUMNS = (
     "expires_at",
     "suspended_at",
 )
-SHORT = ("username", "plan", "status", "quota_bytes", "used_bytes", "remaining_bytes", "period_end")
+SHORT = ("username", "plan", "status", "quota_bytes", "used_bytes", "remaining_bytes", "next_period")
 LABELS = {
     "also": "further plans",
     "quota_type": "period",
@@ -128,7 +129,6 @@ SESSION = (
 SESSION_SHORT = ("id", "router", "started_at", "bytes_in", "bytes_out", "framed_ip")
 STATUSES = ("active", "warned", "over", "throttled", "expired", "suspended")
 SPANS = ("quota_seconds", "used_seconds", "remaining_seconds", "session_timeout", "idle_timeout")
-SPEEDS = ("speed_down", "speed_up")
 BATCH_LINES = 1000
 LONG_FILE_BYTES = 1 << 17
 OUTCOMES = ("added", "changed", "unchanged", "refused")
@@ -244,9 +244,11 @@ def set_password(
     from radmeter.database.operator import connect_as_operator
     from radmeter.quotas import subscribers as write
 
-    stored = _password(user, password, password_file, cleartext, optional=False)
-    assert stored is not None
     with existing_database(settings) as dsn, connect_as_operator(dsn) as connection:
+        if password is None and password_file is None:  # not asked for in vain
+            write.check(connection, user)
+        stored = _password(user, password, password_file, cleartext, optional=False)
+        assert stored is not None
         write.set_password(connection, user, stored)
     output.say(f"user {user!r}: password stored as {stored.attribute}")
 
@@ -262,6 +264,10 @@ def _password(
         raise click.UsageError("give either --password-file or --password")
     if file is not None:
         given = read_password(file, f"the password file {file}")
+        if file.stat().st_mode & 0o004:
+            output.say(
+                f"note: everybody on this machine can read {file}: chmod o-r it, or remove it", err=True
+            )
     if given is None:
         if not sys.stdin.isatty():
             if optional and not cleartext:
@@ -333,10 +339,14 @@ def show(settings: Settings, user: str, output_format: str) -> None:
         for name in COLUMNS
         if name != "period_ends_at" and (name not in IF_ANY or shown[name] is not None)
     ]
+    # Next to what it is a part of.
+    columns.remove("top_up_bytes")
+    columns.insert(columns.index("remaining_bytes") + 1, "top_up_bytes")
     emit_one(shown, output_format, columns=columns, labels=LABELS)
     if row["top_ups"]:
         output.say()
-        emit(row["top_ups"], output_format, columns=TOP_UP_SHORT, title="Top-ups, the first to be used first")
+        top_ups = [readable(each) for each in row["top_ups"]]
+        emit(top_ups, output_format, columns=TOP_UP_SHORT, title="Top-ups, the first to be used first")
     if row["sessions"]:
         output.say()
         emit(row["sessions"], output_format, columns=SESSION_SHORT, title="Open sessions")
@@ -378,10 +388,11 @@ def list_(
             rows = list(found)
             more, rows = len(rows) > limit, rows[:limit]
             if is_short(output_format):
-                emit(rows, output_format, columns=COLUMNS, short=SHORT)
+                emit([_shown(row) for row in rows], output_format, columns=COLUMNS, short=SHORT)
             else:
-                emit([row if output_format == "json" else _text(row) for row in rows], output_format,
-                     columns=COLUMNS)  # fmt: skip
+                as_text = _shown if output_format == "table" else _text
+                shown = rows if output_format == "json" else [as_text(row) for row in rows]
+                emit(shown, output_format, columns=COLUMNS)
     if more:
         last = f": go on with --after {rows[-1]['username']!r}" if rows else ": give a larger --limit"
         output.say(f"There are more{last}", err=True)
@@ -416,8 +427,9 @@ def assign(
 ) -> None:
     """Give USER another plan, or further plans, at once.
 
-    If the new plan has the same period, it goes on, with what is used. Otherwise the user begins the new period with 0.
-    Top-ups stay. Nothing rolls over into another plan. A validity begins with the first use of the new plan.
+    If the new plan has the same period, it goes on, with what is used. Otherwise the user begins with what was used in
+    the new period, mostly 0. Top-ups stay, and what they have paid stays paid. Nothing rolls over into another plan. A
+    validity begins with the first use of the new plan.
     """
     from radmeter.cli.cached_plans import forget
     from radmeter.database.operator import connect_as_operator
@@ -669,10 +681,5 @@ def _text(row: Row) -> Row:
 
 
 def _shown(row: Row) -> Row:
-    """Return a user for a table, with speeds and spans as people write them."""
-    from radmeter.quotas.amounts import shown_seconds, shown_speed
-
-    shown = {**_text(row), "percent": f"{row['percent']} %"}
-    shown |= {name: None if row[name] is None else shown_seconds(row[name]) for name in SPANS}
-    shown |= {name: None if row[name] is None else shown_speed(row[name]) for name in SPEEDS}
-    return shown
+    """Return a user for a table, with volumes, speeds and spans as people write them."""
+    return {**readable(_text(row), SPANS), "percent": f"{row['percent']} %", "next_period": row["period_end"]}

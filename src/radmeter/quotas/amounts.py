@@ -136,20 +136,20 @@ def shown_speed(bits: int | None) -> str:
     return str(bits)
 
 
-def shown_octets(count: int | None) -> str:
+def shown_octets(count: int | Decimal | None) -> str:
     """Return a volume for people, as plans are written: ``500 GB``, ``1.5 GB``; a dash if it is None.
 
-    It has three figures, in powers of 1000. What is a whole number only in powers of 1024 is shown so: ``10 MiB``.
+    It has three figures, in powers of 1000. What is short and exact only in powers of 1024 is shown so: ``1.5 GiB``.
     """
     if count is None:
         return "-"
-    size, sign = abs(count), "-" if count < 0 else ""
+    size, sign = abs(int(count)), "-" if count < 0 else ""
     power = (len(str(size)) - 1) // 3
     scaled = Decimal(size) / 1000**power
     rounded = round(scaled, 2 if scaled < 10 else 1 if scaled < 100 else 0)
     binary = max(0, size.bit_length() - 1) // 10
-    if binary and rounded != scaled and size % 1024**binary == 0:
-        return f"{sign}{size // 1024**binary} {'KMGTPE'[binary - 1]}iB"
+    if binary and rounded != scaled and size * 4 % 1024**binary == 0:
+        return f"{sign}{(Decimal(size) / 1024**binary).normalize():f} {'KMGTPE'[binary - 1]}iB"
     if rounded == 1000:
         rounded, power = Decimal(1), power + 1
     return f"{sign}{rounded.normalize():f} {['', *'kMGTPE'][power]}B"

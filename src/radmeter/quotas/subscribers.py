@@ -188,6 +188,16 @@ def import_lines(connection: Connection, lines: Sequence[dict[str, Any]], *, dry
     return [Outcome(*row) for row in rows]
 
 
+def check(connection: Connection, username: str) -> None:
+    """Check that a user has a plan. Raises NotKnown if not."""
+    if not views.rows(
+        connection, "SELECT FROM public.subscribers WHERE username = %(name)s", {"name": username}
+    ):
+        raise NotKnown(
+            f"there is no user {username!r} with a plan: {HOW_TO_FIND}, `radmeter users add` gives a plan"
+        )
+
+
 def find(connection: Connection, username: str) -> Row:
     """Return a user's plan, limits, usage and status, the top-ups and the open sessions.
 

@@ -1,6 +1,7 @@
 """Reads a list of users from CSV, line by line. A bad line is reported and does not stop the others. Pure."""
 
 import csv
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO
@@ -17,6 +18,10 @@ MOST_PLANS = 64
 NO_PLANS = "none"
 # Names are compared with those of the lines before, by a digest of 8 bytes: 10 million lines take some 600 MB.
 MOST_USERS = 10_000_000
+
+
+# Quotes are around a whole field, or doubled in one that has quotes around it.
+_QUOTED = re.compile(r'(?:"(?:[^"]|"")*+"|[^",]*+)(?:,(?:"(?:[^"]|"")*+"|[^",]*+))*+')
 
 
 class BadLine(ConfigurationError):
@@ -150,7 +155,8 @@ def _header(raw: bytes) -> list[str]:
         raise BadList(f"{expected} ({error})") from None
     unknown = [name for name in columns if name not in COLUMNS]
     if unknown:
-        raise BadList(f"{expected} (it has {unknown[0]!r})")
+        remedy = ": separate the columns by commas" if re.search(r"[;\t]", unknown[0]) else ""
+        raise BadList(f"{expected} (it has {unknown[0]!r}{remedy})")
     if "username" not in columns or len(set(columns)) < len(columns):
         raise BadList(f"{expected} (columns other than username may be left out, and none may come twice)")
     return columns
@@ -158,9 +164,15 @@ def _header(raw: bytes) -> list[str]:
 
 def _fields(raw: bytes) -> list[str]:
     try:
-        rows = list(csv.reader([raw.decode().rstrip("\r\n")], strict=True))
+        text = raw.decode().rstrip("\r\n")
+        rows = list(csv.reader([text], strict=True))
     except UnicodeDecodeError:
         raise BadLine("it is not UTF-8") from None
     except csv.Error as error:
         raise BadLine(f"it is not CSV: {error}") from None
+    # csv takes a quote within a field for a part of it, such as that of the rest of a name with a line break.
+    if not _QUOTED.fullmatch(text):
+        raise BadLine(
+            'it has a quote (") within a field: put the field in quotes, and double the quote in it'
+        )
     return rows[0] if rows else []

@@ -510,3 +510,38 @@ def test_the_screens_fit_80_columns(bob: str) -> None:
     ):
         shown_lines = radmeter(bob, *command, COLUMNS="80").output.splitlines()
         assert max(map(len, shown_lines)) <= 80, command
+
+
+def test_volumes_and_speeds_are_shown_as_plans_are_written(bob: str) -> None:
+    told = radmeter(bob, "plans", "add", "home", "--quota", "500GB", "--down", "50M", "--tier", "600GB:5M/1M")
+    assert told.output == "added plan #2 'home': 500,000,000,000 bytes, monthly, 50Mbit/s down\n"
+    assert "a tier begins beyond --quota" in told.errors
+    run(bob, "users", "add", "ann", "--plan", "home")
+    run(bob, "users", "top-up", "ann", "20GB")
+    listed = run(bob, "plans", "list")
+    assert "500 GB" in listed
+    assert "50 Mbit/s" in listed
+    assert "600 GB:5M/1M" in run(bob, "plans", "show", "home")
+    assert "520 GB" in run(bob, "users", "list")
+    lines = run(bob, "users", "show", "ann").splitlines()
+    labels = [line.split("  ")[0] for line in lines]
+    assert labels.index("of that, top-ups") == labels.index("remaining") + 1
+    assert "speed down" in labels
+    assert any("50 Mbit/s" in line for line in lines)
+    assert any(line.split()[1:3] == ["20", "GB"] for line in lines)
+    # One name for the day on which the next period begins.
+    end = shown(bob, "ann")["period_end"]
+    assert any(line.startswith("next period from") and line.endswith(end) for line in lines)
+    assert "next period" in run(bob, "users", "list")
+    assert f"next period from {end}" in run(bob, "usage", "user", "ann")
+
+
+def test_a_password_is_not_asked_for_in_vain_and_its_file_is_looked_at(bob: str, tmp_path: Path) -> None:
+    assert "there is no user 'nosuch'" in radmeter(bob, "users", "password", "nosuch").errors
+    path = tmp_path / "password"
+    path.write_text("secret\n")
+    path.chmod(0o644)
+    done = radmeter(bob, "users", "password", "bob", "--password-file", path)
+    assert (done.exit_code, "everybody on this machine can read" in done.errors) == (0, True)
+    path.chmod(0o600)
+    assert radmeter(bob, "users", "password", "bob", "--password-file", path).errors == ""
