@@ -144,13 +144,13 @@ def shown_octets(count: int | Decimal | None) -> str:
     if count is None:
         return "-"
     size, sign = abs(int(count)), "-" if count < 0 else ""
-    power = (len(str(size)) - 1) // 3
+    power = min(6, (len(str(size)) - 1) // 3)
     scaled = Decimal(size) / 1000**power
     rounded = round(scaled, 2 if scaled < 10 else 1 if scaled < 100 else 0)
-    binary = max(0, size.bit_length() - 1) // 10
+    binary = min(6, max(0, size.bit_length() - 1) // 10)
     if binary and rounded != scaled and size * 4 % 1024**binary == 0:
         return f"{sign}{(Decimal(size) / 1024**binary).normalize():f} {'KMGTPE'[binary - 1]}iB"
-    if rounded == 1000:
+    if rounded == 1000 and power < 6:
         rounded, power = Decimal(1), power + 1
     return f"{sign}{rounded.normalize():f} {['', *'kMGTPE'][power]}B"
 

@@ -91,7 +91,7 @@ def test_time_is_shown_where_time_is_the_limit(site: str, connection: Connection
         each for each in radmeter(site, "quota", "over").output.splitlines() if each.startswith("tom ")
     ]
     assert line.split()[3] == "1h"
-    connection.execute("UPDATE plans SET quota_bytes = 1020 WHERE name = 'hour'")
+    connection.execute("UPDATE plans SET quota_bytes = 1020, quota_seconds = 8000 WHERE name = 'hour'")
     (line,) = [
         each for each in radmeter(site, "quota", "over").output.splitlines() if each.startswith("tom ")
     ]
