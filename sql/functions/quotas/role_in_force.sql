@@ -1,6 +1,6 @@
 -- radmeter.role_in_force(plan_id, used): the name of the role or group in which a user of a plan is at routers, after so
 -- many octets of the period: that of the fair-use tier in force, else of the plan. NULL: none.
--- Called by radmeter.authorize and by the jobs. Reads plans, plan_tiers.
+-- Called by radmeter.judge_login and by the jobs. Reads plans, plan_tiers.
 CREATE OR REPLACE FUNCTION radmeter.role_in_force(p_plan_id bigint, p_used bigint) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
