@@ -27,7 +27,7 @@ BEGIN
             radmeter.discovery_limits, radmeter.router_networks,
             radmeter.journal_segments, radmeter.journal_incidents,
             public.plan_tiers, public.subscriber_plans, public.top_ups, radmeter.quota_account,
-            radmeter.quota_change, radmeter.disconnect_queue, radmeter.quota_notice, radmeter.router_coa_state,
+            radmeter.quota_booked, radmeter.quota_change, radmeter.disconnect_queue, radmeter.quota_notice, radmeter.router_coa_state,
             radmeter.webhooks, radmeter.webhook_delivery, radmeter.tenant_realm, radmeter.sent_username,
             radmeter.router_requests
             TO radmeter_reader;
@@ -68,7 +68,8 @@ BEGIN
             radmeter.add_plan(jsonb), radmeter.change_plan(text, jsonb), radmeter.retire_plan(text, boolean),
             radmeter.add_subscriber(text, text, text[], text, text),
             radmeter.set_anchor(text, integer), radmeter.assign_plan(text, text, text[], text[], boolean),
-            radmeter.top_up(text, bigint, date, bigint, text), radmeter.suspend_subscriber(text, boolean),
+            radmeter.top_up(text, bigint, date, bigint, text), radmeter.undo_top_up(bigint, text),
+            radmeter.suspend_subscriber(text, boolean), radmeter.remove_subscriber(text),
             radmeter.import_subscribers(json), radmeter.set_password(text, text, text),
             radmeter.set_login_setting(text, text),
             radmeter.set_router_coa(bigint, jsonb), radmeter.request_disconnect(text, bigint, text),
@@ -86,7 +87,8 @@ BEGIN
         GRANT SELECT ON public.user_quota_usage, public.router_daily_usage, public.plans, public.subscribers,
             public.routers, public.invoices, radmeter.user_usage, radmeter.router_usage, radmeter.user_plans,
             radmeter.router_list, radmeter.setting,
-            public.plan_tiers, public.subscriber_plans, public.top_ups, radmeter.quota_account, radmeter.quota_change
+            public.plan_tiers, public.subscriber_plans, public.top_ups, radmeter.quota_account, radmeter.quota_booked,
+            radmeter.quota_change
             TO radmeter_billing;
         GRANT EXECUTE ON FUNCTION public.get_user_total_usage(text, timestamptz), radmeter.setting_value(text),
             radmeter.user_period_start(text, timestamptz), radmeter.period_start(text, smallint, date, date),

@@ -22,7 +22,7 @@ from support.servers import Connection, Server
 BACK_TO_0023 = """
 DROP TABLE radmeter.webhook_delivery, radmeter.webhook, radmeter.tenant_realm, radmeter.sent_username CASCADE;
 DROP TABLE radmeter.router_coa, radmeter.router_coa_state CASCADE;
-DROP TABLE plan_tiers, subscriber_plans, top_ups, radmeter.quota_account, radmeter.quota_change,
+DROP TABLE plan_tiers, subscriber_plans, top_ups, radmeter.quota_account, radmeter.quota_booked, radmeter.quota_change,
     radmeter.disconnect_queue, radmeter.quota_notice CASCADE;
 ALTER TABLE plans DROP COLUMN quota_bytes_in CASCADE, DROP COLUMN quota_bytes_out CASCADE,
     DROP COLUMN quota_seconds CASCADE, DROP COLUMN speed_up CASCADE, DROP COLUMN speed_down CASCADE,

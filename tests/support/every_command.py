@@ -70,6 +70,7 @@ RUNS: dict[str, tuple[str, ...]] = {
     "users top-up": ("bob", "20MB"),
     "users suspend": ("bob",),
     "users resume": ("bob",),
+    "users remove": ("bob", "--yes"),
     "users import": ("{directory}/users.csv",),
     "plans retire": ("gold",),
     "quota over": (),

@@ -25,7 +25,8 @@ TABLES = (
     "radacct, routers, plans, subscribers, user_quota_usage, router_daily_usage, ingest_checkpoint, rejected_packet, "
     "accounting_anomaly, radmeter.session_slice, radmeter.session_alias, radmeter.kept_per_hour, "
     "radmeter.discovery_count, radmeter.router_network, radmeter.journal_segment, radmeter.journal_incident, "
-    "radmeter.quota_account, radmeter.quota_change, radmeter.quota_notice, radmeter.disconnect_queue"
+    "radmeter.quota_account, radmeter.quota_booked, radmeter.quota_change, radmeter.quota_notice, "
+    "radmeter.disconnect_queue"
 )
 
 

@@ -12,7 +12,7 @@ RETURN pg_catalog.current_setting('test.now')::timestamptz;
 ALTER TABLE radmeter.quota_account ALTER settled_at SET DEFAULT public.test_now(),
                                    ALTER applied_at SET DEFAULT public.test_now();
 ALTER TABLE radmeter.quota_change ALTER at SET DEFAULT public.test_now()"""
-CLOCKED = ("apply_quotas", "apply_due_quotas")
+CLOCKED = ("apply_quotas", "apply_due_quotas", "give_plan")
 
 
 @contextmanager

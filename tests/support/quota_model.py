@@ -56,8 +56,8 @@ class QuotaModel:
     settled_by: Limits | None = None
     """The limits at the latest look. A period that has ended is settled by them: a change counts from now on."""
     carried: int = 0
-    paid: int = 0
-    """Octets of the present period that top-ups have paid."""
+    paid: dict[date, int] = field(default_factory=lambda: defaultdict(int))
+    """Octets of each period that top-ups have paid. They stay paid if the user comes back to the period."""
     announced: int = 0
     suspended: bool = False
     was_blocked: bool = False
@@ -75,20 +75,30 @@ class QuotaModel:
     def settle(self, at: datetime) -> Found:
         """Look at the user: begin a new period, let top-ups pay, announce what is new."""
         period = self.period_of(at)
-        if self.period is not None and self.period < period:
+        if self.period is not None and self.period != period:
             self._roll_over(period)
-            self.paid = self.announced = 0
+            self.announced = 0
         self.period, self.settled_by = period, self.limits
         used = self.used[period]
-        due = self._beyond(used) - self.paid
+        due = self._beyond(used) - self.paid[period]
         alive = [top_up for top_up in self.top_ups if top_up.lives(at)]
         for top_up in sorted(alive, key=lambda each: (each.expires is None, each.expires)):
             taken = max(0, min(due, top_up.bytes - top_up.used))
             top_up.used += taken
-            self.paid += taken
+            self.paid[period] += taken
             due -= taken
         spare = sum(top_up.bytes - top_up.used for top_up in alive)
         return self._judge(used, spare)
+
+    def change_plan(self, at: datetime, limits: Limits) -> None:
+        """Give another plan, or the same one with another period. Nothing rolls over into it."""
+        self.settle(at)
+        self.limits, self.carried = limits, 0
+        period = self.period_of(at)
+        if self.period != period:
+            self.announced = 0
+        self.period = period
+        self.settle(at)
 
     def _roll_over(self, period: date) -> None:
         assert self.period is not None

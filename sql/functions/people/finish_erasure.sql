@@ -4,7 +4,7 @@
 -- password: the user's rows of radcheck go.
 -- Returns false, without further changes, if the user still has sessions; else true.
 -- Writes user_quota_usage, subscribers, top_ups, radcheck, radmeter.adopted_user, adopted_move, backfill_user, erasure,
--- quota_account, quota_change, quota_notice, disconnect_queue.
+-- quota_account, quota_booked, quota_change, quota_notice, disconnect_queue.
 CREATE OR REPLACE FUNCTION radmeter.finish_erasure(p_username text) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
@@ -54,6 +54,7 @@ BEGIN
     GET DIAGNOSTICS v_rows = ROW_COUNT;
     PERFORM radmeter.count_erased(p_username, 'quota_notice', v_rows);
     DELETE FROM radmeter.quota_account WHERE username = p_username;
+    DELETE FROM radmeter.quota_booked WHERE username = p_username;
     IF NOT EXISTS (SELECT FROM radmeter.radcheck_fault()) THEN
         DELETE FROM public.radcheck WHERE username = p_username;
         GET DIAGNOSTICS v_rows = ROW_COUNT;

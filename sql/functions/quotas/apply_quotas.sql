@@ -20,7 +20,7 @@
 -- A user who is over the limit at a router that takes no requests comes here with each packet. Nothing is written then,
 -- unless something has changed.
 -- Called by radmeter.count_inserted, radmeter.count_updated, radmeter.apply_due_quotas.
--- Writes subscribers, top_ups, user_quota_usage, radmeter.quota_account, disconnect_queue, quota_notice. Notifies the
+-- Writes subscribers, top_ups, user_quota_usage, radmeter.quota_account, quota_booked, disconnect_queue, quota_notice. Notifies the
 -- channel radmeter_quota if there is something to send.
 CREATE OR REPLACE FUNCTION radmeter.apply_quotas(p_usernames text[], p_counted boolean) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off
@@ -73,7 +73,7 @@ BEGIN
                     WHEN found.status IN ('suspended', 'expired')
                     THEN CASE WHEN account.period_start = found.period_start THEN account.percent ELSE 0 END
                     WHEN found.percent >= 95 THEN 95 WHEN found.percent >= 80 THEN 80 ELSE 0 END AS level,
-               account.applied_at IS NOT NULL AS known, account.status AS old_status,
+               account.applied_at IS NOT NULL AS known, account.status AS old_status, account.period_start AS old_period,
                (found.speed_up, found.speed_down) IS DISTINCT FROM (account.speed_up, account.speed_down) AS new_speeds,
                -- Sessions that began before one of both were told other limits, at their login or by a request.
                CASE WHEN account.period_start <> found.period_start
@@ -118,9 +118,11 @@ BEGIN
     ), payment AS MATERIALIZED (
         -- What a period used beyond its quota, from the top-ups that expire first. One that expired since the last
         -- booking still pays what was used before.
-        SELECT id, username, least(left_over, greatest(0, debt - coalesce(before, 0))) AS taken
+        SELECT id, username, old_period, period_start, unbooked_before, unbooked,
+               least(left_over, greatest(0, debt - coalesce(before, 0))) AS taken
         FROM (
             SELECT top_up.id, top_up.username, top_up.bytes - top_up.used_bytes AS left_over,
+                   state.old_period, state.period_start, state.unbooked_before, state.unbooked,
                    state.unbooked_before::numeric + state.unbooked AS debt,
                    sum(top_up.bytes - top_up.used_bytes) OVER (
                        PARTITION BY top_up.username ORDER BY top_up.expires_at NULLS LAST, top_up.id
@@ -133,20 +135,24 @@ BEGIN
     ), booked AS (
         UPDATE public.top_ups AS top_up SET used_bytes = top_up.used_bytes + payment.taken
         FROM payment WHERE payment.id = top_up.id AND payment.taken > 0
+    ), paid AS (
+        -- First what is owed of the period before.
+        INSERT INTO radmeter.quota_booked AS counter (username, period_start, booked_bytes)
+        SELECT username, period_start, least(octets, 9223372036854775807) FROM (
+            SELECT username, old_period AS period_start, least(sum(taken), unbooked_before) AS octets
+            FROM payment GROUP BY username, old_period, unbooked_before
+            UNION ALL
+            SELECT username, period_start, least(sum(taken) - unbooked_before, unbooked)
+            FROM payment GROUP BY username, period_start, unbooked_before, unbooked) AS part
+        WHERE octets > 0 ORDER BY username, period_start
+        ON CONFLICT (username, period_start) DO UPDATE SET
+            booked_bytes = least(counter.booked_bytes::numeric + excluded.booked_bytes, 9223372036854775807)
     ), kept AS (
         INSERT INTO radmeter.quota_account AS account (username, plan_id, period_number, period_start, carried_bytes,
-            booked_bytes, settled_at, plan_bytes, plan_in, plan_out, status, percent, quota_bytes, quota_in, quota_out,
+            settled_at, plan_bytes, plan_in, plan_out, status, percent, quota_bytes, quota_in, quota_out,
             quota_seconds, speed_up, speed_down, due_at, applied_at)
         SELECT username, plan_id, (SELECT plan.period_number FROM public.plans AS plan WHERE plan.id = state.plan_id),
                period_start, carried_bytes,
-               -- What payment takes, from the top-ups: to look for a user's payments reads those of all users.
-               least(9223372036854775807, state.booked_bytes + CASE WHEN state.unbooked > 0 THEN
-                   greatest(0, least(state.unbooked, coalesce((
-                       SELECT sum(paying.bytes - paying.used_bytes) FROM public.top_ups AS paying
-                       WHERE paying.username = state.username AND paying.used_bytes < paying.bytes
-                         AND (paying.expires_at IS NULL
-                              OR paying.expires_at > coalesce(state.settled_at, '-infinity'))), 0)
-                       - state.unbooked_before)) ELSE 0 END),
                CASE WHEN settles THEN v_now ELSE settled_at END, plan_bytes, plan_in, plan_out, status, level,
                -- A session that is to be disconnected is told nothing else.
                CASE WHEN blocked THEN old_bytes ELSE quota_bytes END, CASE WHEN blocked THEN old_in ELSE quota_in END,
@@ -157,8 +163,7 @@ BEGIN
         FROM state WHERE limited ORDER BY username
         ON CONFLICT (username) DO UPDATE SET
             plan_id = excluded.plan_id, period_number = excluded.period_number, period_start = excluded.period_start,
-            carried_bytes = excluded.carried_bytes, booked_bytes = excluded.booked_bytes,
-            settled_at = excluded.settled_at, plan_bytes = excluded.plan_bytes,
+            carried_bytes = excluded.carried_bytes, settled_at = excluded.settled_at, plan_bytes = excluded.plan_bytes,
             plan_in = excluded.plan_in, plan_out = excluded.plan_out, status = excluded.status,
             percent = excluded.percent, quota_bytes = excluded.quota_bytes, quota_in = excluded.quota_in,
             quota_out = excluded.quota_out, quota_seconds = excluded.quota_seconds, speed_up = excluded.speed_up,

@@ -15,13 +15,12 @@
 --   next_total                 the octets in both directions from which a status, tier or warning can change; NULL: none
 --   due_at                     when it can change without usage; NULL: never
 --   limited                    whether the user has anything to enforce: a limit, a tier, a speed, or is suspended
---   carried_bytes, booked_bytes, unbooked_before, unbooked   for radmeter.apply_quotas
+--   carried_bytes, unbooked_before, unbooked   for radmeter.apply_quotas
 --   plan_bytes, plan_in, plan_out   the plans' quotas alone, which the account keeps: a period that has ended is settled
 --              by the limits that it had
--- Top-ups pay what exceeds the quota. What a top-up paid is booked now and then; the rest is computed here. Of top-ups
--- that expired since the last booking, what was used meanwhile is taken first.
--- If the clock was set back, the account may be of a later period. Then nobody pays twice: what was used beyond the quota
--- counts as paid.
+-- Top-ups pay what exceeds the quota. What they paid is booked now and then (radmeter.quota_booked), by counter: who comes
+-- back to a period, by another plan or by the clock, does not pay twice. The rest is computed here. Of top-ups that
+-- expired since the last booking, what was used meanwhile is taken first.
 -- No value of a plan, a top-up or a counter is an error. Sums are numeric, and spans of time end after 100 years.
 CREATE OR REPLACE FUNCTION radmeter.quota_state(p_usernames text[], p_at timestamptz)
 RETURNS TABLE (
@@ -33,7 +32,7 @@ RETURNS TABLE (
     top_up_bytes bigint, percent smallint, status text, reason text, speed_up bigint, speed_down bigint,
     max_sessions integer, session_timeout integer, idle_timeout integer, expires_at timestamptz,
     next_total bigint, due_at timestamptz, limited boolean,
-    carried_bytes bigint, booked_bytes bigint, unbooked_before bigint, unbooked bigint,
+    carried_bytes bigint, unbooked_before bigint, unbooked bigint,
     plan_bytes bigint, plan_in bigint, plan_out bigint)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET enable_hashjoin = off SET enable_mergejoin = off
 SET enable_seqscan = off SET jit = off SET plan_cache_mode = force_generic_plan
@@ -55,22 +54,24 @@ BEGIN
                total.*
         FROM public.subscribers AS subscriber JOIN public.plans AS plan ON plan.id = subscriber.plan_id
         CROSS JOIN LATERAL (
-            -- Quotas add up. If one of the plans has no limit of a kind, there is none of that kind.
-            SELECT CASE WHEN bool_and(each.quota_bytes IS NOT NULL)
+            -- What is NULL of the own plan is no limit. Quotas add up. A further plan without any quota takes away all
+            -- limits of octets and time. Else what a further plan does not have changes nothing. Of speeds, sessions and
+            -- timeouts the larger one counts.
+            SELECT CASE WHEN plan.quota_bytes IS NOT NULL AND bool_and(each.has_quota)
                         THEN least(sum(each.quota_bytes), 9223372036854775807)::bigint END AS plan_bytes,
-                   CASE WHEN bool_and(each.quota_bytes_in IS NOT NULL)
+                   CASE WHEN plan.quota_bytes_in IS NOT NULL AND bool_and(each.has_quota)
                         THEN least(sum(each.quota_bytes_in), 9223372036854775807)::bigint END AS plan_in,
-                   CASE WHEN bool_and(each.quota_bytes_out IS NOT NULL)
+                   CASE WHEN plan.quota_bytes_out IS NOT NULL AND bool_and(each.has_quota)
                         THEN least(sum(each.quota_bytes_out), 9223372036854775807)::bigint END AS plan_out,
-                   CASE WHEN bool_and(each.quota_seconds IS NOT NULL)
+                   CASE WHEN plan.quota_seconds IS NOT NULL AND bool_and(each.has_quota)
                         THEN least(sum(each.quota_seconds), 3155760000)::bigint END AS quota_seconds,
-                   CASE WHEN bool_and(each.speed_up IS NOT NULL) THEN max(each.speed_up) END AS speed_up,
-                   CASE WHEN bool_and(each.speed_down IS NOT NULL) THEN max(each.speed_down) END AS speed_down,
-                   CASE WHEN bool_and(each.max_sessions IS NOT NULL) THEN max(each.max_sessions) END AS max_sessions,
-                   CASE WHEN bool_and(each.session_timeout IS NOT NULL)
-                        THEN max(each.session_timeout) END AS session_timeout,
-                   CASE WHEN bool_and(each.idle_timeout IS NOT NULL) THEN max(each.idle_timeout) END AS idle_timeout
-            FROM public.plans AS each
+                   CASE WHEN plan.speed_up IS NOT NULL THEN max(each.speed_up) END AS speed_up,
+                   CASE WHEN plan.speed_down IS NOT NULL THEN max(each.speed_down) END AS speed_down,
+                   CASE WHEN plan.max_sessions IS NOT NULL THEN max(each.max_sessions) END AS max_sessions,
+                   CASE WHEN plan.session_timeout IS NOT NULL THEN max(each.session_timeout) END AS session_timeout,
+                   CASE WHEN plan.idle_timeout IS NOT NULL THEN max(each.idle_timeout) END AS idle_timeout
+            FROM (SELECT *, coalesce(quota_bytes, quota_bytes_in, quota_bytes_out, quota_seconds) IS NOT NULL AS has_quota
+                  FROM public.plans) AS each
             WHERE each.id = plan.id
                OR each.id IN (SELECT further.plan_id FROM public.subscriber_plans AS further
                               WHERE further.username = subscriber.username)) AS total
@@ -91,11 +92,12 @@ BEGIN
                CASE WHEN account.period_number = period.period_number THEN account.plan_id END AS account_plan,
                coalesce(account.settled_at, '-infinity') AS settled_at,
                coalesce(account.carried_bytes, 0) AS account_carried,
-               coalesce(account.booked_bytes, 0) AS account_booked,
+               coalesce(booked.booked_bytes, 0) AS booked,
                CASE WHEN account.period_start < period.period_start THEN greatest(coalesce(former.bytes_in, 0), 0) END
                    AS former_in,
                CASE WHEN account.period_start < period.period_start THEN greatest(coalesce(former.bytes_out, 0), 0) END
                    AS former_out,
+               coalesce(former_booked.booked_bytes, 0) AS former_booked,
                account.plan_bytes AS account_bytes, account.plan_in AS account_in, account.plan_out AS account_out,
                online.seconds AS used_seconds, online.open_sessions, online.running_sessions,
                top_up.*, tier.*
@@ -110,6 +112,13 @@ BEGIN
         LEFT JOIN LATERAL (
             SELECT bytes_in, bytes_out FROM public.user_quota_usage AS each
             WHERE each.username = period.username AND each.period_start = account.period_start OFFSET 0) AS former ON true
+        LEFT JOIN LATERAL (
+            SELECT booked_bytes FROM radmeter.quota_booked AS each
+            WHERE each.username = period.username AND each.period_start = period.period_start OFFSET 0) AS booked ON true
+        LEFT JOIN LATERAL (
+            SELECT booked_bytes FROM radmeter.quota_booked AS each
+            WHERE each.username = period.username AND each.period_start = account.period_start OFFSET 0) AS former_booked
+            ON true
         -- A one-time period begins on any day that a date can be.
         LEFT JOIN LATERAL radmeter.used_seconds(period.username,
                 greatest(least(period.period_start, date '9999-12-31'), date '0001-01-01')::timestamp
@@ -140,11 +149,10 @@ BEGIN
                         greatest(0, account_bytes::numeric + account_carried - former_in - former_out))
                     WHEN account_period < before_start THEN least(rollover_bytes, account_bytes)
                     ELSE 0 END AS carried,
-               account_period > period_start AND account_plan IS NOT DISTINCT FROM plan_id AS set_back,
                -- A command that gives another plan books what is owed under the former one.
                CASE WHEN account_period < period_start AND account_plan IS NOT DISTINCT FROM plan_id
                     THEN greatest(0, radmeter.overage(account_bytes::numeric + account_carried,
-                   account_in, account_out, former_in, former_out) - account_booked) ELSE 0 END AS debt_before
+                   account_in, account_out, former_in, former_out) - former_booked) ELSE 0 END AS debt_before
         FROM usage
     ), beyond AS MATERIALIZED (
         SELECT *, plan_bytes + carried AS base,
@@ -156,9 +164,7 @@ BEGIN
                greatest(0, lately - debt_before) AS expired_left,
                greatest(0, live - greatest(0, debt_before - lately)) AS live_left,
                greatest(0, overage - booked) AS debt
-        FROM (SELECT *, CASE WHEN set_back THEN overage WHEN account_period = period_start THEN account_booked ELSE 0 END
-                        AS booked
-              FROM beyond) AS counted
+        FROM beyond
     ), pool AS MATERIALIZED (
         SELECT *, booked + least(expired_left, debt) + live_left AS paid_or_left,
                greatest(0, live_left - greatest(0, debt - expired_left)) AS free
@@ -231,7 +237,7 @@ BEGIN
            plan_bytes IS NOT NULL OR plan_in IS NOT NULL OR plan_out IS NOT NULL OR quota_seconds IS NOT NULL
                OR tiers > 0 OR not_begun OR expires_at IS NOT NULL OR suspended_at IS NOT NULL
                OR judged.speed_up IS NOT NULL OR judged.speed_down IS NOT NULL,
-           least(carried, 9223372036854775807)::bigint, least(booked, 9223372036854775807)::bigint,
+           least(carried, 9223372036854775807)::bigint,
            least(debt_before, 9223372036854775807)::bigint, least(debt, 9223372036854775807)::bigint,
            plan_bytes, plan_in, plan_out
     FROM judged;

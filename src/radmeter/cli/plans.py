@@ -22,8 +22,9 @@ from radmeter.cli.common import (
     with_settings,
 )
 from radmeter.cli.groups import group
+from radmeter.cli.plan_values import readable
 from radmeter.config import Settings
-from radmeter.units import compact_bytes, counted, verb
+from radmeter.units import counted, verb
 
 if TYPE_CHECKING:
     from radmeter.database.connection import Connection
@@ -63,7 +64,6 @@ LABELS = {
     "anchor_day": "begins on day",
 }
 SPANS = ("quota_seconds", "session_timeout", "idle_timeout", "valid_seconds")
-SPEEDS = ("speed_down", "speed_up")
 LIMITS = ("quota_bytes", "quota_bytes_in", "quota_bytes_out", "quota_seconds")
 
 _VOLUME = "VOLUME|unlimited"
@@ -202,6 +202,9 @@ def add(settings: Settings, name: str, tiers: tuple[str, ...], **given: str | No
         plan_id = write.add(connection, plan)
         _tell_without_speeds(connection, plan)
     output.say(f"added plan #{plan_id} {name!r}: {summary(plan)}")
+    quota = plan.get("quota_bytes")
+    if quota is not None and any(tier["from_bytes"] >= quota for tier in plan.get("tiers", ())):
+        output.say("note: a tier begins beyond --quota: only top-ups and roll-over lead there", err=True)
 
 
 @plans.command("list", epilog="Example: radmeter plans list --format json")
@@ -281,7 +284,7 @@ def set_(settings: Settings, plan: str, tiers: tuple[str, ...], **given: str | N
     has = verb(done.users, "has", "have")
     output.say(f"plan {changes.get('name', plan)!r} is changed: {counted(done.users, 'user')} {has} it")
     if done.period_changed and done.users:
-        output.say("its period is another one, so its users begin with 0 used", err=True)
+        output.say("its period is another one: its users begin with what they used in it, mostly 0", err=True)
 
 
 @plans.command("retire", epilog="Example: radmeter plans retire basic")
@@ -329,18 +332,21 @@ def summary(plan: Row) -> str:
     if plan.get("quota_seconds") is not None:
         parts.append(f"{shown_seconds(plan['quota_seconds'])} online")
     text = f"{' and '.join(parts) or 'no limit'}, {plan.get('quota_type', 'monthly')}"
-    if plan.get("speed_down") or plan.get("speed_up"):
-        text += f", {shown_speed(plan.get('speed_down'))} down and {shown_speed(plan.get('speed_up'))} up"
-    return text
+    speeds = [
+        f"{shown_speed(plan[column])}bit/s {direction}"
+        for column, direction in (("speed_down", "down"), ("speed_up", "up"))
+        if plan.get(column)
+    ]
+    return f"{text}, {' and '.join(speeds)}" if speeds else text
 
 
 def _shown(row: Row, output_format: str = "table") -> Row:
     """Return a plan for a table, with speeds and spans as people write them; for CSV only the tiers are text."""
-    from radmeter.quotas.amounts import shown_seconds, shown_speed
+    from radmeter.quotas.amounts import shown_octets, shown_speed
 
     table = output_format == "table"
     tiers = [
-        f"{compact_bytes(tier['from_bytes']) if table else tier['from_bytes']}:"
+        f"{shown_octets(tier['from_bytes']) if table else tier['from_bytes']}:"
         + (
             "off"
             if tier["speed_down"] is None and tier["speed_up"] is None
@@ -352,6 +358,5 @@ def _shown(row: Row, output_format: str = "table") -> Row:
     shown = {**row, "tiers": (", " if table else " ").join(tiers) or None}
     if table:
         shown["anchor_day"] = row["anchor_day"] or "joined"
-        shown |= {column: None if row[column] is None else shown_seconds(row[column]) for column in SPANS}
-        shown |= {column: None if row[column] is None else shown_speed(row[column]) for column in SPEEDS}
+        shown = readable(shown, SPANS)
     return shown

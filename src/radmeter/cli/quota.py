@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING
 import click
 
 from radmeter.cli import times
-from radmeter.cli.common import emit, list_options, reading_database, with_settings
+from radmeter.cli.common import Figure, Row, emit, list_options, reading_database, with_settings
 from radmeter.cli.groups import group
+from radmeter.cli.plan_values import readable
 from radmeter.cli.pseudonymised import pseudonym_options
 from radmeter.config import Settings
 from radmeter.units import counted
@@ -35,7 +36,8 @@ COLUMNS = (
     "timezone",
     "open_sessions",
 )
-SHORT = ("username", "status", "percent", "quota_bytes", "used_bytes", "period_end", "open_sessions")
+SHORT = ("username", "status", "percent", "quota", "used", "next_period", "open_sessions")
+SPANS = ("quota_seconds", "used_seconds", "remaining_seconds")
 
 
 @group(epilog="Example: radmeter quota over --status over")
@@ -71,5 +73,19 @@ def over(
         rows = list(read.over(connection, statuses or STATUSES))
     if pseudonyms is not None:
         rows = [pseudonyms.applied(row) for row in rows]
+    if output_format == "table":
+        rows = [_shown(row) for row in rows]
     wanted = ", ".join(statuses) if statuses else "over, throttled, warned, expired or suspended"
     emit(rows, output_format, columns=COLUMNS, short=SHORT, title=f"{counted(len(rows), 'user')} {wanted}")
+
+
+def _shown(row: Row) -> Row:
+    """Return a user for a table, with the limit that is nearer: octets or time."""
+    shown = readable(row, SPANS)
+    octets, seconds = row["quota_bytes"], row["quota_seconds"]
+    by_time = seconds is not None and (
+        octets is None or row["used_seconds"] * octets > row["used_bytes"] * seconds
+    )
+    kind = "seconds" if by_time else "bytes"
+    shown |= {each: Figure(shown[f"{each}_{kind}"] or "-") for each in ("quota", "used")}
+    return {**shown, "next_period": row["period_end"]}

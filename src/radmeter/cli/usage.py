@@ -11,7 +11,7 @@ from radmeter.cli.groups import group
 from radmeter.cli.months import MONTH
 from radmeter.cli.pseudonymised import pseudonym_options
 from radmeter.config import Settings
-from radmeter.units import counted, human_bytes
+from radmeter.units import counted
 
 if TYPE_CHECKING:
     from radmeter.people.pseudonyms import Pseudonyms
@@ -96,12 +96,17 @@ def user(
 
 def _plan(row: Row) -> str:
     """Return the line above a user's usage: the plan, the quota, what is left and when the period ends."""
+    from radmeter.quotas.amounts import shown_octets, shown_seconds
+
     parts = [f"{row['username']}: {'no plan' if row['plan'] is None else 'plan ' + row['plan']}"]
     if row["quota_bytes"] is not None:
         left = row["bytes_left"]
-        parts.append(f"{human_bytes(row['quota_bytes'])} {row['quota_type']}")
-        parts.append(f"{human_bytes(left)} left" if left >= 0 else f"{human_bytes(-left)} over it")
-    elif row["plan"] is not None:
+        parts.append(f"{shown_octets(row['quota_bytes'])} {row['quota_type']}")
+        parts.append(f"{shown_octets(left)} left" if left >= 0 else f"{shown_octets(-left)} over it")
+    if row["quota_seconds"] is not None:
+        parts.append(f"{shown_seconds(row['quota_seconds'])} online {row['quota_type']}")
+        parts.append(f"{shown_seconds(row['remaining_seconds'])} left")
+    elif row["quota_bytes"] is None and row["plan"] is not None:
         parts.append("no quota")
     beyond = row["quota_bytes"] is not None and row["bytes_left"] < 0
     if row["status"] not in (None, "active") and not (row["status"] == "over" and beyond):
@@ -109,8 +114,7 @@ def _plan(row: Row) -> str:
     if row["period_end"] is None:
         parts.append("a single period, without an end")
     else:
-        last = row["period_end"] - datetime.timedelta(days=1)
-        parts.append(f"the period ends with {last} ({row['timezone']})")
+        parts.append(f"next period from {row['period_end']} ({row['timezone']})")
     return ", ".join(parts)
 
 

@@ -15,6 +15,7 @@ from radmeter.cli import times
 from radmeter.cli.common import (
     TEXT,
     Row,
+    confirm,
     emit,
     emit_csv,
     emit_json,
@@ -29,10 +30,11 @@ from radmeter.cli.common import (
     with_settings,
 )
 from radmeter.cli.groups import group
+from radmeter.cli.plan_values import readable
 from radmeter.config import Settings
 from radmeter.errors import ConfigurationError, RadmeterError
 from radmeter.printable import printable
-from radmeter.units import counted, human_bytes
+from radmeter.units import counted, verb
 
 if TYPE_CHECKING:
     from radmeter.quotas.passwords import Stored
@@ -72,7 +74,7 @@ COLUMNS = (
     "expires_at",
     "suspended_at",
 )
-SHORT = ("username", "plan", "status", "quota_bytes", "used_bytes", "remaining_bytes", "period_end")
+SHORT = ("username", "plan", "status", "quota_bytes", "used_bytes", "remaining_bytes", "next_period")
 LABELS = {
     "also": "further plans",
     "quota_type": "period",
@@ -127,7 +129,6 @@ SESSION = (
 SESSION_SHORT = ("id", "router", "started_at", "bytes_in", "bytes_out", "framed_ip")
 STATUSES = ("active", "warned", "over", "throttled", "expired", "suspended")
 SPANS = ("quota_seconds", "used_seconds", "remaining_seconds", "session_timeout", "idle_timeout")
-SPEEDS = ("speed_down", "speed_up")
 BATCH_LINES = 1000
 LONG_FILE_BYTES = 1 << 17
 OUTCOMES = ("added", "changed", "unchanged", "refused")
@@ -244,9 +245,11 @@ def set_password(
     from radmeter.database.operator import connect_as_operator
     from radmeter.quotas import subscribers as write
 
-    stored = _password(user, password, password_file, cleartext, optional=False)
-    assert stored is not None
     with existing_database(settings) as dsn, connect_as_operator(dsn) as connection:
+        if password is None and password_file is None:  # not asked for in vain
+            write.check(connection, user)
+        stored = _password(user, password, password_file, cleartext, optional=False)
+        assert stored is not None
         write.set_password(connection, user, stored)
     output.say(f"user {user!r}: password stored as {stored.attribute}")
 
@@ -262,6 +265,10 @@ def _password(
         raise click.UsageError("give either --password-file or --password")
     if file is not None:
         given = read_password(file, f"the password file {file}")
+        if file.stat().st_mode & 0o004:
+            output.say(
+                f"note: everybody on this machine can read {file}: chmod o-r it, or remove it", err=True
+            )
     if given is None:
         if not sys.stdin.isatty():
             if optional and not cleartext:
@@ -333,10 +340,14 @@ def show(settings: Settings, user: str, output_format: str) -> None:
         for name in COLUMNS
         if name != "period_ends_at" and (name not in IF_ANY or shown[name] is not None)
     ]
+    # Next to what it is a part of.
+    columns.remove("top_up_bytes")
+    columns.insert(columns.index("remaining_bytes") + 1, "top_up_bytes")
     emit_one(shown, output_format, columns=columns, labels=LABELS)
     if row["top_ups"]:
         output.say()
-        emit(row["top_ups"], output_format, columns=TOP_UP_SHORT, title="Top-ups, the first to be used first")
+        top_ups = [readable(each) for each in row["top_ups"]]
+        emit(top_ups, output_format, columns=TOP_UP_SHORT, title="Top-ups, the first to be used first")
     if row["sessions"]:
         output.say()
         emit(row["sessions"], output_format, columns=SESSION_SHORT, title="Open sessions")
@@ -378,10 +389,11 @@ def list_(
             rows = list(found)
             more, rows = len(rows) > limit, rows[:limit]
             if is_short(output_format):
-                emit(rows, output_format, columns=COLUMNS, short=SHORT)
+                emit([_shown(row) for row in rows], output_format, columns=COLUMNS, short=SHORT)
             else:
-                emit([row if output_format == "json" else _text(row) for row in rows], output_format,
-                     columns=COLUMNS)  # fmt: skip
+                as_text = _shown if output_format == "table" else _text
+                shown = rows if output_format == "json" else [as_text(row) for row in rows]
+                emit(shown, output_format, columns=COLUMNS)
     if more:
         last = f": go on with --after {rows[-1]['username']!r}" if rows else ": give a larger --limit"
         output.say(f"There are more{last}", err=True)
@@ -416,8 +428,9 @@ def assign(
 ) -> None:
     """Give USER another plan, or further plans, at once.
 
-    If the new plan has the same period, it goes on, with what is used. Otherwise the user begins the new period with 0.
-    Top-ups stay. Nothing rolls over into another plan. A validity begins with the first use of the new plan.
+    If the new plan has the same period, it goes on, with what is used. Otherwise the user begins with what was used in
+    the new period, mostly 0. Top-ups stay, and what they have paid stays paid. Nothing rolls over into another plan. A
+    validity begins with the first use of the new plan.
     """
     from radmeter.cli.cached_plans import forget
     from radmeter.database.operator import connect_as_operator
@@ -441,10 +454,11 @@ Examples:
   radmeter users top-up bob 20MB
   radmeter users top-up bob 5GB --expires 2026-12-31 --note 'ticket 4711'
   radmeter users top-up bob 5GB --valid 30d
+  radmeter users top-up --undo 7
 """,
 )
-@click.argument("user", type=TEXT)
-@click.argument("volume", type=TEXT)
+@click.argument("user", type=TEXT, required=False)
+@click.argument("volume", type=TEXT, required=False)
 @click.option(
     "--expires",
     type=click.DateTime(["%Y-%m-%d"]),
@@ -453,14 +467,21 @@ Examples:
 )
 @click.option("--valid", type=TEXT, metavar="SPAN", help="How long it can be used from now on, such as 30d.")
 @click.option("--note", type=TEXT, help="A note for people.")
+@click.option(
+    "--undo",
+    type=click.IntRange(1, 2**63 - 1),
+    metavar="ID",
+    help="Take back what is unused of this top-up. `users show` has the ids. Without VOLUME.",
+)
 @with_settings("state", "dsn")
 def top_up(
     settings: Settings,
-    user: str,
-    volume: str,
+    user: str | None,
+    volume: str | None,
     expires: datetime.datetime | None,
     valid: str | None,
     note: str | None,
+    undo: int | None,
 ) -> None:
     """Give USER a VOLUME beyond the quota, at once: 20MB is 20,000,000 octets in both directions.
 
@@ -472,6 +493,16 @@ def top_up(
     from radmeter.quotas import subscribers as write
     from radmeter.quotas.amounts import BadAmount, octets, seconds
 
+    if undo is not None:
+        if volume is not None or expires is not None or valid is not None or note is not None:
+            raise click.UsageError("--undo ID goes with nothing but USER")
+        with existing_database(settings) as dsn, connect_as_operator(dsn) as connection:
+            owner, taken = write.undo_top_up(connection, undo, user)
+            (now,) = query(connection, write.STATE, {"names": [owner]})
+        output.say(f"top-up #{undo} of {owner!r}: {taken:,} bytes are taken back; {_left(now)}")
+        return
+    if user is None or volume is None:
+        raise click.UsageError("give USER and VOLUME, such as bob 20MB")
     if expires is not None and valid is not None:
         raise click.UsageError("give either --expires or --valid")
     size = octets(volume)
@@ -492,8 +523,45 @@ def top_up(
         times.use_zone(connection)
         (now,) = query(connection, write.STATE, {"names": [user]})
     until = "does not expire" if expires_at is None else f"expires {times.shown(expires_at)}"
-    left = "no limit" if now["remaining_bytes"] is None else f"{human_bytes(now['remaining_bytes'])} left"
-    output.say(f"top-up #{top_up_id} of {size:,} bytes for {user!r}, {until}; {now['status']}, {left}")
+    output.say(f"top-up #{top_up_id} of {size:,} bytes for {user!r}, {until}; {_left(now)}")
+
+
+def _left(now: Row) -> str:
+    """Return a user's status and what is left."""
+    from radmeter.quotas.amounts import shown_octets
+
+    left = now["remaining_bytes"]
+    return f"{now['status']}, {'no limit' if left is None else f'{shown_octets(left)} left'}"
+
+
+@users.command("remove", epilog="Example: radmeter users remove bob")
+@click.argument("user", type=TEXT)
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@with_settings("state", "dsn")
+def remove(settings: Settings, user: str, yes: bool) -> None:
+    """Take all plans, top-ups and the password in radcheck from USER, who is unknown from then on.
+
+    What was used stays, and counts again if USER is added again. Open sessions go on without a limit: `radmeter
+    disconnect` ends them. Unknown users are let in, without limits, unless `radmeter login set unknown_users refuse`
+    was run. `radmeter people erase` removes a person's data.
+    """
+    from radmeter.cli.cached_plans import forget
+    from radmeter.database.operator import connect_as_operator
+    from radmeter.quotas import subscribers as write
+
+    confirm(f"Remove the user {user!r}, with top-ups and password? It cannot be undone.", yes)
+    with existing_database(settings) as dsn, connect_as_operator(dsn) as connection:
+        done = write.remove(connection, user)
+        forget(settings, connection, user)
+    lost = f" with {counted(done.unused_top_ups, 'top-up')} not used up" if done.unused_top_ups else ""
+    output.say(f"user {user!r} is removed{lost}; what was used stays counted")
+    if done.radcheck_fault is not None:
+        output.say(f"no password was removed: {done.radcheck_fault}", err=True)
+    if done.open_sessions:
+        goes = verb(done.open_sessions, "goes", "go")
+        output.say(
+            f"{counted(done.open_sessions, 'session')} {goes} on: `radmeter disconnect` ends them", err=True
+        )
 
 
 @users.command("suspend", epilog="Example: radmeter users suspend bob")
@@ -618,10 +686,5 @@ def _text(row: Row) -> Row:
 
 
 def _shown(row: Row) -> Row:
-    """Return a user for a table, with speeds and spans as people write them."""
-    from radmeter.quotas.amounts import shown_seconds, shown_speed
-
-    shown = {**_text(row), "percent": f"{row['percent']} %"}
-    shown |= {name: None if row[name] is None else shown_seconds(row[name]) for name in SPANS}
-    shown |= {name: None if row[name] is None else shown_speed(row[name]) for name in SPEEDS}
-    return shown
+    """Return a user for a table, with volumes, speeds and spans as people write them."""
+    return {**readable(_text(row), SPANS), "percent": f"{row['percent']} %", "next_period": row["period_end"]}

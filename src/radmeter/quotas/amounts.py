@@ -136,6 +136,25 @@ def shown_speed(bits: int | None) -> str:
     return str(bits)
 
 
+def shown_octets(count: int | Decimal | None) -> str:
+    """Return a volume for people, as plans are written: ``500 GB``, ``1.5 GB``; a dash if it is None.
+
+    It has three figures, in powers of 1000. What is short and exact only in powers of 1024 is shown so: ``1.5 GiB``.
+    """
+    if count is None:
+        return "-"
+    size, sign = abs(int(count)), "-" if count < 0 else ""
+    power = min(6, (len(str(size)) - 1) // 3)
+    scaled = Decimal(size) / 1000**power
+    rounded = round(scaled, 2 if scaled < 10 else 1 if scaled < 100 else 0)
+    binary = min(6, max(0, size.bit_length() - 1) // 10)
+    if binary and rounded != scaled and size * 4 % 1024**binary == 0:
+        return f"{sign}{(Decimal(size) / 1024**binary).normalize():f} {'KMGTPE'[binary - 1]}iB"
+    if rounded == 1000 and power < 6:
+        rounded, power = Decimal(1), power + 1
+    return f"{sign}{rounded.normalize():f} {['', *'kMGTPE'][power]}B"
+
+
 def shown_seconds(span: int | None) -> str:
     """Return a span of time as `seconds` reads it: ``1d6h``; a dash if it is None."""
     if span is None:

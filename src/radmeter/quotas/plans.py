@@ -26,13 +26,13 @@ SELECT plan.*, coalesce(holders.users, 0) AS users,
         FROM public.plan_tiers AS tier WHERE tier.plan_id = plan.id) AS tiers
 FROM public.plans AS plan
 LEFT JOIN (SELECT plan_id, count(*) AS users
-           FROM (SELECT plan_id FROM public.subscribers
-                 -- Not the pseudonyms of erased people (radmeter.is_pseudonym).
-                 WHERE NOT (starts_with(username, 'erased-') AND length(username) = 39)
+           FROM (SELECT username, plan_id FROM public.subscribers
                  UNION ALL
-                 SELECT further.plan_id
+                 SELECT username, further.plan_id
                  FROM public.subscriber_plans AS further JOIN public.subscribers AS subscriber USING (username)
                  WHERE further.plan_id <> subscriber.plan_id) AS held
+           -- Not the pseudonyms of erased people (radmeter.is_pseudonym).
+           WHERE NOT (starts_with(username, 'erased-') AND length(username) = 39)
            GROUP BY plan_id) AS holders ON holders.plan_id = plan.id
 WHERE (%(name)s::text IS NULL OR plan.name = %(name)s) AND (%(retired)s OR plan.retired_at IS NULL)
 ORDER BY plan.name"""

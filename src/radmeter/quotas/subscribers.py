@@ -129,6 +129,35 @@ def top_up(
     return top_up_id, expires_at
 
 
+def undo_top_up(connection: Connection, top_up_id: int, username: str | None) -> tuple[str, int]:
+    """Take back what is unused of a top-up, of a user if one is given. Return whose it was, and how many octets."""
+    ((owner, octets),) = call(
+        connection,
+        "SELECT username, taken_back FROM radmeter.undo_top_up(%(id)s, %(name)s)",
+        {"id": top_up_id, "name": username},
+    )
+    return owner, octets
+
+
+class Removed(NamedTuple):
+    """What a user who was removed leaves: top-ups that were not used up, open sessions, a password in radcheck."""
+
+    unused_top_ups: int
+    open_sessions: int
+    radcheck_fault: str | None
+    """Why nothing was removed from radcheck; None: the password there is removed."""
+
+
+def remove(connection: Connection, username: str) -> Removed:
+    """Take all plans, top-ups and the password from a user. What the user used stays."""
+    (row,) = call(
+        connection,
+        "SELECT unused_top_ups, open_sessions, radcheck_fault FROM radmeter.remove_subscriber(%(name)s)",
+        {"name": username},
+    )
+    return Removed(*row)
+
+
 def suspend(connection: Connection, username: str, *, resume: bool) -> bool:
     """Let a user in no more, or with `resume` again; return whether anything changed."""
     ((changed,),) = call(
@@ -157,6 +186,16 @@ def import_lines(connection: Connection, lines: Sequence[dict[str, Any]], *, dry
         undo=dry_run,
     )
     return [Outcome(*row) for row in rows]
+
+
+def check(connection: Connection, username: str) -> None:
+    """Check that a user has a plan. Raises NotKnown if not."""
+    if not views.rows(
+        connection, "SELECT FROM public.subscribers WHERE username = %(name)s", {"name": username}
+    ):
+        raise NotKnown(
+            f"there is no user {username!r} with a plan: {HOW_TO_FIND}, `radmeter users add` gives a plan"
+        )
 
 
 def find(connection: Connection, username: str) -> Row:

@@ -11,8 +11,6 @@ from radmeter.quotas.passwords import Stored, stored
 
 COLUMNS = ("username", "plan", "also", "password")
 # A field in quotes, and a quote that is left when these are away.
-QUOTED_FIELD = re.compile(r',"(?:[^"]|"")*"(?=,|$)')
-STRAY_QUOTE = re.compile('"')
 LONGEST_LINE = 8192
 LONGEST_REASON = 400
 LONGEST_NAME_OCTETS = 253  # RFC 2865 section 5
@@ -21,6 +19,10 @@ MOST_PLANS = 64
 NO_PLANS = "none"
 # Names are compared with those of the lines before, by a digest of 8 bytes: 10 million lines take some 600 MB.
 MOST_USERS = 10_000_000
+
+
+# Quotes are around a whole field, or doubled in one that has quotes around it.
+_QUOTED = re.compile(r'(?:"(?:[^"]|"")*+"|[^",]*+)(?:,(?:"(?:[^"]|"")*+"|[^",]*+))*+')
 
 
 class BadLine(ConfigurationError):
@@ -154,8 +156,8 @@ def _header(raw: bytes) -> list[str]:
         raise BadList(f"{expected} ({error})") from None
     unknown = [name for name in columns if name not in COLUMNS]
     if unknown:
-        commas = ", and with commas between the fields" if ";" in unknown[0] else ""
-        raise BadList(f"{expected}{commas} (it has {unknown[0]!r})")
+        remedy = ": separate the columns by commas" if re.search(r"[;\t]", unknown[0]) else ""
+        raise BadList(f"{expected} (it has {unknown[0]!r}{remedy})")
     if "username" not in columns or len(set(columns)) < len(columns):
         raise BadList(f"{expected} (columns other than username may be left out, and none may come twice)")
     return columns
@@ -169,7 +171,9 @@ def _fields(raw: bytes) -> list[str]:
         raise BadLine("it is not UTF-8") from None
     except csv.Error as error:
         raise BadLine(f"it is not CSV: {error}") from None
-    # csv takes such a quote for text. It is the rest of a field with a line break.
-    if STRAY_QUOTE.search(QUOTED_FIELD.sub(",", f",{text}")):
-        raise BadLine('it is not CSV: a quote stands within a field without quotes (write "..""..")')
+    # csv takes a quote within a field for a part of it, such as that of the rest of a name with a line break.
+    if not _QUOTED.fullmatch(text):
+        raise BadLine(
+            'it has a quote (") within a field: put the field in quotes, and double the quote in it'
+        )
     return rows[0] if rows else []

@@ -28,7 +28,9 @@ SELECT plan.name AS plan, coalesce(plan.quota_type, 'monthly') AS quota_type, pl
 FROM (VALUES (%(name)s)) AS asked (username)
 LEFT JOIN public.subscribers AS subscriber USING (username)
 LEFT JOIN public.plans AS plan ON plan.id = subscriber.plan_id"""
-STATE = "SELECT quota_bytes, status FROM radmeter.quota_state(ARRAY[%(name)s::text], now())"
+STATE = """
+SELECT quota_bytes, status, quota_seconds, remaining_seconds
+FROM radmeter.quota_state(ARRAY[%(name)s::text], now())"""
 TOP = """
 SELECT usage.username, plan.plan, plan.quota_bytes, usage.periods, usage.bytes_in, usage.bytes_out, usage.bytes_total,
        usage.last_updated
@@ -99,7 +101,7 @@ def with_plan(connection: Connection, rows: list[Row]) -> list[Row]:
     found = plan(connection, current["username"], current["period_start"])
     # With what rolled over, further plans and top-ups. A user without a plan has no state.
     state = views.rows(connection, STATE, {"name": current["username"]}) or [
-        dict.fromkeys(("quota_bytes", "status"))
+        dict.fromkeys(("quota_bytes", "status", "quota_seconds", "remaining_seconds"))
     ]
     found.update(state[0])
     quota = found["quota_bytes"]

@@ -137,22 +137,19 @@ def test_usage_user_says_plan_quota_what_is_left_and_when_the_period_ends(
     assert (end - start).days in range(28, 32)
     assert (row["plan"], row["quota_bytes"], row["bytes_left"]) == ("gold", 3 * 2**30, 3 * 2**29)
     shown = radmeter(database, "usage", "user", "alice").output.splitlines()[0]
-    last = end - timedelta(days=1)
-    assert shown == (
-        f"alice: plan gold, 3.00 GiB monthly, 1.50 GiB left, the period ends with {last} (UTC). Times in UTC"
+    assert (
+        shown == f"alice: plan gold, 3 GiB monthly, 1.5 GiB left, next period from {end} (UTC). Times in UTC"
     )
     bob = radmeter(database, "usage", "user", "bob").output
     assert (
-        bob.startswith(f"bob: plan day, no quota, the period ends with {today} (UTC)")
+        bob.startswith(f"bob: plan day, no quota, next period from {today + timedelta(days=1)} (UTC)")
         or today != datetime.now(UTC).date()
     )
     carol = radmeter(database, "usage", "user", "carol").output
     assert carol.startswith(
-        "carol: plan once, 1.00 GiB one-time, 512.00 MiB over it, a single period, without an end"
+        "carol: plan once, 1 GiB one-time, 512 MiB over it, a single period, without an end"
     )
-    assert radmeter(database, "usage", "user", "dave").output.startswith(
-        "dave: no plan, the period ends with "
-    )
+    assert radmeter(database, "usage", "user", "dave").output.startswith("dave: no plan, next period from ")
 
 
 def test_the_top_users_of_a_month(database: str, connection: Connection) -> None:

@@ -70,6 +70,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "users top-up": ("dora", "1GB"),
     "users suspend": ("dora",),
     "users resume": ("dora",),
+    "users remove": ("dora", "--yes"),
     "users import": ("{directory}/users.csv",),
     "quota over": (),
     "status": ("--sample", "0"),

@@ -66,6 +66,8 @@ UNKNOWN: dict[str, tuple[str, int, str]] = {
     "users assign --without": ("users assign dora --without nosuch", 1, 'has no further plan "nosuch"'),
     "users top-up USER": ("users top-up nosuch 1GB", 1, SUBSCRIBER),
     "users suspend USER": ("users suspend nosuch", 1, SUBSCRIBER),
+    "users top-up --undo": ("users top-up --undo 99", 1, "there is no top-up #99"),
+    "users remove USER": ("users remove nosuch --yes", 1, SUBSCRIBER),
     "users resume USER": ("users resume nosuch", 1, SUBSCRIBER),
     "people show USER": ("people show nosuch", 1, PERSON),
     "people erase USER": ("people erase nosuch --yes", 1, PERSON),

@@ -262,6 +262,8 @@ MESSAGES: list[Callable[[Path, dict[str, str]], list[str | Path]]] = [
     lambda place, names: ["users", "top-up", HOSTILE, "1GB", "--note", HOSTILE],
     lambda place, names: ["users", "password", HOSTILE, "--password", HOSTILE],
     lambda place, names: ["users", "suspend", HOSTILE],
+    lambda place, names: ["users", "top-up", HOSTILE, "--undo", "1"],
+    lambda place, names: ["users", "remove", HOSTILE, "--yes"],
     lambda place, names: ["plans", "add", HOSTILE, "--quota", "1GB"],
     lambda place, names: ["plans", "add", "x", "--quota", HOSTILE],
     lambda place, names: ["plans", "add", "x", "--tier", HOSTILE],

@@ -56,6 +56,7 @@ BOUNDED = {
     "radmeter.migration_log": "a row for each step of an upgrade",
     "radmeter.partition_split": "a row for each split",
     "radmeter.quota_account": "a row for each user",
+    "radmeter.quota_booked": "a row for each counter that top-ups have paid, as long as the counter",
     "radmeter.quota_change": "the jobs empty it",
     "radmeter.quota_notice": "quota_history_keep_days",
     "radmeter.replayed_file": "a row for each file",

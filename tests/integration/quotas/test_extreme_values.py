@@ -107,12 +107,17 @@ def tell(connection: Connection, story: dict[str, Any]) -> None:
     if story["period"]:
         connection.execute(f"{counter} + %s, %s, %s)".encode(), (story["period"], *story["former"]))
     connection.execute(
-        f"""INSERT INTO radmeter.quota_account (username, plan_id, period_start, carried_bytes, booked_bytes,
-                                                settled_at, plan_bytes, plan_in, plan_out)
-            VALUES ('bob', %s, {current} + %s, %s, %s, %s, %s, %s, %s)""".encode(),
-        (plan, story["period"], story["carried"], story["booked"], story["settled_at"],
+        f"""INSERT INTO radmeter.quota_account (username, plan_id, period_start, carried_bytes, settled_at, plan_bytes,
+                                                plan_in, plan_out)
+            VALUES ('bob', %s, {current} + %s, %s, %s, %s, %s, %s)""".encode(),
+        (plan, story["period"], story["carried"], story["settled_at"],
          *(story["plan"].get(name) for name in ("quota_bytes", "quota_bytes_in", "quota_bytes_out"))),
     )  # fmt: skip
+    connection.execute(
+        f"""INSERT INTO radmeter.quota_booked
+            VALUES ('bob', {current}, %(booked)s), ('bob', {current} - 1, %(booked)s)""".encode(),
+        story,
+    )
 
 
 def test_no_value_is_an_error(connection: Connection) -> None:

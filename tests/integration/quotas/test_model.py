@@ -1,4 +1,4 @@
-"""Random usage, top-ups, suspensions and ends of periods: the database finds what a slow model finds.
+"""Random usage, top-ups, suspensions, changes of plans and ends of periods: the database finds what a slow model finds.
 
 The functions that look at users get another clock: a setting, so that months pass within a test.
 """
@@ -6,10 +6,11 @@ The functions that look at users get another clock: a setting, so that months pa
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import psycopg
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from support.ledger import empty
 from support.model import Plan
@@ -35,7 +36,16 @@ LIMITS = st.builds(
     quota_out=st.sampled_from((None, None, 900)),
     rollover=st.sampled_from((None, 0, 300, 5000)),
     tiers=st.sampled_from(((), (), ((500, 64_000),), ((500, 64_000), (2000, None)))),
+).map(
+    lambda limits: (
+        replace(limits, rollover=None)
+        if limits.quota is None or limits.plan.quota_type == "one-time"
+        else limits
+    )
 )
+MONTH = Limits(PLANS[4], quota=1000)
+WEEK = Limits(PLANS[2], quota=1000)
+OVER = [("top up", 1000, None, None), ("use", 0, 1000, 100)]
 EVENT = st.one_of(
     st.tuples(st.just("use"), st.integers(0, 2), OCTETS, OCTETS),
     st.tuples(st.just("use"), st.integers(0, 2), OCTETS, OCTETS),
@@ -51,6 +61,8 @@ EVENT = st.one_of(
         st.none(),
     ),
     st.tuples(st.just("suspend"), st.booleans(), st.none(), st.none()),
+    st.tuples(st.just("assign"), st.none(), st.booleans(), OCTETS),
+    st.tuples(st.just("anchor"), st.integers(1, 31), st.booleans(), OCTETS),
     st.tuples(st.just("again"), st.none(), st.none(), st.none()),
 )
 
@@ -58,23 +70,16 @@ EVENT = st.one_of(
 class Story:
     """One user with three sessions, in the database and in the model, at an instant of the setting."""
 
-    def __init__(self, connection: Connection, limits: Limits) -> None:
-        self.connection, self.limits = connection, limits
+    def __init__(self, connection: Connection, limits: Limits, other: Limits) -> None:
+        self.connection = connection
+        self.plans = {"p": limits, "other": other}
+        self.plan = "p"
         self.model = QuotaModel(limits)
         self.now = BEGIN
-        plan = limits.plan
-        row = connection.execute(
-            """INSERT INTO plans (name, quota_type, anchor_day, timezone, quota_bytes, quota_bytes_in, quota_bytes_out,
-                                  rollover_bytes) VALUES ('p', %s, %s, %s, %s, %s, %s, %s) RETURNING id""",
-            (plan.quota_type, plan.anchor_day, plan.timezone, limits.quota, limits.quota_in, limits.quota_out,
-             limits.rollover),
-        ).fetchone()  # fmt: skip
-        assert row is not None
-        for start, speed in limits.tiers:
-            connection.execute(
-                "INSERT INTO plan_tiers VALUES (%s, %s, %s, %s)", (row[0], start, speed, speed)
-            )
-        connection.execute("INSERT INTO subscribers VALUES ('bob', %s, %s)", (row[0], plan.quota_start))
+        ids = [self._add(name, each) for name, each in self.plans.items()]
+        connection.execute(
+            "INSERT INTO subscribers VALUES ('bob', %s, %s)", (ids[0], limits.plan.quota_start)
+        )
         for session in range(3):
             connection.execute(
                 """INSERT INTO radacct (acctsessionid, acctuniqueid, username, nasipaddress, acctstarttime,
@@ -84,6 +89,46 @@ class Story:
             )
         self.look()
         self.model.settle(self.now)
+
+    def _add(self, name: str, limits: Limits) -> int:
+        plan = limits.plan
+        row = self.connection.execute(
+            """INSERT INTO plans (name, quota_type, anchor_day, timezone, quota_bytes, quota_bytes_in, quota_bytes_out,
+                                  rollover_bytes) VALUES (%s, %s, %s, %s, %s, %s, %s, %s) RETURNING id""",
+            (name, plan.quota_type, plan.anchor_day, plan.timezone, limits.quota, limits.quota_in, limits.quota_out,
+             limits.rollover),
+        ).fetchone()  # fmt: skip
+        assert row is not None
+        for start, speed in limits.tiers:
+            self.connection.execute(
+                "INSERT INTO plan_tiers VALUES (%s, %s, %s, %s)", (row[0], start, speed, speed)
+            )
+        return int(row[0])
+
+    def assign(self, name: str) -> None:
+        """Give the user another plan, as the command does."""
+        limits = self.plans[name]
+        if name == self.plan:
+            return
+        if limits.plan.quota_type == "one-time":
+            today = self.now.astimezone(ZoneInfo(limits.plan.timezone or "UTC")).date()
+            limits = replace(limits, plan=replace(limits.plan, quota_start=today))
+        self.plans[self.plan], self.plans[name], self.plan = self.model.limits, limits, name
+        self.connection.execute("SELECT radmeter.assign_plan('bob', %s, '{}', '{}', false)", (name,))
+        self.model.change_plan(self.now, limits)
+
+    def begin_on(self, day: int) -> None:
+        """Let the periods of the user's plan begin on another day, if they are weeks or months."""
+        limits = self.model.limits
+        if limits.plan.quota_type not in ("weekly", "monthly"):
+            return
+        day = (day - 1) % 7 + 1 if limits.plan.quota_type == "weekly" else day
+        if day == limits.plan.anchor_day:
+            return
+        self.connection.execute(
+            "SELECT radmeter.change_plan(%s, jsonb_build_object('anchor_day', %s::integer))", (self.plan, day)
+        )
+        self.model.change_plan(self.now, replace(limits, plan=replace(limits.plan, anchor_day=day)))
 
     def at(self, now: datetime) -> None:
         self.now = now
@@ -155,7 +200,10 @@ def happen(story: Story, event: tuple[Any, ...]) -> None:
     elif kind in ("quota", "new tariff"):  # another quota, unless the plan has none
         if kind == "new tariff":  # after a time in which nobody has looked
             story.wait(second)
-        connection.execute("UPDATE plans SET quota_bytes = %s WHERE quota_bytes IS NOT NULL", (first,))
+        connection.execute(
+            "UPDATE plans SET quota_bytes = %s WHERE quota_bytes IS NOT NULL AND name = %s",
+            (first, story.plan),
+        )
         if model.limits.quota is not None:
             model.limits = replace(model.limits, quota=first)
     elif kind == "suspend":
@@ -163,6 +211,20 @@ def happen(story: Story, event: tuple[Any, ...]) -> None:
             "UPDATE subscribers SET suspended_at = CASE WHEN %s THEN public.test_now() END", (first,)
         )
         model.suspended = first
+    elif kind in ("assign", "anchor"):  # and back again after some usage
+        former, anchor = story.plan, model.limits.plan.anchor_day
+        if kind == "assign":
+            story.assign("other" if former == "p" else "p")
+        else:
+            story.begin_on(first)
+        if second:
+            story.use("^0$", (third, 0), story.now)
+            model.use(story.now, (third, 0))
+            model.settle(story.now)
+            if kind == "assign":
+                story.assign(former)
+            else:
+                story.begin_on(anchor)
     else:  # what is counted already comes again
         story.use("", (0, 0), story.now)
 
@@ -178,10 +240,12 @@ def test_the_database_finds_what_the_model_finds(connection: Connection, jobs: s
             suppress_health_check=list(HealthCheck),
             database=None,
         )
-        @given(limits=LIMITS, events=st.lists(EVENT, min_size=4, max_size=20))
-        def check(limits: Limits, events: list[tuple[Any, ...]]) -> None:
+        @example(MONTH, WEEK, [*OVER, ("assign", None, True, 100), ("use", 0, 100, 0)])
+        @example(MONTH, WEEK, [*OVER, ("anchor", 15, True, 100), ("use", 0, 100, 0)])
+        @given(limits=LIMITS, other=LIMITS, events=st.lists(EVENT, min_size=4, max_size=20))
+        def check(limits: Limits, other: Limits, events: list[tuple[Any, ...]]) -> None:
             empty(connection)
-            story = Story(connection, limits)
+            story = Story(connection, limits, other)
             for event in events:
                 if jobs == "jobs run":
                     happen(story, event)

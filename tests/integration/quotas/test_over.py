@@ -63,4 +63,36 @@ def test_usage_shows_the_quota_with_top_ups_and_the_status(site: str, connection
     connection.execute("INSERT INTO top_ups (username, bytes) VALUES ('bob', 5000000)")
     (row,) = radmeter(site, "usage", "user", "bob", "--format", "json").json()
     assert (row["quota_bytes"], row["bytes_left"], row["status"]) == (15 * MB, 3 * MB, "warned")
-    assert "left, warned, the period ends" in radmeter(site, "usage", "user", "bob").output
+    assert "left, warned, next period from" in radmeter(site, "usage", "user", "bob").output
+
+
+def test_time_is_shown_where_time_is_the_limit(site: str, connection: Connection) -> None:
+    plans = "INSERT INTO plans (name, quota_type, quota_seconds, quota_bytes) VALUES ('hour', 'one-time', 3600, %s)"
+    connection.execute(f"{plans} RETURNING id".encode(), (None,))
+    connection.execute(
+        """INSERT INTO subscribers (username, plan_id, quota_start) SELECT 'tom', id, '2026-01-01' FROM plans
+           WHERE name = 'hour'"""
+    )
+    connection.execute(
+        """INSERT INTO radacct (acctsessionid, acctuniqueid, username, nasipaddress, acctstarttime, acctstoptime,
+                                acctupdatetime, acctsessiontime, acctinputoctets)
+           VALUES ('t', 't', 'tom', '10.0.0.1', now() - interval '1 hour', now(), now(), 3300, 1010)"""
+    )
+    apply_due(connection)
+    told = radmeter(site, "usage", "user", "tom").output.splitlines()[0]
+    assert "plan hour, 1h online one-time, " in told
+    assert "no quota" not in told
+    (line,) = [
+        each for each in radmeter(site, "quota", "over").output.splitlines() if each.startswith("tom ")
+    ]
+    assert line.split()[3] == "1h"
+    connection.execute("UPDATE plans SET quota_bytes = 2000 WHERE name = 'hour'")
+    (line,) = [
+        each for each in radmeter(site, "quota", "over").output.splitlines() if each.startswith("tom ")
+    ]
+    assert line.split()[3] == "1h"
+    connection.execute("UPDATE plans SET quota_bytes = 1020, quota_seconds = 8000 WHERE name = 'hour'")
+    (line,) = [
+        each for each in radmeter(site, "quota", "over").output.splitlines() if each.startswith("tom ")
+    ]
+    assert line.split()[3:5] == ["1.02", "kB"]

@@ -223,7 +223,7 @@ def test_another_period_begins_with_0_and_top_ups_pay_what_was_owed_first(
     done = radmeter(database, "plans", "set", "basic", "--period", "one-time", "--quota", "1MB")
     assert (done.output, done.errors) == (
         "plan 'basic' is changed: 1 user has it\n",
-        "its period is another one, so its users begin with 0 used\n",
+        "its period is another one: its users begin with what they used in it, mostly 0\n",
     )
     for _ in range(2):
         found = state(connection)

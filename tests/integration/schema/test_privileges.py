@@ -276,7 +276,9 @@ TAKES_TEXT = {
         "SELECT radmeter.set_anchor(%(text)s, 1)",
         "SELECT radmeter.assign_plan(%(text)s, %(text)s, ARRAY[%(text)s], ARRAY[%(text)s], NULL)",
         "SELECT radmeter.top_up(%(text)s, -1, 'infinity', -1, %(text)s)",
+        "SELECT radmeter.undo_top_up(-1, %(text)s)",
         "SELECT radmeter.suspend_subscriber(%(text)s, NULL)",
+        "SELECT radmeter.remove_subscriber(%(text)s)",
         "SELECT radmeter.set_password(%(text)s, %(text)s, %(text)s)",
         "SELECT count(*) FROM radmeter.import_subscribers(json_build_array(json_build_object("
         "'line', 1, 'username', %(text)s::text, 'plan', %(text)s::text, 'also', json_build_array(%(text)s::text))))",

@@ -78,8 +78,10 @@ NOCS = {
     "retry_requests",
     "set_limit",
     "set_password",
+    "remove_subscriber",
     "suspend_subscriber",
     "top_up",
+    "undo_top_up",
     "set_login_setting",
     "set_router_coa",
 }
@@ -349,6 +351,7 @@ STATE = {
     "sent_username",
     "router_coa_state",
     "quota_account",
+    "quota_booked",
     "quota_change",
     "quota_notice",
     "session_month",
@@ -368,7 +371,15 @@ BILLING_TABLES = {
     "top_ups",
     "user_quota_usage",
 }
-BILLING_VIEWS = {"quota_account", "quota_change", "router_list", "router_usage", "user_plans", "user_usage"}
+BILLING_VIEWS = {
+    "quota_account",
+    "quota_booked",
+    "quota_change",
+    "router_list",
+    "router_usage",
+    "user_plans",
+    "user_usage",
+}
 SELECTS: dict[str, set[str]] = {
     "radmeter_ingest": set(),
     "radmeter_reader": READS,
@@ -510,7 +521,9 @@ CHANGE = {
     "assign": "SELECT radmeter.assign_plan('gus', 'gold', '{}', '{}', false)",
     "top up": "SELECT radmeter.top_up('gus', 1, NULL, NULL, NULL)",
     "suspend": "SELECT radmeter.suspend_subscriber('gus', false)",
+    "undo top up": "SELECT radmeter.undo_top_up(top_up.id, 'gus') FROM top_ups AS top_up WHERE username = 'gus'",
     "import users": """SELECT radmeter.import_subscribers('[{"line": 1, "username": "h", "plan": "gold"}]')""",
+    "remove user": "SELECT radmeter.remove_subscriber('gus')",
     "retire plan": "SELECT radmeter.retire_plan('gold', false)",
 }
 BILL = {

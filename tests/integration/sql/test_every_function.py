@@ -152,6 +152,8 @@ THROUGH_PYTHON = {
     "assign_plan": "test_users.py",
     "top_up": "test_users.py",
     "suspend_subscriber": "test_users.py",
+    "undo_top_up": "test_users.py",
+    "remove_subscriber": "test_users.py",
     "set_password": "test_passwords.py",
     "import_subscribers": "test_users_import.py",
     "backfill_begin": "test_backfill.py",

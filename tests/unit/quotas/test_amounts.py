@@ -1,5 +1,7 @@
 """Octets, speeds and spans of time as people write them."""
 
+from decimal import Decimal
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,6 +12,7 @@ from radmeter.quotas.amounts import (
     bits_per_second,
     octets,
     seconds,
+    shown_octets,
     shown_seconds,
     shown_speed,
 )
@@ -138,3 +141,15 @@ def test_any_text_is_an_amount_or_refused(text: str) -> None:
             assert 0 <= read(text) < 2**63
         except BadAmount as error:
             assert str(error)  # noqa: PT017 # either is right
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (None, "-"), (0, "0 B"), (999, "999 B"), (1000, "1 kB"), (10**7, "10 MB"), (10 * 2**20, "10 MiB"),
+        (5 * 10**11, "500 GB"), (3 * 2**29, "1.5 GiB"), (999_999, "1 MB"), (12_345_678_900, "12.3 GB"),
+        (2**63 - 1, "9.22 EB"), (-5 * 10**6, "-5 MB"), (Decimal(12 * 10**20), "1200 EB"),
+    ],
+)  # fmt: skip
+def test_a_volume_is_shown_as_plans_are_written(count: int | None, text: str) -> None:
+    assert shown_octets(count) == text

@@ -45,7 +45,9 @@ def test_what_a_field_says() -> None:
         (b"\xff\xfe,basic,,", "it is not UTF-8"),
         ("bob,basic", "it has 2 fields, the header has 4"),
         ('"bob,basic,,', "it is not CSV"),
-        ('lines",basic,,', "a quote stands within a field"),
+        # The rest of a quoted name with a line break.
+        ('lines",basic,,', 'it has a quote (") within a field'),
+        ('bob,ba"si"c,,', 'it has a quote (") within a field'),
         ("bob,basic,," + "x" * 129, "more than 128 octets"),
         ("bob,basic,,a\x07b", "characters that cannot be printed"),
         ("x" * (LONGEST_LINE + 1), f"longer than {LONGEST_LINE} bytes"),
@@ -80,3 +82,8 @@ def test_a_file_of_a_spreadsheet() -> None:
         read(lines_of(io.BytesIO(b"\xef\xbb\xbfUsername,Plan\r\nbob,basic\r\n,\r\n\r\nann,basic\r\n")))
     )
     assert [line.username for line in found if isinstance(line, Line)] == ["bob", "ann"]
+
+
+def test_other_separators_than_commas_are_told() -> None:
+    with pytest.raises(BadList, match="separate the columns by commas"):
+        lines("bob;basic", header="username;plan")

@@ -107,7 +107,6 @@ CREATE TABLE radmeter.quota_account (
     period_number integer,
     period_start  date NOT NULL,
     carried_bytes bigint NOT NULL DEFAULT 0,
-    booked_bytes  bigint NOT NULL DEFAULT 0,
     settled_at    timestamptz NOT NULL DEFAULT now(),
     plan_bytes    bigint,
     plan_in       bigint,
@@ -132,7 +131,6 @@ COMMENT ON COLUMN radmeter.quota_account.plan_id IS 'subscribers.plan_id then: n
 COMMENT ON COLUMN radmeter.quota_account.period_number IS 'plans.period_number then';
 COMMENT ON COLUMN radmeter.quota_account.applied_at IS 'NULL: radmeter.apply_quotas has not looked at the user yet';
 COMMENT ON COLUMN radmeter.quota_account.carried_bytes IS 'octets of the period before that rolled over into this one';
-COMMENT ON COLUMN radmeter.quota_account.booked_bytes IS 'octets of this period that top-ups have paid';
 COMMENT ON COLUMN radmeter.quota_account.settled_at IS 'until when usage is booked to top-ups';
 COMMENT ON COLUMN radmeter.quota_account.plan_bytes IS
     'the quota of the plans then, without top-ups: by this the period is settled when it has ended; NULL: no limit';
@@ -146,6 +144,15 @@ COMMENT ON COLUMN radmeter.quota_account.quota_seconds IS 'as open sessions were
 COMMENT ON COLUMN radmeter.quota_account.speed_up IS 'bit/s, as open sessions have it';
 COMMENT ON COLUMN radmeter.quota_account.due_at IS
     'when something can change without usage: radmeter.apply_due_quotas looks at the user then; NULL: never';
+
+CREATE TABLE radmeter.quota_booked (
+    username      text NOT NULL,
+    period_start  date NOT NULL,
+    booked_bytes  bigint NOT NULL CHECK (booked_bytes >= 0),
+    PRIMARY KEY (username, period_start)
+);
+COMMENT ON TABLE radmeter.quota_booked IS
+    'octets of a row of user_quota_usage that top-ups have paid, whatever plan the user has had since';
 
 ALTER TABLE public.user_quota_usage ADD COLUMN next_check bigint;
 ALTER TABLE public.user_quota_usage ALTER COLUMN next_check SET DEFAULT 0;
