@@ -10,7 +10,6 @@ from radmeter.errors import ConfigurationError, RadmeterError
 from radmeter.quotas.passwords import Stored, stored
 
 COLUMNS = ("username", "plan", "also", "password")
-# A field in quotes, and a quote that is left when these are away.
 LONGEST_LINE = 8192
 LONGEST_REASON = 400
 LONGEST_NAME_OCTETS = 253  # RFC 2865 section 5
