@@ -59,7 +59,10 @@ def test_login_roles_that_are_as_they_should_be_are_unchanged(database: str, con
         assert radmeter(database, *command).output == "plain_test: made, a member of radmeter_reader\n"
         assert radmeter(database, *command).output == "plain_test: unchanged, a member of radmeter_reader\n"
         other = radmeter(database, *command[:-1], "plain_test=radmeter_noc")
-        assert other.output == "plain_test: changed, a member of radmeter_noc\n"
+        assert (
+            other.output
+            == "plain_test: changed, a member of radmeter_noc, and no longer of radmeter_reader\n"
+        )
     finally:
         connection.execute("DROP ROLE IF EXISTS plain_test")
     wrong = radmeter(database, *command[:-1], "plain_test=role")
