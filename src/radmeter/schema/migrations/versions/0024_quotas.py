@@ -173,7 +173,7 @@ CREATE TABLE radmeter.disconnect_queue (
     naks           integer NOT NULL DEFAULT 0,
     acks           integer NOT NULL DEFAULT 0,
     identity_set   smallint NOT NULL DEFAULT 0,
-    error_cause    integer,
+    error_cause    bigint,
     error          text,
     requested_by   text,
     created_at     timestamptz NOT NULL DEFAULT now(),
