@@ -125,7 +125,7 @@ BEGIN
                    state.old_period, state.period_start, state.unbooked_before, state.unbooked,
                    state.unbooked_before::numeric + state.unbooked AS debt,
                    sum(top_up.bytes - top_up.used_bytes) OVER (
-                       PARTITION BY top_up.username ORDER BY top_up.expires_at NULLS LAST, top_up.id
+                       PARTITION BY top_up.username ORDER BY top_up.expires_at NULLS LAST, NOT top_up.renewal, top_up.id
                        ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
             FROM state CROSS JOIN LATERAL (
                 SELECT bought.* FROM public.top_ups AS bought WHERE bought.username = state.username OFFSET 0) AS top_up
