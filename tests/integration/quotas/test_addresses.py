@@ -48,7 +48,7 @@ def test_requests_of_a_bound_router_go_to_its_clients_only(
     assert target(connection, router).address == "192.0.2.3"
     packet("s2", "192.0.2.2")
     assert target(connection, router).address == "192.0.2.2"
-    with pytest.raises(StoreError, match="may not name the router"):
+    with pytest.raises(StoreError, match="is bound to the RADIUS clients"):
         packet("s3", "192.0.2.66")
     assert target(connection, router).address == "192.0.2.2"
 
