@@ -49,6 +49,7 @@ BEGIN
             radmeter.without_name(jsonb, text, text), radmeter.database_id(), radmeter.lagging_nodes(),
             radmeter.quota_state(text[], timestamptz), radmeter.period_end(text, smallint, date),
             radmeter.overage(numeric, numeric, numeric, numeric, numeric), radmeter.percent_used(numeric, numeric),
+            radmeter.day_begins(date, text),
             radmeter.octets_until(integer, numeric, numeric),
             radmeter.used_seconds(text, timestamptz, timestamptz), radmeter.open_sessions(text),
             radmeter.vendor_profiles(), radmeter.vendor_attributes(), radmeter.login_settings(), radmeter.radcheck_fault(),
@@ -95,6 +96,7 @@ BEGIN
             radmeter.month_day(date, smallint), radmeter.anchor_day(text, smallint, date),
             radmeter.quota_state(text[], timestamptz), radmeter.period_end(text, smallint, date),
             radmeter.overage(numeric, numeric, numeric, numeric, numeric), radmeter.percent_used(numeric, numeric),
+            radmeter.day_begins(date, text),
             radmeter.octets_until(integer, numeric, numeric),
             radmeter.used_seconds(text, timestamptz, timestamptz), radmeter.open_sessions(text),
             -- The list of routers shows after which silence a session is closed.

@@ -5,4 +5,4 @@ CREATE OR REPLACE FUNCTION radmeter.stale_after(
     p_session_interval integer, p_router_interval integer, p_minutes integer) RETURNS interval
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN greatest(p_minutes * interval '1 minute',
-                3 * coalesce(p_session_interval, p_router_interval, 0) * interval '1 second');
+                coalesce(p_session_interval, p_router_interval, 0) * interval '3 seconds');

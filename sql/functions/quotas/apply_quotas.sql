@@ -77,7 +77,7 @@ BEGIN
                (found.speed_up, found.speed_down) IS DISTINCT FROM (account.speed_up, account.speed_down) AS new_speeds,
                -- Sessions that began before one of both were told other limits, at their login or by a request.
                CASE WHEN account.period_start <> found.period_start
-                    THEN found.period_start::timestamp AT TIME ZONE found.timezone END AS new_period_at,
+                    THEN radmeter.day_begins(found.period_start, found.timezone) END AS new_period_at,
                CASE WHEN account.applied_at IS NULL OR account.period_start <> found.period_start
                          OR (found.quota_bytes, found.quota_in, found.quota_out, found.quota_seconds) IS DISTINCT FROM
                             (account.quota_bytes, account.quota_in, account.quota_out, account.quota_seconds)
@@ -125,7 +125,7 @@ BEGIN
                    state.old_period, state.period_start, state.unbooked_before, state.unbooked,
                    state.unbooked_before::numeric + state.unbooked AS debt,
                    sum(top_up.bytes - top_up.used_bytes) OVER (
-                       PARTITION BY top_up.username ORDER BY top_up.expires_at NULLS LAST, top_up.id
+                       PARTITION BY top_up.username ORDER BY top_up.expires_at NULLS LAST, NOT top_up.renewal, top_up.id
                        ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
             FROM state CROSS JOIN LATERAL (
                 SELECT bought.* FROM public.top_ups AS bought WHERE bought.username = state.username OFFSET 0) AS top_up

@@ -3,7 +3,8 @@
 --   also     names of further plans to give, whose quotas add up
 --   without  names of further plans to take away
 --   renew    begin the validity, or the one-time period, anew although the plan stays. A period begins with a day, so on
---            the day on which a one-time period began, what is used is given again as a top-up instead
+--            the day on which a one-time period began, what is used of it is given again as a top-up instead. Afterwards
+--            there is what the plan gives, and what was bought: without use, a second renewal changes nothing
 -- What the user used stays in the period that counted it. If the new plan has the same period, it goes on; else the
 -- user begins with 0. Top-ups stay, and first pay what is owed under the plan so far. Nothing rolls over into another
 -- plan. Takes the lock of radmeter.ingest.
@@ -21,6 +22,9 @@ DECLARE
     v_given bigint;
     v_start date;
     v_today date;
+    v_first_used_at timestamptz;
+    v_used bigint;
+    v_renewed boolean := false;
     v_name text;
 BEGIN
     PERFORM radmeter.lock_plans(p_also || p_plan, false);
@@ -32,8 +36,10 @@ BEGIN
         v_given := radmeter.plan_to_give(p_plan);
         PERFORM radmeter.give_plan(ARRAY[p_username], ARRAY[v_given]);
     ELSIF p_renew THEN
-        SELECT quota_start, (now() AT TIME ZONE coalesce(v_plan.timezone, radmeter.setting_value('timezone')))::date
-        INTO v_start, v_today FROM public.subscribers WHERE username = p_username;
+        SELECT quota_start, (now() AT TIME ZONE coalesce(v_plan.timezone, radmeter.setting_value('timezone')))::date,
+               first_used_at
+        INTO v_start, v_today, v_first_used_at FROM public.subscribers WHERE username = p_username;
+        v_renewed := v_start <> v_today OR v_first_used_at IS NOT NULL;
         IF v_plan.quota_type <> 'one-time' AND v_plan.valid_seconds IS NULL THEN
             RAISE EXCEPTION 'the plan "%" has neither a validity nor a one-time quota, so nothing can be renewed: '
                 '"radmeter users top-up" gives more', v_plan.name USING ERRCODE = 'RM001';
@@ -44,12 +50,18 @@ BEGIN
                 RAISE EXCEPTION 'the one-time period of "%" began today, and a period begins with a day: '
                     '"radmeter users top-up" gives more', p_username USING ERRCODE = 'RM001';
             END IF;
-            INSERT INTO public.top_ups (username, bytes, added_by, note)
-            -- lock_subscriber has booked what top-ups can pay: unbooked is what the user is over everything.
-            SELECT p_username, least(state.used_bytes, v_plan.quota_bytes) + state.unbooked,
-                   coalesce(nullif(current_setting('radmeter.operator', true), ''), session_user),
-                   'renewed on the day on which the period began'
-            FROM radmeter.quota_state(ARRAY[p_username], now()) AS state WHERE least(state.used_bytes, v_plan.quota_bytes) + state.unbooked > 0;
+            -- lock_subscriber has booked what top-ups can pay: unbooked is what the user is over everything. What is left
+            -- of earlier renewals has not been used.
+            SELECT greatest(0, least(state.used_bytes, v_plan.quota_bytes) - (
+                       SELECT coalesce(sum(earlier.bytes - earlier.used_bytes), 0) FROM public.top_ups AS earlier
+                       WHERE earlier.username = p_username AND earlier.renewal)) + state.unbooked INTO v_used
+            FROM radmeter.quota_state(ARRAY[p_username], now()) AS state;
+            IF v_used > 0 THEN
+                INSERT INTO public.top_ups (username, bytes, added_by, note, renewal)
+                VALUES (p_username, v_used, coalesce(nullif(current_setting('radmeter.operator', true), ''), session_user),
+                        'renewed on the day on which the period began', true);
+                v_renewed := true;
+            END IF;
         END IF;
         PERFORM radmeter.give_plan(ARRAY[p_username], ARRAY[v_plan.id]);
     END IF;
@@ -72,7 +84,7 @@ BEGIN
         ON CONFLICT DO NOTHING;
     END LOOP;
     v_after := radmeter.subscriber_values(p_username);
-    IF v_after = v_before AND NOT p_renew THEN
+    IF v_after = v_before AND NOT v_renewed THEN
         RETURN false;
     END IF;
     PERFORM radmeter.apply_quotas(ARRAY[p_username], false);

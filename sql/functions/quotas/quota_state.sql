@@ -84,7 +84,7 @@ BEGIN
                         AS period_start
               FROM subscription) AS dated
     ), usage AS MATERIALIZED (
-        SELECT period.*, period.period_end::timestamp AT TIME ZONE period.timezone AS period_ends_at,
+        SELECT period.*, radmeter.day_begins(period.period_end, period.timezone) AS period_ends_at,
                greatest(coalesce(counter.bytes_in, 0), 0) AS used_in,
                greatest(coalesce(counter.bytes_out, 0), 0) AS used_out,
                account.period_start AS account_period,
@@ -121,8 +121,8 @@ BEGIN
             ON true
         -- A one-time period begins on any day that a date can be.
         LEFT JOIN LATERAL radmeter.used_seconds(period.username,
-                greatest(least(period.period_start, date '9999-12-31'), date '0001-01-01')::timestamp
-                    AT TIME ZONE period.timezone, p_at) AS online
+                radmeter.day_begins(greatest(least(period.period_start, date '9999-12-31'), date '0001-01-01'),
+                                    period.timezone), p_at) AS online
             ON period.quota_seconds IS NOT NULL
         CROSS JOIN LATERAL (
             SELECT coalesce(sum(bytes - used_bytes)

@@ -20,7 +20,7 @@ BEGIN
         RAISE EXCEPTION 'a top-up is valid for at most 100 years (36525d): leave it out if it does not expire'
             USING ERRCODE = 'RM001';
     END IF;
-    expires_at := least((p_last_day + 1)::timestamp AT TIME ZONE v_zone,
+    expires_at := least(radmeter.day_begins(p_last_day + 1, v_zone),
                         clock_timestamp() + p_valid_seconds * interval '1 second');
     IF p_bytes IS NULL OR p_bytes <= 0 THEN
         RAISE EXCEPTION 'a top-up has 1 octet or more' USING ERRCODE = 'RM001';

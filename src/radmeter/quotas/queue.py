@@ -216,7 +216,7 @@ SELECT vendor, purpose, attribute, gigawords_attribute, unit FROM radmeter.vendo
 _RECORD = """
 WITH given AS (
     SELECT * FROM json_to_recordset(%(results)s) AS result (
-        id bigint, state text, act text, identity_set smallint, error text, error_cause integer, seconds float,
+        id bigint, state text, act text, identity_set smallint, error text, error_cause bigint, seconds float,
         answered boolean, nak boolean, ack boolean)
 ), decided AS (
     -- radmeter.apply_quotas has made it due again: other limits came while the request was under way.

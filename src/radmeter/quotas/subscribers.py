@@ -48,7 +48,7 @@ SELECT top_up.id, top_up.bytes, top_up.used_bytes, top_up.added_at, top_up.expir
        top_up.expires_at <= now() AS expired,
        top_up.expires_at <= coalesce(account.settled_at, '-infinity') AS settled
 FROM public.top_ups AS top_up LEFT JOIN radmeter.quota_account AS account USING (username)
-WHERE username = %(name)s ORDER BY top_up.expires_at NULLS LAST, top_up.id"""
+WHERE username = %(name)s ORDER BY top_up.expires_at NULLS LAST, NOT top_up.renewal, top_up.id"""
 SESSIONS = """
 SELECT radacctid AS id, router_name AS router, acctsessionid AS session_id, acctstarttime AS started_at,
        acctupdatetime AS updated_at, bytes_in, bytes_out, callingstationid AS calling_station,

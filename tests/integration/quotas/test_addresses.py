@@ -5,9 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from support.commands import Packets
 from support.quota_queue import ask, session, set_coa
 from support.servers import Connection, Server, installed
 
+from radmeter.errors import StoreError
 from radmeter.quotas import queue
 from radmeter.quotas.trying import target
 
@@ -26,6 +28,29 @@ KNOWN = {
 def server(running: Callable[[Path], Server]) -> Server:
     """One server: nothing here depends on its version."""
     return running(next(iter(installed().values())))
+
+
+def test_requests_of_a_bound_router_go_to_its_clients_only(
+    database: str, connection: Connection, tmp_path: Path
+) -> None:
+    """Also if the packet of another client was there first. Its later ones are refused, and move nothing."""
+
+    def packet(session_id: str, client: str) -> None:
+        with Packets(database) as packets:
+            packets.add("Start", session_id, User_Name="bob", NAS_Identifier="lobby", Tmp_IP_Address_0=client)
+            packets._batch[-1]["new_client"] = True  # the shipper marks them
+
+    packet("s1", "192.0.2.66")
+    router = set_coa(connection, tmp_path / "coa.key")
+    connection.execute("UPDATE routers SET ip_address = '192.0.2.3'")
+    assert target(connection, router).address == "192.0.2.66"
+    connection.execute("UPDATE routers SET clients = '{192.0.2.2/32}'")
+    assert target(connection, router).address == "192.0.2.3"
+    packet("s2", "192.0.2.2")
+    assert target(connection, router).address == "192.0.2.2"
+    with pytest.raises(StoreError, match="is bound to the RADIUS clients"):
+        packet("s3", "192.0.2.66")
+    assert target(connection, router).address == "192.0.2.2"
 
 
 @pytest.mark.parametrize("address", KNOWN)

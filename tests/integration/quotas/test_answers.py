@@ -141,6 +141,7 @@ def test_503_of_a_session_that_goes_on_tries_the_next_identity_once(
         (506, 1, "waiting"),
         (508, 2, "failed"),
         (999, 1, "waiting"),
+        (4294967295, 1, "waiting"),
     ],
 )
 def test_each_error_cause_of_a_disconnect_request(

@@ -64,6 +64,21 @@ def test_an_error_of_one_login_is_an_answer(connection: Connection, database: st
     assert call(LOGIN, BOB)(connection) == "accept"
 
 
+@pytest.mark.usefixtures("voucher")
+def test_a_login_that_is_left_open_keeps_nobody_waiting(connection: Connection, database: str) -> None:
+    """Ingest waits for the rows of a first login, and everybody for ingest."""
+    ended = pytest.raises(psycopg.errors.IdleInTransactionSessionTimeout)
+    with ended, psycopg.connect(database) as left_open:
+        left_open.execute("SET SESSION AUTHORIZATION radmeter_login")
+        left_open.commit()
+        left_open.execute(LOGIN, (BOB,))
+        assert left_open.execute(LOGIN, ("6",)).fetchone() == ("error",)
+        with Beside(database, call("SELECT radmeter.apply_quotas('{bob}', true)")) as ingest:
+            assert ingest.waits_for(left_open)
+            ingest.result()
+    assert connection.execute("SELECT first_used_at IS NOT NULL FROM subscribers").fetchone() == (True,)
+
+
 def test_an_error_leaves_no_attribute_of_the_answer(connection: Connection) -> None:
     connection.execute(
         """INSERT INTO plans (name, quota_bytes, speed_up) VALUES ('basic', 10000000, 1000000);

@@ -1,6 +1,6 @@
 """Each end of a period in two years: it is midnight in the zone of the plan, and no job is needed."""
 
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -15,6 +15,13 @@ ZONES = (
     "Pacific/Auckland",
     "Asia/Kolkata",
     "UTC",
+    "Atlantic/Azores",
+    "America/Havana",
+)
+# The day on which midnight comes twice.
+TWICE = (
+    ("Atlantic/Azores", "2027-10-31", "2027-10-31 00:00Z"),
+    ("America/Havana", "2027-11-07", "2027-11-07 04:00Z"),
 )
 KINDS = (("daily", 1), ("weekly", 7), ("monthly", 31), ("monthly", 30), ("monthly", 15))
 # The day of each user: both got the plan on Sunday, 31 March 2024.
@@ -51,10 +58,41 @@ def test_each_period_of_two_years(
         while plan.period_start(next_day) == start:
             next_day += timedelta(days=1)
         assert end == next_day, (zone, at)
-        # Where midnight is left out on the night of a change of clocks, the first instant of the day.
+        # Where midnight is left out or comes twice on the night of a change of clocks, the first instant of the day.
         midnight = datetime.combine(next_day, time(), local).astimezone(UTC)
         assert ends_at == midnight, (zone, at)
         assert ends_at > at
+
+
+@pytest.mark.parametrize(("zone", "day", "begins"), TWICE)
+def test_a_period_ends_at_the_first_of_two_midnights(
+    connection: Connection, zone: str, day: str, begins: str
+) -> None:
+    give_plan(connection)
+    connection.execute("UPDATE plans SET quota_type = 'daily', timezone = %s", (zone,))
+    begin = datetime.fromisoformat(begins)
+    for seconds, period in ((-1, date.fromisoformat(day) - timedelta(days=1)), (0, date.fromisoformat(day))):
+        found = state(connection, at=begin + timedelta(seconds=seconds))
+        assert found["period_start"] == period
+    assert state(connection, at=begin - timedelta(seconds=1))["period_ends_at"] == begin
+
+
+def test_a_day_begins_with_its_first_instant_in_every_zone(connection: Connection) -> None:
+    """Each week of this and the next ten years in which the clocks of a zone change."""
+    wrong = connection.execute(
+        """SELECT zone.name, day, begins
+           FROM (SELECT name FROM pg_timezone_names WHERE name NOT LIKE 'posix%%') AS zone
+           CROSS JOIN generate_series(%s::timestamp, %s::timestamp, interval '7 days') AS week
+           CROSS JOIN LATERAL generate_series(week, week + interval '7 days', interval '1 day') AS at
+           CROSS JOIN LATERAL (SELECT at::date AS day, radmeter.day_begins(at::date, zone.name) AS begins) AS day
+           WHERE week AT TIME ZONE zone.name + interval '168 hours' <> (week + interval '7 days') AT TIME ZONE zone.name
+             AND ((begins AT TIME ZONE zone.name)::date <> day
+                  OR EXISTS (SELECT FROM generate_series(0, 16) AS step
+                             WHERE ((begins - interval '1 us' - step * interval '15 minutes')
+                                    AT TIME ZONE zone.name)::date >= day))""",
+        (datetime.now(UTC).date(), datetime.now(UTC).date() + timedelta(days=3660)),
+    ).fetchall()
+    assert wrong == []
 
 
 @pytest.mark.parametrize("zone", ZONES)

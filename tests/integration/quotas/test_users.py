@@ -361,6 +361,35 @@ def test_a_one_time_plan_is_renewed_on_its_first_day(bob: str, connection: Conne
         assert (found["status"], found["remaining_bytes"], found["expires_at"]) == ("active", 2 * MB, None)
 
 
+def test_a_renewal_gives_the_quota_once(bob: str, connection: Connection) -> None:
+    """A script that runs twice, or an operator who presses twice, gives no more. What was bought stays."""
+    run(bob, "plans", "add", "once", "--quota", "10MB", "--period", "one-time", "--timezone", "UTC")
+    run(bob, "plans", "add", "other", "--quota", "3MB", "--period", "one-time", "--timezone", "UTC")
+    run(bob, "users", "assign", "bob", "--plan", "once")
+    assert "has these plans already" in run(bob, "users", "assign", "bob", "--renew"), "nothing is used"
+    for used, bought, left in ((5, 0, 10), (12, 0, 10), (20, 0, 10), (45, 0, 10), (50, 7, 17), (60, 0, 17)):
+        use(bob, used * MB)
+        if bought:
+            run(bob, "users", "top-up", "bob", f"{bought}MB")
+        for told in ("is changed", "has these plans already", "has these plans already"):
+            assert told in run(bob, "users", "assign", "bob", "--plan", "once", "--renew")
+            assert shown(bob)["remaining_bytes"] == left * MB, (used, told)
+    # It is another period from the next day on, and another plan has its own quota.
+    for columns in ("subscribers SET quota_start", "user_quota_usage SET period_start"):
+        connection.execute(f"UPDATE {columns} = {columns.split()[-1]} - 1".encode())
+    connection.execute("UPDATE radmeter.quota_account SET period_start = period_start - 1")
+    connection.execute("UPDATE radmeter.quota_booked SET period_start = period_start - 1")
+    for _ in range(2):
+        run(bob, "users", "assign", "bob", "--renew")
+        assert shown(bob)["remaining_bytes"] == 17 * MB
+    use(bob, 64 * MB)
+    run(bob, "users", "assign", "bob", "--renew")
+    assert shown(bob)["remaining_bytes"] == 17 * MB
+    run(bob, "users", "assign", "bob", "--plan", "other")
+    # 4 MB are used of 3. What was bought pays for one of them, and not what was given again of the former plan.
+    assert shown(bob)["remaining_bytes"] == 6 * MB
+
+
 def test_a_one_time_plan_is_renewed_from_the_next_day_on(bob: str, connection: Connection) -> None:
     """With a quota of one direction, no top-up can be the same."""
     run(

@@ -232,6 +232,7 @@ TAKES_TEXT = {
         "SELECT count(*) FROM radmeter.quota_state(ARRAY[%(text)s, NULL], 'infinity')",
         "SELECT count(*) FROM radmeter.quota_state(ARRAY[%(text)s, NULL], now())",
         "SELECT radmeter.period_end(%(text)s, 99::smallint, 'infinity')",
+        "SELECT radmeter.day_begins('infinity', %(text)s)",
         "SELECT radmeter.used_seconds(%(text)s, '-infinity', 'infinity')",
         "SELECT radmeter.open_sessions(%(text)s)",
         "SELECT radmeter.without_name(to_jsonb(ARRAY[%(text)s::text, 'a']), %(text)s, %(text)s)",

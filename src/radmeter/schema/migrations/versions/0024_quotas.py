@@ -91,12 +91,15 @@ CREATE TABLE public.top_ups (
     added_at    timestamptz NOT NULL DEFAULT now(),
     expires_at  timestamptz,
     added_by    text NOT NULL DEFAULT session_user,
-    note        text
+    note        text,
+    renewal     boolean NOT NULL DEFAULT false
 );
 CREATE INDEX top_ups_username_idx ON public.top_ups (username);
 COMMENT ON TABLE public.top_ups IS 'octets beyond the quota, in both directions; what expires first is used first';
 COMMENT ON COLUMN public.top_ups.used_bytes IS 'as far as it is booked: radmeter.quota_state knows what is used since';
 COMMENT ON COLUMN public.top_ups.expires_at IS 'NULL: it does not expire';
+COMMENT ON COLUMN public.top_ups.renewal IS
+    'the quota of a one-time plan that was renewed on its first day: the rest ends with the plan or the next renewal';
 """
 
 # A user without limits has no account. next_check of a counter is NULL then.
@@ -173,7 +176,7 @@ CREATE TABLE radmeter.disconnect_queue (
     naks           integer NOT NULL DEFAULT 0,
     acks           integer NOT NULL DEFAULT 0,
     identity_set   smallint NOT NULL DEFAULT 0,
-    error_cause    integer,
+    error_cause    bigint,
     error          text,
     requested_by   text,
     created_at     timestamptz NOT NULL DEFAULT now(),
