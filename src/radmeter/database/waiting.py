@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, TypeVar
 import psycopg
 from psycopg import capabilities
 from psycopg.abc import PQGen
+from psycopg.pq import ExecStatus
 from psycopg.pq.abc import PGconn, PGresult
 from psycopg.waiting import Ready, Wait
 
@@ -181,6 +182,8 @@ def answer(
 ) -> PGresult | None:
     """Return the result of the statement that was sent with libpq's own call; None: there is none.
 
+    In autocommit mode it is committed then. Else the result is the error.
+
     `meanwhile` is called once the statement is sent, while the server works on it.
 
     Raises
@@ -202,10 +205,27 @@ def _sent(pgconn: PGconn) -> PQGen[None]:
 
 
 def _result(pgconn: PGconn) -> PQGen[PGresult | None]:
-    while pgconn.is_busy():
-        if (yield Wait.R):
-            pgconn.consume_input()
-    result = pgconn.get_result()
-    while pgconn.get_result() is not None:
-        pass
-    return result
+    """Return the statement's first error, or its result if there is none until the server is ready again.
+
+    The server sends the result before it commits. An error of the commit, or of a server that stops, comes after it.
+    """
+    found = None
+    while True:
+        try:
+            while pgconn.is_busy():
+                if (yield Wait.R):
+                    pgconn.consume_input()
+        except psycopg.OperationalError:
+            # The connection is gone. The server may have said why.
+            if _is_error(found):
+                return found
+            raise
+        result = pgconn.get_result()
+        if result is None:
+            return found
+        if not _is_error(found):
+            found = result
+
+
+def _is_error(result: PGresult | None) -> bool:
+    return result is not None and result.status == ExecStatus.FATAL_ERROR

@@ -88,6 +88,36 @@ def test_a_batch_that_takes_too_long_may_be_sent_again(
     assert connection.execute("SELECT sum(bytes_in) FROM user_quota_usage").fetchone() == (7,)
 
 
+@pytest.mark.parametrize(
+    ("ending", "error"),
+    [
+        ("PERFORM pg_terminate_backend(pg_backend_pid())", "terminating connection"),
+        ("RAISE 'no room' USING ERRCODE = 'disk_full'", "no room"),
+    ],
+    ids=["ended", "refused"],
+)
+def test_a_batch_that_fails_at_the_commit_is_not_taken_for_stored(
+    database: str, store: Store, connection: psycopg.Connection[Any], ending: str, error: str
+) -> None:
+    """The server has sent the result by then. The error comes after it."""
+    before = progress(store, NODE)
+    connection.execute(
+        f"""CREATE FUNCTION at_commit() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
+            AS $$ BEGIN {ending}; RETURN NULL; END $$;
+            CREATE CONSTRAINT TRIGGER at_commit AFTER UPDATE ON radmeter.journal_segment
+            DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (new.last_seq > old.last_seq)
+            EXECUTE FUNCTION at_commit()""".encode()
+    )
+    with pytest.raises(StoreUnavailable, match=error):
+        ingest(store, NODE, [record(1)])
+    connection.execute("DROP FUNCTION at_commit CASCADE")
+    again = Store(database)
+    assert progress(again, NODE) == before
+    assert ingest(again, NODE, [record(1)]) == 1
+    again.close()
+    assert connection.execute("SELECT count(*) FROM radacct").fetchone() == (1,)
+
+
 def test_waiting_for_the_database_takes_no_processor(
     store: Store, connection: psycopg.Connection[Any]
 ) -> None:
