@@ -10,6 +10,7 @@ import pytest
 from support.journals import pairs_of
 from support.memory import peak_bytes
 
+from radmeter import csv_lines
 from radmeter.errors import JournalError, RejectedPacket
 from radmeter.freeradius import raddb
 from radmeter.packet.detail_file import LONGEST_STANZA, Place, packet, stanzas
@@ -249,11 +250,13 @@ def test_what_follows_a_stanza_that_is_too_long_is_read() -> None:
 
 READ_INVENTORY = """
 with open(sys.argv[1], "rb") as file:
-    entries = inventory.read(inventory.lines_of(file), {})
+    entries = inventory.read(csv_lines.lines_of(file), {})
     while list(islice(entries, 5000)):
         pass
 """
-INVENTORY_IMPORTS = "from itertools import islice; from radmeter.routers import inventory"
+INVENTORY_IMPORTS = (
+    "from itertools import islice; from radmeter import csv_lines; from radmeter.routers import inventory"
+)
 
 
 @pytest.mark.parametrize("line", [b"", b"x\x1b" * 4000 + b",AA\n"], ids=["no end", "all bad"])
@@ -269,14 +272,14 @@ def test_an_inventory(tmp_path: Path, line: bytes) -> None:
 
 def test_what_follows_a_line_that_is_too_long_is_read(tmp_path: Path) -> None:
     path = tmp_path / "routers.csv"
-    longest = b"x" * (inventory.LONGEST_LINE - 1) + b"\n"
+    longest = b"x" * (csv_lines.LONGEST_LINE - 1) + b"\n"
     path.write_bytes(b"name\nlobby\n" + b"y" * 100_000 + b"\nbar\n" + longest + b"x" + longest + b"end")
     with path.open("rb") as file:
         numbers = [
             (each.number, each.name) if isinstance(each, inventory.Line) else each
-            for each in inventory.read(inventory.lines_of(file), {})
+            for each in inventory.read(csv_lines.lines_of(file), {})
         ]
-    reason = f"it is longer than {inventory.LONGEST_LINE} bytes"
+    reason = f"it is longer than {csv_lines.LONGEST_LINE} bytes"
     assert [numbers[0], numbers[1], numbers[2], numbers[4], numbers[5]] == [
         (2, "lobby"),
         (3, reason),
@@ -284,7 +287,7 @@ def test_what_follows_a_line_that_is_too_long_is_read(tmp_path: Path) -> None:
         (6, reason),
         (7, "end"),
     ]
-    assert numbers[3] == (5, f"the name has {inventory.LONGEST_LINE - 1} characters, more than 200")
+    assert numbers[3] == (5, f"the name has {csv_lines.LONGEST_LINE - 1} characters, more than 200")
 
 
 def test_too_many_routers_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -65,9 +65,10 @@ def rename(settings: Settings, router: str, name: str) -> None:
 
     Packets that find it by its old name still do: if it has no NAS-Identifier, the old name becomes it.
     """
+    from radmeter.csv_lines import BadLine
     from radmeter.database.views import reading
     from radmeter.routers.changes import writing
-    from radmeter.routers.inventory import BadLine, Line
+    from radmeter.routers.inventory import Line
     from radmeter.routers.lookup import find_router
 
     checked = Line.checked({"name": name}, {}).name

@@ -208,8 +208,9 @@ Example:
 @with_settings("state", "dsn")
 def add(settings: Settings, given_name: str | None, name: str | None, **given: str | None) -> None:
     """Add a router that has not been discovered yet. NAME is the same as --name."""
+    from radmeter.csv_lines import BadLine
     from radmeter.routers.changes import writing
-    from radmeter.routers.inventory import BadLine, Line
+    from radmeter.routers.inventory import Line
 
     if (given_name is None) == (name is None):
         raise click.UsageError("give its name once: NAME or --name")
@@ -331,7 +332,7 @@ def _with_requests(
 
 def _with_progress(file: BinaryIO) -> Iterator[bytes]:
     """Yield the file's lines, bounded. Show the progress if the file is long."""
-    from radmeter.routers.inventory import lines_of
+    from radmeter.csv_lines import lines_of
 
     size = file.seek(0, os.SEEK_END) if file.seekable() else 0
     if size:

@@ -663,7 +663,7 @@ def import_(settings: Settings, file: BinaryIO, dry_run: bool, cleartext: bool) 
 
 def _with_progress(file: BinaryIO) -> Iterator[bytes]:
     """Yield the file's lines, bounded. Show the progress if the file is long."""
-    from radmeter.quotas.user_list import lines_of
+    from radmeter.csv_lines import lines_of
 
     size = file.seek(0, os.SEEK_END) if file.seekable() else 0
     if size:

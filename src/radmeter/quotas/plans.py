@@ -11,7 +11,6 @@ from radmeter.database.views import NotKnown, Row
 from radmeter.quotas.amounts import BadAmount, bits_per_second, octets, seconds
 from radmeter.quotas.calls import call
 
-PERIODS = ("daily", "weekly", "monthly", "one-time")
 # What takes a limit away.
 NONE = ("unlimited", "off", "none")
 LARGEST_INTEGER = 2**31 - 1

@@ -1,16 +1,16 @@
 """Reads a list of users from CSV, line by line. A bad line is reported and does not stop the others. Pure."""
 
-import csv
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import Any
 
+from radmeter import csv_lines
+from radmeter.csv_lines import BadLine
 from radmeter.errors import ConfigurationError, RadmeterError
 from radmeter.quotas.passwords import Stored, stored
 
 COLUMNS = ("username", "plan", "also", "password")
-LONGEST_LINE = 8192
 LONGEST_REASON = 400
 LONGEST_NAME_OCTETS = 253  # RFC 2865 section 5
 MOST_PLANS = 64
@@ -18,14 +18,6 @@ MOST_PLANS = 64
 NO_PLANS = "none"
 # Names are compared with those of the lines before, by a digest of 8 bytes: 10 million lines take some 600 MB.
 MOST_USERS = 10_000_000
-
-
-# Quotes are around a whole field, or doubled in one that has quotes around it.
-_QUOTED = re.compile(r'(?:"(?:[^"]|"")*+"|[^",]*+)(?:,(?:"(?:[^"]|"")*+"|[^",]*+))*+')
-
-
-class BadLine(ConfigurationError):
-    """A line of a list cannot be used. The message is the reason."""
 
 
 class BadList(RadmeterError):
@@ -58,7 +50,8 @@ class Line:
 def read(lines: Iterable[bytes], *, cleartext: bool = False) -> Iterator[Line | tuple[int, str]]:
     """Read a list. Yield each user, or for a bad line its number and the reason. Empty lines are skipped.
 
-    Each line is read on its own, so that a forgotten quote spoils only one line. A line as `lines_of` gives it.
+    Each line is read on its own, so that a forgotten quote spoils only one line.
+    A line as `csv_lines.lines_of` gives it.
 
     Raises
     ------
@@ -88,9 +81,9 @@ def read(lines: Iterable[bytes], *, cleartext: bool = False) -> Iterator[Line | 
 
 
 def _line(number: int, raw: bytes, columns: list[str], cleartext: bool) -> Line:
-    if len(raw) > LONGEST_LINE:
-        raise BadLine(f"it is longer than {LONGEST_LINE} bytes")
-    fields = _fields(raw)
+    if len(raw) > csv_lines.LONGEST_LINE:
+        raise BadLine(f"it is longer than {csv_lines.LONGEST_LINE} bytes")
+    fields = csv_lines.fields(raw)
     if len(fields) != len(columns):
         raise BadLine(f"it has {len(fields)} fields, the header has {len(columns)}")
     given = dict(zip(columns, fields, strict=True))
@@ -138,19 +131,10 @@ def _also(text: str) -> tuple[str, ...] | None:
     return () if names == [NO_PLANS] else tuple(dict.fromkeys(names))
 
 
-def lines_of(file: BinaryIO) -> Iterator[bytes]:
-    """Yield a file's lines. Of a line that is too long only the head comes, one byte longer than a line may be."""
-    while line := file.readline(LONGEST_LINE + 1):
-        yield line
-        while len(line) > LONGEST_LINE and not line.endswith(b"\n"):
-            if not (line := file.readline(LONGEST_LINE + 1)):
-                return
-
-
 def _header(raw: bytes) -> list[str]:
     expected = f"the first line must be the header: {','.join(COLUMNS)}"
     try:
-        columns = [name.strip().lower() for name in _fields(raw.removeprefix(b"\xef\xbb\xbf"))]
+        columns = [name.strip().lower() for name in csv_lines.fields(raw.removeprefix(b"\xef\xbb\xbf"))]
     except BadLine as error:
         raise BadList(f"{expected} ({error})") from None
     unknown = [name for name in columns if name not in COLUMNS]
@@ -160,19 +144,3 @@ def _header(raw: bytes) -> list[str]:
     if "username" not in columns or len(set(columns)) < len(columns):
         raise BadList(f"{expected} (columns other than username may be left out, and none may come twice)")
     return columns
-
-
-def _fields(raw: bytes) -> list[str]:
-    try:
-        text = raw.decode().rstrip("\r\n")
-        rows = list(csv.reader([text], strict=True))
-    except UnicodeDecodeError:
-        raise BadLine("it is not UTF-8") from None
-    except csv.Error as error:
-        raise BadLine(f"it is not CSV: {error}") from None
-    # csv takes a quote within a field for a part of it, such as that of the rest of a name with a line break.
-    if not _QUOTED.fullmatch(text):
-        raise BadLine(
-            'it has a quote (") within a field: put the field in quotes, and double the quote in it'
-        )
-    return rows[0] if rows else []

@@ -1,13 +1,13 @@
 """Reads an inventory of routers from CSV, line by line. A bad line is reported and does not stop the others. Pure."""
 
-import csv
 import ipaddress
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import Any
 
-from radmeter.errors import ConfigurationError, RadmeterError
+from radmeter import csv_lines
+from radmeter.csv_lines import BadLine
+from radmeter.errors import RadmeterError
 from radmeter.packet.router_key import normal_mac
 
 COLUMNS = ("name", "mac", "nas_identifier", "ip_address", "timezone", "clients", "plausible_mbit_per_second")
@@ -17,18 +17,10 @@ ANY = "any"
 DEFAULT = "default"
 MOST_CLIENTS = 64
 LONGEST_NAME = 200
-# A field in quotes, and a quote that is left when these are away.
-QUOTED_FIELD = re.compile(r',"(?:[^"]|"")*"(?=,|$)')
-STRAY_QUOTE = re.compile('"')
-LONGEST_LINE = 8192
 LONGEST_REASON = 400
 # No file has more routers: the names and MACs of the lines before are kept, to find a router that comes twice.
 MOST_ROUTERS = 1_000_000
 LONGEST_ATTRIBUTE_BYTES = 253  # the longest value of a RADIUS attribute, RFC 2865 section 5
-
-
-class BadLine(ConfigurationError):
-    """A line of an inventory cannot be used. The message is the reason."""
 
 
 class BadInventory(RadmeterError):
@@ -212,7 +204,8 @@ _CHECKS = {
 def read(lines: Iterable[bytes], timezones: Mapping[str, str]) -> Iterator[Line | tuple[int, str]]:
     """Read an inventory. Yield each router, or for a bad line its number and the reason. Empty lines are skipped.
 
-    Each line is read on its own, so that a forgotten quote spoils only one line. A line as `lines_of` gives it.
+    Each line is read on its own, so that a forgotten quote spoils only one line.
+    A line as `csv_lines.lines_of` gives it.
 
     Raises
     ------
@@ -226,9 +219,9 @@ def read(lines: Iterable[bytes], timezones: Mapping[str, str]) -> Iterator[Line 
         if not raw.strip(b" \t\r\n,"):
             continue
         try:
-            if len(raw) > LONGEST_LINE:
-                raise BadLine(f"it is longer than {LONGEST_LINE} bytes")
-            fields = _fields(raw)
+            if len(raw) > csv_lines.LONGEST_LINE:
+                raise BadLine(f"it is longer than {csv_lines.LONGEST_LINE} bytes")
+            fields = csv_lines.fields(raw)
             if len(fields) != len(columns):
                 raise BadLine(f"it has {len(fields)} fields, the header has {len(columns)}")
             line = Line.checked(dict(zip(columns, fields, strict=True)), timezones, number)
@@ -242,19 +235,10 @@ def read(lines: Iterable[bytes], timezones: Mapping[str, str]) -> Iterator[Line 
             yield line
 
 
-def lines_of(file: BinaryIO) -> Iterator[bytes]:
-    """Yield a file's lines. Of a line that is too long only the head comes, one byte longer than a line may be."""
-    while line := file.readline(LONGEST_LINE + 1):
-        yield line
-        while len(line) > LONGEST_LINE and not line.endswith(b"\n"):
-            if not (line := file.readline(LONGEST_LINE + 1)):
-                return
-
-
 def _header(raw: bytes) -> list[str]:
     expected = f"the first line must be the header: {','.join(COLUMNS + REQUEST_COLUMNS)}"
     try:
-        columns = [name.strip().lower() for name in _fields(raw.removeprefix(b"\xef\xbb\xbf"))]
+        columns = [name.strip().lower() for name in csv_lines.fields(raw.removeprefix(b"\xef\xbb\xbf"))]
     except BadLine as error:
         raise BadInventory(f"{expected} ({error})") from None
     unknown = [name for name in columns if name not in COLUMNS + REQUEST_COLUMNS]
@@ -263,20 +247,6 @@ def _header(raw: bytes) -> list[str]:
     if "name" not in columns or len(set(columns)) < len(columns):
         raise BadInventory(f"{expected} (columns other than name may be left out, and none may come twice)")
     return columns
-
-
-def _fields(raw: bytes) -> list[str]:
-    try:
-        text = raw.decode().rstrip("\r\n")
-        rows = list(csv.reader([text], strict=True))
-    except UnicodeDecodeError:
-        raise BadLine("it is not UTF-8") from None
-    except csv.Error as error:
-        raise BadLine(f"it is not CSV: {error}") from None
-    # csv takes such a quote for text. It is the rest of a field with a line break.
-    if STRAY_QUOTE.search(QUOTED_FIELD.sub(",", f",{text}")):
-        raise BadLine('it is not CSV: a quote stands within a field without quotes (write "..""..")')
-    return rows[0] if rows else []
 
 
 def _check_first(line: Line, seen: dict[tuple[str, str], int]) -> None:

@@ -4,7 +4,8 @@ import io
 
 import pytest
 
-from radmeter.quotas.user_list import LONGEST_LINE, BadList, Line, lines_of, read
+from radmeter.csv_lines import LONGEST_LINE, lines_of
+from radmeter.quotas.user_list import BadList, Line, read
 
 
 def lines(*rows: bytes | str, header: str = "username,plan,also,password") -> list[Line | tuple[int, str]]:

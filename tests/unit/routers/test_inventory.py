@@ -2,8 +2,9 @@
 
 import pytest
 
+from radmeter.csv_lines import BadLine
 from radmeter.routers import inventory
-from radmeter.routers.inventory import BadInventory, BadLine, Line
+from radmeter.routers.inventory import BadInventory, Line
 
 ZONES = {"utc": "UTC", "europe/berlin": "Europe/Berlin"}
 HEADER = b"name,mac,nas_identifier,ip_address,timezone\n"
