@@ -29,7 +29,9 @@ BEGIN
             public.plan_tiers, public.subscriber_plans, public.top_ups, radmeter.quota_account,
             radmeter.quota_booked, radmeter.quota_change, radmeter.disconnect_queue, radmeter.quota_notice, radmeter.router_coa_state,
             radmeter.webhooks, radmeter.webhook_delivery, radmeter.tenant_realm, radmeter.sent_username,
-            radmeter.router_requests
+            radmeter.router_requests,
+            radmeter.issuers, radmeter.tenants, radmeter.router_tenant, radmeter.tenant_rates, radmeter.plan_history,
+            radmeter.plan_prices, radmeter.billing_close
             TO radmeter_reader;
         -- The views and functions read the default time zone and the user's period with the reader's own privileges.
         GRANT SELECT ON radmeter.setting TO radmeter_reader;
@@ -83,6 +85,7 @@ BEGIN
             radmeter.retry_requests(bigint[]), radmeter.drop_requests(bigint[]),
             radmeter.add_webhook(text, text[], text), radmeter.change_webhook(bigint, text, text, integer),
             radmeter.end_deliveries(bigint[], text), radmeter.qualify_usernames(bigint, text, date),
+            radmeter.assign_router(bigint, text, date),
             -- For `radmeter webhooks test`. They are encrypted.
             radmeter.webhook_secrets(bigint)
             TO radmeter_noc;
@@ -95,7 +98,9 @@ BEGIN
             public.routers, public.invoices, radmeter.user_usage, radmeter.router_usage, radmeter.user_plans,
             radmeter.router_list, radmeter.setting,
             public.plan_tiers, public.subscriber_plans, public.top_ups, radmeter.quota_account, radmeter.quota_booked,
-            radmeter.quota_change
+            radmeter.quota_change,
+            radmeter.issuers, radmeter.tenants, radmeter.router_tenant, radmeter.tenant_rates, radmeter.plan_history,
+            radmeter.plan_prices, radmeter.billing_close
             TO radmeter_billing;
         GRANT EXECUTE ON FUNCTION public.get_user_total_usage(text, timestamptz), radmeter.setting_value(text),
             radmeter.user_period_start(text, timestamptz), radmeter.period_start(text, smallint, date, date),
@@ -106,7 +111,9 @@ BEGIN
             radmeter.octets_until(integer, numeric, numeric),
             radmeter.used_seconds(text, timestamptz, timestamptz), radmeter.open_sessions(text),
             -- The list of routers shows after which silence a session is closed.
-            radmeter.stale_after(integer, integer, integer)
+            radmeter.stale_after(integer, integer, integer),
+            radmeter.add_tenant(text, jsonb), radmeter.change_tenant(text, jsonb), radmeter.retire_tenant(text, boolean),
+            radmeter.set_tenant_rate(text, date, jsonb), radmeter.add_issuer(text, jsonb), radmeter.change_issuer(text, jsonb)
             TO radmeter_billing;
         -- No UPDATE and no DELETE: an issued invoice never changes.
         -- Not id, issued_at and issued_by: the database sets them.

@@ -67,6 +67,16 @@ SECTIONS = {
             "Give plans to users, top up, suspend, import a list, and show what users have left.",
         ),
     },
+    "Billing": {
+        "tenants": (
+            "radmeter.cli.tenants:tenants",
+            "Add, list and change tenants, and say what their usage costs.",
+        ),
+        "billing": (
+            "radmeter.cli.billing:billing",
+            "Close months, issue documents, and export what an accountant needs.",
+        ),
+    },
     "Check": {
         "status": (
             "radmeter.cli.status:status",
