@@ -70,8 +70,10 @@ INSERT INTO invoices (id, username, tenant_id, of_tenant_id, period_start, perio
                       net, tax, digits, issued_at)
 VALUES (401, NULL, 101, NULL, '2026-01-01', '2026-02-01', 1, 1, 'EUR', 'issued', 1, 0, 2, now()),
        (402, 'alice', NULL, 101, '2026-01-01', '2026-02-01', 1, 1, 'EUR', 'issued', 1, 0, 2, now()),
-       (403, NULL, 102, NULL, '2026-01-01', '2026-02-01', 77700008, 77700008, 'EUR', 'issued', 77700008, 0, 2, now()),
-       (404, 'bolt bob', NULL, 102, '2026-01-01', '2026-02-01', 77700009, 77700009, 'EUR', 'issued', 77700009, 0, 2, now()),
+       (403, NULL, 102, NULL, '2026-01-01', '2026-02-01', 77700008, 77700008, 'EUR', 'issued', 77700008, 0, 2,
+        now()),
+       (404, 'bolt bob', NULL, 102, '2026-01-01', '2026-02-01', 77700009, 77700009, 'EUR', 'issued', 77700009, 0, 2,
+        now()),
        (405, NULL, 101, NULL, '2026-02-01', '2026-03-01', 77700010, 77700010, 'EUR', 'draft', 77700010, 0, 2, NULL);
 INSERT INTO invoice_lines (invoice_id, line, kind, period_start, period_end, description, arithmetic, net, tax_rate)
 SELECT id, 1, 'usage', '2026-01-01', '2026-02-01',
@@ -98,7 +100,12 @@ INSERT INTO accounting_anomaly (kind, username, acctuniqueid) VALUES ('bolt', 'b
 SELECT radmeter.audit('bolt', '{"bolt": 1}');
 RESET session_replication_role;
 """
-REFUSED = (errors.InsufficientPrivilege, errors.ObjectNotInPrerequisiteState, errors.FeatureNotSupported)
+REFUSED = (
+    errors.InsufficientPrivilege,
+    errors.ObjectNotInPrerequisiteState,
+    errors.FeatureNotSupported,
+    errors.GeneratedAlways,
+)
 # No row of acme has any of these.
 FOREIGN = ("bolt", "777000", "bb:0", "10.2.", "device of")
 
