@@ -42,7 +42,8 @@ BEGIN
             TO radmeter_reader;
         -- For `radmeter audit`.
         GRANT SELECT ON radmeter.audit_chain, radmeter.audit_head TO radmeter_reader;
-        GRANT EXECUTE ON FUNCTION radmeter.audit_faults(),
+        GRANT SELECT ON radmeter.tenant_logins TO radmeter_reader;
+        GRANT EXECUTE ON FUNCTION radmeter.sees_more(name), radmeter.audit_faults(),
             radmeter.audit_digest(bytea, bigint, timestamptz, text, text, text, jsonb),
             radmeter.chain_digest(bytea, bigint, bigint, boolean, bytea, timestamptz)
             TO radmeter_reader;
@@ -86,6 +87,7 @@ BEGIN
             radmeter.add_webhook(text, text[], text), radmeter.change_webhook(bigint, text, text, integer),
             radmeter.end_deliveries(bigint[], text), radmeter.qualify_usernames(bigint, text, date),
             radmeter.assign_router(bigint, text, date),
+            radmeter.bind_tenant_login(text, text), radmeter.unbind_tenant_login(text),
             -- For `radmeter webhooks test`. They are encrypted.
             radmeter.webhook_secrets(bigint)
             TO radmeter_noc;

@@ -64,6 +64,7 @@ KEYS = SHARED | {
 COMMANDS = frozenset(
     {
         "adopt",
+        "audit",
         "backfill",
         "cache",
         "config",
