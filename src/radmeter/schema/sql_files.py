@@ -26,6 +26,7 @@ ORDER = (
     "functions/verify",
     "functions/people",
     "functions/quotas",
+    "functions/billing",
     "functions/webhooks",
     "views.sql",
     GRANTS,
