@@ -31,6 +31,14 @@ BEGIN
             radmeter.webhooks, radmeter.webhook_delivery, radmeter.tenant_realm, radmeter.sent_username,
             radmeter.router_requests
             TO radmeter_reader;
+        -- Billing: documents, closed months and their settings.
+        GRANT SELECT ON public.invoice_lines, public.invoice_usage, public.credit_notes, public.credit_note_lines,
+            radmeter.billing_close, radmeter.document_number, radmeter.tenants, radmeter.tenant_rates,
+            radmeter.router_tenant, radmeter.issuers, radmeter.plan_history, radmeter.plan_prices
+            TO radmeter_reader;
+        GRANT EXECUTE ON FUNCTION radmeter.billing_settings(), radmeter.month_ends(date, bigint[]),
+            radmeter.number_text(text, integer, bigint)
+            TO radmeter_reader;
         -- The views and functions read the default time zone and the user's period with the reader's own privileges.
         GRANT SELECT ON radmeter.setting TO radmeter_reader;
         -- For `radmeter doctor`, `migrate status` and `migrate history`.
@@ -101,6 +109,19 @@ BEGIN
             radmeter.used_seconds(text, timestamptz, timestamptz), radmeter.open_sessions(text),
             -- The list of routers shows after which silence a session is closed.
             radmeter.stale_after(integer, integer, integer)
+            TO radmeter_billing;
+        -- Close, issue and credit. All is written by these functions.
+        GRANT SELECT ON public.invoice_lines, public.invoice_usage, public.credit_notes, public.credit_note_lines,
+            radmeter.billing_close, radmeter.document_number, radmeter.tenants, radmeter.tenant_rates,
+            radmeter.router_tenant, radmeter.issuers, radmeter.plan_history, radmeter.plan_prices
+            TO radmeter_billing;
+        GRANT EXECUTE ON FUNCTION radmeter.billing_settings(), radmeter.month_ends(date, bigint[]),
+            radmeter.number_text(text, integer, bigint),
+            radmeter.freeze_usage(date, bigint[], jsonb), radmeter.close_users(date, jsonb), radmeter.write_drafts(json),
+            radmeter.drop_empty_drafts(bigint[]), radmeter.note_close(date, jsonb),
+            radmeter.discard_drafts(date, bigint[]), radmeter.issue_drafts(bigint[]), radmeter.add_credit_note(jsonb),
+            radmeter.restore_invoice(jsonb), radmeter.restore_credit_note(jsonb),
+            radmeter.set_billing_setting(text, text)
             TO radmeter_billing;
         -- No UPDATE and no DELETE: an issued invoice never changes.
         -- Not id, issued_at and issued_by: the database sets them.

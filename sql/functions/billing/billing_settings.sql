@@ -10,6 +10,8 @@ AS $$
         ('rounding', 'half-up', 'how a line is rounded to the currency: half-up or half-even'),
         ('settling_hours', '24', 'hours from the end of a month until it can be closed'),
         ('tax', 'sum', 'sum: the tax of a rate is that of the sum of its lines; line: the tax of each line is rounded'),
+        ('users_tax_rate', '0', 'percent of tax on what users pay for plans and top-ups'),
+        ('users_tax_rule', NULL, 'why it is this rate, as it stands on documents'),
         ('zero', 'skip', 'what becomes of documents about nothing: skip or draft')
     ) AS known (name, default_value, meaning)
     LEFT JOIN radmeter.setting ON setting.name = 'billing_' || known.name

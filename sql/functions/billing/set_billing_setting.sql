@@ -16,6 +16,11 @@ BEGIN
                WHEN p_name = 'rounding' AND p_value NOT IN ('half-up', 'half-even') THEN 'half-up or half-even'
                WHEN p_name = 'tax' AND p_value NOT IN ('sum', 'line') THEN 'sum or line'
                WHEN p_name = 'zero' AND p_value NOT IN ('skip', 'draft') THEN 'skip or draft'
+               WHEN p_name = 'users_tax_rate'
+                    AND (p_value !~ '^[0-9]{1,3}(\.[0-9]{1,12})?$' OR p_value::numeric > 100)
+                   THEN 'a percentage from 0 to 100, such as 19'
+               WHEN p_name = 'users_tax_rule' AND (p_value = '' OR length(p_value) > 200 OR p_value ~ '[[:cntrl:]]')
+                   THEN 'a line of 1 to 200 characters'
                WHEN p_name = 'settling_hours' AND (p_value !~ '^[0-9]{1,4}$' OR p_value::integer > 8760)
                    THEN 'a number of hours from 0 to 8760'
            END

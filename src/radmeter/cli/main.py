@@ -67,6 +67,12 @@ SECTIONS = {
             "Give plans to users, top up, suspend, import a list, and show what users have left.",
         ),
     },
+    "Bill": {
+        "billing": (
+            "radmeter.cli.billing:billing",
+            "Close months, issue and credit documents, and compare them with their files.",
+        ),
+    },
     "Check": {
         "status": (
             "radmeter.cli.status:status",

@@ -52,6 +52,8 @@ KEYS = SHARED | {
     "jobs_seconds",
     "archive_after_months",
     "archive_directory",
+    "billing_directory",
+    "billing_key_file",
     "coa_key_file",
     "webhook_networks",
     "acct_host",
@@ -65,6 +67,7 @@ COMMANDS = frozenset(
     {
         "adopt",
         "backfill",
+        "billing",
         "cache",
         "config",
         "disconnect",
