@@ -29,12 +29,13 @@ BEGIN
             public.plan_tiers, public.subscriber_plans, public.top_ups, radmeter.quota_account,
             radmeter.quota_booked, radmeter.quota_change, radmeter.disconnect_queue, radmeter.quota_notice, radmeter.router_coa_state,
             radmeter.webhooks, radmeter.webhook_delivery, radmeter.tenant_realm, radmeter.sent_username,
-            radmeter.router_requests
+            radmeter.router_requests,
+            radmeter.issuers, radmeter.tenants, radmeter.router_tenant, radmeter.tenant_rates, radmeter.plan_history,
+            radmeter.plan_prices, radmeter.billing_close
             TO radmeter_reader;
-        -- Billing: documents, closed months and their settings.
+        -- Documents, and the settings of billing.
         GRANT SELECT ON public.invoice_lines, public.invoice_usage, public.credit_notes, public.credit_note_lines,
-            radmeter.billing_close, radmeter.document_number, radmeter.tenants, radmeter.tenant_rates,
-            radmeter.router_tenant, radmeter.issuers, radmeter.plan_history, radmeter.plan_prices
+            radmeter.document_number
             TO radmeter_reader;
         GRANT EXECUTE ON FUNCTION radmeter.billing_settings(), radmeter.month_ends(date, bigint[]),
             radmeter.number_text(text, integer, bigint)
@@ -85,6 +86,7 @@ BEGIN
             radmeter.retry_requests(bigint[]), radmeter.drop_requests(bigint[]),
             radmeter.add_webhook(text, text[], text), radmeter.change_webhook(bigint, text, text, integer),
             radmeter.end_deliveries(bigint[], text), radmeter.qualify_usernames(bigint, text, date),
+            radmeter.assign_router(bigint, text, date),
             -- For `radmeter webhooks test`. They are encrypted.
             radmeter.webhook_secrets(bigint)
             TO radmeter_noc;
@@ -97,7 +99,9 @@ BEGIN
             public.routers, public.invoices, radmeter.user_usage, radmeter.router_usage, radmeter.user_plans,
             radmeter.router_list, radmeter.setting,
             public.plan_tiers, public.subscriber_plans, public.top_ups, radmeter.quota_account, radmeter.quota_booked,
-            radmeter.quota_change
+            radmeter.quota_change,
+            radmeter.issuers, radmeter.tenants, radmeter.router_tenant, radmeter.tenant_rates, radmeter.plan_history,
+            radmeter.plan_prices, radmeter.billing_close
             TO radmeter_billing;
         GRANT EXECUTE ON FUNCTION public.get_user_total_usage(text, timestamptz), radmeter.setting_value(text),
             radmeter.user_period_start(text, timestamptz), radmeter.period_start(text, smallint, date, date),
@@ -108,12 +112,13 @@ BEGIN
             radmeter.octets_until(integer, numeric, numeric),
             radmeter.used_seconds(text, timestamptz, timestamptz), radmeter.open_sessions(text),
             -- The list of routers shows after which silence a session is closed.
-            radmeter.stale_after(integer, integer, integer)
+            radmeter.stale_after(integer, integer, integer),
+            radmeter.add_tenant(text, jsonb), radmeter.change_tenant(text, jsonb), radmeter.retire_tenant(text, boolean),
+            radmeter.set_tenant_rate(text, date, jsonb), radmeter.add_issuer(text, jsonb), radmeter.change_issuer(text, jsonb)
             TO radmeter_billing;
         -- Close, issue and credit. All is written by these functions.
         GRANT SELECT ON public.invoice_lines, public.invoice_usage, public.credit_notes, public.credit_note_lines,
-            radmeter.billing_close, radmeter.document_number, radmeter.tenants, radmeter.tenant_rates,
-            radmeter.router_tenant, radmeter.issuers, radmeter.plan_history, radmeter.plan_prices
+            radmeter.document_number
             TO radmeter_billing;
         GRANT EXECUTE ON FUNCTION radmeter.billing_settings(), radmeter.month_ends(date, bigint[]),
             radmeter.number_text(text, integer, bigint),

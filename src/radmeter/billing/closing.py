@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 import psycopg
+from psycopg.types.json import Jsonb
 
 from radmeter import waits
 from radmeter.billing import frozen_usage, recipients, user_closing
@@ -129,7 +130,7 @@ def _close(connection: Connection, month: Month, names: Sequence[str]) -> Result
             "SELECT radmeter.note_close(%s, %s)",
             (
                 month.first,
-                psycopg.types.json.Jsonb(
+                Jsonb(
                     {
                         "tenants": names_of and sorted(names_of.values()),
                         "users": users_open,
@@ -156,7 +157,7 @@ def _close_tenants(
     ids = [tenant.id for tenant in tenants]
     rates = recipients.rates(connection, ids, month)
     _refuse_share_without_users(connection, month, tenants, rates)
-    drafts = dict(
+    drafts: dict[int, int] = dict(
         connection.execute(
             "SELECT tenant_id, invoice_id FROM radmeter.freeze_usage(%s, %s, %s)",
             (month.first, ids, settings.as_json()),
@@ -187,8 +188,7 @@ def _close_tenants(
         )
     write(connection, found)
     if settings.zero == "skip" and (empty := [draft.id for draft in found if not draft.lines]):
-        gone = connection.execute("SELECT radmeter.drop_empty_drafts(%s)", (empty,)).fetchall()
-        del gone
+        connection.execute("SELECT radmeter.drop_empty_drafts(%s)", (empty,))
         left = {
             row[0]
             for row in connection.execute("SELECT id FROM public.invoices WHERE id = ANY (%s)", (empty,))

@@ -22,7 +22,7 @@ def discard(connection: Connection, month: Month, names: Sequence[str] = ()) -> 
     with explained_errors(ROLE), alone(connection), connection.transaction():
         ids = None
         if names:
-            known = dict(
+            known: dict[str, int] = dict(
                 connection.execute(
                     "SELECT name, id FROM radmeter.tenants WHERE name = ANY (%s)", (list(names),)
                 ).fetchall()

@@ -1,6 +1,7 @@
 """The directory of issued documents, outside of the database: a file of signed JSON for each.
 
-When a database is restored from a dump, documents that were issued since then are only here. So no number is given twice.
+When a database is restored from a dump, documents that were issued since then are only here. So no number is given
+twice.
 The signature is Ed25519, over the document's canonical JSON: keys sorted, no blanks, UTF-8.
 """
 
@@ -79,7 +80,7 @@ class IssuedFiles:
             It cannot be read.
         """
         try:
-            names = os.listdir(self.directory)
+            names = [path.name for path in self.directory.iterdir()]
         except FileNotFoundError:
             return set()
         except OSError as error:
@@ -130,7 +131,7 @@ class IssuedFiles:
                 path = self.directory / Key.of(document).file_name
                 if path.exists():
                     raise StoreError(
-                        f"{path} is there already: run `radmeter billing reconcile`, which compares it with the database"
+                        f"{path} is there already: `radmeter billing reconcile` compares it with the database"
                     )
                 made.append((self._written(document), path))
             for temporary, path in made:

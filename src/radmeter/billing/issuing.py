@@ -19,10 +19,13 @@ from radmeter.database.views import Row, rows
 from radmeter.errors import StoreError
 
 RECONCILE = "run `radmeter billing reconcile`"
-LINES = "SELECT line, net, tax_rate, tax_rule, description FROM public.invoice_lines WHERE invoice_id = %(id)s ORDER BY line"
+LINES = """
+SELECT line, net, tax_rate, tax_rule, description FROM public.invoice_lines
+WHERE invoice_id = %(id)s ORDER BY line"""
 TAXES = """
 SELECT of.rate, of.rule, of.net, of.tax
-FROM public.invoices AS invoice, jsonb_to_recordset(invoice.taxes) AS of (rate numeric, rule text, net numeric, tax numeric)
+FROM public.invoices AS invoice,
+     jsonb_to_recordset(invoice.taxes) AS of (rate numeric, rule text, net numeric, tax numeric)
 WHERE invoice.id = %(id)s"""
 CREDITED = """
 SELECT line.invoice_line AS line, line.net, line.tax_rate, line.tax_rule
@@ -30,7 +33,8 @@ FROM public.credit_notes AS note JOIN public.credit_note_lines AS line ON line.c
 WHERE note.invoice_id = %(id)s"""
 CREDITED_TAXES = """
 SELECT of.rate, of.rule, of.net, of.tax
-FROM public.credit_notes AS note, jsonb_to_recordset(note.taxes) AS of (rate numeric, rule text, net numeric, tax numeric)
+FROM public.credit_notes AS note,
+     jsonb_to_recordset(note.taxes) AS of (rate numeric, rule text, net numeric, tax numeric)
 WHERE note.invoice_id = %(id)s"""
 
 
@@ -70,8 +74,8 @@ def _writing(connection: Connection, files: IssuedFiles) -> Iterator[None]:
 def issue(connection: Connection, files: IssuedFiles, drafts: Sequence[int]) -> list[Row]:
     """Issue drafts. Return their numbers and ids, in the order of the numbers.
 
-    Before the commit the documents are files on the disk. If the command is killed between the two, the files are there and
-    the database does not have the numbers: `close` and `issue` refuse until `reconcile` has taken them back.
+    Before the commit the documents are files on the disk. If the command is killed between the two, the files are there
+    and the database does not have the numbers: `close` and `issue` refuse until `reconcile` has taken them back.
 
     Raises
     ------
@@ -145,7 +149,7 @@ def credit(
 
 
 def creditable(connection: Connection, invoice_id: int) -> tuple[Invoice, Money, dict[int, str]]:
-    """Return an invoice with what was credited of it, how its amounts are rounded, and the descriptions of its lines."""
+    """Return an invoice with what was credited of it, how it is rounded, and the descriptions of its lines."""
     values = {"id": invoice_id}
     (row,) = rows(
         connection,

@@ -66,7 +66,7 @@ def _reconcile(connection: Connection, files: IssuedFiles, dry_run: bool) -> Res
             continue
         if _compared(found) != _compared(document):
             faults.append(
-                f"{files.directory / key.file_name} and the database differ about {document['number']}: one of them was "
+                f"{files.directory / key.file_name} and the database differ about {document['number']}: one was "
                 "changed by hand. The file is signed"
             )
             continue

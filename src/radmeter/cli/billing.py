@@ -8,6 +8,7 @@ import click
 
 from radmeter import output
 from radmeter.cli import times
+from radmeter.cli.billing_issuers import issuers
 from radmeter.cli.common import (
     TEXT,
     Figure,
@@ -82,6 +83,9 @@ def billing() -> None:
     """Close months, issue and credit documents, and compare them with their files."""
 
 
+billing.add_command(issuers)
+
+
 @billing.command(
     "close",
     epilog="""\b
@@ -107,8 +111,8 @@ def close_month(
     """Close the month of all tenants and users, and write what they owe as drafts.
 
     What counts is frozen then. What comes later for the month is a line of its own in the next document. A month can be
-    closed when it has ended in the time zone of each tenant and of each of the tenant's routers, and has settled (`radmeter
-    billing settings`). What is closed already is left as it is. The database role needs radmeter_billing.
+    closed when it has ended in the time zone of each tenant and of each of the tenant's routers, and has settled
+    (`radmeter billing settings`). What is closed already is left as it is. The database role needs radmeter_billing.
     """
     from radmeter.billing.closing import close, sums
     from radmeter.billing.documents import spoken
@@ -159,10 +163,8 @@ def discard(settings: Settings, month: "Month", tenants: Sequence[str], yes: boo
 
     with existing_database(settings) as dsn, connect_as_operator(dsn) as connection:
         found = documents.documents(connection, month=month, tenants=tenants, status="draft")
-        confirm(
-            f"Discard {counted(len(found), 'draft')} of {documents.spoken(documents.sums(found))}, and open {month} again?",
-            yes,
-        )
+        worth = documents.spoken(documents.sums(found))
+        confirm(f"Discard {counted(len(found), 'draft')} of {worth}, and open {month} again?", yes)
         closes, drafts = remove(connection, month, tenants)
     if not closes:
         output.say(f"{month} is not closed: nothing to do")
@@ -191,10 +193,8 @@ def issue(settings: Settings, month: "Month", tenants: Sequence[str], yes: bool)
         if not found:
             output.say(f"{month} has no drafts: nothing to do")
             return
-        confirm(
-            f"Issue {counted(len(found), 'document')} of {documents.spoken(documents.sums(found))}? They never change then.",
-            yes,
-        )
+        worth = documents.spoken(documents.sums(found))
+        confirm(f"Issue {counted(len(found), 'document')} of {worth}? They never change then.", yes)
         issued = issuing.issue(connection, _files(settings), [row["id"] for row in found])
     first, last = issued[0]["number"], issued[-1]["number"]
     numbers = first if len(issued) == 1 else f"{first} to {last}"
@@ -310,8 +310,8 @@ def credit(
 ) -> None:
     """Give a part of the issued invoice NUMBER back, or all that is left of it, by a credit note.
 
-    Its octets stay billed: `radmeter billing void` also takes these back. Credit notes never exceed the invoice. Amounts are
-    without tax.
+    Its octets stay billed: `radmeter billing void` also takes these back. Credit notes never exceed the invoice.
+    Amounts are without tax.
     """
     from radmeter.billing.credit import credit_all, credit_amount, credit_lines
 

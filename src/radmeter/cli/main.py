@@ -67,7 +67,11 @@ SECTIONS = {
             "Give plans to users, top up, suspend, import a list, and show what users have left.",
         ),
     },
-    "Bill": {
+    "Billing": {
+        "tenants": (
+            "radmeter.cli.tenants:tenants",
+            "Add, list and change tenants, and say what their usage costs.",
+        ),
         "billing": (
             "radmeter.cli.billing:billing",
             "Close months, issue and credit documents, and compare them with their files.",

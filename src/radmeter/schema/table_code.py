@@ -23,7 +23,8 @@ HARMLESS_FUNCTIONS = tuple(
     concat_ws current_setting date_part date_trunc decode div encode extract family floor gen_random_uuid
     greatest hashtext hashtextextended host initcap isfinite jsonb_typeof json_typeof least left length lower
     ltrim macaddr8_set7bit make_date make_interval make_time make_timestamp make_timestamptz masklen md5 mod
-    netmask network now num_nonnulls num_nulls octet_length position power random regexp_replace replace reverse right
+    netmask network now num_nonnulls num_nulls octet_length pg_current_snapshot position power random
+    regexp_replace replace reverse right
     round rtrim scale sha256 sign split_part sqrt starts_with statement_timestamp strpos substr substring text textcat
     timeofday timezone to_char to_date to_number to_timestamp transaction_timestamp translate trunc upper
     uuidv4 uuidv7""".split()  # noqa: SIM905 # a list of words
