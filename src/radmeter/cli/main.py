@@ -74,7 +74,7 @@ SECTIONS = {
         ),
         "billing": (
             "radmeter.cli.billing:billing",
-            "Close months, issue documents, and export what an accountant needs.",
+            "Close months, issue and credit documents, and compare them with their files.",
         ),
     },
     "Check": {
