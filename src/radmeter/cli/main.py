@@ -67,6 +67,12 @@ SECTIONS = {
             "Give plans to users, top up, suspend, import a list, and show what users have left.",
         ),
     },
+    "Billing": {
+        "billing": (
+            "radmeter.cli.billing:billing",
+            "Close months, issue documents, and export them.",
+        ),
+    },
     "Check": {
         "status": (
             "radmeter.cli.status:status",
