@@ -8,6 +8,7 @@ import click
 
 from radmeter import output
 from radmeter.cli import times
+from radmeter.cli.billing_export import export
 from radmeter.cli.billing_issuers import issuers
 from radmeter.cli.common import (
     TEXT,
@@ -83,6 +84,7 @@ def billing() -> None:
     """Close months, issue and credit documents, and compare them with their files."""
 
 
+billing.add_command(export)
 billing.add_command(issuers)
 
 

@@ -74,7 +74,7 @@ SECTIONS = {
         ),
         "billing": (
             "radmeter.cli.billing:billing",
-            "Close months, issue and credit documents, and compare them with their files.",
+            "Close months, issue, credit and export documents, and compare them with their files.",
         ),
     },
     "Check": {
