@@ -42,6 +42,10 @@ SECTIONS = {
             "Show the sessions and corrections that make up what USER has used in a quota period.",
         ),
         "sessions": ("radmeter.cli.sessions:sessions", "List sessions, newest first, a page at a time."),
+        "report": (
+            "radmeter.cli.report:report",
+            "Show usage by day, week or month, who used the most, months compared, and a forecast.",
+        ),
         "top": ("radmeter.cli.top:top", "Show live who uses what: users, routers, packets per second."),
         "routers": ("radmeter.cli.routers:routers", "List, add, claim, import, change and merge routers."),
         "queue": (
@@ -65,6 +69,12 @@ SECTIONS = {
         "users": (
             "radmeter.cli.users:users",
             "Give plans to users, top up, suspend, import a list, and show what users have left.",
+        ),
+    },
+    "Billing": {
+        "billing": (
+            "radmeter.cli.billing:billing",
+            "Bill tenants and users: close a month, issue its documents, and write them as files.",
         ),
     },
     "Check": {

@@ -1,0 +1,1 @@
+"""Billing: closed months, documents, and what is made from them."""
