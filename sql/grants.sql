@@ -41,6 +41,12 @@ BEGIN
             radmeter.session_month, radmeter.adoption, radmeter.backfill, radmeter.backfill_rejected,
             radmeter.cleared_partition, radmeter.lease, radmeter.partition_split, radmeter.job_result
             TO radmeter_reader;
+        -- For `radmeter audit`.
+        GRANT SELECT ON radmeter.audit_chain, radmeter.audit_head TO radmeter_reader;
+        GRANT EXECUTE ON FUNCTION radmeter.audit_faults(),
+            radmeter.audit_digest(bytea, bigint, timestamptz, text, text, text, jsonb),
+            radmeter.chain_digest(bytea, bigint, bigint, boolean, bytea, timestamptz)
+            TO radmeter_reader;
         GRANT EXECUTE ON FUNCTION public.get_user_total_usage(text, timestamptz), radmeter.setting_value(text),
             radmeter.user_period_start(text, timestamptz), radmeter.stale_after(integer, integer, integer),
             radmeter.period_start(text, smallint, date, date), radmeter.month_day(date, smallint), radmeter.anchor_day(text, smallint, date),

@@ -1,1 +1,1 @@
-"""Billing: closed months, documents, and what is made from them."""
+"""Billing: what a month of usage, plans and top-ups costs, exact to the last digit of the currency."""

@@ -90,6 +90,10 @@ SECTIONS = {
             "radmeter.cli.verify:verify",
             "Recompute the counters from the sessions, list those that differ, and check the guarantees of the schema.",
         ),
+        "audit": (
+            "radmeter.cli.audit:audit",
+            "Show what people changed by hand, and check that no line of it was changed or removed.",
+        ),
         "journal": (
             "radmeter.cli.journal:journal",
             "Show the journal's segments, acknowledge what is missing, and save damaged or orphaned segments.",

@@ -65,6 +65,7 @@ COMMANDS = frozenset(
     {
         "adopt",
         "backfill",
+        "billing",
         "cache",
         "config",
         "disconnect",
