@@ -10,6 +10,7 @@ from radmeter import output
 from radmeter.cli import times
 from radmeter.cli.billing_export import export
 from radmeter.cli.billing_issuers import issuers
+from radmeter.cli.billing_statement import statement
 from radmeter.cli.common import (
     TEXT,
     Figure,
@@ -86,6 +87,7 @@ def billing() -> None:
 
 billing.add_command(export)
 billing.add_command(issuers)
+billing.add_command(statement)
 
 
 @billing.command(
