@@ -33,12 +33,26 @@ BEGIN
             radmeter.issuers, radmeter.tenants, radmeter.router_tenant, radmeter.tenant_rates, radmeter.plan_history,
             radmeter.plan_prices, radmeter.billing_close
             TO radmeter_reader;
+        -- Documents, and the settings of billing.
+        GRANT SELECT ON public.invoice_lines, public.invoice_usage, public.credit_notes, public.credit_note_lines,
+            radmeter.document_number
+            TO radmeter_reader;
+        GRANT EXECUTE ON FUNCTION radmeter.billing_settings(), radmeter.month_ends(date, bigint[]),
+            radmeter.number_text(text, integer, bigint)
+            TO radmeter_reader;
         -- The views and functions read the default time zone and the user's period with the reader's own privileges.
         GRANT SELECT ON radmeter.setting TO radmeter_reader;
         -- For `radmeter doctor`, `migrate status` and `migrate history`.
         GRANT SELECT ON radmeter.alembic_version, radmeter.sql_file, radmeter.migration_log, radmeter.decimal_change,
             radmeter.session_month, radmeter.adoption, radmeter.backfill, radmeter.backfill_rejected,
             radmeter.cleared_partition, radmeter.lease, radmeter.partition_split, radmeter.job_result
+            TO radmeter_reader;
+        -- For `radmeter audit`.
+        GRANT SELECT ON radmeter.audit_chain, radmeter.audit_head TO radmeter_reader;
+        GRANT SELECT ON radmeter.tenant_logins TO radmeter_reader;
+        GRANT EXECUTE ON FUNCTION radmeter.sees_more(name), radmeter.audit_faults(),
+            radmeter.audit_digest(bytea, bigint, timestamptz, text, text, text, jsonb),
+            radmeter.chain_digest(bytea, bigint, bigint, boolean, bytea, timestamptz)
             TO radmeter_reader;
         GRANT EXECUTE ON FUNCTION public.get_user_total_usage(text, timestamptz), radmeter.setting_value(text),
             radmeter.user_period_start(text, timestamptz), radmeter.stale_after(integer, integer, integer),
@@ -80,6 +94,7 @@ BEGIN
             radmeter.add_webhook(text, text[], text), radmeter.change_webhook(bigint, text, text, integer),
             radmeter.end_deliveries(bigint[], text), radmeter.qualify_usernames(bigint, text, date),
             radmeter.assign_router(bigint, text, date),
+            radmeter.bind_tenant_login(text, text), radmeter.unbind_tenant_login(text),
             -- For `radmeter webhooks test`. They are encrypted.
             radmeter.webhook_secrets(bigint)
             TO radmeter_noc;
@@ -108,6 +123,18 @@ BEGIN
             radmeter.stale_after(integer, integer, integer),
             radmeter.add_tenant(text, jsonb), radmeter.change_tenant(text, jsonb), radmeter.retire_tenant(text, boolean),
             radmeter.set_tenant_rate(text, date, jsonb), radmeter.add_issuer(text, jsonb), radmeter.change_issuer(text, jsonb)
+            TO radmeter_billing;
+        -- Close, issue and credit. All is written by these functions.
+        GRANT SELECT ON public.invoice_lines, public.invoice_usage, public.credit_notes, public.credit_note_lines,
+            radmeter.document_number
+            TO radmeter_billing;
+        GRANT EXECUTE ON FUNCTION radmeter.billing_settings(), radmeter.month_ends(date, bigint[]),
+            radmeter.number_text(text, integer, bigint),
+            radmeter.freeze_usage(date, bigint[], jsonb), radmeter.close_users(date, jsonb), radmeter.write_drafts(json),
+            radmeter.drop_empty_drafts(bigint[]), radmeter.note_close(date, jsonb),
+            radmeter.discard_drafts(date, bigint[]), radmeter.issue_drafts(bigint[]), radmeter.add_credit_note(jsonb),
+            radmeter.restore_invoice(jsonb), radmeter.restore_credit_note(jsonb),
+            radmeter.set_billing_setting(text, text)
             TO radmeter_billing;
         -- No UPDATE and no DELETE: an issued invoice never changes.
         -- Not id, issued_at and issued_by: the database sets them.

@@ -74,7 +74,7 @@ SECTIONS = {
         ),
         "billing": (
             "radmeter.cli.billing:billing",
-            "Close months, issue documents, and export what an accountant needs.",
+            "Close months, issue and credit documents, and compare them with their files.",
         ),
     },
     "Check": {
@@ -89,6 +89,10 @@ SECTIONS = {
         "verify": (
             "radmeter.cli.verify:verify",
             "Recompute the counters from the sessions, list those that differ, and check the guarantees of the schema.",
+        ),
+        "audit": (
+            "radmeter.cli.audit:audit",
+            "Show what people changed by hand, and check that no line of it was changed or removed.",
         ),
         "journal": (
             "radmeter.cli.journal:journal",

@@ -162,7 +162,8 @@ def test_an_assignment_that_reaches_into_closed_months_says_that_they_are_adjust
     assign(database, "acme", "2026-01-01")
     connection.execute(
         """INSERT INTO radmeter.billing_close (period, tenant_id)
-           SELECT month, id FROM radmeter.tenants, unnest(ARRAY['2026-01-01', '2026-02-01', '2026-03-01']::date[]) AS month"""
+           SELECT month, id
+           FROM radmeter.tenants, unnest(ARRAY['2026-01-01', '2026-02-01', '2026-03-01']::date[]) AS month"""
     )
     done = radmeter(database, "routers", "assign", "lobby", "--tenant", "beta", "--from", "2026-02-28")
     assert "2 closed months are adjusted: the next documents have lines" in done.errors
