@@ -12,10 +12,11 @@ BEGIN
     GET DIAGNOSTICS v_rows = ROW_COUNT;
     PERFORM radmeter.count_erased(p_username, 'accounting_anomaly', v_rows);
     UPDATE radmeter.adoption_baseline SET username = v_pseudonym WHERE username = p_username;
+    PERFORM radmeter.count_erased(p_username, 'webhook_delivery', radmeter.erase_deliveries(p_username, v_pseudonym));
+    -- Last: it keeps the head of the chain of audit_log until the transaction ends.
     UPDATE public.audit_log AS line SET detail = radmeter.without_name(line.detail, p_username, v_pseudonym)
     FROM radmeter.audit_lines_with(p_username) AS found WHERE line.id = found.id;
     GET DIAGNOSTICS v_rows = ROW_COUNT;
     PERFORM radmeter.count_erased(p_username, 'audit_log', v_rows);
-    PERFORM radmeter.count_erased(p_username, 'webhook_delivery', radmeter.erase_deliveries(p_username, v_pseudonym));
 END;
 $$;

@@ -42,6 +42,10 @@ SECTIONS = {
             "Show the sessions and corrections that make up what USER has used in a quota period.",
         ),
         "sessions": ("radmeter.cli.sessions:sessions", "List sessions, newest first, a page at a time."),
+        "report": (
+            "radmeter.cli.report:report",
+            "Show usage by day, week or month, who used the most, months compared, and a forecast.",
+        ),
         "top": ("radmeter.cli.top:top", "Show live who uses what: users, routers, packets per second."),
         "routers": ("radmeter.cli.routers:routers", "List, add, claim, import, change and merge routers."),
         "queue": (
@@ -68,9 +72,13 @@ SECTIONS = {
         ),
     },
     "Billing": {
+        "tenants": (
+            "radmeter.cli.tenants:tenants",
+            "Add, list and change tenants, and say what their usage costs.",
+        ),
         "billing": (
             "radmeter.cli.billing:billing",
-            "Close months, issue documents, and export them.",
+            "Close months, and issue, credit, print and export documents.",
         ),
     },
     "Check": {
@@ -85,6 +93,10 @@ SECTIONS = {
         "verify": (
             "radmeter.cli.verify:verify",
             "Recompute the counters from the sessions, list those that differ, and check the guarantees of the schema.",
+        ),
+        "audit": (
+            "radmeter.cli.audit:audit",
+            "Show what people changed by hand, and check that no line of it was changed or removed.",
         ),
         "journal": (
             "radmeter.cli.journal:journal",

@@ -1,7 +1,6 @@
 """`radmeter rejected`: the packets that could not be counted."""
 
 import datetime
-import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from radmeter.cli.common import (
     with_settings,
 )
 from radmeter.cli.groups import group
+from radmeter.cli.since import Since
 from radmeter.config import Settings
 from radmeter.packet import attributes as a
 from radmeter.units import counted, verb
@@ -43,26 +43,6 @@ HEAD = ("id", "node", "seq", "client_ip", "received_at", "rejected_at", "reason"
 MANY = 1000
 LARGEST_ID = 2**63 - 1
 ID = click.IntRange(1, LARGEST_ID)
-SPAN = re.compile(r"(\d{1,6})([smhdw])")
-UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-
-
-class Since(click.types.StringParamType):
-    """A time, or a span before now."""
-
-    name = "since"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return an aware datetime. A time without an offset is in the machine's local time."""
-        try:
-            if match := SPAN.fullmatch(value):
-                span = datetime.timedelta(**{UNITS[match[2]]: int(match[1])})
-                return datetime.datetime.now(datetime.UTC) - span
-            return datetime.datetime.fromisoformat(value).astimezone()
-        except (ValueError, OverflowError):
-            self.fail(
-                f"{value!r} is neither a time (2026-11-20, 2026-11-20T10:00+01:00) nor a span (30m, 12h, 7d)"
-            )
 
 
 def filters(command: Any) -> Any:

@@ -21,19 +21,23 @@ DEAD_SHARE = 2.0
 
 
 def triggers(context: Context) -> Findings:
-    """Check that the triggers of counters and quotas fire for every writer."""
+    """Check that the triggers of counters, quotas and audit_log fire for every writer."""
     tell = Teller("triggers")
     faults = 0
     for trigger, state in schema_triggers.faults(context.database):
         faults += 1
         counts = trigger in schema_triggers.COUNTING
         effect = "sessions are kept and not counted" if counts else "changes of quotas take effect late"
+        if trigger in schema_triggers.AUDIT:
+            effect = "audit_log can be changed, or grows without its chain"
         said = f"{trigger.name} on {trigger.table.removeprefix('public.')} {state}: {effect}"
         if state == schema_triggers.MISSING:
             yield tell.red(said, context.remedy.reapply())
         else:
             enable = f"ALTER TABLE {trigger.table} ENABLE TRIGGER {identifier(trigger.name)}"
             note = "Then run `radmeter verify --repair`." if counts else ""
+            if trigger in schema_triggers.AUDIT:
+                note = "Then run `radmeter audit verify`."
             yield tell.red(said, context.remedy.with_lock_timeout(enable), note=note)
     # session_replication_role = replica switches the triggers off. A database or a role can have it for all sessions.
     if (
@@ -48,7 +52,8 @@ def triggers(context: Context) -> Findings:
         )
     if not faults:
         yield tell.green(
-            f"{len(schema_triggers.COUNTING)} on radacct, {len(schema_triggers.QUOTAS)} of quotas, enabled"
+            f"{len(schema_triggers.COUNTING)} on radacct, {len(schema_triggers.QUOTAS)} of quotas, "
+            f"{len(schema_triggers.AUDIT)} of audit_log, enabled"
         )
 
 

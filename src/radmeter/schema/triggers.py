@@ -1,4 +1,4 @@
-"""The triggers that keep counters and quotas: lists those that must exist, and finds those that do not fire."""
+"""The triggers that keep counters, quotas and the chain of audit_log: lists those that must exist, and finds those that do not fire."""
 
 from typing import NamedTuple
 
@@ -39,7 +39,18 @@ QUOTAS = (
     ),
     Trigger("radmeter.quota_notice", "_100_queue_notices"),
 )
-EXPECTED = COUNTING + QUOTAS
+AUDIT = (
+    *(
+        Trigger(table, name)
+        for table in ("radmeter.audit_chain", "radmeter.audit_head")
+        for name in ("_100_guard", "_100_guard_rows")
+    ),
+    *(
+        Trigger("public.audit_log", name)
+        for name in ("_100_guard", "_100_guard_rows", "_200_chain_inserted", "_200_chain_rewritten")
+    ),
+)
+EXPECTED = COUNTING + QUOTAS + AUDIT
 
 
 def faults(connection: Connection) -> list[Fault]:

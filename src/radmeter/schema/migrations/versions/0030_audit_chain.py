@@ -18,6 +18,7 @@ CREATE TABLE radmeter.audit_chain (
     position   bigint PRIMARY KEY,
     audit_id   bigint NOT NULL,
     rewrites   boolean NOT NULL DEFAULT false,
+    salt       bytea,
     content    bytea NOT NULL,
     digest     bytea NOT NULL,
     chained_at timestamptz NOT NULL DEFAULT now()
@@ -25,7 +26,9 @@ CREATE TABLE radmeter.audit_chain (
 CREATE INDEX audit_chain_audit_id_idx ON radmeter.audit_chain (audit_id);
 COMMENT ON TABLE radmeter.audit_chain IS 'the lines of audit_log in the order of their commits, chained by SHA-256';
 COMMENT ON COLUMN radmeter.audit_chain.rewrites IS 'the erasure of a person changed the line: this is what it is now';
-COMMENT ON COLUMN radmeter.audit_chain.content IS 'SHA-256 of the line';
+COMMENT ON COLUMN radmeter.audit_chain.salt IS
+    'chance, so that nobody can guess an erased name by its hash; NULL: forgotten when the line was rewritten';
+COMMENT ON COLUMN radmeter.audit_chain.content IS 'SHA-256 of the salt and of the line';
 COMMENT ON COLUMN radmeter.audit_chain.digest IS 'SHA-256 of the digest before it, and of this row';
 
 CREATE TABLE radmeter.audit_head (
@@ -39,5 +42,5 @@ INSERT INTO radmeter.audit_head DEFAULT VALUES;
 
 
 def upgrade() -> None:
-    """Create the tables. Lines from before are chained when the first new one is."""
+    """Create the tables. The SQL files chain the lines from before."""
     op.execute(CHAIN)

@@ -1,0 +1,80 @@
+"""A closed month whose octets changed: what it would cost now, less what was billed for it. Pure."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from decimal import Decimal
+from typing import NamedTuple
+
+from radmeter.billing import wording
+from radmeter.billing.lines import Line, Money, Tax
+from radmeter.billing.months import Month
+from radmeter.billing.rounding import total
+
+
+class Billed(NamedTuple):
+    """What documents have billed for a month under one tax: lines of documents that are not void, credits not counted.
+
+    A credit gives money back. What was billed stays billed, or the next document would take the money again.
+    """
+
+    net: Decimal
+    usage_bytes: int
+
+
+def tax_for(billed: Mapping[Tax, Billed], tax: Tax) -> Tax:
+    """Return the tax of an adjustment: the one with which its month was billed, if that was one, else the tenant's."""
+    return next(iter(billed)) if len(billed) == 1 else tax
+
+
+def adjust(month: Month, now: Sequence[Line], billed: Mapping[Tax, Billed], money: Money) -> list[Line]:
+    """Return lines that bring what was billed for a month to what it costs now, in octets and in money.
+
+    One line for each tax, and none where nothing changed. If nothing was billed for the month, it is the month's own
+    lines. Once they are billed, there is nothing more to adjust.
+
+    Parameters
+    ----------
+    now
+        The lines of the whole month, by the rates of that month, from what the routers' days say now.
+    billed
+        What documents have billed for it until now.
+    """
+    if not billed:
+        return [replace(line, adjusts=True) for line in now]
+    found = []
+    for tax in sorted({*billed, *(line.tax for line in now)}, key=lambda each: (each.rate, each.rule or "")):
+        before = billed.get(tax, Billed(Decimal(0), 0))
+        after = _sum((line for line in now if line.tax == tax), money)
+        net = total([after.net, before.net.copy_negate()], money.digits)
+        octets = after.usage_bytes - before.usage_bytes
+        if net or octets:
+            found.append(_line(month, tax, Billed(net, octets), before, after, money))
+    return found
+
+
+def _sum(lines: Iterable[Line], money: Money) -> Billed:
+    every = list(lines)
+    return Billed(
+        total((line.net for line in every), money.digits), sum(line.usage_bytes or 0 for line in every)
+    )
+
+
+def _line(month: Month, tax: Tax, change: Billed, before: Billed, after: Billed, money: Money) -> Line:
+    fewer = "fewer" if change.usage_bytes < 0 else "more"
+    return Line(
+        kind="adjustment",
+        period_start=month.first,
+        period_end=month.end,
+        description=f"Adjustment of {month}",
+        arithmetic=(
+            f"{month} has {wording.octets(abs(change.usage_bytes))} {fewer} than were billed: "
+            f"{after.usage_bytes:,} cost "
+            f"{wording.money(after.net, money.currency, money.digits)}, less {before.usage_bytes:,} billed at "
+            f"{wording.money(before.net, money.currency, money.digits)} = "
+            f"{wording.money(change.net, money.currency, money.digits)}"
+        ),
+        usage_bytes=change.usage_bytes,
+        net=change.net,
+        tax=tax,
+        adjusts=True,
+    )
