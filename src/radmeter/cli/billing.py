@@ -4,7 +4,11 @@ from radmeter.cli.billing_statement import statement
 from radmeter.cli.groups import group
 
 
-@group(epilog="Example: radmeter billing statement --period 2026-10 --tenant acme -o acme.pdf")
+@group(
+    epilog="""\b
+Example:
+  radmeter billing statement --period 2026-10 --tenant acme -o acme.pdf"""
+)
 def billing() -> None:
     """Bill tenants and users: close a month, issue its documents, and write them as files."""
 

@@ -84,6 +84,7 @@ COMMANDS = frozenset(
         "quota",
         "rejected",
         "replay",
+        "report",
         "routers",
         "sessions",
         "ship",
