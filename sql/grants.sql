@@ -29,7 +29,16 @@ BEGIN
             public.plan_tiers, public.subscriber_plans, public.top_ups, radmeter.quota_account,
             radmeter.quota_booked, radmeter.quota_change, radmeter.disconnect_queue, radmeter.quota_notice, radmeter.router_coa_state,
             radmeter.webhooks, radmeter.webhook_delivery, radmeter.tenant_realm, radmeter.sent_username,
-            radmeter.router_requests
+            radmeter.router_requests,
+            radmeter.issuers, radmeter.tenants, radmeter.router_tenant, radmeter.tenant_rates, radmeter.plan_history,
+            radmeter.plan_prices, radmeter.billing_close
+            TO radmeter_reader;
+        -- Documents, and the settings of billing.
+        GRANT SELECT ON public.invoice_lines, public.invoice_usage, public.credit_notes, public.credit_note_lines,
+            radmeter.document_number
+            TO radmeter_reader;
+        GRANT EXECUTE ON FUNCTION radmeter.billing_settings(), radmeter.month_ends(date, bigint[]),
+            radmeter.number_text(text, integer, bigint)
             TO radmeter_reader;
         -- The views and functions read the default time zone and the user's period with the reader's own privileges.
         GRANT SELECT ON radmeter.setting TO radmeter_reader;
@@ -43,7 +52,8 @@ BEGIN
             TO radmeter_reader;
         -- For `radmeter audit`.
         GRANT SELECT ON radmeter.audit_chain, radmeter.audit_head TO radmeter_reader;
-        GRANT EXECUTE ON FUNCTION radmeter.audit_faults(),
+        GRANT SELECT ON radmeter.tenant_logins TO radmeter_reader;
+        GRANT EXECUTE ON FUNCTION radmeter.sees_more(name), radmeter.audit_faults(),
             radmeter.audit_digest(bytea, bigint, timestamptz, text, text, text, jsonb),
             radmeter.chain_digest(bytea, bigint, bigint, boolean, bytea, timestamptz)
             TO radmeter_reader;
@@ -86,6 +96,8 @@ BEGIN
             radmeter.retry_requests(bigint[]), radmeter.drop_requests(bigint[]),
             radmeter.add_webhook(text, text[], text), radmeter.change_webhook(bigint, text, text, integer),
             radmeter.end_deliveries(bigint[], text), radmeter.qualify_usernames(bigint, text, date),
+            radmeter.assign_router(bigint, text, date),
+            radmeter.bind_tenant_login(text, text), radmeter.unbind_tenant_login(text),
             -- For `radmeter webhooks test`. They are encrypted.
             radmeter.webhook_secrets(bigint)
             TO radmeter_noc;
@@ -98,7 +110,9 @@ BEGIN
             public.routers, public.invoices, radmeter.user_usage, radmeter.router_usage, radmeter.user_plans,
             radmeter.router_list, radmeter.setting,
             public.plan_tiers, public.subscriber_plans, public.top_ups, radmeter.quota_account, radmeter.quota_booked,
-            radmeter.quota_change
+            radmeter.quota_change,
+            radmeter.issuers, radmeter.tenants, radmeter.router_tenant, radmeter.tenant_rates, radmeter.plan_history,
+            radmeter.plan_prices, radmeter.billing_close
             TO radmeter_billing;
         GRANT SELECT ON radmeter.tenants, radmeter.router_tenant, public.invoice_lines, public.invoice_usage,
             public.credit_notes TO radmeter_billing;
@@ -111,7 +125,21 @@ BEGIN
             radmeter.octets_until(integer, numeric, numeric),
             radmeter.used_seconds(text, timestamptz, timestamptz), radmeter.open_sessions(text),
             -- The list of routers shows after which silence a session is closed.
-            radmeter.stale_after(integer, integer, integer)
+            radmeter.stale_after(integer, integer, integer),
+            radmeter.add_tenant(text, jsonb), radmeter.change_tenant(text, jsonb), radmeter.retire_tenant(text, boolean),
+            radmeter.set_tenant_rate(text, date, jsonb), radmeter.add_issuer(text, jsonb), radmeter.change_issuer(text, jsonb)
+            TO radmeter_billing;
+        -- Close, issue and credit. All is written by these functions.
+        GRANT SELECT ON public.invoice_lines, public.invoice_usage, public.credit_notes, public.credit_note_lines,
+            radmeter.document_number
+            TO radmeter_billing;
+        GRANT EXECUTE ON FUNCTION radmeter.billing_settings(), radmeter.month_ends(date, bigint[]),
+            radmeter.number_text(text, integer, bigint),
+            radmeter.freeze_usage(date, bigint[], jsonb), radmeter.close_users(date, jsonb), radmeter.write_drafts(json),
+            radmeter.drop_empty_drafts(bigint[]), radmeter.note_close(date, jsonb),
+            radmeter.discard_drafts(date, bigint[]), radmeter.issue_drafts(bigint[]), radmeter.add_credit_note(jsonb),
+            radmeter.restore_invoice(jsonb), radmeter.restore_credit_note(jsonb),
+            radmeter.set_billing_setting(text, text)
             TO radmeter_billing;
         -- No UPDATE and no DELETE: an issued invoice never changes.
         -- Not id, issued_at and issued_by: the database sets them.

@@ -6,6 +6,7 @@
 --                     acknowledge incidents, and read as radmeter_reader does
 --   radmeter_billing  read counters, plans, subscribers and routers, and issue invoices
 --   radmeter_login    ask whether a user may log in, and read FreeRADIUS's table of passwords (FreeRADIUS)
+--   radmeter_tenant   read the rows of one tenant: the one to which the role is bound (radmeter tenants login)
 -- Each `radmeter migrate up` runs this as the role that logged in, before it becomes radmeter_owner. If that role may
 -- not make or grant roles, it gets a warning, and it owns all objects itself.
 DO $$
@@ -14,7 +15,7 @@ DECLARE
 BEGIN
     FOREACH v_role IN ARRAY
         ARRAY['radmeter_owner', 'radmeter_ingest', 'radmeter_reader', 'radmeter_noc', 'radmeter_billing',
-              'radmeter_login'] LOOP
+              'radmeter_login', 'radmeter_tenant'] LOOP
         IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = v_role) THEN
             BEGIN
                 EXECUTE format('CREATE ROLE %I NOLOGIN', v_role);
@@ -65,7 +66,7 @@ BEGIN
             RAISE WARNING 'radmeter_owner may not make tables here: % may not grant that', current_user;
     END;
     -- By default everybody may use the schema public. Where that was revoked, those who read its tables need it.
-    FOREACH v_role IN ARRAY ARRAY['radmeter_reader', 'radmeter_billing', 'radmeter_login'] LOOP
+    FOREACH v_role IN ARRAY ARRAY['radmeter_reader', 'radmeter_billing', 'radmeter_login', 'radmeter_tenant'] LOOP
         IF EXISTS (SELECT FROM pg_roles WHERE rolname = v_role AND NOT has_schema_privilege(oid, 'public', 'USAGE')) THEN
             BEGIN
                 EXECUTE format('GRANT USAGE ON SCHEMA public TO %I', v_role);

@@ -414,6 +414,22 @@ class Settings:
             "file with the key that encrypts the secrets of routers and webhooks in the database",
         )
     )
+    billing_directory: Path = field(
+        metadata=_about(
+            "RADMETER_BILLING_DIRECTORY",
+            "{state}/billing",
+            _path,
+            "directory of issued documents, outside of the database: signed JSON",
+        )
+    )
+    billing_key_file: Path = field(
+        metadata=_about(
+            "RADMETER_BILLING_KEY_FILE",
+            "{state}/billing.key",
+            _path,
+            "file with the key that signs issued documents",
+        )
+    )
     webhook_networks: Networks = field(
         metadata=_about(
             "RADMETER_WEBHOOK_NETWORKS",

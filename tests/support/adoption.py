@@ -18,8 +18,31 @@ from support import stock
 from support.ledger import ingest
 from support.servers import Connection, Server
 
-# Takes back what revisions 0024 to 0028 made. radcheck stays: it may be FreeRADIUS's own.
-BACK_TO_0023 = """
+# Takes back what revisions 0029 and 0030 made.
+BACK_TO_0028 = """
+DROP TABLE radmeter.audit_chain, radmeter.audit_head, radmeter.tenant_logins, credit_note_lines, credit_notes,
+    invoice_usage, invoice_lines, radmeter.plan_prices, radmeter.plan_history, radmeter.tenant_rates,
+    radmeter.router_tenant, radmeter.document_number CASCADE;
+ALTER TABLE invoices DROP CONSTRAINT invoices_recipient_check, DROP CONSTRAINT invoices_number_check,
+    DROP CONSTRAINT invoices_amount_check, DROP COLUMN tenant_id CASCADE, DROP COLUMN of_tenant_id CASCADE,
+    DROP COLUMN close_id CASCADE, DROP COLUMN status CASCADE, DROP COLUMN issuer_id CASCADE,
+    DROP COLUMN number_year CASCADE, DROP COLUMN sequence CASCADE, DROP COLUMN number CASCADE,
+    DROP COLUMN digits CASCADE, DROP COLUMN usage_bytes CASCADE, DROP COLUMN net CASCADE, DROP COLUMN tax CASCADE,
+    DROP COLUMN taxes CASCADE, DROP COLUMN recipient CASCADE, DROP COLUMN issuer CASCADE, DROP COLUMN terms CASCADE,
+    DROP COLUMN voided_at CASCADE,
+    ALTER COLUMN username SET NOT NULL, ALTER COLUMN issued_at SET NOT NULL, ALTER COLUMN amount TYPE numeric(10,2);
+DROP INDEX IF EXISTS invoices_period_start_idx;
+CREATE UNIQUE INDEX invoices_username_period_start_idx ON invoices (username, period_start);
+ALTER TABLE plans ALTER COLUMN price TYPE numeric(10,2);
+ALTER TABLE top_ups DROP COLUMN price CASCADE;
+ALTER TABLE subscribers DROP COLUMN tenant_id CASCADE;
+DROP TABLE radmeter.billing_close, radmeter.tenants, radmeter.issuers CASCADE;
+DELETE FROM radmeter.setting WHERE name LIKE 'billing%';
+"""
+# Takes back what revisions 0024 to 0030 made. radcheck stays: it may be FreeRADIUS's own.
+BACK_TO_0023 = (
+    BACK_TO_0028
+    + """
 DROP TABLE radmeter.webhook_delivery, radmeter.webhook, radmeter.tenant_realm, radmeter.sent_username CASCADE;
 DROP TABLE radmeter.router_coa, radmeter.router_coa_state CASCADE;
 DROP TABLE plan_tiers, subscriber_plans, top_ups, radmeter.quota_account, radmeter.quota_booked, radmeter.quota_change,
@@ -35,6 +58,7 @@ ALTER TABLE subscribers DROP COLUMN first_used_at CASCADE, DROP COLUMN suspended
 ALTER TABLE user_quota_usage DROP COLUMN next_check CASCADE;
 DROP FUNCTION radmeter.note_quota_change CASCADE;
 """
+)
 
 
 class Killed(Exception):

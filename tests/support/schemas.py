@@ -3,7 +3,7 @@
 import itertools
 import subprocess
 
-from radmeter.schema.decimal_columns import COLUMNS
+from radmeter.schema.decimal_columns import COLUMNS, decimal_type
 from radmeter.schema.revisions import all_revisions
 from support.servers import Connection, Server
 
@@ -21,7 +21,7 @@ def dump(server: Server, dsn: str) -> str:
     return "\n".join(line for line in done.stdout.splitlines() if not line.startswith(("--", "\\")))
 
 
-SPECIFIED = {f"{table}.{column}": f"numeric({digits},{scale})" for table, column, digits, scale in COLUMNS}
+SPECIFIED = {f"{table}.{column}": decimal_type(digits, scale) for table, column, digits, scale in COLUMNS}
 
 
 # The columns of an older system: only their types differ, which are floating point.

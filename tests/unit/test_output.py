@@ -14,7 +14,8 @@ from rich.console import Console
 
 import radmeter
 from radmeter import output
-from radmeter.cli.common import Figure, emit, emit_csv, harmless
+from radmeter.cli.common import Figure, emit, emit_csv
+from radmeter.spreadsheets import harmless
 from radmeter.database.identifiers import literal, quoted
 from radmeter.errors import RadmeterError, StoreError
 from radmeter.output import LogFormatter

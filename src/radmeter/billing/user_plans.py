@@ -4,7 +4,7 @@ A day belongs to the plans that the user holds at its end, in the plan's zone, a
 """
 
 import datetime
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 from radmeter.billing import wording
 from radmeter.billing.lines import Line, Money, Tax
-from radmeter.billing.months import DAY, Month, day_begins
+from radmeter.billing.months import DAY, Month
 from radmeter.billing.rounding import rounded
 
 DAYS_OF_A_WEEK = 7
@@ -77,28 +77,29 @@ class TopUp:
     price: Decimal
 
 
-def price_at(prices: Iterable[Price], instant: datetime.datetime) -> Decimal:
-    """Return the price of a plan at an instant. Before its first price, the plan costs nothing."""
-    known = [price for price in prices if price.at is None or price.at <= instant]
-    if not known:
-        return Decimal(0)
-    return max(known, key=lambda price: (price.at is not None, price.at or instant)).price
+def price_on(plan: Plan, day: datetime.date) -> Decimal:
+    """Return the price of a plan at the end of a day. Before its first price, a plan costs nothing."""
+    found = Decimal(0)
+    for price in sorted(plan.prices, key=lambda each: (each.at is not None, each.at)):
+        if price.at is None or _day(price.at, plan.zone) <= day:
+            found = price.price
+    return found
 
 
 def held(plan: Plan, month: Month) -> list[Held]:
     """Return the days of a month on which a plan is held, one entry for each uninterrupted price, in order."""
+    turns = {_day(change.at, plan.zone) for change in plan.changes}
+    turns |= {_day(price.at, plan.zone) for price in plan.prices if price.at is not None}
+    starts = sorted({month.first, *(day for day in turns if day in month)})
     found: list[Held] = []
-    day = month.first
-    while day < month.end:
-        end = day_begins(day + DAY, plan.zone)
-        if _is_held(plan.changes, end):
-            # The last instant of the day: a price that begins at midnight is that of the next day.
-            price = price_at(plan.prices, end - datetime.timedelta(microseconds=1))
-            if found and found[-1].end == day and found[-1].price == price:
-                found[-1] = found[-1]._replace(end=day + DAY)
-            else:
-                found.append(Held(day, day + DAY, price))
-        day += DAY
+    for start, end in zip(starts, [*starts[1:], month.end], strict=True):
+        if not _is_held(plan, start):
+            continue
+        price = price_on(plan, start)
+        if found and found[-1].end == start and found[-1].price == price:
+            found[-1] = found[-1]._replace(end=end)
+        else:
+            found.append(Held(start, end, price))
     return found
 
 
@@ -109,18 +110,23 @@ def given(plan: Plan, month: Month) -> list[Held]:
     for change in plan.changes:
         before = any(holding.values())
         holding[change.main] = change.held
-        day = change.at.astimezone(plan.zone).date()
+        day = _day(change.at, plan.zone)
         if not before and change.held and day in month:
-            found.append(Held(day, day + DAY, price_at(plan.prices, change.at)))
+            found.append(Held(day, day + DAY, price_on(plan, day)))
     return found
 
 
-def _is_held(changes: Iterable[Change], before: datetime.datetime) -> bool:
+def _is_held(plan: Plan, day: datetime.date) -> bool:
+    """Say whether a plan is held at the end of a day."""
     holding = {True: False, False: False}
-    for change in changes:
-        if change.at < before:
+    for change in plan.changes:
+        if _day(change.at, plan.zone) <= day:
             holding[change.main] = change.held
     return any(holding.values())
+
+
+def _day(instant: datetime.datetime, zone: ZoneInfo) -> datetime.date:
+    return instant.astimezone(zone).date()
 
 
 def plan_lines(plan: Plan, month: Month, tax: Tax, money: Money) -> Iterator[Line]:

@@ -72,9 +72,13 @@ SECTIONS = {
         ),
     },
     "Billing": {
+        "tenants": (
+            "radmeter.cli.tenants:tenants",
+            "Add, list and change tenants, and say what their usage costs.",
+        ),
         "billing": (
             "radmeter.cli.billing:billing",
-            "Bill tenants and users: close a month, issue its documents, and write them as files.",
+            "Close months, and issue, credit, print and export documents.",
         ),
     },
     "Check": {

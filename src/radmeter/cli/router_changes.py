@@ -34,6 +34,8 @@ PREVIEW = (
     "bytes_total",
 )
 REALM = ("tenant", "realm", "from_day", "routers")
+# With --tenant: the router belongs to no tenant.
+NOBODY = ("none", "")
 # A preview counts no further.
 COUNTED = 100_000
 
@@ -105,9 +107,9 @@ def rename(settings: Settings, router: str, name: str) -> None:
 )
 @click.option(
     "--tenant",
-    metavar="NUMBER|none",
+    metavar="TENANT|none",
     type=TEXT,
-    help="The tenant to whom the router belongs, a number of your choice: see `radmeter routers qualify`.",
+    help="Whose it is from today on, by name or number: see `radmeter routers assign`.",
 )
 @click.option(
     "--keep-mac",
@@ -136,6 +138,8 @@ def set_(settings: Settings, router: str, keep_mac: bool, tenant: str | None, **
     --coa-secret-file it gets none. The secret is stored encrypted, with the key of --coa-key-file; if nobody made
     that key yet, it is made. `radmeter routers test-coa` tries the settings.
     """
+    from radmeter.billing import assignments
+    from radmeter.database.operator import connect_as_operator
     from radmeter.database.views import reading
     from radmeter.routers.changes import writing
     from radmeter.routers.inventory import DEFAULT, Line
@@ -158,14 +162,16 @@ def set_(settings: Settings, router: str, keep_mac: bool, tenant: str | None, **
             lately = networks(connection, found)
         # First, because more can be wrong with these.
         changed = bool(coa) and set_coa(settings, dsn, found.id, coa)
-        if not named and tenant is None:
+        if tenant is not None:
+            whose = None if tenant.lower() in NOBODY else tenant
+            with connect_as_operator(dsn) as operator:
+                changed = assignments.assign(operator, found.id, whose, None).changed or changed
+        if not named:
             output.say(f"router #{found.id} {found.name!r} {'is changed' if changed else 'is unchanged'}")
             return
         with writing(dsn) as writer:
             line = Line.checked(named, writer.timezones() if given["timezone"] else {})
             changes: dict[str, Any] = {column: getattr(line, column) for column in named}
-            if tenant is not None:
-                changes["tenant_id"] = _tenant(tenant)
             if "clients" in changes:
                 changes["clients"] = line.client_networks or None
                 _tell_outside(networks_outside(lately, changes["clients"]) if changes["clients"] else [])
@@ -173,15 +179,6 @@ def set_(settings: Settings, router: str, keep_mac: bool, tenant: str | None, **
                 changes["plausible_mbit_per_second"] = None
             changed = writer.change(found.id, changes, keep_mac=keep_mac) or changed
     output.say(f"router #{found.id} {found.name!r} {'is changed' if changed else 'is unchanged'}")
-
-
-def _tenant(text: str) -> int | None:
-    """Return the number of a tenant; None: of none."""
-    if text.lower() in ("none", ""):
-        return None
-    if not text.isascii() or not text.isdecimal() or not 0 < int(text) < 2**63:
-        raise click.UsageError(f"--tenant {text!r}: give a number from 1 on, or none")
-    return int(text)
 
 
 def _tell_outside(outside: list[str]) -> None:

@@ -26,6 +26,7 @@ from radmeter.cli.common import (
     with_settings,
 )
 from radmeter.cli.groups import group
+from radmeter.cli.router_assign import assign
 from radmeter.cli.router_changes import given_options, merge, qualify, rename, retire, set_
 from radmeter.cli.router_coa import WHICH, coa_key, test_coa
 from radmeter.config import Settings
@@ -90,7 +91,7 @@ def routers() -> None:
     """
 
 
-for command in (rename, set_, retire, merge, qualify, coa_key, test_coa):
+for command in (rename, set_, assign, retire, merge, qualify, coa_key, test_coa):
     routers.add_command(command)
 
 

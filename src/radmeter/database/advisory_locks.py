@@ -24,6 +24,7 @@ UPGRADE = "radmeter.upgrade"
 ARCHIVE = "radmeter.archive"
 BACKFILL = "radmeter.backfill"
 ENSURE_PARTITION = "radmeter.ensure_partition"
+BILLING = "radmeter.billing"
 
 
 class LockHolder(NamedTuple):

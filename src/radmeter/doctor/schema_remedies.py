@@ -6,13 +6,16 @@ from radmeter.schema import manifest
 from radmeter.schema.manifest import Difference
 
 # The files under sql/ make these. The remedy is to apply all of them again.
-FROM_FILES = ("function", "view", "trigger", "grant")
+ROW_SECURITY = "row level security"
+FROM_FILES = ("function", "view", "trigger", "policy", "grant")
 
 
 def remedy(difference: Difference, context: Context) -> str:
     """Return the command for one difference."""
     if difference.kind in FROM_FILES:
         return _from_files(difference, context)
+    if difference.kind == "table" and difference.state == "different" and _lacks_row_security(difference):
+        return context.remedy.reapply()
     if difference.name == "public.radacct_open" and difference.state == "missing":
         return context.remedy.radmeter("partitions ensure", owner=True)  # a table alone would be no partition
     if difference.kind == "column" and _is_double(difference.found) and "numeric" in difference.expected:
@@ -32,6 +35,10 @@ def remedy(difference: Difference, context: Context) -> str:
     )
 
 
+def _lacks_row_security(difference: Difference) -> bool:
+    return ROW_SECURITY in difference.expected and ROW_SECURITY not in difference.found
+
+
 def _is_double(definition: str) -> bool:
     return definition.startswith(("double precision", "real"))
 
@@ -46,7 +53,7 @@ def _from_files(difference: Difference, context: Context) -> str:
         return context.remedy.reapply(
             *([f"DROP FUNCTION {_called(difference.name)}"] if difference.found else [])
         )
-    if difference.kind == "trigger" and difference.state == "different":
+    if difference.kind in ("trigger", "policy") and difference.state == "different":
         return context.remedy.reapply(_drop(difference))
     if difference.kind == "grant" and difference.found:
         return context.remedy.reapply(_revoke(difference))
@@ -55,9 +62,9 @@ def _from_files(difference: Difference, context: Context) -> str:
 
 def _drop(difference: Difference) -> str:
     name = difference.name
-    if difference.kind == "trigger":
-        table, _, trigger = name.partition(" ")
-        return f"DROP TRIGGER {identifier(trigger)} ON {identifier(table)}"
+    if difference.kind in ("trigger", "policy"):
+        table, _, own = name.partition(" ")
+        return f"DROP {difference.kind.upper()} {identifier(own)} ON {identifier(table)}"
     if difference.kind == "function":
         return (
             f"DROP {'PROCEDURE' if difference.found.startswith('procedure') else 'FUNCTION'} {_called(name)}"
@@ -101,6 +108,10 @@ def _table(difference: Difference) -> list[str]:
                 f"ALTER TABLE {name} REPLICA IDENTITY DEFAULT",
                 f"SELECT radmeter.set_replica_identity('{name}')",
             ]
+        if ROW_SECURITY in difference.found and ROW_SECURITY not in difference.expected:
+            statements.append(f"ALTER TABLE {name} DISABLE ROW LEVEL SECURITY")
+        if " forced" in difference.found:
+            statements.append(f"ALTER TABLE {name} NO FORCE ROW LEVEL SECURITY")
         return statements + ([f"ALTER TABLE {name} SET ({', '.join(wanted)})"] if wanted else [])
     of_table = [entry for entry in manifest.expected() if entry.table == difference.name]
     columns = ", ".join(

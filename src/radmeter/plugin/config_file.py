@@ -52,6 +52,8 @@ KEYS = SHARED | {
     "jobs_seconds",
     "archive_after_months",
     "archive_directory",
+    "billing_directory",
+    "billing_key_file",
     "coa_key_file",
     "webhook_networks",
     "acct_host",
@@ -64,6 +66,7 @@ KEYS = SHARED | {
 COMMANDS = frozenset(
     {
         "adopt",
+        "audit",
         "backfill",
         "billing",
         "cache",

@@ -1,4 +1,4 @@
-"""Calls SQL functions that change plans and subscribers."""
+"""Calls SQL functions that change plans, subscribers, tenants and their rates."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,16 +17,23 @@ _CONCURRENT = (
 
 
 def call(
-    connection: psycopg.Connection[Any], query: str, values: Mapping[str, Any], *, undo: bool = False
+    connection: psycopg.Connection[Any],
+    query: str,
+    values: Mapping[str, Any],
+    *,
+    undo: bool = False,
+    role: str = "radmeter_noc",
 ) -> list[tuple[Any, ...]]:
     """Return the rows of a query, in a transaction of its own. With `undo` it is rolled back.
+
+    `role` is the group that may execute the function.
 
     Raises
     ------
     StoreError
         The function refuses it; the message is the reason.
     """
-    with explained_errors("radmeter_noc"):
+    with explained_errors(role):
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 with connection.transaction(force_rollback=undo):

@@ -16,12 +16,23 @@ from radmeter.errors import StoreError
 from radmeter.schema import table_code
 
 # Table, column, number of digits, digits after the point. They are converted in this order.
-COLUMNS = (
-    ("plans", "price", 10, 2),
-    ("invoices", "amount", 10, 2),
+# None: the column holds any currency. Doubles have been shown with two digits, and get them.
+COLUMNS: tuple[tuple[str, str, int | None, int], ...] = (
+    ("plans", "price", None, 2),
+    ("invoices", "amount", None, 2),
     ("invoices", "usage", 12, 2),
     ("routers", "total_usage", 12, 2),
 )
+# What revision 0029 bounds amounts to.
+MOST_DIGITS_BEFORE_THE_POINT = 16
+
+# Constraints of ours, as revision 0029 makes them. PostgreSQL would keep the cast to double precision in them.
+OWN_CHECKS = {
+    "invoices.amount": (
+        "invoices_amount_check",
+        "CHECK (amount = net + tax AND scale(net) <= digits AND scale(tax) <= digits AND abs(amount) < 1e16) NOT VALID",
+    ),
+}
 
 # The text of a double depends on this setting. 1 is the default: the shortest text that is the same double.
 AS_SHOWN = "SET LOCAL extra_float_digits = 1"
@@ -32,7 +43,7 @@ class DecimalColumn(NamedTuple):
 
     table: str
     column: str
-    precision: int
+    precision: int | None
     scale: int
     type: str
     rows: int
@@ -51,7 +62,7 @@ class DecimalColumn(NamedTuple):
     @property
     def decimal(self) -> str:
         """The type that the column gets."""
-        return f"numeric({self.precision},{self.scale})"
+        return decimal_type(self.precision, self.scale)
 
     @property
     def rounded(self) -> str:
@@ -62,6 +73,11 @@ class DecimalColumn(NamedTuple):
     def new(self) -> str:
         """The column that holds the decimals until it gets the old column's name."""
         return f"{self.column}_decimal"
+
+
+def decimal_type(precision: int | None, scale: int) -> str:
+    """Return the type of a column that has so many digits; None: as many as a value has."""
+    return "numeric" if precision is None else f"numeric({precision},{scale})"
 
 
 class Change(NamedTuple):
@@ -98,10 +114,11 @@ SELECT DISTINCT CASE classid
     WHEN 'pg_attrdef'::regclass THEN 'a generated column'
     WHEN 'pg_constraint'::regclass
         THEN (SELECT 'the constraint ' || quote_ident(conname) FROM pg_constraint WHERE oid = objid)
+    WHEN 'pg_proc'::regclass THEN 'the function ' || objid::regprocedure
     ELSE 'the index ' || objid::regclass END
 FROM pg_depend JOIN pg_attribute ON attrelid = refobjid AND attnum = refobjsubid
 WHERE refclassid = 'pg_class'::regclass AND refobjid = to_regclass(%(table)s) AND attname = %(column)s
-  AND (classid IN ('pg_rewrite'::regclass, 'pg_trigger'::regclass, 'pg_policy'::regclass)
+  AND (classid IN ('pg_rewrite'::regclass, 'pg_trigger'::regclass, 'pg_policy'::regclass, 'pg_proc'::regclass)
        OR classid = 'pg_attrdef'::regclass AND deptype = 'n'
        OR %(all)s AND (classid = 'pg_constraint'::regclass
                AND (SELECT contype <> 'n' FROM pg_constraint WHERE oid = objid)
@@ -109,6 +126,12 @@ WHERE refclassid = 'pg_class'::regclass AND refobjid = to_regclass(%(table)s) AN
                AND (SELECT relkind = 'i' FROM pg_class WHERE oid = objid)))
 ORDER BY 1"""
 
+BOUNDED = """
+SELECT FROM pg_attribute WHERE attrelid = to_regclass(%(table)s) AND attname = %(column)s AND NOT attisdropped
+  AND atttypid = 'numeric'::regtype AND atttypmod <> -1"""
+KEY_WITH_USERNAME = """
+SELECT quote_ident(conname) FROM pg_constraint JOIN pg_attribute ON attrelid = conrelid AND attnum = ANY (conkey)
+WHERE conrelid = to_regclass('public.invoices') AND contype = 'p' AND attname = 'username'"""
 
 # A default is evaluated to convert it, maybe by a superuser. It must run nothing.
 DEFAULT_TREE = """
@@ -161,7 +184,10 @@ def check(connection: Connection, column: DecimalColumn, *, online: bool) -> Non
     """
     with connection.transaction():
         connection.execute(AS_SHOWN)
-        limit = Decimal(10) ** (column.precision - column.scale)
+        before_the_point = (
+            MOST_DIGITS_BEFORE_THE_POINT if column.precision is None else column.precision - column.scale
+        )
+        limit = 10**before_the_point
         # NaN and infinity are found too: PostgreSQL sorts infinity after all other numbers, and NaN after infinity.
         bad = connection.execute(
             f"""SELECT {column.key}, {column.column}::text FROM public.{column.table}
@@ -185,14 +211,41 @@ def check(connection: Connection, column: DecimalColumn, *, online: bool) -> Non
             "run `radmeter migrate up`, and set it again"
         )
     dependents = [
-        row[0]
-        for row in connection.execute(DEPENDENTS, named)
-        if row[0] not in (f"the trigger {_trigger(column)}", f"the constraint {_constraint(column)}")
+        row[0] for row in connection.execute(DEPENDENTS, named) if row[0] not in _own_dependents(column)
     ]
     if dependents:
         raise StoreError(
             f"public.{column.name} cannot become {column.decimal}, nothing was changed: it is used by "
             f"{', '.join(dependents)}. Drop that, run `radmeter migrate up`, and make it again"
+        )
+
+
+def check_widening(connection: Connection) -> None:
+    """Refuse what revision 0029 cannot do with a table of the operator's, before anything is changed.
+
+    It gives amounts as many digits as a currency has, and an invoice may be a tenant's.
+
+    Raises
+    ------
+    StoreError
+        Something depends on the type of a column, or the name of the user is in the primary key of invoices.
+    """
+    for table, column, precision, _ in COLUMNS:
+        if precision is not None:
+            continue
+        named = {"table": f"public.{table}", "column": column, "all": False}
+        if connection.execute(BOUNDED, named).fetchone() is None:
+            continue  # a double: `check` looks at it
+        dependents = [row[0] for row in connection.execute(DEPENDENTS, named)]
+        if dependents:
+            raise StoreError(
+                f"public.{table}.{column} cannot become numeric, nothing was changed: it is used by "
+                f"{', '.join(dependents)}. Drop that, run `radmeter migrate up`, and make it again"
+            )
+    for (key,) in connection.execute(KEY_WITH_USERNAME):
+        raise StoreError(
+            "public.invoices.username cannot become NULL for the invoices of tenants, nothing was changed: it is in "
+            f"the primary key {key}. ALTER TABLE public.invoices DROP CONSTRAINT {key}, then run `radmeter migrate up`"
         )
 
 
@@ -229,12 +282,15 @@ def at_once(column: DecimalColumn, default: Decimal | None) -> list[str]:
         alter = [f"ALTER COLUMN {column.column} DROP DEFAULT", *alter]
     if default is not None:
         alter.append(f"ALTER COLUMN {column.column} SET DEFAULT {default}")
+    drop, add = _own_check(column)
     return [
         AS_SHOWN,
         f"LOCK TABLE public.{column.table} IN ACCESS EXCLUSIVE MODE",
         "INSERT INTO radmeter.decimal_change (table_name, column_name, key, shown, value)\n"
         f"SELECT '{column.table}', '{column.column}', differing.* FROM ({_differing(column)}) AS differing",
+        *drop,
         f"ALTER TABLE public.{column.table}\n    " + ",\n    ".join(alter),
+        *add,
     ]
 
 
@@ -284,11 +340,14 @@ def prove(column: DecimalColumn) -> list[str]:
 def swap(column: DecimalColumn, default: Decimal | None) -> list[str]:
     """Return the statements that replace the old column by the new one."""
     table, name = f"ALTER TABLE public.{column.table}", column.column
+    drop, add = _own_check(column)
     statements = [
+        *drop,
         f"DROP TRIGGER {_trigger(column)} ON public.{column.table}",
         f"DROP FUNCTION radmeter.{_trigger(column)}()",
         f"{table} DROP COLUMN {name}",
         f"{table} RENAME COLUMN {column.new} TO {name}",
+        *add,
     ]
     if default is not None:
         statements.append(f"{table} ALTER COLUMN {name} SET DEFAULT {default}")
@@ -330,6 +389,23 @@ def _differing(column: DecimalColumn) -> str:
 def _condition(key: str) -> str:
     parts = (part.partition("=") for part in key.split(", "))
     return " AND ".join(f"{name} = {psycopg.sql.Literal(value).as_string()}" for name, _, value in parts)
+
+
+def _own_check(column: DecimalColumn) -> tuple[list[str], list[str]]:
+    """Return the statements that drop our constraint on the column, and that make it again."""
+    if column.name not in OWN_CHECKS:
+        return [], []
+    name, text = OWN_CHECKS[column.name]
+    table = f"ALTER TABLE public.{column.table}"
+    return [f"{table} DROP CONSTRAINT IF EXISTS {name}"], [f"{table} ADD CONSTRAINT {name} {text}"]
+
+
+def _own_dependents(column: DecimalColumn) -> set[str]:
+    """Return what depends on the column and goes along with it."""
+    own = {f"the trigger {_trigger(column)}", f"the constraint {_constraint(column)}"}
+    if column.name in OWN_CHECKS:
+        own.add(f"the constraint {OWN_CHECKS[column.name][0]}")
+    return own
 
 
 def _trigger(column: DecimalColumn) -> str:

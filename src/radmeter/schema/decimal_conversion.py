@@ -9,7 +9,7 @@ from radmeter.database.lock_retries import PATIENCE_SECONDS, log, with_lock_retr
 from radmeter.errors import StoreError
 from radmeter.schema import decimal_columns
 from radmeter.schema.decimal_columns import DecimalColumn
-from radmeter.schema.revisions import note
+from radmeter.schema.revisions import note, pending_revisions
 
 # To rewrite so many rows with their indexes takes about 30 ms. The table is locked during that time.
 # docs/decisions.md says why small tables are converted in another way than large ones (two ways to convert a double).
@@ -31,6 +31,8 @@ def check(connection: Connection) -> list[DecimalColumn]:
     StoreError
         One of them cannot be converted. Nothing was changed.
     """
+    if any(script.revision == "0029" for script in pending_revisions(connection)):
+        decimal_columns.check_widening(connection)
     columns = decimal_columns.find(connection)
     for column in columns:
         decimal_columns.check(connection, column, online=is_online(column))

@@ -47,6 +47,8 @@ def _differences(expected: list[Entry], found: list[Entry], roles: set[str] | No
             continue  # the table is missing, and all that was on it
         if has is None and entry.kind == "grant" and (roles is not None and _grantee(entry) not in roles):
             continue
+        if has is None and entry.kind == "policy" and (roles is not None and not _grantees(entry) <= roles):
+            continue
         if has is None and entry.kind == "grant" and entry.name.partition(" on ")[2] in gone:
             continue
         if has is None:
@@ -65,6 +67,11 @@ def _differences(expected: list[Entry], found: list[Entry], roles: set[str] | No
 
 def _grantee(entry: Entry) -> str:
     return entry.name.partition(" ")[0]
+
+
+def _grantees(policy: Entry) -> set[str]:
+    named = policy.definition.partition(" to ")[2].partition(" using ")[0]
+    return {*named.split(", ")} - {"PUBLIC"}
 
 
 def _key(entry: Entry) -> Key:

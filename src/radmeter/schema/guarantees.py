@@ -57,9 +57,7 @@ def _money(connection: Connection) -> str:
         )
     }
     floats = {key: kind for key, kind in types.items() if kind in ("double precision", "real", "money")}
-    others = {
-        key: types.get(key, "missing") for key in MONEY if not types.get(key, "").startswith("numeric(")
-    }
+    others = {key: types.get(key, "missing") for key in MONEY if not types.get(key, "").startswith("numeric")}
     return "; ".join(f"{table}.{column} is {kind}" for (table, column), kind in {**floats, **others}.items())
 
 

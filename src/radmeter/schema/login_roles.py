@@ -10,7 +10,7 @@ from psycopg.errors import InsufficientPrivilege
 from radmeter.database.connection import Connection, translated_errors
 from radmeter.errors import StoreError
 from radmeter.schema.ownership import OWNER, make_roles
-from radmeter.schema.sql_files import GRANTS, apply_grants, changed_files
+from radmeter.schema.sql_files import GRANTS, POLICIES, apply_grants, changed_files
 
 ATTRIBUTES = "LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS INHERIT"
 
@@ -65,7 +65,7 @@ def make_login_roles(connection: Connection, logins: Sequence[Login]) -> list[st
 
 def _give_rights(connection: Connection) -> list[str]:
     """Give a group that was made after the upgrade its rights. A schema that is older gets them by its upgrade."""
-    if changed_files(connection) != [GRANTS]:
+    if sorted(changed_files(connection)) != sorted((GRANTS, POLICIES)):
         return []
     row = connection.execute(
         """SELECT pg_catalog.pg_has_role(nspowner, 'USAGE') FROM pg_catalog.pg_namespace

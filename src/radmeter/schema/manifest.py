@@ -70,11 +70,34 @@ def read(connection: Connection, tables: Iterable[str] | None = None) -> list[En
     return [_normal(entry) for entry in found]
 
 
+def foreign_policies(connection: Connection, oid: int) -> bool:
+    """Tell whether a table has row level security other than that of the manifest, or such that its owner obeys it."""
+    with connection.transaction(force_rollback=True):
+        connection.execute("SET LOCAL search_path = pg_catalog")
+        found = connection.execute(QUERIES["policy"].encode(), {"names": None}).fetchall()
+        row = connection.execute(
+            """SELECT relnamespace::regnamespace || '.' || relname, relforcerowsecurity, relrowsecurity
+               FROM pg_class WHERE oid = %s""",
+            (oid,),
+        ).fetchone()
+    assert row is not None
+    ours = {entry for entry in expected() if entry.kind == "policy"}
+    name, forced, enabled = row
+    return (
+        forced
+        or (enabled and name not in {entry.table for entry in ours})
+        or any(_normal(Entry("policy", *each)) not in ours for each in found if each[0] == name)
+    )
+
+
 def _normal(entry: Entry) -> Entry:
     """Return an object with its definition on one line, alike for every version of PostgreSQL."""
     text = " ".join(entry.definition.split())
     if entry.kind == "view":
         text = _without_qualifiers(text)
+    if entry.kind == "policy":
+        expressions, used, tables = text.partition(" uses ")
+        text = _without_qualifiers(expressions) + used + tables
     if entry.kind == "function" and " parsed " in text:
         head, _, body = text.partition(" parsed ")
         body, _, used = body.rpartition(" uses ")

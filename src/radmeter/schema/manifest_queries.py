@@ -20,6 +20,7 @@ SELECT {_NAME}, {_NAME}, concat_ws(' ',
     CASE class.relkind WHEN 'p' THEN 'partitioned by ' || pg_get_partkeydef(class.oid) ELSE 'table' END,
     CASE class.relpersistence WHEN 'u' THEN 'unlogged' END,
     CASE WHEN class.relrowsecurity THEN 'row level security' END,
+    CASE WHEN class.relforcerowsecurity THEN 'forced' END,
     CASE class.relreplident
         WHEN 'i' THEN 'replica identity ' || coalesce((
             SELECT 'index (' || string_agg(attname, ', ' ORDER BY attnum) || ')'
@@ -61,6 +62,23 @@ _TRIGGER = f"""
 SELECT {_NAME}, {_NAME} || ' ' || tgname, pg_get_triggerdef(pg_trigger.oid)
 FROM (SELECT class.oid, class.relname, class.relnamespace FROM {_TABLES}) AS class
 JOIN pg_trigger ON tgrelid = class.oid AND NOT tgisinternal AND tgparentid = 0"""
+
+# Expressions are compared as those of views are: `_normal` in `manifest`.
+_POLICY = f"""
+SELECT {_NAME}, {_NAME} || ' ' || polname, concat_ws(' ',
+    CASE WHEN polpermissive THEN 'permissive' ELSE 'restrictive' END,
+    'for', CASE polcmd WHEN 'r' THEN 'select' WHEN 'a' THEN 'insert' WHEN 'w' THEN 'update' WHEN 'd' THEN 'delete'
+                ELSE 'all' END,
+    'to', (SELECT string_agg(coalesce(rolname, 'PUBLIC'), ', ' ORDER BY rolname)
+           FROM unnest(polroles) AS named LEFT JOIN pg_roles ON pg_roles.oid = named),
+    'using ' || pg_get_expr(polqual, polrelid), 'check ' || pg_get_expr(polwithcheck, polrelid),
+    -- `_normal` removes the names of tables and schemas from the expression.
+    'uses ' || (SELECT string_agg(DISTINCT CASE refclassid WHEN 'pg_proc'::regclass THEN refobjid::regprocedure::text
+                                                           ELSE refobjid::regclass::text END COLLATE "C", ' ')
+                FROM pg_depend WHERE classid = 'pg_policy'::regclass AND objid = pg_policy.oid AND refobjid <> polrelid
+                  AND refclassid IN ('pg_class'::regclass, 'pg_proc'::regclass)))
+FROM (SELECT class.oid, class.relname, class.relnamespace FROM {_TABLES}) AS class
+JOIN pg_policy ON polrelid = class.oid"""
 
 _FUNCTION = """
 SELECT '', name || '(' || pg_get_function_identity_arguments(proc.oid) || ')', concat_ws(' ',
@@ -143,6 +161,7 @@ QUERIES = {
     "constraint": _CONSTRAINT,
     "index": _INDEX,
     "trigger": _TRIGGER,
+    "policy": _POLICY,
     "function": _FUNCTION,
     "view": _VIEW,
     "sequence": _SEQUENCE,

@@ -23,7 +23,11 @@ LISTED = 10
 PUBLIC_TABLES = (
     "accounting_anomaly",
     "audit_log",
+    "credit_note_lines",
+    "credit_notes",
     "ingest_checkpoint",
+    "invoice_lines",
+    "invoice_usage",
     "invoices",
     "plan_tiers",
     "plans",

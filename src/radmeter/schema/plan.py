@@ -199,7 +199,9 @@ def _files(connection: Connection, reapply: bool) -> Iterator[Step]:
     if _is_there(connection, RADACCT):
         triggers = [text for file in files if file.path.startswith("triggers/") for text in statements(file)]
         tables = dict.fromkeys(
-            trigger_of(text)[1] for text in triggers if not is_so_already(connection, text)
+            trigger_of(text)[1]
+            for text in triggers
+            if trigger_of(text)[1] and not is_so_already(connection, text)
         )
         locks += [Lock(table, "SHARE ROW EXCLUSIVE", 0.01) for table in tables]
     yield Step("files", "sql", what, tuple(locks), FILE_SECONDS * len(files))

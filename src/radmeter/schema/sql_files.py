@@ -13,8 +13,10 @@ from radmeter.schema import table_code
 
 ROLES = "roles.sql"
 GRANTS = "grants.sql"
+POLICIES = "policies.sql"
 # Functions come first: views, triggers and bodies in the form RETURN need the functions that they name. Views lock
-# themselves and triggers lock radacct, so they come last: what ingest uses is locked for the shortest time.
+# themselves, triggers lock radacct and policies the counters, so they come last: what ingest uses is locked for the
+# shortest time.
 ORDER = (
     "functions/shared",
     "functions/counters",
@@ -26,14 +28,16 @@ ORDER = (
     "functions/verify",
     "functions/people",
     "functions/quotas",
+    "functions/billing",
     "functions/webhooks",
     "views.sql",
     GRANTS,
     "triggers",
+    POLICIES,
 )
 RADACCT = "public.radacct"
 # The roles to which the grants give something.
-GRANTEES = ("radmeter_ingest", "radmeter_reader", "radmeter_noc", "radmeter_billing", "radmeter_login")
+GRANTEES = ("radmeter_ingest", "radmeter_reader", "radmeter_noc", "radmeter_billing", "radmeter_login", "radmeter_tenant")
 
 
 class SqlFile(NamedTuple):
@@ -75,7 +79,8 @@ def changed_files(connection: Connection) -> list[str]:
     if table_code.is_table(connection, "radmeter.sql_file"):
         applied = dict(connection.execute("SELECT path, checksum FROM radmeter.sql_file").fetchall())
     if _roles_without_rights(connection):
-        applied.pop(GRANTS, None)
+        for path in (GRANTS, POLICIES):
+            applied.pop(path, None)
     files = {file.path: file.checksum for file in current_files()}
     return [path for path in files | applied if files.get(path) != applied.get(path)]
 
@@ -129,9 +134,10 @@ def apply_sql_files(connection: Connection, radacct: str = RADACCT, *, reapply: 
 
 def apply_grants(connection: Connection) -> None:
     """Give radmeter's roles their rights again. The database has the other files already, unchanged."""
-    (text,) = [file.text for file in current_files() if file.path == GRANTS]
     with translated_errors():
-        connection.execute(text.encode())
+        for file in current_files():
+            if file.path in (GRANTS, POLICIES):
+                connection.execute(file.text.encode())
 
 
 def statements(file: SqlFile, radacct: str = RADACCT) -> Iterator[str]:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from radmeter.database.connection import Connection
 from radmeter.errors import StoreError
+from radmeter.schema import manifest
 
 OWNER = "radmeter_owner"
 # Objects of PostgreSQL itself have a smaller oid (FirstNormalObjectId).
@@ -23,7 +24,8 @@ HARMLESS_FUNCTIONS = tuple(
     concat_ws current_setting date_part date_trunc decode div encode extract family floor gen_random_uuid
     greatest hashtext hashtextextended host initcap isfinite jsonb_typeof json_typeof least left length lower
     ltrim macaddr8_set7bit make_date make_interval make_time make_timestamp make_timestamptz masklen md5 mod
-    netmask network now num_nonnulls num_nulls octet_length position power random regexp_replace replace reverse right
+    netmask network now num_nonnulls num_nulls octet_length pg_current_snapshot position power random
+    regexp_replace replace reverse right
     round rtrim scale sha256 sign split_part sqrt starts_with statement_timestamp strpos substr substring text textcat
     timeofday timezone to_char to_date to_number to_timestamp transaction_timestamp translate trunc upper
     uuidv4 uuidv7""".split()  # noqa: SIM905 # a list of words
@@ -147,15 +149,7 @@ UNION ALL
 SELECT format('the rule %%I rewrites what is done to %%s', rulename, ev_class::regclass),
        format('DROP RULE %%I ON %%s;', rulename, ev_class::regclass)
 FROM pg_rewrite WHERE ev_class = %(oid)s
-UNION ALL
-SELECT format('row level security is on for %%s', oid::regclass),
-       format('ALTER TABLE %%s DISABLE ROW LEVEL SECURITY, NO FORCE ROW LEVEL SECURITY;', oid::regclass)
-FROM pg_class WHERE oid = %(oid)s AND (relrowsecurity OR relforcerowsecurity)
-UNION ALL
-SELECT format('%%s has the policy %%I', polrelid::regclass, polname),
-       format('DROP POLICY %%I ON %%s;', polname, polrelid::regclass)
-FROM pg_policy WHERE polrelid = %(oid)s
-UNION ALL
+{policies}UNION ALL
 SELECT format('%%s of %%s inherits from or to %%s', other.oid::regclass, pg_get_userbyid(other.relowner),
               %(oid)s::regclass),
        'ALTER TABLE <child> NO INHERIT <parent>;'
@@ -167,7 +161,20 @@ WHERE %(oid)s IN (inhrelid, inhparent) AND own.relkind <> 'p' AND NOT own.relisp
 ORDER BY 1""".format(
     function=TRUSTED.format("proowner"),
     other=TRUSTED.format("other.relowner"),
+    policies="{policies}",
 )
+# Policies run with the rights of whoever reads or writes, unless the owner has to obey them, too.
+_POLICIES = """UNION ALL
+SELECT format('row level security is on for %%s', oid::regclass),
+       format('ALTER TABLE %%s DISABLE ROW LEVEL SECURITY, NO FORCE ROW LEVEL SECURITY;', oid::regclass)
+FROM pg_class WHERE oid = %(oid)s AND (relrowsecurity OR relforcerowsecurity)
+UNION ALL
+SELECT format('%%s has the policy %%I', polrelid::regclass, polname),
+       format('DROP POLICY %%I ON %%s;', polname, polrelid::regclass)
+FROM pg_policy WHERE polrelid = %(oid)s
+"""
+# Our own policies do no harm, and a policy is ours only if it is the one in the manifest.
+_OTHERS, _OTHERS_BUT_POLICIES = (_OTHERS.format(policies=text) for text in (_POLICIES, ""))
 
 # What the views that read a table use, also those that read it through another view.
 _USED_BY_VIEWS = """
@@ -218,7 +225,8 @@ def hold(connection: Connection, name: str) -> None:
 
 def of_table(connection: Connection, oid: int) -> list[Obstacle]:
     """Return what of a table would run code that is neither harmless nor of a role that radmeter trusts."""
-    attached = connection.execute(_OTHERS, {"oid": oid, "first": FIRST_OID}).fetchall()
+    others = _OTHERS if manifest.foreign_policies(connection, oid) else _OTHERS_BUT_POLICIES
+    attached = connection.execute(others.encode(), {"oid": oid, "first": FIRST_OID}).fetchall()
     return [*of_expressions(connection, oid), *(Obstacle(*row) for row in attached)]
 
 

@@ -18,7 +18,7 @@ from support.commands import Packets, Result, radmeter
 from support.ledger import ingest
 from support.servers import Connection, Server
 
-from radmeter.cli.common import harmless
+from radmeter.spreadsheets import harmless
 from radmeter.ingest.store import Store
 from radmeter.plugin.journal.writer import JournalWriter
 from radmeter.printable import CONTROL

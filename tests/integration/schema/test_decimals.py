@@ -32,8 +32,8 @@ def doubles(connection: Connection) -> Connection:
 
 def test_the_columns_are_decimals_of_the_digits_that_are_specified(connection: Connection) -> None:
     assert SPECIFIED == {
-        "plans.price": "numeric(10,2)",
-        "invoices.amount": "numeric(10,2)",
+        "plans.price": "numeric",
+        "invoices.amount": "numeric",
         "invoices.usage": "numeric(12,2)",
         "routers.total_usage": "numeric(12,2)",
     }
@@ -55,7 +55,7 @@ def test_it_is_the_text_that_was_shown_that_is_rounded_and_what_differs_is_repor
 ) -> None:
     doubles.execute("""INSERT INTO plans (id, name, price) VALUES (1, 'same', 19.99), (2, 'whole', 20),
                        (3, 'sum', 0.1::float8 + 0.2),
-                       (4, 'half', 2.675), (5, 'tiny', 0.004), (6, 'refund', -1.005), (7, 'large', 99999999.99)""")
+                       (4, 'half', 2.675), (5, 'tiny', 0.004), (6, 'refund', -1.005), (7, 'large', 9999999999999.99)""")
     upgrade.upgrade(database)
     assert reported(doubles) == [
         ("plans", "price", "id=3", "0.30000000000000004", Decimal("0.30")),
@@ -64,7 +64,7 @@ def test_it_is_the_text_that_was_shown_that_is_rounded_and_what_differs_is_repor
         ("plans", "price", "id=6", "-1.005", Decimal("-1.01")),
     ]
     assert doubles.execute("SELECT price::text FROM plans ORDER BY id").fetchall() == [
-        ("19.99",), ("20.00",), ("0.30",), ("2.68",), ("0.00",), ("-1.01",), ("99999999.99",),
+        ("19.99",), ("20.00",), ("0.30",), ("2.68",), ("0.00",), ("-1.01",), ("9999999999999.99",),
     ]  # fmt: skip
 
 
@@ -88,7 +88,7 @@ def test_the_report_is_shown_before_by_plan_while_up_runs_and_kept(
     assert list(csv.DictReader(io.StringIO(kept))) == [row]
 
 
-@pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity", "1e8", "99999999.995"])
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity", "1e16", "9999999999999999.5"])
 def test_what_is_no_decimal_of_so_many_digits_is_refused_before_anything_is_touched(
     server: Server, database: str, doubles: Connection, value: str
 ) -> None:
@@ -98,7 +98,7 @@ def test_what_is_no_decimal_of_so_many_digits_is_refused_before_anything_is_touc
     for command in ("plan", "up"):
         refused = radmeter(database, "migrate", command, *(["--yes"] if command == "up" else []))
         assert refused.exit_code == 1
-        assert "public.plans.price cannot become numeric(10,2), nothing was changed: id=7: " in refused.errors
+        assert "public.plans.price cannot become numeric, nothing was changed: id=7: " in refused.errors
         assert "UPDATE public.plans SET price = 0 WHERE id = '7'" in refused.errors
     assert (dump(server, database), reported(doubles)) == before
     assert doubles.execute("SELECT count(*) FROM radmeter.sql_file WHERE checksum <> 'old'").fetchone() == (

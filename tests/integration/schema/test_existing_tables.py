@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import psycopg
 import pytest
-from support.adoption import BACK_TO_0023
+from support.adoption import BACK_TO_0023, BACK_TO_0028
 from support.commands import Packets, radmeter
 from support.schemas import dump
 from support.servers import Connection, Server
@@ -128,7 +128,7 @@ NOT_USABLE = {
         ALTER TABLE routers ALTER serial_number DROP DEFAULT""",
     "public.subscribers has no column plan_id (bigint)": "ALTER TABLE subscribers DROP plan_id",
     "routers_status_check": "ALTER TABLE routers ADD status text NOT NULL DEFAULT 'broken'",
-    "public.plans.price cannot become numeric(10,2), nothing was changed: id=1": """
+    "public.plans.price cannot become numeric, nothing was changed: id=1": """
         UPDATE plans SET price = 'NaN' WHERE id = 1""",
     "(username, period_start)=(alice, 2024-01-01)": """
         INSERT INTO invoices (username, period_start, period_end, amount)
@@ -312,3 +312,99 @@ def test_an_upgrade_finds_a_column_that_was_added_to_a_table_of_radmeters(
         connection.execute(statement.encode())
     done = radmeter(database, "migrate", "up", "--yes")
     assert done.exit_code == 0, done.errors
+
+
+AS_DECIMALS = """
+ALTER TABLE plans ALTER price TYPE numeric(8,2);
+ALTER TABLE invoices ALTER amount TYPE numeric(10,2);
+"""
+# What PostgreSQL would refuse in the middle of revision 0029, how it is named, and how to take it away.
+IN_THE_WAY_OF_AMOUNTS = {
+    "public.plans.price cannot become numeric, nothing was changed: it is used by the view public.prices": (
+        "CREATE VIEW prices AS SELECT price FROM plans",
+        "DROP VIEW prices",
+    ),
+    "public.invoices.amount cannot become numeric, nothing was changed: it is used by the view public.paid": (
+        "CREATE VIEW paid AS SELECT username, sum(amount) FROM invoices WHERE paid GROUP BY username",
+        "DROP VIEW paid",
+    ),
+    "it is used by the trigger dearer": (
+        """CREATE TRIGGER dearer BEFORE UPDATE OF price ON plans FOR EACH ROW
+           EXECUTE FUNCTION suppress_redundant_updates_trigger()""",
+        "DROP TRIGGER dearer ON plans",
+    ),
+    "it is used by the function public.sum_of(text)": (
+        """CREATE FUNCTION sum_of(text) RETURNS numeric BEGIN ATOMIC
+           SELECT sum(amount) FROM invoices WHERE username = $1; END""",
+        "DROP FUNCTION sum_of",
+    ),
+    "it is in the primary key invoices_pkey. ALTER TABLE public.invoices DROP CONSTRAINT invoices_pkey": (
+        "ALTER TABLE invoices DROP CONSTRAINT invoices_pkey, ADD UNIQUE (id), ADD PRIMARY KEY (username, period_start)",
+        "ALTER TABLE invoices DROP CONSTRAINT invoices_pkey",
+    ),
+}
+
+
+@pytest.mark.parametrize("said", IN_THE_WAY_OF_AMOUNTS)
+def test_what_keeps_amounts_from_holding_every_currency_is_refused_before_any_change(
+    server: Server, own: str, said: str
+) -> None:
+    make, remedy = IN_THE_WAY_OF_AMOUNTS[said]
+    with psycopg.connect(own, autocommit=True) as connection:
+        connection.execute(AS_DECIMALS)
+        connection.execute(make.encode())
+        before = dump(server, own)
+        for command in (("plan",), ("sql",), ("up", "--yes")):
+            refused = radmeter(own, "migrate", *command)
+            assert (refused.exit_code, said in refused.errors) == (1, True), refused
+        assert dump(server, own) == before
+        connection.execute(remedy.encode())
+        done = radmeter(own, "migrate", "up", "--yes")
+        assert done.exit_code == 0, done.errors
+        connection.execute("UPDATE plans SET price = 1.0005; UPDATE invoices SET amount = 12345678901.125")
+        assert connection.execute("SELECT DISTINCT price, amount FROM plans, invoices").fetchall() == [
+            (Decimal("1.0005"), Decimal("12345678901.125"))
+        ]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        "ALTER TABLE invoices ADD CONSTRAINT once UNIQUE (username, period_start)",
+        "CREATE UNIQUE INDEX once ON invoices (period_start, username)",
+    ],
+)
+def test_an_own_index_that_allows_one_invoice_of_a_month_makes_room_for_the_one_that_replaces_it(
+    own: str, make: str
+) -> None:
+    with psycopg.connect(own, autocommit=True) as connection:
+        connection.execute(make.encode())
+        done = radmeter(own, "migrate", "up", "--yes")
+        assert done.exit_code == 0, done.errors
+        another = """INSERT INTO invoices (username, period_start, period_end, amount)
+                     VALUES ('alice', '2024-01-01', '2024-02-01', 5)"""
+        with pytest.raises(psycopg.errors.UniqueViolation):
+            connection.execute(another.encode())
+        connection.execute("UPDATE invoices SET status = 'void'")
+        connection.execute(another.encode())
+
+
+def test_an_upgrade_from_0028_refuses_a_view_of_the_operators_and_keeps_amounts(
+    database: str, connection: Connection
+) -> None:
+    connection.execute(BACK_TO_0028)
+    connection.execute(
+        """UPDATE radmeter.alembic_version SET version_num = '0028'; UPDATE radmeter.sql_file SET checksum = 'old';
+           INSERT INTO plans (name, price) VALUES ('gold', 19.90);
+           INSERT INTO invoices (username, period_start, period_end, amount)
+           VALUES ('alice', '2024-01-01', '2024-02-01', 5);
+           CREATE VIEW prices AS SELECT price FROM plans"""
+    )
+    done = radmeter(database, "migrate", "up", "--yes")
+    assert (done.exit_code, "it is used by the view public.prices" in done.errors) == (1, True), done
+    connection.execute("DROP VIEW prices")
+    done = radmeter(database, "migrate", "up", "--yes")
+    assert done.exit_code == 0, done.errors
+    assert connection.execute("SELECT price::text FROM plans").fetchall() == [("19.90",)]
+    assert connection.execute("SELECT price FROM radmeter.plan_prices").fetchall() == [(Decimal("19.90"),)]
+    assert connection.execute("SELECT amount::text, status FROM invoices").fetchall() == [("5.00", "issued")]

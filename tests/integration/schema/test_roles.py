@@ -568,7 +568,8 @@ ISSUED = {
     "empty the invoices": "TRUNCATE invoices",
     "overwrite an invoice": """INSERT INTO invoices (username, period_start, period_end, amount)
         VALUES ('alice', '2024-01-01', '2024-02-01', 0)
-        ON CONFLICT (username, period_start) DO UPDATE SET amount = excluded.amount""",
+        ON CONFLICT (username, period_start) WHERE close_id IS NULL AND status <> 'void'
+        DO UPDATE SET amount = excluded.amount""",
 }
 PRICES = {
     "price": "UPDATE plans SET price = 0",

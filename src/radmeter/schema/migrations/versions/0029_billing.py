@@ -1,4 +1,4 @@
-"""Billing: tenants and their rates, whose a router is from which day on, closed months, and documents that never change.
+"""Billing: tenants and their rates, whose a router is since when, closed months, and documents that never change.
 
 Revision ID: 0029
 Revises: 0028
@@ -96,7 +96,7 @@ CREATE TABLE radmeter.router_tenant (
 );
 CREATE INDEX router_tenant_tenant_id_idx ON radmeter.router_tenant (tenant_id);
 COMMENT ON TABLE radmeter.router_tenant IS
-    'whose a router is from a day on, in the router''s time zone, until its next row; routers.tenant_id is that of today';
+    'whose a router is from a day on, in its time zone, until its next row; routers.tenant_id is that of today';
 COMMENT ON COLUMN radmeter.router_tenant.tenant_id IS 'NULL: nobody''s from this day on';
 INSERT INTO radmeter.router_tenant (router_id, from_day, tenant_id)
 SELECT id, current_date, tenant_id FROM public.routers WHERE tenant_id IS NOT NULL;
@@ -161,7 +161,11 @@ CREATE TABLE radmeter.plan_prices (
     PRIMARY KEY (plan_id, at)
 );
 COMMENT ON TABLE radmeter.plan_prices IS 'what a plan cost since when';
-INSERT INTO radmeter.plan_prices (plan_id, at, price) SELECT id, '-infinity', price::text::numeric FROM public.plans;
+INSERT INTO radmeter.plan_prices (plan_id, at, price)
+SELECT id, '-infinity', CASE pg_typeof(price) WHEN 'numeric'::regtype THEN price::text::numeric
+                                              -- as decimal_columns rounds a double
+                                              ELSE round(price::text::numeric, 2) END
+FROM public.plans;
 """
 
 DOCUMENTS = """
@@ -205,13 +209,32 @@ ALTER TABLE public.invoices
         close_id IS NULL OR (status = 'draft') = (number IS NULL) AND (number IS NULL) = (issued_at IS NULL)) NOT VALID,
     ADD CONSTRAINT invoices_amount_check CHECK (
         amount = net + tax AND scale(net) <= digits AND scale(tax) <= digits AND abs(amount) < 1e16) NOT VALID;
-DROP INDEX public.invoices_username_period_start_idx;
+DO $$
+DECLARE
+    v_index record;
+BEGIN
+    -- An operator's own table may have it under another name, or as a constraint.
+    FOR v_index IN
+        SELECT indexrelid::regclass AS named, conname
+        FROM pg_index LEFT JOIN pg_constraint ON conindid = indexrelid AND contype = 'u'
+        WHERE indrelid = 'public.invoices'::regclass AND indisunique AND indnkeyatts = 2
+          AND (SELECT array_agg(attname::text ORDER BY attname::text) FROM pg_attribute
+               WHERE attrelid = indrelid AND attnum IN (indkey[0], indkey[1])) = '{period_start,username}' LOOP
+        IF v_index.conname IS NULL THEN
+            EXECUTE format('DROP INDEX %s', v_index.named);
+        ELSE
+            EXECUTE format('ALTER TABLE public.invoices DROP CONSTRAINT %I', v_index.conname);
+        END IF;
+    END LOOP;
+END;
+$$;
 CREATE UNIQUE INDEX invoices_username_period_start_idx ON public.invoices (username, period_start)
     WHERE close_id IS NULL AND status <> 'void';
 CREATE UNIQUE INDEX invoices_close_id_idx ON public.invoices (close_id, tenant_id, username) NULLS NOT DISTINCT
     WHERE close_id IS NOT NULL;
 CREATE UNIQUE INDEX invoices_number_idx ON public.invoices (issuer_id, number_year, sequence)
     WHERE sequence IS NOT NULL;
+CREATE UNIQUE INDEX invoices_number_text_idx ON public.invoices (number, issuer_id) WHERE number IS NOT NULL;
 CREATE INDEX invoices_period_start_idx ON public.invoices (period_start);
 CREATE INDEX invoices_tenant_id_idx ON public.invoices (tenant_id) WHERE tenant_id IS NOT NULL;
 COMMENT ON COLUMN public.invoices.username IS 'the user who is billed; NULL: a tenant is';
@@ -225,7 +248,8 @@ COMMENT ON COLUMN public.invoices.digits IS 'digits of the currency after the po
 COMMENT ON COLUMN public.invoices.usage_bytes IS 'octets of its lines, both directions';
 COMMENT ON COLUMN public.invoices.amount IS 'with tax, in the currency';
 COMMENT ON COLUMN public.invoices.taxes IS 'rate, rule, net and tax of each tax rate; amounts are text';
-COMMENT ON COLUMN public.invoices.recipient IS 'name, address and tax data of the recipient, copied when it was drafted';
+COMMENT ON COLUMN public.invoices.recipient IS
+    'name, address and tax data of the recipient, copied when it was drafted';
 COMMENT ON COLUMN public.invoices.issuer IS 'the same of the issuer';
 COMMENT ON COLUMN public.invoices.terms IS 'language, time zone, rounding and rates, copied when it was drafted';
 
@@ -257,7 +281,8 @@ COMMENT ON COLUMN public.invoice_lines.kind IS
 COMMENT ON COLUMN public.invoice_lines.period_end IS 'the first day that is not billed any more';
 COMMENT ON COLUMN public.invoice_lines.arithmetic IS 'how the amount comes about, in words and numbers';
 COMMENT ON COLUMN public.invoice_lines.quantity IS 'in unit, not rounded';
-COMMENT ON COLUMN public.invoice_lines.net IS 'without tax, rounded to the currency: the invoice is the sum of its lines';
+COMMENT ON COLUMN public.invoice_lines.net IS
+    'without tax, rounded to the currency: the invoice is the sum of its lines';
 COMMENT ON COLUMN public.invoice_lines.adjusts IS 'for a month that was closed before: period_start says which';
 
 CREATE TABLE public.invoice_usage (
@@ -290,11 +315,13 @@ CREATE TABLE public.credit_notes (
     issuer       jsonb NOT NULL,
     issued_at    timestamptz NOT NULL DEFAULT now(),
     issued_by    text NOT NULL DEFAULT session_user,
-    UNIQUE (issuer_id, number_year, sequence)
+    UNIQUE (issuer_id, number_year, sequence),
+    UNIQUE (number, issuer_id)
 );
 CREATE INDEX credit_notes_invoice_id_idx ON public.credit_notes (invoice_id);
 COMMENT ON TABLE public.credit_notes IS 'what is given back of an issued invoice; never more than it has';
-COMMENT ON COLUMN public.credit_notes.voids IS 'it takes the whole rest: the invoice is void, and its octets are billed anew';
+COMMENT ON COLUMN public.credit_notes.voids IS
+    'it takes the whole rest: the invoice is void, and its octets are billed anew';
 
 CREATE TABLE public.credit_note_lines (
     credit_note_id  bigint NOT NULL REFERENCES public.credit_notes (id),
@@ -306,7 +333,8 @@ CREATE TABLE public.credit_note_lines (
     tax_rule        text,
     PRIMARY KEY (credit_note_id, line)
 );
-COMMENT ON COLUMN public.credit_note_lines.invoice_line IS 'the line of the invoice that it gives back, or a part of it';
+COMMENT ON COLUMN public.credit_note_lines.invoice_line IS
+    'the line of the invoice that it gives back, or a part of it';
 
 -- NULL: nothing of the kind.
 INSERT INTO radmeter.setting (name, value) VALUES

@@ -1,0 +1,11 @@
+-- radmeter.close_users(period, settings): closes a month for the users: their plans and top-ups. It also says that the
+-- month was closed for all: what tenants get of it later is an adjustment.
+--   period    the first day of the month
+--   settings  what the month is closed with
+-- The caller holds the lock radmeter.billing. Returns billing_close.id. Writes radmeter.billing_close.
+CREATE OR REPLACE FUNCTION radmeter.close_users(p_period date, p_settings jsonb) RETURNS bigint
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+    INSERT INTO radmeter.billing_close (period, tenant_id, settings) VALUES (p_period, NULL, p_settings)
+    RETURNING id;
+$$;

@@ -1,0 +1,39 @@
+-- radmeter.guard_invoice(): row trigger on invoices, before UPDATE and DELETE. What is issued never changes, whoever asks:
+-- a draft may change, be issued or be deleted, and an issued document may become void with the credit note of its rest.
+-- Nothing else. Foreign invoices (close_id NULL) are issued when they are written.
+-- SQLSTATE RM007: the change is none of these. Reads invoice_lines, credit_notes, radmeter.document_number.
+CREATE OR REPLACE FUNCTION radmeter.guard_invoice() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_may_change text[] := ARRAY['status', 'voided_at'];
+BEGIN
+    IF TG_OP = 'DELETE' THEN
+        IF OLD.status = 'draft' THEN
+            RETURN OLD;
+        END IF;
+        RAISE EXCEPTION 'invoice % is %: it is not deleted; "radmeter billing void" takes an issued one back',
+            coalesce(OLD.number, '#' || OLD.id), OLD.status USING ERRCODE = 'RM007';
+    END IF;
+    IF OLD.status = 'draft' AND NEW.status = 'draft' AND NEW.id = OLD.id THEN
+        RETURN NEW;
+    ELSIF OLD.status = 'draft' AND NEW.status = 'issued' AND NEW.id = OLD.id THEN
+        IF NEW.net IS DISTINCT FROM (SELECT coalesce(sum(line.net), 0) FROM public.invoice_lines AS line
+                                     WHERE line.invoice_id = NEW.id) THEN
+            RAISE EXCEPTION 'invoice #% is not the sum of its lines: it cannot be issued', NEW.id USING ERRCODE = 'RM007';
+        ELSIF NOT EXISTS (SELECT FROM radmeter.document_number AS counter
+                          WHERE counter.issuer_id = NEW.issuer_id AND counter.kind = 'invoice'
+                            AND counter.year = NEW.number_year AND counter.last >= NEW.sequence) THEN
+            RAISE EXCEPTION 'invoice #%: nobody has drawn the number %', NEW.id, NEW.number USING ERRCODE = 'RM007';
+        END IF;
+        RETURN NEW;
+    ELSIF OLD.status = 'issued' AND NEW.status = 'void'
+            AND to_jsonb(NEW) - v_may_change = to_jsonb(OLD) - v_may_change
+            AND OLD.amount = (SELECT sum(note.amount) FROM public.credit_notes AS note WHERE note.invoice_id = OLD.id)
+            AND EXISTS (SELECT FROM public.credit_notes AS note WHERE note.invoice_id = OLD.id AND note.voids) THEN
+        RETURN NEW;
+    END IF;
+    RAISE EXCEPTION 'invoice % is %: it never changes; "radmeter billing credit" and "void" give it back',
+        coalesce(OLD.number, '#' || OLD.id), OLD.status USING ERRCODE = 'RM007';
+END;
+$$;

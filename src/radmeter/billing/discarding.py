@@ -1,0 +1,36 @@
+"""Opens a closed month again: its drafts go."""
+
+from collections.abc import Sequence
+
+from radmeter.billing.closing import alone
+from radmeter.billing.months import Month
+from radmeter.billing.settings import ROLE
+from radmeter.database.connection import Connection, explained_errors
+from radmeter.database.views import NotKnown
+
+
+def discard(connection: Connection, month: Month, names: Sequence[str] = ()) -> tuple[int, int]:
+    """Remove the drafts of a month, and open it again: for tenants by name, or for all and the users.
+
+    Return for how many recipients it is open now, and how many drafts were removed.
+
+    Raises
+    ------
+    StoreError
+        A document of the month is issued.
+    """
+    with explained_errors(ROLE), alone(connection), connection.transaction():
+        ids = None
+        if names:
+            known: dict[str, int] = dict(
+                connection.execute(
+                    "SELECT name, id FROM radmeter.tenants WHERE name = ANY (%s)", (list(names),)
+                ).fetchall()
+            )
+            if unknown := sorted({*names} - known.keys()):
+                raise NotKnown(f"there is no tenant {unknown[0]!r}: `radmeter tenants list` lists them")
+            ids = list(known.values())
+        ((closes, drafts),) = connection.execute(
+            "SELECT closes, drafts FROM radmeter.discard_drafts(%s, %s::bigint[])", (month.first, ids)
+        ).fetchall()
+    return closes, drafts

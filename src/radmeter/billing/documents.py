@@ -1,0 +1,158 @@
+"""Reads documents: lists of invoices and credit notes, one with its lines, and what a command of money is about."""
+
+from collections.abc import Sequence
+from decimal import Decimal
+
+from radmeter.billing.months import Month
+from radmeter.database.connection import Connection
+from radmeter.database.views import NotKnown, Row, rows
+
+COLUMNS = (
+    "number",
+    "tenant",
+    "period_start",
+    "period_end",
+    "currency",
+    "usage_bytes",
+    "net",
+    "tax",
+    "gross",
+    "status",
+    "username",
+    "credited",
+    "issued_at",
+    "voided_at",
+    "issuer",
+    "id",
+)
+LINE_COLUMNS = (
+    "line",
+    "kind",
+    "period_start",
+    "period_end",
+    "description",
+    "arithmetic",
+    "usage_bytes",
+    "quantity",
+    "unit",
+    "unit_price",
+    "net",
+    "tax_rate",
+    "tax_rule",
+    "adjusts",
+)
+NOTE_COLUMNS = ("number", "issued_at", "net", "tax", "gross", "reason", "voids", "id")
+
+# Also what others wrote into the table, without a number.
+LIST = """
+SELECT invoice.id, invoice.number, coalesce(tenant.name, '') AS tenant, invoice.username, invoice.period_start,
+       invoice.period_end, invoice.currency, coalesce(invoice.usage_bytes, 0) AS usage_bytes,
+       invoice.net, invoice.tax, invoice.amount AS gross, invoice.status,
+       round(coalesce((SELECT sum(note.amount) FROM public.credit_notes AS note WHERE note.invoice_id = invoice.id), 0),
+             coalesce(invoice.digits, 0)::integer)
+           AS credited,
+       invoice.issued_at, invoice.voided_at, issuer.name AS issuer, invoice.issuer_id, invoice.close_id,
+       invoice.digits
+FROM public.invoices AS invoice
+LEFT JOIN radmeter.tenants AS tenant ON tenant.id = coalesce(invoice.tenant_id, invoice.of_tenant_id)
+LEFT JOIN radmeter.issuers AS issuer ON issuer.id = invoice.issuer_id
+WHERE (%(period)s::date IS NULL OR invoice.period_start = %(period)s)
+  AND (%(tenants)s::text[] IS NULL OR tenant.name = ANY (%(tenants)s))
+  AND (%(username)s::text IS NULL OR invoice.username = %(username)s)
+  AND (%(status)s::text IS NULL OR invoice.status = %(status)s)
+  AND (%(number)s::text IS NULL OR invoice.number = %(number)s)
+  AND (%(id)s::bigint IS NULL OR invoice.id = %(id)s)
+  AND (%(issuer)s::text IS NULL OR issuer.name = %(issuer)s)
+ORDER BY invoice.period_start, invoice.username NULLS FIRST, tenant.name, invoice.id"""
+LINES = """
+SELECT line, kind, period_start, period_end, description, arithmetic, usage_bytes, quantity, unit, unit_price, net,
+       tax_rate, tax_rule, adjusts, plan_id, top_up_id, detail
+FROM public.invoice_lines WHERE invoice_id = %(id)s ORDER BY line"""
+NOTES = """
+SELECT id, number, issued_at, net, tax, amount AS gross, reason, voids, currency
+FROM public.credit_notes WHERE invoice_id = %(id)s ORDER BY id"""
+DETAIL = "SELECT taxes, recipient, issuer, terms FROM public.invoices WHERE id = %(id)s"
+TENANTS = "SELECT name FROM radmeter.tenants WHERE name = ANY (%(names)s)"
+
+
+def documents(
+    connection: Connection,
+    *,
+    month: Month | None = None,
+    tenants: Sequence[str] = (),
+    username: str | None = None,
+    status: str | None = None,
+    number: str | None = None,
+    document_id: int | None = None,
+    issuer: str | None = None,
+) -> list[Row]:
+    """Return invoices in the order of their months: tenants first, by name, then users.
+
+    Raises
+    ------
+    NotKnown
+        There is no tenant of a name.
+    """
+    if tenants:
+        known = {row["name"] for row in rows(connection, TENANTS, {"names": list(tenants)})}
+        if unknown := sorted({*tenants} - known):
+            raise NotKnown(f"there is no tenant {unknown[0]!r}: `radmeter tenants list` lists them")
+    return rows(
+        connection,
+        LIST,
+        {
+            "period": None if month is None else month.first,
+            "tenants": list(tenants) or None,
+            "username": username,
+            "status": status,
+            "number": number,
+            "id": document_id,
+            "issuer": issuer,
+        },
+    )
+
+
+def find(connection: Connection, name: str, issuer: str | None = None) -> Row:
+    """Return an invoice by its number, or by ``#`` and its id, as drafts have it.
+
+    Raises
+    ------
+    NotKnown
+        There is none, or several issuers have given the number.
+    """
+    digits = name.removeprefix("#")
+    if name.startswith("#") and digits.isascii() and digits.isdigit() and len(digits) < 19:
+        found = documents(connection, document_id=int(digits), issuer=issuer)
+    else:
+        found = documents(connection, number=name, issuer=issuer)
+    if not found:
+        raise NotKnown(f"there is no invoice {name!r}: `radmeter billing list` lists them")
+    if len(found) > 1:
+        issuers = ", ".join(row["issuer"] for row in found)
+        raise NotKnown(f"several issuers have an invoice {name!r} ({issuers}): name one with --issuer")
+    return found[0]
+
+
+def whole(connection: Connection, document: Row) -> Row:
+    """Return an invoice with its lines, its credit notes, its taxes, and the data copied into it."""
+    values = {"id": document["id"]}
+    (detail,) = rows(connection, DETAIL, values)
+    return {
+        **document,
+        **detail,
+        "lines": rows(connection, LINES, values),
+        "credit_notes": rows(connection, NOTES, values),
+    }
+
+
+def sums(found: Sequence[Row]) -> dict[str, Decimal]:
+    """Return the sums of documents with tax, by currency."""
+    total: dict[str, Decimal] = {}
+    for row in found:
+        total[row["currency"]] = total.get(row["currency"], Decimal(0)) + row["gross"]
+    return dict(sorted(total.items()))
+
+
+def spoken(total: dict[str, Decimal]) -> str:
+    """Return sums as people read them: ``1,234.50 EUR and 900 JPY``."""
+    return " and ".join(f"{amount:,f} {code}" for code, amount in total.items()) or "nothing"

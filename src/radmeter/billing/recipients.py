@@ -1,0 +1,166 @@
+"""The tenants whose month is to be closed, and whether it has ended everywhere."""
+
+import datetime
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from radmeter.billing.lines import Tax
+from radmeter.billing.months import Month
+from radmeter.billing.rates import Rate, terms
+from radmeter.billing.settings import BillingSettings
+from radmeter.database.connection import Connection
+from radmeter.database.views import NotKnown, Row, rows
+from radmeter.errors import StoreError
+
+# With a currency, and a rate or a router before the end of the month; or any that is named.
+TENANTS = """
+SELECT tenant.*, closed.id AS close_id,
+       EXISTS (SELECT FROM radmeter.tenant_rates AS rate
+               WHERE rate.tenant_id = tenant.id AND rate.from_day < %(end)s)
+       OR EXISTS (SELECT FROM radmeter.router_tenant AS owner
+                  WHERE owner.tenant_id = tenant.id AND owner.from_day < %(end)s) AS had_something
+FROM radmeter.tenants AS tenant
+LEFT JOIN radmeter.billing_close AS closed ON closed.tenant_id = tenant.id AND closed.period = %(period)s
+WHERE %(names)s::text[] IS NULL OR tenant.name = ANY (%(names)s)
+ORDER BY tenant.name"""
+ISSUERS = "SELECT id, name, legal_name, address, tax_id FROM radmeter.issuers"
+RATES = """
+SELECT tenant_id, from_day, terms::text AS terms FROM radmeter.tenant_rates
+WHERE tenant_id = ANY (%(tenants)s) AND from_day < %(end)s ORDER BY tenant_id, from_day"""
+ENDS = """
+SELECT ending.ends_at, ending.timezone, tenant.name
+FROM radmeter.month_ends(%(period)s, %(tenants)s::bigint[]) AS ending
+LEFT JOIN radmeter.tenants AS tenant ON tenant.id = ending.tenant_id
+WHERE NOT ending.settled ORDER BY ending.ends_at DESC, tenant.name LIMIT 1"""
+# The first month after the last one that was closed before this one, in which a router of one of the tenants had usage.
+SKIPPED = """
+SELECT min(date_trunc('month', usage.usage_date)::date)
+FROM (SELECT owner.router_id, owner.tenant_id, owner.from_day,
+             lead(owner.from_day) OVER (PARTITION BY owner.router_id ORDER BY owner.from_day) AS until_day
+      FROM radmeter.router_tenant AS owner) AS span
+JOIN (SELECT wanted.id, max(closed.period) AS period
+      FROM unnest(%(tenants)s::bigint[]) AS wanted (id)
+      JOIN radmeter.billing_close AS closed ON closed.tenant_id = wanted.id OR closed.tenant_id IS NULL
+      WHERE closed.period < %(period)s GROUP BY wanted.id) AS last ON last.id = span.tenant_id
+JOIN (SELECT tenant_id, min(from_day) AS from_day FROM radmeter.tenant_rates GROUP BY tenant_id) AS rate
+     ON rate.tenant_id = span.tenant_id
+JOIN public.router_daily_usage AS usage ON usage.router_id = span.router_id
+     AND usage.usage_date >= greatest(span.from_day, rate.from_day, (last.period + interval '1 month')::date)
+     AND usage.usage_date < least(span.until_day, %(period)s)
+WHERE last.period < (%(period)s::date - interval '1 month')::date"""
+
+
+class Tenant(NamedTuple):
+    """A tenant as documents name him."""
+
+    id: int
+    name: str
+    currency: str
+    digits: int
+    timezone: str
+    language: str
+    issuer_id: int
+    tax: Tax
+    recipient: dict[str, Any]
+
+    @classmethod
+    def of(cls, row: Row) -> "Tenant":
+        """Make it from a row of the table."""
+        return cls(
+            id=row["id"],
+            name=row["name"],
+            currency=row["currency"],
+            digits=row["digits"],
+            timezone=row["timezone"],
+            language=row["language"],
+            issuer_id=row["issuer_id"],
+            tax=Tax(Decimal(row["tax_rate"]), row["tax_rule"]),
+            recipient={
+                name: row[name]
+                for name in ("id", "name", "legal_name", "address", "email", "tax_id", "tax_rule")
+            }
+            | {"tax_rate": f"{row['tax_rate']:f}"},
+        )
+
+
+class Choice(NamedTuple):
+    """Whose month is closed now, and whose was closed before."""
+
+    open: list[Tenant]
+    closed: list[str]
+
+
+def choose(connection: Connection, month: Month, names: Sequence[str]) -> Choice:
+    """Return the tenants whose month is to be closed.
+
+    Raises
+    ------
+    NotKnown
+        There is no tenant of a name.
+    StoreError
+        A tenant that is named has no currency.
+    """
+    found = rows(connection, TENANTS, {"period": month.first, "end": month.end, "names": list(names) or None})
+    if unknown := sorted({*names} - {row["name"] for row in found}):
+        raise NotKnown(f"there is no tenant {unknown[0]!r}: `radmeter tenants list` lists them")
+    if names and (bare := [row["name"] for row in found if row["currency"] is None]):
+        raise StoreError(
+            f"the tenant {bare[0]!r} has no currency: set it, such as `radmeter tenants set {bare[0]!r} --currency EUR`"
+        )
+    billed = [row for row in found if row["currency"] is not None and (names or row["had_something"])]
+    return Choice(
+        [Tenant.of(row) for row in billed if row["close_id"] is None],
+        [row["name"] for row in billed if row["close_id"] is not None],
+    )
+
+
+def issuers(connection: Connection) -> dict[int, dict[str, Any]]:
+    """Return who issues documents, as documents name him, by id."""
+    return {row["id"]: row for row in rows(connection, ISSUERS)}
+
+
+def rates(connection: Connection, tenants: Sequence[int], month: Month) -> dict[int, list[Rate]]:
+    """Return the rates of tenants that begin before the end of a month, by tenant."""
+    found: dict[int, list[Rate]] = {tenant: [] for tenant in tenants}
+    for row in rows(connection, RATES, {"tenants": list(tenants), "end": month.end}):
+        found[row["tenant_id"]].append(Rate(row["from_day"], terms(row["terms"])))
+    return found
+
+
+def refuse_unended(
+    connection: Connection, month: Month, tenants: Sequence[int] | None, settings: BillingSettings
+) -> None:
+    """Check that a month has ended for all tenants, and has settled. None: for the users.
+
+    Raises
+    ------
+    StoreError
+        It goes on in a zone. The message has the instant from which it can be closed.
+    """
+    late = rows(
+        connection, ENDS, {"period": month.first, "tenants": None if tenants is None else list(tenants)}
+    )
+    if late:
+        ((ends_at, zone, name),) = [tuple(row.values()) for row in late]
+        whose = f"for the tenant {name!r}" if name else "for users"
+        can = ends_at.astimezone(datetime.UTC) + datetime.timedelta(hours=settings.settling_hours)
+        raise StoreError(
+            f"{month} cannot be closed yet: {whose} it ends in the zone {zone}, and packets may be "
+            f"{settings.settling_hours} hours late. It can be closed from {can:%Y-%m-%d %H:%M} UTC on"
+        )
+
+
+def refuse_skipped(connection: Connection, month: Month, tenants: Sequence[int]) -> None:
+    """Check that no month with usage was left out since the last one that was closed.
+
+    Raises
+    ------
+    StoreError
+        One was. The message has the command that closes it.
+    """
+    row = connection.execute(SKIPPED, {"period": month.first, "tenants": list(tenants)}).fetchone()
+    if row and row[0] is not None:
+        raise StoreError(
+            f"{row[0]:%Y-%m} has usage and is not closed: run `radmeter billing close {row[0]:%Y-%m}` first"
+        )

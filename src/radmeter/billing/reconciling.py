@@ -1,0 +1,110 @@
+"""Compares the directory of issued documents with the database, and brings each what it lacks."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from psycopg.types.json import Jsonb
+
+from radmeter import waits
+from radmeter.billing import content
+from radmeter.billing.closing import alone
+from radmeter.billing.issued_files import BadFile, IssuedFiles, Key
+from radmeter.billing.settings import ROLE
+from radmeter.database.connection import Connection, explained_errors
+from radmeter.errors import StoreError
+
+# A document that was restored may have another id. The state of an invoice is not in its file.
+NOT_COMPARED = ("id",)
+
+
+class Result(NamedTuple):
+    """What a comparison found, and did.
+
+    Attributes
+    ----------
+    restored
+        Numbers that the database had forgotten.
+    written
+        Numbers whose files were missing.
+    faults
+        What is wrong with a file, or a document that cannot be restored. Nothing was done about these.
+    """
+
+    same: int
+    restored: list[str]
+    written: list[str]
+    faults: list[str]
+
+
+def reconcile(connection: Connection, files: IssuedFiles, *, dry_run: bool = False) -> Result:
+    """Compare both. Restore what the database has forgotten, and write files that are missing.
+
+    A number in a signed file was given out: its document is taken back as it is there, and the number is not given out
+    again. A file that was changed is named, and nothing is taken from it.
+
+    With `dry_run` nothing is changed.
+    """
+    with explained_errors(ROLE), waits.waiting_for("the comparison"), alone(connection):
+        if not dry_run:
+            files.prepare()
+        with connection.transaction(force_rollback=dry_run):
+            return _reconcile(connection, files, dry_run)
+
+
+def _reconcile(connection: Connection, files: IssuedFiles, dry_run: bool) -> Result:
+    there, here = files.keys(), content.keys(connection)
+    faults: list[str] = []
+    same = 0
+    for document in _issued(connection, {key: here[key] for key in there & here.keys()}):
+        key = Key.of(document)
+        try:
+            found = files.read(key)
+        except BadFile as error:
+            faults.append(
+                f"{error}. The database has {document['number']}: move the file away and run this again"
+            )
+            continue
+        if _compared(found) != _compared(document):
+            faults.append(
+                f"{files.directory / key.file_name} and the database differ about {document['number']}: one was "
+                "changed by hand. The file is signed"
+            )
+            continue
+        same += 1
+    restored = []
+    # Invoices come before the credit notes that name them.
+    for key in sorted(there - here.keys(), key=lambda each: (each.kind != "invoice", each)):
+        try:
+            document = files.read(key)
+            with connection.transaction():
+                _restore(connection, document)
+            restored.append(str(document["number"]))
+        except BadFile as error:
+            faults.append(f"{error}. The database has no such document: restore the file from a backup")
+        except StoreError as error:
+            faults.append(str(error))
+    missing = {key: here[key] for key in here.keys() - there}
+    written = []
+    for document in _issued(connection, missing):
+        if not dry_run:
+            files.write([document])
+        written.append(str(document["number"]))
+    return Result(same, restored, written, faults)
+
+
+def _issued(connection: Connection, keys: dict[Key, int]) -> Any:
+    of_kind: dict[str, Sequence[int]] = {
+        kind: [keys[key] for key in sorted(keys) if key.kind == kind] for kind in ("invoice", "credit_note")
+    }
+    yield from content.invoices(connection, of_kind["invoice"])
+    yield from content.credit_notes(connection, of_kind["credit_note"])
+
+
+def _restore(connection: Connection, document: dict[str, Any]) -> None:
+    function = "restore_invoice" if document["kind"] == "invoice" else "restore_credit_note"
+    with explained_errors(ROLE):
+        connection.execute(f"SELECT radmeter.{function}(%s)".encode(), (Jsonb(document),))
+
+
+def _compared(document: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in document.items() if name not in NOT_COMPARED}
