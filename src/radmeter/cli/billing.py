@@ -410,7 +410,7 @@ def show_settings(settings: Settings, output_format: str, **given: str | None) -
     if "currency" in changes:
         changes["currency"] = currency(changes["currency"]).code
     if changes:
-        with existing_database(settings) as dsn, connect_as_operator(dsn) as writing:
+        with existing_database(settings) as dsn, operating(dsn, "radmeter_billing") as writing:
             for name, value in changes.items():
                 changed = billing_settings.set_setting(writing, name, value)
                 output.say(f"{name}: {value}" + ("" if changed else ", as before"))
@@ -475,7 +475,8 @@ def _head(found: Mapping[str, Any]) -> list[str]:
         f"{found['period_start']} to {found['period_end']} (not included)",
     ]
     if found["issued_at"] is not None:
-        rows.append(f"issued {times.shown(found['issued_at'])} by {found['issuer']['legal_name'] or found['issuer']['name']}")
+        issuer = found["issuer"]["legal_name"] or found["issuer"]["name"]
+        rows.append(f"issued {times.shown(found['issued_at'])} by {issuer}")
     return rows
 
 
