@@ -42,6 +42,9 @@ BEGIN
             TO radmeter_reader;
         -- The views and functions read the default time zone and the user's period with the reader's own privileges.
         GRANT SELECT ON radmeter.setting TO radmeter_reader;
+        -- For `radmeter billing statement` and `radmeter report`.
+        GRANT SELECT ON radmeter.tenants, radmeter.router_tenant, public.invoice_lines, public.invoice_usage,
+            public.credit_notes TO radmeter_reader;
         -- For `radmeter doctor`, `migrate status` and `migrate history`.
         GRANT SELECT ON radmeter.alembic_version, radmeter.sql_file, radmeter.migration_log, radmeter.decimal_change,
             radmeter.session_month, radmeter.adoption, radmeter.backfill, radmeter.backfill_rejected,
@@ -58,7 +61,7 @@ BEGIN
             radmeter.user_period_start(text, timestamptz), radmeter.stale_after(integer, integer, integer),
             radmeter.period_start(text, smallint, date, date), radmeter.month_day(date, smallint), radmeter.anchor_day(text, smallint, date),
             radmeter.user_differences(date, date, text[]), radmeter.router_differences(date, date, bigint[]),
-            radmeter.user_parts(text, date),
+            radmeter.user_parts(text, date), radmeter.user_days(text, date, date),
             radmeter.period_complete(text, smallint, date, text, date, timestamptz),
             radmeter.sessions_complete_from(), radmeter.radacct_partitions(), radmeter.missing_months(integer),
             radmeter.limits(), radmeter.erasures(text), radmeter.audit_lines_with(text), radmeter.login_rows(text),
@@ -112,6 +115,8 @@ BEGIN
             radmeter.issuers, radmeter.tenants, radmeter.router_tenant, radmeter.tenant_rates, radmeter.plan_history,
             radmeter.plan_prices, radmeter.billing_close
             TO radmeter_billing;
+        GRANT SELECT ON radmeter.tenants, radmeter.router_tenant, public.invoice_lines, public.invoice_usage,
+            public.credit_notes TO radmeter_billing;
         GRANT EXECUTE ON FUNCTION public.get_user_total_usage(text, timestamptz), radmeter.setting_value(text),
             radmeter.user_period_start(text, timestamptz), radmeter.period_start(text, smallint, date, date),
             radmeter.month_day(date, smallint), radmeter.anchor_day(text, smallint, date),

@@ -38,6 +38,22 @@ def document(text: str) -> None:
     _write(escaped_json(text))
 
 
+def binary(content: bytes) -> None:
+    """Write a part of a file to standard output. On a terminal, control characters in it are written out."""
+    stream = getattr(sys.stdout, "buffer", None)
+    if stream is None or is_terminal():
+        document(content.decode(errors="backslashreplace"))
+        return
+    with _writing(err=False):
+        stream.write(content)
+
+
+def flush() -> None:
+    """Have standard output taken, so that an error of it is ours."""
+    with _writing(err=False):
+        sys.stdout.flush()
+
+
 def say_styled(*parts: str | tuple[str, str | None]) -> None:
     """Print one line. A part with a color, (text, color), is bold and in that color if the terminal shows it."""
     _write(

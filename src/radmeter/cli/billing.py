@@ -8,7 +8,9 @@ import click
 
 from radmeter import output
 from radmeter.cli import times
+from radmeter.cli.billing_export import export
 from radmeter.cli.billing_issuers import issuers
+from radmeter.cli.billing_statement import statement
 from radmeter.cli.common import (
     TEXT,
     Figure,
@@ -83,7 +85,9 @@ def billing() -> None:
     """Close months, issue and credit documents, and compare them with their files."""
 
 
+billing.add_command(export)
 billing.add_command(issuers)
+billing.add_command(statement)
 
 
 @billing.command(

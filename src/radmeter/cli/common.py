@@ -6,7 +6,6 @@ import io
 import json
 import sys
 import textwrap
-import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
@@ -25,6 +24,7 @@ from radmeter.errors import MissingExtra, StoreError
 from radmeter.os_errors import explained
 from radmeter.printable import escaped, escaped_json, printable
 from radmeter.secret_files import close_memory
+from radmeter.spreadsheets import harmless
 from radmeter.units import compact_bytes, human_bytes
 
 if TYPE_CHECKING:
@@ -158,10 +158,6 @@ class Figure(str):
 
 # Values that are never text of others.
 NUMBERS = (bool, int, float, Decimal, datetime.date, datetime.time, datetime.timedelta, Figure)
-# What begins a formula; U+2212 is the minus sign of typographers.
-FORMULA = ("=", "+", "-", "@", "\u2212")
-# What programs skip at the head of a cell: blanks, quotes, and characters without a width.
-SKIPPED = ' \t\r\n\v\f"\x00\u00a0\u3000\u200b\u200c\u200d\u2060\ufeff\u200e\u200f\u061c'
 
 
 class Text(click.types.StringParamType):
@@ -450,22 +446,6 @@ def _csv_cell(value: Any, raw: bool) -> Any:
         return plain(value)
     text = str(value)
     return escaped(text) if raw else harmless(text)
-
-
-def harmless(text: str) -> str:
-    """Return text for a cell of CSV that no spreadsheet runs, with control characters written out.
-
-    A formula begins with =, +, - or @, also in their wide forms; a TAB or a line break before it may be skipped
-    (OWASP, CSV Injection). Where ; separates cells, text behind one begins a cell.
-    """
-    return ";".join(("'" if _begins_formula(part) else "") + escaped(part) for part in text.split(";"))
-
-
-def _begins_formula(text: str) -> bool:
-    if text[:1] in ("\t", "\r", "\n"):
-        return True
-    head = text.lstrip(SKIPPED)[:1]
-    return head != "" and unicodedata.normalize("NFKC", head) in FORMULA
 
 
 def _print_table(

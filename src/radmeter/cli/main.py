@@ -42,6 +42,10 @@ SECTIONS = {
             "Show the sessions and corrections that make up what USER has used in a quota period.",
         ),
         "sessions": ("radmeter.cli.sessions:sessions", "List sessions, newest first, a page at a time."),
+        "report": (
+            "radmeter.cli.report:report",
+            "Show usage by day, week or month, who used the most, months compared, and a forecast.",
+        ),
         "top": ("radmeter.cli.top:top", "Show live who uses what: users, routers, packets per second."),
         "routers": ("radmeter.cli.routers:routers", "List, add, claim, import, change and merge routers."),
         "queue": (
@@ -74,7 +78,7 @@ SECTIONS = {
         ),
         "billing": (
             "radmeter.cli.billing:billing",
-            "Close months, issue and credit documents, and compare them with their files.",
+            "Close months, and issue, credit, print and export documents.",
         ),
     },
     "Check": {

@@ -1,0 +1,108 @@
+"""Writes an export as XLSX, a row at a time. Text is text: no cell is a formula.
+
+A number of a spreadsheet is a double. So decimals are text, and integers that a spreadsheet would round are, too.
+"""
+
+import csv
+import datetime
+from collections.abc import Iterable, Sequence
+
+import xlsxwriter
+
+from radmeter.billing.exports.columns import Column
+from radmeter.billing.exports.target import Sink
+from radmeter.errors import RadmeterError
+from radmeter.spreadsheets import harmless
+
+# What a sheet has, the header included, and a cell (ECMA-376, and Excel's limits).
+SHEET_ROWS = 1_048_576
+CELL_CHARACTERS = 32_767
+# Excel shows and computes with so many digits.
+EXACT_INTEGER = 10**15 - 1
+# A file that says when it was made would be another one each time.
+MADE_AT = datetime.datetime(2000, 1, 1, tzinfo=datetime.UTC)
+
+
+class TextTooLong(RadmeterError):
+    """A text does not fit into a cell."""
+
+
+def write(
+    blocks: Iterable[list[bytes]],
+    columns: Sequence[Column],
+    sink: Sink,
+    *,
+    title: str,
+    sheet_rows: int = SHEET_ROWS,
+) -> None:
+    """Write rows, which are lines of raw CSV, on as many sheets as they need.
+
+    Raises
+    ------
+    TextTooLong
+        A text does not fit into a cell.
+    """
+    book = xlsxwriter.Workbook(
+        sink,
+        {
+            "constant_memory": True,
+            "strings_to_formulas": False,
+            "strings_to_numbers": False,
+            "strings_to_urls": False,
+        },
+    )
+    book.set_properties({"title": title, "created": MADE_AT.replace(tzinfo=None)})
+    pages = _Pages(book, columns, title, sheet_rows)
+    for lines in blocks:
+        for values in csv.reader(line.decode() for line in lines):
+            pages.add(values)
+    book.close()
+
+
+class _Pages:
+    def __init__(
+        self, book: xlsxwriter.Workbook, columns: Sequence[Column], title: str, sheet_rows: int
+    ) -> None:
+        self._book, self._columns, self._title, self._most = book, columns, title, sheet_rows
+        self._bold = book.add_format({"bold": True})
+        # As if an apostrophe had been typed before it: it stays text if somebody edits the cell.
+        self._quoted = book.add_format({"quote_prefix": True})
+        self._right = book.add_format({"align": "right"})
+        self._count = 0
+        self._begin()
+
+    def add(self, values: Sequence[str]) -> None:
+        if self._row == self._most:
+            self._begin()
+        for place, (column, value) in enumerate(zip(self._columns, values, strict=True)):
+            if value:
+                self._write(place, column, value)
+        self._row += 1
+
+    def _begin(self) -> None:
+        self._count += 1
+        name = self._title if self._count == 1 else f"{self._title} {self._count}"
+        self._sheet = self._book.add_worksheet(name)
+        self._sheet.freeze_panes(1, 0)
+        for place, column in enumerate(self._columns):
+            self._sheet.set_column(place, place, max(12, len(column.name) + 2))
+            self._sheet.write_string(0, place, column.name, self._bold)
+        # They are meant to be text.
+        self._sheet.ignore_errors({"number_stored_as_text": "A1:XFD1048576"})
+        self._row = 1
+
+    def _write(self, place: int, column: Column, value: str) -> None:
+        if column.is_whole and abs(int(value)) <= EXACT_INTEGER:
+            self._sheet.write_number(self._row, place, int(value))
+        elif column.is_whole or column.kind == "decimal":
+            self._sheet.write_string(self._row, place, value, self._right)
+        elif column.kind == "boolean":
+            self._sheet.write_boolean(self._row, place, value == "true")
+        elif len(value) > CELL_CHARACTERS:
+            raise TextTooLong(
+                f"{column.name} has a text of {len(value):,} characters, and a cell takes {CELL_CHARACTERS:,}: "
+                "use --format csv, jsonl or parquet"
+            )
+        else:
+            odd = column.kind == "text" and harmless(value) != value
+            self._sheet.write_string(self._row, place, value, self._quoted if odd else None)

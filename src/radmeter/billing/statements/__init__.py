@@ -1,0 +1,1 @@
+"""Statements: a tenant's documents of a month, as PDF and HTML."""
