@@ -8,7 +8,7 @@ AS $$
 DECLARE
     v_username text;
 BEGIN
-    IF p_price IS NULL OR p_price < 0 OR p_price >= 1e12 OR scale(p_price) > 4 THEN
+    IF p_price IS NULL OR p_price < 0 OR p_price >= 1000000000000 OR scale(p_price) > 4 THEN
         RAISE EXCEPTION '% is not a price with at most four decimals, such as 19.90', p_price USING ERRCODE = 'RM001';
     END IF;
     UPDATE public.top_ups SET price = p_price WHERE id = p_id AND price IS NULL RETURNING username INTO v_username;
