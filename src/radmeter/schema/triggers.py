@@ -1,4 +1,4 @@
-"""The triggers that keep counters, quotas and the chain of audit_log: lists those that must exist, and finds those that do not fire."""
+"""The triggers that must fire: those of counters, quotas, what days are charged by, and the chain of audit_log."""
 
 from typing import NamedTuple
 
@@ -50,7 +50,16 @@ AUDIT = (
         for name in ("_100_guard", "_100_guard_rows", "_200_chain_inserted", "_200_chain_rewritten")
     ),
 )
-EXPECTED = COUNTING + QUOTAS + AUDIT
+HISTORY = (
+    *(
+        Trigger(f"public.{table}", f"_200_note_plan_history_{event}")
+        for table in ("subscriber_plans", "subscribers")
+        for event in ("deleted", "inserted", "updated")
+    ),
+    *(Trigger("public.plans", f"_200_note_plan_price_{event}") for event in ("inserted", "updated")),
+    Trigger("public.subscribers", "_200_rename_top_ups"),
+)
+EXPECTED = COUNTING + QUOTAS + HISTORY + AUDIT
 
 
 def faults(connection: Connection) -> list[Fault]:

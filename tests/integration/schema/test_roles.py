@@ -58,6 +58,9 @@ NOCS = {
     "set_anchor",
     "change_plan",
     "add_webhook",
+    "assign_router",
+    "price_top_up",
+    "set_subscriber_tenant",
     "change_router",
     "change_webhook",
     "end_deliveries",
@@ -148,9 +151,20 @@ OWNERS = {
     "stale_sessions",
     "take_lease",
     "apply_due_quotas",
+    "apply_assignments",
 }
 # and parts of the others, which would break the counters, or the audit, if they were called by themselves.
 PARTS = {
+    "check_issuer",
+    "check_tenant",
+    "issuer_id",
+    "merge_assignments",
+    "note_plan_history",
+    "note_plan_price",
+    "rename_top_ups",
+    "tenant_id",
+    "tenant_values",
+    "tenants_today",
     "erase_deliveries",
     "note_sent_usernames",
     "qualified_name",
@@ -275,8 +289,15 @@ PARTS = {
     "update_open",
     "usage_date",
 }
-# The period of a user and its usage, which need the default time zone; and what the list of routers shows.
+# The period of a user and its usage, which need the default time zone; what the list of routers shows; tenants, their
+# rates, and who issues their documents.
 BILLINGS = {
+    "add_issuer",
+    "add_tenant",
+    "change_issuer",
+    "change_tenant",
+    "retire_tenant",
+    "set_tenant_rate",
     "get_user_total_usage",
     "anchor_day",
     "month_day",
@@ -349,6 +370,11 @@ STATE = {
     "alembic_version",
     "backfill",
     "backfill_rejected",
+    "billing_close",
+    "issuers",
+    "plan_history",
+    "plan_prices",
+    "tenant_rates",
     "cleared_partition",
     "decimal_change",
     "disconnect_queue",
@@ -383,6 +409,11 @@ BILLING_TABLES = {
     "user_quota_usage",
 }
 BILLING_VIEWS = {
+    "billing_close",
+    "issuers",
+    "plan_history",
+    "plan_prices",
+    "tenant_rates",
     "quota_account",
     "quota_booked",
     "quota_change",
@@ -411,7 +442,7 @@ def test_every_function_is_somebodys_or_private_on_purpose(connection: Connectio
         connection,
         "SELECT proname FROM pg_proc WHERE pronamespace IN ('public'::regnamespace, 'radmeter'::regnamespace)",
     )
-    known = READERS | NOCS | INGESTS | LOGINS | OWNERS | PARTS
+    known = READERS | NOCS | INGESTS | LOGINS | OWNERS | PARTS | BILLINGS
     assert functions - known == set()
     assert known - functions == set()
 
