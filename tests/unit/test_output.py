@@ -15,11 +15,11 @@ from rich.console import Console
 import radmeter
 from radmeter import output
 from radmeter.cli.common import Figure, emit, emit_csv
-from radmeter.spreadsheets import harmless
 from radmeter.database.identifiers import literal, quoted
 from radmeter.errors import RadmeterError, StoreError
 from radmeter.output import LogFormatter
 from radmeter.printable import CONTROL, escaped, escaped_json, printable
+from radmeter.spreadsheets import harmless
 from radmeter.trial.display import Display, Snapshot
 from radmeter.trial.totals import Comparison, Usage
 
@@ -44,7 +44,10 @@ PRINTERS = {
     "Live": {"cli/top.py", "trial/display.py"},
     "print": set(),
     "Console": {"output.py"},
-    "csv.writer": {"cli/common.py"},  # into a buffer, which goes to output.document
+    "csv.writer": {
+        "cli/common.py",  # into a buffer, which goes to output.document
+        "billing/statements/lines_csv.py",  # into a file
+    },
     "logging.basicConfig": {"output.py"},
     "logging.StreamHandler": {"output.py"},
     "radiusd.radlog": {"plugin/handlers.py"},

@@ -18,10 +18,10 @@ from support.commands import Packets, Result, radmeter
 from support.ledger import ingest
 from support.servers import Connection, Server
 
-from radmeter.spreadsheets import harmless
 from radmeter.ingest.store import Store
 from radmeter.plugin.journal.writer import JournalWriter
 from radmeter.printable import CONTROL
+from radmeter.spreadsheets import harmless
 
 # Colors, the title of a window, C1, the direction of writing, and a line that looks like ours.
 HOSTILE = "=1\x1b[31m\x1b]0;t\x07\x7f\x9b2J\u202e\u2066\u061c\r\nerror: forged;@x"
@@ -44,6 +44,11 @@ READ: dict[str, tuple[str, ...]] = {
     "usage users": (),
     "usage router": ("{router}",),
     "explain": ("{user}", "--packets"),
+    "report usage": ("--router", "{router}"),
+    "report top users": (),
+    "report top routers": (),
+    "report compare": ("--what", "users"),
+    "report forecast": ("--router", "{router}"),
     "sessions": (),
     "routers list": (),
     "routers show": ("{router}",),
@@ -87,6 +92,7 @@ WITHOUT_DATA |= {
     "routers test-coa",  # the router has no secret
     "journal adopt",
     "journal status",
+    "report forecast",  # too little history
 }
 
 
