@@ -4,7 +4,7 @@ import sys
 import time
 from contextlib import ExitStack
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
@@ -24,6 +24,9 @@ from radmeter.errors import JournalError, StoreError
 from radmeter.plugin.journal.locks import WRITER
 from radmeter.plugin.journal.reader import JournalDepth, JournalReader
 from radmeter.units import counted, duration, human_bytes, verb
+
+if TYPE_CHECKING:
+    from radmeter.database.connection import Connection
 
 State = dict[str, Any]
 RETRY = "retry"
