@@ -97,11 +97,13 @@ def document(
     tax = sum((Decimal(str(each["tax"])) for each in taxes), Decimal(0))
     draft = status == "draft"
     octets = [sum(pair) for pair in (used or {}).values()]
+    connection.execute(
+        "INSERT INTO radmeter.billing_close (period, tenant_id) VALUES (%s, %s) ON CONFLICT DO NOTHING",
+        (period, owner),
+    )
     close = _id(
         connection.execute(
-            """INSERT INTO radmeter.billing_close (period, tenant_id) VALUES (%s, %s)
-               ON CONFLICT (period, coalesce(tenant_id, 0)) DO UPDATE SET period = excluded.period RETURNING id""",
-            (period, owner),
+            "SELECT id FROM radmeter.billing_close WHERE period = %s AND tenant_id = %s", (period, owner)
         )
     )
     made = _id(
@@ -144,6 +146,8 @@ def document(
             [(made, router_id, day, *pair) for (router_id, day), pair in (used or {}).items()],
         )
     if not draft:
+        assert number is not None
+        _draw(connection, "invoice", number)
         connection.execute(
             """UPDATE invoices SET status = 'issued', number_year = 0, sequence = %s, number = %s, issued_at = %s
                WHERE id = %s""",
@@ -167,6 +171,7 @@ def credit(
     voids: bool = False,
 ) -> None:
     """Make a credit note: of the whole document, or of a net amount without tax."""
+    _draw(connection, "credit_note", number)
     connection.execute(
         """INSERT INTO credit_notes (invoice_id, issuer_id, number_year, sequence, number, currency, digits, net, tax,
                                      amount, taxes, reason, voids, recipient, issuer, issued_at)
@@ -197,6 +202,16 @@ def month_of_usage(
         for number, router_id in enumerate(routers)
         for day in range(days)
     }
+
+
+def _draw(connection: Connection, kind: str, number: int) -> None:
+    """Let the issuer's counter have come to a number."""
+    connection.execute(
+        """INSERT INTO radmeter.document_number (issuer_id, kind, year, last)
+           SELECT id, %s, 0, %s FROM radmeter.issuers WHERE name = 'default'
+           ON CONFLICT (issuer_id, kind, year) DO UPDATE SET last = greatest(document_number.last, excluded.last)""",
+        (kind, number),
+    )
 
 
 def _id(cursor: Any) -> int:

@@ -44,7 +44,10 @@ PRINTERS = {
     "Live": {"cli/top.py", "trial/display.py"},
     "print": set(),
     "Console": {"output.py"},
-    "csv.writer": {"cli/common.py"},  # into a buffer, which goes to output.document
+    "csv.writer": {
+        "cli/common.py",  # into a buffer, which goes to output.document
+        "billing/statements/lines_csv.py",  # into a file
+    },
     "logging.basicConfig": {"output.py"},
     "logging.StreamHandler": {"output.py"},
     "radiusd.radlog": {"plugin/handlers.py"},

@@ -20,7 +20,7 @@ from radmeter.cli.common import (
     reading_database,
     with_settings,
 )
-from radmeter.cli.groups import group
+from radmeter.cli.groups import Group, group
 from radmeter.cli.months import MONTH
 from radmeter.config import Settings
 from radmeter.errors import StoreError
@@ -180,7 +180,7 @@ def _note_limits(subject: "Subject", begin: datetime.date) -> None:
         )
 
 
-@report.group("top", epilog="Example: radmeter report top routers --from 2026-10-01 --to 2026-10-31 --top 10")
+@report.group("top", cls=Group, epilog="Example: radmeter report top routers --from 2026-10-01 --top 10")
 def top() -> None:
     """Show the users or the routers with the most usage."""
 
@@ -191,9 +191,7 @@ def _top_option(function: F) -> F:
     )(function)
 
 
-@top.command(
-    "users", epilog="Example: radmeter report top users --from 2026-10-01 --to 2026-10-31 --format csv"
-)
+@top.command("users", epilog="Example: radmeter report top users --from 2026-10-01 --format csv")
 @_span_options
 @_top_option
 @list_options
@@ -205,7 +203,7 @@ def top_users(
     most: int,
     output_format: str,
 ) -> None:
-    """Show the users with the most usage in the quota periods that began from --from to --to.
+    """Show the users with the most usage in the quota periods that began on some days.
 
     The counters of quota periods are exact. A period counts as a whole, also what was used in it after --to.
     """
@@ -219,9 +217,7 @@ def top_users(
     emit(rows, output_format, columns=TOP_USERS, title=title)
 
 
-@top.command(
-    "routers", epilog="Example: radmeter report top routers --from 2026-10-01 --to 2026-10-31 --top 10"
-)
+@top.command("routers", epilog="Example: radmeter report top routers --from 2026-10-01 --top 10")
 @_span_options
 @_top_option
 @list_options
@@ -233,7 +229,7 @@ def top_routers(
     most: int,
     output_format: str,
 ) -> None:
-    """Show the routers with the most usage on the days from --from to --to, each in its own time zone.
+    """Show the routers with the most usage on some days, each in its own time zone.
 
     The counters are exact. days is how many days have one.
     """

@@ -295,7 +295,7 @@ def rate(settings: Settings, tenant: str, from_day: datetime.datetime, remove: b
     if terms is None:
         output.say(f"tenant {tenant!r} has no rate of its own from {day} on any more")
     elif done.changed:
-        output.say(f"tenant {tenant!r} pays from {day} on: {summary(terms)}{until}")
+        output.say(f"usage of tenant {tenant!r} costs, from {day} on: {summary(terms)}{until}")
     else:
         output.say(f"tenant {tenant!r} has this rate from {day} on already")
     if done.changed and done.closed_months:

@@ -87,6 +87,7 @@ COMMANDS = frozenset(
         "quota",
         "rejected",
         "replay",
+        "report",
         "routers",
         "sessions",
         "ship",

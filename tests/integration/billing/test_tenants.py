@@ -36,8 +36,9 @@ def document(connection: Connection, tenant: str, month: str = "2026-01-01") -> 
                SELECT %(month)s, id FROM radmeter.tenants WHERE name = %(tenant)s RETURNING id, tenant_id)
            INSERT INTO invoices (tenant_id, close_id, status, issuer_id, number_year, sequence, number, issued_at,
                                  period_start, period_end, currency, digits, net, tax, amount, usage_bytes)
-           SELECT tenant_id, id, 'issued', 1, 0, id, 'T-' || id, now(), %(month)s, date %(month)s + 28, 'EUR', 2, 5, 1, 6, 0
-           FROM closed""".replace("date %(month)s", "%(month)s::date"),
+           SELECT tenant_id, id, 'issued', 1, 0, id, 'T-' || id, now(), %(month)s, %(month)s::date + 28, 'EUR', 2, 5,
+                  1, 6, 0
+           FROM closed""",
         {"month": month, "tenant": tenant},
     )
 
@@ -157,7 +158,7 @@ def test_a_rate_holds_until_the_next_one_and_the_same_day_again_replaces_it(
 ) -> None:
     run(database, "tenants", "add", "acme", "--currency", "EUR", "--timezone", "UTC")
     said = run(database, "tenants", "rate", "acme", "--from", "2026-01-01", "--per-gb", "0.50")
-    assert said == "tenant 'acme' pays from 2026-01-01 on: 0.5 per GB (10^9 bytes, both directions)\n"
+    assert said == "usage of tenant 'acme' costs, from 2026-01-01 on: 0.5 per GB (10^9 bytes, both directions)\n"
     run(
         database, "tenants", "rate", "acme", "--from", "2026-07-01", "--per-gib", "0.12345678", "--tier", "100:0.4",
         "--tier", "1000:0.30", "--tiers", "volume", "--included", "10", "--minimum", "5", "--maximum", "5000",

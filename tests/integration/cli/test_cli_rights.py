@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from cryptography.fernet import Fernet
+from support import documents_of_money as money
 from support.command_tree import leaves
 from support.commands import Packets, radmeter
 from support.logins import as_role, login_role
@@ -39,6 +40,13 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "usage users": (),
     "usage router": ("lobby",),
     "explain": ("alice",),
+    "report usage --user": ("alice",),
+    "report usage --router": ("lobby",),
+    "report top users": (),
+    "report top routers": (),
+    "report compare --what": ("tenants",),
+    "report forecast --user": ("alice",),
+    "billing statement": ("--period", "2026-10", "--tenant", "acme", "-o", "{directory}/acme.html"),
     "top": ("--count", "1"),
     "sessions": (),
     "routers list": (),
@@ -126,6 +134,11 @@ ENOUGH = {
         "users list",
         "users show",
         "quota over",
+        "report usage --router",
+        "report top users",
+        "report top routers",
+        "report compare --what",
+        "billing statement",
     },
     None: set[str](),
 }
@@ -168,6 +181,7 @@ def test_a_role_without_the_rights_is_told_which_role_has_them(
     with closing(JournalWriter(tmp_path / "orphans")) as writer:
         writer.append(1, "[]")
     connection.execute("INSERT INTO user_quota_usage (username, period_start) VALUES ('alice', '2026-01-01')")
+    money.document(connection, money.tenant(connection, "acme"), [money.line("1.00")])
     connection.execute(
         "INSERT INTO routers (name, status) VALUES ('lobby', 'active'), ('hall', 'active'), ('found', 'discovered')"
     )

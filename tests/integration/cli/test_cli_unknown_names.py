@@ -25,6 +25,7 @@ NODE = "there is no node 'nosuch': `radmeter status` lists them"
 PLAN = 'there is no plan "nosuch": "radmeter plans list" lists them'
 SUBSCRIBER = 'there is no user "nosuch" with a plan: "radmeter users list" lists them'
 PACKET = "there is no rejected packet 4711: `radmeter rejected list` shows the rejected packets"
+TENANT = "there is no tenant 'nosuch': `radmeter tenants list` lists them"
 # What each argument and option is told if nothing has the name: the command, its exit code and a part of the message.
 UNKNOWN: dict[str, tuple[str, int, str]] = {
     "usage user NAME": ("usage user nosuch", 1, USER),
@@ -34,6 +35,18 @@ UNKNOWN: dict[str, tuple[str, int, str]] = {
         "no quota period with usage began in 2001-02: the first began in ",
     ),
     "usage router ROUTER": ("usage router nosuch", 1, ROUTER),
+    "report usage --router": ("report usage --router nosuch", 1, ROUTER),
+    "report usage --user": ("report usage --user nosuch", 1, USER),
+    "report usage --tenant": ("report usage --tenant nosuch", 1, TENANT),
+    "report forecast --router": ("report forecast --router nosuch", 1, ROUTER),
+    "report forecast --user": ("report forecast --user nosuch", 1, USER),
+    "report forecast --tenant": ("report forecast --tenant nosuch", 1, TENANT),
+    "billing statement --tenant": ("billing statement --period 2026-10 --tenant nosuch -o x.pdf", 1, TENANT),
+    "billing statement --period": (
+        "billing statement --period 2001-02 --all -o x",
+        1,
+        "no tenant has documents of 2001-02: `radmeter billing close 2001-02` makes them",
+    ),
     "explain USER": ("explain nosuch", 1, USER),
     "explain --period": (
         "explain alice --period 2001-02-03",
@@ -143,9 +156,12 @@ FREE = {
     "webhooks add URL": "a new value",
     "plans add --role": "a name that the routers know",
     "plans set --role": "a name that the routers know",
-    "routers set --tenant": "a number of the operator's choice",
     "freeradius install --cache": "a server: tests/acceptance/test_freeradius_install.py",
     "--raddb": "a directory",
+    "--plot": "a file",
+    "-o": "a file",
+    "--month": "a month without usage is as good as any",
+    "--with": "the same",
     "--passwords": "a directory",
     "--to": "a directory, a file or a time",
     "--from": "a time, where it is none of the above",

@@ -44,6 +44,11 @@ READ: dict[str, tuple[str, ...]] = {
     "usage users": (),
     "usage router": ("{router}",),
     "explain": ("{user}", "--packets"),
+    "report usage": ("--router", "{router}"),
+    "report top users": (),
+    "report top routers": (),
+    "report compare": ("--what", "users"),
+    "report forecast": ("--router", "{router}"),
     "sessions": (),
     "routers list": (),
     "routers show": ("{router}",),
@@ -87,6 +92,7 @@ WITHOUT_DATA |= {
     "routers test-coa",  # the router has no secret
     "journal adopt",
     "journal status",
+    "report forecast",  # too little history
 }
 
 

@@ -224,6 +224,7 @@ TAKES_TEXT = {
         "SELECT count(*) FROM radmeter.user_differences(NULL, NULL, ARRAY[%(text)s, NULL])",
         "SELECT count(*) FROM radmeter.user_differences('infinity', '-infinity', '{}')",
         "SELECT count(*) FROM radmeter.user_parts(%(text)s, 'infinity')",
+        "SELECT count(*) FROM radmeter.user_days(%(text)s, '-infinity', 'infinity')",
         "SELECT count(*) FROM radmeter.router_differences('-infinity', 'infinity', '{NULL,-1}')",
         "SELECT count(*) FROM radmeter.missing_months(-2147483648)",
         "SELECT count(*) FROM radmeter.erasures(%(text)s)",

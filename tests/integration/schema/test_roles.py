@@ -31,6 +31,7 @@ READERS = {
     "sessions_complete_from",
     "setting_value",
     "stale_after",
+    "user_days",
     "user_differences",
     "user_parts",
     "user_period_start",
@@ -303,7 +304,10 @@ EXECUTES = {
 TABLES = {
     "accounting_anomaly",
     "audit_log",
+    "credit_notes",
     "ingest_checkpoint",
+    "invoice_lines",
+    "invoice_usage",
     "invoices",
     "plan_tiers",
     "plans",
@@ -330,8 +334,10 @@ VIEWS = {
     "router_list",
     "router_networks",
     "router_requests",
+    "router_tenant",
     "router_usage",
     "sessions",
+    "tenants",
     "totals",
     "user_plans",
     "user_usage",
@@ -363,6 +369,9 @@ STATE = {
 }
 READS = TABLES | VIEWS | STATE | {"setting"}
 BILLING_TABLES = {
+    "credit_notes",
+    "invoice_lines",
+    "invoice_usage",
     "invoices",
     "plan_tiers",
     "plans",
@@ -378,7 +387,9 @@ BILLING_VIEWS = {
     "quota_booked",
     "quota_change",
     "router_list",
+    "router_tenant",
     "router_usage",
+    "tenants",
     "user_plans",
     "user_usage",
 }
@@ -546,6 +557,7 @@ NOT_BILLED = {
     "audit log": "SELECT * FROM audit_log",
     "verify": "SELECT * FROM radmeter.user_differences(NULL, NULL, NULL)",
     "explain": "SELECT * FROM radmeter.user_parts('alice', '2026-01-01')",
+    "days of users": "SELECT * FROM radmeter.user_days('alice', '2026-01-01', '2026-01-31')",
     "open sessions of routers": "SELECT * FROM radmeter.router_activity",
     "clocks": "SELECT * FROM radmeter.router_clock",
     "networks": "SELECT * FROM radmeter.router_networks",

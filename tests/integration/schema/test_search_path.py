@@ -148,6 +148,7 @@ CALLS = {
         "SELECT count(*) FROM radmeter.user_differences('2000-01-01', '2100-01-01', NULL)",
         "SELECT count(*) FROM radmeter.router_differences('2000-01-01', '2100-01-01', NULL)",
         "SELECT count(*) FROM radmeter.user_parts('alice', '2026-01-01')",
+        "SELECT count(*) FROM radmeter.user_days('alice', '2026-01-01', '2026-01-31')",
         "SELECT radmeter.sessions_complete_from(), radmeter.setting_value('timezone')",
         "SELECT count(*) FROM radmeter.missing_months(3)",
         "SELECT count(*) FROM radmeter.partitions, radmeter.router_list, radmeter.sessions, radmeter.router_clock",

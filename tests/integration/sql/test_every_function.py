@@ -202,6 +202,7 @@ THROUGH_PYTHON = {
     "router_differences": "test_verify.py",
     "salvage_rejected": "test_left_out.py",
     "set_limit": "test_cli_limits.py",
+    "user_days": "test_report.py",
     "user_differences": "test_verify.py",
     "user_parts": "test_explain.py",
 }

@@ -93,7 +93,7 @@ def test_every_command_takes_the_configuration_file() -> None:
         (("limits", "set", "personal_keep_days", "many"), "neither a whole number nor"),
         (("nonsense",), "No such command 'nonsense'."),
         (("usgae",), "No such command 'usgae'. Did you mean `radmeter usage` or `radmeter users`?"),
-        (("part",), "Did you mean `radmeter partitions`?"),
+        (("parti",), "Did you mean `radmeter partitions`?"),
         (("usage", "usr"), "Did you mean `radmeter usage user` or `radmeter usage users`?"),
         (("routers", "lst"), "Did you mean `radmeter routers list`"),
     ],
