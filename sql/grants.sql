@@ -42,6 +42,8 @@ BEGIN
             TO radmeter_reader;
         -- The views and functions read the default time zone and the user's period with the reader's own privileges.
         GRANT SELECT ON radmeter.setting TO radmeter_reader;
+        -- For `radmeter billing export`: the octets of a session by day.
+        GRANT SELECT ON radmeter.session_slice TO radmeter_reader;
         -- For `radmeter billing statement` and `radmeter report`.
         GRANT SELECT ON radmeter.tenants, radmeter.router_tenant, public.invoice_lines, public.invoice_usage,
             public.credit_notes TO radmeter_reader;

@@ -64,7 +64,10 @@ BEGIN
                       merged_into, merged_at, interim_interval, clients, plausible_mbit_per_second, tenant_id)
             ON public.routers TO radmeter_tenant;
         GRANT EXECUTE ON FUNCTION radmeter.current_tenant(), radmeter.is_own_day(bigint, date),
-            radmeter.setting_value(text), radmeter.stale_after(integer, integer, integer)
+            radmeter.setting_value(text), radmeter.stale_after(integer, integer, integer),
+            -- These only compute.
+            radmeter.period_end(text, smallint, date), radmeter.anchor_day(text, smallint, date),
+            radmeter.period_start(text, smallint, date, date), radmeter.month_day(date, smallint)
             TO radmeter_tenant;
     END IF;
 END;

@@ -37,7 +37,16 @@ READABLE = {
 }
 # The columns that a tenant may read, where it is not all of them.
 COLUMNS = {"public.routers": "id, name, mac, ip_address, tenant_id"}
-CALLABLE = {"current_tenant", "is_own_day", "setting_value", "stale_after"}
+CALLABLE = {
+    "anchor_day",
+    "current_tenant",
+    "is_own_day",
+    "month_day",
+    "period_end",
+    "period_start",
+    "setting_value",
+    "stale_after",
+}
 
 ROWS = """
 SET session_replication_role = replica;
