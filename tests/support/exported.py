@@ -106,7 +106,7 @@ def read(file: Path) -> list[dict[str, Any]]:
         kinds = [str(column[1]) for column in found.description or ()]
         if any("TIME ZONE" in kind for kind in kinds):
             chosen = ", ".join(
-                f'strftime(timezone(\'UTC\', "{name}"), \'%Y-%m-%dT%H:%M:%S.%fZ\') AS "{name}"'
+                f"strftime(timezone('UTC', \"{name}\"), '%Y-%m-%dT%H:%M:%S.%fZ') AS \"{name}\""
                 if "TIME ZONE" in kind
                 else f'"{name}"'
                 for name, kind in zip(names, kinds, strict=True)

@@ -23,9 +23,7 @@ DAY = click.DateTime(["%Y-%m-%d"])
 class Delimiter(click.Choice[str]):
     """What separates the values of CSV, by its name or as it is."""
 
-    def convert(
-        self, value: str, param: click.Parameter | None, ctx: click.Context | None
-    ) -> str:
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Return the character."""
         names = {char: name for name, char in DELIMITERS.items()}
         return DELIMITERS[super().convert(names.get(value, value), param, ctx)]
@@ -85,7 +83,9 @@ Exit codes:
     help="With csv: what separates values.  [default: comma; semicolon with --decimal-comma]",
 )
 @click.option("--decimal-comma", is_flag=True, help="With csv: 12,50 and not 12.50.")
-@click.option("--bom", is_flag=True, help="With csv: begin with a byte order mark, by which Excel knows UTF-8.")
+@click.option(
+    "--bom", is_flag=True, help="With csv: begin with a byte order mark, by which Excel knows UTF-8."
+)
 @click.option(
     "--raw",
     is_flag=True,

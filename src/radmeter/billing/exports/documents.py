@@ -61,7 +61,11 @@ LINES = Table(
         Column("document_id", "integer", "drafts have no other number"),
         Column("line", "integer", "number of the line in the document"),
         Column("kind", "word", "usage, included, base-fee, share, minimum, maximum, plan, top-up, .."),
-        Column("period_start", "date", "the first day that the line bills; of adjusting lines in an earlier month"),
+        Column(
+            "period_start",
+            "date",
+            "the first day that the line bills; of adjusting lines in an earlier month",
+        ),
         Column("period_end", "date", "the first day that is not included"),
         Column("description", "text", "as it stands on the document"),
         Column("arithmetic", "text", "how the amount comes about"),

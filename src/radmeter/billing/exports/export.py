@@ -206,11 +206,7 @@ def _unfit(table: Table, sums: Sequence[Row]) -> set[str]:
 def _total(table: Table, sums: Sequence[Row]) -> dict[str, Any]:
     """Return the sums over all rows. Amounts of several currencies have none."""
     octets = [column.name for column in table.columns if column.kind == "integer"]
-    return {
-        name: sum((each[name] for each in sums), Decimal(0))
-        for name in table.sums
-        if name in octets
-    }
+    return {name: sum((each[name] for each in sums), Decimal(0)) for name in table.sums if name in octets}
 
 
 def _written(

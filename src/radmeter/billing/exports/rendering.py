@@ -48,9 +48,7 @@ def is_string(column: Column) -> bool:
 
 def _ordered(table: Table, span: Span, selected: Sequence[sql.Composable]) -> sql.Composed:
     # The rows are sorted before they become text, which is longer. The server does not sort them again outside.
-    return sql.SQL(
-        "SELECT {} FROM (SELECT * FROM ({}) AS found ORDER BY {}) AS exported ORDER BY {}"
-    ).format(
+    return sql.SQL("SELECT {} FROM (SELECT * FROM ({}) AS found ORDER BY {}) AS exported ORDER BY {}").format(
         sql.SQL(", ").join(selected),
         table.selected(span),
         table.ordered_by("found"),
