@@ -88,7 +88,7 @@ LINES = Table(
            trim_scale(line.tax_rate) AS tax_rate, line.tax_rule, line.adjusts
     {_DOCUMENTS}
     JOIN public.invoice_lines AS line ON line.invoice_id = invoice.id
-    WHERE {_IN_SPAN}""",  # noqa: S608 # constants
+    WHERE {_IN_SPAN}""",  # constants
     of_tenant=_OF_TENANT,
     order=("tenant", "username", "document_id", "line"),
     sums=("usage_bytes", "net"),

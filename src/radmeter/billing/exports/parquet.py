@@ -15,6 +15,7 @@ _TYPES = {
     "text": pa.string(),
     "word": pa.string(),
     "integer": pa.int64(),
+    "octets": pa.int64(),
     "date": pa.date32(),
     "time": pa.timestamp("us", tz="UTC"),
     "boolean": pa.bool_(),
