@@ -1,4 +1,4 @@
-"""The triggers that keep counters, quotas and the chain of audit_log: lists those that must exist, and finds those that do not fire."""
+"""The triggers that keep counters, quotas, documents and audit_log: lists them, and finds those that do not fire."""
 
 from typing import NamedTuple
 
@@ -50,7 +50,22 @@ AUDIT = (
         for name in ("_100_guard", "_100_guard_rows", "_200_chain_inserted", "_200_chain_rewritten")
     ),
 )
-EXPECTED = COUNTING + QUOTAS + AUDIT
+DOCUMENTS = tuple(
+    Trigger(table, f"_100_guard_{name}")
+    for table, names in (
+        ("public.credit_note_lines", "credit_lines kept"),
+        ("public.credit_notes", "kept"),
+        ("public.invoice_lines", "part_deleted part_inserted part_updated truncate"),
+        ("public.invoice_usage", "part_deleted part_inserted part_updated truncate"),
+        ("public.invoices", "invoice truncate"),
+        ("public.routers", "recipient truncate"),
+        ("radmeter.billing_close", "kept"),
+        ("radmeter.document_number", "kept number"),
+        ("radmeter.tenants", "recipient truncate"),
+    )
+    for name in names.split()
+)
+EXPECTED = COUNTING + QUOTAS + DOCUMENTS + AUDIT
 
 
 def faults(connection: Connection) -> list[Fault]:

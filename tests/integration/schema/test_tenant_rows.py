@@ -27,6 +27,8 @@ READABLE = {
     "public.subscribers": 1,
     "public.top_ups": 1,
     "public.user_quota_usage": 1,
+    "radmeter.billing_close": 1,
+    "radmeter.issuers": 1,
     "radmeter.router_list": 2,
     "radmeter.router_tenant": 2,
     "radmeter.router_usage": 3,
@@ -37,15 +39,27 @@ READABLE = {
 }
 # The columns that a tenant may read, where it is not all of them.
 COLUMNS = {"public.routers": "id, name, mac, ip_address, tenant_id"}
-CALLABLE = {"current_tenant", "is_own_day", "setting_value", "stale_after"}
+CALLABLE = {
+    "anchor_day",
+    "current_tenant",
+    "is_own_day",
+    "month_day",
+    "period_end",
+    "period_start",
+    "setting_value",
+    "stale_after",
+}
 
 ROWS = """
 SET session_replication_role = replica;
+INSERT INTO radmeter.issuers (name) VALUES ('bolt');
 INSERT INTO radmeter.tenants (id, name, currency, digits, timezone, issuer_id, note)
-SELECT id, name, 'EUR', 2, 'UTC', (SELECT min(id) FROM radmeter.issuers), name || ' secret'
-FROM (VALUES (101, 'acme'), (102, 'bolt')) AS each (id, name);
+SELECT id, name, 'EUR', 2, 'UTC', (SELECT id FROM radmeter.issuers AS issuer WHERE issuer.name = each.issuer),
+       name || ' secret'
+FROM (VALUES (101, 'acme', 'default'), (102, 'bolt', 'bolt')) AS each (id, name, issuer);
 INSERT INTO radmeter.tenant_rates (tenant_id, from_day, terms)
-SELECT id, '2026-01-01', jsonb_build_object('note', name) FROM radmeter.tenants;
+SELECT id, '2026-01-01', jsonb_build_object('price', '1' || CASE name WHEN 'acme' THEN '' ELSE '77700099' END)
+FROM radmeter.tenants;
 INSERT INTO routers (id, name, mac, ip_address, timezone, tenant_id, total_usage) VALUES
     (201, 'acme lobby', '02:00:00:00:aa:01', '10.1.0.1', 'UTC', 101, 11),
     (202, 'bolt lobby', '02:00:00:00:bb:02', '10.2.0.2', 'UTC', 102, 77),
@@ -75,6 +89,8 @@ VALUES (401, NULL, 101, NULL, '2026-01-01', '2026-02-01', 1, 1, 'EUR', 'issued',
        (404, 'bolt bob', NULL, 102, '2026-01-01', '2026-02-01', 77700009, 77700009, 'EUR', 'issued', 77700009, 0, 2,
         now()),
        (405, NULL, 101, NULL, '2026-02-01', '2026-03-01', 77700010, 77700010, 'EUR', 'draft', 77700010, 0, 2, NULL);
+INSERT INTO radmeter.billing_close (period, tenant_id, closed_by)
+VALUES ('2026-01-01', 101, 'acme'), ('2026-01-01', 102, 'bolt'), ('2026-01-01', NULL, 'bolt');
 INSERT INTO invoice_lines (invoice_id, line, kind, period_start, period_end, description, arithmetic, net, tax_rate)
 SELECT id, 1, 'usage', '2026-01-01', '2026-02-01',
        CASE WHEN id < 403 THEN 'acme' ELSE 'bolt' END, '', 1, 0 FROM invoices;
