@@ -26,7 +26,8 @@ SELECT router.id, router.name, router.mac, router.nas_identifier, router.ip_addr
        router.discovery_key, router.updated_at, router.merged_into, router.merged_at, router.interim_interval,
        extract(epoch FROM radmeter.stale_after(NULL, router.interim_interval,
            radmeter.setting_value('stale_minutes')::integer))::integer AS stale_after_seconds,
-       router.clients, router.plausible_mbit_per_second, router.tenant_id::bigint AS tenant_id
+       router.clients, router.plausible_mbit_per_second, router.tenant_id::bigint AS tenant_id,
+       (SELECT tenant.name FROM radmeter.tenants AS tenant WHERE tenant.id = router.tenant_id) AS tenant
 FROM public.routers AS router;
 
 -- The sessions at the routers of the tenant that asks (radmeter.current_tenant): those of which the first and the last day

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +39,8 @@ VALUES
      'KWD', 3, 80000000000, 40.001, 0, 40.001),
     (13, 'alice', NULL, 1, NULL, 'issued', 1, NULL, NULL, NULL, '2026-11-03Z', '2026-10-01', '2026-11-01',
      'EUR', 2, NULL, 9.9, 0, 9.9);
-INSERT INTO public.invoice_lines (invoice_id, line, kind, period_start, period_end, description, arithmetic, usage_bytes,
-    quantity, unit, unit_price, net, tax_rate, adjusts)
+INSERT INTO public.invoice_lines (invoice_id, line, kind, period_start, period_end, description, arithmetic,
+    usage_bytes, quantity, unit, unit_price, net, tax_rate, adjusts)
 VALUES
     (11, 1, 'usage', '2026-10-01', '2026-11-01', 'Usage', '155.000002 GB x 0.50', 155000002000, 155.000002, 'GB', 0.50,
      77.51, 19, false),
@@ -100,13 +101,13 @@ def read(file: Path) -> list[dict[str, Any]]:
         "jsonl": "read_json(?, format = 'newline_delimited')",
         "parquet": "read_parquet(?)",
     }[form]
-    with duckdb.connect(config={"TimeZone": "UTC"} if form == "never" else {}) as connection:
+    with duckdb.connect() as connection:
         found = connection.execute(f"SELECT * FROM {source}", [str(file)])
         names = [column[0] for column in found.description or ()]
         kinds = [str(column[1]) for column in found.description or ()]
         if any("TIME ZONE" in kind for kind in kinds):
             chosen = ", ".join(
-                f'strftime(timezone(\'UTC\', "{name}"), \'%Y-%m-%dT%H:%M:%S.%fZ\') AS "{name}"'
+                f"strftime(timezone('UTC', \"{name}\"), '%Y-%m-%dT%H:%M:%S.%fZ') AS \"{name}\""
                 if "TIME ZONE" in kind
                 else f'"{name}"'
                 for name, kind in zip(names, kinds, strict=True)
@@ -125,10 +126,16 @@ def _sheets(file: Path) -> list[dict[str, Any]]:
     for sheet in book.worksheets:
         header, *lines = sheet.iter_rows(values_only=True)
         rows += [
-            {str(name): _text(value) for name, value in zip(header, line, strict=True)} for line in lines
+            {str(name): _decoded(_text(value)) for name, value in zip(header, line, strict=True)}
+            for line in lines
         ]
     book.close()
     return rows
+
+
+def _decoded(text: str | None) -> str | None:
+    """Return a cell's text: characters that XML has not are written as _x0001_ (ECMA-376, part 1, 22.9.2.19)."""
+    return None if text is None else re.sub("_x([0-9A-F]{4})_", lambda found: chr(int(found[1], 16)), text)
 
 
 def _text(value: Any) -> str | None:

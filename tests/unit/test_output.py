@@ -15,11 +15,11 @@ from rich.console import Console
 import radmeter
 from radmeter import output
 from radmeter.cli.common import Figure, emit, emit_csv
-from radmeter.spreadsheets import harmless
 from radmeter.database.identifiers import literal, quoted
 from radmeter.errors import RadmeterError, StoreError
 from radmeter.output import LogFormatter
 from radmeter.printable import CONTROL, escaped, escaped_json, printable
+from radmeter.spreadsheets import harmless
 from radmeter.trial.display import Display, Snapshot
 from radmeter.trial.totals import Comparison, Usage
 

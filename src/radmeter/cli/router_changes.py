@@ -33,7 +33,7 @@ PREVIEW = (
     "days",
     "bytes_total",
 )
-REALM = ("tenant", "realm", "from_day", "routers")
+REALM = ("tenant_id", "tenant", "realm", "from_day", "routers")
 # With --tenant: the router belongs to no tenant.
 NOBODY = ("none", "")
 # A preview counts no further.
@@ -281,13 +281,13 @@ def _shown(row: dict[str, Any]) -> dict[str, Any]:
 @click.command(
     epilog="""\b
 Examples:
-  radmeter routers qualify --tenant 7 --realm hotel.example.org
-  radmeter routers qualify --tenant 7 --realm hotel --from 2027-01-01
-  radmeter routers qualify --tenant 7 --off
+  radmeter routers qualify --tenant acme --realm hotel.example.org
+  radmeter routers qualify --tenant acme --realm hotel --from 2027-01-01
+  radmeter routers qualify --tenant acme --off
   radmeter routers qualify
 """
 )
-@click.option("--tenant", type=click.IntRange(1, 2**63 - 1), help="The tenant of the routers.")
+@click.option("--tenant", type=TEXT, help="The tenant of the routers, by name or number.")
 @click.option("--realm", type=TEXT, help="What names without a realm get: alice becomes alice@REALM.")
 @click.option("--off", is_flag=True, help="Names stay as routers send them.")
 @click.option(
@@ -301,7 +301,7 @@ Examples:
 @with_settings("state", "dsn", "read_dsn")
 def qualify(
     settings: Settings,
-    tenant: int | None,
+    tenant: str | None,
     realm: str | None,
     off: bool,
     from_day: datetime | None,
@@ -309,12 +309,13 @@ def qualify(
 ) -> None:
     """Tell apart users of two tenants who have the same name: alice counts as alice@REALM at a tenant's routers.
 
-    Without --tenant it shows what is set. `radmeter routers set --tenant` says to whom a router belongs.
+    Without --tenant it shows what is set. `radmeter routers assign` says to whom a router belongs.
 
     It begins with each user's first quota period that begins on DAY or later. Counters that exist keep their names, and
     so do sessions that are open then, to their end. A name with @ or a backslash stays as it is. A user with a one-time
     plan keeps the name. Plans go by the new name: give alice@REALM a plan before.
     """
+    from radmeter.billing.tenants import find
     from radmeter.database.operator import connect_as_operator
     from radmeter.database.views import reading
     from radmeter.routers.realms import qualify_usernames, realms, users_without_plan
@@ -328,11 +329,12 @@ def qualify(
     if (realm is not None) == off:
         raise click.UsageError("give --realm or --off")
     with existing_database(settings) as dsn, connect_as_operator(dsn) as connection:
-        day = qualify_usernames(connection, tenant, realm, None if from_day is None else from_day.date())
-        without = [] if realm is None else users_without_plan(connection, tenant, realm)
+        owner = find(connection, tenant)
+        day = qualify_usernames(connection, owner["id"], realm, None if from_day is None else from_day.date())
+        without = [] if realm is None else users_without_plan(connection, owner["id"], realm)
     name = "their names as sent" if realm is None else f"name@{realm}"
     output.say(
-        f"users at routers of tenant {tenant} have {name} from {day} on, each from the next period that begins"
+        f"users at routers of tenant {owner['name']!r} have {name} from {day} on, each from the next period that begins"
     )
     if without:
         shown = ", ".join(map(printable, without[:5])) + (", .." if len(without) > 5 else "")

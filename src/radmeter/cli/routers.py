@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from radmeter.routers.changes import RouterWriter
     from radmeter.routers.inventory import Line
 
-COLUMNS = ("id", "name", "mac", "nas_identifier", "ip_address", "timezone", "status", "tenant_id")
+COLUMNS = ("id", "name", "mac", "nas_identifier", "ip_address", "timezone", "status", "tenant_id", "tenant")
 SHORT = ("id", "name", "mac", "ip_address", "status")
 DETAILS = (
     *COLUMNS,
@@ -75,7 +75,8 @@ DETAILS = (
 )
 ALIAS = ("id", "name", "mac", "nas_identifier", "ip_address", "discovery_key", "merged_at")
 USAGE = ("usage_date", "bytes_in", "bytes_out", "bytes_total", "last_updated")
-LISTS = ("aliases", "usage")
+ASSIGNMENT = ("from_day", "until_day", "tenant_id", "tenant", "assigned_at")
+LISTS = ("aliases", "assignments", "usage")
 BATCH_LINES = 5000
 LONG_FILE_BYTES = 1 << 17
 OUTCOMES = ("added", "claimed", "updated", "unchanged", "refused")
@@ -150,10 +151,12 @@ def show(settings: Settings, router: str, days: int, output_format: str) -> None
 
     vendor, and what begins with coa, say how Disconnect- and CoA-Requests reach it. coa_secret is whether it has one.
 
-    tenant_id is the tenant to whom it belongs (`radmeter routers qualify`).
+    tenant is the tenant to whom it belongs today. assignments say whose it was, is and will be; until_day is the first
+    day that is another's (`radmeter routers assign`).
 
     clients are the RADIUS clients whose packets may name it. networks are those from which its packets came lately.
     """
+    from radmeter.billing import assignments
     from radmeter.database.views import reading
     from radmeter.routers import lookup as routers
     from radmeter.usage import counters
@@ -166,6 +169,7 @@ def show(settings: Settings, router: str, days: int, output_format: str) -> None
         aliases = routers.merged_routers(connection, found)
         networks = routers.networks(connection, found)
         reached = routers.requests(connection, found)
+        owners = assignments.history(connection, found.id)
         row = {**vars(found), **routers.activity(connection, found)}
     (today, *_) = [each for each in used if each["usage_date"] == found.today]
     row |= {
@@ -182,7 +186,9 @@ def show(settings: Settings, router: str, days: int, output_format: str) -> None
     if output_format == "json":
         row["aliases"] = [{name: plain(getattr(each, name)) for name in ALIAS} for each in aliases]
         row["usage"] = [{name: plain(each[name]) for name in USAGE} for each in used]
-        values = {name: row[name] if name in LISTS else plain(row[name]) for name in (*DETAILS, "usage")}
+        row["assignments"] = [{name: plain(each[name]) for name in ASSIGNMENT} for each in owners]
+        names = (*DETAILS, "assignments", "usage")
+        values = {name: row[name] if name in LISTS else plain(row[name]) for name in names}
         emit_json(values)
         return
     row["clients"] = ", ".join(map(str, found.clients or ())) or "any"
@@ -191,6 +197,9 @@ def show(settings: Settings, router: str, days: int, output_format: str) -> None
     labels = {"last_packet_at": "last packet of open sessions"}
     emit_one(row, output_format, columns=DETAILS, labels=labels)
     if output_format == "table":
+        if owners:
+            output.say()
+            emit(owners, output_format, columns=ASSIGNMENT[:2] + ASSIGNMENT[3:])
         output.say()
         emit(used, output_format, columns=USAGE)
 

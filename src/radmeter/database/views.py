@@ -10,6 +10,7 @@ from typing import Any
 import psycopg
 
 from radmeter.database.connection import Connection, connect, explained_errors
+from radmeter.database.deadline import Deadline
 from radmeter.errors import StoreError
 
 Row = dict[str, Any]
@@ -20,8 +21,10 @@ class NotKnown(StoreError):
 
 
 @contextmanager
-def reading(dsn: str) -> Iterator[Connection]:
+def reading(dsn: str, deadline: Deadline | None = None) -> Iterator[Connection]:
     """Open a read-only connection for the block. It sees one state of the database until `Connection.rollback`.
+
+    `deadline` is how long it waits for each answer.
 
     Raises
     ------
@@ -32,7 +35,7 @@ def reading(dsn: str) -> Iterator[Connection]:
     """
     with (
         explained_errors("radmeter_reader"),
-        connect(dsn, autocommit=False, any_pooler=True) as connection,
+        connect(dsn, autocommit=False, any_pooler=True, deadline=deadline) as connection,
     ):
         # Two queries must see the same state: a session that closes between them is in both or in neither.
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from io import BufferedReader
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,9 @@ CONFIGURATION: dict[str, str | bool | int | float | list[str]] = {
     "autoload_known_extensions": "false",
     "temp_directory": "",
 }
+# To sort more sessions than the memory has room for, it writes parts into a directory.
+SORTING_MEMORY = "512MB"
+FETCHED_ROWS = 10_000
 
 
 class ArchiveUnreadable(RadmeterError):
@@ -99,6 +102,37 @@ class ArchivedSessions:
         ).fetchone()
         return None if found is None else (_time(found[0]), radacctid)
 
+    def online(self, begins_at: datetime, ends_at: datetime) -> Iterator[tuple[Any, ...]]:
+        """Yield sessions that may have been online between two instants, by id: `COLUMNS`, usage_date and slices.
+
+        The slices are a list of (day, octets in, octets out).
+        """
+        if not self._sources:
+            return
+        selected = [self._selected(*column) for column in COLUMNS]
+        selected.append(self._selected("usage_date", "usage_date", "DATE"))
+        selected.append(
+            "list_transform(session_slice, part -> [CAST(part.usage_date AS VARCHAR), CAST(part.bytes_in AS VARCHAR), "
+            "CAST(part.bytes_out AS VARCHAR)]) AS slices"
+        )
+        found = self._connection.execute(
+            f"SELECT {', '.join(selected)} FROM {self._table} "  # noqa: S608 # ours
+            f"WHERE acctstoptime >= {_stamp(begins_at)} "
+            f"AND (acctstarttime < {_stamp(ends_at)} OR acctstarttime IS NULL) ORDER BY radacctid",
+            [self._sources],
+        )
+        kinds = [kind for _, _, kind in COLUMNS]
+        while several := found.fetchmany(FETCHED_ROWS):
+            for *values, day, slices in several:
+                yield (
+                    *(
+                        _time(value) if kind == "TIMESTAMPTZ" else value
+                        for value, kind in zip(values, kinds, strict=True)
+                    ),
+                    day,
+                    [(date.fromisoformat(part[0]), int(part[1]), int(part[2])) for part in slices or ()],
+                )
+
     def _query(
         self,
         username: str | None,
@@ -120,7 +154,7 @@ class ArchivedSessions:
             if not by_id and start is None:
                 last = f"(acctstarttime IS NOT NULL OR {last})"
             elif not by_id and start is not None:
-                stamp = f"TIMESTAMPTZ '{start.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}+00'"
+                stamp = _stamp(start)
                 last = f"(acctstarttime < {stamp} OR acctstarttime = {stamp} AND {last})"
             conditions.append(last)
         order = "radacctid DESC" if by_id else "acctstarttime DESC NULLS FIRST, radacctid DESC"
@@ -138,13 +172,17 @@ class ArchivedSessions:
 
 
 @contextmanager
-def opened(files: Sequence[ArchivedFile], directory: Path | None = None) -> Iterator[ArchivedSessions]:
+def opened(
+    files: Sequence[ArchivedFile], directory: Path | None = None, *, scratch: Path | None = None
+) -> Iterator[ArchivedSessions]:
     """Open files for reading, after the SHA-256 of each was compared. Nothing that somebody else wrote is parsed.
 
     Parameters
     ----------
     directory
         Where a file is looked for under its name if it is not where it was written.
+    scratch
+        A directory for what sorting has no memory for. None: it takes the memory that it needs.
 
     Raises
     ------
@@ -164,7 +202,8 @@ def opened(files: Sequence[ArchivedFile], directory: Path | None = None) -> Iter
                 raise _unreadable(path, f"cannot be read: {error.strerror}", each) from None
             # The very file that was compared, whatever its path leads to now, and whatever is in its name.
             sources.append(f"/proc/self/fd/{source.fileno()}")
-        connection = stack.enter_context(duckdb.connect(":memory:", config=CONFIGURATION))
+        beyond = {} if scratch is None else {"temp_directory": str(scratch), "memory_limit": SORTING_MEMORY}
+        connection = stack.enter_context(duckdb.connect(":memory:", config=CONFIGURATION | beyond))
         try:
             yield ArchivedSessions(connection, sources)
         except duckdb.Error as error:
@@ -199,6 +238,10 @@ def _row(values: Sequence[Any]) -> dict[str, Any]:
         name: _time(value) if kind == "TIMESTAMPTZ" else value
         for (name, _, kind), value in zip(COLUMNS, values, strict=True)
     }
+
+
+def _stamp(at: datetime) -> str:
+    return f"TIMESTAMPTZ '{at.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}+00'"
 
 
 def _time(micros: int | None) -> datetime | None:

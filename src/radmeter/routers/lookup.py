@@ -14,7 +14,7 @@ from radmeter.packet.router_key import normal_mac
 ROUTERS = """
 SELECT id, name, mac, nas_identifier, ip_address, status, timezone, created_at, today, discovery_key, updated_at,
        merged_into, merged_at, interim_interval, stale_after_seconds, clients, plausible_mbit_per_second,
-       tenant_id
+       tenant_id, tenant
 FROM radmeter.router_list WHERE true"""
 STATUS = " AND status = %(status)s"
 REQUESTS = """
@@ -58,7 +58,8 @@ class Router:
     stale_after_seconds: int
     clients: Any  # RADIUS clients whose packets may name it; None: any
     plausible_mbit_per_second: int | None  # more than one user can use in a direction; None: the limit
-    tenant_id: int | None  # whose it is: a tenant can have a realm for user names
+    tenant_id: int | None  # whose it is today: a tenant can have a realm for user names
+    tenant: str | None  # the name of that tenant
 
     @property
     def shown(self) -> str:

@@ -45,7 +45,8 @@ def realms(connection: Connection) -> list[Row]:
     """Return the realms of the tenants, from when on each holds, and how many routers the tenant has."""
     return views.rows(
         connection,
-        """SELECT each.tenant_id AS tenant, each.realm, each.qualify_from AS from_day,
+        """SELECT each.tenant_id, each.realm, each.qualify_from AS from_day,
+                  (SELECT tenant.name FROM radmeter.tenants AS tenant WHERE tenant.id = each.tenant_id) AS tenant,
                   (SELECT count(*) FROM radmeter.router_list AS router
                    WHERE router.tenant_id = each.tenant_id AND router.merged_into IS NULL) AS routers
            FROM radmeter.tenant_realm AS each ORDER BY each.tenant_id, each.qualify_from""",

@@ -36,8 +36,9 @@ def document(connection: Connection, tenant: str, month: str = "2026-01-01") -> 
                SELECT %(month)s, id FROM radmeter.tenants WHERE name = %(tenant)s RETURNING id, tenant_id)
            INSERT INTO invoices (tenant_id, close_id, status, issuer_id, number_year, sequence, number, issued_at,
                                  period_start, period_end, currency, digits, net, tax, amount, usage_bytes)
-           SELECT tenant_id, id, 'issued', 1, 0, id, 'T-' || id, now(), %(month)s, date %(month)s + 28, 'EUR', 2, 5, 1, 6, 0
-           FROM closed""".replace("date %(month)s", "%(month)s::date"),
+           SELECT tenant_id, id, 'issued', 1, 0, id, 'T-' || id, now(), %(month)s, %(month)s::date + 28, 'EUR', 2, 5,
+                  1, 6, 0
+           FROM closed""",
         {"month": month, "tenant": tenant},
     )
 

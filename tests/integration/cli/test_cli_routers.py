@@ -34,6 +34,7 @@ def test_an_added_router_is_listed_and_shown(database: str) -> None:
         "timezone": "Europe/Berlin",
         "status": "active",
         "tenant_id": None,
+        "tenant": None,
         "clients": None,
     }
     assert radmeter(database, "routers", "list", "--format", "json").json() == [row]

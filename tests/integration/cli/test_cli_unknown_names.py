@@ -143,7 +143,6 @@ FREE = {
     "webhooks add URL": "a new value",
     "plans add --role": "a name that the routers know",
     "plans set --role": "a name that the routers know",
-    "routers set --tenant": "a number of the operator's choice",
     "freeradius install --cache": "a server: tests/acceptance/test_freeradius_install.py",
     "--raddb": "a directory",
     "--passwords": "a directory",

@@ -18,10 +18,10 @@ from support.commands import Packets, Result, radmeter
 from support.ledger import ingest
 from support.servers import Connection, Server
 
-from radmeter.spreadsheets import harmless
 from radmeter.ingest.store import Store
 from radmeter.plugin.journal.writer import JournalWriter
 from radmeter.printable import CONTROL
+from radmeter.spreadsheets import harmless
 
 # Colors, the title of a window, C1, the direction of writing, and a line that looks like ours.
 HOSTILE = "=1\x1b[31m\x1b]0;t\x07\x7f\x9b2J\u202e\u2066\u061c\r\nerror: forged;@x"

@@ -38,6 +38,10 @@ def tenants(connection: Connection) -> Connection:
         """INSERT INTO routers (name, nas_identifier, status, tenant_id)
            VALUES ('a', 'a', 'active', 7), ('b', 'b', 'active', 8), ('c', 'c', 'active', NULL)"""
     )
+    connection.execute(
+        """INSERT INTO radmeter.tenants (id, name, timezone, issuer_id)
+           VALUES (7, 'inn', 'UTC', 1), (8, 'club', 'UTC', 1), (9, 'bare', 'UTC', 1)"""
+    )
     connection.execute("INSERT INTO plans (name, quota_type, timezone) VALUES ('daily', 'daily', 'UTC')")
     connection.execute(
         """INSERT INTO subscribers (username, plan_id)
@@ -194,7 +198,7 @@ def test_the_command_says_when(database: str, tenants: Connection) -> None:
     send(database, "a", "s", 5)
     send(database, "b", "t", 5, "berta")
     tenants.execute("DELETE FROM subscribers WHERE username = 'alice@hotel'")
-    done = radmeter(database, "routers", "qualify", "--tenant", "7", "--realm", "hotel")
+    done = radmeter(database, "routers", "qualify", "--tenant", "inn", "--realm", "hotel")
     assert done.exit_code == 0, done.errors
     row = tenants.execute("SELECT qualify_from, realm FROM radmeter.tenant_realm").fetchone()
     assert row is not None
@@ -203,7 +207,8 @@ def test_the_command_says_when(database: str, tenants: Connection) -> None:
     assert f"have name@hotel from {row[0]} on, each from the next period that begins" in done.output
     assert done.errors == "1 user with a plan, but none under the new name: alice\n"
     for arguments, told in (
-        (("--tenant", "9", "--realm", "x"), "no router has the tenant 9"),
+        (("--tenant", "9", "--realm", "x"), 'no router has the tenant "bare"'),
+        (("--tenant", "10", "--realm", "x"), "there is no tenant '10'"),
         (("--tenant", "8", "--realm", "HOTEL"), "the realm HOTEL belongs to another tenant"),
         (("--tenant", "8", "--realm", "a@b"), "a realm has letters, digits, dots and dashes"),
         (("--tenant", "8", "--realm", "x", "--from", f"{days_ago(-1)}"), f"{days_ago(-2)} at the earliest"),
@@ -287,8 +292,9 @@ def test_the_tenant_of_a_router_and_the_realms_are_shown(database: str, connecti
     def tenant() -> object:
         return json.loads(run("show", "lobby", "--format", "json"))["tenant_id"]
 
+    connection.execute("INSERT INTO radmeter.tenants (id, name, timezone, issuer_id) VALUES (7, 'inn', 'UTC', 1)")
     refused = radmeter(database, "routers", "qualify", "--tenant", "7", "--realm", "hotel")
-    assert 'no router has the tenant 7: "radmeter routers set NAME --tenant 7"' in refused.errors
+    assert 'no router has the tenant "inn": "radmeter routers assign ROUTER --tenant 7"' in refused.errors
     run("add", "lobby", "--mac", "02:00:00:00:00:01")
     assert tenant() is None
     assert run("set", "lobby", "--tenant", "7") == "router #1 'lobby' is changed\n"
@@ -298,9 +304,10 @@ def test_the_tenant_of_a_router_and_the_realms_are_shown(database: str, connecti
     assert json.loads(run("qualify", "--format", "json")) == []
     run("qualify", "--tenant", "7", "--realm", "hotel", "--from", "2200-01-01")
     assert json.loads(run("qualify", "--format", "json")) == [
-        {"tenant": 7, "realm": "hotel", "from_day": "2200-01-01", "routers": 1}
+        {"tenant_id": 7, "tenant": "inn", "realm": "hotel", "from_day": "2200-01-01", "routers": 1}
     ]
     run("set", "lobby", "--tenant", "none", "--timezone", "UTC")
     assert tenant() is None
     for bad in ("0", "x", "9223372036854775808"):
-        assert radmeter(database, "routers", "set", "lobby", "--tenant", bad).exit_code == 2
+        refused = radmeter(database, "routers", "set", "lobby", "--tenant", bad)
+        assert f'there is no tenant "{bad}"' in refused.errors

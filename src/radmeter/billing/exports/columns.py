@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from typing import Literal
 
-# text is somebody's: a name, a description. word is one of ours: a status, a day's zone, a MAC address.
-Kind = Literal["text", "word", "integer", "decimal", "date", "time", "boolean"]
+# text is somebody's: a name, a description. word is one of ours: a status, a time zone, a MAC address. octets may be
+# more than a double can count.
+Kind = Literal["text", "word", "integer", "octets", "decimal", "date", "time", "boolean"]
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,16 @@ class Column:
     meaning: str
     digits: tuple[int, int] = (38, 0)
 
+    @property
+    def is_string(self) -> bool:
+        """Return whether the values are text in every format."""
+        return self.kind in ("text", "word")
+
+    @property
+    def is_whole(self) -> bool:
+        """Return whether the values are whole numbers."""
+        return self.kind in ("integer", "octets")
+
 
 def money(name: str, meaning: str) -> Column:
     """Return a column of an amount in the currency of its row. No currency has more than 4 digits."""
@@ -28,4 +39,4 @@ def money(name: str, meaning: str) -> Column:
 
 def octets(name: str, meaning: str) -> Column:
     """Return a column of octets."""
-    return Column(name, "integer", f"{meaning}, octets")
+    return Column(name, "octets", f"{meaning}, octets")

@@ -4,7 +4,6 @@ import re
 from collections.abc import Sequence
 
 from radmeter.billing.exports.columns import Column
-from radmeter.billing.exports.rendering import is_string
 from radmeter.spreadsheets import harmless
 
 BOM = b"\xef\xbb\xbf"
@@ -25,7 +24,7 @@ class Guard:
     """Makes lines of CSV harmless, as COPY writes them. Columns that are not text of somebody stay as they are."""
 
     def __init__(self, columns: Sequence[Column], delimiter: str) -> None:
-        self._guarded = [is_string(column) for column in columns]
+        self._guarded = [column.is_string for column in columns]
         self._delimiter = delimiter
         # Where the delimiter is a separator, the value is in quotes.
         self._others = SEPARATORS.replace(delimiter, "")

@@ -61,7 +61,11 @@ LINES = Table(
         Column("document_id", "integer", "drafts have no other number"),
         Column("line", "integer", "number of the line in the document"),
         Column("kind", "word", "usage, included, base-fee, share, minimum, maximum, plan, top-up, .."),
-        Column("period_start", "date", "the first day that the line bills; of adjusting lines in an earlier month"),
+        Column(
+            "period_start",
+            "date",
+            "the first day that the line bills; of adjusting lines in an earlier month",
+        ),
         Column("period_end", "date", "the first day that is not included"),
         Column("description", "text", "as it stands on the document"),
         Column("arithmetic", "text", "how the amount comes about"),
@@ -84,7 +88,7 @@ LINES = Table(
            trim_scale(line.tax_rate) AS tax_rate, line.tax_rule, line.adjusts
     {_DOCUMENTS}
     JOIN public.invoice_lines AS line ON line.invoice_id = invoice.id
-    WHERE {_IN_SPAN}""",  # noqa: S608 # constants
+    WHERE {_IN_SPAN}""",  # constants
     of_tenant=_OF_TENANT,
     order=("tenant", "username", "document_id", "line"),
     sums=("usage_bytes", "net"),

@@ -1,25 +1,27 @@
 """Exports a table: counts it, streams it and describes it, all from one snapshot."""
 
 import datetime
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 from psycopg import sql
 
-from radmeter.billing.exports import csv_text, rendering
+from radmeter.billing.exports.archived import archived
 from radmeter.billing.exports.columns import Column
 from radmeter.billing.exports.counters import ROUTER_DAYS, USER_PERIODS
 from radmeter.billing.exports.documents import INVOICES, LINES
 from radmeter.billing.exports.manifest import Manifest
 from radmeter.billing.exports.sessions import SESSIONS
+from radmeter.billing.exports.source import Source, Style
 from radmeter.billing.exports.table import Span, Table
 from radmeter.billing.exports.target import Target
 from radmeter.database.connection import Connection
-from radmeter.database.copying import blocks
 from radmeter.database.views import NotKnown, Row, rows
-from radmeter.progress import Listener, Progress
+from radmeter.progress import Progress
 
 TABLES = {table.what: table for table in (INVOICES, LINES, ROUTER_DAYS, USER_PERIODS, SESSIONS)}
 FORMATS = ("csv", "jsonl", "parquet", "xlsx")
@@ -29,35 +31,18 @@ SPAN = """
 SELECT min(%(first)s::timestamp AT TIME ZONE zone) AS begins_at, max(%(end)s::timestamp AT TIME ZONE zone) AS ends_at
 FROM (SELECT value AS zone FROM radmeter.setting WHERE name = 'timezone'
       UNION SELECT timezone FROM public.routers WHERE timezone IS NOT NULL) AS known"""
+# Ten million sessions are sorted in parts of 4 MB otherwise, which are then merged several times.
+SETTINGS = """
+SET LOCAL timezone = 'UTC'; SET LOCAL jit = off;
+SELECT set_config('work_mem', '64MB', true) WHERE pg_size_bytes(current_setting('work_mem')) < 64 * 1048576"""
 # The months that are not closed, for everybody or for a tenant.
 OPEN_MONTHS = """
 SELECT to_char(month, 'YYYY-MM') AS month
-FROM generate_series(date_trunc('month', %(first)s::timestamp), %(end)s::timestamp - interval '1 day', '1 month') AS month
+FROM generate_series(date_trunc('month', %(first)s::timestamp), %(end)s::timestamp - interval '1 day', '1 month')
+    AS month
 WHERE NOT EXISTS (SELECT FROM radmeter.billing_close AS closed
                   WHERE closed.period = month::date AND (%(tenant)s::bigint IS NULL OR closed.tenant_id = %(tenant)s))
 ORDER BY month"""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Style:
-    """The form of an export. All but `format` are of CSV."""
-
-    format: str
-    delimiter: str = ","
-    decimal_comma: bool = False
-    bom: bool = False
-    raw: bool = False
-
-    def options(self) -> dict[str, Any]:
-        """Return what the manifest says of it."""
-        if self.format != "csv":
-            return {}
-        return {
-            "delimiter": self.delimiter,
-            "decimal_comma": self.decimal_comma,
-            "bom": self.bom,
-            "raw": self.raw,
-        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,18 +70,28 @@ def export(
     target: Target,
     file_name: str | None,
     progress: Progress,
+    archive_directory: Path | None = None,
 ) -> Exported:
     """Write an export into `target`, and let it appear.
 
     The connection's transaction is REPEATABLE READ: everything is read from its snapshot.
 
+    Parameters
+    ----------
+    file_name
+        The name of the file for the manifest; None: it has none.
+    archive_directory
+        Where a file of archived sessions is looked for if it is not where it was written.
+
     Raises
     ------
+    ArchiveUnreadable
+        A file of archived sessions is gone, or it is not the file that was written.
     NotKnown
         There is no such tenant.
     """
     # Times are in UTC, and the order of columns and rows does not depend on the session.
-    connection.execute("SET LOCAL timezone = 'UTC'; SET LOCAL jit = off")
+    connection.execute(SETTINGS.encode())
     span = _span(connection, asked)
     at = rows(connection, "SELECT pg_current_snapshot()::text AS snapshot, now() AS at")[0]
     months = [
@@ -108,9 +103,17 @@ def export(
     with progress(f"counting {table.what}"):
         sums = _sums(connection, table, span)
     count = sum(each["rows"] for each in sums)
-    with progress(f"exporting {table.what}", count) as bar:
-        written = _written(connection, table, span, style, target, bar, _unfit(table, sums))
-    assert written == count, f"{written} rows were written of {count} in the same snapshot"
+    with (
+        archived(connection, span, archive_directory) if table is SESSIONS else nullcontext() as files,
+        progress(f"exporting {table.what}", count + (files[1] if files else 0)) as bar,
+    ):
+        old = files[0] if files else None
+        source = Source(connection, table, span, style, _unfit(table, sums), old, bar)
+        source.write(target.sink)
+        if old is not None:
+            count += old.count
+            sums.append({"rows": old.count, "bytes_in": old.bytes_in, "bytes_out": old.bytes_out})
+    assert source.written == count, f"{source.written} rows were written of {count} in the same snapshot"
     manifest = Manifest(
         what=table.what,
         rows_are=table.rows,
@@ -124,15 +127,12 @@ def export(
         rows=count,
         totals=_total(table, sums),
         totals_by_currency=(
-            {
-                each["currency"] or "": {"rows": each["rows"], **{name: each[name] for name in table.sums}}
-                for each in sums
-            }
+            {each["currency"] or "": _of_currency(table, each) for each in sums}
             if table.by_currency
             else None
         ),
         file=file_name,
-        bytes=target.sink.size,
+        size=target.sink.size,
         sha256=target.sink.sha256,
         snapshot=at["snapshot"],
         exported_at=at["at"].astimezone(datetime.UTC).isoformat(timespec="seconds"),
@@ -203,56 +203,20 @@ def _unfit(table: Table, sums: Sequence[Row]) -> set[str]:
     }
 
 
-def _total(table: Table, sums: Sequence[Row]) -> dict[str, Any]:
-    """Return the sums over all rows. Amounts of several currencies have none."""
-    octets = [column.name for column in table.columns if column.kind == "integer"]
+def _octets(table: Table) -> set[str]:
+    return {column.name for column in table.columns if column.kind == "octets"}
+
+
+def _of_currency(table: Table, sums: Row) -> dict[str, Any]:
+    """Return count and sums of a currency: octets as numbers, amounts as they are."""
+    octets = _octets(table)
     return {
-        name: sum((each[name] for each in sums), Decimal(0))
-        for name in table.sums
-        if name in octets
+        "rows": sums["rows"],
+        **{name: int(sums[name]) if name in octets else sums[name] for name in table.sums},
     }
 
 
-def _written(
-    connection: Connection,
-    table: Table,
-    span: Span,
-    style: Style,
-    target: Target,
-    bar: Listener,
-    unfit: set[str],
-) -> int:
-    """Write the rows in their format. Return how many there were."""
-    count = 0
-
-    def counted(statement: sql.Composed) -> Iterator[list[bytes]]:
-        nonlocal count
-        for lines in blocks(connection, statement):
-            yield lines
-            count += len(lines)
-            bar.advance(len(lines))
-
-    sink = target.sink
-    if style.format == "csv":
-        guard = None if style.raw else csv_text.Guard(table.columns, style.delimiter)
-        if style.bom:
-            sink.write(csv_text.BOM)
-        sink.write(csv_text.header(table.columns, style.delimiter))
-        statement = rendering.csv_lines(
-            table, span, delimiter=style.delimiter, decimal_comma=style.decimal_comma
-        )
-        for lines in counted(statement):
-            sink.write(b"".join(lines) if guard is None else guard.block(lines))
-    elif style.format == "jsonl":
-        for lines in counted(rendering.json_lines(table, span)):
-            sink.write(b"".join(lines))
-    elif style.format == "parquet":
-        # Imported here because each loads slowly, and is of an extra.
-        from radmeter.billing.exports import parquet
-
-        parquet.write(counted(rendering.raw_lines(table, span)), table.columns, unfit, sink)
-    else:
-        from radmeter.billing.exports import xlsx
-
-        xlsx.write(counted(rendering.raw_lines(table, span)), table.columns, sink, title=table.what)
-    return count
+def _total(table: Table, sums: Sequence[Row]) -> dict[str, Any]:
+    """Return the sums of octets over all rows. Amounts of several currencies have none."""
+    octets = _octets(table)
+    return {name: sum(int(each[name]) for each in sums) for name in table.sums if name in octets}

@@ -29,7 +29,7 @@ class Manifest:
     totals: dict[str, Any]
     totals_by_currency: dict[str, dict[str, Any]] | None
     file: str | None
-    bytes: int
+    size: int
     sha256: str
     snapshot: str
     exported_at: str
@@ -39,6 +39,7 @@ class Manifest:
     def content(self) -> bytes:
         """Return the content of the manifest's file."""
         said = asdict(self)
+        said["bytes"] = said.pop("size")
         said["columns"] = [
             {"name": each.name, "kind": each.kind, "meaning": each.meaning} for each in self.columns
         ]

@@ -15,6 +15,7 @@ _TYPES = {
     "text": pa.string(),
     "word": pa.string(),
     "integer": pa.int64(),
+    "octets": pa.int64(),
     "date": pa.date32(),
     "time": pa.timestamp("us", tz="UTC"),
     "boolean": pa.bool_(),
@@ -36,9 +37,7 @@ def schema(columns: Sequence[Column], unfit: Iterable[str]) -> pa.Schema:
     return pa.schema(fields)
 
 
-def write(
-    blocks: Iterable[list[bytes]], columns: Sequence[Column], unfit: Iterable[str], sink: Sink
-) -> None:
+def write(blocks: Iterable[list[bytes]], columns: Sequence[Column], unfit: Iterable[str], sink: Sink) -> None:
     """Write rows, which are lines of raw CSV. What pyarrow writes is the same for the same rows and release of it."""
     wanted = schema(columns, unfit)
     with pq.ParquetWriter(sink, wanted, compression="zstd", store_schema=True) as writer:
@@ -62,9 +61,7 @@ def _parsed(lines: list[bytes], wanted: pa.Schema) -> pa.Table:
     types: Mapping[str, pa.DataType] = dict(zip(wanted.names, wanted.types, strict=True))
     table = csv.read_csv(
         pa.BufferReader(text),
-        read_options=csv.ReadOptions(
-            column_names=wanted.names, use_threads=False, block_size=len(text) + 1
-        ),
+        read_options=csv.ReadOptions(column_names=wanted.names, use_threads=False, block_size=len(text) + 1),
         parse_options=csv.ParseOptions(newlines_in_values=True),
         convert_options=csv.ConvertOptions(
             column_types=types,

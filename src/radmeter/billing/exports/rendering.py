@@ -27,7 +27,7 @@ def csv_lines(table: Table, span: Span, *, delimiter: str = ",", decimal_comma: 
 def raw_lines(table: Table, span: Span) -> sql.Composed:
     """Return the COPY that writes CSV in which each text is quoted, and what is missing is not."""
     selected = [_text(column) for column in table.columns]
-    quoted = [sql.Identifier(column.name) for column in table.columns if is_string(column)]
+    quoted = [sql.Identifier(column.name) for column in table.columns if column.is_string]
     return sql.SQL("COPY ({}) TO STDOUT (FORMAT csv, FORCE_QUOTE ({}))").format(
         _ordered(table, span, selected), sql.SQL(", ").join(quoted)
     )
@@ -41,16 +41,9 @@ def json_lines(table: Table, span: Span) -> sql.Composed:
     )
 
 
-def is_string(column: Column) -> bool:
-    """Return whether a column's values are text in every format."""
-    return column.kind in ("text", "word")
-
-
 def _ordered(table: Table, span: Span, selected: Sequence[sql.Composable]) -> sql.Composed:
     # The rows are sorted before they become text, which is longer. The server does not sort them again outside.
-    return sql.SQL(
-        "SELECT {} FROM (SELECT * FROM ({}) AS found ORDER BY {}) AS exported ORDER BY {}"
-    ).format(
+    return sql.SQL("SELECT {} FROM (SELECT * FROM ({}) AS found ORDER BY {}) AS exported ORDER BY {}").format(
         sql.SQL(", ").join(selected),
         table.selected(span),
         table.ordered_by("found"),
@@ -76,12 +69,10 @@ def _text(column: Column, *, decimal_comma: bool = False) -> sql.Composed:
 def _json(column: Column) -> sql.Composed:
     if column.kind == "decimal":
         return _named("{0}::text", column)
-    if column.kind == "integer":
+    if column.kind == "octets":
         return _named(
             f"CASE WHEN {{0}} BETWEEN -{EXACT_INTEGER} AND {EXACT_INTEGER} THEN to_json({{0}}) "
             "ELSE to_json({0}::text) END",
             column,
         )
-    if column.kind == "boolean":
-        return _named("{0}", column)
-    return _text(column)
+    return _named("{0}", column) if column.kind == "boolean" else _text(column)

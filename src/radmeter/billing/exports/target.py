@@ -108,8 +108,10 @@ class FileTarget:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
-        self._manifest.close()
+        try:
+            self._file.close()
+        finally:
+            self._manifest.close()
 
 
 class OutputTarget:
@@ -148,11 +150,11 @@ class _Unfinished:
         if self.path.exists() and not self.path.is_file():
             raise TargetError(f"{path} is not a regular file: give another name, or - for standard output")
         self._place = Path(f"{self.path}{UNFINISHED}")
-        self._descriptor: int | None = None
+        self._file: io.FileIO | None = None
 
     def open(self) -> None:
         """Open it, and empty what a killed export left."""
-        while self._descriptor is None:
+        while self._file is None:
             found = os.open(self._place, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
             try:
                 fcntl.flock(found, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -162,24 +164,24 @@ class _Unfinished:
                     f"another export writes {self.path}: wait for it, or give another name"
                 ) from None
             if self._is(found):
-                self._descriptor = found
-                os.ftruncate(found, 0)
+                self._file = io.FileIO(found, "wb")
+                self._file.truncate(0)
             else:
                 os.close(found)  # the other export has finished meanwhile, and this is its file
 
     def write(self, data: bytes) -> None:
         """Write all of the data."""
-        assert self._descriptor is not None
+        assert self._file is not None
         rest = memoryview(data)
         with self._named():
             while rest:
-                rest = rest[os.write(self._descriptor, rest) :]
+                rest = rest[self._file.write(rest) :]
 
     def sync(self) -> None:
         """Have the content on the disk."""
-        assert self._descriptor is not None
+        assert self._file is not None
         with self._named():
-            os.fsync(self._descriptor)
+            os.fsync(self._file.fileno())
 
     def remove_older(self) -> None:
         """Remove what has the name now."""
@@ -194,12 +196,11 @@ class _Unfinished:
 
     def close(self) -> None:
         """Close it. If it has not got its name, it goes."""
-        if self._descriptor is not None:
-            with suppress(OSError):
-                if self._is(self._descriptor):
+        if self._file is not None:
+            file, self._file = self._file, None
+            with file, suppress(OSError):
+                if self._is(file.fileno()):
                     self._place.unlink()
-            os.close(self._descriptor)
-            self._descriptor = None
 
     def _is(self, descriptor: int) -> bool:
         try:

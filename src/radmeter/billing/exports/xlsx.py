@@ -87,14 +87,14 @@ class _Pages:
         for place, column in enumerate(self._columns):
             self._sheet.set_column(place, place, max(12, len(column.name) + 2))
             self._sheet.write_string(0, place, column.name, self._bold)
-            if column.kind in ("decimal", "integer"):
-                self._sheet.ignore_errors({"number_stored_as_text": "A1:XFD1048576"})
+        # They are meant to be text.
+        self._sheet.ignore_errors({"number_stored_as_text": "A1:XFD1048576"})
         self._row = 1
 
     def _write(self, place: int, column: Column, value: str) -> None:
-        if column.kind == "integer" and abs(int(value)) <= EXACT_INTEGER:
+        if column.is_whole and abs(int(value)) <= EXACT_INTEGER:
             self._sheet.write_number(self._row, place, int(value))
-        elif column.kind in ("integer", "decimal"):
+        elif column.is_whole or column.kind == "decimal":
             self._sheet.write_string(self._row, place, value, self._right)
         elif column.kind == "boolean":
             self._sheet.write_boolean(self._row, place, value == "true")

@@ -285,8 +285,9 @@ COMMENT ON COLUMN public.invoice_lines.net IS
     'without tax, rounded to the currency: the invoice is the sum of its lines';
 COMMENT ON COLUMN public.invoice_lines.adjusts IS 'for a month that was closed before: period_start says which';
 
+-- No foreign key: the check of each row would take as long as all else of a close. The triggers check all rows at once.
 CREATE TABLE public.invoice_usage (
-    invoice_id  bigint NOT NULL REFERENCES public.invoices (id) ON DELETE CASCADE,
+    invoice_id  bigint NOT NULL,
     router_id   bigint NOT NULL,
     usage_date  date NOT NULL,
     bytes_in    bigint NOT NULL,
