@@ -77,10 +77,24 @@ ELSE = {
     # Not total_usage.
     *(
         ("column", f"public.routers.{column}", "radmeter_tenant", "SELECT")
-        for column in (
-            "id, name, mac, nas_identifier, ip_address, status, timezone, created_at, updated_at, discovery_key, "
-            "merged_into, merged_at, interim_interval, clients, plausible_mbit_per_second, tenant_id"
-        ).split(", ")
+        for column in [
+            "id",
+            "name",
+            "mac",
+            "nas_identifier",
+            "ip_address",
+            "status",
+            "timezone",
+            "created_at",
+            "updated_at",
+            "discovery_key",
+            "merged_into",
+            "merged_at",
+            "interim_interval",
+            "clients",
+            "plausible_mbit_per_second",
+            "tenant_id",
+        ]
     ),
     ("database", "it", "PUBLIC", "CONNECT"),
     ("database", "it", "radmeter_owner", "TEMPORARY"),
