@@ -41,13 +41,13 @@ QUOTAS = (
 )
 AUDIT = (
     *(
+        Trigger("public.audit_log", name)
+        for name in ("_100_guard", "_100_guard_rows", "_200_chain_inserted", "_200_chain_rewritten")
+    ),
+    *(
         Trigger(table, name)
         for table in ("radmeter.audit_chain", "radmeter.audit_head")
         for name in ("_100_guard", "_100_guard_rows")
-    ),
-    *(
-        Trigger("public.audit_log", name)
-        for name in ("_100_guard", "_100_guard_rows", "_200_chain_inserted", "_200_chain_rewritten")
     ),
 )
 DOCUMENTS = tuple(

@@ -1,5 +1,6 @@
 """A login of a tenant sees the rows of that tenant only, whatever it tries, on everything that the catalog has."""
 
+import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ import pytest
 from psycopg import errors, sql
 from support.commands import radmeter
 from support.logins import as_role, login_role
-from support.servers import Connection
+from support.servers import Connection, Server
 
 from radmeter.schema import manifest
 
@@ -448,6 +449,39 @@ def test_no_other_role_loses_a_row(filled: Connection) -> None:
             assert seen == filled.execute(f"SELECT count(*) FROM {table}".encode()).fetchone()
             filled.execute(f"SET ROLE {role}".encode())
         filled.execute("RESET ROLE")
+
+
+@pytest.mark.parametrize(
+    ("group", "whole"), [("radmeter_owner", True), ("pg_read_all_data", False), ("radmeter_tenant", False)]
+)
+def test_only_the_owner_dumps(
+    database: str, filled: Connection, server: Server, group: str, whole: bool
+) -> None:
+    with login_role(filled, group) as role:
+        dump = subprocess.run(
+            [server.programs / "pg_dump", "--table=public.routers", as_role(database, role)],
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+    assert (dump.returncode == 0) is whole
+    if whole:
+        assert "bolt lobby" in dump.stdout
+    elif group == "pg_read_all_data":
+        assert "row-level security policy" in dump.stderr
+
+
+def test_copy_from_is_for_the_owner(database: str, filled: Connection) -> None:
+    filled.execute("CREATE ROLE importer_in_test")
+    try:
+        filled.execute("GRANT USAGE ON SCHEMA public TO importer_in_test")
+        filled.execute("GRANT INSERT, SELECT ON public.routers TO importer_in_test")
+        filled.execute("SET ROLE importer_in_test")
+        filled.execute("INSERT INTO public.routers (name) VALUES ('inserted')")
+        with pytest.raises(errors.FeatureNotSupported, match="row-level security"):
+            filled.execute("COPY public.routers (name) FROM STDIN")
+    finally:
+        filled.execute("RESET ROLE; DROP OWNED BY importer_in_test; DROP ROLE importer_in_test")
 
 
 def test_policies_are_made_again_and_only_if_they_are_not_so(database: str, connection: Connection) -> None:

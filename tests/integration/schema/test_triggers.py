@@ -16,7 +16,7 @@ def test_a_fresh_install_has_each_of_the_list_and_no_other(connection: Connectio
            FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid
            WHERE relnamespace IN ('public'::regnamespace, 'radmeter'::regnamespace) AND NOT relispartition
              AND NOT tgisinternal AND tgname ~ '_(count|note_quota_change|queue|guard|chain)(_|$)'
-           ORDER BY relname <> 'radacct', relname ~ '^audit', relname !~ '^audit' AND tgname ~ '_guard', relname = 'audit_log',
+           ORDER BY relname <> 'radacct', relname ~ '^audit', relname !~ '^audit' AND tgname ~ '_guard',
              relnamespace <> 'public'::regnamespace, relname, tgname"""
     ).fetchall()
     assert there == list(triggers.EXPECTED)
