@@ -82,7 +82,7 @@ reason_option = click.option(
 
 @group(epilog="Example: radmeter billing close 2026-10 && radmeter billing issue 2026-10")
 def billing() -> None:
-    """Close months, issue and credit documents, and compare them with their files."""
+    """Close months, and issue, credit, print and export documents."""
 
 
 billing.add_command(export)
@@ -121,9 +121,9 @@ def close_month(
     from radmeter.billing.closing import close, sums
     from radmeter.billing.documents import spoken
     from radmeter.billing.issuing import refuse_unreconciled
-    from radmeter.database.operator import connect_as_operator
+    from radmeter.database.operator import operating
 
-    with existing_database(settings) as dsn, connect_as_operator(dsn) as connection:
+    with existing_database(settings) as dsn, operating(dsn, "radmeter_billing") as connection:
         refuse_unreconciled(connection, _files(settings), both=False)
         if not dry_run and not yes:
             preview = close(connection, month, tenants, dry_run=True)
@@ -132,7 +132,7 @@ def close_month(
                 yes,
             )
         result = close(connection, month, tenants, dry_run=dry_run)
-    rows = [_exact(draft._asdict()) for draft in result.drafts]
+    rows = [_shown(draft._asdict(), output_format) for draft in result.drafts]
     if output_format == "table":
         for note in result.notes:
             output.say(f"note: {note}", err=True)
@@ -163,9 +163,9 @@ def discard(settings: Settings, month: "Month", tenants: Sequence[str], yes: boo
     """Remove the drafts of a month and open it again, so that it can be closed anew. Issued documents stay."""
     from radmeter.billing import documents
     from radmeter.billing.discarding import discard as remove
-    from radmeter.database.operator import connect_as_operator
+    from radmeter.database.operator import operating
 
-    with existing_database(settings) as dsn, connect_as_operator(dsn) as connection:
+    with existing_database(settings) as dsn, operating(dsn, "radmeter_billing") as connection:
         found = documents.documents(connection, month=month, tenants=tenants, status="draft")
         worth = documents.spoken(documents.sums(found))
         confirm(f"Discard {counted(len(found), 'draft')} of {worth}, and open {month} again?", yes)
@@ -190,9 +190,9 @@ def issue(settings: Settings, month: "Month", tenants: Sequence[str], yes: bool)
     database. Back that up, too, with the key. The database role needs radmeter_billing.
     """
     from radmeter.billing import documents, issuing
-    from radmeter.database.operator import connect_as_operator
+    from radmeter.database.operator import operating
 
-    with existing_database(settings) as dsn, connect_as_operator(dsn) as connection:
+    with existing_database(settings) as dsn, operating(dsn, "radmeter_billing") as connection:
         found = documents.documents(connection, month=month, tenants=tenants, status="draft")
         if not found:
             output.say(f"{month} has no drafts: nothing to do")
@@ -235,7 +235,7 @@ def list_documents(
         )
     if output_format == "table":
         found = [{**row, "number": row["number"] or f"#{row['id']}"} for row in found]
-    emit([_exact(row) for row in found], output_format, columns=documents.COLUMNS, short=SHORT)
+    emit([_shown(row, output_format) for row in found], output_format, columns=documents.COLUMNS, short=SHORT)
 
 
 @billing.command("show", epilog="Example: radmeter billing show 2026-000042")
@@ -284,7 +284,7 @@ def show(settings: Settings, number: str, issuer: str | None, output_format: str
     epilog="""\b
 Examples:
   radmeter billing credit 2026-000042 --amount 10 --reason "outage"
-  radmeter billing credit 2026-000042 --line 2 --line 3:1.50 --reason "wrong rate"
+  radmeter billing credit 2026-000042 --line 2 --line 3:1.50 --reason "rate"
   radmeter billing credit 2026-000042 --all --reason "goodwill"
 """,
 )
@@ -361,9 +361,9 @@ def reconcile(settings: Settings, dry_run: bool, yes: bool) -> None:
     signed files, so that no number is given twice. Files that are missing are written again.
     """
     from radmeter.billing import reconciling
-    from radmeter.database.operator import connect_as_operator
+    from radmeter.database.operator import operating
 
-    with existing_database(settings) as dsn, connect_as_operator(dsn) as connection:
+    with existing_database(settings) as dsn, operating(dsn, "radmeter_billing") as connection:
         result = reconciling.reconcile(connection, _files(settings), dry_run=True)
         if not dry_run and (result.restored or result.written):
             confirm(
@@ -403,14 +403,14 @@ def show_settings(settings: Settings, output_format: str, **given: str | None) -
     """Show the settings of billing, or set those that are given. Documents that are there stay as they are."""
     from radmeter.billing import settings as billing_settings
     from radmeter.billing.currencies import currency
-    from radmeter.database.operator import connect_as_operator
+    from radmeter.database.operator import operating
     from radmeter.database.views import reading
 
     changes = {name: value for name, value in given.items() if value is not None}
     if "currency" in changes:
         changes["currency"] = currency(changes["currency"]).code
     if changes:
-        with existing_database(settings) as dsn, connect_as_operator(dsn) as writing:
+        with existing_database(settings) as dsn, operating(dsn, "radmeter_billing") as writing:
             for name, value in changes.items():
                 changed = billing_settings.set_setting(writing, name, value)
                 output.say(f"{name}: {value}" + ("" if changed else ", as before"))
@@ -424,11 +424,11 @@ def _credit(
     settings: Settings, number: str, issuer: str | None, make: Any, reason: str, yes: bool, *, voids: bool
 ) -> None:
     from radmeter.billing import documents, issuing
-    from radmeter.database.operator import connect_as_operator
+    from radmeter.database.operator import operating
 
     if not reason.strip() or not reason.isprintable():
         raise click.UsageError("--reason is a line of text: it stands on the credit note")
-    with existing_database(settings) as dsn, connect_as_operator(dsn) as connection:
+    with existing_database(settings) as dsn, operating(dsn, "radmeter_billing") as connection:
         found = documents.find(connection, number, issuer)
         invoice, money, _ = issuing.creditable(connection, found["id"])
         preview = make(invoice, money)
@@ -475,7 +475,8 @@ def _head(found: Mapping[str, Any]) -> list[str]:
         f"{found['period_start']} to {found['period_end']} (not included)",
     ]
     if found["issued_at"] is not None:
-        rows.append(f"issued {times.shown(found['issued_at'])} by {found['issuer']}")
+        issuer = found["issuer"]["legal_name"] or found["issuer"]["name"]
+        rows.append(f"issued {times.shown(found['issued_at'])} by {issuer}")
     return rows
 
 
@@ -486,6 +487,14 @@ def _money(amount: Decimal | None, found: Mapping[str, Any]) -> str:
 def _exact(row: Mapping[str, Any]) -> dict[str, Any]:
     """Return a row whose amounts keep all digits of the currency: 12.00 is not 12."""
     return {name: _exact_value(value) for name, value in row.items()}
+
+
+def _shown(row: Mapping[str, Any], output_format: str) -> dict[str, Any]:
+    """Return such a row for a list. In a table octets are exact, too: GiB beside a price per GB would mislead."""
+    found = _exact(row)
+    if output_format == "table" and found["usage_bytes"] is not None:
+        found["usage_bytes"] = Figure(f"{found['usage_bytes']:,}")
+    return found
 
 
 def _exact_value(value: Any) -> Any:

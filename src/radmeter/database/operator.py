@@ -1,10 +1,12 @@
 """Connections for changes by an operator: audit_log records the login name beside the database role."""
 
 import getpass
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import psycopg
 
-from radmeter.database.connection import connect
+from radmeter.database.connection import connect, explained_errors
 from radmeter.database.deadline import patient
 
 
@@ -19,6 +21,24 @@ def connect_as_operator(dsn: str) -> psycopg.Connection:
     connection = connect(dsn, deadline=patient())
     connection.execute("SELECT set_config('radmeter.operator', %s, false)", (login_name(),))
     return connection
+
+
+@contextmanager
+def operating(dsn: str, role: str) -> Iterator[psycopg.Connection]:
+    """Open such a connection for the block. An error of the database names the remedy.
+
+    Parameters
+    ----------
+    role
+        The role of radmeter that the operator needs: it is named if a right is missing.
+
+    Raises
+    ------
+    StoreError
+        The database has no tables of radmeter, or the operator may not do what the block does.
+    """
+    with explained_errors(role), connect_as_operator(dsn) as connection:
+        yield connection
 
 
 def login_name() -> str:

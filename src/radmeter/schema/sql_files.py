@@ -37,7 +37,14 @@ ORDER = (
 )
 RADACCT = "public.radacct"
 # The roles to which the grants give something.
-GRANTEES = ("radmeter_ingest", "radmeter_reader", "radmeter_noc", "radmeter_billing", "radmeter_login", "radmeter_tenant")
+GRANTEES = (
+    "radmeter_ingest",
+    "radmeter_reader",
+    "radmeter_noc",
+    "radmeter_billing",
+    "radmeter_login",
+    "radmeter_tenant",
+)
 
 
 class SqlFile(NamedTuple):
