@@ -42,6 +42,8 @@ BEGIN
             TO radmeter_reader;
         -- The views and functions read the default time zone and the user's period with the reader's own privileges.
         GRANT SELECT ON radmeter.setting TO radmeter_reader;
+        -- For `radmeter billing export`: the octets of a session by day.
+        GRANT SELECT ON radmeter.session_slice TO radmeter_reader;
         -- For `radmeter billing statement` and `radmeter report`.
         GRANT SELECT ON radmeter.tenants, radmeter.router_tenant, public.invoice_lines, public.invoice_usage,
             public.credit_notes TO radmeter_reader;
@@ -96,7 +98,8 @@ BEGIN
             radmeter.retry_requests(bigint[]), radmeter.drop_requests(bigint[]),
             radmeter.add_webhook(text, text[], text), radmeter.change_webhook(bigint, text, text, integer),
             radmeter.end_deliveries(bigint[], text), radmeter.qualify_usernames(bigint, text, date),
-            radmeter.assign_router(bigint, text, date),
+            radmeter.assign_router(bigint, text, date), radmeter.set_subscriber_tenant(text, text),
+            radmeter.price_top_up(bigint, numeric),
             radmeter.bind_tenant_login(text, text), radmeter.unbind_tenant_login(text),
             -- For `radmeter webhooks test`. They are encrypted.
             radmeter.webhook_secrets(bigint)

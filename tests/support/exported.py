@@ -24,21 +24,23 @@ INSERT INTO radmeter.router_tenant (router_id, from_day, tenant_id) VALUES
 INSERT INTO public.router_daily_usage (router_id, usage_date, bytes_in, bytes_out)
 SELECT router, day, router * 1000 + extract(day FROM day), 5000000000
 FROM generate_series(1, 3) AS router, generate_series(date '2026-09-29', date '2026-11-02', '1 day') AS day;
-INSERT INTO radmeter.billing_close (id, period, tenant_id) VALUES (1, '2026-10-01', 1), (2, '2026-10-01', 2);
+INSERT INTO radmeter.billing_close (id, period, tenant_id)
+VALUES (1, '2026-10-01', 1), (2, '2026-10-01', 2), (3, '2026-10-01', NULL);
 INSERT INTO public.subscribers (username, plan_id, tenant_id)
 SELECT 'alice', id, 1 FROM public.plans ORDER BY id LIMIT 1;
 INSERT INTO public.user_quota_usage (username, period_start, bytes_in, bytes_out) VALUES
     ('alice', '2026-09-01', 1, 1), ('alice', '2026-10-01', 10, 9007199254740993), ('bob', '2026-10-01', 7, 8),
     ('alice', '2026-11-01', 1, 1);
 INSERT INTO public.invoices (id, username, tenant_id, of_tenant_id, close_id, status, issuer_id, number_year, sequence,
-    number, issued_at, period_start, period_end, currency, digits, usage_bytes, net, tax, amount)
+    number, issued_at, period_start, period_end, currency, digits, usage_bytes, net, tax, amount,
+    issuer)
 VALUES
     (11, NULL, 1, NULL, 1, 'issued', 1, 0, 1, '2026-000001', '2026-11-03 08:00:00.5Z', '2026-10-01', '2026-11-01',
-     'EUR', 2, 155000001000, 77.50, 14.73, 92.23),
+     'EUR', 2, 155000001000, 77.50, 14.73, 92.23, '{"name": "default"}'),
     (12, NULL, 2, NULL, 2, 'draft', 1, NULL, NULL, NULL, NULL, '2026-10-01', '2026-11-01',
-     'KWD', 3, 80000000000, 40.001, 0, 40.001),
+     'KWD', 3, 80000000000, 40.001, 0, 40.001, '{"name": "default"}'),
     (13, 'alice', NULL, 1, NULL, 'issued', 1, NULL, NULL, NULL, '2026-11-03Z', '2026-10-01', '2026-11-01',
-     'EUR', 2, NULL, 9.9, 0, 9.9);
+     'EUR', 2, NULL, 9.9, 0, 9.9, NULL);
 INSERT INTO public.invoice_lines (invoice_id, line, kind, period_start, period_end, description, arithmetic,
     usage_bytes, quantity, unit, unit_price, net, tax_rate, adjusts)
 VALUES
@@ -64,8 +66,15 @@ FORMATS = ("csv", "jsonl", "parquet", "xlsx")
 
 def fill(connection: Connection) -> None:
     """Make tenants, routers, counters and documents of October 2026."""
-    connection.execute(PLAN)
-    connection.execute(BILLED.encode())
+    change(connection, PLAN)
+    change(connection, BILLED)
+
+
+def change(connection: Connection, statements: str) -> None:
+    """Change what nobody may change, such as an issued document."""
+    connection.execute(
+        f"SET session_replication_role = replica; {statements}; RESET session_replication_role".encode()
+    )
 
 
 def export(database: str, *options: str | Path, **environment: str) -> Result:

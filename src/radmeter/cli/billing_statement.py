@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from radmeter import output
-from radmeter.cli.common import TEXT, harmless, reading_database, require_extra, with_settings
+from radmeter.cli.common import TEXT, reading_database, require_extra, with_settings
 from radmeter.cli.months import MONTH
 from radmeter.config import Settings
 from radmeter.errors import RadmeterError
@@ -172,7 +172,7 @@ def _made(found: "Statement", kind: str) -> bytes:
     from radmeter.billing.statements.lines_csv import as_csv
     from radmeter.billing.statements.pdf import as_pdf
 
-    made = as_pdf(lay_out(found, language, attached=True), as_csv(found, harmless))
+    made = as_pdf(lay_out(found, language, attached=True), as_csv(found))
     if made.written_out:
         symbols = ", ".join(f"U+{ord(each):04X}" for each in made.written_out)
         output.say(

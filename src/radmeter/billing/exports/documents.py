@@ -6,8 +6,7 @@ from radmeter.billing.exports.table import Table
 # The tenant of a user's document is the one whose user it is.
 _DOCUMENTS = """
     FROM public.invoices AS invoice
-    LEFT JOIN radmeter.tenants AS tenant ON tenant.id = coalesce(invoice.tenant_id, invoice.of_tenant_id)
-    LEFT JOIN radmeter.issuers AS issuer ON issuer.id = invoice.issuer_id"""
+    LEFT JOIN radmeter.tenants AS tenant ON tenant.id = coalesce(invoice.tenant_id, invoice.of_tenant_id)"""
 _IN_SPAN = "invoice.period_start >= {first} AND invoice.period_start < {end} AND {whose}"
 _OF_TENANT = "coalesce(invoice.tenant_id, invoice.of_tenant_id) = {tenant}"
 
@@ -26,7 +25,7 @@ INVOICES = Table(
         money("gross", "net and tax, in the currency"),
         Column("status", "word", "draft, issued or void"),
         Column("username", "text", "the user who is billed; empty: the tenant is"),
-        Column("issuer", "text", "who issues it"),
+        Column("issuer", "text", "who issues it, as the document has it"),
         Column("issued_at", "time", "UTC"),
         Column("voided_at", "time", "UTC"),
         money("credited", "the gross of its credit notes, in the currency"),
@@ -38,7 +37,7 @@ INVOICES = Table(
            round(invoice.net, coalesce(invoice.digits, scale(invoice.net))) AS net,
            round(invoice.tax, coalesce(invoice.digits, scale(invoice.tax))) AS tax,
            round(invoice.amount::numeric, coalesce(invoice.digits, scale(invoice.amount::numeric))) AS gross,
-           invoice.status, invoice.username, issuer.name AS issuer, invoice.issued_at, invoice.voided_at,
+           invoice.status, invoice.username, invoice.issuer ->> 'name' AS issuer, invoice.issued_at, invoice.voided_at,
            coalesce((SELECT sum(note.amount) FROM public.credit_notes AS note WHERE note.invoice_id = invoice.id),
                     round(0::numeric, coalesce(invoice.digits, 0))) AS credited,
            invoice.id AS document_id

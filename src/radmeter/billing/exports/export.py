@@ -21,6 +21,7 @@ from radmeter.billing.exports.table import Span, Table
 from radmeter.billing.exports.target import Target
 from radmeter.database.connection import Connection
 from radmeter.database.views import NotKnown, Row, rows
+from radmeter.errors import StoreError
 from radmeter.progress import Progress
 
 TABLES = {table.what: table for table in (INVOICES, LINES, ROUTER_DAYS, USER_PERIODS, SESSIONS)}
@@ -35,14 +36,18 @@ FROM (SELECT value AS zone FROM radmeter.setting WHERE name = 'timezone'
 SETTINGS = """
 SET LOCAL timezone = 'UTC'; SET LOCAL jit = off;
 SELECT set_config('work_mem', '64MB', true) WHERE pg_size_bytes(current_setting('work_mem')) < 64 * 1048576"""
-# The months that are not closed, for everybody or for a tenant.
+# The months that are not closed for a tenant, or as a whole: then the close has a row without a tenant.
 OPEN_MONTHS = """
 SELECT to_char(month, 'YYYY-MM') AS month
 FROM generate_series(date_trunc('month', %(first)s::timestamp), %(end)s::timestamp - interval '1 day', '1 month')
     AS month
 WHERE NOT EXISTS (SELECT FROM radmeter.billing_close AS closed
-                  WHERE closed.period = month::date AND (%(tenant)s::bigint IS NULL OR closed.tenant_id = %(tenant)s))
+                  WHERE closed.period = month::date AND closed.tenant_id IS NOT DISTINCT FROM %(tenant)s::bigint)
 ORDER BY month"""
+
+
+class NotForTenants(StoreError):
+    """A tenant's login may not export this."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,14 +97,11 @@ def export(
     """
     # Times are in UTC, and the order of columns and rows does not depend on the session.
     connection.execute(SETTINGS.encode())
+    if table is SESSIONS:
+        _refuse_tenants(connection)
     span = _span(connection, asked)
     at = rows(connection, "SELECT pg_current_snapshot()::text AS snapshot, now() AS at")[0]
-    months = [
-        row["month"]
-        for row in rows(
-            connection, OPEN_MONTHS, {"first": span.first, "end": span.end, "tenant": span.tenant_id}
-        )
-    ]
+    months = _open_months(connection, span)
     with progress(f"counting {table.what}"):
         sums = _sums(connection, table, span)
     count = sum(each["rows"] for each in sums)
@@ -119,7 +121,7 @@ def export(
         rows_are=table.rows,
         first_day=asked.first.isoformat(),
         last_day=asked.last.isoformat(),
-        closed=not months,
+        closed=None if months is None else not months,
         tenant=asked.tenant,
         format=style.format,
         options=style.options(),
@@ -138,7 +140,35 @@ def export(
         exported_at=at["at"].astimezone(datetime.UTC).isoformat(timespec="seconds"),
     )
     target.finish(manifest.content())
-    return Exported(manifest, months)
+    return Exported(manifest, months or [])
+
+
+def _refuse_tenants(connection: Connection) -> None:
+    """Refuse a role that may read the sessions of one tenant only: they are not in the tables of this export.
+
+    Raises
+    ------
+    NotForTenants
+        The role is of one tenant.
+    """
+    if not rows(connection, "SELECT has_table_privilege('public.radacct', 'SELECT') AS may")[0]["may"]:
+        bound = rows(connection, "SELECT pg_has_role('radmeter_tenant', 'MEMBER') AS bound, current_user AS role"
+                                 " FROM pg_roles WHERE rolname = 'radmeter_tenant'")  # fmt: skip
+        if bound and bound[0]["bound"]:
+            raise NotForTenants(
+                f"the role {bound[0]['role']} is a tenant's, and may not export sessions: ask the operator to run it "
+                "with --tenant, or read the view radmeter.tenant_sessions"
+            )
+
+
+def _open_months(connection: Connection, span: Span) -> list[str] | None:
+    """Return the months of a span that are not closed. None: the role, a tenant's, may not know."""
+    if not rows(connection, "SELECT has_table_privilege('radmeter.billing_close', 'SELECT') AS may")[0][
+        "may"
+    ]:
+        return None
+    values = {"first": span.first, "end": span.end, "tenant": span.tenant_id}
+    return [row["month"] for row in rows(connection, OPEN_MONTHS, values)]
 
 
 def _span(connection: Connection, asked: Asked) -> Span:

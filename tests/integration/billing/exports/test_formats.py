@@ -10,14 +10,14 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 from support.archives import sessions_of
-from support.exported import FIXED, FORMATS, WHAT, exported, fill, manifest, read
+from support.exported import FIXED, FORMATS, WHAT, change, exported, fill, manifest, read
 from support.servers import Connection
 
 INVOICES = """\
 number,tenant,period_start,period_end,currency,usage_bytes,net,tax,gross,status,username,issuer,issued_at,voided_at,\
 credited,document_id
 2026-000001,acme,2026-10-01,2026-11-01,EUR,155000001000,77.50,14.73,92.23,issued,,default,2026-11-03T08:00:00.5Z,,0.00,11
-,acme,2026-10-01,2026-11-01,EUR,,9.90,0.00,9.90,issued,alice,default,2026-11-03T00:00:00Z,,0.00,13
+,acme,2026-10-01,2026-11-01,EUR,,9.90,0.00,9.90,issued,alice,,2026-11-03T00:00:00Z,,0.00,13
 ,kuwait,2026-10-01,2026-11-01,KWD,80000000000,40.001,0.000,40.001,draft,,default,,,0.000,12
 """
 LINES = """\
@@ -134,7 +134,7 @@ def test_amounts_of_a_parquet_file_are_decimals_and_what_does_not_fit_is_text(
     assert types["net"] == "decimal128(20, 4)"
     assert types["usage_bytes"] == "int64"
     assert types["quantity"] == "decimal128(38, 30)"
-    connection.execute("UPDATE public.invoice_lines SET quantity = 123456789012.5 WHERE invoice_id = 12")
+    change(connection, "UPDATE public.invoice_lines SET quantity = 123456789012.5 WHERE invoice_id = 12")
     file = exported(filled, "lines", "parquet", tmp_path / "y.parquet")
     assert {row["quantity"] for row in read(file)} >= {"123456789012.5", "31"}
 
@@ -204,10 +204,13 @@ def test_invoices_are_the_sums_of_their_exported_lines(filled: str, tmp_path: Pa
 
 
 def test_credit_notes_are_beside_their_invoice(filled: str, connection: Connection, tmp_path: Path) -> None:
-    connection.execute("""
+    change(
+        connection,
+        """
         INSERT INTO public.credit_notes (invoice_id, issuer_id, number_year, sequence, number, currency, digits, net,
             tax, amount, taxes, reason, recipient, issuer)
         SELECT 11, 1, 0, n, 'CN-' || n, 'EUR', 2, 10.00, 1.90, 11.90, '[]', 'outage', '{}', '{}'
-        FROM generate_series(1, 2) AS n""")
+        FROM generate_series(1, 2) AS n""",
+    )
     rows = read(exported(filled, "invoices", "csv", tmp_path / "x.csv"))
     assert [row["credited"] for row in rows] == ["23.80", "0.00", "0.000"]

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
-from support.exported import FORMATS, export, exported, fill, manifest, read
+from support.exported import FORMATS, change, export, exported, fill, manifest, read
 from support.servers import Connection
 
 NAMES = (
@@ -128,8 +128,7 @@ def test_a_month_that_is_not_closed_is_said(hostile: str, connection: Connection
     asked = ("--what", "router-days", "-o", tmp_path / "x.csv")
     assert export(hostile, *asked).errors == ""
     assert manifest(tmp_path / "x.csv")["closed"] is True
-    connection.execute("UPDATE public.invoices SET close_id = NULL WHERE tenant_id = 2")
-    connection.execute("DELETE FROM radmeter.billing_close WHERE tenant_id = 2")
+    change(connection, "DELETE FROM radmeter.billing_close WHERE tenant_id = 2")
     done = export(hostile, *asked, "--tenant", "kuwait")
     assert "2026-10" in done.errors
     assert "not closed" in done.errors
