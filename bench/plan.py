@@ -7,7 +7,19 @@ from bench.traffic import Population
 
 IN_FLIGHT = (1, 8, 32, 128)
 OFFERED = (500, 2000)  # packets a second
-PARTS = ("systems", "large", "lookups", "commands", "quotas", "logins", "flood", "floods", "recovery", "away")
+PARTS = (
+    "systems",
+    "large",
+    "lookups",
+    "commands",
+    "quotas",
+    "exports",
+    "logins",
+    "flood",
+    "floods",
+    "recovery",
+    "away",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +51,7 @@ class Plan:
     The next checkpoint is minutes away.
     """
     lookups: tuple[LookupSize, LookupSize]
+    export_sessions: int
     login_seconds: float
     flood_turns: int
     """Rounds without and with each kind of flood, of `flood_seconds` each."""
@@ -65,6 +78,7 @@ FULL = Plan(
         LookupSize(closed_sessions=10_000, routers=100),
         LookupSize(closed_sessions=10_000_000, routers=100_000),
     ),
+    export_sessions=10_000_000,
     login_seconds=60,
     flood_turns=3,
     flood_seconds=10,
@@ -89,6 +103,7 @@ QUICK = Plan(
         LookupSize(closed_sessions=10_000, routers=100),
         LookupSize(closed_sessions=200_000, routers=100_000),
     ),
+    export_sessions=100_000,
     login_seconds=6,
     flood_turns=1,
     flood_seconds=4,
@@ -114,6 +129,7 @@ CHECK = Plan(
         LookupSize(closed_sessions=10_000, routers=100),
         LookupSize(closed_sessions=1_000_000, routers=100_000),
     ),
+    export_sessions=1_000_000,
     login_seconds=20,
     flood_turns=2,
     flood_seconds=5,

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 import click
 
 from radmeter import output
-from radmeter.cli.common import TEXT, harmless, reading_database, require_extra, with_settings
+from radmeter.cli.common import TEXT, reading_database, require_extra, with_settings
 from radmeter.cli.months import MONTH
 from radmeter.config import Settings
 from radmeter.errors import RadmeterError
 from radmeter.progress import progress
+from radmeter.spreadsheets import harmless
 from radmeter.units import counted
 
 if TYPE_CHECKING:
