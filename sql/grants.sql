@@ -98,7 +98,8 @@ BEGIN
             radmeter.retry_requests(bigint[]), radmeter.drop_requests(bigint[]),
             radmeter.add_webhook(text, text[], text), radmeter.change_webhook(bigint, text, text, integer),
             radmeter.end_deliveries(bigint[], text), radmeter.qualify_usernames(bigint, text, date),
-            radmeter.assign_router(bigint, text, date),
+            radmeter.assign_router(bigint, text, date), radmeter.set_subscriber_tenant(text, text),
+            radmeter.price_top_up(bigint, numeric),
             radmeter.bind_tenant_login(text, text), radmeter.unbind_tenant_login(text),
             -- For `radmeter webhooks test`. They are encrypted.
             radmeter.webhook_secrets(bigint)

@@ -39,7 +39,10 @@ CREATE OR REPLACE TRIGGER _100_guard_credit_lines
     AFTER INSERT ON public.credit_note_lines REFERENCING NEW TABLE AS new_rows
     FOR EACH STATEMENT EXECUTE FUNCTION radmeter.guard_credit_lines();
 CREATE OR REPLACE TRIGGER _100_guard_kept
-    BEFORE UPDATE OR TRUNCATE ON radmeter.billing_close
+    BEFORE UPDATE ON radmeter.billing_close
+    FOR EACH ROW WHEN (old.* IS DISTINCT FROM new.*) EXECUTE FUNCTION radmeter.guard_kept();
+CREATE OR REPLACE TRIGGER _100_guard_truncate
+    BEFORE TRUNCATE ON radmeter.billing_close
     FOR EACH STATEMENT EXECUTE FUNCTION radmeter.guard_kept();
 CREATE OR REPLACE TRIGGER _100_guard_number
     BEFORE UPDATE ON radmeter.document_number

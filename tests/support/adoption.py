@@ -34,7 +34,9 @@ ALTER TABLE invoices DROP CONSTRAINT invoices_recipient_check, DROP CONSTRAINT i
 DROP INDEX IF EXISTS invoices_period_start_idx;
 CREATE UNIQUE INDEX invoices_username_period_start_idx ON invoices (username, period_start);
 ALTER TABLE plans ALTER COLUMN price TYPE numeric(10,2);
-ALTER TABLE top_ups DROP COLUMN price CASCADE;
+ALTER TABLE top_ups DROP COLUMN price CASCADE,
+    ADD CONSTRAINT top_ups_username_fkey FOREIGN KEY (username) REFERENCES subscribers (username) ON UPDATE CASCADE;
+DROP FUNCTION radmeter.note_plan_history, radmeter.note_plan_price, radmeter.rename_top_ups CASCADE;
 ALTER TABLE subscribers DROP COLUMN tenant_id CASCADE;
 DROP TABLE radmeter.billing_close, radmeter.tenants, radmeter.issuers CASCADE;
 DELETE FROM radmeter.setting WHERE name LIKE 'billing%';

@@ -1,4 +1,4 @@
--- radmeter.guard_kept(): statement trigger of rows that nobody changes or removes: credit notes, closed months, the numbers
+-- radmeter.guard_kept(): trigger of rows that nobody changes or removes: credit notes, closed months, the numbers
 -- that were given out; and of TRUNCATE of all documents.
 -- SQLSTATE RM007, always.
 CREATE OR REPLACE FUNCTION radmeter.guard_kept() RETURNS trigger

@@ -10,7 +10,8 @@ CREATE OR REPLACE FUNCTION radmeter.restore_invoice(p_document jsonb) RETURNS bi
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    v_given public.invoices%ROWTYPE := jsonb_populate_record(NULL::public.invoices, p_document - 'id' - 'issuer' - 'recipient');
+    -- "usage" is a list of octets here, and a column of volume in the table.
+    v_given public.invoices%ROWTYPE := jsonb_populate_record(NULL::public.invoices, p_document - 'id' - 'usage');
     v_recipient jsonb := p_document -> 'recipient';
     v_issuer jsonb := p_document -> 'issuer';
     v_close jsonb := p_document -> 'close';

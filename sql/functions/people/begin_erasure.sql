@@ -16,8 +16,8 @@ BEGIN
     VALUES (p_username, 'erased-' || replace(gen_random_uuid()::text, '-', ''))
     ON CONFLICT (username) DO NOTHING;
     v_pseudonym := radmeter.erasure_pseudonym(p_username);
-    INSERT INTO public.subscribers (username, plan_id, quota_start, first_used_at, suspended_at)
-    SELECT v_pseudonym, plan_id, quota_start, first_used_at, suspended_at
+    INSERT INTO public.subscribers (username, plan_id, quota_start, first_used_at, suspended_at, tenant_id)
+    SELECT v_pseudonym, plan_id, quota_start, first_used_at, suspended_at, tenant_id
     FROM public.subscribers WHERE username = p_username
     ON CONFLICT (username) DO NOTHING;
     INSERT INTO public.subscriber_plans (username, plan_id, added_at)

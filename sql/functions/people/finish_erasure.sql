@@ -1,10 +1,10 @@
 -- radmeter.finish_erasure(username): moves what the counters still have under a name to the pseudonym of the erasure
 -- under way: usage of sessions that are archived or dropped. Removes the name from subscribers and the adoption's tables.
 -- Top-ups go on under the pseudonym, without their notes. Requests to routers end. Nothing else of quotas stays, and no
--- password: the user's rows of radcheck go.
+-- password: the user's rows of radcheck go. The history of plans goes on under the pseudonym, and ends now.
 -- Returns false, without further changes, if the user still has sessions; else true.
 -- Writes user_quota_usage, subscribers, top_ups, radcheck, radmeter.adopted_user, adopted_move, backfill_user, erasure,
--- quota_account, quota_booked, quota_change, quota_notice, disconnect_queue.
+-- quota_account, quota_booked, quota_change, quota_notice, disconnect_queue, plan_history.
 CREATE OR REPLACE FUNCTION radmeter.finish_erasure(p_username text) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
@@ -63,7 +63,10 @@ BEGIN
     DELETE FROM public.subscribers WHERE username = p_username;
     GET DIAGNOSTICS v_rows = ROW_COUNT;
     PERFORM radmeter.count_erased(p_username, 'subscribers', v_rows);
-    -- The triggers have just noted the name.
+    -- The triggers have just noted the name. Whoever has no plan any more is charged for the days so far.
+    UPDATE radmeter.plan_history SET username = v_pseudonym WHERE username = p_username;
+    GET DIAGNOSTICS v_rows = ROW_COUNT;
+    PERFORM radmeter.count_erased(p_username, 'plan_history', v_rows);
     DELETE FROM radmeter.quota_change WHERE username = p_username AND NOT everybody;
     UPDATE radmeter.quota_change SET username = '' WHERE username = p_username;
     PERFORM radmeter.note_counters_moved(ARRAY[v_pseudonym]);

@@ -8,8 +8,8 @@
 -- What the user used stays in the period that counted it. If the new plan has the same period, it goes on; else the
 -- user begins with 0. Top-ups stay, and first pay what is owed under the plan so far. Nothing rolls over into another
 -- plan. Takes the lock of radmeter.ingest.
--- Returns whether anything changed. Writes subscribers, subscriber_plans, top_ups, audit_log, and what radmeter.apply_quotas
--- writes.
+-- Returns whether anything changed. Writes subscribers, subscriber_plans, top_ups, radmeter.plan_history, audit_log, and
+-- what radmeter.apply_quotas writes.
 -- SQLSTATE RM001, with the reason.
 CREATE OR REPLACE FUNCTION radmeter.assign_plan(
     p_username text, p_plan text, p_also text[], p_without text[], p_renew boolean) RETURNS boolean
@@ -64,6 +64,11 @@ BEGIN
             END IF;
         END IF;
         PERFORM radmeter.give_plan(ARRAY[p_username], ARRAY[v_plan.id]);
+        IF v_renewed THEN
+            -- A one-time plan that is given again costs its price again.
+            INSERT INTO radmeter.plan_history (username, plan_id, at, held, main)
+            SELECT p_username, v_plan.id, clock_timestamp(), held, true FROM (VALUES (false), (true)) AS each (held);
+        END IF;
     END IF;
     FOREACH v_name IN ARRAY p_without LOOP
         DELETE FROM public.subscriber_plans AS further USING public.plans AS plan

@@ -13,6 +13,8 @@ BEGIN
     ELSIF p_plan.quota_type IN ('daily', 'one-time') AND p_plan.anchor_day <> 1 THEN
         RAISE EXCEPTION 'a % period has no day to begin on: leave --anchor out', p_plan.quota_type
             USING ERRCODE = 'RM001';
+    ELSIF p_plan.price < 0 OR p_plan.price >= 1000000000000 OR scale(p_plan.price) > 4 THEN
+        RAISE EXCEPTION '% is not a price with at most four decimals, such as 19.90', p_plan.price USING ERRCODE = 'RM001';
     ELSIF p_plan.valid_seconds > 3155760000 THEN
         RAISE EXCEPTION 'a validity is at most 100 years (36525d): give --valid off if it does not end'
             USING ERRCODE = 'RM001';

@@ -4,7 +4,7 @@
 -- A top-up of which nothing is used is deleted, of another one the used octets stay. Takes the lock of radmeter.ingest.
 -- Returns whose it was, and how many octets were taken back. Writes top_ups, audit_log, and what radmeter.apply_quotas
 -- writes.
--- SQLSTATE RM001, with the reason: there is no such top-up, it has expired, or all of it is used.
+-- SQLSTATE RM001, with the reason: there is no such top-up, it has expired, all of it is used, or a document bills it.
 CREATE OR REPLACE FUNCTION radmeter.undo_top_up(p_id bigint, p_username text)
 RETURNS TABLE (username text, taken_back bigint)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -12,6 +12,7 @@ AS $$
 #variable_conflict use_column
 DECLARE
     v_top_up public.top_ups%ROWTYPE;
+    v_number text;
 BEGIN
     SELECT * INTO v_top_up FROM public.top_ups AS top_up WHERE top_up.id = p_id;
     IF FOUND THEN
@@ -25,6 +26,16 @@ BEGIN
         RAISE EXCEPTION 'the top-up #% has expired: there is nothing to take back', p_id USING ERRCODE = 'RM001';
     ELSIF v_top_up.used_bytes = v_top_up.bytes THEN
         RAISE EXCEPTION 'the top-up #% is used up: there is nothing to take back', p_id USING ERRCODE = 'RM001';
+    END IF;
+    SELECT coalesce(invoice.number, '') INTO v_number
+    FROM public.invoice_lines AS line JOIN public.invoices AS invoice ON invoice.id = line.invoice_id
+    WHERE line.top_up_id = p_id AND invoice.status <> 'void' ORDER BY invoice.id LIMIT 1;
+    IF v_number = '' THEN
+        RAISE EXCEPTION 'the top-up #% is in the draft of a document: first "radmeter billing discard", then close again', p_id
+            USING ERRCODE = 'RM001';
+    ELSIF v_number IS NOT NULL THEN
+        RAISE EXCEPTION 'the top-up #% is billed in %: give the money back with "radmeter billing credit"', p_id, v_number
+            USING ERRCODE = 'RM001';
     END IF;
     IF v_top_up.used_bytes = 0 THEN
         DELETE FROM public.top_ups AS top_up WHERE top_up.id = p_id;

@@ -23,7 +23,7 @@ from radmeter.database.connection import Connection, explained_errors
 from radmeter.errors import StoreError
 
 # Others who close, issue or credit are done in seconds. A close of 5,000 tenants takes a minute.
-PATIENCE_SECONDS = 600.0
+PATIENCE_SECONDS = 600
 
 
 class Closed(NamedTuple):

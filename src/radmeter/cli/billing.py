@@ -82,7 +82,7 @@ reason_option = click.option(
 
 @group(epilog="Example: radmeter billing close 2026-10 && radmeter billing issue 2026-10")
 def billing() -> None:
-    """Close months, issue and credit documents, and compare them with their files."""
+    """Close months, and issue, credit, print and export documents."""
 
 
 billing.add_command(export)
@@ -284,7 +284,7 @@ def show(settings: Settings, number: str, issuer: str | None, output_format: str
     epilog="""\b
 Examples:
   radmeter billing credit 2026-000042 --amount 10 --reason "outage"
-  radmeter billing credit 2026-000042 --line 2 --line 3:1.50 --reason "wrong rate"
+  radmeter billing credit 2026-000042 --line 2 --line 3:1.50 --reason "rate"
   radmeter billing credit 2026-000042 --all --reason "goodwill"
 """,
 )

@@ -48,7 +48,7 @@ def issuer_options(command: Any) -> Any:
     return command
 
 
-@group(epilog="Example: radmeter billing issuers set default --legal-name 'Example Ltd' --tax-id DE123456789")
+@group(epilog="Example: radmeter billing issuers set default --legal-name 'Example Ltd'")
 def issuers() -> None:
     """Say who issues documents. Each issuer has numbers of its own, without gaps.
 
@@ -70,9 +70,7 @@ def list_(settings: Settings, output_format: str) -> None:
     emit(rows, output_format, columns=COLUMNS, short=SHORT)
 
 
-@issuers.command(
-    "add", epilog="Example: radmeter billing issuers add south --number-format 'S-{year}-{number:05}'"
-)
+@issuers.command("add", epilog="Example: radmeter billing issuers add south --number-format 'S-{number:05}'")
 @click.argument("name", type=TEXT)
 @issuer_options
 @with_settings("state", "dsn")

@@ -173,7 +173,7 @@ def _made(found: "Statement", kind: str) -> bytes:
     from radmeter.billing.statements.lines_csv import as_csv
     from radmeter.billing.statements.pdf import as_pdf
 
-    made = as_pdf(lay_out(found, language, attached=True), as_csv(found, harmless))
+    made = as_pdf(lay_out(found, language, attached=True), as_csv(found))
     if made.written_out:
         symbols = ", ".join(f"U+{ord(each):04X}" for each in made.written_out)
         output.say(

@@ -4,7 +4,7 @@ import sys
 import time
 from contextlib import ExitStack
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
@@ -24,6 +24,9 @@ from radmeter.errors import JournalError, StoreError
 from radmeter.plugin.journal.locks import WRITER
 from radmeter.plugin.journal.reader import JournalDepth, JournalReader
 from radmeter.units import counted, duration, human_bytes, verb
+
+if TYPE_CHECKING:
+    from radmeter.database.connection import Connection
 
 State = dict[str, Any]
 RETRY = "retry"
@@ -79,7 +82,7 @@ def _database(settings: Settings, sample: float, problems: list[str]) -> State:
     state |= {"standby": None, "standby_behind_seconds": None}
     state |= {"ignored_packets": None, "personal_cleared_at": None, "discovery_limits": None}
     state |= {"incidents": None, "segments": None, "archive_by_age": None, "requests": None}
-    state["heard"] = None
+    state |= {"heard": None, "billing": None}
     try:
         with ExitStack() as stack:
             connection = stack.enter_context(reading(stack.enter_context(reading_database(settings))))
@@ -92,6 +95,7 @@ def _database(settings: Settings, sample: float, problems: list[str]) -> State:
             state |= ingest_state.totals(connection)
             state["incidents"] = ingest_state.incidents(connection)
             state["requests"] = ingest_state.requests(connection)
+            state["billing"] = _due(connection)
             state["archive_by_age"] = ingest_state.job_result(connection, "archive")
             state["discovery_limits"] = ingest_state.discovery_limits(connection)
             if sample:
@@ -216,6 +220,7 @@ def _print(state: State, kept: str | None) -> None:
         *([("archived by age", _job(state["archive_by_age"]))] if state["archive_by_age"] else ()),
         ("discovered routers", state["discovered_routers"]),
         ("requests to routers", _requests(state["requests"])),
+        *([("billing", _billing(state["billing"]))] if _billing(state["billing"]) else ()),
         *(("discovery limit", _reached(row)) for row in state["discovery_limits"] or ()),
     ]
     files = [row for row in state["nodes"] or () if row["node"].startswith(DETAIL)]
@@ -306,6 +311,23 @@ def _requests(row: State | None) -> str | None:
     if row["silent_routers"]:
         line += f", {counted(row['silent_routers'], 'router')} {verb(row['silent_routers'], 'does', 'do')} not answer"
     return line + (". See `radmeter doctor`" if row["failed_today"] or row["silent_routers"] else "")
+
+
+def _due(connection: "Connection") -> State:
+    """Return which month is to be closed, and how many drafts wait."""
+    from radmeter.billing.due import due
+
+    found = due(connection)
+    return {"to_close": None if found.to_close is None else str(found.to_close), "drafts": found.drafts}
+
+
+def _billing(row: State | None) -> str | None:
+    if row is None or not (row["to_close"] or row["drafts"]):
+        return None
+    parts = [f"{row['to_close']} has ended and is not closed"] if row["to_close"] else []
+    if row["drafts"]:
+        parts.append(f"{counted(row['drafts'], 'draft')} {verb(row['drafts'], 'waits', 'wait')} to be issued")
+    return f"{'; '.join(parts)}. See `radmeter doctor`"
 
 
 def _job(row: State) -> str:

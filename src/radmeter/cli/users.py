@@ -73,6 +73,7 @@ COLUMNS = (
     "first_used_at",
     "expires_at",
     "suspended_at",
+    "tenant",
 )
 SHORT = ("username", "plan", "status", "quota_bytes", "used_bytes", "remaining_bytes", "next_period")
 LABELS = {
@@ -112,8 +113,19 @@ IF_ANY = (
     "first_used_at",
     "expires_at",
     "suspended_at",
+    "tenant",
 )
-TOP_UP = ("id", "bytes", "used_bytes", "remaining_bytes", "added_at", "expires_at", "added_by", "note")
+TOP_UP = (
+    "id",
+    "bytes",
+    "used_bytes",
+    "remaining_bytes",
+    "price",
+    "added_at",
+    "expires_at",
+    "added_by",
+    "note",
+)
 TOP_UP_SHORT = ("id", "bytes", "used_bytes", "remaining_bytes", "expires_at", "note")
 SESSION = (
     "id",
@@ -190,6 +202,7 @@ Examples:
     "--also", type=TEXT, multiple=True, metavar="PLAN", help="A further plan, whose quota is added."
 )
 @_anchor
+@click.option("--tenant", type=TEXT, help="Whose user it is, by name or number: see `radmeter tenants`.")
 @password_options
 @click.option("--no-password", is_flag=True, help="Do not ask for one: the user authenticates elsewhere.")
 @with_settings("state", "dsn")
@@ -199,6 +212,7 @@ def add(
     plan: str,
     also: tuple[str, ...],
     anchor: str | None,
+    tenant: str | None,
     password: str | None,
     password_file: Path | None,
     cleartext: bool,
@@ -223,6 +237,8 @@ def add(
         write.add(connection, user, plan, also, stored)
         if anchor is not None:
             write.set_anchor(connection, user, _day(anchor))
+        if tenant is not None:
+            write.set_tenant(connection, user, tenant)
     told = "no password is stored here" if stored is None else f"password stored as {stored.attribute}"
     output.say(f"added user {user!r} with plan {plan!r}; {told}")
 
@@ -447,6 +463,26 @@ def assign(
     output.say(f"user {user!r} {'is changed' if changed else 'has these plans already'}")
 
 
+@users.command("set", epilog="Example: radmeter users set bob --tenant acme")
+@click.argument("user", type=TEXT)
+@click.option(
+    "--tenant", type=TEXT, metavar="TENANT|none", required=True, help="Whose user it is, by name or number."
+)
+@with_settings("state", "dsn")
+def set_(settings: Settings, user: str, tenant: str) -> None:
+    """Say whose USER it is: a share of what the user pays belongs to this tenant, if its rate has one.
+
+    It holds for documents of months that are closed from now on. `none`: the operator's own. Plans are given by
+    `radmeter users assign`.
+    """
+    from radmeter.database.operator import connect_as_operator
+    from radmeter.quotas import subscribers as write
+
+    with existing_database(settings) as dsn, connect_as_operator(dsn) as connection:
+        changed = write.set_tenant(connection, user, None if tenant.lower() == "none" else tenant)
+    output.say(f"user {user!r} is {'changed' if changed else 'as before'}")
+
+
 @users.command(
     "top-up",
     epilog="""\b
@@ -468,6 +504,9 @@ Examples:
 @click.option("--valid", type=TEXT, metavar="SPAN", help="How long it can be used from now on, such as 30d.")
 @click.option("--note", type=TEXT, help="A note for people.")
 @click.option(
+    "--price", type=TEXT, metavar="AMOUNT", help="What the user pays for it, without tax, such as 4.90."
+)
+@click.option(
     "--undo",
     type=click.IntRange(1, 2**63 - 1),
     metavar="ID",
@@ -481,20 +520,23 @@ def top_up(
     expires: datetime.datetime | None,
     valid: str | None,
     note: str | None,
+    price: str | None,
     undo: int | None,
 ) -> None:
     """Give USER a VOLUME beyond the quota, at once: 20MB is 20,000,000 octets in both directions.
 
     A top-up is used when the quota is used up; of several, the one that expires first. It lasts beyond the period.
-    What the user is over the limit in this period is taken from it first.
+    What the user is over the limit in this period is taken from it first. With --price it is billed once
+    (`radmeter billing close`); a top-up that was billed cannot be undone.
     """
     from radmeter.database.operator import connect_as_operator
     from radmeter.database.views import rows as query
     from radmeter.quotas import subscribers as write
     from radmeter.quotas.amounts import BadAmount, octets, seconds
+    from radmeter.quotas.plans import price as checked_price
 
     if undo is not None:
-        if volume is not None or expires is not None or valid is not None or note is not None:
+        if any(each is not None for each in (volume, expires, valid, note, price)):
             raise click.UsageError("--undo ID goes with nothing but USER")
         with existing_database(settings) as dsn, connect_as_operator(dsn) as connection:
             owner, taken = write.undo_top_up(connection, undo, user)
@@ -511,15 +553,19 @@ def top_up(
     valid_seconds = None if valid is None else seconds(valid)
     if note is not None and not note.isprintable():
         raise ConfigurationError(f"the note {note!r} has characters that cannot be printed")
+    paid = None if price is None else checked_price(price)
     with existing_database(settings) as dsn, connect_as_operator(dsn) as connection:
-        top_up_id, expires_at = write.top_up(
-            connection,
-            user,
-            size,
-            last_day=None if expires is None else expires.date(),
-            valid_seconds=valid_seconds,
-            note=note,
-        )
+        with connection.transaction():
+            top_up_id, expires_at = write.top_up(
+                connection,
+                user,
+                size,
+                last_day=None if expires is None else expires.date(),
+                valid_seconds=valid_seconds,
+                note=note,
+            )
+            if paid is not None:
+                write.set_price(connection, top_up_id, paid)
         times.use_zone(connection)
         (now,) = query(connection, write.STATE, {"names": [user]})
     until = "does not expire" if expires_at is None else f"expires {times.shown(expires_at)}"
@@ -603,8 +649,8 @@ def _suspend(settings: Settings, user: str, *, resume: bool) -> None:
     "import",
     epilog="""\b
 The file begins with a header, all columns but the first may be left out:
-  username,plan,also,password
-also has further plans with ; between them, or none.
+  username,plan,also,password,tenant
+also has further plans with ; between them, or none. tenant is a name or none.
 \b
 Example: radmeter users import users.csv --dry-run
 

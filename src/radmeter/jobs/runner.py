@@ -13,6 +13,7 @@ from typing import Protocol
 import psycopg
 
 from radmeter.adoption import backfill
+from radmeter.billing import assignments
 from radmeter.database.connection import connect, translated_errors
 from radmeter.errors import StoreError
 from radmeter.jobs import retention
@@ -114,6 +115,8 @@ def _run_while_leader(
             log.info("%s closed that waited for the partition of their month", counted(closed, "session"))
         if settled := settle_history(connection):
             log.info("%s that changed hands moved the usage", counted(settled, "adopted session"))
+        if moved := assignments.apply(connection):
+            log.info("%s changed tenants today", counted(moved, "router"))
         # Wait before closing sessions. After an outage of the database, its interims are still in the journals, and
         # all sessions look stale until the shippers have caught up.
         if _wait(lease, stop, interval_seconds):

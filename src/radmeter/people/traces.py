@@ -44,6 +44,11 @@ QUERIES = (
         "SELECT count(*), min(added_at), max(added_at) FROM public.top_ups WHERE username = %(name)s",
     ),
     (
+        "plans so far",
+        REPLACED,
+        "SELECT count(*), min(at), max(at) FROM radmeter.plan_history WHERE username = %(name)s",
+    ),
+    (
         "rows of radcheck",
         REMOVED,
         "SELECT radmeter.login_rows(%(name)s), NULL::timestamptz, NULL::timestamptz",

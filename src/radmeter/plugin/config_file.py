@@ -93,6 +93,7 @@ COMMANDS = frozenset(
         "ship",
         "simulate",
         "status",
+        "tenants",
         "top",
         "up",
         "usage",

@@ -144,9 +144,10 @@ def _role(text: str) -> str:
     return text
 
 
-def _price(text: str) -> str:
-    if not re.fullmatch(r"[0-9]{1,8}(\.[0-9]{1,2})?", text):
-        raise BadAmount(f"{text!r} is not a price with at most two decimals, such as 19.90")
+def price(text: str) -> str:
+    """Return a price without tax, as text. Raises BadAmount if it is none, or is finer than any currency."""
+    if not re.fullmatch(r"[0-9]{1,12}(\.[0-9]{1,4})?", text):
+        raise BadAmount(f"{text!r} is not a price with at most four decimals, such as 19.90")
     return text
 
 
@@ -178,7 +179,7 @@ _READ: dict[str, tuple[str, Callable[[str], Any]]] = {
     "idle_timeout": ("--idle-timeout", _or_none(_timeout)),
     "valid_seconds": ("--valid", _or_none(_validity)),
     "rollover_bytes": ("--rollover", _or_none(octets)),
-    "price": ("--price", _price),
+    "price": ("--price", price),
     "role": ("--role", _or_none(_role)),
 }
 

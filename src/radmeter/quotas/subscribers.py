@@ -26,7 +26,9 @@ SELECT subscriber.username, state.plan,
        state.remaining_in AS remaining_bytes_in, state.remaining_out AS remaining_bytes_out, state.quota_seconds,
        state.used_seconds, state.remaining_seconds, state.top_up_bytes, state.carried_bytes, state.speed_down,
        state.speed_up, state.max_sessions, state.session_timeout, state.idle_timeout, subscriber.first_used_at,
-       state.expires_at, subscriber.suspended_at, state.unbooked_before::numeric + state.unbooked AS unbooked
+       state.expires_at, subscriber.suspended_at,
+       (SELECT tenant.name FROM radmeter.tenants AS tenant WHERE tenant.id = subscriber.tenant_id) AS tenant,
+       state.unbooked_before::numeric + state.unbooked AS unbooked
 FROM radmeter.quota_state(%(names)s, now()) AS state JOIN public.subscribers AS subscriber USING (username)
 ORDER BY subscriber.username"""
 # Without pseudonyms (radmeter.is_pseudonym): an erased person has a plan only so that the usage stays in its periods.
@@ -44,7 +46,8 @@ WHERE username > %(after)s AND NOT (starts_with(username, 'erased-') AND length(
            SELECT username FROM radmeter.quota_change WHERE username > %(after)s))
 ORDER BY username"""
 TOP_UPS = """
-SELECT top_up.id, top_up.bytes, top_up.used_bytes, top_up.added_at, top_up.expires_at, top_up.added_by, top_up.note,
+SELECT top_up.id, top_up.bytes, top_up.used_bytes, top_up.price, top_up.added_at, top_up.expires_at, top_up.added_by,
+       top_up.note,
        top_up.expires_at <= now() AS expired,
        top_up.expires_at <= coalesce(account.settled_at, '-infinity') AS settled
 FROM public.top_ups AS top_up LEFT JOIN radmeter.quota_account AS account USING (username)
@@ -127,6 +130,21 @@ def top_up(
         {"name": username, "bytes": octets, "day": last_day, "valid": valid_seconds, "note": note},
     )
     return top_up_id, expires_at
+
+
+def set_price(connection: Connection, top_up_id: int, price: str) -> None:
+    """Say what a user pays for a top-up that was just added, without tax."""
+    call(connection, "SELECT radmeter.price_top_up(%(id)s, %(price)s)", {"id": top_up_id, "price": price})
+
+
+def set_tenant(connection: Connection, username: str, tenant: str | None) -> bool:
+    """Say whose user somebody is, by name or number; None: the operator's own. Return whether anything changed."""
+    ((changed,),) = call(
+        connection,
+        "SELECT radmeter.set_subscriber_tenant(%(name)s, %(tenant)s)",
+        {"name": username, "tenant": tenant},
+    )
+    return bool(changed)
 
 
 def undo_top_up(connection: Connection, top_up_id: int, username: str | None) -> tuple[str, int]:

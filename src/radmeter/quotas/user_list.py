@@ -10,7 +10,7 @@ from radmeter.csv_lines import BadLine
 from radmeter.errors import ConfigurationError, RadmeterError
 from radmeter.quotas.passwords import Stored, stored
 
-COLUMNS = ("username", "plan", "also", "password")
+COLUMNS = ("username", "plan", "also", "password", "tenant")
 LONGEST_REASON = 400
 LONGEST_NAME_OCTETS = 253  # RFC 2865 section 5
 MOST_PLANS = 64
@@ -33,6 +33,7 @@ class Line:
     plan: str | None
     also: tuple[str, ...] | None
     password: Stored | None
+    tenant: str | None
 
     def as_json(self) -> dict[str, Any]:
         """Return the line as radmeter.import_subscribers takes it."""
@@ -44,6 +45,7 @@ class Line:
             "also": None if self.also is None else list(self.also),
             "attribute": attribute,
             "password": value,
+            "tenant": self.tenant,
         }
 
 
@@ -92,13 +94,14 @@ def _line(number: int, raw: bytes, columns: list[str], cleartext: bool) -> Line:
             raise BadLine(f"{column} {text!r} has characters that cannot be printed")
     username = given["username"]
     check_name(username)
-    plan, also, password = (given.get(column, "") for column in COLUMNS[1:])
+    plan, also, password, tenant = (given.get(column, "") for column in COLUMNS[1:])
     return Line(
         number=number,
         username=username,
         plan=plan.strip() or None,
         also=_also(also),
         password=stored(password, cleartext=cleartext) if password else None,
+        tenant=tenant.strip() or None,
     )
 
 

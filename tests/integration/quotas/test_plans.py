@@ -181,7 +181,7 @@ def test_every_option_is_a_value_of_the_plan(database: str, connection: Connecti
         ("x --quota 1GB --valid 0d", 2, "--valid: '0d' is no time"),
         ("x --quota 1GB --valid 99999999w", 2, "--valid: '99999999w' is more than 100 years"),
         ("x --quota 1GB --time 9999999999h", 2, "--time: '9999999999h' is more than 100 years"),
-        ("x --quota 1GB --price 1.999", 2, "--price: '1.999' is not a price"),
+        ("x --quota 1GB --price 1.99999", 2, "--price: '1.99999' is not a price"),
         ("basic --quota 1GB", 1, 'there is a plan "basic" already: "radmeter plans set" changes it'),
     ],
 )

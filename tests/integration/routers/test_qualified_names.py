@@ -292,7 +292,9 @@ def test_the_tenant_of_a_router_and_the_realms_are_shown(database: str, connecti
     def tenant() -> object:
         return json.loads(run("show", "lobby", "--format", "json"))["tenant_id"]
 
-    connection.execute("INSERT INTO radmeter.tenants (id, name, timezone, issuer_id) VALUES (7, 'inn', 'UTC', 1)")
+    connection.execute(
+        "INSERT INTO radmeter.tenants (id, name, timezone, issuer_id) VALUES (7, 'inn', 'UTC', 1)"
+    )
     refused = radmeter(database, "routers", "qualify", "--tenant", "7", "--realm", "hotel")
     assert 'no router has the tenant "inn": "radmeter routers assign ROUTER --tenant 7"' in refused.errors
     run("add", "lobby", "--mac", "02:00:00:00:00:01")

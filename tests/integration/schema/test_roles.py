@@ -8,7 +8,14 @@ from support.commands import Packets, radmeter
 from support.schemas import names
 from support.servers import Connection, Server
 
-ROLES = ("radmeter_ingest", "radmeter_reader", "radmeter_noc", "radmeter_billing", "radmeter_login")
+ROLES = (
+    "radmeter_ingest",
+    "radmeter_reader",
+    "radmeter_noc",
+    "radmeter_billing",
+    "radmeter_login",
+    "radmeter_tenant",
+)
 
 # Every function there is. Who may execute it, by name: read by views and queries of the one who reads
 READERS = {
@@ -58,6 +65,9 @@ NOCS = {
     "set_anchor",
     "change_plan",
     "add_webhook",
+    "assign_router",
+    "price_top_up",
+    "set_subscriber_tenant",
     "change_router",
     "change_webhook",
     "end_deliveries",
@@ -148,9 +158,20 @@ OWNERS = {
     "stale_sessions",
     "take_lease",
     "apply_due_quotas",
+    "apply_assignments",
 }
 # and parts of the others, which would break the counters, or the audit, if they were called by themselves.
 PARTS = {
+    "check_issuer",
+    "check_tenant",
+    "issuer_id",
+    "merge_assignments",
+    "note_plan_history",
+    "note_plan_price",
+    "rename_top_ups",
+    "tenant_id",
+    "tenant_values",
+    "tenants_today",
     "erase_deliveries",
     "note_sent_usernames",
     "qualified_name",
@@ -275,8 +296,15 @@ PARTS = {
     "update_open",
     "usage_date",
 }
-# The period of a user and its usage, which need the default time zone; and what the list of routers shows.
+# The period of a user and its usage, which need the default time zone; what the list of routers shows; tenants, their
+# rates, and who issues their documents.
 BILLINGS = {
+    "add_issuer",
+    "add_tenant",
+    "change_issuer",
+    "change_tenant",
+    "retire_tenant",
+    "set_tenant_rate",
     "get_user_total_usage",
     "anchor_day",
     "month_day",
@@ -293,7 +321,21 @@ BILLINGS = {
     "quota_state",
     "used_seconds",
 }
+# The chain of audit_log, and logins of tenants.
+READERS |= {"audit_digest", "audit_faults", "chain_digest", "sees_more"}
+NOCS |= {"bind_tenant_login", "unbind_tenant_login"}
+PARTS |= {"chain_earlier_lines", "chain_inserted", "chain_lines", "chain_rewritten", "guard_audit"}
+TENANTS = {
+    "current_tenant",
+    "is_own_day",
+    "setting_value",
+    "stale_after",
+    "period_end",
+    "anchor_day",
+    "month_day",
+}
 EXECUTES = {
+    "radmeter_tenant": TENANTS,
     "radmeter_ingest": INGESTS,
     "radmeter_reader": READERS,
     "radmeter_noc": NOCS | READERS,
@@ -349,6 +391,11 @@ STATE = {
     "alembic_version",
     "backfill",
     "backfill_rejected",
+    "billing_close",
+    "issuers",
+    "plan_history",
+    "plan_prices",
+    "tenant_rates",
     "cleared_partition",
     "decimal_change",
     "disconnect_queue",
@@ -367,6 +414,7 @@ STATE = {
     "tenant_realm",
     "webhook_delivery",
 }
+STATE |= {"audit_chain", "audit_head", "tenant_logins"}
 READS = TABLES | VIEWS | STATE | {"setting"}
 BILLING_TABLES = {
     "credit_notes",
@@ -383,6 +431,11 @@ BILLING_TABLES = {
     "user_quota_usage",
 }
 BILLING_VIEWS = {
+    "billing_close",
+    "issuers",
+    "plan_history",
+    "plan_prices",
+    "tenant_rates",
     "quota_account",
     "quota_booked",
     "quota_change",
@@ -393,7 +446,31 @@ BILLING_VIEWS = {
     "user_plans",
     "user_usage",
 }
+# Of all of these a tenant sees its own rows only: test_tenant_rows.py.
+TENANT_RELATIONS = {
+    "billing_close",
+    "issuers",
+    "credit_note_lines",
+    "credit_notes",
+    "invoice_lines",
+    "invoice_usage",
+    "invoices",
+    "plans",
+    "router_daily_usage",
+    "router_list",
+    "router_tenant",
+    "router_usage",
+    "setting",
+    "subscriber_plans",
+    "subscribers",
+    "tenant_rates",
+    "tenant_sessions",
+    "tenants",
+    "top_ups",
+    "user_quota_usage",
+}
 SELECTS: dict[str, set[str]] = {
+    "radmeter_tenant": TENANT_RELATIONS,
     "radmeter_ingest": set(),
     "radmeter_reader": READS,
     "radmeter_noc": READS | {"router_coa"},
@@ -411,7 +488,7 @@ def test_every_function_is_somebodys_or_private_on_purpose(connection: Connectio
         connection,
         "SELECT proname FROM pg_proc WHERE pronamespace IN ('public'::regnamespace, 'radmeter'::regnamespace)",
     )
-    known = READERS | NOCS | INGESTS | LOGINS | OWNERS | PARTS
+    known = READERS | NOCS | INGESTS | LOGINS | OWNERS | PARTS | BILLINGS | TENANTS
     assert functions - known == set()
     assert known - functions == set()
 

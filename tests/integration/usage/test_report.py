@@ -127,15 +127,19 @@ def test_a_users_days_are_those_of_the_sessions(database: str, connection: Conne
                 **LOBBY,
             )
         packets.add("Stop", "short", ago=HOUR, Acct_Input_Octets=5, Acct_Session_Time=60, **LOBBY)
+        packets.add("Stop", "other", ago=0, Acct_Input_Octets=77, **{**LOBBY, "User_Name": "bob"})
+        packets.add("Stop", "now", ago=0, Acct_Input_Octets=3, Acct_Session_Time=1, **LOBBY)
     today = datetime.now(UTC).date()
     done = report(database, "usage", "--user", "alice", "--from", str(today - 4 * DAY), "--format", "json")
     days: dict[date, int] = {}
-    for hours, octets in ((60, 100), (36, 200), (12, 700), (1, 5)):
+    for hours, octets in ((60, 100), (36, 200), (12, 700), (1, 5), (0, 3)):
         day = (datetime.now(UTC) - timedelta(hours=hours)).date()
         days[day] = days.get(day, 0) + octets
     assert {date.fromisoformat(day): octets for day, octets in totals(done).items() if octets} == days
     assert done.errors == ""
-    (counter,) = connection.execute("SELECT sum(bytes_in + bytes_out) FROM user_quota_usage").fetchall()
+    (counter,) = connection.execute(
+        "SELECT sum(bytes_in + bytes_out) FROM user_quota_usage WHERE username = 'alice'"
+    ).fetchall()
     assert sum(days.values()) == counter[0]
 
 

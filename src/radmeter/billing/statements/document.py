@@ -21,6 +21,8 @@ class Line:
     quantity: Decimal | None
     unit: str | None
     unit_price: Decimal | None
+    per: int
+    """For how many of the unit the price is: a month's fee has as many as the month has days."""
     net: Decimal
     tax_rate: Decimal
     tax_rule: str | None

@@ -7,7 +7,7 @@ from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
 
-from radmeter.billing.statements.document import Document, Statement
+from radmeter.billing.statements.document import Document, Line, Statement
 from radmeter.billing.statements.words import Language
 from radmeter.charts import Bar, bar_chart
 from radmeter.printable import escaped
@@ -189,7 +189,7 @@ def _lines(document: Document, words: Language) -> Table:
                 [str(line.number)],
                 [_text(line.description), *below],
                 [f"{quantity} {_text(line.unit or '')}".strip()],
-                ["" if line.unit_price is None else words.number(line.unit_price, document.digits)],
+                [_price(line, document, words)],
                 [words.number(line.tax_rate)],
                 [words.number(line.net, document.digits)],
             )
@@ -198,6 +198,13 @@ def _lines(document: Document, words: Language) -> Table:
     head[-1] += f" ({document.currency})"
     total = ("", words["net"], "", "", "", words.number(document.net, document.digits))
     return Table(title=words["lines"], head=head, align="rwrrrr", rows=rows, foot=total)
+
+
+def _price(line: Line, document: Document, words: Language) -> str:
+    if line.unit_price is None:
+        return ""
+    price = words.number(line.unit_price, document.digits)
+    return price if line.per == 1 else f"{price} / {words.whole(line.per)}"
 
 
 def _taxes(document: Document, words: Language) -> Table:

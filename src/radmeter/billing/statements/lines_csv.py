@@ -2,11 +2,11 @@
 
 import csv
 import io
-from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
 from radmeter.billing.statements.document import Statement
+from radmeter.spreadsheets import harmless
 
 COLUMNS = (
     "number",
@@ -21,6 +21,7 @@ COLUMNS = (
     "quantity",
     "unit",
     "unit_price",
+    "per",
     "net",
     "tax_rate",
     "tax_rule",
@@ -28,8 +29,8 @@ COLUMNS = (
 )
 
 
-def as_csv(statement: Statement, harmless: Callable[[str], str]) -> str:
-    """Return the CSV. `harmless` keeps a spreadsheet from running text. period_end is not billed."""
+def as_csv(statement: Statement) -> str:
+    """Return the CSV. No spreadsheet runs its text. period_end is not billed."""
     part = io.StringIO()
     writer = csv.writer(part, lineterminator="\r\n")
     writer.writerow(COLUMNS)
@@ -48,16 +49,17 @@ def as_csv(statement: Statement, harmless: Callable[[str], str]) -> str:
                 line.quantity,
                 line.unit,
                 line.unit_price,
+                line.per,
                 line.net,
                 line.tax_rate,
                 line.tax_rule,
                 document.currency,
             )
-            writer.writerow([_cell(value, harmless) for value in values])
+            writer.writerow([_cell(value) for value in values])
     return part.getvalue()
 
 
-def _cell(value: Any, harmless: Callable[[str], str]) -> Any:
+def _cell(value: Any) -> Any:
     if isinstance(value, Decimal):
         return f"{value:f}"
     return harmless(value) if isinstance(value, str) else value

@@ -20,6 +20,8 @@ from radmeter.errors import RadmeterError
 
 STANDARD: Final = "a-3b"
 PREFERRED = ("DejaVu Sans", "Noto Sans")
+# typst brings it: Latin, Greek and Cyrillic.
+BUILT_IN = "Libertinus Serif"
 # typst looks for packages of others there, and finds none. Nothing is fetched.
 NOWHERE = "/nonexistent"
 NOT_SHOWN = re.compile(r'the text `"(.+?)"` could not be displayed', re.DOTALL)
@@ -106,9 +108,11 @@ def _template() -> bytes:
 def _families() -> list[str]:
     """Return the fonts in the order in which a character is looked for: the same on each run."""
     families = set(typst.Fonts(include_system_fonts=True).families())
-    return [each for each in PREFERRED if each in families] + sorted(
-        each for each in families if each.startswith("Noto Sans ") and "Mono" not in each
-    )
+    return [
+        *(each for each in PREFERRED if each in families),
+        *sorted(each for each in families if each.startswith("Noto Sans ") and "Mono" not in each),
+        BUILT_IN,
+    ]
 
 
 def _not_shown(error: typst.TypstError) -> str:

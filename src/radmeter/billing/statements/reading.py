@@ -206,6 +206,7 @@ def _line(row: Row) -> Line:
         quantity=row["quantity"],
         unit=row["unit"],
         unit_price=row["unit_price"],
+        per=int(row["detail"].get("per", 1)),
         net=row["net"],
         tax_rate=row["tax_rate"],
         tax_rule=row["tax_rule"],

@@ -122,6 +122,8 @@ COMMENT ON COLUMN public.subscribers.tenant_id IS
 # numeric without digits: any currency fits, and a table is not written anew for it.
 PRICES = """
 ALTER TABLE public.top_ups
+    -- What a user bought is billed also after he was removed.
+    DROP CONSTRAINT IF EXISTS top_ups_username_fkey,
     ADD COLUMN price numeric CHECK (price >= 0 AND price < 1e16 AND scale(price) <= 4);
 COMMENT ON COLUMN public.top_ups.price IS 'what the user pays for it, without tax; NULL: nothing';
 DO $$

@@ -1,0 +1,149 @@
+"""What is issued never changes: every way to change it is refused, to the owner and to each role."""
+
+import psycopg
+import pytest
+from support.books import GB, LATEST, Books, day
+from support.servers import Connection
+
+from radmeter.schema.sql_files import GRANTEES
+
+TABLES = ("invoices", "invoice_lines", "invoice_usage", "credit_notes", "credit_note_lines")
+FORBIDDEN = {
+    "RM007": [
+        *(f"DELETE FROM public.{table}" for table in TABLES),
+        *(f"TRUNCATE public.{table} CASCADE" for table in TABLES),
+        "UPDATE public.invoices SET amount = amount + 1, net = net + 1",
+        "UPDATE public.invoices SET recipient = '{}'",
+        "UPDATE public.invoices SET number = 'other'",
+        "UPDATE public.invoices SET status = 'draft', number = NULL, issued_at = NULL",
+        "UPDATE public.invoices SET status = 'void', voided_at = now()",
+        "UPDATE public.invoices SET close_id = NULL",
+        "UPDATE public.invoice_lines SET net = 0",
+        "UPDATE public.invoice_lines SET description = 'other'",
+        "UPDATE public.invoice_usage SET bytes_in = 0",
+        "UPDATE public.credit_notes SET reason = 'other'",
+        "UPDATE public.credit_note_lines SET net = 0",
+        "INSERT INTO public.invoice_lines SELECT (jsonb_populate_record(one, '{\"line\": 99}')).* "
+        "FROM public.invoice_lines AS one",
+        "INSERT INTO public.invoice_usage SELECT invoice_id, router_id + 1, usage_date, 1, 1 FROM public.invoice_usage",
+        "INSERT INTO public.invoice_usage VALUES (99999, 1, current_date, 1, 1)",
+        "INSERT INTO public.credit_note_lines SELECT credit_note_id, line + 1, invoice_line, description, net, tax_rate, "
+        "tax_rule FROM public.credit_note_lines",
+        "UPDATE radmeter.billing_close SET settings = '{\"other\": 1}'",
+        "TRUNCATE radmeter.billing_close CASCADE",
+        "UPDATE radmeter.document_number SET last = last - 1",
+        "DELETE FROM radmeter.document_number",
+        "TRUNCATE radmeter.document_number",
+        "DELETE FROM radmeter.tenants",
+        "TRUNCATE radmeter.tenants CASCADE",
+        "DELETE FROM public.routers",
+        "TRUNCATE public.routers CASCADE",
+    ],
+    # Foreign keys.
+    "23503": ["DELETE FROM radmeter.billing_close", "DELETE FROM radmeter.issuers"],
+}
+
+
+@pytest.fixture(autouse=True)
+def _issued(books: Books) -> None:
+    books.tenant("acme", tax_rate="19")
+    books.router("lobby", "acme")
+    books.used("lobby", day(LATEST, 3), 4 * GB)
+    (number,) = books.closed(LATEST)
+    books.credit(number, "1")
+
+
+CALLS = (
+    "freeze_usage('2020-01-01', '{}', '{}')",
+    "close_users('2020-01-01', '{}')",
+    "write_drafts('[]')",
+    "drop_empty_drafts('{}')",
+    "note_close('2020-01-01', '{}')",
+    "discard_drafts('2020-01-01', NULL)",
+    "issue_drafts('{}')",
+    "add_credit_note('{}')",
+    "restore_invoice('{}')",
+    "restore_credit_note('{}')",
+    "set_billing_setting('zero', 'draft')",
+)
+
+
+def state_of(connection: Connection, role: str, statement: str) -> str | None:
+    """Return the SQLSTATE with which a statement of a role is refused; None: it is not. It is rolled back."""
+    try:
+        with connection.transaction(force_rollback=True):
+            if role:
+                connection.execute(f"SET LOCAL ROLE {role}".encode())
+            connection.execute(statement.encode())
+    except psycopg.Error as error:
+        return error.sqlstate
+    return None
+
+
+@pytest.mark.parametrize("role", ["", "radmeter_owner"])
+def test_the_owner_and_a_superuser_are_refused(books: Books, role: str) -> None:
+    before = books.everything()
+    found = {
+        statement: (state_of(books.connection, role, statement), state)
+        for state, some in FORBIDDEN.items()
+        for statement in some
+    }
+    assert {statement: states for statement, states in found.items() if len({*states}) > 1} == {}
+    assert books.everything() == before
+
+
+@pytest.mark.parametrize("role", GRANTEES)
+def test_no_role_has_the_right(books: Books, role: str) -> None:
+    found = {each: state_of(books.connection, role, each) for some in FORBIDDEN.values() for each in some}
+    assert {each: state for each, state in found.items() if state != "42501"} == {}
+
+
+def test_only_radmeter_billing_closes_issues_and_credits(books: Books) -> None:
+    for role in {*GRANTEES} - {"radmeter_billing"}:
+        found = {call: state_of(books.connection, role, f"SELECT radmeter.{call}") for call in CALLS}
+        assert {call: state for call, state in found.items() if state != "42501"} == {}
+    found = {
+        call: state_of(books.connection, "radmeter_billing", f"SELECT radmeter.{call}") for call in CALLS
+    }
+    assert "42501" not in found.values()
+
+
+def test_an_invoice_of_somebody_else_does_not_change_either(connection: Connection) -> None:
+    connection.execute(
+        """INSERT INTO invoices (username, period_start, period_end, amount) VALUES ('alice', '2020-01-01', '2020-02-01', 5)"""
+    )
+    for statement in ("UPDATE invoices SET amount = 6", "DELETE FROM invoices WHERE username = 'alice'"):
+        with pytest.raises(psycopg.Error) as caught:
+            connection.execute(statement.encode())
+        assert caught.value.sqlstate == "RM007"
+
+
+def test_an_issue_needs_a_drawn_number_and_lines_that_add_up(books: Books) -> None:
+    books.used("lobby", day(LATEST, 4), GB)
+    books.connection.execute("ALTER TABLE radmeter.billing_close DISABLE TRIGGER USER")
+    draft = """INSERT INTO invoices (tenant_id, close_id, status, period_start, period_end, currency, digits, issuer_id, net,
+                                     tax, amount, issued_at)
+               SELECT tenant_id, (SELECT id FROM made), 'draft', period_start, period_end, currency, digits, issuer_id, %s,
+                      0, %s, NULL FROM invoices LIMIT 1 RETURNING id"""
+    close = "WITH made AS (INSERT INTO radmeter.billing_close (period, tenant_id) VALUES ('2020-01-01', NULL) RETURNING id) "
+    for net, sequence in ((1, 1), (0, 99)):
+        with books.connection.transaction(force_rollback=True):
+            ((invoice,),) = books.connection.execute((close + draft).encode(), (net, net)).fetchall()
+            with pytest.raises(psycopg.Error) as caught:
+                books.connection.execute(
+                    """UPDATE invoices SET status = 'issued', number = 'n', number_year = 0, sequence = %s, issued_at = now()
+                       WHERE id = %s""",
+                    (sequence, invoice),
+                )
+            assert caught.value.sqlstate == "RM007"
+
+
+def test_a_tenant_and_a_router_without_documents_can_be_deleted(books: Books) -> None:
+    books.tenant("beta")
+    books.connection.execute(
+        "DELETE FROM radmeter.tenant_rates WHERE tenant_id = %s", (books.tenants["beta"],)
+    )
+    books.connection.execute("DELETE FROM radmeter.tenants WHERE name = 'beta'")
+    books.router("pool")
+    books.connection.execute("DELETE FROM routers WHERE name = 'pool'")
+    books.connection.execute("UPDATE routers SET name = 'renamed' WHERE name = 'lobby'")

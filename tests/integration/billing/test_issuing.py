@@ -1,0 +1,265 @@
+"""Issuing drafts: numbers without gaps, signed files, and what is left when it fails or is killed."""
+
+import json
+import multiprocessing
+import os
+import signal
+import stat
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from support.billing_clock import set_clock
+from support.books import FORMER, GB, LATEST, Books, day
+from support.servers import Connection
+
+from radmeter.billing import content, issuing
+from radmeter.billing.issued_files import IssuedFiles
+from radmeter.errors import ConfigurationError, StoreError
+
+
+@pytest.fixture(autouse=True)
+def _recipients(books: Books) -> None:
+    for name in ("acme", "beta", "coda"):
+        books.tenant(name)
+        books.router(f"of {name}", name)
+        books.used(f"of {name}", day(LATEST, 3), GB)
+        books.used(f"of {name}", day(FORMER, 3), GB)
+
+
+def numbers(books: Books) -> list[int]:
+    return [
+        sequence
+        for (sequence,) in books.connection.execute(
+            "SELECT sequence FROM invoices WHERE sequence IS NOT NULL ORDER BY sequence"
+        )
+    ]
+
+
+def test_drafts_get_numbers_in_the_order_of_names(books: Books) -> None:
+    books.close(LATEST)
+    year = datetime.now(UTC).year
+    assert books.issue(LATEST, "beta") == [f"{year}-000001"]
+    assert books.issue(LATEST) == [f"{year}-000002", f"{year}-000003"]
+    assert [(row["tenant"], row["number"]) for row in books.documents()] == [
+        ("acme", f"{year}-000002"),
+        ("beta", f"{year}-000001"),
+        ("coda", f"{year}-000003"),
+    ]
+
+
+def test_each_issuer_has_numbers_of_its_own(books: Books) -> None:
+    books.issuer("Y")
+    books.connection.execute(
+        "UPDATE radmeter.tenants SET issuer_id = (SELECT id FROM radmeter.issuers WHERE name = 'Y') WHERE name > 'b'"
+    )
+    assert [*books.closed(LATEST)][1:] == ["Y-1", "Y-2"]
+    assert numbers(books) == [1, 1, 2]
+
+
+def test_numbers_begin_again_each_year_if_the_issuer_wants_it(books: Books) -> None:
+    books.connection.execute(
+        "UPDATE radmeter.issuers SET yearly = true, number_format = 'R{year}/{number:03}'"
+    )
+    set_clock(books.connection, datetime(2030, 12, 31, 23, 59, tzinfo=UTC))
+    assert books.closed(FORMER) == ["R2030/001", "R2030/002", "R2030/003"]
+    set_clock(books.connection, datetime(2031, 1, 1, tzinfo=UTC))
+    assert books.closed(LATEST) == ["R2031/001", "R2031/002", "R2031/003"]
+
+
+def test_a_failed_issue_leaves_no_gap_and_no_file(books: Books) -> None:
+    books.close(LATEST)
+    with pytest.raises(ZeroDivisionError):
+        _issue_and_fail(books)
+    assert [path.name for path in books.files.directory.glob("invoice-*")] == []
+    assert books.issue(LATEST)[0].endswith("-000001")
+    assert numbers(books) == [1, 2, 3]
+
+
+def _issue_and_fail(books: Books) -> None:
+    class Failing(IssuedFiles):
+        def _written(self, document: dict[str, object]) -> Path:
+            if document["sequence"] == 3:
+                raise ZeroDivisionError
+            return super()._written(document)
+
+    from radmeter.database.connection import connect
+
+    with connect(books.dsn) as connection:
+        drafts = [row["id"] for row in books.documents()]
+        issuing.issue(connection, Failing(books.files.directory, books.files.key_file), drafts)
+
+
+def test_two_at_once_give_each_number_once(books: Books) -> None:
+    books.close(FORMER)
+    books.close(LATEST)
+    context = multiprocessing.get_context("fork")
+    with context.Pool(4) as pool:
+        work = [
+            (books.dsn, str(books.files.directory.parent), name) for name in ("acme", "beta", "coda", "acme")
+        ]
+        done = pool.starmap(_issue, work)
+    assert sum(done) == 3
+    books.issue(FORMER)
+    assert numbers(books) == [1, 2, 3, 4, 5, 6]
+
+
+def _issue(dsn: str, directory: str, tenant: str) -> int:
+    try:
+        return len(Books(dsn, Path(directory)).issue(LATEST, tenant))
+    except StoreError as error:
+        assert "issued or discarded meanwhile" in str(error)
+        return 0
+
+
+def test_files_are_signed_and_whole(books: Books) -> None:
+    (number, *_) = books.closed(LATEST)
+    key, *others = sorted(books.files.keys())
+    assert (key.file_name, len(others)) == ("invoice-1-0-00000001.json", 2)
+    document = books.files.read(key)
+    assert (document["number"], document["net"], document["usage_bytes"]) == (number, "0.50", GB)
+    assert document["usage"] == [[books.routers["of acme"], day(LATEST, 3).isoformat(), GB, 0]]
+    assert [line["arithmetic"] for line in document["lines"]] == [
+        "1,000,000,000 octets / 1,000,000,000 = 1 GB x 0.50 EUR per GB = 0.50 EUR"
+    ]
+    assert stat.S_IMODE(books.files.key_file.stat().st_mode) == 0o600
+    assert (books.files.directory / "billing.pub").read_text().startswith("-----BEGIN PUBLIC KEY")
+    assert b"PRIVATE" not in b"".join(path.read_bytes() for path in books.files.directory.iterdir())
+
+
+def test_the_signature_can_be_checked_without_radmeter(books: Books) -> None:
+    import base64
+
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+    books.closed(LATEST)
+    public = load_pem_public_key((books.files.directory / "billing.pub").read_bytes())
+    assert isinstance(public, Ed25519PublicKey)
+    file = json.loads((books.files.directory / "invoice-1-0-00000001.json").read_text())
+    text = json.dumps(file["document"], sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
+    public.verify(base64.b64decode(file["signature"]), text)
+
+
+def test_without_a_writable_directory_nothing_is_issued(books: Books, tmp_path: Path) -> None:
+    books.close(LATEST)
+    (tmp_path / "file").touch()
+    books.files = IssuedFiles(tmp_path / "file" / "billing", tmp_path / "key")
+    with pytest.raises(ConfigurationError, match="cannot be written"):
+        books.issue(LATEST)
+    assert numbers(books) == []
+
+
+def test_another_directory_is_refused(books: Books, tmp_path: Path) -> None:
+    books.closed(FORMER)
+    books.close(LATEST)
+    books.files = IssuedFiles(tmp_path / "other", tmp_path / "billing.key")
+    with pytest.raises(StoreError, match="lacks 3 of the documents of the database"):
+        books.issue(LATEST)
+
+
+def test_a_lost_key_is_not_replaced(books: Books) -> None:
+    books.closed(FORMER)
+    books.close(LATEST)
+    books.files.key_file.unlink()
+    books.files = IssuedFiles(books.files.directory, books.files.key_file)
+    with pytest.raises(ConfigurationError, match="is missing: copy it"):
+        books.issue(LATEST)
+
+
+def test_killed_between_file_and_commit_the_number_counts_as_given(books: Books) -> None:
+    books.close(FORMER)
+    books.close(LATEST)
+    before = [row["id"] for row in books.documents(month=LATEST)]
+    _killed_after_files(lambda: books.issue(LATEST))
+    assert {row["status"] for row in books.documents()} == {"draft"}
+    assert len(books.files.keys()) == 3
+    with pytest.raises(
+        StoreError, match="the database lacks 3 of the documents .* run `radmeter billing reconcile`"
+    ):
+        books.issue(FORMER)
+    with pytest.raises(StoreError, match="run `radmeter billing reconcile`"):
+        books.close(LATEST.next)
+    dry = books.reconcile(dry_run=True)
+    assert {row["status"] for row in books.documents()} == {"draft"}
+    assert books.reconcile() == dry
+    assert (len(dry.restored), dry.written, dry.faults) == (3, [], [])
+    assert [(row["id"], row["status"]) for row in books.documents(month=LATEST)] == [
+        (each, "issued") for each in before
+    ]
+    books.issue(FORMER)
+    assert numbers(books) == [1, 2, 3, 4, 5, 6]
+    assert books.reconcile().same == 6
+
+
+def test_killed_before_the_files_are_there_nothing_is_issued(books: Books) -> None:
+    books.close(LATEST)
+    _killed_before_files(lambda: books.issue(LATEST))
+    assert books.files.keys() == set()
+    books.issue(LATEST)
+    assert numbers(books) == [1, 2, 3]
+
+
+def test_killed_with_a_part_of_the_files_there_is_no_gap(books: Books) -> None:
+    books.close(LATEST)
+    process = os.fork()
+    if process == 0:
+        rename = Path.rename
+        left = 2
+
+        def twice(self: Path, target: Path) -> Path:
+            nonlocal left
+            if target.name.startswith("invoice-"):
+                if not left:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                left -= 1
+            return rename(self, target)
+
+        Path.rename = twice  # type: ignore[method-assign, assignment]
+        _end(lambda: books.issue(LATEST))
+    assert os.WIFSIGNALED(os.waitpid(process, 0)[1])
+    assert len(books.reconcile().restored) == 2
+    books.issue(LATEST)
+    assert numbers(books) == [1, 2, 3]
+
+
+def _killed_after_files(work: Callable[[], object]) -> None:
+    _killed(work, after=True)
+
+
+def _killed_before_files(work: Callable[[], object]) -> None:
+    _killed(work, after=False)
+
+
+def _killed(work: Callable[[], object], *, after: bool) -> None:
+    process = os.fork()
+    if process == 0:
+        write = IssuedFiles.write
+
+        def dying(self: IssuedFiles, documents: object) -> object:
+            if after:
+                write(self, documents)  # type: ignore[arg-type]
+            os.kill(os.getpid(), signal.SIGKILL)
+            return None
+
+        IssuedFiles.write = dying  # type: ignore[method-assign, assignment]
+        _end(work)
+    assert os.WIFSIGNALED(os.waitpid(process, 0)[1])
+
+
+def _end(work: Callable[[], object]) -> None:
+    try:
+        work()
+    finally:
+        os._exit(0)
+
+
+def test_an_issued_document_is_the_same_in_the_database_and_in_its_file(
+    books: Books, connection: Connection
+) -> None:
+    books.closed(LATEST)
+    ids = content.keys(connection)
+    for key, document_id in ids.items():
+        (document,) = content.invoices(connection, [document_id])
+        assert books.files.read(key) == json.loads(json.dumps(document))

@@ -1,0 +1,173 @@
+"""After a restore of the database: no number is given twice, no octet is billed twice, and changed files are named."""
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+import pytest
+from support.books import FORMER, GB, LATEST, OLDEST, Books, day
+from support.commands import radmeter
+from support.servers import Server
+
+from radmeter.database.views import Row
+from radmeter.errors import StoreError
+
+
+@pytest.fixture(autouse=True)
+def _recipients(books: Books) -> None:
+    for name in ("acme", "beta"):
+        books.tenant(name, tax_rate="19")
+        books.router(f"of {name}", name)
+        for month in (OLDEST, FORMER, LATEST):
+            books.used(f"of {name}", day(month, 3), 3 * GB)
+
+
+@contextmanager
+def restored(books: Books, server: Server) -> Iterator[None]:
+    """Take a copy of the database now; put it in the place of the database after the block."""
+    ((name,),) = books.connection.execute("SELECT current_database()").fetchall()
+    books.connection.close()
+    with psycopg.connect(server.dsn(), autocommit=True) as admin:
+        admin.execute(f"CREATE DATABASE {name}_dump TEMPLATE {name}".encode())
+        books.connection = psycopg.connect(books.dsn, autocommit=True)
+        yield
+        books.connection.close()
+        admin.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+        admin.execute(f"ALTER DATABASE {name}_dump RENAME TO {name}".encode())
+    books.connection = psycopg.connect(books.dsn, autocommit=True)
+
+
+def comparable(books: Books) -> list[Row]:
+    """Return documents without the number of their close, which is another one after a restore."""
+    return [{**row, "close_id": None} for row in books.documents()]
+
+
+def test_after_a_restore_nothing_is_closed_or_issued_until_it_is_reconciled(
+    books: Books, server: Server
+) -> None:
+    old, _ = books.closed(OLDEST)
+    with restored(books, server):
+        numbers = books.closed(FORMER)
+        note = books.credit(numbers[0], "1")
+        void = books.credit(numbers[1], voids=True)
+        before = comparable(books)
+        billed = books.billed()
+    for work in (lambda: books.close(FORMER), lambda: books.issue(OLDEST), lambda: books.credit(old, "1")):
+        with pytest.raises(StoreError, match="the database lacks 4 of the documents .*reconcile"):
+            work()
+    result = books.reconcile()
+    assert sorted(result.restored) == sorted([*numbers, note, void])
+    assert (result.same, result.written, result.faults) == (2, [], [])
+    assert comparable(books) == before
+    assert books.billed() == billed
+    assert books.reconcile() == (6, [], [], [])
+    last = books.closed(LATEST)
+    assert not {*last} & {*numbers}
+    assert [number.split("-")[1] for number in last] == ["000005", "000006"]
+
+
+def test_what_was_restored_is_not_billed_again(books: Books, server: Server) -> None:
+    with restored(books, server):
+        books.closed(OLDEST)
+        books.closed(FORMER)
+    books.reconcile()
+    books.close(LATEST)
+    assert sum(books.billed().values()) == 18 * GB
+    assert {row["usage_bytes"] for row in books.documents()} == {3 * GB}
+
+
+def test_a_draft_in_the_place_of_a_forgotten_document_goes(books: Books, server: Server) -> None:
+    with restored(books, server):
+        books.closed(OLDEST)
+    # The directory is not at hand: a close without it cannot know.
+    other = Books(books.dsn, books.files.directory / "nowhere")
+    books.used("of acme", day(OLDEST, 4), GB)
+    other.close(OLDEST)
+    other.connection.close()
+    assert len(books.reconcile().restored) == 2
+    assert [row["usage_bytes"] for row in books.documents(month=OLDEST)] == [3 * GB, 3 * GB]
+    books.close(FORMER)
+    assert ("adjustment", OLDEST.first, GB, "0.50") in books.lines(FORMER, "acme")
+
+
+def test_a_tenant_that_the_database_has_forgotten_comes_back(books: Books, server: Server) -> None:
+    with restored(books, server):
+        books.tenant("coda", currency="JPY", digits=0, terms={"price": "100"})
+        books.router("of coda", "coda")
+        books.used("of coda", day(LATEST, 3), GB)
+        books.closed(LATEST)
+    assert len(books.reconcile().restored) == 3
+    assert books.documents(tenants=["coda"])[0]["gross"] == 100
+    books.tenant("dora")
+    assert books.tenants["dora"] > books.tenants["coda"]
+
+
+def test_a_file_that_was_changed_is_named_and_nothing_is_taken_from_it(books: Books, server: Server) -> None:
+    with restored(books, server):
+        numbers = books.closed(LATEST)
+    path = books.files.directory / "invoice-1-0-00000001.json"
+    text = path.read_text()
+    path.write_text(text.replace('"net":"1.50"', '"net":"9.50"'))
+    result = books.reconcile()
+    assert result.restored == numbers[1:]
+    (fault,) = result.faults
+    assert str(path) in fault
+    assert "its signature is not that of the document" in fault
+    # Its number was given out, whatever it says.
+    with pytest.raises(StoreError, match="the database lacks 1 "):
+        books.close(LATEST)
+    path.write_text(text)
+    assert books.reconcile().restored == numbers[:1]
+
+
+@pytest.mark.parametrize(
+    "damage", ["", "{}", "[]", '{"document": 1, "signature": ""}', '{"document": {}, "signature": "!"}', "\0"]
+)
+def test_a_damaged_file_is_named_though_the_database_has_the_document(books: Books, damage: str) -> None:
+    books.closed(LATEST)
+    path = books.files.directory / "invoice-1-0-00000002.json"
+    path.write_text(damage)
+    (fault,) = books.reconcile().faults
+    assert str(path) in fault
+    path.unlink()
+    assert books.reconcile().written == [books.documents(tenants=["beta"])[0]["number"]]
+    assert books.reconcile() == (2, [], [], [])
+
+
+def test_a_signed_file_under_another_name_is_named(books: Books) -> None:
+    books.closed(LATEST)
+    path = books.files.directory / "invoice-1-0-00000002.json"
+    path.write_text((books.files.directory / "invoice-1-0-00000001.json").read_text())
+    (fault,) = books.reconcile().faults
+    assert f"{path} has another document" in fault
+
+
+def test_a_document_that_was_changed_in_the_database_is_named(books: Books) -> None:
+    number = books.closed(LATEST)[0]
+    books.connection.execute("ALTER TABLE invoices DISABLE TRIGGER USER")
+    books.connection.execute(
+        "UPDATE invoices SET net = net + 1, amount = amount + 1 WHERE number = %s", (number,)
+    )
+    (fault,) = books.reconcile().faults
+    assert f"differ about {number}" in fault
+
+
+def test_the_command_says_what_it_did(books: Books, server: Server) -> None:
+    with restored(books, server):
+        (number, _) = books.closed(LATEST)
+    place = {
+        "RADMETER_BILLING_DIRECTORY": str(books.files.directory),
+        "RADMETER_BILLING_KEY_FILE": str(books.files.key_file),
+    }
+    asked = radmeter(books.dsn, "billing", "reconcile", **place)
+    assert (asked.exit_code, "give --yes" in asked.errors) == (2, True)
+    assert (
+        f"{number} would be restored"
+        in radmeter(books.dsn, "billing", "reconcile", "--dry-run", **place).output
+    )
+    assert f"{number} restored" in radmeter(books.dsn, "billing", "reconcile", "--yes", **place).output
+    subprocess.run(["truncate", "-s", "0", books.files.directory / "invoice-1-0-00000001.json"], check=True)
+    broken = radmeter(books.dsn, "billing", "reconcile", "--yes", **place)
+    assert broken.exit_code == 1
+    assert "1 document could not be reconciled" in broken.errors
