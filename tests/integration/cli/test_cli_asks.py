@@ -16,6 +16,12 @@ READS = "it only reads"
 AGAIN = "a further call changes it back"
 # Commands that ask, with arguments that reach the question.
 ASKS: dict[str, list[tuple[str, ...]]] = {
+    "billing close": [("2020-01",)],
+    "billing discard": [("2026-09",)],
+    "billing issue": [("2026-09",)],
+    "billing credit": [("2026-000001", "--amount", "0.10", "--reason", "odd")],
+    "billing void": [("2026-000001", "--reason", "odd")],
+    "billing reconcile": [()],
     "replay": [("{directory}/detail",), ("-",)],
     "verify": [("--repair",)],
     "routers retire": [("#1",)],
@@ -50,6 +56,9 @@ WITHOUT = {
     "report top routers": READS,
     "report compare": READS,
     "report forecast": READS,
+    "billing list": READS,
+    "billing show": READS,
+    "billing settings": AGAIN,
     "billing statement": "the same documents give the same file",
     "sessions": READS,
     "top": READS,
