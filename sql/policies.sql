@@ -14,6 +14,9 @@ BEGIN
     FOR v_rows IN SELECT * FROM (VALUES
         ('radmeter.setting', 'name IN (''timezone'', ''stale_minutes'')'),
         ('radmeter.tenants', 'id = (SELECT radmeter.current_tenant())'),
+        ('radmeter.issuers', 'id IN (SELECT issuer_id FROM radmeter.tenants)'),
+        ('radmeter.billing_close', 'tenant_id = (SELECT radmeter.current_tenant())'
+                                   ' OR id IN (SELECT close_id FROM public.invoices)'),
         ('radmeter.tenant_rates', 'tenant_id = (SELECT radmeter.current_tenant())'),
         ('radmeter.router_tenant', 'tenant_id = (SELECT radmeter.current_tenant())'),
         -- These subqueries run as the tenant, so they find the tenant's rows only.
@@ -52,7 +55,7 @@ BEGIN
 
     IF v_tenants THEN
         GRANT USAGE ON SCHEMA radmeter TO radmeter_tenant;
-        GRANT SELECT ON radmeter.tenants, radmeter.tenant_rates, radmeter.router_tenant, radmeter.setting,
+        GRANT SELECT ON radmeter.tenants, radmeter.issuers, radmeter.billing_close, radmeter.tenant_rates, radmeter.router_tenant, radmeter.setting,
             public.router_daily_usage, public.subscribers, public.subscriber_plans, public.user_quota_usage, public.top_ups,
             public.plans, public.invoices, public.invoice_lines, public.invoice_usage, public.credit_notes,
             public.credit_note_lines,

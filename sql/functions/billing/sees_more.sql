@@ -7,6 +7,7 @@ AS $$
         WHEN role.rolsuper THEN 'is a superuser'
         WHEN role.rolbypassrls THEN 'has BYPASSRLS'
         WHEN role.rolname = 'radmeter_tenant' THEN 'is the group of all tenants'
+        WHEN starts_with(role.rolname, 'radmeter_') AND NOT role.rolcanlogin THEN 'is a group of radmeter''s'
         ELSE (SELECT 'is a member of ' || other.rolname FROM pg_roles AS other
               WHERE other.oid <> role.oid AND other.rolname <> 'radmeter_tenant' AND pg_has_role(role.oid, other.oid, 'MEMBER')
                 AND (other.rolsuper OR other.rolbypassrls OR starts_with(other.rolname, 'radmeter_')

@@ -23,6 +23,7 @@ from radmeter.cli.common import (
     with_settings,
 )
 from radmeter.cli.groups import group
+from radmeter.cli.tenant_logins import list_logins, login
 from radmeter.config import Settings
 from radmeter.units import counted
 
@@ -325,6 +326,10 @@ def rates(settings: Settings, tenant: str, output_format: str) -> None:
         return
     rows = [{**_flat(each), "terms": _readable(each, row["currency"])["terms"]} for each in found]
     emit(rows, output_format, columns=RATE, short=RATE_SHORT if is_short(output_format) else None)
+
+
+for command in (login, list_logins):
+    tenants.add_command(command)
 
 
 def summary(terms: "Terms") -> str:

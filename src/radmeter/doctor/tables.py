@@ -21,13 +21,15 @@ DEAD_SHARE = 2.0
 
 
 def triggers(context: Context) -> Findings:
-    """Check that the triggers of counters, quotas and audit_log fire for every writer."""
+    """Check that the triggers of counters, quotas, documents and audit_log fire for every writer."""
     tell = Teller("triggers")
     faults = 0
     for trigger, state in schema_triggers.faults(context.database):
         faults += 1
         counts = trigger in schema_triggers.COUNTING
         effect = "sessions are kept and not counted" if counts else "changes of quotas take effect late"
+        if trigger in schema_triggers.DOCUMENTS:
+            effect = "documents that were issued can be changed"
         if trigger in schema_triggers.AUDIT:
             effect = "audit_log can be changed, or grows without its chain"
         said = f"{trigger.name} on {trigger.table.removeprefix('public.')} {state}: {effect}"
@@ -53,7 +55,7 @@ def triggers(context: Context) -> Findings:
     if not faults:
         yield tell.green(
             f"{len(schema_triggers.COUNTING)} on radacct, {len(schema_triggers.QUOTAS)} of quotas, "
-            f"{len(schema_triggers.AUDIT)} of audit_log, enabled"
+            f"{len(schema_triggers.DOCUMENTS)} of documents, {len(schema_triggers.AUDIT)} of audit_log, enabled"
         )
 
 

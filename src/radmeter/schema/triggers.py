@@ -1,4 +1,4 @@
-"""The triggers that must fire: those of counters, quotas, what days are charged by, and the chain of audit_log."""
+"""The triggers that must fire: of counters, quotas, what days are charged by, documents, and the chain of audit_log."""
 
 from typing import NamedTuple
 
@@ -41,13 +41,13 @@ QUOTAS = (
 )
 AUDIT = (
     *(
+        Trigger("public.audit_log", name)
+        for name in ("_100_guard", "_100_guard_rows", "_200_chain_inserted", "_200_chain_rewritten")
+    ),
+    *(
         Trigger(table, name)
         for table in ("radmeter.audit_chain", "radmeter.audit_head")
         for name in ("_100_guard", "_100_guard_rows")
-    ),
-    *(
-        Trigger("public.audit_log", name)
-        for name in ("_100_guard", "_100_guard_rows", "_200_chain_inserted", "_200_chain_rewritten")
     ),
 )
 HISTORY = (
@@ -59,7 +59,22 @@ HISTORY = (
     *(Trigger("public.plans", f"_200_note_plan_price_{event}") for event in ("inserted", "updated")),
     Trigger("public.subscribers", "_200_rename_top_ups"),
 )
-EXPECTED = COUNTING + QUOTAS + HISTORY + AUDIT
+DOCUMENTS = tuple(
+    Trigger(table, f"_100_guard_{name}")
+    for table, names in (
+        ("public.credit_note_lines", "credit_lines kept"),
+        ("public.credit_notes", "kept"),
+        ("public.invoice_lines", "part_deleted part_inserted part_updated truncate"),
+        ("public.invoice_usage", "part_deleted part_inserted part_updated truncate"),
+        ("public.invoices", "invoice truncate"),
+        ("public.routers", "recipient truncate"),
+        ("radmeter.billing_close", "kept"),
+        ("radmeter.document_number", "kept number"),
+        ("radmeter.tenants", "recipient truncate"),
+    )
+    for name in names.split()
+)
+EXPECTED = COUNTING + QUOTAS + HISTORY + DOCUMENTS + AUDIT
 
 
 def faults(connection: Connection) -> list[Fault]:

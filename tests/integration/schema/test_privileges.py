@@ -23,6 +23,7 @@ OURS = (
     "radmeter_noc",
     "radmeter_owner",
     "radmeter_reader",
+    "radmeter_tenant",
 )
 # Every privilege of a role on an object, by the object's own list (the ACL), or PostgreSQL's default where it has none.
 # One's own objects, and what a table's row type or an array has by itself, are left out.
@@ -72,6 +73,29 @@ ELSE = {
     ("schema", "radmeter", "radmeter_noc", "USAGE"),
     ("schema", "radmeter", "radmeter_billing", "USAGE"),
     ("schema", "radmeter", "radmeter_login", "USAGE"),
+    ("schema", "radmeter", "radmeter_tenant", "USAGE"),
+    # Not total_usage.
+    *(
+        ("column", f"public.routers.{column}", "radmeter_tenant", "SELECT")
+        for column in [
+            "id",
+            "name",
+            "mac",
+            "nas_identifier",
+            "ip_address",
+            "status",
+            "timezone",
+            "created_at",
+            "updated_at",
+            "discovery_key",
+            "merged_into",
+            "merged_at",
+            "interim_interval",
+            "clients",
+            "plausible_mbit_per_second",
+            "tenant_id",
+        ]
+    ),
     ("database", "it", "PUBLIC", "CONNECT"),
     ("database", "it", "radmeter_owner", "TEMPORARY"),
     # Not id, issued_at and issued_by.

@@ -8,7 +8,14 @@ from support.commands import Packets, radmeter
 from support.schemas import names
 from support.servers import Connection, Server
 
-ROLES = ("radmeter_ingest", "radmeter_reader", "radmeter_noc", "radmeter_billing", "radmeter_login")
+ROLES = (
+    "radmeter_ingest",
+    "radmeter_reader",
+    "radmeter_noc",
+    "radmeter_billing",
+    "radmeter_login",
+    "radmeter_tenant",
+)
 
 # Every function there is. Who may execute it, by name: read by views and queries of the one who reads
 READERS = {
@@ -314,7 +321,21 @@ BILLINGS = {
     "quota_state",
     "used_seconds",
 }
+# The chain of audit_log, and logins of tenants.
+READERS |= {"audit_digest", "audit_faults", "chain_digest", "sees_more"}
+NOCS |= {"bind_tenant_login", "unbind_tenant_login"}
+PARTS |= {"chain_earlier_lines", "chain_inserted", "chain_lines", "chain_rewritten", "guard_audit"}
+TENANTS = {
+    "current_tenant",
+    "is_own_day",
+    "setting_value",
+    "stale_after",
+    "period_end",
+    "anchor_day",
+    "month_day",
+}
 EXECUTES = {
+    "radmeter_tenant": TENANTS,
     "radmeter_ingest": INGESTS,
     "radmeter_reader": READERS,
     "radmeter_noc": NOCS | READERS,
@@ -393,6 +414,7 @@ STATE = {
     "tenant_realm",
     "webhook_delivery",
 }
+STATE |= {"audit_chain", "audit_head", "tenant_logins"}
 READS = TABLES | VIEWS | STATE | {"setting"}
 BILLING_TABLES = {
     "credit_notes",
@@ -424,7 +446,31 @@ BILLING_VIEWS = {
     "user_plans",
     "user_usage",
 }
+# Of all of these a tenant sees its own rows only: test_tenant_rows.py.
+TENANT_RELATIONS = {
+    "billing_close",
+    "issuers",
+    "credit_note_lines",
+    "credit_notes",
+    "invoice_lines",
+    "invoice_usage",
+    "invoices",
+    "plans",
+    "router_daily_usage",
+    "router_list",
+    "router_tenant",
+    "router_usage",
+    "setting",
+    "subscriber_plans",
+    "subscribers",
+    "tenant_rates",
+    "tenant_sessions",
+    "tenants",
+    "top_ups",
+    "user_quota_usage",
+}
 SELECTS: dict[str, set[str]] = {
+    "radmeter_tenant": TENANT_RELATIONS,
     "radmeter_ingest": set(),
     "radmeter_reader": READS,
     "radmeter_noc": READS | {"router_coa"},
@@ -442,7 +488,7 @@ def test_every_function_is_somebodys_or_private_on_purpose(connection: Connectio
         connection,
         "SELECT proname FROM pg_proc WHERE pronamespace IN ('public'::regnamespace, 'radmeter'::regnamespace)",
     )
-    known = READERS | NOCS | INGESTS | LOGINS | OWNERS | PARTS | BILLINGS
+    known = READERS | NOCS | INGESTS | LOGINS | OWNERS | PARTS | BILLINGS | TENANTS
     assert functions - known == set()
     assert known - functions == set()
 

@@ -1,5 +1,6 @@
 """A login of a tenant sees the rows of that tenant only, whatever it tries, on everything that the catalog has."""
 
+import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ import pytest
 from psycopg import errors, sql
 from support.commands import radmeter
 from support.logins import as_role, login_role
-from support.servers import Connection
+from support.servers import Connection, Server
 
 from radmeter.schema import manifest
 
@@ -27,6 +28,8 @@ READABLE = {
     "public.subscribers": 1,
     "public.top_ups": 1,
     "public.user_quota_usage": 1,
+    "radmeter.billing_close": 1,
+    "radmeter.issuers": 1,
     "radmeter.router_list": 2,
     "radmeter.router_tenant": 2,
     "radmeter.router_usage": 3,
@@ -50,11 +53,14 @@ CALLABLE = {
 
 ROWS = """
 SET session_replication_role = replica;
+INSERT INTO radmeter.issuers (name) VALUES ('bolt');
 INSERT INTO radmeter.tenants (id, name, currency, digits, timezone, issuer_id, note)
-SELECT id, name, 'EUR', 2, 'UTC', (SELECT min(id) FROM radmeter.issuers), name || ' secret'
-FROM (VALUES (101, 'acme'), (102, 'bolt')) AS each (id, name);
+SELECT id, name, 'EUR', 2, 'UTC', (SELECT id FROM radmeter.issuers AS issuer WHERE issuer.name = each.issuer),
+       name || ' secret'
+FROM (VALUES (101, 'acme', 'default'), (102, 'bolt', 'bolt')) AS each (id, name, issuer);
 INSERT INTO radmeter.tenant_rates (tenant_id, from_day, terms)
-SELECT id, '2026-01-01', jsonb_build_object('note', name) FROM radmeter.tenants;
+SELECT id, '2026-01-01', jsonb_build_object('price', '1' || CASE name WHEN 'acme' THEN '' ELSE '77700099' END)
+FROM radmeter.tenants;
 INSERT INTO routers (id, name, mac, ip_address, timezone, tenant_id, total_usage) VALUES
     (201, 'acme lobby', '02:00:00:00:aa:01', '10.1.0.1', 'UTC', 101, 11),
     (202, 'bolt lobby', '02:00:00:00:bb:02', '10.2.0.2', 'UTC', 102, 77),
@@ -84,6 +90,8 @@ VALUES (401, NULL, 101, NULL, '2026-01-01', '2026-02-01', 1, 1, 'EUR', 'issued',
        (404, 'bolt bob', NULL, 102, '2026-01-01', '2026-02-01', 77700009, 77700009, 'EUR', 'issued', 77700009, 0, 2,
         now()),
        (405, NULL, 101, NULL, '2026-02-01', '2026-03-01', 77700010, 77700010, 'EUR', 'draft', 77700010, 0, 2, NULL);
+INSERT INTO radmeter.billing_close (period, tenant_id, closed_by)
+VALUES ('2026-01-01', 101, 'acme'), ('2026-01-01', 102, 'bolt'), ('2026-01-01', NULL, 'bolt');
 INSERT INTO invoice_lines (invoice_id, line, kind, period_start, period_end, description, arithmetic, net, tax_rate)
 SELECT id, 1, 'usage', '2026-01-01', '2026-02-01',
        CASE WHEN id < 403 THEN 'acme' ELSE 'bolt' END, '', 1, 0 FROM invoices;
@@ -441,6 +449,39 @@ def test_no_other_role_loses_a_row(filled: Connection) -> None:
             assert seen == filled.execute(f"SELECT count(*) FROM {table}".encode()).fetchone()
             filled.execute(f"SET ROLE {role}".encode())
         filled.execute("RESET ROLE")
+
+
+@pytest.mark.parametrize(
+    ("group", "whole"), [("radmeter_owner", True), ("pg_read_all_data", False), ("radmeter_tenant", False)]
+)
+def test_only_the_owner_dumps(
+    database: str, filled: Connection, server: Server, group: str, whole: bool
+) -> None:
+    with login_role(filled, group) as role:
+        dump = subprocess.run(
+            [server.programs / "pg_dump", "--table=public.routers", as_role(database, role)],
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+    assert (dump.returncode == 0) is whole
+    if whole:
+        assert "bolt lobby" in dump.stdout
+    elif group == "pg_read_all_data":
+        assert "row-level security policy" in dump.stderr
+
+
+def test_copy_from_is_for_the_owner(database: str, filled: Connection) -> None:
+    filled.execute("CREATE ROLE importer_in_test")
+    try:
+        filled.execute("GRANT USAGE ON SCHEMA public TO importer_in_test")
+        filled.execute("GRANT INSERT, SELECT ON public.routers TO importer_in_test")
+        filled.execute("SET ROLE importer_in_test")
+        filled.execute("INSERT INTO public.routers (name) VALUES ('inserted')")
+        with pytest.raises(errors.FeatureNotSupported, match="row-level security"):
+            filled.execute("COPY public.routers (name) FROM STDIN")
+    finally:
+        filled.execute("RESET ROLE; DROP OWNED BY importer_in_test; DROP ROLE importer_in_test")
 
 
 def test_policies_are_made_again_and_only_if_they_are_not_so(database: str, connection: Connection) -> None:

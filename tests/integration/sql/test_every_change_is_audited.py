@@ -33,6 +33,7 @@ TABLES = {
     "radmeter.tenants",
 }
 PACKET = "packets do it, nobody by hand"
+CLOSE = "a step of `billing close`: note_close writes the line, and what is made are drafts"
 STEP = "a step of functions that write the line"
 # Functions that change these tables without a line of their own, and why.
 WITHOUT = {
@@ -40,17 +41,26 @@ WITHOUT = {
     "backfill_move": "an adoption counts the history; radmeter.adoption has who began it",
     "backfill_settle": "the same",
     "begin_erasure": "end_erasure writes the line of the erasure",
+    "apply_assignments": "assign_router writes the line of what holds today",
+    "close_users": CLOSE,
     "count_inserted": PACKET,
+    "count_number": STEP,
     "count_updated": PACKET,
     "discover_at_once": PACKET,
     "discover_router": PACKET,
+    "draw_numbers": STEP,
+    "drop_empty_drafts": CLOSE,
     "finish_erasure": "end_erasure writes the line of the erasure",
+    "freeze_usage": CLOSE,
     "give_plan": STEP,
+    "guard_invoice": "a draft that is removed takes its lines along",
     "judge_login": "a login begins the validity of a voucher",
     "limit_router": PACKET,
+    "merge_assignments": STEP,
     "observe_intervals": "the jobs note what packets tell",
     "set_tiers": STEP,
     "store_passwords": STEP,
+    "write_drafts": CLOSE,
 }
 WRITES = re.compile(
     r"\b(?:INSERT\s+INTO|UPDATE(?:\s+ONLY)?|DELETE\s+FROM(?:\s+ONLY)?|MERGE\s+INTO|TRUNCATE(?:\s+TABLE)?)\s+"

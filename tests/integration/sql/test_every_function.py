@@ -148,6 +148,19 @@ WITHIN = {
 }
 # Called by one function or command of ours, and tested with it.
 THROUGH_PYTHON = {
+    "audit_digest": "test_audit_chain.py",
+    "audit_faults": "test_audit_chain.py",
+    "bind_tenant_login": "test_tenant_logins.py",
+    "chain_digest": "test_audit_chain.py",
+    "chain_earlier_lines": "test_audit_chain.py",
+    "chain_inserted": "test_audit_chain.py",
+    "chain_lines": "test_audit_chain.py",
+    "chain_rewritten": "test_audit_chain.py",
+    "current_tenant": "test_tenant_rows.py",
+    "guard_audit": "test_audit_chain.py",
+    "is_own_day": "test_tenant_rows.py",
+    "sees_more": "test_tenant_logins.py",
+    "unbind_tenant_login": "test_tenant_logins.py",
     "acknowledge_incident": "test_incidents.py",
     "add_webhook": "test_webhooks.py",
     "change_webhook": "test_webhooks.py",

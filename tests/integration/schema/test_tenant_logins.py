@@ -1,0 +1,177 @@
+"""Logins of tenants: who may be bound, what doctor finds, and what the commands show."""
+
+from collections.abc import Iterator
+
+import pytest
+from psycopg import sql
+from support.commands import radmeter
+from support.logins import as_role, login_role
+from support.servers import Connection
+
+
+@pytest.fixture
+def two(database: str, connection: Connection) -> Connection:
+    """Tenants acme and bolt, each with a router that has counted."""
+    for name, mac, octets in (("acme", "02-00-00-00-AA-01", 1), ("bolt", "02-00-00-00-BB-02", 777000001)):
+        for command in (
+            ("tenants", "add", name, "--currency", "EUR", "--timezone", "UTC"),
+            ("tenants", "rate", name, "--from", "2026-01-01", "--per-gb", "0.50"),
+            ("routers", "add", "--name", f"{name} lobby", "--mac", mac),
+            ("routers", "assign", f"{name} lobby", "--tenant", name, "--from", "2026-01-01"),
+        ):
+            done = radmeter(database, *command)
+            assert done.exit_code == 0, done.errors
+        connection.execute(
+            """INSERT INTO router_daily_usage (router_id, usage_date, bytes_in, bytes_out)
+               SELECT id, current_date, %s, %s FROM routers WHERE name = %s""",
+            (octets, octets, f"{name} lobby"),
+        )
+    return connection
+
+
+@pytest.fixture
+def role(two: Connection) -> Iterator[str]:
+    with login_role(two) as name:
+        yield name
+
+
+def grant(connection: Connection, group: str, role: str) -> None:
+    connection.execute(sql.SQL("GRANT {} TO {}").format(sql.Identifier(group), sql.Identifier(role)))
+
+
+def logins(database: str) -> list[tuple[str, str, str]]:
+    rows = radmeter(database, "tenants", "logins", "--format", "json").json()
+    return [(row["role"], row["tenant"], row["sees"]) for row in rows]
+
+
+def test_a_role_is_bound_and_told_what_it_lacks(database: str, two: Connection, role: str) -> None:
+    done = radmeter(database, "tenants", "login", role, "--tenant", "acme")
+    assert (done.exit_code, done.output) == (0, f"{role}: sees the rows of acme\n")
+    assert f'GRANT "radmeter_tenant" TO "{role}"' in done.errors
+    assert logins(database) == [(role, "acme", "nothing: it is no member of radmeter_tenant")]
+    grant(two, "radmeter_tenant", role)
+    assert radmeter(database, "tenants", "login", role, "--tenant", "bolt").errors == ""
+    assert logins(database) == [(role, "bolt", "its rows")]
+    assert radmeter(database, "tenants", "login", role, "--remove").exit_code == 0
+    assert logins(database) == []
+    rows = two.execute("SELECT detail FROM audit_log WHERE action = 'tenants login' ORDER BY id").fetchall()
+    assert [row[0] for row in rows] == [
+        {"role": role, "tenant": "acme", "before": None},
+        {"role": role, "tenant": "bolt", "before": "acme"},
+        {"role": role, "tenant": None, "before": "bolt"},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("statement", "reason"),
+    [
+        ("GRANT radmeter_reader TO {}", "is a member of radmeter_reader"),
+        ("GRANT radmeter_noc TO {}", "is a member of radmeter_noc"),
+        ("GRANT pg_read_all_data TO {}", "is a member of pg_read_all_data"),
+        ("ALTER ROLE {} SUPERUSER", "is a superuser"),
+        ("ALTER ROLE {} BYPASSRLS", "has BYPASSRLS"),
+    ],
+)
+def test_a_role_that_sees_more_is_refused_and_found_later(
+    database: str, two: Connection, role: str, statement: str, reason: str
+) -> None:
+    grant(two, "radmeter_tenant", role)
+    assert radmeter(database, "tenants", "login", role, "--tenant", "acme").exit_code == 0
+    two.execute(sql.SQL(statement).format(sql.Identifier(role)))  # type: ignore[arg-type]
+    done = radmeter(database, "tenants", "login", role, "--tenant", "acme")
+    assert done.exit_code == 1
+    assert reason in done.errors
+    assert logins(database) == [(role, "acme", f"more than its rows: it {reason}")]
+    found = radmeter(database, "doctor", "--verbose").output
+    assert f"{role} is bound to the tenant acme, and sees more than its rows: it {reason}" in " ".join(
+        found.split()
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("nosuchrole", "--tenant", "acme"), 'there is no role "nosuchrole"'),
+        (("postgres", "--tenant", "nosuch"), "nosuch"),
+        (("postgres", "--tenant", "acme"), "is a superuser"),
+        (("radmeter_tenant", "--tenant", "acme"), "is the group of all tenants"),
+        (("radmeter_reader", "--tenant", "acme"), "is a group of radmeter's"),
+    ],
+)
+def test_what_cannot_be_bound(database: str, two: Connection, arguments: tuple[str, ...], said: str) -> None:
+    done = radmeter(database, "tenants", "login", *arguments)
+    assert done.exit_code == 1
+    assert said in done.errors
+    assert logins(database) == []
+
+
+def test_a_tenant_or_nothing_has_to_be_given(database: str) -> None:
+    assert radmeter(database, "tenants", "login", "x").exit_code == 2
+    assert radmeter(database, "tenants", "login", "x", "--tenant", "y", "--remove").exit_code == 2
+
+
+def test_a_role_that_is_gone_is_named(database: str, two: Connection) -> None:
+    two.execute(
+        "INSERT INTO radmeter.tenant_logins SELECT 'gone', id FROM radmeter.tenants WHERE name = 'acme'"
+    )
+    assert logins(database) == [("gone", "acme", "nothing: there is no such role")]
+    found = radmeter(database, "doctor", "--verbose").output
+    assert 'tenants login "gone" --remove' in found
+    assert radmeter(database, "tenants", "login", "gone", "--remove").exit_code == 0
+
+
+# Every command that reads what a tenant may see, and whether it works. What does not, says which right is missing.
+READING = {
+    ("routers", "list"): True,
+    ("usage", "router", "acme lobby"): True,
+    ("tenants", "list"): True,
+    ("tenants", "show", "acme"): True,
+    ("tenants", "rates", "acme"): True,
+    ("billing", "list"): True,
+    ("billing", "export", "--what", "router-days", "--period", "2026-01", "-o", "-"): True,
+    ("billing", "export", "--what", "invoices", "--period", "2026-01", "-o", "-"): True,
+    ("billing", "export", "--what", "lines", "--period", "2026-01", "-o", "-"): True,
+    ("billing", "export", "--what", "user-periods", "--period", "2026-01", "-o", "-"): True,
+    ("billing", "export", "--what", "sessions", "--period", "2026-01", "-o", "-"): False,
+    ("report", "usage", "--tenant", "acme"): True,
+    ("routers", "show", "acme lobby"): False,
+    ("sessions",): False,
+    ("usage", "users"): False,
+    ("users", "list"): None,
+    ("plans", "list"): False,
+    ("audit", "list"): False,
+    ("audit", "verify"): False,
+    ("limits", "list"): False,
+    ("tenants", "logins"): False,
+}
+
+
+@pytest.mark.parametrize("command", READING, ids=" ".join)
+def test_commands_show_own_rows_or_refuse(
+    database: str, two: Connection, role: str, command: tuple[str, ...]
+) -> None:
+    grant(two, "radmeter_tenant", role)
+    assert radmeter(database, "tenants", "login", role, "--tenant", "acme").exit_code == 0
+    works = READING[command]
+    for options in ((), ("--format", "jsonl" if "export" in command else "json")):
+        done = radmeter(as_role(database, role), *command, *options)
+        assert "bolt" not in done.output + done.errors
+        assert "777000" not in done.output
+        if done.exit_code:
+            assert done.errors.startswith("error: "), done.errors
+            assert works is not True, done.errors
+        if works:
+            assert done.exit_code == 0, done.errors
+            assert "acme" in done.output or command[:2] not in (("routers", "list"), ("tenants", "show"))
+        elif works is False:
+            assert "permission denied" in done.errors, (done.exit_code, done.errors)
+            assert "grant radmeter_" in done.errors
+
+
+def test_a_router_of_another_tenant_is_not_known(database: str, two: Connection, role: str) -> None:
+    grant(two, "radmeter_tenant", role)
+    assert radmeter(database, "tenants", "login", role, "--tenant", "acme").exit_code == 0
+    for name in ("bolt lobby", "02-00-00-00-BB-02", "#2"):
+        done = radmeter(as_role(database, role), "usage", "router", name)
+        assert done.exit_code == 1
+        assert "there is no router" in done.errors
