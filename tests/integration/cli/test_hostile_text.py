@@ -70,6 +70,9 @@ READ: dict[str, tuple[str, ...]] = {
     "webhooks queue list": (),
     "quota over": (),
     "cache status": ("{user}",),  # FreeRADIUS answers, and there is none here
+    "audit list": (),
+    "audit verify": (),
+    "tenants logins": (),
     "login list": (),
     "people show": ("{user}",),
     "people erase": ("{user}", "--yes", "--even-open"),
@@ -83,6 +86,8 @@ WITHOUT_DATA |= {
     "jobs expire",
     "limits list",
     "cache status",
+    "audit verify",
+    "tenants logins",
     "login list",
     "partitions list",
     "backfill",
