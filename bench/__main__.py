@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench import commands, endurance, logins, lookups, plots, quotas, report, rounds
+from bench import closing, commands, endurance, logins, lookups, plots, quotas, report, rounds
 from bench.database import Databases
 from bench.flood import flood
 from bench.floods import floods
@@ -36,7 +36,7 @@ from radmeter.freeradius import private_server
 RESULTS = Path(__file__).parents[1] / "var" / "bench"
 RADDB = (Path("/etc/freeradius/3.0"), Path("/etc/raddb"), Path("/usr/local/etc/raddb"))
 ECHO_PACKETS = 60_000
-CHECKED = ("systems", "large", "lookups", "commands", "quotas", "logins", "flood", "floods")
+CHECKED = ("systems", "large", "lookups", "commands", "quotas", "logins", "closing", "flood", "floods")
 
 
 def main() -> int:
@@ -143,6 +143,7 @@ def _measure(
             "commands": lambda: commands.measure(databases, private, say),
             "quotas": lambda: quotas.measure(databases, say),
             "logins": lambda: logins.measure(bench, plan, say),
+            "closing": lambda: closing.measure(databases, private, plan.closing_tenants, say),
             "flood": lambda: flood(bench, plan, say),
             "floods": lambda: floods(bench, plan, say),
             "recovery": lambda: endurance.recover(bench, plan, say),

@@ -7,7 +7,10 @@ from bench.traffic import Population
 
 IN_FLIGHT = (1, 8, 32, 128)
 OFFERED = (500, 2000)  # packets a second
-PARTS = ("systems", "large", "lookups", "commands", "quotas", "logins", "flood", "floods", "recovery", "away")
+PARTS = (
+    *("systems", "large", "lookups", "commands", "quotas", "logins", "closing", "flood", "floods", "recovery"),
+    "away",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +43,8 @@ class Plan:
     """
     lookups: tuple[LookupSize, LookupSize]
     login_seconds: float
+    closing_tenants: int
+    """Tenants whose month is closed, with 10 routers each."""
     flood_turns: int
     """Rounds without and with each kind of flood, of `flood_seconds` each."""
     flood_seconds: float
@@ -66,6 +71,7 @@ FULL = Plan(
         LookupSize(closed_sessions=10_000_000, routers=100_000),
     ),
     login_seconds=60,
+    closing_tenants=5_000,
     flood_turns=3,
     flood_seconds=10,
     resident_packets=1_000_000,
@@ -90,6 +96,7 @@ QUICK = Plan(
         LookupSize(closed_sessions=200_000, routers=100_000),
     ),
     login_seconds=6,
+    closing_tenants=200,
     flood_turns=1,
     flood_seconds=4,
     resident_packets=60_000,
@@ -115,6 +122,7 @@ CHECK = Plan(
         LookupSize(closed_sessions=1_000_000, routers=100_000),
     ),
     login_seconds=20,
+    closing_tenants=5_000,
     flood_turns=2,
     flood_seconds=5,
     resident_packets=0,
