@@ -79,6 +79,9 @@ READ: dict[str, tuple[str, ...]] = {
     "webhooks queue list": (),
     "quota over": (),
     "cache status": ("{user}",),  # FreeRADIUS answers, and there is none here
+    "audit list": (),
+    "audit verify": (),
+    "tenants logins": (),
     "login list": (),
     "people show": ("{user}",),
     "people erase": ("{user}", "--yes", "--even-open"),
@@ -94,6 +97,8 @@ WITHOUT_DATA |= {
     "jobs expire",
     "limits list",
     "cache status",
+    "audit verify",
+    "tenants logins",
     "login list",
     "partitions list",
     "backfill",
