@@ -7,7 +7,20 @@ from bench.traffic import Population
 
 IN_FLIGHT = (1, 8, 32, 128)
 OFFERED = (500, 2000)  # packets a second
-PARTS = ("systems", "large", "lookups", "commands", "quotas", "logins", "flood", "floods", "recovery", "away")
+PARTS = (
+    "systems",
+    "large",
+    "lookups",
+    "commands",
+    "quotas",
+    "closing",
+    "exports",
+    "logins",
+    "flood",
+    "floods",
+    "recovery",
+    "away",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +52,10 @@ class Plan:
     The next checkpoint is minutes away.
     """
     lookups: tuple[LookupSize, LookupSize]
+    export_sessions: int
     login_seconds: float
+    closing_tenants: int
+    """Tenants whose month is closed, with 10 routers each."""
     flood_turns: int
     """Rounds without and with each kind of flood, of `flood_seconds` each."""
     flood_seconds: float
@@ -65,7 +81,9 @@ FULL = Plan(
         LookupSize(closed_sessions=10_000, routers=100),
         LookupSize(closed_sessions=10_000_000, routers=100_000),
     ),
+    export_sessions=10_000_000,
     login_seconds=60,
+    closing_tenants=5_000,
     flood_turns=3,
     flood_seconds=10,
     resident_packets=1_000_000,
@@ -89,7 +107,9 @@ QUICK = Plan(
         LookupSize(closed_sessions=10_000, routers=100),
         LookupSize(closed_sessions=200_000, routers=100_000),
     ),
+    export_sessions=100_000,
     login_seconds=6,
+    closing_tenants=200,
     flood_turns=1,
     flood_seconds=4,
     resident_packets=60_000,
@@ -114,7 +134,9 @@ CHECK = Plan(
         LookupSize(closed_sessions=10_000, routers=100),
         LookupSize(closed_sessions=1_000_000, routers=100_000),
     ),
+    export_sessions=1_000_000,
     login_seconds=20,
+    closing_tenants=5_000,
     flood_turns=2,
     flood_seconds=5,
     resident_packets=0,
