@@ -1,7 +1,7 @@
 """Each command, run by a database role without its rights, names the role that has them."""
 
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ from radmeter.plugin.journal.writer import JournalWriter
 
 # Every command that asks the database, with arguments that reach it.
 KEYS = "{directory}/secrets.key"
+FILES = ("--billing-directory", "{directory}/billing", "--billing-key-file", "{directory}/billing.key")
 COMMANDS: dict[str, tuple[str, ...]] = {
     "jobs close-stale": (),
     "jobs close-stale --dry-run": (),
@@ -46,6 +47,15 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "report top routers": (),
     "report compare --what": ("tenants",),
     "report forecast --user": ("alice",),
+    "billing settings": ("--zero", "draft"),
+    "billing close": ("2020-01", "--yes", *FILES),
+    "billing list": (),
+    "billing show": ("2026-000001",),
+    "billing reconcile": ("--yes", *FILES),
+    "billing issue": ("2026-09", "--yes", *FILES),
+    "billing credit": ("2026-000001", "--amount", "0.10", "--reason", "odd", "--yes", *FILES),
+    "billing void": ("2026-000001", "--reason", "odd", "--yes", *FILES),
+    "billing discard": ("2020-01", "--yes"),
     "billing statement": ("--period", "2026-10", "--tenant", "acme", "-o", "{directory}/acme.html"),
     "top": ("--count", "1"),
     "sessions": (),
@@ -112,6 +122,11 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "journal acknowledge": ("1", "--reason", "known"),
     "journal salvage": ("{directory}/orphans",),
     "journal adopt": ("{directory}/orphans",),
+    "audit list": (),
+    "audit verify": (),
+    "audit head": (),
+    "tenants logins": (),
+    "tenants login": ("nobody", "--remove"),
     "login list": (),
     "login set": ("message_over", "x"),
     "limits list": (),
@@ -160,6 +175,15 @@ ENOUGH = {
         "report top users",
         "report top routers",
         "report compare --what",
+        "billing settings",
+        "billing close",
+        "billing list",
+        "billing show",
+        "billing reconcile",
+        "billing issue",
+        "billing credit",
+        "billing void",
+        "billing discard",
         "billing statement",
     },
     None: set[str](),
@@ -203,7 +227,11 @@ def test_a_role_without_the_rights_is_told_which_role_has_them(
     with closing(JournalWriter(tmp_path / "orphans")) as writer:
         writer.append(1, "[]")
     connection.execute("INSERT INTO user_quota_usage (username, period_start) VALUES ('alice', '2026-01-01')")
-    money.document(connection, money.tenant(connection, "acme"), [money.line("1.00")])
+    acme = money.tenant(connection, "acme")
+    money.document(connection, acme, [money.line("1.00")])
+    money.document(
+        connection, acme, [money.line("1.00")], status="draft", number=None, period=date(2026, 9, 1)
+    )
     connection.execute(
         "INSERT INTO routers (name, status) VALUES ('lobby', 'active'), ('hall', 'active'), ('found', 'discovered')"
     )

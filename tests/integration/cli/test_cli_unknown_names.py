@@ -28,6 +28,8 @@ ISSUER = 'there is no issuer "nosuch": "radmeter billing issuers list" lists the
 PLAN = 'there is no plan "nosuch": "radmeter plans list" lists them'
 SUBSCRIBER = 'there is no user "nosuch" with a plan: "radmeter users list" lists them'
 PACKET = "there is no rejected packet 4711: `radmeter rejected list` shows the rejected packets"
+OF_ISSUER = "there is no invoice '1' of the issuer 'nosuch'"
+INVOICE = "there is no invoice 'nosuch': `radmeter billing list` lists them"
 TENANT = "there is no tenant 'nosuch': `radmeter tenants list` lists them"
 # What each argument and option is told if nothing has the name: the command, its exit code and a part of the message.
 UNKNOWN: dict[str, tuple[str, int, str]] = {
@@ -44,6 +46,17 @@ UNKNOWN: dict[str, tuple[str, int, str]] = {
     "report forecast --router": ("report forecast --router nosuch", 1, ROUTER),
     "report forecast --user": ("report forecast --user nosuch", 1, USER),
     "report forecast --tenant": ("report forecast --tenant nosuch", 1, TENANT),
+    "billing close --tenant": ("billing close 2020-01 --tenant nosuch --yes", 1, TENANT),
+    "billing discard --tenant": ("billing discard 2020-01 --tenant nosuch --yes", 1, TENANT),
+    "billing issue --tenant": ("billing issue 2020-01 --tenant nosuch --yes", 1, TENANT),
+    "billing list --tenant": ("billing list --tenant nosuch", 1, TENANT),
+    "billing list --user": ("billing list --user nosuch", 1, "there is no invoice for the user 'nosuch'"),
+    "billing show --issuer": ("billing show 1 --issuer nosuch", 1, OF_ISSUER),
+    "billing credit --issuer": ("billing credit 1 --issuer nosuch --all --reason x --yes", 1, OF_ISSUER),
+    "billing void --issuer": ("billing void 1 --issuer nosuch --reason x --yes", 1, OF_ISSUER),
+    "billing show NUMBER": ("billing show nosuch", 1, INVOICE),
+    "billing credit NUMBER": ("billing credit nosuch --all --reason x --yes", 1, INVOICE),
+    "billing void NUMBER": ("billing void nosuch --reason x --yes", 1, INVOICE),
     "billing statement --tenant": ("billing statement --period 2026-10 --tenant nosuch -o x.pdf", 1, TENANT),
     "billing statement --period": (
         "billing statement --period 2001-02 --all -o x",
@@ -170,6 +183,16 @@ UNKNOWN: dict[str, tuple[str, int, str]] = {
 
 # What names nothing that is in the database, by the argument or option, of every command or of one.
 FREE = {
+    "billing close MONTH": "a month without usage is as good as any",
+    "billing discard MONTH": "the same",
+    "billing issue MONTH": "the same",
+    "billing list --period": "the same",
+    "billing credit --amount": "an amount",
+    "billing credit --line": "a part of an invoice: tests/integration/billing/test_credit.py",
+    "billing settings --currency": "a new value: an unknown currency is refused",
+    "--settling-hours": "a number",
+    "--users-tax-rate": "a number",
+    "--users-tax-rule": "a new text",
     "--columns": "it names columns: tests/integration/cli/test_cli_reading.py",
     "--pseudonym-key": "a file",
     "--secret-file": "a file",

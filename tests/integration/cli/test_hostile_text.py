@@ -14,6 +14,7 @@ import psycopg
 import pytest
 from support import stock
 from support.command_tree import leaves
+from support import documents_of_money
 from support.commands import Packets, Result, radmeter
 from support.ledger import ingest
 from support.servers import Connection, Server
@@ -30,6 +31,10 @@ NODE = "node\x1b[31m\nerror: forged"
 FORMATS = ("table", "json", "csv")
 # The arguments of each command that has --format. {user} and {router} are hostile names.
 READ: dict[str, tuple[str, ...]] = {
+    "billing settings": (),
+    "billing close": ("2020-01", "--dry-run"),
+    "billing list": (),
+    "billing show": ("{invoice}",),
     "simulate": (),  # sends to a server, and shows names of its own
     "queue list": (),
     "routers qualify": (),
@@ -74,6 +79,9 @@ READ: dict[str, tuple[str, ...]] = {
     "webhooks queue list": (),
     "quota over": (),
     "cache status": ("{user}",),  # FreeRADIUS answers, and there is none here
+    "audit list": (),
+    "audit verify": (),
+    "tenants logins": (),
     "login list": (),
     "people show": ("{user}",),
     "people erase": ("{user}", "--yes", "--even-open"),
@@ -84,9 +92,13 @@ READ: dict[str, tuple[str, ...]] = {
 }
 WITHOUT_DATA = {"simulate", "jobs close-stale", "migrate plan", "migrate status", "migrate history", "adopt"}
 WITHOUT_DATA |= {
+    "billing close",
+    "billing settings",
     "jobs expire",
     "limits list",
     "cache status",
+    "audit verify",
+    "tenants logins",
     "login list",
     "partitions list",
     "backfill",
@@ -188,7 +200,14 @@ def hostile(database: str, connection: Connection) -> dict[str, str]:
         f"CREATE FUNCTION radmeter.{quoted(COLUMN)}() RETURNS int LANGUAGE sql AS 'SELECT 1'".encode()
     )
     connection.execute(f"ALTER TABLE radacct ADD COLUMN {quoted(COLUMN)} text".encode())
-    return {"user": HOSTILE, "router": f"#{router}", "rejected": str(rejected)}
+    invoice = documents_of_money.document(
+        connection,
+        documents_of_money.tenant(connection, HOSTILE),
+        [documents_of_money.line("1.00", description=HOSTILE, arithmetic=HOSTILE, tax_rule=HOSTILE)],
+        status="draft",
+        number=None,
+    )
+    return {"user": HOSTILE, "router": f"#{router}", "rejected": str(rejected), "invoice": f"#{invoice}"}
 
 
 def quoted(name: str) -> str:
