@@ -51,6 +51,11 @@ RUNS: dict[str, tuple[str, ...]] = {
     "jobs close-stale": (),
     "jobs expire": (),
     "jobs clear-personal": (),
+    "audit list": (),
+    "audit verify": (),
+    "audit head": (),
+    "tenants logins": (),
+    "tenants login": ("radmeter_gone", "--remove"),
     "login list": (),
     "login set": ("message_over", "x"),
     "limits list": (),
@@ -63,6 +68,16 @@ RUNS: dict[str, tuple[str, ...]] = {
     "webhooks queue retry": ("1",),
     "webhooks queue drop": ("1", "--yes"),
     "webhooks retire": ("1", "--yes"),
+    "tenants add": ("acme", "--currency", "EUR"),
+    "tenants list": (),
+    "tenants set": ("acme", "--note", "x"),
+    "tenants rate": ("acme", "--from", "2026-01-01", "--per-gb", "0.50"),
+    "tenants rates": ("acme",),
+    "tenants show": ("acme",),
+    "tenants retire": ("printed",),
+    "billing issuers add": ("south", "--number-format", "S-{{number}}"),
+    "billing issuers set": ("south", "--legal-name", "Example Ltd"),
+    "billing issuers list": (),
     "routers list": (),
     "routers show": ("#1",),
     "routers add": ("--name", "hall"),
@@ -71,6 +86,7 @@ RUNS: dict[str, tuple[str, ...]] = {
     "routers rename": ("lobby", "lounge"),
     "routers qualify": ("--tenant", "7", "--realm", "hotel"),
     "routers set": ("lounge", "--timezone", "UTC"),
+    "routers assign": ("lounge", "--tenant", "acme", "--from", "2026-01-01"),
     "routers coa-key": ("--new", "--forget", "--coa-key-file", "{directory}/coa.key"),
     "routers retire": ("hall", "--yes"),
     "routers merge": ("attic", "lounge", "--yes"),
@@ -82,6 +98,7 @@ RUNS: dict[str, tuple[str, ...]] = {
     "users password": ("bob", "--password", "other"),
     "users show": ("bob",),
     "users list": (),
+    "users set": ("bob", "--tenant", "acme"),
     "users assign": ("bob", "--also", "basic"),
     "users top-up": ("bob", "20MB"),
     "users suspend": ("bob",),
@@ -179,7 +196,10 @@ def prepared(dsn: str, connection: Connection, directory: Path) -> dict[str, str
     connection.execute(
         "SELECT radmeter.note_incident('other', %s::json)", (json.dumps({"kind": "missing", "detail": "x"}),)
     )
-    connection.execute("UPDATE routers SET tenant_id = 7")
+    connection.execute(
+        """INSERT INTO radmeter.tenants (id, name, timezone, issuer_id) VALUES (7, 'inn', 'UTC', 1);
+           UPDATE routers SET tenant_id = 7"""
+    )
     # A counter that differs.
     connection.execute("UPDATE user_quota_usage SET bytes_in = bytes_in + 1 WHERE username = 'alice'")
     connection.execute("INSERT INTO plans (name) VALUES ('basic')")

@@ -22,6 +22,9 @@ PERSON = "nothing here has the user name 'nosuch', written exactly so. `radmeter
 ROUTER = "there is no router 'nosuch': `radmeter routers list` lists them"
 ENDPOINT = "there is no endpoint 4711: `radmeter webhooks list` shows them"
 NODE = "there is no node 'nosuch': `radmeter status` lists them"
+NO_TENANT = 'there is no tenant "nosuch": "radmeter tenants list" lists them'
+TENANT_READ = "there is no tenant 'nosuch': `radmeter tenants list --retired` lists them all"
+ISSUER = 'there is no issuer "nosuch": "radmeter billing issuers list" lists them'
 PLAN = 'there is no plan "nosuch": "radmeter plans list" lists them'
 SUBSCRIBER = 'there is no user "nosuch" with a plan: "radmeter users list" lists them'
 PACKET = "there is no rejected packet 4711: `radmeter rejected list` shows the rejected packets"
@@ -70,6 +73,23 @@ UNKNOWN: dict[str, tuple[str, int, str]] = {
     "sessions --router": ("sessions --router nosuch", 1, ROUTER),
     "verify --user": ("verify --user nosuch", 1, USER),
     "verify --router": ("verify --router nosuch", 1, ROUTER),
+    "routers assign ROUTER": ("routers assign nosuch --none", 1, ROUTER),
+    "routers assign --tenant": ("routers assign #1 --tenant nosuch", 1, NO_TENANT),
+    "routers set --tenant": ("routers set #1 --tenant nosuch", 1, NO_TENANT),
+    "routers qualify --tenant": ("routers qualify --tenant nosuch --off", 1, TENANT_READ),
+    "tenants show TENANT": ("tenants show nosuch", 1, TENANT_READ),
+    "tenants rates TENANT": ("tenants rates nosuch", 1, TENANT_READ),
+    "tenants set TENANT": ("tenants set nosuch --note x", 1, NO_TENANT),
+    "tenants rate TENANT": ("tenants rate nosuch --from 2026-01-01 --per-gb 1", 1, NO_TENANT),
+    "tenants retire TENANT": ("tenants retire nosuch", 1, NO_TENANT),
+    "tenants add --issuer": ("tenants add x --currency EUR --issuer nosuch", 1, ISSUER),
+    "tenants add --currency": ("tenants add x --currency NOS", 2, "'NOS' is not a currency of ISO 4217"),
+    "tenants set --issuer": ("tenants set inn --issuer nosuch", 1, ISSUER),
+    "tenants set --currency": ("tenants set inn --currency NOS", 2, "'NOS' is not a currency of ISO 4217"),
+    "billing issuers set ISSUER": ("billing issuers set nosuch --legal-name x", 1, ISSUER),
+    "users add --tenant": ("users add emil --plan basic --no-password --tenant nosuch", 1, NO_TENANT),
+    "users set USER": ("users set nosuch --tenant inn", 1, SUBSCRIBER),
+    "users set --tenant": ("users set dora --tenant nosuch", 1, NO_TENANT),
     "plans show NAME": (
         "plans show nosuch",
         1,
@@ -226,6 +246,26 @@ FREE = {
     "--note": "a new text",
     "--password": "a new value",
     "--password-file": "a file",
+    "tenants add NAME": "a new name",
+    "tenants set --name": "a new name",
+    "billing issuers add NAME": "a new name",
+    "billing issuers set --name": "a new name",
+    "--legal-name": "a new text",
+    "--address": "a new text",
+    "--email": "a new text",
+    "--tax-id": "a new text",
+    "--tax-rule": "a new text",
+    "--language": "a code",
+    "--number-format": "a format",
+    "--credit-format": "a format",
+    "--tax-rate": "an amount",
+    "--per-gb": "an amount",
+    "--per-gib": "an amount",
+    "--included": "an amount",
+    "--minimum": "an amount",
+    "--maximum": "an amount",
+    "--share": "an amount",
+    "--base-fee": "an amount",
     "plans add NAME": "a new name",
     "plans set --name": "a new name",
     "users add USER": "a new name",
