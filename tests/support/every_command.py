@@ -32,6 +32,7 @@ RUNS: dict[str, tuple[str, ...]] = {
     "report top users": (),
     "report top routers": (),
     "report compare": (),
+    "billing export": ("--period", "2026-10", "--what", "invoices", "-o", "{directory}/invoices.csv"),
     "billing statement": ("--period", "2026-10", "--tenant", "printed", "-o", "{directory}/printed.pdf"),
     "sessions": (),
     "top": ("--count", "1", "--seconds", "0.2"),

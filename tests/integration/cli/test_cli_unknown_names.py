@@ -41,6 +41,11 @@ UNKNOWN: dict[str, tuple[str, int, str]] = {
     "report forecast --router": ("report forecast --router nosuch", 1, ROUTER),
     "report forecast --user": ("report forecast --user nosuch", 1, USER),
     "report forecast --tenant": ("report forecast --tenant nosuch", 1, TENANT),
+    "billing export --tenant": (
+        "billing export --period 2026-10 --what lines --tenant nosuch -o x.csv",
+        1,
+        "there is no tenant 'nosuch'",
+    ),
     "billing statement --tenant": ("billing statement --period 2026-10 --tenant nosuch -o x.pdf", 1, TENANT),
     "billing statement --period": (
         "billing statement --period 2001-02 --all -o x",
