@@ -13,6 +13,7 @@ PARTS = (
     "lookups",
     "commands",
     "quotas",
+    "closing",
     "exports",
     "logins",
     "flood",
@@ -53,6 +54,8 @@ class Plan:
     lookups: tuple[LookupSize, LookupSize]
     export_sessions: int
     login_seconds: float
+    closing_tenants: int
+    """Tenants whose month is closed, with 10 routers each."""
     flood_turns: int
     """Rounds without and with each kind of flood, of `flood_seconds` each."""
     flood_seconds: float
@@ -80,6 +83,7 @@ FULL = Plan(
     ),
     export_sessions=10_000_000,
     login_seconds=60,
+    closing_tenants=5_000,
     flood_turns=3,
     flood_seconds=10,
     resident_packets=1_000_000,
@@ -105,6 +109,7 @@ QUICK = Plan(
     ),
     export_sessions=100_000,
     login_seconds=6,
+    closing_tenants=200,
     flood_turns=1,
     flood_seconds=4,
     resident_packets=60_000,
@@ -131,6 +136,7 @@ CHECK = Plan(
     ),
     export_sessions=1_000_000,
     login_seconds=20,
+    closing_tenants=5_000,
     flood_turns=2,
     flood_seconds=5,
     resident_packets=0,

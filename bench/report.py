@@ -33,6 +33,7 @@ def markdown(results: Results) -> str:
         parts.append(_lookups(results["lookups"]))
     parts += [_commands(results["commands"])] if "commands" in results else []
     parts += [_quotas(results["quotas"])] if "quotas" in results else []
+    parts += [_closing(results["closing"])] if "closing" in results else []
     parts += [_exports(results["exports"])] if "exports" in results else []
     parts += [_logins(results["logins"])] if "logins" in results else []
     parts += [_flood(results["flood"])] if "flood" in results else []
@@ -187,6 +188,24 @@ def _quotas(found: Results) -> str:
             [["off", spread(found["off"])], ["on", spread(found["on"])]],
         )
         + f"\n\non / off, in turns: {found['ratio']:.2f} ({low:.2f}-{high:.2f})"
+    )
+
+
+def _closing(found: Results) -> str:
+    return (
+        f"## Closing a month of {found['tenants']:,} tenants with {found['routers']:,} routers, "
+        f"{found['router_days']:,} router-days\n\n"
+        + table(
+            ["", "seconds"],
+            [
+                ["the first month", f"{found['close_seconds']:.1f}"],
+                ["its issue", f"{found['issue_seconds']:.1f}"],
+                [
+                    "the next month, with late octets of each tenant",
+                    f"{found['close_with_late_octets_seconds']:.1f}",
+                ],
+            ],
+        )
     )
 
 

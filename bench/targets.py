@@ -94,6 +94,10 @@ def judge(results: dict[str, Any]) -> list[Target]:
             most(f"{sizes.PACKAGE}, installed, MB", size, sizes.TARGET, 1)
     if "quotas" in results:
         most("processor time of a packet, quotas on / off", results["quotas"]["ratio"], 1.1, QUOTA_SLACK)
+    if "closing" in results:
+        most("seconds of a close, the first month", results["closing"]["close_seconds"], 60, 1)
+        late = results["closing"]["close_with_late_octets_seconds"]
+        most("seconds of a close, late octets of each tenant", late, 60, 1)
     if "exports" in results:
         most(
             "time of an export of sessions as CSV / COPY of the same query",

@@ -39,12 +39,30 @@ VOIDED = """
 SELECT DISTINCT invoice.tenant_id, date_trunc('month', line.period_start::timestamp)::date
 FROM public.invoices AS invoice JOIN public.invoice_lines AS line ON line.invoice_id = invoice.id
 WHERE invoice.status = 'void' AND invoice.tenant_id = ANY (%(tenants)s) AND line.period_start < %(end)s"""
+# A merged router is the same box as the one that it was merged into: it has no fee of its own.
 SPANS = """
 SELECT tenant_id, from_day, until_day
 FROM (SELECT owner.tenant_id, owner.from_day,
              lead(owner.from_day) OVER (PARTITION BY owner.router_id ORDER BY owner.from_day) AS until_day
-      FROM radmeter.router_tenant AS owner) AS span
+      FROM radmeter.router_tenant AS owner
+      JOIN radmeter.router_list AS router ON router.id = owner.router_id AND router.merged_into IS NULL) AS span
 WHERE tenant_id = ANY (%(tenants)s) AND from_day < %(end)s"""
+# Closed months into which an assignment reaches that was made since the tenant's last close, or of a router that was
+# merged since then: other days of routers have another base fee, also without an octet. A day more, for what was not
+# committed yet when that close looked. What did not change comes to a difference of 0.
+CHANGED_HANDS = """
+SELECT DISTINCT last.tenant_id, closed.period
+FROM (SELECT tenant_id, max(closed_at) - interval '1 day' AS closed_at FROM radmeter.billing_close
+      WHERE tenant_id = ANY (%(tenants)s) AND period < %(first)s GROUP BY tenant_id) AS last
+JOIN (SELECT owner.from_day, greatest(owner.assigned_at, router.merged_at) AS at,
+             lead(owner.from_day) OVER (PARTITION BY owner.router_id ORDER BY owner.from_day) AS until_day
+      FROM radmeter.router_tenant AS owner JOIN radmeter.router_list AS router ON router.id = owner.router_id) AS span
+     ON span.at > last.closed_at
+JOIN radmeter.billing_close AS closed ON closed.tenant_id = last.tenant_id AND closed.period < %(first)s
+     AND span.from_day < (closed.period + interval '1 month')::date
+     AND (span.until_day IS NULL OR span.until_day > closed.period)
+WHERE EXISTS (SELECT FROM radmeter.tenant_rates AS rate
+              WHERE rate.tenant_id = last.tenant_id AND rate.terms ? 'base_fee')"""
 USERS_NET = """
 SELECT of_tenant_id, period_start, sum(net) FROM public.invoices
 WHERE of_tenant_id = ANY (%(tenants)s) AND status <> 'void' AND close_id IS NOT NULL GROUP BY 1, 2"""
@@ -58,21 +76,28 @@ class FrozenUsage:
     Attributes
     ----------
     months
-        Which months each tenant's draft is about: that which is closed, and earlier ones whose octets are others now.
+        Which months each tenant's draft is about: that which is closed, and earlier ones whose octets or days of
+        routers are others now.
     """
 
     def __init__(
         self, connection: Connection, month: Month, tenants: Sequence[int], drafts: Sequence[int]
     ) -> None:
         """Read all of it, each kind for all tenants at once."""
-        values: dict[str, Any] = {"tenants": list(tenants), "drafts": list(drafts), "end": month.end}
+        values: dict[str, Any] = {
+            "tenants": list(tenants),
+            "drafts": list(drafts),
+            "first": month.first,
+            "end": month.end,
+        }
         self._octets: dict[tuple[int, Month], dict[datetime.date, int]] = defaultdict(dict)
         self.months: dict[int, set[Month]] = {tenant: {month} for tenant in tenants}
         for tenant, day, octets in connection.execute(FROZEN, values):
             self._octets[tenant, Month.of(day)][day] = int(octets)
             self.months[tenant].add(Month.of(day))
-        for tenant, first in connection.execute(VOIDED, values):
-            self.months[tenant].add(Month(first))
+        for query in (VOIDED, CHANGED_HANDS):
+            for tenant, first in connection.execute(query, values):
+                self.months[tenant].add(Month(first))
         self.billed: dict[tuple[int, Month], dict[Tax, Billed]] = defaultdict(dict)
         wanted = [(tenant, each.first) for tenant, some in self.months.items() for each in some]
         values |= {"tenants": [tenant for tenant, _ in wanted], "months": [first for _, first in wanted]}

@@ -47,7 +47,7 @@ OCTETS = st.sampled_from([0, 1, 999_999_999, 10**9, 7 * 10**9 + 1, 2**32, 60 * 1
 
 
 @st.composite
-def some_terms(draw: st.DrawFn, *, base_fee: bool) -> dict[str, Any]:
+def some_terms(draw: st.DrawFn) -> dict[str, Any]:
     """Return terms as they are kept."""
     found: dict[str, Any] = {"unit": draw(st.sampled_from(["GB", "GiB"])), "price": draw(PRICES)}
     starts = sorted(draw(st.sets(st.sampled_from(["2", "5.5", "20", "70"]), max_size=3)), key=Decimal)
@@ -60,7 +60,7 @@ def some_terms(draw: st.DrawFn, *, base_fee: bool) -> dict[str, Any]:
         found["minimum"] = draw(st.sampled_from(["1", "3.5"]))
     if draw(st.booleans()):
         found["maximum"] = draw(st.sampled_from(["4", "50"]))
-    if base_fee and draw(st.booleans()):
+    if draw(st.booleans()):
         found["base_fee"] = draw(st.sampled_from(["5", "0.1", "7.77"]))
     return found
 
@@ -83,7 +83,7 @@ class World:
     files: IssuedFiles
     first: Month
     orderly: bool
-    """Nothing changes hands later: base fees are of days that are closed."""
+    """Routers change hands only in months that are not closed, and none is merged."""
     number: int = field(default_factory=lambda: next(EXAMPLE))
     hosts: dict[str, tuple[int, list[ModelRate]]] = field(default_factory=dict)
     places: dict[int, Place] = field(default_factory=dict)
@@ -116,7 +116,7 @@ class World:
             begins = {self.first.first} | self.draw(st.sets(st.sampled_from(self.days()), max_size=2))
             if not self.orderly and self.draw(st.booleans()):
                 begins = {self.first.first + 9 * DAY}
-            rates = [ModelRate(day, self.draw(some_terms(base_fee=self.orderly))) for day in sorted(begins)]
+            rates = [ModelRate(day, self.draw(some_terms())) for day in sorted(begins)]
             for rate in rates:
                 tenants.set_rate(self.connection, name, rate.from_day, terms(rate.terms))
             self.hosts[name] = (CURRENCIES[code], rates)
@@ -138,8 +138,9 @@ class World:
         return [router for router in self.places if router not in self.into]
 
     def assign(self, router: int, name: str | None, day: datetime.date) -> None:
-        assignments.assign(self.connection, router, name, day)
-        self.owners[router][day] = name
+        # What is so already is not said again: an earlier day that is said later goes on beyond it.
+        if assignments.assign(self.connection, router, name, day).changed:
+            self.owners[router][day] = name
 
     def owner(self, router: int, day: datetime.date) -> str | None:
         begun = [since for since in self.owners[router] if since <= day]
@@ -344,7 +345,8 @@ class World:
                     for router in self.places:
                         if self.owner(router, day) == name:
                             octets[day] += self.octets.get((router, day), 0)
-                    routers[day] = sum(self.owner(router, day) == name for router in self.places)
+                    # A merged router has no base fee of its own.
+                    routers[day] = sum(self.owner(router, day) == name for router in self.living())
                     if day < first_rates[name]:
                         octets[day] = 0
                 net = Decimal(month_net(month.first, rates, octets, routers, digits)) / 10**digits

@@ -299,6 +299,19 @@ PARTS = {
 # The period of a user and its usage, which need the default time zone; what the list of routers shows; tenants, their
 # rates, and who issues their documents.
 BILLINGS = {
+    "add_credit_note",
+    "billing_settings",
+    "close_users",
+    "discard_drafts",
+    "drop_empty_drafts",
+    "freeze_usage",
+    "issue_drafts",
+    "month_ends",
+    "note_close",
+    "restore_credit_note",
+    "restore_invoice",
+    "set_billing_setting",
+    "write_drafts",
     "add_issuer",
     "add_tenant",
     "change_issuer",
@@ -322,8 +335,17 @@ BILLINGS = {
     "used_seconds",
 }
 # The chain of audit_log, and logins of tenants.
-READERS |= {"audit_digest", "audit_faults", "chain_digest", "sees_more"}
+READERS |= {"billing_settings", "month_ends", "audit_digest", "audit_faults", "chain_digest", "sees_more"}
 NOCS |= {"bind_tenant_login", "unbind_tenant_login"}
+PARTS |= {"count_number", "draw_numbers", "number_text"}
+PARTS |= {
+    "guard_credit_lines",
+    "guard_invoice",
+    "guard_kept",
+    "guard_number",
+    "guard_part",
+    "guard_recipient",
+}
 PARTS |= {"chain_earlier_lines", "chain_inserted", "chain_lines", "chain_rewritten", "guard_audit"}
 TENANTS = {
     "current_tenant",
@@ -331,6 +353,7 @@ TENANTS = {
     "setting_value",
     "stale_after",
     "period_end",
+    "period_start",
     "anchor_day",
     "month_day",
 }
@@ -346,6 +369,7 @@ EXECUTES = {
 TABLES = {
     "accounting_anomaly",
     "audit_log",
+    "credit_note_lines",
     "credit_notes",
     "ingest_checkpoint",
     "invoice_lines",
@@ -387,6 +411,7 @@ VIEWS = {
 }
 # What was migrated, adopted and archived, and what quotas led to.
 STATE = {
+    "document_number",
     "adoption",
     "alembic_version",
     "backfill",
@@ -410,6 +435,7 @@ STATE = {
     "quota_change",
     "quota_notice",
     "session_month",
+    "session_slice",
     "sql_file",
     "tenant_realm",
     "webhook_delivery",
@@ -417,6 +443,7 @@ STATE = {
 STATE |= {"audit_chain", "audit_head", "tenant_logins"}
 READS = TABLES | VIEWS | STATE | {"setting"}
 BILLING_TABLES = {
+    "credit_note_lines",
     "credit_notes",
     "invoice_lines",
     "invoice_usage",
@@ -432,6 +459,7 @@ BILLING_TABLES = {
 }
 BILLING_VIEWS = {
     "billing_close",
+    "document_number",
     "issuers",
     "plan_history",
     "plan_prices",
@@ -685,7 +713,7 @@ WRITE = (
         "reap": "SELECT radmeter.close_stale('{1}')",
         "partition": "SELECT radmeter.ensure_partition(now())",
         "count": "SELECT radmeter.insert_sessions('{1}')",
-        "slices": "SELECT * FROM radmeter.session_slice",
+        "adoption": "SELECT * FROM radmeter.adoption_baseline",
         "names of the erased": "SELECT * FROM radmeter.erasure",
         "begin to erase": "SELECT radmeter.begin_erasure('alice')",
         "erase sessions": "SELECT radmeter.erase_sessions('alice', '{1}', '{2026-01-01}')",
