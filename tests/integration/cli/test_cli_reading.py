@@ -47,6 +47,7 @@ LISTS = [
     ("partitions", "list"),
     ("limits", "list"),
     ("login", "list"),
+    ("audit", "list"),
     ("explain", "alice"),
     ("people", "show", "alice"),
 ]
