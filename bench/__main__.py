@@ -19,7 +19,18 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench import closing, commands, endurance, logins, lookups, plots, quotas, report, rounds
+from bench import (
+    closing,
+    commands,
+    endurance,
+    exports,
+    logins,
+    lookups,
+    plots,
+    quotas,
+    report,
+    rounds,
+)
 from bench.database import Databases
 from bench.flood import flood
 from bench.floods import floods
@@ -36,7 +47,9 @@ from radmeter.freeradius import private_server
 RESULTS = Path(__file__).parents[1] / "var" / "bench"
 RADDB = (Path("/etc/freeradius/3.0"), Path("/etc/raddb"), Path("/usr/local/etc/raddb"))
 ECHO_PACKETS = 60_000
-CHECKED = ("systems", "large", "lookups", "commands", "quotas", "logins", "closing", "flood", "floods")
+CHECKED = (
+    *("systems", "large", "lookups", "commands", "quotas", "closing", "exports", "logins", "flood", "floods"),
+)
 
 
 def main() -> int:
@@ -142,6 +155,7 @@ def _measure(
             "lookups": lambda: lookups.measure(databases, plan.lookups, say),
             "commands": lambda: commands.measure(databases, private, say),
             "quotas": lambda: quotas.measure(databases, say),
+            "exports": lambda: exports.measure(databases, private, plan.export_sessions, say),
             "logins": lambda: logins.measure(bench, plan, say),
             "closing": lambda: closing.measure(databases, private, plan.closing_tenants, say),
             "flood": lambda: flood(bench, plan, say),

@@ -8,7 +8,17 @@ from bench.traffic import Population
 IN_FLIGHT = (1, 8, 32, 128)
 OFFERED = (500, 2000)  # packets a second
 PARTS = (
-    *("systems", "large", "lookups", "commands", "quotas", "logins", "closing", "flood", "floods", "recovery"),
+    "systems",
+    "large",
+    "lookups",
+    "commands",
+    "quotas",
+    "closing",
+    "exports",
+    "logins",
+    "flood",
+    "floods",
+    "recovery",
     "away",
 )
 
@@ -42,6 +52,7 @@ class Plan:
     The next checkpoint is minutes away.
     """
     lookups: tuple[LookupSize, LookupSize]
+    export_sessions: int
     login_seconds: float
     closing_tenants: int
     """Tenants whose month is closed, with 10 routers each."""
@@ -70,6 +81,7 @@ FULL = Plan(
         LookupSize(closed_sessions=10_000, routers=100),
         LookupSize(closed_sessions=10_000_000, routers=100_000),
     ),
+    export_sessions=10_000_000,
     login_seconds=60,
     closing_tenants=5_000,
     flood_turns=3,
@@ -95,6 +107,7 @@ QUICK = Plan(
         LookupSize(closed_sessions=10_000, routers=100),
         LookupSize(closed_sessions=200_000, routers=100_000),
     ),
+    export_sessions=100_000,
     login_seconds=6,
     closing_tenants=200,
     flood_turns=1,
@@ -121,6 +134,7 @@ CHECK = Plan(
         LookupSize(closed_sessions=10_000, routers=100),
         LookupSize(closed_sessions=1_000_000, routers=100_000),
     ),
+    export_sessions=1_000_000,
     login_seconds=20,
     closing_tenants=5_000,
     flood_turns=2,

@@ -34,6 +34,7 @@ def markdown(results: Results) -> str:
     parts += [_commands(results["commands"])] if "commands" in results else []
     parts += [_quotas(results["quotas"])] if "quotas" in results else []
     parts += [_closing(results["closing"])] if "closing" in results else []
+    parts += [_exports(results["exports"])] if "exports" in results else []
     parts += [_logins(results["logins"])] if "logins" in results else []
     parts += [_flood(results["flood"])] if "flood" in results else []
     parts += [_floods(results["floods"])] if "floods" in results else []
@@ -199,9 +200,24 @@ def _closing(found: Results) -> str:
             [
                 ["the first month", f"{found['close_seconds']:.1f}"],
                 ["its issue", f"{found['issue_seconds']:.1f}"],
-                ["the next month, with late octets of each tenant", f"{found['close_with_late_octets_seconds']:.1f}"],
+                [
+                    "the next month, with late octets of each tenant",
+                    f"{found['close_with_late_octets_seconds']:.1f}",
+                ],
             ],
         )
+    )
+
+
+def _exports(found: Results) -> str:
+    seconds = {name: f"{statistics.median(found[name]):.1f} ({min(found[name]):.1f}-{max(found[name]):.1f})"
+               for name in ("copy", *found["megabytes"])}  # fmt: skip
+    rows = [["COPY by psql", seconds["copy"], ""]]
+    rows += [[form, seconds[form], f"{size:.0f}"] for form, size in found["megabytes"].items()]
+    return (
+        f"## Export of {found['sessions']:,} sessions\n\n"
+        + table(["", "seconds, median (lowest-highest)", "MB resident"], rows)
+        + f"\n\nCSV / COPY, in turns: {found['ratio']:.2f}"
     )
 
 

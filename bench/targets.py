@@ -98,6 +98,13 @@ def judge(results: dict[str, Any]) -> list[Target]:
         most("seconds of a close, the first month", results["closing"]["close_seconds"], 60, 1)
         late = results["closing"]["close_with_late_octets_seconds"]
         most("seconds of a close, late octets of each tenant", late, 60, 1)
+    if "exports" in results:
+        most(
+            "time of an export of sessions as CSV / COPY of the same query",
+            results["exports"]["ratio"],
+            2,
+            1.1,
+        )
     if "logins" in results:
         most("p95 of logins, ms", results["logins"]["latency_seconds"]["p95"] * 1e3, 100, LATENCY_SLACK)
     if "flood" in results:

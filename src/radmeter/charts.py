@@ -20,6 +20,8 @@ TEXT = 175
 # A letter of the font is at most so wide, so that labels do not overlap.
 LETTER = 118
 FEWEST_STEPS = 4
+# The place of a title, and its length.
+HEAD, LONGEST_TITLE = 260, 70
 # From the octets of users (in), to them (out), and less than none.
 COLORS = ("#1f5f8b", "#8dbbd9")
 BELOW = "#b5482f"
@@ -34,7 +36,9 @@ class Bar:
     octets: tuple[int, ...]
 
 
-def bar_chart(bars: Sequence[Bar], *, title: str, legend: Sequence[str], point: str = ".") -> str:
+def bar_chart(
+    bars: Sequence[Bar], *, title: str, legend: Sequence[str], point: str = ".", titled: bool = False
+) -> str:
     """Return an SVG document.
 
     Parameters
@@ -45,6 +49,8 @@ def bar_chart(bars: Sequence[Bar], *, title: str, legend: Sequence[str], point: 
         A name for each of the octets of a bar.
     point
         What separates the fraction of a number.
+    titled
+        The title is seen, too: the chart stands alone.
     """
     top = max([0, *(sum(each for each in bar.octets if each > 0) for bar in bars)])
     bottom = min([0, *(sum(each for each in bar.octets if each < 0) for bar in bars)])
@@ -55,12 +61,16 @@ def bar_chart(bars: Sequence[Bar], *, title: str, legend: Sequence[str], point: 
     span = (above + below) * step
     unit = unit_of(max(above, below) * step)
     high = HEIGHT - TOP - BOTTOM
+    head = HEAD if titled else 0
     zero = TOP + high * above // (above + below)
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img"'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 {-head} {WIDTH} {HEIGHT + head}" role="img"'
         f' font-family="{FONT}" font-size="{TEXT}" fill="#333333">',
         f"<title>{_text(title)}</title>",
     ]
+    if titled:
+        shown = title if len(title) <= LONGEST_TITLE else f"{title[:LONGEST_TITLE]}.."
+        parts.append(f'<text x="{LEFT}" y="{-head // 2}" font-weight="bold">{_text(shown)}</text>')
     for number in range(-below, above + 1):
         y = zero - number * step * high // span
         color = "#666666" if number == 0 else "#dddddd"

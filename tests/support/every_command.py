@@ -3,7 +3,7 @@
 import json
 import time
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 from cryptography.fernet import Fernet
@@ -18,6 +18,7 @@ from support.ledger import ingest
 from support.servers import Connection
 from support.shipping import fill
 
+FILES = ("--billing-directory", "{directory}/billing", "--billing-key-file", "{directory}/billing.key")
 # In the order in which they run: some change what later ones find. {directory} is that of `prepared`.
 RUNS: dict[str, tuple[str, ...]] = {
     "config": (),
@@ -32,6 +33,15 @@ RUNS: dict[str, tuple[str, ...]] = {
     "report top users": (),
     "report top routers": (),
     "report compare": (),
+    "billing settings": ("--zero", "draft"),
+    "billing close": ("2020-01", "--yes"),
+    "billing reconcile": ("--yes", *FILES),
+    "billing issue": ("2026-09", "--yes", *FILES),
+    "billing list": (),
+    "billing show": ("2026-000001",),
+    "billing credit": ("2026-000001", "--amount", "0.10", "--reason", "odd", "--yes", *FILES),
+    "billing void": ("2026-000001", "--reason", "odd", "--yes", *FILES),
+    "billing discard": ("2020-01", "--yes"),
     "billing statement": ("--period", "2026-10", "--tenant", "printed", "-o", "{directory}/printed.pdf"),
     "sessions": (),
     "top": ("--count", "1", "--seconds", "0.2"),
@@ -58,6 +68,16 @@ RUNS: dict[str, tuple[str, ...]] = {
     "webhooks queue retry": ("1",),
     "webhooks queue drop": ("1", "--yes"),
     "webhooks retire": ("1", "--yes"),
+    "tenants add": ("acme", "--currency", "EUR"),
+    "tenants list": (),
+    "tenants set": ("acme", "--note", "x"),
+    "tenants rate": ("acme", "--from", "2026-01-01", "--per-gb", "0.50"),
+    "tenants rates": ("acme",),
+    "tenants show": ("acme",),
+    "tenants retire": ("printed",),
+    "billing issuers add": ("south", "--number-format", "S-{{number}}"),
+    "billing issuers set": ("south", "--legal-name", "Example Ltd"),
+    "billing issuers list": (),
     "routers list": (),
     "routers show": ("#1",),
     "routers add": ("--name", "hall"),
@@ -66,6 +86,7 @@ RUNS: dict[str, tuple[str, ...]] = {
     "routers rename": ("lobby", "lounge"),
     "routers qualify": ("--tenant", "7", "--realm", "hotel"),
     "routers set": ("lounge", "--timezone", "UTC"),
+    "routers assign": ("lounge", "--tenant", "acme", "--from", "2026-01-01"),
     "routers coa-key": ("--new", "--forget", "--coa-key-file", "{directory}/coa.key"),
     "routers retire": ("hall", "--yes"),
     "routers merge": ("attic", "lounge", "--yes"),
@@ -77,6 +98,7 @@ RUNS: dict[str, tuple[str, ...]] = {
     "users password": ("bob", "--password", "other"),
     "users show": ("bob",),
     "users list": (),
+    "users set": ("bob", "--tenant", "acme"),
     "users assign": ("bob", "--also", "basic"),
     "users top-up": ("bob", "20MB"),
     "users suspend": ("bob",),
@@ -174,13 +196,23 @@ def prepared(dsn: str, connection: Connection, directory: Path) -> dict[str, str
     connection.execute(
         "SELECT radmeter.note_incident('other', %s::json)", (json.dumps({"kind": "missing", "detail": "x"}),)
     )
-    connection.execute("UPDATE routers SET tenant_id = 7")
+    connection.execute(
+        """INSERT INTO radmeter.tenants (id, name, timezone, issuer_id) VALUES (7, 'inn', 'UTC', 1);
+           UPDATE routers SET tenant_id = 7"""
+    )
     # A counter that differs.
     connection.execute("UPDATE user_quota_usage SET bytes_in = bytes_in + 1 WHERE username = 'alice'")
     connection.execute("INSERT INTO plans (name) VALUES ('basic')")
     connection.execute("INSERT INTO subscribers (username, plan_id) SELECT 'dora', id FROM plans")
+    printed = documents_of_money.tenant(connection, "printed")
+    documents_of_money.document(connection, printed, [documents_of_money.line("1.00")])
     documents_of_money.document(
-        connection, documents_of_money.tenant(connection, "printed"), [documents_of_money.line("1.00")]
+        connection,
+        printed,
+        [documents_of_money.line("1.00")],
+        status="draft",
+        number=None,
+        period=date(2026, 9, 1),
     )
     (directory / "users.csv").write_text("username,plan\nemil,basic\n")
     (directory / "routers.csv").write_text("name,mac\nattic,02-00-00-00-00-09\n")

@@ -69,6 +69,17 @@ def test_text_is_escaped() -> None:
     assert [each.text for each in svg.iter(f"{SVG}text")][-1] == "<b>"
 
 
+def test_a_title_that_is_seen_is_not_longer_than_its_place() -> None:
+    for title, shown in (("router <1>", "router <1>"), ("x" * 100, "x" * 70 + "..")):
+        svg = ElementTree.fromstring(
+            bar_chart([Bar(label="1", octets=(1,))], title=title, legend=("in",), titled=True)
+        )
+        (text,) = [each for each in svg.iter(f"{SVG}text") if each.get("font-weight") == "bold"]
+        assert text.text == shown
+        top, height = (int(each) for each in svg.attrib["viewBox"].split()[1::2])
+        assert top < int(text.attrib["y"]) < 0 < height
+
+
 def test_labels_do_not_overlap() -> None:
     svg = drawn(*[(1,)] * 400)
     places = [int(each.attrib["x"]) for each in svg.iter(f"{SVG}text") if each.get("text-anchor") == "middle"]

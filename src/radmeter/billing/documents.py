@@ -72,6 +72,7 @@ NOTES = """
 SELECT id, number, issued_at, net, tax, amount AS gross, reason, voids, currency
 FROM public.credit_notes WHERE invoice_id = %(id)s ORDER BY id"""
 DETAIL = "SELECT taxes, recipient, issuer, terms FROM public.invoices WHERE id = %(id)s"
+OF_USER = "SELECT id FROM public.invoices WHERE username = %(username)s LIMIT 1"
 TENANTS = "SELECT name FROM radmeter.tenants WHERE name = ANY (%(names)s)"
 
 
@@ -91,13 +92,13 @@ def documents(
     Raises
     ------
     NotKnown
-        There is no tenant of a name.
+        There is no tenant of a name, or no invoice for the user.
     """
     if tenants:
         known = {row["name"] for row in rows(connection, TENANTS, {"names": list(tenants)})}
         if unknown := sorted({*tenants} - known):
             raise NotKnown(f"there is no tenant {unknown[0]!r}: `radmeter tenants list` lists them")
-    return rows(
+    found = rows(
         connection,
         LIST,
         {
@@ -110,6 +111,11 @@ def documents(
             "issuer": issuer,
         },
     )
+    if username is not None and not found and not rows(connection, OF_USER, {"username": username}):
+        raise NotKnown(
+            f"there is no invoice for the user {username!r}, written exactly so: `radmeter billing list` lists them"
+        )
+    return found
 
 
 def find(connection: Connection, name: str, issuer: str | None = None) -> Row:
@@ -126,7 +132,8 @@ def find(connection: Connection, name: str, issuer: str | None = None) -> Row:
     else:
         found = documents(connection, number=name, issuer=issuer)
     if not found:
-        raise NotKnown(f"there is no invoice {name!r}: `radmeter billing list` lists them")
+        of = "" if issuer is None else f" of the issuer {issuer!r}"
+        raise NotKnown(f"there is no invoice {name!r}{of}: `radmeter billing list` lists them")
     if len(found) > 1:
         issuers = ", ".join(row["issuer"] for row in found)
         raise NotKnown(f"several issuers have an invoice {name!r} ({issuers}): name one with --issuer")

@@ -328,10 +328,12 @@ def qualify(
         return
     if (realm is not None) == off:
         raise click.UsageError("give --realm or --off")
-    with existing_database(settings) as dsn, connect_as_operator(dsn) as connection:
-        owner = find(connection, tenant)
-        day = qualify_usernames(connection, owner["id"], realm, None if from_day is None else from_day.date())
-        without = [] if realm is None else users_without_plan(connection, owner["id"], realm)
+    with existing_database(settings) as dsn:
+        with reading(dsn) as reader:
+            owner = find(reader, tenant)
+        with connect_as_operator(dsn) as connection:
+            day = qualify_usernames(connection, owner["id"], realm, None if from_day is None else from_day.date())
+            without = [] if realm is None else users_without_plan(connection, owner["id"], realm)
     name = "their names as sent" if realm is None else f"name@{realm}"
     output.say(
         f"users at routers of tenant {owner['name']!r} have {name} from {day} on, each from the next period that begins"

@@ -68,7 +68,7 @@ DOCUMENTS = tuple(
         ("public.invoice_usage", "part_deleted part_inserted part_updated truncate"),
         ("public.invoices", "invoice truncate"),
         ("public.routers", "recipient truncate"),
-        ("radmeter.billing_close", "kept"),
+        ("radmeter.billing_close", "kept truncate"),
         ("radmeter.document_number", "kept number"),
         ("radmeter.tenants", "recipient truncate"),
     )

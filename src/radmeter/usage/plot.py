@@ -20,7 +20,7 @@ PAGE = b"""
 def chart(rows: Sequence[Row], by: str, title: str) -> str:
     """Return the chart of the rows of `added_up` as SVG."""
     bars = [Bar(label=_label(row, by, len(rows)), octets=(row["bytes_in"], row["bytes_out"])) for row in rows]
-    return bar_chart(bars, title=title, legend=("from users (in)", "to users (out)"))
+    return bar_chart(bars, title=title, legend=("from users (in)", "to users (out)"), titled=True)
 
 
 def as_png(svg: str) -> bytes:

@@ -158,7 +158,9 @@ def test_a_rate_holds_until_the_next_one_and_the_same_day_again_replaces_it(
 ) -> None:
     run(database, "tenants", "add", "acme", "--currency", "EUR", "--timezone", "UTC")
     said = run(database, "tenants", "rate", "acme", "--from", "2026-01-01", "--per-gb", "0.50")
-    assert said == "usage of tenant 'acme' costs, from 2026-01-01 on: 0.5 per GB (10^9 bytes, both directions)\n"
+    assert (
+        said == "usage of tenant 'acme' costs, from 2026-01-01 on: 0.5 per GB (10^9 bytes, both directions)\n"
+    )
     run(
         database, "tenants", "rate", "acme", "--from", "2026-07-01", "--per-gib", "0.12345678", "--tier", "100:0.4",
         "--tier", "1000:0.30", "--tiers", "volume", "--included", "10", "--minimum", "5", "--maximum", "5000",

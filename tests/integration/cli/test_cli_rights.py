@@ -1,7 +1,7 @@
 """Each command, run by a database role without its rights, names the role that has them."""
 
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ from radmeter.plugin.journal.writer import JournalWriter
 
 # Every command that asks the database, with arguments that reach it.
 KEYS = "{directory}/secrets.key"
+FILES = ("--billing-directory", "{directory}/billing", "--billing-key-file", "{directory}/billing.key")
 COMMANDS: dict[str, tuple[str, ...]] = {
     "jobs close-stale": (),
     "jobs close-stale --dry-run": (),
@@ -46,6 +47,15 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "report top routers": (),
     "report compare --what": ("tenants",),
     "report forecast --user": ("alice",),
+    "billing settings": ("--zero", "draft"),
+    "billing close": ("2020-01", "--yes", *FILES),
+    "billing list": (),
+    "billing show": ("2026-000001",),
+    "billing reconcile": ("--yes", *FILES),
+    "billing issue": ("2026-09", "--yes", *FILES),
+    "billing credit": ("2026-000001", "--amount", "0.10", "--reason", "odd", "--yes", *FILES),
+    "billing void": ("2026-000001", "--reason", "odd", "--yes", *FILES),
+    "billing discard": ("2020-01", "--yes"),
     "billing statement": ("--period", "2026-10", "--tenant", "acme", "-o", "{directory}/acme.html"),
     "top": ("--count", "1"),
     "sessions": (),
@@ -55,7 +65,18 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "routers claim": ("found",),
     "routers import": ("{directory}/routers.csv",),
     "routers rename": ("lobby", "hall"),
-    "routers qualify": ("--tenant", "7", "--realm", "hotel"),
+    "routers qualify": ("--tenant", "acme", "--realm", "hotel"),
+    "routers assign": ("lobby", "--tenant", "acme", "--from", "2026-01-01"),
+    "tenants list": (),
+    "tenants show": ("acme",),
+    "tenants add": ("x", "--currency", "EUR"),
+    "tenants set": ("x", "--note", "y"),
+    "tenants rate": ("x", "--from", "2026-01-01", "--per-gb", "0.50"),
+    "tenants rates": ("acme",),
+    "tenants retire": ("x",),
+    "billing issuers list": (),
+    "billing issuers add": ("south", "--number-format", "S-{{number}}"),
+    "billing issuers set": ("south", "--legal-name", "Example Ltd"),
     "routers set": ("lobby", "--mac", "AA-BB-CC-DD-EE-FF"),
     "routers coa-key": ("--new", "--coa-key-file", "{directory}/coa.key"),
     "routers test-coa": ("lobby",),
@@ -75,6 +96,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "users add": ("x", "--plan", "basic"),
     "users password": ("dora", "--password", "x"),
     "users assign": ("dora", "--plan", "basic"),
+    "users set": ("dora", "--tenant", "acme"),
     "users top-up": ("dora", "1GB"),
     "users suspend": ("dora",),
     "users resume": ("dora",),
@@ -139,10 +161,29 @@ ENOUGH = {
         "users list",
         "users show",
         "quota over",
+        "tenants list",
+        "tenants show",
+        "tenants add",
+        "tenants set",
+        "tenants rate",
+        "tenants rates",
+        "tenants retire",
+        "billing issuers list",
+        "billing issuers add",
+        "billing issuers set",
         "report usage --router",
         "report top users",
         "report top routers",
         "report compare --what",
+        "billing settings",
+        "billing close",
+        "billing list",
+        "billing show",
+        "billing reconcile",
+        "billing issue",
+        "billing credit",
+        "billing void",
+        "billing discard",
         "billing statement",
     },
     None: set[str](),
@@ -186,7 +227,11 @@ def test_a_role_without_the_rights_is_told_which_role_has_them(
     with closing(JournalWriter(tmp_path / "orphans")) as writer:
         writer.append(1, "[]")
     connection.execute("INSERT INTO user_quota_usage (username, period_start) VALUES ('alice', '2026-01-01')")
-    money.document(connection, money.tenant(connection, "acme"), [money.line("1.00")])
+    acme = money.tenant(connection, "acme")
+    money.document(connection, acme, [money.line("1.00")])
+    money.document(
+        connection, acme, [money.line("1.00")], status="draft", number=None, period=date(2026, 9, 1)
+    )
     connection.execute(
         "INSERT INTO routers (name, status) VALUES ('lobby', 'active'), ('hall', 'active'), ('found', 'discovered')"
     )

@@ -22,9 +22,14 @@ PERSON = "nothing here has the user name 'nosuch', written exactly so. `radmeter
 ROUTER = "there is no router 'nosuch': `radmeter routers list` lists them"
 ENDPOINT = "there is no endpoint 4711: `radmeter webhooks list` shows them"
 NODE = "there is no node 'nosuch': `radmeter status` lists them"
+NO_TENANT = 'there is no tenant "nosuch": "radmeter tenants list" lists them'
+TENANT_READ = "there is no tenant 'nosuch': `radmeter tenants list --retired` lists them all"
+ISSUER = 'there is no issuer "nosuch": "radmeter billing issuers list" lists them'
 PLAN = 'there is no plan "nosuch": "radmeter plans list" lists them'
 SUBSCRIBER = 'there is no user "nosuch" with a plan: "radmeter users list" lists them'
 PACKET = "there is no rejected packet 4711: `radmeter rejected list` shows the rejected packets"
+OF_ISSUER = "there is no invoice '1' of the issuer 'nosuch'"
+INVOICE = "there is no invoice 'nosuch': `radmeter billing list` lists them"
 TENANT = "there is no tenant 'nosuch': `radmeter tenants list` lists them"
 # What each argument and option is told if nothing has the name: the command, its exit code and a part of the message.
 UNKNOWN: dict[str, tuple[str, int, str]] = {
@@ -41,6 +46,17 @@ UNKNOWN: dict[str, tuple[str, int, str]] = {
     "report forecast --router": ("report forecast --router nosuch", 1, ROUTER),
     "report forecast --user": ("report forecast --user nosuch", 1, USER),
     "report forecast --tenant": ("report forecast --tenant nosuch", 1, TENANT),
+    "billing close --tenant": ("billing close 2020-01 --tenant nosuch --yes", 1, TENANT),
+    "billing discard --tenant": ("billing discard 2020-01 --tenant nosuch --yes", 1, TENANT),
+    "billing issue --tenant": ("billing issue 2020-01 --tenant nosuch --yes", 1, TENANT),
+    "billing list --tenant": ("billing list --tenant nosuch", 1, TENANT),
+    "billing list --user": ("billing list --user nosuch", 1, "there is no invoice for the user 'nosuch'"),
+    "billing show --issuer": ("billing show 1 --issuer nosuch", 1, OF_ISSUER),
+    "billing credit --issuer": ("billing credit 1 --issuer nosuch --all --reason x --yes", 1, OF_ISSUER),
+    "billing void --issuer": ("billing void 1 --issuer nosuch --reason x --yes", 1, OF_ISSUER),
+    "billing show NUMBER": ("billing show nosuch", 1, INVOICE),
+    "billing credit NUMBER": ("billing credit nosuch --all --reason x --yes", 1, INVOICE),
+    "billing void NUMBER": ("billing void nosuch --reason x --yes", 1, INVOICE),
     "billing statement --tenant": ("billing statement --period 2026-10 --tenant nosuch -o x.pdf", 1, TENANT),
     "billing statement --period": (
         "billing statement --period 2001-02 --all -o x",
@@ -64,6 +80,23 @@ UNKNOWN: dict[str, tuple[str, int, str]] = {
     "sessions --router": ("sessions --router nosuch", 1, ROUTER),
     "verify --user": ("verify --user nosuch", 1, USER),
     "verify --router": ("verify --router nosuch", 1, ROUTER),
+    "routers assign ROUTER": ("routers assign nosuch --none", 1, ROUTER),
+    "routers assign --tenant": ("routers assign #1 --tenant nosuch", 1, NO_TENANT),
+    "routers set --tenant": ("routers set #1 --tenant nosuch", 1, NO_TENANT),
+    "routers qualify --tenant": ("routers qualify --tenant nosuch --off", 1, TENANT_READ),
+    "tenants show TENANT": ("tenants show nosuch", 1, TENANT_READ),
+    "tenants rates TENANT": ("tenants rates nosuch", 1, TENANT_READ),
+    "tenants set TENANT": ("tenants set nosuch --note x", 1, NO_TENANT),
+    "tenants rate TENANT": ("tenants rate nosuch --from 2026-01-01 --per-gb 1", 1, NO_TENANT),
+    "tenants retire TENANT": ("tenants retire nosuch", 1, NO_TENANT),
+    "tenants add --issuer": ("tenants add x --currency EUR --issuer nosuch", 1, ISSUER),
+    "tenants add --currency": ("tenants add x --currency NOS", 2, "'NOS' is not a currency of ISO 4217"),
+    "tenants set --issuer": ("tenants set inn --issuer nosuch", 1, ISSUER),
+    "tenants set --currency": ("tenants set inn --currency NOS", 2, "'NOS' is not a currency of ISO 4217"),
+    "billing issuers set ISSUER": ("billing issuers set nosuch --legal-name x", 1, ISSUER),
+    "users add --tenant": ("users add emil --plan basic --no-password --tenant nosuch", 1, NO_TENANT),
+    "users set USER": ("users set nosuch --tenant inn", 1, SUBSCRIBER),
+    "users set --tenant": ("users set dora --tenant nosuch", 1, NO_TENANT),
     "plans show NAME": (
         "plans show nosuch",
         1,
@@ -157,6 +190,16 @@ UNKNOWN: dict[str, tuple[str, int, str]] = {
 
 # What names nothing that is in the database, by the argument or option, of every command or of one.
 FREE = {
+    "billing close MONTH": "a month without usage is as good as any",
+    "billing discard MONTH": "the same",
+    "billing issue MONTH": "the same",
+    "billing list --period": "the same",
+    "billing credit --amount": "an amount",
+    "billing credit --line": "a part of an invoice: tests/integration/billing/test_credit.py",
+    "billing settings --currency": "a new value: an unknown currency is refused",
+    "--settling-hours": "a number",
+    "--users-tax-rate": "a number",
+    "--users-tax-rule": "a new text",
     "--columns": "it names columns: tests/integration/cli/test_cli_reading.py",
     "--pseudonym-key": "a file",
     "--secret-file": "a file",
@@ -211,6 +254,26 @@ FREE = {
     "--note": "a new text",
     "--password": "a new value",
     "--password-file": "a file",
+    "tenants add NAME": "a new name",
+    "tenants set --name": "a new name",
+    "billing issuers add NAME": "a new name",
+    "billing issuers set --name": "a new name",
+    "--legal-name": "a new text",
+    "--address": "a new text",
+    "--email": "a new text",
+    "--tax-id": "a new text",
+    "--tax-rule": "a new text",
+    "--language": "a code",
+    "--number-format": "a format",
+    "--credit-format": "a format",
+    "--tax-rate": "an amount",
+    "--per-gb": "an amount",
+    "--per-gib": "an amount",
+    "--included": "an amount",
+    "--minimum": "an amount",
+    "--maximum": "an amount",
+    "--share": "an amount",
+    "--base-fee": "an amount",
     "plans add NAME": "a new name",
     "plans set --name": "a new name",
     "users add USER": "a new name",

@@ -14,6 +14,7 @@ import psycopg
 import pytest
 from support import stock
 from support.command_tree import leaves
+from support import documents_of_money
 from support.commands import Packets, Result, radmeter
 from support.ledger import ingest
 from support.servers import Connection, Server
@@ -30,6 +31,10 @@ NODE = "node\x1b[31m\nerror: forged"
 FORMATS = ("table", "json", "csv")
 # The arguments of each command that has --format. {user} and {router} are hostile names.
 READ: dict[str, tuple[str, ...]] = {
+    "billing settings": (),
+    "billing close": ("2020-01", "--dry-run"),
+    "billing list": (),
+    "billing show": ("{invoice}",),
     "simulate": (),  # sends to a server, and shows names of its own
     "queue list": (),
     "routers qualify": (),
@@ -62,6 +67,10 @@ READ: dict[str, tuple[str, ...]] = {
     "jobs expire": ("--dry-run",),
     "config": (),
     "limits list": (),
+    "tenants list": ("--retired",),
+    "tenants show": ("{user}",),
+    "tenants rates": ("{user}",),
+    "billing issuers list": (),
     "plans list": (),
     "plans show": ("{user}",),
     "users list": (),
@@ -83,6 +92,8 @@ READ: dict[str, tuple[str, ...]] = {
 }
 WITHOUT_DATA = {"simulate", "jobs close-stale", "migrate plan", "migrate status", "migrate history", "adopt"}
 WITHOUT_DATA |= {
+    "billing close",
+    "billing settings",
     "jobs expire",
     "limits list",
     "cache status",
@@ -94,6 +105,7 @@ WITHOUT_DATA |= {
     "verify",
     "config",
     "routers qualify",  # a realm has letters, digits, dots and dashes
+    "tenants rates",  # no text of the operator's but the tax rule, which is checked
     "routers test-coa",  # the router has no secret
     "journal adopt",
     "journal status",
@@ -173,13 +185,29 @@ def hostile(database: str, connection: Connection) -> dict[str, str]:
     connection.execute(
         "INSERT INTO top_ups (username, bytes, note, added_by) VALUES (%s, 1, %s, %s)", (HOSTILE,) * 3
     )
+    connection.execute(
+        """WITH made AS (
+               INSERT INTO radmeter.tenants (name, currency, digits, timezone, legal_name, address, note, issuer_id)
+               VALUES (%(text)s, 'EUR', 2, 'UTC', %(text)s, %(text)s, %(text)s, 1) RETURNING id), rate AS (
+               INSERT INTO radmeter.tenant_rates SELECT id, '2026-01-01', '{"price": "1"}' FROM made)
+           INSERT INTO radmeter.router_tenant SELECT %(router)s, '2026-01-01', id FROM made""",
+        {"text": HOSTILE, "router": router},
+    )
+    connection.execute("UPDATE radmeter.issuers SET legal_name = %(text)s, address = %(text)s", {"text": HOSTILE})
     # A counter that differs, a partition and a function of somebody else's making.
     connection.execute("UPDATE user_quota_usage SET bytes_in = bytes_in + 1")
     connection.execute(
         f"CREATE FUNCTION radmeter.{quoted(COLUMN)}() RETURNS int LANGUAGE sql AS 'SELECT 1'".encode()
     )
     connection.execute(f"ALTER TABLE radacct ADD COLUMN {quoted(COLUMN)} text".encode())
-    return {"user": HOSTILE, "router": f"#{router}", "rejected": str(rejected)}
+    invoice = documents_of_money.document(
+        connection,
+        documents_of_money.tenant(connection, HOSTILE),
+        [documents_of_money.line("1.00", description=HOSTILE, arithmetic=HOSTILE, tax_rule=HOSTILE)],
+        status="draft",
+        number=None,
+    )
+    return {"user": HOSTILE, "router": f"#{router}", "rejected": str(rejected), "invoice": f"#{invoice}"}
 
 
 def quoted(name: str) -> str:
@@ -281,6 +309,18 @@ MESSAGES: list[Callable[[Path, dict[str, str]], list[str | Path]]] = [
     lambda place, names: ["plans", "add", "x", "--quota", "1GB", "--timezone", HOSTILE],
     lambda place, names: ["plans", "set", HOSTILE, "--quota", "1GB"],
     lambda place, names: ["plans", "retire", HOSTILE + "x"],
+    lambda place, names: ["tenants", "add", HOSTILE, "--currency", "EUR"],
+    lambda place, names: ["tenants", "add", "x", "--currency", HOSTILE],
+    lambda place, names: ["tenants", "add", "x", "--currency", "EUR", "--address", HOSTILE],
+    lambda place, names: ["tenants", "set", HOSTILE, "--language", HOSTILE],
+    lambda place, names: ["tenants", "rate", HOSTILE, "--from", "2026-01-01", "--tier", HOSTILE],
+    lambda place, names: ["tenants", "rate", HOSTILE, "--from", "2026-02-01", "--per-gb", "1"],
+    lambda place, names: ["tenants", "retire", HOSTILE],
+    lambda place, names: ["routers", "assign", names["router"], "--tenant", HOSTILE, "--from", "2026-02-01"],
+    lambda place, names: ["routers", "assign", names["router"], "--tenant", HOSTILE + "x"],
+    lambda place, names: ["users", "set", HOSTILE, "--tenant", HOSTILE],
+    lambda place, names: ["billing", "issuers", "add", HOSTILE, "--number-format", HOSTILE],
+    lambda place, names: ["billing", "issuers", "set", HOSTILE, "--yearly"],
     lambda place, names: ["routers", "import", place / HOSTILE.replace("/", "")],
     lambda place, names: ["replay", "--yes", place / "detail\x1b[31m\nerror: forged\u202e"],
     lambda place, names: ["replay", "--yes", place / "missing\x1b[31m\nerror: forged\u202e"],

@@ -299,6 +299,19 @@ PARTS = {
 # The period of a user and its usage, which need the default time zone; what the list of routers shows; tenants, their
 # rates, and who issues their documents.
 BILLINGS = {
+    "add_credit_note",
+    "billing_settings",
+    "close_users",
+    "discard_drafts",
+    "drop_empty_drafts",
+    "freeze_usage",
+    "issue_drafts",
+    "month_ends",
+    "note_close",
+    "restore_credit_note",
+    "restore_invoice",
+    "set_billing_setting",
+    "write_drafts",
     "add_issuer",
     "add_tenant",
     "change_issuer",
@@ -322,8 +335,10 @@ BILLINGS = {
     "used_seconds",
 }
 # The chain of audit_log, and logins of tenants.
-READERS |= {"audit_digest", "audit_faults", "chain_digest", "sees_more"}
+READERS |= {"billing_settings", "month_ends", "audit_digest", "audit_faults", "chain_digest", "sees_more"}
 NOCS |= {"bind_tenant_login", "unbind_tenant_login"}
+PARTS |= {"count_number", "draw_numbers", "number_text"}
+PARTS |= {"guard_credit_lines", "guard_invoice", "guard_kept", "guard_number", "guard_part", "guard_recipient"}
 PARTS |= {"chain_earlier_lines", "chain_inserted", "chain_lines", "chain_rewritten", "guard_audit"}
 TENANTS = {
     "current_tenant",
@@ -346,6 +361,7 @@ EXECUTES = {
 TABLES = {
     "accounting_anomaly",
     "audit_log",
+    "credit_note_lines",
     "credit_notes",
     "ingest_checkpoint",
     "invoice_lines",
@@ -387,6 +403,7 @@ VIEWS = {
 }
 # What was migrated, adopted and archived, and what quotas led to.
 STATE = {
+    "document_number",
     "adoption",
     "alembic_version",
     "backfill",
@@ -417,6 +434,7 @@ STATE = {
 STATE |= {"audit_chain", "audit_head", "tenant_logins"}
 READS = TABLES | VIEWS | STATE | {"setting"}
 BILLING_TABLES = {
+    "credit_note_lines",
     "credit_notes",
     "invoice_lines",
     "invoice_usage",
@@ -432,6 +450,7 @@ BILLING_TABLES = {
 }
 BILLING_VIEWS = {
     "billing_close",
+    "document_number",
     "issuers",
     "plan_history",
     "plan_prices",

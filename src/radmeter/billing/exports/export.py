@@ -36,6 +36,10 @@ FROM (SELECT value AS zone FROM radmeter.setting WHERE name = 'timezone'
 SETTINGS = """
 SET LOCAL timezone = 'UTC'; SET LOCAL jit = off;
 SELECT set_config('work_mem', '64MB', true) WHERE pg_size_bytes(current_setting('work_mem')) < 64 * 1048576"""
+# Whether the role sees the rows of one tenant. Sessions are not in the tables that it may read.
+LOGIN = """
+SELECT current_user AS role, NOT has_table_privilege('public.radacct', 'SELECT') AND EXISTS (
+    SELECT FROM pg_roles WHERE rolname = 'radmeter_tenant' AND pg_has_role(oid, 'MEMBER')) AS is_tenants"""
 # The months that are not closed for a tenant, or as a whole: then the close has a row without a tenant.
 OPEN_MONTHS = """
 SELECT to_char(month, 'YYYY-MM') AS month
@@ -92,16 +96,22 @@ def export(
     ------
     ArchiveUnreadable
         A file of archived sessions is gone, or it is not the file that was written.
+    NotForTenants
+        The role is a tenant's, and sessions are asked for.
     NotKnown
         There is no such tenant.
     """
     # Times are in UTC, and the order of columns and rows does not depend on the session.
     connection.execute(SETTINGS.encode())
-    if table is SESSIONS:
-        _refuse_tenants(connection)
+    login = rows(connection, LOGIN)[0]
+    if table is SESSIONS and login["is_tenants"]:
+        raise NotForTenants(
+            f"the role {login['role']} is a tenant's, and may not export sessions: ask the operator to export them with "
+            "--tenant, or read the view radmeter.tenant_sessions"
+        )
     span = _span(connection, asked)
     at = rows(connection, "SELECT pg_current_snapshot()::text AS snapshot, now() AS at")[0]
-    months = _open_months(connection, span)
+    months = _open_months(connection, span, login["is_tenants"])
     with progress(f"counting {table.what}"):
         sums = _sums(connection, table, span)
     count = sum(each["rows"] for each in sums)
@@ -121,7 +131,7 @@ def export(
         rows_are=table.rows,
         first_day=asked.first.isoformat(),
         last_day=asked.last.isoformat(),
-        closed=None if months is None else not months,
+        closed=not months,
         tenant=asked.tenant,
         format=style.format,
         options=style.options(),
@@ -140,34 +150,16 @@ def export(
         exported_at=at["at"].astimezone(datetime.UTC).isoformat(timespec="seconds"),
     )
     target.finish(manifest.content())
-    return Exported(manifest, months or [])
+    return Exported(manifest, months)
 
 
-def _refuse_tenants(connection: Connection) -> None:
-    """Refuse a role that may read the sessions of one tenant only: they are not in the tables of this export.
-
-    Raises
-    ------
-    NotForTenants
-        The role is of one tenant.
-    """
-    if not rows(connection, "SELECT has_table_privilege('public.radacct', 'SELECT') AS may")[0]["may"]:
-        bound = rows(connection, "SELECT pg_has_role('radmeter_tenant', 'MEMBER') AS bound, current_user AS role"
-                                 " FROM pg_roles WHERE rolname = 'radmeter_tenant'")  # fmt: skip
-        if bound and bound[0]["bound"]:
-            raise NotForTenants(
-                f"the role {bound[0]['role']} is a tenant's, and may not export sessions: ask the operator to run it "
-                "with --tenant, or read the view radmeter.tenant_sessions"
-            )
-
-
-def _open_months(connection: Connection, span: Span) -> list[str] | None:
-    """Return the months of a span that are not closed. None: the role, a tenant's, may not know."""
-    if not rows(connection, "SELECT has_table_privilege('radmeter.billing_close', 'SELECT') AS may")[0][
-        "may"
-    ]:
-        return None
-    values = {"first": span.first, "end": span.end, "tenant": span.tenant_id}
+def _open_months(connection: Connection, span: Span, is_tenants: bool) -> list[str]:
+    """Return the months of a span that are not closed: for the tenant that is asked for, or that asks."""
+    tenant_id = span.tenant_id
+    if tenant_id is None and is_tenants:
+        own = rows(connection, "SELECT id FROM radmeter.tenants")  # it sees no others
+        tenant_id = own[0]["id"] if own else None
+    values = {"first": span.first, "end": span.end, "tenant": tenant_id}
     return [row["month"] for row in rows(connection, OPEN_MONTHS, values)]
 
 

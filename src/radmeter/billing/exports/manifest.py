@@ -20,7 +20,7 @@ class Manifest:
     rows_are: str
     first_day: str
     last_day: str
-    closed: bool | None
+    closed: bool
     tenant: str | None
     format: str
     options: dict[str, Any]

@@ -29,6 +29,8 @@ table { border-collapse: collapse; width: 100%; font-size: .9em; }
 th, td { text-align: left; vertical-align: top; padding: .3em .5em; border-bottom: 1px solid #ddd; }
 td { overflow-wrap: anywhere; }
 thead th { border-bottom: 2px solid #222; }
+.w { width: 100%; }
+.l { white-space: nowrap; }
 .r { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 tfoot td { font-weight: bold; border-bottom: none; border-top: 2px solid #222; }
 tr { break-inside: avoid; }
@@ -105,7 +107,7 @@ def _totals(totals: Sequence[tuple[str, str, bool]]) -> str:
 
 
 def _table(table: Table) -> str:
-    classes = ['class="r"' if each == "r" else "" for each in table.align]
+    classes = [f'class="{each}"' for each in table.align]
     head = "".join(
         f'<th scope="col" {kind}>{escape(text)}</th>' for text, kind in zip(table.head, classes, strict=True)
     )

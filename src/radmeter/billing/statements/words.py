@@ -156,12 +156,11 @@ class Language:
 
     def number(self, number: Decimal, digits: int = 0) -> str:
         """Return a number with all its digits, and at least so many after the point. Nothing is rounded."""
-        exponent = number.as_tuple().exponent
-        has = -exponent if isinstance(exponent, int) and exponent < 0 else 0
-        while has > digits and number == number.quantize(Decimal(1).scaleb(1 - has)):
-            has -= 1
-        text = f"{number:,.{max(has, digits)}f}"
-        return text.translate({ord(","): self.thousands, ord("."): self.point})
+        # As text: computing with a Decimal rounds it to 28 digits.
+        whole, _, decimals = f"{number.copy_abs():f}".partition(".")
+        decimals = decimals.rstrip("0").ljust(digits, "0")
+        sign = "-" if number < 0 else ""
+        return f"{sign}{self.whole(int(whole))}{self.point if decimals else ''}{decimals}"
 
     def amount(self, number: Decimal, digits: int, currency: str) -> str:
         """Return an amount of money with the digits of its currency."""

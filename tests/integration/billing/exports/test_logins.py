@@ -34,6 +34,18 @@ def test_a_reader_exports_everything(filled: str, connection: Connection, tmp_pa
             assert exported(as_role(filled, role), what, "csv", tmp_path / "x.csv").read_bytes() == owner
 
 
+def test_accountants_export_everything_but_sessions(
+    filled: str, connection: Connection, tmp_path: Path
+) -> None:
+    with login_role(connection, "radmeter_billing") as role:
+        for what in WHAT[:-1]:
+            owner = exported(filled, what, "csv", tmp_path / "owner.csv").read_bytes()
+            assert exported(as_role(filled, role), what, "csv", tmp_path / "x.csv").read_bytes() == owner
+        done = export(as_role(filled, role), "--what", "sessions", "-o", tmp_path / "sessions.csv")
+        assert done.exit_code == 1
+        assert "grant radmeter_reader" in done.errors
+
+
 @pytest.mark.parametrize("form", FORMATS)
 def test_a_tenant_gets_what_the_operator_exports_for_it(
     tenant: str, filled: str, tmp_path: Path, form: str
@@ -46,8 +58,7 @@ def test_a_tenant_gets_what_the_operator_exports_for_it(
             assert read(own)
         assert "kuwait" not in str(read(own))
         assert manifest(own)["totals"] == manifest(operators)["totals"]
-        # A tenant does not see what is closed.
-        assert manifest(own)["closed"] is None
+        assert manifest(own)["closed"] is True
 
 
 def test_a_tenant_does_not_see_drafts_and_others(tenant: str, connection: Connection, tmp_path: Path) -> None:
