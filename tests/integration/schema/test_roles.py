@@ -338,7 +338,14 @@ BILLINGS = {
 READERS |= {"billing_settings", "month_ends", "audit_digest", "audit_faults", "chain_digest", "sees_more"}
 NOCS |= {"bind_tenant_login", "unbind_tenant_login"}
 PARTS |= {"count_number", "draw_numbers", "number_text"}
-PARTS |= {"guard_credit_lines", "guard_invoice", "guard_kept", "guard_number", "guard_part", "guard_recipient"}
+PARTS |= {
+    "guard_credit_lines",
+    "guard_invoice",
+    "guard_kept",
+    "guard_number",
+    "guard_part",
+    "guard_recipient",
+}
 PARTS |= {"chain_earlier_lines", "chain_inserted", "chain_lines", "chain_rewritten", "guard_audit"}
 TENANTS = {
     "current_tenant",
@@ -346,6 +353,7 @@ TENANTS = {
     "setting_value",
     "stale_after",
     "period_end",
+    "period_start",
     "anchor_day",
     "month_day",
 }
@@ -427,6 +435,7 @@ STATE = {
     "quota_change",
     "quota_notice",
     "session_month",
+    "session_slice",
     "sql_file",
     "tenant_realm",
     "webhook_delivery",
@@ -704,7 +713,7 @@ WRITE = (
         "reap": "SELECT radmeter.close_stale('{1}')",
         "partition": "SELECT radmeter.ensure_partition(now())",
         "count": "SELECT radmeter.insert_sessions('{1}')",
-        "slices": "SELECT * FROM radmeter.session_slice",
+        "adoption": "SELECT * FROM radmeter.adoption_baseline",
         "names of the erased": "SELECT * FROM radmeter.erasure",
         "begin to erase": "SELECT radmeter.begin_erasure('alice')",
         "erase sessions": "SELECT radmeter.erase_sessions('alice', '{1}', '{2026-01-01}')",
