@@ -46,6 +46,11 @@ UNKNOWN: dict[str, tuple[str, int, str]] = {
     "report forecast --router": ("report forecast --router nosuch", 1, ROUTER),
     "report forecast --user": ("report forecast --user nosuch", 1, USER),
     "report forecast --tenant": ("report forecast --tenant nosuch", 1, TENANT),
+    "billing export --tenant": (
+        "billing export --period 2026-10 --what lines --tenant nosuch -o x.csv",
+        1,
+        "there is no tenant 'nosuch'",
+    ),
     "billing close --tenant": ("billing close 2020-01 --tenant nosuch --yes", 1, TENANT),
     "billing discard --tenant": ("billing discard 2020-01 --tenant nosuch --yes", 1, TENANT),
     "billing issue --tenant": ("billing issue 2020-01 --tenant nosuch --yes", 1, TENANT),
@@ -63,6 +68,13 @@ UNKNOWN: dict[str, tuple[str, int, str]] = {
         1,
         "no tenant has documents of 2001-02: `radmeter billing close 2001-02` makes them",
     ),
+    "audit list --action": (
+        "audit list --action nosuch",
+        1,
+        "no line of audit_log has the action 'nosuch': `radmeter audit list` lists them",
+    ),
+    "tenants login ROLE": ("tenants login nosuch --tenant printed", 1, "nosuch"),
+    "tenants login --tenant": ("tenants login postgres --tenant nosuch", 1, 'there is no tenant "nosuch"'),
     "explain USER": ("explain nosuch", 1, USER),
     "explain --period": (
         "explain alice --period 2001-02-03",
@@ -210,6 +222,7 @@ FREE = {
     "--from": "a time, where it is none of the above",
     "--at": "a time",
     "--since": "a time",
+    "--head": "a position and a digest: what the chain does not have is a fault",
     "--before": "a time, or an id to go on from",
     "--host": "a machine",
     "--secret": "a secret",
