@@ -268,7 +268,8 @@ def test_the_jobs_let_a_router_change_hands_when_its_day_comes(database: str, co
 def test_fifty_thousand_routers_are_looked_at_in_no_time(database: str, connection: Connection) -> None:
     """The jobs look at all of them in each round, and ingest waits only if one changes hands."""
     connection.execute(
-        """INSERT INTO routers (name, status, tenant_id) SELECT 'r' || n, 'active', 1 FROM generate_series(1, 50000) AS n;
+        """INSERT INTO routers (name, status, tenant_id)
+           SELECT 'r' || n, 'active', 1 FROM generate_series(1, 50000) AS n;
            INSERT INTO radmeter.router_tenant (router_id, from_day, tenant_id)
            SELECT id, '2026-01-01', 1 FROM routers WHERE name LIKE 'r%'; ANALYZE routers, radmeter.router_tenant"""
     )
