@@ -14,7 +14,9 @@ from radmeter.errors import StoreError
 def _currency(books: Books) -> None:
     books.connection.execute("SELECT radmeter.set_billing_setting('currency', 'EUR')")
     # Plans cost what they cost from the first day on, and users have theirs since then.
-    books.connection.execute("ALTER TABLE plans DISABLE TRIGGER USER; ALTER TABLE subscribers DISABLE TRIGGER USER")
+    books.connection.execute(
+        "ALTER TABLE plans DISABLE TRIGGER USER; ALTER TABLE subscribers DISABLE TRIGGER USER"
+    )
 
 
 def plan(books: Books, name: str, price: str, *, period: str = "monthly", zone: str | None = None) -> int:
@@ -48,7 +50,8 @@ def noon(month: Month, number: int) -> datetime.datetime:
 
 def top_up(books: Books, name: str, at: datetime.datetime, price: str | None) -> None:
     books.connection.execute(
-        "INSERT INTO top_ups (username, bytes, added_at, price) VALUES (%s, %s, %s, %s)", (name, GB, at, price)
+        "INSERT INTO top_ups (username, bytes, added_at, price) VALUES (%s, %s, %s, %s)",
+        (name, GB, at, price),
     )
 
 
@@ -73,7 +76,7 @@ def test_users_of_a_tenant_pay_in_its_currency_and_the_tenant_has_a_share(books:
     user(books, "bob", monthly)
     for name in ("alice", "bob"):
         got(books, name, monthly, noon(OLDEST, 1))
-    with pytest.raises(StoreError, match="'acme' has a share .* without --tenant"):
+    with pytest.raises(StoreError, match=r"'acme' has a share .* without --tenant"):
         books.close(LATEST, "acme")
     books.close(LATEST)
     assert sorted(money(books.documents())) == [

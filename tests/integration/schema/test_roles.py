@@ -338,7 +338,14 @@ BILLINGS = {
 READERS |= {"billing_settings", "month_ends", "audit_digest", "audit_faults", "chain_digest", "sees_more"}
 NOCS |= {"bind_tenant_login", "unbind_tenant_login"}
 PARTS |= {"count_number", "draw_numbers", "number_text"}
-PARTS |= {"guard_credit_lines", "guard_invoice", "guard_kept", "guard_number", "guard_part", "guard_recipient"}
+PARTS |= {
+    "guard_credit_lines",
+    "guard_invoice",
+    "guard_kept",
+    "guard_number",
+    "guard_part",
+    "guard_recipient",
+}
 PARTS |= {"chain_earlier_lines", "chain_inserted", "chain_lines", "chain_rewritten", "guard_audit"}
 TENANTS = {
     "current_tenant",
