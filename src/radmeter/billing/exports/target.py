@@ -33,6 +33,8 @@ class Sink(io.RawIOBase):
         self._write = write
         self._digest = hashlib.sha256()
         self.size = 0
+        # A writer that failed may try to write its end when the garbage collector finds it.
+        self.given_up = False
 
     def writable(self) -> bool:
         """Return that it is."""
@@ -41,6 +43,8 @@ class Sink(io.RawIOBase):
     def write(self, data: "bytes | bytearray | memoryview") -> int:  # type: ignore[override] # any bytes
         """Write all of the data."""
         content = bytes(data)
+        if self.given_up:
+            return len(content)
         self._digest.update(content)
         self.size += len(content)
         self._write(content)
