@@ -34,7 +34,7 @@ def resident_mb(database: str, form: str, file: Path) -> float:
 def test_memory_does_not_grow_with_the_rows(
     database: str, connection: Connection, tmp_path: Path, form: str
 ) -> None:
-    found = []
+    found: list[float] = []
     for count in ROWS:
         if found:
             connection.execute("TRUNCATE radacct, routers, radmeter.tenants, radmeter.router_tenant,"
