@@ -1,7 +1,7 @@
 """Measures how long `radmeter billing close` and `issue` take for a month of many tenants.
 
-Each tenant has 10 routers, each router octets on each day. The second close finds late octets of the first month for each
-tenant, so that it prices two months, and compares the octets of both.
+Each tenant has 10 routers, each router octets on each day. The second close finds late octets of the first month for
+each tenant, so that it prices two months, and compares the octets of both.
 """
 
 import datetime

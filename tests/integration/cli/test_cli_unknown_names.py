@@ -68,6 +68,13 @@ UNKNOWN: dict[str, tuple[str, int, str]] = {
         1,
         "no tenant has documents of 2001-02: `radmeter billing close 2001-02` makes them",
     ),
+    "audit list --action": (
+        "audit list --action nosuch",
+        1,
+        "no line of audit_log has the action 'nosuch': `radmeter audit list` lists them",
+    ),
+    "tenants login ROLE": ("tenants login nosuch --tenant printed", 1, "nosuch"),
+    "tenants login --tenant": ("tenants login postgres --tenant nosuch", 1, 'there is no tenant "nosuch"'),
     "explain USER": ("explain nosuch", 1, USER),
     "explain --period": (
         "explain alice --period 2001-02-03",
@@ -217,6 +224,7 @@ FREE = {
     "--from": "a time, where it is none of the above",
     "--at": "a time",
     "--since": "a time",
+    "--head": "a position and a digest: what the chain does not have is a fault",
     "--before": "a time, or an id to go on from",
     "--host": "a machine",
     "--secret": "a secret",
