@@ -338,7 +338,14 @@ BILLINGS = {
 READERS |= {"billing_settings", "month_ends", "audit_digest", "audit_faults", "chain_digest", "sees_more"}
 NOCS |= {"bind_tenant_login", "unbind_tenant_login"}
 PARTS |= {"count_number", "draw_numbers", "number_text"}
-PARTS |= {"guard_credit_lines", "guard_invoice", "guard_kept", "guard_number", "guard_part", "guard_recipient"}
+PARTS |= {
+    "guard_credit_lines",
+    "guard_invoice",
+    "guard_kept",
+    "guard_number",
+    "guard_part",
+    "guard_recipient",
+}
 PARTS |= {"chain_earlier_lines", "chain_inserted", "chain_lines", "chain_rewritten", "guard_audit"}
 TENANTS = {
     "current_tenant",
@@ -346,6 +353,7 @@ TENANTS = {
     "setting_value",
     "stale_after",
     "period_end",
+    "period_start",
     "anchor_day",
     "month_day",
 }
@@ -431,7 +439,7 @@ STATE = {
     "tenant_realm",
     "webhook_delivery",
 }
-STATE |= {"audit_chain", "audit_head", "tenant_logins"}
+STATE |= {"audit_chain", "audit_head", "session_slice", "tenant_logins"}
 READS = TABLES | VIEWS | STATE | {"setting"}
 BILLING_TABLES = {
     "credit_note_lines",
