@@ -18,7 +18,9 @@ def test_it_shows_and_sets(books: Books) -> None:
     }
     done = radmeter(books.dsn, "billing", "settings", "--currency", "eur", "--rounding", "half-even")
     assert done.output == "currency: EUR\nrounding: half-even\n"
-    assert radmeter(books.dsn, "billing", "settings", "--rounding", "half-even").output.endswith(", as before\n")
+    assert radmeter(books.dsn, "billing", "settings", "--rounding", "half-even").output.endswith(
+        ", as before\n"
+    )
 
 
 @pytest.mark.parametrize(

@@ -240,17 +240,73 @@ def test_counters_that_shrink_are_given_back(books: Books) -> None:
 
 def test_a_merge_moves_the_octets_of_a_closed_month(books: Books) -> None:
     books.tenant("acme")
-    books.tenant("beta")
     books.router("lobby", "acme")
-    books.router("pool", "beta")
+    books.router("pool", "acme")
     books.used("lobby", day(FORMER, 5), 2 * GB)
     books.closed(FORMER)
     done = radmeter(books.dsn, "routers", "merge", "lobby", "pool", "--yes")
     assert done.exit_code == 0, done.errors
     books.close(LATEST)
-    assert books.lines(LATEST, "acme") == [("adjustment", FORMER.first, -2 * GB, "-1.00")]
-    assert books.lines(LATEST, "beta") == [("usage", FORMER.first, 2 * GB, "1.00")]
-    assert books.billed() == {("beta", "pool", day(FORMER, 5)): 2 * GB}
+    assert books.lines(LATEST, "acme") == []
+    assert books.billed() == {("acme", "pool", day(FORMER, 5)): 2 * GB}
+
+
+def test_octets_that_move_between_days_of_a_closed_month_are_seen(books: Books) -> None:
+    """Sums of the month stay the same, also by direction and weighted by days: only the days themselves tell."""
+    books.tenant("acme", terms={"price": "1"})
+    books.rate("acme", day(FORMER, 11), price="3")
+    books.router("lobby", "acme")
+    for number in range(8, 13):
+        books.used("lobby", day(FORMER, number), 10 * GB)
+    books.closed(FORMER)
+    for number, octets in ((8, -GB), (9, GB), (10, GB), (11, -GB)):
+        books.used("lobby", day(FORMER, number), octets)
+    books.close(LATEST)
+    assert books.lines(LATEST, "acme") == [("adjustment", FORMER.first, 0, "-2.00")]
+    assert books.billed()["acme", "lobby", day(FORMER, 11)] == 9 * GB
+
+
+def test_the_third_month_finds_what_changed_in_the_first(books: Books) -> None:
+    books.tenant("acme")
+    books.router("lobby", "acme")
+    for month in (OLDEST, FORMER, LATEST):
+        books.used("lobby", day(month, 1), GB)
+    books.close(OLDEST)
+    books.used("lobby", day(OLDEST, 1), GB)
+    books.close(FORMER)
+    books.used("lobby", day(OLDEST, 1), GB)
+    books.close(LATEST)
+    assert books.lines(LATEST, "acme")[1:] == [("adjustment", OLDEST.first, GB, "0.50")]
+    assert sum(books.billed().values()) == 5 * GB
+
+
+def test_a_month_that_is_closed_late_has_its_own_octets_only(books: Books) -> None:
+    """Closed after a later month: what that one has billed of it by then is not billed again."""
+    books.tenant("acme")
+    books.tenant("beta")
+    books.router("lobby", "acme")
+    books.used("lobby", day(OLDEST, 1), GB)
+    books.close(OLDEST, "beta")
+    books.close(FORMER)
+    books.close(LATEST)
+    books.close(OLDEST)
+    assert books.lines(OLDEST, "acme") == [("usage", OLDEST.first, GB, "0.50")]
+    assert sum(books.billed().values()) == GB
+
+
+def test_a_month_that_is_opened_again_gets_what_later_documents_have_not_billed(books: Books) -> None:
+    books.tenant("acme")
+    books.router("lobby", "acme")
+    books.used("lobby", day(OLDEST, 1), 2 * GB)
+    books.close(OLDEST)
+    books.used("lobby", day(OLDEST, 1), GB)
+    books.close(FORMER)
+    books.discard(OLDEST)
+    books.close(LATEST)
+    assert books.lines(LATEST, "acme") == []
+    books.close(OLDEST)
+    assert books.lines(OLDEST, "acme") == [("adjustment", OLDEST.first, 2 * GB, "1.00")]
+    assert sum(books.billed().values()) == 3 * GB
 
 
 def test_an_assignment_that_is_changed_afterwards_moves_octets_between_tenants(books: Books) -> None:

@@ -14,7 +14,9 @@ from radmeter.errors import StoreError
 def _currency(books: Books) -> None:
     books.connection.execute("SELECT radmeter.set_billing_setting('currency', 'EUR')")
     # Plans cost what they cost from the first day on, and users have theirs since then.
-    books.connection.execute("ALTER TABLE plans DISABLE TRIGGER USER; ALTER TABLE subscribers DISABLE TRIGGER USER")
+    books.connection.execute(
+        "ALTER TABLE plans DISABLE TRIGGER USER; ALTER TABLE subscribers DISABLE TRIGGER USER"
+    )
 
 
 def plan(books: Books, name: str, price: str, *, period: str = "monthly", zone: str | None = None) -> int:
@@ -48,7 +50,8 @@ def noon(month: Month, number: int) -> datetime.datetime:
 
 def top_up(books: Books, name: str, at: datetime.datetime, price: str | None) -> None:
     books.connection.execute(
-        "INSERT INTO top_ups (username, bytes, added_at, price) VALUES (%s, %s, %s, %s)", (name, GB, at, price)
+        "INSERT INTO top_ups (username, bytes, added_at, price) VALUES (%s, %s, %s, %s)",
+        (name, GB, at, price),
     )
 
 

@@ -46,6 +46,11 @@ UNKNOWN: dict[str, tuple[str, int, str]] = {
     "report forecast --router": ("report forecast --router nosuch", 1, ROUTER),
     "report forecast --user": ("report forecast --user nosuch", 1, USER),
     "report forecast --tenant": ("report forecast --tenant nosuch", 1, TENANT),
+    "billing export --tenant": (
+        "billing export --period 2026-10 --what lines --tenant nosuch -o x.csv",
+        1,
+        "there is no tenant 'nosuch'",
+    ),
     "billing close --tenant": ("billing close 2020-01 --tenant nosuch --yes", 1, TENANT),
     "billing discard --tenant": ("billing discard 2020-01 --tenant nosuch --yes", 1, TENANT),
     "billing issue --tenant": ("billing issue 2020-01 --tenant nosuch --yes", 1, TENANT),

@@ -193,7 +193,9 @@ def hostile(database: str, connection: Connection) -> dict[str, str]:
            INSERT INTO radmeter.router_tenant SELECT %(router)s, '2026-01-01', id FROM made""",
         {"text": HOSTILE, "router": router},
     )
-    connection.execute("UPDATE radmeter.issuers SET legal_name = %(text)s, address = %(text)s", {"text": HOSTILE})
+    connection.execute(
+        "UPDATE radmeter.issuers SET legal_name = %(text)s, address = %(text)s", {"text": HOSTILE}
+    )
     # A counter that differs, a partition and a function of somebody else's making.
     connection.execute("UPDATE user_quota_usage SET bytes_in = bytes_in + 1")
     connection.execute(
