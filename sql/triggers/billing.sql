@@ -1,6 +1,6 @@
 -- What is issued never changes, and nothing that it names disappears. These triggers bind everybody, the owner as well.
 CREATE OR REPLACE TRIGGER _100_guard_invoice
-    BEFORE UPDATE OR DELETE ON public.invoices
+    BEFORE DELETE OR UPDATE ON public.invoices
     FOR EACH ROW EXECUTE FUNCTION radmeter.guard_invoice();
 CREATE OR REPLACE TRIGGER _100_guard_truncate
     BEFORE TRUNCATE ON public.invoices
@@ -30,17 +30,17 @@ CREATE OR REPLACE TRIGGER _100_guard_truncate
     BEFORE TRUNCATE ON public.invoice_usage
     FOR EACH STATEMENT EXECUTE FUNCTION radmeter.guard_kept();
 CREATE OR REPLACE TRIGGER _100_guard_kept
-    BEFORE UPDATE OR DELETE OR TRUNCATE ON public.credit_notes
+    BEFORE DELETE OR UPDATE OR TRUNCATE ON public.credit_notes
     FOR EACH STATEMENT EXECUTE FUNCTION radmeter.guard_kept();
 CREATE OR REPLACE TRIGGER _100_guard_kept
-    BEFORE UPDATE OR DELETE OR TRUNCATE ON public.credit_note_lines
+    BEFORE DELETE OR UPDATE OR TRUNCATE ON public.credit_note_lines
     FOR EACH STATEMENT EXECUTE FUNCTION radmeter.guard_kept();
 CREATE OR REPLACE TRIGGER _100_guard_credit_lines
     AFTER INSERT ON public.credit_note_lines REFERENCING NEW TABLE AS new_rows
     FOR EACH STATEMENT EXECUTE FUNCTION radmeter.guard_credit_lines();
 CREATE OR REPLACE TRIGGER _100_guard_kept
     BEFORE UPDATE ON radmeter.billing_close
-    FOR EACH ROW WHEN (old.* IS DISTINCT FROM new.*) EXECUTE FUNCTION radmeter.guard_kept();
+    FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) EXECUTE FUNCTION radmeter.guard_kept();
 CREATE OR REPLACE TRIGGER _100_guard_truncate
     BEFORE TRUNCATE ON radmeter.billing_close
     FOR EACH STATEMENT EXECUTE FUNCTION radmeter.guard_kept();

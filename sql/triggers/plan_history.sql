@@ -7,7 +7,7 @@ CREATE OR REPLACE TRIGGER _200_note_plan_history_updated
     FOR EACH STATEMENT EXECUTE FUNCTION radmeter.note_plan_history('main');
 CREATE OR REPLACE TRIGGER _200_rename_top_ups
     AFTER UPDATE ON public.subscribers
-    FOR EACH ROW WHEN (OLD.username <> NEW.username) EXECUTE FUNCTION radmeter.rename_top_ups();
+    FOR EACH ROW WHEN ((old.username <> new.username)) EXECUTE FUNCTION radmeter.rename_top_ups();
 CREATE OR REPLACE TRIGGER _200_note_plan_history_deleted
     AFTER DELETE ON public.subscribers REFERENCING OLD TABLE AS changed_rows
     FOR EACH STATEMENT EXECUTE FUNCTION radmeter.note_plan_history('main');

@@ -33,6 +33,7 @@ RUNS: dict[str, tuple[str, ...]] = {
     "report top users": (),
     "report top routers": (),
     "report compare": (),
+    "billing export": ("--period", "2026-10", "--what", "invoices", "-o", "{directory}/invoices.csv"),
     "billing settings": ("--zero", "draft"),
     "billing close": ("2020-01", "--yes"),
     "billing reconcile": ("--yes", *FILES),

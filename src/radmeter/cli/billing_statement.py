@@ -13,7 +13,6 @@ from radmeter.cli.months import MONTH
 from radmeter.config import Settings
 from radmeter.errors import RadmeterError
 from radmeter.progress import progress
-from radmeter.spreadsheets import harmless
 from radmeter.units import counted
 
 if TYPE_CHECKING:

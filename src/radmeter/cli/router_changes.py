@@ -332,7 +332,9 @@ def qualify(
         with reading(dsn) as reader:
             owner = find(reader, tenant)
         with connect_as_operator(dsn) as connection:
-            day = qualify_usernames(connection, owner["id"], realm, None if from_day is None else from_day.date())
+            day = qualify_usernames(
+                connection, owner["id"], realm, None if from_day is None else from_day.date()
+            )
             without = [] if realm is None else users_without_plan(connection, owner["id"], realm)
     name = "their names as sent" if realm is None else f"name@{realm}"
     output.say(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from radmeter.database.connection import Connection
-from radmeter.database.views import page, rows
+from radmeter.database.views import NotKnown, page, rows
 
 Row = dict[str, Any]
 
@@ -57,8 +57,20 @@ def lines(
     ----------
     action
         A command, such as ``plans set``, or its first words.
+
+    Raises
+    ------
+    NotKnown
+        There never was such an action.
     """
-    return page(connection, LINES, {"since": since, "action": action, "before": before}, limit)
+    found, more = page(connection, LINES, {"since": since, "action": action, "before": before}, limit)
+    if not found and action is not None and not _has_action(connection, action):
+        raise NotKnown(f"no line of audit_log has the action {action!r}: `radmeter audit list` lists them")
+    return found, more
+
+
+def _has_action(connection: Connection, action: str) -> bool:
+    return bool(page(connection, LINES, {"since": None, "action": action, "before": None}, 1)[0])
 
 
 def head(connection: Connection) -> Head | None:

@@ -8,7 +8,7 @@ from alembic.script import Script
 from radmeter.database.connection import Connection
 from radmeter.database.lock_retries import LOCK_WAIT_MS
 from radmeter.partitions.months import MONTHS_AHEAD, missing_months
-from radmeter.schema import decimal_columns, decimal_conversion, existing_tables
+from radmeter.schema import decimal_columns, decimal_conversion, existing_tables, manifest
 from radmeter.schema.decimal_columns import Change, DecimalColumn
 from radmeter.schema.ownership import OWNER, ROLES, foreign, refuse_strangers, will_revoke_temporary
 from radmeter.schema.revisions import current_revision, indexes_ahead, pending_revisions, title
@@ -204,7 +204,19 @@ def _files(connection: Connection, reapply: bool) -> Iterator[Step]:
             if trigger_of(text)[1] and not is_so_already(connection, text)
         )
         locks += [Lock(table, "SHARE ROW EXCLUSIVE", 0.01) for table in tables]
+        locks += [Lock(table, "ACCESS EXCLUSIVE", 0.01) for table in _tables_without_row_security(connection)]
     yield Step("files", "sql", what, tuple(locks), FILE_SECONDS * len(files))
+
+
+def _tables_without_row_security(connection: Connection) -> list[str]:
+    """Return the tables that are there, and get their policies. To give them to a table locks it."""
+    wanted = sorted({entry.table for entry in manifest.expected() if entry.kind == "policy"})
+    rows = connection.execute(
+        """SELECT name FROM unnest(%s::text[]) AS name JOIN pg_class ON pg_class.oid = to_regclass(name)
+           WHERE NOT relrowsecurity ORDER BY name""",
+        (wanted,),
+    )
+    return [name for (name,) in rows]
 
 
 def _partitions(connection: Connection) -> Iterator[Step]:

@@ -447,3 +447,38 @@ def test_a_file_is_there_whole_or_not_at_all(database: str, connection: Connecti
         "acme.pdf",
         "filler",
     ]
+
+
+@pytest.mark.parametrize(
+    ("rounding", "tax", "notes"),
+    [
+        (
+            "half-up",
+            "sum",
+            (
+                "The net amount of each line is rounded once, half up, to 2 digits of EUR.",
+                "The tax of each rate is taken of the sum of its lines, and rounded once.",
+            ),
+        ),
+        (
+            "half-even",
+            "line",
+            (
+                "The net amount of each line is rounded once, half to even, to 2 digits of EUR.",
+                "The tax is taken of each line and rounded, then added up.",
+            ),
+        ),
+    ],
+)
+def test_units_and_rounding_are_stated(
+    database: str, connection: Connection, tmp_path: Path, rounding: str, tax: str, notes: tuple[str, ...]
+) -> None:
+    """As they were when the document was made, whatever the settings are now."""
+    acme = money.tenant(connection, "acme")
+    lines = [money.line("1.00", usage_bytes=0, quantity=Decimal("0.5"), unit="GiB", **VAT)]
+    money.document(connection, acme, lines, terms={"rounding": rounding, "tax": tax})
+    target = tmp_path / "acme.pdf"
+    assert statement(database, "acme", target).exit_code == 0
+    text = shown(target)
+    for note in (*notes, "0.5 GiB", "1 GiB = 1,073,741,824 bytes.", "Volumes and prices are not rounded."):
+        assert note in text

@@ -353,6 +353,7 @@ TENANTS = {
     "setting_value",
     "stale_after",
     "period_end",
+    "period_start",
     "anchor_day",
     "month_day",
 }
@@ -434,11 +435,12 @@ STATE = {
     "quota_change",
     "quota_notice",
     "session_month",
+    "session_slice",
     "sql_file",
     "tenant_realm",
     "webhook_delivery",
 }
-STATE |= {"audit_chain", "audit_head", "tenant_logins"}
+STATE |= {"audit_chain", "audit_head", "session_slice", "tenant_logins"}
 READS = TABLES | VIEWS | STATE | {"setting"}
 BILLING_TABLES = {
     "credit_note_lines",
@@ -711,7 +713,7 @@ WRITE = (
         "reap": "SELECT radmeter.close_stale('{1}')",
         "partition": "SELECT radmeter.ensure_partition(now())",
         "count": "SELECT radmeter.insert_sessions('{1}')",
-        "slices": "SELECT * FROM radmeter.session_slice",
+        "adoption": "SELECT * FROM radmeter.adoption_baseline",
         "names of the erased": "SELECT * FROM radmeter.erasure",
         "begin to erase": "SELECT radmeter.begin_erasure('alice')",
         "erase sessions": "SELECT radmeter.erase_sessions('alice', '{1}', '{2026-01-01}')",

@@ -77,7 +77,7 @@ def test_a_role_that_sees_more_is_refused_and_found_later(
 ) -> None:
     grant(two, "radmeter_tenant", role)
     assert radmeter(database, "tenants", "login", role, "--tenant", "acme").exit_code == 0
-    two.execute(sql.SQL(statement).format(sql.Identifier(role)))  # type: ignore[arg-type]
+    two.execute(sql.SQL(statement).format(sql.Identifier(role)))
     done = radmeter(database, "tenants", "login", role, "--tenant", "acme")
     assert done.exit_code == 1
     assert reason in done.errors

@@ -271,7 +271,9 @@ def test_days_before_and_after_are_the_other_tenants(acme: Tenant, database: str
     with tenant(database, filled, "bolt") as bolt:
         assert bolt.rows(days) == [("2026-01-02",), ("2026-01-04",)]
         assert not [
-            row for row in bolt.rows("SELECT t::text FROM public.router_daily_usage AS t") if "acme" in row[0]
+            row
+            for row in bolt.rows("SELECT t::text FROM public.router_daily_usage AS t")
+            if "acme" in str(row[0])
         ]
 
 
@@ -313,7 +315,7 @@ def test_a_pooler_sets_the_role_and_its_prepared_plans_follow(database: str, fil
         for role in (acme.role, bolt.role):
             inherit = " WITH INHERIT FALSE" if filled.info.server_version >= 160_000 else ""
             filled.execute(
-                sql.SQL("GRANT {} TO {}" + inherit).format(sql.Identifier(role), sql.Identifier(pooler))  # type: ignore[arg-type]
+                sql.SQL("GRANT {} TO {}" + inherit).format(sql.Identifier(role), sql.Identifier(pooler))
             )
         if not inherit:
             filled.execute(sql.SQL("ALTER ROLE {} NOINHERIT").format(sql.Identifier(pooler)))

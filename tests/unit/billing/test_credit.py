@@ -57,6 +57,14 @@ def test_the_last_credit_takes_the_difference() -> None:
     assert sum(Decimal(each) for each in grosses) == Decimal("334.99")
 
 
+def test_the_difference_may_be_more_tax_as_well() -> None:
+    # 20 % of 0.02 is nothing, 20 % of 0.04 is a cent.
+    rest = invoice(("0.02", VAT), ("0.02", VAT))
+    first = credit_lines(rest, {1: None}, EUR)
+    second = credit_lines(after(rest, first), {2: None}, EUR)
+    assert (str(first.tax), str(second.tax), second.completes) == ("0.00", "0.01", True)
+
+
 @pytest.mark.parametrize("order", [(4, 3, 2, 1), (2, 4, 1, 3)])
 def test_it_does_in_any_order(order: tuple[int, ...]) -> None:
     rest, gross = invoice(*FOUR), Decimal(0)

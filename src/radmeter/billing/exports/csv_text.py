@@ -40,6 +40,7 @@ class Guard:
         self._kinds = bytes(kinds)
         mark = re.escape(delimiter)
         self._value = re.compile(f'("(?:[^"]|"")*"|[^{mark}"\n]*)(?:{mark}|\n)')
+        self._separates = re.compile(f"[{re.escape(self._others)}]")
         self._needs_quotes = re.compile(f'[{mark}"\r\n]')
 
     def block(self, lines: Sequence[bytes]) -> bytes:
@@ -60,6 +61,8 @@ class Guard:
             written = values[place]
             if not guarded or not written:
                 continue
+            if written[0].isalnum() and written.isprintable() and not self._separates.search(written):
+                continue  # most names in any script
             value = written[1:-1].replace('""', '"') if written[0] == '"' else written
             safe = harmless(value, self._others)
             if safe != value:

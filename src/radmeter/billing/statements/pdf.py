@@ -30,6 +30,9 @@ ESCAPE = re.compile(r"\\u\{([0-9a-f]+)\}")
 LONGEST_WORD = 24
 BROKEN_EVERY = 12
 ZERO_WIDTH_SPACE = "\u200b"
+# typst keeps what it computed for ten more compilations: 100 MB for a thousand routers.
+KEPT_FOR = 11
+LARGE_ROWS = 200
 # Each round finds a script or a symbol that no font has.
 MOST_ROUNDS = 500
 
@@ -77,6 +80,8 @@ def as_pdf(page: Page, lines: str) -> Pdf:
                 f"no font on this machine has the letters of {page.title!r} ({listed}): "
                 f"`apt-get install {' '.join(packages)}`, or write HTML"
             )
+        if sum(len(table.rows) for part in page.parts for table in part.tables) > LARGE_ROWS:
+            _forget()
         return Pdf(content, symbols)
     raise MissingFont(f"too many characters of {page.title!r} are in no font on this machine: write HTML")
 
@@ -97,6 +102,12 @@ def _compiled(data: dict[str, Any], lines: str, page: Page) -> bytes:
     )
     assert isinstance(made, bytes)
     return made
+
+
+def _forget() -> None:
+    """Let typst drop what it keeps of a large file: many of them would take a gigabyte."""
+    for _ in range(KEPT_FOR):
+        typst.compile(b"", package_path=NOWHERE, package_cache_path=NOWHERE)
 
 
 @cache
