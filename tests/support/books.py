@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-from support.servers import Connection
 
 from radmeter.billing import closing, credit, discarding, documents, issuing, reconciling
 from radmeter.billing.issued_files import IssuedFiles
 from radmeter.billing.months import Month
 from radmeter.database.connection import connect
 from radmeter.database.views import Row
+from support.servers import Connection
 
 GB = 10**9
 # All of these have ended in every zone, and have settled.

@@ -12,9 +12,8 @@ from typing import Any
 import click
 import psycopg
 import pytest
-from support import stock
+from support import documents_of_money, stock
 from support.command_tree import leaves
-from support import documents_of_money
 from support.commands import Packets, Result, radmeter
 from support.ledger import ingest
 from support.servers import Connection, Server
