@@ -128,6 +128,8 @@ class Books:
             found = documents.find(connection, number)
 
             def make(invoice: credit.Invoice, money: Any) -> credit.Credit:
+                if voids:
+                    return credit.void_all(invoice, money)
                 if amount is None:
                     return credit.credit_all(invoice, money)
                 return credit.credit_amount(invoice, Decimal(amount), money)

@@ -171,3 +171,13 @@ def test_the_command_says_what_it_did(books: Books, server: Server) -> None:
     broken = radmeter(books.dsn, "billing", "reconcile", "--yes", **place)
     assert broken.exit_code == 1
     assert "1 document could not be reconciled" in broken.errors
+
+
+def test_a_note_of_0_that_voids_comes_back(books: Books, server: Server) -> None:
+    books.rate("acme", day(OLDEST, 1), price="0")
+    number, _ = books.closed(OLDEST)
+    with restored(books, server):
+        note = books.credit(number, voids=True)
+    assert books.reconcile().restored == [note]
+    assert [row["status"] for row in books.documents(tenants=["acme"])] == ["void"]
+    assert books.reconcile() == (3, [], [], [])
