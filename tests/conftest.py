@@ -45,8 +45,9 @@ LONG_FILES = (
 # little on it. All functions run on each version in integration/sql, and what counts in counting and ingest. The model
 # has the long random histories on each.
 ONE_VERSION = (
-    *(f"integration/{room}/" for room in ("adoption", "cli", "database", "doctor", "jobs", "partitions")),
-    *(f"integration/{room}/" for room in ("people", "quotas", "routers", "schema", "usage", "webhooks")),
+    *(f"integration/{room}/" for room in ("adoption", "billing", "cli", "database", "doctor", "jobs")),
+    *(f"integration/{room}/" for room in ("partitions", "people", "quotas", "routers")),
+    *(f"integration/{room}/" for room in ("schema", "usage", "webhooks")),
     "integration/counting/test_truth",
 )
 

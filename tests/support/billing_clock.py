@@ -1,4 +1,4 @@
-"""Another clock for the functions that close and issue: a setting of the database, so that other processes have it, too."""
+"""Another clock for the functions that close and issue: a setting of the database, so that all processes have it."""
 
 from datetime import datetime
 

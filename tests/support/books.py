@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-from support.servers import Connection
 
 from radmeter.billing import closing, credit, discarding, documents, issuing, reconciling
 from radmeter.billing.issued_files import IssuedFiles
 from radmeter.billing.months import Month
 from radmeter.database.connection import connect
 from radmeter.database.views import Row
+from support.servers import Connection
 
 GB = 10**9
 # All of these have ended in every zone, and have settled.
@@ -128,6 +128,8 @@ class Books:
             found = documents.find(connection, number)
 
             def make(invoice: credit.Invoice, money: Any) -> credit.Credit:
+                if voids:
+                    return credit.void_all(invoice, money)
                 if amount is None:
                     return credit.credit_all(invoice, money)
                 return credit.credit_amount(invoice, Decimal(amount), money)

@@ -39,10 +39,11 @@ SELECT note.id, note.issuer_id, note.number_year, note.sequence, note.number, no
        note.tax, note.amount AS gross, note.taxes, note.reason, note.voids, note.recipient, note.issuer,
        note.issued_at, note.issued_by, invoice.number AS invoice_number, invoice.number_year AS invoice_year,
        invoice.sequence AS invoice_sequence,
-       (SELECT json_agg(json_build_object('line', line.line, 'invoice_line', line.invoice_line,
+       -- A note that voids an invoice of 0 has no lines.
+       (SELECT coalesce(json_agg(json_build_object('line', line.line, 'invoice_line', line.invoice_line,
                                           'description', line.description, 'net', line.net::text,
                                           'tax_rate', line.tax_rate::text, 'tax_rule', line.tax_rule)
-                        ORDER BY line.line)
+                        ORDER BY line.line), '[]')
         FROM public.credit_note_lines AS line WHERE line.credit_note_id = note.id) AS lines
 FROM public.credit_notes AS note JOIN public.invoices AS invoice ON invoice.id = note.invoice_id
 WHERE note.id = ANY (%(ids)s)"""

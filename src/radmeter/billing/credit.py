@@ -100,6 +100,14 @@ def credit_all(invoice: Invoice, money: Money) -> Credit:
     )
 
 
+def void_all(invoice: Invoice, money: Money) -> Credit:
+    """Return what takes an invoice back: a credit of all that is left, or of 0 if nothing is."""
+    try:
+        return credit_all(invoice, money)
+    except BadCredit:
+        return _credit((), (), money, True)
+
+
 def credit_lines(invoice: Invoice, amounts: Mapping[int, Decimal | None], money: Money) -> Credit:
     """Return a credit of lines of an invoice, each with a net amount. None: all that is left of the line.
 

@@ -158,6 +158,8 @@ def creditable(connection: Connection, invoice_id: int) -> tuple[Invoice, Money,
     )
     if row["close_id"] is None or row["status"] == "draft":
         raise StoreError(f"#{invoice_id} was not issued by radmeter: only an issued document can be credited")
+    if row["status"] == "void":
+        raise StoreError(f"{row['number']} is void already: nothing is left of it")
     lines = rows(connection, LINES, values)
     terms = row["terms"] or {}
     money = Money(

@@ -343,11 +343,11 @@ def credit(
 def void(settings: Settings, number: str, issuer: str | None, reason: str, yes: bool) -> None:
     """Take the issued invoice NUMBER back by a credit note of all that is left. The next close bills its octets again.
 
-    The invoice keeps its number, and is void.
+    The invoice keeps its number, and is void. If nothing is left of it, the credit note is of 0.
     """
-    from radmeter.billing.credit import credit_all
+    from radmeter.billing.credit import void_all
 
-    _credit(settings, number, issuer, credit_all, reason, yes, voids=True)
+    _credit(settings, number, issuer, void_all, reason, yes, voids=True)
 
 
 @billing.command("reconcile", epilog="Example: radmeter billing reconcile --dry-run")

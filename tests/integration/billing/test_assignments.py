@@ -1,15 +1,19 @@
 """Whose a router is from a day on: history, today, closed months, merges, and what is refused."""
 
 import datetime
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.commands import radmeter
+from support.processes import until
 from support.servers import Connection, Server, installed
 
 from radmeter.billing import assignments
+from radmeter.jobs import runner
 
 
 @pytest.fixture(scope="session")
@@ -242,3 +246,37 @@ def test_a_router_shows_whose_it_was_is_and_will_be(database: str, connection: C
     assert (row["tenant_id"], row["tenant"]) == ("1", "acme")
     text = run(database, "routers", "show", "lobby")
     assert datetime.date(2099, 2, 1).isoformat() in text
+
+
+def test_the_jobs_let_a_router_change_hands_when_its_day_comes(database: str, connection: Connection) -> None:
+    assign(database, "acme", "2026-01-01")
+    connection.execute(
+        """INSERT INTO radmeter.router_tenant (router_id, from_day, tenant_id)
+           SELECT router_id, '2026-02-01', 2 FROM radmeter.router_tenant"""
+    )
+    stop = threading.Event()
+    jobs = threading.Thread(target=runner.run, args=(database, stop), kwargs={"interval_seconds": 0.05})
+    jobs.start()
+    try:
+        until("the router is the other tenant's", lambda: today(connection) == "beta")
+    finally:
+        stop.set()
+        jobs.join(30)
+    assert not jobs.is_alive()
+
+
+def test_fifty_thousand_routers_are_looked_at_in_no_time(database: str, connection: Connection) -> None:
+    """The jobs look at all of them in each round, and ingest waits only if one changes hands."""
+    connection.execute(
+        """INSERT INTO routers (name, status, tenant_id)
+           SELECT 'r' || n, 'active', 1 FROM generate_series(1, 50000) AS n;
+           INSERT INTO radmeter.router_tenant (router_id, from_day, tenant_id)
+           SELECT id, '2026-01-01', 1 FROM routers WHERE name LIKE 'r%'; ANALYZE routers, radmeter.router_tenant"""
+    )
+    began = time.monotonic()
+    assert assignments.apply(connection) == 0
+    took = time.monotonic() - began
+    # 0.7 s when it was measured, on a busy machine.
+    assert took < 5
+    connection.execute("UPDATE radmeter.router_tenant SET tenant_id = 2")
+    assert assignments.apply(connection) == 50_000

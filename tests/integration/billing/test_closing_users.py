@@ -81,7 +81,7 @@ def test_users_of_a_tenant_pay_in_its_currency_and_the_tenant_has_a_share(books:
     user(books, "bob", monthly)
     for name in ("alice", "bob"):
         got(books, name, monthly, noon(OLDEST, 1))
-    with pytest.raises(StoreError, match="'acme' has a share .* without --tenant"):
+    with pytest.raises(StoreError, match=r"'acme' has a share .* without --tenant"):
         books.close(LATEST, "acme")
     books.close(LATEST)
     assert sorted(money(books.documents())) == [

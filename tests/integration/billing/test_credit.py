@@ -4,7 +4,7 @@ import multiprocessing
 from pathlib import Path
 
 import pytest
-from support.books import FORMER, GB, LATEST, OLDEST, Books, day, money
+from support.books import FORMER, GB, LATEST, LONG_AGO, OLDEST, Books, day, money
 from support.commands import radmeter
 
 from radmeter.errors import ConfigurationError, StoreError
@@ -218,8 +218,31 @@ def test_a_draft_and_a_void_document_cannot_be_credited(books: Books) -> None:
         books.credit(f"#{draft['id']}", "1")
     (number,) = books.issue(LATEST)
     books.credit(number, voids=True)
-    with pytest.raises(ConfigurationError, match="nothing is left"):
-        books.credit(number, voids=True)
+    for voids in (True, False):
+        with pytest.raises(StoreError, match=f"{number} is void already"):
+            books.credit(number, voids=voids)
+
+
+@pytest.mark.parametrize("price", ["0", "0.50"])
+def test_a_document_of_which_nothing_is_left_can_be_void_and_its_octets_are_billed_again(
+    books: Books, price: str
+) -> None:
+    books.tenant("acme", terms={"price": price}, tax_rate="19")
+    books.router("lobby", "acme")
+    books.used("lobby", day(FORMER, 3), 4 * GB)
+    (number,) = books.closed(FORMER)
+    if price != "0":
+        books.credit(number)
+    books.rate("acme", LONG_AGO, price="1")
+    wrong = ("--reason", "price was wrong", "--yes")
+    done = radmeter(books.dsn, "billing", "void", number, *wrong, **place(books))
+    assert done.exit_code == 0, done.errors
+    assert notes(books)[-1] == ("0.00", "0.00", "0.00")
+    assert [row["status"] for row in books.documents()] == ["void"]
+    same = books.reconcile()
+    assert (same.restored, same.written, same.faults) == ([], [], [])
+    books.close(LATEST)
+    assert books.lines(LATEST, "acme") == [("usage", FORMER.first, 4 * GB, "4.00")]
 
 
 @pytest.mark.parametrize(

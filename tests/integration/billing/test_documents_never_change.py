@@ -27,8 +27,8 @@ FORBIDDEN = {
         "FROM public.invoice_lines AS one",
         "INSERT INTO public.invoice_usage SELECT invoice_id, router_id + 1, usage_date, 1, 1 FROM public.invoice_usage",
         "INSERT INTO public.invoice_usage VALUES (99999, 1, current_date, 1, 1)",
-        "INSERT INTO public.credit_note_lines SELECT credit_note_id, line + 1, invoice_line, description, net, tax_rate, "
-        "tax_rule FROM public.credit_note_lines",
+        "INSERT INTO public.credit_note_lines SELECT credit_note_id, line + 1, invoice_line, description, net, "
+        "tax_rate, tax_rule FROM public.credit_note_lines",
         "UPDATE radmeter.billing_close SET settings = '{\"other\": 1}'",
         "TRUNCATE radmeter.billing_close CASCADE",
         "UPDATE radmeter.document_number SET last = last - 1",
@@ -110,7 +110,8 @@ def test_only_radmeter_billing_closes_issues_and_credits(books: Books) -> None:
 
 def test_an_invoice_of_somebody_else_does_not_change_either(connection: Connection) -> None:
     connection.execute(
-        """INSERT INTO invoices (username, period_start, period_end, amount) VALUES ('alice', '2020-01-01', '2020-02-01', 5)"""
+        """INSERT INTO invoices (username, period_start, period_end, amount)
+           VALUES ('alice', '2020-01-01', '2020-02-01', 5)"""
     )
     for statement in ("UPDATE invoices SET amount = 6", "DELETE FROM invoices WHERE username = 'alice'"):
         with pytest.raises(psycopg.Error) as caught:
@@ -121,17 +122,19 @@ def test_an_invoice_of_somebody_else_does_not_change_either(connection: Connecti
 def test_an_issue_needs_a_drawn_number_and_lines_that_add_up(books: Books) -> None:
     books.used("lobby", day(LATEST, 4), GB)
     books.connection.execute("ALTER TABLE radmeter.billing_close DISABLE TRIGGER USER")
-    draft = """INSERT INTO invoices (tenant_id, close_id, status, period_start, period_end, currency, digits, issuer_id, net,
-                                     tax, amount, issued_at)
-               SELECT tenant_id, (SELECT id FROM made), 'draft', period_start, period_end, currency, digits, issuer_id, %s,
-                      0, %s, NULL FROM invoices LIMIT 1 RETURNING id"""
-    close = "WITH made AS (INSERT INTO radmeter.billing_close (period, tenant_id) VALUES ('2020-01-01', NULL) RETURNING id) "
+    draft = """WITH made AS (
+                   INSERT INTO radmeter.billing_close (period, tenant_id) VALUES ('2020-01-01', NULL) RETURNING id)
+               INSERT INTO invoices (tenant_id, close_id, status, period_start, period_end, currency, digits, issuer_id,
+                                     net, tax, amount, issued_at)
+               SELECT tenant_id, (SELECT id FROM made), 'draft', period_start, period_end, currency, digits, issuer_id,
+                      %s, 0, %s, NULL FROM invoices LIMIT 1 RETURNING id"""
     for net, sequence in ((1, 1), (0, 99)):
         with books.connection.transaction(force_rollback=True):
-            ((invoice,),) = books.connection.execute((close + draft).encode(), (net, net)).fetchall()
+            ((invoice,),) = books.connection.execute(draft.encode(), (net, net)).fetchall()
             with pytest.raises(psycopg.Error) as caught:
                 books.connection.execute(
-                    """UPDATE invoices SET status = 'issued', number = 'n', number_year = 0, sequence = %s, issued_at = now()
+                    """UPDATE invoices SET status = 'issued', number = 'n', number_year = 0, sequence = %s,
+                                           issued_at = now()
                        WHERE id = %s""",
                     (sequence, invoice),
                 )

@@ -109,8 +109,7 @@ def _issue(dsn: str, directory: str, tenant: str) -> int:
     try:
         return len(Books(dsn, Path(directory)).issue(LATEST, tenant))
     except StoreError as error:
-        assert "issued or discarded meanwhile" in str(error)
-        return 0
+        return 0 if "issued or discarded meanwhile" in str(error) else -99
 
 
 def test_files_are_signed_and_whole(books: Books) -> None:
@@ -176,7 +175,7 @@ def test_killed_between_file_and_commit_the_number_counts_as_given(books: Books)
     assert {row["status"] for row in books.documents()} == {"draft"}
     assert len(books.files.keys()) == 3
     with pytest.raises(
-        StoreError, match="the database lacks 3 of the documents .* run `radmeter billing reconcile`"
+        StoreError, match=r"the database lacks 3 of the documents .* run `radmeter billing reconcile`"
     ):
         books.issue(FORMER)
     with pytest.raises(StoreError, match="run `radmeter billing reconcile`"):

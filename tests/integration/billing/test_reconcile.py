@@ -54,7 +54,7 @@ def test_after_a_restore_nothing_is_closed_or_issued_until_it_is_reconciled(
         before = comparable(books)
         billed = books.billed()
     for work in (lambda: books.close(FORMER), lambda: books.issue(OLDEST), lambda: books.credit(old, "1")):
-        with pytest.raises(StoreError, match="the database lacks 4 of the documents .*reconcile"):
+        with pytest.raises(StoreError, match=r"the database lacks 4 of the documents .*reconcile"):
             work()
     result = books.reconcile()
     assert sorted(result.restored) == sorted([*numbers, note, void])
@@ -115,7 +115,7 @@ def test_a_file_that_was_changed_is_named_and_nothing_is_taken_from_it(books: Bo
     assert str(path) in fault
     assert "its signature is not that of the document" in fault
     # Its number was given out, whatever it says.
-    with pytest.raises(StoreError, match="the database lacks 1 "):
+    with pytest.raises(StoreError, match=r"the database lacks 1 "):
         books.close(LATEST)
     path.write_text(text)
     assert books.reconcile().restored == numbers[:1]
@@ -171,3 +171,13 @@ def test_the_command_says_what_it_did(books: Books, server: Server) -> None:
     broken = radmeter(books.dsn, "billing", "reconcile", "--yes", **place)
     assert broken.exit_code == 1
     assert "1 document could not be reconciled" in broken.errors
+
+
+def test_a_note_of_0_that_voids_comes_back(books: Books, server: Server) -> None:
+    books.rate("acme", day(OLDEST, 1), price="0")
+    number, _ = books.closed(OLDEST)
+    with restored(books, server):
+        note = books.credit(number, voids=True)
+    assert books.reconcile().restored == [note]
+    assert [row["status"] for row in books.documents(tenants=["acme"])] == ["void"]
+    assert books.reconcile() == (3, [], [], [])

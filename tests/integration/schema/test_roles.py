@@ -440,7 +440,7 @@ STATE = {
     "tenant_realm",
     "webhook_delivery",
 }
-STATE |= {"audit_chain", "audit_head", "tenant_logins"}
+STATE |= {"audit_chain", "audit_head", "session_slice", "tenant_logins"}
 READS = TABLES | VIEWS | STATE | {"setting"}
 BILLING_TABLES = {
     "credit_note_lines",

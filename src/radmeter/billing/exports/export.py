@@ -106,8 +106,8 @@ def export(
     login = rows(connection, LOGIN)[0]
     if table is SESSIONS and login["is_tenants"]:
         raise NotForTenants(
-            f"the role {login['role']} is a tenant's, and may not export sessions: ask the operator to export them with "
-            "--tenant, or read the view radmeter.tenant_sessions"
+            f"the role {login['role']} is a tenant's, and may not export sessions: ask the operator to export them "
+            "with --tenant, or read the view radmeter.tenant_sessions"
         )
     span = _span(connection, asked)
     at = rows(connection, "SELECT pg_current_snapshot()::text AS snapshot, now() AS at")[0]

@@ -25,22 +25,44 @@ class TargetError(RadmeterError):
     """The file cannot be written."""
 
 
-class Sink(io.RawIOBase):
-    """Takes bytes, counts and hashes them. It cannot go back, so a writer writes the same to a file and to a pipe."""
+class Sink:
+    """Takes bytes, counts and hashes them. It cannot go back, so a writer writes the same to a file and to a pipe.
+
+    It has what pyarrow and zipfile ask of a file.
+    """
+
+    closed = False
 
     def __init__(self, write: Callable[[bytes], object]) -> None:
-        super().__init__()
         self._write = write
         self._digest = hashlib.sha256()
         self.size = 0
+        # A writer that failed may try to write its end when the garbage collector finds it.
+        self.given_up = False
 
     def writable(self) -> bool:
         """Return that it is."""
         return True
 
-    def write(self, data: "bytes | bytearray | memoryview") -> int:  # type: ignore[override] # any bytes
+    def readable(self) -> bool:
+        """Return that it is not."""
+        return False
+
+    def seekable(self) -> bool:
+        """Return that it is not."""
+        return False
+
+    def flush(self) -> None:
+        """Keep nothing back: nothing is."""
+
+    def close(self) -> None:
+        """Leave the place open: it is the target's."""
+
+    def write(self, data: "bytes | bytearray | memoryview") -> int:
         """Write all of the data."""
         content = bytes(data)
+        if self.given_up:
+            return len(content)
         self._digest.update(content)
         self.size += len(content)
         self._write(content)

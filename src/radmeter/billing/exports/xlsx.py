@@ -5,9 +5,12 @@ A number of a spreadsheet is a double. So decimals are text, and integers that a
 
 import csv
 import datetime
-from collections.abc import Iterable, Sequence
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 import xlsxwriter
+from xlsxwriter.exceptions import FileCreateError
 
 from radmeter.billing.exports.columns import Column
 from radmeter.billing.exports.target import Sink
@@ -42,6 +45,18 @@ def write(
     TextTooLong
         A text does not fit into a cell.
     """
+    # The rows wait in files until the end.
+    with tempfile.TemporaryDirectory(prefix="radmeter-export-") as scratch, _book(sink, scratch) as book:
+        book.set_properties({"title": title, "created": MADE_AT.replace(tzinfo=None)})
+        pages = _Pages(book, columns, title, sheet_rows)
+        for lines in blocks:
+            for values in csv.reader(line.decode() for line in lines):
+                pages.add(values)
+
+
+@contextmanager
+def _book(sink: Sink, scratch: str) -> Iterator[xlsxwriter.Workbook]:
+    """Give a workbook, and write it into `sink` after the block, unless that failed."""
     book = xlsxwriter.Workbook(
         sink,
         {
@@ -49,14 +64,22 @@ def write(
             "strings_to_formulas": False,
             "strings_to_numbers": False,
             "strings_to_urls": False,
+            "tmpdir": scratch,
         },
     )
-    book.set_properties({"title": title, "created": MADE_AT.replace(tzinfo=None)})
-    pages = _Pages(book, columns, title, sheet_rows)
-    for lines in blocks:
-        for values in csv.reader(line.decode() for line in lines):
-            pages.add(values)
-    book.close()
+    try:
+        yield book
+        book.close()
+    except BaseException as error:
+        sink.given_up = True
+        if isinstance(error, FileCreateError):
+            raise error.args[0] from None  # what the system said
+        raise
+    finally:
+        # Else XlsxWriter would write what there is when the garbage collector finds it.
+        book.fileclosed = True
+        for sheet in book.worksheets():
+            sheet.row_data_fh.close()
 
 
 class _Pages:

@@ -1,0 +1,104 @@
+"""`radmeter doctor --only billing` and `radmeter status`: months to close, drafts, and the directory of documents."""
+
+import json
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from support.billing_clock import set_clock
+from support.books import FORMER, GB, LATEST, Books, day
+from support.commands import radmeter
+from support.doctoring import Line, faults
+from support.servers import Server, installed
+
+
+@pytest.fixture(scope="session")
+def server(running: Callable[[Path], Server]) -> Server:
+    """One server: nothing here depends on its version."""
+    return running(next(iter(installed().values())))
+
+
+@pytest.fixture
+def books(database: str, tmp_path: Path) -> Iterator[Books]:
+    made = Books(database, tmp_path)
+    try:
+        yield made
+    finally:
+        made.connection.close()
+
+
+@pytest.fixture
+def found(books: Books) -> Callable[[], list[Line]]:
+    """Return what asks doctor."""
+    return lambda: faults(
+        books.dsn,
+        "billing",
+        RADMETER_BILLING_DIRECTORY=str(books.files.directory),
+        RADMETER_BILLING_KEY_FILE=str(books.files.key_file),
+    )
+
+
+def said(lines: list[Line]) -> list[tuple[str, str, str]]:
+    return [(each.level, each.said, each.remedy) for each in lines]
+
+
+def test_a_month_to_close_and_drafts_that_wait(books: Books, found: Callable[[], list[Line]]) -> None:
+    assert found() == []
+    books.tenant("acme")
+    books.router("lobby", "acme")
+    books.used("lobby", day(FORMER, 3), GB)
+    books.close(FORMER)
+    first = (
+        "yellow",
+        f"1 draft waits to be issued, the first of {FORMER}",
+        f"radmeter billing issue {FORMER}",
+    )
+    assert said(found()) == [
+        ("yellow", f"{LATEST} has ended and is not closed", f"radmeter billing close {LATEST}"),
+        first,
+    ]
+    shown = radmeter(books.dsn, "status", "--sample", "0").output
+    assert f"{LATEST} has ended and is not closed; 1 draft waits to be issued. See `radmeter doctor`" in shown
+    # There is no journal here, so the exit code is 1.
+    state = json.loads(radmeter(books.dsn, "status", "--sample", "0", "--format", "json").output)
+    assert state["billing"] == {"to_close": str(LATEST), "drafts": 1}
+    books.issue(FORMER)
+    books.close(LATEST)
+    # Last month may have settled by now, or not.
+    assert said(found()) in (
+        [],
+        [("yellow", f"{LATEST.next} has ended and is not closed", f"radmeter billing close {LATEST.next}")],
+    )
+
+
+def test_a_month_that_has_not_settled_does_not_wait_yet(
+    books: Books, found: Callable[[], list[Line]]
+) -> None:
+    books.tenant("acme", timezone="Etc/GMT+12")
+    books.close(FORMER)
+    settled = datetime.combine(LATEST.end, datetime.min.time(), UTC) + timedelta(hours=36)
+    set_clock(books.connection, settled - timedelta(seconds=1))
+    assert found() == []
+    set_clock(books.connection, settled)
+    assert [each.remedy for each in found()] == [f"radmeter billing close {LATEST}"]
+
+
+def test_a_directory_that_does_not_agree_with_the_database(
+    books: Books, found: Callable[[], list[Line]]
+) -> None:
+    books.tenant("acme")
+    books.router("lobby", "acme")
+    books.used("lobby", day(LATEST, 3), GB)
+    books.closed(LATEST)
+    path = books.files.directory / "invoice-1-0-00000001.json"
+    content = path.read_text()
+    path.unlink()
+    (line, *_) = found()
+    assert (line.level, line.remedy) == ("yellow", "radmeter billing reconcile")
+    assert f"{books.files.directory} lacks 1 issued document, such as {path.name}" in line.said
+    path.write_text(content)
+    (books.files.directory / "invoice-1-0-00000002.json").write_text(content)
+    (line, *_) = found()
+    assert (line.level, line.remedy) == ("red", "radmeter billing reconcile")
+    assert "the database lacks 1 document" in line.said
