@@ -117,7 +117,8 @@ def close_users(connection: Connection, month: Month, settings: BillingSettings)
             )
     again = _Again(connection, month)
     issuers = recipients.issuers(connection)
-    drafts, unbilled = [], 0
+    drafts: list[Draft] = []
+    unbilled: set[str] = set()
     for username in sorted({*plans.held, *top_ups, *again.usernames}):
         # A document for each tenant whose user it was: what they are paid in, and who issues it, may differ.
         for tenant_id in _in_order(
@@ -130,7 +131,8 @@ def close_users(connection: Connection, month: Month, settings: BillingSettings)
             added = [each for each in top_ups.get(username, ()) if each.tenant == tenant_id]
             payer = payers.of(tenant_id)
             if payer is None:
-                unbilled += bool(added or plans.lines(username, month, tenant_id, tax, _ANY))
+                if added or plans.lines(username, month, tenant_id, tax, _ANY):
+                    unbilled.add(username)
                 continue
             lines = [
                 *plans.lines(username, month, tenant_id, tax, payer.money),
@@ -163,7 +165,7 @@ def close_users(connection: Connection, month: Month, settings: BillingSettings)
     notes = []
     if unbilled:
         notes.append(
-            f"{counted(unbilled, 'user')} with prices cannot be billed, since no currency is known: set it with "
+            f"{counted(len(unbilled), 'user')} with prices cannot be billed, since no currency is known: set it with "
             "`radmeter billing settings --currency EUR`, or that of the tenant with `radmeter tenants set`"
         )
     return Users(drafts, notes)
