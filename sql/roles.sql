@@ -4,7 +4,7 @@
 --   radmeter_reader   read the counters, sessions and views, and verify the counters
 --   radmeter_noc      add, claim, import, change and merge routers, repair counters, retry and drop rejected packets,
 --                     acknowledge incidents, and read as radmeter_reader does
---   radmeter_billing  read counters, plans, subscribers and routers, and issue invoices
+--   radmeter_billing  read counters, plans, subscribers and routers, close months, issue and credit documents
 --   radmeter_login    ask whether a user may log in, and read FreeRADIUS's table of passwords (FreeRADIUS)
 --   radmeter_tenant   read the rows of one tenant: the one to which the role is bound (radmeter tenants login)
 -- Each `radmeter migrate up` runs this as the role that logged in, before it becomes radmeter_owner. If that role may

@@ -201,9 +201,10 @@ def hostile(database: str, connection: Connection) -> dict[str, str]:
         f"CREATE FUNCTION radmeter.{quoted(COLUMN)}() RETURNS int LANGUAGE sql AS 'SELECT 1'".encode()
     )
     connection.execute(f"ALTER TABLE radacct ADD COLUMN {quoted(COLUMN)} text".encode())
+    ((tenant,),) = connection.execute("SELECT id FROM radmeter.tenants WHERE name = %s", (HOSTILE,)).fetchall()
     invoice = documents_of_money.document(
         connection,
-        documents_of_money.tenant(connection, HOSTILE),
+        tenant,
         [documents_of_money.line("1.00", description=HOSTILE, arithmetic=HOSTILE, tax_rule=HOSTILE)],
         status="draft",
         number=None,
