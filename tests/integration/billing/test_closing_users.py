@@ -185,3 +185,20 @@ def test_a_late_top_up_is_shared_in_its_own_month_once(books: Books) -> None:
     ]
     books.closed(LATEST)
     assert books.lines(LATEST, "acme") == [("share", LATEST.first, None, "15.00")]
+
+
+@pytest.mark.parametrize("what", ["plan", "top-up"])
+def test_a_month_is_not_left_out_for_users(books: Books, what: str) -> None:
+    held = plan(books, "some", "30" if what == "plan" else "0")
+    user(books, "alice", held)
+    got(books, "alice", held, noon(OLDEST, 1))
+    if what == "top-up":
+        top_up(books, "alice", noon(FORMER, 3), "5")
+    for month in (OLDEST, FORMER, LATEST):
+        books.close(month)
+    books.discard(FORMER)
+    books.discard(LATEST)
+    with pytest.raises(StoreError, match=f"{FORMER} is to be billed and is not closed"):
+        books.close(LATEST)
+    books.close(FORMER)
+    books.close(LATEST)
