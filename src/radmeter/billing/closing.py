@@ -107,7 +107,7 @@ def _close(connection: Connection, month: Month, names: Sequence[str]) -> Result
     recipients.refuse_unended(connection, month, ids, settings)
     if users_open:
         recipients.refuse_unended(connection, month, None, settings)
-    recipients.refuse_skipped(connection, month, ids)
+    recipients.refuse_skipped(connection, month, ids, users=users_open)
     drafts: list[Draft] = []
     notes: list[str] = []
     names_of = {tenant.id: tenant.name for tenant in tenants}

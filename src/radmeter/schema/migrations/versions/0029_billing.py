@@ -249,7 +249,7 @@ CREATE UNIQUE INDEX invoices_close_id_idx ON public.invoices (close_id, tenant_i
     WHERE close_id IS NOT NULL;
 CREATE UNIQUE INDEX invoices_number_idx ON public.invoices (issuer_id, number_year, sequence)
     WHERE sequence IS NOT NULL;
-CREATE UNIQUE INDEX invoices_number_text_idx ON public.invoices (number, issuer_id) WHERE number IS NOT NULL;
+CREATE UNIQUE INDEX invoices_number_text_idx ON public.invoices (number) WHERE number IS NOT NULL;
 CREATE INDEX invoices_period_start_idx ON public.invoices (period_start);
 CREATE INDEX invoices_tenant_id_idx ON public.invoices (tenant_id) WHERE tenant_id IS NOT NULL;
 COMMENT ON COLUMN public.invoices.username IS 'the user who is billed; NULL: a tenant is';
@@ -332,7 +332,7 @@ CREATE TABLE public.credit_notes (
     issued_at    timestamptz NOT NULL DEFAULT now(),
     issued_by    text NOT NULL DEFAULT session_user,
     UNIQUE (issuer_id, number_year, sequence),
-    UNIQUE (number, issuer_id)
+    UNIQUE (number)
 );
 CREATE INDEX credit_notes_invoice_id_idx ON public.credit_notes (invoice_id);
 COMMENT ON TABLE public.credit_notes IS 'what is given back of an issued invoice; never more than it has';
