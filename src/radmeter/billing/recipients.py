@@ -184,9 +184,7 @@ def refuse_unended(
         )
 
 
-def skipped(
-    connection: Connection, month: Month, tenants: Sequence[int], *, users: bool
-) -> Month | None:
+def skipped(connection: Connection, month: Month, tenants: Sequence[int], *, users: bool) -> Month | None:
     """Return the first month before a month that was left out, though something is to be billed for it.
 
     Nothing was left out before the first month that was closed.

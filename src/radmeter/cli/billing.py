@@ -189,7 +189,7 @@ def issue(settings: Settings, month: "Month", tenants: Sequence[str], yes: bool)
     Each document is also written as signed JSON into the directory of the setting billing_directory, outside of the
     database. Back that up, too, with the key. The database role needs radmeter_billing.
     """
-    from radmeter.billing import documents, issuing
+    from radmeter.billing import documents, issuing, overlooked
     from radmeter.database.operator import operating
 
     with existing_database(settings) as dsn, operating(dsn, "radmeter_billing") as connection:
@@ -197,6 +197,8 @@ def issue(settings: Settings, month: "Month", tenants: Sequence[str], yes: bool)
         if not found:
             output.say(f"{month} has no drafts: nothing to do")
             return
+        for note in overlooked.nameless_issuers(connection):
+            output.say(f"note: {note}", err=True)
         worth = documents.spoken(documents.sums(found))
         confirm(f"Issue {counted(len(found), 'document')} of {worth}? They never change then.", yes)
         issued = issuing.issue(connection, _files(settings), [row["id"] for row in found])
