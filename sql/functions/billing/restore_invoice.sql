@@ -40,6 +40,10 @@ BEGIN
     WHERE sequence.highest >= (SELECT last_value FROM pg_sequences
                                WHERE schemaname = 'radmeter' AND schemaname || '.' || sequencename
                                      = pg_get_serial_sequence(sequence.of_table, 'id'));
+    IF EXISTS (SELECT FROM public.invoices AS invoice WHERE invoice.number = v_given.number)
+            OR EXISTS (SELECT FROM public.credit_notes AS note WHERE note.number = v_given.number) THEN
+        RAISE EXCEPTION '% cannot be restored: another document has the number', v_given.number USING ERRCODE = 'RM001';
+    END IF;
     SELECT closed.id INTO v_close_id FROM radmeter.billing_close AS closed
     WHERE closed.period = v_given.period_start AND closed.tenant_id IS NOT DISTINCT FROM v_given.tenant_id;
     IF NOT FOUND THEN
@@ -49,7 +53,9 @@ BEGIN
         RETURNING id INTO v_close_id;
     END IF;
     SELECT invoice.id, invoice.status, invoice.number INTO v_found FROM public.invoices AS invoice
-    WHERE invoice.close_id = v_close_id AND invoice.username IS NOT DISTINCT FROM v_given.username;
+    WHERE invoice.close_id = v_close_id AND invoice.username IS NOT DISTINCT FROM v_given.username
+      AND invoice.of_tenant_id IS NOT DISTINCT FROM (
+          SELECT tenant.id FROM radmeter.tenants AS tenant WHERE tenant.id = v_given.of_tenant_id);
     IF v_found.status <> 'draft' THEN
         RAISE EXCEPTION '% cannot be restored: % was issued for the same month', v_given.number, v_found.number
             USING ERRCODE = 'RM001';
