@@ -25,6 +25,7 @@ from radmeter.cli.common import (
     with_settings,
 )
 from radmeter.cli.groups import group
+from radmeter.cli.months import CALENDAR_MONTH
 from radmeter.config import Settings
 from radmeter.errors import RadmeterError
 from radmeter.units import counted
@@ -37,32 +38,13 @@ CLOSED_COLUMNS = ("tenant", "username", "currency", "usage_bytes", "net", "tax",
 SHORT = ("number", "tenant", "username", "period_start", "currency", "gross", "status")
 STATUSES = ("draft", "issued", "void")
 SETTING_COLUMNS = ("name", "value", "default", "meaning")
-SHORT_LINES = ("line", "kind", "period_start", "description", "net", "tax_rate")
 
 
 class Disagree(RadmeterError):
     """Files and the database do not agree. The lines say about which documents."""
 
 
-class MonthType(click.ParamType["Month"]):
-    """A month of billing: YYYY-MM."""
-
-    name = "month"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> "Month":
-        """Return the month, or end with a usage error."""
-        from radmeter.billing.months import BadMonth, month
-
-        if not isinstance(value, str):
-            return value  # type: ignore[no-any-return] # converted already
-        try:
-            return month(value)
-        except BadMonth as error:
-            self.fail(str(error), param, ctx)
-
-
-MONTH = MonthType()
-month_argument = click.argument("month", metavar="YYYY-MM", type=MONTH)
+month_argument = click.argument("month", metavar="YYYY-MM", type=CALENDAR_MONTH)
 tenant_option = click.option(
     "--tenant",
     "tenants",
@@ -210,7 +192,7 @@ def issue(settings: Settings, month: "Month", tenants: Sequence[str], yes: bool)
 
 
 @billing.command("list", epilog="Example: radmeter billing list --period 2026-10 --status draft")
-@click.option("--period", metavar="YYYY-MM", type=MONTH, help="Only documents of this month.")
+@click.option("--period", metavar="YYYY-MM", type=CALENDAR_MONTH, help="Only documents of this month.")
 @tenant_option
 @click.option("--user", "username", type=TEXT, metavar="USER", help="Only documents of this user.")
 @click.option("--status", type=click.Choice(STATUSES), help="Only documents in this state.")
