@@ -72,8 +72,14 @@ def _reconcile(connection: Connection, files: IssuedFiles, dry_run: bool) -> Res
             continue
         same += 1
     restored = []
-    # Invoices come before the credit notes that name them.
-    for key in sorted(there - here.keys(), key=lambda each: (each.kind != "invoice", each)):
+    lost: list[tuple[str, bool, Key]] = []
+    for key in there - here.keys():
+        try:
+            lost.append((files.read(key)["issued_at"], key.kind != "invoice", key))
+        except BadFile as error:
+            faults.append(f"{error}. The database has no such document: restore the file from a backup")
+    # As they were issued: an invoice, its credit note, and what billed the same month after the invoice was void.
+    for *_, key in sorted(lost):
         try:
             document = files.read(key)
             with connection.transaction():
