@@ -10,7 +10,8 @@
 -- Earlier months are compared by a fingerprint of each router's month first, and by days only where that differs: most
 -- months are as they were billed. Days that no document can have billed yet are not compared.
 -- The caller holds the lock radmeter.billing. Returns tenants.id and invoices.id of each draft.
--- Writes radmeter.billing_close, invoices, invoice_usage.
+-- SQLSTATE RM001: the month has not ended and settled for one of them. Writes radmeter.billing_close, invoices,
+-- invoice_usage.
 CREATE OR REPLACE FUNCTION radmeter.freeze_usage(p_period date, p_tenants bigint[], p_settings jsonb)
 RETURNS TABLE (tenant_id bigint, invoice_id bigint)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -26,6 +27,7 @@ DECLARE
         WHERE later.tenant_id = ANY (p_tenants) AND later.period_start >= p_period AND later.status <> 'void')
         THEN v_next ELSE p_period END;
 BEGIN
+    PERFORM radmeter.refuse_unended(p_period, p_tenants);
     RETURN QUERY
     WITH closed AS (
         INSERT INTO radmeter.billing_close (period, tenant_id, settings)
