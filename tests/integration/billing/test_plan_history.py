@@ -162,7 +162,8 @@ def bill(connection: Connection, top_up: int, status: str) -> None:
                INSERT INTO invoices (username, close_id, status, issuer_id, currency, digits, net, tax, amount,
                                      taxes, recipient, issuer, period_start, period_end, issued_at)
                SELECT 'bob', id, 'draft', 1, 'EUR', 2, 5, 0, 5,
-                      '[{"rate": "0", "net": "5", "tax": "0"}]', '{"name": "bob"}', '{}', '2026-01-01', '2026-02-01', NULL
+                      '[{"rate": "0", "net": "5", "tax": "0"}]', '{"name": "bob"}', '{}',
+                      '2026-01-01', '2026-02-01', NULL
                FROM closed
                RETURNING id)
            INSERT INTO invoice_lines (invoice_id, line, kind, period_start, period_end, description, arithmetic, net,
