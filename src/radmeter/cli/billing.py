@@ -346,6 +346,8 @@ def reconcile(settings: Settings, dry_run: bool, yes: bool) -> None:
 
     Run it after the database was restored from a dump: documents that were issued since then are taken back from their
     signed files, so that no number is given twice. Files that are missing are written again.
+
+    To take documents back, the database role needs radmeter_owner.
     """
     from radmeter.billing import reconciling
     from radmeter.database.operator import operating

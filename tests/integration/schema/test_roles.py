@@ -308,8 +308,6 @@ BILLINGS = {
     "issue_drafts",
     "month_ends",
     "note_close",
-    "restore_credit_note",
-    "restore_invoice",
     "set_billing_setting",
     "write_drafts",
     "add_issuer",
