@@ -60,13 +60,13 @@ FROM public.invoices AS invoice JOIN public.invoice_lines AS line ON line.invoic
 WHERE invoice.status = 'void' AND invoice.username IS NOT NULL AND line.top_up_id IS NULL
   AND line.period_start < %(first)s"""
 BILLED = """
-SELECT wanted.username, wanted.tenant_id, wanted.month, line.tax_rate, line.tax_rule, sum(line.net)
+SELECT wanted.username, wanted.tenant_id, wanted.month, invoice.currency, line.tax_rate, line.tax_rule, sum(line.net)
 FROM unnest(%(usernames)s::text[], %(tenants)s::bigint[], %(months)s::date[]) AS wanted (username, tenant_id, month)
 JOIN public.invoices AS invoice ON invoice.username = wanted.username AND invoice.period_end > wanted.month
      AND invoice.of_tenant_id IS NOT DISTINCT FROM wanted.tenant_id
 JOIN public.invoice_lines AS line ON line.invoice_id = invoice.id AND line.top_up_id IS NULL
      AND line.period_start >= wanted.month AND line.period_start < (wanted.month + interval '1 month')::date
-WHERE invoice.status <> 'void' GROUP BY 1, 2, 3, 4, 5"""
+WHERE invoice.status <> 'void' GROUP BY 1, 2, 3, 4, 5, 6"""
 
 Changes = tuple[Change, ...]
 
@@ -139,7 +139,10 @@ def close_users(connection: Connection, month: Month, settings: BillingSettings)
                 *(top_up_line(each, tax, payer.money, adjusts=each.day < month.first) for each in added),
             ]
             for each in again.months.get((username, tenant_id), ()):
-                if plans.known(username, each):
+                # What others billed in another currency is neither taken back nor billed once more.
+                if plans.known(username, each) and again.paid_in(username, tenant_id, each) <= {
+                    payer.money.currency
+                }:
                     billed = again.billed.get((username, tenant_id, each), {})
                     now = plans.lines(username, each, tenant_id, tax_for(billed, tax), payer.money)
                     lines += adjust(each, now, billed, payer.money)
@@ -287,13 +290,19 @@ class _Again:
             "tenants": [tenant_id for _, tenant_id, _ in wanted],
             "months": [first for _, _, first in wanted],
         }
-        for username, tenant_id, first, rate, rule, net in (
+        self._currencies: dict[tuple[str, int | None, Month], set[str]] = defaultdict(set)
+        for username, tenant_id, first, paid_in, rate, rule, net in (
             connection.execute(BILLED, values) if wanted else ()
         ):
+            self._currencies[username, tenant_id, Month(first)].add(paid_in)
             self.billed[username, tenant_id, Month(first)][Tax(rate, rule)] = Billed(net, 0)
         self._tenants: dict[str, set[int | None]] = defaultdict(set)
         for username, tenant_id in self.months:
             self._tenants[username].add(tenant_id)
+
+    def paid_in(self, username: str, tenant_id: int | None, month: Month) -> set[str]:
+        """Return the currencies in which documents bill such a month."""
+        return self._currencies.get((username, tenant_id, month), set())
 
     def tenants(self, username: str) -> set[int | None]:
         """Return whose user somebody was in such months."""

@@ -265,3 +265,15 @@ def test_what_is_not_known_any_more_of_an_erased_user_is_not_taken_back(books: B
     assert [(row[0], row[4]) for row in documents(books, month=LATEST)] == [
         (erased(books.connection), "30.00")
     ]
+
+
+def test_a_void_month_that_was_billed_again_is_not_adjusted_in_another_currency(books: Books) -> None:
+    plan(books, "gold", "9.90")
+    user(books, "bob", "gold")
+    (number,) = books.closed(OLDEST)
+    books.credit(number, voids=True)
+    books.closed(FORMER)
+    assert money(books.documents(month=FORMER)) == [("bob", "19.80", "0.00", "19.80")]
+    run(books, "billing", "settings", "--currency", "JPY")
+    books.close(LATEST)
+    assert books.lines(LATEST, user="bob") == [("plan", LATEST.first, None, "10")]
