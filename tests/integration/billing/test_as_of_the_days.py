@@ -277,3 +277,42 @@ def test_a_void_month_that_was_billed_again_is_not_adjusted_in_another_currency(
     run(books, "billing", "settings", "--currency", "JPY")
     books.close(LATEST)
     assert books.lines(LATEST, user="bob") == [("plan", LATEST.first, None, "10")]
+
+
+def test_a_one_time_plan_that_becomes_a_further_one_is_not_billed_again(books: Books) -> None:
+    plan(books, "base", "0")
+    plan(books, "voucher", "20", "--period", "one-time")
+    user(books, "bob", "voucher")
+    run(books, "users", "assign", "bob", "--plan", "base", "--also", "voucher")
+    # In their order, within a moment, as they were.
+    books.connection.execute(
+        "UPDATE radmeter.plan_history SET at = %s + (at - now()) WHERE at > now() - interval '1 day'",
+        (noon(LATEST, 5),),
+    )
+    books.closed(OLDEST)
+    books.closed(FORMER)
+    books.close(LATEST)
+    assert money(books.documents()) == [("bob", "20.00", "0.00", "20.00")]
+
+
+def test_a_one_time_plan_is_billed_once_though_the_zone_of_its_days_changes(books: Books) -> None:
+    plan(books, "voucher", "20", "--period", "one-time")
+    # The day before is the last one of a month in Honolulu, and the day after it the first one in Kiritimati.
+    begin = datetime.datetime.combine(LATEST.first, datetime.time(5), datetime.UTC)
+    for name, at in (("early", begin - datetime.timedelta(hours=14)), ("late", begin)):
+        run(books, "users", "add", name, "--plan", "voucher", "--no-password")
+        earlier(books, at)
+
+    def zone(name: str) -> None:
+        books.connection.execute("UPDATE radmeter.plan_prices SET timezone = %s", (name,))
+
+    zone("Pacific/Kiritimati")
+    books.closed(OLDEST)
+    zone("Pacific/Honolulu")
+    books.closed(FORMER)
+    zone("Pacific/Kiritimati")
+    books.closed(LATEST)
+    assert sorted(money(books.documents())) == [
+        ("early", "20.00", "0.00", "20.00"),
+        ("late", "20.00", "0.00", "20.00"),
+    ]
