@@ -9,6 +9,7 @@ from support.commands import radmeter
 from support.servers import Connection
 
 from radmeter.billing.months import Month
+from radmeter.errors import StoreError
 
 
 @pytest.fixture(autouse=True)
@@ -316,3 +317,19 @@ def test_a_one_time_plan_is_billed_once_though_the_zone_of_its_days_changes(book
         ("early", "20.00", "0.00", "20.00"),
         ("late", "20.00", "0.00", "20.00"),
     ]
+
+
+def test_a_document_with_plans_of_an_erased_user_is_credited_not_void(books: Books) -> None:
+    plan(books, "gold", "31")
+    plan(books, "free", "0")
+    user(books, "al", "gold")
+    user(books, "bo", "free")
+    top_up(books, "bo", "5", noon(OLDEST, 3))
+    books.closed(OLDEST)
+    als, bos = (books.documents(username=name)[0]["number"] for name in ("al", "bo"))
+    for name in ("al", "bo"):
+        run(books, "people", "erase", name, "--yes")
+    with pytest.raises(StoreError, match=rf"{als} cannot become void: .* radmeter billing credit {als} --all"):
+        books.credit(als, voids=True)
+    books.credit(als)
+    books.credit(bos, voids=True)
