@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given as random
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from radmeter.billing.lines import Money, Tax
@@ -220,6 +221,7 @@ def test_a_top_up_costs_its_price() -> None:
 
 
 @pytest.mark.parametrize("zone", ["Europe/Vienna", "Pacific/Kiritimati", "America/St_Johns", "UTC"])
+@settings(deadline=None)  # the machine may be busy
 @random(data=st.data())
 def test_every_day_is_charged_once_to_whoever_is_held_at_its_end(zone: str, data: st.DataObject) -> None:
     place = ZoneInfo(zone)
