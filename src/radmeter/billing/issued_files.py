@@ -201,10 +201,10 @@ class IssuedFiles:
             os.close(descriptor)
 
     def _is_signed(self, text: bytes, signature: bytes) -> bool:
-        from cryptography.exceptions import InvalidSignature
-
         if self._key is None:
             self._key = self._read_key()
+        from cryptography.exceptions import InvalidSignature
+
         try:
             self._key.public_key().verify(signature, text)
         except InvalidSignature:

@@ -1,5 +1,6 @@
 """`radmeter billing`: closes months, issues documents, credits them, and compares them with their files."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
@@ -98,7 +99,8 @@ def close_month(
 
     What counts is frozen then. What comes later for the month is a line of its own in the next document. A month can be
     closed when it has ended in the time zone of each tenant and of each of the tenant's routers, and has settled
-    (`radmeter billing settings`). What is closed already is left as it is. The database role needs radmeter_billing.
+    (`radmeter billing settings`). What is closed already is left as it is. But for a tenant that is named, a month is
+    closed anew once its document is void: so a wrong rate is corrected at once. The database role needs radmeter_billing.
     """
     from radmeter.billing.closing import close, sums
     from radmeter.billing.documents import spoken
@@ -171,7 +173,7 @@ def issue(settings: Settings, month: "Month", tenants: Sequence[str], yes: bool)
     Each document is also written as signed JSON into the directory of the setting billing_directory, outside of the
     database. Back that up, too, with the key. The database role needs radmeter_billing.
     """
-    from radmeter.billing import documents, issuing
+    from radmeter.billing import documents, issuing, overlooked
     from radmeter.database.operator import operating
 
     with existing_database(settings) as dsn, operating(dsn, "radmeter_billing") as connection:
@@ -179,6 +181,8 @@ def issue(settings: Settings, month: "Month", tenants: Sequence[str], yes: bool)
         if not found:
             output.say(f"{month} has no drafts: nothing to do")
             return
+        for note in overlooked.nameless_issuers(connection):
+            output.say(f"note: {note}", err=True)
         worth = documents.spoken(documents.sums(found))
         confirm(f"Issue {counted(len(found), 'document')} of {worth}? They never change then.", yes)
         issued = issuing.issue(connection, _files(settings), [row["id"] for row in found])
@@ -325,6 +329,7 @@ def credit(
 def void(settings: Settings, number: str, issuer: str | None, reason: str, yes: bool) -> None:
     """Take the issued invoice NUMBER back by a credit note of all that is left. The next close bills its octets again.
 
+    For a tenant's invoice, `radmeter billing close YYYY-MM --tenant TENANT` closes its month anew, with the rates of now.
     The invoice keeps its number, and is void. If nothing is left of it, the credit note is of 0.
     """
     from radmeter.billing.credit import void_all
@@ -341,6 +346,8 @@ def reconcile(settings: Settings, dry_run: bool, yes: bool) -> None:
 
     Run it after the database was restored from a dump: documents that were issued since then are taken back from their
     signed files, so that no number is given twice. Files that are missing are written again.
+
+    To take documents back, the database role needs radmeter_owner.
     """
     from radmeter.billing import reconciling
     from radmeter.database.operator import operating
@@ -419,6 +426,12 @@ def _credit(
         confirm(f"{what} {number}: a credit note of {amount}. It never changes then. Go on?", yes)
         note = issuing.credit(connection, _files(settings), found["id"], make, reason, voids=voids)
     output.say(f"credit note {note} of {number}: {amount}" + (f". {number} is void" if voids else ""))
+    if voids and found["username"] is None:
+        month, tenant = f"{found['period_start']:%Y-%m}", shlex.quote(found["tenant"])
+        output.say(
+            f"The next close bills it again. For a new document of {month}: "
+            f"radmeter billing close {month} --tenant {tenant}"
+        )
 
 
 def _files(settings: Settings) -> "IssuedFiles":
