@@ -57,7 +57,9 @@ BEGIN
         RETURNING id INTO v_close_id;
     END IF;
     SELECT invoice.id, invoice.status, invoice.number INTO v_found FROM public.invoices AS invoice
-    WHERE invoice.close_id = v_close_id AND invoice.username IS NOT DISTINCT FROM v_given.username;
+    WHERE invoice.close_id = v_close_id AND invoice.username IS NOT DISTINCT FROM v_given.username
+      AND invoice.of_tenant_id IS NOT DISTINCT FROM (
+          SELECT tenant.id FROM radmeter.tenants AS tenant WHERE tenant.id = v_given.of_tenant_id);
     IF v_found.status <> 'draft' THEN
         RAISE EXCEPTION '% cannot be restored: % was issued for the same month', v_given.number, v_found.number
             USING ERRCODE = 'RM001';

@@ -210,7 +210,10 @@ def _lines(
     for each in sorted(usage.months[tenant.id], key=lambda some: (some != month, some)):
         billed = usage.billed.get((tenant.id, each), {})
         quantities = usage.quantities(tenant.id, each, rates)
-        now = price_month(each, _until(rates, each), quantities, tax_for(billed, tenant.tax), money)
+        tax = tax_for(
+            billed, tenant.tax, [rate.terms for rate in _until(rates, each) if rate.terms is not None]
+        )
+        now = price_month(each, _until(rates, each), quantities, tax, money)
         found += now if each == month and not billed else adjust(each, now, billed, money)
     return found
 

@@ -25,7 +25,11 @@ def plan(books: Books, name: str, price: str, *, period: str = "monthly", zone: 
         (name, price, period, zone),
     ).fetchall()
     books.connection.execute("DELETE FROM radmeter.plan_prices WHERE plan_id = %s", (made,))
-    books.connection.execute("INSERT INTO radmeter.plan_prices VALUES (%s, '-infinity', %s)", (made, price))
+    books.connection.execute(
+        """INSERT INTO radmeter.plan_prices (plan_id, at, price, quota_type, timezone, name)
+           VALUES (%s, '-infinity', %s, %s, %s, %s)""",
+        (made, price, period, zone, name),
+    )
     return int(made)
 
 
@@ -39,8 +43,9 @@ def user(books: Books, name: str, plan_id: int, *, tenant: str | None = None) ->
 
 def got(books: Books, name: str, plan_id: int, at: datetime.datetime, *, held: bool = True) -> None:
     books.connection.execute(
-        "INSERT INTO radmeter.plan_history (username, plan_id, at, held, main) VALUES (%s, %s, %s, %s, true)",
-        (name, plan_id, at, held),
+        """INSERT INTO radmeter.plan_history (username, plan_id, at, held, main, tenant_id)
+           SELECT %s, %s, %s, %s, true, (SELECT tenant_id FROM subscribers WHERE username = %s)""",
+        (name, plan_id, at, held, name),
     )
 
 
@@ -110,6 +115,7 @@ def test_what_users_pay_is_taxed_by_the_settings(books: Books) -> None:
 def test_a_top_up_is_billed_once_in_the_month_of_its_day_in_the_zone_of_the_plan(books: Books) -> None:
     far = plan(books, "far", "0", zone="Pacific/Kiritimati")
     user(books, "alice", far)
+    got(books, "alice", far, noon(OLDEST, 1))
     # It is the 1st there already.
     last_evening = datetime.datetime.combine(LATEST.first, datetime.time(), ZoneInfo("Pacific/Kiritimati"))
     top_up(books, "alice", last_evening, "5")

@@ -83,7 +83,9 @@ def test_two_issuers_never_give_the_same_number(books: Books) -> None:
     books.close(LATEST)
     before = books.everything()
     # beta's would be 10, acme's and coda's both 11.
-    with pytest.raises(StoreError, match=r'the number 11 is that of an invoice of the issuer "default" already'):
+    with pytest.raises(
+        StoreError, match=r'the number 11 is that of an invoice of the issuer "default" already'
+    ):
         books.issue(LATEST)
     assert books.everything() == before
     formats(books, "Y", "--number-format", "Y{number}")
@@ -95,7 +97,9 @@ def test_a_credit_note_never_has_the_number_of_an_invoice(books: Books) -> None:
     formats(books, "default", "--credit-format", "1{number}")
     acme, *others = books.closed(LATEST)
     assert others == ["11", "12"]
-    with pytest.raises(StoreError, match=r"the number 11 is that of an invoice .*radmeter billing issuers set"):
+    with pytest.raises(
+        StoreError, match=r"the number 11 is that of an invoice .*radmeter billing issuers set"
+    ):
         books.credit(acme, "0.10")
     formats(books, "default", "--credit-format", "C1{number}")
     assert books.credit(acme, "0.10") == "C11"
@@ -103,7 +107,8 @@ def test_a_credit_note_never_has_the_number_of_an_invoice(books: Books) -> None:
     other = '{"id": 99, "sequence": 99, "issuer_id": 2}'
     with pytest.raises(psycopg.errors.UniqueViolation, match="C11"):
         books.connection.execute(
-            "INSERT INTO credit_notes SELECT (jsonb_populate_record(note, %s)).* FROM credit_notes AS note", (other,)
+            "INSERT INTO credit_notes SELECT (jsonb_populate_record(note, %s)).* FROM credit_notes AS note",
+            (other,),
         )
 
 
