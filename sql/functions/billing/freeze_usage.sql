@@ -12,7 +12,7 @@
 -- A month is closed anew if all that it has brought the tenant is void.
 -- The caller holds the lock radmeter.billing. Returns tenants.id and invoices.id of each draft.
 -- Writes radmeter.billing_close, invoices, invoice_usage.
--- SQLSTATE RM001: it is closed already for one of them.
+-- SQLSTATE RM001: it is closed already for one of them, or has not ended and settled.
 CREATE OR REPLACE FUNCTION radmeter.freeze_usage(p_period date, p_tenants bigint[], p_settings jsonb)
 RETURNS TABLE (tenant_id bigint, invoice_id bigint)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -28,6 +28,7 @@ DECLARE
         WHERE later.tenant_id = ANY (p_tenants) AND later.period_start >= p_period AND later.status <> 'void')
         THEN v_next ELSE p_period END;
 BEGIN
+    PERFORM radmeter.refuse_unended(p_period, p_tenants);
     IF EXISTS (SELECT FROM radmeter.billing_close AS former
                WHERE former.period = p_period AND former.tenant_id = ANY (p_tenants)
                  AND (SELECT count(*) FILTER (WHERE invoice.status = 'void') = 0

@@ -26,6 +26,7 @@ from radmeter.cli.common import (
     with_settings,
 )
 from radmeter.cli.groups import group
+from radmeter.cli.months import CALENDAR_MONTH
 from radmeter.config import Settings
 from radmeter.errors import RadmeterError
 from radmeter.units import counted
@@ -38,32 +39,13 @@ CLOSED_COLUMNS = ("tenant", "username", "currency", "usage_bytes", "net", "tax",
 SHORT = ("number", "tenant", "username", "period_start", "currency", "gross", "status")
 STATUSES = ("draft", "issued", "void")
 SETTING_COLUMNS = ("name", "value", "default", "meaning")
-SHORT_LINES = ("line", "kind", "period_start", "description", "net", "tax_rate")
 
 
 class Disagree(RadmeterError):
     """Files and the database do not agree. The lines say about which documents."""
 
 
-class MonthType(click.ParamType["Month"]):
-    """A month of billing: YYYY-MM."""
-
-    name = "month"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> "Month":
-        """Return the month, or end with a usage error."""
-        from radmeter.billing.months import BadMonth, month
-
-        if not isinstance(value, str):
-            return value  # type: ignore[no-any-return] # converted already
-        try:
-            return month(value)
-        except BadMonth as error:
-            self.fail(str(error), param, ctx)
-
-
-MONTH = MonthType()
-month_argument = click.argument("month", metavar="YYYY-MM", type=MONTH)
+month_argument = click.argument("month", metavar="YYYY-MM", type=CALENDAR_MONTH)
 tenant_option = click.option(
     "--tenant",
     "tenants",
@@ -192,7 +174,7 @@ def issue(settings: Settings, month: "Month", tenants: Sequence[str], yes: bool)
     Each document is also written as signed JSON into the directory of the setting billing_directory, outside of the
     database. Back that up, too, with the key. The database role needs radmeter_billing.
     """
-    from radmeter.billing import documents, issuing
+    from radmeter.billing import documents, issuing, overlooked
     from radmeter.database.operator import operating
 
     with existing_database(settings) as dsn, operating(dsn, "radmeter_billing") as connection:
@@ -200,6 +182,8 @@ def issue(settings: Settings, month: "Month", tenants: Sequence[str], yes: bool)
         if not found:
             output.say(f"{month} has no drafts: nothing to do")
             return
+        for note in overlooked.nameless_issuers(connection):
+            output.say(f"note: {note}", err=True)
         worth = documents.spoken(documents.sums(found))
         confirm(f"Issue {counted(len(found), 'document')} of {worth}? They never change then.", yes)
         issued = issuing.issue(connection, _files(settings), [row["id"] for row in found])
@@ -211,7 +195,7 @@ def issue(settings: Settings, month: "Month", tenants: Sequence[str], yes: bool)
 
 
 @billing.command("list", epilog="Example: radmeter billing list --period 2026-10 --status draft")
-@click.option("--period", metavar="YYYY-MM", type=MONTH, help="Only documents of this month.")
+@click.option("--period", metavar="YYYY-MM", type=CALENDAR_MONTH, help="Only documents of this month.")
 @tenant_option
 @click.option("--user", "username", type=TEXT, metavar="USER", help="Only documents of this user.")
 @click.option("--status", type=click.Choice(STATUSES), help="Only documents in this state.")
@@ -364,6 +348,8 @@ def reconcile(settings: Settings, dry_run: bool, yes: bool) -> None:
 
     Run it after the database was restored from a dump: documents that were issued since then are taken back from their
     signed files, so that no number is given twice. Files that are missing are written again.
+
+    To take documents back, the database role needs radmeter_owner.
     """
     from radmeter.billing import reconciling
     from radmeter.database.operator import operating

@@ -160,8 +160,11 @@ def bill(connection: Connection, top_up: int, status: str) -> None:
         """WITH closed AS (INSERT INTO radmeter.billing_close (period) VALUES ('2026-01-01') RETURNING id),
                 document AS (
                INSERT INTO invoices (username, close_id, status, issuer_id, currency, digits, net, tax, amount,
-                                     period_start, period_end, issued_at)
-               SELECT 'bob', id, 'draft', 1, 'EUR', 2, 5, 0, 5, '2026-01-01', '2026-02-01', NULL FROM closed
+                                     taxes, recipient, issuer, period_start, period_end, issued_at)
+               SELECT 'bob', id, 'draft', 1, 'EUR', 2, 5, 0, 5,
+                      '[{"rate": "0", "net": "5", "tax": "0"}]', '{"name": "bob"}', '{}',
+                      '2026-01-01', '2026-02-01', NULL
+               FROM closed
                RETURNING id)
            INSERT INTO invoice_lines (invoice_id, line, kind, period_start, period_end, description, arithmetic, net,
                                       tax_rate, top_up_id)

@@ -12,6 +12,7 @@ INTEGRATION = Path(__file__).parents[1]
 WITHIN = {
     "add_credit_note": "test_credit.py",
     "billing_settings": "test_billing_settings.py",
+    "check_credit_note": "test_documents_never_change.py",
     "close_users": "test_closing_users.py",
     "count_number": "test_reconcile.py",
     "discard_drafts": "test_closing.py",
@@ -28,6 +29,7 @@ WITHIN = {
     "month_ends": "test_closing.py",
     "note_close": "test_closing.py",
     "number_text": "test_issuing.py",
+    "refuse_unended": "test_documents_never_change.py",
     "restore_credit_note": "test_reconcile.py",
     "restore_invoice": "test_reconcile.py",
     "set_billing_setting": "test_billing_settings.py",
@@ -172,6 +174,7 @@ WITHIN = {
 THROUGH_PYTHON = {
     "audit_digest": "test_audit_chain.py",
     "audit_faults": "test_audit_chain.py",
+    "assigned_until": "test_tenant_rows.py",
     "bind_tenant_login": "test_tenant_logins.py",
     "chain_digest": "test_audit_chain.py",
     "chain_earlier_lines": "test_audit_chain.py",
