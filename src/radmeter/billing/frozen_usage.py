@@ -52,14 +52,21 @@ WHERE tenant_id = ANY (%(tenants)s) AND from_day < %(end)s"""
 # close and by those of later months. A day more, for what was not committed yet when that close looked. What did not
 # change comes to a difference of 0.
 CHANGED_HANDS = """
+WITH looked AS MATERIALIZED (
+    SELECT tenant_id, period,
+           max(closed_at) OVER (PARTITION BY tenant_id ORDER BY period DESC) - interval '1 day' AS at
+    FROM radmeter.billing_close WHERE tenant_id = ANY (%(tenants)s) AND period < %(first)s
+), span AS MATERIALIZED (
+    -- Few are new, and those of an import are alike.
+    SELECT DISTINCT every.from_day, every.until_day, every.at
+    FROM (SELECT owner.from_day, greatest(owner.assigned_at, router.merged_at) AS at,
+                 lead(owner.from_day) OVER (PARTITION BY owner.router_id ORDER BY owner.from_day) AS until_day
+          FROM radmeter.router_tenant AS owner
+          JOIN radmeter.router_list AS router ON router.id = owner.router_id) AS every
+    WHERE every.at > (SELECT min(looked.at) FROM looked)
+)
 SELECT DISTINCT looked.tenant_id, looked.period
-FROM (SELECT tenant_id, period,
-             max(closed_at) OVER (PARTITION BY tenant_id ORDER BY period DESC) - interval '1 day' AS at
-      FROM radmeter.billing_close WHERE tenant_id = ANY (%(tenants)s) AND period < %(first)s) AS looked
-JOIN (SELECT owner.from_day, greatest(owner.assigned_at, router.merged_at) AS at,
-             lead(owner.from_day) OVER (PARTITION BY owner.router_id ORDER BY owner.from_day) AS until_day
-      FROM radmeter.router_tenant AS owner JOIN radmeter.router_list AS router ON router.id = owner.router_id) AS span
-     ON span.at > looked.at AND span.from_day < (looked.period + interval '1 month')::date
+FROM looked JOIN span ON span.at > looked.at AND span.from_day < (looked.period + interval '1 month')::date
      AND (span.until_day IS NULL OR span.until_day > looked.period)
 WHERE EXISTS (SELECT FROM radmeter.tenant_rates AS rate
               WHERE rate.tenant_id = looked.tenant_id AND rate.terms ? 'base_fee')"""
