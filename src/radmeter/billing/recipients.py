@@ -37,8 +37,9 @@ SELECT ending.ends_at, ending.timezone, tenant.name
 FROM radmeter.month_ends(%(period)s, %(tenants)s::bigint[]) AS ending
 LEFT JOIN radmeter.tenants AS tenant ON tenant.id = ending.tenant_id
 WHERE NOT ending.settled ORDER BY ending.ends_at DESC, tenant.name LIMIT 1"""
-# The first month that was left out before this one, after the first closed one: a router of one of the tenants had usage
-# in it, or the tenant is billed also without usage. Before a tenant's own first month those count that are closed for all.
+# The first month that was left out before this one, after the first closed one: a router of one of the tenants had
+# usage in it, or the tenant is billed also without usage. Before a tenant's own first month, a month counts that is
+# closed for all.
 SKIPPED = """
 WITH closed AS MATERIALIZED (
     SELECT period, tenant_id FROM radmeter.billing_close WHERE period < %(period)s
@@ -50,7 +51,8 @@ WITH closed AS MATERIALIZED (
     CROSS JOIN (SELECT min(period) AS period FROM closed WHERE tenant_id IS NULL) AS every
 ), gap AS MATERIALIZED (
     SELECT first.id, month::date AS month, (month + interval '1 month')::date AS until
-    FROM first, generate_series(first.period::timestamp, %(period)s::date - interval '1 day', interval '1 month') AS month
+    FROM first,
+         generate_series(first.period::timestamp, %(period)s::date - interval '1 day', interval '1 month') AS month
     WHERE NOT EXISTS (SELECT FROM closed WHERE closed.tenant_id = first.id AND closed.period = month::date)
       AND (first.own < month
            OR NOT EXISTS (SELECT FROM closed WHERE closed.tenant_id IS NULL AND closed.period = month::date))
@@ -60,7 +62,8 @@ WITH closed AS MATERIALIZED (
     FROM radmeter.router_tenant AS owner
 )
 SELECT min(skipped.month) FROM (
-    SELECT gap.month FROM gap JOIN radmeter.tenant_rates AS rate ON rate.tenant_id = gap.id AND rate.from_day < gap.until
+    SELECT gap.month
+    FROM gap JOIN radmeter.tenant_rates AS rate ON rate.tenant_id = gap.id AND rate.from_day < gap.until
     WHERE rate.terms ?| ARRAY['base_fee', 'minimum', 'share']
     UNION ALL
     SELECT gap.month
@@ -147,9 +150,7 @@ def choose(connection: Connection, month: Month, names: Sequence[str]) -> Choice
         )
     billed = [row for row in found if row["currency"] is not None and (names or row["had_something"])]
     is_open = [row for row in billed if not row["is_closed"] or (names and row["is_void"])]
-    return Choice(
-        [Tenant.of(row) for row in is_open], [row["name"] for row in billed if row not in is_open]
-    )
+    return Choice([Tenant.of(row) for row in is_open], [row["name"] for row in billed if row not in is_open])
 
 
 def issuers(connection: Connection) -> dict[int, dict[str, Any]]:

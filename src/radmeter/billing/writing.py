@@ -9,9 +9,12 @@ from typing import Any, NamedTuple
 from radmeter.billing.lines import Line, Money, Totals
 from radmeter.billing.rates import Rate, canonical
 from radmeter.database.connection import Connection
+from radmeter.errors import StoreError
 
 # About a megabyte of JSON at a time.
 DOCUMENTS = 500
+# Amounts are below it: a check of invoices.
+LARGEST = Decimal(10**16)
 
 
 class Draft(NamedTuple):
@@ -47,9 +50,21 @@ def document_terms(
 
 
 def write(connection: Connection, drafts: Iterable[Draft]) -> int:
-    """Write drafts with their lines. Return how many lines."""
+    """Write drafts with their lines. Return how many lines.
+
+    Raises
+    ------
+    StoreError
+        A document comes to more than the tables take, by a price or a volume that nobody can have meant.
+    """
     written = 0
     for some in _chunks(drafts):
+        for each in some:
+            if abs(each.totals.gross) >= LARGEST:
+                raise StoreError(
+                    f"the document of {each.recipient['name']!r} comes to {each.totals.gross:f} {each.money.currency}: "
+                    "look at the rates, prices and octets. Nothing was closed"
+                )
         text = json.dumps([_document(each) for each in some], ensure_ascii=False)
         ((count,),) = connection.execute("SELECT radmeter.write_drafts(%s)", (text,)).fetchall()
         written += count

@@ -100,7 +100,7 @@ def close_month(
     What counts is frozen then. What comes later for the month is a line of its own in the next document. A month can be
     closed when it has ended in the time zone of each tenant and of each of the tenant's routers, and has settled
     (`radmeter billing settings`). What is closed already is left as it is. But for a tenant that is named, a month is
-    closed anew once its document is void: so a wrong rate is corrected at once. The database role needs
+    closed anew once its document is void, so that a wrong rate is corrected at once. The database role needs
     radmeter_billing.
     """
     from radmeter.billing.closing import close, sums

@@ -401,6 +401,17 @@ def test_a_month_that_was_discarded_is_closed_before_later_ones(
     books.close(LATEST)
 
 
+def test_an_absurd_price_is_refused_by_the_name_of_its_tenant(books: Books) -> None:
+    for name, price in (("acme", "1"), ("beta", "999999999999")):
+        books.tenant(name, terms={"price": price})
+        books.router(f"of {name}", name)
+        books.used(f"of {name}", day(LATEST, 3), 10**14)
+    with pytest.raises(StoreError, match=r"the document of 'beta' comes to 99999999999900000\.00 EUR"):
+        books.close(LATEST)
+    books.rate("beta", LONG_AGO, price="1")
+    assert len(books.close(LATEST).drafts) == 2
+
+
 def test_the_base_fee_is_prorated_by_the_days_of_the_real_month(books: Books) -> None:
     books.tenant("acme", terms={"base_fee": "30"})
     books.router("lobby", "acme")

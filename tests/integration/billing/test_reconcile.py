@@ -1,7 +1,7 @@
 """After a restore of the database: no number is given twice, no octet is billed twice, and changed files are named."""
 
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import psycopg
@@ -185,7 +185,7 @@ def test_a_note_of_0_that_voids_comes_back(books: Books, server: Server) -> None
 
 @pytest.mark.parametrize("dumped", ["before", "issued", "void", "drafted"])
 def test_a_month_that_was_closed_anew_comes_back(books: Books, server: Server, dumped: str) -> None:
-    steps = {
+    steps: dict[str, Callable[[], object]] = {
         "issued": lambda: books.closed(OLDEST),
         "void": lambda: books.credit(books.documents(tenants=["acme"])[0]["number"], voids=True),
         "drafted": lambda: books.close(OLDEST, "acme"),
