@@ -1,6 +1,8 @@
 -- radmeter.guard_invoice(): row trigger on invoices, before UPDATE and DELETE. What is issued never changes, whoever asks:
 -- a draft may change, be issued or be deleted, and an issued document may become void with the credit note of its rest.
--- Nothing else. Foreign invoices (close_id NULL) are issued when they are written. The octets of a draft go with it.
+-- Nothing else. The octets of a draft go with it.
+-- An invoice of another program (close_id NULL) is issued when it is written: what it bills stays. Columns of that
+-- program's own, such as when it was paid, may change, and the program may delete it.
 -- SQLSTATE RM007: the change is none of these. Reads invoice_lines, invoice_usage, credit_notes,
 -- radmeter.document_number. Writes invoice_usage.
 CREATE OR REPLACE FUNCTION radmeter.guard_invoice() RETURNS trigger
@@ -8,7 +10,19 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     v_may_change text[] := ARRAY['status', 'voided_at'];
+    v_kept text[] := ARRAY['id', 'username', 'plan_id', 'period_start', 'period_end', 'usage', 'amount', 'currency',
+        'issued_at', 'issued_by', 'tenant_id', 'of_tenant_id', 'close_id', 'status', 'issuer_id', 'number_year',
+        'sequence', 'number', 'digits', 'usage_bytes', 'net', 'tax', 'taxes', 'recipient', 'issuer', 'terms', 'voided_at'];
 BEGIN
+    IF OLD.close_id IS NULL THEN
+        IF TG_OP = 'DELETE' THEN
+            RETURN OLD;
+        ELSIF NOT EXISTS (SELECT FROM jsonb_each(to_jsonb(NEW)) AS now
+                          WHERE now.key = ANY (v_kept) AND now.value IS DISTINCT FROM to_jsonb(OLD) -> now.key) THEN
+            RETURN NEW;
+        END IF;
+        RAISE EXCEPTION 'invoice #% is issued: what it bills never changes', OLD.id USING ERRCODE = 'RM007';
+    END IF;
     IF TG_OP = 'DELETE' THEN
         IF OLD.status = 'draft' THEN
             DELETE FROM public.invoice_usage AS usage WHERE usage.invoice_id = OLD.id;

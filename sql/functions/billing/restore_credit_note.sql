@@ -19,6 +19,10 @@ BEGIN
         RAISE EXCEPTION '% cannot be restored: there is no invoice %', v_given.number, p_document ->> 'invoice_number'
             USING ERRCODE = 'RM001';
     END IF;
+    IF EXISTS (SELECT FROM public.invoices AS invoice WHERE invoice.number = v_given.number)
+            OR EXISTS (SELECT FROM public.credit_notes AS note WHERE note.number = v_given.number) THEN
+        RAISE EXCEPTION '% cannot be restored: another document has the number', v_given.number USING ERRCODE = 'RM001';
+    END IF;
     IF EXISTS (SELECT FROM public.credit_notes AS note WHERE note.id = v_id) THEN
         v_id := nextval(pg_get_serial_sequence('public.credit_notes', 'id'));
     END IF;

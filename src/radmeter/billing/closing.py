@@ -107,7 +107,7 @@ def _close(connection: Connection, month: Month, names: Sequence[str]) -> Result
     recipients.refuse_unended(connection, month, ids, settings)
     if users_open:
         recipients.refuse_unended(connection, month, None, settings)
-    recipients.refuse_skipped(connection, month, ids)
+    recipients.refuse_skipped(connection, month, ids, users=users_open)
     drafts: list[Draft] = []
     notes: list[str] = []
     names_of = {tenant.id: tenant.name for tenant in tenants}
@@ -210,7 +210,10 @@ def _lines(
     for each in sorted(usage.months[tenant.id], key=lambda some: (some != month, some)):
         billed = usage.billed.get((tenant.id, each), {})
         quantities = usage.quantities(tenant.id, each, rates)
-        now = price_month(each, _until(rates, each), quantities, tax_for(billed, tenant.tax), money)
+        tax = tax_for(
+            billed, tenant.tax, [rate.terms for rate in _until(rates, each) if rate.terms is not None]
+        )
+        now = price_month(each, _until(rates, each), quantities, tax, money)
         found += now if each == month and not billed else adjust(each, now, billed, money)
     return found
 

@@ -249,7 +249,7 @@ def _share(piece: Piece, terms: Terms, users_net: Decimal, tax: Tax, money: Mone
         description="Share of what users pay",
         arithmetic=(
             f"{wording.number(terms.share)} % of {wording.money(users_net, money.currency, money.digits)}, the "
-            f"net of the users' documents of {piece.month},{_prorated(piece)} "
+            f"net of what users are billed for {piece.month},{_prorated(piece)} "
             f"= {wording.result(amount, money.currency, money.digits, money.rounding)}"
         ),
         quantity=exact(Fraction(users_net) * piece.days),

@@ -33,22 +33,55 @@ SELECT ending.ends_at, ending.timezone, tenant.name
 FROM radmeter.month_ends(%(period)s, %(tenants)s::bigint[]) AS ending
 LEFT JOIN radmeter.tenants AS tenant ON tenant.id = ending.tenant_id
 WHERE NOT ending.settled ORDER BY ending.ends_at DESC, tenant.name LIMIT 1"""
-# The first month after the last one that was closed before this one, in which a router of one of the tenants had usage.
+# The first month that was left out before this one, after the first closed one: a router of one of the tenants had usage
+# in it, or the tenant is billed also without usage. Before a tenant's own first month those count that are closed for all.
 SKIPPED = """
-SELECT min(date_trunc('month', usage.usage_date)::date)
-FROM (SELECT owner.router_id, owner.tenant_id, owner.from_day,
-             lead(owner.from_day) OVER (PARTITION BY owner.router_id ORDER BY owner.from_day) AS until_day
-      FROM radmeter.router_tenant AS owner) AS span
-JOIN (SELECT wanted.id, max(closed.period) AS period
-      FROM unnest(%(tenants)s::bigint[]) AS wanted (id)
-      JOIN radmeter.billing_close AS closed ON closed.tenant_id = wanted.id OR closed.tenant_id IS NULL
-      WHERE closed.period < %(period)s GROUP BY wanted.id) AS last ON last.id = span.tenant_id
-JOIN (SELECT tenant_id, min(from_day) AS from_day FROM radmeter.tenant_rates GROUP BY tenant_id) AS rate
-     ON rate.tenant_id = span.tenant_id
-JOIN public.router_daily_usage AS usage ON usage.router_id = span.router_id
-     AND usage.usage_date >= greatest(span.from_day, rate.from_day, (last.period + interval '1 month')::date)
-     AND usage.usage_date < least(span.until_day, %(period)s)
-WHERE last.period < (%(period)s::date - interval '1 month')::date"""
+WITH closed AS MATERIALIZED (
+    SELECT period, tenant_id FROM radmeter.billing_close WHERE period < %(period)s
+), first AS (
+    SELECT wanted.id, least(own.period, every.period) AS period, own.period AS own
+    FROM unnest(%(tenants)s::bigint[]) AS wanted (id)
+    LEFT JOIN (SELECT tenant_id, min(period) AS period FROM closed GROUP BY tenant_id) AS own
+         ON own.tenant_id = wanted.id
+    CROSS JOIN (SELECT min(period) AS period FROM closed WHERE tenant_id IS NULL) AS every
+), gap AS MATERIALIZED (
+    SELECT first.id, month::date AS month, (month + interval '1 month')::date AS until
+    FROM first, generate_series(first.period::timestamp, %(period)s::date - interval '1 day', interval '1 month') AS month
+    WHERE NOT EXISTS (SELECT FROM closed WHERE closed.tenant_id = first.id AND closed.period = month::date)
+      AND (first.own < month
+           OR NOT EXISTS (SELECT FROM closed WHERE closed.tenant_id IS NULL AND closed.period = month::date))
+), span AS (
+    SELECT owner.router_id, owner.tenant_id, owner.from_day,
+           lead(owner.from_day) OVER (PARTITION BY owner.router_id ORDER BY owner.from_day) AS until_day
+    FROM radmeter.router_tenant AS owner
+)
+SELECT min(skipped.month) FROM (
+    SELECT gap.month FROM gap JOIN radmeter.tenant_rates AS rate ON rate.tenant_id = gap.id AND rate.from_day < gap.until
+    WHERE rate.terms ?| ARRAY['base_fee', 'minimum', 'share']
+    UNION ALL
+    SELECT gap.month
+    FROM gap JOIN span ON span.tenant_id = gap.id
+    JOIN (SELECT tenant_id, min(from_day) AS from_day FROM radmeter.tenant_rates GROUP BY tenant_id) AS rate
+         ON rate.tenant_id = gap.id
+    JOIN public.router_daily_usage AS usage ON usage.router_id = span.router_id
+         AND usage.usage_date >= greatest(span.from_day, rate.from_day, gap.month)
+         AND usage.usage_date < least(span.until_day, gap.until)
+    WHERE EXISTS (SELECT FROM gap)
+) AS skipped"""
+# The same of the users: somebody had a plan that costs something, or bought a top-up.
+SKIPPED_FOR_USERS = """
+SELECT min(gap.month)
+FROM (SELECT month::date AS month
+      FROM generate_series((SELECT min(period)::timestamp FROM radmeter.billing_close WHERE tenant_id IS NULL),
+                           %(period)s::date - interval '1 day', interval '1 month') AS month
+      WHERE NOT EXISTS (SELECT FROM radmeter.billing_close AS closed
+                        WHERE closed.tenant_id IS NULL AND closed.period = month::date)) AS gap
+WHERE EXISTS (SELECT FROM radmeter.plan_history AS history
+              JOIN radmeter.plan_prices AS price ON price.plan_id = history.plan_id AND price.price > 0
+              WHERE history.at < gap.month + interval '1 month')
+   OR EXISTS (SELECT FROM public.top_ups AS top_up
+              WHERE top_up.price > 0 AND top_up.added_at >= gap.month
+                AND top_up.added_at < gap.month + interval '1 month')"""
 
 
 class Tenant(NamedTuple):
@@ -151,16 +184,29 @@ def refuse_unended(
         )
 
 
-def refuse_skipped(connection: Connection, month: Month, tenants: Sequence[int]) -> None:
-    """Check that no month with usage was left out since the last one that was closed.
+def skipped(
+    connection: Connection, month: Month, tenants: Sequence[int], *, users: bool
+) -> Month | None:
+    """Return the first month before a month that was left out, though something is to be billed for it.
+
+    Nothing was left out before the first month that was closed.
+    """
+    values = {"period": month.first, "tenants": list(tenants)}
+    queries = [query for query, wanted in ((SKIPPED, tenants), (SKIPPED_FOR_USERS, users)) if wanted]
+    found = [row[0] for query in queries for row in connection.execute(query.encode(), values)]
+    return min((Month(first) for first in found if first is not None), default=None)
+
+
+def refuse_skipped(connection: Connection, month: Month, tenants: Sequence[int], *, users: bool) -> None:
+    """Check that no earlier month was left out, also by `discard`.
 
     Raises
     ------
     StoreError
         One was. The message has the command that closes it.
     """
-    row = connection.execute(SKIPPED, {"period": month.first, "tenants": list(tenants)}).fetchone()
-    if row and row[0] is not None:
+    first = skipped(connection, month, tenants, users=users)
+    if first is not None:
         raise StoreError(
-            f"{row[0]:%Y-%m} has usage and is not closed: run `radmeter billing close {row[0]:%Y-%m}` first"
+            f"{first} is to be billed and is not closed: run `radmeter billing close {first}` first"
         )

@@ -13,8 +13,9 @@ from radmeter.billing.settings import ROLE
 from radmeter.database.connection import Connection, explained_errors
 from radmeter.errors import StoreError
 
-# A document that was restored may have another id. The state of an invoice is not in its file.
-NOT_COMPARED = ("id",)
+# A document that was restored may have another id, and who is in it another name. The state of an invoice is not in its
+# file.
+NOT_COMPARED = ("id", "known")
 # What is restored gets whatever number, author and time the caller says. So accountants may not.
 RESTORES = "radmeter_owner"
 

@@ -12,6 +12,7 @@ from radmeter.cli.common import TEXT, reading_database, require_extra, with_sett
 from radmeter.cli.months import MONTH
 from radmeter.config import Settings
 from radmeter.errors import RadmeterError
+from radmeter.printable import one_line
 from radmeter.progress import progress
 from radmeter.units import counted
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 KINDS = ("pdf", "html")
 # So many tenants' documents are in memory at a time.
 AT_A_TIME = 100
+# What damaged values of a document raise: text where a number should be, or a key that is not there.
+DAMAGED = (ArithmeticError, LookupError, TypeError, ValueError)
 # More names in a message help nobody.
 MOST_NAMED = 10
 
@@ -129,10 +132,10 @@ def _write_all(
             some = [number for number, _ in tenants[begin : begin + AT_A_TIME]]
             try:
                 statements = {each.tenant_id: each for each in read(some)}
-            except DoesNotAddUp:
+            except (DoesNotAddUp, *DAMAGED):
                 # One by one: the others are written.
                 statements = {}
-            for number in some:
+            for number, tenant in tenants[begin : begin + AT_A_TIME]:
                 try:
                     found = statements.get(number) or read([number])[0]
                     name = file_name(found.period, found.tenant_id, found.tenant, f".{kind}")
@@ -142,6 +145,12 @@ def _write_all(
                     raise
                 except RadmeterError as error:
                     faults.append(str(error))
+                except DAMAGED as error:
+                    faults.append(
+                        f"the documents of tenant {tenant!r} have a value that cannot be shown "
+                        f"({type(error).__name__}: {one_line(str(error))}): `radmeter billing reconcile` compares them "
+                        "with the documents as they were issued"
+                    )
                 bar.advance()
     output.say(f"{counted(written, 'statement')} in {directory}")
     if faults:

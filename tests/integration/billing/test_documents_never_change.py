@@ -214,17 +214,6 @@ def test_a_credit_note_that_is_no_part_of_its_invoice_is_refused(
         assert caught.value.sqlstate == "RM001"
 
 
-def test_an_invoice_of_somebody_else_does_not_change_either(connection: Connection) -> None:
-    connection.execute(
-        """INSERT INTO invoices (username, period_start, period_end, amount)
-           VALUES ('alice', '2020-01-01', '2020-02-01', 5)"""
-    )
-    for statement in ("UPDATE invoices SET amount = 6", "DELETE FROM invoices WHERE username = 'alice'"):
-        with pytest.raises(psycopg.Error) as caught:
-            connection.execute(statement.encode())
-        assert caught.value.sqlstate == "RM007"
-
-
 def test_an_issue_needs_a_drawn_number_and_lines_that_add_up(books: Books) -> None:
     books.used("lobby", day(LATEST, 4), GB)
     books.connection.execute("ALTER TABLE radmeter.billing_close DISABLE TRIGGER USER")
@@ -256,3 +245,29 @@ def test_a_tenant_and_a_router_without_documents_can_be_deleted(books: Books) ->
     books.router("pool")
     books.connection.execute("DELETE FROM routers WHERE name = 'pool'")
     books.connection.execute("UPDATE routers SET name = 'renamed' WHERE name = 'lobby'")
+
+
+def test_an_invoice_of_another_program_keeps_what_it_bills_and_that_programs_columns_may_change(
+    connection: Connection,
+) -> None:
+    connection.execute("ALTER TABLE public.invoices ADD COLUMN paid_at date")
+    connection.execute(
+        """INSERT INTO public.invoices (username, period_start, period_end, usage, amount, currency)
+           VALUES ('alice', '2020-01-01', '2020-02-01', 12.5, 9.90, 'EUR')"""
+    )
+    connection.execute("UPDATE public.invoices SET paid_at = '2020-02-07' WHERE username = 'alice'")
+    for change in (
+        "amount = 1",
+        "usage = 1",
+        "username = 'bob'",
+        "status = 'draft'",
+        "close_id = 1",
+        "currency = NULL",
+    ):
+        with pytest.raises(psycopg.Error, match="what it bills never changes") as refused:
+            connection.execute(f"UPDATE public.invoices SET {change} WHERE username = 'alice'".encode())
+        assert refused.value.sqlstate == "RM007"
+    kept = "SELECT amount::text, paid_at::text FROM public.invoices WHERE username = 'alice'"
+    assert connection.execute(kept).fetchall() == [("9.90", "2020-02-07")]
+    connection.execute("DELETE FROM public.invoices WHERE username = 'alice'")
+    assert connection.execute(kept).fetchall() == []

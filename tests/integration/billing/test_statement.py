@@ -394,8 +394,11 @@ def test_all_tenants_into_a_directory(
 def test_one_faulty_document_does_not_stop_the_others(
     database: str, connection: Connection, tmp_path: Path
 ) -> None:
-    for number, name in enumerate(("acme", "bcme", "ccme"), 1):
+    for number, name in enumerate(("acme", "bcme", "ccme", "dcme"), 1):
         made = invoice(connection, name, number=number)
+        if name == "dcme":
+            connection.execute("ALTER TABLE invoices DISABLE TRIGGER USER")
+            connection.execute("UPDATE invoices SET taxes = '[{\"tax\": \"much\"}]' WHERE id = %s", (made,))
         if name == "bcme":
             connection.execute("ALTER TABLE invoice_lines DISABLE TRIGGER USER")
             connection.execute("UPDATE invoice_lines SET net = 9 WHERE invoice_id = %s", (made,))
@@ -404,9 +407,32 @@ def test_one_faulty_document_does_not_stop_the_others(
     )
     assert done.exit_code == 1
     assert done.output == f"2 statements in {tmp_path}\n"
-    assert "1 statement could not be written:" in done.errors
+    assert "2 statements could not be written:" in done.errors
     assert "document 2026-000002 does not add up" in done.errors
+    assert "the documents of tenant 'dcme' have a value that cannot be shown" in done.errors
+    assert "Traceback" not in done.errors
     assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.parametrize("kind", ["pdf", "html"])
+def test_an_odd_number_of_octets_at_a_price_per_gib(
+    database: str, connection: Connection, tmp_path: Path, kind: str
+) -> None:
+    """Its quantity has 30 decimals."""
+    owner = money.tenant(connection, "acme")
+    router = money.router(connection, "lobby", owner)
+    quantity = Decimal("4.656612873077392578125931322574615478")
+    lines = [
+        money.line("1.40", usage_bytes=5_000_000_001, quantity=quantity, unit="GiB", unit_price=Decimal("0.3"))
+    ]
+    money.document(connection, owner, lines, used={(router, DAY): (5_000_000_000, 1)})
+    done = radmeter(
+        database, "billing", "statement", "--period", "2026-10", "--all", "--as", kind, "-o", tmp_path
+    )
+    assert done.exit_code == 0, done.errors
+    (file,) = tmp_path.iterdir()
+    if kind == "html":  # the PDF wraps it
+        assert f"{quantity} GiB" in shown(file)
 
 
 def test_what_is_not_there(database: str, connection: Connection, tmp_path: Path) -> None:

@@ -146,27 +146,39 @@ CREATE TABLE radmeter.plan_history (
     plan_id   bigint NOT NULL,
     at        timestamptz NOT NULL DEFAULT clock_timestamp(),
     held      boolean NOT NULL,
-    main      boolean NOT NULL
+    main      boolean NOT NULL,
+    tenant_id bigint REFERENCES radmeter.tenants (id)
 );
 CREATE INDEX plan_history_username_idx ON radmeter.plan_history (username, at);
 COMMENT ON TABLE radmeter.plan_history IS 'which plans a user got and lost, and when: days are charged by it';
 COMMENT ON COLUMN radmeter.plan_history.held IS 'got it; false: lost it';
 COMMENT ON COLUMN radmeter.plan_history.main IS 'subscribers.plan_id; false: a further plan';
+COMMENT ON COLUMN radmeter.plan_history.tenant_id IS
+    'whose user it is from then on, if the plan was got: subscribers.tenant_id; NULL: the operator''s own';
 INSERT INTO radmeter.plan_history (username, plan_id, held, main)
 SELECT username, plan_id, true, true FROM public.subscribers
 UNION ALL SELECT username, plan_id, true, false FROM public.subscriber_plans;
 
+-- No foreign key: days of a plan that was deleted are charged, too.
 CREATE TABLE radmeter.plan_prices (
-    plan_id   bigint NOT NULL REFERENCES public.plans (id) ON DELETE CASCADE,
-    at        timestamptz NOT NULL DEFAULT clock_timestamp(),
-    price     numeric NOT NULL,
+    plan_id     bigint NOT NULL,
+    at          timestamptz NOT NULL DEFAULT clock_timestamp(),
+    price       numeric NOT NULL,
+    quota_type  text NOT NULL,
+    timezone    text,
+    name        text NOT NULL,
     PRIMARY KEY (plan_id, at)
 );
-COMMENT ON TABLE radmeter.plan_prices IS 'what a plan cost since when';
-INSERT INTO radmeter.plan_prices (plan_id, at, price)
+COMMENT ON TABLE radmeter.plan_prices IS
+    'what a plan cost since when, for which period, and in which time zone its days are';
+COMMENT ON COLUMN radmeter.plan_prices.quota_type IS 'what the price is for: plans.quota_type of then';
+COMMENT ON COLUMN radmeter.plan_prices.timezone IS 'NULL: the default time zone of the installation';
+COMMENT ON COLUMN radmeter.plan_prices.name IS 'how the plan was called';
+INSERT INTO radmeter.plan_prices (plan_id, at, price, quota_type, timezone, name)
 SELECT id, '-infinity', CASE pg_typeof(price) WHEN 'numeric'::regtype THEN price::text::numeric
                                               -- as decimal_columns rounds a double
-                                              ELSE round(price::text::numeric, 2) END
+                                              ELSE round(price::text::numeric, 2) END,
+       quota_type, timezone, name
 FROM public.plans;
 """
 
@@ -232,16 +244,17 @@ END;
 $$;
 CREATE UNIQUE INDEX invoices_username_period_start_idx ON public.invoices (username, period_start)
     WHERE close_id IS NULL AND status <> 'void';
-CREATE UNIQUE INDEX invoices_close_id_idx ON public.invoices (close_id, tenant_id, username) NULLS NOT DISTINCT
+CREATE UNIQUE INDEX invoices_close_id_idx ON public.invoices (close_id, tenant_id, username, of_tenant_id)
+    NULLS NOT DISTINCT
     WHERE close_id IS NOT NULL;
 CREATE UNIQUE INDEX invoices_number_idx ON public.invoices (issuer_id, number_year, sequence)
     WHERE sequence IS NOT NULL;
-CREATE UNIQUE INDEX invoices_number_text_idx ON public.invoices (number, issuer_id) WHERE number IS NOT NULL;
+CREATE UNIQUE INDEX invoices_number_text_idx ON public.invoices (number) WHERE number IS NOT NULL;
 CREATE INDEX invoices_period_start_idx ON public.invoices (period_start);
 CREATE INDEX invoices_tenant_id_idx ON public.invoices (tenant_id) WHERE tenant_id IS NOT NULL;
 COMMENT ON COLUMN public.invoices.username IS 'the user who is billed; NULL: a tenant is';
 COMMENT ON COLUMN public.invoices.tenant_id IS 'the tenant who is billed; NULL: a user is';
-COMMENT ON COLUMN public.invoices.of_tenant_id IS 'whose user is billed: subscribers.tenant_id at the close';
+COMMENT ON COLUMN public.invoices.of_tenant_id IS 'whose user is billed: on the days that it bills';
 COMMENT ON COLUMN public.invoices.close_id IS 'the closed month; NULL: somebody else wrote the invoice';
 COMMENT ON COLUMN public.invoices.status IS 'a draft has no number; what is issued never changes, but can become void';
 COMMENT ON COLUMN public.invoices.sequence IS 'the number that the issuer''s counter gave, without gaps';
@@ -319,7 +332,7 @@ CREATE TABLE public.credit_notes (
     issued_at    timestamptz NOT NULL DEFAULT now(),
     issued_by    text NOT NULL DEFAULT session_user,
     UNIQUE (issuer_id, number_year, sequence),
-    UNIQUE (number, issuer_id)
+    UNIQUE (number)
 );
 CREATE INDEX credit_notes_invoice_id_idx ON public.credit_notes (invoice_id);
 COMMENT ON TABLE public.credit_notes IS 'what is given back of an issued invoice; never more than it has';
