@@ -24,7 +24,7 @@ def _recipients(books: Books) -> None:
 
 
 SOLD = """
-WITH plan AS (INSERT INTO plans (name) VALUES ('gold') RETURNING id),
+WITH plan AS (INSERT INTO plans (name, price) VALUES ('gold', 5) RETURNING id),
      subscriber AS (INSERT INTO subscribers (username, plan_id) SELECT 'eve', id FROM plan RETURNING username)
 INSERT INTO top_ups (username, bytes, price, added_at) SELECT username, 1, 9.90, %(on)s FROM subscriber"""
 
@@ -185,6 +185,8 @@ def test_ids_of_a_forgotten_router_top_up_and_plan_are_not_given_again(books: Bo
         books.router("forgotten", "acme")
         books.used("forgotten", day(LATEST, 3), GB)
         books.connection.execute(SOLD, {"on": day(LATEST, 3)})
+        books.connection.execute("UPDATE radmeter.plan_history SET at = '2020-01-01'")
+        books.connection.execute("UPDATE radmeter.plan_prices SET at = '2020-01-01'")
         books.connection.execute("SELECT radmeter.set_billing_setting('currency', 'EUR')")
         numbers = books.closed(LATEST)
     assert sorted(books.reconcile().restored) == sorted(numbers)
