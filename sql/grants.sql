@@ -37,7 +37,8 @@ BEGIN
         GRANT SELECT ON public.invoice_lines, public.invoice_usage, public.credit_notes, public.credit_note_lines,
             radmeter.document_number
             TO radmeter_reader;
-        GRANT EXECUTE ON FUNCTION radmeter.billing_settings(), radmeter.month_ends(date, bigint[])
+        GRANT EXECUTE ON FUNCTION radmeter.billing_settings(), radmeter.month_ends(date, bigint[]),
+            radmeter.assigned_until(bigint, date)
             TO radmeter_reader;
         -- The views and functions read the default time zone and the user's period with the reader's own privileges.
         GRANT SELECT ON radmeter.setting TO radmeter_reader;
@@ -136,7 +137,7 @@ BEGIN
             radmeter.document_number
             TO radmeter_billing;
         GRANT EXECUTE ON FUNCTION radmeter.billing_settings(), radmeter.month_ends(date, bigint[]),
-            radmeter.freeze_usage(date, bigint[], jsonb), radmeter.close_users(date, jsonb), radmeter.write_drafts(json),
+            radmeter.assigned_until(bigint, date), radmeter.freeze_usage(date, bigint[], jsonb), radmeter.close_users(date, jsonb), radmeter.write_drafts(json),
             radmeter.drop_empty_drafts(bigint[]), radmeter.note_close(date, jsonb),
             radmeter.discard_drafts(date, bigint[]), radmeter.issue_drafts(bigint[]), radmeter.add_credit_note(jsonb),
             -- Not restore_invoice and restore_credit_note: they believe whatever they are given.

@@ -67,6 +67,7 @@ BEGIN
                       merged_into, merged_at, interim_interval, clients, plausible_mbit_per_second, tenant_id)
             ON public.routers TO radmeter_tenant;
         GRANT EXECUTE ON FUNCTION radmeter.current_tenant(), radmeter.is_own_day(bigint, date),
+            radmeter.assigned_until(bigint, date),
             radmeter.setting_value(text), radmeter.stale_after(integer, integer, integer),
             -- These only compute.
             radmeter.period_end(text, smallint, date), radmeter.anchor_day(text, smallint, date),

@@ -9,7 +9,7 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from radmeter import waits
-from radmeter.billing import frozen_usage, recipients, user_closing
+from radmeter.billing import frozen_usage, overlooked, recipients, user_closing
 from radmeter.billing.adjusting import adjust, tax_for
 from radmeter.billing.lines import Line, totals
 from radmeter.billing.months import Month
@@ -118,6 +118,8 @@ def _close(connection: Connection, month: Month, names: Sequence[str]) -> Result
         notes += users.notes
     if tenants:
         drafts += _close_tenants(connection, month, tenants, settings)
+    if not names:
+        notes += overlooked.notes(connection, month)
     result = Result(
         drafts=[_closed(draft, names_of) for draft in drafts],
         tenants=len(tenants),

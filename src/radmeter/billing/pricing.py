@@ -242,6 +242,7 @@ def _share(piece: Piece, terms: Terms, users_net: Decimal, tax: Tax, money: Mone
     if not terms.share or not users_net:
         return
     amount = Fraction(users_net) * Fraction(terms.share) / 100 * piece.days / piece.month.days
+    whole = piece.days == piece.month.days
     yield Line(
         kind="share",
         period_start=piece.start,
@@ -252,10 +253,10 @@ def _share(piece: Piece, terms: Terms, users_net: Decimal, tax: Tax, money: Mone
             f"net of what users are billed for {piece.month},{_prorated(piece)} "
             f"= {wording.result(amount, money.currency, money.digits, money.rounding)}"
         ),
-        quantity=exact(Fraction(users_net) * piece.days),
+        quantity=exact(Fraction(users_net) * (1 if whole else piece.days)),
         unit=money.currency,
         unit_price=terms.share,
-        per=100 * piece.month.days,
+        per=100 * (1 if whole else piece.month.days),
         net=rounded(amount, money.digits, money.rounding),
         tax=tax,
     )

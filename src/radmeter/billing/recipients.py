@@ -15,13 +15,17 @@ from radmeter.errors import StoreError
 
 # With a currency, and a rate or a router before the end of the month; or any that is named.
 TENANTS = """
-SELECT tenant.*, closed.id AS close_id,
+SELECT tenant.*, closed.runs > 0 AS is_closed, closed.runs > 0 AND closed.void = closed.runs AS is_void,
        EXISTS (SELECT FROM radmeter.tenant_rates AS rate
                WHERE rate.tenant_id = tenant.id AND rate.from_day < %(end)s)
        OR EXISTS (SELECT FROM radmeter.router_tenant AS owner
                   WHERE owner.tenant_id = tenant.id AND owner.from_day < %(end)s) AS had_something
 FROM radmeter.tenants AS tenant
-LEFT JOIN radmeter.billing_close AS closed ON closed.tenant_id = tenant.id AND closed.period = %(period)s
+CROSS JOIN LATERAL (
+    SELECT count(*) AS runs,
+           count(*) FILTER (WHERE EXISTS (SELECT FROM public.invoices AS invoice
+                                          WHERE invoice.close_id = run.id AND invoice.status = 'void')) AS void
+    FROM radmeter.billing_close AS run WHERE run.tenant_id = tenant.id AND run.period = %(period)s) AS closed
 WHERE %(names)s::text[] IS NULL OR tenant.name = ANY (%(names)s)
 ORDER BY tenant.name"""
 ISSUERS = "SELECT id, name, legal_name, address, tax_id FROM radmeter.issuers"
@@ -125,7 +129,7 @@ class Choice(NamedTuple):
 
 
 def choose(connection: Connection, month: Month, names: Sequence[str]) -> Choice:
-    """Return the tenants whose month is to be closed.
+    """Return the tenants whose month is to be closed: also anew, for who is named and all of whose documents are void.
 
     Raises
     ------
@@ -142,9 +146,9 @@ def choose(connection: Connection, month: Month, names: Sequence[str]) -> Choice
             f"the tenant {bare[0]!r} has no currency: set it, such as `radmeter tenants set {bare[0]!r} --currency EUR`"
         )
     billed = [row for row in found if row["currency"] is not None and (names or row["had_something"])]
+    is_open = [row for row in billed if not row["is_closed"] or (names and row["is_void"])]
     return Choice(
-        [Tenant.of(row) for row in billed if row["close_id"] is None],
-        [row["name"] for row in billed if row["close_id"] is not None],
+        [Tenant.of(row) for row in is_open], [row["name"] for row in billed if row not in is_open]
     )
 
 
@@ -184,9 +188,7 @@ def refuse_unended(
         )
 
 
-def skipped(
-    connection: Connection, month: Month, tenants: Sequence[int], *, users: bool
-) -> Month | None:
+def skipped(connection: Connection, month: Month, tenants: Sequence[int], *, users: bool) -> Month | None:
     """Return the first month before a month that was left out, though something is to be billed for it.
 
     Nothing was left out before the first month that was closed.

@@ -48,9 +48,11 @@ def reconcile(connection: Connection, files: IssuedFiles, *, dry_run: bool = Fal
     With `dry_run` nothing is changed.
     """
     with explained_errors(ROLE), waits.waiting_for("the comparison"), alone(connection):
-        if not dry_run:
-            files.prepare()
-        with connection.transaction(force_rollback=dry_run):
+        if dry_run:
+            with connection.transaction(force_rollback=True):
+                return _reconcile(connection, files, dry_run)
+        files.prepare()
+        with files.alone(), connection.transaction():
             return _reconcile(connection, files, dry_run)
 
 
@@ -75,8 +77,14 @@ def _reconcile(connection: Connection, files: IssuedFiles, dry_run: bool) -> Res
             continue
         same += 1
     restored = []
-    # Invoices come before the credit notes that name them.
-    for key in sorted(there - here.keys(), key=lambda each: (each.kind != "invoice", each)):
+    lost: list[tuple[str, bool, Key]] = []
+    for key in there - here.keys():
+        try:
+            lost.append((files.read(key)["issued_at"], key.kind != "invoice", key))
+        except BadFile as error:
+            faults.append(f"{error}. The database has no such document: restore the file from a backup")
+    # As they were issued: an invoice, its credit note, and what billed the same month after the invoice was void.
+    for *_, key in sorted(lost):
         try:
             document = files.read(key)
             with connection.transaction():

@@ -45,7 +45,9 @@ RATES = """
 SELECT rate.from_day, lead(rate.from_day) OVER (ORDER BY rate.from_day) AS until_day, rate.terms, rate.changed_at
 FROM radmeter.tenant_rates AS rate WHERE rate.tenant_id = %(id)s ORDER BY rate.from_day"""
 ROUTERS = """
-SELECT each.router_id AS id, router.name AS router, each.from_day, each.until_day
+SELECT each.router_id AS id, router.name AS router, each.from_day,
+       -- A tenant's login does not see whose it was next.
+       least(each.until_day, radmeter.assigned_until(each.router_id, each.from_day)) AS until_day
 FROM (SELECT router_id, from_day, tenant_id,
              lead(from_day) OVER (PARTITION BY router_id ORDER BY from_day) AS until_day
       FROM radmeter.router_tenant

@@ -238,3 +238,42 @@ def explained_errors(role: str) -> Iterator[None]:
         if isinstance(cause, errors.InsufficientPrivilege):
             raise StoreError(f"{error}: grant {role} to the database role in use") from error
         raise
+
+
+# A role that has the rights of radmeter_tenant, and none of an operator. A superuser has those of every role.
+TENANTS_LOGIN = b"""
+SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = 'radmeter_tenant' AND pg_has_role(oid, 'USAGE'))
+   AND NOT EXISTS (SELECT FROM pg_roles
+                   WHERE rolname IN ('radmeter_owner', 'radmeter_noc', 'radmeter_billing') AND pg_has_role(oid, 'USAGE'))
+   AND NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)"""
+
+
+class NotForTenants(StoreError):
+    """A tenant's login may not do this."""
+
+    def __init__(self) -> None:
+        super().__init__("a tenant's login may not do that: ask the operator")
+
+
+def is_tenants_login(connection: Connection) -> bool:
+    """Return whether the role in use sees the rows of one tenant only. It is to be granted nothing."""
+    return connection.execute(TENANTS_LOGIN).fetchone() == (True,)
+
+
+@contextmanager
+def refusing_tenants(connection: Connection) -> Iterator[None]:
+    """Let what a tenant's login has no right to be an error that does not tell to grant it.
+
+    Raises
+    ------
+    NotForTenants
+        A right is missing, and the login is a tenant's.
+    """
+    try:
+        yield
+    except errors.InsufficientPrivilege:
+        if not connection.closed:
+            connection.rollback()
+            if is_tenants_login(connection):
+                raise NotForTenants from None
+        raise

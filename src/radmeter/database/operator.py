@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import psycopg
 
-from radmeter.database.connection import connect, explained_errors
+from radmeter.database.connection import NotForTenants, connect, explained_errors, is_tenants_login
 from radmeter.database.deadline import patient
 
 
@@ -17,9 +17,14 @@ def connect_as_operator(dsn: str) -> psycopg.Connection:
     ------
     StoreUnavailable
         The database cannot be reached.
+    NotForTenants
+        The role is a tenant's. Nothing that an operator does is for it, and it is told so before anything else.
     """
     connection = connect(dsn, deadline=patient())
     connection.execute("SELECT set_config('radmeter.operator', %s, false)", (login_name(),))
+    if is_tenants_login(connection):
+        connection.close()
+        raise NotForTenants
     return connection
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import psycopg
 
-from radmeter.database.connection import Connection, connect, explained_errors
+from radmeter.database.connection import Connection, connect, explained_errors, refusing_tenants
 from radmeter.database.deadline import Deadline
 from radmeter.errors import StoreError
 
@@ -30,12 +30,15 @@ def reading(dsn: str, deadline: Deadline | None = None) -> Iterator[Connection]:
     ------
     StoreUnavailable
         The database cannot be reached.
+    NotForTenants
+        The role is a tenant's, and may not read them.
     StoreError
         The database has no tables of radmeter, or the role may not read them.
     """
     with (
         explained_errors("radmeter_reader"),
         connect(dsn, autocommit=False, any_pooler=True, deadline=deadline) as connection,
+        refusing_tenants(connection),
     ):
         # Two queries must see the same state: a session that closes between them is in both or in neither.
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ

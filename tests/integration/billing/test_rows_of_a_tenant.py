@@ -11,6 +11,7 @@ from support.commands import radmeter
 from support.logins import as_role, login_role
 from support.servers import Connection
 
+REFUSED = "a tenant's login may not do that: ask the operator"
 OCTOBER = ("--from", "2026-10-01", "--to", "2026-10-31", "--format", "json")
 
 
@@ -88,4 +89,34 @@ def test_sessions_are_refused(acme: str, connection: Connection) -> None:
     connection.execute("INSERT INTO user_quota_usage (username, period_start) VALUES ('alice', '2026-10-01')")
     done = radmeter(acme, "report", "usage", "--user", "alice")
     assert done.exit_code == 1
-    assert "grant radmeter_reader to the database role in use" in done.errors
+    assert done.errors == f"error: {REFUSED}\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("billing", "close", "2026-09"),
+        ("billing", "issue", "2026-10", "--yes"),
+        ("tenants", "set", "acme", "--note", "mine"),
+        ("routers", "assign", "hall", "--tenant", "acme", "--from", "2026-10-01"),
+        ("users", "suspend", "alice"),
+        ("audit", "list"),
+    ],
+    ids=lambda arguments: " ".join(arguments[:2]),
+)
+def test_what_is_the_operators_is_refused_without_naming_a_right(acme: str, arguments: tuple[str, ...]) -> None:
+    """Whoever granted a tenant's login what a message names would show it all tenants."""
+    done = radmeter(acme, *arguments)
+    assert done.exit_code == 1
+    assert done.errors == f"error: {REFUSED}\n"
+
+
+def test_until_when_a_router_was_its_own(acme: str, connection: Connection) -> None:
+    """The next assignment is another tenant's row, which the login does not see."""
+    connection.execute(
+        """INSERT INTO radmeter.router_tenant (router_id, from_day, tenant_id)
+           SELECT router.id, '2026-10-21', tenant.id FROM routers AS router, radmeter.tenants AS tenant
+           WHERE router.name = 'hall' AND tenant.name = 'bolt'"""
+    )
+    shown = radmeter(acme, "tenants", "show", "acme", "--format", "json").json()["assignments"]
+    assert {each["router"]: each["until_day"] for each in shown} == {"acme lobby": None, "hall": "2026-10-21"}

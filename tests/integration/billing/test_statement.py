@@ -398,7 +398,7 @@ def test_one_faulty_document_does_not_stop_the_others(
         made = invoice(connection, name, number=number)
         if name == "dcme":
             connection.execute("ALTER TABLE invoices DISABLE TRIGGER USER")
-            connection.execute("UPDATE invoices SET taxes = '[{\"tax\": \"much\"}]' WHERE id = %s", (made,))
+            connection.execute('UPDATE invoices SET taxes = \'[{"tax": "much"}]\' WHERE id = %s', (made,))
         if name == "bcme":
             connection.execute("ALTER TABLE invoice_lines DISABLE TRIGGER USER")
             connection.execute("UPDATE invoice_lines SET net = 9 WHERE invoice_id = %s", (made,))
@@ -423,7 +423,9 @@ def test_an_odd_number_of_octets_at_a_price_per_gib(
     router = money.router(connection, "lobby", owner)
     quantity = Decimal("4.656612873077392578125931322574615478")
     lines = [
-        money.line("1.40", usage_bytes=5_000_000_001, quantity=quantity, unit="GiB", unit_price=Decimal("0.3"))
+        money.line(
+            "1.40", usage_bytes=5_000_000_001, quantity=quantity, unit="GiB", unit_price=Decimal("0.3")
+        )
     ]
     money.document(connection, owner, lines, used={(router, DAY): (5_000_000_000, 1)})
     done = radmeter(

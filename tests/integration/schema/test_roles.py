@@ -333,7 +333,7 @@ BILLINGS = {
     "used_seconds",
 }
 # The chain of audit_log, and logins of tenants.
-READERS |= {"billing_settings", "month_ends", "audit_digest", "audit_faults", "chain_digest", "sees_more"}
+READERS |= {"assigned_until", "billing_settings", "month_ends", "audit_digest", "audit_faults", "chain_digest", "sees_more"}
 NOCS |= {"bind_tenant_login", "unbind_tenant_login"}
 PARTS |= {"count_number", "draw_numbers", "number_text"}
 PARTS |= {
@@ -346,6 +346,7 @@ PARTS |= {
 }
 PARTS |= {"chain_earlier_lines", "chain_inserted", "chain_lines", "chain_rewritten", "guard_audit"}
 TENANTS = {
+    "assigned_until",
     "current_tenant",
     "is_own_day",
     "setting_value",

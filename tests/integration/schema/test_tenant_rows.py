@@ -42,6 +42,7 @@ READABLE = {
 COLUMNS = {"public.routers": "id, name, mac, ip_address, tenant_id"}
 CALLABLE = {
     "anchor_day",
+    "assigned_until",
     "current_tenant",
     "is_own_day",
     "month_day",
@@ -260,6 +261,11 @@ def test_only_harmless_functions_can_be_called(acme: Tenant) -> None:
     days = """SELECT radmeter.is_own_day(203, day::date), radmeter.is_own_day(202, day::date)
               FROM generate_series(timestamp '2026-01-02', '2026-01-04', '1 day') AS day ORDER BY day"""
     assert acme.rows(days) == [(False, False), (True, False), (False, False)]
+    # Until when a router was its own, and nothing of the other tenant's days.
+    until = """SELECT router_id, from_day::text, radmeter.assigned_until(router_id, from_day)::text
+               FROM (VALUES (203, date '2026-01-02'), (203, '2026-01-03'), (203, '2026-01-04'), (202, '2026-01-03'))
+                   AS each (router_id, from_day) ORDER BY 1, 2"""
+    assert [row for row in acme.rows(until) if row[2]] == [(203, "2026-01-03", "2026-01-04")]
     assert acme.rows("SELECT radmeter.setting_value('billing_rounding')") == [(None,)]
     with pytest.raises(errors.InsufficientPrivilege):
         acme.rows("SELECT radmeter.bind_tenant_login(session_user::text, 'bolt')")

@@ -175,6 +175,7 @@ WITHIN = {
 THROUGH_PYTHON = {
     "audit_digest": "test_audit_chain.py",
     "audit_faults": "test_audit_chain.py",
+    "assigned_until": "test_tenant_rows.py",
     "bind_tenant_login": "test_tenant_logins.py",
     "chain_digest": "test_audit_chain.py",
     "chain_earlier_lines": "test_audit_chain.py",
