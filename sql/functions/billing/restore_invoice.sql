@@ -70,7 +70,9 @@ BEGIN
             SELECT FROM public.invoices AS invoice WHERE invoice.close_id = v_close_id AND invoice.status = 'void') THEN
         INSERT INTO radmeter.billing_close (period, tenant_id, run, closed_at, closed_by, snapshot, settings)
         VALUES (v_given.period_start, v_given.tenant_id, coalesce(v_run, 0) + 1, (v_close ->> 'closed_at')::timestamptz, v_close ->> 'closed_by',
-                v_close ->> 'snapshot', v_close -> 'settings')
+                v_close ->> 'snapshot',
+                -- Other users' drafts are forgotten: the month is to be closed for them.
+                (v_close -> 'settings') || CASE WHEN v_given.tenant_id IS NULL THEN '{"restored": true}'::jsonb ELSE '{}' END)
         RETURNING id INTO v_close_id;
     END IF;
     SELECT invoice.id, invoice.status, invoice.number INTO v_found FROM public.invoices AS invoice

@@ -24,7 +24,7 @@ SELECT invoice.id, invoice.username, invoice.tenant_id, invoice.of_tenant_id, in
        invoice.number, invoice.usage_bytes, invoice.net, invoice.tax, invoice.amount AS gross, invoice.taxes,
        invoice.recipient, invoice.issuer, invoice.terms, invoice.issued_at, invoice.issued_by,
        json_build_object('closed_at', closed.closed_at, 'closed_by', closed.closed_by, 'snapshot', closed.snapshot,
-                         'settings', closed.settings) AS close
+                         'settings', closed.settings - 'restored') AS close
 FROM public.invoices AS invoice JOIN radmeter.billing_close AS closed ON closed.id = invoice.close_id
 WHERE invoice.id = ANY (%(ids)s)"""
 LINES = """

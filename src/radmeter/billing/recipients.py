@@ -79,7 +79,8 @@ FROM (SELECT month::date AS month
       FROM generate_series((SELECT min(period)::timestamp FROM radmeter.billing_close WHERE tenant_id IS NULL),
                            %(period)s::date - interval '1 day', interval '1 month') AS month
       WHERE NOT EXISTS (SELECT FROM radmeter.billing_close AS closed
-                        WHERE closed.tenant_id IS NULL AND closed.period = month::date)) AS gap
+                        WHERE closed.tenant_id IS NULL AND closed.period = month::date
+                          AND NOT closed.settings ? 'restored')) AS gap
 WHERE EXISTS (SELECT FROM radmeter.plan_history AS history
               JOIN radmeter.plan_prices AS price ON price.plan_id = history.plan_id AND price.price > 0
               WHERE history.at < gap.month + interval '1 month')

@@ -10,6 +10,8 @@ from support.books import FORMER, GB, LATEST, OLDEST, Books, day
 from support.commands import radmeter
 from support.servers import Server
 
+from radmeter.billing import issuing
+from radmeter.database.connection import connect
 from radmeter.database.views import Row
 from radmeter.errors import StoreError
 
@@ -200,6 +202,36 @@ def test_ids_of_a_forgotten_router_top_up_and_plan_are_not_given_again(books: Bo
     # Those of the documents have the number 1.
     assert (plan > 1, top_up > 1) == (True, True)
     assert books.router("found") > books.routers["forgotten"]
+
+
+def test_a_restored_document_of_one_user_does_not_close_the_month_for_the_others(
+    books: Books, server: Server
+) -> None:
+    books.connection.execute("SELECT radmeter.set_billing_setting('currency', 'EUR')")
+    books.connection.execute("INSERT INTO plans (name, price) VALUES ('gold', 5)")
+    books.connection.execute(
+        "INSERT INTO subscribers (username, plan_id) SELECT who, id FROM plans, unnest('{ua,ub,uc}'::text[]) AS who"
+    )
+    books.connection.execute("UPDATE radmeter.plan_history SET at = %s", (OLDEST.first,))
+    books.connection.execute("UPDATE radmeter.plan_prices SET at = '2020-01-01'")
+    with restored(books, server):
+        books.close(OLDEST)
+        with connect(books.dsn) as connection:
+            first = min(row["id"] for row in books.documents() if row["username"] == "ua")
+            issuing.issue(connection, books.files, [first])
+    assert len(books.reconcile().restored) == 1
+    with pytest.raises(StoreError, match=f"{OLDEST} is to be billed and is not closed"):
+        books.close(FORMER)
+    again = books.close(OLDEST)
+    assert [each.username for each in again.drafts if each.username] == ["ub", "uc"]
+    books.discard(OLDEST)
+    books.closed(OLDEST)
+    assert books.close(OLDEST).users_before
+    books.closed(FORMER)
+    for month in (OLDEST, FORMER):
+        for user in ("ua", "ub", "uc"):
+            assert [line[3] for line in books.lines(month, user=user)] == ["5.00"]
+    assert books.reconcile().faults == []
 
 
 def test_another_top_up_of_the_same_number_is_not_taken_for_the_billed_one(
