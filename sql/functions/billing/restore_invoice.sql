@@ -65,7 +65,20 @@ BEGIN
     SELECT closed.id, closed.run INTO v_close_id, v_run FROM radmeter.billing_close AS closed
     WHERE closed.period = v_given.period_start AND closed.tenant_id IS NOT DISTINCT FROM v_given.tenant_id
     ORDER BY closed.run DESC LIMIT 1;
-    IF NOT FOUND OR v_given.tenant_id IS NOT NULL AND EXISTS (
+    -- The dump has the drafts of a close that was discarded after it.
+    IF EXISTS (SELECT FROM radmeter.billing_close AS stale
+               WHERE stale.id = v_close_id
+                 AND (stale.closed_at, stale.closed_by, stale.snapshot, stale.settings - 'restored') IS DISTINCT FROM (
+                     (v_close ->> 'closed_at')::timestamptz, v_close ->> 'closed_by', v_close ->> 'snapshot',
+                     v_close -> 'settings'))
+            AND NOT EXISTS (SELECT FROM public.invoices AS invoice
+                            WHERE invoice.close_id = v_close_id AND invoice.status <> 'draft') THEN
+        DELETE FROM public.invoices AS invoice WHERE invoice.close_id = v_close_id;
+        DELETE FROM radmeter.billing_close AS closed WHERE closed.id = v_close_id;
+        v_close_id := NULL;
+        v_run := v_run - 1;
+    END IF;
+    IF v_close_id IS NULL OR v_given.tenant_id IS NOT NULL AND EXISTS (
             -- The month was closed anew after that.
             SELECT FROM public.invoices AS invoice WHERE invoice.close_id = v_close_id AND invoice.status = 'void') THEN
         INSERT INTO radmeter.billing_close (period, tenant_id, run, closed_at, closed_by, snapshot, settings)

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import psycopg
 import pytest
-from support.books import FORMER, GB, LATEST, OLDEST, Books, day
+from support.books import FORMER, GB, LATEST, LONG_AGO, OLDEST, Books, day
 from support.commands import radmeter
 from support.servers import Server
 
@@ -232,6 +232,20 @@ def test_a_restored_document_of_one_user_does_not_close_the_month_for_the_others
         for user in ("ua", "ub", "uc"):
             assert [line[3] for line in books.lines(month, user=user)] == ["5.00"]
     assert books.reconcile().faults == []
+
+
+def test_drafts_of_a_close_that_was_discarded_after_the_dump_go(books: Books, server: Server) -> None:
+    books.connection.execute("SELECT radmeter.set_billing_setting('currency', 'EUR')")
+    books.connection.execute(SOLD, {"on": day(LATEST, 3)})
+    books.close(LATEST)
+    with restored(books, server):
+        books.discard(LATEST)
+        books.rate("acme", LONG_AGO, price="2")
+        numbers = books.closed(LATEST)
+        before = comparable(books)
+    assert sorted(books.reconcile().restored) == sorted(numbers)
+    assert comparable(books) == before
+    assert books.reconcile() == (3, [], [], [])
 
 
 def test_another_top_up_of_the_same_number_is_not_taken_for_the_billed_one(
