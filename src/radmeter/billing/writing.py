@@ -9,9 +9,12 @@ from typing import Any, NamedTuple
 from radmeter.billing.lines import Line, Money, Totals
 from radmeter.billing.rates import Rate, canonical
 from radmeter.database.connection import Connection
+from radmeter.errors import StoreError
 
 # About a megabyte of JSON at a time.
 DOCUMENTS = 500
+# The table refuses the amount, too, but does not say whose it is.
+LIMIT = Decimal(10) ** 16
 
 
 class Draft(NamedTuple):
@@ -63,6 +66,12 @@ def _chunks(drafts: Iterable[Draft]) -> Iterator[list[Draft]]:
 
 
 def _document(draft: Draft) -> dict[str, Any]:
+    if abs(draft.totals.gross) >= LIMIT:
+        whose = "user" if draft.username is not None else "tenant"
+        raise StoreError(
+            f"the {whose} {draft.recipient['name']!r} would pay {draft.totals.gross:f} {draft.money.currency}, which no "
+            "document can have: look at the price and the octets"
+        )
     return {
         "id": draft.id,
         "close_id": draft.close_id,

@@ -23,6 +23,15 @@ from radmeter.errors import StoreError
 SETTLING = timedelta(hours=24)
 
 
+def test_an_absurd_amount_is_refused_with_the_name_of_the_tenant(books: Books) -> None:
+    books.tenant("absurd", terms={"price": "999999999999"})
+    books.router("vast", "absurd")
+    books.used("vast", day(LATEST, 3), 10**14)
+    with pytest.raises(StoreError, match=r"the tenant 'absurd' would pay 99999999999900000\.00 EUR"):
+        books.close(LATEST)
+    assert books.documents() == []
+
+
 def test_a_month_is_the_routers_local_days_and_both_directions_count(books: Books) -> None:
     books.tenant("acme", tax_rate="19")
     books.router("lobby", "acme")
