@@ -23,6 +23,12 @@ from radmeter.errors import StoreError
 SETTLING = timedelta(hours=24)
 
 
+def test_a_rate_that_no_command_wrote_is_refused_with_the_name_of_the_tenant(books: Books) -> None:
+    books.tenant("junk", terms={"price": "junk"})
+    with pytest.raises(StoreError, match=r"the rate of the tenant 'junk' from 2020-01-01 on cannot be used: price"):
+        books.close(LATEST)
+
+
 def test_an_absurd_amount_is_refused_with_the_name_of_the_tenant(books: Books) -> None:
     books.tenant("absurd", terms={"price": "999999999999"})
     books.router("vast", "absurd")
