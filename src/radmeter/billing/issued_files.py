@@ -136,7 +136,8 @@ class IssuedFiles:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise StoreError(
-                    f"another process writes into {self.directory}: `fuser {self.directory / LOCK}` names it on its machine"
+                    f"another process writes into {self.directory}: on its machine `fuser {self.directory / LOCK}` "
+                    "names it"
                 ) from None
             yield
         finally:

@@ -150,9 +150,7 @@ def choose(connection: Connection, month: Month, names: Sequence[str]) -> Choice
         )
     billed = [row for row in found if row["currency"] is not None and (names or row["had_something"])]
     is_open = [row for row in billed if not row["is_closed"] or (names and row["is_void"])]
-    return Choice(
-        [Tenant.of(row) for row in is_open], [row["name"] for row in billed if row not in is_open]
-    )
+    return Choice([Tenant.of(row) for row in is_open], [row["name"] for row in billed if row not in is_open])
 
 
 def issuers(connection: Connection) -> dict[int, dict[str, Any]]:

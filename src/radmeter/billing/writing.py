@@ -69,8 +69,8 @@ def _document(draft: Draft) -> dict[str, Any]:
     if abs(draft.totals.gross) >= LIMIT:
         whose = "user" if draft.username is not None else "tenant"
         raise StoreError(
-            f"the {whose} {draft.recipient['name']!r} would pay {draft.totals.gross:f} {draft.money.currency}, which no "
-            "document can have: look at the price and the octets"
+            f"the {whose} {draft.recipient['name']!r} would pay {draft.totals.gross:f} {draft.money.currency}, which "
+            "no document can have: look at the price and the octets"
         )
     return {
         "id": draft.id,

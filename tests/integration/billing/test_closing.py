@@ -25,7 +25,9 @@ SETTLING = timedelta(hours=24)
 
 def test_a_rate_that_no_command_wrote_is_refused_with_the_name_of_the_tenant(books: Books) -> None:
     books.tenant("junk", terms={"price": "junk"})
-    with pytest.raises(StoreError, match=r"the rate of the tenant 'junk' from 2020-01-01 on cannot be used: price"):
+    with pytest.raises(
+        StoreError, match=r"the rate of the tenant 'junk' from 2020-01-01 on cannot be used: price"
+    ):
         books.close(LATEST)
 
 

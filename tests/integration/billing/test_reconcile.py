@@ -175,7 +175,9 @@ def test_a_document_is_not_given_to_another_tenant_or_router_that_has_the_id_now
     assert sorted(result.restored) == [number for number in numbers if number not in result.faults[0]]
     (fault,) = result.faults
     assert 'cannot be restored: its router #3 is "of coda", and that of the database is "found"' in fault
-    books.connection.execute("DELETE FROM radmeter.router_tenant WHERE router_id = %s", (books.routers["found"],))
+    books.connection.execute(
+        "DELETE FROM radmeter.router_tenant WHERE router_id = %s", (books.routers["found"],)
+    )
     books.connection.execute("DELETE FROM routers WHERE name = 'found'")
     (fault,) = books.reconcile().faults
     assert 'its tenant #3 is "coda", and that of the database is "zeta"' in fault
@@ -275,7 +277,9 @@ def test_a_tenant_and_a_router_that_were_renamed_since_the_dump_are_the_same(
 
 def test_an_issuer_comes_back_with_its_formats(books: Books, server: Server) -> None:
     with restored(books, server):
-        books.issuer("two", number_format="B-{year}-{number}", credit_format="B-C{year}-{number}", yearly=True)
+        books.issuer(
+            "two", number_format="B-{year}-{number}", credit_format="B-C{year}-{number}", yearly=True
+        )
         books.connection.execute(
             "UPDATE radmeter.tenants SET issuer_id = (SELECT id FROM radmeter.issuers WHERE name = 'two')"
         )
