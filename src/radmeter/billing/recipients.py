@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from radmeter.billing.lines import Tax
 from radmeter.billing.months import Month
-from radmeter.billing.rates import Rate, terms
+from radmeter.billing.rates import BadTerms, Rate, terms
 from radmeter.billing.settings import BillingSettings
 from radmeter.database.connection import Connection
 from radmeter.database.views import NotKnown, Row, rows
@@ -30,7 +30,9 @@ WHERE %(names)s::text[] IS NULL OR tenant.name = ANY (%(names)s)
 ORDER BY tenant.name"""
 ISSUERS = "SELECT id, name, legal_name, address, tax_id FROM radmeter.issuers"
 RATES = """
-SELECT tenant_id, from_day, terms::text AS terms FROM radmeter.tenant_rates
+SELECT tenant_id, from_day, terms::text AS terms,
+       (SELECT tenant.name FROM radmeter.tenants AS tenant WHERE tenant.id = tenant_id) AS name
+FROM radmeter.tenant_rates
 WHERE tenant_id = ANY (%(tenants)s) AND from_day < %(end)s ORDER BY tenant_id, from_day"""
 ENDS = """
 SELECT ending.ends_at, ending.timezone, tenant.name
@@ -82,7 +84,8 @@ FROM (SELECT month::date AS month
       FROM generate_series((SELECT min(period)::timestamp FROM radmeter.billing_close WHERE tenant_id IS NULL),
                            %(period)s::date - interval '1 day', interval '1 month') AS month
       WHERE NOT EXISTS (SELECT FROM radmeter.billing_close AS closed
-                        WHERE closed.tenant_id IS NULL AND closed.period = month::date)) AS gap
+                        WHERE closed.tenant_id IS NULL AND closed.period = month::date
+                          AND NOT closed.settings ? 'restored')) AS gap
 WHERE EXISTS (SELECT FROM radmeter.plan_history AS history
               JOIN radmeter.plan_prices AS price ON price.plan_id = history.plan_id AND price.price > 0
               WHERE history.at < gap.month + interval '1 month')
@@ -162,7 +165,14 @@ def rates(connection: Connection, tenants: Sequence[int], month: Month) -> dict[
     """Return the rates of tenants that begin before the end of a month, by tenant."""
     found: dict[int, list[Rate]] = {tenant: [] for tenant in tenants}
     for row in rows(connection, RATES, {"tenants": list(tenants), "end": month.end}):
-        found[row["tenant_id"]].append(Rate(row["from_day"], terms(row["terms"])))
+        try:
+            found[row["tenant_id"]].append(Rate(row["from_day"], terms(row["terms"])))
+        except BadTerms as error:
+            # Written without the commands.
+            raise StoreError(
+                f"the rate of the tenant {row['name']!r} from {row['from_day']} on cannot be used: {error}. Set it again "
+                "with `radmeter tenants rate`"
+            ) from None
     return found
 
 

@@ -59,12 +59,6 @@ def write(connection: Connection, drafts: Iterable[Draft]) -> int:
     """
     written = 0
     for some in _chunks(drafts):
-        for each in some:
-            if abs(each.totals.gross) >= LARGEST:
-                raise StoreError(
-                    f"the document of {each.recipient['name']!r} comes to {each.totals.gross:f} {each.money.currency}: "
-                    "look at the rates, prices and octets. Nothing was closed"
-                )
         text = json.dumps([_document(each) for each in some], ensure_ascii=False)
         ((count,),) = connection.execute("SELECT radmeter.write_drafts(%s)", (text,)).fetchall()
         written += count
@@ -78,6 +72,12 @@ def _chunks(drafts: Iterable[Draft]) -> Iterator[list[Draft]]:
 
 
 def _document(draft: Draft) -> dict[str, Any]:
+    if abs(draft.totals.gross) >= LARGEST:
+        whose = "user" if draft.username is not None else "tenant"
+        raise StoreError(
+            f"the {whose} {draft.recipient['name']!r} would pay {draft.totals.gross:f} {draft.money.currency}, which "
+            "no document can have: look at the price and the octets"
+        )
     return {
         "id": draft.id,
         "close_id": draft.close_id,

@@ -23,6 +23,23 @@ from radmeter.errors import StoreError
 SETTLING = timedelta(hours=24)
 
 
+def test_a_rate_that_no_command_wrote_is_refused_with_the_name_of_the_tenant(books: Books) -> None:
+    books.tenant("junk", terms={"price": "junk"})
+    with pytest.raises(
+        StoreError, match=r"the rate of the tenant 'junk' from 2020-01-01 on cannot be used: price"
+    ):
+        books.close(LATEST)
+
+
+def test_an_absurd_amount_is_refused_with_the_name_of_the_tenant(books: Books) -> None:
+    books.tenant("absurd", terms={"price": "999999999999"})
+    books.router("vast", "absurd")
+    books.used("vast", day(LATEST, 3), 10**14)
+    with pytest.raises(StoreError, match=r"the tenant 'absurd' would pay 99999999999900000\.00 EUR"):
+        books.close(LATEST)
+    assert books.documents() == []
+
+
 def test_a_month_is_the_routers_local_days_and_both_directions_count(books: Books) -> None:
     books.tenant("acme", tax_rate="19")
     books.router("lobby", "acme")
