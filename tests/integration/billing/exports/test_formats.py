@@ -149,7 +149,16 @@ def test_a_spreadsheet_counts_with_what_it_can_hold(filled: str, tmp_path: Path)
     assert sheet["E2"].value == "9007199254740993"
     assert sheet["E3"].value == 8
     book = openpyxl.load_workbook(exported(filled, "invoices", "xlsx", tmp_path / "y.xlsx"))
-    assert book["invoices"]["G2"].value == "77.50"
+    sheet = book["invoices"]
+    assert (sheet["G2"].value, sheet["G2"].number_format) == (77.5, "0.00")
+    assert sum(row[6].value for row in sheet.iter_rows(min_row=2)) == pytest.approx(127.401)
+    assert {row[6].number_format for row in sheet.iter_rows(min_row=2)} == {"0.00", "0.000"}
+    assert (sheet["C2"].value, sheet["C2"].number_format) == (datetime(2026, 10, 1), "yyyy-mm-dd")
+    assert sheet["M2"].value == "2026-11-03T08:00:00.5Z"
+    assert sheet.auto_filter.ref == "A1:P4"
+    # Beyond 15 digits a double is another number.
+    file = exported(filled, "lines", "xlsx", tmp_path / "z.xlsx")
+    assert "74.50580596923828125" in [row[12].value for row in openpyxl.load_workbook(file)["lines"].iter_rows()]
 
 
 def test_a_spreadsheet_says_no_time_of_today(filled: str, tmp_path: Path) -> None:
