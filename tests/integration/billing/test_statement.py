@@ -445,6 +445,10 @@ def test_what_is_not_there(database: str, connection: Connection, tmp_path: Path
         "tenant 'empty' has no documents of 2026-10: `radmeter billing close 2026-10` makes them"
         in done.errors
     )
+    done = statement(database, "acme", tmp_path / "no dir" / "x.pdf")
+    assert done.errors == (
+        f"error: there is no directory '{tmp_path / 'no dir'}': make it with `mkdir -p '{tmp_path / 'no dir'}'`\n"
+    )
     done = radmeter(database, "billing", "statement", "--period", "2026-09", "--all", "-o", tmp_path / "all")
     assert "no tenant has documents of 2026-09" in done.errors
     assert list(tmp_path.iterdir()) == []
@@ -452,6 +456,7 @@ def test_what_is_not_there(database: str, connection: Connection, tmp_path: Path
         ["--tenant", "acme", "-o", "x.txt"],
         ["-o", "x.pdf"],
         ["--all", "--tenant", "acme", "-o", "x"],
+        ["--tenant", "acme", "--as", "html", "-o", "x.pdf"],
     ):
         assert radmeter(database, "billing", "statement", "--period", "2026-10", *arguments).exit_code == 2
 

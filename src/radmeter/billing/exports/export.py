@@ -170,9 +170,7 @@ def _span(connection: Connection, asked: Asked) -> Span:
             connection, "SELECT id FROM radmeter.tenants WHERE name = %(name)s", {"name": asked.tenant}
         )
         if not found:
-            raise NotKnown(
-                f"there is no tenant {asked.tenant!r}, written exactly so: `radmeter tenants list` shows them"
-            )
+            raise NotKnown(f"there is no tenant {asked.tenant!r}: `radmeter tenants list` lists them")
         tenant_id = found[0]["id"]
     end = asked.last + datetime.timedelta(days=1)
     times = rows(connection, SPAN, {"first": asked.first, "end": end})[0]
