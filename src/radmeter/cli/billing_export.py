@@ -13,7 +13,7 @@ from radmeter.interruption import Interruption
 from radmeter.progress import progress
 from radmeter.units import counted
 
-WHAT = ("invoices", "lines", "router-days", "user-periods", "sessions")
+WHAT = ("invoices", "lines", "credit-notes", "router-days", "user-periods", "sessions")
 FORMATS = ("csv", "jsonl", "parquet", "xlsx")
 # The package that a format needs, and the extra that brings it.
 PACKAGES = {"parquet": ("pyarrow", "archive"), "xlsx": ("xlsxwriter", "billing")}
@@ -116,6 +116,7 @@ def export(
     \b
     invoices      documents that begin in the month, drafts and void ones too
     lines         their lines, with the arithmetic
+    credit-notes  those that were issued in the month (UTC), whichever month they credit
     router-days   what routers counted, by day, and whose they were
     user-periods  quota periods of users that begin in the month
     sessions      those online in the month, with the octets of its days

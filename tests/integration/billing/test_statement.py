@@ -513,3 +513,25 @@ def test_units_and_rounding_are_stated(
     text = shown(target)
     for note in (*notes, "0.5 GiB", "1 GiB = 1,073,741,824 bytes.", "Volumes and prices are not rounded."):
         assert note in text
+
+
+def test_credit_notes_are_listed_and_shown(database: str, connection: Connection) -> None:
+    made = invoice(connection)
+    money.credit(connection, made, reason="outage", number=1, net="0.50")
+    for month, names in (("2026-11", ["CN-2026-1"]), ("2026-10", [])):
+        listed = radmeter(database, "billing", "list", "--credit-notes", "--period", month, "--format", "json").json()
+        assert [note["number"] for note in listed] == names
+    (note,) = radmeter(
+        database, "billing", "list", "--credit-notes", "--tenant", "acme", "--format", "csv"
+    ).csv()
+    assert {name: note[name] for name in ("invoice", "tenant", "issued", "currency", "net", "tax", "reason")} == {
+        "invoice": "2026-000001", "tenant": "acme", "issued": "2026-11-02", "currency": "EUR", "net": "0.50",
+        "tax": "0", "reason": "outage",
+    }  # fmt: skip
+    shown = radmeter(database, "billing", "show", "CN-2026-1")
+    assert shown.exit_code == 0, shown.errors
+    for part in ("CN-2026-1, credit note of 2026-000001, for acme", "reason: outage", "net 0.50 EUR"):
+        assert part in shown.output
+    assert radmeter(database, "billing", "show", "CN-2026-1", "--format", "json").json()["invoice"] == "2026-000001"
+    assert "there is no invoice 'CN-2026-2'" in radmeter(database, "billing", "show", "CN-2026-2").errors
+    assert radmeter(database, "billing", "list", "--credit-notes", "--status", "void").exit_code == 2

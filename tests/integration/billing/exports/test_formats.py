@@ -217,9 +217,25 @@ def test_credit_notes_are_beside_their_invoice(filled: str, connection: Connecti
         connection,
         """
         INSERT INTO public.credit_notes (invoice_id, issuer_id, number_year, sequence, number, currency, digits, net,
-            tax, amount, taxes, reason, recipient, issuer)
-        SELECT 11, 1, 0, n, 'CN-' || n, 'EUR', 2, 10.00, 1.90, 11.90, '[]', 'outage', '{}', '{}'
+            tax, amount, taxes, reason, recipient, issuer, issued_at)
+        SELECT 11, 1, 0, n, 'CN-' || n, 'EUR', 2, 10.00, 1.90, 11.90, '[]', 'outage', '{}', '{"name": "default"}',
+               '2026-11-30 23:59:59.5Z'::timestamptz + (n - 1) * interval '1 second'
         FROM generate_series(1, 2) AS n""",
     )
     rows = read(exported(filled, "invoices", "csv", tmp_path / "x.csv"))
     assert [row["credited"] for row in rows] == ["23.80", "0.00", "0.000"]
+    # By the day on which they were issued.
+    november = ("--period", "2026-11")
+    for form in FORMATS:
+        (row,) = read(exported(filled, "credit-notes", form, tmp_path / f"x.{form}", *november))
+        assert Decimal(str(row.pop("net"))) == 10
+        assert Decimal(str(row.pop("tax"))) == Decimal("1.90")
+        assert Decimal(str(row.pop("gross"))) == Decimal("11.90")
+        assert {name: row[name] for name in ("number", "invoice", "tenant", "username", "issued", "reason")} == {
+            "number": "CN-1", "invoice": "2026-000001", "tenant": "acme", "username": None, "issued": "2026-11-30",
+            "reason": "outage",
+        }  # fmt: skip
+    assert manifest(tmp_path / "x.csv")["totals_by_currency"] == {
+        "EUR": {"rows": 1, "net": "10.00", "tax": "1.90", "gross": "11.90"}
+    }
+    assert read(exported(filled, "credit-notes", "csv", tmp_path / "x.csv", *november, "--tenant", "kuwait")) == []
